@@ -1,0 +1,226 @@
+"""The contract between a carrier and the node above it.
+
+OTP asks a ``-proto_dist`` module for ``listen``, ``accept``, ``accept_connection``, ``setup``,
+``close``, ``select``, ``address`` and ``is_node_name`` (ERTS User's Guide, *How to Implement an
+Alternative Carrier for the Erlang Distribution*). A :class:`Carrier` answers the same eight names.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    from quicdist.errors import QuicDistError
+    from quicdist.protocol import ControlMessage, LocalIdentity, Peer, PeerNamed, Status
+    from quicdist.term import Codec
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a node can be reached: a host name or IP address, and a port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class NetAddress:
+    """OTP's ``#net_address{}``: where a carrier listens, and how.
+
+    ``protocol`` is the carrier's family (``"quic"``, ``"tcp"``), ``family`` OTP's address family
+    (``"inet"``, ``"inet6"``). ``port`` is 0 where it is not known yet.
+    """
+
+    host: str
+    port: int
+    protocol: str
+    family: str = "inet"
+
+    def __str__(self) -> str:
+        return f"{self.protocol} {Address(self.host, self.port)}"
+
+
+class Listener(ABC):
+    """What :meth:`Carrier.listen` gives: the place at which peers can dial this node."""
+
+    @property
+    @abstractmethod
+    def address(self) -> NetAddress:
+        """Where it listens, with the port the system chose when 0 was asked for."""
+
+
+class Incoming(ABC):
+    """A connection that came in, on which no handshake has run yet."""
+
+    @property
+    @abstractmethod
+    def remote_address(self) -> Address:
+        """Where it comes from."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Drop it without a handshake."""
+
+
+class LocalNode(Protocol):
+    """What a carrier asks of the node it works for. All of it answers at once: nothing waits."""
+
+    @property
+    def identity(self) -> LocalIdentity:
+        """Name, creation and flags this node offers in handshakes."""
+
+    @property
+    def codec(self) -> Codec:
+        """How terms are encoded and decoded on this node's connections."""
+
+    def cookie_for(self, node: str) -> str:
+        """The cookie shared with ``node`` (OTP's ``erlang:get_cookie/1``)."""
+
+    def connection_requested(self, peer: PeerNamed) -> Status:
+        """The status the acceptor answers: whether this peer may connect, and how."""
+
+    def connection_alive(self, node: str) -> bool:
+        """The peer takes our connection for still alive: go on and replace it (``true``)?"""
+
+
+@dataclass(slots=True)
+class LinkStats:
+    """Counters of one link, all of them only ever growing.
+
+    ``received`` grows with whatever came from the peer, be it only an acknowledgement; ``sent``
+    with every message or tick handed over. A tick is due when ``sent`` stood still, the peer is
+    alive when ``received`` moved: the way ``dist_util`` does its ticking.
+    """
+
+    received: int = 0
+    sent: int = 0
+    messages_in: int = 0
+    messages_out: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    ticks_in: int = 0
+    ticks_out: int = 0
+
+    def copy(self) -> LinkStats:
+        """The counters as they are now."""
+        return dataclasses.replace(self)
+
+
+#: Called in the event loop for every message: the control message, and its payload or NO_PAYLOAD.
+MessageHandler = Callable[["ControlMessage", Any], None]
+#: Called exactly once when a started link has ended; None if this side closed it.
+LostHandler = Callable[["QuicDistError | None"], None]
+
+
+class Link(ABC):
+    """One established connection to one peer, past its handshake."""
+
+    carrier_name: ClassVar[str]
+    peer: Peer
+    local_address: Address
+    remote_address: Address
+    stats: LinkStats
+
+    @abstractmethod
+    def start(self, on_message: MessageHandler, on_lost: LostHandler) -> None:
+        """Deliver from now on. ``on_message`` is called synchronously, one call per message and
+        no task; an exception it raises is logged and costs neither link nor later messages.
+        Nothing is delivered before this; what has come until then is delivered in order, from
+        the event loop. ``on_lost`` is called exactly once, even if the link has ended already.
+        """
+
+    @abstractmethod
+    def send(self, control: ControlMessage, payload: Any = ...) -> None:
+        """Send one message; at once in order of calls per stream, together in one batch per turn
+        of the loop. Does not wait: see :meth:`drain`. Raises :class:`LinkClosed` on a link that
+        has ended and :class:`~quicdist.term.EncodeError` (then nothing was sent)."""
+
+    @abstractmethod
+    async def drain(self) -> None:
+        """Wait while more than the link's bound is buffered; returns at once below it, and when
+        the link ends."""
+
+    @property
+    @abstractmethod
+    def writable(self) -> bool:
+        """Whether :meth:`drain` would return at once."""
+
+    @property
+    @abstractmethod
+    def pending(self) -> int:
+        """Bytes given to this link that have not left it."""
+
+    @abstractmethod
+    def send_tick(self) -> None:
+        """Send one tick; nothing happens on a link that has ended."""
+
+    @abstractmethod
+    def close(self, reason: str = "") -> None:
+        """End the link; ``reason`` is for the peer's log. What was sent before is handed over as
+        far as it can go without waiting. Closing twice does nothing."""
+
+    @abstractmethod
+    async def wait_closed(self) -> None:
+        """Wait until the link has ended and the peer has been told."""
+
+    @property
+    @abstractmethod
+    def closed(self) -> bool:
+        """Whether the link has ended."""
+
+
+class Carrier(ABC):
+    """OTP's eight callbacks. One carrier object serves one node."""
+
+    #: What ``#net_address.protocol`` and ``-proto_dist`` call it: ``"quic"`` or ``"tcp"``.
+    family: ClassVar[str]
+
+    @abstractmethod
+    async def listen(self, name: str, *, host: str | None = None, port: int = 0) -> Listener:
+        """Listen for peers of the node called ``name``; 0 lets the system or the carrier choose
+        the port, None listens on every address. Raises :class:`ListenError`."""
+
+    @abstractmethod
+    def accept(self, listener: Listener) -> AsyncIterator[Incoming]:
+        """The connections that come in, one by one, until the listener is closed."""
+
+    @abstractmethod
+    async def accept_connection(self, incoming: Incoming, local: LocalNode, *, setup_time: float) -> Link:
+        """Run the acceptor's side of the handshake, within ``setup_time`` seconds.
+
+        Raises :class:`AcceptError` and the protocol's handshake errors; by then the connection is
+        closed and a line is logged.
+        """
+
+    @abstractmethod
+    async def setup(self, node: str, address: Address, local: LocalNode, *, setup_time: float) -> Link:
+        """Dial ``node`` and run the initiator's side of the handshake, within ``setup_time`` s.
+
+        Raises :class:`ConnectError` and the protocol's handshake errors. When it raises or is
+        cancelled the connection is closed.
+        """
+
+    @abstractmethod
+    async def close(self, listener: Listener) -> None:
+        """Stop listening. Links that came in by it go on; connections still in their handshake
+        are closed."""
+
+    def select(self, node: str) -> bool:
+        """Whether this carrier can be used for ``node`` (a well-formed name will do)."""
+        return self.is_node_name(node)
+
+    @abstractmethod
+    def address(self) -> NetAddress:
+        """The protocol and address family this carrier uses, before it listens anywhere."""
+
+    def is_node_name(self, name: str) -> bool:
+        """Whether ``name`` is of the form ``name@host`` (``dist_util:is_node_name/1``)."""
+        alive, at, host = name.partition("@")
+        return bool(alive and at and host) and "@" not in host

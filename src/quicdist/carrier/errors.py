@@ -1,0 +1,93 @@
+"""What can go wrong with a listener, with setting up a connection and with an established link.
+
+Errors of the handshake itself (a wrong cookie, a peer without a mandatory flag, a refused name)
+are those of :mod:`quicdist.protocol` and pass through a carrier unchanged.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from quicdist.errors import QuicDistError
+
+if TYPE_CHECKING:
+    from quicdist.carrier.contract import Address
+
+
+class CarrierError(QuicDistError):
+    """Bytes could not be carried between two nodes."""
+
+
+class ListenError(CarrierError):
+    """A carrier could not listen at ``host``:``port``."""
+
+    def __init__(self, host: str | None, port: int, reason: str) -> None:
+        super().__init__(f"cannot listen at {host or '*'} port {port}: {reason}")
+        self.host = host
+        self.port = port
+        self.reason = reason
+
+
+class CertificateError(CarrierError):
+    """Our own certificate, key or CA file is missing, cannot be read or do not belong together."""
+
+
+class ConnectError(CarrierError):
+    """No connection to ``node`` at ``address`` came about; ``reason`` says why."""
+
+    def __init__(self, node: str, address: Address | None, reason: str) -> None:
+        where = f" at {address}" if address is not None else ""
+        super().__init__(f"cannot connect to {node}{where}: {reason}")
+        self.node = node
+        self.address = address
+        self.reason = reason
+
+
+class PeerUnreachable(ConnectError):
+    """Nobody listens at the peer's address, or no way leads there."""
+
+
+class SetupTimeout(ConnectError, TimeoutError):
+    """The connection was not set up within the time allowed (OTP's ``net_setuptime``)."""
+
+
+class CertificateRefused(ConnectError):
+    """One side did not accept the certificate of the other; ``reason`` says which and why."""
+
+
+class AcceptError(CarrierError):
+    """A connection that came in from ``address`` never became a link."""
+
+    def __init__(self, address: Address, reason: str) -> None:
+        super().__init__(f"connection from {address} not accepted: {reason}")
+        self.address = address
+        self.reason = reason
+
+
+class AcceptTimeout(AcceptError, TimeoutError):
+    """A peer that connected did not finish the handshake within the time allowed."""
+
+
+class LinkLost(CarrierError):
+    """The established connection to ``node`` ended and this side had not closed it."""
+
+    def __init__(self, node: str, reason: str) -> None:
+        super().__init__(f"connection to {node} lost: {reason}")
+        self.node = node
+        self.reason = reason
+
+
+class PeerClosed(LinkLost):
+    """The peer closed the connection."""
+
+
+class PeerSilent(LinkLost):
+    """Nothing was heard of the peer for longer than the carrier allows."""
+
+
+class LinkClosed(CarrierError):
+    """Something was sent on a link that has ended already."""
+
+    def __init__(self, node: str) -> None:
+        super().__init__(f"the connection to {node} is closed")
+        self.node = node
