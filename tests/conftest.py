@@ -1,0 +1,177 @@
+"""What all tests share: which BEAM there is, what is left out without it, and fixtures."""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+import pytest_asyncio
+
+from tests.support.beam import Beam, BeamError, erl_facts, erl_path
+
+OLDEST_OTP = 25
+OLDEST_OTP_QUIC_DIST = 26
+
+# -- which BEAM there is -----------------------------------------------------------------------
+
+
+@dataclass
+class Machine:
+    """What this machine has for the tests that need a BEAM, looked up only if one is to run."""
+
+    summary: str = ""
+    #: Marker to the reason why its tests cannot run here; a marker that is not in it can.
+    left_out: dict[str, str] = field(default_factory=dict)
+    #: Marker to the number of its tests that passed in this session.
+    passed: dict[str, int] = field(default_factory=lambda: {"beam": 0, "quic_dist": 0})
+
+
+MACHINE = pytest.StashKey[Machine]()
+
+
+def look_around() -> Machine:
+    erl = erl_path()
+    how = (
+        "to have them run, name an OTP 26 or later in QUICDIST_ERL (or PATH) and put the directory "
+        "that holds erlang_quic's application (quic/ebin) on ERL_LIBS"
+    )
+    if erl is None:
+        none = "there is no erl on this machine (Debian, Ubuntu: erlang-base)"
+        return Machine(none, {"beam": none, "quic_dist": f"{none}; {how}"})
+    try:
+        release, quic = erl_facts()
+    except (BeamError, OSError, ValueError, subprocess.SubprocessError) as error:
+        broken = f"{erl} does not run: {error}"
+        return Machine(broken, {"beam": broken, "quic_dist": broken})
+    machine = Machine(f"{erl}, OTP {release}, application quic: {quic or 'not found'}")
+    if release < OLDEST_OTP:
+        machine.left_out["beam"] = f"{erl} is OTP {release}; the tests need {OLDEST_OTP} or later"
+    if quic is None:
+        machine.left_out["quic_dist"] = f"{erl} finds no application quic; {how}"
+    elif release < OLDEST_OTP_QUIC_DIST:
+        machine.left_out["quic_dist"] = f"{erl} is OTP {release}; {how}"
+    return machine
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--require-beam",
+        action="store_true",
+        help="fail if no test that talks to a real BEAM was run and passed",
+    )
+
+
+def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
+    if not any(item.get_closest_marker(name) for item in items for name in ("beam", "quic_dist")):
+        return []
+    machine = config.stash.setdefault(MACHINE, look_around())
+    return [f"erl: {machine.summary}"]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    needed = [name for name in ("quic_dist", "beam") if item.get_closest_marker(name)]
+    if not needed:
+        return
+    if MACHINE not in item.config.stash:
+        item.config.stash[MACHINE] = look_around()
+    for name in needed:
+        reason = item.config.stash[MACHINE].left_out.get(name)
+        if reason:
+            # From here, not from a marker: pytest then folds them all into one line of its summary.
+            pytest.skip(f"{name}: {reason}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    machine = item.config.stash.get(MACHINE, None)
+    if machine and report.when == "call" and report.passed:
+        for name in machine.passed:
+            machine.passed[name] += item.get_closest_marker(name) is not None
+    return report
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    config = session.config
+    if config.getoption("--require-beam") and session.exitstatus == pytest.ExitCode.OK:
+        machine = config.stash.get(MACHINE, None)
+        if machine is None or not any(machine.passed.values()):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    machine = config.stash.get(MACHINE, None)
+    passed = machine.passed if machine else {"beam": 0, "quic_dist": 0}
+    if machine:
+        counts = ", ".join(f"{count} {name} tests passed" for name, count in passed.items())
+        terminalreporter.write_line(f"erl: {machine.summary}; {counts}")
+    if config.getoption("--require-beam") and not any(passed.values()):
+        terminalreporter.write_line("--require-beam: no test against a real BEAM passed", red=True)
+
+
+# -- fixtures ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def beam() -> Iterator[Beam]:
+    """A stock BEAM that is no node of any cluster, to ask what OTP makes of something."""
+    with Beam() as running:
+        yield running
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """Call it for a port of 127.0.0.1 that nobody holds, neither in TCP nor in UDP.
+
+    For peers that must be told their port. What can listen on port 0 should do that instead.
+    """
+    given: set[int] = set()
+
+    def find() -> int:
+        while True:
+            with (
+                socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
+                socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
+            ):
+                tcp.bind(("127.0.0.1", 0))
+                port: int = tcp.getsockname()[1]
+                try:
+                    udp.bind(("127.0.0.1", port))
+                except OSError:
+                    continue
+                if port not in given:
+                    given.add(port)
+                    return port
+
+    return find
+
+
+@pytest_asyncio.fixture
+async def _no_task_outlives_the_test() -> AsyncIterator[None]:
+    before = asyncio.all_tasks()
+    yield
+    for _ in range(10):  # turns of the loop, so that a task already cancelled can end
+        if not (left := asyncio.all_tasks() - before - {asyncio.current_task()}):
+            return
+        await asyncio.sleep(0)
+    pytest.fail("tasks outlived the test: " + "; ".join(map(str, left)))
+
+
+@pytest.fixture(autouse=True)
+def _tasks_watched(request: pytest.FixtureRequest) -> None:
+    # Set up before the test's own fixtures, so checked after they are torn down.
+    if request.node.get_closest_marker("asyncio"):
+        request.getfixturevalue("_no_task_outlives_the_test")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _faulthandler_is_on() -> None:
+    assert faulthandler.is_enabled(), "a crash or a hang of the tests would leave no trace"
