@@ -1,0 +1,52 @@
+"""Where nodes are: node names to addresses, and a node's own name made known."""
+
+from quicdist.discovery.chain import ChainDiscovery
+from quicdist.discovery.contract import (
+    Backend,
+    BackendDiscovery,
+    Discovery,
+    Family,
+    RegisteredName,
+    alive_name,
+    new_creation,
+)
+from quicdist.discovery.epmd import EpmdDiscovery
+from quicdist.discovery.errors import (
+    AddressInvalid,
+    DiscoveryError,
+    EpmdAnswerMalformed,
+    EpmdError,
+    EpmdTimeout,
+    EpmdUnreachable,
+    Looked,
+    NodeNameTaken,
+    NodeNotFound,
+    ResolveError,
+)
+from quicdist.discovery.resolve import resolve
+from quicdist.discovery.static import StaticDiscovery, StaticTable
+
+__all__ = [
+    "AddressInvalid",
+    "Backend",
+    "BackendDiscovery",
+    "ChainDiscovery",
+    "Discovery",
+    "DiscoveryError",
+    "EpmdAnswerMalformed",
+    "EpmdDiscovery",
+    "EpmdError",
+    "EpmdTimeout",
+    "EpmdUnreachable",
+    "Family",
+    "Looked",
+    "NodeNameTaken",
+    "NodeNotFound",
+    "RegisteredName",
+    "ResolveError",
+    "StaticDiscovery",
+    "StaticTable",
+    "alive_name",
+    "new_creation",
+    "resolve",
+]

@@ -1,0 +1,92 @@
+"""Several ways of discovery, asked in order."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from quicdist.carrier import Address
+from quicdist.discovery.contract import Discovery, Family, RegisteredName
+from quicdist.discovery.errors import DiscoveryError, Looked, NodeNameTaken, NodeNotFound
+
+logger = logging.getLogger("quicdist.discovery.chain")
+
+
+class ChainDiscovery(Discovery):
+    """The first of several that knows a node: ``ChainDiscovery(StaticDiscovery({…}), EpmdDiscovery())``.
+
+    A node is registered with each. One that cannot be reached is logged and left out, as long as
+    another took the node: a node also runs without epmd.
+    """
+
+    def __init__(self, *ways: Discovery) -> None:
+        if not ways:
+            raise DiscoveryError("a chain of discovery needs at least one way")
+        self.ways: Sequence[Discovery] = ways
+
+    async def register_node(self, name: str, port: int, family: Family = "inet") -> int:
+        """Register with each; the creation is that of the first which took the node.
+
+        Raises :class:`NodeNameTaken` if any of them says so (and undoes the others), and what the
+        first said if all of them failed.
+        """
+        creations: list[int] = []
+        failures: list[DiscoveryError] = []
+        try:
+            for way in self.ways:
+                try:
+                    creations.append(await way.register_node(name, port, family))
+                except NodeNameTaken:
+                    raise
+                except DiscoveryError as error:
+                    failures.append(error)
+        except BaseException:
+            # Those after the one that failed have nothing registered, which they take for done.
+            for way in self.ways[: len(creations) + len(failures)]:
+                await way.unregister_node(name)
+            raise
+        if not creations:
+            raise failures[0]
+        for failure in failures:
+            logger.warning("%s is not registered: %s", name, failure)
+        return creations[0]
+
+    async def port_please(self, name: str, host: str) -> int:
+        return (await self.address_please(name, host)).port
+
+    async def address_please(self, name: str, host: str, family: Family | None = None) -> Address:
+        """Raises :class:`NodeNotFound`, which says what each answered."""
+        looked: list[Looked] = []
+        for way in self.ways:
+            try:
+                return await way.address_please(name, host, family)
+            except NodeNotFound as error:
+                looked.extend(error.looked)
+            except DiscoveryError as error:
+                looked.append(Looked(type(way).__name__, str(error)))
+        raise NodeNotFound(f"{name}@{host}", looked)
+
+    async def names(self, host: str) -> list[RegisteredName]:
+        """What any of them knows; the first that knows a name gives its port.
+
+        Raises what the last said if all of them failed.
+        """
+        found: dict[str, RegisteredName] = {}
+        failures: list[DiscoveryError] = []
+        for way in self.ways:
+            try:
+                for entry in await way.names(host):
+                    found.setdefault(entry.name, entry)
+            except DiscoveryError as error:
+                failures.append(error)
+        if len(failures) == len(self.ways):
+            raise failures[-1]
+        return list(found.values())
+
+    async def unregister_node(self, name: str) -> None:
+        for way in self.ways:
+            await way.unregister_node(name)
+
+    async def close(self) -> None:
+        for way in self.ways:
+            await way.close()

@@ -1,0 +1,186 @@
+"""The contract between the node and whatever knows where nodes are.
+
+Two layers, as in ``quic_dist``. The node asks a :class:`Discovery`, which has the callbacks of
+OTP's ``-epmd_module`` (``erl_epmd(3)``). One of them, :class:`BackendDiscovery`, hands the
+questions on to a :class:`Backend`, which has the callbacks of the behaviour ``quic_discovery``.
+"""
+
+from __future__ import annotations
+
+import secrets
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
+
+from quicdist.carrier import Address
+from quicdist.discovery.errors import Looked, NodeNotFound, ResolveError
+from quicdist.discovery.resolve import resolve
+
+#: OTP's names for IPv4 and IPv6.
+Family = Literal["inet", "inet6"]
+
+
+class RegisteredName(NamedTuple):
+    """One line of ``erl_epmd:names/1``: a node's name without its host, and its port."""
+
+    name: str
+    port: int
+
+
+def alive_name(node: str) -> str:
+    """The part of a node's name before the ``@``, which is all that epmd knows of it."""
+    return node.partition("@")[0]
+
+
+def new_creation() -> int:
+    """A creation for a node that no epmd gives one: 32 random bits, not below 4.
+
+    0 to 3 are what nodes of before OTP 23 used (``net_kernel:create_creation/0``).
+    """
+    return 4 + secrets.randbelow((1 << 32) - 4)
+
+
+class Discovery(ABC):
+    """Where nodes are. One object may serve several nodes and carriers of one program."""
+
+    @abstractmethod
+    async def register_node(self, name: str, port: int, family: Family = "inet") -> int:
+        """Make the node ``name`` findable at ``port``; its creation for as long as it lives.
+
+        ``name`` may be whole (``a@host``) or without the host. Raises :class:`NodeNameTaken`.
+        """
+
+    @abstractmethod
+    async def port_please(self, name: str, host: str) -> int:
+        """The port at which the node ``name`` (without host) on ``host`` listens.
+
+        Raises :class:`NodeNotFound`.
+        """
+
+    @abstractmethod
+    async def address_please(self, name: str, host: str, family: Family | None = None) -> Address:
+        """Where to dial the node ``name`` (without host) of ``host``.
+
+        With a ``family`` the address is an IP address of that family. Without, it may still be a
+        host name, and the carrier tries all of its addresses. Raises :class:`NodeNotFound`.
+        """
+
+    @abstractmethod
+    async def names(self, host: str) -> list[RegisteredName]:
+        """The nodes known on ``host``."""
+
+    async def unregister_node(self, name: str) -> None:
+        """Undo :meth:`register_node`; nothing happens if ``name`` is not registered."""
+        return
+
+    async def close(self) -> None:
+        """Undo every registration and let go of connections."""
+        return
+
+    async def lookup(self, node: str, family: Family | None = None) -> Address:
+        """:meth:`address_please` for a whole node name, ``name@host``."""
+        name, _, host = node.partition("@")
+        return await self.address_please(name, host, family)
+
+
+class Backend(Protocol):
+    """OTP's side calls it a ``quic_discovery``: a way to find nodes, with no epmd.
+
+    Only :meth:`lookup` must be there; an object without the others will do.
+    """
+
+    async def init(self, options: Mapping[str, Any]) -> None:
+        """Called once, before anything else, with the options of ``{quic, [{dist, …}]}``."""
+        return
+
+    async def register(self, node: str, port: int) -> None:
+        """Make ``node`` (``name@host``) findable at ``port``."""
+        return
+
+    async def unregister(self, node: str) -> None:
+        """Undo :meth:`register`."""
+        return
+
+    @abstractmethod
+    async def lookup(self, node: str, host: str) -> Address | tuple[str, int] | None:
+        """Where ``node`` is (its host name or IP address, its port); None if that is not known."""
+
+    async def list_nodes(self, host: str) -> Sequence[tuple[str, int]]:
+        """The nodes known (``name@host``), each with its port; those of other hosts may be there."""
+        return ()
+
+
+class BackendDiscovery(Discovery):
+    """Answers a node's questions by asking a :class:`Backend`, as ``quic_epmd`` does.
+
+    ``default_port`` is where a node that the back end does not know is assumed to listen, on the
+    host in its name (``quic_epmd`` assumes 4433); None assumes nothing.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        options: Mapping[str, Any] | None = None,
+        *,
+        label: str | None = None,
+        default_port: int | None = None,
+    ) -> None:
+        self.backend = backend
+        self.label = label or type(backend).__name__
+        self.default_port = default_port
+        self._options = dict(options or {})
+        self._initialised = False
+
+    async def register_node(self, name: str, port: int, family: Family = "inet") -> int:
+        await self._init()
+        register = getattr(self.backend, "register", None)
+        if register is not None:
+            await register(name, port)
+        return new_creation()
+
+    async def port_please(self, name: str, host: str) -> int:
+        return (await self._find(name, host)).port
+
+    async def address_please(self, name: str, host: str, family: Family | None = None) -> Address:
+        address = await self._find(name, host)
+        if family is None:
+            return address
+        try:
+            return (await resolve(address.host, address.port, family))[0]
+        except ResolveError as error:
+            found = Looked(self.label, f"{address}, but {error}")
+            raise NodeNotFound(f"{name}@{host}", [found]) from error
+
+    async def names(self, host: str) -> list[RegisteredName]:
+        await self._init()
+        list_nodes = getattr(self.backend, "list_nodes", None)
+        if list_nodes is None:
+            return []
+        return [
+            RegisteredName(alive_name(node), port)
+            for node, port in await list_nodes(host)
+            if node.partition("@")[2] in ("", host)
+        ]
+
+    async def unregister_node(self, name: str) -> None:
+        unregister = getattr(self.backend, "unregister", None)
+        if unregister is not None:
+            await unregister(name)
+
+    async def _find(self, name: str, host: str) -> Address:
+        await self._init()
+        node = f"{name}@{host}"
+        found = await self.backend.lookup(node, host)
+        if found is not None:
+            return found if isinstance(found, Address) else Address(*found)
+        if self.default_port is not None:
+            return Address(host, self.default_port)
+        raise NodeNotFound(node, [Looked(self.label, "not known there")])
+
+    async def _init(self) -> None:
+        if self._initialised:
+            return
+        self._initialised = True
+        init = getattr(self.backend, "init", None)
+        if init is not None:
+            await init(self._options)

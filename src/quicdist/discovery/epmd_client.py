@@ -1,0 +1,170 @@
+"""One conversation with one epmd at a time: bounded in bytes, bounded in time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator
+
+from quicdist.carrier import Address
+from quicdist.discovery import epmd_messages as wire
+from quicdist.discovery.contract import RegisteredName
+from quicdist.discovery.errors import EpmdAnswerMalformed, EpmdError, EpmdTimeout, EpmdUnreachable
+
+DEFAULT_PORT = 4369
+
+#: Most that is read of NAMES_RESP: some 20,000 nodes on one host.
+MAX_NAMES = 1 << 20
+
+#: Between the two address families of one host (RFC 8305, section 8).
+_HAPPY_EYEBALLS_DELAY = 0.25
+
+
+def default_port() -> int:
+    """``$ERL_EPMD_PORT``, or 4369."""
+    text = os.environ.get("ERL_EPMD_PORT")
+    if not text:
+        return DEFAULT_PORT
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 1 << 16:
+        raise EpmdError(Address("localhost", DEFAULT_PORT), f"ERL_EPMD_PORT is {text!r}, no port number")
+    return int(text)
+
+
+class Conversation:
+    """A connection to an epmd; errors name the epmd and what it was asked."""
+
+    def __init__(
+        self, address: Address, asked: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self.address = address
+        self._asked = asked
+        self._reader = reader
+        self._writer = writer
+
+    def send(self, request: bytes) -> None:
+        self._writer.write(request)
+
+    async def read(self, size: int) -> bytes:
+        """Exactly ``size`` bytes."""
+        try:
+            return await self._reader.readexactly(size)
+        except asyncio.IncompleteReadError as error:
+            got = len(error.partial)
+            raise EpmdAnswerMalformed(
+                self.address, f"closed the connection when asked {self._asked}, {got} of {size} bytes came"
+            ) from error
+
+    async def read_to_end(self, limit: int) -> bytes:
+        """All that comes until epmd closes, at most ``limit`` bytes."""
+        data = bytearray()
+        while chunk := await self._reader.read(1 << 16):
+            data += chunk
+            if len(data) > limit:
+                raise EpmdAnswerMalformed(
+                    self.address, f"more than {limit} bytes came when asked {self._asked}"
+                )
+        return bytes(data)
+
+    async def closed(self) -> str:
+        """Wait until epmd closes the connection, or says something unasked; why it ended."""
+        try:
+            data = await self._reader.read(1)
+        except OSError as error:
+            return f"connection lost: {error}"
+        return f"unasked byte {data[0]}" if data else "connection closed"
+
+    def close(self) -> None:
+        self._writer.close()
+
+    @property
+    def remote_host(self) -> str:
+        """The IP address that was connected to."""
+        return str(self._writer.get_extra_info("peername")[0])
+
+
+async def connect(address: Address, asked: str) -> Conversation:
+    """Connect to the epmd at ``address``. Raises :class:`EpmdUnreachable`."""
+    try:
+        reader, writer = await asyncio.open_connection(
+            address.host, address.port, happy_eyeballs_delay=_HAPPY_EYEBALLS_DELAY
+        )
+    except (OSError, UnicodeError) as error:
+        raise EpmdUnreachable(address, f"cannot be reached: {error}") from error
+    return Conversation(address, asked, reader, writer)
+
+
+class EpmdClient:
+    """What epmd can be asked, each question within ``timeout`` seconds.
+
+    All raise :class:`EpmdUnreachable`, :class:`EpmdTimeout` and :class:`EpmdAnswerMalformed`.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self.timeout = timeout
+
+    async def alive(
+        self, address: Address, name: str, port: int, node_type: wire.NodeType
+    ) -> tuple[int, Conversation] | None:
+        """ALIVE2_REQ: the creation, and the connection that keeps ``name`` registered while open.
+
+        None if the name is taken.
+        """
+        conversation: Conversation | None = None
+        try:
+            async with self._bounded(address, asked := f"to register {name}"):
+                conversation = await connect(address, asked)
+                conversation.send(wire.alive2_req(name, port, node_type))
+                tag = await conversation.read(1)
+                rest = await conversation.read(wire.alive2_answer_size(tag[0]) - 1)
+                creation = wire.alive2_answer(tag + rest)
+        except BaseException:
+            if conversation is not None:
+                conversation.close()
+            raise
+        if creation is None:
+            conversation.close()
+            return None
+        return creation, conversation
+
+    async def port_please(self, address: Address, name: str) -> tuple[wire.PortInfo, str] | None:
+        """PORT_PLEASE2_REQ: what is known of ``name``, and the IP address of the epmd that said it.
+
+        None if ``name`` is not registered.
+        """
+        async with self._conversation(address, f"for the port of {name}") as conversation:
+            conversation.send(wire.port_please2_req(name))
+            if not wire.port2_head(await conversation.read(wire.PORT2_HEAD)):
+                return None
+            info = wire.port2_body(await conversation.read(wire.PORT2_BODY))
+            return info, conversation.remote_host
+
+    async def names(self, address: Address) -> list[RegisteredName]:
+        """NAMES_REQ: the nodes registered with the epmd at ``address``."""
+        async with self._conversation(address, "for its names") as conversation:
+            conversation.send(wire.names_req())
+            await conversation.read(wire.NAMES_HEAD)
+            return wire.names_body(await conversation.read_to_end(MAX_NAMES))
+
+    @contextlib.asynccontextmanager
+    async def _conversation(self, address: Address, asked: str) -> AsyncIterator[Conversation]:
+        async with self._bounded(address, asked):
+            conversation = await connect(address, asked)
+            try:
+                yield conversation
+            finally:
+                conversation.close()
+
+    @contextlib.asynccontextmanager
+    async def _bounded(self, address: Address, asked: str) -> AsyncIterator[None]:
+        """Turn what goes wrong inside into the named errors."""
+        try:
+            async with asyncio.timeout(self.timeout):
+                yield
+        except TimeoutError as error:
+            reason = f"no answer within {self.timeout:g} s when asked {asked}"
+            raise EpmdTimeout(address, reason) from error
+        except wire.MalformedAnswer as error:
+            raise EpmdAnswerMalformed(address, str(error)) from error
+        except OSError as error:
+            raise EpmdUnreachable(address, f"connection lost when asked {asked}: {error}") from error

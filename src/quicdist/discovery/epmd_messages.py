@@ -1,0 +1,133 @@
+"""The messages of the port mapper daemon, as bytes; no I/O.
+
+Source: ERTS User's Guide, *Distribution Protocol*, section *EPMD Protocol*.
+"""
+
+from __future__ import annotations
+
+import struct
+from enum import IntEnum
+from typing import NamedTuple
+
+from quicdist.discovery.contract import RegisteredName
+
+#: Requests and answers, by their first byte.
+ALIVE2_REQ = ord("x")
+ALIVE2_RESP = ord("y")
+ALIVE2_X_RESP = ord("v")
+PORT_PLEASE2_REQ = ord("z")
+PORT2_RESP = ord("w")
+NAMES_REQ = ord("n")
+
+#: The distribution versions this package speaks: 6 only, the handshake of OTP 23 and later.
+HIGHEST_VERSION = 6
+LOWEST_VERSION = 6
+
+#: Protocol 0 is TCP over IPv4 or IPv6, the only one there is.
+_PROTOCOL_TCP = 0
+
+#: Longest name epmd keeps (``MAXSYMLEN`` in epmd is 255 characters of up to 4 bytes).
+MAX_NAME = 255 * 4
+
+
+class NodeType(IntEnum):
+    """What a node tells epmd it is."""
+
+    HIDDEN = ord("H")
+    NORMAL = ord("M")
+
+
+class MalformedAnswer(ValueError):
+    """Bytes that are no answer of epmd's protocol; turned into a named error by the client."""
+
+
+class PortInfo(NamedTuple):
+    """PORT2_RESP of a node that is registered."""
+
+    port: int
+    node_type: int
+    protocol: int
+    highest_version: int
+    lowest_version: int
+
+
+def _request(body: bytes) -> bytes:
+    return struct.pack(">H", len(body)) + body
+
+
+def alive2_req(name: str, port: int, node_type: NodeType) -> bytes:
+    """Register ``name`` (without host) at ``port``."""
+    encoded = name.encode()
+    return _request(
+        struct.pack(
+            f">BHBBHHH{len(encoded)}sH",
+            *(ALIVE2_REQ, port, node_type, _PROTOCOL_TCP, HIGHEST_VERSION, LOWEST_VERSION),
+            *(len(encoded), encoded, 0),
+        )
+    )
+
+
+def port_please2_req(name: str) -> bytes:
+    """Ask for the port of ``name`` (without host)."""
+    return _request(bytes((PORT_PLEASE2_REQ,)) + name.encode())
+
+
+def names_req() -> bytes:
+    """Ask for all nodes of that host."""
+    return _request(bytes((NAMES_REQ,)))
+
+
+#: How long each answer to ALIVE2_REQ is: a creation of 16 bits before OTP 23, of 32 since.
+_ALIVE2_ANSWERS = {ALIVE2_RESP: struct.Struct(">BBH"), ALIVE2_X_RESP: struct.Struct(">BBI")}
+
+
+def alive2_answer_size(tag: int) -> int:
+    """How many bytes an answer to ALIVE2_REQ that begins with ``tag`` has."""
+    if tag not in _ALIVE2_ANSWERS:
+        raise MalformedAnswer(
+            f"answer to ALIVE2_REQ begins with {tag}, expected {ALIVE2_X_RESP} or {ALIVE2_RESP}"
+        )
+    return _ALIVE2_ANSWERS[tag].size
+
+
+def alive2_answer(data: bytes) -> int | None:
+    """The creation epmd gave, or None if it refused (it does so only for a name that is taken)."""
+    _, result, creation = _ALIVE2_ANSWERS[data[0]].unpack(data)
+    return creation if result == 0 else None
+
+
+#: PORT2_RESP up to where the node's name begins; its first two bytes are all there is if it is unknown.
+PORT2_HEAD = 2
+_PORT2_BODY = struct.Struct(">HBBHH")
+PORT2_BODY = _PORT2_BODY.size
+
+
+def port2_head(data: bytes) -> bool:
+    """Whether the node asked for is registered, from the first two bytes of the answer."""
+    if data[0] != PORT2_RESP:
+        raise MalformedAnswer(f"answer to PORT_PLEASE2_REQ begins with {data[0]}, expected {PORT2_RESP}")
+    return data[1] == 0
+
+
+def port2_body(data: bytes) -> PortInfo:
+    """What follows the head if the node is registered; its name and extra data are not read."""
+    info = PortInfo(*_PORT2_BODY.unpack(data))
+    if info.port == 0:
+        raise MalformedAnswer("PORT2_RESP with port 0")
+    return info
+
+
+#: NAMES_RESP begins with epmd's own port; the rest is lines of text until it closes.
+NAMES_HEAD = 4
+
+
+def names_body(data: bytes) -> list[RegisteredName]:
+    """The lines ``name <name> at port <port>`` that follow epmd's own port."""
+    return [_names_line(line) for line in data.split(b"\n") if line]
+
+
+def _names_line(line: bytes) -> RegisteredName:
+    words = line.split(b" ")
+    if len(words) == 5 and words[0] == b"name" and words[2:4] == [b"at", b"port"] and words[4].isdigit():
+        return RegisteredName(words[1].decode(errors="replace"), int(words[4]))
+    raise MalformedAnswer(f"line {line[:80]!r} in NAMES_RESP, expected 'name NAME at port PORT'")

@@ -1,0 +1,75 @@
+"""What can go wrong with finding a node or making one findable."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from quicdist.carrier import Address
+from quicdist.errors import QuicDistError
+
+
+class DiscoveryError(QuicDistError):
+    """A node could not be found, listed or made findable."""
+
+
+class Looked(NamedTuple):
+    """One place a node was looked for, and what was found there instead of it."""
+
+    where: str
+    result: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.result}"
+
+
+class NodeNotFound(DiscoveryError):
+    """No address is known for ``node``; ``looked`` names each place asked, and its answer."""
+
+    def __init__(self, node: str, looked: Sequence[Looked]) -> None:
+        super().__init__(f"no address for {node}; " + "; ".join(map(str, looked)))
+        self.node = node
+        self.looked = tuple(looked)
+
+
+class NodeNameTaken(DiscoveryError):
+    """Another node of this name is registered already (OTP's ``duplicate_name``)."""
+
+    def __init__(self, node: str, where: str) -> None:
+        super().__init__(f"the name {node} is taken: {where} has another node of that name")
+        self.node = node
+        self.where = where
+
+
+class AddressInvalid(DiscoveryError, ValueError):
+    """A table of nodes holds a name or an address that cannot be one."""
+
+
+class ResolveError(DiscoveryError):
+    """A host name has no address (of the family asked for)."""
+
+    def __init__(self, host: str, reason: str) -> None:
+        super().__init__(f"host {host} has no address: {reason}")
+        self.host = host
+        self.reason = reason
+
+
+class EpmdError(DiscoveryError):
+    """The epmd at ``address`` did not do what was asked of it; ``reason`` says what it did."""
+
+    def __init__(self, address: Address, reason: str) -> None:
+        super().__init__(f"epmd at {address}: {reason}")
+        self.address = address
+        self.reason = reason
+
+
+class EpmdUnreachable(EpmdError):
+    """No epmd answers at that address."""
+
+
+class EpmdTimeout(EpmdError, TimeoutError):
+    """The epmd took the request and did not answer it in time."""
+
+
+class EpmdAnswerMalformed(EpmdError):
+    """What came back is no answer of epmd's protocol (OTP's ``garbage_from_epmd``)."""

@@ -1,0 +1,79 @@
+"""Nodes listed by hand, as in ``quic_discovery_static``: no daemon, no name server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from quicdist.carrier import Address
+from quicdist.discovery.contract import Backend, BackendDiscovery
+from quicdist.discovery.errors import AddressInvalid
+
+
+class StaticTable(Backend):
+    """A table of node names and addresses, which may change while nodes use it."""
+
+    def __init__(self, nodes: Mapping[str, Address | tuple[str, int]] | None = None) -> None:
+        self._listed: dict[str, Address] = {}
+        self._registered: dict[str, Address] = {}
+        for node, address in (nodes or {}).items():
+            self.add(node, address)
+
+    def add(self, node: str, address: Address | tuple[str, int]) -> None:
+        """List ``node`` (``name@host``), in place of what was listed for it.
+
+        Raises :class:`AddressInvalid` for a name without host or a port outside 1 to 65535.
+        """
+        self._listed[node] = _checked(node, address)
+
+    def remove(self, node: str) -> None:
+        """Strike ``node`` from the table; nothing happens if it is not in it."""
+        self._listed.pop(node, None)
+
+    async def register(self, node: str, port: int) -> None:
+        host = node.partition("@")[2]
+        if host:
+            self._registered[node] = _checked(node, (host, port))
+
+    async def unregister(self, node: str) -> None:
+        self._registered.pop(node, None)
+
+    async def lookup(self, node: str, host: str) -> Address | None:
+        # What was listed by hand goes before what a node said of itself: a port may be mapped.
+        return self._listed.get(node) or self._registered.get(node)
+
+    async def list_nodes(self, host: str) -> Sequence[tuple[str, int]]:
+        return [(node, address.port) for node, address in (self._registered | self._listed).items()]
+
+
+def _checked(node: str, address: Address | tuple[str, int]) -> Address:
+    host, port = (address.host, address.port) if isinstance(address, Address) else address
+    name, _, node_host = node.partition("@")
+    if not name or not node_host:
+        raise AddressInvalid(f"{node!r} is no node name: name@host expected")
+    if not host or not 0 < port < 1 << 16:
+        raise AddressInvalid(f"{host!r} port {port} is no address for {node}")
+    return Address(host, port)
+
+
+class StaticDiscovery(BackendDiscovery):
+    """Discovery by a :class:`StaticTable`: ``StaticDiscovery({"a@host": ("10.0.0.1", 4433)})``.
+
+    Nodes of this program that share one object find each other: registering lists them.
+    """
+
+    def __init__(
+        self,
+        nodes: Mapping[str, Address | tuple[str, int]] | None = None,
+        *,
+        default_port: int | None = None,
+    ) -> None:
+        self.table = StaticTable(nodes)
+        super().__init__(self.table, label="static table", default_port=default_port)
+
+    def add(self, node: str, address: Address | tuple[str, int]) -> None:
+        """:meth:`StaticTable.add`."""
+        self.table.add(node, address)
+
+    def remove(self, node: str) -> None:
+        """:meth:`StaticTable.remove`."""
+        self.table.remove(node)
