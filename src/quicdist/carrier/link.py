@@ -1,0 +1,207 @@
+"""What the links of all carriers share: messages in and out, counting, backpressure, the end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from quicdist.carrier.contract import Address, Link, LinkStats, LostHandler, MessageHandler
+from quicdist.carrier.errors import LinkClosed, LinkLost
+from quicdist.errors import QuicDistError
+from quicdist.protocol import NO_PAYLOAD
+
+if TYPE_CHECKING:
+    from quicdist.protocol import ControlMessage, DistConnection
+
+log = logging.getLogger("quicdist.carrier")
+
+
+@dataclass(frozen=True, slots=True)
+class BufferLimits:
+    """Bounds of what one link may hold, in bytes.
+
+    Above ``high_water`` unsent bytes :meth:`Link.drain` waits until they are down to
+    ``low_water``. ``before_start`` bounds what a peer may have sent by the time the link is
+    started.
+    """
+
+    high_water: int = 4 * 1024 * 1024
+    low_water: int = 1024 * 1024
+    before_start: int = 16 * 1024 * 1024
+
+
+class LinkBase(Link):
+    """A :class:`Link` around a sans-I/O connection; a carrier adds the way its bytes take.
+
+    A carrier calls :meth:`_data_received`, :meth:`_sent`, :meth:`_lost` and :meth:`_finished`, and
+    implements :meth:`_write`, :meth:`_close`, ``pending`` and ``send_tick``.
+    """
+
+    def __init__(
+        self,
+        connection: DistConnection,
+        *,
+        local_address: Address,
+        remote_address: Address,
+        limits: BufferLimits = BufferLimits(),
+    ) -> None:
+        self.peer = connection.peer
+        self.local_address = local_address
+        self.remote_address = remote_address
+        self.stats = LinkStats()
+        self.error: QuicDistError | None = None
+        self._connection = connection
+        self._limits = limits
+        self._loop = asyncio.get_running_loop()
+        self._on_message: MessageHandler | None = None
+        self._on_lost: LostHandler | None = None
+        self._ended = False
+        self._early: list[tuple[ControlMessage, Any]] = []
+        self._paused = False
+        self._drain_waiters: list[asyncio.Future[None]] = []
+        self._over = self._loop.create_future()
+
+    # -- what a carrier adds ---------------------------------------------------------------
+
+    @abstractmethod
+    def _write(self, stream_id: int, parts: Sequence[bytes]) -> int:
+        """Queue ``parts`` on a stream, to be transmitted in one batch per turn of the loop; the
+        bytes that now wait to leave. The carrier calls :meth:`_sent` once they are fewer."""
+
+    @abstractmethod
+    def _close(self, reason: str) -> None:
+        """Tell the peer, let go of the connection, then call :meth:`_finished`."""
+
+    # -- out -------------------------------------------------------------------------------
+
+    def send(self, control: ControlMessage, payload: Any = NO_PAYLOAD) -> None:
+        if self._ended:
+            raise LinkClosed(self.peer.name)
+        stream_id, parts = self._connection.send(control, payload)
+        stats = self.stats
+        stats.messages_out += 1
+        stats.sent += 1
+        stats.bytes_out += sum(map(len, parts))
+        if self._write(stream_id, parts) > self._limits.high_water:
+            self._paused = True
+
+    @property
+    def writable(self) -> bool:
+        return not self._paused
+
+    async def drain(self) -> None:
+        if not self._paused or self._ended:
+            return
+        waiter = self._loop.create_future()
+        self._drain_waiters.append(waiter)
+        try:
+            await waiter
+        finally:
+            self._drain_waiters.remove(waiter)
+
+    def _sent(self, waiting: int) -> None:
+        """Only ``waiting`` bytes wait to leave now."""
+        if self._paused and waiting <= self._limits.low_water:
+            self._resume()
+
+    def _resume(self) -> None:
+        self._paused = False
+        for waiter in self._drain_waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # -- in --------------------------------------------------------------------------------
+
+    def start(self, on_message: MessageHandler, on_lost: LostHandler) -> None:
+        if self._on_lost is not None:
+            raise RuntimeError(f"the link to {self.peer.name} was started before")
+        self._on_message = on_message
+        self._on_lost = on_lost
+        if self._early:
+            self._loop.call_soon(self._deliver_early)
+        if self._ended:
+            self._loop.call_soon(on_lost, self.error)
+
+    def _deliver_early(self) -> None:
+        early, self._early = self._early, []
+        self._deliver(early)
+
+    def _data_received(self, stream_id: int, data: bytes) -> None:
+        """Hand over bytes of one stream; bytes the protocol refuses end the link."""
+        if self._ended:
+            return
+        self.stats.bytes_in += len(data)
+        try:
+            messages = self._connection.receive(stream_id, data)
+        except QuicDistError as error:
+            self._fail(error)
+            return
+        if not messages:
+            return
+        self.stats.messages_in += len(messages)
+        if self._on_message is None or self._early:
+            self._early += messages
+            if self.stats.bytes_in > self._limits.before_start:
+                self._fail(
+                    LinkLost(self.peer.name, f"{self.stats.bytes_in} bytes came before the link was started")
+                )
+            return
+        self._deliver(messages)
+
+    def _deliver(self, messages: Iterable[tuple[ControlMessage, Any]]) -> None:
+        handler = self._on_message
+        assert handler is not None
+        # What had come before the connection was lost is still delivered; not so what comes
+        # after a handler has closed the link.
+        ended = self._ended
+        for control, payload in messages:
+            try:
+                handler(control, payload)
+            except Exception:
+                log.exception("a message from %s was not handled: %r", self.peer.name, control)
+            if self._ended is not ended:
+                return
+
+    # -- the end ---------------------------------------------------------------------------
+
+    def _fail(self, error: QuicDistError) -> None:
+        """The peer broke the protocol: close, and report ``error`` as what ended the link."""
+        log.warning("connection to %s (%s) closed: %s", self.peer.name, self.remote_address, error)
+        if self._end(error):
+            self._close(str(error))
+
+    def _lost(self, error: QuicDistError) -> None:
+        """The carrier has no connection any more."""
+        self._end(error)
+        self._finished()
+
+    def close(self, reason: str = "") -> None:
+        if self._end(None):
+            self._close(reason)
+
+    def _end(self, error: QuicDistError | None) -> bool:
+        if self._ended:
+            return False
+        self._ended = True
+        self.error = error
+        self._resume()
+        if self._on_lost is not None:
+            # Not at once: whoever closes a link is not to be called back before close() returns.
+            self._loop.call_soon(self._on_lost, error)
+        return True
+
+    def _finished(self) -> None:
+        """The peer has been told, nothing of the connection is left."""
+        if not self._over.done():
+            self._over.set_result(None)
+
+    @property
+    def closed(self) -> bool:
+        return self._ended
+
+    async def wait_closed(self) -> None:
+        await asyncio.shield(self._over)
