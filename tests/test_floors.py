@@ -1,0 +1,265 @@
+"""The rule of the floors: a package imports from below only, and keeps to what it may know.
+
+Read from the source (``ast``), so that an import inside a function or under TYPE_CHECKING counts too.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).resolve().parent.parent / "src" / "quicdist"
+
+#: From the ground up. "" is ``quicdist`` itself, the public face; only the command stands on it.
+FLOORS = ("errors", "term", "protocol", "carrier", "discovery", "node", "otp", "", "cli", "__main__")
+
+#: Packages without I/O and without a clock, and what they must do without.
+SANS_IO = ("term", "protocol")
+IO_MODULES = {
+    *("aioquic", "asyncio", "concurrent", "dns", "http", "multiprocessing", "queue", "sched", "select"),
+    *("selectors", "signal", "socket", "socketserver", "ssl", "subprocess", "threading", "time", "urllib"),
+    "uvloop",
+}
+
+#: The only place for each library that is not Python's own.
+THIRD_PARTY_HOME = {
+    "aioquic": {"carrier"},
+    "cryptography": {"carrier"},
+    "dns": {"discovery"},
+    "click": {"cli"},
+    "rich": {"cli"},
+}
+
+#: The one file that may touch what aioquic does not publish.
+ADAPTER = "quicdist.carrier.aioquic_adapter"
+
+#: Published in spite of the underscore.
+PUBLISHED_PRIVATE = {"_asdict", "_fields", "_make", "_replace", "_value_", "_name_"}
+
+
+# -- reading the source ------------------------------------------------------------------------
+
+
+def module_name(path: Path) -> str:
+    parts = ["quicdist", *path.relative_to(SOURCE).with_suffix("").parts]
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {
+    module_name(path): (path.name == "__init__.py", ast.parse(path.read_text(), str(path)))
+    for path in sorted(SOURCE.rglob("*.py"))
+}
+
+
+def floor_name(module: str) -> str:
+    """``quicdist.term.codec`` is of ``term``; ``quicdist`` of the face, ``""``."""
+    return [*module.split("."), ""][1]
+
+
+def imports(module: str, is_package: bool, tree: ast.Module) -> Iterator[tuple[str, str, int]]:
+    """All (module imported from, name imported or "", line), relative ones resolved."""
+    package = module if is_package else module.rpartition(".")[0]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, "", node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            source = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+            for alias in node.names:
+                yield source, alias.name, node.lineno
+
+
+def upward_imports(module: str, is_package: bool, tree: ast.Module) -> list[str]:
+    own = floor_name(module)
+    wrong = []
+    for source, name, line in imports(module, is_package, tree):
+        if source.split(".")[0] != "quicdist":
+            continue
+        # `from quicdist import term` is of the module term, if there is one of that name.
+        other = name if source == "quicdist" and name in FLOORS else floor_name(source)
+        if other != own and (other not in FLOORS or FLOORS.index(other) > FLOORS.index(own)):
+            wrong.append(f"{module}:{line} imports {source}.{name} from above")
+    return wrong
+
+
+def foreign_imports(module: str, is_package: bool, tree: ast.Module) -> list[str]:
+    own = floor_name(module)
+    wrong = []
+    for source, _, line in imports(module, is_package, tree):
+        top = source.split(".")[0]
+        if own in SANS_IO and top in IO_MODULES:
+            wrong.append(f"{module}:{line} imports {top}, but {own} is sans-I/O")
+        if top in THIRD_PARTY_HOME and own not in THIRD_PARTY_HOME[top]:
+            wrong.append(f"{module}:{line} imports {top}, which belongs in {THIRD_PARTY_HOME[top]}")
+    return wrong
+
+
+# -- what a package keeps to itself ------------------------------------------------------------
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__") and name not in PUBLISHED_PRIVATE
+
+
+def private_names_defined(trees: list[ast.Module]) -> set[str]:
+    """Every private name that these modules assign, annotate, define or list in ``__slots__``."""
+    names: set[str] = set()
+    for tree in trees:
+        for node in ast.walk(tree):
+            match node:
+                case ast.Attribute(attr=name, ctx=ast.Store(), value=ast.Name(id="self" | "cls")):
+                    names.add(name)
+                case ast.Name(id=name, ctx=ast.Store()):
+                    names.add(name)
+                case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                    names.add(name)
+                case ast.Assign(targets=[ast.Name(id="__slots__")], value=value):
+                    names |= {
+                        part.value
+                        for part in ast.walk(value)
+                        if isinstance(part, ast.Constant) and isinstance(part.value, str)
+                    }
+    return {name for name in names if is_private(name)}
+
+
+def of_aioquic(value: ast.expr) -> bool:
+    """Whether an expression looks like a connection or a TLS context of aioquic."""
+    last = value.attr if isinstance(value, ast.Attribute) else getattr(value, "id", "")
+    return any(word in last.lower() for word in ("quic", "tls"))
+
+
+def private_accesses(module: str, tree: ast.Module, own_names: set[str]) -> list[str]:
+    """Uses of private names that the module's package does not define itself.
+
+    ``self._x`` counts too: where no module of the package assigns it, it is inherited from a stranger.
+    """
+    wrong = []
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(value=value, attr=name) if is_private(name):
+                if name not in own_names or of_aioquic(value):
+                    wrong.append(f"{module}:{node.lineno} uses {ast.unparse(node)}")
+            case ast.Call(
+                func=ast.Name(id="getattr" | "setattr" | "delattr" | "hasattr"),
+                args=[_, ast.Constant(value=str(name)), *_],
+            ) if is_private(name):
+                wrong.append(f"{module}:{node.lineno} uses {ast.unparse(node)}")
+    return wrong
+
+
+@functools.cache
+def names_of_package(package: str) -> set[str]:
+    return private_names_defined([tree for name, (_, tree) in MODULES.items() if floor_name(name) == package])
+
+
+# -- the rules over the source -----------------------------------------------------------------
+
+
+def test_every_module_has_a_floor() -> None:
+    assert {floor_name(module) for module in MODULES} <= set(FLOORS)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_go_down_only(module: str) -> None:
+    assert upward_imports(module, *MODULES[module]) == []
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_each_package_keeps_to_what_it_may_know(module: str) -> None:
+    assert foreign_imports(module, *MODULES[module]) == []
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module != ADAPTER])
+def test_private_names_stay_in_their_package(module: str) -> None:
+    tree = MODULES[module][1]
+    assert private_accesses(module, tree, names_of_package(floor_name(module))) == []
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_private_name_is_imported_from_another_package(module: str) -> None:
+    own = floor_name(module)
+    assert [
+        f"{module}:{line} imports {name} from {source}"
+        for source, name, line in imports(module, *MODULES[module])
+        if is_private(name) and (source.split(".")[0] != "quicdist" or floor_name(source) != own)
+    ] == []
+
+
+# -- the rules themselves, on source that breaks them ------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("quicdist.term.codec", "from quicdist.protocol import flags"),
+        ("quicdist.term.codec", "from ..node import core"),
+        ("quicdist.protocol.flags", "import quicdist.carrier"),
+        ("quicdist.carrier.quic", "from quicdist import Node"),
+        ("quicdist.node.core", "def late():\n    from quicdist import otp"),
+        ("quicdist.otp.rpc", "from quicdist.cli import main"),
+        ("quicdist.errors", "from quicdist.term import Atom"),
+        ("quicdist.node.core", "from quicdist.attic import x"),
+    ],
+)
+def test_an_import_from_above_is_seen(module: str, source: str) -> None:
+    assert len(upward_imports(module, False, ast.parse(source))) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("quicdist.otp.rpc", "from quicdist.node import core"),
+        ("quicdist.otp.rpc", "from quicdist import term, errors"),
+        ("quicdist.otp.rpc", "from . import erpc"),
+        ("quicdist.cli.ping", "from quicdist import Node"),
+        ("quicdist.node.core", "import quicdistance"),
+    ],
+)
+def test_an_import_from_below_is_allowed(module: str, source: str) -> None:
+    assert upward_imports(module, False, ast.parse(source)) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("quicdist.term.codec", "import time"),
+        ("quicdist.protocol.handshake", "if TYPE_CHECKING:\n    from asyncio import Future"),
+        ("quicdist.node.core", "from aioquic.quic import events"),
+        ("quicdist.otp.rpc", "import rich.table"),
+    ],
+)
+def test_an_import_of_what_it_must_not_know_is_seen(module: str, source: str) -> None:
+    assert len(foreign_imports(module, False, ast.parse(source))) == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "connection._close_event",
+        "self._quic_of_the_parent_class",
+        "self.quic._streams",
+        "quic.tls._state",
+        "getattr(quic, '_streams')",
+    ],
+)
+def test_a_private_name_of_others_is_seen(source: str) -> None:
+    own = private_names_defined(
+        [ast.parse("class A:\n  def __init__(self): self._streams = self._state = {}")]
+    )
+    assert len(private_accesses("quicdist.carrier.quic", ast.parse(source), own)) == 1
+
+
+@pytest.mark.parametrize("source", ["self._streams", "other._slot", "module._helper", "row._replace(a=1)"])
+def test_a_private_name_of_its_own_is_allowed(source: str) -> None:
+    own = private_names_defined(
+        [
+            ast.parse("class A:\n  __slots__ = ('_slot',)\n  def f(self): self._streams = {}"),
+            ast.parse("def _helper(): pass"),
+        ]
+    )
+    assert private_accesses("quicdist.carrier.quic", ast.parse(source), own) == []
