@@ -17,7 +17,7 @@ SUFFIXES = {
 
 #: Directories where every machine has its own things: a path into one of them holds on one machine only.
 SOMEONES_PATH = re.compile(
-    r"(?<![\w.~:/>*-])/(?:home|root|Users|opt|srv|mnt|media|work|workspace)/\w[^\s'\"`)]*"
+    r"(?<![\w.~:/>*-])/(?:home|root|Users|opt|srv|mnt|media|work|workspace)/[\w.][^\s'\"`)]*"
 )
 
 
