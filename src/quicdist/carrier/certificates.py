@@ -1,0 +1,242 @@
+"""Certificates: a development CA with a node certificate, and the TLS settings of a QUIC carrier.
+
+Keys are RSA 2048: every quic_dist up to 1.8.1 takes them in both directions, and wants the leaf
+alone in the certificate file (``quic_dist:load_credentials/1`` matches exactly one PEM entry).
+"""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from quicdist.carrier.errors import CertificateError
+
+#: What can sign a TLS 1.3 handshake in aioquic.
+PrivateKey = (
+    rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
+)
+
+#: Days a development certificate is valid.
+VALID_DAYS = 825
+
+CA_FILE = "ca.pem"
+CERT_FILE = "cert.pem"
+KEY_FILE = "key.pem"
+
+
+@dataclass(frozen=True, slots=True)
+class TlsConfig:
+    """Whose certificates are shown and believed. Paths of PEM files.
+
+    ``certfile`` and ``keyfile`` are this node's own; without them it can dial but not listen.
+    ``cafile`` holds the CA certificates that peers are checked against, the system's if None.
+    With ``verify`` a dialled node must show a certificate of such a CA that names its host; quic_dist
+    itself never checks (``verify_none`` in effect), hence the default.
+    """
+
+    certfile: str | os.PathLike[str] | None = None
+    keyfile: str | os.PathLike[str] | None = None
+    cafile: str | os.PathLike[str] | None = None
+    verify: bool = False
+
+    def load(self) -> Credentials | None:
+        """This node's certificate and key, or None if it has none. Raises CertificateError."""
+        if self.certfile is None and self.keyfile is None:
+            return None
+        if self.certfile is None or self.keyfile is None:
+            raise CertificateError(
+                "a certificate needs its key, and a key its certificate: only one is given"
+            )
+        return load_credentials(Path(self.certfile), Path(self.keyfile))
+
+    def load_ca(self) -> bytes | None:
+        """The CA certificates as PEM, or None for the system's. Raises CertificateError."""
+        if self.cafile is None:
+            return None
+        path = Path(self.cafile)
+        data = _read(path, "CA")
+        _parse_certificates(data, path)
+        return data
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A node's certificate, those that link it to its CA, and its private key."""
+
+    certificate: x509.Certificate
+    chain: tuple[x509.Certificate, ...]
+    private_key: PrivateKey
+
+    @property
+    def fingerprint(self) -> str:
+        """The certificate's SHA-256 in hexadecimal, pairs separated by colons."""
+        return fingerprint(self.certificate)
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    """A certificate's SHA-256 in hexadecimal, pairs separated by colons, as openssl prints it."""
+    return certificate.fingerprint(hashes.SHA256()).hex(":").upper()
+
+
+def load_credentials(certfile: Path, keyfile: Path) -> Credentials:
+    """Read a node's certificate (its chain may follow in the same file) and its key.
+
+    Raises :class:`CertificateError` for a file that is missing or is not what it should be, and
+    for a key that is not the certificate's.
+    """
+    certificate, *chain = _parse_certificates(_read(certfile, "certificate"), certfile)
+    try:
+        key = serialization.load_pem_private_key(_read(keyfile, "key"), password=None)
+    except (ValueError, TypeError) as error:
+        raise CertificateError(
+            f"{keyfile} holds no private key in PEM form without password: {error}"
+        ) from error
+    if not isinstance(key, PrivateKey):
+        raise CertificateError(f"{keyfile}: a {type(key).__name__} cannot be used for TLS")
+    if key.public_key() != certificate.public_key():
+        raise CertificateError(f"the key in {keyfile} is not that of the certificate in {certfile}")
+    return Credentials(certificate, tuple(chain), key)
+
+
+def _read(path: Path, what: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CertificateError(f"cannot read the {what} file {path}: {error.strerror}") from error
+
+
+def _parse_certificates(data: bytes, path: Path) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(data)
+    except ValueError as error:
+        raise CertificateError(f"{path} holds no certificate in PEM form: {error}") from error
+
+
+# -- development certificates ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFiles:
+    """Where :func:`make_development_certificates` has put what it made."""
+
+    ca: Path
+    cert: Path
+    key: Path
+    fingerprint: str
+
+    def tls(self, *, verify: bool = True) -> TlsConfig:
+        """The settings that use them."""
+        return TlsConfig(self.cert, self.key, self.ca, verify)
+
+
+def make_development_certificates(
+    directory: str | os.PathLike[str], hosts: Iterable[str] = ("localhost", "127.0.0.1", "::1")
+) -> CertificateFiles:
+    """Make a CA of its own and a node certificate for ``hosts`` (names or IP addresses).
+
+    Writes ``ca.pem``, ``cert.pem`` and ``key.pem`` (the latter readable by its owner alone) into
+    ``directory``, which is made if need be. The CA's key is thrown away: nothing else can be
+    signed with it. For development and tests, not for a cluster of any consequence.
+
+    Raises :class:`CertificateError` if a host is neither, or if the files cannot be written.
+    """
+    names = list(dict.fromkeys(hosts))
+    if not names:
+        raise CertificateError("a certificate needs at least one host")
+    ca_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    ca_name = _name("quicdist development CA")
+    ca = (
+        _builder(ca_name, ca_name, ca_key.public_key())
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(certificate_sign=True), critical=True)
+        .sign(ca_key, hashes.SHA256())
+    )
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    certificate = (
+        _builder(_name(names[0]), ca_name, key.public_key())
+        .add_extension(x509.SubjectAlternativeName(list(map(_alternative_name, names))), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(digital_signature=True), critical=True)
+        .add_extension(
+            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
+            critical=False,
+        )
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False
+        )
+        .sign(ca_key, hashes.SHA256())
+    )
+    folder = Path(directory)
+    files = CertificateFiles(
+        folder / CA_FILE, folder / CERT_FILE, folder / KEY_FILE, fingerprint(certificate)
+    )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        files.ca.write_bytes(ca.public_bytes(serialization.Encoding.PEM))
+        files.cert.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        _write_secret(files.key, key)
+    except OSError as error:
+        raise CertificateError(f"cannot write certificates into {folder}: {error.strerror}") from error
+    return files
+
+
+def _write_secret(path: Path, key: rsa.RSAPrivateKey) -> None:
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.unlink(missing_ok=True)  # so that the mode below holds for an older file's name too
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(pem)
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name[:64])])
+
+
+def _alternative_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        pass
+    try:
+        return x509.DNSName(host)
+    except ValueError as error:
+        raise CertificateError(f"{host!r} is neither a host name nor an IP address: {error}") from error
+
+
+def _key_usage(*, digital_signature: bool = False, certificate_sign: bool = False) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=digital_signature,
+        key_cert_sign=certificate_sign,
+        crl_sign=certificate_sign,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _builder(subject: x509.Name, issuer: x509.Name, key: rsa.RSAPublicKey) -> x509.CertificateBuilder:
+    now = datetime.datetime.now(datetime.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        # A peer's clock may run a little behind.
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=VALID_DAYS))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+    )
