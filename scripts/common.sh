@@ -13,7 +13,8 @@ step() {
     say "-- $1"
     shift
     step_log=$(mktemp)
-    if "$@" >"$step_log" 2>&1; then
+    # Not the lock (9): a daemon that an installation starts would hold it for ever.
+    if "$@" >"$step_log" 2>&1 9<&-; then
         rm -f "$step_log"
     else
         step_status=$?
