@@ -68,8 +68,8 @@ class LinkBase(Link):
     # -- what a carrier adds ---------------------------------------------------------------
 
     @abstractmethod
-    def _write(self, stream_id: int, parts: Sequence[bytes]) -> int:
-        """Queue ``parts`` on a stream, to be transmitted in one batch per turn of the loop; the
+    def _write(self, stream_id: int, parts: Sequence[bytes], size: int) -> int:
+        """Queue ``parts``, ``size`` bytes in all, on a stream, to be transmitted in one batch per turn of the loop; the
         bytes that now wait to leave. The carrier calls :meth:`_sent` once they are fewer."""
 
     @abstractmethod
@@ -85,8 +85,9 @@ class LinkBase(Link):
         stats = self.stats
         stats.messages_out += 1
         stats.sent += 1
-        stats.bytes_out += sum(map(len, parts))
-        if self._write(stream_id, parts) > self._limits.high_water:
+        size = sum(map(len, parts))
+        stats.bytes_out += size
+        if self._write(stream_id, parts, size) > self._limits.high_water:
             self._paused = True
 
     @property

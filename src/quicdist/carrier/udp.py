@@ -1,0 +1,227 @@
+"""One UDP socket in the event loop: read in batches, written without waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import ipaddress
+import socket
+import sys
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from quicdist.carrier.contract import Address
+
+#: What the socket module gives as an address: (host, port) or (host, port, flow info, scope).
+SocketAddress = tuple[Any, ...]
+Datagram = tuple[bytes, SocketAddress]
+
+#: Datagrams read in one turn of the loop: enough that a burst is answered by one transmit, few
+#: enough that everything else in the loop gets its turn within a few milliseconds.
+BATCH = 64
+#: Bytes of socket buffer asked for in each direction. A lost datagram costs a QUIC peer a round trip, and
+#: up to quic_dist 1.3.1 possibly its connection.
+BUFFER_SIZE = 8 * 1024 * 1024
+#: Datagrams kept while the kernel takes none; what comes on top is dropped, and QUIC sends it again.
+MAX_UNSENT = 1024
+
+MAX_DATAGRAM = 65535
+
+#: SO_RCVBUFFORCE and SO_SNDBUFFORCE of Linux's asm-generic/socket.h, which the socket module does not name:
+#: they lift the system's bound for processes that may (CAP_NET_ADMIN).
+_FORCE = {socket.SO_RCVBUF: 33, socket.SO_SNDBUF: 32}
+
+#: How the kernel says that the last datagrams found nobody at the other end.
+REFUSED = frozenset({errno.ECONNREFUSED})
+#: How it says that no way leads to the peer.
+UNREACHABLE = frozenset(
+    {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL}
+)
+
+
+class DatagramReceiver(Protocol):
+    """Who is told what happens at a socket."""
+
+    def datagrams_received(self, batch: Sequence[Datagram]) -> None:
+        """All that could be read in this turn of the loop, at least one."""
+
+    def socket_error(self, error: OSError) -> None:
+        """The kernel reports an error of earlier sending (ICMP) or of the socket."""
+
+    def socket_writable(self) -> None:
+        """What was blocked can be sent again."""
+
+
+@dataclass(frozen=True, slots=True)
+class SocketBuffers:
+    """The buffer sizes the system granted, in bytes."""
+
+    receive: int
+    send: int
+
+
+def open_socket(
+    family: socket.AddressFamily, *, local: SocketAddress | None = None, remote: SocketAddress | None = None
+) -> socket.socket:
+    """A non-blocking UDP socket with large buffers, bound to ``local`` or connected to ``remote``."""
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            _ask_for_buffer(sock, option)
+        if local is not None:
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(local[0] != "::"))
+            sock.bind(local)
+        if remote is not None:
+            sock.connect(remote)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _ask_for_buffer(sock: socket.socket, option: int) -> None:
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, _FORCE[option], BUFFER_SIZE)
+            return
+    # Some systems clip what is asked for, others refuse it.
+    size = BUFFER_SIZE
+    while size >= 65536:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, option, size)
+            return
+        size //= 2
+
+
+def to_address(address: SocketAddress) -> Address:
+    """An :class:`Address` of what the socket module gives; IPv4 in IPv6 becomes plain IPv4."""
+    host = str(address[0])
+    if host.startswith("::ffff:"):
+        mapped = ipaddress.IPv6Address(host).ipv4_mapped
+        host = str(mapped) if mapped is not None else host
+    return Address(host, int(address[1]))
+
+
+class UdpSocket:
+    """A socket of :func:`open_socket` in the running event loop. Owns the socket."""
+
+    def __init__(self, sock: socket.socket, receiver: DatagramReceiver) -> None:
+        self._sock = sock
+        self._receiver = receiver
+        self._loop = asyncio.get_running_loop()
+        self._unsent: deque[Datagram] = deque()
+        self._connected_to: SocketAddress | None = None
+        with contextlib.suppress(OSError):
+            self._connected_to = sock.getpeername()
+        self.closed = False
+        #: The kernel takes no more for now; ``socket_writable`` follows.
+        self.blocked = False
+        #: Datagrams and bytes in and out, for reports.
+        self.datagrams_in = self.datagrams_out = self.dropped = 0
+        self.buffers = SocketBuffers(
+            sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF),
+            sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF),
+        )
+        self.local = to_address(sock.getsockname())
+        self._loop.add_reader(sock.fileno(), self._readable)
+
+    def _readable(self) -> None:
+        batch: list[Datagram] = []
+        error: OSError | None = None
+        connected_to = self._connected_to
+        sock = self._sock
+        try:
+            if connected_to is None:
+                receive_from = sock.recvfrom
+                for _ in range(BATCH):
+                    batch.append(receive_from(MAX_DATAGRAM))
+            else:
+                receive = sock.recv
+                for _ in range(BATCH):
+                    batch.append((receive(MAX_DATAGRAM), connected_to))
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError as raised:
+            error = raised
+        if batch:
+            self.datagrams_in += len(batch)
+            self._receiver.datagrams_received(batch)
+        if error is not None and not self.closed:
+            self._receiver.socket_error(error)
+
+    def send(self, datagrams: Sequence[Datagram]) -> None:
+        """Send now as much as the kernel takes, the rest when it takes more. Never raises: errors
+        go to ``socket_error``."""
+        if self.blocked:
+            self._keep(datagrams)
+            return
+        sent = 0
+        sock = self._sock
+        try:
+            if self._connected_to is None:
+                for data, address in datagrams:
+                    sock.sendto(data, address)
+                    sent += 1
+            else:
+                for data, _ in datagrams:
+                    sock.send(data)
+                    sent += 1
+        except (BlockingIOError, InterruptedError):
+            self._block(datagrams[sent:])
+        except OSError as error:
+            self._failed(error, datagrams[sent:])
+        self.datagrams_out += sent
+
+    def _failed(self, error: OSError, unsent: Sequence[Datagram]) -> None:
+        if error.errno == errno.ENOBUFS:
+            # The same as EAGAIN, but nothing tells when it is over.
+            self.dropped += len(unsent)
+            return
+        # On a connected socket the error is that of an earlier datagram, and clears with this
+        # call; on others it concerns this one alone.
+        remaining = unsent if self._connected_to is not None and error.errno in REFUSED else unsent[1:]
+        if not self.closed:
+            self._receiver.socket_error(error)
+        if remaining and not self.closed and error.errno not in UNREACHABLE:
+            self._keep(remaining)
+            self._loop.call_soon(self._writable)
+
+    def _block(self, datagrams: Sequence[Datagram]) -> None:
+        self.blocked = True
+        self._keep(datagrams)
+        self._loop.add_writer(self._sock.fileno(), self._writable)
+
+    def _keep(self, datagrams: Sequence[Datagram]) -> None:
+        self._unsent.extend(datagrams)
+        while len(self._unsent) > MAX_UNSENT:
+            self._unsent.popleft()
+            self.dropped += 1
+
+    def _writable(self) -> None:
+        if self.closed:
+            return
+        if self.blocked:
+            self.blocked = False
+            self._loop.remove_writer(self._sock.fileno())
+        unsent = list(self._unsent)
+        self._unsent.clear()
+        if unsent:
+            self.send(unsent)
+        if not (self.blocked or self.closed):
+            self._receiver.socket_writable()
+
+    def close(self) -> None:
+        """Leave the loop and close. What the kernel has been given still leaves."""
+        if self.closed:
+            return
+        self.closed = True
+        self._unsent.clear()
+        if not self._loop.is_closed():
+            self._loop.remove_reader(self._sock.fileno())
+            self._loop.remove_writer(self._sock.fileno())
+        self._sock.close()
