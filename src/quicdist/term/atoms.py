@@ -1,0 +1,79 @@
+"""Atoms, one object for each name."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from typing import final
+
+from quicdist.term.errors import TermError
+from quicdist.term.immutable import Value
+from quicdist.term.tags import Tag
+
+#: An atom has at most this many characters (OTP, Efficiency Guide, "System Limits").
+MAX_ATOM_CHARACTERS = 255
+
+# Weak: an atom lives as long as someone uses it, so no peer can fill this table for good.
+_interned: weakref.WeakValueDictionary[str, Atom] = weakref.WeakValueDictionary()
+_lock = threading.Lock()
+
+
+@final
+class Atom(Value):
+    """An Erlang atom: ``Atom("ok")``. There is one object for each name, so ``is`` works too.
+
+    Equal to no string and to no bool: the atoms ``true`` and ``false`` arrive as ``True`` and
+    ``False``, and are sent from those. ``str()`` is the bare name, without quotes, since a name is
+    what one needs it for; ``format_term`` writes it as Erlang source does.
+
+    Raises TermError if the name has more than 255 characters or a lone surrogate.
+    """
+
+    __slots__ = ("__weakref__", "_etf", "name")
+
+    name: str
+    _etf: bytes  # the external form, made once
+
+    def __new__(cls, name: str | Atom) -> Atom:
+        found = _interned.get(name)  # type: ignore[call-overload]
+        if found is not None:
+            return found
+        if type(name) is Atom:
+            return name
+        if not isinstance(name, str):
+            raise TermError(f"an atom's name is a str, not {type(name).__name__}")
+        name = str.__str__(name)  # a subclass of str must not live on in the table
+        return _intern(name, _external_form(name))
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __repr__(self) -> str:
+        return f"Atom({self.name!r})"
+
+    def __reduce__(self) -> tuple[type[Atom], tuple[str]]:
+        return Atom, (self.name,)
+
+
+def _external_form(name: str) -> bytes:
+    """SMALL_ATOM_UTF8_EXT or ATOM_UTF8_EXT (erl_ext_dist)."""
+    if len(name) > MAX_ATOM_CHARACTERS:
+        raise TermError(f"an atom has at most {MAX_ATOM_CHARACTERS} characters, not {len(name)}")
+    try:
+        text = name.encode()
+    except UnicodeEncodeError as error:
+        raise TermError(f"no Unicode text for an atom: {error}") from None
+    if len(text) < 256:
+        return bytes((Tag.SMALL_ATOM_UTF8_EXT, len(text))) + text
+    return bytes((Tag.ATOM_UTF8_EXT,)) + len(text).to_bytes(2, "big") + text
+
+
+def _intern(name: str, etf: bytes) -> Atom:
+    with _lock:
+        atom = _interned.get(name)
+        if atom is None:
+            atom = object.__new__(Atom)
+            object.__setattr__(atom, "name", name)
+            object.__setattr__(atom, "_etf", etf)
+            _interned[name] = atom
+        return atom

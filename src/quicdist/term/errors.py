@@ -1,0 +1,42 @@
+"""What goes wrong with terms: named errors that say where."""
+
+from __future__ import annotations
+
+from quicdist.errors import QuicDistError
+
+
+class TermError(QuicDistError):
+    """A value is no Erlang term, or bytes or text do not hold one."""
+
+
+class EncodeError(TermError):
+    """A Python value cannot be sent as an Erlang term exactly as it is.
+
+    ``path`` says where in the term it stands, written as Python reaches it: ``term[1]['a'][3]``.
+    """
+
+    def __init__(self, message: str, *, path: str = "term") -> None:
+        super().__init__(f"{message} (at {path})")
+        self.path = path
+
+
+class DecodeError(TermError):
+    """Bytes that are not the external term format, or a term beyond a limit.
+
+    ``offset`` is the byte at which decoding stopped, counted from the start of the buffer that was
+    given (of the inflated term, if it was compressed); ``path`` is where in the term that is.
+    """
+
+    def __init__(self, message: str, *, offset: int, path: str = "term") -> None:
+        super().__init__(f"{message} (at byte {offset}, {path})")
+        self.offset = offset
+        self.path = path
+
+
+class ParseError(TermError):
+    """Text that is not an Erlang term; ``line`` and ``column`` count from 1."""
+
+    def __init__(self, message: str, *, line: int, column: int) -> None:
+        super().__init__(f"{line}:{column}: {message}")
+        self.line = line
+        self.column = column

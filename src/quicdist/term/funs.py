@@ -1,0 +1,96 @@
+"""Funs: external ones, and local ones, which only the node that made them can run."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+from quicdist.term.atoms import Atom
+from quicdist.term.errors import TermError
+from quicdist.term.immutable import Value
+from quicdist.term.tags import Tag
+
+
+class _Function(Value):
+    __slots__ = ("_etf", "arity", "module")
+
+    module: Atom
+    arity: int
+    _etf: bytes
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self._etf == other._etf  # type: ignore[attr-defined, no-any-return]
+
+    def __hash__(self) -> int:
+        return hash(self._etf)
+
+
+@final
+class Export(_Function):
+    """An external fun, ``fun Module:Function/Arity`` (EXPORT_EXT); arity 0 to 255."""
+
+    __slots__ = ("function",)
+    __match_args__ = ("module", "function", "arity")
+
+    function: Atom
+
+    def __init__(self, module: Atom | str, function: Atom | str, arity: int) -> None:
+        module, function = Atom(module), Atom(function)
+        if type(arity) is not int or not 0 <= arity <= 255:
+            raise TermError(f"an arity is 0 to 255, not {arity!r}")
+        etf = b"%c%b%b%c%c" % (Tag.EXPORT_EXT, module._etf, function._etf, Tag.SMALL_INTEGER_EXT, arity)
+        _set(self, module=module, function=function, arity=arity, _etf=etf)
+
+    def __repr__(self) -> str:
+        return f"Export({self.module.name!r}, {self.function.name!r}, {self.arity})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Export, (self.module, self.function, self.arity)
+
+
+@final
+class Fun(_Function):
+    """A local fun (NEW_FUN_EXT): opaque here, and sent back byte for byte as it came.
+
+    ``Fun(etf)`` takes its external form from the tag on; raises DecodeError if it is not one.
+    ``uniq`` (16 bytes), ``index``, ``old_index`` and ``old_uniq`` are as the compiler of its module
+    numbered it; ``pid`` is the process that made it.
+    """
+
+    __slots__ = ("index", "num_free", "old_index", "old_uniq", "pid", "uniq")
+
+    uniq: bytes
+    index: int
+    num_free: int
+    old_index: int
+    old_uniq: int
+    pid: Any
+
+    def __new__(cls, etf: bytes) -> Fun:
+        from quicdist.term.codec import EXACT
+        from quicdist.term.errors import DecodeError
+
+        fun, end = EXACT.decode(etf)
+        if type(fun) is not Fun or end != len(etf):
+            raise DecodeError("not the external form of one local fun", offset=end)
+        return fun
+
+    @property
+    def etf(self) -> bytes:
+        """The whole external form, from its tag on."""
+        return self._etf
+
+    def __str__(self) -> str:
+        return f"#Fun<{self.module.name}.{self.old_index}.{self.old_uniq}>"
+
+    def __repr__(self) -> str:
+        return f"Fun({self._etf!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Fun, (self._etf,)
+
+
+def _set(value: _Function, **attributes: object) -> None:
+    for name, attribute in attributes.items():
+        object.__setattr__(value, name, attribute)

@@ -1,0 +1,69 @@
+"""A map for the keys that a ``dict`` cannot hold, or would take for one another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, final
+
+from quicdist.term.errors import TermError
+from quicdist.term.exact import Formed, exact_form, pairs_form
+
+_set = object.__setattr__
+
+
+@final
+class Map(Formed, Mapping[Any, Any]):
+    """An Erlang map that is no ``dict``: a read-only mapping whose keys are told apart as Erlang does.
+
+    A key may be any term, a list or a map too, and ``1``, ``1.0`` and ``True`` are three keys, as
+    are ``0.0`` and ``-0.0``. Equal (also to a ``dict``) when keys and values are the same terms,
+    exactly; hashable, so it can be a key itself.
+
+    ``Map(pairs)`` or ``Map(mapping)``; raises TermError if a key comes twice, EncodeError if
+    something in it is no term. What it holds must not be changed afterwards.
+    """
+
+    __slots__ = ("_index", "_pairs")
+
+    _pairs: tuple[tuple[Any, Any], ...]
+    _index: dict[bytes, int]
+
+    def __init__(self, pairs: Mapping[Any, Any] | Iterable[tuple[Any, Any]] = ()) -> None:
+        held = tuple((key, value) for key, value in (pairs.items() if isinstance(pairs, Mapping) else pairs))
+        index = {exact_form(key): at for at, (key, _) in enumerate(held)}
+        if len(index) != len(held):
+            raise TermError("a map has a key only once")
+        _set(self, "_pairs", held)
+        _set(self, "_index", index)
+        _set(self, "_form", pairs_form(held))
+
+    def __getitem__(self, key: Any) -> Any:
+        at = self._index.get(exact_form(key))
+        if at is None:
+            raise KeyError(key)
+        return self._pairs[at][1]
+
+    def __contains__(self, key: object) -> bool:
+        return exact_form(key) in self._index
+
+    def __iter__(self) -> Iterator[Any]:
+        return (key for key, _ in self._pairs)
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is Map:
+            return self._form == other._form
+        if isinstance(other, dict):
+            return self._form == exact_form(other)
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._form)
+
+    def __repr__(self) -> str:
+        return f"Map({list(self._pairs)!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Map, (self._pairs,)

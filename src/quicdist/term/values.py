@@ -1,0 +1,193 @@
+"""The other values that Python has no type for: bitstrings, improper lists, native records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, final
+
+from quicdist.term.atoms import Atom
+from quicdist.term.errors import TermError
+from quicdist.term.immutable import Value
+
+_set = object.__setattr__
+
+
+@final
+class BitString(Value):
+    """A bitstring that is no whole number of bytes (BIT_BINARY_EXT); any other is ``bytes``.
+
+    ``bits``, 1 to 7, is how many bits of the last byte count: its high ones. The others are no
+    part of the value and are set to zero.
+    """
+
+    __slots__ = ("bits", "data")
+    __match_args__ = ("data", "bits")
+
+    data: bytes
+    bits: int
+
+    def __init__(self, data: bytes | bytearray | memoryview, bits: int) -> None:
+        data = bytes(data)
+        if not data or type(bits) is not int or not 1 <= bits <= 7:
+            raise TermError(f"a bitstring has at least a byte and 1 to 7 bits of its last, not {bits!r}")
+        last = data[-1]
+        if last & (0xFF >> bits):
+            data = data[:-1] + bytes((last & (0xFF00 >> bits) & 0xFF,))
+        _set(self, "data", data)
+        _set(self, "bits", bits)
+
+    @property
+    def bit_size(self) -> int:
+        """Its length in bits."""
+        return 8 * len(self.data) - 8 + self.bits
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not BitString:
+            return NotImplemented
+        return self.data == other.data and self.bits == other.bits
+
+    def __hash__(self) -> int:
+        return hash((BitString, self.data, self.bits))
+
+    def __repr__(self) -> str:
+        return f"BitString({self.data!r}, {self.bits})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return BitString, (self.data, self.bits)
+
+
+@final
+class ImproperList(Value):
+    """A list whose last tail is no list, such as ``[alias|Ref]``: at least one element and a tail.
+
+    ``ImproperList([Atom("alias")], ref)``; ``elements`` is a tuple.
+    """
+
+    __slots__ = ("elements", "tail")
+    __match_args__ = ("elements", "tail")
+
+    elements: tuple[Any, ...]
+    tail: Any
+
+    def __init__(self, elements: Iterable[Any], tail: Any) -> None:
+        elements = tuple(elements)
+        if not elements:
+            raise TermError("an improper list has at least one element before its tail")
+        if isinstance(tail, (list, ImproperList)):
+            raise TermError(f"a list whose tail is a {type(tail).__name__} is no improper list: join the two")
+        _set(self, "elements", elements)
+        _set(self, "tail", tail)
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not ImproperList:
+            return NotImplemented
+        return self.elements == other.elements and bool(self.tail == other.tail)
+
+    def __hash__(self) -> int:
+        return hash((ImproperList, self.elements, self.tail))
+
+    def __repr__(self) -> str:
+        return f"ImproperList({list(self.elements)!r}, {self.tail!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ImproperList, (self.elements, self.tail)
+
+
+@final
+class Record(Value):
+    """A native record (OTP 29, tag 67): ``Record("geom", "vec", {"x": 1.0, "y": 2.5})``.
+
+    ``fields`` is a read-only mapping from Atom to value, in the order of the record's definition;
+    ``record["x"]`` is one of them. ``exported`` says whether other modules may take it apart.
+    """
+
+    __slots__ = ("exported", "fields", "module", "name")
+    __match_args__ = ("module", "name", "fields")
+
+    module: Atom
+    name: Atom
+    fields: Mapping[Atom, Any]
+    exported: bool
+
+    def __init__(
+        self,
+        module: Atom | str,
+        name: Atom | str,
+        fields: Mapping[Any, Any] | Iterable[tuple[Atom | str, Any]] = (),
+        *,
+        exported: bool = True,
+    ) -> None:
+        pairs = list(fields.items() if isinstance(fields, Mapping) else fields)
+        named = {Atom(field): value for field, value in pairs}
+        if len(named) != len(pairs):
+            raise TermError("a record has a field only once")
+        _set(self, "module", Atom(module))
+        _set(self, "name", Atom(name))
+        _set(self, "fields", MappingProxyType(named))
+        _set(self, "exported", bool(exported))
+
+    def __getitem__(self, field: Atom | str) -> Any:
+        return self.fields[Atom(field)]
+
+    def __iter__(self) -> Iterator[Atom]:
+        return iter(self.fields)
+
+    def __len__(self) -> int:
+        return len(self.fields)
+
+    def _parts(self) -> tuple[Any, ...]:
+        return self.module, self.name, tuple(self.fields.items()), self.exported
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not Record:
+            return NotImplemented
+        return self._parts() == other._parts()
+
+    def __hash__(self) -> int:
+        return hash((Record, *self._parts()))
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{field.name!r}: {value!r}" for field, value in self.fields.items())
+        exported = "" if self.exported else ", exported=False"
+        return f"Record({self.module.name!r}, {self.name.name!r}, {{{fields}}}{exported})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _record, self._parts()
+
+
+def _record(module: Atom, name: Atom, fields: tuple[tuple[Atom, Any], ...], exported: bool) -> Record:
+    return Record(module, name, fields, exported=exported)
+
+
+@final
+class Local(Value):
+    """A term in a form that only the node that wrote it can read (LOCAL_EXT), returned whole.
+
+    ``data`` is what followed the tag. It stands only alone, never inside another term.
+    """
+
+    __slots__ = ("data",)
+    __match_args__ = ("data",)
+
+    data: bytes
+
+    def __init__(self, data: bytes | bytearray | memoryview) -> None:
+        _set(self, "data", bytes(data))
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not Local:
+            return NotImplemented
+        return self.data == other.data
+
+    def __hash__(self) -> int:
+        return hash((Local, self.data))
+
+    def __str__(self) -> str:
+        return f"#Local<{len(self.data)} bytes>"
+
+    def __repr__(self) -> str:
+        return f"Local({self.data!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Local, (self.data,)
