@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 
 from quicdist.carrier import Address
@@ -122,51 +121,56 @@ class _Registration:
         self._node = node
         self._port = port
         self._address = address
+        self._conversation: epmd_client.Conversation | None = None
         self._keeper: asyncio.Task[None] | None = None
 
     async def begin(self) -> int:
         try:
-            creation, conversation = await self._register()
+            creation = await self._register()
         except EpmdUnreachable:
             if not self._epmd._start_epmd or self._epmd._host is not None:
                 raise
             await start_epmd(self._address, within=self._epmd._client.timeout)
-            creation, conversation = await self._register()
-        self._keeper = asyncio.create_task(self._keep(conversation), name=f"epmd keeper of {self._node}")
+            creation = await self._register()
+        self._keeper = asyncio.create_task(self._keep(), name=f"epmd keeper of {self._node}")
         return creation
 
     async def end(self) -> None:
         if self._keeper is not None:
             self._keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._keeper
+            await asyncio.wait([self._keeper])
+        if self._conversation is not None:
+            self._conversation.close()
+            await self._conversation.wait_closed()
 
-    async def _register(self) -> tuple[int, epmd_client.Conversation]:
+    async def _register(self) -> int:
         answer = await self._epmd._client.alive(
             self._address, alive_name(self._node), self._port, self._epmd._node_type
         )
         if answer is None:
             raise NodeNameTaken(self._node, f"epmd at {self._address}")
-        return answer
+        creation, self._conversation = answer
+        return creation
 
-    async def _keep(self, conversation: epmd_client.Conversation) -> None:
-        while True:
-            try:
-                reason = await conversation.closed()
-            finally:
-                conversation.close()
+    async def _keep(self) -> None:
+        while self._conversation is not None:
+            reason = await self._conversation.closed()
+            self._conversation.close()
+            self._conversation = None
             logger.warning("epmd at %s: %s; %s is not registered now", self._address, reason, self._node)
-            conversation = await self._register_again()
+            await self._register_again()
             logger.info("%s is registered again with epmd at %s", self._node, self._address)
 
-    async def _register_again(self) -> epmd_client.Conversation:
+    async def _register_again(self) -> None:
         # The creation that comes with it is not used: a node keeps its own as long as it lives.
         last = ""
         while True:
             await asyncio.sleep(self._epmd._reconnect_after)
             try:
-                return (await self._register())[1]
+                await self._register()
             except DiscoveryError as error:
                 if str(error) != last:  # once for each thing that is wrong, not once for each try
                     last = str(error)
                     logger.warning("%s cannot be registered again: %s", self._node, error)
+            else:
+                return

@@ -77,6 +77,10 @@ class Conversation:
     def close(self) -> None:
         self._writer.close()
 
+    async def wait_closed(self) -> None:
+        with contextlib.suppress(OSError):  # lost or closed: both are the end of it
+            await self._writer.wait_closed()
+
     @property
     def remote_host(self) -> str:
         """The IP address that was connected to."""
