@@ -71,7 +71,7 @@ def erl_facts(erl: str | None = None) -> tuple[int, str | None]:
     if command is None:
         raise BeamError("there is no erl on this machine")
     script = (
-        'V = case application:load(quic) of ok -> element(2, application:get_key(quic, vsn)); '
+        "V = case application:load(quic) of ok -> element(2, application:get_key(quic, vsn)); "
         '_ -> "none" end, '
         'io:format("~s ~s", [erlang:system_info(otp_release), V]), halt().'
     )
@@ -192,7 +192,9 @@ class Beam:
         self.kill()
 
 
-def tcp_args(name: str, cookie: str = "secret", *, hidden: bool = False, more: Iterable[str] = ()) -> list[str]:
+def tcp_args(
+    name: str, cookie: str = "secret", *, hidden: bool = False, more: Iterable[str] = ()
+) -> list[str]:
     """Arguments for a stock node on its own TCP carrier, known to epmd."""
     kind = "-name" if "." in name.partition("@")[2] else "-sname"
     return [kind, name, "-setcookie", cookie, *(["-hidden"] if hidden else []), *more]
