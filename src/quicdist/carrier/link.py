@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from quicdist.carrier.contract import Address, Link, LinkStats, LostHandler, MessageHandler
 from quicdist.carrier.errors import LinkClosed, LinkLost
 from quicdist.errors import QuicDistError
-from quicdist.protocol import NO_PAYLOAD
+from quicdist.protocol import NO_PAYLOAD, ProtocolError
 
 if TYPE_CHECKING:
     from quicdist.protocol import ControlMessage, DistConnection
@@ -69,8 +69,9 @@ class LinkBase(Link):
 
     @abstractmethod
     def _write(self, stream_id: int, parts: Sequence[bytes], size: int) -> int:
-        """Queue ``parts``, ``size`` bytes in all, on a stream, to be transmitted in one batch per turn of the loop; the
-        bytes that now wait to leave. The carrier calls :meth:`_sent` once they are fewer."""
+        """Queue ``parts``, ``size`` bytes in all, on a stream, to be transmitted in one batch per
+        turn of the loop; the bytes that now wait to leave. The carrier calls :meth:`_sent` once
+        they are fewer."""
 
     @abstractmethod
     def _close(self, reason: str) -> None:
@@ -138,13 +139,16 @@ class LinkBase(Link):
         self.stats.bytes_in += len(data)
         try:
             messages = self._connection.receive(stream_id, data)
-        except QuicDistError as error:
+        except ProtocolError as error:
+            self._received(error.messages)
             self._fail(error)
             return
-        if not messages:
-            return
+        if messages:
+            self._received(messages)
+
+    def _received(self, messages: list[tuple[ControlMessage, Any]]) -> None:
         self.stats.messages_in += len(messages)
-        if self._on_message is None or self._early:
+        if self._on_message is None or self._early:  # what came before goes first
             self._early += messages
             if self.stats.bytes_in > self._limits.before_start:
                 self._fail(

@@ -110,10 +110,12 @@ def to_address(address: SocketAddress) -> Address:
 class UdpSocket:
     """A socket of :func:`open_socket` in the running event loop. Owns the socket."""
 
-    def __init__(self, sock: socket.socket, receiver: DatagramReceiver) -> None:
+    #: Who is told what happens; set before the loop goes round.
+    receiver: DatagramReceiver
+
+    def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._receiver = receiver
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._unsent: deque[Datagram] = deque()
         self._connected_to: SocketAddress | None = None
         with contextlib.suppress(OSError):
@@ -128,7 +130,7 @@ class UdpSocket:
             sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF),
         )
         self.local = to_address(sock.getsockname())
-        self._loop.add_reader(sock.fileno(), self._readable)
+        self.loop.add_reader(sock.fileno(), self._readable)
 
     def _readable(self) -> None:
         batch: list[Datagram] = []
@@ -150,9 +152,9 @@ class UdpSocket:
             error = raised
         if batch:
             self.datagrams_in += len(batch)
-            self._receiver.datagrams_received(batch)
+            self.receiver.datagrams_received(batch)
         if error is not None and not self.closed:
-            self._receiver.socket_error(error)
+            self.receiver.socket_error(error)
 
     def send(self, datagrams: Sequence[Datagram]) -> None:
         """Send now as much as the kernel takes, the rest when it takes more. Never raises: errors
@@ -186,15 +188,15 @@ class UdpSocket:
         # call; on others it concerns this one alone.
         remaining = unsent if self._connected_to is not None and error.errno in REFUSED else unsent[1:]
         if not self.closed:
-            self._receiver.socket_error(error)
+            self.receiver.socket_error(error)
         if remaining and not self.closed and error.errno not in UNREACHABLE:
             self._keep(remaining)
-            self._loop.call_soon(self._writable)
+            self.loop.call_soon(self._writable)
 
     def _block(self, datagrams: Sequence[Datagram]) -> None:
         self.blocked = True
         self._keep(datagrams)
-        self._loop.add_writer(self._sock.fileno(), self._writable)
+        self.loop.add_writer(self._sock.fileno(), self._writable)
 
     def _keep(self, datagrams: Sequence[Datagram]) -> None:
         self._unsent.extend(datagrams)
@@ -207,13 +209,13 @@ class UdpSocket:
             return
         if self.blocked:
             self.blocked = False
-            self._loop.remove_writer(self._sock.fileno())
+            self.loop.remove_writer(self._sock.fileno())
         unsent = list(self._unsent)
         self._unsent.clear()
         if unsent:
             self.send(unsent)
         if not (self.blocked or self.closed):
-            self._receiver.socket_writable()
+            self.receiver.socket_writable()
 
     def close(self) -> None:
         """Leave the loop and close. What the kernel has been given still leaves."""
@@ -221,7 +223,7 @@ class UdpSocket:
             return
         self.closed = True
         self._unsent.clear()
-        if not self._loop.is_closed():
-            self._loop.remove_reader(self._sock.fileno())
-            self._loop.remove_writer(self._sock.fileno())
+        if not self.loop.is_closed():
+            self.loop.remove_reader(self._sock.fileno())
+            self.loop.remove_writer(self._sock.fileno())
         self._sock.close()

@@ -1,0 +1,440 @@
+"""One QUIC connection in the event loop: aioquic's sans-I/O connection, its timer, its way out.
+
+What arrived in one turn of the loop is taken in first; then each connection concerned transmits
+once. Nothing here makes a task, a future or a queue entry per datagram.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from aioquic.quic import events
+from aioquic.quic.connection import QuicConnection
+
+from quicdist.carrier import aioquic_adapter as adapter
+from quicdist.carrier.aioquic_adapter import Closing
+from quicdist.carrier.contract import Address
+from quicdist.carrier.udp import Datagram, SocketAddress, UdpSocket, to_address
+
+log = logging.getLogger("quicdist.carrier.quic")
+
+#: Bytes of one stream handed to aioquic ahead of what it has sent: more than it sends in one go,
+#: little enough that the rest can stay in the buffers it came in, uncopied.
+FEED = 256 * 1024
+#: A timer due sooner than this, in seconds, is met by going round the loop: selectors sleep whole
+#: milliseconds, and the pacer asks for microseconds.
+SPIN = 0.0005
+
+
+class ChannelHandler(Protocol):
+    """Who is told what happens on a connection. All calls come from the event loop."""
+
+    def handshake_completed(self, event: events.HandshakeCompleted) -> None:
+        """The QUIC handshake is over: streams can be used."""
+
+    def stream_data(self, stream_id: int, data: bytes, end: bool) -> None:
+        """Bytes of a stream, in order; ``end``: the peer sends no more on it."""
+
+    def stream_reset(self, stream_id: int, code: int) -> None:
+        """The peer broke off what it sent on a stream, or (STOP_SENDING) will not take ours."""
+
+    def turn_ended(self) -> None:
+        """All that came in one turn of the loop has been told; acknowledgements have been seen."""
+
+    def channel_closed(self, closing: Closing) -> None:
+        """The connection is gone, and not because this side closed it. Told once."""
+
+
+class Channel:
+    """A QUIC connection that drives itself. Made by an endpoint, which feeds it datagrams."""
+
+    def __init__(
+        self,
+        quic: QuicConnection,
+        socket: UdpSocket,
+        handler: ChannelHandler,
+        *,
+        on_gone: Callable[[Channel], None],
+        on_connection_id: Callable[[Channel, bytes, bool], None] | None = None,
+    ) -> None:
+        self.quic = quic
+        self.socket = socket
+        self.handler = handler
+        #: Nothing can be sent any more: the peer has closed, or has been told that we have.
+        self.closed = False
+        self.queued = 0
+        self._loop = asyncio.get_running_loop()
+        self._on_gone = on_gone
+        self._on_connection_id = on_connection_id
+        self._queues: dict[int, deque[bytes | memoryview]] = {}
+        self._touched = False
+        self._in_turn = False
+        self._timer: asyncio.Handle | None = None
+        self._timer_at = 0.0
+        self._deadline: float | None = None
+        self._on_told: list[Callable[[], None]] = []
+        self._goodbye: list[Datagram] = []
+        self._after_goodbye = 0
+        self._parting: tuple[int, str] | None = None
+        self._linger_timer: asyncio.TimerHandle | None = None
+        self._gone = False
+
+    # -- addresses -------------------------------------------------------------------------
+
+    @property
+    def local_address(self) -> Address:
+        return self.socket.local
+
+    @property
+    def remote_address(self) -> Address:
+        address = self.quic.get_peer_address()
+        return to_address(address) if address is not None else Address("", 0)
+
+    # -- out -------------------------------------------------------------------------------
+
+    def write(self, stream_id: int, parts: Sequence[bytes | memoryview], size: int) -> int:
+        """Queue ``parts``, ``size`` bytes in all, on a stream; bytes queued on all streams now."""
+        queue = self._queues.get(stream_id)
+        if queue is None:
+            queue = self._queues[stream_id] = deque()
+        queue.extend(parts)
+        self.queued += size
+        self.touch()
+        return self.queued
+
+    def touch(self) -> None:
+        """There is, or may be, something to transmit: do so at the end of this turn of the loop."""
+        if not self._touched:
+            self._touched = True
+            if not self._in_turn:
+                self._loop.call_soon(self._transmit_touched)
+
+    def ping(self) -> None:
+        """Ask the peer for an acknowledgement."""
+        if not self.closed:
+            self.quic.send_ping(0)
+            self.touch()
+
+    def unacknowledged(self, stream_id: int) -> int:
+        """Bytes written to a stream that the peer has not acknowledged."""
+        waiting = sum(map(len, self._queues.get(stream_id, ())))
+        return waiting + adapter.unacknowledged(self.quic, stream_id)
+
+    @property
+    def pending(self) -> int:
+        """Bytes written to any stream that the peer has not acknowledged."""
+        return self.queued + adapter.total_unacknowledged(self.quic)
+
+    def refuse_stream(self, stream_id: int, code: int) -> None:
+        """Break off a stream the peer opened, in both directions."""
+        self.quic.stop_stream(stream_id, code)
+        if not stream_id & 2:  # the bit of unidirectional streams
+            self.quic.reset_stream(stream_id, code)
+        self.touch()
+
+    def _transmit_touched(self) -> None:
+        if self._touched and not self._gone:
+            self.transmit()
+
+    def transmit(self) -> None:
+        """Send what can be sent now."""
+        self._touched = False
+        if self.closed or self.socket.blocked:
+            return  # The endpoint calls again when the socket takes more.
+        now = self._loop.time()
+        if self._queues:
+            self._feed()
+        quic = self.quic
+        if quic.get_peer_address() is None:
+            return
+        try:
+            datagrams = quic.datagrams_to_send(now)
+        except Exception:
+            self._broken("building datagrams")
+            return
+        if datagrams:
+            self.socket.send(datagrams)
+        self._dispatch()
+        if self._parting is not None and not self.pending:
+            self._close_now()
+        else:
+            self._arm(now)
+
+    def _feed(self) -> None:
+        """Hand queued bytes to aioquic, as far as it is about to send them."""
+        quic = self.quic
+        for stream_id, queue in list(self._queues.items()):
+            room = FEED - adapter.unsent(quic, stream_id)
+            if room <= 0:
+                continue
+            self._open_up_to(stream_id)
+            parts: list[bytes | memoryview] = []
+            while queue and room > 0:
+                part = queue.popleft()
+                size = len(part)
+                if size > room:
+                    view = memoryview(part)
+                    queue.appendleft(view[room:])
+                    part, size = view[:room], room
+                parts.append(part)
+                room -= size
+                self.queued -= size
+            quic.send_stream_data(stream_id, parts[0] if len(parts) == 1 else b"".join(parts))  # type: ignore[arg-type]
+            if not queue:
+                del self._queues[stream_id]
+
+    def _open_up_to(self, stream_id: int) -> None:
+        """Open the streams below as well: to aioquic a lower one that is opened later is a closed one."""
+        quic = self.quic
+        while (lower := quic.get_next_available_stream_id()) < stream_id and not (lower ^ stream_id) & 3:
+            quic.send_stream_data(lower, b"")
+
+    # -- in --------------------------------------------------------------------------------
+
+    def receive(self, data: bytes, address: SocketAddress, now: float) -> None:
+        """Take in one datagram; :meth:`turn` follows when the batch is complete."""
+        if self.closed:
+            self._repeat_goodbye()
+            return
+        try:
+            self.quic.receive_datagram(data, address, now)
+        except Exception:
+            self._broken("reading a datagram")
+
+    def turn(self) -> None:
+        """All datagrams of this turn are in: tell the handler, then transmit."""
+        if self._gone:
+            return
+        self._in_turn = True
+        try:
+            self._dispatch()
+            if not self.closed:
+                self.handler.turn_ended()
+        except Exception:
+            self._broken("handling what came")
+            return
+        finally:
+            self._in_turn = False
+        if self._touched:
+            # Something answers already: that goes out at once, acknowledgement and all.
+            self.transmit()
+        else:
+            # Tasks that were woken answer in the next turn; one transmit for all of it.
+            self.touch()
+
+    def _dispatch(self) -> None:
+        next_event: Callable[[], Any] = self.quic.next_event
+        event = next_event()
+        stream_id = -1
+        parts: list[bytes] = []
+        while event is not None:
+            kind = type(event)
+            if kind is events.StreamDataReceived:
+                if event.stream_id != stream_id:
+                    if parts:
+                        self._tell_data(stream_id, parts, False)
+                        parts = []
+                    stream_id = event.stream_id
+                if event.data:
+                    parts.append(event.data)
+                if event.end_stream:
+                    self._tell_data(stream_id, parts, True)
+                    parts = []
+                    stream_id = -1
+            elif kind is events.StreamReset or kind is events.StopSendingReceived:
+                if parts:
+                    self._tell_data(stream_id, parts, False)
+                    parts = []
+                    stream_id = -1
+                if self._parting is None:
+                    self.handler.stream_reset(event.stream_id, event.error_code)
+            elif kind is events.HandshakeCompleted:
+                self.handler.handshake_completed(event)
+            elif kind is events.ConnectionIdIssued:
+                if self._on_connection_id is not None:
+                    self._on_connection_id(self, event.connection_id, True)
+            elif kind is events.ConnectionIdRetired:
+                if self._on_connection_id is not None:
+                    self._on_connection_id(self, event.connection_id, False)
+            elif kind is events.ConnectionTerminated:
+                self._terminated()
+            event = next_event()
+        if parts:
+            self._tell_data(stream_id, parts, False)
+        if not self.closed and (closing := adapter.closing(self.quic)) is not None:
+            self._ending(closing)
+
+    def _tell_data(self, stream_id: int, parts: list[bytes], end: bool) -> None:
+        if self._parting is None and not self.closed:
+            self.handler.stream_data(stream_id, parts[0] if len(parts) == 1 else b"".join(parts), end)
+
+    # -- time ------------------------------------------------------------------------------
+
+    def _arm(self, now: float) -> None:
+        deadline = self._deadline = self.quic.get_timer()
+        if deadline is None:
+            return
+        # A timer that fires early looks at the deadline and sleeps on: cheaper than to cancel and
+        # make one for every datagram.
+        if self._timer is not None:
+            if self._timer_at <= deadline:
+                return
+            self._timer.cancel()
+        self._sleep(deadline, now)
+
+    def _sleep(self, deadline: float, now: float) -> None:
+        if deadline - now < SPIN:
+            self._timer_at = now
+            self._timer = self._loop.call_soon(self._on_timer)
+        else:
+            self._timer_at = deadline
+            self._timer = self._loop.call_at(deadline, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        if self._gone or self._deadline is None:
+            return
+        now = self._loop.time()
+        if now < self._deadline:
+            self._sleep(self._deadline, now)
+            return
+        try:
+            self.quic.handle_timer(now)
+            self._dispatch()
+            if self._gone:
+                return
+        except Exception:
+            self._broken("handling a timer")
+            return
+        if self.closed:
+            self._arm(now)
+        else:
+            self.transmit()
+
+    # -- the end ---------------------------------------------------------------------------
+
+    def close(
+        self,
+        code: int = 0,
+        reason: str = "",
+        *,
+        linger: float = 0.0,
+        on_told: Callable[[], None] | None = None,
+    ) -> None:
+        """Close the connection; the handler hears nothing more of it.
+
+        What was written before is sent on for up to ``linger`` seconds, until the peer has
+        acknowledged it. ``on_told`` is called once the peer has been told.
+        """
+        if on_told is not None:
+            if self.closed:
+                on_told()
+            else:
+                self._on_told.append(on_told)
+        if self.closed or (self._parting is not None and linger):
+            return
+        self._parting = code, reason
+        if linger and self.pending:
+            self._linger_timer = self._loop.call_later(linger, self._close_now)
+            self.touch()
+        else:
+            self._close_now()
+
+    def _close_now(self) -> None:
+        if self.closed:
+            return
+        code, reason = self._parting or (0, "")
+        quic = self.quic
+        now = self._loop.time()
+        datagrams: list[Datagram] = []
+        if quic.get_peer_address() is not None:
+            try:
+                if self._queues:
+                    self._feed()
+                datagrams += quic.datagrams_to_send(now)
+                quic.close(code, reason_phrase=reason)
+                self._goodbye = quic.datagrams_to_send(now)
+                datagrams += self._goodbye
+            except Exception:
+                log.exception("closing the connection to %s", self.remote_address)
+        if datagrams:
+            self.socket.send(datagrams)
+        self._end()
+        if self._goodbye:
+            self._dispatch()
+            if not self._gone:
+                self._arm(now)
+        else:
+            self._terminated()
+
+    def _ending(self, closing: Closing) -> None:
+        """aioquic ends the connection: the peer closed it, fell silent, or broke the protocol."""
+        parting = self._parting is not None
+        if not closing.by_peer and not self._gone:
+            # It has a CONNECTION_CLOSE to send.
+            now = self._loop.time()
+            self._goodbye = self.quic.datagrams_to_send(now)
+            if self._goodbye:
+                self.socket.send(self._goodbye)
+        self._end()
+        if not self._gone:
+            self._arm(self._loop.time())
+        if not parting:
+            self.handler.channel_closed(closing)
+
+    def _broken(self, doing: str) -> None:
+        """A bug, here or in aioquic: costs this connection, no other."""
+        log.exception("connection with %s: %s failed", self.remote_address, doing)
+        if self.closed:
+            return
+        parting = self._parting is not None
+        self._parting = 0, "internal error"
+        self._close_now()
+        if not parting:
+            self.handler.channel_closed(Closing(0, f"internal error when {doing}", False, True))
+
+    def abandon(self, reason: str) -> None:
+        """The way to the peer is gone: end without a goodbye, and tell the handler."""
+        if self.closed:
+            return
+        parting = self._parting is not None
+        self._end()
+        self._terminated()
+        if not parting:
+            self.handler.channel_closed(Closing(0, reason, False, True))
+
+    def _end(self) -> None:
+        self.closed = True
+        self._queues.clear()
+        self.queued = 0
+        if self._linger_timer is not None:
+            self._linger_timer.cancel()
+        told, self._on_told = self._on_told, []
+        for callback in told:
+            callback()
+
+    def _repeat_goodbye(self) -> None:
+        """Answer a peer that missed the CONNECTION_CLOSE, ever more seldom (RFC 9000, 10.2.1)."""
+        self._after_goodbye += 1
+        if self._goodbye and not self._after_goodbye & (self._after_goodbye - 1):
+            self.socket.send(self._goodbye)
+
+    def _terminated(self) -> None:
+        """Closing and draining are over: let go of everything."""
+        if self._gone:
+            return
+        self._gone = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self.closed:
+            closing = adapter.closing(self.quic)
+            parting = self._parting is not None
+            self._end()
+            if not parting and closing is not None:
+                self.handler.channel_closed(closing)
+        self._on_gone(self)

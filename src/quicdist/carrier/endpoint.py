@@ -1,0 +1,334 @@
+"""Sockets with the QUIC connections on them: one that dials, one that listens.
+
+A dialled connection has a socket of its own, connected to the peer: the kernel then tells at once
+when nobody listens there, and a move to another network is a new socket. A listener has one socket
+for all its connections and tells them apart by connection id (RFC 9000, section 5.2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import errno
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Sequence
+from weakref import WeakKeyDictionary, WeakSet
+
+from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE, QuicConfiguration
+from aioquic.quic.connection import QuicConnection
+from aioquic.quic.packet import encode_quic_version_negotiation
+
+from quicdist.carrier import aioquic_adapter as adapter
+from quicdist.carrier.channel import Channel, ChannelHandler
+from quicdist.carrier.udp import REFUSED, UNREACHABLE, Datagram, SocketAddress, UdpSocket, to_address
+
+log = logging.getLogger("quicdist.carrier.quic")
+
+#: ICMP may be forged, and a peer may be back in a moment: an established connection is given up only
+#: after this many refusals in a row, over this many seconds, with nothing from the peer in between.
+REFUSALS = 3
+REFUSED_FOR = 1.0
+
+
+class Endpoint(ABC):
+    """A socket and the connections on it, known to the event loop and to the end of the process,
+    so that peers are told goodbye even if the program just stops."""
+
+    socket: UdpSocket
+
+    @property
+    @abstractmethod
+    def channels(self) -> Sequence[Channel]:
+        """The connections on this socket."""
+
+    def shut(self, reason: str = "") -> None:
+        """Close all connections and the socket now."""
+        for channel in self.channels:
+            channel.close(reason=reason)
+        self.socket.close()
+
+    def socket_writable(self) -> None:
+        for channel in self.channels:
+            channel.transmit()
+
+
+# -- the end of the loop and of the process ----------------------------------------------------
+
+_endpoints: WeakSet[Endpoint] = WeakSet()
+_watchers: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncIterator[None]] = WeakKeyDictionary()
+
+
+async def _loop_watcher(loop: asyncio.AbstractEventLoop) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        _shut_all(loop)
+
+
+def _shut_all(loop: asyncio.AbstractEventLoop | None = None) -> None:
+    for endpoint in list(_endpoints):
+        if loop is None or endpoint.socket.loop is loop:
+            with contextlib.suppress(Exception):
+                endpoint.shut("the program ends")
+
+
+async def register(endpoint: Endpoint) -> None:
+    """Have ``endpoint`` shut when the loop or the process ends."""
+    _endpoints.add(endpoint)
+    loop = asyncio.get_running_loop()
+    if loop not in _watchers:
+        # asyncio closes the asynchronous generators it knows as the last thing it does in a loop:
+        # the one notice of its end there is without a task.
+        watcher = _watchers[loop] = _loop_watcher(loop)
+        await anext(watcher)
+
+
+atexit.register(_shut_all)
+
+
+# -- dialling ----------------------------------------------------------------------------------
+
+
+class DialEndpoint(Endpoint):
+    """The socket of one dialled connection."""
+
+    def __init__(
+        self,
+        socket: UdpSocket,
+        remote: SocketAddress,
+        configuration: QuicConfiguration,
+        handler: ChannelHandler,
+    ) -> None:
+        self.socket = socket
+        socket.receiver = self
+        self._loop = asyncio.get_running_loop()
+        self._established = False
+        self._refusals = 0
+        self._refused_at = 0.0
+        self.channel = Channel(
+            QuicConnection(configuration=configuration), socket, handler, on_gone=self._channel_gone
+        )
+        self.channel.quic.connect(remote, self._loop.time())
+        self.channel.transmit()
+
+    @property
+    def channels(self) -> Sequence[Channel]:
+        return (self.channel,)
+
+    def _channel_gone(self, channel: Channel) -> None:
+        self.socket.close()
+        _endpoints.discard(self)
+
+    def datagrams_received(self, batch: Sequence[Datagram]) -> None:
+        now = self._loop.time()
+        receive = self.channel.receive
+        for data, address in batch:
+            receive(data, address, now)
+        self.channel.turn()
+        self._refusals = 0
+
+    def socket_error(self, error: OSError) -> None:
+        channel = self.channel
+        if error.errno == errno.EMSGSIZE:
+            _narrow(channel)
+        elif adapter.packets_received(channel.quic) == 0:
+            # Still dialling.
+            if error.errno in REFUSED:
+                channel.abandon(NOBODY_LISTENS)
+            elif error.errno in UNREACHABLE:
+                channel.abandon(f"{UNREACHABLE_REASON}: {error.strerror}")
+        elif error.errno in REFUSED:
+            now = self._loop.time()
+            if not self._refusals:
+                self._refused_at = now
+            self._refusals += 1
+            if self._refusals >= REFUSALS and now - self._refused_at >= REFUSED_FOR:
+                channel.abandon("nobody listens at its address any more")
+            else:
+                channel.ping()
+
+
+#: Why a dialled connection never came about, by the kernel's account.
+NOBODY_LISTENS = "nobody listens there (connection refused)"
+UNREACHABLE_REASON = "no way leads there"
+
+
+def _narrow(channel: Channel) -> None:
+    """A datagram was too long for the path: build shorter ones, aioquic sends the lost again."""
+    if adapter.limit_datagram_size(channel.quic, SMALLEST_MAX_DATAGRAM_SIZE):
+        log.info(
+            "the path to %s takes no long datagrams: on with %d bytes",
+            channel.remote_address,
+            SMALLEST_MAX_DATAGRAM_SIZE,
+        )
+        channel.touch()
+
+
+# -- listening ---------------------------------------------------------------------------------
+
+
+#: The version field of a Version Negotiation packet (RFC 8999, section 6).
+_VERSION_NEGOTIATION = 0
+#: The type bits of an Initial packet in QUIC version 1 (RFC 9000, section 17.2).
+_INITIAL = 0x00
+_MAX_ID = 20
+
+
+def _long_header(data: bytes) -> tuple[int, bytes, bytes] | None:
+    """Version, destination and source connection id of a packet with a long header, as all
+    versions of QUIC have it (RFC 8999, section 5.1); None for anything else."""
+    try:
+        source = 6 + data[5]
+        end = source + 1 + data[source]
+    except IndexError:
+        return None
+    if end > len(data) or data[5] > _MAX_ID or data[source] > _MAX_ID:
+        return None
+    return int.from_bytes(data[1:5], "big"), data[6:source], data[source + 1 : end]
+
+
+class ListenEndpoint(Endpoint):
+    """A socket with all the connections that came in by it.
+
+    ``new_handler`` gives the handler of a new connection. At most ``max_half_open`` connections
+    may be in their QUIC handshake at once; further ones are not answered, and a peer that means it
+    asks again.
+    """
+
+    def __init__(
+        self,
+        socket: UdpSocket,
+        configuration: QuicConfiguration,
+        new_handler: Callable[[ListenEndpoint], IncomingHandler],
+        *,
+        max_half_open: int,
+    ) -> None:
+        self.socket = socket
+        socket.receiver = self
+        self._loop = asyncio.get_running_loop()
+        self._configuration = configuration
+        self._id_length = configuration.connection_id_length
+        self._new_handler = new_handler
+        self._max_half_open = max_half_open
+        self._routes: dict[bytes, Channel] = {}
+        self._ids: dict[Channel, set[bytes]] = {}
+        #: Connections that are no links yet.
+        self.half_open: set[Channel] = set()
+        self.accepting = True
+        #: Datagrams that belonged to no connection and opened none.
+        self.strays = 0
+
+    @property
+    def channels(self) -> Sequence[Channel]:
+        return tuple(self._ids)
+
+    def stop_accepting(self) -> None:
+        """Take no more connections; the socket closes with the last one."""
+        self.accepting = False
+        self._close_if_idle()
+
+    def _close_if_idle(self) -> None:
+        if not (self.accepting or self._ids):
+            self.socket.close()
+            _endpoints.discard(self)
+
+    # -- routing ---------------------------------------------------------------------------
+
+    def datagrams_received(self, batch: Sequence[Datagram]) -> None:
+        now = self._loop.time()
+        touched: dict[Channel, None] = {}
+        routes = self._routes
+        end = 1 + self._id_length
+        for data, address in batch:
+            # A short header is a byte and the connection id (RFC 9000, section 17.3).
+            if data and not data[0] & 0x80:
+                channel = routes.get(data[1:end])
+            else:
+                channel = self._route_long(data, address)
+            if channel is None:
+                self.strays += 1
+                continue
+            channel.receive(data, address, now)
+            touched[channel] = None
+        for channel in touched:
+            if channel in self.half_open and adapter.is_fresh(channel.quic):
+                # Not one packet in it made sense: no connection, whatever it was.
+                channel.abandon("its first datagram was not understood")
+            else:
+                channel.turn()
+
+    def _route_long(self, data: bytes, address: SocketAddress) -> Channel | None:
+        header = _long_header(data)
+        if header is None:
+            return None
+        version, destination_id, source_id = header
+        channel = self._routes.get(destination_id)
+        # What is shorter opens no connection and gets no answer (RFC 9000, sections 6.1 and 14.1).
+        if channel is not None or len(data) < SMALLEST_MAX_DATAGRAM_SIZE or not self.accepting:
+            return channel
+        supported = self._configuration.supported_versions
+        if version in supported:
+            return self._open(destination_id, address) if data[0] & 0x30 == _INITIAL else None
+        if version != _VERSION_NEGOTIATION:  # else two listeners could be set on each other
+            offer = encode_quic_version_negotiation(
+                source_cid=destination_id, destination_cid=source_id, supported_versions=supported
+            )
+            self.socket.send(((offer, address),))
+        return None
+
+    def _open(self, original_id: bytes, address: SocketAddress) -> Channel | None:
+        if len(self.half_open) >= self._max_half_open:
+            log.warning(
+                "connection from %s not answered: %d others are in their handshake",
+                to_address(address),
+                len(self.half_open),
+            )
+            return None
+        quic = QuicConnection(
+            configuration=self._configuration, original_destination_connection_id=original_id
+        )
+        handler = self._new_handler(self)
+        channel = Channel(
+            quic, self.socket, handler, on_gone=self._channel_gone, on_connection_id=self._connection_id
+        )
+        self._ids[channel] = set()
+        self.half_open.add(channel)
+        for connection_id in (original_id, quic.host_cid):
+            self._connection_id(channel, connection_id, True)
+        handler.opened(channel)
+        return channel
+
+    def _connection_id(self, channel: Channel, connection_id: bytes, issued: bool) -> None:
+        ids = self._ids.get(channel)
+        if ids is None:
+            return
+        if issued:
+            ids.add(connection_id)
+            self._routes[connection_id] = channel
+        else:
+            ids.discard(connection_id)
+            self._routes.pop(connection_id, None)
+
+    def _channel_gone(self, channel: Channel) -> None:
+        self.half_open.discard(channel)
+        for connection_id in self._ids.pop(channel, ()):
+            self._routes.pop(connection_id, None)
+        self._close_if_idle()
+
+    def socket_error(self, error: OSError) -> None:
+        # Which of the connections it concerns the kernel does not say; loss is QUIC's to repair.
+        if error.errno == errno.EMSGSIZE:
+            for channel in self.channels:
+                _narrow(channel)
+        else:
+            log.debug("socket %s: %s", self.socket.local, error)
+
+
+class IncomingHandler(ChannelHandler, ABC):
+    """The handler of a connection that just came in."""
+
+    @abstractmethod
+    def opened(self, channel: Channel) -> None:
+        """This is the connection."""

@@ -1,0 +1,101 @@
+"""What can be set on a QUIC carrier, and aioquic's configuration made of it."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.packet import QuicProtocolVersion
+
+from quicdist.carrier.certificates import TlsConfig
+from quicdist.carrier.errors import CertificateError
+from quicdist.carrier.link import BufferLimits
+
+#: The ALPN protocol of quic_dist (``QUIC_DIST_ALPN``).
+ALPN = "erlang-dist"
+#: quic_dist's UDP port unless told otherwise (``QUIC_DIST_DEFAULT_PORT``).
+DEFAULT_PORT = 4433
+#: OTP's ``net_ticktime``, in seconds.
+NET_TICKTIME = 60.0
+#: PINGs are never sent more often than this, in seconds (``QUIC_DIST_KEEP_ALIVE_MIN``).
+MIN_PING_INTERVAL = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class QuicSettings:
+    """Settings of a QUIC carrier; the defaults are those of quic_dist where it has one.
+
+    Times are in seconds, sizes in bytes.
+    """
+
+    tls: TlsConfig = field(default_factory=TlsConfig)
+    #: Where the PINGs take their pace from: a quarter of it, at least 5 s.
+    net_ticktime: float = NET_TICKTIME
+    #: A connection on which nothing at all comes for so long is gone.
+    idle_timeout: float = 300.0
+    #: What peers may have under way to us, in all and on one stream, to begin with. The latter is
+    #: more than quic_dist's 4 MiB so that a large message does not wait for a first round trip.
+    max_data: int = 256 * 1024 * 1024
+    max_stream_data: int = 16 * 1024 * 1024
+    #: The longest datagram we build; 1452 fits IPv4 and IPv6 over Ethernet. 1200 goes anywhere.
+    max_datagram_size: int = 1452
+    congestion_control: str = "reno"
+    #: Round-trip time assumed before one is measured: the first repeat of a lost datagram comes
+    #: after twice this.
+    initial_rtt: float = 0.1
+    #: The longest frame, or message in fragments, a peer may send.
+    max_frame: int = 128 * 1024 * 1024
+    buffers: BufferLimits = field(default_factory=BufferLimits)
+    #: Connections that may be on their way in, not yet accepted, at once.
+    max_half_open: int = 128
+    #: How long what was sent before a close may take to be acknowledged.
+    linger: float = 2.0
+
+    @property
+    def ping_interval(self) -> float:
+        return max(MIN_PING_INTERVAL, self.net_ticktime / 4)
+
+    def client_configuration(self, server_name: str) -> QuicConfiguration:
+        """For dialling a node on host ``server_name``. Raises :class:`CertificateError`."""
+        tls = self.tls
+        configuration = self._configuration(is_client=True)
+        configuration.server_name = server_name
+        configuration.verify_mode = ssl.CERT_REQUIRED if tls.verify else ssl.CERT_NONE
+        if tls.verify:
+            configuration.cadata = tls.load_ca()
+        self._show(configuration)
+        return configuration
+
+    def server_configuration(self) -> QuicConfiguration:
+        """For listening. Raises :class:`CertificateError`, also if there is no certificate."""
+        configuration = self._configuration(is_client=False)
+        if not self._show(configuration):
+            raise CertificateError(
+                "a QUIC listener needs a certificate and its key: none is given (a development "
+                "certificate is made by `quicdist certs DIR`)"
+            )
+        return configuration
+
+    def _show(self, configuration: QuicConfiguration) -> bool:
+        credentials = self.tls.load()
+        if credentials is None:
+            return False
+        configuration.certificate = credentials.certificate
+        configuration.certificate_chain = list(credentials.chain)
+        configuration.private_key = credentials.private_key
+        return True
+
+    def _configuration(self, *, is_client: bool) -> QuicConfiguration:
+        return QuicConfiguration(
+            alpn_protocols=[ALPN],
+            is_client=is_client,
+            idle_timeout=self.idle_timeout,
+            max_data=self.max_data,
+            max_stream_data=self.max_stream_data,
+            max_datagram_size=self.max_datagram_size,
+            congestion_control_algorithm=self.congestion_control,
+            initial_rtt=self.initial_rtt,
+            # The one version quic_dist speaks; to offer more costs keys and no peer gains by it.
+            supported_versions=[QuicProtocolVersion.VERSION_1],
+        )

@@ -1,0 +1,89 @@
+"""Both sides of the handshake over a TCP connection: the sans-I/O roles, fed and written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from quicdist.carrier.tcp_channel import TcpChannel
+from quicdist.protocol import (
+    Acceptor,
+    ConnectionAlive,
+    Connected,
+    Event,
+    HandshakeError,
+    HandshakeFraming,
+    Initiator,
+    OldConnectionPending,
+    PeerNamed,
+    Status,
+    StatusReceived,
+)
+
+if TYPE_CHECKING:
+    from quicdist.carrier.contract import LocalNode
+
+_FRAMING = HandshakeFraming.LENGTH_PREFIXED
+_REFUSALS = (Status.NOK, Status.NOT_ALLOWED)
+
+
+class ConnectionRefused(HandshakeError):
+    """The node here did not want the connection from ``node``, and said so with ``status``."""
+
+    def __init__(self, node: str, status: Status) -> None:
+        super().__init__(node, f"{node} was refused (status {status})")
+        self.status = status
+
+
+async def initiate(channel: TcpChannel, node: str, local: LocalNode) -> Connected:
+    """Be the one who dialled ``node``. Raises :class:`HandshakeError` and :class:`OSError`."""
+    role = Initiator(local.identity, node, local.cookie_for(node), _FRAMING)
+    while True:
+        for event in await _exchange(channel, role):
+            if isinstance(event, Connected):
+                return event
+            if isinstance(event, StatusReceived) and event.status is Status.ALIVE:
+                go_on = local.connection_alive(node)
+                role.send_alive_answer(go_on)
+                if not go_on:
+                    _write(channel, role)
+                    raise ConnectionAlive(node)
+
+
+async def accept(channel: TcpChannel, local: LocalNode) -> Connected:
+    """Be the one who was dialled. Raises :class:`HandshakeError` and :class:`OSError`."""
+    role = Acceptor(local.identity, _FRAMING, local.cookie_for)
+    while True:
+        for event in await _exchange(channel, role):
+            if isinstance(event, Connected):
+                return event
+            if isinstance(event, PeerNamed):
+                status = local.connection_requested(event)
+                try:
+                    role.send_status(status)
+                finally:
+                    _write(channel, role)
+                if status in _REFUSALS:
+                    raise ConnectionRefused(event.name, status)
+            elif isinstance(event, OldConnectionPending):
+                # The owner of the old connection takes it down when it is given the new link.
+                (connected,) = role.old_connection_down()
+                _write(channel, role)
+                assert isinstance(connected, Connected)
+                return connected
+
+
+async def _exchange(channel: TcpChannel, role: Initiator | Acceptor) -> list[Event]:
+    """Write what the role has to say, then give it what the peer says next."""
+    _write(channel, role)
+    data = await channel.read()
+    if not data:
+        raise role.connection_closed()
+    try:
+        return role.receive_data(data)
+    finally:
+        _write(channel, role)  # the last message may be a refusal
+
+
+def _write(channel: TcpChannel, role: Initiator | Acceptor) -> None:
+    for message in role.data_to_send():
+        channel.write(message)
