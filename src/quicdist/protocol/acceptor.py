@@ -1,0 +1,148 @@
+"""The acceptor's side of the handshake: a peer dials (``dist_util:handshake_other_started/1``)."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+
+from quicdist.protocol.errors import (
+    UNNAMED,
+    ConnectionAlive,
+    DynamicNameRefused,
+    InvalidNodeName,
+    MalformedHandshake,
+    MandatoryFlagsMissing,
+    WrongCookie,
+)
+from quicdist.protocol.handshake import Event, Handshake, OldConnectionPending, PeerNamed
+from quicdist.protocol.handshake_framing import HandshakeFraming
+from quicdist.protocol.handshake_messages import (
+    Due,
+    NameMessage,
+    Status,
+    decode_answer,
+    decode_name_message,
+    decode_reply,
+    encode_ack,
+    encode_challenge,
+    encode_status,
+    gen_digest,
+)
+from quicdist.protocol.names import encode_name, parse_node_name
+from quicdist.protocol.peers import LocalIdentity
+
+
+class Acceptor(Handshake):
+    """Answer a peer that dials.
+
+    Events: :class:`PeerNamed`, to be answered with :meth:`send_status`; after the status
+    ``alive`` :class:`OldConnectionPending`; at last :class:`Connected`. ``cookie_for`` is asked
+    for the cookie once the peer's name is known. ``challenge`` (32 bits) is random unless given.
+    """
+
+    def __init__(
+        self,
+        local: LocalIdentity,
+        framing: HandshakeFraming,
+        cookie_for: Callable[[str], str],
+        *,
+        challenge: int | None = None,
+    ) -> None:
+        super().__init__(local, UNNAMED, framing, challenge)
+        self._cookie_for = cookie_for
+        self._named: PeerNamed | None = None
+        self._status: Status | None = None
+        self._ack: bytes | None = None
+        self._due = Due.NAME
+
+    def send_status(self, status: Status, name: str = "", creation: int = 0) -> None:
+        """Answer :class:`PeerNamed`, and go on unless it is a refusal (``nok``, ``not_allowed``).
+
+        ``Status.NAMED`` gives ``name`` and ``creation`` to a peer that asked for a name. Such a
+        peer answered ``ok`` is refused, and :class:`DynamicNameRefused` raised.
+        """
+        peer = self._named
+        if peer is None or self._status is not None:
+            raise RuntimeError("no peer is waiting for a status")
+        if (status is Status.NAMED) and not peer.wants_name:
+            raise ValueError(f"{peer.name} did not ask for a name")
+        if peer.wants_name and status not in (Status.NAMED, Status.NOK, Status.NOT_ALLOWED):
+            self._refuse()
+            text = f"a node at {peer.name} asked to be given a name, and this node gives none"
+            raise DynamicNameRefused(peer.name, text)
+        if status is Status.NAMED:
+            parse_node_name(name)
+            self._named = PeerNamed(name, peer.flags, creation)
+            self.node = name
+        self._status = status
+        self._send(encode_status(status, name, creation))
+        if status in (Status.NOK, Status.NOT_ALLOWED):
+            self._end()
+        elif status is Status.ALIVE:
+            self._due = Due.ANSWER
+        else:
+            self._send_challenge()
+
+    def old_connection_down(self) -> list[Event]:
+        """After :class:`OldConnectionPending`: acknowledge, and be connected."""
+        if self._ack is None:
+            raise RuntimeError("no handshake waits for an old connection to go down")
+        return [self._acknowledge(self._ack)]
+
+    def _received(self, due: Due, message: bytes) -> list[Event]:
+        if due is Due.NAME:
+            return [self._name(decode_name_message(message, self.node))]
+        if due is Due.ANSWER:
+            if not decode_answer(message, self.node):
+                self._fail(ConnectionAlive(self.node))
+            self._buffer.end_of_turn()
+            self._send_challenge()
+            return []
+        reply = decode_reply(message, self.node)
+        cookie = self._cookie_for(self.node)
+        if not hmac.compare_digest(reply.digest, gen_digest(self._challenge, cookie)):
+            self._fail(WrongCookie(self.node, "its digest of our challenge is not what our cookie gives"))
+        ack = encode_ack(gen_digest(reply.challenge, cookie))
+        if self._status is Status.ALIVE:
+            self._due, self._ack = None, ack
+            return [OldConnectionPending(self.node)]
+        return [self._acknowledge(ack)]
+
+    def _name(self, said: NameMessage) -> PeerNamed:
+        peer = PeerNamed(said.name, said.flags, said.creation)
+        try:
+            if peer.wants_name:
+                encode_name(said.name)  # the host alone
+                if "@" in said.name:
+                    raise InvalidNodeName(said.name, "a host was expected")
+            else:
+                parse_node_name(said.name)
+        except InvalidNodeName as error:
+            expected = "a host name" if peer.wants_name else "a node name of the form alive@host"
+            raise MalformedHandshake(self.node, expected, repr(said.name)) from error
+        self.node = said.name
+        try:
+            self._check_flags(said.flags)
+        except MandatoryFlagsMissing:
+            self._refuse()
+            raise
+        self._named = peer
+        self._due = None
+        self._buffer.end_of_turn()
+        return peer
+
+    def _refuse(self) -> None:
+        self._status = Status.NOT_ALLOWED
+        self._send(encode_status(Status.NOT_ALLOWED))
+        self._end()
+
+    def _send_challenge(self) -> None:
+        local = self.local
+        self._send(encode_challenge(local.flags, self._challenge, local.creation, local.name))
+        self._due = Due.REPLY
+
+    def _acknowledge(self, ack: bytes) -> Event:
+        assert self._named is not None
+        self._ack = None
+        self._send(ack)
+        return self._connected(self._named.name, self._named.creation, self._named.flags)

@@ -1,0 +1,58 @@
+"""What is sent in place of a control message that the peer did not negotiate.
+
+Source: ERTS User's Guide, *Distribution Protocol*: SEND_SENDER, EXIT_PAYLOAD and (from
+``erts/emulator/beam/dist.c``) ALTACT_SIG replace older control messages where both sides can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from quicdist.protocol import control as c
+from quicdist.protocol.flags import DistFlag
+from quicdist.protocol.payload import NO_PAYLOAD
+
+#: Takes control message and payload, gives those that stand for them.
+Downgrade = Callable[[Any, Any], tuple[c.ControlMessage, Any]]
+
+
+def _altact(m: Any, payload: Any) -> tuple[c.ControlMessage, Any]:
+    """Without the priority, which the peer does not know of."""
+    if m.flags & c.AltactFlag.EXIT:
+        return c.PayloadExit2(m.from_pid, m.to), payload
+    if m.flags & c.AltactFlag.ALIAS:
+        return c.AliasSend(m.from_pid, m.to), payload
+    if m.flags & c.AltactFlag.NAME:
+        return c.RegSend(m.from_pid, c.UNUSED, m.to), payload
+    return c.SendSender(m.from_pid, m.to), payload
+
+
+_SEND_SENDER: dict[type[c.ControlMessage], Downgrade] = {
+    c.SendSender: lambda m, payload: (c.Send(c.UNUSED, m.to_pid), payload),
+    c.SendSenderTT: lambda m, payload: (c.SendTT(c.UNUSED, m.to_pid, m.trace_token), payload),
+}
+_EXIT_PAYLOAD: dict[type[c.ControlMessage], Downgrade] = {
+    c.PayloadExit: lambda m, reason: (c.Exit._make((*m, reason)), NO_PAYLOAD),
+    c.PayloadExitTT: lambda m, reason: (c.ExitTT._make((*m, reason)), NO_PAYLOAD),
+    c.PayloadExit2: lambda m, reason: (c.Exit2._make((*m, reason)), NO_PAYLOAD),
+    c.PayloadExit2TT: lambda m, reason: (c.Exit2TT._make((*m, reason)), NO_PAYLOAD),
+    c.PayloadMonitorPExit: lambda m, reason: (c.MonitorPExit._make((*m, reason)), NO_PAYLOAD),
+}
+_ALTACT_SIG: dict[type[c.ControlMessage], Downgrade] = {c.AltactSigSend: _altact, c.AltactSigSendTT: _altact}
+
+_BY_FLAG = {
+    DistFlag.SEND_SENDER: _SEND_SENDER,
+    DistFlag.EXIT_PAYLOAD: _EXIT_PAYLOAD,
+    DistFlag.ALTACT_SIG: _ALTACT_SIG,
+}
+
+
+def downgrades(negotiated: DistFlag) -> dict[type[c.ControlMessage], Downgrade]:
+    """The control messages that cannot be sent with these flags, and what to make of them."""
+    return {
+        cls: downgrade
+        for flag, table in _BY_FLAG.items()
+        if not negotiated & flag
+        for cls, downgrade in table.items()
+    }

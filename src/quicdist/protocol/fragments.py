@@ -1,0 +1,144 @@
+"""Fragments: a large message as a sequence of frames.
+
+The first is ``131 69 sequence:64 left:64 0`` with the control message and the beginning of the
+payload, the others ``131 70 sequence:64 left:64`` with more of it; ``left`` counts down to 1.
+Source: ERTS User's Guide, *External Term Format*, *Distribution Header for fragmented messages*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from struct import Struct
+
+from quicdist.protocol.errors import FragmentError, FrameTooLong
+from quicdist.protocol.frames import MAX_FRAME, Chunk
+
+#: What one fragment carries at most unless told otherwise; what BEAMs send (ERTS_DIST_FRAGMENT_SIZE).
+FRAGMENT_SIZE = 64 * 1024
+#: How many messages may be half there at once. Each process of a BEAM may be sending one.
+MAX_PARTIAL_MESSAGES = 16384
+
+_FIRST = Struct(">IBBQQB")  # length, 131, 69, sequence, left, number of atom cache references
+_NEXT = Struct(">IBBQQ")  # length, 131, 70, sequence, left
+_IDS = Struct(">QQ")
+_IDS_END = 2 + _IDS.size
+
+
+def split(
+    control: bytes, payload: Sequence[Chunk], size: int, fragment_size: int, sequence: int
+) -> list[Chunk]:
+    """Frames, with their lengths, for a message of ``size`` bytes: ``control`` and ``payload``.
+
+    ``control`` is never divided; a BEAM reads it from the first fragment.
+    """
+    room = max(fragment_size - len(control), 0)  # for payload in the first fragment
+    rest = size - len(control) - room
+    left = 1 + -(-rest // fragment_size)
+    out: list[Chunk] = [_FIRST.pack(19 + len(control) + room, 131, 69, sequence, left, 0), control]
+    for part in payload:
+        view = memoryview(part)
+        start = 0
+        while start < len(view):
+            if not room:
+                left -= 1
+                room = min(fragment_size, rest)
+                rest -= room
+                out.append(_NEXT.pack(18 + room, 131, 70, sequence, left))
+            piece = view[start : start + room]
+            out.append(piece)
+            start += len(piece)
+            room -= len(piece)
+    return out
+
+
+class _Partial:
+    """A message of which not all fragments have come."""
+
+    __slots__ = ("left", "parts", "size")
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+        self.parts: list[Chunk] = []
+        self.size = 0
+
+
+class FragmentAssembler:
+    """Puts the fragments of one connection together again.
+
+    A sequence lives on one stream; those of different streams, and different ones on one stream,
+    may be interleaved. Bounded are the length of a message, the number of half-assembled ones and
+    the bytes that all of these hold together.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        *,
+        max_message: int = MAX_FRAME,
+        max_partial_messages: int = MAX_PARTIAL_MESSAGES,
+        max_partial_bytes: int | None = None,
+    ) -> None:
+        self._node = node
+        self._max_message = max_message
+        self._max_partial_messages = max_partial_messages
+        self._max_partial_bytes = 4 * max_message if max_partial_bytes is None else max_partial_bytes
+        self._partial: dict[tuple[int, int], _Partial] = {}
+        #: The bytes that half-assembled messages hold.
+        self.held = 0
+
+    def __len__(self) -> int:
+        """How many messages are half-assembled."""
+        return len(self._partial)
+
+    def add(self, stream_id: int, frame: Chunk) -> Chunk | None:
+        """Take a frame that begins with ``131 69`` or ``131 70``.
+
+        Gives, with the last fragment, the control message and the payload, joined. Raises
+        :class:`FragmentError` and :class:`FrameTooLong`.
+        """
+        if len(frame) < _IDS_END:
+            raise self._error(f"a fragment header of {_IDS_END} bytes", f"{len(frame)}", stream_id)
+        sequence, left = _IDS.unpack_from(frame, 2)
+        key = stream_id, sequence
+        partial = self._partial.get(key)
+        if frame[1] == 69:
+            if partial is not None:
+                due = f"fragment {partial.left - 1} of sequence {sequence}"
+                raise self._error(due, "another first one", stream_id)
+            start = _IDS_END + 1
+            if len(frame) < start or frame[_IDS_END]:
+                raise self._error("a first fragment without atom cache references", "one with", stream_id)
+            if not left:
+                raise self._error("a sequence of at least 1 fragment", "0", stream_id)
+            if left == 1:
+                return memoryview(frame)[start:]
+            if len(self._partial) >= self._max_partial_messages:
+                most = f"at most {self._max_partial_messages} messages in fragments at once"
+                raise self._error(most, "one more", stream_id)
+            partial = self._partial[key] = _Partial(left)
+        else:
+            start = _IDS_END
+            if partial is None:
+                due = "a first fragment"
+                raise self._error(due, f"fragment {left} of the unknown sequence {sequence}", stream_id)
+            if left != partial.left - 1 or not left:
+                due = f"fragment {partial.left - 1} of sequence {sequence}"
+                raise self._error(due, f"fragment {left}", stream_id)
+            partial.left = left
+        body = memoryview(frame)[start:] if start < len(frame) else b""
+        partial.size += len(body)
+        self.held += len(body)
+        if partial.size > self._max_message:
+            raise FrameTooLong(self._node, "a message in fragments", partial.size, self._max_message)
+        partial.parts.append(body)
+        if left == 1:
+            del self._partial[key]
+            self.held -= partial.size
+            return b"".join(partial.parts)
+        if self.held > self._max_partial_bytes:
+            raise FrameTooLong(self._node, "all messages in fragments", self.held, self._max_partial_bytes)
+        return None
+
+    def _error(self, expected: str, came: str, stream_id: int) -> FragmentError:
+        text = f"fragment from {self._node} on stream {stream_id}: expected {expected}, got {came}"
+        return FragmentError(self._node, text)

@@ -1,0 +1,102 @@
+"""Frames: a 4-byte big-endian length and that many bytes; length 0 is a tick.
+
+Source: ERTS User's Guide, *Distribution Protocol*, *Protocol between Connected Nodes*, and
+*External Term Format*, *Distribution Header*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from struct import Struct
+
+from quicdist.protocol.errors import FrameTooLong
+
+#: One tick, as it is written.
+TICK = b"\0\0\0\0"
+#: How long a frame, and a message in fragments, may be unless told otherwise, in bytes.
+MAX_FRAME = 128 * 1024 * 1024
+
+#: What is written or has been read: bytes, or a view of bytes that saves a copy.
+Chunk = bytes | memoryview
+
+_LENGTH = Struct(">I")
+_SMALL = 1024  # a chunk below it, inside a frame, is joined to its neighbours
+_LARGE = 4096  # a frame from it on is a view of the chunk it came in
+
+
+class FrameReader:
+    """Cuts one stream's bytes into frames; ticks are counted and not given.
+
+    A frame longer than ``max_frame`` is refused before any of it is kept.
+    """
+
+    __slots__ = ("_head", "_max_frame", "_missing", "_node", "_parts", "ticks")
+
+    def __init__(self, node: str, max_frame: int = MAX_FRAME) -> None:
+        self._node = node
+        self._max_frame = max_frame
+        self._head = b""  # the first bytes of a length, fewer than four
+        self._parts: list[Chunk | bytearray] = []  # the first bytes of a frame
+        self._missing = 0  # how many of it are still to come
+        #: How many ticks have come.
+        self.ticks = 0
+
+    @property
+    def buffered(self) -> int:
+        """How many bytes are kept of a frame that is not complete."""
+        return sum(map(len, self._parts)) + len(self._head)
+
+    def feed(self, data: bytes) -> Iterator[Chunk]:
+        """The frames that ``data`` completes, without their length; to be iterated to its end.
+
+        Raises :class:`FrameTooLong`.
+        """
+        position, size = 0, len(data)
+        if self._missing:
+            if size < self._missing:
+                self._keep(data)
+                return
+            position = self._missing
+            self._parts.append(data if position == size else memoryview(data)[:position])
+            frame = b"".join(self._parts)
+            self._parts, self._missing = [], 0
+            yield frame
+        elif self._head:
+            position = 4 - len(self._head)
+            self._head += data[:position]
+            if len(self._head) < 4:
+                return
+            (length,) = _LENGTH.unpack(self._head)
+            self._head = b""
+            position -= 4  # as if the whole length stood in this chunk
+        while size - position >= 4:
+            if position >= 0:
+                (length,) = _LENGTH.unpack_from(data, position)
+            position += 4
+            if not length:
+                self.ticks += 1
+                continue
+            if length > self._max_frame:
+                raise FrameTooLong(self._node, "a frame", length, self._max_frame)
+            end = position + length
+            if end > size:
+                self._missing = length
+                if position < size:
+                    self._keep(data[position:] if size - position < _LARGE else memoryview(data)[position:])
+                return
+            # A view keeps the whole chunk alive: not for a small part of it.
+            if length >= _LARGE and length * 8 >= size:
+                yield memoryview(data)[position:end]
+            else:
+                yield data[position:end]
+            position = end
+        self._head = data[position:]
+
+    def _keep(self, chunk: Chunk) -> None:
+        self._missing -= len(chunk)
+        if len(chunk) >= _SMALL:
+            self._parts.append(chunk)
+        elif self._parts and type(self._parts[-1]) is bytearray:
+            self._parts[-1] += chunk
+        else:
+            self._parts.append(bytearray(chunk))

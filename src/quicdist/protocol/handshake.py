@@ -1,0 +1,161 @@
+"""The version 6 handshake, sans-I/O: what both roles share, and the events they give.
+
+Source: ERTS User's Guide, *Distribution Protocol*, *Distribution Handshake*; OTP's ``dist_util``.
+The roles are :class:`~quicdist.protocol.Initiator` and :class:`~quicdist.protocol.Acceptor`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import NoReturn
+
+from quicdist.protocol.errors import HandshakeEnded, HandshakeError, MandatoryFlagsMissing
+from quicdist.protocol.flags import DistFlag, expand, missing
+from quicdist.protocol.handshake_framing import HandshakeBuffer, HandshakeFraming, frame
+from quicdist.protocol.handshake_messages import Due, Status
+from quicdist.protocol.peers import LocalIdentity, Peer
+
+
+@dataclass(frozen=True, slots=True)
+class PeerNamed:
+    """Acceptor: a peer said who it is; its owner answers with :meth:`Acceptor.send_status`.
+
+    With NAME_ME in ``flags`` the peer wants to be given a name and ``name`` is its host.
+    """
+
+    name: str
+    flags: DistFlag
+    creation: int
+
+    @property
+    def wants_name(self) -> bool:
+        """Whether it is to be answered with ``Status.NAMED``."""
+        return bool(self.flags & DistFlag.NAME_ME)
+
+
+@dataclass(frozen=True, slots=True)
+class StatusReceived:
+    """Initiator: the acceptor goes on. (``nok`` and ``not_allowed`` are raised, not given.)
+
+    On ``Status.ALIVE`` the owner answers with :meth:`Initiator.send_alive_answer`. On
+    ``Status.NAMED`` this node has been given ``name`` and ``creation``.
+    """
+
+    status: Status
+    name: str = ""
+    creation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OldConnectionPending:
+    """Acceptor: a peer that was answered ``alive`` has shown that it knows the cookie.
+
+    Now, and not before, the old connection may be taken down for it. When that is done, its
+    owner calls :meth:`Acceptor.old_connection_down`.
+    """
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The handshake is done. ``leftover`` are the bytes that came behind it: the first frames.
+
+    ``local`` is this node as the peer knows it (with NAME_ME, under the name it was given).
+    """
+
+    peer: Peer
+    local: LocalIdentity
+    leftover: bytes
+
+
+Event = PeerNamed | StatusReceived | OldConnectionPending | Connected
+
+
+class Handshake(ABC):
+    """One handshake; bytes in, events out, bytes out.
+
+    After an error was raised :meth:`data_to_send` may still have a last message for the peer
+    (a refusal); it is to be written before the connection is closed.
+    """
+
+    def __init__(
+        self, local: LocalIdentity, node: str, framing: HandshakeFraming, challenge: int | None
+    ) -> None:
+        self.local = local
+        #: The peer's name, for errors; before it is known, words to that effect.
+        self.node = node
+        self._framing = framing
+        self._challenge = secrets.randbits(32) if challenge is None else challenge
+        self._buffer = HandshakeBuffer(framing)
+        self._out: list[bytes] = []
+        self._due: Due | None = None  # None: it is our owner's turn, or it is over
+        self._over = False
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is to come: connected, refused or failed."""
+        return self._over
+
+    def receive_data(self, data: bytes) -> list[Event]:
+        """Take bytes as they came, in any pieces. Raises :class:`HandshakeError`."""
+        if self._over:
+            raise RuntimeError("the handshake is over: these bytes belong to the connection")
+        self._buffer.feed(data)
+        events: list[Event] = []
+        try:
+            while self._due is not None:
+                message = self._buffer.next(self._due, self.node)
+                if message is None:
+                    break
+                events.extend(self._received(self._due, message))
+            if not self._over:
+                self._buffer.check_bound(self.node)
+        except HandshakeError:
+            self._end()
+            raise
+        return events
+
+    def data_to_send(self) -> list[bytes]:
+        """What is to be written now, one element a message, framed as the carrier needs it.
+
+        With BARE framing two elements must not reach the peer together (quic_dist takes all
+        that lies in its buffer for one message): the carrier writes one, and the next only when
+        the peer has acknowledged it.
+        """
+        out, self._out = self._out, []
+        return out
+
+    def connection_closed(self) -> HandshakeError:
+        """The error that a connection closed by the peer means at this point; to be raised."""
+        self._over = True
+        return HandshakeEnded(self.node, self._due or "its own answer")
+
+    # -- for the roles -----------------------------------------------------------------------
+
+    @abstractmethod
+    def _received(self, due: Due, message: bytes) -> list[Event]:
+        """Handle one message."""
+
+    def _send(self, message: bytes) -> None:
+        self._out.append(frame(message, self._framing))
+
+    def _end(self) -> None:
+        self._due = None
+        self._over = True
+
+    def _fail(self, error: HandshakeError) -> NoReturn:
+        self._end()
+        raise error
+
+    def _check_flags(self, flags: DistFlag) -> None:
+        lacking = missing(flags)
+        if lacking:
+            self._fail(MandatoryFlagsMissing(self.node, self.local.name, lacking))
+
+    def _connected(self, name: str, creation: int, flags: DistFlag) -> Connected:
+        self._end()
+        peer = Peer(name, creation, flags, flags & expand(self.local.flags))
+        return Connected(peer, self.local, self._buffer.leftover())

@@ -1,0 +1,82 @@
+"""Node names: ``alive@host``.
+
+Source: OTP's ``net_kernel`` (``valid_name_head/1``, ``validate_hostname/1``) and
+``dist_util:is_node_name/1``; Erlang Reference Manual, *Distributed Erlang*, *Nodes*.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from quicdist.protocol.errors import InvalidNodeName
+
+#: A node name is an atom: at most this many characters.
+MAX_NODE_NAME = 255
+
+_ALIVE = re.compile(r"[0-9A-Za-z_\-]+")
+_HOST = re.compile("[!-\u00ff]+")
+_UNPRINTABLE = re.compile("[\0-\x20\x7f-\xa0]")
+
+
+class NodeName(NamedTuple):
+    """A node name in its two parts."""
+
+    alive: str
+    host: str
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it belongs to a cluster of long names: its host has a dot, or is IPv6."""
+        return "." in self.host or ":" in self.host
+
+    def __str__(self) -> str:
+        return f"{self.alive}@{self.host}"
+
+
+def is_node_name(name: str) -> bool:
+    """``dist_util:is_node_name/1``: exactly one ``@`` with something on both sides."""
+    alive, at, host = name.partition("@")
+    return bool(alive and at and host) and "@" not in host
+
+
+def parse_node_name(name: str) -> NodeName:
+    """Split the name of another node; more lenient than :func:`validate_node_name`, as OTP is.
+
+    Raises :class:`InvalidNodeName` for what is not ``alive@host`` in at most 255
+    printable Latin-1 characters.
+    """
+    if not is_node_name(name):
+        raise InvalidNodeName(name, "it must be of the form alive@host")
+    _check_atom(name)
+    alive, _, host = name.partition("@")
+    return NodeName(alive, host)
+
+
+def validate_node_name(name: str) -> NodeName:
+    """Split a name that this node wants to bear; as strict as ``net_kernel`` is at start-up.
+
+    The part before the ``@`` consists of letters, digits, ``_`` and ``-``, the host of printable
+    Latin-1 characters. Raises :class:`InvalidNodeName`.
+    """
+    parsed = parse_node_name(name)
+    if not _ALIVE.fullmatch(parsed.alive):
+        raise InvalidNodeName(name, "before the @ only letters, digits, _ and - may stand")
+    if not _HOST.fullmatch(parsed.host):
+        raise InvalidNodeName(name, "the host has a character that a host name cannot have")
+    return parsed
+
+
+def encode_name(name: str) -> bytes:
+    """A node (or host) name as the handshake carries it: Latin-1. Raises :class:`InvalidNodeName`."""
+    _check_atom(name)
+    return name.encode("latin-1")
+
+
+def _check_atom(name: str) -> None:
+    if len(name) > MAX_NODE_NAME:
+        raise InvalidNodeName(name, f"it has {len(name)} characters, the most is {MAX_NODE_NAME}")
+    if not name.isascii() and max(name) > "\u00ff":
+        raise InvalidNodeName(name, "it has a character outside Latin-1")
+    if _UNPRINTABLE.search(name):
+        raise InvalidNodeName(name, "it has a character that cannot be printed")
