@@ -27,8 +27,10 @@ class Closing:
 
     code: int
     reason: str
-    by_peer: bool
-    is_application: bool
+    by_peer: bool = False
+    is_application: bool = False
+    #: The network says that nobody is there: not aioquic's word but the kernel's.
+    unreachable: bool = False
 
     @property
     def tls_alert(self) -> int | None:
@@ -40,7 +42,9 @@ class Closing:
     def __str__(self) -> str:
         kind = "application" if self.is_application else "QUIC"
         reason = f" ({self.reason})" if self.reason else ""
-        return f"{kind} error 0x{self.code:x}{reason}" if self.code else f"no error{reason}"
+        if self.code:
+            return f"{kind} error 0x{self.code:x}{reason}"
+        return self.reason or "no error"
 
 
 def closing(quic: QuicConnection) -> Closing | None:
@@ -55,8 +59,8 @@ def closing(quic: QuicConnection) -> Closing | None:
     return Closing(
         event.error_code,
         event.reason_phrase,
-        quic._state is QuicConnectionState.DRAINING,
-        event.frame_type is None,
+        by_peer=quic._state is QuicConnectionState.DRAINING,
+        is_application=event.frame_type is None,
     )
 
 

@@ -30,6 +30,10 @@ FEED = 256 * 1024
 SPIN = 0.0005
 
 
+#: Bytes of a reason that are told to the peer.
+MAX_REASON = 256
+
+
 class ChannelHandler(Protocol):
     """Who is told what happens on a connection. All calls come from the event loop."""
 
@@ -63,6 +67,7 @@ class Channel:
     ) -> None:
         self.quic = quic
         self.socket = socket
+        #: May be replaced between calls, as a connection goes from handshake to link.
         self.handler = handler
         #: Nothing can be sent any more: the peer has closed, or has been told that we have.
         self.closed = False
@@ -337,7 +342,8 @@ class Channel:
                 self._on_told.append(on_told)
         if self.closed or (self._parting is not None and linger):
             return
-        self._parting = code, reason
+        # It has to fit a packet.
+        self._parting = code, reason.encode()[:MAX_REASON].decode(errors="ignore")
         if linger and self.pending:
             self._linger_timer = self._loop.call_later(linger, self._close_now)
             self.touch()
@@ -395,9 +401,9 @@ class Channel:
         self._parting = 0, "internal error"
         self._close_now()
         if not parting:
-            self.handler.channel_closed(Closing(0, f"internal error when {doing}", False, True))
+            self.handler.channel_closed(Closing(0, f"internal error when {doing}"))
 
-    def abandon(self, reason: str) -> None:
+    def abandon(self, reason: str, *, unreachable: bool = False) -> None:
         """The way to the peer is gone: end without a goodbye, and tell the handler."""
         if self.closed:
             return
@@ -405,7 +411,7 @@ class Channel:
         self._end()
         self._terminated()
         if not parting:
-            self.handler.channel_closed(Closing(0, reason, False, True))
+            self.handler.channel_closed(Closing(0, reason, unreachable=unreachable))
 
     def _end(self) -> None:
         self.closed = True

@@ -87,7 +87,12 @@ class LocalNode(Protocol):
         """The status the acceptor answers: whether this peer may connect, and how."""
 
     def connection_alive(self, node: str) -> bool:
-        """The peer takes our connection for still alive: go on and replace it (``true``)?"""
+        """Our dial was answered ``alive``: ``node`` believes that there is a connection. True to
+        go on and have it replaced, False to drop the attempt."""
+
+    def old_connection_pending(self, node: str) -> None:
+        """A peer that we answered ``alive`` has gone on and shown that it knows the cookie: take
+        the old connection to ``node`` down, now; a new link follows."""
 
 
 @dataclass(slots=True)

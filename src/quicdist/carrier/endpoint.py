@@ -31,6 +31,10 @@ log = logging.getLogger("quicdist.carrier.quic")
 REFUSALS = 3
 REFUSED_FOR = 1.0
 
+#: Why a dialled connection never came about, by the kernel's account.
+NOBODY_LISTENS = "nobody listens there (connection refused)"
+NO_WAY = "no way leads there"
+
 
 class Endpoint(ABC):
     """A socket and the connections on it, known to the event loop and to the end of the process,
@@ -136,23 +140,18 @@ class DialEndpoint(Endpoint):
         elif adapter.packets_received(channel.quic) == 0:
             # Still dialling.
             if error.errno in REFUSED:
-                channel.abandon(NOBODY_LISTENS)
+                channel.abandon(NOBODY_LISTENS, unreachable=True)
             elif error.errno in UNREACHABLE:
-                channel.abandon(f"{UNREACHABLE_REASON}: {error.strerror}")
+                channel.abandon(f"{NO_WAY}: {error.strerror}", unreachable=True)
         elif error.errno in REFUSED:
             now = self._loop.time()
             if not self._refusals:
                 self._refused_at = now
             self._refusals += 1
             if self._refusals >= REFUSALS and now - self._refused_at >= REFUSED_FOR:
-                channel.abandon("nobody listens at its address any more")
+                channel.abandon("nobody listens at its address any more", unreachable=True)
             else:
                 channel.ping()
-
-
-#: Why a dialled connection never came about, by the kernel's account.
-NOBODY_LISTENS = "nobody listens there (connection refused)"
-UNREACHABLE_REASON = "no way leads there"
 
 
 def _narrow(channel: Channel) -> None:
