@@ -22,7 +22,9 @@ class TcpChannel(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._held = bytearray()
         self._ended = False
-        self._error: Exception | None = None
+        #: The connection is gone; if it broke, with this error.
+        self.lost = False
+        self.error: Exception | None = None
         self._reader: asyncio.Future[None] | None = None
         self.local_address = self.remote_address = Address("", 0)
 
@@ -59,8 +61,8 @@ class TcpChannel(asyncio.Protocol):
         return True  # what is still to be said, a refusal perhaps, can be said
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._ended = True
-        self._error = error
+        self._ended = self.lost = True
+        self.error = error
         self._wake()
 
     def _wake(self) -> None:
@@ -75,8 +77,8 @@ class TcpChannel(asyncio.Protocol):
         Raises :class:`OSError` if the connection broke.
         """
         while not self._held:
-            if self._error is not None:
-                raise self._error
+            if self.error is not None:
+                raise self.error
             if self._ended:
                 return b""
             self._reader = asyncio.get_running_loop().create_future()
@@ -93,20 +95,11 @@ class TcpChannel(asyncio.Protocol):
         if not self.transport.is_closing():
             self.transport.write(data)
 
-    def unread(self, data: bytes) -> None:
-        """Put ``data`` back before what is still held."""
-        self._held[:0] = data
-
     def take_held(self) -> bytes:
         """What has come and was not read."""
         data = bytes(self._held)
         self._held.clear()
         return data
-
-    @property
-    def ended(self) -> bool:
-        """Whether the peer has closed, or the connection broke."""
-        return self._ended
 
     def close(self) -> None:
         """Close; a few bytes written just before still go out, for the kernel takes them at once."""

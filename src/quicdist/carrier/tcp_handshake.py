@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from quicdist.carrier.errors import AcceptError
 from quicdist.carrier.tcp_channel import TcpChannel
 from quicdist.protocol import (
     Acceptor,
-    ConnectionAlive,
     Connected,
+    ConnectionAlive,
     Event,
-    HandshakeError,
     HandshakeFraming,
     Initiator,
     OldConnectionPending,
@@ -26,16 +26,11 @@ _FRAMING = HandshakeFraming.LENGTH_PREFIXED
 _REFUSALS = (Status.NOK, Status.NOT_ALLOWED)
 
 
-class ConnectionRefused(HandshakeError):
-    """The node here did not want the connection from ``node``, and said so with ``status``."""
-
-    def __init__(self, node: str, status: Status) -> None:
-        super().__init__(node, f"{node} was refused (status {status})")
-        self.status = status
-
-
 async def initiate(channel: TcpChannel, node: str, local: LocalNode) -> Connected:
-    """Be the one who dialled ``node``. Raises :class:`HandshakeError` and :class:`OSError`."""
+    """Be the one who dialled ``node``.
+
+    Raises :class:`~quicdist.protocol.HandshakeError` and :class:`OSError`.
+    """
     role = Initiator(local.identity, node, local.cookie_for(node), _FRAMING)
     while True:
         for event in await _exchange(channel, role):
@@ -50,7 +45,11 @@ async def initiate(channel: TcpChannel, node: str, local: LocalNode) -> Connecte
 
 
 async def accept(channel: TcpChannel, local: LocalNode) -> Connected:
-    """Be the one who was dialled. Raises :class:`HandshakeError` and :class:`OSError`."""
+    """Be the one who was dialled.
+
+    Raises :class:`~quicdist.protocol.HandshakeError`, :class:`OSError`, and :class:`AcceptError`
+    if ``local`` does not want the connection.
+    """
     role = Acceptor(local.identity, _FRAMING, local.cookie_for)
     while True:
         for event in await _exchange(channel, role):
@@ -63,9 +62,9 @@ async def accept(channel: TcpChannel, local: LocalNode) -> Connected:
                 finally:
                     _write(channel, role)
                 if status in _REFUSALS:
-                    raise ConnectionRefused(event.name, status)
+                    raise AcceptError(channel.remote_address, f"{event.name} was refused (status {status})")
             elif isinstance(event, OldConnectionPending):
-                # The owner of the old connection takes it down when it is given the new link.
+                local.old_connection_pending(event.name)
                 (connected,) = role.old_connection_down()
                 _write(channel, role)
                 assert isinstance(connected, Connected)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
 #: The one stream of a TCP connection.
 STREAM = 0
-TICK = b"\0\0\0\0"
 
 #: Bytes handed to the transport in one go. The rest stays in the buffers it came in, uncopied,
 #: until the transport has written these.
@@ -41,8 +39,9 @@ class TcpLink(LinkBase, asyncio.Protocol):
         channel: TcpChannel,
         *,
         leftover: bytes = b"",
-        limits: BufferLimits = BufferLimits(),
+        limits: BufferLimits | None = None,
     ) -> None:
+        limits = limits or BufferLimits()
         super().__init__(
             connection,
             local_address=channel.local_address,
@@ -58,10 +57,11 @@ class TcpLink(LinkBase, asyncio.Protocol):
         self._linger: asyncio.TimerHandle | None = None
         self._leftover = leftover + channel.take_held()
         self._transport.pause_reading()
-        # One mark for both, so that a pause is told for whatever is more than it.
-        self._transport.set_write_buffer_limits(high=FEED, low=FEED)
+        # One mark for both, so that whatever is more than it is told when it has become less.
+        mark = min(FEED, limits.low_water)
+        self._transport.set_write_buffer_limits(high=mark, low=mark)
         self._transport.set_protocol(self)
-        if channel.ended:
+        if channel.lost:
             # asyncio has told the channel so and will not tell us.
             self._loop.call_soon(self.connection_lost, channel.error)
 
@@ -70,6 +70,7 @@ class TcpLink(LinkBase, asyncio.Protocol):
     def start(self, on_message: MessageHandler, on_lost: LostHandler) -> None:
         if self._leftover:
             leftover, self._leftover = self._leftover, b""
+            self.stats.received += 1
             self._data_received(STREAM, leftover)
         super().start(on_message, on_lost)
         self._transport.resume_reading()
@@ -83,6 +84,7 @@ class TcpLink(LinkBase, asyncio.Protocol):
             self._data_received(STREAM, data)
         finally:
             self._receiving = False
+            self.stats.ticks_in = self._connection.ticks_in
             if self._flush_due:
                 self._flush()
 
@@ -147,10 +149,11 @@ class TcpLink(LinkBase, asyncio.Protocol):
         if self._ended or self.pending:
             # Bytes that wait for the peer to take them tell it as much, when it takes them.
             return
+        stream_id, tick = self._connection.tick()
         self.stats.ticks_out += 1
         self.stats.sent += 1
-        self.stats.bytes_out += len(TICK)
-        self._write(STREAM, (TICK,), len(TICK))
+        self.stats.bytes_out += len(tick)
+        self._write(stream_id, (tick,), len(tick))
 
     # -- the end ---------------------------------------------------------------------------
 

@@ -1,0 +1,278 @@
+"""The TCP carrier: what OTP's ``inet_tcp_dist`` does, and what every BEAM speaks.
+
+Handshake messages have a 2-byte length before them, everything after the handshake a 4-byte one.
+Source: ERTS User's Guide, *Distribution Protocol*; OTP's ``inet_tcp_dist`` and ``dist_util``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import socket
+from collections.abc import AsyncIterator
+from typing import ClassVar, Literal
+
+from quicdist.carrier import tcp_handshake
+from quicdist.carrier.contract import Address, Carrier, Incoming, Listener, LocalNode, NetAddress
+from quicdist.carrier.errors import (
+    AcceptError,
+    AcceptTimeout,
+    ConnectError,
+    ListenError,
+    PeerUnreachable,
+    SetupTimeout,
+)
+from quicdist.carrier.link import BufferLimits
+from quicdist.carrier.tcp_channel import TcpChannel
+from quicdist.carrier.tcp_link import TcpLink
+from quicdist.errors import QuicDistError
+from quicdist.protocol import MAX_FRAME, Connected, DistConnection, StreamPlan
+
+logger = logging.getLogger("quicdist.carrier.tcp")
+
+#: What the kernel holds ready for us, as ``inet_tcp_dist`` asks for it.
+BACKLOG = 128
+#: Connections past accept and not past their handshake; those on top are closed at once.
+MAX_HALF_OPEN = 128
+#: Between the addresses of one host, in seconds (RFC 8305, section 8).
+HAPPY_EYEBALLS_DELAY = 0.25
+
+_FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
+_ANY = {"inet": "0.0.0.0", "inet6": "::"}
+
+
+class TcpIncoming(Incoming):
+    """A TCP connection that came in, on which no handshake has run yet."""
+
+    def __init__(self, channel: TcpChannel, listener: TcpListener) -> None:
+        self.channel = channel
+        self.listener = listener
+
+    @property
+    def remote_address(self) -> Address:
+        return self.channel.remote_address
+
+    def close(self) -> None:
+        self.channel.close()
+        self.listener.settled(self)
+
+
+class TcpListener(Listener):
+    """A listening socket, and the connections that came in by it and are not links yet."""
+
+    def __init__(self, max_half_open: int) -> None:
+        self._max_half_open = max_half_open
+        self._half_open: set[TcpIncoming] = set()
+        self._waiting: asyncio.Queue[TcpIncoming | None] = asyncio.Queue()
+        self._server: asyncio.Server | None = None
+        self._address: NetAddress | None = None
+        self._full = False
+
+    @property
+    def address(self) -> NetAddress:
+        assert self._address is not None
+        return self._address
+
+    def listening(self, server: asyncio.Server, address: NetAddress) -> None:
+        self._server = server
+        self._address = address
+
+    def came_in(self, channel: TcpChannel) -> None:
+        if len(self._half_open) >= self._max_half_open:
+            if not self._full:  # one line each time the bound is met, not one for each that is closed
+                self._full = True
+                logger.warning(
+                    "connection from %s closed, as all are for now: %d others are in their handshake",
+                    channel.remote_address,
+                    len(self._half_open),
+                )
+            channel.close()
+            return
+        incoming = TcpIncoming(channel, self)
+        self._half_open.add(incoming)
+        self._waiting.put_nowait(incoming)
+
+    def settled(self, incoming: TcpIncoming) -> None:
+        """It is a link now, or closed."""
+        self._half_open.discard(incoming)
+        self._full = False
+
+    async def next(self) -> TcpIncoming | None:
+        incoming = await self._waiting.get()
+        if incoming is None:
+            self._waiting.put_nowait(None)  # for whoever else waits
+        return incoming
+
+    def close(self) -> None:
+        # Not Server.wait_closed(): from Python 3.12 on that waits for established links as well.
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+            for incoming in list(self._half_open):
+                incoming.close()
+            self._waiting.put_nowait(None)
+
+
+class TcpCarrier(Carrier):
+    """Distribution over TCP.
+
+    ``address_family`` is ``"inet"`` (``inet_tcp_dist``) or ``"inet6"`` (``inet6_tcp_dist``, which
+    takes IPv4 connections as well): what is listened at when no host is given. Dialling tries all
+    addresses of a host. ``max_half_open`` bounds the connections that are in their handshake,
+    ``max_frame`` (bytes) the frames of a peer; ``limits`` are those of each link.
+    """
+
+    family: ClassVar[str] = "tcp"
+
+    def __init__(
+        self,
+        *,
+        address_family: Literal["inet", "inet6"] = "inet",
+        max_half_open: int = MAX_HALF_OPEN,
+        max_frame: int = MAX_FRAME,
+        limits: BufferLimits | None = None,
+    ) -> None:
+        self._address_family = address_family
+        self._max_half_open = max_half_open
+        self._max_frame = max_frame
+        self._limits = limits or BufferLimits()
+
+    def address(self) -> NetAddress:
+        return NetAddress("", 0, self.family, self._address_family)
+
+    # -- the acceptor's side ---------------------------------------------------------------
+
+    async def listen(self, name: str, *, host: str | None = None, port: int = 0) -> TcpListener:
+        loop = asyncio.get_running_loop()
+        listener = TcpListener(self._max_half_open)
+        sock: socket.socket | None = None
+        try:
+            sock = await self._listening_socket(host, port)
+            server = await loop.create_server(
+                functools.partial(TcpChannel, listener.came_in), sock=sock, backlog=BACKLOG
+            )
+        except (OSError, UnicodeError, OverflowError) as error:
+            if sock is not None:
+                sock.close()
+            raise ListenError(host, port, _why(error)) from error
+        where = sock.getsockname()
+        family = "inet6" if sock.family == socket.AF_INET6 else "inet"
+        listener.listening(server, NetAddress(where[0], where[1], self.family, family))
+        return listener
+
+    async def _listening_socket(self, host: str | None, port: int) -> socket.socket:
+        family = _FAMILIES[self._address_family] if host is None else socket.AF_UNSPEC
+        found = await asyncio.get_running_loop().getaddrinfo(
+            host or _ANY[self._address_family],
+            port,
+            family=family,
+            type=socket.SOCK_STREAM,
+            flags=socket.AI_PASSIVE,
+        )
+        family, kind, protocol, _, where = found[0]
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(where[0] != "::"))
+            sock.setblocking(False)
+            sock.bind(where)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    async def accept(self, listener: Listener) -> AsyncIterator[Incoming]:
+        assert isinstance(listener, TcpListener)
+        while (incoming := await listener.next()) is not None:
+            yield incoming
+
+    async def accept_connection(self, incoming: Incoming, local: LocalNode, *, setup_time: float) -> TcpLink:
+        assert isinstance(incoming, TcpIncoming)
+        channel = incoming.channel
+        where = incoming.remote_address
+        try:
+            async with asyncio.timeout(setup_time):
+                connected = await tcp_handshake.accept(channel, local)
+            return self._link(connected, channel, local)
+        except BaseException as error:
+            channel.close()
+            named = _as_accept_error(error, where, setup_time)
+            if named is None:
+                raise
+            logger.warning("%s", _accept_line(named, where))
+            if named is error:
+                raise
+            raise named from error
+        finally:
+            incoming.listener.settled(incoming)
+
+    async def close(self, listener: Listener) -> None:
+        assert isinstance(listener, TcpListener)
+        listener.close()
+
+    # -- the initiator's side --------------------------------------------------------------
+
+    async def setup(self, node: str, address: Address, local: LocalNode, *, setup_time: float) -> TcpLink:
+        channel = TcpChannel()
+        try:
+            async with asyncio.timeout(setup_time):
+                await self._connect(node, address, channel)
+                connected = await tcp_handshake.initiate(channel, node, local)
+            return self._link(connected, channel, local)
+        except BaseException as error:
+            channel.close()
+            if isinstance(error, QuicDistError):
+                raise
+            if _timed_out(error):
+                reason = f"no connection within {setup_time:g} s"
+                raise SetupTimeout(node, address, reason) from error
+            if isinstance(error, OSError):
+                raise ConnectError(node, address, f"connection lost: {_why(error)}") from error
+            raise
+
+    async def _connect(self, node: str, address: Address, channel: TcpChannel) -> None:
+        try:
+            await asyncio.get_running_loop().create_connection(
+                lambda: channel, address.host, address.port, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY
+            )
+        except (OSError, UnicodeError, OverflowError) as error:
+            raise PeerUnreachable(node, address, _why(error)) from error
+
+    def _link(self, connected: Connected, channel: TcpChannel, local: LocalNode) -> TcpLink:
+        connection = DistConnection(
+            connected.peer,
+            connected.local,
+            codec=local.codec,
+            streams=StreamPlan.single(),
+            max_frame=self._max_frame,
+        )
+        return TcpLink(connection, channel, leftover=connected.leftover, limits=self._limits)
+
+
+def _as_accept_error(error: BaseException, where: Address, setup_time: float) -> QuicDistError | None:
+    if isinstance(error, QuicDistError):
+        return error
+    if _timed_out(error):
+        return AcceptTimeout(where, f"no handshake within {setup_time:g} s")
+    if isinstance(error, OSError):
+        return AcceptError(where, f"connection lost in the handshake: {_why(error)}")
+    return None
+
+
+def _timed_out(error: BaseException) -> bool:
+    """Whether it is our own time-out, and not the kernel's (ETIMEDOUT) for the connection."""
+    return isinstance(error, TimeoutError) and error.errno is None
+
+
+def _accept_line(error: QuicDistError, where: Address) -> str:
+    if isinstance(error, AcceptError):
+        return str(error)
+    return f"connection from {where} not accepted: {error}"
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error)
