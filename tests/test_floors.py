@@ -22,7 +22,7 @@ FLOORS = ("errors", "term", "protocol", "carrier", "discovery", "node", "otp", "
 SANS_IO = ("term", "protocol")
 IO_MODULES = {
     *("aioquic", "asyncio", "concurrent", "dns", "http", "multiprocessing", "queue", "sched", "select"),
-    *("selectors", "signal", "socket", "socketserver", "ssl", "subprocess", "threading", "time", "urllib"),
+    *("selectors", "signal", "socket", "socketserver", "ssl", "subprocess", "time", "urllib"),
     "uvloop",
 }
 

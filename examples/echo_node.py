@@ -1,0 +1,83 @@
+"""A node that echoes.
+
+``{From, Msg}`` sent to its process ``echo`` brings ``Msg`` back to ``From``, and
+``gen_server:call({echo, Node}, Msg)`` returns ``Msg``. From an Erlang shell in the same cluster:
+
+    {echo, 'py@127.0.0.1'} ! {self(), hello}, flush().
+    gen_server:call({echo, 'py@127.0.0.1'}, hello).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from quicdist import GenServer, Node, Pid, QuicDistError, make_development_certificates
+from quicdist.cli.options import make_node, node_options
+
+CERTS = Path(__file__).resolve().parent.parent / "certs"
+
+
+class Echo(GenServer):
+    """Answers calls with their request, and ``{From, Msg}`` with ``Msg``."""
+
+    def handle_call(self, request: Any, sender: Any) -> Any:
+        return request
+
+    def handle_info(self, message: Any) -> None:
+        match message:
+            case (Pid() as sender, body):
+                self.process.send(sender, body)
+            case _:
+                super().handle_info(message)
+
+
+@click.command()
+@node_options
+@click.option("--port", type=click.IntRange(0, 65535), help="Where to listen; 4433 for QUIC by default.")
+@click.option("--host", help="Address to listen on; all of them by default.")
+def main(port: int | None, host: str | None, **options: Any) -> None:
+    """Run a node with a process that echoes, until interrupted."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    if options["carrier"] == "quic" and options["cert"] is None:
+        files = _development_certificate()
+        options.update(cert=str(files / "cert.pem"), key=str(files / "key.pem"))
+    options["name"] = options["name"] or "py@127.0.0.1"
+    try:
+        asyncio.run(run(make_node(**options, port=port, host=host)))
+    except QuicDistError as error:
+        click.echo(f"echo_node: {error}", err=True)
+        sys.exit(1)
+
+
+def _development_certificate() -> Path:
+    if not (CERTS / "cert.pem").exists():
+        make_development_certificates(CERTS)
+        click.echo(f"made a development certificate in {CERTS}", err=True)
+    click.echo(f"using the development certificate in {CERTS}: fine for trying out, not for a cluster", err=True)
+    return CERTS
+
+
+async def run(node: Node) -> None:
+    """Run the node until SIGINT or SIGTERM."""
+    loop = asyncio.get_running_loop()
+    done = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):
+            loop.add_signal_handler(number, done.set)
+    async with node:
+        node.serve(Echo(), name="echo")
+        for address in node.addresses:
+            print(f"{node.name} listens on {address}", flush=True)
+        await done.wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""``quicdist ping``, ``quicdist call``, ``quicdist certs``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+from rich.console import Console
+
+import quicdist
+from quicdist import QuicDistError, format_term, make_development_certificates, parse_term
+from quicdist.cli.options import make_node, node_options
+from quicdist.term import ParseError
+
+_errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(quicdist.__version__, prog_name="quicdist")
+def main() -> None:
+    """Reach into an Erlang or Elixir cluster, over QUIC or TCP.
+
+    Exit status: 0 on success, 1 when the peer cannot be reached or the call failed (the reason on
+    standard error), 2 on wrong usage.
+    """
+
+
+@main.command()
+@click.argument("node", metavar="NODE")
+@node_options
+def ping(node: str, **options: Any) -> None:
+    """Ping NODE, as net_adm:ping/1 does; prints pong, or pang where it cannot be reached."""
+
+    async def run() -> None:
+        async with make_node(**options, toward=node, listen=False) as local:
+            await local.is_auth(node, timeout=options["timeout"])
+
+    try:
+        _run(run(), f"pinging {node}")
+    except QuicDistError as error:
+        click.echo("pang")
+        _fail(error)
+    click.echo("pong")
+
+
+@main.command()
+@click.argument("node", metavar="NODE")
+@click.argument("module", metavar="MODULE")
+@click.argument("function", metavar="FUNCTION")
+@click.argument("arguments", metavar="[ARGS]", default="[]")
+@node_options
+def call(node: str, module: str, function: str, arguments: str, **options: Any) -> None:
+    """Call MODULE:FUNCTION on NODE and print what it returns, as Erlang prints it.
+
+    ARGS is the list of arguments as an Erlang term: '[[1,2,3]]' is one argument, a list.
+    """
+    terms = _parse_arguments(arguments)
+
+    async def run() -> Any:
+        async with make_node(**options, toward=node, listen=False) as local:
+            return await local.call(node, module, function, terms, timeout=options["timeout"])
+
+    try:
+        result = _run(run(), f"calling {module}:{function}/{len(terms)} on {node}")
+    except QuicDistError as error:
+        _fail(error)
+    click.echo(format_term(result))
+
+
+@main.command()
+@click.argument("directory", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--host",
+    "hosts",
+    multiple=True,
+    default=("localhost", "127.0.0.1", "::1"),
+    show_default=True,
+    help="Host name or IP address the certificate is for; can be given several times.",
+)
+@click.option("--force", is_flag=True, help="Replace the files that are there.")
+def certs(directory: Path, hosts: tuple[str, ...], force: bool) -> None:
+    """Make a development CA, a node certificate and its key in DIR."""
+    there = [path.name for path in directory.glob("*.pem")] if directory.is_dir() else []
+    if there and not force:
+        _fail(f"{directory} holds {', '.join(sorted(there))} already; --force replaces them")
+    try:
+        with _progress("making keys"):
+            files = make_development_certificates(directory, hosts)
+    except QuicDistError as error:
+        _fail(error)
+    click.echo(f"CA           {files.ca}")
+    click.echo(f"certificate  {files.cert}  for {', '.join(hosts)}")
+    click.echo(f"key          {files.key}")
+    click.echo(f"SHA-256      {files.fingerprint}")
+
+
+def _parse_arguments(text: str) -> list[Any]:
+    try:
+        terms = parse_term(text)
+    except ParseError as error:
+        raise click.BadParameter(str(error), param_hint="ARGS") from error
+    if not isinstance(terms, list):
+        raise click.BadParameter(f"{text} is no list of arguments: write [{text}]", param_hint="ARGS")
+    return terms
+
+
+def _run(work: Coroutine[Any, Any, Any], doing: str) -> Any:
+    with _progress(doing):
+        return asyncio.run(work)
+
+
+@contextlib.contextmanager
+def _progress(doing: str) -> Iterator[None]:
+    """Say what is being done, as long as it takes and if someone is watching."""
+    if _errors.is_terminal:
+        with _errors.status(doing):
+            yield
+    else:
+        yield
+
+
+def _fail(error: QuicDistError | str) -> NoReturn:
+    _errors.print(f"quicdist: {error}", markup=False)
+    sys.exit(1)

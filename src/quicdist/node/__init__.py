@@ -1,0 +1,32 @@
+"""The node: processes, mailboxes, names, links, monitors, aliases, and the table of connections."""
+
+from quicdist.node.core import NodeCore, NodeDown, NodeEvent, NodeUp
+from quicdist.node.errors import (
+    CookieError,
+    NameRegistered,
+    NetTickTimeout,
+    NodeError,
+    NodeNotStarted,
+    NoSuchProcess,
+    NotConnected,
+    ProcessExit,
+)
+from quicdist.node.patterns import ANY
+from quicdist.node.process import Process
+
+__all__ = [
+    "ANY",
+    "CookieError",
+    "NameRegistered",
+    "NetTickTimeout",
+    "NoSuchProcess",
+    "NodeCore",
+    "NodeDown",
+    "NodeError",
+    "NodeEvent",
+    "NodeNotStarted",
+    "NodeUp",
+    "NotConnected",
+    "Process",
+    "ProcessExit",
+]

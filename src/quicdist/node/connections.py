@@ -1,0 +1,323 @@
+"""The table of connections: one at most to each node, dialled on demand or accepted.
+
+OTP keeps this table in ``net_kernel``; the rules for who gives way when two nodes dial each other
+are those of its ``mark_pending`` and of the Erlang distribution protocol, *Distribution handshake*.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from quicdist.carrier import Carrier, Incoming, Link, Listener, LocalNode
+from quicdist.discovery import Discovery
+from quicdist.errors import QuicDistError
+from quicdist.node.errors import NodeError, NotConnected
+from quicdist.protocol import NO_PAYLOAD, ControlMessage, PeerNamed, Status
+
+log = logging.getLogger("quicdist.node")
+
+#: Signals kept for a node that is being dialled; OTP suspends the sender there, a plain call cannot.
+MAX_QUEUED = 100_000
+#: Seconds a handshake may take (OTP's ``net_setuptime``).
+SETUP_TIME = 7.0
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One way to other nodes: a carrier, who knows addresses for it, and where to listen."""
+
+    carrier: Carrier
+    discovery: Discovery
+    host: str | None = None
+    port: int = 0
+    listen: bool = True
+
+
+class ConnectionOwner(Protocol):
+    """What the table tells the node it belongs to."""
+
+    def message_received(self, node: str, control: ControlMessage, payload: Any) -> None: ...
+
+    def node_up(self, node: str) -> None: ...
+
+    def node_down(self, node: str, error: QuicDistError | None, *, was_up: bool) -> None: ...
+
+
+class Connection:
+    """What is known of the way to one node: a link, or signals that wait for one."""
+
+    __slots__ = ("dialling", "link", "node", "queue", "waiters")
+
+    def __init__(self, node: str) -> None:
+        self.node = node
+        self.link: Link | None = None
+        self.dialling: asyncio.Task[None] | None = None
+        self.queue: deque[tuple[ControlMessage, Any]] = deque()
+        self.waiters: list[asyncio.Future[Link]] = []
+
+
+class ConnectionTable:
+    """All connections of one node."""
+
+    def __init__(self, owner: ConnectionOwner, local: LocalNode, *, setup_time: float = SETUP_TIME) -> None:
+        self._owner = owner
+        self._local = local
+        self._setup_time = setup_time
+        self._endpoints: list[Endpoint] = []
+        self._listeners: list[tuple[Carrier, Listener]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._connections: dict[str, Connection] = {}
+        self._allowed: frozenset[str] | None = None
+        self._open = True
+
+    # -- listening -------------------------------------------------------------------------
+
+    async def listen(self, endpoint: Endpoint, name: str) -> Listener:
+        """Listen at an endpoint; nobody is accepted before :meth:`accept`."""
+        listener = await endpoint.carrier.listen(name, host=endpoint.host, port=endpoint.port)
+        self._listeners.append((endpoint.carrier, listener))
+        return listener
+
+    def accept(self) -> None:
+        """Accept whoever comes to the listeners there are, until :meth:`close`."""
+        for carrier, listener in self._listeners:
+            self._run(self._accept(carrier, listener), f"accept on {listener.address}")
+
+    def use(self, endpoint: Endpoint) -> None:
+        """Dial by this endpoint too, after those added before."""
+        self._endpoints.append(endpoint)
+
+    async def _accept(self, carrier: Carrier, listener: Listener) -> None:
+        async for incoming in carrier.accept(listener):
+            self._run(self._accept_one(carrier, incoming), f"handshake with {incoming.remote_address}")
+
+    async def _accept_one(self, carrier: Carrier, incoming: Incoming) -> None:
+        try:
+            link = await carrier.accept_connection(incoming, self._local, setup_time=self._setup_time)
+        except QuicDistError:
+            return  # The carrier has closed the connection and logged why.
+        self._adopt(link, accepted=True)
+
+    def _run(self, coroutine: Any, name: str) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine, name=f"quicdist: {name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("%s failed", task.get_name(), exc_info=error)
+
+    # -- who may connect -------------------------------------------------------------------
+
+    def allow(self, nodes: Sequence[str]) -> None:
+        """From now on accept and dial only the nodes allowed so far and these
+        (``net_kernel:allow/1``)."""
+        self._allowed = (self._allowed or frozenset()) | frozenset(nodes)
+
+    def is_allowed(self, node: str) -> bool:
+        return self._allowed is None or node in self._allowed
+
+    def connection_requested(self, peer: PeerNamed) -> Status:
+        """The status for a peer that dials us (``net_kernel``'s answer to ``is_pending``)."""
+        own = self._local.identity.name
+        if not self.is_allowed(peer.name) or peer.name == own:
+            return Status.NOT_ALLOWED
+        connection = self._connections.get(peer.name)
+        if connection is None:
+            return Status.OK
+        if connection.link is not None:
+            return Status.ALIVE
+        if connection.dialling is None:
+            return Status.OK
+        # Both dial at once: the dial of the node whose name is greater stands.
+        return Status.NOK if own > peer.name else Status.OK_SIMULTANEOUS
+
+    def connection_alive(self, node: str) -> bool:
+        """Whether our dial to ``node`` still stands, now that it says there is a connection."""
+        connection = self._connections.get(node)
+        return connection is not None and connection.link is None
+
+    # -- dialling --------------------------------------------------------------------------
+
+    async def connect(self, node: str) -> Link:
+        """The link to ``node``, dialled if there is none. Raises :class:`NotConnected`."""
+        connection = self._wanted(node)
+        if connection.link is not None:
+            return connection.link
+        waiter: asyncio.Future[Link] = asyncio.get_running_loop().create_future()
+        connection.waiters.append(waiter)
+        try:
+            return await waiter
+        finally:
+            with contextlib.suppress(ValueError):
+                connection.waiters.remove(waiter)
+
+    def _wanted(self, node: str) -> Connection:
+        connection = self._connections.get(node)
+        if connection is None:
+            if not self._open:
+                raise NotConnected(node, (NodeError("this node has stopped"),))
+            connection = self._connections[node] = Connection(node)
+            connection.dialling = asyncio.get_running_loop().create_task(
+                self._dial(connection), name=f"quicdist: dial {node}"
+            )
+        return connection
+
+    async def _dial(self, connection: Connection) -> None:
+        node = connection.node
+        attempts: list[QuicDistError] = []
+        try:
+            if not self.is_allowed(node):
+                attempts.append(NodeError("it is not among the nodes this one allows"))
+            else:
+                for endpoint in self._endpoints:
+                    link = await self._attempt(endpoint, node, attempts)
+                    if link is not None:
+                        self._adopt(link, accepted=False)
+                        return
+        except asyncio.CancelledError:
+            # Cancelled because a connection from the other side took this one's place, or
+            # because the node stops: who cancels has seen to the connection's state.
+            raise
+        except Exception as error:
+            log.exception("dialling %s failed", node)
+            attempts.append(NodeError(f"dialling failed: {error!r}"))
+        self._give_up(connection, NotConnected(node, tuple(attempts)))
+
+    async def _attempt(self, endpoint: Endpoint, node: str, attempts: list[QuicDistError]) -> Link | None:
+        if not endpoint.carrier.select(node):
+            attempts.append(NodeError(f"{node!r} is not a node name"))
+            return None
+        try:
+            address = await endpoint.discovery.lookup(node)
+            return await endpoint.carrier.setup(node, address, self._local, setup_time=self._setup_time)
+        except QuicDistError as error:
+            attempts.append(error)
+            return None
+
+    def _give_up(self, connection: Connection, error: NotConnected) -> None:
+        if self._connections.get(connection.node) is not connection or connection.link is not None:
+            return
+        del self._connections[connection.node]
+        for waiter in connection.waiters:
+            if not waiter.done():
+                waiter.set_exception(error)
+        self._owner.node_down(connection.node, error, was_up=False)
+
+    # -- links up and down -----------------------------------------------------------------
+
+    def _adopt(self, link: Link, *, accepted: bool) -> None:
+        node = link.peer.name
+        if not self._open:
+            link.close("this node has stopped")
+            return
+        connection = self._connections.get(node)
+        if connection is not None and connection.link is not None:
+            # The peer was told `alive` and went on: the connection we had is dead to it.
+            self._lost(connection, connection.link, NodeError(f"{node} has connected anew"))
+            connection = None
+        if connection is None:
+            connection = self._connections[node] = Connection(node)
+        if accepted and connection.dialling is not None:
+            connection.dialling.cancel()
+        connection.dialling = None
+        connection.link = link
+        link.start(
+            lambda control, payload: self._owner.message_received(node, control, payload),
+            lambda error: self._lost(connection, link, error),
+        )
+        if link.closed:
+            return
+        log.info("connected to %s over %s at %s", node, link.carrier_name, link.remote_address)
+        self._owner.node_up(node)
+        queue, connection.queue = connection.queue, deque()
+        for control, payload in queue:
+            self._send_now(link, control, payload)
+        for waiter in connection.waiters:
+            if not waiter.done():
+                waiter.set_result(link)
+
+    def _send_now(self, link: Link, control: ControlMessage, payload: Any) -> None:
+        try:
+            link.send(control, payload)
+        except QuicDistError as error:
+            log.error("a signal to %s was not sent: %s", link.peer.name, error)
+
+    def _lost(self, connection: Connection, link: Link, error: QuicDistError | None) -> None:
+        if connection.link is not link:
+            return
+        connection.link = None
+        if self._connections.get(connection.node) is connection:
+            del self._connections[connection.node]
+        link.close()
+        log.info("disconnected from %s: %s", connection.node, error or "closed by this node")
+        self._owner.node_down(connection.node, error, was_up=True)
+
+    def disconnect(self, node: str, error: QuicDistError | None = None) -> bool:
+        """End the connection to ``node``, or the attempt at one; whether there was any."""
+        connection = self._connections.get(node)
+        if connection is None:
+            return False
+        if connection.link is not None:
+            self._lost(connection, connection.link, error)
+            return True
+        if connection.dialling is not None:
+            connection.dialling.cancel()
+        self._give_up(connection, NotConnected(node, (error or NodeError("the attempt was called off"),)))
+        return True
+
+    # -- sending ---------------------------------------------------------------------------
+
+    def send(self, node: str, control: ControlMessage, payload: Any = NO_PAYLOAD) -> None:
+        """Send a signal, dialling first if need be; until then it waits in order.
+
+        Raises the errors of :meth:`~quicdist.carrier.Link.send`, and :class:`NodeError` when more
+        than ``MAX_QUEUED`` signals wait already.
+        """
+        connection = self._connections.get(node)
+        if connection is None:
+            connection = self._wanted(node)
+        if connection.link is not None:
+            connection.link.send(control, payload)
+            return
+        if len(connection.queue) >= MAX_QUEUED:
+            raise NodeError(f"{MAX_QUEUED} signals wait for the connection to {node}: no more are taken")
+        connection.queue.append((control, payload))
+
+    def link(self, node: str) -> Link | None:
+        """The link to ``node``, if there is one now."""
+        connection = self._connections.get(node)
+        return connection.link if connection is not None else None
+
+    def links(self) -> Iterator[Link]:
+        """Every link there is now."""
+        return (connection.link for connection in list(self._connections.values()) if connection.link)
+
+    # -- ending ----------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """Stop listening, end all connections and wait until the peers have been told."""
+        self._open = False
+        for carrier, listener in self._listeners:
+            await carrier.close(listener)
+        self._listeners.clear()
+        tasks = list(self._tasks)
+        for connection in list(self._connections.values()):
+            if connection.dialling is not None:
+                tasks.append(connection.dialling)
+        links = list(self.links())
+        for node in list(self._connections):
+            self.disconnect(node)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(link.wait_closed() for link in links))
+
+

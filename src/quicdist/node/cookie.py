@@ -1,0 +1,73 @@
+"""The cookie of this user, found where OTP's ``auth`` module looks for it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+import string
+from pathlib import Path
+
+from quicdist.node.errors import CookieError
+
+#: Bytes; an atom holds no more than 255 characters, and the cookie is one.
+_MAX_SIZE = 255
+_NAME = ".erlang.cookie"
+_LENGTH = 20
+
+
+def read_cookie(home: Path | None = None) -> str:
+    """The cookie in ``~/.erlang.cookie``, else in ``$XDG_CONFIG_HOME/erlang/.erlang.cookie``.
+
+    As OTP does (Erlang Reference Manual, *Distributed Erlang*, section *Security*): where neither
+    file exists a random cookie is written to the first, readable by its owner only. Raises
+    :class:`CookieError` when a file cannot be read, is open to others or holds no cookie.
+    """
+    first = (home or Path.home()) / _NAME
+    config = Path(os.environ.get("XDG_CONFIG_HOME") or (home or Path.home()) / ".config")
+    for path in (first, config / "erlang" / _NAME):
+        with contextlib.suppress(FileNotFoundError):
+            return _read(path)
+    _create(first)
+    return _read(first)
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise CookieError(f"cookie file {path} is not a regular file")
+            if status.st_mode & 0o077:
+                raise CookieError(
+                    f"cookie file {path} must be accessible by owner only, its mode is "
+                    f"{stat.S_IMODE(status.st_mode):04o}: chmod 400 it"
+                )
+            content = file.read(_MAX_SIZE + 1)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise CookieError(f"cookie file {path} cannot be read: {error.strerror}") from error
+    cookie = content.rstrip(b"\r\n ")
+    if not cookie:
+        raise CookieError(f"cookie file {path} holds no cookie")
+    if len(content) > _MAX_SIZE or not all(0x20 <= byte <= 0x7E for byte in cookie):
+        raise CookieError(
+            f"cookie file {path} holds something else than one line of at most {_MAX_SIZE} printable "
+            "ASCII characters"
+        )
+    return cookie.decode("ascii")
+
+
+def _create(path: Path) -> None:
+    cookie = "".join(secrets.choice(string.ascii_uppercase) for _ in range(_LENGTH))
+    try:
+        # Exclusive, and closed to others from its first moment: a node started at the same
+        # instant must not see half a cookie or another one.
+        with contextlib.suppress(FileExistsError):
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
+            with os.fdopen(handle, "w") as file:
+                file.write(cookie)
+    except OSError as error:
+        raise CookieError(f"cookie file {path} cannot be written: {error.strerror}") from error

@@ -1,0 +1,223 @@
+"""A node: its identity, its processes, and its connections, put together.
+
+``quicdist.Node`` adds what OTP's own processes offer; see :mod:`quicdist.otp`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from quicdist.carrier import Link, NetAddress
+from quicdist.discovery import Discovery, new_creation
+from quicdist.errors import QuicDistError
+from quicdist.node.connections import SETUP_TIME, ConnectionTable, Endpoint
+from quicdist.node.cookie import read_cookie
+from quicdist.node.errors import CookieError, NetTickTimeout, NodeNotStarted
+from quicdist.node.exits import SHUTDOWN
+from quicdist.node.liveness import NET_TICKTIME, Ticker
+from quicdist.node.runtime import Runtime
+from quicdist.node.signals import Signals
+from quicdist.node.spawning import Spawning
+from quicdist.protocol import DEFAULT_FLAGS, ControlMessage, DistFlag, LocalIdentity, PeerNamed, Status
+from quicdist.protocol.names import validate_node_name
+from quicdist.term import Codec
+
+log = logging.getLogger("quicdist.node")
+
+#: Characters a cookie may have; it is an atom to OTP.
+_MAX_COOKIE = 255
+
+
+@dataclass(frozen=True, slots=True)
+class NodeUp:
+    """A node has connected."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeDown:
+    """A connected node is gone; ``error`` says why, None if this node closed the connection."""
+
+    node: str
+    error: QuicDistError | None
+
+
+NodeEvent = NodeUp | NodeDown
+
+
+class NodeCore:
+    """A node of a cluster, once :meth:`start` has run and until :meth:`stop` has.
+
+    ``name`` is ``alive@host``. ``cookie`` is the secret shared with the cluster, by default that
+    of ``~/.erlang.cookie``. ``endpoints`` are the ways to other nodes, tried in order.
+    ``net_ticktime`` and ``setup_time`` are seconds.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        cookie: str | None = None,
+        endpoints: Sequence[Endpoint] = (),
+        hidden: bool = True,
+        codec: Codec | None = None,
+        net_ticktime: float = NET_TICKTIME,
+        setup_time: float = SETUP_TIME,
+    ) -> None:
+        validate_node_name(name)
+        self.name = name
+        self.endpoints = tuple(endpoints)
+        self.codec = codec or Codec()
+        self._cookie = _checked_cookie(read_cookie() if cookie is None else cookie)
+        self._cookies: dict[str, str] = {}
+        self._flags = DEFAULT_FLAGS if hidden else DEFAULT_FLAGS | DistFlag.PUBLISHED
+        self._identity: LocalIdentity | None = None
+        self._runtime: Runtime | None = None
+        self._signals: Signals | None = None
+        self._spawning: Spawning | None = None
+        self._registered: list[Discovery] = []
+        self._subscribers: list[Callable[[NodeEvent], None]] = []
+        self._stopped = asyncio.Event()
+        self.addresses: list[NetAddress] = []
+        self.connections = ConnectionTable(self, self, setup_time=setup_time)
+        self._ticker = Ticker(lambda: list(self.connections.links()), self._silent, net_ticktime)
+
+    # -- starting and stopping -------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Listen, register the name, and accept connections from then on.
+
+        Raises :class:`~quicdist.carrier.ListenError` and
+        :class:`~quicdist.discovery.NodeNameTaken`; then nothing is left listening.
+        """
+        try:
+            creation = None
+            for endpoint in self.endpoints:
+                self.connections.use(endpoint)
+                if not endpoint.listen:
+                    continue
+                listener = await self.connections.listen(endpoint, self.name)
+                self.addresses.append(listener.address)
+                given = await endpoint.discovery.register_node(self.name, listener.address.port)
+                self._registered.append(endpoint.discovery)
+                creation = creation or given
+            self._begin(creation or new_creation())
+        except BaseException:
+            await self.stop()
+            raise
+        self.connections.accept()
+        self._ticker.start()
+
+    def _begin(self, creation: int) -> None:
+        self._identity = LocalIdentity(self.name, creation, self._flags)
+        self._runtime = Runtime(
+            self.name,
+            creation,
+            owner=self,
+            transmit=self.connections.send,
+            is_connected=lambda node: self.connections.link(node) is not None,
+        )
+        self._spawning = Spawning(self._runtime)
+        self._signals = Signals(self._runtime, self._spawning)
+
+    async def stop(self) -> None:
+        """End all processes and connections, and take the name out of discovery."""
+        self._ticker.stop()
+        # Connections first: as when a BEAM halts, the others see `noconnection`.
+        await self.connections.close()
+        if self._runtime is not None:
+            self._runtime.stop(SHUTDOWN)
+        for discovery in self._registered:
+            await discovery.unregister_node(self.name)
+        self._registered.clear()
+        for endpoint in self.endpoints:
+            await endpoint.discovery.close()
+        self._stopped.set()
+
+    async def run_forever(self) -> None:
+        """Wait until the node is stopped."""
+        await self._stopped.wait()
+
+    @property
+    def runtime(self) -> Runtime:
+        """Its processes. Raises :class:`NodeNotStarted`."""
+        if self._runtime is None:
+            raise NodeNotStarted(f"node {self.name} has not been started: use it in `async with`")
+        return self._runtime
+
+    @property
+    def spawning(self) -> Spawning:
+        """What can be spawned on it, and by it on others. Raises :class:`NodeNotStarted`."""
+        if self._spawning is None:
+            raise NodeNotStarted(f"node {self.name} has not been started: use it in `async with`")
+        return self._spawning
+
+    # -- what carriers ask -----------------------------------------------------------------
+
+    @property
+    def identity(self) -> LocalIdentity:
+        if self._identity is None:
+            raise NodeNotStarted(f"node {self.name} has not been started: use it in `async with`")
+        return self._identity
+
+    def cookie_for(self, node: str) -> str:
+        """The cookie shared with ``node`` (``erlang:get_cookie/1``)."""
+        return self._cookies.get(node, self._cookie)
+
+    def set_cookie(self, node: str, cookie: str) -> None:
+        """Use another cookie with one node (``erlang:set_cookie/2``)."""
+        self._cookies[node] = _checked_cookie(cookie)
+
+    def connection_requested(self, peer: PeerNamed) -> Status:
+        return self.connections.connection_requested(peer)
+
+    def connection_alive(self, node: str) -> bool:
+        return self.connections.connection_alive(node)
+
+    # -- what connections tell ---------------------------------------------------------------
+
+    def message_received(self, node: str, control: ControlMessage, payload: Any) -> None:
+        if self._signals is not None:
+            self._signals.dispatch(node, control, payload)
+
+    def node_up(self, node: str) -> None:
+        self._tell(NodeUp(node))
+
+    def node_down(self, node: str, error: QuicDistError | None, *, was_up: bool) -> None:
+        if self._runtime is not None and self._spawning is not None:
+            self._spawning.connection_lost(node)
+            self._runtime.relations.connection_lost(node)
+        if was_up:
+            self._tell(NodeDown(node, error))
+
+    def subscribe(self, callback: Callable[[NodeEvent], None]) -> Callable[[], None]:
+        """Call ``callback`` with every :class:`NodeUp` and :class:`NodeDown` from now on; the
+        function returned ends that."""
+        self._subscribers.append(callback)
+        return lambda: self._subscribers.remove(callback) if callback in self._subscribers else None
+
+    def _tell(self, event: NodeEvent) -> None:
+        for callback in list(self._subscribers):
+            try:
+                callback(event)
+            except Exception:
+                log.exception("%r failed on %r", callback, event)
+
+    def _silent(self, link: Link) -> None:
+        self.connections.disconnect(link.peer.name, NetTickTimeout(link.peer.name, self._ticker.ticktime))
+
+    @property
+    def net_ticktime(self) -> float:
+        """Seconds of silence after which a connected node counts as down."""
+        return self._ticker.ticktime
+
+
+def _checked_cookie(cookie: str) -> str:
+    if not 0 < len(cookie) <= _MAX_COOKIE:
+        raise CookieError(f"a cookie has 1 to {_MAX_COOKIE} characters, this one {len(cookie)}")
+    return cookie

@@ -1,0 +1,58 @@
+"""What can go wrong in a node and its processes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from quicdist.errors import QuicDistError
+from quicdist.term import format_term
+
+
+class NodeError(QuicDistError):
+    """Something a node was asked for could not be had."""
+
+
+class NodeNotStarted(NodeError):
+    """The node has not been started, or was stopped."""
+
+
+class CookieError(NodeError):
+    """The cookie is missing, unreadable by OTP's rules, or open to others."""
+
+
+class NotConnected(NodeError):
+    """A node could not be reached; ``node`` names it, ``attempts`` says what each try met."""
+
+    def __init__(self, node: str, attempts: tuple[QuicDistError, ...] = ()) -> None:
+        self.node = node
+        self.attempts = attempts
+        tried = "; ".join(str(attempt) for attempt in attempts) or "no carrier knows an address for it"
+        super().__init__(f"cannot reach node {node}: {tried}")
+
+
+class NetTickTimeout(NodeError):
+    """Nothing came from a connected node for ``ticktime`` seconds (OTP's ``net_tick_timeout``)."""
+
+    def __init__(self, node: str, ticktime: float) -> None:
+        self.node = node
+        super().__init__(f"node {node} has sent nothing for {ticktime:g} s (net_tick_timeout)")
+
+
+class NameRegistered(NodeError):
+    """The name is already registered for a process of this node (``register/2``: badarg)."""
+
+
+class NoSuchProcess(NodeError):
+    """The process a local operation needs does not exist (``noproc``)."""
+
+
+class ProcessExit(NodeError):
+    """A process ends, or has ended, with ``reason``, an Erlang term (``exit/1``).
+
+    Raised by a process to end itself with a reason of its choice; raised to a caller whose peer
+    ended before it answered.
+    """
+
+    def __init__(self, reason: Any) -> None:
+        self.reason = reason
+        super().__init__(f"exit: {format_term(reason)}")

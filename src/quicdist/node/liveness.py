@@ -1,0 +1,68 @@
+"""Ticks: how a node notices that another one has gone without a goodbye."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+from quicdist.carrier import Link
+
+#: Seconds of silence after which a node counts as down (OTP's ``net_ticktime``).
+NET_TICKTIME = 60.0
+#: A node is looked at this many times within its ticktime (OTP's ``net_tickintensity``).
+TICK_INTENSITY = 4
+
+
+@dataclass(slots=True)
+class _Seen:
+    received: int
+    sent: int
+    silent_for: int = 0
+
+
+class Ticker:
+    """Looks at every link ``TICK_INTENSITY`` times within ``ticktime`` seconds, as
+    ``dist_util:con_loop`` does: ticks where nothing was sent since the last look, and reports a
+    link on which nothing came for a whole ``ticktime``.
+    """
+
+    def __init__(
+        self, links: Callable[[], list[Link]], on_silent: Callable[[Link], None], ticktime: float = NET_TICKTIME
+    ) -> None:
+        self.ticktime = ticktime
+        self._links = links
+        self._on_silent = on_silent
+        self._seen: WeakKeyDictionary[Link, _Seen] = WeakKeyDictionary()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Begin to look, from the running event loop."""
+        self._timer = asyncio.get_running_loop().call_later(self.ticktime / TICK_INTENSITY, self._tick)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _tick(self) -> None:
+        self.start()
+        for link in self._links():
+            self.look(link)
+
+    def look(self, link: Link) -> None:
+        """Look at one link now."""
+        stats = link.stats
+        seen = self._seen.get(link)
+        if seen is None:
+            self._seen[link] = _Seen(stats.received, stats.sent)
+            return
+        seen.silent_for = seen.silent_for + 1 if seen.received == stats.received else 0
+        seen.received = stats.received
+        if seen.silent_for >= TICK_INTENSITY:
+            self._on_silent(link)
+            return
+        if seen.sent == stats.sent:
+            link.send_tick()
+        seen.sent = stats.sent

@@ -1,0 +1,93 @@
+"""The Python functions that other nodes may call, and no others."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any
+
+from quicdist.node.errors import NameRegistered
+
+AnyFunction = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """One function that other nodes may call.
+
+    ``blocking`` ones run in ``executor`` (None: the event loop's own thread pool), so that they
+    do not stop the node.
+    """
+
+    function: AnyFunction
+    signature: inspect.Signature | None
+    blocking: bool = False
+    executor: Executor | None = None
+
+    def takes(self, count: int) -> bool:
+        """Whether it can be called with this many arguments (Erlang: whether that arity exists)."""
+        if self.signature is None:
+            return True
+        try:
+            self.signature.bind(*range(count))
+        except TypeError:
+            return False
+        return True
+
+
+class Exports:
+    """Functions by the Erlang module and function they are called as."""
+
+    def __init__(self) -> None:
+        self._functions: dict[tuple[str, str], Export] = {}
+
+    def add(
+        self,
+        module: str,
+        name: str,
+        function: AnyFunction,
+        *,
+        blocking: bool = False,
+        executor: Executor | None = None,
+    ) -> None:
+        """Let other nodes call ``function`` as ``module:name``.
+
+        Raises :class:`NameRegistered` where another function is called so already.
+        """
+        known = self._functions.get((module, name))
+        if known is not None and known.function is not function:
+            raise NameRegistered(f"{module}:{name} is exported already, as {known.function!r}")
+        try:
+            signature: inspect.Signature | None = inspect.signature(function)
+        except (TypeError, ValueError):
+            signature = None  # Some built-ins do not tell; they raise TypeError when called wrongly.
+        self._functions[module, name] = Export(function, signature, blocking or executor is not None, executor)
+
+    def add_namespace(self, module: str, namespace: Any, **options: Any) -> None:
+        """Let other nodes call every public function of a module, class instance or mapping as
+        ``module:its_name``. What begins with an underscore, and what is no function, stays out."""
+        items = namespace.items() if isinstance(namespace, dict) else _members(namespace)
+        for name, function in items:
+            if not name.startswith("_") and callable(function) and not inspect.isclass(function):
+                self.add(module, name, function, **options)
+
+    def find(self, module: str, function: str, arity: int) -> Export | None:
+        """The export that answers to ``module:function/arity``."""
+        export = self._functions.get((module, function))
+        return export if export is not None and export.takes(arity) else None
+
+
+def _members(namespace: Any) -> list[tuple[str, Any]]:
+    if inspect.ismodule(namespace):
+        # Only what the module itself defines or names in __all__: not what it imported.
+        public = getattr(namespace, "__all__", None)
+        if public is not None:
+            return [(name, getattr(namespace, name)) for name in public]
+        return [
+            (name, value)
+            for name, value in vars(namespace).items()
+            if getattr(value, "__module__", None) == namespace.__name__
+        ]
+    return [(name, getattr(namespace, name)) for name in dir(namespace) if not name.startswith("_")]

@@ -1,0 +1,244 @@
+"""The node as a program uses it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import Any, TypeVar
+
+from quicdist.carrier.certificates import TlsConfig
+from quicdist.discovery import Discovery
+from quicdist.errors import QuicDistError
+from quicdist.node.connections import SETUP_TIME, Endpoint
+from quicdist.node.core import NodeCore
+from quicdist.node.endpoints import Addresses, EndpointSettings, make_endpoints
+from quicdist.node.liveness import NET_TICKTIME
+from quicdist.node.process import Process
+from quicdist.otp import gen_server, net_kernel
+from quicdist.otp.exports import Exports
+from quicdist.otp.gen import GEN_CAST, Caller
+from quicdist.otp.group_leader import GroupLeader
+from quicdist.otp.rpc import RpcClient, RpcServer
+from quicdist.term import Atom, Codec
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Node(NodeCore):
+    """A node of an Erlang or Elixir cluster.
+
+    An asynchronous context manager: inside ``async with`` it listens and can be reached. Options:
+
+    - ``name``: ``alive@host``. ``cookie``: the cluster's secret, by default the one in
+      ``~/.erlang.cookie``.
+    - ``carrier``: ``"quic"``, ``"tcp"`` or several, tried in order. ``nodes``: addresses by node
+      name, ``{"a@host": ("10.0.0.1", 4433)}``. ``host`` and ``port``: where to listen (None: all
+      addresses; UDP 4433 or any free TCP port). ``listen=False`` only dials.
+    - ``cert``, ``key``, ``cacert``: PEM files. ``verify``: a node dialled over QUIC must prove by
+      a certificate of that CA that it is who its host says; turn it off for a cluster whose
+      certificates no CA has signed.
+    - ``hidden``: whether the rest of the cluster is left to connect by itself (an Erlang hidden
+      node), which is the default.
+    - ``none``: the atom that stands for ``None``; Elixir users choose ``"nil"``.
+    - ``net_ticktime``: seconds of silence after which a node counts as down. ``setup_time``:
+      seconds a handshake may take. ``max_frame``: bytes the longest message may have.
+    - ``discovery`` in place of the default ways to find nodes; ``endpoints`` in place of all that
+      concerns carriers.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        cookie: str | None = None,
+        carrier: str | Sequence[str] = "quic",
+        nodes: Addresses | None = None,
+        host: str | None = None,
+        port: int | None = None,
+        listen: bool = True,
+        epmd: bool = True,
+        cert: str | os.PathLike[str] | None = None,
+        key: str | os.PathLike[str] | None = None,
+        cacert: str | os.PathLike[str] | None = None,
+        verify: bool = True,
+        hidden: bool = True,
+        none: str | Atom = "undefined",
+        net_ticktime: float = NET_TICKTIME,
+        setup_time: float = SETUP_TIME,
+        max_frame: int = 128 * 1024 * 1024,
+        discovery: Discovery | None = None,
+        endpoints: Sequence[Endpoint] | None = None,
+    ) -> None:
+        if endpoints is None:
+            settings = EndpointSettings(
+                nodes=nodes or {},
+                discovery=discovery,
+                host=host,
+                port=port,
+                listen=listen,
+                epmd=epmd,
+                hidden=hidden,
+                tls=TlsConfig(cert, key, cacert, verify),
+                net_ticktime=net_ticktime,
+                max_frame=max_frame,
+            )
+            endpoints = make_endpoints(carrier, settings)
+        super().__init__(
+            name,
+            cookie=cookie,
+            endpoints=endpoints,
+            hidden=hidden,
+            codec=Codec(none=none),
+            net_ticktime=net_ticktime,
+            setup_time=setup_time,
+        )
+        #: The Python functions other nodes may call.
+        self.exports = Exports()
+        self._to_register: list[tuple[str, Callable[..., Any]]] = []
+        self._caller: Caller | None = None
+        self._rpc: RpcClient | None = None
+
+    # -- starting and stopping -------------------------------------------------------------
+
+    async def __aenter__(self) -> Node:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    def _begin(self, creation: int) -> None:
+        super()._begin(creation)
+        runtime = self.runtime
+        self._caller = Caller(runtime)
+        runtime.spawn(net_kernel.answer, name=net_kernel.NET_KERNEL)
+        group_leader = runtime.spawn(GroupLeader(self.call), name="user")
+        self._rpc = RpcClient(runtime, self.spawning, self.connections, self._caller, group_leader.pid)
+        RpcServer(runtime, self.spawning, self.exports)
+        for name, function in self._to_register:
+            runtime.spawn(function, name=name)
+        self._to_register.clear()
+
+    def _ready(self) -> tuple[Caller, RpcClient]:
+        self.runtime  # noqa: B018 - raises NodeNotStarted
+        assert self._caller is not None
+        assert self._rpc is not None
+        return self._caller, self._rpc
+
+    # -- processes -------------------------------------------------------------------------
+
+    def register(self, name: str) -> Callable[[F], F]:
+        """Decorator: spawn a process for a function and register it under ``name``.
+
+        A coroutine function is the body of the process, called with it once; a plain function is
+        called with the process and a message for each message that comes.
+        """
+
+        def registered(function: F) -> F:
+            if self._runtime is None:
+                self._to_register.append((name, function))
+            else:
+                self.runtime.spawn(function, name=name)
+            return function
+
+        return registered
+
+    def spawn(self, function: Callable[..., Any], *args: Any, name: str | None = None) -> Process:
+        """Spawn a process; see :meth:`register` for what ``function`` can be."""
+        return self.runtime.spawn(function, *args, name=name)
+
+    def serve(self, server: gen_server.GenServer, *, name: str | None = None) -> Process:
+        """Start a :class:`GenServer` (``gen_server:start/4``)."""
+        return gen_server.start(self.runtime, server, name=name)
+
+    def whereis(self, name: str) -> Process | None:
+        """The process registered under ``name``."""
+        return self.runtime.whereis(name)
+
+    def send(self, to: Any, message: Any) -> None:
+        """Send a message to a pid, process, alias, ``name`` or ``(name, node)``, from no process in
+        particular; see :meth:`Process.send`."""
+        self.runtime.send(self._ready()[0].process.pid, to, message)
+
+    # -- other nodes -----------------------------------------------------------------------
+
+    async def connect(self, node: str) -> None:
+        """Connect to a node. Raises :class:`NotConnected`, which says what each try met."""
+        self._ready()
+        await self.connections.connect(node)
+
+    def disconnect(self, node: str) -> bool:
+        """End the connection to a node (``erlang:disconnect_node/1``); whether there was one."""
+        return self.connections.disconnect(node)
+
+    def nodes(self) -> list[str]:
+        """The nodes connected now, hidden ones included (``nodes(connected)``)."""
+        return [link.peer.name for link in self.connections.links()]
+
+    async def ping(self, node: str, *, timeout: float = 10.0) -> Atom:
+        """``net_adm:ping/1``: the atom ``pong``, or ``pang`` where the node cannot be reached.
+
+        ``connect`` and ``is_auth`` raise the reason instead.
+        """
+        try:
+            await self.is_auth(node, timeout=timeout)
+        except QuicDistError:
+            return net_kernel.PANG
+        return net_kernel.PONG
+
+    async def is_auth(self, node: str, *, timeout: float = 10.0) -> None:
+        """Ping a node. Raises why it cannot be reached; ``timeout`` is in seconds."""
+        caller, _ = self._ready()
+        await net_kernel.is_auth(self.connections, caller, self.name, node, timeout)
+
+    # -- calling and being called ------------------------------------------------------------
+
+    async def call(
+        self,
+        node: str,
+        module: str,
+        function: str,
+        arguments: Sequence[Any] = (),
+        *,
+        timeout: float | None = None,
+    ) -> Any:
+        """Call a function on another node and return its value; see :meth:`RpcClient.call`.
+
+        Elixir modules are called by their full atoms: ``"Elixir.String"``.
+        """
+        _, rpc = self._ready()
+        return await rpc.call(node, module, function, list(arguments), timeout=timeout)
+
+    async def cast(self, node: str, module: str, function: str, arguments: Sequence[Any] = ()) -> None:
+        """Have a function run on another node and do not wait for it (``erpc:cast/4``)."""
+        _, rpc = self._ready()
+        await rpc.cast(node, module, function, list(arguments))
+
+    def export(
+        self,
+        module: str,
+        function: str | None = None,
+        *,
+        blocking: bool = False,
+        executor: Executor | None = None,
+    ) -> Callable[[F], F]:
+        """Decorator: let other nodes call a function, as ``module:function`` (by default its own
+        name), by ``rpc``, ``erpc`` or spawning. It may be a coroutine function; a ``blocking`` one
+        runs in ``executor``, a thread pool unless told otherwise."""
+
+        def exported(target: F) -> F:
+            name = function or target.__name__
+            self.exports.add(module, name, target, blocking=blocking, executor=executor)
+            return target
+
+        return exported
+
+    async def gen_server_call(self, to: Any, request: Any, *, timeout: float | None = 5.0) -> Any:
+        """``gen_server:call/3`` to a pid, ``name`` or ``(name, node)``; see :meth:`Caller.call`."""
+        caller, _ = self._ready()
+        return await caller.call(to, request, timeout=timeout)
+
+    def gen_server_cast(self, to: Any, request: Any) -> None:
+        """``gen_server:cast/2``."""
+        self.send(to, (GEN_CAST, request))
