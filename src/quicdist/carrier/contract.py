@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -142,10 +142,14 @@ class Link(ABC):
         """
 
     @abstractmethod
-    def send(self, control: ControlMessage, payload: Any = ...) -> None:
-        """Send one message; at once in order of calls per stream, together in one batch per turn
-        of the loop. Does not wait: see :meth:`drain`. Raises :class:`LinkClosed` on a link that
-        has ended and :class:`~quicdist.term.EncodeError` (then nothing was sent)."""
+    def send(self, control: ControlMessage, payload: Any = ..., *, pair: Hashable = None) -> None:
+        """Send one message. What is sent in one turn of the loop leaves in one batch at its end;
+        messages of one sender to one destination keep their order (``pair`` overrides the two that
+        ``control`` names, see :mod:`quicdist.protocol.streams`). Does not wait: see :meth:`drain`.
+
+        Raises :class:`LinkClosed` on a link that has ended, and what
+        :meth:`quicdist.protocol.DistConnection.send` raises; then nothing was sent.
+        """
 
     @abstractmethod
     async def drain(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from quicdist.errors import QuicDistError
 from quicdist.protocol import NO_PAYLOAD, ProtocolError
 
 if TYPE_CHECKING:
-    from quicdist.protocol import ControlMessage, DistConnection
+    from quicdist.protocol import Chunk, ControlMessage, DistConnection
 
 log = logging.getLogger("quicdist.carrier")
 
@@ -68,7 +68,7 @@ class LinkBase(Link):
     # -- what a carrier adds ---------------------------------------------------------------
 
     @abstractmethod
-    def _write(self, stream_id: int, parts: Sequence[bytes], size: int) -> int:
+    def _write(self, stream_id: int, parts: Sequence[Chunk], size: int) -> int:
         """Queue ``parts``, ``size`` bytes in all, on a stream, to be transmitted in one batch per
         turn of the loop; the bytes that now wait to leave. The carrier calls :meth:`_sent` once
         they are fewer."""
@@ -79,10 +79,10 @@ class LinkBase(Link):
 
     # -- out -------------------------------------------------------------------------------
 
-    def send(self, control: ControlMessage, payload: Any = NO_PAYLOAD) -> None:
+    def send(self, control: ControlMessage, payload: Any = NO_PAYLOAD, *, pair: Hashable = None) -> None:
         if self._ended:
             raise LinkClosed(self.peer.name)
-        stream_id, parts = self._connection.send(control, payload)
+        stream_id, parts = self._connection.send(control, payload, pair=pair)
         stats = self.stats
         stats.messages_out += 1
         stats.sent += 1

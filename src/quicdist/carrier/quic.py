@@ -1,0 +1,326 @@
+"""The carrier over QUIC, wire-compatible with erlang_quic's ``quic_dist``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import socket
+from collections.abc import AsyncIterator
+from typing import ClassVar, TypeVar
+
+from aioquic.quic.events import HandshakeCompleted
+
+from quicdist.carrier.aioquic_adapter import Closing
+from quicdist.carrier.channel import Channel
+from quicdist.carrier.contract import Address, Carrier, Incoming, Listener, LocalNode, NetAddress
+from quicdist.carrier.endpoint import NO_WAY, DialEndpoint, IncomingHandler, ListenEndpoint, register
+from quicdist.carrier.errors import (
+    AcceptError,
+    AcceptTimeout,
+    CarrierError,
+    CertificateError,
+    ConnectError,
+    ListenError,
+    PeerUnreachable,
+    SetupTimeout,
+)
+from quicdist.carrier.quic_handshake import AcceptHandshake, DialHandshake
+from quicdist.carrier.quic_link import QuicLink
+from quicdist.carrier.quic_settings import DEFAULT_PORT, QuicSettings
+from quicdist.carrier.udp import SocketAddress, SocketBuffers, UdpSocket, open_socket
+from quicdist.errors import QuicDistError
+
+log = logging.getLogger("quicdist.carrier.quic")
+
+#: Bytes kept of a peer that has connected and is not yet spoken to; a handshake begins with far less.
+MAX_EARLY = 64 * 1024
+#: Seconds from the first datagram of a connection until it must have been taken by
+#: ``accept_connection``.
+INCOMING_TIME = 10.0
+
+T = TypeVar("T")
+
+
+class QuicCarrier(Carrier):
+    """Links over QUIC. One carrier can listen in several places and dial at the same time."""
+
+    family: ClassVar[str] = "quic"
+
+    def __init__(self, settings: QuicSettings | None = None) -> None:
+        self.settings = settings or QuicSettings()
+
+    def address(self) -> NetAddress:
+        return NetAddress("", 0, self.family)
+
+    # -- listening -------------------------------------------------------------------------
+
+    async def listen(self, name: str, *, host: str | None = None, port: int = 0) -> QuicListener:
+        """Listen on UDP ``port`` of ``host``; 0 lets the system choose, ``DEFAULT_PORT`` is
+        quic_dist's own. Raises :class:`ListenError`, for want of a certificate too."""
+        try:
+            configuration = self.settings.server_configuration()
+        except CertificateError as error:
+            raise ListenError(host, port, str(error)) from error
+        udp = UdpSocket(await _bind(host, port))
+        listener = QuicListener(udp, host)
+        endpoint = ListenEndpoint(
+            udp,
+            configuration,
+            lambda endpoint: QuicIncoming(endpoint, listener),
+            max_half_open=self.settings.max_half_open,
+        )
+        listener.endpoint = endpoint
+        await register(endpoint)
+        log.info("%s listens at %s, buffers %s", name, listener.address, listener.buffers)
+        return listener
+
+    async def accept(self, listener: Listener) -> AsyncIterator[QuicIncoming]:
+        arrived = _ours(listener, QuicListener).arrived
+        while (incoming := await arrived.get()) is not None:
+            if not incoming.closed:
+                yield incoming
+        arrived.put_nowait(None)  # for whoever else accepts here
+
+    async def accept_connection(self, incoming: Incoming, local: LocalNode, *, setup_time: float) -> QuicLink:
+        waiting = _ours(incoming, QuicIncoming)
+        handshake = waiting.hand_over(local, self.settings)
+        channel = waiting.channel
+        try:
+            link = await _within(handshake.done, setup_time)
+        except BaseException as raised:
+            error: BaseException = raised
+            if isinstance(raised, TimeoutError):
+                text = f"{handshake.node}: not set up within {setup_time:g} s: {handshake.stage}"
+                error = AcceptTimeout(waiting.remote_address, text)
+            _give_up(channel, handshake, error, self.settings.linger)
+            log.warning("connection from %s refused: %s", waiting.remote_address, error)
+            if error is raised:
+                raise
+            raise error from None
+        waiting.endpoint.half_open.discard(channel)
+        return link
+
+    async def close(self, listener: Listener) -> None:
+        _ours(listener, QuicListener).close()
+
+    # -- dialling --------------------------------------------------------------------------
+
+    async def setup(self, node: str, address: Address, local: LocalNode, *, setup_time: float) -> QuicLink:
+        if not self.select(node):
+            raise ConnectError(node, address, "that is no node name (name@host)")
+        deadline = asyncio.get_running_loop().time() + setup_time
+        candidates = await self._resolve(node, address, setup_time)
+        while True:
+            family, remote = candidates.pop(0)
+            left = deadline - asyncio.get_running_loop().time()
+            try:
+                # An address that does not answer leaves time for those after it.
+                return await self._dial(node, address, family, remote, local, left / (1 + len(candidates)))
+            except (PeerUnreachable, SetupTimeout):
+                if not candidates:
+                    raise
+
+    async def _resolve(
+        self, node: str, address: Address, setup_time: float
+    ) -> list[tuple[socket.AddressFamily, SocketAddress]]:
+        literal = _literal(address)
+        if literal is not None:
+            return [literal]
+        look_up = asyncio.get_running_loop().getaddrinfo(address.host, address.port, type=socket.SOCK_DGRAM)
+        try:
+            found = await _within(asyncio.ensure_future(look_up), setup_time)
+        except TimeoutError:
+            text = f"{address.host} was not resolved within {setup_time:g} s"
+            raise SetupTimeout(node, address, text) from None
+        except OSError as error:
+            raise PeerUnreachable(node, address, f"{address.host} is not known: {error.strerror}") from error
+        return list(dict.fromkeys((family, remote) for family, _, _, _, remote in found))
+
+    async def _dial(
+        self,
+        node: str,
+        address: Address,
+        family: socket.AddressFamily,
+        remote: SocketAddress,
+        local: LocalNode,
+        setup_time: float,
+    ) -> QuicLink:
+        try:
+            configuration = self.settings.client_configuration(node.partition("@")[2])
+            udp = UdpSocket(open_socket(family, remote=remote))
+        except OSError as error:
+            raise PeerUnreachable(node, address, f"{NO_WAY}: {error.strerror}") from error
+        handshake = DialHandshake(node, address, local, self.settings)
+        endpoint = DialEndpoint(udp, remote, configuration, handshake)
+        channel = handshake.channel = endpoint.channel
+        try:
+            await register(endpoint)
+            return await _within(handshake.done, setup_time)
+        except TimeoutError:
+            text = f"not set up within {setup_time:g} s: {handshake.stage}"
+            error_ = SetupTimeout(node, address, text)
+            _give_up(channel, handshake, error_, self.settings.linger)
+            raise error_ from None
+        except BaseException as error:
+            _give_up(channel, handshake, error, self.settings.linger)
+            raise
+
+
+async def _within(future: asyncio.Future[T], seconds: float) -> T:
+    """The result of ``future`` within ``seconds``, or TimeoutError."""
+    async with asyncio.timeout(seconds):
+        return await future
+
+
+def _give_up(
+    channel: Channel, handshake: DialHandshake | AcceptHandshake, error: BaseException, linger: float
+) -> None:
+    """Nothing half made is to stay: neither the connection nor a link that came too late."""
+    done = handshake.done
+    if done.done() and not done.cancelled() and done.exception() is None:
+        done.result().close("given up")
+        return
+    reason = str(error) if isinstance(error, QuicDistError) else "given up"
+    channel.close(reason=reason, linger=linger)
+
+
+class QuicListener(Listener):
+    """Where a carrier listens, and what has come in there."""
+
+    endpoint: ListenEndpoint
+
+    def __init__(self, udp: UdpSocket, host: str | None) -> None:
+        self._local = udp.local
+        self._family = "inet6" if ":" in udp.local.host else "inet"
+        #: The socket buffers the system granted.
+        self.buffers: SocketBuffers = udp.buffers
+        #: Connections to be accepted; None at the end. Bounded by the endpoint's ``max_half_open``.
+        self.arrived: asyncio.Queue[QuicIncoming | None] = asyncio.Queue()
+
+    @property
+    def address(self) -> NetAddress:
+        return NetAddress(self._local.host, self._local.port, QuicCarrier.family, self._family)
+
+    def close(self) -> None:
+        """Stop listening; what is still in its handshake is closed."""
+        for channel in tuple(self.endpoint.half_open):
+            channel.close(reason="no longer listening")
+        self.endpoint.stop_accepting()
+        self.arrived.put_nowait(None)
+
+
+class QuicIncoming(Incoming, IncomingHandler):
+    """A QUIC connection that came in, from its first datagram until ``accept_connection``."""
+
+    def __init__(self, endpoint: ListenEndpoint, listener: QuicListener) -> None:
+        self.endpoint = endpoint
+        self.channel: Channel
+        self.closed = False
+        self._listener = listener
+        self._early: list[tuple[int, bytes, bool]] = []
+        self._early_size = 0
+        self._closing: Closing | None = None
+        self._timer = asyncio.get_running_loop().call_later(INCOMING_TIME, self._too_late)
+
+    @property
+    def remote_address(self) -> Address:
+        return self.channel.remote_address
+
+    def opened(self, channel: Channel) -> None:
+        self.channel = channel
+
+    def handshake_completed(self, event: HandshakeCompleted) -> None:
+        self._listener.arrived.put_nowait(self)
+
+    def stream_data(self, stream_id: int, data: bytes, end: bool) -> None:
+        self._early.append((stream_id, data, end))
+        self._early_size += len(data)
+        if self._early_size > MAX_EARLY:
+            self._drop(f"it sent more than {MAX_EARLY} bytes before its handshake was answered")
+
+    def stream_reset(self, stream_id: int, code: int) -> None:
+        self._drop(f"it reset stream {stream_id} before the handshake")
+
+    def turn_ended(self) -> None:
+        """Nothing waits for acknowledgements here."""
+
+    def channel_closed(self, closing: Closing) -> None:
+        self._end()
+        self._closing = closing
+        known = closing.by_peer or closing.tls_alert is not None
+        log.log(
+            logging.WARNING if known else logging.DEBUG,
+            "connection from %s refused: the QUIC handshake failed: %s",
+            self.remote_address,
+            closing,
+        )
+
+    def _too_late(self) -> None:
+        self._drop(f"no handshake within {INCOMING_TIME:g} s")
+
+    def _drop(self, reason: str) -> None:
+        log.warning("connection from %s refused: %s", self.remote_address, reason)
+        self.close(reason)
+
+    def close(self, reason: str = "not accepted") -> None:
+        self._end()
+        self.channel.close(reason=reason)
+
+    def _end(self) -> None:
+        self.closed = True
+        self._timer.cancel()
+
+    def hand_over(self, local: LocalNode, settings: QuicSettings) -> AcceptHandshake:
+        """Begin the handshake; what has come so far is its beginning. Raises AcceptError."""
+        if self.closed:
+            raise AcceptError(self.remote_address, f"it is gone: {self._closing or 'it was closed'}")
+        self._end()
+        handshake = AcceptHandshake(self.channel, local, settings)
+        self.channel.handler = handshake
+        early, self._early = self._early, []
+        for stream_id, data, end in early:
+            handshake.stream_data(stream_id, data, end)
+        return handshake
+
+
+# -- addresses ---------------------------------------------------------------------------------
+
+
+def _literal(address: Address) -> tuple[socket.AddressFamily, SocketAddress] | None:
+    """The socket address of an IP address, for which nobody has to be asked; None for a name."""
+    host, _, scope = address.host.partition("%")
+    if scope:
+        return None
+    try:
+        ip = ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    if ip.version == 4:
+        return socket.AF_INET, (host, address.port)
+    return socket.AF_INET6, (host, address.port, 0, 0)
+
+
+async def _bind(host: str | None, port: int) -> socket.socket:
+    """A socket bound to ``host``, or to every address of both families. Raises ListenError."""
+    loop = asyncio.get_running_loop()
+    try:
+        if host is None:
+            with contextlib.suppress(OSError):
+                return open_socket(socket.AF_INET6, local=("::", port))
+            return open_socket(socket.AF_INET, local=("0.0.0.0", port))
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, local = found[0]
+        return open_socket(family, local=local)
+    except OSError as error:
+        raise ListenError(host, port, error.strerror or str(error)) from error
+
+
+def _ours(thing: object, kind: type[T]) -> T:
+    if not isinstance(thing, kind):
+        raise CarrierError(f"{thing!r} does not come from the QUIC carrier")
+    return thing
+
+
+__all__ = ["DEFAULT_PORT", "QuicCarrier", "QuicIncoming", "QuicListener", "QuicSettings"]

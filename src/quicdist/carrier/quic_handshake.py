@@ -1,0 +1,248 @@
+"""The distribution handshake on a QUIC connection, either role.
+
+It runs on stream 0, the first the dialling side opens, without length prefixes. quic_dist takes
+what lies in its buffer for one message, so two messages must never reach it together: the second of
+two in a row leaves only when the first has been acknowledged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterable
+
+from aioquic.quic.events import HandshakeCompleted
+
+from quicdist.carrier.aioquic_adapter import Closing
+from quicdist.carrier.channel import Channel
+from quicdist.carrier.contract import Address, LocalNode
+from quicdist.carrier.errors import (
+    AcceptError,
+    CertificateRefused,
+    ConnectError,
+    PeerUnreachable,
+)
+from quicdist.carrier.quic_link import QuicLink
+from quicdist.carrier.quic_settings import QuicSettings
+from quicdist.errors import QuicDistError
+from quicdist.protocol import (
+    Acceptor,
+    Connected,
+    ConnectionAlive,
+    DistConnection,
+    Event,
+    HandshakeError,
+    HandshakeFraming,
+    Initiator,
+    OldConnectionPending,
+    PeerNamed,
+    Role,
+    Status,
+    StatusReceived,
+    StreamPlan,
+)
+from quicdist.protocol.handshake import Handshake
+
+log = logging.getLogger("quicdist.carrier.quic")
+
+CONTROL_STREAM = 0
+
+#: TLS alerts that are about certificates (RFC 8446, section 6.2): bad_certificate to
+#: unknown_ca, and certificate_required.
+_CERTIFICATE_ALERTS = frozenset({42, 43, 44, 45, 46, 48, 116})
+
+
+class QuicHandshake(ABC):
+    """Drives one sans-I/O handshake over one channel, until there is a link or an error.
+
+    ``done`` is the link, or raises. Whoever waits for it closes the channel when it raises.
+    """
+
+    role: Role
+
+    def __init__(self, machine: Handshake, local: LocalNode, settings: QuicSettings) -> None:
+        self.done: asyncio.Future[QuicLink] = asyncio.get_running_loop().create_future()
+        self.channel: Channel
+        self._machine = machine
+        self._local = local
+        self._settings = settings
+        self._outbox: deque[bytes] = deque()
+        self._answered = True
+        self._quic_is_up = False
+        self._connected: Connected | None = None
+        self._early: list[tuple[int, bytes]] = []
+        self._early_size = 0
+
+    @property
+    def stage(self) -> str:
+        """What is being waited for, for an error about time."""
+        if not self._quic_is_up:
+            return "nothing that makes a QUIC connection came from there"
+        expected = getattr(self._machine.connection_closed(), "expected", "an acknowledgement of our digest")
+        return f"{expected} was expected"
+
+    # -- channel events --------------------------------------------------------------------
+
+    def handshake_completed(self, event: HandshakeCompleted) -> None:
+        self._quic_is_up = True
+        self._advance()
+
+    def stream_data(self, stream_id: int, data: bytes, end: bool) -> None:
+        if self.done.done():
+            return
+        if stream_id != CONTROL_STREAM or self._connected is not None:
+            self._keep_early(stream_id, data)
+            return
+        self._answered = True
+        try:
+            self._handle(self._machine.receive_data(data))
+            if end and self._connected is None:
+                raise self._machine.connection_closed()
+        except QuicDistError as error:
+            self._fail(error)
+        else:
+            self._advance()
+
+    def stream_reset(self, stream_id: int, code: int) -> None:
+        if stream_id == CONTROL_STREAM and not self.done.done():
+            self._fail(self._machine.connection_closed())
+
+    def turn_ended(self) -> None:
+        if self._outbox:
+            self._advance()
+
+    def channel_closed(self, closing: Closing) -> None:
+        if not self.done.done():
+            self.done.set_exception(self._closed(closing))
+
+    # -- the handshake ---------------------------------------------------------------------
+
+    def _handle(self, events: Iterable[Event]) -> None:
+        for event in events:
+            if isinstance(event, Connected):
+                self._connected = event
+                if event.leftover:
+                    self._keep_early(CONTROL_STREAM, event.leftover)
+            else:
+                self._decide(event)
+
+    @abstractmethod
+    def _decide(self, event: Event) -> None:
+        """Answer an event of the role. May raise."""
+
+    def _keep_early(self, stream_id: int, data: bytes) -> None:
+        """The peer is through with the handshake before us, or what it sent was overtaken."""
+        self._early.append((stream_id, data))
+        self._early_size += len(data)
+        limit = self._settings.buffers.before_start
+        if self._early_size > limit:
+            text = f"it sent more than {limit} bytes before the handshake was over"
+            self._fail(HandshakeError(self._machine.node, f"{self._machine.node}: {text}"))
+
+    def _advance(self) -> None:
+        """Write what may be written; be done when all of it is."""
+        if not self._quic_is_up or self.done.done():
+            return
+        self._outbox.extend(self._machine.data_to_send())
+        while self._outbox and (self._answered or not self.channel.unacknowledged(CONTROL_STREAM)):
+            message = self._outbox.popleft()
+            self._answered = False
+            self.channel.write(CONTROL_STREAM, (message,), len(message))
+        if self._connected is not None and not self._outbox:
+            self._become_link(self._connected)
+
+    def _become_link(self, connected: Connected) -> None:
+        settings = self._settings
+        connection = DistConnection(
+            connected.peer,
+            connected.local,
+            codec=self._local.codec,
+            streams=StreamPlan.quic(self.role, connected.peer),
+            max_frame=settings.max_frame,
+        )
+        link = QuicLink(connection, self.channel, settings)
+        self.channel.handler = link
+        for stream_id, data in self._early:
+            link.stream_data(stream_id, data, False)
+        self._early.clear()
+        self.done.set_result(link)
+
+    def _fail(self, error: QuicDistError) -> None:
+        # A refusal may be among it: no wait for acknowledgements any more.
+        for message in (*self._outbox, *self._machine.data_to_send()):
+            self.channel.write(CONTROL_STREAM, (message,), len(message))
+        self._outbox.clear()
+        if not self.done.done():
+            self.done.set_exception(error)
+
+    @abstractmethod
+    def _closed(self, closing: Closing) -> QuicDistError:
+        """The error that the end of the connection means now."""
+
+
+class DialHandshake(QuicHandshake):
+    """The side that dials ``node``."""
+
+    role = Role.CLIENT
+
+    def __init__(self, node: str, address: Address, local: LocalNode, settings: QuicSettings) -> None:
+        identity = local.identity
+        machine = Initiator(identity, node, local.cookie_for(node), HandshakeFraming.BARE)
+        super().__init__(machine, local, settings)
+        self._initiator = machine
+        self._node = node
+        self._address = address
+
+    def _decide(self, event: Event) -> None:
+        if isinstance(event, StatusReceived) and event.status is Status.ALIVE:
+            go_on = self._local.connection_alive(self._node)
+            self._initiator.send_alive_answer(go_on)
+            if not go_on:
+                raise ConnectionAlive(self._node)
+
+    def _closed(self, closing: Closing) -> QuicDistError:
+        node, address = self._node, self._address
+        if closing.unreachable:
+            return PeerUnreachable(node, address, closing.reason)
+        if closing.tls_alert in _CERTIFICATE_ALERTS:
+            whose = "it refused our certificate" if closing.by_peer else "its certificate is refused"
+            return CertificateRefused(node, address, f"{whose}: {closing.reason or closing}")
+        if not self._quic_is_up:
+            who = "it refused the QUIC connection" if closing.by_peer else "the QUIC handshake failed"
+            return ConnectError(node, address, f"{who}: {closing}")
+        return self._machine.connection_closed()
+
+
+class AcceptHandshake(QuicHandshake):
+    """The side that was dialled."""
+
+    role = Role.SERVER
+
+    def __init__(self, channel: Channel, local: LocalNode, settings: QuicSettings) -> None:
+        machine = Acceptor(local.identity, HandshakeFraming.BARE, local.cookie_for)
+        super().__init__(machine, local, settings)
+        self._acceptor = machine
+        self.channel = channel
+        self._quic_is_up = True
+
+    @property
+    def node(self) -> str:
+        """The peer's name, or words for want of it."""
+        return self._machine.node
+
+    def _decide(self, event: Event) -> None:
+        if isinstance(event, PeerNamed):
+            status = self._local.connection_requested(event)
+            self._acceptor.send_status(status)
+            if status in (Status.NOK, Status.NOT_ALLOWED):
+                raise AcceptError(self.channel.remote_address, f"{event.name} was answered {status}")
+        elif isinstance(event, OldConnectionPending):
+            self._local.old_connection_pending(event.name)
+            self._handle(self._acceptor.old_connection_down())
+
+    def _closed(self, closing: Closing) -> QuicDistError:
+        if closing.by_peer:
+            return self._machine.connection_closed()
+        return AcceptError(self.channel.remote_address, f"{self.node}: {closing}")
