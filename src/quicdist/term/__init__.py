@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 from quicdist.term.atoms import Atom
+from quicdist.term.codec import Codec, binary_to_term, term_to_binary
 from quicdist.term.errors import DecodeError, EncodeError, ParseError, TermError
+from quicdist.term.exact import exactly_equal
 from quicdist.term.funs import Export, Fun
 from quicdist.term.identifiers import Pid, Port, Reference
 from quicdist.term.limits import Limits
 from quicdist.term.maps import Map
+from quicdist.term.order import compare, sort_key
 from quicdist.term.values import BitString, ImproperList, Local, Record
 
 #: Any Erlang term as Python holds it; the table is in ``docs/terms.md``.
@@ -18,6 +21,7 @@ Term: TypeAlias = Any
 __all__ = [
     "Atom",
     "BitString",
+    "Codec",
     "DecodeError",
     "EncodeError",
     "Export",
@@ -33,4 +37,9 @@ __all__ = [
     "Reference",
     "Term",
     "TermError",
+    "binary_to_term",
+    "compare",
+    "exactly_equal",
+    "sort_key",
+    "term_to_binary",
 ]

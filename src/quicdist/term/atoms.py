@@ -35,7 +35,7 @@ class Atom(Value):
     _etf: bytes  # the external form, made once
 
     def __new__(cls, name: str | Atom) -> Atom:
-        found = _interned.get(name)  # type: ignore[call-overload]
+        found = _interned.get(name)  # type: ignore[arg-type]
         if found is not None:
             return found
         if type(name) is Atom:

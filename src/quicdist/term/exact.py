@@ -57,7 +57,8 @@ def pairs_form(pairs: tuple[tuple[Any, Any], ...], none: Atom | None = None) -> 
 
 def _walk(term: Any, none: Atom | None) -> bytes:
     stack: list[tuple[str, Iterator[Any], list[bytes]]] = []
-    kind, parts, forms = "", iter((term,)), []
+    kind, parts = "", iter((term,))
+    forms: list[bytes] = []
     while True:
         for part in parts:
             form = _leaf(part, none)

@@ -20,7 +20,7 @@ class _Function(Value):
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        return self._etf == other._etf  # type: ignore[attr-defined, no-any-return]
+        return bool(self._etf == other._etf)
 
     def __hash__(self) -> int:
         return hash(self._etf)
@@ -80,6 +80,18 @@ class Fun(_Function):
     def etf(self) -> bytes:
         """The whole external form, from its tag on."""
         return self._etf
+
+    @property
+    def free_variables(self) -> list[Any]:
+        """The terms that the fun closes over, decoded anew each time."""
+        from quicdist.term.codec import EXACT
+
+        at = 30
+        parts = []
+        for _ in range(4 + self.num_free):  # module, old_index, old_uniq and pid come first
+            part, at = EXACT.decode(self._etf, at)
+            parts.append(part)
+        return parts[4:]
 
     def __str__(self) -> str:
         return f"#Fun<{self.module.name}.{self.old_index}.{self.old_uniq}>"

@@ -36,7 +36,7 @@ class Identifier(Value):
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        return self._etf == other._etf  # type: ignore[attr-defined, no-any-return]
+        return bool(self._etf == other._etf)
 
     def __hash__(self) -> int:
         return hash(self._etf)
@@ -57,8 +57,8 @@ class Identifier(Value):
         return f"{type(self).__name__}({self.node.name!r}, {rest})"
 
 
-_set_node = Identifier.node.__set__  # type: ignore[attr-defined]
-_set_etf = Identifier._etf.__set__  # type: ignore[attr-defined]
+_set_node = Identifier.node.__set__  # type: ignore[attr-defined, misc]
+_set_etf = Identifier._etf.__set__  # type: ignore[attr-defined, misc]
 
 
 @final

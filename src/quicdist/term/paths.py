@@ -1,0 +1,53 @@
+"""Where in a term something stands, written as Python reaches it: ``term[1]['a'][3]``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from quicdist.term.atoms import Atom
+
+#: Of a longer path the middle is left out.
+_SHOWN = 12
+
+
+class Frame(NamedTuple):
+    """A compound term that was entered, and what of it has been read (maps: keys and values in turn)."""
+
+    kind: str
+    done: list[Any]
+
+
+def join_path(steps: Sequence[str]) -> str:
+    """The path through these steps, the outermost first."""
+    if len(steps) > 2 * _SHOWN:
+        left_out = len(steps) - 2 * _SHOWN
+        steps = [*steps[:_SHOWN], f"…{left_out} more…", *steps[-_SHOWN:]]
+    return "term" + "".join(steps)
+
+
+def frames_path(frames: Sequence[Frame]) -> str:
+    """The path to the element that was about to be read in the innermost frame."""
+    return join_path([_step(kind, done) for kind, done in frames])
+
+
+def _step(kind: str, done: list[Any]) -> str:
+    at = len(done)
+    if kind == "map":
+        return key_step(done[-1], at // 2) if at % 2 else f"{{key {at // 2}}}"
+    if kind == "tail":
+        return ".tail"
+    if kind in ("fun", "record"):
+        return f"{{{kind} part {at}}}"
+    return f"[{at}]"
+
+
+def key_step(key: Any, number: int) -> str:
+    """The step to the value of ``key``, the map's key of that number, spelled out if it is short."""
+    if type(key) is Atom or type(key) is bool or key is None:
+        return f"[{key!r}]"
+    if type(key) in (str, bytes) and len(key) <= 40:
+        return f"[{key!r}]"
+    if type(key) is int and key.bit_length() <= 64:
+        return f"[{key}]"
+    return f"{{value {number}}}"
