@@ -11,19 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from struct import Struct
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from quicdist.protocol.control import ControlMessage
+from quicdist.protocol.control import ControlMessage, decode_control
 from quicdist.protocol.downgrade import downgrades
+from quicdist.protocol.errors import FrameTooLong, MalformedFrame, ProtocolError, UndecodableMessage, shown
 from quicdist.protocol.flags import DistFlag
-from quicdist.protocol.fragments import FRAGMENT_SIZE, MAX_PARTIAL_MESSAGES, FragmentAssembler
+from quicdist.protocol.fragments import FRAGMENT_SIZE, MAX_PARTIAL_MESSAGES, FragmentAssembler, split
 from quicdist.protocol.frames import MAX_FRAME, TICK, Chunk, FrameReader
 from quicdist.protocol.payload import NO_PAYLOAD
 from quicdist.protocol.peers import LocalIdentity, Peer
-from quicdist.protocol.streams import StreamPlan
-
-if TYPE_CHECKING:
-    from quicdist.term import Codec
+from quicdist.protocol.streams import StreamKind, StreamPlan
+from quicdist.term import Atom, Codec, DecodeError
 
 #: Up to here a message is joined to one chunk: a copy is cheaper than several writes.
 _JOIN = 16 * 1024
@@ -61,11 +60,14 @@ class DistConnection:
         self.local = local
         self.streams = streams
         self._codec = codec
+        self._none = codec.none or Atom("undefined")
         self._max_frame = max_frame
         self._fragments = bool(peer.negotiated & DistFlag.FRAGMENTS)
         self._fragment_size = fragment_size
         self._sequence = 0
         self._downgrades = downgrades(peer.negotiated)
+        self._only_stream = streams.sending[0] if len(streams.sending) == 1 else None
+        self._failed: ProtocolError | None = None
         self._readers: dict[int, FrameReader] = {}
         self._assembler = FragmentAssembler(
             peer.name,
@@ -91,7 +93,43 @@ class DistConnection:
         :class:`~quicdist.term.EncodeError`, and ValueError for a payload that is missing or one
         too many; then nothing is sent and nothing has changed.
         """
-        raise NotImplementedError
+        if control.has_payload is (payload is NO_PAYLOAD):
+            need = "needs a payload" if control.has_payload else "takes no payload"
+            raise ValueError(f"{control.op.name} {need}")
+        stream_id = self._only_stream
+        if stream_id is None:
+            stream_id = self.streams.choose(type(control).pair(control) if pair is None else pair)
+        if self._downgrades:
+            downgrade = self._downgrades.get(type(control))
+            if downgrade is not None:
+                control, payload = downgrade(control, payload)
+        head = self._codec.encode(control.to_term())
+        parts: list[bytes] = []
+        if payload is not NO_PAYLOAD:
+            self._codec.encode_into(payload, parts)
+        size = len(head) + sum(map(len, parts))
+        chunks = self._framed(head, parts, size)
+        self.messages_out += 1
+        self.bytes_out += sum(map(len, chunks))
+        return stream_id, chunks
+
+    def _framed(self, head: bytes, parts: list[bytes], size: int) -> list[Chunk]:
+        """The control message ``head`` and its payload, in the form that was negotiated."""
+        if self._fragments:
+            if size > self._fragment_size and parts:
+                self._sequence += 1
+                return split(head, parts, size, self._fragment_size, self._sequence)
+            head = _LENGTH_AND_HEADER.pack(size + 3, 131, 68, 0) + head
+        else:
+            length = size + 3 if parts else size + 2
+            if length > 0xFFFFFFFF:
+                raise FrameTooLong(self.peer.name, "a frame to", length, 0xFFFFFFFF)
+            head = _LENGTH_AND_PASS_THROUGH.pack(length, 112, 131) + head
+            if parts:
+                head += _VERSION
+        if size <= _JOIN:
+            return [b"".join((head, *parts))]
+        return [head, *parts]
 
     def tick(self) -> tuple[int, bytes]:
         """A tick: the id of the stream it takes, and its bytes."""
@@ -107,7 +145,69 @@ class DistConnection:
         Ticks are counted and not given. Raises :class:`ProtocolError`; then the connection is to
         be closed. Its ``messages`` are those that were complete before the fault.
         """
-        raise NotImplementedError
+        if self._failed is not None:
+            raise self._failed
+        reader = self._readers.get(stream_id)
+        if reader is None:
+            reader = self._reader(stream_id)
+        self.bytes_in += len(data)
+        messages: list[tuple[ControlMessage, Any]] = []
+        try:
+            for frame in reader.feed(data):
+                message = self._message(stream_id, frame)
+                if message is not None:
+                    messages.append(message)
+        except ProtocolError as error:
+            error.messages = messages
+            self._failed = error
+            raise
+        finally:
+            self.messages_in += len(messages)
+        return messages
+
+    def _reader(self, stream_id: int) -> FrameReader:
+        if self.streams.kind(stream_id) not in (StreamKind.CONTROL, StreamKind.DATA):
+            raise ValueError(f"stream {stream_id} carries no distribution messages")
+        reader = self._readers[stream_id] = FrameReader(self.peer.name, self._max_frame)
+        return reader
+
+    def _message(self, stream_id: int, frame: Chunk) -> tuple[ControlMessage, Any] | None:
+        """The message in a frame; None for a fragment that does not complete one."""
+        pass_through = False
+        tag, kind = (frame[0], frame[1]) if len(frame) > 2 else (0, 0)
+        if tag == 131 and kind == 68:
+            if frame[2]:
+                raise self._malformed("no atom cache reference, none being negotiated", frame)
+            start = 3
+        elif tag == 131 and kind in (69, 70) and self._fragments:
+            whole = self._assembler.add(stream_id, frame)
+            if whole is None:
+                return None
+            frame, start = whole, 0
+        elif tag == 112 and kind == 131:
+            pass_through, start = True, 2
+        else:
+            raise self._malformed("a distribution header or pass-through", frame)
+        decode = self._codec.decode
+        payload: Any = NO_PAYLOAD
+        try:
+            term, end = decode(frame, start)
+            control = decode_control(term, self.peer.name, self._none)
+            if control.has_payload:
+                if pass_through:
+                    if frame[end : end + 1] != _VERSION:
+                        raise self._malformed(f"a payload for {control.op.name}", frame[end:])
+                    end += 1
+                payload, end = decode(frame, end)
+        except DecodeError as error:
+            text = f"message from {self.peer.name} on stream {stream_id}: {error}"
+            raise UndecodableMessage(self.peer.name, text) from error
+        if end != len(frame):
+            raise self._malformed(f"nothing behind {control.op.name}", frame[end:])
+        return control, payload
+
+    def _malformed(self, expected: str, came: Chunk) -> MalformedFrame:
+        return MalformedFrame(self.peer.name, expected, shown(came))
 
     @property
     def ticks_in(self) -> int:

@@ -145,7 +145,7 @@ class FrameTooLong(FrameError):
     """A frame, or a message in fragments, of ``length`` bytes or more, where ``limit`` is the most."""
 
     def __init__(self, node: str, what: str, length: int, limit: int) -> None:
-        super().__init__(node, f"{what} from {node} has {length} bytes, the limit is {limit}")
+        super().__init__(node, f"{what} {node} has {length} bytes, the limit is {limit}")
         self.length = length
         self.limit = limit
 

@@ -129,14 +129,14 @@ class FragmentAssembler:
         partial.size += len(body)
         self.held += len(body)
         if partial.size > self._max_message:
-            raise FrameTooLong(self._node, "a message in fragments", partial.size, self._max_message)
+            raise FrameTooLong(self._node, "a message in fragments from", partial.size, self._max_message)
         partial.parts.append(body)
         if left == 1:
             del self._partial[key]
             self.held -= partial.size
             return b"".join(partial.parts)
         if self.held > self._max_partial_bytes:
-            raise FrameTooLong(self._node, "all messages in fragments", self.held, self._max_partial_bytes)
+            raise FrameTooLong(self._node, "what is half there from", self.held, self._max_partial_bytes)
         return None
 
     def _error(self, expected: str, came: str, stream_id: int) -> FragmentError:

@@ -77,7 +77,7 @@ class FrameReader:
                 self.ticks += 1
                 continue
             if length > self._max_frame:
-                raise FrameTooLong(self._node, "a frame", length, self._max_frame)
+                raise FrameTooLong(self._node, "a frame from", length, self._max_frame)
             end = position + length
             if end > size:
                 self._missing = length
