@@ -13,8 +13,8 @@ import math
 from collections.abc import Callable
 from functools import cache
 
-#: Erlang's largest integer has 4,194,303 bits (since OTP 27; older releases allow more).
-MAX_BITS = 4_194_303
+#: Erlang's largest integer has 65,535 words of 64 bits (since OTP 27; older releases allow more).
+MAX_BITS = 4_194_240
 
 #: Up to here Python's own conversion is allowed whatever its limit is set to, and is the fastest.
 _SHORT_DIGITS = 600
