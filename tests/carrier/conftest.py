@@ -1,0 +1,21 @@
+"""Fixtures of the carrier tests."""
+
+from __future__ import annotations
+
+import pytest
+
+from quicdist.carrier.certificates import CertificateFiles, make_development_certificates
+from quicdist.carrier.quic_settings import QuicSettings
+from tests.carrier.quic_support import settings_of
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> CertificateFiles:
+    """A development CA and a certificate for this machine."""
+    return make_development_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def settings(certificates: CertificateFiles) -> QuicSettings:
+    """A QUIC carrier's settings with a certificate, peers not verified."""
+    return settings_of(certificates)

@@ -1,0 +1,154 @@
+"""Two QUIC carriers with a link between them, for tests."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from quicdist.carrier import Address, Link
+from quicdist.carrier.certificates import CertificateFiles
+from quicdist.carrier.quic import QuicCarrier, QuicListener
+from quicdist.carrier.quic_link import QuicLink
+from quicdist.carrier.quic_settings import QuicSettings
+from quicdist.protocol import RegSend
+from quicdist.term import Atom
+from tests.carrier.nodes import FakeNode, Inbox
+
+SETUP_TIME = 10.0
+#: Any test here that takes longer hangs.
+PATIENCE = 60.0
+
+
+@dataclass
+class Listening:
+    """A node that listens, and what its accepting comes to."""
+
+    node: FakeNode
+    carrier: QuicCarrier
+    listener: QuicListener
+    links: asyncio.Queue[QuicLink]
+    errors: asyncio.Queue[BaseException]
+
+    @property
+    def address(self) -> Address:
+        return Address(self.listener.address.host, self.listener.address.port)
+
+    async def link(self) -> QuicLink:
+        async with asyncio.timeout(PATIENCE):
+            return await self.links.get()
+
+    async def error(self) -> BaseException:
+        async with asyncio.timeout(PATIENCE):
+            return await self.errors.get()
+
+
+@asynccontextmanager
+async def listening(
+    settings: QuicSettings,
+    node: FakeNode | None = None,
+    *,
+    host: str = "127.0.0.1",
+    setup_time: float = SETUP_TIME,
+) -> AsyncIterator[Listening]:
+    """Listen and accept until the end of the block."""
+    carrier = QuicCarrier(settings)
+    node = node or FakeNode("server@127.0.0.1")
+    listener = await carrier.listen(node.name, host=host)
+    side = Listening(node, carrier, listener, asyncio.Queue(), asyncio.Queue())
+
+    async def accept_one(incoming: Any) -> None:
+        try:
+            side.links.put_nowait(await carrier.accept_connection(incoming, side.node, setup_time=setup_time))
+        except Exception as error:
+            side.errors.put_nowait(error)
+
+    async def accept() -> None:
+        async with asyncio.TaskGroup() as group:
+            async for incoming in carrier.accept(listener):
+                group.create_task(accept_one(incoming))
+
+    accepting = asyncio.create_task(accept())
+    try:
+        yield side
+    finally:
+        await carrier.close(listener)
+        async with asyncio.timeout(PATIENCE):
+            await accepting
+
+
+@dataclass
+class LinkPair:
+    """Both ends of one connection, started."""
+
+    client_node: FakeNode
+    server_node: FakeNode
+    client: Inbox
+    server: Inbox
+
+    def to_server(self, payload: Any, sender: int = 1) -> None:
+        send(self.client.link, self.client_node, payload, sender)
+
+    def to_client(self, payload: Any, sender: int = 1) -> None:
+        send(self.server.link, self.server_node, payload, sender)
+
+
+def send(link: Link, node: FakeNode, payload: Any, sender: int = 1) -> None:
+    link.send(RegSend(node.pid(sender), Atom(""), Atom("echo")), payload)
+
+
+@asynccontextmanager
+async def linked(
+    settings: QuicSettings, client_settings: QuicSettings | None = None
+) -> AsyncIterator[LinkPair]:
+    """A client and a server in this loop, connected."""
+    async with listening(settings) as server:
+        client_node = FakeNode("client@127.0.0.1")
+        carrier = QuicCarrier(client_settings or settings)
+        client = await carrier.setup(server.node.name, server.address, client_node, setup_time=SETUP_TIME)
+        peer = await server.link()
+        pair = LinkPair(client_node, server.node, Inbox.of(client), Inbox.of(peer))
+        try:
+            yield pair
+        finally:
+            for link in (client, peer):
+                link.close()
+            async with asyncio.timeout(PATIENCE):
+                await client.wait_closed()
+                await peer.wait_closed()
+
+
+def settings_of(certificates: CertificateFiles, *, verify: bool = False, **more: Any) -> QuicSettings:
+    return dataclasses.replace(QuicSettings(tls=certificates.tls(verify=verify)), **more)
+
+
+def quic_link(link: Link) -> QuicLink:
+    assert isinstance(link, QuicLink)
+    return link
+
+
+def written(link: QuicLink, stream_id: int) -> int:
+    """Bytes written to a stream of a link, ever."""
+    return int(link._channel.quic._streams[stream_id].sender._buffer_stop)
+
+
+async def until(link: QuicLink, condition: Callable[[], bool]) -> None:
+    """Wait until ``condition`` holds, looking after everything that comes in on ``link``."""
+    turned = asyncio.Event()
+    turn_ended = link.turn_ended
+
+    def hook() -> None:
+        turn_ended()
+        turned.set()
+
+    link.turn_ended = hook  # type: ignore[method-assign]
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while not condition():
+                turned.clear()
+                await turned.wait()
+    finally:
+        link.turn_ended = turn_ended  # type: ignore[method-assign]
