@@ -8,11 +8,13 @@ from quicdist.term.atoms import Atom
 from quicdist.term.codec import Codec, binary_to_term, term_to_binary
 from quicdist.term.errors import DecodeError, EncodeError, ParseError, TermError
 from quicdist.term.exact import exactly_equal
+from quicdist.term.format import format_term
 from quicdist.term.funs import Export, Fun
 from quicdist.term.identifiers import Pid, Port, Reference
 from quicdist.term.limits import Limits
 from quicdist.term.maps import Map
 from quicdist.term.order import compare, sort_key
+from quicdist.term.parse import parse_term, parse_terms
 from quicdist.term.values import BitString, ImproperList, Local, Record
 
 #: Any Erlang term as Python holds it; the table is in ``docs/terms.md``.
@@ -40,6 +42,9 @@ __all__ = [
     "binary_to_term",
     "compare",
     "exactly_equal",
+    "format_term",
+    "parse_term",
+    "parse_terms",
     "sort_key",
     "term_to_binary",
 ]
