@@ -162,6 +162,7 @@ class TcpCarrier(Carrier):
         return listener
 
     async def _listening_socket(self, host: str | None, port: int) -> socket.socket:
+        _check_port(port, 0)
         family = _FAMILIES[self._address_family] if host is None else socket.AF_UNSPEC
         found = await asyncio.get_running_loop().getaddrinfo(
             host or _ANY[self._address_family],
@@ -201,7 +202,8 @@ class TcpCarrier(Carrier):
             named = _as_accept_error(error, where, setup_time)
             if named is None:
                 raise
-            logger.warning("%s", _accept_line(named, where))
+            reason = named.reason if isinstance(named, AcceptError) else named
+            logger.warning("connection from %s refused: %s", where, reason)
             if named is error:
                 raise
             raise named from error
@@ -234,6 +236,7 @@ class TcpCarrier(Carrier):
 
     async def _connect(self, node: str, address: Address, channel: TcpChannel) -> None:
         try:
+            _check_port(address.port, 1)
             await asyncio.get_running_loop().create_connection(
                 lambda: channel, address.host, address.port, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY
             )
@@ -266,10 +269,10 @@ def _timed_out(error: BaseException) -> bool:
     return isinstance(error, TimeoutError) and error.errno is None
 
 
-def _accept_line(error: QuicDistError, where: Address) -> str:
-    if isinstance(error, AcceptError):
-        return str(error)
-    return f"connection from {where} not accepted: {error}"
+def _check_port(port: int, least: int) -> None:
+    # Some resolvers take 65536 for 0.
+    if not least <= port < 1 << 16:
+        raise OverflowError(f"a port is a number from {least} to 65535")
 
 
 def _why(error: Exception) -> str:

@@ -62,7 +62,7 @@ async def accept(channel: TcpChannel, local: LocalNode) -> Connected:
                 finally:
                     _write(channel, role)
                 if status in _REFUSALS:
-                    raise AcceptError(channel.remote_address, f"{event.name} was refused (status {status})")
+                    raise AcceptError(channel.remote_address, f"{event.name} was answered {status}")
             elif isinstance(event, OldConnectionPending):
                 local.old_connection_pending(event.name)
                 (connected,) = role.old_connection_down()

@@ -1,0 +1,279 @@
+"""Handshakes over TCP that do not end well: what each side raises, logs and leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+
+import pytest
+
+from quicdist.carrier import AcceptError, AcceptTimeout, Address
+from quicdist.carrier.tcp import TcpCarrier, TcpListener
+from quicdist.errors import QuicDistError
+from quicdist.protocol import (
+    ConnectionAlive,
+    DistFlag,
+    HandshakeEnded,
+    MalformedHandshake,
+    MandatoryFlagsMissing,
+    NotAllowed,
+    SimultaneousConnect,
+    Status,
+    UnsupportedVersion,
+    WrongCookie,
+    WrongNodeName,
+)
+from tests.carrier.nodes import FakeNode, Inbox
+from tests.carrier.tcp_peers import SETUP_TIME, accept_one, listening, raw_dial, raw_listener
+
+LOGGER = "quicdist.carrier.tcp"
+
+
+@pytest.fixture
+def a() -> FakeNode:
+    return FakeNode("a@127.0.0.1")
+
+
+@pytest.fixture
+def b() -> FakeNode:
+    return FakeNode("b@127.0.0.1")
+
+
+async def dial_and_accept(
+    a: FakeNode, b: FakeNode, dialled: str = "b@127.0.0.1"
+) -> tuple[object, object, TcpListener]:
+    """What the dialling and the accepting side get: a link or an error."""
+    async with listening() as (carrier, listener, address):
+        ends = await asyncio.gather(
+            carrier.setup(dialled, address, a, setup_time=SETUP_TIME),
+            accept_one(carrier, listener, b),
+            return_exceptions=True,
+        )
+        assert not listener._half_open
+        for end in ends:
+            if not isinstance(end, BaseException):
+                end.close()
+                await end.wait_closed()
+        return *ends, listener
+
+
+async def test_a_wrong_cookie(a: FakeNode, b: FakeNode, caplog: pytest.LogCaptureFixture) -> None:
+    a.cookie = "another"
+    dialler, acceptor, _ = await dial_and_accept(a, b)
+    assert isinstance(dialler, WrongCookie)
+    assert dialler.node == b.name
+    assert isinstance(acceptor, WrongCookie)
+    assert acceptor.node == a.name
+    (line,) = [record for record in caplog.records if record.name == LOGGER]
+    assert line.getMessage().startswith("connection from 127.0.0.1:")
+    assert f"refused: wrong cookie for {a.name}" in line.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("status", "raised"), [(Status.NOT_ALLOWED, NotAllowed), (Status.NOK, SimultaneousConnect)]
+)
+async def test_a_node_that_is_refused(
+    a: FakeNode, b: FakeNode, status: Status, raised: type[QuicDistError], caplog: pytest.LogCaptureFixture
+) -> None:
+    b.status = status
+    dialler, acceptor, _ = await dial_and_accept(a, b)
+    assert type(dialler) is raised
+    assert isinstance(acceptor, AcceptError)
+    assert acceptor.reason == f"{a.name} was answered {status}"
+    assert f"connection from {acceptor.address} refused: {a.name} was answered {status}" in caplog.text
+
+
+async def test_alive_and_the_dialler_goes_on(a: FakeNode, b: FakeNode) -> None:
+    b.status = Status.ALIVE
+    dialler, acceptor, _ = await dial_and_accept(a, b)
+    assert a.alive_asked == [b.name]
+    assert b.taken_down == [a.name]
+    assert dialler.peer.name == b.name  # type: ignore[attr-defined]
+    assert acceptor.peer.name == a.name  # type: ignore[attr-defined]
+
+
+async def test_alive_and_the_dialler_gives_up(a: FakeNode, b: FakeNode) -> None:
+    b.status = Status.ALIVE
+    a.go_on = False
+    dialler, acceptor, _ = await dial_and_accept(a, b)
+    assert isinstance(dialler, ConnectionAlive)
+    assert isinstance(acceptor, ConnectionAlive)
+    assert b.taken_down == []
+
+
+async def test_an_old_connection_is_not_taken_down_for_a_peer_without_the_cookie(
+    a: FakeNode, b: FakeNode
+) -> None:
+    b.status = Status.ALIVE
+    a.cookie = "another"
+    dialler, acceptor, _ = await dial_and_accept(a, b)
+    assert isinstance(dialler, WrongCookie)
+    assert isinstance(acceptor, WrongCookie)
+    assert b.taken_down == []
+
+
+async def test_ok_simultaneous_goes_on(a: FakeNode, b: FakeNode) -> None:
+    b.status = Status.OK_SIMULTANEOUS
+    dialler, _, _ = await dial_and_accept(a, b)
+    assert dialler.peer.name == b.name  # type: ignore[attr-defined]
+
+
+async def test_another_node_than_the_one_dialled(a: FakeNode, b: FakeNode) -> None:
+    dialler, acceptor, _ = await dial_and_accept(a, b, dialled="c@127.0.0.1")
+    assert isinstance(dialler, WrongNodeName)
+    assert (dialler.node, dialler.came) == ("c@127.0.0.1", b.name)
+    assert isinstance(acceptor, HandshakeEnded)
+
+
+def lacking(node: FakeNode, flag: DistFlag) -> FakeNode:
+    """``node`` without ``flag``; the digest would stand for it, so that goes too."""
+    flags = node.identity.flags & ~flag & ~DistFlag.MANDATORY_25_DIGEST
+    node.identity = dataclasses.replace(node.identity, flags=flags)
+    return node
+
+
+@pytest.mark.parametrize("flag", [DistFlag.BIG_CREATION, DistFlag.V4_NC, DistFlag.HANDSHAKE_23])
+async def test_a_dialler_that_lacks_a_mandatory_flag(
+    a: FakeNode, b: FakeNode, flag: DistFlag, caplog: pytest.LogCaptureFixture
+) -> None:
+    dialler, acceptor, _ = await dial_and_accept(lacking(a, flag), b)
+    assert isinstance(dialler, NotAllowed)
+    assert isinstance(acceptor, MandatoryFlagsMissing)
+    assert acceptor.missing == flag
+    text = f"{a.name} lacks mandatory flags that {b.name} requires: {flag.name}"
+    assert text in str(acceptor)
+    assert text in caplog.text
+
+
+async def test_an_acceptor_that_lacks_a_mandatory_flag(a: FakeNode, b: FakeNode) -> None:
+    dialler, _, _ = await dial_and_accept(a, lacking(b, DistFlag.UNLINK_ID))
+    assert isinstance(dialler, MandatoryFlagsMissing)
+    assert (dialler.node, dialler.missing) == (b.name, DistFlag.UNLINK_ID)
+
+
+NAME = b"N" + bytes(8) + b"\0\0\0\1" + b"\0\3a@h"
+
+
+@pytest.mark.parametrize(
+    ("said", "raised"),
+    [
+        (b"", HandshakeEnded),
+        (b"\0", HandshakeEnded),
+        (b"\0\0", MalformedHandshake),
+        (b"\xff\xff", MalformedHandshake),
+        (b"GET / HTTP/1.1\r\n\r\n", MalformedHandshake),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", MalformedHandshake),  # TLS: a ClientHello
+        (b"\0\4sokk", MalformedHandshake),
+        (b"\0\x0an\0\5\0\0\0\0a@h", UnsupportedVersion),
+        (b"\0\x12" + NAME[:13] + b"\0\4a@h", MalformedHandshake),
+        (b"\0\x12" + NAME[:13] + b"\0\3abc", MalformedHandshake),
+        (b"\0\x12" + NAME[:13] + b"\0\0a@h", MalformedHandshake),
+        (b"\0\x12" + NAME, MandatoryFlagsMissing),
+    ],
+)
+async def test_what_is_no_handshake_is_refused_logged_and_forgotten(
+    a: FakeNode,
+    b: FakeNode,
+    said: bytes,
+    raised: type[QuicDistError],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with listening() as (carrier, listener, address):
+        accepting = asyncio.create_task(accept_one(carrier, listener, b))
+        async with raw_dial(address) as raw:
+            here = Address(*raw.writer.get_extra_info("sockname"))
+            raw.writer.write(said)
+            raw.writer.write_eof()
+            with pytest.raises(raised) as caught:
+                await accepting
+            await raw.closed()
+        assert f"connection from {here} refused: {caught.value}" in caplog.text
+        assert not listener._half_open
+        # Everything else goes on.
+        link, other = await asyncio.gather(
+            carrier.setup(b.name, address, a, setup_time=SETUP_TIME), accept_one(carrier, listener, b)
+        )
+        link.close()
+        assert await Inbox.of(other).end() is not None
+
+
+@pytest.mark.parametrize(
+    ("said", "raised"),
+    [
+        (b"", HandshakeEnded),
+        (b"\0\4snot", MalformedHandshake),
+        (b"\xff\xff", MalformedHandshake),
+        (b"\0\3sok\0\1N", MalformedHandshake),
+        (b"\0\3sok\0\5aaaaa", MalformedHandshake),
+        (b"\0\3sok", HandshakeEnded),
+    ],
+)
+async def test_an_acceptor_that_speaks_something_else(
+    a: FakeNode, said: bytes, raised: type[QuicDistError]
+) -> None:
+    async with raw_listener() as (address, peers):
+        dialling = asyncio.create_task(TcpCarrier().setup("b@h", address, a, setup_time=SETUP_TIME))
+        peer = await peers.get()
+        peer.writer.write(said)
+        peer.writer.write_eof()
+        with pytest.raises(raised, match="b@h"):
+            await dialling
+        await peer.closed()
+
+
+async def test_who_dials_and_says_nothing_is_given_up(b: FakeNode, caplog: pytest.LogCaptureFixture) -> None:
+    async with listening() as (carrier, listener, address), raw_dial(address) as raw:
+        with pytest.raises(AcceptTimeout, match=r"no handshake within 0\.05 s") as caught:
+            await accept_one(carrier, listener, b, setup_time=0.05)
+        assert caught.value.address == Address(*raw.writer.get_extra_info("sockname"))
+        assert f"connection from {caught.value.address} refused: no handshake within 0.05 s" in caplog.text
+        assert await raw.closed() == b""
+        assert not listener._half_open
+
+
+async def test_who_talks_without_end_before_we_listen_is_not_kept(b: FakeNode) -> None:
+    async with listening() as (carrier, listener, address), raw_dial(address) as raw:
+        raw.writer.write(b"N" * 10_000_000)
+        incoming = await anext(aiter(carrier.accept(listener)))
+        async with asyncio.timeout(30):
+            while incoming.channel.transport.is_reading():  # type: ignore[attr-defined]  # noqa: ASYNC110
+                await asyncio.sleep(0)  # nothing tells when the kernel has handed over enough
+        assert len(incoming.channel._held) < 1_000_000  # type: ignore[attr-defined]
+        with pytest.raises(MalformedHandshake):
+            await carrier.accept_connection(incoming, b, setup_time=SETUP_TIME)
+
+
+async def test_half_open_connections_are_bounded(
+    a: FakeNode, b: FakeNode, caplog: pytest.LogCaptureFixture
+) -> None:
+    carrier = TcpCarrier(max_half_open=2)
+    async with listening(carrier) as (_, listener, address):  # noqa: SIM117
+        async with raw_dial(address), raw_dial(address) as second:
+            incoming = [await anext(aiter(carrier.accept(listener))) for _ in range(2)]
+            async with raw_dial(address) as third, raw_dial(address) as fourth:
+                assert await third.closed() == b""
+                assert await fourth.closed() == b""
+            (line,) = [record for record in caplog.records if record.name == LOGGER]
+            assert "2 others are in their handshake" in line.getMessage()
+            # One leaves, and there is room again.
+            incoming[1].close()
+            await second.closed()
+            link, other = await asyncio.gather(
+                carrier.setup(b.name, address, a, setup_time=SETUP_TIME), accept_one(carrier, listener, b)
+            )
+            link.close()
+            other.close()
+            await other.wait_closed()
+            assert len(listener._half_open) == 1
+
+
+async def test_an_accepting_that_is_cancelled_closes_its_connection(b: FakeNode) -> None:
+    async with listening() as (carrier, listener, address), raw_dial(address) as raw:
+        incoming = await anext(aiter(carrier.accept(listener)))
+        accepting = asyncio.create_task(carrier.accept_connection(incoming, b, setup_time=3600))
+        await asyncio.sleep(0)
+        accepting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await accepting
+        assert await raw.closed() == b""
+        assert not listener._half_open
