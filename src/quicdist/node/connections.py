@@ -18,7 +18,7 @@ from quicdist.carrier import Carrier, Incoming, Link, Listener, LocalNode
 from quicdist.discovery import Discovery
 from quicdist.errors import QuicDistError
 from quicdist.node.errors import NodeError, NotConnected
-from quicdist.protocol import NO_PAYLOAD, ControlMessage, PeerNamed, Status
+from quicdist.protocol import NO_PAYLOAD, ControlMessage, PeerNamed, SimultaneousConnect, Status
 
 log = logging.getLogger("quicdist.node")
 
@@ -182,6 +182,10 @@ class ConnectionTable:
                     if link is not None:
                         self._adopt(link, accepted=False)
                         return
+                    if attempts and isinstance(attempts[-1], SimultaneousConnect):
+                        # Its dial to us goes on in place of ours, and cancels this task.
+                        await asyncio.sleep(self._setup_time)
+                        break
         except asyncio.CancelledError:
             # Cancelled because a connection from the other side took this one's place, or
             # because the node stops: who cancels has seen to the connection's state.
@@ -220,9 +224,9 @@ class ConnectionTable:
             return
         connection = self._connections.get(node)
         if connection is not None and connection.link is not None:
-            # The peer was told `alive` and went on: the connection we had is dead to it.
-            self._lost(connection, connection.link, NodeError(f"{node} has connected anew"))
-            connection = None
+            # Both sides of two crossing dials were let through: the first one here stands.
+            link.close(f"{node} is connected already")
+            return
         if connection is None:
             connection = self._connections[node] = Connection(node)
         if accepted and connection.dialling is not None:

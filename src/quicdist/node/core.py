@@ -16,7 +16,7 @@ from quicdist.discovery import Discovery, new_creation
 from quicdist.errors import QuicDistError
 from quicdist.node.connections import SETUP_TIME, ConnectionTable, Endpoint
 from quicdist.node.cookie import read_cookie
-from quicdist.node.errors import CookieError, NetTickTimeout, NodeNotStarted
+from quicdist.node.errors import CookieError, NetTickTimeout, NodeError, NodeNotStarted
 from quicdist.node.exits import SHUTDOWN
 from quicdist.node.liveness import NET_TICKTIME, Ticker
 from quicdist.node.runtime import Runtime
@@ -178,6 +178,9 @@ class NodeCore:
 
     def connection_alive(self, node: str) -> bool:
         return self.connections.connection_alive(node)
+
+    def old_connection_pending(self, node: str) -> None:
+        self.connections.disconnect(node, NodeError(f"{node} lost this connection and has made another"))
 
     # -- what connections tell ---------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from quicdist.term import Atom, ImproperList
+from quicdist.term import Atom, ImproperList, exactly_equal
 
 
 class _Any:
@@ -46,4 +46,4 @@ def matcher(pattern: Pattern) -> Callable[[Any], bool]:
         return lambda term: bool(function(term))
     if isinstance(pattern, str) and not isinstance(pattern, Atom):
         pattern = pattern.encode()
-    return lambda term: type(term) is type(pattern) and term == pattern
+    return lambda term: exactly_equal(term, pattern)

@@ -13,6 +13,7 @@ from typing import Any
 from quicdist.node.exits import NOCONNECTION
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
+from quicdist.protocol import SpawnReplyFlag
 from quicdist.protocol import control as wire
 from quicdist.term import Atom, Pid, Reference
 
@@ -31,9 +32,6 @@ _TUNING = frozenset(
     for name in ("priority", "fullsweep_after", "min_heap_size", "min_bin_vheap_size", "max_heap_size",
                  "message_queue_data", "async_dist", "reply", "reply_tag")
 )  # fmt: skip
-#: Bits of SPAWN_REPLY's Flags.
-_FLAG_LINK = 1
-_FLAG_MONITOR = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +71,14 @@ class Spawning:
             return
         process = runtime.add(Process(runtime, runtime.identifiers.pid()))
         process.group_leader = request.group_leader
-        flags = 0
+        flags = SpawnReplyFlag(0)
         if options.link:
             process.links.add(sender)
-            flags |= _FLAG_LINK
+            flags |= SpawnReplyFlag.LINK
         if options.monitor:
             process.monitored_by[request.req_id] = (sender, process.pid)
-            flags |= _FLAG_MONITOR
-        runtime.signal(sender.node.name, wire.SpawnReply(request.req_id, sender, flags, process.pid))
+            flags |= SpawnReplyFlag.MONITOR
+        runtime.signal(sender.node.name, wire.SpawnReply(request.req_id, sender, int(flags), process.pid))
         runtime.later(self._start, process, module, function, arguments)
 
     def _start(self, process: Process, module: Atom, function: Atom, arguments: list[Any]) -> None:
@@ -128,6 +126,9 @@ class Spawning:
 
     def replied(self, reply: Any) -> None:
         """SPAWN_REPLY came in."""
+        parent = self._runtime.find(reply.to_pid)
+        if reply.flags & SpawnReplyFlag.LINK and parent is not None and isinstance(reply.result, Pid):
+            parent.links.add(reply.result)
         pending = self._pending.pop(reply.req_id, None)
         if pending is not None:
             pending.on_reply(reply.result)
