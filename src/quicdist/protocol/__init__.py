@@ -69,7 +69,14 @@ from quicdist.protocol.errors import (
 from quicdist.protocol.flags import DEFAULT_FLAGS, MANDATORY, MANDATORY_25, MANDATORY_26, DistFlag
 from quicdist.protocol.fragments import FRAGMENT_SIZE, MAX_PARTIAL_MESSAGES
 from quicdist.protocol.frames import MAX_FRAME, TICK, Chunk
-from quicdist.protocol.handshake import Connected, Event, OldConnectionPending, PeerNamed, StatusReceived
+from quicdist.protocol.handshake import (
+    Connected,
+    Event,
+    Handshake,
+    OldConnectionPending,
+    PeerNamed,
+    StatusReceived,
+)
 from quicdist.protocol.handshake_framing import HandshakeFraming
 from quicdist.protocol.handshake_messages import Status, gen_digest
 from quicdist.protocol.initiator import Initiator
@@ -127,6 +134,7 @@ __all__ = [
     "FrameError",
     "FrameTooLong",
     "GroupLeader",
+    "Handshake",
     "HandshakeEnded",
     "HandshakeError",
     "HandshakeFraming",

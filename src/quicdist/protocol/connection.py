@@ -100,8 +100,7 @@ class DistConnection:
         if stream_id is None:
             stream_id = self.streams.choose(type(control).pair(control) if pair is None else pair)
         if self._downgrades:
-            downgrade = self._downgrades.get(type(control))
-            if downgrade is not None:
+            while downgrade := self._downgrades.get(type(control)):
                 control, payload = downgrade(control, payload)
         head = self._codec.encode(control.to_term())
         parts: list[bytes] = []

@@ -19,13 +19,17 @@ Downgrade = Callable[[Any, Any], tuple[c.ControlMessage, Any]]
 
 def _altact(m: Any, payload: Any) -> tuple[c.ControlMessage, Any]:
     """Without the priority, which the peer does not know of."""
+    with_token = m.flags & c.AltactFlag.TOKEN
+    token = (m.trace_token,) if with_token else ()
     if m.flags & c.AltactFlag.EXIT:
-        return c.PayloadExit2(m.from_pid, m.to), payload
+        if m.flags & c.AltactFlag.ALIAS:
+            raise ValueError("exit to an alias needs ALTACT_SIG, which was not negotiated")
+        return (c.PayloadExit2TT if with_token else c.PayloadExit2)._make((m.from_pid, m.to, *token)), payload
     if m.flags & c.AltactFlag.ALIAS:
-        return c.AliasSend(m.from_pid, m.to), payload
+        return (c.AliasSendTT if with_token else c.AliasSend)._make((m.from_pid, m.to, *token)), payload
     if m.flags & c.AltactFlag.NAME:
-        return c.RegSend(m.from_pid, c.UNUSED, m.to), payload
-    return c.SendSender(m.from_pid, m.to), payload
+        return (c.RegSendTT if with_token else c.RegSend)._make((m.from_pid, c.UNUSED, m.to, *token)), payload
+    return (c.SendSenderTT if with_token else c.SendSender)._make((m.from_pid, m.to, *token)), payload
 
 
 _SEND_SENDER: dict[type[c.ControlMessage], Downgrade] = {
@@ -49,7 +53,10 @@ _BY_FLAG = {
 
 
 def downgrades(negotiated: DistFlag) -> dict[type[c.ControlMessage], Downgrade]:
-    """The control messages that cannot be sent with these flags, and what to make of them."""
+    """The control messages that cannot be sent with these flags, and what to make of them.
+
+    What comes out may have to be looked up again.
+    """
     return {
         cls: downgrade
         for flag, table in _BY_FLAG.items()

@@ -31,8 +31,9 @@ def split(
 
     ``control`` is never divided; a BEAM reads it from the first fragment.
     """
-    room = max(fragment_size - len(control), 0)  # for payload in the first fragment
-    rest = size - len(control) - room
+    rest = size - len(control)
+    room = min(max(fragment_size - len(control), 0), rest)  # for payload in the first fragment
+    rest -= room
     left = 1 + -(-rest // fragment_size)
     out: list[Chunk] = [_FIRST.pack(19 + len(control) + room, 131, 69, sequence, left, 0), control]
     for part in payload:
