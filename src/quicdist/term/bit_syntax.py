@@ -86,6 +86,10 @@ class SegmentType:
         return cls(kind, size, 1 if unit is None else unit, little)
 
 
+#: A segment of which nothing but the value is given.
+A_BYTE = SegmentType(size=8)
+
+
 class BitBuilder:
     """Puts segments one behind the other."""
 

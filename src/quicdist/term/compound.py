@@ -12,6 +12,9 @@ from quicdist.term.order import map_key
 from quicdist.term.values import ImproperList, Record
 from quicdist.term.write import Writer, known
 
+#: Up to so many keys a BEAM holds in order, more in a hash trie (erts, MAP_SMALL_MAP_LIMIT).
+_FLATMAP_KEYS = 32
+
 
 class Compound(NamedTuple):
     """A term with parts."""
@@ -47,9 +50,14 @@ def _improper_list(term: ImproperList, writer: Writer) -> Compound:
 
 
 def _map(term: dict[Any, Any] | Map, writer: Writer) -> Compound:
-    pairs = term.items()
-    keys = sorted(term, key=lambda key: map_key(key, Atom(writer.none))) if writer.ordered else None
-    return Compound("map", "#{", "}", _pairs(pairs if keys is None else ((key, term[key]) for key in keys)))
+    pairs: Iterable[tuple[Any, Any]] = term.items()
+    if writer.ordered:
+        none = Atom(writer.none)
+        pairs = sorted(pairs, key=lambda pair: map_key(pair[0], none))
+    elif len(term) > _FLATMAP_KEYS:
+        # A BEAM sends a large map from the last to the first of the keys as it prints them.
+        pairs = reversed(tuple(pairs))
+    return Compound("map", "#{", "}", _pairs(pairs))
 
 
 def _pairs(pairs: Iterable[tuple[Any, Any]]) -> Iterator[tuple[str, Any]]:

@@ -193,11 +193,13 @@ def _shown(token: Token) -> str:
             return "a full stop"
         case "variable":
             return f"the variable {_shortened(token.value)} (an atom that begins so must be quoted)"
+        case "sigil_string":
+            return f"a sigil, {_shortened(token.value)}"
         case "atom" | "integer" | "float" | "char" | "string" | "binary":
             return f"the {token.kind} {_shortened(_text(token.value))}"
         case kind if kind in KEYWORDS:
             return f"the reserved word {kind} (as an atom it must be quoted)"
-    return f"{token.kind}" if token.kind.isidentifier() else f"'{token.kind}'"
+    return f"a {token.kind}" if token.kind.isidentifier() else f"'{token.kind}'"
 
 
 def _text(value: Any) -> str:

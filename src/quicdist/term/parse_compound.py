@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from quicdist.term.bit_syntax import BadSegment, BitBuilder, SegmentType
+from quicdist.term.bit_syntax import A_BYTE, BadSegment, BitBuilder, SegmentType
 from quicdist.term.errors import TermError
 from quicdist.term.exact import exact_form
 from quicdist.term.maps import Map
@@ -91,6 +91,8 @@ class _Hash:
 
     def begin(self, parser: Parser) -> bool:
         if parser.token.kind != "{":
+            if parser.token.value == "Fun":
+                parser.refuse(parser.token, "a local fun cannot be read: what a BEAM prints of it is not all")
             self.module = parser.expect("atom", "'{' of a map, or a native record's module, after #").value
             parser.expect(":", "a colon between a native record's module and name")
             self.name = parser.expect("atom", "a native record's name").value
@@ -181,11 +183,12 @@ class _Binary:
     def _add(self, parser: Parser) -> None:
         (part, literal), size, self.size = self.part, self.size, None
         names, unit = self._types(parser)
+        untyped = size is None and names is None
+        segment = None if untyped else SegmentType.of(size, names or (), unit)
         if literal == "string":
-            untyped = size is None and names is None
-            self.bits.add_string(part, None if untyped else SegmentType.of(size, names or (), unit))
+            self.bits.add_string(part, segment)
         else:
-            self.bits.add(part, SegmentType.of(size, names or (), unit))
+            self.bits.add(part, segment or A_BYTE)
 
     def _types(self, parser: Parser) -> tuple[list[str] | None, int | None]:
         """The names after the slash, None if there is no slash, and ``unit:N``."""

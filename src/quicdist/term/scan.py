@@ -194,19 +194,18 @@ def _based(text: str, match: re.Match[str]) -> tuple[Token, int]:
     _no_name_follows(text, match, what)
     if what == "integer":
         return Token("integer", _whole(text, start, digits, base), start), match.end()
-    if exponent and not exponent[0][-1].isdigit():
+    power = exponent[0][1:] if exponent else "0"
+    if not power[-1:].isdigit():
         refuse(text, start, f"illegal float: {_shortened(match[0])} has no exponent after #e")
-    power = _whole(text, start, exponent[0][1:].lstrip("+-"), 10) if exponent else 0
-    if exponent and exponent[0][1] == "-":
-        power = -power
     whole, _, fraction = digits.partition(".")
-    fraction = fraction.rstrip("0")
+    fraction = fraction.rstrip("0") or "0"
+    number = _whole(text, start, whole + fraction, base)
     try:
         # As erl_scan reckons it, so that no bit comes out otherwise.
         if base == 10:
             value = float(f"{whole}.{fraction}e{power}")
         else:
-            value = _whole(text, start, whole + fraction, base) * math.pow(base, power - len(fraction))
+            value = number * math.pow(base, int(power[:20]) - len(fraction))
     except OverflowError:
         value = math.inf
     if math.isinf(value):
