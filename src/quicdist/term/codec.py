@@ -9,10 +9,15 @@ from quicdist.term.atoms import Atom
 from quicdist.term.decoder import Decoder
 from quicdist.term.encoder import Encoder
 from quicdist.term.errors import DecodeError
+from quicdist.term.fast_decoder import fast_decoder
+from quicdist.term.fast_encoder import fast_encoder
 from quicdist.term.limits import Limits
 from quicdist.term.tags import VERSION, Tag
 
 _VERSION = bytes((VERSION,))
+
+#: Up to this size a bytearray or memoryview is sooner copied than decoded in place.
+_COPIED = 4096
 
 
 class Codec:
@@ -25,7 +30,7 @@ class Codec:
         equal terms give equal bytes, the same as OTP 26 and later write.
     """
 
-    __slots__ = ("_decoder", "_encoder", "deterministic", "limits", "none")
+    __slots__ = ("_decoder", "_encoder", "_fast_decode", "_fast_write", "deterministic", "limits", "none")
 
     def __init__(
         self,
@@ -38,7 +43,11 @@ class Codec:
         self.limits = limits
         self.deterministic = deterministic
         self._decoder = Decoder(self.none, limits)
+        self._fast_decode = fast_decoder(
+            self._decoder, self._decoder.atoms, self._decoder.nodes, self._decoder.pids
+        )
         self._encoder = Encoder(self.none, limits, deterministic)
+        self._fast_write = fast_encoder(self._encoder, self.none, deterministic)
 
     def __repr__(self) -> str:
         none = None if self.none is None else self.none.name
@@ -49,7 +58,7 @@ class Codec:
     def encode(self, term: Any) -> bytes:
         """The external form of a term, without the version byte. Raises EncodeError."""
         parts: list[bytes] = []
-        self._encoder.encode_into(term, parts)
+        self.encode_into(term, parts)
         return b"".join(parts)
 
     def encode_into(self, term: Any, parts: list[bytes]) -> None:
@@ -58,7 +67,12 @@ class Codec:
         Binaries are appended as they are, without a copy. Raises EncodeError, and then ``parts`` is
         as it was before.
         """
-        self._encoder.encode_into(term, parts)
+        before = len(parts)
+        try:
+            self._fast_write(term, parts.append)
+        except Exception:  # whatever it was, the encoder proper says what is wrong, if anything is
+            del parts[before:]
+            self._encoder.encode_into(term, parts)
 
     def term_to_binary(self, term: Any, *, compressed: int = 0) -> bytes:
         """As ``erlang:term_to_binary/2``: the version byte, 131, and the term.
@@ -67,7 +81,7 @@ class Codec:
         not make it shorter. Raises EncodeError.
         """
         parts: list[bytes] = [_VERSION]
-        self._encoder.encode_into(term, parts)
+        self.encode_into(term, parts)
         plain = b"".join(parts)
         if compressed:
             size = (len(plain) - 1).to_bytes(4, "big")
@@ -85,7 +99,13 @@ class Codec:
         from the start of ``data``.
         """
         if type(data) is bytes:
-            return self._decoder.decode(data, offset)
+            try:
+                found: tuple[Any, int] = self._fast_decode(data, offset)
+            except Exception:  # whatever it was, the decoder proper says what is wrong, if anything is
+                return self._decoder.decode(data, offset)
+            return found if found[1] <= len(data) else self._decoder.decode(data, offset)
+        if len(data) <= _COPIED:
+            return self.decode(bytes(data), offset)
         with memoryview(data) as view, view.cast("B") as octets:
             return self._decoder.decode(octets, offset)
 

@@ -7,7 +7,7 @@ for Python's. Counts and sizes are held against the bytes that are left before a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain, repeat
 from math import isfinite
 from struct import Struct, unpack
@@ -46,7 +46,7 @@ _FLOAT_TEXT = re.compile(rb"[ ]*[+-]?[0-9]+\.[0-9]+(?:[eE][+-]?[0-9]+)?\0*")
 
 #: Elements of one tag and one size, which can be read many at a time: bytes each, type for struct.
 _RUNS = {Tag.SMALL_INTEGER_EXT: (2, "B"), Tag.INTEGER_EXT: (5, "i"), Tag.NEW_FLOAT_EXT: (9, "d")}
-_RUN_TAGS = frozenset(map(int, _RUNS))
+RUN_TAGS = frozenset(map(int, _RUNS))
 
 #: Below this depth a key may be hashed and compared by Python, which recurses; deeper, only by ours.
 _HASHABLE_DEPTH = 100
@@ -66,19 +66,22 @@ class _Malformed(Exception):
 class Decoder:
     """Decodes with one choice of limits and of the atom that is ``None``; remembers recent atoms and pids."""
 
-    __slots__ = ("_atoms", "_limits", "_nodes", "_none", "_pids")
+    __slots__ = ("_limits", "_none", "atoms", "nodes", "pids")
 
     def __init__(self, none: Atom | None, limits: Limits) -> None:
         self._none = none
         self._limits = limits
-        self._atoms: dict[bytes, Any] = {}
-        self._nodes: dict[bytes, Atom] = {}
-        self._pids: dict[bytes, Pid] = {}
+        self.atoms: dict[bytes, Any] = {}
+        self.nodes: dict[bytes, Atom] = {}
+        self.pids: dict[bytes, Pid] = {}
 
-    def decode(self, data: bytes | memoryview, offset: int = 0) -> tuple[Any, int]:
-        """One term that begins at ``offset``, and the offset behind it. No version byte."""
-        atoms, nodes, pids = self._atoms, self._nodes, self._pids
-        max_depth = self._limits.max_depth
+    def decode(self, data: bytes | memoryview, offset: int = 0, outer: int = 0) -> tuple[Any, int]:
+        """One term that begins at ``offset``, and the offset behind it. No version byte.
+
+        ``outer`` is how many levels it stands in already.
+        """
+        atoms, nodes, pids = self.atoms, self.nodes, self.pids
+        max_depth = self._limits.max_depth - outer
         careful_depth = min(_HASHABLE_DEPTH, max_depth)
         text: Any
         left: Iterator[Any]
@@ -244,15 +247,15 @@ class Decoder:
                     # A term with others in it: they come next, then we go on here.
                     if len(stack) >= careful_depth:
                         if len(stack) >= max_depth:
-                            raise _Malformed(f"nested deeper than {max_depth}")
+                            raise _Malformed(f"nested deeper than {self._limits.max_depth}")
                         careful_depth = max_depth
                     push((kind, items, append, left))
                     kind, items = opened, []
                     if opened == _RECORD:
                         items.append(flags)
                     append = items.append
-                    if opened == _LIST and count > 3 and data[i] in _RUN_TAGS:
-                        i = _runs(data, i, size, count, items)
+                    if opened == _LIST and count > 3 and data[i] in RUN_TAGS:
+                        i = runs(data, i, size, count, items)
                         count -= len(items)
                     left = repeat(None, count)
                     break
@@ -284,7 +287,7 @@ class Decoder:
                     elif kind == _MAP:
                         pairs = iter(items)
                         try:
-                            if careful_depth != _HASHABLE_DEPTH and _too_deep_to_hash(items[::2]):
+                            if careful_depth != _HASHABLE_DEPTH and too_deep_to_hash(items[::2]):
                                 raise TypeError
                             value = dict(zip(pairs, pairs, strict=False))
                         except (TypeError, RecursionError):
@@ -326,7 +329,7 @@ class Decoder:
             value = False
         elif atom is self._none:
             value = None
-        _remember(self._atoms, etf, value, self._limits.cache_size)
+        _remember(self.atoms, etf, value, self._limits.cache_size)
         return value, end
 
     def _node(self, data: Any, i: int) -> tuple[Atom, int]:
@@ -343,7 +346,7 @@ class Decoder:
         if end > len(data):
             raise _Malformed(_too_few("atom", end - start, len(data) - start))
         etf = bytes(data[i:end])
-        found = self._nodes.get(etf)
+        found = self.nodes.get(etf)
         if found is not None:
             return found, end
         if tag == Tag.ATOM_EXT or tag == Tag.SMALL_ATOM_EXT:
@@ -354,7 +357,7 @@ class Decoder:
             except UnicodeDecodeError as error:
                 raise _Malformed(f"an atom that is not UTF-8: {error.reason}") from None
         atom = Atom(name)
-        _remember(self._nodes, etf, atom, self._limits.cache_size)
+        _remember(self.nodes, etf, atom, self._limits.cache_size)
         return atom, end
 
     def _new_pid(self, data: Any, i: int, etf: bytes) -> tuple[Pid, int]:
@@ -362,7 +365,7 @@ class Decoder:
         node, j = self._node(data, i + 1)
         id, serial, creation = _pid(data, j)
         pid = Pid(node, id, serial, creation)
-        _remember(self._pids, etf, pid, self._limits.cache_size)
+        _remember(self.pids, etf, pid, self._limits.cache_size)
         return pid, j + 12
 
     def _rare(self, data: Any, i: int) -> tuple[Any, int]:
@@ -373,7 +376,7 @@ class Decoder:
             length = data[i + 1] if head == 2 else _uint16(data, i + 1)[0]
             etf = bytes(data[i : i + head + length])
             try:
-                return self._atoms[etf], i + head + length
+                return self.atoms[etf], i + head + length
             except KeyError:
                 return self._new_atom(data, i, etf)
         if tag == Tag.BIT_BINARY_EXT:
@@ -495,7 +498,7 @@ def _remember(cache: dict[bytes, Any], etf: bytes, value: Any, most: int) -> Non
         cache[etf] = value
 
 
-def _runs(data: Any, i: int, size: int, count: int, items: list[Any]) -> int:
+def runs(data: Any, i: int, size: int, count: int, items: list[Any]) -> int:
     """Read integers and floats from the head of a list many at a time, as long as that pays.
 
     Fills ``items`` with up to ``count`` elements and returns the offset behind them.
@@ -534,7 +537,7 @@ def _runs(data: Any, i: int, size: int, count: int, items: list[Any]) -> int:
     return i
 
 
-def _too_deep_to_hash(keys: list[Any]) -> bool:
+def too_deep_to_hash(keys: Sequence[Any]) -> bool:
     """Whether a key nests deeper than may be left to Python's own, recursive, hash and ``==``."""
     level = [key for key in keys if type(key) in _NESTING]
     for _ in range(_HASHABLE_DEPTH):

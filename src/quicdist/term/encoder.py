@@ -10,18 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from math import isfinite
-from struct import Struct, pack
+from struct import Struct
 from typing import Any
 
 from quicdist.term.atoms import Atom
+from quicdist.term.encode_path import path_to_refused
 from quicdist.term.errors import EncodeError
 from quicdist.term.exact import exact_form
 from quicdist.term.funs import Export, Fun
 from quicdist.term.identifiers import Pid, Port, Reference
+from quicdist.term.integers import SMALL, big, integer_list
 from quicdist.term.limits import Limits
 from quicdist.term.maps import Map
 from quicdist.term.order import map_key
-from quicdist.term.paths import join_path, key_step
 from quicdist.term.plain import plain
 from quicdist.term.tags import Tag
 from quicdist.term.values import BitString, ImproperList, Local, Record
@@ -35,12 +36,11 @@ _record_head = Struct(">BIB").pack
 MAX_TUPLE_SIZE = 0xFFFFFF
 _UINT32_MAX = 0xFFFFFFFF
 
-_SMALL = [bytes((Tag.SMALL_INTEGER_EXT, n)) for n in range(256)]
-_TUPLES = [bytes((Tag.SMALL_TUPLE_EXT, n)) for n in range(256)]
-_BINARIES = [_tagged_uint32(Tag.BINARY_EXT, n) for n in range(256)]
-_LISTS = [_tagged_uint32(Tag.LIST_EXT, n) for n in range(256)]
-_MAPS = [_tagged_uint32(Tag.MAP_EXT, n) for n in range(256)]
-_NIL = bytes((Tag.NIL_EXT,))
+TUPLES = [bytes((Tag.SMALL_TUPLE_EXT, n)) for n in range(256)]
+BINARIES = [_tagged_uint32(Tag.BINARY_EXT, n) for n in range(256)]
+LISTS = [_tagged_uint32(Tag.LIST_EXT, n) for n in range(256)]
+MAPS = [_tagged_uint32(Tag.MAP_EXT, n) for n in range(256)]
+NIL = bytes((Tag.NIL_EXT,))
 _TRUE, _FALSE = Atom("true"), Atom("false")
 
 #: Sets of key types in which what Python tells apart, Erlang tells apart too. (Not among them: str and
@@ -52,7 +52,11 @@ _UNMISTAKABLE = tuple(
 )
 
 
-class _Refused(Exception):
+#: The end of a list is written as the empty one.
+_END: tuple[list[Any]] = ([],)
+
+
+class Refused(Exception):
     """Why a term cannot be written; where it stands is found out afterwards."""
 
 
@@ -73,16 +77,19 @@ class Encoder:
         """
         before = len(parts)
         try:
-            self._write((term,), parts.append)
-        except _Refused as refusal:
+            self.write((term,), parts.append)
+        except Refused as refusal:
             del parts[before:]
-            raise EncodeError(str(refusal), path=self._find(term)) from None
+            raise EncodeError(
+                str(refusal), path=path_to_refused(term, self._refuses, self._max_depth)
+            ) from None
         except BaseException:
             del parts[before:]
             raise
 
-    def _write(self, terms: tuple[Any, ...], append: Callable[[bytes], None]) -> None:
-        max_depth = self._max_depth
+    def write(self, terms: tuple[Any, ...], append: Callable[[bytes], None], outer: int = 0) -> None:
+        """Write terms that stand in ``outer`` levels of others already. Raises Refused."""
+        max_depth = self._max_depth - outer
         stack: list[Iterator[Any]] = []
         push, pop = stack.append, stack.pop
         left = iter(terms)
@@ -94,48 +101,48 @@ class Encoder:
                     continue
                 if kind is int:
                     if 0 <= term <= 255:
-                        append(_SMALL[term])
+                        append(SMALL[term])
                     elif -0x80000000 <= term <= 0x7FFFFFFF:
                         append(_tagged_int32(98, term))
                     else:
-                        append(_big(term))
+                        append(big(term))
                     continue
                 if kind is bytes:
                     size = len(term)
                     if size < 256:
-                        append(_BINARIES[size])
+                        append(BINARIES[size])
                     elif size <= _UINT32_MAX:
                         append(_tagged_uint32(109, size))
                     else:
-                        raise _Refused(f"a binary of {size} bytes")
+                        raise Refused(f"a binary of {size} bytes")
                     append(term)
                     continue
                 if kind is tuple:
                     size = len(term)
                     if size < 256:
-                        append(_TUPLES[size])
+                        append(TUPLES[size])
                         if not size:
                             continue
                     elif size <= MAX_TUPLE_SIZE:
                         append(_tagged_uint32(105, size))
                     else:
-                        raise _Refused(f"a tuple of {size} elements, where OTP's most is {MAX_TUPLE_SIZE}")
+                        raise Refused(f"a tuple of {size} elements, where OTP's most is {MAX_TUPLE_SIZE}")
                     parts = iter(term)
                 elif kind is list:
                     size = len(term)
                     if not size:
-                        append(_NIL)
+                        append(NIL)
                         continue
                     if type(term[0]) is int:
-                        numbers = _integers(term)
+                        numbers = integer_list(term)
                         if numbers is not None:
                             append(numbers)
                             continue
-                    append(_LISTS[size] if size < 256 else _header(108, size))
+                    append(LISTS[size] if size < 256 else _header(108, size))
                     parts = chain(term, _END)
                 elif kind is dict:
                     size = len(term)
-                    append(_MAPS[size] if size < 256 else _header(116, size))
+                    append(MAPS[size] if size < 256 else _header(116, size))
                     if not size:
                         continue
                     if size > 1:
@@ -147,8 +154,8 @@ class Encoder:
                     try:
                         text = term.encode()
                     except UnicodeEncodeError as error:
-                        raise _Refused(f"a str that is no Unicode text: {error.reason}") from None
-                    append(_BINARIES[len(text)] if len(text) < 256 else _header(109, len(text)))
+                        raise Refused(f"a str that is no Unicode text: {error.reason}") from None
+                    append(BINARIES[len(text)] if len(text) < 256 else _header(109, len(text)))
                     append(text)
                     continue
                 elif kind is bool:
@@ -156,20 +163,20 @@ class Encoder:
                     continue
                 elif term is None:
                     if self._none is None:
-                        raise _Refused("None, which this codec has no atom for")
+                        raise Refused("None, which this codec has no atom for")
                     append(self._none._etf)
                     continue
                 elif kind is float:
                     if not isfinite(term):
-                        raise _Refused(f"a float that is not finite: {term}")
+                        raise Refused(f"a float that is not finite: {term}")
                     append(_tagged_double(70, term))
                     continue
                 elif kind is Pid or kind is Reference or kind is Port or kind is Export or kind is Fun:
                     append(term._etf)
                     continue
                 elif kind is Local:
-                    if stack:
-                        raise _Refused("LOCAL_EXT inside another term")
+                    if stack or outer:
+                        raise Refused("LOCAL_EXT inside another term")
                     append(b"%c%b" % (Tag.LOCAL_EXT, term.data))
                     continue
                 else:
@@ -179,7 +186,7 @@ class Encoder:
                     parts = opened
                 # A term with others in it: they come next, then we go on here.
                 if len(stack) >= max_depth:
-                    raise _Refused(f"nested deeper than {max_depth}")
+                    raise Refused(f"nested deeper than {self._max_depth}")
                 push(left)
                 left = parts
                 break
@@ -204,16 +211,16 @@ class Encoder:
         if kind is not Map:
             term = plain(term)
             if term is NotImplemented:
-                raise _Refused(f"no Erlang term: {kind.__module__}.{kind.__qualname__}")
+                raise Refused(f"no Erlang term: {kind.__module__}.{kind.__qualname__}")
             if type(term) is tuple and term:
                 size = len(term)
-                append(_TUPLES[size] if size < 256 else _header(Tag.LARGE_TUPLE_EXT, size))
+                append(TUPLES[size] if size < 256 else _header(Tag.LARGE_TUPLE_EXT, size))
                 return iter(term)
             if type(term) is list and term:
                 append(_header(Tag.LIST_EXT, len(term)))
                 return chain(term, _END)
             if type(term) is not dict:
-                self._write((term,), append)
+                self.write((term,), append)
                 return None
         append(_header(Tag.MAP_EXT, len(term)))
         if len(term) > 1:
@@ -228,9 +235,9 @@ class Encoder:
         try:
             return sorted(pairs.items(), key=lambda pair: map_key(pair[0], none))
         except EncodeError as error:
-            raise _Refused(str(error)) from None
+            raise Refused(str(error)) from None
         except RecursionError:
-            raise _Refused("keys with maps in their keys, too deep to be put in order") from None
+            raise Refused("keys with maps in their keys, too deep to be put in order") from None
 
     def _check_keys(self, pairs: dict[Any, Any] | Map) -> None:
         """Refuse keys that Python tells apart and Erlang does not: a peer would refuse the whole term."""
@@ -242,114 +249,28 @@ class Encoder:
         except EncodeError:
             return  # the key itself is refused when its turn comes
         if len(forms) != len(pairs):
-            raise _Refused("two keys that are the same key in Erlang")
+            raise Refused("two keys that are the same key in Erlang")
 
-    def _find(self, term: Any) -> str:
-        """The path to the first part of ``term`` that cannot be written."""
-        steps: list[str] = []
-        stack: list[Iterator[tuple[str, Any]]] = [iter((("", term),))]
-        while stack:
-            for step, part in stack[-1]:
-                inner = _children(part)
-                steps.append(step)
-                if inner is None:
-                    try:
-                        self._write((part,) if len(stack) == 1 else ((part,),), _ignore)
-                    except _Refused:
-                        return join_path(steps)
-                    steps.pop()
-                    continue
-                try:
-                    self._own(part)
-                except _Refused:
-                    return join_path(steps)
-                if len(stack) > self._max_depth:
-                    return join_path(steps)
-                stack.append(inner)
-                break
-            else:
-                stack.pop()
-                if steps:
-                    steps.pop()
-        return join_path(steps)
-
-    def _own(self, term: Any) -> None:
-        """Check what concerns a compound term itself, not its parts."""
-        if type(term) is tuple and len(term) > MAX_TUPLE_SIZE:
-            raise _Refused("tuple")
-        if type(term) in (dict, Map):
-            self._check_keys(term)
-
-
-_END: tuple[list[Any]] = ([],)
+    def _refuses(self, term: Any, inside: bool) -> bool:
+        """Whether a term is refused for what it is itself, whatever its parts are."""
+        try:
+            if isinstance(term, tuple):
+                if len(term) > MAX_TUPLE_SIZE:
+                    raise Refused
+            elif type(term) in (dict, Map):
+                self._check_keys(term)
+            elif not isinstance(term, (list, ImproperList, Record, dict)):
+                self.write((term,), _ignore, int(inside))
+        except Refused:
+            return True
+        return False
 
 
 def _ignore(_: bytes) -> None:
     pass
 
 
-def _children(term: Any) -> Iterator[tuple[str, Any]] | None:
-    """The parts of a compound term, each with its step in a path; None for what has none."""
-    if isinstance(term, (tuple, list)):
-        return ((f"[{at}]", part) for at, part in enumerate(term))
-    if isinstance(term, (dict, Map)):
-        return chain.from_iterable(
-            ((f"{{key {at}}}", key), (key_step(key, at), value))
-            for at, (key, value) in enumerate(term.items())
-        )
-    if type(term) is ImproperList:
-        elements = ((f".elements[{at}]", part) for at, part in enumerate(term.elements))
-        return chain(elements, ((".tail", term.tail),))
-    if type(term) is Record:
-        return ((f"[{name.name!r}]", value) for name, value in term.fields.items())
-    return None
-
-
 def _header(tag: int, size: int) -> bytes:
     if size > _UINT32_MAX:
-        raise _Refused(f"a term of {size} parts, where the format has 32 bits for their number")
+        raise Refused(f"a term of {size} parts, where the format has 32 bits for their number")
     return _tagged_uint32(tag, size)
-
-
-def _big(value: int) -> bytes:
-    """SMALL_BIG_EXT or LARGE_BIG_EXT."""
-    negative = value < 0
-    digits = (-value if negative else value).to_bytes((value.bit_length() + 7) >> 3, "little")
-    if len(digits) < 256:
-        return b"%c%c%c%b" % (110, len(digits), negative, digits)
-    return b"%b%c%b" % (_header(111, len(digits)), negative, digits)
-
-
-def _integer(value: int) -> bytes:
-    if 0 <= value <= 255:
-        return _SMALL[value]
-    if -0x80000000 <= value <= 0x7FFFFFFF:
-        return _tagged_int32(98, value)
-    return _big(value)
-
-
-def _integers(terms: list[Any]) -> bytes | None:
-    """The external form of a list of nothing but integers, None for any other."""
-    if set(map(type, terms)) != {int}:
-        return None
-    size = len(terms)
-    least, most = min(terms), max(terms)
-    if least >= 0 and most <= 255 and size <= 0xFFFF:
-        return b"%c%b%b" % (Tag.STRING_EXT, size.to_bytes(2, "big"), bytes(terms))
-    head = _LISTS[size] if size < 256 else _header(108, size)
-    if least < -0x80000000 or most > 0x7FFFFFFF:
-        body = b"".join(map(_integer, terms))
-    elif most <= 255 and least >= 0:
-        interleaved = bytearray(b"a") * (2 * size)
-        interleaved[1::2] = bytes(terms)
-        body = bytes(interleaved)
-    elif least > 255 or most < 0:
-        numbers = pack(f">{size}i", *terms)
-        interleaved = bytearray(b"b") * (5 * size)
-        for at in range(4):
-            interleaved[at + 1 :: 5] = numbers[at::4]
-        body = bytes(interleaved)
-    else:
-        small, packed = _SMALL, _tagged_int32
-        body = b"".join([small[n] if 0 <= n <= 255 else packed(98, n) for n in terms])
-    return b"%b%b%b" % (head, body, _NIL)

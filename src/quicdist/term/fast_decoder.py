@@ -1,0 +1,235 @@
+"""The short way through the decoder, for the terms that messages are mostly made of.
+
+The decoder proper (``decoder.py``) keeps its own stack, knows every tag and says what is wrong where.
+This one calls itself, which is quicker, for the first levels of a term and its common tags, and leaves
+all else to that one: rarer tags and deeper levels a part at a time, and anything that does not go
+smoothly (bytes that end too soon, keys that a dict cannot tell apart) as a whole. So it checks nothing
+that shows by itself in the end: reading too far is an IndexError, or leaves the offset behind the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import repeat
+from math import isfinite
+from struct import Struct
+from typing import Any, TypeAlias
+
+from quicdist.term.atoms import Atom
+from quicdist.term.decoder import RUN_TAGS, Decoder, runs, too_deep_to_hash
+from quicdist.term.identifiers import MAX_REFERENCE_WORDS, Pid, Reference
+from quicdist.term.tags import Tag
+from quicdist.term.values import ImproperList
+
+_uint16 = Struct(">H").unpack_from
+_uint32 = Struct(">I").unpack_from
+_int32 = Struct(">i").unpack_from
+_double = Struct(">d").unpack_from
+
+_new = object.__new__
+_set_node = Reference.node.__set__  # type: ignore[attr-defined, misc]
+_set_etf = Reference._etf.__set__  # type: ignore[attr-defined, misc]
+_set_elements = ImproperList.elements.__set__  # type: ignore[attr-defined, misc]
+_set_tail = ImproperList.tail.__set__  # type: ignore[misc]
+
+#: Levels of a term that are read by calling ourselves: two frames each, far from Python's limit.
+_LEVELS = 100
+
+#: Something to loop over ``n`` times, made once.
+_TIMES = [(None,) * n for n in range(256)]
+
+_Read: TypeAlias = Callable[[bytes, int, int], tuple[Any, int]]
+
+
+class NotSmooth(Exception):
+    """The decoder proper has to look at this."""
+
+
+def fast_decoder(
+    careful: Decoder, atoms: dict[bytes, Any], nodes: dict[bytes, Atom], pids: dict[bytes, Pid]
+) -> Callable[[bytes, int], tuple[Any, int]]:
+    """A function from ``(data, offset)`` to a term and the offset behind it.
+
+    It raises any Exception, or returns an offset behind the data, where ``careful`` has to be asked;
+    the three caches are that one's, and only that one adds to them.
+    """
+
+    # In all of these ``room`` is how many levels more may be entered here.
+
+    def rest(data: bytes, i: int, room: int) -> tuple[Any, int]:
+        return careful.decode(data, i, _LEVELS - room)
+
+    def several(data: bytes, i: int, count: int, room: int) -> tuple[list[Any], int]:
+        items: list[Any] = []
+        for _ in _TIMES[count] if count < 256 else repeat(None, count):
+            tag = data[i]
+            if tag == 119:  # SMALL_ATOM_UTF8_EXT
+                end = i + 2 + data[i + 1]
+                try:
+                    items.append(atoms[data[i:end]])
+                except KeyError:
+                    items.append(rest(data, i, room)[0])
+                i = end
+            elif tag == 97:  # SMALL_INTEGER_EXT
+                items.append(data[i + 1])
+                i += 2
+            elif tag == 109:  # BINARY_EXT
+                i += 5
+                end = i + _uint32(data, i - 4)[0]
+                items.append(data[i:end])
+                i = end
+            elif tag == 104 and room:  # SMALL_TUPLE_EXT
+                parts, i = several(data, i + 2, data[i + 1], room - 1)
+                items.append((*parts,))
+            elif tag == 98:  # INTEGER_EXT
+                items.append(_int32(data, i + 1)[0])
+                i += 5
+            elif tag == 108 and room:  # LIST_EXT
+                length = _uint32(data, i + 1)[0]
+                i += 5
+                if length > 3 and data[i] in RUN_TAGS:
+                    parts, i = numbers(data, i, length, room)
+                else:
+                    parts, i = several(data, i, length, room - 1)
+                if data[i] == 106:
+                    items.append(parts)
+                    i += 1
+                else:
+                    improper, i = with_tail(parts, data, i, room)
+                    items.append(improper)
+            else:
+                part, i = read[tag](data, i, room)
+                items.append(part)
+        return items, i
+
+    def numbers(data: bytes, i: int, count: int, room: int) -> tuple[list[Any], int]:
+        items: list[Any] = []
+        i = runs(data, i, len(data), count, items)
+        if len(items) < count:
+            more, i = several(data, i, count - len(items), room - 1)
+            items += more
+        return items, i
+
+    def with_tail(items: list[Any], data: bytes, i: int, room: int) -> tuple[ImproperList, int]:
+        (tail,), i = several(data, i, 1, room - 1)
+        if type(tail) is list or type(tail) is ImproperList or not items:
+            raise NotSmooth
+        improper = _new(ImproperList)
+        _set_elements(improper, (*items,))
+        _set_tail(improper, tail)
+        return improper, i
+
+    def read_map(data: bytes, i: int, room: int) -> tuple[Any, int]:
+        if not room:
+            return rest(data, i, room)
+        count = _uint32(data, i + 1)[0]
+        i += 5
+        pairs = {}
+        for _ in _TIMES[count] if count < 256 else repeat(None, count):
+            tag = data[i]
+            if tag == 119:
+                end = i + 2 + data[i + 1]
+                try:
+                    key = atoms[data[i:end]]
+                except KeyError:
+                    key = rest(data, i, room)[0]
+                i = end
+            elif tag == 109:
+                i += 5
+                end = i + _uint32(data, i - 4)[0]
+                key = data[i:end]
+                i = end
+            elif tag == 97:
+                key = data[i + 1]
+                i += 2
+            elif tag == 98:
+                key = _int32(data, i + 1)[0]
+                i += 5
+            else:
+                key, i = rest(data, i, room - 1)
+                if too_deep_to_hash((key,)):
+                    raise NotSmooth
+            tag = data[i]
+            if tag == 119:
+                end = i + 2 + data[i + 1]
+                try:
+                    pairs[key] = atoms[data[i:end]]
+                except KeyError:
+                    pairs[key] = rest(data, i, room)[0]
+                i = end
+            elif tag == 97:
+                pairs[key] = data[i + 1]
+                i += 2
+            elif tag == 109:
+                i += 5
+                end = i + _uint32(data, i - 4)[0]
+                pairs[key] = data[i:end]
+                i = end
+            elif tag == 104:
+                parts, i = several(data, i + 2, data[i + 1], room - 1)
+                pairs[key] = (*parts,)
+            elif tag == 98:
+                pairs[key] = _int32(data, i + 1)[0]
+                i += 5
+            elif tag == 108:
+                (pairs[key],), i = several(data, i, 1, room - 1)
+            else:
+                pairs[key], i = read[tag](data, i, room - 1)
+        if len(pairs) != count:
+            raise NotSmooth
+        return pairs, i
+
+    def read_nil(data: bytes, i: int, room: int) -> tuple[Any, int]:
+        return [], i + 1
+
+    def read_string(data: bytes, i: int, room: int) -> tuple[Any, int]:
+        end = i + 3 + _uint16(data, i + 1)[0]
+        return [*data[i + 3 : end]], end
+
+    def read_float(data: bytes, i: int, room: int) -> tuple[Any, int]:
+        value = _double(data, i + 1)[0]
+        if not isfinite(value):
+            raise NotSmooth
+        return value, i + 9
+
+    def read_big(data: bytes, i: int, room: int) -> tuple[Any, int]:
+        end = i + 3 + data[i + 1]
+        value = int.from_bytes(data[i + 3 : end], "little")
+        return -value if data[i + 2] else value, end
+
+    def read_pid(data: bytes, i: int, room: int) -> tuple[Any, int]:
+        end = i + 15 + data[i + 2]
+        try:
+            return pids[data[i:end]], end
+        except KeyError:
+            return rest(data, i, room)
+
+    def read_reference(data: bytes, i: int, room: int) -> tuple[Any, int]:
+        end = i + 5 + data[i + 4]
+        words = data[i + 2]
+        try:
+            node = nodes[data[i + 3 : end]]
+        except KeyError:
+            return rest(data, i, room)
+        if data[i + 1] or not 0 < words <= MAX_REFERENCE_WORDS:
+            raise NotSmooth
+        end += 4 + 4 * words
+        reference = _new(Reference)
+        _set_node(reference, node)
+        _set_etf(reference, data[i:end])
+        return reference, end
+
+    read: list[_Read] = [rest] * 256
+    read[Tag.MAP_EXT] = read_map
+    read[Tag.NIL_EXT] = read_nil
+    read[Tag.STRING_EXT] = read_string
+    read[Tag.NEW_FLOAT_EXT] = read_float
+    read[Tag.SMALL_BIG_EXT] = read_big
+    read[Tag.NEW_PID_EXT] = read_pid
+    read[Tag.NEWER_REFERENCE_EXT] = read_reference
+
+    def decode(data: bytes, offset: int) -> tuple[Any, int]:
+        (term,), end = several(data, offset, 1, _LEVELS)
+        return term, end
+
+    return decode

@@ -1,0 +1,181 @@
+"""The short way through the encoder, for the terms that messages are mostly made of.
+
+As in ``fast_decoder.py``: this one calls itself for the first levels of a term and its common types.
+The encoder proper (``encoder.py``) is asked for rarer types, deeper levels and long lists a part at a
+time, and for the whole term once anything here raises: it then says what cannot be sent, and where.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import isfinite
+from struct import Struct
+from typing import Any, TypeAlias
+
+from quicdist.term.atoms import Atom
+from quicdist.term.encoder import BINARIES, LISTS, MAPS, NIL, TUPLES, Encoder
+from quicdist.term.funs import Export, Fun
+from quicdist.term.identifiers import Pid, Port, Reference
+from quicdist.term.integers import SMALL, big, integer_list
+from quicdist.term.tags import Tag
+
+_tagged_int32 = Struct(">Bi").pack
+_tagged_double = Struct(">Bd").pack
+
+#: Levels that are written by calling ourselves: two frames each, far from Python's limit.
+_LEVELS = 100
+
+#: Maps up to this size have the external forms of their keys remembered, for so many sets of keys.
+_MAX_KEYS = 24
+_MAX_SHAPES = 512
+
+_TRUE, _FALSE = Atom("true")._etf, Atom("false")._etf
+_NO_TUPLE = TUPLES[0]
+_NO_MAP = MAPS[0]
+
+_Append: TypeAlias = Callable[[bytes], None]
+
+
+_Write: TypeAlias = Callable[[Any, _Append, int], None]
+
+
+class _Writers(dict[type, _Write]):
+    """What writes a term of which type, and one for all others."""
+
+    def __init__(self, other: _Write) -> None:
+        self._other = other
+
+    def __missing__(self, kind: type) -> _Write:
+        return self._other
+
+
+class NotSmooth(Exception):
+    """The encoder proper has to look at this."""
+
+
+def fast_encoder(careful: Encoder, none: Atom | None, deterministic: bool) -> Callable[[Any, _Append], None]:
+    """A function that writes a term; where it raises any Exception, ``careful`` has to be asked."""
+
+    # The external forms of a map's keys, by the keys: atoms and strings only, which Python does not take
+    # for anything else. Maps of one make come again and again.
+    shapes: dict[tuple[Any, ...], list[bytes]] = {}
+
+    # In all of these ``room`` is how many levels more may be entered here.
+
+    def rest(term: Any, append: _Append, room: int) -> None:
+        careful.write((term,), append, _LEVELS - room)
+
+    def several(terms: Any, append: _Append, room: int) -> None:
+        for term in terms:
+            kind = type(term)
+            if kind is Atom:
+                append(term._etf)
+            elif kind is int:
+                if 0 <= term <= 255:
+                    append(SMALL[term])
+                elif -0x80000000 <= term <= 0x7FFFFFFF:
+                    append(_tagged_int32(98, term))
+                else:
+                    append(big(term))
+            elif kind is tuple and room:
+                append(TUPLES[len(term)])
+                several(term, append, room - 1)
+            elif kind is bytes:
+                append(BINARIES[len(term)])
+                append(term)
+            elif kind is str:
+                text = term.encode()
+                append(BINARIES[len(text)])
+                append(text)
+            elif kind is list and room:
+                if not term:
+                    append(NIL)
+                elif type(term[0]) is int and (integers := integer_list(term)) is not None:
+                    append(integers)
+                else:
+                    append(LISTS[len(term)])
+                    several(term, append, room - 1)
+                    append(NIL)
+            else:
+                write[kind](term, append, room)
+
+    def write_map(term: dict[Any, Any], append: _Append, room: int) -> None:
+        if not room:
+            rest(term, append, room)
+            return
+        keys = (*term,)
+        forms = shapes.get(keys)
+        if forms is None:
+            if not keys:
+                append(_NO_MAP)
+                return
+            forms = shape(keys)
+            if forms is None:
+                rest(term, append, room)
+                return
+        append(MAPS[len(keys)])
+        room -= 1
+        for form, value in zip(forms, term.values(), strict=True):
+            append(form)
+            kind = type(value)
+            if kind is int and 0 <= value <= 255:
+                append(SMALL[value])
+            elif kind is Atom:
+                append(value._etf)
+            elif kind is bytes:
+                append(BINARIES[len(value)])
+                append(value)
+            elif kind is str:
+                text = value.encode()
+                append(BINARIES[len(text)])
+                append(text)
+            elif kind in write:
+                write[kind](value, append, room)
+            else:
+                several((value,), append, room)
+
+    def shape(keys: tuple[Any, ...]) -> list[bytes] | None:
+        forms = []
+        for key in keys:
+            if type(key) is Atom:
+                forms.append(key._etf)
+            elif type(key) is str:
+                text = key.encode()
+                forms.append(BINARIES[len(text)] + text)
+            else:
+                return None
+        if len(keys) <= _MAX_KEYS:
+            if len(shapes) >= _MAX_SHAPES:
+                shapes.clear()
+            shapes[keys] = forms
+        return forms
+
+    def write_form(term: Any, append: _Append, room: int) -> None:
+        append(term._etf)
+
+    def write_bool(term: bool, append: _Append, room: int) -> None:
+        append(_TRUE if term else _FALSE)
+
+    def write_none(term: None, append: _Append, room: int) -> None:
+        append(none_form)
+
+    def write_float(term: float, append: _Append, room: int) -> None:
+        if not isfinite(term):
+            raise NotSmooth
+        append(_tagged_double(Tag.NEW_FLOAT_EXT, term))
+
+    write = _Writers(rest)
+    write |= {
+        dict: rest if deterministic else write_map,
+        bool: write_bool,
+        float: write_float,
+        **dict.fromkeys((Pid, Reference, Port, Export, Fun), write_form),
+    }
+    if none is not None:
+        none_form = none._etf
+        write[type(None)] = write_none
+
+    def encode(term: Any, append: _Append) -> None:
+        several((term,), append, _LEVELS)
+
+    return encode
