@@ -14,6 +14,7 @@ from quicdist.protocol.errors import (
     MandatoryFlagsMissing,
     WrongCookie,
 )
+from quicdist.protocol.flags import DistFlag
 from quicdist.protocol.handshake import Event, Handshake, OldConnectionPending, PeerNamed
 from quicdist.protocol.handshake_framing import HandshakeFraming
 from quicdist.protocol.handshake_messages import (
@@ -137,8 +138,10 @@ class Acceptor(Handshake):
         self._end()
 
     def _send_challenge(self) -> None:
-        local = self.local
-        self._send(encode_challenge(local.flags, self._challenge, local.creation, local.name))
+        local, flags = self.local, self.local.flags
+        if self._status is Status.NAMED:
+            flags |= DistFlag.NAME_ME  # or the peer does not take its name: dist_util:publish_flag/3
+        self._send(encode_challenge(flags, self._challenge, local.creation, local.name))
         self._due = Due.REPLY
 
     def _acknowledge(self, ack: bytes) -> Event:
