@@ -48,7 +48,16 @@ class Caller:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self.process = runtime.add(Process(runtime, runtime.identifiers.pid()))
+        self._answers: dict[Reference, asyncio.Future[Any]] = {}
+        self.process = runtime.spawn(self._received)
+
+    def _received(self, _: Process, message: Any) -> None:
+        """``{Tag, Reply}``, by way of the alias, or to the pid from those (``net_kernel``) that do
+        not use it. What no call waits for any more is dropped."""
+        if isinstance(message, tuple) and len(message) == 2 and isinstance(message[0], ImproperList):
+            answer = self._answers.get(message[0].tail)
+            if answer is not None and not answer.done():
+                answer.set_result(message[1])
 
     async def call(self, to: Any, request: Any, *, label: Atom = GEN_CALL, timeout: float | None = 5.0) -> Any:
         """Send ``{Label, From, Request}`` to a process and wait for its reply (``gen:call/4``).
@@ -63,21 +72,19 @@ class Caller:
         reference = runtime.identifiers.reference()
         tag = ImproperList([_ALIAS], reference)
 
-        def replied(message: Any) -> None:
-            if isinstance(message, tuple) and len(message) == 2 and message[0] == tag and not answer.done():
-                answer.set_result(message[1])
-
         def down(reason: Any) -> None:
             if not answer.done():
                 answer.set_exception(_down_error(runtime, to, reason))
 
         pid = self.process.pid
-        relations.alias(replied, reference)
+        self._answers[reference] = answer
+        relations.alias(lambda message: self._received(self.process, message), reference)
         try:
             relations.monitor(None, pid, to, down, reference=reference)
             runtime.send(pid, _unnamed(runtime, to), (label, (pid, tag), request))
             return await within(timeout, answer, lambda: described(to))
         finally:
+            del self._answers[reference]
             relations.unalias(reference)
             relations.demonitor(reference, pid)
             with contextlib.suppress(asyncio.InvalidStateError):

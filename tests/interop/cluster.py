@@ -1,0 +1,72 @@
+"""A Python node and a BEAM that can reach each other, over one carrier."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+from quicdist import Node, make_development_certificates
+from tests.support.beam import Beam, quic_args, tcp_args
+
+COOKIE = "interop"
+_numbers = itertools.count(1)
+
+
+class Cluster:
+    """``node`` is ours, ``beam`` a real one, ``beam_name`` its name; neither is connected yet."""
+
+    def __init__(self, node: Node, beam: Beam, beam_name: str, carrier: str) -> None:
+        self.node = node
+        self.beam = beam
+        self.beam_name = beam_name
+        self.carrier = carrier
+
+    async def eval(self, source: str, data: bytes = b"", **names: Any) -> str:
+        """Evaluate on the BEAM, with ``PY`` in the source replaced by our node's name, quoted."""
+        return await self.beam.eval(source.replace("PY", f"'{self.node.name}'"), data, **names)
+
+
+def names() -> tuple[str, str]:
+    """A name for our node and one for the BEAM that no other test uses."""
+    number = f"{os.getpid()}_{next(_numbers)}"
+    return f"py{number}@127.0.0.1", f"beam{number}@127.0.0.1"
+
+
+@contextlib.asynccontextmanager
+async def cluster(
+    carrier: str,
+    directory: Path,
+    free_port: Callable[[], int],
+    *,
+    beam_cookie: str = COOKIE,
+    hidden_beam: bool = False,
+    **node_options: Any,
+) -> AsyncIterator[Cluster]:
+    """Start both; ``carrier`` is ``"tcp"`` or ``"quic"``."""
+    ours, theirs = names()
+    if carrier == "tcp":
+        args = tcp_args(theirs, beam_cookie, hidden=hidden_beam)
+        options: dict[str, Any] = {}
+    else:
+        files = make_development_certificates(directory / "certs")
+        our_port, their_port = free_port(), free_port()
+        table = {ours: ("127.0.0.1", our_port), theirs: ("127.0.0.1", their_port)}
+        args = quic_args(
+            theirs, their_port, directory, table, cert=files.cert, key=files.key, cookie=beam_cookie
+        )
+        options = {
+            "nodes": {theirs: table[theirs]},
+            "port": our_port,
+            "cert": files.cert,
+            "key": files.key,
+            "verify": False,
+        }
+    with Beam(args) as beam:
+        if carrier == "quic":
+            await beam.eval("{ok, _} = application:ensure_all_started(quic)")
+        async with Node(ours, cookie=COOKIE, carrier=carrier, host="127.0.0.1", **options | node_options) as node:
+            yield Cluster(node, beam, theirs, carrier)
