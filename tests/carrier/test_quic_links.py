@@ -279,6 +279,7 @@ async def test_finishing_a_distribution_stream_ends_the_link(settings: QuicSetti
 
 async def test_pings_keep_an_idle_link_alive(settings: QuicSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("quicdist.carrier.quic_settings.MIN_PING_INTERVAL", 0.02)
+    monkeypatch.setattr("quicdist.carrier.quic_link.MUTE_TICKTIMES", 1000)
     lively = QuicSettings(tls=settings.tls, net_ticktime=0.08, idle_timeout=0.5)
     async with linked(lively) as pair:
         server = quic_link(pair.server.link)
@@ -296,6 +297,37 @@ async def test_a_peer_that_fell_silent_is_lost_after_the_idle_timeout(settings: 
         error = await pair.server.end()
         assert isinstance(error, PeerSilent)
         assert "client@127.0.0.1" in str(error)
+
+
+async def test_a_peer_that_answers_but_never_ticks_is_lost(
+    settings: QuicSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a BEAM does after ``net_kernel:disconnect/1``."""
+    monkeypatch.setattr("quicdist.carrier.quic_settings.MIN_PING_INTERVAL", 0.02)
+    async with linked(settings, QuicSettings(tls=settings.tls, net_ticktime=0.2)) as pair:
+        error = await pair.client.end()
+        assert isinstance(error, PeerSilent)
+        assert "server@127.0.0.1" in str(error)
+        assert "0.4 s" in str(error)
+        assert isinstance(await pair.server.end(), PeerClosed)
+
+
+async def test_a_peer_that_only_ticks_is_not_lost(
+    settings: QuicSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quicdist.carrier.quic_settings.MIN_PING_INTERVAL", 0.02)
+    async with linked(settings, QuicSettings(tls=settings.tls, net_ticktime=0.2)) as pair:
+        client, server = quic_link(pair.client.link), quic_link(pair.server.link)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + 1.0
+
+        def ticking() -> bool:
+            server.send_tick()
+            return loop.time() > end
+
+        await until(client, ticking)
+        assert not client.closed
+        assert client.stats.ticks_in > 3
 
 
 def test_settings_take_the_pace_of_pings_from_net_ticktime() -> None:

@@ -18,7 +18,6 @@ from quicdist.carrier.contract import Address, Carrier, Incoming, Listener, Loca
 from quicdist.carrier.endpoint import NO_WAY, DialEndpoint, IncomingHandler, ListenEndpoint, register
 from quicdist.carrier.errors import (
     AcceptError,
-    AcceptTimeout,
     CarrierError,
     CertificateError,
     ConnectError,
@@ -26,7 +25,7 @@ from quicdist.carrier.errors import (
     PeerUnreachable,
     SetupTimeout,
 )
-from quicdist.carrier.quic_handshake import AcceptHandshake, DialHandshake
+from quicdist.carrier.quic_handshake import AcceptHandshake, DialHandshake, QuicHandshake
 from quicdist.carrier.quic_link import QuicLink
 from quicdist.carrier.quic_settings import DEFAULT_PORT, QuicSettings
 from quicdist.carrier.udp import SocketAddress, SocketBuffers, UdpSocket, open_socket
@@ -90,15 +89,10 @@ class QuicCarrier(Carrier):
         try:
             link = await _within(handshake.done, setup_time)
         except BaseException as raised:
-            error: BaseException = raised
-            if isinstance(raised, TimeoutError):
-                text = f"{handshake.node}: not set up within {setup_time:g} s: {handshake.stage}"
-                error = AcceptTimeout(waiting.remote_address, text)
+            error = _meaning(raised, handshake, setup_time)
             _give_up(channel, handshake, error, self.settings.linger)
-            log.warning("connection from %s refused: %s", waiting.remote_address, error)
-            if error is raised:
-                raise
-            raise error from None
+            log.warning("connection from %s refused: %s", waiting.remote_address, error or "given up")
+            raise error from (None if error is not raised else raised.__cause__)
         waiting.endpoint.half_open.discard(channel)
         return link
 
@@ -150,22 +144,18 @@ class QuicCarrier(Carrier):
         try:
             configuration = self.settings.client_configuration(node.partition("@")[2])
             udp = UdpSocket(open_socket(family, remote=remote))
-        except OSError as error:
-            raise PeerUnreachable(node, address, f"{NO_WAY}: {error.strerror}") from error
+        except OSError as refused:
+            raise PeerUnreachable(node, address, f"{NO_WAY}: {refused.strerror}") from refused
         handshake = DialHandshake(node, address, local, self.settings)
         endpoint = DialEndpoint(udp, remote, configuration, handshake)
         channel = handshake.channel = endpoint.channel
         try:
             await register(endpoint)
             return await _within(handshake.done, setup_time)
-        except TimeoutError:
-            text = f"not set up within {setup_time:g} s: {handshake.stage}"
-            error_ = SetupTimeout(node, address, text)
-            _give_up(channel, handshake, error_, self.settings.linger)
-            raise error_ from None
-        except BaseException as error:
+        except BaseException as raised:
+            error = _meaning(raised, handshake, setup_time)
             _give_up(channel, handshake, error, self.settings.linger)
-            raise
+            raise error from (None if error is not raised else raised.__cause__)
 
 
 async def _within(future: asyncio.Future[T], seconds: float) -> T:
@@ -174,9 +164,12 @@ async def _within(future: asyncio.Future[T], seconds: float) -> T:
         return await future
 
 
-def _give_up(
-    channel: Channel, handshake: DialHandshake | AcceptHandshake, error: BaseException, linger: float
-) -> None:
+def _meaning(raised: BaseException, handshake: QuicHandshake, seconds: float) -> BaseException:
+    """What a handshake raised, or what it means that its time ran out."""
+    return handshake.timed_out(seconds) if isinstance(raised, TimeoutError) else raised
+
+
+def _give_up(channel: Channel, handshake: QuicHandshake, error: BaseException, linger: float) -> None:
     """Nothing half made is to stay: neither the connection nor a link that came too late."""
     done = handshake.done
     if done.done() and not done.cancelled() and done.exception() is None:

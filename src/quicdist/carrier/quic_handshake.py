@@ -20,9 +20,11 @@ from quicdist.carrier.channel import Channel
 from quicdist.carrier.contract import Address, LocalNode
 from quicdist.carrier.errors import (
     AcceptError,
+    AcceptTimeout,
     CertificateRefused,
     ConnectError,
     PeerUnreachable,
+    SetupTimeout,
 )
 from quicdist.carrier.quic_link import QuicLink
 from quicdist.carrier.quic_settings import QuicSettings
@@ -42,6 +44,7 @@ from quicdist.protocol import (
     Status,
     StatusReceived,
     StreamPlan,
+    WrongCookie,
 )
 from quicdist.protocol.handshake import Handshake
 
@@ -75,13 +78,21 @@ class QuicHandshake(ABC):
         self._early: list[tuple[int, bytes]] = []
         self._early_size = 0
 
-    @property
-    def stage(self) -> str:
-        """What is being waited for, for an error about time."""
+    def timed_out(self, seconds: float) -> QuicDistError:
+        """The error that it means if nothing more comes within ``seconds``."""
         if not self._quic_is_up:
-            return "nothing that makes a QUIC connection came from there"
-        expected = getattr(self._machine.connection_closed(), "expected", "an acknowledgement of our digest")
-        return f"{expected} was expected"
+            return self._too_late(seconds, "nothing that makes a QUIC connection came from there")
+        closed = self._machine.connection_closed()
+        if isinstance(closed, WrongCookie):
+            # quic_dist lets the connection stand when the cookie is wrong, and says nothing more.
+            text = f"it did not acknowledge our digest within {seconds:g} s, as quic_dist does not then"
+            return WrongCookie(closed.node, text)
+        expected = getattr(closed, "expected", "the end of the handshake")
+        return self._too_late(seconds, f"{expected} was expected")
+
+    @abstractmethod
+    def _too_late(self, seconds: float, state: str) -> QuicDistError:
+        """The error for time run out in ``state``."""
 
     # -- channel events --------------------------------------------------------------------
 
@@ -202,6 +213,9 @@ class DialHandshake(QuicHandshake):
             if not go_on:
                 raise ConnectionAlive(self._node)
 
+    def _too_late(self, seconds: float, state: str) -> QuicDistError:
+        return SetupTimeout(self._node, self._address, f"not set up within {seconds:.3g} s: {state}")
+
     def _closed(self, closing: Closing) -> QuicDistError:
         node, address = self._node, self._address
         if closing.unreachable:
@@ -241,6 +255,9 @@ class AcceptHandshake(QuicHandshake):
         elif isinstance(event, OldConnectionPending):
             self._local.old_connection_pending(event.name)
             self._handle(self._acceptor.old_connection_down())
+
+    def _too_late(self, seconds: float, state: str) -> QuicDistError:
+        return AcceptTimeout(self.channel.remote_address, f"{self.node}: {state} within {seconds:.3g} s")
 
     def _closed(self, closing: Closing) -> QuicDistError:
         if closing.by_peer:

@@ -25,6 +25,11 @@ log = logging.getLogger("quicdist.carrier.quic")
 #: What quic_dist resets a user stream with that nobody accepts (``STREAM_REFUSED``).
 STREAM_REFUSED = 0x100
 
+#: A peer from which no stream has brought anything for so many times ``net_ticktime`` is gone, even
+#: if its QUIC connection answers. quic_dist ticks four times within one, and net_ticktime is to be
+#: the same all over a cluster; twice allows for one that is not, and for ticks that wait their turn.
+MUTE_TICKTIMES = 2
+
 #: aioquic's words for a peer that was not heard of for the idle timeout.
 _IDLE = "Idle timeout"
 
@@ -46,6 +51,8 @@ class QuicLink(LinkBase):
         self._plan = connection.streams
         self._refused: set[int] = set()
         self._ping_timer: asyncio.TimerHandle | None = None
+        self._heard = 0
+        self._heard_at = self._loop.time()
         self._ping_later()
         self.turn_ended()
 
@@ -75,6 +82,18 @@ class QuicLink(LinkBase):
         self._ping_timer = self._loop.call_later(self._settings.ping_interval, self._ping)
 
     def _ping(self) -> None:
+        # `disconnect` on a BEAM ends quic_dist's controller and leaves its QUIC connection to answer
+        # for ever. Packets are a sign of life to the ticker above; here streams are.
+        now = self._loop.time()
+        heard = self._connection.bytes_in
+        limit = MUTE_TICKTIMES * self._settings.net_ticktime
+        if heard != self._heard:
+            self._heard, self._heard_at = heard, now
+        elif now - self._heard_at >= limit:
+            self._fail(
+                PeerSilent(self.peer.name, f"its QUIC connection answers, but no tick came for {limit:g} s")
+            )
+            return
         self._channel.ping()
         self._ping_later()
 

@@ -1,0 +1,272 @@
+"""Against the real ``quic_dist`` of erlang_quic, as dialler and as dialled.
+
+QUICDIST_ERL chooses the BEAM, and with it the version: see the markers in pyproject.toml.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quicdist.carrier import Address, PeerClosed, PeerSilent
+from quicdist.carrier.certificates import CertificateFiles
+from quicdist.carrier.quic import QuicCarrier
+from quicdist.carrier.quic_settings import QuicSettings
+from quicdist.protocol import (
+    AliasSend,
+    HandshakeEnded,
+    MonitorP,
+    NotAllowed,
+    RegSend,
+    SendSender,
+    Status,
+    WrongCookie,
+)
+from quicdist.term import Atom, ImproperList
+from tests.carrier.nodes import FakeNode, Inbox
+from tests.carrier.quic_support import SETUP_TIME, listening, quic_link
+from tests.support.beam import Beam, quic_args
+
+pytestmark = pytest.mark.quic_dist
+
+MIB = 1024 * 1024
+NAME = "py@127.0.0.1"
+BEAM = "a@127.0.0.1"
+#: The process that evaluates a test's expressions is registered under this name.
+EVALUATOR = Atom("beam_evaluator")
+
+
+class Answering(Inbox):
+    """An inbox that answers ``net_kernel``'s calls to itself, as ``net_adm:ping`` makes them."""
+
+    node: FakeNode
+
+    def _on_message(self, control: Any, payload: Any) -> None:
+        if isinstance(control, RegSend) and control.to_name == Atom("net_kernel"):
+            call, (_, tag), (what, asker) = payload
+            assert (call, what, asker) == (Atom("$gen_call"), Atom("is_auth"), Atom(BEAM))
+            assert isinstance(tag, ImproperList)
+            self.link.send(AliasSend(self.node.pid(), tag.tail), (tag, Atom("yes")))
+        else:
+            super()._on_message(control, payload)
+
+    @classmethod
+    def at(cls, node: FakeNode, link: Any) -> Answering:
+        inbox = cls(link)
+        inbox.node = node
+        link.start(inbox._on_message, inbox.lost.set_result)
+        return inbox
+
+    async def wanted(self, kind: type) -> tuple[Any, Any]:
+        """The next message of this kind; monitors and demonitors of pings come in between."""
+        while True:
+            control, payload = await self.get()
+            if isinstance(control, kind):
+                return control, payload
+
+
+@asynccontextmanager
+async def beam(
+    directory: Path,
+    certificates: CertificateFiles,
+    port: int,
+    nodes: dict[str, tuple[str, int]] | None = None,
+    *,
+    cookie: str = "secret",
+) -> AsyncIterator[Beam]:
+    args = quic_args(
+        BEAM, port, directory, nodes or {}, cert=certificates.cert, key=certificates.key, cookie=cookie
+    )
+    running = await asyncio.to_thread(Beam, args)
+    try:
+        await running.eval("{ok, _} = application:ensure_all_started(quic), ok")
+        yield running
+    finally:
+        running.kill()
+
+
+async def test_dialling_a_beam(
+    certificates: CertificateFiles, settings: QuicSettings, tmp_path: Path, free_port: Callable[[], int]
+) -> None:
+    port = free_port()
+    node = FakeNode(NAME)
+    async with beam(tmp_path, certificates, port) as a:
+        link = await QuicCarrier(settings).setup(
+            BEAM, Address("127.0.0.1", port), node, setup_time=SETUP_TIME
+        )
+        inbox = Answering.at(node, link)
+        await both_ways(a, inbox)
+        link.close()
+        await link.wait_closed()
+        assert await inbox.end() is None
+        # At once: far sooner than a missed tick would show.
+        assert await a.eval(gone(NAME), timeout=20) == "gone"
+
+
+async def test_being_dialled_by_a_beam(
+    certificates: CertificateFiles, settings: QuicSettings, tmp_path: Path, free_port: Callable[[], int]
+) -> None:
+    node = FakeNode(NAME)
+    async with listening(settings, node) as server:
+        table = {NAME: ("127.0.0.1", server.address.port)}
+        async with beam(tmp_path, certificates, free_port(), table) as a:
+            assert await a.eval(f"net_kernel:connect_node('{NAME}')") == "true"
+            inbox = Answering.at(node, await server.link())
+            assert [named.name for named in node.requested] == [BEAM]
+            await both_ways(a, inbox)
+            inbox.link.close()
+            assert await a.eval(gone(NAME), timeout=20) == "gone"
+
+
+async def test_a_beam_that_disconnects_leaves_a_connection_that_still_answers(
+    certificates: CertificateFiles,
+    settings: QuicSettings,
+    tmp_path: Path,
+    free_port: Callable[[], int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """``net_kernel:disconnect/1`` ends quic_dist's controller and not its QUIC connection, which
+    goes on acknowledging (seen up to 1.8.1). What no tick comes from is no node."""
+    monkeypatch.setattr("quicdist.carrier.quic_settings.MIN_PING_INTERVAL", 0.1)
+    hasty = QuicSettings(tls=settings.tls, net_ticktime=0.4)
+    node = FakeNode(NAME)
+    async with listening(hasty, node) as server:
+        table = {NAME: ("127.0.0.1", server.address.port)}
+        async with beam(tmp_path, certificates, free_port(), table) as a:
+            assert await a.eval(f"net_kernel:connect_node('{NAME}')") == "true"
+            inbox = Answering.at(node, await server.link())
+            assert await a.eval(f"net_kernel:disconnect('{NAME}')") == "true"
+            error = await inbox.end()
+            assert isinstance(error, PeerSilent | PeerClosed)
+            assert BEAM in str(error)
+            # And it may come back at once.
+            assert await a.eval(f"net_kernel:connect_node('{NAME}')") == "true"
+            Answering.at(node, await server.link())
+
+
+async def both_ways(a: Beam, inbox: Answering) -> None:
+    """Pings, small and large messages in both directions, over an established link."""
+    node, link = inbox.node, inbox.link
+    assert link.peer.name == BEAM
+    for _ in range(3):
+        assert await a.eval(f"net_adm:ping('{NAME}')") == "pong"
+    control, _ = await inbox.wanted(MonitorP)
+    assert control.to_proc == Atom("net_kernel")
+    # Small ones, in order.
+    await a.eval(f"[{{echo, '{NAME}'}} ! {{n, N}} || N <- lists:seq(1, 2000)], ok")
+    assert [(await inbox.wanted(RegSend))[1] for _ in range(2000)] == [
+        (Atom("n"), number) for number in range(1, 2001)
+    ]
+    for number in range(2000):
+        link.send(RegSend(node.pid(), Atom(""), EVALUATOR), number)
+        if not number % 100:
+            await link.drain()
+    collect = "F = fun(_, 0, L) -> lists:reverse(L); (F, N, L) -> receive X -> F(F, N - 1, [X | L]) end end, "
+    assert await a.eval(collect + "F(F, 2000, []) =:= lists:seq(0, 1999)", timeout=60) == "true"
+    # Large ones: 1 MiB of bytes that are not all the same, whole at the other end.
+    blob = b"".join(hashlib.sha256(b"%d" % number).digest() for number in range(MIB // 32))
+    await a.eval(f"{{echo, '{NAME}'}} ! Data, ok", blob)
+    assert (await inbox.wanted(RegSend))[1] == blob
+    send_to_evaluator(inbox, blob)
+    assert await a.eval_bytes("receive B when is_binary(B) -> crypto:hash(sha256, B) end") == (
+        hashlib.sha256(blob).digest()
+    )
+    # From another sender, and so perhaps on another stream.
+    await a.eval(f"spawn(fun() -> {{echo, '{NAME}'}} ! {{from, self()}} end), ok")
+    _, (_, pid) = await inbox.wanted(RegSend)
+    assert pid.node == Atom(BEAM)
+    await a.eval(
+        f"S = self(), P = spawn(fun() -> receive M -> S ! {{got, M}} end end), {{echo, '{NAME}'}} ! P, ok"
+    )
+    pid = (await inbox.wanted(RegSend))[1]
+    link.send(SendSender(node.pid(7), pid), [1, 2.5, b"three"])
+    assert await a.eval("receive {got, M} -> M end") == '[1,2.5,<<"three">>]'
+    # And ticks are no trouble to either.
+    link.send_tick()
+    assert await a.eval(f"lists:member('{NAME}', nodes(hidden))") == "true"
+    assert not link.closed
+
+
+def send_to_evaluator(inbox: Answering, payload: Any) -> None:
+    inbox.link.send(RegSend(inbox.node.pid(), Atom(""), EVALUATOR), payload)
+
+
+def gone(node: str) -> str:
+    return (
+        f"Wait = fun(_, 0) -> still_there; (W, N) -> case lists:member('{node}', nodes(hidden)) of "
+        "false -> gone; true -> timer:sleep(20), W(W, N - 1) end end, Wait(Wait, 500)"
+    )
+
+
+async def test_a_beam_with_another_cookie_when_dialled(
+    certificates: CertificateFiles, settings: QuicSettings, tmp_path: Path, free_port: Callable[[], int]
+) -> None:
+    port = free_port()
+    async with beam(tmp_path, certificates, port, cookie="other"):
+        # It says nothing more, and does not close: only time tells.
+        with pytest.raises(WrongCookie, match=BEAM):
+            await QuicCarrier(settings).setup(BEAM, Address("127.0.0.1", port), FakeNode(NAME), setup_time=2)
+
+
+async def test_a_beam_with_another_cookie_that_dials(
+    certificates: CertificateFiles,
+    settings: QuicSettings,
+    tmp_path: Path,
+    free_port: Callable[[], int],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with listening(settings, FakeNode(NAME)) as server:
+        table = {NAME: ("127.0.0.1", server.address.port)}
+        async with beam(tmp_path, certificates, free_port(), table, cookie="other") as a:
+            assert await a.eval(f"net_kernel:connect_node('{NAME}')") == "false"
+            assert isinstance(await server.error(), WrongCookie)
+            assert BEAM in caplog.text
+            assert "cookie" in caplog.text
+
+
+async def test_refusing_a_beam_that_dials(
+    certificates: CertificateFiles, settings: QuicSettings, tmp_path: Path, free_port: Callable[[], int]
+) -> None:
+    async with listening(settings, FakeNode(NAME, status=Status.NOT_ALLOWED)) as server:
+        table = {NAME: ("127.0.0.1", server.address.port)}
+        async with beam(tmp_path, certificates, free_port(), table) as a:
+            assert await a.eval(f"net_kernel:connect_node('{NAME}')") == "false"
+            await server.error()
+
+
+async def test_being_refused_by_a_beam(
+    certificates: CertificateFiles, settings: QuicSettings, tmp_path: Path, free_port: Callable[[], int]
+) -> None:
+    port = free_port()
+    async with beam(tmp_path, certificates, port) as a:
+        await a.eval("net_kernel:allow(['only@127.0.0.1'])")
+        # The status may be overtaken by the end of the connection.
+        with pytest.raises((NotAllowed, HandshakeEnded), match=BEAM):
+            await QuicCarrier(settings).setup(
+                BEAM, Address("127.0.0.1", port), FakeNode(NAME), setup_time=SETUP_TIME
+            )
+
+
+async def test_a_beam_that_was_killed_is_noticed_by_its_port(
+    certificates: CertificateFiles, settings: QuicSettings, tmp_path: Path, free_port: Callable[[], int]
+) -> None:
+    """A BEAM says no goodbye; the kernel of its machine says that the port is closed."""
+    port = free_port()
+    node = FakeNode(NAME)
+    async with beam(tmp_path, certificates, port) as a:
+        link = await QuicCarrier(settings).setup(
+            BEAM, Address("127.0.0.1", port), node, setup_time=SETUP_TIME
+        )
+        inbox = Answering.at(node, link)
+        assert await a.eval(f"net_adm:ping('{NAME}')") == "pong"
+        a.kill()
+        quic_link(link)._channel.ping()
+        error = await inbox.end()
+        assert BEAM in str(error)
+        assert "nobody listens" in str(error)
