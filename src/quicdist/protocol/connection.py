@@ -102,33 +102,34 @@ class DistConnection:
         if self._downgrades:
             while downgrade := self._downgrades.get(type(control)):
                 control, payload = downgrade(control, payload)
-        head = self._codec.encode(control.to_term())
-        parts: list[bytes] = []
+        parts: list[Chunk] = [b""]  # room for the header
+        encode_into: Any = self._codec.encode_into
+        encode_into(control.to_term(), parts)
+        payload_at = len(parts)
         if payload is not NO_PAYLOAD:
-            self._codec.encode_into(payload, parts)
-        size = len(head) + sum(map(len, parts))
-        chunks = self._framed(head, parts, size)
+            encode_into(payload, parts)
+        size = sum(map(len, parts))
+        if not self._fragments:
+            self._pass_through(parts, payload_at, size)
+        elif size <= self._fragment_size or payload_at == len(parts):
+            parts[0] = _LENGTH_AND_HEADER.pack(size + 3, 131, 68, 0)
+        else:
+            self._sequence += 1
+            head = b"".join(parts[:payload_at])
+            parts = split(head, parts[payload_at:], size, self._fragment_size, self._sequence)
+        chunks: list[Chunk] = [b"".join(parts)] if size <= _JOIN else parts
         self.messages_out += 1
         self.bytes_out += sum(map(len, chunks))
         return stream_id, chunks
 
-    def _framed(self, head: bytes, parts: list[bytes], size: int) -> list[Chunk]:
-        """The control message ``head`` and its payload, in the form that was negotiated."""
-        if self._fragments:
-            if size > self._fragment_size and parts:
-                self._sequence += 1
-                return split(head, parts, size, self._fragment_size, self._sequence)
-            head = _LENGTH_AND_HEADER.pack(size + 3, 131, 68, 0) + head
-        else:
-            length = size + 3 if parts else size + 2
-            if length > 0xFFFFFFFF:
-                raise FrameTooLong(self.peer.name, "a frame to", length, 0xFFFFFFFF)
-            head = _LENGTH_AND_PASS_THROUGH.pack(length, 112, 131) + head
-            if parts:
-                head += _VERSION
-        if size <= _JOIN:
-            return [b"".join((head, *parts))]
-        return [head, *parts]
+    def _pass_through(self, parts: list[Chunk], payload_at: int, size: int) -> None:
+        """Make one frame of the control message and the payload that begins at ``payload_at``."""
+        if payload_at < len(parts):
+            parts.insert(payload_at, _VERSION)
+            size += 1
+        if size + 2 > 0xFFFFFFFF:
+            raise FrameTooLong(self.peer.name, "a frame to", size + 2, 0xFFFFFFFF)
+        parts[0] = _LENGTH_AND_PASS_THROUGH.pack(size + 2, 112, 131)
 
     def tick(self) -> tuple[int, bytes]:
         """A tick: the id of the stream it takes, and its bytes."""
@@ -151,6 +152,9 @@ class DistConnection:
             reader = self._reader(stream_id)
         self.bytes_in += len(data)
         messages: list[tuple[ControlMessage, Any]] = []
+        if len(data) < reader.missing:
+            reader.keep(data)
+            return messages
         try:
             for frame in reader.feed(data):
                 message = self._message(stream_id, frame)

@@ -30,14 +30,15 @@ class FrameReader:
     A frame longer than ``max_frame`` is refused before any of it is kept.
     """
 
-    __slots__ = ("_head", "_max_frame", "_missing", "_node", "_parts", "ticks")
+    __slots__ = ("_head", "_max_frame", "_node", "_parts", "missing", "ticks")
 
     def __init__(self, node: str, max_frame: int = MAX_FRAME) -> None:
         self._node = node
         self._max_frame = max_frame
         self._head = b""  # the first bytes of a length, fewer than four
         self._parts: list[Chunk | bytearray] = []  # the first bytes of a frame
-        self._missing = 0  # how many of it are still to come
+        #: How many bytes of a frame are still to come; a chunk of fewer can go to :meth:`keep` at once.
+        self.missing = 0
         #: How many ticks have come.
         self.ticks = 0
 
@@ -52,14 +53,14 @@ class FrameReader:
         Raises :class:`FrameTooLong`.
         """
         position, size = 0, len(data)
-        if self._missing:
-            if size < self._missing:
-                self._keep(data)
+        if self.missing:
+            if size < self.missing:
+                self.keep(data)
                 return
-            position = self._missing
+            position = self.missing
             self._parts.append(data if position == size else memoryview(data)[:position])
             frame = b"".join(self._parts)
-            self._parts, self._missing = [], 0
+            self._parts, self.missing = [], 0
             yield frame
         elif self._head:
             position = 4 - len(self._head)
@@ -80,9 +81,9 @@ class FrameReader:
                 raise FrameTooLong(self._node, "a frame from", length, self._max_frame)
             end = position + length
             if end > size:
-                self._missing = length
+                self.missing = length
                 if position < size:
-                    self._keep(data[position:] if size - position < _LARGE else memoryview(data)[position:])
+                    self.keep(data[position:] if size - position < _LARGE else memoryview(data)[position:])
                 return
             # A view keeps the whole chunk alive: not for a small part of it.
             if length >= _LARGE and length * 8 >= size:
@@ -92,8 +93,9 @@ class FrameReader:
             position = end
         self._head = data[position:]
 
-    def _keep(self, chunk: Chunk) -> None:
-        self._missing -= len(chunk)
+    def keep(self, chunk: Chunk) -> None:
+        """Take fewer bytes than are missing."""
+        self.missing -= len(chunk)
         if len(chunk) >= _SMALL:
             self._parts.append(chunk)
         elif self._parts and type(self._parts[-1]) is bytearray:
