@@ -42,7 +42,7 @@ def parse_term(
     term = parser.term()
     if parser.token.kind == "dot":
         parser.take()
-    parser.expect("end", "the end of the text after one term")
+    parser.expect("eof", "the end of the text after one term")
     return term
 
 
@@ -60,7 +60,7 @@ def parse_terms(
     """
     parser = Parser(text, node, creation, none, max_depth)
     terms = []
-    while parser.token.kind != "end":
+    while parser.token.kind != "eof":
         terms.append(parser.term())
         parser.expect("dot", "a full stop after the term")
     return terms
@@ -83,7 +83,7 @@ class Parser:
     def take(self) -> Token:
         """The next token, which is passed."""
         token = self.token
-        if token.kind != "end":
+        if token.kind != "eof":
             self.token = next(self.tokens)
         return token
 
@@ -187,7 +187,7 @@ class Parser:
 def _shown(token: Token) -> str:
     """A token, for a message to a person."""
     match token.kind:
-        case "end":
+        case "eof":
             return "the end of the text"
         case "dot":
             return "a full stop"

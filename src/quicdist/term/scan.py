@@ -32,7 +32,7 @@ KEYWORDS = frozenset((
 class Token(NamedTuple):
     """One token. ``kind`` is ``atom``, ``integer``, ``float``, ``char``, ``string``, ``sigil_string``,
     ``binary``, ``pid``, ``port``, ``reference``, ``variable``, ``dot`` (the full stop after a term),
-    ``end`` (of the text), or the keyword or punctuation itself."""
+    ``eof``, or the keyword or punctuation itself."""
 
     kind: str
     value: Any
@@ -108,17 +108,12 @@ _QUOTED = {
     )
     for closing in _CLOSING.values()
 }
-_VERBATIM = {
-    closing: re.compile(rf"((?:[^\\\{closing}]++|\\\{closing}|\\)*+)\{closing}")
-    for closing in _CLOSING.values()
-}
-
 #: The sigils there are, and the kind of token each makes.
 _SIGILS = {"": "binary", "b": "binary", "B": "binary", "s": "sigil_string", "S": "sigil_string"}
 
 
 def scan(text: str) -> Iterator[Token]:
-    """The tokens of ``text``, lazily, an ``end`` as the last one.
+    """The tokens of ``text``, lazily, an ``eof`` as the last one.
 
     Raises :class:`ParseError` where the text cannot be a token, and before all else at a character
     that no Erlang source may hold (a surrogate, U+FFFE, U+FFFF).
@@ -129,7 +124,7 @@ def scan(text: str) -> Iterator[Token]:
     while True:
         at = _SKIPPED.match(text, at).end()  # type: ignore[union-attr]  # it matches the empty text too
         if at == len(text):
-            yield Token("end", "", at)
+            yield Token("eof", "", at)
             return
         match = _TOKEN.match(text, at)
         if match is None:
@@ -272,12 +267,13 @@ def _unescaped(text: str, start: int, content: str) -> str:
 
 def _quoted(text: str, start: int, closing: str, what: str, *, verbatim: bool = False) -> tuple[str, int]:
     """What stands between the delimiter at ``start`` and ``closing``, and the offset after it."""
-    found = (_VERBATIM if verbatim else _QUOTED)[closing].match(text, start + 1)
-    if found is None:
-        refuse(text, start, f"unterminated {what}: expected {closing} before the end of the text")
     if verbatim:
-        return found[1].replace(f"\\{closing}", closing), found.end()
-    return _unescaped(text, start + 1, found[1]), found.end()
+        end = text.find(closing, start + 1)
+        if end >= 0:
+            return text[start + 1 : end], end + 1
+    elif found := _QUOTED[closing].match(text, start + 1):
+        return _unescaped(text, start + 1, found[1]), found.end()
+    refuse(text, start, f"unterminated {what}: expected {closing} before the end of the text")
 
 
 def _string(text: str, match: re.Match[str]) -> tuple[Token, int]:
