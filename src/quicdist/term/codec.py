@@ -70,9 +70,10 @@ class Codec:
         before = len(parts)
         try:
             self._fast_write(term, parts.append)
+            return
         except Exception:  # whatever it was, the encoder proper says what is wrong, if anything is
             del parts[before:]
-            self._encoder.encode_into(term, parts)
+        self._encoder.encode_into(term, parts)
 
     def term_to_binary(self, term: Any, *, compressed: int = 0) -> bytes:
         """As ``erlang:term_to_binary/2``: the version byte, 131, and the term.
@@ -100,10 +101,12 @@ class Codec:
         """
         if type(data) is bytes:
             try:
-                found: tuple[Any, int] = self._fast_decode(data, offset)
-            except Exception:  # whatever it was, the decoder proper says what is wrong, if anything is
-                return self._decoder.decode(data, offset)
-            return found if found[1] <= len(data) else self._decoder.decode(data, offset)
+                term, end = self._fast_decode(data, offset)
+                if end <= len(data):
+                    return term, end
+            except Exception:  # whatever it was, the decoder proper says what is wrong
+                pass
+            return self._decoder.decode(data, offset)
         if len(data) <= _COPIED:
             return self.decode(bytes(data), offset)
         with memoryview(data) as view, view.cast("B") as octets:

@@ -48,6 +48,9 @@ _FLOAT_TEXT = re.compile(rb"[ ]*[+-]?[0-9]+\.[0-9]+(?:[eE][+-]?[0-9]+)?\0*")
 _RUNS = {Tag.SMALL_INTEGER_EXT: (2, "B"), Tag.INTEGER_EXT: (5, "i"), Tag.NEW_FLOAT_EXT: (9, "d")}
 RUN_TAGS = frozenset(map(int, _RUNS))
 
+#: Something to loop over ``n`` times, made once.
+TIMES = [(None,) * n for n in range(256)]
+
 #: Below this depth a key may be hashed and compared by Python, which recurses; deeper, only by ours.
 _HASHABLE_DEPTH = 100
 
@@ -88,12 +91,10 @@ class Decoder:
         copy = type(data) is not bytes  # slices of a view are no values yet
         size = len(data)
         i = offset
-        stack: list[tuple[int, list[Any], Any, Iterator[Any]]] = []
-        push, pop = stack.append, stack.pop
+        stack: list[tuple[int, list[Any], Iterator[Any]]] = []
         funs: list[int] = []  # where the funs began that we are inside of
         kind, left = _ROOT, iter((None,))
         items: list[Any] = []
-        append = items.append
         value: Any
         if not 0 <= offset <= size:
             raise DecodeError(f"offset {offset} of {size} bytes", offset=offset)
@@ -107,48 +108,60 @@ class Decoder:
                         if copy:
                             text = bytes(text)
                         try:
-                            append(atoms[text])
+                            items.append(atoms[text])
                         except KeyError:
-                            append(self._new_atom(data, i, text)[0])
+                            items.append(self._new_atom(data, i, text)[0])
                         i = end
                         continue
                     if tag == 97:  # SMALL_INTEGER_EXT
-                        append(data[i + 1])
+                        items.append(data[i + 1])
                         i += 2
                         continue
                     if tag == 104:  # SMALL_TUPLE_EXT
                         count = data[i + 1]
                         i += 2
                         if not count:
-                            append(())
+                            items.append(())
                             continue
-                        opened = _TUPLE
-                    elif tag == 109:  # BINARY_EXT
+                        if len(stack) >= careful_depth:
+                            careful_depth = self._deeper(len(stack), max_depth)
+                        stack.append((kind, items, left))
+                        kind, items, left = _TUPLE, [], iter(TIMES[count])
+                        break
+                    if tag == 109:  # BINARY_EXT
                         end = i + 5 + _uint32(data, i + 1)[0]
                         if end > size:
                             raise _Malformed(_too_few("binary", end - i - 5, size - i - 5))
-                        append(bytes(data[i + 5 : end]) if copy else data[i + 5 : end])
+                        items.append(bytes(data[i + 5 : end]) if copy else data[i + 5 : end])
                         i = end
                         continue
-                    elif tag == 98:  # INTEGER_EXT
-                        append(_int32(data, i + 1)[0])
+                    if tag == 98:  # INTEGER_EXT
+                        items.append(_int32(data, i + 1)[0])
                         i += 5
                         continue
-                    elif tag == 108:  # LIST_EXT
+                    if tag == 108:  # LIST_EXT
                         count = _uint32(data, i + 1)[0]
                         i += 5
                         if count >= size - i:
                             raise _Malformed(_too_few("list", count + 1, size - i))
-                        opened = _LIST
-                    elif tag == 106:  # NIL_EXT
-                        append([])
+                        if len(stack) >= careful_depth:
+                            careful_depth = self._deeper(len(stack), max_depth)
+                        stack.append((kind, items, left))
+                        kind, items = _LIST, []
+                        if count > 3 and data[i] in RUN_TAGS:
+                            i = runs(data, i, size, count, items)
+                            count -= len(items)
+                        left = iter(TIMES[count]) if count < 256 else repeat(None, count)
+                        break
+                    if tag == 106:  # NIL_EXT
+                        items.append([])
                         i += 1
                         continue
-                    elif tag == 116:  # MAP_EXT
+                    if tag == 116:  # MAP_EXT
                         count = 2 * _uint32(data, i + 1)[0]
                         i += 5
                         if not count:
-                            append({})
+                            items.append({})
                             continue
                         if count > size - i:
                             raise _Malformed(_too_few("map", count, size - i))
@@ -157,7 +170,7 @@ class Decoder:
                         end = i + 3 + _uint16(data, i + 1)[0]
                         if end > size:
                             raise _Malformed(_too_few("string", end - i - 3, size - i - 3))
-                        append([*data[i + 3 : end]])
+                        items.append([*data[i + 3 : end]])
                         i = end
                         continue
                     elif tag == 88 and data[i + 1] == 119:  # NEW_PID_EXT
@@ -166,9 +179,9 @@ class Decoder:
                         if copy:
                             text = bytes(text)
                         try:
-                            append(pids[text])
+                            items.append(pids[text])
                         except KeyError:
-                            append(self._new_pid(data, i, text)[0])
+                            items.append(self._new_pid(data, i, text)[0])
                         i = end
                         continue
                     elif tag == 90 and data[i + 3] == 119:  # NEWER_REFERENCE_EXT
@@ -189,14 +202,14 @@ class Decoder:
                         value = _new(Reference)
                         _set_node(value, node)
                         _set_etf(value, bytes(data[i:end]) if copy else data[i:end])
-                        append(value)
+                        items.append(value)
                         i = end
                         continue
                     elif tag == 70:  # NEW_FLOAT_EXT
                         value = _double(data, i + 1)[0]
                         if value - value:  # that is not a number, for those that are none
                             raise _Malformed(f"a float that is not finite: {value}")
-                        append(value)
+                        items.append(value)
                         i += 9
                         continue
                     elif tag == 110 or tag == 111:  # SMALL_BIG_EXT, LARGE_BIG_EXT
@@ -205,14 +218,14 @@ class Decoder:
                         if end > size:
                             raise _Malformed(_too_few("integer", end - start, size - start))
                         value = int.from_bytes(data[start:end], "little")
-                        append(-value if data[start - 1] else value)
+                        items.append(-value if data[start - 1] else value)
                         i = end
                         continue
                     elif tag == 105:  # LARGE_TUPLE_EXT
                         count = _uint32(data, i + 1)[0]
                         i += 5
                         if not count:
-                            append(())
+                            items.append(())
                             continue
                         if count > size - i:
                             raise _Malformed(_too_few("tuple", count, size - i))
@@ -237,32 +250,25 @@ class Decoder:
                             raise _Malformed(_too_few("record", count, size - i))
                         opened = _RECORD
                     elif tag == 121 and not stack:  # LOCAL_EXT
-                        append(Local(data[i + 1 :]))
+                        items.append(Local(data[i + 1 :]))
                         i = size
                         continue
                     else:
                         value, i = self._rare(data, i)
-                        append(value)
+                        items.append(value)
                         continue
                     # A term with others in it: they come next, then we go on here.
                     if len(stack) >= careful_depth:
-                        if len(stack) >= max_depth:
-                            raise _Malformed(f"nested deeper than {self._limits.max_depth}")
-                        careful_depth = max_depth
-                    push((kind, items, append, left))
-                    kind, items = opened, []
+                        careful_depth = self._deeper(len(stack), max_depth)
+                    stack.append((kind, items, left))
+                    kind, items, left = opened, [], repeat(None, count)
                     if opened == _RECORD:
                         items.append(flags)
-                    append = items.append
-                    if opened == _LIST and count > 3 and data[i] in RUN_TAGS:
-                        i = runs(data, i, size, count, items)
-                        count -= len(items)
-                    left = repeat(None, count)
                     break
                 else:
                     # All elements are there.
                     if kind == _TUPLE:
-                        value = tuple(items)
+                        value = (*items,)
                     elif kind == _LIST:
                         tag = data[i]
                         if tag == 106:
@@ -304,8 +310,8 @@ class Decoder:
                         value = self._record(items)
                     else:
                         return items[0], i
-                    kind, items, append, left = pop()
-                    append(value)
+                    kind, items, left = stack.pop()
+                    items.append(value)
         except (IndexError, struct_error):
             problem = f"ends in the middle of a term, after {size} bytes"
         except _Malformed as error:
@@ -316,6 +322,12 @@ class Decoder:
         if stack:
             frames.append(Frame(_KINDS[kind], items))
         raise DecodeError(problem, offset=i, path=frames_path(frames))
+
+    def _deeper(self, depth: int, max_depth: int) -> int:
+        """What to do at ``careful_depth``: go on to ``max_depth``, which is returned, and no further."""
+        if depth >= max_depth:
+            raise _Malformed(f"nested deeper than {self._limits.max_depth}")
+        return max_depth
 
     # -- atoms and what has one in it ----------------------------------------------------------
 

@@ -16,7 +16,7 @@ from struct import Struct
 from typing import Any, TypeAlias
 
 from quicdist.term.atoms import Atom
-from quicdist.term.decoder import RUN_TAGS, Decoder, runs, too_deep_to_hash
+from quicdist.term.decoder import RUN_TAGS, TIMES, Decoder, runs, too_deep_to_hash
 from quicdist.term.identifiers import MAX_REFERENCE_WORDS, Pid, Reference
 from quicdist.term.tags import Tag
 from quicdist.term.values import ImproperList
@@ -32,11 +32,9 @@ _set_etf = Reference._etf.__set__  # type: ignore[attr-defined, misc]
 _set_elements = ImproperList.elements.__set__  # type: ignore[attr-defined, misc]
 _set_tail = ImproperList.tail.__set__  # type: ignore[misc]
 
-#: Levels of a term that are read by calling ourselves: two frames each, far from Python's limit.
-_LEVELS = 100
-
-#: Something to loop over ``n`` times, made once.
-_TIMES = [(None,) * n for n in range(256)]
+#: Levels of a term that are read by calling ourselves: far from Python's limit, and few enough that
+#: their frames fit in the memory that it has at hand for them.
+_LEVELS = 36
 
 _Read: TypeAlias = Callable[[bytes, int, int], tuple[Any, int]]
 
@@ -61,7 +59,7 @@ def fast_decoder(
 
     def several(data: bytes, i: int, count: int, room: int) -> tuple[list[Any], int]:
         items: list[Any] = []
-        for _ in _TIMES[count] if count < 256 else repeat(None, count):
+        for _ in TIMES[count] if count < 256 else repeat(None, count):
             tag = data[i]
             if tag == 119:  # SMALL_ATOM_UTF8_EXT
                 end = i + 2 + data[i + 1]
@@ -84,6 +82,9 @@ def fast_decoder(
             elif tag == 98:  # INTEGER_EXT
                 items.append(_int32(data, i + 1)[0])
                 i += 5
+            elif tag == 106:  # NIL_EXT
+                items.append([])
+                i += 1
             elif tag == 108 and room:  # LIST_EXT
                 length = _uint32(data, i + 1)[0]
                 i += 5
@@ -111,7 +112,10 @@ def fast_decoder(
         return items, i
 
     def with_tail(items: list[Any], data: bytes, i: int, room: int) -> tuple[ImproperList, int]:
-        (tail,), i = several(data, i, 1, room - 1)
+        if data[i] == 90:
+            tail, i = read_reference(data, i, room)
+        else:
+            (tail,), i = several(data, i, 1, room - 1)
         if type(tail) is list or type(tail) is ImproperList or not items:
             raise NotSmooth
         improper = _new(ImproperList)
@@ -125,7 +129,7 @@ def fast_decoder(
         count = _uint32(data, i + 1)[0]
         i += 5
         pairs = {}
-        for _ in _TIMES[count] if count < 256 else repeat(None, count):
+        for _ in TIMES[count] if count < 256 else repeat(None, count):
             tag = data[i]
             if tag == 119:
                 end = i + 2 + data[i + 1]

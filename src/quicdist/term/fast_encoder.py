@@ -17,36 +17,26 @@ from quicdist.term.encoder import BINARIES, LISTS, MAPS, NIL, TUPLES, Encoder
 from quicdist.term.funs import Export, Fun
 from quicdist.term.identifiers import Pid, Port, Reference
 from quicdist.term.integers import SMALL, big, integer_list
-from quicdist.term.tags import Tag
+from quicdist.term.values import ImproperList
 
+_tagged_uint32 = Struct(">BI").pack
 _tagged_int32 = Struct(">Bi").pack
 _tagged_double = Struct(">Bd").pack
 
-#: Levels that are written by calling ourselves: two frames each, far from Python's limit.
-_LEVELS = 100
+#: Levels that are written by calling ourselves: far from Python's limit, and few enough that their
+#: frames fit in the memory that it has at hand for them.
+_LEVELS = 36
 
 #: Maps up to this size have the external forms of their keys remembered, for so many sets of keys.
 _MAX_KEYS = 24
 _MAX_SHAPES = 512
 
 _TRUE, _FALSE = Atom("true")._etf, Atom("false")._etf
-_NO_TUPLE = TUPLES[0]
-_NO_MAP = MAPS[0]
 
 _Append: TypeAlias = Callable[[bytes], None]
 
 
 _Write: TypeAlias = Callable[[Any, _Append, int], None]
-
-
-class _Writers(dict[type, _Write]):
-    """What writes a term of which type, and one for all others."""
-
-    def __init__(self, other: _Write) -> None:
-        self._other = other
-
-    def __missing__(self, kind: type) -> _Write:
-        return self._other
 
 
 class NotSmooth(Exception):
@@ -81,58 +71,78 @@ def fast_encoder(careful: Encoder, none: Atom | None, deterministic: bool) -> Ca
                 append(TUPLES[len(term)])
                 several(term, append, room - 1)
             elif kind is bytes:
-                append(BINARIES[len(term)])
+                size = len(term)
+                append(BINARIES[size] if size < 256 else _tagged_uint32(109, size))
                 append(term)
             elif kind is str:
                 text = term.encode()
-                append(BINARIES[len(text)])
+                size = len(text)
+                append(BINARIES[size] if size < 256 else _tagged_uint32(109, size))
                 append(text)
+            elif kind is dict:
+                write_map(term, append, room)
             elif kind is list and room:
-                if not term:
-                    append(NIL)
-                elif type(term[0]) is int and (integers := integer_list(term)) is not None:
-                    append(integers)
-                else:
-                    append(LISTS[len(term)])
-                    several(term, append, room - 1)
-                    append(NIL)
+                write_list(term, append, room)
+            elif term is True:
+                append(_TRUE)
+            elif term is False:
+                append(_FALSE)
             else:
-                write[kind](term, append, room)
+                write.get(kind, rest)(term, append, room)
+
+    def write_list(term: list[Any], append: _Append, room: int) -> None:
+        if not term:
+            append(NIL)
+        elif type(term[0]) is int and (integers := integer_list(term)) is not None:
+            append(integers)
+        else:
+            append(LISTS[len(term)] if len(term) < 256 else _tagged_uint32(108, len(term)))
+            several(term, append, room - 1)
+            append(NIL)
 
     def write_map(term: dict[Any, Any], append: _Append, room: int) -> None:
-        if not room:
+        if deterministic:
             rest(term, append, room)
             return
         keys = (*term,)
         forms = shapes.get(keys)
         if forms is None:
-            if not keys:
-                append(_NO_MAP)
-                return
             forms = shape(keys)
-            if forms is None:
-                rest(term, append, room)
-                return
-        append(MAPS[len(keys)])
+        if not forms or not room:
+            rest(term, append, room)
+            return
+        append(MAPS[len(forms)] if len(forms) < 256 else _tagged_uint32(116, len(forms)))
         room -= 1
-        for form, value in zip(forms, term.values(), strict=True):
+        for form, value in zip(forms, term.values()):  # noqa: B905 - as many as keys
             append(form)
             kind = type(value)
-            if kind is int and 0 <= value <= 255:
-                append(SMALL[value])
-            elif kind is Atom:
+            if kind is Atom:
                 append(value._etf)
+            elif kind is int:
+                if 0 <= value <= 255:
+                    append(SMALL[value])
+                elif -0x80000000 <= value <= 0x7FFFFFFF:
+                    append(_tagged_int32(98, value))
+                else:
+                    append(big(value))
             elif kind is bytes:
-                append(BINARIES[len(value)])
+                size = len(value)
+                append(BINARIES[size] if size < 256 else _tagged_uint32(109, size))
                 append(value)
             elif kind is str:
                 text = value.encode()
-                append(BINARIES[len(text)])
+                size = len(text)
+                append(BINARIES[size] if size < 256 else _tagged_uint32(109, size))
                 append(text)
-            elif kind in write:
-                write[kind](value, append, room)
+            elif kind is tuple and room:
+                append(TUPLES[len(value)])
+                several(value, append, room - 1)
+            elif value is True:
+                append(_TRUE)
+            elif value is False:
+                append(_FALSE)
             else:
-                several((value,), append, room)
+                write.get(kind, rest)(value, append, room)
 
     def shape(keys: tuple[Any, ...]) -> list[bytes] | None:
         forms = []
@@ -141,7 +151,7 @@ def fast_encoder(careful: Encoder, none: Atom | None, deterministic: bool) -> Ca
                 forms.append(key._etf)
             elif type(key) is str:
                 text = key.encode()
-                forms.append(BINARIES[len(text)] + text)
+                forms.append(_tagged_uint32(109, len(text)) + text)
             else:
                 return None
         if len(keys) <= _MAX_KEYS:
@@ -153,22 +163,28 @@ def fast_encoder(careful: Encoder, none: Atom | None, deterministic: bool) -> Ca
     def write_form(term: Any, append: _Append, room: int) -> None:
         append(term._etf)
 
-    def write_bool(term: bool, append: _Append, room: int) -> None:
-        append(_TRUE if term else _FALSE)
-
     def write_none(term: None, append: _Append, room: int) -> None:
         append(none_form)
+
+    def write_improper(term: ImproperList, append: _Append, room: int) -> None:
+        if not room:
+            rest(term, append, room)
+            return
+        size = len(term.elements)
+        append(LISTS[size] if size < 256 else _tagged_uint32(108, size))
+        several(term.elements, append, room - 1)
+        several((term.tail,), append, room - 1)
 
     def write_float(term: float, append: _Append, room: int) -> None:
         if not isfinite(term):
             raise NotSmooth
-        append(_tagged_double(Tag.NEW_FLOAT_EXT, term))
+        append(_tagged_double(70, term))
 
-    write = _Writers(rest)
-    write |= {
-        dict: rest if deterministic else write_map,
-        bool: write_bool,
+    write: dict[type, _Write] = {
+        dict: write_map,
+        list: lambda term, append, room: (write_list if room else rest)(term, append, room),
         float: write_float,
+        ImproperList: write_improper,
         **dict.fromkeys((Pid, Reference, Port, Export, Fun), write_form),
     }
     if none is not None:

@@ -19,6 +19,7 @@ _NIL = bytes((Tag.NIL_EXT,))
 #: The most elements of a STRING_EXT.
 _MAX_STRING = 0xFFFF
 _FEW = 8
+_STRINGS = [bytes((Tag.STRING_EXT, 0, n)) for n in range(_FEW + 1)]
 
 _NOT_ZERO = bytes((0, *(1,) * 255))
 _RUNS = re.compile(rb"\x00+|\x01+")
@@ -53,8 +54,8 @@ def integer_list(terms: list[int]) -> bytes | None:
             if type(term) is not int:
                 return None
         if min(terms) >= 0 and max(terms) <= 255:
-            return b"%c\0%c%b" % (Tag.STRING_EXT, size, bytes(terms))
-        return b"%b%b%b" % (_tagged_uint32(Tag.LIST_EXT, size), b"".join(map(integer, terms)), _NIL)
+            return _STRINGS[size] + bytes(terms)
+        return _tagged_uint32(108, size) + b"".join(map(integer, terms)) + _NIL
     if set(map(type, terms)) != {int}:
         return None
     head = _tagged_uint32(Tag.LIST_EXT, size)
