@@ -220,7 +220,18 @@ def test_values_are_checked_after_types_were_found_good() -> None:
         decode_control((35, 0, P, Q))
 
 
-def test_an_error_stays_short() -> None:
-    with pytest.raises(MalformedControl) as caught:
-        decode_control((1, P, b"x" * 100_000))
-    assert len(str(caught.value)) < 1000
+NESTED: list[Any] = []
+for _ in range(5000):
+    NESTED = [NESTED]
+
+
+@pytest.mark.parametrize(
+    "element",
+    [b"x" * 100_000, 10**10_000, [b"x"] * 100_000, NESTED, {1: 10**10_000}],
+    ids=["binary", "integer", "list", "nested", "map"],
+)
+def test_an_error_stays_short(element: Any) -> None:
+    for term in ((1, P, element), element, (element,), (35, element, P, Q)):
+        with pytest.raises(MalformedControl) as caught:
+            decode_control(term)
+        assert len(str(caught.value)) < 1000

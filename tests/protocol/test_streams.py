@@ -16,7 +16,7 @@ from quicdist.protocol import (
     StreamKind,
     StreamPlan,
 )
-from quicdist.protocol.control import UNUSED
+from quicdist.protocol.control_messages import UNUSED
 from quicdist.term import Atom, Pid, Reference
 from tests.protocol.pair import peer
 

@@ -5,14 +5,14 @@ No sockets, no clock, no event loop; usable with any transport. See ``docs/proto
 
 from quicdist.protocol.acceptor import Acceptor
 from quicdist.protocol.connection import DistConnection
-from quicdist.protocol.control import (
+from quicdist.protocol.control import ControlMessage, Op, decode_control
+from quicdist.protocol.control_messages import (
     UNUSED,
     AliasSend,
     AliasSendTT,
     AltactFlag,
     AltactSigSend,
     AltactSigSendTT,
-    ControlMessage,
     DemonitorP,
     Exit,
     Exit2,
@@ -23,7 +23,6 @@ from quicdist.protocol.control import (
     MonitorP,
     MonitorPExit,
     NodeLink,
-    Op,
     PayloadExit,
     PayloadExit2,
     PayloadExit2TT,
@@ -43,7 +42,6 @@ from quicdist.protocol.control import (
     Unlink,
     UnlinkId,
     UnlinkIdAck,
-    decode_control,
 )
 from quicdist.protocol.errors import (
     ConnectionAlive,

@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from quicdist.protocol import control as c
+from quicdist.protocol import control_messages as c
+from quicdist.protocol.control import ControlMessage
 from quicdist.protocol.flags import DistFlag
 from quicdist.protocol.payload import NO_PAYLOAD
 
 #: Takes control message and payload, gives those that stand for them.
-Downgrade = Callable[[Any, Any], tuple[c.ControlMessage, Any]]
+Downgrade = Callable[[Any, Any], tuple[ControlMessage, Any]]
 
 
-def _altact(m: Any, payload: Any) -> tuple[c.ControlMessage, Any]:
+def _altact(m: Any, payload: Any) -> tuple[ControlMessage, Any]:
     """Without the priority, which the peer does not know of."""
     with_token = m.flags & c.AltactFlag.TOKEN
     token = (m.trace_token,) if with_token else ()
@@ -32,18 +33,18 @@ def _altact(m: Any, payload: Any) -> tuple[c.ControlMessage, Any]:
     return (c.SendSenderTT if with_token else c.SendSender)._make((m.from_pid, m.to, *token)), payload
 
 
-_SEND_SENDER: dict[type[c.ControlMessage], Downgrade] = {
+_SEND_SENDER: dict[type[ControlMessage], Downgrade] = {
     c.SendSender: lambda m, payload: (c.Send(c.UNUSED, m.to_pid), payload),
     c.SendSenderTT: lambda m, payload: (c.SendTT(c.UNUSED, m.to_pid, m.trace_token), payload),
 }
-_EXIT_PAYLOAD: dict[type[c.ControlMessage], Downgrade] = {
+_EXIT_PAYLOAD: dict[type[ControlMessage], Downgrade] = {
     c.PayloadExit: lambda m, reason: (c.Exit._make((*m, reason)), NO_PAYLOAD),
     c.PayloadExitTT: lambda m, reason: (c.ExitTT._make((*m, reason)), NO_PAYLOAD),
     c.PayloadExit2: lambda m, reason: (c.Exit2._make((*m, reason)), NO_PAYLOAD),
     c.PayloadExit2TT: lambda m, reason: (c.Exit2TT._make((*m, reason)), NO_PAYLOAD),
     c.PayloadMonitorPExit: lambda m, reason: (c.MonitorPExit._make((*m, reason)), NO_PAYLOAD),
 }
-_ALTACT_SIG: dict[type[c.ControlMessage], Downgrade] = {c.AltactSigSend: _altact, c.AltactSigSendTT: _altact}
+_ALTACT_SIG: dict[type[ControlMessage], Downgrade] = {c.AltactSigSend: _altact, c.AltactSigSendTT: _altact}
 
 _BY_FLAG = {
     DistFlag.SEND_SENDER: _SEND_SENDER,
@@ -52,7 +53,7 @@ _BY_FLAG = {
 }
 
 
-def downgrades(negotiated: DistFlag) -> dict[type[c.ControlMessage], Downgrade]:
+def downgrades(negotiated: DistFlag) -> dict[type[ControlMessage], Downgrade]:
     """The control messages that cannot be sent with these flags, and what to make of them.
 
     What comes out may have to be looked up again.
