@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,7 @@ from quicdist.carrier.certificates import CertificateFiles
 from quicdist.carrier.quic import QuicCarrier, QuicListener
 from quicdist.carrier.quic_link import QuicLink
 from quicdist.carrier.quic_settings import QuicSettings
+from quicdist.carrier.udp import Datagram
 from quicdist.protocol import RegSend
 from quicdist.term import Atom
 from tests.carrier.nodes import FakeNode, Inbox
@@ -152,3 +153,29 @@ async def until(link: QuicLink, condition: Callable[[], bool]) -> None:
                 await turned.wait()
     finally:
         link.turn_ended = turn_ended  # type: ignore[method-assign]
+
+
+async def until_seen(server: Listening, condition: Callable[[], bool]) -> None:
+    """Wait until ``condition`` holds, looking after every batch of datagrams a listener gets."""
+    endpoint = server.listener.endpoint
+    came = asyncio.Event()
+    datagrams_received = endpoint.datagrams_received
+
+    def hook(batch: Sequence[Datagram]) -> None:
+        datagrams_received(batch)
+        came.set()
+
+    endpoint.datagrams_received = hook  # type: ignore[method-assign]
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while not condition():
+                came.clear()
+                await came.wait()
+    finally:
+        endpoint.datagrams_received = datagrams_received  # type: ignore[method-assign]
+
+
+async def nothing_half_made(server: Listening) -> None:
+    """Wait until every connection to a listener is a link or closed."""
+    half_open = server.listener.endpoint.half_open
+    await until_seen(server, lambda: all(channel.closed for channel in half_open))
