@@ -61,7 +61,9 @@ def _development_certificate() -> Path:
     if not (CERTS / "cert.pem").exists():
         make_development_certificates(CERTS)
         click.echo(f"made a development certificate in {CERTS}", err=True)
-    click.echo(f"using the development certificate in {CERTS}: fine for trying out, not for a cluster", err=True)
+    click.echo(
+        f"using the development certificate in {CERTS}: fine for trying out, not for a cluster", err=True
+    )
     return CERTS
 
 

@@ -68,5 +68,7 @@ async def cluster(
     with Beam(args) as beam:
         if carrier == "quic":
             await beam.eval("{ok, _} = application:ensure_all_started(quic)")
-        async with Node(ours, cookie=COOKIE, carrier=carrier, host="127.0.0.1", **options | node_options) as node:
+        async with Node(
+            ours, cookie=COOKIE, carrier=carrier, host="127.0.0.1", **options | node_options
+        ) as node:
             yield Cluster(node, beam, theirs, carrier)

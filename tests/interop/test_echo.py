@@ -23,7 +23,7 @@ async def test_a_large_binary_comes_back_whole(pair: Cluster) -> None:
 
 async def test_gen_server_call_and_cast(pair: Cluster) -> None:
     pair.node.serve(Echo(), name="echo")
-    assert await pair.eval("gen_server:call({echo, PY}, {some, <<\"term\">>})") == '{some,<<"term">>}'
+    assert await pair.eval('gen_server:call({echo, PY}, {some, <<"term">>})') == '{some,<<"term">>}'
     assert await pair.eval("gen_server:call({echo, PY}, self()) =:= self()") == "true"
 
 

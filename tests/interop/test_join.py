@@ -69,7 +69,9 @@ class TestNodeEvents:
 
     async def test_down_by_the_beam(self, pair: Cluster) -> None:
         if pair.carrier == "quic":
-            pytest.skip("quic_dist 1.8.1 tells nobody of disconnect_node: another BEAM does not notice either")
+            pytest.skip(
+                "quic_dist 1.8.1 tells nobody of disconnect_node: another BEAM does not notice either"
+            )
         await pair.node.connect(pair.beam_name)
         events = watch(pair)
         assert await pair.eval("erlang:disconnect_node(PY)") == "true"
@@ -184,7 +186,7 @@ class TestCallIn:
         )
         assert await pair.eval("rpc:call(PY, py, leaves, [])") == "{badrpc,{'EXIT',gone}}"
 
-    @pytest.mark.parametrize("call", ["os, system, [<<\"true\">>]", "builtins, eval, [<<\"1\">>]", "py, add, []"])
+    @pytest.mark.parametrize("call", ['os, system, [<<"true">>]', 'builtins, eval, [<<"1">>]', "py, add, []"])
     async def test_nothing_else_can_be_called(self, pair: Cluster, call: str) -> None:
         pair.node.exports.add("py", "add", lambda one, two: one + two)
         module, function, arguments = (part.strip() for part in call.split(",", 2))
@@ -249,7 +251,7 @@ class TestMonitorsAndLinks:
 
     async def test_a_crash_with_its_traceback_over_a_link(self, pair: Cluster) -> None:
         async def body(process: Process) -> None:
-            process.link((await process.receive()))
+            process.link(await process.receive())
             raise ValueError("no good")
 
         pair.node.spawn(body, name="crasher")

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+import quicdist.protocol as wire
 from quicdist import Atom, NameRegistered, NoSuchProcess, Process, ProcessExit
 from quicdist.node.signals import ForgedSignal
-from quicdist.protocol import control as wire
 from quicdist.term import Pid, Reference
 from tests.node.sides import Side, connected
 
@@ -181,7 +181,9 @@ class TestLinks:
 
 class TestExit:
     @pytest.mark.parametrize(
-        ("reason", "ends_with"), [(BOOM, BOOM), (KILL, KILLED), (NORMAL, None)], ids=["boom", "kill", "normal"]
+        ("reason", "ends_with"),
+        [(BOOM, BOOM), (KILL, KILLED), (NORMAL, None)],
+        ids=["boom", "kill", "normal"],
     )
     def test_not_trapped(self, sides: tuple[Side, Side], reason: Atom, ends_with: Atom | None) -> None:
         here, there = sides
@@ -362,7 +364,9 @@ class TestNames:
 
 
 class TestSpawning:
-    def request(self, here: Side, options: list[Any], arguments: list[Any]) -> tuple[Process, list[Any], list[Any]]:
+    def request(
+        self, here: Side, options: list[Any], arguments: list[Any]
+    ) -> tuple[Process, list[Any], list[Any]]:
         parent, messages = here.mailbox()
         parent.trap_exit = True
         replies: list[Any] = []

@@ -14,7 +14,7 @@ from quicdist import Node
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class AddressType(click.ParamType):
+class AddressType(click.ParamType[tuple[str, tuple[str, int]]]):
     """``NODE=HOST:PORT``; an IPv6 address stands in brackets."""
 
     name = "NODE=HOST:PORT"
@@ -27,7 +27,13 @@ class AddressType(click.ParamType):
         node, _, address = str(value).partition("=")
         host, _, port = address.rpartition(":")
         host = host.removeprefix("[").removesuffix("]")
-        if "@" not in node or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        if (
+            "@" not in node
+            or not host
+            or not port.isascii()
+            or not port.isdigit()
+            or not 0 < int(port) < 65536
+        ):
             self.fail(f"{value!r} is not of the form name@host=HOST:PORT", param, ctx)
         return node, (host, int(port))
 

@@ -323,5 +323,3 @@ class ConnectionTable:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(link.wait_closed() for link in links))
-
-

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -74,5 +73,3 @@ def make_endpoints(carrier: str | Sequence[str], settings: EndpointSettings) -> 
         if name not in _MAKERS:
             raise NodeError(f"there is no carrier {name!r}: choose from {', '.join(_MAKERS)}")
     return [_MAKERS[name](settings) for name in names]
-
-

@@ -29,7 +29,10 @@ class Ticker:
     """
 
     def __init__(
-        self, links: Callable[[], list[Link]], on_silent: Callable[[Link], None], ticktime: float = NET_TICKTIME
+        self,
+        links: Callable[[], list[Link]],
+        on_silent: Callable[[Link], None],
+        ticktime: float = NET_TICKTIME,
     ) -> None:
         self.ticktime = ticktime
         self._links = links

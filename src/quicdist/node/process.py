@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from quicdist.node.runtime import Runtime
 
 
-
 class Process:
     """A process of this node, as seen from inside and from outside.
 
@@ -240,7 +239,9 @@ def _expire(waiter: asyncio.Future[None]) -> None:
 
 
 def _is_down(message: Any, reference: Reference) -> bool:
-    return isinstance(message, tuple) and len(message) == 5 and message[0] == _DOWN and message[1] == reference
+    return (
+        isinstance(message, tuple) and len(message) == 5 and message[0] == _DOWN and message[1] == reference
+    )
 
 
 def _current_task() -> asyncio.Task[Any] | None:

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import quicdist.protocol as wire
 from quicdist.node.exits import KILL, KILLED, NOCONNECTION, NOPROC, NORMAL, error_term
 from quicdist.protocol import ControlMessage
-from quicdist.protocol import control as wire
 from quicdist.term import Atom, Pid, Reference, TermError
 
 if TYPE_CHECKING:

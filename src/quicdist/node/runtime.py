@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
+import quicdist.protocol as wire
 from quicdist.errors import QuicDistError
 from quicdist.node.errors import NameRegistered, NoSuchProcess, ProcessExit
 from quicdist.node.exits import NORMAL, exit_reason
@@ -19,7 +20,6 @@ from quicdist.node.identifiers import Identifiers
 from quicdist.node.process import HandlerProcess, Process
 from quicdist.node.relations import Relations
 from quicdist.protocol import NO_PAYLOAD, ControlMessage
-from quicdist.protocol import control as wire
 from quicdist.term import Atom, Pid, Reference, TermError
 
 log = logging.getLogger("quicdist.node")
@@ -115,7 +115,9 @@ class Runtime:
             process.run(function(process, *args))
             return process
         if args:
-            raise TypeError(f"{function!r} is no coroutine function: it is called with messages, not {args!r}")
+            raise TypeError(
+                f"{function!r} is no coroutine function: it is called with messages, not {args!r}"
+            )
         return self.add(HandlerProcess(self, self.identifiers.pid(), function), name=name, link_to=link_to)
 
     def add(self, process: P, *, name: str | None = None, link_to: Process | None = None) -> P:

@@ -9,11 +9,11 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+import quicdist.protocol as wire
 from quicdist.errors import QuicDistError
 from quicdist.node.runtime import Runtime
 from quicdist.node.spawning import Spawning
 from quicdist.protocol import ControlMessage
-from quicdist.protocol import control as wire
 
 log = logging.getLogger("quicdist.node")
 

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import quicdist.protocol as wire
 from quicdist.node.exits import NOCONNECTION
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
 from quicdist.protocol import SpawnReplyFlag
-from quicdist.protocol import control as wire
 from quicdist.term import Atom, Pid, Reference
 
 log = logging.getLogger("quicdist.node")

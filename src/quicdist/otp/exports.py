@@ -63,7 +63,9 @@ class Exports:
             signature: inspect.Signature | None = inspect.signature(function)
         except (TypeError, ValueError):
             signature = None  # Some built-ins do not tell; they raise TypeError when called wrongly.
-        self._functions[module, name] = Export(function, signature, blocking or executor is not None, executor)
+        self._functions[module, name] = Export(
+            function, signature, blocking or executor is not None, executor
+        )
 
     def add_namespace(self, module: str, namespace: Any, **options: Any) -> None:
         """Let other nodes call every public function of a module, class instance or mapping as

@@ -59,7 +59,9 @@ class Caller:
             if answer is not None and not answer.done():
                 answer.set_result(message[1])
 
-    async def call(self, to: Any, request: Any, *, label: Atom = GEN_CALL, timeout: float | None = 5.0) -> Any:
+    async def call(
+        self, to: Any, request: Any, *, label: Atom = GEN_CALL, timeout: float | None = 5.0
+    ) -> Any:
         """Send ``{Label, From, Request}`` to a process and wait for its reply (``gen:call/4``).
 
         ``timeout`` is in seconds, None waits for ever. Raises :class:`CallTimeout`,

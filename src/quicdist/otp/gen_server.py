@@ -149,7 +149,9 @@ def start(
     runtime: Runtime, server: GenServer, *, name: str | None = None, link_to: Process | None = None
 ) -> ServerProcess:
     """Start a server as a process of its own (``gen_server:start/4``)."""
-    process = runtime.add(ServerProcess(runtime, runtime.identifiers.pid(), server), name=name, link_to=link_to)
+    process = runtime.add(
+        ServerProcess(runtime, runtime.identifiers.pid(), server), name=name, link_to=link_to
+    )
     try:
         process.begin()
     except Exception:

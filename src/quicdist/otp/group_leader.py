@@ -63,7 +63,13 @@ class GroupLeader:
         process.send(sender, (_IO_REPLY, reply_as, answer))
 
     async def _format(
-        self, process: Process, sender: Pid, reply_as: Any, encoding: Atom, function: Atom, arguments: list[Any]
+        self,
+        process: Process,
+        sender: Pid,
+        reply_as: Any,
+        encoding: Atom,
+        function: Atom,
+        arguments: list[Any],
     ) -> None:
         answer: Any = (_ERROR, _ENOTSUP)
         try:

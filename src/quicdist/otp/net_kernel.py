@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from quicdist.errors import QuicDistError
 from quicdist.node.connections import ConnectionTable
 from quicdist.node.process import Process
 from quicdist.otp.gen import GEN_CALL, Caller, is_from, reply
-from quicdist.errors import QuicDistError
 from quicdist.term import Atom
 
 log = logging.getLogger("quicdist.otp")

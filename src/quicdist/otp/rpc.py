@@ -203,7 +203,9 @@ class RpcClient:
             if isinstance(result, Pid):
                 relations.spawned(reference, result)
             elif not answer.done():
-                error: Exception = NotConnected(node) if result == NOCONNECTION else RemoteError("error", result)
+                error: Exception = (
+                    NotConnected(node) if result == NOCONNECTION else RemoteError("error", result)
+                )
                 answer.set_exception(error)
 
         def down(reason: Any) -> None:
