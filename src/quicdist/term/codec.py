@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import zlib
 from typing import Any
 
@@ -28,9 +29,20 @@ class Codec:
     limits: what is refused however well-formed it is.
     deterministic: write maps in the order of their keys, as ``term_to_binary(T, [deterministic])``:
         equal terms give equal bytes, the same as OTP 26 and later write.
+    view_from: binaries of so many bytes or more, out of ``bytes``, are not copied but come as a
+        memoryview, which keeps all of the data it was decoded from alive.
     """
 
-    __slots__ = ("_decoder", "_encoder", "_fast_decode", "_fast_write", "deterministic", "limits", "none")
+    __slots__ = (
+        "_decoder",
+        "_encoder",
+        "_fast_decode",
+        "_fast_write",
+        "deterministic",
+        "limits",
+        "none",
+        "view_from",
+    )
 
     def __init__(
         self,
@@ -38,13 +50,16 @@ class Codec:
         none: str | Atom | None = "undefined",
         limits: Limits = Limits(),  # noqa: B008 - frozen
         deterministic: bool = False,
+        view_from: int | None = None,
     ) -> None:
         self.none = None if none is None else Atom(none)
         self.limits = limits
         self.deterministic = deterministic
-        self._decoder = Decoder(self.none, limits)
+        self.view_from = view_from
+        least_view = sys.maxsize if view_from is None else view_from
+        self._decoder = Decoder(self.none, limits, least_view)
         self._fast_decode = fast_decoder(
-            self._decoder, self._decoder.atoms, self._decoder.nodes, self._decoder.pids
+            self._decoder, self._decoder.atoms, self._decoder.nodes, self._decoder.pids, least_view
         )
         self._encoder = Encoder(self.none, limits, deterministic)
         self._fast_write = fast_encoder(self._encoder, self.none, deterministic)

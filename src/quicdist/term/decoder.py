@@ -7,6 +7,7 @@ for Python's. Counts and sizes are held against the bytes that are left before a
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from itertools import chain, repeat
 from math import isfinite
@@ -69,11 +70,12 @@ class _Malformed(Exception):
 class Decoder:
     """Decodes with one choice of limits and of the atom that is ``None``; remembers recent atoms and pids."""
 
-    __slots__ = ("_limits", "_none", "atoms", "nodes", "pids")
+    __slots__ = ("_limits", "_none", "_view_from", "atoms", "nodes", "pids")
 
-    def __init__(self, none: Atom | None, limits: Limits) -> None:
+    def __init__(self, none: Atom | None, limits: Limits, view_from: int = sys.maxsize) -> None:
         self._none = none
         self._limits = limits
+        self._view_from = view_from
         self.atoms: dict[bytes, Any] = {}
         self.nodes: dict[bytes, Atom] = {}
         self.pids: dict[bytes, Pid] = {}
@@ -132,7 +134,12 @@ class Decoder:
                         end = i + 5 + _uint32(data, i + 1)[0]
                         if end > size:
                             raise _Malformed(_too_few("binary", end - i - 5, size - i - 5))
-                        items.append(bytes(data[i + 5 : end]) if copy else data[i + 5 : end])
+                        if copy:
+                            items.append(bytes(data[i + 5 : end]))
+                        elif end - i - 5 >= self._view_from:
+                            items.append(memoryview(data)[i + 5 : end])
+                        else:
+                            items.append(data[i + 5 : end])
                         i = end
                         continue
                     if tag == 98:  # INTEGER_EXT

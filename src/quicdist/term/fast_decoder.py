@@ -9,6 +9,7 @@ that shows by itself in the end: reading too far is an IndexError, or leaves the
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from itertools import repeat
 from math import isfinite
@@ -44,7 +45,11 @@ class NotSmooth(Exception):
 
 
 def fast_decoder(
-    careful: Decoder, atoms: dict[bytes, Any], nodes: dict[bytes, Atom], pids: dict[bytes, Pid]
+    careful: Decoder,
+    atoms: dict[bytes, Any],
+    nodes: dict[bytes, Atom],
+    pids: dict[bytes, Pid],
+    view_from: int = sys.maxsize,
 ) -> Callable[[bytes, int], tuple[Any, int]]:
     """A function from ``(data, offset)`` to a term and the offset behind it.
 
@@ -72,8 +77,11 @@ def fast_decoder(
                 items.append(data[i + 1])
                 i += 2
             elif tag == 109:  # BINARY_EXT
+                length = _uint32(data, i + 1)[0]
+                if length >= view_from:
+                    raise NotSmooth
                 i += 5
-                end = i + _uint32(data, i - 4)[0]
+                end = i + length
                 items.append(data[i:end])
                 i = end
             elif tag == 104 and room:  # SMALL_TUPLE_EXT
@@ -165,8 +173,11 @@ def fast_decoder(
                 pairs[key] = data[i + 1]
                 i += 2
             elif tag == 109:
+                length = _uint32(data, i + 1)[0]
+                if length >= view_from:
+                    raise NotSmooth
                 i += 5
-                end = i + _uint32(data, i - 4)[0]
+                end = i + length
                 pairs[key] = data[i:end]
                 i = end
             elif tag == 104:
