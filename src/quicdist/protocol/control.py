@@ -173,7 +173,7 @@ def short(term: object, depth: int = 3) -> str:
         text = ", ".join([*elements, "..."] if len(elements) < len(term) else elements)
         return f"({text})" if isinstance(term, tuple) else f"[{text}]"
     if isinstance(term, bytes):
-        return shown(term)
+        return f"b{shown(term)}"
     if isinstance(term, int) and term.bit_length() > 256:  # Python refuses to print some
         return f"an integer of {term.bit_length()} bits"
     if term is None or isinstance(term, int | float | Atom | Pid | Reference):
