@@ -90,7 +90,7 @@ def _one_line(term: Any, writer: Writer, max_depth: int) -> str:
             if text is not None:
                 done.append(text)
                 continue
-            if len(stack) > max_depth:
+            if len(stack) == max_depth:
                 raise TermError(f"a term nested deeper than {max_depth}")
             stack.append((closing, parts))
             _, opening, closing, parts = take_apart(part, writer)

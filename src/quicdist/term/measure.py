@@ -48,7 +48,7 @@ def measured(term: Any, writer: Writer, max_depth: int) -> Node:
                 if type(part) in _ATOMS and node.kind == "tuple" and len(node.parts) == 1:
                     node.kind = "tagged tuple"
                 continue
-            if len(stack) > max_depth:
+            if len(stack) == max_depth:
                 raise TermError(f"a term nested deeper than {max_depth}")
             kind, opening, closing, inner = take_apart(part, writer)
             within = Node(kind, opening, closing)

@@ -127,10 +127,16 @@ class Writer:
         return f"#Ref<{'.'.join((self._node(term.node), *map(str, reversed(term.ids))))}>"
 
     def _fun(self, term: Fun) -> str:
-        return f"#Fun<{self.atom(term.module.name)}.{term.old_index}.{term.old_uniq}>"
+        return f"#Fun<{self._name_in_fun(term.module)}.{term.old_index}.{term.old_uniq}>"
 
     def _export(self, term: Export) -> str:
-        return f"fun {self.atom(term.module.name)}:{self.atom(term.function.name)}/{term.arity}"
+        return f"fun {self._name_in_fun(term.module)}:{self._name_in_fun(term.function)}/{term.arity}"
+
+    def _name_in_fun(self, atom: Atom) -> str:
+        # Funs are printed by the emulator, to which @ is a reason to quote. It does not quote reserved
+        # words, nor decode what is beyond ASCII; there, what can be read again is better.
+        text = self.atom(atom.name)
+        return f"'{text}'" if "@" in text and text[0] != "'" else text
 
 
 def known(term: Any) -> Any:
