@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from aioquic.buffer import encode_uint_var  # type: ignore[attr-defined]
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.packet import QuicProtocolVersion
@@ -364,7 +363,7 @@ async def test_a_handshake_broken_off(settings: QuicSettings) -> None:
 
 async def test_a_peer_that_floods_before_its_handshake(settings: QuicSettings) -> None:
     async with listening(settings) as server:
-        server.listener.arrived.put_nowait = lambda _: None  # type: ignore[method-assign] # nobody accepts
+        server.listener.arrived.put_nowait = lambda item: None  # type: ignore[method-assign] # nobody accepts
         with Raw(server.address) as raw:
             await raw.go_on(lambda: raw.quic._handshake_confirmed)
             raw.quic.send_stream_data(4, bytes(4 * MAX_EARLY))
@@ -391,7 +390,7 @@ def initial(size: int = 1200, *, version: int = 1, id_length: int = 8) -> bytes:
     """What begins like an Initial packet and is filled with noise."""
     header = b"\xc3" + version.to_bytes(4, "big") + bytes((id_length,)) + os.urandom(id_length) + b"\x00\x00"
     noise = os.urandom(max(0, size - len(header) - 2))
-    return header + bytes(encode_uint_var(len(noise))) + noise
+    return header + (0x4000 | len(noise)).to_bytes(2, "big") + noise
 
 
 async def test_garbage_opens_nothing_and_disturbs_nobody(settings: QuicSettings) -> None:
@@ -484,9 +483,8 @@ async def test_a_dial_that_is_cancelled_is_closed(settings: QuicSettings) -> Non
     async with listening(settings, FakeNode(SERVER, status=Status.ALIVE)) as server:
         asked = asyncio.Event()
         node = FakeNode(CLIENT)
-        forever = asyncio.get_running_loop().create_future()
 
-        def connection_alive(_: str) -> bool:
+        def connection_alive(node: str) -> bool:
             asked.set()
             dialling.cancel()
             return True
@@ -498,7 +496,6 @@ async def test_a_dial_that_is_cancelled_is_closed(settings: QuicSettings) -> Non
             await dialling
         assert isinstance(await server.error(), QuicDistError)
         await nothing_half_made(server)
-        forever.cancel()
 
 
 async def test_closing_the_listener_leaves_links_and_closes_the_rest(settings: QuicSettings) -> None:

@@ -152,6 +152,7 @@ def make_development_certificates(
     names = list(dict.fromkeys(hosts))
     if not names:
         raise CertificateError("a certificate needs at least one host")
+    alternatives = x509.SubjectAlternativeName(list(map(_alternative_name, names)))
     ca_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     ca_name = _name("quicdist development CA")
     ca = (
@@ -163,7 +164,7 @@ def make_development_certificates(
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     certificate = (
         _builder(_name(names[0]), ca_name, key.public_key())
-        .add_extension(x509.SubjectAlternativeName(list(map(_alternative_name, names))), critical=False)
+        .add_extension(alternatives, critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(digital_signature=True), critical=True)
         .add_extension(
@@ -208,9 +209,11 @@ def _alternative_name(host: str) -> x509.GeneralName:
     except ValueError:
         pass
     try:
-        return x509.DNSName(host)
-    except ValueError as error:
-        raise CertificateError(f"{host!r} is neither a host name nor an IP address: {error}") from error
+        if host:
+            return x509.DNSName(host)
+    except ValueError:
+        pass
+    raise CertificateError(f"{host!r} is neither a host name (in ASCII) nor an IP address")
 
 
 def _key_usage(*, digital_signature: bool = False, certificate_sign: bool = False) -> x509.KeyUsage:

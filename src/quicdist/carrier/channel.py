@@ -413,6 +413,15 @@ class Channel:
         if not parting:
             self.handler.channel_closed(Closing(0, reason, unreachable=unreachable))
 
+    def break_off(self, reason: str) -> None:
+        """Close the connection, and tell the handler that it is gone."""
+        if self.closed:
+            return
+        parting = self._parting is not None
+        self.close(reason=reason)
+        if not parting:
+            self.handler.channel_closed(Closing(0, reason))
+
     def _end(self) -> None:
         self.closed = True
         self._queues.clear()

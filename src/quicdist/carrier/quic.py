@@ -199,7 +199,7 @@ class QuicListener(Listener):
     def close(self) -> None:
         """Stop listening; what is still in its handshake is closed."""
         for channel in tuple(self.endpoint.half_open):
-            channel.close(reason="no longer listening")
+            channel.break_off("no longer listening")
         self.endpoint.stop_accepting()
         self.arrived.put_nowait(None)
 

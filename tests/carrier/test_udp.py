@@ -1,0 +1,204 @@
+"""The UDP socket in the loop: batches, what cannot be sent now, what the kernel reports."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from quicdist.carrier import Address
+from quicdist.carrier import udp as udp_module
+from quicdist.carrier.udp import Datagram, UdpSocket, open_socket, to_address
+from tests.carrier.quic_support import PATIENCE, linked, quic_link
+
+LOCALHOST = ("127.0.0.1", 0)
+
+
+class Receiver:
+    """Writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[bytes]] = []
+        self.errors: asyncio.Queue[OSError] = asyncio.Queue()
+        self.writable = 0
+        self.came = asyncio.Event()
+
+    def datagrams_received(self, batch: Sequence[Datagram]) -> None:
+        self.batches.append([data for data, _ in batch])
+        self.came.set()
+
+    def socket_error(self, error: OSError) -> None:
+        self.errors.put_nowait(error)
+
+    def socket_writable(self) -> None:
+        self.writable += 1
+
+    async def until(self, count: int) -> list[bytes]:
+        async with asyncio.timeout(PATIENCE):
+            while sum(map(len, self.batches)) < count:
+                self.came.clear()
+                await self.came.wait()
+        return [data for batch in self.batches for data in batch]
+
+
+def on(sock: socket.socket) -> tuple[UdpSocket, Receiver]:
+    receiver = Receiver()
+    udp = UdpSocket(sock)
+    udp.receiver = receiver
+    return udp, receiver
+
+
+@asynccontextmanager
+async def both_ends() -> AsyncIterator[tuple[UdpSocket, UdpSocket, Receiver]]:
+    """A socket connected to a bound one, and who is told what the latter receives."""
+    bound, receiver = on(open_socket(socket.AF_INET, local=LOCALHOST))
+    connected, _ = on(open_socket(socket.AF_INET, remote=(bound.local.host, bound.local.port)))
+    try:
+        yield connected, bound, receiver
+    finally:
+        connected.close()
+        bound.close()
+
+
+class Choking:
+    """A socket whose kernel takes only some datagrams at a time, or reports errors of others."""
+
+    def __init__(self, real: socket.socket, answers: list[int | None]) -> None:
+        self._real = real
+        self._answers = answers
+
+    def send(self, data: bytes) -> int:
+        answer = self._answers.pop(0) if self._answers else None
+        if answer is not None:
+            raise OSError(answer, "no")
+        return self._real.send(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+async def test_what_arrives_in_one_turn_is_told_in_one_batch() -> None:
+    async with both_ends() as (connected, _, receiver):
+        sent = [bytes([number]) for number in range(udp_module.BATCH + 3)]
+        connected.send([(data, ()) for data in sent])
+        assert await receiver.until(len(sent)) == sent
+        # All of them were there; no turn may take more than a batch.
+        assert [len(batch) for batch in receiver.batches] == [udp_module.BATCH, 3]
+
+
+async def test_buffers_are_asked_for_and_what_was_granted_is_known() -> None:
+    async with both_ends() as (connected, bound, _):
+        for udp in (connected, bound):
+            assert udp.buffers.receive == udp._sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plain:
+                assert udp.buffers.receive >= plain.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+
+
+@pytest.mark.parametrize("again", [errno.EAGAIN, errno.ECONNREFUSED])
+async def test_what_the_kernel_does_not_take_now_is_sent_later_in_order(again: int) -> None:
+    async with both_ends() as (connected, _, receiver):
+        connected._sock = Choking(connected._sock, [None, again, None, again])  # type: ignore[assignment]
+        sent = [bytes([number]) for number in range(6)]
+        connected.send([(data, ()) for data in sent[:4]])
+        if again == errno.EAGAIN:
+            assert connected.blocked
+        connected.send([(data, ()) for data in sent[4:]])
+        if again == errno.EAGAIN:
+            assert await receiver.until(6) == sent
+            assert connected.receiver.writable  # type: ignore[attr-defined]
+        else:
+            assert sorted(await receiver.until(6)) == sent
+
+
+async def test_what_waits_is_bounded() -> None:
+    async with both_ends() as (connected, _, receiver):
+        connected._sock = Choking(connected._sock, [errno.EAGAIN])  # type: ignore[assignment]
+        connected.send([(b"%d" % number, ()) for number in range(udp_module.MAX_UNSENT + 10)])
+        assert connected.dropped == 10
+        assert (await receiver.until(1))[0] == b"10"
+
+
+@pytest.mark.parametrize("code", [errno.EMSGSIZE, errno.EPERM])
+async def test_a_datagram_that_cannot_be_sent_costs_none_of_the_others(code: int) -> None:
+    async with both_ends() as (connected, _, receiver):
+        connected._sock = Choking(connected._sock, [None, code])  # type: ignore[assignment]
+        connected.send([(b"a", ()), (b"b", ()), (b"c", ())])
+        assert await receiver.until(2) == [b"a", b"c"]
+        error = await connected.receiver.errors.get()  # type: ignore[attr-defined]
+        assert error.errno == code
+
+
+async def test_a_port_where_nobody_listens_is_reported(free_port: Callable[[], int]) -> None:
+    udp, receiver = on(open_socket(socket.AF_INET, remote=("127.0.0.1", free_port())))
+    udp.send([(b"anyone?", ())])
+    async with asyncio.timeout(PATIENCE):
+        error = await receiver.errors.get()
+    assert error.errno == errno.ECONNREFUSED
+    udp.close()
+
+
+async def test_a_closed_socket_has_left_the_loop() -> None:
+    async with both_ends() as (connected, bound, _):
+        bound.close()
+        bound.close()
+        assert bound.closed
+        assert bound._sock.fileno() == -1
+        connected.send([(b"late", ())])
+
+
+def test_addresses_are_plain() -> None:
+    assert to_address(("::ffff:10.0.0.1", 5, 0, 0)) == Address("10.0.0.1", 5)
+    assert to_address(("::1", 5, 0, 0)) == Address("::1", 5)
+    assert to_address(("10.0.0.1", 5)) == Address("10.0.0.1", 5)
+
+
+async def test_a_link_goes_on_where_the_path_takes_only_short_datagrams(settings: Any) -> None:
+    async with linked(settings) as pair:
+        for inbox in (pair.client, pair.server):
+            channel = quic_link(inbox.link)._channel
+            real = channel.socket._sock
+
+            class Narrow(Choking):
+                def send(self, data: bytes) -> int:
+                    if len(data) > 1200:
+                        raise OSError(errno.EMSGSIZE, "Message too long")
+                    return self._real.send(data)
+
+                def sendto(self, data: bytes, address: Any) -> int:
+                    if len(data) > 1200:
+                        raise OSError(errno.EMSGSIZE, "Message too long")
+                    return self._real.sendto(data, address)
+
+            channel.socket._sock = Narrow(real, [])  # type: ignore[assignment]
+        pair.to_server(bytes(1 << 20))
+        assert len((await pair.server.get())[1]) == 1 << 20
+        pair.to_client(bytes(1 << 20))
+        assert len((await pair.client.get())[1]) == 1 << 20
+
+
+async def test_a_link_goes_on_where_datagrams_are_lost_and_the_kernel_chokes(settings: Any) -> None:
+    async with linked(settings) as pair:
+        for inbox in (pair.client, pair.server):
+            socket_ = quic_link(inbox.link)._channel.socket
+            count = 0
+            send = socket_.send
+
+            def lossy(datagrams: Sequence[Datagram], send: Any = send) -> None:
+                nonlocal count
+                kept = []
+                for datagram in datagrams:
+                    count += 1
+                    if count % 20:
+                        kept.append(datagram)
+                send(kept)
+
+            socket_.send = lossy  # type: ignore[method-assign]
+        pair.to_server(bytes(1 << 20))
+        pair.to_client(bytes(1 << 20))
+        assert len((await pair.server.get())[1]) == 1 << 20
+        assert len((await pair.client.get())[1]) == 1 << 20
