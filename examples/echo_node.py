@@ -1,10 +1,12 @@
 """A node that echoes.
 
-``{From, Msg}`` sent to its process ``echo`` brings ``Msg`` back to ``From``, and
-``gen_server:call({echo, Node}, Msg)`` returns ``Msg``. From an Erlang shell in the same cluster:
+``{From, Msg}`` sent to its process ``echo`` brings ``Msg`` back to ``From``,
+``gen_server:call({echo, Node}, Msg)`` returns ``Msg``, and so does ``rpc:call(Node, echo, echo, [Msg])``.
+From an Erlang shell in the same cluster:
 
     {echo, 'py@127.0.0.1'} ! {self(), hello}, flush().
     gen_server:call({echo, 'py@127.0.0.1'}, hello).
+    rpc:call('py@127.0.0.1', echo, echo, [hello]).
 """
 
 from __future__ import annotations
@@ -45,20 +47,28 @@ class Echo(GenServer):
 @click.option("--host", help="Address to listen on; all of them by default.")
 def main(port: int | None, host: str | None, **options: Any) -> None:
     """Run a node with a process that echoes, until interrupted."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    if options["carrier"] == "quic" and options["cert"] is None:
-        files = _development_certificate()
-        options.update(cert=str(files / "cert.pem"), key=str(files / "key.pem"))
+    log_to_stderr()
     options["name"] = options["name"] or "py@127.0.0.1"
     try:
+        if "quic" in options["carriers"] and options["cert"] is None:
+            files = development_certificate()
+            options.update(cert=str(files / "cert.pem"), key=str(files / "key.pem"))
+            options["cacert"] = options["cacert"] or str(files / "ca.pem")
         asyncio.run(run(make_node(**options, port=port, host=host)))
     except QuicDistError as error:
         click.echo(f"echo_node: {error}", err=True)
         sys.exit(1)
 
 
-def _development_certificate() -> Path:
-    if not (CERTS / "cert.pem").exists():
+def log_to_stderr() -> None:
+    """Who connects and who is refused, and why; not what aioquic says of every packet it minds."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("quic").setLevel(logging.CRITICAL)
+
+
+def development_certificate() -> Path:
+    """The directory of the development certificate, which is made if it is not there."""
+    if not (CERTS / "key.pem").exists():
         make_development_certificates(CERTS)
         click.echo(f"made a development certificate in {CERTS}", err=True)
     click.echo(
@@ -68,12 +78,17 @@ def _development_certificate() -> Path:
 
 
 async def run(node: Node) -> None:
-    """Run the node until SIGINT or SIGTERM."""
+    """Run the node with its echo until SIGINT or SIGTERM."""
     loop = asyncio.get_running_loop()
     done = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError):
             loop.add_signal_handler(number, done.set)
+
+    @node.export("echo")
+    def echo(message: Any) -> Any:
+        return message
+
     async with node:
         node.serve(Echo(), name="echo")
         for address in node.addresses:

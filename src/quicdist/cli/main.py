@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import sys
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
@@ -11,13 +12,16 @@ from typing import Any, NoReturn
 
 import click
 from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
 
 import quicdist
-from quicdist import QuicDistError, format_term, make_development_certificates, parse_term
-from quicdist.cli.options import make_node, node_options
+from quicdist import QuicDistError, RemoteError, format_term, make_development_certificates, parse_term
+from quicdist.cli.options import NodeNameType, make_node, node_options
+from quicdist.cli.stack import stack_lines
 from quicdist.term import ParseError
 
-_errors = Console(stderr=True, highlight=False, soft_wrap=True)
+_NODE = NodeNameType()
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -28,19 +32,22 @@ def main() -> None:
     Exit status: 0 on success, 1 when the peer cannot be reached or the call failed (the reason on
     standard error), 2 on wrong usage.
     """
+    # aioquic reports what it raises as well; the reason is printed once.
+    logging.getLogger("quic").setLevel(logging.CRITICAL)
 
 
 @main.command()
-@click.argument("node", metavar="NODE")
+@click.argument("node", metavar="NODE", type=_NODE)
 @node_options
 def ping(node: str, **options: Any) -> None:
     """Ping NODE, as net_adm:ping/1 does; prints pong, or pang where it cannot be reached."""
-
-    async def run() -> None:
-        async with make_node(**options, toward=node, listen=False) as local:
-            await local.is_auth(node, timeout=options["timeout"])
-
     try:
+        local = make_node(**options, toward=node, listen=False)
+
+        async def run() -> None:
+            async with local:
+                await local.is_auth(node, timeout=options["timeout"])
+
         _run(run(), f"pinging {node}")
     except QuicDistError as error:
         click.echo("pang")
@@ -49,7 +56,7 @@ def ping(node: str, **options: Any) -> None:
 
 
 @main.command()
-@click.argument("node", metavar="NODE")
+@click.argument("node", metavar="NODE", type=_NODE)
 @click.argument("module", metavar="MODULE")
 @click.argument("function", metavar="FUNCTION")
 @click.argument("arguments", metavar="[ARGS]", default="[]")
@@ -60,16 +67,17 @@ def call(node: str, module: str, function: str, arguments: str, **options: Any) 
     ARGS is the list of arguments as an Erlang term: '[[1,2,3]]' is one argument, a list.
     """
     terms = _parse_arguments(arguments)
-
-    async def run() -> Any:
-        async with make_node(**options, toward=node, listen=False) as local:
-            return await local.call(node, module, function, terms, timeout=options["timeout"])
-
     try:
+        local = make_node(**options, toward=node, listen=False)
+
+        async def run() -> Any:
+            async with local:
+                return await local.call(node, module, function, terms, timeout=options["timeout"])
+
         result = _run(run(), f"calling {module}:{function}/{len(terms)} on {node}")
+        click.echo(format_term(result, "~tp"))
     except QuicDistError as error:
         _fail(error)
-    click.echo(format_term(result))
 
 
 @main.command()
@@ -117,13 +125,24 @@ def _run(work: Coroutine[Any, Any, Any], doing: str) -> Any:
 @contextlib.contextmanager
 def _progress(doing: str) -> Iterator[None]:
     """Say what is being done, as long as it takes and if someone is watching."""
-    if _errors.is_terminal:
-        with _errors.status(doing):
-            yield
-    else:
+    watching = Console(stderr=True)
+    if not watching.is_terminal:
+        yield
+        return
+    # What a function on the other node prints arrives meanwhile: on a terminal it goes above the
+    # line that turns, into a file it must go untouched.
+    with Live(
+        Spinner("dots", doing),
+        console=watching,
+        transient=True,
+        redirect_stdout=sys.stdout.isatty(),
+    ):
         yield
 
 
 def _fail(error: QuicDistError | str) -> NoReturn:
-    _errors.print(f"quicdist: {error}", markup=False)
+    click.echo(f"quicdist: {error}", err=True)
+    if isinstance(error, RemoteError):
+        for line in stack_lines(error.stack):
+            click.echo(f"  {line}", err=True)
     sys.exit(1)

@@ -3,18 +3,44 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from quicdist import Node
+from quicdist import CookieError, Node
+from quicdist.protocol import InvalidNodeName
+from quicdist.protocol.names import is_node_name, parse_node_name, validate_node_name
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+if TYPE_CHECKING:
+    _NameBase = click.ParamType[str]
+    _AddressBase = click.ParamType[tuple[str, tuple[str, int]]]
+else:  # older releases of click have it without parameters
+    _NameBase = _AddressBase = click.ParamType
 
-class AddressType(click.ParamType[tuple[str, tuple[str, int]]]):
+_ADDRESS = re.compile(r"(?P<node>[^=]+)=(?:\[(?P<ipv6>[^\[\]]+)\]|(?P<host>[^:\[\]]+)):(?P<port>[0-9]{1,5})")
+
+
+class NodeNameType(_NameBase):
+    """``alive@host``: what a node may be called (``own``), or what others are called."""
+
+    name = "NAME@HOST"
+
+    def __init__(self, *, own: bool = False) -> None:
+        self._parse = validate_node_name if own else parse_node_name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return str(self._parse(str(value)))
+        except InvalidNodeName as error:
+            self.fail(str(error), param, ctx)
+
+
+class AddressType(_AddressBase):
     """``NODE=HOST:PORT``; an IPv6 address stands in brackets."""
 
     name = "NODE=HOST:PORT"
@@ -24,31 +50,29 @@ class AddressType(click.ParamType[tuple[str, tuple[str, int]]]):
     ) -> tuple[str, tuple[str, int]]:
         if isinstance(value, tuple):
             return value
-        node, _, address = str(value).partition("=")
-        host, _, port = address.rpartition(":")
-        host = host.removeprefix("[").removesuffix("]")
-        if (
-            "@" not in node
-            or not host
-            or not port.isascii()
-            or not port.isdigit()
-            or not 0 < int(port) < 65536
-        ):
+        match = _ADDRESS.fullmatch(str(value))
+        if match is None or not is_node_name(match["node"]) or not 0 < int(match["port"]) < 65536:
             self.fail(f"{value!r} is not of the form name@host=HOST:PORT", param, ctx)
-        return node, (host, int(port))
+        return match["node"], (match["ipv6"] or match["host"], int(match["port"]))
 
 
 _PEM = click.Path(exists=True, dir_okay=False)
 
 _OPTIONS = (
-    click.option("--name", metavar="NAME@HOST", help="Name of this node; one of its own by default."),
+    click.option(
+        "--name",
+        type=NodeNameType(own=True),
+        help="Name of this node; one of its own by default.",
+    ),
     click.option("--cookie", help="The cluster's cookie; that of ~/.erlang.cookie by default."),
     click.option(
         "--carrier",
+        "carriers",
         type=click.Choice(["quic", "tcp"]),
-        default="quic",
-        show_default=True,
-        help="quic speaks quic_dist, tcp what every BEAM speaks.",
+        multiple=True,
+        default=("quic",),
+        show_default="quic",
+        help="quic speaks quic_dist, tcp what every BEAM speaks. Given twice: both, in that order.",
     ),
     click.option(
         "--address",
@@ -88,7 +112,7 @@ def make_node(
     *,
     name: str | None,
     cookie: str | None,
-    carrier: str,
+    carriers: Sequence[str],
     addresses: tuple[tuple[str, tuple[str, int]], ...],
     cert: str | None,
     key: str | None,
@@ -98,24 +122,33 @@ def make_node(
     toward: str = "",
     **more: Any,
 ) -> Node:
-    """A node by the shared options; ``toward`` is the node it is to reach, if there is one."""
-    return Node(
-        name or default_name(toward),
-        cookie=cookie,
-        carrier=carrier,
-        nodes=dict(addresses),
-        cert=cert,
-        key=key,
-        cacert=cacert,
-        verify=verify,
-        setup_time=timeout,
-        **more,
-    )
+    """A node by the shared options; ``toward`` is the node it is to reach, if there is one.
+
+    Raises :class:`click.UsageError` for options that do not go together.
+    """
+    if (cert is None) != (key is None):
+        raise click.UsageError("--cert and --key go together: only one of them is given")
+    try:
+        return Node(
+            name or default_name(toward),
+            cookie=cookie,
+            carrier=list(dict.fromkeys(carriers)),
+            nodes=dict(addresses),
+            cert=cert,
+            key=key,
+            cacert=cacert,
+            verify=verify,
+            setup_time=timeout,
+            **more,
+        )
+    except CookieError as error:
+        if cookie is None:
+            raise
+        raise click.BadParameter(str(error), param_hint="--cookie") from error
 
 
 def default_name(toward: str) -> str:
     """A name for a node that lives as long as one command, short or long as its peer's is."""
-    peer_host = toward.partition("@")[2]
-    short = bool(peer_host) and "." not in peer_host and ":" not in peer_host
+    short = bool(toward) and not parse_node_name(toward).is_long
     host = socket.gethostname().partition(".")[0] if short else "127.0.0.1"
     return f"quicdist-{os.getpid()}@{host}"
