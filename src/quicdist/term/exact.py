@@ -28,10 +28,11 @@ _TRUE, _FALSE = Atom("true"), Atom("false")
 
 
 class Formed(Value):
-    """A value that knows its exact form (a ``Map``)."""
+    """A map that knows its exact form, in which ``None`` is no atom (``Map``)."""
 
-    __slots__ = ("_form",)
+    __slots__ = ("_form", "_pairs")
 
+    _pairs: tuple[tuple[Any, Any], ...]
     _form: bytes
 
 
@@ -93,7 +94,7 @@ def _leaf(term: Any, none: Atom | None) -> bytes | None:
     if kind is float:
         return _seal(b"f" + _FLOAT(term))
     if isinstance(term, Formed):
-        return term._form
+        return term._form if none is None else None
     if kind is BitString:
         return _seal(b"t%c%b" % (term.bits, term.data))
     if kind is Local:
@@ -110,6 +111,8 @@ _CONTAINERS = frozenset((tuple, list, dict, ImproperList, Record))
 
 
 def _open(term: Any) -> tuple[str, Iterator[Any]]:
+    if isinstance(term, Formed):
+        return "{", chain.from_iterable(term._pairs)
     if not isinstance(term, Value) and type(term) not in _CONTAINERS:
         term = plain(term)
     if type(term) is tuple:

@@ -23,9 +23,8 @@ class Map(Formed, Mapping[Any, Any]):
     something in it is no term. What it holds must not be changed afterwards.
     """
 
-    __slots__ = ("_index", "_pairs")
+    __slots__ = ("_index",)
 
-    _pairs: tuple[tuple[Any, Any], ...]
     _index: dict[bytes, int]
 
     def __init__(self, pairs: Mapping[Any, Any] | Iterable[tuple[Any, Any]] = ()) -> None:

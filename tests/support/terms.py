@@ -1,0 +1,159 @@
+"""Random terms: made by a BEAM, and made here with hypothesis."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+from hypothesis import strategies as st
+
+from quicdist.term import (
+    Atom,
+    BitString,
+    Export,
+    ImproperList,
+    Map,
+    Pid,
+    Port,
+    Record,
+    Reference,
+    binary_to_term,
+)
+from quicdist.term.exact import exact_form
+from tests.support.beam import Beam
+
+#: Binds RandomTerms, a fun (Seed, Count) -> list of terms of every kind that this BEAM has.
+#: ``Any(D)`` is a term with up to D levels below it; Leaf has none.
+_RANDOM_TERMS = r"""
+RandomTerms = fun(Seed, Count) ->
+  rand:seed(exsss, Seed),
+  R = fun(N) -> rand:uniform(N) - 1 end,
+  One = fun(L) -> lists:nth(rand:uniform(length(L)), L) end,
+  Times = fun(N, F) -> [F() || _ <- lists:seq(1, N)] end,
+  Raw = fun(Parts) -> binary_to_term(iolist_to_binary([131, Parts])) end,
+  Name = fun(A) -> <<131, B/binary>> = term_to_binary(A), B end,
+  Atoms = [a, ok, undefined, nil, true, false, '', 'hello world', 'Elixir.Enum', '\x{41f}\x{440}',
+           '\x{1f600}', 'a@b', list_to_atom(lists:duplicate(255, $\x{41f})), 'Q', '\n', '\x{e5}'],
+  Nodes = ['a@127.0.0.1', 'b@\x{e5}'],
+  Float = fun F() -> case <<(R(1 bsl 64)):64>> of <<X/float>> -> X; _ -> F() end end,
+  Fun = fun(X) -> {ok, T, _} = erl_scan:string("fun(Y) -> {X, Y} end."), {ok, [E]} = erl_parse:parse_exprs(T),
+                  {value, V, _} = erl_eval:expr(E, [{'X', X}]), V end,
+  Leaf = fun() -> case R(22) of
+      0 -> R(256); 1 -> -R(1 bsl One([4, 8, 31, 32, 33, 63, 64])); 2 -> R(1 bsl One([31, 32, 33, 64, 65]));
+      3 -> One([1, -1]) * R(1 bsl One([500, 2039, 2040, 2041, 5000]));
+      4 -> Float(); 5 -> One([0.0, -0.0, 1.0, 5.0e-324, 1.7976931348623157e308]);
+      6 -> One(Atoms); 7 -> One(Atoms); 8 -> rand:bytes(R(20)); 9 -> rand:bytes(One([0, 255, 256, 70000]));
+      10 -> <<(rand:bytes(R(9)))/binary, (R(127)):7>>; 11 -> []; 12 -> {}; 13 -> #{};
+      14 -> One([self(), Raw([88, Name(One(Nodes)), <<(R(1 bsl 32)):32, (R(9)):32, (R(5)):32>>])]);
+      15 -> One([make_ref(), Raw([<<90, 3:16>>, Name(One(Nodes)), <<(R(9)):32, (R(1 bsl 18)):32>>,
+                                  <<(R(1 bsl 32)):32, (R(1 bsl 32)):32>>])]);
+      16 -> alias();
+      17 -> One([hd(erlang:ports()), Raw([89, Name(One(Nodes)), <<(R(1 bsl 28)):32, (R(9)):32>>])]);
+      18 -> fun lists:map/2; 19 -> Times(R(10), fun() -> R(256) end);
+      20 -> Times(R(300), fun() -> R(300) end); 21 -> Times(R(30), Float)
+    end end,
+  Any = fun Any(0) -> Leaf();
+            Any(D) -> Sub = fun() -> Any(D - 1) end, case R(12) of
+      0 -> Leaf(); 1 -> list_to_tuple(Times(R(5), Sub)); 2 -> Times(R(6), Sub);
+      3 -> [Sub() | One([a, 1, <<>>])];
+      4 -> maps:from_list(Times(R(6), fun() -> {Sub(), Sub()} end));
+      5 -> maps:from_list(Times(R(6), fun() -> {One(Atoms), Sub()} end));
+      6 -> maps:from_list([{1, Sub()}, {1.0, Sub()}, {[Sub()], a}, {{Sub(), Leaf()}, b}]);
+      7 -> list_to_tuple(Times(One([1, 2, 255, 256, 300]), Leaf)); 8 -> Fun(Sub());
+      9 -> {'$gen_call', {self(), [alias | make_ref()]}, Sub()};
+      10 -> maps:from_list(Times(R(50), fun() -> {Leaf(), Leaf()} end));
+      11 -> <<131, X/binary>> = term_to_binary(Sub()),
+            case catch Raw([<<67, 2:32, 1>>, Name(geom), Name(vec), Name(x), Name(y), X, 97, 1]) of
+              {'EXIT', _} -> [Leaf()]; Native -> Native end
+    end end,
+  [Any(R(5)) || _ <- lists:seq(1, Count)]
+end
+"""
+
+
+_bound: weakref.WeakSet[Beam] = weakref.WeakSet()
+
+
+def random_beam_terms(beam: Beam, seed: int, count: int, options: str = "[]") -> list[bytes]:
+    """``term_to_binary(T, options)`` of so many random terms; the same for the same seed and BEAM."""
+    if beam not in _bound:
+        beam.eval_now(f"{_RANDOM_TERMS}, bound")
+        _bound.add(beam)
+    source = f"term_to_binary([term_to_binary(T, {options}) || T <- RandomTerms({seed}, {count})])"
+    made: list[bytes] = binary_to_term(beam.eval_bytes_now(source, timeout=300))
+    return made
+
+
+# -- made here ---------------------------------------------------------------------------------
+
+_UNDEFINED = Atom("undefined")
+_text = st.text(st.characters(codec="utf-8"), max_size=30)
+_words = st.integers(0, 0xFFFFFFFF)
+atoms = st.one_of(
+    st.sampled_from(["ok", "undefined", "nil", "true", "", "Elixir.A", "x" * 255, "П" * 255, "😀" * 255]),
+    _text,
+).map(Atom)
+_nodes = st.sampled_from(["a@127.0.0.1", "b@å"])  # a BEAM knows what its own can have
+integers = st.one_of(st.integers(), st.integers(-(1 << 5000), 1 << 5000), st.sampled_from([
+    n + d for n in (0, 255, -1, 1 << 31, -(1 << 31), 1 << 2040, -(1 << 2040)) for d in (-1, 0, 1)
+]))  # fmt: skip
+floats = st.floats(allow_nan=False, allow_infinity=False)
+pids = st.builds(Pid, _nodes, _words, _words, _words)
+# A reference whose last words are zero is equal to one without them: to a BEAM, not here.
+references = st.builds(
+    Reference, _nodes, st.tuples(st.integers(0, (1 << 18) - 1), _words, st.integers(1, 0xFFFFFFFF)), _words
+)
+ports = st.builds(Port, _nodes, st.integers(0, (1 << 64) - 1), _words)
+exports = st.builds(Export, atoms, atoms, st.integers(0, 255))
+bitstrings = st.builds(BitString, st.binary(min_size=1, max_size=9), st.integers(1, 7))
+leaves = st.one_of(
+    integers, floats, atoms, st.booleans(), st.none(), _text, st.binary(max_size=300), pids, references,
+    ports, exports, bitstrings, st.lists(st.integers(-1, 300), max_size=40), st.lists(floats, max_size=40),
+)  # fmt: skip
+
+
+def _no_list(term: Any) -> bool:
+    return not isinstance(term, (list, ImproperList))
+
+
+def _distinct(pairs: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    """Pairs whose keys are different for every OTP from 25 on, where 0.0 is -0.0 up to 26."""
+    return list({exact_form(_no_sign(key), _UNDEFINED): (key, value) for key, value in pairs}.values())
+
+
+def _no_sign(term: Any) -> Any:
+    """The term with every -0.0 as 0.0."""
+    if isinstance(term, float):
+        return term + 0.0
+    if isinstance(term, (tuple, list)):
+        return type(term)(map(_no_sign, term))
+    if isinstance(term, ImproperList):
+        return ImproperList(map(_no_sign, term.elements), _no_sign(term.tail))
+    if isinstance(term, (dict, Map)):
+        return Map([(_no_sign(key), _no_sign(value)) for key, value in term.items()])
+    return term
+
+
+def _compound(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    pairs = st.lists(st.tuples(inner, inner), max_size=5).map(_distinct)
+    return st.one_of(
+        st.lists(inner, max_size=6),
+        st.lists(inner, max_size=6).map(tuple),
+        st.builds(ImproperList, st.lists(inner, min_size=1, max_size=4), inner.filter(_no_list)),
+        pairs.map(Map),
+        st.lists(st.tuples(st.one_of(atoms, _text, integers), inner), max_size=5).map(_distinct).map(dict),
+        st.lists(leaves, min_size=250, max_size=260).map(tuple),
+    )
+
+
+#: Any term that every OTP from 25 on can hold.
+terms = st.recursive(leaves, _compound, max_leaves=25)
+
+#: Native records, for OTP 29.
+records = st.builds(
+    lambda module, name, names, values, exported: Record(
+        module, name, list(zip(names, values, strict=False)), exported=exported
+    ),
+    atoms, atoms, st.lists(atoms, unique=True, max_size=4), st.lists(terms, min_size=4, max_size=4),
+    st.booleans(),
+)  # fmt: skip
