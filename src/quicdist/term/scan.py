@@ -61,6 +61,7 @@ _ALNUMS = r"[0-9A-Za-z]++(?:_[0-9A-Za-z]++)*+"
 
 _NO_CHARACTER = re.compile("[\ud800-\udfff\ufffe\uffff]")
 _SKIPPED = re.compile(rf"(?:[{_SPACE}]++|%[^\n]*+)*+")
+_ONLY_SPACE = re.compile(rf"[{_SPACE}]*+")
 _NAME_CHARACTER = re.compile(rf"[{_NAME}]")
 _NAME_CHARACTERS = re.compile(rf"[{_NAME}]*+")
 
@@ -325,21 +326,17 @@ def _triple_quoted(text: str, match: re.Match[str]) -> tuple[Token, int]:
     end = re.compile(rf'\n([{_SPACE_IN_LINE}]*+)"{{{quotes}}}').search(text, match.end())
     if end is None:
         refuse(text, start, f'unterminated triple-quoted string: expected {quotes} " on a line of their own')
-    at = text.index("\n", match.end())
-    if other := re.compile(rf"[^{_SPACE}]").search(text, match.end(), at):
-        refuse(text, other.start(), "only white space may follow the start of a triple-quoted string")
+    escapes = name in ("b", "s")
     lines = []
-    while at < end.start():
-        at += 1
-        after = text.find("\n", at, end.start())
-        after = after if after >= 0 else end.start()
+    at = match.end()
+    while at <= end.start():
         # The line feed goes with its line: a backslash may stand before it.
-        line = text[at : after + 1]
-        lines.append(
-            _without_indentation(
-                text, at, line if name not in ("b", "s") else _unescaped(text, at, line), end[1]
-            )
-        )
+        after = text.index("\n", at) + 1
+        line = _unescaped(text, at, text[at:after]) if escapes else text[at:after]
+        if at > match.end():
+            lines.append(_without_indentation(text, at, line, end[1]))
+        elif not _ONLY_SPACE.fullmatch(line):
+            refuse(text, at, "only white space may follow the start of a triple-quoted string")
         at = after
     value = "".join(lines).removesuffix("\n").removesuffix("\r")
     if sigil:
@@ -349,10 +346,10 @@ def _triple_quoted(text: str, match: re.Match[str]) -> tuple[Token, int]:
 
 
 def _without_indentation(text: str, at: int, line: str, indentation: str) -> str:
+    if line.startswith(("\n", "\r\n")):
+        return line  # an empty line needs no indentation
     if line.startswith(indentation):
         return line[len(indentation) :]
-    if line in ("\n", "\r\n"):
-        return line
     refuse(text, at, "this line of a triple-quoted string is indented less than its end")
 
 
