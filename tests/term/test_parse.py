@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -540,3 +542,13 @@ def test_any_text_is_a_term_or_a_parse_error(parts: list[str]) -> None:
         assert exactly_equal(parse_term(format_term(term)), term)
         place = 1, 1
     assert (1, 1) <= place <= position(text, len(text))
+
+
+# -- the page about it -------------------------------------------------------------------------
+
+
+def test_the_examples_in_the_documentation() -> None:
+    page = Path(__file__).parents[2] / "docs" / "term-syntax.md"
+    result = doctest.testfile(str(page), module_relative=False, encoding="utf-8")
+    assert result.attempted >= 8
+    assert result.failed == 0
