@@ -104,15 +104,15 @@ class TcpLink(LinkBase, asyncio.Protocol):
         queue = self._queue
         if not queue:
             return
-        transport = self._transport
+        # Not writelines(): up to Python 3.13.1 it does not tell when more than the mark waits.
+        write = self._transport.write
         if self._queued <= FEED and not self._blocked:
             self._queued = 0
-            parts = list(queue)
+            write(queue[0] if len(queue) == 1 else b"".join(queue))
             queue.clear()
-            transport.writelines(parts)
         else:
             while queue and not self._blocked:
-                transport.writelines(self._take(FEED))
+                write(b"".join(self._take(FEED)))
         self._sent(self.pending)
 
     def _take(self, room: int) -> list[bytes | memoryview]:
