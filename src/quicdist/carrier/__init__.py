@@ -1,5 +1,6 @@
 """Links between two nodes: QUIC (``quic_dist``) and TCP (``inet_tcp_dist``)."""
 
+from quicdist.carrier.certificates import CertificateFiles, TlsConfig, make_development_certificates
 from quicdist.carrier.contract import (
     Address,
     Carrier,
@@ -27,14 +28,20 @@ from quicdist.carrier.errors import (
     PeerUnreachable,
     SetupTimeout,
 )
+from quicdist.carrier.link import BufferLimits
+from quicdist.carrier.quic import QuicCarrier
+from quicdist.carrier.quic_settings import QuicSettings
+from quicdist.carrier.tcp import TcpCarrier
 
 __all__ = [
     "AcceptError",
     "AcceptTimeout",
     "Address",
+    "BufferLimits",
     "Carrier",
     "CarrierError",
     "CertificateError",
+    "CertificateFiles",
     "CertificateRefused",
     "ConnectError",
     "Incoming",
@@ -51,5 +58,10 @@ __all__ = [
     "PeerClosed",
     "PeerSilent",
     "PeerUnreachable",
+    "QuicCarrier",
+    "QuicSettings",
     "SetupTimeout",
+    "TcpCarrier",
+    "TlsConfig",
+    "make_development_certificates",
 ]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -18,13 +17,11 @@ from aioquic.quic.connection import QuicConnection
 from quicdist.carrier import aioquic_adapter as adapter
 from quicdist.carrier.aioquic_adapter import Closing
 from quicdist.carrier.contract import Address
+from quicdist.carrier.outgoing import Outgoing
 from quicdist.carrier.udp import Datagram, SocketAddress, UdpSocket, to_address
 
 log = logging.getLogger("quicdist.carrier.quic")
 
-#: Bytes of one stream handed to aioquic ahead of what it has sent: more than it sends in one go,
-#: little enough that the rest can stay in the buffers it came in, uncopied.
-FEED = 256 * 1024
 #: A timer due sooner than this, in seconds, is met by going round the loop: selectors sleep whole
 #: milliseconds, and the pacer asks for microseconds.
 SPIN = 0.0005
@@ -71,11 +68,10 @@ class Channel:
         self.handler = handler
         #: Nothing can be sent any more: the peer has closed, or has been told that we have.
         self.closed = False
-        self.queued = 0
+        self._outgoing = Outgoing(quic)
         self._loop = asyncio.get_running_loop()
         self._on_gone = on_gone
         self._on_connection_id = on_connection_id
-        self._queues: dict[int, deque[bytes | memoryview]] = {}
         self._touched = False
         self._in_turn = False
         self._timer: asyncio.Handle | None = None
@@ -103,13 +99,10 @@ class Channel:
 
     def write(self, stream_id: int, parts: Sequence[bytes | memoryview], size: int) -> int:
         """Queue ``parts``, ``size`` bytes in all, on a stream; bytes queued on all streams now."""
-        queue = self._queues.get(stream_id)
-        if queue is None:
-            queue = self._queues[stream_id] = deque()
-        queue.extend(parts)
-        self.queued += size
+        outgoing = self._outgoing
+        outgoing.add(stream_id, parts, size)
         self.touch()
-        return self.queued
+        return outgoing.size
 
     def touch(self) -> None:
         """There is, or may be, something to transmit: do so at the end of this turn of the loop."""
@@ -126,8 +119,12 @@ class Channel:
 
     def unacknowledged(self, stream_id: int) -> int:
         """Bytes written to a stream that the peer has not acknowledged."""
-        waiting = sum(map(len, self._queues.get(stream_id, ())))
-        return waiting + adapter.unacknowledged(self.quic, stream_id)
+        return self._outgoing.size_of(stream_id) + adapter.unacknowledged(self.quic, stream_id)
+
+    @property
+    def queued(self) -> int:
+        """Bytes written to any stream that wait for those before them to leave."""
+        return self._outgoing.size
 
     @property
     def pending(self) -> int:
@@ -150,53 +147,23 @@ class Channel:
         self._touched = False
         if self.closed or self.socket.blocked:
             return  # The endpoint calls again when the socket takes more.
-        now = self._loop.time()
-        if self._queues:
-            self._feed()
         quic = self.quic
         if quic.get_peer_address() is None:
             return
+        now = self._loop.time()
         try:
+            self._outgoing.feed()
             datagrams = quic.datagrams_to_send(now)
+            if datagrams:
+                self.socket.send(datagrams)
+            self._dispatch()
         except Exception:
-            self._broken("building datagrams")
+            self._broken("transmitting")
             return
-        if datagrams:
-            self.socket.send(datagrams)
-        self._dispatch()
         if self._parting is not None and not self.pending:
             self._close_now()
-        else:
+        elif not self._gone:
             self._arm(now)
-
-    def _feed(self) -> None:
-        """Hand queued bytes to aioquic, as far as it is about to send them."""
-        quic = self.quic
-        for stream_id, queue in list(self._queues.items()):
-            room = FEED - adapter.unsent(quic, stream_id)
-            if room <= 0:
-                continue
-            self._open_up_to(stream_id)
-            parts: list[bytes | memoryview] = []
-            while queue and room > 0:
-                part = queue.popleft()
-                size = len(part)
-                if size > room:
-                    view = memoryview(part)
-                    queue.appendleft(view[room:])
-                    part, size = view[:room], room
-                parts.append(part)
-                room -= size
-                self.queued -= size
-            quic.send_stream_data(stream_id, parts[0] if len(parts) == 1 else b"".join(parts))  # type: ignore[arg-type]
-            if not queue:
-                del self._queues[stream_id]
-
-    def _open_up_to(self, stream_id: int) -> None:
-        """Open the streams below as well: to aioquic a lower one that is opened later is a closed one."""
-        quic = self.quic
-        while (lower := quic.get_next_available_stream_id()) < stream_id and not (lower ^ stream_id) & 3:
-            quic.send_stream_data(lower, b"")
 
     # -- in --------------------------------------------------------------------------------
 
@@ -359,8 +326,7 @@ class Channel:
         datagrams: list[Datagram] = []
         if quic.get_peer_address() is not None:
             try:
-                if self._queues:
-                    self._feed()
+                self._outgoing.feed()
                 datagrams += quic.datagrams_to_send(now)
                 quic.close(code, reason_phrase=reason)
                 self._goodbye = quic.datagrams_to_send(now)
@@ -424,8 +390,7 @@ class Channel:
 
     def _end(self) -> None:
         self.closed = True
-        self._queues.clear()
-        self.queued = 0
+        self._outgoing.clear()
         if self._linger_timer is not None:
             self._linger_timer.cancel()
         told, self._on_told = self._on_told, []

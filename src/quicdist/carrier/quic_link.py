@@ -90,9 +90,7 @@ class QuicLink(LinkBase):
         if heard != self._heard:
             self._heard, self._heard_at = heard, now
         elif now - self._heard_at >= limit:
-            self._fail(
-                PeerSilent(self.peer.name, f"its QUIC connection answers, but no tick came for {limit:g} s")
-            )
+            self._fail(PeerSilent(self.peer.name, f"no message and no tick came for {limit:g} s"))
             return
         self._channel.ping()
         self._ping_later()
