@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from quicdist.carrier import Link, NetAddress
-from quicdist.discovery import Discovery, new_creation
+from quicdist.discovery import Discovery, Family, new_creation
 from quicdist.errors import QuicDistError
 from quicdist.node.connections import SETUP_TIME, ConnectionTable, Endpoint
 from quicdist.node.cookie import read_cookie
@@ -103,7 +103,9 @@ class NodeCore:
                     continue
                 listener = await self.connections.listen(endpoint, self.name)
                 self.addresses.append(listener.address)
-                given = await endpoint.discovery.register_node(self.name, listener.address.port)
+                address = listener.address
+                family: Family = "inet6" if address.family == "inet6" else "inet"
+                given = await endpoint.discovery.register_node(self.name, address.port, family)
                 self._registered.append(endpoint.discovery)
                 creation = creation or given
             self._begin(creation or new_creation())

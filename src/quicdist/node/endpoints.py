@@ -55,7 +55,8 @@ def _tcp(settings: EndpointSettings) -> Endpoint:
     if discovery is None:
         discovery = StaticDiscovery(settings.nodes)
         if settings.epmd:
-            discovery = ChainDiscovery(EpmdDiscovery(hidden=settings.hidden), discovery)
+            # What is listed by hand goes first: to ask a host's epmd can take its time.
+            discovery = ChainDiscovery(discovery, EpmdDiscovery(hidden=settings.hidden))
     carrier: Carrier = TcpCarrier(max_frame=settings.max_frame)
     return Endpoint(carrier, discovery, settings.host, settings.port or 0, settings.listen)
 
