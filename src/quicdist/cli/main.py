@@ -72,6 +72,7 @@ def call(node: str, module: str, function: str, arguments: str, **options: Any) 
 
         async def run() -> Any:
             async with local:
+                await local.connect(node)
                 return await local.call(node, module, function, terms, timeout=options["timeout"])
 
         result = _run(run(), f"calling {module}:{function}/{len(terms)} on {node}")

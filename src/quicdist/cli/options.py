@@ -96,7 +96,7 @@ _OPTIONS = (
         default=10.0,
         show_default=True,
         metavar="SECONDS",
-        help="Time to connect and to be answered.",
+        help="Time to connect, and again to be answered.",
     ),
 )
 
