@@ -53,12 +53,13 @@ async def listening(
     node: FakeNode | None = None,
     *,
     host: str = "127.0.0.1",
+    port: int = 0,
     setup_time: float = SETUP_TIME,
 ) -> AsyncIterator[Listening]:
     """Listen and accept until the end of the block."""
     carrier = QuicCarrier(settings)
     node = node or FakeNode("server@127.0.0.1")
-    listener = await carrier.listen(node.name, host=host)
+    listener = await carrier.listen(node.name, host=host, port=port)
     side = Listening(node, carrier, listener, asyncio.Queue(), asyncio.Queue())
 
     async def accept_one(incoming: Any) -> None:

@@ -21,10 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a node can be reached: a host name or IP address, and a port."""
+    """Where a node can be reached: a host name or IP address, and a port.
+
+    ``addresses`` are the IP addresses of ``host`` where they are known already: a carrier then tries
+    these and asks no resolver.
+    """
 
     host: str
     port: int
+    addresses: tuple[str, ...] = dataclasses.field(default=(), compare=False)
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import ClassVar, TypeVar
 
 from aioquic.quic.events import HandshakeCompleted
@@ -25,10 +24,11 @@ from quicdist.carrier.errors import (
     PeerUnreachable,
     SetupTimeout,
 )
+from quicdist.carrier.happy_eyeballs import Candidate, Claim, candidates, race
 from quicdist.carrier.quic_handshake import AcceptHandshake, DialHandshake, QuicHandshake
 from quicdist.carrier.quic_link import QuicLink
 from quicdist.carrier.quic_settings import DEFAULT_PORT, QuicSettings
-from quicdist.carrier.udp import SocketAddress, SocketBuffers, UdpSocket, open_socket
+from quicdist.carrier.udp import SocketBuffers, UdpSocket, open_socket
 from quicdist.errors import QuicDistError
 
 log = logging.getLogger("quicdist.carrier.quic")
@@ -105,48 +105,44 @@ class QuicCarrier(Carrier):
         if not self.select(node):
             raise ConnectError(node, address, "that is no node name (name@host)")
         deadline = asyncio.get_running_loop().time() + setup_time
-        candidates = await self._resolve(node, address, setup_time)
-        while True:
-            family, remote = candidates.pop(0)
-            left = deadline - asyncio.get_running_loop().time()
-            try:
-                # An address that does not answer leaves time for those after it.
-                return await self._dial(node, address, family, remote, local, left / (1 + len(candidates)))
-            except (PeerUnreachable, SetupTimeout):
-                if not candidates:
-                    raise
 
-    async def _resolve(
-        self, node: str, address: Address, setup_time: float
-    ) -> list[tuple[socket.AddressFamily, SocketAddress]]:
-        literal = _literal(address)
-        if literal is not None:
-            return [literal]
-        look_up = asyncio.get_running_loop().getaddrinfo(address.host, address.port, type=socket.SOCK_DGRAM)
+        async def attempt(candidate: Candidate, claim: Claim) -> QuicLink:
+            left = deadline - asyncio.get_running_loop().time()
+            return await self._dial(node, address, candidate, local, left, claim)
+
+        found = await self._resolve(node, address, setup_time)
         try:
-            found = await _within(asyncio.ensure_future(look_up), setup_time)
+            return await race(attempt, found, passing=(PeerUnreachable, SetupTimeout))
+        except ExceptionGroup as group:
+            raise _of_all(node, address, found, group) from group
+
+    async def _resolve(self, node: str, address: Address, setup_time: float) -> list[Candidate]:
+        try:
+            async with asyncio.timeout(setup_time):
+                return await candidates(address, socket.SOCK_DGRAM)
         except TimeoutError:
             text = f"{address.host} was not resolved within {setup_time:g} s"
             raise SetupTimeout(node, address, text) from None
-        except OSError as error:
-            raise PeerUnreachable(node, address, f"{address.host} is not known: {error.strerror}") from error
-        return list(dict.fromkeys((family, remote) for family, _, _, _, remote in found))
+        except (OSError, UnicodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            raise PeerUnreachable(node, address, f"{address.host} is not known: {why}") from error
 
     async def _dial(
         self,
         node: str,
         address: Address,
-        family: socket.AddressFamily,
-        remote: SocketAddress,
+        candidate: Candidate,
         local: LocalNode,
         setup_time: float,
+        claim: Claim,
     ) -> QuicLink:
+        family, remote = candidate
         try:
             configuration = self.settings.client_configuration(node.partition("@")[2])
             udp = UdpSocket(open_socket(family, remote=remote))
         except OSError as refused:
             raise PeerUnreachable(node, address, f"{NO_WAY}: {refused.strerror}") from refused
-        handshake = DialHandshake(node, address, local, self.settings)
+        handshake = DialHandshake(node, address, local, self.settings, claim)
         endpoint = DialEndpoint(udp, remote, configuration, handshake)
         channel = handshake.channel = endpoint.channel
         try:
@@ -281,18 +277,14 @@ class QuicIncoming(Incoming, IncomingHandler):
 # -- addresses ---------------------------------------------------------------------------------
 
 
-def _literal(address: Address) -> tuple[socket.AddressFamily, SocketAddress] | None:
-    """The socket address of an IP address, for which nobody has to be asked; None for a name."""
-    host, _, scope = address.host.partition("%")
-    if scope:
-        return None
-    try:
-        ip = ipaddress.ip_address(host)
-    except ValueError:
-        return None
-    if ip.version == 4:
-        return socket.AF_INET, (host, address.port)
-    return socket.AF_INET6, (host, address.port, 0, 0)
+def _of_all(
+    node: str, address: Address, found: Sequence[Candidate], group: ExceptionGroup[Exception]
+) -> ConnectError:
+    """One error that says what came of each address."""
+    reasons = [getattr(error, "reason", str(error)) for error in group.exceptions]
+    kind = SetupTimeout if isinstance(group.exceptions[-1], SetupTimeout) else PeerUnreachable
+    text = "; ".join(f"{where}: {reason}" for where, reason in zip(found, reasons, strict=True))
+    return kind(node, address, text)
 
 
 async def _bind(host: str | None, port: int) -> socket.socket:

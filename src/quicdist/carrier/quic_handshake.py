@@ -26,6 +26,7 @@ from quicdist.carrier.errors import (
     PeerUnreachable,
     SetupTimeout,
 )
+from quicdist.carrier.happy_eyeballs import Claim
 from quicdist.carrier.quic_link import QuicLink
 from quicdist.carrier.quic_settings import QuicSettings
 from quicdist.errors import QuicDistError
@@ -198,13 +199,21 @@ class DialHandshake(QuicHandshake):
 
     role = Role.CLIENT
 
-    def __init__(self, node: str, address: Address, local: LocalNode, settings: QuicSettings) -> None:
+    def __init__(
+        self, node: str, address: Address, local: LocalNode, settings: QuicSettings, claim: Claim
+    ) -> None:
         identity = local.identity
         machine = Initiator(identity, node, local.cookie_for(node), HandshakeFraming.BARE)
         super().__init__(machine, local, settings)
         self._initiator = machine
         self._node = node
         self._address = address
+        self._claim = claim
+
+    def handshake_completed(self, event: HandshakeCompleted) -> None:
+        # Not a word of the distribution handshake by any way but the one that won the race.
+        if self._claim():
+            super().handshake_completed(event)
 
     def _decide(self, event: Event) -> None:
         if isinstance(event, StatusReceived) and event.status is Status.ALIVE:

@@ -23,6 +23,7 @@ from quicdist.carrier.errors import (
     PeerUnreachable,
     SetupTimeout,
 )
+from quicdist.carrier.happy_eyeballs import Candidate, Claim, candidates, race
 from quicdist.carrier.link import BufferLimits
 from quicdist.carrier.tcp_channel import TcpChannel
 from quicdist.carrier.tcp_link import TcpLink
@@ -35,8 +36,6 @@ logger = logging.getLogger("quicdist.carrier.tcp")
 BACKLOG = 128
 #: Connections past accept and not past their handshake; those on top are closed at once.
 MAX_HALF_OPEN = 128
-#: Between the addresses of one host, in seconds (RFC 8305, section 8).
-HAPPY_EYEBALLS_DELAY = 0.25
 
 _FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 _ANY = {"inet": "0.0.0.0", "inet6": "::"}
@@ -237,11 +236,15 @@ class TcpCarrier(Carrier):
     async def _connect(self, node: str, address: Address, channel: TcpChannel) -> None:
         try:
             _check_port(address.port, 1)
-            await asyncio.get_running_loop().create_connection(
-                lambda: channel, address.host, address.port, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY
-            )
+            found = await candidates(address, socket.SOCK_STREAM)
+            sock = await race(_connected_socket, found, passing=(OSError,))
+            await asyncio.get_running_loop().create_connection(lambda: channel, sock=sock)
         except (OSError, UnicodeError, OverflowError) as error:
             raise PeerUnreachable(node, address, _why(error)) from error
+        except ExceptionGroup as group:
+            reasons = zip(found, group.exceptions, strict=True)
+            text = "; ".join(f"{where}: {_why(error)}" for where, error in reasons)
+            raise PeerUnreachable(node, address, text) from group
 
     def _link(self, connected: Connected, channel: TcpChannel, local: LocalNode) -> TcpLink:
         connection = DistConnection(
@@ -252,6 +255,19 @@ class TcpCarrier(Carrier):
             max_frame=self._max_frame,
         )
         return TcpLink(connection, channel, leftover=connected.leftover, limits=self._limits)
+
+
+async def _connected_socket(candidate: Candidate, claim: Claim) -> socket.socket:
+    sock = socket.socket(candidate.family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, candidate.address)
+        if claim():
+            return sock
+        raise asyncio.CancelledError
+    except BaseException:
+        sock.close()
+        raise
 
 
 def _as_accept_error(error: BaseException, where: Address, setup_time: float) -> QuicDistError | None:
