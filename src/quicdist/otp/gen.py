@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from typing import Any
 
 from quicdist.node.errors import NoSuchProcess, NotConnected, ProcessExit
 from quicdist.node.exits import NOCONNECTION, NOPROC
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
-from quicdist.otp.errors import CallTimeout
+from quicdist.otp.request import Request
 from quicdist.term import Atom, ImproperList, Pid, Reference
 
 GEN_CALL = Atom("$gen_call")
 GEN_CAST = Atom("$gen_cast")
+#: The label of the messages that the module ``sys`` sends.
+SYSTEM = Atom("system")
 _ALIAS = Atom("alias")
 
 #: Who asks: ``{Pid, Tag}``, to be handed back in the reply as it came.
@@ -43,72 +43,78 @@ def is_from(term: Any) -> bool:
     return isinstance(term, tuple) and len(term) == 2 and isinstance(term[0], Pid)
 
 
-class Caller:
-    """The process in whose name a node's coroutines call others."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-        self._answers: dict[Reference, asyncio.Future[Any]] = {}
-        self.process = runtime.spawn(self._received)
-
-    def _received(self, _: Process, message: Any) -> None:
-        """``{Tag, Reply}``, by way of the alias, or to the pid from those (``net_kernel``) that do
-        not use it. What no call waits for any more is dropped."""
-        if isinstance(message, tuple) and len(message) == 2 and isinstance(message[0], ImproperList):
-            answer = self._answers.get(message[0].tail)
-            if answer is not None and not answer.done():
-                answer.set_result(message[1])
-
-    async def call(
-        self, to: Any, request: Any, *, label: Atom = GEN_CALL, timeout: float | None = 5.0
-    ) -> Any:
-        """Send ``{Label, From, Request}`` to a process and wait for its reply (``gen:call/4``).
-
-        ``timeout`` is in seconds, None waits for ever. Raises :class:`CallTimeout`,
-        :class:`NoSuchProcess`, :class:`NotConnected`, and :class:`ProcessExit` with the reason of
-        a process that ended before it replied.
-        """
-        runtime = self._runtime
-        relations = runtime.relations
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        reference = runtime.identifiers.reference()
-        tag = ImproperList([_ALIAS], reference)
-
-        def down(reason: Any) -> None:
-            if not answer.done():
-                answer.set_exception(_down_error(runtime, to, reason))
-
-        pid = self.process.pid
-        self._answers[reference] = answer
-        relations.alias(lambda message: self._received(self.process, message), reference)
-        try:
-            relations.monitor(None, pid, to, down, reference=reference)
-            runtime.send(pid, _unnamed(runtime, to), (label, (pid, tag), request))
-            return await within(timeout, answer, lambda: described(to))
-        finally:
-            del self._answers[reference]
-            relations.unalias(reference)
-            relations.demonitor(reference, pid)
-            with contextlib.suppress(asyncio.InvalidStateError):
-                answer.cancel()
-
-
-async def within(timeout: float | None, answer: asyncio.Future[Any], what: Any) -> Any:
-    """Wait for an answer; :class:`CallTimeout` names ``what()``."""
-    try:
-        async with asyncio.timeout(timeout):
-            return await answer
-    except TimeoutError as error:
-        if answer.done() and not answer.cancelled():
-            raise
-        raise CallTimeout(what(), timeout or 0.0) from error
-
-
 def described(to: Any) -> str:
     """A destination, for an error message."""
     if isinstance(to, tuple) and len(to) == 2:
         return f"{to[0]} on {to[1]}"
     return str(to)
+
+
+class Caller:
+    """Asks other processes, in the name of a process of its own or of one that is given."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._open: dict[Reference, tuple[Request, Pid]] = {}
+        self.process = runtime.spawn(self._received)
+
+    def _received(self, _: Process, message: Any) -> None:
+        """``{Tag, Reply}``, by way of the alias, or to the pid from those (``net_kernel``) that do
+        not use it. What no request waits for any more is dropped."""
+        if isinstance(message, tuple) and len(message) == 2 and isinstance(message[0], ImproperList):
+            waiting = self._open.get(message[0].tail)
+            if waiting is not None:
+                self._close(message[0].tail)
+                waiting[0].succeed(message[1])
+
+    def send_request(
+        self, to: Any, request: Any, *, label: Atom = GEN_CALL, process: Process | None = None
+    ) -> Request:
+        """Send ``{Label, From, Request}`` to a process (``gen:send_request/3``).
+
+        ``to`` is a pid, process, ``name`` or ``(name, node)``. ``process`` asks, and can be
+        monitored or linked by the one asked, in place of a process of the node's own. The answer
+        raises :class:`NoSuchProcess`, :class:`NotConnected`, or :class:`ProcessExit` with the
+        reason of a process that ended before it replied.
+        """
+        runtime = self._runtime
+        pid = self.process.pid if process is None else process.pid
+        reference = runtime.identifiers.reference()
+        result = Request(lambda: described(to), lambda: self._close(reference))
+
+        def down(reason: Any) -> None:
+            self._close(reference)
+            result.fail(_down_error(runtime, to, reason))
+
+        self._open[reference] = result, pid
+        runtime.relations.alias(lambda message: self._received(self.process, message), reference)
+        try:
+            runtime.relations.monitor(None, pid, to, down, reference=reference)
+            tag = ImproperList([_ALIAS], reference)
+            runtime.send(pid, _unnamed(runtime, to), (label, (pid, tag), request))
+        except BaseException:
+            self._close(reference)
+            raise
+        return result
+
+    async def call(
+        self,
+        to: Any,
+        request: Any,
+        *,
+        label: Atom = GEN_CALL,
+        timeout: float | None = 5.0,
+        process: Process | None = None,
+    ) -> Any:
+        """Ask and wait for the answer (``gen:call/4``); :class:`CallTimeout` after ``timeout``
+        seconds, None waits for ever."""
+        return await self.send_request(to, request, label=label, process=process).receive_response(timeout)
+
+    def _close(self, reference: Reference) -> None:
+        waiting = self._open.pop(reference, None)
+        if waiting is not None:
+            self._runtime.relations.unalias(reference)
+            self._runtime.relations.demonitor(reference, waiting[1])
 
 
 def _unnamed(runtime: Runtime, to: Any) -> Any:

@@ -6,38 +6,90 @@ coroutine function, and while a coroutine waits, later messages wait with it.
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 import logging
-from collections import deque
-from collections.abc import Awaitable
+from dataclasses import dataclass
 from typing import Any, Final
 
 from quicdist.node.exits import NORMAL
 from quicdist.node.process import Process
-from quicdist.node.runtime import Runtime
-from quicdist.otp.gen import GEN_CALL, GEN_CAST, From, is_from
+from quicdist.otp.gen import From
 from quicdist.otp.gen import reply as gen_reply
-from quicdist.term import Pid
+from quicdist.term import Atom, TermError, term_to_binary
 
 log = logging.getLogger("quicdist.otp")
 
+#: What ``handle_info`` gets when the time a callback asked for is over and no message came.
+TIMEOUT: Final = Atom("timeout")
+#: Characters shown of an attribute that Erlang has no term for.
+_SHOWN = 1000
 
-class _NoReply:
-    def __repr__(self) -> str:
-        return "NO_REPLY"
+
+@dataclass(frozen=True, slots=True)
+class Continue:
+    """What comes next is ``handle_continue(argument)``, before any message
+    (``{continue, Argument}``)."""
+
+    argument: Any = None
+
+
+#: What a callback can ask for: :class:`Continue`, or seconds after which ``handle_info`` gets the
+#: atom ``timeout`` unless a message comes first.
+Then = Continue | float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Answer the call with ``value`` (``{reply, Value, State, Then}``); the same as returning
+    ``value``, but for what comes then."""
+
+    value: Any
+    then: Then = None
+
+
+@dataclass(frozen=True, slots=True)
+class NoReply:
+    """Go on (``{noreply, State, Then}``); a call is answered later, by :meth:`GenServer.reply`."""
+
+    then: Then = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End the server with ``reason`` (``{stop, Reason, Reply, State}``); ``reply`` answers the call
+    that is being handled, once ``terminate`` has run."""
+
+    reason: Any = NORMAL
+    reply: Any = NoReply()
 
 
 #: What ``handle_call`` returns when the answer follows later, by :meth:`GenServer.reply`.
-NO_REPLY: Final = _NoReply()
+NO_REPLY: Final = NoReply()
+
+
+class _Ignore:
+    def __repr__(self) -> str:
+        return "IGNORE"
+
+
+#: What ``init`` returns to end at once with no error (``ignore``).
+IGNORE: Final = _Ignore()
 
 
 class GenServer:
     """Base class of servers; override what is needed.
 
-    ``self.process`` is the process it runs as, from ``init`` on. Ending by
-    :class:`~quicdist.ProcessExit` ends the server with that reason, any other exception with the
-    reason it stands for; ``terminate`` is called in both cases.
+    ``self.process`` is the process it runs as, from ``init`` on. What a callback returns decides
+    how the server goes on:
+
+    - ``handle_call``: the reply; or :class:`Reply`, :class:`NoReply` or :class:`Stop`;
+    - ``handle_cast``, ``handle_info``, ``handle_continue``: None, :class:`NoReply` or
+      :class:`Stop`;
+    - ``init``: None, :class:`NoReply`, :class:`Stop` or :data:`IGNORE`.
+
+    Raising :class:`~quicdist.ProcessExit` ends the server with that reason, any other exception
+    with the reason it stands for. With ``self.process.trap_exit = True`` exit signals come to
+    ``handle_info`` as ``{'EXIT', Pid, Reason}``, except that of the process it was started and
+    linked by, which ends it.
     """
 
     process: Process
@@ -46,7 +98,7 @@ class GenServer:
         """Called once, before any message."""
 
     def handle_call(self, request: Any, sender: From) -> Any:
-        """A ``gen_server:call``: what is returned is the reply, unless it is :data:`NO_REPLY`."""
+        """A ``gen_server:call``."""
         raise NotImplementedError(f"{type(self).__name__} takes no calls, got {request!r}")
 
     def handle_cast(self, request: Any) -> Any:
@@ -57,104 +109,37 @@ class GenServer:
         """Any other message; logged unless overridden, as ``gen_server`` does."""
         log.warning("%r got a message it has no use for: %r", self.process, message)
 
+    def handle_continue(self, argument: Any) -> Any:
+        """What a callback put off with :class:`Continue`."""
+        raise NotImplementedError(f"{type(self).__name__} has no handle_continue, got {argument!r}")
+
     def terminate(self, reason: Any) -> Any:
-        """Called when the server ends, with the exit reason."""
+        """Called when the server ends, with the exit reason; unlike OTP also when a signal has
+        ended it, for what it holds open must be closed then too."""
 
     def reply(self, sender: From, value: Any) -> None:
         """Answer a call that ``handle_call`` left open (``gen_server:reply/2``)."""
         gen_reply(self.process, sender, value)
 
+    # -- for the module sys --------------------------------------------------------------------
 
-class ServerProcess(Process):
-    """The process of a :class:`GenServer`. It has a task only while one of its coroutines waits."""
+    def get_state(self) -> Any:
+        """The state that ``sys:get_state`` and ``sys:get_status`` show: by default a map of the
+        object's public attributes, those Erlang has no term for as text."""
+        return {
+            Atom(name): _shown(value)
+            for name, value in vars(self).items()
+            if name != "process" and not name.startswith("_")
+        }
 
-    __slots__ = ("_queue", "_server", "_waiting")
-
-    def __init__(self, runtime: Runtime, pid: Pid, server: GenServer) -> None:
-        super().__init__(runtime, pid)
-        self._server = server
-        self._queue: deque[Any] = deque()
-        self._waiting: asyncio.Task[None] | None = None
-        server.process = self
-
-    def begin(self) -> None:
-        """Run ``init``; messages that come meanwhile wait."""
-        self._step(self._server.init(), None)
-
-    def handle(self, message: Any) -> None:
-        if self._waiting is not None:
-            self._queue.append(message)
-            return
-        self._take(message)
-
-    def _take(self, message: Any) -> None:
-        server = self._server
-        match message:
-            case (label, sender, request) if label == GEN_CALL and is_from(sender):
-                self._step(server.handle_call(request, sender), sender)
-            case (label, request) if label == GEN_CAST:
-                self._step(server.handle_cast(request), None)
-            case _:
-                self._step(server.handle_info(message), None)
-
-    def _step(self, result: Any, sender: From | None) -> None:
-        if inspect.isawaitable(result):
-            self._waiting = asyncio.ensure_future(self._wait(result, sender))
-        else:
-            self._answer(result, sender)
-
-    def _answer(self, result: Any, sender: From | None) -> None:
-        if sender is not None and result is not NO_REPLY:
-            gen_reply(self, sender, result)
-
-    async def _wait(self, result: Awaitable[Any], sender: From | None) -> None:
-        try:
-            self._answer(await result, sender)
-            self._waiting = None
-            while self._queue and self._waiting is None and self.alive:
-                self._take(self._queue.popleft())
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:
-            self._runtime.crashed(self, error)
-
-    def ended(self) -> None:
-        super().ended()
-        self._queue.clear()
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None and waiting is not asyncio.current_task():
-            waiting.cancel()
-        try:
-            result = self._server.terminate(self.exit_reason)
-        except Exception:
-            log.exception("%r failed in terminate", self)
-            return
-        if inspect.isawaitable(result):
-            task = asyncio.ensure_future(result)
-            _terminating.add(task)
-            task.add_done_callback(_terminated)
+    def replace_state(self, state: Any) -> None:
+        """Take over a state that ``sys:replace_state`` has made from that of :meth:`get_state`."""
+        raise NotImplementedError(f"{type(self).__name__} has no replace_state")
 
 
-#: Coroutines of ``terminate`` under way: nothing else holds them.
-_terminating: set[asyncio.Future[Any]] = set()
-
-
-def _terminated(task: asyncio.Future[Any]) -> None:
-    _terminating.discard(task)
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("terminate failed", exc_info=error)
-
-
-def start(
-    runtime: Runtime, server: GenServer, *, name: str | None = None, link_to: Process | None = None
-) -> ServerProcess:
-    """Start a server as a process of its own (``gen_server:start/4``)."""
-    process = runtime.add(
-        ServerProcess(runtime, runtime.identifiers.pid(), server), name=name, link_to=link_to
-    )
+def _shown(value: Any) -> Any:
     try:
-        process.begin()
-    except Exception:
-        runtime.terminate(process, NORMAL)
-        raise
-    return process
+        term_to_binary(value)
+    except TermError:
+        return repr(value)[:_SHOWN]
+    return value

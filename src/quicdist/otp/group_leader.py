@@ -34,8 +34,8 @@ class GroupLeader:
     """A handler for I/O requests. ``call`` formats, on the node that asks, what only Erlang's own
     ``io_lib`` can; ``output`` is standard output unless another is given."""
 
-    def __init__(self, call: RemoteCall, output: TextIO | None = None) -> None:
-        self._call = call
+    def __init__(self, output: TextIO | None = None) -> None:
+        self.call: RemoteCall | None = None
         self._output = output
         self._formatting: set[asyncio.Task[None]] = set()
 
@@ -73,7 +73,8 @@ class GroupLeader:
     ) -> None:
         answer: Any = (_ERROR, _ENOTSUP)
         try:
-            chars = await self._call(sender.node.name, "io_lib", function.name, arguments)
+            assert self.call is not None
+            chars = await self.call(sender.node.name, "io_lib", function.name, arguments)
             answer = self._put(chars, encoding)
         finally:
             process.send(sender, (_IO_REPLY, reply_as, answer))

@@ -1,14 +1,22 @@
-"""``net_kernel`` and ``net_adm``: being pinged, and pinging."""
+"""``net_kernel``: the nodes there are, who is told of them, and who may be one.
+
+OTP: ``net_kernel(3)``, ``net_adm:ping/1``, ``erlang:nodes/1``.
+"""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from quicdist.errors import QuicDistError
-from quicdist.node.connections import ConnectionTable
+from quicdist.node.core import NodeCore, NodeEvent, NodeUp
+from quicdist.node.errors import NetTickTimeout, NodeError
 from quicdist.node.process import Process
-from quicdist.otp.gen import GEN_CALL, Caller, is_from, reply
+from quicdist.otp import gen_server
+from quicdist.otp.gen import Caller, From
+from quicdist.protocol import DistFlag
 from quicdist.term import Atom
 
 log = logging.getLogger("quicdist.otp")
@@ -19,21 +27,256 @@ PANG = Atom("pang")
 
 _IS_AUTH = Atom("is_auth")
 _YES = Atom("yes")
+_OK = Atom("ok")
+_NODEUP, _NODEDOWN = Atom("nodeup"), Atom("nodedown")
+_NODE_TYPE, _NODEDOWN_REASON, _CONNECTION_ID = (
+    Atom("node_type"),
+    Atom("nodedown_reason"),
+    Atom("connection_id"),
+)
+_DISCONNECT = Atom("disconnect")
+_CONNECTION_CLOSED = Atom("connection_closed")
+_NET_TICK_TIMEOUT = Atom("net_tick_timeout")
+
+VISIBLE = "visible"
+HIDDEN = "hidden"
+_KINDS = (VISIBLE, HIDDEN, "connected", "known", "this")
+_NODE_TYPES = (VISIBLE, HIDDEN, "all")
 
 
-def answer(process: Process, message: Any) -> None:
-    """The registered process ``net_kernel``: answers ``{is_auth, Node}``, which is
-    ``net_adm:ping/1``."""
-    match message:
-        case (label, sender, (request, _)) if label == GEN_CALL and is_from(sender) and request == _IS_AUTH:
-            reply(process, sender, _YES)
-        case _:
-            log.debug("net_kernel was sent something it does not know: %r", message)
+class NetKernelServer(gen_server.GenServer):
+    """The registered process ``net_kernel``. It answers pings and questions; what would change
+    this node (``disconnect``, ``allow``, ``new_ticktime``) only its own program may ask for, and
+    as OTP does with what it does not know, others get no answer."""
+
+    def __init__(self, node: NodeCore, kernel: NetKernel) -> None:
+        self._node = node
+        self._kernel = kernel
+
+    def get_state(self) -> Any:
+        return self._state()
+
+    def handle_call(self, request: Any, sender: From) -> Any:
+        if isinstance(request, tuple) and len(request) == 2 and request[0] == _IS_AUTH:
+            answer: Any = _YES
+        elif isinstance(request, Atom) and request.name in _QUESTIONS:
+            answer = _QUESTIONS[request.name](self)
+        else:
+            log.debug("net_kernel was asked something it does not answer: %r", request)
+            answer = gen_server.NO_REPLY
+        return answer
+
+    def handle_cast(self, request: Any) -> None:
+        log.debug("net_kernel was told something it does not know: %r", request)
+
+    def handle_info(self, message: Any) -> None:
+        log.debug("net_kernel was sent something it does not know: %r", message)
+
+    def _ticktime(self) -> int:
+        return round(self._node.net_ticktime * 1000)
+
+    def _allowed(self) -> Any:
+        return (_OK, [Atom(name) for name in self._kernel.allowed()])
+
+    def _longnames(self) -> bool:
+        return "." in self._node.name.partition("@")[2]
+
+    def _state(self) -> Any:
+        domain = Atom("longnames" if self._longnames() else "shortnames")
+        static = Atom("static")
+        return {
+            Atom("started"): static,
+            Atom("name_type"): static,
+            Atom("name"): Atom(self._node.name),
+            Atom("name_domain"): domain,
+        }
+
+    def _nodename(self) -> Atom:
+        return Atom(self._node.name)
 
 
-async def is_auth(connections: ConnectionTable, caller: Caller, own: str, node: str, timeout: float) -> None:
-    """What ``net_adm:ping/1`` asks of ``node``. Raises why it cannot be pinged."""
-    await connections.connect(node)
-    answer = await caller.call((NET_KERNEL, node), (_IS_AUTH, Atom(own)), timeout=timeout)
-    if answer != _YES:
-        raise QuicDistError(f"{node} answered {answer!r} to a ping")
+_QUESTIONS: dict[str, Callable[[NetKernelServer], Any]] = {
+    "ticktime": NetKernelServer._ticktime,
+    "nodename": NetKernelServer._nodename,
+    "longnames": NetKernelServer._longnames,
+    "allowed": NetKernelServer._allowed,
+    "get_state": NetKernelServer._state,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """What a process wants to be told: of which kind of node, in which shape, with what."""
+
+    shape: type | None
+    node_type: str
+    typed: bool
+    reason: bool
+    connection_id: bool
+
+
+def _options(options: Sequence[Any] | Mapping[Any, Any] | None) -> _Options:
+    if options is None:
+        return _Options(None, VISIBLE, False, False, False)
+    given: dict[str, Any] = {}
+    if isinstance(options, Mapping):
+        given = {str(key): value for key, value in options.items()}
+    else:
+        for option in options:
+            key, value = option if isinstance(option, tuple) and len(option) == 2 else (option, True)
+            given[str(key)] = value
+    unknown = given.keys() - {"node_type", "nodedown_reason", "connection_id"}
+    node_type = str(given.get("node_type", VISIBLE))
+    if unknown or node_type not in _NODE_TYPES:
+        raise NodeError(f"monitor_nodes does not know these options: {options!r}")
+    return _Options(
+        dict if isinstance(options, Mapping) else list,
+        node_type,
+        "node_type" in given,
+        bool(given.get("nodedown_reason")),
+        bool(given.get("connection_id")),
+    )
+
+
+class NetKernel:
+    """The nodes this one is connected to, and the rules for them."""
+
+    def __init__(self, node: NodeCore, caller: Caller) -> None:
+        self._node = node
+        self._caller = caller
+        self._monitors: list[tuple[Process, _Options]] = []
+        self._kinds: dict[str, str] = {}
+        self._connection_ids: dict[str, int] = {}
+        self._connections = 0
+        self._allowed: list[str] = []
+        node.subscribe(self._happened)
+
+    # -- nodes -----------------------------------------------------------------------------------
+
+    def nodes(self, *kinds: str) -> list[str]:
+        """Node names, as ``erlang:nodes/1``: ``"visible"`` (the default), ``"hidden"``,
+        ``"connected"`` (both), ``"this"``, and ``"known"``: all this node has been connected to,
+        and itself.
+
+        A connection is hidden if either end of it is.
+        """
+        wanted = set(kinds or (VISIBLE,))
+        if not wanted <= set(_KINDS):
+            raise NodeError(f"nodes of kind {', '.join(sorted(wanted - set(_KINDS)))}: choose from {_KINDS}")
+        connected = {
+            link.peer.name: self._kind(link.peer.negotiated) for link in self._node.connections.links()
+        }
+        names = [
+            name for name, kind in connected.items() if kind in wanted or wanted & {"connected", "known"}
+        ]
+        if "known" in wanted:
+            names += [name for name in self._kinds if name not in names]
+        if wanted & {"this", "known"}:
+            names.append(self._node.name)
+        return names
+
+    def _kind(self, flags: DistFlag) -> str:
+        return VISIBLE if flags & DistFlag.PUBLISHED else HIDDEN
+
+    def monitor_nodes(
+        self,
+        process: Process,
+        flag: bool = True,
+        options: Sequence[Any] | Mapping[Any, Any] | None = None,
+    ) -> None:
+        """Have a process told of nodes (``net_kernel:monitor_nodes/2``), or with ``flag`` false no
+        more, as far as it was by the same options.
+
+        Without options ``{nodeup, Node}`` and ``{nodedown, Node}`` come, for visible nodes. With
+        a list of options the messages are ``{nodeup, Node, Info}``, where the list may hold
+        ``("node_type", "visible" | "hidden" | "all")``, ``"nodedown_reason"`` and
+        ``"connection_id"``; with a map of the same keys ``Info`` is a map. Raises
+        :class:`NodeError` for other options.
+        """
+        wanted = _options(options)
+        if flag:
+            self._monitors.append((process, wanted))
+            process.on_end(lambda: self._forget(process, None))
+        else:
+            self._forget(process, wanted)
+
+    def _forget(self, process: Process, options: _Options | None) -> None:
+        self._monitors = [
+            (one, wanted)
+            for one, wanted in self._monitors
+            if one is not process or (options is not None and wanted != options)
+        ]
+
+    def _happened(self, event: NodeEvent) -> None:
+        node = event.node
+        if isinstance(event, NodeUp):
+            link = self._node.connections.link(node)
+            self._kinds[node] = self._kind(link.peer.negotiated) if link is not None else HIDDEN
+            self._connections += 1
+            self._connection_ids[node] = self._connections
+            what, reason = _NODEUP, None
+        else:
+            what, reason = _NODEDOWN, _reason(event.error)
+        for process, wanted in self._monitors:
+            if wanted.node_type in ("all", self._kinds[node]):
+                message = self._message(what, node, reason, wanted)
+                self._node.runtime.deliver(process, message)
+
+    def _message(self, what: Atom, node: str, reason: Atom | None, wanted: _Options) -> tuple[Any, ...]:
+        if wanted.shape is None:
+            return (what, Atom(node))
+        info: list[tuple[Atom, Any]] = []
+        if wanted.reason and reason is not None:
+            info.append((_NODEDOWN_REASON, reason))
+        if wanted.typed:
+            info.append((_NODE_TYPE, Atom(self._kinds[node])))
+        if wanted.connection_id:
+            info.append((_CONNECTION_ID, self._connection_ids[node]))
+        return (what, Atom(node), dict(info) if wanted.shape is dict else info)
+
+    # -- pinging and leaving -----------------------------------------------------------------------
+
+    async def is_auth(self, node: str, timeout: float | None) -> None:
+        """What ``net_adm:ping/1`` asks of ``node``. Raises why it cannot be pinged."""
+        await self._node.connections.connect(node)
+        answer = await self._caller.call(
+            (NET_KERNEL, node), (_IS_AUTH, Atom(self._node.name)), timeout=timeout
+        )
+        if answer != _YES:
+            raise NodeError(f"{node} answered {answer!r} to a ping")
+
+    def disconnect(self, node: str) -> bool:
+        """End the connection to a node (``net_kernel:disconnect/1``); whether there was one."""
+        return self._node.connections.disconnect(node)
+
+    # -- rules ---------------------------------------------------------------------------------------
+
+    def allow(self, nodes: Iterable[str]) -> None:
+        """From now on only the nodes allowed so far and these may connect or be connected to
+        (``net_kernel:allow/1``). Connections there are remain."""
+        more = list(nodes)
+        self._node.connections.allow(more)
+        self._allowed += more
+
+    def allowed(self) -> list[str]:
+        """The nodes allowed; none where all are (``net_kernel:allowed/0``)."""
+        return list(self._allowed)
+
+    def set_cookie(self, node: str, cookie: str) -> None:
+        """Use another cookie with one node (``erlang:set_cookie/2``)."""
+        self._node.set_cookie(node, cookie)
+
+    def get_cookie(self, node: str) -> str:
+        """The cookie used with a node (``erlang:get_cookie/1``)."""
+        return self._node.cookie_for(node)
+
+    def get_net_ticktime(self) -> float:
+        """Seconds of silence after which a node counts as down (``get_net_ticktime/0``)."""
+        return self._node.net_ticktime
+
+
+def _reason(error: QuicDistError | None) -> Atom:
+    """The ``nodedown_reason`` of OTP for a connection's end."""
+    if error is None:
+        return _DISCONNECT
+    return _NET_TICK_TIMEOUT if isinstance(error, NetTickTimeout) else _CONNECTION_CLOSED

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from quicdist.carrier.certificates import TlsConfig
 from quicdist.discovery import Discovery
@@ -13,13 +13,20 @@ from quicdist.errors import QuicDistError
 from quicdist.node.connections import SETUP_TIME, Endpoint
 from quicdist.node.core import NodeCore
 from quicdist.node.endpoints import Addresses, EndpointSettings, make_endpoints
+from quicdist.node.errors import NodeNotStarted
 from quicdist.node.liveness import NET_TICKTIME
 from quicdist.node.process import Process
-from quicdist.otp import gen_server, net_kernel
+from quicdist.otp import server_process
+from quicdist.otp.children import starter
+from quicdist.otp.erpc import ErpcClient
 from quicdist.otp.exports import Exports
-from quicdist.otp.gen import GEN_CAST, Caller
-from quicdist.otp.group_leader import GroupLeader
-from quicdist.otp.rpc import RpcClient, RpcServer
+from quicdist.otp.gen_server import GenServer
+from quicdist.otp.gen_server_client import GenServerClient
+from quicdist.otp.global_names import GlobalNames
+from quicdist.otp.net_kernel import PANG, PONG, NetKernel
+from quicdist.otp.rpc import RpcClient
+from quicdist.otp.services import Services, start_services
+from quicdist.otp.sys_client import SysClient
 from quicdist.term import Atom, Codec
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -96,12 +103,11 @@ class Node(NodeCore):
         #: The Python functions other nodes may call.
         self.exports = Exports()
         self._to_register: list[tuple[str, Callable[..., Any]]] = []
-        self._caller: Caller | None = None
-        self._rpc: RpcClient | None = None
+        self._services: Services | None = None
 
     # -- starting and stopping -------------------------------------------------------------
 
-    async def __aenter__(self) -> Node:
+    async def __aenter__(self) -> Self:
         await self.start()
         return self
 
@@ -110,21 +116,49 @@ class Node(NodeCore):
 
     def _begin(self, creation: int) -> None:
         super()._begin(creation)
-        runtime = self.runtime
-        self._caller = Caller(runtime)
-        runtime.spawn(net_kernel.answer, name=net_kernel.NET_KERNEL)
-        group_leader = runtime.spawn(GroupLeader(self.call), name="user")
-        self._rpc = RpcClient(runtime, self.spawning, self.connections, self._caller, group_leader.pid)
-        RpcServer(runtime, self.spawning, self.exports)
+        self._services = start_services(self, self.exports)
         for name, function in self._to_register:
-            runtime.spawn(function, name=name)
+            self.runtime.spawn(function, name=name)
         self._to_register.clear()
 
-    def _ready(self) -> tuple[Caller, RpcClient]:
-        self.runtime  # noqa: B018 - raises NodeNotStarted
-        assert self._caller is not None
-        assert self._rpc is not None
-        return self._caller, self._rpc
+    # -- services, by the names of OTP's modules -------------------------------------------
+
+    @property
+    def services(self) -> Services:
+        """All of them. Raises :class:`NodeNotStarted`, as each of them does."""
+        if self._services is None:
+            raise NodeNotStarted(f"node {self.name} has not been started: use it in `async with`")
+        return self._services
+
+    @property
+    def erpc(self) -> ErpcClient:
+        """``erpc``: functions of other nodes, one or many at once."""
+        return self.services.erpc
+
+    @property
+    def rpc(self) -> RpcClient:
+        """``rpc``: what of it ``erpc`` has not."""
+        return self.services.rpc
+
+    @property
+    def gen_server(self) -> GenServerClient:
+        """``gen_server``: servers of any node."""
+        return self.services.gen_server
+
+    @property
+    def net_kernel(self) -> NetKernel:
+        """``net_kernel``: the other nodes."""
+        return self.services.net_kernel
+
+    @property
+    def global_names(self) -> GlobalNames:
+        """``global``: names that the whole cluster knows."""
+        return self.services.global_names
+
+    @property
+    def sys(self) -> SysClient:
+        """``sys``: a look into servers of any node."""
+        return self.services.sys
 
     # -- processes -------------------------------------------------------------------------
 
@@ -148,9 +182,10 @@ class Node(NodeCore):
         """Spawn a process; see :meth:`register` for what ``function`` can be."""
         return self.runtime.spawn(function, *args, name=name)
 
-    def serve(self, server: gen_server.GenServer, *, name: str | None = None) -> Process:
-        """Start a :class:`GenServer` (``gen_server:start/4``)."""
-        return gen_server.start(self.runtime, server, name=name)
+    def serve(self, server: GenServer, *, name: str | None = None) -> Process:
+        """Start a :class:`GenServer`, or a :class:`Supervisor`, which is one. It does not wait for
+        a coroutine ``init``: ``gen_server.start`` does."""
+        return server_process.start(self.runtime, server, name=name)
 
     def whereis(self, name: str) -> Process | None:
         """The process registered under ``name``."""
@@ -159,13 +194,13 @@ class Node(NodeCore):
     def send(self, to: Any, message: Any) -> None:
         """Send a message to a pid, process, alias, ``name`` or ``(name, node)``, from no process in
         particular; see :meth:`Process.send`."""
-        self.runtime.send(self._ready()[0].process.pid, to, message)
+        self.runtime.send(self.services.caller.process.pid, to, message)
 
     # -- other nodes -----------------------------------------------------------------------
 
     async def connect(self, node: str) -> None:
         """Connect to a node. Raises :class:`NotConnected`, which says what each try met."""
-        self._ready()
+        self.runtime  # noqa: B018 - raises NodeNotStarted
         await self.connections.connect(node)
 
     def disconnect(self, node: str) -> bool:
@@ -184,13 +219,12 @@ class Node(NodeCore):
         try:
             await self.is_auth(node, timeout=timeout)
         except QuicDistError:
-            return net_kernel.PANG
-        return net_kernel.PONG
+            return PANG
+        return PONG
 
     async def is_auth(self, node: str, *, timeout: float = 10.0) -> None:
         """Ping a node. Raises why it cannot be reached; ``timeout`` is in seconds."""
-        caller, _ = self._ready()
-        await net_kernel.is_auth(self.connections, caller, self.name, node, timeout)
+        await self.net_kernel.is_auth(node, timeout)
 
     # -- calling and being called ------------------------------------------------------------
 
@@ -203,17 +237,15 @@ class Node(NodeCore):
         *,
         timeout: float | None = None,
     ) -> Any:
-        """Call a function on another node and return its value; see :meth:`RpcClient.call`.
+        """Call a function on another node and return its value; see :meth:`ErpcClient.call`.
 
         Elixir modules are called by their full atoms: ``"Elixir.String"``.
         """
-        _, rpc = self._ready()
-        return await rpc.call(node, module, function, list(arguments), timeout=timeout)
+        return await self.erpc.call(node, module, function, arguments, timeout=timeout)
 
     async def cast(self, node: str, module: str, function: str, arguments: Sequence[Any] = ()) -> None:
         """Have a function run on another node and do not wait for it (``erpc:cast/4``)."""
-        _, rpc = self._ready()
-        await rpc.cast(node, module, function, list(arguments))
+        self.erpc.cast(node, module, function, arguments)
 
     def export(
         self,
@@ -224,8 +256,8 @@ class Node(NodeCore):
         executor: Executor | None = None,
     ) -> Callable[[F], F]:
         """Decorator: let other nodes call a function, as ``module:function`` (by default its own
-        name), by ``rpc``, ``erpc`` or spawning. It may be a coroutine function; a ``blocking`` one
-        runs in ``executor``, a thread pool unless told otherwise."""
+        name), by ``rpc`` and ``erpc``. It may be a coroutine function; a ``blocking`` one runs in
+        ``executor``, a thread pool unless told otherwise."""
 
         def exported(target: F) -> F:
             name = function or target.__name__
@@ -234,11 +266,29 @@ class Node(NodeCore):
 
         return exported
 
+    def export_child(
+        self, module: str, function: str | None = None, *, name: str | None = None
+    ) -> Callable[[F], F]:
+        """Decorator: let supervisors of other nodes start a :class:`GenServer` class, a function
+        that gives one, or a coroutine function as the body of a process.
+
+        Called as ``module:function`` by ``rpc`` or ``erpc`` it starts one, with the arguments
+        given, linked to the process that calls, and answers ``{ok, Pid}`` as ``start_link`` does.
+        ``name`` registers it.
+        """
+
+        def exported(factory: F) -> F:
+            start = starter(lambda: self.runtime, factory, name)
+            self.exports.add(module, function or factory.__name__, start)
+            return factory
+
+        return exported
+
     async def gen_server_call(self, to: Any, request: Any, *, timeout: float | None = 5.0) -> Any:
-        """``gen_server:call/3`` to a pid, ``name`` or ``(name, node)``; see :meth:`Caller.call`."""
-        caller, _ = self._ready()
-        return await caller.call(to, request, timeout=timeout)
+        """``gen_server:call/3`` to a pid, ``name`` or ``(name, node)``; see
+        :meth:`GenServerClient.call`."""
+        return await self.gen_server.call(to, request, timeout=timeout)
 
     def gen_server_cast(self, to: Any, request: Any) -> None:
         """``gen_server:cast/2``."""
-        self.send(to, (GEN_CAST, request))
+        self.gen_server.cast(to, request)

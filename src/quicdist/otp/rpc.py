@@ -1,262 +1,171 @@
-"""Calls between nodes: ``erpc``, and ``rex`` for peers without it. Both sides of both.
+"""What ``rpc`` has and ``erpc`` has not: calls in turn, broadcasts, and servers without ``gen``.
 
-OTP: ``erpc(3)``, ``rpc(3)``; the protocol between two ``erpc`` is that of ``erpc:execute_call/4``,
-spawned by SPAWN_REQUEST with a monitor, whose exit reason is the result.
+OTP: ``rpc(3)``. A single call is :meth:`ErpcClient.call`, as OTP's own ``rpc:call`` is.
 """
 
 from __future__ import annotations
 
-import asyncio
-import functools
-import inspect
-import logging
-from collections.abc import Callable
+import contextlib
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
-from quicdist.node.connections import ConnectionTable
-from quicdist.node.errors import NotConnected, ProcessExit
-from quicdist.node.exits import NOCONNECTION, NORMAL, error_term, stack_term
+from quicdist.node.errors import NotConnected
+from quicdist.node.exits import NORMAL
+from quicdist.node.patterns import ANY, matcher
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
-from quicdist.node.spawning import Spawning
-from quicdist.otp.errors import RemoteError
-from quicdist.otp.exports import Export, Exports
-from quicdist.otp.gen import GEN_CALL, GEN_CAST, Caller, is_from, reply, within
-from quicdist.protocol import DistFlag
-from quicdist.term import Atom, Pid, TermError
+from quicdist.otp.erpc import ErpcClient, rex_error
+from quicdist.otp.errors import CallTimeout, RemoteError
+from quicdist.otp.gen import Caller
+from quicdist.otp.request import Deadline
+from quicdist.term import Atom, Pid, Reference
 
-log = logging.getLogger("quicdist.otp")
+REX = "rex"
 
-_RETURN = Atom("return")
-_ERROR = Atom("error")
-_EXIT = Atom("exit")
-_UNDEF = Atom("undef")
-_MONITOR = Atom("monitor")
+_REX = Atom(REX)
 _BADRPC = Atom("badrpc")
-_EXIT_TAG = Atom("EXIT")
-_CALLS = (Atom("call"), Atom("block_call"))
-_CAST = Atom("cast")
-_FEATURES_REQUEST = Atom("features_request")
-_ERPC = Atom("erpc")
-
-#: What a call came to: ``("return", value)``, or ``(kind, reason, stack)``.
-Outcome = tuple[Any, ...]
-
-
-class RpcServer:
-    """Runs exported functions for other nodes."""
-
-    def __init__(self, runtime: Runtime, spawning: Spawning, exports: Exports) -> None:
-        self._runtime = runtime
-        self._exports = exports
-        spawning.offer("erpc", "execute_call", 4, self._execute_call_4)
-        spawning.offer("erpc", "execute_call", 3, self._execute_call_3)
-        spawning.offer("erpc", "execute_cast", 3, self._execute_cast)
-        runtime.spawn(self._rex, name="rex")
-
-    # -- erpc --------------------------------------------------------------------------------
-
-    def _execute_call_4(self, process: Process, arguments: list[Any]) -> None:
-        reference, *mfa = arguments
-        self._apply(process, mfa, lambda outcome: self._end(process, (reference, *outcome)))
-
-    def _execute_call_3(self, process: Process, arguments: list[Any]) -> None:
-        def done(outcome: Outcome) -> None:
-            self._end(process, outcome if outcome[0] == _RETURN else _exit_of(outcome))
-
-        self._apply(process, arguments, done)
-
-    def _execute_cast(self, process: Process, arguments: list[Any]) -> None:
-        def done(outcome: Outcome) -> None:
-            if outcome[0] != _RETURN:
-                log.error("a cast of %s:%s failed: %r", arguments[0], arguments[1], outcome)
-            self._end(process, NORMAL if outcome[0] == _RETURN else _exit_of(outcome))
-
-        self._apply(process, arguments, done)
-
-    def _end(self, process: Process, reason: Any) -> None:
-        self._runtime.later(self._runtime.terminate, process, reason)
-
-    # -- rex ---------------------------------------------------------------------------------
-
-    def _rex(self, process: Process, message: Any) -> None:
-        match message:
-            case (label, sender, (kind, module, function, arguments, _)) if (
-                label == GEN_CALL and kind in _CALLS and is_from(sender)
-            ):
-                self._apply(
-                    process,
-                    [module, function, arguments],
-                    lambda outcome: _rex_reply(process, sender, outcome),
-                )
-            case (label, (kind, module, function, arguments, _)) if label == GEN_CAST and kind == _CAST:
-                self._apply(process, [module, function, arguments], lambda _: None)
-            case (Pid() as sender, request) if request == _FEATURES_REQUEST:
-                process.send(sender, (Atom("features_reply"), Atom(self._runtime.name), [_ERPC]))
-            case _:
-                log.warning("rex was sent something it does not know: %r", message)
-
-    # -- running a function ------------------------------------------------------------------
-
-    def _apply(self, process: Process, mfa: list[Any], done: Callable[[Outcome], None]) -> None:
-        """Call an export and pass on what came of it: at once, unless it has to be waited for."""
-        module, function, arguments = mfa
-        export = None
-        if isinstance(module, Atom) and isinstance(function, Atom) and isinstance(arguments, list):
-            export = self._exports.find(module.name, function.name, len(arguments))
-        if export is None:
-            done((_ERROR, _UNDEF, [(module, function, arguments, [])]))
-            return
-        try:
-            result = self._started(export, arguments)
-        except Exception as error:
-            done(_outcome(error))
-            return
-        if not inspect.isawaitable(result):
-            done((_RETURN, result))
-            return
-        task = asyncio.ensure_future(result)
-        process.on_end(lambda: task.cancel())
-        task.add_done_callback(lambda task: None if task.cancelled() else done(_task_outcome(task)))
-
-    def _started(self, export: Export, arguments: list[Any]) -> Any:
-        if not export.blocking:
-            return export.function(*arguments)
-        loop = asyncio.get_running_loop()
-        return loop.run_in_executor(export.executor, functools.partial(export.function, *arguments))
-
-
-def _task_outcome(task: asyncio.Future[Any]) -> Outcome:
-    error = task.exception()
-    return (_RETURN, task.result()) if error is None else _outcome(error)
-
-
-def _outcome(error: BaseException) -> Outcome:
-    if isinstance(error, RemoteError) and error.kind in ("error", "exit", "throw"):
-        return (Atom(error.kind), error.reason, *([error.stack or []] if error.kind == "error" else []))
-    if isinstance(error, ProcessExit):
-        return (_EXIT, error.reason)
-    # The first frame is this module's own; the caller wants the function's.
-    trace = error.__traceback__.tb_next if error.__traceback__ is not None else None
-    return (_ERROR, error_term(error), stack_term(trace))
-
-
-def _exit_of(outcome: Outcome) -> Any:
-    """The exit reason of a process in which this went uncaught."""
-    kind, reason, *stack = outcome
-    if kind == _ERROR:
-        return (reason, stack[0])
-    return reason if kind == _EXIT else ((Atom("nocatch"), reason), [])
-
-
-def _rex_reply(process: Process, sender: Any, outcome: Outcome) -> None:
-    value = outcome[1] if outcome[0] == _RETURN else (_BADRPC, (_EXIT_TAG, _exit_of(outcome)))
-    try:
-        reply(process, sender, value)
-    except TermError as error:
-        reply(process, sender, (_BADRPC, (_EXIT_TAG, error_term(error))))
+_EXIT = Atom("EXIT")
+_BLOCK_CALL = Atom("block_call")
+_SBCAST = Atom("sbcast")
+_DOWN = Atom("DOWN")
 
 
 class RpcClient:
-    """Calls functions on other nodes."""
+    """The part of ``rpc`` that :class:`ErpcClient` does not cover."""
 
-    def __init__(
-        self,
-        runtime: Runtime,
-        spawning: Spawning,
-        connections: ConnectionTable,
-        caller: Caller,
-        group_leader: Pid,
-    ) -> None:
+    def __init__(self, runtime: Runtime, caller: Caller, erpc: ErpcClient, group_leader: Pid) -> None:
         self._runtime = runtime
-        self._spawning = spawning
-        self._connections = connections
         self._caller = caller
+        self._erpc = erpc
         self._group_leader = group_leader
 
-    async def call(
-        self, node: str, module: str, function: str, arguments: list[Any], *, timeout: float | None = None
+    async def block_call(
+        self,
+        node: str,
+        module: str,
+        function: str,
+        arguments: Sequence[Any] = (),
+        *,
+        timeout: float | None = None,
     ) -> Any:
-        """Apply a function on another node and return its value (``erpc:call/5``).
-
-        ``timeout`` is in seconds, None waits for ever; it covers connecting too. Raises
-        :class:`NotConnected`, :class:`CallTimeout` and :class:`RemoteError`.
-        """
-        loop = asyncio.get_running_loop()
-        deadline = None if timeout is None else loop.time() + timeout
-        what = f"{module}:{function}/{len(arguments)} on {node}"
-        connecting = asyncio.ensure_future(self._connections.connect(node))
-        link = await within(timeout, connecting, lambda: what)
-        left = None if deadline is None else max(deadline - loop.time(), 0.0)
-        if link.peer.negotiated & DistFlag.SPAWN:
-            return await self._erpc(node, module, function, arguments, left, what)
-        return await self._rex(node, module, function, arguments, left, what)
-
-    async def _erpc(
-        self, node: str, module: str, function: str, arguments: list[Any], timeout: float | None, what: str
-    ) -> Any:
-        relations = self._runtime.relations
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        result = self._runtime.identifiers.reference()
-
-        def replied(result: Pid | Atom) -> None:
-            if isinstance(result, Pid):
-                relations.spawned(reference, result)
-            elif not answer.done():
-                error: Exception = (
-                    NotConnected(node) if result == NOCONNECTION else RemoteError("error", result)
-                )
-                answer.set_exception(error)
-
-        def down(reason: Any) -> None:
-            if not answer.done():
-                answer.set_result(reason)
-
-        source = self._caller.process.pid
-        reference = self._spawning.request(
-            node,
-            source,
-            self._group_leader,
-            ("erpc", "execute_call"),
-            [result, Atom(module), Atom(function), arguments],
-            [_MONITOR],
-            replied,
-        )
-        relations.await_spawned(reference, node, down)
-        try:
-            reason = await within(timeout, answer, lambda: what)
-        finally:
-            self._spawning.abandon(reference)
-            relations.demonitor(reference, source)
-        match reason:
-            case (ref, kind, value) if ref == result and kind == _RETURN:
-                return value
-            case (ref, Atom(name=kind), value, *stack) if ref == result:
-                raise RemoteError(kind, value, stack[0] if stack else None, where=what)
-        if reason == NOCONNECTION:
-            raise NotConnected(node)
-        raise RemoteError("signal", reason, where=what)
-
-    async def _rex(
-        self, node: str, module: str, function: str, arguments: list[Any], timeout: float | None, what: str
-    ) -> Any:
-        request = (Atom("call"), Atom(module), Atom(function), arguments, self._group_leader)
-        value = await self._caller.call(("rex", node), request, timeout=timeout)
-        match value:
-            case (tag, (exit_tag, (reason, list(stack)))) if tag == _BADRPC and exit_tag == _EXIT_TAG:
-                raise RemoteError("error", reason, stack, where=what)
-            case (tag, (exit_tag, reason)) if tag == _BADRPC and exit_tag == _EXIT_TAG:
-                raise RemoteError("exit", reason, where=what)
+        """Like :meth:`ErpcClient.call`, but one at a time on that node: it is run by the node's
+        server ``rex`` itself (``rpc:block_call/5``)."""
+        request = (_BLOCK_CALL, Atom(module), Atom(function), list(arguments), self._group_leader)
+        value = await self._caller.call((REX, node), request, timeout=timeout)
+        error = rex_error(node, value, f"{module}:{function}/{len(arguments)} on {node}")
+        if error is not None:
+            raise error
         return value
 
-    async def cast(self, node: str, module: str, function: str, arguments: list[Any]) -> None:
-        """Apply a function on another node and forget about it (``erpc:cast/4``)."""
-        self._spawning.request(
-            node,
-            self._caller.process.pid,
-            self._group_leader,
-            ("erpc", "execute_cast"),
-            [Atom(module), Atom(function), arguments],
-            [],
-            lambda _: None,
-        )
+    async def multicall(
+        self,
+        nodes: Iterable[str],
+        module: str,
+        function: str,
+        arguments: Sequence[Any] = (),
+        *,
+        timeout: float | None = None,
+    ) -> tuple[list[Any], list[str]]:
+        """Apply a function on many nodes at once: ``(results, bad nodes)``, as ``rpc:multicall/5``.
+
+        A call that failed is ``(Atom("badrpc"), Reason)`` among the results; a node that could not
+        be reached, or did not answer within ``timeout`` seconds, is a bad one.
+        """
+        names = list(nodes)
+        results: list[Any] = []
+        bad: list[str] = []
+        outcomes = await self._erpc.multicall(names, module, function, arguments, timeout=timeout)
+        for node, outcome in zip(names, outcomes, strict=True):
+            if isinstance(outcome, NotConnected | CallTimeout):
+                bad.append(node)
+            else:
+                results.append(_badrpc(outcome) if isinstance(outcome, RemoteError) else outcome)
+        return results, bad
+
+    def abcast(self, nodes: Iterable[str], name: str | Atom, message: Any) -> None:
+        """Send a message to a registered name on many nodes (``rpc:abcast/3``)."""
+        for node in nodes:
+            self._runtime.send(self._caller.process.pid, (name, node), message)
+
+    async def sbcast(
+        self, nodes: Iterable[str], name: str | Atom, message: Any, *, timeout: float | None = None
+    ) -> tuple[list[str], list[str]]:
+        """Send a message to a registered name on many nodes and learn which of them have it:
+        ``(good nodes, bad nodes)`` (``rpc:sbcast/3``)."""
+        answers = await self._ask_all(nodes, _REX, _REX, (_SBCAST, _atom(name), message), timeout)
+        good = [node for node, answer in answers if answer == Atom(node)]
+        return good, [node for node, _ in answers if node not in good]
+
+    async def server_call(
+        self, node: str, name: str | Atom, wrapper: Any, message: Any, *, timeout: float | None = None
+    ) -> Any:
+        """Send ``{Pid, Message}`` to a registered name and wait for ``{Wrapper, Node, Reply}``
+        (``rpc:server_call/4``). Raises :class:`NotConnected` where the server is not there, as OTP
+        answers ``{error, nodedown}``."""
+        ((_, answer),) = await self._ask_all([node], _atom(name), wrapper, message, timeout)
+        if isinstance(answer, _Gone):
+            raise NotConnected(node)
+        return answer
+
+    async def multi_server_call(
+        self, nodes: Iterable[str], name: str | Atom, message: Any, *, timeout: float | None = None
+    ) -> tuple[list[Any], list[str]]:
+        """:meth:`server_call` on many nodes, whose servers wrap their replies in their own name:
+        ``(replies, bad nodes)`` (``rpc:multi_server_call/3``)."""
+        answers = await self._ask_all(nodes, _atom(name), _atom(name), message, timeout)
+        replies = [answer for _, answer in answers if not isinstance(answer, _Gone)]
+        return replies, [node for node, answer in answers if isinstance(answer, _Gone)]
+
+    async def _ask_all(
+        self, nodes: Iterable[str], name: Atom, wrapper: Any, message: Any, timeout: float | None
+    ) -> list[tuple[str, Any]]:
+        """``{Pid, Message}`` to a name on each node; its reply, or :class:`_Gone`."""
+        deadline = Deadline(timeout)
+        answers: list[tuple[str, Any]] = []
+        async with _mailbox(self._runtime) as process:
+            asked: list[tuple[str, Reference]] = []
+            for node in nodes:
+                asked.append((node, process.monitor((name, node))))
+                process.send((name, node), (process.pid, message))
+            for node, reference in asked:
+                pattern = _either((wrapper, Atom(node), ANY), (_DOWN, reference, ANY, ANY, ANY))
+                try:
+                    answer = await process.receive(pattern, timeout=deadline.left())
+                except TimeoutError:
+                    raise CallTimeout(f"{name} on {node}", timeout or 0.0) from None
+                process.demonitor(reference)
+                gone = len(answer) == 5
+                answers.append((node, _Gone() if gone else answer[2]))
+        return answers
+
+
+class _Gone:
+    """In place of a reply: the server is not there, or its node is not."""
+
+
+def _either(*patterns: Any) -> Any:
+    matchers = [matcher(pattern) for pattern in patterns]
+    return lambda term: any(matches(term) for matches in matchers)
+
+
+@contextlib.asynccontextmanager
+async def _mailbox(runtime: Runtime) -> AsyncIterator[Process]:
+    """A process with no body, which a coroutine that is none itself receives by."""
+    process = runtime.add(Process(runtime, runtime.identifiers.pid()))
+    try:
+        yield process
+    finally:
+        runtime.terminate(process, NORMAL)
+
+
+def _badrpc(error: RemoteError) -> Any:
+    """What ``rpc`` makes of an exception of ``erpc``; a value that was thrown it returns."""
+    if error.kind == "throw":
+        return error.reason
+    if error.kind == "error" and error.stack is not None:
+        return (_BADRPC, (_EXIT, (error.reason, error.stack)))
+    return (_BADRPC, (_EXIT, error.reason))
+
+
+def _atom(name: str | Atom) -> Atom:
+    return name if isinstance(name, Atom) else Atom(name)

@@ -1,0 +1,130 @@
+"""What a supervisor knows of a child: how to start it, when to start it again, how to end it.
+
+OTP: ``supervisor(3)``, *Child specification*.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from quicdist.node.errors import NodeError
+from quicdist.node.process import Process
+from quicdist.otp.children import Factory
+from quicdist.term import Atom
+
+Restart = Literal["permanent", "transient", "temporary"]
+#: Seconds to end in, or what OTP has an atom for.
+Shutdown = float | Literal["brutal_kill", "infinity"]
+
+_RESTARTS = ("permanent", "transient", "temporary")
+_TYPES = ("worker", "supervisor")
+_PYTHON = Atom("python")
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSpec:
+    """A child specification.
+
+    ``start`` is called with ``args`` for every start, and gives a :class:`GenServer`; or it is a
+    coroutine function, the body of a process, called with the process and ``args``. ``name``
+    registers it. ``restart``: whether it is started again when it ends, always (``permanent``),
+    unless it ends in order (``transient``), or never (``temporary``). ``shutdown``: seconds it has
+    to end in before it is killed; by default 5, for a supervisor ``"infinity"``. Raises
+    :class:`NodeError` for a value that is none of these.
+    """
+
+    id: Any
+    start: Factory
+    args: tuple[Any, ...] = ()
+    name: str | None = None
+    restart: Restart = "permanent"
+    shutdown: Shutdown | None = None
+    type: Literal["worker", "supervisor"] = "worker"
+
+    def __post_init__(self) -> None:
+        if self.restart not in _RESTARTS:
+            raise NodeError(
+                f"child {self.id!r}: restart is one of {', '.join(_RESTARTS)}, not {self.restart!r}"
+            )
+        if self.type not in _TYPES:
+            raise NodeError(f"child {self.id!r}: type is one of {', '.join(_TYPES)}, not {self.type!r}")
+        if not callable(self.start):
+            raise NodeError(f"child {self.id!r}: start is called, and {self.start!r} cannot be")
+        shutdown = self.shutdown
+        if not (
+            shutdown in (None, "brutal_kill", "infinity") or (not isinstance(shutdown, str) and shutdown >= 0)
+        ):
+            raise NodeError(
+                f"child {self.id!r}: shutdown is seconds, brutal_kill or infinity, not {shutdown!r}"
+            )
+
+    @property
+    def term_id(self) -> Any:
+        """The id as other nodes see it: a ``str`` is an atom there."""
+        return Atom(self.id) if isinstance(self.id, str) else self.id
+
+    @property
+    def patience(self) -> float | None:
+        """Seconds it has to end in, None for ever; 0 where it is killed at once."""
+        shutdown = self.shutdown
+        if shutdown is None:
+            shutdown = "infinity" if self.type == "supervisor" else 5.0
+        if isinstance(shutdown, str):
+            return 0.0 if shutdown == "brutal_kill" else None
+        return None if math.isinf(shutdown) else shutdown
+
+    @property
+    def modules(self) -> list[Any]:
+        """``[Module]``, here the name of what is started."""
+        return [Atom(_name(self.start))]
+
+    def to_term(self) -> dict[Any, Any]:
+        """The specification as ``supervisor:get_childspec/2`` gives it."""
+        if self.shutdown == "brutal_kill":
+            shutdown: Any = Atom("brutal_kill")
+        else:
+            patience = self.patience
+            shutdown = Atom("infinity") if patience is None else round(patience * 1000)
+        return {
+            Atom("id"): self.term_id,
+            Atom("start"): (_PYTHON, Atom(_name(self.start)), []),
+            Atom("restart"): Atom(self.restart),
+            Atom("significant"): False,
+            Atom("shutdown"): shutdown,
+            Atom("type"): Atom(self.type),
+            Atom("modules"): self.modules,
+        }
+
+
+def _name(start: Factory) -> str:
+    return f"{getattr(start, '__module__', '?')}.{getattr(start, '__qualname__', repr(start))}"[:255]
+
+
+@dataclass(slots=True)
+class Child:
+    """A child as a supervisor holds it; no process where it has ended or was never started."""
+
+    spec: ChildSpec
+    process: Process | None = None
+    restarting: bool = False
+
+
+class Intensity:
+    """How often a supervisor restarts its children before it gives up."""
+
+    def __init__(self, intensity: int, period: float) -> None:
+        self._intensity = intensity
+        self._period = period
+        self._restarts: deque[float] = deque()
+
+    def allows(self, now: float) -> bool:
+        """Note a restart at ``now``, in seconds; whether there are not more of them than
+        ``intensity`` within ``period``."""
+        restarts = self._restarts
+        restarts.append(now)
+        while restarts[0] < now - self._period:
+            restarts.popleft()
+        return len(restarts) <= self._intensity

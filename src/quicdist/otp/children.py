@@ -1,0 +1,74 @@
+"""Python processes under a supervisor of another node.
+
+A supervisor on a BEAM starts a child by its child specification's ``{Module, Function, Arguments}``
+and wants ``{ok, Pid}``, with ``Pid`` linked to it. With ``{erpc, call, [Node, Module, Function,
+Arguments]}`` the supervisor itself is the process that asks, so that a function exported here can
+start the child and link it to who is calling.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from quicdist.node.errors import NameRegistered, NodeError
+from quicdist.node.exits import exit_reason
+from quicdist.node.process import Process
+from quicdist.node.runtime import Runtime
+from quicdist.otp import server_process
+from quicdist.otp.calls import current_call
+from quicdist.otp.gen_server import GenServer
+from quicdist.term import Atom, Pid
+
+_OK = Atom("ok")
+_ERROR = Atom("error")
+_IGNORE = Atom("ignore")
+_ALREADY_STARTED = Atom("already_started")
+
+#: What a child is made from: a class or function that gives a :class:`GenServer` for each start; or
+#: a coroutine function, the body of a process, called with it and the arguments.
+Factory = Callable[..., Any]
+
+
+async def start_link(
+    runtime: Runtime,
+    factory: Factory,
+    arguments: Iterable[Any],
+    parent: Pid,
+    name: str | None = None,
+) -> Process | None:
+    """Start what a :data:`Factory` makes, linked to ``parent``, and wait for its ``init``; None
+    where that asks to be ignored. Raises what ``init`` raised."""
+    if inspect.iscoroutinefunction(factory):
+        body = runtime.spawn(factory, *arguments, name=name)
+        runtime.link(body, parent)
+        return body
+    made = factory(*arguments)
+    if not isinstance(made, GenServer):
+        raise NodeError(f"a child is a GenServer or the body of a process, not {made!r}")
+    process = server_process.start(runtime, made, name=name, link_to=parent)
+    return process if await process.ready() else None
+
+
+def starter(runtime: Callable[[], Runtime], factory: Factory, name: str | None) -> Callable[..., Any]:
+    """The function to export for ``factory``: it answers as ``start_link`` does, ``{ok, Pid}``,
+    ``ignore`` or ``{error, Reason}``."""
+
+    async def start(*arguments: Any) -> Any:
+        parent = current_call().caller
+        if parent is None:
+            raise NodeError("a child can be started by a call only: a cast does not tell who its parent is")
+        here = runtime()
+        try:
+            process = await start_link(here, factory, arguments, parent, name)
+        except NameRegistered as error:
+            known = here.whereis(name) if name is not None else None
+            reason = exit_reason(error) if known is None else (_ALREADY_STARTED, known.pid)
+            return (_ERROR, reason)
+        except Exception as error:
+            return (_ERROR, exit_reason(error))
+        return _IGNORE if process is None else (_OK, process.pid)
+
+    return functools.update_wrapper(start, factory) if not inspect.iscoroutinefunction(factory) else start

@@ -1,0 +1,248 @@
+"""``erpc`` toward other nodes: functions called there, with their values and exceptions.
+
+OTP: ``erpc(3)``. The protocol is that of ``erpc:execute_call/4``, spawned by SPAWN_REQUEST with a
+monitor, whose exit reason is the result. Peers without DFLAG_SPAWN are asked by way of ``rex``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from quicdist.carrier import Link
+from quicdist.errors import QuicDistError
+from quicdist.node.connections import ConnectionTable
+from quicdist.node.errors import NotConnected
+from quicdist.node.exits import NOCONNECTION
+from quicdist.node.runtime import Runtime
+from quicdist.node.spawning import Spawning
+from quicdist.otp.errors import RemoteError
+from quicdist.otp.gen import Caller
+from quicdist.otp.request import Deadline, Request
+from quicdist.protocol import DistFlag
+from quicdist.term import Atom, Pid, Reference
+
+_MONITOR = Atom("monitor")
+_RETURN = Atom("return")
+_BADRPC = Atom("badrpc")
+_EXIT = Atom("EXIT")
+_NODEDOWN = Atom("nodedown")
+_CALL = Atom("call")
+
+
+class ErpcClient:
+    """Calls functions on other nodes, in the name of the node's caller process."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        spawning: Spawning,
+        connections: ConnectionTable,
+        caller: Caller,
+        group_leader: Pid,
+    ) -> None:
+        self._runtime = runtime
+        self._spawning = spawning
+        self._connections = connections
+        self._caller = caller
+        self._group_leader = group_leader
+        self._connecting: set[asyncio.Task[None]] = set()
+
+    async def call(
+        self,
+        node: str,
+        module: str,
+        function: str,
+        arguments: Sequence[Any] = (),
+        *,
+        timeout: float | None = None,
+    ) -> Any:
+        """Apply a function on another node and return its value (``erpc:call/5``).
+
+        ``timeout`` is in seconds, None waits for ever; it covers connecting too. The function goes
+        on when nobody waits for it any more. Raises :class:`NotConnected`, :class:`CallTimeout`
+        and :class:`RemoteError`.
+        """
+        return await self.send_request(node, module, function, arguments).receive_response(timeout)
+
+    def send_request(self, node: str, module: str, function: str, arguments: Sequence[Any] = ()) -> Request:
+        """Have a function applied and go on; the result is awaited from the :class:`Request`
+        (``erpc:send_request/4``)."""
+        call = _Call(self, node, module, function, list(arguments))
+        link = self._connections.link(node)
+        if link is not None:
+            call.begin(link)
+        else:
+            task = asyncio.ensure_future(self._connect(node, call))
+            self._connecting.add(task)
+            task.add_done_callback(self._connecting.discard)
+            call.connecting = task
+        return call.request
+
+    async def _connect(self, node: str, call: _Call) -> None:
+        try:
+            call.begin(await self._connections.connect(node))
+        except Exception as error:
+            call.request.fail(error)
+        finally:
+            call.connecting = None
+
+    def cast(self, node: str, module: str, function: str, arguments: Sequence[Any] = ()) -> None:
+        """Apply a function on another node and forget about it (``erpc:cast/4``)."""
+        self._spawning.request(
+            node,
+            self._caller.process.pid,
+            self._group_leader,
+            ("erpc", "execute_cast"),
+            [Atom(module), Atom(function), list(arguments)],
+            [],
+            lambda _: None,
+        )
+
+    async def multicall(
+        self,
+        nodes: Iterable[str],
+        module: str,
+        function: str,
+        arguments: Sequence[Any] = (),
+        *,
+        timeout: float | None = None,
+    ) -> list[Any]:
+        """Apply a function on many nodes at once (``erpc:multicall/5``).
+
+        One result for each node, in the order of ``nodes``: the value, or in its place the
+        exception that :meth:`call` would have raised. ``timeout`` seconds are for all together.
+        """
+        requests = [self.send_request(node, module, function, arguments) for node in nodes]
+        return await gather(requests, timeout)
+
+    def multicast(
+        self, nodes: Iterable[str], module: str, function: str, arguments: Sequence[Any] = ()
+    ) -> None:
+        """Apply a function on many nodes and forget about it (``erpc:multicast/4``)."""
+        for node in nodes:
+            self.cast(node, module, function, arguments)
+
+
+async def gather(requests: Sequence[Request], timeout: float | None) -> list[Any]:
+    """The value of each request, or the exception in its place, once all are there or
+    ``timeout`` seconds are over."""
+    deadline = Deadline(timeout)
+    results: list[Any] = []
+    try:
+        for request in requests:
+            try:
+                results.append(await request.receive_response(deadline.left()))
+            except QuicDistError as error:
+                results.append(error)
+    finally:
+        for request in requests:
+            request.abandon()
+    return results
+
+
+class _Call:
+    """One call under way."""
+
+    def __init__(
+        self, client: ErpcClient, node: str, module: str, function: str, arguments: list[Any]
+    ) -> None:
+        self._client = client
+        self._node = node
+        self._mfa: tuple[Atom, Atom, list[Any]] = (Atom(module), Atom(function), arguments)
+        self._spawn: Reference | None = None
+        self._inner: Request | None = None
+        self.connecting: asyncio.Task[None] | None = None
+        self.request = Request(self._what, self._abandon)
+
+    def _what(self) -> str:
+        module, function, arguments = self._mfa
+        return f"{module}:{function}/{len(arguments)} on {self._node}"
+
+    def begin(self, link: Link) -> None:
+        """Ask, now that there is a connection."""
+        if link.peer.negotiated & DistFlag.SPAWN:
+            self._ask_erpc()
+        else:
+            self._ask_rex()
+
+    # -- erpc --------------------------------------------------------------------------------
+
+    def _ask_erpc(self) -> None:
+        client = self._client
+        result = client._runtime.identifiers.reference()
+        self._spawn = client._spawning.request(
+            self._node,
+            client._caller.process.pid,
+            client._group_leader,
+            ("erpc", "execute_call"),
+            [result, *self._mfa],
+            [_MONITOR],
+            self._replied,
+        )
+        if not self.request.done():
+            client._runtime.relations.await_spawned(
+                self._spawn, self._node, lambda reason: self._down(result, reason)
+            )
+
+    def _replied(self, answer: Pid | Atom) -> None:
+        """SPAWN_REPLY: the pid, or why there is none."""
+        if isinstance(answer, Pid):
+            if self._spawn is not None:
+                self._client._runtime.relations.spawned(self._spawn, answer)
+        elif answer == NOCONNECTION:
+            self.request.fail(NotConnected(self._node))
+        else:
+            self.request.fail(RemoteError("error", answer, where=self._what()))
+
+    def _down(self, result: Reference, reason: Any) -> None:
+        match reason:
+            case (ref, kind, value) if ref == result and kind == _RETURN:
+                self.request.succeed(value)
+            case (ref, Atom(name=kind), value, *stack) if ref == result:
+                self.request.fail(RemoteError(kind, value, stack[0] if stack else None, where=self._what()))
+            case _ if reason == NOCONNECTION:
+                self.request.fail(NotConnected(self._node))
+            case _:
+                self.request.fail(RemoteError("signal", reason, where=self._what()))
+
+    # -- rex ---------------------------------------------------------------------------------
+
+    def _ask_rex(self) -> None:
+        client = self._client
+        request = (_CALL, *self._mfa, client._group_leader)
+        self._inner = client._caller.send_request(("rex", self._node), request)
+        self._inner.when_done(self._rex_answered)
+
+    def _rex_answered(self, value: Any, error: Exception | None) -> None:
+        if error is None:
+            error = rex_error(self._node, value, self._what())
+        if error is None:
+            self.request.succeed(value)
+        else:
+            self.request.fail(error)
+
+    # -- no longer wanted ----------------------------------------------------------------------
+
+    def _abandon(self) -> None:
+        """``erpc:call_abandon``: what has been spawned runs on, unmonitored."""
+        client = self._client
+        if self.connecting is not None:
+            self.connecting.cancel()
+        if self._inner is not None:
+            self._inner.abandon()
+        if self._spawn is not None and not client._spawning.abandon(self._spawn):
+            client._runtime.relations.demonitor(self._spawn, client._caller.process.pid)
+
+
+def rex_error(node: str, value: Any, what: str) -> Exception | None:
+    """The exception that an answer of ``rex`` stands for, None where it is a value."""
+    match value:
+        case (tag, (exit_tag, (reason, list(stack)))) if tag == _BADRPC and exit_tag == _EXIT:
+            return RemoteError("error", reason, stack, where=what)
+        case (tag, (exit_tag, reason)) if tag == _BADRPC and exit_tag == _EXIT:
+            return RemoteError("exit", reason, where=what)
+        case (tag, reason) if tag == _BADRPC:
+            return NotConnected(node) if reason == _NODEDOWN else RemoteError("error", reason, where=what)
+    return None

@@ -1,0 +1,107 @@
+"""``gen_server`` toward other processes: calls and casts to any server of the cluster.
+
+OTP: ``gen_server(3)``: ``call``, ``cast``, ``multi_call``, ``abcast``, ``send_request``, ``stop``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from quicdist.node.exits import NORMAL
+from quicdist.node.process import Process
+from quicdist.node.runtime import Runtime
+from quicdist.otp import server_process
+from quicdist.otp.erpc import gather
+from quicdist.otp.errors import CallTimeout
+from quicdist.otp.gen import GEN_CAST, SYSTEM, Caller
+from quicdist.otp.gen_server import GenServer
+from quicdist.otp.global_names import Global, GlobalNames
+from quicdist.otp.request import Deadline, Request
+from quicdist.term import Atom, Pid
+
+_TERMINATE = Atom("terminate")
+
+
+class GenServerClient:
+    """Calls servers and starts them. A server is given as a pid, process, ``name``,
+    ``(name, node)``, or :class:`Global`."""
+
+    def __init__(self, runtime: Runtime, caller: Caller, names: GlobalNames) -> None:
+        self._runtime = runtime
+        self._caller = caller
+        self._names = names
+
+    async def call(
+        self, to: Any, request: Any, *, timeout: float | None = 5.0, process: Process | None = None
+    ) -> Any:
+        """Ask a server and wait for its reply (``gen_server:call/3``).
+
+        ``timeout`` is in seconds, None waits for ever. ``process`` is the one that asks, where the
+        server is to know; else it is one of the node's own. Raises :class:`CallTimeout`,
+        :class:`NoSuchProcess`, :class:`NotConnected`, and :class:`ProcessExit` with the reason of
+        a server that ended before it replied.
+        """
+        if isinstance(to, Global):
+            deadline = Deadline(timeout)
+            to = await self._names.where(to, timeout)
+            timeout = deadline.left()
+        return await self._caller.call(to, request, timeout=timeout, process=process)
+
+    def send_request(self, to: Any, request: Any, *, process: Process | None = None) -> Request:
+        """Ask and go on; the reply is awaited from the :class:`Request`
+        (``gen_server:send_request/2``). Not for :class:`Global`."""
+        return self._caller.send_request(to, request, process=process)
+
+    def cast(self, to: Any, request: Any) -> None:
+        """Tell a server something (``gen_server:cast/2``); like a send it does not fail."""
+        message = (GEN_CAST, request)
+        if isinstance(to, Global):
+            self._names.send(to.name, message)
+        else:
+            self._runtime.send(self._caller.process.pid, to, message)
+
+    async def multi_call(
+        self, nodes: Iterable[str], name: str | Atom, request: Any, *, timeout: float | None = None
+    ) -> tuple[list[tuple[str, Any]], list[str]]:
+        """Ask the servers of one name on many nodes: ``([(node, reply)], bad nodes)``, each in the
+        order of ``nodes`` (``gen_server:multi_call/4``)."""
+        names = list(nodes)
+        requests = [self._caller.send_request((name, node), request) for node in names]
+        results = list(zip(names, await gather(requests, timeout), strict=True))
+        return (
+            [(node, result) for node, result in results if not isinstance(result, Exception)],
+            [node for node, result in results if isinstance(result, Exception)],
+        )
+
+    def abcast(self, nodes: Iterable[str], name: str | Atom, request: Any) -> None:
+        """Tell the servers of one name on many nodes something (``gen_server:abcast/3``)."""
+        for node in nodes:
+            self.cast((name, node), request)
+
+    async def stop(self, to: Any, reason: Any = NORMAL, *, timeout: float | None = None) -> None:
+        """End a server with ``reason`` and wait until it has (``gen_server:stop/3``)."""
+        deadline = Deadline(timeout)
+        if isinstance(to, Global):
+            to = await self._names.where(to, timeout)
+        watcher = self._runtime.add(Process(self._runtime, self._runtime.identifiers.pid()))
+        try:
+            watcher.monitor(to)
+            await self._caller.call(to, (_TERMINATE, reason), label=SYSTEM, timeout=deadline.left())
+            try:
+                await watcher.receive(timeout=deadline.left())
+            except TimeoutError:
+                raise CallTimeout(str(to), timeout or 0.0) from None
+        finally:
+            watcher.stop()
+
+    # -- servers of this node --------------------------------------------------------------------
+
+    async def start(
+        self, server: GenServer, *, name: str | None = None, link_to: Process | Pid | None = None
+    ) -> Process | None:
+        """Start a server here and wait for its ``init`` (``gen_server:start/4``; with ``link_to``,
+        its parent, ``start_link/4``). None where ``init`` returned ``IGNORE``; raises what it
+        raised, or :class:`ProcessExit` with the reason it stopped with."""
+        process = server_process.start(self._runtime, server, name=name, link_to=link_to)
+        return process if await process.ready() else None

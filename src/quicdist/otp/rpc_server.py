@@ -1,0 +1,245 @@
+"""Calls from other nodes: ``erpc`` by spawning, ``rpc`` by the server ``rex``.
+
+OTP: ``erpc(3)``, ``rpc(3)``. Only exported functions are run; for all others the answer is that
+of a BEAM without that function, ``undef``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from quicdist.node.errors import NoSuchProcess, ProcessExit
+from quicdist.node.exits import NORMAL, error_term, stack_term
+from quicdist.node.process import Process
+from quicdist.node.runtime import Runtime
+from quicdist.node.spawning import Spawning
+from quicdist.otp import gen_server
+from quicdist.otp.calls import Call, current
+from quicdist.otp.errors import RemoteError
+from quicdist.otp.exports import Export, Exports
+from quicdist.otp.gen import From, reply
+from quicdist.term import Atom, Pid, TermError
+
+log = logging.getLogger("quicdist.otp")
+
+_RETURN = Atom("return")
+_ERROR = Atom("error")
+_EXIT = Atom("exit")
+_UNDEF = Atom("undef")
+_NOCATCH = Atom("nocatch")
+_BADRPC = Atom("badrpc")
+_EXIT_TAG = Atom("EXIT")
+_CALL = Atom("call")
+_BLOCK_CALL = Atom("block_call")
+_CAST = Atom("cast")
+_REX = Atom("rex")
+_SBCAST = Atom("sbcast")
+_SEND = Atom("send")
+_NONEXISTING_NAME = Atom("nonexisting_name")
+_FEATURES_REQUEST = Atom("features_request")
+_FEATURES_REPLY = Atom("features_reply")
+_ERPC = Atom("erpc")
+
+#: What a call came to: ``(return, value)``, or ``(class, reason)`` with a stack for an error.
+Outcome = tuple[Any, ...]
+
+
+def _outcome(error: BaseException, frames: int) -> Outcome:
+    """What an exception is to Erlang; the first ``frames`` of its traceback are not the caller's
+    business."""
+    if isinstance(error, RemoteError) and error.kind in ("error", "exit", "throw"):
+        return (Atom(error.kind), error.reason, *([error.stack or []] if error.kind == "error" else []))
+    if isinstance(error, ProcessExit):
+        return (_EXIT, error.reason)
+    trace = error.__traceback__
+    for _ in range(frames):
+        trace = trace.tb_next if trace is not None else None
+    return (_ERROR, error_term(error), stack_term(trace))
+
+
+def exit_of(outcome: Outcome) -> Any:
+    """The exit reason of a process in which this went uncaught."""
+    kind, reason, *stack = outcome
+    if kind == _ERROR:
+        return (reason, stack[0])
+    return reason if kind == _EXIT else ((_NOCATCH, reason), [])
+
+
+class Applier:
+    """Applies exported functions."""
+
+    def __init__(self, exports: Exports) -> None:
+        self._exports = exports
+
+    def apply(
+        self, process: Process, caller: Pid | None, mfa: list[Any], done: Callable[[Outcome], None]
+    ) -> None:
+        """Apply ``[Module, Function, Arguments]`` in a process and pass on what came of it: at
+        once, unless it has to be waited for. It is called off when the process ends."""
+        module, function, arguments = mfa
+        export = None
+        if isinstance(module, Atom) and isinstance(function, Atom) and isinstance(arguments, list):
+            export = self._exports.find(module.name, function.name, len(arguments))
+        if export is None:
+            done((_ERROR, _UNDEF, [(module, function, arguments, [])]))
+            return
+        token = current.set(Call(process, caller))
+        try:
+            result = _started(export, arguments)
+            task = asyncio.ensure_future(result) if isinstance(result, Awaitable) else None
+        except Exception as error:
+            done(_outcome(error, 2))
+            return
+        finally:
+            current.reset(token)
+        if task is None:
+            done((_RETURN, result))
+            return
+        process.on_end(task.cancel)
+        task.add_done_callback(lambda task: None if task.cancelled() else done(_task_outcome(task)))
+
+
+def _started(export: Export, arguments: list[Any]) -> Any:
+    if not export.blocking:
+        return export.function(*arguments)
+    loop = asyncio.get_running_loop()
+    return loop.run_in_executor(export.executor, functools.partial(export.function, *arguments))
+
+
+def _task_outcome(task: asyncio.Future[Any]) -> Outcome:
+    error = task.exception()
+    return (_RETURN, task.result()) if error is None else _outcome(error, 0)
+
+
+class ErpcServer:
+    """What other nodes' ``erpc`` spawns here."""
+
+    def __init__(self, runtime: Runtime, spawning: Spawning, applier: Applier) -> None:
+        self._runtime = runtime
+        self._applier = applier
+        spawning.offer("erpc", "execute_call", 4, self._execute_call_4)
+        spawning.offer("erpc", "execute_call", 3, self._execute_call_3)
+        spawning.offer("erpc", "execute_cast", 3, self._execute_cast)
+
+    def _execute_call_4(self, process: Process, arguments: list[Any]) -> None:
+        reference, *mfa = arguments
+        self._applier.apply(
+            process, _spawner(process), mfa, lambda outcome: self._end(process, (reference, *outcome))
+        )
+
+    def _execute_call_3(self, process: Process, arguments: list[Any]) -> None:
+        def done(outcome: Outcome) -> None:
+            self._end(process, NORMAL if outcome[0] == _RETURN else exit_of(outcome))
+
+        self._applier.apply(process, _spawner(process), arguments, done)
+
+    def _execute_cast(self, process: Process, arguments: list[Any]) -> None:
+        def done(outcome: Outcome) -> None:
+            if outcome[0] != _RETURN:
+                log.error("a cast of %s:%s failed: %r", arguments[0], arguments[1], outcome)
+            self._end(process, NORMAL if outcome[0] == _RETURN else exit_of(outcome))
+
+        self._applier.apply(process, _spawner(process), arguments, done)
+
+    def _end(self, process: Process, reason: Any) -> None:
+        self._runtime.later(self._runtime.terminate, process, reason)
+
+
+def _spawner(process: Process) -> Pid | None:
+    """Who spawned a process: a call is spawned with a monitor, which holds the asker's pid."""
+    return next((watcher for watcher, _ in process.monitored_by.values()), None)
+
+
+class Rex(gen_server.GenServer):
+    """The server ``rex``: ``rpc`` for those without ``erpc``, and what only ``rpc`` has."""
+
+    def __init__(self, runtime: Runtime, applier: Applier) -> None:
+        self._runtime = runtime
+        self._applier = applier
+
+    def get_state(self) -> Any:
+        return {}
+
+    def handle_call(self, request: Any, sender: From) -> Any:
+        match request:
+            case (kind, module, function, arguments, _) if kind == _CALL:
+                self._call([module, function, arguments], sender)
+                return gen_server.NO_REPLY
+            case (kind, module, function, arguments, _) if kind == _BLOCK_CALL:
+                return self._block_call([module, function, arguments], sender)
+        return gen_server.NO_REPLY  # OTP's does not answer what it does not know either.
+
+    def handle_cast(self, request: Any) -> None:
+        match request:
+            case (kind, module, function, arguments, _) if kind == _CAST:
+                self._spawned(None, [module, function, arguments], _log_failed_cast)
+
+    def handle_info(self, message: Any) -> None:
+        match message:
+            case (Pid() as sender, request) if request == _FEATURES_REQUEST:
+                self.process.send(sender, (_FEATURES_REPLY, Atom(self._runtime.name), [_ERPC]))
+            case (Pid() as sender, (kind, Atom() as name, body)) if kind == _SBCAST:
+                known = self._deliver(name, body)
+                answer: Any = Atom(self._runtime.name) if known else (_NONEXISTING_NAME, name)
+                self.process.send(sender, (_REX, Atom(self._runtime.name), answer))
+            case (Pid() as sender, (kind, Atom() as name, body)) if kind == _SEND:
+                if not self._deliver(name, (sender, body)):
+                    answer = (_REX, Atom(self._runtime.name), (_NONEXISTING_NAME, name))
+                    self.process.send(sender, answer)
+            case (Pid() as sender, (kind, module, function, arguments, _)) if kind == _CALL:
+                # "Special for hidden C nodes": no reference, the answer is {rex, Value}.
+                self._call([module, function, arguments], (sender, None))
+
+    def _deliver(self, name: Atom, message: Any) -> bool:
+        try:
+            self.process.send(name, message)
+        except NoSuchProcess:
+            return False
+        return True
+
+    def _call(self, mfa: list[Any], sender: From) -> None:
+        self._spawned(sender[0], mfa, lambda process, outcome: self._answer(sender, outcome))
+
+    def _spawned(self, caller: Pid | None, mfa: list[Any], done: Callable[[Process, Outcome], None]) -> None:
+        """Apply a function in a process of its own."""
+        runtime = self._runtime
+        process = runtime.add(Process(runtime, runtime.identifiers.pid()))
+
+        def finished(outcome: Outcome) -> None:
+            done(process, outcome)
+            runtime.later(runtime.terminate, process, NORMAL)
+
+        self._applier.apply(process, caller, mfa, finished)
+
+    async def _block_call(self, mfa: list[Any], sender: From) -> Any:
+        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._spawned(sender[0], mfa, lambda _, result: outcome.set_result(result))
+        self._answer(sender, await outcome)
+        return gen_server.NO_REPLY
+
+    def _answer(self, sender: From, outcome: Outcome) -> None:
+        value = outcome[1] if outcome[0] == _RETURN else _failed(outcome)
+        try:
+            self._reply(sender, value)
+        except TermError as error:
+            self._reply(sender, (_BADRPC, (_EXIT_TAG, (error_term(error), []))))
+
+    def _reply(self, sender: From, value: Any) -> None:
+        if sender[1] is None:
+            self.process.send(sender[0], (_REX, value))
+        else:
+            reply(self.process, sender, value)
+
+
+def _failed(outcome: Outcome) -> Any:
+    # A value that was thrown is returned: rpc cannot tell them apart.
+    return outcome[1] if outcome[0] == Atom("throw") else (_BADRPC, (_EXIT_TAG, exit_of(outcome)))
+
+
+def _log_failed_cast(process: Process, outcome: Outcome) -> None:
+    if outcome[0] != _RETURN:
+        log.error("a cast to rex failed in %r: %r", process, outcome)

@@ -1,0 +1,56 @@
+"""The services of one node, put together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from quicdist.node.core import NodeCore
+from quicdist.otp import server_process
+from quicdist.otp.erpc import ErpcClient
+from quicdist.otp.exports import Exports
+from quicdist.otp.gen import Caller
+from quicdist.otp.gen_server_client import GenServerClient
+from quicdist.otp.global_names import GlobalNames
+from quicdist.otp.group_leader import GroupLeader
+from quicdist.otp.net_kernel import NET_KERNEL, NetKernel, NetKernelServer
+from quicdist.otp.rpc import REX, RpcClient
+from quicdist.otp.rpc_server import Applier, ErpcServer, Rex
+from quicdist.otp.sys_client import SysClient
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What a node offers its program, by the name of OTP's module."""
+
+    caller: Caller
+    erpc: ErpcClient
+    rpc: RpcClient
+    gen_server: GenServerClient
+    net_kernel: NetKernel
+    global_names: GlobalNames
+    sys: SysClient
+
+
+def start_services(node: NodeCore, exports: Exports) -> Services:
+    """Start the processes that every node has (``net_kernel``, ``rex``, ``user``), and the clients."""
+    runtime = node.runtime
+    caller = Caller(runtime)
+    group_leader = GroupLeader()
+    leader = runtime.spawn(group_leader, name="user")
+    erpc = ErpcClient(runtime, node.spawning, node.connections, caller, leader.pid)
+    group_leader.call = erpc.call
+    net_kernel = NetKernel(node, caller)
+    server_process.start(runtime, NetKernelServer(node, net_kernel), name=NET_KERNEL)
+    applier = Applier(exports)
+    ErpcServer(runtime, node.spawning, applier)
+    server_process.start(runtime, Rex(runtime, applier), name=REX)
+    names = GlobalNames(erpc, lambda: net_kernel.nodes("connected"))
+    return Services(
+        caller=caller,
+        erpc=erpc,
+        rpc=RpcClient(runtime, caller, erpc, leader.pid),
+        gen_server=GenServerClient(runtime, caller, names),
+        net_kernel=net_kernel,
+        global_names=names,
+        sys=SysClient(caller),
+    )

@@ -1,0 +1,303 @@
+"""``supervisor``: starts processes of this node, and starts them again when they end.
+
+OTP: ``supervisor(3)``; Design Principles, *Supervisor Behaviour*. To other nodes it is a
+supervisor like any other: ``supervisor:which_children/1`` and its kin can be called on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+from quicdist.node.errors import NodeError
+from quicdist.node.exits import KILL, SHUTDOWN, exit_reason
+from quicdist.node.process import Process
+from quicdist.otp.child_spec import Child, ChildSpec, Intensity
+from quicdist.otp.children import start_link
+from quicdist.otp.gen import From
+from quicdist.otp.gen_server import NO_REPLY, GenServer, Stop
+from quicdist.otp.server_process import is_shutdown
+from quicdist.term import Atom, Pid, format_term
+
+log = logging.getLogger("quicdist.otp")
+
+Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
+_STRATEGIES = ("one_for_one", "one_for_all", "rest_for_one")
+
+_OK, _ERROR, _EXIT = Atom("ok"), Atom("error"), Atom("EXIT")
+_WHICH_CHILDREN, _COUNT_CHILDREN = Atom("which_children"), Atom("count_children")
+_RESTARTING, _NOT_FOUND, _RUNNING = Atom("restarting"), Atom("not_found"), Atom("running")
+_UNDEFINED = Atom("undefined")
+_START_CHILD = Atom("start_child")
+_ALREADY_STARTED, _ALREADY_PRESENT = Atom("already_started"), Atom("already_present")
+_FAILED_TO_START_CHILD = Atom("failed_to_start_child")
+_INVALID_CHILD_SPEC = Atom("invalid_child_spec")
+_TRY_AGAIN_RESTART = Atom("try_again_restart")
+
+
+class Supervisor(GenServer):
+    """Supervises processes of this node; ``node.serve(Supervisor([...]))`` starts it.
+
+    ``strategy``: when a child ends that is to be started again, it alone is (``one_for_one``), or
+    all are (``one_for_all``), or those started after it with it (``rest_for_one``). More than
+    ``intensity`` restarts within ``period`` seconds, and the supervisor ends all children and
+    itself, with ``shutdown``. Children are started in order and ended in reverse order.
+    """
+
+    def __init__(
+        self,
+        children: Iterable[ChildSpec] = (),
+        *,
+        strategy: Strategy = "one_for_one",
+        intensity: int = 1,
+        period: float = 5.0,
+    ) -> None:
+        if strategy not in _STRATEGIES:
+            raise NodeError(f"a supervisor's strategy is one of {', '.join(_STRATEGIES)}, not {strategy!r}")
+        if intensity < 0 or period <= 0:
+            raise NodeError(
+                f"a supervisor allows 0 or more restarts in more than 0 s, not {intensity} in {period}"
+            )
+        self._strategy = strategy
+        self._intensity = Intensity(intensity, period)
+        self._specs = list(children)
+        #: In start order.
+        self._children: list[Child] = []
+        ids = [spec.term_id for spec in self._specs]
+        if any(ids.count(one) > 1 for one in ids):
+            raise NodeError(f"two children of a supervisor have one id: {ids!r}")
+
+    # -- starting and ending -----------------------------------------------------------------------
+
+    async def init(self) -> Any:
+        self.process.trap_exit = True
+        self._children = [Child(spec) for spec in self._specs]
+        failed = await self._start_all(self._children)
+        if failed is not None:
+            await self._end_all(self._children)
+            return Stop((SHUTDOWN, (_FAILED_TO_START_CHILD, failed[0].spec.term_id, exit_reason(failed[1]))))
+        return None
+
+    async def terminate(self, reason: Any) -> None:
+        await self._end_all(self._children)
+
+    async def _start(self, child: Child) -> None:
+        spec = child.spec
+        runtime = self.process.node.runtime
+        child.process = await start_link(runtime, spec.start, spec.args, self.process.pid, spec.name)
+        child.restarting = False
+
+    async def _start_all(self, children: Iterable[Child]) -> tuple[Child, Exception] | None:
+        """Start children in order; the first that fails, and why."""
+        for child in list(children):
+            try:
+                await self._start(child)
+            except Exception as error:
+                self._report("could not be started", child, exit_reason(error))
+                return child, error
+            if child.process is None and child.spec.restart == "temporary":
+                self._children.remove(child)
+        return None
+
+    async def _end_all(self, children: Iterable[Child]) -> None:
+        for child in reversed(list(children)):
+            await self._end(child)
+
+    async def _end(self, child: Child) -> None:
+        """End one child, in the time its specification gives it."""
+        process, child.process = child.process, None
+        child.restarting = False
+        if child.spec.restart == "temporary" and child in self._children:
+            self._children.remove(child)
+        if process is None or not process.alive:
+            return
+        ended = asyncio.Event()
+        process.on_end(ended.set)
+        patience = child.spec.patience
+        self.process.exit(process, KILL if patience == 0 else SHUTDOWN)
+        try:
+            async with asyncio.timeout(patience or None):
+                await ended.wait()
+        except TimeoutError:
+            self.process.exit(process, KILL)
+            await ended.wait()
+            self._report("did not shut down in time and was killed", child, process.exit_reason)
+
+    # -- children that end -------------------------------------------------------------------------
+
+    async def handle_info(self, message: Any) -> Any:
+        match message:
+            case (tag, Pid() as pid, reason) if tag == _EXIT:
+                for child in self._children:
+                    if child.process is not None and child.process.pid == pid:
+                        return await self._ended(child, reason)
+            case _:
+                log.error("%r got a message that a supervisor has no use for: %r", self.process, message)
+        return None
+
+    async def _ended(self, child: Child, reason: Any) -> Any:
+        spec = child.spec
+        child.process = None
+        if spec.restart == "permanent" or not is_shutdown(reason):
+            self._report("ended", child, reason)
+        if spec.restart == "permanent" or (spec.restart == "transient" and not is_shutdown(reason)):
+            return await self._restart(child)
+        if spec.restart == "temporary":
+            self._children.remove(child)
+        return None
+
+    async def _restart(self, child: Child) -> Any:
+        if not self._intensity.allows(asyncio.get_running_loop().time()):
+            child.restarting = False
+            self._report("has been restarted too often: the supervisor ends", child, SHUTDOWN)
+            return Stop(SHUTDOWN)
+        index = self._children.index(child)
+        affected = {
+            "one_for_one": [child],
+            "rest_for_one": self._children[index:],
+            "one_for_all": list(self._children),
+        }[self._strategy]
+        await self._end_all(affected)
+        failed = await self._start_all(one for one in affected if one in self._children)
+        if failed is not None:
+            # As OTP does it: other messages, an end among them, come first.
+            failed[0].restarting = True
+            self.process.send(
+                self.process.pid, (Atom("$gen_cast"), (_TRY_AGAIN_RESTART, failed[0].spec.term_id))
+            )
+        return None
+
+    async def handle_cast(self, request: Any) -> Any:
+        match request:
+            case (kind, child_id) if kind == _TRY_AGAIN_RESTART:
+                child = self._find(child_id)
+                if child is not None and child.restarting:
+                    return await self._restart(child)
+        return None
+
+    def _report(self, what: str, child: Child, reason: Any) -> None:
+        log.error("%r: child %r %s: %r", self.process, child.spec.id, what, reason)
+
+    # -- questions and orders ------------------------------------------------------------------------
+
+    async def handle_call(self, request: Any, sender: From) -> Any:
+        match request:
+            case Atom() if request == _WHICH_CHILDREN:
+                return [_shown(child) for child in reversed(self._children)]
+            case Atom() if request == _COUNT_CHILDREN:
+                return self._count()
+            case (Atom() as kind, ChildSpec() as spec) if kind == _START_CHILD:
+                return await self._start_child(spec)
+            case (Atom() as kind, spec) if kind == _START_CHILD:
+                return (_ERROR, (_INVALID_CHILD_SPEC, spec))  # from another node: no Python to start
+            case (Atom(name=name), child_id) if name in _ORDERS:
+                child = self._find(child_id)
+                return (_ERROR, _NOT_FOUND) if child is None else await _ORDERS[name](self, child)
+        return NO_REPLY
+
+    def get_state(self) -> Any:
+        return {Atom("strategy"): Atom(self._strategy), Atom("children"): list(map(_shown, self._children))}
+
+    def _find(self, child_id: Any) -> Child | None:
+        return next((child for child in self._children if child.spec.term_id == child_id), None)
+
+    def _count(self) -> list[tuple[Atom, int]]:
+        kinds = [child.spec.type for child in self._children]
+        active = sum(child.process is not None and child.process.alive for child in self._children)
+        counts = (len(kinds), active, kinds.count("supervisor"), kinds.count("worker"))
+        return list(zip(map(Atom, ("specs", "active", "supervisors", "workers")), counts, strict=True))
+
+    async def _start_child(self, spec: ChildSpec) -> Any:
+        known = self._find(spec.term_id)
+        if known is not None:
+            return (
+                _ERROR,
+                _ALREADY_PRESENT if known.process is None else (_ALREADY_STARTED, known.process.pid),
+            )
+        child = Child(spec)
+        self._children.append(child)
+        failed = await self._start_all([child])
+        if failed is not None:
+            self._children.remove(child)
+            return (_ERROR, exit_reason(failed[1]))
+        return _started(child)
+
+    async def _restart_child(self, child: Child) -> Any:
+        if child.restarting or child.process is not None:
+            return (_ERROR, _RESTARTING if child.restarting else _RUNNING)
+        failed = await self._start_all([child])
+        return (_ERROR, exit_reason(failed[1])) if failed is not None else _started(child)
+
+    async def _terminate_child(self, child: Child) -> Any:
+        await self._end(child)
+        return _OK
+
+    async def _delete_child(self, child: Child) -> Any:
+        if child.restarting or child.process is not None:
+            return (_ERROR, _RESTARTING if child.restarting else _RUNNING)
+        self._children.remove(child)
+        return _OK
+
+    async def _get_childspec(self, child: Child) -> Any:
+        return (_OK, child.spec.to_term())
+
+    # -- from Python ---------------------------------------------------------------------------------
+
+    async def start_child(self, spec: ChildSpec) -> Pid | None:
+        """Start one more child (``supervisor:start_child/2``); its pid, None where its ``init``
+        asks to be ignored. Raises :class:`NodeError` where it could not be started."""
+        return self._pid(await self._ask((_START_CHILD, spec)))
+
+    async def restart_child(self, child_id: Any) -> Pid | None:
+        """Start a child that has been ended (``supervisor:restart_child/2``)."""
+        return self._pid(await self._ask((Atom("restart_child"), _id(child_id))))
+
+    async def terminate_child(self, child_id: Any) -> None:
+        """End a child, which stays known unless it is temporary (``terminate_child/2``)."""
+        self._checked(await self._ask((Atom("terminate_child"), _id(child_id))))
+
+    async def delete_child(self, child_id: Any) -> None:
+        """Forget a child that has been ended (``supervisor:delete_child/2``)."""
+        self._checked(await self._ask((Atom("delete_child"), _id(child_id))))
+
+    def which_children(self) -> dict[Any, Process | None]:
+        """The children by id, in start order: the process, None where there is none now."""
+        return {child.spec.id: child.process for child in self._children}
+
+    async def _ask(self, request: Any) -> Any:
+        return await self.process.node.gen_server.call(self.process.pid, request, timeout=None)
+
+    def _checked(self, answer: Any) -> Any:
+        if isinstance(answer, tuple) and answer[0] == _ERROR:
+            raise NodeError(f"{self.process!r}: {format_term(answer[1])}")
+        return answer
+
+    def _pid(self, answer: Any) -> Pid | None:
+        pid = self._checked(answer)[1]
+        return pid if isinstance(pid, Pid) else None
+
+
+def _shown(child: Child) -> tuple[Any, ...]:
+    spec = child.spec
+    pid: Any = _RESTARTING if child.restarting else _UNDEFINED
+    if child.process is not None:
+        pid = child.process.pid
+    return (spec.term_id, pid, Atom(spec.type), spec.modules)
+
+
+def _started(child: Child) -> Any:
+    return (_OK, _UNDEFINED if child.process is None else child.process.pid)
+
+
+def _id(child_id: Any) -> Any:
+    return Atom(child_id) if isinstance(child_id, str) else child_id
+
+
+_ORDERS: dict[str, Callable[[Supervisor, Child], Any]] = {
+    "restart_child": Supervisor._restart_child,
+    "terminate_child": Supervisor._terminate_child,
+    "delete_child": Supervisor._delete_child,
+    "get_childspec": Supervisor._get_childspec,
+}

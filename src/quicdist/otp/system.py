@@ -1,0 +1,118 @@
+"""System messages: what the module ``sys`` asks of a server, ``{system, From, Request}``.
+
+OTP: ``sys(3)``. Tracing, logging and statistics are answered as ``sys`` answers what it does not
+know, ``unknown_debug``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from quicdist.node.exits import error_term
+from quicdist.otp.errors import RemoteError
+from quicdist.otp.gen import From, reply
+from quicdist.term import Atom
+
+if TYPE_CHECKING:
+    from quicdist.otp.server_process import ServerProcess
+
+_OK = Atom("ok")
+_ERROR = Atom("error")
+_DEBUG = Atom("debug")
+_NO_DEBUG = Atom("no_debug")
+_UNKNOWN_DEBUG = Atom("unknown_debug")
+_UNKNOWN_SYSTEM_MSG = Atom("unknown_system_msg")
+_CALLBACK_FAILED = Atom("callback_failed")
+_GEN_SERVER = Atom("gen_server")
+_REPLACE_STATE = Atom("replace_state")
+_SYSTEM_REPLACE_STATE = Atom("system_replace_state")
+_TERMINATE = Atom("terminate")
+_STATUS, _MODULE, _HEADER, _DATA = Atom("status"), Atom("module"), Atom("header"), Atom("data")
+_RUNNING, _SUSPENDED = Atom("running"), Atom("suspended")
+_INITIAL_CALL, _ANCESTORS, _INIT = Atom("$initial_call"), Atom("$ancestors"), Atom("init")
+
+
+def handle(process: ServerProcess, sender: From, request: Any) -> Awaitable[None] | None:
+    """Do what a system message asks for, and answer it."""
+    match request:
+        case Atom(name=name) if name in _COMMANDS:
+            reply(process, sender, _COMMANDS[name](process))
+        case (command, function) if command == _REPLACE_STATE:
+            return _replace_state(process, sender, function)
+        case (command, what) if command == _DEBUG:
+            reply(process, sender, _OK if what == _NO_DEBUG else _UNKNOWN_DEBUG)
+        case (command, reason) if command == _TERMINATE:
+            reply(process, sender, _OK)
+            process.end(reason)
+        case _:
+            reply(process, sender, (_ERROR, (_UNKNOWN_SYSTEM_MSG, request)))
+    return None
+
+
+def _suspend(process: ServerProcess) -> Any:
+    process.suspended = True
+    return _OK
+
+
+def _resume(process: ServerProcess) -> Any:
+    process.resume()
+    return _OK
+
+
+def _get_state(process: ServerProcess) -> Any:
+    return process.server.get_state()
+
+
+def _get_status(process: ServerProcess) -> Any:
+    """``{status, Pid, {module, gen_server}, [PDict, SysState, Parent, Debug, Misc]}``, with in
+    ``Misc`` what ``gen_server:format_status/2`` shows."""
+    state = _SUSPENDED if process.suspended else _RUNNING
+    name: Any = Atom(process.name) if process.name else process.pid
+    misc = [
+        (_HEADER, _text(f"Status for generic server {name}")),
+        (
+            _DATA,
+            [(_text("Status"), state), (_text("Parent"), process.parent), (_text("Logged events"), [])],
+        ),
+        (_DATA, [(_text("State"), process.server.get_state())]),
+    ]
+    kind = type(process.server)
+    dictionary = [
+        (_INITIAL_CALL, (Atom(f"{kind.__module__}.{kind.__qualname__}"[:255]), _INIT, 1)),
+        (_ANCESTORS, [process.parent] if process.parent != process.pid else []),
+    ]
+    return (_STATUS, process.pid, (_MODULE, _GEN_SERVER), [dictionary, state, process.parent, [], misc])
+
+
+def _text(text: str) -> list[int]:
+    """An Erlang string."""
+    return [ord(char) for char in text]
+
+
+_COMMANDS: dict[str, Callable[[ServerProcess], Any]] = {
+    "suspend": _suspend,
+    "resume": _resume,
+    "get_state": _get_state,
+    "get_status": _get_status,
+}
+
+
+async def _replace_state(process: ServerProcess, sender: From, function: Any) -> None:
+    """``{replace_state, Fun}``: only the node that asks can run its fun, so it is called there."""
+    try:
+        node = sender[0].node.name
+        state = await process.node.erpc.call(
+            node, "erlang", "apply", [function, [process.server.get_state()]]
+        )
+        process.server.replace_state(state)
+        answer: Any = process.server.get_state()
+    except RemoteError as error:
+        answer = _failed(Atom(error.kind), error.reason)
+    except Exception as error:
+        answer = _failed(_ERROR, error_term(error))
+    reply(process, sender, answer)
+
+
+def _failed(kind: Atom, reason: Any) -> Any:
+    return (_ERROR, (_CALLBACK_FAILED, (_GEN_SERVER, _SYSTEM_REPLACE_STATE), (kind, reason)))
