@@ -17,7 +17,8 @@ def otp_release() -> int:
 
 # -- terms -------------------------------------------------------------------------------------
 
-characters = st.characters(exclude_categories=["Cs"], exclude_characters="\ufffe\uffff")
+#: Of those further on, only some are as wide here as to OTP (see the test of that).
+characters = st.characters(max_codepoint=0x2FF)
 names = st.one_of(
     st.sampled_from(
         ["ok", "error", "Abc", "a b", "", "a@b", "x1", "when", "åäö", "÷", "П", "'", "\\", "\n", "\x7f"]

@@ -207,7 +207,21 @@ def test_maps_are_printed_in_the_order_of_the_beam_they_came_from(beam: Beam, ke
 
 @pytest.mark.beam
 @pytest.mark.parametrize(
-    "text", ["abc", "åäö", "П", "e\u0301a", "👍🏽", "👨‍👩‍👧", "🇸🇪🇫🇮", "각", "가나", "नमो"]
+    "text",
+    [
+        "abc",
+        "åäö",
+        "П",
+        "e\u0301a",
+        "👍🏽",
+        "👨‍👩‍👧",
+        "🇸🇪🇫🇮",
+        "각",
+        "가나",
+        "0\u1160",
+        "\u1112\u1161\u11ab",
+        "नमो",
+    ],
 )
 def test_width_is_what_string_length_counts(beam: Beam, text: str) -> None:
     assert beam.eval_now("string:length(unicode:characters_to_list(Data))", text.encode()) == str(

@@ -8,6 +8,8 @@ import unicodedata
 _BEYOND_LATIN1 = re.compile(r"[^\x00-\xff]")
 _ZERO_WIDTH_JOINER = "\u200d"
 _HANGUL_VOWELS_AND_FINALS = range(0x1160, 0x1200)
+_HANGUL_LETTERS = range(0x1100, 0x1200)
+_HANGUL_SYLLABLES = range(0xAC00, 0xD7A4)
 _SKIN_TONES = range(0x1F3FB, 0x1F400)
 _TAGS = range(0xE0020, 0xE0080)
 _REGIONAL_INDICATORS = range(0x1F1E6, 0x1F200)
@@ -47,6 +49,10 @@ def _extends(character: str, previous: str) -> bool:
         category in ("Mn", "Me", "Mc")
         or code in _SKIN_TONES
         or code in _TAGS
-        or code in _HANGUL_VOWELS_AND_FINALS
+        or (code in _HANGUL_VOWELS_AND_FINALS and _is_hangul(ord(previous)))
         or (previous == _ZERO_WIDTH_JOINER and category == "So")
     )
+
+
+def _is_hangul(code: int) -> bool:
+    return code in _HANGUL_LETTERS or code in _HANGUL_SYLLABLES
