@@ -94,7 +94,13 @@ atoms = st.one_of(
     _text,
 ).map(Atom)
 _nodes = st.sampled_from(["a@127.0.0.1", "b@å"])  # a BEAM knows what its own can have
-integers = st.one_of(st.integers(), st.integers(-(1 << 5000), 1 << 5000), st.sampled_from([
+
+
+def _signed(digits: bytes) -> int:
+    return int.from_bytes(digits, "big", signed=True)
+
+
+integers = st.one_of(st.integers(), st.binary(max_size=600).map(_signed), st.sampled_from([
     n + d for n in (0, 255, -1, 1 << 31, -(1 << 31), 1 << 2040, -(1 << 2040)) for d in (-1, 0, 1)
 ]))  # fmt: skip
 floats = st.floats(allow_nan=False, allow_infinity=False)
@@ -149,11 +155,10 @@ def _compound(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 #: Any term that every OTP from 25 on can hold.
 terms = st.recursive(leaves, _compound, max_leaves=25)
 
-#: Native records, for OTP 29.
-records = st.builds(
-    lambda module, name, names, values, exported: Record(
-        module, name, list(zip(names, values, strict=False)), exported=exported
-    ),
-    atoms, atoms, st.lists(atoms, unique=True, max_size=4), st.lists(terms, min_size=4, max_size=4),
-    st.booleans(),
-)  # fmt: skip
+
+@st.composite
+def records(draw: st.DrawFn) -> Record:
+    """Native records, for OTP 29."""
+    names = draw(st.lists(atoms, unique=True, max_size=4))
+    fields = [(name, draw(terms)) for name in names]
+    return Record(draw(atoms), draw(atoms), fields, exported=draw(st.booleans()))

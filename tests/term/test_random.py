@@ -8,7 +8,22 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from quicdist.term import Atom, Codec, binary_to_term, exactly_equal, sort_key, term_to_binary
+from quicdist.term import (
+    Atom,
+    BitString,
+    Codec,
+    Export,
+    ImproperList,
+    Map,
+    Pid,
+    Port,
+    Record,
+    Reference,
+    binary_to_term,
+    exactly_equal,
+    sort_key,
+    term_to_binary,
+)
 from quicdist.term.decoder import Decoder
 from quicdist.term.encoder import Encoder
 from quicdist.term.exact import exact_form
@@ -76,6 +91,52 @@ def test_a_beams_random_terms_are_sorted_as_it_sorts_them(beam: Beam) -> None:
 
 
 @pytest.mark.beam
+def test_what_is_almost_the_same_is_sorted_as_a_beam_sorts_it(beam: Beam) -> None:
+    seed = random.randrange(1 << 30)
+    rnd = random.Random(seed)
+
+    def node() -> str:
+        return rnd.choice(["a@h", "b@h", "a@hh"])
+
+    def number() -> int:
+        return rnd.choice([1, 2, 3, 0x7FFFFFFF, 0xFFFFFFFF])
+
+    def leaf() -> Any:
+        return rnd.choice(
+            [0, 1, 1.0, -1, 0.5, 2**60, 2.0**60, 2**60 + 1, Atom("a"), Atom("b"), [], b"", b"a"]
+        )
+
+    made: list[Any] = []
+    for _ in range(60):
+        words = tuple(rnd.choice([1, 2, 70000]) for _ in range(rnd.choice([3, 3, 4, 5])))
+        few = [leaf() for _ in range(rnd.randrange(4))]
+        made += [
+            Pid(node(), number(), number(), number()),
+            Port(node(), number() & 0xFFFFFFF, number()),
+            Reference(node(), words, number()),
+            Export(rnd.choice("ab"), rnd.choice("ab"), rnd.randrange(2)),
+            few,
+            tuple(few),
+            {**dict.fromkeys(few[:1] if few[:1] != [[]] else (), leaf()), rnd.choice([1, 2.0, 3]): leaf()},
+            Map([(1, leaf()), (rnd.choice([1.0, 2.0, 2]), leaf()), ([leaf()], leaf())]),
+            ImproperList([leaf(), leaf()], rnd.choice([1, Atom("a"), b""])),
+            BitString(bytes((rnd.randrange(256), 0x80)), rnd.choice([1, 2, 7])),
+            leaf(),
+        ]
+        if erl_facts()[0] >= 29:
+            fields = rnd.sample("xyz", rnd.randrange(4))
+            record = {field: leaf() for field in fields}
+            made.append(Record(rnd.choice("ab"), rnd.choice("ab"), record, exported=rnd.random() < 0.5))
+    order = beam.eval_bytes_now(
+        "term_to_binary([N || {_, N} <- lists:keysort(1, lists:zip(binary_to_term(Data), "
+        f"lists:seq(0, {len(made) - 1})))])",
+        term_to_binary(made),
+    )
+    keys = [sort_key(term) for term in made]
+    assert sorted(range(len(made)), key=keys.__getitem__) == binary_to_term(order), f"seed {seed}"
+
+
+@pytest.mark.beam
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(term=terms)
 def test_terms_made_here_come_back_the_same(beam: Beam, term: Any) -> None:
@@ -110,9 +171,13 @@ def test_repr_evaluates_to_the_same_term(term: Any) -> None:
 
 @pytest.mark.beam
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-@given(record=records)
+@given(record=records())
 def test_native_records_come_back_the_same(beam: Beam, record: Any) -> None:
     etf = term_to_binary(record)
     assert same(binary_to_term(etf), record)
     if erl_facts()[0] >= 29:
-        assert beam.eval_bytes_now("term_to_binary(binary_to_term(Data))", etf) == etf
+        back = beam.eval_bytes_now("term_to_binary(binary_to_term(Data))", etf)
+        assert same(binary_to_term(back), record)
+        assert (
+            beam.eval_now(_DIFFERING, term_to_binary(([etf], [term_to_binary(binary_to_term(back))]))) == "[]"
+        )

@@ -59,10 +59,10 @@ class Codec:
         least_view = sys.maxsize if view_from is None else view_from
         self._decoder = Decoder(self.none, limits, least_view)
         self._fast_decode = fast_decoder(
-            self._decoder, self._decoder.atoms, self._decoder.nodes, self._decoder.pids, least_view
+            self._decoder, self._decoder.atoms, self._decoder.nodes, self._decoder.pids, limits, least_view
         )
         self._encoder = Encoder(self.none, limits, deterministic)
-        self._fast_write = fast_encoder(self._encoder, self.none, deterministic)
+        self._fast_write = fast_encoder(self._encoder, self.none, limits, deterministic)
 
     def __repr__(self) -> str:
         none = None if self.none is None else self.none.name

@@ -256,7 +256,7 @@ class Decoder:
                         if count > size - i:
                             raise _Malformed(_too_few("record", count, size - i))
                         opened = _RECORD
-                    elif tag == 121 and not stack:  # LOCAL_EXT
+                    elif tag == 121 and not stack and not outer:  # LOCAL_EXT
                         items.append(Local(data[i + 1 :]))
                         i = size
                         continue

@@ -7,6 +7,7 @@ ports, funs) are one append each, and so is a binary of any size.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from math import isfinite
@@ -80,9 +81,9 @@ class Encoder:
             self.write((term,), parts.append)
         except Refused as refusal:
             del parts[before:]
-            raise EncodeError(
-                str(refusal), path=path_to_refused(term, self._refuses, self._max_depth)
-            ) from None
+            refuses = functools.partial(self._refuses, {})
+            path = path_to_refused(term, refuses, self._max_depth)
+            raise EncodeError(str(refusal), path=path) from None
         except BaseException:
             del parts[before:]
             raise
@@ -90,6 +91,7 @@ class Encoder:
     def write(self, terms: tuple[Any, ...], append: Callable[[bytes], None], outer: int = 0) -> None:
         """Write terms that stand in ``outer`` levels of others already. Raises Refused."""
         max_depth = self._max_depth - outer
+        memo: dict[int, bytes] = {}
         stack: list[Iterator[Any]] = []
         push, pop = stack.append, stack.pop
         left = iter(terms)
@@ -146,7 +148,7 @@ class Encoder:
                     if not size:
                         continue
                     if size > 1:
-                        self._check_keys(term)
+                        self._check_keys(term, memo)
                         parts = chain.from_iterable(self._in_order(term))
                     else:
                         parts = chain.from_iterable(term.items())
@@ -180,7 +182,7 @@ class Encoder:
                     append(b"%c%b" % (Tag.LOCAL_EXT, term.data))
                     continue
                 else:
-                    opened = self._open(term, append)
+                    opened = self._open(term, append, memo)
                     if opened is None:
                         continue
                     parts = opened
@@ -195,7 +197,9 @@ class Encoder:
                     return
                 left = pop()
 
-    def _open(self, term: Any, append: Callable[[bytes], None]) -> Iterator[Any] | None:
+    def _open(
+        self, term: Any, append: Callable[[bytes], None], memo: dict[int, bytes]
+    ) -> Iterator[Any] | None:
         """Write what is rarer: all of it, or the header, and return the parts that come next."""
         kind = type(term)
         if kind is BitString:
@@ -224,7 +228,7 @@ class Encoder:
                 return None
         append(_header(Tag.MAP_EXT, len(term)))
         if len(term) > 1:
-            self._check_keys(term)
+            self._check_keys(term, memo)
         return chain.from_iterable(self._in_order(term))
 
     def _in_order(self, pairs: dict[Any, Any] | Map) -> Iterable[tuple[Any, Any]]:
@@ -239,26 +243,26 @@ class Encoder:
         except RecursionError:
             raise Refused("keys with maps in their keys, too deep to be put in order") from None
 
-    def _check_keys(self, pairs: dict[Any, Any] | Map) -> None:
+    def _check_keys(self, pairs: dict[Any, Any] | Map, memo: dict[int, bytes]) -> None:
         """Refuse keys that Python tells apart and Erlang does not: a peer would refuse the whole term."""
         kinds = set(map(type, pairs))
         if any(map(kinds.issubset, _UNMISTAKABLE)):
             return
         try:
-            forms = {exact_form(key, self._none) for key in pairs}
+            forms = {exact_form(key, self._none, memo) for key in pairs}
         except EncodeError:
             return  # the key itself is refused when its turn comes
         if len(forms) != len(pairs):
             raise Refused("two keys that are the same key in Erlang")
 
-    def _refuses(self, term: Any, inside: bool) -> bool:
+    def _refuses(self, memo: dict[int, bytes], term: Any, inside: bool) -> bool:
         """Whether a term is refused for what it is itself, whatever its parts are."""
         try:
             if isinstance(term, tuple):
                 if len(term) > MAX_TUPLE_SIZE:
                     raise Refused
             elif type(term) in (dict, Map):
-                self._check_keys(term)
+                self._check_keys(term, memo)
             elif not isinstance(term, (list, ImproperList, Record, dict)):
                 self.write((term,), _ignore, int(inside))
         except Refused:

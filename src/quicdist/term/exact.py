@@ -41,30 +41,33 @@ def exactly_equal(one: Any, other: Any) -> bool:
     return exact_form(one) == exact_form(other)
 
 
-def exact_form(term: Any, none: Atom | None = None) -> bytes:
+def exact_form(term: Any, none: Atom | None = None, memo: dict[int, bytes] | None = None) -> bytes:
     """The exact form of ``term``; ``none`` is the atom that ``None`` stands for, if that matters.
 
-    Raises EncodeError if something in it is no term.
+    ``memo`` keeps the forms of maps in maps' keys between calls, as long as these terms live. Raises
+    EncodeError if something in it is no term.
     """
-    form = _leaf(term, none)
-    return _walk(term, none) if form is None else form
+    memo = {} if memo is None else memo
+    form = _leaf(term, none, memo)
+    return _walk(term, none, memo) if form is None else form
 
 
 def pairs_form(pairs: tuple[tuple[Any, Any], ...], none: Atom | None = None) -> bytes:
     """The exact form of the map of these pairs."""
-    forms = [_walk(part, none) for part in chain.from_iterable(pairs)]
+    memo: dict[int, bytes] = {}
+    forms = [_walk(part, none, memo) for part in chain.from_iterable(pairs)]
     return _close("{", forms)
 
 
-def _walk(term: Any, none: Atom | None) -> bytes:
-    stack: list[tuple[str, Iterator[Any], list[bytes]]] = []
+def _walk(term: Any, none: Atom | None, memo: dict[int, bytes]) -> bytes:
+    stack: list[tuple[str, Iterator[Any], list[bytes], Any]] = []
     kind, parts = "", iter((term,))
     forms: list[bytes] = []
     while True:
         for part in parts:
-            form = _leaf(part, none)
+            form = _leaf(part, none, memo)
             if form is None:
-                stack.append((kind, parts, forms))
+                stack.append((kind, parts, forms, part))
                 (kind, parts), forms = _open(part), []
                 break
             forms.append(form)
@@ -72,11 +75,13 @@ def _walk(term: Any, none: Atom | None) -> bytes:
             if not stack:
                 return forms[0]
             form = _close(kind, forms)
-            kind, parts, forms = stack.pop()
+            kind, parts, forms, closed = stack.pop()
+            if isinstance(closed, Formed):
+                memo[id(closed)] = form
             forms.append(form)
 
 
-def _leaf(term: Any, none: Atom | None) -> bytes | None:
+def _leaf(term: Any, none: Atom | None, memo: dict[int, bytes]) -> bytes | None:
     """The form of what has no parts, None for what has."""
     kind = type(term)
     if kind is Atom or kind is Pid or kind is Reference or kind is Port or kind is Fun or kind is Export:
@@ -94,7 +99,7 @@ def _leaf(term: Any, none: Atom | None) -> bytes | None:
     if kind is float:
         return _seal(b"f" + _FLOAT(term))
     if isinstance(term, Formed):
-        return term._form if none is None else None
+        return term._form if none is None else memo.get(id(term))
     if kind is BitString:
         return _seal(b"t%c%b" % (term.bits, term.data))
     if kind is Local:
@@ -104,7 +109,7 @@ def _leaf(term: Any, none: Atom | None) -> bytes | None:
     same = plain(term)
     if same is NotImplemented:
         raise EncodeError(f"no Erlang term: {kind.__module__}.{kind.__qualname__}")
-    return _leaf(same, none)
+    return _leaf(same, none, memo)
 
 
 _CONTAINERS = frozenset((tuple, list, dict, ImproperList, Record))

@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 from quicdist.term.atoms import Atom
 from quicdist.term.decoder import RUN_TAGS, TIMES, Decoder, runs, too_deep_to_hash
 from quicdist.term.identifiers import MAX_REFERENCE_WORDS, Pid, Reference
+from quicdist.term.limits import Limits
 from quicdist.term.tags import Tag
 from quicdist.term.values import ImproperList
 
@@ -49,6 +50,7 @@ def fast_decoder(
     atoms: dict[bytes, Any],
     nodes: dict[bytes, Atom],
     pids: dict[bytes, Pid],
+    limits: Limits,
     view_from: int = sys.maxsize,
 ) -> Callable[[bytes, int], tuple[Any, int]]:
     """A function from ``(data, offset)`` to a term and the offset behind it.
@@ -57,10 +59,12 @@ def fast_decoder(
     the three caches are that one's, and only that one adds to them.
     """
 
+    levels = min(_LEVELS, limits.max_depth)
+
     # In all of these ``room`` is how many levels more may be entered here.
 
     def rest(data: bytes, i: int, room: int) -> tuple[Any, int]:
-        return careful.decode(data, i, _LEVELS - room)
+        return careful.decode(data, i, levels - room)
 
     def several(data: bytes, i: int, count: int, room: int) -> tuple[list[Any], int]:
         items: list[Any] = []
@@ -244,7 +248,9 @@ def fast_decoder(
     read[Tag.NEWER_REFERENCE_EXT] = read_reference
 
     def decode(data: bytes, offset: int) -> tuple[Any, int]:
-        (term,), end = several(data, offset, 1, _LEVELS)
+        if offset < 0:
+            raise NotSmooth
+        (term,), end = several(data, offset, 1, levels)
         return term, end
 
     return decode

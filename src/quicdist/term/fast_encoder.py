@@ -17,6 +17,7 @@ from quicdist.term.encoder import BINARIES, LISTS, MAPS, NIL, TUPLES, Encoder
 from quicdist.term.funs import Export, Fun
 from quicdist.term.identifiers import Pid, Port, Reference
 from quicdist.term.integers import SMALL, big, integer_list
+from quicdist.term.limits import Limits
 from quicdist.term.values import ImproperList
 
 _tagged_uint32 = Struct(">BI").pack
@@ -43,17 +44,21 @@ class NotSmooth(Exception):
     """The encoder proper has to look at this."""
 
 
-def fast_encoder(careful: Encoder, none: Atom | None, deterministic: bool) -> Callable[[Any, _Append], None]:
+def fast_encoder(
+    careful: Encoder, none: Atom | None, limits: Limits, deterministic: bool
+) -> Callable[[Any, _Append], None]:
     """A function that writes a term; where it raises any Exception, ``careful`` has to be asked."""
 
     # The external forms of a map's keys, by the keys: atoms and strings only, which Python does not take
     # for anything else. Maps of one make come again and again.
     shapes: dict[tuple[Any, ...], list[bytes]] = {}
 
+    levels = min(_LEVELS, limits.max_depth)
+
     # In all of these ``room`` is how many levels more may be entered here.
 
     def rest(term: Any, append: _Append, room: int) -> None:
-        careful.write((term,), append, _LEVELS - room)
+        careful.write((term,), append, levels - room)
 
     def several(terms: Any, append: _Append, room: int) -> None:
         for term in terms:
@@ -192,6 +197,6 @@ def fast_encoder(careful: Encoder, none: Atom | None, deterministic: bool) -> Ca
         write[type(None)] = write_none
 
     def encode(term: Any, append: _Append) -> None:
-        several((term,), append, _LEVELS)
+        several((term,), append, levels)
 
     return encode

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, final
 
-from quicdist.term.errors import TermError
+from quicdist.term.errors import EncodeError, TermError
 from quicdist.term.exact import Formed, exact_form, pairs_form
 
 _set = object.__setattr__
@@ -37,13 +37,19 @@ class Map(Formed, Mapping[Any, Any]):
         _set(self, "_form", pairs_form(held))
 
     def __getitem__(self, key: Any) -> Any:
-        at = self._index.get(exact_form(key))
+        at = self._at(key)
         if at is None:
             raise KeyError(key)
         return self._pairs[at][1]
 
     def __contains__(self, key: object) -> bool:
-        return exact_form(key) in self._index
+        return self._at(key) is not None
+
+    def _at(self, key: Any) -> int | None:
+        try:
+            return self._index.get(exact_form(key))
+        except EncodeError:  # no term, so not in here
+            return None
 
     def __iter__(self) -> Iterator[Any]:
         return (key for key, _ in self._pairs)
@@ -55,7 +61,10 @@ class Map(Formed, Mapping[Any, Any]):
         if type(other) is Map:
             return self._form == other._form
         if isinstance(other, dict):
-            return self._form == exact_form(other)
+            try:
+                return self._form == exact_form(other)
+            except EncodeError:
+                return False
         return NotImplemented
 
     def __hash__(self) -> int:
