@@ -10,10 +10,14 @@ from quicdist.discovery.contract import (
     alive_name,
     new_creation,
 )
+from quicdist.discovery.dns import DnsBackend, DnsDiscovery
+from quicdist.discovery.dns_client import DnsClient
 from quicdist.discovery.epmd import EpmdDiscovery
 from quicdist.discovery.errors import (
     AddressInvalid,
     DiscoveryError,
+    DnsError,
+    DnsTimeout,
     EpmdAnswerMalformed,
     EpmdError,
     EpmdTimeout,
@@ -33,6 +37,11 @@ __all__ = [
     "ChainDiscovery",
     "Discovery",
     "DiscoveryError",
+    "DnsBackend",
+    "DnsClient",
+    "DnsDiscovery",
+    "DnsError",
+    "DnsTimeout",
     "EpmdAnswerMalformed",
     "EpmdDiscovery",
     "EpmdError",

@@ -55,11 +55,14 @@ class ChainDiscovery(Discovery):
         return (await self.address_please(name, host)).port
 
     async def address_please(self, name: str, host: str, family: Family | None = None) -> Address:
+        return (await self.addresses_please(name, host, family))[0]
+
+    async def addresses_please(self, name: str, host: str, family: Family | None = None) -> Sequence[Address]:
         """Raises :class:`NodeNotFound`, which says what each answered."""
         looked: list[Looked] = []
         for way in self.ways:
             try:
-                return await way.address_please(name, host, family)
+                return await way.addresses_please(name, host, family)
             except NodeNotFound as error:
                 looked.extend(error.looked)
             except DiscoveryError as error:

@@ -65,6 +65,14 @@ class Discovery(ABC):
         host name, and the carrier tries all of its addresses. Raises :class:`NodeNotFound`.
         """
 
+    async def addresses_please(self, name: str, host: str, family: Family | None = None) -> Sequence[Address]:
+        """All places where the node ``name`` of ``host`` may be, the best first, at least one.
+
+        Whoever dials tries the next where nobody is at the one before. Raises
+        :class:`NodeNotFound`.
+        """
+        return [await self.address_please(name, host, family)]
+
     @abstractmethod
     async def names(self, host: str) -> list[RegisteredName]:
         """The nodes known on ``host``."""
@@ -81,6 +89,11 @@ class Discovery(ABC):
         """:meth:`address_please` for a whole node name, ``name@host``."""
         name, _, host = node.partition("@")
         return await self.address_please(name, host, family)
+
+    async def lookup_all(self, node: str, family: Family | None = None) -> Sequence[Address]:
+        """:meth:`addresses_please` for a whole node name, ``name@host``."""
+        name, _, host = node.partition("@")
+        return await self.addresses_please(name, host, family)
 
 
 class Backend(Protocol):
@@ -104,6 +117,11 @@ class Backend(Protocol):
     @abstractmethod
     async def lookup(self, node: str, host: str) -> Address | tuple[str, int] | None:
         """Where ``node`` is (its host name or IP address, its port); None if that is not known."""
+
+    async def lookup_all(self, node: str, host: str) -> Sequence[Address]:
+        """All places where ``node`` may be, the best first; none if it is not known."""
+        found = await self.lookup(node, host)
+        return [] if found is None else [_address(found)]
 
     async def list_nodes(self, host: str) -> Sequence[tuple[str, int]]:
         """The nodes known (``name@host``), each with its port; those of other hosts may be there."""
@@ -139,17 +157,25 @@ class BackendDiscovery(Discovery):
         return new_creation()
 
     async def port_please(self, name: str, host: str) -> int:
-        return (await self._find(name, host)).port
+        return (await self._find(name, host))[0].port
 
     async def address_please(self, name: str, host: str, family: Family | None = None) -> Address:
-        address = await self._find(name, host)
+        return (await self.addresses_please(name, host, family))[0]
+
+    async def addresses_please(self, name: str, host: str, family: Family | None = None) -> Sequence[Address]:
+        found = await self._find(name, host)
         if family is None:
-            return address
-        try:
-            return (await resolve(address.host, address.port, family))[0]
-        except ResolveError as error:
-            found = Looked(self.label, f"{address}, but {error}")
-            raise NodeNotFound(f"{name}@{host}", [found]) from error
+            return found
+        resolved: list[Address] = []
+        looked: list[Looked] = []
+        for address in found:
+            try:
+                resolved.extend(await _of_family(address, family))
+            except ResolveError as error:
+                looked.append(Looked(self.label, f"{address}, but {error}"))
+        if not resolved:
+            raise NodeNotFound(f"{name}@{host}", looked)
+        return resolved
 
     async def names(self, host: str) -> list[RegisteredName]:
         await self._init()
@@ -167,14 +193,19 @@ class BackendDiscovery(Discovery):
         if unregister is not None:
             await unregister(name)
 
-    async def _find(self, name: str, host: str) -> Address:
+    async def _find(self, name: str, host: str) -> Sequence[Address]:
         await self._init()
         node = f"{name}@{host}"
-        found = await self.backend.lookup(node, host)
-        if found is not None:
-            return found if isinstance(found, Address) else Address(*found)
+        lookup_all = getattr(self.backend, "lookup_all", None)
+        if lookup_all is not None:
+            found = list(await lookup_all(node, host))
+        else:
+            one = await self.backend.lookup(node, host)
+            found = [] if one is None else [one]
+        if found:
+            return list(map(_address, found))
         if self.default_port is not None:
-            return Address(host, self.default_port)
+            return [Address(host, self.default_port)]
         raise NodeNotFound(node, [Looked(self.label, "not known there")])
 
     async def _init(self) -> None:
@@ -184,3 +215,17 @@ class BackendDiscovery(Discovery):
         init = getattr(self.backend, "init", None)
         if init is not None:
             await init(self._options)
+
+
+def _address(found: Address | tuple[str, int]) -> Address:
+    return found if isinstance(found, Address) else Address(*found)
+
+
+async def _of_family(address: Address, family: Family) -> list[Address]:
+    """The IP addresses of that family. Raises :class:`ResolveError`."""
+    if not address.addresses:
+        return await resolve(address.host, address.port, family)
+    own = [ip for ip in address.addresses if (":" in ip) == (family == "inet6")]
+    if not own:
+        raise ResolveError(address.host, f"there is none for {family}")
+    return [Address(ip, address.port) for ip in own]

@@ -54,6 +54,22 @@ class ResolveError(DiscoveryError):
         self.reason = reason
 
 
+class DnsError(DiscoveryError):
+    """The DNS did not answer a question; ``question`` is its name and type, ``reason`` why.
+
+    That there is no such name, or nothing of that type, is an answer and no error.
+    """
+
+    def __init__(self, question: str, reason: str) -> None:
+        super().__init__(f"DNS question {question}: {reason}")
+        self.question = question
+        self.reason = reason
+
+
+class DnsTimeout(DnsError, TimeoutError):
+    """No name server answered in time."""
+
+
 class EpmdError(DiscoveryError):
     """The epmd at ``address`` did not do what was asked of it; ``reason`` says what it did."""
 
