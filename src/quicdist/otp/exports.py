@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 from quicdist.node.errors import NameRegistered
@@ -68,12 +69,21 @@ class Exports:
         )
 
     def add_namespace(self, module: str, namespace: Any, **options: Any) -> None:
-        """Let other nodes call every public function of a module, class instance or mapping as
-        ``module:its_name``. What begins with an underscore, and what is no function, stays out."""
-        items = namespace.items() if isinstance(namespace, dict) else _members(namespace)
-        for name, function in items:
-            if not name.startswith("_") and callable(function) and not inspect.isclass(function):
-                self.add(module, name, function, **options)
+        """Let other nodes call every public function of a module, an object or a mapping as
+        ``module:its_name``. What begins with an underscore, and what is no function, stays out.
+
+        A mapping may hold modules and mappings again: ``{"math": math}`` as ``"py"`` is
+        ``'py.math':sqrt(2)``, and as ``"Elixir.Py"`` with ``"Math"`` for the key, ``Py.Math.sqrt(2)``
+        in Elixir. Options are those of :meth:`add`.
+        """
+        items = namespace.items() if isinstance(namespace, Mapping) else _members(namespace)
+        for name, member in items:
+            if name.startswith("_"):
+                continue
+            if isinstance(namespace, Mapping) and isinstance(member, Mapping | ModuleType):
+                self.add_namespace(f"{module}.{name}", member, **options)
+            elif callable(member) and not inspect.isclass(member):
+                self.add(module, name, member, **options)
 
     def find(self, module: str, function: str, arity: int) -> Export | None:
         """The export that answers to ``module:function/arity``."""
@@ -92,4 +102,9 @@ def _members(namespace: Any) -> list[tuple[str, Any]]:
             for name, value in vars(namespace).items()
             if getattr(value, "__module__", None) == namespace.__name__
         ]
-    return [(name, getattr(namespace, name)) for name in dir(namespace) if not name.startswith("_")]
+    return [
+        (name, getattr(namespace, name))
+        for name in dir(namespace)
+        # To look at a property would run it.
+        if not name.startswith("_") and not isinstance(getattr(type(namespace), name, None), property)
+    ]

@@ -1,7 +1,7 @@
 """System messages: what the module ``sys`` asks of a server, ``{system, From, Request}``.
 
-OTP: ``sys(3)``. Tracing, logging and statistics are answered as ``sys`` answers what it does not
-know, ``unknown_debug``.
+OTP: ``sys(3)``. A server here has no debug options: to turn tracing, logging or statistics on is
+answered with what ``sys`` says of an option it does not know, ``unknown_debug``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 _OK = Atom("ok")
 _ERROR = Atom("error")
 _DEBUG = Atom("debug")
-_NO_DEBUG = Atom("no_debug")
 _UNKNOWN_DEBUG = Atom("unknown_debug")
 _UNKNOWN_SYSTEM_MSG = Atom("unknown_system_msg")
 _CALLBACK_FAILED = Atom("callback_failed")
@@ -41,7 +40,11 @@ def handle(process: ServerProcess, sender: From, request: Any) -> Awaitable[None
         case (command, function) if command == _REPLACE_STATE:
             return _replace_state(process, sender, function)
         case (command, what) if command == _DEBUG:
-            reply(process, sender, _OK if what == _NO_DEBUG else _UNKNOWN_DEBUG)
+            reply(
+                process,
+                sender,
+                next((answer for known, answer in _NOT_DEBUGGED if what == known), _UNKNOWN_DEBUG),
+            )
         case (command, reason) if command == _TERMINATE:
             reply(process, sender, _OK)
             process.end(reason)
@@ -89,6 +92,18 @@ def _text(text: str) -> list[int]:
     """An Erlang string."""
     return [ord(char) for char in text]
 
+
+#: ``{debug, What}`` and what a server says that nobody debugs.
+_NOT_DEBUGGED: list[tuple[Any, Any]] = [
+    (Atom("no_debug"), _OK),
+    ((Atom("trace"), False), _OK),
+    ((Atom("log"), False), _OK),
+    ((Atom("log"), Atom("print")), _OK),
+    ((Atom("log"), Atom("get")), (_OK, [])),
+    ((Atom("log_to_file"), False), _OK),
+    ((Atom("statistics"), False), _OK),
+    ((Atom("statistics"), Atom("get")), (_OK, Atom("no_statistics"))),
+]
 
 _COMMANDS: dict[str, Callable[[ServerProcess], Any]] = {
     "suspend": _suspend,

@@ -1,0 +1,799 @@
+"""The services of a Python node, asked by a BEAM: it sees what it would see of another BEAM."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from quicdist import (
+    Atom,
+    CallTimeout,
+    ChildSpec,
+    Continue,
+    GenServer,
+    Global,
+    NoReply,
+    NoSuchProcess,
+    NotConnected,
+    Process,
+    ProcessExit,
+    RemoteError,
+    Reply,
+    Stop,
+    Supervisor,
+    current_call,
+)
+from tests.interop.conftest import CARRIERS
+from tests.interop.twins import Beams, Twins, python_twin, two_beams
+
+OK = Atom("ok")
+
+#: What a node of this module offers to be called, in Erlang; :func:`offer` is the same in Python.
+PY_ERL = """
+-module(py).
+-compile([export_all, nowarn_export_all]).
+add(A, B) -> A + B.
+later(X) -> receive after 5 -> X end.
+leaves() -> exit(gone).
+throws() -> throw(ball).
+fails() -> error(oops).
+pid_of(Name) -> whereis(Name).
+tell(Pid, X) -> Pid ! X.
+hangs() -> receive never -> ok end.
+"""
+
+COUNTER_ERL = """
+-module(counter).
+-behaviour(gen_server).
+-compile([export_all, nowarn_export_all]).
+start() -> {ok, Pid} = gen_server:start({local, counter}, counter, [], []), Pid.
+start_link() -> gen_server:start_link(counter, [], []).
+init([]) -> {ok, #{count => 0, asked => []}}.
+handle_call(get, _, #{count := N} = S) -> {reply, N, S};
+handle_call({add, M}, _, #{count := N} = S) -> {reply, N + M, S#{count := N + M}};
+handle_call(later, From, #{asked := A} = S) -> {noreply, S#{asked := [From | A]}};
+handle_call({then, X}, _, S) -> {reply, first, S, {continue, X}};
+handle_call({wait, T}, From, #{asked := A} = S) -> {noreply, S#{asked := [From | A]}, T};
+handle_call({wait_replied, T}, _, S) -> {reply, ok, S, T};
+handle_call({stop, R}, _, S) -> {stop, R, stopped, S};
+handle_call({stop_silent, R}, _, S) -> {stop, R, S};
+handle_call({leave, R}, _, _) -> exit(R).
+handle_cast({add, M}, #{count := N} = S) -> {noreply, S#{count := N + M}};
+handle_cast(answer, #{asked := A, count := N} = S) ->
+  [gen_server:reply(F, {counted, N}) || F <- A], {noreply, S#{asked := []}};
+handle_cast({stop, R}, S) -> {stop, R, S}.
+handle_info({add, M}, #{count := N} = S) -> {noreply, S#{count := N + M}};
+handle_info(timeout, #{asked := A} = S) ->
+  [gen_server:reply(F, timed_out) || F <- A], {noreply, S#{asked := [], count := -1}};
+handle_info(_, S) -> {noreply, S}.
+handle_continue(X, #{count := N} = S) -> {noreply, S#{count := {X, N}}}.
+terminate(R, _) -> case whereis(undertaker) of undefined -> ok; P -> P ! {terminated, R} end.
+"""
+
+SUPERVISOR_ERL = """
+-module(one_sup).
+-behaviour(supervisor).
+-compile([export_all, nowarn_export_all]).
+start(Args) -> {ok, Pid} = supervisor:start_link(one_sup, Args), unlink(Pid), Pid.
+init({Flags, Children}) -> {ok, {Flags, Children}}.
+"""
+
+
+class Counter(GenServer):
+    """COUNTER_ERL in Python."""
+
+    def __init__(self) -> None:
+        self.count: Any = 0
+        self.asked: list[Any] = []
+
+    def get_state(self) -> Any:
+        return {Atom("count"): self.count, Atom("asked"): self.asked}
+
+    def replace_state(self, state: Any) -> None:
+        self.count, self.asked = state[Atom("count")], state[Atom("asked")]
+
+    async def handle_call(self, request: Any, sender: Any) -> Any:
+        await asyncio.sleep(0)
+        match request:
+            case Atom(name="get"):
+                return self.count
+            case (Atom(name="add"), amount):
+                self.count += amount
+                return self.count
+            case Atom(name="later"):
+                self.asked.append(sender)
+                return NoReply()
+            case (Atom(name="then"), term):
+                return Reply(Atom("first"), Continue(term))
+            case (Atom(name="wait"), milliseconds):
+                self.asked.append(sender)
+                return NoReply(milliseconds / 1000)
+            case (Atom(name="wait_replied"), milliseconds):
+                return Reply(OK, milliseconds / 1000)
+            case (Atom(name="stop"), reason):
+                return Stop(reason, Atom("stopped"))
+            case (Atom(name="stop_silent"), reason):
+                return Stop(reason)
+            case (Atom(name="leave"), reason):
+                raise ProcessExit(reason)
+        return None
+
+    def handle_cast(self, request: Any) -> Any:
+        match request:
+            case (Atom(name="add"), amount):
+                self.count += amount
+            case (Atom(name="stop"), reason):
+                return Stop(reason)
+            case _:
+                for sender in self.asked:
+                    self.reply(sender, (Atom("counted"), self.count))
+                self.asked = []
+        return None
+
+    def handle_info(self, message: Any) -> None:
+        match message:
+            case (Atom(name="add"), amount):
+                self.count += amount
+            case Atom(name="timeout"):
+                for sender in self.asked:
+                    self.reply(sender, Atom("timed_out"))
+                self.asked, self.count = [], -1
+
+    def handle_continue(self, argument: Any) -> None:
+        self.count = (argument, self.count)
+
+    def terminate(self, reason: Any) -> None:
+        if self.process.node.whereis("undertaker"):
+            self.process.send("undertaker", (Atom("terminated"), reason))
+
+
+def offer(twins: Twins) -> None:
+    """PY_ERL in Python."""
+    node = twins.node
+
+    @node.export("py")
+    def add(one: int, two: int) -> int:
+        return one + two
+
+    @node.export("py")
+    async def later(term: Any) -> Any:
+        await asyncio.sleep(0.005)
+        return term
+
+    @node.export("py")
+    def leaves() -> None:
+        raise ProcessExit(Atom("gone"))
+
+    @node.export("py")
+    def throws() -> None:
+        raise RemoteError("throw", Atom("ball"))
+
+    @node.export("py")
+    async def fails() -> None:
+        raise RemoteError("error", Atom("oops"), [(Atom("py"), Atom("fails"), 0, [])])
+
+    @node.export("py")
+    def tell(pid: Any, term: Any) -> Any:
+        node.send(pid, term)
+        return term
+
+    @node.export("py")
+    async def hangs() -> None:
+        await asyncio.Event().wait()
+
+
+@pytest.fixture(scope="module", params=CARRIERS)
+def beams(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Beams]:
+    with two_beams(
+        request.param, tmp_path_factory.mktemp("beams"), [PY_ERL, COUNTER_ERL, SUPERVISOR_ERL]
+    ) as both:
+        yield both
+
+
+@pytest_asyncio.fixture
+async def twins(beams: Beams) -> AsyncIterator[Twins]:
+    """Our node with what PY_ERL has."""
+    async with python_twin(beams) as both:
+        offer(both)
+        yield both
+
+
+@pytest_asyncio.fixture
+async def counters(twins: Twins) -> AsyncIterator[Twins]:
+    """Our node and the model with a server ``counter``."""
+    twins.node.serve(Counter(), name="counter")
+    await twins.model.eval("counter:start()")
+    yield twins
+    await twins.model.eval("catch gen_server:stop(counter)")
+
+
+#: Runs Body in a process of its own, so that no message meant for it is left over for another test.
+APART = "Apart = fun(Body) -> P = self(), {_, M} = spawn_monitor(fun() -> P ! {apart, Body()} end), "
+APART += "receive {apart, R} -> demonitor(M, [flush]), R; {'DOWN', M, _, _, Why} -> {died, Why} end end, "
+
+CALLS = {
+    "rpc:call": "rpc:call(PEER, py, add, [1, 2])",
+    "rpc:call of what waits": 'rpc:call(PEER, py, later, [{a, "b"}])',
+    "rpc:call, exit": "rpc:call(PEER, py, leaves, [])",
+    "rpc:call, throw": "rpc:call(PEER, py, throws, [])",
+    "rpc:call, error": "{badrpc, {'EXIT', {R, [{M, F, A, _} | _]}}} = rpc:call(PEER, py, fails, []), {R, M, F, A}",
+    "rpc:call, undef module": "rpc:call(PEER, nomodule, f, [1])",
+    "rpc:call, undef function": "rpc:call(PEER, py, nofunction, [])",
+    "rpc:call, undef arity": "rpc:call(PEER, py, add, [1])",
+    "rpc:call, timeout": "rpc:call(PEER, py, hangs, [], 20)",
+    "rpc:call with timeout": "rpc:call(PEER, py, add, [1, 2], 5000)",
+    "rpc:block_call": "[rpc:block_call(PEER, py, F, A) || {F, A} <- [{add, [1, 2]}, {later, [x]}, {leaves, []}]]",
+    "rpc:block_call, undef": "rpc:block_call(PEER, py, nofunction, [])",
+    "rpc:async_call": "Keys = [rpc:async_call(PEER, py, F, A) || {F, A} <- [{later, [x]}, {add, [1, 2]}, {leaves, []}]],"
+    " [rpc:yield(K) || K <- Keys]",
+    "rpc:nb_yield": "K = rpc:async_call(PEER, py, hangs, []), rpc:nb_yield(K, 10)",
+    "rpc:multicall": "rpc:multicall([node(), PEER], py, add, [1, 2])",
+    "rpc:multicall, exit": "rpc:multicall([node(), PEER], py, leaves, [])",
+    "rpc:multicall, a node that is not": "rpc:multicall(['nobody@127.0.0.1', PEER], py, later, [x], 10000)",
+    "rpc:multicall, timeout": "rpc:multicall([PEER], py, hangs, [], 20)",
+    "rpc:cast": "rpc:cast(PEER, py, tell, [self(), told]), receive told -> told end",
+    "rpc:eval_everywhere": "rpc:eval_everywhere([PEER], py, tell, [self(), told]), receive told -> told end",
+    "erpc:call": "erpc:call(PEER, py, add, [1, 2])",
+    "erpc:call, exit": "try erpc:call(PEER, py, leaves, []) catch C:R -> {C, R} end",
+    "erpc:call, throw": "try erpc:call(PEER, py, throws, []) catch C:R -> {C, R} end",
+    "erpc:call, error": "try erpc:call(PEER, py, fails, []) "
+    "catch C:{exception, R, [{M, F, A, _} | _]} -> {C, R, M, F, A} end",
+    "erpc:call, undef": "try erpc:call(PEER, py, nofunction, [x]) catch C:R -> {C, R} end",
+    "erpc:call, timeout": "try erpc:call(PEER, py, hangs, [], 20) catch C:R -> {C, R} end",
+    "erpc:multicall": "erpc:multicall([node(), PEER], py, add, [1, 2])",
+    "erpc:multicall, exit": "erpc:multicall([node(), PEER], py, leaves, [])",
+    "erpc:multicall, throw": "erpc:multicall([PEER, 'nobody@127.0.0.1'], py, throws, [])",
+    "erpc:cast": "erpc:cast(PEER, py, tell, [self(), told]), receive told -> told end",
+    "erpc:multicast": "erpc:multicast([node(), PEER], py, tell, [self(), told]),"
+    " receive told -> receive told -> both end end",
+    "erpc:send_request": "erpc:receive_response(erpc:send_request(PEER, py, later, [x]))",
+    "erpc:wait_response": "R = erpc:send_request(PEER, py, later, [x]),"
+    " F = fun F(no_response) -> F(erpc:wait_response(R, 5)); F(Got) -> Got end, F(no_response)",
+    "erpc:check_response": "R = erpc:send_request(PEER, py, add, [1, 2]), receive M -> erpc:check_response(M, R) end",
+    "erpc:reqids": "C0 = erpc:reqids_new(), C1 = erpc:send_request(PEER, py, add, [1, 2], one, C0),"
+    " C2 = erpc:send_request(PEER, py, add, [3, 4], two, C1),"
+    " {A, LA, C3} = erpc:receive_response(C2, 5000, true), {B, LB, C4} = erpc:receive_response(C3, 5000, true),"
+    " {lists:sort([{LA, A}, {LB, B}]), erpc:reqids_size(C4)}",
+    "features_request": "{rex, PEER} ! {self(), features_request}, receive {features_reply, N, F} -> {N, F} end",
+    "a C node's rex": "{rex, PEER} ! {self(), {call, py, add, [1, 2], user}}, receive {rex, R} -> R end",
+    "gen_server:call to rex": "gen_server:call({rex, PEER}, {call, py, later, [x], group_leader()})",
+}
+
+
+class TestRpcServer:
+    @pytest.mark.parametrize("call", CALLS)
+    async def test_call(self, twins: Twins, call: str) -> None:
+        got = await twins.same(f"{APART} Apart(fun() -> {CALLS[call]} end)")
+        assert "died" not in got
+
+    async def test_server_calls_and_broadcasts(self, twins: Twins) -> None:
+        def plain(process: Process, message: Any) -> None:
+            match message:
+                case (sender, body):
+                    process.send(sender, (Atom("plain"), Atom(twins.node.name), (Atom("got"), body)))
+                case _:
+                    process.send(message, Atom("alone"))
+
+        twins.node.spawn(plain, name="plain")
+        await twins.model.eval(
+            "register(plain, spawn(fun() -> (fun F() -> receive {P, M} -> P ! {plain, node(), {got, M}}; "
+            "P -> P ! alone end, F() end)() end))"
+        )
+        assert await twins.same("rpc:server_call(PEER, plain, plain, question)") == "{got,question}"
+        assert await twins.same("rpc:server_call(PEER, nobody, plain, question)") == "{error,nodedown}"
+        assert (
+            await twins.same("rpc:multi_server_call([PEER, 'nobody@127.0.0.1'], plain, q)")
+            == "{[{got,q}],['nobody@127.0.0.1']}"
+        )
+        assert await twins.same("rpc:sbcast([PEER], plain, self()), receive alone -> ok end") == "ok"
+        assert await twins.same("rpc:sbcast([PEER], plain, self())") == "{[PEER],[]}"
+        assert await twins.same("rpc:sbcast([PEER], nobody, self())") == "{[],[PEER]}"
+        assert await twins.same("rpc:abcast([PEER], plain, self()), receive alone -> ok end") == "ok"
+        await twins.eval("(fun F() -> receive _ -> F() after 0 -> ok end end)()")
+
+    async def test_an_abandoned_call_goes_on(self, twins: Twins) -> None:
+        """As in OTP: the caller has given up, the function has not, and nobody monitors it."""
+        going_on = asyncio.Event()
+        process: list[Process] = []
+
+        @twins.node.export("py")
+        async def wait_for_it() -> None:
+            process.append(current_call().process)
+            await going_on.wait()
+            twins.node.send(("beam_evaluator", twins.beam_name), Atom("went_on"))
+
+        timeout = "{'EXIT',{{erpc,timeout},"
+        assert (await twins.eval("catch erpc:call(PEER, py, wait_for_it, [], 100)")).startswith(timeout)
+        assert process
+        going_on.set()
+        assert await twins.eval("receive went_on -> ok end") == "ok"
+
+    async def test_who_calls(self, twins: Twins) -> None:
+        @twins.node.export("py")
+        def caller() -> Any:
+            return current_call().caller
+
+        assert await twins.eval("rpc:call(PEER, py, caller, []) =:= self()") == "true"
+        rex = "gen_server:call({rex, PEER}, {call, py, caller, [], group_leader()}) =:= self()"
+        assert await twins.eval(rex) == "true"
+
+    async def test_namespaces(self, twins: Twins) -> None:
+        import math
+
+        twins.node.exports.add_namespace("py", {"math": math, "twice": lambda x: 2 * x})
+        assert (
+            await twins.eval("{rpc:call(PEER, 'py.math', sqrt, [16]), rpc:call(PEER, py, twice, [2])}")
+            == "{4.0,4}"
+        )
+        undef = await twins.eval("rpc:call(PEER, 'py.math', '__loader__', [])")
+        assert undef.startswith("{badrpc,{'EXIT',{undef,")
+
+
+GEN_SERVER = {
+    "call": "gen_server:call({counter, PEER}, {add, 2})",
+    "two calls": "C = {counter, PEER}, [gen_server:call(C, {add, N}) || N <- [1, 2, 3]]",
+    "cast": "C = {counter, PEER}, gen_server:cast(C, {add, 5}), gen_server:call(C, get)",
+    "info": "C = {counter, PEER}, C ! {add, 5}, gen_server:call(C, get)",
+    "abcast": "abcast = gen_server:abcast([PEER], counter, {add, 5}), gen_server:call({counter, PEER}, get)",
+    "later replies": "C = {counter, PEER}, Asked = [gen_server:send_request(C, later) || _ <- [1, 2]],"
+    " 7 = gen_server:call(C, {add, 7}), gen_server:cast(C, answer),"
+    " [gen_server:receive_response(R, 5000) || R <- Asked]",
+    "multi_call": "gen_server:multi_call([PEER], counter, {add, 1})",
+    "multi_call with timeout": "gen_server:multi_call([PEER, 'nobody@127.0.0.1'], counter, {add, 1}, 5000)",
+    "multi_call, no answer": "gen_server:multi_call([PEER], counter, later, 20)",
+    "send_request": "gen_server:receive_response(gen_server:send_request({counter, PEER}, get), 5000)",
+    "wait_response": "R = gen_server:send_request({counter, PEER}, later), timeout = gen_server:wait_response(R, 10),"
+    " gen_server:cast({counter, PEER}, answer), gen_server:wait_response(R, 5000)",
+    "check_response": "R = gen_server:send_request({counter, PEER}, get), receive M -> gen_server:check_response(M, R) end",
+    "reqids": "C = gen_server:send_request({counter, PEER}, get, label, gen_server:reqids_new()),"
+    " {A, L, D} = gen_server:receive_response(C, 5000, true), {A, L, gen_server:reqids_size(D)}",
+    "continue": "C = {counter, PEER}, [gen_server:call(C, {then, more}), gen_server:call(C, get)]",
+    "timeout": "C = {counter, PEER}, [gen_server:call(C, {wait, 5}), gen_server:call(C, get)]",
+    "timeout called off": "C = {counter, PEER}, [gen_server:call(C, {wait_replied, 60000}), gen_server:call(C, get)]",
+    "timeout of the call": "gen_server:call({counter, PEER}, later, 10)",
+    "nobody": "gen_server:call({nobody, PEER}, get)",
+    "pid": "P = rpc:call(PEER, py, pid_of, [counter]), gen_server:call(P, {add, 1})",
+    "stop with reply": "C = {counter, PEER}, M = monitor(process, C), A = gen_server:call(C, {stop, {shutdown, x}}),"
+    " receive {'DOWN', M, T, O, R} -> {A, T, O, R} end",
+    "stop without": "gen_server:call({counter, PEER}, {stop_silent, normal})",
+    "exit": "gen_server:call({counter, PEER}, {leave, {with, reason}})",
+    "stop by cast": "C = {counter, PEER}, M = monitor(process, C), gen_server:cast(C, {stop, because}),"
+    " receive {'DOWN', M, T, O, R} -> {T, O, R} end",
+    "gen_server:stop": "C = {counter, PEER}, M = monitor(process, C), A = gen_server:stop(C),"
+    " receive {'DOWN', M, _, _, R} -> {A, R} end",
+    "gen_server:stop with reason": "C = {counter, PEER}, M = monitor(process, C), A = gen_server:stop(C, done, 5000),"
+    " receive {'DOWN', M, _, _, R} -> {A, R} end",
+    "killed": "P = rpc:call(PEER, py, pid_of, [counter]), M = monitor(process, P), exit(P, kill),"
+    " receive {'DOWN', M, _, _, R} -> R end",
+    "link": "process_flag(trap_exit, true), P = rpc:call(PEER, py, pid_of, [counter]), link(P),"
+    " gen_server:cast(P, {stop, because}), receive {'EXIT', P, R} -> R end",
+}
+
+SYS = {
+    "get_state": "sys:get_state({counter, PEER})",
+    "get_status": "{status, P, {module, M}, [Dict, State, Parent, Debug, Misc]} = sys:get_status({counter, PEER}),"
+    " {node(P), M, [element(1, E) || E <- Dict, is_tuple(E), element(1, E) =/= rand_seed], State, Parent =:= P, Debug,"
+    " [{T, [case E of {K, V} when is_pid(V) -> {K, pid}; _ -> E end || E <- D]} || {T, D} <- Misc, T =:= data]}",
+    "header": "{status, _, _, [_, _, _, _, [{header, H} | _]]} = sys:get_status({counter, PEER}), H",
+    "suspend": "C = {counter, PEER}, ok = sys:suspend(C), R = gen_server:send_request(C, {add, 3}),"
+    " timeout = gen_server:wait_response(R, 20), #{count := 0} = sys:get_state(C),"
+    " {status, _, _, [_, S | _]} = sys:get_status(C), ok = sys:resume(C), {S, gen_server:receive_response(R, 5000)}",
+    "replace_state": "C = {counter, PEER}, S = sys:replace_state(C, fun(#{count := N} = S) -> S#{count := N + 9} end),"
+    " {S, gen_server:call(C, get)}",
+    "replace_state that fails": "sys:replace_state({counter, PEER}, fun(_) -> exit(no) end)",
+    "terminate": "C = {counter, PEER}, M = monitor(process, C), ok = sys:terminate(C, {shutdown, x}),"
+    " receive {'DOWN', M, _, _, R} -> R end",
+    "no_debug": "sys:no_debug({counter, PEER})",
+    "an unknown message": "{ok, R} = gen:call({counter, PEER}, system, what), R",
+    "an unknown debug command": "{ok, R} = gen:call({counter, PEER}, system, {debug, what}), R",
+    "change_code unless suspended": "sys:change_code({counter, PEER}, counter, undefined, [])",
+    "debugging that is off": "C = {counter, PEER}, [sys:statistics(C, get), sys:statistics(C, false),"
+    " sys:log(C, get), sys:log(C, false), sys:trace(C, false), sys:log_to_file(C, false)]",
+}
+
+
+class TestGenServer:
+    @pytest.mark.parametrize("call", GEN_SERVER)
+    async def test_call(self, counters: Twins, call: str) -> None:
+        counters.node.exports.add("py", "pid_of", lambda name: counters.node.whereis(name.name).pid)
+        source = GEN_SERVER[call]
+        got = await counters.same(f"{APART} Apart(fun() -> try {source} catch Cl:Rs -> {{Cl, Rs}} end end)")
+        assert "badmatch" not in got
+        assert "undef" not in got
+
+    @pytest.mark.parametrize("call", SYS)
+    async def test_sys(self, counters: Twins, call: str) -> None:
+        got = await counters.same(
+            f"{APART} Apart(fun() -> try {SYS[call]} catch Cl:Rs -> {{Cl, Rs}} end end)"
+        )
+        assert "badmatch" not in got
+
+    async def test_a_crash(self, counters: Twins) -> None:
+        """The caller gets ``{Reason, Stack}``, and the reason is the Python exception."""
+        counters.node.serve(GenServer(), name="mute")
+        got = await counters.eval(
+            "try gen_server:call({mute, PEER}, hello) "
+            "catch exit:{{{python_error, Class, Text}, [{_, F, _, _} | _]}, {gen_server, call, _}} -> {Class, Text, F} end"
+        )
+        assert got == (
+            "{<<\"NotImplementedError\">>,<<\"GenServer takes no calls, got Atom('hello')\">>,'GenServer.handle_call'}"
+        )
+
+    async def test_terminate_is_called_before_others_hear_of_the_end(self, counters: Twins) -> None:
+        reasons: list[Any] = []
+        counters.node.spawn(lambda _, message: reasons.append(message), name="undertaker")
+        await counters.eval("gen_server:call({counter, PEER}, {stop, {shutdown, x}})")
+        assert reasons == [(Atom("terminated"), (Atom("shutdown"), Atom("x")))]
+
+
+class TestClients:
+    """What our node asks of a BEAM; the answers are OTP's own by their nature."""
+
+    async def test_erpc(self, twins: Twins) -> None:
+        node, model = twins.node, twins.model_name
+        assert await node.erpc.call(model, "py", "add", [1, 2]) == 3
+        request = node.erpc.send_request(model, "py", "later", [Atom("x")])
+        assert not await request.wait_response(0)
+        assert await request == Atom("x")
+        requests = [node.erpc.send_request(model, "py", "add", [n, n]) for n in range(3)]
+        assert await asyncio.gather(*requests) == [0, 2, 4]
+        with pytest.raises(CallTimeout, match="py:hangs/0"):
+            await node.erpc.send_request(model, "py", "hangs").receive_response(0.02)
+
+    async def test_what_failed_keeps_class_reason_and_stack(self, twins: Twins) -> None:
+        async def raised(function: str) -> RemoteError:
+            with pytest.raises(RemoteError) as caught:
+                await twins.node.erpc.call(twins.model_name, "py", function)
+            return caught.value
+
+        error = await raised("fails")
+        assert (error.kind, error.reason) == ("error", Atom("oops"))
+        assert error.stack is not None
+        assert error.stack[0][:3] == (Atom("py"), Atom("fails"), 0)
+        assert (await raised("leaves")).kind == "exit"
+        assert (await raised("throws")).reason == Atom("ball")
+
+    async def test_multicall(self, twins: Twins) -> None:
+        nodes = [twins.beam_name, "nobody@127.0.0.1", twins.model_name]
+        results = await twins.node.erpc.multicall(nodes, "py", "add", [1, 2])
+        assert (results[0], results[2]) == (3, 3)
+        assert isinstance(results[1], NotConnected)
+        assert await twins.node.rpc.multicall(nodes, "py", "add", [1, 2]) == ([3, 3], ["nobody@127.0.0.1"])
+        left = (Atom("badrpc"), (Atom("EXIT"), Atom("gone")))
+        assert await twins.node.rpc.multicall([twins.model_name], "py", "leaves") == ([left], [])
+        assert await twins.node.rpc.multicall([twins.model_name], "py", "hangs", timeout=0.02) == (
+            [],
+            [twins.model_name],
+        )
+
+    async def test_an_abandoned_call_is_no_longer_monitored(self, twins: Twins) -> None:
+        """As ``erpc`` does: the process lives, and nobody waits for its end."""
+        hanging = "[P || P <- processes(), {_, {py, hangs, 0}} <- [process_info(P, current_function)]]"
+        await twins.model.eval(f"[exit(P, kill) || P <- {hanging}]")  # what other tests left behind
+        with pytest.raises(CallTimeout):
+            await twins.node.erpc.call(twins.model_name, "py", "hangs", timeout=0.05)
+        await twins.node.is_auth(twins.model_name)
+        assert (
+            await twins.model.eval(f"[process_info(P, monitored_by) || P <- {hanging}]")
+            == "[{monitored_by,[]}]"
+        )
+
+    async def test_block_call_and_broadcasts(self, twins: Twins) -> None:
+        rpc, nodes = twins.node.rpc, [twins.beam_name, twins.model_name]
+        assert await rpc.block_call(nodes[1], "py", "add", [1, 2]) == 3
+        with pytest.raises(RemoteError, match="gone"):
+            await rpc.block_call(nodes[1], "py", "leaves")
+        got: asyncio.Queue[Any] = asyncio.Queue()
+        sink = twins.node.spawn(lambda _, message: got.put_nowait(message))
+        await twins.model.eval(
+            "register(echo, spawn(fun() -> (fun F() -> receive {P, M} -> P ! {echo, node(), M} end, F() end)() end))"
+        )
+        assert await rpc.sbcast(nodes, "echo", (sink.pid, Atom("hi"))) == ([nodes[1]], [nodes[0]])
+        assert await got.get() == (Atom("echo"), Atom(nodes[1]), Atom("hi"))
+        rpc.abcast(nodes, "echo", (sink.pid, Atom("hello")))
+        assert (await got.get())[2] == Atom("hello")
+        assert await rpc.server_call(nodes[1], "echo", Atom("echo"), 1) == 1
+        assert await rpc.multi_server_call(nodes, "echo", 2) == ([2], [nodes[0]])
+        await twins.model.eval("exit(whereis(echo), kill)")
+
+    async def test_gen_server(self, counters: Twins) -> None:
+        there, client = ("counter", counters.model_name), counters.node.gen_server
+        assert await client.call(there, (Atom("add"), 2)) == 2
+        client.cast(there, (Atom("add"), 1))
+        assert await client.send_request(there, Atom("get")) == 3
+        request = client.send_request(there, Atom("later"))
+        assert not await request.wait_response(0.02)
+        client.abcast([there[1]], "counter", Atom("answer"))
+        assert await request == (Atom("counted"), 3)
+        nodes = [counters.beam_name, counters.model_name, counters.node.name]
+        assert await client.multi_call(nodes, "counter", Atom("get")) == (
+            [(nodes[1], 3), (nodes[2], 0)],
+            [nodes[0]],
+        )
+        with pytest.raises(CallTimeout, match="counter"):
+            await client.call(there, Atom("later"), timeout=0.02)
+        with pytest.raises(ProcessExit) as caught:
+            await client.call(there, (Atom("leave"), Atom("bye")))
+        assert caught.value.reason == Atom("bye")
+        with pytest.raises(NoSuchProcess):
+            await client.call(there, Atom("get"))
+
+    async def test_a_call_in_the_name_of_a_process(self, twins: Twins) -> None:
+        await twins.model.eval(
+            "register(who, spawn(fun() -> receive {'$gen_call', {P, _} = From, who} -> gen:reply(From, P) end end))"
+        )
+        process = twins.node.spawn(lambda _, message: None)
+        assert (
+            await twins.node.gen_server.call(("who", twins.model_name), Atom("who"), process=process)
+            == process.pid
+        )
+
+    async def test_sys(self, counters: Twins) -> None:
+        there, sys = ("counter", counters.model_name), counters.node.sys
+        assert await sys.get_state(there) == {Atom("count"): 0, Atom("asked"): []}
+        assert (await sys.get_status(there))[2] == (Atom("module"), Atom("gen_server"))
+        await sys.suspend(there)
+        request = counters.node.gen_server.send_request(there, (Atom("add"), 1))
+        assert not await request.wait_response(0.02)
+        await sys.resume(there)
+        assert await request == 1
+        await sys.terminate(there, (Atom("shutdown"), 1))
+        await counters.model.eval("counter:start()")
+        await counters.node.gen_server.stop(there)
+        assert await counters.model.eval("whereis(counter)") == "undefined"
+
+    async def test_global_names(self, counters: Twins) -> None:
+        node = counters.node
+        await node.connect(counters.model_name)
+        await counters.model.eval("yes = global:register_name({the, counter}, whereis(counter))")
+        name = Global((Atom("the"), Atom("counter")))
+        assert await node.gen_server.call(name, (Atom("add"), 4)) == 4
+        node.gen_server.cast(name, (Atom("add"), 1))
+        assert await node.gen_server.call(name, Atom("get")) == 5
+        with pytest.raises(NoSuchProcess, match="nobody"):
+            await node.gen_server.call(Global("nobody"), Atom("get"))
+        # And a process of ours, by a global name.
+        ours = node.whereis("counter")
+        assert ours is not None
+        assert await node.global_names.register_name("py_counter", ours)
+        assert not await node.global_names.register_name("py_counter", ours)
+        assert await counters.model.eval("gen_server:call({global, py_counter}, {add, 1})") == "1"
+        await node.global_names.unregister_name("py_counter")
+        assert await node.global_names.whereis_name("py_counter") is None
+        assert await node.global_names.register_name("py_counter", ours)
+        ours.stop()
+        gone = "(fun F() -> case global:whereis_name(py_counter) of undefined -> gone; _ -> F() end end)()"
+        assert await counters.model.eval(gone) == "gone"
+
+
+NET_KERNEL = {
+    "net_adm:ping": "net_adm:ping(PEER)",
+    "ticktime": "gen_server:call({net_kernel, PEER}, ticktime)",
+    "longnames": "gen_server:call({net_kernel, PEER}, longnames)",
+    "nodename": "gen_server:call({net_kernel, PEER}, nodename)",
+    "allowed": "gen_server:call({net_kernel, PEER}, allowed)",
+    "get_state": "gen_server:call({net_kernel, PEER}, get_state)",
+    "unknown": "gen_server:call({net_kernel, PEER}, what, 20)",
+}
+
+
+class TestNetKernel:
+    @pytest.mark.parametrize("call", NET_KERNEL)
+    async def test_asked_by_a_beam(self, twins: Twins, call: str) -> None:
+        await twins.same(f"{APART} Apart(fun() -> try {NET_KERNEL[call]} catch Cl:Rs -> {{Cl, Rs}} end end)")
+
+    async def test_nodes(self, twins: Twins) -> None:
+        kernel, name = twins.node.net_kernel, twins.beam_name
+        assert kernel.nodes("known") == [twins.node.name]
+        await twins.node.connect(name)
+        assert (kernel.nodes(), kernel.nodes("hidden"), kernel.nodes("connected")) == ([], [name], [name])
+        assert kernel.nodes("hidden", "this") == [name, twins.node.name]
+        twins.node.disconnect(name)
+        assert kernel.nodes("connected") == []
+        assert kernel.nodes("known") == [name, twins.node.name]
+
+    async def test_monitor_nodes(self, twins: Twins) -> None:
+        """The messages that a BEAM gets for a hidden node, for the same options."""
+        node, model = twins.node, Atom(twins.model_name)
+        options: list[Any] = [
+            [("node_type", Atom("all"))],
+            ["nodedown_reason", ("node_type", Atom("hidden"))],
+            {"node_type": Atom("all"), "nodedown_reason": True},
+            {"node_type": "visible"},
+            None,
+        ]
+        got: list[list[Any]] = []
+        for option in options:
+            messages: list[Any] = []
+            got.append(messages)
+            node.net_kernel.monitor_nodes(
+                node.spawn(lambda _, message, to=messages: to.append(message)),
+                options=option,  # type: ignore[misc]
+            )
+        await node.connect(twins.model_name)
+        node.disconnect(twins.model_name)
+        up, down, kind = Atom("nodeup"), Atom("nodedown"), (Atom("node_type"), Atom("hidden"))
+        reason = (Atom("nodedown_reason"), Atom("disconnect"))
+        assert got == [
+            [(up, model, [kind]), (down, model, [kind])],
+            [(up, model, [kind]), (down, model, [reason, kind])],
+            [(up, model, dict([kind])), (down, model, dict([kind, reason]))],
+            [],
+            [],
+        ]
+
+    async def test_allow(self, twins: Twins) -> None:
+        twins.node.net_kernel.allow([twins.model_name])
+        assert await twins.eval("net_adm:ping(PEER)") == "pang"
+        with pytest.raises(NotConnected, match="allow"):
+            await twins.node.connect(twins.beam_name)
+        assert await twins.node.ping(twins.model_name) == Atom("pong")
+        assert await twins.model.eval(f"gen_server:call({{net_kernel, '{twins.node.name}'}}, allowed)") == (
+            f"{{ok,['{twins.model_name}']}}"
+        )
+
+    async def test_a_cookie_for_one_node(self, twins: Twins) -> None:
+        await twins.model.eval(f"erlang:set_cookie('{twins.node.name}', other)")
+        assert await twins.node.ping(twins.model_name) == Atom("pang")
+        twins.node.net_kernel.set_cookie(twins.model_name, "other")
+        assert await twins.node.ping(twins.model_name) == Atom("pong")
+        assert await twins.node.ping(twins.beam_name) == Atom("pong")
+        await twins.model.eval(f"erlang:set_cookie('{twins.node.name}', erlang:get_cookie())")
+
+
+class TestSupervisedByABeam:
+    async def start(self, twins: Twins, function: str, flags: str = "#{intensity => 5, period => 1}") -> None:
+        child = f"#{{id => py, start => {{rpc, call, [PEER, py, {function}, [x]]}}, shutdown => 1000}}"
+        await twins.eval(f"register(sup, one_sup:start({{{flags}, [{child}]}}))")
+
+    async def stop(self, twins: Twins) -> None:
+        await twins.eval(
+            "case whereis(sup) of undefined -> ok; P -> M = monitor(process, P), exit(P, shutdown),"
+            " receive {'DOWN', M, _, _, R} -> R end end"
+        )
+
+    async def test_a_server_is_started_linked_and_started_again(self, twins: Twins) -> None:
+        started: asyncio.Queue[GenServer] = asyncio.Queue()
+
+        @twins.node.export_child("py", "start_link", name="supervised")
+        class Supervised(Counter):
+            def __init__(self, argument: Any) -> None:
+                super().__init__()
+                assert argument == Atom("x")
+
+            async def init(self) -> None:
+                self.process.trap_exit = True
+                started.put_nowait(self)
+
+        await self.start(twins, "start_link")
+        first = await started.get()
+        assert (
+            await twins.eval(
+                "[{py, P, worker, [rpc]}] = supervisor:which_children(sup), "
+                "{links, L} = process_info(whereis(sup), links), {node(P), lists:member(P, L)}"
+            )
+            == f"{{'{twins.node.name}',true}}"
+        )
+        # It crashes, is killed, and ends in order: a permanent child is started each time.
+        await twins.eval("catch gen_server:call({supervised, PEER}, {leave, crash})")
+        await started.get()
+        await twins.eval("[{py, P, _, _}] = supervisor:which_children(sup), exit(P, kill)")
+        await started.get()
+        await twins.eval("gen_server:call({supervised, PEER}, {stop, normal})")
+        last = await started.get()
+        assert not first.process.alive
+        assert await twins.eval("gen_server:call({supervised, PEER}, get)") == "0"
+        await self.stop(twins)
+        assert last.process.exit_reason == Atom("shutdown")
+
+    async def test_the_body_of_a_process(self, twins: Twins) -> None:
+        @twins.node.export_child("py")
+        async def body(process: Process, argument: Any) -> None:
+            process.send(await process.receive(), argument)
+
+        await self.start(twins, "body")
+        for _ in range(3):
+            assert (
+                await twins.eval(
+                    "(fun F() -> case supervisor:which_children(sup) of "
+                    "[{py, P, _, _}] when is_pid(P) -> M = monitor(process, P), P ! self(), "
+                    "X = receive x -> x end, receive {'DOWN', M, _, _, normal} -> X end; _ -> F() end end)()"
+                )
+                == "x"
+            )
+        await self.stop(twins)
+
+    async def test_what_cannot_start(self, twins: Twins) -> None:
+        @twins.node.export_child("py")
+        class Fails(GenServer):
+            def __init__(self, _: Any) -> None: ...
+
+            def init(self) -> Stop:
+                return Stop(Atom("not_today"))
+
+        got = await twins.eval(
+            "process_flag(trap_exit, true), Child = #{id => py, start => {rpc, call, [PEER, py, 'Fails', [x]]}},"
+            " R = supervisor:start_link(one_sup, {#{}, [Child]}), receive {'EXIT', _, _} -> R end"
+        )
+        assert got == "{error,{shutdown,{failed_to_start_child,py,not_today}}}"
+
+    async def test_the_supervisor_gives_up(self, twins: Twins) -> None:
+        servers: list[GenServer] = []
+
+        @twins.node.export_child("py", "mortal")
+        class Mortal(Counter):
+            def __init__(self, _: Any) -> None:
+                super().__init__()
+                servers.append(self)
+
+        await self.start(twins, "mortal", "#{intensity => 1, period => 60}")
+        assert (
+            await twins.eval(
+                "M = monitor(process, sup), Kill = fun() -> [{py, P, _, _}] = supervisor:which_children(sup), "
+                "W = monitor(process, P), exit(P, kill), receive {'DOWN', W, _, _, R} -> R end end, "
+                "Kill(), Kill(), receive {'DOWN', M, _, _, Why} -> Why end"
+            )
+            == "shutdown"
+        )
+        assert len(servers) == 2
+
+
+class TestSupervisorOfOurs:
+    """A BEAM asks our supervisor what it asks its own."""
+
+    SPECS = (
+        "[#{id => Id, start => {counter, start_link, []}, restart => R, shutdown => S}"
+        " || {Id, R, S} <- [{one, permanent, 5000}, {two, transient, brutal_kill}, {three, temporary, infinity}]]"
+    )
+
+    QUESTIONS = {
+        "which_children": "[{Id, is_pid(P), T} || {Id, P, T, _} <- supervisor:which_children({sup, PEER})]",
+        "count_children": "supervisor:count_children({sup, PEER})",
+        "terminate_child": "S = {sup, PEER}, R = supervisor:terminate_child(S, two),"
+        " {R, [{Id, is_pid(P)} || {Id, P, _, _} <- supervisor:which_children(S)], supervisor:count_children(S)}",
+        "terminate a temporary child": "S = {sup, PEER}, R = supervisor:terminate_child(S, three),"
+        " {R, supervisor:count_children(S)}",
+        "restart_child": "S = {sup, PEER}, ok = supervisor:terminate_child(S, two), {ok, P} = supervisor:restart_child(S, two),"
+        " {node(P), supervisor:restart_child(S, two), supervisor:count_children(S)}",
+        "delete_child": "S = {sup, PEER}, A = supervisor:delete_child(S, two), ok = supervisor:terminate_child(S, two),"
+        " {A, supervisor:delete_child(S, two), supervisor:delete_child(S, two), supervisor:count_children(S)}",
+        "get_childspec": "[begin {ok, M} = supervisor:get_childspec({sup, PEER}, I), maps:without([start, modules], M) end"
+        " || I <- [one, two, three]]",
+        "no such child": "S = {sup, PEER}, [supervisor:F(S, none) ||"
+        " F <- [terminate_child, restart_child, delete_child, get_childspec]]",
+        "a child that ends": "S = {sup, PEER}, [{_, P1, _, _}] = [C || {one, _, _, _} = C <- supervisor:which_children(S)],"
+        " M = monitor(process, P1), gen_server:cast(P1, {stop, normal}), receive {'DOWN', M, _, _, R} -> R end,"
+        " F = fun F() -> case lists:keyfind(one, 1, supervisor:which_children(S)) of"
+        " {_, P2, _, _} when is_pid(P2), P2 =/= P1 -> again; _ -> F() end end, {R, F()}",
+        "a temporary child that crashes": "S = {sup, PEER},"
+        " {_, P, _, _} = lists:keyfind(three, 1, supervisor:which_children(S)), M = monitor(process, P), exit(P, kill),"
+        " receive {'DOWN', M, _, _, R} -> R end, {R, supervisor:count_children(S)}",
+        "too many restarts": "S = {sup, PEER}, M = monitor(process, S),"
+        " {_, P1, _, _} = lists:keyfind(one, 1, supervisor:which_children(S)), exit(P1, kill),"
+        " F = fun F() -> case lists:keyfind(one, 1, supervisor:which_children(S)) of"
+        " {_, P2, _, _} when is_pid(P2), P2 =/= P1 -> P2; _ -> F() end end, exit(F(), kill),"
+        " receive {'DOWN', M, _, _, R} -> R end",
+        "stopped": "S = {sup, PEER}, {_, P, _, _} = lists:keyfind(one, 1, supervisor:which_children(S)),"
+        " M = monitor(process, P), ok = gen_server:stop(S), receive {'DOWN', M, _, _, R} -> R end",
+    }
+
+    @pytest_asyncio.fixture
+    async def supervised(self, twins: Twins) -> AsyncIterator[Twins]:
+        specs = [
+            ChildSpec("one", Counter),
+            ChildSpec("two", Counter, restart="transient", shutdown="brutal_kill"),
+            ChildSpec("three", Counter, restart="temporary", shutdown="infinity"),
+        ]
+        await twins.node.gen_server.start(Supervisor(specs), name="sup")
+        await twins.model.eval(f"register(sup, one_sup:start({{#{{}}, {self.SPECS}}}))")
+        yield twins
+        await twins.model.eval("catch gen_server:stop(sup)")
+
+    @pytest.mark.parametrize("question", QUESTIONS)
+    async def test_question(self, supervised: Twins, question: str) -> None:
+        got = await supervised.same(f"{APART} Apart(fun() -> {self.QUESTIONS[question]} end)")
+        assert "died" not in got

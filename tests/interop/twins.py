@@ -1,0 +1,142 @@
+"""A Python node beside a BEAM with the same services: what holds of the one must hold of the other.
+
+Erlang code is run on a third node, once against each, and what it says of both is compared: so
+what a test expects comes from OTP.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from quicdist import Node, make_development_certificates
+from tests.interop.cluster import COOKIE, names
+from tests.support.beam import Beam, quic_args, tcp_args
+
+#: Compiles and loads the module whose source is in ``Data``.
+_LOAD = """
+{ok, Tokens, _} = erl_scan:string(unicode:characters_to_list(Data)),
+Split = fun F([], [], Forms) -> lists:reverse(Forms);
+            F([{dot, _} = Dot | Rest], Form, Forms) -> F(Rest, [], [lists:reverse([Dot | Form]) | Forms]);
+            F([Token | Rest], Form, Forms) -> F(Rest, [Token | Form], Forms) end,
+Forms = [begin {ok, Parsed} = erl_parse:parse_form(Form), Parsed end || Form <- Split(Tokens, [], [])],
+{ok, Module, Binary} = compile:forms(Forms, []),
+{module, Module} = code:load_binary(Module, "from_test.beam", Binary),
+Module
+"""
+
+#: Leaves the connection to ``PEER`` watched, so that its end can be awaited.
+_WATCH = "lists:member(PEER, nodes(connected)) andalso monitor_node(PEER, true)"
+_GONE = "receive {nodedown, PEER} -> gone end"
+
+
+@dataclass
+class Beams:
+    """Two BEAMs and a place for a Python node, on one carrier."""
+
+    carrier: str
+    asking: Beam
+    asking_name: str
+    model: Beam
+    model_name: str
+    node_name: str
+    node_options: dict[str, Any]
+
+
+class Twins:
+    """``node`` is ours; ``model`` is a BEAM that does what it does; ``beam`` asks them both."""
+
+    def __init__(self, beams: Beams, node: Node) -> None:
+        self.node = node
+        self.carrier = beams.carrier
+        self.beam, self.beam_name = beams.asking, beams.asking_name
+        self.model, self.model_name = beams.model, beams.model_name
+
+    async def eval(self, source: str, data: bytes = b"") -> str:
+        """Evaluate on the BEAM; ``PEER`` is our node."""
+        return await self.beam.eval(_scoped(source, self.node.name), data)
+
+    async def same(self, source: str) -> str:
+        """Evaluate on the BEAM with ``PEER`` our node, then with ``PEER`` the model: it must come
+        to the same, which is returned, with ``PEER`` in place of the name."""
+        ours = await self._of(source, self.node.name)
+        theirs = await self._of(source, self.model_name)
+        assert ours == theirs, f"{source}\nof our node: {ours}\nof a BEAM:   {theirs}"
+        return theirs
+
+    async def _of(self, source: str, peer: str) -> str:
+        return (await self.beam.eval(_scoped(source, peer))).replace(f"'{peer}'", "PEER")
+
+
+def _scoped(source: str, peer: str) -> str:
+    # In a fun, for its names to be its own: those of an evaluator live on.
+    return f"(fun() -> {source} end)()".replace("PEER", f"'{peer}'")
+
+
+@contextlib.contextmanager
+def two_beams(carrier: str, directory: Path, modules: list[str]) -> Iterator[Beams]:
+    """Start two BEAMs that have ``modules``, Erlang source each, for a while."""
+    ours, asking = names()
+    _, model = names()
+    ports = {name: _free_port() for name in (ours, asking, model)}
+    options: dict[str, Any] = {"cookie": COOKIE, "carrier": carrier, "host": "127.0.0.1"}
+    if carrier == "tcp":
+        args = {name: tcp_args(name, COOKIE) for name in (asking, model)}
+    else:
+        files = make_development_certificates(directory / "certs")
+        table = {name: ("127.0.0.1", port) for name, port in ports.items()}
+        args = {
+            name: quic_args(
+                name, ports[name], directory, table, cert=files.cert, key=files.key, cookie=COOKIE
+            )
+            for name in (asking, model)
+        }
+        options |= {
+            "nodes": table,
+            "port": ports[ours],
+            "cert": files.cert,
+            "key": files.key,
+            "verify": False,
+        }
+    with Beam(args[asking]) as one, Beam(args[model]) as two:
+        for beam in (one, two):
+            if carrier == "quic":
+                beam.eval_now("{ok, _} = application:ensure_all_started(quic)")
+            for source in modules:
+                beam.eval_now(f"(fun() -> {_LOAD} end)()", source.encode())
+            # What fails on purpose need not be told.
+            beam.eval_now("logger:set_primary_config(level, none)")
+        yield Beams(carrier, one, asking, two, model, ours, options)
+
+
+@contextlib.asynccontextmanager
+async def python_twin(beams: Beams, **options: Any) -> AsyncIterator[Twins]:
+    """Start our node between two BEAMs that live on; they have seen it go when this is over."""
+    async with Node(beams.node_name, **beams.node_options | options) as node:
+        twins = Twins(beams, node)
+        yield twins
+        seen = [
+            beam
+            for beam in (beams.asking, beams.model)
+            if await beam.eval(_scoped(_WATCH, node.name)) == "true"
+        ]
+    for beam in seen:
+        await beam.eval(_scoped(_GONE, beams.node_name))
+
+
+def _free_port() -> int:
+    """A port of 127.0.0.1 that nobody holds, neither in TCP nor in UDP."""
+    while True:
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
+        ):
+            tcp.bind(("127.0.0.1", 0))
+            port: int = tcp.getsockname()[1]
+            with contextlib.suppress(OSError):
+                udp.bind(("127.0.0.1", port))
+                return port
