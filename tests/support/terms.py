@@ -22,10 +22,12 @@ from quicdist.term import (
 from quicdist.term.exact import exact_form
 from tests.support.beam import Beam
 
-#: Binds RandomTerms, a fun (Seed, Count) -> list of terms of every kind that this BEAM has.
-#: ``Any(D)`` is a term with up to D levels below it; Leaf has none.
+#: A module: terms/4 gives so many random terms of every kind that this BEAM has, with up to Depth levels
+#: and binaries of up to Largest bytes. ``Any(D)`` is a term with up to D levels below it; Leaf has none.
 _RANDOM_TERMS = r"""
-RandomTerms = fun(Seed, Count) ->
+-module(random_terms).
+-export([terms/4]).
+terms(Seed, Count, Depth, Largest) ->
   rand:seed(exsss, Seed),
   R = fun(N) -> rand:uniform(N) - 1 end,
   One = fun(L) -> lists:nth(rand:uniform(length(L)), L) end,
@@ -42,7 +44,7 @@ RandomTerms = fun(Seed, Count) ->
       0 -> R(256); 1 -> -R(1 bsl One([4, 8, 31, 32, 33, 63, 64])); 2 -> R(1 bsl One([31, 32, 33, 64, 65]));
       3 -> One([1, -1]) * R(1 bsl One([500, 2039, 2040, 2041, 5000]));
       4 -> Float(); 5 -> One([0.0, -0.0, 1.0, 5.0e-324, 1.7976931348623157e308]);
-      6 -> One(Atoms); 7 -> One(Atoms); 8 -> rand:bytes(R(20)); 9 -> rand:bytes(One([0, 255, 256, 70000]));
+      6 -> One(Atoms); 7 -> One(Atoms); 8 -> rand:bytes(R(20)); 9 -> rand:bytes(One([0, 255, 256, Largest]));
       10 -> <<(rand:bytes(R(9)))/binary, (R(127)):7>>; 11 -> []; 12 -> {}; 13 -> #{};
       14 -> One([self(), Raw([88, Name(One(Nodes)), <<(R(1 bsl 32)):32, (R(9)):32, (R(5)):32>>])]);
       15 -> One([make_ref(), Raw([<<90, 3:16>>, Name(One(Nodes)), <<(R(9)):32, (R(1 bsl 18)):32>>,
@@ -66,20 +68,34 @@ RandomTerms = fun(Seed, Count) ->
             case catch Raw([<<67, 2:32, 1>>, Name(geom), Name(vec), Name(x), Name(y), X, 97, 1]) of
               {'EXIT', _} -> [Leaf()]; Native -> Native end
     end end,
-  [Any(R(5)) || _ <- lists:seq(1, Count)]
-end
+  [Any(R(Depth + 1)) || _ <- lists:seq(1, Count)].
+"""
+_COMPILE = """
+(fun(Source) ->
+  Forms = (fun Scan(Text) -> case erl_scan:tokens([], Text, 1) of
+    {done, {ok, Tokens, _}, Rest} -> {ok, Form} = erl_parse:parse_form(Tokens), [Form | Scan(Rest)];
+    _ -> []
+  end end)(unicode:characters_to_list(Source)),
+  {ok, Module, Code} = compile:forms(Forms),
+  {module, _} = code:load_binary(Module, "", Code)
+end)(Data)
 """
 
+_loaded: weakref.WeakSet[Beam] = weakref.WeakSet()
 
-_bound: weakref.WeakSet[Beam] = weakref.WeakSet()
+
+def load_random_terms(beam: Beam) -> None:
+    """Give a BEAM the module ``random_terms``: ``terms(Seed, Count, Depth, Largest)``."""
+    if beam not in _loaded:
+        beam.eval_now(_COMPILE, _RANDOM_TERMS.encode())
+        _loaded.add(beam)
 
 
 def random_beam_terms(beam: Beam, seed: int, count: int, options: str = "[]") -> list[bytes]:
     """``term_to_binary(T, options)`` of so many random terms; the same for the same seed and BEAM."""
-    if beam not in _bound:
-        beam.eval_now(f"{_RANDOM_TERMS}, bound")
-        _bound.add(beam)
-    source = f"term_to_binary([term_to_binary(T, {options}) || T <- RandomTerms({seed}, {count})])"
+    load_random_terms(beam)
+    made_there = f"random_terms:terms({seed}, {count}, 4, 70000)"
+    source = f"term_to_binary([term_to_binary(T, {options}) || T <- {made_there}])"
     made: list[bytes] = binary_to_term(beam.eval_bytes_now(source, timeout=300))
     return made
 
