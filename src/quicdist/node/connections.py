@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from quicdist.carrier import Carrier, Incoming, Link, Listener, LocalNode
+from quicdist.carrier import Carrier, Incoming, Link, Listener, LocalNode, PeerUnreachable, SetupTimeout
 from quicdist.discovery import Discovery
 from quicdist.errors import QuicDistError
 from quicdist.node.errors import NodeError, NotConnected
@@ -200,11 +200,16 @@ class ConnectionTable:
             attempts.append(NodeError(f"{node!r} is not a node name"))
             return None
         try:
-            address = await endpoint.discovery.lookup(node)
-            return await endpoint.carrier.setup(node, address, self._local, setup_time=self._setup_time)
+            for address in await endpoint.discovery.lookup_all(node):
+                try:
+                    return await endpoint.carrier.setup(
+                        node, address, self._local, setup_time=self._setup_time
+                    )
+                except (PeerUnreachable, SetupTimeout) as error:
+                    attempts.append(error)  # another of its addresses may do
         except QuicDistError as error:
             attempts.append(error)
-            return None
+        return None
 
     def _give_up(self, connection: Connection, error: NotConnected) -> None:
         if self._connections.get(connection.node) is not connection or connection.link is not None:
