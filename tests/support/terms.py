@@ -105,10 +105,15 @@ def random_beam_terms(beam: Beam, seed: int, count: int, options: str = "[]") ->
 _UNDEFINED = Atom("undefined")
 _text = st.text(st.characters(codec="utf-8"), max_size=30)
 _words = st.integers(0, 0xFFFFFFFF)
-atoms = st.one_of(
-    st.sampled_from(["ok", "undefined", "nil", "true", "", "Elixir.A", "x" * 255, "П" * 255, "😀" * 255]),
-    _text,
-).map(Atom)
+
+
+def _one_of(values: list[Any]) -> st.SearchStrategy[Any]:
+    """As ``sampled_from``, whose repr spells out every value."""
+    return st.integers(0, len(values) - 1).map(values.__getitem__)
+
+
+_NAMES = ["ok", "undefined", "nil", "true", "", "Elixir.A", "x" * 255, "П" * 255, "😀" * 255]
+atoms = st.one_of(_one_of(_NAMES), _text).map(Atom)
 _nodes = st.sampled_from(["a@127.0.0.1", "b@å"])  # a BEAM knows what its own can have
 
 
@@ -116,9 +121,10 @@ def _signed(digits: bytes) -> int:
     return int.from_bytes(digits, "big", signed=True)
 
 
-integers = st.one_of(st.integers(), st.binary(max_size=600).map(_signed), st.sampled_from([
-    n + d for n in (0, 255, -1, 1 << 31, -(1 << 31), 1 << 2040, -(1 << 2040)) for d in (-1, 0, 1)
-]))  # fmt: skip
+_EDGES = [
+    edge + step for edge in (0, 255, -1, 1 << 31, -(1 << 31), 1 << 2040, -(1 << 2040)) for step in (-1, 0, 1)
+]
+integers = st.one_of(st.integers(), st.binary(max_size=600).map(_signed), _one_of(_EDGES))
 floats = st.floats(allow_nan=False, allow_infinity=False)
 pids = st.builds(Pid, _nodes, _words, _words, _words)
 # A reference whose last words are zero is equal to one without them: to a BEAM, not here.

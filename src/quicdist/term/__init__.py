@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 from quicdist.term.atoms import Atom
+from quicdist.term.chardata import chardata_to_str, charlist
 from quicdist.term.codec import Codec, binary_to_term, term_to_binary
 from quicdist.term.errors import DecodeError, EncodeError, ParseError, TermError
 from quicdist.term.exact import exactly_equal
@@ -40,6 +41,8 @@ __all__ = [
     "Term",
     "TermError",
     "binary_to_term",
+    "chardata_to_str",
+    "charlist",
     "compare",
     "exactly_equal",
     "format_term",
