@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from quicdist.node.runtime import Runtime
-from quicdist.node.signals import Signals
-from quicdist.node.spawning import Spawning
 from quicdist.protocol import NO_PAYLOAD, ControlMessage
 
 
@@ -17,12 +15,14 @@ class Side:
         self.runtime = Runtime(
             name, 7, owner=self, transmit=self._transmit, is_connected=lambda node: node in self.peers
         )
-        self.spawning = Spawning(self.runtime)
-        self.signals = Signals(self.runtime, self.spawning)
+        self.spawning = self.runtime.spawning
+        self.signals = self.runtime.signals
         self.peers: dict[str, Side] = {}
         self.sent: list[ControlMessage] = []
 
-    def _transmit(self, node: str, control: ControlMessage, payload: Any = NO_PAYLOAD) -> None:
+    def _transmit(
+        self, node: str, control: ControlMessage, payload: Any = NO_PAYLOAD, pair: Any = None
+    ) -> None:
         self.sent.append(control)
         peer = self.peers.get(node)
         if peer is not None:
@@ -33,8 +33,7 @@ class Side:
     def lose(self, node: str) -> None:
         """The connection to ``node`` is gone, or could not be made."""
         self.peers.pop(node, None)
-        self.spawning.connection_lost(node)
-        self.runtime.relations.connection_lost(node)
+        self.runtime.connection_lost(node)
 
     def mailbox(self) -> tuple[Any, list[Any]]:
         """A process that keeps what it is sent, and the list it keeps it in."""

@@ -10,6 +10,8 @@ from quicdist.node.errors import (
     NoSuchProcess,
     NotConnected,
     ProcessExit,
+    SpawnError,
+    WrongThread,
 )
 from quicdist.node.patterns import ANY
 from quicdist.node.process import Process
@@ -29,4 +31,6 @@ __all__ = [
     "NotConnected",
     "Process",
     "ProcessExit",
+    "SpawnError",
+    "WrongThread",
 ]

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,7 +18,15 @@ from quicdist.carrier import Carrier, Incoming, Link, Listener, LocalNode, PeerU
 from quicdist.discovery import Discovery
 from quicdist.errors import QuicDistError
 from quicdist.node.errors import NodeError, NotConnected
-from quicdist.protocol import NO_PAYLOAD, ControlMessage, PeerNamed, SimultaneousConnect, Status
+from quicdist.protocol import (
+    NO_PAYLOAD,
+    ControlMessage,
+    DistFlag,
+    PeerNamed,
+    SimultaneousConnect,
+    SpawnRequest,
+    Status,
+)
 
 log = logging.getLogger("quicdist.node")
 
@@ -44,6 +52,8 @@ class ConnectionOwner(Protocol):
 
     def message_received(self, node: str, control: ControlMessage, payload: Any) -> None: ...
 
+    def not_supported(self, control: ControlMessage) -> None: ...
+
     def node_up(self, node: str) -> None: ...
 
     def node_down(self, node: str, error: QuicDistError | None, *, was_up: bool) -> None: ...
@@ -58,7 +68,7 @@ class Connection:
         self.node = node
         self.link: Link | None = None
         self.dialling: asyncio.Task[None] | None = None
-        self.queue: deque[tuple[ControlMessage, Any]] = deque()
+        self.queue: deque[tuple[ControlMessage, Any, Hashable]] = deque()
         self.waiters: list[asyncio.Future[Link]] = []
 
 
@@ -247,15 +257,18 @@ class ConnectionTable:
         log.info("connected to %s over %s at %s", node, link.carrier_name, link.remote_address)
         self._owner.node_up(node)
         queue, connection.queue = connection.queue, deque()
-        for control, payload in queue:
-            self._send_now(link, control, payload)
+        for control, payload, pair in queue:
+            self._send_now(link, control, payload, pair)
         for waiter in connection.waiters:
             if not waiter.done():
                 waiter.set_result(link)
 
-    def _send_now(self, link: Link, control: ControlMessage, payload: Any) -> None:
+    def _send_now(self, link: Link, control: ControlMessage, payload: Any, pair: Hashable) -> None:
+        if isinstance(control, SpawnRequest) and not link.peer.negotiated & DistFlag.SPAWN:
+            self._owner.not_supported(control)
+            return
         try:
-            link.send(control, payload)
+            link.send(control, payload, pair=pair)
         except QuicDistError as error:
             log.error("a signal to %s was not sent: %s", link.peer.name, error)
 
@@ -284,8 +297,11 @@ class ConnectionTable:
 
     # -- sending ---------------------------------------------------------------------------
 
-    def send(self, node: str, control: ControlMessage, payload: Any = NO_PAYLOAD) -> None:
-        """Send a signal, dialling first if need be; until then it waits in order.
+    def send(
+        self, node: str, control: ControlMessage, payload: Any = NO_PAYLOAD, pair: Hashable = None
+    ) -> None:
+        """Send a signal, dialling first if need be; until then it waits in order. ``pair`` is as
+        in :meth:`~quicdist.carrier.Link.send`.
 
         Raises the errors of :meth:`~quicdist.carrier.Link.send`, and :class:`NodeError` when more
         than ``MAX_QUEUED`` signals wait already.
@@ -294,16 +310,25 @@ class ConnectionTable:
         if connection is None:
             connection = self._wanted(node)
         if connection.link is not None:
-            connection.link.send(control, payload)
+            connection.link.send(control, payload, pair=pair)
             return
         if len(connection.queue) >= MAX_QUEUED:
             raise NodeError(f"{MAX_QUEUED} signals wait for the connection to {node}: no more are taken")
-        connection.queue.append((control, payload))
+        connection.queue.append((control, payload, pair))
+
+    def has(self, node: str) -> bool:
+        """Whether there is a connection to ``node``, or an attempt at one."""
+        return node in self._connections
 
     def link(self, node: str) -> Link | None:
         """The link to ``node``, if there is one now."""
         connection = self._connections.get(node)
         return connection.link if connection is not None else None
+
+    def offers(self, node: str, flag: DistFlag) -> bool:
+        """Whether signals that need ``flag`` can be sent to ``node``; True while that is unknown."""
+        link = self.link(node)
+        return link is None or bool(link.peer.negotiated & flag)
 
     def links(self) -> Iterator[Link]:
         """Every link there is now."""

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from quicdist.carrier import Link, NetAddress
 from quicdist.discovery import Discovery, Family, new_creation
@@ -20,13 +20,15 @@ from quicdist.node.errors import CookieError, NetTickTimeout, NodeError, NodeNot
 from quicdist.node.exits import SHUTDOWN
 from quicdist.node.liveness import NET_TICKTIME, Ticker
 from quicdist.node.runtime import Runtime
-from quicdist.node.signals import Signals
+from quicdist.node.spawnables import Spawnables
 from quicdist.node.spawning import Spawning
 from quicdist.protocol import DEFAULT_FLAGS, ControlMessage, DistFlag, LocalIdentity, PeerNamed, Status
 from quicdist.protocol.names import validate_node_name
 from quicdist.term import Codec
 
 log = logging.getLogger("quicdist.node")
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 #: Characters a cookie may have; it is an atom to OTP.
 _MAX_COOKIE = 255
@@ -78,8 +80,8 @@ class NodeCore:
         self._flags = DEFAULT_FLAGS if hidden else DEFAULT_FLAGS | DistFlag.PUBLISHED
         self._identity: LocalIdentity | None = None
         self._runtime: Runtime | None = None
-        self._signals: Signals | None = None
-        self._spawning: Spawning | None = None
+        self._spawnables = Spawnables()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._registered: list[Discovery] = []
         self._subscribers: list[Callable[[NodeEvent], None]] = []
         self._stopped = asyncio.Event()
@@ -122,10 +124,11 @@ class NodeCore:
             creation,
             owner=self,
             transmit=self.connections.send,
-            is_connected=lambda node: self.connections.link(node) is not None,
+            is_connected=self.connections.has,
+            offers=self.connections.offers,
+            spawnables=self._spawnables,
         )
-        self._spawning = Spawning(self._runtime)
-        self._signals = Signals(self._runtime, self._spawning)
+        self._loop = asyncio.get_running_loop()
 
     async def stop(self) -> None:
         """End all processes and connections, and take the name out of discovery."""
@@ -155,9 +158,28 @@ class NodeCore:
     @property
     def spawning(self) -> Spawning:
         """What can be spawned on it, and by it on others. Raises :class:`NodeNotStarted`."""
-        if self._spawning is None:
+        return self.runtime.spawning
+
+    def spawnable(self, module: str, function: str | None = None) -> Callable[[F], F]:
+        """Decorator: let other nodes spawn a function as ``module:function`` (by default its own
+        name), ``spawn(Node, module, function, Args)`` in Erlang.
+
+        It is the body of the new process, called with the process and ``Args``: a coroutine
+        function, or one that is over when it returns.
+        """
+
+        def offered(target: F) -> F:
+            self._spawnables.offer_body(module, function or target.__name__, target)
+            return target
+
+        return offered
+
+    def call_soon_threadsafe(self, function: Callable[..., Any], *args: Any) -> None:
+        """Call a function in the thread of this node, from any thread: the way to send or spawn
+        from another one. What it raises is logged. Raises :class:`NodeNotStarted`."""
+        if self._loop is None:
             raise NodeNotStarted(f"node {self.name} has not been started: use it in `async with`")
-        return self._spawning
+        self._loop.call_soon_threadsafe(function, *args)
 
     # -- what carriers ask -----------------------------------------------------------------
 
@@ -187,16 +209,18 @@ class NodeCore:
     # -- what connections tell ---------------------------------------------------------------
 
     def message_received(self, node: str, control: ControlMessage, payload: Any) -> None:
-        if self._signals is not None:
-            self._signals.dispatch(node, control, payload)
+        if self._runtime is not None:
+            self._runtime.signals.dispatch(node, control, payload)
+
+    def not_supported(self, control: ControlMessage) -> None:
+        self.runtime.spawning.not_supported(control)
 
     def node_up(self, node: str) -> None:
         self._tell(NodeUp(node))
 
     def node_down(self, node: str, error: QuicDistError | None, *, was_up: bool) -> None:
-        if self._runtime is not None and self._spawning is not None:
-            self._spawning.connection_lost(node)
-            self._runtime.relations.connection_lost(node)
+        if self._runtime is not None:
+            self._runtime.connection_lost(node)
         if was_up:
             self._tell(NodeDown(node, error))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from quicdist.errors import QuicDistError
-from quicdist.term import format_term
+from quicdist.term import Atom, format_term
 
 
 class NodeError(QuicDistError):
@@ -44,6 +44,26 @@ class NameRegistered(NodeError):
 
 class NoSuchProcess(NodeError):
     """The process a local operation needs does not exist (``noproc``)."""
+
+
+class SpawnError(NodeError):
+    """A process could not be spawned on ``node``; ``reason`` is OTP's word for why:
+    ``noconnection``, ``notsup``, ``badopt``, ``system_limit``."""
+
+    def __init__(self, node: str, what: str, reason: Atom) -> None:
+        self.node = node
+        self.reason = reason
+        super().__init__(f"cannot spawn {what} on {node}: {reason}")
+
+
+class WrongThread(NodeError):
+    """A node and its processes were used outside the thread of their event loop."""
+
+    def __init__(self, node: str, thread: str) -> None:
+        super().__init__(
+            f"node {node} belongs to the thread of its event loop, and this is thread {thread}: use "
+            "node.call_soon_threadsafe(process.send, to, message)"
+        )
 
 
 class ProcessExit(NodeError):

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
-from quicdist.node.errors import NoSuchProcess
-from quicdist.node.exits import NORMAL
-from quicdist.node.patterns import Pattern, matcher
+from quicdist.node import remote_spawn
+from quicdist.node.bonds import Bonds
+from quicdist.node.errors import NoSuchProcess, ProcessExit
+from quicdist.node.exits import CANCELLED, DOWN, NORMAL
+from quicdist.node.mailbox import Mailbox
+from quicdist.node.patterns import Pattern
+from quicdist.node.relations import MonitorAlias
+from quicdist.node.remote_spawn import SPAWN_REPLY, Reply
 from quicdist.term import Atom, Pid, Reference
 
 if TYPE_CHECKING:
@@ -21,25 +25,25 @@ class Process:
 
     It has one of three bodies: a coroutine function that receives when it likes, a plain function
     called once per message, or none (a subclass that overrides :meth:`handle`).
+
+    Like all of its node it belongs to the thread of the event loop; from another thread use
+    ``node.call_soon_threadsafe(process.send, to, message)``.
     """
 
     __slots__ = (
         "__weakref__",
+        "_bonds",
         "_mailbox",
         "_on_end",
         "_runtime",
         "_task",
-        "_waiter",
-        "aliases",
+        "alive",
         "exit_reason",
         "group_leader",
-        "links",
-        "monitored_by",
-        "monitors",
         "name",
+        "parent",
         "pid",
         "trap_exit",
-        "unlinking",
     )
 
     def __init__(self, runtime: Runtime, pid: Pid) -> None:
@@ -49,19 +53,19 @@ class Process:
         self.name: str | None = None
         #: Whether exit signals come as ``{'EXIT', From, Reason}`` (``process_flag(trap_exit, true)``).
         self.trap_exit = False
+        #: Whether it has not ended yet (``is_process_alive/1``).
+        self.alive = True
         #: Why it ended; None while it is alive.
         self.exit_reason: Any = None
+        #: Who spawned it, if a process did (``process_info(Pid, parent)``).
+        self.parent: Pid | None = None
+        #: Where its output goes (``group_leader/0``); ``set_group_leader`` is ``group_leader/2``.
         self.group_leader: Pid | None = None
-        self.links: set[Pid] = set()
-        self.unlinking: dict[Pid, int] = {}
-        self.monitors: set[Reference] = set()
-        #: Who monitors this process: the reference, and the watcher with the name it watches by.
-        self.monitored_by: dict[Reference, tuple[Pid, Pid | Atom]] = {}
-        self.aliases: set[Reference] = set()
-        self._mailbox: deque[Any] = deque()
-        self._waiter: asyncio.Future[None] | None = None
-        self._task: asyncio.Task[Any] | None = None
-        self._on_end: list[Callable[[], Any]] = []
+        # Ten thousand idle processes: what a process may never need it does not have yet.
+        self._bonds: Bonds | None = None
+        self._mailbox: Mailbox | None = None
+        self._task: asyncio.Future[Any] | None = None
+        self._on_end: list[Callable[[], Any]] | None = None
 
     def __repr__(self) -> str:
         name = f" {self.name}" if self.name else ""
@@ -72,68 +76,52 @@ class Process:
         """The node this process lives on."""
         return self._runtime.owner
 
-    @property
-    def alive(self) -> bool:
-        """Whether it has not ended yet (``is_process_alive/1``)."""
-        return self.exit_reason is None
-
     # -- messages --------------------------------------------------------------------------
 
-    def send(self, to: Any, message: Any) -> None:
+    def send(self, to: Any, message: Any, *, priority: bool = False) -> None:
         """Send ``message`` to a pid, process, alias, ``name`` or ``(name, node)``.
 
         Like Erlang's ``!`` it does not wait and does not fail for a process or node that is not
-        there. Raises :class:`~quicdist.term.EncodeError` for what Erlang has no term for.
+        there. With ``priority`` it goes before ordinary messages, where ``to`` is an alias made for
+        that (``erlang:send/3``, OTP 28). Raises :class:`~quicdist.term.EncodeError` for what Erlang
+        has no term for.
         """
-        self._runtime.send(self.pid, to, message)
+        self._runtime.send(self.pid, to, message, priority=priority)
 
     def handle(self, message: Any) -> None:
         """Take one message; puts it in the mailbox unless a subclass has other plans."""
-        self._mailbox.append(message)
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        self.mailbox.put(message)
 
-    async def receive(self, pattern: Pattern = None, *, timeout: float | None = None) -> Any:
+    def handle_priority(self, message: Any) -> None:
+        """Take one priority message (OTP 28)."""
+        if type(self).handle is Process.handle:
+            self.mailbox.put(message, priority=True)
+        else:
+            self.handle(message)
+
+    @property
+    def mailbox(self) -> Mailbox:
+        """The messages that came and were not received."""
+        mailbox = self._mailbox
+        if mailbox is None:
+            mailbox = self._mailbox = Mailbox()
+        return mailbox
+
+    @property
+    def message_queue_len(self) -> int:
+        """How many messages have not been received."""
+        return len(self._mailbox) if self._mailbox is not None else 0
+
+    def receive(self, pattern: Pattern = None, *, timeout: float | None = None) -> Coroutine[Any, Any, Any]:
         """The next message, or the first that matches ``pattern`` (see
         :func:`~quicdist.node.patterns.matcher`); others stay, in order, as in Erlang's ``receive``.
 
-        Raises :class:`TimeoutError` when none has come after ``timeout`` seconds (0 only looks).
+        Raises :class:`TimeoutError` when none has come after ``timeout`` seconds (0 only looks),
+        and :class:`ProcessExit` in a process that has ended.
         """
-        mailbox = self._mailbox
-        if pattern is None:
-            if mailbox:
-                return mailbox.popleft()
-            await self._arrival(0, timeout)
-            return mailbox.popleft()
-        matches = matcher(pattern)
-        loop = asyncio.get_running_loop()
-        deadline = None if timeout is None else loop.time() + timeout
-        seen = 0
-        while True:
-            while seen < len(mailbox):
-                if matches(mailbox[seen]):
-                    message = mailbox[seen]
-                    del mailbox[seen]
-                    return message
-                seen += 1
-            await self._arrival(seen, None if deadline is None else deadline - loop.time())
-
-    async def _arrival(self, seen: int, timeout: float | None) -> None:
-        """Wait until more than ``seen`` messages are in the mailbox."""
-        if self._waiter is not None:
-            raise RuntimeError(f"{self!r} is receiving already")
-        loop = asyncio.get_running_loop()
-        waiter = self._waiter = loop.create_future()
-        timer = None if timeout is None else loop.call_later(max(timeout, 0.0), _expire, waiter)
-        try:
-            await waiter
-        finally:
-            self._waiter = None
-            if timer is not None:
-                timer.cancel()
-        if len(self._mailbox) <= seen:
-            raise TimeoutError
+        if not self.alive:
+            raise ProcessExit(self.exit_reason)
+        return self.mailbox.get(pattern, timeout)
 
     async def __aiter__(self) -> AsyncIterator[Any]:
         """Every message that comes, for as long as the process lives."""
@@ -142,74 +130,209 @@ class Process:
 
     # -- links, monitors, aliases ----------------------------------------------------------
 
-    def link(self, pid: Pid | Process) -> None:
-        """Link with a process (``link/1``); one that is not there ends this one with ``noproc``."""
-        self._runtime.link(self, _pid(pid))
+    @property
+    def bonds(self) -> Bonds:
+        """What ties it to others; for the node's own use."""
+        bonds = self._bonds
+        if bonds is None:
+            bonds = self._bonds = Bonds()
+        return bonds
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether it ever had a link, a monitor or an alias."""
+        return self._bonds is not None
+
+    @property
+    def links(self) -> list[Pid]:
+        """The processes it is linked to (``process_info(Pid, links)``)."""
+        return list(self._bonds.links) if self._bonds is not None else []
+
+    @property
+    def monitors(self) -> list[Reference]:
+        """The monitors it holds."""
+        return list(self._bonds.monitors) if self._bonds is not None else []
+
+    @property
+    def monitored_by(self) -> dict[Reference, tuple[Pid, Pid | Atom]]:
+        """Who monitors it (``process_info(Pid, monitored_by)``): by reference the watcher, and the
+        pid or name it watches."""
+        return dict(self._bonds.monitored_by) if self._bonds is not None else {}
+
+    def link(self, pid: Pid | Process, *, priority: bool = False) -> None:
+        """Link with a process (``link/1,2``); one that is not there ends this one with ``noproc``.
+        With ``priority`` its ``'EXIT'`` comes before ordinary messages (OTP 28)."""
+        self._runtime.links.link(self, _pid(pid), priority=priority)
 
     def unlink(self, pid: Pid | Process) -> None:
-        """Remove a link (``unlink/1``)."""
-        self._runtime.unlink(self, _pid(pid))
+        """Remove a link (``unlink/1``): from now on its exit signal means nothing here. An
+        ``'EXIT'`` message that has come already stays."""
+        self._runtime.links.unlink(self, _pid(pid))
 
-    def monitor(self, target: Any, *, alias: bool = False) -> Reference:
+    def monitor(
+        self, target: Any, *, alias: bool | MonitorAlias = False, tag: Any = DOWN, priority: bool = False
+    ) -> Reference:
         """Monitor a pid, ``name`` or ``(name, node)`` (``monitor/2,3``): when it ends, or is not
-        there, ``{'DOWN', Reference, process, Target, Reason}`` comes as a message. With ``alias``
-        the reference is an alias too, until the monitor goes (``{alias, demonitor}``)."""
-        return self._runtime.monitor(self, target, alias=alias)
+        there, ``{Tag, Reference, process, Target, Reason}`` comes as a message, ``'DOWN'`` being
+        the tag unless told otherwise; with ``priority`` before ordinary ones (OTP 28).
 
-    def demonitor(self, reference: Reference, *, flush: bool = True) -> None:
-        """Remove a monitor; with ``flush`` also its message, should it have come already."""
-        self._runtime.demonitor(self, reference)
-        if flush:
-            kept = [message for message in self._mailbox if not _is_down(message, reference)]
-            if len(kept) != len(self._mailbox):
-                self._mailbox.clear()
-                self._mailbox.extend(kept)
+        With ``alias`` the reference is an alias too: ``"demonitor"`` (or True) until the monitor
+        goes, ``"reply_demonitor"`` until the first message by it, with which the monitor goes too,
+        ``"explicit_unalias"`` until :meth:`unalias`.
+        """
+        return self._runtime.relations.monitor_for(self, target, alias=alias, tag=tag, priority=priority)
 
-    def alias(self) -> Reference:
-        """A reference that can be sent to as if it were this process (``alias/0``)."""
-        return self._runtime.alias(self)
+    def demonitor(self, reference: Reference, *, flush: bool = False) -> bool:
+        """Remove a monitor of this process, and with ``flush`` its message if that has come
+        already (``demonitor/2``); whether it was still active (its option ``info``)."""
+        found = reference in self.bonds.monitors and self._runtime.relations.demonitor(reference, self.pid)
+        if flush and self._mailbox is not None and not found:
+            self._mailbox.discard(lambda message: _is_down(message, reference))
+        return found
+
+    def alias(self, *, reply: bool = False, priority: bool = False) -> Reference:
+        """A reference that can be sent to as if it were this process (``alias/0,1``), until
+        :meth:`unalias`, with ``reply`` until the first message comes by it. With ``priority`` it
+        lets priority messages in (OTP 28)."""
+        reference = self._runtime.identifiers.reference()
+        kind: Literal["reply", "explicit_unalias"] = "reply" if reply else "explicit_unalias"
+        self._runtime.relations.alias_for(self, reference, kind, priority=priority)
+        return reference
 
     def unalias(self, reference: Reference) -> bool:
-        """Take an alias back: what is sent to it from now on is dropped. Whether it was one."""
-        return self._runtime.unalias(self, reference)
+        """Take an alias back: what comes by it from now on is dropped. Whether it was one."""
+        return reference in self.bonds.aliases and self._runtime.relations.unalias(reference)
 
-    # -- life ------------------------------------------------------------------------------
+    # -- spawning on this node ---------------------------------------------------------------
 
     def spawn(
         self, function: Callable[..., Any], *args: Any, name: str | None = None, link: bool = False
     ) -> Process:
-        """Spawn a process on this node, linked to this one if asked for (``spawn_link``)."""
-        return self._runtime.spawn(function, *args, name=name, link_to=self if link else None)
+        """Spawn a process on this node, with the group leader of this one (``spawn/3``)."""
+        runtime = self._runtime
+        process = runtime.spawn(function, *args, name=name, link_to=self if link else None)
+        process.group_leader = self.group_leader
+        process.parent = self.pid
+        return process
 
-    def exit(self, to: Pid | Process, reason: Any) -> None:
-        """Send an exit signal to another process, or to this one (``exit/2``)."""
-        self._runtime.exit(self.pid, _pid(to), reason)
+    def spawn_link(self, function: Callable[..., Any], *args: Any, name: str | None = None) -> Process:
+        """Spawn a process on this node, linked to this one (``spawn_link/3``)."""
+        return self.spawn(function, *args, name=name, link=True)
+
+    def spawn_monitor(
+        self, function: Callable[..., Any], *args: Any, name: str | None = None
+    ) -> tuple[Process, Reference]:
+        """Spawn a process on this node and monitor it (``spawn_monitor/3``)."""
+        process = self.spawn(function, *args, name=name)
+        return process, self.monitor(process.pid)
+
+    # -- spawning on any node ----------------------------------------------------------------
+
+    async def spawn_on(
+        self, node: str, module: str, function: str, arguments: Sequence[Any] = (), *, link: bool = False
+    ) -> Pid:
+        """Spawn ``module:function`` on another node (``spawn/4``, ``spawn_link/4``).
+
+        Raises :class:`SpawnError`. A function that is not there is no error: as in Erlang the
+        process starts, and ends with ``undef``.
+        """
+        return await remote_spawn.spawn(self._runtime, self, node, module, function, arguments, link=link)
+
+    async def spawn_monitor_on(
+        self, node: str, module: str, function: str, arguments: Sequence[Any] = (), *, link: bool = False
+    ) -> tuple[Pid, Reference]:
+        """Spawn ``module:function`` on another node and monitor it (``spawn_monitor/4``).
+
+        Raises :class:`SpawnError`.
+        """
+        reference = self._runtime.identifiers.reference()
+        pid = await remote_spawn.spawn(
+            self._runtime, self, node, module, function, arguments, link=link, reference=reference
+        )
+        return pid, reference
+
+    def spawn_request(
+        self,
+        node: str,
+        module: str,
+        function: str,
+        arguments: Sequence[Any] = (),
+        *,
+        link: bool = False,
+        monitor: bool = False,
+        alias: bool | MonitorAlias = False,
+        tag: Any = DOWN,
+        reply: Reply = "yes",
+        reply_tag: Any = SPAWN_REPLY,
+        options: Sequence[Any] = (),
+    ) -> Reference:
+        """Ask a node to spawn ``module:function`` and do not wait (``spawn_request/5``).
+
+        ``{ReplyTag, Reference, ok, Pid}`` or ``{ReplyTag, Reference, error, Reason}`` comes as a
+        message; ``reply`` says which of them (``yes``, ``no``, ``error_only``, ``success_only``).
+        ``monitor`` with ``alias`` and ``tag`` is as in :meth:`monitor`, under the same reference.
+        ``options`` are further ones of ``spawn_opt/5``, terms for the other node.
+        """
+        return remote_spawn.request(
+            self._runtime,
+            self,
+            (node, module, function, arguments),
+            remote_spawn.Options(link, monitor, alias, tag, reply, reply_tag, tuple(options)),
+        )
+
+    def spawn_request_abandon(self, reference: Reference) -> bool:
+        """Take no interest in a request any more; whether it had not been answered yet. Should
+        the process be spawned with a link, it is ended with ``abandoned``."""
+        return self._runtime.spawning.abandon(reference, self.pid)
+
+    # -- life ------------------------------------------------------------------------------
+
+    def exit(self, to: Pid | Process | Reference, reason: Any, *, priority: bool = False) -> None:
+        """Send an exit signal to another process, or to this one (``exit/2``); to an alias, with
+        or without ``priority``, as OTP 28 does."""
+        target = to if isinstance(to, Reference) else _pid(to)
+        self._runtime.links.exit(self.pid, target, reason, priority=priority)
 
     def stop(self, reason: Any = NORMAL) -> None:
-        """End this process with ``reason`` (``exit/1``, from outside its own code)."""
+        """End this process with ``reason`` (``exit/1``; a coroutine may raise
+        :class:`ProcessExit` as well). A coroutine body ends at its next ``await``."""
         self._runtime.terminate(self, reason)
+
+    def set_group_leader(self, leader: Pid | Process, of: Pid | Process) -> None:
+        """Make ``leader`` the group leader of a process, here or elsewhere (``group_leader/2``)."""
+        self._runtime.set_group_leader(self.pid, _pid(leader), _pid(of))
 
     def run(self, body: Awaitable[Any]) -> None:
         """Give the process a coroutine to run; it ends when that does."""
-        self._task = asyncio.get_running_loop().create_task(
-            self._runtime.run_body(self, body), name=f"quicdist: process {self.pid}"
-        )
+        self._task = asyncio.ensure_future(body)
+        self._task.add_done_callback(self._body_ended)
+
+    def _body_ended(self, task: asyncio.Future[Any]) -> None:
+        if task.cancelled():
+            self._runtime.terminate(self, CANCELLED)
+        elif (error := task.exception()) is None:
+            self._runtime.terminate(self, NORMAL)
+        elif self.alive:
+            self._runtime.crashed(self, error)
 
     def on_end(self, callback: Callable[[], Any]) -> None:
         """Call ``callback`` when the process has ended; at once if it has already."""
-        if self.alive:
-            self._on_end.append(callback)
-        else:
+        if not self.alive:
             callback()
+        elif self._on_end is None:
+            self._on_end = [callback]
+        else:
+            self._on_end.append(callback)
 
     def ended(self) -> None:
         """Called once, when the process has ended: nothing runs on its behalf any more."""
-        callbacks, self._on_end = self._on_end, []
-        for callback in callbacks:
-            callback()
-        if self._task is not None and self._task is not _current_task():
+        callbacks, self._on_end = self._on_end, None
+        for callback in callbacks or ():
+            self._runtime.turns.take(callback)
+        if self._task is not None:
             self._task.cancel()
-        self._mailbox.clear()
+        if self._mailbox is not None:
+            self._mailbox.close(ProcessExit(self.exit_reason))
 
 
 class HandlerProcess(Process):
@@ -233,22 +356,6 @@ def _pid(process: Pid | Process) -> Pid:
     raise NoSuchProcess(f"{process!r} is not a pid")
 
 
-def _expire(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)
-
-
 def _is_down(message: Any, reference: Reference) -> bool:
-    return (
-        isinstance(message, tuple) and len(message) == 5 and message[0] == _DOWN and message[1] == reference
-    )
-
-
-def _current_task() -> asyncio.Task[Any] | None:
-    try:
-        return asyncio.current_task()
-    except RuntimeError:
-        return None
-
-
-_DOWN = Atom("DOWN")
+    """``{_, MonitorRef, _, _, _}``, whatever the tag: what ``demonitor/2`` flushes."""
+    return isinstance(message, tuple) and len(message) == 5 and message[1] == reference

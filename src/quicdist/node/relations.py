@@ -1,132 +1,63 @@
-"""Links, monitors and aliases, and the signals that keep both ends of them of one mind.
+"""What references stand for: monitors and aliases, which may share one.
 
-Erlang Reference Manual, *Processes*: Links, Error Handling, Monitors, Process Aliases; ERTS,
-*Distribution Protocol*: Link Protocol.
+Erlang Reference Manual, *Processes*: Monitors, Process Aliases; ``erlang:monitor/3``,
+``erlang:alias/1``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import quicdist.protocol as wire
-from quicdist.node.exits import KILL, KILLED, NOCONNECTION, NOPROC, NORMAL, error_term
-from quicdist.protocol import ControlMessage
-from quicdist.term import Atom, Pid, Reference, TermError
+from quicdist.node.exits import DOWN, NOCONNECTION, NOPROC, PROCESS
+from quicdist.term import Atom, Pid, Reference
 
 if TYPE_CHECKING:
     from quicdist.node.process import Process
     from quicdist.node.runtime import Runtime
 
-_EXIT = Atom("EXIT")
-#: Unlink ids are 64 bits wide and never 0.
-_MAX_UNLINK_ID = (1 << 64) - 1
+#: When the alias made together with a monitor is deactivated: by ``unalias`` only; with the
+#: monitor; or with the monitor, which goes with the first message that comes by the alias.
+MonitorAlias = Literal["explicit_unalias", "demonitor", "reply_demonitor"]
+MONITOR_ALIASES: tuple[MonitorAlias, ...] = ("explicit_unalias", "demonitor", "reply_demonitor")
 
 
 @dataclass(slots=True)
 class Monitor:
     """A monitor held by this node: what is watched, where, and who is told."""
 
-    #: None for a process that is being spawned on another node.
+    #: None for a process that is being spawned.
     target: Pid | Atom | None
     node: str
     owner: Process | None
     on_down: Callable[[Any], None]
 
 
+@dataclass(slots=True)
+class Alias:
+    """An alias: who gets what is sent to it, ``receiver`` where that is no process."""
+
+    owner: Process | None
+    receiver: Callable[[Any], None] | None = None
+    #: Gone with the first message that comes by it (``reply``, ``reply_demonitor``).
+    once: bool = False
+    #: Gone with the monitor of the same reference (``demonitor``, ``reply_demonitor``).
+    with_monitor: bool = False
+    #: Lets priority messages in (OTP 28).
+    priority: bool = False
+
+
 class Relations:
-    """The links, monitors and aliases of a node's processes."""
+    """The monitors and aliases of a node's processes."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._monitors: dict[Reference, Monitor] = {}
-        self._aliases: dict[Reference, Callable[[Any], None]] = {}
-        self._unlink_id = 0
-
-    # -- links -----------------------------------------------------------------------------
-
-    def link(self, process: Process, to: Pid) -> None:
-        """Link ``process`` with ``to``; what is linked already stays so."""
-        if to == process.pid or to in process.links:
-            return
-        process.links.add(to)
-        process.unlinking.pop(to, None)
-        runtime = self._runtime
-        if not runtime.is_local(to):
-            runtime.signal(to.node.name, wire.Link(process.pid, to))
-            return
-        other = runtime.find(to)
-        if other is None:
-            runtime.later(self.link_exit, to, process.pid, NOPROC)
-        else:
-            other.links.add(process.pid)
-
-    def unlink(self, process: Process, to: Pid) -> None:
-        """Remove a link; an exit signal by it that is on its way is ignored."""
-        if to not in process.links:
-            return
-        process.links.discard(to)
-        runtime = self._runtime
-        if runtime.is_local(to):
-            other = runtime.find(to)
-            if other is not None:
-                other.links.discard(process.pid)
-            return
-        self._unlink_id = self._unlink_id % _MAX_UNLINK_ID + 1
-        process.unlinking[to] = self._unlink_id
-        runtime.signal(to.node.name, wire.UnlinkId(self._unlink_id, process.pid, to))
-
-    def link_requested(self, source: Pid, to: Pid) -> None:
-        """LINK came in."""
-        process = self._runtime.find(to)
-        if process is None:
-            self._runtime.signal(source.node.name, wire.PayloadExit(to, source), NOPROC)
-        elif source not in process.unlinking:
-            # While an unlink is unanswered, a LINK can only be one that crossed it.
-            process.links.add(source)
-
-    def unlink_requested(self, unlink_id: int, source: Pid, to: Pid) -> None:
-        """UNLINK_ID came in: it is acknowledged whether there was a link or not."""
-        process = self._runtime.find(to)
-        if process is not None:
-            process.links.discard(source)
-        self._runtime.signal(source.node.name, wire.UnlinkIdAck(unlink_id, to, source))
-
-    def unlink_acknowledged(self, unlink_id: int, source: Pid, to: Pid) -> None:
-        """UNLINK_ID_ACK came in."""
-        process = self._runtime.find(to)
-        if process is not None and process.unlinking.get(source) == unlink_id:
-            del process.unlinking[source]
-
-    # -- exit signals ----------------------------------------------------------------------
-
-    def link_exit(self, source: Pid, to: Pid, reason: Any) -> None:
-        """The exit signal of a link: without the link it means nothing."""
-        process = self._runtime.find(to)
-        if process is None or source not in process.links:
-            return
-        process.links.discard(source)
-        if process.trap_exit:
-            self._runtime.deliver(process, (_EXIT, source, reason))
-        elif reason != NORMAL:
-            self._runtime.terminate(process, reason)
-
-    def exit(self, source: Pid, to: Pid, reason: Any) -> None:
-        """The exit signal of ``exit/2``, toward any node or come in from one."""
-        runtime = self._runtime
-        if not runtime.is_local(to):
-            runtime.signal(to.node.name, wire.PayloadExit2(source, to), reason)
-            return
-        process = runtime.find(to)
-        if process is None:
-            return
-        if reason == KILL:
-            runtime.terminate(process, KILLED)
-        elif process.trap_exit:
-            runtime.deliver(process, (_EXIT, source, reason))
-        elif reason != NORMAL or source == to:
-            runtime.terminate(process, reason)
+        self._aliases: dict[Reference, Alias] = {}
+        #: By reference, the process that someone monitors.
+        self._watched: dict[Reference, Process] = {}
 
     # -- monitors held here ----------------------------------------------------------------
 
@@ -141,25 +72,64 @@ class Relations:
     ) -> Reference:
         """Monitor ``target`` for ``watcher``; ``on_down`` gets the reason, once."""
         runtime = self._runtime
-        reference = reference or runtime.identifiers.reference()
         node, where = runtime.locate(target)
-        self._monitors[reference] = Monitor(where, node, owner, on_down)
-        if owner is not None:
-            owner.monitors.add(reference)
-        if node != runtime.name:
-            runtime.signal(node, wire.MonitorP(watcher, where, reference))
-            return reference
-        process = runtime.whereis(where.name) if isinstance(where, Atom) else runtime.find(where)
-        if process is None:
-            runtime.later(self.down, reference, NOPROC)
-        else:
-            process.monitored_by[reference] = (watcher, where)
+        reference = reference or runtime.identifiers.reference()
+        self._hold(reference, Monitor(where, node, owner, on_down))
+        if not runtime.signal(node, wire.MonitorP(watcher, where, reference)):
+            runtime.turns.take(self.down, reference, NOCONNECTION)
         return reference
 
-    def await_spawned(self, reference: Reference, node: str, on_down: Callable[[Any], None]) -> None:
+    def monitor_for(
+        self,
+        process: Process,
+        target: Any,
+        *,
+        alias: bool | MonitorAlias = False,
+        tag: Any = DOWN,
+        priority: bool = False,
+    ) -> Reference:
+        """Monitor ``target``: ``{Tag, Reference, process, Target, Reason}`` comes as a message."""
+        runtime = self._runtime
+        node, where = runtime.locate(target)
+        monitored = (where, Atom(node)) if isinstance(where, Atom) else where
+        reference = runtime.identifiers.reference()
+        if alias:
+            self.alias_for(process, reference, "demonitor" if alias is True else alias, priority=priority)
+        on_down = self.down_message(process, reference, lambda: monitored, tag, priority=priority)
+        return self.monitor(process, process.pid, target, on_down, reference=reference)
+
+    def down_message(
+        self,
+        process: Process,
+        reference: Reference,
+        monitored: Callable[[], Any],
+        tag: Any = DOWN,
+        *,
+        priority: bool = False,
+    ) -> Callable[[Any], None]:
+        """What hands a process the message that its monitor has fired."""
+
+        def on_down(reason: Any) -> None:
+            message = (tag, reference, PROCESS, monitored(), reason)
+            self._runtime.hand_over(process, message, priority)
+
+        return on_down
+
+    def _hold(self, reference: Reference, monitor: Monitor) -> None:
+        self._monitors[reference] = monitor
+        if monitor.owner is not None:
+            monitor.owner.bonds.monitors[reference] = None
+
+    def await_spawned(
+        self,
+        reference: Reference,
+        node: str,
+        on_down: Callable[[Any], None],
+        owner: Process | None = None,
+    ) -> None:
         """Hold the monitor that a SPAWN_REQUEST sets up under its own reference. It is held from
-        the start: on parallel streams the end of the new process may overtake its SPAWN_REPLY."""
-        self._monitors[reference] = Monitor(None, node, None, on_down)
+        the start: the end of the new process may overtake its SPAWN_REPLY (see :class:`Spawning`)."""
+        self._hold(reference, Monitor(None, node, owner, on_down))
 
     def spawned(self, reference: Reference, pid: Pid) -> None:
         """The process that monitor is for is known now."""
@@ -169,27 +139,41 @@ class Relations:
 
     def demonitor(self, reference: Reference, watcher: Pid) -> bool:
         """Remove a monitor held here; whether there was one."""
-        monitor = self._forget(reference)
+        monitor = self.forget(reference)
         if monitor is None:
             return False
         runtime = self._runtime
-        if monitor.node != runtime.name:
-            if monitor.target is not None and runtime.is_connected(monitor.node):
-                runtime.signal(monitor.node, wire.DemonitorP(watcher, monitor.target, reference))
-        elif monitor.target is not None and (process := runtime.resolve(monitor.target)) is not None:
-            process.monitored_by.pop(reference, None)
+        # A monitor whose process is not known yet is taken back when SPAWN_REPLY names it.
+        if monitor.target is not None and runtime.is_connected(monitor.node):
+            runtime.signal(monitor.node, wire.DemonitorP(watcher, monitor.target, reference))
         return True
 
-    def down(self, reference: Reference, reason: Any) -> None:
-        """A monitor has fired: MONITOR_P_EXIT came in, or the process was of this node."""
-        monitor = self._forget(reference)
-        if monitor is not None:
-            monitor.on_down(reason)
+    def down(
+        self,
+        reference: Reference,
+        reason: Any,
+        node: str | None = None,
+        source: Pid | Atom | None = None,
+    ) -> None:
+        """A monitor has fired; ``node`` is where MONITOR_P_EXIT came from, ``source`` what ended."""
+        monitor = self._monitors.get(reference)
+        if monitor is None or node not in (None, monitor.node):
+            return
+        if monitor.target is None and isinstance(source, Pid):
+            self._runtime.spawning.ended_before_reply(reference, source)
+        self.forget(reference)
+        monitor.on_down(reason)
 
-    def _forget(self, reference: Reference) -> Monitor | None:
+    def forget(self, reference: Reference) -> Monitor | None:
+        """Drop what is known of a monitor, and the alias that goes with it."""
         monitor = self._monitors.pop(reference, None)
-        if monitor is not None and monitor.owner is not None:
-            monitor.owner.monitors.discard(reference)
+        if monitor is None:
+            return None
+        if monitor.owner is not None:
+            monitor.owner.bonds.monitors.pop(reference, None)
+        alias = self._aliases.get(reference)
+        if alias is not None and alias.with_monitor:
+            self.unalias(reference)
         return monitor
 
     # -- monitors others hold on us --------------------------------------------------------
@@ -198,79 +182,107 @@ class Relations:
         """MONITOR_P came in."""
         process = self._runtime.resolve(target)
         if process is None:
-            self._runtime.signal(
-                watcher.node.name, wire.PayloadMonitorPExit(target, watcher, reference), NOPROC
-            )
+            control = wire.PayloadMonitorPExit(target, watcher, reference)
+            self._runtime.signal(watcher.node.name, control, NOPROC)
         else:
-            process.monitored_by[reference] = (watcher, target)
+            self.watched_by(process, watcher, target, reference)
 
-    def demonitor_requested(self, target: Pid | Atom, reference: Reference) -> None:
-        """DEMONITOR_P came in; the name may have gone to another process meanwhile."""
-        process = self._runtime.resolve(target)
-        if process is not None and process.monitored_by.pop(reference, None) is not None:
-            return
-        for process in self._runtime.processes():
-            if process.monitored_by.pop(reference, None) is not None:
-                return
+    def watched_by(self, process: Process, watcher: Pid, target: Pid | Atom, reference: Reference) -> None:
+        """Note that ``watcher`` is to be told of the end of ``process``."""
+        process.bonds.monitored_by[reference] = (watcher, target)
+        self._watched[reference] = process
+
+    def demonitor_requested(self, reference: Reference) -> None:
+        """DEMONITOR_P came in. What it names may be a name that another process has by now, so
+        the reference alone counts."""
+        process = self._watched.pop(reference, None)
+        if process is not None:
+            process.bonds.monitored_by.pop(reference, None)
 
     # -- aliases ---------------------------------------------------------------------------
 
     def alias(self, receiver: Callable[[Any], None], reference: Reference | None = None) -> Reference:
-        """Make a reference that messages can be sent to."""
+        """Make a reference that messages can be sent to; ``receiver`` is called with each."""
         reference = reference or self._runtime.identifiers.reference()
-        self._aliases[reference] = receiver
+        self._aliases[reference] = Alias(None, receiver)
         return reference
 
-    def unalias(self, reference: Reference) -> bool:
-        return self._aliases.pop(reference, None) is not None
+    def alias_for(
+        self,
+        process: Process,
+        reference: Reference,
+        kind: MonitorAlias | Literal["reply"],
+        *,
+        priority: bool = False,
+    ) -> None:
+        """Make ``reference`` an alias of ``process``."""
+        if kind != "reply" and kind not in MONITOR_ALIASES:
+            raise ValueError(f"an alias is one of reply, {', '.join(MONITOR_ALIASES)}, not {kind!r}")
+        self._aliases[reference] = Alias(
+            process,
+            once=kind.startswith("reply"),
+            with_monitor=kind.endswith("demonitor"),
+            priority=priority,
+        )
+        process.bonds.aliases[reference] = None
 
-    def alias_receiver(self, reference: Reference) -> Callable[[Any], None] | None:
-        return self._aliases.get(reference)
+    def unalias(self, reference: Reference) -> bool:
+        """Deactivate an alias; whether it was one."""
+        alias = self._aliases.pop(reference, None)
+        if alias is None:
+            return False
+        if alias.owner is not None:
+            alias.owner.bonds.aliases.pop(reference, None)
+        return True
+
+    def message_to_alias(self, reference: Reference, message: Any, priority: bool = False) -> None:
+        """A message came by an alias; it is dropped unless that is active now."""
+        alias = self._aliases.get(reference)
+        if alias is None:
+            return
+        if alias.once:
+            self.unalias(reference)
+            if alias.with_monitor and alias.owner is not None:
+                self.demonitor(reference, alias.owner.pid)
+        if alias.receiver is not None:
+            alias.receiver(message)
+        elif alias.owner is not None:
+            self._runtime.hand_over(alias.owner, message, priority and alias.priority)
+
+    def exit_to_alias(self, source: Pid, reference: Reference, reason: Any, priority: bool = False) -> None:
+        """An exit signal came by an alias."""
+        alias = self._aliases.get(reference)
+        if alias is None or alias.owner is None:
+            return
+        if alias.once:
+            self.unalias(reference)
+        self._runtime.links.exit_received(source, alias.owner.pid, reason, priority and alias.priority)
 
     # -- the end of a process, the end of a connection ---------------------------------------
 
     def process_ended(self, process: Process, reason: Any) -> None:
-        """Tell everyone linked to or monitoring ``process``, and drop what it held."""
-        runtime = self._runtime
-        links, process.links = process.links, set()
-        for pid in links:
-            if runtime.is_local(pid):
-                runtime.later(self.link_exit, process.pid, pid, reason)
-            else:
-                self._tell(pid, wire.PayloadExit(process.pid, pid), reason)
-        watchers, process.monitored_by = process.monitored_by, {}
+        """Tell everyone who monitors ``process``, and drop what it held."""
+        bonds = process.bonds
+        watchers, bonds.monitored_by = bonds.monitored_by, {}
         for reference, (watcher, target) in watchers.items():
-            if runtime.is_local(watcher):
-                runtime.later(self.down, reference, reason)
-            else:
-                self._tell(watcher, wire.PayloadMonitorPExit(target, watcher, reference), reason)
-        for reference in list(process.monitors):
+            self._watched.pop(reference, None)
+            # By name or by pid, it is the last signal of this process: it stays behind the others.
+            self._runtime.signal_reason(
+                watcher, wire.PayloadMonitorPExit(target, watcher, reference), reason, (process.pid, watcher)
+            )
+        for reference in list(bonds.monitors):
             self.demonitor(reference, process.pid)
-        for reference in process.aliases:
-            self._aliases.pop(reference, None)
-        process.aliases.clear()
-        process.unlinking.clear()
+        for reference in list(bonds.aliases):
+            self.unalias(reference)
 
-    def _tell(self, to: Pid, signal: ControlMessage, reason: Any) -> None:
-        try:
-            self._runtime.signal(to.node.name, signal, reason)
-        except TermError as error:
-            # A reason Erlang has no term for must not keep the end of a process from being told.
-            self._runtime.signal(to.node.name, signal, (error_term(error), []))
+    def watcher_lost(self, process: Process, node: str) -> None:
+        """The connection to ``node`` is lost: those there that monitored ``process`` do no more."""
+        monitored_by = process.bonds.monitored_by
+        for reference in [ref for ref, (watcher, _) in monitored_by.items() if watcher.node.name == node]:
+            del monitored_by[reference]
+            self._watched.pop(reference, None)
 
     def connection_lost(self, node: str) -> None:
-        """``noconnection`` for every link and monitor that crossed to ``node``."""
-        for process in self._runtime.processes():
-            for pid in [pid for pid in process.links if pid.node.name == node]:
-                self.link_exit(pid, process.pid, NOCONNECTION)
-            for pid in [pid for pid in process.unlinking if pid.node.name == node]:
-                del process.unlinking[pid]
-            for reference in [
-                reference
-                for reference, (watcher, _) in process.monitored_by.items()
-                if watcher.node.name == node
-            ]:
-                del process.monitored_by[reference]
-        crossing = [reference for reference, held in self._monitors.items() if held.node == node]
-        for reference in crossing:
-            self.down(reference, NOCONNECTION)
+        """``noconnection`` for every monitor that crossed to ``node``."""
+        for reference in [reference for reference, held in self._monitors.items() if held.node == node]:
+            self._runtime.turns.take(self.down, reference, NOCONNECTION)

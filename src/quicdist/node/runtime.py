@@ -5,21 +5,25 @@ What a BEAM offers on top by itself (``net_kernel``, ``rpc`` and so on) is in :m
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
+from threading import current_thread, get_ident
 from typing import Any, TypeVar
 
 import quicdist.protocol as wire
 from quicdist.errors import QuicDistError
-from quicdist.node.errors import NameRegistered, NoSuchProcess, ProcessExit
-from quicdist.node.exits import NORMAL, exit_reason
+from quicdist.node.errors import NameRegistered, NoSuchProcess, ProcessExit, WrongThread
+from quicdist.node.exits import error_term, exit_reason
 from quicdist.node.identifiers import Identifiers
+from quicdist.node.links import Links
 from quicdist.node.process import HandlerProcess, Process
 from quicdist.node.relations import Relations
-from quicdist.protocol import NO_PAYLOAD, ControlMessage
+from quicdist.node.signals import Signals
+from quicdist.node.spawnables import Spawnables
+from quicdist.node.spawning import Spawning
+from quicdist.node.turns import Turns
+from quicdist.protocol import NO_PAYLOAD, ControlMessage, DistFlag
 from quicdist.term import Atom, Pid, Reference, TermError
 
 log = logging.getLogger("quicdist.node")
@@ -28,12 +32,16 @@ P = TypeVar("P", bound=Process)
 
 #: Signals go out in their newest form; for older peers the carrier sends what it replaced.
 _TO_ALIAS = int(wire.AltactFlag.ALIAS)
-_DOWN = Atom("DOWN")
-_PROCESS = Atom("process")
+_TO_ALIAS_FIRST = int(wire.AltactFlag.ALIAS | wire.AltactFlag.PRIO)
 
 
 class Runtime:
-    """The processes of one node. ``transmit`` sends a signal to another node by name."""
+    """The processes of one node, all of them in the thread that made it.
+
+    ``transmit`` sends a signal to another node by name: ``transmit(node, control, payload, pair)``,
+    see :meth:`quicdist.carrier.Link.send`. ``is_connected`` says whether there is a connection to
+    a node, or one is being made; ``offers``, whether a node that is connected has a capability.
+    """
 
     def __init__(
         self,
@@ -41,27 +49,39 @@ class Runtime:
         creation: int,
         *,
         owner: Any,
-        transmit: Callable[..., None],
+        transmit: Callable[[str, ControlMessage, Any, Hashable], None],
         is_connected: Callable[[str], bool],
+        offers: Callable[[str, DistFlag], bool] = lambda node, flag: True,
+        spawnables: Spawnables | None = None,
     ) -> None:
         self.name = name
         #: The node object processes see as ``process.node``.
         self.owner = owner
+        #: The group leader of processes that no other process spawned.
+        self.group_leader: Pid | None = None
         self.identifiers = Identifiers(name, creation)
+        self.turns = Turns()
+        self.links = Links(self)
         self.relations = Relations(self)
-        self.is_connected = is_connected
+        self.spawning = Spawning(self, spawnables)
+        self.signals = Signals(self)
+        self.offers = offers
+        self._is_connected = is_connected
         self._transmit = transmit
+        self._thread = get_ident()
         self._atom = Atom(name)
         self._processes: dict[Pid, Process] = {}
         self._names: dict[str, Process] = {}
-        self._local: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
-        self._draining = False
 
     # -- finding processes -----------------------------------------------------------------
 
     def is_local(self, pid: Pid) -> bool:
         """Whether a pid is of this node (of this or of a former life)."""
         return pid.node is self._atom
+
+    def is_connected(self, node: str) -> bool:
+        """Whether signals to ``node`` find a way, or wait for one, without a new dial."""
+        return node == self.name or self._is_connected(node)
 
     def find(self, pid: Pid) -> Process | None:
         """The living process with this pid."""
@@ -73,7 +93,7 @@ class Runtime:
 
     def resolve(self, target: Pid | Atom) -> Process | None:
         """The living process a signal's pid or name stands for."""
-        return self.find(target) if isinstance(target, Pid) else self._names.get(target.name)
+        return self._processes.get(target) if isinstance(target, Pid) else self._names.get(target.name)
 
     def processes(self) -> list[Process]:
         """All living processes (``processes/0``)."""
@@ -111,7 +131,7 @@ class Runtime:
         Raises :class:`NameRegistered` when ``name`` is taken.
         """
         if inspect.iscoroutinefunction(function):
-            process = self.add(Process(self, self.identifiers.pid()), name=name, link_to=link_to)
+            process = self.add_process(name=name, link_to=link_to)
             process.run(function(process, *args))
             return process
         if args:
@@ -120,8 +140,14 @@ class Runtime:
             )
         return self.add(HandlerProcess(self, self.identifiers.pid(), function), name=name, link_to=link_to)
 
+    def add_process(self, *, name: str | None = None, link_to: Process | None = None) -> Process:
+        """A new process that has a mailbox and no body yet; see :meth:`Process.run`."""
+        return self.add(Process(self, self.identifiers.pid()), name=name, link_to=link_to)
+
     def add(self, process: P, *, name: str | None = None, link_to: Process | None = None) -> P:
-        """Take a process of any kind into the table."""
+        """Take a process of any kind into the table; ``link_to`` is its parent."""
+        if get_ident() != self._thread:
+            raise WrongThread(self.name, current_thread().name)
         self._processes[process.pid] = process
         if name is not None:
             try:
@@ -129,8 +155,12 @@ class Runtime:
             except NameRegistered:
                 del self._processes[process.pid]
                 raise
-        if link_to is not None:
-            self.link(link_to, process.pid)
+        if link_to is None:
+            process.group_leader = self.group_leader
+        else:
+            process.group_leader = link_to.group_leader
+            process.parent = link_to.pid
+            self.links.link(link_to, process.pid)
         return process
 
     def register(self, name: str | Atom, process: Process) -> None:
@@ -151,22 +181,9 @@ class Runtime:
             raise NoSuchProcess(f"no process is registered as {name}")
         process.name = None
 
-    # -- the body of a process -------------------------------------------------------------
+    # -- the end of a process --------------------------------------------------------------
 
-    async def run_body(self, process: Process, body: Any) -> None:
-        """Run a process's coroutine; the process ends with it."""
-        try:
-            await body
-        except asyncio.CancelledError:
-            if process.alive:
-                self.terminate(process, Atom("cancelled"))
-            raise
-        except Exception as error:
-            self.crashed(process, error)
-        else:
-            self.terminate(process, NORMAL)
-
-    def crashed(self, process: Process, error: Exception) -> None:
+    def crashed(self, process: Process, error: BaseException) -> None:
         """End a process with the reason its exception stands for, and log it if it was no exit."""
         if not isinstance(error, ProcessExit):
             log.error("%r crashed", process, exc_info=error)
@@ -176,130 +193,123 @@ class Runtime:
         """End a process; those linked to it and monitoring it are told why."""
         if self._processes.pop(process.pid, None) is None:
             return
+        process.alive = False
         process.exit_reason = reason
         if process.name is not None:
             del self._names[process.name]
             process.name = None
-        self.relations.process_ended(process, reason)
+        if process.is_bound:
+            self.links.process_ended(process, reason)
+            self.relations.process_ended(process, reason)
         process.ended()
 
-    # -- messages --------------------------------------------------------------------------
-
-    def send(self, source: Pid, to: Any, message: Any) -> None:
-        """Send a message from ``source``; see :meth:`Process.send`."""
-        if isinstance(to, Pid):
-            if to.node is self._atom:
-                process = self.find(to)
-                if process is not None:
-                    self.later(self._take, process, message)
-            else:
-                self.signal(to.node.name, wire.SendSender(source, to), message)
-            return
-        if isinstance(to, Reference):
-            if to.node is self._atom:
-                receiver = self.relations.alias_receiver(to)
-                if receiver is not None:
-                    self.later(receiver, message)
-            else:
-                self.signal(to.node.name, wire.AltactSigSend(_TO_ALIAS, source, to), message)
-            return
-        node, where = self.locate(to)
-        if node != self.name:
-            self.signal(node, wire.RegSend(source, wire.UNUSED, where), message)
-            return
-        target = self.resolve(where)
-        if target is not None:
-            self.later(self._take, target, message)
-        elif isinstance(to, str | Atom):
-            raise NoSuchProcess(f"no process is registered as {to} on {self.name}")
-
-    def signal(self, node: str, control: ControlMessage, payload: Any = NO_PAYLOAD) -> None:
-        """Send a signal to another node. What cannot be encoded is the caller's error; a node
-        that cannot be reached is nobody's: its links and monitors tell."""
-        try:
-            self._transmit(node, control, payload)
-        except TermError:
-            raise
-        except QuicDistError as error:
-            log.error("a signal to %s was dropped: %s", node, error)
-
-    def deliver(self, process: Process, message: Any) -> None:
-        """Hand a message to a process in its turn."""
-        self.later(self._take, process, message)
-
-    def _take(self, process: Process, message: Any) -> None:
-        if process.exit_reason is not None:
-            return
-        try:
-            process.handle(message)
-        except Exception as error:
-            self.crashed(process, error)
-
-    def later(self, function: Callable[..., None], *args: Any) -> None:
-        """Do something as a signal of this node: now, or after the signals before it.
-
-        A handler that sends to a handler must neither recurse without end nor overtake, so
-        whatever a signal causes is done once it is through.
-        """
-        self._local.append((function, args))
-        if self._draining:
-            return
-        self._draining = True
-        try:
-            while self._local:
-                function, args = self._local.popleft()
-                function(*args)
-        finally:
-            self._draining = False
-
-    # -- links, monitors, aliases, as a process asks for them --------------------------------
-
-    def link(self, process: Process, to: Pid) -> None:
-        self.relations.link(process, to)
-
-    def unlink(self, process: Process, to: Pid) -> None:
-        self.relations.unlink(process, to)
-
-    def exit(self, source: Pid, to: Pid, reason: Any) -> None:
-        self.relations.exit(source, to, reason)
-
-    def monitor(self, process: Process, target: Any, *, alias: bool = False) -> Reference:
-        reference = self.identifiers.reference()
-        relations = self.relations
-        if alias:
-            relations.alias(lambda message: self._take(process, message), reference)
-            process.aliases.add(reference)
-        node, where = self.locate(target)
-        monitored = (where, Atom(node)) if isinstance(where, Atom) else where
-
-        def on_down(reason: Any) -> None:
-            if alias:
-                self.unalias(process, reference)
-            self.deliver(process, (_DOWN, reference, _PROCESS, monitored, reason))
-
-        return relations.monitor(process, process.pid, target, on_down, reference=reference)
-
-    def demonitor(self, process: Process, reference: Reference) -> bool:
-        self.unalias(process, reference)
-        return self.relations.demonitor(reference, process.pid)
-
-    def alias(self, process: Process) -> Reference:
-        reference = self.relations.alias(lambda message: self._take(process, message))
-        process.aliases.add(reference)
-        return reference
-
-    def unalias(self, process: Process, reference: Reference) -> bool:
-        if reference not in process.aliases:
-            return False
-        process.aliases.discard(reference)
-        return self.relations.unalias(reference)
-
-    # -- the end ---------------------------------------------------------------------------
+    def connection_lost(self, node: str) -> None:
+        """A connection was lost, or could not be made: ``noconnection`` for all that crossed it."""
+        self.spawning.connection_lost(node)
+        for process in self.processes():
+            if process.is_bound:
+                self.relations.watcher_lost(process, node)
+                self.links.connection_lost(process, node)
+        self.relations.connection_lost(node)
 
     def stop(self, reason: Any, processes: Iterable[Process] | None = None) -> None:
         """End all processes (or those given), as a node that halts does."""
         for process in list(processes if processes is not None else self.processes()):
             self.terminate(process, reason)
+
+    # -- messages and other signals --------------------------------------------------------
+
+    def send(
+        self, source: Pid, to: Any, message: Any, *, priority: bool = False, owner: Pid | None = None
+    ) -> None:
+        """Send a message from ``source``; see :meth:`Process.send`.
+
+        ``owner`` is the process an alias belongs to, where that is known: then the message keeps
+        its order with others to that process on every carrier.
+        """
+        if get_ident() != self._thread:
+            raise WrongThread(self.name, current_thread().name)
+        if isinstance(to, Pid):
+            if to.node is self._atom:
+                process = self._processes.get(to)
+                if process is not None:
+                    self.turns.take(self.hand_over, process, message)
+            else:
+                self.signal(to.node.name, wire.SendSender(source, to), message)
+            return
+        if isinstance(to, Reference):
+            if to.node is self._atom:
+                self.turns.take(self.relations.message_to_alias, to, message, priority)
+            else:
+                flags = _TO_ALIAS_FIRST if priority else _TO_ALIAS
+                pair = None if owner is None else (source, owner)
+                self.signal(to.node.name, wire.AltactSigSend(flags, source, to), message, pair)
+            return
+        node, where = self.locate(to)
+        if node != self.name and isinstance(where, Atom):
+            self.signal(node, wire.RegSend(source, wire.UNUSED, where), message)
+            return
+        target = self.resolve(where)
+        if target is not None:
+            self.turns.take(self.hand_over, target, message)
+        elif isinstance(to, str | Atom):
+            raise NoSuchProcess(f"no process is registered as {to} on {self.name}")
+
+    def signal(
+        self, node: str, control: ControlMessage, payload: Any = NO_PAYLOAD, pair: Hashable = None
+    ) -> bool:
+        """Send a signal to a node, this one included. What cannot be encoded is the caller's
+        error. A node that cannot be reached is nobody's, its links and monitors tell; False means
+        that they cannot, because nothing was even tried."""
+        if get_ident() != self._thread:
+            raise WrongThread(self.name, current_thread().name)
+        if node == self.name:
+            self.turns.take(self.signals.act, node, control, payload)
+            return True
+        try:
+            self._transmit(node, control, payload, pair)
+        except TermError:
+            raise
+        except QuicDistError as error:
+            log.warning("a signal to %s was dropped: %s", node, error)
+            return False
+        return True
+
+    def signal_reason(self, to: Pid, control: ControlMessage, reason: Any, pair: Hashable = None) -> None:
+        """Tell ``to`` of the end of a process, whatever the reason is."""
+        try:
+            self.signal(to.node.name, control, reason, pair)
+        except TermError as error:
+            # A reason Erlang has no term for must not keep the end of a process from being told.
+            self.signal(to.node.name, control, (error_term(error), []), pair)
+
+    def link(self, process: Process, to: Pid) -> None:
+        """Link a process of this node with another; see :meth:`Process.link`."""
+        self.links.link(process, to)
+
+    def set_group_leader(self, source: Pid, leader: Pid, of: Pid) -> None:
+        """Make ``leader`` the group leader of a process, as ``source`` wants it."""
+        self.signal(of.node.name, wire.GroupLeader(leader, of), pair=(source, of))
+
+    def hand_over(self, process: Process, message: Any, priority: bool = False) -> None:
+        """Put a message into a process's hands: its turn has come."""
+        if not process.alive:
+            return
+        try:
+            if priority:
+                process.handle_priority(message)
+            else:
+                process.handle(message)
+        except Exception as error:
+            self.crashed(process, error)
+
+    def deliver(self, process: Process, message: Any) -> None:
+        """Hand a message to a process in its turn."""
+        self.turns.take(self.hand_over, process, message)
+
+    def later(self, function: Callable[..., Any], *args: Any) -> None:
+        """Do something as a signal of this node: now, or after the signals before it."""
+        self.turns.take(function, *args)
 
 
 def _atom(name: str | Atom) -> Atom:

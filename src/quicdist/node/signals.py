@@ -5,17 +5,19 @@ ERTS, *Distribution Protocol*, section *Protocol between Connected Nodes*.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import quicdist.protocol as wire
 from quicdist.errors import QuicDistError
-from quicdist.node.runtime import Runtime
-from quicdist.node.spawning import Spawning
 from quicdist.protocol import ControlMessage
 
-log = logging.getLogger("quicdist.node")
+if TYPE_CHECKING:
+    from quicdist.node.runtime import Runtime
+
+_EXIT = int(wire.AltactFlag.EXIT)
+_ALIAS = int(wire.AltactFlag.ALIAS)
+_PRIO = int(wire.AltactFlag.PRIO)
 
 
 class ForgedSignal(QuicDistError):
@@ -28,11 +30,12 @@ class ForgedSignal(QuicDistError):
 class Signals:
     """Dispatches control messages to a :class:`Runtime`, by a table."""
 
-    def __init__(self, runtime: Runtime, spawning: Spawning) -> None:
+    def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._links = runtime.links
         self._relations = runtime.relations
-        self._spawning = spawning
-        self._table: dict[type, Callable[[Any, Any], None]] = {
+        self._turns = runtime.turns
+        self._table: dict[type, Callable[[str, Any, Any], None]] = {
             wire.Send: self._send,
             wire.SendSender: self._send,
             wire.SendTT: self._send,
@@ -68,7 +71,7 @@ class Signals:
         }
 
     def dispatch(self, node: str, control: ControlMessage, payload: Any) -> None:
-        """Act on one control message from ``node``.
+        """Take in one control message from ``node``; it takes effect in its turn.
 
         Raises :class:`ForgedSignal` where the sender named is of another node: acting on it would
         let one node end the links of another.
@@ -76,92 +79,98 @@ class Signals:
         sender = getattr(control, "from_pid", None)
         if sender is not None and sender.node.name != node and type(control) is not wire.GroupLeader:
             raise ForgedSignal(node, control)
-        self._table[type(control)](control, payload)
+        self._turns.take(self._table[type(control)], node, control, payload)
+
+    def act(self, node: str, control: ControlMessage, payload: Any) -> None:
+        """Act on a control message whose turn has come."""
+        self._table[type(control)](node, control, payload)
 
     # -- messages --------------------------------------------------------------------------
 
-    def _send(self, control: Any, payload: Any) -> None:
+    def _send(self, _: str, control: Any, payload: Any) -> None:
         process = self._runtime.find(control.to_pid)
         if process is not None:
-            self._runtime.deliver(process, payload)
+            self._runtime.hand_over(process, payload)
 
-    def _reg_send(self, control: Any, payload: Any) -> None:
+    def _reg_send(self, _: str, control: Any, payload: Any) -> None:
         process = self._runtime.resolve(control.to_name)
         if process is not None:
-            self._runtime.deliver(process, payload)
+            self._runtime.hand_over(process, payload)
 
-    def _alias_send(self, control: Any, payload: Any) -> None:
-        receiver = self._relations.alias_receiver(control.alias)
-        if receiver is not None:
-            self._runtime.later(receiver, payload)
+    def _alias_send(self, _: str, control: Any, payload: Any) -> None:
+        self._relations.message_to_alias(control.alias, payload)
 
-    def _altact_sig_send(self, control: Any, payload: Any) -> None:
+    def _altact_sig_send(self, _: str, control: Any, payload: Any) -> None:
         flags = control.flags
-        if flags & wire.AltactFlag.EXIT:
-            self._runtime.later(self._relations.exit, control.from_pid, control.to, payload)
-        elif flags & wire.AltactFlag.ALIAS:
-            receiver = self._relations.alias_receiver(control.to)
-            if receiver is not None:
-                self._runtime.later(receiver, payload)
+        priority = bool(flags & _PRIO)
+        if flags & _EXIT:
+            receive = self._relations.exit_to_alias if flags & _ALIAS else self._links.exit_received
+            receive(control.from_pid, control.to, payload, priority)
+        elif flags & _ALIAS:
+            self._relations.message_to_alias(control.to, payload, priority)
         else:
             process = self._runtime.resolve(control.to)
             if process is not None:
-                self._runtime.deliver(process, payload)
+                self._runtime.hand_over(process, payload)
 
     # -- links and exits -------------------------------------------------------------------
 
-    def _link(self, control: Any, _: Any) -> None:
-        self._relations.link_requested(control.from_pid, control.to_pid)
+    def _link(self, _: str, control: Any, __: Any) -> None:
+        self._links.link_requested(control.from_pid, control.to_pid)
 
-    def _unlink(self, control: Any, _: Any) -> None:
-        process = self._runtime.find(control.to_pid)
-        if process is not None:
-            process.links.discard(control.from_pid)
+    def _unlink(self, _: str, control: Any, __: Any) -> None:
+        self._links.unlinked_by(control.from_pid, control.to_pid)
 
-    def _unlink_id(self, control: Any, _: Any) -> None:
-        self._relations.unlink_requested(control.id, control.from_pid, control.to_pid)
+    def _unlink_id(self, _: str, control: Any, __: Any) -> None:
+        self._links.unlink_requested(control.id, control.from_pid, control.to_pid)
 
-    def _unlink_id_ack(self, control: Any, _: Any) -> None:
-        self._relations.unlink_acknowledged(control.id, control.from_pid, control.to_pid)
+    def _unlink_id_ack(self, _: str, control: Any, __: Any) -> None:
+        self._links.unlink_acknowledged(control.id, control.from_pid, control.to_pid)
 
-    def _exit(self, control: Any, _: Any) -> None:
-        self._runtime.later(self._relations.link_exit, control.from_pid, control.to_pid, control.reason)
+    def _exit(self, _: str, control: Any, __: Any) -> None:
+        self._links.exit_by_link(control.from_pid, control.to_pid, control.reason)
 
-    def _payload_exit(self, control: Any, reason: Any) -> None:
-        self._runtime.later(self._relations.link_exit, control.from_pid, control.to_pid, reason)
+    def _payload_exit(self, _: str, control: Any, reason: Any) -> None:
+        self._links.exit_by_link(control.from_pid, control.to_pid, reason)
 
-    def _exit2(self, control: Any, _: Any) -> None:
-        self._runtime.later(self._relations.exit, control.from_pid, control.to_pid, control.reason)
+    def _exit2(self, _: str, control: Any, __: Any) -> None:
+        self._links.exit_received(control.from_pid, control.to_pid, control.reason)
 
-    def _payload_exit2(self, control: Any, reason: Any) -> None:
-        self._runtime.later(self._relations.exit, control.from_pid, control.to_pid, reason)
+    def _payload_exit2(self, _: str, control: Any, reason: Any) -> None:
+        self._links.exit_received(control.from_pid, control.to_pid, reason)
 
     # -- monitors --------------------------------------------------------------------------
 
-    def _monitor(self, control: Any, _: Any) -> None:
+    def _monitor(self, node: str, control: Any, _: Any) -> None:
+        if control.ref.node.name != node:
+            raise ForgedSignal(node, control)
         self._relations.monitor_requested(control.from_pid, control.to_proc, control.ref)
 
-    def _demonitor(self, control: Any, _: Any) -> None:
-        self._relations.demonitor_requested(control.to_proc, control.ref)
+    def _demonitor(self, node: str, control: Any, _: Any) -> None:
+        if control.ref.node.name != node:
+            raise ForgedSignal(node, control)
+        self._relations.demonitor_requested(control.ref)
 
-    def _monitor_exit(self, control: Any, _: Any) -> None:
-        self._runtime.later(self._relations.down, control.ref, control.reason)
+    def _monitor_exit(self, node: str, control: Any, _: Any) -> None:
+        self._relations.down(control.ref, control.reason, node, control.from_proc)
 
-    def _payload_monitor_exit(self, control: Any, reason: Any) -> None:
-        self._runtime.later(self._relations.down, control.ref, reason)
+    def _payload_monitor_exit(self, node: str, control: Any, reason: Any) -> None:
+        self._relations.down(control.ref, reason, node, control.from_proc)
 
     # -- the rest --------------------------------------------------------------------------
 
-    def _group_leader(self, control: Any, _: Any) -> None:
+    def _group_leader(self, _: str, control: Any, __: Any) -> None:
         process = self._runtime.find(control.to_pid)
         if process is not None:
             process.group_leader = control.from_pid
 
-    def _node_link(self, control: Any, _: Any) -> None:
+    def _node_link(self, _: str, control: Any, __: Any) -> None:
         """NODE_LINK has no effect in OTP either."""
 
-    def _spawn_request(self, control: Any, arguments: Any) -> None:
-        self._spawning.requested(control, arguments)
+    def _spawn_request(self, node: str, control: Any, arguments: Any) -> None:
+        if control.req_id.node.name != node:
+            raise ForgedSignal(node, control)
+        self._runtime.spawning.requested(control, arguments)
 
-    def _spawn_reply(self, control: Any, _: Any) -> None:
-        self._spawning.replied(control)
+    def _spawn_reply(self, node: str, control: Any, _: Any) -> None:
+        self._runtime.spawning.replied(node, control)

@@ -1,91 +1,102 @@
 """Spawning across nodes: SPAWN_REQUEST and SPAWN_REPLY, both ways.
 
-ERTS, *Distribution Protocol*: SPAWN_REQUEST, SPAWN_REPLY; ``erlang:spawn_request/5``.
+ERTS, *Distribution Protocol*: SPAWN_REQUEST, SPAWN_REPLY; ``erlang:spawn_request/5``,
+``erlang:spawn_request_abandon/1``.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import quicdist.protocol as wire
-from quicdist.node.exits import NOCONNECTION
-from quicdist.node.process import Process
-from quicdist.node.runtime import Runtime
-from quicdist.protocol import SpawnReplyFlag
+from quicdist.node.exits import NOCONNECTION, UNDEF
+from quicdist.node.spawn_options import LINK, read_options
+from quicdist.node.spawnables import Resolver, Spawnables, Starter
+from quicdist.protocol import DistFlag, SpawnReplyFlag
 from quicdist.term import Atom, Pid, Reference
 
-log = logging.getLogger("quicdist.node")
+if TYPE_CHECKING:
+    from quicdist.node.process import Process
+    from quicdist.node.runtime import Runtime
 
-#: Starts a spawned process's work: the process and its list of arguments. May end the process.
-Starter = Callable[[Process, list[Any]], None]
+#: Gets the pid of the new process, or an atom that says why there is none.
+OnReply = Callable[[Pid | Atom], None]
 
-_LINK = Atom("link")
-_MONITOR = Atom("monitor")
-_UNDEF = Atom("undef")
 _BADOPT = Atom("badopt")
-#: Options that tune a BEAM's scheduler and heap; ERTS takes them, and here they mean nothing.
-_TUNING = frozenset(
-    Atom(name)
-    for name in ("priority", "fullsweep_after", "min_heap_size", "min_bin_vheap_size", "max_heap_size",
-                 "message_queue_data", "async_dist", "reply", "reply_tag")
-)  # fmt: skip
+_NOTSUP = Atom("notsup")
+_ABANDONED = Atom("abandoned")
 
 
-@dataclass(frozen=True, slots=True)
-class _Options:
-    link: bool
-    monitor: bool
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Pending:
+    """A request that has not been answered; ``on_reply`` is None once it was abandoned."""
+
     node: str
-    on_reply: Callable[[Pid | Atom], None]
+    parent: Pid
+    process: Process | None
+    link: bool
+    on_reply: OnReply | None
+
+    def waits_for_link(self, parent: Pid, node: str) -> bool:
+        return self.link and self.parent == parent and self.node == node
 
 
 class Spawning:
-    """Spawns functions registered here for other nodes, and functions of other nodes for us."""
+    """Spawns functions of this node for other nodes, and functions of other nodes for us."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, functions: Spawnables | None = None) -> None:
         self._runtime = runtime
-        self._functions: dict[tuple[str, str, int], Starter] = {}
+        #: What other nodes may spawn here.
+        self.functions = functions or Spawnables()
         self._pending: dict[Reference, _Pending] = {}
+        #: Ends of linked children that came before the reply that names them, by parent and child.
+        self._early: dict[tuple[Pid, Pid], Any] = {}
 
     # -- functions of this node ------------------------------------------------------------
 
     def offer(self, module: str, function: str, arity: int, starter: Starter) -> None:
         """Let other nodes spawn ``module:function/arity``."""
-        self._functions[module, function, arity] = starter
+        self.functions.offer(module, function, arity, starter)
+
+    def ask(self, resolver: Resolver) -> None:
+        """Ask ``resolver`` about functions that were not offered one by one."""
+        self.functions.ask(resolver)
 
     def requested(self, request: Any, arguments: Any) -> None:
-        """SPAWN_REQUEST came in."""
+        """SPAWN_REQUEST came in. The process is there, and its parent is told, before it does
+        anything: what it does first is heard of after its own beginning."""
         runtime = self._runtime
         sender: Pid = request.from_pid
-        options = _options(request.opt_list)
-        module, function, arity = request.mfa
-        if options is None or not isinstance(arguments, list) or len(arguments) != arity:
+        options = read_options(request.opt_list)
+        if options is None or not isinstance(arguments, list):
             runtime.signal(sender.node.name, wire.SpawnReply(request.req_id, sender, 0, _BADOPT))
             return
-        process = runtime.add(Process(runtime, runtime.identifiers.pid()))
+        process = runtime.add_process()
         process.group_leader = request.group_leader
+        process.parent = sender
         flags = SpawnReplyFlag(0)
         if options.link:
-            process.links.add(sender)
+            process.bonds.links[sender] = False
             flags |= SpawnReplyFlag.LINK
         if options.monitor:
-            process.monitored_by[request.req_id] = (sender, process.pid)
+            runtime.relations.watched_by(process, sender, process.pid, request.req_id)
             flags |= SpawnReplyFlag.MONITOR
         runtime.signal(sender.node.name, wire.SpawnReply(request.req_id, sender, int(flags), process.pid))
-        runtime.later(self._start, process, module, function, arguments)
+        runtime.turns.take(self._start, process, request.mfa, arguments)
 
-    def _start(self, process: Process, module: Atom, function: Atom, arguments: list[Any]) -> None:
-        starter = self._functions.get((module.name, function.name, len(arguments)))
+    def _start(self, process: Process, mfa: tuple[Any, ...], arguments: list[Any]) -> None:
+        if not process.alive:
+            return
+        module, function, _ = mfa
+        starter = None
+        if isinstance(module, Atom) and isinstance(function, Atom):
+            # As a BEAM does, by the arguments that came and not by how many were announced.
+            starter = self.functions.find(module.name, function.name, len(arguments))
         if starter is None:
             # As on a BEAM: the process is there, and its first call fails.
-            self._runtime.terminate(process, (_UNDEF, [(module, function, arguments, [])]))
+            self._runtime.terminate(process, (UNDEF, [(module, function, arguments, [])]))
             return
         try:
             starter(process, arguments)
@@ -102,54 +113,122 @@ class Spawning:
         mfa: tuple[str, str],
         arguments: list[Any],
         options: list[Any],
-        on_reply: Callable[[Pid | Atom], None],
+        on_reply: OnReply,
+        *,
+        reference: Reference | None = None,
     ) -> Reference:
         """Ask ``node`` to spawn a function; ``on_reply`` gets the pid, or an atom saying why not
-        (``noconnection`` where the node cannot be reached). The reference is that of the monitor
-        too, where ``options`` ask for one."""
-        reference = self._runtime.identifiers.reference()
-        self._pending[reference] = _Pending(node, on_reply)
+        (``noconnection`` where the node cannot be reached, ``notsup`` where it cannot spawn).
+
+        The reference is that of the monitor too, where ``options`` ask for one: see
+        :meth:`Relations.await_spawned`.
+        """
+        runtime = self._runtime
+        reference = reference or runtime.identifiers.reference()
+        self._pending[reference] = _Pending(node, source, runtime.find(source), LINK in options, on_reply)
         module, function = mfa
         target = (Atom(module), Atom(function), len(arguments))
+        control = wire.SpawnRequest(reference, source, group_leader, target, options)
+        if not runtime.offers(node, DistFlag.SPAWN):
+            runtime.turns.take(self.not_supported, control)
+            return reference
         try:
-            self._runtime.signal(
-                node, wire.SpawnRequest(reference, source, group_leader, target, options), arguments
-            )
+            sent = runtime.signal(node, control, arguments)
         except BaseException:
             del self._pending[reference]
             raise
+        if not sent:
+            runtime.turns.take(self._failed, reference, NOCONNECTION)
         return reference
 
-    def abandon(self, reference: Reference) -> bool:
-        """Forget a request (``spawn_request_abandon/1``); whether it was unanswered."""
-        return self._pending.pop(reference, None) is not None
+    def abandon(self, reference: Reference, parent: Pid | None = None) -> bool:
+        """Take no interest in a request, of ``parent`` if given, any more
+        (``spawn_request_abandon/1``); whether it was unanswered. If the process is spawned yet, a
+        link to it ends it with ``abandoned``."""
+        pending = self._pending.get(reference)
+        if pending is None or pending.on_reply is None or parent not in (None, pending.parent):
+            return False
+        pending.on_reply = None
+        self._runtime.relations.forget(reference)
+        return True
 
-    def replied(self, reply: Any) -> None:
+    def replied(self, node: str, reply: Any) -> None:
         """SPAWN_REPLY came in."""
-        parent = self._runtime.find(reply.to_pid)
-        if reply.flags & SpawnReplyFlag.LINK and parent is not None and isinstance(reply.result, Pid):
-            parent.links.add(reply.result)
-        pending = self._pending.pop(reply.req_id, None)
-        if pending is not None:
-            pending.on_reply(reply.result)
+        reference: Reference = reply.req_id
+        pending = self._pending.get(reference)
+        if pending is None or pending.node != node:
+            return
+        child: Pid | Atom = reply.result
+        if not isinstance(child, Pid):
+            self._failed(reference, child)
+            return
+        del self._pending[reference]
+        parent = pending.process
+        if pending.on_reply is None or (parent is not None and not parent.alive):
+            self._disown(pending, reference, child, reply.flags)
+            self._settled(pending)
+            return
+        if reply.flags & SpawnReplyFlag.LINK and parent is not None:
+            parent.bonds.links.setdefault(child, False)
+        self._runtime.relations.spawned(reference, child)
+        pending.on_reply(child)
+        key = (pending.parent, child)
+        if key in self._early:
+            self._runtime.links.exit_by_link(child, pending.parent, self._early.pop(key))
+        self._settled(pending)
+
+    def _disown(self, pending: _Pending, reference: Reference, child: Pid, flags: int) -> None:
+        """Undo what was set up for a parent that has ended, or does not want the process now."""
+        runtime = self._runtime
+        if flags & SpawnReplyFlag.MONITOR:
+            runtime.signal(child.node.name, wire.DemonitorP(pending.parent, child, reference))
+        if flags & SpawnReplyFlag.LINK:
+            parent = pending.process
+            reason = _ABANDONED if parent is None or parent.alive else parent.exit_reason
+            runtime.signal_reason(child, wire.PayloadExit(pending.parent, child), reason)
+
+    def _failed(self, reference: Reference, reason: Atom) -> None:
+        """A request came to nothing: no process, no link and no monitor."""
+        pending = self._pending.pop(reference, None)
+        if pending is None:
+            return
+        self._settled(pending)
+        self._runtime.relations.forget(reference)
+        if pending.on_reply is not None and (pending.process is None or pending.process.alive):
+            pending.on_reply(reason)
+
+    def not_supported(self, request: Any) -> None:
+        """The node that was asked does not offer SPAWN."""
+        self._failed(request.req_id, _NOTSUP)
 
     def connection_lost(self, node: str) -> None:
         """Requests to ``node`` that were not answered never will be."""
         for reference in [ref for ref, pending in self._pending.items() if pending.node == node]:
-            self._pending.pop(reference).on_reply(NOCONNECTION)
+            self._runtime.turns.take(self._failed, reference, NOCONNECTION)
 
+    # -- a child that ends before its SPAWN_REPLY came ----------------------------------------
+    # On parallel streams that can be: quic_dist sends SPAWN_REPLY on the one for the parent, what
+    # the child sends on that for both.
 
-def _options(options: Any) -> _Options | None:
-    """The options of a request, None where one is unknown (``badopt``)."""
-    if not isinstance(options, list):
-        return None
-    link = monitor = False
-    for option in options:
-        key = option[0] if isinstance(option, tuple) and option else option
-        if key == _LINK:
-            link = True
-        elif key == _MONITOR:
-            monitor = True
-        elif key not in _TUNING:
-            return None
-    return _Options(link, monitor)
+    def ended_before_reply(self, reference: Reference, child: Pid) -> None:
+        """The monitor of an unanswered request fired, which says all that its reply would."""
+        pending = self._pending.get(reference)
+        if pending is not None:
+            flags = SpawnReplyFlag.MONITOR | (SpawnReplyFlag.LINK if pending.link else 0)
+            self.replied(pending.node, wire.SpawnReply(reference, pending.parent, int(flags), child))
+
+    def exit_before_reply(self, child: Pid, parent: Pid, reason: Any) -> None:
+        """The exit signal of a link that is not known came for ``parent``; perhaps it is one that
+        SPAWN_REPLY would have told of."""
+        node = child.node.name
+        waiting = sum(pending.waits_for_link(parent, node) for pending in self._pending.values())
+        # One request, one child: more are none of ours, and are not kept.
+        if waiting > sum(key[0] == parent and key[1].node.name == node for key in self._early):
+            self._early[parent, child] = reason
+
+    def _settled(self, settled: _Pending) -> None:
+        """Forget what was kept for requests like this one, if it was the last."""
+        parent, node = settled.parent, settled.node
+        if self._early and not any(other.waits_for_link(parent, node) for other in self._pending.values()):
+            for key in [key for key in self._early if key[0] == parent and key[1].node.name == node]:
+                del self._early[key]

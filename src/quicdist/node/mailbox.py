@@ -1,0 +1,119 @@
+"""A mailbox: the messages a process has not received yet, and its selective receive.
+
+Erlang Reference Manual, *Expressions*: Receive; *Processes*: Receiving Signals, Priority Messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from quicdist.node.patterns import Pattern, matcher
+
+
+class Mailbox:
+    """Messages in the order they came, priority messages before the others.
+
+    A message that someone waits for goes to the one who waits and is never queued: an idle
+    process has an empty mailbox, and one that keeps up has no queue at all.
+    """
+
+    __slots__ = ("_matches", "_messages", "_priority", "_waiter")
+
+    def __init__(self) -> None:
+        self._messages: deque[Any] | None = None
+        #: How many of the messages, from the first, are priority messages.
+        self._priority = 0
+        self._waiter: asyncio.Future[Any] | None = None
+        self._matches: Callable[[Any], bool] | None = None
+
+    def __len__(self) -> int:
+        return len(self._messages or ())
+
+    def put(self, message: Any, *, priority: bool = False) -> None:
+        """Take in a message."""
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            try:
+                if self._matches is None or self._matches(message):
+                    waiter.set_result(message)
+                    return
+            except Exception as error:
+                # A pattern that fails is the receiver's error, not the sender's.
+                waiter.set_exception(error)
+        messages = self._messages
+        if messages is None:
+            messages = self._messages = deque()
+        if priority:
+            messages.insert(self._priority, message)
+            self._priority += 1
+        else:
+            messages.append(message)
+
+    async def get(self, pattern: Pattern = None, timeout: float | None = None) -> Any:
+        """The first message that matches, waited for. Raises :class:`TimeoutError`."""
+        matches = None if pattern is None else matcher(pattern)
+        messages = self._messages
+        if messages:
+            if matches is None:
+                return self._take(0)
+            for index, message in enumerate(messages):
+                if matches(message):
+                    return self._take(index)
+        if self._waiter is not None:
+            raise RuntimeError("another receive of this process is waiting")
+        loop = asyncio.get_running_loop()
+        waiter = self._waiter = loop.create_future()
+        self._matches = matches
+        timer = None if timeout is None else loop.call_later(max(timeout, 0.0), _expire, waiter)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                # It came at the moment the receiver was called off: it is still unread.
+                self._put_back(waiter.result())
+            raise
+        finally:
+            self._waiter = self._matches = None
+            if timer is not None:
+                timer.cancel()
+
+    def _take(self, index: int) -> Any:
+        messages = self._messages
+        assert messages is not None
+        if index < self._priority:
+            self._priority -= 1
+        if index == 0:
+            return messages.popleft()
+        message = messages[index]
+        del messages[index]
+        return message
+
+    def _put_back(self, message: Any) -> None:
+        if self._messages is None:
+            self._messages = deque()
+        self._messages.appendleft(message)
+        if self._priority:
+            self._priority += 1
+
+    def discard(self, matches: Callable[[Any], bool]) -> bool:
+        """Drop the first message that ``matches`` says yes to; whether there was one."""
+        for index, message in enumerate(self._messages or ()):
+            if matches(message):
+                self._take(index)
+                return True
+        return False
+
+    def close(self, error: Exception) -> None:
+        """Drop all messages; whoever waits for one gets ``error``."""
+        self._messages = None
+        self._priority = 0
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(error)
+
+
+def _expire(waiter: asyncio.Future[Any]) -> None:
+    if not waiter.done():
+        waiter.set_exception(TimeoutError())

@@ -1,0 +1,136 @@
+"""Spawning on another node, as a process of this one asks for it.
+
+``erlang:spawn/4``, ``erlang:spawn_monitor/4``, ``erlang:spawn_request/5``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from quicdist.node.errors import SpawnError
+from quicdist.node.exits import DOWN
+from quicdist.node.spawn_options import LINK, MONITOR
+from quicdist.term import Atom, Pid, Reference
+
+if TYPE_CHECKING:
+    from quicdist.node.process import Process
+    from quicdist.node.relations import MonitorAlias
+    from quicdist.node.runtime import Runtime
+
+#: Which outcomes ``spawn_request`` sends a message for.
+Reply = Literal["yes", "no", "error_only", "success_only"]
+_REPLIES = ("yes", "no", "error_only", "success_only")
+
+SPAWN_REPLY = Atom("spawn_reply")
+_OK = Atom("ok")
+_ERROR = Atom("error")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is wanted along with the process; see :meth:`Process.spawn_request`."""
+
+    link: bool = False
+    monitor: bool = False
+    alias: bool | MonitorAlias = False
+    tag: Any = DOWN
+    reply: Reply = "yes"
+    reply_tag: Any = SPAWN_REPLY
+    more: tuple[Any, ...] = ()
+
+    def for_the_node(self) -> list[Any]:
+        """Those the other node has to know; the rest is settled here, as OTP does."""
+        return [*([LINK] if self.link else []), *([MONITOR] if self.monitor else []), *self.more]
+
+
+def request(
+    runtime: Runtime, process: Process, what: tuple[str, str, str, Sequence[Any]], options: Options
+) -> Reference:
+    """Ask and do not wait; the answer is a message to ``process``."""
+    if options.reply not in _REPLIES:
+        raise ValueError(f"reply is one of {', '.join(_REPLIES)}, not {options.reply!r}")
+    if options.alias and not options.monitor:
+        raise ValueError("the alias of a spawn request is that of its monitor, and there is none")
+    node, module, function, arguments = what
+    reference = runtime.identifiers.reference()
+
+    def replied(result: Pid | Atom) -> None:
+        wanted = ("yes", "success_only" if isinstance(result, Pid) else "error_only")
+        if options.reply in wanted:
+            word = _OK if isinstance(result, Pid) else _ERROR
+            runtime.hand_over(process, (options.reply_tag, reference, word, result))
+
+    _start(runtime, process, node, (module, function), list(arguments), options, reference, replied)
+    return reference
+
+
+async def spawn(
+    runtime: Runtime,
+    process: Process,
+    node: str,
+    module: str,
+    function: str,
+    arguments: Sequence[Any],
+    *,
+    link: bool,
+    reference: Reference | None = None,
+) -> Pid:
+    """Spawn and wait for the pid; ``reference`` is that of the monitor, if one is wanted."""
+    answer: asyncio.Future[Pid] = asyncio.get_running_loop().create_future()
+    options = Options(link, reference is not None)
+    reference = reference or runtime.identifiers.reference()
+
+    def replied(result: Pid | Atom) -> None:
+        if answer.done():
+            return
+        if isinstance(result, Pid):
+            answer.set_result(result)
+        else:
+            answer.set_exception(SpawnError(node, f"{module}:{function}/{len(arguments)}", result))
+
+    _start(runtime, process, node, (module, function), list(arguments), options, reference, replied)
+    try:
+        return await answer
+    except asyncio.CancelledError:
+        runtime.spawning.abandon(reference, process.pid)
+        raise
+
+
+def _start(
+    runtime: Runtime,
+    process: Process,
+    node: str,
+    mfa: tuple[str, str],
+    arguments: list[Any],
+    options: Options,
+    reference: Reference,
+    replied: Any,
+) -> None:
+    child: list[Pid] = []
+
+    def answered(result: Pid | Atom) -> None:
+        if isinstance(result, Pid):
+            child.append(result)
+        else:
+            relations.unalias(reference)
+        replied(result)
+
+    relations = runtime.relations
+    if options.monitor:
+        if options.alias:
+            relations.alias_for(process, reference, "demonitor" if options.alias is True else options.alias)
+        on_down = relations.down_message(process, reference, lambda: child[0] if child else None, options.tag)
+        relations.await_spawned(reference, node, on_down, process)
+    leader = process.group_leader or process.pid
+    wanted = options.for_the_node()
+    try:
+        runtime.spawning.request(
+            node, process.pid, leader, mfa, arguments, wanted, answered, reference=reference
+        )
+    except BaseException:
+        relations.forget(reference)
+        relations.unalias(reference)
+        raise
