@@ -16,7 +16,7 @@ def charlist(text: str) -> list[int]:
 
 
 def chardata_to_str(chardata: Any) -> str:
-    """The text of a charlist, a UTF-8 binary, or lists of both, as ``unicode:characters_to_list/1`` reads them.
+    """The text of a charlist, a UTF-8 binary, or lists of both (``unicode:characters_to_list/1``).
 
     Raises TermError if it is no such thing: an integer that is no character, a binary that is not UTF-8.
     """
