@@ -65,16 +65,34 @@ def test_a_beams_random_terms_come_back_the_same(beam: Beam, options: str) -> No
     assert beam.eval_now(_DIFFERING, term_to_binary((made, back))) == "[]", f"seed {seed}"
 
 
+def _has_maps_in_keys(term: Any, in_key: bool = False) -> bool:
+    if isinstance(term, (dict, Map)):
+        return (in_key and len(term) > 1) or any(
+            _has_maps_in_keys(key, True) or _has_maps_in_keys(value, in_key) for key, value in term.items()
+        )
+    if isinstance(term, ImproperList):
+        return any(_has_maps_in_keys(part, in_key) for part in (*term.elements, term.tail))
+    if isinstance(term, Record):
+        return any(_has_maps_in_keys(part, in_key) for part in term.fields.values())
+    return isinstance(term, (tuple, list)) and any(_has_maps_in_keys(part, in_key) for part in term)
+
+
 @pytest.mark.beam
 def test_deterministic_bytes_are_those_of_otp(beam: Beam) -> None:
     otp, _ = erl_facts()
     seed = random.randrange(1 << 30)
-    for etf in random_beam_terms(beam, seed, 150, "[deterministic]"):
-        ours = term_to_binary(binary_to_term(etf), deterministic=True)
+    compared = 0
+    for etf in random_beam_terms(beam, seed, 200, "[deterministic]"):
+        term = binary_to_term(etf)
+        if _has_maps_in_keys(term):
+            continue  # OTP 26 and later put such keys in an order that depends on their atom table
+        compared += 1
+        ours = term_to_binary(term, deterministic=True)
         if otp >= 26:
             assert ours == etf, f"seed {seed}"
         else:  # which writes atoms as Latin-1; but maps are read in the order in which they are written
-            assert repr(binary_to_term(ours)) == repr(binary_to_term(etf)), f"seed {seed}"
+            assert repr(binary_to_term(ours)) == repr(term), f"seed {seed}"
+    assert compared > 100
 
 
 @pytest.mark.beam
