@@ -50,7 +50,8 @@ def main(port: int | None, host: str | None, **options: Any) -> None:
     log_to_stderr()
     options["name"] = options["name"] or "py@127.0.0.1"
     try:
-        if "quic" in options["carriers"] and options["cert"] is None:
+        configured = options["cert"] or options["config"] or options["vm_args"]
+        if not configured and "quic" in (options["carriers"] or ["quic"]):
             files = development_certificate()
             options.update(cert=str(files / "cert.pem"), key=str(files / "key.pem"))
             options["cacert"] = options["cacert"] or str(files / "ca.pem")

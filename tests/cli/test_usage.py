@@ -93,7 +93,7 @@ def test_the_shared_options(command: str) -> None:
     options = set(re.findall(r"^  (--[a-z/ -]+)", run(command, "--help").out, re.M))
     assert {option.split()[0] for option in options} == {
         *("--name", "--cookie", "--carrier", "--address", "--cert", "--key", "--cacert"),
-        *("--verify", "--timeout"),
+        *("--verify", "--timeout", "--config", "--vm-args"),
     }
 
 

@@ -32,6 +32,8 @@ class QuicSettings:
     tls: TlsConfig = field(default_factory=TlsConfig)
     #: Where the PINGs take their pace from: a quarter of it, at least 5 s.
     net_ticktime: float = NET_TICKTIME
+    #: How often to send PINGs, in place of that pace.
+    keep_alive_interval: float | None = None
     #: A connection on which nothing at all comes for so long is gone.
     idle_timeout: float = 300.0
     #: What peers may have under way to us, in all and on one stream, to begin with. The latter is
@@ -54,6 +56,8 @@ class QuicSettings:
 
     @property
     def ping_interval(self) -> float:
+        if self.keep_alive_interval is not None:
+            return self.keep_alive_interval
         return max(MIN_PING_INTERVAL, self.net_ticktime / 4)
 
     def client_configuration(self, server_name: str) -> QuicConfiguration:

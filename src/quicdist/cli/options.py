@@ -57,8 +57,16 @@ class AddressType(_AddressBase):
 
 
 _PEM = click.Path(exists=True, dir_okay=False)
+_FILE = click.Path(exists=True, dir_okay=False)
 
 _OPTIONS = (
+    click.option(
+        "--config",
+        type=_FILE,
+        multiple=True,
+        help="The cluster's sys.config; it says what other options do not. Can be given several times.",
+    ),
+    click.option("--vm-args", type=_FILE, help="The cluster's vm.args; all of it but the name counts."),
     click.option(
         "--name",
         type=NodeNameType(own=True),
@@ -70,7 +78,6 @@ _OPTIONS = (
         "carriers",
         type=click.Choice(["quic", "tcp"]),
         multiple=True,
-        default=("quic",),
         show_default="quic",
         help="quic speaks quic_dist, tcp what every BEAM speaks. Given twice: both, in that order.",
     ),
@@ -86,8 +93,8 @@ _OPTIONS = (
     click.option("--cacert", type=_PEM, help="PEM file with the CAs trusted; the system's by default."),
     click.option(
         "--verify/--no-verify",
-        default=True,
-        show_default=True,
+        default=None,
+        show_default="verify",
         help="Whether a node dialled over QUIC must prove its host's name by a certificate.",
     ),
     click.option(
@@ -117,8 +124,10 @@ def make_node(
     cert: str | None,
     key: str | None,
     cacert: str | None,
-    verify: bool,
+    verify: bool | None,
     timeout: float,
+    config: Sequence[str] = (),
+    vm_args: str | None = None,
     toward: str = "",
     **more: Any,
 ) -> Node:
@@ -132,7 +141,9 @@ def make_node(
         return Node(
             name or default_name(toward),
             cookie=cookie,
-            carrier=list(dict.fromkeys(carriers)),
+            config=config,
+            vm_args=vm_args,
+            carrier=list(dict.fromkeys(carriers)) or None,
             nodes=dict(addresses),
             cert=cert,
             key=key,

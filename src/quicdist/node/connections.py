@@ -8,13 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 from collections import deque
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from quicdist.carrier import Carrier, Incoming, Link, Listener, LocalNode, PeerUnreachable, SetupTimeout
+from quicdist.carrier import (
+    Carrier,
+    Incoming,
+    Link,
+    Listener,
+    ListenError,
+    LocalNode,
+    PeerUnreachable,
+    SetupTimeout,
+)
 from quicdist.discovery import Discovery
 from quicdist.errors import QuicDistError
 from quicdist.node.errors import NodeError, NotConnected
@@ -38,13 +48,17 @@ SETUP_TIME = 7.0
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One way to other nodes: a carrier, who knows addresses for it, and where to listen."""
+    """One way to other nodes: a carrier, who knows addresses for it, and where to listen.
+
+    Where ``last_port`` is greater than ``port``, the first port free from the one to the other.
+    """
 
     carrier: Carrier
     discovery: Discovery
     host: str | None = None
     port: int = 0
     listen: bool = True
+    last_port: int = 0
 
 
 class ConnectionOwner(Protocol):
@@ -90,9 +104,18 @@ class ConnectionTable:
 
     async def listen(self, endpoint: Endpoint, name: str) -> Listener:
         """Listen at an endpoint; nobody is accepted before :meth:`accept`."""
-        listener = await endpoint.carrier.listen(name, host=endpoint.host, port=endpoint.port)
-        self._listeners.append((endpoint.carrier, listener))
-        return listener
+        port = endpoint.port
+        while True:
+            try:
+                listener = await endpoint.carrier.listen(name, host=endpoint.host, port=port)
+            except ListenError as error:
+                taken = isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE
+                if not taken or port >= endpoint.last_port:
+                    raise
+                port += 1
+            else:
+                self._listeners.append((endpoint.carrier, listener))
+                return listener
 
     def accept(self) -> None:
         """Accept whoever comes to the listeners there are, until :meth:`close`."""

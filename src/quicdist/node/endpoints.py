@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from quicdist.carrier import Address, Carrier
+from quicdist.carrier import Carrier
 from quicdist.carrier.certificates import TlsConfig
 from quicdist.carrier.quic import QuicCarrier
-from quicdist.carrier.quic_settings import DEFAULT_PORT, QuicSettings
+from quicdist.carrier.quic_settings import QuicSettings
 from quicdist.carrier.tcp import TcpCarrier
-from quicdist.discovery import ChainDiscovery, Discovery, EpmdDiscovery, StaticDiscovery
+from quicdist.discovery import Discovery
+from quicdist.node.config import Config
+from quicdist.node.config.ways import Addresses, quic_discovery, quic_port, tcp_discovery, tcp_ports
 from quicdist.node.connections import Endpoint
 from quicdist.node.errors import NodeError
 from quicdist.node.liveness import NET_TICKTIME
-
-Addresses = Mapping[str, Address | tuple[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,8 @@ class EndpointSettings:
 
     ``nodes`` is the static table of addresses. ``port`` is where to listen, for every carrier;
     None is 4433 for QUIC and any free port for TCP. ``epmd`` says whether the TCP carrier
-    registers with epmd and asks it.
+    registers with epmd and asks it. ``config`` is the cluster's own configuration, which says what
+    these do not; ``name`` is the node's.
     """
 
     nodes: Addresses = field(default_factory=dict)
@@ -38,27 +39,36 @@ class EndpointSettings:
     tls: TlsConfig = field(default_factory=TlsConfig)
     net_ticktime: float = NET_TICKTIME
     max_frame: int = 128 * 1024 * 1024
+    config: Config = field(default_factory=Config)
+    name: str = ""
 
 
 def _quic(settings: EndpointSettings) -> Endpoint:
+    config = settings.config
     carrier = QuicCarrier(
-        QuicSettings(tls=settings.tls, net_ticktime=settings.net_ticktime, max_frame=settings.max_frame)
+        QuicSettings(
+            tls=settings.tls,
+            net_ticktime=settings.net_ticktime,
+            max_frame=settings.max_frame,
+            **config.quic_settings(),
+        )
     )
-    # quic_epmd takes a node nobody lists for one that listens on the default port of its host.
-    discovery = settings.discovery or StaticDiscovery(settings.nodes, default_port=DEFAULT_PORT)
-    port = DEFAULT_PORT if settings.port is None else settings.port
+    discovery = settings.discovery or quic_discovery(config, settings.nodes)
+    port = quic_port(config, settings.name) if settings.port is None else settings.port
     return Endpoint(carrier, discovery, settings.host, port, settings.listen)
 
 
 def _tcp(settings: EndpointSettings) -> Endpoint:
-    discovery = settings.discovery
-    if discovery is None:
-        discovery = StaticDiscovery(settings.nodes)
-        if settings.epmd:
-            # What is listed by hand goes first: to ask a host's epmd can take its time.
-            discovery = ChainDiscovery(discovery, EpmdDiscovery(hidden=settings.hidden))
-    carrier: Carrier = TcpCarrier(max_frame=settings.max_frame)
-    return Endpoint(carrier, discovery, settings.host, settings.port or 0, settings.listen)
+    config = settings.config
+    discovery = settings.discovery or tcp_discovery(
+        config, settings.nodes, epmd=settings.epmd, hidden=settings.hidden
+    )
+    carrier: Carrier = TcpCarrier(
+        address_family="inet6" if config.tcp_family == "inet6" else "inet", max_frame=settings.max_frame
+    )
+    first, last = tcp_ports(config) if settings.port is None else (settings.port, settings.port)
+    host = settings.host or config.tcp_host
+    return Endpoint(carrier, discovery, host, first, settings.listen, last)
 
 
 _MAKERS: dict[str, Any] = {"quic": _quic, "tcp": _tcp}

@@ -10,10 +10,12 @@ from typing import Any, Self, TypeVar
 from quicdist.carrier.certificates import TlsConfig
 from quicdist.discovery import Discovery
 from quicdist.errors import QuicDistError
+from quicdist.node.config import Config, Source, as_config, first
+from quicdist.node.config.ways import Addresses
 from quicdist.node.connections import SETUP_TIME, Endpoint
 from quicdist.node.core import NodeCore
-from quicdist.node.endpoints import Addresses, EndpointSettings, make_endpoints
-from quicdist.node.errors import NodeNotStarted
+from quicdist.node.endpoints import EndpointSettings, make_endpoints
+from quicdist.node.errors import NodeError, NodeNotStarted
 from quicdist.node.liveness import NET_TICKTIME
 from quicdist.node.process import Process
 from quicdist.otp import server_process
@@ -37,6 +39,9 @@ class Node(NodeCore):
 
     An asynchronous context manager: inside ``async with`` it listens and can be reached. Options:
 
+    - ``config``: the cluster's own ``sys.config``, or several, or what
+      :func:`~quicdist.node.config.read_config` made of it; ``vm_args``: its ``vm.args``. They say what
+      the other options do not; see ``docs/configuration.md``.
     - ``name``: ``alive@host``. ``cookie``: the cluster's secret, by default the one in
       ``~/.erlang.cookie``.
     - ``carrier``: ``"quic"``, ``"tcp"`` or several, tried in order. ``nodes``: addresses by node
@@ -56,50 +61,67 @@ class Node(NodeCore):
 
     def __init__(
         self,
-        name: str,
+        name: str | None = None,
         *,
+        config: Config | Source | Sequence[Source] | None = None,
+        vm_args: Source | None = None,
         cookie: str | None = None,
-        carrier: str | Sequence[str] = "quic",
+        carrier: str | Sequence[str] | None = None,
         nodes: Addresses | None = None,
         host: str | None = None,
         port: int | None = None,
-        listen: bool = True,
-        epmd: bool = True,
+        listen: bool | None = None,
+        epmd: bool | None = None,
         cert: str | os.PathLike[str] | None = None,
         key: str | os.PathLike[str] | None = None,
         cacert: str | os.PathLike[str] | None = None,
-        verify: bool = True,
-        hidden: bool = True,
+        verify: bool | None = None,
+        hidden: bool | None = None,
         none: str | Atom = "undefined",
-        net_ticktime: float = NET_TICKTIME,
-        setup_time: float = SETUP_TIME,
+        net_ticktime: float | None = None,
+        setup_time: float | None = None,
         max_frame: int = 128 * 1024 * 1024,
         discovery: Discovery | None = None,
         endpoints: Sequence[Endpoint] | None = None,
     ) -> None:
+        files = as_config(config, vm_args)
+        name = first(name, files.name)
+        if name is None:
+            raise NodeError("a node needs a name: none is given, and no vm.args with -name or -sname")
+        hidden = first(hidden, files.hidden, True)
+        ticktime = first(net_ticktime, files.net_ticktime, NET_TICKTIME)
         if endpoints is None:
             settings = EndpointSettings(
                 nodes=nodes or {},
                 discovery=discovery,
                 host=host,
                 port=port,
-                listen=listen,
-                epmd=epmd,
+                listen=first(listen, files.listen, True),
+                epmd=first(epmd, files.epmd, True),
                 hidden=hidden,
-                tls=TlsConfig(cert, key, cacert, verify),
-                net_ticktime=net_ticktime,
+                tls=TlsConfig(
+                    first(cert, files.cert_file),
+                    first(key, files.key_file),
+                    first(cacert, files.cacert_file),
+                    first(verify, files.verify, True),
+                ),
+                net_ticktime=ticktime,
                 max_frame=max_frame,
+                config=files,
+                name=name,
             )
-            endpoints = make_endpoints(carrier, settings)
+            endpoints = make_endpoints(first(carrier, files.carriers, "quic"), settings)
         super().__init__(
             name,
-            cookie=cookie,
+            cookie=first(cookie, files.cookie),
             endpoints=endpoints,
             hidden=hidden,
             codec=Codec(none=none),
-            net_ticktime=net_ticktime,
-            setup_time=setup_time,
+            net_ticktime=ticktime,
+            setup_time=first(setup_time, files.setup_time, SETUP_TIME),
         )
+        for other, its_cookie in files.cookies.items():
+            self.set_cookie(other, its_cookie)
         #: The Python functions other nodes may call.
         self.exports = Exports()
         self._to_register: list[tuple[str, Callable[..., Any]]] = []

@@ -1,0 +1,83 @@
+"""What a cluster's configuration says, in this library's words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from quicdist.carrier import Address
+from quicdist.discovery import Backend, Discovery
+from quicdist.node.config.errors import Unsupported
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """A cluster's ``sys.config`` and ``vm.args`` as read by :func:`read_config`.
+
+    None stands for what they do not say. Times are seconds, sizes bytes. ``unsupported`` lists, by
+    name, each option that stands there and has no effect here, and why; each is also logged as a
+    warning. ``unrelated`` names the flags and kernel parameters that are not about distribution.
+    """
+
+    name: str | None = None
+    cookie: str | None = None
+    cookies: Mapping[str, str] = field(default_factory=dict)
+    #: ``-proto_dist``: ``"quic"``, ``"tcp"``, in its order.
+    carriers: tuple[str, ...] | None = None
+    hidden: bool | None = None
+    listen: bool | None = None
+
+    # QUIC
+    port: int | None = None
+    dist_port: int | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    cacert_file: Path | None = None
+    verify: bool | None = None
+    idle_timeout: float | None = None
+    keep_alive_interval: float | str | None = None
+    max_data: int | None = None
+    max_stream_data: int | None = None
+
+    # where nodes are
+    discovery_module: str | None = None
+    nodes: Mapping[str, Address] = field(default_factory=dict)
+    dns_domain: str | None = None
+    dns_ttl: int | None = None
+    register_with_epmd: bool = False
+    epmd: bool | None = None
+    epmd_module: str | None = None
+    epmd_port: int | None = None
+    start_epmd: bool | None = None
+    erl_epmd_port: int | None = None
+    #: Back ends by the names of the Erlang modules that they stand for.
+    modules: Mapping[str, Backend | Discovery] = field(default_factory=dict)
+    #: All of ``dist``, as terms: the options that a back end's ``init`` is given.
+    dist: Mapping[str, Any] = field(default_factory=dict)
+
+    # TCP
+    tcp_family: str | None = None
+    tcp_host: str | None = None
+    tcp_port_min: int | None = None
+    tcp_port_max: int | None = None
+
+    # net_kernel
+    net_ticktime: float | None = None
+    setup_time: float | None = None
+
+    unsupported: tuple[Unsupported, ...] = ()
+    unrelated: tuple[str, ...] = ()
+
+    def quic_settings(self) -> dict[str, Any]:
+        """The settings of a QUIC carrier that are given."""
+        settings = {
+            "idle_timeout": self.idle_timeout,
+            "max_data": self.max_data,
+            "max_stream_data": self.max_stream_data,
+            "keep_alive_interval": self.keep_alive_interval,
+        }
+        if self.keep_alive_interval == "auto":  # half the idle timeout, as the documentation has it
+            settings["keep_alive_interval"] = None if self.idle_timeout is None else self.idle_timeout / 2
+        return {name: value for name, value in settings.items() if value is not None}
