@@ -17,9 +17,11 @@ from struct import Struct
 from typing import Any, TypeAlias
 
 from quicdist.term.atoms import Atom
-from quicdist.term.decoder import RUN_TAGS, TIMES, Decoder, runs, too_deep_to_hash
+from quicdist.term.decoder import TIMES, Decoder
+from quicdist.term.deep_keys import too_deep_to_hash
 from quicdist.term.identifiers import MAX_REFERENCE_WORDS, Pid, Reference
 from quicdist.term.limits import Limits
+from quicdist.term.runs import RUN_TAGS, runs
 from quicdist.term.tags import Tag
 from quicdist.term.values import ImproperList
 
