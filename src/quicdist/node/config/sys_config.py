@@ -36,19 +36,22 @@ def read_config_file(path: Path, environ: Mapping[str, str]) -> Environment:
     Only a file called ``sys.config`` may name others: relative to its own directory if they are
     there, to the working directory otherwise. Raises :class:`ConfigError`.
     """
+    elements = _elements(path, environ)
+    names = [name for name in map(_file_name, elements) if name is not None]
+    if path.name.removesuffix(".src").removesuffix(".config") != "sys":
+        if names:
+            raise ConfigError(str(path), f"it names the file {names[0]}: only a sys.config may")
+        return _environment(elements, str(path))
+    if len(names) > MAX_INCLUDED:
+        raise ConfigError(str(path), f"it names {len(names)} files: {MAX_INCLUDED} at most expected")
     merged: Environment = {}
-    included = 0
-    for element in _elements(path, environ):
+    for element in elements:
         name = _file_name(element)
         if name is None:
             merge(merged, _environment([element], str(path)))
-            continue
-        included += 1
-        if path.name.removesuffix(".src").removesuffix(".config") != "sys" or included > MAX_INCLUDED:
-            reason = f"it names the file {name}: only a sys.config may, and {MAX_INCLUDED} of them"
-            raise ConfigError(str(path), reason)
-        other = _included(path, name)
-        merge(merged, _environment(_elements(other, environ), str(other)))
+        else:
+            other = _included(path, name)
+            merge(merged, _environment(_elements(other, environ), str(other)))
     return merged
 
 
@@ -114,6 +117,8 @@ def _environment(elements: Iterable[Any], source: str) -> Environment:
         for parameter in parameters:
             match parameter:
                 case (Atom() as key, value):
+                    if str(key) in found[name]:
+                        raise ConfigError(source, f"{name}: the parameter {key} is given twice")
                     found[name][str(key)] = Parameter(value, source)
                 case _:
                     raise ConfigError(

@@ -99,7 +99,8 @@ class _Reader:
         self._files += 1
         if self._files > MAX_FILES:
             raise ConfigError(str(path), f"more than {MAX_FILES} files by -args_file, or one names itself")
-        words = iter(split_arguments(replace_variables(read_text(path), self._environ)))
+        given = split_arguments(replace_variables(read_text(path), self._environ))
+        words = iter(given)
         for word in words:
             if word == "-args_file":
                 name = next(words, None)
@@ -108,11 +109,13 @@ class _Reader:
                 self.read(Path(name))
             elif word == "-extra":
                 self._extra.extend(words)
+                return
             else:
                 self._arguments.append(word)
             if len(self._arguments) + len(self._extra) > MAX_ARGUMENTS:
                 raise ConfigError(str(path), f"more than {MAX_ARGUMENTS} arguments")
-        self._arguments.append("--")  # nothing after a file belongs to a flag in it
+        if given:
+            self._arguments.append("--")  # nothing after a file belongs to a flag in it
 
 
 def _flags(arguments: list[str], extra: list[str], source: str) -> Flags:
@@ -145,7 +148,7 @@ def _take(words: Iterator[str], flag: str, source: str) -> list[str]:
     taken = []
     for _ in range(_TAKE_NEXT[flag]):
         word = next(words, None)
-        if word is None:
+        if word in (None, "--"):
             raise ConfigError(source, f"{flag} without its argument")
         variable = left_over(word)
         if variable is not None:
