@@ -11,6 +11,8 @@ import pytest
 from quicdist.carrier import LinkClosed, PeerClosed, PeerSilent
 from quicdist.carrier.link import BufferLimits
 from quicdist.carrier.quic import QuicCarrier
+from quicdist.carrier.quic_link import BURST
+from quicdist.carrier.quic_nudge import NOPROC
 from quicdist.carrier.quic_settings import QuicSettings
 from quicdist.protocol import DEFAULT_FLAGS, FrameTooLong, RegSend, UndecodableMessage
 from quicdist.term import Atom
@@ -293,7 +295,6 @@ async def test_finishing_a_distribution_stream_ends_the_link(settings: QuicSetti
 
 async def test_pings_keep_an_idle_link_alive(settings: QuicSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("quicdist.carrier.quic_settings.MIN_PING_INTERVAL", 0.02)
-    monkeypatch.setattr("quicdist.carrier.quic_link.MUTE_TICKTIMES", 1000)
     lively = QuicSettings(tls=settings.tls, net_ticktime=0.08, idle_timeout=0.5)
     async with linked(lively) as pair:
         server = quic_link(pair.server.link)
@@ -313,35 +314,64 @@ async def test_a_peer_that_fell_silent_is_lost_after_the_idle_timeout(settings: 
         assert "client@127.0.0.1" in str(error)
 
 
-async def test_a_peer_that_answers_but_never_ticks_is_lost(
+async def test_a_peer_whose_connection_answers_but_not_its_node_is_lost(
     settings: QuicSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a BEAM does after ``net_kernel:disconnect/1``."""
     monkeypatch.setattr("quicdist.carrier.quic_settings.MIN_PING_INTERVAL", 0.02)
     async with linked(settings, QuicSettings(tls=settings.tls, net_ticktime=0.2)) as pair:
+        quic_link(pair.server.link)._received = lambda messages: None  # type: ignore[method-assign]
         error = await pair.client.end()
         assert isinstance(error, PeerSilent)
         assert "server@127.0.0.1" in str(error)
-        assert "0.4 s" in str(error)
+        assert "0.2 s" in str(error)
         assert isinstance(await pair.server.end(), PeerClosed)
 
 
-async def test_a_peer_that_only_ticks_is_not_lost(
-    settings: QuicSettings, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("reason", [NOPROC, None])
+async def test_an_idle_node_answers_nudges_and_is_not_lost(
+    settings: QuicSettings, monkeypatch: pytest.MonkeyPatch, reason: Atom | None
 ) -> None:
     monkeypatch.setattr("quicdist.carrier.quic_settings.MIN_PING_INTERVAL", 0.02)
     async with linked(settings, QuicSettings(tls=settings.tls, net_ticktime=0.2)) as pair:
         client, server = quic_link(pair.client.link), quic_link(pair.server.link)
         loop = asyncio.get_running_loop()
         end = loop.time() + 1.0
-
-        def ticking() -> bool:
-            server.send_tick()
-            return loop.time() > end
-
-        await until(client, ticking)
+        if reason is None:  # no answers, but ticks
+            server._received = lambda messages: server.send_tick()  # type: ignore[method-assign]
+        await until(client, lambda: loop.time() > end)
         assert not client.closed
-        assert client.stats.ticks_in > 3
+        assert client.stats.ticks_in or reason
+        # The nodes hear nothing of it.
+        assert pair.client.messages.empty()
+        assert pair.server.messages.empty()
+        assert client.stats.messages_in == client.stats.messages_out == 0
+
+
+async def test_a_burst_that_falls_silent_is_nudged_for_its_end(settings: QuicSettings) -> None:
+    """quic_dist keeps the end of a long burst back until it has something more to send."""
+    async with linked(settings) as pair:
+        client, server = quic_link(pair.client.link), quic_link(pair.server.link)
+        nudged: list[float] = []
+        received = client._received
+        loop = asyncio.get_running_loop()
+
+        def hook(messages: list[Any]) -> None:
+            if client._nudge.concerns(messages):
+                nudged.append(loop.time())
+            received(messages)
+
+        client._received = hook  # type: ignore[method-assign]
+        pair.to_server("little")
+        assert (await pair.server.get())[1] == b"little"
+        for _ in range(2):
+            pair.to_server(bytes(BURST))
+            assert len((await pair.server.get())[1]) == BURST
+            burst = loop.time()
+            await until(client, lambda: bool(nudged))
+            assert nudged.pop() >= burst
+        assert not nudged
+        assert server._burst_timer is None
 
 
 def test_settings_take_the_pace_of_pings_from_net_ticktime() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aioquic.quic.events import HandshakeCompleted
 
@@ -14,21 +14,24 @@ from quicdist.carrier.aioquic_adapter import Closing
 from quicdist.carrier.channel import Channel
 from quicdist.carrier.errors import LinkLost, PeerClosed, PeerSilent
 from quicdist.carrier.link import LinkBase
+from quicdist.carrier.quic_nudge import NOPROC, Nudge
 from quicdist.carrier.quic_settings import QuicSettings
-from quicdist.protocol import StreamKind
+from quicdist.protocol import NO_PAYLOAD, StreamKind
 
 if TYPE_CHECKING:
-    from quicdist.protocol import Chunk, DistConnection
+    from quicdist.protocol import Chunk, ControlMessage, DistConnection
 
 log = logging.getLogger("quicdist.carrier.quic")
 
 #: What quic_dist resets a user stream with that nobody accepts (``STREAM_REFUSED``).
 STREAM_REFUSED = 0x100
 
-#: A peer from which no stream has brought anything for so many times ``net_ticktime`` is gone, even
-#: if its QUIC connection answers. quic_dist ticks four times within one, and net_ticktime is to be
-#: the same all over a cluster; twice allows for one that is not, and for ticks that wait their turn.
-MUTE_TICKTIMES = 2
+#: A peer of which nothing but acknowledgements has come for ``net_ticktime`` is gone, if it was
+#: nudged at least so many times.
+NUDGES = 4
+#: A silence of so many seconds after a burst of so many bytes may be quic_dist keeping its end back.
+BURST_SILENCE = 0.25
+BURST = 1024 * 1024
 
 #: aioquic's words for a peer that was not heard of for the idle timeout.
 _IDLE = "Idle timeout"
@@ -51,8 +54,11 @@ class QuicLink(LinkBase):
         self._plan = connection.streams
         self._refused: set[int] = set()
         self._ping_timer: asyncio.TimerHandle | None = None
+        self._nudge = Nudge(connection.local)
         self._heard = 0
         self._heard_at = self._loop.time()
+        self._burst_timer: asyncio.TimerHandle | None = None
+        self._burst_from = 0
         self._ping_later()
         self.turn_ended()
 
@@ -82,18 +88,39 @@ class QuicLink(LinkBase):
         self._ping_timer = self._loop.call_later(self._settings.ping_interval, self._ping)
 
     def _ping(self) -> None:
-        # `disconnect` on a BEAM ends quic_dist's controller and leaves its QUIC connection to answer
-        # for ever. Packets are a sign of life to the ticker above; here streams are.
+        # Packets are a sign of life to the ticker above. Here it is what the node itself sends.
         now = self._loop.time()
         heard = self._connection.bytes_in
-        limit = MUTE_TICKTIMES * self._settings.net_ticktime
+        settings = self._settings
+        limit = max(settings.net_ticktime, NUDGES * settings.ping_interval)
         if heard != self._heard:
             self._heard, self._heard_at = heard, now
         elif now - self._heard_at >= limit:
-            self._fail(PeerSilent(self.peer.name, f"no message and no tick came for {limit:g} s"))
+            text = f"its QUIC connection lives, but nothing came of the node for {limit:g} s"
+            self._fail(PeerSilent(self.peer.name, text))
             return
+        else:
+            self._send_signal(self._nudge.signal)
         self._channel.ping()
         self._ping_later()
+
+    def _send_signal(self, control: ControlMessage, payload: Any = NO_PAYLOAD) -> None:
+        """Send what is the link's own, not the node's."""
+        if self._ended:
+            return
+        stream_id, parts = self._connection.send(control, payload)
+        self._channel.write(stream_id, parts, sum(map(len, parts)))
+
+    def _watch_burst(self) -> None:
+        self._burst_timer = self._loop.call_later(BURST_SILENCE, self._burst_ended, self._connection.bytes_in)
+
+    def _burst_ended(self, heard: int) -> None:
+        if self._connection.bytes_in != heard:
+            self._watch_burst()
+            return
+        self._burst_timer = None
+        self._burst_from = heard
+        self._send_signal(self._nudge.signal)
 
     # -- in: the channel's handler ---------------------------------------------------------
 
@@ -129,11 +156,24 @@ class QuicLink(LinkBase):
         else:
             self._refused.discard(stream_id)
 
+    def _received(self, messages: list[tuple[ControlMessage, Any]]) -> None:
+        if self._nudge.concerns(messages):
+            messages, answers = self._nudge.sort_out(messages)
+            for answer in answers:
+                self._send_signal(answer, NOPROC)
+        super()._received(messages)
+
     def turn_ended(self) -> None:
         self.stats.received = adapter.packets_received(self._channel.quic)
         self.stats.ticks_in = self._connection.ticks_in
         if self._paused:
             self._sent(self._channel.queued)
+        if (
+            self._burst_timer is None
+            and not self._ended
+            and self._connection.bytes_in - self._burst_from >= BURST
+        ):
+            self._watch_burst()
 
     def channel_closed(self, closing: Closing) -> None:
         name = self.peer.name
@@ -143,16 +183,16 @@ class QuicLink(LinkBase):
             error = PeerSilent(name, f"nothing came for {self._settings.idle_timeout:g} s")
         else:
             error = LinkLost(name, str(closing))
-        self._stop_pinging()
+        self._stop_timers()
         self._lost(error)
 
     # -- the end ---------------------------------------------------------------------------
 
     def _close(self, reason: str) -> None:
-        self._stop_pinging()
+        self._stop_timers()
         self._channel.close(reason=reason, linger=self._settings.linger, on_told=self._finished)
 
-    def _stop_pinging(self) -> None:
-        if self._ping_timer is not None:
-            self._ping_timer.cancel()
-            self._ping_timer = None
+    def _stop_timers(self) -> None:
+        for timer in (self._ping_timer, self._burst_timer):
+            if timer is not None:
+                timer.cancel()

@@ -19,9 +19,13 @@ from quicdist.carrier.contract import Address
 SocketAddress = tuple[Any, ...]
 Datagram = tuple[bytes, SocketAddress]
 
-#: Datagrams read in one turn of the loop: enough that a burst is answered by one transmit, few
-#: enough that everything else in the loop gets its turn within a few milliseconds.
-BATCH = 64
+#: Datagrams handled in one turn of the loop: enough that a burst is answered by one transmit, few
+#: enough that everything else in the loop gets its turn, and the socket is read again, within two
+#: milliseconds or so.
+BATCH = 32
+#: Datagrams read and not yet handled, at most. What a small kernel buffer would drop waits here: to
+#: read one costs a tenth of handling it.
+MAX_BACKLOG = 16384
 #: Bytes of socket buffer asked for in each direction. A lost datagram costs a QUIC peer a round trip, and
 #: up to quic_dist 1.3.1 possibly its connection.
 BUFFER_SIZE = 8 * 1024 * 1024
@@ -117,6 +121,8 @@ class UdpSocket:
         self._sock = sock
         self.loop = asyncio.get_running_loop()
         self._unsent: deque[Datagram] = deque()
+        self._backlog: deque[Datagram] = deque()
+        self._handling = False
         self._connected_to: SocketAddress | None = None
         with contextlib.suppress(OSError):
             self._connected_to = sock.getpeername()
@@ -133,28 +139,50 @@ class UdpSocket:
         self.loop.add_reader(sock.fileno(), self._readable)
 
     def _readable(self) -> None:
-        batch: list[Datagram] = []
-        error: OSError | None = None
+        # Everything is read before anything is handled; what is handled in later turns is asked for
+        # there, and a socket with nothing to read does not call.
+        error = self._drain()
+        if not self._handling:
+            self._handle()
+        if error is not None and not self.closed:
+            self.receiver.socket_error(error)
+
+    def _drain(self) -> OSError | None:
+        backlog = self._backlog
         connected_to = self._connected_to
         sock = self._sock
+        before = len(backlog)
         try:
             if connected_to is None:
                 receive_from = sock.recvfrom
-                for _ in range(BATCH):
-                    batch.append(receive_from(MAX_DATAGRAM))
+                while len(backlog) < MAX_BACKLOG:
+                    backlog.append(receive_from(MAX_DATAGRAM))
             else:
                 receive = sock.recv
-                for _ in range(BATCH):
-                    batch.append((receive(MAX_DATAGRAM), connected_to))
+                while len(backlog) < MAX_BACKLOG:
+                    backlog.append((receive(MAX_DATAGRAM), connected_to))
         except (BlockingIOError, InterruptedError):
             pass
-        except OSError as raised:
-            error = raised
-        if batch:
-            self.datagrams_in += len(batch)
-            self.receiver.datagrams_received(batch)
-        if error is not None and not self.closed:
-            self.receiver.socket_error(error)
+        except OSError as error:
+            return error
+        finally:
+            self.datagrams_in += len(backlog) - before
+        return None
+
+    def _handle(self) -> None:
+        """Hand over one batch, and come again for the next."""
+        self._handling = False
+        backlog = self._backlog
+        if self.closed or not backlog:
+            return
+        if len(backlog) <= BATCH:
+            batch = list(backlog)
+            backlog.clear()
+        else:
+            batch = [backlog.popleft() for _ in range(BATCH)]
+            self._handling = True
+            self.loop.call_soon(self._handle)
+        self.receiver.datagrams_received(batch)
 
     def send(self, datagrams: Sequence[Datagram]) -> None:
         """Send now as much as the kernel takes, the rest when it takes more. Never raises: errors
@@ -223,6 +251,7 @@ class UdpSocket:
             return
         self.closed = True
         self._unsent.clear()
+        self._backlog.clear()
         if not self.loop.is_closed():
             self.loop.remove_reader(self._sock.fileno())
             self.loop.remove_writer(self._sock.fileno())
