@@ -22,7 +22,8 @@ SOMEONES_PATH = re.compile(
 
 
 def text_files() -> list[Path]:
-    files = [path for path in ROOT.iterdir() if path.is_file()]
+    # .git is a file in a work tree of its own, and git's.
+    files = [path for path in ROOT.iterdir() if path.is_file() and path.name != ".git"]
     for folder in FOLDERS:
         files += [path for path in (ROOT / folder).rglob("*") if path.is_file()]
     return sorted(
