@@ -5,6 +5,7 @@ Each reader raises :class:`BadValue`, which says what was expected, or :class:`N
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 from collections.abc import Callable
 from pathlib import Path
@@ -68,8 +69,10 @@ def atom(value: Any) -> str:
 def boolean(value: Any) -> bool:
     if isinstance(value, bool):
         return value
-    if value in ("true", "false"):
-        return bool(value == "true")
+    with contextlib.suppress(NotText):
+        name = text_of(value)
+        if name in ("true", "false"):
+            return name == "true"
     raise BadValue("true or false expected")
 
 
