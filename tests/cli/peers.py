@@ -117,13 +117,3 @@ def quic_beam(directory: Path, free_port: Callable[[], int], certs: Path) -> Ite
 
 def at(name: str, port: int) -> Sequence[str]:
     return ("--address", f"{name}=127.0.0.1:{port}")
-
-
-def eventually(holds: Callable[[], bool], seconds: float = 20.0) -> bool:
-    """Whether another process comes to be as it should, which nothing tells us of."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
