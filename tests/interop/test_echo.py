@@ -6,6 +6,7 @@ import pytest
 
 from examples.echo_node import Echo
 from tests.interop.cluster import Cluster
+from tests.support.beam import erl_facts
 
 MEBIBYTE = 1 << 20
 
@@ -17,8 +18,10 @@ RoundTrip = fun(Term) -> {echo, PY} ! {self(), Term}, receive Term -> true after
 async def test_a_large_binary_comes_back_whole(pair: Cluster) -> None:
     pair.node.serve(Echo(), name="echo")
     await pair.eval(_ROUND_TRIP)
-    assert await pair.eval(f"RoundTrip(crypto:strong_rand_bytes({MEBIBYTE}))") == "true"
-    assert await pair.eval(f"RoundTrip(crypto:strong_rand_bytes({8 * MEBIBYTE}))") == "true"
+    assert await pair.eval(f"RoundTrip(rand:bytes({MEBIBYTE}))") == "true"
+    # quic 0.11.0 takes 8 MiB on one stream, and then no more of anything.
+    larger = 4 if pair.carrier == "quic" and erl_facts()[1] == "0.11.0" else 8
+    assert await pair.eval(f"RoundTrip(rand:bytes({larger * MEBIBYTE}))") == "true"
 
 
 async def test_gen_server_call_and_cast(pair: Cluster) -> None:
@@ -32,6 +35,7 @@ async def test_a_pair_stays_in_order(pair: Cluster, count: int) -> None:
     pair.node.serve(Echo(), name="echo")
     got = await pair.eval(
         f"[{{echo, PY}} ! {{self(), {{n, N}}}} || N <- lists:seq(1, {count})],"
-        f"[receive {{n, M}} -> M after 30000 -> timeout end || _ <- lists:seq(1, {count})] =:= lists:seq(1, {count})"
+        f"[receive {{n, M}} -> M after 30000 -> timeout end || _ <- lists:seq(1, {count})]"
+        f" =:= lists:seq(1, {count})"
     )
     assert got == "true"
