@@ -78,3 +78,15 @@ def test_pid_name_and_alias_are_destinations_of_their_own() -> None:
     alias = Reference("b@h", (1, 2, 3), 1)
     assert RegSend.pair(RegSend(p, UNUSED, Atom("x"))) == (p, Atom("x"))
     assert AliasSend.pair(AliasSend(p, alias)) == (p, alias)
+
+
+def test_a_pair_keeps_its_stream_though_nobody_holds_the_name() -> None:
+    plan = StreamPlan.quic(Role.CLIENT, MODERN)
+    sender = Pid("a@h", 7, 0, 1)
+    chosen: set[int] = set()
+    kept: list[Atom] = []
+    for number in range(100):
+        chosen.add(plan.choose(RegSend.pair(RegSend(sender, UNUSED, Atom("some_name")))))
+        # Made anew each time, and kept: the next object for the name cannot have the same place.
+        kept.append(Atom(f"another {number}"))
+    assert len(chosen) == 1

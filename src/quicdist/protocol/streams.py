@@ -33,6 +33,7 @@ from enum import Enum
 
 from quicdist.protocol.flags import DistFlag
 from quicdist.protocol.peers import Peer
+from quicdist.term import Atom
 
 #: Data streams each way, of quic_dist from 1.4.0 on and before.
 DATA_STREAMS = 16
@@ -100,4 +101,12 @@ class StreamPlan:
         sending = self.sending
         if len(sending) == 1 or pair is None:
             return sending[0]
-        return sending[hash(pair) % len(sending)]
+        return sending[_steady_hash(pair) % len(sending)]
+
+
+def _steady_hash(pair: Hashable) -> int:
+    """A hash that is the same for equal pairs at all times. That of an atom is not: a name that nobody
+    holds on to is another object, with another hash, when it is next sent to."""
+    if type(pair) is tuple:
+        return hash(tuple([end.name if type(end) is Atom else end for end in pair]))
+    return hash(pair.name if type(pair) is Atom else pair)
