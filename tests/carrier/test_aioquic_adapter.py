@@ -173,7 +173,11 @@ def test_no_other_file_of_the_package_touches_private_attributes_of_aioquic() ->
         if path.name == "aioquic_adapter.py" or "aioquic" not in (text := path.read_text()):
             continue
         for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.endswith("__"):
-                if ast.unparse(node.value) not in ("self", "cls", "super()"):
-                    found.append(f"{path.name}:{node.lineno} {ast.unparse(node)}")
+            if (
+                isinstance(node, ast.Attribute)
+                and node.attr.startswith("_")
+                and not node.attr.endswith("__")
+                and ast.unparse(node.value) not in ("self", "cls", "super()")
+            ):
+                found.append(f"{path.name}:{node.lineno} {ast.unparse(node)}")
     assert found == []
