@@ -716,8 +716,9 @@ class TestSupervisedByABeam:
                 return Stop(Atom("not_today"))
 
         got = await twins.eval(
-            "process_flag(trap_exit, true), Child = #{id => py, start => {rpc, call, [PEER, py, 'Fails', [x]]}},"
-            " R = supervisor:start_link(one_sup, {#{}, [Child]}), receive {'EXIT', _, _} -> R end"
+            f"{APART} Apart(fun() -> process_flag(trap_exit, true),"
+            " Child = #{id => py, start => {rpc, call, [PEER, py, 'Fails', [x]]}},"
+            " supervisor:start_link(one_sup, {#{}, [Child]}) end)"
         )
         assert got == "{error,{shutdown,{failed_to_start_child,py,not_today}}}"
 

@@ -43,7 +43,8 @@ class Beams:
     asking_name: str
     model: Beam
     model_name: str
-    node_name: str
+    #: The name our node has, which their tables know; over TCP it takes one that is free.
+    node_name: str | None
     node_options: dict[str, Any]
 
 
@@ -110,13 +111,15 @@ def two_beams(carrier: str, directory: Path, modules: list[str]) -> Iterator[Bea
                 beam.eval_now(f"(fun() -> {_LOAD} end)()", source.encode())
             # What fails on purpose need not be told.
             beam.eval_now("logger:set_primary_config(level, none)")
-        yield Beams(carrier, one, asking, two, model, ours, options)
+        yield Beams(carrier, one, asking, two, model, None if carrier == "tcp" else ours, options)
 
 
 @contextlib.asynccontextmanager
 async def python_twin(beams: Beams, **options: Any) -> AsyncIterator[Twins]:
     """Start our node between two BEAMs that live on; they have seen it go when this is over."""
-    async with Node(beams.node_name, **beams.node_options | options) as node:
+    # epmd takes a moment to notice that a name is free again: a new one each time.
+    name = beams.node_name or names()[0]
+    async with Node(name, **beams.node_options | options) as node:
         twins = Twins(beams, node)
         yield twins
         seen = [
@@ -125,7 +128,7 @@ async def python_twin(beams: Beams, **options: Any) -> AsyncIterator[Twins]:
             if await beam.eval(_scoped(_WATCH, node.name)) == "true"
         ]
     for beam in seen:
-        await beam.eval(_scoped(_GONE, beams.node_name))
+        await beam.eval(_scoped(_GONE, name))
 
 
 def _free_port() -> int:

@@ -15,7 +15,7 @@ class Call:
     """One call of an exported function.
 
     ``process`` runs it, and is what ``self()`` would be there. ``caller`` is the process that
-    asked; None where the protocol does not tell (a cast).
+    asked; None where the protocol does not tell (a cast to ``rex``).
     """
 
     process: Process

@@ -128,14 +128,14 @@ class ErpcServer:
     def _execute_call_4(self, process: Process, arguments: list[Any]) -> None:
         reference, *mfa = arguments
         self._applier.apply(
-            process, _spawner(process), mfa, lambda outcome: self._end(process, (reference, *outcome))
+            process, process.parent, mfa, lambda outcome: self._end(process, (reference, *outcome))
         )
 
     def _execute_call_3(self, process: Process, arguments: list[Any]) -> None:
         def done(outcome: Outcome) -> None:
             self._end(process, NORMAL if outcome[0] == _RETURN else exit_of(outcome))
 
-        self._applier.apply(process, _spawner(process), arguments, done)
+        self._applier.apply(process, process.parent, arguments, done)
 
     def _execute_cast(self, process: Process, arguments: list[Any]) -> None:
         def done(outcome: Outcome) -> None:
@@ -143,15 +143,10 @@ class ErpcServer:
                 log.error("a cast of %s:%s failed: %r", arguments[0], arguments[1], outcome)
             self._end(process, NORMAL if outcome[0] == _RETURN else exit_of(outcome))
 
-        self._applier.apply(process, _spawner(process), arguments, done)
+        self._applier.apply(process, process.parent, arguments, done)
 
     def _end(self, process: Process, reason: Any) -> None:
         self._runtime.later(self._runtime.terminate, process, reason)
-
-
-def _spawner(process: Process) -> Pid | None:
-    """Who spawned a process: a call is spawned with a monitor, which holds the asker's pid."""
-    return next((watcher for watcher, _ in process.monitored_by.values()), None)
 
 
 class Rex(gen_server.GenServer):

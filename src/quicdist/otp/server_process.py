@@ -29,7 +29,7 @@ _terminating: set[asyncio.Future[Any]] = set()
 
 
 class ServerProcess(Process):
-    """Runs a :class:`GenServer`. ``parent`` is who started and linked it; without one, itself."""
+    """Runs a :class:`GenServer`. ``parent`` is who started and linked it."""
 
     __slots__ = (
         "_held",
@@ -38,15 +38,13 @@ class ServerProcess(Process):
         "_serving",
         "_timer",
         "_waiting",
-        "parent",
         "server",
         "suspended",
     )
 
-    def __init__(self, runtime: Runtime, pid: Pid, server: GenServer, parent: Pid | None = None) -> None:
+    def __init__(self, runtime: Runtime, pid: Pid, server: GenServer) -> None:
         super().__init__(runtime, pid)
         self.server = server
-        self.parent = parent or pid
         #: Whether ``sys:suspend`` holds it.
         self.suspended = False
         self._queue: deque[Any] = deque()
@@ -303,8 +301,9 @@ def start(
     """Start a server as a process of its own (``gen_server:start/4``), linked to the process that
     counts as its parent where one is given (``start_link/4``). ``init`` may be under way yet."""
     parent = link_to.pid if isinstance(link_to, Process) else link_to
-    process = ServerProcess(runtime, runtime.identifiers.pid(), server, parent)
+    process = ServerProcess(runtime, runtime.identifiers.pid(), server)
     runtime.add(process, name=name)
+    process.parent = parent
     if parent is not None:
         runtime.link(process, parent)
     process.begin()

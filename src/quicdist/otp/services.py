@@ -15,7 +15,7 @@ from quicdist.otp.group_leader import GroupLeader
 from quicdist.otp.net_kernel import NET_KERNEL, NetKernel, NetKernelServer
 from quicdist.otp.rpc import REX, RpcClient
 from quicdist.otp.rpc_server import Applier, ErpcServer, Rex
-from quicdist.otp.sys_client import SysClient
+from quicdist.otp.sys_client import StateForm, SysClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,5 +52,5 @@ def start_services(node: NodeCore, exports: Exports) -> Services:
         gen_server=GenServerClient(runtime, caller, names),
         net_kernel=net_kernel,
         global_names=names,
-        sys=SysClient(caller),
+        sys=SysClient(caller, runtime, StateForm(runtime, node.connections, erpc)),
     )

@@ -8,20 +8,77 @@ from __future__ import annotations
 
 from typing import Any
 
+from quicdist.errors import QuicDistError
+from quicdist.node.connections import ConnectionTable
+from quicdist.node.errors import NodeError
 from quicdist.node.exits import NORMAL
+from quicdist.node.runtime import Runtime
+from quicdist.otp.erpc import ErpcClient
 from quicdist.otp.gen import SYSTEM, Caller
-from quicdist.term import Atom
+from quicdist.term import Atom, format_term
+
+_OK, _ERROR = Atom("ok"), Atom("error")
+_STDLIB, _VSN = Atom("stdlib"), Atom("vsn")
+#: From stdlib 5.1 (OTP 26.1) on a state travels as ``{ok, State}``, before that bare.
+_WRAPPING_STDLIB = (5, 1)
+#: Seconds to wait for a node to tell its version.
+_PATIENCE = 5.0
+#: Nodes remembered.
+_MAX_KNOWN = 1000
+
+
+class StateForm:
+    """In which form a node's ``sys`` expects and sends a state: OTP changed it, and two BEAMs on
+    different sides of the change cannot ask each other."""
+
+    def __init__(self, runtime: Runtime, connections: ConnectionTable, erpc: ErpcClient) -> None:
+        self._runtime = runtime
+        self._connections = connections
+        self._erpc = erpc
+        self._known: dict[tuple[str, int], bool] = {}
+
+    async def wrapped(self, node: str) -> bool:
+        """Whether it is ``{ok, State}`` for this node. What is no BEAM does as the newest ones."""
+        link = self._connections.link(node)
+        if node == self._runtime.name or link is None:
+            return True
+        key = (node, link.peer.creation)
+        if key not in self._known:
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            self._known[key] = await self._ask(node)
+        return self._known[key]
+
+    async def _ask(self, node: str) -> bool:
+        try:
+            _, version = await self._erpc.call(
+                node, "application", "get_key", [_STDLIB, _VSN], timeout=_PATIENCE
+            )
+            major, minor = bytes(version).decode("ascii").split(".")[:2]
+            return (int(major), int(minor)) >= _WRAPPING_STDLIB
+        except (QuicDistError, TypeError, ValueError):
+            return True
 
 
 class SysClient:
     """Sends system messages. ``timeout`` is in seconds; the errors are those of a call."""
 
-    def __init__(self, caller: Caller) -> None:
+    def __init__(self, caller: Caller, runtime: Runtime, state_form: StateForm) -> None:
         self._caller = caller
+        self._runtime = runtime
+        #: Known also to the servers of this node, which answer ``sys`` of others.
+        self.state_form = state_form
 
     async def get_state(self, to: Any, *, timeout: float | None = 5.0) -> Any:
-        """The state of a server (``sys:get_state/2``)."""
-        return await self._ask(to, Atom("get_state"), timeout)
+        """The state of a server (``sys:get_state/2``). Raises :class:`NodeError` where the server
+        could not say."""
+        answer = await self._ask(to, Atom("get_state"), timeout)
+        if isinstance(answer, tuple) and len(answer) == 2:
+            if answer[0] == _ERROR:
+                raise NodeError(f"{to} did not give its state: {format_term(answer[1])}")
+            if answer[0] == _OK and await self.state_form.wrapped(self._runtime.locate(to)[0]):
+                return answer[1]
+        return answer
 
     async def get_status(self, to: Any, *, timeout: float | None = 5.0) -> Any:
         """``{status, Pid, {module, Module}, Items}`` (``sys:get_status/2``)."""

@@ -35,6 +35,8 @@ _INITIAL_CALL, _ANCESTORS, _INIT = Atom("$initial_call"), Atom("$ancestors"), At
 def handle(process: ServerProcess, sender: From, request: Any) -> Awaitable[None] | None:
     """Do what a system message asks for, and answer it."""
     match request:
+        case Atom(name="get_state"):
+            return _give_state(process, sender, process.server.get_state())
         case Atom(name=name) if name in _COMMANDS:
             reply(process, sender, _COMMANDS[name](process))
         case (command, function) if command == _REPLACE_STATE:
@@ -63,29 +65,26 @@ def _resume(process: ServerProcess) -> Any:
     return _OK
 
 
-def _get_state(process: ServerProcess) -> Any:
-    return process.server.get_state()
-
-
 def _get_status(process: ServerProcess) -> Any:
     """``{status, Pid, {module, gen_server}, [PDict, SysState, Parent, Debug, Misc]}``, with in
     ``Misc`` what ``gen_server:format_status/2`` shows."""
     state = _SUSPENDED if process.suspended else _RUNNING
+    parent = process.parent or process.pid
     name: Any = Atom(process.name) if process.name else process.pid
     misc = [
         (_HEADER, _text(f"Status for generic server {name}")),
         (
             _DATA,
-            [(_text("Status"), state), (_text("Parent"), process.parent), (_text("Logged events"), [])],
+            [(_text("Status"), state), (_text("Parent"), parent), (_text("Logged events"), [])],
         ),
         (_DATA, [(_text("State"), process.server.get_state())]),
     ]
     kind = type(process.server)
     dictionary = [
         (_INITIAL_CALL, (Atom(f"{kind.__module__}.{kind.__qualname__}"[:255]), _INIT, 1)),
-        (_ANCESTORS, [process.parent] if process.parent != process.pid else []),
+        (_ANCESTORS, [process.parent] if process.parent else []),
     ]
-    return (_STATUS, process.pid, (_MODULE, _GEN_SERVER), [dictionary, state, process.parent, [], misc])
+    return (_STATUS, process.pid, (_MODULE, _GEN_SERVER), [dictionary, state, parent, [], misc])
 
 
 def _text(text: str) -> list[int]:
@@ -108,25 +107,29 @@ _NOT_DEBUGGED: list[tuple[Any, Any]] = [
 _COMMANDS: dict[str, Callable[[ServerProcess], Any]] = {
     "suspend": _suspend,
     "resume": _resume,
-    "get_state": _get_state,
     "get_status": _get_status,
 }
 
 
+async def _give_state(process: ServerProcess, sender: From, state: Any) -> None:
+    wrapped = await process.node.sys.state_form.wrapped(sender[0].node.name)
+    reply(process, sender, (_OK, state) if wrapped else state)
+
+
 async def _replace_state(process: ServerProcess, sender: From, function: Any) -> None:
     """``{replace_state, Fun}``: only the node that asks can run its fun, so it is called there."""
+    server = process.server
     try:
         node = sender[0].node.name
-        state = await process.node.erpc.call(
-            node, "erlang", "apply", [function, [process.server.get_state()]]
-        )
-        process.server.replace_state(state)
-        answer: Any = process.server.get_state()
+        state = await process.node.erpc.call(node, "erlang", "apply", [function, [server.get_state()]])
+        server.replace_state(state)
+        state = server.get_state()
     except RemoteError as error:
-        answer = _failed(Atom(error.kind), error.reason)
+        reply(process, sender, _failed(Atom(error.kind), error.reason))
     except Exception as error:
-        answer = _failed(_ERROR, error_term(error))
-    reply(process, sender, answer)
+        reply(process, sender, _failed(_ERROR, error_term(error)))
+    else:
+        await _give_state(process, sender, state)
 
 
 def _failed(kind: Atom, reason: Any) -> Any:
