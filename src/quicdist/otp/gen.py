@@ -24,7 +24,9 @@ From = tuple[Pid, Any]
 def reply(process: Process, sender: From, value: Any) -> None:
     """Answer a call (``gen:reply/2``, ``gen_server:reply/2``); the process is the one that answers."""
     pid, tag = sender
-    process.send(_reply_address(pid, tag), (tag, value))
+    # In order with the signals to the process behind the alias: a server that replies and ends must
+    # not be heard of in the other order, on whatever streams the two travel.
+    process.node.runtime.send(process.pid, _reply_address(pid, tag), (tag, value), owner=pid)
 
 
 def _reply_address(pid: Pid, tag: Any) -> Pid | Reference:
