@@ -1,0 +1,115 @@
+"""A node made of a cluster's files: what a program says goes before them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quicdist import Atom, Node, NodeError, make_development_certificates
+from quicdist.carrier.quic import QuicCarrier
+from quicdist.carrier.tcp import TcpCarrier
+from quicdist.discovery import DnsBackend, DnsClient
+from quicdist.node.config import ConfigError, read_config
+from tests.support.dns_server import dns_server
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Any]:
+    """A sys.config and a vm.args, as the options ``config`` and ``vm_args``."""
+    (tmp_path / "sys.config").write_text(
+        '[{quic, [{dist, [{cert_file, "c.pem"}, {key_file, "k.pem"}, {cacert_file, "ca.pem"}, '
+        "{verify, verify_peer}, {nodes, [{'py@127.0.0.1', {\"127.0.0.1\", 4711}}]}]}]}]."
+    )
+    (tmp_path / "vm.args").write_text(
+        "-name py@127.0.0.1 -setcookie secret -setcookie a@h other -proto_dist quic inet_tcp "
+        "-kernel net_ticktime 8 net_setuptime 3 -dist_listen false"
+    )
+    return {"config": tmp_path / "sys.config", "vm_args": tmp_path / "vm.args"}
+
+
+def tls(node: Node) -> list[Any]:
+    carrier = node.endpoints[0].carrier
+    assert isinstance(carrier, QuicCarrier)
+    settings = carrier.settings.tls
+    return [str(settings.certfile), str(settings.keyfile), str(settings.cafile), settings.verify]
+
+
+def test_all_from_files(files: dict[str, Any]) -> None:
+    node = Node(**files)
+    assert node.name == "py@127.0.0.1"
+    assert (node.cookie_for("b@h"), node.cookie_for("a@h")) == ("secret", "other")
+    assert [type(endpoint.carrier) for endpoint in node.endpoints] == [QuicCarrier, TcpCarrier]
+    assert [endpoint.listen for endpoint in node.endpoints] == [False, False]
+    assert node.endpoints[0].port == 4711
+    assert tls(node) == ["c.pem", "k.pem", "ca.pem", True]
+    assert node.net_ticktime == 8
+
+
+def test_a_program_goes_before_its_files(files: dict[str, Any]) -> None:
+    node = Node(
+        "me@127.0.0.1",
+        cookie="mine",
+        carrier="quic",
+        port=1,
+        listen=True,
+        cert="my-c.pem",
+        key="my-k.pem",
+        cacert="my-ca.pem",
+        verify=False,
+        net_ticktime=60,
+        **files,
+    )
+    assert node.name == "me@127.0.0.1"
+    assert (node.cookie_for("b@h"), node.cookie_for("a@h")) == ("mine", "other")
+    (endpoint,) = node.endpoints
+    assert (endpoint.port, endpoint.listen) == (1, True)
+    assert tls(node) == ["my-c.pem", "my-k.pem", "my-ca.pem", False]
+    assert node.net_ticktime == 60
+
+
+def test_what_has_been_read_before(files: dict[str, Any]) -> None:
+    config = read_config(**files)
+    assert Node(config=config).name == "py@127.0.0.1"
+    with pytest.raises(NodeError, match="vm_args goes with files: give it to read_config too"):
+        Node(config=config, vm_args=files["vm_args"])
+
+
+def test_without_files_nothing_changes() -> None:
+    node = Node("py@127.0.0.1", cookie="secret")
+    assert tls(node) == ["None", "None", "None", True]
+    assert (node.endpoints[0].port, node.endpoints[0].listen, node.net_ticktime) == (4433, True, 60)
+
+
+def test_no_name() -> None:
+    with pytest.raises(NodeError, match=r"a node needs a name: none is given, and no vm\.args with -name"):
+        Node(cookie="secret")
+
+
+def test_no_file() -> None:
+    with pytest.raises(ConfigError, match=r"no-such\.config: cannot be read: No such file or directory"):
+        Node("py@127.0.0.1", cookie="secret", config="no-such")
+
+
+async def test_the_records_of_a_cluster_lead_to_its_nodes(tmp_path: Path) -> None:
+    """Discovery by DNS end to end: of two places for a node one is dead, and the other is found."""
+    certs = make_development_certificates(tmp_path)
+    async with dns_server() as server:
+        sides = {"cookie": "secret", "cert": certs.cert, "key": certs.key, "cacert": certs.ca}
+        async with Node("b@localhost", host="127.0.0.1", port=0, **sides) as b:  # type: ignore[arg-type]
+            port = b.addresses[0].port
+            own = "_erlang-dist._quic.localhost.cluster.test"
+            server.records = [
+                f"{own} 30 SRV 0 0 {port} dead.test.",
+                f"{own} 30 SRV 1 0 {port} alive.test.",
+                "dead.test 30 A 127.0.0.2",
+                "alive.test 30 A 127.0.0.1",
+            ]
+            (tmp_path / "sys.config").write_text(
+                "[{quic, [{dist, [{discovery_module, quic_discovery_dns}, {verify, verify_peer}]}]}]."
+            )
+            backend = DnsBackend("cluster.test", DnsClient([server.address]))
+            config = read_config(tmp_path / "sys.config", modules={"quic_discovery_dns": backend})
+            async with Node("a@localhost", config=config, listen=False, **sides) as a:  # type: ignore[arg-type]
+                assert await a.ping("b@localhost") == Atom("pong")
