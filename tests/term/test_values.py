@@ -344,3 +344,12 @@ def test_deep_terms_are_ordered_and_compared_without_recursion() -> None:
     assert sort_key(one) < sort_key(other)
     assert not exactly_equal(one, other)
     assert exactly_equal(one, nest(1))
+
+
+def test_atoms_are_matched_as_they_are_written() -> None:
+    found = []
+    for term in ((Atom("ok"), 1), (Atom("error"), 2), ("ok", 3), (Atom("other"), 4)):
+        match term:
+            case (Atom("ok" | "error" as name), int() as value):
+                found.append((name, value))
+    assert found == [("ok", 1), ("error", 2)]

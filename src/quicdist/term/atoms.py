@@ -30,6 +30,7 @@ class Atom(Value):
     """
 
     __slots__ = ("__weakref__", "_etf", "name")
+    __match_args__ = ("name",)  # `case (Atom("ok"), value)` reads as the term does
 
     name: str
     _etf: bytes  # the external form, made once
