@@ -2,7 +2,7 @@
 
 From ``docs/QUIC_DIST.md`` (*Configuration Reference*, *PSK-only authentication*), ``docs/PSK.md``, the
 record ``quic_dist_config`` in ``include/quic_dist.hrl``, and the environment in ``src/quic.app.src``,
-of erlang_quic 0.11.0, 1.3.1 and 1.8.1.
+of erlang_quic 0.11.0, 1.3.1 and 1.8.1; versions by its ``CHANGELOG.md``.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ DOCUMENTED: dict[str, str] = {
     "backpressure_retry_ms": "0.11.0",
     "pacing_enabled": "0.11.0",
     "nat_enabled": "0.11.0",
-    "auth_callback": "1.8.1",
-    "auth_handshake_timeout": "1.8.1",
-    "register_with_epmd": "1.8.1",
-    "psks": "1.8.1",
-    "psk_callback": "1.8.1",
-    "external_psk": "1.8.1",
+    "auth_callback": "1.3.3",
+    "auth_handshake_timeout": "1.3.3",
+    "register_with_epmd": "1.3.3",
+    "psks": "1.4.0",
+    "psk_callback": "1.4.0",
+    "external_psk": "1.4.0",
 }
 
 #: Documented, and read by no version: fixed in the sources.
