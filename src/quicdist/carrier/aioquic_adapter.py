@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from aioquic.quic.connection import QuicConnection, QuicConnectionState
+from aioquic.quic.stream import QuicStream
 from aioquic.tls import Epoch
 
 #: QUIC's transport error codes for TLS alerts start here (RFC 9001, section 4.8).
@@ -93,6 +94,95 @@ def unacknowledged(quic: QuicConnection, stream_id: int) -> int:
 def total_unacknowledged(quic: QuicConnection) -> int:
     """Bytes of all streams that the peer has not acknowledged."""
     return sum(stream.sender._buffer_stop - stream.sender._buffer_start for stream in quic._streams.values())
+
+
+# -- streams: windows and what is under way ------------------------------------------------------
+
+
+class _GrantedStream(QuicStream):
+    """A stream whose peer may send as much as it was granted: aioquic's own way is to double the
+    limit whenever half of it has arrived, read or not."""
+
+    granted: int
+
+    @property
+    def max_stream_data_local(self) -> int:  # type: ignore[override]
+        return self.granted
+
+    @max_stream_data_local.setter
+    def max_stream_data_local(self, value: int) -> None:
+        pass
+
+
+def keep_window(quic: QuicConnection, stream_id: int, window: int) -> int:
+    """From now on the peer may send on a stream what :func:`grant` says, to begin with ``window``
+    bytes, or what was promised already; the limit."""
+    stream = quic._streams[stream_id]
+    granted = max(window, stream.max_stream_data_local)
+    stream.__class__ = _GrantedStream
+    stream.granted = granted  # type: ignore[attr-defined]
+    return granted
+
+
+def grant(quic: QuicConnection, stream_id: int, limit: int) -> None:
+    """Let the peer send a stream of :func:`keep_window` up to the offset ``limit``."""
+    stream = quic._streams.get(stream_id)
+    if isinstance(stream, _GrantedStream):
+        stream.granted = max(limit, stream.granted)
+
+
+def widen_window(quic: QuicConnection, stream_id: int, window: int) -> None:
+    """Let the peer send ``window`` bytes on a stream, at once; from there on aioquic doubles it. The
+    transport parameters have one size for all streams that a peer opens."""
+    stream = quic._streams.get(stream_id)
+    if stream is not None and stream.max_stream_data_local < window:
+        stream.max_stream_data_local = window
+
+
+def stream_exists(quic: QuicConnection, stream_id: int) -> bool:
+    """Whether aioquic still has the stream: it drops one whose both ends are over, and raises for
+    whatever is done to it afterwards."""
+    return stream_id in quic._streams
+
+
+def stop_receiving(quic: QuicConnection, stream_id: int) -> None:
+    """Take nothing more of a stream: its receiving part is over, whether the peer says so or not.
+    quic_dist answers STOP_SENDING with nothing, and the stream would be kept for good. What the
+    peer may still send of it is made good to the connection's window."""
+    stream = quic._streams.get(stream_id)
+    if stream is not None and not stream.receiver.is_finished:
+        stream.receiver.is_finished = True
+        quic._local_max_data.value += max(0, stream.max_stream_data_local - stream.receiver.highest_offset)
+
+
+def streams_allowed(quic: QuicConnection) -> int:
+    """How many bidirectional streams the peer lets us open in all. aioquic lets one open more, and
+    then holds back their data without saying so."""
+    return quic._remote_max_streams_bidi
+
+
+def stream_credit(quic: QuicConnection, stream_id: int) -> int:
+    """How many bytes the peer takes on a stream beyond those aioquic has been given."""
+    stream = quic._streams[stream_id]
+    if stream.is_blocked:
+        return 0
+    return stream.max_stream_data_remote - stream.sender._buffer_stop
+
+
+def connection_credit(quic: QuicConnection) -> int:
+    """How many bytes the peer takes on all streams beyond those that were sent."""
+    return quic._remote_max_data - quic._remote_max_data_used
+
+
+def written(quic: QuicConnection, stream_id: int) -> int:
+    """How many bytes aioquic was ever given for a stream."""
+    stream = quic._streams.get(stream_id)
+    return stream.sender._buffer_stop if stream is not None else 0
+
+
+def in_flight(quic: QuicConnection) -> int:
+    """Bytes sent and neither acknowledged nor lost."""
+    return quic._loss.bytes_in_flight
 
 
 def limit_datagram_size(quic: QuicConnection, size: int) -> bool:

@@ -1,0 +1,97 @@
+"""What can go wrong with user streams and with the buffers of a connection."""
+
+from __future__ import annotations
+
+from quicdist.carrier.errors import CarrierError
+from quicdist.errors import QuicDistError
+
+#: What quic_dist resets a user stream with that nobody accepts (``STREAM_REFUSED``).
+STREAM_REFUSED = 0x100
+
+
+class SendBufferFull(CarrierError):
+    """A message was not taken: ``pending`` bytes wait for ``node`` to take them, which is more than
+    a connection holds. Nothing of the message was sent.
+
+    What ``erlang:send(To, Message, [nosuspend])`` tells by ``nosuspend``: a sender that may wait
+    awaits ``drain`` and never sees this.
+    """
+
+    def __init__(self, node: str, pending: int, limit: int) -> None:
+        self.node = node
+        self.pending = pending
+        super().__init__(
+            f"{pending} bytes wait for {node} to take them, and a connection holds {limit} at most: await "
+            "drain between messages"
+        )
+
+
+class StreamError(CarrierError):
+    """Something about a user stream of the connection to ``node``."""
+
+    def __init__(self, node: str, reason: str) -> None:
+        self.node = node
+        super().__init__(reason)
+
+
+class StreamsNotSupported(StreamError):
+    """There are no user streams with ``node``: its carrier or its quic_dist (before 1.0) has none."""
+
+    def __init__(self, node: str, reason: str) -> None:
+        super().__init__(node, f"no user streams with {node}: {reason}")
+
+
+class StreamLimitReached(StreamError):
+    """``node`` allows no further stream until one of those open has ended (RFC 9000, 4.6)."""
+
+    def __init__(self, node: str, streams: int) -> None:
+        super().__init__(
+            node, f"{node} allows no more than {streams} streams until one of those open has ended"
+        )
+
+
+class StreamReset(StreamError):
+    """A stream was broken off with the application's error ``code``, by the peer or by this side."""
+
+    def __init__(self, node: str, stream_id: int, code: int, *, by_peer: bool) -> None:
+        self.stream_id = stream_id
+        self.code = code
+        who = node if by_peer else "this node"
+        super().__init__(node, f"{who} has reset stream {stream_id} with code 0x{code:x}")
+
+
+class StreamRefused(StreamReset):
+    """Nobody on ``node`` accepts streams of this node (code 0x100)."""
+
+    def __init__(self, node: str, stream_id: int) -> None:
+        super().__init__(node, stream_id, STREAM_REFUSED, by_peer=True)
+        self.args = (f"{node} refused stream {stream_id}: nobody there accepts streams (0x{STREAM_REFUSED:x})",)
+
+
+class StreamFinished(StreamError):
+    """Something was written to a stream after its end (FIN) had been."""
+
+    def __init__(self, node: str, stream_id: int) -> None:
+        self.stream_id = stream_id
+        super().__init__(node, f"stream {stream_id} to {node} is finished: nothing can follow its end")
+
+
+class StreamLost(StreamError):
+    """The connection to ``node`` ended, and its streams with it; ``error`` is why, None if this side
+    closed it."""
+
+    def __init__(self, node: str, stream_id: int, error: QuicDistError | None) -> None:
+        self.stream_id = stream_id
+        self.error = error
+        super().__init__(node, f"stream {stream_id} ended: {error or f'the connection to {node} was closed'}")
+
+
+class IncompleteStream(StreamError, EOFError):
+    """A stream ended before as much had come as was asked for; ``partial`` is what did come."""
+
+    def __init__(self, node: str, stream_id: int, partial: bytes, expected: int) -> None:
+        self.partial = partial
+        self.expected = expected
+        super().__init__(
+            node, f"stream {stream_id} of {node} ended after {len(partial)} of {expected} bytes asked for"
+        )
