@@ -11,8 +11,9 @@ import datetime
 import ipaddress
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, get_args
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -20,6 +21,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from quicdist.carrier.errors import CertificateError
+from quicdist.carrier.psk import ExternalPsk, Psks
+from quicdist.carrier.verification import ClientTrust
 
 #: What can sign a TLS 1.3 handshake in aioquic.
 PrivateKey = (
@@ -34,20 +37,43 @@ CERT_FILE = "cert.pem"
 KEY_FILE = "key.pem"
 
 
+#: What a listening node does about certificates of nodes that dial it.
+ClientCertificate = Literal["none", "request", "require"]
+
+
 @dataclass(frozen=True, slots=True)
 class TlsConfig:
-    """Whose certificates are shown and believed. Paths of PEM files.
+    """Whose certificates are shown and believed. Paths of PEM files. See ``docs/security.md``.
 
-    ``certfile`` and ``keyfile`` are this node's own; without them it can dial but not listen.
-    ``cafile`` holds the CA certificates that peers are checked against, the system's if None.
-    With ``verify`` a dialled node must show a certificate of such a CA that names its host; quic_dist
-    itself never checks (``verify_none`` in effect), hence the default.
+    ``certfile`` and ``keyfile`` are this node's own; without them it can dial but not listen, unless
+    there are ``psks``. ``cafile`` holds the CA certificates that peers are checked against, Mozilla's
+    list (certifi) if None.
+
+    With ``verify`` a dialled node must show a certificate of such a CA that names its host, or
+    ``server_name`` if given; quic_dist itself never checks (``verify_none`` in effect), hence the
+    default. ``client_certificate`` says whether nodes that dial this one are asked for a certificate
+    (``"request"``: one that is shown must be good; ``"require"``: it must be shown), which needs a
+    ``cafile``. It must name the host in the node's name. quic_dist's nodes show none.
+
+    ``external_psk`` is shown to dialled nodes, which must take it, and ``psks`` are taken of nodes
+    that dial this one: whoever knows the secret needs no certificate.
     """
 
     certfile: str | os.PathLike[str] | None = None
     keyfile: str | os.PathLike[str] | None = None
     cafile: str | os.PathLike[str] | None = None
     verify: bool = False
+    server_name: str | None = None
+    client_certificate: ClientCertificate = "none"
+    external_psk: ExternalPsk | None = None
+    psks: Psks | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.client_certificate not in get_args(ClientCertificate):
+            choice = ", ".join(get_args(ClientCertificate))
+            raise CertificateError(
+                f"client_certificate={self.client_certificate!r}: one of {choice} expected"
+            )
 
     def load(self) -> Credentials | None:
         """This node's certificate and key, or None if it has none. Raises CertificateError."""
@@ -60,13 +86,27 @@ class TlsConfig:
         return load_credentials(Path(self.certfile), Path(self.keyfile))
 
     def load_ca(self) -> bytes | None:
-        """The CA certificates as PEM, or None for the system's. Raises CertificateError."""
+        """The CA certificates as PEM, or None for Mozilla's list. Raises CertificateError."""
         if self.cafile is None:
             return None
         path = Path(self.cafile)
-        data = _read(path, "CA")
-        _parse_certificates(data, path)
-        return data
+        certificates = _parse_certificates(_read(path, "CA"), path)
+        # Written anew: aioquic takes neither other line ends nor anything after the last of them.
+        pem = serialization.Encoding.PEM
+        return b"".join(certificate.public_bytes(pem) for certificate in certificates)
+
+    def load_client_trust(self) -> ClientTrust | None:
+        """Which certificates of nodes that dial are believed, or None if none are asked for. Raises
+        CertificateError."""
+        if self.client_certificate == "none":
+            return None
+        ca = self.load_ca()
+        if ca is None:
+            # Anyone can have a certificate of a CA on Mozilla's list.
+            raise CertificateError(
+                f'client_certificate="{self.client_certificate}" needs the CA that signs them: none is given'
+            )
+        return ClientTrust(ca, required=self.client_certificate == "require")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +160,14 @@ def _parse_certificates(data: bytes, path: Path) -> list[x509.Certificate]:
         return x509.load_pem_x509_certificates(data)
     except ValueError as error:
         raise CertificateError(f"{path} holds no certificate in PEM form: {error}") from error
+
+
+def unused_credentials() -> Credentials:
+    """For a listener that has PSKs alone: aioquic wants a certificate all the same. It is never
+    shown, and its key is known to nobody."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = _name("unused")
+    return Credentials(_builder(name, name, key.public_key()).sign(key, hashes.SHA256()), (), key)
 
 
 # -- development certificates ------------------------------------------------------------------

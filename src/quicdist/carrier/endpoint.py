@@ -17,7 +17,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from weakref import WeakKeyDictionary, WeakSet
 
 from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE, QuicConfiguration
-from aioquic.quic.connection import QuicConnection
 from aioquic.quic.packet import encode_quic_version_negotiation
 
 from quicdist.carrier import aioquic_adapter as adapter
@@ -112,7 +111,7 @@ class DialEndpoint(Endpoint):
         self._refusals = 0
         self._refused_at = 0.0
         self.channel = Channel(
-            QuicConnection(configuration=configuration), socket, handler, on_gone=self._channel_gone
+            adapter.Connection(configuration=configuration), socket, handler, on_gone=self._channel_gone
         )
         self.channel.quic.connect(remote, self._loop.time())
         self.channel.transmit()
@@ -285,7 +284,7 @@ class ListenEndpoint(Endpoint):
                 len(self.half_open),
             )
             return None
-        quic = QuicConnection(
+        quic = adapter.Connection(
             configuration=self._configuration, original_destination_connection_id=original_id
         )
         handler = self._new_handler(self)

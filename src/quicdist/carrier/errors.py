@@ -51,8 +51,24 @@ class SetupTimeout(ConnectError, TimeoutError):
     """The connection was not set up within the time allowed (OTP's ``net_setuptime``)."""
 
 
-class CertificateRefused(ConnectError):
+class _Refused(ConnectError):
+    """``by_peer``: the dialled node refused this one; otherwise this one refused it."""
+
+    def __init__(self, node: str, address: Address | None, reason: str, *, by_peer: bool = False) -> None:
+        super().__init__(node, address, reason)
+        self.by_peer = by_peer
+
+
+class CertificateRefused(_Refused):
     """One side did not accept the certificate of the other; ``reason`` says which and why."""
+
+
+class PskRefused(_Refused):
+    """The dialled node does not take the pre-shared key shown, or wants one and none was shown."""
+
+
+class AuthenticationRefused(_Refused):
+    """The ``auth_callback`` of one side refused the other, or did not answer in time."""
 
 
 class AcceptError(CarrierError):
@@ -62,6 +78,20 @@ class AcceptError(CarrierError):
         super().__init__(f"connection from {address} not accepted: {reason}")
         self.address = address
         self.reason = reason
+
+
+class IncomingCertificateRefused(AcceptError):
+    """The certificate of a node that dialled does not name the host in that node's name. One that
+    is refused for any other reason never gets as far as to be accepted."""
+
+
+class IncomingAuthenticationRefused(AcceptError):
+    """The ``auth_callback`` of one side refused the other, or did not answer in time. ``by_peer``:
+    it was that of the node that dialled."""
+
+    def __init__(self, address: Address, reason: str, *, by_peer: bool = False) -> None:
+        super().__init__(address, reason)
+        self.by_peer = by_peer
 
 
 class AcceptTimeout(AcceptError, TimeoutError):

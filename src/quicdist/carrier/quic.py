@@ -28,6 +28,7 @@ from quicdist.carrier.happy_eyeballs import Candidate, Claim, candidates, race
 from quicdist.carrier.quic_handshake import AcceptHandshake, DialHandshake, QuicHandshake
 from quicdist.carrier.quic_link import QuicLink
 from quicdist.carrier.quic_settings import DEFAULT_PORT, QuicSettings
+from quicdist.carrier.refusals import close_code, incoming_ended, told_reason
 from quicdist.carrier.udp import SocketBuffers, UdpSocket, open_socket
 from quicdist.errors import QuicDistError
 
@@ -87,7 +88,7 @@ class QuicCarrier(Carrier):
         handshake = waiting.hand_over(local, self.settings)
         channel = waiting.channel
         try:
-            link = await _within(handshake.done, setup_time)
+            link = await handshake.link(setup_time)
         except BaseException as raised:
             error = _meaning(raised, handshake, setup_time)
             _give_up(channel, handshake, error, self.settings.linger)
@@ -147,17 +148,11 @@ class QuicCarrier(Carrier):
         channel = handshake.channel = endpoint.channel
         try:
             await register(endpoint)
-            return await _within(handshake.done, setup_time)
+            return await handshake.link(setup_time)
         except BaseException as raised:
             error = _meaning(raised, handshake, setup_time)
             _give_up(channel, handshake, error, self.settings.linger)
             raise error from (None if error is not raised else raised.__cause__)
-
-
-async def _within(future: asyncio.Future[T], seconds: float) -> T:
-    """The result of ``future`` within ``seconds``, or TimeoutError."""
-    async with asyncio.timeout(seconds):
-        return await future
 
 
 def _meaning(raised: BaseException, handshake: QuicHandshake, seconds: float) -> BaseException:
@@ -171,8 +166,8 @@ def _give_up(channel: Channel, handshake: QuicHandshake, error: BaseException, l
     if done.done() and not done.cancelled() and done.exception() is None:
         done.result().close("given up")
         return
-    reason = str(error) if isinstance(error, QuicDistError) else "given up"
-    channel.close(reason=reason, linger=linger)
+    reason = told_reason(error) if isinstance(error, QuicDistError) else "given up"
+    channel.close(close_code(error), reason, linger=linger)
 
 
 class QuicListener(Listener):
@@ -241,9 +236,9 @@ class QuicIncoming(Incoming, IncomingHandler):
         known = closing.by_peer or closing.tls_alert is not None
         log.log(
             logging.WARNING if known else logging.DEBUG,
-            "connection from %s refused: the QUIC handshake failed: %s",
+            "connection from %s refused: %s",
             self.remote_address,
-            closing,
+            incoming_ended(closing),
         )
 
     def _too_late(self) -> None:

@@ -3,6 +3,8 @@
 It runs on stream 0, the first the dialling side opens, without length prefixes. quic_dist takes
 what lies in its buffer for one message, so two messages must never reach it together: the second of
 two in a row leaves only when the first has been acknowledged.
+
+Where there is an ``auth_callback``, it is asked before the first message is read or written.
 """
 
 from __future__ import annotations
@@ -11,24 +13,30 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
+from typing import Any
 
 from aioquic.quic.events import HandshakeCompleted
 
+from quicdist.carrier import aioquic_adapter as adapter
 from quicdist.carrier.aioquic_adapter import Closing
+from quicdist.carrier.authentication import AuthPeer, why_refused
 from quicdist.carrier.channel import Channel
 from quicdist.carrier.contract import Address, LocalNode
 from quicdist.carrier.errors import (
     AcceptError,
     AcceptTimeout,
-    CertificateRefused,
+    AuthenticationRefused,
     ConnectError,
+    IncomingAuthenticationRefused,
+    IncomingCertificateRefused,
     PeerUnreachable,
     SetupTimeout,
 )
 from quicdist.carrier.happy_eyeballs import Claim
 from quicdist.carrier.quic_link import QuicLink
 from quicdist.carrier.quic_settings import QuicSettings
+from quicdist.carrier.refusals import accept_refused, dial_refused
 from quicdist.errors import QuicDistError
 from quicdist.protocol import (
     Acceptor,
@@ -53,15 +61,12 @@ log = logging.getLogger("quicdist.carrier.quic")
 
 CONTROL_STREAM = 0
 
-#: TLS alerts that are about certificates (RFC 8446, section 6.2): bad_certificate to
-#: unknown_ca, and certificate_required.
-_CERTIFICATE_ALERTS = frozenset({42, 43, 44, 45, 46, 48, 116})
-
 
 class QuicHandshake(ABC):
     """Drives one sans-I/O handshake over one channel, until there is a link or an error.
 
-    ``done`` is the link, or raises. Whoever waits for it closes the channel when it raises.
+    ``done`` is the link, or raises; :meth:`link` waits for it. Whoever does closes the channel when
+    it raises.
     """
 
     role: Role
@@ -78,6 +83,65 @@ class QuicHandshake(ABC):
         self._connected: Connected | None = None
         self._early: list[tuple[int, bytes]] = []
         self._early_size = 0
+        self._authenticated = settings.auth_callback is None
+        self._peer: AuthPeer | None = None
+        self._up = asyncio.Event()
+
+    async def link(self, seconds: float) -> QuicLink:
+        """The link, within ``seconds``, not counting what the ``auth_callback`` takes of its own.
+        Raises what stood in its way, and TimeoutError."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        async with asyncio.timeout(seconds) as limit:
+            if not self._authenticated:
+                await self._either(self._up.wait())
+                begun = loop.time()
+                limit.reschedule(None)
+                await self._either(self._authenticate())
+                limit.reschedule(loop.time() + end - begun)
+            return await self.done
+
+    async def _either(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Wait until ``work`` is over, or the connection is; then it is cancelled."""
+        task = asyncio.ensure_future(work)
+        try:
+            either: set[asyncio.Future[Any]] = {task, self.done}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            task.cancel()
+            # What was cancelled ends before anything else goes on.
+            await asyncio.wait({task})
+        if self.done.done():
+            self.done.result()
+        task.result()
+
+    def _auth_peer(self) -> AuthPeer | None:
+        """The peer as the callback sees it, from the first that is heard of it."""
+        if self._peer is None and self._settings.auth_callback is not None:
+            self._peer = AuthPeer(self.channel, self.role, self._dialled)
+        return self._peer
+
+    async def _authenticate(self) -> None:
+        callback, seconds = self._settings.auth_callback, self._settings.auth_handshake_timeout
+        peer = self._auth_peer()
+        if callback is not None and peer is not None:
+            reason = await why_refused(callback, peer, seconds)
+            if reason is not None:
+                self._fail(self._not_authentic(reason))
+                return
+        self._authenticated = True
+        held, self._early = self._early, []
+        self._early_size = 0
+        for stream_id, data in held:
+            self.stream_data(stream_id, data, False)
+        self._advance()
+
+    #: The name of the node dialled, None where this one is.
+    _dialled: str | None = None
+
+    @abstractmethod
+    def _not_authentic(self, reason: str) -> QuicDistError:
+        """The error for a peer that the callback refuses."""
 
     def timed_out(self, seconds: float) -> QuicDistError:
         """The error that it means if nothing more comes within ``seconds``."""
@@ -99,12 +163,16 @@ class QuicHandshake(ABC):
 
     def handshake_completed(self, event: HandshakeCompleted) -> None:
         self._quic_is_up = True
+        self._up.set()
         self._advance()
 
     def stream_data(self, stream_id: int, data: bytes, end: bool) -> None:
         if self.done.done():
             return
-        if stream_id != CONTROL_STREAM or self._connected is not None:
+        peer = self._auth_peer()
+        if peer is not None and peer.data_received(stream_id, data, end):
+            return
+        if stream_id != CONTROL_STREAM or self._connected is not None or not self._authenticated:
             self._keep_early(stream_id, data)
             return
         self._answered = True
@@ -118,6 +186,9 @@ class QuicHandshake(ABC):
             self._advance()
 
     def stream_reset(self, stream_id: int, code: int) -> None:
+        peer = self._auth_peer()
+        if peer is not None and peer.stream_reset(stream_id):
+            return
         if stream_id == CONTROL_STREAM and not self.done.done():
             self._fail(self._machine.connection_closed())
 
@@ -155,7 +226,7 @@ class QuicHandshake(ABC):
 
     def _advance(self) -> None:
         """Write what may be written; be done when all of it is."""
-        if not self._quic_is_up or self.done.done():
+        if not self._quic_is_up or not self._authenticated or self.done.done():
             return
         self._outbox.extend(self._machine.data_to_send())
         while self._outbox and (self._answered or not self.channel.unacknowledged(CONTROL_STREAM)):
@@ -182,10 +253,11 @@ class QuicHandshake(ABC):
         self.done.set_result(link)
 
     def _fail(self, error: QuicDistError) -> None:
-        # A refusal may be among it: no wait for acknowledgements any more.
-        for message in (*self._outbox, *self._machine.data_to_send()):
-            self.channel.write(CONTROL_STREAM, (message,), len(message))
-        self._outbox.clear()
+        if self._authenticated:
+            # A refusal may be among it: no wait for acknowledgements any more.
+            for message in (*self._outbox, *self._machine.data_to_send()):
+                self.channel.write(CONTROL_STREAM, (message,), len(message))
+            self._outbox.clear()
         if not self.done.done():
             self.done.set_exception(error)
 
@@ -206,7 +278,7 @@ class DialHandshake(QuicHandshake):
         machine = Initiator(identity, node, local.cookie_for(node), HandshakeFraming.BARE)
         super().__init__(machine, local, settings)
         self._initiator = machine
-        self._node = node
+        self._node = self._dialled = node
         self._address = address
         self._claim = claim
 
@@ -225,13 +297,16 @@ class DialHandshake(QuicHandshake):
     def _too_late(self, seconds: float, state: str) -> QuicDistError:
         return SetupTimeout(self._node, self._address, f"not set up within {seconds:.3g} s: {state}")
 
+    def _not_authentic(self, reason: str) -> QuicDistError:
+        return AuthenticationRefused(self._node, self._address, reason)
+
     def _closed(self, closing: Closing) -> QuicDistError:
         node, address = self._node, self._address
         if closing.unreachable:
             return PeerUnreachable(node, address, closing.reason)
-        if closing.tls_alert in _CERTIFICATE_ALERTS:
-            whose = "it refused our certificate" if closing.by_peer else "its certificate is refused"
-            return CertificateRefused(node, address, f"{whose}: {closing.reason or closing}")
+        psk = self._settings.tls.external_psk is not None
+        if (refused := dial_refused(node, address, closing, psk=psk)) is not None:
+            return refused
         if not self._quic_is_up:
             who = "it refused the QUIC connection" if closing.by_peer else "the QUIC handshake failed"
             return ConnectError(node, address, f"{who}: {closing}")
@@ -249,6 +324,7 @@ class AcceptHandshake(QuicHandshake):
         self._acceptor = machine
         self.channel = channel
         self._quic_is_up = True
+        self._up.set()
 
     @property
     def node(self) -> str:
@@ -257,6 +333,7 @@ class AcceptHandshake(QuicHandshake):
 
     def _decide(self, event: Event) -> None:
         if isinstance(event, PeerNamed):
+            self._check_name(event.name)
             status = self._local.connection_requested(event)
             self._acceptor.send_status(status)
             if status in (Status.NOK, Status.NOT_ALLOWED):
@@ -265,10 +342,26 @@ class AcceptHandshake(QuicHandshake):
             self._local.old_connection_pending(event.name)
             self._handle(self._acceptor.old_connection_down())
 
+    def _check_name(self, name: str) -> None:
+        """Whoever has shown a certificate is to be a node on a host named there."""
+        configuration = self.channel.quic.configuration
+        shown = adapter.peer_certificates(self.channel.quic)
+        if not shown or not isinstance(configuration, adapter.Configuration) or configuration.clients is None:
+            return
+        why = configuration.clients.why_not_named(shown[0], shown[1:], name.partition("@")[2])
+        if why is not None:
+            text = f"its certificate is not for the host of {name}: {why}"
+            raise IncomingCertificateRefused(self.channel.remote_address, text)
+
+    def _not_authentic(self, reason: str) -> QuicDistError:
+        return IncomingAuthenticationRefused(self.channel.remote_address, reason)
+
     def _too_late(self, seconds: float, state: str) -> QuicDistError:
         return AcceptTimeout(self.channel.remote_address, f"{self.node}: {state} within {seconds:.3g} s")
 
     def _closed(self, closing: Closing) -> QuicDistError:
+        if (refused := accept_refused(self.channel.remote_address, closing)) is not None:
+            return refused
         if closing.by_peer:
             return self._machine.connection_closed()
         return AcceptError(self.channel.remote_address, f"{self.node}: {closing}")

@@ -5,12 +5,15 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass, field
 
-from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.packet import QuicProtocolVersion
+from aioquic.tls import CipherSuite
 
-from quicdist.carrier.certificates import TlsConfig
+from quicdist.carrier.aioquic_adapter import PSK_CIPHER_SUITE, Configuration
+from quicdist.carrier.authentication import AuthCallback
+from quicdist.carrier.certificates import Credentials, TlsConfig, unused_credentials
 from quicdist.carrier.errors import CertificateError
 from quicdist.carrier.link import BufferLimits
+from quicdist.carrier.psk import psk_finder
 
 #: The ALPN protocol of quic_dist (``QUIC_DIST_ALPN``).
 ALPN = "erlang-dist"
@@ -30,6 +33,10 @@ class QuicSettings:
     """
 
     tls: TlsConfig = field(default_factory=TlsConfig)
+    #: Asked between the QUIC handshake and that of the distribution, in both roles.
+    auth_callback: AuthCallback | None = None
+    #: How long it may take.
+    auth_handshake_timeout: float = 10.0
     #: Where the PINGs take their pace from: a quarter of it, at least 5 s.
     net_ticktime: float = NET_TICKTIME
     #: How often to send PINGs, in place of that pace.
@@ -60,38 +67,43 @@ class QuicSettings:
             return self.keep_alive_interval
         return max(MIN_PING_INTERVAL, self.net_ticktime / 4)
 
-    def client_configuration(self, server_name: str) -> QuicConfiguration:
-        """For dialling a node on host ``server_name``. Raises :class:`CertificateError`."""
+    def client_configuration(self, host: str) -> Configuration:
+        """For dialling a node on ``host``. Raises :class:`CertificateError`."""
         tls = self.tls
         configuration = self._configuration(is_client=True)
-        configuration.server_name = server_name
+        configuration.server_name = tls.server_name or host
         configuration.verify_mode = ssl.CERT_REQUIRED if tls.verify else ssl.CERT_NONE
+        configuration.check_use = tls.verify
         if tls.verify:
             configuration.cadata = tls.load_ca()
-        self._show(configuration)
+        if tls.external_psk is not None:
+            configuration.external_psk = tls.external_psk
+            configuration.cipher_suites = [PSK_CIPHER_SUITE]
+        _show(configuration, tls.load())
         return configuration
 
-    def server_configuration(self) -> QuicConfiguration:
-        """For listening. Raises :class:`CertificateError`, also if there is no certificate."""
+    def server_configuration(self) -> Configuration:
+        """For listening. Raises :class:`CertificateError`, also if there is neither a certificate
+        nor a PSK."""
+        tls = self.tls
+        credentials = tls.load()
         configuration = self._configuration(is_client=False)
-        if not self._show(configuration):
+        configuration.clients = tls.load_client_trust()
+        if tls.psks is not None:
+            configuration.find_psk = psk_finder(tls.psks)
+            configuration.psk_only = credentials is None
+            others = [suite for suite in _CIPHER_SUITES if suite is not PSK_CIPHER_SUITE]
+            configuration.cipher_suites = [PSK_CIPHER_SUITE, *others]
+        elif credentials is None:
             raise CertificateError(
                 "a QUIC listener needs a certificate and its key: none is given (a development "
                 "certificate is made by `quicdist certs DIR`)"
             )
+        _show(configuration, credentials or unused_credentials())
         return configuration
 
-    def _show(self, configuration: QuicConfiguration) -> bool:
-        credentials = self.tls.load()
-        if credentials is None:
-            return False
-        configuration.certificate = credentials.certificate
-        configuration.certificate_chain = list(credentials.chain)
-        configuration.private_key = credentials.private_key
-        return True
-
-    def _configuration(self, *, is_client: bool) -> QuicConfiguration:
-        return QuicConfiguration(
+    def _configuration(self, *, is_client: bool) -> Configuration:
+        return Configuration(
             alpn_protocols=[ALPN],
             is_client=is_client,
             idle_timeout=self.idle_timeout,
@@ -103,3 +115,17 @@ class QuicSettings:
             # The one version quic_dist speaks; to offer more costs keys and no peer gains by it.
             supported_versions=[QuicProtocolVersion.VERSION_1],
         )
+
+
+_CIPHER_SUITES = [
+    CipherSuite.AES_256_GCM_SHA384,
+    CipherSuite.AES_128_GCM_SHA256,
+    CipherSuite.CHACHA20_POLY1305_SHA256,
+]
+
+
+def _show(configuration: Configuration, credentials: Credentials | None) -> None:
+    if credentials is not None:
+        configuration.certificate = credentials.certificate
+        configuration.certificate_chain = list(credentials.chain)
+        configuration.private_key = credentials.private_key

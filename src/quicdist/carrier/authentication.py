@@ -1,0 +1,133 @@
+"""The hook between the QUIC handshake and that of the distribution: quic_dist's ``auth_callback``.
+
+quic_dist calls ``authenticate(Conn, client | server, Timeout)`` on both sides, before the
+distribution has any stream, and the callback may open streams of its own on ``Conn``. The first
+bidirectional one is the distribution's control stream to the other side, so what a callback
+exchanges goes over unidirectional streams: 2 from the side that dials, 3 from the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from cryptography import x509
+
+from quicdist.carrier import aioquic_adapter as adapter
+from quicdist.carrier.channel import Channel
+from quicdist.carrier.contract import Address
+from quicdist.protocol import Role
+
+log = logging.getLogger("quicdist.carrier.quic")
+
+#: The unidirectional stream that each side writes to.
+STREAMS: Final = {Role.CLIENT: 2, Role.SERVER: 3}
+#: Bytes that a peer may send to authenticate.
+MAX_BYTES = 64 * 1024
+
+
+class AuthPeer:
+    """Who is at the other end of a QUIC connection, as an ``auth_callback`` sees it.
+
+    ``reader`` and :meth:`write` exchange bytes with the callback of the peer, if it has one.
+    """
+
+    def __init__(self, channel: Channel, role: Role, node: str | None) -> None:
+        #: Which side this node is: it dialled (``Role.CLIENT``) or was dialled (``Role.SERVER``).
+        self.role = role
+        #: The name of the node that is dialled; None for one that dials, it has not said yet.
+        self.node = node
+        self.reader = asyncio.StreamReader(limit=MAX_BYTES)
+        self._channel = channel
+        self._ended = False
+        self._received = 0
+
+    @property
+    def local_address(self) -> Address:
+        return self._channel.local_address
+
+    @property
+    def remote_address(self) -> Address:
+        return self._channel.remote_address
+
+    @property
+    def certificate(self) -> x509.Certificate | None:
+        """The certificate it has shown; whether that was verified, the settings say. None of a node
+        that dialled and was not asked for one, and where a PSK or a resumed session took its place."""
+        return next(iter(adapter.peer_certificates(self._channel.quic)), None)
+
+    @property
+    def certificate_chain(self) -> tuple[x509.Certificate, ...]:
+        """What else it has shown, between its certificate and the CA."""
+        return adapter.peer_certificates(self._channel.quic)[1:]
+
+    def write(self, data: bytes) -> None:
+        """Send ``data`` to the callback of the peer. Does nothing once the connection has ended."""
+        self._send(data, end=False)
+
+    def write_eof(self) -> None:
+        """Say that no more is to come."""
+        if not self._ended:
+            self._ended = True
+            self._send(b"", end=True)
+
+    def _send(self, data: bytes, *, end: bool) -> None:
+        if not self._channel.closed:
+            self._channel.quic.send_stream_data(STREAMS[self.role], data, end)
+            self._channel.touch()
+
+    # -- what the handshake tells --------------------------------------------------------------
+
+    def _takes(self, stream_id: int) -> bool:
+        return stream_id in STREAMS.values()
+
+    def data_received(self, stream_id: int, data: bytes, end: bool) -> bool:
+        """Bytes of a stream; False if it is none of these."""
+        if not self._takes(stream_id):
+            return False
+        self._received += len(data)
+        if self._received > MAX_BYTES:
+            self._fail(f"it sent more than {MAX_BYTES} bytes to authenticate")
+        elif self.reader.exception() is None:
+            self.reader.feed_data(data)
+            if end:
+                self.reader.feed_eof()
+        return True
+
+    def stream_reset(self, stream_id: int) -> bool:
+        """A stream broken off; False if it is none of these."""
+        if not self._takes(stream_id):
+            return False
+        self._fail("it does not take what is sent to authenticate: it has no such callback")
+        return True
+
+    def _fail(self, reason: str) -> None:
+        if self.reader.exception() is None:
+            self.reader.set_exception(ConnectionResetError(reason))
+
+
+#: Called with the peer; True lets it in. False, or a reason as str that the peer is told, refuses
+#: it, and so does an exception.
+AuthCallback = Callable[[AuthPeer], Awaitable[bool | str]]
+
+
+async def why_refused(callback: AuthCallback, peer: AuthPeer, seconds: float) -> str | None:
+    """Ask the callback, for at most so many seconds. None if the peer is let in, or the reason."""
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            answer = await callback(peer)
+    except TimeoutError:
+        if limit.expired():
+            return f"authentication took longer than {seconds:g} s"
+        log.exception("auth_callback failed for %s", peer.remote_address)
+        return "authentication failed"
+    except (ConnectionError, EOFError) as error:
+        return f"authentication was broken off: {error}"
+    except Exception:
+        log.exception("auth_callback failed for %s", peer.remote_address)
+        return "authentication failed"
+    if answer is True:
+        return None
+    return answer if isinstance(answer, str) and answer else "authentication refused"
