@@ -1,0 +1,213 @@
+"""The README and the page on the node do what they say: programs, sessions and commands, run against a
+BEAM."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import contextlib
+import importlib
+import inspect
+import io
+import os
+import pkgutil
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FunctionType
+
+import pytest
+
+import quicdist
+from quicdist import Node, QuicDistError
+from tests.support.beam import Beam
+from tests.support.epmd import free_port, private_epmd
+from tests.test_docs import ROOT, Block, blocks
+
+README = ROOT / "README.md"
+NODE_PAGE = ROOT / "docs" / "node.md"
+PROGRAM_LINES = 15
+
+#: A shell prompt with its expression, and the value up to the next one.
+PROMPT = re.compile(r"^\d+> (?P<source>.*)\.\n(?P<value>(?:(?!\d+> ).*\n)*)", re.M)
+COMMAND = re.compile(r"^\$ (?P<command>.*)\n(?P<output>(?:(?!\$ ).*\n)*)", re.M)
+#: What a line prints stands behind it.
+PRINTED = re.compile(r"^\s*print\(.*\)  # (.*)$", re.M)
+
+
+def section(title: str, page: Path = README) -> list[Block]:
+    """The blocks of one section, "" for what stands before the first."""
+    text = page.read_text()
+    begin = text.index(f"## {title}\n") if title else 0
+    end = text.find("\n## ", begin + 1)
+    lines = (text.count("\n", 0, begin), text.count("\n", 0, end if end >= 0 else len(text)))
+    return [block for block in blocks(page) if lines[0] < block.line <= lines[1] + 1]
+
+
+def in_language(found: list[Block], language: str) -> list[str]:
+    return [block.body for block in found if block.language == language]
+
+
+class Program:
+    """A program of the README, as the one who reads it would run it."""
+
+    def __init__(self, source: str, directory: Path) -> None:
+        path = directory / "program.py"
+        path.write_text(source)
+        self.process = subprocess.Popen(
+            [sys.executable, "-u", str(path)], cwd=directory, stdout=subprocess.PIPE, text=True
+        )
+
+    def read_line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().rstrip("\n")
+
+    def __enter__(self) -> Program:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+@pytest.fixture
+def beam() -> Iterator[Beam]:
+    """The BEAM of the first screen, started as it says there."""
+    (session,) = in_language(section(""), "erl")
+    command, *args = shlex.split(session.splitlines()[0].removeprefix("$ "))
+    assert command == "erl"
+    with private_epmd(), Beam(args) as running:
+        yield running
+
+
+def with_the_command() -> dict[str, str]:
+    """The environment of someone who has installed quicdist."""
+    return {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
+
+
+def shell(session: str) -> list[tuple[str, str]]:
+    """Expressions of an Erlang session, and the values printed."""
+    found = [(match["source"], match["value"].rstrip("\n")) for match in PROMPT.finditer(session)]
+    assert found, session
+    return found
+
+
+def printed_by_the_shell(source: str) -> str:
+    return f'unicode:characters_to_binary(io_lib:format("~tp", [begin {source} end]))'
+
+
+def test_the_first_screen() -> None:
+    """The two commands, and a program of fifteen lines."""
+    (commands,), (program,) = in_language(section(""), "sh"), in_language(section(""), "python")
+    assert [line.split("#")[0].strip() for line in commands.splitlines()] == ["make demo", "make test"]
+    assert len(program.splitlines()) == PROGRAM_LINES
+    assert [block.language for block in section("")] == ["sh", "python", "erl"]
+
+
+@pytest.mark.beam
+def test_the_program_joins_the_beam_started_beside_it(beam: Beam, tmp_path: Path) -> None:
+    (program,), (session,) = in_language(section(""), "python"), in_language(section(""), "erl")
+    with Program(program, tmp_path) as running:
+        assert (running.read_line(), running.read_line()) == ("pong", "[3, 2, 1]")
+        for source, value in shell(session):
+            assert beam.eval_bytes_now(printed_by_the_shell(source)).decode() == value
+
+
+@pytest.mark.beam
+def test_the_commands(beam: Beam) -> None:
+    (session,) = in_language(section("The command"), "console")
+    commands = [(match["command"], match["output"]) for match in COMMAND.finditer(session)]
+    assert len(commands) == session.count("$ ")
+    for command, output in commands:
+        done = subprocess.run(
+            shlex.split(command), capture_output=True, text=True, check=False, env=with_the_command()
+        )
+        assert done.stdout + done.stderr == output
+
+
+class Printed(io.StringIO):
+    """Standard output; what a process prints in its own time can be awaited."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._written = asyncio.Event()
+
+    def write(self, text: str) -> int:
+        self._written.set()
+        return super().write(text)
+
+    async def lines(self, count: int) -> None:
+        async with asyncio.timeout(10):
+            while self.getvalue().count("\n") < count:
+                self._written.clear()
+                await self._written.wait()
+
+
+@pytest.mark.beam
+@pytest.mark.parametrize("found", [section("Cookbook"), blocks(NODE_PAGE)], ids=["README", "node.md"])
+async def test_the_examples(beam: Beam, found: list[Block]) -> None:
+    """Blocks in order, with the names of one there for the next, as in one program and one shell."""
+    printed = Printed()
+    expected: list[str] = []
+    async with Node("py@127.0.0.1", cookie="secret", carrier="tcp", host="127.0.0.1") as node:
+        names: dict[str, object] = {"node": node, "__name__": "cookbook"}
+        for block in found:
+            if block.language == "python":
+                expected += PRINTED.findall(block.body)
+                code = compile(block.body, str(block), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+                with contextlib.redirect_stdout(printed):
+                    result = FunctionType(code, names)()
+                    if inspect.isawaitable(result):
+                        await result
+                    await printed.lines(len(expected))
+            elif block.language == "erl":
+                for source, value in shell(block.body):
+                    assert (await beam.eval_bytes(printed_by_the_shell(source))).decode() == value
+    assert printed.getvalue().splitlines() == expected
+    assert len(expected) > 3
+
+
+@pytest.mark.quic_dist
+def test_quic_with_one_configuration_for_both(tmp_path: Path) -> None:
+    """The files, commands and program of the section, with ports and paths of this test's own."""
+    found = section("Join over QUIC")
+    own = {
+        "4501": str(free_port()),
+        "4503": str(free_port()),
+        "certs/": f"{tmp_path}/certs/",
+        "vm.args": f"{tmp_path}/vm.args",
+        " sys\n": f" {tmp_path}/sys\n",
+    }
+
+    def with_own(text: str) -> str:
+        return re.sub("|".join(map(re.escape, own)), lambda match: own[match[0]], text)
+
+    (sys_config,), (vm_args,) = in_language(found, "erlang"), in_language(found, "")
+    (tmp_path / "sys.config").write_text(with_own(sys_config))
+    (tmp_path / "vm.args").write_text(with_own(vm_args))
+    certs, erl = in_language(found, "sh")[0].splitlines()
+    subprocess.run(shlex.split(certs), cwd=tmp_path, check=True, capture_output=True, env=with_the_command())
+    command, *args = shlex.split(with_own(f"{erl}\n"))
+    assert command == "erl"
+    (program,) = in_language(found, "python")
+    with Beam(args) as beam, Program(program, tmp_path) as running:
+        assert running.read_line() == "pong"
+        assert beam.eval_now("net_adm:ping('py@127.0.0.1')") == "pong"
+
+
+def test_every_error_is_in_the_docs() -> None:
+    text = "".join(page.read_text() for page in (ROOT / "docs").glob("*.md"))
+    for module in pkgutil.walk_packages(quicdist.__path__, "quicdist."):
+        if module.name != "quicdist.__main__":
+            importlib.import_module(module.name)
+    names = {error.__name__ for error in errors(QuicDistError)}
+    assert {name for name in names if f"`{name}`" not in text} == set()
+
+
+def errors(base: type[Exception]) -> list[type[Exception]]:
+    """The errors below ``base`` that are raised themselves, not the bases of others."""
+    below = [error for error in base.__subclasses__() if error.__module__.startswith("quicdist.")]
+    return [base] if not below else [leaf for error in below for leaf in errors(error)]
