@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import ssl
 from pathlib import Path
+from typing import Literal
 
 import pytest
+from aioquic import tls
+from aioquic.buffer import Buffer  # type: ignore[attr-defined]
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted
+from aioquic.tls import SessionTicket
 
 from quicdist import carrier
 from quicdist.carrier import aioquic_adapter as adapter
-from quicdist.carrier.certificates import CertificateFiles
+from quicdist.carrier.certificates import CertificateFiles, TlsConfig, fingerprint
+from quicdist.carrier.psk import ExternalPsk
 from quicdist.carrier.quic_link import _IDLE
 from quicdist.carrier.quic_settings import QuicSettings
 
@@ -181,3 +187,141 @@ def test_no_other_file_of_the_package_touches_private_attributes_of_aioquic() ->
             ):
                 found.append(f"{path.name}:{node.lineno} {ast.unparse(node)}")
     assert found == []
+
+
+# -- TLS: certificates of clients, and pre-shared keys -----------------------------------------
+
+
+class SecureWire(Wire):
+    """The same between connections that heed all of their configuration."""
+
+    def __init__(self, client: QuicSettings, server: QuicSettings) -> None:
+        self.now = 0.0
+        self.client = adapter.Connection(configuration=client.client_configuration("127.0.0.1"))
+        self.server = adapter.Connection(
+            configuration=server.server_configuration(),
+            original_destination_connection_id=self.client.original_destination_connection_id,
+            session_ticket_fetcher=self.fetch,
+            session_ticket_handler=lambda ticket: self.tickets.update({ticket.ticket: ticket}),
+        )
+        self.tickets: dict[bytes, SessionTicket] = {}
+        self.fetched: list[bytes] = []
+        self.client.connect(ADDRESS, self.now)
+
+    def fetch(self, identity: bytes) -> SessionTicket | None:
+        self.fetched.append(identity)
+        return self.tickets.get(identity)
+
+    def completed(self) -> bool:
+        return all(
+            any(isinstance(event, HandshakeCompleted) for event in events(quic))
+            for quic in (self.client, self.server)
+        )
+
+
+def test_the_context_of_a_connection_is_ours(certificates: CertificateFiles) -> None:
+    settings = QuicSettings(tls=certificates.tls())
+    wire = SecureWire(settings, settings)
+    wire.talk()
+    assert type(wire.client.tls) is type(wire.server.tls) is adapter.TlsContext
+    assert wire.completed()
+
+
+def test_what_certificates_were_shown(certificates: CertificateFiles) -> None:
+    settings = QuicSettings(tls=certificates.tls())
+    wire = SecureWire(settings, settings)
+    assert adapter.peer_certificates(wire.client) == ()
+    wire.talk()
+    (shown,) = adapter.peer_certificates(wire.client)
+    assert fingerprint(shown) == certificates.fingerprint
+    assert adapter.peer_certificates(wire.server) == ()  # it did not ask
+
+
+def test_a_server_asks_for_a_certificate(certificates: CertificateFiles) -> None:
+    settings = QuicSettings(tls=dataclasses.replace(certificates.tls(), client_certificate="require"))
+    wire = SecureWire(settings, settings)
+    wire.talk()
+    assert wire.completed()
+    (shown,) = adapter.peer_certificates(wire.server)
+    assert fingerprint(shown) == certificates.fingerprint
+
+
+@pytest.mark.parametrize("asking", ["none", "require"])
+def test_tickets_are_not_looked_for_where_certificates_are_asked_for(
+    certificates: CertificateFiles, asking: Literal["none", "require"]
+) -> None:
+    settings = QuicSettings(tls=dataclasses.replace(certificates.tls(), client_certificate=asking))
+    first = SecureWire(settings, settings)
+    given: list[SessionTicket] = []
+    first.client = adapter.Connection(
+        configuration=first.client.configuration, session_ticket_handler=given.append
+    )
+    first.client.connect(ADDRESS, 0.0)
+    first.server = adapter.Connection(
+        configuration=first.server.configuration,
+        original_destination_connection_id=first.client.original_destination_connection_id,
+        session_ticket_fetcher=first.fetch,
+        session_ticket_handler=lambda ticket: first.tickets.update({ticket.ticket: ticket}),
+    )
+    first.talk()
+    (ticket,) = given
+    again = SecureWire(settings, settings)
+    again.tickets = first.tickets
+    again.client.configuration.session_ticket = ticket
+    again.client = adapter.Connection(configuration=again.client.configuration)
+    again.client.connect(ADDRESS, 0.0)
+    again.server = adapter.Connection(
+        configuration=again.server.configuration,
+        original_destination_connection_id=again.client.original_destination_connection_id,
+        session_ticket_fetcher=again.fetch,
+    )
+    again.talk()
+    assert again.completed()
+    assert again.client.tls.session_resumed is (asking == "none")
+    assert again.fetched == ([ticket.ticket] if asking == "none" else [])
+
+
+def test_an_external_psk_is_one_by_its_label_and_its_age(certificates: CertificateFiles) -> None:
+    """RFC 8446, sections 4.2.11 and 7.1: age 0, and the binder's key from "ext binder"."""
+    psk = ExternalPsk(b"identity", bytes(range(32)))
+    client = QuicSettings(tls=TlsConfig(external_psk=psk))
+    server = QuicSettings(tls=TlsConfig(psks={psk.identity: psk.secret}))
+    wire = SecureWire(client, server)
+    hello = bytes(wire.client._crypto_streams[tls.Epoch.INITIAL].sender._buffer)
+    offered = tls.pull_client_hello(Buffer(data=hello)).pre_shared_key
+    assert offered is not None
+    assert offered.identities == [(psk.identity, 0)]
+    schedule = tls.KeySchedule(adapter.PSK_CIPHER_SUITE)
+    schedule.extract(psk.secret)
+    key = schedule.derive_secret(b"ext binder")
+    schedule.update_hash(hello[:-35])  # without the list of binders: 2 and 1 bytes of length, 32 of SHA-256
+    assert offered.binders == [schedule.finished_verify_data(key)]
+    wire.talk()
+    assert wire.completed()
+    assert wire.client.tls.session_resumed
+    assert wire.server.tls.session_resumed
+    assert adapter.peer_certificates(wire.client) == ()
+
+
+def test_tickets_and_external_psks_beside_each_other(certificates: CertificateFiles) -> None:
+    """Each with its own label: a server that has both can resume a session."""
+    psk = ExternalPsk(b"identity", bytes(range(32)))
+    settings = QuicSettings(tls=dataclasses.replace(certificates.tls(), psks={psk.identity: psk.secret}))
+    given: list[SessionTicket] = []
+    tickets: dict[bytes, SessionTicket] = {}
+    for _ in range(2):
+        configuration = settings.client_configuration("127.0.0.1")
+        configuration.session_ticket = given[0] if given else None
+        wire = SecureWire(settings, settings)
+        wire.tickets = tickets
+        wire.client = adapter.Connection(configuration=configuration, session_ticket_handler=given.append)
+        wire.client.connect(ADDRESS, 0.0)
+        wire.server = adapter.Connection(
+            configuration=settings.server_configuration(),
+            original_destination_connection_id=wire.client.original_destination_connection_id,
+            session_ticket_fetcher=wire.fetch,
+            session_ticket_handler=lambda ticket: tickets.update({ticket.ticket: ticket}),
+        )
+        wire.talk()
+        assert wire.completed()
+    assert wire.client.tls.session_resumed

@@ -1,6 +1,12 @@
 """Links between two nodes: QUIC (``quic_dist``) and TCP (``inet_tcp_dist``)."""
 
-from quicdist.carrier.certificates import CertificateFiles, TlsConfig, make_development_certificates
+from quicdist.carrier.authentication import AuthCallback, AuthPeer
+from quicdist.carrier.certificates import (
+    CertificateFiles,
+    ClientCertificate,
+    TlsConfig,
+    make_development_certificates,
+)
 from quicdist.carrier.contract import (
     Address,
     Carrier,
@@ -16,19 +22,24 @@ from quicdist.carrier.contract import (
 from quicdist.carrier.errors import (
     AcceptError,
     AcceptTimeout,
+    AuthenticationRefused,
     CarrierError,
     CertificateError,
     CertificateRefused,
     ConnectError,
+    IncomingAuthenticationRefused,
+    IncomingCertificateRefused,
     LinkClosed,
     LinkLost,
     ListenError,
     PeerClosed,
     PeerSilent,
     PeerUnreachable,
+    PskRefused,
     SetupTimeout,
 )
 from quicdist.carrier.link import BufferLimits
+from quicdist.carrier.psk import ExternalPsk, Psks
 from quicdist.carrier.quic import QuicCarrier
 from quicdist.carrier.quic_settings import QuicSettings
 from quicdist.carrier.tcp import TcpCarrier
@@ -37,14 +48,21 @@ __all__ = [
     "AcceptError",
     "AcceptTimeout",
     "Address",
+    "AuthCallback",
+    "AuthPeer",
+    "AuthenticationRefused",
     "BufferLimits",
     "Carrier",
     "CarrierError",
     "CertificateError",
     "CertificateFiles",
     "CertificateRefused",
+    "ClientCertificate",
     "ConnectError",
+    "ExternalPsk",
     "Incoming",
+    "IncomingAuthenticationRefused",
+    "IncomingCertificateRefused",
     "Link",
     "LinkClosed",
     "LinkLost",
@@ -58,6 +76,8 @@ __all__ = [
     "PeerClosed",
     "PeerSilent",
     "PeerUnreachable",
+    "PskRefused",
+    "Psks",
     "QuicCarrier",
     "QuicSettings",
     "SetupTimeout",
