@@ -37,6 +37,7 @@ def start_services(node: NodeCore, exports: Exports) -> Services:
     caller = Caller(runtime)
     group_leader = GroupLeader()
     leader = runtime.spawn(group_leader, name="user")
+    runtime.group_leader = leader.pid
     erpc = ErpcClient(runtime, node.spawning, node.connections, caller, leader.pid)
     group_leader.call = erpc.call
     net_kernel = NetKernel(node, caller)
