@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from quicdist import Atom, Node, make_development_certificates
 from tests.interop.cluster import names
-from tests.support.beam import Beam
+from tests.support.beam import Beam, erl_facts
 
 pytestmark = pytest.mark.quic_dist
 
 PONG = Atom("pong")
 
 
-def write_sys_config(directory: Path, nodes: dict[str, int], more: str = "") -> Path:
+def write_sys_config(
+    directory: Path,
+    nodes: dict[str, int],
+    more: str = "",
+    *,
+    verify: str = "verify_none",
+    credentials: str | None = None,
+) -> Path:
     """A sys.config with certificates and a table of nodes, all of 127.0.0.1."""
-    files = make_development_certificates(directory / "certs")
+    if credentials is None:
+        files = make_development_certificates(directory / "certs")
+        names = {"cert_file": files.cert, "key_file": files.key, "cacert_file": files.ca}
+        credentials = ", ".join(f'{{{option}, "{file}"}}' for option, file in names.items())
     table = ", ".join(f"{{'{node}', {{\"127.0.0.1\", {port}}}}}" for node, port in nodes.items())
     path = directory / "sys.config"
     path.write_text(
-        f'[{{quic, [{{dist, [{{cert_file, "{files.cert}"}}, {{key_file, "{files.key}"}}, '
-        f'{{cacert_file, "{files.ca}"}}, {{verify, verify_none}},\n'
+        f"[{{quic, [{{dist, [{credentials}, {{verify, {verify}}},\n"
         f"  {{discovery_module, quic_discovery_static}}, {{nodes, [{table}]}}]}}]}}{more}].\n"
     )
     return path
@@ -80,19 +91,41 @@ async def test_the_same_sys_config_and_vm_args(
             await met(beam, theirs, node)
 
 
-async def test_the_same_sys_config_and_nothing_else(tmp_path: Path, free_port: Callable[[], int]) -> None:
+@contextlib.asynccontextmanager
+async def from_sys_config(
+    directory: Path, free_port: Callable[[], int], **config: Any
+) -> AsyncIterator[tuple[Beam, str, Node]]:
+    """A BEAM and a Python node (a BEAM's name in between) with the same sys.config and nothing else."""
     ours, theirs = names()
     their_port = free_port()
-    config = write_sys_config(tmp_path, {ours: free_port(), theirs: their_port})
+    path = write_sys_config(directory, {ours: free_port(), theirs: their_port}, **config)
     # quic_dist reads a sys.config once the application is loaded: before that it listens for nobody,
     # so the node is started by hand. Its port cannot stand in a file that both read.
-    args = ["-config", str(config.with_suffix("")), "-setcookie", "secret", "-start_epmd", "false"]
+    args = ["-config", str(path.with_suffix("")), "-setcookie", "secret", "-start_epmd", "false"]
     args += ["-proto_dist", "quic", "-epmd_module", "quic_epmd", "-quic", "dist_port", str(their_port)]
     with Beam(args) as beam:
         await beam.eval("{ok, _} = application:ensure_all_started(quic)")
         await beam.eval(f"{{ok, _}} = net_kernel:start(['{theirs}', longnames])")
         await beam.eval("erlang:set_cookie(secret)")
-        node = Node(ours, cookie="secret", config=config)
+        node = Node(ours, cookie="secret", config=path)
         node.export("py", "double")(lambda number: 2 * number)
         async with node:
-            await met(beam, theirs, node)
+            yield beam, theirs, node
+
+
+@pytest.mark.parametrize("verify", ["verify_none", "verify_peer"])
+async def test_the_same_sys_config_and_nothing_else(
+    verify: str, tmp_path: Path, free_port: Callable[[], int]
+) -> None:
+    async with from_sys_config(tmp_path, free_port, verify=verify) as (beam, theirs, node):
+        await met(beam, theirs, node)
+
+
+async def test_secrets_in_place_of_certificates(tmp_path: Path, free_port: Callable[[], int]) -> None:
+    _, version = erl_facts()
+    if tuple(map(int, str(version).split("."))) < (1, 4):
+        pytest.skip(f"erlang_quic has external PSKs from 1.4.0 on; this is {version}")
+    secret = '<<"0123456789abcdef0123456789abcdef">>'
+    credentials = f'{{psks, #{{<<"cluster">> => {secret}}}}}, {{external_psk, {{<<"cluster">>, {secret}}}}}'
+    async with from_sys_config(tmp_path, free_port, credentials=credentials) as (beam, theirs, node):
+        await met(beam, theirs, node)

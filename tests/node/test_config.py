@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import socket
 from collections.abc import Callable
@@ -12,11 +13,13 @@ from typing import Any
 import pytest
 
 from quicdist.carrier import Address
+from quicdist.carrier.psk import ExternalPsk
 from quicdist.node.config import Config, ConfigError, read_config
 from quicdist.node.config.options import DIST, DIST_FLAGS, KERNEL, QUIC
 from tests.support.quic_dist_options import DOCUMENTED
 
 Read = Callable[..., Config]
+SECRET = b"0123456789abcdef"
 
 
 @pytest.fixture
@@ -88,6 +91,17 @@ class TestEveryOption:
             ("{register_with_epmd, true}", {"register_with_epmd": True}),
             ("register_with_epmd", {"register_with_epmd": True}),
             ('{register_with_epmd, "false"}', {"register_with_epmd": False}),
+            ("{auth_handshake_timeout, 2500}", {"auth_handshake_timeout": 2.5}),
+            ("{auth_handshake_timeout, infinity}", {"auth_handshake_timeout": math.inf}),
+            ('{psks, #{<<"one">> => <<"0123456789abcdef">>}}', {"psks": {b"one": SECRET}}),
+            (
+                '{external_psk, {<<"one">>, <<"0123456789abcdef">>}}',
+                {"external_psk": ExternalPsk(b"one", SECRET)},
+            ),
+            (
+                '{external_psk, {<<"one">>, <<"0123456789abcdef">>, [psk_ke, psk_dhe_ke]}}',
+                {"external_psk": ExternalPsk(b"one", SECRET)},
+            ),
             ("{pacing_enabled, true}, {lb_enabled, false}, {nat_enabled, false}", {}),
         ],
     )
@@ -104,10 +118,8 @@ class TestEveryOption:
             "{cacert, <<1>>}",
             "{keep_alive_interval, disabled}",
             "{auth_callback, {my_app_auth, authenticate}}",
-            "{auth_handshake_timeout, 10000}",
-            '{psks, #{<<"cluster">> => <<"secret">>}}',
             "{psk_callback, {m, f}}",
-            '{external_psk, {<<"cluster">>, <<"secret">>}}',
+            '{external_psk, {<<"cluster">>, <<"0123456789abcdef">>, [psk_ke]}}',
             "{pacing_enabled, false}",
             "{congestion_threshold, 2}",
             "{max_pull_per_notification, 16}",
@@ -175,6 +187,60 @@ class TestEveryOption:
     def test_values_that_cannot_be(self, dist: str, message: str, read: Read, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=f"^{tmp_path}/sys.config: {re.escape(message)}"):
             read(dist)
+
+    @pytest.mark.parametrize(
+        ("dist", "message"),
+        [
+            ("{psks, [{a, b}]}", "dist psks: a map of binaries, #{Identity => Secret}, expected"),
+            ('{psks, #{<<"one">> => <<"hidden">>}}', "dist psks: the secret of PSK b'one' has 6 bytes"),
+            ('{psks, #{one => <<"hidden but long enough">>}}', "dist psks: a PSK identity is 1 to"),
+            ('{external_psk, <<"hidden">>}', "dist external_psk: {Identity, Secret} or {Identity, Secret,"),
+            ('{external_psk, {<<"one">>, <<"hidden, long enough">>, []}}', "dist external_psk: {Identity,"),
+        ],
+    )
+    def test_secrets_are_not_shown(self, dist: str, message: str, read: Read, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match=f"^{tmp_path}/sys.config: {re.escape(message)}") as caught:
+            read(dist)
+        assert "hidden" not in str(caught.value)
+
+    @pytest.mark.parametrize("option", ["auth_callback", "psk_callback"])
+    @pytest.mark.parametrize("value", ["{m, 1}", "m", '"m"', '":f"', "fun m:f/1"])
+    def test_functions_that_are_none(self, option: str, value: str, read: Read) -> None:
+        with pytest.raises(ConfigError, match=f"dist {option}: {{Module, Function}} expected, got "):
+            read(f"{{{option}, {value}}}")
+
+    @pytest.mark.parametrize("name", ["{my_auth, check}", '"my_auth:check"'])
+    def test_functions_of_ones_own(self, name: str, read: Read) -> None:
+        async def check(peer: Any) -> bool:
+            return True
+
+        found = read(f"{{auth_callback, {name}}}", functions={"my_auth:check": check})
+        assert (found.auth_callback, found.unsupported) == (check, ())
+        assert found.quic_settings() == {"auth_callback": check}
+
+    def test_a_psk_callback_goes_before_the_table(self, read: Read) -> None:
+        found = read(
+            '{psks, #{<<"one">> => <<"0123456789abcdef">>, <<"two">> => <<"0123456789abcdef">>}}',
+            vm_args="-quic_dist_psk_callback keys:find",
+            functions={"keys:find": {b"one": b"another secret, longer"}.get},
+        )
+        assert found.unsupported == ()
+        assert callable(found.psks)
+        assert [found.psks(name) for name in (b"one", b"two", b"three")] == [
+            b"another secret, longer",
+            SECRET,
+            None,
+        ]
+
+    def test_secrets_are_not_printed(self, read: Read) -> None:
+        found = read(
+            '{psks, #{<<"one">> => <<"hidden hidden hidden">>}}, '
+            '{external_psk, {<<"two">>, <<"hidden hidden hidden">>}}',
+            vm_args="-setcookie hidden -setcookie a@h hidden",
+        )
+        assert found.cookie == "hidden"
+        assert "hidden hidden" not in repr(found)
+        assert "'hidden'" not in repr(found)
 
     def test_dist_that_is_none(self, read: Read) -> None:
         with pytest.raises(ConfigError, match=r"\{quic, \[\{dist, ...\}\]\}: a list expected, got 7$"):
@@ -272,6 +338,8 @@ class TestFlags:
             ("-quic_dist cert a -quic_dist cert b", {"cert_file": Path("a")}),
             ("-quic_dist_cacert ca.pem", {"cacert_file": Path("ca.pem")}),
             ("-quic_dist_register_with_epmd true", {"register_with_epmd": True}),
+            ("-quic_dist_auth_handshake_timeout 10", {"auth_handshake_timeout": 0.01}),
+            ("-quic_dist_auth_handshake_timeout infinity", {"auth_handshake_timeout": math.inf}),
             ("""-quic_dist nodes "[{'a@h',{{10,0,0,1},1}}]" """, {"nodes": {"a@h": Address("10.0.0.1", 1)}}),
             ("-kernel net_ticktime 8 net_setuptime 3", {"net_ticktime": 8.0, "setup_time": 3.0}),
             ("-kernel net_ticktime 8 -kernel net_ticktime 9", {"net_ticktime": 9.0}),
@@ -296,7 +364,6 @@ class TestFlags:
             ("-quic_dist_cert a b", ["-quic_dist_cert"]),
             ("-quic_dist_port 1 -quic_dist_port 2", ["-quic_dist_port"]),
             ("-quic_dist_auth_callback m:f", ["dist auth_callback"]),
-            ("-quic_dist_auth_handshake_timeout 10", ["dist auth_handshake_timeout"]),
             ("-quic_dist psk_callback m:f", ["dist psk_callback"]),
             ("-setcookie a -setcookie b", ["-setcookie"]),
             ("-setcookie", ["-setcookie"]),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from quicdist import Atom, Node, NodeError, make_development_certificates
+from quicdist.carrier.psk import ExternalPsk
 from quicdist.carrier.quic import QuicCarrier
 from quicdist.carrier.tcp import TcpCarrier
 from quicdist.discovery import DnsBackend, DnsClient
@@ -34,6 +35,28 @@ def tls(node: Node) -> list[Any]:
     assert isinstance(carrier, QuicCarrier)
     settings = carrier.settings.tls
     return [str(settings.certfile), str(settings.keyfile), str(settings.cafile), settings.verify]
+
+
+@pytest.mark.parametrize(
+    ("dist", "client_certificate"),
+    [
+        ('{verify, verify_peer}, {cacert_file, "ca.pem"}', "request"),
+        ("{verify, verify_peer}", "none"),
+        ('{verify, verify_none}, {cacert_file, "ca.pem"}', "none"),
+    ],
+)
+def test_nodes_that_dial(dist: str, client_certificate: str, tmp_path: Path) -> None:
+    psks = (
+        '{psks, #{<<"one">> => <<"0123456789abcdef">>}}, {external_psk, {<<"two">>, <<"0123456789abcdef">>}}'
+    )
+    (tmp_path / "sys.config").write_text(f"[{{quic, [{{dist, [{dist}, {psks}]}}]}}].")
+    node = Node("py@127.0.0.1", cookie="secret", config=tmp_path / "sys.config")
+    carrier = node.endpoints[0].carrier
+    assert isinstance(carrier, QuicCarrier)
+    settings = carrier.settings.tls
+    assert settings.client_certificate == client_certificate
+    assert settings.psks == {b"one": b"0123456789abcdef"}
+    assert settings.external_psk == ExternalPsk(b"two", b"0123456789abcdef")
 
 
 def test_all_from_files(files: dict[str, Any]) -> None:

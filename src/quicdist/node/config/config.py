@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from quicdist.carrier import Address
+from quicdist.carrier.authentication import AuthCallback
+from quicdist.carrier.certificates import ClientCertificate
+from quicdist.carrier.psk import ExternalPsk, Psks
 from quicdist.discovery import Backend, Discovery
 from quicdist.node.config.errors import Unsupported
 
@@ -22,8 +25,8 @@ class Config:
     """
 
     name: str | None = None
-    cookie: str | None = None
-    cookies: Mapping[str, str] = field(default_factory=dict)
+    cookie: str | None = field(default=None, repr=False)
+    cookies: Mapping[str, str] = field(default_factory=dict, repr=False)
     #: ``-proto_dist``: ``"quic"``, ``"tcp"``, in its order.
     carriers: tuple[str, ...] | None = None
     hidden: bool | None = None
@@ -41,6 +44,12 @@ class Config:
     max_data: int | None = None
     max_stream_data: int | None = None
 
+    #: The functions that stand for the Erlang ones named.
+    auth_callback: AuthCallback | None = None
+    auth_handshake_timeout: float | None = None
+    psks: Psks | None = field(default=None, repr=False)
+    external_psk: ExternalPsk | None = None
+
     # where nodes are
     discovery_module: str | None = None
     nodes: Mapping[str, Address] = field(default_factory=dict)
@@ -55,7 +64,7 @@ class Config:
     #: Back ends by the names of the Erlang modules that they stand for.
     modules: Mapping[str, Backend | Discovery] = field(default_factory=dict)
     #: All of ``dist``, as terms: the options that a back end's ``init`` is given.
-    dist: Mapping[str, Any] = field(default_factory=dict)
+    dist: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     # TCP
     tcp_family: str | None = None
@@ -70,6 +79,12 @@ class Config:
     unsupported: tuple[Unsupported, ...] = ()
     unrelated: tuple[str, ...] = ()
 
+    @property
+    def client_certificate(self) -> ClientCertificate:
+        """``verify_peer`` is for both sides: a node that dials is asked for its certificate too, and
+        one that it shows must be good. It need not show one: quic_dist's nodes have none to show."""
+        return "request" if self.verify and self.cacert_file is not None else "none"
+
     def quic_settings(self) -> dict[str, Any]:
         """The settings of a QUIC carrier that are given."""
         settings = {
@@ -77,6 +92,8 @@ class Config:
             "max_data": self.max_data,
             "max_stream_data": self.max_stream_data,
             "keep_alive_interval": self.keep_alive_interval,
+            "auth_callback": self.auth_callback,
+            "auth_handshake_timeout": self.auth_handshake_timeout,
         }
         if self.keep_alive_interval == "auto":  # half the idle timeout, as the documentation has it
             settings["keep_alive_interval"] = None if self.idle_timeout is None else self.idle_timeout / 2

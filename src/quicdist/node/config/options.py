@@ -16,17 +16,16 @@ from quicdist.node.config.values import Reader, never, only
 
 class Option(NamedTuple):
     """What becomes of an option: ``read`` gives the value of the field ``field`` of Config, or of
-    none where there is nothing to keep."""
+    none where there is nothing to keep. What is ``secret`` is not shown in errors."""
 
     read: Reader
     field: str | None = None
+    secret: bool = False
 
 
 _CERTIFICATE_TERM = "only PEM files are read: name them by cert_file, key_file and cacert_file"
 _LOAD_BALANCER = "no connection ids for load balancers are made; quic_dist reads this and makes none either"
 _SEND_QUEUE = "it tunes quic_dist's send queue; a slow peer is waited for here by `await`"
-_PSK = "aioquic knows no external PSK: give a certificate by cert_file and key_file"
-_CALLBACK = "it names an Erlang function, which cannot be called here"
 
 #: ``{quic, [{dist, [...]}]}``
 DIST: Mapping[str, Option] = {
@@ -46,11 +45,11 @@ DIST: Mapping[str, Option] = {
     "max_data": Option(values.integer(1, 1 << 62), "max_data"),
     "max_stream_data": Option(values.integer(1, 1 << 62), "max_stream_data"),
     "register_with_epmd": Option(values.boolean, "register_with_epmd"),
-    "auth_callback": Option(never(_CALLBACK)),
-    "auth_handshake_timeout": Option(never("there is no auth_callback here for which it could be")),
-    "psks": Option(never(_PSK)),
-    "psk_callback": Option(never(_PSK)),
-    "external_psk": Option(never(_PSK)),
+    "auth_callback": Option(values.function, "auth_callback"),
+    "auth_handshake_timeout": Option(values.auth_timeout, "auth_handshake_timeout"),
+    "psks": Option(values.psks, "psks", secret=True),
+    "psk_callback": Option(values.function, "psk_callback"),
+    "external_psk": Option(values.external_psk, "external_psk", secret=True),
     "pacing_enabled": Option(only(True, "aioquic spreads its datagrams always")),
     "congestion_threshold": Option(never(_SEND_QUEUE)),
     "max_pull_per_notification": Option(never(_SEND_QUEUE)),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from quicdist.carrier.psk import Psks
 from quicdist.discovery import Backend, Discovery
 from quicdist.node.config.config import Config
 from quicdist.node.config.errors import ConfigError, Unsupported
@@ -34,24 +35,34 @@ def read_config(
     vm_args: Source | None = None,
     *,
     modules: Mapping[str, Backend | Discovery] | None = None,
+    functions: Mapping[str, Callable[..., Any]] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Config:
     """Read ``sys.config`` files, each going before those ahead of it, and a ``vm.args``, whose
     ``-config`` files come first and whose flags go before all files.
 
     ``modules`` are the back ends for a ``discovery_module`` (or ``-epmd_module``) that is none of
-    quic_dist's own. ``${VAR}`` is taken from ``environ``, by default the program's. What is not
-    supported is logged, one warning each. Raises :class:`ConfigError`.
+    quic_dist's own; ``functions`` those for an ``auth_callback`` or ``psk_callback``, by the name
+    ``module:function`` (:data:`~quicdist.carrier.authentication.AuthCallback`,
+    :data:`~quicdist.carrier.psk.Psks`). ``${VAR}`` is taken from ``environ``, by default
+    the program's. What is not supported is logged, one warning each. Raises :class:`ConfigError`.
     """
-    return _Reading(os.environ if environ is None else environ, modules or {}).read(config, vm_args)
+    reading = _Reading(os.environ if environ is None else environ, modules or {}, functions or {})
+    return reading.read(config, vm_args)
 
 
 class _Reading:
     """One reading, from files to Config."""
 
-    def __init__(self, environ: Mapping[str, str], modules: Mapping[str, Backend | Discovery]) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        modules: Mapping[str, Backend | Discovery],
+        functions: Mapping[str, Callable[..., Any]],
+    ) -> None:
         self._environ = environ
         self._modules = modules
+        self._functions = functions
         self._fields: dict[str, Any] = {}
         self._unsupported: list[Unsupported] = []
         self._unrelated: list[str] = []
@@ -84,6 +95,7 @@ class _Reading:
         self._unrelated += [f"-{flag}" for flag in flags.flags if not _is_known(flag)]
         self._unrelated += [word for word in flags.emulator if word.startswith("+")]
         self._check_modules(dist)
+        self._callbacks(dist)
         found = Config(
             **self._fields,
             modules=self._modules,
@@ -186,7 +198,8 @@ class _Reading:
             except NotSupported as error:
                 self._unsupported.append(Unsupported(prefix + name, str(error), source))
             except BadValue as error:
-                raise ConfigError(source, f"{prefix}{name}: {error}, got {_shown(value)}") from error
+                shown = "" if option.secret else f", got {_shown(value)}"
+                raise ConfigError(source, f"{prefix}{name}: {error}{shown}") from error
             else:
                 if option.field is not None:
                     self._fields[option.field] = meant
@@ -212,6 +225,32 @@ class _Reading:
         if module not in (None, "erl_epmd", "quic_epmd", *self._modules):
             reason = f"nothing stands for the Erlang module {module}: give it in `modules`; epmd serves"
             self._unsupported.append(Unsupported("-epmd_module", reason, "vm.args"))
+
+    def _callbacks(self, dist: Mapping[str, Parameter]) -> None:
+        """Put Python functions in the place of Erlang ones, or say that there are none."""
+        found: dict[str, Callable[..., Any]] = {}
+        for option in ("auth_callback", "psk_callback"):
+            name = self._fields.pop(option, None)
+            if name in self._functions:
+                found[option] = self._functions[name]
+            elif name is not None:
+                reason = f"nothing stands for the Erlang function {name}: give it in `functions`"
+                self._unsupported.append(Unsupported(f"dist {option}", reason, dist[option].source))
+        if "auth_callback" in found:
+            self._fields["auth_callback"] = found["auth_callback"]
+        if "psk_callback" in found:
+            listed = self._fields.get("psks", {})
+            self._fields["psks"] = _first_of(found["psk_callback"], listed)
+
+
+def _first_of(find: Callable[[bytes], bytes | None], listed: Mapping[bytes, bytes]) -> Psks:
+    """The callback goes before the table, as in quic_dist."""
+
+    def found(identity: bytes) -> bytes | None:
+        secret = find(identity)
+        return listed.get(identity) if secret is None else secret
+
+    return found
 
 
 def _is_known(flag: str) -> bool:

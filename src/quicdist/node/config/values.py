@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from quicdist.carrier import Address
+from quicdist.carrier.errors import CertificateError
+from quicdist.carrier.psk import ExternalPsk
 from quicdist.node.config.text import left_over
 from quicdist.term import Atom, ParseError, parse_term
 
@@ -123,6 +126,57 @@ def keep_alive(value: Any) -> float | str:
     if value == Atom("disabled"):
         raise NotSupported("PINGs are how a QUIC connection is kept, in quic_dist too, whatever this says")
     return "auto" if value == Atom("auto") else seconds_of(value)
+
+
+# -- authentication ----------------------------------------------------------------------------
+
+
+def function(value: Any) -> str:
+    """``{Module, Function}`` or ``"Module:Function"``: the name by which a Python function stands for
+    it, ``module:function``."""
+    match value:
+        case (Atom() as module, Atom() as name):
+            return f"{module}:{name}"
+    with contextlib.suppress(NotText):
+        named = text_of(value)
+        if ":" in named[1:-1]:
+            return named
+    raise BadValue("{Module, Function} expected")
+
+
+def psks(value: Any) -> dict[bytes, bytes]:
+    """``#{Identity => Secret}``, binaries."""
+    if not isinstance(value, dict):
+        raise BadValue("a map of binaries, #{Identity => Secret}, expected")
+    for identity, secret in value.items():
+        _psk(identity, secret)
+    return dict(value)
+
+
+def external_psk(value: Any) -> ExternalPsk:
+    """``{Identity, Secret}`` or ``{Identity, Secret, Modes}``."""
+    match value:
+        case (identity, secret):
+            return _psk(identity, secret)
+        case (identity, secret, [_, *_] as modes):
+            if Atom("psk_dhe_ke") not in modes:
+                raise NotSupported("PSKs are used with psk_dhe_ke only, which is not among its modes")
+            return _psk(identity, secret)
+    raise BadValue("{Identity, Secret} or {Identity, Secret, Modes} expected")
+
+
+def _psk(identity: Any, secret: Any) -> ExternalPsk:
+    try:
+        return ExternalPsk(identity, secret)
+    except CertificateError as error:
+        raise BadValue(str(error)) from error
+
+
+def auth_timeout(value: Any) -> float:
+    """Milliseconds or ``infinity``."""
+    if value == Atom("infinity") or value == "infinity":
+        return math.inf
+    return seconds_of(value)
 
 
 # -- addresses ---------------------------------------------------------------------------------
