@@ -19,6 +19,7 @@ from quicdist import (
     NoReply,
     NoSuchProcess,
     NotConnected,
+    Pid,
     Process,
     ProcessExit,
     RemoteError,
@@ -27,60 +28,23 @@ from quicdist import (
     Supervisor,
     current_call,
 )
+from quicdist.protocol import DistFlag
 from tests.interop.conftest import CARRIERS
+from tests.interop.questions import (
+    APART,
+    CALLS,
+    CHILD_SPECS,
+    COUNTER_ERL,
+    GEN_SERVER,
+    NET_KERNEL,
+    PY_ERL,
+    SUPERVISOR,
+    SUPERVISOR_ERL,
+    SYS,
+)
 from tests.interop.twins import Beams, Twins, python_twin, two_beams
 
 OK = Atom("ok")
-
-#: What a node of this module offers to be called, in Erlang; :func:`offer` is the same in Python.
-PY_ERL = """
--module(py).
--compile([export_all, nowarn_export_all]).
-add(A, B) -> A + B.
-later(X) -> receive after 5 -> X end.
-leaves() -> exit(gone).
-throws() -> throw(ball).
-fails() -> error(oops).
-pid_of(Name) -> whereis(Name).
-tell(Pid, X) -> Pid ! X.
-hangs() -> receive never -> ok end.
-"""
-
-COUNTER_ERL = """
--module(counter).
--behaviour(gen_server).
--compile([export_all, nowarn_export_all]).
-start() -> {ok, Pid} = gen_server:start({local, counter}, counter, [], []), Pid.
-start_link() -> gen_server:start_link(counter, [], []).
-init([]) -> {ok, #{count => 0, asked => []}}.
-handle_call(get, _, #{count := N} = S) -> {reply, N, S};
-handle_call({add, M}, _, #{count := N} = S) -> {reply, N + M, S#{count := N + M}};
-handle_call(later, From, #{asked := A} = S) -> {noreply, S#{asked := [From | A]}};
-handle_call({then, X}, _, S) -> {reply, first, S, {continue, X}};
-handle_call({wait, T}, From, #{asked := A} = S) -> {noreply, S#{asked := [From | A]}, T};
-handle_call({wait_replied, T}, _, S) -> {reply, ok, S, T};
-handle_call({stop, R}, _, S) -> {stop, R, stopped, S};
-handle_call({stop_silent, R}, _, S) -> {stop, R, S};
-handle_call({leave, R}, _, _) -> exit(R).
-handle_cast({add, M}, #{count := N} = S) -> {noreply, S#{count := N + M}};
-handle_cast(answer, #{asked := A, count := N} = S) ->
-  [gen_server:reply(F, {counted, N}) || F <- A], {noreply, S#{asked := []}};
-handle_cast({stop, R}, S) -> {stop, R, S}.
-handle_info({add, M}, #{count := N} = S) -> {noreply, S#{count := N + M}};
-handle_info(timeout, #{asked := A} = S) ->
-  [gen_server:reply(F, timed_out) || F <- A], {noreply, S#{asked := [], count := -1}};
-handle_info(_, S) -> {noreply, S}.
-handle_continue(X, #{count := N} = S) -> {noreply, S#{count := {X, N}}}.
-terminate(R, _) -> case whereis(undertaker) of undefined -> ok; P -> P ! {terminated, R} end.
-"""
-
-SUPERVISOR_ERL = """
--module(one_sup).
--behaviour(supervisor).
--compile([export_all, nowarn_export_all]).
-start(Args) -> {ok, Pid} = supervisor:start_link(one_sup, Args), unlink(Pid), Pid.
-init({Flags, Children}) -> {ok, {Flags, Children}}.
-"""
 
 
 class Counter(GenServer):
@@ -211,59 +175,6 @@ async def counters(twins: Twins) -> AsyncIterator[Twins]:
     await twins.model.eval("catch gen_server:stop(counter)")
 
 
-#: Runs Body in a process of its own, so that no message meant for it is left over for another test.
-APART = "Apart = fun(Body) -> P = self(), {_, M} = spawn_monitor(fun() -> P ! {apart, Body()} end), "
-APART += "receive {apart, R} -> demonitor(M, [flush]), R; {'DOWN', M, _, _, Why} -> {died, Why} end end, "
-
-CALLS = {
-    "rpc:call": "rpc:call(PEER, py, add, [1, 2])",
-    "rpc:call of what waits": 'rpc:call(PEER, py, later, [{a, "b"}])',
-    "rpc:call, exit": "rpc:call(PEER, py, leaves, [])",
-    "rpc:call, throw": "rpc:call(PEER, py, throws, [])",
-    "rpc:call, error": "{badrpc, {'EXIT', {R, [{M, F, A, _} | _]}}} = rpc:call(PEER, py, fails, []), {R, M, F, A}",
-    "rpc:call, undef module": "rpc:call(PEER, nomodule, f, [1])",
-    "rpc:call, undef function": "rpc:call(PEER, py, nofunction, [])",
-    "rpc:call, undef arity": "rpc:call(PEER, py, add, [1])",
-    "rpc:call, timeout": "rpc:call(PEER, py, hangs, [], 20)",
-    "rpc:call with timeout": "rpc:call(PEER, py, add, [1, 2], 5000)",
-    "rpc:block_call": "[rpc:block_call(PEER, py, F, A) || {F, A} <- [{add, [1, 2]}, {later, [x]}, {leaves, []}]]",
-    "rpc:block_call, undef": "rpc:block_call(PEER, py, nofunction, [])",
-    "rpc:async_call": "Keys = [rpc:async_call(PEER, py, F, A) || {F, A} <- [{later, [x]}, {add, [1, 2]}, {leaves, []}]],"
-    " [rpc:yield(K) || K <- Keys]",
-    "rpc:nb_yield": "K = rpc:async_call(PEER, py, hangs, []), rpc:nb_yield(K, 10)",
-    "rpc:multicall": "rpc:multicall([node(), PEER], py, add, [1, 2])",
-    "rpc:multicall, exit": "rpc:multicall([node(), PEER], py, leaves, [])",
-    "rpc:multicall, a node that is not": "rpc:multicall(['nobody@127.0.0.1', PEER], py, later, [x], 10000)",
-    "rpc:multicall, timeout": "rpc:multicall([PEER], py, hangs, [], 20)",
-    "rpc:cast": "rpc:cast(PEER, py, tell, [self(), told]), receive told -> told end",
-    "rpc:eval_everywhere": "rpc:eval_everywhere([PEER], py, tell, [self(), told]), receive told -> told end",
-    "erpc:call": "erpc:call(PEER, py, add, [1, 2])",
-    "erpc:call, exit": "try erpc:call(PEER, py, leaves, []) catch C:R -> {C, R} end",
-    "erpc:call, throw": "try erpc:call(PEER, py, throws, []) catch C:R -> {C, R} end",
-    "erpc:call, error": "try erpc:call(PEER, py, fails, []) "
-    "catch C:{exception, R, [{M, F, A, _} | _]} -> {C, R, M, F, A} end",
-    "erpc:call, undef": "try erpc:call(PEER, py, nofunction, [x]) catch C:R -> {C, R} end",
-    "erpc:call, timeout": "try erpc:call(PEER, py, hangs, [], 20) catch C:R -> {C, R} end",
-    "erpc:multicall": "erpc:multicall([node(), PEER], py, add, [1, 2])",
-    "erpc:multicall, exit": "erpc:multicall([node(), PEER], py, leaves, [])",
-    "erpc:multicall, throw": "erpc:multicall([PEER, 'nobody@127.0.0.1'], py, throws, [])",
-    "erpc:cast": "erpc:cast(PEER, py, tell, [self(), told]), receive told -> told end",
-    "erpc:multicast": "erpc:multicast([node(), PEER], py, tell, [self(), told]),"
-    " receive told -> receive told -> both end end",
-    "erpc:send_request": "erpc:receive_response(erpc:send_request(PEER, py, later, [x]))",
-    "erpc:wait_response": "R = erpc:send_request(PEER, py, later, [x]),"
-    " F = fun F(no_response) -> F(erpc:wait_response(R, 5)); F(Got) -> Got end, F(no_response)",
-    "erpc:check_response": "R = erpc:send_request(PEER, py, add, [1, 2]), receive M -> erpc:check_response(M, R) end",
-    "erpc:reqids": "C0 = erpc:reqids_new(), C1 = erpc:send_request(PEER, py, add, [1, 2], one, C0),"
-    " C2 = erpc:send_request(PEER, py, add, [3, 4], two, C1),"
-    " {A, LA, C3} = erpc:receive_response(C2, 5000, true), {B, LB, C4} = erpc:receive_response(C3, 5000, true),"
-    " {lists:sort([{LA, A}, {LB, B}]), erpc:reqids_size(C4)}",
-    "features_request": "{rex, PEER} ! {self(), features_request}, receive {features_reply, N, F} -> {N, F} end",
-    "a C node's rex": "{rex, PEER} ! {self(), {call, py, add, [1, 2], user}}, receive {rex, R} -> R end",
-    "gen_server:call to rex": "gen_server:call({rex, PEER}, {call, py, later, [x], group_leader()})",
-}
-
-
 class TestRpcServer:
     @pytest.mark.parametrize("call", CALLS)
     async def test_call(self, twins: Twins, call: str) -> None:
@@ -333,73 +244,15 @@ class TestRpcServer:
         assert undef.startswith("{badrpc,{'EXIT',{undef,")
 
 
-GEN_SERVER = {
-    "call": "gen_server:call({counter, PEER}, {add, 2})",
-    "two calls": "C = {counter, PEER}, [gen_server:call(C, {add, N}) || N <- [1, 2, 3]]",
-    "cast": "C = {counter, PEER}, gen_server:cast(C, {add, 5}), gen_server:call(C, get)",
-    "info": "C = {counter, PEER}, C ! {add, 5}, gen_server:call(C, get)",
-    "abcast": "abcast = gen_server:abcast([PEER], counter, {add, 5}), gen_server:call({counter, PEER}, get)",
-    "later replies": "C = {counter, PEER}, Asked = [gen_server:send_request(C, later) || _ <- [1, 2]],"
-    " 7 = gen_server:call(C, {add, 7}), gen_server:cast(C, answer),"
-    " [gen_server:receive_response(R, 5000) || R <- Asked]",
-    "multi_call": "gen_server:multi_call([PEER], counter, {add, 1})",
-    "multi_call with timeout": "gen_server:multi_call([PEER, 'nobody@127.0.0.1'], counter, {add, 1}, 5000)",
-    "multi_call, no answer": "gen_server:multi_call([PEER], counter, later, 20)",
-    "send_request": "gen_server:receive_response(gen_server:send_request({counter, PEER}, get), 5000)",
-    "wait_response": "R = gen_server:send_request({counter, PEER}, later), timeout = gen_server:wait_response(R, 10),"
-    " gen_server:cast({counter, PEER}, answer), gen_server:wait_response(R, 5000)",
-    "check_response": "R = gen_server:send_request({counter, PEER}, get), receive M -> gen_server:check_response(M, R) end",
-    "reqids": "C = gen_server:send_request({counter, PEER}, get, label, gen_server:reqids_new()),"
-    " {A, L, D} = gen_server:receive_response(C, 5000, true), {A, L, gen_server:reqids_size(D)}",
-    "continue": "C = {counter, PEER}, [gen_server:call(C, {then, more}), gen_server:call(C, get)]",
-    "timeout": "C = {counter, PEER}, [gen_server:call(C, {wait, 5}), gen_server:call(C, get)]",
-    "timeout called off": "C = {counter, PEER}, [gen_server:call(C, {wait_replied, 60000}), gen_server:call(C, get)]",
-    "timeout of the call": "gen_server:call({counter, PEER}, later, 10)",
-    "nobody": "gen_server:call({nobody, PEER}, get)",
-    "pid": "P = rpc:call(PEER, py, pid_of, [counter]), gen_server:call(P, {add, 1})",
-    "stop with reply": "C = {counter, PEER}, M = monitor(process, C), A = gen_server:call(C, {stop, {shutdown, x}}),"
-    " receive {'DOWN', M, T, O, R} -> {A, T, O, R} end",
-    "stop without": "gen_server:call({counter, PEER}, {stop_silent, normal})",
-    "exit": "gen_server:call({counter, PEER}, {leave, {with, reason}})",
-    "stop by cast": "C = {counter, PEER}, M = monitor(process, C), gen_server:cast(C, {stop, because}),"
-    " receive {'DOWN', M, T, O, R} -> {T, O, R} end",
-    "gen_server:stop": "C = {counter, PEER}, M = monitor(process, C), A = gen_server:stop(C),"
-    " receive {'DOWN', M, _, _, R} -> {A, R} end",
-    "gen_server:stop with reason": "C = {counter, PEER}, M = monitor(process, C), A = gen_server:stop(C, done, 5000),"
-    " receive {'DOWN', M, _, _, R} -> {A, R} end",
-    "killed": "P = rpc:call(PEER, py, pid_of, [counter]), M = monitor(process, P), exit(P, kill),"
-    " receive {'DOWN', M, _, _, R} -> R end",
-    "link": "process_flag(trap_exit, true), P = rpc:call(PEER, py, pid_of, [counter]), link(P),"
-    " gen_server:cast(P, {stop, because}), receive {'EXIT', P, R} -> R end",
-}
-
-SYS = {
-    "get_state": "sys:get_state({counter, PEER})",
-    "get_status": "{status, P, {module, M}, [Dict, State, Parent, Debug, Misc]} = sys:get_status({counter, PEER}),"
-    " {node(P), M, [element(1, E) || E <- Dict, is_tuple(E), element(1, E) =/= rand_seed], State, Parent =:= P, Debug,"
-    " [{T, [case E of {K, V} when is_pid(V) -> {K, pid}; _ -> E end || E <- D]} || {T, D} <- Misc, T =:= data]}",
-    "header": "{status, _, _, [_, _, _, _, [{header, H} | _]]} = sys:get_status({counter, PEER}), H",
-    "suspend": "C = {counter, PEER}, ok = sys:suspend(C), R = gen_server:send_request(C, {add, 3}),"
-    " timeout = gen_server:wait_response(R, 20), #{count := 0} = sys:get_state(C),"
-    " {status, _, _, [_, S | _]} = sys:get_status(C), ok = sys:resume(C), {S, gen_server:receive_response(R, 5000)}",
-    "replace_state": "C = {counter, PEER}, S = sys:replace_state(C, fun(#{count := N} = S) -> S#{count := N + 9} end),"
-    " {S, gen_server:call(C, get)}",
-    "replace_state that fails": "sys:replace_state({counter, PEER}, fun(_) -> exit(no) end)",
-    "terminate": "C = {counter, PEER}, M = monitor(process, C), ok = sys:terminate(C, {shutdown, x}),"
-    " receive {'DOWN', M, _, _, R} -> R end",
-    "no_debug": "sys:no_debug({counter, PEER})",
-    "an unknown message": "{ok, R} = gen:call({counter, PEER}, system, what), R",
-    "an unknown debug command": "{ok, R} = gen:call({counter, PEER}, system, {debug, what}), R",
-    "change_code unless suspended": "sys:change_code({counter, PEER}, counter, undefined, [])",
-    "debugging that is off": "C = {counter, PEER}, [sys:statistics(C, get), sys:statistics(C, false),"
-    " sys:log(C, get), sys:log(C, false), sys:trace(C, false), sys:log_to_file(C, false)]",
-}
-
-
 class TestGenServer:
     @pytest.mark.parametrize("call", GEN_SERVER)
     async def test_call(self, counters: Twins, call: str) -> None:
-        counters.node.exports.add("py", "pid_of", lambda name: counters.node.whereis(name.name).pid)
+        @counters.node.export("py")
+        def pid_of(name: Atom) -> Pid:
+            process = counters.node.whereis(name.name)
+            assert process is not None
+            return process.pid
+
         source = GEN_SERVER[call]
         got = await counters.same(f"{APART} Apart(fun() -> try {source} catch Cl:Rs -> {{Cl, Rs}} end end)")
         assert "badmatch" not in got
@@ -417,10 +270,12 @@ class TestGenServer:
         counters.node.serve(GenServer(), name="mute")
         got = await counters.eval(
             "try gen_server:call({mute, PEER}, hello) "
-            "catch exit:{{{python_error, Class, Text}, [{_, F, _, _} | _]}, {gen_server, call, _}} -> {Class, Text, F} end"
+            "catch exit:{{{python_error, Class, Text}, [{_, F, _, _} | _]}, {gen_server, call, _}} ->"
+            " {Class, Text, F} end"
         )
         assert got == (
-            "{<<\"NotImplementedError\">>,<<\"GenServer takes no calls, got Atom('hello')\">>,'GenServer.handle_call'}"
+            '{<<"NotImplementedError">>,<<"GenServer takes no calls,'
+            " got Atom('hello')\">>,'GenServer.handle_call'}"
         )
 
     async def test_terminate_is_called_before_others_hear_of_the_end(self, counters: Twins) -> None:
@@ -470,6 +325,24 @@ class TestClients:
             [twins.model_name],
         )
 
+    async def test_by_rex(self, beams: Beams) -> None:
+        """A node that cannot spawn processes on others asks their ``rex``."""
+        async with python_twin(beams, without=DistFlag.SPAWN) as twins:
+            node, model = twins.node, twins.model_name
+            assert await node.call(model, "py", "later", [Atom("x")]) == Atom("x")
+            link = node.connections.link(model)
+            assert link is not None
+            assert not link.peer.negotiated & DistFlag.SPAWN
+            for function, kind, reason in (("fails", "error", "oops"), ("leaves", "exit", "gone")):
+                with pytest.raises(RemoteError) as caught:
+                    await node.call(model, "py", function)
+                assert (caught.value.kind, caught.value.reason) == (kind, Atom(reason))
+            assert await node.call(model, "py", "throws") == Atom("ball")  # as rpc has it
+            with pytest.raises(RemoteError, match="undef"):
+                await node.call(model, "nomodule", "f")
+            with pytest.raises(CallTimeout, match="py:hangs/0"):
+                await node.call(model, "py", "hangs", timeout=0.02)
+
     async def test_an_abandoned_call_is_no_longer_monitored(self, twins: Twins) -> None:
         """As ``erpc`` does: the process lives, and nobody waits for its end."""
         hanging = "[P || P <- processes(), {_, {py, hangs, 0}} <- [process_info(P, current_function)]]"
@@ -490,7 +363,8 @@ class TestClients:
         got: asyncio.Queue[Any] = asyncio.Queue()
         sink = twins.node.spawn(lambda _, message: got.put_nowait(message))
         await twins.model.eval(
-            "register(echo, spawn(fun() -> (fun F() -> receive {P, M} -> P ! {echo, node(), M} end, F() end)() end))"
+            "register(echo, spawn(fun() -> (fun F() -> receive {P, M} -> P ! {echo, node(), M} end,"
+            " F() end)() end))"
         )
         assert await rpc.sbcast(nodes, "echo", (sink.pid, Atom("hi"))) == ([nodes[1]], [nodes[0]])
         assert await got.get() == (Atom("echo"), Atom(nodes[1]), Atom("hi"))
@@ -524,7 +398,8 @@ class TestClients:
 
     async def test_a_call_in_the_name_of_a_process(self, twins: Twins) -> None:
         await twins.model.eval(
-            "register(who, spawn(fun() -> receive {'$gen_call', {P, _} = From, who} -> gen:reply(From, P) end end))"
+            "register(who, spawn(fun() -> receive {'$gen_call', {P, _} = From, who} -> gen:reply(From,"
+            " P) end end))"
         )
         process = twins.node.spawn(lambda _, message: None)
         assert (
@@ -570,17 +445,6 @@ class TestClients:
         assert await counters.model.eval(gone) == "gone"
 
 
-NET_KERNEL = {
-    "net_adm:ping": "net_adm:ping(PEER)",
-    "ticktime": "gen_server:call({net_kernel, PEER}, ticktime)",
-    "longnames": "gen_server:call({net_kernel, PEER}, longnames)",
-    "nodename": "gen_server:call({net_kernel, PEER}, nodename)",
-    "allowed": "gen_server:call({net_kernel, PEER}, allowed)",
-    "get_state": "gen_server:call({net_kernel, PEER}, get_state)",
-    "unknown": "gen_server:call({net_kernel, PEER}, what, 20)",
-}
-
-
 class TestNetKernel:
     @pytest.mark.parametrize("call", NET_KERNEL)
     async def test_asked_by_a_beam(self, twins: Twins, call: str) -> None:
@@ -610,10 +474,8 @@ class TestNetKernel:
         for option in options:
             messages: list[Any] = []
             got.append(messages)
-            node.net_kernel.monitor_nodes(
-                node.spawn(lambda _, message, to=messages: to.append(message)),
-                options=option,  # type: ignore[misc]
-            )
+            to = node.spawn(lambda _, message, kept=messages: kept.append(message))
+            node.net_kernel.monitor_nodes(to, options=option)
         await node.connect(twins.model_name)
         node.disconnect(twins.model_name)
         up, down, kind = Atom("nodeup"), Atom("nodedown"), (Atom("node_type"), Atom("hidden"))
@@ -643,6 +505,32 @@ class TestNetKernel:
         assert await twins.node.ping(twins.model_name) == Atom("pong")
         assert await twins.node.ping(twins.beam_name) == Atom("pong")
         await twins.model.eval(f"erlang:set_cookie('{twins.node.name}', erlang:get_cookie())")
+
+
+class TestPublished:
+    """A node that is not hidden and takes no part in ``global``, as a BEAM with ``-connect_all false``."""
+
+    async def test_nobody_loses_a_connection_for_it(self, beams: Beams) -> None:
+        async with python_twin(beams, hidden=False) as twins:
+            node, one, two = twins.node, twins.beam_name, twins.model_name
+            await twins.model.eval(f"pong = net_adm:ping('{one}')")
+            await node.connect(one)
+            await node.connect(two)
+            assert node.net_kernel.nodes() == [one, two]
+            assert await twins.eval("lists:member(PEER, nodes())") == "true"
+            # global goes on for the others.
+            assert await twins.eval("global:trans({lock, self()}, fun() -> done end)") == "done"
+            assert await twins.eval("global:register_name(some_name, self())") == "yes"
+            assert await twins.model.eval("is_pid(global:whereis_name(some_name))") == "true"
+            await twins.eval("global:unregister_name(some_name)")
+            await twins.eval("monitor_node(PEER, true)")
+            node.disconnect(one)
+            await twins.eval("receive {nodedown, PEER} -> ok end")
+            # What global does about it, it has done when it answers.
+            for beam in (twins.beam, twins.model):
+                await beam.eval("sys:get_status(global_name_server)")
+            assert await twins.eval(f"lists:member('{two}', nodes())") == "true"
+            assert await node.ping(two) == Atom("pong")
 
 
 class TestSupervisedByABeam:
@@ -734,7 +622,8 @@ class TestSupervisedByABeam:
         await self.start(twins, "mortal", "#{intensity => 1, period => 60}")
         assert (
             await twins.eval(
-                "M = monitor(process, sup), Kill = fun() -> [{py, P, _, _}] = supervisor:which_children(sup), "
+                "M = monitor(process, sup), Kill = fun() -> [{py, P, _,"
+                " _}] = supervisor:which_children(sup), "
                 "W = monitor(process, P), exit(P, kill), receive {'DOWN', W, _, _, R} -> R end end, "
                 "Kill(), Kill(), receive {'DOWN', M, _, _, Why} -> Why end"
             )
@@ -746,42 +635,6 @@ class TestSupervisedByABeam:
 class TestSupervisorOfOurs:
     """A BEAM asks our supervisor what it asks its own."""
 
-    SPECS = (
-        "[#{id => Id, start => {counter, start_link, []}, restart => R, shutdown => S}"
-        " || {Id, R, S} <- [{one, permanent, 5000}, {two, transient, brutal_kill}, {three, temporary, infinity}]]"
-    )
-
-    QUESTIONS = {
-        "which_children": "[{Id, is_pid(P), T} || {Id, P, T, _} <- supervisor:which_children({sup, PEER})]",
-        "count_children": "supervisor:count_children({sup, PEER})",
-        "terminate_child": "S = {sup, PEER}, R = supervisor:terminate_child(S, two),"
-        " {R, [{Id, is_pid(P)} || {Id, P, _, _} <- supervisor:which_children(S)], supervisor:count_children(S)}",
-        "terminate a temporary child": "S = {sup, PEER}, R = supervisor:terminate_child(S, three),"
-        " {R, supervisor:count_children(S)}",
-        "restart_child": "S = {sup, PEER}, ok = supervisor:terminate_child(S, two), {ok, P} = supervisor:restart_child(S, two),"
-        " {node(P), supervisor:restart_child(S, two), supervisor:count_children(S)}",
-        "delete_child": "S = {sup, PEER}, A = supervisor:delete_child(S, two), ok = supervisor:terminate_child(S, two),"
-        " {A, supervisor:delete_child(S, two), supervisor:delete_child(S, two), supervisor:count_children(S)}",
-        "get_childspec": "[begin {ok, M} = supervisor:get_childspec({sup, PEER}, I), maps:without([start, modules], M) end"
-        " || I <- [one, two, three]]",
-        "no such child": "S = {sup, PEER}, [supervisor:F(S, none) ||"
-        " F <- [terminate_child, restart_child, delete_child, get_childspec]]",
-        "a child that ends": "S = {sup, PEER}, [{_, P1, _, _}] = [C || {one, _, _, _} = C <- supervisor:which_children(S)],"
-        " M = monitor(process, P1), gen_server:cast(P1, {stop, normal}), receive {'DOWN', M, _, _, R} -> R end,"
-        " F = fun F() -> case lists:keyfind(one, 1, supervisor:which_children(S)) of"
-        " {_, P2, _, _} when is_pid(P2), P2 =/= P1 -> again; _ -> F() end end, {R, F()}",
-        "a temporary child that crashes": "S = {sup, PEER},"
-        " {_, P, _, _} = lists:keyfind(three, 1, supervisor:which_children(S)), M = monitor(process, P), exit(P, kill),"
-        " receive {'DOWN', M, _, _, R} -> R end, {R, supervisor:count_children(S)}",
-        "too many restarts": "S = {sup, PEER}, M = monitor(process, S),"
-        " {_, P1, _, _} = lists:keyfind(one, 1, supervisor:which_children(S)), exit(P1, kill),"
-        " F = fun F() -> case lists:keyfind(one, 1, supervisor:which_children(S)) of"
-        " {_, P2, _, _} when is_pid(P2), P2 =/= P1 -> P2; _ -> F() end end, exit(F(), kill),"
-        " receive {'DOWN', M, _, _, R} -> R end",
-        "stopped": "S = {sup, PEER}, {_, P, _, _} = lists:keyfind(one, 1, supervisor:which_children(S)),"
-        " M = monitor(process, P), ok = gen_server:stop(S), receive {'DOWN', M, _, _, R} -> R end",
-    }
-
     @pytest_asyncio.fixture
     async def supervised(self, twins: Twins) -> AsyncIterator[Twins]:
         specs = [
@@ -790,11 +643,11 @@ class TestSupervisorOfOurs:
             ChildSpec("three", Counter, restart="temporary", shutdown="infinity"),
         ]
         await twins.node.gen_server.start(Supervisor(specs), name="sup")
-        await twins.model.eval(f"register(sup, one_sup:start({{#{{}}, {self.SPECS}}}))")
+        await twins.model.eval(f"register(sup, one_sup:start({{#{{}}, {CHILD_SPECS}}}))")
         yield twins
         await twins.model.eval("catch gen_server:stop(sup)")
 
-    @pytest.mark.parametrize("question", QUESTIONS)
+    @pytest.mark.parametrize("question", SUPERVISOR)
     async def test_question(self, supervised: Twins, question: str) -> None:
-        got = await supervised.same(f"{APART} Apart(fun() -> {self.QUESTIONS[question]} end)")
+        got = await supervised.same(f"{APART} Apart(fun() -> {SUPERVISOR[question]} end)")
         assert "died" not in got

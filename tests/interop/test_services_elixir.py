@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import shutil
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,8 @@ import pytest
 from quicdist import (
     Atom,
     GenServer,
-    NoReply,
     Node,
+    NoReply,
     ProcessExit,
     RemoteError,
     Stop,
@@ -59,7 +61,9 @@ questions = [
   nothing: fn node -> GenServer.call(counter.(node), :nothing) end,
   later: fn node -> GenServer.call(counter.(node), :later) end,
   multi_call: fn node -> GenServer.multi_call([node], :counter, {:add, 1}) end,
-  abcast: fn node -> {GenServer.abcast([node], :counter, {:add, 1}), GenServer.call(counter.(node), :get)} end,
+  abcast: fn node ->
+    {GenServer.abcast([node], :counter, {:add, 1}), GenServer.call(counter.(node), :get)}
+  end,
   nobody: fn node -> GenServer.call({:nobody, node}, :get) end,
   get_state: fn node -> :sys.get_state(counter.(node)) end,
   replace_state: fn node -> :sys.replace_state(counter.(node), fn count -> count * 2 end) end,
@@ -146,16 +150,15 @@ class Counter(GenServer):
         self.count += message[1]
 
 
-def elixir() -> str:
-    """The ``elixir`` beside the ``erl`` under test. Skips where there is none."""
+@functools.cache
+def elixir() -> str | None:
+    """The ``elixir`` beside the ``erl`` under test, if there is one that runs."""
     beside = Path(erl_path() or "").with_name("elixir")
-    if os.environ.get("QUICDIST_ERL"):
-        found = str(beside) if beside.exists() else None
-    else:
-        found = shutil.which("elixir")
-    if found is None:
-        pytest.skip("there is no elixir beside the erl under test (Debian, Ubuntu: elixir)")
-    return found
+    found = str(beside) if os.environ.get("QUICDIST_ERL") else shutil.which("elixir")
+    if found is None or shutil.which(found) is None:
+        return None
+    version = subprocess.run([found, "--version"], capture_output=True, timeout=60)
+    return found if version.returncode == 0 else None
 
 
 class Script:
@@ -172,6 +175,8 @@ async def running(
     source: str, carrier: str, directory: Path, free_port: Callable[[], int], offer: Callable[[Node], None]
 ) -> AsyncIterator[Script]:
     command = elixir()
+    if command is None:
+        pytest.skip("there is no elixir beside the erl under test (Debian, Ubuntu: elixir)")
     ours, theirs = names()
     options: dict[str, Any] = {"cookie": COOKIE, "carrier": carrier, "host": "127.0.0.1", "none": "nil"}
     if carrier == "tcp":

@@ -115,11 +115,14 @@ def two_beams(carrier: str, directory: Path, modules: list[str]) -> Iterator[Bea
 
 
 @contextlib.asynccontextmanager
-async def python_twin(beams: Beams, **options: Any) -> AsyncIterator[Twins]:
-    """Start our node between two BEAMs that live on; they have seen it go when this is over."""
+async def python_twin(beams: Beams, *, without: int = 0, **options: Any) -> AsyncIterator[Twins]:
+    """Start our node between two BEAMs that live on; they have seen it go when this is over.
+    ``without`` are flags it does not offer."""
     # epmd takes a moment to notice that a name is free again: a new one each time.
     name = beams.node_name or names()[0]
-    async with Node(name, **beams.node_options | options) as node:
+    node = Node(name, **beams.node_options | options)
+    node._flags &= ~without
+    async with node:
         twins = Twins(beams, node)
         yield twins
         seen = [

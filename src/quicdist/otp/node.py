@@ -31,6 +31,9 @@ from quicdist.otp.services import Services, start_services
 from quicdist.otp.sys_client import SysClient
 from quicdist.term import Atom, Codec
 
+#: Seconds servers have to end in when the node stops, as a supervisor gives its children.
+SHUTDOWN_TIME = 5.0
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -145,6 +148,13 @@ class Node(NodeCore):
         for name, function in self._to_register:
             self.runtime.spawn(function, name=name)
         self._to_register.clear()
+
+    async def stop(self) -> None:
+        """End all processes and connections, and take the name out of discovery. Servers have
+        five seconds for what they do in ``terminate``."""
+        await super().stop()
+        if self._runtime is not None:
+            await server_process.all_terminated(self._runtime, SHUTDOWN_TIME)
 
     # -- services, by the names of OTP's modules -------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from typing import Any
 
 from quicdist.node.errors import ProcessExit
@@ -24,8 +24,8 @@ _EXIT = Atom("EXIT")
 _CANCELLED = Atom("cancelled")
 _BAD_RETURN_VALUE = Atom("bad_return_value")
 
-#: Coroutines of ``terminate`` of servers that are gone already: nothing else holds them.
-_terminating: set[asyncio.Future[Any]] = set()
+#: Coroutines of ``terminate`` of servers that are gone already, and the nodes these were on.
+_terminating: dict[asyncio.Future[Any], Runtime] = {}
 
 
 class ServerProcess(Process):
@@ -66,7 +66,7 @@ class ServerProcess(Process):
             result = self.server.init()
             if isinstance(result, Awaitable):
                 self._ready = asyncio.get_running_loop().create_future()
-                self._waiting = asyncio.ensure_future(self._init(result))
+                self._waiting = _task(self._init(result), result)
             else:
                 self._initialised(result)
         except Exception as error:
@@ -149,7 +149,7 @@ class ServerProcess(Process):
         """Do what a callback's result asks for, until there is something to wait for."""
         while True:
             if isinstance(result, Awaitable):
-                self._waiting = asyncio.ensure_future(self._wait(result, sender))
+                self._waiting = _task(self._wait(result, sender), result)
                 return
             then: Then = None
             if isinstance(result, Reply | NoReply | Stop):
@@ -206,7 +206,7 @@ class ServerProcess(Process):
             self._over(exit_reason(failed), sender, answer, failed)
             return
         if isinstance(result, Awaitable):
-            self._waiting = asyncio.ensure_future(self._finishing(result, reason, sender, answer, error))
+            self._waiting = _task(self._finishing(result, reason, sender, answer, error), result)
         else:
             self._over(reason, sender, answer, error)
 
@@ -254,7 +254,7 @@ class ServerProcess(Process):
             return
         if isinstance(result, Awaitable):
             task = asyncio.ensure_future(result)
-            _terminating.add(task)
+            _terminating[task] = self._runtime
             task.add_done_callback(_terminated)
 
 
@@ -283,9 +283,30 @@ def is_shutdown(reason: Any) -> bool:
 
 
 def _terminated(task: asyncio.Future[Any]) -> None:
-    _terminating.discard(task)
+    del _terminating[task]
     if not task.cancelled() and (error := task.exception()) is not None:
         log.error("terminate failed", exc_info=error)
+
+
+async def all_terminated(runtime: Runtime, timeout: float) -> None:
+    """Let what servers of this node still do in ``terminate`` come to an end, for ``timeout``
+    seconds, and then no more."""
+    tasks = [task for task, its in _terminating.items() if its is runtime]
+    if not tasks:
+        return
+    _, late = await asyncio.wait(tasks, timeout=timeout)
+    for task in late:
+        log.error("a server of %s was still in terminate after %g s: %r", runtime.name, timeout, task)
+        task.cancel()
+    await asyncio.gather(*late, return_exceptions=True)
+
+
+def _task(waiting: Coroutine[Any, Any, None], result: Awaitable[Any]) -> asyncio.Future[None]:
+    """Run what waits for ``result``, which may be cancelled before it has begun to."""
+    task = asyncio.ensure_future(waiting)
+    if isinstance(result, Coroutine):
+        task.add_done_callback(lambda _: result.close())
+    return task
 
 
 def _current_task() -> asyncio.Task[Any] | None:

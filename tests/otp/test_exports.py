@@ -1,0 +1,107 @@
+"""What other nodes may call, and what not."""
+
+from __future__ import annotations
+
+import math
+import types
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any
+
+import pytest
+
+from quicdist import Atom, NameRegistered, Node, NodeError, RemoteError, current_call
+from quicdist.otp.exports import Exports
+
+
+def test_only_what_was_exported_with_that_arity() -> None:
+    exports = Exports()
+    exports.add("py", "add", lambda one, two=2: one + two)
+    assert exports.find("py", "add", 1) is not None
+    assert exports.find("py", "add", 2) is not None
+    for module, function, arity in (("py", "add", 0), ("py", "add", 3), ("py", "sub", 2), ("os", "add", 2)):
+        assert exports.find(module, function, arity) is None
+
+
+def test_a_name_is_given_once() -> None:
+    exports = Exports()
+    exports.add("py", "f", math.sqrt)
+    exports.add("py", "f", math.sqrt)
+    with pytest.raises(NameRegistered, match="py:f"):
+        exports.add("py", "f", math.sin)
+
+
+def test_a_module_gives_its_own_functions() -> None:
+    module = types.ModuleType("m")
+    exec(
+        "import os\nfrom json import loads\ndef mine(): ...\ndef _hidden(): ...\nclass C: ...\nx = 1",
+        vars(module),
+    )
+    exports = Exports()
+    exports.add_namespace("m", module)
+    assert exports.find("m", "mine", 0) is not None
+    for name in ("os", "loads", "_hidden", "C", "x"):
+        assert exports.find("m", name, 0) is None
+        assert exports.find("m", name, 1) is None
+
+
+def test_an_object_gives_its_methods_and_no_property_is_run() -> None:
+    class Account:
+        @property
+        def balance(self) -> int:
+            raise AssertionError("a property was run")
+
+        def deposit(self, amount: int) -> int:
+            return amount
+
+        def _audit(self) -> None: ...
+
+    exports = Exports()
+    exports.add_namespace("account", Account())
+    assert exports.find("account", "deposit", 1) is not None
+    assert exports.find("account", "_audit", 0) is None
+    assert exports.find("account", "balance", 0) is None
+
+
+def test_namespaces_by_prefix() -> None:
+    exports = Exports()
+    exports.add_namespace(
+        "Elixir.Py", {"Math": math, "Text": {"upcase": str.upper}, "twice": lambda x: 2 * x}
+    )
+    assert exports.find("Elixir.Py.Math", "sqrt", 1) is not None
+    assert exports.find("Elixir.Py.Text", "upcase", 1) is not None
+    assert exports.find("Elixir.Py", "twice", 1) is not None
+    assert exports.find("Elixir.Py", "Math", 0) is None
+
+
+def in_another_process(number: int) -> tuple[int, int]:
+    import os
+
+    return os.getpid(), number
+
+
+async def test_a_process_pool(one: Node, two: Node) -> None:
+    import os
+
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        two.export("py", executor=pool)(in_another_process)
+        pid, number = await one.call(two.name, "py", "in_another_process", [7])
+    assert number == 7
+    assert pid != os.getpid()
+
+
+async def test_who_calls(one: Node, two: Node) -> None:
+    @two.export("py")
+    async def caller() -> Any:
+        return current_call().caller
+
+    assert (await one.call(two.name, "py", "caller")).node == Atom(one.name)
+    with pytest.raises(NodeError):
+        current_call()
+
+
+async def test_a_value_erlang_has_no_term_for(one: Node, two: Node) -> None:
+    two.exports.add("py", "strange", object)
+    with pytest.raises(RemoteError, match="EncodeError"):
+        await one.call(two.name, "py", "strange")
+    assert await one.ping(two.name) == Atom("pong")

@@ -1,0 +1,166 @@
+"""Calls between two Python nodes, by erpc and by rex."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from quicdist import Atom, CallTimeout, Node, NotConnected, ProcessExit, RemoteError
+from quicdist.protocol import DistFlag
+
+
+def offer(node: Node) -> None:
+    @node.export("py")
+    def add(one: int, two: int) -> int:
+        return one + two
+
+    @node.export("py")
+    async def fails() -> None:
+        raise ValueError("no good")
+
+    @node.export("py")
+    def passes_on() -> None:
+        raise RemoteError("error", Atom("oops"), [(Atom("m"), Atom("f"), 0, [])])
+
+    @node.export("py")
+    def leaves() -> None:
+        raise ProcessExit(Atom("gone"))
+
+    @node.export("py")
+    async def hangs() -> None:
+        await asyncio.Event().wait()
+
+
+@pytest_asyncio.fixture(params=["erpc", "rex"])
+async def pair(request: pytest.FixtureRequest, one: Node, two: Node) -> AsyncIterator[tuple[Node, Node]]:
+    """Two nodes that call each other by ``erpc``; or one cannot spawn, and they do by ``rex``."""
+    offer(two)
+    await one.connect(two.name)
+    link = one.connections.link(two.name)
+    assert link is not None
+    assert link.peer.negotiated & DistFlag.SPAWN
+    if request.param == "rex":
+        one.disconnect(two.name)
+        one._flags &= ~DistFlag.SPAWN
+        one._identity = one.identity.__class__(one.name, one.identity.creation, one._flags)
+        await one.connect(two.name)
+        link = one.connections.link(two.name)
+        assert link is not None
+        assert not link.peer.negotiated & DistFlag.SPAWN
+    yield one, two
+
+
+class TestCall:
+    async def test_a_value(self, pair: tuple[Node, Node]) -> None:
+        one, two = pair
+        assert await one.call(two.name, "py", "add", [1, 2]) == 3
+
+    async def test_an_error(self, pair: tuple[Node, Node]) -> None:
+        one, two = pair
+        with pytest.raises(RemoteError, match=r"py:fails/0 on two@127\.0\.0\.1: error:") as caught:
+            await one.call(two.name, "py", "fails")
+        assert caught.value.kind == "error"
+        assert caught.value.reason == (Atom("python_error"), b"ValueError", b"no good")
+        assert caught.value.stack is not None
+        function, location = caught.value.stack[0][1], dict(caught.value.stack[0][3])
+        assert function.name.endswith("fails")
+        assert bytes(location[Atom("file")]).endswith(b"test_rpc.py")
+
+    async def test_what_failed_is_passed_on(self, pair: tuple[Node, Node]) -> None:
+        one, two = pair
+        with pytest.raises(RemoteError) as caught:
+            await one.call(two.name, "py", "passes_on")
+        error = caught.value
+        assert (error.kind, error.reason) == ("error", Atom("oops"))
+        assert error.stack == [(Atom("m"), Atom("f"), 0, [])]
+
+    async def test_an_exit(self, pair: tuple[Node, Node]) -> None:
+        one, two = pair
+        with pytest.raises(RemoteError) as caught:
+            await one.call(two.name, "py", "leaves")
+        assert (caught.value.kind, caught.value.reason) == ("exit", Atom("gone"))
+
+    async def test_undef(self, pair: tuple[Node, Node]) -> None:
+        one, two = pair
+        with pytest.raises(RemoteError) as caught:
+            await one.call(two.name, "os", "system", ["true"])
+        assert caught.value.reason == Atom("undef")
+        assert caught.value.stack == [(Atom("os"), Atom("system"), [b"true"], [])]
+
+    async def test_a_timeout(self, pair: tuple[Node, Node]) -> None:
+        one, two = pair
+        with pytest.raises(CallTimeout, match=r"py:hangs/0 on two@127\.0\.0\.1"):
+            await one.call(two.name, "py", "hangs", timeout=0.01)
+        assert await one.call(two.name, "py", "add", [1, 2]) == 3
+
+    async def test_the_connection_is_lost(self, pair: tuple[Node, Node]) -> None:
+        one, two = pair
+        request = one.erpc.send_request(two.name, "py", "hangs")
+        await one.call(two.name, "py", "add", [1, 2])
+        one.disconnect(two.name)
+        with pytest.raises(NotConnected, match="two@127"):
+            await request
+
+    async def test_block_call_holds_up_what_comes_after(self, pair: tuple[Node, Node]) -> None:
+        one, two = pair
+        order: list[int] = []
+        go = asyncio.Event()
+
+        @two.export("py")
+        async def note(number: int) -> None:
+            if number == 1:
+                await go.wait()
+            order.append(number)
+
+        first = asyncio.ensure_future(one.rpc.block_call(two.name, "py", "note", [1]))
+        await asyncio.sleep(0)
+        second = asyncio.ensure_future(one.rpc.block_call(two.name, "py", "note", [2]))
+        await one.ping(two.name)
+        go.set()
+        await asyncio.gather(first, second)
+        assert order == [1, 2]
+
+
+async def test_connecting_counts_too(one: Node) -> None:
+    with pytest.raises(NotConnected):
+        await one.call("nobody@127.0.0.1", "py", "f")
+    request = one.erpc.send_request("nobody@127.0.0.1", "py", "f")
+    request.abandon()
+    with pytest.raises(CallTimeout):
+        await request
+
+
+async def test_a_call_ends_with_its_process(one: Node, two: Node) -> None:
+    """Killed from outside, the coroutine behind a call is cancelled."""
+    cancelled: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    running: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    @two.export("py")
+    async def hangs() -> None:
+        from quicdist import current_call
+
+        running.set_result(current_call().process)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set_result(True)
+            raise
+
+    request = one.erpc.send_request(two.name, "py", "hangs")
+    (await running).stop(Atom("enough"))
+    assert await cancelled
+    with pytest.raises(RemoteError) as caught:
+        await request
+    assert (caught.value.kind, caught.value.reason) == ("signal", Atom("enough"))
+
+
+async def test_casts(one: Node, two: Node) -> None:
+    got: asyncio.Queue[Any] = asyncio.Queue()
+    two.exports.add("py", "note", got.put_nowait)
+    await one.cast(two.name, "py", "note", [1])
+    one.erpc.multicast([two.name], "py", "note", [2])
+    assert [await got.get(), await got.get()] == [1, 2]
