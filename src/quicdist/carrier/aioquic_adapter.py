@@ -109,6 +109,10 @@ def total_unacknowledged(quic: QuicConnection) -> int:
 # -- streams: windows and what is under way ------------------------------------------------------
 
 
+#: An offset beyond all that a stream can have.
+UNLIMITED: Final = 1 << 62
+
+
 class _GrantedStream(QuicStream):
     """A stream whose peer may send as much as it was granted: aioquic's own way is to double the
     limit whenever half of it has arrived, read or not."""
@@ -116,7 +120,7 @@ class _GrantedStream(QuicStream):
     granted: int
 
     @property
-    def max_stream_data_local(self) -> int:  # type: ignore[override]
+    def max_stream_data_local(self) -> int:
         return self.granted
 
     @max_stream_data_local.setter
@@ -188,6 +192,18 @@ def written(quic: QuicConnection, stream_id: int) -> int:
     """How many bytes aioquic was ever given for a stream."""
     stream = quic._streams.get(stream_id)
     return stream.sender._buffer_stop if stream is not None else 0
+
+
+def acknowledged(quic: QuicConnection, stream_id: int) -> int:
+    """Up to where the peer has acknowledged a stream; all of it, if it is over."""
+    stream = quic._streams.get(stream_id)
+    return stream.sender._buffer_start if stream is not None else UNLIMITED
+
+
+def is_writable(quic: QuicConnection, stream_id: int) -> bool:
+    """Whether a stream takes data: aioquic raises for one that was reset, by STOP_SENDING too."""
+    stream = quic._streams.get(stream_id)
+    return stream is not None and stream.sender._reset_error_code is None
 
 
 def in_flight(quic: QuicConnection) -> int:

@@ -104,6 +104,15 @@ class Channel:
         self.touch()
         return outgoing.size
 
+    def open_stream(self, stream_id: int) -> None:
+        """Open a stream of this side; its peer hears of it with the first bytes."""
+        self._outgoing.open_stream(stream_id)
+
+    def write_user(self, stream_id: int, priority: int, data: bytes, *, end: bool = False) -> None:
+        """Queue ``data`` on a user stream, and its ``end``."""
+        self._outgoing.add_user(stream_id, priority, data, end)
+        self.touch()
+
     def touch(self) -> None:
         """There is, or may be, something to transmit: do so at the end of this turn of the loop."""
         if not self._touched:
@@ -123,13 +132,18 @@ class Channel:
 
     @property
     def queued(self) -> int:
-        """Bytes written to any stream that wait for those before them to leave."""
+        """Bytes of messages that wait for those before them to leave."""
         return self._outgoing.size
+
+    def queued_on(self, stream_id: int) -> int:
+        """Bytes written to one stream that wait for those before them to leave."""
+        return self._outgoing.size_of(stream_id)
 
     @property
     def pending(self) -> int:
         """Bytes written to any stream that the peer has not acknowledged."""
-        return self.queued + adapter.total_unacknowledged(self.quic)
+        outgoing = self._outgoing
+        return outgoing.size + outgoing.user_size + adapter.total_unacknowledged(self.quic)
 
     def refuse_stream(self, stream_id: int, code: int) -> None:
         """Break off a stream the peer opened, in both directions."""
@@ -137,6 +151,16 @@ class Channel:
         if not stream_id & 2:  # the bit of unidirectional streams
             self.quic.reset_stream(stream_id, code)
         self.touch()
+
+    def break_off_stream(self, stream_id: int, code: int) -> None:
+        """End a bidirectional stream at once, in both directions: nothing more is sent or taken."""
+        self._outgoing.drop(stream_id)
+        quic = self.quic
+        if adapter.stream_exists(quic, stream_id):
+            quic.stop_stream(stream_id, code)
+            quic.reset_stream(stream_id, code)
+            adapter.stop_receiving(quic, stream_id)
+            self.touch()
 
     def _transmit_touched(self) -> None:
         if self._touched and not self._gone:
@@ -152,7 +176,7 @@ class Channel:
             return
         now = self._loop.time()
         try:
-            self._outgoing.feed()
+            self._outgoing.feed(now)
             datagrams = quic.datagrams_to_send(now)
             if datagrams:
                 self.socket.send(datagrams)
@@ -326,7 +350,7 @@ class Channel:
         datagrams: list[Datagram] = []
         if quic.get_peer_address() is not None:
             try:
-                self._outgoing.feed()
+                self._outgoing.feed(now)
                 datagrams += quic.datagrams_to_send(now)
                 quic.close(code, reason_phrase=reason)
                 self._goodbye = quic.datagrams_to_send(now)

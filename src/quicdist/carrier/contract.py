@@ -13,7 +13,10 @@ from collections.abc import AsyncIterator, Callable, Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from quicdist.carrier.stream_errors import StreamsNotSupported
+
 if TYPE_CHECKING:
+    from quicdist.carrier.user_streams import UserStreams
     from quicdist.errors import QuicDistError
     from quicdist.protocol import ControlMessage, LocalIdentity, Peer, PeerNamed, Status
     from quicdist.term import Codec
@@ -174,6 +177,12 @@ class Link(ABC):
     @abstractmethod
     def send_tick(self) -> None:
         """Send one tick; nothing happens on a link that has ended."""
+
+    @property
+    def user_streams(self) -> UserStreams:
+        """Streams of bytes beside the messages. Raises :class:`StreamsNotSupported` on a carrier that
+        has none."""
+        raise StreamsNotSupported(self.peer.name, f"the connection is over {self.carrier_name}")
 
     @abstractmethod
     def close(self, reason: str = "") -> None:

@@ -32,6 +32,12 @@ class BufferLimits:
     high_water: int = 4 * 1024 * 1024
     low_water: int = 1024 * 1024
     before_start: int = 16 * 1024 * 1024
+    #: Of messages, or on one user stream: more than this waits only if it is part of one message.
+    #: Who does not await meets :class:`~quicdist.carrier.SendBufferFull` there.
+    max_pending: int = 256 * 1024 * 1024
+    #: The bounds of one user stream's ``drain``.
+    stream_high_water: int = 512 * 1024
+    stream_low_water: int = 256 * 1024
 
 
 class LinkBase(Link):

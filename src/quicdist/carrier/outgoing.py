@@ -1,79 +1,214 @@
-"""Bytes that wait to be handed to aioquic, in the buffers they came in."""
+"""Bytes that wait to be handed to aioquic, in the buffers they came in, and which of them go next.
+
+aioquic copies what it is given into one buffer a stream, without bound, and serves its streams in
+turn. So it is given no more than it is about to send, and what it is given is chosen here:
+
+1. what is little on its stream: the control stream, and messages that have nothing large before them;
+2. large messages, a slice of each stream in turn;
+3. user streams, while no message waits: the lowest priority number first, equals in turn.
+
+How much of 2 and 3 may be under way at once is :mod:`quicdist.carrier.pace`'s to say.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from aioquic.quic.connection import QuicConnection
 
 from quicdist.carrier import aioquic_adapter as adapter
+from quicdist.carrier.pace import Pace
 
-#: Bytes of one stream handed to aioquic ahead of what it has sent: more than it sends in one go,
-#: little enough that the rest can stay where it is, uncopied.
-FEED = 256 * 1024
+#: Up to so many bytes on one stream are little, and leave at once.
+LITTLE = 8 * 1024
+#: Bytes of one stream handed on before it is the next one's turn.
+SLICE = 16 * 1024
+
+#: The priority of messages: before all user streams, which have 16 to 255.
+MESSAGES = 0
+
+
+class _Queue:
+    """What waits on one stream."""
+
+    __slots__ = ("end", "parts", "priority", "size")
+
+    def __init__(self, priority: int) -> None:
+        self.priority = priority
+        self.parts: deque[bytes | memoryview] = deque()
+        self.size = 0
+        self.end = False
+
+    def take(self, room: int) -> bytes:
+        """Up to ``room`` bytes from the front."""
+        taken: list[bytes | memoryview] = []
+        parts = self.parts
+        while parts and room > 0:
+            part = parts.popleft()
+            size = len(part)
+            if size > room:
+                view = memoryview(part)
+                parts.appendleft(view[room:])
+                part, size = view[:room], room
+            taken.append(part)
+            room -= size
+            self.size -= size
+        # What aioquic does with it a view is as good for.
+        return taken[0] if len(taken) == 1 else b"".join(taken)  # type: ignore[return-value]
 
 
 class Outgoing:
-    """The queues of one connection's streams.
+    """The queues of one connection's streams."""
 
-    aioquic copies what it is given into one buffer a stream and keeps it until it is acknowledged,
-    without bound. So it is given no more than it is about to send.
-    """
-
-    __slots__ = ("_queues", "_quic", "size")
+    __slots__ = ("_fed", "_last", "_pace", "_queues", "_quic", "size", "user_size")
 
     def __init__(self, quic: QuicConnection) -> None:
         self._quic = quic
-        self._queues: dict[int, deque[bytes | memoryview]] = {}
-        #: Bytes in all queues.
+        #: In the order in which it is their turn.
+        self._queues: dict[int, _Queue] = {}
+        #: Streams of which aioquic may hold bytes that it has not sent.
+        self._fed: set[int] = set()
+        #: The stream that was served last.
+        self._last = 0
+        self._pace = Pace()
+        #: Bytes of messages in all queues.
         self.size = 0
+        #: Bytes of user streams in all queues.
+        self.user_size = 0
 
     def add(self, stream_id: int, parts: Sequence[bytes | memoryview], size: int) -> None:
-        """Queue ``parts``, ``size`` bytes in all."""
+        """Queue ``parts``, ``size`` bytes in all, of messages."""
         queue = self._queues.get(stream_id)
         if queue is None:
-            queue = self._queues[stream_id] = deque()
-        queue.extend(parts)
+            queue = self._queues[stream_id] = _Queue(MESSAGES)
+        queue.parts.extend(parts)
+        queue.size += size
         self.size += size
+
+    def add_user(self, stream_id: int, priority: int, data: bytes, end: bool) -> None:
+        """Queue what goes on a user stream, and its ``end``."""
+        queue = self._queues.get(stream_id)
+        if queue is None:
+            queue = self._queues[stream_id] = _Queue(priority)
+        queue.priority = priority
+        queue.end = end
+        if data:
+            queue.parts.append(data)
+            queue.size += len(data)
+            self.user_size += len(data)
+
+    def drop(self, stream_id: int) -> None:
+        """Forget what waits on a user stream."""
+        queue = self._queues.pop(stream_id, None)
+        if queue is not None:
+            self.user_size -= queue.size
+        self._fed.discard(stream_id)
 
     def size_of(self, stream_id: int) -> int:
         """Bytes in the queue of one stream."""
-        return sum(map(len, self._queues.get(stream_id, ())))
+        queue = self._queues.get(stream_id)
+        return queue.size if queue is not None else 0
 
     def clear(self) -> None:
         self._queues.clear()
-        self.size = 0
+        self._fed.clear()
+        self.size = self.user_size = 0
 
-    def feed(self) -> None:
-        """Hand on as much as aioquic is about to send."""
-        if not self.size:
+    # -- handing on --------------------------------------------------------------------------
+
+    def feed(self, now: float) -> None:
+        """Hand on as much as aioquic is about to send; ``now`` is in seconds."""
+        pace = self._pace
+        if not self._queues:
+            pace.idle()
+            return
+        messages = [item for item in self._queues.items() if item[1].priority == MESSAGES]
+        large = []
+        for stream_id, queue in messages:
+            if queue.size <= LITTLE:
+                self._hand_on(stream_id, queue, queue.size)
+            else:
+                large.append((stream_id, queue))
+        if len(large) < len(messages):
+            pace.little(now)
+        if not self._queues:
             return
         quic = self._quic
-        for stream_id, queue in list(self._queues.items()):
-            room = FEED - adapter.unsent(quic, stream_id)
+        unsent = self._unsent()
+        room = min(pace.window(quic, now) - adapter.in_flight(quic), adapter.connection_credit(quic)) - unsent
+        left = self._serve(large, room)
+        if not self.size:
+            left = self._serve_users(left)
+        if left < room:
+            pace.sent(quic, self._last, now)
+
+    def _serve_users(self, room: int) -> int:
+        by_priority: dict[int, list[tuple[int, _Queue]]] = {}
+        for item in self._queues.items():
+            by_priority.setdefault(item[1].priority, []).append(item)
+        for priority in sorted(by_priority):
+            room = self._serve(by_priority[priority], room)
             if room <= 0:
+                break
+        return room
+
+    def _serve(self, queues: Iterable[tuple[int, _Queue]], room: int) -> int:
+        """Hand on slices of ``queues`` in turn, as far as ``room`` and the peer's limits go; the room
+        that is left."""
+        turns = deque(queues)
+        while turns and room > 0:
+            stream_id, queue = turns.popleft()
+            if queue.priority != MESSAGES and not adapter.is_writable(self._quic, stream_id):
+                self.drop(stream_id)  # The peer has broken it off, of which its owner is about to hear.
                 continue
-            self._open_up_to(stream_id)
-            parts: list[bytes | memoryview] = []
-            while queue and room > 0:
-                part = queue.popleft()
-                size = len(part)
-                if size > room:
-                    view = memoryview(part)
-                    queue.appendleft(view[room:])
-                    part, size = view[:room], room
-                parts.append(part)
-                room -= size
-                self.size -= size
-            # What aioquic does with it a view is as good for.
-            data: bytes = parts[0] if len(parts) == 1 else b"".join(parts)  # type: ignore[assignment]
-            quic.send_stream_data(stream_id, data)
-            if not queue:
-                del self._queues[stream_id]
+            if not adapter.stream_exists(self._quic, stream_id):
+                self.open_stream(stream_id)
+            size = min(queue.size, SLICE, room, adapter.stream_credit(self._quic, stream_id))
+            if size <= 0 and queue.size:
+                continue
+            self._hand_on(stream_id, queue, size)
+            room -= size
+            self._last = stream_id
+            if queue.size:
+                # The next time it is the others' turn first.
+                self._queues[stream_id] = self._queues.pop(stream_id)
+                turns.append((stream_id, queue))
+        return room
+
+    def _hand_on(self, stream_id: int, queue: _Queue, size: int) -> None:
+        self._open_up_to(stream_id)
+        data = queue.take(size)
+        if queue.priority == MESSAGES:
+            self.size -= size
+        else:
+            self.user_size -= size
+        end = queue.end and not queue.size
+        if end:
+            queue.end = False
+        self._quic.send_stream_data(stream_id, data, end)
+        self._fed.add(stream_id)
+        if not queue.size:
+            del self._queues[stream_id]
+
+    def _unsent(self) -> int:
+        """Bytes that aioquic holds and has not sent."""
+        total = 0
+        for stream_id in list(self._fed):
+            unsent = adapter.unsent(self._quic, stream_id)
+            if unsent:
+                total += unsent
+            else:
+                self._fed.discard(stream_id)
+        return total
+
+    def open_stream(self, stream_id: int) -> None:
+        """Open a stream, and those below it that are not open yet. The peer hears nothing of it."""
+        self._open_up_to(stream_id)
+        self._quic.send_stream_data(stream_id, b"")
 
     def _open_up_to(self, stream_id: int) -> None:
-        """Open the streams below as well: one that is passed over is a closed one to aioquic."""
+        # One that is passed over is a closed one to aioquic.
         quic = self._quic
         while (lower := quic.get_next_available_stream_id()) < stream_id and not (lower ^ stream_id) & 3:
             quic.send_stream_data(lower, b"")

@@ -12,19 +12,20 @@ from aioquic.quic.events import HandshakeCompleted
 from quicdist.carrier import aioquic_adapter as adapter
 from quicdist.carrier.aioquic_adapter import Closing
 from quicdist.carrier.channel import Channel
+from quicdist.carrier.contract import LostHandler, MessageHandler
 from quicdist.carrier.errors import LinkLost, PeerClosed, PeerSilent
 from quicdist.carrier.link import LinkBase
 from quicdist.carrier.quic_nudge import NOPROC, Nudge
 from quicdist.carrier.quic_settings import QuicSettings
+from quicdist.carrier.stream_errors import STREAM_REFUSED
+from quicdist.carrier.user_streams import UserStreams
 from quicdist.protocol import NO_PAYLOAD, StreamKind
 
 if TYPE_CHECKING:
+    from quicdist.errors import QuicDistError
     from quicdist.protocol import Chunk, ControlMessage, DistConnection
 
 log = logging.getLogger("quicdist.carrier.quic")
-
-#: What quic_dist resets a user stream with that nobody accepts (``STREAM_REFUSED``).
-STREAM_REFUSED = 0x100
 
 #: A peer of which nothing but acknowledgements has come for ``net_ticktime`` is gone, if it was
 #: nudged at least so many times.
@@ -52,7 +53,14 @@ class QuicLink(LinkBase):
         self._channel = channel
         self._settings = settings
         self._plan = connection.streams
-        self._refused: set[int] = set()
+        self._widened: set[int] = set()
+        self._streams = UserStreams(
+            connection.peer.name,
+            channel,
+            connection.streams,
+            window=settings.stream_window,
+            limits=settings.buffers,
+        )
         self._ping_timer: asyncio.TimerHandle | None = None
         self._nudge = Nudge(connection.local)
         self._heard = 0
@@ -130,22 +138,17 @@ class QuicLink(LinkBase):
     def stream_data(self, stream_id: int, data: bytes, end: bool) -> None:
         kind = self._plan.kind(stream_id)
         if kind is StreamKind.DATA or kind is StreamKind.CONTROL:
+            if stream_id not in self._widened:
+                self._widened.add(stream_id)
+                adapter.widen_window(self._channel.quic, stream_id, self._settings.max_stream_data)
             if data:
                 self._data_received(stream_id, data)
             if end and not self._ended:
                 self._fail(LinkLost(self.peer.name, f"it finished its {kind.value} stream {stream_id}"))
+        elif kind is StreamKind.USER:
+            self._streams.data_received(stream_id, data, end)
         else:
-            self._refuse(stream_id, end)
-
-    def _refuse(self, stream_id: int, end: bool) -> None:
-        if end:
-            self._refused.discard(stream_id)
-        elif stream_id in self._refused:
-            return
-        else:
-            # As many as the peer may have open at once, and it may have no more.
-            self._refused.add(stream_id)
-        self._channel.refuse_stream(stream_id, STREAM_REFUSED)
+            self._channel.refuse_stream(stream_id, STREAM_REFUSED)
 
     def stream_reset(self, stream_id: int, code: int) -> None:
         kind = self._plan.kind(stream_id)
@@ -153,8 +156,8 @@ class QuicLink(LinkBase):
             if not self._ended:
                 text = f"it reset its {kind.value} stream {stream_id} (code 0x{code:x})"
                 self._fail(LinkLost(self.peer.name, text))
-        else:
-            self._refused.discard(stream_id)
+        elif kind is StreamKind.USER:
+            self._streams.reset_received(stream_id, code)
 
     def _received(self, messages: list[tuple[ControlMessage, Any]]) -> None:
         if self._nudge.concerns(messages):
@@ -168,6 +171,7 @@ class QuicLink(LinkBase):
         self.stats.ticks_in = self._connection.ticks_in
         if self._paused:
             self._sent(self._channel.queued)
+        self._streams.turn_ended()
         if (
             self._burst_timer is None
             and not self._ended
@@ -186,7 +190,21 @@ class QuicLink(LinkBase):
         self._stop_timers()
         self._lost(error)
 
+    def start(self, on_message: MessageHandler, on_lost: LostHandler) -> None:
+        super().start(on_message, on_lost)
+        self._loop.call_soon(self._streams.start)
+
+    @property
+    def user_streams(self) -> UserStreams:
+        return self._streams
+
     # -- the end ---------------------------------------------------------------------------
+
+    def _end(self, error: QuicDistError | None) -> bool:
+        ended = super()._end(error)
+        if ended:
+            self._streams.lost(error)
+        return ended
 
     def _close(self, reason: str) -> None:
         self._stop_timers()

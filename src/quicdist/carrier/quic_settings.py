@@ -47,6 +47,8 @@ class QuicSettings:
     #: more than quic_dist's 4 MiB so that a large message does not wait for a first round trip.
     max_data: int = 256 * 1024 * 1024
     max_stream_data: int = 16 * 1024 * 1024
+    #: What peers may send on a user stream ahead of the application that reads it.
+    stream_window: int = 1024 * 1024
     #: The longest datagram we build; 1452 fits IPv4 and IPv6 over Ethernet. 1200 goes anywhere.
     max_datagram_size: int = 1452
     congestion_control: str = "reno"
@@ -108,7 +110,8 @@ class QuicSettings:
             is_client=is_client,
             idle_timeout=self.idle_timeout,
             max_data=self.max_data,
-            max_stream_data=self.max_stream_data,
+            # One size for all streams: those of messages get theirs when the first bytes come.
+            max_stream_data=min(self.stream_window, self.max_stream_data),
             max_datagram_size=self.max_datagram_size,
             congestion_control_algorithm=self.congestion_control,
             initial_rtt=self.initial_rtt,

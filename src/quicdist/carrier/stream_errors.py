@@ -53,19 +53,20 @@ class StreamLimitReached(StreamError):
 class StreamReset(StreamError):
     """A stream was broken off with the application's error ``code``, by the peer or by this side."""
 
-    def __init__(self, node: str, stream_id: int, code: int, *, by_peer: bool) -> None:
+    def __init__(self, node: str, stream_id: int, code: int, *, by_peer: bool, why: str = "") -> None:
         self.stream_id = stream_id
         self.code = code
         who = node if by_peer else "this node"
-        super().__init__(node, f"{who} has reset stream {stream_id} with code 0x{code:x}")
+        super().__init__(node, f"{who} has reset stream {stream_id} with code 0x{code:x}{why}")
 
 
 class StreamRefused(StreamReset):
     """Nobody on ``node`` accepts streams of this node (code 0x100)."""
 
     def __init__(self, node: str, stream_id: int) -> None:
-        super().__init__(node, stream_id, STREAM_REFUSED, by_peer=True)
-        self.args = (f"{node} refused stream {stream_id}: nobody there accepts streams (0x{STREAM_REFUSED:x})",)
+        super().__init__(
+            node, stream_id, STREAM_REFUSED, by_peer=True, why=": nobody there accepts streams of this node"
+        )
 
 
 class StreamFinished(StreamError):

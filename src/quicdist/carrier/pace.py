@@ -1,0 +1,94 @@
+"""How much of what is large may be under way at once, so that what is little does not wait behind it.
+
+On one connection all streams share the socket, the congestion window and the peer's time to
+decrypt. What was sent waits there in the order it was sent, whatever its stream: a congestion
+window full of one large message is a queue that every small one has to pass. So large messages and
+user streams are held to a window of their own, as delay-based congestion control does (TCP Vegas;
+LEDBAT, RFC 6817): it grows while acknowledgements come back about as soon as they can, and shrinks
+when they take longer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from aioquic.quic.connection import QuicConnection
+
+from quicdist.carrier import aioquic_adapter as adapter
+
+#: Bytes that are added at least when a window grows: a datagram.
+STEP: Final = 1452
+#: Little messages within so many seconds count as traffic beside the large.
+BESIDE: Final = 0.5
+#: The quickest acknowledgement is looked for anew after so many seconds, as BBR does.
+LOOK_AGAIN: Final = 10.0
+
+
+@dataclass(slots=True)
+class Window:
+    """A window that follows the time acknowledgements take: ``size`` and ``floor`` in bytes, and
+    what it allows that time to be, ``factor`` times the quickest and ``delay`` seconds more."""
+
+    size: int
+    floor: int
+    factor: float
+    delay: float
+    doubling: bool = True
+
+    def follow(self, took: float, quickest: float) -> None:
+        if took > quickest * self.factor + self.delay:
+            self.doubling = False
+            self.size = max(self.floor, self.size * 3 // 4)
+        elif self.doubling:
+            self.size *= 2
+        else:
+            self.size += max(STEP, self.size // 8)
+
+
+class Pace:
+    """The window of one connection."""
+
+    __slots__ = ("_alone", "_beside", "_little_at", "_looked_at", "_probe", "_quickest")
+
+    def __init__(self) -> None:
+        #: Nothing little about: as much as keeps the peer busy.
+        self._alone = Window(64 * 1024, 64 * 1024, factor=1.0, delay=0.01)
+        #: Beside little messages: what is under way should cost them next to nothing.
+        self._beside = Window(8 * 1024, 8 * 1024, factor=1.25, delay=0.0, doubling=False)
+        self._little_at = 0.0
+        self._quickest = 0.0
+        self._looked_at = 0.0
+        #: Stream, offset, and when it was handed on, whose acknowledgement is waited for.
+        self._probe: tuple[int, int, float] | None = None
+
+    def little(self, now: float) -> None:
+        """Something little is sent."""
+        self._little_at = now
+
+    def idle(self) -> None:
+        """Nothing large waits: acknowledgements tell nothing."""
+        self._probe = None
+
+    def window(self, quic: QuicConnection, now: float) -> int:
+        """How many bytes may be under way."""
+        window = self._beside if now - self._little_at < BESIDE else self._alone
+        if self._probe is not None:
+            stream_id, offset, at = self._probe
+            if adapter.acknowledged(quic, stream_id) >= offset:
+                self._probe = None
+                took = now - at
+                if not self._quickest or took <= self._quickest:
+                    self._quickest, self._looked_at = took, now
+                window.follow(took, self._quickest)
+        if self._quickest and now - self._looked_at > LOOK_AGAIN:
+            # The way may have become longer: what a window that holds nobody up takes is quickest.
+            if self._probe is None:
+                self._quickest, self._looked_at = 0.0, now
+            return window.floor
+        return window.size
+
+    def sent(self, quic: QuicConnection, stream_id: int, now: float) -> None:
+        """Bytes of a stream were handed on."""
+        if self._probe is None:
+            self._probe = stream_id, adapter.written(quic, stream_id), now
