@@ -374,3 +374,60 @@ def test_the_codecs_none_holds_for_names() -> None:
     receiver = connection(codec=Codec(none="nil"))
     data = joined(connection(), RegSend(P, UNUSED, Atom("nil")), Atom("undefined"))
     assert receiver.receive(0, data) == [(RegSend(P, UNUSED, Atom("nil")), Atom("undefined"))]
+
+
+# -- what is remembered of the last message ------------------------------------------------------
+
+DESTINATIONS = [Q, Pid("b@host", 3, 0, 22), Atom("name"), Atom("other"), R]
+
+
+def over_quic(flags: DistFlag = FRAGMENTS) -> DistConnection:
+    return connection(flags, streams=StreamPlan.quic(Role.CLIENT, peer(flags)))
+
+
+def to(destination: Any, sender: Pid) -> ControlMessage:
+    if isinstance(destination, Pid):
+        return SendSender(sender, destination)
+    if isinstance(destination, Atom):
+        return RegSend(sender, UNUSED, destination)
+    return AltactSigSend(int(AltactFlag.ALIAS), sender, destination)
+
+
+@forms
+@pytest.mark.parametrize("altact", [True, False])
+@given(
+    messages=st.lists(
+        st.tuples(
+            st.sampled_from(DESTINATIONS),
+            st.sampled_from([P, Pid("a@host", 4, 0, 11)]),
+            st.sampled_from([None, None, (P, Q), (P, "x")]),
+            st.binary(max_size=8),
+        ),
+        max_size=12,
+    )
+)
+@settings(max_examples=40)
+def test_messages_after_others_are_as_if_alone(
+    flags: DistFlag, altact: bool, messages: list[tuple[Any, Pid, Any, bytes]]
+) -> None:
+    if not altact:
+        flags &= ~DistFlag.ALTACT_SIG
+    sender, receiver = over_quic(flags), over_quic(flags)
+    for destination, source, pair, payload in messages:
+        control = to(destination, source)
+        stream_id, parts = sender.send(control, payload, pair=pair)
+        alone_id, alone = over_quic(flags).send(to(destination, source), payload, pair=pair)
+        assert (stream_id, b"".join(parts)) == (alone_id, b"".join(alone))
+        ((came, content),) = receiver.receive(stream_id, b"".join(parts))
+        expected = control if altact or type(control) is not AltactSigSend else AliasSend(source, destination)
+        assert (came, content) == (expected, payload)
+
+
+def test_a_control_message_that_begins_like_the_last_is_not_taken_for_it() -> None:
+    receiver = over_quic()
+    for number in (1, 256, 1):
+        control = SendSender(P, Pid("b@host", number, 0, 22))
+        ((came, _),) = receiver.receive(4, joined(connection(FRAGMENTS), control, b""))
+        assert came == control
+    with pytest.raises(UndecodableMessage):  # the remembered control message, and then no payload
+        receiver.receive(4, framed(b"\x83D\0" + CODEC.encode(control.to_term())))

@@ -14,6 +14,7 @@ from struct import Struct
 from typing import Any
 
 from quicdist.protocol.control import ControlMessage, decode_control
+from quicdist.protocol.control_messages import AliasSend, AltactSigSend, RegSend, Send, SendSender
 from quicdist.protocol.downgrade import downgrades
 from quicdist.protocol.errors import FrameTooLong, MalformedFrame, ProtocolError, UndecodableMessage, shown
 from quicdist.protocol.flags import DistFlag
@@ -27,9 +28,16 @@ from quicdist.term import Atom, Codec, DecodeError
 #: Up to here a message is joined to one chunk: a copy is cheaper than several writes.
 _JOIN = 16 * 1024
 
+#: Of messages from one process to another the control message is the same each time. Encoded ones of
+#: at most so many bytes are remembered: the last that was sent, and the last that came on each stream.
+_REMEMBERED = 512
+
 _LENGTH_AND_HEADER = Struct(">IBBB")  # length, 131, 68, number of atom cache references
 _LENGTH_AND_PASS_THROUGH = Struct(">IBB")  # length, 112, 131
 _VERSION = b"\x83"
+
+#: What messages are sent by. Of these, all that decides what is encoded takes part in ``==``.
+_REPEATED = frozenset({AliasSend, AltactSigSend, RegSend, Send, SendSender})
 
 
 class DistConnection:
@@ -69,6 +77,8 @@ class DistConnection:
         self._only_stream = streams.sending[0] if len(streams.sending) == 1 else None
         self._failed: ProtocolError | None = None
         self._readers: dict[int, FrameReader] = {}
+        self._last_out: tuple[ControlMessage, int, bytes] | None = None
+        self._last_in: dict[int, tuple[bytes, ControlMessage]] = {}
         self._assembler = FragmentAssembler(
             peer.name,
             max_message=max_frame if max_message is None else max_message,
@@ -96,17 +106,22 @@ class DistConnection:
         if control.has_payload is (payload is NO_PAYLOAD):
             need = "needs a payload" if control.has_payload else "takes no payload"
             raise ValueError(f"{control.op.name} {need}")
-        stream_id = self._only_stream
-        if stream_id is None:
-            stream_id = self.streams.choose(type(control).pair(control) if pair is None else pair)
-        if self._downgrades:
-            while downgrade := self._downgrades.get(type(control)):
-                control, payload = downgrade(control, payload)
         parts: list[Chunk] = [b""]  # room for the header
-        encode_into: Any = self._codec.encode_into
-        encode_into(control.to_term(), parts)
-        payload_at = len(parts)
+        last = self._last_out
+        if (
+            last is not None
+            and pair is None
+            and type(control) is type(last[0])
+            and tuple.__eq__(control, last[0])
+        ):
+            _, stream_id, head = last
+            parts.append(head)
+            payload_at = 2
+        else:
+            stream_id, payload = self._control(control, payload, pair, parts)
+            payload_at = len(parts)
         if payload is not NO_PAYLOAD:
+            encode_into: Any = self._codec.encode_into
             encode_into(payload, parts)
         size = sum(map(len, parts))
         if not self._fragments:
@@ -121,6 +136,25 @@ class DistConnection:
         self.messages_out += 1
         self.bytes_out += sum(map(len, chunks))
         return stream_id, chunks
+
+    def _control(
+        self, control: ControlMessage, payload: Any, pair: Hashable, parts: list[Chunk]
+    ) -> tuple[int, Any]:
+        """Append a control message; the id of the stream it takes, and the payload still to come."""
+        stream_id = self._only_stream
+        if stream_id is None:
+            stream_id = self.streams.choose(type(control).pair(control) if pair is None else pair)
+        asked = control
+        if self._downgrades:
+            while downgrade := self._downgrades.get(type(control)):
+                control, payload = downgrade(control, payload)
+        encode_into: Any = self._codec.encode_into
+        encode_into(control.to_term(), parts)
+        if type(asked) in _REPEATED and pair is None and payload is not NO_PAYLOAD:
+            head = b"".join(parts)
+            if len(head) <= _REMEMBERED:
+                self._last_out = asked, stream_id, head
+        return stream_id, payload
 
     def _pass_through(self, parts: list[Chunk], payload_at: int, size: int) -> None:
         """Make one frame of the control message and the payload that begins at ``payload_at``."""
@@ -193,9 +227,17 @@ class DistConnection:
             raise self._malformed("a distribution header or pass-through", frame)
         decode = self._codec.decode
         payload: Any = NO_PAYLOAD
+        last = self._last_in.get(stream_id)
         try:
-            term, end = decode(frame, start)
-            control = decode_control(term, self.peer.name, self._none)
+            # The external form of a term is never the beginning of another's.
+            if last is not None and type(frame) is bytes and frame.startswith(last[0], start):
+                control = last[1]
+                end = start + len(last[0])
+            else:
+                term, end = decode(frame, start)
+                control = decode_control(term, self.peer.name, self._none)
+                if type(control) in _REPEATED and end - start <= _REMEMBERED:
+                    self._last_in[stream_id] = bytes(frame[start:end]), control
             if control.has_payload:
                 if pass_through:
                     if frame[end : end + 1] != _VERSION:
