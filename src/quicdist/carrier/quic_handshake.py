@@ -146,7 +146,10 @@ class QuicHandshake(ABC):
     def timed_out(self, seconds: float) -> QuicDistError:
         """The error that it means if nothing more comes within ``seconds``."""
         if not self._quic_is_up:
-            return self._too_late(seconds, "nothing that makes a QUIC connection came from there")
+            state = "nothing that makes a QUIC connection came from there"
+            if self._settings.tls.external_psk is not None:
+                state += ", as nothing does of a quic_dist that has another secret for our pre-shared key"
+            return self._too_late(seconds, state)
         closed = self._machine.connection_closed()
         if isinstance(closed, WrongCookie):
             # quic_dist lets the connection stand when the cookie is wrong, and says nothing more.
