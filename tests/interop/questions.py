@@ -243,3 +243,34 @@ SUPERVISOR = {
     "stopped": "S = {sup, PEER}, {_, P, _, _} = lists:keyfind(one, 1, supervisor:which_children(S)),"
     " M = monitor(process, P), ok = gen_server:stop(S), receive {'DOWN', M, _, _, R} -> R end",
 }
+
+#: To a node whose processes may be looked at; ``counter`` is a server there.
+INTROSPECTION = {
+    "pinfo": "P = rpc:call(PEER, erlang, whereis, [counter]), I = rpc:pinfo(P),"
+    " {lists:sort(proplists:get_keys(I)) -- [current_stacktrace],"
+    " [lists:keyfind(K, 1, I) || K <- [registered_name, status, message_queue_len, links, trap_exit,"
+    " error_handler, priority, suspending]]}",
+    "pinfo, one item": "P = rpc:call(PEER, erlang, whereis, [counter]),"
+    " [rpc:pinfo(P, K) || K <- [registered_name, trap_exit, message_queue_len]]",
+    "pinfo, what is not": "P = rpc:call(PEER, erlang, whereis, [counter]),"
+    " {badrpc, {'EXIT', {R, _}}} = rpc:pinfo(P, nothing), R",
+    "pinfo, who is gone": "P = rpc:call(PEER, erlang, whereis, [counter]), M = monitor(process, P),"
+    " exit(P, kill),"
+    " receive {'DOWN', M, _, _, _} -> [rpc:pinfo(P), rpc:call(PEER, erlang, is_process_alive, [P])] end",
+    "the observer's items": "P = rpc:call(PEER, erlang, whereis, [counter]),"
+    " Items = [binary, catchlevel, current_function, error_handler, garbage_collection, group_leader,"
+    " heap_size, initial_call, last_calls, links, memory, message_queue_len, monitored_by, monitors,"
+    " priority, reductions, registered_name, sequential_trace_token, stack_size, status, suspending,"
+    " total_heap_size, trace, trap_exit], [K || {K, _} <- rpc:pinfo(P, Items)]",
+    "the observer's way to a state": "P = rpc:call(PEER, erlang, whereis, [counter]),"
+    " {M, _, _} = rpc:call(PEER, proc_lib, translate_initial_call, [P]),"
+    " {behaviour, [B]} = lists:keyfind(behaviour, 1, rpc:call(PEER, M, module_info, [attributes])),"
+    " {status, _, _, [_, _, _, _, [_, _, {data, State}]]} = rpc:call(PEER, sys, get_status, [P,"
+    " 200]), {B, State}",
+    "nodes": "[rpc:call(PEER, erlang, node, []), rpc:call(PEER, erlang, system_info, [wordsize])]",
+    "processes": "P = rpc:call(PEER, erlang, whereis, [counter]), [lists:member(P, rpc:call(PEER,"
+    " erlang, processes, [])),"
+    " lists:member(counter, rpc:call(PEER, erlang, registered, [])), rpc:call(PEER, erlang, whereis,"
+    " [nobody]),"
+    " rpc:call(PEER, erlang, is_process_alive, [P])]",
+}

@@ -36,6 +36,7 @@ from tests.interop.questions import (
     CHILD_SPECS,
     COUNTER_ERL,
     GEN_SERVER,
+    INTROSPECTION,
     NET_KERNEL,
     PY_ERL,
     SUPERVISOR,
@@ -651,3 +652,14 @@ class TestSupervisorOfOurs:
     async def test_question(self, supervised: Twins, question: str) -> None:
         got = await supervised.same(f"{APART} Apart(fun() -> {SUPERVISOR[question]} end)")
         assert "died" not in got
+
+
+class TestIntrospection:
+    @pytest.mark.parametrize("question", INTROSPECTION)
+    async def test_question(self, counters: Twins, question: str) -> None:
+        counters.node.export_introspection()
+        got = await counters.same(f"{APART} Apart(fun() -> {INTROSPECTION[question]} end)")
+        assert "died" not in got
+
+    async def test_only_if_it_is_wanted(self, counters: Twins) -> None:
+        assert "undef" in await counters.eval("rpc:call(PEER, erlang, processes, [])")

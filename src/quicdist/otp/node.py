@@ -25,6 +25,7 @@ from quicdist.otp.exports import Exports
 from quicdist.otp.gen_server import GenServer
 from quicdist.otp.gen_server_client import GenServerClient
 from quicdist.otp.global_names import GlobalNames
+from quicdist.otp.introspection import Introspection
 from quicdist.otp.net_kernel import PANG, PONG, NetKernel
 from quicdist.otp.rpc import RpcClient
 from quicdist.otp.services import Services, start_services
@@ -318,6 +319,11 @@ class Node(NodeCore):
             return factory
 
         return exported
+
+    def export_introspection(self) -> None:
+        """Let other nodes look at this one's processes: ``erlang:process_info``, ``processes``,
+        ``whereis`` and their kin, as ``rpc:pinfo/1`` and the observer ask for them."""
+        Introspection(self, lambda: self.net_kernel, lambda: self.sys).export(self.exports)
 
     async def gen_server_call(self, to: Any, request: Any, *, timeout: float | None = 5.0) -> Any:
         """``gen_server:call/3`` to a pid, ``name`` or ``(name, node)``; see

@@ -79,12 +79,19 @@ def _get_status(process: ServerProcess) -> Any:
         ),
         (_DATA, [(_text("State"), process.server.get_state())]),
     ]
+    return (_STATUS, process.pid, (_MODULE, _GEN_SERVER), [dictionary(process), state, parent, [], misc])
+
+
+def initial_call(process: ServerProcess) -> tuple[Any, ...]:
+    """``{Module, init, 1}``, the module being the server's class."""
     kind = type(process.server)
-    dictionary = [
-        (_INITIAL_CALL, (Atom(f"{kind.__module__}.{kind.__qualname__}"[:255]), _INIT, 1)),
-        (_ANCESTORS, [process.parent] if process.parent else []),
-    ]
-    return (_STATUS, process.pid, (_MODULE, _GEN_SERVER), [dictionary, state, parent, [], misc])
+    return (Atom(f"{kind.__module__}.{kind.__qualname__}"[:255]), _INIT, 1)
+
+
+def dictionary(process: ServerProcess) -> list[tuple[Any, Any]]:
+    """What ``proc_lib`` puts into the dictionary of a process it starts."""
+    ancestors = [process.parent] if process.parent is not None else []
+    return [(_INITIAL_CALL, initial_call(process)), (_ANCESTORS, ancestors)]
 
 
 def _text(text: str) -> list[int]:
