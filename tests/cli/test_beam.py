@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
 
 from tests.cli.command import Result, run, run_program
-from tests.cli.peers import COOKIE, Peer, node_name, tcp_beam
+from tests.cli.peers import COOKIE, Peer, node_name, quic_beam, tcp_beam
 from tests.support.beam import Beam
 from tests.support.epmd import free_port
 
@@ -143,3 +144,19 @@ def test_short_names() -> None:
     name = f"{alive}@{socket.gethostname().partition('.')[0]}"
     with Beam(["-sname", name, "-setcookie", COOKIE]):
         assert run("ping", name, "--carrier", "tcp", "--cookie", COOKIE) == (0, "pong\n", "")
+
+
+@pytest.mark.quic_dist
+def test_the_configuration_of_the_cluster(tmp_path: Path, certs: Path) -> None:
+    """``--config`` and ``--vm-args`` say where the BEAM is, what its cookie is and whom to believe."""
+    with quic_beam(tmp_path, free_port, certs) as peer:
+        port = peer.options[-1].rpartition(":")[2]
+        config, vm_args = tmp_path / "sys.config", tmp_path / "vm.args"
+        config.write_text(
+            f'[{{quic, [{{dist, [{{cacert_file, "{certs}/ca.pem"}}, {{verify, verify_peer}},\n'
+            f"  {{nodes, [{{'{peer.name}', {{\"127.0.0.1\", {port}}}}}]}}]}}]}}].\n"
+        )
+        vm_args.write_text(f"-name {peer.name}\n-setcookie {COOKIE}\n-proto_dist quic\n")
+        files = ("--config", str(config), "--vm-args", str(vm_args))
+        assert run("ping", peer.name, *files) == (0, "pong\n", "")
+        assert run("ping", peer.name, *files, "--cookie", "other", "--timeout", "1").status == 1

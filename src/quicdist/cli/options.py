@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from quicdist import CookieError, Node
+from quicdist.node.config import ConfigError
 from quicdist.protocol import InvalidNodeName
 from quicdist.protocol.names import is_node_name, parse_node_name, validate_node_name
 
@@ -152,6 +153,8 @@ def make_node(
             setup_time=timeout,
             **more,
         )
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from error
     except CookieError as error:
         if cookie is None:
             raise
