@@ -209,6 +209,8 @@ class ConnectionTable:
         try:
             if not self.is_allowed(node):
                 attempts.append(NodeError("it is not among the nodes this one allows"))
+            elif not self._endpoints:
+                attempts.append(NodeError("this node has no carrier"))
             else:
                 for endpoint in self._endpoints:
                     link = await self._attempt(endpoint, node, attempts)

@@ -26,7 +26,7 @@ class NotConnected(NodeError):
     def __init__(self, node: str, attempts: tuple[QuicDistError, ...] = ()) -> None:
         self.node = node
         self.attempts = attempts
-        tried = "; ".join(str(attempt) for attempt in attempts) or "no carrier knows an address for it"
+        tried = "; ".join(str(attempt) for attempt in attempts) or "the connection was lost"
         super().__init__(f"cannot reach node {node}: {tried}")
 
 
