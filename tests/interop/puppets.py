@@ -23,6 +23,15 @@ maker(Made) ->
   end.
 end_of(Pid) -> M = monitor(process, Pid), exit(Pid, kill), receive {'DOWN', M, _, _, _} -> ok end.
 
+%% In a process of its own: what is left in its mailbox, or of a trace token, is nobody's.
+apart(Fun) ->
+  Me = self(),
+  {Pid, M} = spawn_monitor(fun() -> Me ! {apart, self(), Fun()} end),
+  receive
+    {apart, Pid, Result} -> demonitor(M, [flush]), Result;
+    {'DOWN', M, _, _, Reason} -> error(Reason)
+  after 40000 -> exit(Pid, kill), error(too_slow) end.
+
 new(Node) -> ask(Node, new).
 clear(Node) -> ask(Node, clear).
 ask(Node, What) ->
