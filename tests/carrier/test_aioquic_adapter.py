@@ -13,7 +13,7 @@ from aioquic import tls
 from aioquic.buffer import Buffer  # type: ignore[attr-defined]
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
-from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted
+from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted, StreamDataReceived
 from aioquic.tls import SessionTicket
 
 from quicdist import carrier
@@ -22,6 +22,7 @@ from quicdist.carrier.certificates import CertificateFiles, TlsConfig, fingerpri
 from quicdist.carrier.psk import ExternalPsk
 from quicdist.carrier.quic_link import _IDLE
 from quicdist.carrier.quic_settings import QuicSettings
+from quicdist.carrier.tickets import takes_early_data
 
 ADDRESS = ("127.0.0.1", 4433)
 CLIENT_ADDRESS = ("127.0.0.1", 5544)
@@ -163,6 +164,55 @@ def test_datagrams_can_be_made_shorter(wire: Wire) -> None:
     assert adapter.limit_datagram_size(wire.client, 1200)
     assert not adapter.limit_datagram_size(wire.client, 1200)
     assert max(len(data) for data, _ in wire.client.datagrams_to_send(wire.now)) == 1200
+
+
+def resumable(certificates: CertificateFiles) -> tuple[QuicSettings, SessionTicket, SessionTicket]:
+    """Settings, and the two ends of a ticket got with them."""
+    settings = QuicSettings(tls=certificates.tls(verify=False))
+    given: list[SessionTicket] = []
+    got: list[SessionTicket] = []
+    wire = Wire(certificates)
+    wire.client = adapter.Connection(
+        configuration=settings.client_configuration("127.0.0.1"), session_ticket_handler=got.append
+    )
+    wire.client.connect(ADDRESS, 0.0)
+    wire.server = adapter.Connection(
+        configuration=settings.server_configuration(),
+        original_destination_connection_id=wire.client.original_destination_connection_id,
+        session_ticket_handler=given.append,
+    )
+    wire.talk()
+    assert not adapter.is_resumed(wire.client)
+    return settings, given[0], got[0]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_early_data_and_what_becomes_of_them(certificates: CertificateFiles, known: bool) -> None:
+    settings, given, got = resumable(certificates)
+    assert takes_early_data(got)
+    wire = Wire(certificates)
+    assert not adapter.can_send_early_data(wire.client)
+    configuration = settings.client_configuration("127.0.0.1")
+    configuration.session_ticket = got
+    wire.client = adapter.Connection(configuration=configuration)
+    wire.client.connect(ADDRESS, 0.0)
+    assert adapter.can_send_early_data(wire.client)
+    wire.client.send_stream_data(0, b"early")
+    wire.server = adapter.Connection(
+        configuration=settings.server_configuration(),
+        original_destination_connection_id=wire.client.original_destination_connection_id,
+        session_ticket_fetcher=lambda name: given if known else None,
+    )
+    wire.to_server()
+    data = [event.data for event in events(wire.server) if isinstance(event, StreamDataReceived)]
+    assert data == ([b"early"] if known else [])
+    wire.to_client()
+    assert adapter.is_resumed(wire.client) == known
+    if not known:
+        adapter.early_data_refused(wire.client, wire.now)
+        wire.talk(1)
+        data = [event.data for event in events(wire.server) if isinstance(event, StreamDataReceived)]
+        assert data == [b"early"]
 
 
 def test_the_handshake_completed_event_comes(certificates: CertificateFiles) -> None:

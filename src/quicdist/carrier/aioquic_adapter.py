@@ -17,11 +17,13 @@ from aioquic import tls
 from aioquic.buffer import Buffer  # type: ignore[attr-defined]  # it is where the examples import it
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection, QuicConnectionState
+from aioquic.quic.packet import QuicPacketType
 from aioquic.quic.stream import QuicStream
 from aioquic.tls import Epoch
 from cryptography import x509
 
 from quicdist.carrier.psk import ExternalPsk
+from quicdist.carrier.tickets import EARLY_DATA_PARAMETER
 from quicdist.carrier.verification import ClientTrust, check_server_use
 
 #: QUIC's transport error codes for TLS alerts start here (RFC 9001, section 4.8).
@@ -251,6 +253,35 @@ class Connection(QuicConnection):
             self.tls.__class__ = TlsContext
             assert isinstance(self.tls, TlsContext)
             self.tls.heed(self.configuration)
+
+    def _serialize_transport_parameters(self) -> bytes:
+        # There is no public way to add one.
+        parameters = super()._serialize_transport_parameters()
+        if self._is_client or self._session_ticket_handler is None:
+            return parameters
+        extra = Buffer(capacity=16)
+        extra.push_uint_var(EARLY_DATA_PARAMETER)
+        extra.push_uint_var(0)
+        return parameters + extra.data
+
+
+def can_send_early_data(quic: QuicConnection) -> bool:
+    """Whether what is written now goes as early data: the ticket shown allows it."""
+    return quic._cryptos[Epoch.ZERO_RTT].send.is_valid()
+
+
+def early_data_refused(quic: QuicConnection, now: float) -> None:
+    """Have the early data sent again at once. aioquic takes their packets for ones that may still be
+    acknowledged, and waits for a probe timeout before it sends them again."""
+    space = quic._spaces[Epoch.ONE_RTT]
+    refused = [sent for sent in space.sent_packets.values() if sent.packet_type is QuicPacketType.ZERO_RTT]
+    quic._loss._on_packets_lost(congestion_event=False, now=now, packets=refused, space=space)
+
+
+def is_resumed(quic: QuicConnection) -> bool:
+    """Whether the session is a resumed one. aioquic's event says so, but only after the ticket for
+    the next one may have come."""
+    return quic.tls.session_resumed
 
 
 def peer_certificates(quic: QuicConnection) -> tuple[x509.Certificate, ...]:

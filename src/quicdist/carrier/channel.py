@@ -68,6 +68,8 @@ class Channel:
         self.handler = handler
         #: Nothing can be sent any more: the peer has closed, or has been told that we have.
         self.closed = False
+        #: The QUIC session went on from an earlier one; what was sent ahead of its handshake counted.
+        self.resumed = self.early_data_accepted = False
         self._outgoing = Outgoing(quic)
         self._loop = asyncio.get_running_loop()
         self._on_gone = on_gone
@@ -249,6 +251,9 @@ class Channel:
                 if self._parting is None:
                     self.handler.stream_reset(event.stream_id, event.error_code)
             elif kind is events.HandshakeCompleted:
+                self.resumed = event.session_resumed
+                # Up to 1.8.1 quic_dist says so even where it has not resumed the session.
+                self.early_data_accepted = event.session_resumed and event.early_data_accepted
                 self.handler.handshake_completed(event)
             elif kind is events.ConnectionIdIssued:
                 if self._on_connection_id is not None:

@@ -18,9 +18,11 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE, QuicConfiguration
 from aioquic.quic.packet import encode_quic_version_negotiation
+from aioquic.tls import SessionTicket, SessionTicketHandler
 
 from quicdist.carrier import aioquic_adapter as adapter
 from quicdist.carrier.channel import Channel, ChannelHandler
+from quicdist.carrier.tickets import TicketStore
 from quicdist.carrier.udp import REFUSED, UNREACHABLE, Datagram, SocketAddress, UdpSocket, to_address
 
 log = logging.getLogger("quicdist.carrier.quic")
@@ -103,6 +105,7 @@ class DialEndpoint(Endpoint):
         remote: SocketAddress,
         configuration: QuicConfiguration,
         handler: ChannelHandler,
+        on_ticket: SessionTicketHandler | None = None,
     ) -> None:
         self.socket = socket
         socket.receiver = self
@@ -111,10 +114,13 @@ class DialEndpoint(Endpoint):
         self._refusals = 0
         self._refused_at = 0.0
         self.channel = Channel(
-            adapter.Connection(configuration=configuration), socket, handler, on_gone=self._channel_gone
+            adapter.Connection(configuration=configuration, session_ticket_handler=on_ticket),
+            socket,
+            handler,
+            on_gone=self._channel_gone,
         )
+        # Nothing is sent before ``channel.transmit()``: there may be early data to go with it.
         self.channel.quic.connect(remote, self._loop.time())
-        self.channel.transmit()
 
     @property
     def channels(self) -> Sequence[Channel]:
@@ -192,7 +198,7 @@ class ListenEndpoint(Endpoint):
 
     ``new_handler`` gives the handler of a new connection. At most ``max_half_open`` connections
     may be in their QUIC handshake at once; further ones are not answered, and a peer that means it
-    asks again.
+    asks again. ``issued`` keeps the session tickets given out; without it there are none.
     """
 
     def __init__(
@@ -202,6 +208,7 @@ class ListenEndpoint(Endpoint):
         new_handler: Callable[[ListenEndpoint], IncomingHandler],
         *,
         max_half_open: int,
+        issued: TicketStore[bytes] | None = None,
     ) -> None:
         self.socket = socket
         socket.receiver = self
@@ -210,6 +217,7 @@ class ListenEndpoint(Endpoint):
         self._id_length = configuration.connection_id_length
         self._new_handler = new_handler
         self._max_half_open = max_half_open
+        self._issued = issued
         self._routes: dict[bytes, Channel] = {}
         self._ids: dict[Channel, set[bytes]] = {}
         #: Connections that are no links yet.
@@ -284,8 +292,12 @@ class ListenEndpoint(Endpoint):
                 len(self.half_open),
             )
             return None
+        issued = self._issued
         quic = adapter.Connection(
-            configuration=self._configuration, original_destination_connection_id=original_id
+            configuration=self._configuration,
+            original_destination_connection_id=original_id,
+            session_ticket_fetcher=issued.take if issued is not None else None,
+            session_ticket_handler=self._ticket_issued if issued is not None else None,
         )
         handler = self._new_handler(self)
         channel = Channel(
@@ -297,6 +309,10 @@ class ListenEndpoint(Endpoint):
             self._connection_id(channel, connection_id, True)
         handler.opened(channel)
         return channel
+
+    def _ticket_issued(self, ticket: SessionTicket) -> None:
+        if self._issued is not None:
+            self._issued.put(ticket.ticket, ticket)
 
     def _connection_id(self, channel: Channel, connection_id: bytes, issued: bool) -> None:
         ids = self._ids.get(channel)

@@ -63,6 +63,11 @@ class CertificateRefused(_Refused):
     """One side did not accept the certificate of the other; ``reason`` says which and why."""
 
 
+class TicketRefused(ConnectError):
+    """The QUIC handshake failed where a session ticket was shown. A carrier then dials once more,
+    without one; nobody else sees this error."""
+
+
 class PskRefused(_Refused):
     """The dialled node does not take the pre-shared key shown, or wants one and none was shown."""
 

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import AsyncIterator, Sequence
-from typing import ClassVar, TypeVar
+from typing import ClassVar, NamedTuple, TypeVar
 
 from aioquic.quic.events import HandshakeCompleted
 
@@ -23,12 +23,14 @@ from quicdist.carrier.errors import (
     ListenError,
     PeerUnreachable,
     SetupTimeout,
+    TicketRefused,
 )
 from quicdist.carrier.happy_eyeballs import Candidate, Claim, candidates, race
 from quicdist.carrier.quic_handshake import AcceptHandshake, DialHandshake, QuicHandshake
 from quicdist.carrier.quic_link import QuicLink
 from quicdist.carrier.quic_settings import DEFAULT_PORT, QuicSettings
 from quicdist.carrier.refusals import close_code, incoming_ended, told_reason
+from quicdist.carrier.resumption import Resumption
 from quicdist.carrier.udp import SocketBuffers, UdpSocket, open_socket
 from quicdist.errors import QuicDistError
 
@@ -50,6 +52,7 @@ class QuicCarrier(Carrier):
 
     def __init__(self, settings: QuicSettings | None = None) -> None:
         self.settings = settings or QuicSettings()
+        self.resumption = Resumption(self.settings)
 
     def address(self) -> NetAddress:
         return NetAddress("", 0, self.family)
@@ -70,6 +73,7 @@ class QuicCarrier(Carrier):
             configuration,
             lambda endpoint: QuicIncoming(endpoint, listener),
             max_half_open=self.settings.max_half_open,
+            issued=self.resumption.for_listening(configuration),
         )
         listener.endpoint = endpoint
         await register(endpoint)
@@ -107,11 +111,16 @@ class QuicCarrier(Carrier):
             raise ConnectError(node, address, "that is no node name (name@host)")
         deadline = asyncio.get_running_loop().time() + setup_time
 
-        async def attempt(candidate: Candidate, claim: Claim) -> QuicLink:
-            left = deadline - asyncio.get_running_loop().time()
-            return await self._dial(node, address, candidate, local, left, claim)
-
         found = await self._resolve(node, address, setup_time)
+
+        async def attempt(candidate: Candidate, claim: Claim) -> QuicLink:
+            dial = Dial(node, address, candidate, local, deadline, claim)
+            try:
+                return await self._dial(dial, alone=len(found) == 1)
+            except TicketRefused as refused:
+                log.info("%s, now without a session ticket", refused)
+                return await self._dial(dial, alone=False)
+
         try:
             return await race(attempt, found, passing=(PeerUnreachable, SetupTimeout))
         except ExceptionGroup as group:
@@ -128,31 +137,43 @@ class QuicCarrier(Carrier):
             why = error.strerror if isinstance(error, OSError) else error
             raise PeerUnreachable(node, address, f"{address.host} is not known: {why}") from error
 
-    async def _dial(
-        self,
-        node: str,
-        address: Address,
-        candidate: Candidate,
-        local: LocalNode,
-        setup_time: float,
-        claim: Claim,
-    ) -> QuicLink:
-        family, remote = candidate
+    async def _dial(self, dial: Dial, *, alone: bool) -> QuicLink:
+        """``alone``: nobody else dials for the same link. Raises :class:`TicketRefused` too."""
+        node, address, claim = dial.node, dial.address, dial.claim
+        family, remote = dial.candidate
         try:
             configuration = self.settings.client_configuration(node.partition("@")[2])
             udp = UdpSocket(open_socket(family, remote=remote))
         except OSError as refused:
             raise PeerUnreachable(node, address, f"{NO_WAY}: {refused.strerror}") from refused
-        handshake = DialHandshake(node, address, local, self.settings, claim)
-        endpoint = DialEndpoint(udp, remote, configuration, handshake)
+        resuming = self.resumption.for_dialling(node, configuration, alone=alone)
+        handshake = DialHandshake(node, address, dial.local, self.settings, claim)
+        endpoint = DialEndpoint(udp, remote, configuration, handshake, resuming.keep if resuming else None)
         channel = handshake.channel = endpoint.channel
+        seconds = dial.deadline - asyncio.get_running_loop().time()
         try:
+            if resuming is not None:
+                resuming.quic = channel.quic
+                handshake.begin(resuming.ticket)
+            channel.transmit()
             await register(endpoint)
-            return await handshake.link(setup_time)
+            return await handshake.link(seconds)
         except BaseException as raised:
-            error = _meaning(raised, handshake, setup_time)
+            error = _meaning(raised, handshake, seconds)
             _give_up(channel, handshake, error, self.settings.linger)
             raise error from (None if error is not raised else raised.__cause__)
+
+
+class Dial(NamedTuple):
+    """What one attempt at a link is about."""
+
+    node: str
+    address: Address
+    candidate: Candidate
+    local: LocalNode
+    #: The loop's time at which it is over.
+    deadline: float
+    claim: Claim
 
 
 def _meaning(raised: BaseException, handshake: QuicHandshake, seconds: float) -> BaseException:
@@ -205,6 +226,7 @@ class QuicIncoming(Incoming, IncomingHandler):
         self._listener = listener
         self._early: list[tuple[int, bytes, bool]] = []
         self._early_size = 0
+        self._arrived = False
         self._closing: Closing | None = None
         self._timer = asyncio.get_running_loop().call_later(INCOMING_TIME, self._too_late)
 
@@ -216,11 +238,18 @@ class QuicIncoming(Incoming, IncomingHandler):
         self.channel = channel
 
     def handshake_completed(self, event: HandshakeCompleted) -> None:
-        self._listener.arrived.put_nowait(self)
+        self._arrive()
+
+    def _arrive(self) -> None:
+        if not self._arrived:
+            self._arrived = True
+            self._listener.arrived.put_nowait(self)
 
     def stream_data(self, stream_id: int, data: bytes, end: bool) -> None:
         self._early.append((stream_id, data, end))
         self._early_size += len(data)
+        # Early data: the name is there before the QUIC handshake is over, and may be answered.
+        self._arrive()
         if self._early_size > MAX_EARLY:
             self._drop(f"it sent more than {MAX_EARLY} bytes before its handshake was answered")
 

@@ -17,6 +17,7 @@ from collections.abc import Coroutine, Iterable
 from typing import Any
 
 from aioquic.quic.events import HandshakeCompleted
+from aioquic.tls import SessionTicket
 
 from quicdist.carrier import aioquic_adapter as adapter
 from quicdist.carrier.aioquic_adapter import Closing
@@ -32,6 +33,7 @@ from quicdist.carrier.errors import (
     IncomingCertificateRefused,
     PeerUnreachable,
     SetupTimeout,
+    TicketRefused,
 )
 from quicdist.carrier.happy_eyeballs import Claim
 from quicdist.carrier.quic_link import QuicLink
@@ -284,8 +286,28 @@ class DialHandshake(QuicHandshake):
         self._node = self._dialled = node
         self._address = address
         self._claim = claim
+        self._ticket_shown = False
+        self._early_data = False
+
+    def begin(self, ticket: SessionTicket | None) -> None:
+        """Before the first datagram leaves: what can be said in it is written. ``ticket`` is the
+        session ticket that it shows."""
+        self._ticket_shown = ticket is not None
+        if adapter.can_send_early_data(self.channel.quic) and self._claim():
+            # The name, and no more: see quicdist.carrier.resumption.
+            (name,) = self._machine.data_to_send()
+            self._early_data = True
+            self._answered = False
+            self.channel.write(CONTROL_STREAM, (name,), len(name))
 
     def handshake_completed(self, event: HandshakeCompleted) -> None:
+        if self._early_data and not self.channel.early_data_accepted:
+            if event.early_data_accepted:
+                # quic_dist, up to 1.8.1: whatever it has answered is lost.
+                text = "it took early data and did not resume the session"
+                self._fail(TicketRefused(self._node, self._address, text))
+                return
+            adapter.early_data_refused(self.channel.quic, asyncio.get_running_loop().time())
         # Not a word of the distribution handshake by any way but the one that won the race.
         if self._claim():
             super().handshake_completed(event)
@@ -307,6 +329,8 @@ class DialHandshake(QuicHandshake):
         node, address = self._node, self._address
         if closing.unreachable:
             return PeerUnreachable(node, address, closing.reason)
+        if self._ticket_shown and not self._quic_is_up:
+            return TicketRefused(node, address, f"the QUIC handshake failed: {closing}")
         psk = self._settings.tls.external_psk is not None
         if (refused := dial_refused(node, address, closing, psk=psk)) is not None:
             return refused

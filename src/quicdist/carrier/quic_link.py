@@ -79,6 +79,16 @@ class QuicLink(LinkBase):
     def pending(self) -> int:
         return self._channel.pending
 
+    @property
+    def resumed(self) -> bool:
+        """Whether its QUIC session was resumed with a ticket of an earlier one."""
+        return self._channel.resumed
+
+    @property
+    def early_data_accepted(self) -> bool:
+        """Whether the name of the dialling node went, and was taken, with the first datagram (0-RTT)."""
+        return self._channel.early_data_accepted
+
     def send_tick(self) -> None:
         if self._ended:
             return

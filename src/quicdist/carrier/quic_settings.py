@@ -37,6 +37,10 @@ class QuicSettings:
     auth_callback: AuthCallback | None = None
     #: How long it may take.
     auth_handshake_timeout: float = 10.0
+    #: Show nodes dialled before the ticket they gave, and give tickets to nodes that dial.
+    resumption: bool = True
+    #: Say one's name to them in the first datagram, where they take early data.
+    early_data: bool = True
     #: Where the PINGs take their pace from: a quarter of it, at least 5 s.
     net_ticktime: float = NET_TICKTIME
     #: How often to send PINGs, in place of that pace.

@@ -1,0 +1,81 @@
+"""Sessions resumed and early data, of one carrier in both roles. See ``docs/resumption-and-migration.md``.
+
+What goes as early data is the name message and nothing else. Early data can be captured and sent again
+by others (RFC 8446, section 8); the name message says what anyone may say to a listener at any time,
+proves nothing and changes nothing: all that follows of it is a status, and a challenge that only
+somebody with the cookie can answer.
+"""
+
+from __future__ import annotations
+
+from aioquic.quic.connection import QuicConnection
+from aioquic.tls import SessionTicket
+
+from quicdist.carrier import aioquic_adapter as adapter
+from quicdist.carrier.aioquic_adapter import Configuration
+from quicdist.carrier.quic_settings import QuicSettings
+from quicdist.carrier.tickets import (
+    TicketKey,
+    TicketStore,
+    bounded,
+    takes_early_data,
+    without_early_data,
+)
+
+
+class Resumption:
+    """The tickets of one carrier: ``kept`` of nodes it has dialled, ``issued`` by its listeners.
+
+    Sessions are resumed only where all there is to check is the listener's certificate: a ticket says
+    nothing of a client's certificate, a pre-shared key or what an ``auth_callback`` found.
+    """
+
+    def __init__(self, settings: QuicSettings) -> None:
+        self._settings = settings
+        self._enabled = settings.resumption and settings.auth_callback is None
+        self.kept: TicketStore[TicketKey] = TicketStore()
+        self.issued: TicketStore[bytes] = TicketStore()
+
+    def for_listening(self, configuration: Configuration) -> TicketStore[bytes] | None:
+        """Where a listener of ``configuration`` keeps what it issues, None if it issues nothing."""
+        checks_more = configuration.clients is not None or configuration.find_psk is not None
+        return self.issued if self._enabled and not checks_more else None
+
+    def for_dialling(self, node: str, configuration: Configuration, *, alone: bool) -> Dialling | None:
+        """What to dial ``node`` with: see :class:`Dialling`; None without resumption. ``alone``: there
+        is no other address at which it may be dialled at the same time, so that early data are said
+        once."""
+        if not self._enabled or configuration.external_psk is not None:
+            return None
+        dialling = Dialling(self, TicketKey.of(node, configuration), configuration)
+        ticket = self.kept.take(dialling.key)
+        if ticket is not None:
+            if not (alone and self._settings.early_data and takes_early_data(ticket)):
+                ticket = without_early_data(ticket)
+            configuration.session_ticket = ticket
+        return dialling
+
+
+class Dialling:
+    """One connection on its way to a node: the ticket it shows, and the one it is given."""
+
+    def __init__(self, resumption: Resumption, key: TicketKey, configuration: Configuration) -> None:
+        self.key = key
+        self._resumption = resumption
+        self._configuration = configuration
+        self.quic: QuicConnection | None = None
+
+    @property
+    def ticket(self) -> SessionTicket | None:
+        """The ticket shown, if any."""
+        return self._configuration.session_ticket
+
+    def keep(self, ticket: SessionTicket) -> None:
+        """Keep ``ticket`` for the next time, while the belief in the peer that it rests on lasts: no
+        longer than the certificate, nor than the ticket this session was itself resumed with."""
+        ends = []
+        if self.quic is not None and self._configuration.check_use:
+            ends = [shown.not_valid_after_utc for shown in adapter.peer_certificates(self.quic)]
+            if self.ticket is not None and adapter.is_resumed(self.quic):
+                ends.append(self.ticket.not_valid_after)
+        self._resumption.kept.put(self.key, bounded(ticket, *ends))
