@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from quicdist.carrier import Address, PeerUnreachable
+from quicdist.carrier import AcceptTimeout, Address, PeerUnreachable, quic
 from quicdist.carrier import happy_eyeballs as eyeballs
 from quicdist.carrier.happy_eyeballs import Candidate, Claim, candidates, interleave, race
 from quicdist.carrier.quic import QuicCarrier
@@ -201,6 +201,32 @@ class TestQuic:
                 await peer.wait_closed()
                 heard = first.node.requested + second.node.requested
                 assert [named.name for named in heard] == ["client@127.0.0.1"]
+
+    async def test_whoever_lost_says_nothing(
+        self, settings: QuicSettings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[bool] = []
+
+        def lost() -> bool:
+            asked.append(True)
+            return False
+
+        async def one_that_loses(attempt: Any, addresses: Any, **_: Any) -> Any:
+            return await attempt(addresses[0], lost)
+
+        monkeypatch.setattr(quic, "race", one_that_loses)
+        # The listener waits for the first word until its time is up.
+        async with quic_support.listening(settings, setup_time=0.2) as server:
+            client = FakeNode("client@127.0.0.1")
+            carrier = QuicCarrier(settings)
+            dial = asyncio.create_task(
+                carrier.setup(server.node.name, server.address, client, setup_time=quic_support.PATIENCE)
+            )
+            assert isinstance(await server.error(), AcceptTimeout)
+            assert asked == [True]
+            assert server.node.requested == []
+            dial.cancel()
+            await asyncio.gather(dial, return_exceptions=True)
 
     async def test_all_refuse(self, settings: QuicSettings, at_once: None) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
