@@ -1,6 +1,6 @@
 """A Python program as a node of an Erlang or Elixir cluster, over QUIC."""
 
-from quicdist.carrier.certificates import make_development_certificates
+from quicdist.carrier import AuthPeer, ConnectOptions, ExternalPsk, make_development_certificates
 from quicdist.errors import QuicDistError
 from quicdist.node import (
     ANY,
@@ -58,13 +58,16 @@ __all__ = [
     "IGNORE",
     "NO_REPLY",
     "Atom",
+    "AuthPeer",
     "BitString",
     "Call",
     "CallTimeout",
     "ChildSpec",
+    "ConnectOptions",
     "Continue",
     "CookieError",
     "Export",
+    "ExternalPsk",
     "Fun",
     "GenServer",
     "Global",

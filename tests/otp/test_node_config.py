@@ -40,7 +40,7 @@ def tls(node: Node) -> list[Any]:
 @pytest.mark.parametrize(
     ("dist", "client_certificate"),
     [
-        ('{verify, verify_peer}, {cacert_file, "ca.pem"}', "request"),
+        ('{verify, verify_peer}, {cacert_file, "ca.pem"}', "require"),
         ("{verify, verify_peer}", "none"),
         ('{verify, verify_none}, {cacert_file, "ca.pem"}', "none"),
     ],

@@ -7,6 +7,7 @@ from quicdist.carrier.certificates import (
     TlsConfig,
     make_development_certificates,
 )
+from quicdist.carrier.connect_options import ConnectOptions
 from quicdist.carrier.contract import (
     Address,
     Carrier,
@@ -59,6 +60,7 @@ __all__ = [
     "CertificateRefused",
     "ClientCertificate",
     "ConnectError",
+    "ConnectOptions",
     "ExternalPsk",
     "Incoming",
     "IncomingAuthenticationRefused",

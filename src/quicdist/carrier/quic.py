@@ -13,6 +13,7 @@ from aioquic.quic.events import HandshakeCompleted
 
 from quicdist.carrier.aioquic_adapter import Closing
 from quicdist.carrier.channel import Channel
+from quicdist.carrier.connect_options import ConnectOptions
 from quicdist.carrier.contract import Address, Carrier, Incoming, Listener, LocalNode, NetAddress
 from quicdist.carrier.endpoint import NO_WAY, DialEndpoint, IncomingHandler, ListenEndpoint, register
 from quicdist.carrier.errors import (
@@ -53,6 +54,8 @@ class QuicCarrier(Carrier):
     def __init__(self, settings: QuicSettings | None = None) -> None:
         self.settings = settings or QuicSettings()
         self.resumption = Resumption(self.settings)
+        #: How to dial single nodes, by their names; looked at with every dial.
+        self.connect_options: dict[str, ConnectOptions] = {}
 
     def address(self) -> NetAddress:
         return NetAddress("", 0, self.family)
@@ -126,6 +129,10 @@ class QuicCarrier(Carrier):
         except ExceptionGroup as group:
             raise _of_all(node, address, found, group) from group
 
+    def _settings_for(self, node: str) -> QuicSettings:
+        options = self.connect_options.get(node)
+        return self.settings if options is None else options.applied_to(self.settings)
+
     async def _resolve(self, node: str, address: Address, setup_time: float) -> list[Candidate]:
         try:
             async with asyncio.timeout(setup_time):
@@ -141,13 +148,14 @@ class QuicCarrier(Carrier):
         """``alone``: nobody else dials for the same link. Raises :class:`TicketRefused` too."""
         node, address, claim = dial.node, dial.address, dial.claim
         family, remote = dial.candidate
+        settings = self._settings_for(node)
         try:
-            configuration = self.settings.client_configuration(node.partition("@")[2])
+            configuration = settings.client_configuration(node.partition("@")[2])
             udp = UdpSocket(open_socket(family, remote=remote))
         except OSError as refused:
             raise PeerUnreachable(node, address, f"{NO_WAY}: {refused.strerror}") from refused
         resuming = self.resumption.for_dialling(node, configuration, alone=alone)
-        handshake = DialHandshake(node, address, dial.local, self.settings, claim)
+        handshake = DialHandshake(node, address, dial.local, settings, claim)
         endpoint = DialEndpoint(udp, remote, configuration, handshake, resuming.keep if resuming else None)
         channel = handshake.channel = endpoint.channel
         seconds = dial.deadline - asyncio.get_running_loop().time()

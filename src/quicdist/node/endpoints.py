@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +40,8 @@ class EndpointSettings:
     net_ticktime: float = NET_TICKTIME
     max_frame: int = 128 * 1024 * 1024
     config: Config = field(default_factory=Config)
+    #: Settings of the QUIC carrier that go before those of ``config``.
+    quic: Mapping[str, Any] = field(default_factory=dict)
     name: str = ""
 
 
@@ -50,7 +52,7 @@ def _quic(settings: EndpointSettings) -> Endpoint:
             tls=settings.tls,
             net_ticktime=settings.net_ticktime,
             max_frame=settings.max_frame,
-            **config.quic_settings(),
+            **{**config.quic_settings(), **settings.quic},
         )
     )
     discovery = settings.discovery or quic_discovery(config, settings.nodes)
@@ -84,3 +86,11 @@ def make_endpoints(carrier: str | Sequence[str], settings: EndpointSettings) -> 
         if name not in _MAKERS:
             raise NodeError(f"there is no carrier {name!r}: choose from {', '.join(_MAKERS)}")
     return [_MAKERS[name](settings) for name in names]
+
+
+def quic_carriers(endpoints: Iterable[Endpoint]) -> list[QuicCarrier]:
+    """The QUIC carriers among ``endpoints``. Raises :class:`NodeError` if there is none."""
+    found = [endpoint.carrier for endpoint in endpoints if isinstance(endpoint.carrier, QuicCarrier)]
+    if not found:
+        raise NodeError("connect options are for QUIC, and this node has no such carrier")
+    return found

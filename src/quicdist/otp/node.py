@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Any, Self, TypeVar
 
+from quicdist.carrier import AuthCallback, ClientCertificate, ConnectOptions, ExternalPsk, Psks
 from quicdist.carrier.certificates import TlsConfig
 from quicdist.discovery import Discovery
 from quicdist.errors import QuicDistError
@@ -14,7 +15,7 @@ from quicdist.node.config import Config, Source, as_config, first
 from quicdist.node.config.ways import Addresses
 from quicdist.node.connections import SETUP_TIME, Endpoint
 from quicdist.node.core import NodeCore
-from quicdist.node.endpoints import EndpointSettings, make_endpoints
+from quicdist.node.endpoints import EndpointSettings, make_endpoints, quic_carriers
 from quicdist.node.errors import NodeError, NodeNotStarted
 from quicdist.node.liveness import NET_TICKTIME
 from quicdist.node.process import Process
@@ -30,6 +31,7 @@ from quicdist.otp.net_kernel import PANG, PONG, NetKernel
 from quicdist.otp.rpc import RpcClient
 from quicdist.otp.services import Services, start_services
 from quicdist.otp.sys_client import SysClient
+from quicdist.protocol.names import parse_node_name
 from quicdist.term import Atom, Codec
 
 #: Seconds servers have to end in when the node stops, as a supervisor gives its children.
@@ -53,7 +55,10 @@ class Node(NodeCore):
       addresses; UDP 4433 or any free TCP port). ``listen=False`` only dials.
     - ``cert``, ``key``, ``cacert``: PEM files. ``verify``: a node dialled over QUIC must prove by
       a certificate of that CA that it is who its host says; turn it off for a cluster whose
-      certificates no CA has signed.
+      certificates no CA has signed. ``client_certificate``: the same of nodes that dial this one
+      (``"none"``, ``"request"``, ``"require"``). ``psks`` and ``external_psk``: pre-shared keys
+      instead. ``auth_callback``: a coroutine function that lets in or refuses, on both sides, and
+      ``auth_handshake_timeout`` the seconds it has. See ``docs/security.md``.
     - ``hidden``: whether the rest of the cluster is left to connect by itself (an Erlang hidden
       node), which is the default.
     - ``none``: the atom that stands for ``None``; Elixir users choose ``"nil"``.
@@ -80,6 +85,11 @@ class Node(NodeCore):
         key: str | os.PathLike[str] | None = None,
         cacert: str | os.PathLike[str] | None = None,
         verify: bool | None = None,
+        client_certificate: ClientCertificate | None = None,
+        external_psk: ExternalPsk | None = None,
+        psks: Psks | None = None,
+        auth_callback: AuthCallback | None = None,
+        auth_handshake_timeout: float | None = None,
         hidden: bool | None = None,
         none: str | Atom = "undefined",
         net_ticktime: float | None = None,
@@ -95,6 +105,7 @@ class Node(NodeCore):
         hidden = first(hidden, files.hidden, True)
         ticktime = first(net_ticktime, files.net_ticktime, NET_TICKTIME)
         if endpoints is None:
+            quic = {"auth_callback": auth_callback, "auth_handshake_timeout": auth_handshake_timeout}
             settings = EndpointSettings(
                 nodes=nodes or {},
                 discovery=discovery,
@@ -108,13 +119,14 @@ class Node(NodeCore):
                     first(key, files.key_file),
                     first(cacert, files.cacert_file),
                     first(verify, files.verify, True),
-                    client_certificate=files.client_certificate,
-                    external_psk=files.external_psk,
-                    psks=files.psks,
+                    client_certificate=first(client_certificate, files.client_certificate),
+                    external_psk=first(external_psk, files.external_psk),
+                    psks=first(psks, files.psks),
                 ),
                 net_ticktime=ticktime,
                 max_frame=max_frame,
                 config=files,
+                quic={option: value for option, value in quic.items() if value is not None},
                 name=name,
             )
             endpoints = make_endpoints(first(carrier, files.carriers, "quic"), settings)
@@ -156,6 +168,27 @@ class Node(NodeCore):
         await super().stop()
         if self._runtime is not None:
             await server_process.all_terminated(self._runtime, SHUTDOWN_TIME)
+
+    # -- how single nodes are dialled -------------------------------------------------------
+
+    def set_connect_options(self, node: str, options: ConnectOptions) -> None:
+        """Dial ``node`` with these options from now on, in place of those set before
+        (``quic_dist:set_connect_options/2``, which holds for one dial only). A connection that there
+        is goes on. Raises :class:`NodeError` if this node has no QUIC carrier."""
+        parse_node_name(node)
+        for carrier in quic_carriers(self.endpoints):
+            carrier.connect_options[node] = options
+
+    def get_connect_options(self, node: str) -> ConnectOptions:
+        """The options set for ``node`` (``quic_dist:get_connect_options/1``). Raises
+        :class:`NodeError` if this node has no QUIC carrier."""
+        return quic_carriers(self.endpoints)[0].connect_options.get(node, ConnectOptions())
+
+    def clear_connect_options(self, node: str) -> None:
+        """Dial ``node`` as all others again (``quic_dist:clear_connect_options/1``). Raises
+        :class:`NodeError` if this node has no QUIC carrier."""
+        for carrier in quic_carriers(self.endpoints):
+            carrier.connect_options.pop(node, None)
 
     # -- services, by the names of OTP's modules -------------------------------------------
 

@@ -81,9 +81,9 @@ class Config:
 
     @property
     def client_certificate(self) -> ClientCertificate:
-        """``verify_peer`` is for both sides: a node that dials is asked for its certificate too, and
-        one that it shows must be good. It need not show one: quic_dist's nodes have none to show."""
-        return "request" if self.verify and self.cacert_file is not None else "none"
+        """``verify_peer`` is for both sides: with a CA to check it against, a node that dials must show
+        its certificate too. quic_dist never asks for one, but its nodes show theirs when asked."""
+        return "require" if self.verify and self.cacert_file is not None else "none"
 
     def quic_settings(self) -> dict[str, Any]:
         """The settings of a QUIC carrier that are given."""
