@@ -43,9 +43,23 @@ from quicdist.carrier.link import BufferLimits
 from quicdist.carrier.psk import ExternalPsk, Psks
 from quicdist.carrier.quic import QuicCarrier
 from quicdist.carrier.quic_settings import QuicSettings
+from quicdist.carrier.stream_errors import (
+    IncompleteStream,
+    SendBufferFull,
+    StreamError,
+    StreamFinished,
+    StreamLimitReached,
+    StreamLost,
+    StreamRefused,
+    StreamReset,
+    StreamsNotSupported,
+)
 from quicdist.carrier.tcp import TcpCarrier
+from quicdist.carrier.user_stream import StreamConsumer, UserStream
+from quicdist.carrier.user_streams import DEFAULT_PRIORITY, UserStreams
 
 __all__ = [
+    "DEFAULT_PRIORITY",
     "AcceptError",
     "AcceptTimeout",
     "Address",
@@ -65,6 +79,7 @@ __all__ = [
     "Incoming",
     "IncomingAuthenticationRefused",
     "IncomingCertificateRefused",
+    "IncompleteStream",
     "Link",
     "LinkClosed",
     "LinkLost",
@@ -82,8 +97,19 @@ __all__ = [
     "Psks",
     "QuicCarrier",
     "QuicSettings",
+    "SendBufferFull",
     "SetupTimeout",
+    "StreamConsumer",
+    "StreamError",
+    "StreamFinished",
+    "StreamLimitReached",
+    "StreamLost",
+    "StreamRefused",
+    "StreamReset",
+    "StreamsNotSupported",
     "TcpCarrier",
     "TlsConfig",
+    "UserStream",
+    "UserStreams",
     "make_development_certificates",
 ]

@@ -11,13 +11,26 @@ from typing import TYPE_CHECKING, Any
 
 from quicdist.carrier.contract import Address, Link, LinkStats, LostHandler, MessageHandler
 from quicdist.carrier.errors import LinkClosed, LinkLost
+from quicdist.carrier.stream_errors import SendBufferFull
 from quicdist.errors import QuicDistError
-from quicdist.protocol import NO_PAYLOAD, ProtocolError
+from quicdist.protocol import (
+    NO_PAYLOAD,
+    AliasSend,
+    AltactSigSend,
+    ProtocolError,
+    RegSend,
+    Send,
+    SendSender,
+)
 
 if TYPE_CHECKING:
+    from quicdist.carrier.placement import Placement
     from quicdist.protocol import Chunk, ControlMessage, DistConnection
 
 log = logging.getLogger("quicdist.carrier")
+
+#: What a full buffer refuses. Other signals are few, and to lose one would break a promise of OTP's.
+_MESSAGES = frozenset({AliasSend, AltactSigSend, RegSend, Send, SendSender})
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +38,7 @@ class BufferLimits:
     """Bounds of what one link may hold, in bytes.
 
     Above ``high_water`` unsent bytes :meth:`Link.drain` waits until they are down to
-    ``low_water``. ``before_start`` bounds what a peer may have sent by the time the link is
-    started.
+    ``low_water``. ``before_start`` bounds what a peer may have sent by the time the link is started.
     """
 
     high_water: int = 4 * 1024 * 1024
@@ -70,6 +82,8 @@ class LinkBase(Link):
         self._paused = False
         self._drain_waiters: list[asyncio.Future[None]] = []
         self._over = self._loop.create_future()
+        #: Has a say in which stream a message takes, on a carrier with several.
+        self._placement: Placement | None = None
 
     # -- what a carrier adds ---------------------------------------------------------------
 
@@ -78,6 +92,11 @@ class LinkBase(Link):
         """Queue ``parts``, ``size`` bytes in all, on a stream, to be transmitted in one batch per
         turn of the loop; the bytes that now wait to leave. The carrier calls :meth:`_sent` once
         they are fewer."""
+
+    @property
+    @abstractmethod
+    def queued(self) -> int:
+        """Bytes of messages that wait to leave."""
 
     @abstractmethod
     def _close(self, reason: str) -> None:
@@ -88,12 +107,16 @@ class LinkBase(Link):
     def send(self, control: ControlMessage, payload: Any = NO_PAYLOAD, *, pair: Hashable = None) -> None:
         if self._ended:
             raise LinkClosed(self.peer.name)
+        if self._paused and type(control) in _MESSAGES and self.queued > self._limits.max_pending:
+            raise SendBufferFull(self.peer.name, self.queued, self._limits.max_pending)
         stream_id, parts = self._connection.send(control, payload, pair=pair)
         stats = self.stats
         stats.messages_out += 1
         stats.sent += 1
         size = sum(map(len, parts))
         stats.bytes_out += size
+        if self._placement is not None:
+            stream_id = self._placement.place(stream_id, control, pair, size)
         if self._write(stream_id, parts, size) > self._limits.high_water:
             self._paused = True
 

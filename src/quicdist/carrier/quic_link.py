@@ -15,6 +15,7 @@ from quicdist.carrier.channel import Channel
 from quicdist.carrier.contract import LostHandler, MessageHandler
 from quicdist.carrier.errors import LinkLost, PeerClosed, PeerSilent
 from quicdist.carrier.link import LinkBase
+from quicdist.carrier.placement import Placement
 from quicdist.carrier.quic_nudge import NOPROC, Nudge
 from quicdist.carrier.quic_settings import QuicSettings
 from quicdist.carrier.stream_errors import STREAM_REFUSED
@@ -54,6 +55,8 @@ class QuicLink(LinkBase):
         self._settings = settings
         self._plan = connection.streams
         self._widened: set[int] = set()
+        if len(connection.streams.sending) > 1:
+            self._placement = Placement(connection.streams.sending, channel.unacknowledged)
         self._streams = UserStreams(
             connection.peer.name,
             channel,
@@ -88,6 +91,10 @@ class QuicLink(LinkBase):
     def early_data_accepted(self) -> bool:
         """Whether the name of the dialling node went, and was taken, with the first datagram (0-RTT)."""
         return self._channel.early_data_accepted
+
+    @property
+    def queued(self) -> int:
+        return self._channel.queued
 
     def send_tick(self) -> None:
         if self._ended:
@@ -181,6 +188,8 @@ class QuicLink(LinkBase):
         self.stats.ticks_in = self._connection.ticks_in
         if self._paused:
             self._sent(self._channel.queued)
+        if self._placement is not None:
+            self._placement.turn_ended()
         self._streams.turn_ended()
         if (
             self._burst_timer is None

@@ -145,6 +145,10 @@ class TcpLink(LinkBase, asyncio.Protocol):
     def pending(self) -> int:
         return self._queued + self._transport.get_write_buffer_size()
 
+    @property
+    def queued(self) -> int:
+        return self._queued
+
     def send_tick(self) -> None:
         if self._ended or self.pending:
             # Bytes that wait for the peer to take them tell it as much, when it takes them.
