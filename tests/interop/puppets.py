@@ -1,7 +1,7 @@
 """A process that does what it is told, in Erlang and in Python: by its deeds the two are compared.
 
-``puppet:new(Node)`` makes one on a node (and ``puppet:clear(Node)`` ends them all), ``puppet:do(Puppet, Command)`` has it do something and
-returns what came of it. What else it is sent stays in its mailbox until it is told to ``take`` it.
+``puppet:new(Node)`` makes one on a node, ``puppet:clear(Node)`` ends them all, and
+``puppet:do(Puppet, Command)`` has one do something and returns what came of it. What else it is sent stays in its mailbox until it is told to ``take`` it.
 """
 
 from __future__ import annotations
@@ -137,14 +137,19 @@ def _options(options: list[Any]) -> dict[str, Any]:
 
 
 def _spawn_options(options: list[Any]) -> dict[str, Any]:
-    given = _options(options)
-    if isinstance(given.get("monitor"), list):
-        given |= _options(given["monitor"]) | {"monitor": True}
-    known = {"link", "monitor", "alias", "tag", "reply", "reply_tag"}
-    more = [
-        option for option in options if (option[0] if isinstance(option, tuple) else option).name not in known
-    ]
-    return {key: value for key, value in given.items() if key in known} | {"options": more}
+    """Those that ``Process.spawn_request`` has parameters for, and the rest as they are."""
+    given: dict[str, Any] = {"options": []}
+    for option in options:
+        match option:
+            case Atom(name="link" | "monitor" as name):
+                given[name] = True
+            case (Atom(name="monitor"), [(Atom(name="alias" | "tag"), _), *_] as more):
+                given |= _options(more) | {"monitor": True}
+            case (Atom(name="reply" | "reply_tag"), _):
+                given |= _options([option])
+            case _:
+                given["options"].append(option)
+    return given
 
 
 def _true(_: Any) -> bool:

@@ -9,14 +9,26 @@ the test is about must have crossed the wire. ``docs/signals.md`` says which tes
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
 import quicdist.node.core
-from quicdist.protocol import DEFAULT_FLAGS, ControlMessage, DistFlag, Op
+from quicdist import Atom, Node, Process
+from quicdist.protocol import (
+    DEFAULT_FLAGS,
+    NO_PAYLOAD,
+    ControlMessage,
+    DistFlag,
+    NodeLink,
+    Op,
+    SpawnRequest,
+    SpawnRequestTT,
+)
 from tests.interop.conftest import CARRIERS
 from tests.interop.puppets import PUPPET_ERL, offer_puppets
 from tests.interop.twins import Beams, Twins, python_twin, two_beams
@@ -54,7 +66,8 @@ class Case:
 #: The processes that end are monitored by the one who asks, by way of its own BEAM.
 LINKS = {
     "link": Case(
-        "Do(B, {trap, true}), Do(A, {link, B}), Sync(A, B), Both = {Do(A, links) =:= [B], Do(B, links) =:= [A]},"
+        "Do(B, {trap, true}), Do(A, {link, B}), Sync(A, B), Both = {Do(A, links) =:= [B], Do(B,"
+        " links) =:= [A]},"
         "Tell(A, {leave, boom}), {'EXIT', A, Reason} = Do(B, take), {Both, Reason, Do(B, links)}",
         "{{true,true},boom,[]}",
         sent=(Op.LINK, Op.PAYLOAD_EXIT),
@@ -75,7 +88,8 @@ LINKS = {
     "link with nobody": Case(
         "Dead = New(NB), M = monitor(process, Dead), Tell(Dead, {leave, normal}),"
         "receive {'DOWN', M, _, _, _} -> ok end,"
-        "Do(A, {trap, true}), Do(A, {link, Dead}), {'EXIT', Dead, Reason} = Do(A, take), {Reason, Do(A, links)}",
+        "Do(A, {trap, true}), Do(A, {link, Dead}), {'EXIT', Dead, Reason} = Do(A, take), {Reason, Do(A,"
+        " links)}",
         "{noproc,[]}",
         sent=(Op.LINK,),
         back=(Op.PAYLOAD_EXIT,),
@@ -101,7 +115,8 @@ LINKS = {
         sent=(Op.PAYLOAD_EXIT,),
     ),
     "link, killed": Case(
-        "Do(B, {trap, true}), Do(A, {link, B}), Sync(A, B), exit(A, kill), {'EXIT', A, Reason} = Do(B, take), Reason",
+        "Do(B, {trap, true}), Do(A, {link, B}), Sync(A, B), exit(A, kill), {'EXIT', A, Reason} = Do(B,"
+        " take), Reason",
         "killed",
         sent=(Op.PAYLOAD_EXIT,),
     ),
@@ -145,7 +160,8 @@ LINKS = {
 
 EXITS = {
     "exit/2": Case(
-        "M = monitor(process, B), Do(A, {exit, B, {boom, 1}}), receive {'DOWN', M, _, _, Reason} -> Reason end",
+        "M = monitor(process, B), Do(A, {exit, B, {boom, 1}}), receive {'DOWN', M, _, _,"
+        " Reason} -> Reason end",
         "{boom,1}",
         sent=(Op.PAYLOAD_EXIT2,),
     ),
@@ -174,18 +190,21 @@ EXITS = {
         # No wire is crossed: that a Python process does as an Erlang one.
         "[begin P = New(NB), M = monitor(process, P), [Do(P, {trap, true}) || Trap], Tell(P, {exit, P, R}),"
         " receive {'DOWN', M, _, _, Why} -> Why after 0 ->"
-        "   case Do(P, drain) of [] -> Do(P, drain), receive {'DOWN', M, _, _, Why} -> Why after 0 -> lives end;"
+        "   case Do(P, drain) of [] -> Do(P, drain), receive {'DOWN', M, _, _,"
+        " Why} -> Why after 0 -> lives end;"
         "     [{'EXIT', P, Got}] -> {got, Got} end end end"
         " || {Trap, R} <- [{true, normal}, {true, boom}]]",
         "[{got,normal},{got,boom}]",
     ),
     "exit/2, to oneself, not trapped": Case(
-        "[begin P = New(NB), M = monitor(process, P), [Do(P, {trap, true}) || R =:= kill], Tell(P, {exit, P, R}),"
+        "[begin P = New(NB), M = monitor(process, P), [Do(P, {trap, true}) || R =:= kill], Tell(P, {exit,"
+        " P, R}),"
         " receive {'DOWN', M, _, _, Why} -> Why end end || R <- [normal, boom, kill]]",
         "[normal,boom,killed]",
     ),
     "exit/2 without payload": Case(
-        "M = monitor(process, B), Do(A, {exit, B, {boom, 2}}), receive {'DOWN', M, _, _, Reason} -> Reason end",
+        "M = monitor(process, B), Do(A, {exit, B, {boom, 2}}), receive {'DOWN', M, _, _,"
+        " Reason} -> Reason end",
         "{boom,2}",
         sent=(Op.EXIT2,),
         without=DistFlag.EXIT_PAYLOAD,
@@ -218,14 +237,16 @@ MONITORS = {
     "monitor nobody": Case(
         "M = monitor(process, B), Tell(B, {leave, normal}), receive {'DOWN', M, _, _, _} -> ok end,"
         "R1 = Do(A, {monitor, B}), {'DOWN', R1, process, B, Why1} = Do(A, take),"
-        "R2 = Do(A, {monitor, {nobody, NB}}), {'DOWN', R2, process, {nobody, NB}, Why2} = Do(A, take), {Why1, Why2}",
+        "R2 = Do(A, {monitor, {nobody, NB}}), {'DOWN', R2, process, {nobody, NB}, Why2} = Do(A, take),"
+        " {Why1, Why2}",
         "{noproc,noproc}",
         sent=(Op.MONITOR_P,),
         back=(Op.PAYLOAD_MONITOR_P_EXIT,),
     ),
     "monitor twice": Case(
         "[R1, R2] = Do(A, {all, [{monitor, B}, {monitor, B}]}), Tell(B, {leave, boom}),"
-        "lists:sort([R || {'DOWN', R, process, _, boom} <- Do(A, {all, [take, take]})]) =:= lists:sort([R1, R2])",
+        "lists:sort([R || {'DOWN', R, process, _, boom} <- Do(A, {all, [take, take]})]) =:= lists:sort([R1,"
+        " R2])",
         "true",
         sent=(Op.MONITOR_P,),
     ),
@@ -244,7 +265,8 @@ MONITORS = {
     ),
     "demonitor by a name that has moved on": Case(
         "C = New(NB), Do(B, {register, moves}), Ref = Do(A, {monitor, {moves, NB}}),"
-        "Until(fun() -> Do(B, monitored_by) =:= [A] end), Do(B, {unregister, moves}), Do(C, {register, moves}),"
+        "Until(fun() -> Do(B, monitored_by) =:= [A] end), Do(B, {unregister, moves}), Do(C, {register,"
+        " moves}),"
         "Do(A, {demonitor, Ref}), Until(fun() -> Do(B, monitored_by) =:= [] end)",
         "true",
         sent=(Op.DEMONITOR_P,),
@@ -252,7 +274,8 @@ MONITORS = {
     "demonitor with flush": Case(
         "M = monitor(process, B), Tell(B, {leave, normal}), receive {'DOWN', M, _, _, _} -> ok end,"
         "[R1, R2, _] = Do(A, {all, [{monitor, B}, {monitor, B}, {monitor, B, [{tag, last}]}]}),"
-        "Do(A, {take, last}), Found = Do(A, {demonitor, R1, flush}), [{'DOWN', R2, _, _, noproc}] = Do(A, drain),"
+        "Do(A, {take, last}), Found = Do(A, {demonitor, R1, flush}), [{'DOWN', R2, _, _, noproc}] = Do(A,"
+        " drain),"
         "Found",
         "false",
         sent=(Op.MONITOR_P,),
@@ -265,7 +288,8 @@ MONITORS = {
         sent=(Op.MONITOR_P, Op.DEMONITOR_P),
     ),
     "MONITOR_P_EXIT without payload": Case(
-        "Ref = Do(A, {monitor, B}), Tell(B, {leave, {boom, 2}}), {'DOWN', Ref, process, B, Reason} = Do(A, take), Reason",
+        "Ref = Do(A, {monitor, B}), Tell(B, {leave, {boom, 2}}), {'DOWN', Ref, process, B, Reason} = Do(A,"
+        " take), Reason",
         "{boom,2}",
         back=(Op.MONITOR_P_EXIT,),
         without=DistFlag.EXIT_PAYLOAD,
@@ -277,7 +301,8 @@ _BY_ALIAS = (Op.ALIAS_SEND,)
 
 ALIASES = {
     "alias": Case(
-        "Alias = Do(B, alias), Do(A, {send, Alias, {one, 1}}), One = Do(B, take), Was = Do(B, {unalias, Alias}),"
+        "Alias = Do(B, alias), Do(A, {send, Alias, {one, 1}}), One = Do(B, take), Was = Do(B, {unalias,"
+        " Alias}),"
         "Do(A, {send, Alias, {two, 2}}), Sync(A, B), {One, Was, Do(B, {unalias, Alias}), Do(B, drain)}",
         "{{one,1},true,false,[]}",
     ),
@@ -312,7 +337,8 @@ ALIASES = {
         "{[{one,1},{two,2}],true,false,[]}",
     ),
     "monitor with an alias, explicit_unalias": Case(
-        "Ref = Do(B, {monitor, A, [{alias, explicit_unalias}]}), Do(A, {send, Ref, {one, 1}}), One = Do(B, take),"
+        "Ref = Do(B, {monitor, A, [{alias, explicit_unalias}]}), Do(A, {send, Ref, {one, 1}}), One = Do(B,"
+        " take),"
         "Was = Do(B, {demonitor, Ref}), Do(A, {send, Ref, {two, 2}}), Two = Do(B, take),"
         "{One, Was, Two, Do(B, {unalias, Ref}), Do(B, {unalias, Ref})}",
         "{{one,1},true,{two,2},true,false}",
@@ -361,7 +387,8 @@ MESSAGES = {
 
 SPAWNS = {
     "spawn": Case(
-        "Pid = Do(A, {spawn, NB, child, [A]}), {child, Pid} = Do(A, take), {node(Pid) =:= NB, Do(Pid, links)}",
+        "Pid = Do(A, {spawn, NB, child, [A]}), {child, Pid} = Do(A, take), {node(Pid) =:= NB, Do(Pid,"
+        " links)}",
         "{true,[]}",
         sent=(Op.SPAWN_REQUEST,),
         back=(Op.SPAWN_REPLY,),
@@ -433,11 +460,13 @@ SPAWNS = {
         "[begin Do(A, {spawn_request, NB, child, [A], [{reply, Reply} | Opts]}),"
         " case {Opts, Reply} of"
         "   {[], yes} -> {spawn_reply, _, Is, _} = Do(A, {take, spawn_reply}), {child, _} = Do(A, take), Is;"
-        "   {[], success_only} -> {spawn_reply, _, Is, _} = Do(A, {take, spawn_reply}), {child, _} = Do(A, take), Is;"
+        "   {[], success_only} -> {spawn_reply, _, Is, _} = Do(A, {take, spawn_reply}), {child, _} = Do(A,"
+        " take), Is;"
         "   {[], _} -> {child, _} = Do(A, take), Do(A, drain);"
         "   {_, R} when R =:= yes; R =:= error_only -> {spawn_reply, _, Is, Why} = Do(A, take), {Is, Why};"
         # Another request, whose answer comes behind: nothing came for this one.
-        "   _ -> Do(A, {spawn_request, NB, child, [A], [{reply_tag, last}, nonsense]}), Do(A, {take, last}), Do(A, drain)"
+        "   _ -> Do(A, {spawn_request, NB, child, [A], [{reply_tag, last}, nonsense]}), Do(A, {take,"
+        " last}), Do(A, drain)"
         " end end || Opts <- [[], [nonsense]], Reply <- [yes, no, error_only, success_only]]",
         "[ok,[],[],ok,{error,badopt},[],{error,badopt},[]]",
         sent=(Op.SPAWN_REQUEST,),
@@ -472,23 +501,23 @@ SPAWNS = {
     ),
     "spawn_request on a node that is not there": Case(
         "Ref = Do(A, {spawn_request, 'nobody@127.0.0.1', child, [A], [link, monitor]}),"
-        "{spawn_reply, Ref, error, Reason} = Do(A, take), {Reason, Do(A, monitors), Do(A, links), Do(A, drain)}",
+        "{spawn_reply, Ref, error, Reason} = Do(A, take), {Reason, Do(A, monitors), Do(A, links), Do(A,"
+        " drain)}",
         "{noconnection,0,[],[]}",
     ),
 }
 
-#: The options of ``spawn_opt/5`` and a few that are none: what a BEAM makes of each, we make of it.
-SPAWN_OPTIONS = (
-    "[link, link], [{monitor, []}], [{monitor, foo}], [nonsense], [{nonsense, 1}], [{link, true}], [1], [{a, b, c}],"
-    "[{priority, max}], [{priority, foo}], [priority], [{fullsweep_after, 10}], [{fullsweep_after, x}],"
-    "[{min_heap_size, 100}], [{min_heap_size, -1}], [{min_bin_vheap_size, 100}], [{max_heap_size, 1000}],"
-    "[{max_heap_size, 10}], [{max_heap_size, 0}], [{max_heap_size, #{size => 100000, kill => true}}],"
-    "[{max_heap_size, #{kill => true}}], [{message_queue_data, off_heap}], [{message_queue_data, x}],"
-    "[{scheduler, 1}], [{scheduler, 1000}], [async_dist], [[]]"
-)
-SPAWN_OPTIONS_OTP = {
+#: The options of ``spawn_opt/5`` and a few that are none, by the release that first has them.
+SPAWN_OPTIONS = {
+    25: "[link, link], [monitor, link], [{monitor, []}], [{monitor, foo}], [{monitor, [foo]}], [nonsense],"
+    "[1], [{nonsense, 1}], [{link, true}], [{a, b, c}], [[]], [{priority, max}], [{priority, foo}], [priority],"
+    "[{fullsweep_after, 10}], [{fullsweep_after, x}], [{min_heap_size, 100}], [{min_heap_size, -1}],"
+    "[{min_bin_vheap_size, 100}], [{max_heap_size, 1000}], [{max_heap_size, 10}], [{max_heap_size, 0}],"
+    "[{max_heap_size, #{size => 100000, kill => true}}], [{max_heap_size, #{kill => true}}],"
+    "[{message_queue_data, off_heap}], [{message_queue_data, x}], [{scheduler, 1}], [{scheduler, 1000}],"
+    "[async_dist]",
     26: "[{async_dist, true}], [{async_dist, x}]",
-    28: "[{link, [priority]}], [{monitor, [priority]}]",
+    28: "[{link, []}], [{link, [priority]}], [{link, [x]}], [{monitor, [priority]}]",
 }
 
 ORDER = {
@@ -501,7 +530,8 @@ ORDER = {
     "order of messages and exit/2": Case(
         "Do(B, {trap, true}), Do(A, {all, [{send, B, {n, N}} || N <- lists:seq(1, 50)] ++ [{exit, B, boom}]"
         " ++ [{send, B, {n, N}} || N <- lists:seq(51, 100)]}),"
-        "Do(B, {all, lists:duplicate(101, take)}) =:= [{n, N} || N <- lists:seq(1, 50)] ++ [{'EXIT', A, boom}]"
+        "Do(B, {all, lists:duplicate(101, take)}) =:= [{n, N} || N <- lists:seq(1, 50)] ++ [{'EXIT', A,"
+        " boom}]"
         " ++ [{n, N} || N <- lists:seq(51, 100)]",
         "true",
         sent=(Op.SEND_SENDER, Op.PAYLOAD_EXIT2),
@@ -509,7 +539,8 @@ ORDER = {
     "order of messages and the end of a link": Case(
         "Do(B, {trap, true}), Do(A, {link, B}), Sync(A, B),"
         "Tell(A, {all, [{send, B, {n, N}} || N <- lists:seq(1, 50)] ++ [{leave, boom}]}),"
-        "Do(B, {all, lists:duplicate(51, take)}) =:= [{n, N} || N <- lists:seq(1, 50)] ++ [{'EXIT', A, boom}]",
+        "Do(B, {all, lists:duplicate(51, take)}) =:= [{n, N} || N <- lists:seq(1, 50)] ++ [{'EXIT', A,"
+        " boom}]",
         "true",
         sent=(Op.SEND_SENDER, Op.PAYLOAD_EXIT),
     ),
@@ -546,7 +577,8 @@ PRIORITY = {
     "priority messages": Case(
         "P = Do(B, {alias, [priority]}), O = Do(B, alias),"
         "Do(A, {all, [{send, B, {x, 1}}, {send, B, {x, 2}}, {send_priority, O, {o, 1}}, {send, O, {last, 1}},"
-        " {send_priority, P, {p, 1}}, {send_priority, P, {p, 2}}, {send, P, {last, 2}}, {send, B, {last, 3}}]}),"
+        " {send_priority, P, {p, 1}}, {send_priority, P, {p, 2}}, {send, P, {last, 2}}, {send, B, {last,"
+        " 3}}]}),"
         "Do(B, {all, [{take, last}, {take, last}, {take, last}]}),"
         "[{p, 1}, {p, 2} | Rest] = Do(B, drain), lists:sort(Rest)",
         "[{o,1},{x,1},{x,2}]",
@@ -555,7 +587,8 @@ PRIORITY = {
     ),
     "priority exit signals": Case(
         "Do(B, {trap, true}), P = Do(B, {alias, [priority]}), O = Do(B, alias),"
-        "Do(A, {all, [{send, B, {x, 1}}, {exit_priority, P, boom}, {send, P, {last, 1}}, {send, B, {last, 2}}]}),"
+        "Do(A, {all, [{send, B, {x, 1}}, {exit_priority, P, boom}, {send, P, {last, 1}}, {send, B, {last,"
+        " 2}}]}),"
         "Do(B, {all, [{take, last}, {take, last}]}), First = Do(B, drain),"
         "Do(A, {exit_priority, O, bang}), {'EXIT', A, Second} = Do(B, take),"
         "{First =:= [{'EXIT', A, boom}, {x, 1}], Second}",
@@ -631,6 +664,9 @@ TRACED = {
     ),
 }
 
+#: For tests that are more than a script.
+PLAIN = "plain"
+
 CASES: dict[str, Case] = LINKS | EXITS | MONITORS | ALIASES | MESSAGES | SPAWNS | ORDER | PRIORITY | TRACED
 
 
@@ -655,7 +691,7 @@ def beams(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture
 def case(request: pytest.FixtureRequest) -> Case:
-    return CASES[request.param]
+    return Case("", "") if request.param == PLAIN else CASES[request.param]
 
 
 @pytest_asyncio.fixture
@@ -704,9 +740,75 @@ async def test_as_between_beams(twins: Twins, wire: Wire, case: Case, direction:
     if alone and direction not in (case.over_quic or ()):
         pytest.skip("quic_dist sends these signals on several streams, in any order")
     here, there = ("node()", "PEER") if direction == "in" else ("PEER", "node()")
-    script = f"puppet:apart(fun() -> {PROLOGUE} try {case.script} after puppet:clear(NA), puppet:clear(NB) end end)"
+    script = f"{PROLOGUE} try {case.script} after puppet:clear(NA), puppet:clear(NB) end"
+    script = f"puppet:apart(fun() -> {script} end)"
     script = script.replace("AT_A", here).replace("AT_B", there)
     assert await (twins.eval if alone else twins.same)(script) == case.gives
     sent, back = (wire.received, wire.sent) if direction == "in" else (wire.sent, wire.received)
     assert set(case.sent) <= sent
     assert set(case.back) <= back
+
+
+# -- what is no puppet's work ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", [PLAIN], indirect=True)
+@pytest.mark.parametrize("direction", ["in", "out"])
+async def test_spawn_options(twins: Twins, wire: Wire, direction: str) -> None:
+    """What a BEAM makes of each list of options, we make of it: a process, or ``badopt``."""
+    release, _ = erl_facts()
+    lists = ", ".join(options for since, options in SPAWN_OPTIONS.items() if since <= release)
+    here, there = ("node()", "PEER") if direction == "in" else ("PEER", "node()")
+    got = await twins.same(
+        f"puppet:apart(fun() -> A = puppet:new({here}), [begin"
+        f" Ref = puppet:do(A, {{spawn_request, {there}, leader, [self()], Options}}),"
+        " {spawn_reply, Ref, Is, Result} = puppet:do(A, {take, spawn_reply}),"
+        " {Options, Is, [Result || is_atom(Result)]} end"
+        f" || Options <- [{lists}]] end)"
+    )
+    assert "{[nonsense],error,[badopt]}" in got
+    assert "{[{priority,max}],ok,[]}" in got
+    assert {Op.SPAWN_REQUEST, Op.SPAWN_REPLY} <= wire.sent | wire.received
+
+
+@pytest.mark.parametrize("case", [PLAIN], indirect=True)
+async def test_spawn_reply_with_a_trace_token(
+    twins: Twins, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A BEAM puts a token into its reply to a request that has one; our requests have none, so one
+    is put in here."""
+    node = twins.node
+    parent, messages = keeper(node)
+    connections = node.connections
+    send = connections.send
+
+    def traced(to: str, control: ControlMessage, payload: object, pair: object) -> None:
+        assert isinstance(control, SpawnRequest)
+        token = (1, 17, 1, parent.pid, 0)
+        send(to, SpawnRequestTT(*control, token), payload, pair)
+
+    await node.connect(twins.beam_name)
+    monkeypatch.setattr(node.runtime, "_transmit", traced)
+    reference = parent.spawn_request(twins.beam_name, "erlang", "self")
+    reply = await messages.get()
+    assert reply[:3] == (Atom("spawn_reply"), reference, Atom("ok"))
+    assert Op.SPAWN_REPLY_TT in wire.received
+
+
+@pytest.mark.parametrize("case", [PLAIN], indirect=True)
+async def test_node_link_means_nothing(twins: Twins, wire: Wire) -> None:
+    """No BEAM sends NODE_LINK any more, nor do we; the connection on which one comes goes on."""
+    node = twins.node
+    await node.connect(twins.beam_name)
+    link = node.connections.link(twins.beam_name)
+    node.message_received(twins.beam_name, NodeLink(), NO_PAYLOAD)
+    assert await node.ping(twins.beam_name) == Atom("pong")
+    assert node.connections.link(twins.beam_name) is link
+
+
+def keeper(node: Node) -> tuple[Process, asyncio.Queue[Any]]:
+    """A process that keeps what it is sent, exit signals too."""
+    messages: asyncio.Queue[Any] = asyncio.Queue()
+    process = node.spawn(lambda _, message: messages.put_nowait(message))
+    process.trap_exit = True
+    return process, messages

@@ -65,6 +65,11 @@ class SpawnOptions:
     monitor: bool = False
 
 
+def asks_for(options: list[Any], what: Atom) -> bool:
+    """Whether ``link`` or ``monitor`` is among the options, with or without a value."""
+    return any(what is (option[0] if isinstance(option, tuple) and option else option) for option in options)
+
+
 def read_options(options: Any) -> SpawnOptions | None:
     """The options of a request; None where a BEAM would answer ``badopt``."""
     link = monitor = False

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import quicdist.protocol as wire
 from quicdist.node.exits import NOCONNECTION, UNDEF
-from quicdist.node.spawn_options import LINK, read_options
+from quicdist.node.spawn_options import LINK, asks_for, read_options
 from quicdist.node.spawnables import Resolver, Spawnables, Starter
 from quicdist.protocol import DistFlag, SpawnReplyFlag
 from quicdist.term import Atom, Pid, Reference
@@ -125,7 +125,9 @@ class Spawning:
         """
         runtime = self._runtime
         reference = reference or runtime.identifiers.reference()
-        self._pending[reference] = _Pending(node, source, runtime.find(source), LINK in options, on_reply)
+        self._pending[reference] = _Pending(
+            node, source, runtime.find(source), asks_for(options, LINK), on_reply
+        )
         module, function = mfa
         target = (Atom(module), Atom(function), len(arguments))
         control = wire.SpawnRequest(reference, source, group_leader, target, options)
