@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("quicdist.carrier")
 
 #: What a full buffer refuses. Other signals are few, and to lose one would break a promise of OTP's.
-_MESSAGES = frozenset({AliasSend, AltactSigSend, RegSend, Send, SendSender})
+MESSAGES = frozenset({AliasSend, AltactSigSend, RegSend, Send, SendSender})
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class LinkBase(Link):
     def send(self, control: ControlMessage, payload: Any = NO_PAYLOAD, *, pair: Hashable = None) -> None:
         if self._ended:
             raise LinkClosed(self.peer.name)
-        if self._paused and type(control) in _MESSAGES and self.queued > self._limits.max_pending:
+        if self._paused and type(control) in MESSAGES and self.queued > self._limits.max_pending:
             raise SendBufferFull(self.peer.name, self.queued, self._limits.max_pending)
         stream_id, parts = self._connection.send(control, payload, pair=pair)
         stats = self.stats

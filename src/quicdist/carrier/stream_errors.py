@@ -10,18 +10,18 @@ STREAM_REFUSED = 0x100
 
 
 class SendBufferFull(CarrierError):
-    """A message was not taken: ``pending`` bytes wait for ``node`` to take them, which is more than
-    a connection holds. Nothing of the message was sent.
+    """A message was not taken: ``pending`` bytes (or what ``unit`` says) wait for ``node`` to take
+    them, which is more than a connection holds. Nothing of the message was sent.
 
     What ``erlang:send(To, Message, [nosuspend])`` tells by ``nosuspend``: a sender that may wait
     awaits ``drain`` and never sees this.
     """
 
-    def __init__(self, node: str, pending: int, limit: int) -> None:
+    def __init__(self, node: str, pending: int, limit: int, unit: str = "bytes") -> None:
         self.node = node
         self.pending = pending
         super().__init__(
-            f"{pending} bytes wait for {node} to take them, and a connection holds {limit} at most: await "
+            f"{pending} {unit} wait for {node} to take them, and a connection holds {limit} at most: await "
             "drain between messages"
         )
 

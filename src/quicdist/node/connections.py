@@ -23,8 +23,10 @@ from quicdist.carrier import (
     ListenError,
     LocalNode,
     PeerUnreachable,
+    SendBufferFull,
     SetupTimeout,
 )
+from quicdist.carrier.link import MESSAGES
 from quicdist.discovery import Discovery
 from quicdist.errors import QuicDistError
 from quicdist.node.errors import NodeError, NotConnected
@@ -67,6 +69,8 @@ class ConnectionOwner(Protocol):
     def message_received(self, node: str, control: ControlMessage, payload: Any) -> None: ...
 
     def not_supported(self, control: ControlMessage) -> None: ...
+
+    def link_made(self, link: Link) -> None: ...
 
     def node_up(self, node: str) -> None: ...
 
@@ -273,6 +277,7 @@ class ConnectionTable:
             connection.dialling.cancel()
         connection.dialling = None
         connection.link = link
+        self._owner.link_made(link)
         link.start(
             lambda control, payload: self._owner.message_received(node, control, payload),
             lambda error: self._lost(connection, link, error),
@@ -328,8 +333,8 @@ class ConnectionTable:
         """Send a signal, dialling first if need be; until then it waits in order. ``pair`` is as
         in :meth:`~quicdist.carrier.Link.send`.
 
-        Raises the errors of :meth:`~quicdist.carrier.Link.send`, and :class:`NodeError` when more
-        than ``MAX_QUEUED`` signals wait already.
+        Raises the errors of :meth:`~quicdist.carrier.Link.send`, and :class:`SendBufferFull` for a
+        message when ``MAX_QUEUED`` signals wait already.
         """
         connection = self._connections.get(node)
         if connection is None:
@@ -337,9 +342,23 @@ class ConnectionTable:
         if connection.link is not None:
             connection.link.send(control, payload, pair=pair)
             return
-        if len(connection.queue) >= MAX_QUEUED:
-            raise NodeError(f"{MAX_QUEUED} signals wait for the connection to {node}: no more are taken")
+        if len(connection.queue) >= MAX_QUEUED and type(control) in MESSAGES:
+            raise SendBufferFull(node, len(connection.queue), MAX_QUEUED, "messages")
         connection.queue.append((control, payload, pair))
+
+    async def drain(self, node: str) -> None:
+        """Wait while more is sent to ``node`` than its connection's bound, also while it is being
+        dialled. Returns when the connection ends, and at once where there is none."""
+        connection = self._connections.get(node)
+        if connection is None:
+            return
+        if connection.link is None:
+            if not connection.queue:
+                return
+            with contextlib.suppress(NotConnected):
+                await self.connect(node)
+        if connection.link is not None:
+            await connection.link.drain()
 
     def has(self, node: str) -> bool:
         """Whether there is a connection to ``node``, or an attempt at one."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from quicdist.carrier import Link, NetAddress
+from quicdist.carrier import DEFAULT_PRIORITY, Link, NetAddress, UserStream
 from quicdist.discovery import Discovery, Family, new_creation
 from quicdist.errors import QuicDistError
 from quicdist.node.connections import SETUP_TIME, ConnectionTable, Endpoint
@@ -19,9 +19,11 @@ from quicdist.node.cookie import read_cookie
 from quicdist.node.errors import CookieError, NetTickTimeout, NodeError, NodeNotStarted
 from quicdist.node.exits import SHUTDOWN
 from quicdist.node.liveness import NET_TICKTIME, Ticker
+from quicdist.node.quic_dist import QuicDist
 from quicdist.node.runtime import Runtime
 from quicdist.node.spawnables import Spawnables
 from quicdist.node.spawning import Spawning
+from quicdist.node.streams import StreamAcceptor, StreamHandler, StreamInfo, Streams
 from quicdist.protocol import DEFAULT_FLAGS, ControlMessage, DistFlag, LocalIdentity, PeerNamed, Status
 from quicdist.protocol.names import validate_node_name
 from quicdist.term import Codec
@@ -87,6 +89,9 @@ class NodeCore:
         self._stopped = asyncio.Event()
         self.addresses: list[NetAddress] = []
         self.connections = ConnectionTable(self, self, setup_time=setup_time)
+        self.streams = Streams(self.connections, lambda: self.runtime)
+        #: User streams for processes, by the names of OTP's module.
+        self.quic_dist = QuicDist(self.streams, lambda: self.runtime)
         self._ticker = Ticker(lambda: list(self.connections.links()), self._silent, net_ticktime)
 
     # -- starting and stopping -------------------------------------------------------------
@@ -133,6 +138,7 @@ class NodeCore:
     async def stop(self) -> None:
         """End all processes and connections, and take the name out of discovery."""
         self._ticker.stop()
+        await self.streams.stop()
         # Connections first: as when a BEAM halts, the others see `noconnection`.
         await self.connections.close()
         if self._runtime is not None:
@@ -181,6 +187,42 @@ class NodeCore:
             raise NodeNotStarted(f"node {self.name} has not been started: use it in `async with`")
         self._loop.call_soon_threadsafe(function, *args)
 
+    # -- bytes beside the messages, and backpressure ------------------------------------------
+
+    async def open_stream(self, node: str, *, priority: int = DEFAULT_PRIORITY) -> UserStream:
+        """Open a stream of bytes to ``node`` (``quic_dist:open_stream/2``), over its QUIC connection,
+        which is made if there is none. Streams with a lower ``priority``, from 16 to 255, are served
+        first, and messages before all.
+
+        Raises :class:`NotConnected`; :class:`StreamsNotSupported` for a node over TCP and for
+        quic_dist before 1.0. What a node refuses shows when the stream is used:
+        :class:`StreamRefused`.
+        """
+        return await self.streams.open(node, priority)
+
+    def accept_streams(
+        self, handler: StreamHandler | None = None, *, node: str | None = None
+    ) -> StreamAcceptor:
+        """Accept streams that ``node`` opens, or any node (``quic_dist:accept_streams/1``).
+
+        ``handler`` is called with each :class:`UserStream`. If it is a coroutine function the stream
+        is closed when it returns, and reset when it raises. Without one the result is an
+        asynchronous iterator over the streams. Several acceptors take turns. Streams that nobody
+        accepts are refused.
+        """
+        return self.streams.accept(handler, node=node)
+
+    def list_streams(self, node: str | None = None) -> list[StreamInfo]:
+        """The user streams with ``node``, or all nodes, that are not over
+        (``quic_dist:list_streams/0,1``)."""
+        return self.streams.list(node)
+
+    async def drain(self, node: str) -> None:
+        """Wait while more bytes wait for ``node`` than its connection's bound (4 MiB by default): a
+        slow node slows those down who send to it and await this. At once where there is no
+        connection; also when it ends."""
+        await self.connections.drain(node)
+
     # -- what carriers ask -----------------------------------------------------------------
 
     @property
@@ -214,6 +256,9 @@ class NodeCore:
 
     def not_supported(self, control: ControlMessage) -> None:
         self.runtime.spawning.not_supported(control)
+
+    def link_made(self, link: Link) -> None:
+        self.streams.link_made(link)
 
     def node_up(self, node: str) -> None:
         self._tell(NodeUp(node))

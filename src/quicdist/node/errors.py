@@ -46,6 +46,14 @@ class NoSuchProcess(NodeError):
     """The process a local operation needs does not exist (``noproc``)."""
 
 
+class NoSuchStream(NodeError):
+    """There is no user stream of that reference, or it is over (quic_dist's ``unknown_stream``)."""
+
+
+class NotOwner(NodeError):
+    """A user stream belongs to another process (quic_dist's ``not_owner``)."""
+
+
 class SpawnError(NodeError):
     """A process could not be spawned on ``node``; ``reason`` is OTP's word for why:
     ``noconnection``, ``notsup``, ``badopt``, ``system_limit``."""

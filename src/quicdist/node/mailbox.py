@@ -20,7 +20,7 @@ class Mailbox:
     process has an empty mailbox, and one that keeps up has no queue at all.
     """
 
-    __slots__ = ("_matches", "_messages", "_priority", "_waiter")
+    __slots__ = ("_matches", "_messages", "_priority", "_taken", "_waiter")
 
     def __init__(self) -> None:
         self._messages: deque[Any] | None = None
@@ -28,17 +28,21 @@ class Mailbox:
         self._priority = 0
         self._waiter: asyncio.Future[Any] | None = None
         self._matches: Callable[[Any], bool] | None = None
+        #: By id of a message that waits here: what to call when it is taken.
+        self._taken: dict[int, Callable[[], None]] | None = None
 
     def __len__(self) -> int:
         return len(self._messages or ())
 
-    def put(self, message: Any, *, priority: bool = False) -> None:
-        """Take in a message."""
+    def put(self, message: Any, *, priority: bool = False, taken: Callable[[], None] | None = None) -> None:
+        """Take in a message; ``taken`` is called once it was received, or dropped."""
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             try:
                 if self._matches is None or self._matches(message):
                     waiter.set_result(message)
+                    if taken is not None:
+                        taken()
                     return
             except Exception as error:
                 # A pattern that fails is the receiver's error, not the sender's.
@@ -51,6 +55,10 @@ class Mailbox:
             self._priority += 1
         else:
             messages.append(message)
+        if taken is not None:
+            if self._taken is None:
+                self._taken = {}
+            self._taken[id(message)] = taken
 
     async def get(self, pattern: Pattern = None, timeout: float | None = None) -> Any:
         """The first message that matches, waited for. Raises :class:`TimeoutError`."""
@@ -86,9 +94,12 @@ class Mailbox:
         if index < self._priority:
             self._priority -= 1
         if index == 0:
-            return messages.popleft()
-        message = messages[index]
-        del messages[index]
+            message = messages.popleft()
+        else:
+            message = messages[index]
+            del messages[index]
+        if self._taken and (taken := self._taken.pop(id(message), None)) is not None:
+            taken()
         return message
 
     def _put_back(self, message: Any) -> None:
@@ -110,6 +121,9 @@ class Mailbox:
         """Drop all messages; whoever waits for one gets ``error``."""
         self._messages = None
         self._priority = 0
+        waiting, self._taken = self._taken, None
+        for taken in (waiting or {}).values():
+            taken()
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(error)
 

@@ -84,9 +84,18 @@ class Process:
         Like Erlang's ``!`` it does not wait and does not fail for a process or node that is not
         there. With ``priority`` it goes before ordinary messages, where ``to`` is an alias made for
         that (``erlang:send/3``, OTP 28). Raises :class:`~quicdist.term.EncodeError` for what Erlang
-        has no term for.
+        has no term for, and :class:`~quicdist.carrier.SendBufferFull` when the connection holds all
+        it may: see :meth:`send_wait`.
         """
         self._runtime.send(self.pid, to, message, priority=priority)
+
+    async def send_wait(self, to: Any, message: Any) -> None:
+        """Send as :meth:`send` does, and wait while the way to the other node is busy: as ``!``
+        suspends a process of a BEAM."""
+        self.send(to, message)
+        node = to.node.name if isinstance(to, Reference) else self._runtime.locate(to)[0]
+        if node != self._runtime.name:
+            await self.node.drain(node)
 
     def handle(self, message: Any) -> None:
         """Take one message; puts it in the mailbox unless a subclass has other plans."""

@@ -12,6 +12,7 @@ from threading import current_thread, get_ident
 from typing import Any, TypeVar
 
 import quicdist.protocol as wire
+from quicdist.carrier import SendBufferFull
 from quicdist.errors import QuicDistError
 from quicdist.node.errors import NameRegistered, NoSuchProcess, ProcessExit, WrongThread
 from quicdist.node.exits import error_term, exit_reason
@@ -258,9 +259,9 @@ class Runtime:
     def signal(
         self, node: str, control: ControlMessage, payload: Any = NO_PAYLOAD, pair: Hashable = None
     ) -> bool:
-        """Send a signal to a node, this one included. What cannot be encoded is the caller's
-        error. A node that cannot be reached is nobody's, its links and monitors tell; False means
-        that they cannot, because nothing was even tried."""
+        """Send a signal to a node, this one included. What cannot be encoded, or finds the
+        connection's buffer full, is the caller's error. A node that cannot be reached is nobody's,
+        its links and monitors tell; False means that they cannot, because nothing was even tried."""
         if get_ident() != self._thread:
             raise WrongThread(self.name, current_thread().name)
         if node == self.name:
@@ -268,7 +269,7 @@ class Runtime:
             return True
         try:
             self._transmit(node, control, payload, pair)
-        except TermError:
+        except (TermError, SendBufferFull):
             raise
         except QuicDistError as error:
             log.warning("a signal to %s was dropped: %s", node, error)

@@ -1,0 +1,202 @@
+"""``quic_dist``'s functions on user streams, for processes: what comes is messages to the owner.
+
+======================================================  ===============================================
+``{quic_dist_stream, Ref, {data, Bin, Fin}}``           bytes came, or none; with ``Fin`` no more follow
+``{quic_dist_stream, Ref, {reset, Code}}``              the stream was broken off, by either side
+``{quic_dist_stream, Ref, closed}``                     both sides have finished
+======================================================  ===============================================
+
+``Ref`` is ``{quic_dist_stream, Node, StreamId}``. As in quic_dist, a stream whose owner ends is reset
+with code 0. Other than there, a process that does not receive slows the sender down: what waits in
+its mailbox counts against the stream's window.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from quicdist.carrier import DEFAULT_PRIORITY, StreamLost, UserStream
+from quicdist.carrier.user_stream import Buffer
+from quicdist.node.errors import NoSuchStream, NotOwner
+from quicdist.node.process import Process
+from quicdist.node.streams import StreamAcceptor, StreamInfo, Streams
+from quicdist.term import Atom
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from quicdist.node.runtime import Runtime
+
+TAG = Atom("quic_dist_stream")
+DATA = Atom("data")
+RESET = Atom("reset")
+CLOSED = Atom("closed")
+
+#: ``quic_dist:stream_ref()``: ``{quic_dist_stream, Node, StreamId}``.
+StreamRef = tuple[Atom, Atom, int]
+
+
+class QuicDist:
+    """User streams by the names and rules of the module ``quic_dist``. ``process`` is the one that
+    calls, ``self()`` there."""
+
+    def __init__(self, streams: Streams, runtime: Callable[[], Runtime]) -> None:
+        self._streams = streams
+        self._runtime = runtime
+        self._owned: dict[Process, set[UserStream]] = {}
+        self._accepting: dict[Process, list[StreamAcceptor]] = {}
+
+    # -- opening and accepting -------------------------------------------------------------
+
+    async def open_stream(
+        self, process: Process, node: str, *, priority: int = DEFAULT_PRIORITY
+    ) -> StreamRef:
+        """Open a stream to ``node``, owned by ``process`` (``open_stream/1,2``). Priorities go from
+        16, the first served, to 255. Raises as :meth:`Streams.open`."""
+        stream = await self._streams.open(node, priority)
+        self._give(stream, process)
+        return ref(stream)
+
+    def accept_streams(self, process: Process, node: str | None = None) -> None:
+        """Have ``process`` take streams that ``node`` opens, in turn with others that do
+        (``accept_streams/1``); None: those of all nodes. There need be no connection yet."""
+        accepting = self._accepting.get(process)
+        if accepting is None:
+            accepting = self._accepting[process] = []
+            process.on_end(lambda: self.stop_accepting(process, everything=True))
+        if not any(acceptor.node == node for acceptor in accepting):
+            take = functools.partial(self._give, process=process)
+            accepting.append(self._streams.add(StreamAcceptor(self._streams, node, take)))
+
+    def stop_accepting(self, process: Process, node: str | None = None, *, everything: bool = False) -> None:
+        """End what :meth:`accept_streams` with the same ``node`` began (``stop_accepting/1``), or
+        ``everything``."""
+        accepting = self._accepting.get(process, [])
+        for acceptor in list(accepting):
+            if everything or acceptor.node == node:
+                acceptor.stop()
+                accepting.remove(acceptor)
+        if everything:
+            self._accepting.pop(process, None)
+
+    # -- using a stream --------------------------------------------------------------------
+
+    def send(self, process: Process, stream: StreamRef | UserStream, data: Buffer, fin: bool = False) -> None:
+        """Send bytes; with ``fin`` they are the last (``send/2,3``). It does not wait: see
+        :meth:`drain`. Raises :class:`NotOwner`, :class:`NoSuchStream` for one that is over, and what
+        :meth:`UserStream.write` raises."""
+        found = self._owned_by(process, stream)
+        found.write(data)
+        if fin:
+            found.write_eof()
+
+    async def drain(self, process: Process, stream: StreamRef | UserStream) -> None:
+        """Wait while the peer takes the stream more slowly than it is sent."""
+        await self._owned_by(process, stream).drain()
+
+    def close_stream(self, process: Process, stream: StreamRef | UserStream) -> None:
+        """Finish what is sent here (``close_stream/1``); what comes still comes."""
+        self._owned_by(process, stream).write_eof()
+
+    def reset_stream(self, process: Process, stream: StreamRef | UserStream, code: int = 0) -> None:
+        """Break a stream off, in both directions (``reset_stream/1,2``)."""
+        self._owned_by(process, stream).reset(code)
+
+    def controlling_process(
+        self, process: Process | None, stream: StreamRef | UserStream, new_owner: Process
+    ) -> None:
+        """Hand a stream over to another process (``controlling_process/2``): it gets what comes from
+        now on. ``process`` is its owner, None for a stream that Python code read so far."""
+        found = self._owned_by(process, stream)
+        self._let_go(found)
+        self._give(found, new_owner)
+
+    def list_streams(self, node: str | None = None) -> list[StreamInfo]:
+        """The streams with ``node``, or all nodes (``list_streams/0,1``)."""
+        return self._streams.list(node)
+
+    def _owned_by(self, process: Process | None, stream: StreamRef | UserStream) -> UserStream:
+        found = stream if isinstance(stream, UserStream) else self._find(stream)
+        owner = self._streams.owners.get(found)
+        if owner is not process:
+            raise NotOwner(f"{owner or 'no process'} owns {found!r}, not {process}")
+        return found
+
+    def _find(self, ref: StreamRef) -> UserStream:
+        _, node, stream_id = ref
+        stream = self._streams.find(str(node), stream_id)
+        if stream is None:
+            raise NoSuchStream(f"there is no stream {stream_id} with {node}, or it is over")
+        return stream
+
+    # -- owners ----------------------------------------------------------------------------
+
+    def _give(self, stream: UserStream, process: Process) -> None:
+        if not process.alive:
+            stream.reset()
+            return
+        owned = self._owned.get(process)
+        if owned is None:
+            owned = self._owned[process] = set()
+            process.on_end(lambda: self._owner_ended(process))
+        owned.add(stream)
+        self._streams.owners[stream] = process
+        stream.hand_over(_Owner(self, self._runtime(), process, stream))
+
+    def _let_go(self, stream: UserStream) -> None:
+        process = self._streams.owners.pop(stream, None)
+        if process is not None and process in self._owned:
+            self._owned[process].discard(stream)
+
+    def over(self, stream: UserStream) -> None:
+        """A stream is over: nobody owns it any more."""
+        self._let_go(stream)
+
+    def _owner_ended(self, process: Process) -> None:
+        for stream in self._owned.pop(process, ()):
+            self._streams.owners.pop(stream, None)
+            stream.reset()
+
+
+class _Owner:
+    """Turns what comes on a stream into messages to the process that owns it."""
+
+    __slots__ = ("_process", "_quic_dist", "_ref", "_runtime")
+
+    def __init__(self, quic_dist: QuicDist, runtime: Runtime, process: Process, stream: UserStream) -> None:
+        self._quic_dist = quic_dist
+        self._runtime = runtime
+        self._process = process
+        self._ref = ref(stream)
+
+    def stream_data(self, stream: UserStream, data: bytes, fin: bool) -> None:
+        taken = functools.partial(stream.consumed, len(data))
+        self._runtime.later(self._deliver, (TAG, self._ref, (DATA, data, fin)), taken)
+
+    def _deliver(self, message: Any, taken: Callable[[], None]) -> None:
+        process = self._process
+        if process.alive and type(process).handle is Process.handle:
+            process.mailbox.put(message, taken=taken)
+        else:
+            self._runtime.hand_over(process, message)
+            taken()
+
+    def stream_reset(self, stream: UserStream, code: int) -> None:
+        self._tell(stream, (RESET, code))
+
+    def stream_closed(self, stream: UserStream) -> None:
+        self._tell(stream, CLOSED)
+
+    def stream_lost(self, stream: UserStream, error: StreamLost) -> None:
+        # quic_dist says nothing of it: that the node is down is for monitors to tell.
+        self._quic_dist.over(stream)
+
+    def _tell(self, stream: UserStream, what: Any) -> None:
+        self._quic_dist.over(stream)
+        self._runtime.deliver(self._process, (TAG, self._ref, what))
+
+
+def ref(stream: UserStream) -> StreamRef:
+    """``{quic_dist_stream, Node, StreamId}``."""
+    return (TAG, Atom(stream.node), stream.stream_id)

@@ -1,0 +1,218 @@
+"""User streams of a node: opened to other nodes, and accepted from them.
+
+For Python: :class:`~quicdist.carrier.UserStream` objects that are read and written. For processes,
+which get messages, see :mod:`quicdist.node.quic_dist`. Both are one kind on the wire, quic_dist's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from quicdist.carrier import DEFAULT_PRIORITY, Link, StreamLimitReached, StreamsNotSupported, UserStream
+from quicdist.errors import QuicDistError
+from quicdist.node.stream_support import has_streams
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from quicdist.node.connections import ConnectionTable
+    from quicdist.node.process import Process
+    from quicdist.node.runtime import Runtime
+
+log = logging.getLogger("quicdist.node")
+
+#: What serves one stream: a coroutine function, or a plain one.
+StreamHandler = Callable[[UserStream], Any]
+#: What takes a stream, of whatever kind it is.
+Taker = Callable[[UserStream], None]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """What ``quic_dist:list_streams/0`` tells of a stream. ``owner`` is a process, or None where the
+    stream is read by plain Python code."""
+
+    node: str
+    stream_id: int
+    owner: Process | None
+    priority: int
+    recv_fin: bool
+    send_fin: bool
+
+
+class StreamAcceptor:
+    """A place in the pool of those who take streams that other nodes open, until :meth:`stop`.
+
+    Made without a handler it is an asynchronous iterator over the streams that come.
+    """
+
+    def __init__(self, streams: Streams, node: str | None, take: Taker | None = None) -> None:
+        #: Whose streams it takes; None: those of all nodes.
+        self.node = node
+        self._streams = streams
+        self._take = take
+        self._came: asyncio.Queue[UserStream | None] = asyncio.Queue()
+
+    def take(self, stream: UserStream) -> None:
+        """Take a stream."""
+        if self._take is not None:
+            self._take(stream)
+        else:
+            self._came.put_nowait(stream)
+
+    def stop(self) -> None:
+        """Take no more streams; what was taken goes on. An iteration ends after those that came."""
+        if self._streams.remove(self):
+            self._came.put_nowait(None)
+
+    async def __aiter__(self) -> AsyncIterator[UserStream]:
+        """The streams that nodes open to this one, as they come, until :meth:`stop`."""
+        if self._take is not None:
+            raise TypeError("this acceptor has a handler, which is given the streams")
+        while (stream := await self._came.get()) is not None:
+            yield stream
+
+    async def __aenter__(self) -> StreamAcceptor:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+class Streams:
+    """The streams of one node, and the pool of those who accept."""
+
+    def __init__(self, connections: ConnectionTable, runtime: Callable[[], Runtime]) -> None:
+        self._connections = connections
+        self._runtime = runtime
+        self._pool: list[StreamAcceptor] = []
+        self._turns: dict[str, int] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        #: Who owns a stream: kept here for those that have a process for owner.
+        self.owners: dict[UserStream, Process] = {}
+
+    # -- opening ---------------------------------------------------------------------------
+
+    async def open(self, node: str, priority: int = DEFAULT_PRIORITY) -> UserStream:
+        """Open a stream to ``node``, connecting first if need be; it waits while the node allows no
+        more streams. The node hears of it with the first bytes, or the end.
+
+        Raises :class:`NotConnected`, :class:`StreamsNotSupported`, and :class:`StreamLost` where the
+        connection ends meanwhile.
+        """
+        runtime = self._runtime()
+        link = await self._connections.connect(node)
+        streams = link.user_streams
+        if not await has_streams(runtime, link):
+            raise StreamsNotSupported(node, "its quic_dist is older than 1.0")
+        while True:
+            try:
+                return streams.open(priority)
+            except StreamLimitReached:
+                await streams.room()
+
+    # -- accepting -------------------------------------------------------------------------
+
+    def accept(self, handler: StreamHandler | None = None, *, node: str | None = None) -> StreamAcceptor:
+        """Accept streams that ``node`` opens, or any node: see :meth:`NodeCore.accept_streams`."""
+        take = None if handler is None else lambda stream: self._serve(handler, stream)
+        return self.add(StreamAcceptor(self, node, take))
+
+    def add(self, acceptor: StreamAcceptor) -> StreamAcceptor:
+        self._pool.append(acceptor)
+        return acceptor
+
+    def remove(self, acceptor: StreamAcceptor) -> bool:
+        if acceptor not in self._pool:
+            return False
+        self._pool.remove(acceptor)
+        return True
+
+    def link_made(self, link: Link) -> None:
+        """A connection that is about to start: its streams go to the pool."""
+        try:
+            link.user_streams.accept(self._offered)
+        except StreamsNotSupported:
+            return
+
+    def _offered(self, stream: UserStream) -> bool:
+        """Give a stream to the next acceptor in turn; whether there is one."""
+        node = stream.node
+        pool = [acceptor for acceptor in self._pool if acceptor.node is None or acceptor.node == node]
+        if not pool:
+            return False
+        turn = self._turns.get(node, 0)
+        self._turns[node] = turn + 1
+        pool[turn % len(pool)].take(stream)
+        return True
+
+    def _serve(self, handler: StreamHandler, stream: UserStream) -> None:
+        served = handler(stream)
+        if inspect.isawaitable(served):
+            task = asyncio.get_running_loop().create_task(
+                _serve(served, stream), name=f"quicdist: stream {stream.stream_id} of {stream.node}"
+            )
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    # -- which there are -------------------------------------------------------------------
+
+    def links(self, node: str | None) -> list[Link]:
+        return [link for link in self._connections.links() if node is None or link.peer.name == node]
+
+    def list(self, node: str | None = None) -> list[StreamInfo]:
+        """The streams with ``node``, or with all nodes, that are not over."""
+        found = []
+        for link in self.links(node):
+            try:
+                streams = link.user_streams
+            except StreamsNotSupported:
+                continue
+            found += [
+                StreamInfo(
+                    stream.node,
+                    stream.stream_id,
+                    self.owners.get(stream),
+                    stream.priority,
+                    stream.recv_fin,
+                    stream.send_fin,
+                )
+                for stream in streams
+            ]
+        return found
+
+    def find(self, node: str, stream_id: int) -> UserStream | None:
+        """The stream with ``node`` of this id, unless it is over."""
+        link = self._connections.link(node)
+        if link is None:
+            return None
+        try:
+            return link.user_streams.get(stream_id)
+        except StreamsNotSupported:
+            return None
+
+    async def stop(self) -> None:
+        """End the handlers that run, and all iterations."""
+        for acceptor in list(self._pool):
+            acceptor.stop()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _serve(served: Awaitable[Any], stream: UserStream) -> None:
+    try:
+        async with stream:
+            await served
+    except QuicDistError as error:
+        log.info("serving stream %d of %s ended: %s", stream.stream_id, stream.node, error)
+    except Exception:
+        log.exception("serving stream %d of %s failed", stream.stream_id, stream.node)
