@@ -165,7 +165,7 @@ SYS = {
     "get_state": "sys:get_state({counter, PEER})",
     "get_status": "{status, P, {module, M}, [Dict, State, Parent, Debug,"
     " Misc]} = sys:get_status({counter, PEER}),"
-    " {node(P), M, [element(1, E) || E <- Dict, is_tuple(E), element(1, E) =/= rand_seed], State,"
+    " {node(P), M, lists:sort([element(1, E) || E <- Dict, is_tuple(E)]) -- [rand_seed], State,"
     " Parent =:= P, Debug,"
     " [{T, [case E of {K, V} when is_pid(V) -> {K, pid}; _ -> E end || E <- D]} || {T, D} <- Misc,"
     " T =:= data]}",

@@ -48,6 +48,11 @@ from tests.interop.twins import Beams, Twins, python_twin, two_beams
 OK = Atom("ok")
 
 
+#: The processes that run ``py:hangs/0``.
+WHAT_HANGS = "[P || P <- processes(), {_, {py, hangs, 0}} <- [process_info(P, current_function)]]"
+KILL_WHAT_HANGS = f"[exit(P, kill) || P <- {WHAT_HANGS}]"
+
+
 class Counter(GenServer):
     """COUNTER_ERL in Python."""
 
@@ -343,16 +348,17 @@ class TestClients:
                 await node.call(model, "nomodule", "f")
             with pytest.raises(CallTimeout, match="py:hangs/0"):
                 await node.call(model, "py", "hangs", timeout=0.02)
+            # Its rex would tell us of the end of this one, whenever that comes.
+            await twins.model.eval(KILL_WHAT_HANGS)
 
     async def test_an_abandoned_call_is_no_longer_monitored(self, twins: Twins) -> None:
         """As ``erpc`` does: the process lives, and nobody waits for its end."""
-        hanging = "[P || P <- processes(), {_, {py, hangs, 0}} <- [process_info(P, current_function)]]"
-        await twins.model.eval(f"[exit(P, kill) || P <- {hanging}]")  # what other tests left behind
+        await twins.model.eval(KILL_WHAT_HANGS)  # left behind by other tests
         with pytest.raises(CallTimeout):
             await twins.node.erpc.call(twins.model_name, "py", "hangs", timeout=0.05)
         await twins.node.is_auth(twins.model_name)
         assert (
-            await twins.model.eval(f"[process_info(P, monitored_by) || P <- {hanging}]")
+            await twins.model.eval(f"[process_info(P, monitored_by) || P <- {WHAT_HANGS}]")
             == "[{monitored_by,[]}]"
         )
 
