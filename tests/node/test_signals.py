@@ -6,7 +6,6 @@ Every test runs with the second process on the same node and on another.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -22,9 +21,9 @@ NOCONNECTION, EXIT, DOWN, BOOM = Atom("noconnection"), Atom("EXIT"), Atom("DOWN"
 
 
 @pytest.fixture(params=["same node", "two nodes"])
-def sides(request: pytest.FixtureRequest) -> Iterator[tuple[Side, Side]]:
+def sides(request: pytest.FixtureRequest) -> tuple[Side, Side]:
     one, two = connected()
-    yield (one, one) if request.param == "same node" else (one, two)
+    return (one, one) if request.param == "same node" else (one, two)
 
 
 def down(reference: Reference, process: Any, reason: Any) -> tuple[Any, ...]:
@@ -393,7 +392,7 @@ class TestSpawning:
         assert messages == [(EXIT, replies[0], BOOM)]
 
     def test_what_is_not_offered_is_undef(self) -> None:
-        here, there = connected()
+        here, _ = connected()
         _, messages, replies = self.request(here, [Atom("link")], [5])
         assert messages == [
             (EXIT, replies[0], (Atom("undef"), [(Atom("m"), Atom("f"), [5], [])])),

@@ -132,10 +132,12 @@ class Process:
             raise ProcessExit(self.exit_reason)
         return self.mailbox.get(pattern, timeout)
 
-    async def __aiter__(self) -> AsyncIterator[Any]:
+    def __aiter__(self) -> AsyncIterator[Any]:
         """Every message that comes, for as long as the process lives."""
-        while True:
-            yield await self.receive()
+        return self
+
+    def __anext__(self) -> Coroutine[Any, Any, Any]:
+        return self.receive()
 
     # -- links, monitors, aliases ----------------------------------------------------------
 
@@ -317,6 +319,7 @@ class Process:
         self._task.add_done_callback(self._body_ended)
 
     def _body_ended(self, task: asyncio.Future[Any]) -> None:
+        self._task = None
         if task.cancelled():
             self._runtime.terminate(self, CANCELLED)
         elif (error := task.exception()) is None:
