@@ -87,7 +87,10 @@ class Process:
         has no term for, and :class:`~quicdist.carrier.SendBufferFull` when the connection holds all
         it may: see :meth:`send_wait`.
         """
-        self._runtime.send(self.pid, to, message, priority=priority)
+        if priority:
+            self._runtime.send(self.pid, to, message, priority=True)
+        else:
+            self._runtime.send(self.pid, to, message)
 
     async def send_wait(self, to: Any, message: Any) -> None:
         """Send as :meth:`send` does, and wait while the way to the other node is busy: as ``!``

@@ -228,15 +228,15 @@ class Runtime:
         ``owner`` is the process an alias belongs to, where that is known: then the message keeps
         its order with others to that process on every carrier.
         """
+        if isinstance(to, Pid) and to.node is not self._atom:
+            self.signal(to.node.name, wire.SendSender(source, to), message)
+            return
         if get_ident() != self._thread:
             raise WrongThread(self.name, current_thread().name)
         if isinstance(to, Pid):
-            if to.node is self._atom:
-                process = self._processes.get(to)
-                if process is not None:
-                    self.turns.take(self.hand_over, process, message)
-            else:
-                self.signal(to.node.name, wire.SendSender(source, to), message)
+            process = self._processes.get(to)
+            if process is not None:
+                self.turns.take(self.hand_over, process, message)
             return
         if isinstance(to, Reference):
             if to.node is self._atom:
