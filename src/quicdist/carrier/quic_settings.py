@@ -114,8 +114,9 @@ class QuicSettings:
             is_client=is_client,
             idle_timeout=self.idle_timeout,
             max_data=self.max_data,
-            # One size for all streams: those of messages get theirs when the first bytes come.
-            max_stream_data=min(self.stream_window, self.max_stream_data),
+            # One size for all streams. quic_dist sends nothing of a message that is larger than the
+            # window, and waits for a grant that nothing sent can bring: the window is that of messages.
+            max_stream_data=self.max_stream_data,
             max_datagram_size=self.max_datagram_size,
             congestion_control_algorithm=self.congestion_control,
             initial_rtt=self.initial_rtt,
