@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Hashable, Iterable
+from functools import lru_cache
 from threading import current_thread, get_ident
 from typing import Any, TypeVar
 
@@ -113,8 +114,10 @@ class Runtime:
             return self.name, target.pid
         if isinstance(target, str | Atom):
             return self.name, _atom(target)
-        if isinstance(target, tuple) and len(target) == 2 and all(isinstance(x, str | Atom) for x in target):
-            return _atom(target[1]).name, _atom(target[0])
+        if isinstance(target, tuple) and len(target) == 2:
+            name, node = target
+            if isinstance(name, str | Atom) and isinstance(node, str | Atom):
+                return _atom(node).name, _atom(name)
         raise NoSuchProcess(f"{target!r} is neither a pid, nor a name, nor (name, node)")
 
     # -- spawning and names ----------------------------------------------------------------
@@ -314,4 +317,8 @@ class Runtime:
 
 
 def _atom(name: str | Atom) -> Atom:
-    return name if isinstance(name, Atom) else Atom(name)
+    return name if isinstance(name, Atom) else _kept(name)
+
+
+#: Names that are sent to over and over: an atom that nobody holds has to be made anew each time.
+_kept = lru_cache(maxsize=1024)(Atom)
