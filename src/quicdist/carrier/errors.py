@@ -99,6 +99,10 @@ class IncomingAuthenticationRefused(AcceptError):
         self.by_peer = by_peer
 
 
+class SimultaneousDropped(AcceptError):
+    """This node dials the one that dialled, and its own attempt stands."""
+
+
 class AcceptTimeout(AcceptError, TimeoutError):
     """A peer that connected did not finish the handshake within the time allowed."""
 

@@ -32,6 +32,7 @@ from quicdist.carrier.quic_link import QuicLink
 from quicdist.carrier.quic_settings import DEFAULT_PORT, QuicSettings
 from quicdist.carrier.refusals import close_code, incoming_ended, told_reason
 from quicdist.carrier.resumption import Resumption
+from quicdist.carrier.simultaneous import Attempts
 from quicdist.carrier.udp import SocketBuffers, UdpSocket, open_socket
 from quicdist.errors import QuicDistError
 
@@ -54,6 +55,7 @@ class QuicCarrier(Carrier):
     def __init__(self, settings: QuicSettings | None = None) -> None:
         self.settings = settings or QuicSettings()
         self.resumption = Resumption(self.settings)
+        self._attempts = Attempts()
         #: How to dial single nodes, by their names; looked at with every dial.
         self.connect_options: dict[str, ConnectOptions] = {}
 
@@ -92,7 +94,7 @@ class QuicCarrier(Carrier):
 
     async def accept_connection(self, incoming: Incoming, local: LocalNode, *, setup_time: float) -> QuicLink:
         waiting = _ours(incoming, QuicIncoming)
-        handshake = waiting.hand_over(local, self.settings)
+        handshake = waiting.hand_over(local, self.settings, self._attempts)
         channel = waiting.channel
         try:
             link = await handshake.link(setup_time)
@@ -165,7 +167,8 @@ class QuicCarrier(Carrier):
                 handshake.begin(resuming.ticket)
             channel.transmit()
             await register(endpoint)
-            return await handshake.link(seconds)
+            with self._attempts.under_way(node, handshake):
+                return await handshake.link(seconds)
         except BaseException as raised:
             error = _meaning(raised, handshake, seconds)
             _give_up(channel, handshake, error, self.settings.linger)
@@ -293,12 +296,13 @@ class QuicIncoming(Incoming, IncomingHandler):
         self.closed = True
         self._timer.cancel()
 
-    def hand_over(self, local: LocalNode, settings: QuicSettings) -> AcceptHandshake:
-        """Begin the handshake; what has come so far is its beginning. Raises AcceptError."""
+    def hand_over(self, local: LocalNode, settings: QuicSettings, attempts: Attempts) -> AcceptHandshake:
+        """Begin the handshake; what has come so far is its beginning. ``attempts`` are those of this
+        node. Raises AcceptError."""
         if self.closed:
             raise AcceptError(self.remote_address, f"it is gone: {self._closing or 'it was closed'}")
         self._end()
-        handshake = AcceptHandshake(self.channel, local, settings)
+        handshake = AcceptHandshake(self.channel, local, settings, attempts)
         self.channel.handler = handshake
         early, self._early = self._early, []
         for stream_id, data, end in early:

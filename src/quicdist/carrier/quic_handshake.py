@@ -33,12 +33,14 @@ from quicdist.carrier.errors import (
     IncomingCertificateRefused,
     PeerUnreachable,
     SetupTimeout,
+    SimultaneousDropped,
     TicketRefused,
 )
 from quicdist.carrier.happy_eyeballs import Claim
 from quicdist.carrier.quic_link import QuicLink
 from quicdist.carrier.quic_settings import QuicSettings
 from quicdist.carrier.refusals import accept_refused, dial_refused
+from quicdist.carrier.simultaneous import Attempts, Held
 from quicdist.errors import QuicDistError
 from quicdist.protocol import (
     Acceptor,
@@ -289,6 +291,11 @@ class DialHandshake(QuicHandshake):
         self._ticket_shown = False
         self._early_data = False
 
+    @property
+    def said_name(self) -> bool:
+        """Whether the peer has acknowledged the name message."""
+        return adapter.acknowledged(self.channel.quic, CONTROL_STREAM) > 0
+
     def begin(self, ticket: SessionTicket | None) -> None:
         """Before the first datagram leaves: what can be said in it is written. ``ticket`` is the
         session ticket that it shows."""
@@ -345,10 +352,13 @@ class AcceptHandshake(QuicHandshake):
 
     role = Role.SERVER
 
-    def __init__(self, channel: Channel, local: LocalNode, settings: QuicSettings) -> None:
+    def __init__(
+        self, channel: Channel, local: LocalNode, settings: QuicSettings, attempts: Attempts
+    ) -> None:
         machine = Acceptor(local.identity, HandshakeFraming.BARE, local.cookie_for)
         super().__init__(machine, local, settings)
         self._acceptor = machine
+        self._attempts = attempts
         self.channel = channel
         self._quic_is_up = True
         self._up.set()
@@ -362,12 +372,22 @@ class AcceptHandshake(QuicHandshake):
         if isinstance(event, PeerNamed):
             self._check_name(event.name)
             status = self._local.connection_requested(event)
+            if status is Status.NOK:
+                self._hold(event.name)
+                return
             self._acceptor.send_status(status)
-            if status in (Status.NOK, Status.NOT_ALLOWED):
+            if status is Status.NOT_ALLOWED:
                 raise AcceptError(self.channel.remote_address, f"{event.name} was answered {status}")
         elif isinstance(event, OldConnectionPending):
             self._local.old_connection_pending(event.name)
             self._handle(self._acceptor.old_connection_down())
+
+    def _hold(self, name: str) -> None:
+        """Both dial, and this node's own attempt stands: see :mod:`quicdist.carrier.simultaneous`."""
+        text = f"{name} dials this node, which dials it, and whose name is the greater"
+        error = SimultaneousDropped(self.channel.remote_address, text)
+        held = Held(name, self._attempts, lambda: self._fail(error))
+        self.done.add_done_callback(lambda done: held.cancel())
 
     def _check_name(self, name: str) -> None:
         """Whoever has shown a certificate is to be a node on a host named there."""

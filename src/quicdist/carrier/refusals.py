@@ -19,12 +19,15 @@ from quicdist.carrier.errors import (
     IncomingAuthenticationRefused,
     IncomingCertificateRefused,
     PskRefused,
+    SimultaneousDropped,
 )
+from quicdist.protocol import SimultaneousConnect
 
-#: Application error codes: the certificate does not name the host of the node's name, and
-#: the ``auth_callback`` refused. quic_dist's own is 0x100, for user streams.
+#: Application error codes: the certificate does not name the host of the node's name, the
+#: ``auth_callback`` refused, and both dial at once. quic_dist's own is 0x100, for user streams.
 CERTIFICATE_REFUSED: Final = 0x101
 AUTHENTICATION_REFUSED: Final = 0x102
+SIMULTANEOUS_CONNECT: Final = 0x103
 
 #: TLS alerts about certificates: bad_certificate to unknown_ca, and certificate_required.
 _CERTIFICATE_ALERTS = frozenset({42, 43, 44, 45, 46, 48, 116})
@@ -38,16 +41,25 @@ def close_code(error: BaseException) -> int:
         return CERTIFICATE_REFUSED
     if isinstance(error, AuthenticationRefused | IncomingAuthenticationRefused):
         return AUTHENTICATION_REFUSED
+    if isinstance(error, SimultaneousDropped):
+        return SIMULTANEOUS_CONNECT
     return 0
 
 
 def told_reason(error: BaseException) -> str:
     """What the peer is told: the reason alone, where the rest says what it knows better."""
-    named = (IncomingCertificateRefused, AuthenticationRefused, IncomingAuthenticationRefused)
+    named = (
+        IncomingCertificateRefused,
+        AuthenticationRefused,
+        IncomingAuthenticationRefused,
+        SimultaneousDropped,
+    )
     return error.reason if isinstance(error, named) else str(error)
 
 
-def dial_refused(node: str, address: Address, closing: Closing, *, psk: bool) -> ConnectError | None:
+def dial_refused(
+    node: str, address: Address, closing: Closing, *, psk: bool
+) -> ConnectError | SimultaneousConnect | None:
     """The error of a node that dialled, if its connection ended by a refusal. ``psk``: it has
     shown a PSK."""
     why = closing.reason or str(closing)
@@ -62,6 +74,8 @@ def dial_refused(node: str, address: Address, closing: Closing, *, psk: bool) ->
         return PskRefused(node, address, f"it wants a pre-shared key: {why}", by_peer=by_peer)
     if _is(closing, AUTHENTICATION_REFUSED):
         return AuthenticationRefused(node, address, why, by_peer=True)
+    if _is(closing, SIMULTANEOUS_CONNECT):
+        return SimultaneousConnect(node)
     return None
 
 

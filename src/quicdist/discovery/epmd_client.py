@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 from collections.abc import AsyncIterator
 
 from quicdist.carrier import Address
+from quicdist.carrier.happy_eyeballs import Candidate, Claim, candidates, race
 from quicdist.discovery import epmd_messages as wire
 from quicdist.discovery.contract import RegisteredName
 from quicdist.discovery.errors import EpmdAnswerMalformed, EpmdError, EpmdTimeout, EpmdUnreachable
@@ -16,9 +18,6 @@ DEFAULT_PORT = 4369
 
 #: Most that is read of NAMES_RESP: some 20,000 nodes on one host.
 MAX_NAMES = 1 << 20
-
-#: Between the two address families of one host (RFC 8305, section 8).
-_HAPPY_EYEBALLS_DELAY = 0.25
 
 
 def default_port() -> int:
@@ -90,12 +89,29 @@ class Conversation:
 async def connect(address: Address, asked: str) -> Conversation:
     """Connect to the epmd at ``address``. Raises :class:`EpmdUnreachable`."""
     try:
-        reader, writer = await asyncio.open_connection(
-            address.host, address.port, happy_eyeballs_delay=_HAPPY_EYEBALLS_DELAY
-        )
-    except (OSError, UnicodeError) as error:
+        found = await candidates(address, socket.SOCK_STREAM)
+        sock = await race(_connected_socket, found, passing=(OSError,))
+        reader, writer = await asyncio.open_connection(sock=sock)
+    except (OSError, UnicodeError, OverflowError) as error:
         raise EpmdUnreachable(address, f"cannot be reached: {error}") from error
+    except ExceptionGroup as group:
+        why = "; ".join(f"{where}: {error}" for where, error in zip(found, group.exceptions, strict=True))
+        raise EpmdUnreachable(address, f"cannot be reached: {why}") from group
     return Conversation(address, asked, reader, writer)
+
+
+async def _connected_socket(candidate: Candidate, claim: Claim) -> socket.socket:
+    # Not asyncio's own happy eyeballs: cancelled at the wrong moment, it leaves its socket open.
+    sock = socket.socket(candidate.family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, candidate.address)
+        if claim():
+            return sock
+        raise asyncio.CancelledError
+    except BaseException:
+        sock.close()
+        raise
 
 
 class EpmdClient:

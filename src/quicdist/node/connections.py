@@ -29,6 +29,7 @@ from quicdist.carrier import (
 from quicdist.carrier.link import MESSAGES
 from quicdist.discovery import Discovery
 from quicdist.errors import QuicDistError
+from quicdist.node.accepting import Accepting
 from quicdist.node.errors import NodeError, NotConnected
 from quicdist.protocol import (
     NO_PAYLOAD,
@@ -80,11 +81,13 @@ class ConnectionOwner(Protocol):
 class Connection:
     """What is known of the way to one node: a link, or signals that wait for one."""
 
-    __slots__ = ("dialling", "link", "node", "queue", "waiters")
+    __slots__ = ("accepting", "dialling", "link", "node", "queue", "waiters")
 
     def __init__(self, node: str) -> None:
         self.node = node
         self.link: Link | None = None
+        #: Attempts of the other node that were let in and are not through yet.
+        self.accepting: set[Accepting] = set()
         self.dialling: asyncio.Task[None] | None = None
         self.queue: deque[tuple[ControlMessage, Any, Hashable]] = deque()
         self.waiters: list[asyncio.Future[Link]] = []
@@ -135,16 +138,40 @@ class ConnectionTable:
             self._run(self._accept_one(carrier, incoming), f"handshake with {incoming.remote_address}")
 
     async def _accept_one(self, carrier: Carrier, incoming: Incoming) -> None:
+        accepting = Accepting(self._local, self)
         try:
-            link = await carrier.accept_connection(incoming, self._local, setup_time=self._setup_time)
+            link = await carrier.accept_connection(incoming, accepting, setup_time=self._setup_time)
+            self._adopt(link)
         except QuicDistError:
-            return  # The carrier has closed the connection and logged why.
-        self._adopt(link, accepted=True)
+            pass  # The carrier has closed the connection and logged why.
+        finally:
+            self._accept_over(accepting)
 
-    def _run(self, coroutine: Any, name: str) -> None:
+    def accept_pending(self, node: str, accepting: Accepting) -> None:
+        """``node`` is being connected by its own attempt, which goes before ours."""
+        connection = self._connections.get(node)
+        if connection is None:
+            connection = self._connections[node] = Connection(node)
+        connection.accepting.add(accepting)
+        self._stop_dialling(connection)
+
+    def _accept_over(self, accepting: Accepting) -> None:
+        connection = self._connections.get(accepting.node) if accepting.node is not None else None
+        if connection is None:
+            return
+        connection.accepting.discard(accepting)
+        if connection.link is not None or connection.dialling is not None or connection.accepting:
+            return
+        if self._open and (connection.waiters or connection.queue):
+            self._start_dialling(connection)
+        else:
+            del self._connections[connection.node]
+
+    def _run(self, coroutine: Any, name: str) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(coroutine, name=f"quicdist: {name}")
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+        return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -202,10 +229,16 @@ class ConnectionTable:
             if not self._open:
                 raise NotConnected(node, (NodeError("this node has stopped"),))
             connection = self._connections[node] = Connection(node)
-            connection.dialling = asyncio.get_running_loop().create_task(
-                self._dial(connection), name=f"quicdist: dial {node}"
-            )
+            self._start_dialling(connection)
         return connection
+
+    def _start_dialling(self, connection: Connection) -> None:
+        connection.dialling = self._run(self._dial(connection), f"dial {connection.node}")
+
+    def _stop_dialling(self, connection: Connection) -> None:
+        if connection.dialling is not None:
+            connection.dialling.cancel()
+            connection.dialling = None
 
     async def _dial(self, connection: Connection) -> None:
         node = connection.node
@@ -219,7 +252,8 @@ class ConnectionTable:
                 for endpoint in self._endpoints:
                     link = await self._attempt(endpoint, node, attempts)
                     if link is not None:
-                        self._adopt(link, accepted=False)
+                        connection.dialling = None
+                        self._adopt(link)
                         return
                     if attempts and isinstance(attempts[-1], SimultaneousConnect):
                         # Its dial to us goes on in place of ours, and cancels this task.
@@ -261,7 +295,7 @@ class ConnectionTable:
 
     # -- links up and down -----------------------------------------------------------------
 
-    def _adopt(self, link: Link, *, accepted: bool) -> None:
+    def _adopt(self, link: Link) -> None:
         node = link.peer.name
         if not self._open:
             link.close("this node has stopped")
@@ -273,9 +307,7 @@ class ConnectionTable:
             return
         if connection is None:
             connection = self._connections[node] = Connection(node)
-        if accepted and connection.dialling is not None:
-            connection.dialling.cancel()
-        connection.dialling = None
+        self._stop_dialling(connection)
         connection.link = link
         self._owner.link_made(link)
         link.start(
@@ -320,8 +352,7 @@ class ConnectionTable:
         if connection.link is not None:
             self._lost(connection, connection.link, error)
             return True
-        if connection.dialling is not None:
-            connection.dialling.cancel()
+        self._stop_dialling(connection)
         self._give_up(connection, NotConnected(node, (error or NodeError("the attempt was called off"),)))
         return True
 
@@ -387,9 +418,6 @@ class ConnectionTable:
             await carrier.close(listener)
         self._listeners.clear()
         tasks = list(self._tasks)
-        for connection in list(self._connections.values()):
-            if connection.dialling is not None:
-                tasks.append(connection.dialling)
         links = list(self.links())
         for node in list(self._connections):
             self.disconnect(node)
