@@ -18,7 +18,7 @@ import pytest
 import pytest_asyncio
 
 import quicdist.node.core
-from quicdist import Atom, Node, Process
+from quicdist import Atom, Node, Process, ProcessExit, current_call
 from quicdist.protocol import (
     DEFAULT_FLAGS,
     NO_PAYLOAD,
@@ -510,8 +510,8 @@ SPAWNS = {
 #: The options of ``spawn_opt/5`` and a few that are none, by the release that first has them.
 SPAWN_OPTIONS = {
     25: "[link, link], [monitor, link], [{monitor, []}], [{monitor, foo}], [{monitor, [foo]}], [nonsense],"
-    "[1], [{nonsense, 1}], [{link, true}], [{a, b, c}], [[]], [{priority, max}], [{priority, foo}], [priority],"
-    "[{fullsweep_after, 10}], [{fullsweep_after, x}], [{min_heap_size, 100}], [{min_heap_size, -1}],"
+    "[1], [{nonsense, 1}], [{link, true}], [{a, b, c}], [[]], [{priority, max}], [{priority, foo}],"
+    "[priority], [{fullsweep_after, 10}], [{fullsweep_after, x}], [{min_heap_size, 100}], [{min_heap_size, -1}],"
     "[{min_bin_vheap_size, 100}], [{max_heap_size, 1000}], [{max_heap_size, 10}], [{max_heap_size, 0}],"
     "[{max_heap_size, #{size => 100000, kill => true}}], [{max_heap_size, #{kill => true}}],"
     "[{message_queue_data, off_heap}], [{message_queue_data, x}], [{scheduler, 1}], [{scheduler, 1000}],"
@@ -804,6 +804,35 @@ async def test_node_link_means_nothing(twins: Twins, wire: Wire) -> None:
     node.message_received(twins.beam_name, NodeLink(), NO_PAYLOAD)
     assert await node.ping(twins.beam_name) == Atom("pong")
     assert node.connections.link(twins.beam_name) is link
+
+
+@pytest.mark.parametrize("case", [PLAIN], indirect=True)
+async def test_spawn_of_exported_functions(twins: Twins, wire: Wire) -> None:
+    """What is exported to be called can be spawned as well: it is what the process does."""
+    node = twins.node
+    got: list[Any] = []
+
+    @node.export("exported")
+    def adds(one: int, two: int) -> int:
+        got.append(one + two)
+        return one + two
+
+    @node.export("exported")
+    async def receives() -> None:
+        got.append(await current_call().process.receive())
+
+    @node.export("exported")
+    def fails() -> None:
+        raise ProcessExit((Atom("because"), 1))
+
+    ends = await twins.eval(
+        "puppet:apart(fun() -> End = fun({P, M}) -> receive {'DOWN', M, process, P, R} -> R end end,"
+        "{P, _} = Receiver = spawn_monitor(PEER, exported, receives, []), P ! {hello, 1},"
+        "[End(spawn_monitor(PEER, exported, adds, [1, 2])), End(Receiver),"
+        " End(spawn_monitor(PEER, exported, fails, [])), End(spawn_monitor(PEER, exported, adds, [1]))] end)"
+    )
+    assert ends == "[normal,normal,{because,1},{undef,[{exported,adds,[1],[]}]}]"
+    assert sorted(map(str, got)) == sorted(map(str, [3, (Atom("hello"), 1)]))
 
 
 def keeper(node: Node) -> tuple[Process, asyncio.Queue[Any]]:

@@ -16,6 +16,7 @@ from quicdist.node.errors import NoSuchProcess, ProcessExit
 from quicdist.node.exits import NORMAL, error_term, stack_term
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
+from quicdist.node.spawnables import Starter
 from quicdist.node.spawning import Spawning
 from quicdist.otp import gen_server
 from quicdist.otp.calls import Call, current
@@ -75,6 +76,10 @@ class Applier:
     def __init__(self, exports: Exports) -> None:
         self._exports = exports
 
+    def knows(self, module: str, function: str, arity: int) -> bool:
+        """Whether a function of this name and arity was exported."""
+        return self._exports.find(module, function, arity) is not None
+
     def apply(
         self, process: Process, caller: Pid | None, mfa: list[Any], done: Callable[[Outcome], None]
     ) -> None:
@@ -124,6 +129,7 @@ class ErpcServer:
         spawning.offer("erpc", "execute_call", 4, self._execute_call_4)
         spawning.offer("erpc", "execute_call", 3, self._execute_call_3)
         spawning.offer("erpc", "execute_cast", 3, self._execute_cast)
+        spawning.ask(self._exported)
 
     def _execute_call_4(self, process: Process, arguments: list[Any]) -> None:
         reference, *mfa = arguments
@@ -144,6 +150,22 @@ class ErpcServer:
             self._end(process, NORMAL if outcome[0] == _RETURN else exit_of(outcome))
 
         self._applier.apply(process, process.parent, arguments, done)
+
+    def _exported(self, module: str, function: str, arity: int) -> Starter | None:
+        """An exported function that is spawned as such (``spawn/4``): it is what the process does."""
+        if not self._applier.knows(module, function, arity):
+            return None
+        mfa = [Atom(module), Atom(function)]
+
+        def start(process: Process, arguments: list[Any]) -> None:
+            self._applier.apply(process, process.parent, [*mfa, arguments], lambda out: ended(process, out))
+
+        def ended(process: Process, outcome: Outcome) -> None:
+            if outcome[0] == _ERROR:
+                log.error("%r, spawned as %s:%s/%s, failed: %r", process, module, function, arity, outcome)
+            self._end(process, NORMAL if outcome[0] == _RETURN else exit_of(outcome))
+
+        return start
 
     def _end(self, process: Process, reason: Any) -> None:
         self._runtime.later(self._runtime.terminate, process, reason)
