@@ -1,7 +1,8 @@
 """A process that does what it is told, in Erlang and in Python: by its deeds the two are compared.
 
 ``puppet:new(Node)`` makes one on a node, ``puppet:clear(Node)`` ends them all, and
-``puppet:do(Puppet, Command)`` has one do something and returns what came of it. What else it is sent stays in its mailbox until it is told to ``take`` it.
+``puppet:do(Puppet, Command)`` has one do something and returns what came of it. What else it is
+sent stays in its mailbox until it is told to ``take`` it.
 """
 
 from __future__ import annotations
