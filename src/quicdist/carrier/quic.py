@@ -119,7 +119,7 @@ class QuicCarrier(Carrier):
         found = await self._resolve(node, address, setup_time)
 
         async def attempt(candidate: Candidate, claim: Claim) -> QuicLink:
-            dial = Dial(node, address, candidate, local, deadline, claim)
+            dial = Dial(node, address, candidate, local, deadline, setup_time, claim)
             try:
                 return await self._dial(dial, alone=len(found) == 1)
             except TicketRefused as refused:
@@ -170,7 +170,7 @@ class QuicCarrier(Carrier):
             with self._attempts.under_way(node, handshake):
                 return await handshake.link(seconds)
         except BaseException as raised:
-            error = _meaning(raised, handshake, seconds)
+            error = _meaning(raised, handshake, dial.setup_time)
             _give_up(channel, handshake, error, self.settings.linger)
             raise error from (None if error is not raised else raised.__cause__)
 
@@ -184,6 +184,8 @@ class Dial(NamedTuple):
     local: LocalNode
     #: The loop's time at which it is over.
     deadline: float
+    #: The seconds it was given in all, for its error.
+    setup_time: float
     claim: Claim
 
 
