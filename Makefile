@@ -2,12 +2,16 @@
 
 SECONDS ?= 60
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 python := .venv/bin/python
 setup := @scripts/setup-venv.sh
+bench_setup := @$(python) -c "import importlib.metadata as m; m.version('matplotlib'), m.version('py-spy')" \
+	2>/dev/null || $(python) -m pip install --quiet --disable-pip-version-check --editable '.[bench]' || \
+	echo "-- what draws could not be installed: the table alone" >&2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format fuzz bench-term interop clean
+.PHONY: help demo test lint format fuzz bench profile bench-term interop clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +40,17 @@ format: ## let ruff put the code in form
 fuzz: ## feed the term decoder bad bytes; SECONDS=3600 for an hour
 	$(setup)
 	$(python) -m tests.term.fuzz --seconds $(SECONDS)
+
+bench: ## each goal as a ratio to its peer, in some minutes; BENCH_ARGS="--rows echo" chooses
+	$(setup)
+	$(bench_setup)
+	@scripts/setup-erlang.sh "the rows with a BEAM"
+	@$(python) -m benchmarks $(BENCH_ARGS)
+
+profile: ## where the time of an echo and of 1 MiB goes: flame graphs into docs/
+	$(setup)
+	$(bench_setup)
+	@$(python) -m benchmarks.profile
 
 bench-term: ## the term codec beside erlang_py
 	$(setup)

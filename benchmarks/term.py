@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import erlang
+import erlang  # type: ignore[import-untyped]
 
 from quicdist.term import Atom, Codec, ImproperList, Pid, Reference, exactly_equal
 

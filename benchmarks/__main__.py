@@ -1,0 +1,73 @@
+"""Measure the rows and write the table and the plot into ``docs/``."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import click
+
+from benchmarks import report
+from benchmarks.results import Result, bound, times
+from benchmarks.rows import ROWS, measure
+from benchmarks.sides import Machine
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+KEYS = [row.goal.key for row in ROWS]
+
+
+@click.command()
+@click.option("--rows", "chosen", default="", help=f"Rows to measure, with commas; all: {','.join(KEYS)}.")
+@click.option("--write/--no-write", default=None, help="Write docs/ (by default if all rows are measured).")
+@click.option("--check", is_flag=True, help='Exit status 1 if an "at least" does not hold.')
+def main(chosen: str, write: bool | None, check: bool) -> None:
+    """Measure quicdist beside its peers, both ends of everything in processes of their own."""
+    keys = chosen.split(",") if chosen else KEYS
+    unknown = [key for key in keys if key not in KEYS]
+    if unknown:
+        raise click.UsageError(f"there is no row {unknown[0]!r}: choose from {', '.join(KEYS)}")
+    results: list[Result] = []
+    began = time.monotonic()
+
+    def say(text: str) -> None:
+        click.echo(f"{time.monotonic() - began:6.1f} s  {text}", err=True)
+
+    remark = report.busy()
+    if remark:
+        say(remark)
+    rows = [row for row in ROWS if row.goal.key in keys]
+    with tempfile.TemporaryDirectory(prefix="bench-") as directory:
+        machine = Machine(Path(directory))
+        for number, row in enumerate(rows, 1):
+            say(f"[{number}/{len(rows)}] {row.goal.title}, against {row.goal.peer} ...")
+            result = measure(row, machine)
+            say(f"    {row.goal.key}: {outcome(result)}")
+            for note in result.notes:
+                say(f"    {note}")
+            results.append(result)
+    click.echo(report.table(results))
+    if write or (write is None and not chosen):
+        try:
+            report.write(results, DOCS, remark)
+            say("docs/benchmarks.md and docs/benchmarks.svg written")
+        except ImportError as error:
+            say(f"docs/benchmarks.md written, the plot not: {error}")
+    broken = [result.goal.key for result in results if result.holds is False]
+    if broken:
+        say(f'an "at least" does not hold: {", ".join(broken)}')
+    sys.exit(1 if check and broken else 0)
+
+
+def outcome(result: Result) -> str:
+    """A result in a line."""
+    goal = result.goal
+    if result.skipped or result.failed:
+        return f"{result.verdict}: {result.skipped or result.failed}"
+    verdict = f"; {bound(goal.sense, goal.at_least)}: {result.verdict}" if goal.at_least else ""
+    return f"{times(result.ratio)} ({result.ours} | {result.theirs}){verdict}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""Bare aioquic with its stock asyncio client and server, no Erlang in it: the yardstick for QUIC.
+
+The options name the server's certificate and key, or the port of the server to connect to. All
+else is as aioquic comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import ssl
+import statistics
+import struct
+import sys
+from time import perf_counter
+from typing import Any
+
+from aioquic.asyncio.client import connect
+from aioquic.asyncio.protocol import QuicConnectionProtocol
+from aioquic.asyncio.server import serve
+from aioquic.quic import events
+from aioquic.quic.configuration import QuicConfiguration
+
+from benchmarks import control
+
+#: As many messages as the node sends before it gives the loop its turn; see end_quicdist.py.
+BURST = 100
+#: Large messages under way at once: aioquic buffers without bound, and ever more slowly.
+AHEAD = 4
+LARGE = 65536
+
+_HEADER = struct.Struct(">III")  # which of the two, how many, how long
+ECHO, SINK = 0, 1
+
+
+class Server(QuicConnectionProtocol):
+    """Each stream says first what is wanted of it: an echo, or a word when all has come."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._wanted: dict[int, tuple[int, int]] = {}
+        self._came: dict[int, int] = {}
+
+    def quic_event_received(self, event: events.QuicEvent) -> None:
+        if not isinstance(event, events.StreamDataReceived) or not event.data:
+            return
+        stream, data = event.stream_id, event.data
+        if stream not in self._wanted:
+            kind, count, size = _HEADER.unpack_from(data)
+            self._wanted[stream] = kind, count * size
+            self._came[stream] = 0
+            data = data[_HEADER.size :]
+        kind, total = self._wanted[stream]
+        if kind == ECHO:
+            if data:
+                self._quic.send_stream_data(stream, data)
+            return
+        before = self._came[stream]
+        after = self._came[stream] = before + len(data)
+        # A word for every mebibyte, so that the client knows when to go on, and one for the whole.
+        words = (after >> 20) - (before >> 20) + (after == total)
+        if words:
+            self._quic.send_stream_data(stream, b"." * words)
+
+
+class Client(QuicConnectionProtocol):
+    """Counts the bytes that come back on its one open stream."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._came = 0
+        self._wanted = 0
+        self._waiter: asyncio.Future[None] | None = None
+
+    def quic_event_received(self, event: events.QuicEvent) -> None:
+        if isinstance(event, events.StreamDataReceived):
+            self._came += len(event.data)
+            if self._waiter is not None and self._came >= self._wanted and not self._waiter.done():
+                self._waiter.set_result(None)
+
+    def open(self, kind: int, count: int, size: int) -> int:
+        stream = self._quic.get_next_available_stream_id()
+        self._came = 0
+        self.write(stream, _HEADER.pack(kind, count, size))
+        return stream
+
+    def write(self, stream: int, data: bytes) -> None:
+        self._quic.send_stream_data(stream, data)
+
+    async def came(self, wanted: int) -> None:
+        if self._came < wanted:
+            self._wanted = wanted
+            self._waiter = self._loop.create_future()
+            await self._waiter
+
+    async def echo(self, node: str, count: int, size: int) -> float:
+        stream = self.open(ECHO, count, size)
+        data = bytes(size)
+        times = []
+        for number in range(1, count + 1):
+            start = perf_counter()
+            self.write(stream, data)
+            self.transmit()
+            await self.came(number * size)
+            times.append(perf_counter() - start)
+        return statistics.median(times)
+
+    async def push(self, node: str, count: int, size: int) -> float:
+        data = bytes(size)
+        start = perf_counter()
+        stream = self.open(SINK, count, size)
+        for number in range(1, count + 1):
+            self.write(stream, data)
+            if size >= LARGE:
+                self.transmit()
+                await self.came(number - AHEAD)
+            elif not number % BURST:
+                self.transmit()
+                await asyncio.sleep(0)
+        self.transmit()
+        await self.came((count * size >> 20) + 1)
+        return perf_counter() - start
+
+
+async def main(options: dict[str, Any]) -> None:
+    if "cert" in options:
+        configuration = QuicConfiguration(is_client=False, alpn_protocols=["bench"])
+        configuration.load_cert_chain(options["cert"], options["key"])
+        server = await serve("127.0.0.1", 0, configuration=configuration, create_protocol=Server)
+        assert server._transport is not None
+        port = server._transport.get_extra_info("sockname")[1]
+        await control.serve({"usage": control.usage}, {"port": port})
+        return
+    configuration = QuicConfiguration(alpn_protocols=["bench"], verify_mode=ssl.CERT_NONE)
+    async with connect(
+        "127.0.0.1", options["port"], configuration=configuration, create_protocol=Client
+    ) as client:
+        assert isinstance(client, Client)
+        commands: dict[str, control.Do] = {
+            "echo": client.echo,
+            "push": client.push,
+            "usage": control.usage,
+        }
+        await control.serve(commands, {})
+
+
+if __name__ == "__main__":
+    logging.getLogger("quic").setLevel(logging.CRITICAL)
+    asyncio.run(main(json.loads(sys.argv[1])))

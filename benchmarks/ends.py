@@ -1,0 +1,217 @@
+"""The measured processes, seen from the one who measures: Python programs and BEAMs that drive or answer."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from tests.support.beam import Beam, BeamError, erl_facts, erl_path, quic_args, tcp_args
+
+ROOT = Path(__file__).resolve().parent.parent
+COOKIE = "benchmark"
+ERLANG_END = Path(__file__).with_name("quicdist_bench.erl")
+
+#: Seconds that one measurement may take before it counts as failed.
+PATIENCE = 40.0
+
+
+class EndError(Exception):
+    """A measured process failed or did not answer in time."""
+
+
+class Driver(Protocol):
+    """One who measures against a node that echoes, sinks and sends. All give seconds.
+
+    ``echo``: the median of one message there and back. ``push``: all messages there and one word
+    back. ``pull``: a word there, until all messages are here. Sizes are bytes.
+    """
+
+    def echo(self, node: str, count: int, size: int) -> float: ...
+
+    def push(self, node: str, count: int, size: int) -> float: ...
+
+    def pull(self, node: str, count: int, size: int) -> float: ...
+
+
+class PythonEnd:
+    """A Python process that runs ``benchmarks.end_<kind>``, started by the command ``under`` if given."""
+
+    def __init__(
+        self,
+        kind: str,
+        options: dict[str, Any],
+        *,
+        environment: dict[str, str] | None = None,
+        under: Sequence[str] = (),
+    ) -> None:
+        self.kind = kind
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        self.process = subprocess.Popen(
+            [*under, sys.executable, "-m", f"benchmarks.end_{kind}", json.dumps(options)],
+            cwd=ROOT,
+            env={**os.environ, **(environment or {})},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+        )
+        self._received = b""
+        try:
+            #: What it says of itself once it runs.
+            self.ready: Any = self._answer(PATIENCE)
+        except EndError:
+            self.close()
+            raise
+
+    def do(self, what: str, *, timeout: float = PATIENCE, **arguments: Any) -> Any:
+        """Have it do something, and wait for what comes of it."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps({"do": what, "with": arguments}).encode() + b"\n")
+        self.process.stdin.flush()
+        return self._answer(timeout)
+
+    def _answer(self, timeout: float) -> Any:
+        assert self.process.stdout is not None
+        pipe = self.process.stdout.fileno()
+        deadline = time.monotonic() + timeout
+        while not (line := self._line()):
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([pipe], [], [], left)[0]:
+                raise EndError(f"{self.kind}: no answer within {timeout:.0f} s{self._logged()}")
+            chunk = os.read(pipe, 65536)
+            if not chunk:
+                raise EndError(f"{self.kind}: the process ended{self._logged()}")
+            self._received += chunk
+        answer = json.loads(line)
+        if "error" in answer:
+            raise EndError(f"{self.kind}: {answer['error']}{self._logged()}")
+        return answer["value"]
+
+    def _line(self) -> bytes:
+        """An answer that has come, or nothing. A profiler says things of its own on the same pipe."""
+        while b"\n" in self._received:
+            line, _, self._received = self._received.partition(b"\n")
+            if line.startswith(b"{"):
+                return line
+        return b""
+
+    def _logged(self) -> str:
+        self._log.seek(0)
+        text = self._log.read().decode(errors="replace").strip()
+        return f"; it wrote:\n{text[-2000:]}" if text else ""
+
+    def close(self) -> None:
+        """End it, with a goodbye to its peers if it can."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+        self._log.close()
+
+    def echo(self, node: str, count: int, size: int) -> float:
+        return float(self.do("echo", node=node, count=count, size=size))
+
+    def push(self, node: str, count: int, size: int) -> float:
+        return float(self.do("push", node=node, count=count, size=size))
+
+    def pull(self, node: str, count: int, size: int) -> float:
+        return float(self.do("pull", node=node, count=count, size=size))
+
+
+class BeamEnd:
+    """A BEAM with the module ``quicdist_bench`` loaded and its three processes registered."""
+
+    def __init__(self, beam: Beam, name: str) -> None:
+        self.beam = beam
+        self.name = name
+        with tempfile.TemporaryDirectory() as directory:
+            source = Path(directory) / ERLANG_END.name
+            shutil.copy(ERLANG_END, source)
+            self.beam.eval_now(
+                f'{{ok, quicdist_bench, Code}} = compile:file("{source}", [binary]), '
+                "{module, _} = code:load_binary(quicdist_bench, [], Code), quicdist_bench:start()"
+            )
+
+    def _measure(self, what: str, node: str, count: int, size: int) -> float:
+        try:
+            nanoseconds = self.beam.eval_now(
+                f"quicdist_bench:{what}('{node}', {count}, {size}, {int(PATIENCE * 1000)})",
+                timeout=PATIENCE + 5,
+            )
+        except BeamError as error:
+            raise EndError(f"{self.name}: {str(error).splitlines()[0]}") from error
+        return int(nanoseconds) / 1e9
+
+    def connect(self, node: str) -> None:
+        """Connect to a node. Raises :class:`EndError` if that fails."""
+        if self.beam.eval_now(f"net_kernel:connect_node('{node}')") != "true":
+            raise EndError(f"{self.name} could not connect to {node}")
+
+    def echo(self, node: str, count: int, size: int) -> float:
+        return self._measure("echo", node, count, size)
+
+    def push(self, node: str, count: int, size: int) -> float:
+        return self._measure("push", node, count, size)
+
+    def pull(self, node: str, count: int, size: int) -> float:
+        return self._measure("pull", node, count, size)
+
+
+# -- which BEAM ---------------------------------------------------------------------------------
+
+
+def tcp_erl() -> str | None:
+    """The ``erl`` for nodes over TCP: the one on PATH, or ``$QUICDIST_ERL``."""
+    return shutil.which("erl") or erl_path()
+
+
+def quic_erl() -> str | None:
+    """An ``erl`` that finds the application ``quic``: ``$QUICDIST_ERL``, or the one on PATH; or None."""
+    for command in (os.environ.get("QUICDIST_ERL"), shutil.which("erl")):
+        if command is not None:
+            with contextlib.suppress(BeamError, OSError, ValueError, subprocess.SubprocessError):
+                release, version = erl_facts(command)
+                if version is not None and release >= 26:
+                    return command
+    return None
+
+
+@contextlib.contextmanager
+def beam_over_tcp(name: str) -> Iterator[BeamEnd]:
+    """A stock BEAM; whoever runs it sees to epmd."""
+    with Beam(tcp_args(name, COOKIE, hidden=True), erl=tcp_erl()) as beam:
+        yield BeamEnd(beam, name)
+
+
+@contextlib.contextmanager
+def beam_over_quic(
+    name: str, nodes: dict[str, tuple[str, int]], directory: Path, certificates: dict[str, str]
+) -> Iterator[BeamEnd]:
+    """A BEAM whose carrier is quic_dist; ``nodes`` has every node's address, its own included."""
+    arguments = quic_args(
+        name,
+        nodes[name][1],
+        directory,
+        nodes,
+        cert=Path(certificates["cert"]),
+        key=Path(certificates["key"]),
+        cookie=COOKIE,
+    )
+    with Beam(arguments, erl=quic_erl()) as beam:
+        beam.eval_now("{ok, _} = application:ensure_all_started(quic)")
+        yield BeamEnd(beam, name)

@@ -1,0 +1,69 @@
+"""Two measurements in turn, and what one is of the other."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+#: Seconds that one measurement is made to take, about.
+SPAN = 0.5
+ROUNDS = 7
+#: Seconds after which no further round begins, as long as there were some.
+LONGEST = 40.0
+FEWEST_ROUNDS = 3
+
+#: Does something a number of times; the seconds of one time.
+Timed = Callable[[int], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Medians: seconds of one time, ours and the peer's, and of the rounds' ratios ours / peer."""
+
+    ours: float
+    peer: float
+    ratio: float
+    lowest: float
+    highest: float
+    rounds: int
+
+
+def compare(
+    ours: Timed, peer: Timed, *, span: float = SPAN, rounds: int = ROUNDS, most: int = 1 << 20
+) -> Compared:
+    """Measure both in turn, first one then the other ahead; what else the machine does meets both.
+
+    ``most`` bounds how many times one measurement does it.
+    """
+    sides = (ours, peer)
+    counts = [_calibrate(side, span, most) for side in sides]
+    samples: list[tuple[float, float]] = []
+    began = time.monotonic()
+    for number in range(rounds):
+        if number >= FEWEST_ROUNDS and time.monotonic() - began > LONGEST:
+            break
+        taken = [0.0, 0.0]
+        for side in (0, 1) if number % 2 else (1, 0):
+            taken[side] = sides[side](counts[side])
+        samples.append((taken[0], taken[1]))
+    ratios = [one / other for one, other in samples]
+    return Compared(
+        ours=statistics.median(one for one, _ in samples),
+        peer=statistics.median(other for _, other in samples),
+        ratio=statistics.median(ratios),
+        lowest=min(ratios),
+        highest=max(ratios),
+        rounds=len(samples),
+    )
+
+
+def _calibrate(side: Timed, span: float, most: int) -> int:
+    """How many times take about ``span`` seconds. Warms the connection up, too."""
+    count = min(4, most)
+    while True:
+        taken = max(side(count) * count, 1e-9)
+        if taken >= span / 2 or count >= most:
+            return max(1, min(most, round(count * span / taken)))
+        count = min(most, max(count * 2, min(count * 8, round(count * span / taken))))

