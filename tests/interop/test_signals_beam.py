@@ -513,8 +513,9 @@ SPAWN_OPTIONS = {
     "[1], [{nonsense, 1}], [{link, true}], [{a, b, c}], [[]], [{priority, max}], [{priority, foo}],"
     "[priority], [{fullsweep_after, 10}], [{fullsweep_after, x}], [{min_heap_size, 100}],"
     "[{min_heap_size, -1}], [{min_bin_vheap_size, 100}], [{max_heap_size, 1000}], [{max_heap_size, 10}],"
-    "[{max_heap_size, 0}], [{max_heap_size, #{size => 100000, kill => true}}], [{max_heap_size, #{kill => true}}],"
-    "[{message_queue_data, off_heap}], [{message_queue_data, x}], [{scheduler, 1}], [{scheduler, 1000}],"
+    "[{max_heap_size, 0}], [{max_heap_size, #{size => 100000, kill => true}}],"
+    "[{max_heap_size, #{kill => true}}], [{message_queue_data, off_heap}],"
+    "[{message_queue_data, x}], [{scheduler, 1}], [{scheduler, 1000}],"
     "[async_dist]",
     26: "[{async_dist, true}], [{async_dist, x}]",
     28: "[{link, []}], [{link, [priority]}], [{link, [x]}], [{monitor, [priority]}]",
