@@ -123,6 +123,9 @@ async def test_epmd_is_started_where_there_is_none(monkeypatch: pytest.MonkeyPat
         await ours.close()
         if listens(port):
             await asyncio.to_thread(subprocess.run, ["epmd", "-kill"], stdout=subprocess.DEVNULL, check=True)
+            async with asyncio.timeout(10):
+                while listens(port):  # it answers first, and ends then
+                    await asyncio.sleep(0.01)
     assert not listens(port)
 
 

@@ -92,6 +92,7 @@ def test_whatever_is_no_token_is_a_parse_error(parts: list[str]) -> None:
 # -- numbers of any size -----------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**40_000))
 def test_integers_of_any_size(value: int) -> None:
     digits = digits_from_integer(value)
