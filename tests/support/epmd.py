@@ -70,3 +70,13 @@ def listens(port: int) -> bool:
     """Whether something accepts connections at ``127.0.0.1:port``."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def gone(port: int, within: float = 10.0) -> bool:
+    """Whether nobody accepts connections there any more: an epmd that is told to stop answers first."""
+    deadline = time.monotonic() + within
+    while listens(port):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
