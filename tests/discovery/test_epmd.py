@@ -21,7 +21,7 @@ from quicdist.discovery import (
     RegisteredName,
 )
 from tests.support.beam import Beam, tcp_args
-from tests.support.epmd import Epmd, free_port, gone, listens, private_epmd
+from tests.support.epmd import Epmd, free_port, listens, private_epmd, stops_listening
 
 pytestmark = pytest.mark.beam
 
@@ -123,7 +123,7 @@ async def test_epmd_is_started_where_there_is_none(monkeypatch: pytest.MonkeyPat
         await ours.close()
         if listens(port):
             await asyncio.to_thread(subprocess.run, ["epmd", "-kill"], stdout=subprocess.DEVNULL, check=True)
-    assert await asyncio.to_thread(gone, port)
+    assert await asyncio.to_thread(stops_listening, port)
 
 
 async def test_no_epmd_is_started_when_that_is_switched_off() -> None:

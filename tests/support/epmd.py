@@ -72,7 +72,7 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def gone(port: int, within: float = 10.0) -> bool:
+def stops_listening(port: int, within: float = 10.0) -> bool:
     """Whether nobody accepts connections there any more: an epmd that is told to stop answers first."""
     deadline = time.monotonic() + within
     while listens(port):
