@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from quicdist.carrier import Address
-from quicdist.discovery import BackendDiscovery, DiscoveryError, NodeNotFound, ResolveError, resolve
+from quicdist.discovery import Backend, BackendDiscovery, DiscoveryError, NodeNotFound, ResolveError, resolve
 
 
-class Everything:
+class Everything(Backend):
     def __init__(self) -> None:
         self.calls: list[Any] = []
 
