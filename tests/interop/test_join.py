@@ -178,8 +178,7 @@ class TestCallIn:
             raise ProcessExit(Atom("gone"))
 
         got = await pair.eval(
-            "{badrpc, {'EXIT', {Reason, [{M, F, A, _} | _]}}} = rpc:call(PY, py, fails, []),"
-            "{Reason, M, F, A}"
+            "{badrpc, {'EXIT', {Reason, [{M, F, A, _} | _]}}} = rpc:call(PY, py, fails, []),{Reason, M, F, A}"
         )
         assert got == (
             '{{python_error,<<"ValueError">>,<<"no good">>},'
