@@ -273,8 +273,7 @@ class TestOpenedByTheBeam:
     async def test_its_reset_is_told_to_us(self, connected: Cluster) -> None:
         async with connected.node.accept_streams() as streams:
             await connected.eval(self.OPEN)
-            async for stream in streams:
-                break
+            stream = await anext(aiter(streams))
         assert await stream.readexactly(5) == b"hello"
         await connected.eval("ok = quic_dist:reset_stream(Ref, 1234)")
         with pytest.raises(StreamReset) as caught:

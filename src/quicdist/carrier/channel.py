@@ -110,6 +110,10 @@ class Channel:
         """Open a stream of this side; its peer hears of it with the first bytes."""
         self._outgoing.open_stream(stream_id)
 
+    def hold_stream(self, stream_id: int, other: int) -> None:
+        """Send nothing more of a stream until all that was written to ``other`` is acknowledged."""
+        self._outgoing.hold(stream_id, other)
+
     def write_user(self, stream_id: int, priority: int, data: bytes, *, end: bool = False) -> None:
         """Queue ``data`` on a user stream, and its ``end``."""
         self._outgoing.add_user(stream_id, priority, data, end)

@@ -32,9 +32,11 @@ MESSAGES = 0
 class _Queue:
     """What waits on one stream."""
 
-    __slots__ = ("end", "parts", "priority", "size")
+    __slots__ = ("end", "held", "parts", "priority", "size")
 
     def __init__(self, priority: int) -> None:
+        #: Stream to offset: what has to be acknowledged before any of this leaves.
+        self.held: dict[int, int] = {}
         self.priority = priority
         self.parts: deque[bytes | memoryview] = deque()
         self.size = 0
@@ -86,6 +88,23 @@ class Outgoing:
         queue.size += size
         self.size += size
 
+    def hold(self, stream_id: int, other: int) -> None:
+        """Keep back what waits on ``stream_id``, and what is about to be added, until all that was
+        written to ``other`` so far is acknowledged."""
+        queue = self._queues.get(stream_id)
+        if queue is None:
+            queue = self._queues[stream_id] = _Queue(MESSAGES)
+        queue.held[other] = adapter.written(self._quic, other) + self.size_of(other)
+
+    def _is_held(self, queue: _Queue) -> bool:
+        quic = self._quic
+        queue.held = {
+            stream_id: offset
+            for stream_id, offset in queue.held.items()
+            if adapter.acknowledged(quic, stream_id) < offset
+        }
+        return bool(queue.held)
+
     def add_user(self, stream_id: int, priority: int, data: bytes, end: bool) -> None:
         """Queue what goes on a user stream, and its ``end``."""
         queue = self._queues.get(stream_id)
@@ -125,12 +144,16 @@ class Outgoing:
             return
         messages = [item for item in self._queues.items() if item[1].priority == MESSAGES]
         large = []
+        little = False
         for stream_id, queue in messages:
+            if queue.held and self._is_held(queue):
+                continue
             if queue.size <= LITTLE:
                 self._hand_on(stream_id, queue, queue.size)
+                little = True
             else:
                 large.append((stream_id, queue))
-        if len(large) < len(messages):
+        if little:
             pace.little(now)
         if not self._queues:
             return

@@ -53,9 +53,10 @@ class Pace:
 
     def __init__(self) -> None:
         #: Nothing little about: as much as keeps the peer busy.
-        self._alone = Window(64 * 1024, 64 * 1024, factor=1.0, delay=0.01)
-        #: Beside little messages: what is under way should cost them next to nothing.
-        self._beside = Window(8 * 1024, 8 * 1024, factor=1.25, delay=0.0, doubling=False)
+        self._alone = Window(256 * 1024, 256 * 1024, factor=1.0, delay=0.02)
+        #: Beside little messages: what is under way is to cost them less than their own way does,
+        #: at either end. Four datagrams take about a third of what a question and its answer take.
+        self._beside = Window(6 * 1024, 6 * 1024, factor=1.25, delay=0.0, doubling=False)
         self._little_at = 0.0
         self._quickest = 0.0
         self._looked_at = 0.0

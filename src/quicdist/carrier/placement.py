@@ -2,8 +2,8 @@
 
 Pairs share streams by their hash, and what follows a large message on its stream waits for all of
 it. So a few of the streams have no pair at home and are kept for large messages. Order within a
-pair holds: a pair moves only while nothing of it is under way. Its stream at home has to be idle
-before it goes, and the other one before it comes back.
+pair holds: what is on the other stream waits until all that was sent at home before is acknowledged,
+and the pair is at home again when all of the other stream is.
 """
 
 from __future__ import annotations
@@ -20,13 +20,20 @@ LARGE: Final = 64 * 1024
 
 class Placement:
     """Which of the data streams ``sending`` a message takes. ``unacknowledged`` says how many bytes of a
-    stream the peer may not have yet."""
+    stream the peer may not have yet; ``hold`` keeps a stream back until all that was written to
+    another so far is acknowledged."""
 
-    def __init__(self, sending: tuple[int, ...], unacknowledged: Callable[[int], int]) -> None:
+    def __init__(
+        self,
+        sending: tuple[int, ...],
+        unacknowledged: Callable[[int], int],
+        hold: Callable[[int, int], None],
+    ) -> None:
         kept = len(sending) // 4
         homes, self._kept = sending[: len(sending) - kept], sending[len(sending) - kept :]
         self._homes = {stream_id: homes[index % len(homes)] for index, stream_id in enumerate(sending)}
         self._unacknowledged = unacknowledged
+        self._hold = hold
         self._moved: dict[Hashable, int] = {}
 
     def place(self, stream_id: int, control: ControlMessage, pair: Hashable, size: int) -> int:
@@ -42,9 +49,11 @@ class Placement:
         moved = self._moved.get(pair)
         if moved is not None:
             return moved
-        if size < LARGE or not self._kept or self._unacknowledged(home):
+        if size < LARGE or not self._kept:
             return home
         stream_id = self._moved[pair] = min(self._kept, key=self._unacknowledged)
+        if self._unacknowledged(home):
+            self._hold(stream_id, home)
         return stream_id
 
     def turn_ended(self) -> None:

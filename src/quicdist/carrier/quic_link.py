@@ -56,7 +56,9 @@ class QuicLink(LinkBase):
         self._plan = connection.streams
         self._widened: set[int] = set()
         if len(connection.streams.sending) > 1:
-            self._placement = Placement(connection.streams.sending, channel.unacknowledged)
+            self._placement = Placement(
+                connection.streams.sending, channel.unacknowledged, channel.hold_stream
+            )
         self._streams = UserStreams(
             connection.peer.name,
             channel,
