@@ -198,6 +198,17 @@ def test_quic_with_one_configuration_for_both(tmp_path: Path) -> None:
         assert beam.eval_now("net_adm:ping('py@127.0.0.1')") == "pong"
 
 
+def test_the_tests_of_the_promises_exist() -> None:
+    table = README.read_text().partition("## quic_dist, promise by promise")[2].partition("\n## ")[0]
+    rows = [line for line in table.splitlines() if line.startswith("|")][2:]
+    assert rows
+    for row in rows:
+        named = re.findall(r"`([\w/]+\.py)::(\w+)`", row)
+        assert named, row
+        for path, name in named:
+            assert re.search(rf"def {name}\(", (ROOT / "tests" / path).read_text()), row
+
+
 def test_every_error_is_in_the_docs() -> None:
     text = "".join(page.read_text() for page in (ROOT / "docs").glob("*.md"))
     for module in pkgutil.walk_packages(quicdist.__path__, "quicdist."):

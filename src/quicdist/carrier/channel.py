@@ -68,6 +68,8 @@ class Channel:
         self.handler = handler
         #: Nothing can be sent any more: the peer has closed, or has been told that we have.
         self.closed = False
+        #: Goes on from another socket, where this side has dialled. Raises OSError.
+        self.migrate: Callable[[], None] | None = None
         #: The QUIC session went on from an earlier one; what was sent ahead of its handshake counted.
         self.resumed = self.early_data_accepted = False
         self._outgoing = Outgoing(quic)
@@ -96,6 +98,11 @@ class Channel:
     def remote_address(self) -> Address:
         address = self.quic.get_peer_address()
         return to_address(address) if address is not None else Address("", 0)
+
+    @property
+    def path(self) -> object:
+        """What is another where either address is."""
+        return self.quic.get_peer_address(), self.socket.local
 
     # -- out -------------------------------------------------------------------------------
 
@@ -131,6 +138,13 @@ class Channel:
         if not self.closed:
             self.quic.send_ping(0)
             self.touch()
+
+    def path_changed(self) -> None:
+        """What is sent from now on leaves from another address."""
+        if not self.closed:
+            # Who sees both paths is not to know the connection again (RFC 9000, section 9.5).
+            self.quic.change_connection_id()
+            self.ping()
 
     def unacknowledged(self, stream_id: int) -> int:
         """Bytes written to a stream that the peer has not acknowledged."""

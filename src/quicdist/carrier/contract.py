@@ -174,6 +174,11 @@ class Link(ABC):
     def pending(self) -> int:
         """Bytes given to this link that have not left it."""
 
+    def migrate(self) -> bool:
+        """Go on from a new socket, at the address that leads to the peer now; whether this link can:
+        one over QUIC that this node dialled. Raises :class:`MigrationError` if no way leads there."""
+        return False
+
     @abstractmethod
     def send_tick(self) -> None:
         """Send one tick; nothing happens on a link that has ended."""

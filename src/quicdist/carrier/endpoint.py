@@ -22,6 +22,7 @@ from aioquic.tls import SessionTicket, SessionTicketHandler
 
 from quicdist.carrier import aioquic_adapter as adapter
 from quicdist.carrier.channel import Channel, ChannelHandler
+from quicdist.carrier.migration import Migration
 from quicdist.carrier.tickets import TicketStore
 from quicdist.carrier.udp import REFUSED, UNREACHABLE, Datagram, SocketAddress, UdpSocket, to_address
 
@@ -110,7 +111,6 @@ class DialEndpoint(Endpoint):
         self.socket = socket
         socket.receiver = self
         self._loop = asyncio.get_running_loop()
-        self._established = False
         self._refusals = 0
         self._refused_at = 0.0
         self.channel = Channel(
@@ -119,6 +119,8 @@ class DialEndpoint(Endpoint):
             handler,
             on_gone=self._channel_gone,
         )
+        self._migration = Migration(self, remote)
+        self.channel.migrate = self._migration.migrate
         # Nothing is sent before ``channel.transmit()``: there may be early data to go with it.
         self.channel.quic.connect(remote, self._loop.time())
 
@@ -127,8 +129,35 @@ class DialEndpoint(Endpoint):
         return (self.channel,)
 
     def _channel_gone(self, channel: Channel) -> None:
+        self._migration.stop()
         self.socket.close()
         _endpoints.discard(self)
+
+    def shut(self, reason: str = "") -> None:
+        super().shut(reason)
+        self._migration.stop()
+
+    # -- another path: what Migration asks for -----------------------------------------------
+
+    @property
+    def closed(self) -> bool:
+        return self.channel.closed
+
+    @property
+    def heard(self) -> int:
+        return adapter.packets_received(self.channel.quic)
+
+    @property
+    def waiting(self) -> bool:
+        return self.heard > 0 and adapter.in_flight(self.channel.quic) > 0
+
+    def use(self, udp: UdpSocket) -> None:
+        udp.receiver = self
+        self.socket = self.channel.socket = udp
+        self._refusals = 0
+        self.channel.path_changed()
+
+    # -- the socket's receiver ---------------------------------------------------------------
 
     def datagrams_received(self, batch: Sequence[Datagram]) -> None:
         now = self._loop.time()
@@ -148,6 +177,8 @@ class DialEndpoint(Endpoint):
                 channel.abandon(NOBODY_LISTENS, unreachable=True)
             elif error.errno in UNREACHABLE:
                 channel.abandon(f"{NO_WAY}: {error.strerror}", unreachable=True)
+        elif self._migration.socket_error(error):
+            pass
         elif error.errno in REFUSED:
             now = self._loop.time()
             if not self._refusals:

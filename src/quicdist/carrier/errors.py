@@ -124,6 +124,15 @@ class PeerSilent(LinkLost):
     """Nothing was heard of the peer for longer than the carrier allows."""
 
 
+class MigrationError(CarrierError):
+    """The link to ``node`` cannot go on from another address; it stays as it is."""
+
+    def __init__(self, node: str, reason: str) -> None:
+        super().__init__(f"the connection to {node} cannot go on from another address: {reason}")
+        self.node = node
+        self.reason = reason
+
+
 class LinkClosed(CarrierError):
     """Something was sent on a link that has ended already."""
 

@@ -13,7 +13,7 @@ from quicdist.carrier import aioquic_adapter as adapter
 from quicdist.carrier.aioquic_adapter import Closing
 from quicdist.carrier.channel import Channel
 from quicdist.carrier.contract import LostHandler, MessageHandler
-from quicdist.carrier.errors import LinkLost, PeerClosed, PeerSilent
+from quicdist.carrier.errors import LinkLost, MigrationError, PeerClosed, PeerSilent
 from quicdist.carrier.link import LinkBase
 from quicdist.carrier.placement import Placement
 from quicdist.carrier.quic_nudge import NOPROC, Nudge
@@ -72,6 +72,7 @@ class QuicLink(LinkBase):
         self._heard_at = self._loop.time()
         self._burst_timer: asyncio.TimerHandle | None = None
         self._burst_from = 0
+        self._path = channel.path
         self._ping_later()
         self.turn_ended()
 
@@ -93,6 +94,18 @@ class QuicLink(LinkBase):
     def early_data_accepted(self) -> bool:
         """Whether the name of the dialling node went, and was taken, with the first datagram (0-RTT)."""
         return self._channel.early_data_accepted
+
+    def migrate(self) -> bool:
+        migrate = self._channel.migrate
+        if migrate is None or self._ended:
+            return False
+        try:
+            migrate()
+        except OSError as error:
+            text = f"no way leads to {self.remote_address}: {error.strerror}"
+            raise MigrationError(self.peer.name, text) from error
+        self._look_at_path()
+        return True
 
     @property
     def queued(self) -> int:
@@ -185,7 +198,18 @@ class QuicLink(LinkBase):
                 self._send_signal(answer, NOPROC)
         super()._received(messages)
 
+    def _look_at_path(self) -> None:
+        channel = self._channel
+        path = channel.path
+        if path != self._path:
+            self._path = path
+            old, self.remote_address = self.remote_address, channel.remote_address
+            self.local_address = channel.local_address
+            if old != self.remote_address:
+                log.info("%s goes on from %s, was at %s", self.peer.name, self.remote_address, old)
+
     def turn_ended(self) -> None:
+        self._look_at_path()
         self.stats.received = adapter.packets_received(self._channel.quic)
         self.stats.ticks_in = self._connection.ticks_in
         if self._paused:

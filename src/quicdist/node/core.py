@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from quicdist.carrier import DEFAULT_PRIORITY, Link, NetAddress, UserStream
+from quicdist.carrier import DEFAULT_PRIORITY, CarrierError, Link, NetAddress, UserStream
 from quicdist.discovery import Discovery, Family, new_creation
 from quicdist.errors import QuicDistError
 from quicdist.node.connections import SETUP_TIME, ConnectionTable, Endpoint
@@ -281,6 +281,19 @@ class NodeCore:
                 callback(event)
             except Exception:
                 log.exception("%r failed on %r", callback, event)
+
+    def rebind(self) -> list[str]:
+        """Go on from new sockets to every node that can be moved so (dialled, over QUIC), as after a
+        change of network: their names. It is not needed where the system says that the address is gone.
+        """
+        moved = []
+        for link in list(self.connections.links()):
+            try:
+                if link.migrate():
+                    moved.append(link.peer.name)
+            except CarrierError as error:
+                log.warning("%s", error)
+        return moved
 
     def _silent(self, link: Link) -> None:
         self.connections.disconnect(link.peer.name, NetTickTimeout(link.peer.name, self._ticker.ticktime))
