@@ -1,0 +1,1 @@
+"""Nodes in network namespaces, with addresses that really change."""

@@ -1,0 +1,34 @@
+"""A Python node that listens in a namespace: ``python -m tests.netns.server NODE HOST PORT CERT KEY``.
+
+Its process ``echo`` answers ``{Pid, Message}`` with ``{self(), Message}``. The address a node is at is
+printed for every message, and what becomes of nodes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+from quicdist import Node
+
+
+async def main(name: str, host: str, port: str, cert: str, key: str) -> None:
+    async with Node(
+        name, cookie="secret", carrier="quic", host=host, port=int(port), cert=cert, key=key, verify=False
+    ) as node:
+
+        @node.register("echo")
+        async def echo(process: Any) -> None:
+            async for sender, message in process:
+                process.send(sender, (process.pid, message))
+                (link,) = node.connections.links()
+                print(link.remote_address.host, message.decode(), flush=True)
+
+        node.subscribe(lambda event: print(event, flush=True))
+        print("ready", flush=True)
+        await node.run_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

@@ -1,0 +1,87 @@
+"""Two network namespaces with two networks between them, by iproute2."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+#: Where the server is, on no network of its own: reached by either.
+SERVER = "10.211.0.1"
+NETWORKS = ("10.212.0", "10.213.0")
+
+
+class Unavailable(Exception):
+    """This machine does not let us have namespaces; the reason."""
+
+
+def run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    if done.returncode:
+        raise Unavailable(f"{' '.join(command)}: {done.stderr.strip()}")
+
+
+class Spaces:
+    """``client`` and ``server``, the names of the namespaces. The client is at .2 of the first network,
+    and has no address in the second."""
+
+    def __init__(self) -> None:
+        if os.geteuid() != 0:
+            raise Unavailable("network namespaces need root")
+        if shutil.which("ip") is None:
+            raise Unavailable("there is no `ip` on this machine (Debian, Ubuntu: iproute2)")
+        self.client, self.server = (f"quicdist-{os.getpid()}-{side}" for side in "cs")
+        try:
+            self._make()
+        except BaseException:
+            self.close()
+            raise
+
+    def _make(self) -> None:
+        for space in (self.client, self.server):
+            run("ip", "netns", "add", space)
+            self.ip(space, "link", "set", "lo", "up")
+        self.ip(self.server, "address", "add", f"{SERVER}/32", "dev", "lo")
+        for number, network in enumerate(NETWORKS):
+            here, there = f"c{number}", f"s{number}"
+            self.ip(self.client, "link", "add", here, "type", "veth", "peer", there, "netns", self.server)
+            self.ip(self.client, "link", "set", here, "up")
+            self.ip(self.server, "link", "set", there, "up")
+            self.ip(self.server, "address", "add", f"{network}.1/24", "dev", there)
+            # Who listens on every address answers from the one that was dialled.
+            self.ip(self.server, "route", "replace", f"{network}.0/24", "dev", there, "src", SERVER)
+        self.join(0, 2)
+
+    def ip(self, space: str, *command: str) -> None:
+        run("ip", "-netns", space, *command)
+
+    def join(self, network: int, host: int) -> str:
+        """Give the client an address in a network, and the way to the server by it; the address."""
+        address = f"{NETWORKS[network]}.{host}"
+        self.ip(self.client, "address", "add", f"{address}/24", "dev", f"c{network}")
+        self.ip(
+            self.client,
+            *("route", "replace", SERVER, "via", f"{NETWORKS[network]}.1", "dev", f"c{network}"),
+            *("src", address),
+        )
+        return address
+
+    def leave(self, network: int, host: int) -> None:
+        """Take that address away, and the ways by it with it."""
+        self.ip(self.client, "address", "del", f"{NETWORKS[network]}.{host}/24", "dev", f"c{network}")
+
+    def command(self, space: str, *command: str) -> list[str]:
+        """``command``, to be run in a namespace."""
+        return ["ip", "netns", "exec", space, *command]
+
+    def wrapper(self, space: str, program: str, directory: Path) -> Path:
+        """A program that is ``program`` in a namespace."""
+        path = directory / f"in-{space}"
+        path.write_text(f'#!/bin/sh\nexec ip netns exec {space} {program} "$@"\n')
+        path.chmod(0o755)
+        return path
+
+    def close(self) -> None:
+        for space in (self.client, self.server):
+            subprocess.run(["ip", "netns", "del", space], capture_output=True, timeout=30)

@@ -1,0 +1,198 @@
+"""A node whose address changes keeps its connection, its links and its monitors."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from quicdist import make_development_certificates
+from quicdist.carrier.certificates import CertificateFiles
+from tests.netns.spaces import SERVER, Spaces, Unavailable
+from tests.support.beam import Beam, erl_facts, erl_path, quic_args
+
+PATIENCE = 60.0
+PORT = 4501
+#: Our side of the repository, where the modules of the tests are.
+ROOT = Path(__file__).parents[2]
+
+
+class Program:
+    """A Python program in a namespace, spoken to by lines."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+
+    async def line(self) -> str:
+        """The next line it prints."""
+        assert self.process.stdout is not None
+        async with asyncio.timeout(PATIENCE):
+            line = await self.process.stdout.readline()
+        if not line:
+            assert self.process.stderr is not None
+            raise AssertionError(f"it ended: {(await self.process.stderr.read()).decode()}")
+        return line.decode().strip()
+
+    def say(self, line: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(line.encode() + b"\n")
+
+
+@contextlib.asynccontextmanager
+async def program(spaces: Spaces, space: str, module: str, *args: str) -> AsyncIterator[Program]:
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        *spaces.command(space, sys.executable, "-m", f"tests.netns.{module}", *args),
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+        cwd=ROOT,
+    )
+    try:
+        yield Program(process)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.communicate()
+
+
+@pytest.fixture
+def spaces() -> Iterator[Spaces]:
+    try:
+        made = Spaces()
+    except Unavailable as reason:
+        pytest.skip(f"netns: {reason}")
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> CertificateFiles:
+    return make_development_certificates(tmp_path / "certificates")
+
+
+ECHO = (
+    "register(echo, spawn(fun F() -> receive {P, M} -> P ! {self(), M}, F() end end)), "
+    "net_kernel:monitor_nodes(true, [{node_type, all}])"
+)
+
+
+@contextlib.asynccontextmanager
+async def python_server(spaces: Spaces, certificates: CertificateFiles, _: Path) -> AsyncIterator[Program]:
+    files = str(certificates.cert), str(certificates.key)
+    args = ("server@127.0.0.1", SERVER, str(PORT), *files)
+    async with program(spaces, spaces.server, "server", *args) as server:
+        assert await server.line() == "ready"
+        yield server
+
+
+@contextlib.asynccontextmanager
+async def beam_server(spaces: Spaces, certificates: CertificateFiles, directory: Path) -> AsyncIterator[Beam]:
+    erl = erl_path()
+    assert erl is not None
+    args = quic_args("server@127.0.0.1", PORT, directory, {}, cert=certificates.cert, key=certificates.key)
+    with await asyncio.to_thread(Beam, args, erl=str(spaces.wrapper(spaces.server, erl, directory))) as beam:
+        await beam.eval("{ok, _} = application:ensure_all_started(quic)")
+        await beam.eval(ECHO)
+        yield beam
+
+
+def client_of(spaces: Spaces) -> contextlib.AbstractAsyncContextManager[Program]:
+    return program(spaces, spaces.client, "client", "server@127.0.0.1", SERVER, str(PORT))
+
+
+async def from_address(client: Program, address: str, word: str) -> None:
+    """A message goes to and fro, from that address if not at once then soon."""
+    for number in itertools.count():
+        client.say(f"{word}{number}")
+        line = await client.line()
+        assert line.split()[1] == f"{word}{number}", line
+        if line.split()[0] == address:
+            return
+        assert number < 100
+
+
+async def wander(spaces: Spaces, client: Program, *, far: bool = True) -> None:
+    """Another address in the same network; then (``far``), after a time with none, another network."""
+    assert await client.line() == "linked"
+    await from_address(client, "10.212.0.2", "here")
+    spaces.leave(0, 2)
+    new = spaces.join(0, 3)
+    await from_address(client, new, "moved")
+    if not far:
+        return
+    spaces.ip(spaces.client, "link", "set", "c0", "down")
+    client.say("nowhere")
+    new = spaces.join(1, 2)
+    assert (await client.line()).endswith("nowhere")
+    await from_address(client, new, "elsewhere")
+
+
+async def test_between_python_nodes(spaces: Spaces, certificates: CertificateFiles, tmp_path: Path) -> None:
+    async with python_server(spaces, certificates, tmp_path) as server, client_of(spaces) as client:
+        await wander(spaces, client)
+        client.say("")
+        assert await client.line() == "over"
+        lines = []
+        while not (line := await server.line()).startswith("NodeDown"):
+            lines.append(line)
+    # One connection, from its first word to its last; it was seen to move.
+    assert lines[0].startswith("NodeUp")
+    assert not any(line.startswith("Node") for line in lines[1:])
+    assert [host for host, _ in itertools.groupby(line.split()[0] for line in lines[1:])] == [
+        "10.212.0.2",
+        "10.212.0.3",
+        "10.213.0.2",
+    ]
+
+
+@pytest.mark.quic_dist
+async def test_towards_a_beam(spaces: Spaces, certificates: CertificateFiles, tmp_path: Path) -> None:
+    async with beam_server(spaces, certificates, tmp_path) as beam, client_of(spaces) as client:
+        # 0.11.0 does not come back from a time without a way in which it had something to send.
+        await wander(spaces, client, far=erl_facts()[1] != "0.11.0")
+        assert await beam.eval("receive {nodeup, U, _} -> U end") == "'client@127.0.0.1'"
+        assert await beam.eval("receive M -> M after 0 -> nothing end") == "nothing"
+        client.say("")
+        assert await client.line() == "over"
+        assert await beam.eval("receive {nodedown, D, _} -> D end") == "'client@127.0.0.1'"
+
+
+@pytest.mark.quic_dist
+async def test_a_beam_that_moves(spaces: Spaces, certificates: CertificateFiles, tmp_path: Path) -> None:
+    """As a measurement: quic_dist's own sockets are bound to no address, so the way that the system
+    chooses for each datagram is what its peers see."""
+    async with python_server(spaces, certificates, tmp_path) as server:
+        erl = erl_path()
+        assert erl is not None
+        args = quic_args(
+            "client@127.0.0.1",
+            PORT,
+            tmp_path,
+            {"server@127.0.0.1": (SERVER, PORT)},
+            cert=certificates.cert,
+            key=certificates.key,
+        )
+        wrapper = spaces.wrapper(spaces.client, erl, tmp_path)
+        with await asyncio.to_thread(Beam, args, erl=str(wrapper)) as beam:
+            await beam.eval("{ok, _} = application:ensure_all_started(quic)")
+            await beam.eval("net_kernel:monitor_nodes(true, [{node_type, all}])")
+            echo = (
+                "{echo, 'server@127.0.0.1'} ! {self(), <<W>>}, "
+                "receive {_, <<W>>} -> ok after 30000 -> none end"
+            )
+            assert await beam.eval(echo.replace("W", '"here"')) == "ok"
+            assert await server.line() == "NodeUp(node='client@127.0.0.1')"
+            assert await server.line() == "10.212.0.2 here"
+            spaces.ip(spaces.client, "link", "set", "c0", "down")
+            spaces.join(1, 2)
+            assert await beam.eval(echo.replace("W", '"there"')) == "ok"
+            assert await server.line() == "10.213.0.2 there"
+            assert await beam.eval("receive {nodedown, D, _} -> D after 0 -> none end") == "none"
