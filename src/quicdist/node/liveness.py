@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 from quicdist.carrier import Link
+from quicdist.protocol import DistFlag
 
 #: Seconds of silence after which a node counts as down (OTP's ``net_ticktime``).
 NET_TICKTIME = 60.0
@@ -24,8 +25,9 @@ class _Seen:
 
 class Ticker:
     """Looks at every link ``TICK_INTENSITY`` times within ``ticktime`` seconds, as
-    ``dist_util:con_loop`` does: ticks where nothing was sent since the last look, and reports a
-    link on which nothing came for a whole ``ticktime``.
+    ``dist_util:con_loop`` does: ticks where nothing was sent since the last look, or nothing came of
+    a hidden node, which may tick only to answer; and reports a link on which nothing came for a whole
+    ``ticktime``, a quarter of it later at most.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Ticker:
         if seen.silent_for >= TICK_INTENSITY:
             self._on_silent(link)
             return
-        if seen.sent == stats.sent:
+        hidden = not link.peer.flags & DistFlag.PUBLISHED
+        if seen.sent == stats.sent or (hidden and seen.silent_for):
             link.send_tick()
         seen.sent = stats.sent

@@ -1,0 +1,148 @@
+"""A BEAM that is silent is noticed within ``net_ticktime``, and one that is only busy or idle is not."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from quicdist import Node, NodeDown, make_development_certificates
+from quicdist.node import NodeEvent
+from tests.interop.cluster import COOKIE, Cluster, names
+from tests.support.beam import Beam, quic_args, tcp_args
+
+#: Seconds, on both sides: a BEAM takes whole ones, and looks four times within them.
+TICKTIME = 2
+#: What a node may be silent before it counts as gone: OTP's bound, and a moment to be told of it.
+LATEST = TICKTIME * 1.25 + 0.5
+#: For as long as nothing may happen that would, if it were to.
+LONG = 1.75 * TICKTIME
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("tcp", marks=pytest.mark.beam),
+        pytest.param("quic", marks=pytest.mark.quic_dist),
+    ]
+)
+async def pair(
+    request: pytest.FixtureRequest, tmp_path: Path, free_port: Callable[[], int]
+) -> AsyncIterator[Cluster]:
+    """Connected, both with a short ``net_ticktime``."""
+    carrier = request.param
+    ours, theirs = names()
+    more = ("-kernel", "net_ticktime", str(TICKTIME))
+    options = {}
+    if carrier == "tcp":
+        args = tcp_args(theirs, COOKIE, more=more)
+    else:
+        files = make_development_certificates(tmp_path / "certs")
+        table = {name: ("127.0.0.1", free_port()) for name in (ours, theirs)}
+        args = quic_args(
+            theirs,
+            table[theirs][1],
+            tmp_path,
+            table,
+            cert=files.cert,
+            key=files.key,
+            cookie=COOKIE,
+            more=more,
+        )
+        options = {"port": table[ours][1], "nodes": table, "cert": files.cert, "key": files.key}
+        options |= {"verify": False}
+    with await asyncio.to_thread(Beam, args) as beam:
+        if carrier == "quic":
+            await beam.eval("{ok, _} = application:ensure_all_started(quic)")
+        await beam.eval("net_kernel:monitor_nodes(true, [{node_type, all}])")
+        async with Node(
+            ours,
+            cookie=COOKIE,
+            carrier=carrier,
+            host="127.0.0.1",
+            net_ticktime=TICKTIME,
+            **options,  # type: ignore[arg-type]
+        ) as node:
+            await node.connect(theirs)
+            yield Cluster(node, beam, theirs, carrier)
+
+
+@contextlib.contextmanager
+def events_of(pair: Cluster) -> Iterator[asyncio.Queue[NodeEvent]]:
+    events: asyncio.Queue[NodeEvent] = asyncio.Queue()
+    done = pair.node.subscribe(events.put_nowait)
+    yield events
+    done()
+
+
+async def nothing_for(events: asyncio.Queue[NodeEvent], seconds: float) -> None:
+    """Nobody goes down within that time."""
+    getting = asyncio.ensure_future(events.get())
+    done, _ = await asyncio.wait({getting}, timeout=seconds)
+    getting.cancel()
+    assert [task.result() for task in done] == []
+
+
+async def still_there(pair: Cluster) -> None:
+    """It is the same connection, in the eyes of both."""
+    assert pair.node.nodes() == [pair.beam_name]
+    assert await pair.node.ping(pair.beam_name)
+    assert await pair.eval("receive {nodeup, _, _} -> up after 0 -> none end") == "up"
+    assert await pair.eval("receive {nodedown, D, _} -> D after 0 -> none end") == "none"
+
+
+async def test_a_beam_that_is_stopped_is_noticed(pair: Cluster) -> None:
+    """With its sockets open, nothing but silence tells."""
+    with events_of(pair) as events:
+        loop = asyncio.get_running_loop()
+        pair.beam.process.send_signal(signal.SIGSTOP)
+        stopped = loop.time()
+        async with asyncio.timeout(2 * LATEST):
+            down = await events.get()
+        assert isinstance(down, NodeDown)
+        # Not before it was silent for the time that a busy one is given, nor later than OTP would.
+        assert TICKTIME * 0.75 <= loop.time() - stopped <= LATEST
+        assert down.node == pair.beam_name
+        assert down.error is not None
+        assert str(TICKTIME) in str(down.error)
+
+
+async def test_a_beam_that_is_idle_stays(pair: Cluster) -> None:
+    with events_of(pair) as events:
+        await nothing_for(events, LONG)
+        await still_there(pair)
+
+
+async def test_a_beam_that_is_busy_stays(pair: Cluster) -> None:
+    """Twice as many processes as it has schedulers, none of which ever waits."""
+    spin = "[spawn(fun F() -> F() end) || _ <- lists:seq(1, 2 * erlang:system_info(schedulers_online))]"
+    with events_of(pair) as events:
+        await pair.eval(f"Busy = {spin}, ok")
+        await nothing_for(events, LONG)
+        await still_there(pair)
+        await pair.eval("[exit(Pid, kill) || Pid <- Busy], ok")
+
+
+async def test_a_beam_that_is_stopped_for_less_than_that_stays(pair: Cluster) -> None:
+    """As one is on a machine that is too busy, or in a long collection of garbage."""
+    with events_of(pair) as events:
+        for _ in range(2):
+            pair.beam.process.send_signal(signal.SIGSTOP)
+            await nothing_for(events, TICKTIME / 2)
+            pair.beam.process.send_signal(signal.SIGCONT)
+            await nothing_for(events, TICKTIME / 2)
+        await still_there(pair)
+
+
+async def test_a_node_of_ours_that_is_busy_stays(pair: Cluster) -> None:
+    """What keeps its event loop from everything, and so from ticking, costs no connection while it is
+    less than half of the time: a tick is due after the other half at most."""
+    with events_of(pair) as events:
+        for _ in range(3):
+            time.sleep(TICKTIME * 3 / 8)  # noqa: ASYNC251
+            await nothing_for(events, TICKTIME / 2)
+        await still_there(pair)
