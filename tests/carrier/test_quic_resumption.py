@@ -131,6 +131,18 @@ async def test_early_data_save_a_round_trip(settings: QuicSettings) -> None:
         assert await flights_to_the_first_message(patient, server, proxy) == full
 
 
+async def test_to_quicdist_two_messages_of_the_handshake_go_at_once(
+    settings: QuicSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Status and challenge: to a quic_dist, which is not to get them together, they take a round trip."""
+    async with listening(settings) as server, proxied(server.address) as proxy:
+        carrier = QuicCarrier(settings)
+        joined = await flights_to_the_first_message(carrier, server, proxy)
+        monkeypatch.setattr("quicdist.carrier.quic_handshake.says", lambda extensions, parameter: False)
+        apart = await flights_to_the_first_message(QuicCarrier(settings), server, proxy)
+        assert joined == apart - 2
+
+
 async def test_resumed_without_early_data(settings: QuicSettings) -> None:
     async with listening(settings) as server:
         carrier = QuicCarrier(dataclasses.replace(settings, early_data=False))

@@ -22,8 +22,8 @@ from aioquic.quic.stream import QuicStream
 from aioquic.tls import Epoch
 from cryptography import x509
 
+from quicdist.carrier.parameters import EARLY_DATA, JOINED_MESSAGES, encoded
 from quicdist.carrier.psk import ExternalPsk
-from quicdist.carrier.tickets import EARLY_DATA_PARAMETER
 from quicdist.carrier.verification import ClientTrust, check_server_use
 
 #: QUIC's transport error codes for TLS alerts start here (RFC 9001, section 4.8).
@@ -147,14 +147,6 @@ def grant(quic: QuicConnection, stream_id: int, limit: int) -> None:
         stream.granted = max(limit, stream.granted)
 
 
-def widen_window(quic: QuicConnection, stream_id: int, window: int) -> None:
-    """Let the peer send ``window`` bytes on a stream, at once; from there on aioquic doubles it. The
-    transport parameters have one size for all streams that a peer opens."""
-    stream = quic._streams.get(stream_id)
-    if stream is not None and stream.max_stream_data_local < window:
-        stream.max_stream_data_local = window
-
-
 def stream_exists(quic: QuicConnection, stream_id: int) -> bool:
     """Whether aioquic still has the stream: it drops one whose both ends are over, and raises for
     whatever is done to it afterwards."""
@@ -208,6 +200,11 @@ def is_writable(quic: QuicConnection, stream_id: int) -> bool:
     return stream is not None and stream.sender._reset_error_code is None
 
 
+def quickest_round_trip(quic: QuicConnection) -> float:
+    """The shortest round-trip time seen, in seconds; aioquic counts none as less than a millisecond."""
+    return quic._loss._rtt_min
+
+
 def in_flight(quic: QuicConnection) -> int:
     """Bytes sent and neither acknowledged nor lost."""
     return quic._loss.bytes_in_flight
@@ -257,12 +254,9 @@ class Connection(QuicConnection):
     def _serialize_transport_parameters(self) -> bytes:
         # There is no public way to add one.
         parameters = super()._serialize_transport_parameters()
-        if self._is_client or self._session_ticket_handler is None:
-            return parameters
-        extra = Buffer(capacity=16)
-        extra.push_uint_var(EARLY_DATA_PARAMETER)
-        extra.push_uint_var(0)
-        return parameters + extra.data
+        if self._is_client:
+            return parameters + encoded(JOINED_MESSAGES)
+        return parameters if self._session_ticket_handler is None else parameters + encoded(EARLY_DATA)
 
 
 def can_send_early_data(quic: QuicConnection) -> bool:

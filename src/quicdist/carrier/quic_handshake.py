@@ -2,7 +2,8 @@
 
 It runs on stream 0, the first the dialling side opens, without length prefixes. quic_dist takes
 what lies in its buffer for one message, so two messages must never reach it together: the second of
-two in a row leaves only when the first has been acknowledged.
+two in a row leaves only when the first has been acknowledged, and a moment later. A peer that is
+quicdist has said that it need not be so (:mod:`quicdist.carrier.parameters`).
 
 Where there is an ``auth_callback``, it is asked before the first message is read or written.
 """
@@ -37,6 +38,7 @@ from quicdist.carrier.errors import (
     TicketRefused,
 )
 from quicdist.carrier.happy_eyeballs import Claim
+from quicdist.carrier.parameters import JOINED_MESSAGES, says
 from quicdist.carrier.quic_link import QuicLink
 from quicdist.carrier.quic_settings import QuicSettings
 from quicdist.carrier.refusals import accept_refused, dial_refused
@@ -64,6 +66,9 @@ from quicdist.protocol.handshake import Handshake
 log = logging.getLogger("quicdist.carrier.quic")
 
 CONTROL_STREAM = 0
+#: Seconds from the acknowledgement of a message to the next: what quic_dist has received it may not have
+#: read yet.
+GAP = 0.02
 
 
 class QuicHandshake(ABC):
@@ -83,6 +88,7 @@ class QuicHandshake(ABC):
         self._settings = settings
         self._outbox: deque[bytes] = deque()
         self._answered = True
+        self._acknowledged_at: float | None = None
         self._quic_is_up = False
         self._connected: Connected | None = None
         self._early: list[tuple[int, bytes]] = []
@@ -236,12 +242,33 @@ class QuicHandshake(ABC):
         if not self._quic_is_up or not self._authenticated or self.done.done():
             return
         self._outbox.extend(self._machine.data_to_send())
-        while self._outbox and (self._answered or not self.channel.unacknowledged(CONTROL_STREAM)):
+        while self._outbox and self._may_write():
             message = self._outbox.popleft()
             self._answered = False
+            self._acknowledged_at = None
             self.channel.write(CONTROL_STREAM, (message,), len(message))
         if self._connected is not None and not self._outbox:
             self._become_link(self._connected)
+
+    #: The peer may be sent two messages at once.
+    _joins = False
+
+    def _may_write(self) -> bool:
+        """Whether a message may leave now: it will not reach the peer together with another."""
+        if self._answered or self._joins:
+            return True
+        if self.channel.unacknowledged(CONTROL_STREAM):
+            return False
+        if self._acknowledged_at is None:
+            loop = asyncio.get_running_loop()
+            self._acknowledged_at = loop.time()
+            loop.call_later(GAP, self._gap_over, self._acknowledged_at)
+        return False
+
+    def _gap_over(self, since: float) -> None:
+        if since == self._acknowledged_at:
+            self._answered = True
+            self._advance()
 
     def _become_link(self, connected: Connected) -> None:
         settings = self._settings
@@ -371,6 +398,7 @@ class AcceptHandshake(QuicHandshake):
     def _decide(self, event: Event) -> None:
         if isinstance(event, PeerNamed):
             self._check_name(event.name)
+            self._joins = says(self.channel.quic.tls.received_extensions or (), JOINED_MESSAGES)
             status = self._local.connection_requested(event)
             if status is Status.NOK:
                 self._hold(event.name)

@@ -18,9 +18,10 @@ from quicdist.carrier.link import LinkBase
 from quicdist.carrier.placement import Placement
 from quicdist.carrier.quic_nudge import NOPROC, Nudge
 from quicdist.carrier.quic_settings import QuicSettings
+from quicdist.carrier.receive_window import ReceiveWindow
 from quicdist.carrier.stream_errors import STREAM_REFUSED
 from quicdist.carrier.user_streams import UserStreams
-from quicdist.protocol import NO_PAYLOAD, StreamKind
+from quicdist.protocol import NO_PAYLOAD, DistFlag, StreamKind
 
 if TYPE_CHECKING:
     from quicdist.errors import QuicDistError
@@ -34,6 +35,9 @@ NUDGES = 4
 #: A silence of so many seconds after a burst of so many bytes may be quic_dist keeping its end back.
 BURST_SILENCE = 0.25
 BURST = 1024 * 1024
+
+#: Bytes that a peer may have under way on one stream of messages, to begin with: four fragments.
+MESSAGE_WINDOW = 256 * 1024
 
 #: aioquic's words for a peer that was not heard of for the idle timeout.
 _IDLE = "Idle timeout"
@@ -54,7 +58,7 @@ class QuicLink(LinkBase):
         self._channel = channel
         self._settings = settings
         self._plan = connection.streams
-        self._widened: set[int] = set()
+        self._windows: dict[int, ReceiveWindow] = {}
         if len(connection.streams.sending) > 1:
             self._placement = Placement(
                 connection.streams.sending, channel.unacknowledged, channel.hold_stream
@@ -170,9 +174,9 @@ class QuicLink(LinkBase):
     def stream_data(self, stream_id: int, data: bytes, end: bool) -> None:
         kind = self._plan.kind(stream_id)
         if kind is StreamKind.DATA or kind is StreamKind.CONTROL:
-            if stream_id not in self._widened:
-                self._widened.add(stream_id)
-                adapter.widen_window(self._channel.quic, stream_id, self._settings.max_stream_data)
+            window = self._windows.get(stream_id) or self._make_window(stream_id)
+            if window.consumed(len(data), self._loop.time()):
+                self._channel.touch()
             if data:
                 self._data_received(stream_id, data)
             if end and not self._ended:
@@ -181,6 +185,16 @@ class QuicLink(LinkBase):
             self._streams.data_received(stream_id, data, end)
         else:
             self._channel.refuse_stream(stream_id, STREAM_REFUSED)
+
+    def _make_window(self, stream_id: int) -> ReceiveWindow:
+        # What a peer has under way is what a small message of its waits behind. But one that sends a
+        # message in one piece needs room for all of it.
+        peer, most = self.peer, self._settings.max_stream_data
+        pieces = peer.negotiated & DistFlag.FRAGMENTS and not peer.flags & DistFlag.DIST_HDR_ATOM_CACHE
+        size = min(MESSAGE_WINDOW, most) if pieces else most
+        window = ReceiveWindow(self._channel.quic, stream_id, size, most=most, now=self._loop.time())
+        self._windows[stream_id] = window
+        return window
 
     def stream_reset(self, stream_id: int, code: int) -> None:
         kind = self._plan.kind(stream_id)

@@ -51,8 +51,9 @@ class QuicSettings:
     #: more than quic_dist's 4 MiB so that a large message does not wait for a first round trip.
     max_data: int = 256 * 1024 * 1024
     max_stream_data: int = 16 * 1024 * 1024
-    #: What peers may send on a user stream ahead of the application that reads it.
-    stream_window: int = 1024 * 1024
+    #: What peers may send on a user stream ahead of the application that reads it. quic_dist sends a
+    #: piece whole or not at all: less than its 4 MiB, and pieces that it can send to itself do not fit.
+    stream_window: int = 4 * 1024 * 1024
     #: The longest datagram we build; 1452 fits IPv4 and IPv6 over Ethernet. 1200 goes anywhere.
     max_datagram_size: int = 1452
     congestion_control: str = "reno"

@@ -7,17 +7,17 @@ A ticket is used once: by the dialler so that nobody can tell its connections fr
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime
 import hashlib
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
 from typing import Generic, NamedTuple, TypeVar
 
-from aioquic.buffer import Buffer, BufferReadError  # type: ignore[attr-defined]  # as its examples do
 from aioquic.quic.configuration import QuicConfiguration
-from aioquic.tls import ExtensionType, SessionTicket
+from aioquic.tls import SessionTicket
 from cryptography.hazmat.primitives.serialization import Encoding
+
+from quicdist.carrier.parameters import EARLY_DATA, says
 
 #: Tickets one store keeps; the oldest give way.
 CAPACITY = 1024
@@ -84,28 +84,9 @@ def bounded(ticket: SessionTicket, *ends: datetime.datetime) -> SessionTicket:
     return ticket if end == ticket.not_valid_after else dataclasses.replace(ticket, not_valid_after=end)
 
 
-#: A transport parameter by which a quicdist listener says that it takes early data for what it is. Only
-#: a peer that says so is sent any: quic_dist reads them, answers with packets that no client can read,
-#: and goes on with a full handshake as if they had not been. The number is out of the range for private
-#: use (RFC 9000, section 22.3); who does not know it skips it (section 7.4.2).
-EARLY_DATA_PARAMETER = 0x1E6C_71D1_57EA_7101
-
-
 def takes_early_data(ticket: SessionTicket) -> bool:
-    """Whether the issuer of ``ticket`` has said so by EARLY_DATA_PARAMETER."""
-    for kind, parameters in ticket.other_extensions:
-        if kind == ExtensionType.QUIC_TRANSPORT_PARAMETERS and EARLY_DATA_PARAMETER in _numbers(parameters):
-            return True
-    return False
-
-
-def _numbers(parameters: bytes) -> Iterator[int]:
-    """The numbers of the transport parameters in their encoding (RFC 9000, section 18)."""
-    buffer = Buffer(data=parameters)
-    with contextlib.suppress(BufferReadError):  # aioquic has refused by now what is malformed
-        while not buffer.eof():
-            yield buffer.pull_uint_var()
-            buffer.pull_bytes(buffer.pull_uint_var())
+    """Whether the issuer of ``ticket`` has said so."""
+    return says(ticket.other_extensions, EARLY_DATA)
 
 
 def without_early_data(ticket: SessionTicket) -> SessionTicket:

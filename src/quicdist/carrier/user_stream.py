@@ -24,6 +24,7 @@ from quicdist.carrier.stream_errors import (
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from quicdist.carrier.receive_window import ReceiveWindow
     from quicdist.carrier.user_streams import UserStreams
     from quicdist.errors import QuicDistError
 
@@ -59,7 +60,7 @@ class UserStream:
     asynchronous context manager, which closes it.
     """
 
-    def __init__(self, streams: UserStreams, stream_id: int, priority: int, limit: int) -> None:
+    def __init__(self, streams: UserStreams, stream_id: int, priority: int, window: ReceiveWindow) -> None:
         self.stream_id = stream_id
         self.node = streams.node
         self.priority = priority
@@ -69,6 +70,8 @@ class UserStream:
         self.send_fin = False
         #: Why it ended before its time: a reset, or the end of the connection. None otherwise.
         self.error: StreamError | None = None
+        #: How far ahead of the application the peer may send.
+        self.window = window
         self._streams = streams
         self._consumer: StreamConsumer | None = None
         self._chunks: deque[bytes] = deque()
@@ -76,9 +79,7 @@ class UserStream:
         self._taken = 0
         #: Bytes that came and that the application is not done with.
         self._unread = 0
-        self._window = streams.window
-        self._received = 0
-        self._limit = limit
+        self._received = False
         self._discarding = False
         self._waiter: asyncio.Future[None] | None = None
         self._draining: list[asyncio.Future[None]] = []
@@ -278,11 +279,8 @@ class UserStream:
     def consumed(self, n: int) -> None:
         """The application is done with ``n`` bytes: the peer may send as many more."""
         self._unread -= n
-        limit = self._received - self._unread + self._window
-        # Half a window is worth a packet.
-        if limit - self._limit >= self._window // 2 and not self.recv_fin and self.error is None:
-            self._limit = limit
-            self._streams.grant(self, limit)
+        if not self.recv_fin and self.error is None:
+            self._streams.consumed(self.window, n, done=not self._unread)
 
     # -- who is told what comes ------------------------------------------------------------
 
@@ -309,7 +307,7 @@ class UserStream:
     def data_received(self, data: bytes, fin: bool) -> None:
         if self.error is not None or self.recv_fin:
             return
-        self._received += len(data)
+        self._received = True
         self._unread += len(data)
         self.recv_fin = fin
         if self._consumer is not None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from quicdist.carrier import aioquic_adapter as adapter
+from quicdist.carrier.receive_window import ReceiveWindow
 from quicdist.carrier.stream_errors import (
     STREAM_REFUSED,
     SendBufferFull,
@@ -28,6 +29,9 @@ log = logging.getLogger("quicdist.carrier.quic")
 MIN_PRIORITY, MAX_PRIORITY = 16, 255
 DEFAULT_PRIORITY = 128
 
+#: Seconds after which a reader that has nothing left to read gets its window back whole.
+TOP_UP = 0.01
+
 #: Asked about each stream that the peer opens: True takes it, False has it refused with 0x100.
 StreamHandler = Callable[[UserStream], bool]
 
@@ -42,7 +46,7 @@ class UserStreams:
         self, node: str, channel: Channel, plan: StreamPlan, *, window: int, limits: BufferLimits
     ) -> None:
         self.node = node
-        self.window = window
+        self._window = window
         self.loop = asyncio.get_running_loop()
         self._channel = channel
         self._limits = limits
@@ -56,6 +60,9 @@ class UserStreams:
         self._handler: StreamHandler | None = None
         self._started = False
         self._early: list[UserStream] = []
+        #: Windows of streams that were read to the end of what came, not told to the peer in full.
+        self._partial: set[ReceiveWindow] = set()
+        self._top_up_timer: asyncio.TimerHandle | None = None
         self._room: list[asyncio.Future[None]] = []
         self._lost: QuicDistError | None = None
         self._ended = False
@@ -131,9 +138,22 @@ class UserStreams:
         """Somebody waits for what is queued on a stream to leave."""
         self._watched.add(stream)
 
-    def grant(self, stream: UserStream, limit: int) -> None:
-        if not self._ended:
-            adapter.grant(self._channel.quic, stream.stream_id, limit)
+    def consumed(self, window: ReceiveWindow, n: int, *, done: bool) -> None:
+        """``n`` bytes of a stream were read, and with ``done`` there are no more for now."""
+        if self._ended:
+            return
+        if window.consumed(n):
+            self._channel.touch()
+        elif done and not window.is_whole:
+            self._partial.add(window)
+            if self._top_up_timer is None:
+                self._top_up_timer = self.loop.call_later(TOP_UP, self._top_up)
+
+    def _top_up(self) -> None:
+        self._top_up_timer = None
+        partial, self._partial = self._partial, set()
+        granted = [window.grant() for window in partial if not self._ended]
+        if any(granted):
             self._channel.touch()
 
     def reset(self, stream: UserStream, code: int) -> None:
@@ -172,6 +192,8 @@ class UserStreams:
         """The link has ended, and all its streams with it."""
         self._ended = True
         self._lost = error
+        if self._top_up_timer is not None:
+            self._top_up_timer.cancel()
         streams = list(self._streams.values())
         self._early.clear()
         for stream in streams:
@@ -220,6 +242,6 @@ class UserStreams:
         return taken
 
     def _add(self, stream_id: int, priority: int) -> UserStream:
-        limit = adapter.keep_window(self._channel.quic, stream_id, self.window)
-        stream = self._streams[stream_id] = UserStream(self, stream_id, priority, limit)
+        window = ReceiveWindow(self._channel.quic, stream_id, self._window)
+        stream = self._streams[stream_id] = UserStream(self, stream_id, priority, window)
         return stream

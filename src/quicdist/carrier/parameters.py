@@ -1,0 +1,48 @@
+"""Transport parameters of our own: what quicdist nodes can do that quic_dist cannot.
+
+A peer that does not know one skips it (RFC 9000, section 7.4.2); the numbers are out of the range for
+private use (section 22.3).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from aioquic.buffer import Buffer, BufferReadError  # type: ignore[attr-defined]  # as its examples do
+from aioquic.tls import ExtensionType
+
+#: A listener takes early data for what they are. Only such a one is sent any: quic_dist reads them, answers
+#: with packets that no client can read, and goes on with a full handshake as if they had not been.
+EARLY_DATA: Final = 0x1E6C_71D1_57EA_7101
+#: A dialler takes messages of the handshake that reach it together. To quic_dist what lies in its
+#: buffer is one message.
+JOINED_MESSAGES: Final = 0x1E6C_71D1_57EA_7102
+
+#: The extensions of a TLS message, as aioquic gives them.
+Extensions = Iterable[tuple[int, bytes]]
+
+
+def says(extensions: Extensions, parameter: int) -> bool:
+    """Whether ``parameter`` is among the transport parameters there."""
+    return any(
+        kind == ExtensionType.QUIC_TRANSPORT_PARAMETERS and parameter in _numbers(encoded)
+        for kind, encoded in extensions
+    )
+
+
+def encoded(parameter: int) -> bytes:
+    """``parameter``, with no value, as one more of the transport parameters (RFC 9000, section 18)."""
+    buffer = Buffer(capacity=16)
+    buffer.push_uint_var(parameter)
+    buffer.push_uint_var(0)
+    return bytes(buffer.data)
+
+
+def _numbers(parameters: bytes) -> Iterator[int]:
+    buffer = Buffer(data=parameters)
+    with contextlib.suppress(BufferReadError):  # aioquic has refused by now what is malformed
+        while not buffer.eof():
+            yield buffer.pull_uint_var()
+            buffer.pull_bytes(buffer.pull_uint_var())
