@@ -5,6 +5,7 @@ from quicdist.otp.child_spec import ChildSpec
 from quicdist.otp.errors import CallTimeout, RemoteError
 from quicdist.otp.gen_server import IGNORE, NO_REPLY, Continue, GenServer, NoReply, Reply, Stop
 from quicdist.otp.global_names import Global
+from quicdist.otp.logger import LoggerHandler
 from quicdist.otp.node import Node
 from quicdist.otp.request import Request
 from quicdist.otp.supervisor import Supervisor
@@ -18,6 +19,7 @@ __all__ = [
     "Continue",
     "GenServer",
     "Global",
+    "LoggerHandler",
     "NoReply",
     "Node",
     "RemoteError",

@@ -105,7 +105,10 @@ def characters(chars: Any, encoding: str = "utf-8") -> str | None:
             stack.extend(reversed(item.elements))
             continue
         try:
-            part = item.decode(encoding) if isinstance(item, bytes) else chr(item)
+            if isinstance(item, str):  # of a process of this node
+                part = item
+            else:
+                part = item.decode(encoding) if isinstance(item, bytes) else chr(item)
         except (UnicodeDecodeError, TypeError, ValueError, OverflowError):
             return None
         size += len(part)

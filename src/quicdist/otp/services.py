@@ -12,6 +12,7 @@ from quicdist.otp.gen import Caller
 from quicdist.otp.gen_server_client import GenServerClient
 from quicdist.otp.global_names import GlobalNames
 from quicdist.otp.group_leader import GroupLeader
+from quicdist.otp.logger import LOGGER_PROXY, LoggerProxy
 from quicdist.otp.net_kernel import NET_KERNEL, NetKernel, NetKernelServer
 from quicdist.otp.rpc import REX, RpcClient
 from quicdist.otp.rpc_server import Applier, ErpcServer, Rex
@@ -32,7 +33,8 @@ class Services:
 
 
 def start_services(node: NodeCore, exports: Exports) -> Services:
-    """Start the processes that every node has (``net_kernel``, ``rex``, ``user``), and the clients."""
+    """Start the processes that every node has (``net_kernel``, ``rex``, ``user``, ``logger_proxy``), and
+    the clients."""
     runtime = node.runtime
     caller = Caller(runtime)
     group_leader = GroupLeader()
@@ -40,6 +42,7 @@ def start_services(node: NodeCore, exports: Exports) -> Services:
     runtime.group_leader = leader.pid
     erpc = ErpcClient(runtime, node.spawning, node.connections, caller, leader.pid)
     group_leader.call = erpc.call
+    runtime.spawn(LoggerProxy(node.name, erpc.call), name=LOGGER_PROXY)
     net_kernel = NetKernel(node, caller)
     server_process.start(runtime, NetKernelServer(node, net_kernel), name=NET_KERNEL)
     applier = Applier(exports)

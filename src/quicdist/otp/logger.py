@@ -1,0 +1,212 @@
+"""Log events that cross nodes (kernel, *logger*): those of other nodes that belong here, in Python's
+``logging``, and Python's own records on a node that wants them.
+
+A process logs on the node of its group leader too. So what fails on a BEAM in code that runs there
+for this node is told here, to the process ``logger_proxy``, as BEAMs do among themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from quicdist.errors import QuicDistError
+from quicdist.node.process import Process
+from quicdist.otp.group_leader import characters
+from quicdist.term import Atom, Pid, format_term
+
+if TYPE_CHECKING:
+    from quicdist.node.core import NodeCore
+
+#: Where log events of other nodes appear. Their records have ``node`` (its name, or None where the
+#: event does not say), ``pid`` and ``metadata`` (OTP's, a dict).
+log: Final = logging.getLogger("quicdist.logger")
+
+LOGGER_PROXY: Final = "logger_proxy"
+
+#: The levels of RFC 5424, which OTP has, and Python's.
+LEVELS: Final = {
+    "emergency": logging.CRITICAL,
+    "alert": logging.CRITICAL,
+    "critical": logging.CRITICAL,
+    "error": logging.ERROR,
+    "warning": logging.WARNING,
+    "notice": logging.INFO,
+    "info": logging.INFO,
+    "debug": logging.DEBUG,
+}
+#: From Python's level down, the first that is not above a record's.
+_OTP_LEVELS: Final = (
+    (logging.CRITICAL, "critical"),
+    (logging.ERROR, "error"),
+    (logging.WARNING, "warning"),
+    (logging.INFO, "info"),
+)
+
+#: Events of one node that wait for their text; what comes on top is counted and dropped, as OTP's
+#: logger does when it is flooded.
+MAX_WAITING: Final = 1000
+#: Seconds that the node whose event it is has for its text.
+FORMAT_TIME: Final = 5.0
+
+#: Calls a function on another node: node, module, function, arguments, with a time in seconds.
+RemoteCall = Callable[..., Awaitable[Any]]
+
+_TEMPLATE: Final = {
+    Atom("single_line"): False,
+    Atom("template"): [Atom("msg")],
+    Atom("legacy_header"): False,
+}
+
+
+class Event(NamedTuple):
+    """A log event: ``message`` is ``{string, S}``, ``{report, R}`` or ``{Format, Args}``."""
+
+    level: Atom
+    message: tuple[Any, Any]
+    metadata: dict[Any, Any]
+
+    @property
+    def pid(self) -> Pid | None:
+        """The process that logged."""
+        pid = self.metadata.get(Atom("pid"))
+        return pid if isinstance(pid, Pid) else None
+
+
+class LoggerProxy:
+    """The handler of the process ``logger_proxy``. ``call`` has the node that an event comes from
+    write its text: only it has the code that knows how its reports are told."""
+
+    def __init__(self, name: str, call: RemoteCall) -> None:
+        self._name = name
+        self._call = call
+        self._waiting: dict[str, deque[Event]] = {}
+        self._dropped: dict[str, int] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __call__(self, process: Process, message: Any) -> None:
+        event = read_event(message)
+        if event is None or not log.isEnabledFor(LEVELS[event.level.name]):
+            return
+        pid = event.pid
+        if pid is None or pid.node.name == self._name:
+            write(event, _plain(event))
+            return
+        node = pid.node.name
+        waiting = self._waiting.get(node)
+        if waiting is None:
+            # One task for each node that logs keeps its events in their order.
+            self._waiting[node] = deque([event])
+            task = asyncio.ensure_future(self._tell(node))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        elif len(waiting) < MAX_WAITING:
+            waiting.append(event)
+        else:
+            self._dropped[node] = self._dropped.get(node, 0) + 1
+
+    async def _tell(self, node: str) -> None:
+        waiting = self._waiting[node]
+        try:
+            while waiting:
+                event = waiting.popleft()
+                write(event, await self._text(node, event))
+            dropped = self._dropped.pop(node, 0)
+            if dropped:
+                log.warning("%d log events of %s were dropped: they came too fast", dropped, node)
+        finally:
+            del self._waiting[node]
+
+    async def _text(self, node: str, event: Event) -> str:
+        if event.message[0] == Atom("string"):
+            return _plain(event)
+        term = {Atom("level"): event.level, Atom("msg"): event.message, Atom("meta"): event.metadata}
+        try:
+            chars = await self._call(
+                node, "logger_formatter", "format", [term, _TEMPLATE], timeout=FORMAT_TIME
+            )
+        except QuicDistError as error:
+            log.debug("%s did not write the text of its log event: %s", node, error)
+            return _plain(event)
+        text = characters(chars)
+        return _plain(event) if text is None else text
+
+
+def read_event(message: Any) -> Event | None:
+    """The event in ``{log, Level, Format, Args, Meta}`` or ``{log, Level, StringOrReport, Meta}``; None
+    for any other message."""
+    match message:
+        case (tag, Atom() as level, form, list(arguments), dict(metadata)):
+            content = (form, arguments)
+        case (tag, Atom() as level, form, dict(metadata)):
+            is_report = isinstance(form, dict) or (
+                isinstance(form, list) and bool(form) and isinstance(form[0], tuple)
+            )
+            content = (Atom("report" if is_report else "string"), form)
+        case _:
+            return None
+    return Event(level, content, metadata) if tag == Atom("log") and level.name in LEVELS else None
+
+
+def _plain(event: Event) -> str:
+    """The text of an event that nobody else writes."""
+    kind, content = event.message
+    text = characters(content) if kind == Atom("string") else None
+    return format_term(event.message) if text is None else text
+
+
+def write(event: Event, text: str) -> None:
+    """Hand an event to Python's logging."""
+    pid = event.pid
+    node = None if pid is None else pid.node.name
+    extra = {"node": node, "pid": pid, "metadata": event.metadata}
+    log.log(LEVELS[event.level.name], "%s: %s", node, text, extra=extra)
+
+
+class LoggerHandler(logging.Handler):
+    """A handler of Python's ``logging`` that has the node ``to`` log what ``node`` does:
+    ``logging.getLogger().addHandler(LoggerHandler(node, "a@host"))``.
+
+    It may be called from any thread. The metadata there have ``pid`` (this node's), ``time``, ``file``,
+    ``line``, ``mfa`` (``{Module, Function, 0}``) and ``domain`` (``[python | Logger]``). quicdist's own
+    records are left out: to send one could make the next.
+    """
+
+    def __init__(self, node: NodeCore, to: str, level: int | str = logging.NOTSET) -> None:
+        super().__init__(level)
+        self._node = node
+        self._to = (Atom(LOGGER_PROXY), Atom(to))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name.partition(".")[0] == "quicdist":
+            return
+        try:
+            text = self.format(record)
+            self._node.call_soon_threadsafe(self._send, record, text)
+        except Exception:
+            self.handleError(record)
+
+    def _send(self, record: logging.LogRecord, text: str) -> None:
+        runtime = self._node.runtime
+        leader = runtime.group_leader
+        assert leader is not None  # since the node has been started
+        metadata = {
+            Atom("pid"): leader,
+            Atom("time"): int(record.created * 1_000_000),
+            Atom("file"): list(record.pathname.encode()),
+            Atom("line"): record.lineno,
+            Atom("mfa"): (_atom(record.module), _atom(record.funcName), 0),
+            Atom("domain"): [Atom("python"), *map(_atom, record.name.split("."))],
+        }
+        runtime.send(leader, self._to, (Atom("log"), _otp_level(record.levelno), text, metadata))
+
+
+def _otp_level(level: int) -> Atom:
+    return Atom(next((name for least, name in _OTP_LEVELS if level >= least), "debug"))
+
+
+def _atom(name: str | None) -> Atom:
+    return Atom((name or "")[:255])
