@@ -28,6 +28,7 @@ from quicdist.otp.gen_server_client import GenServerClient
 from quicdist.otp.global_names import GlobalNames
 from quicdist.otp.introspection import Introspection
 from quicdist.otp.net_kernel import PANG, PONG, NetKernel
+from quicdist.otp.pg import ProcessGroups
 from quicdist.otp.rpc import RpcClient
 from quicdist.otp.services import Services, start_services
 from quicdist.otp.sys_client import SysClient
@@ -223,6 +224,11 @@ class Node(NodeCore):
     def global_names(self) -> GlobalNames:
         """``global``: names that the whole cluster knows."""
         return self.services.global_names
+
+    @property
+    def pg(self) -> ProcessGroups:
+        """``pg``: groups of processes that the nodes of a scope see."""
+        return self.services.pg
 
     @property
     def sys(self) -> SysClient:

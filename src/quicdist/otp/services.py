@@ -14,6 +14,7 @@ from quicdist.otp.global_names import GlobalNames
 from quicdist.otp.group_leader import GroupLeader
 from quicdist.otp.logger import LOGGER_PROXY, LoggerProxy
 from quicdist.otp.net_kernel import NET_KERNEL, NetKernel, NetKernelServer
+from quicdist.otp.pg import ProcessGroups
 from quicdist.otp.rpc import REX, RpcClient
 from quicdist.otp.rpc_server import Applier, ErpcServer, Rex
 from quicdist.otp.sys_client import StateForm, SysClient
@@ -29,6 +30,7 @@ class Services:
     gen_server: GenServerClient
     net_kernel: NetKernel
     global_names: GlobalNames
+    pg: ProcessGroups
     sys: SysClient
 
 
@@ -56,5 +58,6 @@ def start_services(node: NodeCore, exports: Exports) -> Services:
         gen_server=GenServerClient(runtime, caller, names),
         net_kernel=net_kernel,
         global_names=names,
+        pg=ProcessGroups(node),
         sys=SysClient(caller, runtime, StateForm(runtime, node.connections, erpc)),
     )

@@ -1,0 +1,211 @@
+"""Process groups between two Python nodes, and what no well-behaved node does."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from quicdist import Atom, NameRegistered, Node, NodeError, Process
+from quicdist.carrier import SendBufferFull
+from quicdist.otp.pg import Scope
+
+JOIN, LEAVE = Atom("join"), Atom("leave")
+G = Atom("g")
+
+
+async def idle(process: Process) -> None:
+    await process.receive()
+
+
+class Changes:
+    """What a scope tells of one group, or of all."""
+
+    def __init__(self, scope: Scope, group: Any = None) -> None:
+        self.came: asyncio.Queue[Any] = asyncio.Queue()
+        self.process = scope.process.node.spawn(lambda _, message: self.came.put_nowait(message))
+        if group is None:
+            self.reference, self.before = scope.monitor_scope(self.process)
+        else:
+            self.reference, members = scope.monitor(group, self.process)
+            self.before = {group: members}  # type: ignore[assignment]
+
+    async def next(self) -> tuple[Any, ...]:
+        reference, *change = await self.came.get()
+        assert reference == self.reference
+        return tuple(change)
+
+
+async def test_two_nodes_see_each_others_members(one: Node, two: Node) -> None:
+    here, there = one.pg.start("s"), two.pg.start("s")
+    early, late = two.spawn(idle), two.spawn(idle)
+    there.join("g", early)
+    changes = Changes(here)
+    await one.connect(two.name)
+    assert await changes.next() == (JOIN, G, [early.pid])
+    there.join("g", [late, early])
+    assert await changes.next() == (JOIN, G, [late.pid, early.pid])
+    assert here.get_members("g") == there.get_members("g") == [late.pid, early.pid, early.pid]
+    assert (here.get_local_members("g"), there.get_local_members("g")) == ([], here.get_members("g"))
+    assert here.which_groups() == [G]
+    assert there.leave("g", [late, early])
+    assert await changes.next() == (LEAVE, G, [late.pid, early.pid])
+    assert here.get_members("g") == [early.pid]
+    one.disconnect(two.name)
+    assert await changes.next() == (LEAVE, G, [early.pid])
+    assert here.which_groups() == []
+    assert there.which_groups() == [G]
+
+
+async def test_whoever_ends_leaves_all_groups_as_often_as_it_was_in_them(node: Node) -> None:
+    scope, process, changes = node.pg.start(), node.spawn(idle), None
+    scope.join("g", [process, process])
+    scope.join("h", process)
+    changes = Changes(scope)
+    assert changes.before == {G: [process.pid, process.pid], Atom("h"): [process.pid]}
+    process.stop()
+    came = [await changes.next() for _ in range(3)]
+    assert sorted(str(group) for _, group, _ in came) == ["g", "g", "h"]
+    assert {what for what, _, _ in came} == {LEAVE}
+    assert scope.which_groups() == []
+    assert scope.process.monitors == [changes.reference]
+
+
+async def test_one_that_has_ended_joins_and_leaves_at_once(node: Node) -> None:
+    scope, process = node.pg.start(), node.spawn(idle)
+    process.stop()
+    changes = Changes(scope, G)
+    scope.join("g", process)
+    assert [await changes.next() for _ in range(2)] == [(JOIN, G, [process.pid]), (LEAVE, G, [process.pid])]
+    assert scope.get_members("g") == []
+
+
+async def test_who_is_in_no_group_is_monitored_no_more(node: Node) -> None:
+    scope, process = node.pg.start(), node.spawn(idle)
+    scope.join("g", process)
+    scope.join("h", process)
+    assert not scope.leave("i", process)
+    assert scope.leave("g", process)
+    assert len(process.monitored_by) == 1
+    assert scope.leave("h", process)
+    assert not scope.leave("h", process)
+    assert process.monitored_by == {}
+
+
+async def test_groups_are_told_apart_as_erlang_does(node: Node) -> None:
+    scope = node.pg.start()
+    processes = [node.spawn(idle) for _ in range(4)]
+    groups: list[Any] = [1, 1.0, True, [1]]
+    for group, process in zip(groups, processes, strict=True):
+        scope.join(group, process)
+    assert [scope.get_members(group) for group in groups] == [[process.pid] for process in processes]
+    assert scope.get_members((Atom("no"), b"such")) == []
+    # None is the atom undefined, whichever way it is written.
+    scope.join(None, processes[0])
+    assert scope.get_members("undefined") == [processes[0].pid]
+
+
+async def test_demonitor_drops_what_was_not_received(node: Node) -> None:
+    scope, process = node.pg.start(), node.spawn(idle)
+    watcher = node.runtime.add_process()
+    reference, _ = scope.monitor("g", watcher)
+    other, _ = scope.monitor_scope(watcher)
+    scope.join("h", process)
+    scope.join("g", process)
+    assert watcher.message_queue_len == 3
+    assert scope.demonitor(reference)
+    assert not scope.demonitor(reference)
+    scope.leave("g", process)
+    assert [(await watcher.receive())[0] for _ in range(3)] == [other] * 3
+    watcher.stop()
+    scope.leave("h", process)
+    assert scope.process.monitors == []
+
+
+async def test_only_processes_of_this_node_join(one: Node, two: Node) -> None:
+    scope = one.pg.start()
+    with pytest.raises(NodeError, match=r"no process of one@127\.0\.0\.1"):
+        scope.join("g", two.spawn(idle))
+    assert scope.which_groups() == []
+
+
+async def test_a_scope_has_its_name_alone(node: Node) -> None:
+    scope = node.pg.start("s")
+    assert node.whereis("s") is scope.process
+    with pytest.raises(NameRegistered):
+        node.pg.start("s")
+
+
+async def test_the_end_of_a_scope(one: Node, two: Node) -> None:
+    """The others hear of it as of the end of all its members; one that is started anew is found."""
+    here, there = one.pg.start("s"), two.pg.start("s", rediscover=0.01)
+    there.join("g", two.spawn(idle))
+    changes = Changes(here)
+    await one.connect(two.name)
+    assert (await changes.next())[0] == JOIN
+    there.process.stop()
+    assert (await changes.next())[0] == LEAVE
+    again = two.pg.start("s")
+    again.join("h", two.spawn(idle))
+    assert (await changes.next())[1] == Atom("h")
+
+
+async def test_a_scope_that_starts_late_is_found(one: Node, two: Node) -> None:
+    here = one.pg.start("s", rediscover=0.01)
+    changes = Changes(here)
+    await one.connect(two.name)
+    two.register("s")(lambda process, message: None)  # another process of that name says nothing
+    process = two.whereis("s")
+    assert process is not None
+    process.stop()
+    there = two.pg.start("s")
+    there.join("g", two.spawn(idle))
+    assert (await changes.next())[:2] == (JOIN, G)
+    assert len(here._peers) == 1
+
+
+async def test_what_makes_no_sense_is_left_alone(one: Node, two: Node) -> None:
+    scope, stranger = one.pg.start("s"), two.spawn(idle)
+    changes = Changes(scope)
+    peer = stranger.pid
+    for message in (
+        *((JOIN, peer, G, peer), (LEAVE, peer, [peer], [G]), "nonsense", (JOIN,), (Atom("discover"), 1)),
+        (Atom("$gen_cast"), (Atom("sync"), peer, [7, (1, 2, 3), (G, 8), (G, [9, peer])])),
+        *((Atom("$gen_cast"), "nonsense"), (LEAVE, peer, 7, 8), (LEAVE, peer, [8], [Atom("other")])),
+    ):
+        one.send("s", message)
+    assert await changes.next() == (JOIN, G, [peer])
+    assert scope.process.alive
+    assert changes.came.empty()
+
+
+async def test_a_peer_that_could_not_be_told_is_told_all_later(
+    one: Node, two: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = one.pg.start("s"), two.pg.start("s")
+    processes = [one.spawn(idle) for _ in range(3)]
+    changes = Changes(there)
+    await one.connect(two.name)
+    here.join("g", processes[0])
+    assert await changes.next() == (JOIN, G, [processes[0].pid])
+    drained = asyncio.Event()
+
+    def refuse(*_: Any) -> None:
+        raise SendBufferFull(two.name, 1, 1, "messages")
+
+    async def drain(_: str) -> None:
+        await drained.wait()
+
+    monkeypatch.setattr(one, "drain", drain)
+    with monkeypatch.context() as full:
+        full.setattr(Process, "send", refuse)
+        here.join("g", processes[1])
+        here.leave("g", processes[0])
+        here.join("h", processes[2])
+    drained.set()
+    came = [await changes.next() for _ in range(3)]
+    assert (LEAVE, G, [processes[0].pid]) in came
+    assert (JOIN, Atom("h"), [processes[2].pid]) in came
+    assert there.get_members("g") == [processes[1].pid]
+    assert here._behind == {}
