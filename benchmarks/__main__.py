@@ -11,7 +11,7 @@ import click
 
 from benchmarks import report
 from benchmarks.results import Result, bound, times
-from benchmarks.rows import ROWS, measure
+from benchmarks.rows import BUSY, ROWS, measure
 from benchmarks.sides import Machine
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -34,9 +34,6 @@ def main(chosen: str, write: bool | None, check: bool) -> None:
     def say(text: str) -> None:
         click.echo(f"{time.monotonic() - began:6.1f} s  {text}", err=True)
 
-    remark = report.busy()
-    if remark:
-        say(remark)
     rows = [row for row in ROWS if row.goal.key in keys]
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         machine = Machine(Path(directory))
@@ -46,11 +43,15 @@ def main(chosen: str, write: bool | None, check: bool) -> None:
             say(f"    {row.goal.key}: {outcome(result)}")
             for note in result.notes:
                 say(f"    {note}")
+            if (result.others or 0.0) > BUSY:
+                say(f"    meanwhile other programs kept {result.others:.1f} cores busy")
             results.append(result)
-    click.echo(report.table(results))
+    click.echo(report.tables(results))
+    if remark := report.busy(results):
+        click.echo(remark, err=True)
     if write or (write is None and not chosen):
         try:
-            report.write(results, DOCS, remark)
+            report.write(results, DOCS)
             say("docs/benchmarks.md and docs/benchmarks.svg written")
         except ImportError as error:
             say(f"docs/benchmarks.md written, the plot not: {error}")

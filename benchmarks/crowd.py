@@ -1,4 +1,7 @@
-"""One node with 200 others connected to it, each of which pings it once a second."""
+"""One node with 200 others connected to it, each of which pings it once a second.
+
+What counts is that no link is lost and every ping answered, and the CPU of the one node alone.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,12 @@ NODES = 200
 PROCESSES = 2
 SECONDS = 20
 CONNECT_WITHIN = 60.0
+#: For the last pings to be answered or given up.
+END_WITHIN = 40.0
 
 GOAL = Goal(
     "crowd",
-    f"CPU of a node that {NODES} others ping once a second over QUIC, no ping missed",
+    f"CPU of a node that {NODES} others ping once a second over QUIC, no tick missed",
     "one core",
     Sense.LESS,
     0.5,
@@ -49,19 +54,29 @@ def run(machine: Machine) -> Result:
             crowds.append(crowd)
         for crowd in crowds:
             crowd.do("connect", timeout=CONNECT_WITHIN)
+        before = [end.do("usage") for end in (hub, *crowds)]
         for crowd in crowds:
             crowd.do("begin", seconds=SECONDS)
-        before = hub.do("usage")
         time.sleep(SECONDS)
-        after = hub.do("usage")
-        pings: list[dict[str, Any]] = [crowd.do("end") for crowd in crowds]
-    share = (after["cpu"] - before["cpu"]) / (after["clock"] - before["clock"])
-    answered = sum(crowd["answered"] for crowd in pings)
-    missed = sum(crowd["missed"] for crowd in pings)
+        after = [end.do("usage") for end in (hub, *crowds)]
+        pings: list[dict[str, Any]] = [crowd.do("end", timeout=END_WITHIN) for crowd in crowds]
+    share, *shares = (
+        (now["cpu"] - then["cpu"]) / (now["clock"] - then["clock"])
+        for then, now in zip(before, after, strict=True)
+    )
+    total = {what: sum(crowd[what] for crowd in pings) for what in ("answered", "late", "missed", "lost")}
     slowest = max(crowd["slowest"] for crowd in pings)
     result = Result(GOAL, f"{share:.2f}", "1", share)
-    result.notes.append(f"{answered} pings, {missed} missed; the slowest took {slowest * 1e3:.0f} ms")
-    result.notes += [f"a ping missed: {error}" for crowd in pings for error in crowd["errors"][:1]]
-    if missed or answered < NODES * (SECONDS - 1):
-        result.broken = f"{missed} pings missed, {answered} answered"
+    result.notes.append(
+        f"{total['answered']} pings answered, {total['missed']} not, {total['lost']} links lost; the slowest "
+        f"answer took {slowest * 1e3:.0f} ms, {total['late']} took more than their second; "
+        f"the {NODES} took {sum(shares):.2f} of a core"
+    )
+    result.notes += [
+        f"not answered: {error}" for error in sorted({e for crowd in pings for e in crowd["errors"]})
+    ]
+    if total["lost"] or total["missed"]:
+        result.broken = f"{total['lost']} links lost, {total['missed']} pings not answered"
+    elif total["answered"] < NODES * (SECONDS - 1):
+        result.broken = f"{total['answered']} pings in {SECONDS} s"
     return result

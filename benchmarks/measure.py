@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 #: Seconds that one measurement is made to take, about.
 SPAN = 0.5
 ROUNDS = 7
+#: Further rounds follow, up to so many in all, while the middle half of the ratios is wider than this
+#: part of their median.
+MOST_ROUNDS = 21
+SCATTER = 0.1
 #: Seconds after which no further round begins, as long as there were some.
 LONGEST = 40.0
 FEWEST_ROUNDS = 3
@@ -40,15 +44,16 @@ def compare(
     sides = (ours, peer)
     counts = [_calibrate(side, span, most) for side in sides]
     samples: list[tuple[float, float]] = []
+    ratios: list[float] = []
     began = time.monotonic()
-    for number in range(rounds):
-        if number >= FEWEST_ROUNDS and time.monotonic() - began > LONGEST:
+    while len(ratios) < rounds or (len(ratios) < MOST_ROUNDS and scatter(ratios) > SCATTER):
+        if len(ratios) >= FEWEST_ROUNDS and time.monotonic() - began > LONGEST:
             break
         taken = [0.0, 0.0]
-        for side in (0, 1) if number % 2 else (1, 0):
+        for side in (0, 1) if len(ratios) % 2 else (1, 0):
             taken[side] = sides[side](counts[side])
         samples.append((taken[0], taken[1]))
-    ratios = [one / other for one, other in samples]
+        ratios.append(taken[0] / taken[1])
     return Compared(
         ours=statistics.median(one for one, _ in samples),
         peer=statistics.median(other for _, other in samples),
@@ -57,6 +62,12 @@ def compare(
         highest=max(ratios),
         rounds=len(samples),
     )
+
+
+def scatter(ratios: Sequence[float]) -> float:
+    """How wide the middle half of some ratios is, as a part of their median."""
+    lower, median, upper = statistics.quantiles(ratios, n=4)
+    return (upper - lower) / median
 
 
 def _calibrate(side: Timed, span: float, most: int) -> int:

@@ -11,15 +11,29 @@ from pathlib import Path
 
 from benchmarks.ends import quic_erl, tcp_erl
 from benchmarks.results import Result, Sense, bound, times
+from benchmarks.rows import BUSY
 from tests.support.beam import erl_facts
 
-_BEGIN, _END = "<!-- measured: begin -->", "<!-- measured: end -->"
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 _HEAD = ["row", "ours", "peer", "ratio", "at least", "aim", "holds"]
+#: The columns that say something of a row without a goal.
+_CONTEXT = 4
 
 
-def table(results: list[Result]) -> str:
-    """The results as a table in Markdown."""
-    lines = [_HEAD, ["---"] * len(_HEAD), *map(_cells, results)]
+def tables(results: list[Result]) -> str:
+    """The goals, and below them what has none, as tables in Markdown."""
+    goals = [result for result in results if result.goal.at_least is not None]
+    others = [result for result in results if result.goal.at_least is None]
+    parts = []
+    if goals:
+        parts.append(_table(_HEAD, goals))
+    if others:
+        parts += ["Beside them, without a goal:", _table(_HEAD[:_CONTEXT], others)]
+    return "\n\n".join(parts)
+
+
+def _table(head: list[str], results: list[Result]) -> str:
+    lines = [head, ["---"] * len(head), *(_cells(result)[: len(head)] for result in results)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
@@ -30,11 +44,15 @@ def _cells(result: Result) -> list[str]:
         f"{goal.title} (`{goal.key}`)",
         result.ours,
         peer,
-        f"**{times(result.ratio)}**" if result.ratio is not None else "",
+        f"**{times(result.ratio)}**{_spread(result)}" if result.ratio is not None else "",
         bound(goal.sense, goal.at_least),
         bound(goal.sense, goal.aim),
         result.verdict,
     ]
+
+
+def _spread(result: Result) -> str:
+    return "" if result.spread is None else f" ({' to '.join(map(times, result.spread))})"
 
 
 def machine() -> str:
@@ -54,35 +72,38 @@ def machine() -> str:
     return ", ".join(parts)
 
 
-def busy() -> str:
-    """A warning if the machine has other things to do: rows that need all cores are no good then."""
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    cores = os.cpu_count() or 1
-    if load < cores / 2:
+def busy(results: list[Result]) -> str:
+    """A remark if the machine had other things to do: rows that need all cores are no good then."""
+    rows = [result for result in results if (result.others or 0.0) > BUSY]
+    if not rows:
         return ""
-    return f"the machine was busy with other things, too: a load of {load:.1f} on {cores} cores"
+    most = max(result.others or 0.0 for result in rows)
+    return (
+        f"Other programs kept up to {most:.1f} of {os.cpu_count()} cores busy while these rows were "
+        f"measured: {', '.join(f'`{result.goal.key}`' for result in rows)}."
+    )
 
 
-def write(results: list[Result], docs: Path, remark: str) -> None:
+def write(results: list[Result], docs: Path) -> None:
     """Put the table into ``benchmarks.md``, between its marks, and draw ``benchmarks.svg``.
 
     Raises ImportError, the table written, where there is no matplotlib.
     """
     page = docs / "benchmarks.md"
-    notes = [f"- `{result.goal.key}`: {note}" for result in results for note in _notes(result)]
-    text = "\n\n".join(
-        [_BEGIN, f"{machine()}{remark and f'; {remark}'}.", table(results), "\n".join(notes), _END]
-    )
-    marked = re.compile(f"{re.escape(_BEGIN)}.*{re.escape(_END)}", re.S)
+    parts = [BEGIN, f"{machine()}.", tables(results), busy(results), notes(results), END]
+    text = "\n\n".join(filter(None, parts))
+    marked = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.S)
     page.write_text(marked.sub(lambda _: text, page.read_text()))
     plot(results, docs / "benchmarks.svg")
 
 
-def _notes(result: Result) -> list[str]:
-    notes = list(result.notes)
-    if result.skipped or result.failed:
-        notes.append((result.skipped or result.failed).splitlines()[0])
-    return notes
+def notes(results: list[Result]) -> str:
+    """What there is to say of the rows, or why they were not measured, as a list in Markdown."""
+    lines = []
+    for result in results:
+        reason = (result.skipped or result.failed).partition("\n")[0]
+        lines += [f"- `{result.goal.key}`: {note}" for note in (*result.notes, reason) if note]
+    return "\n".join(lines)
 
 
 def plot(results: list[Result], file: Path) -> None:

@@ -40,6 +40,8 @@ class Result:
     failed: str = ""
     #: What has to hold beside the ratio and does not.
     broken: str = ""
+    #: Cores that other programs kept busy meanwhile; None where that is not known.
+    others: float | None = None
     notes: list[str] = field(default_factory=list)
 
     @property

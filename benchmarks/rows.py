@@ -10,6 +10,7 @@ from functools import partial
 from benchmarks import codec, crowd, memory
 from benchmarks.ends import EndError
 from benchmarks.measure import compare
+from benchmarks.others import Others
 from benchmarks.results import Goal, Result, Sense, duration, megabytes, rate
 from benchmarks.sides import Machine, NotHere, Sides
 from tests.support.beam import BeamError
@@ -143,8 +144,26 @@ ROWS: list[Comparison | Single] = [
 ]
 
 
+#: A row that other programs took more cores from than this is measured again, so many times in all; the
+#: time that they took least counts, whatever it gave.
+BUSY = 0.2
+TIMES = 2
+
+
 def measure(row: Comparison | Single, machine: Machine) -> Result:
     """Measure a row; one that fails or cannot be measured here says so in its result."""
+    results: list[Result] = []
+    for _ in range(TIMES):
+        others = Others()
+        result = _once(row, machine)
+        result.others = others.cores()
+        results.append(result)
+        if result.skipped or (result.others or 0.0) <= BUSY:
+            break
+    return min(results, key=lambda result: (bool(result.failed), result.others or 0.0))
+
+
+def _once(row: Comparison | Single, machine: Machine) -> Result:
     try:
         return row.run(machine)
     except NotHere as error:

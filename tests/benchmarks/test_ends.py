@@ -1,0 +1,67 @@
+"""The measured processes do what they are asked, and a few times only: no figure is looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import crowd, memory
+from benchmarks.rows import LARGE, ROWS, SMALL, measure
+from benchmarks.sides import Machine, Sides
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def use(sides: Sides) -> None:
+    for side in sides:
+        assert side("echo", SMALL, 3) > 0
+        assert side("push", SMALL, 50) > 0
+        assert side("push", LARGE, 1) > 0
+
+
+def test_two_nodes_and_bare_aioquic(machine: Machine) -> None:
+    with machine.against_aioquic() as sides:
+        use(sides)
+
+
+def test_a_stream_passes_for_the_row_on_memory(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "FIRST", 1)
+    monkeypatch.setattr(memory, "STREAM", 2)
+    assert memory.run(machine).ratio
+
+
+def test_a_crowd_pings(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crowd, "NODES", 4)
+    monkeypatch.setattr(crowd, "SECONDS", 1)
+    result = crowd.run(machine)
+    assert not result.broken
+    assert "0 not, 0 links lost" in result.notes[0]
+
+
+@pytest.mark.beam
+def test_two_beams_and_a_node_over_tcp(machine: Machine) -> None:
+    with machine.against_tcp_beams() as sides:
+        use(sides)
+        for side in sides:
+            assert side("pull", SMALL, 50) > 0
+
+
+@pytest.mark.quic_dist
+def test_two_beams_and_a_node_over_quic_dist(machine: Machine) -> None:
+    with machine.with_quic_beam() as sides:
+        for side in sides:
+            assert side("echo", SMALL, 3) > 0
+            assert side("push", SMALL, 50) > 0
+            assert side("pull", SMALL, 50) > 0
+
+
+def test_a_row_whose_peer_is_not_here_is_not_measured(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.sides.tcp_erl", lambda: None)
+    row = next(row for row in ROWS if row.goal.key == "tcp-echo")
+    assert measure(row, machine).skipped == "there is no erl here"
