@@ -141,5 +141,5 @@ def _host(host: str) -> x509.GeneralName:
 
 def tls(shown: Shown | None, ca: TestCa | None = None, **more: object) -> TlsConfig:
     """The settings of a node that shows one and believes the other."""
-    given = {} if shown is None else {"certfile": shown.cert, "keyfile": shown.key}
-    return TlsConfig(**given, cafile=ca and ca.file, **more)  # type: ignore[arg-type]
+    given = {} if shown is None else {"cert": shown.cert, "key": shown.key}
+    return TlsConfig(**given, cacert=ca and ca.file, **more)  # type: ignore[arg-type]

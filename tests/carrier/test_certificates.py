@@ -100,6 +100,20 @@ def test_settings_that_are_half_given(certificates: CertificateFiles, tmp_path: 
     with pytest.raises(CertificateError, match="only one"):
         TlsConfig(certificates.cert).load()
     with pytest.raises(CertificateError, match="only one"):
-        TlsConfig(keyfile=certificates.key).load()
+        TlsConfig(key=certificates.key).load()
     with pytest.raises(CertificateError, match="No such file"):
-        TlsConfig(cafile=os.fspath(tmp_path / "no.pem")).load_ca()
+        TlsConfig(cacert=os.fspath(tmp_path / "no.pem")).load_ca()
+
+
+def test_what_would_stand_in_files(certificates: CertificateFiles, tmp_path: Path) -> None:
+    """A secret store gives bytes, and nothing needs to be written."""
+    cert, key, ca = (path.read_bytes() for path in (certificates.cert, certificates.key, certificates.ca))
+    loaded = TlsConfig(cert, key, ca).load()
+    assert loaded is not None
+    assert loaded.fingerprint == certificates.fingerprint
+    assert TlsConfig(cacert=ca).load_ca() == TlsConfig(cacert=certificates.ca).load_ca()
+    other = make_development_certificates(tmp_path / "other")
+    with pytest.raises(CertificateError, match="the key in the key given is not that of the certificate in"):
+        TlsConfig(certificates.cert, other.key.read_bytes()).load()
+    with pytest.raises(CertificateError, match="the certificate given holds no certificate"):
+        TlsConfig(b"nonsense", key).load()

@@ -222,7 +222,7 @@ async def test_a_certificate_of_another_ca(
     certificates: CertificateFiles, settings: QuicSettings, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     other = make_development_certificates(tmp_path)
-    strict = QuicSettings(tls=TlsConfig(cafile=other.ca, verify=True))
+    strict = QuicSettings(tls=TlsConfig(cacert=other.ca, verify=True))
     async with listening(settings) as server:
         with pytest.raises(CertificateRefused, match="issuer") as caught:
             await dial(strict, server.address)

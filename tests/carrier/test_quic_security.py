@@ -168,7 +168,7 @@ async def test_a_ca_file_of_any_make(ca: TestCa, stranger: TestCa, tmp_path: Pat
     mixed = tmp_path / "mixed.pem"
     mixed.write_bytes(stranger.file.read_bytes() + text.encode())
     async with listening(QuicSettings(tls=tls(ca.sign()))) as server:
-        await connects(server, TlsConfig(cafile=mixed, verify=True))
+        await connects(server, TlsConfig(cacert=mixed, verify=True))
 
 
 async def test_one_certificate_that_all_nodes_share(ca: TestCa) -> None:
@@ -179,7 +179,7 @@ async def test_one_certificate_that_all_nodes_share(ca: TestCa) -> None:
         await connects(server, config)
         other = ca.self_signed("other")
         with pytest.raises(CertificateRefused, match=r"self.signed"):
-            await dial(server, dataclasses.replace(config, certfile=other.cert, keyfile=other.key))
+            await dial(server, dataclasses.replace(config, cert=other.cert, key=other.key))
 
 
 # -- the listener looks at the client's --------------------------------------------------------
@@ -558,7 +558,7 @@ async def test_a_psk_beside_certificates(certificates: CertificateFiles) -> None
     config = dataclasses.replace(certificates.tls(), psks={b"cluster": SECRET})
     async with listening(QuicSettings(tls=config)) as server:
         await connects(server, TlsConfig(external_psk=PSK))
-        await connects(server, TlsConfig(cafile=certificates.ca, verify=True))
+        await connects(server, TlsConfig(cacert=certificates.ca, verify=True))
 
 
 async def test_a_psk_where_client_certificates_are_required(certificates: CertificateFiles) -> None:

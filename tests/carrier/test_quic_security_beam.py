@@ -115,7 +115,7 @@ async def test_a_beam_that_is_verified(
 ) -> None:
     port, node = free_port(), FakeNode(NAME)
     async with beam(tmp_path, port, certificates=certificates) as a:
-        await both_ways(a, await dials(port, TlsConfig(cafile=certificates.ca, verify=True), node))
+        await both_ways(a, await dials(port, TlsConfig(cacert=certificates.ca, verify=True), node))
 
 
 async def test_a_beam_with_a_certificate_of_another_ca(

@@ -72,9 +72,9 @@ def test_a_ticket_is_for_one_node_and_one_belief(certificates: CertificateFiles,
     variants = [
         tls,
         dataclasses.replace(tls, verify=False),
-        dataclasses.replace(tls, cafile=other.ca),
+        dataclasses.replace(tls, cacert=other.ca),
         dataclasses.replace(tls, server_name="elsewhere"),
-        dataclasses.replace(tls, certfile=None, keyfile=None),
+        dataclasses.replace(tls, cert=None, key=None),
     ]
     keys = {
         TicketKey.of("a@127.0.0.1", QuicSettings(tls=variant).client_configuration("127.0.0.1"))

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from quicdist import Atom, Node, make_development_certificates
+from quicdist.term import format_term, parse_term
 from tests.interop.cluster import names
 from tests.support.beam import Beam, erl_facts
 
@@ -118,6 +119,21 @@ async def test_the_same_sys_config_and_nothing_else(
     verify: str, tmp_path: Path, free_port: Callable[[], int]
 ) -> None:
     async with from_sys_config(tmp_path, free_port, verify=verify) as (beam, theirs, node):
+        await met(beam, theirs, node)
+
+
+async def test_certificates_as_terms(tmp_path: Path, free_port: Callable[[], int]) -> None:
+    """DER, and the record that quic_dist wants for the key."""
+    files = make_development_certificates(tmp_path / "certs")
+    with Beam() as beam:
+        (cert,) = parse_term(
+            beam.eval_now("{element(2, hd(public_key:pem_decode(Data)))}", files.cert.read_bytes())
+        )
+        key = beam.eval_now(
+            "public_key:pem_entry_decode(hd(public_key:pem_decode(Data)))", files.key.read_bytes()
+        )
+    credentials = f"{{cert, {format_term(cert)}}}, {{key, {key}}}"
+    async with from_sys_config(tmp_path, free_port, credentials=credentials) as (beam, theirs, node):
         await met(beam, theirs, node)
 
 

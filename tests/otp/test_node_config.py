@@ -34,7 +34,7 @@ def tls(node: Node) -> list[Any]:
     carrier = node.endpoints[0].carrier
     assert isinstance(carrier, QuicCarrier)
     settings = carrier.settings.tls
-    return [str(settings.certfile), str(settings.keyfile), str(settings.cafile), settings.verify]
+    return [str(settings.cert), str(settings.key), str(settings.cacert), settings.verify]
 
 
 @pytest.mark.parametrize(

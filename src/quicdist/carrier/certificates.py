@@ -37,31 +37,34 @@ CERT_FILE = "cert.pem"
 KEY_FILE = "key.pem"
 
 
+#: Certificates or a private key: the path of a PEM file, or what would stand in it.
+Pem = str | os.PathLike[str] | bytes
+
 #: What a listening node does about certificates of nodes that dial it.
 ClientCertificate = Literal["none", "request", "require"]
 
 
 @dataclass(frozen=True, slots=True)
 class TlsConfig:
-    """Whose certificates are shown and believed. Paths of PEM files. See ``docs/security.md``.
+    """Whose certificates are shown and believed. See ``docs/security.md``.
 
-    ``certfile`` and ``keyfile`` are this node's own; without them it can dial but not listen, unless
-    there are ``psks``. ``cafile`` holds the CA certificates that peers are checked against, Mozilla's
-    list (certifi) if None.
+    ``cert`` and ``key`` are this node's own; without them it can dial but not listen, unless there are
+    ``psks``. ``cacert`` holds the CA certificates that peers are checked against, Mozilla's list
+    (certifi) if None. Each is the path of a PEM file or, as bytes, what would stand in it.
 
     With ``verify`` a dialled node must show a certificate of such a CA that names its host, or
     ``server_name`` if given; quic_dist itself never checks (``verify_none`` in effect), hence the
     default. ``client_certificate`` says whether nodes that dial this one are asked for a certificate
     (``"request"``: one that is shown must be good; ``"require"``: it must be shown), which needs a
-    ``cafile``. It must name the host in the node's name. quic_dist's nodes show none.
+    ``cacert``. It must name the host in the node's name. quic_dist's nodes show none.
 
     ``external_psk`` is shown to dialled nodes, which must take it, and ``psks`` are taken of nodes
     that dial this one: whoever knows the secret needs no certificate.
     """
 
-    certfile: str | os.PathLike[str] | None = None
-    keyfile: str | os.PathLike[str] | None = None
-    cafile: str | os.PathLike[str] | None = None
+    cert: Pem | None = None
+    key: Pem | None = field(default=None, repr=False)
+    cacert: Pem | None = None
     verify: bool = False
     server_name: str | None = None
     client_certificate: ClientCertificate = "none"
@@ -77,20 +80,19 @@ class TlsConfig:
 
     def load(self) -> Credentials | None:
         """This node's certificate and key, or None if it has none. Raises CertificateError."""
-        if self.certfile is None and self.keyfile is None:
+        if self.cert is None and self.key is None:
             return None
-        if self.certfile is None or self.keyfile is None:
+        if self.cert is None or self.key is None:
             raise CertificateError(
                 "a certificate needs its key, and a key its certificate: only one is given"
             )
-        return load_credentials(Path(self.certfile), Path(self.keyfile))
+        return load_credentials(self.cert, self.key)
 
     def load_ca(self) -> bytes | None:
         """The CA certificates as PEM, or None for Mozilla's list. Raises CertificateError."""
-        if self.cafile is None:
+        if self.cacert is None:
             return None
-        path = Path(self.cafile)
-        certificates = _parse_certificates(_read(path, "CA"), path)
+        certificates = _parse_certificates(self.cacert, "CA")
         # Written anew: aioquic takes neither other line ends nor anything after the last of them.
         pem = serialization.Encoding.PEM
         return b"".join(certificate.public_bytes(pem) for certificate in certificates)
@@ -128,38 +130,48 @@ def fingerprint(certificate: x509.Certificate) -> str:
     return certificate.fingerprint(hashes.SHA256()).hex(":").upper()
 
 
-def load_credentials(certfile: Path, keyfile: Path) -> Credentials:
-    """Read a node's certificate (its chain may follow in the same file) and its key.
+def load_credentials(cert: Pem, key: Pem) -> Credentials:
+    """A node's certificate (its chain may follow it) and its key.
 
-    Raises :class:`CertificateError` for a file that is missing or is not what it should be, and
-    for a key that is not the certificate's.
+    Raises :class:`CertificateError` for a file that is missing, for what is not what it should be,
+    and for a key that is not the certificate's.
     """
-    certificate, *chain = _parse_certificates(_read(certfile, "certificate"), certfile)
+    certificate, *chain = _parse_certificates(cert, "certificate")
+    where = _shown(key, "key")
     try:
-        key = serialization.load_pem_private_key(_read(keyfile, "key"), password=None)
+        private_key = serialization.load_pem_private_key(_read(key, "key"), password=None)
     except (ValueError, TypeError) as error:
         raise CertificateError(
-            f"{keyfile} holds no private key in PEM form without password: {error}"
+            f"{where} holds no private key in PEM form without password: {error}"
         ) from error
-    if not isinstance(key, PrivateKey):
-        raise CertificateError(f"{keyfile}: a {type(key).__name__} cannot be used for TLS")
-    if key.public_key() != certificate.public_key():
-        raise CertificateError(f"the key in {keyfile} is not that of the certificate in {certfile}")
-    return Credentials(certificate, tuple(chain), key)
+    if not isinstance(private_key, PrivateKey):
+        raise CertificateError(f"{where}: a {type(private_key).__name__} cannot be used for TLS")
+    if private_key.public_key() != certificate.public_key():
+        raise CertificateError(
+            f"the key in {where} is not that of the certificate in {_shown(cert, 'certificate')}"
+        )
+    return Credentials(certificate, tuple(chain), private_key)
 
 
-def _read(path: Path, what: str) -> bytes:
+def _shown(given: Pem, what: str) -> str:
+    """What to call it in an error: a file by its path, anything else by its kind alone."""
+    return f"the {what} given" if isinstance(given, bytes) else os.fspath(given)
+
+
+def _read(given: Pem, what: str) -> bytes:
+    if isinstance(given, bytes):
+        return given
     try:
-        return path.read_bytes()
+        return Path(given).read_bytes()
     except OSError as error:
-        raise CertificateError(f"cannot read the {what} file {path}: {error.strerror}") from error
+        raise CertificateError(f"cannot read the {what} file {given}: {error.strerror}") from error
 
 
-def _parse_certificates(data: bytes, path: Path) -> list[x509.Certificate]:
+def _parse_certificates(given: Pem, what: str) -> list[x509.Certificate]:
     try:
-        return x509.load_pem_x509_certificates(data)
+        return x509.load_pem_x509_certificates(_read(given, what))
     except ValueError as error:
-        raise CertificateError(f"{path} holds no certificate in PEM form: {error}") from error
+        raise CertificateError(f"{_shown(given, what)} holds no certificate in PEM form: {error}") from error
 
 
 def unused_credentials() -> Credentials:

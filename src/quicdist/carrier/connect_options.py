@@ -3,37 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from quicdist.carrier.certificates import Pem
 from quicdist.carrier.psk import ExternalPsk
 from quicdist.carrier.quic_settings import QuicSettings
 
-#: The options that are those of :class:`TlsConfig`, and what they are called there.
-_TLS = {
-    "cert": "certfile",
-    "key": "keyfile",
-    "cacert": "cafile",
-    "verify": "verify",
-    "server_name": "server_name",
-    "external_psk": "external_psk",
-}
+#: The options that are those of :class:`TlsConfig`.
+_TLS = ("cert", "key", "cacert", "verify", "server_name", "external_psk")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectOptions:
     """How to dial one node; None stands for what holds for all. Times are seconds, sizes bytes.
 
-    ``cert``, ``key`` and ``cacert`` are PEM files: what is shown to that node and what it is believed
-    by. ``server_name`` is the host that its certificate must name, in place of that of its own name.
-    ``external_psk`` is shown instead of a certificate. The others are as in
-    :class:`~quicdist.carrier.QuicSettings`.
+    ``cert``, ``key`` and ``cacert`` are PEM files, or what would stand in them as bytes: what is shown
+    to that node and what it is believed by. ``server_name`` is the host that its certificate must name,
+    in place of that of its own name. ``external_psk`` is shown instead of a certificate. The others are
+    as in :class:`~quicdist.carrier.QuicSettings`.
     """
 
-    cert: str | os.PathLike[str] | None = None
-    key: str | os.PathLike[str] | None = None
-    cacert: str | os.PathLike[str] | None = None
+    cert: Pem | None = None
+    key: Pem | None = field(default=None, repr=False)
+    cacert: Pem | None = None
     verify: bool | None = None
     server_name: str | None = None
     external_psk: ExternalPsk | None = None
@@ -52,5 +45,5 @@ class ConnectOptions:
             for field in dataclasses.fields(self)
             if (value := getattr(self, field.name)) is not None
         }
-        tls = {_TLS[name]: given.pop(name) for name in _TLS if name in given}
+        tls = {name: given.pop(name) for name in _TLS if name in given}
         return dataclasses.replace(settings, tls=dataclasses.replace(settings.tls, **tls), **given)

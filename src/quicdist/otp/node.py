@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Any, Self, TypeVar
 
 from quicdist.carrier import AuthCallback, ClientCertificate, ConnectOptions, ExternalPsk, Psks
-from quicdist.carrier.certificates import TlsConfig
+from quicdist.carrier.certificates import Pem, TlsConfig
 from quicdist.discovery import Discovery
 from quicdist.errors import QuicDistError
 from quicdist.node.config import Config, Source, as_config, first
@@ -54,12 +53,12 @@ class Node(NodeCore):
     - ``carrier``: ``"quic"``, ``"tcp"`` or several, tried in order. ``nodes``: addresses by node
       name, ``{"a@host": ("10.0.0.1", 4433)}``. ``host`` and ``port``: where to listen (None: all
       addresses; UDP 4433 or any free TCP port). ``listen=False`` only dials.
-    - ``cert``, ``key``, ``cacert``: PEM files. ``verify``: a node dialled over QUIC must prove by
-      a certificate of that CA that it is who its host says; turn it off for a cluster whose
-      certificates no CA has signed. ``client_certificate``: the same of nodes that dial this one
-      (``"none"``, ``"request"``, ``"require"``). ``psks`` and ``external_psk``: pre-shared keys
-      instead. ``auth_callback``: a coroutine function that lets in or refuses, on both sides, and
-      ``auth_handshake_timeout`` the seconds it has. See ``docs/security.md``.
+    - ``cert``, ``key``, ``cacert``: PEM files, or as bytes what would stand in them. ``verify``: a
+      node dialled over QUIC must prove by a certificate of that CA that it is who its host says;
+      turn it off for a cluster whose certificates no CA has signed. ``client_certificate``: the same
+      of nodes that dial this one (``"none"``, ``"request"``, ``"require"``). ``psks`` and
+      ``external_psk``: pre-shared keys instead. ``auth_callback``: a coroutine function that lets in
+      or refuses, on both sides, and ``auth_handshake_timeout`` the seconds it has. See ``docs/security.md``.
     - ``hidden``: whether the rest of the cluster is left to connect by itself (an Erlang hidden
       node), which is the default.
     - ``none``: the atom that stands for ``None``; Elixir users choose ``"nil"``.
@@ -82,9 +81,9 @@ class Node(NodeCore):
         port: int | None = None,
         listen: bool | None = None,
         epmd: bool | None = None,
-        cert: str | os.PathLike[str] | None = None,
-        key: str | os.PathLike[str] | None = None,
-        cacert: str | os.PathLike[str] | None = None,
+        cert: Pem | None = None,
+        key: Pem | None = None,
+        cacert: Pem | None = None,
         verify: bool | None = None,
         client_certificate: ClientCertificate | None = None,
         external_psk: ExternalPsk | None = None,
@@ -105,6 +104,7 @@ class Node(NodeCore):
             raise NodeError("a node needs a name: none is given, and no vm.args with -name or -sname")
         hidden = first(hidden, files.hidden, True)
         ticktime = first(net_ticktime, files.net_ticktime, NET_TICKTIME)
+        its_cert, its_key, its_cacert = files.certificates
         if endpoints is None:
             quic = {"auth_callback": auth_callback, "auth_handshake_timeout": auth_handshake_timeout}
             settings = EndpointSettings(
@@ -116,9 +116,9 @@ class Node(NodeCore):
                 epmd=first(epmd, files.epmd, True),
                 hidden=hidden,
                 tls=TlsConfig(
-                    first(cert, files.cert_file),
-                    first(key, files.key_file),
-                    first(cacert, files.cacert_file),
+                    first(cert, its_cert),
+                    first(key, its_key),
+                    first(cacert, its_cacert),
                     first(verify, files.verify, True),
                     client_certificate=first(client_certificate, files.client_certificate),
                     external_psk=first(external_psk, files.external_psk),

@@ -9,7 +9,7 @@ from typing import Any
 
 from quicdist.carrier import Address
 from quicdist.carrier.authentication import AuthCallback
-from quicdist.carrier.certificates import ClientCertificate
+from quicdist.carrier.certificates import ClientCertificate, Pem
 from quicdist.carrier.psk import ExternalPsk, Psks
 from quicdist.discovery import Backend, Discovery
 from quicdist.node.config.errors import Unsupported
@@ -38,6 +38,10 @@ class Config:
     cert_file: Path | None = None
     key_file: Path | None = None
     cacert_file: Path | None = None
+    #: Given as terms: PEM.
+    cert: bytes | None = None
+    key: bytes | None = field(default=None, repr=False)
+    cacert: bytes | None = None
     verify: bool | None = None
     idle_timeout: float | None = None
     keep_alive_interval: float | str | None = None
@@ -80,10 +84,19 @@ class Config:
     unrelated: tuple[str, ...] = ()
 
     @property
+    def certificates(self) -> tuple[Pem | None, Pem | None, Pem | None]:
+        """The certificate, its key, and the CAs: what is given as terms goes before files, a certificate
+        and its key both or neither (``quic_dist:load_credentials/1``)."""
+        own: tuple[Pem | None, Pem | None] = (self.cert, self.key)
+        if None in own:
+            own = (self.cert_file, self.key_file)
+        return (*own, self.cacert_file if self.cacert is None else self.cacert)
+
+    @property
     def client_certificate(self) -> ClientCertificate:
         """``verify_peer`` is for both sides: with a CA to check it against, a node that dials must show
         its certificate too. quic_dist never asks for one, but its nodes show theirs when asked."""
-        return "require" if self.verify and self.cacert_file is not None else "none"
+        return "require" if self.verify and self.certificates[2] is not None else "none"
 
     def quic_settings(self) -> dict[str, Any]:
         """The settings of a QUIC carrier that are given."""

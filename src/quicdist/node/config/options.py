@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from quicdist.node.config import values
+from quicdist.node.config import certificates, values
 from quicdist.node.config.values import Reader, never, only
 
 
@@ -23,7 +23,6 @@ class Option(NamedTuple):
     secret: bool = False
 
 
-_CERTIFICATE_TERM = "only PEM files are read: name them by cert_file, key_file and cacert_file"
 _LOAD_BALANCER = "no connection ids for load balancers are made; quic_dist reads this and makes none either"
 _SEND_QUEUE = "it tunes quic_dist's send queue; a slow peer is waited for here by `await`"
 
@@ -32,9 +31,9 @@ DIST: Mapping[str, Option] = {
     "cert_file": Option(values.path, "cert_file"),
     "key_file": Option(values.path, "key_file"),
     "cacert_file": Option(values.path, "cacert_file"),
-    "cert": Option(never(_CERTIFICATE_TERM)),
-    "key": Option(never(_CERTIFICATE_TERM)),
-    "cacert": Option(never(_CERTIFICATE_TERM)),
+    "cert": Option(certificates.certificates, "cert"),
+    "key": Option(certificates.private_key, "key", secret=True),
+    "cacert": Option(certificates.certificates, "cacert"),
     "verify": Option(values.one_of(verify_peer=True, verify_none=False), "verify"),
     "discovery_module": Option(values.atom, "discovery_module"),
     "nodes": Option(values.nodes, "nodes"),
@@ -45,10 +44,10 @@ DIST: Mapping[str, Option] = {
     "max_data": Option(values.integer(1, 1 << 62), "max_data"),
     "max_stream_data": Option(values.integer(1, 1 << 62), "max_stream_data"),
     "register_with_epmd": Option(values.boolean, "register_with_epmd"),
-    "auth_callback": Option(values.function, "auth_callback"),
+    "auth_callback": Option(values.function(3), "auth_callback"),
     "auth_handshake_timeout": Option(values.auth_timeout, "auth_handshake_timeout"),
     "psks": Option(values.psks, "psks", secret=True),
-    "psk_callback": Option(values.function, "psk_callback"),
+    "psk_callback": Option(values.function(1), "psk_callback"),
     "external_psk": Option(values.external_psk, "external_psk", secret=True),
     "pacing_enabled": Option(only(True, "aioquic spreads its datagrams always")),
     "congestion_threshold": Option(never(_SEND_QUEUE)),

@@ -95,6 +95,7 @@ class _Reading:
         self._unrelated += [f"-{flag}" for flag in flags.flags if not _is_known(flag)]
         self._unrelated += [word for word in flags.emulator if word.startswith("+")]
         self._check_modules(dist)
+        self._check_certificate(dist)
         self._callbacks(dist)
         found = Config(
             **self._fields,
@@ -225,6 +226,12 @@ class _Reading:
         if module not in (None, "erl_epmd", "quic_epmd", *self._modules):
             reason = f"nothing stands for the Erlang module {module}: give it in `modules`; epmd serves"
             self._unsupported.append(Unsupported("-epmd_module", reason, "vm.args"))
+
+    def _check_certificate(self, dist: Mapping[str, Parameter]) -> None:
+        for one, other in (("cert", "key"), ("key", "cert")):
+            if one in self._fields and other not in self._fields:
+                reason = f"without {other} it counts as not given"
+                self._unsupported.append(Unsupported(f"dist {one}", reason, dist[one].source))
 
     def _callbacks(self, dist: Mapping[str, Parameter]) -> None:
         """Put Python functions in the place of Erlang ones, or say that there are none."""

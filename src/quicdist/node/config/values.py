@@ -16,7 +16,7 @@ from quicdist.carrier import Address
 from quicdist.carrier.errors import CertificateError
 from quicdist.carrier.psk import ExternalPsk
 from quicdist.node.config.text import left_over
-from quicdist.term import Atom, ParseError, parse_term
+from quicdist.term import Atom, Export, ParseError, parse_term
 
 Reader = Callable[[Any], Any]
 
@@ -131,17 +131,24 @@ def keep_alive(value: Any) -> float | str:
 # -- authentication ----------------------------------------------------------------------------
 
 
-def function(value: Any) -> str:
-    """``{Module, Function}`` or ``"Module:Function"``: the name by which a Python function stands for
-    it, ``module:function``."""
-    match value:
-        case (Atom() as module, Atom() as name):
-            return f"{module}:{name}"
-    with contextlib.suppress(NotText):
-        named = text_of(value)
-        if ":" in named[1:-1]:
-            return named
-    raise BadValue("{Module, Function} expected")
+def function(arity: int) -> Reader:
+    """``{Module, Function}``, ``fun Module:Function/Arity`` or ``"Module:Function"``: the name by which a
+    Python function stands for it, ``module:function``. quic_dist takes a fun of another arity for none
+    at all, and lets everybody in."""
+
+    def read(value: Any) -> str:
+        match value:
+            case (Atom() as module, Atom() as name):
+                return f"{module}:{name}"
+            case Export(module, name, given) if given == arity:
+                return f"{module}:{name}"
+        with contextlib.suppress(NotText):
+            named = text_of(value)
+            if ":" in named[1:-1]:
+                return named
+        raise BadValue(f"{{Module, Function}} or fun Module:Function/{arity} expected")
+
+    return read
 
 
 def psks(value: Any) -> dict[bytes, bytes]:
