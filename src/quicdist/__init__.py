@@ -30,6 +30,7 @@ from quicdist.node import (
     ProcessExit,
 )
 from quicdist.otp import (
+    HIBERNATE,
     IGNORE,
     NO_REPLY,
     Call,
@@ -46,6 +47,7 @@ from quicdist.otp import (
     Request,
     Stop,
     Supervisor,
+    Via,
     current_call,
 )
 from quicdist.term import (
@@ -71,6 +73,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ANY",
+    "HIBERNATE",
     "IGNORE",
     "NO_REPLY",
     "Atom",
@@ -122,6 +125,7 @@ __all__ = [
     "Term",
     "TermError",
     "UserStream",
+    "Via",
     "binary_to_term",
     "current_call",
     "format_term",

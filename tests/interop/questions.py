@@ -38,16 +38,20 @@ handle_call({wait, T}, From, #{asked := A} = S) -> {noreply, S#{asked := [From |
 handle_call({wait_replied, T}, _, S) -> {reply, ok, S, T};
 handle_call({stop, R}, _, S) -> {stop, R, stopped, S};
 handle_call({stop_silent, R}, _, S) -> {stop, R, S};
+handle_call(sleep, _, S) -> {reply, slept, S, hibernate};
 handle_call({leave, R}, _, _) -> exit(R).
 handle_cast({add, M}, #{count := N} = S) -> {noreply, S#{count := N + M}};
 handle_cast(answer, #{asked := A, count := N} = S) ->
   [gen_server:reply(F, {counted, N}) || F <- A], {noreply, S#{asked := []}};
+handle_cast({monitor, What}, S) -> monitor(process, What), {noreply, S};
 handle_cast({stop, R}, S) -> {stop, R, S}.
 handle_info({add, M}, #{count := N} = S) -> {noreply, S#{count := N + M}};
 handle_info(timeout, #{asked := A} = S) ->
   [gen_server:reply(F, timed_out) || F <- A], {noreply, S#{asked := [], count := -1}};
 handle_info(_, S) -> {noreply, S}.
 handle_continue(X, #{count := N} = S) -> {noreply, S#{count := {X, N}}}.
+code_change(_, #{count := N} = S, M) when is_integer(M) -> {ok, S#{count := N + M}};
+code_change(Vsn, _, _) -> exit({no, Vsn}).
 terminate(R, _) -> case whereis(undertaker) of undefined -> ok; P -> P ! {terminated, R} end.
 """
 
@@ -137,6 +141,7 @@ GEN_SERVER = {
     " {A, L, D} = gen_server:receive_response(C, 5000, true), {A, L, gen_server:reqids_size(D)}",
     "continue": "C = {counter, PEER}, [gen_server:call(C, {then, more}), gen_server:call(C, get)]",
     "timeout": "C = {counter, PEER}, [gen_server:call(C, {wait, 5}), gen_server:call(C, get)]",
+    "hibernate": "C = {counter, PEER}, [gen_server:call(C, R) || R <- [sleep, {add, 1}, sleep, get]]",
     "timeout called off": "C = {counter, PEER}, [gen_server:call(C, {wait_replied, 60000}),"
     " gen_server:call(C, get)]",
     "timeout of the call": "gen_server:call({counter, PEER}, later, 10)",
@@ -183,6 +188,10 @@ SYS = {
     "no_debug": "sys:no_debug({counter, PEER})",
     "an unknown message": "{ok, R} = gen:call({counter, PEER}, system, what), R",
     "an unknown debug command": "{ok, R} = gen:call({counter, PEER}, system, {debug, what}), R",
+    "change_code": "C = {counter, PEER}, ok = sys:suspend(C), R = sys:change_code(C, counter, 1, 5),"
+    " ok = sys:resume(C), {R, gen_server:call(C, get)}",
+    "change_code that fails": "C = {counter, PEER}, sys:suspend(C), R = sys:change_code(C, counter, 1, x),"
+    " sys:resume(C), {R, gen_server:call(C, get)}",
     "change_code unless suspended": "sys:change_code({counter, PEER}, counter, undefined, [])",
     "debugging that is off": "C = {counter, PEER}, [sys:statistics(C, get), sys:statistics(C, false),"
     " sys:log(C, get), sys:log(C, false), sys:trace(C, false), sys:log_to_file(C, false)]",
@@ -244,6 +253,32 @@ SUPERVISOR = {
     " M = monitor(process, P), ok = gen_server:stop(S), receive {'DOWN', M, _, _, R} -> R end",
 }
 
+#: To a registered supervisor ``simple`` of such children, all alike.
+SIMPLE_ONE_FOR_ONE = {
+    "start_child": "S = {simple, PEER}, {ok, P} = supervisor:start_child(S, [[]]), {node(P),"
+    " gen_server:call(P, {add, 2}), [{Id, X =:= P, T} || {Id, X, T, _} <- supervisor:which_children(S)]}",
+    "count_children": "S = {simple, PEER}, A = supervisor:count_children(S),"
+    " [{ok, _}, {ok, _}] = [supervisor:start_child(S, [[]]) || _ <- [1, 2]],"
+    " {A, supervisor:count_children(S)}",
+    "a child that ends as it should": "S = {simple, PEER}, {ok, P} = supervisor:start_child(S, [[]]),"
+    " gen_server:stop(P), {supervisor:which_children(S), supervisor:count_children(S)}",
+    "a child that crashes": "S = {simple, PEER}, {ok, P} = supervisor:start_child(S, [[]]), exit(P, kill),"
+    " F = fun F() -> case supervisor:which_children(S) of [{undefined, Q, worker, _}] when is_pid(Q),"
+    " Q =/= P -> gen_server:call(Q, get); _ -> F() end end, F()",
+    "terminate_child": "S = {simple, PEER}, {ok, P} = supervisor:start_child(S, [[]]),"
+    " M = monitor(process, P), A = [supervisor:terminate_child(S, P), supervisor:terminate_child(S, P)],"
+    " receive {'DOWN', M, _, _, R} -> {A, R, supervisor:count_children(S)} end",
+    "orders by an id": "S = {simple, PEER}, [supervisor:F(S, one) ||"
+    " F <- [terminate_child, restart_child, delete_child]]",
+    "get_childspec": "S = {simple, PEER}, {ok, P} = supervisor:start_child(S, [[]]),"
+    " [case supervisor:get_childspec(S, I) of {ok, M} -> maps:without([start, modules], M); E -> E end"
+    " || I <- [one, none, P]]",
+    "stopped": "S = {simple, PEER}, "
+    " Ps = [begin {ok, P} = supervisor:start_child(S, [[]]), P end || _ <- [1, 2, 3]],"
+    " Ms = [monitor(process, P) || P <- Ps], ok = gen_server:stop(S),"
+    " [receive {'DOWN', M, _, _, R} -> R end || M <- Ms]",
+}
+
 #: To a node whose processes may be looked at; ``counter`` is a server there.
 INTROSPECTION = {
     "pinfo": "P = rpc:call(PEER, erlang, whereis, [counter]), I = rpc:pinfo(P),"
@@ -267,6 +302,17 @@ INTROSPECTION = {
     " {behaviour, [B]} = lists:keyfind(behaviour, 1, rpc:call(PEER, M, module_info, [attributes])),"
     " {status, _, _, [_, _, _, _, [_, _, {data, State}]]} = rpc:call(PEER, sys, get_status, [P,"
     " 200]), {B, State}",
+    "monitors": "C = {counter, PEER}, P = rpc:call(PEER, erlang, whereis, [counter]),"
+    " [gen_server:cast(C, {monitor, W}) || W <- [self(), {beam_evaluator, node()}, rex, nobody, self()]],"
+    " gen_server:call(C, get), {monitors, L} = rpc:pinfo(P, monitors), Me = self(),"
+    " {length(L), lists:sort([case M of {process, Me} -> me; {process, {N, At}} -> {N, At} end || M <- L])}",
+    "messages": "C = {counter, PEER}, P = rpc:call(PEER, erlang, whereis, [counter]), sys:suspend(C),"
+    " [P ! X || X <- [one, two]], A = [rpc:pinfo(P, [messages, message_queue_len])], sys:resume(C),"
+    " gen_server:call(C, get), {A, rpc:pinfo(P, messages)}",
+    "recon's items": "P = rpc:call(PEER, erlang, whereis, [counter]), [K || {K, _} <- rpc:pinfo(P,"
+    " [registered_name, dictionary, group_leader, status, links, monitors, monitored_by, trap_exit,"
+    " initial_call, current_stacktrace, memory, message_queue_len, heap_size, total_heap_size,"
+    " garbage_collection, reductions, message_queue_data, max_heap_size, min_heap_size, binary, magic_ref])]",
     "nodes": "[rpc:call(PEER, erlang, node, []), rpc:call(PEER, erlang, system_info, [wordsize])]",
     "processes": "P = rpc:call(PEER, erlang, whereis, [counter]), [lists:member(P, rpc:call(PEER,"
     " erlang, processes, [])),"

@@ -10,12 +10,14 @@ import pytest
 import pytest_asyncio
 
 from quicdist import (
+    HIBERNATE,
     Atom,
     CallTimeout,
     ChildSpec,
     Continue,
     GenServer,
     Global,
+    NameRegistered,
     NoReply,
     NoSuchProcess,
     NotConnected,
@@ -26,6 +28,7 @@ from quicdist import (
     Reply,
     Stop,
     Supervisor,
+    Via,
     current_call,
 )
 from quicdist.protocol import DistFlag
@@ -39,6 +42,7 @@ from tests.interop.questions import (
     INTROSPECTION,
     NET_KERNEL,
     PY_ERL,
+    SIMPLE_ONE_FOR_ONE,
     SUPERVISOR,
     SUPERVISOR_ERL,
     SYS,
@@ -88,6 +92,8 @@ class Counter(GenServer):
                 return Stop(reason, Atom("stopped"))
             case (Atom(name="stop_silent"), reason):
                 return Stop(reason)
+            case Atom(name="sleep"):
+                return Reply(Atom("slept"), HIBERNATE)
             case (Atom(name="leave"), reason):
                 raise ProcessExit(reason)
         return None
@@ -98,6 +104,8 @@ class Counter(GenServer):
                 self.count += amount
             case (Atom(name="stop"), reason):
                 return Stop(reason)
+            case (Atom(name="monitor"), what):
+                self.process.monitor(what)
             case _:
                 for sender in self.asked:
                     self.reply(sender, (Atom("counted"), self.count))
@@ -115,6 +123,11 @@ class Counter(GenServer):
 
     def handle_continue(self, argument: Any) -> None:
         self.count = (argument, self.count)
+
+    def code_change(self, old_version: Any, extra: Any) -> None:
+        if not isinstance(extra, int):
+            raise ProcessExit((Atom("no"), old_version))
+        self.count += extra
 
     def terminate(self, reason: Any) -> None:
         if self.process.node.whereis("undertaker"):
@@ -452,6 +465,69 @@ class TestClients:
         assert await counters.model.eval(gone) == "gone"
 
 
+class TestNames:
+    """``{global, Name}`` and ``{via, Module, Name}``, wherever a server is named."""
+
+    @pytest.fixture(params=["global", "via"])
+    def name(self, request: pytest.FixtureRequest) -> Any:
+        name = (Atom("the"), Atom("counter"))
+        return Global(name) if request.param == "global" else Via("global", name)
+
+    async def test_of_a_server_of_a_beam(self, counters: Twins, name: Any) -> None:
+        node = counters.node
+        await node.connect(counters.model_name)
+        await counters.model.eval("yes = global:register_name({the, counter}, whereis(counter))")
+        # In the order they were made, though each name is looked up anew.
+        node.gen_server.cast(name, (Atom("add"), 1))
+        first = node.gen_server.send_request(name, (Atom("add"), 10))
+        node.send(name, (Atom("add"), 100))
+        second = node.gen_server.send_request(name, (Atom("add"), 1000))
+        assert [await first, await second] == [11, 1111]
+        assert await node.gen_server_call(name, Atom("get")) == 1111
+        assert (await node.sys.get_state(name))[Atom("count")] == 1111
+        with pytest.raises(CallTimeout, match="counter"):
+            await node.gen_server.call(name, Atom("later"), timeout=0.02)
+        await node.gen_server.stop(name)
+        assert await counters.model.eval("whereis(counter)") == "undefined"
+        with pytest.raises(NoSuchProcess, match="counter"):
+            await node.gen_server.call(name, Atom("get"))
+
+    async def test_of_a_server_of_ours(self, counters: Twins, name: Any) -> None:
+        node, there = counters.node, "{global, {the, counter}}"
+        await node.connect(counters.model_name)
+        process = await node.gen_server.start(Counter(), name=name)
+        assert process is not None
+        assert await counters.model.eval(f"gen_server:call({there}, {{add, 1}})") == "1"
+        assert await node.gen_server.call(name, Atom("get")) == 1
+        with pytest.raises(NameRegistered):
+            await node.gen_server.start(Counter(), name=name)
+        process.stop()
+        gone = (
+            "(fun F() -> case global:whereis_name({the, counter}) of undefined -> gone; _ -> F() end end)()"
+        )
+        assert await counters.model.eval(gone) == "gone"
+        # Without waiting: what is sent meanwhile waits for init.
+        again = node.serve(Counter(), name=name)
+        assert await node.gen_server.call(again, Atom("get")) == 0
+        assert await counters.model.eval(f"gen_server:call({there}, {{stop, normal}})") == "stopped"
+        assert await counters.model.eval(gone) == "gone"
+
+    async def test_a_name_that_is_taken(self, counters: Twins, name: Any) -> None:
+        """A supervisor is told who has it, as by ``start_link``."""
+
+        @counters.node.export_child("py", "named", name=name)
+        class Named(Counter): ...
+
+        await counters.node.connect(counters.model_name)
+        await counters.model.eval("yes = global:register_name({the, counter}, whereis(counter))")
+        got = await counters.model.eval(
+            f"rpc:call('{counters.node.name}', py, named, [])"
+            " =:= {error, {already_started, whereis(counter)}}"
+        )
+        assert got == "true"
+        await counters.model.eval("global:unregister_name({the, counter})")
+
+
 class TestNetKernel:
     @pytest.mark.parametrize("call", NET_KERNEL)
     async def test_asked_by_a_beam(self, twins: Twins, call: str) -> None:
@@ -658,6 +734,22 @@ class TestSupervisorOfOurs:
     async def test_question(self, supervised: Twins, question: str) -> None:
         got = await supervised.same(f"{APART} Apart(fun() -> {SUPERVISOR[question]} end)")
         assert "died" not in got
+
+    @pytest.mark.parametrize("question", SIMPLE_ONE_FOR_ONE)
+    async def test_simple_one_for_one(self, twins: Twins, question: str) -> None:
+        class Child(Counter):
+            def __init__(self, _: Any) -> None:
+                super().__init__()
+
+        supervisor = Supervisor([ChildSpec("one", Child, restart="transient")], strategy="simple_one_for_one")
+        await twins.node.gen_server.start(supervisor, name="simple")
+        await twins.model.eval(
+            "register(simple, one_sup:start({#{strategy => simple_one_for_one},"
+            " [#{id => one, start => {gen_server, start_link, [counter, []]}, restart => transient}]}))"
+        )
+        got = await twins.same(f"{APART} Apart(fun() -> {SIMPLE_ONE_FOR_ONE[question]} end)")
+        assert "died" not in got
+        await twins.model.eval("catch gen_server:stop(simple)")
 
 
 class TestIntrospection:

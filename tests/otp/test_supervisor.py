@@ -254,6 +254,44 @@ class TestChildren:
         await supervisor.delete_child("b")
         assert list(supervisor.which_children()) == ["a"]
 
+    async def test_children_that_are_alike(self, house: House) -> None:
+        """Started by their arguments, again by the same ones, and ended all at once."""
+        cannot_start: list[bytes] = []
+
+        def lodger(kind: str, name: bytes) -> GenServer:
+            if name in cannot_start:
+                cannot_start.remove(name)
+                raise ValueError("not now")
+            return Lodger(house, f"{kind} {name.decode()}")
+
+        spec = ChildSpec("template", lodger, args=("a",), restart="transient", shutdown=60.0)
+        supervisor = Supervisor([spec], strategy="simple_one_for_one", intensity=3, period=60)
+        process = await house.node.gen_server.start(supervisor)
+        assert process is not None
+        assert supervisor.which_children() == {}
+        cannot_start.append(b"b")
+        with pytest.raises(NodeError, match="not now"):
+            await supervisor.start_child([b"b"])
+        pids = [await supervisor.start_child([name]) for name in (b"c", b"b")]
+        assert list(supervisor.which_children()) == pids
+        assert pids[1] is not None
+        cannot_start.append(b"b")
+        house.node.spawn(lambda *_: None).exit(pids[1], KILL)
+        for name in ("a c", "a b", "a b"):
+            assert await house.began.get() == name
+        first, second = supervisor.which_children().values()
+        assert first is not None
+        assert second is not None
+        assert first.pid == pids[0]
+        assert second.pid != pids[1]
+        await supervisor.terminate_child(first.pid)
+        assert list(supervisor.which_children()) == [second.pid]
+        for order in (supervisor.restart_child, supervisor.delete_child):
+            with pytest.raises(NodeError, match="simple_one_for_one"):
+                await order(second.pid)
+        process.stop(SHUTDOWN)
+        await ended(second)
+
     async def test_no_other_node_can_have_python_started(self, house: House) -> None:
         await house.supervise("")
         answer = await house.node.gen_server.call(house.supervisor.process, (Atom("start_child"), {}))
@@ -270,6 +308,7 @@ class TestChildren:
         lambda: ChildSpec("a", GenServer, type="boss"),  # type: ignore[arg-type]
         lambda: Supervisor([ChildSpec("a", GenServer), ChildSpec("a", GenServer)]),
         lambda: Supervisor(strategy="all_for_one"),  # type: ignore[arg-type]
+        lambda: Supervisor(strategy="simple_one_for_one"),
         lambda: Supervisor(intensity=-1),
         lambda: Supervisor(period=0),
     ],

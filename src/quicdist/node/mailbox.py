@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from quicdist.node.patterns import Pattern, matcher
@@ -33,6 +33,9 @@ class Mailbox:
 
     def __len__(self) -> int:
         return len(self._messages or ())
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._messages or ())
 
     def put(self, message: Any, *, priority: bool = False, taken: Callable[[], None] | None = None) -> None:
         """Take in a message; ``taken`` is called once it was received, or dropped."""

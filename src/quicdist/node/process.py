@@ -124,6 +124,11 @@ class Process:
         """How many messages have not been received."""
         return len(self._mailbox) if self._mailbox is not None else 0
 
+    @property
+    def messages(self) -> list[Any]:
+        """Those messages, in the order they would be received (``process_info(Pid, messages)``)."""
+        return list(self._mailbox) if self._mailbox is not None else []
+
     def receive(self, pattern: Pattern = None, *, timeout: float | None = None) -> Coroutine[Any, Any, Any]:
         """The next message, or the first that matches ``pattern`` (see
         :func:`~quicdist.node.patterns.matcher`); others stay, in order, as in Erlang's ``receive``.

@@ -115,6 +115,15 @@ class Relations:
 
         return on_down
 
+    def monitored(self, process: Process) -> list[Pid | tuple[Atom, Atom]]:
+        """What a process monitors, in the order it began to: pids, and ``(name, node)``."""
+        held = (self._monitors[reference] for reference in process.monitors)
+        return [
+            (monitor.target, Atom(monitor.node)) if isinstance(monitor.target, Atom) else monitor.target
+            for monitor in held
+            if monitor.target is not None
+        ]
+
     def _hold(self, reference: Reference, monitor: Monitor) -> None:
         self._monitors[reference] = monitor
         if monitor.owner is not None:

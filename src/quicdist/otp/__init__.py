@@ -3,14 +3,15 @@
 from quicdist.otp.calls import Call, current_call
 from quicdist.otp.child_spec import ChildSpec
 from quicdist.otp.errors import CallTimeout, RemoteError
-from quicdist.otp.gen_server import IGNORE, NO_REPLY, Continue, GenServer, NoReply, Reply, Stop
-from quicdist.otp.global_names import Global
+from quicdist.otp.gen_server import HIBERNATE, IGNORE, NO_REPLY, Continue, GenServer, NoReply, Reply, Stop
 from quicdist.otp.logger import LoggerHandler
 from quicdist.otp.node import Node
 from quicdist.otp.request import Request
+from quicdist.otp.server_names import Global, NameRegistry, Via
 from quicdist.otp.supervisor import Supervisor
 
 __all__ = [
+    "HIBERNATE",
     "IGNORE",
     "NO_REPLY",
     "Call",
@@ -20,6 +21,7 @@ __all__ = [
     "GenServer",
     "Global",
     "LoggerHandler",
+    "NameRegistry",
     "NoReply",
     "Node",
     "RemoteError",
@@ -27,5 +29,6 @@ __all__ = [
     "Request",
     "Stop",
     "Supervisor",
+    "Via",
     "current_call",
 ]

@@ -13,7 +13,8 @@ from typing import Any, Literal
 from quicdist.node.errors import NodeError
 from quicdist.node.process import Process
 from quicdist.otp.children import Factory
-from quicdist.term import Atom
+from quicdist.otp.server_names import LookedUp
+from quicdist.term import Atom, Pid
 
 Restart = Literal["permanent", "transient", "temporary"]
 #: Seconds to end in, or what OTP has an atom for.
@@ -39,7 +40,7 @@ class ChildSpec:
     id: Any
     start: Factory
     args: tuple[Any, ...] = ()
-    name: str | None = None
+    name: str | LookedUp | None = None
     restart: Restart = "permanent"
     shutdown: Shutdown | None = None
     type: Literal["worker", "supervisor"] = "worker"
@@ -103,13 +104,15 @@ def _name(start: Factory) -> str:
     return f"{getattr(start, '__module__', '?')}.{getattr(start, '__qualname__', repr(start))}"[:255]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Child:
     """A child as a supervisor holds it; no process where it has ended or was never started."""
 
     spec: ChildSpec
     process: Process | None = None
     restarting: bool = False
+    #: Of its process, or of the last one it had.
+    pid: Pid | None = None
 
 
 class Intensity:

@@ -20,6 +20,7 @@ from quicdist.node.runtime import Runtime
 from quicdist.otp import server_process
 from quicdist.otp.calls import current_call
 from quicdist.otp.gen_server import GenServer
+from quicdist.otp.server_names import LookedUp
 from quicdist.term import Atom, Pid
 
 _OK = Atom("ok")
@@ -37,11 +38,13 @@ async def start_link(
     factory: Factory,
     arguments: Iterable[Any],
     parent: Pid,
-    name: str | None = None,
+    name: str | LookedUp | None = None,
 ) -> Process | None:
     """Start what a :data:`Factory` makes, linked to ``parent``, and wait for its ``init``; None
     where that asks to be ignored. Raises what ``init`` raised."""
     if inspect.iscoroutinefunction(factory):
+        if not isinstance(name, str | None):
+            raise NodeError(f"only a GenServer can be registered as {name}, not the body of a process")
         body = runtime.spawn(factory, *arguments, name=name)
         runtime.link(body, parent)
         return body
@@ -52,7 +55,17 @@ async def start_link(
     return process if await process.ready() else None
 
 
-def starter(runtime: Callable[[], Runtime], factory: Factory, name: str | None) -> Callable[..., Any]:
+async def _holder(runtime: Runtime, name: str | LookedUp | None) -> Pid | None:
+    if isinstance(name, str | None):
+        process = None if name is None else runtime.whereis(name)
+        return None if process is None else process.pid
+    pid: Pid | None = await runtime.owner.services.names.whereis(name)
+    return pid
+
+
+def starter(
+    runtime: Callable[[], Runtime], factory: Factory, name: str | LookedUp | None
+) -> Callable[..., Any]:
     """The function to export for ``factory``: it answers as ``start_link`` does, ``{ok, Pid}``,
     ``ignore`` or ``{error, Reason}``."""
 
@@ -64,9 +77,8 @@ def starter(runtime: Callable[[], Runtime], factory: Factory, name: str | None) 
         try:
             process = await start_link(here, factory, arguments, parent, name)
         except NameRegistered as error:
-            known = here.whereis(name) if name is not None else None
-            reason = exit_reason(error) if known is None else (_ALREADY_STARTED, known.pid)
-            return (_ERROR, reason)
+            known = await _holder(here, name)
+            return (_ERROR, exit_reason(error) if known is None else (_ALREADY_STARTED, known))
         except Exception as error:
             return (_ERROR, exit_reason(error))
         return _IGNORE if process is None else (_OK, process.pid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from quicdist.node.errors import NoSuchProcess, NotConnected, ProcessExit
@@ -9,6 +10,7 @@ from quicdist.node.exits import NOCONNECTION, NOPROC
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
 from quicdist.otp.request import Request
+from quicdist.otp.server_names import Global, LookedUp, Via
 from quicdist.term import Atom, ImproperList, Pid, Reference
 
 GEN_CALL = Atom("$gen_call")
@@ -58,6 +60,8 @@ class Caller:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._open: dict[Reference, tuple[Request, Pid]] = {}
+        #: Looks up a name; set by who makes what it takes.
+        self.find: Callable[[LookedUp, Callable[[Pid | None, Exception | None], None]], None]
         self.process = runtime.spawn(self._received)
 
     def _received(self, _: Process, message: Any) -> None:
@@ -74,11 +78,13 @@ class Caller:
     ) -> Request:
         """Send ``{Label, From, Request}`` to a process (``gen:send_request/3``).
 
-        ``to`` is a pid, process, ``name`` or ``(name, node)``. ``process`` asks, and can be
-        monitored or linked by the one asked, in place of a process of the node's own. The answer
-        raises :class:`NoSuchProcess`, :class:`NotConnected`, or :class:`ProcessExit` with the
-        reason of a process that ended before it replied.
+        ``to`` is a pid, process, ``name``, ``(name, node)``, :class:`Global` or :class:`Via`.
+        ``process`` asks, and can be monitored or linked by the one asked, in place of a process of
+        the node's own. The answer raises :class:`NoSuchProcess`, :class:`NotConnected`, or
+        :class:`ProcessExit` with the reason of a process that ended before it replied.
         """
+        if isinstance(to, Global | Via):
+            return self._send_to_name(to, request, label, process)
         runtime = self._runtime
         pid = self.process.pid if process is None else process.pid
         reference = runtime.identifiers.reference()
@@ -97,6 +103,32 @@ class Caller:
         except BaseException:
             self._close(reference)
             raise
+        return result
+
+    def _send_to_name(self, to: LookedUp, request: Any, label: Atom, process: Process | None) -> Request:
+        sent: list[Request] = []
+        result = Request(lambda: described(to), lambda: sent[0].abandon() if sent else None)
+
+        def answered(value: Any, error: Exception | None) -> None:
+            if error is None:
+                result.succeed(value)
+            else:
+                result.fail(error)
+
+        def found(pid: Pid | None, error: Exception | None) -> None:
+            if result.done():
+                return
+            if error is not None:
+                result.fail(error)
+                return
+            try:
+                sent.append(self.send_request(pid, request, label=label, process=process))
+            except Exception as failed:
+                result.fail(failed)
+            else:
+                sent[0].when_done(answered)
+
+        self.find(to, found)
         return result
 
     async def call(

@@ -32,9 +32,12 @@ class Continue:
     argument: Any = None
 
 
+#: What comes then is nothing special: a process of Python has no heap that could be made smaller.
+HIBERNATE: Final = Atom("hibernate")
+
 #: What a callback can ask for: :class:`Continue`, or seconds after which ``handle_info`` gets the
-#: atom ``timeout`` unless a message comes first.
-Then = Continue | float | None
+#: atom ``timeout`` unless a message comes first; ``HIBERNATE`` is taken, and does nothing.
+Then = Continue | float | Atom | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,11 @@ class GenServer:
         gen_reply(self.process, sender, value)
 
     # -- for the module sys --------------------------------------------------------------------
+
+    def code_change(self, old_version: Any, extra: Any) -> Any:
+        """``sys:change_code`` was called while the server was suspended, as a release handler does:
+        take the state over from ``old_version`` (``code_change/3``). There is nothing to do unless
+        overridden; what is raised is the answer to who called."""
 
     def get_state(self) -> Any:
         """The state that ``sys:get_state`` and ``sys:get_status`` show: by default a map of the

@@ -5,6 +5,7 @@ OTP: ``gen_server(3)``: ``call``, ``cast``, ``multi_call``, ``abcast``, ``send_r
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,18 +17,21 @@ from quicdist.otp.erpc import gather
 from quicdist.otp.errors import CallTimeout
 from quicdist.otp.gen import GEN_CAST, SYSTEM, Caller
 from quicdist.otp.gen_server import GenServer
-from quicdist.otp.global_names import Global, GlobalNames
+from quicdist.otp.names import Names
 from quicdist.otp.request import Deadline, Request
+from quicdist.otp.server_names import Global, LookedUp, Via
 from quicdist.term import Atom, Pid
+
+log = logging.getLogger("quicdist.otp")
 
 _TERMINATE = Atom("terminate")
 
 
 class GenServerClient:
     """Calls servers and starts them. A server is given as a pid, process, ``name``,
-    ``(name, node)``, or :class:`Global`."""
+    ``(name, node)``, :class:`Global` or :class:`Via`."""
 
-    def __init__(self, runtime: Runtime, caller: Caller, names: GlobalNames) -> None:
+    def __init__(self, runtime: Runtime, caller: Caller, names: Names) -> None:
         self._runtime = runtime
         self._caller = caller
         self._names = names
@@ -42,24 +46,32 @@ class GenServerClient:
         :class:`NoSuchProcess`, :class:`NotConnected`, and :class:`ProcessExit` with the reason of
         a server that ended before it replied.
         """
-        if isinstance(to, Global):
-            deadline = Deadline(timeout)
-            to = await self._names.where(to, timeout)
-            timeout = deadline.left()
         return await self._caller.call(to, request, timeout=timeout, process=process)
 
     def send_request(self, to: Any, request: Any, *, process: Process | None = None) -> Request:
         """Ask and go on; the reply is awaited from the :class:`Request`
-        (``gen_server:send_request/2``). Not for :class:`Global`."""
+        (``gen_server:send_request/2``)."""
         return self._caller.send_request(to, request, process=process)
 
     def cast(self, to: Any, request: Any) -> None:
         """Tell a server something (``gen_server:cast/2``); like a send it does not fail."""
-        message = (GEN_CAST, request)
-        if isinstance(to, Global):
-            self._names.send(to.name, message)
-        else:
-            self._runtime.send(self._caller.process.pid, to, message)
+        self.send(to, (GEN_CAST, request))
+
+    def send(self, to: Any, message: Any) -> None:
+        """Send a message to any of those, in the name of the node's own process. What nobody is
+        registered for is dropped, but a local name (:class:`NoSuchProcess`)."""
+        source = self._caller.process.pid
+        if not isinstance(to, Global | Via):
+            self._runtime.send(source, to, message)
+            return
+
+        def found(pid: Pid | None, error: Exception | None) -> None:
+            if pid is None:
+                log.debug("a message to %s was dropped: %s", to, error)
+            else:
+                self._runtime.send(source, pid, message)
+
+        self._names.find(to, found)
 
     async def multi_call(
         self, nodes: Iterable[str], name: str | Atom, request: Any, *, timeout: float | None = None
@@ -82,7 +94,7 @@ class GenServerClient:
     async def stop(self, to: Any, reason: Any = NORMAL, *, timeout: float | None = None) -> None:
         """End a server with ``reason`` and wait until it has (``gen_server:stop/3``)."""
         deadline = Deadline(timeout)
-        if isinstance(to, Global):
+        if isinstance(to, Global | Via):
             to = await self._names.where(to, timeout)
         watcher = self._runtime.add(Process(self._runtime, self._runtime.identifiers.pid()))
         try:
@@ -98,10 +110,14 @@ class GenServerClient:
     # -- servers of this node --------------------------------------------------------------------
 
     async def start(
-        self, server: GenServer, *, name: str | None = None, link_to: Process | Pid | None = None
+        self,
+        server: GenServer,
+        *,
+        name: str | LookedUp | None = None,
+        link_to: Process | Pid | None = None,
     ) -> Process | None:
         """Start a server here and wait for its ``init`` (``gen_server:start/4``; with ``link_to``,
         its parent, ``start_link/4``). None where ``init`` returned ``IGNORE``; raises what it
-        raised, or :class:`ProcessExit` with the reason it stopped with."""
+        raised, :class:`ProcessExit` with the reason it stopped with, or :class:`NameRegistered`."""
         process = server_process.start(self._runtime, server, name=name, link_to=link_to)
         return process if await process.ready() else None

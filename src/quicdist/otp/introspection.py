@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from quicdist.node.core import NodeCore
+from quicdist.node.exits import PROCESS
 from quicdist.node.process import Process
 from quicdist.otp import system
 from quicdist.otp.errors import RemoteError
@@ -45,6 +46,7 @@ def _no_garbage(_: Process) -> list[Any]:
 _ITEMS: dict[Atom, Callable[[Process], Any]] = {
     Atom(name): item
     for name, item in {
+        "async_dist": lambda _: False,
         "backtrace": lambda _: b"",
         "binary": lambda _: [],
         "catchlevel": lambda _: 0,
@@ -61,14 +63,18 @@ _ITEMS: dict[Atom, Callable[[Process], Any]] = {
         "label": lambda _: _UNDEFINED,
         "last_calls": lambda _: False,
         "links": lambda process: process.links,
+        "magic_ref": lambda _: [],
+        "max_heap_size": lambda _: {Atom("size"): 0, Atom("kill"): True, Atom("error_logger"): True},
         "memory": lambda _: 0,
         "message_queue_data": lambda _: Atom("on_heap"),
         "message_queue_len": lambda process: process.message_queue_len,
-        "messages": lambda _: [],
+        "messages": lambda process: process.messages,
         "min_bin_vheap_size": lambda _: 0,
         "min_heap_size": lambda _: 0,
         "monitored_by": lambda process: [watcher for watcher, _ in process.monitored_by.values()],
-        "monitors": lambda _: [],  # the node knows them by reference only
+        "monitors": lambda process: [
+            (PROCESS, target) for target in process.node.runtime.relations.monitored(process)
+        ],
         "parent": lambda process: process.parent or _UNDEFINED,
         "priority": lambda _: _NORMAL,
         "reductions": lambda _: 0,
@@ -91,6 +97,15 @@ _DEFAULT = [
         *("stack_size", "reductions", "garbage_collection", "suspending"),
     )
 ]
+
+
+def _item(process: Process, item: Any) -> Any:
+    match item:
+        case Atom() if item in _ITEMS:
+            return _ITEMS[item](process)
+        case (Atom(name="dictionary"), key):
+            return next((value for known, value in _dictionary(process) if known == key), _UNDEFINED)
+    raise RemoteError("error", _BADARG, [])
 
 
 class Introspection:
@@ -145,9 +160,7 @@ class Introspection:
             items = [_NAME, *_DEFAULT] if process.name else _DEFAULT
             return [(item, _ITEMS[item](process)) for item in items]
         items = wanted if isinstance(wanted, list) else [wanted]
-        if not all(isinstance(item, Atom) and item in _ITEMS for item in items):
-            raise RemoteError("error", _BADARG, [])
-        found = [(item, _ITEMS[item](process)) for item in items]
+        found = [(item, _item(process, item)) for item in items]
         if isinstance(wanted, list):
             return found
         return [] if wanted == _NAME and not process.name else found[0]

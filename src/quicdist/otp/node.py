@@ -29,6 +29,7 @@ from quicdist.otp.introspection import Introspection
 from quicdist.otp.net_kernel import PANG, PONG, NetKernel
 from quicdist.otp.pg import ProcessGroups
 from quicdist.otp.rpc import RpcClient
+from quicdist.otp.server_names import LookedUp
 from quicdist.otp.services import Services, start_services
 from quicdist.otp.sys_client import SysClient
 from quicdist.protocol.names import parse_node_name
@@ -257,9 +258,10 @@ class Node(NodeCore):
         """Spawn a process; see :meth:`register` for what ``function`` can be."""
         return self.runtime.spawn(function, *args, name=name)
 
-    def serve(self, server: GenServer, *, name: str | None = None) -> Process:
+    def serve(self, server: GenServer, *, name: str | LookedUp | None = None) -> Process:
         """Start a :class:`GenServer`, or a :class:`Supervisor`, which is one. It does not wait for
-        a coroutine ``init``: ``gen_server.start`` does."""
+        a coroutine ``init``, nor for a :class:`Global` or :class:`Via` name: ``gen_server.start``
+        does."""
         return server_process.start(self.runtime, server, name=name)
 
     def whereis(self, name: str) -> Process | None:
@@ -267,9 +269,9 @@ class Node(NodeCore):
         return self.runtime.whereis(name)
 
     def send(self, to: Any, message: Any) -> None:
-        """Send a message to a pid, process, alias, ``name`` or ``(name, node)``, from no process in
-        particular; see :meth:`Process.send`."""
-        self.runtime.send(self.services.caller.process.pid, to, message)
+        """Send a message to a pid, process, alias, ``name``, ``(name, node)``, :class:`Global` or
+        :class:`Via`, from no process in particular; see :meth:`Process.send`."""
+        self.services.gen_server.send(to, message)
 
     # -- other nodes -----------------------------------------------------------------------
 
@@ -342,7 +344,7 @@ class Node(NodeCore):
         return exported
 
     def export_child(
-        self, module: str, function: str | None = None, *, name: str | None = None
+        self, module: str, function: str | None = None, *, name: str | LookedUp | None = None
     ) -> Callable[[F], F]:
         """Decorator: let supervisors of other nodes start a :class:`GenServer` class, a function
         that gives one, or a coroutine function as the body of a process.
@@ -365,7 +367,7 @@ class Node(NodeCore):
         Introspection(self, lambda: self.net_kernel, lambda: self.sys).export(self.exports)
 
     async def gen_server_call(self, to: Any, request: Any, *, timeout: float | None = 5.0) -> Any:
-        """``gen_server:call/3`` to a pid, ``name`` or ``(name, node)``; see
+        """``gen_server:call/3`` to a pid, ``name``, ``(name, node)`` or what stands for one; see
         :meth:`GenServerClient.call`."""
         return await self.gen_server.call(to, request, timeout=timeout)
 

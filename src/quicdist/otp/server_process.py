@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Coroutine
 from typing import Any
 
-from quicdist.node.errors import ProcessExit
+from quicdist.node.errors import NameRegistered, ProcessExit
 from quicdist.node.exits import NORMAL, SHUTDOWN, exit_reason
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
@@ -16,12 +16,14 @@ from quicdist.otp import system
 from quicdist.otp.gen import GEN_CALL, GEN_CAST, SYSTEM, From, is_from
 from quicdist.otp.gen import reply as gen_reply
 from quicdist.otp.gen_server import IGNORE, NO_REPLY, TIMEOUT, Continue, GenServer, NoReply, Reply, Stop, Then
+from quicdist.otp.server_names import LookedUp
 from quicdist.term import Atom, Pid
 
 log = logging.getLogger("quicdist.otp")
 
 _EXIT = Atom("EXIT")
 _CANCELLED = Atom("cancelled")
+_FAILED = object()
 _BAD_RETURN_VALUE = Atom("bad_return_value")
 
 #: Coroutines of ``terminate`` of servers that are gone already, and the nodes these were on.
@@ -59,11 +61,11 @@ class ServerProcess(Process):
 
     # -- starting --------------------------------------------------------------------------------
 
-    def begin(self) -> None:
-        """Run ``init``; messages that come meanwhile wait. Raises what a plain ``init`` raises,
-        after the process has ended with it."""
+    def begin(self, name: LookedUp | None = None) -> None:
+        """Register ``name``, if one is given, and run ``init``; messages that come meanwhile wait.
+        Raises what a plain ``init`` raises, after the process has ended with it."""
         try:
-            result = self.server.init()
+            result = self.server.init() if name is None else self._init_named(name)
             if isinstance(result, Awaitable):
                 self._ready = asyncio.get_running_loop().create_future()
                 self._waiting = _task(self._init(result), result)
@@ -72,6 +74,19 @@ class ServerProcess(Process):
         except Exception as error:
             self._runtime.terminate(self, exit_reason(error))
             raise
+
+    async def _init_named(self, name: LookedUp) -> Any:
+        names = self.node.services.names
+        await names.register(name, self.pid)
+        result: Any = _FAILED
+        try:
+            result = self.server.init()
+            if isinstance(result, Awaitable):
+                result = await result
+        finally:
+            if result is IGNORE or result is _FAILED or isinstance(result, Stop):
+                await names.unregister(name)
+        return result
 
     async def ready(self) -> bool:
         """Wait for ``init``: False if the process has ended since. Raises what ``init`` raised."""
@@ -85,7 +100,11 @@ class ServerProcess(Process):
             self._initialised(await result)
         except Exception as error:
             self._ready.set_result(error)
-            self._runtime.crashed(self, error)
+            if isinstance(error, NameRegistered):
+                log.error("%r was not started: %s", self, error)
+                self._runtime.terminate(self, NORMAL)
+            else:
+                self._runtime.crashed(self, error)
         else:
             self._ready.set_result(None)
             self._next()
@@ -137,6 +156,14 @@ class ServerProcess(Process):
         except Exception as error:
             self._failed(error)
 
+    @property
+    def message_queue_len(self) -> int:
+        return len(self._held) + len(self._queue)
+
+    @property
+    def messages(self) -> list[Any]:
+        return [*self._held, *self._queue]
+
     def resume(self) -> None:
         """Take up the messages that came while it was suspended."""
         self.suspended = False
@@ -166,7 +193,7 @@ class ServerProcess(Process):
             if isinstance(then, Continue):
                 result, sender = self.server.handle_continue(then.argument), None
                 continue
-            if then is not None:
+            if then is not None and not isinstance(then, Atom):
                 self._timer = asyncio.get_running_loop().call_later(then, self._time_out)
             return
 
@@ -317,15 +344,20 @@ def _current_task() -> asyncio.Task[Any] | None:
 
 
 def start(
-    runtime: Runtime, server: GenServer, *, name: str | None = None, link_to: Process | Pid | None = None
+    runtime: Runtime,
+    server: GenServer,
+    *,
+    name: str | LookedUp | None = None,
+    link_to: Process | Pid | None = None,
 ) -> ServerProcess:
     """Start a server as a process of its own (``gen_server:start/4``), linked to the process that
-    counts as its parent where one is given (``start_link/4``). ``init`` may be under way yet."""
+    counts as its parent where one is given (``start_link/4``). ``init`` may be under way yet, and
+    so may be the registration of a name that others keep: where that is taken, it ends at once."""
     parent = link_to.pid if isinstance(link_to, Process) else link_to
     process = ServerProcess(runtime, runtime.identifiers.pid(), server)
-    runtime.add(process, name=name)
+    runtime.add(process, name=name if isinstance(name, str) else None)
     process.parent = parent
     if parent is not None:
         runtime.link(process, parent)
-    process.begin()
+    process.begin(None if isinstance(name, str) else name)
     return process

@@ -13,6 +13,7 @@ from quicdist.otp.gen_server_client import GenServerClient
 from quicdist.otp.global_names import GlobalNames
 from quicdist.otp.group_leader import GroupLeader
 from quicdist.otp.logger import LOGGER_PROXY, LoggerProxy
+from quicdist.otp.names import Names
 from quicdist.otp.net_kernel import NET_KERNEL, NetKernel, NetKernelServer
 from quicdist.otp.pg import ProcessGroups
 from quicdist.otp.rpc import REX, RpcClient
@@ -30,6 +31,7 @@ class Services:
     gen_server: GenServerClient
     net_kernel: NetKernel
     global_names: GlobalNames
+    names: Names
     pg: ProcessGroups
     sys: SysClient
 
@@ -50,14 +52,18 @@ def start_services(node: NodeCore, exports: Exports) -> Services:
     applier = Applier(exports)
     ErpcServer(runtime, node.spawning, applier)
     server_process.start(runtime, Rex(runtime, applier), name=REX)
-    names = GlobalNames(erpc, lambda: net_kernel.nodes("connected"))
+    global_names = GlobalNames(erpc, lambda: net_kernel.nodes("connected"))
+    names = Names(erpc, global_names, lambda: net_kernel.nodes("connected"))
+    caller.find = names.find
+    caller.process.on_end(names.stop)
     return Services(
         caller=caller,
         erpc=erpc,
         rpc=RpcClient(runtime, caller, erpc, leader.pid),
         gen_server=GenServerClient(runtime, caller, names),
         net_kernel=net_kernel,
-        global_names=names,
+        global_names=global_names,
+        names=names,
         pg=ProcessGroups(node),
-        sys=SysClient(caller, runtime, StateForm(runtime, node.connections, erpc)),
+        sys=SysClient(caller, runtime, StateForm(runtime, node.connections, erpc), names),
     )

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from quicdist.node.errors import NodeError
@@ -23,8 +24,9 @@ from quicdist.term import Atom, Pid, format_term
 
 log = logging.getLogger("quicdist.otp")
 
-Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
-_STRATEGIES = ("one_for_one", "one_for_all", "rest_for_one")
+Strategy = Literal["one_for_one", "one_for_all", "rest_for_one", "simple_one_for_one"]
+_STRATEGIES = ("one_for_one", "one_for_all", "rest_for_one", "simple_one_for_one")
+_SIMPLE_ONE_FOR_ONE = Atom("simple_one_for_one")
 
 _OK, _ERROR, _EXIT = Atom("ok"), Atom("error"), Atom("EXIT")
 _WHICH_CHILDREN, _COUNT_CHILDREN = Atom("which_children"), Atom("count_children")
@@ -44,6 +46,10 @@ class Supervisor(GenServer):
     all are (``one_for_all``), or those started after it with it (``rest_for_one``). More than
     ``intensity`` restarts within ``period`` seconds, and the supervisor ends all children and
     itself, with ``shutdown``. Children are started in order and ended in reverse order.
+
+    With ``simple_one_for_one`` the one specification is that of any number of children, none of them
+    there at first: ``start_child`` starts one, with arguments of its own after those of the
+    specification. They are known by their pids, forgotten when they end, and ended all at once.
     """
 
     def __init__(
@@ -63,8 +69,16 @@ class Supervisor(GenServer):
         self._strategy = strategy
         self._intensity = Intensity(intensity, period)
         self._specs = list(children)
+        #: What all children are made from, where they are alike.
+        self._template: ChildSpec | None = None
+        if strategy == "simple_one_for_one":
+            if len(self._specs) != 1:
+                raise NodeError(f"simple_one_for_one needs one child specification, not {len(self._specs)}")
+            self._template = self._specs.pop()
         #: In start order.
-        self._children: list[Child] = []
+        self._children: dict[Child, None] = {}
+        #: By the pid of its process, or of the last one it had.
+        self._by_pid: dict[Pid, Child] = {}
         ids = [spec.term_id for spec in self._specs]
         if any(ids.count(one) > 1 for one in ids):
             raise NodeError(f"two children of a supervisor have one id: {ids!r}")
@@ -73,7 +87,7 @@ class Supervisor(GenServer):
 
     async def init(self) -> Any:
         self.process.trap_exit = True
-        self._children = [Child(spec) for spec in self._specs]
+        self._children = dict.fromkeys(map(Child, self._specs))
         failed = await self._start_all(self._children)
         if failed is not None:
             await self._end_all(self._children)
@@ -88,6 +102,18 @@ class Supervisor(GenServer):
         runtime = self.process.node.runtime
         child.process = await start_link(runtime, spec.start, spec.args, self.process.pid, spec.name)
         child.restarting = False
+        if child.process is not None:
+            self._unlist(child)
+            child.pid = child.process.pid
+            self._by_pid[child.pid] = child
+
+    def _forget(self, child: Child) -> None:
+        self._children.pop(child, None)
+        self._unlist(child)
+
+    def _unlist(self, child: Child) -> None:
+        if child.pid is not None:
+            self._by_pid.pop(child.pid, None)
 
     async def _start_all(self, children: Iterable[Child]) -> tuple[Child, Exception] | None:
         """Start children in order; the first that fails, and why."""
@@ -97,11 +123,14 @@ class Supervisor(GenServer):
             except Exception as error:
                 self._report("could not be started", child, exit_reason(error))
                 return child, error
-            if child.process is None and child.spec.restart == "temporary":
-                self._children.remove(child)
+            if child.process is None and (child.spec.restart == "temporary" or self._template):
+                self._forget(child)
         return None
 
     async def _end_all(self, children: Iterable[Child]) -> None:
+        if self._template is not None:
+            await asyncio.gather(*map(self._end, list(children)))
+            return
         for child in reversed(list(children)):
             await self._end(child)
 
@@ -109,8 +138,8 @@ class Supervisor(GenServer):
         """End one child, in the time its specification gives it."""
         process, child.process = child.process, None
         child.restarting = False
-        if child.spec.restart == "temporary" and child in self._children:
-            self._children.remove(child)
+        if child.spec.restart == "temporary":
+            self._forget(child)
         if process is None or not process.alive:
             return
         ended = asyncio.Event()
@@ -130,9 +159,9 @@ class Supervisor(GenServer):
     async def handle_info(self, message: Any) -> Any:
         match message:
             case (tag, Pid() as pid, reason) if tag == _EXIT:
-                for child in self._children:
-                    if child.process is not None and child.process.pid == pid:
-                        return await self._ended(child, reason)
+                child = self._by_pid.get(pid)
+                if child is not None and child.process is not None:
+                    return await self._ended(child, reason)
             case _:
                 log.error("%r got a message that a supervisor has no use for: %r", self.process, message)
         return None
@@ -144,8 +173,8 @@ class Supervisor(GenServer):
             self._report("ended", child, reason)
         if spec.restart == "permanent" or (spec.restart == "transient" and not is_shutdown(reason)):
             return await self._restart(child)
-        if spec.restart == "temporary":
-            self._children.remove(child)
+        if spec.restart == "temporary" or self._template is not None:
+            self._forget(child)
         return None
 
     async def _restart(self, child: Child) -> Any:
@@ -153,19 +182,18 @@ class Supervisor(GenServer):
             child.restarting = False
             self._report("has been restarted too often: the supervisor ends", child, SHUTDOWN)
             return Stop(SHUTDOWN)
-        index = self._children.index(child)
-        affected = {
-            "one_for_one": [child],
-            "rest_for_one": self._children[index:],
-            "one_for_all": list(self._children),
-        }[self._strategy]
+        affected = [child]
+        if self._strategy in ("rest_for_one", "one_for_all"):
+            affected = list(self._children)
+            if self._strategy == "rest_for_one":
+                affected = affected[affected.index(child) :]
         await self._end_all(affected)
         failed = await self._start_all(one for one in affected if one in self._children)
         if failed is not None:
             # As OTP does it: other messages, an end among them, come first.
             failed[0].restarting = True
             self.process.send(
-                self.process.pid, (Atom("$gen_cast"), (_TRY_AGAIN_RESTART, failed[0].spec.term_id))
+                self.process.pid, (Atom("$gen_cast"), (_TRY_AGAIN_RESTART, self._id(failed[0])))
             )
         return None
 
@@ -185,42 +213,72 @@ class Supervisor(GenServer):
     async def handle_call(self, request: Any, sender: From) -> Any:
         match request:
             case Atom() if request == _WHICH_CHILDREN:
-                return [_shown(child) for child in reversed(self._children)]
+                return [self._shown(child) for child in reversed(self._children)]
             case Atom() if request == _COUNT_CHILDREN:
                 return self._count()
-            case (Atom() as kind, ChildSpec() as spec) if kind == _START_CHILD:
+            case (Atom() as kind, list() as more) if kind == _START_CHILD and self._template is not None:
+                template = self._template
+                return await self._start_child(replace(template, args=(*template.args, *more)))
+            case (Atom() as kind, ChildSpec() as spec) if kind == _START_CHILD and self._template is None:
                 return await self._start_child(spec)
             case (Atom() as kind, spec) if kind == _START_CHILD:
                 return (_ERROR, (_INVALID_CHILD_SPEC, spec))  # from another node: no Python to start
             case (Atom(name=name), child_id) if name in _ORDERS:
+                by_pid = name == "terminate_child" and isinstance(child_id, Pid)
+                if self._template is not None and name in _BY_ID and not by_pid:
+                    return (_ERROR, _SIMPLE_ONE_FOR_ONE)
                 child = self._find(child_id)
                 return (_ERROR, _NOT_FOUND) if child is None else await _ORDERS[name](self, child)
         return NO_REPLY
 
     def get_state(self) -> Any:
-        return {Atom("strategy"): Atom(self._strategy), Atom("children"): list(map(_shown, self._children))}
+        return {
+            Atom("strategy"): Atom(self._strategy),
+            Atom("children"): list(map(self._shown, self._children)),
+        }
+
+    def _shown(self, child: Child) -> tuple[Any, ...]:
+        spec = child.spec
+        pid: Any = _RESTARTING if child.restarting else _UNDEFINED
+        if child.process is not None:
+            pid = child.process.pid
+        child_id = spec.term_id if self._template is None else _UNDEFINED
+        return (child_id, pid, Atom(spec.type), spec.modules)
+
+    def _id(self, child: Child) -> Any:
+        """What the child is known by."""
+        return child.spec.term_id if self._template is None else child.pid
 
     def _find(self, child_id: Any) -> Child | None:
+        template = self._template
+        if template is not None:
+            if not isinstance(child_id, Pid):
+                return Child(template) if child_id == template.term_id else None
+            runtime = self.process.node.runtime
+            # What has ended is taken for a child that has, as OTP takes it.
+            gone = runtime.is_local(child_id) and runtime.find(child_id) is None
+            return self._by_pid.get(child_id, Child(template) if gone else None)
         return next((child for child in self._children if child.spec.term_id == child_id), None)
 
     def _count(self) -> list[tuple[Atom, int]]:
         kinds = [child.spec.type for child in self._children]
         active = sum(child.process is not None and child.process.alive for child in self._children)
-        counts = (len(kinds), active, kinds.count("supervisor"), kinds.count("worker"))
+        specs = len(kinds) if self._template is None else 1
+        counts = (specs, active, kinds.count("supervisor"), kinds.count("worker"))
         return list(zip(map(Atom, ("specs", "active", "supervisors", "workers")), counts, strict=True))
 
     async def _start_child(self, spec: ChildSpec) -> Any:
-        known = self._find(spec.term_id)
+        known = None if self._template is not None else self._find(spec.term_id)
         if known is not None:
             return (
                 _ERROR,
                 _ALREADY_PRESENT if known.process is None else (_ALREADY_STARTED, known.process.pid),
             )
         child = Child(spec)
-        self._children.append(child)
+        self._children[child] = None
         failed = await self._start_all([child])
         if failed is not None:
-            self._children.remove(child)
+            self._forget(child)
             return (_ERROR, exit_reason(failed[1]))
         return _started(child)
 
@@ -232,30 +290,34 @@ class Supervisor(GenServer):
 
     async def _terminate_child(self, child: Child) -> Any:
         await self._end(child)
+        if self._template is not None:
+            self._forget(child)
         return _OK
 
     async def _delete_child(self, child: Child) -> Any:
         if child.restarting or child.process is not None:
             return (_ERROR, _RESTARTING if child.restarting else _RUNNING)
-        self._children.remove(child)
+        self._forget(child)
         return _OK
 
     async def _get_childspec(self, child: Child) -> Any:
-        return (_OK, child.spec.to_term())
+        return (_OK, (self._template or child.spec).to_term())
 
     # -- from Python ---------------------------------------------------------------------------------
 
-    async def start_child(self, spec: ChildSpec) -> Pid | None:
-        """Start one more child (``supervisor:start_child/2``); its pid, None where its ``init``
-        asks to be ignored. Raises :class:`NodeError` where it could not be started."""
-        return self._pid(await self._ask((_START_CHILD, spec)))
+    async def start_child(self, spec: ChildSpec | Sequence[Any] = ()) -> Pid | None:
+        """Start one more child (``supervisor:start_child/2``), of a ``simple_one_for_one`` supervisor
+        by its further arguments; its pid, None where its ``init`` asks to be ignored. Raises
+        :class:`NodeError` where it could not be started."""
+        return self._pid(await self._ask((_START_CHILD, spec if isinstance(spec, ChildSpec) else list(spec))))
 
     async def restart_child(self, child_id: Any) -> Pid | None:
         """Start a child that has been ended (``supervisor:restart_child/2``)."""
         return self._pid(await self._ask((Atom("restart_child"), _id(child_id))))
 
     async def terminate_child(self, child_id: Any) -> None:
-        """End a child, which stays known unless it is temporary (``terminate_child/2``)."""
+        """End a child, which stays known unless it is temporary (``terminate_child/2``); one of a
+        ``simple_one_for_one`` supervisor by its pid."""
         self._checked(await self._ask((Atom("terminate_child"), _id(child_id))))
 
     async def delete_child(self, child_id: Any) -> None:
@@ -263,7 +325,10 @@ class Supervisor(GenServer):
         self._checked(await self._ask((Atom("delete_child"), _id(child_id))))
 
     def which_children(self) -> dict[Any, Process | None]:
-        """The children by id, in start order: the process, None where there is none now."""
+        """The children by id (``simple_one_for_one``: by pid), in start order: the process, None where
+        there is none now."""
+        if self._template is not None:
+            return {child.pid: child.process for child in self._children}
         return {child.spec.id: child.process for child in self._children}
 
     async def _ask(self, request: Any) -> Any:
@@ -279,14 +344,6 @@ class Supervisor(GenServer):
         return pid if isinstance(pid, Pid) else None
 
 
-def _shown(child: Child) -> tuple[Any, ...]:
-    spec = child.spec
-    pid: Any = _RESTARTING if child.restarting else _UNDEFINED
-    if child.process is not None:
-        pid = child.process.pid
-    return (spec.term_id, pid, Atom(spec.type), spec.modules)
-
-
 def _started(child: Child) -> Any:
     return (_OK, _UNDEFINED if child.process is None else child.process.pid)
 
@@ -294,6 +351,9 @@ def _started(child: Child) -> Any:
 def _id(child_id: Any) -> Any:
     return Atom(child_id) if isinstance(child_id, str) else child_id
 
+
+#: What is asked of a child by its id, which those of a ``simple_one_for_one`` supervisor have not.
+_BY_ID = ("restart_child", "terminate_child", "delete_child")
 
 _ORDERS: dict[str, Callable[[Supervisor, Child], Any]] = {
     "restart_child": Supervisor._restart_child,

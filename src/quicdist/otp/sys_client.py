@@ -15,6 +15,8 @@ from quicdist.node.exits import NORMAL
 from quicdist.node.runtime import Runtime
 from quicdist.otp.erpc import ErpcClient
 from quicdist.otp.gen import SYSTEM, Caller
+from quicdist.otp.names import Names
+from quicdist.otp.server_names import Global, Via
 from quicdist.term import Atom, format_term
 
 _OK, _ERROR = Atom("ok"), Atom("error")
@@ -63,15 +65,18 @@ class StateForm:
 class SysClient:
     """Sends system messages. ``timeout`` is in seconds; the errors are those of a call."""
 
-    def __init__(self, caller: Caller, runtime: Runtime, state_form: StateForm) -> None:
+    def __init__(self, caller: Caller, runtime: Runtime, state_form: StateForm, names: Names) -> None:
         self._caller = caller
         self._runtime = runtime
+        self._names = names
         #: Known also to the servers of this node, which answer ``sys`` of others.
         self.state_form = state_form
 
     async def get_state(self, to: Any, *, timeout: float | None = 5.0) -> Any:
         """The state of a server (``sys:get_state/2``). Raises :class:`NodeError` where the server
         could not say."""
+        if isinstance(to, Global | Via):
+            to = await self._names.where(to, timeout)
         answer = await self._ask(to, Atom("get_state"), timeout)
         if isinstance(answer, tuple) and len(answer) == 2:
             if answer[0] == _ERROR:

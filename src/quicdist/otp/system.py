@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from quicdist.node.exits import error_term
+from quicdist.node.exits import EXIT, error_term, exit_reason
 from quicdist.otp.errors import RemoteError
 from quicdist.otp.gen import From, reply
 from quicdist.term import Atom
@@ -24,6 +24,7 @@ _UNKNOWN_DEBUG = Atom("unknown_debug")
 _UNKNOWN_SYSTEM_MSG = Atom("unknown_system_msg")
 _CALLBACK_FAILED = Atom("callback_failed")
 _GEN_SERVER = Atom("gen_server")
+_CHANGE_CODE = Atom("change_code")
 _REPLACE_STATE = Atom("replace_state")
 _SYSTEM_REPLACE_STATE = Atom("system_replace_state")
 _TERMINATE = Atom("terminate")
@@ -50,6 +51,8 @@ def handle(process: ServerProcess, sender: From, request: Any) -> Awaitable[None
         case (command, reason) if command == _TERMINATE:
             reply(process, sender, _OK)
             process.end(reason)
+        case (command, _, version, extra) if command == _CHANGE_CODE and process.suspended:
+            return _change_code(process, sender, version, extra)
         case _:
             reply(process, sender, (_ERROR, (_UNKNOWN_SYSTEM_MSG, request)))
     return None
@@ -137,6 +140,18 @@ async def _replace_state(process: ServerProcess, sender: From, function: Any) ->
         reply(process, sender, _failed(_ERROR, error_term(error)))
     else:
         await _give_state(process, sender, state)
+
+
+async def _change_code(process: ServerProcess, sender: From, version: Any, extra: Any) -> None:
+    """``{change_code, Module, Vsn, Extra}``, which is answered ``{error, {'EXIT', Reason}}`` if it fails."""
+    answer: Any = _OK
+    try:
+        result = process.server.code_change(version, extra)
+        if isinstance(result, Awaitable):
+            await result
+    except Exception as error:
+        answer = (_ERROR, (EXIT, exit_reason(error)))
+    reply(process, sender, answer)
 
 
 def _failed(kind: Atom, reason: Any) -> Any:
