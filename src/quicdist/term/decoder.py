@@ -106,6 +106,20 @@ class Decoder(Remembered):
                         stack.append((kind, items, left))
                         kind, items, left = _TUPLE, [], iter(TIMES[count])
                         break
+                    if tag == 108:  # LIST_EXT
+                        count = _uint32(data, i + 1)[0]
+                        i += 5
+                        if count >= size - i:
+                            raise Malformed(too_few("list", count + 1, size - i))
+                        if len(stack) >= careful_depth:
+                            careful_depth = self._deeper(len(stack), max_depth)
+                        stack.append((kind, items, left))
+                        kind, items = _LIST, []
+                        if count > 3 and data[i] in RUN_TAGS:
+                            i = runs(data, i, size, count, items)
+                            count -= len(items)
+                        left = iter(TIMES[count]) if count < 256 else repeat(None, count)
+                        break
                     if tag == 109:  # BINARY_EXT
                         end = i + 5 + _uint32(data, i + 1)[0]
                         if end > size:
@@ -122,20 +136,6 @@ class Decoder(Remembered):
                         items.append(_int32(data, i + 1)[0])
                         i += 5
                         continue
-                    if tag == 108:  # LIST_EXT
-                        count = _uint32(data, i + 1)[0]
-                        i += 5
-                        if count >= size - i:
-                            raise Malformed(too_few("list", count + 1, size - i))
-                        if len(stack) >= careful_depth:
-                            careful_depth = self._deeper(len(stack), max_depth)
-                        stack.append((kind, items, left))
-                        kind, items = _LIST, []
-                        if count > 3 and data[i] in RUN_TAGS:
-                            i = runs(data, i, size, count, items)
-                            count -= len(items)
-                        left = iter(TIMES[count]) if count < 256 else repeat(None, count)
-                        break
                     if tag == 106:  # NIL_EXT
                         items.append([])
                         i += 1
@@ -153,6 +153,8 @@ class Decoder(Remembered):
                         end = i + 3 + _uint16(data, i + 1)[0]
                         if end > size:
                             raise Malformed(too_few("string", end - i - 3, size - i - 3))
+                        if len(stack) >= max_depth and end > i + 3:
+                            self._deeper(len(stack), max_depth)
                         items.append([*data[i + 3 : end]])
                         i = end
                         continue
@@ -251,7 +253,7 @@ class Decoder(Remembered):
                 else:
                     # All elements are there.
                     if kind == _TUPLE:
-                        value = (*items,)
+                        value = tuple(items)
                     elif kind == _LIST:
                         tag = data[i]
                         if tag == 106:

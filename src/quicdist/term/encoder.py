@@ -137,7 +137,7 @@ class Encoder:
                         continue
                     if type(term[0]) is int:
                         numbers = integer_list(term)
-                        if numbers is not None:
+                        if numbers is not None and len(stack) < max_depth:
                             append(numbers)
                             continue
                     append(LISTS[size] if size < 256 else _header(108, size))

@@ -10,7 +10,7 @@ that shows by itself in the end: reading too far is an IndexError, or leaves the
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import repeat
 from math import isfinite
 from struct import Struct
@@ -40,6 +40,8 @@ _set_tail = ImproperList.tail.__set__  # type: ignore[misc]
 #: their frames fit in the memory that it has at hand for them.
 _LEVELS = 36
 
+_ONCE = TIMES[1]
+
 _Read: TypeAlias = Callable[[bytes, int, int], tuple[Any, int]]
 
 
@@ -68,9 +70,10 @@ def fast_decoder(
     def rest(data: bytes, i: int, room: int) -> tuple[Any, int]:
         return careful.decode(data, i, levels - room)
 
-    def several(data: bytes, i: int, count: int, room: int) -> tuple[list[Any], int]:
-        items: list[Any] = []
-        for _ in TIMES[count] if count < 256 else repeat(None, count):
+    def several(data: bytes, i: int, times: Iterable[None], room: int, items: list[Any]) -> int:
+        # One term each of ``times``, into ``items``; the offset behind them. The order of the tags is
+        # that of how often they come, or how little else there is to them.
+        for _ in times:
             tag = data[i]
             if tag == 119:  # SMALL_ATOM_UTF8_EXT
                 end = i + 2 + data[i + 1]
@@ -82,6 +85,10 @@ def fast_decoder(
             elif tag == 97:  # SMALL_INTEGER_EXT
                 items.append(data[i + 1])
                 i += 2
+            elif tag == 104 and room:  # SMALL_TUPLE_EXT
+                parts: list[Any] = []
+                i = several(data, i + 2, TIMES[data[i + 1]], room - 1, parts)
+                items.append(tuple(parts))
             elif tag == 109:  # BINARY_EXT
                 length = _uint32(data, i + 1)[0]
                 if length >= view_from:
@@ -90,56 +97,50 @@ def fast_decoder(
                 end = i + length
                 items.append(data[i:end])
                 i = end
-            elif tag == 104 and room:  # SMALL_TUPLE_EXT
-                parts, i = several(data, i + 2, data[i + 1], room - 1)
-                items.append((*parts,))
-            elif tag == 98:  # INTEGER_EXT
-                items.append(_int32(data, i + 1)[0])
-                i += 5
-            elif tag == 106:  # NIL_EXT
-                items.append([])
-                i += 1
             elif tag == 108 and room:  # LIST_EXT
                 length = _uint32(data, i + 1)[0]
                 i += 5
+                parts = []
                 if length > 3 and data[i] in RUN_TAGS:
-                    parts, i = numbers(data, i, length, room)
-                else:
-                    parts, i = several(data, i, length, room - 1)
+                    i = runs(data, i, len(data), length, parts)
+                    length -= len(parts)
+                i = several(data, i, TIMES[length] if length < 256 else repeat(None, length), room - 1, parts)
                 if data[i] == 106:
                     items.append(parts)
                     i += 1
                 else:
                     improper, i = with_tail(parts, data, i, room)
                     items.append(improper)
+            elif tag == 98:  # INTEGER_EXT
+                items.append(_int32(data, i + 1)[0])
+                i += 5
+            elif tag == 106:  # NIL_EXT
+                items.append([])
+                i += 1
             else:
                 part, i = read[tag](data, i, room)
                 items.append(part)
-        return items, i
-
-    def numbers(data: bytes, i: int, count: int, room: int) -> tuple[list[Any], int]:
-        items: list[Any] = []
-        i = runs(data, i, len(data), count, items)
-        if len(items) < count:
-            more, i = several(data, i, count - len(items), room - 1)
-            items += more
-        return items, i
+        return i
 
     def with_tail(items: list[Any], data: bytes, i: int, room: int) -> tuple[ImproperList, int]:
+        tail: Any
         if data[i] == 90:
             tail, i = read_reference(data, i, room)
         else:
-            (tail,), i = several(data, i, 1, room - 1)
+            parts: list[Any] = []
+            i = several(data, i, _ONCE, room - 1, parts)
+            tail = parts[0]
         if type(tail) is list or type(tail) is ImproperList or not items:
             raise NotSmooth
         improper = _new(ImproperList)
-        _set_elements(improper, (*items,))
+        _set_elements(improper, tuple(items))
         _set_tail(improper, tail)
         return improper, i
 
     def read_map(data: bytes, i: int, room: int) -> tuple[Any, int]:
         if not room:
             return rest(data, i, room)
+        room -= 1
         count = _uint32(data, i + 1)[0]
         i += 5
         pairs = {}
@@ -164,7 +165,7 @@ def fast_decoder(
                 key = _int32(data, i + 1)[0]
                 i += 5
             else:
-                key, i = rest(data, i, room - 1)
+                key, i = rest(data, i, room)
                 if too_deep_to_hash((key,)):
                     raise NotSmooth
             tag = data[i]
@@ -186,16 +187,19 @@ def fast_decoder(
                 end = i + length
                 pairs[key] = data[i:end]
                 i = end
-            elif tag == 104:
-                parts, i = several(data, i + 2, data[i + 1], room - 1)
-                pairs[key] = (*parts,)
+            elif tag == 104 and room:
+                parts: list[Any] = []
+                i = several(data, i + 2, TIMES[data[i + 1]], room - 1, parts)
+                pairs[key] = tuple(parts)
             elif tag == 98:
                 pairs[key] = _int32(data, i + 1)[0]
                 i += 5
             elif tag == 108:
-                (pairs[key],), i = several(data, i, 1, room - 1)
+                parts = []
+                i = several(data, i, _ONCE, room, parts)
+                pairs[key] = parts[0]
             else:
-                pairs[key], i = read[tag](data, i, room - 1)
+                pairs[key], i = read[tag](data, i, room)
         if len(pairs) != count:
             raise NotSmooth
         return pairs, i
@@ -204,6 +208,8 @@ def fast_decoder(
         return [], i + 1
 
     def read_string(data: bytes, i: int, room: int) -> tuple[Any, int]:
+        if not room:
+            return rest(data, i, room)
         end = i + 3 + _uint16(data, i + 1)[0]
         return [*data[i + 3 : end]], end
 
@@ -252,7 +258,8 @@ def fast_decoder(
     def decode(data: bytes, offset: int) -> tuple[Any, int]:
         if offset < 0:
             raise NotSmooth
-        (term,), end = several(data, offset, 1, levels)
-        return term, end
+        terms: list[Any] = []
+        end = several(data, offset, _ONCE, levels, terms)
+        return terms[0], end
 
     return decode

@@ -87,23 +87,21 @@ def fast_encoder(
             elif kind is dict:
                 write_map(term, append, room)
             elif kind is list and room:
-                write_list(term, append, room)
+                if not term:
+                    append(NIL)
+                elif type(term[0]) is int and (integers := integer_list(term)) is not None:
+                    append(integers)
+                else:
+                    size = len(term)
+                    append(LISTS[size] if size < 256 else _tagged_uint32(108, size))
+                    several(term, append, room - 1)
+                    append(NIL)
             elif term is True:
                 append(_TRUE)
             elif term is False:
                 append(_FALSE)
             else:
                 write.get(kind, rest)(term, append, room)
-
-    def write_list(term: list[Any], append: _Append, room: int) -> None:
-        if not term:
-            append(NIL)
-        elif type(term[0]) is int and (integers := integer_list(term)) is not None:
-            append(integers)
-        else:
-            append(LISTS[len(term)] if len(term) < 256 else _tagged_uint32(108, len(term)))
-            several(term, append, room - 1)
-            append(NIL)
 
     def write_map(term: dict[Any, Any], append: _Append, room: int) -> None:
         if deterministic:
@@ -142,6 +140,8 @@ def fast_encoder(
             elif kind is tuple and room:
                 append(TUPLES[len(value)])
                 several(value, append, room - 1)
+            elif kind is list and room:
+                several((value,), append, room)
             elif value is True:
                 append(_TRUE)
             elif value is False:
@@ -187,7 +187,6 @@ def fast_encoder(
 
     write: dict[type, _Write] = {
         dict: write_map,
-        list: lambda term, append, room: (write_list if room else rest)(term, append, room),
         float: write_float,
         ImproperList: write_improper,
         **dict.fromkeys((Pid, Reference, Port, Export, Fun), write_form),
