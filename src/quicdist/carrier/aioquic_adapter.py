@@ -16,12 +16,23 @@ from typing import Any, Final
 from aioquic import tls
 from aioquic.buffer import Buffer  # type: ignore[attr-defined]  # it is where the examples import it
 from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.connection import QuicConnection, QuicConnectionState
-from aioquic.quic.packet import QuicPacketType
+from aioquic.quic.connection import (
+    QuicConnection,
+    QuicConnectionError,
+    QuicConnectionState,
+    QuicReceiveContext,
+)
+from aioquic.quic.crypto import CryptoContext, CryptoError, CryptoPair  # type: ignore[attr-defined]
+from aioquic.quic.events import StreamDataReceived
+from aioquic.quic.packet import QuicPacketType, decode_packet_number
+from aioquic.quic.packet_builder import QuicSentPacket
+from aioquic.quic.rangeset import RangeSet
+from aioquic.quic.recovery import MAX_ACK_RANGES, QuicPacketSpace
 from aioquic.quic.stream import QuicStream
 from aioquic.tls import Epoch
 from cryptography import x509
 
+from quicdist.carrier import quic_wire as wire
 from quicdist.carrier.parameters import EARLY_DATA, JOINED_MESSAGES, encoded
 from quicdist.carrier.psk import ExternalPsk
 from quicdist.carrier.verification import ClientTrust, check_server_use
@@ -219,6 +230,356 @@ def limit_datagram_size(quic: QuicConnection, size: int) -> bool:
     return True
 
 
+# -- the packets of an established connection ----------------------------------------------------
+
+
+#: The tag at the end of a packet (RFC 9001, section 5.3).
+TAG: Final = 16
+#: A short header without its connection id, the packet's number in the two bytes aioquic gives it.
+SHORT_HEADER: Final = 3
+#: Up to where a short header's number begins there is the rest of it; after that a packet has a number of up
+#: to four bytes and the sample that protects it (RFC 9001, section 5.4.2).
+SHORTEST: Final = 20
+
+
+class _Direct(QuicConnection):
+    """The ordinary packets of an established connection, taken in and built straight away. aioquic asks
+    every open stream about every packet, and takes each apart, or puts it together, in many small steps.
+
+    What is not ordinary is aioquic's, either before anything was changed or for what is left of the packet;
+    all private state that stands here is left as aioquic itself would have left it.
+    """
+
+    #: Keys of the established connection; None until it is one.
+    _keys: CryptoPair | None = None
+    _packets: QuicPacketSpace
+
+    # -- in ------------------------------------------------------------------------------------
+
+    def receive_datagram(self, data: bytes, addr: Any, now: float) -> None:
+        keys = self._keys
+        if keys is None:
+            super().receive_datagram(data, addr, now)
+            # aioquic's log is of every frame. A server drops the keys of early data with the first packet
+            # that comes after them.
+            if (
+                self._handshake_confirmed
+                and self._quic_logger is None
+                and not self._cryptos[Epoch.ZERO_RTT].recv.is_valid()
+            ):
+                self._keys, self._packets = self._cryptos[Epoch.ONE_RTT], self._spaces[Epoch.ONE_RTT]
+        elif not self._receive(keys.recv, data, addr, now):
+            super().receive_datagram(data, addr, now)
+
+    def _receive(self, keys: CryptoContext, data: bytes, addr: Any, now: float) -> bool:
+        """Take in a datagram if it is a packet with a short header, by the path in use and with the
+        current keys; whether it was."""
+        path = self._network_paths[0]
+        start = 1 + len(self.host_cid)
+        host_cid = data[1:start]
+        if (
+            len(data) < start + SHORTEST
+            or data[0] & 0xC0 != 0x40
+            or not self._is_current(host_cid)
+            or path.addr != addr
+            or not path.is_validated
+            or self._state is not QuicConnectionState.CONNECTED
+            or self._close_pending
+        ):
+            return False
+        assert keys.hp is not None
+        assert keys.aead is not None
+        # aioquic copies the whole packet to take the protection off a few bytes (RFC 9001, section 5.4).
+        mask = keys.hp._mask(data[start + 4 : start + 20])
+        first = data[0] ^ mask[0] & 0x1F
+        if first & 0x18 or first >> 2 & 1 != keys.key_phase:
+            return False
+        size = (first & 3) + 1
+        end = start + size
+        number = int.from_bytes(data[start:end]) ^ int.from_bytes(mask[1 : 1 + size])
+        header = b"%c%b%b" % (first, host_cid, number.to_bytes(size))
+        space = self._packets
+        number = decode_packet_number(number, 8 * size, space.expected_packet_number)
+        try:
+            payload = keys.aead.decrypt(data[end:], header, number)
+        except CryptoError:
+            return True  # Not the peer's.
+        if number in space.received_packets:
+            return True
+        if number > space.expected_packet_number:
+            space.expected_packet_number = number + 1
+        if number > self._spin_highest_pn:
+            self._spin_bit = bool(first & 0x20) is not self._is_client
+            self._spin_highest_pn = number
+        is_ack_eliciting = False
+        try:
+            is_ack_eliciting = self._receive_frames(payload, host_cid, now)
+        except QuicConnectionError as error:
+            self._logger.warning(error)
+            self.close(error.error_code, error.frame_type, error.reason_phrase)
+        if self._close_pending or self._state is not QuicConnectionState.CONNECTED:
+            return True
+        self._close_at = now + self._idle_timeout()
+        self._ack_eliciting_sent_since_receipt = False
+        if number > space.largest_received_packet:
+            space.largest_received_packet = number
+            space.largest_received_time = now
+        space.received_packets.add(number)
+        space.ack_queue.add(number)
+        if len(space.ack_queue) > MAX_ACK_RANGES:
+            space.ack_queue.shift()
+        if is_ack_eliciting and space.ack_at is None:
+            space.ack_at = now + self._ack_delay
+        return True
+
+    def _is_current(self, host_cid: bytes) -> bool:
+        """Whether a packet to this connection id changes nothing about which ones are in use."""
+        if not self._is_client:
+            return host_cid == self.host_cid
+        # A client of aioquic does not follow its server to another.
+        return any(host_cid == issued.cid for issued in self._host_cids)
+
+    def _receive_frames(self, payload: bytes, host_cid: bytes, now: float) -> bool:
+        """Take in what a packet holds; whether it asks for an acknowledgement."""
+        is_ack_eliciting = False
+        at, size = 0, len(payload)
+        try:
+            while at < size:
+                kind = payload[at]
+                if kind & 0xF8 == wire.STREAM:
+                    end = self._receive_stream(payload, at, size)
+                    if not end:
+                        break
+                    at = end
+                    is_ack_eliciting = True
+                elif kind == wire.ACK:
+                    ranges, delay, at = wire.read_ack(payload, at + 1)
+                    self._loss.on_ack_received(
+                        ack_rangeset=RangeSet(ranges),
+                        ack_delay=(delay << self._remote_ack_delay_exponent) / 1_000_000,
+                        now=now,
+                        space=self._packets,
+                    )
+                elif kind == wire.PING:
+                    at += 1
+                    is_ack_eliciting = True
+                elif kind == wire.PADDING and payload.count(0, at) == size - at:
+                    return is_ack_eliciting
+                else:
+                    break
+        except IndexError:
+            pass  # A frame that is cut short: aioquic finds that for itself.
+        if at < size or not size:
+            context = QuicReceiveContext(
+                epoch=Epoch.ONE_RTT,
+                host_cid=host_cid,
+                network_path=self._network_paths[0],
+                quic_logger_frames=None,
+                time=now,
+                version=None,
+            )
+            is_ack_eliciting |= self._payload_received(context, payload[at:])[0]
+        return is_ack_eliciting
+
+    def _receive_stream(self, payload: bytes, at: int, size: int) -> int:
+        """Take in the STREAM frame at ``at`` if it is the next piece of a stream; where it ends, or 0."""
+        kind = payload[at]
+        stream_id, at = wire.read_uint(payload, at + 1)
+        offset = 0
+        if kind & wire.OFFSET:
+            offset, at = wire.read_uint(payload, at)
+        length = size - at
+        if kind & wire.LENGTH:
+            length, at = wire.read_uint(payload, at)
+        end = at + length
+        stream = self._streams.get(stream_id)
+        if stream is None or kind & wire.FIN or not length or end > size:
+            return 0
+        receiver = stream.receiver
+        limit = self._local_max_data
+        stop = offset + length
+        if (
+            not offset == receiver._buffer_start == receiver.highest_offset
+            or receiver.is_finished
+            or receiver._final_size is not None
+            or stop > stream.max_stream_data_local
+            or limit.used + length > limit.value
+        ):
+            return 0
+        receiver._buffer_start = receiver.highest_offset = stop
+        limit.used += length
+        self._events.append(StreamDataReceived(data=payload[at:end], end_stream=False, stream_id=stream_id))
+        return end
+
+    # -- out -----------------------------------------------------------------------------------
+
+    def datagrams_to_send(self, now: float) -> list[tuple[bytes, Any]]:
+        keys = self._keys
+        waiting = None if keys is None else self._waiting(keys)
+        if keys is None or waiting is None:
+            return super().datagrams_to_send(now)
+        return self._build(keys, waiting, now)
+
+    def _waiting(self, keys: CryptoPair) -> list[QuicStream] | None:
+        """The streams with something to send; None if there may be other frames to send than theirs and
+        those that acknowledge."""
+        path, *others = self._network_paths
+        data = self._local_max_data
+        if (
+            self._state is not QuicConnectionState.CONNECTED
+            or self._close_pending
+            or keys._update_key_requested
+            or not path.is_validated
+            or path.remote_challenges
+            or self._remote_preferred_address is not None
+            or self._handshake_done_pending
+            or self._ping_pending
+            or self._probe_pending
+            or self._retire_connection_ids
+            or self._streams_blocked_pending
+            or self._datagrams_pending
+            or not self._crypto_streams[Epoch.ONE_RTT].sender.buffer_is_empty
+            or data.value != data.sent
+            or data.used * 2 > data.value
+        ):
+            return None
+        for other in others:
+            if other.remote_challenges or not (other.is_validated or other.local_challenge_sent):
+                return None
+        for limit in (self._local_max_streams_bidi, self._local_max_streams_uni):
+            if limit.value != limit.sent and limit.sent - limit.used < limit.value - limit.sent:
+                return None
+        for issued in self._host_cids:
+            if not issued.was_sent:
+                return None
+        waiting = []
+        for stream in self._streams_queue:
+            sender, receiver = stream.sender, stream.receiver
+            window = stream.max_stream_data_local
+            if (
+                sender.reset_pending
+                or receiver.stop_pending
+                or (receiver.is_finished and sender.is_finished)
+                or stream.max_stream_data_local_sent != window
+                or (receiver.highest_offset * 2 > window > 0 and type(stream) is QuicStream)
+            ):
+                return None
+            if not sender.buffer_is_empty and not stream.is_blocked:
+                waiting.append(stream)
+        return waiting
+
+    def _build(self, keys: CryptoPair, waiting: list[QuicStream], now: float) -> list[tuple[bytes, Any]]:
+        """As many packets as may be sent now of what waits on streams. With the first goes an
+        acknowledgement, due or not: aioquic would send a packet of its own for it a little later. If it is
+        due, it goes alone, too."""
+        space, loss = self._packets, self._loss
+        overhead = SHORT_HEADER + len(self._peer_cid.cid) + TAG
+        datagrams: list[tuple[bytes, Any]] = []
+        self._pacing_at = None
+        while waiting or space.ack_at is not None:
+            if space.ack_at is None or space.ack_at >= now:
+                self._pacing_at = loss._pacer.next_send_time(now=now)
+                if self._pacing_at is not None:
+                    break
+            packet = QuicSentPacket(
+                epoch=Epoch.ONE_RTT,
+                in_flight=False,
+                is_ack_eliciting=False,
+                is_crypto_packet=False,
+                packet_number=self._packet_number,
+                packet_type=QuicPacketType.ONE_RTT,
+                sent_time=now,
+            )
+            # Acknowledgements are not held to the congestion window (RFC 9002, section 7).
+            window = loss.congestion_window - loss.bytes_in_flight
+            room = self._max_datagram_size - overhead
+            acknowledgement = b"" if space.ack_at is None else self._acknowledgement(room, now)
+            room = min(room, window - overhead) - len(acknowledgement)
+            frames = self._stream_frames(waiting, room, packet)
+            if acknowledgement and (frames or (space.ack_at is not None and space.ack_at <= now)):
+                space.ack_at = None
+                handler = self._on_ack_delivery, (space, space.largest_received_packet)
+                packet.delivery_handlers.insert(0, handler)
+                if len(space.ack_queue) > 1 and not packet.packet_number % 8 and room > sum(map(len, frames)):
+                    # So that these ranges are known to have arrived, and need not be told again.
+                    packet.in_flight = packet.is_ack_eliciting = True
+                    packet.delivery_handlers.append((self._on_ping_delivery, ((),)))
+                    frames.append(b"\x01")
+                frames.insert(0, acknowledgement)
+            if not frames:
+                break
+            datagrams.append(self._send(keys, packet, b"".join(frames), now))
+        if waiting:
+            # Their turn the next time is after that of streams that are idle now.
+            idle = [stream for stream in self._streams_queue if stream not in waiting]
+            self._streams_queue = idle + waiting
+        return datagrams
+
+    def _acknowledgement(self, room: int, now: float) -> bytes:
+        space = self._packets
+        assert space.largest_received_time is not None
+        delay = int((now - space.largest_received_time) * 1_000_000) >> self._local_ack_delay_exponent
+        return wire.ack(space.ack_queue, delay, room)
+
+    def _stream_frames(self, waiting: list[QuicStream], room: int, packet: QuicSentPacket) -> list[bytes]:
+        """STREAM frames of up to ``room`` bytes, a frame of each stream in turn. Streams that have sent all
+        leave ``waiting``; those that have sent what is new, and have more, go to its end."""
+        frames = []
+        for stream in waiting[:]:
+            sender = stream.sender
+            offset = sender.next_offset
+            assert stream.stream_id is not None
+            head = wire.uint(stream.stream_id) + (wire.uint(offset) if offset else b"")
+            before = sender.highest_offset
+            frame = sender.get_frame(
+                room - 3 - len(head),
+                min(
+                    before + self._remote_max_data - self._remote_max_data_used, stream.max_stream_data_remote
+                ),
+            )
+            if frame is not None:
+                size = len(frame.data)
+                kind = wire.STREAM | wire.LENGTH | (wire.OFFSET if offset else 0) | frame.fin
+                frames.append(b"%c%b%b" % (kind, head, (size | wire.TWO_BYTES).to_bytes(2)))
+                frames.append(frame.data)
+                room -= 3 + len(head) + size
+                self._remote_max_data_used += sender.highest_offset - before
+                packet.in_flight = packet.is_ack_eliciting = True
+                packet.delivery_handlers.append((sender.on_data_delivery, (offset, offset + size, frame.fin)))
+                if not (len(sender._pending) or sender._pending_eof):
+                    sender.buffer_is_empty = True
+                elif sender.highest_offset > before:
+                    waiting.remove(stream)
+                    waiting.append(stream)
+            if sender.buffer_is_empty:
+                waiting.remove(stream)
+        return frames
+
+    def _send(
+        self, keys: CryptoPair, packet: QuicSentPacket, payload: bytes, now: float
+    ) -> tuple[bytes, Any]:
+        """Seal a packet and take note of it."""
+        crypto, path, peer_cid = keys.send, self._network_paths[0], self._peer_cid.cid
+        assert crypto.hp is not None
+        assert crypto.aead is not None
+        first = 0x41 | self._spin_bit << 5 | keys.key_phase << 2
+        number = packet.packet_number & 0xFFFF
+        header = b"%c%b%b" % (first, peer_cid, number.to_bytes(2))
+        sealed = crypto.aead.encrypt(payload, header, packet.packet_number)
+        mask = crypto.hp._mask(sealed[2:18])
+        number ^= int.from_bytes(mask[1:3])
+        data = b"%c%b%b%b" % (first ^ mask[0] & 0x1F, peer_cid, number.to_bytes(2), sealed)
+        packet.sent_bytes = len(data)
+        self._packet_number += 1
+        self._loss.on_packet_sent(packet=packet, space=self._packets)
+        self._loss._pacer.update_after_send(now=now)
+        if packet.is_ack_eliciting and not self._ack_eliciting_sent_since_receipt:
+            self._close_at = now + self._idle_timeout()
+            self._ack_eliciting_sent_since_receipt = True
+        path.bytes_sent += len(data)
+        return data, path.addr
+
+
 # -- TLS: certificates of clients, and pre-shared keys -----------------------------------------
 
 
@@ -239,7 +600,7 @@ class Configuration(QuicConfiguration):
     psk_only: bool = False
 
 
-class Connection(QuicConnection):
+class Connection(_Direct):
     """A connection that heeds all of a :class:`Configuration`."""
 
     def _initialize(self, peer_cid: bytes) -> None:

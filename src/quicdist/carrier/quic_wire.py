@@ -1,0 +1,83 @@
+"""Pieces of QUIC packets (RFC 9000): integers and the frame that acknowledges."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+#: Types of frames (section 19).
+PADDING: Final = 0x00
+PING: Final = 0x01
+ACK: Final = 0x02
+STREAM: Final = 0x08
+#: The bits in the type of a STREAM frame: it is the stream's last, it has a length, it has an offset.
+FIN: Final = 0x01
+LENGTH: Final = 0x02
+OFFSET: Final = 0x04
+
+#: What a length of up to 14 bits is written with, in two bytes.
+TWO_BYTES: Final = 0x4000
+
+
+def uint(value: int) -> bytes:
+    """A variable-length integer (section 16)."""
+    if value < 0x40:
+        return value.to_bytes(1)
+    if value < 0x4000:
+        return (value | 0x4000).to_bytes(2)
+    if value < 0x4000_0000:
+        return (value | 0x8000_0000).to_bytes(4)
+    return (value | 0xC000_0000_0000_0000).to_bytes(8)
+
+
+def read_uint(data: bytes, at: int) -> tuple[int, int]:
+    """A variable-length integer, and where it ends. Raises IndexError where ``data`` end within it."""
+    first = data[at]
+    if first < 0x40:
+        return first, at + 1
+    end = at + (1 << (first >> 6))
+    data[end - 1]
+    return int.from_bytes(data[at:end]) & ((1 << ((end - at) * 8 - 2)) - 1), end
+
+
+def ack(ranges: Sequence[range], delay: int, room: int) -> bytes:
+    """An ACK frame (section 19.3) for the packets in ``ranges``, ascending and apart; the oldest are left
+    out if all need more than ``room`` bytes. ``delay`` is in the peer's units."""
+    newest = ranges[-1]
+    largest = newest.stop - 1
+    if len(ranges) == 1:
+        return b"\x02%b%b\0%b" % (uint(largest), uint(delay), uint(largest - newest.start))
+    # The type, and the count in at most two bytes.
+    room -= 3 + len(uint(largest)) + len(uint(delay)) + len(uint(largest - newest.start))
+    older = []
+    start = newest.start
+    for packets in reversed(ranges[:-1]):
+        piece = uint(start - packets.stop - 1) + uint(packets.stop - packets.start - 1)
+        room -= len(piece)
+        if room < 0:
+            break
+        older.append(piece)
+        start = packets.start
+    head = uint(largest), uint(delay), uint(len(older)), uint(largest - newest.start)
+    return b"\x02%b%b%b%b%b" % (*head, b"".join(older))
+
+
+def read_ack(data: bytes, at: int) -> tuple[list[range], int, int]:
+    """The packets acknowledged by an ACK frame whose type ends at ``at``, ascending; the delay; and where
+    the frame ends. Raises IndexError where it is cut short or packets would have numbers below 0."""
+    largest, at = read_uint(data, at)
+    delay, at = read_uint(data, at)
+    count, at = read_uint(data, at)
+    size, at = read_uint(data, at)
+    start = largest - size
+    ranges = [range(start, largest + 1)]
+    for _ in range(count):
+        gap, at = read_uint(data, at)
+        size, at = read_uint(data, at)
+        stop = start - gap - 1
+        start = stop - size - 1
+        ranges.append(range(start, stop))
+    if start < 0:
+        raise IndexError("packets below 0")
+    ranges.reverse()
+    return ranges, delay, at
