@@ -19,6 +19,7 @@ from aioquic.tls import SessionTicket
 from quicdist import carrier
 from quicdist.carrier import aioquic_adapter as adapter
 from quicdist.carrier.certificates import CertificateFiles, TlsConfig, fingerprint
+from quicdist.carrier.parameters import LONG_DATAGRAMS, max_udp_payload_size, says
 from quicdist.carrier.psk import ExternalPsk
 from quicdist.carrier.quic_link import _IDLE
 from quicdist.carrier.quic_settings import QuicSettings
@@ -159,11 +160,117 @@ def test_what_is_unsent_and_what_is_unacknowledged(wire: Wire) -> None:
     assert adapter.total_unacknowledged(wire.client) == 0
 
 
-def test_datagrams_can_be_made_shorter(wire: Wire) -> None:
-    wire.client.send_stream_data(0, bytes(20_000))
-    assert adapter.limit_datagram_size(wire.client, 1200)
-    assert not adapter.limit_datagram_size(wire.client, 1200)
-    assert max(len(data) for data, _ in wire.client.datagrams_to_send(wire.now)) == 1200
+@pytest.mark.parametrize("algorithm", ["reno", "cubic"])
+@pytest.mark.parametrize("size", [1200, 9000])
+def test_datagrams_can_be_made_shorter_and_longer(
+    certificates: CertificateFiles, size: int, algorithm: str
+) -> None:
+    wire = Wire(certificates)
+    for quic in (wire.client, wire.server):
+        quic.configuration.congestion_control_algorithm = algorithm
+    wire.client = QuicConnection(configuration=wire.client.configuration)
+    wire.client.connect(ADDRESS, wire.now)
+    wire.server = QuicConnection(
+        configuration=wire.server.configuration,
+        original_destination_connection_id=wire.client.original_destination_connection_id,
+    )
+    wire.talk()
+    assert adapter.datagram_size(wire.client) == 1452
+    wire.client.send_stream_data(0, bytes(200_000))
+    adapter.set_datagram_size(wire.client, size)
+    assert adapter.datagram_size(wire.client) == size
+    assert max(len(data) for data, _ in wire.client.datagrams_to_send(wire.now)) == size
+    # No loss makes the window grow.
+    congestion = wire.client._loss._cc
+    before = congestion.congestion_window
+    assert before >= 2 * size
+    for _ in range(20):
+        packet = wire.client._spaces[tls.Epoch.ONE_RTT].sent_packets.popitem()[1]
+        congestion.on_packets_lost(now=wire.now + 1, packets=[packet])
+        congestion.on_packet_sent(packet=packet)
+        wire.client._spaces[tls.Epoch.ONE_RTT].sent_packets[packet.packet_number] = packet
+        assert 2 * size <= congestion.congestion_window <= before
+        before = congestion.congestion_window
+
+
+def test_a_probe_is_none_of_the_congestion_window_s(wire: Wire) -> None:
+    told: list[bool] = []
+    before = adapter.in_flight(wire.client)
+    probe = adapter.make_probe(wire.client, 5000, wire.now, told.append)
+    assert len(probe[0]) == 5000
+    assert probe[1] == ADDRESS
+    assert adapter.in_flight(wire.client) == before
+    wire.server.receive_datagram(probe[0], CLIENT_ADDRESS, wire.now)
+    wire.talk(2)
+    assert told == [True]
+    assert adapter.in_flight(wire.client) == before
+    assert events(wire.server) is not None
+    # One that is lost costs nothing either.
+    window = wire.client._loss.congestion_window
+    adapter.make_probe(wire.client, 5000, wire.now, told.append)
+    for number in range(10):
+        wire.client.send_ping(number)
+        wire.talk(1)
+    assert told == [True, False]
+    assert wire.client._loss.congestion_window >= window
+    # And one that is not sent is not waited for.
+    adapter.make_probe(wire.client, 5000, wire.now, told.append)
+    adapter.forget_probe(wire.client)
+    for number in range(10):
+        wire.client.send_ping(number)
+        wire.talk(1)
+    assert told == [True, False]
+    assert adapter.timeouts(wire.client) == 0
+
+
+def test_a_datagram_can_be_watched(wire: Wire) -> None:
+    told: list[bool] = []
+    wire.client.send_stream_data(0, bytes(5000))
+    datagrams = wire.client.datagrams_to_send(wire.now)
+    assert adapter.watch(wire.client, len(datagrams), told.append)
+    assert told == []
+    for data, _ in datagrams:
+        wire.server.receive_datagram(data, CLIENT_ADDRESS, wire.now)
+    wire.talk(2)
+    assert told == [True]
+    wire.client.send_stream_data(0, bytes(500))
+    assert adapter.watch(wire.client, len(wire.client.datagrams_to_send(wire.now)), told.append)
+    for count in range(1, 3):
+        timer = wire.client.get_timer()
+        assert timer is not None
+        wire.client.handle_timer(timer)
+        assert adapter.timeouts(wire.client) == count
+        wire.now = timer
+        wire.client.datagrams_to_send(wire.now)
+    assert told == [True, False]
+    wire.client.send_ping(1)
+    wire.talk(2)
+    assert adapter.timeouts(wire.client) == 0
+
+
+def test_whether_a_path_is_valid(wire: Wire) -> None:
+    assert adapter.path_is_valid(wire.client)
+    assert adapter.path_is_valid(wire.server)
+    wire.client.send_ping(1)
+    for data, _ in wire.client.datagrams_to_send(wire.now):
+        wire.server.receive_datagram(data, ("127.0.0.1", 5545), wire.now)
+    assert not adapter.path_is_valid(wire.server)
+
+
+@pytest.mark.parametrize(("longest", "says_so"), [(16384, True), (1453, True), (1452, False), (1200, False)])
+def test_who_builds_long_datagrams_says_so(
+    certificates: CertificateFiles, longest: int, says_so: bool
+) -> None:
+    settings = QuicSettings(tls=certificates.tls(), max_datagram_size=longest)
+    wire = SecureWire(settings, settings)
+    wire.talk()
+    for quic in (wire.client, wire.server):
+        said = quic.tls.received_extensions
+        assert said is not None
+        assert says(said, LONG_DATAGRAMS) is says_so
+        assert max_udp_payload_size(said) == 65527
+        assert adapter.longest_datagram(quic) == longest
+        assert adapter.datagram_size(quic) == min(longest, 1452)
 
 
 def resumable(certificates: CertificateFiles) -> tuple[QuicSettings, SessionTicket, SessionTicket]:

@@ -16,6 +16,8 @@ from typing import Any, Final
 from aioquic import tls
 from aioquic.buffer import Buffer  # type: ignore[attr-defined]  # it is where the examples import it
 from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.congestion.base import K_MINIMUM_WINDOW
+from aioquic.quic.congestion.cubic import CubicCongestionControl
 from aioquic.quic.connection import (
     QuicConnection,
     QuicConnectionError,
@@ -24,8 +26,8 @@ from aioquic.quic.connection import (
 )
 from aioquic.quic.crypto import CryptoContext, CryptoError, CryptoPair  # type: ignore[attr-defined]
 from aioquic.quic.events import StreamDataReceived
-from aioquic.quic.packet import QuicPacketType, decode_packet_number
-from aioquic.quic.packet_builder import QuicSentPacket
+from aioquic.quic.packet import QuicFrameType, QuicPacketType, decode_packet_number
+from aioquic.quic.packet_builder import QuicDeliveryState, QuicPacketBuilder, QuicSentPacket
 from aioquic.quic.rangeset import RangeSet
 from aioquic.quic.recovery import MAX_ACK_RANGES, QuicPacketSpace
 from aioquic.quic.stream import QuicStream
@@ -33,8 +35,9 @@ from aioquic.tls import Epoch
 from cryptography import x509
 
 from quicdist.carrier import quic_wire as wire
-from quicdist.carrier.parameters import EARLY_DATA, JOINED_MESSAGES, encoded
+from quicdist.carrier.parameters import EARLY_DATA, JOINED_MESSAGES, LONG_DATAGRAMS, encoded
 from quicdist.carrier.psk import ExternalPsk
+from quicdist.carrier.udp import Datagram
 from quicdist.carrier.verification import ClientTrust, check_server_use
 
 #: QUIC's transport error codes for TLS alerts start here (RFC 9001, section 4.8).
@@ -221,13 +224,88 @@ def in_flight(quic: QuicConnection) -> int:
     return quic._loss.bytes_in_flight
 
 
-def limit_datagram_size(quic: QuicConnection, size: int) -> bool:
-    """Build no datagrams longer than ``size`` from now on; whether that is a change. The
-    configuration's size is read only once, and the path may turn out narrower (EMSGSIZE)."""
-    if quic._max_datagram_size <= size:
-        return False
+# -- the size of datagrams ----------------------------------------------------------------------
+
+
+def datagram_size(quic: QuicConnection) -> int:
+    """The length up to which datagrams are built."""
+    return quic._max_datagram_size
+
+
+def set_datagram_size(quic: QuicConnection, size: int) -> None:
+    """Build datagrams of up to ``size`` bytes from now on. aioquic reads the configuration's size only
+    once, and its congestion control and its pacer keep it. The window is at least what RFC 9002
+    (section 7.2) calls the minimum: a loss would raise it to that otherwise."""
     quic._max_datagram_size = size
+    congestion = quic._loss._cc
+    congestion._max_datagram_size = size  # type: ignore[attr-defined]  # either class of aioquic's has it
+    if isinstance(congestion, CubicCongestionControl):
+        congestion.additive_increase_factor = size
+    congestion.congestion_window = max(congestion.congestion_window, K_MINIMUM_WINDOW * size)
+    pacer = quic._loss._pacer
+    pacer._max_datagram_size = size
+    if pacer.packet_time is not None:
+        pacer.update_rate(
+            congestion_window=congestion.congestion_window, smoothed_rtt=quic._loss._rtt_smoothed
+        )
+
+
+def _tell(delivery: QuicDeliveryState, tell: Callable[[bool], None]) -> None:
+    tell(delivery is QuicDeliveryState.ACKED)
+
+
+def make_probe(quic: QuicConnection, size: int, now: float, tell: Callable[[bool], None]) -> Datagram:
+    """A datagram of ``size`` bytes with a PING and padding in it, sent as far as aioquic is concerned;
+    ``tell`` is called when it is acknowledged (True) or lost. aioquic makes none longer than its
+    datagrams are. It is none of the congestion window's (RFC 9000, section 14.4)."""
+    path = quic._network_paths[0]
+    peer_cid = quic._peer_cid.cid
+    builder = QuicPacketBuilder(
+        host_cid=quic.host_cid,
+        is_client=quic._is_client,
+        max_datagram_size=size,
+        packet_number=quic._packet_number,
+        peer_cid=peer_cid,
+        quic_logger=quic._quic_logger,
+        spin_bit=quic._spin_bit,
+        version=quic._version,  # type: ignore[arg-type]  # it is known once the handshake is over
+    )
+    builder.start_packet(QuicPacketType.ONE_RTT, quic._cryptos[Epoch.ONE_RTT])
+    builder.start_frame(QuicFrameType.PING, handler=_tell, handler_args=(tell,))
+    builder._datagram_needs_padding = True
+    (datagram,) = quic._flush_builder(builder=builder, network_path=path, peer_cid=peer_cid, now=now)
+    packet = quic._spaces[Epoch.ONE_RTT].sent_packets[quic._packet_number - 1]
+    quic._loss._cc.on_packets_expired(packets=[packet])
+    packet.in_flight = False
+    return datagram
+
+
+def forget_probe(quic: QuicConnection) -> None:
+    """The probe just made was not sent, and nobody is told what became of it."""
+    space = quic._spaces[Epoch.ONE_RTT]
+    del space.sent_packets[quic._packet_number - 1]
+    space.ack_eliciting_in_flight -= 1
+
+
+def watch(quic: QuicConnection, count: int, tell: Callable[[bool], None]) -> bool:
+    """Have ``tell`` called when the first of the ``count`` datagrams just built is acknowledged (True) or
+    lost, of which aioquic has no event; False if there is nothing in it to acknowledge."""
+    packet = quic._spaces[Epoch.ONE_RTT].sent_packets.get(quic._packet_number - count)
+    if packet is None or not packet.is_ack_eliciting:
+        return False
+    packet.delivery_handlers.append((_tell, (tell,)))
     return True
+
+
+def timeouts(quic: QuicConnection) -> int:
+    """How many probe timeouts (RFC 9002, section 6.2) there were with nothing acknowledged since."""
+    return quic._loss._pto_count
+
+
+def path_is_valid(quic: QuicConnection) -> bool:
+    """Whether the peer is known to be where datagrams are sent to: until it is, one that has changed its
+    address is sent no more than a few times what came from there."""
+    return quic._network_paths[0].is_validated
 
 
 # -- the packets of an established connection ----------------------------------------------------
@@ -592,6 +670,8 @@ class Configuration(QuicConfiguration):
     check_use: bool = False
     #: Dialling: the PSK to show; a peer that does not take it is refused.
     external_psk: ExternalPsk | None = None
+    #: The longest datagrams to build where peer and path take them; ``max_datagram_size`` is for all.
+    longest_datagram: int = 0
     #: Listening: ask for certificates, and believe these.
     clients: ClientTrust | None = None
     #: Listening: the secret of a PSK identity, or None.
@@ -615,9 +695,18 @@ class Connection(_Direct):
     def _serialize_transport_parameters(self) -> bytes:
         # There is no public way to add one.
         parameters = super()._serialize_transport_parameters()
+        if longest_datagram(self) > self._max_datagram_size:
+            parameters += encoded(LONG_DATAGRAMS)
         if self._is_client:
             return parameters + encoded(JOINED_MESSAGES)
         return parameters if self._session_ticket_handler is None else parameters + encoded(EARLY_DATA)
+
+
+def longest_datagram(quic: QuicConnection) -> int:
+    """The longest datagram that may be built by a connection's configuration."""
+    configuration = quic.configuration
+    longest = configuration.longest_datagram if isinstance(configuration, Configuration) else 0
+    return max(longest, configuration.max_datagram_size)
 
 
 def can_send_early_data(quic: QuicConnection) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from aioquic.quic import events
@@ -18,6 +19,8 @@ from quicdist.carrier import aioquic_adapter as adapter
 from quicdist.carrier.aioquic_adapter import Closing
 from quicdist.carrier.contract import Address
 from quicdist.carrier.outgoing import Outgoing
+from quicdist.carrier.parameters import LONG_DATAGRAMS, max_udp_payload_size, says
+from quicdist.carrier.path_mtu import MIN_SIZE, PathMtu
 from quicdist.carrier.udp import Datagram, SocketAddress, UdpSocket, to_address
 
 log = logging.getLogger("quicdist.carrier.quic")
@@ -26,6 +29,8 @@ log = logging.getLogger("quicdist.carrier.quic")
 #: milliseconds, and the pacer asks for microseconds.
 SPIN = 0.0005
 
+#: Probe timeouts in a row that may be for the length of what was sent.
+SILENT = 2
 
 #: Bytes of a reason that are told to the peer.
 MAX_REASON = 256
@@ -73,6 +78,9 @@ class Channel:
         #: The QUIC session went on from an earlier one; what was sent ahead of its handshake counted.
         self.resumed = self.early_data_accepted = False
         self._outgoing = Outgoing(quic)
+        self._mtu = PathMtu(adapter.longest_datagram(quic))
+        self._towards: SocketAddress | None = None
+        self._quic_is_up = False
         self._loop = asyncio.get_running_loop()
         self._on_gone = on_gone
         self._on_connection_id = on_connection_id
@@ -142,6 +150,7 @@ class Channel:
     def path_changed(self) -> None:
         """What is sent from now on leaves from another address."""
         if not self.closed:
+            self._on_new_path()
             # Who sees both paths is not to know the connection again (RFC 9000, section 9.5).
             self.quic.change_connection_id()
             self.ping()
@@ -192,7 +201,12 @@ class Channel:
         if self.closed or self.socket.blocked:
             return  # The endpoint calls again when the socket takes more.
         quic = self.quic
-        if quic.get_peer_address() is None:
+        address = quic.get_peer_address()
+        if address is not self._towards:
+            # It is the peer that has moved. What goes to its new address first has to fit.
+            self._towards = address
+            self._on_new_path()
+        if address is None:
             return
         now = self._loop.time()
         try:
@@ -200,6 +214,8 @@ class Channel:
             datagrams = quic.datagrams_to_send(now)
             if datagrams:
                 self.socket.send(datagrams)
+                if self._quic_is_up and len(datagrams[0][0]) > MIN_SIZE:
+                    self._look_at_path(datagrams, now)
             self._dispatch()
         except Exception:
             self._broken("transmitting")
@@ -208,6 +224,68 @@ class Channel:
             self._close_now()
         elif not self._gone:
             self._arm(now)
+
+    # -- the length of datagrams -------------------------------------------------------------
+
+    @property
+    def datagram_size(self) -> int:
+        """How long the datagrams are that are sent, at most."""
+        return self._mtu.size
+
+    def too_long(self, size: int = 0) -> None:
+        """The system takes no datagrams of ``size`` bytes, or (0) has heard of one that was too long."""
+        if size:
+            self._mtu.too_long(size)
+        else:
+            self._mtu.hinted()
+        self._fit()
+        self.touch()
+
+    def _on_new_path(self) -> None:
+        self._mtu = self._mtu.anew()
+        self._fit()
+
+    def _on_quic_up(self) -> None:
+        self._quic_is_up = True
+        said = self.quic.tls.received_extensions or ()
+        self._mtu.peer_takes(max_udp_payload_size(said), probes=says(said, LONG_DATAGRAMS))
+        self._fit()
+
+    def _fit(self) -> None:
+        """Build datagrams as long as they may be now."""
+        before, size = adapter.datagram_size(self.quic), self._mtu.size
+        if size != before:
+            adapter.set_datagram_size(self.quic, size)
+            log.debug("datagrams to %s: %d bytes, were %d", self.remote_address, size, before)
+
+    def _look_at_path(self, datagrams: Sequence[Datagram], now: float) -> None:
+        """Watch one of the ``datagrams`` that were sent, and probe for longer ones if they are many."""
+        mtu, quic, udp = self._mtu, self.quic, self.socket
+        first = len(datagrams[0][0])
+        if first > mtu.to_watch and adapter.watch(quic, len(datagrams), partial(self._told, mtu, first)):
+            mtu.watch(first)
+        if len(datagrams) == 1 or not udp.whole or udp.blocked or not adapter.path_is_valid(quic):
+            return
+        while size := mtu.due(now):
+            if udp.send_probe(adapter.make_probe(quic, size, now, partial(self._probe_told, mtu))):
+                break
+            adapter.forget_probe(quic)
+            mtu.too_long(size)
+        self._fit()
+
+    def _told(self, mtu: PathMtu, size: int, delivered: bool) -> None:
+        if delivered:
+            mtu.delivered(size)
+        else:
+            mtu.undelivered(size)
+            self._fit()
+
+    def _probe_told(self, mtu: PathMtu, delivered: bool) -> None:
+        if delivered:
+            mtu.probe_acknowledged()
+        else:
+            mtu.probe_lost()
+        self._fit()
 
     # -- in --------------------------------------------------------------------------------
 
@@ -272,6 +350,7 @@ class Channel:
                 self.resumed = event.session_resumed
                 # Up to 1.8.1 quic_dist says so even where it has not resumed the session.
                 self.early_data_accepted = event.session_resumed and event.early_data_accepted
+                self._on_quic_up()
                 self.handler.handshake_completed(event)
             elif kind is events.ConnectionIdIssued:
                 if self._on_connection_id is not None:
@@ -323,6 +402,12 @@ class Channel:
             return
         try:
             self.quic.handle_timer(now)
+            if adapter.timeouts(self.quic) >= SILENT:
+                if self._quic_is_up:
+                    self._mtu.timed_out()
+                else:
+                    self._mtu.suspect()
+                self._fit()
             self._dispatch()
             if self._gone:
                 return

@@ -170,7 +170,7 @@ class DialEndpoint(Endpoint):
     def socket_error(self, error: OSError) -> None:
         channel = self.channel
         if error.errno == errno.EMSGSIZE:
-            _narrow(channel)
+            channel.too_long()
         elif adapter.packets_received(channel.quic) == 0:
             # Still dialling.
             if error.errno in REFUSED:
@@ -189,16 +189,8 @@ class DialEndpoint(Endpoint):
             else:
                 channel.ping()
 
-
-def _narrow(channel: Channel) -> None:
-    """A datagram was too long for the path: build shorter ones, aioquic sends the lost again."""
-    if adapter.limit_datagram_size(channel.quic, SMALLEST_MAX_DATAGRAM_SIZE):
-        log.info(
-            "the path to %s takes no long datagrams: on with %d bytes",
-            channel.remote_address,
-            SMALLEST_MAX_DATAGRAM_SIZE,
-        )
-        channel.touch()
+    def too_long(self, size: int, address: SocketAddress) -> None:
+        self.channel.too_long(size)
 
 
 # -- listening ---------------------------------------------------------------------------------
@@ -364,11 +356,12 @@ class ListenEndpoint(Endpoint):
 
     def socket_error(self, error: OSError) -> None:
         # Which of the connections it concerns the kernel does not say; loss is QUIC's to repair.
-        if error.errno == errno.EMSGSIZE:
-            for channel in self.channels:
-                _narrow(channel)
-        else:
-            log.debug("socket %s: %s", self.socket.local, error)
+        log.debug("socket %s: %s", self.socket.local, error)
+
+    def too_long(self, size: int, address: SocketAddress) -> None:
+        for channel in self.channels:
+            if channel.quic.get_peer_address() == address:
+                channel.too_long(size)
 
 
 class IncomingHandler(ChannelHandler, ABC):

@@ -149,5 +149,8 @@ class _Late:
     def socket_error(self, error: OSError) -> None:
         """Whatever ails the old address."""
 
+    def too_long(self, size: int, address: SocketAddress) -> None:
+        """That was the old way."""
+
     def socket_writable(self) -> None:
         """Nothing is sent from here."""

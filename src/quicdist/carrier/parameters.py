@@ -19,6 +19,13 @@ EARLY_DATA: Final = 0x1E6C_71D1_57EA_7101
 #: A dialler takes messages of the handshake that reach it together. To quic_dist what lies in its
 #: buffer is one message.
 JOINED_MESSAGES: Final = 0x1E6C_71D1_57EA_7102
+#: Takes datagrams of any length, and probes of what the path takes. quic_dist has its own for what it
+#: sends, and is sent no longer ones than those.
+LONG_DATAGRAMS: Final = 0x1E6C_71D1_57EA_7103
+
+#: RFC 9000, section 18.2, and its value where none is given.
+_MAX_UDP_PAYLOAD_SIZE: Final = 0x03
+_LONGEST: Final = 65527
 
 #: The extensions of a TLS message, as aioquic gives them.
 Extensions = Iterable[tuple[int, bytes]]
@@ -26,10 +33,15 @@ Extensions = Iterable[tuple[int, bytes]]
 
 def says(extensions: Extensions, parameter: int) -> bool:
     """Whether ``parameter`` is among the transport parameters there."""
-    return any(
-        kind == ExtensionType.QUIC_TRANSPORT_PARAMETERS and parameter in _numbers(encoded)
-        for kind, encoded in extensions
-    )
+    return any(number == parameter for number, _ in _parameters(extensions))
+
+
+def max_udp_payload_size(extensions: Extensions) -> int:
+    """The longest datagram that is taken, in bytes."""
+    for number, value in _parameters(extensions):
+        if number == _MAX_UDP_PAYLOAD_SIZE:
+            return Buffer(data=value).pull_uint_var()
+    return _LONGEST
 
 
 def encoded(parameter: int) -> bytes:
@@ -40,9 +52,10 @@ def encoded(parameter: int) -> bytes:
     return bytes(buffer.data)
 
 
-def _numbers(parameters: bytes) -> Iterator[int]:
-    buffer = Buffer(data=parameters)
-    with contextlib.suppress(BufferReadError):  # aioquic has refused by now what is malformed
-        while not buffer.eof():
-            yield buffer.pull_uint_var()
-            buffer.pull_bytes(buffer.pull_uint_var())
+def _parameters(extensions: Extensions) -> Iterator[tuple[int, bytes]]:
+    for kind, encoded in extensions:
+        if kind == ExtensionType.QUIC_TRANSPORT_PARAMETERS:
+            buffer = Buffer(data=encoded)
+            with contextlib.suppress(BufferReadError):  # aioquic has refused by now what is malformed
+                while not buffer.eof():
+                    yield buffer.pull_uint_var(), buffer.pull_bytes(buffer.pull_uint_var())

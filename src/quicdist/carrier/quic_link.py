@@ -99,6 +99,11 @@ class QuicLink(LinkBase):
         """Whether the name of the dialling node went, and was taken, with the first datagram (0-RTT)."""
         return self._channel.early_data_accepted
 
+    @property
+    def datagram_size(self) -> int:
+        """How long the datagrams to this peer may be now, in bytes: what its path is known to take."""
+        return self._channel.datagram_size
+
     def migrate(self) -> bool:
         migrate = self._channel.migrate
         if migrate is None or self._ended:

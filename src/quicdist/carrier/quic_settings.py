@@ -13,6 +13,7 @@ from quicdist.carrier.authentication import AuthCallback
 from quicdist.carrier.certificates import Credentials, TlsConfig, unused_credentials
 from quicdist.carrier.errors import CertificateError
 from quicdist.carrier.link import BufferLimits
+from quicdist.carrier.path_mtu import BASE_SIZE, MAX_SIZE, MIN_SIZE
 from quicdist.carrier.psk import psk_finder
 
 #: The ALPN protocol of quic_dist (``QUIC_DIST_ALPN``).
@@ -54,8 +55,10 @@ class QuicSettings:
     #: What peers may send on a user stream ahead of the application that reads it. quic_dist sends a
     #: piece whole or not at all: less than its 4 MiB, and pieces that it can send to itself do not fit.
     stream_window: int = 4 * 1024 * 1024
-    #: The longest datagram we build; 1452 fits IPv4 and IPv6 over Ethernet. 1200 goes anywhere.
-    max_datagram_size: int = 1452
+    #: The longest datagram we build, 1200 to 16384. Longer ones than 1452, which fits IPv4 and IPv6 over
+    #: Ethernet, are built only towards peers that are quicdist, and where a probe found that the path takes
+    #: them; with 1452 or less here nothing is probed. 1200 goes anywhere.
+    max_datagram_size: int = MAX_SIZE
     congestion_control: str = "reno"
     #: Round-trip time assumed before one is measured: the first repeat of a lost datagram comes
     #: after twice this.
@@ -67,6 +70,10 @@ class QuicSettings:
     max_half_open: int = 128
     #: How long what was sent before a close may take to be acknowledged.
     linger: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not MIN_SIZE <= self.max_datagram_size <= MAX_SIZE:
+            raise ValueError(f"max_datagram_size {self.max_datagram_size} is not {MIN_SIZE} to {MAX_SIZE}")
 
     @property
     def ping_interval(self) -> float:
@@ -118,7 +125,8 @@ class QuicSettings:
             # One size for all streams. quic_dist sends nothing of a message that is larger than the
             # window, and waits for a grant that nothing sent can bring: the window is that of messages.
             max_stream_data=self.max_stream_data,
-            max_datagram_size=self.max_datagram_size,
+            max_datagram_size=min(self.max_datagram_size, BASE_SIZE),
+            longest_datagram=self.max_datagram_size,
             congestion_control_algorithm=self.congestion_control,
             initial_rtt=self.initial_rtt,
             # The one version quic_dist speaks; to offer more costs keys and no peer gains by it.

@@ -38,6 +38,21 @@ MAX_DATAGRAM = 65535
 #: they lift the system's bound for processes that may (CAP_NET_ADMIN).
 _FORCE = {socket.SO_RCVBUF: 33, socket.SO_SNDBUF: 32}
 
+#: Options that keep datagrams whole, by family: no fragments are made here or on the way (RFC 9000, section
+#: 14), and what the kernel has heard of the path is left to QUIC. Of Linux's in.h and in6.h
+#: (IP_MTU_DISCOVER, IPV6_MTU_DISCOVER with PMTUDISC_PROBE) and of Darwin's (DONTFRAG); the socket module
+#: does not name them.
+_WHOLE: dict[str, dict[socket.AddressFamily, tuple[int, int, int]]] = {
+    "linux": {
+        socket.AF_INET: (socket.IPPROTO_IP, 10, 3),
+        socket.AF_INET6: (socket.IPPROTO_IPV6, 23, 3),
+    },
+    "darwin": {
+        socket.AF_INET: (socket.IPPROTO_IP, 28, 1),
+        socket.AF_INET6: (socket.IPPROTO_IPV6, 62, 1),
+    },
+}
+
 #: How the kernel says that the last datagrams found nobody at the other end.
 REFUSED = frozenset({errno.ECONNREFUSED})
 #: How it says that no way leads to the peer.
@@ -54,6 +69,9 @@ class DatagramReceiver(Protocol):
 
     def socket_error(self, error: OSError) -> None:
         """The kernel reports an error of earlier sending (ICMP) or of the socket."""
+
+    def too_long(self, size: int, address: SocketAddress) -> None:
+        """A datagram of ``size`` bytes to ``address`` was longer than the system takes."""
 
     def socket_writable(self) -> None:
         """What was blocked can be sent again."""
@@ -102,6 +120,19 @@ def _ask_for_buffer(sock: socket.socket, option: int) -> None:
         size //= 2
 
 
+def _keep_whole(sock: socket.socket) -> bool:
+    """Have no datagrams taken apart; whether that can be said of all that are sent."""
+    options = _WHOLE.get(sys.platform, {})
+    try:
+        if sock.family == socket.AF_INET6:
+            with contextlib.suppress(OSError):  # IPv4 by a socket of IPv6
+                sock.setsockopt(*options[socket.AF_INET])
+        sock.setsockopt(*options[sock.family])
+    except (KeyError, OSError):
+        return False
+    return True
+
+
 def to_address(address: SocketAddress) -> Address:
     """An :class:`Address` of what the socket module gives; IPv4 in IPv6 becomes plain IPv4."""
     host = str(address[0])
@@ -136,6 +167,8 @@ class UdpSocket:
             sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF),
         )
         self.local = to_address(sock.getsockname())
+        #: No datagram is taken apart on its way: one that is too long for it does not arrive.
+        self.whole = _keep_whole(sock)
         self.loop.add_reader(sock.fileno(), self._readable)
 
     def _readable(self) -> None:
@@ -212,6 +245,17 @@ class UdpSocket:
             # The same as EAGAIN, but nothing tells when it is over.
             self.dropped += len(unsent)
             return
+        if error.errno == errno.EMSGSIZE:
+            # That may be the network's word about an earlier datagram, and clears with this call.
+            if not self.closed:
+                if self.send_probe(unsent[0]):
+                    self.receiver.socket_error(error)
+                else:
+                    self.receiver.too_long(len(unsent[0][0]), unsent[0][1])
+            if len(unsent) > 1 and not self.closed:
+                self._keep(unsent[1:])
+                self.loop.call_soon(self._writable)
+            return
         # On a connected socket the error is that of an earlier datagram, and clears with this
         # call; on others it concerns this one alone.
         remaining = unsent if self._connected_to is not None and error.errno in REFUSED else unsent[1:]
@@ -220,6 +264,23 @@ class UdpSocket:
         if remaining and not self.closed and error.errno not in UNREACHABLE:
             self._keep(remaining)
             self.loop.call_soon(self._writable)
+
+    def send_probe(self, datagram: Datagram) -> bool:
+        """Send one datagram now or never; False if it is longer than the system takes."""
+        data, address = datagram
+        for _ in range(2):  # the first error may be about an earlier one
+            try:
+                if self._connected_to is None:
+                    self._sock.sendto(data, address)
+                else:
+                    self._sock.send(data)
+            except OSError as error:
+                if error.errno != errno.EMSGSIZE:
+                    return True
+            else:
+                self.datagrams_out += 1
+                return True
+        return False
 
     def _block(self, datagrams: Sequence[Datagram]) -> None:
         self.blocked = True
