@@ -1,4 +1,4 @@
-"""A UDP proxy that counts flights: for tests of round trips, and of paths that change.
+"""A UDP proxy that counts flights: for tests of round trips, and of paths that change or are narrow.
 
 A datagram's flight is one more than the latest flight that had reached its sender: the depth of the
 chain of datagrams that led to it, which no clock has a say in. The delay, the same for every datagram,
@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import cast
 
 from quicdist.carrier import Address
+from quicdist.carrier.udp import open_socket
 
 #: Seconds each datagram is under way; more than an event loop's turn takes.
 DELAY = 0.02
@@ -29,7 +32,9 @@ class _Side(asyncio.DatagramProtocol):
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def open(self) -> None:
-        await asyncio.get_running_loop().create_datagram_endpoint(lambda: self, local_addr=("127.0.0.1", 0))
+        # With buffers that hold what its neighbours send in one go.
+        sock = open_socket(socket.AF_INET, local=("127.0.0.1", 0))
+        await asyncio.get_running_loop().create_datagram_endpoint(lambda: self, sock=sock)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.DatagramTransport, transport)
@@ -66,6 +71,10 @@ class Proxy:
         self.reached_server = 0
         #: Datagrams of the client that are lost from now on, for want of a way.
         self.down = False
+        #: The longest datagram that gets through, either way; how long those were that did, and that did not.
+        self.longest = 65535
+        self.passed: Counter[int] = Counter()
+        self.dropped: Counter[int] = Counter()
         self.from_client: list[bytes] = []
 
     async def open(self) -> None:
@@ -90,6 +99,10 @@ class Proxy:
         await old.close()
 
     def forward(self, side: _Side, data: bytes, source: tuple[str, int]) -> None:
+        if len(data) > self.longest:
+            self.dropped[len(data)] += 1
+            return
+        self.passed[len(data)] += 1
         if side.inside:
             self._client = source
             self.from_client.append(data)

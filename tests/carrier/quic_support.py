@@ -107,20 +107,30 @@ async def linked(
     settings: QuicSettings, client_settings: QuicSettings | None = None
 ) -> AsyncIterator[LinkPair]:
     """A client and a server in this loop, connected."""
-    async with listening(settings) as server:
-        client_node = FakeNode("client@127.0.0.1")
-        carrier = QuicCarrier(client_settings or settings)
-        client = await carrier.setup(server.node.name, server.address, client_node, setup_time=SETUP_TIME)
-        peer = await server.link()
-        pair = LinkPair(client_node, server.node, Inbox.of(client), Inbox.of(peer))
-        try:
-            yield pair
-        finally:
-            for link in (client, peer):
-                link.close()
-            async with asyncio.timeout(PATIENCE):
-                await client.wait_closed()
-                await peer.wait_closed()
+    async with listening(settings) as server, linked_to(server, client_settings or settings) as pair:
+        yield pair
+
+
+@asynccontextmanager
+async def linked_to(
+    server: Listening, settings: QuicSettings, address: Address | None = None
+) -> AsyncIterator[LinkPair]:
+    """A client of a server in this loop, connected by the server's address or another."""
+    client_node = FakeNode("client@127.0.0.1")
+    carrier = QuicCarrier(settings)
+    client = await carrier.setup(
+        server.node.name, address or server.address, client_node, setup_time=SETUP_TIME
+    )
+    peer = await server.link()
+    pair = LinkPair(client_node, server.node, Inbox.of(client), Inbox.of(peer))
+    try:
+        yield pair
+    finally:
+        for link in (client, peer):
+            link.close()
+        async with asyncio.timeout(PATIENCE):
+            await client.wait_closed()
+            await peer.wait_closed()
 
 
 def settings_of(certificates: CertificateFiles, *, verify: bool = False, **more: Any) -> QuicSettings:

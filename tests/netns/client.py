@@ -2,7 +2,8 @@
 
 It links with the process registered as ``echo`` on ``NODE`` and monitors it. Each line that comes in is
 sent there; what comes back is printed after the address this node sends from. ``lost`` and a reason is
-printed if the link or the monitor says anything.
+printed if the link or the monitor says anything. After ``fill`` much is sent to and fro, and how long
+datagrams are then is printed: those of this node, and of the other.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from typing import Any
 from quicdist import Node
 from quicdist.node import NodeDown
 from quicdist.term import Atom
+
+MESSAGES = 12
+LARGE = 256 * 1024
 
 
 def say(*words: object) -> None:
@@ -47,6 +51,16 @@ async def main(server: str, host: str, port: str) -> None:
             process.monitor(echo)
             say("linked")
             while line := (await reader.readline()).strip():
+                if line == b"fill":
+                    for _ in range(MESSAGES):
+                        process.send(echo, (process.pid, bytes(LARGE)))
+                    for _ in range(MESSAGES):
+                        await process.receive()
+                    process.send(echo, (process.pid, b"size"))
+                    _, theirs = await process.receive()
+                    link = node.connections.link(server)
+                    say(link.datagram_size if link else None, theirs.decode())
+                    continue
                 process.send(echo, (process.pid, line))
                 match await process.receive():
                     case (_, answer) if answer == line:

@@ -1,7 +1,8 @@
 """A Python node that listens in a namespace: ``python -m tests.netns.server NODE HOST PORT CERT KEY``.
 
-Its process ``echo`` answers ``{Pid, Message}`` with ``{self(), Message}``. The address a node is at is
-printed for every message, and what becomes of nodes.
+Its process ``echo`` answers ``{Pid, Message}`` with ``{self(), Message}``, and ``<<"size">>`` with how long
+datagrams to the peer are. The address a node is at is printed for every message, and what becomes of
+nodes.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ async def main(name: str, host: str, port: str, cert: str, key: str) -> None:
         @node.register("echo")
         async def echo(process: Any) -> None:
             async for sender, message in process:
-                process.send(sender, (process.pid, message))
                 (link,) = node.connections.links()
-                print(link.remote_address.host, message.decode(), flush=True)
+                if message == b"size":
+                    message = b"%d" % link.datagram_size
+                process.send(sender, (process.pid, message))
+                print(link.remote_address.host, message[:64].decode(), flush=True)
 
         node.subscribe(lambda event: print(event, flush=True))
         print("ready", flush=True)

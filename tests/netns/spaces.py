@@ -67,6 +67,15 @@ class Spaces:
         )
         return address
 
+    def mtu(self, network: int, size: int, *, client: bool = True, server: bool = True) -> None:
+        """Have either end of a network send packets of up to ``size`` bytes."""
+        for space, device, wanted in (
+            (self.client, f"c{network}", client),
+            (self.server, f"s{network}", server),
+        ):
+            if wanted:
+                self.ip(space, "link", "set", device, "mtu", str(size))
+
     def leave(self, network: int, host: int) -> None:
         """Take that address away, and the ways by it with it."""
         self.ip(self.client, "address", "del", f"{NETWORKS[network]}.{host}/24", "dev", f"c{network}")

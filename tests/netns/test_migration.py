@@ -5,92 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from quicdist import make_development_certificates
 from quicdist.carrier.certificates import CertificateFiles
-from tests.netns.spaces import SERVER, Spaces, Unavailable
+from tests.netns.programs import PORT, Program, client_of, python_server
+from tests.netns.spaces import SERVER, Spaces
 from tests.support.beam import Beam, erl_facts, erl_path, quic_args
-
-PATIENCE = 60.0
-PORT = 4501
-#: Our side of the repository, where the modules of the tests are.
-ROOT = Path(__file__).parents[2]
-
-
-class Program:
-    """A Python program in a namespace, spoken to by lines."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
-
-    async def line(self) -> str:
-        """The next line it prints."""
-        assert self.process.stdout is not None
-        async with asyncio.timeout(PATIENCE):
-            line = await self.process.stdout.readline()
-        if not line:
-            assert self.process.stderr is not None
-            raise AssertionError(f"it ended: {(await self.process.stderr.read()).decode()}")
-        return line.decode().strip()
-
-    def say(self, line: str) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(line.encode() + b"\n")
-
-
-@contextlib.asynccontextmanager
-async def program(spaces: Spaces, space: str, module: str, *args: str) -> AsyncIterator[Program]:
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(
-        *spaces.command(space, sys.executable, "-m", f"tests.netns.{module}", *args),
-        stdin=pipe,
-        stdout=pipe,
-        stderr=pipe,
-        cwd=ROOT,
-    )
-    try:
-        yield Program(process)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.communicate()
-
-
-@pytest.fixture
-def spaces() -> Iterator[Spaces]:
-    try:
-        made = Spaces()
-    except Unavailable as reason:
-        pytest.skip(f"netns: {reason}")
-    try:
-        yield made
-    finally:
-        made.close()
-
-
-@pytest.fixture
-def certificates(tmp_path: Path) -> CertificateFiles:
-    return make_development_certificates(tmp_path / "certificates")
-
 
 ECHO = (
     "register(echo, spawn(fun F() -> receive {P, M} -> P ! {self(), M}, F() end end)), "
     "net_kernel:monitor_nodes(true, [{node_type, all}])"
 )
-
-
-@contextlib.asynccontextmanager
-async def python_server(spaces: Spaces, certificates: CertificateFiles, _: Path) -> AsyncIterator[Program]:
-    files = str(certificates.cert), str(certificates.key)
-    args = ("server@127.0.0.1", SERVER, str(PORT), *files)
-    async with program(spaces, spaces.server, "server", *args) as server:
-        assert await server.line() == "ready"
-        yield server
 
 
 @contextlib.asynccontextmanager
@@ -102,10 +30,6 @@ async def beam_server(spaces: Spaces, certificates: CertificateFiles, directory:
         await beam.eval("{ok, _} = application:ensure_all_started(quic)")
         await beam.eval(ECHO)
         yield beam
-
-
-def client_of(spaces: Spaces) -> contextlib.AbstractAsyncContextManager[Program]:
-    return program(spaces, spaces.client, "client", "server@127.0.0.1", SERVER, str(PORT))
 
 
 async def from_address(client: Program, address: str, word: str) -> None:
@@ -135,8 +59,8 @@ async def wander(spaces: Spaces, client: Program, *, far: bool = True) -> None:
     await from_address(client, new, "elsewhere")
 
 
-async def test_between_python_nodes(spaces: Spaces, certificates: CertificateFiles, tmp_path: Path) -> None:
-    async with python_server(spaces, certificates, tmp_path) as server, client_of(spaces) as client:
+async def test_between_python_nodes(spaces: Spaces, certificates: CertificateFiles) -> None:
+    async with python_server(spaces, certificates) as server, client_of(spaces) as client:
         await wander(spaces, client)
         client.say("")
         assert await client.line() == "over"
@@ -169,7 +93,7 @@ async def test_towards_a_beam(spaces: Spaces, certificates: CertificateFiles, tm
 async def test_a_beam_that_moves(spaces: Spaces, certificates: CertificateFiles, tmp_path: Path) -> None:
     """As a measurement: quic_dist's own sockets are bound to no address, so the way that the system
     chooses for each datagram is what its peers see."""
-    async with python_server(spaces, certificates, tmp_path) as server:
+    async with python_server(spaces, certificates) as server:
         erl = erl_path()
         assert erl is not None
         args = quic_args(

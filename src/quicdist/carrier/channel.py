@@ -214,7 +214,7 @@ class Channel:
             datagrams = quic.datagrams_to_send(now)
             if datagrams:
                 self.socket.send(datagrams)
-                if self._quic_is_up and len(datagrams[0][0]) > MIN_SIZE:
+                if self._quic_is_up and len(datagrams[0][0]) >= MIN_SIZE:
                     self._look_at_path(datagrams, now)
             self._dispatch()
         except Exception:

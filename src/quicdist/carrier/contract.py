@@ -174,6 +174,12 @@ class Link(ABC):
     def pending(self) -> int:
         """Bytes given to this link that have not left it."""
 
+    @property
+    def datagram_size(self) -> int | None:
+        """How long the datagrams to this peer may be now, in bytes: what its path is known to take. None
+        on a carrier without datagrams."""
+        return None
+
     def migrate(self) -> bool:
         """Go on from a new socket, at the address that leads to the peer now; whether this link can:
         one over QUIC that this node dialled. Raises :class:`MigrationError` if no way leads there."""

@@ -101,7 +101,6 @@ class QuicLink(LinkBase):
 
     @property
     def datagram_size(self) -> int:
-        """How long the datagrams to this peer may be now, in bytes: what its path is known to take."""
         return self._channel.datagram_size
 
     def migrate(self) -> bool:
