@@ -24,7 +24,7 @@ async def main(name: str, host: str, port: str, cert: str, key: str) -> None:
             async for sender, message in process:
                 (link,) = node.connections.links()
                 if message == b"size":
-                    message = b"%d" % link.datagram_size
+                    message = str(link.datagram_size).encode()
                 process.send(sender, (process.pid, message))
                 print(link.remote_address.host, message[:64].decode(), flush=True)
 
