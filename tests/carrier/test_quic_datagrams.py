@@ -71,7 +71,7 @@ async def test_the_size_of_datagrams_is_what_the_path_takes(settings: QuicSettin
         proxy.passed.clear()
         await exchange(pair)
         assert not proxy.dropped
-        assert max(proxy.passed) == max(sizes)
+        assert min(sizes[0], BASE_SIZE) <= max(proxy.passed) <= max(sizes)
 
 
 async def test_an_idle_link_probes_nothing(settings: QuicSettings) -> None:
