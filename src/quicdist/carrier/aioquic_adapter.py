@@ -9,7 +9,8 @@ aioquic changes what stands here.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,16 +27,16 @@ from aioquic.quic.connection import (
 )
 from aioquic.quic.crypto import CryptoContext, CryptoError, CryptoPair  # type: ignore[attr-defined]
 from aioquic.quic.events import StreamDataReceived
-from aioquic.quic.packet import QuicFrameType, QuicPacketType, decode_packet_number
+from aioquic.quic.packet import QuicFrameType, QuicPacketType, QuicStreamFrame, decode_packet_number
 from aioquic.quic.packet_builder import QuicDeliveryState, QuicPacketBuilder, QuicSentPacket
 from aioquic.quic.rangeset import RangeSet
 from aioquic.quic.recovery import MAX_ACK_RANGES, QuicPacketSpace
-from aioquic.quic.stream import QuicStream
+from aioquic.quic.stream import QuicStream, QuicStreamSender
 from aioquic.tls import Epoch
 from cryptography import x509
 
 from quicdist.carrier import quic_wire as wire
-from quicdist.carrier.parameters import EARLY_DATA, JOINED_MESSAGES, LONG_DATAGRAMS, encoded
+from quicdist.carrier.parameters import EARLY_DATA, JOINED_MESSAGES, LONG_DATAGRAMS, PACED, encoded
 from quicdist.carrier.psk import ExternalPsk
 from quicdist.carrier.udp import Datagram
 from quicdist.carrier.verification import ClientTrust, check_server_use
@@ -161,6 +162,48 @@ def grant(quic: QuicConnection, stream_id: int, limit: int) -> None:
         stream.granted = max(limit, stream.granted)
 
 
+class _SteadySender(QuicStreamSender):
+    """Sends again what was lost in the frames in which it was first sent.
+
+    quic_dist (up to 1.8.1) puts together only frames that begin where another one ends. Where what
+    counted as lost has arrived after all, and comes again cut in another way, it waits for good for
+    bytes that it has acknowledged. aioquic joins what was lost and cuts it by the room there is.
+    """
+
+    #: Where the frames sent so far ended, from those not yet acknowledged on.
+    ends: list[int]
+    #: Before this, frames were longer than a packet now is.
+    cut_before: int
+
+    def get_frame(self, max_size: int, max_offset: int | None = None) -> QuicStreamFrame | None:
+        ends = self.ends
+        before = self.highest_offset
+        pending = self._pending
+        if len(pending) and (start := pending[0].start) < before:
+            if start < self.cut_before:
+                max_size = min(max_size, self.cut_before - start)
+            else:
+                size = ends[bisect_right(ends, start)] - start
+                if size > max_size:
+                    return None  # The next packet has room for it.
+                max_size = size
+        frame = super().get_frame(max_size, max_offset)
+        if self.highest_offset > before:
+            if len(ends) > _MANY_ENDS and ends[_MANY_ENDS // 2] <= self._buffer_start:
+                del ends[: bisect_right(ends, self._buffer_start)]
+            ends.append(self.highest_offset)
+        return frame
+
+
+_MANY_ENDS: Final = 64
+
+
+def _make_steady(streams: Iterable[QuicStream]) -> None:
+    for stream in streams:
+        stream.sender.__class__ = _SteadySender
+        stream.sender.ends, stream.sender.cut_before = [], 0  # type: ignore[attr-defined]
+
+
 def stream_exists(quic: QuicConnection, stream_id: int) -> bool:
     """Whether aioquic still has the stream: it drops one whose both ends are over, and raises for
     whatever is done to it afterwards."""
@@ -236,6 +279,10 @@ def set_datagram_size(quic: QuicConnection, size: int) -> None:
     """Build datagrams of up to ``size`` bytes from now on. aioquic reads the configuration's size only
     once, and its congestion control and its pacer keep it. The window is at least what RFC 9002
     (section 7.2) calls the minimum: a loss would raise it to that otherwise."""
+    if size < quic._max_datagram_size:
+        for stream in quic._streams.values():
+            if isinstance(stream.sender, _SteadySender):
+                stream.sender.cut_before = stream.sender.highest_offset
     quic._max_datagram_size = size
     congestion = quic._loss._cc
     congestion._max_datagram_size = size  # type: ignore[attr-defined]  # either class of aioquic's has it
@@ -574,6 +621,10 @@ class _Direct(QuicConnection):
             acknowledgement = b"" if space.ack_at is None else self._acknowledgement(room, now)
             room = min(room, window - overhead) - len(acknowledgement)
             frames = self._stream_frames(waiting, room, packet)
+            if waiting and acknowledgement and not frames:
+                # A frame that is sent again as it was may not fit beside it.
+                frames = self._stream_frames(waiting, room + len(acknowledgement), packet)
+                acknowledgement = b"" if frames else acknowledgement
             if acknowledgement and (frames or (space.ack_at is not None and space.ack_at <= now)):
                 space.ack_at = None
                 handler = self._on_ack_delivery, (space, space.largest_received_packet)
@@ -692,9 +743,25 @@ class Connection(_Direct):
             assert isinstance(self.tls, TlsContext)
             self.tls.heed(self.configuration)
 
+    # Both make streams, that of a peer and those below it, of a class that cannot be chosen.
+
+    def _get_or_create_stream(self, frame_type: int, stream_id: int) -> QuicStream:
+        count = len(self._streams)
+        stream = super()._get_or_create_stream(frame_type, stream_id)
+        if len(self._streams) > count:
+            _make_steady(list(self._streams.values())[count:])
+        return stream
+
+    def _get_or_create_stream_for_send(self, stream_id: int) -> QuicStream:
+        count = len(self._streams)
+        stream = super()._get_or_create_stream_for_send(stream_id)
+        if len(self._streams) > count:
+            _make_steady([stream])
+        return stream
+
     def _serialize_transport_parameters(self) -> bytes:
         # There is no public way to add one.
-        parameters = super()._serialize_transport_parameters()
+        parameters = super()._serialize_transport_parameters() + encoded(PACED)
         if longest_datagram(self) > self._max_datagram_size:
             parameters += encoded(LONG_DATAGRAMS)
         if self._is_client:

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from aioquic.quic.connection import QuicConnection
 
 from quicdist.carrier import aioquic_adapter as adapter
-from quicdist.carrier.pace import Pace
+from quicdist.carrier.pace import STEP, Pace
 
 #: Up to so many bytes on one stream are little, and leave at once.
 LITTLE = 8 * 1024
@@ -32,7 +32,7 @@ MESSAGES = 0
 class _Queue:
     """What waits on one stream."""
 
-    __slots__ = ("end", "held", "parts", "priority", "size")
+    __slots__ = ("end", "held", "large", "parts", "priority", "size")
 
     def __init__(self, priority: int) -> None:
         #: Stream to offset: what has to be acknowledged before any of this leaves.
@@ -41,6 +41,8 @@ class _Queue:
         self.parts: deque[bytes | memoryview] = deque()
         self.size = 0
         self.end = False
+        #: More than what is little has waited here, and some of it does.
+        self.large = False
 
     def take(self, room: int) -> bytes:
         """Up to ``room`` bytes from the front."""
@@ -63,7 +65,7 @@ class _Queue:
 class Outgoing:
     """The queues of one connection's streams."""
 
-    __slots__ = ("_fed", "_last", "_pace", "_queues", "_quic", "size", "user_size")
+    __slots__ = ("_fed", "_large_waits", "_last", "_pace", "_queues", "_quic", "size", "user_size")
 
     def __init__(self, quic: QuicConnection) -> None:
         self._quic = quic
@@ -74,6 +76,8 @@ class Outgoing:
         #: The stream that was served last.
         self._last = 0
         self._pace = Pace()
+        #: Something large has waited since the last time.
+        self._large_waits = False
         #: Bytes of messages in all queues.
         self.size = 0
         #: Bytes of user streams in all queues.
@@ -142,24 +146,28 @@ class Outgoing:
         if not self._queues:
             pace.idle()
             return
-        messages = [item for item in self._queues.items() if item[1].priority == MESSAGES]
         large = []
         little = False
-        for stream_id, queue in messages:
-            if queue.held and self._is_held(queue):
+        for stream_id, queue in list(self._queues.items()):
+            if queue.priority != MESSAGES or (queue.held and self._is_held(queue)):
                 continue
-            if queue.size <= LITTLE:
+            if queue.size > LITTLE or queue.large:
+                queue.large = True
+                large.append((stream_id, queue))
+            else:
                 self._hand_on(stream_id, queue, queue.size)
                 little = True
-            else:
-                large.append((stream_id, queue))
-        if little:
+        if little and self._large_waits:
             pace.little(now)
+        self._large_waits = bool(self._queues)
         if not self._queues:
             return
         quic = self._quic
         unsent = self._unsent()
-        room = min(pace.window(quic, now) - adapter.in_flight(quic), adapter.connection_credit(quic)) - unsent
+        in_flight = adapter.in_flight(quic)
+        room = min(pace.window(quic, now) - in_flight, adapter.connection_credit(quic)) - unsent
+        if room < STEP and in_flight:
+            return  # Less than a datagram: more comes together.
         left = self._serve(large, room)
         if not self.size:
             left = self._serve_users(left)

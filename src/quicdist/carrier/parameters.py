@@ -16,6 +16,9 @@ from aioquic.tls import ExtensionType
 #: A listener takes early data for what they are. Only such a one is sent any: quic_dist reads them, answers
 #: with packets that no client can read, and goes on with a full handshake as if they had not been.
 EARLY_DATA: Final = 0x1E6C_71D1_57EA_7101
+#: What is large is sent so that what is little does not wait behind it, and in parts where a window
+#: has no room for all of it. quic_dist writes all that the window allows, in whole pieces.
+PACED: Final = 0x1E6C_71D1_57EA_7110
 #: A dialler takes messages of the handshake that reach it together. To quic_dist what lies in its
 #: buffer is one message.
 JOINED_MESSAGES: Final = 0x1E6C_71D1_57EA_7102

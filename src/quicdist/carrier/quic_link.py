@@ -14,11 +14,12 @@ from quicdist.carrier.aioquic_adapter import Closing
 from quicdist.carrier.channel import Channel
 from quicdist.carrier.contract import LostHandler, MessageHandler
 from quicdist.carrier.errors import LinkLost, MigrationError, PeerClosed, PeerSilent
+from quicdist.carrier.intake import PIECE, WINDOW, Intake
 from quicdist.carrier.link import LinkBase
+from quicdist.carrier.parameters import PACED, says
 from quicdist.carrier.placement import Placement
 from quicdist.carrier.quic_nudge import NOPROC, Nudge
 from quicdist.carrier.quic_settings import QuicSettings
-from quicdist.carrier.receive_window import ReceiveWindow
 from quicdist.carrier.stream_errors import STREAM_REFUSED
 from quicdist.carrier.user_streams import UserStreams
 from quicdist.protocol import NO_PAYLOAD, DistFlag, StreamKind
@@ -35,9 +36,6 @@ NUDGES = 4
 #: A silence of so many seconds after a burst of so many bytes may be quic_dist keeping its end back.
 BURST_SILENCE = 0.25
 BURST = 1024 * 1024
-
-#: Bytes that a peer may have under way on one stream of messages, to begin with: four fragments.
-MESSAGE_WINDOW = 256 * 1024
 
 #: aioquic's words for a peer that was not heard of for the idle timeout.
 _IDLE = "Idle timeout"
@@ -58,7 +56,19 @@ class QuicLink(LinkBase):
         self._channel = channel
         self._settings = settings
         self._plan = connection.streams
-        self._windows: dict[int, ReceiveWindow] = {}
+        # A legacy quic_dist garbles what a window holds back. A message in one piece needs room for all
+        # of it.
+        peer, most = connection.peer, settings.max_stream_data
+        pieces = peer.negotiated & DistFlag.FRAGMENTS and not peer.flags & DistFlag.DIST_HDR_ATOM_CACHE
+        self._is_paced = says(channel.quic.tls.received_extensions or (), PACED)
+        self._intake = Intake(
+            channel.quic,
+            self.stats,
+            size=max(PIECE, min(WINDOW, most)) if pieces else max(most, settings.max_data),
+            most=most,
+            metered=bool(pieces) and not self._is_paced,
+            changed=self._credit_given,
+        )
         if len(connection.streams.sending) > 1:
             self._placement = Placement(
                 connection.streams.sending, channel.unacknowledged, channel.hold_stream
@@ -159,6 +169,12 @@ class QuicLink(LinkBase):
         stream_id, parts = self._connection.send(control, payload)
         self._channel.write(stream_id, parts, sum(map(len, parts)))
 
+    def _credit_given(self) -> None:
+        if self._is_paced:
+            self._channel.touch()
+        else:
+            self._send_signal(self._nudge.signal)
+
     def _watch_burst(self) -> None:
         self._burst_timer = self._loop.call_later(BURST_SILENCE, self._burst_ended, self._connection.bytes_in)
 
@@ -178,27 +194,18 @@ class QuicLink(LinkBase):
     def stream_data(self, stream_id: int, data: bytes, end: bool) -> None:
         kind = self._plan.kind(stream_id)
         if kind is StreamKind.DATA or kind is StreamKind.CONTROL:
-            window = self._windows.get(stream_id) or self._make_window(stream_id)
-            if window.consumed(len(data), self._loop.time()):
-                self._channel.touch()
             if data:
+                before = self.stats.messages_in
                 self._data_received(stream_id, data)
+                messages = self.stats.messages_in - before
+                if kind is StreamKind.DATA and not self._ended:
+                    self._intake.received(stream_id, len(data), messages, self._loop.time())
             if end and not self._ended:
                 self._fail(LinkLost(self.peer.name, f"it finished its {kind.value} stream {stream_id}"))
         elif kind is StreamKind.USER:
             self._streams.data_received(stream_id, data, end)
         else:
             self._channel.refuse_stream(stream_id, STREAM_REFUSED)
-
-    def _make_window(self, stream_id: int) -> ReceiveWindow:
-        # What a peer has under way is what a small message of its waits behind. But one that sends a
-        # message in one piece needs room for all of it.
-        peer, most = self.peer, self._settings.max_stream_data
-        pieces = peer.negotiated & DistFlag.FRAGMENTS and not peer.flags & DistFlag.DIST_HDR_ATOM_CACHE
-        size = min(MESSAGE_WINDOW, most) if pieces else most
-        window = ReceiveWindow(self._channel.quic, stream_id, size, most=most, now=self._loop.time())
-        self._windows[stream_id] = window
-        return window
 
     def stream_reset(self, stream_id: int, code: int) -> None:
         kind = self._plan.kind(stream_id)
@@ -274,6 +281,7 @@ class QuicLink(LinkBase):
         self._channel.close(reason=reason, linger=self._settings.linger, on_told=self._finished)
 
     def _stop_timers(self) -> None:
+        self._intake.stop()
         for timer in (self._ping_timer, self._burst_timer):
             if timer is not None:
                 timer.cancel()

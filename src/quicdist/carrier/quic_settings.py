@@ -48,8 +48,7 @@ class QuicSettings:
     keep_alive_interval: float | None = None
     #: A connection on which nothing at all comes for so long is gone.
     idle_timeout: float = 300.0
-    #: What peers may have under way to us, in all and on one stream, to begin with. The latter is
-    #: more than quic_dist's 4 MiB so that a large message does not wait for a first round trip.
+    #: What peers may have under way to us in all, to begin with, and on one stream, at most.
     max_data: int = 256 * 1024 * 1024
     max_stream_data: int = 16 * 1024 * 1024
     #: What peers may send on a user stream ahead of the application that reads it. quic_dist sends a
@@ -122,9 +121,8 @@ class QuicSettings:
             is_client=is_client,
             idle_timeout=self.idle_timeout,
             max_data=self.max_data,
-            # One size for all streams. quic_dist sends nothing of a message that is larger than the
-            # window, and waits for a grant that nothing sent can bring: the window is that of messages.
-            max_stream_data=self.max_stream_data,
+            # One size for all streams, to begin with: that of user streams.
+            max_stream_data=min(self.stream_window, self.max_stream_data),
             max_datagram_size=min(self.max_datagram_size, BASE_SIZE),
             longest_datagram=self.max_datagram_size,
             congestion_control_algorithm=self.congestion_control,

@@ -14,45 +14,41 @@ from aioquic.quic.connection import QuicConnection
 from quicdist.carrier import aioquic_adapter as adapter
 
 #: The part of a window that is worth a packet.
-STEP: Final = 8
+STEP: Final = 4
 
 
 class ReceiveWindow:
-    """The window of one stream: ``size`` bytes, and up to ``most`` where the round trip is so long that
-    the peer would wait for more: where a whole window is taken in within two round trips."""
+    """The window of one stream, ``size`` bytes."""
 
-    __slots__ = ("_consumed", "_epoch_at", "_epoch_from", "_limit", "_most", "_quic", "_stream_id", "size")
+    __slots__ = ("_consumed", "_quic", "limit", "size", "stream_id")
 
-    def __init__(
-        self, quic: QuicConnection, stream_id: int, size: int, *, most: int = 0, now: float = 0.0
-    ) -> None:
+    def __init__(self, quic: QuicConnection, stream_id: int, size: int) -> None:
         self.size = size
-        self._most = most
+        self.stream_id = stream_id
         self._quic = quic
-        self._stream_id = stream_id
         self._consumed = 0
-        self._limit = adapter.keep_window(quic, stream_id, size)
-        self._epoch_at = now
-        self._epoch_from = 0
+        #: The offset up to which the peer may send.
+        self.limit = adapter.keep_window(quic, stream_id, size)
 
-    def consumed(self, n: int, now: float = 0.0) -> bool:
-        """``n`` more bytes were taken in; whether there is something to tell the peer."""
+    def consumed(self, n: int) -> None:
+        """``n`` more bytes were taken in."""
         self._consumed += n
-        if self.size < self._most and self._consumed - self._epoch_from >= self.size:
-            if now - self._epoch_at < 2 * adapter.quickest_round_trip(self._quic):
-                self.size = min(2 * self.size, self._most)
-            self._epoch_at, self._epoch_from = now, self._consumed
-        return self._consumed + self.size - self._limit >= self.size // STEP and self.grant()
 
     @property
-    def is_whole(self) -> bool:
-        """Whether the peer was told of all that was taken in."""
-        return self._consumed + self.size <= self._limit
+    def left(self) -> int:
+        """What the peer may send beyond what was taken in."""
+        return self.limit - self._consumed
 
-    def grant(self) -> bool:
-        """Let the peer send a whole window from here; whether that is more than before."""
-        if self.is_whole:
+    @property
+    def is_due(self) -> bool:
+        """Whether so much was taken in that the peer is to be told."""
+        return self.size - self.left >= self.size // STEP
+
+    def grant(self, size: int | None = None) -> bool:
+        """Let the peer send a whole window from here, or ``size``; whether that is more than before."""
+        size = self.size if size is None else size
+        if self.left >= size:
             return False
-        self._limit = self._consumed + self.size
-        adapter.grant(self._quic, self._stream_id, self._limit)
+        self.limit = self._consumed + size
+        adapter.grant(self._quic, self.stream_id, self.limit)
         return True

@@ -142,9 +142,11 @@ class UserStreams:
         """``n`` bytes of a stream were read, and with ``done`` there are no more for now."""
         if self._ended:
             return
-        if window.consumed(n):
+        window.consumed(n)
+        if window.is_due:
+            window.grant()
             self._channel.touch()
-        elif done and not window.is_whole:
+        elif done and window.left < window.size:
             self._partial.add(window)
             if self._top_up_timer is None:
                 self._top_up_timer = self.loop.call_later(TOP_UP, self._top_up)
