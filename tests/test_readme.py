@@ -218,6 +218,14 @@ def test_every_error_is_in_the_docs() -> None:
     assert {name for name in names if f"`{name}`" not in text} == set()
 
 
+def test_errors_of_the_own_namespace_are_marked() -> None:
+    text = NODE_PAGE.read_text().partition("\n## Errors\n")[2]
+    rows = [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| `")]
+    named = re.findall(r"`(\w+)`( \*)?", " ".join(rows))
+    assert len(named) > 20
+    assert {name for name, mark in named if bool(mark) != hasattr(quicdist, name)} == set()
+
+
 def errors(base: type[Exception]) -> list[type[Exception]]:
     """The errors below ``base`` that are raised themselves, not the bases of others."""
     below = [error for error in base.__subclasses__() if error.__module__.startswith("quicdist.")]

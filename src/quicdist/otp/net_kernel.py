@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from quicdist.carrier import NetAddress
 from quicdist.errors import QuicDistError
 from quicdist.node.core import NodeCore, NodeEvent, NodeUp
-from quicdist.node.errors import NetTickTimeout, NodeError
+from quicdist.node.errors import NetTickTimeout, NodeError, NotConnected
 from quicdist.node.process import Process
 from quicdist.otp import gen_server
 from quicdist.otp.gen import Caller, From
@@ -138,6 +139,22 @@ def _options(options: Sequence[Any] | Mapping[Any, Any] | None) -> _Options:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class NodeInfo:
+    """What is known of the connection to a node (``net_kernel:node_info/1``).
+
+    ``type`` is ``"visible"`` (OTP's ``normal``) or ``"hidden"``, ``address`` where the peer is, with the
+    carrier's family as its ``protocol``. ``received`` and ``sent`` are what liveness is judged by, as in
+    OTP: the first grows with every packet that came.
+    """
+
+    node: str
+    type: str
+    address: NetAddress
+    received: int
+    sent: int
+
+
 class NetKernel:
     """The nodes this one is connected to, and the rules for them."""
 
@@ -177,6 +194,25 @@ class NetKernel:
 
     def _kind(self, flags: DistFlag) -> str:
         return VISIBLE if flags & DistFlag.PUBLISHED else HIDDEN
+
+    def node_info(self, node: str) -> NodeInfo:
+        """The connection to ``node`` (``node_info/1``). Raises :class:`NotConnected`."""
+        link = self._node.connections.link(node)
+        if link is None:
+            raise NotConnected(node, (NodeError("there is no connection"),))
+        at = link.remote_address
+        family = "inet6" if ":" in at.host else "inet"
+        return NodeInfo(
+            node,
+            self._kind(link.peer.negotiated),
+            NetAddress(at.host, at.port, link.carrier_name, family),
+            link.stats.received,
+            link.stats.sent,
+        )
+
+    def nodes_info(self) -> list[NodeInfo]:
+        """Of all nodes connected now (``nodes_info/0``)."""
+        return [self.node_info(link.peer.name) for link in self._node.connections.links()]
 
     def monitor_nodes(
         self,
