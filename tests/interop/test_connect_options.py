@@ -105,6 +105,13 @@ async def test_a_psk_for_one_dial(dialler: Dialler) -> None:
     assert not await dialler.dial(options, bytes(32))
 
 
+async def test_a_psk_without_an_exchange_of_keys(dialler: Dialler) -> None:
+    """``psk_ke`` alone is refused. A BEAM takes the first mode it offers for the one chosen, so that
+    ``psk_dhe_ke`` has to be that."""
+    assert not await dialler.dial('#{external_psk => {<<"ours">>, Data, [psk_ke]}}', SECRET)
+    assert await dialler.dial('#{external_psk => {<<"ours">>, Data, [psk_dhe_ke, psk_ke]}}', SECRET)
+
+
 async def test_groups(dialler: Dialler) -> None:
     """Those of a curve; a key share that aioquic does not know is not asked for another (no
     HelloRetryRequest), so post-quantum groups first is a refusal."""

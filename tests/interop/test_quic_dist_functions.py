@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from quicdist import Atom, Node, NotConnected, make_development_certificates
+from quicdist import Atom, Node, NodeDown, NodeUp, NotConnected, make_development_certificates, parse_term
 from quicdist.carrier import QuicSettings
 from quicdist.discovery import StaticDiscovery
 from quicdist.node.endpoints import quic_carriers
@@ -31,6 +32,43 @@ def since(*version: int) -> None:
     found = str(erl_facts()[1])
     if tuple(map(int, found.split("."))) < version:
         pytest.skip(f"quic_dist has it from {'.'.join(map(str, version))} on, this is {found}")
+
+
+# -- what net_kernel calls ---------------------------------------------------------------------
+
+
+async def test_names_and_the_address(pair: Cluster) -> None:
+    """``select/1`` is the same; ``is_node_name/1`` lets names pass there that ``select/1`` does not, and
+    here none; ``address/0`` names no address before there is a connection."""
+    carrier = quic_carriers(pair.node.endpoints)[0]
+    shapes = ["a@b", "a", "a@", "@b", "a@b@c"]
+    quoted = ",".join(f"'{shape}'" for shape in shapes)
+    theirs = parse_term(
+        await pair.eval(f"[{{quic_dist:select(N), quic_dist:is_node_name(N)}} || N <- [{quoted}]]")
+    )
+    assert [select for select, _ in theirs] == [carrier.select(name) for name in shapes]
+    assert [name for name, (_, is_name) in zip(shapes, theirs, strict=True) if is_name] == ["a@b", "a@", "@b"]
+    assert [name for name in shapes if carrier.is_node_name(name)] == ["a@b"]
+    assert re.fullmatch(r'\{net_address,undefined,".*",quic,inet\}', await pair.eval("quic_dist:address()"))
+    assert (carrier.address().protocol, carrier.address().port) == ("quic", 0)
+    assert pair.node.addresses[0].port > 0
+
+
+async def test_a_listener_that_is_closed(pair: Cluster) -> None:
+    """``close/1`` there takes the socket from the connections that came by the listener, and tells
+    nobody; here they go on (``tests/carrier/test_quic_refusals.py``)."""
+    await pair.node.connect(pair.beam_name)
+    down: asyncio.Queue[NodeUp | NodeDown] = asyncio.Queue()
+    pair.node.subscribe(down.put_nowait)
+    await pair.eval(
+        "[ok = quic_dist:close(element(2, L)) || Ls <- tuple_to_list(sys:get_state(net_kernel)), is_list(Ls),"
+        " L <- Ls, is_tuple(L), element(1, L) =:= listen]"
+    )
+    assert await pair.node.ping(pair.beam_name) == Atom("pang")
+    async with asyncio.timeout(10):
+        gone = await down.get()
+    assert isinstance(gone, NodeDown)
+    assert await pair.eval("nodes(hidden)") == f"['{pair.node.name}']"
 
 
 # -- net_kernel --------------------------------------------------------------------------------
