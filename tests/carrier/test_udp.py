@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -82,6 +83,9 @@ class Choking:
             raise OSError(answer, "no")
         return self._real.send(data)
 
+    def sendmsg(self, *arguments: Any) -> int:
+        raise OSError(errno.EIO, "it does not cut datagrams")
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
 
@@ -117,6 +121,75 @@ async def test_what_the_kernel_does_not_take_now_is_sent_later_in_order(again: i
             assert connected.receiver.writable  # type: ignore[attr-defined]
         else:
             assert sorted(await receiver.until(6)) == sent
+
+
+class Counting:
+    """A socket that counts the calls that send."""
+
+    def __init__(self, real: socket.socket) -> None:
+        self._real = real
+        self.calls: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        self.calls.append(name)
+        return getattr(self._real, name)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux cuts datagrams (UDP_SEGMENT)")
+@pytest.mark.parametrize("backwards", [False, True], ids=["connected", "bound"])
+async def test_datagrams_of_one_size_leave_in_one_call(backwards: bool) -> None:
+    async with both_ends() as (connected, bound, receiver):
+        sender, to = connected, ()
+        if backwards:
+            sender, to, receiver = bound, tuple(connected._sock.getsockname()), connected.receiver
+        counting = Counting(sender._sock)
+        sender._sock = counting  # type: ignore[assignment]
+        sizes = [1200] * 10 + [700] + [1200, 1300, 1300, 50, 1300] + [1000] * 100
+        sent = [bytes([number]) * size for number, size in enumerate(sizes)]
+        sender.send([(data, to) for data in sent])
+        assert await receiver.until(len(sent)) == sent
+        assert sender.datagrams_out == len(sent)
+        # Ten and a shorter one; one; two and a shorter one; one and what follows, up to 64; the rest.
+        calls = [name for name in counting.calls if name.startswith("send")]
+        assert calls == [
+            "sendmsg",
+            "sendto" if backwards else "send",
+            "sendmsg",
+            "sendmsg",
+            "sendmsg",
+            "sendmsg",
+        ]
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.EINVAL])
+async def test_datagrams_that_the_kernel_will_not_cut_leave_one_by_one(code: int) -> None:
+    class Uncut(Choking):
+        runs = 0
+
+        def sendmsg(self, *arguments: Any) -> int:
+            self.runs += 1
+            raise OSError(code, "no")
+
+    async with both_ends() as (connected, _, receiver):
+        uncut = Uncut(connected._sock, [])
+        connected._sock = uncut  # type: ignore[assignment]
+        connected._cuts = True
+        for _ in range(2):
+            connected.send([(b"a", ()), (b"b", ())])
+        assert await receiver.until(4) == [b"a", b"b", b"a", b"b"]
+        # A device that cannot is not asked again.
+        assert uncut.runs == (1 if code == errno.EIO else 2)
+
+
+async def test_datagrams_to_several_addresses_leave_to_each() -> None:
+    async with both_ends() as (one, bound, receiver), both_ends() as (other, _, _):
+        other_receiver = other.receiver
+        assert isinstance(receiver, Receiver)
+        to_one, to_other = one._sock.getsockname(), other._sock.getsockname()
+        other._sock.connect(bound._sock.getsockname())
+        bound.send([(b"a", to_one), (b"b", to_one), (b"c", to_other), (b"d", to_one)])
+        assert await one.receiver.until(3) == [b"a", b"b", b"d"]  # type: ignore[attr-defined]
+        assert await other_receiver.until(1) == [b"c"]  # type: ignore[attr-defined]
 
 
 async def test_what_waits_is_bounded() -> None:
