@@ -141,7 +141,8 @@ async def test_datagrams_of_one_size_leave_in_one_call(backwards: bool) -> None:
     async with both_ends() as (connected, bound, receiver):
         sender, to = connected, ()
         if backwards:
-            sender, to, receiver = bound, tuple(connected._sock.getsockname()), connected.receiver
+            sender, to = bound, tuple(connected._sock.getsockname())
+            receiver = connected.receiver  # type: ignore[assignment]
         counting = Counting(sender._sock)
         sender._sock = counting  # type: ignore[assignment]
         sizes = [1200] * 10 + [700] + [1200, 1300, 1300, 50, 1300] + [1000] * 100
