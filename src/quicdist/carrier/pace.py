@@ -19,6 +19,12 @@ from quicdist.carrier import aioquic_adapter as adapter
 
 #: Bytes that are added at least when a window grows: a datagram.
 STEP: Final = 1452
+#: No window grows beyond what any path holds.
+MOST: Final = 64 * 1024 * 1024
+#: What may be under way beside little messages at least: so many datagrams, as many bytes at most. They take
+#: about a third of what a question and its answer take, be they four of 1452 or two of 16384 bytes.
+BESIDE_DATAGRAMS: Final = 4
+BESIDE_BYTES: Final = 32 * 1024
 #: Little messages within so many seconds count as traffic beside the large.
 BESIDE: Final = 0.5
 #: The quickest acknowledgement is looked for anew after so many seconds, as BBR does.
@@ -41,9 +47,9 @@ class Window:
             self.doubling = False
             self.size = max(self.floor, self.size * 3 // 4)
         elif self.doubling:
-            self.size *= 2
+            self.size = min(MOST, self.size * 2)
         else:
-            self.size += max(STEP, self.size // 8)
+            self.size = min(MOST, self.size + max(STEP, self.size // 8))
 
 
 class Pace:
@@ -55,8 +61,8 @@ class Pace:
         #: Nothing little about: as much as keeps the peer busy.
         self._alone = Window(256 * 1024, 256 * 1024, factor=1.0, delay=0.02)
         #: Beside little messages: what is under way is to cost them less than their own way does,
-        #: at either end. Four datagrams take about a third of what a question and its answer take.
-        self._beside = Window(6 * 1024, 6 * 1024, factor=1.25, delay=0.0, doubling=False)
+        #: at either end.
+        self._beside = Window(0, 0, factor=1.25, delay=0.0, doubling=False)
         self._little_at = 0.0
         self._quickest = 0.0
         self._looked_at = 0.0
@@ -73,7 +79,11 @@ class Pace:
 
     def window(self, quic: QuicConnection, now: float) -> int:
         """How many bytes may be under way."""
-        window = self._beside if now - self._little_at < BESIDE else self._alone
+        window = self._alone
+        if now - self._little_at < BESIDE:
+            window = self._beside
+            window.floor = min(BESIDE_DATAGRAMS * adapter.datagram_size(quic), BESIDE_BYTES)
+            window.size = max(window.size, window.floor)
         if self._probe is not None:
             stream_id, offset, at = self._probe
             if adapter.acknowledged(quic, stream_id) >= offset:

@@ -1,0 +1,32 @@
+"""How much of what is large may be under way."""
+
+from __future__ import annotations
+
+import pytest
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.connection import QuicConnection
+
+from quicdist.carrier import aioquic_adapter as adapter
+from quicdist.carrier.pace import BESIDE, BESIDE_BYTES, BESIDE_DATAGRAMS, MOST, Pace, Window
+
+
+@pytest.mark.parametrize("size", [1200, 1452, 8972, 16384])
+def test_beside_little_messages_it_is_a_few_datagrams(size: int) -> None:
+    quic = QuicConnection(configuration=QuicConfiguration(is_client=True))
+    pace = Pace()
+    alone = pace.window(quic, 1.0)
+    pace.little(1.0)
+    adapter.set_datagram_size(quic, size)
+    beside = pace.window(quic, 1.0)
+    assert beside == min(BESIDE_DATAGRAMS * size, BESIDE_BYTES) < alone
+    assert pace.window(quic, 1.0 + BESIDE) == alone
+
+
+def test_a_window_that_nothing_limits_does_not_grow_for_ever() -> None:
+    for window in (Window(1024, 1024, 1.0, 0.01), Window(1024, 1024, 1.0, 0.01, doubling=False)):
+        for _ in range(1000):
+            window.follow(0.001, 0.001)
+        assert window.size == MOST
+        for _ in range(1000):
+            window.follow(1.0, 0.001)
+        assert window.size == window.floor
