@@ -21,6 +21,7 @@ from typing import Any
 
 import click
 
+import quicdist
 from quicdist import GenServer, Node, Pid, QuicDistError, make_development_certificates
 from quicdist.cli.options import make_node, node_options
 
@@ -55,7 +56,7 @@ def main(port: int | None, host: str | None, **options: Any) -> None:
             files = development_certificate()
             options.update(cert=str(files / "cert.pem"), key=str(files / "key.pem"))
             options["cacert"] = options["cacert"] or str(files / "ca.pem")
-        asyncio.run(run(make_node(**options, port=port, host=host)))
+        quicdist.run(run(make_node(**options, port=port, host=host)))
     except QuicDistError as error:
         click.echo(f"echo_node: {error}", err=True)
         sys.exit(1)

@@ -43,6 +43,7 @@ from quicdist.node import (
     ProcessExit,
     SpawnError,
     WrongThread,
+    run,
 )
 from quicdist.node.config import Config, ConfigError, read_config
 from quicdist.otp import (
@@ -176,5 +177,6 @@ __all__ = [
     "make_development_certificates",
     "parse_term",
     "read_config",
+    "run",
     "term_to_binary",
 ]

@@ -56,20 +56,6 @@ async def test_messages_both_ways(settings: QuicSettings) -> None:
         assert pair.client.link.stats.messages_out == pair.server.link.stats.messages_in == 1
 
 
-def test_uvloop_does_as_well(settings: QuicSettings) -> None:
-    uvloop = pytest.importorskip("uvloop")
-
-    async def main() -> None:
-        async with linked(settings) as pair:
-            pair.to_server(bytes(4 * MIB))
-            assert len((await pair.server.get())[1]) == 4 * MIB
-            pair.client.link.close()
-            assert isinstance(await pair.server.end(), PeerClosed)
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main())
-
-
 async def test_messages_of_one_sender_keep_their_order(settings: QuicSettings) -> None:
     async with linked(settings) as pair:
         for number in range(5000):

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable
+from typing import cast
 
 from quicdist.carrier.contract import Address
 from quicdist.carrier.udp import to_address
@@ -36,8 +37,8 @@ class TcpChannel(asyncio.Protocol):
     # -- called by asyncio -----------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are not of asyncio's class.
+        self._transport = transport = cast(asyncio.Transport, transport)
         # What a socket is not asked before it is gone, it does not tell any more.
         self.local_address = to_address(transport.get_extra_info("sockname") or ("", 0))
         self.remote_address = to_address(transport.get_extra_info("peername") or ("", 0))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import sys
@@ -16,7 +15,7 @@ from rich.live import Live
 from rich.spinner import Spinner
 
 import quicdist
-from quicdist import QuicDistError, RemoteError, format_term, make_development_certificates, parse_term
+from quicdist import QuicDistError, RemoteError, format_term, make_development_certificates, parse_term, run
 from quicdist.cli.options import NodeNameType, make_node, node_options
 from quicdist.cli.stack import stack_lines
 from quicdist.term import ParseError
@@ -120,7 +119,7 @@ def _parse_arguments(text: str) -> list[Any]:
 
 def _run(work: Coroutine[Any, Any, Any], doing: str) -> Any:
     with _progress(doing):
-        return asyncio.run(work)
+        return run(work)
 
 
 @contextlib.contextmanager

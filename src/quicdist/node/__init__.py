@@ -15,6 +15,7 @@ from quicdist.node.errors import (
     SpawnError,
     WrongThread,
 )
+from quicdist.node.event_loop import run
 from quicdist.node.patterns import ANY
 from quicdist.node.process import Process
 
@@ -37,4 +38,5 @@ __all__ = [
     "ProcessExit",
     "SpawnError",
     "WrongThread",
+    "run",
 ]
