@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -140,7 +141,10 @@ async def test_a_way_that_is_back_is_taken_at_once(
         assert tries == 4
 
 
-async def test_a_listener_follows_a_peer_behind_a_nat_that_forgets(settings: QuicSettings) -> None:
+async def test_a_listener_follows_a_peer_behind_a_nat_that_forgets(
+    settings: QuicSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "quicdist.carrier.quic")
     async with listening(settings) as server, proxied(server.address) as nat:
         node = FakeNode("client@127.0.0.1")
         client = await QuicCarrier(settings).setup(server.node.name, nat.address, node, setup_time=SETUP_TIME)
@@ -156,6 +160,7 @@ async def test_a_listener_follows_a_peer_behind_a_nat_that_forgets(settings: Qui
             assert (await theirs.get())[1] == number
             assert (await ours.get())[1] == number
             assert theirs.link.remote_address.port == nat.outer_port
+            assert f"client@127.0.0.1 goes on from 127.0.0.1:{nat.outer_port}, was at" in caplog.text
         client.close()
         await client.wait_closed()
         await theirs.link.wait_closed()

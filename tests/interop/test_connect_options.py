@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -65,7 +66,16 @@ async def dialler(
     ours, theirs = names()
     our_port = free_port()
     table = {ours: ("127.0.0.1", our_port)}
-    args = quic_args(theirs, free_port(), tmp_path, table, cert=files.cert, key=files.key, cookie=COOKIE)
+    args = quic_args(
+        theirs,
+        free_port(),
+        tmp_path,
+        table,
+        cert=files.cert,
+        key=files.key,
+        cookie=COOKIE,
+        more=("-kernel", "net_setuptime", "3"),  # what is refused in silence takes all of it
+    )
     async with (
         Beam(args) as beam,
         Node(
@@ -96,6 +106,15 @@ async def test_the_host_that_a_beam_verifies(dialler: Dialler, files: Certificat
     assert await dialler.verifying(files)
     assert await dialler.verifying(files, ', server_name => <<"elsewhere.example">>')
     assert not await dialler.verifying(files, ', server_name => <<"127.0.0.1">>')
+
+
+async def test_the_function_of_the_page(dialler: Dialler, files: CertificateFiles) -> None:
+    """docs/security.md, *What quic_dist does*."""
+    page = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
+    (body,) = re.findall(r"```erlang\nconnect(\(.*?)\.\n```", page, re.DOTALL)
+    name = f"'{dialler.node.name}'"
+    call = f'Connect({name}, <<"127.0.0.1">>, "{files.ca}")'
+    assert await dialler.beam.eval(f"begin Connect = fun{body} end, {call} end") == "true"
 
 
 async def test_a_psk_for_one_dial(dialler: Dialler) -> None:

@@ -91,7 +91,7 @@ _OPTIONS = (
     ),
     click.option("--cert", type=_PEM, help="PEM file with the certificate of this node."),
     click.option("--key", type=_PEM, help="PEM file with its private key."),
-    click.option("--cacert", type=_PEM, help="PEM file with the CAs trusted; the system's by default."),
+    click.option("--cacert", type=_PEM, help="PEM file with the CAs trusted; Mozilla's list by default."),
     click.option(
         "--verify/--no-verify",
         default=None,
