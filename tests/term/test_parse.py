@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from quicdist.term import (
@@ -136,9 +136,12 @@ def test_the_forms_of_a_term_are_read_as_otp_reads_them(beam: Beam) -> None:
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=sources)
 def test_any_source_of_a_term_is_read_as_otp_reads_it(beam: Beam, text: str) -> None:
+    term = parse_term(text)
+    # Before OTP 27 -0.0 was the key that 0.0 is.
+    assume(otp_release() >= 27 or "-0.0" not in format_term(term))
     verdict, expected = ask(beam, text)
     assert verdict == "ok"
-    assert exactly_equal(parse_term(text), expected)
+    assert exactly_equal(term, expected)
 
 
 @pytest.mark.beam
