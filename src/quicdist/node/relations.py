@@ -93,6 +93,8 @@ class Relations:
         node, where = runtime.locate(target)
         monitored = (where, Atom(node)) if isinstance(where, Atom) else where
         reference = runtime.identifiers.reference()
+        if runtime.resolve(where) is process and node == runtime.name:
+            return reference  # as on a BEAM, nobody monitors himself
         if alias:
             self.alias_for(process, reference, "demonitor" if alias is True else alias, priority=priority)
         on_down = self.down_message(process, reference, lambda: monitored, tag, priority=priority)
