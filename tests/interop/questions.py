@@ -118,6 +118,24 @@ CALLS = {
     "gen_server:call to rex": "gen_server:call({rex, PEER}, {call, py, later, [x], group_leader()})",
 }
 
+#: To ``U``, the process ``user`` of a node; what is read is at its end there.
+IO = {
+    "format": 'io:format(U, "~p ~ts~n", [{a, "b"}, [229, 955]])',
+    "format that fails": 'try io:format(U, "~p~n", []) catch error:badarg -> badarg end',
+    "put_chars": '[io:put_chars(U, C) || C <- ["x\\n", <<"y\\n">>, [["z"], <<"w"/utf8>>, $\\n], []]]',
+    "put_chars of no text": "try io:put_chars(U, [an_atom]) catch error:badarg -> badarg end",
+    "nl, write": "[io:nl(U), io:write(U, {a, [1.0, $b]}), io:nl(U)]",
+    "requests": 'io:requests(U, [{put_chars, unicode, "a"}, {format, "~w", [b]}, nl])',
+    "setopts": "[io:setopts(U, O) || O <- [[], [binary], [{binary, false}], [{encoding, unicode}]]]",
+    "getopts": "{lists:keyfind(encoding, 1, io:getopts(U)), lists:keymember(binary, 1, io:getopts(U))}",
+    "without Unicode": "[begin R = make_ref(), U ! {io_request, self(), R, Q},"
+    ' receive {io_reply, R, A} -> A end end || Q <- [{put_chars, "old\\n"}, {put_chars, latin1, [229, <<229>>, $\\n]},'
+    ' {put_chars, io_lib, format, ["~w~n", [1]]}, {put_chars, latin1, io_lib, nl, []}]]',
+    "what is none": "[begin R = make_ref(), U ! {io_request, self(), R, Q},"
+    " receive {io_reply, R, A} -> element(1, A) end end"
+    " || Q <- [nonsense, {nonsense, 1}, {put_chars, latin1, [400]}]]",
+}
+
 #: To the server ``counter`` of COUNTER_ERL.
 GEN_SERVER = {
     "call": "gen_server:call({counter, PEER}, {add, 2})",

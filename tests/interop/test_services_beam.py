@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from quicdist import (
     GenServer,
     Global,
     NameRegistered,
+    NodeError,
     NoReply,
     NoSuchProcess,
     NotConnected,
@@ -29,6 +31,7 @@ from quicdist import (
     Stop,
     Supervisor,
     Via,
+    binary_to_term,
     current_call,
 )
 from quicdist.protocol import DistFlag
@@ -40,6 +43,7 @@ from tests.interop.questions import (
     COUNTER_ERL,
     GEN_SERVER,
     INTROSPECTION,
+    IO,
     NET_KERNEL,
     PY_ERL,
     SIMPLE_ONE_FOR_ONE,
@@ -750,6 +754,49 @@ class TestSupervisorOfOurs:
         got = await twins.same(f"{APART} Apart(fun() -> {SIMPLE_ONE_FOR_ONE[question]} end)")
         assert "died" not in got
         await twins.model.eval("catch gen_server:stop(simple)")
+
+
+class TestIo:
+    @pytest.mark.parametrize("question", IO)
+    async def test_asked_by_a_beam(
+        self, twins: Twins, question: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        twins.node.export_introspection()
+        with (tmp_path / "out").open("w", encoding="utf-8") as out:
+            monkeypatch.setattr("sys.stdout", out)
+            user = "U = rpc:call(PEER, erlang, whereis, [user])"
+            got = await twins.same(f"{user}, {APART} Apart(fun() -> {IO[question]} end)")
+        assert "died" not in got
+        if question == "format":
+            assert (tmp_path / "out").read_text() == '{a,"b"} åλ\n'
+
+    async def test_a_device_of_a_beam(self, twins: Twins, tmp_path: Path) -> None:
+        """Files, which OTP serves by the same protocol; and the group leader of who calls."""
+        io, path = twins.node.io, tmp_path / "device"
+        to = await opened(twins, f'file:open("{path}", [write, {{encoding, utf8}}])')
+        await io.put_chars(to, "åλ one\n")
+        print("two", 2, file=io.writer(to))
+        with pytest.raises(NodeError, match=r"answered \{error,"):
+            await io.request(to, Atom("nonsense"))
+        print("three", end="", file=(writer := io.writer(to)))
+        writer.flush()
+        await io.put_chars(to, "\n")
+        assert path.read_text() == "åλ one\ntwo 2\nthree\n"
+        source = await opened(twins, f'file:open("{path}", [read, {{encoding, utf8}}])')
+        assert [await io.get_line(source) for _ in range(4)] == ["åλ one\n", "two 2\n", "three\n", ""]
+        await twins.model.eval("[exit(P, kill) || {_, P} <- get()], erase()")
+        with pytest.raises(NoSuchProcess):
+            await io.put_chars(to, "gone")
+        with pytest.raises(CallTimeout, match="beam_evaluator"):
+            await io.put_chars(("beam_evaluator", twins.model_name), "nothing", timeout=0.02)
+
+
+async def opened(twins: Twins, how: str) -> Pid:
+    """A device that stays open."""
+    source = f"(fun() -> {{ok, D}} = {how}, put(make_ref(), D), term_to_binary(D) end)()"
+    pid = binary_to_term(await twins.model.eval_bytes(source))
+    assert isinstance(pid, Pid)
+    return pid
 
 
 class TestIntrospection:

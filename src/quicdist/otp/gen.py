@@ -92,7 +92,7 @@ class Caller:
 
         def down(reason: Any) -> None:
             self._close(reference)
-            result.fail(_down_error(runtime, to, reason))
+            result.fail(self.down_error(to, reason))
 
         self._open[reference] = result, pid
         runtime.relations.alias(lambda message: self._received(self.process, message), reference)
@@ -144,6 +144,14 @@ class Caller:
         seconds, None waits for ever."""
         return await self.send_request(to, request, label=label, process=process).receive_response(timeout)
 
+    def down_error(self, to: Any, reason: Any) -> Exception:
+        """What to raise to who asked ``to``, which has ended with ``reason``."""
+        if reason == NOPROC:
+            return NoSuchProcess(f"there is no process {described(to)}")
+        if reason == NOCONNECTION:
+            return NotConnected(self._runtime.locate(to)[0])
+        return ProcessExit(reason)
+
     def _close(self, reference: Reference) -> None:
         waiting = self._open.pop(reference, None)
         if waiting is not None:
@@ -154,11 +162,3 @@ class Caller:
 def _unnamed(runtime: Runtime, to: Any) -> Any:
     """A local name as ``(name, node)``: sending to one that is gone is the monitor's to tell."""
     return (to, runtime.name) if isinstance(to, str | Atom) else to
-
-
-def _down_error(runtime: Runtime, to: Any, reason: Any) -> Exception:
-    if reason == NOPROC:
-        return NoSuchProcess(f"there is no process {described(to)}")
-    if reason == NOCONNECTION:
-        return NotConnected(runtime.locate(to)[0])
-    return ProcessExit(reason)

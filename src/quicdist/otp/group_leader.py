@@ -1,12 +1,14 @@
 """The group leader: where the output of functions that run elsewhere on our behalf arrives.
 
-Erlang's I/O protocol (stdlib User's Guide, *The Erlang I/O Protocol*), output only: what a
-function called on a BEAM prints with ``io:format`` appears on this program's standard output.
+Erlang's I/O protocol (stdlib User's Guide, *The Erlang I/O Protocol*): what a function called on a
+BEAM prints with ``io:format`` appears on this program's standard output. There is no input: who
+wants to read is told that it is at its end.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, TextIO
@@ -14,15 +16,21 @@ from typing import Any, TextIO
 from quicdist.node.process import Process
 from quicdist.term import Atom, ImproperList, Pid
 
-_IO_REQUEST = Atom("io_request")
-_IO_REPLY = Atom("io_reply")
-_PUT_CHARS = Atom("put_chars")
+log = logging.getLogger("quicdist.otp")
+
+IO_REQUEST, IO_REPLY = Atom("io_request"), Atom("io_reply")
+PUT_CHARS, UNICODE = Atom("put_chars"), Atom("unicode")
+EOF, ERROR = Atom("eof"), Atom("error")
 _OK = Atom("ok")
-_ERROR = Atom("error")
-_ENOTSUP = Atom("enotsup")
-_UNICODE = Atom("unicode")
+_REQUEST, _REQUESTS = Atom("request"), Atom("requests")
+_ENOTSUP, _TERMINATED = Atom("enotsup"), Atom("terminated")
 _LATIN1 = Atom("latin1")
 _IO_LIB = Atom("io_lib")
+_BINARY, _ENCODING = Atom("binary"), Atom("encoding")
+_GETOPTS, _SETOPTS, _GET_GEOMETRY = Atom("getopts"), Atom("setopts"), Atom("get_geometry")
+_READING = tuple(map(Atom, ("get_line", "get_chars", "get_until", "get_password")))
+#: Options that change nothing; any other is not supported.
+_AS_IT_IS = ((_ENCODING, UNICODE), (_ENCODING, Atom("utf8")))
 #: Characters printed for one request; a larger one is refused, not cut.
 _MAX_OUTPUT = 1 << 24
 
@@ -37,56 +45,104 @@ class GroupLeader:
     def __init__(self, output: TextIO | None = None) -> None:
         self.call: RemoteCall | None = None
         self._output = output
-        self._formatting: set[asyncio.Task[None]] = set()
+        #: What its option says; it means nothing where nothing can be read.
+        self._binary = False
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def __call__(self, process: Process, message: Any) -> None:
         match message:
-            case (tag, Pid() as sender, reply_as, request) if tag == _IO_REQUEST:
-                self._request(process, sender, reply_as, request)
+            case (tag, Pid() as sender, reply_as, request) if tag == IO_REQUEST:
+                answer = self._answer(sender.node.name, request)
+                if isinstance(answer, Awaitable):
+                    task = asyncio.ensure_future(_reply_later(process, sender, reply_as, answer))
+                    self._tasks.add(task)
+                    task.add_done_callback(self._tasks.discard)
+                else:
+                    process.send(sender, (IO_REPLY, reply_as, answer))
 
-    def _request(self, process: Process, sender: Pid, reply_as: Any, request: Any) -> None:
+    def _answer(self, node: str, request: Any) -> Any:
+        """The answer, or what has to be awaited for it."""
         match request:
-            case (verb, encoding, chars) if verb == _PUT_CHARS and encoding in (_UNICODE, _LATIN1):
-                answer = self._put(chars, encoding)
-            case (verb, encoding, module, Atom() as function, list(arguments)) if (
-                # Only io_lib: a group leader runs nothing else for anyone.
-                verb == _PUT_CHARS and encoding in (_UNICODE, _LATIN1) and module == _IO_LIB
-            ):
-                task = asyncio.ensure_future(
-                    self._format(process, sender, reply_as, encoding, function, arguments)
-                )
-                self._formatting.add(task)
-                task.add_done_callback(self._formatting.discard)
-                return
-            case _:
-                answer = (_ERROR, _ENOTSUP)
-        process.send(sender, (_IO_REPLY, reply_as, answer))
+            case (Atom() as verb, *what) if verb == PUT_CHARS:
+                return self._put_chars(node, what)
+            case (Atom() as verb, list() as several) if verb == _REQUESTS:
+                return self._several(node, several)
+            case Atom() if request == _GETOPTS:
+                return [(_BINARY, self._binary), (_ENCODING, UNICODE)]
+            case (Atom() as verb, list() as options) if verb == _SETOPTS:
+                return self._set(options)
+            case (Atom() as verb, _) if verb == _GET_GEOMETRY:
+                return (ERROR, _ENOTSUP)
+            case (Atom() as verb, *_) if verb in _READING:
+                return EOF
+        return (ERROR, _REQUEST)
 
-    async def _format(
-        self,
-        process: Process,
-        sender: Pid,
-        reply_as: Any,
-        encoding: Atom,
-        function: Atom,
-        arguments: list[Any],
-    ) -> None:
-        answer: Any = (_ERROR, _ENOTSUP)
+    def _put_chars(self, node: str, what: list[Any]) -> Any:
+        if len(what) in (1, 3):  # as it was before Unicode
+            what = [_LATIN1, *what]
+        match what:
+            case [encoding, chars] if encoding in (UNICODE, _LATIN1):
+                return self._put(chars, encoding)
+            case [encoding, module, Atom() as function, list() as arguments] if (
+                # Only io_lib: a group leader runs nothing else for anyone.
+                encoding in (UNICODE, _LATIN1) and module == _IO_LIB
+            ):
+                return self._format(node, encoding, function, arguments)
+        return (ERROR, _REQUEST)
+
+    async def _format(self, node: str, encoding: Atom, function: Atom, arguments: list[Any]) -> Any:
+        assert self.call is not None
         try:
-            assert self.call is not None
-            chars = await self.call(sender.node.name, "io_lib", function.name, arguments)
-            answer = self._put(chars, encoding)
-        finally:
-            process.send(sender, (_IO_REPLY, reply_as, answer))
+            chars = await self.call(node, _IO_LIB.name, function.name, arguments)
+        except Exception as error:
+            log.debug("io_lib:%s on %s: %s", function, node, error)
+            return (ERROR, function)  # as OTP has it
+        return self._put(chars, encoding)
+
+    async def _several(self, node: str, requests: list[Any]) -> Any:
+        """One after the other, as far as they succeed."""
+        answer: Any = _OK
+        for request in requests:
+            answer = self._answer(node, request)
+            if isinstance(answer, Awaitable):
+                answer = await answer
+            if isinstance(answer, tuple) and answer[0] == ERROR:
+                break
+        return answer
+
+    def _set(self, options: list[Any]) -> Any:
+        binary = self._binary
+        for option in options:
+            match option:
+                case Atom(name="binary" | "list" as name):
+                    binary = name == "binary"
+                case (Atom(name="binary"), bool() as value):
+                    binary = value
+                case _ if option not in _AS_IT_IS:
+                    return (ERROR, _ENOTSUP)
+        self._binary = binary
+        return _OK
 
     def _put(self, chars: Any, encoding: Atom) -> Any:
-        text = characters(chars, "latin-1" if encoding == _LATIN1 else "utf-8")
-        if text is None:
-            return (_ERROR, _PUT_CHARS)
+        latin1 = encoding == _LATIN1
+        text = characters(chars, "latin-1" if latin1 else "utf-8")
+        if text is None or (latin1 and max(text, default="") > "\xff"):
+            return (ERROR, PUT_CHARS)
         output = self._output or sys.stdout
-        output.write(text)
-        output.flush()
+        try:
+            try:
+                output.write(text)
+            except UnicodeEncodeError as error:
+                output.write(text.encode(error.encoding, "backslashreplace").decode(error.encoding))
+            output.flush()
+        except (OSError, ValueError) as error:
+            log.error("standard output cannot be written to: %s", error)
+            return (ERROR, _TERMINATED)
         return _OK
+
+
+async def _reply_later(process: Process, sender: Pid, reply_as: Any, answer: Awaitable[Any]) -> None:
+    process.send(sender, (IO_REPLY, reply_as, await answer))
 
 
 def characters(chars: Any, encoding: str = "utf-8") -> str | None:

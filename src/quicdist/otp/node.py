@@ -26,6 +26,7 @@ from quicdist.otp.gen_server import GenServer
 from quicdist.otp.gen_server_client import GenServerClient
 from quicdist.otp.global_names import GlobalNames
 from quicdist.otp.introspection import Introspection
+from quicdist.otp.io_client import IoClient
 from quicdist.otp.net_kernel import PANG, PONG, NetKernel
 from quicdist.otp.pg import ProcessGroups
 from quicdist.otp.rpc import RpcClient
@@ -225,6 +226,11 @@ class Node(NodeCore):
     def global_names(self) -> GlobalNames:
         """``global``: names that the whole cluster knows."""
         return self.services.global_names
+
+    @property
+    def io(self) -> IoClient:
+        """``io``: text to and from processes that know Erlang's I/O protocol."""
+        return self.services.io
 
     @property
     def pg(self) -> ProcessGroups:

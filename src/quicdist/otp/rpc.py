@@ -122,13 +122,13 @@ class RpcClient:
         """``{Pid, Message}`` to a name on each node; its reply, or :class:`_Gone`."""
         deadline = Deadline(timeout)
         answers: list[tuple[str, Any]] = []
-        async with _mailbox(self._runtime) as process:
+        async with mailbox(self._runtime) as process:
             asked: list[tuple[str, Reference]] = []
             for node in nodes:
                 asked.append((node, process.monitor((name, node))))
                 process.send((name, node), (process.pid, message))
             for node, reference in asked:
-                pattern = _either((wrapper, Atom(node), ANY), (_DOWN, reference, ANY, ANY, ANY))
+                pattern = either((wrapper, Atom(node), ANY), (_DOWN, reference, ANY, ANY, ANY))
                 try:
                     answer = await process.receive(pattern, timeout=deadline.left())
                 except TimeoutError:
@@ -143,13 +143,13 @@ class _Gone:
     """In place of a reply: the server is not there, or its node is not."""
 
 
-def _either(*patterns: Any) -> Any:
+def either(*patterns: Any) -> Any:
     matchers = [matcher(pattern) for pattern in patterns]
     return lambda term: any(matches(term) for matches in matchers)
 
 
 @contextlib.asynccontextmanager
-async def _mailbox(runtime: Runtime) -> AsyncIterator[Process]:
+async def mailbox(runtime: Runtime) -> AsyncIterator[Process]:
     """A process with no body, which a coroutine that is none itself receives by."""
     process = runtime.add(Process(runtime, runtime.identifiers.pid()))
     try:

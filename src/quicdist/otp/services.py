@@ -12,6 +12,7 @@ from quicdist.otp.gen import Caller
 from quicdist.otp.gen_server_client import GenServerClient
 from quicdist.otp.global_names import GlobalNames
 from quicdist.otp.group_leader import GroupLeader
+from quicdist.otp.io_client import IoClient
 from quicdist.otp.logger import LOGGER_PROXY, LoggerProxy
 from quicdist.otp.names import Names
 from quicdist.otp.net_kernel import NET_KERNEL, NetKernel, NetKernelServer
@@ -32,6 +33,7 @@ class Services:
     net_kernel: NetKernel
     global_names: GlobalNames
     names: Names
+    io: IoClient
     pg: ProcessGroups
     sys: SysClient
 
@@ -64,6 +66,7 @@ def start_services(node: NodeCore, exports: Exports) -> Services:
         net_kernel=net_kernel,
         global_names=global_names,
         names=names,
+        io=IoClient(runtime, caller),
         pg=ProcessGroups(node),
         sys=SysClient(caller, runtime, StateForm(runtime, node.connections, erpc), names),
     )

@@ -1,0 +1,100 @@
+"""``io`` toward other processes: text to and from any device of the cluster.
+
+OTP: ``io(3)``; stdlib User's Guide, *The Erlang I/O Protocol*. A device is a process that knows
+this protocol, as every group leader does, and ``("user", node)``.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from quicdist.node.errors import NodeError
+from quicdist.node.exits import DOWN
+from quicdist.node.patterns import ANY
+from quicdist.node.runtime import Runtime
+from quicdist.otp.errors import CallTimeout
+from quicdist.otp.gen import Caller, described
+from quicdist.otp.group_leader import EOF, ERROR, IO_REPLY, IO_REQUEST, PUT_CHARS, UNICODE, characters
+from quicdist.otp.rpc import either, mailbox
+from quicdist.term import Atom, format_term
+
+_GET_LINE = Atom("get_line")
+
+
+class IoClient:
+    """Writes to devices and reads from them. A device is given as a pid, process, ``name`` or
+    ``(name, node)``; that of who calls an exported function is
+    ``current_call().process.group_leader``. ``timeout`` is in seconds."""
+
+    def __init__(self, runtime: Runtime, caller: Caller) -> None:
+        self._runtime = runtime
+        self._caller = caller
+
+    async def put_chars(self, device: Any, text: str, *, timeout: float | None = None) -> None:
+        """Write ``text`` and wait until that is done (``io:put_chars/2``). Raises what
+        :meth:`request` raises."""
+        await self.request(device, (PUT_CHARS, UNICODE, text), timeout=timeout)
+
+    async def get_line(self, device: Any, prompt: str = "", *, timeout: float | None = None) -> str:
+        """Read a line, with its end (``io:get_line/2``); nothing at the end of input. Raises what
+        :meth:`request` raises."""
+        line = await self.request(device, (_GET_LINE, UNICODE, prompt), timeout=timeout)
+        text = "" if line == EOF else characters(line)
+        if text is None:
+            raise NodeError(f"{described(device)} answered with no text: {format_term(line)}")
+        return text
+
+    async def request(self, device: Any, request: Any, *, timeout: float | None = None) -> Any:
+        """Send a request of the I/O protocol and return the answer (``io:request/2``).
+
+        Raises :class:`NodeError` where it is ``{error, Reason}``, :class:`NoSuchProcess`,
+        :class:`NotConnected`, :class:`ProcessExit` and :class:`CallTimeout`.
+        """
+        async with mailbox(self._runtime) as process:
+            reference = process.monitor(device)
+            process.send(device, (IO_REQUEST, process.pid, reference, request))
+            pattern = either((IO_REPLY, reference, ANY), (DOWN, reference, ANY, ANY, ANY))
+            try:
+                message = await process.receive(pattern, timeout=timeout)
+            except TimeoutError:
+                raise CallTimeout(described(device), timeout or 0.0) from None
+        if message[0] == DOWN:
+            raise self._caller.down_error(device, message[4])
+        answer = message[2]
+        if isinstance(answer, tuple) and len(answer) == 2 and answer[0] == ERROR:
+            raise NodeError(f"{described(device)} answered {format_term(answer)} to {format_term(request)}")
+        return answer
+
+    def writer(self, device: Any) -> io.TextIOBase:
+        """A text file whose lines go to a device, for ``print(..., file=...)``: it waits for no
+        answer, and what cannot be written is lost. A line is sent when it is whole, or by ``flush``.
+        """
+        return _Writer(self._runtime, self._caller, device)
+
+
+class _Writer(io.TextIOBase):
+    def __init__(self, runtime: Runtime, caller: Caller, device: Any) -> None:
+        self._runtime = runtime
+        self._pid = caller.process.pid
+        self._device = device
+        self._line = ""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        lines, end, rest = (self._line + text).rpartition("\n")
+        self._line = rest
+        self._send(lines + end)
+        return len(text)
+
+    def flush(self) -> None:
+        line, self._line = self._line, ""
+        self._send(line)
+
+    def _send(self, text: str) -> None:
+        if text:
+            reference = self._runtime.identifiers.reference()
+            request = (IO_REQUEST, self._pid, reference, (PUT_CHARS, UNICODE, text))
+            self._runtime.send(self._pid, self._device, request)
