@@ -130,7 +130,7 @@ IO = {
     "getopts": "{lists:keyfind(encoding, 1, io:getopts(U)), lists:keymember(binary, 1, io:getopts(U))}",
     "without Unicode": "[begin R = make_ref(), U ! {io_request, self(), R, Q},"
     ' receive {io_reply, R, A} -> A end end || Q <- [{put_chars, "old\\n"},'
-    ' {put_chars, latin1, [229, <<229>>, $\\n]},'
+    " {put_chars, latin1, [229, <<229>>, $\\n]},"
     ' {put_chars, io_lib, format, ["~w~n", [1]]}, {put_chars, latin1, io_lib, nl, []}]]',
     "what is none": "[begin R = make_ref(), U ! {io_request, self(), R, Q},"
     " receive {io_reply, R, A} -> element(1, A) end end"
