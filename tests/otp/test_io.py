@@ -75,6 +75,6 @@ async def test_a_device_that_is_none(node: Node) -> None:
         await node.io.put_chars(node.spawn(ends), "x")
     with pytest.raises(NoSuchProcess):
         await node.io.get_line(("nobody", node.name))
-    device = node.spawn(lambda process, request: process.send(request[1], (REPLY, request[2], 7)))
-    with pytest.raises(NodeError, match="no text: 7"):
+    device = node.spawn(lambda process, request: process.send(request[1], (REPLY, request[2], Atom("x"))))
+    with pytest.raises(NodeError, match="no text: x"):
         await node.io.get_line(device)
