@@ -275,6 +275,21 @@ def test_who_builds_long_datagrams_says_so(
         assert adapter.datagram_size(quic) == min(longest, 1452)
 
 
+def test_the_tls_handshake_is_sent_again_in_the_same_frames_too(certificates: CertificateFiles) -> None:
+    settings = QuicSettings(tls=certificates.tls(verify=False))
+    client = adapter.Connection(configuration=settings.client_configuration("127.0.0.1"))
+    client.connect(ADDRESS, 0.0)
+    assert client.datagrams_to_send(0.0)
+    sender = client._crypto_streams[tls.Epoch.INITIAL].sender
+    sent = sender.highest_offset
+    sender.write(bytes(100))
+    sender.on_data_delivery(QuicDeliveryState.LOST, 0, sent, False)
+    for start, stop in ((0, sent), (sent, sent + 100)):
+        frame = sender.get_frame(5000)
+        assert frame is not None
+        assert (frame.offset, frame.offset + len(frame.data)) == (start, stop)
+
+
 def resumable(certificates: CertificateFiles) -> tuple[QuicSettings, SessionTicket, SessionTicket]:
     """Settings, and the two ends of a ticket got with them."""
     settings = QuicSettings(tls=certificates.tls(verify=False))

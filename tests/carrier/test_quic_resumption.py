@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from aioquic.tls import SessionTicket
 
-from quicdist.carrier import Address
+from quicdist.carrier import Address, SetupTimeout
 from quicdist.carrier.certificates import CertificateFiles, make_development_certificates
 from quicdist.carrier.quic import QuicCarrier
 from quicdist.carrier.quic_handshake import DialHandshake
@@ -314,3 +314,41 @@ async def once_each(a: Beam, inbox: Answering) -> None:
     inbox.link.send(RegSend(inbox.node.pid(), Atom(""), EVALUATOR), Atom("end"))
     collect = "(fun F(L) -> receive 'end' -> lists:reverse(L); X -> F([X | L]) end end)([])"
     assert await a.eval(f"{collect} =:= lists:seq(0, 99)") == "true"
+
+
+class Forgetful(Proxy):
+    """Loses all that comes by the first address of the client, as a quic_dist loses a handshake of which
+    its own part was lost."""
+
+    first: tuple[str, int] | None = None
+
+    def forward(self, side: Any, data: bytes, source: tuple[str, int]) -> None:
+        if side.inside:
+            self.first = self.first or source
+            self.down = source == self.first
+        super().forward(side, data, source)
+
+
+@pytest.mark.parametrize("early", [False, True])
+async def test_a_handshake_that_stands_still_is_begun_again(settings: QuicSettings, early: bool) -> None:
+    """Unless the name went ahead of it: the peer may have heard it."""
+    async with listening(settings) as server:
+        carrier = QuicCarrier(settings)
+        if early:
+            async with dialled(carrier, server):
+                pass
+        proxy = Forgetful(server.address, 0.001)
+        await proxy.open()
+        try:
+            dial = carrier.setup(SERVER, proxy.address, FakeNode(CLIENT), setup_time=1.5)
+            if early:
+                with pytest.raises(SetupTimeout):
+                    await dial
+            else:
+                link = await dial
+                (await server.link()).close()
+                link.close()
+                await link.wait_closed()
+        finally:
+            await proxy.close()
+        assert [named.name for named in server.node.requested] == [CLIENT]

@@ -1,4 +1,4 @@
-"""Programs in the namespaces, spoken to by lines."""
+"""Nodes that run in a namespace: Python programs, spoken to by lines, and BEAMs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,19 @@ from pathlib import Path
 
 from quicdist.carrier.certificates import CertificateFiles
 from tests.netns.spaces import SERVER, Spaces
+from tests.support.beam import Beam, erl_path, quic_args
 
 PATIENCE = 60.0
 PORT = 4501
 #: Our side of the repository, where the modules of the tests are.
 ROOT = Path(__file__).parents[2]
+
+#: What ``tests.netns.server`` has.
+ECHO = (
+    "[register(Name, spawn(fun F() -> receive {P, M} -> P ! {self(), M}, F() end end)) "
+    "|| Name <- [echo, mirror]], "
+    "net_kernel:monitor_nodes(true, [{node_type, all}])"
+)
 
 
 class Program:
@@ -36,6 +44,11 @@ class Program:
     def say(self, line: str) -> None:
         assert self.process.stdin is not None
         self.process.stdin.write(line.encode() + b"\n")
+
+    async def ask(self, line: str) -> str:
+        """Say that; the next line."""
+        self.say(line)
+        return await self.line()
 
 
 @contextlib.asynccontextmanager
@@ -65,5 +78,37 @@ async def python_server(spaces: Spaces, certificates: CertificateFiles) -> Async
         yield server
 
 
-def client_of(spaces: Spaces) -> contextlib.AbstractAsyncContextManager[Program]:
-    return program(spaces, spaces.client, "client", "server@127.0.0.1", SERVER, str(PORT))
+def client_of(spaces: Spaces, module: str = "client") -> contextlib.AbstractAsyncContextManager[Program]:
+    return program(spaces, spaces.client, module, "server@127.0.0.1", SERVER, str(PORT))
+
+
+@contextlib.asynccontextmanager
+async def _beam(
+    spaces: Spaces,
+    space: str,
+    name: str,
+    nodes: dict[str, tuple[str, int]],
+    certificates: CertificateFiles,
+    directory: Path,
+) -> AsyncIterator[Beam]:
+    erl = erl_path()
+    assert erl is not None
+    args = quic_args(name, PORT, directory, nodes, cert=certificates.cert, key=certificates.key)
+    with await asyncio.to_thread(Beam, args, erl=str(spaces.wrapper(space, erl, directory))) as beam:
+        await beam.eval("{ok, _} = application:ensure_all_started(quic)")
+        yield beam
+
+
+@contextlib.asynccontextmanager
+async def beam_server(spaces: Spaces, certificates: CertificateFiles, directory: Path) -> AsyncIterator[Beam]:
+    async with _beam(spaces, spaces.server, "server@127.0.0.1", {}, certificates, directory) as beam:
+        await beam.eval(ECHO)
+        yield beam
+
+
+@contextlib.asynccontextmanager
+async def beam_client(spaces: Spaces, certificates: CertificateFiles, directory: Path) -> AsyncIterator[Beam]:
+    table = {"server@127.0.0.1": (SERVER, PORT)}
+    async with _beam(spaces, spaces.client, "client@127.0.0.1", table, certificates, directory) as beam:
+        await beam.eval("net_kernel:monitor_nodes(true, [{node_type, all}])")
+        yield beam

@@ -1,8 +1,8 @@
 """A Python node that listens in a namespace: ``python -m tests.netns.server NODE HOST PORT CERT KEY``.
 
 Its process ``echo`` answers ``{Pid, Message}`` with ``{self(), Message}``, and ``<<"size">>`` with how long
-datagrams to the peer are. The address a node is at is printed for every message, and what becomes of
-nodes.
+datagrams to the peer are; it prints the address the node is at for every message. ``mirror`` only answers.
+What becomes of nodes is printed too.
 """
 
 from __future__ import annotations
@@ -27,6 +27,11 @@ async def main(name: str, host: str, port: str, cert: str, key: str) -> None:
                     message = str(link.datagram_size).encode()
                 process.send(sender, (process.pid, message))
                 print(link.remote_address.host, message[:64].decode(), flush=True)
+
+        @node.register("mirror")
+        async def mirror(process: Any) -> None:
+            async for sender, message in process:
+                await process.send_wait(sender, (process.pid, message))
 
         node.subscribe(lambda event: print(event, flush=True))
         print("ready", flush=True)

@@ -1,4 +1,4 @@
-"""Two network namespaces with two networks between them, by iproute2."""
+"""Two network namespaces with two networks between them, by iproute2 and, for weather, TUN."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+
+from tests.netns.wire import Weather, Wire
 
 #: Where the server is, on no network of its own: reached by either.
 SERVER = "10.211.0.1"
@@ -24,14 +26,17 @@ def run(*command: str) -> None:
 
 class Spaces:
     """``client`` and ``server``, the names of the namespaces. The client is at .2 of the first network,
-    and has no address in the second."""
+    and has no address in the second. With ``weather`` the networks have it, while the loop runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, weather: Weather | None = None) -> None:
         if os.geteuid() != 0:
             raise Unavailable("network namespaces need root")
         if shutil.which("ip") is None:
             raise Unavailable("there is no `ip` on this machine (Debian, Ubuntu: iproute2)")
         self.client, self.server = (f"quicdist-{os.getpid()}-{side}" for side in "cs")
+        self._weather = weather
+        #: The networks, where they have weather.
+        self.wires: list[Wire] = []
         try:
             self._make()
         except BaseException:
@@ -45,13 +50,26 @@ class Spaces:
         self.ip(self.server, "address", "add", f"{SERVER}/32", "dev", "lo")
         for number, network in enumerate(NETWORKS):
             here, there = f"c{number}", f"s{number}"
-            self.ip(self.client, "link", "add", here, "type", "veth", "peer", there, "netns", self.server)
+            self._connect(here, there)
             self.ip(self.client, "link", "set", here, "up")
             self.ip(self.server, "link", "set", there, "up")
             self.ip(self.server, "address", "add", f"{network}.1/24", "dev", there)
             # Who listens on every address answers from the one that was dialled.
             self.ip(self.server, "route", "replace", f"{network}.0/24", "dev", there, "src", SERVER)
         self.join(0, 2)
+
+    def _connect(self, here: str, there: str) -> None:
+        """A network of two devices, one in each namespace."""
+        if self._weather is None:
+            self.ip(self.client, "link", "add", here, "type", "veth", "peer", there, "netns", self.server)
+            return
+        try:
+            wire = Wire(self._weather, seed=len(self.wires))
+        except OSError as error:
+            raise Unavailable(f"TUN: {error}") from error
+        self.wires.append(wire)
+        for device, space, name in zip(wire.devices, (self.client, self.server), (here, there), strict=True):
+            run("ip", "link", "set", device, "netns", space, "name", name)
 
     def ip(self, space: str, *command: str) -> None:
         run("ip", "-netns", space, *command)
@@ -92,5 +110,7 @@ class Spaces:
         return path
 
     def close(self) -> None:
+        for wire in self.wires:
+            wire.close()
         for space in (self.client, self.server):
             subprocess.run(["ip", "netns", "del", space], capture_output=True, timeout=30)

@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import itertools
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from quicdist.carrier.certificates import CertificateFiles
-from tests.netns.programs import PORT, Program, client_of, python_server
-from tests.netns.spaces import SERVER, Spaces
-from tests.support.beam import Beam, erl_facts, erl_path, quic_args
-
-ECHO = (
-    "register(echo, spawn(fun F() -> receive {P, M} -> P ! {self(), M}, F() end end)), "
-    "net_kernel:monitor_nodes(true, [{node_type, all}])"
-)
-
-
-@contextlib.asynccontextmanager
-async def beam_server(spaces: Spaces, certificates: CertificateFiles, directory: Path) -> AsyncIterator[Beam]:
-    erl = erl_path()
-    assert erl is not None
-    args = quic_args("server@127.0.0.1", PORT, directory, {}, cert=certificates.cert, key=certificates.key)
-    with await asyncio.to_thread(Beam, args, erl=str(spaces.wrapper(spaces.server, erl, directory))) as beam:
-        await beam.eval("{ok, _} = application:ensure_all_started(quic)")
-        await beam.eval(ECHO)
-        yield beam
+from tests.netns.programs import Program, beam_client, beam_server, client_of, python_server
+from tests.netns.spaces import Spaces
+from tests.support.beam import erl_facts
 
 
 async def from_address(client: Program, address: str, word: str) -> None:
@@ -93,30 +74,18 @@ async def test_towards_a_beam(spaces: Spaces, certificates: CertificateFiles, tm
 async def test_a_beam_that_moves(spaces: Spaces, certificates: CertificateFiles, tmp_path: Path) -> None:
     """As a measurement: quic_dist's own sockets are bound to no address, so the way that the system
     chooses for each datagram is what its peers see."""
-    async with python_server(spaces, certificates) as server:
-        erl = erl_path()
-        assert erl is not None
-        args = quic_args(
-            "client@127.0.0.1",
-            PORT,
-            tmp_path,
-            {"server@127.0.0.1": (SERVER, PORT)},
-            cert=certificates.cert,
-            key=certificates.key,
+    async with (
+        python_server(spaces, certificates) as server,
+        beam_client(spaces, certificates, tmp_path) as beam,
+    ):
+        echo = (
+            "{echo, 'server@127.0.0.1'} ! {self(), <<W>>}, receive {_, <<W>>} -> ok after 30000 -> none end"
         )
-        wrapper = spaces.wrapper(spaces.client, erl, tmp_path)
-        with await asyncio.to_thread(Beam, args, erl=str(wrapper)) as beam:
-            await beam.eval("{ok, _} = application:ensure_all_started(quic)")
-            await beam.eval("net_kernel:monitor_nodes(true, [{node_type, all}])")
-            echo = (
-                "{echo, 'server@127.0.0.1'} ! {self(), <<W>>}, "
-                "receive {_, <<W>>} -> ok after 30000 -> none end"
-            )
-            assert await beam.eval(echo.replace("W", '"here"')) == "ok"
-            assert await server.line() == "NodeUp(node='client@127.0.0.1')"
-            assert await server.line() == "10.212.0.2 here"
-            spaces.ip(spaces.client, "link", "set", "c0", "down")
-            spaces.join(1, 2)
-            assert await beam.eval(echo.replace("W", '"there"')) == "ok"
-            assert await server.line() == "10.213.0.2 there"
-            assert await beam.eval("receive {nodedown, D, _} -> D after 0 -> none end") == "none"
+        assert await beam.eval(echo.replace("W", '"here"')) == "ok"
+        assert await server.line() == "NodeUp(node='client@127.0.0.1')"
+        assert await server.line() == "10.212.0.2 here"
+        spaces.ip(spaces.client, "link", "set", "c0", "down")
+        spaces.join(1, 2)
+        assert await beam.eval(echo.replace("W", '"there"')) == "ok"
+        assert await server.line() == "10.213.0.2 there"
+        assert await beam.eval("receive {nodedown, D, _} -> D after 0 -> none end") == "none"

@@ -738,6 +738,7 @@ class Connection(_Direct):
         # Here aioquic makes its TLS context, anew for each version of QUIC tried, and it asks nobody
         # which class to make it of.
         super()._initialize(peer_cid)
+        _make_steady(self._crypto_streams.values())
         if isinstance(self.configuration, Configuration):
             self.tls.__class__ = TlsContext
             assert isinstance(self.tls, TlsContext)

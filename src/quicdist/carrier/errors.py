@@ -68,6 +68,11 @@ class TicketRefused(ConnectError):
     without one; nobody else sees this error."""
 
 
+class HandshakeStalled(ConnectError):
+    """The QUIC handshake took longer than a try is given. A carrier then dials once more; nobody else
+    sees this error."""
+
+
 class PskRefused(_Refused):
     """The dialled node does not take the pre-shared key shown, or wants one and none was shown."""
 

@@ -21,6 +21,7 @@ from quicdist.carrier.errors import (
     CarrierError,
     CertificateError,
     ConnectError,
+    HandshakeStalled,
     ListenError,
     PeerUnreachable,
     SetupTimeout,
@@ -43,6 +44,10 @@ MAX_EARLY = 64 * 1024
 #: Seconds from the first datagram of a connection until it must have been taken by
 #: ``accept_connection``.
 INCOMING_TIME = 10.0
+
+#: A dial is begun so many times, each given its part of the time there is: a quic_dist, up to 1.8.1, that has
+#: lost its part of a QUIC handshake does not send it again.
+TRIES = 3
 
 T = TypeVar("T")
 
@@ -120,11 +125,14 @@ class QuicCarrier(Carrier):
 
         async def attempt(candidate: Candidate, claim: Claim) -> QuicLink:
             dial = Dial(node, address, candidate, local, deadline, setup_time, claim)
-            try:
-                return await self._dial(dial, alone=len(found) == 1)
-            except TicketRefused as refused:
-                log.info("%s, now without a session ticket", refused)
-                return await self._dial(dial, alone=False)
+            alone = len(found) == 1
+            for _ in range(TRIES - 1):
+                try:
+                    return await self._dial(dial, alone=alone, patience=setup_time / TRIES)
+                except (TicketRefused, HandshakeStalled) as error:
+                    log.info("%s: once more, without early data", error)
+                    alone = False
+            return await self._dial(dial, alone=False)
 
         try:
             return await race(attempt, found, passing=(PeerUnreachable, SetupTimeout))
@@ -146,8 +154,9 @@ class QuicCarrier(Carrier):
             why = error.strerror if isinstance(error, OSError) else error
             raise PeerUnreachable(node, address, f"{address.host} is not known: {why}") from error
 
-    async def _dial(self, dial: Dial, *, alone: bool) -> QuicLink:
-        """``alone``: nobody else dials for the same link. Raises :class:`TicketRefused` too."""
+    async def _dial(self, dial: Dial, *, alone: bool, patience: float | None = None) -> QuicLink:
+        """``alone``: nobody else dials for the same link. Raises :class:`TicketRefused` too, and
+        :class:`HandshakeStalled` where nothing was said within ``patience`` seconds, if given."""
         node, address, claim = dial.node, dial.address, dial.claim
         family, remote = dial.candidate
         settings = self._settings_for(node)
@@ -160,7 +169,6 @@ class QuicCarrier(Carrier):
         handshake = DialHandshake(node, address, dial.local, settings, claim)
         endpoint = DialEndpoint(udp, remote, configuration, handshake, resuming.keep if resuming else None)
         channel = handshake.channel = endpoint.channel
-        seconds = dial.deadline - asyncio.get_running_loop().time()
         try:
             if resuming is not None:
                 resuming.quic = channel.quic
@@ -168,7 +176,9 @@ class QuicCarrier(Carrier):
             channel.transmit()
             await register(endpoint)
             with self._attempts.under_way(node, handshake):
-                return await handshake.link(seconds)
+                if patience is not None and not await handshake.begun(patience):
+                    raise HandshakeStalled(node, address, f"no QUIC connection within {patience:.3g} s")
+                return await handshake.link(dial.deadline - asyncio.get_running_loop().time())
         except BaseException as raised:
             error = _meaning(raised, handshake, dial.setup_time)
             _give_up(channel, handshake, error, self.settings.linger)

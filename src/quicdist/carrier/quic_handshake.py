@@ -334,6 +334,18 @@ class DialHandshake(QuicHandshake):
             self._answered = False
             self.channel.write(CONTROL_STREAM, (name,), len(name))
 
+    async def begun(self, seconds: float) -> bool:
+        """Wait for a QUIC connection, for so long; whether there is one, or the peer may have heard of
+        this node already. Raises what stood in its way."""
+        if self._early_data:
+            return True
+        try:
+            async with asyncio.timeout(seconds):
+                await self._either(self._up.wait())
+        except TimeoutError:
+            return False
+        return True
+
     def handshake_completed(self, event: HandshakeCompleted) -> None:
         if self._early_data and not self.channel.early_data_accepted:
             if event.early_data_accepted:
