@@ -84,7 +84,7 @@ class Codec:
         """
         before = len(parts)
         try:
-            self._fast_write(term, parts.append)
+            self._fast_write(term, parts)
             return
         except Exception:  # whatever it was, the encoder proper says what is wrong, if anything is
             del parts[before:]

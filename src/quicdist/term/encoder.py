@@ -8,7 +8,7 @@ ports, funs) are one append each, and so is a binary of any size.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from math import isfinite
 from struct import Struct
@@ -54,7 +54,7 @@ _UNMISTAKABLE = tuple(
 
 
 #: The end of a list is written as the empty one.
-_END: tuple[list[Any]] = ([],)
+_END: list[Any] = []
 
 
 class Refused(Exception):
@@ -78,7 +78,7 @@ class Encoder:
         """
         before = len(parts)
         try:
-            self.write((term,), parts.append)
+            self.write((term,), parts)
         except Refused as refusal:
             del parts[before:]
             refuses = functools.partial(self._refuses, {})
@@ -88,7 +88,7 @@ class Encoder:
             del parts[before:]
             raise
 
-    def write(self, terms: tuple[Any, ...], append: Callable[[bytes], None], outer: int = 0) -> None:
+    def write(self, terms: tuple[Any, ...], parts: list[bytes], outer: int = 0) -> None:
         """Write terms that stand in ``outer`` levels of others already. Raises Refused."""
         max_depth = self._max_depth - outer
         memo: dict[int, bytes] = {}
@@ -99,118 +99,116 @@ class Encoder:
             for term in left:
                 kind = type(term)
                 if kind is Atom:
-                    append(term._etf)
+                    parts.append(term._etf)
                     continue
                 if kind is int:
                     if 0 <= term <= 255:
-                        append(SMALL[term])
+                        parts.append(SMALL[term])
                     elif -0x80000000 <= term <= 0x7FFFFFFF:
-                        append(_tagged_int32(98, term))
+                        parts.append(_tagged_int32(98, term))
                     else:
-                        append(big(term))
+                        parts.append(big(term))
                     continue
                 if kind is bytes:
                     size = len(term)
                     if size < 256:
-                        append(BINARIES[size])
+                        parts.append(BINARIES[size])
                     elif size <= _UINT32_MAX:
-                        append(_tagged_uint32(109, size))
+                        parts.append(_tagged_uint32(109, size))
                     else:
                         raise Refused(f"a binary of {size} bytes")
-                    append(term)
+                    parts.append(term)
                     continue
                 if kind is tuple:
                     size = len(term)
                     if size < 256:
-                        append(TUPLES[size])
+                        parts.append(TUPLES[size])
                         if not size:
                             continue
                     elif size <= MAX_TUPLE_SIZE:
-                        append(_tagged_uint32(105, size))
+                        parts.append(_tagged_uint32(105, size))
                     else:
                         raise Refused(f"a tuple of {size} elements, where OTP's most is {MAX_TUPLE_SIZE}")
-                    parts = iter(term)
+                    inner = iter(term)
                 elif kind is list:
                     size = len(term)
                     if not size:
-                        append(NIL)
+                        parts.append(NIL)
                         continue
                     if type(term[0]) is int:
                         numbers = integer_list(term)
                         if numbers is not None and len(stack) < max_depth:
-                            append(numbers)
+                            parts.append(numbers)
                             continue
-                    append(LISTS[size] if size < 256 else _header(108, size))
-                    parts = chain(term, _END)
+                    parts.append(LISTS[size] if size < 256 else _header(108, size))
+                    inner = iter((*term, _END)) if size < 256 else chain(term, (_END,))
                 elif kind is dict:
                     size = len(term)
-                    append(MAPS[size] if size < 256 else _header(116, size))
+                    parts.append(MAPS[size] if size < 256 else _header(116, size))
                     if not size:
                         continue
                     if size > 1:
                         self._check_keys(term, memo)
-                        parts = chain.from_iterable(self._in_order(term))
+                        inner = chain.from_iterable(self._in_order(term))
                     else:
-                        parts = chain.from_iterable(term.items())
+                        inner = chain.from_iterable(term.items())
                 elif kind is str:
                     try:
                         text = term.encode()
                     except UnicodeEncodeError as error:
                         raise Refused(f"a str that is no Unicode text: {error.reason}") from None
-                    append(BINARIES[len(text)] if len(text) < 256 else _header(109, len(text)))
-                    append(text)
+                    parts.append(BINARIES[len(text)] if len(text) < 256 else _header(109, len(text)))
+                    parts.append(text)
                     continue
                 elif kind is bool:
-                    append((_TRUE if term else _FALSE)._etf)
+                    parts.append((_TRUE if term else _FALSE)._etf)
                     continue
                 elif term is None:
                     if self._none is None:
                         raise Refused("None, which this codec has no atom for")
-                    append(self._none._etf)
+                    parts.append(self._none._etf)
                     continue
                 elif kind is float:
                     if not isfinite(term):
                         raise Refused(f"a float that is not finite: {term}")
-                    append(_tagged_double(70, term))
+                    parts.append(_tagged_double(70, term))
                     continue
                 elif kind is Pid or kind is Reference or kind is Port or kind is Export or kind is Fun:
-                    append(term._etf)
+                    parts.append(term._etf)
                     continue
                 elif kind is Local:
                     if stack or outer:
                         raise Refused("LOCAL_EXT inside another term")
-                    append(b"%c%b" % (Tag.LOCAL_EXT, term.data))
+                    parts.append(b"%c%b" % (Tag.LOCAL_EXT, term.data))
                     continue
                 else:
-                    opened = self._open(term, append, memo)
+                    opened = self._open(term, parts, memo)
                     if opened is None:
                         continue
-                    parts = opened
+                    inner = opened
                 # A term with others in it: they come next, then we go on here.
                 if len(stack) >= max_depth:
                     raise Refused(f"nested deeper than {self._max_depth}")
                 push(left)
-                left = parts
+                left = inner
                 break
             else:
                 if not stack:
                     return
                 left = pop()
 
-    def _open(
-        self, term: Any, append: Callable[[bytes], None], memo: dict[int, bytes]
-    ) -> Iterator[Any] | None:
+    def _open(self, term: Any, parts: list[bytes], memo: dict[int, bytes]) -> Iterator[Any] | None:
         """Write what is rarer: all of it, or the header, and return the parts that come next."""
         kind = type(term)
         if kind is BitString:
-            append(_record_head(Tag.BIT_BINARY_EXT, len(term.data), term.bits))
-            append(term.data)
+            parts.append(_record_head(Tag.BIT_BINARY_EXT, len(term.data), term.bits))
+            parts.append(term.data)
             return None
         if kind is ImproperList:
-            append(_header(Tag.LIST_EXT, len(term.elements)))
+            parts.append(_header(Tag.LIST_EXT, len(term.elements)))
             return chain(term.elements, (term.tail,))
         if kind is Record:
-            append(_record_head(Tag.NATIVE_RECORD_EXT, len(term.fields), term.exported))
+            parts.append(_record_head(Tag.NATIVE_RECORD_EXT, len(term.fields), term.exported))
             return chain((term.module, term.name), term.fields, term.fields.values())
         if kind is not Map:
             term = plain(term)
@@ -218,15 +216,15 @@ class Encoder:
                 raise Refused(f"no Erlang term: {kind.__module__}.{kind.__qualname__}")
             if type(term) is tuple and term:
                 size = len(term)
-                append(TUPLES[size] if size < 256 else _header(Tag.LARGE_TUPLE_EXT, size))
+                parts.append(TUPLES[size] if size < 256 else _header(Tag.LARGE_TUPLE_EXT, size))
                 return iter(term)
             if type(term) is list and term:
-                append(_header(Tag.LIST_EXT, len(term)))
-                return chain(term, _END)
+                parts.append(_header(Tag.LIST_EXT, len(term)))
+                return chain(term, (_END,))
             if type(term) is not dict:
-                self.write((term,), append)
+                self.write((term,), parts)
                 return None
-        append(_header(Tag.MAP_EXT, len(term)))
+        parts.append(_header(Tag.MAP_EXT, len(term)))
         if len(term) > 1:
             self._check_keys(term, memo)
         return chain.from_iterable(self._in_order(term))
@@ -264,14 +262,10 @@ class Encoder:
             elif type(term) in (dict, Map):
                 self._check_keys(term, memo)
             elif not isinstance(term, (list, ImproperList, Record, dict)):
-                self.write((term,), _ignore, int(inside))
+                self.write((term,), [], int(inside))
         except Refused:
             return True
         return False
-
-
-def _ignore(_: bytes) -> None:
-    pass
 
 
 def _header(tag: int, size: int) -> bytes:

@@ -13,7 +13,7 @@ from struct import Struct
 from typing import Any, TypeAlias
 
 from quicdist.term.atoms import Atom
-from quicdist.term.encoder import BINARIES, LISTS, MAPS, NIL, TUPLES, Encoder
+from quicdist.term.encoder import BINARIES, LISTS, NIL, TUPLES, Encoder
 from quicdist.term.funs import Export, Fun
 from quicdist.term.identifiers import Pid, Port, Reference
 from quicdist.term.integers import SMALL, big, integer_list
@@ -34,10 +34,7 @@ _MAX_SHAPES = 512
 
 _TRUE, _FALSE = Atom("true")._etf, Atom("false")._etf
 
-_Append: TypeAlias = Callable[[bytes], None]
-
-
-_Write: TypeAlias = Callable[[Any, _Append, int], None]
+_Write: TypeAlias = Callable[[Any, list[bytes], int], None]
 
 
 class NotSmooth(Exception):
@@ -46,108 +43,107 @@ class NotSmooth(Exception):
 
 def fast_encoder(
     careful: Encoder, none: Atom | None, limits: Limits, deterministic: bool
-) -> Callable[[Any, _Append], None]:
+) -> Callable[[Any, list[bytes]], None]:
     """A function that writes a term; where it raises any Exception, ``careful`` has to be asked."""
 
-    # The external forms of a map's keys, by the keys: atoms and strings only, which Python does not take
-    # for anything else. Maps of one make come again and again.
+    # The external forms of a map's keys, the first with the map's header, by the keys: atoms and strings
+    # only, which Python does not take for anything else. Maps of one make come again and again.
     shapes: dict[tuple[Any, ...], list[bytes]] = {}
 
     levels = min(_LEVELS, limits.max_depth)
 
     # In all of these ``room`` is how many levels more may be entered here.
 
-    def rest(term: Any, append: _Append, room: int) -> None:
-        careful.write((term,), append, levels - room)
+    def rest(term: Any, parts: list[bytes], room: int) -> None:
+        careful.write((term,), parts, levels - room)
 
-    def several(terms: Any, append: _Append, room: int) -> None:
+    def several(terms: Any, parts: list[bytes], room: int) -> None:
         for term in terms:
             kind = type(term)
             if kind is Atom:
-                append(term._etf)
+                parts.append(term._etf)
             elif kind is int:
                 if 0 <= term <= 255:
-                    append(SMALL[term])
+                    parts.append(SMALL[term])
                 elif -0x80000000 <= term <= 0x7FFFFFFF:
-                    append(_tagged_int32(98, term))
+                    parts.append(_tagged_int32(98, term))
                 else:
-                    append(big(term))
+                    parts.append(big(term))
             elif kind is tuple and room:
-                append(TUPLES[len(term)])
-                several(term, append, room - 1)
+                parts.append(TUPLES[len(term)])
+                several(term, parts, room - 1)
             elif kind is bytes:
                 size = len(term)
-                append(BINARIES[size] if size < 256 else _tagged_uint32(109, size))
-                append(term)
+                parts.append(BINARIES[size] if size < 256 else _tagged_uint32(109, size))
+                parts.append(term)
             elif kind is str:
                 text = term.encode()
                 size = len(text)
-                append(BINARIES[size] if size < 256 else _tagged_uint32(109, size))
-                append(text)
+                parts.append(BINARIES[size] if size < 256 else _tagged_uint32(109, size))
+                parts.append(text)
             elif kind is dict:
-                write_map(term, append, room)
+                write_map(term, parts, room)
             elif kind is list and room:
                 if not term:
-                    append(NIL)
+                    parts.append(NIL)
                 elif type(term[0]) is int and (integers := integer_list(term)) is not None:
-                    append(integers)
+                    parts.append(integers)
                 else:
                     size = len(term)
-                    append(LISTS[size] if size < 256 else _tagged_uint32(108, size))
-                    several(term, append, room - 1)
-                    append(NIL)
+                    parts.append(LISTS[size] if size < 256 else _tagged_uint32(108, size))
+                    several(term, parts, room - 1)
+                    parts.append(NIL)
             elif term is True:
-                append(_TRUE)
+                parts.append(_TRUE)
             elif term is False:
-                append(_FALSE)
+                parts.append(_FALSE)
             else:
-                write.get(kind, rest)(term, append, room)
+                write.get(kind, rest)(term, parts, room)
 
-    def write_map(term: dict[Any, Any], append: _Append, room: int) -> None:
+    def write_map(term: dict[Any, Any], parts: list[bytes], room: int) -> None:
         if deterministic:
-            rest(term, append, room)
+            rest(term, parts, room)
             return
-        keys = (*term,)
+        keys = tuple(term)
         forms = shapes.get(keys)
         if forms is None:
             forms = shape(keys)
         if not forms or not room:
-            rest(term, append, room)
+            rest(term, parts, room)
             return
-        append(MAPS[len(forms)] if len(forms) < 256 else _tagged_uint32(116, len(forms)))
         room -= 1
         for form, value in zip(forms, term.values()):  # noqa: B905 - as many as keys
-            append(form)
+            parts.append(form)
             kind = type(value)
             if kind is Atom:
-                append(value._etf)
+                parts.append(value._etf)
             elif kind is int:
                 if 0 <= value <= 255:
-                    append(SMALL[value])
+                    parts.append(SMALL[value])
                 elif -0x80000000 <= value <= 0x7FFFFFFF:
-                    append(_tagged_int32(98, value))
+                    parts.append(_tagged_int32(98, value))
                 else:
-                    append(big(value))
+                    parts.append(big(value))
             elif kind is bytes:
                 size = len(value)
-                append(BINARIES[size] if size < 256 else _tagged_uint32(109, size))
-                append(value)
+                parts.append(BINARIES[size] if size < 256 else _tagged_uint32(109, size))
+                parts.append(value)
             elif kind is str:
                 text = value.encode()
                 size = len(text)
-                append(BINARIES[size] if size < 256 else _tagged_uint32(109, size))
-                append(text)
+                parts.append(BINARIES[size] if size < 256 else _tagged_uint32(109, size))
+                parts.append(text)
             elif kind is tuple and room:
-                append(TUPLES[len(value)])
-                several(value, append, room - 1)
+                parts.append(TUPLES[len(value)])
+                several(value, parts, room - 1)
             elif kind is list and room:
-                several((value,), append, room)
+                several((value,), parts, room)
             elif value is True:
-                append(_TRUE)
+                parts.append(_TRUE)
             elif value is False:
-                append(_FALSE)
+                parts.append(_FALSE)
             else:
-                write.get(kind, rest)(value, append, room)
+                write.get(kind, rest)(value, parts, room)
 
     def shape(keys: tuple[Any, ...]) -> list[bytes] | None:
         forms = []
@@ -159,31 +155,33 @@ def fast_encoder(
                 forms.append(_tagged_uint32(109, len(text)) + text)
             else:
                 return None
+        if forms:
+            forms[0] = _tagged_uint32(116, len(keys)) + forms[0]
         if len(keys) <= _MAX_KEYS:
             if len(shapes) >= _MAX_SHAPES:
                 shapes.clear()
             shapes[keys] = forms
         return forms
 
-    def write_form(term: Any, append: _Append, room: int) -> None:
-        append(term._etf)
+    def write_form(term: Any, parts: list[bytes], room: int) -> None:
+        parts.append(term._etf)
 
-    def write_none(term: None, append: _Append, room: int) -> None:
-        append(none_form)
+    def write_none(term: None, parts: list[bytes], room: int) -> None:
+        parts.append(none_form)
 
-    def write_improper(term: ImproperList, append: _Append, room: int) -> None:
+    def write_improper(term: ImproperList, parts: list[bytes], room: int) -> None:
         if not room:
-            rest(term, append, room)
+            rest(term, parts, room)
             return
         size = len(term.elements)
-        append(LISTS[size] if size < 256 else _tagged_uint32(108, size))
-        several(term.elements, append, room - 1)
-        several((term.tail,), append, room - 1)
+        parts.append(LISTS[size] if size < 256 else _tagged_uint32(108, size))
+        several(term.elements, parts, room - 1)
+        several((term.tail,), parts, room - 1)
 
-    def write_float(term: float, append: _Append, room: int) -> None:
+    def write_float(term: float, parts: list[bytes], room: int) -> None:
         if not isfinite(term):
             raise NotSmooth
-        append(_tagged_double(70, term))
+        parts.append(_tagged_double(70, term))
 
     write: dict[type, _Write] = {
         dict: write_map,
@@ -195,7 +193,7 @@ def fast_encoder(
         none_form = none._etf
         write[type(None)] = write_none
 
-    def encode(term: Any, append: _Append) -> None:
-        several((term,), append, levels)
+    def encode(term: Any, parts: list[bytes]) -> None:
+        several((term,), parts, levels)
 
     return encode
