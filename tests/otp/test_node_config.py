@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from quicdist import Atom, Node, NodeError, make_development_certificates
 from quicdist.carrier.psk import ExternalPsk
 from quicdist.carrier.quic import QuicCarrier
+from quicdist.carrier.quic_settings import QuicSettings
 from quicdist.carrier.tcp import TcpCarrier
 from quicdist.discovery import DnsBackend, DnsClient
 from quicdist.node.config import ConfigError, read_config
@@ -136,3 +139,25 @@ async def test_the_records_of_a_cluster_lead_to_its_nodes(tmp_path: Path) -> Non
             config = read_config(tmp_path / "sys.config", modules={"quic_discovery_dns": backend})
             async with Node("a@localhost", config=config, listen=False, **sides) as a:  # type: ignore[arg-type]
                 assert await a.ping("b@localhost") == Atom("pong")
+
+
+def test_settings_of_quic(tmp_path: Path) -> None:
+    """By name; they go before those of a configuration."""
+    (tmp_path / "sys.config").write_text("[{quic, [{dist, [{idle_timeout, 9000}, {max_data, 5}]}]}].")
+    asked = {"idle_timeout": 60.0, "congestion_control": "cubic", "resumption": False}
+    node = Node("py@127.0.0.1", cookie="secret", config=tmp_path / "sys.config", quic=asked)
+    carrier = node.endpoints[0].carrier
+    assert isinstance(carrier, QuicCarrier)
+    assert {name: getattr(carrier.settings, name) for name in asked} == asked
+    assert carrier.settings.max_data == 5
+    for unknown in ("congestion", "tls", "max_frame"):
+        with pytest.raises(NodeError, match=f"no settings for quic: {unknown}; choose from"):
+            Node("py@127.0.0.1", cookie="secret", quic={unknown: 1})
+
+
+def test_the_settings_of_quic_are_on_the_page() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "carriers.md").read_text()
+    rows = page.partition("\n### Settings\n")[2].partition("\n### ")[0].splitlines()
+    named = {name for row in rows[6:] for name in re.findall(r"`(\w+)`", row.partition(" | ")[0])}
+    fields = {field.name for field in dataclasses.fields(QuicSettings)}
+    assert named == fields - {"tls", "net_ticktime", "max_frame"}

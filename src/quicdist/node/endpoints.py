@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,8 +46,16 @@ class EndpointSettings:
     name: str = ""
 
 
+#: What :class:`EndpointSettings` has itself.
+_OWN = {"tls", "net_ticktime", "max_frame"}
+_QUIC = {field.name for field in dataclasses.fields(QuicSettings)} - _OWN
+
+
 def _quic(settings: EndpointSettings) -> Endpoint:
     config = settings.config
+    unknown = set(settings.quic) - _QUIC
+    if unknown:
+        raise NodeError(f"no settings for quic: {', '.join(sorted(unknown))}; choose from {sorted(_QUIC)}")
     carrier = QuicCarrier(
         QuicSettings(
             tls=settings.tls,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, Self, TypeVar
 
@@ -61,6 +61,8 @@ class Node(NodeCore):
       of nodes that dial this one (``"none"``, ``"request"``, ``"require"``). ``psks`` and
       ``external_psk``: pre-shared keys instead. ``auth_callback``: a coroutine function that lets in
       or refuses, on both sides, and ``auth_handshake_timeout`` the seconds it has. See ``docs/security.md``.
+    - ``quic``: other settings of the QUIC carrier, by their names in
+      :class:`~quicdist.carrier.QuicSettings`: ``{"congestion_control": "cubic", "idle_timeout": 60}``.
     - ``hidden``: whether the rest of the cluster is left to connect by itself (an Erlang hidden
       node), which is the default.
     - ``none``: the atom that stands for ``None``; Elixir users choose ``"nil"``.
@@ -92,6 +94,7 @@ class Node(NodeCore):
         psks: Psks | None = None,
         auth_callback: AuthCallback | None = None,
         auth_handshake_timeout: float | None = None,
+        quic: Mapping[str, Any] | None = None,
         hidden: bool | None = None,
         none: str | Atom = "undefined",
         net_ticktime: float | None = None,
@@ -108,7 +111,7 @@ class Node(NodeCore):
         ticktime = first(net_ticktime, files.net_ticktime, NET_TICKTIME)
         its_cert, its_key, its_cacert = files.certificates
         if endpoints is None:
-            quic = {"auth_callback": auth_callback, "auth_handshake_timeout": auth_handshake_timeout}
+            asked = {"auth_callback": auth_callback, "auth_handshake_timeout": auth_handshake_timeout}
             settings = EndpointSettings(
                 nodes=nodes or {},
                 discovery=discovery,
@@ -129,7 +132,7 @@ class Node(NodeCore):
                 net_ticktime=ticktime,
                 max_frame=max_frame,
                 config=files,
-                quic={option: value for option, value in quic.items() if value is not None},
+                quic={**(quic or {}), **{name: value for name, value in asked.items() if value is not None}},
                 name=name,
             )
             endpoints = make_endpoints(first(carrier, files.carriers, "quic"), settings)
