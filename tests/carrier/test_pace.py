@@ -22,11 +22,24 @@ def test_beside_little_messages_it_is_a_few_datagrams(size: int) -> None:
     assert pace.window(quic, 1.0 + BESIDE) == alone
 
 
-def test_a_window_that_nothing_limits_does_not_grow_for_ever() -> None:
+def test_a_window_does_not_grow_for_ever() -> None:
     for window in (Window(1024, 1024, 1.0, 0.01), Window(1024, 1024, 1.0, 0.01, doubling=False)):
         for _ in range(1000):
             window.follow(0.001, 0.001)
         assert window.size == MOST
+        window.follow(0.001, 0.001, limited=False)
+        assert window.size == MOST
         for _ in range(1000):
             window.follow(1.0, 0.001)
         assert window.size == window.floor
+
+
+def test_a_window_that_is_not_used_up_does_not_grow() -> None:
+    """What it would allow then could pile up where the peer falls silent for a moment."""
+    window = Window(1024, 1024, 1.0, 0.01)
+    window.follow(0.001, 0.001, limited=False)
+    assert window.size == 1024
+    window.follow(0.001, 0.001, limited=True)
+    assert window.size == 2048
+    window.follow(1.0, 0.001, limited=False)
+    assert window.size == 1536

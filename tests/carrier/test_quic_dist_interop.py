@@ -16,6 +16,7 @@ import pytest
 
 from quicdist.carrier import Address, PeerClosed, PeerSilent
 from quicdist.carrier.certificates import CertificateFiles
+from quicdist.carrier.path_mtu import BASE_SIZE
 from quicdist.carrier.quic import QuicCarrier
 from quicdist.carrier.quic_settings import QuicSettings
 from quicdist.protocol import (
@@ -193,6 +194,7 @@ async def both_ways(a: Beam, inbox: Answering) -> None:
     link.send(SendSender(node.pid(7), pid), [1, 2.5, b"three"])
     assert await a.eval("receive {got, M} -> M end") == '[1,2.5,<<"three">>]'
     # And ticks are no trouble to either.
+    assert link.datagram_size == BASE_SIZE
     link.send_tick()
     assert await a.eval(f"lists:member('{NAME}', nodes(hidden))") == "true"
     assert not link.closed

@@ -172,7 +172,7 @@ class Outgoing:
         if not self.size:
             left = self._serve_users(left)
         if left < room:
-            pace.sent(quic, self._last, now)
+            pace.sent(quic, self._last, now, limited=left <= 0)
 
     def _serve_users(self, room: int) -> int:
         by_priority: dict[int, list[tuple[int, _Queue]]] = {}

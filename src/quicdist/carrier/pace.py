@@ -42,10 +42,13 @@ class Window:
     delay: float
     doubling: bool = True
 
-    def follow(self, took: float, quickest: float) -> None:
+    def follow(self, took: float, quickest: float, *, limited: bool = True) -> None:
+        """An acknowledgement ``took`` so long; ``limited``: more would have been sent, had there been room."""
         if took > quickest * self.factor + self.delay:
             self.doubling = False
             self.size = max(self.floor, self.size * 3 // 4)
+        elif not limited:
+            pass
         elif self.doubling:
             self.size = min(MOST, self.size * 2)
         else:
@@ -55,7 +58,7 @@ class Window:
 class Pace:
     """The window of one connection."""
 
-    __slots__ = ("_alone", "_beside", "_little_at", "_looked_at", "_probe", "_quickest")
+    __slots__ = ("_alone", "_beside", "_limited", "_little_at", "_looked_at", "_probe", "_quickest")
 
     def __init__(self) -> None:
         #: Nothing little about: as much as keeps the peer busy.
@@ -68,6 +71,8 @@ class Pace:
         self._looked_at = 0.0
         #: Stream, offset, and when it was handed on, whose acknowledgement is waited for.
         self._probe: tuple[int, int, float] | None = None
+        #: There was more to send than the window had room for.
+        self._limited = False
 
     def little(self, now: float) -> None:
         """Something little is sent."""
@@ -91,7 +96,8 @@ class Pace:
                 took = now - at
                 if not self._quickest or took <= self._quickest:
                     self._quickest, self._looked_at = took, now
-                window.follow(took, self._quickest)
+                window.follow(took, self._quickest, limited=self._limited)
+                self._limited = False
         if self._quickest and now - self._looked_at > LOOK_AGAIN:
             # The way may have become longer: what a window that holds nobody up takes is quickest.
             if self._probe is None:
@@ -99,7 +105,8 @@ class Pace:
             return window.floor
         return window.size
 
-    def sent(self, quic: QuicConnection, stream_id: int, now: float) -> None:
-        """Bytes of a stream were handed on."""
+    def sent(self, quic: QuicConnection, stream_id: int, now: float, *, limited: bool) -> None:
+        """Bytes of a stream were handed on; ``limited``: there was no room for more."""
+        self._limited = self._limited or limited
         if self._probe is None:
             self._probe = stream_id, adapter.written(quic, stream_id), now
