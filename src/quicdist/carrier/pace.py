@@ -43,7 +43,7 @@ class Window:
     doubling: bool = True
 
     def follow(self, took: float, quickest: float, *, limited: bool = True) -> None:
-        """An acknowledgement ``took`` so long; ``limited``: more would have been sent, had there been room."""
+        """An acknowledgement ``took`` so long; ``limited``: there was more to send than room."""
         if took > quickest * self.factor + self.delay:
             self.doubling = False
             self.size = max(self.floor, self.size * 3 // 4)
