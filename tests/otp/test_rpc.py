@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from quicdist import Atom, CallTimeout, Node, NotConnected, ProcessExit, RemoteError
+from quicdist import Atom, CallTimeout, Node, NotConnected, Process, ProcessExit, RemoteError
 from quicdist.protocol import DistFlag
 
 
@@ -164,3 +164,70 @@ async def test_casts(one: Node, two: Node) -> None:
     await one.cast(two.name, "py", "note", [1])
     one.erpc.multicast([two.name], "py", "note", [2])
     assert [await got.get(), await got.get()] == [1, 2]
+
+
+class TestItself:
+    """A node among those it asks: ``[node() | nodes()]``."""
+
+    async def test_calls(self, two: Node) -> None:
+        offer_itself(two)
+        name = two.name
+        assert await two.ping(name) == Atom("pong")
+        await two.connect(name)
+        assert await two.call(name, "own", "add", [1, 2]) == 3
+        assert await two.call(name, "own", "later", [4]) == 4
+        with pytest.raises(RemoteError, match="undef"):
+            await two.call(name, "own", "nothing")
+        with pytest.raises(RemoteError) as caught:
+            await two.call(name, "own", "leaves")
+        assert (caught.value.kind, caught.value.reason) == ("exit", Atom("gone"))
+        with pytest.raises(CallTimeout):
+            await two.call(name, "own", "later", [5], timeout=0)
+        assert await two.rpc.block_call(name, "own", "add", [1, 2]) == 3
+        assert two.nodes() == []
+        assert two.services.caller.process.monitors == []
+
+    async def test_among_others(self, one: Node, two: Node) -> None:
+        offer_itself(one)
+        offer_itself(two)
+        names = [one.name, two.name]
+        assert await one.erpc.multicall(names, "own", "add", [1, 2]) == [3, 3]
+        assert await one.rpc.multicall(names, "own", "add", [1, 2]) == ([3, 3], [])
+        got: asyncio.Queue[Any] = asyncio.Queue()
+        for node in (one, two):
+            node.exports.add("own", "note", got.put_nowait)
+        one.erpc.multicast(names, "own", "note", [1])
+        assert [await got.get(), await got.get()] == [1, 1]
+
+    async def test_spawning(self, node: Node) -> None:
+        done: asyncio.Queue[Any] = asyncio.Queue()
+
+        @node.spawnable("own")
+        async def ends(process: Process, reason: Atom) -> None:
+            raise ProcessExit(reason)
+
+        async def parent(process: Process) -> None:
+            process.trap_exit = True
+            pid, reference = await process.spawn_monitor_on(node.name, "own", "ends", [Atom("x")], link=True)
+            for message in (
+                (Atom("EXIT"), pid, Atom("x")),
+                (Atom("DOWN"), reference, Atom("process"), pid, Atom("x")),
+            ):
+                done.put_nowait(await process.receive(message))
+
+        node.spawn(parent)
+        assert len(await done.get()) == 3
+        assert len(await done.get()) == 5
+
+
+def offer_itself(node: Node) -> None:
+    async def later(value: Any) -> Any:
+        await asyncio.sleep(0)
+        return value
+
+    def leaves() -> None:
+        raise ProcessExit(Atom("gone"))
+
+    node.exports.add("own", "add", lambda one, two: one + two)
+    node.exports.add("own", "later", later)
+    node.exports.add("own", "leaves", leaves)

@@ -71,7 +71,9 @@ class ErpcClient:
         (``erpc:send_request/4``)."""
         call = _Call(self, node, module, function, list(arguments))
         link = self._connections.link(node)
-        if link is not None:
+        if node == self._runtime.name:
+            call.begin(None)
+        elif link is not None:
             call.begin(link)
         else:
             task = asyncio.ensure_future(self._connect(node, call))
@@ -160,9 +162,9 @@ class _Call:
         module, function, arguments = self._mfa
         return f"{module}:{function}/{len(arguments)} on {self._node}"
 
-    def begin(self, link: Link) -> None:
-        """Ask, now that there is a connection."""
-        if link.peer.negotiated & DistFlag.SPAWN:
+    def begin(self, link: Link | None) -> None:
+        """Ask, now that there is a connection; None is this node itself."""
+        if link is None or link.peer.negotiated & DistFlag.SPAWN:
             self._ask_erpc()
         else:
             self._ask_rex()
@@ -171,20 +173,24 @@ class _Call:
 
     def _ask_erpc(self) -> None:
         client = self._client
-        result = client._runtime.identifiers.reference()
-        self._spawn = client._spawning.request(
-            self._node,
-            client._caller.process.pid,
-            client._group_leader,
-            ("erpc", "execute_call"),
-            [result, *self._mfa],
-            [_MONITOR],
-            self._replied,
-        )
-        if not self.request.done():
-            client._runtime.relations.await_spawned(
-                self._spawn, self._node, lambda reason: self._down(result, reason)
+        relations, identifiers = client._runtime.relations, client._runtime.identifiers
+        result, self._spawn = identifiers.reference(), identifiers.reference()
+        # First: on this node itself it may be over when the request returns.
+        relations.await_spawned(self._spawn, self._node, lambda reason: self._down(result, reason))
+        try:
+            client._spawning.request(
+                self._node,
+                client._caller.process.pid,
+                client._group_leader,
+                ("erpc", "execute_call"),
+                [result, *self._mfa],
+                [_MONITOR],
+                self._replied,
+                reference=self._spawn,
             )
+        except BaseException:
+            relations.forget(self._spawn)
+            raise
 
     def _replied(self, answer: Pid | Atom) -> None:
         """SPAWN_REPLY: the pid, or why there is none."""

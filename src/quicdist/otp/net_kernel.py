@@ -274,7 +274,8 @@ class NetKernel:
 
     async def is_auth(self, node: str, timeout: float | None) -> None:
         """What ``net_adm:ping/1`` asks of ``node``. Raises why it cannot be pinged."""
-        await self._node.connections.connect(node)
+        if node != self._node.name:
+            await self._node.connections.connect(node)
         answer = await self._caller.call(
             (NET_KERNEL, node), (_IS_AUTH, Atom(self._node.name)), timeout=timeout
         )

@@ -285,9 +285,10 @@ class Node(NodeCore):
     # -- other nodes -----------------------------------------------------------------------
 
     async def connect(self, node: str) -> None:
-        """Connect to a node. Raises :class:`NotConnected`, which says what each try met."""
-        self.runtime  # noqa: B018 - raises NodeNotStarted
-        await self.connections.connect(node)
+        """Connect to a node, if it is another one. Raises :class:`NotConnected`, which says what each
+        try met."""
+        if node != self.runtime.name:
+            await self.connections.connect(node)
 
     def disconnect(self, node: str) -> bool:
         """End the connection to a node (``erlang:disconnect_node/1``); whether there was one."""
