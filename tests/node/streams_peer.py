@@ -1,0 +1,59 @@
+"""A node in a process of its own, for tests: ``python -m tests.node.streams_peer CARRIER CERT KEY``.
+
+It prints its port. ``echo`` takes ``{Pid, Term}`` and answers ``Term``; ``size`` answers with the size
+of a binary; ``push`` takes ``{Pid, Size}`` and sends a binary of that size; ``stream`` takes
+``{Node, Size}`` and sends so many bytes on a user stream. Streams that come are read to their end and
+then finished.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+from quicdist import Node, Process, UserStream
+
+NAME = "peer@127.0.0.1"
+COOKIE = "streams"
+
+
+async def main(carrier: str, cert: str, key: str) -> None:
+    options: dict[str, Any] = (
+        {"cert": cert, "key": key, "verify": False} if carrier == "quic" else {"epmd": False}
+    )
+    async with Node(NAME, cookie=COOKIE, carrier=carrier, host="127.0.0.1", **options) as node:
+
+        @node.register("echo")
+        def echo(process: Process, message: Any) -> None:
+            process.send(message[0], message[1])
+
+        @node.register("size")
+        def size(process: Process, message: Any) -> None:
+            process.send(message[0], len(message[1]))
+
+        @node.register("push")
+        def push(process: Process, message: Any) -> None:
+            # From a process of its own, as another pair.
+            async def send(own: Process) -> None:
+                own.send(message[0], bytes(message[1]))
+
+            node.spawn(send)
+
+        @node.register("stream")
+        async def stream(process: Process) -> None:
+            async for to, count in process:
+                async with await node.open_stream(to.name) as opened:
+                    await opened.send(bytes(count))
+
+        async def take(came: UserStream) -> None:
+            async for _ in came:
+                pass
+
+        node.accept_streams(take)
+        print(node.addresses[0].port, flush=True)
+        await node.run_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))
