@@ -90,9 +90,8 @@ async def little_waits_little(pair: Cluster, way: Any, size: int) -> None:
     if version() < (1, 4):
         pytest.skip("before 1.4.0 quic_dist has one stream for all messages")
     await pair.eval(
-        "spawn(fun() -> ok = quic_dist:accept_streams(PY), (fun L() -> receive "
-        "{quic_dist_stream, R, {data, _, true}} -> quic_dist:send(R, <<>>, true); _ -> ok end, L() end)() end), "
-        "ok"
+        "spawn(fun() -> ok = quic_dist:accept_streams(PY), (fun L() -> receive {quic_dist_stream, R, "
+        "{data, _, true}} -> quic_dist:send(R, <<>>, true); _ -> ok end, L() end)() end), ok"
     )
     large = way(pair.beam_name, size)
     await assert_little_waits_little(lambda: ratio(pair.node, ("echo", pair.beam_name), large))

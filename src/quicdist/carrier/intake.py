@@ -98,6 +98,8 @@ class Intake:
         self._current: _Stream | None = None
         self._given_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        #: No credit before the timer.
+        self._pausing = False
 
     def received(self, stream_id: int, size: int, messages: int, now: float) -> None:
         """``size`` bytes were taken in, and with them so many messages of the node."""
@@ -153,25 +155,26 @@ class Intake:
             elif took > round_trip and stream.pieces > 1:
                 stream.pieces //= 2
             self._after(took)
-        elif self._current is None and self._timer is None and stream.left < PIECE:
+        elif self._current is None and not self._pausing and stream.left < PIECE:
             self._after(0.0)
 
-    def _after(self, seconds: float) -> None:
+    def _after(self, seconds: float, *, pausing: bool = True) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        self._pausing = pausing
         self._timer = self._loop.call_later(seconds, self._next)
 
     def _next(self) -> None:
         """Give the next stream credit, or all of them their windows again."""
-        self._timer = None
+        self._timer, self._pausing = None, False
         now = self._loop.time()
         if self._current is not None:
             # It came to nothing: the message was over, or its next piece is larger than any should be.
             self._release(self._current)
             self._current = None
         if not self._beside(now):
-            while self._metered:
-                self._release(self._metered[0])
+            for stream in list(self._metered):
+                self._release(stream)
         for stream in self._metered:
             if stream.left < PIECE:
                 self._metered.remove(stream)
@@ -180,11 +183,15 @@ class Intake:
                 stream.grant(PIECE * stream.pieces)
                 self._current, self._given_at = stream, now
                 self._after(UNUSED + 4 * adapter.quickest_round_trip(self._quic))
-                break
-        self._changed()
+                self._changed()
+                return
+        if self._metered:
+            # They have what they were given before: to see, in a while, whether that is still so.
+            self._after(UNUSED, pausing=False)
 
     def _release(self, stream: _Stream) -> None:
         self._metered.remove(stream)
         stream.metered = False
         stream.pieces = 1
         stream.grant()
+        self._changed()
