@@ -22,9 +22,9 @@ STEP: Final = 1452
 #: No window grows beyond what any path holds.
 MOST: Final = 64 * 1024 * 1024
 #: What may be under way beside little messages at least: so many datagrams, as many bytes at most. They take
-#: about a third of what a question and its answer take, be they four of 1452 or two of 16384 bytes.
+#: about a third of what a question and its answer take, be they four of 1452 bytes or one of 16384.
 BESIDE_DATAGRAMS: Final = 4
-BESIDE_BYTES: Final = 32 * 1024
+BESIDE_BYTES: Final = 16 * 1024
 #: Little messages within so many seconds count as traffic beside the large.
 BESIDE: Final = 0.5
 #: The quickest acknowledgement is looked for anew after so many seconds, as BBR does.
