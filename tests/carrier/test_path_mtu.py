@@ -201,6 +201,19 @@ def test_silence_is_suspicious_if_long_datagrams_were_sent() -> None:
     assert mtu.size == MIN_SIZE
 
 
+def test_while_the_peer_is_silent_shorter_ones_are_watched_too() -> None:
+    """The fate of the long ones may be unknown for as long as nothing gets through."""
+    mtu = found()
+    mtu.watch(MAX_SIZE)
+    mtu.timed_out()
+    assert mtu.size == BASE_SIZE
+    assert mtu.to_watch == MIN_SIZE
+    mtu.watch(BASE_SIZE)
+    mtu.undelivered(MAX_SIZE)
+    mtu.timed_out()
+    assert mtu.size == MIN_SIZE
+
+
 def test_a_path_that_takes_probes_and_nothing_else() -> None:
     mtu = found()
     lose(mtu)

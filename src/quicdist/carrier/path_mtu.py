@@ -159,15 +159,20 @@ class PathMtu:
         """A datagram of ``size`` bytes was sent, of whose fate is told."""
         self._watched = size
 
+    def _fate_known(self, size: int) -> None:
+        if size == self._watched:  # and not one from before that is late
+            self._watched = 0
+
     def delivered(self, size: int) -> None:
         """The peer has got a datagram that was watched."""
-        self._watched = self._losses = 0
+        self._fate_known(size)
+        self._losses = 0
         if size > self._below(self._suspected):
             self._suspected = 0
 
     def undelivered(self, size: int) -> None:
         """A datagram that was watched is lost."""
-        self._watched = 0
+        self._fate_known(size)
         if self._tells(size):
             self._losses += 1
             if self._losses >= MAX_LOSSES:
@@ -190,7 +195,8 @@ class PathMtu:
         if size <= MIN_SIZE:
             return
         self.size = self._below(size)
-        self._losses = self._tries = 0
+        # What is watched was as long as that: the fate of shorter ones is told by another.
+        self._losses = self._tries = self._watched = 0
         self._quiet_until = 0.0
         if self._suspected == size:
             self._too_long = min(self._too_long, size)
