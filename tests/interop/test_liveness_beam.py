@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from quicdist import Node, NodeDown, make_development_certificates
 from quicdist.node import NodeEvent
 from tests.interop.cluster import COOKIE, Cluster, names
-from tests.support.beam import Beam, quic_args, tcp_args
+from tests.support.beam import Beam, erl_facts, quic_args, tcp_args
 
 #: Seconds, on both sides: a BEAM takes whole ones, and looks four times within them.
 TICKTIME = 2
@@ -146,3 +147,65 @@ async def test_a_node_of_ours_that_is_busy_stays(pair: Cluster) -> None:
             time.sleep(TICKTIME * 3 / 8)  # noqa: ASYNC251
             await nothing_for(events, TICKTIME / 2)
         await still_there(pair)
+
+
+async def test_a_node_of_ours_that_works_in_threads_stays(pair: Cluster) -> None:
+    """Blocking functions have threads of their own; what runs Python there lets others run, too."""
+
+    @pair.node.export("busy", "sum", blocking=True)
+    def busy(seconds: float) -> int:
+        end, total = time.monotonic() + seconds, 0
+        while time.monotonic() < end:
+            total += sum(range(1000))
+        return total
+
+    with events_of(pair) as events:
+        assert int(await pair.eval(f"rpc:call(PY, busy, sum, [{LONG}])")) > 0
+        assert events.empty()
+        await still_there(pair)
+
+
+#: A node of ours that another process is, and may be stopped: name, peer, its address, cookie, carrier,
+#: ticktime.
+_NODE = """
+import asyncio, sys
+from quicdist import Node
+name, peer, host, port, cookie, carrier, ticktime = sys.argv[1:]
+async def main():
+    options = {} if carrier == "tcp" else {"verify": False}
+    options |= {"nodes": {peer: (host, int(port))}, "net_ticktime": float(ticktime)}
+    async with Node(name, cookie=cookie, carrier=carrier, listen=False, **options) as node:
+        await node.connect(peer)
+        print("connected", flush=True)
+        await node.run_forever()
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("ending", [signal.SIGSTOP, signal.SIGKILL])
+async def test_a_beam_notices_one_of_ours(pair: Cluster, ending: signal.Signals) -> None:
+    if pair.carrier == "quic":
+        pytest.skip(f"quic_dist {erl_facts()[1]}: a silent node was still up after fifteen ticktimes")
+    link = pair.node.connections.link(pair.beam_name)
+    assert link is not None
+    name, where = names()[0], link.remote_address
+    args = (name, pair.beam_name, where.host, str(where.port), COOKIE, pair.carrier, str(TICKTIME))
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _NODE, *args, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert program.stdout is not None
+        assert await program.stdout.readline() == b"connected\n"
+        seen = f"receive {{What, '{name}', _}} -> What after 30000 -> none end"
+        assert await pair.eval(seen.replace("What", "Up")) == "nodeup"
+        loop = asyncio.get_running_loop()
+        program.send_signal(ending)
+        ended = loop.time()
+        assert await pair.eval(seen.replace("What", "Down")) == "nodedown"
+        took = loop.time() - ended
+    finally:
+        program.kill()
+        await program.communicate()
+    assert took <= LATEST
+    if ending is signal.SIGSTOP:
+        assert took >= TICKTIME * 0.75
