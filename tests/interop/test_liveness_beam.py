@@ -15,7 +15,7 @@ import pytest
 from quicdist import Node, NodeDown, make_development_certificates
 from quicdist.node import NodeEvent
 from tests.interop.cluster import COOKIE, Cluster, names
-from tests.support.beam import Beam, erl_facts, quic_args, tcp_args
+from tests.support.beam import Beam, quic_args, tcp_args
 
 #: Seconds, on both sides: a BEAM takes whole ones, and looks four times within them.
 TICKTIME = 2
@@ -185,7 +185,7 @@ asyncio.run(main())
 @pytest.mark.parametrize("ending", [signal.SIGSTOP, signal.SIGKILL])
 async def test_a_beam_notices_one_of_ours(pair: Cluster, ending: signal.Signals) -> None:
     if pair.carrier == "quic":
-        pytest.skip(f"quic_dist {erl_facts()[1]}: a silent node was still up after fifteen ticktimes")
+        pytest.skip("quic_dist, where it was dialled, does not notice (1.8.1: nor that a BEAM is silent)")
     link = pair.node.connections.link(pair.beam_name)
     assert link is not None
     name, where = names()[0], link.remote_address
