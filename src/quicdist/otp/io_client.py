@@ -53,7 +53,9 @@ class IoClient:
         """
         async with mailbox(self._runtime) as process:
             reference = process.monitor(device)
-            process.send(device, (IO_REQUEST, process.pid, reference, request))
+            # From whom writers send too, so that all keep their order.
+            source = self._caller.process.pid
+            self._runtime.send(source, device, (IO_REQUEST, process.pid, reference, request))
             pattern = either((IO_REPLY, reference, ANY), (DOWN, reference, ANY, ANY, ANY))
             try:
                 message = await process.receive(pattern, timeout=timeout)
