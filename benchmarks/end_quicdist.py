@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import Any
 
 from benchmarks import control
-from quicdist import Atom, Node, Pid, Process, UserStream
+from quicdist import Atom, ConnectOptions, Node, Pid, Process, UserStream
 
 #: Messages sent before the loop gets its turn, and bytes, whichever is reached first: what a program
 #: that sends as it reads or computes would do.
@@ -73,7 +73,8 @@ class Driver:
         self.node = node
         self.process = process
 
-    async def connect(self, node: str) -> None:
+    async def connect(self, node: str, max_datagram_size: int | None = None) -> None:
+        self.node.set_connect_options(node, ConnectOptions(max_datagram_size=max_datagram_size))
         await self.node.connect(node)
 
     async def echo(self, node: str, count: int, size: int) -> float:

@@ -12,7 +12,7 @@ from benchmarks.ends import EndError
 from benchmarks.measure import compare
 from benchmarks.others import Others
 from benchmarks.results import Goal, Result, Sense, duration, megabytes, rate
-from benchmarks.sides import Machine, NotHere, Sides
+from benchmarks.sides import SHORT, Machine, NotHere, Sides
 from tests.support.beam import BeamError
 
 SMALL = 64
@@ -119,6 +119,14 @@ ROWS: list[Comparison | Single] = [
         Machine.against_aioquic,
         "push",
         SMALL,
+    ),
+    Comparison(
+        Goal(
+            "bulk-short", f"1 MiB messages one way, node to node over QUIC, datagrams of {SHORT} B", AIOQUIC
+        ),
+        Machine.against_aioquic_with_short_datagrams,
+        "push",
+        LARGE,
     ),
     Comparison(
         Goal("quic-out", "64 B messages, Python to BEAM over quic_dist", QUIC_BEAMS),

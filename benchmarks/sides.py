@@ -28,6 +28,9 @@ from tests.support.epmd import private_epmd
 
 NO_PYRLANG = "Pyrlang is on no package index; name its sources and those of Term in PYRLANG_PATH"
 
+#: Bytes of a datagram that any path takes, or nearly any.
+SHORT = 1452
+
 _numbers = itertools.count(1)
 
 
@@ -72,7 +75,11 @@ class Machine:
 
     @contextmanager
     def two_nodes(
-        self, *, under: Sequence[str] = (), driver_under: Sequence[str] = ()
+        self,
+        *,
+        under: Sequence[str] = (),
+        driver_under: Sequence[str] = (),
+        max_datagram_size: int | None = None,
     ) -> Iterator[tuple[PythonEnd, PythonEnd, str]]:
         """A node of ours that drives, one that it drives, connected over QUIC, and the latter's name.
         Commands that start other programs, such as a profiler, may be given for both."""
@@ -88,12 +95,12 @@ class Machine:
                 under=driver_under,
             )
             stack.callback(driver.close)
-            driver.do("connect", node=name)
+            driver.do("connect", node=name, max_datagram_size=max_datagram_size)
             yield driver, target, name
 
     @contextmanager
-    def ours_over_quic(self) -> Iterator[Measurement]:
-        with self.two_nodes() as (driver, _, name):
+    def ours_over_quic(self, max_datagram_size: int | None = None) -> Iterator[Measurement]:
+        with self.two_nodes(max_datagram_size=max_datagram_size) as (driver, _, name):
             yield Measurement(driver, name)
 
     @contextmanager
@@ -148,6 +155,11 @@ class Machine:
     @contextmanager
     def against_aioquic(self) -> Iterator[Sides]:
         with self.ours_over_quic() as ours, self.bare_aioquic() as peer:
+            yield ours, peer
+
+    @contextmanager
+    def against_aioquic_with_short_datagrams(self) -> Iterator[Sides]:
+        with self.ours_over_quic(SHORT) as ours, self.bare_aioquic() as peer:
             yield ours, peer
 
     @contextmanager
