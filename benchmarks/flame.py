@@ -23,9 +23,10 @@ GROUPS: tuple[tuple[str, str, str], ...] = (
     (
         "packets out",
         "#f9a825",
-        r"aioquic\.quic\.(packet_builder|connection\.\w+\.(datagrams_to_send|send_\w+|_write_\w+|_push\w*))",
+        r"aioquic\.quic\.(packet_builder|connection\.\w+\.(datagrams_to_send|send_\w+|_write_\w+|_push\w*))"
+        r"|quicdist\.carrier\.aioquic_adapter\._Direct\.(?!_?receive|_is_current)",
     ),
-    ("packets in", "#fdd835", r"aioquic\."),
+    ("packets in", "#fdd835", r"aioquic\.|quicdist\.carrier\.(aioquic_adapter\._Direct|quic_wire)\b"),
     ("sockets", "#2e7d32", r"quicdist\.carrier\.udp"),
     ("driver", "#66bb6a", r"quicdist\.carrier"),
     ("codec", "#1565c0", r"quicdist\.term"),
