@@ -139,6 +139,7 @@ def chance(monkeypatch: pytest.MonkeyPatch) -> Random:
 
 #: What has no state to compare, or none that can be copied: shared by a connection and its twin.
 SHARED = ("tls", "_configuration", "_logger")
+NOT_STATE = (*SHARED, "_received_at")
 
 
 def twin(quic: QuicConnection) -> QuicConnection:
@@ -172,7 +173,7 @@ def state(quic: QuicConnection) -> Any:
             return [of(element) for element in thing]
         if not hasattr(thing, "__dict__"):
             return type(thing).__name__
-        values = {name: of(value) for name, value in vars(thing).items() if name not in SHARED}
+        values = {name: of(value) for name, value in vars(thing).items() if name not in NOT_STATE}
         return type(thing).__name__, values
 
     return of(quic)[1]

@@ -25,7 +25,7 @@ from aioquic.quic.connection import (
     QuicConnectionState,
     QuicReceiveContext,
 )
-from aioquic.quic.crypto import CryptoContext, CryptoError, CryptoPair  # type: ignore[attr-defined]
+from aioquic.quic.crypto import CryptoContext, CryptoPair
 from aioquic.quic.events import StreamDataReceived
 from aioquic.quic.packet import QuicFrameType, QuicPacketType, QuicStreamFrame, decode_packet_number
 from aioquic.quic.packet_builder import QuicDeliveryState, QuicPacketBuilder, QuicSentPacket
@@ -34,6 +34,7 @@ from aioquic.quic.recovery import MAX_ACK_RANGES, QuicPacketSpace
 from aioquic.quic.stream import QuicStream, QuicStreamSender
 from aioquic.tls import Epoch
 from cryptography import x509
+from cryptography.exceptions import InvalidTag
 
 from quicdist.carrier import quic_wire as wire
 from quicdist.carrier.parameters import EARLY_DATA, JOINED_MESSAGES, LONG_DATAGRAMS, PACED, encoded
@@ -378,6 +379,8 @@ class _Direct(QuicConnection):
     #: Keys of the established connection; None until it is one.
     _keys: CryptoPair | None = None
     _packets: QuicPacketSpace
+    #: When the last packet came.
+    _received_at = -1.0
 
     # -- in ------------------------------------------------------------------------------------
 
@@ -426,8 +429,9 @@ class _Direct(QuicConnection):
         space = self._packets
         number = decode_packet_number(number, 8 * size, space.expected_packet_number)
         try:
-            payload = keys.aead.decrypt(data[end:], header, number)
-        except CryptoError:
+            aead = keys.aead
+            payload = aead._aead.decrypt((aead._iv ^ number).to_bytes(12), data[end:], header)
+        except InvalidTag:
             return True  # Not the peer's.
         if number in space.received_packets:
             return True
@@ -444,13 +448,22 @@ class _Direct(QuicConnection):
             self.close(error.error_code, error.frame_type, error.reason_phrase)
         if self._close_pending or self._state is not QuicConnectionState.CONNECTED:
             return True
-        self._close_at = now + self._idle_timeout()
+        if now != self._received_at:
+            self._received_at = now
+            self._close_at = now + self._idle_timeout()
         self._ack_eliciting_sent_since_receipt = False
+        space.received_packets.add(number)
         if number > space.largest_received_packet:
             space.largest_received_packet = number
             space.largest_received_time = now
-        space.received_packets.add(number)
-        space.ack_queue.add(number)
+            # aioquic looks for its place from the other end.
+            ranges = space.ack_queue._RangeSet__ranges  # type: ignore[attr-defined]
+            if ranges and ranges[-1].stop == number:
+                ranges[-1] = range(ranges[-1].start, number + 1)
+            else:
+                ranges.append(range(number, number + 1))
+        else:
+            space.ack_queue.add(number)
         if len(space.ack_queue) > MAX_ACK_RANGES:
             space.ack_queue.shift()
         if is_ack_eliciting and space.ack_at is None:
@@ -461,7 +474,7 @@ class _Direct(QuicConnection):
         """Whether a packet to this connection id changes nothing about which ones are in use."""
         if not self._is_client:
             return host_cid == self.host_cid
-        # A client of aioquic does not follow its server to another.
+        # A client of aioquic does not follow its server to another, and may keep one that was retired.
         return any(host_cid == issued.cid for issued in self._host_cids)
 
     def _receive_frames(self, payload: bytes, host_cid: bytes, now: float) -> bool:
@@ -507,9 +520,12 @@ class _Direct(QuicConnection):
         return is_ack_eliciting
 
     def _receive_stream(self, payload: bytes, at: int, size: int) -> int:
-        """Take in the STREAM frame at ``at`` if it is the next piece of a stream; where it ends, or 0."""
+        """Take in the STREAM frame at ``at`` if it is an ordinary one; where it ends, or 0."""
         kind = payload[at]
-        stream_id, at = wire.read_uint(payload, at + 1)
+        stream_id = payload[at + 1]
+        at += 2
+        if stream_id > wire.ONE_BYTE:
+            stream_id, at = wire.read_uint(payload, at - 1)
         offset = 0
         if kind & wire.OFFSET:
             offset, at = wire.read_uint(payload, at)
@@ -523,16 +539,23 @@ class _Direct(QuicConnection):
         receiver = stream.receiver
         limit = self._local_max_data
         stop = offset + length
+        highest = receiver.highest_offset
+        new = max(0, stop - highest)
         if (
-            not offset == receiver._buffer_start == receiver.highest_offset
-            or receiver.is_finished
+            receiver.is_finished
             or receiver._final_size is not None
             or stop > stream.max_stream_data_local
-            or limit.used + length > limit.value
+            or limit.used + new > limit.value
         ):
             return 0
+        limit.used += new
+        if not offset == receiver._buffer_start == highest:
+            # Out of order, or here already.
+            event = receiver.handle_frame(QuicStreamFrame(data=payload[at:end], fin=False, offset=offset))
+            if event is not None:
+                self._events.append(event)
+            return end
         receiver._buffer_start = receiver.highest_offset = stop
-        limit.used += length
         self._events.append(StreamDataReceived(data=payload[at:end], end_stream=False, stream_id=stream_id))
         return end
 

@@ -15,6 +15,8 @@ FIN: Final = 0x01
 LENGTH: Final = 0x02
 OFFSET: Final = 0x04
 
+#: The largest integer of one byte.
+ONE_BYTE: Final = 0x3F
 #: What a length of up to 14 bits is written with, in two bytes.
 TWO_BYTES: Final = 0x4000
 
