@@ -49,7 +49,7 @@ from quicdist import (
     make_development_certificates,
 )
 from quicdist.carrier import CertificateRefused
-from quicdist.carrier.certificates import CertificateFiles
+from quicdist.carrier.security.certificates import CertificateFiles
 from quicdist.cli.stack import stack_lines
 from quicdist.protocol import WrongCookie
 

@@ -36,10 +36,19 @@ THIRD_PARTY_HOME = {
 }
 
 #: The one file that may touch what aioquic does not publish.
-ADAPTER = "quicdist.carrier.aioquic_adapter"
+ADAPTER = "quicdist.carrier.quic.driver.aioquic_adapter"
 
 #: Published in spite of the underscore.
 PUBLISHED_PRIVATE = {"_asdict", "_fields", "_make", "_replace", "_value_", "_name_"}
+
+
+#: The rooms of the carrier, and those each may take from beside the carrier itself.
+ROOMS = {
+    "quic": {"quic", "quic.driver", "security"},
+    "quic.driver": {"quic.driver", "security"},
+    "tcp": {"tcp"},
+    "security": {"security"},
+}
 
 
 # -- reading the source ------------------------------------------------------------------------
@@ -84,6 +93,25 @@ def upward_imports(module: str, is_package: bool, tree: ast.Module) -> list[str]
         other = name if source == "quicdist" and name in FLOORS else floor_name(source)
         if other != own and (other not in FLOORS or FLOORS.index(other) > FLOORS.index(own)):
             wrong.append(f"{module}:{line} imports {source}.{name} from above")
+    return wrong
+
+
+def room_name(module: str) -> str | None:
+    """``quicdist.carrier.quic.driver.pace`` is of ``quic.driver``; None for what is in no room."""
+    inside = module.removeprefix("quicdist.carrier.")
+    return next((room for room in sorted(ROOMS, reverse=True) if f"{inside}.".startswith(f"{room}.")), None)
+
+
+def imports_of_other_rooms(module: str, is_package: bool, tree: ast.Module) -> list[str]:
+    own = room_name(module)
+    if own is None:
+        return []
+    wrong = []
+    for source, name, line in imports(module, is_package, tree):
+        full = f"{source}.{name}"
+        other = room_name(full if full in MODULES else source)
+        if source.startswith("quicdist.carrier") and other is not None and other not in ROOMS[own]:
+            wrong.append(f"{module}:{line} imports {full} from {other}")
     return wrong
 
 
@@ -167,6 +195,21 @@ def test_every_module_has_a_floor() -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_go_down_only(module: str) -> None:
     assert upward_imports(module, *MODULES[module]) == []
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if room_name(module)])
+def test_rooms_of_the_carrier_take_from_below(module: str) -> None:
+    assert imports_of_other_rooms(module, *MODULES[module]) == []
+
+
+def test_an_import_from_another_room_is_seen() -> None:
+    for module, source in [
+        ("quicdist.carrier.quic.driver.pace", "from quicdist.carrier.quic import link"),
+        ("quicdist.carrier.quic.driver.pace", "from quicdist.carrier.quic.link import QuicLink"),
+        ("quicdist.carrier.security.psk", "from quicdist.carrier.quic.driver.channel import Channel"),
+        ("quicdist.carrier.tcp.link", "from quicdist.carrier.quic.link import QuicLink"),
+    ]:
+        assert len(imports_of_other_rooms(module, False, ast.parse(source))) == 1, (module, source)
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from quicdist.carrier.certificates import CertificateFiles, make_development_certificates
-from quicdist.carrier.quic_settings import QuicSettings
+from quicdist.carrier.quic.settings import QuicSettings
+from quicdist.carrier.security.certificates import CertificateFiles, make_development_certificates
 from tests.carrier.quic_support import settings_of
 
 

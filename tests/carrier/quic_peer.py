@@ -12,9 +12,9 @@ import sys
 from typing import Any
 
 from quicdist.carrier import Address, Link
-from quicdist.carrier.certificates import TlsConfig
-from quicdist.carrier.quic import QuicCarrier
-from quicdist.carrier.quic_settings import QuicSettings
+from quicdist.carrier.quic.carrier import QuicCarrier
+from quicdist.carrier.quic.settings import QuicSettings
+from quicdist.carrier.security.certificates import TlsConfig
 from quicdist.protocol import RegSend
 from quicdist.term import Atom
 from tests.carrier.nodes import FakeNode

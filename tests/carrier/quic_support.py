@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from quicdist.carrier import Address, Link
-from quicdist.carrier.certificates import CertificateFiles
-from quicdist.carrier.quic import QuicCarrier, QuicListener
-from quicdist.carrier.quic_link import QuicLink
-from quicdist.carrier.quic_settings import QuicSettings
+from quicdist.carrier.quic.carrier import QuicCarrier, QuicListener
+from quicdist.carrier.quic.link import QuicLink
+from quicdist.carrier.quic.settings import QuicSettings
+from quicdist.carrier.security.certificates import CertificateFiles
 from quicdist.carrier.udp import Datagram
 from quicdist.protocol import RegSend
 from quicdist.term import Atom

@@ -12,9 +12,9 @@ from random import Random
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import ConnectionTerminated, StreamDataReceived
 
-from quicdist.carrier import aioquic_adapter as adapter
-from quicdist.carrier.certificates import CertificateFiles
-from quicdist.carrier.quic_settings import QuicSettings
+from quicdist.carrier.quic.driver import aioquic_adapter as adapter
+from quicdist.carrier.quic.settings import QuicSettings
+from quicdist.carrier.security.certificates import CertificateFiles
 
 SERVER = ("127.0.0.1", 4433)
 CLIENT = ("127.0.0.1", 5544)

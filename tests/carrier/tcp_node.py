@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from quicdist.carrier import Link
-from quicdist.carrier.tcp import TcpCarrier
+from quicdist.carrier.tcp.carrier import TcpCarrier
 from quicdist.discovery import EpmdDiscovery
 from quicdist.errors import QuicDistError
 from quicdist.protocol import ControlMessage, RegSend, SendSender

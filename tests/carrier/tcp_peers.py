@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from quicdist.carrier import Address
-from quicdist.carrier.tcp import TcpCarrier, TcpListener
-from quicdist.carrier.tcp_link import TcpLink
+from quicdist.carrier.tcp.carrier import TcpCarrier, TcpListener
+from quicdist.carrier.tcp.link import TcpLink
 from quicdist.protocol import Acceptor, Connected, HandshakeFraming, Initiator, PeerNamed, Status
 from tests.carrier.nodes import FakeNode
 

@@ -19,13 +19,13 @@ from aioquic.quic.stream import QuicStreamSender
 from aioquic.tls import SessionTicket
 
 from quicdist import carrier
-from quicdist.carrier import aioquic_adapter as adapter
-from quicdist.carrier.certificates import CertificateFiles, TlsConfig, fingerprint
-from quicdist.carrier.parameters import LONG_DATAGRAMS, max_udp_payload_size, says
-from quicdist.carrier.psk import ExternalPsk
-from quicdist.carrier.quic_link import _IDLE
-from quicdist.carrier.quic_settings import QuicSettings
-from quicdist.carrier.tickets import takes_early_data
+from quicdist.carrier.quic.driver import aioquic_adapter as adapter
+from quicdist.carrier.quic.driver.parameters import LONG_DATAGRAMS, max_udp_payload_size, says
+from quicdist.carrier.quic.driver.tickets import takes_early_data
+from quicdist.carrier.quic.link import _IDLE
+from quicdist.carrier.quic.settings import QuicSettings
+from quicdist.carrier.security.certificates import CertificateFiles, TlsConfig, fingerprint
+from quicdist.carrier.security.psk import ExternalPsk
 
 ADDRESS = ("127.0.0.1", 4433)
 CLIENT_ADDRESS = ("127.0.0.1", 5544)

@@ -12,7 +12,7 @@ import pytest
 from cryptography import x509
 
 from quicdist.carrier import CertificateError
-from quicdist.carrier.certificates import (
+from quicdist.carrier.security.certificates import (
     CertificateFiles,
     TlsConfig,
     fingerprint,

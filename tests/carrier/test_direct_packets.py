@@ -16,8 +16,8 @@ import pytest
 from aioquic.quic.connection import QuicConnection
 from aioquic.tls import Epoch
 
-from quicdist.carrier import aioquic_adapter as adapter
-from quicdist.carrier.certificates import CertificateFiles
+from quicdist.carrier.quic.driver import aioquic_adapter as adapter
+from quicdist.carrier.security.certificates import CertificateFiles
 from tests.carrier.simulated import CLIENT, STREAMS, Faults, Network
 
 PLAIN = QuicConnection

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from quicdist.carrier import AcceptTimeout, Address, PeerUnreachable, quic
+from quicdist.carrier import AcceptTimeout, Address, PeerUnreachable
 from quicdist.carrier import happy_eyeballs as eyeballs
 from quicdist.carrier.happy_eyeballs import Candidate, Claim, candidates, interleave, race
-from quicdist.carrier.quic import QuicCarrier
-from quicdist.carrier.quic_settings import QuicSettings
-from quicdist.carrier.tcp import TcpCarrier
+from quicdist.carrier.quic import carrier as quic
+from quicdist.carrier.quic.carrier import QuicCarrier
+from quicdist.carrier.quic.settings import QuicSettings
+from quicdist.carrier.tcp.carrier import TcpCarrier
 from tests.carrier import quic_support, tcp_peers
 from tests.carrier.nodes import FakeNode
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from quicdist.carrier import intake, quic_link, receive_window
 from quicdist.carrier.contract import LinkStats
-from quicdist.carrier.intake import FRAGMENT, LARGE, PIECE, WINDOW, Intake
-from quicdist.carrier.quic_settings import QuicSettings
-from quicdist.carrier.receive_window import ReceiveWindow
+from quicdist.carrier.quic import intake, receive_window
+from quicdist.carrier.quic import link as quic_link
+from quicdist.carrier.quic.intake import FRAGMENT, LARGE, PIECE, WINDOW, Intake
+from quicdist.carrier.quic.receive_window import ReceiveWindow
+from quicdist.carrier.quic.settings import QuicSettings
 from tests.carrier import quic_support
 from tests.carrier.quic_support import PATIENCE, linked
 

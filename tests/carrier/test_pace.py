@@ -6,8 +6,8 @@ import pytest
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 
-from quicdist.carrier import aioquic_adapter as adapter
-from quicdist.carrier.pace import BESIDE, BESIDE_BYTES, BESIDE_DATAGRAMS, MOST, Pace, Window
+from quicdist.carrier.quic.driver import aioquic_adapter as adapter
+from quicdist.carrier.quic.driver.pace import BESIDE, BESIDE_BYTES, BESIDE_DATAGRAMS, MOST, Pace, Window
 
 
 @pytest.mark.parametrize("size", [1200, 1452, 8972, 16384])

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from quicdist.carrier import path_mtu
-from quicdist.carrier.path_mtu import BASE_SIZE, GRAIN, MAX_LOSSES, MAX_PROBES, MAX_SIZE, MIN_SIZE, PathMtu
+from quicdist.carrier.quic.driver import path_mtu
+from quicdist.carrier.quic.driver.path_mtu import (
+    BASE_SIZE,
+    GRAIN,
+    MAX_LOSSES,
+    MAX_PROBES,
+    MAX_SIZE,
+    MIN_SIZE,
+    PathMtu,
+)
 
 #: RFC 9000, section 18.2: the default of max_udp_payload_size.
 ANY = 65527

@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from quicdist.carrier.path_mtu import BASE_SIZE, GRAIN, MAX_SIZE, MIN_SIZE
-from quicdist.carrier.quic_link import QuicLink
-from quicdist.carrier.quic_settings import QuicSettings
+from quicdist.carrier.quic.driver.path_mtu import BASE_SIZE, GRAIN, MAX_SIZE, MIN_SIZE
+from quicdist.carrier.quic.link import QuicLink
+from quicdist.carrier.quic.settings import QuicSettings
 from tests.carrier.flights import Proxy, proxied
 from tests.carrier.quic_support import PATIENCE, LinkPair, linked, linked_to, listening, quic_link
 

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from quicdist.carrier import Address, PeerClosed, PeerSilent
-from quicdist.carrier.certificates import CertificateFiles
-from quicdist.carrier.path_mtu import BASE_SIZE
-from quicdist.carrier.quic import QuicCarrier
-from quicdist.carrier.quic_settings import QuicSettings
+from quicdist.carrier.quic.carrier import QuicCarrier
+from quicdist.carrier.quic.driver.path_mtu import BASE_SIZE
+from quicdist.carrier.quic.settings import QuicSettings
+from quicdist.carrier.security.certificates import CertificateFiles
 from quicdist.protocol import (
     AliasSend,
     HandshakeEnded,
@@ -135,7 +135,7 @@ async def test_a_beam_that_disconnects_leaves_a_connection_that_still_answers(
     """``net_kernel:disconnect/1`` ends quic_dist's controller and not its QUIC connection, which
     goes on acknowledging (seen up to 1.8.1). A node that is only idle does no more, of itself: it
     takes the acknowledgements for something written and does not tick. But it answers a nudge."""
-    monkeypatch.setattr("quicdist.carrier.quic_settings.MIN_PING_INTERVAL", 0.1)
+    monkeypatch.setattr("quicdist.carrier.quic.settings.MIN_PING_INTERVAL", 0.1)
     hasty = QuicSettings(tls=settings.tls, net_ticktime=1)
     node = FakeNode(NAME)
     async with listening(hasty, node) as server:

@@ -10,10 +10,10 @@ import pytest
 
 from quicdist.carrier import LinkClosed, PeerClosed, PeerSilent
 from quicdist.carrier.link import BufferLimits
-from quicdist.carrier.quic import QuicCarrier
-from quicdist.carrier.quic_link import BURST
-from quicdist.carrier.quic_nudge import NOPROC
-from quicdist.carrier.quic_settings import QuicSettings
+from quicdist.carrier.quic.carrier import QuicCarrier
+from quicdist.carrier.quic.link import BURST
+from quicdist.carrier.quic.nudge import NOPROC
+from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.protocol import DEFAULT_FLAGS, FrameTooLong, RegSend, UndecodableMessage
 from quicdist.term import Atom
 from tests.carrier.nodes import FakeNode, Inbox
@@ -281,7 +281,7 @@ async def test_finishing_a_distribution_stream_ends_the_link(settings: QuicSetti
 
 
 async def test_pings_keep_an_idle_link_alive(settings: QuicSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("quicdist.carrier.quic_settings.MIN_PING_INTERVAL", 0.02)
+    monkeypatch.setattr("quicdist.carrier.quic.settings.MIN_PING_INTERVAL", 0.02)
     lively = QuicSettings(tls=settings.tls, net_ticktime=0.08, idle_timeout=0.5)
     async with linked(lively) as pair:
         server = quic_link(pair.server.link)
@@ -305,7 +305,7 @@ async def test_a_peer_whose_connection_answers_but_not_its_node_is_lost(
     settings: QuicSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a BEAM does after ``net_kernel:disconnect/1``."""
-    monkeypatch.setattr("quicdist.carrier.quic_settings.MIN_PING_INTERVAL", 0.02)
+    monkeypatch.setattr("quicdist.carrier.quic.settings.MIN_PING_INTERVAL", 0.02)
     async with linked(settings, QuicSettings(tls=settings.tls, net_ticktime=0.2)) as pair:
         quic_link(pair.server.link)._received = lambda messages: None  # type: ignore[method-assign]
         error = await pair.client.end()
@@ -319,7 +319,7 @@ async def test_a_peer_whose_connection_answers_but_not_its_node_is_lost(
 async def test_an_idle_node_answers_nudges_and_is_not_lost(
     settings: QuicSettings, monkeypatch: pytest.MonkeyPatch, reason: Atom | None
 ) -> None:
-    monkeypatch.setattr("quicdist.carrier.quic_settings.MIN_PING_INTERVAL", 0.02)
+    monkeypatch.setattr("quicdist.carrier.quic.settings.MIN_PING_INTERVAL", 0.02)
     async with linked(settings, QuicSettings(tls=settings.tls, net_ticktime=0.2)) as pair:
         client, server = quic_link(pair.client.link), quic_link(pair.server.link)
         loop = asyncio.get_running_loop()

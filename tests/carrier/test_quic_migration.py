@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from quicdist.carrier import Address, MigrationError
-from quicdist.carrier import migration as migration_module
-from quicdist.carrier.certificates import CertificateFiles
-from quicdist.carrier.endpoint import DialEndpoint
-from quicdist.carrier.quic import QuicCarrier
-from quicdist.carrier.quic_link import QuicLink
-from quicdist.carrier.quic_settings import QuicSettings
+from quicdist.carrier.quic.carrier import QuicCarrier
+from quicdist.carrier.quic.driver import migration as migration_module
+from quicdist.carrier.quic.driver.endpoint import DialEndpoint
+from quicdist.carrier.quic.link import QuicLink
+from quicdist.carrier.quic.settings import QuicSettings
+from quicdist.carrier.security.certificates import CertificateFiles
 from quicdist.carrier.udp import open_socket
 from quicdist.protocol import RegSend
 from quicdist.term import Atom

@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from quicdist.carrier import Address, PeerClosed, PeerSilent
-from quicdist.carrier.certificates import CertificateFiles
-from quicdist.carrier.quic import QuicCarrier
-from quicdist.carrier.quic_settings import QuicSettings
+from quicdist.carrier.quic.carrier import QuicCarrier
+from quicdist.carrier.quic.settings import QuicSettings
+from quicdist.carrier.security.certificates import CertificateFiles
 from tests.carrier.nodes import FakeNode, Inbox
 from tests.carrier.quic_peer import CLIENT, SERVER
 from tests.carrier.quic_support import PATIENCE, SETUP_TIME, listening, quic_link, send

@@ -26,10 +26,10 @@ from quicdist.carrier import (
     PeerUnreachable,
     SetupTimeout,
 )
-from quicdist.carrier.certificates import CertificateFiles, TlsConfig, make_development_certificates
-from quicdist.carrier.channel import Channel
-from quicdist.carrier.quic import MAX_EARLY, QuicCarrier
-from quicdist.carrier.quic_settings import QuicSettings
+from quicdist.carrier.quic.carrier import MAX_EARLY, QuicCarrier
+from quicdist.carrier.quic.driver.channel import Channel
+from quicdist.carrier.quic.settings import QuicSettings
+from quicdist.carrier.security.certificates import CertificateFiles, TlsConfig, make_development_certificates
 from quicdist.errors import QuicDistError
 from quicdist.protocol import (
     DEFAULT_FLAGS,

@@ -14,12 +14,12 @@ import pytest
 from aioquic.tls import SessionTicket
 
 from quicdist.carrier import Address, SetupTimeout
-from quicdist.carrier.certificates import CertificateFiles, make_development_certificates
-from quicdist.carrier.quic import QuicCarrier
-from quicdist.carrier.quic_handshake import DialHandshake
-from quicdist.carrier.quic_link import QuicLink
-from quicdist.carrier.quic_settings import QuicSettings
-from quicdist.carrier.tickets import TicketKey, TicketStore
+from quicdist.carrier.quic.carrier import QuicCarrier
+from quicdist.carrier.quic.driver.tickets import TicketKey, TicketStore
+from quicdist.carrier.quic.handshake import DialHandshake
+from quicdist.carrier.quic.link import QuicLink
+from quicdist.carrier.quic.settings import QuicSettings
+from quicdist.carrier.security.certificates import CertificateFiles, make_development_certificates
 from quicdist.protocol import RegSend
 from quicdist.term import Atom
 from tests.carrier.flights import Proxy, proxied
@@ -138,7 +138,7 @@ async def test_to_quicdist_two_messages_of_the_handshake_go_at_once(
     async with listening(settings) as server, proxied(server.address) as proxy:
         carrier = QuicCarrier(settings)
         joined = await flights_to_the_first_message(carrier, server, proxy)
-        monkeypatch.setattr("quicdist.carrier.quic_handshake.says", lambda extensions, parameter: False)
+        monkeypatch.setattr("quicdist.carrier.quic.handshake.says", lambda extensions, parameter: False)
         apart = await flights_to_the_first_message(QuicCarrier(settings), server, proxy)
         assert joined == apart - 2
 
@@ -276,7 +276,7 @@ async def test_quic_dist_dialled_again_with_its_ticket(
     it takes and mishandles, so none are sent: see docs/resumption-and-migration.md. If they are sent
     all the same, nothing is lost and nothing arrives twice."""
     if early_data:
-        monkeypatch.setattr("quicdist.carrier.resumption.takes_early_data", lambda ticket: True)
+        monkeypatch.setattr("quicdist.carrier.quic.resumption.takes_early_data", lambda ticket: True)
     sent: list[bool] = []
     begin = DialHandshake.begin
 

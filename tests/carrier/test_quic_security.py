@@ -30,11 +30,11 @@ from quicdist.carrier import (
     PskRefused,
     SetupTimeout,
 )
-from quicdist.carrier.authentication import MAX_BYTES, AuthCallback
-from quicdist.carrier.certificates import CertificateFiles, TlsConfig
-from quicdist.carrier.quic import QuicCarrier
-from quicdist.carrier.quic_link import QuicLink
-from quicdist.carrier.quic_settings import QuicSettings
+from quicdist.carrier.quic.authentication import MAX_BYTES, AuthCallback
+from quicdist.carrier.quic.carrier import QuicCarrier
+from quicdist.carrier.quic.link import QuicLink
+from quicdist.carrier.quic.settings import QuicSettings
+from quicdist.carrier.security.certificates import CertificateFiles, TlsConfig
 from quicdist.protocol import Role
 from tests.carrier.nodes import FakeNode, Inbox
 from tests.carrier.quic_support import (

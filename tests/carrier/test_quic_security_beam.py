@@ -26,9 +26,9 @@ from quicdist.carrier import (
     PskRefused,
     SetupTimeout,
 )
-from quicdist.carrier.certificates import CertificateFiles, TlsConfig
-from quicdist.carrier.quic import QuicCarrier
-from quicdist.carrier.quic_settings import QuicSettings
+from quicdist.carrier.quic.carrier import QuicCarrier
+from quicdist.carrier.quic.settings import QuicSettings
+from quicdist.carrier.security.certificates import CertificateFiles, TlsConfig
 from quicdist.protocol import HandshakeEnded, Role
 from tests.carrier.nodes import FakeNode
 from tests.carrier.quic_support import SETUP_TIME, listening, settings_of

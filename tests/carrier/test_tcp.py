@@ -15,10 +15,10 @@ from quicdist.carrier import (
     PeerClosed,
     PeerUnreachable,
     SetupTimeout,
-    tcp_link,
 )
 from quicdist.carrier.link import BufferLimits
-from quicdist.carrier.tcp import TcpCarrier
+from quicdist.carrier.tcp import link as tcp_link
+from quicdist.carrier.tcp.carrier import TcpCarrier
 from quicdist.protocol import DistFlag, FrameTooLong, HandshakeEnded, RegSend, UndecodableMessage
 from quicdist.term import Atom, EncodeError
 from tests.carrier.nodes import FakeNode, Inbox

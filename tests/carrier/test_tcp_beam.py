@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from quicdist.carrier import Link, PeerClosed
-from quicdist.carrier.tcp import TcpCarrier
+from quicdist.carrier.tcp.carrier import TcpCarrier
 from quicdist.errors import QuicDistError
 from quicdist.protocol import (
     ConnectionAlive,

@@ -8,7 +8,7 @@ import dataclasses
 import pytest
 
 from quicdist.carrier import AcceptError, AcceptTimeout, Address
-from quicdist.carrier.tcp import TcpCarrier, TcpListener
+from quicdist.carrier.tcp.carrier import TcpCarrier, TcpListener
 from quicdist.errors import QuicDistError
 from quicdist.protocol import (
     ConnectionAlive,

@@ -7,9 +7,15 @@ import datetime
 
 from aioquic.tls import CipherSuite, SessionTicket
 
-from quicdist.carrier.certificates import CertificateFiles, make_development_certificates
-from quicdist.carrier.quic_settings import QuicSettings
-from quicdist.carrier.tickets import MAX_LIFETIME, TicketKey, TicketStore, bounded, takes_early_data
+from quicdist.carrier.quic.driver.tickets import (
+    MAX_LIFETIME,
+    TicketKey,
+    TicketStore,
+    bounded,
+    takes_early_data,
+)
+from quicdist.carrier.quic.settings import QuicSettings
+from quicdist.carrier.security.certificates import CertificateFiles, make_development_certificates
 
 NOW = datetime.datetime.now(datetime.UTC)
 

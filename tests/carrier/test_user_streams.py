@@ -21,9 +21,9 @@ from quicdist.carrier import (
     StreamReset,
     UserStream,
 )
-from quicdist.carrier import aioquic_adapter as adapter
 from quicdist.carrier.link import BufferLimits
-from quicdist.carrier.quic_settings import QuicSettings
+from quicdist.carrier.quic.driver import aioquic_adapter as adapter
+from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.stream_errors import SendBufferFull
 from tests.carrier.quic_support import PATIENCE, LinkPair, linked, quic_link
 

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from quicdist import Node, NodeDown, NodeUp
-from quicdist.carrier.quic_link import QuicLink
-from quicdist.carrier.tcp_link import TcpLink
+from quicdist.carrier.quic.link import QuicLink
+from quicdist.carrier.tcp.link import TcpLink
 from quicdist.node import NodeEvent
 from tests.interop.cluster import COOKIE, Cluster
 

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from quicdist import ExternalPsk, Node, make_development_certificates
-from quicdist.carrier.certificates import CertificateFiles
+from quicdist.carrier.security.certificates import CertificateFiles
 from tests.interop.cluster import COOKIE, names
 from tests.support.beam import Beam, erl_facts, quic_args
 

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from quicdist import make_development_certificates
-from quicdist.carrier.certificates import CertificateFiles
+from quicdist.carrier.security.certificates import CertificateFiles
 from tests.netns.spaces import Spaces, Unavailable
 from tests.netns.wire import Weather
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from quicdist.carrier.certificates import CertificateFiles
+from quicdist.carrier.security.certificates import CertificateFiles
 from tests.netns.spaces import SERVER, Spaces
 from tests.support.beam import Beam, erl_path, quic_args
 

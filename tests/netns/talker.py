@@ -19,7 +19,7 @@ import sys
 from typing import Any
 
 from quicdist import Node, Process
-from quicdist.carrier.quic_link import QuicLink
+from quicdist.carrier.quic.link import QuicLink
 from quicdist.node import NodeDown
 from quicdist.term import Atom
 from tests.netns.client import lines, say

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from quicdist.carrier.certificates import CertificateFiles
+from quicdist.carrier.security.certificates import CertificateFiles
 from tests.netns.programs import Program, beam_client, beam_server, client_of, python_server
 from tests.netns.spaces import Spaces
 from tests.netns.test_migration import wander

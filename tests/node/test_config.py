@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from quicdist.carrier import Address
-from quicdist.carrier.psk import ExternalPsk
+from quicdist.carrier.security.psk import ExternalPsk
 from quicdist.node.config import Config, ConfigError, read_config
 from quicdist.node.config.options import DIST, DIST_FLAGS, KERNEL, QUIC
 from tests.support.quic_dist_options import DOCUMENTED

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from quicdist.carrier import Address, ListenError, NetAddress
-from quicdist.carrier.quic import QuicCarrier
-from quicdist.carrier.tcp import TcpCarrier
+from quicdist.carrier.quic.carrier import QuicCarrier
+from quicdist.carrier.tcp.carrier import TcpCarrier
 from quicdist.discovery import (
     BackendDiscovery,
     ChainDiscovery,

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from quicdist import Atom, Node, NodeError, make_development_certificates
-from quicdist.carrier.psk import ExternalPsk
-from quicdist.carrier.quic import QuicCarrier
-from quicdist.carrier.quic_settings import QuicSettings
-from quicdist.carrier.tcp import TcpCarrier
+from quicdist.carrier.quic.carrier import QuicCarrier
+from quicdist.carrier.quic.settings import QuicSettings
+from quicdist.carrier.security.psk import ExternalPsk
+from quicdist.carrier.tcp.carrier import TcpCarrier
 from quicdist.discovery import DnsBackend, DnsClient
 from quicdist.node.config import ConfigError, read_config
 from tests.support.dns_server import dns_server

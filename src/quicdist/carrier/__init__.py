@@ -1,13 +1,5 @@
 """Links between two nodes: QUIC (``quic_dist``) and TCP (``inet_tcp_dist``)."""
 
-from quicdist.carrier.authentication import AuthCallback, AuthPeer
-from quicdist.carrier.certificates import (
-    CertificateFiles,
-    ClientCertificate,
-    TlsConfig,
-    make_development_certificates,
-)
-from quicdist.carrier.connect_options import ConnectOptions
 from quicdist.carrier.contract import (
     Address,
     Carrier,
@@ -41,9 +33,19 @@ from quicdist.carrier.errors import (
     SetupTimeout,
 )
 from quicdist.carrier.link import BufferLimits
-from quicdist.carrier.psk import ExternalPsk, Psks
-from quicdist.carrier.quic import QuicCarrier
-from quicdist.carrier.quic_settings import QuicSettings
+from quicdist.carrier.quic.authentication import AuthCallback, AuthPeer
+from quicdist.carrier.quic.carrier import QuicCarrier
+from quicdist.carrier.quic.connect_options import ConnectOptions
+from quicdist.carrier.quic.settings import QuicSettings
+from quicdist.carrier.quic.user_stream import StreamConsumer, UserStream
+from quicdist.carrier.quic.user_streams import DEFAULT_PRIORITY, UserStreams
+from quicdist.carrier.security.certificates import (
+    CertificateFiles,
+    ClientCertificate,
+    TlsConfig,
+    make_development_certificates,
+)
+from quicdist.carrier.security.psk import ExternalPsk, Psks
 from quicdist.carrier.stream_errors import (
     IncompleteStream,
     SendBufferFull,
@@ -55,9 +57,7 @@ from quicdist.carrier.stream_errors import (
     StreamReset,
     StreamsNotSupported,
 )
-from quicdist.carrier.tcp import TcpCarrier
-from quicdist.carrier.user_stream import StreamConsumer, UserStream
-from quicdist.carrier.user_streams import DEFAULT_PRIORITY, UserStreams
+from quicdist.carrier.tcp.carrier import TcpCarrier
 
 __all__ = [
     "DEFAULT_PRIORITY",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from quicdist.carrier.stream_errors import StreamsNotSupported
 
 if TYPE_CHECKING:
-    from quicdist.carrier.user_streams import UserStreams
+    from quicdist.carrier.quic.user_streams import UserStreams
     from quicdist.errors import QuicDistError
     from quicdist.protocol import ControlMessage, LocalIdentity, Peer, PeerNamed, Status
     from quicdist.term import Codec

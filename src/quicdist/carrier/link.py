@@ -24,7 +24,7 @@ from quicdist.protocol import (
 )
 
 if TYPE_CHECKING:
-    from quicdist.carrier.placement import Placement
+    from quicdist.carrier.quic.placement import Placement
     from quicdist.protocol import Chunk, ControlMessage, DistConnection
 
 log = logging.getLogger("quicdist.carrier")

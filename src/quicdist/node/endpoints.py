@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from quicdist.carrier import Carrier
-from quicdist.carrier.certificates import TlsConfig
-from quicdist.carrier.quic import QuicCarrier
-from quicdist.carrier.quic_settings import QuicSettings
-from quicdist.carrier.tcp import TcpCarrier
+from quicdist.carrier.quic.carrier import QuicCarrier
+from quicdist.carrier.quic.settings import QuicSettings
+from quicdist.carrier.security.certificates import TlsConfig
+from quicdist.carrier.tcp.carrier import TcpCarrier
 from quicdist.discovery import Discovery
 from quicdist.node.config import Config
 from quicdist.node.config.ways import Addresses, quic_discovery, quic_port, tcp_discovery, tcp_ports

@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from typing import Any, Self, TypeVar
 
 from quicdist.carrier import AuthCallback, ClientCertificate, ConnectOptions, ExternalPsk, Psks
-from quicdist.carrier.certificates import Pem, TlsConfig
+from quicdist.carrier.security.certificates import Pem, TlsConfig
 from quicdist.discovery import Discovery
 from quicdist.errors import QuicDistError
 from quicdist.node.config import Config, Source, as_config, first

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from quicdist.carrier.errors import CertificateError
-from quicdist.carrier.key_material import certificates_from_der, key_from_der, key_on_curve, rsa_key
+from quicdist.carrier.security.key_material import certificates_from_der, key_from_der, key_on_curve, rsa_key
 from quicdist.node.config.values import BadValue
 from quicdist.term import Atom
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from quicdist.carrier import Address
-from quicdist.carrier.authentication import AuthCallback
-from quicdist.carrier.certificates import ClientCertificate, Pem
-from quicdist.carrier.psk import ExternalPsk, Psks
+from quicdist.carrier.quic.authentication import AuthCallback
+from quicdist.carrier.security.certificates import ClientCertificate, Pem
+from quicdist.carrier.security.psk import ExternalPsk, Psks
 from quicdist.discovery import Backend, Discovery
 from quicdist.node.config.errors import Unsupported
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from quicdist.carrier.psk import Psks
+from quicdist.carrier.security.psk import Psks
 from quicdist.discovery import Backend, Discovery
 from quicdist.node.config.config import Config
 from quicdist.node.config.errors import ConfigError, Unsupported
@@ -43,8 +43,8 @@ def read_config(
 
     ``modules`` are the back ends for a ``discovery_module`` (or ``-epmd_module``) that is none of
     quic_dist's own; ``functions`` those for an ``auth_callback`` or ``psk_callback``, by the name
-    ``module:function`` (:data:`~quicdist.carrier.authentication.AuthCallback`,
-    :data:`~quicdist.carrier.psk.Psks`). ``${VAR}`` is taken from ``environ``, by default
+    ``module:function`` (:data:`~quicdist.carrier.quic.authentication.AuthCallback`,
+    :data:`~quicdist.carrier.security.psk.Psks`). ``${VAR}`` is taken from ``environ``, by default
     the program's. What is not supported is logged, one warning each. Raises :class:`ConfigError`.
     """
     reading = _Reading(os.environ if environ is None else environ, modules or {}, functions or {})

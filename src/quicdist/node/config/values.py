@@ -14,7 +14,7 @@ from typing import Any
 
 from quicdist.carrier import Address
 from quicdist.carrier.errors import CertificateError
-from quicdist.carrier.psk import ExternalPsk
+from quicdist.carrier.security.psk import ExternalPsk
 from quicdist.node.config.text import left_over
 from quicdist.term import Atom, Export, ParseError, parse_term
 

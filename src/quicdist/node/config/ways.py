@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from quicdist.carrier import Address
-from quicdist.carrier.quic_settings import DEFAULT_PORT
+from quicdist.carrier.quic.settings import DEFAULT_PORT
 from quicdist.discovery import (
     Backend,
     BackendDiscovery,

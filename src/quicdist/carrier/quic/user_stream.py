@@ -24,8 +24,8 @@ from quicdist.carrier.stream_errors import (
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from quicdist.carrier.receive_window import ReceiveWindow
-    from quicdist.carrier.user_streams import UserStreams
+    from quicdist.carrier.quic.receive_window import ReceiveWindow
+    from quicdist.carrier.quic.user_streams import UserStreams
     from quicdist.errors import QuicDistError
 
 #: Bytes taken at once from what is sent from memory or from a file.

@@ -12,7 +12,7 @@ from quicdist.carrier.errors import LinkLost, PeerClosed
 from quicdist.carrier.link import BufferLimits, LinkBase
 
 if TYPE_CHECKING:
-    from quicdist.carrier.tcp_channel import TcpChannel
+    from quicdist.carrier.tcp.channel import TcpChannel
     from quicdist.protocol import DistConnection
 
 #: The one stream of a TCP connection.

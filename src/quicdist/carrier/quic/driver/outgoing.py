@@ -7,7 +7,7 @@ turn. So it is given no more than it is about to send, and what it is given is c
 2. large messages, a slice of each stream in turn;
 3. user streams, while no message waits: the lowest priority number first, equals in turn.
 
-How much of 2 and 3 may be under way at once is :mod:`quicdist.carrier.pace`'s to say.
+How much of 2 and 3 may be under way at once is :mod:`quicdist.carrier.quic.driver.pace`'s to say.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from collections.abc import Iterable, Sequence
 
 from aioquic.quic.connection import QuicConnection
 
-from quicdist.carrier import aioquic_adapter as adapter
-from quicdist.carrier.pace import STEP, Pace
+from quicdist.carrier.quic.driver import aioquic_adapter as adapter
+from quicdist.carrier.quic.driver.pace import STEP, Pace
 
 #: Up to so many bytes on one stream are little, and leave at once.
 LITTLE = 8 * 1024

@@ -20,10 +20,10 @@ from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE, QuicConfigura
 from aioquic.quic.packet import encode_quic_version_negotiation
 from aioquic.tls import SessionTicket, SessionTicketHandler
 
-from quicdist.carrier import aioquic_adapter as adapter
-from quicdist.carrier.channel import Channel, ChannelHandler
-from quicdist.carrier.migration import Migration
-from quicdist.carrier.tickets import TicketStore
+from quicdist.carrier.quic.driver import aioquic_adapter as adapter
+from quicdist.carrier.quic.driver.channel import Channel, ChannelHandler
+from quicdist.carrier.quic.driver.migration import Migration
+from quicdist.carrier.quic.driver.tickets import TicketStore
 from quicdist.carrier.udp import REFUSED, UNREACHABLE, Datagram, SocketAddress, UdpSocket, to_address
 
 log = logging.getLogger("quicdist.carrier.quic")

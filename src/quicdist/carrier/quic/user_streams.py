@@ -7,19 +7,19 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from quicdist.carrier import aioquic_adapter as adapter
-from quicdist.carrier.receive_window import ReceiveWindow
+from quicdist.carrier.quic.driver import aioquic_adapter as adapter
+from quicdist.carrier.quic.receive_window import ReceiveWindow
+from quicdist.carrier.quic.user_stream import UserStream
 from quicdist.carrier.stream_errors import (
     STREAM_REFUSED,
     SendBufferFull,
     StreamLimitReached,
     StreamLost,
 )
-from quicdist.carrier.user_stream import UserStream
 
 if TYPE_CHECKING:
-    from quicdist.carrier.channel import Channel
     from quicdist.carrier.link import BufferLimits
+    from quicdist.carrier.quic.driver.channel import Channel
     from quicdist.errors import QuicDistError
     from quicdist.protocol import StreamPlan
 

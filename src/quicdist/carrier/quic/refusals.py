@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from quicdist.carrier.aioquic_adapter import Closing
 from quicdist.carrier.contract import Address
 from quicdist.carrier.errors import (
     AcceptError,
@@ -21,6 +20,7 @@ from quicdist.carrier.errors import (
     PskRefused,
     SimultaneousDropped,
 )
+from quicdist.carrier.quic.driver.aioquic_adapter import Closing
 from quicdist.protocol import SimultaneousConnect
 
 #: Application error codes: the certificate does not name the host of the node's name, the

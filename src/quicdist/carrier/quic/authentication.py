@@ -15,9 +15,9 @@ from typing import Final
 
 from cryptography import x509
 
-from quicdist.carrier import aioquic_adapter as adapter
-from quicdist.carrier.channel import Channel
 from quicdist.carrier.contract import Address
+from quicdist.carrier.quic.driver import aioquic_adapter as adapter
+from quicdist.carrier.quic.driver.channel import Channel
 from quicdist.protocol import Role
 
 log = logging.getLogger("quicdist.carrier.quic")

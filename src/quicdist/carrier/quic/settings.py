@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from aioquic.quic.packet import QuicProtocolVersion
 from aioquic.tls import CipherSuite
 
-from quicdist.carrier.aioquic_adapter import PSK_CIPHER_SUITE, Configuration
-from quicdist.carrier.authentication import AuthCallback
-from quicdist.carrier.certificates import Credentials, TlsConfig, unused_credentials
 from quicdist.carrier.errors import CertificateError
 from quicdist.carrier.link import BufferLimits
-from quicdist.carrier.path_mtu import BASE_SIZE, MAX_SIZE, MIN_SIZE
-from quicdist.carrier.psk import psk_finder
+from quicdist.carrier.quic.authentication import AuthCallback
+from quicdist.carrier.quic.driver.aioquic_adapter import PSK_CIPHER_SUITE, Configuration
+from quicdist.carrier.quic.driver.path_mtu import BASE_SIZE, MAX_SIZE, MIN_SIZE
+from quicdist.carrier.security.certificates import Credentials, TlsConfig, unused_credentials
+from quicdist.carrier.security.psk import psk_finder
 
 #: The ALPN protocol of quic_dist (``QUIC_DIST_ALPN``).
 ALPN = "erlang-dist"

@@ -11,11 +11,7 @@ from typing import ClassVar, NamedTuple, TypeVar
 
 from aioquic.quic.events import HandshakeCompleted
 
-from quicdist.carrier.aioquic_adapter import Closing
-from quicdist.carrier.channel import Channel
-from quicdist.carrier.connect_options import ConnectOptions
 from quicdist.carrier.contract import Address, Carrier, Incoming, Listener, LocalNode, NetAddress
-from quicdist.carrier.endpoint import NO_WAY, DialEndpoint, IncomingHandler, ListenEndpoint, register
 from quicdist.carrier.errors import (
     AcceptError,
     CarrierError,
@@ -28,11 +24,21 @@ from quicdist.carrier.errors import (
     TicketRefused,
 )
 from quicdist.carrier.happy_eyeballs import Candidate, Claim, candidates, race
-from quicdist.carrier.quic_handshake import AcceptHandshake, DialHandshake, QuicHandshake
-from quicdist.carrier.quic_link import QuicLink
-from quicdist.carrier.quic_settings import DEFAULT_PORT, QuicSettings
-from quicdist.carrier.refusals import close_code, incoming_ended, told_reason
-from quicdist.carrier.resumption import Resumption
+from quicdist.carrier.quic.connect_options import ConnectOptions
+from quicdist.carrier.quic.driver.aioquic_adapter import Closing
+from quicdist.carrier.quic.driver.channel import Channel
+from quicdist.carrier.quic.driver.endpoint import (
+    NO_WAY,
+    DialEndpoint,
+    IncomingHandler,
+    ListenEndpoint,
+    register,
+)
+from quicdist.carrier.quic.handshake import AcceptHandshake, DialHandshake, QuicHandshake
+from quicdist.carrier.quic.link import QuicLink
+from quicdist.carrier.quic.refusals import close_code, incoming_ended, told_reason
+from quicdist.carrier.quic.resumption import Resumption
+from quicdist.carrier.quic.settings import DEFAULT_PORT, QuicSettings
 from quicdist.carrier.simultaneous import Attempts
 from quicdist.carrier.udp import SocketBuffers, UdpSocket, open_socket
 from quicdist.errors import QuicDistError

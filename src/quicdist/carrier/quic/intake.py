@@ -1,11 +1,11 @@
 """How much of a large message a peer may have under way to us, so that what is little does not wait
 behind it.
 
-A node of quicdist sees to that when it sends (:mod:`quicdist.carrier.pace`).
-quic_dist writes all that a stream's window allows, and a little message on another stream waits its turn behind. What stops it
-is the window. It sends a message in pieces of 64 KiB, each whole or not at all; so while little
-messages pass beside a large one, its stream is given credit for one piece, and for the next after a
-pause as long as that took. Alone it has its whole window.
+A node of quicdist sees to that when it sends (:mod:`quicdist.carrier.quic.driver.pace`). quic_dist
+writes all that a stream's window allows, and a little message on another stream waits its turn behind.
+What stops it is the window. It sends a message in pieces of 64 KiB, each whole or not at all; so while
+little messages pass beside a large one, its stream is given credit for one piece, and for the next
+after a pause as long as that took. Alone it has its whole window.
 
 quic_dist does not look again at what a window held back until its VM has something else to send. So
 a signal that it has to answer follows the new credit.
@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Final
 
 from aioquic.quic.connection import QuicConnection
 
-from quicdist.carrier import aioquic_adapter as adapter
-from quicdist.carrier.receive_window import ReceiveWindow
+from quicdist.carrier.quic.driver import aioquic_adapter as adapter
+from quicdist.carrier.quic.receive_window import ReceiveWindow
 
 if TYPE_CHECKING:
     from quicdist.carrier.contract import LinkStats

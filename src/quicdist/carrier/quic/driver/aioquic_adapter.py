@@ -36,11 +36,17 @@ from aioquic.tls import Epoch
 from cryptography import x509
 from cryptography.exceptions import InvalidTag
 
-from quicdist.carrier import quic_wire as wire
-from quicdist.carrier.parameters import EARLY_DATA, JOINED_MESSAGES, LONG_DATAGRAMS, PACED, encoded
-from quicdist.carrier.psk import ExternalPsk
+from quicdist.carrier.quic.driver import wire
+from quicdist.carrier.quic.driver.parameters import (
+    EARLY_DATA,
+    JOINED_MESSAGES,
+    LONG_DATAGRAMS,
+    PACED,
+    encoded,
+)
+from quicdist.carrier.security.psk import ExternalPsk
+from quicdist.carrier.security.verification import ClientTrust, check_server_use
 from quicdist.carrier.udp import Datagram
-from quicdist.carrier.verification import ClientTrust, check_server_use
 
 #: QUIC's transport error codes for TLS alerts start here (RFC 9001, section 4.8).
 CRYPTO_ERROR: Final = 0x100

@@ -15,12 +15,12 @@ from typing import Any, Protocol
 from aioquic.quic import events
 from aioquic.quic.connection import QuicConnection
 
-from quicdist.carrier import aioquic_adapter as adapter
-from quicdist.carrier.aioquic_adapter import Closing
 from quicdist.carrier.contract import Address
-from quicdist.carrier.outgoing import Outgoing
-from quicdist.carrier.parameters import LONG_DATAGRAMS, max_udp_payload_size, says
-from quicdist.carrier.path_mtu import MIN_SIZE, PathMtu
+from quicdist.carrier.quic.driver import aioquic_adapter as adapter
+from quicdist.carrier.quic.driver.aioquic_adapter import Closing
+from quicdist.carrier.quic.driver.outgoing import Outgoing
+from quicdist.carrier.quic.driver.parameters import LONG_DATAGRAMS, max_udp_payload_size, says
+from quicdist.carrier.quic.driver.path_mtu import MIN_SIZE, PathMtu
 from quicdist.carrier.udp import Datagram, SocketAddress, UdpSocket, to_address
 
 log = logging.getLogger("quicdist.carrier.quic")

@@ -11,7 +11,7 @@ from typing import Final
 
 from aioquic.quic.connection import QuicConnection
 
-from quicdist.carrier import aioquic_adapter as adapter
+from quicdist.carrier.quic.driver import aioquic_adapter as adapter
 
 #: The part of a window that is worth a packet.
 STEP: Final = 4

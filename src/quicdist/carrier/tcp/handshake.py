@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from quicdist.carrier.errors import AcceptError
-from quicdist.carrier.tcp_channel import TcpChannel
+from quicdist.carrier.tcp.channel import TcpChannel
 from quicdist.protocol import (
     Acceptor,
     Connected,

@@ -11,16 +11,16 @@ from __future__ import annotations
 from aioquic.quic.connection import QuicConnection
 from aioquic.tls import SessionTicket
 
-from quicdist.carrier import aioquic_adapter as adapter
-from quicdist.carrier.aioquic_adapter import Configuration
-from quicdist.carrier.quic_settings import QuicSettings
-from quicdist.carrier.tickets import (
+from quicdist.carrier.quic.driver import aioquic_adapter as adapter
+from quicdist.carrier.quic.driver.aioquic_adapter import Configuration
+from quicdist.carrier.quic.driver.tickets import (
     TicketKey,
     TicketStore,
     bounded,
     takes_early_data,
     without_early_data,
 )
+from quicdist.carrier.quic.settings import QuicSettings
 
 
 class Resumption:

@@ -3,7 +3,7 @@
 It runs on stream 0, the first the dialling side opens, without length prefixes. quic_dist takes
 what lies in its buffer for one message, so two messages must never reach it together: the second of
 two in a row leaves only when the first has been acknowledged, and a moment later. A peer that is
-quicdist has said that it need not be so (:mod:`quicdist.carrier.parameters`).
+quicdist has said that it need not be so (:mod:`quicdist.carrier.quic.driver.parameters`).
 
 Where there is an ``auth_callback``, it is asked before the first message is read or written.
 """
@@ -20,10 +20,6 @@ from typing import Any
 from aioquic.quic.events import HandshakeCompleted
 from aioquic.tls import SessionTicket
 
-from quicdist.carrier import aioquic_adapter as adapter
-from quicdist.carrier.aioquic_adapter import Closing
-from quicdist.carrier.authentication import AuthPeer, why_refused
-from quicdist.carrier.channel import Channel
 from quicdist.carrier.contract import Address, LocalNode
 from quicdist.carrier.errors import (
     AcceptError,
@@ -38,10 +34,14 @@ from quicdist.carrier.errors import (
     TicketRefused,
 )
 from quicdist.carrier.happy_eyeballs import Claim
-from quicdist.carrier.parameters import JOINED_MESSAGES, says
-from quicdist.carrier.quic_link import QuicLink
-from quicdist.carrier.quic_settings import QuicSettings
-from quicdist.carrier.refusals import accept_refused, dial_refused
+from quicdist.carrier.quic.authentication import AuthPeer, why_refused
+from quicdist.carrier.quic.driver import aioquic_adapter as adapter
+from quicdist.carrier.quic.driver.aioquic_adapter import Closing
+from quicdist.carrier.quic.driver.channel import Channel
+from quicdist.carrier.quic.driver.parameters import JOINED_MESSAGES, says
+from quicdist.carrier.quic.link import QuicLink
+from quicdist.carrier.quic.refusals import accept_refused, dial_refused
+from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.simultaneous import Attempts, Held
 from quicdist.errors import QuicDistError
 from quicdist.protocol import (
@@ -328,7 +328,7 @@ class DialHandshake(QuicHandshake):
         session ticket that it shows."""
         self._ticket_shown = ticket is not None
         if adapter.can_send_early_data(self.channel.quic) and self._claim():
-            # The name, and no more: see quicdist.carrier.resumption.
+            # The name, and no more: see quicdist.carrier.quic.resumption.
             (name,) = self._machine.data_to_send()
             self._early_data = True
             self._answered = False

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from aioquic.quic.events import HandshakeCompleted
 
-from quicdist.carrier import aioquic_adapter as adapter
-from quicdist.carrier.aioquic_adapter import Closing
-from quicdist.carrier.channel import Channel
 from quicdist.carrier.contract import LostHandler, MessageHandler
 from quicdist.carrier.errors import LinkLost, MigrationError, PeerClosed, PeerSilent
-from quicdist.carrier.intake import PIECE, WINDOW, Intake
 from quicdist.carrier.link import LinkBase
-from quicdist.carrier.parameters import PACED, says
-from quicdist.carrier.placement import Placement
-from quicdist.carrier.quic_nudge import NOPROC, Nudge
-from quicdist.carrier.quic_settings import QuicSettings
+from quicdist.carrier.quic.driver import aioquic_adapter as adapter
+from quicdist.carrier.quic.driver.aioquic_adapter import Closing
+from quicdist.carrier.quic.driver.channel import Channel
+from quicdist.carrier.quic.driver.parameters import PACED, says
+from quicdist.carrier.quic.intake import PIECE, WINDOW, Intake
+from quicdist.carrier.quic.nudge import NOPROC, Nudge
+from quicdist.carrier.quic.placement import Placement
+from quicdist.carrier.quic.settings import QuicSettings
+from quicdist.carrier.quic.user_streams import UserStreams
 from quicdist.carrier.stream_errors import STREAM_REFUSED
-from quicdist.carrier.user_streams import UserStreams
 from quicdist.protocol import NO_PAYLOAD, DistFlag, StreamKind
 
 if TYPE_CHECKING:

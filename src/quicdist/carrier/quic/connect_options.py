@@ -6,9 +6,9 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from quicdist.carrier.certificates import Pem
-from quicdist.carrier.psk import ExternalPsk
-from quicdist.carrier.quic_settings import QuicSettings
+from quicdist.carrier.quic.settings import QuicSettings
+from quicdist.carrier.security.certificates import Pem
+from quicdist.carrier.security.psk import ExternalPsk
 
 #: The options that are those of :class:`TlsConfig`.
 _TLS = ("cert", "key", "cacert", "verify", "server_name", "external_psk")

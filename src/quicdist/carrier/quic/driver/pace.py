@@ -15,7 +15,7 @@ from typing import Final
 
 from aioquic.quic.connection import QuicConnection
 
-from quicdist.carrier import aioquic_adapter as adapter
+from quicdist.carrier.quic.driver import aioquic_adapter as adapter
 
 #: Bytes that are added at least when a window grows: a datagram.
 STEP: Final = 1452

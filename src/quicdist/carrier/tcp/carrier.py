@@ -13,7 +13,6 @@ import socket
 from collections.abc import AsyncIterator
 from typing import ClassVar, Literal
 
-from quicdist.carrier import tcp_handshake
 from quicdist.carrier.contract import Address, Carrier, Incoming, Listener, LocalNode, NetAddress
 from quicdist.carrier.errors import (
     AcceptError,
@@ -25,8 +24,9 @@ from quicdist.carrier.errors import (
 )
 from quicdist.carrier.happy_eyeballs import Candidate, Claim, candidates, race
 from quicdist.carrier.link import BufferLimits
-from quicdist.carrier.tcp_channel import TcpChannel
-from quicdist.carrier.tcp_link import TcpLink
+from quicdist.carrier.tcp import handshake as tcp_handshake
+from quicdist.carrier.tcp.channel import TcpChannel
+from quicdist.carrier.tcp.link import TcpLink
 from quicdist.errors import QuicDistError
 from quicdist.protocol import MAX_FRAME, Connected, DistConnection, StreamPlan
 

@@ -1,0 +1,1 @@
+"""The carrier QUIC, as erlang_quic's quic_dist."""

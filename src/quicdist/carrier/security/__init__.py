@@ -1,0 +1,1 @@
+"""Who is let in: certificates, pre-shared keys, a callback."""

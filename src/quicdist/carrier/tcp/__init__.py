@@ -1,0 +1,1 @@
+"""The carrier TCP, as OTP's inet_tcp_dist."""
