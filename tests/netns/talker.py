@@ -55,6 +55,10 @@ async def talk(process: Process, server: str, count: int, over: asyncio.Future[s
             return
     process.demonitor(monitor)
     process.unlink(mirror)
+    # A link of which the other end has not heard that it is over breaks with the connection, and the
+    # process there would end with it.
+    process.send(mirror, (process.pid, b"unlinked"))
+    await process.receive()
     over.set_result("talked")
 
 
