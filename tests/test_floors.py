@@ -16,7 +16,19 @@ import pytest
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "quicdist"
 
 #: From the ground up. "" is ``quicdist`` itself, the public face; only the command stands on it.
-FLOORS = ("errors", "term", "protocol", "carrier", "discovery", "node", "otp", "", "cli", "__main__")
+FLOORS = (
+    "errors",
+    "containment",
+    "term",
+    "protocol",
+    "carrier",
+    "discovery",
+    "node",
+    "otp",
+    "",
+    "cli",
+    "__main__",
+)
 
 #: Packages without I/O and without a clock, and what they must do without.
 SANS_IO = ("term", "protocol")

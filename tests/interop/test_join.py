@@ -17,6 +17,7 @@ from quicdist import (
     NoSuchProcess,
     NotConnected,
     Process,
+    ProcessEnded,
     ProcessExit,
     RemoteError,
 )
@@ -271,7 +272,7 @@ class TestGenServer:
             "gen:reply(From, A + B), G(G) end end, F(F) end))"
         )
         assert await pair.node.gen_server_call(("adder", pair.beam_name), (1, 2)) == 3
-        with pytest.raises(ProcessExit):
+        with pytest.raises(ProcessEnded):
             await pair.node.gen_server_call(("adder", pair.beam_name), (1, Atom("x")))
         with pytest.raises(NoSuchProcess, match="adder"):
             await pair.node.gen_server_call(("adder", pair.beam_name), (1, 2))

@@ -25,6 +25,7 @@ from quicdist import (
     NotConnected,
     Pid,
     Process,
+    ProcessEnded,
     ProcessExit,
     RemoteError,
     Reply,
@@ -414,7 +415,7 @@ class TestClients:
         )
         with pytest.raises(CallTimeout, match="counter"):
             await client.call(there, Atom("later"), timeout=0.02)
-        with pytest.raises(ProcessExit) as caught:
+        with pytest.raises(ProcessEnded) as caught:
             await client.call(there, (Atom("leave"), Atom("bye")))
         assert caught.value.reason == Atom("bye")
         with pytest.raises(NoSuchProcess):

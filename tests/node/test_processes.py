@@ -47,7 +47,7 @@ class TestTheEnd:
         assert process.exit_reason == BOOM
         assert got == ["to its next await"]
 
-    async def test_one_that_will_not_end_gets_no_more_messages(self) -> None:
+    async def test_a_body_that_outlives_its_exit_signal_gets_no_more_messages(self) -> None:
         here, _ = connected()
         done = asyncio.Event()
 

@@ -18,7 +18,7 @@ from quicdist import (
     NoReply,
     NoSuchProcess,
     Process,
-    ProcessExit,
+    ProcessEnded,
     Reply,
     Stop,
 )
@@ -111,7 +111,7 @@ class TestBeginning:
                 return self.result
 
         assert await node.gen_server.start(Says(IGNORE)) is None
-        with pytest.raises(ProcessExit) as caught:
+        with pytest.raises(ProcessEnded) as caught:
             await node.gen_server.start(Says(Stop(Atom("not_today"))))
         assert caught.value.reason == Atom("not_today")
 
@@ -124,7 +124,7 @@ class TestBeginning:
         starting = asyncio.ensure_future(node.gen_server.start(server))
         await asyncio.sleep(0)
         server.process.stop(Atom("enough"))
-        with pytest.raises(ProcessExit):
+        with pytest.raises(ProcessEnded):
             await starting
         assert server.notes == []
 
@@ -180,7 +180,7 @@ class TestCallbacks:
         server = Plain()
         two.serve(server, name="server")
         server.handle_call = lambda *_: object()  # type: ignore[method-assign]
-        with pytest.raises(ProcessExit, match="EncodeError"):
+        with pytest.raises(ProcessEnded, match="EncodeError"):
             await one.gen_server.call(("server", two.name), 1)
         assert server.notes[0][0] == "terminate"
 
@@ -188,7 +188,7 @@ class TestCallbacks:
         server = Plain()
         two.serve(server, name="server")
         server.handle_call = lambda *_: Stop(NORMAL, object())  # type: ignore[method-assign]
-        with pytest.raises(ProcessExit, match="EncodeError"):
+        with pytest.raises(ProcessEnded, match="EncodeError"):
             await one.gen_server.call(("server", two.name), 1)
 
     async def test_what_looks_like_a_call_and_is_none(self, node: Node) -> None:
@@ -236,7 +236,7 @@ class TestEnd:
             await asyncio.sleep(0)
             raise ValueError("no good")
 
-        with pytest.raises(ProcessExit) as caught:
+        with pytest.raises(ProcessEnded) as caught:
             await node.gen_server.call(process, fails)
         assert caught.value.reason == process.exit_reason
         assert server.notes == [("terminate", process.exit_reason)]
@@ -262,7 +262,7 @@ class TestEnd:
         async def cancelled(*_: Any) -> None:
             raise asyncio.CancelledError
 
-        with pytest.raises(ProcessExit) as caught:
+        with pytest.raises(ProcessEnded) as caught:
             await node.gen_server.call(process, cancelled)
         assert caught.value.reason == Atom("cancelled")
 
@@ -304,7 +304,7 @@ class TestEnd:
 
         requests = [node.gen_server.send_request(process, request) for request in (stops, 2)]
         for request in requests:
-            with pytest.raises(ProcessExit):
+            with pytest.raises(ProcessEnded):
                 await request
         assert server.notes == [("terminate", NORMAL)]
 
@@ -369,7 +369,7 @@ async def test_a_node_that_stops_waits_for_terminate(caplog: pytest.LogCaptureFi
 async def test_a_terminate_that_takes_for_ever_is_called_off(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("quicdist.otp.node.SHUTDOWN_TIME", 0.01)
+    monkeypatch.setattr("quicdist.node.core.SHUTDOWN_TIME", 0.01)
 
     class Stays(GenServer):
         async def terminate(self, reason: Any) -> None:
@@ -377,4 +377,4 @@ async def test_a_terminate_that_takes_for_ever_is_called_off(
 
     async with Node("stops@127.0.0.1", cookie="c", endpoints=[]) as node:
         node.serve(Stays())
-    assert "still in terminate" in caplog.text
+    assert "has not ended within 0.01 s of shutdown and is killed" in caplog.text

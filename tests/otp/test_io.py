@@ -71,7 +71,7 @@ async def test_a_device_that_is_none(node: Node) -> None:
 
     with pytest.raises(CallTimeout):
         await node.io.put_chars(node.spawn(lambda *_: None), "x", timeout=0.01)
-    with pytest.raises(NodeError, match="exit: normal"):
+    with pytest.raises(NodeError, match="ended: normal"):
         await node.io.put_chars(node.spawn(ends), "x")
     with pytest.raises(NoSuchProcess):
         await node.io.get_line(("nobody", node.name))

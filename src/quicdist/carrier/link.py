@@ -195,7 +195,9 @@ class LinkBase(Link):
         for control, payload in messages:
             try:
                 handler(control, payload)
-            except Exception:
+            except KeyboardInterrupt:
+                raise
+            except BaseException:
                 log.exception("a message from %s was not handled: %r", self.peer.name, control)
             if self._ended is not ended:
                 return

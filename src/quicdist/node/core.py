@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from quicdist.carrier import DEFAULT_PRIORITY, CarrierError, Link, NetAddress, UserStream
+from quicdist.containment import contained
 from quicdist.discovery import Discovery, Family, new_creation
 from quicdist.errors import QuicDistError
 from quicdist.node.connections import SETUP_TIME, ConnectionTable, Endpoint
 from quicdist.node.cookie import read_cookie
 from quicdist.node.errors import CookieError, NetTickTimeout, NodeError, NodeNotStarted
-from quicdist.node.exits import SHUTDOWN
 from quicdist.node.liveness import NET_TICKTIME, Ticker
 from quicdist.node.quic_dist import QuicDist
 from quicdist.node.runtime import Runtime
@@ -32,6 +32,8 @@ log = logging.getLogger("quicdist.node")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+#: Seconds that processes have to end in when the node stops, as a supervisor gives its children.
+SHUTDOWN_TIME = 5.0
 #: Characters a cookie may have; it is an atom to OTP.
 _MAX_COOKIE = 255
 
@@ -136,13 +138,13 @@ class NodeCore:
         self._loop = asyncio.get_running_loop()
 
     async def stop(self) -> None:
-        """End all processes and connections, and take the name out of discovery."""
-        self._ticker.stop()
+        """End all processes and connections, and take the name out of discovery. Processes have
+        five seconds to clean up."""
         await self.streams.stop()
-        # Connections first: as when a BEAM halts, the others see `noconnection`.
-        await self.connections.close()
         if self._runtime is not None:
-            self._runtime.stop(SHUTDOWN)
+            await self._runtime.shutdown(SHUTDOWN_TIME)
+        self._ticker.stop()
+        await self.connections.close()
         for discovery in self._registered:
             await discovery.unregister_node(self.name)
         self._registered.clear()
@@ -277,10 +279,7 @@ class NodeCore:
 
     def _tell(self, event: NodeEvent) -> None:
         for callback in list(self._subscribers):
-            try:
-                callback(event)
-            except Exception:
-                log.exception("%r failed on %r", callback, event)
+            contained(log, f"{callback!r}, told of {event},", callback, event)
 
     def rebind(self) -> list[str]:
         """Go on from new sockets to every node that can be moved so (dialled, over QUIC), as after a

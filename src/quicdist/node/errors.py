@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from quicdist.errors import QuicDistError
-from quicdist.term import Atom, format_term
+from quicdist.term import Atom, TermError, format_term
 
 
 class NodeError(QuicDistError):
     """Something a node was asked for could not be had."""
+
+    #: The reason that a process ends with if it lets this error out: the one that OTP's function
+    #: exits with for the same failure. None where OTP has none: then it is that of a Python error.
+    exit_reason: Any = None
 
 
 class NodeNotStarted(NodeError):
@@ -74,13 +78,30 @@ class WrongThread(NodeError):
         )
 
 
-class ProcessExit(NodeError):
-    """A process ends, or has ended, with ``reason``, an Erlang term (``exit/1``).
+class ProcessEnded(NodeError):
+    """Another process ended, with ``reason``, before it did what was asked of it."""
 
-    Raised by a process to end itself with a reason of its choice; raised to a caller whose peer
-    ended before it answered.
+    def __init__(self, what: str, reason: Any) -> None:
+        self.reason = self.exit_reason = reason
+        super().__init__(f"{what} ended: {_shown(reason)}")
+
+
+class ProcessExit(BaseException):
+    """Raised by a process to end itself with ``reason``, an Erlang term (``exit/1``).
+
+    A signal and no error: ``except Exception`` lets it pass.
     """
 
     def __init__(self, reason: Any) -> None:
         self.reason = reason
-        super().__init__(f"exit: {format_term(reason)}")
+        super().__init__(reason)
+
+    def __str__(self) -> str:
+        return f"exit: {_shown(self.reason)}"
+
+
+def _shown(reason: Any) -> str:
+    try:
+        return format_term(reason)
+    except TermError:
+        return repr(reason)

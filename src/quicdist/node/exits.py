@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import traceback
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
-from quicdist.node.errors import ProcessExit
+from quicdist.node.errors import NodeError, ProcessExit
 from quicdist.term import Atom
 
 NORMAL = Atom("normal")
@@ -15,12 +17,14 @@ KILLED = Atom("killed")
 NOPROC = Atom("noproc")
 NOCONNECTION = Atom("noconnection")
 SHUTDOWN = Atom("shutdown")
+ERROR = Atom("error")
 EXIT = Atom("EXIT")
 DOWN = Atom("DOWN")
 PROCESS = Atom("process")
 UNDEF = Atom("undef")
 CANCELLED = Atom("cancelled")
 
+_CLASS_EXIT = Atom("exit")
 _PYTHON_ERROR = Atom("python_error")
 _FILE = Atom("file")
 _LINE = Atom("line")
@@ -29,31 +33,61 @@ _DEPTH = 16
 #: Characters kept of an exception's text: it crosses the wire with every link and monitor.
 _TEXT = 4096
 
+#: What code of the program came to: ``(exit, Reason)``, or ``(error, Reason, StackTrace)``.
+Failure = tuple[Any, ...]
+
+
+def describe(error: BaseException) -> str:
+    """The text of an exception, whatever its own ``__str__`` does."""
+    try:
+        text = str(error)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as failed:
+        return f"<no text: its __str__ raised {type(failed).__qualname__}>"
+    return text.encode("utf-8", "replace")[:_TEXT].decode("utf-8", "ignore")
+
 
 def error_term(error: BaseException) -> tuple[Any, ...]:
     """``{python_error, <<"ValueError">>, <<"its text">>}``."""
-    text = str(error).encode("utf-8", "replace")[:_TEXT].decode("utf-8", "ignore")
-    return (_PYTHON_ERROR, type(error).__qualname__, text)
+    return (_PYTHON_ERROR, type(error).__qualname__, describe(error))
 
 
 def stack_term(trace: TracebackType | None) -> list[Any]:
     """A traceback in the shape of Erlang's stack traces, innermost call first:
     ``[{Module, Function, Arity, [{file, File}, {line, Line}]}]``.
 
-    The arity is that of the Python function's positional parameters.
+    The arity is that of the Python function's positional parameters. The frames of quicdist that
+    called the program's code are left out, where there is any of the program.
     """
-    frames = []
-    for frame, line in traceback.walk_tb(trace):
-        code = frame.f_code
-        module = str(frame.f_globals.get("__name__", "?"))
+    walked = list(traceback.walk_tb(trace))
+    programs = itertools.dropwhile(lambda step: _module(step[0]).startswith("quicdist."), walked)
+    frames: list[Any] = []
+    for frame, line in list(programs) or walked:
+        code, module = frame.f_code, _module(frame)
         where = [(_FILE, [ord(char) for char in code.co_filename]), (_LINE, line)]
         frames.append((Atom(module[:255]), Atom(code.co_qualname[:255]), code.co_argcount, where))
     return frames[::-1][:_DEPTH]
 
 
-def exit_reason(error: BaseException) -> Any:
-    """The reason a process exits with when ``error`` ends it: the reason it carries where it is a
-    :class:`ProcessExit`, else ``{Error, StackTrace}``, which an Erlang shell prints readably."""
+def _module(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "?"))
+
+
+def failure(error: BaseException) -> Failure:
+    """The class of exception that ``error`` is to Erlang, its reason, and for an ``error`` its stack."""
     if isinstance(error, ProcessExit):
-        return error.reason
-    return (error_term(error), stack_term(error.__traceback__))
+        return (_CLASS_EXIT, error.reason)
+    if isinstance(error, asyncio.CancelledError):
+        return (_CLASS_EXIT, CANCELLED)
+    if isinstance(error, NodeError) and error.exit_reason is not None:
+        return (_CLASS_EXIT, error.exit_reason)
+    return (ERROR, error_term(error), stack_term(error.__traceback__))
+
+
+def exit_reason(error: BaseException) -> Any:
+    """The reason a process exits with when ``error`` ends it: the one it carries
+    (:class:`ProcessExit`, :attr:`NodeError.exit_reason`), else ``{Error, StackTrace}``, which an
+    Erlang shell prints readably."""
+    _, reason, *stack = failure(error)
+    return (reason, stack[0]) if stack else reason

@@ -108,7 +108,7 @@ class Links:
         elif process.trap_exit:
             self._runtime.hand_over(process, (EXIT, source, reason), priority)
         elif reason != NORMAL:
-            self._runtime.terminate(process, reason)
+            self._runtime.exit(process, reason)
 
     def exit_received(self, source: Pid, to: Pid, reason: Any, priority: bool = False) -> None:
         """EXIT2 came in. Only here ``kill`` is more than a word, and cannot be trapped."""
@@ -120,7 +120,7 @@ class Links:
         elif process.trap_exit:
             self._runtime.hand_over(process, (EXIT, source, reason), priority)
         elif reason != NORMAL or source == to:
-            self._runtime.terminate(process, reason)
+            self._runtime.exit(process, reason)
 
     # -- the end of a process, the end of a connection ---------------------------------------
 

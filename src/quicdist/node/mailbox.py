@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from quicdist.node.patterns import Pattern, matcher
@@ -47,7 +47,9 @@ class Mailbox:
                     if taken is not None:
                         taken()
                     return
-            except Exception as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
                 # A pattern that fails is the receiver's error, not the sender's.
                 waiter.set_exception(error)
         messages = self._messages
@@ -91,6 +93,15 @@ class Mailbox:
             if timer is not None:
                 timer.cancel()
 
+    def take(self) -> Any:
+        """The first message, of which there must be one."""
+        return self._take(0)
+
+    def put_first(self, messages: Iterable[Any]) -> None:
+        """Put messages before all others, in their order."""
+        for message in reversed(list(messages)):
+            self._put_back(message)
+
     def _take(self, index: int) -> Any:
         messages = self._messages
         assert messages is not None
@@ -120,7 +131,7 @@ class Mailbox:
                 return True
         return False
 
-    def close(self, error: Exception) -> None:
+    def close(self, error: BaseException) -> None:
         """Drop all messages; whoever waits for one gets ``error``."""
         self._messages = None
         self._priority = 0

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import enum
+import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from quicdist.containment import settle
 from quicdist.node import remote_spawn
 from quicdist.node.bonds import Bonds
 from quicdist.node.errors import NoSuchProcess, ProcessExit
@@ -20,11 +23,28 @@ if TYPE_CHECKING:
     from quicdist.node.runtime import Runtime
 
 
+class ProcessState(enum.Enum):
+    """Where a process is in its life. It only goes forward."""
+
+    RUNNING = enum.auto()
+    #: An exit signal ends it; its body cleans up meanwhile. Those linked to it are not told yet.
+    EXITING = enum.auto()
+    #: Everybody has been told. What its body may still do has no effect on other processes.
+    ENDED = enum.auto()
+
+
+_RUNNING, _EXITING, _ENDED = ProcessState
+
+
 class Process:
     """A process of this node, as seen from inside and from outside.
 
     It has one of three bodies: a coroutine function that receives when it likes, a plain function
     called once per message, or none (a subclass that overrides :meth:`handle`).
+
+    An exit signal that it does not trap cancels a coroutine body, which may clean up; when that is
+    over, links and monitors are told. ``kill`` ends it at once: whatever its body then still sends
+    is dropped, and its calls for links, monitors and processes raise :class:`ProcessExit`.
 
     Like all of its node it belongs to the thread of the event loop; from another thread use
     ``node.call_soon_threadsafe(process.send, to, message)``.
@@ -36,13 +56,13 @@ class Process:
         "_mailbox",
         "_on_end",
         "_runtime",
-        "_task",
-        "alive",
         "exit_reason",
         "group_leader",
         "name",
         "parent",
         "pid",
+        "state",
+        "task",
         "trap_exit",
     )
 
@@ -53,9 +73,8 @@ class Process:
         self.name: str | None = None
         #: Whether exit signals come as ``{'EXIT', From, Reason}`` (``process_flag(trap_exit, true)``).
         self.trap_exit = False
-        #: Whether it has not ended yet (``is_process_alive/1``).
-        self.alive = True
-        #: Why it ended; None while it is alive.
+        self.state = _RUNNING
+        #: Why it ends or has ended; None while it is running.
         self.exit_reason: Any = None
         #: Who spawned it, if a process did (``process_info(Pid, parent)``).
         self.parent: Pid | None = None
@@ -64,12 +83,18 @@ class Process:
         # Ten thousand idle processes: what a process may never need it does not have yet.
         self._bonds: Bonds | None = None
         self._mailbox: Mailbox | None = None
-        self._task: asyncio.Future[Any] | None = None
+        #: What runs its code now, if that is a coroutine.
+        self.task: asyncio.Future[Any] | None = None
         self._on_end: list[Callable[[], Any]] | None = None
 
     def __repr__(self) -> str:
         name = f" {self.name}" if self.name else ""
         return f"<{type(self).__name__} {self.pid}{name}>"
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended yet."""
+        return self.state is not _ENDED
 
     @property
     def node(self) -> Any:
@@ -87,6 +112,8 @@ class Process:
         has no term for, and :class:`~quicdist.carrier.SendBufferFull` when the connection holds all
         it may: see :meth:`send_wait`.
         """
+        if self.state is _ENDED:
+            return
         if priority:
             self._runtime.send(self.pid, to, message, priority=True)
         else:
@@ -134,10 +161,10 @@ class Process:
         :func:`~quicdist.node.patterns.matcher`); others stay, in order, as in Erlang's ``receive``.
 
         Raises :class:`TimeoutError` when none has come after ``timeout`` seconds (0 only looks),
-        and :class:`ProcessExit` in a process that has ended.
+        and :class:`ProcessExit` in a process that ends or has ended.
         """
-        if not self.alive:
-            raise ProcessExit(self.exit_reason)
+        if self.state is not _RUNNING:
+            return _nothing_comes(self.exit_reason)
         return self.mailbox.get(pattern, timeout)
 
     def __aiter__(self) -> AsyncIterator[Any]:
@@ -181,6 +208,7 @@ class Process:
     def link(self, pid: Pid | Process, *, priority: bool = False) -> None:
         """Link with a process (``link/1,2``); one that is not there ends this one with ``noproc``.
         With ``priority`` its ``'EXIT'`` comes before ordinary messages (OTP 28)."""
+        self._must_live()
         self._runtime.links.link(self, _pid(pid), priority=priority)
 
     def unlink(self, pid: Pid | Process) -> None:
@@ -199,6 +227,7 @@ class Process:
         goes, ``"reply_demonitor"`` until the first message by it, with which the monitor goes too,
         ``"explicit_unalias"`` until :meth:`unalias`.
         """
+        self._must_live()
         return self._runtime.relations.monitor_for(self, target, alias=alias, tag=tag, priority=priority)
 
     def demonitor(self, reference: Reference, *, flush: bool = False) -> bool:
@@ -213,6 +242,7 @@ class Process:
         """A reference that can be sent to as if it were this process (``alias/0,1``), until
         :meth:`unalias`, with ``reply`` until the first message comes by it. With ``priority`` it
         lets priority messages in (OTP 28)."""
+        self._must_live()
         reference = self._runtime.identifiers.reference()
         kind: Literal["reply", "explicit_unalias"] = "reply" if reply else "explicit_unalias"
         self._runtime.relations.alias_for(self, reference, kind, priority=priority)
@@ -228,6 +258,7 @@ class Process:
         self, function: Callable[..., Any], *args: Any, name: str | None = None, link: bool = False
     ) -> Process:
         """Spawn a process on this node, with the group leader of this one (``spawn/3``)."""
+        self._must_live()
         runtime = self._runtime
         process = runtime.spawn(function, *args, name=name, link_to=self if link else None)
         process.group_leader = self.group_leader
@@ -255,6 +286,7 @@ class Process:
         Raises :class:`SpawnError`. A function that is not there is no error: as in Erlang the
         process starts, and ends with ``undef``.
         """
+        self._must_live()
         return await remote_spawn.spawn(self._runtime, self, node, module, function, arguments, link=link)
 
     async def spawn_monitor_on(
@@ -264,6 +296,7 @@ class Process:
 
         Raises :class:`SpawnError`.
         """
+        self._must_live()
         reference = self._runtime.identifiers.reference()
         pid = await remote_spawn.spawn(
             self._runtime, self, node, module, function, arguments, link=link, reference=reference
@@ -292,6 +325,7 @@ class Process:
         ``monitor`` with ``alias`` and ``tag`` is as in :meth:`monitor`, under the same reference.
         ``options`` are further ones of ``spawn_opt/5``, terms for the other node.
         """
+        self._must_live()
         return remote_spawn.request(
             self._runtime,
             self,
@@ -310,12 +344,18 @@ class Process:
         """Send an exit signal to another process, or to this one (``exit/2``); to an alias, with
         or without ``priority``, as OTP 28 does."""
         target = to if isinstance(to, Reference) else _pid(to)
-        self._runtime.links.exit(self.pid, target, reason, priority=priority)
+        if self.state is not _ENDED:
+            self._runtime.links.exit(self.pid, target, reason, priority=priority)
 
     def stop(self, reason: Any = NORMAL) -> None:
         """End this process with ``reason`` (``exit/1``; a coroutine may raise
         :class:`ProcessExit` as well). A coroutine body ends at its next ``await``."""
-        self._runtime.terminate(self, reason)
+        self._runtime.exit(self, reason)
+
+    def _must_live(self) -> None:
+        """Raises :class:`ProcessExit` in what is left of a process that has ended."""
+        if self.state is _ENDED:
+            raise ProcessExit(self.exit_reason)
 
     def set_group_leader(self, leader: Pid | Process, of: Pid | Process) -> None:
         """Make ``leader`` the group leader of a process, here or elsewhere (``group_leader/2``)."""
@@ -323,17 +363,60 @@ class Process:
 
     def run(self, body: Awaitable[Any]) -> None:
         """Give the process a coroutine to run; it ends when that does."""
-        self._task = asyncio.ensure_future(body)
-        self._task.add_done_callback(self._body_ended)
+        self.run_code(body, self._body_ended)
 
-    def _body_ended(self, task: asyncio.Future[Any]) -> None:
-        self._task = None
-        if task.cancelled():
-            self._runtime.terminate(self, CANCELLED)
-        elif (error := task.exception()) is None:
+    def run_code(self, awaitable: Awaitable[Any], done: Callable[[Any, BaseException | None], None]) -> None:
+        """Run code of the program as the task of this process; ``done`` gets its value or what it
+        raised, a ``CancelledError`` where the task itself was cancelled."""
+
+        def settled(task: asyncio.Future[Any]) -> None:
+            self.task = None
+            if inspect.iscoroutine(awaitable):
+                awaitable.close()  # cancelled before it had begun
+            if task.cancelled():
+                done(None, asyncio.CancelledError())
+            elif (error := task.exception()) is not None:
+                done(None, error)
+            else:
+                done(*task.result())
+
+        self.task = asyncio.ensure_future(settle(awaitable))
+        self.task.add_done_callback(settled)
+
+    def _body_ended(self, _: Any, error: BaseException | None) -> None:
+        if self.state is _EXITING:
+            self._runtime.terminate(self, self.exit_reason)
+        elif self.state is _ENDED:
+            return
+        elif error is None:
             self._runtime.terminate(self, NORMAL)
-        elif self.alive:
+        elif isinstance(error, asyncio.CancelledError):
+            self._runtime.terminate(self, CANCELLED)
+        else:
             self._runtime.crashed(self, error)
+
+    def is_run_by(self, task: asyncio.Future[Any] | None) -> bool:
+        """Whether ``task`` is the one that runs the code of this process now."""
+        return task is not None and self.task is task
+
+    def exit_begins(self, reason: Any) -> None:
+        """An exit signal with ``reason`` is to end this process, which is running: now, or when
+        its body has cleaned up."""
+        if self.task is None:
+            self._runtime.terminate(self, reason)
+            return
+        self.state = _EXITING
+        self.exit_reason = reason
+        self.task.cancel()
+
+    async def finished(self) -> None:
+        """Wait until the process has ended and none of its code runs any more."""
+        ended = asyncio.Event()
+        self.on_end(ended.set)
+        await ended.wait()
+        while self.task is not None:
+            await asyncio.wait([self.task])
+            await asyncio.sleep(0)  # what is called when the task is done
 
     def on_end(self, callback: Callable[[], Any]) -> None:
         """Call ``callback`` when the process has ended; at once if it has already."""
@@ -349,8 +432,8 @@ class Process:
         callbacks, self._on_end = self._on_end, None
         for callback in callbacks or ():
             self._runtime.turns.take(callback)
-        if self._task is not None:
-            self._task.cancel()
+        if self.task is not None:
+            self.task.cancel()
         if self._mailbox is not None:
             self._mailbox.close(ProcessExit(self.exit_reason))
 
@@ -366,6 +449,23 @@ class HandlerProcess(Process):
 
     def handle(self, message: Any) -> None:
         self._function(self, message)
+
+
+async def finished_within(process: Process, timeout: float | None) -> bool:
+    """Wait until a process has :meth:`~Process.finished`, for ``timeout`` seconds at most, None
+    without end; whether it has."""
+    try:
+        async with asyncio.timeout(timeout):
+            await process.finished()
+    except TimeoutError:
+        return False
+    return True
+
+
+async def _nothing_comes(reason: Any) -> Any:
+    # A body that goes on whatever is raised is not to hold up all others.
+    await asyncio.sleep(0)
+    raise ProcessExit(reason)
 
 
 def _pid(process: Pid | Process) -> Pid:

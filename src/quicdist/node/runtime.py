@@ -5,9 +5,10 @@ What a BEAM offers on top by itself (``net_kernel``, ``rpc`` and so on) is in :m
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable
 from functools import lru_cache
 from threading import current_thread, get_ident
 from typing import Any, TypeVar
@@ -16,10 +17,10 @@ import quicdist.protocol as wire
 from quicdist.carrier import SendBufferFull
 from quicdist.errors import QuicDistError
 from quicdist.node.errors import NameRegistered, NoSuchProcess, ProcessExit, WrongThread
-from quicdist.node.exits import error_term, exit_reason
+from quicdist.node.exits import KILLED, SHUTDOWN, error_term, exit_reason
 from quicdist.node.identifiers import Identifiers
 from quicdist.node.links import Links
-from quicdist.node.process import HandlerProcess, Process
+from quicdist.node.process import HandlerProcess, Process, ProcessState
 from quicdist.node.relations import Relations
 from quicdist.node.signals import Signals
 from quicdist.node.spawnables import Spawnables
@@ -31,6 +32,8 @@ from quicdist.term import Atom, Pid, Reference, TermError
 log = logging.getLogger("quicdist.node")
 
 P = TypeVar("P", bound=Process)
+
+_RUNNING, _ENDED = ProcessState.RUNNING, ProcessState.ENDED
 
 #: Signals go out in their newest form; for older peers the carrier sends what it replaced.
 _TO_ALIAS = int(wire.AltactFlag.ALIAS)
@@ -193,11 +196,17 @@ class Runtime:
             log.error("%r crashed", process, exc_info=error)
         self.terminate(process, exit_reason(error))
 
+    def exit(self, process: Process, reason: Any) -> None:
+        """Let an exit signal end a process: its body is called off, and may clean up. Only the
+        first one counts."""
+        if process.state is _RUNNING:
+            process.exit_begins(reason)
+
     def terminate(self, process: Process, reason: Any) -> None:
-        """End a process; those linked to it and monitoring it are told why."""
+        """End a process at once; those linked to it and monitoring it are told why."""
         if self._processes.pop(process.pid, None) is None:
             return
-        process.alive = False
+        process.state = _ENDED
         process.exit_reason = reason
         if process.name is not None:
             del self._names[process.name]
@@ -216,10 +225,21 @@ class Runtime:
                 self.links.connection_lost(process, node)
         self.relations.connection_lost(node)
 
-    def stop(self, reason: Any, processes: Iterable[Process] | None = None) -> None:
-        """End all processes (or those given), as a node that halts does."""
-        for process in list(processes if processes is not None else self.processes()):
-            self.terminate(process, reason)
+    async def shutdown(self, timeout: float) -> None:
+        """End all processes with ``shutdown``; those that clean up longer than ``timeout`` seconds are
+        killed."""
+        waiting = []
+        for process in self.processes():
+            self.exit(process, SHUTDOWN)
+            waiting.append(asyncio.ensure_future(process.finished()))
+        if not waiting:
+            return
+        await asyncio.wait(waiting, timeout=timeout)
+        for process in self.processes():
+            log.error("%r has not ended within %g s of shutdown and is killed", process, timeout)
+            self.terminate(process, KILLED)
+        for one in waiting:
+            one.cancel()
 
     # -- messages and other signals --------------------------------------------------------
 
@@ -283,7 +303,7 @@ class Runtime:
         """Tell ``to`` of the end of a process, whatever the reason is."""
         try:
             self.signal(to.node.name, control, reason, pair)
-        except TermError as error:
+        except Exception as error:
             # A reason Erlang has no term for must not keep the end of a process from being told.
             self.signal(to.node.name, control, (error_term(error), []), pair)
 
@@ -297,14 +317,16 @@ class Runtime:
 
     def hand_over(self, process: Process, message: Any, priority: bool = False) -> None:
         """Put a message into a process's hands: its turn has come."""
-        if not process.alive:
+        if process.state is not _RUNNING:
             return
         try:
             if priority:
                 process.handle_priority(message)
             else:
                 process.handle(message)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             self.crashed(process, error)
 
     def deliver(self, process: Process, message: Any) -> None:

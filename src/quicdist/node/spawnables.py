@@ -61,10 +61,12 @@ def body_starter(function: Callable[..., Any]) -> Starter:
 
     def start(process: Process, arguments: list[Any]) -> None:
         result = function(process, *arguments)
-        if inspect.isawaitable(result):
-            process.run(result)
-        else:
+        if not inspect.isawaitable(result):
             process.stop()
+        elif process.alive:
+            process.run(result)
+        elif inspect.iscoroutine(result):
+            result.close()
 
     return start
 

@@ -100,7 +100,9 @@ class Spawning:
             return
         try:
             starter(process, arguments)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             self._runtime.crashed(process, error)
 
     # -- functions of other nodes ----------------------------------------------------------

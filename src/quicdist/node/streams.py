@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from quicdist.carrier import DEFAULT_PRIORITY, Link, StreamLimitReached, StreamsNotSupported, UserStream
+from quicdist.containment import settle
 from quicdist.errors import QuicDistError
+from quicdist.node.exits import describe
 from quicdist.node.stream_support import has_streams
 
 if TYPE_CHECKING:
@@ -154,7 +156,14 @@ class Streams:
         return True
 
     def _serve(self, handler: StreamHandler, stream: UserStream) -> None:
-        served = handler(stream)
+        try:
+            served = handler(stream)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            stream.reset()
+            _serving_failed(stream, error)
+            return
         if inspect.isawaitable(served):
             task = asyncio.get_running_loop().create_task(
                 _serve(served, stream), name=f"quicdist: stream {stream.stream_id} of {stream.node}"
@@ -209,10 +218,18 @@ class Streams:
 
 
 async def _serve(served: Awaitable[Any], stream: UserStream) -> None:
-    try:
-        async with stream:
-            await served
-    except QuicDistError as error:
-        log.info("serving stream %d of %s ended: %s", stream.stream_id, stream.node, error)
-    except Exception:
-        log.exception("serving stream %d of %s failed", stream.stream_id, stream.node)
+    _, error = await settle(_used(served, stream))
+    if error is not None:
+        _serving_failed(stream, error)
+
+
+async def _used(served: Awaitable[Any], stream: UserStream) -> None:
+    async with stream:
+        await served
+
+
+def _serving_failed(stream: UserStream, error: BaseException) -> None:
+    if isinstance(error, QuicDistError):
+        log.info("serving stream %d of %s ended: %s", stream.stream_id, stream.node, describe(error))
+    else:
+        log.error("serving stream %d of %s failed", stream.stream_id, stream.node, exc_info=error)

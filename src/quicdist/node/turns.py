@@ -34,7 +34,9 @@ class Turns:
             while True:
                 try:
                     function(*args)
-                except Exception:
+                except KeyboardInterrupt:
+                    raise
+                except BaseException:
                     log.exception("a signal failed in %r", function)
                 if not waiting:
                     return

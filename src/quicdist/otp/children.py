@@ -13,6 +13,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from quicdist.containment import settle
 from quicdist.node.errors import NameRegistered, NodeError
 from quicdist.node.exits import exit_reason
 from quicdist.node.process import Process
@@ -74,12 +75,11 @@ def starter(
         if parent is None:
             raise NodeError("a child can be started by a call only: a cast does not tell who its parent is")
         here = runtime()
-        try:
-            process = await start_link(here, factory, arguments, parent, name)
-        except NameRegistered as error:
+        process, error = await settle(start_link(here, factory, arguments, parent, name))
+        if isinstance(error, NameRegistered):
             known = await _holder(here, name)
             return (_ERROR, exit_reason(error) if known is None else (_ALREADY_STARTED, known))
-        except Exception as error:
+        if error is not None:
             return (_ERROR, exit_reason(error))
         return _IGNORE if process is None else (_OK, process.pid)
 

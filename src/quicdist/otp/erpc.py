@@ -13,11 +13,11 @@ from typing import Any
 from quicdist.carrier import Link
 from quicdist.errors import QuicDistError
 from quicdist.node.connections import ConnectionTable
-from quicdist.node.errors import NotConnected
+from quicdist.node.errors import NodeError, NotConnected
 from quicdist.node.exits import NOCONNECTION
 from quicdist.node.runtime import Runtime
 from quicdist.node.spawning import Spawning
-from quicdist.otp.errors import RemoteError
+from quicdist.otp.errors import RemoteError, fails_erpc
 from quicdist.otp.gen import Caller
 from quicdist.otp.request import Deadline, Request
 from quicdist.protocol import DistFlag
@@ -64,7 +64,11 @@ class ErpcClient:
         on when nobody waits for it any more. Raises :class:`NotConnected`, :class:`CallTimeout`
         and :class:`RemoteError`.
         """
-        return await self.send_request(node, module, function, arguments).receive_response(timeout)
+        try:
+            return await self.send_request(node, module, function, arguments).receive_response(timeout)
+        except NodeError as error:
+            fails_erpc(error)
+            raise
 
     def send_request(self, node: str, module: str, function: str, arguments: Sequence[Any] = ()) -> Request:
         """Have a function applied and go on; the result is awaited from the :class:`Request`

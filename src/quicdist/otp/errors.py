@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from quicdist.node.errors import NodeError
-from quicdist.term import format_term
+from quicdist.node.errors import NodeError, NoSuchProcess, NotConnected, ProcessEnded
+from quicdist.term import Atom, format_term
+
+_NOPROC, _NODEDOWN, _TIMEOUT = Atom("noproc"), Atom("nodedown"), Atom("timeout")
+_ERPC, _NOCONNECTION, _CALL = Atom("erpc"), Atom("noconnection"), Atom("call")
+_NOCATCH, _FUNCTION_CLAUSE = Atom("nocatch"), Atom("function_clause")
+_FILE, _LINE = Atom("file"), Atom("line")
 
 
 class CallTimeout(NodeError, TimeoutError):
@@ -13,6 +18,13 @@ class CallTimeout(NodeError, TimeoutError):
 
     def __init__(self, what: str, timeout: float) -> None:
         super().__init__(f"{what} did not answer within {timeout:g} s")
+
+
+class CallingSelf(NodeError):
+    """A process called itself, and would have waited for its own answer (``calling_self``)."""
+
+    def __init__(self, process: Any) -> None:
+        super().__init__(f"{process!r} calls itself: it cannot answer while it waits")
 
 
 class RemoteError(NodeError):
@@ -29,3 +41,53 @@ class RemoteError(NodeError):
         self.reason = reason
         self.stack = stack
         super().__init__(f"{where + ': ' if where else ''}{kind}: {format_term(reason)}")
+        if kind == "error":
+            self.exit_reason = (reason, stack or [])
+        else:
+            self.exit_reason = ((_NOCATCH, reason), stack or []) if kind == "throw" else reason
+
+
+class FunctionClause(NodeError):
+    """A callback of a server has no case for what it was called with (``function_clause``)."""
+
+    def __init__(self, server: object, callback: str, argument: Any) -> None:
+        kind = type(server)
+        name = f"{kind.__module__}.{kind.__qualname__}"
+        super().__init__(f"{name}.{callback} has no case for {argument!r}")
+        code = getattr(getattr(kind, callback), "__code__", None)
+        where = []
+        if code is not None:
+            where = [(_FILE, [ord(char) for char in code.co_filename]), (_LINE, code.co_firstlineno)]
+        call = (Atom(name[:255]), Atom(callback), [argument], where)
+        self.exit_reason = (_FUNCTION_CLAUSE, [call])
+
+
+def cause(error: Exception) -> Any:
+    """The word or term by which OTP says why a call failed; None where it has none."""
+    match error:
+        case ProcessEnded():
+            return error.reason
+        case NoSuchProcess():
+            return _NOPROC
+        case NotConnected():
+            return (_NODEDOWN, Atom(error.node))
+        case CallTimeout():
+            return _TIMEOUT
+        case CallingSelf():
+            return Atom("calling_self")
+    return None
+
+
+def exits_call(error: Exception, call: tuple[Any, ...]) -> None:
+    """Have a process that lets ``error`` out exit as OTP's ``call``, ``{Module, Function, Arguments}``,
+    exits: ``{Reason, {Module, Function, Arguments}}``."""
+    reason = cause(error)
+    if reason is not None and isinstance(error, NodeError):
+        error.exit_reason = (reason, call)
+
+
+def fails_erpc(error: Exception) -> None:
+    """The same for ``erpc:call``, which raises ``{erpc, Reason}`` as an error."""
+    word = _NOCONNECTION if isinstance(error, NotConnected) else _TIMEOUT
+    if isinstance(error, NotConnected | CallTimeout):
+        error.exit_reason = ((_ERPC, word), [(_ERPC, _CALL, 5, [])])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from quicdist.node.errors import NoSuchProcess, NotConnected, ProcessExit
+from quicdist.node.errors import NodeError, NoSuchProcess, NotConnected, ProcessEnded
 from quicdist.node.exits import NOCONNECTION, NOPROC
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
+from quicdist.otp.errors import CallingSelf, exits_call
 from quicdist.otp.request import Request
 from quicdist.otp.server_names import Global, LookedUp, Via
 from quicdist.term import Atom, ImproperList, Pid, Reference
@@ -18,6 +20,9 @@ GEN_CAST = Atom("$gen_cast")
 #: The label of the messages that the module ``sys`` sends.
 SYSTEM = Atom("system")
 _ALIAS = Atom("alias")
+_GLOBAL, _VIA, _PYTHON = Atom("global"), Atom("via"), Atom("python")
+_INFINITY = Atom("infinity")
+_GEN_SERVER, _CALL, _SEND_REQUEST = Atom("gen_server"), Atom("call"), Atom("send_request")
 
 #: Who asks: ``{Pid, Tag}``, to be handed back in the reply as it came.
 From = tuple[Pid, Any]
@@ -25,6 +30,8 @@ From = tuple[Pid, Any]
 
 def reply(process: Process, sender: From, value: Any) -> None:
     """Answer a call (``gen:reply/2``, ``gen_server:reply/2``); the process is the one that answers."""
+    if not process.alive:
+        return
     pid, tag = sender
     # In order with the signals to the process behind the alias: a server that replies and ends must
     # not be heard of in the other order, on whatever streams the two travel.
@@ -45,6 +52,22 @@ def _reply_address(pid: Pid, tag: Any) -> Pid | Reference:
 def is_from(term: Any) -> bool:
     """Whether a term from outside has the shape of a :data:`From`."""
     return isinstance(term, tuple) and len(term) == 2 and isinstance(term[0], Pid)
+
+
+def ref_term(to: Any) -> Any:
+    """A destination as ``gen_server`` names it, ``server_ref()``."""
+    match to:
+        case Process():
+            return to.pid
+        case str():
+            return Atom(to)
+        case (name, node):
+            return (ref_term(name), ref_term(node))
+        case Global():
+            return (_GLOBAL, ref_term(to.name))
+        case Via():
+            return (_VIA, Atom(to.module) if isinstance(to.module, str) else _PYTHON, ref_term(to.name))
+    return to
 
 
 def described(to: Any) -> str:
@@ -81,7 +104,7 @@ class Caller:
         ``to`` is a pid, process, ``name``, ``(name, node)``, :class:`Global` or :class:`Via`.
         ``process`` asks, and can be monitored or linked by the one asked, in place of a process of
         the node's own. The answer raises :class:`NoSuchProcess`, :class:`NotConnected`, or
-        :class:`ProcessExit` with the reason of a process that ended before it replied.
+        :class:`ProcessEnded` with the reason of a process that ended before it replied.
         """
         if isinstance(to, Global | Via):
             return self._send_to_name(to, request, label, process)
@@ -92,7 +115,9 @@ class Caller:
 
         def down(reason: Any) -> None:
             self._close(reference)
-            result.fail(self.down_error(to, reason))
+            error = self.down_error(to, reason)
+            exits_call(error, (_GEN_SERVER, _SEND_REQUEST, [ref_term(to), request]))
+            result.fail(error)
 
         self._open[reference] = result, pid
         runtime.relations.alias(lambda message: self._received(self.process, message), reference)
@@ -139,10 +164,33 @@ class Caller:
         label: Atom = GEN_CALL,
         timeout: float | None = 5.0,
         process: Process | None = None,
+        function: tuple[Any, ...] | None = None,
     ) -> Any:
         """Ask and wait for the answer (``gen:call/4``); :class:`CallTimeout` after ``timeout``
-        seconds, None waits for ever."""
-        return await self.send_request(to, request, label=label, process=process).receive_response(timeout)
+        seconds, None waits for ever.
+
+        ``function`` is the ``{Module, Function, Arguments}`` that a process exits with which lets
+        an error of this call out, by default that of ``gen_server:call/3``.
+        """
+        try:
+            self._not_itself(to)
+            pending = self.send_request(to, request, label=label, process=process)
+            return await pending.receive_response(timeout)
+        except NodeError as error:
+            if function is None:
+                milliseconds = _INFINITY if timeout is None else round(timeout * 1000)
+                function = (_GEN_SERVER, _CALL, [ref_term(to), request, milliseconds])
+            exits_call(error, function)
+            raise
+
+    def _not_itself(self, to: Any) -> None:
+        """Raise :class:`CallingSelf` where the coroutine that calls is the one that would answer."""
+        if isinstance(to, Global | Via):
+            return
+        node, where = self._runtime.locate(to)
+        target = self._runtime.resolve(where) if node == self._runtime.name else None
+        if target is not None and target.is_run_by(asyncio.current_task()):
+            raise CallingSelf(target)
 
     def down_error(self, to: Any, reason: Any) -> Exception:
         """What to raise to who asked ``to``, which has ended with ``reason``."""
@@ -150,7 +198,7 @@ class Caller:
             return NoSuchProcess(f"there is no process {described(to)}")
         if reason == NOCONNECTION:
             return NotConnected(self._runtime.locate(to)[0])
-        return ProcessExit(reason)
+        return ProcessEnded(described(to), reason)
 
     def _close(self, reference: Reference) -> None:
         waiting = self._open.pop(reference, None)

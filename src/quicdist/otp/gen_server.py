@@ -89,6 +89,9 @@ class GenServer:
       :class:`Stop`;
     - ``init``: None, :class:`NoReply`, :class:`Stop` or :data:`IGNORE`.
 
+    A ``handle_call``, ``handle_cast`` or ``handle_continue`` that ends in ``match request:`` and has
+    no case for it ends the server with ``function_clause``; such a message is logged by
+    ``handle_info``.
     Raising :class:`~quicdist.ProcessExit` ends the server with that reason, any other exception
     with the reason it stands for. With ``self.process.trap_exit = True`` exit signals come to
     ``handle_info`` as ``{'EXIT', Pid, Reason}``, except that of the process it was started and
@@ -117,8 +120,11 @@ class GenServer:
         raise NotImplementedError(f"{type(self).__name__} has no handle_continue, got {argument!r}")
 
     def terminate(self, reason: Any) -> Any:
-        """Called when the server ends, with the exit reason; unlike OTP also when a signal has
-        ended it, for what it holds open must be closed then too."""
+        """Called when the server ends, with the exit reason, before anybody is told of its end.
+
+        Unlike OTP also when an exit signal ends a server that does not trap exits, and when it is
+        killed, for what it holds open must be closed then too. For ``kill`` everybody has been told
+        by then, and what is sent has no effect."""
 
     def reply(self, sender: From, value: Any) -> None:
         """Answer a call that ``handle_call`` left open (``gen_server:reply/2``)."""

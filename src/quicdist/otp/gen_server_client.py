@@ -15,7 +15,7 @@ from quicdist.node.runtime import Runtime
 from quicdist.otp import server_process
 from quicdist.otp.erpc import gather
 from quicdist.otp.errors import CallTimeout
-from quicdist.otp.gen import GEN_CAST, SYSTEM, Caller
+from quicdist.otp.gen import GEN_CAST, SYSTEM, Caller, ref_term
 from quicdist.otp.gen_server import GenServer
 from quicdist.otp.names import Names
 from quicdist.otp.request import Deadline, Request
@@ -25,6 +25,7 @@ from quicdist.term import Atom, Pid
 log = logging.getLogger("quicdist.otp")
 
 _TERMINATE = Atom("terminate")
+_GEN_SERVER, _STOP = Atom("gen_server"), Atom("stop")
 
 
 class GenServerClient:
@@ -43,8 +44,8 @@ class GenServerClient:
 
         ``timeout`` is in seconds, None waits for ever. ``process`` is the one that asks, where the
         server is to know; else it is one of the node's own. Raises :class:`CallTimeout`,
-        :class:`NoSuchProcess`, :class:`NotConnected`, and :class:`ProcessExit` with the reason of
-        a server that ended before it replied.
+        :class:`NoSuchProcess`, :class:`NotConnected`, :class:`ProcessEnded` with the reason of a
+        server that ended before it replied, and :class:`CallingSelf`.
         """
         return await self._caller.call(to, request, timeout=timeout, process=process)
 
@@ -99,7 +100,10 @@ class GenServerClient:
         watcher = self._runtime.add(Process(self._runtime, self._runtime.identifiers.pid()))
         try:
             watcher.monitor(to)
-            await self._caller.call(to, (_TERMINATE, reason), label=SYSTEM, timeout=deadline.left())
+            function = (_GEN_SERVER, _STOP, [ref_term(to), reason])
+            await self._caller.call(
+                to, (_TERMINATE, reason), label=SYSTEM, timeout=deadline.left(), function=function
+            )
             try:
                 await watcher.receive(timeout=deadline.left())
             except TimeoutError:
@@ -118,6 +122,6 @@ class GenServerClient:
     ) -> Process | None:
         """Start a server here and wait for its ``init`` (``gen_server:start/4``; with ``link_to``,
         its parent, ``start_link/4``). None where ``init`` returned ``IGNORE``; raises what it
-        raised, :class:`ProcessExit` with the reason it stopped with, or :class:`NameRegistered`."""
+        raised, :class:`ProcessEnded` with the reason it stopped with, or :class:`NameRegistered`."""
         process = server_process.start(self._runtime, server, name=name, link_to=link_to)
         return process if await process.ready() else None

@@ -49,7 +49,7 @@ class IoClient:
         """Send a request of the I/O protocol and return the answer (``io:request/2``).
 
         Raises :class:`NodeError` where it is ``{error, Reason}``, :class:`NoSuchProcess`,
-        :class:`NotConnected`, :class:`ProcessExit` and :class:`CallTimeout`.
+        :class:`NotConnected`, :class:`ProcessEnded` and :class:`CallTimeout`.
         """
         async with mailbox(self._runtime) as process:
             reference = process.monitor(device)

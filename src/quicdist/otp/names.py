@@ -8,7 +8,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from quicdist.node.errors import NameRegistered, NoSuchProcess
+from quicdist.containment import settle
+from quicdist.node.errors import NameRegistered, NodeError, NoSuchProcess
 from quicdist.otp.erpc import ErpcClient
 from quicdist.otp.errors import CallTimeout
 from quicdist.otp.global_names import GlobalNames, RemoteNames
@@ -51,13 +52,13 @@ class Names:
             task.cancel()
 
     async def _find(self, key: Any, name: LookedUp) -> None:
-        pid: Pid | None = None
+        pid, failed = await settle(self.whereis(name))
         error: Exception | None = None
-        try:
-            pid = await self.whereis(name)
-        except Exception as failed:
+        if isinstance(failed, Exception):
             error = failed
-        if pid is None and error is None:
+        elif failed is not None:
+            error = NodeError(f"looking up {name} failed: {failed!r}")
+        elif pid is None:
             error = NoSuchProcess(f"nobody is registered as {name}")
         for found in self._waiting.pop(key):
             try:

@@ -36,9 +36,6 @@ from quicdist.otp.sys_client import SysClient
 from quicdist.protocol.names import parse_node_name
 from quicdist.term import Atom, Codec
 
-#: Seconds servers have to end in when the node stops, as a supervisor gives its children.
-SHUTDOWN_TIME = 5.0
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -167,13 +164,6 @@ class Node(NodeCore):
         for name, function in self._to_register:
             self.runtime.spawn(function, name=name)
         self._to_register.clear()
-
-    async def stop(self) -> None:
-        """End all processes and connections, and take the name out of discovery. Servers have
-        five seconds for what they do in ``terminate``."""
-        await super().stop()
-        if self._runtime is not None:
-            await server_process.all_terminated(self._runtime, SHUTDOWN_TIME)
 
     # -- how single nodes are dialled -------------------------------------------------------
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from quicdist.node.errors import NoSuchProcess, ProcessExit
-from quicdist.node.exits import NORMAL, error_term, stack_term
+from quicdist.containment import settle
+from quicdist.node.errors import NoSuchProcess
+from quicdist.node.exits import NORMAL, error_term, failure
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
 from quicdist.node.spawnables import Starter
@@ -49,17 +51,11 @@ _ERPC = Atom("erpc")
 Outcome = tuple[Any, ...]
 
 
-def _outcome(error: BaseException, frames: int) -> Outcome:
-    """What an exception is to Erlang; the first ``frames`` of its traceback are not the caller's
-    business."""
+def _outcome(error: BaseException) -> Outcome:
+    """What an exception is to Erlang."""
     if isinstance(error, RemoteError) and error.kind in ("error", "exit", "throw"):
         return (Atom(error.kind), error.reason, *([error.stack or []] if error.kind == "error" else []))
-    if isinstance(error, ProcessExit):
-        return (_EXIT, error.reason)
-    trace = error.__traceback__
-    for _ in range(frames):
-        trace = trace.tb_next if trace is not None else None
-    return (_ERROR, error_term(error), stack_term(trace))
+    return failure(error)
 
 
 def exit_of(outcome: Outcome) -> Any:
@@ -95,17 +91,31 @@ class Applier:
         token = current.set(Call(process, caller))
         try:
             result = _started(export, arguments)
-            task = asyncio.ensure_future(result) if isinstance(result, Awaitable) else None
-        except Exception as error:
-            done(_outcome(error, 2))
+            task = asyncio.ensure_future(settle(result)) if isinstance(result, Awaitable) else None
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            done(_outcome(error))
             return
         finally:
             current.reset(token)
         if task is None:
             done((_RETURN, result))
             return
+
+        def settled(task: asyncio.Future[Any]) -> None:
+            if inspect.iscoroutine(result):
+                result.close()  # cancelled before it had begun
+            if not process.alive:
+                return
+            if task.cancelled():
+                done(_outcome(asyncio.CancelledError()))
+            else:
+                value, error = task.result()
+                done((_RETURN, value) if error is None else _outcome(error))
+
         process.on_end(task.cancel)
-        task.add_done_callback(lambda task: None if task.cancelled() else done(_task_outcome(task)))
+        task.add_done_callback(settled)
 
 
 def _started(export: Export, arguments: list[Any]) -> Any:
@@ -113,11 +123,6 @@ def _started(export: Export, arguments: list[Any]) -> Any:
         return export.function(*arguments)
     loop = asyncio.get_running_loop()
     return loop.run_in_executor(export.executor, functools.partial(export.function, *arguments))
-
-
-def _task_outcome(task: asyncio.Future[Any]) -> Outcome:
-    error = task.exception()
-    return (_RETURN, task.result()) if error is None else _outcome(error, 0)
 
 
 class ErpcServer:
@@ -234,7 +239,12 @@ class Rex(gen_server.GenServer):
 
     async def _block_call(self, mfa: list[Any], sender: From) -> Any:
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._spawned(sender[0], mfa, lambda _, result: outcome.set_result(result))
+
+        def ended(_: Process, result: Outcome) -> None:
+            if not outcome.done():
+                outcome.set_result(result)
+
+        self._spawned(sender[0], mfa, ended)
         self._answer(sender, await outcome)
         return gen_server.NO_REPLY
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import enum
+import inspect
 import logging
 from collections import deque
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable
+from functools import partial
 from typing import Any
 
-from quicdist.node.errors import NameRegistered, ProcessExit
+from quicdist.containment import contained
+from quicdist.node.errors import NameRegistered, ProcessEnded, ProcessExit
 from quicdist.node.exits import NORMAL, SHUTDOWN, exit_reason
-from quicdist.node.process import Process
+from quicdist.node.process import Process, ProcessState
 from quicdist.node.runtime import Runtime
 from quicdist.otp import system
+from quicdist.otp.clauses import has_clause
+from quicdist.otp.errors import FunctionClause
 from quicdist.otp.gen import GEN_CALL, GEN_CAST, SYSTEM, From, is_from
 from quicdist.otp.gen import reply as gen_reply
 from quicdist.otp.gen_server import IGNORE, NO_REPLY, TIMEOUT, Continue, GenServer, NoReply, Reply, Stop, Then
@@ -22,24 +28,33 @@ from quicdist.term import Atom, Pid
 log = logging.getLogger("quicdist.otp")
 
 _EXIT = Atom("EXIT")
-_CANCELLED = Atom("cancelled")
 _FAILED = object()
 _BAD_RETURN_VALUE = Atom("bad_return_value")
 
-#: Coroutines of ``terminate`` of servers that are gone already, and the nodes these were on.
-_terminating: dict[asyncio.Future[Any], Runtime] = {}
+
+class Phase(enum.Enum):
+    """Where a server is between its start and its end."""
+
+    STARTING = enum.auto()
+    SERVING = enum.auto()
+    #: ``terminate`` has been called, or is not to be.
+    OVER = enum.auto()
 
 
 class ServerProcess(Process):
-    """Runs a :class:`GenServer`. ``parent`` is who started and linked it."""
+    """Runs a :class:`GenServer`. ``parent`` is who started and linked it.
+
+    While a coroutine of the server is awaited, its messages wait in the mailbox, where it can
+    receive them itself. An exit signal that is not trapped cancels that coroutine and then has
+    ``terminate`` called, as OTP does for a server that traps exits. After ``kill`` it is called
+    too, when everybody has been told of the end: what the server holds open has to be closed.
+    """
 
     __slots__ = (
         "_held",
-        "_queue",
+        "_phase",
         "_ready",
-        "_serving",
         "_timer",
-        "_waiting",
         "server",
         "suspended",
     )
@@ -49,12 +64,9 @@ class ServerProcess(Process):
         self.server = server
         #: Whether ``sys:suspend`` holds it.
         self.suspended = False
-        self._queue: deque[Any] = deque()
         self._held: deque[Any] = deque()
-        self._waiting: asyncio.Future[Any] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        #: From the end of ``init`` until ``terminate`` is called.
-        self._serving = False
+        self._phase = Phase.STARTING
         #: Where ``init`` waits for something: done when it is, with what it has raised.
         self._ready: asyncio.Future[Exception | None] | None = None
         server.process = self
@@ -63,17 +75,19 @@ class ServerProcess(Process):
 
     def begin(self, name: LookedUp | None = None) -> None:
         """Register ``name``, if one is given, and run ``init``; messages that come meanwhile wait.
-        Raises what a plain ``init`` raises, after the process has ended with it."""
+        Raises what a plain ``init`` raises, :class:`ProcessEnded` where that is no ``Exception``,
+        after the process has ended with it."""
         try:
             result = self.server.init() if name is None else self._init_named(name)
-            if isinstance(result, Awaitable):
-                self._ready = asyncio.get_running_loop().create_future()
-                self._waiting = _task(self._init(result), result)
-            else:
-                self._initialised(result)
-        except Exception as error:
-            self._runtime.terminate(self, exit_reason(error))
+        except KeyboardInterrupt:
             raise
+        except BaseException as error:
+            raise self._not_started(error) from error
+        if isinstance(result, Awaitable):
+            self._ready = asyncio.get_running_loop().create_future()
+            self.run_code(result, self._init_awaited)
+        elif (failed := self._initialised(result)) is not None:
+            raise failed
 
     async def _init_named(self, name: LookedUp) -> Any:
         names = self.node.services.names
@@ -89,48 +103,72 @@ class ServerProcess(Process):
         return result
 
     async def ready(self) -> bool:
-        """Wait for ``init``: False if the process has ended since. Raises what ``init`` raised."""
+        """Wait for ``init``: False if the process has ended since. Raises what ``init`` raised, as
+        :meth:`begin` does."""
         if self._ready is not None and (error := await asyncio.shield(self._ready)) is not None:
             raise error
         return self.alive
 
-    async def _init(self, result: Awaitable[Any]) -> None:
-        assert self._ready is not None
-        try:
-            self._initialised(await result)
-        except Exception as error:
-            self._ready.set_result(error)
-            if isinstance(error, NameRegistered):
-                log.error("%r was not started: %s", self, error)
-                self._runtime.terminate(self, NORMAL)
-            else:
-                self._runtime.crashed(self, error)
-        else:
-            self._ready.set_result(None)
-            self._next()
+    def _init_awaited(self, result: Any, error: BaseException | None) -> None:
+        if self.state is ProcessState.EXITING:
+            self._runtime.terminate(self, self.exit_reason)
+            return
+        if not self.alive:
+            return
+        self._tell_starter(self._initialised(result) if error is None else self._not_started(error))
+        self._next()
 
-    def _initialised(self, result: Any) -> None:
-        self._waiting = None
+    def _tell_starter(self, failed: Exception | None) -> None:
+        if self._ready is not None and not self._ready.done():
+            self._ready.set_result(failed)
+
+    def _initialised(self, result: Any) -> Exception | None:
+        """Go on from what ``init`` returned; what to raise to who starts the server, if it is over."""
+        if not self.alive:  # ended by init itself
+            return ProcessEnded(repr(self), self.exit_reason)
         if result is IGNORE:
             self._runtime.terminate(self, NORMAL)
         elif isinstance(result, Stop):
-            raise ProcessExit(result.reason)
+            return self._not_started(ProcessExit(result.reason))
         else:
-            self._serving = True
-            self._carry_on(result, None)
+            self._phase = Phase.SERVING
+            try:
+                self._carry_on(result, None)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                self._failed(error)
+        return None
+
+    def _not_started(self, error: BaseException) -> Exception:
+        """End with what ``init`` raised; what to raise for it to who starts the server."""
+        failed = error if isinstance(error, Exception) else ProcessEnded(repr(self), exit_reason(error))
+        self._tell_starter(failed)
+        if isinstance(error, NameRegistered):
+            log.error("%r was not started: %s", self, error)
+            self._runtime.terminate(self, NORMAL)
+        else:
+            self._runtime.crashed(self, error)
+        return failed
 
     # -- messages ----------------------------------------------------------------------------------
 
     def handle(self, message: Any) -> None:
-        if self._waiting is not None:
-            self._queue.append(message)
+        if self.task is not None:
+            self.mailbox.put(message)
+        else:
+            self._take(message)
+
+    def handle_priority(self, message: Any) -> None:
+        if self.task is not None:
+            self.mailbox.put(message, priority=True)
         else:
             self._take(message)
 
     def _next(self) -> None:
-        """Go on with what came while a coroutine waited."""
-        while self._queue and self._waiting is None and self.alive:
-            self._take(self._queue.popleft())
+        """Go on with what came while a coroutine was awaited."""
+        while super().message_queue_len and self.task is None and self.state is ProcessState.RUNNING:
+            self._take(self.mailbox.take())
 
     def _take(self, message: Any) -> None:
         kind, sender, request = _sorted(message)
@@ -146,38 +184,56 @@ class ServerProcess(Process):
                 self._timer.cancel()
                 self._timer = None
             if kind is GEN_CALL:
-                self._carry_on(self.server.handle_call(request, sender), sender)
+                self._carry_on(self.server.handle_call(request, sender), sender, "handle_call", request)
             elif kind is GEN_CAST:
-                self._carry_on(self.server.handle_cast(request), None)
+                self._carry_on(self.server.handle_cast(request), None, "handle_cast", request)
             elif kind is _EXIT and sender == self.parent:
                 self.end(request)
             else:
-                self._carry_on(self.server.handle_info(message), None)
-        except Exception as error:
+                self._carry_on(self.server.handle_info(message), None, "handle_info", message)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             self._failed(error)
 
     @property
     def message_queue_len(self) -> int:
-        return len(self._held) + len(self._queue)
+        return len(self._held) + super().message_queue_len
 
     @property
     def messages(self) -> list[Any]:
-        return [*self._held, *self._queue]
+        return [*self._held, *super().messages]
 
     def resume(self) -> None:
         """Take up the messages that came while it was suspended."""
         self.suspended = False
-        self._queue.extendleft(reversed(self._held))
-        self._held.clear()
+        held, self._held = self._held, deque()
+        self.mailbox.put_first(held)
 
     # -- what callbacks return -----------------------------------------------------------------------
 
-    def _carry_on(self, result: Any, sender: From | None) -> None:
-        """Do what a callback's result asks for, until there is something to wait for."""
+    def _carry_on(
+        self,
+        result: Any,
+        sender: From | None,
+        callback: str | None = None,
+        argument: Any = None,
+    ) -> None:
+        """Do what the result of ``callback``, called with ``argument``, asks for, until there is
+        something to wait for. ``sender`` is who gets a reply."""
         while True:
-            if isinstance(result, Awaitable):
-                self._waiting = _task(self._wait(result, sender), result)
+            if self.state is not ProcessState.RUNNING:  # ended by the callback itself
+                if inspect.iscoroutine(result):
+                    result.close()
                 return
+            if isinstance(result, Awaitable):
+                self.run_code(result, partial(self._awaited, sender, callback, argument))
+                return
+            if result is None and callback is not None and not has_clause(self.server, callback, argument):
+                if callback == "handle_info":
+                    result = GenServer.handle_info(self.server, argument)
+                else:
+                    raise FunctionClause(self.server, callback, argument)
             then: Then = None
             if isinstance(result, Reply | NoReply | Stop):
                 if isinstance(result, Stop):
@@ -191,24 +247,36 @@ class ServerProcess(Process):
             elif sender is not None:
                 gen_reply(self, sender, result)
             if isinstance(then, Continue):
-                result, sender = self.server.handle_continue(then.argument), None
+                callback, argument, sender = "handle_continue", then.argument, None
+                result = self.server.handle_continue(argument)
                 continue
             if then is not None and not isinstance(then, Atom):
                 self._timer = asyncio.get_running_loop().call_later(then, self._time_out)
             return
 
-    async def _wait(self, result: Awaitable[Any], sender: From | None) -> None:
-        try:
-            value = await result
-            self._waiting = None
-            self._carry_on(value, sender)
-            self._next()
-        except asyncio.CancelledError:
-            if self.alive:  # by the callback itself, or by who stops the event loop
-                self._runtime.terminate(self, _CANCELLED)
-            raise
-        except Exception as error:
+    def _awaited(
+        self,
+        sender: From | None,
+        callback: str | None,
+        argument: Any,
+        value: Any,
+        error: BaseException | None,
+    ) -> None:
+        """A callback that was awaited has come to its end."""
+        if self.state is ProcessState.EXITING:
+            self._finish(self.exit_reason, None, NO_REPLY, None)
+        elif self.state is ProcessState.ENDED:
+            self._clean_up()
+        elif error is not None:
             self._failed(error)
+        else:
+            try:
+                self._carry_on(value, sender, callback, argument)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as failed:
+                self._failed(failed)
+            self._next()
 
     def _time_out(self) -> None:
         self._timer = None
@@ -216,41 +284,56 @@ class ServerProcess(Process):
 
     # -- the end -----------------------------------------------------------------------------------
 
+    def exit_begins(self, reason: Any) -> None:
+        self.state = ProcessState.EXITING
+        self.exit_reason = reason
+        if self.task is not None:
+            self.task.cancel()  # and go on from there
+        elif self._phase is Phase.SERVING:
+            self._finish(reason, None, NO_REPLY, None)
+        else:
+            self._runtime.terminate(self, reason)
+
     def end(self, reason: Any, sender: From | None = None, answer: Any = NO_REPLY) -> None:
         """Call ``terminate``, answer the last call and end with ``reason``."""
         self._finish(reason, sender, answer, None)
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException) -> None:
         self._finish(exit_reason(error), None, NO_REPLY, error)
 
-    def _finish(self, reason: Any, sender: From | None, answer: Any, error: Exception | None) -> None:
-        if not self._serving:
+    def _finish(self, reason: Any, sender: From | None, answer: Any, error: BaseException | None) -> None:
+        if self._phase is not Phase.SERVING:
             return
-        self._serving = False
+        self._phase = Phase.OVER
+        # From here on only ``kill`` is more than what ends it already.
+        self.state = ProcessState.EXITING
+        self.exit_reason = reason
+
+        def over(_: Any, failed: BaseException | None) -> None:
+            if failed is None:
+                self._over(reason, sender, answer, error)
+            else:
+                self._over(exit_reason(failed), sender, answer, failed)
+
         try:
             result = self.server.terminate(reason)
-        except Exception as failed:
-            self._over(exit_reason(failed), sender, answer, failed)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as failed:
+            over(None, failed)
             return
-        if isinstance(result, Awaitable):
-            self._waiting = _task(self._finishing(result, reason, sender, answer, error), result)
+        if isinstance(result, Awaitable) and self.alive:
+            self.run_code(result, over)
         else:
-            self._over(reason, sender, answer, error)
+            over(None, None)
 
-    async def _finishing(
-        self, result: Awaitable[Any], reason: Any, sender: From | None, answer: Any, error: Exception | None
-    ) -> None:
-        try:
-            await result
-        except Exception as failed:
-            reason, error = exit_reason(failed), failed
-        self._over(reason, sender, answer, error)
-
-    def _over(self, reason: Any, sender: From | None, answer: Any, error: Exception | None) -> None:
+    def _over(self, reason: Any, sender: From | None, answer: Any, error: BaseException | None) -> None:
+        if not self.alive:
+            return
         if sender is not None and not isinstance(answer, NoReply):
             try:
                 gen_reply(self, sender, answer)
-            except Exception as failed:  # a reply that Erlang has no term for
+            except Exception as failed:  # such as a reply that Erlang has no term for
                 reason, error = exit_reason(failed), failed
         if error is not None:
             self._runtime.crashed(self, error)
@@ -261,28 +344,27 @@ class ServerProcess(Process):
 
     def ended(self) -> None:
         super().ended()
-        self._queue.clear()
+        if self.task is None:
+            self._clean_up()
         self._held.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None and waiting is not _current_task():
-            waiting.cancel()
-        if self._ready is not None and not self._ready.done():
-            self._ready.set_result(ProcessExit(self.exit_reason))
-        if not self._serving:
+        ignored = self.exit_reason == NORMAL
+        self._tell_starter(None if ignored else ProcessEnded(repr(self), self.exit_reason))
+
+    def _clean_up(self) -> None:
+        """Call ``terminate`` for a server that has ended: it was killed, or ended itself at once."""
+        if self._phase is not Phase.SERVING:
             return
-        self._serving = False
-        try:  # A signal has ended it.
-            result = self.server.terminate(self.exit_reason)
-        except Exception:
-            log.exception("%r failed in terminate", self)
-            return
+        self._phase = Phase.OVER
+        result = contained(log, f"terminate of {self!r}", self.server.terminate, self.exit_reason)
         if isinstance(result, Awaitable):
-            task = asyncio.ensure_future(result)
-            _terminating[task] = self._runtime
-            task.add_done_callback(_terminated)
+            self.run_code(result, self._cleaned_up)
+
+    def _cleaned_up(self, _: Any, error: BaseException | None) -> None:
+        if error is not None and not isinstance(error, asyncio.CancelledError):
+            log.error("terminate of %r failed", self, exc_info=error)
 
 
 def _sorted(message: Any) -> tuple[Atom | None, Any, Any]:
@@ -307,40 +389,6 @@ def is_shutdown(reason: Any) -> bool:
         reason = reason[0]
         return bool(reason == SHUTDOWN)
     return bool(reason in (NORMAL, SHUTDOWN))
-
-
-def _terminated(task: asyncio.Future[Any]) -> None:
-    del _terminating[task]
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("terminate failed", exc_info=error)
-
-
-async def all_terminated(runtime: Runtime, timeout: float) -> None:
-    """Let what servers of this node still do in ``terminate`` come to an end, for ``timeout``
-    seconds, and then no more."""
-    tasks = [task for task, its in _terminating.items() if its is runtime]
-    if not tasks:
-        return
-    _, late = await asyncio.wait(tasks, timeout=timeout)
-    for task in late:
-        log.error("a server of %s was still in terminate after %g s: %r", runtime.name, timeout, task)
-        task.cancel()
-    await asyncio.gather(*late, return_exceptions=True)
-
-
-def _task(waiting: Coroutine[Any, Any, None], result: Awaitable[Any]) -> asyncio.Future[None]:
-    """Run what waits for ``result``, which may be cancelled before it has begun to."""
-    task = asyncio.ensure_future(waiting)
-    if isinstance(result, Coroutine):
-        task.add_done_callback(lambda _: result.close())
-    return task
-
-
-def _current_task() -> asyncio.Task[Any] | None:
-    try:
-        return asyncio.current_task()
-    except RuntimeError:
-        return None
 
 
 def start(

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+from quicdist.containment import settle
 from quicdist.node.errors import NodeError
-from quicdist.node.exits import KILL, SHUTDOWN, exit_reason
-from quicdist.node.process import Process
+from quicdist.node.exits import KILL, KILLED, SHUTDOWN, exit_reason
+from quicdist.node.process import Process, finished_within
 from quicdist.otp.child_spec import Child, ChildSpec, Intensity
 from quicdist.otp.children import start_link
 from quicdist.otp.gen import From
@@ -23,6 +24,9 @@ from quicdist.otp.server_process import is_shutdown
 from quicdist.term import Atom, Pid, format_term
 
 log = logging.getLogger("quicdist.otp")
+
+#: Seconds that what is left of a killed child has to come to its end before the next one is started.
+KILL_TIME = 5.0
 
 Strategy = Literal["one_for_one", "one_for_all", "rest_for_one", "simple_one_for_one"]
 _STRATEGIES = ("one_for_one", "one_for_all", "rest_for_one", "simple_one_for_one")
@@ -115,12 +119,11 @@ class Supervisor(GenServer):
         if child.pid is not None:
             self._by_pid.pop(child.pid, None)
 
-    async def _start_all(self, children: Iterable[Child]) -> tuple[Child, Exception] | None:
+    async def _start_all(self, children: Iterable[Child]) -> tuple[Child, BaseException] | None:
         """Start children in order; the first that fails, and why."""
         for child in list(children):
-            try:
-                await self._start(child)
-            except Exception as error:
+            _, error = await settle(self._start(child))
+            if error is not None:
                 self._report("could not be started", child, exit_reason(error))
                 return child, error
             if child.process is None and (child.spec.restart == "temporary" or self._template):
@@ -135,24 +138,32 @@ class Supervisor(GenServer):
             await self._end(child)
 
     async def _end(self, child: Child) -> None:
-        """End one child, in the time its specification gives it."""
+        """End one child, in the time its specification gives it: nothing of it runs any more when
+        the next one is started. What does not end for ``kill`` either is left behind."""
         process, child.process = child.process, None
         child.restarting = False
         if child.spec.restart == "temporary":
             self._forget(child)
         if process is None or not process.alive:
             return
-        ended = asyncio.Event()
-        process.on_end(ended.set)
         patience = child.spec.patience
-        self.process.exit(process, KILL if patience == 0 else SHUTDOWN)
-        try:
-            async with asyncio.timeout(patience or None):
-                await ended.wait()
-        except TimeoutError:
+        if patience != 0:
+            self.process.exit(process, SHUTDOWN)
+            if not await finished_within(process, patience) and process.alive:
+                self._report("did not shut down in time and is killed", child, KILLED)
+        if process.alive:
             self.process.exit(process, KILL)
-            await ended.wait()
-            self._report("did not shut down in time and was killed", child, process.exit_reason)
+        await self._left(child, process)
+
+    async def _left(self, child: Child, process: Process) -> None:
+        """Wait until nothing of a process that has ended runs any more: what it held is free then."""
+        if not await finished_within(process, KILL_TIME):
+            log.error(
+                "%r: the code of child %r still runs %g s after its end: it was cancelled, and goes on",
+                self.process,
+                child.spec.id,
+                KILL_TIME,
+            )
 
     # -- children that end -------------------------------------------------------------------------
 
@@ -168,6 +179,8 @@ class Supervisor(GenServer):
 
     async def _ended(self, child: Child, reason: Any) -> Any:
         spec = child.spec
+        if child.process is not None:
+            await self._left(child, child.process)
         child.process = None
         if spec.restart == "permanent" or not is_shutdown(reason):
             self._report("ended", child, reason)

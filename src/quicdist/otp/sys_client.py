@@ -14,12 +14,13 @@ from quicdist.node.errors import NodeError
 from quicdist.node.exits import NORMAL
 from quicdist.node.runtime import Runtime
 from quicdist.otp.erpc import ErpcClient
-from quicdist.otp.gen import SYSTEM, Caller
+from quicdist.otp.gen import SYSTEM, Caller, ref_term
 from quicdist.otp.names import Names
 from quicdist.otp.server_names import Global, Via
 from quicdist.term import Atom, format_term
 
 _OK, _ERROR = Atom("ok"), Atom("error")
+_SYS = Atom("sys")
 _STDLIB, _VSN = Atom("stdlib"), Atom("vsn")
 #: From stdlib 5.1 (OTP 26.1) on a state travels as ``{ok, State}``, before that bare.
 _WRAPPING_STDLIB = (5, 1)
@@ -102,4 +103,6 @@ class SysClient:
         await self._ask(to, (Atom("terminate"), reason), timeout)
 
     async def _ask(self, to: Any, request: Any, timeout: float | None) -> Any:
-        return await self._caller.call(to, request, label=SYSTEM, timeout=timeout)
+        name = request[0] if isinstance(request, tuple) else request
+        function = (_SYS, name, [ref_term(to)])
+        return await self._caller.call(to, request, label=SYSTEM, timeout=timeout, function=function)

@@ -6,10 +6,12 @@ answered with what ``sys`` says of an option it does not know, ``unknown_debug``
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from quicdist.node.exits import EXIT, error_term, exit_reason
+from quicdist.containment import settle
+from quicdist.node.exits import EXIT, exit_reason, failure
 from quicdist.otp.errors import RemoteError
 from quicdist.otp.gen import From, reply
 from quicdist.term import Atom
@@ -26,10 +28,13 @@ _CALLBACK_FAILED = Atom("callback_failed")
 _GEN_SERVER = Atom("gen_server")
 _CHANGE_CODE = Atom("change_code")
 _REPLACE_STATE = Atom("replace_state")
-_SYSTEM_REPLACE_STATE = Atom("system_replace_state")
+_SYSTEM_GET_STATE, _SYSTEM_REPLACE_STATE = Atom("system_get_state"), Atom("system_replace_state")
 _TERMINATE = Atom("terminate")
 _STATUS, _MODULE, _HEADER, _DATA = Atom("status"), Atom("module"), Atom("header"), Atom("data")
 _RUNNING, _SUSPENDED = Atom("running"), Atom("suspended")
+#: Seconds that the node which asks for ``replace_state`` has to apply its fun: the server waits.
+REPLACE_TIME = 5.0
+
 _INITIAL_CALL, _ANCESTORS, _INIT = Atom("$initial_call"), Atom("$ancestors"), Atom("init")
 
 
@@ -37,7 +42,14 @@ def handle(process: ServerProcess, sender: From, request: Any) -> Awaitable[None
     """Do what a system message asks for, and answer it."""
     match request:
         case Atom(name="get_state"):
-            return _give_state(process, sender, process.server.get_state())
+            try:
+                state = process.server.get_state()
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                reply(process, sender, _failed(_SYSTEM_GET_STATE, error))
+            else:
+                return _give_state(process, sender, state)
         case Atom(name=name) if name in _COMMANDS:
             reply(process, sender, _COMMANDS[name](process))
         case (command, function) if command == _REPLACE_STATE:
@@ -131,28 +143,36 @@ async def _replace_state(process: ServerProcess, sender: From, function: Any) ->
     server = process.server
     try:
         node = sender[0].node.name
-        state = await process.node.erpc.call(node, "erlang", "apply", [function, [server.get_state()]])
+        state = await process.node.erpc.call(
+            node, "erlang", "apply", [function, [server.get_state()]], timeout=REPLACE_TIME
+        )
         server.replace_state(state)
         state = server.get_state()
     except RemoteError as error:
-        reply(process, sender, _failed(Atom(error.kind), error.reason))
-    except Exception as error:
-        reply(process, sender, _failed(_ERROR, error_term(error)))
+        reply(process, sender, _failed(_SYSTEM_REPLACE_STATE, error))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        raise
+    except BaseException as error:
+        reply(process, sender, _failed(_SYSTEM_REPLACE_STATE, error))
     else:
         await _give_state(process, sender, state)
 
 
 async def _change_code(process: ServerProcess, sender: From, version: Any, extra: Any) -> None:
     """``{change_code, Module, Vsn, Extra}``, which is answered ``{error, {'EXIT', Reason}}`` if it fails."""
-    answer: Any = _OK
-    try:
+
+    async def change() -> None:
         result = process.server.code_change(version, extra)
         if isinstance(result, Awaitable):
             await result
-    except Exception as error:
-        answer = (_ERROR, (EXIT, exit_reason(error)))
-    reply(process, sender, answer)
+
+    _, error = await settle(change())
+    reply(process, sender, _OK if error is None else (_ERROR, (EXIT, exit_reason(error))))
 
 
-def _failed(kind: Atom, reason: Any) -> Any:
-    return (_ERROR, (_CALLBACK_FAILED, (_GEN_SERVER, _SYSTEM_REPLACE_STATE), (kind, reason)))
+def _failed(function: Atom, error: BaseException) -> Any:
+    if isinstance(error, RemoteError):
+        kind, reason = Atom(error.kind), error.reason
+    else:
+        kind, reason, *_ = failure(error)
+    return (_ERROR, (_CALLBACK_FAILED, (_GEN_SERVER, function), (kind, reason)))

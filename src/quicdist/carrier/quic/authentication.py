@@ -18,6 +18,7 @@ from cryptography import x509
 from quicdist.carrier.contract import Address
 from quicdist.carrier.quic.driver import aioquic_adapter as adapter
 from quicdist.carrier.quic.driver.channel import Channel
+from quicdist.containment import settle
 from quicdist.protocol import Role
 
 log = logging.getLogger("quicdist.carrier.quic")
@@ -113,20 +114,29 @@ class AuthPeer:
 AuthCallback = Callable[[AuthPeer], Awaitable[bool | str]]
 
 
-async def why_refused(callback: AuthCallback, peer: AuthPeer, seconds: float) -> str | None:
-    """Ask the callback, for at most so many seconds. None if the peer is let in, or the reason."""
+class _TooLate(Exception):
+    """The callback has not answered in its time."""
+
+
+async def _answer(callback: AuthCallback, peer: AuthPeer, seconds: float) -> bool | str:
     try:
         async with asyncio.timeout(seconds) as limit:
-            answer = await callback(peer)
+            return await callback(peer)
     except TimeoutError:
         if limit.expired():
-            return f"authentication took longer than {seconds:g} s"
-        log.exception("auth_callback failed for %s", peer.remote_address)
-        return "authentication failed"
-    except (ConnectionError, EOFError) as error:
+            raise _TooLate from None
+        raise
+
+
+async def why_refused(callback: AuthCallback, peer: AuthPeer, seconds: float) -> str | None:
+    """Ask the callback, for at most so many seconds. None if the peer is let in, or the reason."""
+    answer, error = await settle(_answer(callback, peer, seconds))
+    if isinstance(error, _TooLate):
+        return f"authentication took longer than {seconds:g} s"
+    if isinstance(error, ConnectionError | EOFError):
         return f"authentication was broken off: {error}"
-    except Exception:
-        log.exception("auth_callback failed for %s", peer.remote_address)
+    if error is not None:
+        log.error("auth_callback failed for %s", peer.remote_address, exc_info=error)
         return "authentication failed"
     if answer is True:
         return None

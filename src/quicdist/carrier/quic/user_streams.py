@@ -235,7 +235,9 @@ class UserStreams:
     def _offer(self, stream: UserStream) -> bool:
         try:
             taken = self._handler is not None and self._handler(stream)
-        except Exception:
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
             log.exception("a stream of %s was not handled", self.node)
             taken = False
         if not taken and not stream.closed:

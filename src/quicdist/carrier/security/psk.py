@@ -69,7 +69,9 @@ def _guarded(find: Callable[[bytes], bytes | None]) -> Callable[[bytes], bytes |
             secret = find(identity)
             if secret is not None:
                 check_psk(identity, secret)
-        except Exception:
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
             log.exception("looking for the secret of PSK %r failed: it counts as unknown", identity)
             return None
         return secret
