@@ -17,9 +17,10 @@ Plain functions are called with the same rule spelled out::
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
+
+from quicdist.logs import Logger
 
 
 async def settle(awaitable: Awaitable[Any]) -> tuple[Any, BaseException | None]:
@@ -41,7 +42,7 @@ async def settle(awaitable: Awaitable[Any]) -> tuple[Any, BaseException | None]:
         return None, error
 
 
-def contained(logger: logging.Logger, what: str, function: Callable[..., Any], *args: Any) -> Any:
+def contained(logger: Logger, what: str, function: Callable[..., Any], *args: Any) -> Any:
     """Call a function of the program of which nobody waits for an answer; what it raises is logged as
     a failure of ``what``. Returns its value, None where it raised."""
     try:

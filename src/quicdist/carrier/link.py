@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from abc import abstractmethod
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from quicdist.carrier.contract import Address, Link, LinkStats, LostHandler, Mes
 from quicdist.carrier.errors import LinkClosed, LinkLost
 from quicdist.carrier.stream_errors import SendBufferFull
 from quicdist.errors import QuicDistError
+from quicdist.logs import get_logger
 from quicdist.protocol import (
     NO_PAYLOAD,
     AliasSend,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from quicdist.carrier.quic.placement import Placement
     from quicdist.protocol import Chunk, ControlMessage, DistConnection
 
-log = logging.getLogger("quicdist.carrier")
+log = get_logger("quicdist.carrier")
 
 #: What a full buffer refuses. Other signals are few, and to lose one would break a promise of OTP's.
 MESSAGES = frozenset({AliasSend, AltactSigSend, RegSend, Send, SendSender})

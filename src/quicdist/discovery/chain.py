@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 from quicdist.carrier import Address
 from quicdist.discovery.contract import Discovery, Family, RegisteredName
 from quicdist.discovery.errors import DiscoveryError, Looked, NodeNameTaken, NodeNotFound
+from quicdist.logs import get_logger
 
-logger = logging.getLogger("quicdist.discovery.chain")
+logger = get_logger("quicdist.discovery.chain")
 
 
 class ChainDiscovery(Discovery):

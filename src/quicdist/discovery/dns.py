@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
@@ -13,8 +12,9 @@ from quicdist.discovery.contract import Backend, BackendDiscovery
 from quicdist.discovery.dns_client import DnsClient
 from quicdist.discovery.errors import DnsError, Looked, NodeNotFound
 from quicdist.discovery.srv import Chance, Service, in_order
+from quicdist.logs import get_logger
 
-logger = logging.getLogger("quicdist.discovery.dns")
+logger = get_logger("quicdist.discovery.dns")
 
 #: ``quic_discovery_dns``'s service, before the host and the domain.
 SERVICE = "_erlang-dist._quic"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 
 from quicdist.carrier import Address
 from quicdist.discovery import epmd_client
@@ -20,8 +19,9 @@ from quicdist.discovery.errors import (
     ResolveError,
 )
 from quicdist.discovery.resolve import resolve
+from quicdist.logs import get_logger
 
-logger = logging.getLogger("quicdist.discovery.epmd")
+logger = get_logger("quicdist.discovery.epmd")
 
 _LOOPBACK: dict[Family, str] = {"inet": "127.0.0.1", "inet6": "::1"}
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import logging
 from collections import deque
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from quicdist.carrier import (
 from quicdist.carrier.link import MESSAGES
 from quicdist.discovery import Discovery
 from quicdist.errors import QuicDistError
+from quicdist.logs import get_logger
 from quicdist.node.accepting import Accepting
 from quicdist.node.errors import NodeError, NotConnected
 from quicdist.protocol import (
@@ -41,7 +41,7 @@ from quicdist.protocol import (
     Status,
 )
 
-log = logging.getLogger("quicdist.node")
+log = get_logger("quicdist.node")
 
 #: Signals kept for a node that is being dialled; OTP suspends the sender there, a plain call cannot.
 MAX_QUEUED = 100_000

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -15,6 +14,7 @@ from quicdist.carrier import DEFAULT_PRIORITY, CarrierError, Link, NetAddress, U
 from quicdist.containment import contained
 from quicdist.discovery import Discovery, Family, new_creation
 from quicdist.errors import QuicDistError
+from quicdist.logs import get_logger
 from quicdist.node.connections import SETUP_TIME, ConnectionTable, Endpoint
 from quicdist.node.cookie import read_cookie
 from quicdist.node.errors import CookieError, NetTickTimeout, NodeError, NodeNotStarted
@@ -28,7 +28,7 @@ from quicdist.protocol import DEFAULT_FLAGS, ControlMessage, DistFlag, LocalIden
 from quicdist.protocol.names import validate_node_name
 from quicdist.term import Codec
 
-log = logging.getLogger("quicdist.node")
+log = get_logger("quicdist.node")
 
 F = TypeVar("F", bound=Callable[..., Any])
 

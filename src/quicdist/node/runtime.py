@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 from collections.abc import Callable, Hashable
 from functools import lru_cache
 from threading import current_thread, get_ident
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 import quicdist.protocol as wire
 from quicdist.carrier import SendBufferFull
 from quicdist.errors import QuicDistError
+from quicdist.logs import get_logger
 from quicdist.node.errors import NameRegistered, NoSuchProcess, ProcessExit, WrongThread
 from quicdist.node.exits import KILLED, SHUTDOWN, error_term, exit_reason
 from quicdist.node.identifiers import Identifiers
@@ -29,7 +29,7 @@ from quicdist.node.turns import Turns
 from quicdist.protocol import NO_PAYLOAD, ControlMessage, DistFlag
 from quicdist.term import Atom, Pid, Reference, TermError
 
-log = logging.getLogger("quicdist.node")
+log = get_logger("quicdist.node")
 
 P = TypeVar("P", bound=Process)
 

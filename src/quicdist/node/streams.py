@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from quicdist.carrier import DEFAULT_PRIORITY, Link, StreamLimitReached, StreamsNotSupported, UserStream
 from quicdist.containment import settle
 from quicdist.errors import QuicDistError
+from quicdist.logs import get_logger
 from quicdist.node.exits import describe
 from quicdist.node.stream_support import has_streams
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from quicdist.node.process import Process
     from quicdist.node.runtime import Runtime
 
-log = logging.getLogger("quicdist.node")
+log = get_logger("quicdist.node")
 
 #: What serves one stream: a coroutine function, or a plain one.
 StreamHandler = Callable[[UserStream], Any]

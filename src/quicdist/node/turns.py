@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-log = logging.getLogger("quicdist.node")
+from quicdist.logs import get_logger
+
+log = get_logger("quicdist.node")
 
 
 class Turns:

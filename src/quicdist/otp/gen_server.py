@@ -6,17 +6,17 @@ coroutine function, and while a coroutine waits, later messages wait with it.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import Any, Final
 
+from quicdist.logs import get_logger
 from quicdist.node.exits import NORMAL
 from quicdist.node.process import Process
 from quicdist.otp.gen import From
 from quicdist.otp.gen import reply as gen_reply
 from quicdist.term import Atom, TermError, term_to_binary
 
-log = logging.getLogger("quicdist.otp")
+log = get_logger("quicdist.otp")
 
 #: What ``handle_info`` gets when the time a callback asked for is over and no message came.
 TIMEOUT: Final = Atom("timeout")

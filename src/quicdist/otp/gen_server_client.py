@@ -5,10 +5,10 @@ OTP: ``gen_server(3)``: ``call``, ``cast``, ``multi_call``, ``abcast``, ``send_r
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from typing import Any
 
+from quicdist.logs import get_logger
 from quicdist.node.exits import NORMAL
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
@@ -22,7 +22,7 @@ from quicdist.otp.request import Deadline, Request
 from quicdist.otp.server_names import Global, LookedUp, Via
 from quicdist.term import Atom, Pid
 
-log = logging.getLogger("quicdist.otp")
+log = get_logger("quicdist.otp")
 
 _TERMINATE = Atom("terminate")
 _GEN_SERVER, _STOP = Atom("gen_server"), Atom("stop")

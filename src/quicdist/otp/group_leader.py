@@ -8,15 +8,15 @@ wants to read is told that it is at its end.
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, TextIO
 
+from quicdist.logs import get_logger
 from quicdist.node.process import Process
 from quicdist.term import Atom, ImproperList, Pid
 
-log = logging.getLogger("quicdist.otp")
+log = get_logger("quicdist.otp")
 
 IO_REQUEST, IO_REPLY = Atom("io_request"), Atom("io_reply")
 PUT_CHARS, UNICODE = Atom("put_chars"), Atom("unicode")

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from quicdist.errors import QuicDistError
+from quicdist.logs import get_logger
 from quicdist.node.process import Process
 from quicdist.otp.group_leader import characters
 from quicdist.term import Atom, Pid, format_term
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 #: Where log events of other nodes appear. Their records have ``node`` (its name, or None where the
 #: event does not say), ``pid`` and ``metadata`` (OTP's, a dict).
-log: Final = logging.getLogger("quicdist.logger")
+log: Final = get_logger("quicdist.logger")
 
 LOGGER_PROXY: Final = "logger_proxy"
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 from collections.abc import Callable
 from typing import Any
 
 from quicdist.containment import settle
+from quicdist.logs import get_logger
 from quicdist.node.errors import NameRegistered, NodeError, NoSuchProcess
 from quicdist.otp.erpc import ErpcClient
 from quicdist.otp.errors import CallTimeout
@@ -16,7 +16,7 @@ from quicdist.otp.global_names import GlobalNames, RemoteNames
 from quicdist.otp.server_names import Global, LookedUp, NameRegistry
 from quicdist.term import Pid
 
-log = logging.getLogger("quicdist.otp")
+log = get_logger("quicdist.otp")
 
 #: Called with the pid, or with why there is none.
 Found = Callable[[Pid | None, Exception | None], None]

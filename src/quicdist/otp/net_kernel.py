@@ -5,13 +5,13 @@ OTP: ``net_kernel(3)``, ``net_adm:ping/1``, ``erlang:nodes/1``.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from quicdist.carrier import NetAddress
 from quicdist.errors import QuicDistError
+from quicdist.logs import get_logger
 from quicdist.node.core import NodeCore, NodeEvent, NodeUp
 from quicdist.node.errors import NetTickTimeout, NodeError, NotConnected
 from quicdist.node.process import Process
@@ -20,7 +20,7 @@ from quicdist.otp.gen import Caller, From
 from quicdist.protocol import DistFlag
 from quicdist.term import Atom
 
-log = logging.getLogger("quicdist.otp")
+log = get_logger("quicdist.otp")
 
 NET_KERNEL = "net_kernel"
 PONG = Atom("pong")

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from quicdist.carrier import SendBufferFull
+from quicdist.logs import get_logger
 from quicdist.node.core import NodeCore, NodeEvent, NodeUp
 from quicdist.node.errors import NodeError
 from quicdist.node.process import Process
@@ -24,7 +24,7 @@ from quicdist.otp.pg_groups import Groups, surplus
 from quicdist.protocol import DistFlag
 from quicdist.term import Atom, Map, Pid, Reference
 
-log = logging.getLogger("quicdist.otp")
+log = get_logger("quicdist.otp")
 
 _DISCOVER, _SYNC, _JOIN, _LEAVE = Atom("discover"), Atom("sync"), Atom("join"), Atom("leave")
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from quicdist.containment import settle
+from quicdist.logs import get_logger
 from quicdist.node.errors import NoSuchProcess
 from quicdist.node.exits import NORMAL, error_term, failure
 from quicdist.node.process import Process
@@ -27,7 +27,7 @@ from quicdist.otp.exports import Export, Exports
 from quicdist.otp.gen import From, reply
 from quicdist.term import Atom, Pid, TermError
 
-log = logging.getLogger("quicdist.otp")
+log = get_logger("quicdist.otp")
 
 _RETURN = Atom("return")
 _ERROR = Atom("error")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import enum
 import inspect
-import logging
 from collections import deque
 from collections.abc import Awaitable
 from functools import partial
 from typing import Any
 
 from quicdist.containment import contained
+from quicdist.logs import get_logger
 from quicdist.node.errors import NameRegistered, ProcessEnded, ProcessExit
 from quicdist.node.exits import NORMAL, SHUTDOWN, exit_reason
 from quicdist.node.process import Process, ProcessState
@@ -25,7 +25,7 @@ from quicdist.otp.gen_server import IGNORE, NO_REPLY, TIMEOUT, Continue, GenServ
 from quicdist.otp.server_names import LookedUp
 from quicdist.term import Atom, Pid
 
-log = logging.getLogger("quicdist.otp")
+log = get_logger("quicdist.otp")
 
 _EXIT = Atom("EXIT")
 _FAILED = object()

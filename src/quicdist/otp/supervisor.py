@@ -7,12 +7,12 @@ supervisor like any other: ``supervisor:which_children/1`` and its kin can be ca
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
 from quicdist.containment import settle
+from quicdist.logs import get_logger
 from quicdist.node.errors import NodeError
 from quicdist.node.exits import KILL, KILLED, SHUTDOWN, exit_reason
 from quicdist.node.process import Process, finished_within
@@ -23,7 +23,7 @@ from quicdist.otp.gen_server import NO_REPLY, GenServer, Stop
 from quicdist.otp.server_process import is_shutdown
 from quicdist.term import Atom, Pid, format_term
 
-log = logging.getLogger("quicdist.otp")
+log = get_logger("quicdist.otp")
 
 #: Seconds that what is left of a killed child has to come to its end before the next one is started.
 KILL_TIME = 5.0

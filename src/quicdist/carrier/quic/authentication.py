@@ -9,7 +9,6 @@ exchanges goes over unidirectional streams: 2 from the side that dials, 3 from t
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -19,9 +18,10 @@ from quicdist.carrier.contract import Address
 from quicdist.carrier.quic.driver import aioquic_adapter as adapter
 from quicdist.carrier.quic.driver.channel import Channel
 from quicdist.containment import settle
+from quicdist.logs import get_logger
 from quicdist.protocol import Role
 
-log = logging.getLogger("quicdist.carrier.quic")
+log = get_logger("quicdist.carrier.quic")
 
 #: The unidirectional stream that each side writes to.
 STREAMS: Final = {Role.CLIENT: 2, Role.SERVER: 3}

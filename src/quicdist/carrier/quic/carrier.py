@@ -42,8 +42,9 @@ from quicdist.carrier.quic.settings import DEFAULT_PORT, QuicSettings
 from quicdist.carrier.simultaneous import Attempts
 from quicdist.carrier.udp import SocketBuffers, UdpSocket, open_socket
 from quicdist.errors import QuicDistError
+from quicdist.logs import get_logger
 
-log = logging.getLogger("quicdist.carrier.quic")
+log = get_logger("quicdist.carrier.quic")
 
 #: Bytes kept of a peer that has connected and is not yet spoken to; a handshake begins with far less.
 MAX_EARLY = 64 * 1024

@@ -11,7 +11,6 @@ Where there is an ``auth_callback``, it is asked before the first message is rea
 from __future__ import annotations
 
 import asyncio
-import logging
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Coroutine, Iterable
@@ -44,6 +43,7 @@ from quicdist.carrier.quic.refusals import accept_refused, dial_refused
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.simultaneous import Attempts, Held
 from quicdist.errors import QuicDistError
+from quicdist.logs import get_logger
 from quicdist.protocol import (
     Acceptor,
     Connected,
@@ -63,7 +63,7 @@ from quicdist.protocol import (
 )
 from quicdist.protocol.handshake import Handshake
 
-log = logging.getLogger("quicdist.carrier.quic")
+log = get_logger("quicdist.carrier.quic")
 
 CONTROL_STREAM = 0
 #: Seconds from the acknowledgement of a message to the next: what quic_dist has received it may not have

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,13 +21,14 @@ from quicdist.carrier.quic.placement import Placement
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.quic.user_streams import UserStreams
 from quicdist.carrier.stream_errors import STREAM_REFUSED
+from quicdist.logs import get_logger
 from quicdist.protocol import NO_PAYLOAD, DistFlag, StreamKind
 
 if TYPE_CHECKING:
     from quicdist.errors import QuicDistError
     from quicdist.protocol import Chunk, ControlMessage, DistConnection
 
-log = logging.getLogger("quicdist.carrier.quic")
+log = get_logger("quicdist.carrier.quic")
 
 #: A peer of which nothing but acknowledgements has come for ``net_ticktime`` is gone, if it was
 #: nudged at least so many times.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from quicdist.carrier.stream_errors import (
     StreamLimitReached,
     StreamLost,
 )
+from quicdist.logs import get_logger
 
 if TYPE_CHECKING:
     from quicdist.carrier.link import BufferLimits
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from quicdist.errors import QuicDistError
     from quicdist.protocol import StreamPlan
 
-log = logging.getLogger("quicdist.carrier.quic")
+log = get_logger("quicdist.carrier.quic")
 
 #: The range of priorities: what is below is the distribution's own.
 MIN_PRIORITY, MAX_PRIORITY = 16, 255

@@ -7,13 +7,13 @@ not used.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from quicdist.carrier.errors import CertificateError
+from quicdist.logs import get_logger
 
-log = logging.getLogger("quicdist.carrier.quic")
+log = get_logger("quicdist.carrier.quic")
 
 #: Bytes a secret must have at least (RFC 9257, section 6: 128 bits of entropy).
 MIN_SECRET = 16

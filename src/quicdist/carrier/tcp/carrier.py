@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 import socket
 from collections.abc import AsyncIterator
 from typing import ClassVar, Literal
@@ -28,9 +27,10 @@ from quicdist.carrier.tcp import handshake as tcp_handshake
 from quicdist.carrier.tcp.channel import TcpChannel
 from quicdist.carrier.tcp.link import TcpLink
 from quicdist.errors import QuicDistError
+from quicdist.logs import get_logger
 from quicdist.protocol import MAX_FRAME, Connected, DistConnection, StreamPlan
 
-logger = logging.getLogger("quicdist.carrier.tcp")
+logger = get_logger("quicdist.carrier.tcp")
 
 #: What the kernel holds ready for us, as ``inet_tcp_dist`` asks for it.
 BACKLOG = 128

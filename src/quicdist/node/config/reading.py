@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from quicdist.carrier.security.psk import Psks
 from quicdist.discovery import Backend, Discovery
+from quicdist.logs import get_logger
 from quicdist.node.config.config import Config
 from quicdist.node.config.errors import ConfigError, Unsupported
 from quicdist.node.config.flags import KNOWN, FlagReader
@@ -25,7 +25,7 @@ from quicdist.node.config.values import BadValue, NotSupported
 from quicdist.node.config.vm_args import Flags, read_vm_args
 from quicdist.term import Atom, ParseError, format_term, parse_term
 
-log = logging.getLogger("quicdist.node.config")
+log = get_logger("quicdist.node.config")
 
 Source = str | os.PathLike[str]
 

@@ -47,6 +47,7 @@ from quicdist.carrier.quic.driver.parameters import (
 from quicdist.carrier.security.psk import ExternalPsk
 from quicdist.carrier.security.verification import ClientTrust, check_server_use
 from quicdist.carrier.udp import Datagram
+from quicdist.logs import get_logger
 
 #: QUIC's transport error codes for TLS alerts start here (RFC 9001, section 4.8).
 CRYPTO_ERROR: Final = 0x100
@@ -762,6 +763,11 @@ class Configuration(QuicConfiguration):
 
 class Connection(_Direct):
     """A connection that heeds all of a :class:`Configuration`."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        # aioquic logs in the middle of its work, and a handler that raises must not end it there.
+        self._logger.logger = get_logger("quic")
 
     def _initialize(self, peer_cid: bytes) -> None:
         # Here aioquic makes its TLS context, anew for each version of QUIC tried, and it asks nobody

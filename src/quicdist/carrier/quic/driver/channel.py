@@ -7,7 +7,6 @@ once. Nothing here makes a task, a future or a queue entry per datagram.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
@@ -22,8 +21,9 @@ from quicdist.carrier.quic.driver.outgoing import Outgoing
 from quicdist.carrier.quic.driver.parameters import LONG_DATAGRAMS, max_udp_payload_size, says
 from quicdist.carrier.quic.driver.path_mtu import MIN_SIZE, PathMtu
 from quicdist.carrier.udp import Datagram, SocketAddress, UdpSocket, to_address
+from quicdist.logs import get_logger
 
-log = logging.getLogger("quicdist.carrier.quic")
+log = get_logger("quicdist.carrier.quic")
 
 #: A timer due sooner than this, in seconds, is met by going round the loop: selectors sleep whole
 #: milliseconds, and the pacer asks for microseconds.

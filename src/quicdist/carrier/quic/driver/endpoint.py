@@ -11,7 +11,6 @@ import asyncio
 import atexit
 import contextlib
 import errno
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
 from weakref import WeakKeyDictionary, WeakSet
@@ -25,8 +24,9 @@ from quicdist.carrier.quic.driver.channel import Channel, ChannelHandler
 from quicdist.carrier.quic.driver.migration import Migration
 from quicdist.carrier.quic.driver.tickets import TicketStore
 from quicdist.carrier.udp import REFUSED, UNREACHABLE, Datagram, SocketAddress, UdpSocket, to_address
+from quicdist.logs import get_logger
 
-log = logging.getLogger("quicdist.carrier.quic")
+log = get_logger("quicdist.carrier.quic")
 
 #: ICMP may be forged, and a peer may be back in a moment: an established connection is given up only
 #: after this many refusals in a row, over this many seconds, with nothing from the peer in between.

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import logging
 import socket
 from collections.abc import Sequence
 from typing import Protocol
 
 from quicdist.carrier.udp import UNREACHABLE, Datagram, SocketAddress, UdpSocket, open_socket, to_address
+from quicdist.logs import get_logger
 
-log = logging.getLogger("quicdist.carrier.quic")
+log = get_logger("quicdist.carrier.quic")
 
 #: How the kernel says that the address of a socket is no longer one of this machine's: EINVAL is Linux's
 #: word for it.

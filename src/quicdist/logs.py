@@ -1,0 +1,174 @@
+"""Loggers that cannot break who logs, a rate limit for lines that repeat, and text from peers made safe.
+
+A handler or filter of Python's ``logging`` is code of the program. What it raises stops in the call
+that logs: an event loop, a connection and a process go on. The standard library catches an
+``Exception`` in its own handlers' ``emit``; this catches the rest too: filters, handlers and logger
+classes of the program, ``CancelledError``, ``SystemExit``.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+import traceback
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, Final
+
+#: Characters of a peer's text that a line shows.
+TEXT_LIMIT: Final = 200
+
+#: Frames between the caller of a method of :class:`Logger` and ``logging``: the method, ``_write``.
+_STACK_LEVEL: Final = 3
+
+
+class Logger:
+    """What a module of this package logs with: the methods of :class:`logging.Logger`, of which only
+    ``KeyboardInterrupt`` gets out. Whatever else a handler or filter raises is printed on
+    ``sys.stderr`` where ``logging.raiseExceptions`` is set, as :meth:`logging.Handler.handleError`
+    does. Records name the caller's file, line and function.
+    """
+
+    __slots__ = ("_logger",)
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+
+    @property
+    def name(self) -> str:
+        return self._logger.name
+
+    def isEnabledFor(self, level: int) -> bool:
+        try:
+            return self._logger.isEnabledFor(level)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            _told(error, self._logger.name, level)
+            return False
+
+    def debug(self, message: str, *args: Any, **options: Any) -> None:
+        self._write(logging.DEBUG, message, args, options)
+
+    def info(self, message: str, *args: Any, **options: Any) -> None:
+        self._write(logging.INFO, message, args, options)
+
+    def warning(self, message: str, *args: Any, **options: Any) -> None:
+        self._write(logging.WARNING, message, args, options)
+
+    def error(self, message: str, *args: Any, **options: Any) -> None:
+        self._write(logging.ERROR, message, args, options)
+
+    def critical(self, message: str, *args: Any, **options: Any) -> None:
+        self._write(logging.CRITICAL, message, args, options)
+
+    def exception(self, message: str, *args: Any, **options: Any) -> None:
+        options.setdefault("exc_info", True)
+        self._write(logging.ERROR, message, args, options)
+
+    def log(self, level: int, message: str, *args: Any, **options: Any) -> None:
+        self._write(level, message, args, options)
+
+    def _write(self, level: int, message: str, args: tuple[Any, ...], options: Mapping[str, Any]) -> None:
+        try:
+            if self._logger.isEnabledFor(level):
+                level_up = options.get("stacklevel", 1) - 1
+                self._logger.log(level, message, *args, **{**options, "stacklevel": _STACK_LEVEL + level_up})
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            _told(error, self._logger.name, message)
+
+
+def get_logger(name: str) -> Logger:
+    """The :class:`Logger` of that name; handlers and levels are set on ``logging.getLogger(name)``."""
+    return Logger(logging.getLogger(name))
+
+
+def _told(error: BaseException, name: str, message: object) -> None:
+    if not logging.raiseExceptions or sys.stderr is None:
+        return
+    try:
+        lines = traceback.format_exception(error)
+        sys.stderr.write(f"--- Logging error ---\n{''.join(lines)}Logger: {name}\nMessage: {message!r}\n")
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        pass  # Standard error cannot be written to: there is nobody left to tell.
+
+
+class RateLimit:
+    """Lets ``lines`` lines through per ``period`` seconds for each key, and says how many it left out.
+
+    ``limit.admit(key)`` gives None for a line that is to be left out, else text to put behind the
+    line: mostly ``""``. The last line of a period says that more are left out, the first of the next
+    how many were. At most ``keys`` keys are kept; those that come on top share one limit.
+    """
+
+    def __init__(
+        self,
+        lines: int = 5,
+        period: float = 60.0,
+        *,
+        keys: int = 256,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._lines = lines
+        self._period = period
+        self._keys = keys
+        self._clock = clock
+        self._windows: dict[Hashable, _Window] = {}
+        self._others = _Window(clock())
+
+    def admit(self, key: Hashable = None) -> str | None:
+        now = self._clock()
+        window = self._windows.get(key) or self._new(key, now)
+        if now - window.start >= self._period:
+            left_out, window.left_out = window.left_out, 0
+            window.start, window.lines = now, 0
+        else:
+            left_out = 0
+        if window.lines >= self._lines:
+            window.left_out += 1
+            return None
+        window.lines += 1
+        note = f" ({left_out} more like it left out before)" if left_out else ""
+        if window.lines == self._lines:
+            note += f" (more like it are left out for {self._period - (now - window.start):.0f} s)"
+        return note
+
+    def _new(self, key: Hashable, now: float) -> _Window:
+        if len(self._windows) >= self._keys:
+            for old, window in list(self._windows.items()):
+                if now - window.start >= self._period:
+                    self._others.left_out += window.left_out
+                    del self._windows[old]
+            if len(self._windows) >= self._keys:
+                return self._others
+        window = self._windows[key] = _Window(now)
+        return window
+
+
+class _Window:
+    """The lines of one key in the period that began at ``start``."""
+
+    __slots__ = ("left_out", "lines", "start")
+
+    def __init__(self, start: float) -> None:
+        self.start = start
+        self.lines = 0
+        self.left_out = 0
+
+
+def clean(text: str | bytes, limit: int = TEXT_LIMIT) -> str:
+    """What a peer chose, for a line or an error: control characters, line ends and whatever else
+    does not print escaped, and cut to ``limit`` characters of it, which ``...`` shows."""
+    cut = len(text) > limit
+    text = text[:limit]
+    if isinstance(text, bytes):
+        text = text.decode(errors="backslashreplace")
+    if not text.isprintable():
+        text = "".join(
+            char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+        )
+    return f"{text}..." if cut else text

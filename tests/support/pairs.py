@@ -1,0 +1,35 @@
+"""Two nodes in one event loop, over TCP or QUIC: the one dials, the other listens."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from quicdist import Node
+from tests.carrier.security import TestCa
+
+CARRIERS = ("tcp", "quic")
+COOKIE = "pair"
+DIALLER = "dialler@127.0.0.1"
+LISTENER = "listener@127.0.0.1"
+
+
+def carrier_options(carrier: str, directory: Path) -> dict[str, Any]:
+    """Options of a node for that carrier, without epmd and DNS."""
+    if carrier == "tcp":
+        return {"carrier": "tcp", "epmd": False}
+    ca = TestCa(directory, "ca")
+    shown = ca.sign()
+    return {"carrier": "quic", "cert": shown.cert, "key": shown.key, "cacert": ca.file}
+
+
+@asynccontextmanager
+async def pair(carrier: str, directory: Path) -> AsyncIterator[tuple[Node, Node]]:
+    """The node that dials, which has not done so yet, and the one that listens."""
+    options = {"cookie": COOKIE, **carrier_options(carrier, directory)}
+    async with Node(LISTENER, host="127.0.0.1", port=0, **options) as listener:
+        nodes = {LISTENER: ("127.0.0.1", listener.addresses[0].port)}
+        async with Node(DIALLER, nodes=nodes, listen=False, **options) as dialler:
+            yield dialler, listener
