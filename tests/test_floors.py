@@ -52,7 +52,7 @@ THIRD_PARTY_HOME = {
 ADAPTER = "quicdist.carrier.quic.driver.aioquic_adapter"
 
 #: Published in spite of the underscore.
-PUBLISHED_PRIVATE = {"_asdict", "_fields", "_make", "_replace", "_value_", "_name_"}
+PUBLISHED_PRIVATE = {"_asdict", "_fields", "_make", "_replace", "_value_", "_name_", "_current_frames"}
 
 
 #: The rooms of the carrier, and those each may take from beside the carrier itself.

@@ -5,21 +5,36 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import deque
 from collections.abc import Iterator
 
 
 class Records(logging.Handler):
-    """Keeps the records of a logger, in the order they came."""
+    """Keeps the records of a logger, in the order they came, from whatever thread."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._queue: asyncio.Queue[logging.LogRecord] = asyncio.Queue()
+        self._records: deque[logging.LogRecord] = deque()
+        self._came = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._queue.put_nowait(record)
+        self._records.append(record)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._came.set)
 
     async def next(self) -> logging.LogRecord:
-        return await self._queue.get()
+        self._loop = asyncio.get_running_loop()
+        while not self._records:
+            self._came.clear()
+            await self._came.wait()
+        return self._records.popleft()
+
+    def take(self) -> list[logging.LogRecord]:
+        """Those that have come and were not waited for."""
+        records = list(self._records)
+        self._records.clear()
+        return records
 
 
 @contextlib.contextmanager

@@ -15,10 +15,12 @@ from quicdist.containment import contained
 from quicdist.discovery import Discovery, Family, new_creation
 from quicdist.errors import QuicDistError
 from quicdist.logs import get_logger
+from quicdist.node import loop_watch
 from quicdist.node.connections import SETUP_TIME, ConnectionTable, Endpoint
 from quicdist.node.cookie import read_cookie
 from quicdist.node.errors import CookieError, NetTickTimeout, NodeError, NodeNotStarted
 from quicdist.node.liveness import NET_TICKTIME, Ticker
+from quicdist.node.loop_watch import LoopWatch
 from quicdist.node.quic_dist import QuicDist
 from quicdist.node.runtime import Runtime
 from quicdist.node.spawnables import Spawnables
@@ -89,6 +91,7 @@ class NodeCore:
         self._registered: list[Discovery] = []
         self._subscribers: list[Callable[[NodeEvent], None]] = []
         self._stopped = asyncio.Event()
+        self._watch: LoopWatch | None = None
         self.addresses: list[NetAddress] = []
         self.connections = ConnectionTable(self, self, setup_time=setup_time)
         self.streams = Streams(self.connections, lambda: self.runtime)
@@ -123,6 +126,7 @@ class NodeCore:
             raise
         self.connections.accept()
         self._ticker.start()
+        self._watch = loop_watch.acquire(self.name)
 
     def _begin(self, creation: int) -> None:
         self._identity = LocalIdentity(self.name, creation, self._flags)
@@ -150,6 +154,9 @@ class NodeCore:
         self._registered.clear()
         for endpoint in self.endpoints:
             await endpoint.discovery.close()
+        if self._watch is not None:
+            loop_watch.release(self._watch, self.name)
+            self._watch = None
         self._stopped.set()
 
     async def run_forever(self) -> None:

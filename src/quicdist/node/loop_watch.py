@@ -1,0 +1,215 @@
+"""Reports an event loop that stands still: code that computes or waits in it stops every node there.
+
+Each event loop that has a node is watched by one thread, from the first node's start to the last one's
+stop. The loop sets a time stamp four times within :data:`STANDSTILL_TIME`; the thread looks whether it
+has become old.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Final, NamedTuple
+
+from quicdist.logs import RateLimit, get_logger
+
+log = get_logger("quicdist.node.loop")
+
+#: Seconds after which an event loop that has run nothing counts as standing still.
+STANDSTILL_TIME: Final = 1.0
+#: Time stamps within that: a standstill is measured to one such part.
+BEATS: Final = 4
+#: Frames of the stack that a report shows, the innermost ones.
+MAX_FRAMES: Final = 20
+
+#: Whose frames are not the program's: this package's and the event loop's.
+_PACKAGE: Final = str(Path(__file__).parents[1])
+_EVENT_LOOP: Final = (str(Path(asyncio.__file__).parent), selectors.__file__)
+
+
+class _Report(NamedTuple):
+    """What was said of the standstill since the time stamp ``since``."""
+
+    since: float
+    function: str
+    #: Whether it was said, or left out by the rate limit.
+    said: bool
+
+
+class LoopWatch:
+    """Watches the event loop of the thread that makes it; :func:`acquire` gives the one of a loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, standstill_time: float = STANDSTILL_TIME) -> None:
+        self.standstill_time = standstill_time
+        #: The nodes in this loop, which the report names.
+        self.nodes: list[str] = []
+        self._loop = loop
+        self._thread_id = threading.get_ident()
+        self._interval = standstill_time / BEATS
+        self._callbacks: list[Callable[[float], object]] = []
+        self._limit = RateLimit()
+        self._over = threading.Event()
+        #: The last time stamp of the loop. Each thread writes attributes of its own only, and what the
+        #: watching one notes names the time stamp it is about: the loop may have gone on meanwhile.
+        self._beaten = time.monotonic()
+        self._report: _Report | None = None
+        self._not_running: float | None = None
+        self._timer = loop.call_later(self._interval, self._beat)
+        threading.Thread(target=self._watch, name="quicdist loop watch", daemon=True).start()
+
+    def on_standstill(self, callback: Callable[[float], object]) -> Callable[[], None]:
+        """Call ``callback`` while the loop stands still, **in the thread of the watch**, with the seconds
+        since the loop last ran: first after ``standstill_time``, then four times within each further
+        one. What it raises is logged. The function returned ends that."""
+        self._callbacks.append(callback)
+
+        def remove() -> None:
+            if callback in self._callbacks:
+                self._callbacks.remove(callback)
+
+        return remove
+
+    def stop(self) -> None:
+        """End the watch, from the loop's thread."""
+        self._over.set()
+        self._timer.cancel()
+
+    # -- in the loop's thread ------------------------------------------------------------------
+
+    def _beat(self) -> None:
+        now = time.monotonic()
+        before, self._beaten = self._beaten, now
+        self._timer = self._loop.call_later(self._interval, self._beat)
+        stood = now - before
+        report = self._report
+        if report is not None and report.since == before:
+            if report.said:
+                self._say(f"stood still for {stood:.1f} s{_in(report.function)}", stood, report.function)
+        elif stood > self.standstill_time and self._not_running != before:
+            # The other thread did not run either: not while an extension holds the interpreter, and
+            # not while the whole process is stopped.
+            note = self._limit.admit()
+            if note is not None:
+                self._say(f"stood still for {stood:.1f} s, as all other threads did{note}", stood)
+
+    # -- in the thread of the watch --------------------------------------------------------------
+
+    def _watch(self) -> None:
+        wait = self.standstill_time
+        while not self._loop.is_closed():
+            asked = time.monotonic()
+            if self._over.wait(wait):
+                return
+            now, beaten = time.monotonic(), self._beaten
+            # One that has slept for longer than it wanted lets the loop go first.
+            overslept = now - asked > wait + self._interval
+            late = now - beaten - self.standstill_time
+            if not self._loop.is_running():
+                self._not_running = beaten
+            elif late >= 0 and not overslept:
+                self._stands_still(beaten)
+                late = 0.0
+            wait = max(-late, self._interval)
+
+    def _stands_still(self, beaten: float) -> None:
+        if self._report is None or self._report.since != beaten:
+            frames = self._frames()
+            if self._beaten != beaten or not frames or _is_of_event_loop(frames[-1]):
+                return
+            function = _to_blame(frames)
+            note = self._limit.admit(function)
+            self._report = _Report(beaten, function, note is not None)
+            if note is not None:
+                stack = "".join(traceback.format_list(_summary(frames))).rstrip()
+                self._say(
+                    f"has stood still for {time.monotonic() - beaten:.1f} s{_in(function)}: no node in it "
+                    "sends or receives. Run what takes long in a thread (asyncio.to_thread, or "
+                    f"blocking=True for an exported function){note}",
+                    time.monotonic() - beaten,
+                    function,
+                    stack,
+                )
+        for callback in list(self._callbacks):
+            try:
+                callback(time.monotonic() - beaten)
+            except BaseException:
+                log.exception("%r failed while the event loop stood still", callback)
+
+    def _say(self, what: str, seconds: float, function: str = "", stack: str = "") -> None:
+        log.warning(
+            "the event loop of %s %s%s%s",
+            ", ".join(self.nodes),
+            what,
+            "\n" if stack else "",
+            stack,
+            extra={"nodes": list(self.nodes), "seconds": seconds, "function": function, "stack": stack},
+        )
+
+    def _frames(self) -> list[FrameType]:
+        """What the loop's thread runs now, outermost first."""
+        frames = []
+        frame = sys._current_frames().get(self._thread_id)
+        while frame is not None:
+            frames.append(frame)
+            frame = frame.f_back
+        return frames[::-1]
+
+
+def _in(function: str) -> str:
+    return f" in {function}" if function else ""
+
+
+def _is_of_event_loop(frame: FrameType) -> bool:
+    return frame.f_code.co_filename.startswith(_EVENT_LOOP)
+
+
+def _to_blame(frames: list[FrameType]) -> str:
+    """The function of the program that the event loop or this package has called: an exported one, a
+    callback, the body of a process. Empty where there is none."""
+    name = ""
+    ours = False
+    for frame in frames:
+        was_ours, ours = ours, _is_of_event_loop(frame) or frame.f_code.co_filename.startswith(_PACKAGE)
+        if was_ours and not ours:
+            module = frame.f_globals.get("__name__", "?")
+            name = f"{module}.{frame.f_code.co_qualname}"
+    return name
+
+
+def _summary(frames: list[FrameType]) -> traceback.StackSummary:
+    """What the event loop has called, the innermost of it."""
+    start = max((index + 1 for index, frame in enumerate(frames) if _is_of_event_loop(frame)), default=0)
+    shown = frames[start:][-MAX_FRAMES:]
+    return traceback.StackSummary.extract((frame, frame.f_lineno) for frame in shown)
+
+
+#: The watch of each event loop that has a node.
+_watches: dict[asyncio.AbstractEventLoop, LoopWatch] = {}
+
+
+def acquire(node: str) -> LoopWatch:
+    """The watch of the running event loop, for a node that starts in it."""
+    loop = asyncio.get_running_loop()
+    watch = _watches.get(loop)
+    if watch is None:
+        for old in [old for old in _watches if old.is_closed()]:
+            del _watches[old]
+        watch = _watches[loop] = LoopWatch(loop)
+    watch.nodes.append(node)
+    return watch
+
+
+def release(watch: LoopWatch, node: str) -> None:
+    """The node has stopped; the last one ends the watch."""
+    watch.nodes.remove(node)
+    if not watch.nodes:
+        watch.stop()
+        for loop in [loop for loop, its in _watches.items() if its is watch]:
+            del _watches[loop]
