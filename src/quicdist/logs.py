@@ -160,15 +160,19 @@ class _Window:
         self.left_out = 0
 
 
-def clean(text: str | bytes, limit: int = TEXT_LIMIT) -> str:
+def clean(text: str | bytes, limit: int = TEXT_LIMIT, *, lines: bool = False) -> str:
     """What a peer chose, for a line or an error: control characters, line ends and whatever else
-    does not print escaped, and cut to ``limit`` characters of it, which ``...`` shows."""
+    does not print escaped, and cut to ``limit`` characters of it, which ``...`` shows. With ``lines``
+    it may have line ends and tabs."""
     cut = len(text) > limit
     text = text[:limit]
     if isinstance(text, bytes):
         text = text.decode(errors="backslashreplace")
     if not text.isprintable():
         text = "".join(
-            char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+            char
+            if char.isprintable() or (lines and char in "\n\t")
+            else char.encode("unicode_escape").decode()
+            for char in text
         )
     return f"{text}..." if cut else text

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from quicdist import Atom, LoggerHandler, Node
-from quicdist.otp.logger import MAX_WAITING, LoggerProxy, read_event
+from quicdist import Atom, LoggerHandler, Node, Process
+from quicdist.otp.logger import MAX_TEXT, MAX_WAITING, LoggerProxy, read_event
 from tests.support.records import records_of
 
 LEVELS = {
@@ -62,22 +65,148 @@ async def test_from_another_node(one: Node, two: Node) -> None:
     assert record.levelno == logging.WARNING
     assert record.getMessage() == f"{one.name}: 3 weights are missing"
     metadata = record.metadata  # type: ignore[attr-defined]
-    assert metadata[Atom("domain")] == [Atom("python"), Atom("models"), Atom("loading")]
+    assert metadata[Atom("logger")] == b"models.loading"
+    assert Atom("domain") not in metadata
     assert metadata[Atom("mfa")][1] == Atom("run")
     assert record.pid.node == Atom(one.name)  # type: ignore[attr-defined]
 
 
-async def test_our_own_records_stay(node: Node) -> None:
-    """Or one would make the next."""
-    logger, handler = logging.getLogger("quicdist.node"), LoggerHandler(node, node.name)
-    logger.addHandler(handler)
+@contextlib.contextmanager
+def forwarding(logger: str, *handlers: LoggerHandler) -> Iterator[logging.Logger]:
+    """The logger of that name, in level DEBUG, with those handlers."""
+    target = logging.getLogger(logger)
+    level = target.level
+    target.setLevel(logging.DEBUG)
+    for handler in handlers:
+        target.addHandler(handler)
     try:
-        with records_of("quicdist.logger") as records:
-            logger.error("ours")
-            node.send("logger_proxy", (Atom("log"), Atom("error"), "the next", {}))
-            assert (await records.next()).getMessage() == "None: the next"
+        yield target
     finally:
-        logger.removeHandler(handler)
+        target.setLevel(level)
+        for handler in handlers:
+            target.removeHandler(handler)
+
+
+def events_at(node: Node) -> list[str]:
+    """The texts of the log events that come to a node from now on."""
+    node.runtime.unregister("logger_proxy")
+    texts: list[str] = []
+
+    def handle(_: Process, message: Any) -> None:
+        texts.append(message[2].decode())
+
+    node.runtime.spawn(handle, name="logger_proxy")
+    return texts
+
+
+async def through(one: Node, two: Node) -> None:
+    """Wait until whatever ``one`` has sent so far has come to ``two``."""
+    await one.is_auth(two.name)
+
+
+async def test_records_of_quicdist_are_forwarded_while_there_is_a_connection(one: Node, two: Node) -> None:
+    texts = events_at(two)
+    with forwarding("quicdist.node", LoggerHandler(one, two.name, logging.WARNING)) as logger:
+        for _ in range(3):
+            logger.warning("too early")
+        await asyncio.sleep(0)
+        assert one.nodes() == []
+        await one.connect(two.name)
+        logger.warning("ours")
+        await asyncio.sleep(0)
+        await through(one, two)
+        logger.warning("the next")
+        await asyncio.sleep(0)
+        await through(one, two)
+    assert texts == ["ours (3 records before it were not sent)", "the next"]
+
+
+async def test_a_record_makes_no_further_ones(one: Node, two: Node) -> None:
+    """Each node forwards everything to the other, what sending causes there included."""
+    await one.connect(two.name)
+    handlers = LoggerHandler(one, two.name), LoggerHandler(two, one.name)
+    with contextlib.ExitStack() as stack:
+        for name in ("quicdist", "quic", "asyncio"):
+            stack.enter_context(forwarding(name, *handlers))
+        with records_of("quicdist.logger") as records:
+            logging.getLogger("quicdist.node").error("ours")
+            await asyncio.sleep(0)
+            for _ in range(10):
+                await through(one, two)
+                await through(two, one)
+    texts = [record.getMessage() for record in records.take()]
+    assert sorted(texts) == [f"{one.name}: ours", f"{two.name}: ours"]
+
+
+async def test_records_of_quicdist_are_limited_for_each_level(one: Node, two: Node) -> None:
+    texts = events_at(two)
+    await one.connect(two.name)
+    with forwarding("quicdist.node", LoggerHandler(one, two.name)) as logger:
+        for _ in range(100):
+            logger.debug("often")
+        logger.error("once")
+        await asyncio.sleep(0)
+        await through(one, two)
+    assert len(texts) == 21
+    assert texts[19].startswith("often (more like it are left out for")
+    assert texts[20] == "once"
+
+
+async def test_what_the_other_node_has_been_told_already_is_not_forwarded(one: Node, two: Node) -> None:
+    texts = events_at(two)
+    await one.connect(two.name)
+    with forwarding("quicdist.node", LoggerHandler(one, two.name)) as logger:
+        logger.error("a crash", extra={"reported_to": two.name})
+        logger.error("another", extra={"reported_to": "third@127.0.0.1"})
+        await asyncio.sleep(0)
+        await through(one, two)
+    assert texts == ["another"]
+
+
+async def test_records_that_pile_up_while_the_loop_stands_still_are_counted(one: Node, two: Node) -> None:
+    texts = events_at(two)
+    await one.connect(two.name)
+    with forwarding("models", LoggerHandler(one, two.name)) as logger:
+
+        def log_on() -> None:
+            for number in range(MAX_WAITING + 5):
+                logger.info("%d", number)
+
+        thread = threading.Thread(target=log_on)
+        thread.start()
+        thread.join()
+        await asyncio.sleep(0)
+        await through(one, two)
+    assert len(texts) == MAX_WAITING
+    assert texts[0] == "0 (5 records before it were not sent)"
+    assert texts[-1] == str(MAX_WAITING - 1)
+
+
+async def test_a_record_without_a_running_node_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    node = Node("never@127.0.0.1", cookie="x", endpoints=[])
+    with forwarding("models", LoggerHandler(node, "a@127.0.0.1")) as logger:
+        logger.error("nobody hears it")
+    assert capsys.readouterr().err == ""
+
+
+async def test_a_long_record_is_cut(one: Node, two: Node) -> None:
+    texts = events_at(two)
+    await one.connect(two.name)
+    with forwarding("models", LoggerHandler(one, two.name)) as logger:
+        logger.error("x" * 10**6 + "\ud800")
+        logger.error("\ud800")
+        await asyncio.sleep(0)
+        await through(one, two)
+    assert texts == ["x" * MAX_TEXT, "\\ud800"]
+
+
+async def test_text_of_another_node_is_escaped_and_cut(node: Node) -> None:
+    with records_of("quicdist.logger") as records:
+        text = "one\n\ttwo\x1b[31m" + "x" * MAX_TEXT
+        node.send("logger_proxy", (Atom("log"), Atom("error"), text, {}))
+        got = (await records.next()).getMessage()
+    assert got.startswith("None: one\n\ttwo\\x1b[31mxxx")
+    assert got.endswith("xxx...")
 
 
 async def test_a_flood_is_counted(node: Node) -> None:

@@ -11,11 +11,14 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from quicdist.errors import QuicDistError
-from quicdist.logs import get_logger
+from quicdist.logs import RateLimit, clean, get_logger
+from quicdist.node.errors import NodeNotStarted
 from quicdist.node.process import Process
+from quicdist.node.runtime import Runtime
 from quicdist.otp.group_leader import characters
 from quicdist.term import Atom, Pid, format_term
 
@@ -52,6 +55,14 @@ _OTP_LEVELS: Final = (
 MAX_WAITING: Final = 1000
 #: Seconds that the node whose event it is has for its text.
 FORMAT_TIME: Final = 5.0
+
+#: Characters of a record or an event that are told.
+MAX_TEXT: Final = 32_768
+#: The loggers whose records can be caused by sending one, and how many of each level are forwarded in how
+#: many seconds.
+OWN_LOGGERS: Final = ("quicdist", "quic")
+OWN_RECORDS: Final = 20
+OWN_PERIOD: Final = 10.0
 
 #: Calls a function on another node: node, module, function, arguments, with a time in seconds.
 RemoteCall = Callable[..., Awaitable[Any]]
@@ -164,7 +175,7 @@ def write(event: Event, text: str) -> None:
     pid = event.pid
     node = None if pid is None else pid.node.name
     extra = {"node": node, "pid": pid, "metadata": event.metadata}
-    log.log(LEVELS[event.level.name], "%s: %s", node, text, extra=extra)
+    log.log(LEVELS[event.level.name], "%s: %s", node, clean(text, MAX_TEXT, lines=True), extra=extra)
 
 
 class LoggerHandler(logging.Handler):
@@ -172,37 +183,88 @@ class LoggerHandler(logging.Handler):
     ``logging.getLogger().addHandler(LoggerHandler(node, "a@host"))``.
 
     It may be called from any thread. The metadata there have ``pid`` (this node's), ``time``, ``file``,
-    ``line``, ``mfa`` (``{Module, Function, 0}``) and ``domain`` (``[python | Logger]``). quicdist's own
-    records are left out: to send one could make the next.
+    ``line``, ``mfa`` (``{Module, Function, 0}``) and ``logger``, the name of Python's logger, a binary.
+    They have no ``domain``: the default handler of a BEAM stops every domain but ``[]``, ``[otp]`` and
+    ``[otp,sasl]``.
+
+    What it cannot send at once it leaves out, and says how much with the next record: the records of
+    quicdist itself while there is no connection (they would make one, and its failure the next record),
+    and all records while the connection's buffer is over its bound. Of quicdist's and aioquic's own it
+    forwards 20 of one level in ten seconds. It leaves out what other nodes logged here, and the crash
+    reports that ``to`` has got as a BEAM's already.
     """
 
     def __init__(self, node: NodeCore, to: str, level: int | str = logging.NOTSET) -> None:
         super().__init__(level)
         self._node = node
-        self._to = (Atom(LOGGER_PROXY), Atom(to))
+        self._to = to
+        self._limit = RateLimit(OWN_RECORDS, OWN_PERIOD)
+        #: Records on their way into the loop's thread: their text, and whether they are our own.
+        self._waiting: deque[tuple[logging.LogRecord, str, bool]] = deque()
+        #: Records left out by ``emit`` and in the loop's thread, and how many of them were told.
+        self._refused = self._unsent = self._told = 0
+        #: The thread that is sending a record: those that it makes meanwhile would have no end.
+        self._sending: int | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.name.partition(".")[0] == "quicdist":
+        if self._sending == get_ident() or record.name == log.name:
+            return
+        if getattr(record, "reported_to", None) == self._to:
+            return
+        own = record.name.partition(".")[0] in OWN_LOGGERS
+        note = self._limit.admit(record.levelno) if own else ""
+        if note is None:
+            return
+        if len(self._waiting) >= MAX_WAITING:
+            self._refused += 1
             return
         try:
-            text = self.format(record)
-            self._node.call_soon_threadsafe(self._send, record, text)
+            self._waiting.append((record, self.format(record)[:MAX_TEXT] + note, own))
         except Exception:
             self.handleError(record)
+            return
+        try:
+            self._node.call_soon_threadsafe(self._send_next)
+        except (NodeNotStarted, RuntimeError):
+            # There is no node yet, or no event loop any more.
+            self._waiting.pop()
+            self._refused += 1
 
-    def _send(self, record: logging.LogRecord, text: str) -> None:
-        runtime = self._node.runtime
-        leader = runtime.group_leader
-        assert leader is not None  # since the node has been started
-        metadata = {
-            Atom("pid"): leader,
-            Atom("time"): int(record.created * 1_000_000),
-            Atom("file"): list(record.pathname.encode()),
-            Atom("line"): record.lineno,
-            Atom("mfa"): (_atom(record.module), _atom(record.funcName), 0),
-            Atom("domain"): [Atom("python"), *map(_atom, record.name.split("."))],
-        }
-        runtime.send(leader, self._to, (Atom("log"), _otp_level(record.levelno), text, metadata))
+    def _send_next(self) -> None:
+        record, text, own = self._waiting.popleft()
+        link = self._node.connections.link(self._to)
+        if (link is None and own) or (link is not None and not link.writable):
+            self._unsent += 1
+            return
+        left_out = self._refused + self._unsent - self._told
+        if left_out:
+            text += f" ({left_out} records before it were not sent)"
+        self._sending = get_ident()
+        try:
+            _send_event(self._node.runtime, self._to, record, text)
+        except Exception:
+            self._unsent += 1
+        else:
+            self._told += left_out
+        finally:
+            self._sending = None
+
+
+def _send_event(runtime: Runtime, to: str, record: logging.LogRecord, text: str) -> None:
+    leader = runtime.group_leader
+    assert leader is not None  # since the node has been started
+    metadata = {
+        Atom("pid"): leader,
+        Atom("time"): int(record.created * 1_000_000),
+        Atom("file"): list(record.pathname.encode(errors="replace")),
+        Atom("line"): record.lineno,
+        Atom("mfa"): (_atom(record.module), _atom(record.funcName), 0),
+        # No atom: the program may make as many names as it likes, and a BEAM keeps atoms for ever.
+        Atom("logger"): record.name,
+    }
+    target = (Atom(LOGGER_PROXY), Atom(to))
+    content = text.encode(errors="backslashreplace")
+    runtime.send(leader, target, (Atom("log"), _otp_level(record.levelno), content, metadata))
 
 
 def _otp_level(level: int) -> Atom:

@@ -1,0 +1,32 @@
+"""What a stock BEAM prints of the log events that it gets."""
+
+from __future__ import annotations
+
+from tests.support.beam import Beam
+
+_INSTALL = r"""
+(fun() ->
+    Forms = [begin {ok, T, _} = erl_scan:string(S), {ok, F} = erl_parse:parse_form(T), F end || S <- [
+        "-module(printed_to).",
+        "-export([log/2]).",
+        "log(Event, #{config := #{to := To}, formatter := {Module, Config}}) ->"
+        "    To ! {printed, unicode:characters_to_binary(Module:format(Event, Config))}."]],
+    {ok, printed_to, Code} = compile:forms(Forms),
+    {module, printed_to} = code:load_binary(printed_to, "printed_to.erl", Code),
+    {ok, Default} = logger:get_handler_config(default),
+    ok = logger:add_handler(printed_to, printed_to,
+        (maps:with([filters, filter_default, formatter, level], Default))#{config => #{to => self()}})
+end)()
+"""
+
+
+async def watch_printed(beam: Beam) -> None:
+    """From now on keep what the default handler prints: another handler, with the same filters and
+    formatter, sends it to the process that evaluates."""
+    await beam.eval(_INSTALL)
+
+
+async def printed(beam: Beam, seconds: float = 10.0) -> str:
+    """The next text that was printed; empty where there is none within ``seconds``."""
+    wait = f"receive {{printed, Text}} -> Text after {round(seconds * 1000)} -> <<>> end"
+    return (await beam.eval_bytes(f"(fun() -> {wait} end)()")).decode()
