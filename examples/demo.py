@@ -234,7 +234,7 @@ class Demo:
                 line.expect(await watcher.gen_server_call(("echo", name), 1), 1)
                 await program.end()
                 line.came = ""
-                line.expect(str((await down)[4]), "noconnection")
+                line.expect(str((await down)[4]), "shutdown")  # it is a server
                 line.came = f"'DOWN', {line.came}"
 
     # -- BEAMs -----------------------------------------------------------------------------

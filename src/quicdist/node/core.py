@@ -146,9 +146,12 @@ class NodeCore:
         five seconds to clean up."""
         await self.streams.stop()
         if self._runtime is not None:
-            await self._runtime.shutdown(SHUTDOWN_TIME)
+            servers = [one for one in self._runtime.processes() if one.ends_while_connected]
+            await self._runtime.shutdown(servers, SHUTDOWN_TIME)
         self._ticker.stop()
         await self.connections.close()
+        if self._runtime is not None:
+            await self._runtime.shutdown(self._runtime.processes(), SHUTDOWN_TIME)
         for discovery in self._registered:
             await discovery.unregister_node(self.name)
         self._registered.clear()

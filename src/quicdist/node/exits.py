@@ -58,12 +58,10 @@ def stack_term(trace: TracebackType | None) -> list[Any]:
     ``[{Module, Function, Arity, [{file, File}, {line, Line}]}]``.
 
     The arity is that of the Python function's positional parameters. The frames of quicdist that
-    called the program's code are left out, where there is any of the program.
+    called the program's code are left out.
     """
-    walked = list(traceback.walk_tb(trace))
-    programs = itertools.dropwhile(lambda step: _module(step[0]).startswith("quicdist."), walked)
     frames: list[Any] = []
-    for frame, line in list(programs) or walked:
+    for frame, line in itertools.dropwhile(lambda step: _calls(step[0]), traceback.walk_tb(trace)):
         code, module = frame.f_code, _module(frame)
         where = [(_FILE, [ord(char) for char in code.co_filename]), (_LINE, line)]
         frames.append((Atom(module[:255]), Atom(code.co_qualname[:255]), code.co_argcount, where))
@@ -72,6 +70,12 @@ def stack_term(trace: TracebackType | None) -> list[Any]:
 
 def _module(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__", "?"))
+
+
+def _calls(frame: FrameType) -> bool:
+    """Whether it is a frame of quicdist, other than of a class that a program's is made from."""
+    module = _module(frame)
+    return module.startswith("quicdist.") and module != "quicdist.otp.gen_server"
 
 
 def failure(error: BaseException) -> Failure:

@@ -66,6 +66,10 @@ class Process:
         "trap_exit",
     )
 
+    #: Whether a node that stops ends it while the connections are up, so that others see
+    #: ``shutdown``. Of other processes they see what they see when a BEAM halts: ``noconnection``.
+    ends_while_connected = False
+
     def __init__(self, runtime: Runtime, pid: Pid) -> None:
         self._runtime = runtime
         self.pid = pid

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from functools import lru_cache
 from threading import current_thread, get_ident
 from typing import Any, TypeVar
@@ -225,17 +225,17 @@ class Runtime:
                 self.links.connection_lost(process, node)
         self.relations.connection_lost(node)
 
-    async def shutdown(self, timeout: float) -> None:
-        """End all processes with ``shutdown``; those that clean up longer than ``timeout`` seconds are
+    async def shutdown(self, processes: Iterable[Process], timeout: float) -> None:
+        """End processes with ``shutdown``; those that clean up longer than ``timeout`` seconds are
         killed."""
-        waiting = []
-        for process in self.processes():
+        waiting = {}
+        for process in list(processes):
             self.exit(process, SHUTDOWN)
-            waiting.append(asyncio.ensure_future(process.finished()))
+            waiting[asyncio.ensure_future(process.finished())] = process
         if not waiting:
             return
-        await asyncio.wait(waiting, timeout=timeout)
-        for process in self.processes():
+        _, late = await asyncio.wait(waiting, timeout=timeout)
+        for process in map(waiting.__getitem__, late):
             log.error("%r has not ended within %g s of shutdown and is killed", process, timeout)
             self.terminate(process, KILLED)
         for one in waiting:

@@ -59,6 +59,8 @@ class ServerProcess(Process):
         "suspended",
     )
 
+    ends_while_connected = True
+
     def __init__(self, runtime: Runtime, pid: Pid, server: GenServer) -> None:
         super().__init__(runtime, pid)
         self.server = server
