@@ -16,6 +16,7 @@ from quicdist.carrier.security.certificates import CertificateFiles
 from tests.carrier.nodes import FakeNode, Inbox
 from tests.carrier.quic_peer import CLIENT, SERVER
 from tests.carrier.quic_support import PATIENCE, SETUP_TIME, listening, quic_link, send
+from tests.support.programs import running_program
 
 MIB = 1024 * 1024
 
@@ -23,18 +24,12 @@ MIB = 1024 * 1024
 @asynccontextmanager
 async def peer(*arguments: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
     """A peer's process and the first line it prints."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.carrier.quic_peer", *arguments, stdout=asyncio.subprocess.PIPE
-    )
-    try:
+    command = sys.executable, "-m", "tests.carrier.quic_peer", *arguments
+    async with running_program(*command, stdout=asyncio.subprocess.PIPE) as process:
         assert process.stdout is not None
         async with asyncio.timeout(PATIENCE):
             line = (await process.stdout.readline()).decode().strip()
         yield process, line
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
 
 
 @asynccontextmanager

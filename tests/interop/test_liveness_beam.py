@@ -16,6 +16,7 @@ from quicdist import Node, NodeDown, make_development_certificates
 from quicdist.node import NodeEvent
 from tests.interop.cluster import COOKIE, Cluster, names
 from tests.support.beam import Beam, quic_args, tcp_args
+from tests.support.programs import running_program
 
 #: Seconds, on both sides: a BEAM takes whole ones, and looks four times within them.
 TICKTIME = 2
@@ -190,10 +191,8 @@ async def test_a_beam_notices_one_of_ours(pair: Cluster, ending: signal.Signals)
     assert link is not None
     name, where = names()[0], link.remote_address
     args = (name, pair.beam_name, where.host, str(where.port), COOKIE, pair.carrier, str(TICKTIME))
-    program = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", _NODE, *args, stdout=asyncio.subprocess.PIPE
-    )
-    try:
+    command = sys.executable, "-c", _NODE, *args
+    async with running_program(*command, stdout=asyncio.subprocess.PIPE) as program:
         assert program.stdout is not None
         assert await program.stdout.readline() == b"connected\n"
         seen = f"receive {{What, '{name}', _}} -> What after 30000 -> none end"
@@ -203,9 +202,6 @@ async def test_a_beam_notices_one_of_ours(pair: Cluster, ending: signal.Signals)
         ended = loop.time()
         assert await pair.eval(seen.replace("What", "Down")) == "nodedown"
         took = loop.time() - ended
-    finally:
-        program.kill()
-        await program.communicate()
     assert took <= LATEST
     if ending is signal.SIGSTOP:
         assert took >= TICKTIME * 0.75

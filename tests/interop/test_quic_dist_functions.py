@@ -17,6 +17,7 @@ from quicdist.discovery import StaticDiscovery
 from quicdist.node.endpoints import quic_carriers
 from tests.interop.cluster import COOKIE, Cluster, cluster, names
 from tests.support.beam import Beam, erl_facts, erl_path, quic_args
+from tests.support.programs import running_program
 
 pytestmark = pytest.mark.quic_dist
 
@@ -216,12 +217,12 @@ async def test_quic_call(pair: Cluster, tmp_path: Path) -> None:
     config.write_text(given.replace("},{", "},\n{"))
     erl = Path(str(erl_path()))
     options = ("-c", COOKIE, "-C", str(config), "-n", names()[1])
-    running = await asyncio.create_subprocess_exec(
+    async with running_program(
         *("bash", str(script), *options, pair.node.name, "py", "double", "[21]"),
         env=os.environ | {"PATH": f"{erl.parent}:{os.environ['PATH']}", "QUIC_EBIN": str(tmp_path)},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-    )
-    async with asyncio.timeout(60):
-        printed, _ = await running.communicate()
-    assert (printed, running.returncode) == (b"42\n", 0)
+    ) as call:
+        async with asyncio.timeout(60):
+            printed, _ = await call.communicate()
+    assert (printed, call.returncode) == (b"42\n", 0)

@@ -11,6 +11,7 @@ from pathlib import Path
 from quicdist.carrier.security.certificates import CertificateFiles
 from tests.netns.spaces import SERVER, Spaces
 from tests.support.beam import Beam, erl_path, quic_args
+from tests.support.programs import running_program
 
 PATIENCE = 60.0
 PORT = 4501
@@ -54,19 +55,9 @@ class Program:
 @contextlib.asynccontextmanager
 async def program(spaces: Spaces, space: str, module: str, *args: str) -> AsyncIterator[Program]:
     pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(
-        *spaces.command(space, sys.executable, "-m", f"tests.netns.{module}", *args),
-        stdin=pipe,
-        stdout=pipe,
-        stderr=pipe,
-        cwd=ROOT,
-    )
-    try:
+    command = spaces.command(space, sys.executable, "-m", f"tests.netns.{module}", *args)
+    async with running_program(*command, stdin=pipe, stdout=pipe, stderr=pipe, cwd=ROOT) as process:
         yield Program(process)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.communicate()
 
 
 @contextlib.asynccontextmanager

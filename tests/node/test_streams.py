@@ -25,6 +25,7 @@ from quicdist import (
 )
 from tests.node.streams_peer import COOKIE, NAME
 from tests.support.head_of_line import assert_little_waits_little, in_process, ratio
+from tests.support.programs import running_program
 
 MIB = 1024 * 1024
 #: What a peer may send on a stream ahead of who reads it.
@@ -40,16 +41,8 @@ DATA, CLOSED, RESET, TAG = Atom("data"), Atom("closed"), Atom("reset"), Atom("qu
 async def peer(carrier: str, directory: Path) -> AsyncIterator[tuple[Node, asyncio.subprocess.Process]]:
     """A node, and another one in a process of its own that it is connected to."""
     files = make_development_certificates(directory / "certs")
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "tests.node.streams_peer",
-        carrier,
-        str(files.cert),
-        str(files.key),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
+    command = sys.executable, "-m", "tests.node.streams_peer", carrier, str(files.cert), str(files.key)
+    async with running_program(*command, stdout=asyncio.subprocess.PIPE) as process:
         assert process.stdout is not None
         port = int(await process.stdout.readline())
         options: dict[str, Any] = {"nodes": {NAME: ("127.0.0.1", port)}, "listen": False}
@@ -57,9 +50,6 @@ async def peer(carrier: str, directory: Path) -> AsyncIterator[tuple[Node, async
         async with Node("here@127.0.0.1", cookie=COOKIE, carrier=carrier, **options) as node:
             await node.connect(NAME)
             yield node, process
-    finally:
-        process.kill()
-        await process.wait()
 
 
 def sending(size: int) -> Callable[[Process, Process], Any]:
