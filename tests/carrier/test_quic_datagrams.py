@@ -14,6 +14,7 @@ from quicdist.carrier.quic.link import QuicLink
 from quicdist.carrier.quic.settings import QuicSettings
 from tests.carrier.flights import Proxy, proxied
 from tests.carrier.quic_support import PATIENCE, LinkPair, linked, linked_to, listening, quic_link
+from tests.support.virtual_time import in_virtual_time
 
 #: A round trip that is short, and longer than the delay of acknowledgements.
 DELAY = 0.001
@@ -62,6 +63,7 @@ def fits(size: int, longest: int) -> bool:
 
 
 @pytest.mark.parametrize("longest", [1200, 1300, 1452, 1472, 2000, 5000, 8952, 9000, 12_000, 16_384, 65_535])
+@in_virtual_time
 async def test_the_size_of_datagrams_is_what_the_path_takes(settings: QuicSettings, longest: int) -> None:
     async with narrow(settings, longest) as (pair, proxy):
         sizes = await settle(pair)
@@ -74,6 +76,7 @@ async def test_the_size_of_datagrams_is_what_the_path_takes(settings: QuicSettin
         assert min(sizes[0], BASE_SIZE) <= max(proxy.passed) <= max(sizes)
 
 
+@in_virtual_time
 async def test_an_idle_link_probes_nothing(settings: QuicSettings) -> None:
     async with narrow(settings) as (pair, proxy):
         for number in range(20):
@@ -85,6 +88,7 @@ async def test_an_idle_link_probes_nothing(settings: QuicSettings) -> None:
 
 @pytest.mark.parametrize("ours", [MIN_SIZE, BASE_SIZE])
 @pytest.mark.parametrize("dials", [True, False])
+@in_virtual_time
 async def test_who_builds_no_long_datagrams_is_sent_none(
     settings: QuicSettings, ours: int, dials: bool
 ) -> None:
@@ -97,6 +101,7 @@ async def test_who_builds_no_long_datagrams_is_sent_none(
         assert not proxy.dropped
 
 
+@in_virtual_time
 async def test_what_is_set_is_the_most(settings: QuicSettings) -> None:
     few = dataclasses.replace(settings, max_datagram_size=5000)
     async with narrow(settings, client_settings=few) as (pair, proxy):
@@ -105,6 +110,7 @@ async def test_what_is_set_is_the_most(settings: QuicSettings) -> None:
 
 
 @pytest.mark.parametrize("longest", [1300, 1452, 4000])
+@in_virtual_time
 async def test_a_path_that_becomes_narrow_while_much_is_under_way(
     settings: QuicSettings, longest: int
 ) -> None:
@@ -124,6 +130,7 @@ async def test_a_path_that_becomes_narrow_while_much_is_under_way(
         assert all(fits(size, longest) for size in sizes), sizes
 
 
+@in_virtual_time
 async def test_a_silence_that_is_not_for_the_length_costs_nothing(settings: QuicSettings) -> None:
     async with narrow(settings) as (pair, proxy):
         assert await settle(pair) == (MAX_SIZE, MAX_SIZE)
@@ -149,6 +156,7 @@ async def test_a_silence_that_is_not_for_the_length_costs_nothing(settings: Quic
         assert await settle(pair) == (MAX_SIZE, MAX_SIZE)
 
 
+@in_virtual_time
 async def test_after_a_move_it_begins_anew(settings: QuicSettings) -> None:
     async with linked(settings) as pair:
         assert await settle(pair) == (MAX_SIZE, MAX_SIZE)
@@ -162,6 +170,7 @@ async def test_after_a_move_it_begins_anew(settings: QuicSettings) -> None:
 
 
 @pytest.mark.parametrize("longest", [1300, BASE_SIZE, 3000])
+@in_virtual_time
 async def test_a_move_to_a_narrower_path(settings: QuicSettings, longest: int) -> None:
     """The peer's address changes, as it does behind a NAT, in the middle of it all."""
     async with narrow(settings) as (pair, proxy):
