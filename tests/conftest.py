@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
+import signal
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
@@ -12,7 +13,8 @@ from dataclasses import dataclass, field
 import pytest
 import pytest_asyncio
 
-from tests.support.beam import Beam, BeamError, erl_facts, erl_path
+from tests.support.beam import Beam, BeamError, elixir_path, erl_applications, erl_facts, erl_path
+from tests.support.tasks import left_over
 
 OLDEST_OTP = 25
 OLDEST_OTP_QUIC_DIST = 26
@@ -55,7 +57,23 @@ def look_around() -> Machine:
         machine.left_out["quic_dist"] = f"{erl} finds no application quic; {how}"
     elif release < OLDEST_OTP_QUIC_DIST:
         machine.left_out["quic_dist"] = f"{erl} is OTP {release}; {how}"
+    elif "quic" not in erl_applications():
+        machine.left_out["quic_dist"] = f"{erl} lacks what quic needs (Debian, Ubuntu: erlang-ssl)"
     return machine
+
+
+def reason_to_leave_out(item: pytest.Item, machine: Machine) -> str | None:
+    for name in ("quic_dist", "beam"):
+        if item.get_closest_marker(name) and (reason := machine.left_out.get(name)):
+            return f"{name}: {reason}"
+    if item.get_closest_marker("elixir") and elixir_path() is None:
+        return f"elixir: there is none beside {erl_path()} (Debian, Ubuntu: elixir)"
+    for marker in item.iter_markers("otp_application"):
+        for name in marker.args:
+            if name not in erl_applications():
+                package = f"erlang-{name.replace('_', '-')}"
+                return f"{name}: {erl_path()} has no such application (Debian, Ubuntu: {package})"
+    return None
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -83,16 +101,13 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    needed = [name for name in ("quic_dist", "beam") if item.get_closest_marker(name)]
-    if not needed:
+    if not any(item.get_closest_marker(name) for name in ("quic_dist", "beam")):
         return
     if MACHINE not in item.config.stash:
         item.config.stash[MACHINE] = look_around()
-    for name in needed:
-        reason = item.config.stash[MACHINE].left_out.get(name)
-        if reason:
-            # From here, not from a marker: pytest then folds them all into one line of its summary.
-            pytest.skip(f"{name}: {reason}")
+    if reason := reason_to_leave_out(item, item.config.stash[MACHINE]):
+        # From here, not from a marker: pytest then folds them all into one line of its summary.
+        pytest.skip(reason)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -166,11 +181,8 @@ def free_port() -> Callable[[], int]:
 async def _no_task_outlives_the_test() -> AsyncIterator[None]:
     before = asyncio.all_tasks()
     yield
-    for _ in range(10):  # turns of the loop, so that a task already cancelled can end
-        if not (left := asyncio.all_tasks() - before - {asyncio.current_task()}):
-            return
-        await asyncio.sleep(0)
-    pytest.fail("tasks outlived the test: " + "; ".join(map(str, left)))
+    if left := await left_over(before):
+        pytest.fail(left)
 
 
 @pytest.fixture(autouse=True)
@@ -178,6 +190,19 @@ def _tasks_watched(request: pytest.FixtureRequest) -> None:
     # Set up before the test's own fixtures, so checked after they are torn down.
     if request.node.get_closest_marker("asyncio"):
         request.getfixturevalue("_no_task_outlives_the_test")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _programs_hear_sigint() -> Iterator[None]:
+    """A program inherits that SIGINT is ignored, as it is for a job that a shell has in the background
+    (``make test &`` in a script), but no handler: with one that does nothing in place of ``SIG_IGN``, pytest
+    goes on ignoring it, and the programs that tests start and interrupt do not."""
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if ignored:
+        signal.signal(signal.SIGINT, lambda number, frame: None)
+    yield
+    if ignored:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @pytest.fixture(scope="session", autouse=True)

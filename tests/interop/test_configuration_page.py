@@ -13,7 +13,8 @@ import pytest
 
 from quicdist import Atom, Node, make_development_certificates, read_config
 from quicdist.carrier import Address
-from tests.interop.test_services_elixir import elixir
+from tests.support.beam import elixir_path
+from tests.support.programs import running_program
 
 SECTION = (
     (Path(__file__).parents[2] / "docs" / "configuration.md")
@@ -26,16 +27,9 @@ CONFIG, SESSION = re.findall(r"```elixir\n(.*?)```", SECTION, re.DOTALL)
 PROMPT = re.compile(r"^iex> (?P<source>.*)\n(?P<value>.*)\n", re.MULTILINE)
 
 
-@pytest.fixture
-def command() -> str:
-    found = elixir()
-    if found is None:
-        pytest.skip("there is no elixir beside erl")
-    return found
-
-
+@pytest.mark.elixir
 @pytest.mark.quic_dist
-async def test_iex(command: str, tmp_path: Path, free_port: Callable[[], int]) -> None:
+async def test_iex(tmp_path: Path, free_port: Callable[[], int]) -> None:
     """The command, the configuration and the session, with ports and paths of this test's own."""
     files = make_development_certificates(tmp_path / "certs")
     own = {"4501": str(free_port()), "4503": str(free_port()), "certs/": f"{tmp_path}/certs/"}
@@ -67,17 +61,17 @@ async def test_iex(command: str, tmp_path: Path, free_port: Callable[[], int]) -
         verify=False,
     ) as node:
         node.export("py", "double")(lambda number: 2 * number)
-        running = await asyncio.create_subprocess_exec(
-            command, *options[:-2], str(script), stdout=asyncio.subprocess.PIPE
-        )
-        async with asyncio.timeout(60):
-            printed, _ = await running.communicate()
+        elixir_script = str(elixir_path()), *options[:-2], str(script)
+        async with running_program(*elixir_script, stdout=asyncio.subprocess.PIPE) as script_run:
+            async with asyncio.timeout(60):
+                printed, _ = await script_run.communicate()
     # Among what quic_dist logs.
     assert re.findall(r"^=> (.*)$", printed.decode(), re.MULTILINE) == [value for _, value in prompts]
 
 
+@pytest.mark.elixir
 @pytest.mark.beam
-def test_a_release(command: str, tmp_path: Path) -> None:
+def test_a_release(tmp_path: Path) -> None:
     """``sys.config`` as ``mix release`` writes it, with all that it adds."""
     (tmp_path / "config.exs").write_text(CONFIG)
     source = (
@@ -87,7 +81,7 @@ def test_a_release(command: str, tmp_path: Path) -> None:
         ' [{Config.Reader, path: {:system, "RELEASE_ROOT", "/releases/0.1.0/runtime.exs"}}]};'
         f' :ok = Mix.Release.make_sys_config(release, config, "{tmp_path}/tmp")'
     )
-    subprocess.run([command, "-e", source], check=True, capture_output=True, timeout=60)
+    subprocess.run([str(elixir_path()), "-e", source], check=True, capture_output=True, timeout=60)
     found = read_config(tmp_path / "sys.config", environ={})
     assert found.unsupported == ()
     assert (found.dist_port, found.cert_file) == (4501, Path("certs/cert.pem"))

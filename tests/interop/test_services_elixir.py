@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import os
-import shutil
-import subprocess
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +23,8 @@ from quicdist import (
 )
 from tests.interop.cluster import COOKIE, names
 from tests.interop.conftest import CARRIERS
-from tests.support.beam import erl_path, quic_args, tcp_args
+from tests.support.beam import elixir_path, quic_args, tcp_args
+from tests.support.programs import running_program
 
 #: Asks the same of PEER and of the Elixir node itself, and prints what differs.
 COMPARE = """
@@ -150,17 +148,6 @@ class Counter(GenServer):
         self.count += message[1]
 
 
-@functools.cache
-def elixir() -> str | None:
-    """The ``elixir`` beside the ``erl`` under test, if there is one that runs."""
-    beside = Path(erl_path() or "").with_name("elixir")
-    found = str(beside) if os.environ.get("QUICDIST_ERL") else shutil.which("elixir")
-    if found is None or shutil.which(found) is None:
-        return None
-    version = subprocess.run([found, "--version"], capture_output=True, timeout=60)
-    return found if version.returncode == 0 else None
-
-
 class Script:
     """An Elixir node that runs a script, and our node."""
 
@@ -174,9 +161,6 @@ class Script:
 async def running(
     source: str, carrier: str, directory: Path, free_port: Callable[[], int], offer: Callable[[Node], None]
 ) -> AsyncIterator[Script]:
-    command = elixir()
-    if command is None:
-        pytest.skip("there is no elixir beside the erl under test (Debian, Ubuntu: elixir)")
     ours, theirs = names()
     options: dict[str, Any] = {"cookie": COOKIE, "carrier": carrier, "host": "127.0.0.1", "none": "nil"}
     if carrier == "tcp":
@@ -199,20 +183,15 @@ async def running(
     script.write_text(source.replace("PEER", f':"{ours}"'))
     async with Node(ours, **options) as node:
         offer(node)
-        process = await asyncio.create_subprocess_exec(
-            command,
+        async with running_program(
+            str(elixir_path()),
             *("--erl", " ".join(args), str(script)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             # Elixir wants to hear of UTF-8.
             env=os.environ | {"LC_ALL": "C.UTF-8"},
-        )
-        try:
+        ) as process:
             yield Script(node, theirs, process)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.communicate()
 
 
 def offer(node: Node) -> None:
@@ -227,6 +206,7 @@ def offer(node: Node) -> None:
         raise ProcessExit(Atom("bye"))
 
 
+@pytest.mark.elixir
 @pytest.mark.parametrize("carrier", CARRIERS)
 async def test_asked_in_elixir(carrier: str, tmp_path: Path, free_port: Callable[[], int]) -> None:
     async with running(COMPARE, carrier, tmp_path, free_port, offer) as script:
@@ -236,6 +216,7 @@ async def test_asked_in_elixir(carrier: str, tmp_path: Path, free_port: Callable
     assert len(lines) == 16
 
 
+@pytest.mark.elixir
 @pytest.mark.parametrize("carrier", CARRIERS)
 async def test_elixir_asked(carrier: str, tmp_path: Path, free_port: Callable[[], int]) -> None:
     async with running(SERVE, carrier, tmp_path, free_port, lambda node: None) as script:

@@ -42,6 +42,7 @@ def der(key: PrivateKey, form: serialization.PrivateFormat) -> bytes:
 
 
 @pytest.mark.beam
+@pytest.mark.otp_application("public_key")
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_record_that_a_beam_makes_of_a_key(tmp_path: Path, kind: str) -> None:
     """What quic_dist wants there: ``public_key:pem_entry_decode/1``."""

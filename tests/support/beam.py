@@ -86,6 +86,43 @@ def erl_facts(erl: str | None = None) -> tuple[int, str | None]:
     return int(release), None if version == "none" else version
 
 
+#: The applications on the code path of which all that they need is there too. Debian's ``erlang-base``
+#: comes without public_key, for one.
+_APPLICATIONS = """
+Found = lists:usort([list_to_atom(filename:basename(File, ".app"))
+                     || Folder <- code:get_path(), File <- filelib:wildcard(Folder ++ "/*.app")]),
+Whole = fun Whole(App) -> lists:member(App, Found) andalso case application:load(App) of
+  {error, {already_loaded, _}} -> true;
+  {error, _} -> false;
+  ok -> {ok, Needed} = application:get_key(App, applications), lists:all(Whole, Needed)
+end end,
+[io:format("~ts ", [App]) || App <- Found, Whole(App)], halt().
+"""
+
+
+@functools.cache
+def erl_applications() -> frozenset[str]:
+    """The OTP applications (and those on ``$ERL_LIBS``) that :func:`erl_path` can start."""
+    command = erl_path()
+    if command is None:
+        raise BeamError("there is no erl on this machine")
+    found = subprocess.run(
+        [command, "-noshell", "-eval", _APPLICATIONS], check=True, capture_output=True, text=True, timeout=60
+    )
+    return frozenset(found.stdout.split())
+
+
+@functools.cache
+def elixir_path() -> str | None:
+    """The ``elixir`` beside the ``erl`` under test, if there is one that runs."""
+    beside = Path(erl_path() or "").with_name("elixir")
+    found = str(beside) if os.environ.get("QUICDIST_ERL") else shutil.which("elixir")
+    if found is None or shutil.which(found) is None:
+        return None
+    version = subprocess.run([found, "--version"], capture_output=True, timeout=60)
+    return found if version.returncode == 0 else None
+
+
 class Beam:
     """One running ``erl``; a context manager, and an async one.
 
