@@ -9,6 +9,7 @@ import pytest
 from quicdist import CookieError
 from quicdist.node.cookie import read_cookie
 from tests.support.beam import Beam
+from tests.support.epmd import private_epmd
 
 
 @pytest.fixture
@@ -23,10 +24,53 @@ def write(path: Path, content: bytes, mode: int = 0o400) -> None:
     path.chmod(mode)
 
 
-@pytest.mark.parametrize("content", [b"SECRET", b"SECRET\n", b"SECRET \r\n\n"])
-def test_trailing_white_space_is_not_part_of_it(home: Path, content: bytes) -> None:
+#: What a cookie file may hold, and what not; the last test asks a BEAM about each.
+ACCEPTED = [
+    b"ABC",
+    b"ABC\n",
+    b"ABC  \n",
+    b"  ABC\n",
+    b"A B C\n",
+    b"   ",
+    b"  \n",
+    b"ABC\r\n",
+    b"ABC \r\n",
+    b"ABC\n \n",
+    b"ABC\n  \r\n\n ",
+    b"ABC" + b"\n" * 3000,
+    b"x" * 255,
+    b"x" * 255 + b"\n",
+]
+REFUSED = [
+    b"",
+    b"\n",
+    b"\r\n",
+    b"\nABC",
+    b"ABC\nDEF\n",
+    b"A\rB",
+    b"\tABC",
+    b"ABC\t\n",
+    b"ABC\x7f",
+    b"ABC\0",
+    b"caf\xc3\xa9",
+    b"\xef\xbb\xbfABC\n",
+    b"x" * 256,
+    b"x" * 255 + b" ",
+]
+
+
+@pytest.mark.parametrize(
+    ("content", "cookie"),
+    [
+        (b"SECRET", "SECRET"),
+        (b"SECRET\n", "SECRET"),
+        (b"SECRET \r\n\n", "SECRET "),
+        (b" a secret\n", " a secret"),
+    ],
+)
+def test_the_cookie_is_the_first_line_with_its_blanks(home: Path, content: bytes, cookie: str) -> None:
     write(home / ".erlang.cookie", content)
-    assert read_cookie(home) == "SECRET"
+    assert read_cookie(home) == cookie
 
 
 @pytest.mark.parametrize("mode", [0o440, 0o404, 0o644, 0o600 | 0o020])
@@ -36,7 +80,7 @@ def test_a_file_open_to_others_is_refused(home: Path, mode: int) -> None:
         read_cookie(home)
 
 
-@pytest.mark.parametrize("content", [b"", b"\n", b"a\nb", b"caf\xc3\xa9", b"x" * 300])
+@pytest.mark.parametrize("content", [*REFUSED, b"x" * (1 << 17)])
 def test_a_file_without_a_cookie_is_refused(home: Path, content: bytes) -> None:
     write(home / ".erlang.cookie", content)
     with pytest.raises(CookieError):
@@ -75,3 +119,35 @@ def test_a_beam_takes_the_same(home: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("HOME", str(home))
     with Beam(["-sname", "cookie_reader"]) as beam:
         assert beam.eval_now("erlang:get_cookie()") == f"'{cookie}'"
+
+
+#: The cookie of a node that is started and stopped again, as a binary, or nothing where it cannot start.
+COOKIE_OF_A_NEW_NODE = """
+(fun() ->
+  process_flag(trap_exit, true),
+  case net_kernel:start([cookie_reader, shortnames]) of
+    {ok, _} -> C = erlang:get_cookie(), ok = net_kernel:stop(), atom_to_binary(C);
+    {error, _} -> <<>>
+  end
+end)()
+"""
+
+
+@pytest.mark.beam
+def test_a_beam_reads_the_same_files_and_refuses_the_same(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(home))
+    path = home / ".erlang.cookie"
+    write(path, b"FIRST")
+    with private_epmd(), Beam() as beam:
+        for content in ACCEPTED + REFUSED:
+            path.unlink()
+            write(path, content)
+            theirs = beam.eval_bytes_now(COOKIE_OF_A_NEW_NODE).decode()
+            try:
+                ours = read_cookie(home)
+            except CookieError:
+                ours = ""
+            assert ours == theirs, content
+            assert bool(theirs) == (content in ACCEPTED), content

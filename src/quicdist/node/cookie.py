@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import stat
 import string
@@ -11,8 +12,13 @@ from pathlib import Path
 
 from quicdist.node.errors import CookieError
 
-#: Bytes; an atom holds no more than 255 characters, and the cookie is one.
-_MAX_SIZE = 255
+#: Characters; the cookie is an atom to OTP.
+_MAX_COOKIE = 255
+#: Bytes that are read of a cookie file, so that a wrong file costs nothing. OTP has no such limit.
+_MAX_FILE = 1 << 16
+#: The first line as it stands, blanks included; after it only blanks and line ends
+#: (``auth:check_cookie/2``, the same in OTP 25 to 29).
+_COOKIE = re.compile(rb"([ -~]*)(?:[\r\n][\r\n ]*)?")
 _NAME = ".erlang.cookie"
 _LENGTH = 20
 
@@ -44,20 +50,23 @@ def _read(path: Path) -> str:
                     f"cookie file {path} must be accessible by owner only, its mode is "
                     f"{stat.S_IMODE(status.st_mode):04o}: chmod 400 it"
                 )
-            content = file.read(_MAX_SIZE + 1)
+            content = file.read(_MAX_FILE + 1)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise CookieError(f"cookie file {path} cannot be read: {error.strerror}") from error
-    cookie = content.rstrip(b"\r\n ")
-    if not cookie:
-        raise CookieError(f"cookie file {path} holds no cookie")
-    if len(content) > _MAX_SIZE or not all(0x20 <= byte <= 0x7E for byte in cookie):
+    if len(content) > _MAX_FILE:
+        raise CookieError(f"cookie file {path} has more than {_MAX_FILE} bytes")
+    cookie = _COOKIE.fullmatch(content)
+    if cookie is None:
         raise CookieError(
-            f"cookie file {path} holds something else than one line of at most {_MAX_SIZE} printable "
-            "ASCII characters"
+            f"cookie file {path} must hold one line of printable ASCII characters and nothing after it"
         )
-    return cookie.decode("ascii")
+    if not 0 < len(cookie[1]) <= _MAX_COOKIE:
+        raise CookieError(
+            f"the cookie in file {path} must have 1 to {_MAX_COOKIE} characters, it has {len(cookie[1])}"
+        )
+    return cookie[1].decode("ascii")
 
 
 def _create(path: Path) -> None:
