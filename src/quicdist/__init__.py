@@ -28,6 +28,7 @@ from quicdist.discovery import DiscoveryError, NodeNameTaken, NodeNotFound
 from quicdist.errors import QuicDistError
 from quicdist.node import (
     ANY,
+    AnyOf,
     CookieError,
     NameRegistered,
     NetTickTimeout,
@@ -100,6 +101,7 @@ __all__ = [
     "HIBERNATE",
     "IGNORE",
     "NO_REPLY",
+    "AnyOf",
     "Atom",
     "AuthPeer",
     "AuthenticationRefused",

@@ -69,6 +69,31 @@ async def test_a_receiver_called_off_at_the_last_moment_loses_nothing() -> None:
     assert await drained(mailbox) == [1, 2]
 
 
+async def test_a_receiver_called_off_at_the_last_moment_leaves_its_message_in_its_place() -> None:
+    mailbox = filled(1, 2)
+    task = await waiting(mailbox, str)
+    mailbox.put(3)
+    mailbox.put("x")
+    mailbox.put(4)
+    mailbox.put("p", priority=True)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await drained(mailbox) == ["p", 1, 2, 3, "x", 4]
+
+
+async def test_a_priority_message_of_a_receiver_called_off_goes_back_to_its_place() -> None:
+    mailbox = filled(1)
+    mailbox.put("p", priority=True)
+    task = await waiting(mailbox, bytes)
+    mailbox.put(b"x", priority=True)
+    mailbox.put("q", priority=True)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await drained(mailbox) == ["p", b"x", "q", 1]
+
+
 async def test_a_time_out_leaves_the_messages() -> None:
     mailbox = filled(1)
     with pytest.raises(TimeoutError):
@@ -78,13 +103,61 @@ async def test_a_time_out_leaves_the_messages() -> None:
     assert await mailbox.get(int, 0) == 1
 
 
-async def test_a_pattern_that_fails_is_the_receivers_error() -> None:
+ERRORS = [
+    KeyError("no such key"),
+    asyncio.CancelledError(),
+    SystemExit(1),
+    GeneratorExit(),
+    StopIteration(),
+    RecursionError(),
+    MemoryError(),
+]
+
+
+def failing(error: BaseException) -> Any:
+    def fails(_: Any) -> bool:
+        raise error
+
+    return fails
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+async def test_a_pattern_that_fails_is_the_receivers_error_and_no_message_is_lost(
+    error: BaseException,
+) -> None:
+    raised: list[BaseException] = []
+
+    async def receive(mailbox: Mailbox) -> None:
+        try:
+            await mailbox.get(failing(error))
+        except BaseException as failed:
+            raised.append(failed)
+
     mailbox = Mailbox()
-    task = await waiting(mailbox, lambda term: term["no such key"])
-    mailbox.put({})
-    with pytest.raises(KeyError, match="no such key"):
+    task = asyncio.create_task(receive(mailbox))
+    await asyncio.sleep(0)
+    mailbox.put(1)  # the sender sees nothing of it
+    mailbox.put(2)
+    await task
+    await receive(mailbox)  # it fails on what waits, too
+    for failed in raised:
+        # Python lets no StopIteration out of a coroutine.
+        assert failed is error or (isinstance(failed, RuntimeError) and failed.__cause__ is error)
+    assert len(raised) == 2
+    assert await drained(mailbox) == [1, 2]
+
+
+async def test_what_a_failing_pattern_has_raised_is_not_raised_again() -> None:
+    mailbox = Mailbox()
+    task = await waiting(mailbox, failing(KeyError()))
+    mailbox.put(1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
         await task
-    assert await drained(mailbox) == [{}]
+    task = await waiting(mailbox, str)
+    mailbox.put("x")
+    assert await task == "x"
+    assert await drained(mailbox) == [1]
 
 
 async def test_one_receive_at_a_time() -> None:

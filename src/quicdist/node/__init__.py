@@ -17,11 +17,12 @@ from quicdist.node.errors import (
     WrongThread,
 )
 from quicdist.node.event_loop import run
-from quicdist.node.patterns import ANY
+from quicdist.node.patterns import ANY, AnyOf
 from quicdist.node.process import Process
 
 __all__ = [
     "ANY",
+    "AnyOf",
     "CookieError",
     "NameRegistered",
     "NetTickTimeout",

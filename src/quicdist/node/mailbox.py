@@ -1,6 +1,7 @@
 """A mailbox: the messages a process has not received yet, and its selective receive.
 
-Erlang Reference Manual, *Expressions*: Receive; *Processes*: Receiving Signals, Priority Messages.
+Erlang Reference Manual, *Expressions*: Receive; *Processes*: Receiving Signals, Priority Messages;
+Efficiency Guide, *Processes*: Fetching Received Messages.
 """
 
 from __future__ import annotations
@@ -8,9 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
-from quicdist.node.patterns import Pattern, matcher
+from quicdist.node.patterns import Pattern, Test, compiled
+from quicdist.node.receive_marks import ReceiveMarks
+from quicdist.term import Reference
 
 
 class Mailbox:
@@ -18,16 +22,37 @@ class Mailbox:
 
     A message that someone waits for goes to the one who waits and is never queued: an idle
     process has an empty mailbox, and one that keeps up has no queue at all.
+
+    A receive whose pattern holds a reference begins at its receive mark, behind the messages that
+    were here when it was made: see :class:`ReceiveMarks`.
     """
 
-    __slots__ = ("_matches", "_messages", "_priority", "_taken", "_waiter")
+    __slots__ = (
+        "_arrived",
+        "_error",
+        "_marks",
+        "_messages",
+        "_priority",
+        "_taken",
+        "_test",
+        "_waiter",
+        "_went_out",
+    )
 
     def __init__(self) -> None:
         self._messages: deque[Any] | None = None
         #: How many of the messages, from the first, are priority messages.
         self._priority = 0
+        #: How many other messages have been queued, ever.
+        self._arrived = 0
+        self._marks: ReceiveMarks | None = None
         self._waiter: asyncio.Future[Any] | None = None
-        self._matches: Callable[[Any], bool] | None = None
+        self._test: Test | None = None
+        #: What the pattern of the receiver that waits has raised.
+        self._error: BaseException | None = None
+        #: Where the message that this receiver was given would have been queued: among the priority
+        #: messages, or behind how many others ever queued.
+        self._went_out: tuple[bool, int] = (False, 0)
         #: By id of a message that waits here: what to call when it is taken.
         self._taken: dict[int, Callable[[], None]] | None = None
 
@@ -37,21 +62,28 @@ class Mailbox:
     def __iter__(self) -> Iterator[Any]:
         return iter(self._messages or ())
 
+    # -- taking in -------------------------------------------------------------------------
+
     def put(self, message: Any, *, priority: bool = False, taken: Callable[[], None] | None = None) -> None:
         """Take in a message; ``taken`` is called once it was received, or dropped."""
         waiter = self._waiter
         if waiter is not None and not waiter.done():
+            given = False
             try:
-                if self._matches is None or self._matches(message):
+                if self._test is None or self._test(message):
+                    self._went_out = priority, self._priority if priority else self._arrived
                     waiter.set_result(message)
-                    if taken is not None:
-                        taken()
-                    return
+                    given = True
             except KeyboardInterrupt:
                 raise
             except BaseException as error:
                 # A pattern that fails is the receiver's error, not the sender's.
-                waiter.set_exception(error)
+                self._error = error
+                waiter.set_result(None)
+            if given:
+                if taken is not None:
+                    taken()
+                return
         messages = self._messages
         if messages is None:
             messages = self._messages = deque()
@@ -60,36 +92,67 @@ class Mailbox:
             self._priority += 1
         else:
             messages.append(message)
+            self._arrived += 1
+            if self._marks is not None:
+                self._marks.queued()
         if taken is not None:
             if self._taken is None:
                 self._taken = {}
             self._taken[id(message)] = taken
 
-    async def get(self, pattern: Pattern = None, timeout: float | None = None) -> Any:
-        """The first message that matches, waited for. Raises :class:`TimeoutError`."""
-        matches = None if pattern is None else matcher(pattern)
+    def _put_back(self, message: Any) -> None:
+        """Queue a message where it would be had nobody waited for it."""
         messages = self._messages
-        if messages:
-            if matches is None:
-                return self._take(0)
-            for index, message in enumerate(messages):
-                if matches(message):
-                    return self._take(index)
+        if messages is None:
+            messages = self._messages = deque()
+        priority, at = self._went_out
+        if priority:
+            messages.insert(min(at, self._priority), message)
+            self._priority += 1
+        else:
+            behind = min(self._arrived - at, len(messages) - self._priority)
+            messages.insert(len(messages) - behind, message)
+            self._arrived += 1
+            if self._marks is not None:
+                self._marks.put_back(behind)
+
+    # -- receiving -------------------------------------------------------------------------
+
+    async def get(self, pattern: Pattern = None, timeout: float | None = None) -> Any:
+        """The first message that matches, waited for. Raises :class:`TimeoutError`, and what a
+        function in the pattern raises: the message it was asked about stays here."""
+        test: Test | None = None
+        references: list[Reference] | None = None
+        if pattern is not None:
+            references = []
+            test = compiled(pattern, references)
+        if self._messages:
+            index = 0 if test is None else self._find(test, references)
+            if index >= 0:
+                message = self._take(index)
+                if references:
+                    self._received(references)
+                return message
         if self._waiter is not None:
             raise RuntimeError("another receive of this process is waiting")
         loop = asyncio.get_running_loop()
         waiter = self._waiter = loop.create_future()
-        self._matches = matches
+        self._test = test
         timer = None if timeout is None else loop.call_later(max(timeout, 0.0), _expire, waiter)
         try:
-            return await waiter
+            message = await waiter
+            if self._error is not None:
+                raise self._error
+            if references:
+                self._received(references)
+            return message
         except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+            if self._error is None and waiter.done() and not waiter.cancelled() and not waiter.exception():
                 # It came at the moment the receiver was called off: it is still unread.
                 self._put_back(waiter.result())
             raise
         finally:
-            self._waiter = self._matches = None
+            self._waiter = self._test = self._error = None
             if timer is not None:
                 timer.cancel()
 
@@ -99,41 +162,90 @@ class Mailbox:
 
     def put_first(self, messages: Iterable[Any]) -> None:
         """Put messages before all others, in their order."""
-        for message in reversed(list(messages)):
-            self._put_back(message)
+        first = list(messages)
+        if self._messages is None:
+            self._messages = deque()
+        self._messages.extendleft(reversed(first))
+        if self._priority:
+            self._priority += len(first)
+
+    def _find(self, test: Test, references: list[Reference] | None) -> int:
+        """Where the first message that matches is; -1 if there is none."""
+        messages = self._messages
+        assert messages is not None
+        newer = self._marks.newer_than(references) if references and self._marks is not None else None
+        if newer is not None:
+            for index in range(self._priority):
+                if test(messages[index]):
+                    return index
+            # From the end: to count from the start would take as long as the queue is.
+            last = list(islice(reversed(messages), newer))
+            last.reverse()
+            for index, message in enumerate(last, len(messages) - newer):
+                if test(message):
+                    return index
+            return -1
+        for index, message in enumerate(messages):
+            if test(message):
+                return index
+        return -1
 
     def _take(self, index: int) -> Any:
         messages = self._messages
         assert messages is not None
         if index < self._priority:
             self._priority -= 1
+        elif self._marks is not None:
+            self._marks.taken(len(messages) - 1 - index)
         if index == 0:
             message = messages.popleft()
         else:
             message = messages[index]
             del messages[index]
+        if self._marks is not None and not messages:
+            self._marks = None
         if self._taken and (taken := self._taken.pop(id(message), None)) is not None:
             taken()
         return message
 
-    def _put_back(self, message: Any) -> None:
-        if self._messages is None:
-            self._messages = deque()
-        self._messages.appendleft(message)
-        if self._priority:
-            self._priority += 1
+    def discard(self, pattern: Pattern) -> bool:
+        """Drop the first message that matches; whether there was one."""
+        references: list[Reference] = []
+        test = compiled(pattern, references)
+        index = self._find(test, references) if self._messages else -1
+        if index < 0:
+            return False
+        self._take(index)
+        return True
 
-    def discard(self, matches: Callable[[Any], bool]) -> bool:
-        """Drop the first message that ``matches`` says yes to; whether there was one."""
-        for index, message in enumerate(self._messages or ()):
-            if matches(message):
-                self._take(index)
-                return True
-        return False
+    # -- receive marks ---------------------------------------------------------------------
+
+    def mark(self, reference: Reference, *, lasting: bool = False) -> None:
+        """Note that ``reference`` has just been made. The mark goes with the first message that is
+        received by a pattern with it, a ``lasting`` one not before :meth:`no_longer_lasting`; with
+        the last message here; and when ``MAX_MARKS`` newer ones are there."""
+        if not self._messages:
+            return  # every message that comes will be newer
+        if self._marks is None:
+            self._marks = ReceiveMarks()
+        self._marks.add(reference, lasting=lasting)
+
+    def no_longer_lasting(self, reference: Reference) -> None:
+        """One more message by ``reference`` at most is received."""
+        if self._marks is not None:
+            self._marks.no_longer_lasting(reference)
+
+    def _received(self, references: list[Reference]) -> None:
+        if self._marks is not None:
+            self._marks.received(references)
+            if not self._marks:
+                self._marks = None
+
+    # -- the end ---------------------------------------------------------------------------
 
     def close(self, error: BaseException) -> None:
         """Drop all messages; whoever waits for one gets ``error``."""
-        self._messages = None
+        self._messages = self._marks = None
         self._priority = 0
         waiting, self._taken = self._taken, None
         for taken in (waiting or {}).values():

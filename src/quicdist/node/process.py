@@ -14,7 +14,7 @@ from quicdist.node.bonds import Bonds
 from quicdist.node.errors import NoSuchProcess, ProcessExit
 from quicdist.node.exits import CANCELLED, DOWN, NORMAL
 from quicdist.node.mailbox import Mailbox
-from quicdist.node.patterns import Pattern
+from quicdist.node.patterns import ANY, Pattern
 from quicdist.node.relations import MonitorAlias
 from quicdist.node.remote_spawn import SPAWN_REPLY, Reply
 from quicdist.term import Atom, Pid, Reference
@@ -239,7 +239,8 @@ class Process:
         already (``demonitor/2``); whether it was still active (its option ``info``)."""
         found = reference in self.bonds.monitors and self._runtime.relations.demonitor(reference, self.pid)
         if flush and self._mailbox is not None and not found:
-            self._mailbox.discard(lambda message: _is_down(message, reference))
+            # {_, MonitorRef, _, _, _}, whatever the tag
+            self._mailbox.discard((ANY, reference, ANY, ANY, ANY))
         return found
 
     def alias(self, *, reply: bool = False, priority: bool = False) -> Reference:
@@ -247,7 +248,7 @@ class Process:
         :meth:`unalias`, with ``reply`` until the first message comes by it. With ``priority`` it
         lets priority messages in (OTP 28)."""
         self._must_live()
-        reference = self._runtime.identifiers.reference()
+        reference = self.new_reference(lasting=not reply)
         kind: Literal["reply", "explicit_unalias"] = "reply" if reply else "explicit_unalias"
         self._runtime.relations.alias_for(self, reference, kind, priority=priority)
         return reference
@@ -255,6 +256,25 @@ class Process:
     def unalias(self, reference: Reference) -> bool:
         """Take an alias back: what comes by it from now on is dropped. Whether it was one."""
         return reference in self.bonds.aliases and self._runtime.relations.unalias(reference)
+
+    def make_ref(self) -> Reference:
+        """A reference unlike all others (``make_ref/0``). A receive whose pattern holds it does not
+        look at messages that were there before, as with those of :meth:`monitor`, :meth:`alias` and
+        the spawn functions."""
+        return self.new_reference(lasting=True)
+
+    def new_reference(self, *, lasting: bool = False) -> Reference:
+        """A reference by which a message is to come, ``lasting`` where it may be more than one; for
+        the node's own use."""
+        reference = self._runtime.identifiers.reference()
+        if self._mailbox is not None:
+            self._mailbox.mark(reference, lasting=lasting)
+        return reference
+
+    def reference_ended(self, reference: Reference) -> None:
+        """The monitor or alias ``reference`` is gone; a last message by it may be here or come yet."""
+        if self._mailbox is not None:
+            self._mailbox.no_longer_lasting(reference)
 
     # -- spawning on this node ---------------------------------------------------------------
 
@@ -301,7 +321,7 @@ class Process:
         Raises :class:`SpawnError`.
         """
         self._must_live()
-        reference = self._runtime.identifiers.reference()
+        reference = self.new_reference()
         pid = await remote_spawn.spawn(
             self._runtime, self, node, module, function, arguments, link=link, reference=reference
         )
@@ -478,8 +498,3 @@ def _pid(process: Pid | Process) -> Pid:
     if isinstance(process, Pid):
         return process
     raise NoSuchProcess(f"{process!r} is not a pid")
-
-
-def _is_down(message: Any, reference: Reference) -> bool:
-    """``{_, MonitorRef, _, _, _}``, whatever the tag: what ``demonitor/2`` flushes."""
-    return isinstance(message, tuple) and len(message) == 5 and message[1] == reference

@@ -92,7 +92,7 @@ class Relations:
         runtime = self._runtime
         node, where = runtime.locate(target)
         monitored = (where, Atom(node)) if isinstance(where, Atom) else where
-        reference = runtime.identifiers.reference()
+        reference = process.new_reference(lasting=alias == "explicit_unalias")
         if runtime.resolve(where) is process and node == runtime.name:
             return reference  # as on a BEAM, nobody monitors himself
         if alias:
@@ -180,9 +180,11 @@ class Relations:
         monitor = self._monitors.pop(reference, None)
         if monitor is None:
             return None
+        alias = self._aliases.get(reference)
         if monitor.owner is not None:
             monitor.owner.bonds.monitors.pop(reference, None)
-        alias = self._aliases.get(reference)
+            if alias is None:
+                monitor.owner.reference_ended(reference)
         if alias is not None and alias.with_monitor:
             self.unalias(reference)
         return monitor
@@ -244,6 +246,7 @@ class Relations:
             return False
         if alias.owner is not None:
             alias.owner.bonds.aliases.pop(reference, None)
+            alias.owner.reference_ended(reference)
         return True
 
     def message_to_alias(self, reference: Reference, message: Any, priority: bool = False) -> None:

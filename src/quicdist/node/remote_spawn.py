@@ -55,7 +55,7 @@ def request(
     if options.alias and not options.monitor:
         raise ValueError("the alias of a spawn request is that of its monitor, and there is none")
     node, module, function, arguments = what
-    reference = runtime.identifiers.reference()
+    reference = process.new_reference(lasting=options.monitor)
 
     def replied(result: Pid | Atom) -> None:
         wanted = ("yes", "success_only" if isinstance(result, Pid) else "error_only")

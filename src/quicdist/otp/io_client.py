@@ -11,12 +11,12 @@ from typing import Any
 
 from quicdist.node.errors import NodeError
 from quicdist.node.exits import DOWN
-from quicdist.node.patterns import ANY
+from quicdist.node.patterns import ANY, AnyOf
 from quicdist.node.runtime import Runtime
 from quicdist.otp.errors import CallTimeout
 from quicdist.otp.gen import Caller, described
 from quicdist.otp.group_leader import EOF, ERROR, IO_REPLY, IO_REQUEST, PUT_CHARS, UNICODE, characters
-from quicdist.otp.rpc import either, mailbox
+from quicdist.otp.rpc import mailbox
 from quicdist.term import Atom, format_term
 
 _GET_LINE = Atom("get_line")
@@ -56,7 +56,7 @@ class IoClient:
             # From whom writers send too, so that all keep their order.
             source = self._caller.process.pid
             self._runtime.send(source, device, (IO_REQUEST, process.pid, reference, request))
-            pattern = either((IO_REPLY, reference, ANY), (DOWN, reference, ANY, ANY, ANY))
+            pattern = AnyOf((IO_REPLY, reference, ANY), (DOWN, reference, ANY, ANY, ANY))
             try:
                 message = await process.receive(pattern, timeout=timeout)
             except TimeoutError:

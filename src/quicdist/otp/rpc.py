@@ -11,7 +11,7 @@ from typing import Any
 
 from quicdist.node.errors import NotConnected
 from quicdist.node.exits import NORMAL
-from quicdist.node.patterns import ANY, matcher
+from quicdist.node.patterns import ANY, AnyOf
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
 from quicdist.otp.erpc import ErpcClient, rex_error
@@ -128,7 +128,7 @@ class RpcClient:
                 asked.append((node, process.monitor((name, node))))
                 process.send((name, node), (process.pid, message))
             for node, reference in asked:
-                pattern = either((wrapper, Atom(node), ANY), (_DOWN, reference, ANY, ANY, ANY))
+                pattern = AnyOf((wrapper, Atom(node), ANY), (_DOWN, reference, ANY, ANY, ANY))
                 try:
                     answer = await process.receive(pattern, timeout=deadline.left())
                 except TimeoutError:
@@ -141,11 +141,6 @@ class RpcClient:
 
 class _Gone:
     """In place of a reply: the server is not there, or its node is not."""
-
-
-def either(*patterns: Any) -> Any:
-    matchers = [matcher(pattern) for pattern in patterns]
-    return lambda term: any(matches(term) for matches in matchers)
 
 
 @contextlib.asynccontextmanager
