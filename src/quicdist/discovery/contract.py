@@ -15,6 +15,8 @@ from typing import Any, Literal, NamedTuple, Protocol
 from quicdist.carrier import Address
 from quicdist.discovery.errors import Looked, NodeNotFound, ResolveError
 from quicdist.discovery.resolve import resolve
+from quicdist.protocol.names import node_name
+from quicdist.term.names import Name
 
 #: OTP's names for IPv4 and IPv6.
 Family = Literal["inet", "inet6"]
@@ -27,9 +29,9 @@ class RegisteredName(NamedTuple):
     port: int
 
 
-def alive_name(node: str) -> str:
+def alive_name(node: Name) -> str:
     """The part of a node's name before the ``@``, which is all that epmd knows of it."""
-    return node.partition("@")[0]
+    return node_name(node).partition("@")[0]
 
 
 def new_creation() -> int:
@@ -85,14 +87,14 @@ class Discovery(ABC):
         """Undo every registration and let go of connections."""
         return
 
-    async def lookup(self, node: str, family: Family | None = None) -> Address:
+    async def lookup(self, node: Name, family: Family | None = None) -> Address:
         """:meth:`address_please` for a whole node name, ``name@host``."""
-        name, _, host = node.partition("@")
+        name, _, host = node_name(node).partition("@")
         return await self.address_please(name, host, family)
 
-    async def lookup_all(self, node: str, family: Family | None = None) -> Sequence[Address]:
+    async def lookup_all(self, node: Name, family: Family | None = None) -> Sequence[Address]:
         """:meth:`addresses_please` for a whole node name, ``name@host``."""
-        name, _, host = node.partition("@")
+        name, _, host = node_name(node).partition("@")
         return await self.addresses_please(name, host, family)
 
 
@@ -123,7 +125,7 @@ class Backend(Protocol):
         found = await self.lookup(node, host)
         return [] if found is None else [_address(found)]
 
-    async def list_nodes(self, host: str) -> Sequence[tuple[str, int]]:
+    async def list_nodes(self, host: str) -> Sequence[tuple[Name, int]]:
         """The nodes known (``name@host``), each with its port; those of other hosts may be there."""
         return ()
 
@@ -185,7 +187,7 @@ class BackendDiscovery(Discovery):
         return [
             RegisteredName(alive_name(node), port)
             for node, port in await list_nodes(host)
-            if node.partition("@")[2] in ("", host)
+            if node_name(node).partition("@")[2] in ("", host)
         ]
 
     async def unregister_node(self, name: str) -> None:

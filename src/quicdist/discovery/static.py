@@ -3,31 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 from quicdist.carrier import Address
 from quicdist.discovery.contract import Backend, BackendDiscovery
 from quicdist.discovery.errors import AddressInvalid
+from quicdist.protocol.names import node_name
+from quicdist.term import Atom
+from quicdist.term.names import Name
+
+#: Addresses by node name.
+Addresses: TypeAlias = (
+    Mapping[str, Address | tuple[str, int]]
+    | Mapping[Atom, Address | tuple[str, int]]
+    | Mapping[Name, Address | tuple[str, int]]
+)
 
 
 class StaticTable(Backend):
     """A table of node names and addresses, which may change while nodes use it."""
 
-    def __init__(self, nodes: Mapping[str, Address | tuple[str, int]] | None = None) -> None:
+    def __init__(self, nodes: Addresses | None = None) -> None:
         self._listed: dict[str, Address] = {}
         self._registered: dict[str, Address] = {}
-        for node, address in (nodes or {}).items():
-            self.add(node, address)
+        if nodes is not None:
+            for node, address in nodes.items():
+                self.add(node, address)
 
-    def add(self, node: str, address: Address | tuple[str, int]) -> None:
+    def add(self, node: Name, address: Address | tuple[str, int]) -> None:
         """List ``node`` (``name@host``), in place of what was listed for it.
 
         Raises :class:`AddressInvalid` for a name without host or a port outside 1 to 65535.
         """
-        self._listed[node] = _checked(node, address)
+        name = node_name(node)
+        self._listed[name] = _checked(name, address)
 
-    def remove(self, node: str) -> None:
+    def remove(self, node: Name) -> None:
         """Strike ``node`` from the table; nothing happens if it is not in it."""
-        self._listed.pop(node, None)
+        self._listed.pop(node_name(node), None)
 
     async def register(self, node: str, port: int) -> None:
         host = node.partition("@")[2]
@@ -63,17 +76,17 @@ class StaticDiscovery(BackendDiscovery):
 
     def __init__(
         self,
-        nodes: Mapping[str, Address | tuple[str, int]] | None = None,
+        nodes: Addresses | None = None,
         *,
         default_port: int | None = None,
     ) -> None:
         self.table = StaticTable(nodes)
         super().__init__(self.table, label="static table", default_port=default_port)
 
-    def add(self, node: str, address: Address | tuple[str, int]) -> None:
+    def add(self, node: Name, address: Address | tuple[str, int]) -> None:
         """:meth:`StaticTable.add`."""
         self.table.add(node, address)
 
-    def remove(self, node: str) -> None:
+    def remove(self, node: Name) -> None:
         """:meth:`StaticTable.remove`."""
         self.table.remove(node)

@@ -27,8 +27,9 @@ from quicdist.node.spawnables import Spawnables
 from quicdist.node.spawning import Spawning
 from quicdist.node.streams import StreamAcceptor, StreamHandler, StreamInfo, Streams
 from quicdist.protocol import DEFAULT_FLAGS, ControlMessage, DistFlag, LocalIdentity, PeerNamed, Status
-from quicdist.protocol.names import validate_node_name
+from quicdist.protocol.names import node_name, validate_node_name
 from quicdist.term import Codec
+from quicdist.term.names import FUNCTION, MODULE, Name, name_of
 
 log = get_logger("quicdist.node")
 
@@ -68,17 +69,16 @@ class NodeCore:
 
     def __init__(
         self,
-        name: str,
+        name: Name,
         *,
-        cookie: str | None = None,
+        cookie: Name | None = None,
         endpoints: Sequence[Endpoint] = (),
         hidden: bool = True,
         codec: Codec | None = None,
         net_ticktime: float = NET_TICKTIME,
         setup_time: float = SETUP_TIME,
     ) -> None:
-        validate_node_name(name)
-        self.name = name
+        self.name = str(validate_node_name(node_name(name)))
         self.endpoints = tuple(endpoints)
         self.codec = codec or Codec()
         self._cookie = _checked_cookie(read_cookie() if cookie is None else cookie)
@@ -178,7 +178,7 @@ class NodeCore:
         """What can be spawned on it, and by it on others. Raises :class:`NodeNotStarted`."""
         return self.runtime.spawning
 
-    def spawnable(self, module: str, function: str | None = None) -> Callable[[F], F]:
+    def spawnable(self, module: Name, function: Name | None = None) -> Callable[[F], F]:
         """Decorator: let other nodes spawn a function as ``module:function`` (by default its own
         name), ``spawn(Node, module, function, Args)`` in Erlang.
 
@@ -187,7 +187,8 @@ class NodeCore:
         """
 
         def offered(target: F) -> F:
-            self._spawnables.offer_body(module, function or target.__name__, target)
+            name = name_of(function or target.__name__, FUNCTION)
+            self._spawnables.offer_body(name_of(module, MODULE), name, target)
             return target
 
         return offered
@@ -201,7 +202,7 @@ class NodeCore:
 
     # -- bytes beside the messages, and backpressure ------------------------------------------
 
-    async def open_stream(self, node: str, *, priority: int = DEFAULT_PRIORITY) -> UserStream:
+    async def open_stream(self, node: Name, *, priority: int = DEFAULT_PRIORITY) -> UserStream:
         """Open a stream of bytes to ``node`` (``quic_dist:open_stream/2``), over its QUIC connection,
         which is made if there is none. Streams with a lower ``priority``, from 16 to 255, are served
         first, and messages before all.
@@ -213,7 +214,7 @@ class NodeCore:
         return await self.streams.open(node, priority)
 
     def accept_streams(
-        self, handler: StreamHandler | None = None, *, node: str | None = None
+        self, handler: StreamHandler | None = None, *, node: Name | None = None
     ) -> StreamAcceptor:
         """Accept streams that ``node`` opens, or any node (``quic_dist:accept_streams/1``).
 
@@ -224,16 +225,16 @@ class NodeCore:
         """
         return self.streams.accept(handler, node=node)
 
-    def list_streams(self, node: str | None = None) -> list[StreamInfo]:
+    def list_streams(self, node: Name | None = None) -> list[StreamInfo]:
         """The user streams with ``node``, or all nodes, that are not over
         (``quic_dist:list_streams/0,1``)."""
         return self.streams.list(node)
 
-    async def drain(self, node: str) -> None:
+    async def drain(self, node: Name) -> None:
         """Wait while more bytes wait for ``node`` than its connection's bound (4 MiB by default): a
         slow node slows those down who send to it and await this. At once where there is no
         connection; also when it ends."""
-        await self.connections.drain(node)
+        await self.connections.drain(node_name(node))
 
     # -- what carriers ask -----------------------------------------------------------------
 
@@ -243,13 +244,13 @@ class NodeCore:
             raise NodeNotStarted(f"node {self.name} has not been started: use it in `async with`")
         return self._identity
 
-    def cookie_for(self, node: str) -> str:
+    def cookie_for(self, node: Name) -> str:
         """The cookie shared with ``node`` (``erlang:get_cookie/1``)."""
-        return self._cookies.get(node, self._cookie)
+        return self._cookies.get(node_name(node), self._cookie)
 
-    def set_cookie(self, node: str, cookie: str) -> None:
+    def set_cookie(self, node: Name, cookie: Name) -> None:
         """Use another cookie with one node (``erlang:set_cookie/2``)."""
-        self._cookies[node] = _checked_cookie(cookie)
+        self._cookies[node_name(node)] = _checked_cookie(cookie)
 
     def connection_requested(self, peer: PeerNamed) -> Status:
         return self.connections.connection_requested(peer)
@@ -313,7 +314,8 @@ class NodeCore:
         return self._ticker.ticktime
 
 
-def _checked_cookie(cookie: str) -> str:
+def _checked_cookie(cookie: Name) -> str:
+    cookie = name_of(cookie, "a cookie")
     if not 0 < len(cookie) <= _MAX_COOKIE:
         raise CookieError(f"a cookie has 1 to {_MAX_COOKIE} characters, this one {len(cookie)}")
     return cookie

@@ -13,8 +13,9 @@ from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.security.certificates import TlsConfig
 from quicdist.carrier.tcp.carrier import TcpCarrier
 from quicdist.discovery import Discovery
+from quicdist.discovery.static import Addresses
 from quicdist.node.config import Config
-from quicdist.node.config.ways import Addresses, quic_discovery, quic_port, tcp_discovery, tcp_ports
+from quicdist.node.config.ways import quic_discovery, quic_port, tcp_discovery, tcp_ports
 from quicdist.node.connections import Endpoint
 from quicdist.node.errors import NodeError
 from quicdist.node.liveness import NET_TICKTIME

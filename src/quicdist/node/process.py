@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from quicdist.containment import settle
 from quicdist.node import remote_spawn
 from quicdist.node.bonds import Bonds
-from quicdist.node.errors import NoSuchProcess, ProcessExit
+from quicdist.node.errors import ProcessExit
 from quicdist.node.exits import CANCELLED, DOWN, NORMAL
 from quicdist.node.mailbox import Mailbox
 from quicdist.node.patterns import ANY, Pattern
 from quicdist.node.relations import MonitorAlias
 from quicdist.node.remote_spawn import SPAWN_REPLY, Reply
 from quicdist.term import Atom, Pid, Reference
+from quicdist.term.names import Name
 
 if TYPE_CHECKING:
     from quicdist.node.runtime import Runtime
@@ -279,7 +280,7 @@ class Process:
     # -- spawning on this node ---------------------------------------------------------------
 
     def spawn(
-        self, function: Callable[..., Any], *args: Any, name: str | None = None, link: bool = False
+        self, function: Callable[..., Any], *args: Any, name: Name | None = None, link: bool = False
     ) -> Process:
         """Spawn a process on this node, with the group leader of this one (``spawn/3``)."""
         self._must_live()
@@ -289,12 +290,12 @@ class Process:
         process.parent = self.pid
         return process
 
-    def spawn_link(self, function: Callable[..., Any], *args: Any, name: str | None = None) -> Process:
+    def spawn_link(self, function: Callable[..., Any], *args: Any, name: Name | None = None) -> Process:
         """Spawn a process on this node, linked to this one (``spawn_link/3``)."""
         return self.spawn(function, *args, name=name, link=True)
 
     def spawn_monitor(
-        self, function: Callable[..., Any], *args: Any, name: str | None = None
+        self, function: Callable[..., Any], *args: Any, name: Name | None = None
     ) -> tuple[Process, Reference]:
         """Spawn a process on this node and monitor it (``spawn_monitor/3``)."""
         process = self.spawn(function, *args, name=name)
@@ -303,7 +304,7 @@ class Process:
     # -- spawning on any node ----------------------------------------------------------------
 
     async def spawn_on(
-        self, node: str, module: str, function: str, arguments: Sequence[Any] = (), *, link: bool = False
+        self, node: Name, module: Name, function: Name, arguments: Sequence[Any] = (), *, link: bool = False
     ) -> Pid:
         """Spawn ``module:function`` on another node (``spawn/4``, ``spawn_link/4``).
 
@@ -314,7 +315,7 @@ class Process:
         return await remote_spawn.spawn(self._runtime, self, node, module, function, arguments, link=link)
 
     async def spawn_monitor_on(
-        self, node: str, module: str, function: str, arguments: Sequence[Any] = (), *, link: bool = False
+        self, node: Name, module: Name, function: Name, arguments: Sequence[Any] = (), *, link: bool = False
     ) -> tuple[Pid, Reference]:
         """Spawn ``module:function`` on another node and monitor it (``spawn_monitor/4``).
 
@@ -329,9 +330,9 @@ class Process:
 
     def spawn_request(
         self,
-        node: str,
-        module: str,
-        function: str,
+        node: Name,
+        module: Name,
+        function: Name,
         arguments: Sequence[Any] = (),
         *,
         link: bool = False,
@@ -497,4 +498,4 @@ def _pid(process: Pid | Process) -> Pid:
         return process.pid
     if isinstance(process, Pid):
         return process
-    raise NoSuchProcess(f"{process!r} is not a pid")
+    raise TypeError(f"a pid or a process is wanted, not {process!r}")

@@ -21,7 +21,9 @@ from quicdist.carrier.quic.user_stream import Buffer
 from quicdist.node.errors import NoSuchStream, NotOwner
 from quicdist.node.process import Process
 from quicdist.node.streams import StreamAcceptor, StreamInfo, Streams
+from quicdist.protocol.names import node_name
 from quicdist.term import Atom
+from quicdist.term.names import Name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +52,7 @@ class QuicDist:
     # -- opening and accepting -------------------------------------------------------------
 
     async def open_stream(
-        self, process: Process, node: str, *, priority: int = DEFAULT_PRIORITY
+        self, process: Process, node: Name, *, priority: int = DEFAULT_PRIORITY
     ) -> StreamRef:
         """Open a stream to ``node``, owned by ``process`` (``open_stream/1,2``). Priorities go from
         16, the first served, to 255. Raises as :meth:`Streams.open`."""
@@ -58,9 +60,10 @@ class QuicDist:
         self._give(stream, process)
         return ref(stream)
 
-    def accept_streams(self, process: Process, node: str | None = None) -> None:
+    def accept_streams(self, process: Process, node: Name | None = None) -> None:
         """Have ``process`` take streams that ``node`` opens, in turn with others that do
         (``accept_streams/1``); None: those of all nodes. There need be no connection yet."""
+        node = None if node is None else node_name(node)
         accepting = self._accepting.get(process)
         if accepting is None:
             accepting = self._accepting[process] = []
@@ -69,9 +72,10 @@ class QuicDist:
             take = functools.partial(self._give, process=process)
             accepting.append(self._streams.add(StreamAcceptor(self._streams, node, take)))
 
-    def stop_accepting(self, process: Process, node: str | None = None, *, everything: bool = False) -> None:
+    def stop_accepting(self, process: Process, node: Name | None = None, *, everything: bool = False) -> None:
         """End what :meth:`accept_streams` with the same ``node`` began (``stop_accepting/1``), or
         ``everything``."""
+        node = None if node is None else node_name(node)
         accepting = self._accepting.get(process, [])
         for acceptor in list(accepting):
             if everything or acceptor.node == node:
@@ -112,7 +116,7 @@ class QuicDist:
         self._let_go(found)
         self._give(found, new_owner)
 
-    def list_streams(self, node: str | None = None) -> list[StreamInfo]:
+    def list_streams(self, node: Name | None = None) -> list[StreamInfo]:
         """The streams with ``node``, or all nodes (``list_streams/0,1``)."""
         return self._streams.list(node)
 

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from quicdist.node.errors import SpawnError
 from quicdist.node.exits import DOWN
 from quicdist.node.spawn_options import LINK, MONITOR
+from quicdist.protocol.names import node_name
 from quicdist.term import Atom, Pid, Reference
+from quicdist.term.names import MFA, Name, mfa_of
 
 if TYPE_CHECKING:
     from quicdist.node.process import Process
@@ -47,14 +49,14 @@ class Options:
 
 
 def request(
-    runtime: Runtime, process: Process, what: tuple[str, str, str, Sequence[Any]], options: Options
+    runtime: Runtime, process: Process, what: tuple[Name, Name, Name, Sequence[Any]], options: Options
 ) -> Reference:
     """Ask and do not wait; the answer is a message to ``process``."""
     if options.reply not in _REPLIES:
         raise ValueError(f"reply is one of {', '.join(_REPLIES)}, not {options.reply!r}")
     if options.alias and not options.monitor:
         raise ValueError("the alias of a spawn request is that of its monitor, and there is none")
-    node, module, function, arguments = what
+    node, mfa = node_name(what[0]), mfa_of(*what[1:])
     reference = process.new_reference(lasting=options.monitor)
 
     def replied(result: Pid | Atom) -> None:
@@ -63,22 +65,23 @@ def request(
             word = _OK if isinstance(result, Pid) else _ERROR
             runtime.hand_over(process, (options.reply_tag, reference, word, result))
 
-    _start(runtime, process, node, (module, function), list(arguments), options, reference, replied)
+    _start(runtime, process, node, mfa, options, reference, replied)
     return reference
 
 
 async def spawn(
     runtime: Runtime,
     process: Process,
-    node: str,
-    module: str,
-    function: str,
+    node: Name,
+    module: Name,
+    function: Name,
     arguments: Sequence[Any],
     *,
     link: bool,
     reference: Reference | None = None,
 ) -> Pid:
     """Spawn and wait for the pid; ``reference`` is that of the monitor, if one is wanted."""
+    to, mfa = node_name(node), mfa_of(module, function, arguments)
     answer: asyncio.Future[Pid] = asyncio.get_running_loop().create_future()
     options = Options(link, reference is not None)
     reference = reference or runtime.identifiers.reference()
@@ -89,9 +92,9 @@ async def spawn(
         if isinstance(result, Pid):
             answer.set_result(result)
         else:
-            answer.set_exception(SpawnError(node, f"{module}:{function}/{len(arguments)}", result))
+            answer.set_exception(SpawnError(to, f"{mfa[0]}:{mfa[1]}/{len(mfa[2])}", result))
 
-    _start(runtime, process, node, (module, function), list(arguments), options, reference, replied)
+    _start(runtime, process, to, mfa, options, reference, replied)
     try:
         return await answer
     except asyncio.CancelledError:
@@ -103,8 +106,7 @@ def _start(
     runtime: Runtime,
     process: Process,
     node: str,
-    mfa: tuple[str, str],
-    arguments: list[Any],
+    mfa: MFA,
     options: Options,
     reference: Reference,
     replied: Any,
@@ -128,7 +130,7 @@ def _start(
     wanted = options.for_the_node()
     try:
         runtime.spawning.request(
-            node, process.pid, leader, mfa, arguments, wanted, answered, reference=reference
+            node, process.pid, leader, mfa[:2], mfa[2], wanted, answered, reference=reference
         )
     except BaseException:
         relations.forget(reference)

@@ -28,6 +28,7 @@ from quicdist.node.spawning import Spawning
 from quicdist.node.turns import Turns
 from quicdist.protocol import NO_PAYLOAD, ControlMessage, DistFlag
 from quicdist.term import Atom, Pid, Reference, TermError
+from quicdist.term.names import REGISTERED_NAME, Name, atom_of, name_of
 
 log = get_logger("quicdist.node")
 
@@ -92,9 +93,9 @@ class Runtime:
         """The living process with this pid."""
         return self._processes.get(pid)
 
-    def whereis(self, name: str | Atom) -> Process | None:
+    def whereis(self, name: Name) -> Process | None:
         """The process registered under ``name`` (``whereis/1``)."""
-        return self._names.get(name if isinstance(name, str) else name.name)
+        return self._names.get(name_of(name, REGISTERED_NAME))
 
     def resolve(self, target: Pid | Atom) -> Process | None:
         """The living process a signal's pid or name stands for."""
@@ -110,7 +111,7 @@ class Runtime:
 
     def locate(self, target: Any) -> tuple[str, Pid | Atom]:
         """The node and the pid or name that ``target`` stands for: a pid, a process, a name, or
-        ``(name, node)``. Raises :class:`NoSuchProcess` for anything else."""
+        ``(name, node)``. Raises TypeError for anything else."""
         if isinstance(target, Pid):
             return target.node.name, target
         if isinstance(target, Process):
@@ -121,7 +122,7 @@ class Runtime:
             name, node = target
             if isinstance(name, str | Atom) and isinstance(node, str | Atom):
                 return _atom(node).name, _atom(name)
-        raise NoSuchProcess(f"{target!r} is neither a pid, nor a name, nor (name, node)")
+        raise TypeError(f"a pid, a process, a name or (name, node) is wanted, not {target!r}")
 
     # -- spawning and names ----------------------------------------------------------------
 
@@ -129,7 +130,7 @@ class Runtime:
         self,
         function: Callable[..., Any],
         *args: Any,
-        name: str | None = None,
+        name: Name | None = None,
         link_to: Process | None = None,
     ) -> Process:
         """Start a process: a coroutine function runs as its body, called with the process and
@@ -147,11 +148,11 @@ class Runtime:
             )
         return self.add(HandlerProcess(self, self.identifiers.pid(), function), name=name, link_to=link_to)
 
-    def add_process(self, *, name: str | None = None, link_to: Process | None = None) -> Process:
+    def add_process(self, *, name: Name | None = None, link_to: Process | None = None) -> Process:
         """A new process that has a mailbox and no body yet; see :meth:`Process.run`."""
         return self.add(Process(self, self.identifiers.pid()), name=name, link_to=link_to)
 
-    def add(self, process: P, *, name: str | None = None, link_to: Process | None = None) -> P:
+    def add(self, process: P, *, name: Name | None = None, link_to: Process | None = None) -> P:
         """Take a process of any kind into the table; ``link_to`` is its parent."""
         if get_ident() != self._thread:
             raise WrongThread(self.name, current_thread().name)
@@ -159,7 +160,7 @@ class Runtime:
         if name is not None:
             try:
                 self.register(name, process)
-            except NameRegistered:
+            except BaseException:
                 del self._processes[process.pid]
                 raise
         if link_to is None:
@@ -170,9 +171,9 @@ class Runtime:
             self.links.link(link_to, process.pid)
         return process
 
-    def register(self, name: str | Atom, process: Process) -> None:
+    def register(self, name: Name, process: Process) -> None:
         """Register a process under a name (``register/2``); it can have one name only."""
-        key = _atom(name).name
+        key = atom_of(name, REGISTERED_NAME).name
         if key in self._names or process.name is not None:
             holder = self._names.get(key, process)
             raise NameRegistered(f"cannot register {process.pid} as {key}: {holder!r} stands in the way")
@@ -181,9 +182,9 @@ class Runtime:
         self._names[key] = process
         process.name = key
 
-    def unregister(self, name: str | Atom) -> None:
+    def unregister(self, name: Name) -> None:
         """Take a name away (``unregister/1``). Raises :class:`NoSuchProcess` when nobody has it."""
-        process = self._names.pop(_atom(name).name, None)
+        process = self._names.pop(name_of(name, REGISTERED_NAME), None)
         if process is None:
             raise NoSuchProcess(f"no process is registered as {name}")
         process.name = None
@@ -338,7 +339,7 @@ class Runtime:
         self.turns.take(function, *args)
 
 
-def _atom(name: str | Atom) -> Atom:
+def _atom(name: Name) -> Atom:
     return name if isinstance(name, Atom) else _kept(name)
 
 

@@ -16,6 +16,7 @@ from quicdist.node.spawn_options import LINK, asks_for, read_options
 from quicdist.node.spawnables import Resolver, Spawnables, Starter
 from quicdist.protocol import DistFlag, SpawnReplyFlag
 from quicdist.term import Atom, Pid, Reference
+from quicdist.term.names import Name
 
 if TYPE_CHECKING:
     from quicdist.node.process import Process
@@ -112,7 +113,7 @@ class Spawning:
         node: str,
         source: Pid,
         group_leader: Pid,
-        mfa: tuple[str, str],
+        mfa: tuple[Name, Name],
         arguments: list[Any],
         options: list[Any],
         on_reply: OnReply,

@@ -18,6 +18,8 @@ from quicdist.errors import QuicDistError
 from quicdist.logs import get_logger
 from quicdist.node.exits import describe
 from quicdist.node.stream_support import has_streams
+from quicdist.protocol.names import node_name
+from quicdist.term.names import Name
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -53,9 +55,9 @@ class StreamAcceptor:
     Made without a handler it is an asynchronous iterator over the streams that come.
     """
 
-    def __init__(self, streams: Streams, node: str | None, take: Taker | None = None) -> None:
+    def __init__(self, streams: Streams, node: Name | None, take: Taker | None = None) -> None:
         #: Whose streams it takes; None: those of all nodes.
-        self.node = node
+        self.node = None if node is None else node_name(node)
         self._streams = streams
         self._take = take
         self._came: asyncio.Queue[UserStream | None] = asyncio.Queue()
@@ -102,7 +104,7 @@ class Streams:
 
     # -- opening ---------------------------------------------------------------------------
 
-    async def open(self, node: str, priority: int = DEFAULT_PRIORITY) -> UserStream:
+    async def open(self, node: Name, priority: int = DEFAULT_PRIORITY) -> UserStream:
         """Open a stream to ``node``, connecting first if need be; it waits while the node allows no
         more streams. The node hears of it with the first bytes, or the end.
 
@@ -110,6 +112,7 @@ class Streams:
         connection ends meanwhile.
         """
         runtime = self._runtime()
+        node = node_name(node)
         link = await self._connections.connect(node)
         streams = link.user_streams
         if not await has_streams(runtime, link):
@@ -122,7 +125,7 @@ class Streams:
 
     # -- accepting -------------------------------------------------------------------------
 
-    def accept(self, handler: StreamHandler | None = None, *, node: str | None = None) -> StreamAcceptor:
+    def accept(self, handler: StreamHandler | None = None, *, node: Name | None = None) -> StreamAcceptor:
         """Accept streams that ``node`` opens, or any node: see :meth:`NodeCore.accept_streams`."""
         take = None if handler is None else lambda stream: self._serve(handler, stream)
         return self.add(StreamAcceptor(self, node, take))
@@ -173,10 +176,11 @@ class Streams:
 
     # -- which there are -------------------------------------------------------------------
 
-    def links(self, node: str | None) -> list[Link]:
+    def links(self, node: Name | None) -> list[Link]:
+        node = None if node is None else node_name(node)
         return [link for link in self._connections.links() if node is None or link.peer.name == node]
 
-    def list(self, node: str | None = None) -> list[StreamInfo]:
+    def list(self, node: Name | None = None) -> list[StreamInfo]:
         """The streams with ``node``, or with all nodes, that are not over."""
         found = []
         for link in self.links(node):

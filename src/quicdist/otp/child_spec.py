@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from quicdist.node.errors import NodeError
 from quicdist.node.process import Process
 from quicdist.otp.children import Factory
-from quicdist.otp.server_names import LookedUp
+from quicdist.otp.server_names import LookedUp, own_and_looked_up
 from quicdist.term import Atom, Pid
+from quicdist.term.names import Name, argument_list
 
 Restart = Literal["permanent", "transient", "temporary"]
 #: Seconds to end in, or what OTP has an atom for.
@@ -34,18 +36,21 @@ class ChildSpec:
     registers it. ``restart``: whether it is started again when it ends, always (``permanent``),
     unless it ends in order (``transient``), or never (``temporary``). ``shutdown``: seconds it has
     to end in before it is killed; by default 5, for a supervisor ``"infinity"``. Raises
-    :class:`NodeError` for a value that is none of these.
+    :class:`NodeError` for a value that is none of these, TypeError for ``args`` that are no list and
+    a ``name`` that is none.
     """
 
     id: Any
     start: Factory
-    args: tuple[Any, ...] = ()
-    name: str | LookedUp | None = None
+    args: Sequence[Any] = ()
+    name: Name | LookedUp | None = None
     restart: Restart = "permanent"
     shutdown: Shutdown | None = None
     type: Literal["worker", "supervisor"] = "worker"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "args", tuple(argument_list(self.args)))
+        own_and_looked_up(self.name)
         if self.restart not in _RESTARTS:
             raise NodeError(
                 f"child {self.id!r}: restart is one of {', '.join(_RESTARTS)}, not {self.restart!r}"

@@ -21,8 +21,9 @@ from quicdist.node.runtime import Runtime
 from quicdist.otp import server_process
 from quicdist.otp.calls import current_call
 from quicdist.otp.gen_server import GenServer
-from quicdist.otp.server_names import LookedUp
+from quicdist.otp.server_names import LookedUp, own_and_looked_up
 from quicdist.term import Atom, Pid
+from quicdist.term.names import Name
 
 _OK = Atom("ok")
 _ERROR = Atom("error")
@@ -39,14 +40,15 @@ async def start_link(
     factory: Factory,
     arguments: Iterable[Any],
     parent: Pid,
-    name: str | LookedUp | None = None,
+    name: Name | LookedUp | None = None,
 ) -> Process | None:
     """Start what a :data:`Factory` makes, linked to ``parent``, and wait for its ``init``; None
     where that asks to be ignored. Raises what ``init`` raised."""
     if inspect.iscoroutinefunction(factory):
-        if not isinstance(name, str | None):
+        own, looked_up = own_and_looked_up(name)
+        if looked_up is not None:
             raise NodeError(f"only a GenServer can be registered as {name}, not the body of a process")
-        body = runtime.spawn(factory, *arguments, name=name)
+        body = runtime.spawn(factory, *arguments, name=own)
         runtime.link(body, parent)
         return body
     made = factory(*arguments)
@@ -56,19 +58,22 @@ async def start_link(
     return process if await process.ready() else None
 
 
-async def _holder(runtime: Runtime, name: str | LookedUp | None) -> Pid | None:
-    if isinstance(name, str | None):
-        process = None if name is None else runtime.whereis(name)
-        return None if process is None else process.pid
-    pid: Pid | None = await runtime.owner.services.names.whereis(name)
-    return pid
+async def _holder(runtime: Runtime, name: Name | LookedUp | None) -> Pid | None:
+    own, looked_up = own_and_looked_up(name)
+    if looked_up is not None:
+        pid: Pid | None = await runtime.owner.services.names.whereis(looked_up)
+        return pid
+    process = None if own is None else runtime.whereis(own)
+    return None if process is None else process.pid
 
 
 def starter(
-    runtime: Callable[[], Runtime], factory: Factory, name: str | LookedUp | None
+    runtime: Callable[[], Runtime], factory: Factory, name: Name | LookedUp | None
 ) -> Callable[..., Any]:
     """The function to export for ``factory``: it answers as ``start_link`` does, ``{ok, Pid}``,
     ``ignore`` or ``{error, Reason}``."""
+
+    own_and_looked_up(name)
 
     async def start(*arguments: Any) -> Any:
         parent = current_call().caller

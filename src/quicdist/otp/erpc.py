@@ -21,7 +21,9 @@ from quicdist.otp.errors import RemoteError, fails_erpc
 from quicdist.otp.gen import Caller
 from quicdist.otp.request import Deadline, Request
 from quicdist.protocol import DistFlag
+from quicdist.protocol.names import node_name, node_names
 from quicdist.term import Atom, Pid, Reference
+from quicdist.term.names import MFA, Name, mfa_of
 
 _MONITOR = Atom("monitor")
 _RETURN = Atom("return")
@@ -51,9 +53,9 @@ class ErpcClient:
 
     async def call(
         self,
-        node: str,
-        module: str,
-        function: str,
+        node: Name,
+        module: Name,
+        function: Name,
         arguments: Sequence[Any] = (),
         *,
         timeout: float | None = None,
@@ -70,10 +72,15 @@ class ErpcClient:
             fails_erpc(error)
             raise
 
-    def send_request(self, node: str, module: str, function: str, arguments: Sequence[Any] = ()) -> Request:
+    def send_request(
+        self, node: Name, module: Name, function: Name, arguments: Sequence[Any] = ()
+    ) -> Request:
         """Have a function applied and go on; the result is awaited from the :class:`Request`
         (``erpc:send_request/4``)."""
-        call = _Call(self, node, module, function, list(arguments))
+        return self._ask(node_name(node), mfa_of(module, function, arguments))
+
+    def _ask(self, node: str, mfa: MFA) -> Request:
+        call = _Call(self, node, mfa)
         link = self._connections.link(node)
         if node == self._runtime.name:
             call.begin(None)
@@ -94,23 +101,26 @@ class ErpcClient:
         finally:
             call.connecting = None
 
-    def cast(self, node: str, module: str, function: str, arguments: Sequence[Any] = ()) -> None:
+    def cast(self, node: Name, module: Name, function: Name, arguments: Sequence[Any] = ()) -> None:
         """Apply a function on another node and forget about it (``erpc:cast/4``)."""
+        self._cast(node_name(node), mfa_of(module, function, arguments))
+
+    def _cast(self, node: str, mfa: MFA) -> None:
         self._spawning.request(
             node,
             self._caller.process.pid,
             self._group_leader,
             ("erpc", "execute_cast"),
-            [Atom(module), Atom(function), list(arguments)],
+            list(mfa),
             [],
             lambda _: None,
         )
 
     async def multicall(
         self,
-        nodes: Iterable[str],
-        module: str,
-        function: str,
+        nodes: Iterable[Name],
+        module: Name,
+        function: Name,
         arguments: Sequence[Any] = (),
         *,
         timeout: float | None = None,
@@ -120,15 +130,17 @@ class ErpcClient:
         One result for each node, in the order of ``nodes``: the value, or in its place the
         exception that :meth:`call` would have raised. ``timeout`` seconds are for all together.
         """
-        requests = [self.send_request(node, module, function, arguments) for node in nodes]
+        mfa = mfa_of(module, function, arguments)
+        requests = [self._ask(node_name(node), mfa) for node in node_names(nodes)]
         return await gather(requests, timeout)
 
     def multicast(
-        self, nodes: Iterable[str], module: str, function: str, arguments: Sequence[Any] = ()
+        self, nodes: Iterable[Name], module: Name, function: Name, arguments: Sequence[Any] = ()
     ) -> None:
         """Apply a function on many nodes and forget about it (``erpc:multicast/4``)."""
-        for node in nodes:
-            self.cast(node, module, function, arguments)
+        mfa = mfa_of(module, function, arguments)
+        for node in node_names(nodes):
+            self._cast(node_name(node), mfa)
 
 
 async def gather(requests: Sequence[Request], timeout: float | None) -> list[Any]:
@@ -151,12 +163,10 @@ async def gather(requests: Sequence[Request], timeout: float | None) -> list[Any
 class _Call:
     """One call under way."""
 
-    def __init__(
-        self, client: ErpcClient, node: str, module: str, function: str, arguments: list[Any]
-    ) -> None:
+    def __init__(self, client: ErpcClient, node: str, mfa: MFA) -> None:
         self._client = client
         self._node = node
-        self._mfa: tuple[Atom, Atom, list[Any]] = (Atom(module), Atom(function), arguments)
+        self._mfa = mfa
         self._spawn: Reference | None = None
         self._inner: Request | None = None
         self.connecting: asyncio.Task[None] | None = None

@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from quicdist.node.errors import NameRegistered
+from quicdist.term.names import FUNCTION, MODULE, Name, name_of
 
 AnyFunction = Callable[..., Any]
 
@@ -46,8 +47,8 @@ class Exports:
 
     def add(
         self,
-        module: str,
-        name: str,
+        module: Name,
+        name: Name,
         function: AnyFunction,
         *,
         blocking: bool = False,
@@ -57,6 +58,7 @@ class Exports:
 
         Raises :class:`NameRegistered` where another function is called so already.
         """
+        module, name = name_of(module, MODULE), name_of(name, FUNCTION)
         known = self._functions.get((module, name))
         if known is not None and known.function is not function:
             raise NameRegistered(f"{module}:{name} is exported already, as {known.function!r}")
@@ -68,7 +70,7 @@ class Exports:
             function, signature, blocking or executor is not None, executor
         )
 
-    def add_namespace(self, module: str, namespace: Any, **options: Any) -> None:
+    def add_namespace(self, module: Name, namespace: Any, **options: Any) -> None:
         """Let other nodes call every public function of a module, an object or a mapping as
         ``module:its_name``. What begins with an underscore, and what is no function, stays out.
 
@@ -76,8 +78,10 @@ class Exports:
         ``'py.math':sqrt(2)``, and as ``"Elixir.Py"`` with ``"Math"`` for the key, ``Py.Math.sqrt(2)``
         in Elixir. Options are those of :meth:`add`.
         """
+        module = name_of(module, MODULE)
         items = namespace.items() if isinstance(namespace, Mapping) else _members(namespace)
         for name, member in items:
+            name = name_of(name, FUNCTION)
             if name.startswith("_"):
                 continue
             if isinstance(namespace, Mapping) and isinstance(member, Mapping | ModuleType):

@@ -20,7 +20,9 @@ from quicdist.otp.gen_server import GenServer
 from quicdist.otp.names import Names
 from quicdist.otp.request import Deadline, Request
 from quicdist.otp.server_names import Global, LookedUp, Via
+from quicdist.protocol.names import N, node_names
 from quicdist.term import Atom, Pid
+from quicdist.term.names import REGISTERED_NAME, Name, atom_of
 
 log = get_logger("quicdist.otp")
 
@@ -75,11 +77,11 @@ class GenServerClient:
         self._names.find(to, found)
 
     async def multi_call(
-        self, nodes: Iterable[str], name: str | Atom, request: Any, *, timeout: float | None = None
-    ) -> tuple[list[tuple[str, Any]], list[str]]:
+        self, nodes: Iterable[N], name: Name, request: Any, *, timeout: float | None = None
+    ) -> tuple[list[tuple[N, Any]], list[N]]:
         """Ask the servers of one name on many nodes: ``([(node, reply)], bad nodes)``, each in the
         order of ``nodes`` (``gen_server:multi_call/4``)."""
-        names = list(nodes)
+        names, name = node_names(nodes), atom_of(name, REGISTERED_NAME)
         requests = [self._caller.send_request((name, node), request) for node in names]
         results = list(zip(names, await gather(requests, timeout), strict=True))
         return (
@@ -87,9 +89,10 @@ class GenServerClient:
             [node for node, result in results if isinstance(result, Exception)],
         )
 
-    def abcast(self, nodes: Iterable[str], name: str | Atom, request: Any) -> None:
+    def abcast(self, nodes: Iterable[Name], name: Name, request: Any) -> None:
         """Tell the servers of one name on many nodes something (``gen_server:abcast/3``)."""
-        for node in nodes:
+        name = atom_of(name, REGISTERED_NAME)
+        for node in node_names(nodes):
             self.cast((name, node), request)
 
     async def stop(self, to: Any, reason: Any = NORMAL, *, timeout: float | None = None) -> None:
@@ -117,7 +120,7 @@ class GenServerClient:
         self,
         server: GenServer,
         *,
-        name: str | LookedUp | None = None,
+        name: Name | LookedUp | None = None,
         link_to: Process | Pid | None = None,
     ) -> Process | None:
         """Start a server here and wait for its ``init`` (``gen_server:start/4``; with ``link_to``,

@@ -20,7 +20,9 @@ from quicdist.node.errors import NodeNotStarted
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
 from quicdist.otp.group_leader import characters
+from quicdist.protocol.names import node_name
 from quicdist.term import Atom, Pid, format_term
+from quicdist.term.names import Name
 
 if TYPE_CHECKING:
     from quicdist.node.core import NodeCore
@@ -194,10 +196,10 @@ class LoggerHandler(logging.Handler):
     reports that ``to`` has got as a BEAM's already.
     """
 
-    def __init__(self, node: NodeCore, to: str, level: int | str = logging.NOTSET) -> None:
+    def __init__(self, node: NodeCore, to: Name, level: int | str = logging.NOTSET) -> None:
         super().__init__(level)
         self._node = node
-        self._to = to
+        self._to = node_name(to)
         self._limit = RateLimit(OWN_RECORDS, OWN_PERIOD)
         #: Records on their way into the loop's thread: their text, and whether they are our own.
         self._waiting: deque[tuple[logging.LogRecord, str, bool]] = deque()

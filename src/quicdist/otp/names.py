@@ -14,7 +14,9 @@ from quicdist.otp.erpc import ErpcClient
 from quicdist.otp.errors import CallTimeout
 from quicdist.otp.global_names import GlobalNames, RemoteNames
 from quicdist.otp.server_names import Global, LookedUp, NameRegistry
-from quicdist.term import Pid
+from quicdist.protocol.names import node_name
+from quicdist.term import Atom, Pid
+from quicdist.term.names import name_of
 
 log = get_logger("quicdist.otp")
 
@@ -105,10 +107,10 @@ class Names:
     def _registry(self, name: LookedUp) -> NameRegistry:
         if isinstance(name, Global):
             return self._global_names
-        if not isinstance(name.module, str):
+        if not isinstance(name.module, str | Atom):
             return name.module
-        node = name.node
-        return RemoteNames(self._erpc, name.module, self._nodes if node is None else lambda: [node])
+        node = None if name.node is None else node_name(name.node)
+        return RemoteNames(self._erpc, name_of(name.module), self._nodes if node is None else lambda: [node])
 
 
 async def _awaited(result: Any) -> Any:

@@ -18,7 +18,9 @@ from quicdist.node.process import Process
 from quicdist.otp import gen_server
 from quicdist.otp.gen import Caller, From
 from quicdist.protocol import DistFlag
+from quicdist.protocol.names import node_name, node_names
 from quicdist.term import Atom
+from quicdist.term.names import Name, name_of
 
 log = get_logger("quicdist.otp")
 
@@ -170,14 +172,14 @@ class NetKernel:
 
     # -- nodes -----------------------------------------------------------------------------------
 
-    def nodes(self, *kinds: str) -> list[str]:
+    def nodes(self, *kinds: Name) -> list[str]:
         """Node names, as ``erlang:nodes/1``: ``"visible"`` (the default), ``"hidden"``,
         ``"connected"`` (both), ``"this"``, and ``"known"``: all this node has been connected to,
         and itself.
 
         A connection is hidden if either end of it is.
         """
-        wanted = set(kinds or (VISIBLE,))
+        wanted = {name_of(kind, "a kind of nodes") for kind in kinds} or {VISIBLE}
         if not wanted <= set(_KINDS):
             raise NodeError(f"nodes of kind {', '.join(sorted(wanted - set(_KINDS)))}: choose from {_KINDS}")
         connected = {
@@ -195,8 +197,9 @@ class NetKernel:
     def _kind(self, flags: DistFlag) -> str:
         return VISIBLE if flags & DistFlag.PUBLISHED else HIDDEN
 
-    def node_info(self, node: str) -> NodeInfo:
+    def node_info(self, node: Name) -> NodeInfo:
         """The connection to ``node`` (``node_info/1``). Raises :class:`NotConnected`."""
+        node = node_name(node)
         link = self._node.connections.link(node)
         if link is None:
             raise NotConnected(node, (NodeError("there is no connection"),))
@@ -272,8 +275,9 @@ class NetKernel:
 
     # -- pinging and leaving -----------------------------------------------------------------------
 
-    async def is_auth(self, node: str, timeout: float | None) -> None:
+    async def is_auth(self, node: Name, timeout: float | None) -> None:
         """What ``net_adm:ping/1`` asks of ``node``. Raises why it cannot be pinged."""
+        node = node_name(node)
         if node != self._node.name:
             await self._node.connections.connect(node)
         answer = await self._caller.call(
@@ -282,16 +286,16 @@ class NetKernel:
         if answer != _YES:
             raise NodeError(f"{node} answered {answer!r} to a ping")
 
-    def disconnect(self, node: str) -> bool:
+    def disconnect(self, node: Name) -> bool:
         """End the connection to a node (``net_kernel:disconnect/1``); whether there was one."""
-        return self._node.connections.disconnect(node)
+        return self._node.connections.disconnect(node_name(node))
 
     # -- rules ---------------------------------------------------------------------------------------
 
-    def allow(self, nodes: Iterable[str]) -> None:
+    def allow(self, nodes: Iterable[Name]) -> None:
         """From now on only the nodes allowed so far and these may connect or be connected to
         (``net_kernel:allow/1``). Connections there are remain."""
-        more = list(nodes)
+        more = [node_name(node) for node in node_names(nodes)]
         self._node.connections.allow(more)
         self._allowed += more
 
@@ -299,11 +303,11 @@ class NetKernel:
         """The nodes allowed; none where all are (``net_kernel:allowed/0``)."""
         return list(self._allowed)
 
-    def set_cookie(self, node: str, cookie: str) -> None:
+    def set_cookie(self, node: Name, cookie: Name) -> None:
         """Use another cookie with one node (``erlang:set_cookie/2``)."""
         self._node.set_cookie(node, cookie)
 
-    def get_cookie(self, node: str) -> str:
+    def get_cookie(self, node: Name) -> str:
         """The cookie used with a node (``erlang:get_cookie/1``)."""
         return self._node.cookie_for(node)
 

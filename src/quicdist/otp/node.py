@@ -9,9 +9,9 @@ from typing import Any, Self, TypeVar
 from quicdist.carrier import AuthCallback, ClientCertificate, ConnectOptions, ExternalPsk, Psks
 from quicdist.carrier.security.certificates import Pem, TlsConfig
 from quicdist.discovery import Discovery
+from quicdist.discovery.static import Addresses
 from quicdist.errors import QuicDistError
 from quicdist.node.config import Config, Source, as_config, first
-from quicdist.node.config.ways import Addresses
 from quicdist.node.connections import SETUP_TIME, Endpoint
 from quicdist.node.core import NodeCore
 from quicdist.node.endpoints import EndpointSettings, make_endpoints, quic_carriers
@@ -33,8 +33,9 @@ from quicdist.otp.rpc import RpcClient
 from quicdist.otp.server_names import LookedUp
 from quicdist.otp.services import Services, start_services
 from quicdist.otp.sys_client import SysClient
-from quicdist.protocol.names import parse_node_name
+from quicdist.protocol.names import node_name, parse_node_name
 from quicdist.term import Atom, Codec
+from quicdist.term.names import REGISTERED_NAME, Name, name_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -71,11 +72,11 @@ class Node(NodeCore):
 
     def __init__(
         self,
-        name: str | None = None,
+        name: Name | None = None,
         *,
         config: Config | Source | Sequence[Source] | None = None,
         vm_args: Source | None = None,
-        cookie: str | None = None,
+        cookie: Name | None = None,
         carrier: str | Sequence[str] | None = None,
         nodes: Addresses | None = None,
         host: str | None = None,
@@ -104,6 +105,7 @@ class Node(NodeCore):
         name = first(name, files.name)
         if name is None:
             raise NodeError("a node needs a name: none is given, and no vm.args with -name or -sname")
+        name = node_name(name)
         hidden = first(hidden, files.hidden, True)
         ticktime = first(net_ticktime, files.net_ticktime, NET_TICKTIME)
         its_cert, its_key, its_cacert = files.certificates
@@ -167,24 +169,24 @@ class Node(NodeCore):
 
     # -- how single nodes are dialled -------------------------------------------------------
 
-    def set_connect_options(self, node: str, options: ConnectOptions) -> None:
+    def set_connect_options(self, node: Name, options: ConnectOptions) -> None:
         """Dial ``node`` with these options from now on, in place of those set before
         (``quic_dist:set_connect_options/2``, which holds for one dial only). A connection that there
         is goes on. Raises :class:`NodeError` if this node has no QUIC carrier."""
-        parse_node_name(node)
+        node = str(parse_node_name(node_name(node)))
         for carrier in quic_carriers(self.endpoints):
             carrier.connect_options[node] = options
 
-    def get_connect_options(self, node: str) -> ConnectOptions:
+    def get_connect_options(self, node: Name) -> ConnectOptions:
         """The options set for ``node`` (``quic_dist:get_connect_options/1``). Raises
         :class:`NodeError` if this node has no QUIC carrier."""
-        return quic_carriers(self.endpoints)[0].connect_options.get(node, ConnectOptions())
+        return quic_carriers(self.endpoints)[0].connect_options.get(node_name(node), ConnectOptions())
 
-    def clear_connect_options(self, node: str) -> None:
+    def clear_connect_options(self, node: Name) -> None:
         """Dial ``node`` as all others again (``quic_dist:clear_connect_options/1``). Raises
         :class:`NodeError` if this node has no QUIC carrier."""
         for carrier in quic_carriers(self.endpoints):
-            carrier.connect_options.pop(node, None)
+            carrier.connect_options.pop(node_name(node), None)
 
     # -- services, by the names of OTP's modules -------------------------------------------
 
@@ -237,7 +239,7 @@ class Node(NodeCore):
 
     # -- processes -------------------------------------------------------------------------
 
-    def register(self, name: str) -> Callable[[F], F]:
+    def register(self, name: Name) -> Callable[[F], F]:
         """Decorator: spawn a process for a function and register it under ``name``.
 
         A coroutine function is the body of the process, called with it once; a plain function is
@@ -246,24 +248,24 @@ class Node(NodeCore):
 
         def registered(function: F) -> F:
             if self._runtime is None:
-                self._to_register.append((name, function))
+                self._to_register.append((name_of(name, REGISTERED_NAME), function))
             else:
                 self.runtime.spawn(function, name=name)
             return function
 
         return registered
 
-    def spawn(self, function: Callable[..., Any], *args: Any, name: str | None = None) -> Process:
+    def spawn(self, function: Callable[..., Any], *args: Any, name: Name | None = None) -> Process:
         """Spawn a process; see :meth:`register` for what ``function`` can be."""
         return self.runtime.spawn(function, *args, name=name)
 
-    def serve(self, server: GenServer, *, name: str | LookedUp | None = None) -> Process:
+    def serve(self, server: GenServer, *, name: Name | LookedUp | None = None) -> Process:
         """Start a :class:`GenServer`, or a :class:`Supervisor`, which is one. It does not wait for
         a coroutine ``init``, nor for a :class:`Global` or :class:`Via` name: ``gen_server.start``
         does."""
         return server_process.start(self.runtime, server, name=name)
 
-    def whereis(self, name: str) -> Process | None:
+    def whereis(self, name: Name) -> Process | None:
         """The process registered under ``name``."""
         return self.runtime.whereis(name)
 
@@ -274,21 +276,22 @@ class Node(NodeCore):
 
     # -- other nodes -----------------------------------------------------------------------
 
-    async def connect(self, node: str) -> None:
+    async def connect(self, node: Name) -> None:
         """Connect to a node, if it is another one. Raises :class:`NotConnected`, which says what each
         try met."""
-        if node != self.runtime.name:
-            await self.connections.connect(node)
+        name = node_name(node)
+        if name != self.runtime.name:
+            await self.connections.connect(name)
 
-    def disconnect(self, node: str) -> bool:
+    def disconnect(self, node: Name) -> bool:
         """End the connection to a node (``erlang:disconnect_node/1``); whether there was one."""
-        return self.connections.disconnect(node)
+        return self.connections.disconnect(node_name(node))
 
     def nodes(self) -> list[str]:
         """The nodes connected now, hidden ones included (``nodes(connected)``)."""
         return [link.peer.name for link in self.connections.links()]
 
-    async def ping(self, node: str, *, timeout: float = 10.0) -> Atom:
+    async def ping(self, node: Name, *, timeout: float = 10.0) -> Atom:
         """``net_adm:ping/1``: the atom ``pong``, or ``pang`` where the node cannot be reached.
 
         ``connect`` and ``is_auth`` raise the reason instead.
@@ -299,7 +302,7 @@ class Node(NodeCore):
             return PANG
         return PONG
 
-    async def is_auth(self, node: str, *, timeout: float = 10.0) -> None:
+    async def is_auth(self, node: Name, *, timeout: float = 10.0) -> None:
         """Ping a node. Raises why it cannot be reached; ``timeout`` is in seconds."""
         await self.net_kernel.is_auth(node, timeout)
 
@@ -307,9 +310,9 @@ class Node(NodeCore):
 
     async def call(
         self,
-        node: str,
-        module: str,
-        function: str,
+        node: Name,
+        module: Name,
+        function: Name,
         arguments: Sequence[Any] = (),
         *,
         timeout: float | None = None,
@@ -320,14 +323,14 @@ class Node(NodeCore):
         """
         return await self.erpc.call(node, module, function, arguments, timeout=timeout)
 
-    async def cast(self, node: str, module: str, function: str, arguments: Sequence[Any] = ()) -> None:
+    async def cast(self, node: Name, module: Name, function: Name, arguments: Sequence[Any] = ()) -> None:
         """Have a function run on another node and do not wait for it (``erpc:cast/4``)."""
         self.erpc.cast(node, module, function, arguments)
 
     def export(
         self,
-        module: str,
-        function: str | None = None,
+        module: Name,
+        function: Name | None = None,
         *,
         blocking: bool = False,
         executor: Executor | None = None,
@@ -344,7 +347,7 @@ class Node(NodeCore):
         return exported
 
     def export_child(
-        self, module: str, function: str | None = None, *, name: str | LookedUp | None = None
+        self, module: Name, function: Name | None = None, *, name: Name | LookedUp | None = None
     ) -> Callable[[F], F]:
         """Decorator: let supervisors of other nodes start a :class:`GenServer` class, a function
         that gives one, or a coroutine function as the body of a process.

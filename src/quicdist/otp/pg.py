@@ -23,6 +23,7 @@ from quicdist.otp.gen import GEN_CAST, From
 from quicdist.otp.pg_groups import Groups, surplus
 from quicdist.protocol import DistFlag
 from quicdist.term import Atom, Map, Pid, Reference
+from quicdist.term.names import Name, name_of
 
 log = get_logger("quicdist.otp")
 
@@ -41,13 +42,14 @@ class ProcessGroups:
     def __init__(self, node: NodeCore) -> None:
         self._node = node
 
-    def start(self, scope: str = "pg", *, rediscover: float = REDISCOVER) -> Scope:
+    def start(self, scope: Name = "pg", *, rediscover: float = REDISCOVER) -> Scope:
         """Take part in a scope (``pg:start/1``). Elixir's have their full names,
         ``"Elixir.Phoenix.PubSub"``.
 
         A hidden node is not told of scopes that start on nodes connected already: it asks every
         ``rediscover`` seconds those that have not answered. Raises :class:`NameRegistered`.
         """
+        scope = name_of(scope, "a scope")
         started = Scope(self._node, scope, rediscover)
         server_process.start(self._node.runtime, started, name=scope)
         return started

@@ -18,7 +18,9 @@ from quicdist.otp.erpc import ErpcClient, rex_error
 from quicdist.otp.errors import CallTimeout, RemoteError
 from quicdist.otp.gen import Caller
 from quicdist.otp.request import Deadline
+from quicdist.protocol.names import N, node_name, node_names
 from quicdist.term import Atom, Pid, Reference
+from quicdist.term.names import REGISTERED_NAME, Name, atom_of, mfa_of
 
 REX = "rex"
 
@@ -41,39 +43,40 @@ class RpcClient:
 
     async def block_call(
         self,
-        node: str,
-        module: str,
-        function: str,
+        node: Name,
+        module: Name,
+        function: Name,
         arguments: Sequence[Any] = (),
         *,
         timeout: float | None = None,
     ) -> Any:
         """Like :meth:`ErpcClient.call`, but one at a time on that node: it is run by the node's
         server ``rex`` itself (``rpc:block_call/5``)."""
-        request = (_BLOCK_CALL, Atom(module), Atom(function), list(arguments), self._group_leader)
+        node, mfa = node_name(node), mfa_of(module, function, arguments)
+        request = (_BLOCK_CALL, *mfa, self._group_leader)
         value = await self._caller.call((REX, node), request, timeout=timeout)
-        error = rex_error(node, value, f"{module}:{function}/{len(arguments)} on {node}")
+        error = rex_error(node, value, f"{module}:{function}/{len(mfa[2])} on {node}")
         if error is not None:
             raise error
         return value
 
     async def multicall(
         self,
-        nodes: Iterable[str],
-        module: str,
-        function: str,
+        nodes: Iterable[N],
+        module: Name,
+        function: Name,
         arguments: Sequence[Any] = (),
         *,
         timeout: float | None = None,
-    ) -> tuple[list[Any], list[str]]:
+    ) -> tuple[list[Any], list[N]]:
         """Apply a function on many nodes at once: ``(results, bad nodes)``, as ``rpc:multicall/5``.
 
         A call that failed is ``(Atom("badrpc"), Reason)`` among the results; a node that could not
         be reached, or did not answer within ``timeout`` seconds, is a bad one.
         """
-        names = list(nodes)
+        names = node_names(nodes)
         results: list[Any] = []
-        bad: list[str] = []
+        bad: list[N] = []
         outcomes = await self._erpc.multicall(names, module, function, arguments, timeout=timeout)
         for node, outcome in zip(names, outcomes, strict=True):
             if isinstance(outcome, NotConnected | CallTimeout):
@@ -82,48 +85,52 @@ class RpcClient:
                 results.append(_badrpc(outcome) if isinstance(outcome, RemoteError) else outcome)
         return results, bad
 
-    def abcast(self, nodes: Iterable[str], name: str | Atom, message: Any) -> None:
+    def abcast(self, nodes: Iterable[Name], name: Name, message: Any) -> None:
         """Send a message to a registered name on many nodes (``rpc:abcast/3``)."""
-        for node in nodes:
+        name = atom_of(name, REGISTERED_NAME)
+        for node in node_names(nodes):
             self._runtime.send(self._caller.process.pid, (name, node), message)
 
     async def sbcast(
-        self, nodes: Iterable[str], name: str | Atom, message: Any, *, timeout: float | None = None
-    ) -> tuple[list[str], list[str]]:
+        self, nodes: Iterable[N], name: Name, message: Any, *, timeout: float | None = None
+    ) -> tuple[list[N], list[N]]:
         """Send a message to a registered name on many nodes and learn which of them have it:
         ``(good nodes, bad nodes)`` (``rpc:sbcast/3``)."""
-        answers = await self._ask_all(nodes, _REX, _REX, (_SBCAST, _atom(name), message), timeout)
+        request = (_SBCAST, atom_of(name, REGISTERED_NAME), message)
+        answers = await self._ask_all(node_names(nodes), _REX, _REX, request, timeout)
         good = [node for node, answer in answers if answer == Atom(node)]
         return good, [node for node, _ in answers if node not in good]
 
     async def server_call(
-        self, node: str, name: str | Atom, wrapper: Any, message: Any, *, timeout: float | None = None
+        self, node: Name, name: Name, wrapper: Any, message: Any, *, timeout: float | None = None
     ) -> Any:
         """Send ``{Pid, Message}`` to a registered name and wait for ``{Wrapper, Node, Reply}``
         (``rpc:server_call/4``). Raises :class:`NotConnected` where the server is not there, as OTP
         answers ``{error, nodedown}``."""
-        ((_, answer),) = await self._ask_all([node], _atom(name), wrapper, message, timeout)
+        node, name = node_name(node), atom_of(name, REGISTERED_NAME)
+        ((_, answer),) = await self._ask_all([node], name, wrapper, message, timeout)
         if isinstance(answer, _Gone):
             raise NotConnected(node)
         return answer
 
     async def multi_server_call(
-        self, nodes: Iterable[str], name: str | Atom, message: Any, *, timeout: float | None = None
-    ) -> tuple[list[Any], list[str]]:
+        self, nodes: Iterable[N], name: Name, message: Any, *, timeout: float | None = None
+    ) -> tuple[list[Any], list[N]]:
         """:meth:`server_call` on many nodes, whose servers wrap their replies in their own name:
         ``(replies, bad nodes)`` (``rpc:multi_server_call/3``)."""
-        answers = await self._ask_all(nodes, _atom(name), _atom(name), message, timeout)
+        name = atom_of(name, REGISTERED_NAME)
+        answers = await self._ask_all(node_names(nodes), name, name, message, timeout)
         replies = [answer for _, answer in answers if not isinstance(answer, _Gone)]
         return replies, [node for node, answer in answers if isinstance(answer, _Gone)]
 
     async def _ask_all(
-        self, nodes: Iterable[str], name: Atom, wrapper: Any, message: Any, timeout: float | None
-    ) -> list[tuple[str, Any]]:
+        self, nodes: list[N], name: Atom, wrapper: Any, message: Any, timeout: float | None
+    ) -> list[tuple[N, Any]]:
         """``{Pid, Message}`` to a name on each node; its reply, or :class:`_Gone`."""
         deadline = Deadline(timeout)
-        answers: list[tuple[str, Any]] = []
+        answers: list[tuple[N, Any]] = []
         async with mailbox(self._runtime) as process:
-            asked: list[tuple[str, Reference]] = []
+            asked: list[tuple[N, Reference]] = []
             for node in nodes:
                 asked.append((node, process.monitor((name, node))))
                 process.send((name, node), (process.pid, message))
@@ -160,7 +167,3 @@ def _badrpc(error: RemoteError) -> Any:
     if error.kind == "error" and error.stack is not None:
         return (_BADRPC, (_EXIT, (error.reason, error.stack)))
     return (_BADRPC, (_EXIT, error.reason))
-
-
-def _atom(name: str | Atom) -> Atom:
-    return name if isinstance(name, Atom) else Atom(name)

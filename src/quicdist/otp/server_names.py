@@ -8,8 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from quicdist.term import Pid
+from quicdist.protocol.names import node_name
+from quicdist.term import Atom, Pid
 from quicdist.term.exact import exact_form
+from quicdist.term.names import REGISTERED_NAME, Name, name_of
 
 
 class NameRegistry(Protocol):
@@ -44,9 +46,15 @@ class Via:
     (by default on the first connected node that has it), as ``"Elixir.Registry"`` or ``"gproc"``.
     """
 
-    module: str | NameRegistry
+    module: Name | NameRegistry
     name: Any
-    node: str | None = None
+    node: Name | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.module, str | Atom):
+            object.__setattr__(self, "module", name_of(self.module))
+        if self.node is not None:
+            object.__setattr__(self, "node", node_name(self.node))
 
     def key(self) -> Any:
         return (
@@ -58,3 +66,11 @@ class Via:
 
 #: A name that has to be looked up, by asking others.
 LookedUp = Global | Via
+
+
+def own_and_looked_up(name: Name | LookedUp | None) -> tuple[str | None, LookedUp | None]:
+    """A name for a server of this node: the one it is registered under here, or the one that others
+    keep. Raises TypeError for what is neither."""
+    if name is None or isinstance(name, Global | Via):
+        return None, name
+    return name_of(name, f"{REGISTERED_NAME}, Global or Via"), None

@@ -22,8 +22,9 @@ from quicdist.otp.errors import FunctionClause
 from quicdist.otp.gen import GEN_CALL, GEN_CAST, SYSTEM, From, is_from
 from quicdist.otp.gen import reply as gen_reply
 from quicdist.otp.gen_server import IGNORE, NO_REPLY, TIMEOUT, Continue, GenServer, NoReply, Reply, Stop, Then
-from quicdist.otp.server_names import LookedUp
+from quicdist.otp.server_names import LookedUp, own_and_looked_up
 from quicdist.term import Atom, Pid
+from quicdist.term.names import Name
 
 log = get_logger("quicdist.otp")
 
@@ -397,17 +398,18 @@ def start(
     runtime: Runtime,
     server: GenServer,
     *,
-    name: str | LookedUp | None = None,
+    name: Name | LookedUp | None = None,
     link_to: Process | Pid | None = None,
 ) -> ServerProcess:
     """Start a server as a process of its own (``gen_server:start/4``), linked to the process that
     counts as its parent where one is given (``start_link/4``). ``init`` may be under way yet, and
     so may be the registration of a name that others keep: where that is taken, it ends at once."""
+    own, looked_up = own_and_looked_up(name)
     parent = link_to.pid if isinstance(link_to, Process) else link_to
     process = ServerProcess(runtime, runtime.identifiers.pid(), server)
-    runtime.add(process, name=name if isinstance(name, str) else None)
+    runtime.add(process, name=own)
     process.parent = parent
     if parent is not None:
         runtime.link(process, parent)
-    process.begin(None if isinstance(name, str) else name)
+    process.begin(looked_up)
     return process

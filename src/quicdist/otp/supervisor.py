@@ -22,6 +22,7 @@ from quicdist.otp.gen import From
 from quicdist.otp.gen_server import NO_REPLY, GenServer, Stop
 from quicdist.otp.server_process import is_shutdown
 from quicdist.term import Atom, Pid, format_term
+from quicdist.term.names import argument_list
 
 log = get_logger("quicdist.otp")
 
@@ -322,7 +323,9 @@ class Supervisor(GenServer):
         """Start one more child (``supervisor:start_child/2``), of a ``simple_one_for_one`` supervisor
         by its further arguments; its pid, None where its ``init`` asks to be ignored. Raises
         :class:`NodeError` where it could not be started."""
-        return self._pid(await self._ask((_START_CHILD, spec if isinstance(spec, ChildSpec) else list(spec))))
+        return self._pid(
+            await self._ask((_START_CHILD, spec if isinstance(spec, ChildSpec) else argument_list(spec)))
+        )
 
     async def restart_child(self, child_id: Any) -> Pid | None:
         """Start a child that has been ended (``supervisor:restart_child/2``)."""

@@ -7,9 +7,15 @@ Source: OTP's ``net_kernel`` (``valid_name_head/1``, ``validate_hostname/1``) an
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple, TypeVar
 
 from quicdist.protocol.errors import InvalidNodeName
+from quicdist.term import Atom
+from quicdist.term.names import Name, name_of
+
+#: A name, as it was given.
+N = TypeVar("N", bound=Name)
 
 #: A node name is an atom: at most this many characters.
 MAX_NODE_NAME = 255
@@ -80,3 +86,22 @@ def _check_atom(name: str) -> None:
         raise InvalidNodeName(name, "it has a character outside Latin-1")
     if _UNPRINTABLE.search(name):
         raise InvalidNodeName(name, "it has a character that cannot be printed")
+
+
+# -- names as a program gives them -------------------------------------------------------------
+
+
+def node_name(node: Name) -> str:
+    """The name of a node, given as a str or an :class:`Atom`, as a str. Raises TypeError for
+    anything else; a name that no node can have is left to whoever uses it."""
+    return name_of(node, "a node name")
+
+
+def node_names(nodes: Iterable[N]) -> list[N]:
+    """Several, as they were given. Raises TypeError for one name in place of several."""
+    if isinstance(nodes, str | Atom | bytes) or not isinstance(nodes, Iterable):
+        raise TypeError(f"several node names are wanted, such as [{nodes!r}], not {type(nodes).__name__}")
+    names = list(nodes)
+    for name in names:
+        node_name(name)
+    return names

@@ -24,6 +24,7 @@ from quicdist.node.config.sys_config import (
 from quicdist.node.config.values import BadValue, NotSupported
 from quicdist.node.config.vm_args import Flags, read_vm_args
 from quicdist.term import Atom, ParseError, format_term, parse_term
+from quicdist.term.names import MODULE, name_of
 
 log = get_logger("quicdist.node.config")
 
@@ -34,7 +35,7 @@ def read_config(
     config: Source | Sequence[Source] | None = None,
     vm_args: Source | None = None,
     *,
-    modules: Mapping[str, Backend | Discovery] | None = None,
+    modules: Mapping[str, Backend | Discovery] | Mapping[Atom, Backend | Discovery] | None = None,
     functions: Mapping[str, Callable[..., Any]] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Config:
@@ -47,7 +48,8 @@ def read_config(
     :data:`~quicdist.carrier.security.psk.Psks`). ``${VAR}`` is taken from ``environ``, by default
     the program's. What is not supported is logged, one warning each. Raises :class:`ConfigError`.
     """
-    reading = _Reading(os.environ if environ is None else environ, modules or {}, functions or {})
+    named = {name_of(name, MODULE): module for name, module in (modules or {}).items()}
+    reading = _Reading(os.environ if environ is None else environ, named, functions or {})
     return reading.read(config, vm_args)
 
 

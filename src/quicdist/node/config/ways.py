@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from quicdist.carrier import Address
 from quicdist.carrier.quic.settings import DEFAULT_PORT
 from quicdist.discovery import (
@@ -16,15 +14,15 @@ from quicdist.discovery import (
     StaticDiscovery,
 )
 from quicdist.discovery.dns import DEFAULT_DOMAIN
+from quicdist.discovery.static import Addresses
 from quicdist.node.config.config import Config
-
-Addresses = Mapping[str, Address | tuple[str, int]]
+from quicdist.protocol.names import node_name
 
 
 def quic_discovery(config: Config, nodes: Addresses) -> Discovery:
     """What ``quic_dist`` asks: ``nodes`` first, then the ``discovery_module``, then the default port of
     the host in the node's name; ``dist_port`` is that, or 4433 (``quic_epmd:resolve_host/2``)."""
-    table = {**config.nodes, **nodes}
+    table = _merged(config, nodes)
     found = _module(config, table)
     # Under erl_epmd, `register_with_epmd` makes the UDP port known to tools that ask epmd.
     if config.register_with_epmd and config.epmd_module in (None, "erl_epmd"):
@@ -34,7 +32,7 @@ def quic_discovery(config: Config, nodes: Addresses) -> Discovery:
 
 def tcp_discovery(config: Config, nodes: Addresses, *, epmd: bool, hidden: bool) -> Discovery:
     """What ``inet_tcp_dist`` asks: the ``-epmd_module``, which is epmd unless it is another."""
-    table = {**config.nodes, **nodes}
+    table = _merged(config, nodes)
     if config.epmd_module == "quic_epmd" or config.epmd_module in config.modules:
         return _module(config, table, config.modules.get(str(config.epmd_module)))
     if config.erl_epmd_port is not None:
@@ -43,6 +41,14 @@ def tcp_discovery(config: Config, nodes: Addresses, *, epmd: bool, hidden: bool)
         return ChainDiscovery(own, _epmd(config, hidden=hidden)) if epmd else own
     listed = StaticDiscovery(nodes)
     return ChainDiscovery(_epmd(config, hidden=hidden), listed) if epmd else listed
+
+
+def _merged(config: Config, nodes: Addresses) -> dict[str, Address | tuple[str, int]]:
+    """The addresses that the configuration lists, and before them those of the program."""
+    table: dict[str, Address | tuple[str, int]] = dict(config.nodes)
+    for node, address in nodes.items():
+        table[node_name(node)] = address
+    return table
 
 
 def quic_port(config: Config, name: str) -> int:
