@@ -134,7 +134,8 @@ def test_a_beam_that_ends_in_the_middle() -> None:
     with tcp_beam() as peer:
         status, out, err = call(peer, "erlang", "halt", "[0,[{flush,false}]]")
     assert (status, out) == (1, "")
-    assert err == f"quicdist: cannot reach node {peer.name}: the connection was lost\n"
+    lost = f"connection to {peer.name} lost: the peer closed it"
+    assert err == f"quicdist: cannot reach node {peer.name}: {lost}\n"
 
 
 @pytest.mark.beam

@@ -38,8 +38,10 @@ DATA, CLOSED, RESET, TAG = Atom("data"), Atom("closed"), Atom("reset"), Atom("qu
 
 
 @asynccontextmanager
-async def peer(carrier: str, directory: Path) -> AsyncIterator[tuple[Node, asyncio.subprocess.Process]]:
-    """A node, and another one in a process of its own that it is connected to."""
+async def peer(
+    carrier: str, directory: Path, **more: Any
+) -> AsyncIterator[tuple[Node, asyncio.subprocess.Process]]:
+    """A node with the options ``more``, and another one in a process of its own, connected."""
     files = make_development_certificates(directory / "certs")
     command = sys.executable, "-m", "tests.node.streams_peer", carrier, str(files.cert), str(files.key)
     async with running_program(*command, stdout=asyncio.subprocess.PIPE) as process:
@@ -47,7 +49,7 @@ async def peer(carrier: str, directory: Path) -> AsyncIterator[tuple[Node, async
         port = int(await process.stdout.readline())
         options: dict[str, Any] = {"nodes": {NAME: ("127.0.0.1", port)}, "listen": False}
         options |= {"verify": False} if carrier == "quic" else {"epmd": False}
-        async with Node("here@127.0.0.1", cookie=COOKIE, carrier=carrier, **options) as node:
+        async with Node("here@127.0.0.1", cookie=COOKIE, carrier=carrier, **options, **more) as node:
             await node.connect(NAME)
             yield node, process
 

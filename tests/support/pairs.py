@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,17 @@ def carrier_options(carrier: str, directory: Path) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def pair(carrier: str, directory: Path) -> AsyncIterator[tuple[Node, Node]]:
-    """The node that dials, which has not done so yet, and the one that listens."""
+async def pair(
+    carrier: str,
+    directory: Path,
+    *,
+    nodes: Mapping[str, tuple[str, int]] | None = None,
+    **dialler_options: Any,
+) -> AsyncIterator[tuple[Node, Node]]:
+    """The node that dials, which has not done so yet, and the one that listens. ``nodes`` are others
+    that the first knows, and further options are its."""
     options = {"cookie": COOKIE, **carrier_options(carrier, directory)}
     async with Node(LISTENER, host="127.0.0.1", port=0, **options) as listener:
-        nodes = {LISTENER: ("127.0.0.1", listener.addresses[0].port)}
-        async with Node(DIALLER, nodes=nodes, listen=False, **options) as dialler:
+        table = {LISTENER: ("127.0.0.1", listener.addresses[0].port), **(nodes or {})}
+        async with Node(DIALLER, nodes=table, listen=False, **{**options, **dialler_options}) as dialler:
             yield dialler, listener

@@ -209,6 +209,9 @@ class Link(ABC):
     def closed(self) -> bool:
         """Whether the link has ended."""
 
+    #: What ended the link; None before, and where this side closed it.
+    error: QuicDistError | None = None
+
 
 class Carrier(ABC):
     """OTP's eight callbacks. One carrier object serves one node."""

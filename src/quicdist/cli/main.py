@@ -31,8 +31,9 @@ def main() -> None:
     Exit status: 0 on success, 1 when the peer cannot be reached or the call failed (the reason on
     standard error), 2 on wrong usage.
     """
-    # aioquic reports what it raises as well; the reason is printed once.
+    # What is raised is logged as well; the reason is printed once.
     logging.getLogger("quic").setLevel(logging.CRITICAL)
+    logging.getLogger("quicdist.node.connections").setLevel(logging.ERROR)
 
 
 @main.command()

@@ -30,6 +30,7 @@ from quicdist.discovery import Discovery
 from quicdist.errors import QuicDistError
 from quicdist.logs import get_logger
 from quicdist.node.accepting import Accepting
+from quicdist.node.connection_errors import ConnectionErrors
 from quicdist.node.errors import NodeError, NotConnected
 from quicdist.protocol import (
     NO_PAYLOAD,
@@ -104,6 +105,7 @@ class ConnectionTable:
         self._listeners: list[tuple[Carrier, Listener]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._connections: dict[str, Connection] = {}
+        self._errors = ConnectionErrors()
         self._allowed: frozenset[str] | None = None
         self._open = True
 
@@ -245,7 +247,7 @@ class ConnectionTable:
         attempts: list[QuicDistError] = []
         try:
             if not self.is_allowed(node):
-                attempts.append(NodeError("it is not among the nodes this one allows"))
+                attempts.append(NodeError("this node does not allow it (net_kernel:allow/1)"))
             elif not self._endpoints:
                 attempts.append(NodeError("this node has no carrier"))
             else:
@@ -284,10 +286,11 @@ class ConnectionTable:
             attempts.append(error)
         return None
 
-    def _give_up(self, connection: Connection, error: NotConnected) -> None:
+    def _give_up(self, connection: Connection, error: NotConnected, *, called_off: bool = False) -> None:
         if self._connections.get(connection.node) is not connection or connection.link is not None:
             return
         del self._connections[connection.node]
+        self._errors.dial_failed(error, len(connection.queue), called_off=called_off)
         for waiter in connection.waiters:
             if not waiter.done():
                 waiter.set_exception(error)
@@ -309,6 +312,7 @@ class ConnectionTable:
             connection = self._connections[node] = Connection(node)
         self._stop_dialling(connection)
         connection.link = link
+        self._errors.connected(node)
         self._owner.link_made(link)
         link.start(
             lambda control, payload: self._owner.message_received(node, control, payload),
@@ -332,7 +336,7 @@ class ConnectionTable:
         try:
             link.send(control, payload, pair=pair)
         except QuicDistError as error:
-            log.error("a signal to %s was not sent: %s", link.peer.name, error)
+            self._errors.not_sent(link.peer.name, error)
 
     def _lost(self, connection: Connection, link: Link, error: QuicDistError | None) -> None:
         if connection.link is not link:
@@ -341,7 +345,7 @@ class ConnectionTable:
         if self._connections.get(connection.node) is connection:
             del self._connections[connection.node]
         link.close()
-        log.info("disconnected from %s: %s", connection.node, error or "closed by this node")
+        self._errors.connection_ended(connection.node, error)
         self._owner.node_down(connection.node, error, was_up=True)
 
     def disconnect(self, node: str, error: QuicDistError | None = None) -> bool:
@@ -353,8 +357,19 @@ class ConnectionTable:
             self._lost(connection, connection.link, error)
             return True
         self._stop_dialling(connection)
-        self._give_up(connection, NotConnected(node, (error or NodeError("the attempt was called off"),)))
+        reason = error or NodeError("the attempt was called off")
+        self._give_up(connection, NotConnected(node, (reason,)), called_off=True)
         return True
+
+    def not_connected(self, node: str) -> NotConnected:
+        """The error for what failed because there is no connection to ``node``: with what the last
+        dial met, or what ended the last connection."""
+        if not self._open:
+            return NotConnected(node, (NodeError("this node has stopped"),))
+        connection = self._connections.get(node)
+        if connection is not None and connection.link is not None and connection.link.error is not None:
+            return NotConnected(node, (connection.link.error,))  # it has ended just now
+        return self._errors.not_connected(node)
 
     # -- sending ---------------------------------------------------------------------------
 

@@ -137,6 +137,7 @@ class NodeCore:
             transmit=self.connections.send,
             is_connected=self.connections.has,
             offers=self.connections.offers,
+            not_connected=self.connections.not_connected,
             spawnables=self._spawnables,
         )
         self._loop = asyncio.get_running_loop()

@@ -25,13 +25,17 @@ class CookieError(NodeError):
 
 
 class NotConnected(NodeError):
-    """A node could not be reached; ``node`` names it, ``attempts`` says what each try met."""
+    """A node could not be reached; ``node`` names it, ``attempts`` says what each try met, or what
+    ended the connection."""
 
     def __init__(self, node: str, attempts: tuple[QuicDistError, ...] = ()) -> None:
         self.node = node
         self.attempts = attempts
-        tried = "; ".join(str(attempt) for attempt in attempts) or "the connection was lost"
-        super().__init__(f"cannot reach node {node}: {tried}")
+        super().__init__(f"cannot reach node {node}: {_joined(attempts) or 'noconnection'}")
+
+
+def _joined(attempts: tuple[QuicDistError, ...]) -> str:
+    return "; ".join(str(attempt) for attempt in attempts)
 
 
 class NetTickTimeout(NodeError):
@@ -60,12 +64,15 @@ class NotOwner(NodeError):
 
 class SpawnError(NodeError):
     """A process could not be spawned on ``node``; ``reason`` is OTP's word for why:
-    ``noconnection``, ``notsup``, ``badopt``, ``system_limit``."""
+    ``noconnection``, ``notsup``, ``badopt``, ``system_limit``. ``attempts`` says why there is no
+    connection, as in :class:`NotConnected`."""
 
-    def __init__(self, node: str, what: str, reason: Atom) -> None:
+    def __init__(self, node: str, what: str, reason: Atom, attempts: tuple[QuicDistError, ...] = ()) -> None:
         self.node = node
         self.reason = reason
-        super().__init__(f"cannot spawn {what} on {node}: {reason}")
+        self.attempts = attempts
+        tried = f" ({_joined(attempts)})" if attempts else ""
+        super().__init__(f"cannot spawn {what} on {node}: {reason}{tried}")
 
 
 class WrongThread(NodeError):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from quicdist.node.errors import SpawnError
-from quicdist.node.exits import DOWN
+from quicdist.node.exits import DOWN, NOCONNECTION
 from quicdist.node.spawn_options import LINK, MONITOR
 from quicdist.protocol.names import node_name
 from quicdist.term import Atom, Pid, Reference
@@ -92,7 +92,9 @@ async def spawn(
         if isinstance(result, Pid):
             answer.set_result(result)
         else:
-            answer.set_exception(SpawnError(to, f"{mfa[0]}:{mfa[1]}/{len(mfa[2])}", result))
+            attempts = runtime.not_connected(to).attempts if result == NOCONNECTION else ()
+            what = f"{mfa[0]}:{mfa[1]}/{len(mfa[2])}"
+            answer.set_exception(SpawnError(to, what, result, attempts))
 
     _start(runtime, process, to, mfa, options, reference, replied)
     try:

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 import quicdist.protocol as wire
 from quicdist.carrier import SendBufferFull
 from quicdist.errors import QuicDistError
-from quicdist.logs import get_logger
-from quicdist.node.errors import NameRegistered, NoSuchProcess, ProcessExit, WrongThread
+from quicdist.logs import RateLimit, get_logger
+from quicdist.node.errors import NameRegistered, NoSuchProcess, NotConnected, ProcessExit, WrongThread
 from quicdist.node.exits import KILLED, SHUTDOWN, error_term, exit_reason
 from quicdist.node.identifiers import Identifiers
 from quicdist.node.links import Links
@@ -46,7 +46,8 @@ class Runtime:
 
     ``transmit`` sends a signal to another node by name: ``transmit(node, control, payload, pair)``,
     see :meth:`quicdist.carrier.Link.send`. ``is_connected`` says whether there is a connection to
-    a node, or one is being made; ``offers``, whether a node that is connected has a capability.
+    a node, or one is being made; ``offers``, whether a node that is connected has a capability;
+    ``not_connected`` gives the error that says why there is no connection to a node.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Runtime:
         transmit: Callable[[str, ControlMessage, Any, Hashable], None],
         is_connected: Callable[[str], bool],
         offers: Callable[[str, DistFlag], bool] = lambda node, flag: True,
+        not_connected: Callable[[str], NotConnected] = NotConnected,
         spawnables: Spawnables | None = None,
     ) -> None:
         self.name = name
@@ -72,6 +74,8 @@ class Runtime:
         self.spawning = Spawning(self, spawnables)
         self.signals = Signals(self)
         self.offers = offers
+        self.not_connected = not_connected
+        self._dropped = RateLimit()
         self._is_connected = is_connected
         self._transmit = transmit
         self._thread = get_ident()
@@ -296,7 +300,9 @@ class Runtime:
         except (TermError, SendBufferFull):
             raise
         except QuicDistError as error:
-            log.warning("a signal to %s was dropped: %s", node, error)
+            note = self._dropped.admit(node)
+            if note is not None:
+                log.warning("a signal to %s was dropped: %s%s", node, error, note)
             return False
         return True
 

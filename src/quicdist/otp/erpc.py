@@ -212,7 +212,7 @@ class _Call:
             if self._spawn is not None:
                 self._client._runtime.relations.spawned(self._spawn, answer)
         elif answer == NOCONNECTION:
-            self.request.fail(NotConnected(self._node))
+            self.request.fail(self._client._runtime.not_connected(self._node))
         else:
             self.request.fail(RemoteError("error", answer, where=self._what()))
 
@@ -223,7 +223,7 @@ class _Call:
             case (ref, Atom(name=kind), value, *stack) if ref == result:
                 self.request.fail(RemoteError(kind, value, stack[0] if stack else None, where=self._what()))
             case _ if reason == NOCONNECTION:
-                self.request.fail(NotConnected(self._node))
+                self.request.fail(self._client._runtime.not_connected(self._node))
             case _:
                 self.request.fail(RemoteError("signal", reason, where=self._what()))
 
@@ -264,5 +264,7 @@ def rex_error(node: str, value: Any, what: str) -> Exception | None:
         case (tag, (exit_tag, reason)) if tag == _BADRPC and exit_tag == _EXIT:
             return RemoteError("exit", reason, where=what)
         case (tag, reason) if tag == _BADRPC:
-            return NotConnected(node) if reason == _NODEDOWN else RemoteError("error", reason, where=what)
+            if reason == _NODEDOWN:
+                return NotConnected(node, (NodeError("its rex answered nodedown"),))
+            return RemoteError("error", reason, where=what)
     return None

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from quicdist.node.errors import NodeError, NoSuchProcess, NotConnected, ProcessEnded
+from quicdist.errors import QuicDistError
+from quicdist.node.errors import NodeError, NoSuchProcess, ProcessEnded
 from quicdist.node.exits import NOCONNECTION, NOPROC
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
@@ -192,12 +193,12 @@ class Caller:
         if target is not None and target.is_run_by(asyncio.current_task()):
             raise CallingSelf(target)
 
-    def down_error(self, to: Any, reason: Any) -> Exception:
+    def down_error(self, to: Any, reason: Any) -> QuicDistError:
         """What to raise to who asked ``to``, which has ended with ``reason``."""
         if reason == NOPROC:
             return NoSuchProcess(f"there is no process {described(to)}")
         if reason == NOCONNECTION:
-            return NotConnected(self._runtime.locate(to)[0])
+            return self._runtime.not_connected(self._runtime.locate(to)[0])
         return ProcessEnded(described(to), reason)
 
     def _close(self, reference: Reference) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from quicdist.node.errors import NotConnected
 from quicdist.node.exits import NORMAL
@@ -110,7 +110,8 @@ class RpcClient:
         node, name = node_name(node), atom_of(name, REGISTERED_NAME)
         ((_, answer),) = await self._ask_all([node], name, wrapper, message, timeout)
         if isinstance(answer, _Gone):
-            raise NotConnected(node)
+            error = self._caller.down_error((name, node), answer.reason)
+            raise error if isinstance(error, NotConnected) else NotConnected(node, (error,))
         return answer
 
     async def multi_server_call(
@@ -142,12 +143,14 @@ class RpcClient:
                     raise CallTimeout(f"{name} on {node}", timeout or 0.0) from None
                 process.demonitor(reference)
                 gone = len(answer) == 5
-                answers.append((node, _Gone() if gone else answer[2]))
+                answers.append((node, _Gone(answer[4]) if gone else answer[2]))
         return answers
 
 
-class _Gone:
+class _Gone(NamedTuple):
     """In place of a reply: the server is not there, or its node is not."""
+
+    reason: Any
 
 
 @contextlib.asynccontextmanager

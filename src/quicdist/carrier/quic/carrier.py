@@ -42,7 +42,7 @@ from quicdist.carrier.quic.settings import DEFAULT_PORT, QuicSettings
 from quicdist.carrier.simultaneous import Attempts
 from quicdist.carrier.udp import SocketBuffers, UdpSocket, open_socket
 from quicdist.errors import QuicDistError
-from quicdist.logs import get_logger
+from quicdist.logs import RateLimit, clean, get_logger
 
 log = get_logger("quicdist.carrier.quic")
 
@@ -113,7 +113,8 @@ class QuicCarrier(Carrier):
         except BaseException as raised:
             error = _meaning(raised, handshake, setup_time)
             _give_up(channel, handshake, error, self.settings.linger)
-            log.warning("connection from %s refused: %s", waiting.remote_address, error or "given up")
+            reason = error.reason if isinstance(error, AcceptError) else error
+            waiting.refused(logging.WARNING, str(reason or "given up"))
             raise error from (None if error is not raised else raised.__cause__)
         waiting.endpoint.half_open.discard(channel)
         return link
@@ -233,6 +234,8 @@ class QuicListener(Listener):
         self.buffers: SocketBuffers = udp.buffers
         #: Connections to be accepted; None at the end. Bounded by the endpoint's ``max_half_open``.
         self.arrived: asyncio.Queue[QuicIncoming | None] = asyncio.Queue()
+        #: Lines about connections refused, for each host that they came from.
+        self.refused = RateLimit()
 
     @property
     def address(self) -> NetAddress:
@@ -293,19 +296,21 @@ class QuicIncoming(Incoming, IncomingHandler):
         self._end()
         self._closing = closing
         known = closing.by_peer or closing.tls_alert is not None
-        log.log(
-            logging.WARNING if known else logging.DEBUG,
-            "connection from %s refused: %s",
-            self.remote_address,
-            incoming_ended(closing),
-        )
+        self.refused(logging.WARNING if known else logging.DEBUG, incoming_ended(closing))
 
     def _too_late(self) -> None:
         self._drop(f"no handshake within {INCOMING_TIME:g} s")
 
     def _drop(self, reason: str) -> None:
-        log.warning("connection from %s refused: %s", self.remote_address, reason)
+        self.refused(logging.WARNING, reason)
         self.close(reason)
+
+    def refused(self, level: int, reason: str) -> None:
+        """Log why it is no link, a few times a minute for each host."""
+        where = self.remote_address
+        note = self._listener.refused.admit((where.host, level))
+        if note is not None:
+            log.log(level, "connection from %s refused: %s%s", where, clean(reason, 1000), note)
 
     def close(self, reason: str = "not accepted") -> None:
         self._end()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 import socket
 from collections.abc import AsyncIterator
 from typing import ClassVar, Literal
@@ -27,7 +28,7 @@ from quicdist.carrier.tcp import handshake as tcp_handshake
 from quicdist.carrier.tcp.channel import TcpChannel
 from quicdist.carrier.tcp.link import TcpLink
 from quicdist.errors import QuicDistError
-from quicdist.logs import get_logger
+from quicdist.logs import RateLimit, clean, get_logger
 from quicdist.protocol import MAX_FRAME, Connected, DistConnection, StreamPlan
 
 logger = get_logger("quicdist.carrier.tcp")
@@ -67,6 +68,8 @@ class TcpListener(Listener):
         self._server: asyncio.Server | None = None
         self._address: NetAddress | None = None
         self._full = False
+        #: Lines about connections refused, for each host that they came from.
+        self.refused = RateLimit()
 
     @property
     def address(self) -> NetAddress:
@@ -202,7 +205,9 @@ class TcpCarrier(Carrier):
             if named is None:
                 raise
             reason = named.reason if isinstance(named, AcceptError) else named
-            logger.warning("connection from %s refused: %s", where, reason)
+            note = incoming.listener.refused.admit(where.host)
+            if note is not None:
+                logger.warning("connection from %s refused: %s%s", where, clean(str(reason), 1000), note)
             if named is error:
                 raise
             raise named from error
@@ -292,6 +297,8 @@ def _check_port(port: int, least: int) -> None:
 
 
 def _why(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
+    if isinstance(error, socket.gaierror) and error.strerror:
         return error.strerror
+    if isinstance(error, OSError) and error.errno is not None:
+        return os.strerror(error.errno)  # asyncio's own text names the call and the address
     return str(error)
