@@ -160,6 +160,19 @@ async def test_what_a_failing_pattern_has_raised_is_not_raised_again() -> None:
     assert await drained(mailbox) == [1]
 
 
+async def test_a_pattern_may_end_its_own_receive() -> None:
+    mailbox = Mailbox()
+
+    def ends(_: Any) -> bool:
+        mailbox.close(LookupError("over"))
+        return True
+
+    task = await waiting(mailbox, ends)
+    mailbox.put(1)
+    with pytest.raises(LookupError, match="over"):
+        await task
+
+
 async def test_one_receive_at_a_time() -> None:
     mailbox = Mailbox()
     task = await waiting(mailbox)

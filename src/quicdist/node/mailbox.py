@@ -28,7 +28,6 @@ class Mailbox:
     """
 
     __slots__ = (
-        "_arrived",
         "_error",
         "_marks",
         "_messages",
@@ -43,15 +42,13 @@ class Mailbox:
         self._messages: deque[Any] | None = None
         #: How many of the messages, from the first, are priority messages.
         self._priority = 0
-        #: How many other messages have been queued, ever.
-        self._arrived = 0
         self._marks: ReceiveMarks | None = None
         self._waiter: asyncio.Future[Any] | None = None
         self._test: Test | None = None
         #: What the pattern of the receiver that waits has raised.
         self._error: BaseException | None = None
-        #: Where the message that this receiver was given would have been queued: among the priority
-        #: messages, or behind how many others ever queued.
+        #: Where the message that this receiver was given would have been queued: behind how many
+        #: priority messages, or behind how many others.
         self._went_out: tuple[bool, int] = (False, 0)
         #: By id of a message that waits here: what to call when it is taken.
         self._taken: dict[int, Callable[[], None]] | None = None
@@ -70,16 +67,18 @@ class Mailbox:
         if waiter is not None and not waiter.done():
             given = False
             try:
-                if self._test is None or self._test(message):
-                    self._went_out = priority, self._priority if priority else self._arrived
+                # A function in the pattern may have ended the process, and this receive with it.
+                if self._test is None or (self._test(message) and not waiter.done()):
+                    self._went_out = priority, self._priority if priority else len(self) - self._priority
                     waiter.set_result(message)
                     given = True
             except KeyboardInterrupt:
                 raise
             except BaseException as error:
                 # A pattern that fails is the receiver's error, not the sender's.
-                self._error = error
-                waiter.set_result(None)
+                if not waiter.done():
+                    self._error = error
+                    waiter.set_result(None)
             if given:
                 if taken is not None:
                     taken()
@@ -92,7 +91,6 @@ class Mailbox:
             self._priority += 1
         else:
             messages.append(message)
-            self._arrived += 1
             if self._marks is not None:
                 self._marks.queued()
         if taken is not None:
@@ -107,27 +105,27 @@ class Mailbox:
             messages = self._messages = deque()
         priority, at = self._went_out
         if priority:
-            messages.insert(min(at, self._priority), message)
+            at = min(at, self._priority)
             self._priority += 1
         else:
-            behind = min(self._arrived - at, len(messages) - self._priority)
-            messages.insert(len(messages) - behind, message)
-            self._arrived += 1
-            if self._marks is not None:
-                self._marks.put_back(behind)
+            at = min(at + self._priority, len(messages))
+        if self._marks is not None:
+            self._marks.put_back(len(messages) - at)
+        messages.insert(at, message)
 
     # -- receiving -------------------------------------------------------------------------
 
     async def get(self, pattern: Pattern = None, timeout: float | None = None) -> Any:
         """The first message that matches, waited for. Raises :class:`TimeoutError`, and what a
         function in the pattern raises: the message it was asked about stays here."""
-        test: Test | None = None
-        references: list[Reference] | None = None
-        if pattern is not None:
-            references = []
+        if pattern is None:
+            if self._messages:
+                return self._take(0)
+            test = references = None
+        else:
+            references = list[Reference]()
             test = compiled(pattern, references)
-        if self._messages:
-            index = 0 if test is None else self._find(test, references)
+            index = self._find(test, references) if self._messages else -1
             if index >= 0:
                 message = self._take(index)
                 if references:
@@ -169,7 +167,7 @@ class Mailbox:
         if self._priority:
             self._priority += len(first)
 
-    def _find(self, test: Test, references: list[Reference] | None) -> int:
+    def _find(self, test: Test, references: list[Reference]) -> int:
         """Where the first message that matches is; -1 if there is none."""
         messages = self._messages
         assert messages is not None
@@ -193,17 +191,17 @@ class Mailbox:
     def _take(self, index: int) -> Any:
         messages = self._messages
         assert messages is not None
+        if self._marks is not None:
+            self._marks.taken(len(messages) - 1 - index)
+            if len(messages) == 1:
+                self._marks = None
         if index < self._priority:
             self._priority -= 1
-        elif self._marks is not None:
-            self._marks.taken(len(messages) - 1 - index)
         if index == 0:
             message = messages.popleft()
         else:
             message = messages[index]
             del messages[index]
-        if self._marks is not None and not messages:
-            self._marks = None
         if self._taken and (taken := self._taken.pop(id(message), None)) is not None:
             taken()
         return message
