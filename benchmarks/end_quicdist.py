@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import Any
 
 from benchmarks import control
-from quicdist import Atom, ConnectOptions, Node, Pid, Process, UserStream
+from quicdist import ANY, Atom, ConnectOptions, Node, Pid, Process, UserStream
 
 #: Messages sent before the loop gets its turn, and bytes, whichever is reached first: what a program
 #: that sends as it reads or computes would do.
@@ -19,6 +19,7 @@ BURST = 100
 BURST_BYTES = 1 << 20
 
 DONE = Atom("done")
+OTHER = Atom("other")
 
 
 def offer(node: Node) -> None:
@@ -88,6 +89,26 @@ class Driver:
             times.append(perf_counter() - start)
         return statistics.median(times)
 
+    async def receive(self, node: str, count: int, size: int, backlog: int) -> float:
+        """An echo that is received by a new reference, behind ``backlog`` other messages."""
+        to, data = ("echo", node), bytes(size)
+        median = asyncio.get_running_loop().create_future()
+
+        async def asks(process: Process) -> None:
+            for number in range(backlog):
+                process.send(process, (OTHER, number))
+            times = []
+            for _ in range(count):
+                start = perf_counter()
+                reference = process.make_ref()
+                process.send(to, (process.pid, (reference, data)))
+                await process.receive((reference, ANY))
+                times.append(perf_counter() - start)
+            median.set_result(statistics.median(times))
+
+        self.process.spawn(asks)
+        return float(await median)
+
     async def push(self, node: str, count: int, size: int) -> float:
         process = self.process
         start = perf_counter()
@@ -133,6 +154,7 @@ async def main(options: dict[str, Any]) -> None:
                 "echo": driver.echo,
                 "push": driver.push,
                 "pull": driver.pull,
+                "receive": driver.receive,
                 "stream": driver.stream,
                 "usage": control.usage,
             }

@@ -24,6 +24,9 @@ ERLANG_END = Path(__file__).with_name("quicdist_bench.erl")
 #: Seconds that one measurement may take before it counts as failed.
 PATIENCE = 40.0
 
+#: Messages that wait in the mailbox of who receives by a new reference.
+BACKLOG = 100_000
+
 
 class EndError(Exception):
     """A measured process failed or did not answer in time."""
@@ -33,7 +36,8 @@ class Driver(Protocol):
     """One who measures against a node that echoes, sinks and sends. All give seconds.
 
     ``echo``: the median of one message there and back. ``push``: all messages there and one word
-    back. ``pull``: a word there, until all messages are here. Sizes are bytes.
+    back. ``pull``: a word there, until all messages are here. ``receive``: the median of an echo that
+    is received by a new reference, in a process with ``BACKLOG`` other messages. Sizes are bytes.
     """
 
     def echo(self, node: str, count: int, size: int) -> float: ...
@@ -41,6 +45,8 @@ class Driver(Protocol):
     def push(self, node: str, count: int, size: int) -> float: ...
 
     def pull(self, node: str, count: int, size: int) -> float: ...
+
+    def receive(self, node: str, count: int, size: int) -> float: ...
 
 
 class PythonEnd:
@@ -132,6 +138,9 @@ class PythonEnd:
     def pull(self, node: str, count: int, size: int) -> float:
         return float(self.do("pull", node=node, count=count, size=size))
 
+    def receive(self, node: str, count: int, size: int) -> float:
+        return float(self.do("receive", node=node, count=count, size=size, backlog=BACKLOG))
+
 
 class BeamEnd:
     """A BEAM with the module ``quicdist_bench`` loaded and its three processes registered."""
@@ -147,10 +156,10 @@ class BeamEnd:
                 "{module, _} = code:load_binary(quicdist_bench, [], Code), quicdist_bench:start()"
             )
 
-    def _measure(self, what: str, node: str, count: int, size: int) -> float:
+    def _measure(self, what: str, node: str, *numbers: int) -> float:
         try:
             nanoseconds = self.beam.eval_now(
-                f"quicdist_bench:{what}('{node}', {count}, {size}, {int(PATIENCE * 1000)})",
+                f"quicdist_bench:{what}('{node}', {', '.join(map(str, numbers))}, {int(PATIENCE * 1000)})",
                 timeout=PATIENCE + 5,
             )
         except BeamError as error:
@@ -170,6 +179,9 @@ class BeamEnd:
 
     def pull(self, node: str, count: int, size: int) -> float:
         return self._measure("pull", node, count, size)
+
+    def receive(self, node: str, count: int, size: int) -> float:
+        return self._measure("answer", node, count, size, BACKLOG)
 
 
 # -- which BEAM ---------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 %% The Erlang end of the benchmark: a driver, and the processes it is driven against.
 -module(quicdist_bench).
--export([start/0, echo/4, push/4, pull/4]).
+-export([start/0, echo/4, push/4, pull/4, answer/5]).
 
 start() ->
     [register(Name, spawn(Loop)) || {Name, Loop} <-
@@ -48,6 +48,20 @@ push(Node, Count, Size, Timeout) ->
 pull(Node, Count, Size, Timeout) ->
     in_process(Timeout, fun() ->
         timed(fun() -> {source, Node} ! {self(), Count, Size}, take(Count) end)
+    end).
+
+%% An echo that is received by a new reference, behind Backlog other messages.
+answer(Node, Count, Size, Backlog, Timeout) ->
+    Data = binary:copy(<<0>>, Size),
+    in_process(Timeout, fun() ->
+        [self() ! {other, Number} || Number <- lists:seq(1, Backlog)],
+        Times = [timed(fun() ->
+                     Reference = make_ref(),
+                     {echo, Node} ! {self(), {Reference, Data}},
+                     receive {Reference, _} -> ok end
+                 end)
+                 || _ <- lists:seq(1, Count)],
+        lists:nth((Count + 1) div 2, lists:sort(Times))
     end).
 
 timed(Fun) ->

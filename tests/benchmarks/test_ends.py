@@ -50,6 +50,13 @@ def test_two_beams_and_a_node_over_tcp(machine: Machine) -> None:
             assert side("pull", SMALL, 50) > 0
 
 
+@pytest.mark.beam
+def test_a_node_and_a_beam_receive_by_a_new_reference(machine: Machine) -> None:
+    with machine.asking_a_tcp_beam() as sides:
+        for side in sides:
+            assert side("receive", SMALL, 3) > 0
+
+
 @pytest.mark.quic_dist
 def test_two_beams_and_a_node_over_quic_dist(machine: Machine) -> None:
     with machine.with_quic_beam() as sides:
