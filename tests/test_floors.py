@@ -19,6 +19,7 @@ SOURCE = Path(__file__).resolve().parent.parent / "src" / "quicdist"
 FLOORS = (
     "errors",
     "logs",
+    "forking",
     "containment",
     "term",
     "protocol",

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from quicdist.carrier.contract import Address
+from quicdist.forking import close_in_children
 
 #: What the socket module gives as an address: (host, port) or (host, port, flow info, scope).
 SocketAddress = tuple[Any, ...]
@@ -99,6 +100,7 @@ def open_socket(
 ) -> socket.socket:
     """A non-blocking UDP socket with large buffers, bound to ``local`` or connected to ``remote``."""
     sock = socket.socket(family, socket.SOCK_DGRAM)
+    close_in_children(sock.fileno())
     try:
         sock.setblocking(False)
         for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):

@@ -13,6 +13,7 @@ from quicdist.carrier.happy_eyeballs import Candidate, Claim, candidates, race
 from quicdist.discovery import epmd_messages as wire
 from quicdist.discovery.contract import RegisteredName
 from quicdist.discovery.errors import EpmdAnswerMalformed, EpmdError, EpmdTimeout, EpmdUnreachable
+from quicdist.forking import close_in_children
 
 DEFAULT_PORT = 4369
 
@@ -103,6 +104,7 @@ async def connect(address: Address, asked: str) -> Conversation:
 async def _connected_socket(candidate: Candidate, claim: Claim) -> socket.socket:
     # Not asyncio's own happy eyeballs: cancelled at the wrong moment, it leaves its socket open.
     sock = socket.socket(candidate.family, socket.SOCK_STREAM)
+    close_in_children(sock.fileno())
     try:
         sock.setblocking(False)
         await asyncio.get_running_loop().sock_connect(sock, candidate.address)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -14,6 +15,7 @@ from quicdist.carrier import DEFAULT_PRIORITY, CarrierError, Link, NetAddress, U
 from quicdist.containment import contained
 from quicdist.discovery import Discovery, Family, new_creation
 from quicdist.errors import QuicDistError
+from quicdist.forking import tell_children
 from quicdist.logs import get_logger
 from quicdist.node import loop_watch
 from quicdist.node.connections import SETUP_TIME, ConnectionTable, Endpoint
@@ -86,6 +88,8 @@ class NodeCore:
         self._flags = DEFAULT_FLAGS if hidden else DEFAULT_FLAGS | DistFlag.PUBLISHED
         self._identity: LocalIdentity | None = None
         self._runtime: Runtime | None = None
+        #: Why there is none.
+        self._absent = f"node {name} has not been started: use it in `async with`"
         self._spawnables = Spawnables()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._registered: list[Discovery] = []
@@ -141,6 +145,15 @@ class NodeCore:
             spawnables=self._spawnables,
         )
         self._loop = asyncio.get_running_loop()
+        tell_children(self)
+
+    def forked(self) -> None:
+        """Called in a process that the program has forked: the node lives in the other one alone, which
+        has its sockets and its event loop."""
+        self._absent = f"node {self.name} runs in process {os.getppid()}: one forked from it cannot use it"
+        if self._runtime is not None:
+            self._runtime.forked(self._absent)
+        self._identity = self._runtime = self._loop = None
 
     async def stop(self) -> None:
         """End all processes and connections, and take the name out of discovery. Processes have
@@ -167,11 +180,15 @@ class NodeCore:
         """Wait until the node is stopped."""
         await self._stopped.wait()
 
+    def not_started(self) -> NodeNotStarted:
+        """The error of using it now."""
+        return NodeNotStarted(self._absent)
+
     @property
     def runtime(self) -> Runtime:
         """Its processes. Raises :class:`NodeNotStarted`."""
         if self._runtime is None:
-            raise NodeNotStarted(f"node {self.name} has not been started: use it in `async with`")
+            raise self.not_started()
         return self._runtime
 
     @property
@@ -198,7 +215,7 @@ class NodeCore:
         """Call a function in the thread of this node, from any thread: the way to send or spawn
         from another one. What it raises is logged. Raises :class:`NodeNotStarted`."""
         if self._loop is None:
-            raise NodeNotStarted(f"node {self.name} has not been started: use it in `async with`")
+            raise self.not_started()
         self._loop.call_soon_threadsafe(function, *args)
 
     # -- bytes beside the messages, and backpressure ------------------------------------------
@@ -242,7 +259,7 @@ class NodeCore:
     @property
     def identity(self) -> LocalIdentity:
         if self._identity is None:
-            raise NodeNotStarted(f"node {self.name} has not been started: use it in `async with`")
+            raise self.not_started()
         return self._identity
 
     def cookie_for(self, node: Name) -> str:

@@ -16,7 +16,15 @@ import quicdist.protocol as wire
 from quicdist.carrier import SendBufferFull
 from quicdist.errors import QuicDistError
 from quicdist.logs import RateLimit, get_logger
-from quicdist.node.errors import NameRegistered, NoSuchProcess, NotConnected, ProcessExit, WrongThread
+from quicdist.node.errors import (
+    NameRegistered,
+    NodeError,
+    NodeNotStarted,
+    NoSuchProcess,
+    NotConnected,
+    ProcessExit,
+    WrongThread,
+)
 from quicdist.node.exits import KILLED, SHUTDOWN, error_term, exit_reason
 from quicdist.node.identifiers import Identifiers
 from quicdist.node.links import Links
@@ -79,9 +87,21 @@ class Runtime:
         self._is_connected = is_connected
         self._transmit = transmit
         self._thread = get_ident()
+        self._forked = ""
         self._atom = Atom(name)
         self._processes: dict[Pid, Process] = {}
         self._names: dict[str, Process] = {}
+
+    def forked(self, why: str) -> None:
+        """Refuse everything from now on: this is a copy of the node in a forked process."""
+        self._forked = why
+        self._thread = 0
+
+    def _out_of_reach(self) -> NodeError:
+        """Why the caller cannot use the node."""
+        if self._forked:
+            return NodeNotStarted(self._forked)
+        return WrongThread(self.name, current_thread().name)
 
     # -- finding processes -----------------------------------------------------------------
 
@@ -159,7 +179,7 @@ class Runtime:
     def add(self, process: P, *, name: Name | None = None, link_to: Process | None = None) -> P:
         """Take a process of any kind into the table; ``link_to`` is its parent."""
         if get_ident() != self._thread:
-            raise WrongThread(self.name, current_thread().name)
+            raise self._out_of_reach()
         self._processes[process.pid] = process
         if name is not None:
             try:
@@ -260,7 +280,7 @@ class Runtime:
             self.signal(to.node.name, wire.SendSender(source, to), message)
             return
         if get_ident() != self._thread:
-            raise WrongThread(self.name, current_thread().name)
+            raise self._out_of_reach()
         if isinstance(to, Pid):
             process = self._processes.get(to)
             if process is not None:
@@ -291,7 +311,7 @@ class Runtime:
         connection's buffer full, is the caller's error. A node that cannot be reached is nobody's,
         its links and monitors tell; False means that they cannot, because nothing was even tried."""
         if get_ident() != self._thread:
-            raise WrongThread(self.name, current_thread().name)
+            raise self._out_of_reach()
         if node == self.name:
             self.turns.take(self.signals.act, node, control, payload)
             return True

@@ -15,7 +15,7 @@ from quicdist.node.config import Config, Source, as_config, first
 from quicdist.node.connections import SETUP_TIME, Endpoint
 from quicdist.node.core import NodeCore
 from quicdist.node.endpoints import EndpointSettings, make_endpoints, quic_carriers
-from quicdist.node.errors import NodeError, NodeNotStarted
+from quicdist.node.errors import NodeError
 from quicdist.node.liveness import NET_TICKTIME
 from quicdist.node.process import Process
 from quicdist.otp import server_process
@@ -167,6 +167,10 @@ class Node(NodeCore):
             self.runtime.spawn(function, name=name)
         self._to_register.clear()
 
+    def forked(self) -> None:
+        super().forked()
+        self._services = None
+
     # -- how single nodes are dialled -------------------------------------------------------
 
     def set_connect_options(self, node: Name, options: ConnectOptions) -> None:
@@ -194,7 +198,7 @@ class Node(NodeCore):
     def services(self) -> Services:
         """All of them. Raises :class:`NodeNotStarted`, as each of them does."""
         if self._services is None:
-            raise NodeNotStarted(f"node {self.name} has not been started: use it in `async with`")
+            raise self.not_started()
         return self._services
 
     @property

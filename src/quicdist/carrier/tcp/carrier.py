@@ -28,6 +28,7 @@ from quicdist.carrier.tcp import handshake as tcp_handshake
 from quicdist.carrier.tcp.channel import TcpChannel
 from quicdist.carrier.tcp.link import TcpLink
 from quicdist.errors import QuicDistError
+from quicdist.forking import close_in_children
 from quicdist.logs import RateLimit, clean, get_logger
 from quicdist.protocol import MAX_FRAME, Connected, DistConnection, StreamPlan
 
@@ -175,6 +176,7 @@ class TcpCarrier(Carrier):
         )
         family, kind, protocol, _, where = found[0]
         sock = socket.socket(family, kind, protocol)
+        close_in_children(sock.fileno())
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
@@ -264,6 +266,7 @@ class TcpCarrier(Carrier):
 
 async def _connected_socket(candidate: Candidate, claim: Claim) -> socket.socket:
     sock = socket.socket(candidate.family, socket.SOCK_STREAM)
+    close_in_children(sock.fileno())
     try:
         sock.setblocking(False)
         await asyncio.get_running_loop().sock_connect(sock, candidate.address)

@@ -10,6 +10,7 @@ from typing import cast
 
 from quicdist.carrier.contract import Address
 from quicdist.carrier.udp import to_address
+from quicdist.forking import close_in_children
 
 #: Bytes a peer may send ahead of the handshake; above it, reading pauses until some were taken.
 READ_AHEAD = 64 * 1024
@@ -44,6 +45,7 @@ class TcpChannel(asyncio.Protocol):
         self.remote_address = to_address(transport.get_extra_info("peername") or ("", 0))
         sock: socket.socket | None = transport.get_extra_info("socket")
         if sock is not None:
+            close_in_children(sock.fileno())
             with contextlib.suppress(OSError):  # gone already: connection_lost says so
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
