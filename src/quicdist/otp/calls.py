@@ -26,7 +26,7 @@ current: contextvars.ContextVar[Call] = contextvars.ContextVar("quicdist_call")
 
 
 def current_call() -> Call:
-    """The call that the running exported function serves; not in a thread or process pool.
+    """The call that the running exported function serves, also in a thread; not in another process.
 
     Raises :class:`NodeError` outside of one.
     """

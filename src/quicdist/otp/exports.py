@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 from quicdist.node.errors import NameRegistered
+from quicdist.otp.executors import GivenExecutor
 from quicdist.term.names import FUNCTION, MODULE, Name, name_of
 
 AnyFunction = Callable[..., Any]
@@ -19,14 +19,14 @@ AnyFunction = Callable[..., Any]
 class Export:
     """One function that other nodes may call.
 
-    ``blocking`` ones run in ``executor`` (None: the event loop's own thread pool), so that they
-    do not stop the node.
+    ``blocking`` ones run in ``executor`` (None: each call in a thread of its own), so that they do
+    not stop the node.
     """
 
     function: AnyFunction
     signature: inspect.Signature | None
     blocking: bool = False
-    executor: Executor | None = None
+    executor: GivenExecutor | None = None
 
     def takes(self, count: int) -> bool:
         """Whether it can be called with this many arguments (Erlang: whether that arity exists)."""
@@ -52,13 +52,18 @@ class Exports:
         function: AnyFunction,
         *,
         blocking: bool = False,
-        executor: Executor | None = None,
+        executor: GivenExecutor | None = None,
     ) -> None:
-        """Let other nodes call ``function`` as ``module:name``.
+        """Let other nodes call ``function`` as ``module:name``. The same function may be given again,
+        with another ``executor``.
 
-        Raises :class:`NameRegistered` where another function is called so already.
+        Raises :class:`NameRegistered` where another function is called so already, and
+        :class:`TypeError` for a coroutine function that is to run outside the event loop.
         """
         module, name = name_of(module, MODULE), name_of(name, FUNCTION)
+        blocking = blocking or executor is not None
+        if blocking and inspect.iscoroutinefunction(function):
+            raise TypeError(f"{function!r} is a coroutine function: it runs in the event loop only")
         known = self._functions.get((module, name))
         if known is not None and known.function is not function:
             raise NameRegistered(f"{module}:{name} is exported already, as {known.function!r}")
@@ -66,9 +71,7 @@ class Exports:
             signature: inspect.Signature | None = inspect.signature(function)
         except (TypeError, ValueError):
             signature = None  # Some built-ins do not tell; they raise TypeError when called wrongly.
-        self._functions[module, name] = Export(
-            function, signature, blocking or executor is not None, executor
-        )
+        self._functions[module, name] = Export(function, signature, blocking, executor)
 
     def add_namespace(self, module: Name, namespace: Any, **options: Any) -> None:
         """Let other nodes call every public function of a module, an object or a mapping as
@@ -76,7 +79,7 @@ class Exports:
 
         A mapping may hold modules and mappings again: ``{"math": math}`` as ``"py"`` is
         ``'py.math':sqrt(2)``, and as ``"Elixir.Py"`` with ``"Math"`` for the key, ``Py.Math.sqrt(2)``
-        in Elixir. Options are those of :meth:`add`.
+        in Elixir. Options are those of :meth:`add`; coroutine functions run in the event loop anyway.
         """
         module = name_of(module, MODULE)
         items = namespace.items() if isinstance(namespace, Mapping) else _members(namespace)
@@ -87,7 +90,7 @@ class Exports:
             if isinstance(namespace, Mapping) and isinstance(member, Mapping | ModuleType):
                 self.add_namespace(f"{module}.{name}", member, **options)
             elif callable(member) and not inspect.isclass(member):
-                self.add(module, name, member, **options)
+                self.add(module, name, member, **({} if inspect.iscoroutinefunction(member) else options))
 
     def find(self, module: str, function: str, arity: int) -> Export | None:
         """The export that answers to ``module:function/arity``."""

@@ -337,11 +337,15 @@ class Node(NodeCore):
         function: Name | None = None,
         *,
         blocking: bool = False,
-        executor: Executor | None = None,
+        executor: Executor | Callable[[], Executor] | None = None,
     ) -> Callable[[F], F]:
         """Decorator: let other nodes call a function, as ``module:function`` (by default its own
-        name), by ``rpc`` and ``erpc``. It may be a coroutine function; a ``blocking`` one runs in
-        ``executor``, a thread pool unless told otherwise."""
+        name), by ``rpc`` and ``erpc``.
+
+        It may be a coroutine function. A ``blocking`` one runs in a thread of its own for each call, or
+        in ``executor``, such as a process pool. ``executor`` may be a function that makes one: it is
+        called again when the pool it made is broken, and what it made is shut down with the node. See
+        ``docs/blocking-work.md``."""
 
         def exported(target: F) -> F:
             name = function or target.__name__

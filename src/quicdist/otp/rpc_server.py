@@ -7,33 +7,24 @@ of a BEAM without that function, ``undef``.
 from __future__ import annotations
 
 import asyncio
-import functools
-import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
-from quicdist.containment import settle
 from quicdist.logs import get_logger
 from quicdist.node.errors import NoSuchProcess
-from quicdist.node.exits import NORMAL, error_term, failure
+from quicdist.node.exits import NORMAL, error_term
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
 from quicdist.node.spawnables import Starter
 from quicdist.node.spawning import Spawning
 from quicdist.otp import gen_server
-from quicdist.otp.calls import Call, current
-from quicdist.otp.errors import RemoteError
-from quicdist.otp.exports import Export, Exports
+from quicdist.otp.applier import Applier
 from quicdist.otp.gen import From, reply
+from quicdist.otp.outcomes import ERROR, RETURN, THROW, Outcome, exit_of
 from quicdist.term import Atom, Pid, TermError
 
 log = get_logger("quicdist.otp")
 
-_RETURN = Atom("return")
-_ERROR = Atom("error")
-_EXIT = Atom("exit")
-_UNDEF = Atom("undef")
-_NOCATCH = Atom("nocatch")
 _BADRPC = Atom("badrpc")
 _EXIT_TAG = Atom("EXIT")
 _CALL = Atom("call")
@@ -46,83 +37,6 @@ _NONEXISTING_NAME = Atom("nonexisting_name")
 _FEATURES_REQUEST = Atom("features_request")
 _FEATURES_REPLY = Atom("features_reply")
 _ERPC = Atom("erpc")
-
-#: What a call came to: ``(return, value)``, or ``(class, reason)`` with a stack for an error.
-Outcome = tuple[Any, ...]
-
-
-def _outcome(error: BaseException) -> Outcome:
-    """What an exception is to Erlang."""
-    if isinstance(error, RemoteError) and error.kind in ("error", "exit", "throw"):
-        return (Atom(error.kind), error.reason, *([error.stack or []] if error.kind == "error" else []))
-    return failure(error)
-
-
-def exit_of(outcome: Outcome) -> Any:
-    """The exit reason of a process in which this went uncaught."""
-    kind, reason, *stack = outcome
-    if kind == _ERROR:
-        return (reason, stack[0])
-    return reason if kind == _EXIT else ((_NOCATCH, reason), [])
-
-
-class Applier:
-    """Applies exported functions."""
-
-    def __init__(self, exports: Exports) -> None:
-        self._exports = exports
-
-    def knows(self, module: str, function: str, arity: int) -> bool:
-        """Whether a function of this name and arity was exported."""
-        return self._exports.find(module, function, arity) is not None
-
-    def apply(
-        self, process: Process, caller: Pid | None, mfa: list[Any], done: Callable[[Outcome], None]
-    ) -> None:
-        """Apply ``[Module, Function, Arguments]`` in a process and pass on what came of it: at
-        once, unless it has to be waited for. It is called off when the process ends."""
-        module, function, arguments = mfa
-        export = None
-        if isinstance(module, Atom) and isinstance(function, Atom) and isinstance(arguments, list):
-            export = self._exports.find(module.name, function.name, len(arguments))
-        if export is None:
-            done((_ERROR, _UNDEF, [(module, function, arguments, [])]))
-            return
-        token = current.set(Call(process, caller))
-        try:
-            result = _started(export, arguments)
-            task = asyncio.ensure_future(settle(result)) if isinstance(result, Awaitable) else None
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            done(_outcome(error))
-            return
-        finally:
-            current.reset(token)
-        if task is None:
-            done((_RETURN, result))
-            return
-
-        def settled(task: asyncio.Future[Any]) -> None:
-            if inspect.iscoroutine(result):
-                result.close()  # cancelled before it had begun
-            if not process.alive:
-                return
-            if task.cancelled():
-                done(_outcome(asyncio.CancelledError()))
-            else:
-                value, error = task.result()
-                done((_RETURN, value) if error is None else _outcome(error))
-
-        process.on_end(task.cancel)
-        task.add_done_callback(settled)
-
-
-def _started(export: Export, arguments: list[Any]) -> Any:
-    if not export.blocking:
-        return export.function(*arguments)
-    loop = asyncio.get_running_loop()
-    return loop.run_in_executor(export.executor, functools.partial(export.function, *arguments))
 
 
 class ErpcServer:
@@ -144,15 +58,15 @@ class ErpcServer:
 
     def _execute_call_3(self, process: Process, arguments: list[Any]) -> None:
         def done(outcome: Outcome) -> None:
-            self._end(process, NORMAL if outcome[0] == _RETURN else exit_of(outcome))
+            self._end(process, NORMAL if outcome[0] == RETURN else exit_of(outcome))
 
         self._applier.apply(process, process.parent, arguments, done)
 
     def _execute_cast(self, process: Process, arguments: list[Any]) -> None:
         def done(outcome: Outcome) -> None:
-            if outcome[0] != _RETURN:
+            if outcome[0] != RETURN:
                 log.error("a cast of %s:%s failed: %r", arguments[0], arguments[1], outcome)
-            self._end(process, NORMAL if outcome[0] == _RETURN else exit_of(outcome))
+            self._end(process, NORMAL if outcome[0] == RETURN else exit_of(outcome))
 
         self._applier.apply(process, process.parent, arguments, done)
 
@@ -166,9 +80,9 @@ class ErpcServer:
             self._applier.apply(process, process.parent, [*mfa, arguments], lambda out: ended(process, out))
 
         def ended(process: Process, outcome: Outcome) -> None:
-            if outcome[0] == _ERROR:
+            if outcome[0] == ERROR:
                 log.error("%r, spawned as %s:%s/%s, failed: %r", process, module, function, arity, outcome)
-            self._end(process, NORMAL if outcome[0] == _RETURN else exit_of(outcome))
+            self._end(process, NORMAL if outcome[0] == RETURN else exit_of(outcome))
 
         return start
 
@@ -249,7 +163,7 @@ class Rex(gen_server.GenServer):
         return gen_server.NO_REPLY
 
     def _answer(self, sender: From, outcome: Outcome) -> None:
-        value = outcome[1] if outcome[0] == _RETURN else _failed(outcome)
+        value = outcome[1] if outcome[0] == RETURN else _failed(outcome)
         try:
             self._reply(sender, value)
         except TermError as error:
@@ -264,9 +178,9 @@ class Rex(gen_server.GenServer):
 
 def _failed(outcome: Outcome) -> Any:
     # A value that was thrown is returned: rpc cannot tell them apart.
-    return outcome[1] if outcome[0] == Atom("throw") else (_BADRPC, (_EXIT_TAG, exit_of(outcome)))
+    return outcome[1] if outcome[0] == THROW else (_BADRPC, (_EXIT_TAG, exit_of(outcome)))
 
 
 def _log_failed_cast(process: Process, outcome: Outcome) -> None:
-    if outcome[0] != _RETURN:
+    if outcome[0] != RETURN:
         log.error("a cast to rex failed in %r: %r", process, outcome)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from quicdist.node.core import NodeCore
 from quicdist.otp import server_process
+from quicdist.otp.applier import Applier
 from quicdist.otp.erpc import ErpcClient
 from quicdist.otp.exports import Exports
 from quicdist.otp.gen import Caller
@@ -18,7 +19,7 @@ from quicdist.otp.names import Names
 from quicdist.otp.net_kernel import NET_KERNEL, NetKernel, NetKernelServer
 from quicdist.otp.pg import ProcessGroups
 from quicdist.otp.rpc import REX, RpcClient
-from quicdist.otp.rpc_server import Applier, ErpcServer, Rex
+from quicdist.otp.rpc_server import ErpcServer, Rex
 from quicdist.otp.sys_client import StateForm, SysClient
 
 
@@ -58,6 +59,7 @@ def start_services(node: NodeCore, exports: Exports) -> Services:
     names = Names(erpc, global_names, lambda: net_kernel.nodes("connected"))
     caller.find = names.find
     caller.process.on_end(names.stop)
+    caller.process.on_end(applier.close)
     return Services(
         caller=caller,
         erpc=erpc,
