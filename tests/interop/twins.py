@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,11 @@ Module
 #: Leaves the connection to ``PEER`` watched, so that its end can be awaited.
 _WATCH = "lists:member(PEER, nodes(connected)) andalso monitor_node(PEER, true)"
 _GONE = "receive {nodedown, PEER} -> gone end"
+
+
+def load(beam: Beam, source: str) -> None:
+    """Compile and load a module of Erlang source."""
+    beam.eval_now(f"(fun() -> {_LOAD} end)()", source.encode())
 
 
 @dataclass
@@ -79,7 +84,9 @@ def _scoped(source: str, peer: str) -> str:
 
 
 @contextlib.contextmanager
-def two_beams(carrier: str, directory: Path, modules: list[str]) -> Iterator[Beams]:
+def two_beams(
+    carrier: str, directory: Path, modules: list[str], model_args: Iterable[str] = ()
+) -> Iterator[Beams]:
     """Start two BEAMs that have ``modules``, Erlang source each, for a while."""
     ours, asking = names()
     _, model = names()
@@ -103,12 +110,12 @@ def two_beams(carrier: str, directory: Path, modules: list[str]) -> Iterator[Bea
             "key": files.key,
             "verify": False,
         }
-    with Beam(args[asking]) as one, Beam(args[model]) as two:
+    with Beam(args[asking]) as one, Beam([*args[model], *model_args]) as two:
         for beam in (one, two):
             if carrier == "quic":
                 beam.eval_now("{ok, _} = application:ensure_all_started(quic)")
             for source in modules:
-                beam.eval_now(f"(fun() -> {_LOAD} end)()", source.encode())
+                load(beam, source)
             # What fails on purpose need not be told.
             beam.eval_now("logger:set_primary_config(level, none)")
         yield Beams(carrier, one, asking, two, model, None if carrier == "tcp" else ours, options)

@@ -6,7 +6,7 @@ ERTS, *Distribution Protocol*: SPAWN_REQUEST, SPAWN_REPLY; ``erlang:spawn_reques
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -85,12 +85,15 @@ class Spawning:
             runtime.relations.watched_by(process, sender, process.pid, request.req_id)
             flags |= SpawnReplyFlag.MONITOR
         runtime.signal(sender.node.name, wire.SpawnReply(request.req_id, sender, int(flags), process.pid))
-        runtime.turns.take(self._start, process, request.mfa, arguments)
+        module, function, _ = request.mfa
+        runtime.turns.take(self.start, process, (module, function, arguments))
 
-    def _start(self, process: Process, mfa: tuple[Any, ...], arguments: list[Any]) -> None:
+    def start(self, process: Process, mfa: Sequence[Any]) -> None:
+        """Have a process do what ``(module, function, arguments)`` names; a function that nobody may
+        spawn ends it with ``undef``."""
         if not process.alive:
             return
-        module, function, _ = mfa
+        module, function, arguments = mfa
         starter = None
         if isinstance(module, Atom) and isinstance(function, Atom):
             # As a BEAM does, by the arguments that came and not by how many were announced.

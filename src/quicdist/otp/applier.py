@@ -15,6 +15,7 @@ from quicdist.node.process import Process
 from quicdist.otp.calls import Call, current
 from quicdist.otp.executors import Executors
 from quicdist.otp.exports import Export, Exports
+from quicdist.otp.indirect import Mfa, NotApplicable, is_indirect, named_by
 from quicdist.otp.outcomes import ERROR, RETURN, SYSTEM_LIMIT, Outcome, outcome_of, run
 from quicdist.otp.threads import Threads
 from quicdist.term import Atom, Pid
@@ -23,8 +24,6 @@ log = get_logger("quicdist.otp")
 
 _UNDEF = Atom("undef")
 
-#: Module, function and arguments.
-Mfa = tuple[Any, Any, Any]
 #: Is called with what a call came to.
 Done = Callable[[Outcome], object]
 
@@ -42,6 +41,19 @@ class Applier:
         """Whether a function of this name and arity was exported."""
         return self._exports.find(module, function, arity) is not None
 
+    def resolve(self, mfa: Mfa) -> tuple[Mfa, list[Any]]:
+        """The function that is really meant, where ``mfa`` is ``erlang:apply`` or the like, and the
+        stack frames that a call has under the function's own. Raises :class:`NotApplicable`."""
+        frames: list[Any] = []
+        while is_indirect(*mfa) and self._find(mfa) is None:
+            try:
+                mfa, frame = named_by(mfa[0], mfa[2])
+            except NotApplicable as error:
+                error.frames += frames
+                raise
+            frames.insert(0, frame)
+        return mfa, frames
+
     def _find(self, mfa: Mfa) -> Export | None:
         module, function, arguments = mfa
         if isinstance(module, Atom) and isinstance(function, Atom) and isinstance(arguments, list):
@@ -52,7 +64,13 @@ class Applier:
         """Apply ``[Module, Function, Arguments]`` in a process and pass on what came of it: at
         once, unless it has to be waited for. It is called off when the process ends, where it can be:
         a thread goes on until its function returns."""
-        module, function, arguments = mfa
+        try:
+            (module, function, arguments), frames = self.resolve((mfa[0], mfa[1], mfa[2]))
+        except NotApplicable as error:
+            _with_frames(error.frames, done)(error.outcome)
+            return
+        if frames:
+            done = _with_frames(frames, done)
         export = self._find((module, function, arguments))
         if export is None:
             done((ERROR, _UNDEF, [(module, function, arguments, [])]))
@@ -151,3 +169,13 @@ def _failed(name: str, error: BaseException) -> Outcome:
 
 def _log_failed(name: str, error: BaseException) -> None:
     log.debug("%s failed", name, exc_info=error)
+
+
+def _with_frames(frames: list[Any], done: Done) -> Done:
+    """Have ``done`` see these frames under those of a function that failed."""
+
+    def longer(outcome: Outcome) -> None:
+        kind, reason, *stack = outcome
+        done((kind, reason, [*stack[0], *frames]) if stack else outcome)
+
+    return longer

@@ -7,6 +7,7 @@ of a BEAM without that function, ``undef``.
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ from quicdist.node.spawning import Spawning
 from quicdist.otp import gen_server
 from quicdist.otp.applier import Applier
 from quicdist.otp.gen import From, reply
+from quicdist.otp.indirect import INDIRECT, NotApplicable
 from quicdist.otp.outcomes import ERROR, RETURN, THROW, Outcome, exit_of
 from quicdist.term import Atom, Pid, TermError
 
@@ -49,6 +51,10 @@ class ErpcServer:
         spawning.offer("erpc", "execute_call", 3, self._execute_call_3)
         spawning.offer("erpc", "execute_cast", 3, self._execute_cast)
         spawning.ask(self._exported)
+        self._spawning = spawning
+        for module, function, arity in INDIRECT:
+            starter = functools.partial(self._indirect, Atom(module), Atom(function))
+            spawning.offer(module, function, arity, starter)
 
     def _execute_call_4(self, process: Process, arguments: list[Any]) -> None:
         reference, *mfa = arguments
@@ -69,6 +75,16 @@ class ErpcServer:
             self._end(process, NORMAL if outcome[0] == RETURN else exit_of(outcome))
 
         self._applier.apply(process, process.parent, arguments, done)
+
+    def _indirect(self, module: Atom, function: Atom, process: Process, arguments: list[Any]) -> None:
+        """``spawn(Node, Fun)``, ``proc_lib:spawn(Node, Module, Function, Arguments)``: what is named there
+        is spawned."""
+        try:
+            mfa, _ = self._applier.resolve((module, function, arguments))
+        except NotApplicable as error:
+            self._end(process, exit_of(error.outcome))
+        else:
+            self._spawning.start(process, mfa)
 
     def _exported(self, module: str, function: str, arity: int) -> Starter | None:
         """An exported function that is spawned as such (``spawn/4``): it is what the process does."""
