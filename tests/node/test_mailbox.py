@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from quicdist import ANY, Atom
+from quicdist import ANY, Atom, GenServer, Node, Process
 from quicdist.node.mailbox import Mailbox
 
 
@@ -213,3 +213,31 @@ async def test_closed_for_one_who_waits() -> None:
     mailbox.close(LookupError("over"))
     with pytest.raises(LookupError, match="over"):
         await task
+
+
+async def test_a_body_that_always_finds_a_message_lets_others_run() -> None:
+    """A BEAM takes the processor from a process after some reductions."""
+    async with Node("fair@127.0.0.1", cookie="c", endpoints=[]) as node:
+
+        async def busy(process: Process) -> None:
+            process.send(process, 1)
+            async for message in process:
+                process.send(process, message)
+
+        process = node.spawn(busy)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert process.alive
+
+
+async def test_calls_of_a_server_in_a_loop_let_others_run() -> None:
+    class Server(GenServer):
+        def handle_call(self, request: object, sender: object) -> object:
+            return request
+
+    async with Node("fair@127.0.0.1", cookie="c", endpoints=[]) as node:
+        node.serve(Server(), name="server")
+        told = asyncio.Event()
+        asyncio.get_running_loop().call_soon(told.set)
+        while not told.is_set():
+            await node.gen_server.call("server", 1)

@@ -17,6 +17,10 @@ from quicdist.node.receive_marks import ReceiveMarks
 from quicdist.term import Reference
 
 
+#: A process that always finds a message lets the event loop go round after so many.
+IN_A_ROW = 200
+
+
 class Mailbox:
     """Messages in the order they came, priority messages before the others.
 
@@ -28,6 +32,7 @@ class Mailbox:
     """
 
     __slots__ = (
+        "_at_once",
         "_error",
         "_marks",
         "_messages",
@@ -40,6 +45,8 @@ class Mailbox:
 
     def __init__(self) -> None:
         self._messages: deque[Any] | None = None
+        #: How many messages in a row were received without a wait.
+        self._at_once = 0
         #: How many of the messages, from the first, are priority messages.
         self._priority = 0
         self._marks: ReceiveMarks | None = None
@@ -118,6 +125,10 @@ class Mailbox:
     async def get(self, pattern: Pattern = None, timeout: float | None = None) -> Any:
         """The first message that matches, waited for. Raises :class:`TimeoutError`, and what a
         function in the pattern raises: the message it was asked about stays here."""
+        self._at_once += 1
+        if self._at_once > IN_A_ROW:
+            self._at_once = 0
+            await asyncio.sleep(0)
         if pattern is None:
             if self._messages:
                 return self._take(0)
@@ -133,6 +144,7 @@ class Mailbox:
                 return message
         if self._waiter is not None:
             raise RuntimeError("another receive of this process is waiting")
+        self._at_once = 0
         loop = asyncio.get_running_loop()
         waiter = self._waiter = loop.create_future()
         self._test = test

@@ -40,7 +40,10 @@ class Request:
         """The answer; after ``timeout`` seconds the request is abandoned with :class:`CallTimeout`
         (``receive_response/2``)."""
         answer = self._answer
-        if not answer.done():
+        if answer.done():
+            # Who calls servers of this node in a loop is not to hold up everybody else.
+            await asyncio.sleep(0)
+        else:
             timer = None
             if timeout is not None:
                 timer = asyncio.get_running_loop().call_later(max(timeout, 0.0), self._expire, timeout)
