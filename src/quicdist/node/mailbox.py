@@ -16,7 +16,6 @@ from quicdist.node.patterns import Pattern, Test, compiled
 from quicdist.node.receive_marks import ReceiveMarks
 from quicdist.term import Reference
 
-
 #: A process that always finds a message lets the event loop go round after so many.
 IN_A_ROW = 200
 
