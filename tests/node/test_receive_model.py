@@ -87,11 +87,11 @@ class Run:
         match operation:
             case ("put", value, priority):
                 self.put(value, priority)
-            case ("make_ref", lasting):
+            case ("make_ref", expected):
                 self.references.append(Reference("n@h", (len(self.references), 1, 1), 1))
-                self.mailbox.mark(self.references[-1], lasting=lasting)
+                self.mailbox.mark(self.references[-1], expected)
             case ("ended", value) if self.references:
-                self.mailbox.no_longer_lasting(self.value(value))
+                self.mailbox.ended(self.value(value))
             case ("receive", kind, value):
                 pattern, matches = self.pattern(kind, value)
                 assert await self.receive(pattern) == self.model.take(matches)
@@ -125,7 +125,7 @@ KIND = st.sampled_from(["any", "value", "value", "two", "class", "guard", "funct
 OPERATION = st.one_of(
     PUT.map(lambda put: ("put", *put)),
     PUT.map(lambda put: ("put", *put)),
-    st.tuples(st.just("make_ref"), st.booleans()),
+    st.tuples(st.just("make_ref"), st.sampled_from([1, 2, None])),
     st.tuples(st.just("ended"), st.integers(0, 5).map(str)),
     st.tuples(st.just("receive"), KIND, VALUE),
     st.tuples(st.just("discard"), KIND, VALUE),
@@ -214,7 +214,7 @@ async def ours(script: list[tuple[Any, ...]]) -> Any:
     for what, *rest in script:
         if what.name == "make_ref":
             references.append(Reference("n@h", (len(references), 1, 1), 1))
-            mailbox.mark(references[-1], lasting=True)
+            mailbox.mark(references[-1], None)
         elif what.name == "put":
             mailbox.put((value(rest[0]), rest[1]), priority=rest[2])
         else:

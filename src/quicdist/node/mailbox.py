@@ -229,20 +229,21 @@ class Mailbox:
 
     # -- receive marks ---------------------------------------------------------------------
 
-    def mark(self, reference: Reference, *, lasting: bool = False) -> None:
-        """Note that ``reference`` has just been made. The mark goes with the first message that is
-        received by a pattern with it, a ``lasting`` one not before :meth:`no_longer_lasting`; with
-        the last message here; and when ``MAX_MARKS`` newer ones are there."""
+    def mark(self, reference: Reference, expected: int | None = 1) -> None:
+        """Note that ``reference`` has just been made, and how many messages are expected by it; None
+        for any number, until :meth:`ended`. The mark goes when the last of these is received by a
+        pattern with the reference; when no messages are left; and when ``MAX_MARKS`` newer ones are
+        there."""
         if not self._messages:
             return  # every message that comes will be newer
         if self._marks is None:
             self._marks = ReceiveMarks()
-        self._marks.add(reference, lasting=lasting)
+        self._marks.add(reference, expected)
 
-    def no_longer_lasting(self, reference: Reference) -> None:
-        """One more message by ``reference`` at most is received."""
+    def ended(self, reference: Reference) -> None:
+        """Of any number of messages by ``reference`` the last may be here."""
         if self._marks is not None:
-            self._marks.no_longer_lasting(reference)
+            self._marks.ended(reference)
 
     def _received(self, references: list[Reference]) -> None:
         if self._marks is not None:

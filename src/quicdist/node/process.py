@@ -249,7 +249,7 @@ class Process:
         :meth:`unalias`, with ``reply`` until the first message comes by it. With ``priority`` it
         lets priority messages in (OTP 28)."""
         self._must_live()
-        reference = self.new_reference(lasting=not reply)
+        reference = self.new_reference(1 if reply else None)
         kind: Literal["reply", "explicit_unalias"] = "reply" if reply else "explicit_unalias"
         self._runtime.relations.alias_for(self, reference, kind, priority=priority)
         return reference
@@ -262,20 +262,20 @@ class Process:
         """A reference unlike all others (``make_ref/0``). A receive whose pattern holds it does not
         look at messages that were there before, as with those of :meth:`monitor`, :meth:`alias` and
         the spawn functions."""
-        return self.new_reference(lasting=True)
+        return self.new_reference(None)
 
-    def new_reference(self, *, lasting: bool = False) -> Reference:
-        """A reference by which a message is to come, ``lasting`` where it may be more than one; for
-        the node's own use."""
+    def new_reference(self, expected: int | None = 1) -> Reference:
+        """A reference by which so many messages are to come, None for any number; for the node's own
+        use."""
         reference = self._runtime.identifiers.reference()
         if self._mailbox is not None:
-            self._mailbox.mark(reference, lasting=lasting)
+            self._mailbox.mark(reference, expected)
         return reference
 
     def reference_ended(self, reference: Reference) -> None:
         """The monitor or alias ``reference`` is gone; a last message by it may be here or come yet."""
         if self._mailbox is not None:
-            self._mailbox.no_longer_lasting(reference)
+            self._mailbox.ended(reference)
 
     # -- spawning on this node ---------------------------------------------------------------
 

@@ -21,40 +21,44 @@ class ReceiveMarks:
     Messages are known by their place from the end: 0 is the last one.
     """
 
-    __slots__ = ("_came", "_lasting", "_marks", "_newer")
+    __slots__ = ("_came", "_expected", "_marks", "_newer")
 
     def __init__(self) -> None:
         #: How many messages have come since the first mark.
         self._came = 0
         #: By reference, how many had when it was made; the oldest reference first.
         self._marks: dict[Reference, int] = {}
-        #: References by which more than one message may come.
-        self._lasting: set[Reference] = set()
+        #: How many messages are still expected by a reference, None for any number.
+        self._expected: dict[Reference, int | None] = {}
         #: Of each message here that came since the first mark: how many came between.
         self._newer: deque[int] = deque()
 
     def __len__(self) -> int:
         return len(self._marks)
 
-    def add(self, reference: Reference, *, lasting: bool) -> None:
+    def add(self, reference: Reference, expected: int | None) -> None:
         """Note that ``reference`` has just been made."""
         if len(self._marks) >= MAX_MARKS:
-            oldest = next(iter(self._marks))
-            del self._marks[oldest]
-            self._lasting.discard(oldest)
+            self._remove(next(iter(self._marks)))
         self._marks[reference] = self._came
-        if lasting:
-            self._lasting.add(reference)
+        self._expected[reference] = expected
 
-    def no_longer_lasting(self, reference: Reference) -> None:
-        """One more message by ``reference`` at most is received."""
-        self._lasting.discard(reference)
+    def ended(self, reference: Reference) -> None:
+        """Of any number of messages by ``reference`` the last may be here."""
+        if self._expected.get(reference, 0) is None:
+            self._expected[reference] = 1
 
     def received(self, references: list[Reference]) -> None:
-        """A message by ``references`` has been received: their marks go, but for lasting ones."""
+        """A message by ``references`` has been received: marks of which it was the last go."""
         for reference in references:
-            if reference not in self._lasting:
-                self._marks.pop(reference, None)
+            expected = self._expected.get(reference)
+            if expected == 1:
+                self._remove(reference)
+            elif expected is not None:
+                self._expected[reference] = expected - 1
+
+    def _remove(self, reference: Reference) -> None:
+        del self._marks[reference], self._expected[reference]
 
     def newer_than(self, references: list[Reference]) -> int | None:
         """How many messages here came after the newest of ``references`` was made; None if none of

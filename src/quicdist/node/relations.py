@@ -92,7 +92,7 @@ class Relations:
         runtime = self._runtime
         node, where = runtime.locate(target)
         monitored = (where, Atom(node)) if isinstance(where, Atom) else where
-        reference = process.new_reference(lasting=alias == "explicit_unalias")
+        reference = process.new_reference(None if alias == "explicit_unalias" else 1)
         if runtime.resolve(where) is process and node == runtime.name:
             return reference  # as on a BEAM, nobody monitors himself
         if alias:

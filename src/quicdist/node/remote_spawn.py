@@ -57,7 +57,9 @@ def request(
     if options.alias and not options.monitor:
         raise ValueError("the alias of a spawn request is that of its monitor, and there is none")
     node, mfa = node_name(what[0]), mfa_of(*what[1:])
-    reference = process.new_reference(lasting=options.monitor)
+    # The reply, and the end or an answer by the alias.
+    expected = 2 if options.monitor else 1
+    reference = process.new_reference(None if options.alias == "explicit_unalias" else expected)
 
     def replied(result: Pid | Atom) -> None:
         wanted = ("yes", "success_only" if isinstance(result, Pid) else "error_only")
