@@ -1,11 +1,14 @@
-"""What must not be in any file of the repository."""
+"""What must not be in any file of the repository, nor be committed."""
 
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
+
+from quicdist import make_development_certificates
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -52,3 +55,46 @@ def test_a_path_of_one_machine_is_seen(text: str) -> None:
 )
 def test_other_paths_are_allowed(text: str) -> None:
     assert not SOMEONES_PATH.search(text)
+
+
+# -- private keys ------------------------------------------------------------------------------
+
+#: A private key as PEM, and not only the mention of one.
+PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----\s+[A-Za-z0-9+/=\s:,-]{64}")
+
+
+def git(*arguments: str) -> list[str]:
+    """What git says, line by line. A copy of the source without its history has no git to ask."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("git: this is no checkout")
+    try:
+        done = subprocess.run(
+            ["git", "-c", f"safe.directory={ROOT}", "-c", "core.quotePath=off", *arguments],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+    except FileNotFoundError:
+        pytest.skip("git: there is none on this machine")
+    assert done.returncode in (0, 1), done.stderr
+    return done.stdout.splitlines()
+
+
+def test_git_tracks_no_private_key() -> None:
+    tracked = [ROOT / name for name in git("ls-files")]
+    assert ROOT / "certs" / "README.md" in tracked
+    assert [path for path in tracked if path.is_file() and PRIVATE_KEY.search(path.read_bytes())] == []
+
+
+def test_git_ignores_whatever_is_made_in_certs() -> None:
+    made = [
+        f"certs/{name}" for name in ("cert.pem", "key.pem", "ca.pem", "server.key", "id_ed25519", "x/key.der")
+    ]
+    assert git("check-ignore", *made) == made
+    assert git("check-ignore", "certs/README.md") == []
+
+
+def test_a_private_key_is_seen(tmp_path: Path) -> None:
+    key = make_development_certificates(tmp_path).key.read_bytes()
+    assert PRIVATE_KEY.search(b'KEY = """' + key)
+    assert not PRIVATE_KEY.search(b"b'-----BEGIN PRIVATE KEY-----' and what follows")
