@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
-import tomllib
-from pathlib import Path
 
 
 def main() -> int:
     try:
-        from packaging.requirements import Requirement
+        from scripts.requirements import project, requirements
     except ImportError:
-        print("packaging is missing")
+        print("packaging is missing", file=sys.stderr)
         return 1
-    pyproject = Path(__file__).resolve().parent.parent / "pyproject.toml"
-    project = tomllib.loads(pyproject.read_text())["project"]
+    needed = [(each.name, each.specifier) for each in requirements("dev")]
     missing = []
-    for text in [*project["dependencies"], *project["optional-dependencies"]["dev"], project["name"]]:
-        requirement = Requirement(text)
-        if requirement.marker and not requirement.marker.evaluate():
-            continue
+    for name, specifier in [*needed, (project()["name"], None)]:
         try:
-            installed = importlib.metadata.version(requirement.name)
+            installed = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            missing.append(f"{text} (not installed)")
+            missing.append(f"{name}{specifier or ''} (not installed)")
             continue
-        if not requirement.specifier.contains(installed, prereleases=True):
-            missing.append(f"{text} (installed: {installed})")
+        if specifier is not None and not specifier.contains(installed, prereleases=True):
+            missing.append(f"{name}{specifier} (installed: {installed})")
     for line in missing:
         print(f"missing: {line}", file=sys.stderr)
     return 1 if missing else 0

@@ -41,7 +41,7 @@ fi
 if ! step "installing quicdist and its development tools into .venv" \
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$root[dev]"; then
     # No network, but everything is there already: that is enough.
-    "$venv/bin/python" "$root/scripts/requirements_met.py" ||
+    (cd "$root" && "$venv/bin/python" -m scripts.requirements_met) ||
         fail "pip could not install what quicdist needs (see above); $log_hint"
     say "-- pip failed (see above), but .venv already holds all that pyproject.toml asks for"
 fi

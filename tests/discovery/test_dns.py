@@ -87,9 +87,9 @@ class TestLookup:
     async def test_the_list_of_the_whole_cluster(self, server: DnsServer, backend: DnsBackend) -> None:
         server.records = [
             f"{OF_ALL} 30 SRV 0 0 4501 node1.cluster.test.",
-            f"{OF_ALL} 30 SRV 0 0 4502 Node2.Cluster.test.",
+            f"{OF_ALL} 30 SRV 0 0 4502 Node2.cluster.test.",
         ]
-        assert await backend.lookup("a@node2", "node2") == Address("Node2.Cluster.test", 4502)
+        assert await backend.lookup("a@node2", "node2") == Address("Node2.cluster.test", 4502)
         assert server.asked[:2] == ["_erlang-dist._quic.node2.cluster.test SRV", f"{OF_ALL} SRV"]
         whole = "node1.cluster.test"
         assert await backend.lookup(f"a@{whole}", whole) == Address(whole, 4501)

@@ -6,6 +6,10 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 
+from quicdist import dependencies
+
+dependencies.check("dnspython")
+
 import dns.asyncresolver
 import dns.exception
 import dns.message

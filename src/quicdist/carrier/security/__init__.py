@@ -1,1 +1,6 @@
 """Who is let in: certificates, pre-shared keys, a callback."""
+
+from quicdist import dependencies
+
+dependencies.check("aioquic")
+dependencies.check("cryptography")

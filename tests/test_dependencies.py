@@ -1,0 +1,105 @@
+"""Versions of other packages: those that ``pyproject.toml`` promises, and what an import says of others."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from quicdist import dependencies
+from scripts.matrix import BOUNDS, Cell, constraints, pythons
+from scripts.requirements import ROOT, project, requirements
+
+
+def test_the_promised_ranges_are_the_checked_ones() -> None:
+    checked = {name: f">={lowest},<{below}" for name, (lowest, below) in dependencies.SUPPORTED.items()}
+    promised = dict.fromkeys(checked, "")
+    for each in requirements():
+        lower, upper = sorted(map(str, each.specifier), reverse=True)
+        promised[each.name] = f"{lower},{upper}"
+    assert promised == checked
+
+
+@pytest.mark.parametrize(
+    ("name", "too_low", "too_high"),
+    [
+        ("aioquic", "1.6.1", "1.8.0"),
+        ("cryptography", "43.0.3", "51.0.0"),
+        ("dnspython", "2.6.0", "3.0.0rc1"),
+        ("click", "8.1.8", "9"),
+        ("rich", "13.6.0", "16.0.0"),
+    ],
+)
+def test_a_version_out_of_range_is_refused(
+    name: str, too_low: str, too_high: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for installed in (too_low, too_high):
+        monkeypatch.setattr(importlib.metadata, "version", {name: installed}.__getitem__)
+        with pytest.raises(
+            ImportError, match=f"quicdist needs {name}>=.*, but {name} {installed} is"
+        ) as caught:
+            dependencies.check(name)
+        assert caught.value.name == name
+
+
+@pytest.mark.parametrize("installed", ["1.7", "1.7.0rc1", "1.7.2", "1.7.99.post1"])
+def test_a_version_in_range_is_taken(installed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.metadata, "version", {"aioquic": installed}.__getitem__)
+    dependencies.check("aioquic")
+
+
+def test_a_package_without_metadata_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    dependencies.check("aioquic")
+
+
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [
+        ("aioquic", "quicdist"),
+        ("cryptography", "quicdist"),
+        ("dnspython", "quicdist"),
+        ("click", "quicdist.cli"),
+        ("rich", "quicdist.cli"),
+    ],
+)
+def test_an_import_names_the_installed_and_the_needed_version(tmp_path: Path, name: str, module: str) -> None:
+    metadata = tmp_path / f"{name}-1.0.dist-info" / "METADATA"
+    metadata.parent.mkdir()
+    metadata.write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    path = os.pathsep.join([str(tmp_path), str(ROOT / "src")])
+    done = subprocess.run(
+        [sys.executable, "-c", f"import {module}"],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    lowest, below = dependencies.SUPPORTED[name]
+    needed = f"{name}>={lowest},<{below}"
+    assert done.stderr.splitlines()[-1] == (
+        f"ImportError: quicdist needs {needed}, but {name} 1.0 is installed: pip install '{needed}'"
+    )
+
+
+def test_every_python_that_is_promised_is_in_the_matrix() -> None:
+    oldest = project()["requires-python"].removeprefix(">=")
+    assert pythons()[0] == oldest
+    minors = [int(python.partition(".")[2]) for python in pythons()]
+    assert minors == list(range(minors[0], minors[-1] + 1))
+
+
+@pytest.mark.parametrize("python", pythons())
+def test_the_lowest_version_of_every_dependency_is_known(python: str) -> None:
+    lowest, newest = (constraints(Cell(python, bound)) for bound in BOUNDS)
+    assert newest == []
+    names = [line.partition("==")[0] for line in lowest]
+    assert names == [each.name for each in requirements("test", python=python)]
+    assert len(names) == len(set(names))
