@@ -2,6 +2,7 @@
 
 SECONDS ?= 60
 PYTEST_ARGS ?=
+MATRIX ?=
 BENCH_ARGS ?=
 
 python := .venv/bin/python
@@ -11,7 +12,7 @@ bench_setup := @$(python) -c "import importlib.metadata as m; m.version('matplot
 	echo "-- what draws could not be installed: the table alone" >&2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format fuzz bench profile bench-term interop clean
+.PHONY: help demo test matrix lint format fuzz bench profile bench-term interop clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -25,6 +26,11 @@ test: ## all tests; PYTEST_ARGS="-k term" chooses
 	$(setup)
 	@scripts/setup-erlang.sh "the tests that talk to a BEAM"
 	@$(python) -m pytest $(PYTEST_ARGS)
+
+matrix: ## the tests that need no BEAM on every Python there is, lowest and newest dependencies; MATRIX="3.12 lowest"
+	$(setup)
+	@scripts/setup-erlang.sh "the few tests of the matrix that talk to a BEAM"
+	@$(python) -m scripts.matrix $(MATRIX) --pytest-args="$(PYTEST_ARGS)"
 
 lint: ## ruff and mypy
 	$(setup)
@@ -61,5 +67,5 @@ interop: ## only the tests against a real quic_dist (docs/development.md says wh
 	@$(python) -m pytest -m quic_dist $(PYTEST_ARGS)
 
 clean: ## remove .venv and what the tools have left
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf .venv .matrix .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
 	find src tests examples scripts -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -8,6 +8,8 @@ from examples.echo_node import Echo
 from tests.interop.cluster import Cluster
 from tests.support.beam import erl_facts
 
+pytestmark = pytest.mark.smoke
+
 MEBIBYTE = 1 << 20
 
 _ROUND_TRIP = """

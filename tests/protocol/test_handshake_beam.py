@@ -40,7 +40,7 @@ from tests.protocol.raw_node import RawLink, Registered, accept, dial, register,
 from tests.support.beam import Beam, tcp_args
 from tests.support.epmd import Epmd, private_epmd
 
-pytestmark = pytest.mark.beam
+pytestmark = [pytest.mark.beam, pytest.mark.smoke]
 
 #: Between the names that dial it, for OTP's rule on simultaneous connects.
 BEAM = "m@127.0.0.1"
