@@ -24,7 +24,7 @@ PROCESS = Atom("process")
 UNDEF = Atom("undef")
 CANCELLED = Atom("cancelled")
 
-_CLASS_EXIT = Atom("exit")
+CLASS_EXIT = Atom("exit")
 _PYTHON_ERROR = Atom("python_error")
 _FILE = Atom("file")
 _LINE = Atom("line")
@@ -32,6 +32,15 @@ _LINE = Atom("line")
 _DEPTH = 16
 #: Characters kept of an exception's text: it crosses the wire with every link and monitor.
 _TEXT = 4096
+
+
+def is_shutdown(reason: Any) -> bool:
+    """Whether an exit reason is an orderly one: ``normal``, ``shutdown`` or ``{shutdown, _}``."""
+    if isinstance(reason, tuple) and len(reason) == 2:
+        reason = reason[0]
+        return bool(reason == SHUTDOWN)
+    return bool(reason in (NORMAL, SHUTDOWN))
+
 
 #: What code of the program came to: ``(exit, Reason)``, or ``(error, Reason, StackTrace)``.
 Failure = tuple[Any, ...]
@@ -81,11 +90,11 @@ def _calls(frame: FrameType) -> bool:
 def failure(error: BaseException) -> Failure:
     """The class of exception that ``error`` is to Erlang, its reason, and for an ``error`` its stack."""
     if isinstance(error, ProcessExit):
-        return (_CLASS_EXIT, error.reason)
+        return (CLASS_EXIT, error.reason)
     if isinstance(error, asyncio.CancelledError):
-        return (_CLASS_EXIT, CANCELLED)
+        return (CLASS_EXIT, CANCELLED)
     if isinstance(error, NodeError) and error.exit_reason is not None:
-        return (_CLASS_EXIT, error.exit_reason)
+        return (CLASS_EXIT, error.exit_reason)
     return (ERROR, error_term(error), stack_term(error.__traceback__))
 
 

@@ -57,8 +57,10 @@ class Process:
         "_mailbox",
         "_on_end",
         "_runtime",
+        "body",
         "exit_reason",
         "group_leader",
+        "is_otp_process",
         "name",
         "parent",
         "pid",
@@ -81,6 +83,12 @@ class Process:
         self.state = _RUNNING
         #: Why it ends or has ended; None while it is running.
         self.exit_reason: Any = None
+        #: What it was spawned to run, where that is known: a function of Python, or
+        #: ``(module, function, arity)`` as another node named it.
+        self.body: Any = None
+        #: Whether it counts as started by ``proc_lib``, as a supervisor's children are: then its exits
+        #: are reported as well as its errors.
+        self.is_otp_process = False
         #: Who spawned it, if a process did (``process_info(Pid, parent)``).
         self.parent: Pid | None = None
         #: Where its output goes (``group_leader/0``); ``set_group_leader`` is ``group_leader/2``.

@@ -22,14 +22,14 @@ from quicdist.node.errors import (
     NodeNotStarted,
     NoSuchProcess,
     NotConnected,
-    ProcessExit,
     WrongThread,
 )
-from quicdist.node.exits import KILLED, SHUTDOWN, error_term, exit_reason
+from quicdist.node.exits import KILLED, SHUTDOWN, error_term, exit_reason, failure
 from quicdist.node.identifiers import Identifiers
 from quicdist.node.links import Links
 from quicdist.node.process import HandlerProcess, Process, ProcessState
 from quicdist.node.relations import Relations
+from quicdist.node.reports import CrashLog, Reporter
 from quicdist.node.signals import Signals
 from quicdist.node.spawnables import Spawnables
 from quicdist.node.spawning import Spawning
@@ -83,6 +83,8 @@ class Runtime:
         self.signals = Signals(self)
         self.offers = offers
         self.not_connected = not_connected
+        #: Is told of processes that crash.
+        self.reporter: Reporter = CrashLog(name, self.find)
         self._dropped = RateLimit()
         self._is_connected = is_connected
         self._transmit = transmit
@@ -164,13 +166,16 @@ class Runtime:
         """
         if inspect.iscoroutinefunction(function):
             process = self.add_process(name=name, link_to=link_to)
+            process.body = function
             process.run(function(process, *args))
             return process
         if args:
             raise TypeError(
                 f"{function!r} is no coroutine function: it is called with messages, not {args!r}"
             )
-        return self.add(HandlerProcess(self, self.identifiers.pid(), function), name=name, link_to=link_to)
+        handler = HandlerProcess(self, self.identifiers.pid(), function)
+        handler.body = function
+        return self.add(handler, name=name, link_to=link_to)
 
     def add_process(self, *, name: Name | None = None, link_to: Process | None = None) -> Process:
         """A new process that has a mailbox and no body yet; see :meth:`Process.run`."""
@@ -215,10 +220,10 @@ class Runtime:
 
     # -- the end of a process --------------------------------------------------------------
 
-    def crashed(self, process: Process, error: BaseException) -> None:
-        """End a process with the reason its exception stands for, and log it if it was no exit."""
-        if not isinstance(error, ProcessExit):
-            log.error("%r crashed", process, exc_info=error)
+    def crashed(self, process: Process, error: BaseException, message: Any = None) -> None:
+        """End a process with the reason its exception stands for, and report it. ``message`` is the
+        one that was handled."""
+        self.reporter.process_crashed(process, failure(error), error, message)
         self.terminate(process, exit_reason(error))
 
     def exit(self, process: Process, reason: Any) -> None:
@@ -354,7 +359,7 @@ class Runtime:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            self.crashed(process, error)
+            self.crashed(process, error, message)
 
     def deliver(self, process: Process, message: Any) -> None:
         """Hand a message to a process in its turn."""

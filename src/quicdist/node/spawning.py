@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import quicdist.protocol as wire
-from quicdist.node.exits import NOCONNECTION, UNDEF
+from quicdist.node.exits import ERROR, NOCONNECTION, UNDEF
 from quicdist.node.spawn_options import LINK, asks_for, read_options
 from quicdist.node.spawnables import Resolver, Spawnables, Starter
 from quicdist.protocol import DistFlag, SpawnReplyFlag
@@ -77,6 +77,8 @@ class Spawning:
         process = runtime.add_process()
         process.group_leader = request.group_leader
         process.parent = sender
+        module, function, _ = request.mfa
+        process.body = (module, function, len(arguments))
         flags = SpawnReplyFlag(0)
         if options.link:
             process.bonds.links[sender] = False
@@ -100,7 +102,9 @@ class Spawning:
             starter = self.functions.find(module.name, function.name, len(arguments))
         if starter is None:
             # As on a BEAM: the process is there, and its first call fails.
-            self._runtime.terminate(process, (UNDEF, [(module, function, arguments, [])]))
+            stack: list[Any] = [(module, function, arguments, [])]
+            self._runtime.reporter.process_crashed(process, (ERROR, UNDEF, stack), None)
+            self._runtime.terminate(process, (UNDEF, stack))
             return
         try:
             starter(process, arguments)

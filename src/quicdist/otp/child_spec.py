@@ -17,6 +17,7 @@ from quicdist.otp.children import Factory
 from quicdist.otp.server_names import LookedUp, own_and_looked_up
 from quicdist.term import Atom, Pid
 from quicdist.term.names import Name, argument_list
+from quicdist.term.shorten import shorten
 
 Restart = Literal["permanent", "transient", "temporary"]
 #: Seconds to end in, or what OTP has an atom for.
@@ -24,7 +25,7 @@ Shutdown = float | Literal["brutal_kill", "infinity"]
 
 _RESTARTS = ("permanent", "transient", "temporary")
 _TYPES = ("worker", "supervisor")
-_PYTHON = Atom("python")
+_PYTHON, _UNDEFINED = Atom("python"), Atom("undefined")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,19 +88,22 @@ class ChildSpec:
         """``[Module]``, here the name of what is started."""
         return [Atom(_name(self.start))]
 
+    @property
+    def shutdown_term(self) -> Any:
+        """Milliseconds, or OTP's atom."""
+        if self.shutdown == "brutal_kill":
+            return Atom("brutal_kill")
+        patience = self.patience
+        return Atom("infinity") if patience is None else round(patience * 1000)
+
     def to_term(self) -> dict[Any, Any]:
         """The specification as ``supervisor:get_childspec/2`` gives it."""
-        if self.shutdown == "brutal_kill":
-            shutdown: Any = Atom("brutal_kill")
-        else:
-            patience = self.patience
-            shutdown = Atom("infinity") if patience is None else round(patience * 1000)
         return {
             Atom("id"): self.term_id,
             Atom("start"): (_PYTHON, Atom(_name(self.start)), []),
             Atom("restart"): Atom(self.restart),
             Atom("significant"): False,
-            Atom("shutdown"): shutdown,
+            Atom("shutdown"): self.shutdown_term,
             Atom("type"): Atom(self.type),
             Atom("modules"): self.modules,
         }
@@ -118,6 +122,20 @@ class Child:
     restarting: bool = False
     #: Of its process, or of the last one it had.
     pid: Pid | None = None
+
+    def to_term(self) -> list[Any]:
+        """The child as a supervisor's reports show it."""
+        spec = self.spec
+        start = (_PYTHON, Atom(_name(spec.start)), shorten(list(spec.args)))
+        return [
+            (Atom("pid"), _UNDEFINED if self.pid is None else self.pid),
+            (Atom("id"), shorten(spec.term_id)),
+            (Atom("mfargs"), start),
+            (Atom("restart_type"), Atom(spec.restart)),
+            (Atom("significant"), False),
+            (Atom("shutdown"), spec.shutdown_term),
+            (Atom("child_type"), Atom(spec.type)),
+        ]
 
 
 class Intensity:

@@ -41,20 +41,25 @@ async def start_link(
     arguments: Iterable[Any],
     parent: Pid,
     name: Name | LookedUp | None = None,
+    group_leader: Pid | None = None,
 ) -> Process | None:
     """Start what a :data:`Factory` makes, linked to ``parent``, and wait for its ``init``; None
-    where that asks to be ignored. Raises what ``init`` raised."""
+    where that asks to be ignored. Raises what ``init`` raised. Crashes are reported to the node of
+    ``group_leader``, by default this one."""
     if inspect.iscoroutinefunction(factory):
         own, looked_up = own_and_looked_up(name)
         if looked_up is not None:
             raise NodeError(f"only a GenServer can be registered as {name}, not the body of a process")
         body = runtime.spawn(factory, *arguments, name=own)
+        body.is_otp_process = True
+        body.parent = parent
+        body.group_leader = group_leader or body.group_leader
         runtime.link(body, parent)
         return body
     made = factory(*arguments)
     if not isinstance(made, GenServer):
         raise NodeError(f"a child is a GenServer or the body of a process, not {made!r}")
-    process = server_process.start(runtime, made, name=name, link_to=parent)
+    process = server_process.start(runtime, made, name=name, link_to=parent, group_leader=group_leader)
     return process if await process.ready() else None
 
 
@@ -76,11 +81,14 @@ def starter(
     own_and_looked_up(name)
 
     async def start(*arguments: Any) -> Any:
-        parent = current_call().caller
+        call = current_call()
+        parent = call.caller
         if parent is None:
             raise NodeError("a child can be started by a call only: a cast does not tell who its parent is")
         here = runtime()
-        process, error = await settle(start_link(here, factory, arguments, parent, name))
+        # As spawned by the function that calls this one: with the group leader of the call.
+        leader = call.process.group_leader
+        process, error = await settle(start_link(here, factory, arguments, parent, name, leader))
         if isinstance(error, NameRegistered):
             known = await _holder(here, name)
             return (_ERROR, exit_reason(error) if known is None else (_ALREADY_STARTED, known))

@@ -9,17 +9,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from quicdist.logs import get_logger
+from quicdist.logs import RateLimit, get_logger
 from quicdist.node.exits import NORMAL
 from quicdist.node.process import Process
+from quicdist.node.reports import MAX_REPORTS, PERIOD, Shown
 from quicdist.otp.gen import From
 from quicdist.otp.gen import reply as gen_reply
 from quicdist.term import Atom, TermError, term_to_binary
+from quicdist.term.shorten import shorten
 
 log = get_logger("quicdist.otp")
 
 #: What ``handle_info`` gets when the time a callback asked for is over and no message came.
 TIMEOUT: Final = Atom("timeout")
+#: Lines about messages that a server has no use for, for each class.
+_unexpected = RateLimit(MAX_REPORTS, PERIOD)
 #: Characters shown of an attribute that Erlang has no term for.
 _SHOWN = 1000
 
@@ -113,7 +117,9 @@ class GenServer:
 
     def handle_info(self, message: Any) -> Any:
         """Any other message; logged unless overridden, as ``gen_server`` does."""
-        log.warning("%r got a message it has no use for: %r", self.process, message)
+        note = _unexpected.admit(type(self).__qualname__)
+        if note is not None:
+            log.warning("%r got a message it has no use for: %s%s", self.process, Shown(message), note)
 
     def handle_continue(self, argument: Any) -> Any:
         """What a callback put off with :class:`Continue`."""
@@ -149,6 +155,21 @@ class GenServer:
     def replace_state(self, state: Any) -> None:
         """Take over a state that ``sys:replace_state`` has made from that of :meth:`get_state`."""
         raise NotImplementedError(f"{type(self).__name__} has no replace_state")
+
+
+def reported_state(server: GenServer) -> Any:
+    """The state that a report of a crash shows: what ``get_state`` gives, cut to a bounded size. That of
+    the attributes is not looked at as a whole, which could take long."""
+    try:
+        if type(server).get_state is not GenServer.get_state:
+            return shorten(server.get_state())
+        public = {Atom(name): value for name, value in vars(server).items() if name[0] != "_"}
+        public.pop(Atom("process"), None)
+        return shorten(public)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        return f"<no state: {type(error).__qualname__}>"
 
 
 def _shown(value: Any) -> Any:

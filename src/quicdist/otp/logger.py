@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 log: Final = get_logger("quicdist.logger")
 
 LOGGER_PROXY: Final = "logger_proxy"
+#: In the metadata of what a Python node reports: its text, empty where an event before said it all.
+PYTHON_TEXT: Final = Atom("python_text")
 
 #: The levels of RFC 5424, which OTP has, and Python's.
 LEVELS: Final = {
@@ -104,6 +106,11 @@ class LoggerProxy:
     def __call__(self, process: Process, message: Any) -> None:
         event = read_event(message)
         if event is None or not log.isEnabledFor(LEVELS[event.level.name]):
+            return
+        ready = event.metadata.get(PYTHON_TEXT)
+        if isinstance(ready, bytes):
+            if ready:
+                write(event, ready.decode(errors="replace"))
             return
         pid = event.pid
         if pid is None or pid.node.name == self._name:

@@ -15,6 +15,7 @@ from quicdist.logs import get_logger
 from quicdist.node.core import NodeCore, NodeEvent, NodeUp
 from quicdist.node.errors import NetTickTimeout, NodeError, NotConnected
 from quicdist.node.process import Process
+from quicdist.node.reports import Shown
 from quicdist.otp import gen_server
 from quicdist.otp.gen import Caller, From
 from quicdist.protocol import DistFlag
@@ -65,15 +66,15 @@ class NetKernelServer(gen_server.GenServer):
         elif isinstance(request, Atom) and request.name in _QUESTIONS:
             answer = _QUESTIONS[request.name](self)
         else:
-            log.debug("net_kernel was asked something it does not answer: %r", request)
+            log.debug("net_kernel was asked something it does not answer: %s", Shown(request))
             answer = gen_server.NO_REPLY
         return answer
 
     def handle_cast(self, request: Any) -> None:
-        log.debug("net_kernel was told something it does not know: %r", request)
+        log.debug("net_kernel was told something it does not know: %s", Shown(request))
 
     def handle_info(self, message: Any) -> None:
-        log.debug("net_kernel was sent something it does not know: %r", message)
+        log.debug("net_kernel was sent something it does not know: %s", Shown(message))
 
     def _ticktime(self) -> int:
         return round(self._node.net_ticktime * 1000)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from quicdist.node.exits import failure
+from quicdist.node.exits import Failure, failure
 from quicdist.otp.errors import RemoteError
 from quicdist.term import Atom
 
@@ -37,6 +37,12 @@ def exit_of(outcome: Outcome) -> Any:
     if kind == ERROR:
         return (reason, stack[0]) if stack else reason[1]
     return reason if kind == EXIT else ((_NOCATCH, reason), [])
+
+
+def uncaught(outcome: Outcome) -> Failure:
+    """What it is to a process in which it goes uncaught: a value that is thrown is an error there."""
+    kind, reason, *stack = outcome
+    return (ERROR, (_NOCATCH, reason), []) if kind == THROW else (kind, reason, *stack)
 
 
 def run(

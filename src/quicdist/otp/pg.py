@@ -18,6 +18,7 @@ from quicdist.logs import get_logger
 from quicdist.node.core import NodeCore, NodeEvent, NodeUp
 from quicdist.node.errors import NodeError
 from quicdist.node.process import Process
+from quicdist.node.reports import Shown
 from quicdist.otp import gen_server, server_process
 from quicdist.otp.gen import GEN_CAST, From
 from quicdist.otp.pg_groups import Groups, surplus
@@ -243,7 +244,7 @@ class Scope(gen_server.GenServer):
                     self._notify(_LEAVE, group, pids)
             case _:
                 # As with OTP, also what comes late from a scope that is gone already.
-                log.debug("the scope %s has no use for %r", self.scope, message)
+                log.debug("the scope %s has no use for %s", self.scope, Shown(message))
 
     def handle_cast(self, request: Any) -> None:
         match request:
@@ -253,7 +254,7 @@ class Scope(gen_server.GenServer):
                 self.handle_info(request)
 
     def handle_call(self, request: Any, sender: From) -> Any:
-        log.debug("the scope %s takes no calls of others: %r", self.scope, request)
+        log.debug("the scope %s takes no calls of others: %s", self.scope, Shown(request))
         return gen_server.NO_REPLY
 
     def _discovered(self, peer: Pid) -> None:

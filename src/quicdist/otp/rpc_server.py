@@ -11,7 +11,6 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from quicdist.logs import get_logger
 from quicdist.node.errors import NoSuchProcess
 from quicdist.node.exits import NORMAL, error_term
 from quicdist.node.process import Process
@@ -22,11 +21,10 @@ from quicdist.otp import gen_server
 from quicdist.otp.applier import Applier
 from quicdist.otp.gen import From, reply
 from quicdist.otp.indirect import INDIRECT, NotApplicable
-from quicdist.otp.outcomes import ERROR, RETURN, THROW, Outcome, exit_of
+from quicdist.otp.outcomes import RETURN, THROW, Outcome, exit_of, uncaught
 from quicdist.term import Atom, Pid, TermError
 
-log = get_logger("quicdist.otp")
-
+_PROC_LIB = Atom("proc_lib")
 _BADRPC = Atom("badrpc")
 _EXIT_TAG = Atom("EXIT")
 _CALL = Atom("call")
@@ -70,8 +68,7 @@ class ErpcServer:
 
     def _execute_cast(self, process: Process, arguments: list[Any]) -> None:
         def done(outcome: Outcome) -> None:
-            if outcome[0] != RETURN:
-                log.error("a cast of %s:%s failed: %r", arguments[0], arguments[1], outcome)
+            report_uncaught(self._runtime, process, outcome)
             self._end(process, NORMAL if outcome[0] == RETURN else exit_of(outcome))
 
         self._applier.apply(process, process.parent, arguments, done)
@@ -79,11 +76,14 @@ class ErpcServer:
     def _indirect(self, module: Atom, function: Atom, process: Process, arguments: list[Any]) -> None:
         """``spawn(Node, Fun)``, ``proc_lib:spawn(Node, Module, Function, Arguments)``: what is named there
         is spawned."""
+        process.is_otp_process = module == _PROC_LIB
         try:
             mfa, _ = self._applier.resolve((module, function, arguments))
         except NotApplicable as error:
+            report_uncaught(self._runtime, process, error.outcome)
             self._end(process, exit_of(error.outcome))
         else:
+            process.body = (mfa[0], mfa[1], len(mfa[2]))
             self._spawning.start(process, mfa)
 
     def _exported(self, module: str, function: str, arity: int) -> Starter | None:
@@ -96,8 +96,7 @@ class ErpcServer:
             self._applier.apply(process, process.parent, [*mfa, arguments], lambda out: ended(process, out))
 
         def ended(process: Process, outcome: Outcome) -> None:
-            if outcome[0] == ERROR:
-                log.error("%r, spawned as %s:%s/%s, failed: %r", process, module, function, arity, outcome)
+            report_uncaught(self._runtime, process, outcome)
             self._end(process, NORMAL if outcome[0] == RETURN else exit_of(outcome))
 
         return start
@@ -118,17 +117,18 @@ class Rex(gen_server.GenServer):
 
     def handle_call(self, request: Any, sender: From) -> Any:
         match request:
-            case (kind, module, function, arguments, _) if kind == _CALL:
-                self._call([module, function, arguments], sender)
+            case (kind, module, function, arguments, leader) if kind == _CALL:
+                self._call([module, function, arguments], leader, sender)
                 return gen_server.NO_REPLY
-            case (kind, module, function, arguments, _) if kind == _BLOCK_CALL:
-                return self._block_call([module, function, arguments], sender)
+            case (kind, module, function, arguments, leader) if kind == _BLOCK_CALL:
+                return self._block_call([module, function, arguments], leader, sender)
         return gen_server.NO_REPLY  # OTP's does not answer what it does not know either.
 
     def handle_cast(self, request: Any) -> None:
         match request:
-            case (kind, module, function, arguments, _) if kind == _CAST:
-                self._spawned(None, [module, function, arguments], _log_failed_cast)
+            case (kind, module, function, arguments, leader) if kind == _CAST:
+                done = functools.partial(report_uncaught, self._runtime)
+                self._spawned(None, [module, function, arguments], leader, done)
 
     def handle_info(self, message: Any) -> None:
         match message:
@@ -142,9 +142,9 @@ class Rex(gen_server.GenServer):
                 if not self._deliver(name, (sender, body)):
                     answer = (_REX, Atom(self._runtime.name), (_NONEXISTING_NAME, name))
                     self.process.send(sender, answer)
-            case (Pid() as sender, (kind, module, function, arguments, _)) if kind == _CALL:
+            case (Pid() as sender, (kind, module, function, arguments, leader)) if kind == _CALL:
                 # "Special for hidden C nodes": no reference, the answer is {rex, Value}.
-                self._call([module, function, arguments], (sender, None))
+                self._call([module, function, arguments], leader, (sender, None))
 
     def _deliver(self, name: Atom, message: Any) -> bool:
         try:
@@ -153,13 +153,22 @@ class Rex(gen_server.GenServer):
             return False
         return True
 
-    def _call(self, mfa: list[Any], sender: From) -> None:
-        self._spawned(sender[0], mfa, lambda process, outcome: self._answer(sender, outcome))
+    def _call(self, mfa: list[Any], leader: Any, sender: From) -> None:
+        self._spawned(sender[0], mfa, leader, lambda process, outcome: self._answer(sender, outcome))
 
-    def _spawned(self, caller: Pid | None, mfa: list[Any], done: Callable[[Process, Outcome], None]) -> None:
-        """Apply a function in a process of its own."""
+    def _spawned(
+        self,
+        caller: Pid | None,
+        mfa: list[Any],
+        leader: Any,
+        done: Callable[[Process, Outcome], None],
+    ) -> None:
+        """Apply a function in a process of its own, whose group leader is ``leader`` if that is a pid."""
         runtime = self._runtime
         process = runtime.add(Process(runtime, runtime.identifiers.pid()))
+        if isinstance(leader, Pid):
+            process.group_leader = leader
+        process.body = (mfa[0], mfa[1], len(mfa[2]) if isinstance(mfa[2], list) else 0)
 
         def finished(outcome: Outcome) -> None:
             done(process, outcome)
@@ -167,14 +176,14 @@ class Rex(gen_server.GenServer):
 
         self._applier.apply(process, caller, mfa, finished)
 
-    async def _block_call(self, mfa: list[Any], sender: From) -> Any:
+    async def _block_call(self, mfa: list[Any], leader: Any, sender: From) -> Any:
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
         def ended(_: Process, result: Outcome) -> None:
             if not outcome.done():
                 outcome.set_result(result)
 
-        self._spawned(sender[0], mfa, ended)
+        self._spawned(sender[0], mfa, leader, ended)
         self._answer(sender, await outcome)
         return gen_server.NO_REPLY
 
@@ -197,6 +206,7 @@ def _failed(outcome: Outcome) -> Any:
     return outcome[1] if outcome[0] == THROW else (_BADRPC, (_EXIT_TAG, exit_of(outcome)))
 
 
-def _log_failed_cast(process: Process, outcome: Outcome) -> None:
+def report_uncaught(runtime: Runtime, process: Process, outcome: Outcome) -> None:
+    """Report a process whose function did not return: no answer tells anyone of it."""
     if outcome[0] != RETURN:
-        log.error("a cast to rex failed in %r: %r", process, outcome)
+        runtime.reporter.process_crashed(process, uncaught(outcome), None)

@@ -13,7 +13,7 @@ from typing import Any
 from quicdist.containment import contained
 from quicdist.logs import get_logger
 from quicdist.node.errors import NameRegistered, ProcessEnded, ProcessExit
-from quicdist.node.exits import NORMAL, SHUTDOWN, exit_reason
+from quicdist.node.exits import CLASS_EXIT, NORMAL, exit_reason, is_shutdown
 from quicdist.node.process import Process, ProcessState
 from quicdist.node.runtime import Runtime
 from quicdist.otp import system
@@ -21,7 +21,18 @@ from quicdist.otp.clauses import has_clause
 from quicdist.otp.errors import FunctionClause
 from quicdist.otp.gen import GEN_CALL, GEN_CAST, SYSTEM, From, is_from
 from quicdist.otp.gen import reply as gen_reply
-from quicdist.otp.gen_server import IGNORE, NO_REPLY, TIMEOUT, Continue, GenServer, NoReply, Reply, Stop, Then
+from quicdist.otp.gen_server import (
+    IGNORE,
+    NO_REPLY,
+    TIMEOUT,
+    Continue,
+    GenServer,
+    NoReply,
+    Reply,
+    Stop,
+    Then,
+    reported_state,
+)
 from quicdist.otp.server_names import LookedUp, own_and_looked_up
 from quicdist.term import Atom, Pid
 from quicdist.term.names import Name
@@ -29,6 +40,7 @@ from quicdist.term.names import Name
 log = get_logger("quicdist.otp")
 
 _EXIT = Atom("EXIT")
+_CONTINUE = Atom("continue")
 _FAILED = object()
 _BAD_RETURN_VALUE = Atom("bad_return_value")
 
@@ -53,10 +65,12 @@ class ServerProcess(Process):
 
     __slots__ = (
         "_held",
-        "_phase",
+        "_last",
         "_ready",
         "_timer",
+        "phase",
         "server",
+        "state_at_failure",
         "suspended",
     )
 
@@ -68,10 +82,15 @@ class ServerProcess(Process):
         #: Whether ``sys:suspend`` holds it.
         self.suspended = False
         self._held: deque[Any] = deque()
+        #: The message that was handled last.
+        self._last: Any = None
+        #: What ``get_state`` gave when the server failed, before ``terminate`` was called.
+        self.state_at_failure: Any = None
         self._timer: asyncio.TimerHandle | None = None
-        self._phase = Phase.STARTING
+        self.phase = Phase.STARTING
         #: Where ``init`` waits for something: done when it is, with what it has raised.
         self._ready: asyncio.Future[Exception | None] | None = None
+        self.is_otp_process = True
         server.process = self
 
     # -- starting --------------------------------------------------------------------------------
@@ -134,7 +153,7 @@ class ServerProcess(Process):
         elif isinstance(result, Stop):
             return self._not_started(ProcessExit(result.reason))
         else:
-            self._phase = Phase.SERVING
+            self.phase = Phase.SERVING
             try:
                 self._carry_on(result, None)
             except KeyboardInterrupt:
@@ -186,6 +205,7 @@ class ServerProcess(Process):
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
+            self._last = message
             if kind is GEN_CALL:
                 self._carry_on(self.server.handle_call(request, sender), sender, "handle_call", request)
             elif kind is GEN_CAST:
@@ -198,6 +218,18 @@ class ServerProcess(Process):
             raise
         except BaseException as error:
             self._failed(error)
+
+    @property
+    def last_message(self) -> Any:
+        """The message that was handled last; of a call, what was asked."""
+        kind, _, request = _sorted(self._last)
+        return request if kind is GEN_CALL else self._last
+
+    @property
+    def client(self) -> Pid | None:
+        """Who asked, where that was a call."""
+        kind, sender, _ = _sorted(self._last)
+        return sender[0] if kind is GEN_CALL else None
 
     @property
     def message_queue_len(self) -> int:
@@ -251,6 +283,7 @@ class ServerProcess(Process):
                 gen_reply(self, sender, result)
             if isinstance(then, Continue):
                 callback, argument, sender = "handle_continue", then.argument, None
+                self._last = (_CONTINUE, argument)
                 result = self.server.handle_continue(argument)
                 continue
             if then is not None and not isinstance(then, Atom):
@@ -267,7 +300,7 @@ class ServerProcess(Process):
     ) -> None:
         """A callback that was awaited has come to its end."""
         if self.state is ProcessState.EXITING:
-            self._finish(self.exit_reason, None, NO_REPLY, None)
+            self._finish(self.exit_reason, None, NO_REPLY, None, by_signal=True)
         elif self.state is ProcessState.ENDED:
             self._clean_up()
         elif error is not None:
@@ -292,8 +325,8 @@ class ServerProcess(Process):
         self.exit_reason = reason
         if self.task is not None:
             self.task.cancel()  # and go on from there
-        elif self._phase is Phase.SERVING:
-            self._finish(reason, None, NO_REPLY, None)
+        elif self.phase is Phase.SERVING:
+            self._finish(reason, None, NO_REPLY, None, by_signal=True)
         else:
             self._runtime.terminate(self, reason)
 
@@ -304,19 +337,29 @@ class ServerProcess(Process):
     def _failed(self, error: BaseException) -> None:
         self._finish(exit_reason(error), None, NO_REPLY, error)
 
-    def _finish(self, reason: Any, sender: From | None, answer: Any, error: BaseException | None) -> None:
-        if self._phase is not Phase.SERVING:
+    def _finish(
+        self,
+        reason: Any,
+        sender: From | None,
+        answer: Any,
+        error: BaseException | None,
+        *,
+        by_signal: bool = False,
+    ) -> None:
+        if self.phase is not Phase.SERVING:
             return
-        self._phase = Phase.OVER
+        self.phase = Phase.OVER
         # From here on only ``kill`` is more than what ends it already.
         self.state = ProcessState.EXITING
         self.exit_reason = reason
+        if error is not None or not (by_signal or is_shutdown(reason)):
+            self.state_at_failure = reported_state(self.server)
 
         def over(_: Any, failed: BaseException | None) -> None:
             if failed is None:
-                self._over(reason, sender, answer, error)
+                self._over(reason, sender, answer, error, by_signal)
             else:
-                self._over(exit_reason(failed), sender, answer, failed)
+                self._over(exit_reason(failed), sender, answer, failed, False)
 
         try:
             result = self.server.terminate(reason)
@@ -330,7 +373,9 @@ class ServerProcess(Process):
         else:
             over(None, None)
 
-    def _over(self, reason: Any, sender: From | None, answer: Any, error: BaseException | None) -> None:
+    def _over(
+        self, reason: Any, sender: From | None, answer: Any, error: BaseException | None, by_signal: bool
+    ) -> None:
         if not self.alive:
             return
         if sender is not None and not isinstance(answer, NoReply):
@@ -341,8 +386,8 @@ class ServerProcess(Process):
         if error is not None:
             self._runtime.crashed(self, error)
             return
-        if not is_shutdown(reason):
-            log.error("%r stopped: %r", self, reason)
+        if not by_signal:
+            self._runtime.reporter.process_crashed(self, (CLASS_EXIT, reason), None)
         self._runtime.terminate(self, reason)
 
     def ended(self) -> None:
@@ -358,9 +403,9 @@ class ServerProcess(Process):
 
     def _clean_up(self) -> None:
         """Call ``terminate`` for a server that has ended: it was killed, or ended itself at once."""
-        if self._phase is not Phase.SERVING:
+        if self.phase is not Phase.SERVING:
             return
-        self._phase = Phase.OVER
+        self.phase = Phase.OVER
         result = contained(log, f"terminate of {self!r}", self.server.terminate, self.exit_reason)
         if isinstance(result, Awaitable):
             self.run_code(result, self._cleaned_up)
@@ -386,20 +431,13 @@ def _sorted(message: Any) -> tuple[Atom | None, Any, Any]:
     return None, None, None
 
 
-def is_shutdown(reason: Any) -> bool:
-    """Whether an exit reason is an orderly one: ``normal``, ``shutdown`` or ``{shutdown, _}``."""
-    if isinstance(reason, tuple) and len(reason) == 2:
-        reason = reason[0]
-        return bool(reason == SHUTDOWN)
-    return bool(reason in (NORMAL, SHUTDOWN))
-
-
 def start(
     runtime: Runtime,
     server: GenServer,
     *,
     name: Name | LookedUp | None = None,
     link_to: Process | Pid | None = None,
+    group_leader: Pid | None = None,
 ) -> ServerProcess:
     """Start a server as a process of its own (``gen_server:start/4``), linked to the process that
     counts as its parent where one is given (``start_link/4``). ``init`` may be under way yet, and
@@ -409,6 +447,10 @@ def start(
     process = ServerProcess(runtime, runtime.identifiers.pid(), server)
     runtime.add(process, name=own)
     process.parent = parent
+    if group_leader is not None:
+        process.group_leader = group_leader
+    elif isinstance(link_to, Process):
+        process.group_leader = link_to.group_leader
     if parent is not None:
         runtime.link(process, parent)
     process.begin(looked_up)

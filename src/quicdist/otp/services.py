@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from quicdist.node.core import NodeCore
 from quicdist.otp import server_process
 from quicdist.otp.applier import Applier
+from quicdist.otp.crash_reports import CrashReports
 from quicdist.otp.erpc import ErpcClient
 from quicdist.otp.exports import Exports
 from quicdist.otp.gen import Caller
@@ -37,12 +38,14 @@ class Services:
     io: IoClient
     pg: ProcessGroups
     sys: SysClient
+    reports: CrashReports
 
 
 def start_services(node: NodeCore, exports: Exports) -> Services:
     """Start the processes that every node has (``net_kernel``, ``rex``, ``user``, ``logger_proxy``), and
     the clients."""
     runtime = node.runtime
+    reports = runtime.reporter = CrashReports(runtime, node.connections.link)
     caller = Caller(runtime)
     group_leader = GroupLeader()
     leader = runtime.spawn(group_leader, name="user")
@@ -71,4 +74,5 @@ def start_services(node: NodeCore, exports: Exports) -> Services:
         io=IoClient(runtime, caller),
         pg=ProcessGroups(node),
         sys=SysClient(caller, runtime, StateForm(runtime, node.connections, erpc), names),
+        reports=reports,
     )

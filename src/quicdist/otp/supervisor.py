@@ -14,13 +14,13 @@ from typing import Any, Literal
 from quicdist.containment import settle
 from quicdist.logs import get_logger
 from quicdist.node.errors import NodeError
-from quicdist.node.exits import KILL, KILLED, SHUTDOWN, exit_reason
+from quicdist.node.exits import KILL, KILLED, SHUTDOWN, exit_reason, is_shutdown
 from quicdist.node.process import Process, finished_within
+from quicdist.node.reports import Shown
 from quicdist.otp.child_spec import Child, ChildSpec, Intensity
 from quicdist.otp.children import start_link
 from quicdist.otp.gen import From
 from quicdist.otp.gen_server import NO_REPLY, GenServer, Stop
-from quicdist.otp.server_process import is_shutdown
 from quicdist.term import Atom, Pid, format_term
 from quicdist.term.names import argument_list
 
@@ -41,6 +41,7 @@ _START_CHILD = Atom("start_child")
 _ALREADY_STARTED, _ALREADY_PRESENT = Atom("already_started"), Atom("already_present")
 _FAILED_TO_START_CHILD = Atom("failed_to_start_child")
 _INVALID_CHILD_SPEC = Atom("invalid_child_spec")
+_REACHED_MAX_RESTART_INTENSITY = Atom("reached_max_restart_intensity")
 _TRY_AGAIN_RESTART = Atom("try_again_restart")
 
 
@@ -105,12 +106,16 @@ class Supervisor(GenServer):
     async def _start(self, child: Child) -> None:
         spec = child.spec
         runtime = self.process.node.runtime
-        child.process = await start_link(runtime, spec.start, spec.args, self.process.pid, spec.name)
+        supervisor = self.process
+        child.process = await start_link(
+            runtime, spec.start, spec.args, supervisor.pid, spec.name, supervisor.group_leader
+        )
         child.restarting = False
         if child.process is not None:
             self._unlist(child)
             child.pid = child.process.pid
             self._by_pid[child.pid] = child
+            self.process.node.services.reports.child_started(self.process, child)
 
     def _forget(self, child: Child) -> None:
         self._children.pop(child, None)
@@ -125,7 +130,7 @@ class Supervisor(GenServer):
         for child in list(children):
             _, error = await settle(self._start(child))
             if error is not None:
-                self._report("could not be started", child, exit_reason(error))
+                self._report("start_error", child, exit_reason(error))
                 return child, error
             if child.process is None and (child.spec.restart == "temporary" or self._template):
                 self._forget(child)
@@ -151,7 +156,7 @@ class Supervisor(GenServer):
         if patience != 0:
             self.process.exit(process, SHUTDOWN)
             if not await finished_within(process, patience) and process.alive:
-                self._report("did not shut down in time and is killed", child, KILLED)
+                self._report("shutdown_error", child, KILLED)
         if process.alive:
             self.process.exit(process, KILL)
         await self._left(child, process)
@@ -175,7 +180,8 @@ class Supervisor(GenServer):
                 if child is not None and child.process is not None:
                     return await self._ended(child, reason)
             case _:
-                log.error("%r got a message that a supervisor has no use for: %r", self.process, message)
+                text = Shown(message)
+                log.error("%r got a message that a supervisor has no use for: %s", self.process, text)
         return None
 
     async def _ended(self, child: Child, reason: Any) -> Any:
@@ -184,7 +190,7 @@ class Supervisor(GenServer):
             await self._left(child, child.process)
         child.process = None
         if spec.restart == "permanent" or not is_shutdown(reason):
-            self._report("ended", child, reason)
+            self._report("child_terminated", child, reason)
         if spec.restart == "permanent" or (spec.restart == "transient" and not is_shutdown(reason)):
             return await self._restart(child)
         if spec.restart == "temporary" or self._template is not None:
@@ -194,7 +200,7 @@ class Supervisor(GenServer):
     async def _restart(self, child: Child) -> Any:
         if not self._intensity.allows(asyncio.get_running_loop().time()):
             child.restarting = False
-            self._report("has been restarted too often: the supervisor ends", child, SHUTDOWN)
+            self._report("shutdown", child, _REACHED_MAX_RESTART_INTENSITY)
             return Stop(SHUTDOWN)
         affected = [child]
         if self._strategy in ("rest_for_one", "one_for_all"):
@@ -219,8 +225,8 @@ class Supervisor(GenServer):
                     return await self._restart(child)
         return None
 
-    def _report(self, what: str, child: Child, reason: Any) -> None:
-        log.error("%r: child %r %s: %r", self.process, child.spec.id, what, reason)
+    def _report(self, context: str, child: Child, reason: Any) -> None:
+        self.process.node.services.reports.child_failed(self.process, context, child, reason)
 
     # -- questions and orders ------------------------------------------------------------------------
 

@@ -1,0 +1,227 @@
+"""Reports of processes that crash, in Python's ``logging``: a text, and its facts as fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from quicdist.logs import RateLimit, clean, get_logger
+from quicdist.node.errors import ProcessExit
+from quicdist.node.exits import ERROR, Failure, describe, is_shutdown
+from quicdist.term import Atom, Pid, TermError, format_term
+from quicdist.term.shorten import shorten
+
+if TYPE_CHECKING:
+    from quicdist.node.process import Process
+
+log = get_logger("quicdist.crash")
+
+#: Characters of each term in a report.
+MAX_TEXT: Final = 1000
+#: Reports of processes that run the same function, in so many seconds.
+MAX_REPORTS: Final = 100
+PERIOD: Final = 10.0
+
+_MAX_ANCESTORS: Final = 10
+_APPLY: Final = (Atom("erlang"), Atom("apply"), 2)
+
+
+class Reporter(Protocol):
+    """Is told of every process that ends of its own, before anyone else is, and reports those that
+    crash. It raises nothing."""
+
+    def process_crashed(
+        self, process: Process, failure: Failure, error: BaseException | None, message: Any = None
+    ) -> None:
+        """``process`` ends with ``failure``, which ``error`` stands for where it came of Python code.
+        ``message`` is the one that it was handling, where that is known."""
+
+
+@dataclass(slots=True)
+class Crash:
+    """What a report says. The terms are cut to a bounded size (:func:`~quicdist.term.shorten.shorten`).
+
+    ``failure`` is as :func:`~quicdist.node.exits.failure` gives it. ``ancestors`` are the parent, its
+    parent, and so on, by name or pid.
+    """
+
+    process: Process
+    node: str
+    failure: Failure
+    error: BaseException | None
+    initial_call: tuple[Any, ...]
+    ancestors: list[Atom | Pid]
+    last_message: Any = None
+    state: Any = None
+    client: Pid | None = None
+    #: What else a report is about, as fields.
+    more: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def reason(self) -> Any:
+        """The exit reason."""
+        _, reason, *stack = self.failure
+        return (reason, stack[0]) if stack else reason
+
+    @property
+    def stack(self) -> list[Any]:
+        """The stack trace, as Erlang has it; empty for an exit."""
+        return list(self.failure[2]) if len(self.failure) > 2 else []
+
+    def fields(self) -> dict[str, Any]:
+        """The fields of the record."""
+        process = self.process
+        return {
+            "node": self.node,
+            "pid": process.pid,
+            "registered_name": process.name,
+            "initial_call": self.initial_call,
+            "reason": self.reason,
+            "last_message": self.last_message,
+            "state": self.state,
+            "client": self.client,
+            "ancestors": self.ancestors,
+            "links": process.links,
+            "stack": self.stack,
+            **self.more,
+        }
+
+    def why(self) -> str:
+        """The reason in short: a Python exception by its type and text, else the term."""
+        if self.error is not None and self.failure[0] == ERROR:
+            text = clean(describe(self.error), MAX_TEXT)
+            return f"{type(self.error).__qualname__}: {text}" if text else type(self.error).__qualname__
+        return shown(self.reason)
+
+
+def shown(term: Any) -> str:
+    """A term, or what is none, as text of a bounded length."""
+    try:
+        text = format_term(shorten(term), printable_range="unicode")
+    except TermError:
+        text = "?"
+    return clean(text, MAX_TEXT)
+
+
+class Shown:
+    """``shown(term)`` for a line of a log, made only if the line is written."""
+
+    __slots__ = ("_term",)
+
+    def __init__(self, term: Any) -> None:
+        self._term = term
+
+    def __str__(self) -> str:
+        return shown(self._term)
+
+
+class CrashLog:
+    """The :class:`Reporter` of a node that has no more than processes: Python's ``logging``."""
+
+    def __init__(self, node: str, find: Callable[[Pid], Process | None]) -> None:
+        self.node = node
+        self._find = find
+        self._limit = RateLimit(MAX_REPORTS, PERIOD)
+
+    def process_crashed(
+        self, process: Process, failure: Failure, error: BaseException | None, message: Any = None
+    ) -> None:
+        try:
+            if is_crash(process, failure, error):
+                self.report(self.crash(process, failure, error, message))
+        except Exception:
+            log.exception("no report of %r", process)
+
+    def crash(
+        self, process: Process, failure: Failure, error: BaseException | None, message: Any = None
+    ) -> Crash:
+        """The facts of a crash."""
+        return Crash(
+            process,
+            self.node,
+            failure,
+            error,
+            initial_call(process),
+            self._ancestors(process),
+            last_message=shorten(message),
+        )
+
+    def _ancestors(self, process: Process) -> list[Atom | Pid]:
+        """Who spawned it, who spawned that one, and so on, as far as they are of this node and alive."""
+        found: list[Atom | Pid] = []
+        pid = process.parent
+        while pid is not None and len(found) < _MAX_ANCESTORS:
+            parent = self._find(pid)
+            found.append(Atom(parent.name) if parent is not None and parent.name else pid)
+            pid = None if parent is None else parent.parent
+        return found
+
+    def report(self, crash: Crash) -> None:
+        """Tell it."""
+        self.write(crash, self.text(crash))
+
+    def text(self, crash: Crash) -> str:
+        """A line that says who ended and why, and one for each further fact."""
+        who, what, facts = self.facts(crash)
+        for label, terms in (("ancestors", crash.ancestors), ("links", crash.process.links)):
+            if terms:
+                facts.append((label, shown(terms)))
+        more = "".join(f"\n  {label}: {value}" for label, value in facts)
+        return f"{who} {crash.process.pid}{named(crash.process)} of {self.node} {what}: {crash.why()}{more}"
+
+    def facts(self, crash: Crash) -> tuple[str, str, list[tuple[str, str]]]:
+        """What it was, what it did, and what is to be known."""
+        facts = [("initial call", mfa_text(crash.initial_call))]
+        if crash.last_message is not None:
+            facts.append(("last message", shown(crash.last_message)))
+        return "process", "crashed", facts
+
+    def write(self, crash: Crash, text: str) -> None:
+        """Log it."""
+        note = self._limit.admit(crash.initial_call)
+        if note is not None:
+            head, end, more = text.partition("\n")
+            error = None if isinstance(crash.error, ProcessExit) else crash.error
+            log.error("%s%s%s%s", head, note, end, more, exc_info=error, extra=crash.fields())
+
+
+def is_crash(process: Process, failure: Failure, error: BaseException | None) -> bool:
+    """Whether an end is reported: an error is; an exit is not, as on a BEAM, unless ``proc_lib`` reports
+    it, or it is a Python exception that nobody has caught."""
+    kind, reason, *_ = failure
+    if kind == ERROR:
+        return True
+    of_its_own = error is None or isinstance(error, ProcessExit)
+    return not is_shutdown(reason) and (process.is_otp_process or not of_its_own)
+
+
+def named(process: Process) -> str:
+    """The registered name, in brackets."""
+    return f" ({process.name})" if process.name else ""
+
+
+def mfa_text(initial_call: tuple[Any, ...]) -> str:
+    """``module:function/arity``."""
+    module, function, arity = initial_call
+    return clean(f"{module}:{function}/{arity}", MAX_TEXT)
+
+
+def initial_call(process: Process) -> tuple[Any, ...]:
+    """``{Module, Function, Arity}`` of what a process runs."""
+    body = process.body
+    if isinstance(body, tuple):
+        # As another node named it: module and function may be any terms.
+        module, function, arity = body
+        return (_atom(module), _atom(function), arity)
+    code = getattr(body, "__code__", None)
+    if body is None:
+        return _APPLY
+    module, name = getattr(body, "__module__", "?"), getattr(body, "__qualname__", type(body).__qualname__)
+    return (_atom(module), _atom(name), getattr(code, "co_argcount", 1))
+
+
+def _atom(term: Any) -> Atom:
+    if isinstance(term, Atom):
+        return term
+    return Atom((term if isinstance(term, str) else shown(term))[:255])

@@ -1,0 +1,173 @@
+"""Reports of processes that crash, as OTP makes them: here, and on the node of the group leader.
+
+A process whose group leader is on another node, such as one that a BEAM has spawned, is reported there
+too, as a BEAM does it: so a crash appears in the shell that the process was started from.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+from quicdist.carrier import Link
+from quicdist.logs import RateLimit
+from quicdist.node.exits import ERROR
+from quicdist.node.process import Process
+from quicdist.node.reports import Crash, CrashLog, log, mfa_text, named, shown
+from quicdist.node.runtime import Runtime
+from quicdist.otp import system
+from quicdist.otp.child_spec import Child
+from quicdist.otp.logger import LOGGER_PROXY, PYTHON_TEXT
+from quicdist.otp.report_terms import (
+    Event,
+    crash_event,
+    emulator_event,
+    progress_event,
+    server_event,
+    supervisor_event,
+    text_event,
+)
+from quicdist.otp.server_process import Phase, ServerProcess
+from quicdist.term import Atom
+from quicdist.term.shorten import shorten
+
+#: Crashes reported to one other node, in so many seconds.
+MAX_FORWARDED: Final = 50
+PERIOD: Final = 10.0
+
+
+class CrashReports(CrashLog):
+    """Reports to Python's ``logging``, once each, and to the node of the process's group leader where
+    there is a connection to it. ``link`` gives that connection."""
+
+    def __init__(self, runtime: Runtime, link: Callable[[str], Link | None]) -> None:
+        super().__init__(runtime.name, runtime.find)
+        self._runtime = runtime
+        self._link = link
+        self._forwarded = RateLimit(MAX_FORWARDED, PERIOD)
+
+    # -- processes -------------------------------------------------------------------------------
+
+    def crash(self, process: Process, *more: Any) -> Crash:
+        crash = super().crash(process, *more)
+        if isinstance(process, ServerProcess):
+            crash.initial_call = system.initial_call(process)
+            crash.last_message, crash.client = shorten(process.last_message), process.client
+            crash.state = process.state_at_failure
+        return crash
+
+    def report(self, crash: Crash) -> None:
+        text = self.text(crash)
+        crash.more["reported_to"] = self._forward(crash.process, _events(crash), text)
+        self.write(crash, text)
+
+    def facts(self, crash: Crash) -> tuple[str, str, list[tuple[str, str]]]:
+        process = crash.process
+        if not isinstance(process, ServerProcess):
+            return super().facts(crash)
+        facts = [("initial call", mfa_text(crash.initial_call))]
+        if process.phase is Phase.STARTING:
+            return "server", "was not started", facts
+        facts += [("last message", shown(crash.last_message)), ("state", shown(crash.state))]
+        if crash.client is not None:
+            facts.append(("client", shown(crash.client)))
+        return "server", "terminates", facts
+
+    # -- supervisors -----------------------------------------------------------------------------
+
+    def child_failed(self, process: Process, context: str, child: Child, reason: Any) -> None:
+        """A supervisor's child could not be started, or has ended; ``context`` is OTP's word, see
+        :func:`~quicdist.otp.report_terms.supervisor_event`."""
+        try:
+            event = supervisor_event(process, _supervisor_name(process), context, reason, child.to_term())
+            text = self._child_text(process, child, f"{_CONTEXTS[context]}: {shown(reason)}")
+            to = self._forward(process, [event], text)
+            note = self._limit.admit((process.pid, context))
+            if note is not None:
+                more = {"context": context, "reason": reason, "reported_to": to}
+                log.error("%s%s", text, note, extra={**self._child_fields(process, child), **more})
+        except Exception:
+            log.exception("no report of %r", process)
+
+    def child_started(self, process: Process, child: Child) -> None:
+        """A supervisor has started a child. This is told where ``logging`` wants it, in level INFO."""
+        if not log.isEnabledFor(logging.INFO):
+            return
+        try:
+            event = progress_event(process, _supervisor_name(process), child.to_term())
+            text = self._child_text(process, child, f"started as {child.pid}")
+            to = self._forward(process, [event], text)
+            note = self._limit.admit((process.pid, "progress"))
+            if note is not None:
+                log.info("%s%s", text, note, extra={**self._child_fields(process, child), "reported_to": to})
+        except Exception:
+            log.exception("no report of %r", process)
+
+    def _child_text(self, process: Process, child: Child, what: str) -> str:
+        who = f"supervisor {process.pid}{named(process)} of {self.node}"
+        return f"{who}: child {shown(child.spec.term_id)} {what}"
+
+    def _child_fields(self, process: Process, child: Child) -> dict[str, Any]:
+        return {
+            "node": self.node,
+            "pid": process.pid,
+            "registered_name": process.name,
+            "child_id": child.spec.id,
+            "child_pid": child.pid,
+        }
+
+    # -- the node of the group leader --------------------------------------------------------------
+
+    def _forward(self, process: Process, events: list[Event], text: str) -> str | None:
+        """Send events to the node of the group leader, if that is another one: its name, or None where
+        they were not sent. No connection is made for them, and none is filled up with them.
+
+        ``text`` says all of it to a node without OTP.
+        """
+        leader = process.group_leader
+        if leader is None or leader.node.name == self.node or not events:
+            return None
+        node = leader.node.name
+        link = self._link(node)
+        if link is None or not link.writable:
+            return None
+        note = self._forwarded.admit(node)
+        if note is None:
+            return None
+        for event in events:
+            event[-1][PYTHON_TEXT] = text
+            text = ""
+        if note:
+            events.append(text_event(process, f"crash reports of {self.node}:{note}"))
+        for event in events:
+            self._runtime.send(process.pid, (Atom(LOGGER_PROXY), leader.node), event)
+        return node
+
+
+def _events(crash: Crash) -> list[Event]:
+    """What OTP would log of it."""
+    process = crash.process
+    if isinstance(process, ServerProcess) and process.phase is not Phase.STARTING:
+        return [server_event(crash), crash_event(crash)]
+    if process.is_otp_process:
+        return [crash_event(crash)]
+    # As ERTS: a process that exits, of its own or by a call that failed, is not reported.
+    return [emulator_event(crash)] if crash.failure[0] == ERROR else []
+
+
+#: What OTP's word means.
+_CONTEXTS: Final = {
+    "start_error": "could not be started",
+    "child_terminated": "ended",
+    "shutdown_error": "did not shut down in time and is killed",
+    "shutdown": "has been restarted too often, the supervisor ends",
+}
+
+
+def _supervisor_name(process: Process) -> Any:
+    """``{local, Name}`` or ``{Pid, Module}``."""
+    if process.name:
+        return (Atom("local"), Atom(process.name))
+    kind = type(process.server) if isinstance(process, ServerProcess) else type(process)
+    return (process.pid, Atom(f"{kind.__module__}.{kind.__qualname__}"[:255]))

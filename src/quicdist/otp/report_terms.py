@@ -1,0 +1,169 @@
+"""Reports as OTP's own processes log them, so that a BEAM's formatter prints them as its own.
+
+A log event for another node is ``{log, Level, Report, Metadata}`` or ``{log, Level, Format, Arguments,
+Metadata}``, sent to its process ``logger_proxy``. What is in a report and in its metadata was recorded
+between two BEAMs of OTP 25, 27 and 29: those of ERTS for a process that crashes, ``proc_lib`` (*CRASH
+REPORT*), ``gen_server`` (*Generic server terminating*) and ``supervisor`` (*SUPERVISOR REPORT*).
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+from quicdist.node.process import Process
+from quicdist.node.reports import Crash
+from quicdist.term import Atom, Export, Pid
+from quicdist.term.shorten import shorten
+
+LOG: Final = Atom("log")
+ERROR, WARNING, INFO = Atom("error"), Atom("warning"), Atom("info")
+
+#: A log event; the metadata, a dict, are its last element.
+Event = tuple[Any, ...]
+
+_OTP, _SASL = Atom("otp"), Atom("sasl")
+_LABEL, _REPORT = Atom("label"), Atom("report")
+_REPORT_CB, _ERROR_LOGGER, _TAG, _TYPE = (
+    Atom("report_cb"),
+    Atom("error_logger"),
+    Atom("tag"),
+    Atom("type"),
+)
+_GEN_SERVER, _PROC_LIB, _SUPERVISOR = Atom("gen_server"), Atom("proc_lib"), Atom("supervisor")
+_NAME, _REASON, _STATE, _LAST_MESSAGE = Atom("name"), Atom("reason"), Atom("state"), Atom("last_message")
+_CLIENT_INFO, _PROCESS_LABEL = Atom("client_info"), Atom("process_label")
+_UNDEFINED, _REMOTE, _DEAD = Atom("undefined"), Atom("remote"), Atom("dead")
+_PID = Atom("pid")
+
+
+def _text(text: str) -> list[int]:
+    """An Erlang string."""
+    return [ord(char) for char in text]
+
+
+_EMULATOR_FORMAT: Final = _text("Error in process ~p on node ~p with exit value:~n~p~n")
+
+
+def metadata(process: Process, **more: Any) -> dict[Any, Any]:
+    """The metadata of an event of ``process``, now."""
+    return {
+        _PID: process.pid,
+        Atom("gl"): process.group_leader or process.pid,
+        Atom("time"): time.time_ns() // 1000,
+        **{Atom(name): value for name, value in more.items()},
+    }
+
+
+def _otp_metadata(process: Process, title: str, kind: str, tag: str, report_cb: Export) -> dict[Any, Any]:
+    """Those of a report of ``proc_lib`` or ``supervisor``."""
+    error_logger: dict[Any, Any] = {_TAG: Atom(tag), _TYPE: Atom(kind)}
+    if report_cb.module == _SUPERVISOR:
+        error_logger[_REPORT_CB] = Export(_SUPERVISOR, "format_log", 1)
+    return metadata(
+        process,
+        domain=[_OTP, _SASL],
+        report_cb=report_cb,
+        logger_formatter={Atom("title"): _text(title)},
+        error_logger=error_logger,
+    )
+
+
+def emulator_event(crash: Crash) -> Event:
+    """ERTS: ``Error in process ~p on node ~p with exit value``."""
+    process = crash.process
+    more = {Atom("emulator"): True, _TAG: ERROR}
+    arguments = [process.pid, Atom(crash.node), shorten(crash.reason)]
+    return (LOG, ERROR, _EMULATOR_FORMAT, arguments, metadata(process, error_logger=more))
+
+
+def server_event(crash: Crash) -> Event:
+    """``gen_server``: ``Generic server ~tp terminating``."""
+    process = crash.process
+    report = {
+        _LABEL: (_GEN_SERVER, Atom("terminate")),
+        _NAME: Atom(process.name) if process.name else process.pid,
+        _LAST_MESSAGE: crash.last_message,
+        _STATE: crash.state,
+        Atom("log"): [],
+        _REASON: shorten(crash.reason),
+        _CLIENT_INFO: _UNDEFINED if crash.client is None else _client(process, crash.client),
+        _PROCESS_LABEL: _UNDEFINED,
+    }
+    more = metadata(
+        process,
+        domain=[_OTP],
+        report_cb=Export(_GEN_SERVER, "format_log", 2),
+        error_logger={_TAG: ERROR, _REPORT_CB: Export(_GEN_SERVER, "format_log", 1)},
+    )
+    return (LOG, ERROR, report, more)
+
+
+def _client(process: Process, client: Pid) -> tuple[Any, Any]:
+    """``{Pid, remote}``, or ``{Pid, {Pid, StackTrace}}``, where there is no trace to be had here."""
+    return (client, (client, []) if client.node == process.pid.node else _REMOTE)
+
+
+def crash_event(crash: Crash) -> Event:
+    """``proc_lib``: *CRASH REPORT*."""
+    process = crash.process
+    kind, reason, *_ = crash.failure
+    module, function, arity = crash.initial_call
+    items: list[Any] = [
+        (Atom("initial_call"), (module, function, [Atom(f"Argument__{n + 1}") for n in range(arity)])),
+        (_PID, process.pid),
+        (Atom("registered_name"), Atom(process.name) if process.name else []),
+        (Atom("error_info"), (kind, shorten(reason), shorten(crash.stack))),
+        (Atom("ancestors"), list(crash.ancestors)),
+        (Atom("message_queue_len"), process.message_queue_len),
+        (Atom("messages"), shorten(process.messages)),
+        (Atom("links"), shorten(process.links)),
+        (Atom("dictionary"), []),
+        (Atom("trap_exit"), process.trap_exit),
+        (Atom("status"), Atom("running")),
+    ]
+    report = {_LABEL: (_PROC_LIB, Atom("crash")), _REPORT: [items, []]}
+    report_cb = Export(_PROC_LIB, "report_cb", 2)
+    return (
+        LOG,
+        ERROR,
+        report,
+        _otp_metadata(process, "CRASH REPORT", "crash_report", "error_report", report_cb),
+    )
+
+
+def supervisor_event(process: Process, name: Any, context: str, reason: Any, offender: list[Any]) -> Event:
+    """``supervisor``: *SUPERVISOR REPORT*. ``context`` is ``start_error``, ``child_terminated``,
+    ``shutdown_error`` or ``shutdown``."""
+    report = {
+        _LABEL: (_SUPERVISOR, Atom(context)),
+        _REPORT: [
+            (_SUPERVISOR, name),
+            (Atom("errorContext"), Atom(context)),
+            (_REASON, shorten(reason)),
+            (Atom("offender"), offender),
+        ],
+    }
+    report_cb = Export(_SUPERVISOR, "format_log", 2)
+    more = _otp_metadata(process, "SUPERVISOR REPORT", "supervisor_report", "error_report", report_cb)
+    return (LOG, ERROR, report, more)
+
+
+def progress_event(process: Process, name: Any, started: list[Any]) -> Event:
+    """``supervisor``: *PROGRESS REPORT*, of a child that was started."""
+    report = {
+        _LABEL: (_SUPERVISOR, Atom("progress")),
+        _REPORT: [(_SUPERVISOR, name), (Atom("started"), started)],
+    }
+    report_cb = Export(_SUPERVISOR, "format_log", 2)
+    return (
+        LOG,
+        INFO,
+        report,
+        _otp_metadata(process, "PROGRESS REPORT", "progress", "info_report", report_cb),
+    )
+
+
+def text_event(process: Process, text: str) -> Event:
+    """A warning in words."""
+    return (LOG, WARNING, text, metadata(process))
