@@ -17,10 +17,14 @@ Plain functions are called with the same rule spelled out::
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from quicdist.logs import Logger
+
+#: Characters kept of an exception's text: it crosses the wire with every link and monitor.
+_TEXT = 4096
 
 
 async def settle(awaitable: Awaitable[Any]) -> tuple[Any, BaseException | None]:
@@ -52,3 +56,20 @@ def contained(logger: Logger, what: str, function: Callable[..., Any], *args: An
     except BaseException:
         logger.exception("%s failed", what)
         return None
+
+
+def dispose(result: Any) -> None:
+    """Let go of what code of the program returned and nobody is going to await."""
+    if inspect.iscoroutine(result):
+        result.close()
+
+
+def describe(error: BaseException) -> str:
+    """The text of an exception, whatever its own ``__str__`` does."""
+    try:
+        text = str(error)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as failed:
+        return f"<no text: its __str__ raised {type(failed).__qualname__}>"
+    return text.encode("utf-8", "replace")[:_TEXT].decode("utf-8", "ignore")

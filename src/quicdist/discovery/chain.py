@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from quicdist.carrier import Address
+from quicdist.containment import describe, settle
 from quicdist.discovery.contract import Discovery, Family, RegisteredName
 from quicdist.discovery.errors import DiscoveryError, Looked, NodeNameTaken, NodeNotFound
 from quicdist.logs import get_logger
@@ -61,12 +62,14 @@ class ChainDiscovery(Discovery):
         """Raises :class:`NodeNotFound`, which says what each answered."""
         looked: list[Looked] = []
         for way in self.ways:
-            try:
-                return await way.addresses_please(name, host, family)
-            except NodeNotFound as error:
+            found, error = await settle(way.addresses_please(name, host, family))
+            if error is None:
+                return list(found)
+            if isinstance(error, NodeNotFound):
                 looked.extend(error.looked)
-            except DiscoveryError as error:
-                looked.append(Looked(type(way).__name__, str(error)))
+            else:
+                kind = "" if isinstance(error, DiscoveryError) else f"{type(error).__qualname__}: "
+                looked.append(Looked(type(way).__name__, f"{kind}{describe(error)}"))
         raise NodeNotFound(f"{name}@{host}", looked)
 
     async def names(self, host: str) -> list[RegisteredName]:

@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 from quicdist.carrier import Address
-from quicdist.discovery.errors import Looked, NodeNotFound, ResolveError
+from quicdist.containment import describe, settle
+from quicdist.discovery.errors import DiscoveryError, Looked, NodeNotFound, ResolveError
 from quicdist.discovery.resolve import resolve
 from quicdist.protocol.names import node_name
 from quicdist.term.names import Name
@@ -153,9 +154,7 @@ class BackendDiscovery(Discovery):
 
     async def register_node(self, name: str, port: int, family: Family = "inet") -> int:
         await self._init()
-        register = getattr(self.backend, "register", None)
-        if register is not None:
-            await register(name, port)
+        await self._ask("register", name, port)
         return new_creation()
 
     async def port_please(self, name: str, host: str) -> int:
@@ -181,28 +180,22 @@ class BackendDiscovery(Discovery):
 
     async def names(self, host: str) -> list[RegisteredName]:
         await self._init()
-        list_nodes = getattr(self.backend, "list_nodes", None)
-        if list_nodes is None:
-            return []
         return [
             RegisteredName(alive_name(node), port)
-            for node, port in await list_nodes(host)
+            for node, port in await self._ask("list_nodes", host) or ()
             if node_name(node).partition("@")[2] in ("", host)
         ]
 
     async def unregister_node(self, name: str) -> None:
-        unregister = getattr(self.backend, "unregister", None)
-        if unregister is not None:
-            await unregister(name)
+        await self._ask("unregister", name)
 
     async def _find(self, name: str, host: str) -> Sequence[Address]:
         await self._init()
         node = f"{name}@{host}"
-        lookup_all = getattr(self.backend, "lookup_all", None)
-        if lookup_all is not None:
-            found = list(await lookup_all(node, host))
+        if hasattr(self.backend, "lookup_all"):
+            found = list(await self._ask("lookup_all", node, host))
         else:
-            one = await self.backend.lookup(node, host)
+            one = await self._ask("lookup", node, host)
             found = [] if one is None else [one]
         if found:
             return list(map(_address, found))
@@ -214,9 +207,29 @@ class BackendDiscovery(Discovery):
         if self._initialised:
             return
         self._initialised = True
-        init = getattr(self.backend, "init", None)
-        if init is not None:
-            await init(self._options)
+        try:
+            await self._ask("init", self._options)
+        except DiscoveryError:
+            self._initialised = False
+            raise
+
+    async def _ask(self, method: str, *arguments: Any) -> Any:
+        """Call a method of the back end, if it has it. Raises :class:`DiscoveryError` for whatever
+        it raises that is none."""
+        function = getattr(self.backend, method, None)
+        if function is None:
+            return None
+
+        async def call() -> Any:
+            return await function(*arguments)
+
+        answer, error = await settle(call())
+        if error is None:
+            return answer
+        if isinstance(error, DiscoveryError):
+            raise error
+        kind = type(error).__qualname__
+        raise DiscoveryError(f"{self.label}: {method} raised {kind}: {describe(error)}") from error
 
 
 def _address(found: Address | tuple[str, int]) -> Address:

@@ -26,6 +26,7 @@ from quicdist.carrier import (
     SetupTimeout,
 )
 from quicdist.carrier.link import MESSAGES
+from quicdist.containment import describe, settle
 from quicdist.discovery import Discovery
 from quicdist.errors import QuicDistError
 from quicdist.logs import get_logger
@@ -252,7 +253,11 @@ class ConnectionTable:
                 attempts.append(NodeError("this node has no carrier"))
             else:
                 for endpoint in self._endpoints:
-                    link = await self._attempt(endpoint, node, attempts)
+                    link, error = await settle(self._attempt(endpoint, node, attempts))
+                    if error is not None:  # such as one of a discovery that is not quicdist's own
+                        log.error("dialling %s failed", node, exc_info=error)
+                        failed = f"dialling failed: {type(error).__qualname__}: {describe(error)}"
+                        attempts.append(NodeError(failed))
                     if link is not None:
                         connection.dialling = None
                         self._adopt(link)
@@ -264,10 +269,9 @@ class ConnectionTable:
         except asyncio.CancelledError:
             # Cancelled because a connection from the other side took this one's place, or
             # because the node stops: who cancels has seen to the connection's state.
-            raise
-        except Exception as error:
-            log.exception("dialling %s failed", node)
-            attempts.append(NodeError(f"dialling failed: {error!r}"))
+            if connection.dialling is not asyncio.current_task():
+                raise
+            attempts.append(NodeError("dialling was cancelled"))
         self._give_up(connection, NotConnected(node, tuple(attempts)))
 
     async def _attempt(self, endpoint: Endpoint, node: str, attempts: list[QuicDistError]) -> Link | None:

@@ -216,7 +216,7 @@ class NodeCore:
         from another one. What it raises is logged. Raises :class:`NodeNotStarted`."""
         if self._loop is None:
             raise self.not_started()
-        self._loop.call_soon_threadsafe(function, *args)
+        self._loop.call_soon_threadsafe(contained, log, "what another thread called", function, *args)
 
     # -- bytes beside the messages, and backpressure ------------------------------------------
 

@@ -8,6 +8,7 @@ import traceback
 from types import FrameType, TracebackType
 from typing import Any
 
+from quicdist.containment import describe
 from quicdist.node.errors import NodeError, ProcessExit
 from quicdist.term import Atom
 
@@ -30,31 +31,17 @@ _FILE = Atom("file")
 _LINE = Atom("line")
 #: Frames kept, the innermost ones, as ERTS keeps ``backtrace_depth`` of them.
 _DEPTH = 16
-#: Characters kept of an exception's text: it crosses the wire with every link and monitor.
-_TEXT = 4096
 
 
 def is_shutdown(reason: Any) -> bool:
     """Whether an exit reason is an orderly one: ``normal``, ``shutdown`` or ``{shutdown, _}``."""
     if isinstance(reason, tuple) and len(reason) == 2:
-        reason = reason[0]
-        return bool(reason == SHUTDOWN)
-    return bool(reason in (NORMAL, SHUTDOWN))
+        return reason[0] is SHUTDOWN
+    return reason is NORMAL or reason is SHUTDOWN
 
 
 #: What code of the program came to: ``(exit, Reason)``, or ``(error, Reason, StackTrace)``.
 Failure = tuple[Any, ...]
-
-
-def describe(error: BaseException) -> str:
-    """The text of an exception, whatever its own ``__str__`` does."""
-    try:
-        text = str(error)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as failed:
-        return f"<no text: its __str__ raised {type(failed).__qualname__}>"
-    return text.encode("utf-8", "replace")[:_TEXT].decode("utf-8", "ignore")
 
 
 def error_term(error: BaseException) -> tuple[Any, ...]:
@@ -73,8 +60,12 @@ def stack_term(trace: TracebackType | None) -> list[Any]:
     for frame, line in itertools.dropwhile(lambda step: _calls(step[0]), traceback.walk_tb(trace)):
         code, module = frame.f_code, _module(frame)
         where = [(_FILE, [ord(char) for char in code.co_filename]), (_LINE, line)]
-        frames.append((Atom(module[:255]), Atom(code.co_qualname[:255]), code.co_argcount, where))
+        frames.append((_atom(module), _atom(code.co_qualname), code.co_argcount, where))
     return frames[::-1][:_DEPTH]
+
+
+def _atom(name: str) -> Atom:
+    return Atom(name.encode("utf-8", "replace").decode()[:255])
 
 
 def _module(frame: FrameType) -> str:
@@ -87,14 +78,23 @@ def _calls(frame: FrameType) -> bool:
     return module.startswith("quicdist.") and module != "quicdist.otp.gen_server"
 
 
+def only(error: BaseException) -> BaseException:
+    """The exception in a group of one, such as a ``TaskGroup`` makes of what one of its tasks raised;
+    any other exception as it is."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
 def failure(error: BaseException) -> Failure:
     """The class of exception that ``error`` is to Erlang, its reason, and for an ``error`` its stack."""
-    if isinstance(error, ProcessExit):
-        return (CLASS_EXIT, error.reason)
-    if isinstance(error, asyncio.CancelledError):
+    one = only(error)
+    if isinstance(one, ProcessExit):
+        return (CLASS_EXIT, one.reason)
+    if isinstance(one, asyncio.CancelledError):
         return (CLASS_EXIT, CANCELLED)
-    if isinstance(error, NodeError) and error.exit_reason is not None:
-        return (CLASS_EXIT, error.exit_reason)
+    if isinstance(one, NodeError) and one.exit_reason is not None:
+        return (CLASS_EXIT, one.exit_reason)
     return (ERROR, error_term(error), stack_term(error.__traceback__))
 
 

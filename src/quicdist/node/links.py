@@ -107,7 +107,7 @@ class Links:
             self._runtime.spawning.exit_before_reply(source, to, reason)
         elif process.trap_exit:
             self._runtime.hand_over(process, (EXIT, source, reason), priority)
-        elif reason != NORMAL:
+        elif reason is not NORMAL:
             self._runtime.exit(process, reason)
 
     def exit_received(self, source: Pid, to: Pid, reason: Any, priority: bool = False) -> None:
@@ -115,11 +115,11 @@ class Links:
         process = self._runtime.find(to)
         if process is None:
             return
-        if reason == KILL:
+        if reason is KILL:
             self._runtime.terminate(process, KILLED)
         elif process.trap_exit:
             self._runtime.hand_over(process, (EXIT, source, reason), priority)
-        elif reason != NORMAL or source == to:
+        elif reason is not NORMAL or source == to:
             self._runtime.exit(process, reason)
 
     # -- the end of a process, the end of a connection ---------------------------------------

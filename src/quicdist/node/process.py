@@ -221,7 +221,7 @@ class Process:
     def link(self, pid: Pid | Process, *, priority: bool = False) -> None:
         """Link with a process (``link/1,2``); one that is not there ends this one with ``noproc``.
         With ``priority`` its ``'EXIT'`` comes before ordinary messages (OTP 28)."""
-        self._must_live()
+        self.must_live()
         self._runtime.links.link(self, _pid(pid), priority=priority)
 
     def unlink(self, pid: Pid | Process) -> None:
@@ -240,7 +240,7 @@ class Process:
         goes, ``"reply_demonitor"`` until the first message by it, with which the monitor goes too,
         ``"explicit_unalias"`` until :meth:`unalias`.
         """
-        self._must_live()
+        self.must_live()
         return self._runtime.relations.monitor_for(self, target, alias=alias, tag=tag, priority=priority)
 
     def demonitor(self, reference: Reference, *, flush: bool = False) -> bool:
@@ -256,7 +256,7 @@ class Process:
         """A reference that can be sent to as if it were this process (``alias/0,1``), until
         :meth:`unalias`, with ``reply`` until the first message comes by it. With ``priority`` it
         lets priority messages in (OTP 28)."""
-        self._must_live()
+        self.must_live()
         reference = self.new_reference(1 if reply else None)
         kind: Literal["reply", "explicit_unalias"] = "reply" if reply else "explicit_unalias"
         self._runtime.relations.alias_for(self, reference, kind, priority=priority)
@@ -291,7 +291,7 @@ class Process:
         self, function: Callable[..., Any], *args: Any, name: Name | None = None, link: bool = False
     ) -> Process:
         """Spawn a process on this node, with the group leader of this one (``spawn/3``)."""
-        self._must_live()
+        self.must_live()
         runtime = self._runtime
         process = runtime.spawn(function, *args, name=name, link_to=self if link else None)
         process.group_leader = self.group_leader
@@ -319,7 +319,7 @@ class Process:
         Raises :class:`SpawnError`. A function that is not there is no error: as in Erlang the
         process starts, and ends with ``undef``.
         """
-        self._must_live()
+        self.must_live()
         return await remote_spawn.spawn(self._runtime, self, node, module, function, arguments, link=link)
 
     async def spawn_monitor_on(
@@ -329,7 +329,7 @@ class Process:
 
         Raises :class:`SpawnError`.
         """
-        self._must_live()
+        self.must_live()
         reference = self.new_reference()
         pid = await remote_spawn.spawn(
             self._runtime, self, node, module, function, arguments, link=link, reference=reference
@@ -358,7 +358,7 @@ class Process:
         ``monitor`` with ``alias`` and ``tag`` is as in :meth:`monitor`, under the same reference.
         ``options`` are further ones of ``spawn_opt/5``, terms for the other node.
         """
-        self._must_live()
+        self.must_live()
         return remote_spawn.request(
             self._runtime,
             self,
@@ -385,13 +385,15 @@ class Process:
         :class:`ProcessExit` as well). A coroutine body ends at its next ``await``."""
         self._runtime.exit(self, reason)
 
-    def _must_live(self) -> None:
-        """Raises :class:`ProcessExit` in what is left of a process that has ended."""
+    def must_live(self) -> None:
+        """Raises :class:`ProcessExit` in what is left of a process that has ended: nothing is asked in
+        its name any more."""
         if self.state is _ENDED:
             raise ProcessExit(self.exit_reason)
 
     def set_group_leader(self, leader: Pid | Process, of: Pid | Process) -> None:
         """Make ``leader`` the group leader of a process, here or elsewhere (``group_leader/2``)."""
+        self.must_live()
         self._runtime.set_group_leader(self.pid, _pid(leader), _pid(of))
 
     def run(self, body: Awaitable[Any]) -> None:

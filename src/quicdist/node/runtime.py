@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import quicdist.protocol as wire
 from quicdist.carrier import SendBufferFull
+from quicdist.containment import contained
 from quicdist.errors import QuicDistError
 from quicdist.logs import RateLimit, get_logger
 from quicdist.node.errors import (
@@ -335,9 +336,11 @@ class Runtime:
         """Tell ``to`` of the end of a process, whatever the reason is."""
         try:
             self.signal(to.node.name, control, reason, pair)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             # A reason Erlang has no term for must not keep the end of a process from being told.
-            self.signal(to.node.name, control, (error_term(error), []), pair)
+            contained(log, f"telling {to}", self.signal, to.node.name, control, (error_term(error), []), pair)
 
     def link(self, process: Process, to: Pid) -> None:
         """Link a process of this node with another; see :meth:`Process.link`."""

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from quicdist.carrier import DEFAULT_PRIORITY, Link, StreamLimitReached, StreamsNotSupported, UserStream
-from quicdist.containment import settle
+from quicdist.containment import describe, settle
 from quicdist.errors import QuicDistError
 from quicdist.logs import get_logger
-from quicdist.node.exits import describe
 from quicdist.node.stream_support import has_streams
 from quicdist.protocol.names import node_name
 from quicdist.term.names import Name

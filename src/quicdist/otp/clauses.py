@@ -1,110 +1,151 @@
 """Whether a callback had a case for what it was called with.
 
 In Erlang a callback without a clause for a message ends its server with ``function_clause``. In
-Python a ``match`` statement without a case for it does nothing, and the callback returns None. So
-where a callback that ends in ``match request:`` has returned None, its patterns are tried again.
+Python a ``match`` statement without a case for it does nothing. So of a callback that ends in
+``match request:`` a second version is compiled, in which one more case, the last, returns
+:data:`NO_CLAUSE`; the server calls that one. The class is left as it is: a subclass that asks
+``super()`` gets None.
 
-What cannot be told counts as a case: a callback whose source is not to be had, that does not end in
-such a statement, that assigns to its argument, or whose guards look at its local variables.
+The second version is made only where the source, compiled as it stands, gives the very code that
+runs. Where it does not (no source, a source that has changed, a decorator that wraps the function,
+code that was rewritten at import), and for a callback that does not end in such a statement, each
+request counts as one that it has a case for.
 """
 
 from __future__ import annotations
+import __future__
 
 import ast
-import inspect
-import textwrap
-from collections.abc import Callable
-from types import FunctionType
-from typing import Any
+import linecache
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from types import CodeType, FunctionType
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-#: Says whether a case of a callback matches: called with its object and its argument.
-_Check = Callable[[Any, Any], bool]
-
-_checks: WeakKeyDictionary[FunctionType, _Check | None] = WeakKeyDictionary()
+_CALLBACKS = ("handle_call", "handle_cast", "handle_info", "handle_continue")
 
 
-def has_clause(server: object, callback: str, argument: Any) -> bool:
-    """Whether the method ``callback`` of ``server``, which returned None, has a case for ``argument``,
-    its first one."""
-    function = getattr(type(server), callback)
-    if not isinstance(function, FunctionType):
-        return True
+class _NoClause:
+    def __repr__(self) -> str:
+        return "NO_CLAUSE"
+
+
+#: What a callback returned that had no case for what it was called with.
+NO_CLAUSE: Final = _NoClause()
+#: Stands for it in the source.
+_MARK = "quicdist: no case"
+
+#: The flags of ``from __future__ import``, which may also come from a cell before (IPython).
+_FUTURES = sum({getattr(__future__, name).compiler_flag for name in __future__.all_feature_names})
+
+#: By name of the callback: its function, and the version that returns :data:`NO_CLAUSE`.
+Clauses = Mapping[str, tuple[FunctionType, FunctionType]]
+
+_known: WeakKeyDictionary[type, Clauses] = WeakKeyDictionary()
+
+
+def with_clauses(server: type) -> Clauses:
+    """The callbacks of a class of servers that can tell of a missing case."""
+    known = _known.get(server)
+    if known is None:
+        made: dict[str, tuple[FunctionType, FunctionType]] = {}
+        trees: dict[str, ast.Module] = {}
+        for name in _CALLBACKS:
+            function = getattr(server, name, None)
+            if isinstance(function, FunctionType) and (version := _version(function, trees)) is not None:
+                made[name] = (function, version)
+        known = _known[server] = made
+    return known
+
+
+def _version(function: FunctionType, trees: dict[str, ast.Module]) -> FunctionType | None:
+    """The version of a callback that tells of a missing case, None where there is none. ``trees`` are
+    the files parsed so far, by name."""
+    code = function.__code__
+    lines = linecache.getlines(code.co_filename, function.__globals__)
+    end = max((line for *_, line in code.co_lines() if line is not None), default=0)
+    if not any("match" in line for line in lines[code.co_firstlineno - 1 : end]):
+        return None  # most callbacks: nothing to parse
     try:
-        check = _checks[function]
-    except KeyError:
-        check = _checks[function] = _check_of(function)
-    if check is None:
-        return True
-    try:
-        return check(server, argument)
-    except Exception:  # a guard that needs more than the argument
-        return True
-
-
-def _check_of(function: FunctionType) -> _Check | None:
-    """The check for a function, None where each argument counts as one it has a case for."""
-    try:
-        if hasattr(function, "__wrapped__"):
-            return None
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    except (OSError, TypeError, SyntaxError, ValueError):
+        if code.co_filename not in trees:
+            trees[code.co_filename] = ast.parse("".join(lines))
+        made = _recompiled(code, trees[code.co_filename])
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    definition = tree.body[0]
-    if not isinstance(definition, ast.FunctionDef | ast.AsyncFunctionDef) or definition.decorator_list:
+    if made is None or made.co_freevars != code.co_freevars:
         return None
-    statement = definition.body[-1]
-    names = [argument.arg for argument in (*definition.args.posonlyargs, *definition.args.args)]
-    if not isinstance(statement, ast.Match) or len(names) < 2:
-        return None
-    subject = statement.subject
-    if not isinstance(subject, ast.Name) or subject.id != names[1] or _assigned(definition, names[1]):
-        return None
-    if any(_irrefutable(case) for case in statement.cases):
-        return None
-    return _compiled(function, statement, names[:2])
-
-
-def _assigned(definition: ast.AST, name: str) -> bool:
-    return any(
-        isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store)
-        for node in ast.walk(definition)
+    made = made.replace(
+        co_consts=tuple(NO_CLAUSE if constant == _MARK else constant for constant in made.co_consts)
     )
-
-
-def _irrefutable(case: ast.match_case) -> bool:
-    return case.guard is None and isinstance(case.pattern, ast.MatchAs) and case.pattern.pattern is None
-
-
-def _compiled(function: FunctionType, statement: ast.Match, names: list[str]) -> _Check:
-    """``match`` with the same cases, each of which returns True; in the scope of the function."""
-    found = [ast.Return(ast.Constant(True))]
-    cases = [ast.match_case(case.pattern, case.guard, list(found)) for case in statement.cases]
-    inner = ast.parse(f"def check({', '.join(names)}):\n    return False").body[0]
-    assert isinstance(inner, ast.FunctionDef)
-    inner.body.insert(0, ast.Match(statement.subject, cases))
-    free = {
-        name: cell.cell_contents
-        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-        if name != "__class__" and _filled(cell)
-    }
-    outer = ast.parse(f"def scope({', '.join(free)}):\n    return check")
-    scope = outer.body[0]
-    assert isinstance(scope, ast.FunctionDef)
-    scope.body.insert(0, inner)
-    made: dict[str, Any] = {}
-    exec(
-        compile(ast.fix_missing_locations(outer), function.__code__.co_filename, "exec"),
-        function.__globals__,
-        made,
+    version = FunctionType(
+        made, function.__globals__, function.__name__, function.__defaults__, function.__closure__
     )
-    check: _Check = made["scope"](**free)
-    return check
+    version.__kwdefaults__ = function.__kwdefaults__
+    return version
 
 
-def _filled(cell: Any) -> bool:
-    try:
-        cell.cell_contents  # noqa: B018 - whether it raises is the question
-    except ValueError:
+def _recompiled(code: CodeType, tree: ast.Module) -> CodeType | None:
+    """``code`` with one more case in the statement that it ends in."""
+    # Functions and classes beside it do not change what it is compiled to; an import does.
+    beside = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    module = ast.Module(
+        [one for one in tree.body if not isinstance(one, beside) or _spans(one, code.co_firstlineno)], []
+    )
+    definitions = [node for node in ast.walk(module) if _defines(node, code)]
+    statement = _last_match(definitions[0]) if len(definitions) == 1 else None
+    if statement is None or code not in _codes(_compiled(module, code), code):
+        return None
+    statement.cases.append(ast.match_case(ast.MatchAs(), None, [ast.Return(ast.Constant(_MARK))]))
+    ast.fix_missing_locations(statement)
+    return next(_codes(_compiled(module, code), code), None)
+
+
+def _compiled(module: ast.Module, code: CodeType) -> CodeType:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they were given when it was imported
+        made = compile(module, code.co_filename, "exec", code.co_flags & _FUTURES, dont_inherit=True)
+    assert isinstance(made, CodeType)
+    return made
+
+
+def _codes(module: CodeType, like: CodeType) -> Iterator[CodeType]:
+    """The functions in a compiled module of the same name and place as ``like``."""
+    for constant in module.co_consts:
+        if isinstance(constant, CodeType):
+            if (constant.co_qualname, constant.co_firstlineno) == (like.co_qualname, like.co_firstlineno):
+                yield constant
+            yield from _codes(constant, like)
+
+
+def _spans(statement: ast.stmt, line: int) -> bool:
+    first = min((one.lineno for one in getattr(statement, "decorator_list", ())), default=statement.lineno)
+    return first <= line <= (statement.end_lineno or first)
+
+
+def _defines(node: ast.AST, code: CodeType) -> bool:
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or node.name != code.co_name:
         return False
-    return True
+    first = node.decorator_list[0].lineno if node.decorator_list else node.lineno
+    return first == code.co_firstlineno
+
+
+def _last_match(definition: Any) -> ast.Match | None:
+    """``match request:`` as the last statement, ``request`` being the first argument after ``self``;
+    None where there is no such, or where it has a case for everything."""
+    names = [argument.arg for argument in (*definition.args.posonlyargs, *definition.args.args)]
+    statement = definition.body[-1]
+    while isinstance(statement, ast.With | ast.AsyncWith):
+        statement = statement.body[-1]
+    if not isinstance(statement, ast.Match) or not isinstance(statement.subject, ast.Name):
+        return None
+    if statement.subject.id not in names[1:2] or _has_irrefutable(statement.cases):
+        return None
+    return statement
+
+
+def _has_irrefutable(cases: Iterable[ast.match_case]) -> bool:
+    return any(
+        case.guard is None and isinstance(case.pattern, ast.MatchAs) and case.pattern.pattern is None
+        for case in cases
+    )

@@ -110,6 +110,8 @@ class Caller:
         if isinstance(to, Global | Via):
             return self._send_to_name(to, request, label, process)
         runtime = self._runtime
+        if process is not None:
+            process.must_live()
         pid = self.process.pid if process is None else process.pid
         reference = runtime.identifiers.reference()
         result = Request(lambda: described(to), lambda: self._close(reference))

@@ -152,7 +152,7 @@ class GenServer:
             if name != "process" and not name.startswith("_")
         }
 
-    def replace_state(self, state: Any) -> None:
+    def replace_state(self, state: Any) -> Any:
         """Take over a state that ``sys:replace_state`` has made from that of :meth:`get_state`."""
         raise NotImplementedError(f"{type(self).__name__} has no replace_state")
 

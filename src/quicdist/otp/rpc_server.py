@@ -129,6 +129,8 @@ class Rex(gen_server.GenServer):
             case (kind, module, function, arguments, leader) if kind == _CAST:
                 done = functools.partial(report_uncaught, self._runtime)
                 self._spawned(None, [module, function, arguments], leader, done)
+            case _:
+                pass  # OTP's ignores it too.
 
     def handle_info(self, message: Any) -> None:
         match message:
@@ -145,6 +147,8 @@ class Rex(gen_server.GenServer):
             case (Pid() as sender, (kind, module, function, arguments, leader)) if kind == _CALL:
                 # "Special for hidden C nodes": no reference, the answer is {rex, Value}.
                 self._call([module, function, arguments], leader, (sender, None))
+            case _:
+                pass
 
     def _deliver(self, name: Atom, message: Any) -> bool:
         try:

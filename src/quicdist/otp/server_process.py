@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import inspect
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from quicdist.containment import contained
+from quicdist.containment import contained, dispose
 from quicdist.logs import get_logger
 from quicdist.node.errors import NameRegistered, ProcessEnded, ProcessExit
 from quicdist.node.exits import CLASS_EXIT, NORMAL, exit_reason, is_shutdown
 from quicdist.node.process import Process, ProcessState
 from quicdist.node.runtime import Runtime
 from quicdist.otp import system
-from quicdist.otp.clauses import has_clause
+from quicdist.otp.clauses import NO_CLAUSE, with_clauses
 from quicdist.otp.errors import FunctionClause
 from quicdist.otp.gen import GEN_CALL, GEN_CAST, SYSTEM, From, is_from
 from quicdist.otp.gen import reply as gen_reply
@@ -57,17 +56,21 @@ class Phase(enum.Enum):
 class ServerProcess(Process):
     """Runs a :class:`GenServer`. ``parent`` is who started and linked it.
 
-    While a coroutine of the server is awaited, its messages wait in the mailbox, where it can
-    receive them itself. An exit signal that is not trapped cancels that coroutine and then has
-    ``terminate`` called, as OTP does for a server that traps exits. After ``kill`` it is called
-    too, when everybody has been told of the end: what the server holds open has to be closed.
+    One callback runs at a time. Until ``init`` is over, and while a coroutine of the server is
+    awaited, its messages wait in the mailbox, where it can receive them itself. An exit signal that
+    is not trapped cancels that coroutine and then has ``terminate`` called, as OTP does for a server
+    that traps exits. After ``kill`` it is called too, when everybody has been told of the end: what
+    the server holds open has to be closed.
     """
 
     __slots__ = (
+        "_busy",
+        "_clauses",
         "_held",
         "_last",
         "_ready",
         "_timer",
+        "ignored",
         "phase",
         "server",
         "state_at_failure",
@@ -81,6 +84,12 @@ class ServerProcess(Process):
         self.server = server
         #: Whether ``sys:suspend`` holds it.
         self.suspended = False
+        #: Whether ``init`` asked to be ignored.
+        self.ignored = False
+        #: Until it takes its first message: what comes before waits.
+        self._busy = True
+        #: The callbacks that can tell of a missing case, by name.
+        self._clauses = with_clauses(type(server))
         self._held: deque[Any] = deque()
         #: The message that was handled last.
         self._last: Any = None
@@ -105,9 +114,9 @@ class ServerProcess(Process):
             raise
         except BaseException as error:
             raise self._not_started(error) from error
-        if isinstance(result, Awaitable):
+        if isinstance(result, Awaitable) and self.state is ProcessState.RUNNING:
             self._ready = asyncio.get_running_loop().create_future()
-            self.run_code(result, self._init_awaited)
+            self.run_code(result, partial(self._runtime.later, self._init_awaited))
         elif (failed := self._initialised(result)) is not None:
             raise failed
 
@@ -125,20 +134,20 @@ class ServerProcess(Process):
         return result
 
     async def ready(self) -> bool:
-        """Wait for ``init``: False if the process has ended since. Raises what ``init`` raised, as
+        """Wait for ``init``: False if it asked to be ignored. Raises what ``init`` raised, as
         :meth:`begin` does."""
         if self._ready is not None and (error := await asyncio.shield(self._ready)) is not None:
             raise error
-        return self.alive
+        return not self.ignored
 
     def _init_awaited(self, result: Any, error: BaseException | None) -> None:
         if self.state is ProcessState.EXITING:
             self._runtime.terminate(self, self.exit_reason)
-            return
-        if not self.alive:
-            return
-        self._tell_starter(self._initialised(result) if error is None else self._not_started(error))
-        self._next()
+        elif self.alive:
+            if error is None:
+                self._initialised(result)
+            else:
+                self._not_started(error)
 
     def _tell_starter(self, failed: Exception | None) -> None:
         if self._ready is not None and not self._ready.done():
@@ -147,19 +156,19 @@ class ServerProcess(Process):
     def _initialised(self, result: Any) -> Exception | None:
         """Go on from what ``init`` returned; what to raise to who starts the server, if it is over."""
         if not self.alive:  # ended by init itself
+            dispose(result)
             return ProcessEnded(repr(self), self.exit_reason)
-        if result is IGNORE:
-            self._runtime.terminate(self, NORMAL)
-        elif isinstance(result, Stop):
+        if isinstance(result, Stop):
             return self._not_started(ProcessExit(result.reason))
+        if isinstance(result, Reply):
+            return self._not_started(ProcessExit((_BAD_RETURN_VALUE, repr(result))))
+        self.ignored = result is IGNORE
+        self._tell_starter(None)
+        if self.ignored:
+            self._runtime.terminate(self, NORMAL)
         else:
             self.phase = Phase.SERVING
-            try:
-                self._carry_on(result, None)
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:
-                self._failed(error)
+            self._runtime.later(self._serve, result)
         return None
 
     def _not_started(self, error: BaseException) -> Exception:
@@ -173,51 +182,68 @@ class ServerProcess(Process):
             self._runtime.crashed(self, error)
         return failed
 
+    def _serve(self, result: Any) -> None:
+        """Take messages from now on, after what ``init`` asked for."""
+        self._busy = False
+        self._go_on(None, None, None, result, None)
+
     # -- messages ----------------------------------------------------------------------------------
 
     def handle(self, message: Any) -> None:
-        if self.task is not None:
+        if self._busy or self.task is not None:
             self.mailbox.put(message)
-        else:
-            self._take(message)
+            return
+        if self._take(message):
+            self._next()
 
     def handle_priority(self, message: Any) -> None:
-        if self.task is not None:
+        if self._busy or self.task is not None:
             self.mailbox.put(message, priority=True)
         else:
-            self._take(message)
+            self.handle(message)
 
     def _next(self) -> None:
         """Go on with what came while a coroutine was awaited."""
         while super().message_queue_len and self.task is None and self.state is ProcessState.RUNNING:
             self._take(self.mailbox.take())
 
-    def _take(self, message: Any) -> None:
+    def _take(self, message: Any) -> bool:
+        """Act on a message; whether others may wait now that it has been."""
         kind, sender, request = _sorted(message)
         try:
             if kind is SYSTEM:
                 self._carry_on(system.handle(self, sender, request), None)
-                self._next()
-                return
+                return True
             if self.suspended and not (kind is _EXIT and sender == self.parent):
                 self._held.append(message)
-                return
+                return False
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
             self._last = message
             if kind is GEN_CALL:
-                self._carry_on(self.server.handle_call(request, sender), sender, "handle_call", request)
+                result = self._call("handle_call", self.server.handle_call, request, sender)
+                self._carry_on(result, sender, "handle_call", request)
             elif kind is GEN_CAST:
-                self._carry_on(self.server.handle_cast(request), None, "handle_cast", request)
+                result = self._call("handle_cast", self.server.handle_cast, request)
+                self._carry_on(result, None, "handle_cast", request)
             elif kind is _EXIT and sender == self.parent:
                 self.end(request)
             else:
-                self._carry_on(self.server.handle_info(message), None, "handle_info", message)
+                result = self._call("handle_info", self.server.handle_info, message)
+                self._carry_on(result, None, "handle_info", message)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             self._failed(error)
+        return False
+
+    def _call(self, name: str, callback: Callable[..., Any], *args: Any) -> Any:
+        """Call a callback so that it can tell of a missing case."""
+        known = self._clauses.get(name)
+        if known is not None and getattr(callback, "__func__", None) is known[0]:
+            return known[1](self.server, *args)
+        return callback(*args)
 
     @property
     def last_message(self) -> Any:
@@ -258,17 +284,16 @@ class ServerProcess(Process):
         something to wait for. ``sender`` is who gets a reply."""
         while True:
             if self.state is not ProcessState.RUNNING:  # ended by the callback itself
-                if inspect.iscoroutine(result):
-                    result.close()
+                dispose(result)
                 return
             if isinstance(result, Awaitable):
-                self.run_code(result, partial(self._awaited, sender, callback, argument))
+                awaited = partial(self._runtime.later, self._go_on, sender, callback, argument)
+                self.run_code(result, awaited)
                 return
-            if result is None and callback is not None and not has_clause(self.server, callback, argument):
-                if callback == "handle_info":
-                    result = GenServer.handle_info(self.server, argument)
-                else:
+            if result is NO_CLAUSE and callback is not None:
+                if callback != "handle_info":
                     raise FunctionClause(self.server, callback, argument)
+                result = GenServer.handle_info(self.server, argument)
             then: Then = None
             if isinstance(result, Reply | NoReply | Stop):
                 if isinstance(result, Stop):
@@ -284,13 +309,13 @@ class ServerProcess(Process):
             if isinstance(then, Continue):
                 callback, argument, sender = "handle_continue", then.argument, None
                 self._last = (_CONTINUE, argument)
-                result = self.server.handle_continue(argument)
+                result = self._call(callback, self.server.handle_continue, argument)
                 continue
             if then is not None and not isinstance(then, Atom):
                 self._timer = asyncio.get_running_loop().call_later(then, self._time_out)
             return
 
-    def _awaited(
+    def _go_on(
         self,
         sender: From | None,
         callback: str | None,
@@ -298,7 +323,7 @@ class ServerProcess(Process):
         value: Any,
         error: BaseException | None,
     ) -> None:
-        """A callback that was awaited has come to its end."""
+        """What was awaited has come to its end."""
         if self.state is ProcessState.EXITING:
             self._finish(self.exit_reason, None, NO_REPLY, None, by_signal=True)
         elif self.state is ProcessState.ENDED:
@@ -381,7 +406,9 @@ class ServerProcess(Process):
         if sender is not None and not isinstance(answer, NoReply):
             try:
                 gen_reply(self, sender, answer)
-            except Exception as failed:  # such as a reply that Erlang has no term for
+            except KeyboardInterrupt:
+                raise
+            except BaseException as failed:  # such as a reply that Erlang has no term for
                 reason, error = exit_reason(failed), failed
         if error is not None:
             self._runtime.crashed(self, error)
@@ -398,8 +425,7 @@ class ServerProcess(Process):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        ignored = self.exit_reason == NORMAL
-        self._tell_starter(None if ignored else ProcessEnded(repr(self), self.exit_reason))
+        self._tell_starter(ProcessEnded(repr(self), self.exit_reason))
 
     def _clean_up(self) -> None:
         """Call ``terminate`` for a server that has ended: it was killed, or ended itself at once."""

@@ -6,17 +6,17 @@ answered with what ``sys`` says of an option it does not know, ``unknown_debug``
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from quicdist.containment import settle
-from quicdist.node.exits import EXIT, exit_reason, failure
+from quicdist.node.exits import EXIT, error_term, exit_reason, failure
 from quicdist.otp.errors import RemoteError
 from quicdist.otp.gen import From, reply
-from quicdist.term import Atom
+from quicdist.term import Atom, TermError, term_to_binary
 
 if TYPE_CHECKING:
+    from quicdist.otp.gen_server import GenServer
     from quicdist.otp.server_process import ServerProcess
 
 _OK = Atom("ok")
@@ -42,14 +42,9 @@ def handle(process: ServerProcess, sender: From, request: Any) -> Awaitable[None
     """Do what a system message asks for, and answer it."""
     match request:
         case Atom(name="get_state"):
-            try:
-                state = process.server.get_state()
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:
-                reply(process, sender, _failed(_SYSTEM_GET_STATE, error))
-            else:
-                return _give_state(process, sender, state)
+            return _get_state(process, sender)
+        case Atom(name="get_status"):
+            return _get_status(process, sender)
         case Atom(name=name) if name in _COMMANDS:
             reply(process, sender, _COMMANDS[name](process))
         case (command, function) if command == _REPLACE_STATE:
@@ -80,9 +75,13 @@ def _resume(process: ServerProcess) -> Any:
     return _OK
 
 
-def _get_status(process: ServerProcess) -> Any:
+async def _get_status(process: ServerProcess, sender: From) -> None:
     """``{status, Pid, {module, gen_server}, [PDict, SysState, Parent, Debug, Misc]}``, with in
     ``Misc`` what ``gen_server:format_status/2`` shows."""
+    shown, error = await settle(_state(process.server))
+    if error is not None:
+        kind = type(process.server)
+        shown = _text(f"{kind.__module__}.{kind.__qualname__}.get_state crashed")
     state = _SUSPENDED if process.suspended else _RUNNING
     parent = process.parent or process.pid
     name: Any = Atom(process.name) if process.name else process.pid
@@ -92,9 +91,10 @@ def _get_status(process: ServerProcess) -> Any:
             _DATA,
             [(_text("Status"), state), (_text("Parent"), parent), (_text("Logged events"), [])],
         ),
-        (_DATA, [(_text("State"), process.server.get_state())]),
+        (_DATA, [(_text("State"), shown)]),
     ]
-    return (_STATUS, process.pid, (_MODULE, _GEN_SERVER), [dictionary(process), state, parent, [], misc])
+    items = [dictionary(process), state, parent, [], misc]
+    reply(process, sender, (_STATUS, process.pid, (_MODULE, _GEN_SERVER), items))
 
 
 def initial_call(process: ServerProcess) -> tuple[Any, ...]:
@@ -129,33 +129,49 @@ _NOT_DEBUGGED: list[tuple[Any, Any]] = [
 _COMMANDS: dict[str, Callable[[ServerProcess], Any]] = {
     "suspend": _suspend,
     "resume": _resume,
-    "get_status": _get_status,
 }
+
+
+async def _state(server: GenServer) -> Any:
+    """The state that is shown. Raises what ``get_state`` raises, and :class:`~quicdist.term.EncodeError`
+    for one that Erlang has no term for."""
+    state = server.get_state()
+    if isinstance(state, Awaitable):
+        state = await state
+    term_to_binary(state)
+    return state
+
+
+async def _get_state(process: ServerProcess, sender: From) -> None:
+    state, error = await settle(_state(process.server))
+    if error is None:
+        await _give_state(process, sender, state)
+    else:
+        _answer(process, sender, _failed(_SYSTEM_GET_STATE, error))
 
 
 async def _give_state(process: ServerProcess, sender: From, state: Any) -> None:
     wrapped = await process.node.sys.state_form.wrapped(sender[0].node.name)
-    reply(process, sender, (_OK, state) if wrapped else state)
+    _answer(process, sender, (_OK, state) if wrapped else state)
 
 
 async def _replace_state(process: ServerProcess, sender: From, function: Any) -> None:
     """``{replace_state, Fun}``: only the node that asks can run its fun, so it is called there."""
-    server = process.server
-    try:
-        node = sender[0].node.name
-        state = await process.node.erpc.call(
-            node, "erlang", "apply", [function, [server.get_state()]], timeout=REPLACE_TIME
-        )
-        server.replace_state(state)
-        state = server.get_state()
-    except RemoteError as error:
-        reply(process, sender, _failed(_SYSTEM_REPLACE_STATE, error))
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        raise
-    except BaseException as error:
-        reply(process, sender, _failed(_SYSTEM_REPLACE_STATE, error))
-    else:
+    server, asking = process.server, sender[0].node.name
+
+    async def replace() -> Any:
+        arguments = [function, [await _state(server)]]
+        state = await process.node.erpc.call(asking, "erlang", "apply", arguments, timeout=REPLACE_TIME)
+        replaced = server.replace_state(state)
+        if isinstance(replaced, Awaitable):
+            await replaced
+        return await _state(server)
+
+    state, error = await settle(replace())
+    if error is None:
         await _give_state(process, sender, state)
+    else:
+        _answer(process, sender, _failed(_SYSTEM_REPLACE_STATE, error))
 
 
 async def _change_code(process: ServerProcess, sender: From, version: Any, extra: Any) -> None:
@@ -167,7 +183,15 @@ async def _change_code(process: ServerProcess, sender: From, version: Any, extra
             await result
 
     _, error = await settle(change())
-    reply(process, sender, _OK if error is None else (_ERROR, (EXIT, exit_reason(error))))
+    _answer(process, sender, _OK if error is None else (_ERROR, (EXIT, exit_reason(error))))
+
+
+def _answer(process: ServerProcess, sender: From, answer: Any) -> None:
+    """Answer a system message: who looks at a server does not end it, whatever it says of itself."""
+    try:
+        reply(process, sender, answer)
+    except TermError as error:
+        reply(process, sender, (_ERROR, error_term(error)))
 
 
 def _failed(function: Atom, error: BaseException) -> Any:
