@@ -29,6 +29,16 @@ async def ended(process: Process) -> None:
     await over.wait()
 
 
+def test_a_body_called_with_wrong_arguments_is_no_process() -> None:
+    here, _ = connected()
+
+    async def body(process: Process, argument: int) -> None: ...
+
+    with pytest.raises(TypeError, match="argument"):
+        here.runtime.spawn(body, name="nobody")
+    assert (here.runtime.processes(), here.runtime.registered()) == ([], [])
+
+
 class TestTheEnd:
     async def test_a_coroutine_that_ends_itself_runs_no_further(self) -> None:
         here, _ = connected()

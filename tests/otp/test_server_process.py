@@ -137,7 +137,7 @@ def server_with(init: Any, plain: bool) -> GenServer:
 
         else:
 
-            async def init(self) -> Any:
+            async def init(self) -> Any:  # type: ignore[misc]
                 await asyncio.sleep(0)
                 return init(self)
 

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from quicdist.containment import describe
 from quicdist.logs import RateLimit, clean, get_logger
 from quicdist.node.errors import ProcessExit
-from quicdist.node.exits import ERROR, Failure, describe, is_shutdown
+from quicdist.node.exits import ERROR, Failure, is_shutdown
 from quicdist.term import Atom, Pid, TermError, format_term
 from quicdist.term.shorten import shorten
 

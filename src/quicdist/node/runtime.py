@@ -163,12 +163,17 @@ class Runtime:
         """Start a process: a coroutine function runs as its body, called with the process and
         ``args``; a plain function becomes its handler, called with the process and each message.
 
-        Raises :class:`NameRegistered` when ``name`` is taken.
+        Raises :class:`NameRegistered` when ``name`` is taken, and :class:`TypeError` for other
+        arguments than ``function`` takes; then there is no process.
         """
         if inspect.iscoroutinefunction(function):
             process = self.add_process(name=name, link_to=link_to)
             process.body = function
-            process.run(function(process, *args))
+            try:
+                process.run(function(process, *args))
+            except TypeError as error:
+                self.terminate(process, exit_reason(error))
+                raise
             return process
         if args:
             raise TypeError(

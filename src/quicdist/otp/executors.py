@@ -17,8 +17,9 @@ from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from contextvars import Context
 from typing import Any
 
+from quicdist.containment import describe
 from quicdist.logs import get_logger
-from quicdist.node.exits import describe, error_term
+from quicdist.node.exits import error_term
 from quicdist.otp.outcomes import ERROR, Outcome, outcome_of, run
 
 log = get_logger("quicdist.otp")
