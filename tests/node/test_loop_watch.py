@@ -8,7 +8,7 @@ import ctypes
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -21,9 +21,9 @@ NAME = "quicdist.node.loop"
 
 
 @contextlib.asynccontextmanager
-async def watched() -> AsyncIterator[tuple[LoopWatch, Records]]:
+async def watched(standstill_time: float = SHORT) -> AsyncIterator[tuple[LoopWatch, Records]]:
     with records_of(NAME) as records:
-        watch = LoopWatch(asyncio.get_running_loop(), standstill_time=SHORT)
+        watch = LoopWatch(asyncio.get_running_loop(), standstill_time=standstill_time)
         watch.nodes.append("py@host")
         try:
             yield watch, records
@@ -35,34 +35,46 @@ def compute(seconds: float) -> None:
     time.sleep(seconds)
 
 
+def compute_until(reported: Callable[[], object]) -> None:
+    """Block the event loop until the watch has said so, however late it comes to it on a busy machine."""
+    while not reported():
+        time.sleep(0.01)
+
+
 async def test_a_loop_that_stands_still_is_reported_once_meanwhile_and_once_after() -> None:
     async with watched() as (_, records):
         await asyncio.sleep(0)
-        compute(0.5)
+        compute_until(lambda: records.waiting)
         first, second = [await records.next() for _ in range(2)]
     text = first.getMessage().splitlines()
     assert first.levelno == second.levelno == logging.WARNING
-    assert text[0].startswith("the event loop of py@host has stood still for 0.1 s in ")
+    assert first.__dict__["seconds"] >= SHORT
+    assert text[0].startswith(
+        f"the event loop of py@host has stood still for {first.__dict__['seconds']:.1f} s in "
+    )
     assert text[0].endswith(
         "no node in it sends or receives. Run what takes long in a thread (asyncio.to_thread, or "
         "blocking=True for an exported function)"
     )
     name = f"{__name__}.{test_a_loop_that_stands_still_is_reported_once_meanwhile_and_once_after.__name__}"
     assert first.__dict__["function"] == second.__dict__["function"] == name
-    assert "time.sleep(seconds)" in text[-1]
+    assert "time.sleep(0.01)" in text[-1]
     assert first.__dict__["stack"].endswith(text[-1])
     assert first.__dict__["nodes"] == ["py@host"]
-    assert second.getMessage() == f"the event loop of py@host stood still for 0.5 s in {name}"
-    assert second.__dict__["seconds"] >= 0.5
+    assert (
+        second.getMessage()
+        == f"the event loop of py@host stood still for {second.__dict__['seconds']:.1f} s in {name}"
+    )
+    assert second.__dict__["seconds"] >= first.__dict__["seconds"]
     assert first.threadName == "quicdist loop watch"
     assert second.thread == threading.get_ident()
 
 
 async def test_a_loop_that_goes_on_is_not_reported() -> None:
-    async with watched() as (_, records):
-        for _ in range(10):
-            compute(SHORT / 2)
-            await asyncio.sleep(SHORT / 2)
+    async with watched(1.0) as (_, records):
+        for _ in range(6):
+            compute(0.3)
+            await asyncio.sleep(0.01)
         assert records.take() == []
 
 
@@ -75,11 +87,10 @@ async def test_standstill_callbacks_run_in_the_thread_of_the_watch_while_it_last
 
         watch.on_standstill(fail)
         remove = watch.on_standstill(lambda seconds: told.append((seconds, threading.get_ident())))
-        compute(0.5)
+        compute_until(lambda: len(told) >= 5)
         seconds = [since for since, _ in told]
-        assert SHORT <= seconds[0] < 2 * SHORT
+        assert seconds[0] >= SHORT
         assert seconds == sorted(seconds)
-        assert len(seconds) >= 5
         assert {thread for _, thread in told} & {threading.get_ident()} == set()
         assert "has stood still" in (await records.next()).getMessage()
         assert "failed while the event loop stood still" in (await records.next()).getMessage()
@@ -91,11 +102,15 @@ async def test_standstill_callbacks_run_in_the_thread_of_the_watch_while_it_last
 
 
 async def test_a_loop_that_stands_still_again_and_again_is_reported_five_times() -> None:
-    async with watched() as (_, records):
+    async with watched() as (watch, records):
         for _ in range(7):
-            compute(2 * SHORT)
+            told: list[float] = []
+            remove = watch.on_standstill(told.append)
+            compute_until(lambda told=told: told)  # type: ignore[misc]
+            remove()
             await asyncio.sleep(2 * SHORT)
-        lines = [record.getMessage() for record in records.take()]
+        # Where the machine is busy, all threads may stand still besides: that has no function.
+        lines = [record.getMessage() for record in records.take() if record.__dict__["function"]]
     assert len(lines) == 10
     assert sum("has stood still" in line for line in lines) == 5
     assert "(more like it are left out for" in lines[8]
@@ -105,19 +120,21 @@ async def test_an_interpreter_that_an_extension_holds_is_reported_afterwards() -
     async with watched() as (_, records):
         ctypes.PyDLL(None).usleep(500_000)  # a PyDLL does not let other threads run
         record = await records.next()
-    assert "stood still for 0.5 s, as all other threads did" in record.getMessage()
+    assert record.__dict__["seconds"] >= 0.5
+    said = f"stood still for {record.__dict__['seconds']:.1f} s, as all other threads did"
+    assert said in record.getMessage()
 
 
 def test_a_loop_that_does_not_run_is_not_reported() -> None:
     loop = asyncio.new_event_loop()
 
     async def start() -> LoopWatch:
-        return LoopWatch(loop, standstill_time=SHORT)
+        return LoopWatch(loop, standstill_time=0.5)
 
     with records_of(NAME) as records:
         watch = loop.run_until_complete(start())
-        compute(0.5)
-        loop.run_until_complete(asyncio.sleep(SHORT))
+        compute(1.5)
+        loop.run_until_complete(asyncio.sleep(0.2))
         watch.stop()
         loop.close()
         assert records.take() == []
@@ -166,13 +183,13 @@ async def test_a_watch_whose_loop_was_closed_ends() -> None:
 
 async def test_a_plain_export_that_computes_is_named() -> None:
     async with Node("one@127.0.0.1", cookie="x", endpoints=[]) as node:
-
-        @node.export("model")
-        def train() -> str:
-            compute(1.5)
-            return "done"
-
         with records_of(NAME) as records:
+
+            @node.export("model")
+            def train() -> str:
+                compute_until(lambda: records.waiting)
+                return "done"
+
             assert await node.call(node.name, "model", "train") == "done"
             record = await records.next()
     assert record.__dict__["function"] == f"{__name__}.{train.__qualname__}"
@@ -183,7 +200,7 @@ async def test_other_code_of_the_program_is_named(place: str) -> None:
     async with Node("one@127.0.0.1", cookie="x", endpoints=[]) as node:
 
         def slow(*_: object) -> None:
-            compute(1.2)
+            compute_until(lambda: records.waiting)
 
         async def body(*_: object) -> None:
             slow()

@@ -30,6 +30,11 @@ class Records(logging.Handler):
             await self._came.wait()
         return self._records.popleft()
 
+    @property
+    def waiting(self) -> int:
+        """How many have come and were not waited for. To be asked by who blocks the event loop."""
+        return len(self._records)
+
     def take(self) -> list[logging.LogRecord]:
         """Those that have come and were not waited for."""
         records = list(self._records)
