@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -128,23 +129,25 @@ async def test_system_messages_that_waited_are_answered_however_many(node: Node)
 # -- what init returns ---------------------------------------------------------------------------
 
 
-def server_with(init: Any, plain: bool) -> GenServer:
-    class Server(GenServer):
-        if plain:
+class Plain(GenServer):
+    def __init__(self, init: Callable[[GenServer], Any]) -> None:
+        self.does = init
 
-            def init(self) -> Any:
-                return init(self)
+    def init(self) -> Any:
+        return self.does(self)
 
-        else:
+    def handle_continue(self, argument: Any) -> Any:
+        raise argument
 
-            async def init(self) -> Any:  # type: ignore[misc]
-                await asyncio.sleep(0)
-                return init(self)
 
-        def handle_continue(self, argument: Any) -> Any:
-            raise argument
+class Awaited(Plain):
+    async def init(self) -> Any:
+        await asyncio.sleep(0)
+        return self.does(self)
 
-    return Server()
+
+def server_with(init: Callable[[GenServer], Any], plain: bool) -> GenServer:
+    return Plain(init) if plain else Awaited(init)
 
 
 def leaves(_: GenServer) -> Any:

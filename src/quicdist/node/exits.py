@@ -10,7 +10,7 @@ from typing import Any
 
 from quicdist.containment import describe
 from quicdist.node.errors import NodeError, ProcessExit
-from quicdist.term import Atom
+from quicdist.term import Atom, TermError, term_to_binary
 
 NORMAL = Atom("normal")
 KILL = Atom("kill")
@@ -95,7 +95,10 @@ def failure(error: BaseException) -> Failure:
         return (CLASS_EXIT, CANCELLED)
     if isinstance(one, NodeError) and one.exit_reason is not None:
         return (CLASS_EXIT, one.exit_reason)
-    return (ERROR, error_term(error), stack_term(error.__traceback__))
+    stack = stack_term(error.__traceback__)
+    if not stack and error.__cause__ is not None:  # such as a coroutine that raised StopIteration
+        stack = stack_term(error.__cause__.__traceback__)
+    return (ERROR, error_term(error), stack)
 
 
 def exit_reason(error: BaseException) -> Any:
@@ -104,3 +107,14 @@ def exit_reason(error: BaseException) -> Any:
     Erlang shell prints readably."""
     _, reason, *stack = failure(error)
     return (reason, stack[0]) if stack else reason
+
+
+def answered_reason(error: BaseException) -> Any:
+    """:func:`exit_reason`, for an answer: a reason that Erlang has no term for is that of the error
+    which says so."""
+    reason = exit_reason(error)
+    try:
+        term_to_binary(reason)
+    except TermError as failed:
+        return (error_term(failed), [])
+    return reason

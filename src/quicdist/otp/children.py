@@ -15,7 +15,7 @@ from typing import Any
 
 from quicdist.containment import settle
 from quicdist.node.errors import NameRegistered, NodeError
-from quicdist.node.exits import exit_reason
+from quicdist.node.exits import answered_reason
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
 from quicdist.otp import server_process
@@ -91,9 +91,9 @@ def starter(
         process, error = await settle(start_link(here, factory, arguments, parent, name, leader))
         if isinstance(error, NameRegistered):
             known = await _holder(here, name)
-            return (_ERROR, exit_reason(error) if known is None else (_ALREADY_STARTED, known))
+            return (_ERROR, answered_reason(error) if known is None else (_ALREADY_STARTED, known))
         if error is not None:
-            return (_ERROR, exit_reason(error))
+            return (_ERROR, answered_reason(error))
         return _IGNORE if process is None else (_OK, process.pid)
 
     return functools.update_wrapper(start, factory) if not inspect.iscoroutinefunction(factory) else start

@@ -87,6 +87,8 @@ class Caller:
         #: Looks up a name; set by who makes what it takes.
         self.find: Callable[[LookedUp, Callable[[Pid | None, Exception | None], None]], None]
         self.process = runtime.spawn(self._received)
+        # A child that was started by a call is linked to who called: its end is not that of the node.
+        self.process.trap_exit = True
 
     def _received(self, _: Process, message: Any) -> None:
         """``{Tag, Reply}``, by way of the alias, or to the pid from those (``net_kernel``) that do

@@ -6,7 +6,11 @@ import asyncio
 from collections.abc import Callable, Generator
 from typing import Any
 
+from quicdist.containment import contained
+from quicdist.logs import get_logger
 from quicdist.otp.errors import CallTimeout
+
+log = get_logger("quicdist.otp")
 
 
 class Request:
@@ -69,9 +73,12 @@ class Request:
 
     def when_done(self, callback: Callable[[Any, Exception | None], None]) -> None:
         """Call ``callback`` with the value, or with None and the error, once the answer is there."""
-        self._answer.add_done_callback(
-            lambda answer: None if answer.cancelled() else callback(*answer.result())
-        )
+
+        def done(answer: asyncio.Future[tuple[Any, Exception | None]]) -> None:
+            if not answer.cancelled():
+                contained(log, "the callback of a request", callback, *answer.result())
+
+        self._answer.add_done_callback(done)
 
     def abandon(self) -> None:
         """Take no interest in the answer any more: whoever waits for it gets :class:`CallTimeout`.

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from quicdist.containment import settle
 from quicdist.logs import get_logger
 from quicdist.node.errors import NodeError
-from quicdist.node.exits import KILL, KILLED, SHUTDOWN, exit_reason, is_shutdown
+from quicdist.node.exits import KILL, KILLED, SHUTDOWN, answered_reason, exit_reason, is_shutdown
 from quicdist.node.process import Process, finished_within
 from quicdist.node.reports import Shown
 from quicdist.otp.child_spec import Child, ChildSpec, Intensity
@@ -299,14 +299,14 @@ class Supervisor(GenServer):
         failed = await self._start_all([child])
         if failed is not None:
             self._forget(child)
-            return (_ERROR, exit_reason(failed[1]))
+            return (_ERROR, answered_reason(failed[1]))
         return _started(child)
 
     async def _restart_child(self, child: Child) -> Any:
         if child.restarting or child.process is not None:
             return (_ERROR, _RESTARTING if child.restarting else _RUNNING)
         failed = await self._start_all([child])
-        return (_ERROR, exit_reason(failed[1])) if failed is not None else _started(child)
+        return (_ERROR, answered_reason(failed[1])) if failed is not None else _started(child)
 
     async def _terminate_child(self, child: Child) -> Any:
         await self._end(child)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from quicdist.containment import settle
-from quicdist.node.exits import EXIT, error_term, exit_reason, failure
+from quicdist.node.exits import EXIT, answered_reason, error_term, failure
 from quicdist.otp.errors import RemoteError
 from quicdist.otp.gen import From, reply
 from quicdist.term import Atom, TermError, term_to_binary
@@ -183,7 +183,7 @@ async def _change_code(process: ServerProcess, sender: From, version: Any, extra
             await result
 
     _, error = await settle(change())
-    _answer(process, sender, _OK if error is None else (_ERROR, (EXIT, exit_reason(error))))
+    _answer(process, sender, _OK if error is None else (_ERROR, (EXIT, answered_reason(error))))
 
 
 def _answer(process: ServerProcess, sender: From, answer: Any) -> None:
