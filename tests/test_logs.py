@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
-from quicdist.logs import RateLimit, clean, get_logger
+from quicdist.logs import CleanLogger, RateLimit, clean, get_logger
 
 NAME = "quicdist.test_logs"
 
@@ -155,6 +156,20 @@ def test_what_is_disabled_is_not_formatted(target: logging.Logger) -> None:
     log.info("%s")
     assert not log.isEnabledFor(logging.INFO)
     assert log.isEnabledFor(logging.WARNING)
+
+
+def test_a_clean_logger_escapes_and_cuts_what_a_library_logs(target: logging.Logger) -> None:
+    records: list[logging.LogRecord] = []
+    target.addHandler(Handler(records.append))
+    clean_logger: Any = CleanLogger(target)
+    adapter = logging.LoggerAdapter(clean_logger, {})
+    adapter.warning("reason: %s", "one\ntwo\x1b[31m")
+    adapter.info("x" * 2000)
+    adapter.warning(ValueError("100%\n"))
+    adapter.debug("%d", "not a number")
+    texts = [record.getMessage() for record in records]
+    assert texts == ["reason: one\\ntwo\\x1b[31m", "x" * 1000 + "...", "100%\\n"]
+    assert [record.pathname for record in records] == [__file__] * 3
 
 
 # -- the rate limit ----------------------------------------------------------------------------

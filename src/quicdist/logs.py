@@ -17,6 +17,8 @@ from typing import Any, Final
 
 #: Characters of a peer's text that a line shows.
 TEXT_LIMIT: Final = 200
+#: Characters of a line of a library that logs what peers chose.
+LINE_LIMIT: Final = 1000
 
 #: Frames between the caller of a method of :class:`Logger` and ``logging``: the method, ``_write``.
 _STACK_LEVEL: Final = 3
@@ -78,6 +80,26 @@ class Logger:
             raise
         except BaseException as error:
             _told(error, self._logger.name, message)
+
+
+class CleanLogger(Logger):
+    """A :class:`Logger` for a library that logs what a peer chose as it came: each line is escaped, and
+    cut to :data:`LINE_LIMIT` characters."""
+
+    __slots__ = ()
+
+    def _write(self, level: int, message: str, args: tuple[Any, ...], options: Mapping[str, Any]) -> None:
+        if not self.isEnabledFor(level):
+            return
+        try:
+            text = clean(str(message) % args if args else str(message), LINE_LIMIT)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            _told(error, self.name, message)
+        else:
+            level_up = options.get("stacklevel", 1) + 1
+            super()._write(level, "%s", (text,), {**options, "stacklevel": level_up})
 
 
 def get_logger(name: str) -> Logger:

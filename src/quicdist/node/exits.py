@@ -9,7 +9,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from quicdist.containment import describe
-from quicdist.node.errors import NodeError, ProcessExit
+from quicdist.node.errors import NodeError, ProcessEnded, ProcessExit
 from quicdist.term import Atom, TermError, term_to_binary
 
 NORMAL = Atom("normal")
@@ -94,7 +94,11 @@ def failure(error: BaseException) -> Failure:
     if isinstance(one, asyncio.CancelledError):
         return (CLASS_EXIT, CANCELLED)
     if isinstance(one, NodeError) and one.exit_reason is not None:
-        return (CLASS_EXIT, one.exit_reason)
+        match one.exit_reason:
+            case (reason, list(stack)) if not isinstance(one, ProcessEnded):
+                return (ERROR, reason, stack)  # OTP's function raises an error
+            case reason:
+                return (CLASS_EXIT, reason)
     stack = stack_term(error.__traceback__)
     if not stack and error.__cause__ is not None:  # such as a coroutine that raised StopIteration
         stack = stack_term(error.__cause__.__traceback__)

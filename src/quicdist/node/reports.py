@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from quicdist.containment import describe
 from quicdist.logs import RateLimit, clean, get_logger
 from quicdist.node.errors import ProcessExit
-from quicdist.node.exits import ERROR, Failure, is_shutdown
+from quicdist.node.exits import ERROR, Failure, is_shutdown, only
 from quicdist.term import Atom, Pid, TermError, format_term
 from quicdist.term.shorten import shorten
 
@@ -91,8 +91,9 @@ class Crash:
     def why(self) -> str:
         """The reason in short: a Python exception by its type and text, else the term."""
         if self.error is not None and self.failure[0] == ERROR:
-            text = clean(describe(self.error), MAX_TEXT)
-            return f"{type(self.error).__qualname__}: {text}" if text else type(self.error).__qualname__
+            error = only(self.error)
+            text = clean(describe(error), MAX_TEXT)
+            return f"{type(error).__qualname__}: {text}" if text else type(error).__qualname__
         return shown(self.reason)
 
 
@@ -183,7 +184,7 @@ class CrashLog:
         note = self._limit.admit(crash.initial_call)
         if note is not None:
             head, end, more = text.partition("\n")
-            error = None if isinstance(crash.error, ProcessExit) else crash.error
+            error = None if _of_its_own(crash.error) else crash.error
             log.error("%s%s%s%s", head, note, end, more, exc_info=error, extra=crash.fields())
 
 
@@ -193,8 +194,11 @@ def is_crash(process: Process, failure: Failure, error: BaseException | None) ->
     kind, reason, *_ = failure
     if kind == ERROR:
         return True
-    of_its_own = error is None or isinstance(error, ProcessExit)
-    return not is_shutdown(reason) and (process.is_otp_process or not of_its_own)
+    return not is_shutdown(reason) and (process.is_otp_process or not _of_its_own(error))
+
+
+def _of_its_own(error: BaseException | None) -> bool:
+    return error is None or isinstance(only(error), ProcessExit)
 
 
 def named(process: Process) -> str:

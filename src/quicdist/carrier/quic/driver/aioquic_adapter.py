@@ -9,6 +9,7 @@ aioquic changes what stands here.
 from __future__ import annotations
 
 import datetime
+import logging
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ from quicdist.carrier.quic.driver.parameters import (
 from quicdist.carrier.security.psk import ExternalPsk
 from quicdist.carrier.security.verification import ClientTrust, check_server_use
 from quicdist.carrier.udp import Datagram
-from quicdist.logs import get_logger
+from quicdist.logs import CleanLogger
 
 #: QUIC's transport error codes for TLS alerts start here (RFC 9001, section 4.8).
 CRYPTO_ERROR: Final = 0x100
@@ -767,7 +768,7 @@ class Connection(_Direct):
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
         # aioquic logs in the middle of its work, and a handler that raises must not end it there.
-        self._logger.logger = get_logger("quic")
+        self._logger.logger = CleanLogger(logging.getLogger("quic"))
 
     def _initialize(self, peer_cid: bytes) -> None:
         # Here aioquic makes its TLS context, anew for each version of QUIC tried, and it asks nobody
