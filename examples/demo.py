@@ -224,7 +224,7 @@ class Demo:
 
     async def end_of_a_node(self, node: Node) -> None:
         name = self.name("guest")
-        async with self.report.line("monitor: echo_node.py, the whole node ends") as line:
+        async with self.report.line("monitor: echo_node.py is told to stop") as line:
             command = self.echo_node("echo_node", name, ("quic",), "--host", "127.0.0.1", "--port", "0")
             program = await self.start("examples/echo_node.py", command)
             port = int((await program.read_line()).rpartition(":")[2])

@@ -11,10 +11,7 @@ From an Erlang shell in the same cluster:
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -81,11 +78,6 @@ def development_certificate() -> Path:
 
 async def run(node: Node) -> None:
     """Run the node with its echo until SIGINT or SIGTERM."""
-    loop = asyncio.get_running_loop()
-    done = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError):
-            loop.add_signal_handler(number, done.set)
 
     @node.export("echo")
     def echo(message: Any) -> Any:
@@ -95,7 +87,7 @@ async def run(node: Node) -> None:
         node.serve(Echo(), name="echo")
         for address in node.addresses:
             print(f"{node.name} listens on {address}", flush=True)
-        await done.wait()
+        await node.run_forever()
 
 
 if __name__ == "__main__":

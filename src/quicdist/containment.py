@@ -25,6 +25,8 @@ from quicdist.logs import Logger
 
 #: Characters kept of an exception's text: it crosses the wire with every link and monitor.
 _TEXT = 4096
+#: Seconds that code which was cancelled has to end in, before it is left behind.
+CANCEL_TIME = 1.0
 
 
 async def settle(awaitable: Awaitable[Any]) -> tuple[Any, BaseException | None]:
@@ -44,6 +46,37 @@ async def settle(awaitable: Awaitable[Any]) -> tuple[Any, BaseException | None]:
         return None, error
     except BaseException as error:
         return None, error
+
+
+class NotReturned(Exception):
+    """Code of the program has not returned in the time it had."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"it has not returned within {seconds:g} s")
+
+
+async def settle_within(function: Callable[[], Any], seconds: float) -> tuple[Any, BaseException | None]:
+    """Call code of the program, and await what it returns if that is to be awaited, for ``seconds`` at
+    most, in a task of its own: its value and None, or None and what it raised, :class:`NotReturned`
+    where it was too slow. If it does not end when it is cancelled either, it is left behind."""
+    task = asyncio.ensure_future(settle(_called(function)))
+    try:
+        await asyncio.wait({task}, timeout=seconds)
+        if task.done():
+            value: tuple[Any, BaseException | None] = task.result()
+            return value
+        task.cancel()
+        await asyncio.wait({task}, timeout=CANCEL_TIME)
+    except asyncio.CancelledError:
+        task.cancel()
+        await asyncio.wait({task}, timeout=CANCEL_TIME)
+        raise
+    return None, NotReturned(seconds)
+
+
+async def _called(function: Callable[[], Any]) -> Any:
+    result = function()
+    return await result if inspect.isawaitable(result) else result
 
 
 def contained(logger: Logger, what: str, function: Callable[..., Any], *args: Any) -> Any:

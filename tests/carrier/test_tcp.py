@@ -370,6 +370,54 @@ async def test_closing_does_not_wait_for_ever_for_a_peer_that_reads_nothing(
             await link.wait_closed()
 
 
+async def test_a_steady_peer_gets_all_however_slow_it_is(
+    a: FakeNode, b: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its time begins anew with all that it takes."""
+    monkeypatch.setattr(tcp_link, "LINGER", 0.2)
+    async with listening() as (carrier, listener, address), raw_dial(address) as raw:
+        accepting = asyncio.create_task(accept_one(carrier, listener, b))
+        await raw.initiate(a, b.name)
+        inbox = Inbox.of(await accepting)
+        inbox.link.send(to_echo(a), bytes(20_000_000))
+        inbox.link.close()
+        size = 0
+        while got := await raw.reader.read(1 << 20):
+            size += len(got)
+            await asyncio.sleep(0.02)
+        assert size > 20_000_000
+        await inbox.link.wait_closed()
+
+
+async def test_a_close_beside_what_the_peer_sends_is_no_reset(a: FakeNode, b: FakeNode) -> None:
+    """A reset could take with it what the peer has not read yet."""
+    async with listening() as (carrier, listener, address), raw_dial(address) as raw:
+        accepting = asyncio.create_task(accept_one(carrier, listener, b))
+        await raw.initiate(a, b.name)
+        inbox = Inbox.of(await accepting)
+        raw.writer.write(bytes(4) * 10_000)  # ticks, which nobody has read when the link closes
+        inbox.link.send(to_echo(a), "last words")
+        inbox.link.close()
+        assert b"last words" in await raw.reader.read()
+        raw.writer.close()
+        await raw.writer.wait_closed()
+        await inbox.link.wait_closed()
+
+
+async def test_a_close_does_not_wait_for_the_peer_to_close(
+    a: FakeNode, b: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tcp_link, "FIN_TIME", 0.05)
+    async with listening() as (carrier, listener, address), raw_dial(address) as raw:
+        accepting = asyncio.create_task(accept_one(carrier, listener, b))
+        await raw.initiate(a, b.name)
+        inbox = Inbox.of(await accepting)
+        inbox.link.close()
+        assert await raw.reader.read() == b""
+        async with asyncio.timeout(5):
+            await inbox.link.wait_closed()
+
+
 async def test_a_frame_longer_than_the_limit_ends_that_link_and_no_other(
     a: FakeNode, b: FakeNode, caplog: pytest.LogCaptureFixture
 ) -> None:

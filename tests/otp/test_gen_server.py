@@ -369,7 +369,7 @@ async def test_a_node_that_stops_waits_for_terminate(caplog: pytest.LogCaptureFi
 async def test_a_terminate_that_takes_for_ever_is_called_off(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("quicdist.node.core.SHUTDOWN_TIME", 0.01)
+    monkeypatch.setattr("quicdist.node.shutdown.SHUTDOWN_TIME", 0.01)
 
     class Stays(GenServer):
         async def terminate(self, reason: Any) -> None:

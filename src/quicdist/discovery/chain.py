@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 
 from quicdist.carrier import Address
 from quicdist.containment import describe, settle
@@ -43,8 +45,8 @@ class ChainDiscovery(Discovery):
                     failures.append(error)
         except BaseException:
             # Those after the one that failed have nothing registered, which they take for done.
-            for way in self.ways[: len(creations) + len(failures)]:
-                await way.unregister_node(name)
+            undone = self.ways[: len(creations) + len(failures)]
+            await settle(_all(partial(way.unregister_node, name) for way in undone))
             raise
         if not creations:
             raise failures[0]
@@ -90,9 +92,23 @@ class ChainDiscovery(Discovery):
         return list(found.values())
 
     async def unregister_node(self, name: str) -> None:
-        for way in self.ways:
-            await way.unregister_node(name)
+        """Unregister with each, all at once. Raises what the first raised that failed."""
+        await _all(partial(way.unregister_node, name) for way in self.ways)
 
     async def close(self) -> None:
-        for way in self.ways:
-            await way.close()
+        """Close each, all at once. Raises what the first raised that failed."""
+        await _all(way.close for way in self.ways)
+
+
+async def _all(functions: Iterable[Callable[[], Awaitable[None]]]) -> None:
+    """Call and await all of them: one that fails, or takes long, does not keep the others from ending."""
+    results = await asyncio.gather(*(settle(_called(function)) for function in functions))
+    errors = [error for _, error in results if error is not None]
+    for error in errors[1:]:
+        logger.error("%r failed as well", error, exc_info=error)
+    if errors:
+        raise errors[0]
+
+
+async def _called(function: Callable[[], Awaitable[None]]) -> None:
+    await function()

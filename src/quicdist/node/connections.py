@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from quicdist.carrier import (
+    Address,
     Carrier,
     Incoming,
     Link,
@@ -26,13 +27,14 @@ from quicdist.carrier import (
     SetupTimeout,
 )
 from quicdist.carrier.link import MESSAGES
-from quicdist.containment import describe, settle
+from quicdist.containment import NotReturned, describe, settle, settle_within
 from quicdist.discovery import Discovery
 from quicdist.errors import QuicDistError
 from quicdist.logs import get_logger
 from quicdist.node.accepting import Accepting
 from quicdist.node.connection_errors import ConnectionErrors
 from quicdist.node.errors import NodeError, NotConnected
+from quicdist.node.exits import named
 from quicdist.protocol import (
     NO_PAYLOAD,
     ControlMessage,
@@ -49,6 +51,8 @@ log = get_logger("quicdist.node")
 MAX_QUEUED = 100_000
 #: Seconds a handshake may take (OTP's ``net_setuptime``).
 SETUP_TIME = 7.0
+#: Seconds that links and dials have to end in when the node stops; carriers take less.
+CLOSE_TIME = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +283,7 @@ class ConnectionTable:
             attempts.append(NodeError(f"{node!r} is not a node name"))
             return None
         try:
-            for address in await endpoint.discovery.lookup_all(node):
+            for address in await self._lookup(endpoint.discovery, node):
                 try:
                     return await endpoint.carrier.setup(
                         node, address, self._local, setup_time=self._setup_time
@@ -289,6 +293,18 @@ class ConnectionTable:
         except QuicDistError as error:
             attempts.append(error)
         return None
+
+    async def _lookup(self, discovery: Discovery, node: str) -> Sequence[Address]:
+        """All addresses that discovery, which may be the program's own code, has for ``node``."""
+        kind = type(discovery).__name__
+        found, error = await settle_within(lambda: discovery.lookup_all(node), self._setup_time)
+        if error is None:
+            return list(found)
+        if isinstance(error, QuicDistError):
+            raise error
+        if not isinstance(error, NotReturned):
+            log.error("%s failed to look up %s", kind, node, exc_info=error)
+        raise NodeError(f"{kind} failed to look up {node}: {named(error)}")
 
     def _give_up(self, connection: Connection, error: NotConnected, *, called_off: bool = False) -> None:
         if self._connections.get(connection.node) is not connection or connection.link is not None:
@@ -430,17 +446,42 @@ class ConnectionTable:
 
     # -- ending ----------------------------------------------------------------------------
 
+    async def stop_accepting(self) -> None:
+        """Stop listening: no more connections come in, and those in their handshake are closed. Dials
+        of this node, and its links, go on."""
+        listeners, self._listeners = self._listeners, []
+        for carrier, listener in listeners:
+            _, error = await settle(carrier.close(listener))
+            if error is not None:
+                log.error("closing the listener at %s failed", listener.address, exc_info=error)
+
+    async def dials_done(self, timeout: float) -> None:
+        """Wait until nodes are reached, or given up, for which signals wait; for ``timeout`` seconds."""
+        dials = [
+            connection.dialling
+            for connection in self._connections.values()
+            if connection.dialling is not None and connection.queue
+        ]
+        if dials:
+            await asyncio.wait(dials, timeout=timeout)
+
     async def close(self) -> None:
         """Stop listening, end all connections and wait until the peers have been told."""
-        self._open = False
-        for carrier, listener in self._listeners:
-            await carrier.close(listener)
-        self._listeners.clear()
-        tasks = list(self._tasks)
+        await self.stop_accepting()
         links = list(self.links())
+        self.break_off()
+        tasks = [*self._tasks, *(asyncio.ensure_future(link.wait_closed()) for link in links)]
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=CLOSE_TIME)
+        for task in late:
+            log.error("%r has not ended within %g s and is left behind", task, CLOSE_TIME)
+            task.cancel()
+
+    def break_off(self) -> None:
+        """End all connections, and attempts at one, without waiting."""
+        self._open = False
         for node in list(self._connections):
             self.disconnect(node)
-        for task in tasks:
+        for task in list(self._tasks):
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.gather(*(link.wait_closed() for link in links))

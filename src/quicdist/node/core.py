@@ -9,21 +9,24 @@ import asyncio
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
 from quicdist.carrier import DEFAULT_PRIORITY, CarrierError, Link, NetAddress, UserStream
 from quicdist.containment import contained
-from quicdist.discovery import Discovery, Family, new_creation
+from quicdist.discovery import Family, new_creation
 from quicdist.errors import QuicDistError
 from quicdist.forking import tell_children
 from quicdist.logs import get_logger
-from quicdist.node import loop_watch
+from quicdist.node import loop_watch, shutdown
 from quicdist.node.connections import SETUP_TIME, ConnectionTable, Endpoint
 from quicdist.node.cookie import read_cookie
 from quicdist.node.errors import CookieError, NetTickTimeout, NodeError, NodeNotStarted
+from quicdist.node.lifecycle import Lifecycle
 from quicdist.node.liveness import NET_TICKTIME, Ticker
 from quicdist.node.loop_watch import LoopWatch
 from quicdist.node.quic_dist import QuicDist
+from quicdist.node.registration import Registrations
 from quicdist.node.runtime import Runtime
 from quicdist.node.spawnables import Spawnables
 from quicdist.node.spawning import Spawning
@@ -37,8 +40,8 @@ log = get_logger("quicdist.node")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-#: Seconds that processes have to end in when the node stops, as a supervisor gives its children.
-SHUTDOWN_TIME = 5.0
+#: Seconds that a node which stops waits for others to be reached that something was sent to.
+DIAL_TIME = 2.0
 #: Characters a cookie may have; it is an atom to OTP.
 _MAX_COOKIE = 255
 
@@ -88,13 +91,14 @@ class NodeCore:
         self._flags = DEFAULT_FLAGS if hidden else DEFAULT_FLAGS | DistFlag.PUBLISHED
         self._identity: LocalIdentity | None = None
         self._runtime: Runtime | None = None
-        #: Why there is none.
-        self._absent = f"node {name} has not been started: use it in `async with`"
+        #: Why there is none, in a process that was forked.
+        self._absent = ""
         self._spawnables = Spawnables()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._registered: list[Discovery] = []
+        self._registrations = Registrations(self.name)
+        #: For the node's own use.
+        self.life = Lifecycle(self.name, self._start, self._stop, self._runs)
         self._subscribers: list[Callable[[NodeEvent], None]] = []
-        self._stopped = asyncio.Event()
         self._watch: LoopWatch | None = None
         self.addresses: list[NetAddress] = []
         self.connections = ConnectionTable(self, self, setup_time=setup_time)
@@ -105,29 +109,38 @@ class NodeCore:
 
     # -- starting and stopping -------------------------------------------------------------
 
-    async def start(self) -> None:
-        """Listen, register the name, and accept connections from then on.
+    async def __aenter__(self) -> Self:
+        await self.life.enter()
+        return self
 
-        Raises :class:`~quicdist.carrier.ListenError` and
-        :class:`~quicdist.discovery.NodeNameTaken`; then nothing is left listening.
+    async def __aexit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.life.exit(raised)
+
+    async def start(self) -> None:
+        """Listen, register the name, and accept connections from then on. A node is started once.
+
+        Raises :class:`~quicdist.carrier.ListenError`,
+        :class:`~quicdist.discovery.DiscoveryError`, :class:`NodeNameTaken` among them, and
+        :class:`NodeError` for a node that was started before; then nothing is left listening.
         """
-        try:
-            creation = None
-            for endpoint in self.endpoints:
-                self.connections.use(endpoint)
-                if not endpoint.listen:
-                    continue
-                listener = await self.connections.listen(endpoint, self.name)
-                self.addresses.append(listener.address)
-                address = listener.address
-                family: Family = "inet6" if address.family == "inet6" else "inet"
-                given = await endpoint.discovery.register_node(self.name, address.port, family)
-                self._registered.append(endpoint.discovery)
-                creation = creation or given
-            self._begin(creation or new_creation())
-        except BaseException:
-            await self.stop()
-            raise
+        await self.life.start()
+
+    async def _start(self) -> None:
+        creation = None
+        for endpoint in self.endpoints:
+            self.connections.use(endpoint)
+            self._registrations.use(endpoint.discovery)
+            if not endpoint.listen:
+                continue
+            listener = await self.connections.listen(endpoint, self.name)
+            self.addresses.append(listener.address)
+            address = listener.address
+            family: Family = "inet6" if address.family == "inet6" else "inet"
+            given = await self._registrations.register(endpoint.discovery, address.port, family)
+            creation = creation or given
+        self._begin(creation or new_creation())
         self.connections.accept()
         self._ticker.start()
         self._watch = loop_watch.acquire(self.name)
@@ -156,33 +169,69 @@ class NodeCore:
         self._identity = self._runtime = self._loop = None
 
     async def stop(self) -> None:
-        """End all processes and connections, and take the name out of discovery. Processes have
-        five seconds to clean up."""
-        await self.streams.stop()
-        if self._runtime is not None:
-            servers = [one for one in self._runtime.processes() if one.ends_while_connected]
-            await self._runtime.shutdown(servers, SHUTDOWN_TIME)
+        """Stop in order, and wait until that is done. Called again, it waits for the same stop.
+
+        No connection is accepted any more, and the name is taken out of discovery. While links are up,
+        running calls are answered, within five seconds, and supervisors and servers end with
+        ``shutdown``: supervised processes in order and within their shutdown times, other servers within
+        five seconds. What is queued is sent, and the links are closed. Then all other processes end.
+
+        In code that the node runs, such as a process or an exported function, it does not wait.
+        """
+        await self.life.stop()
+
+    async def _stop(self) -> None:
+        processes = shutdown.Shutdown(self._runtime) if self._runtime is not None else None
+        try:
+            withdrawing = asyncio.ensure_future(self._registrations.withdraw())
+            await self.connections.stop_accepting()
+            self.streams.stop_accepting()
+            if processes is not None:
+                await asyncio.gather(processes.calls(), self.streams.finished(shutdown.SHUTDOWN_TIME))
+                await processes.servers()
+            await withdrawing
+            await self.connections.dials_done(DIAL_TIME)
+            await self.connections.close()
+            if processes is not None:
+                await processes.others()
+        finally:
+            self._let_go(processes)
+
+    def _let_go(self, processes: shutdown.Shutdown | None) -> None:
+        """What a stop that was broken off has left is ended without waiting."""
         self._ticker.stop()
-        await self.connections.close()
-        if self._runtime is not None:
-            await self._runtime.shutdown(self._runtime.processes(), SHUTDOWN_TIME)
-        for discovery in self._registered:
-            await discovery.unregister_node(self.name)
-        self._registered.clear()
-        for endpoint in self.endpoints:
-            await endpoint.discovery.close()
+        self.streams.break_off()
+        if processes is not None:
+            processes.all_at_once()
+        self.connections.break_off()
         if self._watch is not None:
             loop_watch.release(self._watch, self.name)
             self._watch = None
-        self._stopped.set()
+        self._runtime = None
+        self._loop = None
+
+    def _runs(self, task: asyncio.Task[Any] | None) -> bool:
+        """Whether ``task`` runs code that has to end before this node has stopped."""
+        runtime = self._runtime
+        return runtime is not None and (
+            self.streams.is_run_by(task) or any(process.is_run_by(task) for process in runtime.processes())
+        )
+
+    def fail(self, error: BaseException) -> None:
+        """The node cannot go on: it stops, and whoever runs it gets ``error``. For the node's own use."""
+        self.life.fail(error)
 
     async def run_forever(self) -> None:
-        """Wait until the node is stopped."""
-        await self._stopped.wait()
+        """Wait until the node has stopped; SIGTERM and SIGINT stop it, a second one ends the program
+        at once. Raises what made the node stop by itself.
+
+        In a thread other than the main one, signals are left to the program.
+        """
+        await self.life.run_forever()
 
     def not_started(self) -> NodeNotStarted:
         """The error of using it now."""
-        return NodeNotStarted(self._absent)
+        return NodeNotStarted(self._absent) if self._absent else self.life.not_running()
 
     @property
     def runtime(self) -> Runtime:

@@ -44,6 +44,14 @@ def is_shutdown(reason: Any) -> bool:
 Failure = tuple[Any, ...]
 
 
+def named(error: BaseException) -> str:
+    """The text of an exception, after its class where that is none of this package's."""
+    text = describe(error)
+    if type(error).__module__.startswith("quicdist."):
+        return text
+    return f"{type(error).__qualname__}: {text}" if text else type(error).__qualname__
+
+
 def error_term(error: BaseException) -> tuple[Any, ...]:
     """``{python_error, <<"ValueError">>, <<"its text">>}``."""
     return (_PYTHON_ERROR, type(error).__qualname__, describe(error))

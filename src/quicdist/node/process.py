@@ -105,6 +105,11 @@ class Process:
         return f"<{type(self).__name__} {self.pid}{name}>"
 
     @property
+    def is_supervisor(self) -> bool:
+        """Whether it ends by itself the processes whose :attr:`parent` it is."""
+        return False
+
+    @property
     def alive(self) -> bool:
         """Whether it has not ended yet."""
         return self.state is not _ENDED

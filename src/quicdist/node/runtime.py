@@ -5,9 +5,8 @@ What a BEAM offers on top by itself (``net_kernel``, ``rpc`` and so on) is in :m
 
 from __future__ import annotations
 
-import asyncio
 import inspect
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable
 from functools import lru_cache
 from threading import current_thread, get_ident
 from typing import Any, TypeVar
@@ -25,12 +24,13 @@ from quicdist.node.errors import (
     NotConnected,
     WrongThread,
 )
-from quicdist.node.exits import KILLED, SHUTDOWN, error_term, exit_reason, failure
+from quicdist.node.exits import error_term, exit_reason, failure
 from quicdist.node.identifiers import Identifiers
 from quicdist.node.links import Links
 from quicdist.node.process import HandlerProcess, Process, ProcessState
 from quicdist.node.relations import Relations
 from quicdist.node.reports import CrashLog, Reporter
+from quicdist.node.running_calls import RunningCalls
 from quicdist.node.signals import Signals
 from quicdist.node.spawnables import Spawnables
 from quicdist.node.spawning import Spawning
@@ -87,6 +87,10 @@ class Runtime:
         #: Is told of processes that crash.
         self.reporter: Reporter = CrashLog(name, self.find)
         self._dropped = RateLimit()
+        #: What other nodes have called, and is waited for when the node stops.
+        self.calls = RunningCalls()
+        #: The processes that the node itself has started: they and their children end last.
+        self.services: set[Pid] = set()
         self._is_connected = is_connected
         self._transmit = transmit
         self._thread = get_ident()
@@ -260,22 +264,6 @@ class Runtime:
                 self.relations.watcher_lost(process, node)
                 self.links.connection_lost(process, node)
         self.relations.connection_lost(node)
-
-    async def shutdown(self, processes: Iterable[Process], timeout: float) -> None:
-        """End processes with ``shutdown``; those that clean up longer than ``timeout`` seconds are
-        killed."""
-        waiting = {}
-        for process in list(processes):
-            self.exit(process, SHUTDOWN)
-            waiting[asyncio.ensure_future(process.finished())] = process
-        if not waiting:
-            return
-        _, late = await asyncio.wait(waiting, timeout=timeout)
-        for process in map(waiting.__getitem__, late):
-            log.error("%r has not ended within %g s of shutdown and is killed", process, timeout)
-            self.terminate(process, KILLED)
-        for one in waiting:
-            one.cancel()
 
     # -- messages and other signals --------------------------------------------------------
 

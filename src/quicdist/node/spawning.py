@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import quicdist.protocol as wire
-from quicdist.node.exits import ERROR, NOCONNECTION, UNDEF
+from quicdist.node.exits import ERROR, NOCONNECTION, SHUTDOWN, UNDEF
 from quicdist.node.spawn_options import LINK, asks_for, read_options
 from quicdist.node.spawnables import Resolver, Spawnables, Starter
 from quicdist.protocol import DistFlag, SpawnReplyFlag
@@ -94,6 +94,9 @@ class Spawning:
         """Have a process do what ``(module, function, arguments)`` names; a function that nobody may
         spawn ends it with ``undef``."""
         if not process.alive:
+            return
+        if self._runtime.calls.refused:
+            self._runtime.terminate(process, SHUTDOWN)
             return
         module, function, arguments = mfa
         starter = None

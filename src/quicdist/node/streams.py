@@ -210,14 +210,25 @@ class Streams:
         except StreamsNotSupported:
             return None
 
-    async def stop(self) -> None:
-        """End the handlers that run, and all iterations."""
+    def stop_accepting(self) -> None:
+        """Take no more streams, and end all iterations after those that came."""
         for acceptor in list(self._pool):
             acceptor.stop()
-        tasks = list(self._tasks)
-        for task in tasks:
+
+    def is_run_by(self, task: asyncio.Task[Any] | None) -> bool:
+        """Whether ``task`` is one that a handler runs in."""
+        return task in self._tasks
+
+    async def finished(self, timeout: float) -> None:
+        """Wait until the handlers that run have ended, for ``timeout`` seconds; then end them."""
+        if self._tasks:
+            await asyncio.wait(list(self._tasks), timeout=timeout)
+        self.break_off()
+
+    def break_off(self) -> None:
+        """End the handlers that run."""
+        for task in list(self._tasks):
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _serve(served: Awaitable[Any], stream: UserStream) -> None:

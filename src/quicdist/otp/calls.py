@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 from dataclasses import dataclass
+from typing import Any
 
 from quicdist.node.errors import NodeError
 from quicdist.node.process import Process
@@ -34,3 +35,9 @@ def current_call() -> Call:
         return current.get()
     except LookupError:
         raise NodeError("no exported function is being called here") from None
+
+
+def is_called_on(node: Any) -> bool:
+    """Whether this is code of an exported function that runs for a call to ``node``."""
+    call = current.get(None)
+    return call is not None and call.process.alive and call.process.node is node

@@ -7,7 +7,7 @@ coroutine function, and while a coroutine waits, later messages wait with it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from quicdist.logs import RateLimit, get_logger
 from quicdist.node.exits import NORMAL
@@ -103,6 +103,8 @@ class GenServer:
     """
 
     process: Process
+    #: Whether it is a supervisor: it ends the processes it has started by itself.
+    supervises: ClassVar[bool] = False
 
     def init(self) -> Any:
         """Called once, before any message."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from quicdist.carrier import AuthCallback, ClientCertificate, ConnectOptions, ExternalPsk, Psks
 from quicdist.carrier.security.certificates import Pem, TlsConfig
@@ -16,9 +17,12 @@ from quicdist.node.connections import SETUP_TIME, Endpoint
 from quicdist.node.core import NodeCore
 from quicdist.node.endpoints import EndpointSettings, make_endpoints, quic_carriers
 from quicdist.node.errors import NodeError
+from quicdist.node.lifecycle import NodeState
 from quicdist.node.liveness import NET_TICKTIME
 from quicdist.node.process import Process
+from quicdist.node.shutdown import Shutdown
 from quicdist.otp import server_process
+from quicdist.otp.calls import is_called_on
 from quicdist.otp.children import starter
 from quicdist.otp.erpc import ErpcClient
 from quicdist.otp.exports import Exports
@@ -153,16 +157,10 @@ class Node(NodeCore):
 
     # -- starting and stopping -------------------------------------------------------------
 
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.stop()
-
     def _begin(self, creation: int) -> None:
         super()._begin(creation)
         self._services = start_services(self, self.exports)
+        self.runtime.services.update(process.pid for process in self.runtime.processes())
         for name, function in self._to_register:
             self.runtime.spawn(function, name=name)
         self._to_register.clear()
@@ -170,6 +168,13 @@ class Node(NodeCore):
     def forked(self) -> None:
         super().forked()
         self._services = None
+
+    def _let_go(self, processes: Shutdown | None) -> None:
+        super()._let_go(processes)
+        self._services = None
+
+    def _runs(self, task: asyncio.Task[Any] | None) -> bool:
+        return super()._runs(task) or is_called_on(self)
 
     # -- how single nodes are dialled -------------------------------------------------------
 
@@ -251,7 +256,7 @@ class Node(NodeCore):
         """
 
         def registered(function: F) -> F:
-            if self._runtime is None:
+            if self.life.state in (NodeState.NEW, NodeState.STARTING) and self._runtime is None:
                 self._to_register.append((name_of(name, REGISTERED_NAME), function))
             else:
                 self.runtime.spawn(function, name=name)

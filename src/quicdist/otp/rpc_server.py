@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from quicdist.node.errors import NoSuchProcess
-from quicdist.node.exits import NORMAL, error_term
+from quicdist.node.exits import NORMAL, SHUTDOWN, error_term
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
 from quicdist.node.spawnables import Starter
@@ -21,7 +21,7 @@ from quicdist.otp import gen_server
 from quicdist.otp.applier import Applier
 from quicdist.otp.gen import From, reply
 from quicdist.otp.indirect import INDIRECT, NotApplicable
-from quicdist.otp.outcomes import RETURN, THROW, Outcome, exit_of, uncaught
+from quicdist.otp.outcomes import EXIT, RETURN, THROW, Outcome, exit_of, uncaught
 from quicdist.term import Atom, Pid, TermError
 
 _PROC_LIB = Atom("proc_lib")
@@ -173,6 +173,10 @@ class Rex(gen_server.GenServer):
         if isinstance(leader, Pid):
             process.group_leader = leader
         process.body = (mfa[0], mfa[1], len(mfa[2]) if isinstance(mfa[2], list) else 0)
+        if runtime.calls.refused:
+            done(process, (EXIT, SHUTDOWN))
+            runtime.terminate(process, SHUTDOWN)
+            return
 
         def finished(outcome: Outcome) -> None:
             done(process, outcome)

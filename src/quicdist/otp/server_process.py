@@ -102,6 +102,10 @@ class ServerProcess(Process):
         self.is_otp_process = True
         server.process = self
 
+    @property
+    def is_supervisor(self) -> bool:
+        return self.server.supervises
+
     # -- starting --------------------------------------------------------------------------------
 
     def begin(self, name: LookedUp | None = None) -> None:
@@ -192,6 +196,8 @@ class ServerProcess(Process):
     def handle(self, message: Any) -> None:
         if self._busy or self.task is not None:
             self.mailbox.put(message)
+            if self.server.supervises and _sorted(message)[:2] == (_EXIT, self.parent):
+                self._call_off_starts(message[2])
             return
         if self._take(message):
             self._next()
@@ -201,6 +207,18 @@ class ServerProcess(Process):
             self.mailbox.put(message, priority=True)
         else:
             self.handle(message)
+
+    def _call_off_starts(self, reason: Any) -> None:
+        """The parent of this supervisor ends it while it waits for a child to start: nobody needs the
+        child any more, and its ``init`` may take for ever."""
+        for process in self._runtime.processes():
+            if process.parent != self.pid or not isinstance(process, ServerProcess):
+                continue
+            if process.phase is Phase.STARTING:
+                if process.is_supervisor:
+                    self._runtime.links.exit_received(self.pid, process.pid, reason)
+                else:
+                    self._runtime.exit(process, reason)
 
     def _next(self) -> None:
         """Go on with what came while a coroutine was awaited."""

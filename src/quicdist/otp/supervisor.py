@@ -58,6 +58,8 @@ class Supervisor(GenServer):
     specification. They are known by their pids, forgotten when they end, and ended all at once.
     """
 
+    supervises = True
+
     def __init__(
         self,
         children: Iterable[ChildSpec] = (),

@@ -67,7 +67,7 @@ class QuicSettings:
     buffers: BufferLimits = field(default_factory=BufferLimits)
     #: Connections that may be on their way in, not yet accepted, at once.
     max_half_open: int = 128
-    #: How long what was sent before a close may take to be acknowledged.
+    #: After a close, how long the peer may acknowledge nothing of what was sent before; 15 s in all.
     linger: float = 2.0
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from quicdist.carrier.contract import LostHandler, MessageHandler
 from quicdist.carrier.errors import LinkLost, PeerClosed
+from quicdist.carrier.linger import Linger
 from quicdist.carrier.link import BufferLimits, LinkBase
 
 if TYPE_CHECKING:
@@ -21,8 +22,10 @@ STREAM = 0
 #: Bytes handed to the transport in one go. The rest stays in the buffers it came in, uncopied,
 #: until the transport has written these.
 FEED = 256 * 1024
-#: How long, in seconds, a closed link still writes what was sent before to a peer that is slow.
+#: How long, in seconds, a peer may take nothing of what was sent before the link was closed.
 LINGER = 5.0
+#: How long, in seconds, it waits for the peer to close as well, when all has been written.
+FIN_TIME = 1.0
 
 
 class TcpLink(LinkBase, asyncio.Protocol):
@@ -54,7 +57,7 @@ class TcpLink(LinkBase, asyncio.Protocol):
         self._flush_due = False
         self._receiving = False
         self._blocked = False
-        self._linger: asyncio.TimerHandle | None = None
+        self._linger: Linger | None = None
         self._leftover = leftover + channel.take_held()
         self._transport.pause_reading()
         # One mark for both, so that whatever is more than it is told when it has become less.
@@ -139,7 +142,7 @@ class TcpLink(LinkBase, asyncio.Protocol):
         self._flush()
         self._sent(self.pending)
         if self._ended and not self._queue:
-            self._transport.close()
+            self._write_eof()
 
     @property
     def pending(self) -> int:
@@ -164,12 +167,20 @@ class TcpLink(LinkBase, asyncio.Protocol):
     def _close(self, reason: str) -> None:
         # TCP has no place for a reason.
         self._flush()
-        if self._queue:
-            self._transport.pause_reading()
-        else:
-            self._transport.close()
-        if self.pending:
-            self._linger = self._loop.call_later(LINGER, self._transport.abort)
+        if not self._queue:
+            self._write_eof()
+        if not self._transport.is_closing():
+            seconds = LINGER if self.pending else FIN_TIME
+            self._linger = Linger(seconds, lambda: self.pending, self._transport.abort)
+
+    def _write_eof(self) -> None:
+        # To close a socket that holds bytes nobody has read resets the connection, and what the peer has
+        # not read yet may be lost with it. So its bytes are read, and dropped, until it closes as well.
+        try:
+            self._transport.write_eof()
+            self._transport.resume_reading()
+        except (OSError, RuntimeError):  # gone already
+            self._transport.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
         if self._linger is not None:

@@ -15,6 +15,7 @@ from aioquic.quic import events
 from aioquic.quic.connection import QuicConnection
 
 from quicdist.carrier.contract import Address
+from quicdist.carrier.linger import Linger
 from quicdist.carrier.quic.driver import aioquic_adapter as adapter
 from quicdist.carrier.quic.driver.aioquic_adapter import Closing
 from quicdist.carrier.quic.driver.outgoing import Outgoing
@@ -93,7 +94,7 @@ class Channel:
         self._goodbye: list[Datagram] = []
         self._after_goodbye = 0
         self._parting: tuple[int, str] | None = None
-        self._linger_timer: asyncio.TimerHandle | None = None
+        self._linger: Linger | None = None
         self._gone = False
 
     # -- addresses -------------------------------------------------------------------------
@@ -431,8 +432,8 @@ class Channel:
     ) -> None:
         """Close the connection; the handler hears nothing more of it.
 
-        What was written before is sent on for up to ``linger`` seconds, until the peer has
-        acknowledged it. ``on_told`` is called once the peer has been told.
+        What was written before is sent on until the peer has acknowledged it, or nothing of it for
+        ``linger`` seconds. ``on_told`` is called once the peer has been told.
         """
         if on_told is not None:
             if self.closed:
@@ -444,7 +445,7 @@ class Channel:
         # It has to fit a packet.
         self._parting = code, reason.encode()[:MAX_REASON].decode(errors="ignore")
         if linger and self.pending:
-            self._linger_timer = self._loop.call_later(linger, self._close_now)
+            self._linger = Linger(linger, lambda: self.pending, self._close_now)
             self.touch()
         else:
             self._close_now()
@@ -523,8 +524,8 @@ class Channel:
     def _end(self) -> None:
         self.closed = True
         self._outgoing.clear()
-        if self._linger_timer is not None:
-            self._linger_timer.cancel()
+        if self._linger is not None:
+            self._linger.cancel()
         told, self._on_told = self._on_told, []
         for callback in told:
             callback()

@@ -8,7 +8,6 @@ for all its connections and tells them apart by connection id (RFC 9000, section
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextlib
 import errno
 from abc import ABC, abstractmethod
@@ -19,6 +18,7 @@ from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE, QuicConfigura
 from aioquic.quic.packet import encode_quic_version_negotiation
 from aioquic.tls import SessionTicket, SessionTicketHandler
 
+from quicdist.carrier.process_exit import at_exit
 from quicdist.carrier.quic.driver import aioquic_adapter as adapter
 from quicdist.carrier.quic.driver.channel import Channel, ChannelHandler
 from quicdist.carrier.quic.driver.migration import Migration
@@ -91,7 +91,7 @@ async def register(endpoint: Endpoint) -> None:
         await anext(watcher)
 
 
-atexit.register(_shut_all)
+at_exit(_shut_all)
 
 
 # -- dialling ----------------------------------------------------------------------------------

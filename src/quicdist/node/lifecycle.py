@@ -1,0 +1,211 @@
+"""The life of a node: it is started once and stopped once, whoever asks for it and how often.
+
+What there is to start and to stop is the node's; here is who waits for it, what a cancelled task
+does not break off, and how a failure reaches the program.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import enum
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from quicdist.logs import get_logger
+from quicdist.node.errors import NodeError, NodeNotStarted
+from quicdist.node.termination import termination
+
+log = get_logger("quicdist.node")
+
+_WAY_IN = "use it in `async with`"
+
+#: Starts or stops what there is.
+Work = Callable[[], Coroutine[Any, Any, None]]
+
+
+class NodeState(enum.Enum):
+    """Where a node is in its life. It only goes forward; STARTING may fail into STOPPING."""
+
+    NEW = enum.auto()
+    STARTING = enum.auto()
+    RUNNING = enum.auto()
+    STOPPING = enum.auto()
+    STOPPED = enum.auto()
+
+
+_NEW, _STARTING, _RUNNING, _STOPPING, _STOPPED = NodeState
+
+
+class Lifecycle:
+    """Takes one node from start to stop.
+
+    ``start`` and ``stop`` do the work. ``stop`` is called once, also after a ``start`` that failed
+    or was broken off, and is to undo as much as was done. ``is_own_task`` says whether a task runs
+    code that the stop has to end, such as that of a process.
+    """
+
+    def __init__(
+        self, name: str, start: Work, stop: Work, is_own_task: Callable[[asyncio.Task[Any] | None], bool]
+    ) -> None:
+        self._name = name
+        self._start = start
+        self._stop = stop
+        self._is_own_task = is_own_task
+        self.state = _NEW
+        #: Why the node stopped by itself.
+        self.error: BaseException | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._context = contextvars.Context()
+        self._starting: asyncio.Task[None] | None = None
+        self._stopping: asyncio.Task[None] | None = None
+        #: Set when the node has stopped.
+        self._over = asyncio.Event()
+        #: How many wait in :meth:`run_forever`.
+        self._waiting = 0
+        #: The task in an ``async with`` block of this node, and whether it was cancelled for ``error``.
+        self._inside: asyncio.Task[Any] | None = None
+        self._called_off = False
+
+    # -- starting --------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Start it. Raises :class:`NodeError` for a node that was started before, and what the work
+        raises, when all that it did has been undone."""
+        if self.state is not _NEW:
+            raise NodeError(self._not_again())
+        self.state = _STARTING
+        self._loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()
+        self._starting = self._loop.create_task(self._start(), name=f"quicdist: start of {self._name}")
+        try:
+            await asyncio.wait({self._starting})
+        except asyncio.CancelledError:
+            await _outlast(self.begin_stop())
+            raise
+        error = None if self._starting.cancelled() else self._starting.exception()
+        if error is None and self.state is _STARTING and not self._starting.cancelled():
+            self.state = _RUNNING
+            return
+        await _outlast(self.begin_stop())
+        raise error or NodeError(f"node {self._name} was stopped while it was starting") from self.error
+
+    def _not_again(self) -> str:
+        if self.state in (_STARTING, _RUNNING):
+            return f"node {self._name} has been started already: each `async with` needs a Node of its own"
+        return f"node {self._name} has stopped and cannot be started again: make a new Node"
+
+    def not_running(self) -> NodeNotStarted:
+        """The error for what needs a node that is running."""
+        if self.state in (_NEW, _STARTING):
+            return NodeNotStarted(f"node {self._name} has not been started: {_WAY_IN}")
+        return NodeNotStarted(f"node {self._name} has stopped")
+
+    # -- stopping --------------------------------------------------------------------------
+
+    def begin_stop(self) -> asyncio.Task[None]:
+        """Let it stop, if it does not yet: the task that does. It has to have been started."""
+        loop = self._loop
+        if loop is None:
+            raise self.not_running()
+        if self._stopping is None:
+            self.state = _STOPPING
+            # What called may be a process or a call; what is called in its stead is not.
+            self._stopping = loop.create_task(
+                self._stopped(), name=f"quicdist: stop of {self._name}", context=self._context.copy()
+            )
+        return self._stopping
+
+    async def _stopped(self) -> None:
+        starting = self._starting
+        try:
+            if starting is not None and not starting.done():
+                starting.cancel()
+                await asyncio.wait({starting})
+            await self._stop()
+        except asyncio.CancelledError:
+            log.warning("node %s: its stop was cancelled and is incomplete", self._name)
+            raise
+        except Exception:
+            log.exception("node %s has not stopped as it should", self._name)
+        finally:
+            self.state = _STOPPED
+            self._over.set()
+
+    async def stop(self) -> None:
+        """Stop it, and wait until it has stopped: for the stop that is under way, if one is. Code
+        that the stop waits for does not wait for the stop (``init:stop/0`` returns at once too)."""
+        if self.state in (_NEW, _STOPPED):
+            return
+        if asyncio.get_running_loop() is not self._loop:
+            raise NodeError(
+                f"node {self._name} belongs to another event loop: use "
+                "asyncio.run_coroutine_threadsafe(node.stop(), loop)"
+            )
+        own = self._is_own_task(asyncio.current_task())
+        stopping = self.begin_stop()
+        if not own:
+            await asyncio.shield(stopping)
+
+    def fail(self, error: BaseException) -> None:
+        """The node cannot go on: stop it, and raise ``error`` in :meth:`run_forever`, or else in the
+        ``async with`` block."""
+        if self.state not in (_STARTING, _RUNNING):
+            return
+        log.error("node %s stops: %s", self._name, error)
+        self.error = error
+        self.begin_stop().add_done_callback(self._call_off)
+
+    def _call_off(self, _: object) -> None:
+        """Nobody in ``run_forever`` raises the error: what else the block waits for is cancelled."""
+        if self._waiting == 0 and self._inside is not None and not self._inside.done():
+            self._called_off = True
+            self._inside.cancel()
+
+    async def run_forever(self) -> None:
+        """Wait until it has stopped; SIGTERM and SIGINT stop it. Raises :attr:`error`."""
+        if self._loop is None or self.state is _STARTING:
+            raise self.not_running()
+        self._waiting += 1
+        try:
+            with termination.listening(self._signalled, self._loop):
+                await self._over.wait()
+        finally:
+            self._waiting -= 1
+        if self.error is not None:
+            raise self.error
+
+    def _signalled(self, number: signal.Signals) -> None:
+        if self.state is _RUNNING:
+            log.info("%s: node %s stops; a second signal ends it at once", number.name, self._name)
+            self.begin_stop()
+
+    # -- async with ------------------------------------------------------------------------
+
+    async def enter(self) -> None:
+        await self.start()
+        self._inside = asyncio.current_task()
+
+    async def exit(self, raised: BaseException | None) -> None:
+        """The block is over, by ``raised`` if that is not None. Waits for the stop, whatever cancels
+        it meanwhile: the program may end with this task."""
+        inside, self._inside = self._inside, None
+        await _outlast(self.begin_stop())
+        called_off = self._called_off and inside is not None and inside.uncancel() == 0
+        if self.error is not None and (
+            raised is None or (called_off and isinstance(raised, asyncio.CancelledError))
+        ):
+            raise self.error
+
+
+async def _outlast(task: asyncio.Task[None]) -> None:
+    """Wait until ``task`` is done; a cancellation of who waits is raised then."""
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled

@@ -1,0 +1,129 @@
+"""The end of a node's processes, in order.
+
+A BEAM that is told ``init:stop()`` ends its applications while distribution is up: each one's supervisor is
+told ``shutdown`` and ends its children, in order and within their shutdown times. What no supervisor knows
+just goes on, and others see ``noconnection`` of it when the node halts. So it is here, but that running calls
+are answered before, and that servers end with the supervisors, whoever started them.
+OTP: ``init(3)``, ``application(3)``; Design Principles, *Supervisor Behaviour*.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from quicdist.logs import get_logger
+from quicdist.node.exits import KILLED, SHUTDOWN
+from quicdist.term import Pid
+
+if TYPE_CHECKING:
+    from quicdist.node.process import Process
+    from quicdist.node.runtime import Runtime
+
+log = get_logger("quicdist.node")
+
+#: Seconds that running calls have to end in, and then processes that are no children of a supervisor:
+#: what a supervisor gives its children.
+SHUTDOWN_TIME = 5.0
+#: Seconds that the code of a killed process has to come to its end in.
+KILL_TIME = 1.0
+#: Seconds after which a supervisor that still ends its children is spoken of in the log, again and again.
+PATIENCE = 10.0
+
+
+class Shutdown:
+    """Ends the processes of one node."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        #: Who the exit signals come from, where a process has no parent.
+        self._source = runtime.identifiers.pid()
+
+    async def calls(self) -> None:
+        """Wait until running calls have been answered, for ``SHUTDOWN_TIME`` seconds at most. New ones
+        are taken as long as those run that there were at first."""
+        calls = self._runtime.calls
+        deadline = asyncio.get_running_loop().time() + SHUTDOWN_TIME
+        await _finished(calls.running(), deadline)
+        calls.refused = True
+        await _finished(calls.running(), deadline)
+
+    async def servers(self) -> None:
+        """While others can be told: end supervisors, in reverse start order, then the servers that are
+        no children of one, all at once. Services of the node go on."""
+        await self._end(lambda process: process.ends_while_connected and not self._is_service(process))
+
+    async def others(self) -> None:
+        """When nobody can be told any more: end all other processes, services last."""
+        await self._end(lambda process: not self._is_service(process))
+        await self._end(lambda process: True)
+
+    def all_at_once(self) -> None:
+        """End whatever there still is, and wait for nothing."""
+        for process in self._runtime.processes():
+            self._runtime.terminate(process, SHUTDOWN)
+
+    async def _end(self, wanted: Callable[[Process], bool]) -> None:
+        processes = list(filter(wanted, self._runtime.processes()))
+        for process in reversed(processes):
+            if process.is_supervisor and not self._is_supervised(process):
+                await self._end_supervisor(process)
+        deadline = asyncio.get_running_loop().time() + SHUTDOWN_TIME
+        # Twice: what ends may have started another one, which it needed to end.
+        for _ in range(2):
+            left = list(filter(wanted, self._runtime.processes()))
+            for process in left:
+                self._tell(process)
+            await _finished(left, deadline)
+        await self._kill(filter(wanted, self._runtime.processes()))
+
+    async def _end_supervisor(self, process: Process) -> None:
+        """End a supervisor; it ends its children by itself, in the time that their specifications give
+        them, however long that is."""
+        self._tell(process)
+        finished = asyncio.ensure_future(process.finished())
+        try:
+            while not (await asyncio.wait({finished}, timeout=PATIENCE))[0]:
+                log.warning("%r is still ending its children", process)
+        finally:
+            finished.cancel()
+
+    async def _kill(self, processes: Iterable[Process]) -> None:
+        killed = list(processes)
+        for process in killed:
+            log.error("%r has not ended within %g s of shutdown and is killed", process, SHUTDOWN_TIME)
+            self._runtime.terminate(process, KILLED)
+        await _finished(killed, asyncio.get_running_loop().time() + KILL_TIME)
+
+    def _tell(self, process: Process) -> None:
+        """Send a process the exit signal ``shutdown``, as its parent would: one that traps exits gets
+        it as a message, and a server that does ends by it."""
+        if process.parent is None:
+            process.parent = self._source
+        self._runtime.links.exit_received(process.parent, process.pid, SHUTDOWN)
+
+    def _is_supervised(self, process: Process) -> bool:
+        """Whether a supervisor of this node ends it."""
+        parent = self._parent(process)
+        return parent is not None and parent.is_supervisor
+
+    def _is_service(self, process: Process) -> bool:
+        services = self._runtime.services
+        return process.pid in services or process.parent in services
+
+    def _parent(self, process: Process) -> Process | None:
+        parent = process.parent
+        return self._runtime.find(parent) if isinstance(parent, Pid) else None
+
+
+async def _finished(processes: Iterable[Process], deadline: float) -> None:
+    """Wait until nothing of the processes runs any more, or until ``deadline``."""
+    waiting = {asyncio.ensure_future(process.finished()) for process in processes}
+    if not waiting:
+        return
+    try:
+        await asyncio.wait(waiting, timeout=max(0.0, deadline - asyncio.get_running_loop().time()))
+    finally:
+        for one in waiting:
+            one.cancel()
