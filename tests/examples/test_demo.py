@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -37,11 +38,13 @@ class Run:
 
     def end(self) -> tuple[int, str]:
         """Its exit status, and all it printed."""
-        try:
-            out, _ = self.process.communicate(timeout=90)
-        finally:
-            self.process.kill()
+        out, _ = self.process.communicate(timeout=90)
         return self.process.returncode, out
+
+    def close(self) -> None:
+        """However the test ends, its program does."""
+        self.process.kill()
+        self.process.communicate()
 
     def left_behind(self) -> list[str]:
         """The programs of this run that still run."""
@@ -63,14 +66,25 @@ def directory(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def start(directory: Path) -> Iterator[Callable[..., Run]]:
+    """Starts a run with these variables in its environment."""
+    with contextlib.ExitStack() as stack:
+
+        def start(**env: str) -> Run:
+            return stack.enter_context(contextlib.closing(Run(directory, **env)))
+
+        yield start
+
+
 needs_proc = pytest.mark.skipif(
     not Path("/proc/self/environ").exists(), reason="there is no /proc to look into"
 )
 
 
 @needs_proc
-def test_without_erl(directory: Path) -> None:
-    run = Run(directory, PATH=str(directory / "nothing"), QUICDIST_ERL="")
+def test_without_erl(start: Callable[..., Run], directory: Path) -> None:
+    run = start(PATH=str(directory / "nothing"), QUICDIST_ERL="")
     status, out = run.end()
     assert status == 0, out
     assert "✗" not in out
@@ -82,10 +96,10 @@ def test_without_erl(directory: Path) -> None:
 
 @pytest.mark.beam
 @needs_proc
-def test_with_a_beam_and_two_at_once(directory: Path) -> None:
+def test_with_a_beam_and_two_at_once(start: Callable[..., Run], directory: Path) -> None:
     erl = erl_path()
     assert erl is not None
-    runs = [Run(directory, QUICDIST_ERL=erl) for _ in range(2)]
+    runs = [start(QUICDIST_ERL=erl) for _ in range(2)]
     for run in runs:
         status, out = run.end()
         assert status == 0, out
@@ -97,17 +111,17 @@ def test_with_a_beam_and_two_at_once(directory: Path) -> None:
 
 
 @pytest.mark.quic_dist
-def test_with_quic_dist(directory: Path) -> None:
-    status, out = Run(directory).end()
+def test_with_quic_dist(start: Callable[..., Run]) -> None:
+    status, out = start().end()
     assert status == 0, out
     assert "starts: OTP" in out.partition("-proto_dist quic")[2]
     assert "all 33 lines held" in out
 
 
 @needs_proc
-def test_a_line_that_does_not_hold(directory: Path) -> None:
+def test_a_line_that_does_not_hold(start: Callable[..., Run]) -> None:
     """An erl that is none: what needs no BEAM still runs, the exit status says that all is not well."""
-    run = Run(directory, QUICDIST_ERL="/bin/false")
+    run = start(QUICDIST_ERL="/bin/false")
     status, out = run.end()
     assert status == 1
     assert "✗ /bin/false is looked at" in out
@@ -117,8 +131,8 @@ def test_a_line_that_does_not_hold(directory: Path) -> None:
 
 @needs_proc
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_interrupted(directory: Path, number: signal.Signals) -> None:
-    run = Run(directory, PATH=str(directory / "nothing"), QUICDIST_ERL="")
+def test_interrupted(start: Callable[..., Run], directory: Path, number: signal.Signals) -> None:
+    run = start(PATH=str(directory / "nothing"), QUICDIST_ERL="")
     assert run.process.stdout is not None
     while "a second node joins" not in run.process.stdout.readline():
         assert run.process.poll() is None

@@ -90,12 +90,12 @@ async def last(calls: Iterator[Coroutine[Any, Any, Any]]) -> str:
 @pytest.mark.parametrize("loop", ["asyncio"], indirect=True)
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 async def test_a_node_that_is_killed_is_gone_and_can_start_again(pair: Pair, how: signal.Signals) -> None:
-    gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    pair.node.subscribe(lambda event: gone.set_result(None) if isinstance(event, NodeDown) else None)
+    gone = asyncio.Event()
+    pair.node.subscribe(lambda event: gone.set() if isinstance(event, NodeDown) else None)
     await pair.call("default_signals")
     pair.program.kill(how)
     if pair.again[2]["carrier"] == "tcp":
-        await asyncio.wait_for(gone, 10)
+        await asyncio.wait_for(gone.wait(), 10)
     else:
         pair.node.disconnect(NAME)  # UDP does not tell that it was killed
     assert pair.program.workers

@@ -48,7 +48,7 @@ three -- four
 }
 
 #: What erl adds by itself.
-_OWN = {"root", "progname", "home", "bindir", "noshell", "noinput", "args_file"}
+_OWN = {"root", "progname", "home", "bindir", "noshell", "noinput", "args_file", "epmd_port"}
 
 
 def flags_of(tmp_path: Path, text: str) -> Flags:

@@ -11,7 +11,6 @@ import contextlib
 import errno
 from collections import deque
 from collections.abc import Hashable, Iterator, Sequence
-from copy import copy
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -314,7 +313,7 @@ class ConnectionTable:
         self._errors.dial_failed(error, len(connection.queue), called_off=called_off)
         for waiter in connection.waiters:
             if not waiter.done():
-                waiter.set_exception(copy(error))  # one each: it may be given an exit reason
+                waiter.set_exception(error)
         self._owner.node_down(connection.node, error, was_up=False)
 
     # -- links up and down -----------------------------------------------------------------
