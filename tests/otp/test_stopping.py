@@ -224,6 +224,11 @@ class TestTime:
         assert [process.exit_reason for process in processes] == [KILLED, SHUTDOWN]
         assert "has not ended within 0.1 s of shutdown and is killed" in caplog.text
 
+    async def test_a_node_with_nothing_to_end_stops_at_once(self, node: Node) -> None:
+        """Its own processes are not waited for, whether they trap exits or not."""
+        async with asyncio.timeout(1):
+            await node.stop()
+
     async def test_code_that_goes_on_whatever_is_raised_is_left_behind(self, node: Node, quick: None) -> None:
         over = asyncio.Event()
 

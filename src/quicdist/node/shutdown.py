@@ -57,6 +57,9 @@ class Shutdown:
     async def others(self) -> None:
         """When nobody can be told any more: end all other processes, services last."""
         await self._end(lambda process: not self._is_service(process))
+        for process in self._runtime.processes():
+            # The node's own code is not asked, whether it traps exits or not.
+            self._runtime.exit(process, SHUTDOWN)
         await self._end(lambda process: True)
 
     def all_at_once(self) -> None:
