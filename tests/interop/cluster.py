@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,39 @@ def names() -> tuple[str, str]:
     return f"py{number}@127.0.0.1", f"beam{number}@127.0.0.1"
 
 
+@contextlib.contextmanager
+def beam_for_a_node(
+    carrier: str,
+    directory: Path,
+    free_port: Callable[[], int],
+    *,
+    cookie: str = COOKIE,
+    hidden: bool = False,
+) -> Iterator[tuple[Beam, str, dict[str, Any]]]:
+    """Start a BEAM; its name, and the options with which a node of ours, given its name among them,
+    can reach it. ``carrier`` is ``"tcp"`` or ``"quic"``."""
+    ours, theirs = names()
+    options: dict[str, Any] = {"name": ours, "cookie": COOKIE, "carrier": carrier, "host": "127.0.0.1"}
+    if carrier == "tcp":
+        args = tcp_args(theirs, cookie, hidden=hidden)
+    else:
+        files = make_development_certificates(directory / "certs")
+        our_port, their_port = free_port(), free_port()
+        table = {ours: ("127.0.0.1", our_port), theirs: ("127.0.0.1", their_port)}
+        args = quic_args(theirs, their_port, directory, table, cert=files.cert, key=files.key, cookie=cookie)
+        options |= {
+            "nodes": {theirs: table[theirs]},
+            "port": our_port,
+            "cert": files.cert,
+            "key": files.key,
+            "verify": False,
+        }
+    with Beam(args) as beam:
+        if carrier == "quic":
+            beam.eval_now("{ok, _} = application:ensure_all_started(quic)")
+        yield beam, theirs, options
+
+
 @contextlib.asynccontextmanager
 async def cluster(
     carrier: str,
@@ -47,28 +80,7 @@ async def cluster(
     **node_options: Any,
 ) -> AsyncIterator[Cluster]:
     """Start both; ``carrier`` is ``"tcp"`` or ``"quic"``."""
-    ours, theirs = names()
-    if carrier == "tcp":
-        args = tcp_args(theirs, beam_cookie, hidden=hidden_beam)
-        options: dict[str, Any] = {}
-    else:
-        files = make_development_certificates(directory / "certs")
-        our_port, their_port = free_port(), free_port()
-        table = {ours: ("127.0.0.1", our_port), theirs: ("127.0.0.1", their_port)}
-        args = quic_args(
-            theirs, their_port, directory, table, cert=files.cert, key=files.key, cookie=beam_cookie
-        )
-        options = {
-            "nodes": {theirs: table[theirs]},
-            "port": our_port,
-            "cert": files.cert,
-            "key": files.key,
-            "verify": False,
-        }
-    with Beam(args) as beam:
-        if carrier == "quic":
-            await beam.eval("{ok, _} = application:ensure_all_started(quic)")
-        async with Node(
-            ours, cookie=COOKIE, carrier=carrier, host="127.0.0.1", **options | node_options
-        ) as node:
+    started = beam_for_a_node(carrier, directory, free_port, cookie=beam_cookie, hidden=hidden_beam)
+    with started as (beam, theirs, options):
+        async with Node(**options | node_options) as node:
             yield Cluster(node, beam, theirs, carrier)

@@ -19,11 +19,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from quicdist import make_development_certificates
 from quicdist.discovery import EpmdDiscovery
-from tests.interop.cluster import COOKIE, names
+from tests.interop.cluster import beam_for_a_node
 from tests.interop.conftest import CARRIERS
-from tests.support.beam import Beam, quic_args, tcp_args
+from tests.support.beam import Beam
 
 PROGRAM = """
 import asyncio, json, os, sys
@@ -142,20 +141,11 @@ class Outside:
 async def outside(
     request: pytest.FixtureRequest, tmp_path: Path, free_port: Callable[[], int]
 ) -> AsyncIterator[Outside]:
-    node, beam = names()
-    options: dict[str, Any] = {"name": node, "cookie": COOKIE, "carrier": request.param, "host": "127.0.0.1"}
-    if request.param == "tcp":
-        args = tcp_args(beam, COOKIE)
-    else:
-        files = make_development_certificates(tmp_path / "certs")
-        table = {node: ("127.0.0.1", free_port()), beam: ("127.0.0.1", free_port())}
-        args = quic_args(beam, table[beam][1], tmp_path, table, cert=files.cert, key=files.key, cookie=COOKIE)
-        options |= {"nodes": table, "port": table[node][1], "verify": False}
-        options |= {"cert": str(files.cert), "key": str(files.key)}
-    with Beam(args) as running:
-        if request.param == "quic":
-            await running.eval("{ok, _} = application:ensure_all_started(quic)")
-        outside = Outside(request.param, running, node, options)
+    with beam_for_a_node(request.param, tmp_path, free_port) as (beam, _, options):
+        for name in ("cert", "key"):
+            if name in options:
+                options[name] = str(options[name])  # for the program's arguments
+        outside = Outside(request.param, beam, options["name"], options)
         yield outside
         await outside.end()
 
