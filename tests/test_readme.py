@@ -114,6 +114,8 @@ def test_the_program_joins_the_beam_started_beside_it(beam: Beam, tmp_path: Path
         assert (running.read_line(), running.read_line()) == ("pong", "[3, 2, 1]")
         for source, value in shell(session):
             assert beam.eval_bytes_now(printed_by_the_shell(source)).decode() == value
+        running.process.terminate()
+        assert running.process.wait(30) == 0
 
 
 @pytest.mark.beam

@@ -291,12 +291,14 @@ class TestStoppingFromInside:
         async def body(process: Process) -> None:
             process.trap_exit = True
             await node.stop()
-            got.append(await process.receive())
+            try:
+                await process.receive()
+            finally:
+                got.append(node.life.state)
 
-        node.spawn(body)
+        process = node.spawn(body)
         await self.over(node)
-        ((tag, _, reason),) = got
-        assert (str(tag), reason) == ("EXIT", SHUTDOWN)
+        assert (got, process.exit_reason) == ([NodeState.STOPPING], SHUTDOWN)
 
     @pytest.mark.parametrize("traps", [False, True])
     async def test_a_server(self, node: Node, traps: bool) -> None:

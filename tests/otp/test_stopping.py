@@ -21,26 +21,49 @@ from quicdist import (
     ProcessEnded,
     RemoteError,
     Supervisor,
+    make_development_certificates,
 )
+from quicdist.carrier import PeerClosed
+from quicdist.carrier.security.certificates import CertificateFiles
 from quicdist.node import shutdown
 
 COOKIE = "stopping"
 SHUTDOWN, KILLED, NOCONNECTION = Atom("shutdown"), Atom("killed"), Atom("noconnection")
 
 
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> CertificateFiles:
+    return make_development_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(params=["tcp", "quic"])
+def options(request: pytest.FixtureRequest, certificates: CertificateFiles) -> dict[str, Any]:
+    """What all nodes of a test have."""
+    options: dict[str, Any] = {"cookie": COOKIE, "carrier": request.param, "epmd": False, "host": "127.0.0.1"}
+    if request.param == "quic":
+        files = certificates
+        options |= {"cert": files.cert, "key": files.key, "cacert": files.ca}
+    return options
+
+
 @pytest_asyncio.fixture
-async def node() -> AsyncIterator[Node]:
-    node = Node("stops@127.0.0.1", cookie=COOKIE, carrier="tcp", epmd=False, host="127.0.0.1")
+async def node(options: dict[str, Any]) -> AsyncIterator[Node]:
+    node = Node("stops@127.0.0.1", port=0, **options)
     await node.start()
     yield node
     await node.stop()
 
 
-@pytest_asyncio.fixture
-async def other(node: Node) -> AsyncIterator[Node]:
-    """A node that is connected to ``node``."""
+def who_knows(node: Node, name: str, options: dict[str, Any]) -> Node:
+    """Another node, which can dial that one."""
     nodes = {node.name: ("127.0.0.1", node.addresses[0].port)}
-    async with Node("sees@127.0.0.1", cookie=COOKIE, carrier="tcp", nodes=nodes, listen=False) as other:
+    return Node(name, nodes=nodes, listen=False, **options)
+
+
+@pytest_asyncio.fixture
+async def other(node: Node, options: dict[str, Any]) -> AsyncIterator[Node]:
+    """A node that is connected to ``node``."""
+    async with who_knows(node, "sees@127.0.0.1", options) as other:
         await other.connect(node.name)
         yield other
 
@@ -289,19 +312,37 @@ class TestTrappingExits:
             await asked
         assert caught.value.reason == SHUTDOWN
 
-    async def test_a_body_gets_the_signal_as_a_message(self, node: Node, notes: Notes) -> None:
+    async def test_a_body_under_a_supervisor_gets_a_message(self, node: Node, notes: Notes) -> None:
         async def body(process: Process) -> None:
             process.trap_exit = True
             notes.extend(await process.receive())
 
-        node.spawn(body)
+        await node.gen_server.start(Supervisor([ChildSpec("body", body)]))
         await asyncio.sleep(0)
         await node.stop()
         assert (str(notes[0]), notes[2]) == ("EXIT", SHUTDOWN)
 
-    async def test_a_handler_that_ignores_it_is_killed(self, node: Node, quick: None) -> None:
-        process = node.spawn(lambda *_: None)
-        process.trap_exit = True
+    async def test_other_processes_are_not_asked(self, node: Node, notes: Notes) -> None:
+        """A body is cancelled, a handler ends: on a BEAM both are killed."""
+        processes = [node.spawn(notes.body("body")), node.spawn(lambda *_: None)]
+        for process in processes:
+            process.trap_exit = True
+        await asyncio.sleep(0)
+        async with asyncio.timeout(1):
+            await node.stop()
+        assert [process.exit_reason for process in processes] == [SHUTDOWN] * 2
+        assert notes == ["body"]
+
+    async def test_a_server_that_does_not_end_is_killed(self, node: Node, quick: None) -> None:
+        class Hangs(GenServer):
+            def init(self) -> None:
+                self.process.trap_exit = True
+
+            async def handle_cast(self, request: Any) -> None:
+                await asyncio.Event().wait()
+
+        process = node.serve(Hangs())
+        node.gen_server_cast(process, 1)
         await node.stop()
         assert process.exit_reason == KILLED
 
@@ -426,36 +467,41 @@ class TestWhatOthersSee:
         assert list(reasons.values()) == [[SHUTDOWN] * 2] * 2 + [[NOCONNECTION] * 2] * 3
 
     async def test_no_new_connection_is_taken_while_it_stops(
-        self, node: Node, other: Node, notes: Notes
+        self, node: Node, other: Node, options: dict[str, Any], notes: Notes
     ) -> None:
-        node.serve(notes.server("slow", seconds=0.1))
+        node.serve(notes.server("slow", seconds=0.2))
         await other.ping(node.name)
         stopping = asyncio.create_task(node.stop())
         await asyncio.sleep(0.02)
         assert str(await other.ping(node.name)) == "pong"
-        nodes = {node.name: ("127.0.0.1", node.addresses[0].port)}
-        async with Node("new@127.0.0.1", cookie=COOKIE, carrier="tcp", nodes=nodes, listen=False) as new:
+        async with who_knows(node, "new@127.0.0.1", {**options, "setup_time": 0.1}) as new:
             with pytest.raises(NotConnected):
                 await new.connect(node.name)
         await stopping
         assert notes == ["slow", "slow ended"]
 
-    async def test_what_is_sent_to_a_node_that_is_not_connected_gets_there(self, node: Node) -> None:
+    async def test_the_connection_is_closed_without_an_error(self, node: Node, other: Node) -> None:
+        events: asyncio.Queue[Any] = asyncio.Queue()
+        other.subscribe(events.put_nowait)
+        await node.stop()
+        error = (await events.get()).error
+        assert isinstance(error, PeerClosed)
+        over_quic = "it closed the connection: no error"
+        assert str(error).endswith(over_quic if "quic" in str(node.addresses[0]) else "the peer closed it")
+
+    async def test_what_is_sent_to_a_node_that_is_not_connected_gets_there(
+        self, node: Node, options: dict[str, Any]
+    ) -> None:
         got: asyncio.Queue[Any] = asyncio.Queue()
-        async with Node("late@127.0.0.1", cookie=COOKIE, carrier="tcp", epmd=False, host="127.0.0.1") as late:
-            late.spawn(lambda _, message: got.put_nowait(message), name="told")
-            address = ("127.0.0.1", late.addresses[0].port)
+        node.spawn(lambda _, message: got.put_nowait(message), name="told")
 
-            class Tells(GenServer):
-                def terminate(self, reason: Any) -> None:
-                    self.process.send(("told", late.name), reason)
+        class Tells(GenServer):
+            def terminate(self, reason: Any) -> None:
+                self.process.send(("told", node.name), reason)
 
-            nodes = {late.name: address}
-            async with Node(
-                "tells@127.0.0.1", cookie=COOKIE, carrier="tcp", nodes=nodes, listen=False
-            ) as tells:
-                tells.serve(Tells())
-            assert await got.get() == SHUTDOWN
+        async with who_knows(node, "tells@127.0.0.1", options) as tells:
+            tells.serve(Tells())
+        assert await got.get() == SHUTDOWN
 
 
 async def idle(process: Process) -> None:

@@ -55,12 +55,10 @@ class Shutdown:
         await self._end(lambda process: process.ends_while_connected and not self._is_service(process))
 
     async def others(self) -> None:
-        """When nobody can be told any more: end all other processes, services last."""
-        await self._end(lambda process: not self._is_service(process))
-        for process in self._runtime.processes():
-            # The node's own code is not asked, whether it traps exits or not.
-            self._runtime.exit(process, SHUTDOWN)
-        await self._end(lambda process: True)
+        """When nobody can be told any more: end all other processes, services last. None is asked, whether
+        it traps exits or not: on a BEAM all are killed then. A coroutine may clean up."""
+        await self._end_at_once(lambda process: not self._is_service(process))
+        await self._end_at_once(lambda process: True)
 
     def all_at_once(self) -> None:
         """End whatever there still is, and wait for nothing."""
@@ -72,12 +70,18 @@ class Shutdown:
         for process in reversed(processes):
             if process.is_supervisor and not self._is_supervised(process):
                 await self._end_supervisor(process)
+        await self._end_all(wanted, self._tell)
+
+    async def _end_at_once(self, wanted: Callable[[Process], bool]) -> None:
+        await self._end_all(wanted, lambda process: self._runtime.exit(process, SHUTDOWN))
+
+    async def _end_all(self, wanted: Callable[[Process], bool], tell: Callable[[Process], None]) -> None:
         deadline = asyncio.get_running_loop().time() + SHUTDOWN_TIME
         # Twice: what ends may have started another one, which it needed to end.
         for _ in range(2):
             left = list(filter(wanted, self._runtime.processes()))
             for process in left:
-                self._tell(process)
+                tell(process)
             await _finished(left, deadline)
         await self._kill(filter(wanted, self._runtime.processes()))
 
