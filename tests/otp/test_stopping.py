@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import threading
 from collections.abc import AsyncIterator
 from typing import Any
@@ -26,6 +27,7 @@ from quicdist import (
 from quicdist.carrier import PeerClosed
 from quicdist.carrier.security.certificates import CertificateFiles
 from quicdist.node import shutdown
+from tests.support.records import records_of
 
 COOKIE = "stopping"
 SHUTDOWN, KILLED, NOCONNECTION = Atom("shutdown"), Atom("killed"), Atom("noconnection")
@@ -506,3 +508,10 @@ class TestWhatOthersSee:
 
 async def idle(process: Process) -> None:
     await process.receive()
+
+
+async def test_an_idle_node_stops_without_killing_anything() -> None:
+    with records_of("quicdist") as records:
+        async with Node("idle@127.0.0.1", cookie=COOKIE, endpoints=[]) as node:
+            node.spawn(lambda process, message: None)
+    assert [record.getMessage() for record in records.take() if record.levelno >= logging.WARNING] == []
