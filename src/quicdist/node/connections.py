@@ -11,6 +11,7 @@ import contextlib
 import errno
 from collections import deque
 from collections.abc import Hashable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -313,7 +314,7 @@ class ConnectionTable:
         self._errors.dial_failed(error, len(connection.queue), called_off=called_off)
         for waiter in connection.waiters:
             if not waiter.done():
-                waiter.set_exception(error)
+                waiter.set_exception(copy(error))  # one each: it may be given an exit reason
         self._owner.node_down(connection.node, error, was_up=False)
 
     # -- links up and down -----------------------------------------------------------------

@@ -44,6 +44,7 @@ log = get_logger("quicdist.node")
 P = TypeVar("P", bound=Process)
 
 _RUNNING, _ENDED = ProcessState.RUNNING, ProcessState.ENDED
+_BADARG = Atom("badarg")
 
 #: Signals go out in their newest form; for older peers the carrier sends what it replaced.
 _TO_ALIAS = int(wire.AltactFlag.ALIAS)
@@ -225,7 +226,7 @@ class Runtime:
         """Take a name away (``unregister/1``). Raises :class:`NoSuchProcess` when nobody has it."""
         process = self._names.pop(name_of(name, REGISTERED_NAME), None)
         if process is None:
-            raise NoSuchProcess(f"no process is registered as {name}")
+            raise _badarg(NoSuchProcess(f"no process is registered as {name}"))
         process.name = None
 
     # -- the end of a process --------------------------------------------------------------
@@ -301,7 +302,7 @@ class Runtime:
         if target is not None:
             self.turns.take(self.hand_over, target, message)
         elif isinstance(to, str | Atom):
-            raise NoSuchProcess(f"no process is registered as {to} on {self.name}")
+            raise _badarg(NoSuchProcess(f"no process is registered as {to} on {self.name}"))
 
     def signal(
         self, node: str, control: ControlMessage, payload: Any = NO_PAYLOAD, pair: Hashable = None
@@ -368,6 +369,12 @@ class Runtime:
 
 def _atom(name: Name) -> Atom:
     return name if isinstance(name, Atom) else _kept(name)
+
+
+def _badarg(error: NodeError) -> NodeError:
+    """What a BIF says of a local name that nobody has."""
+    error.exit_reason = (_BADARG, [])
+    return error
 
 
 #: Names that are sent to over and over: an atom that nobody holds has to be made anew each time.

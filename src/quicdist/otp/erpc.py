@@ -66,11 +66,7 @@ class ErpcClient:
         on when nobody waits for it any more. Raises :class:`NotConnected`, :class:`CallTimeout`
         and :class:`RemoteError`.
         """
-        try:
-            return await self.send_request(node, module, function, arguments).receive_response(timeout)
-        except NodeError as error:
-            fails_erpc(error)
-            raise
+        return await self.send_request(node, module, function, arguments).receive_response(timeout)
 
     def send_request(
         self, node: Name, module: Name, function: Name, arguments: Sequence[Any] = ()
@@ -170,7 +166,7 @@ class _Call:
         self._spawn: Reference | None = None
         self._inner: Request | None = None
         self.connecting: asyncio.Task[None] | None = None
-        self.request = Request(self._what, self._abandon)
+        self.request = Request(self._what, self._abandon, fails_erpc)
 
     def _what(self) -> str:
         module, function, arguments = self._mfa

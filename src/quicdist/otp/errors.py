@@ -9,6 +9,7 @@ from quicdist.term import Atom, format_term
 
 _NOPROC, _NODEDOWN, _TIMEOUT = Atom("noproc"), Atom("nodedown"), Atom("timeout")
 _ERPC, _NOCONNECTION, _CALL = Atom("erpc"), Atom("noconnection"), Atom("call")
+_BADRPC = Atom("badrpc")
 _NOCATCH, _FUNCTION_CLAUSE = Atom("nocatch"), Atom("function_clause")
 _FILE, _LINE = Atom("file"), Atom("line")
 
@@ -84,6 +85,20 @@ def exits_call(error: Exception, call: tuple[Any, ...]) -> None:
     reason = cause(error)
     if reason is not None and isinstance(error, NodeError):
         error.exit_reason = (reason, call)
+
+
+def exits_bare(error: NodeError) -> None:
+    """The same for functions that exit with the word alone, as ``gen_server:stop`` does for a server
+    that is not there, or does not end in time."""
+    if isinstance(error, NoSuchProcess | CallTimeout):
+        error.exit_reason = cause(error)
+
+
+def fails_rpc(error: NodeError) -> None:
+    """The same for ``rpc``, which returns ``{badrpc, nodedown}`` or ``{badrpc, timeout}``: nobody has
+    a clause for that."""
+    if isinstance(error, NotConnected | CallTimeout):
+        error.exit_reason = (_BADRPC, _TIMEOUT if isinstance(error, CallTimeout) else _NODEDOWN)
 
 
 def fails_erpc(error: Exception) -> None:

@@ -71,6 +71,11 @@ def ref_term(to: Any) -> Any:
     return to
 
 
+def milliseconds(timeout: float | None) -> Any:
+    """A time-out in seconds as OTP's functions take it."""
+    return _INFINITY if timeout is None else round(timeout * 1000)
+
+
 def described(to: Any) -> str:
     """A destination, for an error message."""
     if isinstance(to, tuple) and len(to) == 2:
@@ -110,7 +115,7 @@ class Caller:
         :class:`ProcessEnded` with the reason of a process that ended before it replied.
         """
         if isinstance(to, Global | Via):
-            return self._send_to_name(to, request, label, process)
+            return self._send_to_name(to, request, label, process, None)
         runtime = self._runtime
         if process is not None:
             process.must_live()
@@ -135,7 +140,15 @@ class Caller:
             raise
         return result
 
-    def _send_to_name(self, to: LookedUp, request: Any, label: Atom, process: Process | None) -> Request:
+    def _send_to_name(
+        self,
+        to: LookedUp,
+        request: Any,
+        label: Atom,
+        process: Process | None,
+        asking: asyncio.Task[Any] | None,
+    ) -> Request:
+        """``asking`` is the task that waits for the answer, if one does."""
         sent: list[Request] = []
         result = Request(lambda: described(to), lambda: sent[0].abandon() if sent else None)
 
@@ -152,6 +165,7 @@ class Caller:
                 result.fail(error)
                 return
             try:
+                self._not_itself(pid, asking)
                 sent.append(self.send_request(pid, request, label=label, process=process))
             except Exception as failed:
                 result.fail(failed)
@@ -178,23 +192,24 @@ class Caller:
         an error of this call out, by default that of ``gen_server:call/3``.
         """
         try:
-            self._not_itself(to)
-            pending = self.send_request(to, request, label=label, process=process)
+            asking = asyncio.current_task()
+            if isinstance(to, Global | Via):
+                pending = self._send_to_name(to, request, label, process, asking)
+            else:
+                self._not_itself(to, asking)
+                pending = self.send_request(to, request, label=label, process=process)
             return await pending.receive_response(timeout)
         except NodeError as error:
             if function is None:
-                milliseconds = _INFINITY if timeout is None else round(timeout * 1000)
-                function = (_GEN_SERVER, _CALL, [ref_term(to), request, milliseconds])
+                function = (_GEN_SERVER, _CALL, [ref_term(to), request, milliseconds(timeout)])
             exits_call(error, function)
             raise
 
-    def _not_itself(self, to: Any) -> None:
-        """Raise :class:`CallingSelf` where the coroutine that calls is the one that would answer."""
-        if isinstance(to, Global | Via):
-            return
+    def _not_itself(self, to: Any, asking: asyncio.Task[Any] | None) -> None:
+        """Raise :class:`CallingSelf` where the task that asks is the one that would answer."""
         node, where = self._runtime.locate(to)
         target = self._runtime.resolve(where) if node == self._runtime.name else None
-        if target is not None and target.is_run_by(asyncio.current_task()):
+        if target is not None and target.is_run_by(asking):
             raise CallingSelf(target)
 
     def down_error(self, to: Any, reason: Any) -> QuicDistError:

@@ -5,29 +5,31 @@ OTP: ``gen_server(3)``: ``call``, ``cast``, ``multi_call``, ``abcast``, ``send_r
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from typing import Any
 
 from quicdist.logs import get_logger
+from quicdist.node.errors import NodeError, NoSuchProcess, ProcessEnded
 from quicdist.node.exits import NORMAL
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
 from quicdist.otp import server_process
 from quicdist.otp.erpc import gather
-from quicdist.otp.errors import CallTimeout
-from quicdist.otp.gen import GEN_CAST, SYSTEM, Caller, ref_term
+from quicdist.otp.errors import CallTimeout, exits_bare
+from quicdist.otp.gen import GEN_CAST, SYSTEM, Caller, described, milliseconds, ref_term
 from quicdist.otp.gen_server import GenServer
 from quicdist.otp.names import Names
 from quicdist.otp.request import Deadline, Request
 from quicdist.otp.server_names import Global, LookedUp, Via
 from quicdist.protocol.names import N, node_names
-from quicdist.term import Atom, Pid
+from quicdist.term import Atom, Pid, exactly_equal
 from quicdist.term.names import REGISTERED_NAME, Name, atom_of
 
 log = get_logger("quicdist.otp")
 
 _TERMINATE = Atom("terminate")
-_GEN_SERVER, _STOP = Atom("gen_server"), Atom("stop")
+_SYS = Atom("sys")
 
 
 class GenServerClient:
@@ -58,7 +60,8 @@ class GenServerClient:
 
     def cast(self, to: Any, request: Any) -> None:
         """Tell a server something (``gen_server:cast/2``); like a send it does not fail."""
-        self.send(to, (GEN_CAST, request))
+        with contextlib.suppress(NoSuchProcess):
+            self.send(to, (GEN_CAST, request))
 
     def send(self, to: Any, message: Any) -> None:
         """Send a message to any of those, in the name of the node's own process. What nobody is
@@ -96,21 +99,31 @@ class GenServerClient:
             self.cast((name, node), request)
 
     async def stop(self, to: Any, reason: Any = NORMAL, *, timeout: float | None = None) -> None:
-        """End a server with ``reason`` and wait until it has (``gen_server:stop/3``)."""
-        deadline = Deadline(timeout)
-        if isinstance(to, Global | Via):
-            to = await self._names.where(to, timeout)
+        """End a server with ``reason`` and wait until it has (``gen_server:stop/3``). Raises what
+        :meth:`call` raises, :class:`ProcessEnded` also where it ended with another reason."""
+        try:
+            deadline = Deadline(timeout)
+            if isinstance(to, Global | Via):
+                to = await self._names.where(to, timeout)
+            await self._stop(to, reason, timeout, deadline)
+        except NodeError as error:
+            exits_bare(error)
+            raise
+
+    async def _stop(self, to: Any, reason: Any, timeout: float | None, deadline: Deadline) -> None:
         watcher = self._runtime.add(Process(self._runtime, self._runtime.identifiers.pid()))
         try:
             watcher.monitor(to)
-            function = (_GEN_SERVER, _STOP, [ref_term(to), reason])
+            function = (_SYS, _TERMINATE, [ref_term(to), reason, milliseconds(timeout)])
             await self._caller.call(
                 to, (_TERMINATE, reason), label=SYSTEM, timeout=deadline.left(), function=function
             )
             try:
-                await watcher.receive(timeout=deadline.left())
+                *_, ended = await watcher.receive(timeout=deadline.left())
             except TimeoutError:
-                raise CallTimeout(str(to), timeout or 0.0) from None
+                raise CallTimeout(described(to), timeout or 0.0) from None
+            if not exactly_equal(ended, reason):
+                raise ProcessEnded(described(to), ended)
         finally:
             watcher.stop()
 

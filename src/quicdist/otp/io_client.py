@@ -20,6 +20,7 @@ from quicdist.otp.rpc import mailbox
 from quicdist.term import Atom, format_term
 
 _GET_LINE = Atom("get_line")
+_TERMINATED, _BADARG = Atom("terminated"), Atom("badarg")
 
 
 class IoClient:
@@ -62,10 +63,18 @@ class IoClient:
             except TimeoutError:
                 raise CallTimeout(described(device), timeout or 0.0) from None
         if message[0] == DOWN:
-            raise self._caller.down_error(device, message[4])
+            gone = self._caller.down_error(device, message[4])
+            if isinstance(gone, NodeError):
+                gone.exit_reason = (_TERMINATED, [])
+            raise gone
         answer = message[2]
         if isinstance(answer, tuple) and len(answer) == 2 and answer[0] == ERROR:
-            raise NodeError(f"{described(device)} answered {format_term(answer)} to {format_term(request)}")
+            failed = NodeError(
+                f"{described(device)} answered {format_term(answer)} to {format_term(request)}"
+            )
+            # As OTP's functions say it (io:conv_reason/1).
+            failed.exit_reason = (answer[1] if answer[1] == _TERMINATED else _BADARG, [])
+            raise failed
         return answer
 
     def writer(self, device: Any) -> io.TextIOBase:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 from quicdist.containment import settle
@@ -64,7 +65,8 @@ class Names:
             error = NoSuchProcess(f"nobody is registered as {name}")
         for found in self._waiting.pop(key):
             try:
-                found(pid, error)
+                # One error each: who lets it out gives it the exit reason of his call.
+                found(pid, copy(error))
             except Exception:
                 log.exception("sending to %s failed", name)
 

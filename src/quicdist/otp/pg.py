@@ -29,6 +29,7 @@ from quicdist.term.names import Name, name_of
 log = get_logger("quicdist.otp")
 
 _DISCOVER, _SYNC, _JOIN, _LEAVE = Atom("discover"), Atom("sync"), Atom("join"), Atom("leave")
+_NOLOCAL = Atom("nolocal")
 
 #: Seconds between two questions to nodes that have not answered.
 REDISCOVER = 5.0
@@ -150,7 +151,9 @@ class Scope(gen_server.GenServer):
         pids = [member.pid if isinstance(member, Process) else member for member in several]
         for pid in pids:
             if not isinstance(pid, Pid) or not self._node.runtime.is_local(pid):
-                raise NodeError(f"{pid} is no process of {self._node.name}: each node's own join and leave")
+                error = NodeError(f"{pid} is no process of {self._node.name}: each node's own join and leave")
+                error.exit_reason = ((_NOLOCAL, pid), [])
+                raise error
         return pids
 
     def _ended(self, pid: Pid) -> None:

@@ -20,11 +20,18 @@ class Request:
     place; several are awaited together with :func:`asyncio.gather`. One coroutine at a time waits.
     """
 
-    __slots__ = ("_abandon", "_answer", "_what")
+    __slots__ = ("_abandon", "_answer", "_mark", "_what")
 
-    def __init__(self, what: Callable[[], str], abandon: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        what: Callable[[], str],
+        abandon: Callable[[], None],
+        mark: Callable[[Exception], None] = lambda error: None,
+    ) -> None:
+        """``mark`` gives an error the exit reason of OTP's function."""
         self._what = what
         self._abandon = abandon
+        self._mark = mark
         # Holds a pair, never an exception: an answer nobody asks for is no error to report.
         self._answer: asyncio.Future[tuple[Any, Exception | None]] = (
             asyncio.get_running_loop().create_future()
@@ -102,6 +109,7 @@ class Request:
     def fail(self, error: Exception) -> None:
         """There will be no answer."""
         if not self._answer.done():
+            self._mark(error)
             self._answer.set_result((None, error))
 
 

@@ -9,13 +9,13 @@ import contextlib
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from quicdist.node.errors import NotConnected
+from quicdist.node.errors import NodeError, NotConnected
 from quicdist.node.exits import NORMAL
 from quicdist.node.patterns import ANY, AnyOf
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
 from quicdist.otp.erpc import ErpcClient, rex_error
-from quicdist.otp.errors import CallTimeout, RemoteError
+from quicdist.otp.errors import CallTimeout, RemoteError, fails_rpc
 from quicdist.otp.gen import Caller
 from quicdist.otp.request import Deadline
 from quicdist.protocol.names import N, node_name, node_names
@@ -54,7 +54,11 @@ class RpcClient:
         server ``rex`` itself (``rpc:block_call/5``)."""
         node, mfa = node_name(node), mfa_of(module, function, arguments)
         request = (_BLOCK_CALL, *mfa, self._group_leader)
-        value = await self._caller.call((REX, node), request, timeout=timeout)
+        try:
+            value = await self._caller.call((REX, node), request, timeout=timeout)
+        except NodeError as failed:
+            fails_rpc(failed)
+            raise
         error = rex_error(node, value, f"{module}:{function}/{len(mfa[2])} on {node}")
         if error is not None:
             raise error

@@ -14,13 +14,14 @@ from quicdist.node.errors import NodeError
 from quicdist.node.exits import NORMAL
 from quicdist.node.runtime import Runtime
 from quicdist.otp.erpc import ErpcClient
-from quicdist.otp.gen import SYSTEM, Caller, ref_term
+from quicdist.otp.errors import exits_call
+from quicdist.otp.gen import SYSTEM, Caller, described, milliseconds, ref_term
 from quicdist.otp.names import Names
 from quicdist.otp.server_names import Global, Via
 from quicdist.term import Atom, format_term
 
 _OK, _ERROR = Atom("ok"), Atom("error")
-_SYS = Atom("sys")
+_SYS, _GET_STATE = Atom("sys"), Atom("get_state")
 _STDLIB, _VSN = Atom("stdlib"), Atom("vsn")
 #: From stdlib 5.1 (OTP 26.1) on a state travels as ``{ok, State}``, before that bare.
 _WRAPPING_STDLIB = (5, 1)
@@ -76,12 +77,19 @@ class SysClient:
     async def get_state(self, to: Any, *, timeout: float | None = 5.0) -> Any:
         """The state of a server (``sys:get_state/2``). Raises :class:`NodeError` where the server
         could not say."""
+        name = to
         if isinstance(to, Global | Via):
-            to = await self._names.where(to, timeout)
-        answer = await self._ask(to, Atom("get_state"), timeout)
+            try:
+                to = await self._names.where(to, timeout)
+            except NodeError as error:
+                exits_call(error, _function(name, _GET_STATE, timeout))
+                raise
+        answer = await self._ask(to, _GET_STATE, timeout)
         if isinstance(answer, tuple) and len(answer) == 2:
             if answer[0] == _ERROR:
-                raise NodeError(f"{to} did not give its state: {format_term(answer[1])}")
+                failed = NodeError(f"{described(name)} did not give its state: {format_term(answer[1])}")
+                failed.exit_reason = (answer[1], [])
+                raise failed
             if answer[0] == _OK and await self.state_form.wrapped(self._runtime.locate(to)[0]):
                 return answer[1]
         return answer
@@ -103,6 +111,11 @@ class SysClient:
         await self._ask(to, (Atom("terminate"), reason), timeout)
 
     async def _ask(self, to: Any, request: Any, timeout: float | None) -> Any:
-        name = request[0] if isinstance(request, tuple) else request
-        function = (_SYS, name, [ref_term(to)])
+        function = _function(to, request, timeout)
         return await self._caller.call(to, request, label=SYSTEM, timeout=timeout, function=function)
+
+
+def _function(to: Any, request: Any, timeout: float | None) -> tuple[Any, ...]:
+    """``{sys, Function, Arguments}``, as ``sys`` says what it was that failed."""
+    name, *more = request if isinstance(request, tuple) else (request,)
+    return (_SYS, name, [ref_term(to), *more, milliseconds(timeout)])
