@@ -17,6 +17,7 @@ from quicdist.carrier.quic.receive_window import ReceiveWindow
 from quicdist.carrier.quic.settings import QuicSettings
 from tests.carrier import quic_support
 from tests.carrier.quic_support import PATIENCE, linked
+from tests.support.virtual_time import in_virtual_time
 
 MIB = 1024 * 1024
 
@@ -58,6 +59,7 @@ async def large_beside_little(pair: quic_support.LinkPair, size: int) -> int:
 
 
 @pytest.mark.usefixtures("_as_quic_dist")
+@in_virtual_time
 async def test_credit_by_the_piece(settings: QuicSettings, credits: list[int]) -> None:
     async with linked(settings) as pair:
         link = quic_support.quic_link(pair.client.link)
@@ -75,6 +77,7 @@ async def test_credit_by_the_piece(settings: QuicSettings, credits: list[int]) -
 
 
 @pytest.mark.usefixtures("_as_quic_dist")
+@in_virtual_time
 async def test_after_new_credit_comes_a_signal_that_must_be_answered(
     settings: QuicSettings, credits: list[int]
 ) -> None:
@@ -94,6 +97,7 @@ async def test_after_new_credit_comes_a_signal_that_must_be_answered(
         assert set(sent) == {link._nudge.signal}
 
 
+@in_virtual_time
 async def test_a_node_of_quicdist_has_the_whole_window(settings: QuicSettings, credits: list[int]) -> None:
     """It sees to what is little itself."""
     async with linked(settings) as pair:
@@ -133,6 +137,7 @@ def begin(meter: Intake) -> None:
 
 
 @pytest.mark.usefixtures("alone")
+@in_virtual_time
 async def test_what_needs_more_than_a_piece_gets_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
     """A peer that waits for more than it was given is not kept waiting for good."""
     monkeypatch.setattr(intake, "UNUSED", 0.01)
@@ -151,6 +156,7 @@ async def test_what_needs_more_than_a_piece_gets_a_window(monkeypatch: pytest.Mo
 
 
 @pytest.mark.usefixtures("alone")
+@in_virtual_time
 async def test_the_next_piece_comes_after_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     loop = asyncio.get_running_loop()
     told = asyncio.Event()
@@ -173,6 +179,7 @@ async def test_the_next_piece_comes_after_a_pause(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.usefixtures("alone")
+@in_virtual_time
 async def test_where_the_way_is_long_more_pieces_come_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """On such a way what is little takes long anyway."""
     intake.adapter.quickest_round_trip = lambda quic: 0.5  # type: ignore[attr-defined]
