@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -468,6 +469,22 @@ async def test_a_dial_under_way_ends_with_the_node() -> None:
         await dial
     writer.close()
     silent.close()
+
+
+async def test_a_dial_over_quic_ends_with_the_node() -> None:
+    """Nobody answers the first datagram."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.setblocking(False)
+        nodes = {"silent@127.0.0.1": silent.getsockname()}
+        node = Node("dials@127.0.0.1", cookie=COOKIE, nodes=nodes, listen=False, setup_time=30)
+        await node.start()
+        dial = asyncio.create_task(node.connect("silent@127.0.0.1"))
+        await asyncio.get_running_loop().sock_recv(silent, 2000)
+        async with asyncio.timeout(1):
+            await node.stop()
+        with pytest.raises(NotConnected):
+            await dial
 
 
 async def test_a_handshake_on_its_way_in_ends_with_the_node() -> None:

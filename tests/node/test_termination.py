@@ -49,12 +49,9 @@ async def main():
         await asyncio.Event().wait()
 """
 
-RUNNERS = {
-    "asyncio.run": "asyncio.run(main())",
-    "quicdist.run": "quicdist.run(main())",
-    "without uvloop": "quicdist.node.event_loop.new_event_loop = None; quicdist.run(main())",
-    "uvloop": "import uvloop; uvloop.run(main())",
-}
+#: ``quicdist.run`` takes uvloop, which the tests have.
+RUNNERS = {"asyncio.run": "asyncio.run(main())", "quicdist.run": "quicdist.run(main())"}
+WITHOUT_UVLOOP = "quicdist.node.event_loop.new_event_loop = None"
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
 
@@ -114,9 +111,9 @@ async def test_run_forever_returns_when_the_node_has_stopped(runner: str, number
 
 
 class TestAMainThatWaitsForSomethingElse:
-    @pytest.mark.parametrize("runner", ["quicdist.run", "without uvloop"])
-    async def test_is_cancelled_by_sigterm_and_ends_with_143(self, runner: str) -> None:
-        async with program(WAITS, RUNNERS[runner]) as it:
+    @pytest.mark.parametrize("first", ["", WITHOUT_UVLOOP])
+    async def test_is_cancelled_by_sigterm_and_ends_with_143(self, first: str) -> None:
+        async with program(WAITS, first, "quicdist.run(main())") as it:
             await it.expect("up")
             it.kill(signal.SIGTERM)
             assert await it.rest() == (128 + signal.SIGTERM, STOPPED)
@@ -206,7 +203,7 @@ class TestASecondSignal:
             it.kill(second)
             assert await it.rest() == (128 + second, [])
 
-    @pytest.mark.parametrize("runner", ["asyncio.run", "quicdist.run", "uvloop"])
+    @pytest.mark.parametrize("runner", RUNNERS)
     async def test_ends_a_program_whose_event_loop_stands_still(self, runner: str) -> None:
         source = """
         class Blocks(GenServer):
@@ -269,7 +266,7 @@ class TestHandlers:
         async with program(source) as it:
             assert await it.rest() == (0, ["done"])
 
-    @pytest.mark.parametrize("runner", ["asyncio.run", "quicdist.run", "uvloop"])
+    @pytest.mark.parametrize("runner", RUNNERS)
     @pytest.mark.parametrize("how", ["signal.signal", "loop"])
     async def test_of_the_program_are_left_alone(self, how: str, runner: str) -> None:
         set_up = {
@@ -322,6 +319,9 @@ class TestHandlers:
     @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, -15), (signal.SIGINT, 3)])
     async def test_do_nothing_in_a_forked_child(self, number: signal.Signals, status: int) -> None:
         source = f"""
+        import warnings
+        warnings.simplefilter("ignore")  # that there are threads where it forks
+
         async def main():
             async with node() as it:
                 waiting = asyncio.create_task(it.run_forever())
@@ -403,3 +403,21 @@ async def test_a_signal_while_the_node_starts(number: signal.Signals) -> None:
         it.kill(number)
         raised = "SystemExit(143)" if number is signal.SIGTERM else "KeyboardInterrupt()"
         assert await it.rest() == (0, ["unregistered py@127.0.0.1", raised])
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+async def test_a_keyboard_interrupt_that_code_raises_stops_the_node(runner: str) -> None:
+    """It leaves the event loop; what asyncio cancels then is the block of the node."""
+    source = """
+    def interrupt(process, message):
+        raise KeyboardInterrupt
+
+    async def main():
+        async with node() as it:
+            it.serve(Server())
+            it.send(it.spawn(interrupt), 1)
+            await it.run_forever()
+    """
+    end = "\nexcept KeyboardInterrupt:\n    say('interrupted')"
+    async with program(source, f"try:\n    {RUNNERS[runner]}{end}") as it:
+        assert await it.rest() == (0, [*STOPPED, "interrupted"])
