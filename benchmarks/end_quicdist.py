@@ -64,7 +64,6 @@ async def give(node: Node, process: Process, to: Any, to_node: str, count: int, 
             send(to, data)
         count -= burst
         await node.drain(to_node)
-        await asyncio.sleep(0)
 
 
 class Driver:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import signal
+from typing import Any
 
 import pytest
 
-from quicdist import Process
+from quicdist import Atom, NodeDown, Process, SendBufferFull
+from quicdist.carrier import QuicCarrier, TcpCarrier
 from quicdist.carrier.link import BufferLimits, LinkBase
 from tests.interop.cluster import Cluster
 from tests.support.beam import erl_facts
@@ -50,3 +53,44 @@ async def test_senders_wait_for_a_beam_that_was_stopped(pair: Cluster) -> None:
     finally:
         pair.beam.process.send_signal(signal.SIGCONT)
     await sending
+
+
+async def test_a_beam_that_does_not_read_loses_its_connection_and_nothing_else(pair: Cluster) -> None:
+    """Where a BEAM would suspend who sends; here it can wait, and this one does not."""
+    node, beam = pair.node, pair.beam_name
+    for endpoint in node.endpoints:
+        limits = BufferLimits(high_water=MIB, low_water=MIB // 4, max_pending=4 * MIB)
+        if isinstance(endpoint.carrier, QuicCarrier):
+            endpoint.carrier.settings = dataclasses.replace(endpoint.carrier.settings, buffers=limits)
+        elif isinstance(endpoint.carrier, TcpCarrier):
+            endpoint.carrier._limits = limits
+    services = [node.whereis(name) for name in ("net_kernel", "rex", "user", "logger_proxy")]
+    ended: asyncio.Queue[NodeDown] = asyncio.Queue()
+    node.subscribe(lambda event: ended.put_nowait(event) if isinstance(event, NodeDown) else None)
+
+    await node.connect(beam)
+    pair.beam.process.send_signal(signal.SIGSTOP)
+    try:
+
+        async def send(process: Process) -> tuple[Any, ...]:
+            process.trap_exit = True
+            reference = process.monitor(("beam_evaluator", beam))
+            for _ in range(64):
+                process.send(("nobody", beam), bytes(MIB))
+            down: tuple[Any, ...] = await process.receive(timeout=60)
+            return down[1] == reference, down[4]
+
+        assert await in_process(node, send) == (True, Atom("noconnection"))
+        error = (await asyncio.wait_for(ended.get(), 60)).error
+        assert isinstance(error, SendBufferFull)
+        assert error.pending <= 5 * MIB
+    finally:
+        pair.beam.process.send_signal(signal.SIGCONT)
+    assert [process.alive for process in services if process] == [True] * 4
+    # It hears that the connection has ended, and makes another.
+    assert (
+        await pair.eval(
+            "Up = fun(F) -> case net_adm:ping(PY) of pong -> pong; _ -> timer:sleep(50), F(F) end end, Up(Up)"
+        )
+        == "pong"
+    )

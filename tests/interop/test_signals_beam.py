@@ -783,10 +783,10 @@ async def test_spawn_reply_with_a_trace_token(
     connections = node.connections
     send = connections.send
 
-    def traced(to: str, control: ControlMessage, payload: object, pair: object) -> None:
+    def traced(to: str, control: ControlMessage, payload: object, pair: object) -> bool:
         assert isinstance(control, SpawnRequest)
         token = (1, 17, 1, parent.pid, 0)
-        send(to, SpawnRequestTT(*control, token), payload, pair)
+        return send(to, SpawnRequestTT(*control, token), payload, pair)
 
     await node.connect(twins.beam_name)
     monkeypatch.setattr(node.runtime, "_transmit", traced)

@@ -22,13 +22,14 @@ class Side:
 
     def _transmit(
         self, node: str, control: ControlMessage, payload: Any = NO_PAYLOAD, pair: Any = None
-    ) -> None:
+    ) -> bool:
         self.sent.append(control)
         peer = self.peers.get(node)
         if peer is not None:
             peer.signals.dispatch(self.runtime.name, control, payload)
         else:
             self.lose(node)
+        return True
 
     def lose(self, node: str) -> None:
         """The connection to ``node`` is gone, or could not be made."""

@@ -1,9 +1,9 @@
 """A node in a process of its own, for tests: ``python -m tests.node.streams_peer CARRIER CERT KEY``.
 
 It prints its port. ``echo`` takes ``{Pid, Term}`` and answers ``Term``; ``size`` answers with the size
-of a binary; ``push`` takes ``{Pid, Size}`` and sends a binary of that size; ``stream`` takes
-``{Node, Size}`` and sends so many bytes on a user stream. Streams that come are read to their end and
-then finished.
+of a binary, ``pid`` with its own pid; ``push`` takes ``{Pid, Size}`` and sends a binary of that size;
+``stream`` takes ``{Node, Size}`` and sends so many bytes on a user stream. Streams that come are read to
+their end and then finished.
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ async def main(carrier: str, cert: str, key: str) -> None:
         @node.register("echo")
         def echo(process: Process, message: Any) -> None:
             process.send(message[0], message[1])
+
+        @node.register("pid")
+        def pid(process: Process, message: Any) -> None:
+            process.send(message, process.pid)
 
         @node.register("size")
         def size(process: Process, message: Any) -> None:

@@ -124,10 +124,10 @@ class TestTheEnd:
         here, there = connected()
         transmit = here.runtime._transmit
 
-        def encoding(node: str, control: ControlMessage, payload: Any, pair: Any) -> None:
+        def encoding(node: str, control: ControlMessage, payload: Any, pair: Any) -> bool:
             if payload is not NO_PAYLOAD:
                 Codec().encode(payload)
-            transmit(node, control, payload, pair)
+            return transmit(node, control, payload, pair)
 
         here.runtime._transmit = encoding
         one, (two, _), (three, messages) = here.mailbox()[0], there.mailbox(), there.mailbox()

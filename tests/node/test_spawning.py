@@ -164,7 +164,7 @@ class TestRequests:
     def test_what_cannot_be_sent_leaves_nothing_behind(self) -> None:
         here, _ = connected()
 
-        def refuse(*_: Any) -> None:
+        def refuse(*_: Any) -> bool:
             raise TermError("no Erlang term")
 
         here.runtime._transmit = refuse

@@ -39,9 +39,10 @@ DATA, CLOSED, RESET, TAG = Atom("data"), Atom("closed"), Atom("reset"), Atom("qu
 
 @asynccontextmanager
 async def peer(
-    carrier: str, directory: Path, **more: Any
+    carrier: str, directory: Path, *, prepare: Callable[[Node], None] = lambda node: None, **more: Any
 ) -> AsyncIterator[tuple[Node, asyncio.subprocess.Process]]:
-    """A node with the options ``more``, and another one in a process of its own, connected."""
+    """A node with the options ``more``, and another one in a process of its own, connected. ``prepare``
+    is called with the first before it starts."""
     files = make_development_certificates(directory / "certs")
     command = sys.executable, "-m", "tests.node.streams_peer", carrier, str(files.cert), str(files.key)
     async with running_program(*command, stdout=asyncio.subprocess.PIPE) as process:
@@ -49,7 +50,9 @@ async def peer(
         port = int(await process.stdout.readline())
         options: dict[str, Any] = {"nodes": {NAME: ("127.0.0.1", port)}, "listen": False}
         options |= {"verify": False} if carrier == "quic" else {"epmd": False}
-        async with Node("here@127.0.0.1", cookie=COOKIE, carrier=carrier, **options, **more) as node:
+        node = Node("here@127.0.0.1", cookie=COOKIE, carrier=carrier, **options, **more)
+        prepare(node)
+        async with node:
             await node.connect(NAME)
             yield node, process
 

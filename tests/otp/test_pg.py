@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from quicdist import Atom, NameRegistered, Node, NodeError, Process
-from quicdist.carrier import SendBufferFull
 from quicdist.otp.pg import Scope
 
 JOIN, LEAVE = Atom("join"), Atom("leave")
@@ -178,34 +177,3 @@ async def test_what_makes_no_sense_is_left_alone(one: Node, two: Node) -> None:
     assert await changes.next() == (JOIN, G, [peer])
     assert scope.process.alive
     assert changes.came.empty()
-
-
-async def test_a_peer_that_could_not_be_told_is_told_all_later(
-    one: Node, two: Node, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    here, there = one.pg.start("s"), two.pg.start("s")
-    processes = [one.spawn(idle) for _ in range(3)]
-    changes = Changes(there)
-    await one.connect(two.name)
-    here.join("g", processes[0])
-    assert await changes.next() == (JOIN, G, [processes[0].pid])
-    drained = asyncio.Event()
-
-    def refuse(*_: Any) -> None:
-        raise SendBufferFull(two.name, 1, 1, "messages")
-
-    async def drain(_: str) -> None:
-        await drained.wait()
-
-    monkeypatch.setattr(one, "drain", drain)
-    with monkeypatch.context() as full:
-        full.setattr(Process, "send", refuse)
-        here.join("g", processes[1])
-        here.leave("g", processes[0])
-        here.join("h", processes[2])
-    drained.set()
-    came = [await changes.next() for _ in range(3)]
-    assert (LEAVE, G, [processes[0].pid]) in came
-    assert (JOIN, Atom("h"), [processes[2].pid]) in came
-    assert there.get_members("g") == [processes[1].pid]
-    assert here._behind == {}

@@ -34,6 +34,7 @@ from quicdist.protocol import (
     PayloadExit2,
     PayloadMonitorPExit,
     ProtocolError,
+    RefusedPayload,
     RegSend,
     Role,
     Send,
@@ -44,7 +45,18 @@ from quicdist.protocol import (
     StreamPlan,
     UndecodableMessage,
 )
-from quicdist.term import Atom, Codec, DecodeError, EncodeError, Limits, Pid, Reference
+from quicdist.term import (
+    Atom,
+    Codec,
+    DecodeError,
+    EncodeError,
+    Limits,
+    Local,
+    Pid,
+    Record,
+    Reference,
+    TermTooDeep,
+)
 from tests.protocol.pair import A, connection, peer
 
 P, Q = Pid("a@host", 1, 0, 11), Pid("b@host", 2, 0, 22)
@@ -353,8 +365,10 @@ def test_bounds() -> None:
     with pytest.raises(FrameTooLong, match="a frame from b@host"):
         connection(max_frame=4000).receive(0, big)
     parts = joined(connection(fragment_size=1000), SendSender(P, Q), b"x" * 5000)
-    with pytest.raises(FrameTooLong, match="a message in fragments from b@host"):
-        connection(max_frame=4000).receive(0, parts)
+    ((control, refused),) = connection(max_frame=4000).receive(0, parts)
+    assert control == SendSender(P, Q)
+    assert type(refused) is RefusedPayload
+    assert str(refused.error).startswith("a message in fragments from b@host has 5000 bytes")
     assert connection(max_frame=4000, max_message=6000).receive(0, parts)
     with pytest.raises(FragmentError, match="at most 0 messages"):
         connection(max_partial_messages=0).receive(0, parts)
@@ -366,8 +380,43 @@ def test_the_codecs_limits_hold() -> None:
         nested = [nested]
     data = joined(connection(), SendSender(P, Q), nested)
     shallow = connection(codec=Codec(limits=Limits(max_depth=200)))
-    with pytest.raises(UndecodableMessage, match="b@host on stream 0"):
-        shallow.receive(0, data)
+    after = joined(connection(), SendSender(P, Q), "after")
+    ((control, refused), (_, last)) = shallow.receive(0, data + after)
+    assert control == SendSender(P, Q)
+    assert type(refused) is RefusedPayload
+    assert isinstance(refused.error, TermTooDeep)
+    assert last == b"after"
+
+
+def test_of_a_payload_that_is_too_deep_the_beginning_is_given() -> None:
+    nested: list[Any] = []
+    for _ in range(500):
+        nested = [nested]
+    call = (Atom("$gen_call"), (P, Atom("tag")), nested)
+    shallow = connection(codec=Codec(limits=Limits(max_depth=200)))
+    ((_, refused),) = shallow.receive(0, joined(connection(), SendSender(P, Q), call))
+    assert refused.begun == call[:2]
+    short = connection(max_message=4000)
+    ((_, refused),) = short.receive(
+        0, joined(connection(fragment_size=1000), SendSender(P, Q), (*call[:2], b"x" * 5000))
+    )
+    assert refused.begun == call[:2]
+
+
+def test_a_peer_without_native_records_is_sent_none() -> None:
+    record = Record("m", "r", {"f": 1})
+    older = connection(DEFAULT_FLAGS & ~DistFlag.NATIVE_RECORDS)
+    for term in (record, [(1, record)]):
+        with pytest.raises(EncodeError, match="a native record, which the peer does not know"):
+            older.send(SendSender(P, Q), term)
+        assert connection().receive(0, joined(connection(), SendSender(P, Q), term)) == [
+            (SendSender(P, Q), term)
+        ]
+
+
+def test_a_local_term_is_not_sent() -> None:
+    with pytest.raises(EncodeError, match="only the node that wrote it"):
+        connection().send(SendSender(P, Q), Local(b"abc"))
 
 
 def test_the_codecs_none_holds_for_names() -> None:

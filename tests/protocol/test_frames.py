@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quicdist.protocol import FragmentError, FrameTooLong
-from quicdist.protocol.fragments import FragmentAssembler, split
+from quicdist.protocol.fragments import FragmentAssembler, TooLong, split
 from quicdist.protocol.frames import FrameReader
 
 
@@ -143,7 +143,7 @@ def test_any_interleaving(data: st.DataObject) -> None:
         whole = assembler.add(key[0], left[key].pop(0))
         if not left[key]:
             del left[key]
-            assert whole is not None
+            assert isinstance(whole, bytes | memoryview)
             got[key] = bytes(whole)
         else:
             assert whole is None
@@ -191,8 +191,22 @@ def test_a_message_in_one_fragment() -> None:
 def test_the_length_of_a_message_is_bounded() -> None:
     assembler = FragmentAssembler("b@h", max_message=100)
     assembler.add(4, first(1, 1 << 60, b"x" * 60))  # how many are announced costs nothing
-    with pytest.raises(FrameTooLong, match="a message in fragments from b@h has 120 bytes, the limit is 100"):
-        assembler.add(4, following(1, (1 << 60) - 1, b"x" * 60))
+    assert assembler.add(4, following(1, (1 << 60) - 1, b"x" * 60)) is None
+    assert assembler.held == 60
+
+
+def test_of_a_message_that_is_too_long_the_first_fragment_is_left() -> None:
+    assembler = FragmentAssembler("b@h", max_message=100)
+    assembler.add(4, first(1, 4, b"x" * 60))
+    for left in (3, 2):
+        assert assembler.add(4, following(1, left, b"y" * 60)) is None
+        assert assembler.held == 60
+    assert assembler.add(4, first(2, 1, b"other")) == b"other"
+    refused = assembler.add(4, following(1, 1, b"y" * 60))
+    assert isinstance(refused, TooLong)
+    assert refused.beginning == b"x" * 60
+    assert str(refused.error) == "a message in fragments from b@h has 120 bytes, the limit is 100"
+    assert assembler.held == len(assembler) == 0
 
 
 def test_the_number_of_half_assembled_messages_is_bounded() -> None:
@@ -202,6 +216,19 @@ def test_the_number_of_half_assembled_messages_is_bounded() -> None:
     assembler.add(4, first(2, 1))
     with pytest.raises(FragmentError, match="at most 2 messages in fragments at once"):
         assembler.add(4, first(3, 2))
+
+
+def test_a_message_with_no_room_beside_half_assembled_ones_is_refused() -> None:
+    assembler = FragmentAssembler("b@h", max_message=100, max_partial_bytes=150)
+    assembler.add(4, first(1, 3, b"x" * 80))
+    assembler.add(4, first(2, 3, b"y" * 60))
+    assembler.add(4, following(2, 2, b"y" * 30))
+    assert assembler.held == 140
+    assembler.add(4, following(1, 2, b"x" * 10))
+    assert assembler.add(4, following(1, 1, b"x" * 10)) == b"x" * 100
+    refused = assembler.add(4, following(2, 1, b"y" * 30))
+    assert isinstance(refused, TooLong)
+    assert str(refused.error) == "what is half there from b@h has 170 bytes, the limit is 150"
 
 
 def test_what_half_assembled_messages_hold_is_bounded() -> None:

@@ -9,7 +9,15 @@ import zlib
 
 import pytest
 
-from quicdist.term import Codec, DecodeError, Limits, binary_to_term, exactly_equal, term_to_binary
+from quicdist.term import (
+    Codec,
+    DecodeError,
+    Limits,
+    TermTooDeep,
+    binary_to_term,
+    exactly_equal,
+    term_to_binary,
+)
 from quicdist.term.atoms import _interned
 
 
@@ -110,6 +118,9 @@ def test_the_path_says_where(inner: bytes, path: str) -> None:
     assert path in str(caught.value)
 
 
+LIST = b"l\0\0\0\x01"
+
+
 def nested(opening: bytes, depth: int, closing: bytes = b"") -> bytes:
     return b"\x83" + opening * depth + b"j" + closing * depth
 
@@ -129,18 +140,45 @@ def nested(opening: bytes, depth: int, closing: bytes = b"") -> bytes:
 )
 def test_depth_up_to_the_limit_and_not_one_more(opening: bytes, closing: bytes) -> None:
     levels = 2 if b"h" in opening and opening[:1] != b"h" else 1
-    limit = Limits().max_depth
+    limit = 10_000
+    deep = Codec(limits=Limits(max_depth=limit))
     data = nested(opening, limit // levels, closing)
-    term = binary_to_term(data)
-    assert exactly_equal(binary_to_term(term_to_binary(term)), term)
-    assert term_to_binary(term) == data
+    term = deep.binary_to_term(data)
+    assert exactly_equal(deep.binary_to_term(deep.term_to_binary(term)), term)
+    assert deep.term_to_binary(term) == data
     for buffer in (bytes, bytearray):
-        with pytest.raises(DecodeError, match="nested deeper than 10000"):
-            binary_to_term(buffer(nested(opening, limit // levels + 1, closing)))
+        with pytest.raises(TermTooDeep, match="nested deeper than 10000"):
+            deep.binary_to_term(buffer(nested(opening, limit // levels + 1, closing)))
     codec = Codec(limits=Limits(max_depth=4))
     assert codec.binary_to_term(nested(opening, 4 // levels, closing)) is not None
     with pytest.raises(DecodeError, match="nested deeper than 4 "):
         codec.binary_to_term(nested(opening, 4 // levels + 1, closing))
+
+
+@pytest.mark.parametrize("depth", [20_000, 100_000])
+def test_iodata_is_as_deep_as_a_program_that_appends_makes_it(depth: int) -> None:
+    # Acc = [Acc, Line], a line at a time.
+    data = b"\x83" + b"l\0\0\0\x02" * depth + b"j" + b"m\0\0\0\x01.j" * depth
+    term = binary_to_term(data)
+    assert term_to_binary(term) == data
+    for _ in range(depth):
+        term, dot = term
+        assert dot == b"."
+    assert term == []
+
+
+def test_tuples_in_tuples_are_few_enough_to_be_hashed() -> None:
+    # Python's hash of a tuple has no limit but the C stack's: a segmentation fault.
+    term = binary_to_term(nested(b"h\x01", 19_999))
+    with pytest.raises(TypeError, match="unhashable"):  # the innermost is a list
+        hash(term)
+    for depth in (20_100, 150_000):
+        with pytest.raises(TermTooDeep, match="20000 tuples directly in one another"):
+            binary_to_term(nested(b"h\x01", depth))
+        with pytest.raises(TermTooDeep, match="tuples directly in one another"):
+            binary_to_term(b"\x83" + LIST * 15_000 + b"h\x01" * depth + b"j" * 15_001)
+    # With a list between them there is nothing to hash.
+    assert binary_to_term(b"\x83" + (b"h\x01" + LIST) * 50_000 + b"j" * 50_001)
 
 
 def test_a_long_chain_of_tails_is_one_list() -> None:

@@ -242,6 +242,12 @@ def test_subclasses_are_sent_as_what_they_are_a_kind_of(value: Any, term: Any) -
         assert exactly_equal(codec.decode(codec.encode(value))[0], term)
 
 
+class Long(tuple[Any, ...]):
+    pass
+
+
+#: Of 65,535 words, OTP 27's and 29's most; OTP 25 takes eight times as many.
+LARGEST = (1 << 4_194_240) - 1
 LOOP: list[Any] = []
 LOOP.append(LOOP)
 
@@ -267,9 +273,15 @@ LOOP.append(LOOP)
         ({("a",): 1, (b"a",): 2}, "two keys", "term"),
         ([Map([(None, 1), (Atom("undefined"), 2), ([], 3)])], "two keys", "term[0]"),
         ([Local(b"")], "LOCAL_EXT inside another term", "term[0]"),
-        (LOOP, "nested deeper than 10000", None),
+        (LOOP, "nested deeper than 200000", None),
         ((0,) * (1 << 24), "16777216 elements", "term"),
+        ([Long((0,) * (1 << 24))], "16777216 elements", "term[0]"),
+        (LARGEST + 1, "an integer of 4194241 bits, where OTP's largest has 4194240", "term"),
+        ((1, {"n": -LARGEST - 1}), "an integer of 4194241 bits", "term[1]['n']"),
+        ([1, 2, LARGEST + 1], "an integer of 4194241 bits", "term[2]"),
+        ([*range(20), LARGEST + 1], "an integer of 4194241 bits", "term[20]"),
     ],
+    ids=lambda value: None if type(value) is str else type(value).__name__,
 )
 def test_what_cannot_be_sent_is_named_and_its_place(term: Any, message: str, path: str | None) -> None:
     parts = [b"before"]
@@ -284,13 +296,19 @@ def test_what_cannot_be_sent_is_named_and_its_place(term: Any, message: str, pat
             assert len(str(caught.value)) < 300
 
 
+def test_the_largest_integers_are_sent() -> None:
+    for term in (LARGEST, -LARGEST, [1, LARGEST], (LARGEST,)):
+        assert binary_to_term(term_to_binary(term)) == term
+
+
 def test_depth_of_what_is_sent_is_limited() -> None:
+    codec = Codec(limits=Limits(max_depth=10_000))
     deep: Any = []
     for _ in range(10_000):
         deep = (deep,)
-    assert binary_to_term(term_to_binary(deep)) is not None
+    assert codec.binary_to_term(codec.term_to_binary(deep)) is not None
     with pytest.raises(EncodeError, match="nested deeper than 10000"):
-        term_to_binary((deep,))
+        codec.term_to_binary((deep,))
     with pytest.raises(EncodeError, match="nested deeper than 2 "):
         Codec(limits=Limits(max_depth=2)).encode([[[[]]]])
     assert Codec(limits=Limits(max_depth=2)).encode([[[]]])

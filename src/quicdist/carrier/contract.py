@@ -154,6 +154,8 @@ class Link(ABC):
         """Send one message. What is sent in one turn of the loop leaves in one batch at its end;
         messages of one sender to one destination keep their order (``pair`` overrides the two that
         ``control`` names, see :mod:`quicdist.protocol.streams`). Does not wait: see :meth:`drain`.
+        When more waits already than the link may hold, the message is dropped and the link ends with
+        :class:`SendBufferFull`.
 
         Raises :class:`LinkClosed` on a link that has ended, and what
         :meth:`quicdist.protocol.DistConnection.send` raises; then nothing was sent.
@@ -161,13 +163,13 @@ class Link(ABC):
 
     @abstractmethod
     async def drain(self) -> None:
-        """Wait while more than the link's bound is buffered; returns at once below it, and when
-        the link ends."""
+        """Wait while more than the link's bound is buffered, until the link ends at the latest; always
+        for one turn of the event loop."""
 
     @property
     @abstractmethod
     def writable(self) -> bool:
-        """Whether :meth:`drain` would return at once."""
+        """Whether :meth:`drain` has nothing to wait for."""
 
     @property
     @abstractmethod

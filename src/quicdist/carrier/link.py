@@ -13,24 +13,13 @@ from quicdist.carrier.errors import LinkClosed, LinkLost
 from quicdist.carrier.stream_errors import SendBufferFull
 from quicdist.errors import QuicDistError
 from quicdist.logs import get_logger
-from quicdist.protocol import (
-    NO_PAYLOAD,
-    AliasSend,
-    AltactSigSend,
-    ProtocolError,
-    RegSend,
-    Send,
-    SendSender,
-)
+from quicdist.protocol import NO_PAYLOAD, ProtocolError
 
 if TYPE_CHECKING:
     from quicdist.carrier.quic.placement import Placement
     from quicdist.protocol import Chunk, ControlMessage, DistConnection
 
 log = get_logger("quicdist.carrier")
-
-#: What a full buffer refuses. Other signals are few, and to lose one would break a promise of OTP's.
-MESSAGES = frozenset({AliasSend, AltactSigSend, RegSend, Send, SendSender})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +33,9 @@ class BufferLimits:
     high_water: int = 4 * 1024 * 1024
     low_water: int = 1024 * 1024
     before_start: int = 16 * 1024 * 1024
-    #: Of messages, or on one user stream: more than this waits only if it is part of one message.
-    #: Who does not await meets :class:`~quicdist.carrier.SendBufferFull` there.
+    #: Of messages and all other signals. A link on which more waits is ended with
+    #: :class:`~quicdist.carrier.SendBufferFull`; one message that is larger than this may wait alone.
+    #: On a user stream more than this raises the same error.
     max_pending: int = 256 * 1024 * 1024
     #: The bounds of one user stream's ``drain``.
     stream_high_water: int = 512 * 1024
@@ -80,6 +70,8 @@ class LinkBase(Link):
         self._ended = False
         self._early: list[tuple[ControlMessage, Any]] = []
         self._paused = False
+        #: With more bytes queued than this nothing can be added.
+        self._most = limits.max_pending
         self._drain_waiters: list[asyncio.Future[None]] = []
         self._over = self._loop.create_future()
         #: Has a say in which stream a message takes, on a carrier with several.
@@ -99,16 +91,25 @@ class LinkBase(Link):
         """Bytes of messages that wait to leave."""
 
     @abstractmethod
+    def _write_out(self) -> None:
+        """Transmit of what is queued as much as the carrier takes now, without waiting."""
+
+    @abstractmethod
     def _close(self, reason: str) -> None:
-        """Tell the peer, let go of the connection, then call :meth:`_finished`."""
+        """Tell the peer, let go of the connection, then call :meth:`_finished`. What is queued is
+        transmitted for some seconds more."""
+
+    @abstractmethod
+    def _abandon(self, reason: str) -> None:
+        """As :meth:`_close`, but at once: what is queued is dropped."""
 
     # -- out -------------------------------------------------------------------------------
 
     def send(self, control: ControlMessage, payload: Any = NO_PAYLOAD, *, pair: Hashable = None) -> None:
         if self._ended:
             raise LinkClosed(self.peer.name)
-        if self._paused and type(control) in MESSAGES and self.queued > self._limits.max_pending:
-            raise SendBufferFull(self.peer.name, self.queued, self._limits.max_pending)
+        if self._paused and self.queued > self._most and not self._made_room():
+            return
         stream_id, parts = self._connection.send(control, payload, pair=pair)
         stats = self.stats
         stats.messages_out += 1
@@ -117,8 +118,24 @@ class LinkBase(Link):
         stats.bytes_out += size
         if self._placement is not None:
             stream_id = self._placement.place(stream_id, control, pair, size)
-        if self._write(stream_id, parts, size) > self._limits.high_water:
+        if self._write(stream_id, parts, size) > self._limits.high_water and not self._paused:
             self._paused = True
+            # A message that is larger than all that may wait is given room of its own.
+            self._most = self._limits.max_pending + (size if size > self._limits.max_pending else 0)
+
+    def _made_room(self) -> bool:
+        """More is queued than may be. If the carrier takes nothing of it either, the link is ended:
+        a peer that does not read cannot be allowed to fill this node's memory, and nothing may be
+        missing between two signals that do arrive."""
+        self._write_out()
+        if self.queued <= self._most:
+            return True
+        error = SendBufferFull(self.peer.name, self.queued, self._limits.max_pending)
+        log.warning("connection to %s (%s) closed: %s", self.peer.name, self.remote_address, error)
+        self._end(error)
+        # Not at once: the send may come from a message that this link is delivering.
+        self._loop.call_soon(self._abandon, str(error))
+        return False
 
     @property
     def writable(self) -> bool:
@@ -126,6 +143,7 @@ class LinkBase(Link):
 
     async def drain(self) -> None:
         if not self._paused or self._ended:
+            await asyncio.sleep(0)
             return
         waiter = self._loop.create_future()
         self._drain_waiters.append(waiter)

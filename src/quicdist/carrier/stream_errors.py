@@ -10,19 +10,20 @@ STREAM_REFUSED = 0x100
 
 
 class SendBufferFull(CarrierError):
-    """A message was not taken: ``pending`` bytes (or what ``unit`` says) wait for ``node`` to take
-    them, which is more than a connection holds. Nothing of the message was sent.
+    """``node`` does not take what is sent to it: ``pending`` bytes (or what ``unit`` says) wait, and
+    ``limit`` at most may.
 
-    What ``erlang:send(To, Message, [nosuspend])`` tells by ``nosuspend``: a sender that may wait
-    awaits ``drain`` and never sees this.
+    Why a connection was ended on which senders did not wait: they can, by ``drain`` and ``send_wait``.
+    Raised by a user stream; then nothing of the data was taken.
     """
 
     def __init__(self, node: str, pending: int, limit: int, unit: str = "bytes") -> None:
         self.node = node
         self.pending = pending
+        self.limit = limit
         super().__init__(
-            f"{pending} {unit} wait for {node} to take them, and a connection holds {limit} at most: await "
-            "drain between messages"
+            f"{pending} {unit} wait for {node} to take them, {limit} at most may: senders that await drain "
+            "send no faster than it takes them"
         )
 
 

@@ -81,6 +81,15 @@ class ConnectionErrors:
             text = clean(str(error), MAX_TEXT)
             log.error("a signal to %s was not sent: %s%s", node, text, note, extra={"node": node})
 
+    def dropped(self, node: str, error: QuicDistError) -> None:
+        """What is sent to a node is not taken, for there is no connection and cannot be one, or because
+        too much waits for it."""
+        self._remember(node, (error,))
+        note = self._signals.admit(node)
+        if note is not None:
+            text = clean(str(error), MAX_TEXT)
+            log.warning("signals to %s are dropped: %s%s", node, text, note, extra={"node": node})
+
     def _remember(self, node: str, reason: tuple[QuicDistError, ...]) -> None:
         self._reasons.pop(node, None)
         if len(self._reasons) >= MAX_REMEMBERED:

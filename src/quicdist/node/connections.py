@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-from collections import deque
 from collections.abc import Hashable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -20,14 +19,13 @@ from quicdist.carrier import (
     Carrier,
     Incoming,
     Link,
+    LinkClosed,
     Listener,
     ListenError,
     LocalNode,
     PeerUnreachable,
-    SendBufferFull,
     SetupTimeout,
 )
-from quicdist.carrier.link import MESSAGES
 from quicdist.containment import NotReturned, describe, settle, settle_within
 from quicdist.discovery import Discovery
 from quicdist.errors import QuicDistError
@@ -36,6 +34,7 @@ from quicdist.node.accepting import Accepting
 from quicdist.node.connection_errors import ConnectionErrors
 from quicdist.node.errors import NodeError, NotConnected
 from quicdist.node.exits import named
+from quicdist.node.outbox import Outbox
 from quicdist.protocol import (
     NO_PAYLOAD,
     ControlMessage,
@@ -45,11 +44,10 @@ from quicdist.protocol import (
     SpawnRequest,
     Status,
 )
+from quicdist.term import EncodeError, TermError
 
 log = get_logger("quicdist.node")
 
-#: Signals kept for a node that is being dialled; OTP suspends the sender there, a plain call cannot.
-MAX_QUEUED = 100_000
 #: Seconds a handshake may take (OTP's ``net_setuptime``).
 SETUP_TIME = 7.0
 #: Seconds that links and dials have to end in when the node stops; carriers take less.
@@ -78,6 +76,8 @@ class ConnectionOwner(Protocol):
 
     def not_supported(self, control: ControlMessage) -> None: ...
 
+    def not_encoded(self, control: ControlMessage, error: EncodeError) -> None: ...
+
     def link_made(self, link: Link) -> None: ...
 
     def node_up(self, node: str) -> None: ...
@@ -88,7 +88,7 @@ class ConnectionOwner(Protocol):
 class Connection:
     """What is known of the way to one node: a link, or signals that wait for one."""
 
-    __slots__ = ("accepting", "dialling", "link", "node", "queue", "waiters")
+    __slots__ = ("accepting", "dialling", "link", "node", "outbox", "waiters")
 
     def __init__(self, node: str) -> None:
         self.node = node
@@ -96,7 +96,7 @@ class Connection:
         #: Attempts of the other node that were let in and are not through yet.
         self.accepting: set[Accepting] = set()
         self.dialling: asyncio.Task[None] | None = None
-        self.queue: deque[tuple[ControlMessage, Any, Hashable]] = deque()
+        self.outbox = Outbox()
         self.waiters: list[asyncio.Future[Link]] = []
 
 
@@ -170,7 +170,7 @@ class ConnectionTable:
         connection.accepting.discard(accepting)
         if connection.link is not None or connection.dialling is not None or connection.accepting:
             return
-        if self._open and (connection.waiters or connection.queue):
+        if self._open and (connection.waiters or connection.outbox):
             self._start_dialling(connection)
         else:
             del self._connections[connection.node]
@@ -311,7 +311,7 @@ class ConnectionTable:
         if self._connections.get(connection.node) is not connection or connection.link is not None:
             return
         del self._connections[connection.node]
-        self._errors.dial_failed(error, len(connection.queue), called_off=called_off)
+        self._errors.dial_failed(error, len(connection.outbox), called_off=called_off)
         for waiter in connection.waiters:
             if not waiter.done():
                 waiter.set_exception(copy(error))  # one each: it may be given an exit reason
@@ -332,6 +332,7 @@ class ConnectionTable:
         if connection is None:
             connection = self._connections[node] = Connection(node)
         self._stop_dialling(connection)
+        self._reopen(connection)
         connection.link = link
         self._errors.connected(node)
         self._owner.link_made(link)
@@ -343,8 +344,7 @@ class ConnectionTable:
             return
         log.info("connected to %s over %s at %s", node, link.carrier_name, link.remote_address)
         self._owner.node_up(node)
-        queue, connection.queue = connection.queue, deque()
-        for control, payload, pair in queue:
+        for control, payload, pair in connection.outbox.take():
             self._send_now(link, control, payload, pair)
         for waiter in connection.waiters:
             if not waiter.done():
@@ -356,6 +356,9 @@ class ConnectionTable:
             return
         try:
             link.send(control, payload, pair=pair)
+        except EncodeError as error:  # a term that this peer does not know
+            self._errors.not_sent(link.peer.name, error)
+            self._owner.not_encoded(control, error)
         except QuicDistError as error:
             self._errors.not_sent(link.peer.name, error)
 
@@ -396,36 +399,54 @@ class ConnectionTable:
 
     def send(
         self, node: str, control: ControlMessage, payload: Any = NO_PAYLOAD, pair: Hashable = None
-    ) -> None:
+    ) -> bool:
         """Send a signal, dialling first if need be; until then it waits in order. ``pair`` is as
-        in :meth:`~quicdist.carrier.Link.send`.
+        in :meth:`~quicdist.carrier.Link.send`. Whether it was taken: if not, it is lost, and no end of
+        a connection will tell of it.
 
-        Raises the errors of :meth:`~quicdist.carrier.Link.send`, and :class:`SendBufferFull` for a
-        message when ``MAX_QUEUED`` signals wait already.
+        Raises :class:`~quicdist.term.EncodeError`.
         """
         connection = self._connections.get(node)
-        if connection is None:
-            connection = self._wanted(node)
-        if connection.link is not None:
-            connection.link.send(control, payload, pair=pair)
-            return
-        if len(connection.queue) >= MAX_QUEUED and type(control) in MESSAGES:
-            raise SendBufferFull(node, len(connection.queue), MAX_QUEUED, "messages")
-        connection.queue.append((control, payload, pair))
+        try:
+            if connection is None:
+                connection = self._wanted(node)
+            if connection.link is not None:
+                connection.link.send(control, payload, pair=pair)
+                return True
+        except TermError:
+            raise
+        except LinkClosed:  # of which the link has told, and the node is about to
+            return False
+        except QuicDistError as error:
+            self._errors.dropped(node, error)
+            return False
+        outbox = connection.outbox
+        was_open = outbox.full is None
+        full = outbox.add(node, control, payload, pair, self._local.codec)
+        if full is not None and was_open:
+            self._errors.dropped(node, full)
+            # Not at once: who sends is not to be called back before this returns.
+            asyncio.get_running_loop().call_soon(self._reopen, connection)
+        return full is None
+
+    def _reopen(self, connection: Connection) -> None:
+        """Tell of what was lost when the outbox was full, and let it take signals again."""
+        full = connection.outbox.full
+        if full is not None and self._connections.get(connection.node) is connection:
+            connection.outbox.reopen()
+            self._owner.node_down(connection.node, full, was_up=False)
 
     async def drain(self, node: str) -> None:
         """Wait while more is sent to ``node`` than its connection's bound, also while it is being
-        dialled. Returns when the connection ends, and at once where there is none."""
+        dialled, and always for one turn of the event loop. Returns when the connection ends."""
         connection = self._connections.get(node)
-        if connection is None:
-            return
-        if connection.link is None:
-            if not connection.queue:
-                return
+        if connection is not None and connection.link is None and connection.outbox:
             with contextlib.suppress(NotConnected):
                 await self.connect(node)
-        if connection.link is not None:
+        if connection is not None and connection.link is not None:
             await connection.link.drain()
+        else:
+            await asyncio.sleep(0)
 
     def has(self, node: str) -> bool:
         """Whether there is a connection to ``node``, or an attempt at one."""
@@ -461,7 +482,7 @@ class ConnectionTable:
         dials = [
             connection.dialling
             for connection in self._connections.values()
-            if connection.dialling is not None and connection.queue
+            if connection.dialling is not None and connection.outbox
         ]
         if dials:
             await asyncio.wait(dials, timeout=timeout)

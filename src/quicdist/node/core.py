@@ -33,7 +33,7 @@ from quicdist.node.spawning import Spawning
 from quicdist.node.streams import StreamAcceptor, StreamHandler, StreamInfo, Streams
 from quicdist.protocol import DEFAULT_FLAGS, ControlMessage, DistFlag, LocalIdentity, PeerNamed, Status
 from quicdist.protocol.names import node_name, validate_node_name
-from quicdist.term import Codec
+from quicdist.term import Codec, EncodeError
 from quicdist.term.names import FUNCTION, MODULE, Name, name_of
 
 log = get_logger("quicdist.node")
@@ -299,8 +299,12 @@ class NodeCore:
 
     async def drain(self, node: Name) -> None:
         """Wait while more bytes wait for ``node`` than its connection's bound (4 MiB by default): a
-        slow node slows those down who send to it and await this. At once where there is no
-        connection; also when it ends."""
+        slow node slows those down who send to it and await this. Others fill the connection's buffer,
+        and one that is full (256 MiB) ends the connection.
+
+        Ends with the connection, and where there is none after one turn of the event loop, in which
+        other tasks run; so it does wherever there is nothing to wait for.
+        """
         await self.connections.drain(node_name(node))
 
     # -- what carriers ask -----------------------------------------------------------------
@@ -336,6 +340,9 @@ class NodeCore:
 
     def not_supported(self, control: ControlMessage) -> None:
         self.runtime.spawning.not_supported(control)
+
+    def not_encoded(self, control: ControlMessage, error: EncodeError) -> None:
+        self.runtime.not_encoded(control, error)
 
     def link_made(self, link: Link) -> None:
         self.streams.link_made(link)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from quicdist.errors import QuicDistError
-from quicdist.term import Atom, TermError, format_term
+from quicdist.term import Atom, format_term
+from quicdist.term.shorten import shorten
 
 
 class NodeError(QuicDistError):
@@ -108,7 +109,5 @@ class ProcessExit(BaseException):
 
 
 def _shown(reason: Any) -> str:
-    try:
-        return format_term(reason)
-    except TermError:
-        return repr(reason)
+    """A term of any size, cut to what a person reads."""
+    return format_term(shorten(reason))

@@ -127,8 +127,10 @@ class Process:
         Like Erlang's ``!`` it does not wait and does not fail for a process or node that is not
         there. With ``priority`` it goes before ordinary messages, where ``to`` is an alias made for
         that (``erlang:send/3``, OTP 28). Raises :class:`~quicdist.term.EncodeError` for what Erlang
-        has no term for, and :class:`~quicdist.carrier.SendBufferFull` when the connection holds all
-        it may: see :meth:`send_wait`.
+        has no term for, or what a BEAM would close the connection over.
+
+        To another node it is queued; who sends more than that node takes awaits :meth:`send_wait` or
+        ``node.drain``. A connection whose buffer is full is ended.
         """
         if self.state is _ENDED:
             return
@@ -139,11 +141,14 @@ class Process:
 
     async def send_wait(self, to: Any, message: Any) -> None:
         """Send as :meth:`send` does, and wait while the way to the other node is busy: as ``!``
-        suspends a process of a BEAM."""
+        suspends a process of a BEAM. Other tasks run meanwhile, also where there is nothing to wait
+        for."""
         self.send(to, message)
         node = to.node.name if isinstance(to, Reference) else self._runtime.locate(to)[0]
         if node != self._runtime.name:
             await self.node.drain(node)
+        else:
+            await asyncio.sleep(0)
 
     def handle(self, message: Any) -> None:
         """Take one message; puts it in the mailbox unless a subclass has other plans."""

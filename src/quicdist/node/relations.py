@@ -212,6 +212,15 @@ class Relations:
         if process is not None:
             process.bonds.monitored_by.pop(reference, None)
 
+    def fail(self, reference: Reference, reason: Any) -> None:
+        """Tell who monitors a process under ``reference`` that it ended with ``reason``, though it
+        lives: what was asked of it will not be answered."""
+        process = self._watched.pop(reference, None)
+        if process is not None:
+            watcher, target = process.bonds.monitored_by.pop(reference)
+            control = wire.PayloadMonitorPExit(target, watcher, reference)
+            self._runtime.signal(watcher.node.name, control, reason, (process.pid, watcher))
+
     # -- aliases ---------------------------------------------------------------------------
 
     def alias(self, receiver: Callable[[Any], None], reference: Reference | None = None) -> Reference:

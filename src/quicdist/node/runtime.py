@@ -12,10 +12,8 @@ from threading import current_thread, get_ident
 from typing import Any, TypeVar
 
 import quicdist.protocol as wire
-from quicdist.carrier import SendBufferFull
 from quicdist.containment import contained
-from quicdist.errors import QuicDistError
-from quicdist.logs import RateLimit, get_logger
+from quicdist.logs import get_logger
 from quicdist.node.errors import (
     NameRegistered,
     NodeError,
@@ -36,7 +34,7 @@ from quicdist.node.spawnables import Spawnables
 from quicdist.node.spawning import Spawning
 from quicdist.node.turns import Turns
 from quicdist.protocol import NO_PAYLOAD, ControlMessage, DistFlag
-from quicdist.term import Atom, Pid, Reference, TermError
+from quicdist.term import Atom, EncodeError, Pid, Reference
 from quicdist.term.names import REGISTERED_NAME, Name, atom_of, name_of
 
 log = get_logger("quicdist.node")
@@ -55,7 +53,7 @@ class Runtime:
     """The processes of one node, all of them in the thread that made it.
 
     ``transmit`` sends a signal to another node by name: ``transmit(node, control, payload, pair)``,
-    see :meth:`quicdist.carrier.Link.send`. ``is_connected`` says whether there is a connection to
+    see :meth:`ConnectionTable.send`. ``is_connected`` says whether there is a connection to
     a node, or one is being made; ``offers``, whether a node that is connected has a capability;
     ``not_connected`` gives the error that says why there is no connection to a node.
     """
@@ -66,7 +64,7 @@ class Runtime:
         creation: int,
         *,
         owner: Any,
-        transmit: Callable[[str, ControlMessage, Any, Hashable], None],
+        transmit: Callable[[str, ControlMessage, Any, Hashable], bool],
         is_connected: Callable[[str], bool],
         offers: Callable[[str, DistFlag], bool] = lambda node, flag: True,
         not_connected: Callable[[str], NotConnected] = NotConnected,
@@ -87,7 +85,6 @@ class Runtime:
         self.not_connected = not_connected
         #: Is told of processes that crash.
         self.reporter: Reporter = CrashLog(name, self.find)
-        self._dropped = RateLimit()
         #: What other nodes have called, and is waited for when the node stops.
         self.calls = RunningCalls()
         #: The processes that the node itself has started: they and their children end last.
@@ -307,24 +304,15 @@ class Runtime:
     def signal(
         self, node: str, control: ControlMessage, payload: Any = NO_PAYLOAD, pair: Hashable = None
     ) -> bool:
-        """Send a signal to a node, this one included. What cannot be encoded, or finds the
-        connection's buffer full, is the caller's error. A node that cannot be reached is nobody's,
-        its links and monitors tell; False means that they cannot, because nothing was even tried."""
+        """Send a signal to a node, this one included. What cannot be encoded is the caller's error. A
+        node that cannot be reached is nobody's, its links and monitors tell; False means that they
+        cannot, because the signal was not even taken."""
         if get_ident() != self._thread:
             raise self._out_of_reach()
         if node == self.name:
             self.turns.take(self.signals.act, node, control, payload)
             return True
-        try:
-            self._transmit(node, control, payload, pair)
-        except (TermError, SendBufferFull):
-            raise
-        except QuicDistError as error:
-            note = self._dropped.admit(node)
-            if note is not None:
-                log.warning("a signal to %s was dropped: %s%s", node, error, note)
-            return False
-        return True
+        return self._transmit(node, control, payload, pair)
 
     def signal_reason(self, to: Pid, control: ControlMessage, reason: Any, pair: Hashable = None) -> None:
         """Tell ``to`` of the end of a process, whatever the reason is."""
@@ -335,6 +323,13 @@ class Runtime:
         except BaseException as error:
             # A reason Erlang has no term for must not keep the end of a process from being told.
             contained(log, f"telling {to}", self.signal, to.node.name, control, (error_term(error), []), pair)
+
+    def not_encoded(self, control: ControlMessage, error: EncodeError) -> None:
+        """A signal that waited for a connection has a term in it that the peer does not know."""
+        if isinstance(control, wire.SpawnRequest):
+            self.spawning.not_supported(control)
+        elif isinstance(control, wire.PayloadExit | wire.PayloadExit2):
+            self.signal(control.to_pid.node.name, control, (error_term(error), []))
 
     def link(self, process: Process, to: Pid) -> None:
         """Link a process of this node with another; see :meth:`Process.link`."""

@@ -10,11 +10,28 @@ from typing import TYPE_CHECKING, Any
 
 import quicdist.protocol as wire
 from quicdist.errors import QuicDistError
-from quicdist.protocol import ControlMessage
+from quicdist.logs import RateLimit, get_logger
+from quicdist.protocol import ControlMessage, RefusedPayload
+from quicdist.term import Atom, ImproperList, Pid, Reference
 
 if TYPE_CHECKING:
     from quicdist.node.runtime import Runtime
 
+log = get_logger("quicdist.node")
+
+#: The reason of what failed because a term was beyond a limit of this node.
+SYSTEM_LIMIT = Atom("system_limit")
+
+#: Signals whose payload is an exit reason.
+_EXITS = frozenset(
+    {
+        wire.PayloadExit,
+        wire.PayloadExitTT,
+        wire.PayloadExit2,
+        wire.PayloadExit2TT,
+        wire.PayloadMonitorPExit,
+    }
+)
 _EXIT = int(wire.AltactFlag.EXIT)
 _ALIAS = int(wire.AltactFlag.ALIAS)
 _PRIO = int(wire.AltactFlag.PRIO)
@@ -35,6 +52,7 @@ class Signals:
         self._links = runtime.links
         self._relations = runtime.relations
         self._turns = runtime.turns
+        self._refusals = RateLimit()
         self._table: dict[type, Callable[[str, Any, Any], None]] = {
             wire.Send: self._send,
             wire.SendSender: self._send,
@@ -79,11 +97,36 @@ class Signals:
         sender = getattr(control, "from_pid", None)
         if sender is not None and sender.node.name != node and type(control) is not wire.GroupLeader:
             raise ForgedSignal(node, control)
+        if type(payload) is RefusedPayload:
+            self._turns.take(self._refused, node, control, payload)
+            return
         self._turns.take(self._table[type(control)], node, control, payload)
 
     def act(self, node: str, control: ControlMessage, payload: Any) -> None:
         """Act on a control message whose turn has come."""
         self._table[type(control)](node, control, payload)
+
+    # -- payloads that were not taken ------------------------------------------------------
+
+    def _refused(self, node: str, control: Any, payload: RefusedPayload) -> None:
+        """A signal whose payload exceeds a limit of this node: it is lost, and whoever waits for
+        what it would have led to is told."""
+        note = self._refusals.admit(node)
+        if note is not None:
+            log.warning("%s from %s was dropped: %s%s", control.op.name, node, payload.error, note)
+        reason = (SYSTEM_LIMIT, str(payload.error))
+        is_exit = isinstance(control, wire.AltactSigSend | wire.AltactSigSendTT) and control.flags & _EXIT
+        if is_exit or type(control) in _EXITS:
+            # The end of a process, or the result of a call: only its reason is lost.
+            self._table[type(control)](node, control, reason)
+        elif isinstance(control, wire.SpawnRequest | wire.SpawnRequestTT):
+            sender = control.from_pid
+            self._runtime.signal(sender.node.name, wire.SpawnReply(control.req_id, sender, 0, SYSTEM_LIMIT))
+        else:
+            match payload.begun:
+                case (Atom(name="$gen_call"), (Pid(), ImproperList(tail=Reference() as monitor)), *_):
+                    # {'$gen_call', {Pid, [alias|Monitor]}, Request}: its caller waits for an answer.
+                    self._relations.fail(monitor, reason)
 
     # -- messages --------------------------------------------------------------------------
 

@@ -129,17 +129,19 @@ class Spawning:
         on_reply: OnReply,
         *,
         reference: Reference | None = None,
+        owned: bool = True,
     ) -> Reference:
         """Ask ``node`` to spawn a function; ``on_reply`` gets the pid, or an atom saying why not
         (``noconnection`` where the node cannot be reached, ``notsup`` where it cannot spawn).
 
         The reference is that of the monitor too, where ``options`` ask for one: see
-        :meth:`Relations.await_spawned`.
+        :meth:`Relations.await_spawned`. The request ends with the process ``source``, unless it is not
+        ``owned`` by that.
         """
         runtime = self._runtime
         reference = reference or runtime.identifiers.reference()
         self._pending[reference] = _Pending(
-            node, source, runtime.find(source), asks_for(options, LINK), on_reply
+            node, source, runtime.find(source) if owned else None, asks_for(options, LINK), on_reply
         )
         module, function = mfa
         target = (Atom(module), Atom(function), len(arguments))

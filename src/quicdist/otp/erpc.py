@@ -42,13 +42,11 @@ class ErpcClient:
         spawning: Spawning,
         connections: ConnectionTable,
         caller: Caller,
-        group_leader: Pid,
     ) -> None:
         self._runtime = runtime
         self._spawning = spawning
         self._connections = connections
         self._caller = caller
-        self._group_leader = group_leader
         self._connecting: set[asyncio.Task[None]] = set()
 
     async def call(
@@ -105,12 +103,18 @@ class ErpcClient:
         self._spawning.request(
             node,
             self._caller.process.pid,
-            self._group_leader,
+            self._leader,
             ("erpc", "execute_cast"),
             list(mfa),
             [],
             lambda _: None,
+            owned=False,
         )
+
+    @property
+    def _leader(self) -> Pid:
+        """The node's own group leader: what runs elsewhere prints here."""
+        return self._runtime.group_leader or self._caller.process.pid
 
     async def multicall(
         self,
@@ -163,6 +167,7 @@ class _Call:
         self._client = client
         self._node = node
         self._mfa = mfa
+        self._source = client._caller.process.pid
         self._spawn: Reference | None = None
         self._inner: Request | None = None
         self.connecting: asyncio.Task[None] | None = None
@@ -190,13 +195,15 @@ class _Call:
         try:
             client._spawning.request(
                 self._node,
-                client._caller.process.pid,
-                client._group_leader,
+                self._source,
+                client._leader,
                 ("erpc", "execute_call"),
                 [result, *self._mfa],
                 [_MONITOR],
                 self._replied,
                 reference=self._spawn,
+                # If its process is killed, the one that takes its place answers as well.
+                owned=False,
             )
         except BaseException:
             relations.forget(self._spawn)
@@ -227,7 +234,7 @@ class _Call:
 
     def _ask_rex(self) -> None:
         client = self._client
-        request = (_CALL, *self._mfa, client._group_leader)
+        request = (_CALL, *self._mfa, client._leader)
         self._inner = client._caller.send_request(("rex", self._node), request)
         self._inner.when_done(self._rex_answered)
 
@@ -249,7 +256,7 @@ class _Call:
         if self._inner is not None:
             self._inner.abandon()
         if self._spawn is not None and not client._spawning.abandon(self._spawn):
-            client._runtime.relations.demonitor(self._spawn, client._caller.process.pid)
+            client._runtime.relations.demonitor(self._spawn, self._source)
 
 
 def rex_error(node: str, value: Any, what: str) -> Exception | None:

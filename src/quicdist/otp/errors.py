@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from quicdist.node.errors import NodeError, NoSuchProcess, NotConnected, ProcessEnded
-from quicdist.term import Atom, format_term
+from quicdist.node.reports import shown
+from quicdist.term import Atom
 
 _NOPROC, _NODEDOWN, _TIMEOUT = Atom("noproc"), Atom("nodedown"), Atom("timeout")
 _ERPC, _NOCONNECTION, _CALL = Atom("erpc"), Atom("noconnection"), Atom("call")
@@ -41,7 +42,7 @@ class RemoteError(NodeError):
         self.kind = kind
         self.reason = reason
         self.stack = stack
-        super().__init__(f"{where + ': ' if where else ''}{kind}: {format_term(reason)}")
+        super().__init__(f"{where + ': ' if where else ''}{kind}: {shown(reason)}")
         if kind == "error":
             self.exit_reason = (reason, stack or [])
         else:
@@ -54,7 +55,7 @@ class FunctionClause(NodeError):
     def __init__(self, server: object, callback: str, argument: Any) -> None:
         kind = type(server)
         name = f"{kind.__module__}.{kind.__qualname__}"
-        super().__init__(f"{name}.{callback} has no case for {argument!r}")
+        super().__init__(f"{name}.{callback} has no case for {shown(argument)}")
         code = getattr(getattr(kind, callback), "__code__", None)
         where = []
         if code is not None:

@@ -14,6 +14,7 @@ from quicdist.node.runtime import Runtime
 from quicdist.otp.errors import CallingSelf, exits_call
 from quicdist.otp.request import Request
 from quicdist.otp.server_names import Global, LookedUp, Via
+from quicdist.otp.service_process import spawn_service
 from quicdist.term import Atom, ImproperList, Pid, Reference
 
 GEN_CALL = Atom("$gen_call")
@@ -91,9 +92,14 @@ class Caller:
         self._open: dict[Reference, tuple[Request, Pid]] = {}
         #: Looks up a name; set by who makes what it takes.
         self.find: Callable[[LookedUp, Callable[[Pid | None, Exception | None], None]], None]
-        self.process = runtime.spawn(self._received)
-        # A child that was started by a call is linked to who called: its end is not that of the node.
-        self.process.trap_exit = True
+        #: In whose name it asks.
+        self.process: Process
+
+    def start(self) -> Process:
+        """Start the process in whose name it asks, in place of one that has ended. What that asked is
+        still answered: by aliases, which belong to no process."""
+        self.process = spawn_service(self._runtime, self._received)
+        return self.process
 
     def _received(self, _: Process, message: Any) -> None:
         """``{Tag, Reply}``, by way of the alias, or to the pid from those (``net_kernel``) that do

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final
 from quicdist.logs import RateLimit, get_logger
 from quicdist.node.exits import NORMAL
 from quicdist.node.process import Process
-from quicdist.node.reports import MAX_REPORTS, PERIOD, Shown
+from quicdist.node.reports import MAX_REPORTS, PERIOD, Shown, shown
 from quicdist.otp.gen import From
 from quicdist.otp.gen import reply as gen_reply
 from quicdist.term import Atom, TermError, term_to_binary
@@ -111,11 +111,11 @@ class GenServer:
 
     def handle_call(self, request: Any, sender: From) -> Any:
         """A ``gen_server:call``."""
-        raise NotImplementedError(f"{type(self).__name__} takes no calls, got {request!r}")
+        raise NotImplementedError(f"{type(self).__name__} takes no calls, got {shown(request)}")
 
     def handle_cast(self, request: Any) -> Any:
         """A ``gen_server:cast``."""
-        raise NotImplementedError(f"{type(self).__name__} takes no casts, got {request!r}")
+        raise NotImplementedError(f"{type(self).__name__} takes no casts, got {shown(request)}")
 
     def handle_info(self, message: Any) -> Any:
         """Any other message; logged unless overridden, as ``gen_server`` does."""
@@ -125,7 +125,7 @@ class GenServer:
 
     def handle_continue(self, argument: Any) -> Any:
         """What a callback put off with :class:`Continue`."""
-        raise NotImplementedError(f"{type(self).__name__} has no handle_continue, got {argument!r}")
+        raise NotImplementedError(f"{type(self).__name__} has no handle_continue, got {shown(argument)}")
 
     def terminate(self, reason: Any) -> Any:
         """Called when the server ends, with the exit reason, before anybody is told of its end.

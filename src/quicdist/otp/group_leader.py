@@ -8,15 +8,18 @@ wants to read is told that it is at its end.
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, TextIO
 
-from quicdist.logs import get_logger
+from quicdist.logs import RateLimit, get_logger
 from quicdist.node.process import Process
+from quicdist.otp.output import Output, Written
 from quicdist.term import Atom, ImproperList, Pid
 
 log = get_logger("quicdist.otp")
+
+#: The name of a node's own group leader.
+USER = "user"
 
 IO_REQUEST, IO_REPLY = Atom("io_request"), Atom("io_reply")
 PUT_CHARS, UNICODE = Atom("put_chars"), Atom("unicode")
@@ -40,14 +43,19 @@ RemoteCall = Callable[[str, str, str, list[Any]], Awaitable[Any]]
 
 class GroupLeader:
     """A handler for I/O requests. ``call`` formats, on the node that asks, what only Erlang's own
-    ``io_lib`` can; ``output`` is standard output unless another is given."""
+    ``io_lib`` can; ``output`` is standard output unless another is given.
 
-    def __init__(self, output: TextIO | None = None) -> None:
-        self.call: RemoteCall | None = None
-        self._output = output
+    A request to write is answered when that is done, so that who prints more than is read waits, as on
+    a BEAM. Where more waits than :class:`Output` keeps, it is refused with ``{error, terminated}``.
+    """
+
+    def __init__(self, call: RemoteCall, output: TextIO | None = None) -> None:
+        self._call = call
+        self._output = Output(output)
         #: What its option says; it means nothing where nothing can be read.
         self._binary = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Future[Any]] = set()
+        self._failures = RateLimit()
 
     def __call__(self, process: Process, message: Any) -> None:
         match message:
@@ -59,6 +67,15 @@ class GroupLeader:
                     task.add_done_callback(self._tasks.discard)
                 else:
                     process.send(sender, (IO_REPLY, reply_as, answer))
+
+    async def close(self) -> None:
+        """Write what is not written yet, as far as that goes in two seconds; then nothing more."""
+        left = await self._output.close()
+        if left:
+            log.warning("%d texts for standard output were not written: nobody reads it", left)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _answer(self, node: str, request: Any) -> Any:
         """The answer, or what has to be awaited for it."""
@@ -91,13 +108,13 @@ class GroupLeader:
         return (ERROR, _REQUEST)
 
     async def _format(self, node: str, encoding: Atom, function: Atom, arguments: list[Any]) -> Any:
-        assert self.call is not None
         try:
-            chars = await self.call(node, _IO_LIB.name, function.name, arguments)
+            chars = await self._call(node, _IO_LIB.name, function.name, arguments)
         except Exception as error:
             log.debug("io_lib:%s on %s: %s", function, node, error)
             return (ERROR, function)  # as OTP has it
-        return self._put(chars, encoding)
+        answer = self._put(chars, encoding)
+        return await answer if isinstance(answer, Awaitable) else answer
 
     async def _several(self, node: str, requests: list[Any]) -> Any:
         """One after the other, as far as they succeed."""
@@ -128,17 +145,17 @@ class GroupLeader:
         text = characters(chars, "latin-1" if latin1 else "utf-8")
         if text is None or (latin1 and max(text, default="") > "\xff"):
             return (ERROR, PUT_CHARS)
-        output = self._output or sys.stdout
-        try:
-            try:
-                output.write(text)
-            except UnicodeEncodeError as error:
-                output.write(text.encode(error.encoding, "backslashreplace").decode(error.encoding))
-            output.flush()
-        except (OSError, ValueError) as error:
-            log.error("standard output cannot be written to: %s", error)
-            return (ERROR, _TERMINATED)
-        return _OK
+        written = self._output.write(text)
+        return (ERROR, _TERMINATED) if written is None else self._written(written)
+
+    async def _written(self, written: Written) -> Any:
+        error = await written
+        if error is None:
+            return _OK
+        note = self._failures.admit()
+        if note is not None:
+            log.error("standard output cannot be written to: %s%s", error, note)
+        return (ERROR, _TERMINATED)
 
 
 async def _reply_later(process: Process, sender: Pid, reply_as: Any, answer: Awaitable[Any]) -> None:

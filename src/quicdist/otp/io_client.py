@@ -12,12 +12,13 @@ from typing import Any
 from quicdist.node.errors import NodeError
 from quicdist.node.exits import DOWN
 from quicdist.node.patterns import ANY, AnyOf
+from quicdist.node.reports import shown
 from quicdist.node.runtime import Runtime
 from quicdist.otp.errors import CallTimeout
 from quicdist.otp.gen import Caller, described
 from quicdist.otp.group_leader import EOF, ERROR, IO_REPLY, IO_REQUEST, PUT_CHARS, UNICODE, characters
 from quicdist.otp.rpc import mailbox
-from quicdist.term import Atom, format_term
+from quicdist.term import Atom
 
 _GET_LINE = Atom("get_line")
 _TERMINATED, _BADARG = Atom("terminated"), Atom("badarg")
@@ -43,7 +44,7 @@ class IoClient:
         line = await self.request(device, (_GET_LINE, UNICODE, prompt), timeout=timeout)
         text = "" if line == EOF else characters(line)
         if text is None:
-            raise NodeError(f"{described(device)} answered with no text: {format_term(line)}")
+            raise NodeError(f"{described(device)} answered with no text: {shown(line)}")
         return text
 
     async def request(self, device: Any, request: Any, *, timeout: float | None = None) -> Any:
@@ -69,9 +70,7 @@ class IoClient:
             raise gone
         answer = message[2]
         if isinstance(answer, tuple) and len(answer) == 2 and answer[0] == ERROR:
-            failed = NodeError(
-                f"{described(device)} answered {format_term(answer)} to {format_term(request)}"
-            )
+            failed = NodeError(f"{described(device)} answered {shown(answer)} to {shown(request)}")
             # As OTP's functions say it (io:conv_reason/1).
             failed.exit_reason = (answer[1] if answer[1] == _TERMINATED else _BADARG, [])
             raise failed

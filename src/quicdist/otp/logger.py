@@ -18,10 +18,11 @@ from quicdist.errors import QuicDistError
 from quicdist.logs import RateLimit, clean, get_logger
 from quicdist.node.errors import NodeNotStarted
 from quicdist.node.process import Process
+from quicdist.node.reports import shown
 from quicdist.node.runtime import Runtime
 from quicdist.otp.group_leader import characters
 from quicdist.protocol.names import node_name
-from quicdist.term import Atom, Pid, format_term
+from quicdist.term import Atom, Pid
 from quicdist.term.names import Name
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ def _plain(event: Event) -> str:
     """The text of an event that nobody else writes."""
     kind, content = event.message
     text = characters(content) if kind == Atom("string") else None
-    return format_term(event.message) if text is None else text
+    return shown(event.message) if text is None else text
 
 
 def write(event: Event, text: str) -> None:

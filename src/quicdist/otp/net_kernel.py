@@ -15,9 +15,10 @@ from quicdist.logs import get_logger
 from quicdist.node.core import NodeCore, NodeEvent, NodeUp
 from quicdist.node.errors import NetTickTimeout, NodeError, NotConnected
 from quicdist.node.process import Process
-from quicdist.node.reports import Shown
+from quicdist.node.reports import Shown, shown
 from quicdist.otp import gen_server
 from quicdist.otp.gen import Caller, From
+from quicdist.otp.service import Service
 from quicdist.protocol import DistFlag
 from quicdist.protocol.names import node_name, node_names
 from quicdist.term import Atom
@@ -48,7 +49,7 @@ _KINDS = (VISIBLE, HIDDEN, "connected", "known", "this")
 _NODE_TYPES = (VISIBLE, HIDDEN, "all")
 
 
-class NetKernelServer(gen_server.GenServer):
+class NetKernelServer(Service):
     """The registered process ``net_kernel``. It answers pings and questions; what would change
     this node (``disconnect``, ``allow``, ``new_ticktime``) only its own program may ask for, and
     as OTP does with what it does not know, others get no answer."""
@@ -285,7 +286,7 @@ class NetKernel:
             (NET_KERNEL, node), (_IS_AUTH, Atom(self._node.name)), timeout=timeout
         )
         if answer != _YES:
-            raise NodeError(f"{node} answered {answer!r} to a ping")
+            raise NodeError(f"{node} answered {shown(answer)} to a ping")
 
     def disconnect(self, node: Name) -> bool:
         """End the connection to a node (``net_kernel:disconnect/1``); whether there was one."""

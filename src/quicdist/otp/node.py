@@ -38,7 +38,7 @@ from quicdist.otp.server_names import LookedUp
 from quicdist.otp.services import Services, start_services
 from quicdist.otp.sys_client import SysClient
 from quicdist.protocol.names import node_name, parse_node_name
-from quicdist.term import Atom, Codec
+from quicdist.term import Atom, Codec, Limits
 from quicdist.term.names import REGISTERED_NAME, Name, name_of
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -67,7 +67,8 @@ class Node(NodeCore):
       :class:`~quicdist.carrier.QuicSettings`: ``{"congestion_control": "cubic", "idle_timeout": 60}``.
     - ``hidden``: whether the rest of the cluster is left to connect by itself (an Erlang hidden
       node), which is the default.
-    - ``none``: the atom that stands for ``None``; Elixir users choose ``"nil"``.
+    - ``none``: the atom that stands for ``None``; Elixir users choose ``"nil"``. ``limits``: how deep
+      terms may be, see :class:`~quicdist.term.Limits`.
     - ``net_ticktime``: seconds of silence after which a node counts as down. ``setup_time``:
       seconds a handshake may take. ``max_frame``: bytes the longest message may have.
     - ``discovery`` in place of the default ways to find nodes; ``endpoints`` in place of all that
@@ -99,6 +100,7 @@ class Node(NodeCore):
         quic: Mapping[str, Any] | None = None,
         hidden: bool | None = None,
         none: str | Atom = "undefined",
+        limits: Limits = Limits(),  # noqa: B008 - frozen
         net_ticktime: float | None = None,
         setup_time: float | None = None,
         max_frame: int = 128 * 1024 * 1024,
@@ -144,7 +146,7 @@ class Node(NodeCore):
             cookie=first(cookie, files.cookie),
             endpoints=endpoints,
             hidden=hidden,
-            codec=Codec(none=none),
+            codec=Codec(none=none, limits=limits),
             net_ticktime=ticktime,
             setup_time=first(setup_time, files.setup_time, SETUP_TIME),
         )
@@ -160,7 +162,6 @@ class Node(NodeCore):
     def _begin(self, creation: int) -> None:
         super()._begin(creation)
         self._services = start_services(self, self.exports)
-        self.runtime.services.update(process.pid for process in self.runtime.processes())
         for name, function in self._to_register:
             self.runtime.spawn(function, name=name)
         self._to_register.clear()
@@ -169,8 +170,18 @@ class Node(NodeCore):
         super().forked()
         self._services = None
 
+    async def _stop(self) -> None:
+        services = self._services
+        if services is not None:
+            services.keeper.stop()
+        await super()._stop()
+        if services is not None:
+            await services.keeper.flush()
+
     def _let_go(self, processes: Shutdown | None) -> None:
         super()._let_go(processes)
+        if self._services is not None:
+            self._services.keeper.let_go()
         self._services = None
 
     def _runs(self, task: asyncio.Task[Any] | None) -> bool:

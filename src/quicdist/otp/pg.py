@@ -13,7 +13,6 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from quicdist.carrier import SendBufferFull
 from quicdist.logs import get_logger
 from quicdist.node.core import NodeCore, NodeEvent, NodeUp
 from quicdist.node.errors import NodeError
@@ -70,8 +69,6 @@ class Scope(gen_server.GenServer):
         self._here = Groups(node.codec.none)
         #: The scopes on other nodes, and what each has told.
         self._peers: dict[Pid, Groups] = {}
-        #: Peers that could not be told something: the connection held all it may.
-        self._behind: dict[Pid, asyncio.Task[None]] = {}
         #: By member of this node: the monitor, and the groups it is in, each as often as it is.
         self._members: dict[Pid, tuple[Reference, list[Any]]] = {}
         #: Who is told of changes, and of which group; None for all of them.
@@ -211,8 +208,6 @@ class Scope(gen_server.GenServer):
         self._unsubscribe()
         if self._timer is not None:
             self._timer.cancel()
-        for task in self._behind.values():
-            task.cancel()
 
     def _happened(self, event: NodeEvent) -> None:
         if isinstance(event, NodeUp):
@@ -296,22 +291,11 @@ class Scope(gen_server.GenServer):
             self._tell(peer, message)
 
     def _tell(self, peer: Pid, message: Any) -> None:
-        if peer in self._behind:
-            return  # it will be told all at once
-        try:
-            self._send(peer, peer.node.name, message)
-        except SendBufferFull:
-            self._behind[peer] = asyncio.ensure_future(self._catch_up(peer))
+        self._send(peer, peer.node.name, message)
 
     def _send(self, to: Any, node: str, message: Any) -> None:
         if self._node.runtime.is_connected(node):  # no change of a group is worth a new dial
             self.process.send(to, message)
-
-    async def _catch_up(self, peer: Pid) -> None:
-        await self._node.drain(peer.node.name)
-        del self._behind[peer]
-        if peer in self._peers:
-            self._synchronise(peer)
 
     def _reference(self) -> Reference:
         return self._node.runtime.identifiers.reference()

@@ -19,7 +19,7 @@ from quicdist.otp.errors import CallTimeout, RemoteError, fails_rpc
 from quicdist.otp.gen import Caller
 from quicdist.otp.request import Deadline
 from quicdist.protocol.names import N, node_name, node_names
-from quicdist.term import Atom, Pid, Reference
+from quicdist.term import Atom, Reference
 from quicdist.term.names import REGISTERED_NAME, Name, atom_of, mfa_of
 
 REX = "rex"
@@ -35,11 +35,10 @@ _DOWN = Atom("DOWN")
 class RpcClient:
     """The part of ``rpc`` that :class:`ErpcClient` does not cover."""
 
-    def __init__(self, runtime: Runtime, caller: Caller, erpc: ErpcClient, group_leader: Pid) -> None:
+    def __init__(self, runtime: Runtime, caller: Caller, erpc: ErpcClient) -> None:
         self._runtime = runtime
         self._caller = caller
         self._erpc = erpc
-        self._group_leader = group_leader
 
     async def block_call(
         self,
@@ -53,7 +52,7 @@ class RpcClient:
         """Like :meth:`ErpcClient.call`, but one at a time on that node: it is run by the node's
         server ``rex`` itself (``rpc:block_call/5``)."""
         node, mfa = node_name(node), mfa_of(module, function, arguments)
-        request = (_BLOCK_CALL, *mfa, self._group_leader)
+        request = (_BLOCK_CALL, *mfa, self._runtime.group_leader)
         try:
             value = await self._caller.call((REX, node), request, timeout=timeout)
         except NodeError as failed:

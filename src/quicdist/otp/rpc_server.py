@@ -22,6 +22,7 @@ from quicdist.otp.applier import Applier
 from quicdist.otp.gen import From, reply
 from quicdist.otp.indirect import INDIRECT, NotApplicable
 from quicdist.otp.outcomes import EXIT, RETURN, THROW, Outcome, exit_of, uncaught
+from quicdist.otp.service import Service
 from quicdist.term import Atom, Pid, TermError
 
 _PROC_LIB = Atom("proc_lib")
@@ -105,7 +106,7 @@ class ErpcServer:
         self._runtime.later(self._runtime.terminate, process, reason)
 
 
-class Rex(gen_server.GenServer):
+class Rex(Service):
     """The server ``rex``: ``rpc`` for those without ``erpc``, and what only ``rpc`` has."""
 
     def __init__(self, runtime: Runtime, applier: Applier) -> None:

@@ -6,19 +6,22 @@ system messages.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from quicdist.errors import QuicDistError
 from quicdist.node.connections import ConnectionTable
 from quicdist.node.errors import NodeError
 from quicdist.node.exits import NORMAL
+from quicdist.node.reports import shown
 from quicdist.node.runtime import Runtime
 from quicdist.otp.erpc import ErpcClient
 from quicdist.otp.errors import exits_call
 from quicdist.otp.gen import SYSTEM, Caller, described, milliseconds, ref_term
 from quicdist.otp.names import Names
 from quicdist.otp.server_names import Global, Via
-from quicdist.term import Atom, format_term
+from quicdist.term import Atom
 
 _OK, _ERROR = Atom("ok"), Atom("error")
 _SYS, _GET_STATE = Atom("sys"), Atom("get_state")
@@ -40,20 +43,43 @@ class StateForm:
         self._connections = connections
         self._erpc = erpc
         self._known: dict[tuple[str, int], bool] = {}
+        self._asking: dict[str, asyncio.Task[bool]] = {}
 
-    async def wrapped(self, node: str) -> bool:
-        """Whether it is ``{ok, State}`` for this node. What is no BEAM does as the newest ones."""
+    def known(self, node: str) -> bool | None:
+        """Whether it is ``{ok, State}`` for this node; None while that is not known."""
         link = self._connections.link(node)
         if node == self._runtime.name or link is None:
             return True
-        key = (node, link.peer.creation)
-        if key not in self._known:
-            if len(self._known) >= _MAX_KNOWN:
-                self._known.clear()
-            self._known[key] = await self._ask(node)
-        return self._known[key]
+        return self._known.get((node, link.peer.creation))
+
+    async def wrapped(self, node: str) -> bool:
+        """The same, asked of the node where need be. What is no BEAM does as the newest ones."""
+        known = self.known(node)
+        return await asyncio.shield(self._asking_of(node)) if known is None else known
+
+    def when_known(self, node: str, callback: Callable[[bool], None]) -> None:
+        """Call ``callback`` with it later."""
+        self._asking_of(node).add_done_callback(
+            lambda task: None if task.cancelled() else callback(task.result())
+        )
+
+    def _asking_of(self, node: str) -> asyncio.Task[bool]:
+        task = self._asking.get(node)
+        if task is None:
+            task = self._asking[node] = asyncio.ensure_future(self._ask(node))
+            task.add_done_callback(lambda _: self._asking.pop(node))
+        return task
 
     async def _ask(self, node: str) -> bool:
+        link = self._connections.link(node)
+        wrapped = await self._version_of(node)
+        if link is not None:
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            self._known[node, link.peer.creation] = wrapped
+        return wrapped
+
+    async def _version_of(self, node: str) -> bool:
         try:
             _, version = await self._erpc.call(
                 node, "application", "get_key", [_STDLIB, _VSN], timeout=_PATIENCE
@@ -87,7 +113,7 @@ class SysClient:
         answer = await self._ask(to, _GET_STATE, timeout)
         if isinstance(answer, tuple) and len(answer) == 2:
             if answer[0] == _ERROR:
-                failed = NodeError(f"{described(name)} did not give its state: {format_term(answer[1])}")
+                failed = NodeError(f"{described(name)} did not give its state: {shown(answer[1])}")
                 failed.exit_reason = (answer[1], [])
                 raise failed
             if answer[0] == _OK and await self.state_form.wrapped(self._runtime.locate(to)[0]):

@@ -13,6 +13,7 @@ from quicdist.containment import settle
 from quicdist.node.exits import EXIT, answered_reason, error_term, failure
 from quicdist.otp.errors import RemoteError
 from quicdist.otp.gen import From, reply
+from quicdist.otp.service import Service
 from quicdist.term import Atom, TermError, term_to_binary
 
 if TYPE_CHECKING:
@@ -40,6 +41,9 @@ _INITIAL_CALL, _ANCESTORS, _INIT = Atom("$initial_call"), Atom("$ancestors"), At
 
 def handle(process: ServerProcess, sender: From, request: Any) -> Awaitable[None] | None:
     """Do what a system message asks for, and answer it."""
+    if isinstance(process.server, Service) and not _only_looks(request):
+        reply(process, sender, (_ERROR, (_UNKNOWN_SYSTEM_MSG, request)))
+        return None
     match request:
         case Atom(name="get_state"):
             return _get_state(process, sender)
@@ -63,6 +67,16 @@ def handle(process: ServerProcess, sender: From, request: Any) -> Awaitable[None
         case _:
             reply(process, sender, (_ERROR, (_UNKNOWN_SYSTEM_MSG, request)))
     return None
+
+
+def _only_looks(request: Any) -> bool:
+    """Whether a request leaves a server as it is."""
+    match request:
+        case Atom(name="get_state" | "get_status"):
+            return True
+        case (command, _):
+            return bool(command == _DEBUG)
+    return False
 
 
 def _suspend(process: ServerProcess) -> Any:
@@ -145,14 +159,24 @@ async def _state(server: GenServer) -> Any:
 async def _get_state(process: ServerProcess, sender: From) -> None:
     state, error = await settle(_state(process.server))
     if error is None:
-        await _give_state(process, sender, state)
+        _give_state(process, sender, state)
     else:
         _answer(process, sender, _failed(_SYSTEM_GET_STATE, error))
 
 
-async def _give_state(process: ServerProcess, sender: From, state: Any) -> None:
-    wrapped = await process.node.sys.state_form.wrapped(sender[0].node.name)
-    _answer(process, sender, (_OK, state) if wrapped else state)
+def _give_state(process: ServerProcess, sender: From, state: Any) -> None:
+    """Answer with a state. Until it is known in which form the node that asks takes it, the answer
+    waits, and the server does not: that node may never tell."""
+    form, node = process.node.sys.state_form, sender[0].node.name
+
+    def give(wrapped: bool) -> None:
+        _answer(process, sender, (_OK, state) if wrapped else state)
+
+    wrapped = form.known(node)
+    if wrapped is None:
+        form.when_known(node, give)
+    else:
+        give(wrapped)
 
 
 async def _replace_state(process: ServerProcess, sender: From, function: Any) -> None:
@@ -169,7 +193,7 @@ async def _replace_state(process: ServerProcess, sender: From, function: Any) ->
 
     state, error = await settle(replace())
     if error is None:
-        await _give_state(process, sender, state)
+        _give_state(process, sender, state)
     else:
         _answer(process, sender, _failed(_SYSTEM_REPLACE_STATE, error))
 

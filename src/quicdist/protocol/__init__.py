@@ -85,7 +85,7 @@ from quicdist.protocol.names import (
     parse_node_name,
     validate_node_name,
 )
-from quicdist.protocol.payload import NO_PAYLOAD, NoPayload
+from quicdist.protocol.payload import NO_PAYLOAD, EncodedPayload, NoPayload, RefusedPayload
 from quicdist.protocol.peers import LocalIdentity, Peer
 from quicdist.protocol.streams import (
     DATA_STREAMS,
@@ -123,6 +123,7 @@ __all__ = [
     "DistConnection",
     "DistFlag",
     "DynamicNameRefused",
+    "EncodedPayload",
     "Event",
     "Exit",
     "Exit2",
@@ -160,6 +161,7 @@ __all__ = [
     "Peer",
     "PeerNamed",
     "ProtocolError",
+    "RefusedPayload",
     "RegSend",
     "RegSendTT",
     "Role",

@@ -18,12 +18,12 @@ from quicdist.protocol.control_messages import AliasSend, AltactSigSend, RegSend
 from quicdist.protocol.downgrade import downgrades
 from quicdist.protocol.errors import FrameTooLong, MalformedFrame, ProtocolError, UndecodableMessage, shown
 from quicdist.protocol.flags import DistFlag
-from quicdist.protocol.fragments import FRAGMENT_SIZE, MAX_PARTIAL_MESSAGES, FragmentAssembler, split
+from quicdist.protocol.fragments import FRAGMENT_SIZE, MAX_PARTIAL_MESSAGES, FragmentAssembler, TooLong, split
 from quicdist.protocol.frames import MAX_FRAME, TICK, Chunk, FrameReader
-from quicdist.protocol.payload import NO_PAYLOAD
+from quicdist.protocol.payload import NO_PAYLOAD, EncodedPayload, RefusedPayload
 from quicdist.protocol.peers import LocalIdentity, Peer
 from quicdist.protocol.streams import StreamKind, StreamPlan
-from quicdist.term import Atom, Codec, DecodeError
+from quicdist.term import Atom, Codec, DecodeError, EncodeError, Local, TermTooDeep
 
 #: Up to here a message is joined to one chunk: a copy is cheaper than several writes.
 _JOIN = 16 * 1024
@@ -67,7 +67,8 @@ class DistConnection:
         self.peer = peer
         self.local = local
         self.streams = streams
-        self._codec = codec
+        # What a peer does not know it answers by closing the connection.
+        self._codec = codec if peer.negotiated & DistFlag.NATIVE_RECORDS else codec.without_records()
         self._none = codec.none or Atom("undefined")
         self._max_frame = max_frame
         self._fragments = bool(peer.negotiated & DistFlag.FRAGMENTS)
@@ -99,7 +100,8 @@ class DistConnection:
 
         Of two messages to one stream the first encoded has to be written first, whole. ``pair``
         overrides the pair that the control message names, see :mod:`quicdist.protocol.streams`.
-        What the peer did not negotiate is sent as what it replaced. Raises
+        What the peer did not negotiate is sent as what it replaced. A term that a BEAM would answer
+        by closing the connection is refused here (see ``docs/protocol.md``). Raises
         :class:`~quicdist.term.EncodeError`, and ValueError for a payload that is missing or one
         too many; then nothing is sent and nothing has changed.
         """
@@ -121,8 +123,14 @@ class DistConnection:
             stream_id, payload = self._control(control, payload, pair, parts)
             payload_at = len(parts)
         if payload is not NO_PAYLOAD:
-            encode_into: Any = self._codec.encode_into
-            encode_into(payload, parts)
+            kind = type(payload)
+            if kind is Local:
+                raise EncodeError("LOCAL_EXT, which only the node that wrote it can read")
+            if kind is EncodedPayload:
+                parts.append(self._for_peer(payload))
+            else:
+                encode_into: Any = self._codec.encode_into
+                encode_into(payload, parts)
         size = sum(map(len, parts))
         if not self._fragments:
             self._pass_through(parts, payload_at, size)
@@ -147,6 +155,8 @@ class DistConnection:
         asked = control
         if self._downgrades:
             while downgrade := self._downgrades.get(type(control)):
+                if type(payload) is EncodedPayload:
+                    payload, _ = self._codec.decode(payload.etf)
                 control, payload = downgrade(control, payload)
         encode_into: Any = self._codec.encode_into
         encode_into(control.to_term(), parts)
@@ -155,6 +165,11 @@ class DistConnection:
             if len(head) <= _REMEMBERED:
                 self._last_out = asked, stream_id, head
         return stream_id, payload
+
+    def _for_peer(self, payload: EncodedPayload) -> bytes:
+        if payload.records and not self.peer.negotiated & DistFlag.NATIVE_RECORDS:
+            raise EncodeError("a native record, which the peer does not know (OTP 29 and later do)")
+        return payload.etf
 
     def _pass_through(self, parts: list[Chunk], payload_at: int, size: int) -> None:
         """Make one frame of the control message and the payload that begins at ``payload_at``."""
@@ -176,8 +191,9 @@ class DistConnection:
     def receive(self, stream_id: int, data: bytes) -> list[tuple[ControlMessage, Any]]:
         """Take bytes of a control or data stream; the messages they complete.
 
-        Ticks are counted and not given. Raises :class:`ProtocolError`; then the connection is to
-        be closed. Its ``messages`` are those that were complete before the fault.
+        Ticks are counted and not given. A payload beyond a limit is given as a
+        :class:`RefusedPayload`. Raises :class:`ProtocolError`; then the connection is to be closed.
+        Its ``messages`` are those that were complete before the fault.
         """
         if self._failed is not None:
             raise self._failed
@@ -220,6 +236,8 @@ class DistConnection:
             whole = self._assembler.add(stream_id, frame)
             if whole is None:
                 return None
+            if isinstance(whole, TooLong):
+                return self._too_long(stream_id, whole)
             frame, start = whole, 0
         elif tag == 112 and kind == 131:
             pass_through, start = True, 2
@@ -243,13 +261,33 @@ class DistConnection:
                     if frame[end : end + 1] != _VERSION:
                         raise self._malformed(f"a payload for {control.op.name}", frame[end:])
                     end += 1
-                payload, end = decode(frame, end)
+                try:
+                    payload, end = decode(frame, end)
+                except TermTooDeep as error:
+                    payload, end = RefusedPayload(error, error.begun), len(frame)
         except DecodeError as error:
-            text = f"message from {self.peer.name} on stream {stream_id}: {error}"
-            raise UndecodableMessage(self.peer.name, text) from error
+            raise self._undecodable(stream_id, error) from error
         if end != len(frame):
             raise self._malformed(f"nothing behind {control.op.name}", frame[end:])
         return control, payload
+
+    def _too_long(self, stream_id: int, message: TooLong) -> tuple[ControlMessage, Any]:
+        """What is known of a message of which only the first fragment was kept."""
+        begun: tuple[Any, ...] = ()
+        try:
+            term, end = self._codec.decode(message.beginning)
+        except DecodeError as error:
+            raise self._undecodable(stream_id, error) from error
+        control = decode_control(term, self.peer.name, self._none)
+        try:
+            self._codec.decode(message.beginning, end)
+        except DecodeError as error:
+            begun = error.begun
+        return control, RefusedPayload(message.error, begun)
+
+    def _undecodable(self, stream_id: int, error: DecodeError) -> UndecodableMessage:
+        text = f"message from {self.peer.name} on stream {stream_id}: {error}"
+        return UndecodableMessage(self.peer.name, text)
 
     def _malformed(self, expected: str, came: Chunk) -> MalformedFrame:
         return MalformedFrame(self.peer.name, expected, shown(came))

@@ -53,14 +53,25 @@ def split(
 
 
 class _Partial:
-    """A message of which not all fragments have come."""
+    """A message of which not all fragments have come; with an ``error`` only its first one is kept."""
 
-    __slots__ = ("left", "parts", "size")
+    __slots__ = ("error", "held", "left", "parts", "size")
 
     def __init__(self, left: int) -> None:
         self.left = left
         self.parts: list[Chunk] = []
-        self.size = 0
+        self.size = self.held = 0
+        self.error: FrameTooLong | None = None
+
+
+class TooLong:
+    """A message that was too long, all of whose fragments have come: what the first one carried."""
+
+    __slots__ = ("beginning", "error")
+
+    def __init__(self, beginning: Chunk, error: FrameTooLong) -> None:
+        self.beginning = beginning
+        self.error = error
 
 
 class FragmentAssembler:
@@ -68,7 +79,8 @@ class FragmentAssembler:
 
     A sequence lives on one stream; those of different streams, and different ones on one stream,
     may be interleaved. Bounded are the length of a message, the number of half-assembled ones and
-    the bytes that all of these hold together.
+    the bytes that all of these hold together. A message that is too long, or does not fit beside the
+    others, is not kept and comes out as :class:`TooLong`.
     """
 
     def __init__(
@@ -91,11 +103,12 @@ class FragmentAssembler:
         """How many messages are half-assembled."""
         return len(self._partial)
 
-    def add(self, stream_id: int, frame: Chunk) -> Chunk | None:
+    def add(self, stream_id: int, frame: Chunk) -> Chunk | TooLong | None:
         """Take a frame that begins with ``131 69`` or ``131 70``.
 
         Gives, with the last fragment, the control message and the payload, joined. Raises
-        :class:`FragmentError` and :class:`FrameTooLong`.
+        :class:`FragmentError`, and :class:`FrameTooLong` if even the first fragments of refused
+        messages are more than all may hold together.
         """
         if len(frame) < _IDS_END:
             raise self._error(f"a fragment header of {_IDS_END} bytes", f"{len(frame)}", stream_id)
@@ -128,17 +141,30 @@ class FragmentAssembler:
             partial.left = left
         body = memoryview(frame)[start:] if start < len(frame) else b""
         partial.size += len(body)
-        self.held += len(body)
-        if partial.size > self._max_message:
-            raise FrameTooLong(self._node, "a message in fragments from", partial.size, self._max_message)
-        partial.parts.append(body)
-        if left == 1:
-            del self._partial[key]
-            self.held -= partial.size
-            return b"".join(partial.parts)
+        if partial.error is None:
+            partial.parts.append(body)
+            partial.held += len(body)
+            self.held += len(body)
+            if partial.size > self._max_message:
+                self._refuse(partial, "a message in fragments from", partial.size, self._max_message)
+            elif self.held > self._max_partial_bytes and left > 1:
+                self._refuse(partial, "what is half there from", self.held, self._max_partial_bytes)
+        if left > 1:
+            return None
+        del self._partial[key]
+        self.held -= partial.held
+        if partial.error is not None:
+            return TooLong(partial.parts[0], partial.error)
+        return b"".join(partial.parts)
+
+    def _refuse(self, partial: _Partial, what: str, size: int, limit: int) -> None:
+        """Keep of a message only what says to whom it is, in the first fragment."""
+        partial.error = FrameTooLong(self._node, what, size, limit)
+        del partial.parts[1:]
+        self.held += len(partial.parts[0]) - partial.held
+        partial.held = len(partial.parts[0])
         if self.held > self._max_partial_bytes:
-            raise FrameTooLong(self._node, "what is half there from", self.held, self._max_partial_bytes)
-        return None
+            raise partial.error
 
     def _error(self, expected: str, came: str, stream_id: int) -> FragmentError:
         text = f"fragment from {self._node} on stream {stream_id}: expected {expected}, got {came}"

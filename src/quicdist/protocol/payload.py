@@ -1,9 +1,12 @@
-"""The payload of a control message that has none."""
+"""What stands in place of a payload: where there is none, and where it was not taken."""
 
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final
+from typing import Any, Final
+
+from quicdist.errors import QuicDistError
+from quicdist.term import Codec, EncodeError, Local
 
 
 class NoPayload(Enum):
@@ -17,3 +20,44 @@ class NoPayload(Enum):
 
 #: Stands where no payload follows the control message. No term is equal to it.
 NO_PAYLOAD: Final = NoPayload.NO_PAYLOAD
+
+
+class RefusedPayload:
+    """The payload of a message that is well delimited but exceeds a limit of this side: too long, or
+    nested too deep. The message is lost, the connection goes on.
+
+    ``error`` says which limit. ``begun`` are the first elements of the payload, where it is a tuple, as
+    far as they were read.
+    """
+
+    __slots__ = ("begun", "error")
+
+    def __init__(self, error: QuicDistError, begun: tuple[Any, ...] = ()) -> None:
+        self.error = error
+        self.begun = begun
+
+    def __repr__(self) -> str:
+        return f"<RefusedPayload: {self.error}>"
+
+
+class EncodedPayload:
+    """A payload in its external form, encoded before it was known to whom it goes.
+
+    ``records``: whether there are native records in it, which not every peer knows.
+    """
+
+    __slots__ = ("etf", "records")
+
+    def __init__(self, etf: bytes, records: bool) -> None:
+        self.etf = etf
+        self.records = records
+
+    @classmethod
+    def of(cls, term: Any, codec: Codec) -> EncodedPayload:
+        """Raises :class:`~quicdist.term.EncodeError`."""
+        if type(term) is Local:
+            raise EncodeError("LOCAL_EXT, which only the node that wrote it can read")
+        try:
+            return cls(codec.without_records().encode(term), False)
+        except EncodeError:
+            return cls(codec.encode(term), True)

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 from quicdist.term.atoms import Atom
 from quicdist.term.chardata import chardata_to_str, charlist
 from quicdist.term.codec import Codec, binary_to_term, term_to_binary
-from quicdist.term.errors import DecodeError, EncodeError, ParseError, TermError
+from quicdist.term.errors import DecodeError, EncodeError, ParseError, TermError, TermTooDeep
 from quicdist.term.exact import exactly_equal
 from quicdist.term.format import format_term
 from quicdist.term.funs import Export, Fun
@@ -40,6 +40,7 @@ __all__ = [
     "Reference",
     "Term",
     "TermError",
+    "TermTooDeep",
     "binary_to_term",
     "chardata_to_str",
     "charlist",

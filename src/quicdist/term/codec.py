@@ -38,6 +38,7 @@ class Codec:
         "_encoder",
         "_fast_decode",
         "_fast_write",
+        "_for_older",
         "deterministic",
         "limits",
         "none",
@@ -61,8 +62,25 @@ class Codec:
         self._fast_decode = fast_decoder(
             self._decoder, self._decoder.atoms, self._decoder.nodes, self._decoder.pids, limits, least_view
         )
+        self._for_older: Codec | None = None
         self._encoder = Encoder(self.none, limits, deterministic)
         self._fast_write = fast_encoder(self._encoder, self.none, limits, deterministic)
+
+    def without_records(self) -> Codec:
+        """The same codec for peers that know no native records (before OTP 29): one is an EncodeError."""
+        if self._for_older is None:
+            older = Codec(
+                none=self.none,
+                limits=self.limits,
+                deterministic=self.deterministic,
+                view_from=self.view_from,
+            )
+            older._decoder, older._fast_decode = self._decoder, self._fast_decode
+            older._encoder = Encoder(self.none, self.limits, self.deterministic, records=False)
+            older._fast_write = fast_encoder(older._encoder, self.none, self.limits, self.deterministic)
+            older._for_older = older
+            self._for_older = older
+        return self._for_older
 
     def __repr__(self) -> str:
         none = None if self.none is None else self.none.name

@@ -15,11 +15,11 @@ from typing import Any
 
 from quicdist.term.atoms import Atom
 from quicdist.term.deep_keys import HASHABLE_DEPTH, too_deep_to_hash
-from quicdist.term.errors import DecodeError, TermError
-from quicdist.term.funs import Fun
+from quicdist.term.errors import DecodeError, TermError, TermTooDeep
+from quicdist.term.funs import MAX_FREE_VARIABLES, SMALL_LIMIT, Fun
 from quicdist.term.identifiers import MAX_REFERENCE_WORDS, Pid, Reference
 from quicdist.term.limits import Limits
-from quicdist.term.malformed import Malformed, bad_reference, too_few
+from quicdist.term.malformed import Malformed, TooDeep, bad_reference, too_few
 from quicdist.term.maps import Map
 from quicdist.term.paths import Frame, frames_path
 from quicdist.term.rare import read_rare
@@ -41,6 +41,11 @@ _set_etf = Reference._etf.__set__  # type: ignore[attr-defined, misc]
 
 #: Something to loop over ``n`` times, made once.
 TIMES = [(None,) * n for n in range(256)]
+
+#: Python's hash of a tuple calls itself in C, with no limit but the stack's end: some 80 bytes for each
+#: level. So many tuples directly in one another are looked for, at every multiple of it: twice as many
+#: are never decoded. (Lists cannot be hashed; the hash of other values is Python's code, with a limit.)
+_ONLY_TUPLES = 10_000
 
 # What the stack holds; ROOT is the frame around the whole term.
 _ROOT, _TUPLE, _LIST, _TAIL, _MAP, _FUN, _RECORD = range(7)
@@ -74,6 +79,7 @@ class Decoder(Remembered):
         kind, left = _ROOT, iter((None,))
         items: list[Any] = []
         value: Any
+        kind_of_error = DecodeError
         if not 0 <= offset <= size:
             raise DecodeError(f"offset {offset} of {size} bytes", offset=offset)
         try:
@@ -102,7 +108,7 @@ class Decoder(Remembered):
                             items.append(())
                             continue
                         if len(stack) >= careful_depth:
-                            careful_depth = self._deeper(len(stack), max_depth)
+                            careful_depth = self._deeper(stack, max_depth)
                         stack.append((kind, items, left))
                         kind, items, left = _TUPLE, [], iter(TIMES[count])
                         break
@@ -112,7 +118,7 @@ class Decoder(Remembered):
                         if count >= size - i:
                             raise Malformed(too_few("list", count + 1, size - i))
                         if len(stack) >= careful_depth:
-                            careful_depth = self._deeper(len(stack), max_depth)
+                            careful_depth = self._deeper(stack, max_depth)
                         stack.append((kind, items, left))
                         kind, items = _LIST, []
                         if count > 3 and data[i] in RUN_TAGS:
@@ -154,7 +160,7 @@ class Decoder(Remembered):
                         if end > size:
                             raise Malformed(too_few("string", end - i - 3, size - i - 3))
                         if len(stack) >= max_depth and end > i + 3:
-                            self._deeper(len(stack), max_depth)
+                            self._deeper(stack, max_depth)
                         items.append([*data[i + 3 : end]])
                         i = end
                         continue
@@ -219,8 +225,8 @@ class Decoder(Remembered):
                         extent, _arity, _uniq, _index, free = _fun_head(data, i + 1)
                         if i + 1 + extent > size:
                             raise Malformed(too_few("fun", extent, size - i - 1))
-                        if free > extent:
-                            raise Malformed(too_few("fun's environment", free, extent))
+                        if free > MAX_FREE_VARIABLES:
+                            raise Malformed(f"a fun with an environment of {free} terms")
                         funs.append(i)
                         i += 30
                         count = 4 + free
@@ -244,7 +250,7 @@ class Decoder(Remembered):
                         continue
                     # A term with others in it: they come next, then we go on here.
                     if len(stack) >= careful_depth:
-                        careful_depth = self._deeper(len(stack), max_depth)
+                        careful_depth = self._deeper(stack, max_depth)
                     stack.append((kind, items, left))
                     kind, items, left = opened, [], repeat(None, count)
                     if opened == _RECORD:
@@ -300,19 +306,25 @@ class Decoder(Remembered):
         except (IndexError, struct_error):
             problem = f"ends in the middle of a term, after {size} bytes"
         except Malformed as error:
-            problem = str(error)
+            problem, kind_of_error = str(error), TermTooDeep if type(error) is TooDeep else DecodeError
         except TermError as error:  # a value's own rules: a key twice, an atom too long
             problem = str(error)
         frames = [Frame(_KINDS[entry[0]], entry[1]) for entry in stack[1:]]
         if stack:
             frames.append(Frame(_KINDS[kind], items))
-        raise DecodeError(problem, offset=i, path=frames_path(frames))
+        failed = kind_of_error(problem, offset=i, path=frames_path(frames))
+        if frames and frames[0].kind == _KINDS[_TUPLE]:
+            failed.begun = tuple(frames[0].done)
+        raise failed
 
-    def _deeper(self, depth: int, max_depth: int) -> int:
-        """What to do at ``careful_depth``: go on to ``max_depth``, which is returned, and no further."""
+    def _deeper(self, stack: list[tuple[int, list[Any], Iterator[Any]]], max_depth: int) -> int:
+        """What to do at ``careful_depth``: the depth to go on to before asking again. Raises TooDeep."""
+        depth = len(stack)
         if depth >= max_depth:
-            raise Malformed(f"nested deeper than {self._limits.max_depth}")
-        return max_depth
+            raise TooDeep(f"nested deeper than {self._limits.max_depth}")
+        if depth >= _ONLY_TUPLES and all(entry[0] == _TUPLE for entry in stack[-_ONLY_TUPLES:]):
+            raise TooDeep(f"more than {depth} tuples directly in one another")
+        return min(max_depth, depth - depth % _ONLY_TUPLES + _ONLY_TUPLES)
 
     # -- the ends of the rarer compounds -------------------------------------------------------
 
@@ -321,7 +333,8 @@ class Decoder(Remembered):
         if end != start + 1 + extent:
             raise Malformed(f"a fun of {extent} bytes that takes up {end - start - 1}")
         _, old_index, old_uniq, pid = items[:4]
-        if type(old_index) is not int or type(old_uniq) is not int or type(pid) is not Pid:
+        small = all(type(n) is int and -SMALL_LIMIT <= n < SMALL_LIMIT for n in (old_index, old_uniq))
+        if not small or type(pid) is not Pid:
             raise Malformed("a fun without its index, uniq and pid")
         module, _ = self.node(data, start + 30)
         if inside:

@@ -25,6 +25,7 @@ from quicdist.term.limits import Limits
 from quicdist.term.maps import Map
 from quicdist.term.order import map_key
 from quicdist.term.plain import plain
+from quicdist.term.refused import Refused
 from quicdist.term.tags import Tag
 from quicdist.term.values import BitString, ImproperList, Local, Record
 
@@ -57,16 +58,16 @@ _UNMISTAKABLE = tuple(
 _END: list[Any] = []
 
 
-class Refused(Exception):
-    """Why a term cannot be written; where it stands is found out afterwards."""
-
-
 class Encoder:
-    """Encodes with one choice of limits, of the atom for ``None``, and of the order in maps."""
+    """Encodes with one choice of limits, of the atom for ``None``, of the order in maps, and of whether
+    the reader knows native records."""
 
-    __slots__ = ("_deterministic", "_max_depth", "_none")
+    __slots__ = ("_deterministic", "_max_depth", "_none", "_records")
 
-    def __init__(self, none: Atom | None, limits: Limits, deterministic: bool) -> None:
+    def __init__(
+        self, none: Atom | None, limits: Limits, deterministic: bool, *, records: bool = True
+    ) -> None:
+        self._records = records
         self._none = none
         self._max_depth = limits.max_depth
         self._deterministic = deterministic
@@ -125,10 +126,8 @@ class Encoder:
                         parts.append(TUPLES[size])
                         if not size:
                             continue
-                    elif size <= MAX_TUPLE_SIZE:
-                        parts.append(_tagged_uint32(105, size))
                     else:
-                        raise Refused(f"a tuple of {size} elements, where OTP's most is {MAX_TUPLE_SIZE}")
+                        parts.append(_large_tuple(size))
                     inner = iter(term)
                 elif kind is list:
                     size = len(term)
@@ -208,6 +207,8 @@ class Encoder:
             parts.append(_header(Tag.LIST_EXT, len(term.elements)))
             return chain(term.elements, (term.tail,))
         if kind is Record:
+            if not self._records:
+                raise Refused("a native record, which the peer does not know (OTP 29 and later do)")
             parts.append(_record_head(Tag.NATIVE_RECORD_EXT, len(term.fields), term.exported))
             return chain((term.module, term.name), term.fields, term.fields.values())
         if kind is not Map:
@@ -216,7 +217,7 @@ class Encoder:
                 raise Refused(f"no Erlang term: {kind.__module__}.{kind.__qualname__}")
             if type(term) is tuple and term:
                 size = len(term)
-                parts.append(TUPLES[size] if size < 256 else _header(Tag.LARGE_TUPLE_EXT, size))
+                parts.append(TUPLES[size] if size < 256 else _large_tuple(size))
                 return iter(term)
             if type(term) is list and term:
                 parts.append(_header(Tag.LIST_EXT, len(term)))
@@ -261,11 +262,19 @@ class Encoder:
                     raise Refused
             elif type(term) in (dict, Map):
                 self._check_keys(term, memo)
-            elif not isinstance(term, (list, ImproperList, Record, dict)):
+            elif type(term) is Record:
+                return not self._records
+            elif not isinstance(term, (list, ImproperList, dict)):
                 self.write((term,), [], int(inside))
         except Refused:
             return True
         return False
+
+
+def _large_tuple(size: int) -> bytes:
+    if size > MAX_TUPLE_SIZE:
+        raise Refused(f"a tuple of {size} elements, where OTP's most is {MAX_TUPLE_SIZE}")
+    return _tagged_uint32(Tag.LARGE_TUPLE_EXT, size)
 
 
 def _header(tag: int, size: int) -> bytes:

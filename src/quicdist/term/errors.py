@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from quicdist.errors import QuicDistError
 
 
@@ -27,10 +29,17 @@ class DecodeError(TermError):
     given (of the inflated term, if it was compressed); ``path`` is where in the term that is.
     """
 
+    #: The first elements of the term, if it is a tuple: those that were read whole.
+    begun: tuple[Any, ...] = ()
+
     def __init__(self, message: str, *, offset: int, path: str = "term") -> None:
         super().__init__(f"{message} (at byte {offset}, {path})")
         self.offset = offset
         self.path = path
+
+
+class TermTooDeep(DecodeError):
+    """A term nested deeper than the limits allow; what follows in it was not looked at."""
 
 
 class ParseError(TermError):

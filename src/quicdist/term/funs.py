@@ -9,6 +9,10 @@ from quicdist.term.errors import TermError
 from quicdist.term.immutable import Value
 from quicdist.term.tags import Tag
 
+#: What a BEAM closes the connection over if there is more in a fun (erts, MAX_ARG and small integers).
+MAX_FREE_VARIABLES = 255
+SMALL_LIMIT = 1 << 59
+
 
 class _Function(Value):
     __slots__ = ("_etf", "arity", "module")

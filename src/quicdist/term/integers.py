@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from struct import Struct, pack
 from struct import error as struct_error
 
+from quicdist.term.digits import MAX_BITS
+from quicdist.term.refused import Refused
 from quicdist.term.tags import Tag
 
 _tagged_uint32 = Struct(">BI").pack
@@ -26,11 +28,14 @@ _RUNS = re.compile(rb"\x00+|\x01+")
 
 
 def big(value: int) -> bytes:
-    """SMALL_BIG_EXT or LARGE_BIG_EXT: for integers of more than 32 bits."""
+    """SMALL_BIG_EXT or LARGE_BIG_EXT: for integers of more than 32 bits. Raises Refused beyond
+    Erlang's largest integer: a BEAM that meets one closes the connection."""
     negative = value < 0
     digits = abs(value).to_bytes((value.bit_length() + 7) >> 3, "little")
     if len(digits) < 256:
         return b"%c%c%c%b" % (Tag.SMALL_BIG_EXT, len(digits), negative, digits)
+    if 8 * len(digits) > MAX_BITS:
+        raise Refused(f"an integer of {value.bit_length()} bits, where OTP's largest has {MAX_BITS}")
     return b"%b%c%b" % (_tagged_uint32(Tag.LARGE_BIG_EXT, len(digits)), negative, digits)
 
 

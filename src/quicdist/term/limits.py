@@ -13,8 +13,9 @@ class Limits:
     really there before anything is made of it.
     """
 
-    #: How deep lists, tuples, maps, records and funs may stand in one another.
-    max_depth: int = 10_000
+    #: How deep lists, tuples, maps, records and funs may stand in one another. Of tuples directly in one
+    #: another a decoder takes 20,000 whatever this is: to hash more of them would overflow C's stack.
+    max_depth: int = 200_000
     #: Bytes that a compressed term may grow to.
     max_size: int = 128 * 1024 * 1024
     #: How many atoms (and as many pids) a codec remembers the bytes of, so as not to decode them again.

@@ -10,6 +10,10 @@ class Malformed(Exception):
     """What is wrong with the bytes; offset and path are added where they are known."""
 
 
+class TooDeep(Malformed):
+    """Nested deeper than the limits allow."""
+
+
 def named(tag: int) -> str:
     try:
         return Tag(tag).name

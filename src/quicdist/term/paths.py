@@ -22,13 +22,18 @@ def join_path(steps: Sequence[str]) -> str:
     """The path through these steps, the outermost first."""
     if len(steps) > 2 * _SHOWN:
         left_out = len(steps) - 2 * _SHOWN
-        steps = [*steps[:_SHOWN], f"…{left_out} more…", *steps[-_SHOWN:]]
+        steps = [*steps[:_SHOWN], f"...{left_out} more...", *steps[-_SHOWN:]]
     return "term" + "".join(steps)
 
 
 def frames_path(frames: Sequence[Frame]) -> str:
     """The path to the element that was about to be read in the innermost frame."""
-    return join_path([_step(kind, done) for kind, done in frames])
+    left_out = len(frames) - 2 * _SHOWN
+    if left_out <= 0:
+        return join_path([_step(*frame) for frame in frames])
+    # Only what is shown is spelled out: there may be a million of them.
+    shown = [_step(*frame) for frame in (*frames[:_SHOWN], *frames[-_SHOWN:])]
+    return join_path([*shown[:_SHOWN], *("",) * left_out, *shown[_SHOWN:]])
 
 
 def _step(kind: str, done: list[Any]) -> str:

@@ -95,6 +95,9 @@ class QuicLink(LinkBase):
     def _write(self, stream_id: int, parts: Sequence[Chunk], size: int) -> int:
         return self._channel.write(stream_id, parts, size)
 
+    def _write_out(self) -> None:
+        """Packets leave at the end of the turn, as many as congestion control allows."""
+
     @property
     def pending(self) -> int:
         return self._channel.pending
@@ -279,6 +282,10 @@ class QuicLink(LinkBase):
     def _close(self, reason: str) -> None:
         self._stop_timers()
         self._channel.close(reason=reason, linger=self._settings.linger, on_told=self._finished)
+
+    def _abandon(self, reason: str) -> None:
+        self._stop_timers()
+        self._channel.close(reason=reason, linger=0, on_told=self._finished)
 
     def _stop_timers(self) -> None:
         self._intake.stop()

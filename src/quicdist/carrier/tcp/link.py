@@ -118,6 +118,9 @@ class TcpLink(LinkBase, asyncio.Protocol):
                 write(b"".join(self._take(FEED)))
         self._sent(self.pending)
 
+    def _write_out(self) -> None:
+        self._flush()
+
     def _take(self, room: int) -> list[bytes | memoryview]:
         """Up to ``room`` bytes from the front of the queue."""
         queue = self._queue
@@ -181,6 +184,11 @@ class TcpLink(LinkBase, asyncio.Protocol):
             self._transport.resume_reading()
         except (OSError, RuntimeError):  # gone already
             self._transport.abort()
+
+    def _abandon(self, reason: str) -> None:
+        self._queue.clear()
+        self._queued = 0
+        self._transport.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
         if self._linger is not None:
