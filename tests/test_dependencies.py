@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -94,6 +95,14 @@ def test_every_python_that_is_promised_is_in_the_matrix() -> None:
     assert pythons()[0] == oldest
     minors = [int(python.partition(".")[2]) for python in pythons()]
     assert minors == list(range(minors[0], minors[-1] + 1))
+
+
+def test_the_public_workflow_has_every_python_and_either_bound() -> None:
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    (listed,) = re.findall(r"^        python: \[(.*)\]$", workflow, re.MULTILINE)
+    assert listed == ", ".join(f'"{python}"' for python in pythons())
+    (bounds,) = re.findall(r"^        bound: \[(.*)\]$", workflow, re.MULTILINE)
+    assert bounds == ", ".join(BOUNDS)
 
 
 @pytest.mark.parametrize("python", pythons())
