@@ -118,8 +118,9 @@ def elixir(directory: Path) -> str | None:
         return None
     source = directory / "python_child.ex"
     source.write_text(program("elixir", "defmodule PythonChild"))
+    arguments = f'["{source}"], "{directory}", return_diagnostics: true'
     script = (
-        f'{{:ok, _, _}} = Kernel.ParallelCompiler.compile_to_path(["{source}"], "{directory}"); '
+        f"{{:ok, _, _}} = Kernel.ParallelCompiler.compile_to_path({arguments}); "
         "IO.puts(Path.dirname(to_string(:code.lib_dir(:elixir))))"
     )
     done = subprocess.run([command, "-e", script], capture_output=True, text=True, timeout=60, check=True)

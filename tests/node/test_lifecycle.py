@@ -400,6 +400,18 @@ class TestANodeThatFails:
         with pytest.raises(NodeError, match="the services are gone"):
             await node.run_forever()
 
+    async def test_run_forever_in_another_task_raises_why(self) -> None:
+        async def block() -> None:
+            async with lone() as node:
+                waiting = asyncio.create_task(node.run_forever())
+                asyncio.get_running_loop().call_soon(node.fail, NodeError("the services are gone"))
+                await asyncio.wait({waiting})
+                assert isinstance(waiting.exception(), NodeError)
+                await asyncio.sleep(0.01)  # and nothing is cancelled
+
+        with pytest.raises(NodeError, match="the services are gone"):
+            await block()
+
     async def test_the_block_is_cancelled_and_raises_why(self) -> None:
         slow = Slow()
 

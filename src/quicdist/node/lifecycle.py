@@ -131,6 +131,8 @@ class Lifecycle:
             log.exception("node %s has not stopped as it should", self._name)
         finally:
             self.state = _STOPPED
+            if self.error is not None and self._waiting == 0:
+                self._call_off()
             self._over.set()
 
     async def stop(self) -> None:
@@ -155,11 +157,11 @@ class Lifecycle:
             return
         log.error("node %s stops: %s", self._name, error)
         self.error = error
-        self.begin_stop().add_done_callback(self._call_off)
+        self.begin_stop()
 
-    def _call_off(self, _: object) -> None:
+    def _call_off(self) -> None:
         """Nobody in ``run_forever`` raises the error: what else the block waits for is cancelled."""
-        if self._waiting == 0 and self._inside is not None and not self._inside.done():
+        if self._inside is not None and not self._inside.done():
             self._called_off = True
             self._inside.cancel()
 
