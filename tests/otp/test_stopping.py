@@ -153,6 +153,22 @@ class TestOrder:
         assert notes[:2] == ["a", "b"]
         assert sorted(notes[2:]) == ["a ended", "b ended"]
 
+    async def test_a_server_that_a_call_of_this_node_has_started(
+        self, node: Node, other: Node, notes: Notes
+    ) -> None:
+        """Its parent is a service, and it is none."""
+        other.spawn(lambda _, message: notes.append(message), name="told")
+
+        @node.export_child("py", "start")
+        class Tells(GenServer):
+            def terminate(self, reason: Any) -> None:
+                self.process.send(("told", other.name), reason)
+
+        await node.call(node.name, "py", "start")
+        await node.stop()
+        await other.ping(other.name)
+        assert notes == [SHUTDOWN]
+
     async def test_services_are_there_until_the_end(self, node: Node, other: Node, notes: Notes) -> None:
         @other.export("there")
         async def answer(value: Any) -> Any:

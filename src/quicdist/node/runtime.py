@@ -87,7 +87,7 @@ class Runtime:
         self.reporter: Reporter = CrashLog(name, self.find)
         #: What other nodes have called, and is waited for when the node stops.
         self.calls = RunningCalls()
-        #: The processes that the node itself has started: they and their children end last.
+        #: The processes that the node itself offers: they end last.
         self.services: set[Pid] = set()
         self._is_connected = is_connected
         self._transmit = transmit

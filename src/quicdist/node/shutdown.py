@@ -116,8 +116,7 @@ class Shutdown:
         return parent is not None and parent.is_supervisor
 
     def _is_service(self, process: Process) -> bool:
-        services = self._runtime.services
-        return process.pid in services or process.parent in services
+        return process.pid in self._runtime.services
 
     def _parent(self, process: Process) -> Process | None:
         parent = process.parent
