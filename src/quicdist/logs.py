@@ -71,6 +71,15 @@ class Logger:
     def log(self, level: int, message: str, *args: Any, **options: Any) -> None:
         self._write(level, message, args, options)
 
+    def handle(self, record: logging.LogRecord) -> None:
+        """Handle a record that was made before."""
+        try:
+            self._logger.handle(record)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            _told(error, self._logger.name, record.msg)
+
     def _write(self, level: int, message: str, args: tuple[Any, ...], options: Mapping[str, Any]) -> None:
         try:
             if self._logger.isEnabledFor(level):
@@ -87,6 +96,15 @@ class CleanLogger(Logger):
     cut to :data:`LINE_LIMIT` characters."""
 
     __slots__ = ()
+
+    def handle(self, record: logging.LogRecord) -> None:
+        """Handle a record that was made before."""
+        try:
+            self._logger.handle(record)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            _told(error, self._logger.name, record.msg)
 
     def _write(self, level: int, message: str, args: tuple[Any, ...], options: Mapping[str, Any]) -> None:
         if not self.isEnabledFor(level):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +14,7 @@ from aioquic import tls
 from aioquic.buffer import Buffer  # type: ignore[attr-defined]
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
-from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted, StreamDataReceived
+from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted, StreamDataReceived, StreamReset
 from aioquic.quic.packet_builder import QuicDeliveryState
 from aioquic.quic.stream import QuicStreamSender
 from aioquic.tls import SessionTicket
@@ -544,3 +545,110 @@ def test_ends_of_frames_are_forgotten_once_acknowledged(certificates: Certificat
         sender.on_data_delivery(QuicDeliveryState.ACKED, number, number + 1, False)
     assert isinstance(sender, adapter._SteadySender)
     assert len(sender.ends) < 100
+
+
+# -- while nobody takes what happens -------------------------------------------------------------
+
+
+@pytest.fixture
+def own_wire(certificates: CertificateFiles) -> Wire:
+    """With connections of this package."""
+    wire = Wire(certificates)
+    settings = QuicSettings(tls=certificates.tls(verify=False))
+    wire.client = adapter.Connection(configuration=settings.client_configuration("127.0.0.1"))
+    wire.client.connect(ADDRESS, wire.now)
+    wire.server = adapter.Connection(
+        configuration=settings.server_configuration(),
+        original_destination_connection_id=wire.client.original_destination_connection_id,
+    )
+    wire.talk()
+    events(wire.server)
+    return wire
+
+
+def pieces(found: Sequence[object]) -> list[tuple[int, bytes, bool]]:
+    return [
+        (event.stream_id, event.data, event.end_stream)
+        for event in found
+        if isinstance(event, StreamDataReceived)
+    ]
+
+
+def test_all_events_are_taken_at_once(own_wire: Wire) -> None:
+    own_wire.client.send_stream_data(0, b"a")
+    own_wire.client.send_stream_data(4, b"b")
+    own_wire.to_server()
+    assert adapter.events_waiting(own_wire.server) == 2
+    assert pieces(adapter.take_events(own_wire.server)) == [(0, b"a", False), (4, b"b", False)]
+    assert adapter.events_waiting(own_wire.server) == 0
+    assert own_wire.server.next_event() is None
+
+
+def test_neighbouring_pieces_of_one_stream_are_joined(own_wire: Wire) -> None:
+    client, server = own_wire.client, own_wire.server
+    for stream_id, data, end in [
+        (0, b"a", False),
+        (0, b"b", False),
+        (4, b"c", False),
+        (0, b"d", False),
+        (0, b"e", True),
+        (4, b"f", False),
+    ]:
+        client.send_stream_data(stream_id, data, end)
+        own_wire.talk(1)
+    adapter.join_events(server, 1)
+    assert pieces(adapter.take_events(server)) == [
+        (0, b"a", False),
+        (0, b"b", False),
+        (4, b"c", False),
+        (0, b"de", True),
+        (4, b"f", False),
+    ]
+
+
+def test_events_of_other_kinds_keep_their_place(own_wire: Wire) -> None:
+    client, server = own_wire.client, own_wire.server
+    for data in (b"a", b"b"):
+        client.send_stream_data(0, data)
+        own_wire.talk(1)
+    client.reset_stream(0, 7)
+    own_wire.talk(1)
+    client.send_stream_data(4, b"c")
+    own_wire.talk(1)
+    adapter.join_events(server, 0)
+    found = adapter.take_events(server)
+    assert pieces(found) == [(0, b"ab", False), (4, b"c", False)]
+    assert isinstance(found[1], StreamReset)
+
+
+def test_limits_that_are_held_do_not_grow(own_wire: Wire) -> None:
+    client, server = own_wire.client, own_wire.server
+    window = server._local_max_stream_data_bidi_remote
+    client.send_stream_data(0, bytes(window))
+    client.send_stream_data(4, bytes(window))
+    kept = window + 1000
+    own_wire.to_server()
+    adapter.keep_window(server, 4, kept)
+    with adapter.limits_held(server):
+        for _ in range(5000):
+            own_wire.talk(1)
+        assert server._streams[0].max_stream_data_local == window
+        assert client._streams[0].max_stream_data_remote == window
+        # What was granted is told.
+        assert client._streams[4].max_stream_data_remote == kept
+    own_wire.talk()
+    assert client._streams[0].max_stream_data_remote == 2 * window
+
+
+def test_a_window_of_a_stream_that_is_over_is_none_to_keep(own_wire: Wire) -> None:
+    assert adapter.keep_window(own_wire.server, 400, 1000) == 1000
+
+
+def test_an_acknowledgement_can_be_sent_at_once(own_wire: Wire) -> None:
+    own_wire.talk()
+    own_wire.client.send_stream_data(0, b"a")
+    own_wire.to_server()
+    assert own_wire.server.datagrams_to_send(own_wire.now) == []
+    adapter.acknowledge_now(own_wire.server, own_wire.now)
+    own_wire.to_client()
+    assert adapter.unacknowledged(own_wire.client, 0) == 0

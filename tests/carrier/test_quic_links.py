@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import time
 from typing import Any
 
 import pytest
@@ -333,6 +334,37 @@ async def test_an_idle_node_answers_nudges_and_is_not_lost(
         assert pair.client.messages.empty()
         assert pair.server.messages.empty()
         assert client.stats.messages_in == client.stats.messages_out == 0
+
+
+async def test_a_standstill_of_the_loop_is_not_the_silence_of_a_peer(
+    settings: QuicSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The peer was not asked meanwhile."""
+    monkeypatch.setattr("quicdist.carrier.quic.settings.MIN_PING_INTERVAL", 0.1)
+    async with linked(settings, QuicSettings(tls=settings.tls, net_ticktime=0.4)) as pair:
+        client = quic_link(pair.client.link)
+        assert client._ping_timer is not None
+        # As a loop does that runs its timers before it reads its sockets: uvloop.
+        time.sleep(1.0)  # noqa: ASYNC251
+        client._ping_timer.cancel()
+        client._ping()
+        assert not client.closed
+        loop = asyncio.get_running_loop()
+        end = loop.time() + 0.5
+        await until(client, lambda: loop.time() > end)
+        assert not client.closed
+
+
+async def test_a_late_timer_reads_first_what_has_come(settings: QuicSettings) -> None:
+    async with linked(settings) as pair:
+        server = quic_link(pair.server.link)._channel
+        pair.to_server(1)
+        await asyncio.sleep(0)  # it is with the kernel, or about to be read
+        server._deadline = asyncio.get_running_loop().time() - 10
+        server.quic._close_at = server._deadline
+        server._on_timer()
+        assert not server.closed
+        assert (await pair.server.get())[1] == 1
 
 
 async def test_a_burst_that_falls_silent_is_nudged_for_its_end(settings: QuicSettings) -> None:

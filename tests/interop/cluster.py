@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,18 +44,21 @@ def beam_for_a_node(
     *,
     cookie: str = COOKIE,
     hidden: bool = False,
+    more: Sequence[str] = (),
 ) -> Iterator[tuple[Beam, str, dict[str, Any]]]:
     """Start a BEAM; its name, and the options with which a node of ours, given its name among them,
-    can reach it. ``carrier`` is ``"tcp"`` or ``"quic"``."""
+    can reach it. ``carrier`` is ``"tcp"`` or ``"quic"``; ``more`` are further arguments of ``erl``."""
     ours, theirs = names()
     options: dict[str, Any] = {"name": ours, "cookie": COOKIE, "carrier": carrier, "host": "127.0.0.1"}
     if carrier == "tcp":
-        args = tcp_args(theirs, cookie, hidden=hidden)
+        args = tcp_args(theirs, cookie, hidden=hidden, more=more)
     else:
         files = make_development_certificates(directory / "certs")
         our_port, their_port = free_port(), free_port()
         table = {ours: ("127.0.0.1", our_port), theirs: ("127.0.0.1", their_port)}
-        args = quic_args(theirs, their_port, directory, table, cert=files.cert, key=files.key, cookie=cookie)
+        args = quic_args(
+            theirs, their_port, directory, table, cert=files.cert, key=files.key, cookie=cookie, more=more
+        )
         options |= {
             "nodes": {theirs: table[theirs]},
             "port": our_port,
@@ -77,10 +80,13 @@ async def cluster(
     *,
     beam_cookie: str = COOKIE,
     hidden_beam: bool = False,
+    beam_args: Sequence[str] = (),
     **node_options: Any,
 ) -> AsyncIterator[Cluster]:
     """Start both; ``carrier`` is ``"tcp"`` or ``"quic"``."""
-    started = beam_for_a_node(carrier, directory, free_port, cookie=beam_cookie, hidden=hidden_beam)
+    started = beam_for_a_node(
+        carrier, directory, free_port, cookie=beam_cookie, hidden=hidden_beam, more=beam_args
+    )
     with started as (beam, theirs, options):
         async with Node(**options | node_options) as node:
             yield Cluster(node, beam, theirs, carrier)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -81,3 +83,33 @@ def test_any_sign_of_life_will_do() -> None:
         for received in [0] * (TICK_INTENSITY - 1) + [1]:
             looks.look(received=received)
     assert looks.silent == []
+
+
+async def test_what_came_while_the_loop_stood_still_is_read_before_silence_is_judged() -> None:
+    """An event loop may run its timers before it reads its sockets, as uvloop does."""
+    ticktime = 0.4
+    link = FakeLink()
+    silent: list[Any] = []
+    ticker = Ticker(lambda: [cast(Link, link)], silent.append, ticktime)
+    loop = asyncio.get_running_loop()
+
+    def read() -> None:
+        link.stats.received += 1
+
+    ticker.start()
+    try:
+        # One look to begin with, and all but the last of a ticktime.
+        async with asyncio.timeout(5):
+            while link.stats.ticks_out < TICK_INTENSITY - 1:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert silent == []
+        time.sleep(ticktime)  # noqa: ASYNC251
+        loop.call_later(0.05, read)
+        await asyncio.sleep(ticktime / 2)
+        assert silent == []
+        assert link.stats.ticks_out >= TICK_INTENSITY
+        # And nothing more comes.
+        await asyncio.sleep(1.5 * ticktime)
+        assert silent
+    finally:
+        ticker.stop()

@@ -53,7 +53,7 @@ async def test_a_loop_that_stands_still_is_reported_once_meanwhile_and_once_afte
         f"the event loop of py@host has stood still for {first.__dict__['seconds']:.1f} s in "
     )
     assert text[0].endswith(
-        "no node in it sends or receives. Run what takes long in a thread (asyncio.to_thread, or "
+        "no process of its nodes runs. Run what takes long in a thread (asyncio.to_thread, or "
         "blocking=True for an exported function)"
     )
     name = f"{__name__}.{test_a_loop_that_stands_still_is_reported_once_meanwhile_and_once_after.__name__}"
@@ -66,7 +66,7 @@ async def test_a_loop_that_stands_still_is_reported_once_meanwhile_and_once_afte
         == f"the event loop of py@host stood still for {second.__dict__['seconds']:.1f} s in {name}"
     )
     assert second.__dict__["seconds"] >= first.__dict__["seconds"]
-    assert first.threadName == "quicdist loop watch"
+    assert first.threadName == "quicdist loop report"
     assert second.thread == threading.get_ident()
 
 

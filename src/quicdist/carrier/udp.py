@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from quicdist.carrier.contract import Address
+from quicdist.carrier.keepalive import KeepAlive
 from quicdist.forking import close_in_children
 
 #: What the socket module gives as an address: (host, port) or (host, port, flow info, scope).
@@ -190,6 +191,7 @@ class UdpSocket:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self.loop = asyncio.get_running_loop()
+        self._lock = KeepAlive.of(self.loop).lock
         self._unsent: deque[Datagram] = deque()
         self._backlog: deque[Datagram] = deque()
         self._handling = False
@@ -211,16 +213,22 @@ class UdpSocket:
         self.whole = _keep_whole(sock)
         self.loop.add_reader(sock.fileno(), self._readable)
 
+    def read(self) -> None:
+        """Read now what has come, and hand it over, or the first batch of it."""
+        if not self.closed:
+            self._readable()
+
     def _readable(self) -> None:
         # Everything is read before anything is handled; what is handled in later turns is asked for
         # there, and a socket with nothing to read does not call.
-        error = self._drain()
+        error = self._drain(MAX_BACKLOG)
         if not self._handling:
             self._handle()
         if error is not None and not self.closed:
             self.receiver.socket_error(error)
 
-    def _drain(self) -> OSError | None:
+    def _drain(self, most: int) -> OSError | None:
+        """Read until nothing is left, or the backlog has ``most`` datagrams."""
         backlog = self._backlog
         connected_to = self._connected_to
         sock = self._sock
@@ -228,11 +236,11 @@ class UdpSocket:
         try:
             if connected_to is None:
                 receive_from = sock.recvfrom
-                while len(backlog) < MAX_BACKLOG:
+                while len(backlog) < most:
                     backlog.append(receive_from(MAX_DATAGRAM))
             else:
                 receive = sock.recv
-                while len(backlog) < MAX_BACKLOG:
+                while len(backlog) < most:
                     backlog.append((receive(MAX_DATAGRAM), connected_to))
         except (BlockingIOError, InterruptedError):
             pass
@@ -248,14 +256,45 @@ class UdpSocket:
         backlog = self._backlog
         if self.closed or not backlog:
             return
-        if len(backlog) <= BATCH:
-            batch = list(backlog)
-            backlog.clear()
-        else:
-            batch = [backlog.popleft() for _ in range(BATCH)]
+        batch = self._take(BATCH)
+        if backlog:
             self._handling = True
             self.loop.call_soon(self._handle)
-        self.receiver.datagrams_received(batch)
+        if batch:  # else it was taken meanwhile
+            self.receiver.datagrams_received(batch)
+
+    def _take(self, most: int) -> list[Datagram]:
+        # One by one: another thread may take some as well.
+        next_datagram = self._backlog.popleft
+        batch: list[Datagram] = []
+        try:
+            while len(batch) < most:
+                batch.append(next_datagram())
+        except IndexError:
+            pass
+        return batch
+
+    def take(self, most: int) -> list[Datagram]:
+        """Up to ``most`` datagrams, in another thread and under the lock of
+        :class:`~quicdist.carrier.keepalive.KeepAlive`: what the receiver has not been given."""
+        if self.closed:
+            return []
+        if len(self._backlog) < most:
+            self._drain(most)  # An error comes again when something is sent.
+        return self._take(most)
+
+    def send_now(self, datagrams: Sequence[Datagram]) -> None:
+        """Send what the kernel takes now and drop the rest, in another thread."""
+        for data, address in datagrams:
+            try:
+                if self._connected_to is None:
+                    self._sock.sendto(data, address)
+                else:
+                    self._sock.send(data)
+            except OSError:
+                self.dropped += 1
+            else:
+                self.datagrams_out += 1
 
     def send(self, datagrams: Sequence[Datagram]) -> None:
         """Send now as much as the kernel takes, the rest when it takes more. Never raises: errors
@@ -380,4 +419,5 @@ class UdpSocket:
         if not self.loop.is_closed():
             self.loop.remove_reader(self._sock.fileno())
             self.loop.remove_writer(self._sock.fileno())
-        self._sock.close()
+        with self._lock:
+            self._sock.close()

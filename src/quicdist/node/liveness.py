@@ -14,6 +14,9 @@ from quicdist.protocol import DistFlag
 NET_TICKTIME = 60.0
 #: A node is looked at this many times within its ticktime (OTP's ``net_tickintensity``).
 TICK_INTENSITY = 4
+#: A look that is late by so many seconds comes after a standstill of the event loop: what came meanwhile
+#: may wait in the socket, and is given as long to be read first.
+LATE = 0.1
 
 
 @dataclass(slots=True)
@@ -41,10 +44,13 @@ class Ticker:
         self._on_silent = on_silent
         self._seen: WeakKeyDictionary[Link, _Seen] = WeakKeyDictionary()
         self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
 
     def start(self) -> None:
         """Begin to look, from the running event loop."""
-        self._timer = asyncio.get_running_loop().call_later(self.ticktime / TICK_INTENSITY, self._tick)
+        loop = asyncio.get_running_loop()
+        self._due = loop.time() + self.ticktime / TICK_INTENSITY
+        self._timer = loop.call_at(self._due, self._tick)
 
     def stop(self) -> None:
         if self._timer is not None:
@@ -52,6 +58,13 @@ class Ticker:
             self._timer = None
 
     def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        if loop.time() - self._due > LATE:
+            self._timer = loop.call_later(LATE, self._look_at_all)
+        else:
+            self._look_at_all()
+
+    def _look_at_all(self) -> None:
         self.start()
         for link in self._links():
             self.look(link)

@@ -2,7 +2,7 @@
 
 Each event loop that has a node is watched by one thread, from the first node's start to the last one's
 stop. The loop sets a time stamp four times within :data:`STANDSTILL_TIME`; the thread looks whether it
-has become old.
+has become old. While it is, the thread also keeps the connections alive (:mod:`quicdist.carrier.keepalive`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, NamedTuple
 
+from quicdist.carrier.keepalive import KeepAlive
 from quicdist.logs import RateLimit, get_logger
 
 log = get_logger("quicdist.node.loop")
@@ -67,7 +68,8 @@ class LoopWatch:
     def on_standstill(self, callback: Callable[[float], object]) -> Callable[[], None]:
         """Call ``callback`` while the loop stands still, **in the thread of the watch**, with the seconds
         since the loop last ran: first after ``standstill_time``, then four times within each further
-        one. What it raises is logged. The function returned ends that."""
+        one. A loop that does not run at all stands still as well. What it raises is logged. The function
+        returned ends that."""
         self._callbacks.append(callback)
 
         def remove() -> None:
@@ -114,28 +116,38 @@ class LoopWatch:
             if not self._loop.is_running():
                 self._not_running = beaten
             elif late >= 0 and not overslept:
-                self._stands_still(beaten)
+                self._report_once(beaten)
+            if late >= 0:
+                self._call_back(beaten)
                 late = 0.0
             wait = max(-late, self._interval)
 
-    def _stands_still(self, beaten: float) -> None:
-        if self._report is None or self._report.since != beaten:
-            frames = self._frames()
-            if self._beaten != beaten or not frames or _is_of_event_loop(frames[-1]):
-                return
-            function = _to_blame(frames)
-            note = self._limit.admit(function)
-            self._report = _Report(beaten, function, note is not None)
-            if note is not None:
-                stack = "".join(traceback.format_list(_summary(frames))).rstrip()
-                self._say(
-                    f"has stood still for {time.monotonic() - beaten:.1f} s{_in(function)}: no node in it "
-                    "sends or receives. Run what takes long in a thread (asyncio.to_thread, or "
-                    f"blocking=True for an exported function){note}",
-                    time.monotonic() - beaten,
-                    function,
-                    stack,
-                )
+    def _report_once(self, beaten: float) -> None:
+        if self._report is not None and self._report.since == beaten:
+            return
+        frames = self._frames()
+        if self._beaten != beaten or not frames or _is_of_event_loop(frames[-1]):
+            return
+        function = _to_blame(frames)
+        note = self._limit.admit(function)
+        self._report = _Report(beaten, function, note is not None)
+        if note is not None:
+            stack = "".join(traceback.format_list(_summary(frames))).rstrip()
+            seconds = time.monotonic() - beaten
+            what = (
+                f"has stood still for {seconds:.1f} s{_in(function)}: no process of its nodes runs. Run what "
+                f"takes long in a thread (asyncio.to_thread, or blocking=True for an exported function){note}"
+            )
+            # A logging handler may be what the loop stands still in, and its lock be taken.
+            say = threading.Thread(
+                target=self._say,
+                args=(what, seconds, function, stack),
+                name="quicdist loop report",
+                daemon=True,
+            )
+            say.start()
+
+    def _call_back(self, beaten: float) -> None:
         for callback in list(self._callbacks):
             try:
                 callback(time.monotonic() - beaten)
@@ -202,6 +214,7 @@ def acquire(node: str) -> LoopWatch:
         for old in [old for old in _watches if old.is_closed()]:
             del _watches[old]
         watch = _watches[loop] = LoopWatch(loop)
+        watch.on_standstill(KeepAlive.of(loop).act)
     watch.nodes.append(node)
     return watch
 

@@ -22,7 +22,7 @@ from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.quic.user_streams import UserStreams
 from quicdist.carrier.stream_errors import STREAM_REFUSED
 from quicdist.logs import get_logger
-from quicdist.protocol import NO_PAYLOAD, DistFlag, StreamKind
+from quicdist.protocol import NO_PAYLOAD, TICK, DistFlag, StreamKind
 
 if TYPE_CHECKING:
     from quicdist.errors import QuicDistError
@@ -87,6 +87,7 @@ class QuicLink(LinkBase):
         self._burst_timer: asyncio.TimerHandle | None = None
         self._burst_from = 0
         self._path = channel.path
+        channel.keep(connection.streams.control, TICK, self._count_ticks)
         self._ping_later()
         self.turn_ended()
 
@@ -135,15 +136,20 @@ class QuicLink(LinkBase):
     def send_tick(self) -> None:
         if self._ended:
             return
-        stream_id, tick = self._connection.tick()
+        stream_id = self._plan.control
         if self._channel.unacknowledged(stream_id):
             # It may still be the last message of the handshake, which quic_dist would take with
             # the tick for one; or ticks that have not got through. Either way a PING says as much.
             self._channel.ping()
         else:
-            self._channel.write(stream_id, (tick,), len(tick))
-        self.stats.ticks_out += 1
-        self.stats.sent += 1
+            self._channel.write(stream_id, (TICK,), len(TICK))
+        self._count_ticks(1)
+
+    def _count_ticks(self, count: int) -> None:
+        for _ in range(count):
+            self._connection.tick()
+        self.stats.ticks_out += count
+        self.stats.sent += count
 
     def _ping_later(self) -> None:
         self._ping_timer = self._loop.call_later(self._settings.ping_interval, self._ping)
@@ -154,6 +160,9 @@ class QuicLink(LinkBase):
         heard = self._connection.bytes_in
         settings = self._settings
         limit = max(settings.net_ticktime, NUDGES * settings.ping_interval)
+        # While the loop stood still the peer was not asked, and its answers may not have been read yet.
+        if self._ping_timer is not None:
+            self._heard_at += max(0.0, now - self._ping_timer.when())
         if heard != self._heard:
             self._heard, self._heard_at = heard, now
         elif now - self._heard_at >= limit:

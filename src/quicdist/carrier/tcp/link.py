@@ -1,16 +1,21 @@
-"""An established connection over TCP: one stream of frames, written once per turn of the loop."""
+"""An established connection over TCP: one stream of frames, written once per turn of the loop.
+
+The transport reads, :mod:`quicdist.carrier.tcp.writer` writes.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from quicdist.carrier.contract import LostHandler, MessageHandler
 from quicdist.carrier.errors import LinkLost, PeerClosed
+from quicdist.carrier.keepalive import KeepAlive
 from quicdist.carrier.linger import Linger
 from quicdist.carrier.link import BufferLimits, LinkBase
+from quicdist.carrier.tcp.writer import Writer
+from quicdist.protocol import TICK
 
 if TYPE_CHECKING:
     from quicdist.carrier.tcp.channel import TcpChannel
@@ -19,10 +24,8 @@ if TYPE_CHECKING:
 #: The one stream of a TCP connection.
 STREAM = 0
 
-#: Bytes handed to the transport in one go. The rest stays in the buffers it came in, uncopied,
-#: until the transport has written these.
-FEED = 256 * 1024
-#: How long, in seconds, a peer may take nothing of what was sent before the link was closed.
+#: How long, in seconds, a peer may take nothing of what was sent before the link was closed; and how long a
+#: link is read that cannot be written any more.
 LINGER = 5.0
 #: How long, in seconds, it waits for the peer to close as well, when all has been written.
 FIN_TIME = 1.0
@@ -52,21 +55,27 @@ class TcpLink(LinkBase, asyncio.Protocol):
             limits=limits,
         )
         self._transport = channel.transport
-        self._queue: deque[bytes | memoryview] = deque()
-        self._queued = 0
+        self._writer = Writer(channel.transport)
+        self._lock = KeepAlive.of(self._loop).lock
         self._flush_due = False
         self._receiving = False
+        #: The kernel takes no more for now: the loop tells when it does.
         self._blocked = False
+        #: What the handshake wrote last is still with the transport, and goes first.
+        self._handing_over = False
         self._linger: Linger | None = None
         self._leftover = leftover + channel.take_held()
+        #: The loop has been asked to go on with this link after a standstill.
+        self._kept = False
         self._transport.pause_reading()
-        # One mark for both, so that whatever is more than it is told when it has become less.
-        mark = min(FEED, limits.low_water)
-        self._transport.set_write_buffer_limits(high=mark, low=mark)
         self._transport.set_protocol(self)
+        self._transport.set_write_buffer_limits(high=0)
+        self._handing_over = self._transport.get_write_buffer_size() > 0
         if channel.lost:
             # asyncio has told the channel so and will not tell us.
             self._loop.call_soon(self.connection_lost, channel.error)
+        else:
+            KeepAlive.of(self._loop).add(self)
 
     # -- in --------------------------------------------------------------------------------
 
@@ -94,86 +103,111 @@ class TcpLink(LinkBase, asyncio.Protocol):
     # -- out -------------------------------------------------------------------------------
 
     def _write(self, stream_id: int, parts: Sequence[bytes | memoryview], size: int) -> int:
-        self._queue.extend(parts)
-        self._queued += size
+        writer = self._writer
+        writer.queue.extend(parts)
+        writer.put += size
         if not self._flush_due:
             self._flush_due = True
             if not self._receiving:
                 self._loop.call_soon(self._flush)
-        return self.pending if self._blocked else self._queued
+        return writer.put - writer.left
 
     def _flush(self) -> None:
+        """Write what is queued, as far as the kernel takes it."""
         self._flush_due = False
-        queue = self._queue
-        if not queue:
+        writer = self._writer
+        if self._blocked or self._handing_over or writer.sock is None:
             return
-        # Not writelines(): up to Python 3.13.1 it does not tell when more than the mark waits.
-        write = self._transport.write
-        if self._queued <= FEED and not self._blocked:
-            self._queued = 0
-            write(queue[0] if len(queue) == 1 else b"".join(queue))
-            queue.clear()
-        else:
-            while queue and not self._blocked:
-                write(b"".join(self._take(FEED)))
-        self._sent(self.pending)
+        self._lock.acquire()
+        try:
+            done = writer.write()
+        finally:
+            self._lock.release()
+        if writer.error is not None:
+            self._lose()
+            return
+        if not done:
+            self._blocked = True
+            self._loop.add_writer(writer.sock, self._writable)
+        self._sent(writer.put - writer.left)
 
     def _write_out(self) -> None:
         self._flush()
 
-    def _take(self, room: int) -> list[bytes | memoryview]:
-        """Up to ``room`` bytes from the front of the queue."""
-        queue = self._queue
-        taken: list[bytes | memoryview] = []
-        while queue and room > 0:
-            part = queue.popleft()
-            size = len(part)
-            if size > room:
-                view = memoryview(part)
-                queue.appendleft(view[room:])
-                part, size = view[:room], room
-            taken.append(part)
-            room -= size
-            self._queued -= size
-        return taken
+    def _lose(self) -> None:
+        """Nothing can be written any more: what came before is read first, and then the end."""
+        if self._linger is None:
+            self._linger = Linger(LINGER, lambda: self.pending, self._transport.abort)
+
+    def _writable(self) -> None:
+        self._unblock()
+        self._flush()
+        if self._ended and not self._writer.queue:
+            self._write_eof()
+
+    def _unblock(self) -> None:
+        sock = self._writer.sock
+        if self._blocked and sock is not None:
+            self._blocked = False
+            self._loop.remove_writer(sock)
+
+    # Of the transport, which has the handshake's bytes to write and no others.
 
     def pause_writing(self) -> None:
-        self._blocked = True
+        self._handing_over = True
 
     def resume_writing(self) -> None:
-        self._blocked = False
-        self._flush()
-        self._sent(self.pending)
-        if self._ended and not self._queue:
-            self._write_eof()
+        self._handing_over = False
+        self._writable()
 
     @property
     def pending(self) -> int:
-        return self._queued + self._transport.get_write_buffer_size()
+        return self._writer.put - self._writer.left
 
     @property
     def queued(self) -> int:
-        return self._queued
+        return self._writer.put - self._writer.left
 
     def send_tick(self) -> None:
         if self._ended or self.pending:
             # Bytes that wait for the peer to take them tell it as much, when it takes them.
             return
-        stream_id, tick = self._connection.tick()
-        self.stats.ticks_out += 1
-        self.stats.sent += 1
-        self.stats.bytes_out += len(tick)
-        self._write(stream_id, (tick,), len(tick))
+        self._count_ticks(1)
+        self._write(STREAM, (TICK,), len(TICK))
+
+    def _count_ticks(self, count: int) -> None:
+        for _ in range(count):
+            self._connection.tick()
+        self.stats.ticks_out += count
+        self.stats.sent += count
+        self.stats.bytes_out += count * len(TICK)
+
+    # -- while the loop stands still: in another thread ----------------------------------------
+
+    def keep_alive(self, now: float) -> None:
+        if not self._handing_over and self._writer.keep_alive(now, ticks=not self._ended) and not self._kept:
+            self._kept = True
+            self._loop.call_soon_threadsafe(self._kept_alive)
+
+    def _kept_alive(self) -> None:
+        """The loop goes on."""
+        with self._lock:
+            self._kept = False
+            count, self._writer.ticks = self._writer.ticks, 0
+        self._count_ticks(count)
+        self._flush()
 
     # -- the end ---------------------------------------------------------------------------
 
     def _close(self, reason: str) -> None:
         # TCP has no place for a reason.
         self._flush()
-        if not self._queue:
+        if not self._writer.queue:
             self._write_eof()
         if not self._transport.is_closing():
             seconds = LINGER if self.pending else FIN_TIME
+            if self._linger is not None:
+                self._linger.cancel()
             self._linger = Linger(seconds, lambda: self.pending, self._transport.abort)
 
     def _write_eof(self) -> None:
@@ -186,15 +220,19 @@ class TcpLink(LinkBase, asyncio.Protocol):
             self._transport.abort()
 
     def _abandon(self, reason: str) -> None:
-        self._queue.clear()
-        self._queued = 0
+        self._unblock()
+        with self._lock:
+            self._writer.close()
         self._transport.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
         if self._linger is not None:
             self._linger.cancel()
-        self._queue.clear()
-        self._queued = 0
+        KeepAlive.of(self._loop).discard(self)
+        self._unblock()
+        with self._lock:
+            self._writer.close()
+        error = error or self._writer.error
         name = self.peer.name
         if error is None or isinstance(error, ConnectionResetError | BrokenPipeError):
             how = "the peer closed it" if error is None else f"the peer closed it: {error.strerror or error}"

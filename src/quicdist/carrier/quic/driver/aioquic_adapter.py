@@ -8,10 +8,12 @@ aioquic changes what stands here.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import logging
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,7 +29,7 @@ from aioquic.quic.connection import (
     QuicReceiveContext,
 )
 from aioquic.quic.crypto import CryptoContext, CryptoPair
-from aioquic.quic.events import StreamDataReceived
+from aioquic.quic.events import QuicEvent, StreamDataReceived
 from aioquic.quic.packet import QuicFrameType, QuicPacketType, QuicStreamFrame, decode_packet_number
 from aioquic.quic.packet_builder import QuicDeliveryState, QuicPacketBuilder, QuicSentPacket
 from aioquic.quic.rangeset import RangeSet
@@ -115,6 +117,14 @@ def packets_received(quic: QuicConnection) -> int:
     return space.largest_received_packet + 1 if space is not None else 0
 
 
+def acknowledge_now(quic: QuicConnection, now: float) -> None:
+    """Send an acknowledgement that is due later with what is sent next: aioquic waits for more to
+    acknowledge with it, or for something to send it with."""
+    space = quic._spaces.get(Epoch.ONE_RTT)
+    if space is not None and space.ack_at is not None:
+        space.ack_at = min(space.ack_at, now)
+
+
 def unsent(quic: QuicConnection, stream_id: int) -> int:
     """Bytes of a stream that were never sent. aioquic buffers without bound and does not tell."""
     stream = quic._streams.get(stream_id)
@@ -130,6 +140,50 @@ def unacknowledged(quic: QuicConnection, stream_id: int) -> int:
 def total_unacknowledged(quic: QuicConnection) -> int:
     """Bytes of all streams that the peer has not acknowledged."""
     return sum(stream.sender._buffer_stop - stream.sender._buffer_start for stream in quic._streams.values())
+
+
+# -- events ---------------------------------------------------------------------------------------
+
+
+def take_events(quic: QuicConnection) -> list[QuicEvent]:
+    """All events that wait. aioquic gives one at a time, and another thread could come between."""
+    waiting = quic._events
+    taken = list(waiting)
+    waiting.clear()
+    return taken
+
+
+def events_waiting(quic: QuicConnection) -> int:
+    """How many events wait to be taken."""
+    return len(quic._events)
+
+
+def join_events(quic: QuicConnection, start: int) -> None:
+    """Join neighbouring pieces of one stream among the events that wait, from the one at ``start`` on: where
+    nobody takes them for long, small pieces are to cost little more than their bytes."""
+    waiting = quic._events
+    fresh = [waiting.pop() for _ in range(len(waiting) - start)]
+    run: list[StreamDataReceived] = []
+    for event in reversed(fresh):
+        if type(event) is StreamDataReceived and (not run or event.stream_id == run[-1].stream_id):
+            run.append(event)
+            continue
+        _append_joined(waiting, run)
+        run = []
+        if type(event) is StreamDataReceived:
+            run.append(event)
+        else:
+            waiting.append(event)
+    _append_joined(waiting, run)
+
+
+def _append_joined(waiting: deque[QuicEvent], run: list[StreamDataReceived]) -> None:
+    if len(run) > 1:
+        data = b"".join([event.data for event in run])
+        last = run[-1]
+        waiting.append(StreamDataReceived(data=data, end_stream=last.end_stream, stream_id=last.stream_id))
+    else:
+        waiting.extend(run)
 
 
 # -- streams: windows and what is under way ------------------------------------------------------
@@ -157,10 +211,13 @@ class _GrantedStream(QuicStream):
 def keep_window(quic: QuicConnection, stream_id: int, window: int) -> int:
     """From now on the peer may send on a stream what :func:`grant` says, to begin with ``window``
     bytes, or what was promised already; the limit."""
-    stream = quic._streams[stream_id]
+    stream = quic._streams.get(stream_id)
+    if stream is None:
+        return window  # It is over already.
     granted = max(window, stream.max_stream_data_local)
-    stream.__class__ = _GrantedStream
+    # In this order: another thread may look at the stream meanwhile.
     stream.granted = granted  # type: ignore[attr-defined]
+    stream.__class__ = _GrantedStream
     return granted
 
 
@@ -780,6 +837,19 @@ class Connection(_Direct):
             assert isinstance(self.tls, TlsContext)
             self.tls.heed(self.configuration)
 
+    #: See :func:`limits_held`.
+    holds_limits = False
+
+    def _write_connection_limits(self, builder: QuicPacketBuilder, space: QuicPacketSpace) -> None:
+        if not self.holds_limits:
+            super()._write_connection_limits(builder, space)
+
+    def _write_stream_limits(
+        self, builder: QuicPacketBuilder, space: QuicPacketSpace, stream: QuicStream
+    ) -> None:
+        if not self.holds_limits or isinstance(stream, _GrantedStream):
+            super()._write_stream_limits(builder, space, stream)
+
     # Both make streams, that of a peer and those below it, of a class that cannot be chosen.
 
     def _get_or_create_stream(self, frame_type: int, stream_id: int) -> QuicStream:
@@ -804,6 +874,18 @@ class Connection(_Direct):
         if self._is_client:
             return parameters + encoded(JOINED_MESSAGES)
         return parameters if self._session_ticket_handler is None else parameters + encoded(EARLY_DATA)
+
+
+@contextlib.contextmanager
+def limits_held(quic: QuicConnection) -> Iterator[None]:
+    """Grant the peer nothing more meanwhile, except by :func:`grant`: aioquic doubles its limits whenever
+    half of what they allow has arrived, taken or not."""
+    assert isinstance(quic, Connection)
+    quic.holds_limits = True
+    try:
+        yield
+    finally:
+        quic.holds_limits = False
 
 
 def longest_datagram(quic: QuicConnection) -> int:

@@ -2,6 +2,10 @@
 
 What arrived in one turn of the loop is taken in first; then each connection concerned transmits
 once. Nothing here makes a task, a future or a queue entry per datagram.
+
+While the loop stands still, :meth:`Channel.keep_alive` does in another thread what has to be done for
+the peer, and leaves for the loop what is for the handler (:mod:`quicdist.carrier.keepalive`). So the
+engine is used under a lock, and the handler is called without it.
 """
 
 from __future__ import annotations
@@ -15,12 +19,14 @@ from aioquic.quic import events
 from aioquic.quic.connection import QuicConnection
 
 from quicdist.carrier.contract import Address
+from quicdist.carrier.keepalive import KeepAlive
 from quicdist.carrier.linger import Linger
 from quicdist.carrier.quic.driver import aioquic_adapter as adapter
 from quicdist.carrier.quic.driver.aioquic_adapter import Closing
 from quicdist.carrier.quic.driver.outgoing import Outgoing
 from quicdist.carrier.quic.driver.parameters import LONG_DATAGRAMS, max_udp_payload_size, says
 from quicdist.carrier.quic.driver.path_mtu import MIN_SIZE, PathMtu
+from quicdist.carrier.quic.driver.standstill import Standstill
 from quicdist.carrier.udp import Datagram, SocketAddress, UdpSocket, to_address
 from quicdist.logs import get_logger
 
@@ -35,6 +41,8 @@ SILENT = 2
 
 #: Bytes of a reason that are told to the peer.
 MAX_REASON = 256
+#: A timer that fires later than this, in seconds, fires after a standstill: the socket is read first.
+LATE = 1.0
 
 
 class ChannelHandler(Protocol):
@@ -83,6 +91,11 @@ class Channel:
         self._towards: SocketAddress | None = None
         self._quic_is_up = False
         self._loop = asyncio.get_running_loop()
+        self._keeper = KeepAlive.of(self._loop)
+        self._lock = self._keeper.lock
+        #: What failed while datagrams were taken in, and how: told when the turn ends.
+        self._fault: tuple[str, Exception] | None = None
+        self._standstill: Standstill | None = None
         self._on_gone = on_gone
         self._on_connection_id = on_connection_id
         self._touched = False
@@ -118,21 +131,32 @@ class Channel:
     def write(self, stream_id: int, parts: Sequence[bytes | memoryview], size: int) -> int:
         """Queue ``parts``, ``size`` bytes in all, on a stream; bytes queued on all streams now."""
         outgoing = self._outgoing
-        outgoing.add(stream_id, parts, size)
-        self.touch()
+        keeper = self._keeper
+        keeper.busy = True
+        if keeper.acting:
+            with self._lock:
+                outgoing.add(stream_id, parts, size)
+        else:
+            outgoing.add(stream_id, parts, size)
+        keeper.busy = False
+        if not self._touched:
+            self.touch()
         return outgoing.size
 
     def open_stream(self, stream_id: int) -> None:
         """Open a stream of this side; its peer hears of it with the first bytes."""
-        self._outgoing.open_stream(stream_id)
+        with self._lock:
+            self._outgoing.open_stream(stream_id)
 
     def hold_stream(self, stream_id: int, other: int) -> None:
         """Send nothing more of a stream until all that was written to ``other`` is acknowledged."""
-        self._outgoing.hold(stream_id, other)
+        with self._lock:
+            self._outgoing.hold(stream_id, other)
 
     def write_user(self, stream_id: int, priority: int, data: bytes, *, end: bool = False) -> None:
         """Queue ``data`` on a user stream, and its ``end``."""
-        self._outgoing.add_user(stream_id, priority, data, end)
+        with self._lock:
+            self._outgoing.add_user(stream_id, priority, data, end)
         self.touch()
 
     def touch(self) -> None:
@@ -145,15 +169,17 @@ class Channel:
     def ping(self) -> None:
         """Ask the peer for an acknowledgement."""
         if not self.closed:
-            self.quic.send_ping(0)
+            with self._lock:
+                self.quic.send_ping(0)
             self.touch()
 
     def path_changed(self) -> None:
         """What is sent from now on leaves from another address."""
         if not self.closed:
-            self._on_new_path()
-            # Who sees both paths is not to know the connection again (RFC 9000, section 9.5).
-            self.quic.change_connection_id()
+            with self._lock:
+                self._on_new_path()
+                # Who sees both paths is not to know the connection again (RFC 9000, section 9.5).
+                self.quic.change_connection_id()
             self.ping()
 
     def unacknowledged(self, stream_id: int) -> int:
@@ -173,23 +199,28 @@ class Channel:
     def pending(self) -> int:
         """Bytes written to any stream that the peer has not acknowledged."""
         outgoing = self._outgoing
-        return outgoing.size + outgoing.user_size + adapter.total_unacknowledged(self.quic)
+        with self._lock:
+            return outgoing.size + outgoing.user_size + adapter.total_unacknowledged(self.quic)
 
     def refuse_stream(self, stream_id: int, code: int) -> None:
         """Break off a stream the peer opened, in both directions."""
-        self.quic.stop_stream(stream_id, code)
-        if not stream_id & 2:  # the bit of unidirectional streams
-            self.quic.reset_stream(stream_id, code)
+        with self._lock:
+            self.quic.stop_stream(stream_id, code)
+            if not stream_id & 2:  # the bit of unidirectional streams
+                self.quic.reset_stream(stream_id, code)
         self.touch()
 
     def break_off_stream(self, stream_id: int, code: int) -> None:
         """End a bidirectional stream at once, in both directions: nothing more is sent or taken."""
-        self._outgoing.drop(stream_id)
         quic = self.quic
-        if adapter.stream_exists(quic, stream_id):
-            quic.stop_stream(stream_id, code)
-            quic.reset_stream(stream_id, code)
-            adapter.stop_receiving(quic, stream_id)
+        with self._lock:
+            self._outgoing.drop(stream_id)
+            exists = adapter.stream_exists(quic, stream_id)
+            if exists:
+                quic.stop_stream(stream_id, code)
+                quic.reset_stream(stream_id, code)
+                adapter.stop_receiving(quic, stream_id)
+        if exists:
             self.touch()
 
     def _transmit_touched(self) -> None:
@@ -201,30 +232,38 @@ class Channel:
         self._touched = False
         if self.closed or self.socket.blocked:
             return  # The endpoint calls again when the socket takes more.
-        quic = self.quic
-        address = quic.get_peer_address()
-        if address is not self._towards:
-            # It is the peer that has moved. What goes to its new address first has to fit.
-            self._towards = address
-            self._on_new_path()
-        if address is None:
-            return
-        now = self._loop.time()
+        quic, lock = self.quic, self._lock
         try:
-            self._outgoing.feed(now)
-            datagrams = quic.datagrams_to_send(now)
+            lock.acquire()
+            try:
+                now = self._time()
+                address = quic.get_peer_address()
+                if address is not self._towards:
+                    # It is the peer that has moved. What goes to its new address first has to fit.
+                    self._towards = address
+                    self._on_new_path()
+                if address is None:
+                    return
+                self._outgoing.feed(now)
+                datagrams = quic.datagrams_to_send(now)
+                looks = self._quic_is_up and datagrams and len(datagrams[0][0]) >= MIN_SIZE
+                if looks:
+                    self._watch_path(datagrams)
+                deadline = quic.get_timer()
+            finally:
+                lock.release()
             if datagrams:
                 self.socket.send(datagrams)
-                if self._quic_is_up and len(datagrams[0][0]) >= MIN_SIZE:
-                    self._look_at_path(datagrams, now)
+                if looks and len(datagrams) > 1:
+                    deadline = self._probe_path()
             self._dispatch()
-        except Exception:
-            self._broken("transmitting")
+        except Exception as error:
+            self._broken("transmitting", error)
             return
         if self._parting is not None and not self.pending:
             self._close_now()
         elif not self._gone:
-            self._arm(now)
+            self._arm(now, deadline)
 
     # -- the length of datagrams -------------------------------------------------------------
 
@@ -254,25 +293,33 @@ class Channel:
 
     def _fit(self) -> None:
         """Build datagrams as long as they may be now."""
-        before, size = adapter.datagram_size(self.quic), self._mtu.size
-        if size != before:
-            adapter.set_datagram_size(self.quic, size)
-            log.debug("datagrams to %s: %d bytes, were %d", self.remote_address, size, before)
+        with self._lock:
+            before, size = adapter.datagram_size(self.quic), self._mtu.size
+            if size != before:
+                adapter.set_datagram_size(self.quic, size)
+                log.debug("datagrams to %s: %d bytes, were %d", self.remote_address, size, before)
 
-    def _look_at_path(self, datagrams: Sequence[Datagram], now: float) -> None:
-        """Watch one of the ``datagrams`` that were sent, and probe for longer ones if they are many."""
-        mtu, quic, udp = self._mtu, self.quic, self.socket
+    def _watch_path(self, datagrams: Sequence[Datagram]) -> None:
+        """Watch one of the ``datagrams`` that were just built."""
+        mtu = self._mtu
         first = len(datagrams[0][0])
-        if first > mtu.to_watch and adapter.watch(quic, len(datagrams), partial(self._told, mtu, first)):
+        if first > mtu.to_watch and adapter.watch(self.quic, len(datagrams), partial(self._told, mtu, first)):
             mtu.watch(first)
-        if len(datagrams) == 1 or not udp.whole or udp.blocked or not adapter.path_is_valid(quic):
-            return
-        while size := mtu.due(now):
-            if udp.send_probe(adapter.make_probe(quic, size, now, partial(self._probe_told, mtu))):
-                break
-            adapter.forget_probe(quic)
-            mtu.too_long(size)
-        self._fit()
+
+    def _probe_path(self) -> float | None:
+        """There is much to send: probe for longer datagrams. When the timer is due then."""
+        mtu, quic, udp = self._mtu, self.quic, self.socket
+        with self._lock:
+            now = self._time()
+            if not udp.whole or udp.blocked or not adapter.path_is_valid(quic):
+                return quic.get_timer()
+            while size := mtu.due(now):
+                if udp.send_probe(adapter.make_probe(quic, size, now, partial(self._probe_told, mtu))):
+                    break
+                adapter.forget_probe(quic)
+                mtu.too_long(size)
+            self._fit()
+            return quic.get_timer()
 
     def _told(self, mtu: PathMtu, size: int, delivered: bool) -> None:
         if delivered:
@@ -296,9 +343,17 @@ class Channel:
             self._repeat_goodbye()
             return
         try:
-            self.quic.receive_datagram(data, address, now)
-        except Exception:
-            self._broken("reading a datagram")
+            if self._standstill is None:
+                # The handshake may ask a function of the program for a pre-shared key.
+                self.quic.receive_datagram(data, address, now)
+            else:
+                self._lock.acquire()
+                try:
+                    self.quic.receive_datagram(data, address, max(now, self._keeper.acted_at))
+                finally:
+                    self._lock.release()
+        except Exception as error:
+            self._fault = "reading a datagram", error
 
     def turn(self) -> None:
         """All datagrams of this turn are in: tell the handler, then transmit."""
@@ -306,11 +361,15 @@ class Channel:
             return
         self._in_turn = True
         try:
+            if self._fault is not None:
+                fault, self._fault = self._fault, None
+                self._broken(*fault)
+                return
             self._dispatch()
             if not self.closed:
                 self.handler.turn_ended()
-        except Exception:
-            self._broken("handling what came")
+        except Exception as error:
+            self._broken("handling what came", error)
             return
         finally:
             self._in_turn = False
@@ -322,11 +381,21 @@ class Channel:
             self.touch()
 
     def _dispatch(self) -> None:
-        next_event: Callable[[], Any] = self.quic.next_event
-        event = next_event()
+        quic, lock = self.quic, self._lock
+        while adapter.events_waiting(quic):
+            lock.acquire()
+            try:
+                happened = adapter.take_events(quic)
+            finally:
+                lock.release()
+            self._tell(happened)
+        if not self.closed and (closing := adapter.closing(self.quic)) is not None:
+            self._ending(closing)
+
+    def _tell(self, happened: Sequence[Any]) -> None:
         stream_id = -1
         parts: list[bytes] = []
-        while event is not None:
+        for event in happened:
             kind = type(event)
             if kind is events.StreamDataReceived:
                 if event.stream_id != stream_id:
@@ -361,11 +430,8 @@ class Channel:
                     self._on_connection_id(self, event.connection_id, False)
             elif kind is events.ConnectionTerminated:
                 self._terminated()
-            event = next_event()
         if parts:
             self._tell_data(stream_id, parts, False)
-        if not self.closed and (closing := adapter.closing(self.quic)) is not None:
-            self._ending(closing)
 
     def _tell_data(self, stream_id: int, parts: list[bytes], end: bool) -> None:
         if self._parting is None and not self.closed:
@@ -373,8 +439,14 @@ class Channel:
 
     # -- time ------------------------------------------------------------------------------
 
-    def _arm(self, now: float) -> None:
-        deadline = self._deadline = self.quic.get_timer()
+    def _time(self) -> float:
+        """Now, as the engine is told: never before what another thread has told it. Asked under the lock."""
+        now = self._loop.time()
+        acted_at = self._keeper.acted_at
+        return now if now > acted_at else acted_at
+
+    def _arm(self, now: float, deadline: float | None) -> None:
+        self._deadline = deadline
         if deadline is None:
             return
         # A timer that fires early looks at the deadline and sleeps on: cheaper than to cancel and
@@ -384,6 +456,11 @@ class Channel:
                 return
             self._timer.cancel()
         self._sleep(deadline, now)
+
+    def _rearm(self) -> None:
+        with self._lock:
+            deadline = self.quic.get_timer()
+        self._arm(self._time(), deadline)
 
     def _sleep(self, deadline: float, now: float) -> None:
         if deadline - now < SPIN:
@@ -397,28 +474,68 @@ class Channel:
         self._timer = None
         if self._gone or self._deadline is None:
             return
-        now = self._loop.time()
+        now = self._time()
         if now < self._deadline:
             self._sleep(self._deadline, now)
             return
+        if now - self._deadline > LATE:
+            # What came while the loop stood still may say that it is not time yet.
+            self.socket.read()
+            if self._gone:
+                return
         try:
-            self.quic.handle_timer(now)
-            if adapter.timeouts(self.quic) >= SILENT:
-                if self._quic_is_up:
-                    self._mtu.timed_out()
-                else:
-                    self._mtu.suspect()
-                self._fit()
+            with self._lock:
+                self.quic.handle_timer(self._time())
+                if adapter.timeouts(self.quic) >= SILENT:
+                    if self._quic_is_up:
+                        self._mtu.timed_out()
+                    else:
+                        self._mtu.suspect()
+                    self._fit()
             self._dispatch()
             if self._gone:
                 return
-        except Exception:
-            self._broken("handling a timer")
+        except Exception as error:
+            self._broken("handling a timer", error)
             return
         if self.closed:
-            self._arm(now)
+            self._rearm()
         else:
             self.transmit()
+
+    # -- while the loop stands still ---------------------------------------------------------
+
+    def keep(self, stream_id: int, tick: bytes, on_ticks: Callable[[int], None]) -> None:
+        """From now on keep the connection alive while the loop stands still, with ``tick`` sent on a
+        stream; ``on_ticks`` is told afterwards how often."""
+        self._standstill = Standstill(self.quic, self._outgoing, stream_id, tick, on_ticks)
+
+    @property
+    def takes_datagrams(self) -> bool:
+        """Whether datagrams are taken in while the loop stands still."""
+        return self._standstill is not None and not self.closed and self._standstill.takes_datagrams
+
+    def keep_alive(self, now: float, batch: Sequence[Datagram]) -> None:
+        """In another thread, under the lock: what cannot wait for the loop, with a ``batch`` of datagrams."""
+        standstill = self._standstill
+        if standstill is None or self.closed:
+            return
+        moved = self.quic.get_peer_address() is not self._towards
+        acted = standstill.act(self.socket, now, batch, ticks=self._parting is None, moved=moved)
+        if acted and not standstill.told:
+            standstill.told = True
+            self._loop.call_soon_threadsafe(self._kept_alive, standstill)
+
+    def _kept_alive(self, standstill: Standstill) -> None:
+        """The loop goes on."""
+        with self._lock:
+            standstill.told = False
+            count, standstill.ticks = standstill.ticks, 0
+            if standstill.fault is not None:
+                self._fault = "keeping it alive", standstill.fault
+        if count:
+            standstill.on_ticks(count)
+        self.turn()
 
     # -- the end ---------------------------------------------------------------------------
 
@@ -455,15 +572,16 @@ class Channel:
             return
         code, reason = self._parting or (0, "")
         quic = self.quic
-        now = self._loop.time()
         datagrams: list[Datagram] = []
         if quic.get_peer_address() is not None:
             try:
-                self._outgoing.feed(now)
-                datagrams += quic.datagrams_to_send(now)
-                quic.close(code, reason_phrase=reason)
-                self._goodbye = quic.datagrams_to_send(now)
-                datagrams += self._goodbye
+                with self._lock:
+                    now = self._time()
+                    self._outgoing.feed(now)
+                    datagrams += quic.datagrams_to_send(now)
+                    quic.close(code, reason_phrase=reason)
+                    self._goodbye = quic.datagrams_to_send(now)
+                    datagrams += self._goodbye
             except Exception:
                 log.exception("closing the connection to %s", self.remote_address)
         if datagrams:
@@ -472,7 +590,7 @@ class Channel:
         if self._goodbye:
             self._dispatch()
             if not self._gone:
-                self._arm(now)
+                self._rearm()
         else:
             self._terminated()
 
@@ -481,19 +599,19 @@ class Channel:
         parting = self._parting is not None
         if not closing.by_peer and not self._gone:
             # It has a CONNECTION_CLOSE to send.
-            now = self._loop.time()
-            self._goodbye = self.quic.datagrams_to_send(now)
+            with self._lock:
+                self._goodbye = self.quic.datagrams_to_send(self._time())
             if self._goodbye:
                 self.socket.send(self._goodbye)
         self._end()
         if not self._gone:
-            self._arm(self._loop.time())
+            self._rearm()
         if not parting:
             self.handler.channel_closed(closing)
 
-    def _broken(self, doing: str) -> None:
+    def _broken(self, doing: str, error: Exception) -> None:
         """A bug, here or in aioquic: costs this connection, no other."""
-        log.exception("connection with %s: %s failed", self.remote_address, doing)
+        log.error("connection with %s: %s failed", self.remote_address, doing, exc_info=error)
         if self.closed:
             return
         parting = self._parting is not None
@@ -522,8 +640,9 @@ class Channel:
             self.handler.channel_closed(Closing(0, reason))
 
     def _end(self) -> None:
-        self.closed = True
-        self._outgoing.clear()
+        with self._lock:
+            self.closed = True
+            self._outgoing.clear()
         if self._linger is not None:
             self._linger.cancel()
         told, self._on_told = self._on_told, []

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
 from weakref import WeakKeyDictionary, WeakSet
@@ -18,6 +19,7 @@ from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE, QuicConfigura
 from aioquic.quic.packet import encode_quic_version_negotiation
 from aioquic.tls import SessionTicket, SessionTicketHandler
 
+from quicdist.carrier.keepalive import KeepAlive
 from quicdist.carrier.process_exit import at_exit
 from quicdist.carrier.quic.driver import aioquic_adapter as adapter
 from quicdist.carrier.quic.driver.channel import Channel, ChannelHandler
@@ -33,6 +35,13 @@ log = get_logger("quicdist.carrier.quic")
 REFUSALS = 3
 REFUSED_FOR = 1.0
 
+#: Datagrams taken from a socket at once while the loop stands still: then they are acknowledged. More are
+#: taken for so many seconds.
+MAX_KEPT = 64
+KEPT_TIME = 0.1
+#: Datagrams that wait for the loop then: those of connections that are no links yet.
+MAX_WAITING = 1024
+
 #: Why a dialled connection never came about, by the kernel's account.
 NOBODY_LISTENS = "nobody listens there (connection refused)"
 NO_WAY = "no way leads there"
@@ -40,14 +49,32 @@ NO_WAY = "no way leads there"
 
 class Endpoint(ABC):
     """A socket and the connections on it, known to the event loop and to the end of the process,
-    so that peers are told goodbye even if the program just stops."""
+    so that peers are told goodbye even if the program just stops, and kept alive in its standstills."""
 
     socket: UdpSocket
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._keeper = KeepAlive.of(self._loop)
 
     @property
     @abstractmethod
     def channels(self) -> Sequence[Channel]:
         """The connections on this socket."""
+
+    def keep_alive(self, now: float) -> None:
+        """See :class:`~quicdist.carrier.keepalive.Kept`."""
+        while self._keep_alive(time.monotonic()) == MAX_KEPT and time.monotonic() - now < KEPT_TIME:
+            pass
+
+    @abstractmethod
+    def _keep_alive(self, now: float) -> int:
+        """One round of that; how many datagrams were taken from the socket."""
+
+    def gone(self) -> None:
+        """Nothing is left to shut or to keep alive."""
+        _endpoints.discard(self)
+        self._keeper.discard(self)
 
     def shut(self, reason: str = "") -> None:
         """Close all connections and the socket now."""
@@ -81,9 +108,11 @@ def _shut_all(loop: asyncio.AbstractEventLoop | None = None) -> None:
 
 
 async def register(endpoint: Endpoint) -> None:
-    """Have ``endpoint`` shut when the loop or the process ends."""
-    _endpoints.add(endpoint)
+    """Have ``endpoint`` shut when the loop or the process ends, and kept alive in its standstills."""
     loop = asyncio.get_running_loop()
+    if not endpoint.socket.closed:
+        _endpoints.add(endpoint)
+        KeepAlive.of(loop).add(endpoint)
     if loop not in _watchers:
         # asyncio closes the asynchronous generators it knows as the last thing it does in a loop:
         # the one notice of its end there is without a task.
@@ -108,9 +137,9 @@ class DialEndpoint(Endpoint):
         handler: ChannelHandler,
         on_ticket: SessionTicketHandler | None = None,
     ) -> None:
+        super().__init__()
         self.socket = socket
         socket.receiver = self
-        self._loop = asyncio.get_running_loop()
         self._refusals = 0
         self._refused_at = 0.0
         self.channel = Channel(
@@ -131,7 +160,7 @@ class DialEndpoint(Endpoint):
     def _channel_gone(self, channel: Channel) -> None:
         self._migration.stop()
         self.socket.close()
-        _endpoints.discard(self)
+        self.gone()
 
     def shut(self, reason: str = "") -> None:
         super().shut(reason)
@@ -166,6 +195,12 @@ class DialEndpoint(Endpoint):
             receive(data, address, now)
         self.channel.turn()
         self._refusals = 0
+
+    def _keep_alive(self, now: float) -> int:
+        channel = self.channel
+        batch = self.socket.take(MAX_KEPT) if channel.takes_datagrams else []
+        channel.keep_alive(now, batch)
+        return len(batch)
 
     def socket_error(self, error: OSError) -> None:
         channel = self.channel
@@ -233,9 +268,9 @@ class ListenEndpoint(Endpoint):
         max_half_open: int,
         issued: TicketStore[bytes] | None = None,
     ) -> None:
+        super().__init__()
         self.socket = socket
         socket.receiver = self
-        self._loop = asyncio.get_running_loop()
         self._configuration = configuration
         self._id_length = configuration.connection_id_length
         self._new_handler = new_handler
@@ -248,6 +283,9 @@ class ListenEndpoint(Endpoint):
         self.accepting = True
         #: Datagrams that belonged to no connection and opened none.
         self.strays = 0
+        #: What came while the loop stood still and is for the loop; whether it was told.
+        self._waiting: list[Datagram] = []
+        self._told = False
 
     @property
     def channels(self) -> Sequence[Channel]:
@@ -261,7 +299,7 @@ class ListenEndpoint(Endpoint):
     def _close_if_idle(self) -> None:
         if not (self.accepting or self._ids):
             self.socket.close()
-            _endpoints.discard(self)
+            self.gone()
 
     # -- routing ---------------------------------------------------------------------------
 
@@ -287,6 +325,32 @@ class ListenEndpoint(Endpoint):
                 channel.abandon("its first datagram was not understood")
             else:
                 channel.turn()
+
+    def _keep_alive(self, now: float) -> int:
+        batches: dict[Channel, list[Datagram]] = {channel: [] for channel in self.channels}
+        taken = self.socket.take(MAX_KEPT)
+        for data, address in taken:
+            channel = None
+            if data and not data[0] & 0x80:
+                channel = self._routes.get(data[1 : 1 + self._id_length])
+            if channel in batches and channel.takes_datagrams:
+                batches[channel].append((data, address))
+            # What begins a connection, or goes on with a handshake, is for the loop.
+            elif len(self._waiting) < MAX_WAITING:
+                self._waiting.append((data, address))
+        for channel, batch in batches.items():
+            channel.keep_alive(now, batch)
+        if self._waiting and not self._told:
+            self._told = True
+            self._loop.call_soon_threadsafe(self._kept_alive)
+        return len(taken)
+
+    def _kept_alive(self) -> None:
+        """The loop goes on: so does what is no link."""
+        with self._keeper.lock:
+            self._told = False
+            waiting, self._waiting = self._waiting, []
+        self.datagrams_received(waiting)
 
     def _route_long(self, data: bytes, address: SocketAddress) -> Channel | None:
         header = _long_header(data)

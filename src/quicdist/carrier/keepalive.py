@@ -1,0 +1,187 @@
+"""Keeps connections alive while code of the program blocks the event loop.
+
+A BEAM sends ticks and acknowledgements from threads of its own, whatever its processes compute. Here
+the event loop does, and a function that computes in it for longer than a peer waits (``net_ticktime``;
+16 s without an acknowledgement from quic_dist 1.8.2 on) would cost the node its connections. So another
+thread, that of ``quicdist.node.loop_watch``, calls :meth:`KeepAlive.act` while the loop stands still:
+each link sends ticks, and QUIC connections take in datagrams and acknowledge them. What came waits for
+the loop; no code of the program runs in that thread.
+
+The loop's thread holds :attr:`KeepAlive.lock` while it changes what both threads use, and never while
+code of the program runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from typing import Final, Protocol
+from weakref import WeakKeyDictionary, WeakSet
+
+from quicdist.logs import get_logger
+
+log = get_logger("quicdist.carrier")
+
+#: Seconds between two ticks while the loop stands still: a quarter of a ``net_ticktime`` of 4 s.
+TICK_INTERVAL: Final = 1.0
+#: Seconds after which a loop that stands still counts as dead: its peers see ``net_tick_timeout`` then.
+MAX_STANDSTILL: Final = 900.0
+#: Seconds to wait for a loop's thread that is about to go on.
+_PATIENCE: Final = 0.1
+#: A loop whose clock differs from the monotonic one by so many seconds has a clock of its own.
+_OTHER_CLOCK: Final = 60.0
+
+
+class Kept(Protocol):
+    """A link or an endpoint that is kept alive."""
+
+    def keep_alive(self, now: float) -> None:
+        """The loop stands still: give the peer a sign of life if one is due. ``now`` is in seconds of
+        the monotonic clock. Called in another thread, under the lock; must run no code of the program,
+        and call nothing of the loop's but ``call_soon_threadsafe``."""
+
+
+class KeepAlive:
+    """The links and endpoints of one event loop. :meth:`of` gives the one of a loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        #: Held by whoever changes what the loop and the keep-alive thread share.
+        self.lock = threading.RLock()
+        #: In place of the lock for what is done for each message, and so has to cost little. The loop's
+        #: thread sets ``busy`` and then, if ``acting``, takes the lock as well; the other thread sets
+        #: ``acting`` under the lock, and does nothing while ``busy``: at least one sees the other.
+        self.busy = self.acting = False
+        self._kept: WeakSet[Kept] = WeakSet()
+        self._loop = weakref.ref(loop)
+        # Not for a loop of simulated time: what is sent would be from another age.
+        self._real_time = abs(loop.time() - time.monotonic()) < _OTHER_CLOCK
+        #: When something was last kept alive, in seconds of the monotonic clock. The loop's own time may be
+        #: before that: uvloop's clock stands while a callback runs.
+        self.acted_at = 0.0
+        self._given_up = False
+
+    @staticmethod
+    def of(loop: asyncio.AbstractEventLoop) -> KeepAlive:
+        """The one of this event loop."""
+        keeper = _keepers.get(loop)
+        if keeper is None:
+            keeper = _keepers[loop] = KeepAlive(loop)
+        return keeper
+
+    def add(self, kept: Kept) -> None:
+        """Keep this alive, until it is discarded or collected."""
+        with self.lock:
+            self._kept.add(kept)
+
+    def discard(self, kept: Kept) -> None:
+        with self.lock:
+            self._kept.discard(kept)
+
+    def act(self, seconds: float) -> None:
+        """The loop has stood still for so many seconds: called in another thread, several times a second."""
+        if not self._real_time:
+            return
+        if seconds > MAX_STANDSTILL:
+            self._give_up(seconds)
+            return
+        self._given_up = False
+        records = _records[threading.get_ident()] = []
+        try:
+            with self._locked() as locked:
+                kept = list(self._kept) if locked else []
+            for each in kept:
+                # One at a time: a loop that goes on does not wait for all of them.
+                with self._locked() as locked:
+                    if not locked:
+                        return
+                    try:
+                        each.keep_alive(time.monotonic())
+                    except Exception:
+                        log.exception("%r could not be kept alive", each)
+                        self._kept.discard(each)
+                    self.acted_at = time.monotonic()
+        finally:
+            del _records[threading.get_ident()]
+            loop = self._loop()
+            if records and loop is not None:
+                loop.call_soon_threadsafe(_handle, records)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[bool]:
+        """With the lock, if it can be had: a loop that keeps it does not stand still in program code."""
+        if not self.lock.acquire(timeout=_PATIENCE):
+            yield False
+            return
+        self.acting = True
+        try:
+            yield not self.busy
+        finally:
+            self.acting = False
+            self.lock.release()
+
+    def _give_up(self, seconds: float) -> None:
+        if not self._given_up:
+            self._given_up = True
+            if self._kept:
+                log.warning(
+                    "the event loop has stood still for %d s: its connections are no longer kept alive, and "
+                    "their peers will see this node go down",
+                    seconds,
+                )
+
+
+_keepers: WeakKeyDictionary[asyncio.AbstractEventLoop, KeepAlive] = WeakKeyDictionary()
+
+
+# -- what is logged in the keep-alive thread ------------------------------------------------------
+
+#: By thread: what was logged while it kept something alive.
+_records: dict[int, list[logging.LogRecord]] = {}
+
+
+class _Later(logging.Filter):
+    """Has the loop handle what is logged while something is kept alive. It may stand still inside a logging
+    handler, with the handler's lock; and a handler is code of the program."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        records = _records.get(threading.get_ident())
+        if records is None:
+            return True
+        records.append(record)
+        return False
+
+
+def _handle(records: list[logging.LogRecord]) -> None:
+    for record in records:
+        get_logger(record.name).handle(record)
+
+
+for _name in ("quicdist.carrier", "quicdist.carrier.quic", "quic", "asyncio"):
+    logging.getLogger(_name).addFilter(_Later())
+
+
+# -- forking --------------------------------------------------------------------------------------
+
+#: Locks held by the thread that forks: a child whose parent's keep-alive thread has one waits for ever.
+_held: list[threading.RLock] = []
+
+
+def _before_fork() -> None:
+    for keeper in list(_keepers.values()):
+        keeper.lock.acquire()
+        _held.append(keeper.lock)
+
+
+def _after_fork() -> None:
+    while _held:
+        _held.pop().release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)

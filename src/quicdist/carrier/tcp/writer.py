@@ -1,0 +1,132 @@
+"""The writing half of a TCP connection: frames in, bytes to the kernel, from two threads.
+
+The event loop's thread queues and writes. While it stands still, :meth:`Writer.keep_alive` writes in another
+one (:mod:`quicdist.carrier.keepalive`). A transport of asyncio's cannot be used from there, nor does it
+tell where a frame ends that the kernel has taken in part. So the writer has a descriptor of its own for the
+socket, and a tick goes between frames.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections import deque
+
+from quicdist.carrier.keepalive import TICK_INTERVAL
+from quicdist.forking import close_in_children
+from quicdist.protocol import TICK
+
+#: Bytes handed to the kernel in one go, at most.
+FEED = 256 * 1024
+
+
+class Writer:
+    """Writes to the socket of a transport, which itself has nothing to write any more.
+
+    All but :attr:`queue` and :attr:`put` is changed under the lock of
+    :class:`~quicdist.carrier.keepalive.KeepAlive` only.
+    """
+
+    __slots__ = ("_kept_at", "error", "left", "put", "queue", "sock", "ticks")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        #: Until it is closed.
+        self.sock = _duplicate(transport)
+        #: What waits, whole frames but for the first. Others add at its end, and count in ``put``.
+        self.queue: deque[bytes | memoryview] = deque()
+        #: Bytes that were ever queued, and those that have left.
+        self.put = self.left = 0
+        #: What the kernel said when it took no more for good.
+        self.error: OSError | None = None
+        #: Ticks sent by :meth:`keep_alive` and not counted yet.
+        self.ticks = 0
+        self._kept_at = 0.0
+
+    def write(self) -> bool:
+        """In the loop's thread: write what is queued; False if the kernel did not take all."""
+        queue = self.queue
+        if not queue:
+            return True
+        if self.put - self.left > FEED:
+            return self._write_in_steps()
+        data = queue[0] if len(queue) == 1 else b"".join(queue)
+        queue.clear()
+        return self._send(data)
+
+    def _write_in_steps(self) -> bool:
+        # From the front, one by one: another thread may add meanwhile.
+        while self.queue:
+            if not self._send(self._take(FEED)):
+                return False
+        return True
+
+    def _take(self, room: int) -> bytes | memoryview:
+        """Up to ``room`` bytes from the front of the queue."""
+        queue = self.queue
+        taken: list[bytes | memoryview] = []
+        while queue and room > 0:
+            part = queue.popleft()
+            size = len(part)
+            if size > room:
+                view = memoryview(part)
+                queue.appendleft(view[room:])
+                part, size = view[:room], room
+            taken.append(part)
+            room -= size
+        return taken[0] if len(taken) == 1 else b"".join(taken)
+
+    def _send(self, data: bytes | memoryview) -> bool:
+        """Have the kernel take what was taken from the front of the queue; whether it took all."""
+        sock = self.sock
+        assert sock is not None
+        try:
+            sent = sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError as error:
+            self.error = error
+            self.queue.clear()
+            self.left = self.put
+            return False
+        self.left += sent
+        if sent < len(data):
+            self.queue.appendleft(memoryview(data)[sent:])
+            return False
+        return True
+
+    def keep_alive(self, now: float, *, ticks: bool) -> bool:
+        """In another thread: write what is queued, or a tick if one is due and ``ticks`` may be sent; whether
+        there was something to write."""
+        if self.sock is None or self.error is not None:
+            return False
+        if not self.queue:
+            if not ticks or now - self._kept_at < TICK_INTERVAL:
+                return False
+            self.left -= len(TICK)
+            self.queue.append(TICK)
+            self.ticks += 1
+        self._kept_at = now
+        self._write_in_steps()
+        return True
+
+    def close(self) -> None:
+        """Nothing is written any more."""
+        self.queue.clear()
+        self.left = self.put
+        if self.sock is not None:
+            self.sock.close()
+            self.sock = None
+
+
+def _duplicate(transport: asyncio.Transport) -> socket.socket | None:
+    """Another descriptor of a transport's socket; None if that is closed already."""
+    sock: socket.socket | None = transport.get_extra_info("socket")
+    if sock is None:
+        return None
+    with contextlib.suppress(OSError):
+        duplicate = socket.fromfd(sock.fileno(), sock.family, sock.type, sock.proto)
+        close_in_children(duplicate.fileno())
+        duplicate.setblocking(False)
+        return duplicate
+    return None
