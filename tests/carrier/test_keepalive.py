@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from quicdist.carrier import QuicSettings
+from quicdist.carrier import PeerClosed, QuicSettings
 from quicdist.carrier import keepalive as keepalive_module
 from quicdist.carrier.keepalive import TICK_INTERVAL, KeepAlive
 from quicdist.carrier.quic.driver import aioquic_adapter as adapter
@@ -167,6 +167,7 @@ def test_a_loop_of_simulated_time_is_left_alone() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_the_lock_is_free_in_a_child_forked_while_the_keep_alive_thread_had_it() -> None:
     loop = asyncio.new_event_loop()
     keeper = KeepAlive.of(loop)
@@ -375,6 +376,26 @@ async def test_a_standing_quic_node_holds_no_more_than_its_windows(settings: Qui
 
 def held_by(quic: Any) -> int:
     return sum(len(getattr(event, "data", b"")) for event in list(quic._events))
+
+
+async def test_a_fault_meanwhile_ends_that_connection_when_the_loop_goes_on(
+    settings: QuicSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with linked(settings) as pair:
+        _, server = channels(pair)
+
+        def fail(*_: object) -> None:
+            raise ValueError("a bug")
+
+        server.quic.receive_datagram = fail
+        pair.to_server(b"x")
+        stand_still(times=3, pause=0.01)
+        assert not pair.server.link.closed
+        error = await pair.server.end()
+        assert "internal error when keeping it alive" in str(error)
+        assert isinstance(await pair.client.end(), PeerClosed)
+        assert "keeping it alive failed" in caplog.text
+        assert "a bug" in caplog.text
 
 
 async def test_a_quic_message_of_many_datagrams_and_messages_on_all_streams_in_order(

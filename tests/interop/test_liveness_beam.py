@@ -141,8 +141,8 @@ async def test_a_beam_that_is_stopped_for_less_than_that_stays(pair: Cluster) ->
 
 
 async def test_a_node_of_ours_that_is_busy_stays(pair: Cluster) -> None:
-    """What keeps its event loop from everything, and so from ticking, costs no connection while it is
-    less than half of the time: a tick is due after the other half at most."""
+    """Standstills of its event loop that are too short for the keep-alive thread cost no connection while
+    they are less than half of the time: a tick is due after the other half at most."""
     with events_of(pair) as events:
         for _ in range(3):
             time.sleep(TICKTIME * 3 / 8)  # noqa: ASYNC251

@@ -93,8 +93,6 @@ class Channel:
         self._loop = asyncio.get_running_loop()
         self._keeper = KeepAlive.of(self._loop)
         self._lock = self._keeper.lock
-        #: What failed while datagrams were taken in, and how: told when the turn ends.
-        self._fault: tuple[str, Exception] | None = None
         self._standstill: Standstill | None = None
         self._on_gone = on_gone
         self._on_connection_id = on_connection_id
@@ -133,12 +131,14 @@ class Channel:
         outgoing = self._outgoing
         keeper = self._keeper
         keeper.busy = True
-        if keeper.acting:
-            with self._lock:
+        try:
+            if keeper.acting:
+                with self._lock:
+                    outgoing.add(stream_id, parts, size)
+            else:
                 outgoing.add(stream_id, parts, size)
-        else:
-            outgoing.add(stream_id, parts, size)
-        keeper.busy = False
+        finally:
+            keeper.busy = False
         if not self._touched:
             self.touch()
         return outgoing.size
@@ -344,16 +344,16 @@ class Channel:
             return
         try:
             if self._standstill is None:
-                # The handshake may ask a function of the program for a pre-shared key.
+                # Without the lock: the handshake may ask a function of the program for a pre-shared key.
                 self.quic.receive_datagram(data, address, now)
-            else:
-                self._lock.acquire()
-                try:
-                    self.quic.receive_datagram(data, address, max(now, self._keeper.acted_at))
-                finally:
-                    self._lock.release()
+                return
+            self._lock.acquire()
+            try:
+                self.quic.receive_datagram(data, address, max(now, self._keeper.acted_at))
+            finally:
+                self._lock.release()
         except Exception as error:
-            self._fault = "reading a datagram", error
+            self._broken("reading a datagram", error)
 
     def turn(self) -> None:
         """All datagrams of this turn are in: tell the handler, then transmit."""
@@ -361,10 +361,6 @@ class Channel:
             return
         self._in_turn = True
         try:
-            if self._fault is not None:
-                fault, self._fault = self._fault, None
-                self._broken(*fault)
-                return
             self._dispatch()
             if not self.closed:
                 self.handler.turn_ended()
@@ -531,11 +527,12 @@ class Channel:
         with self._lock:
             standstill.told = False
             count, standstill.ticks = standstill.ticks, 0
-            if standstill.fault is not None:
-                self._fault = "keeping it alive", standstill.fault
         if count:
             standstill.on_ticks(count)
-        self.turn()
+        if standstill.fault is not None:
+            self._broken("keeping it alive", standstill.fault)
+        else:
+            self.turn()
 
     # -- the end ---------------------------------------------------------------------------
 
