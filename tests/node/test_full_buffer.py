@@ -172,8 +172,9 @@ async def test_a_sender_that_does_not_wait_loses_the_connection_and_is_told(
             other.send_signal(signal.SIGSTOP)
             for _ in range(64):
                 process.send(("size", NAME), (process.pid, LARGE))  # never raises
-            with pytest.raises(NotConnected):
+            with pytest.raises(NotConnected) as raised:
                 await asked
+            assert isinstance(raised.value.attempts[0], SendBufferFull)
             assert [await process.receive(), await process.receive()] == [
                 (Atom("EXIT"), there, NOCONNECTION),
                 (Atom("DOWN"), monitor, Atom("process"), (Atom("size"), Atom(NAME)), NOCONNECTION),
