@@ -40,6 +40,12 @@ def asks_a_cancelled_task() -> Any:
     return answer.result()
 
 
+def cancels_its_task() -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+
+
 def recurses() -> Any:
     return recurses()
 
@@ -62,6 +68,8 @@ class Fault:
     in_coroutine: str | None = None
     gives: bool = False
     never: bool = False
+    #: Only a coroutine can do it to itself.
+    needs_task: bool = False
 
     def plain(self, *_: Any, **__: Any) -> Any:
         return self.do()
@@ -70,7 +78,9 @@ class Fault:
         await asyncio.sleep(0)
         if self.never:
             await asyncio.Event().wait()
-        return self.do()
+        result = self.do()
+        await asyncio.sleep(0)
+        return result
 
     @property
     def raises(self) -> bool:
@@ -118,6 +128,7 @@ ALL = [
     Fault("Exception", raising(lambda: ValueError("wrong")), "ValueError"),
     Fault("CancelledError", raising(asyncio.CancelledError), Atom("cancelled")),
     Fault("result of a cancelled task", asks_a_cancelled_task, Atom("cancelled")),
+    Fault("own task cancelled", cancels_its_task, Atom("cancelled"), needs_task=True),
     Fault("SystemExit", raising(lambda: SystemExit(3)), "SystemExit"),
     Fault("GeneratorExit", raising(GeneratorExit), "GeneratorExit"),
     Fault("StopIteration", raising(lambda: StopIteration(1)), "StopIteration", "RuntimeError"),

@@ -22,6 +22,8 @@ class Place:
 
     name: str
     run: Run
+    #: Whether the fault happens in a task that the place has for itself.
+    own_task: bool = False
     #: Whether what the code returns is sent to anyone.
     replies: bool = False
     #: Whether it can wait without stopping the node.
@@ -29,7 +31,11 @@ class Place:
     carriers: tuple[str, ...] = ("tcp", "quic")
 
     def takes(self, fault: Fault) -> bool:
-        return (self.replies or not fault.gives) and (self.waits or not fault.never)
+        return (
+            (self.replies or not fault.gives)
+            and (self.waits or not fault.never)
+            and (self.own_task or not fault.needs_task)
+        )
 
 
 PLACES: dict[str, Place] = {}
@@ -40,7 +46,7 @@ def place(name: str, *, coroutine: bool = False, **options: Any) -> Callable[[Ru
 
     def added(run: Run) -> Run:
         assert name not in PLACES
-        PLACES[name] = Place(name, run, **{"waits": coroutine, **options})
+        PLACES[name] = Place(name, run, **{"own_task": coroutine, "waits": coroutine, **options})
         return run
 
     return added

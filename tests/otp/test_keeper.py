@@ -73,7 +73,9 @@ async def test_nothing_else_from_outside_ends_one(one: Node, two: Node, name: st
                 other.stop(Atom(reason))
 
             await process.spawn(dies).finished()
-        messages: list[Any] = [(1, 2), (Atom("$gen_cast"), 1), (Atom("$gen_call"), (process.pid, 1), 1), []]
+        forged = [(Atom("EXIT"), sender, Atom("boom")) for sender in (None, victim, process.pid)]
+        call = (Atom("$gen_call"), (process.pid, 1), 1)
+        messages: list[Any] = [*forged, (1, 2), (Atom("$gen_cast"), 1), call, []]
         for message in messages:
             process.send(victim, message)
             process.send(victim, (SYSTEM, (process.pid, [1]), message))

@@ -425,8 +425,11 @@ class Process:
             else:
                 done(*task.result())
 
+        alive = self.alive
         self.task = asyncio.ensure_future(settle(awaitable))
         self.task.add_done_callback(settled)
+        if alive and not self.alive:  # with eager tasks (Python 3.12) it may have ended itself already
+            self.task.cancel()
 
     def _body_ended(self, _: Any, error: BaseException | None) -> None:
         if self.state is _EXITING:

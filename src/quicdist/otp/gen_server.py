@@ -111,11 +111,11 @@ class GenServer:
 
     def handle_call(self, request: Any, sender: From) -> Any:
         """A ``gen_server:call``."""
-        raise NotImplementedError(f"{type(self).__name__} takes no calls, got {shown(request)}")
+        raise NotImplementedError(f"{type(self).__name__} takes no calls, got {_told(request)}")
 
     def handle_cast(self, request: Any) -> Any:
         """A ``gen_server:cast``."""
-        raise NotImplementedError(f"{type(self).__name__} takes no casts, got {shown(request)}")
+        raise NotImplementedError(f"{type(self).__name__} takes no casts, got {_told(request)}")
 
     def handle_info(self, message: Any) -> Any:
         """Any other message; logged unless overridden, as ``gen_server`` does."""
@@ -125,7 +125,7 @@ class GenServer:
 
     def handle_continue(self, argument: Any) -> Any:
         """What a callback put off with :class:`Continue`."""
-        raise NotImplementedError(f"{type(self).__name__} has no handle_continue, got {shown(argument)}")
+        raise NotImplementedError(f"{type(self).__name__} has no handle_continue, got {_told(argument)}")
 
     def terminate(self, reason: Any) -> Any:
         """Called when the server ends, with the exit reason, before anybody is told of its end.
@@ -172,6 +172,14 @@ def reported_state(server: GenServer) -> Any:
         raise
     except BaseException as error:
         return f"<no state: {type(error).__qualname__}>"
+
+
+def _told(term: Any) -> str:
+    """A term in an error, as Python shows it where that can be done."""
+    try:
+        return repr(term)[:_SHOWN]
+    except RecursionError:
+        return shown(term)
 
 
 def _shown(value: Any) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from copy import copy
 from typing import Any
 
-from quicdist.containment import settle
+from quicdist.containment import describe, settle
 from quicdist.logs import get_logger
 from quicdist.node.errors import NameRegistered, NodeError, NoSuchProcess
 from quicdist.otp.erpc import ErpcClient
@@ -55,18 +55,21 @@ class Names:
             task.cancel()
 
     async def _find(self, key: Any, name: LookedUp) -> None:
-        pid, failed = await settle(self.whereis(name))
+        try:
+            pid, failed = await settle(self.whereis(name))
+        except asyncio.CancelledError as cancelled:  # the registry did it, or the node has stopped
+            pid, failed = None, cancelled
         error: Exception | None = None
         if isinstance(failed, Exception):
             error = failed
         elif failed is not None:
-            error = NodeError(f"looking up {name} failed: {failed!r}")
+            error = NodeError(f"looking up {name} failed: {type(failed).__qualname__}: {describe(failed)}")
         elif pid is None:
             error = NoSuchProcess(f"nobody is registered as {name}")
         for found in self._waiting.pop(key):
             try:
                 # One error each: who lets it out gives it the exit reason of his call.
-                found(pid, copy(error))
+                found(pid, copy(error) if isinstance(error, NodeError) else error)
             except Exception:
                 log.exception("sending to %s failed", name)
 

@@ -468,7 +468,7 @@ def _sorted(message: Any) -> tuple[Atom | None, Any, Any]:
             for kind in (GEN_CALL, SYSTEM):
                 if label == kind and is_from(sender):
                     return kind, sender, request
-            if label == _EXIT:
+            if label == _EXIT and isinstance(sender, Pid):
                 return _EXIT, sender, request
         elif len(message) == 2 and message[0] == GEN_CAST:
             return GEN_CAST, None, message[1]

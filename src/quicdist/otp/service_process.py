@@ -8,6 +8,7 @@ from typing import Any
 from quicdist.node.exits import EXIT
 from quicdist.node.process import HandlerProcess, Process
 from quicdist.node.runtime import Runtime
+from quicdist.term import Pid
 
 
 class HandlerService(HandlerProcess):
@@ -17,7 +18,7 @@ class HandlerService(HandlerProcess):
 
     def handle(self, message: Any) -> None:
         match message:
-            case (tag, sender, reason) if tag == EXIT and sender == self.parent:
+            case (tag, Pid() as sender, reason) if tag == EXIT and sender == self.parent:
                 self.stop(reason)  # the node stops
             case _:
                 super().handle(message)
