@@ -24,7 +24,7 @@ from quicdist.protocol import (
     RegSend,
     Status,
 )
-from quicdist.term import Pid, Record
+from quicdist.term import Pid, Record, Reference
 from tests.protocol import raw_node
 from tests.support.head_of_line import in_process
 
@@ -184,3 +184,18 @@ async def test_a_newer_one_gets_it(node: Node, listener: socket.socket) -> None:
     link = await accepted(listener)
     assert (await received(link, RegSend))[1] == record
     link.close()
+
+
+async def test_a_signal_that_the_node_has_no_form_for_is_left_out(
+    node: Node, listener: socket.socket
+) -> None:
+    older = LocalIdentity(NAME, 7, DEFAULT_FLAGS & ~DistFlag.ALTACT_SIG)
+
+    async def send(process: Process) -> None:
+        process.exit(Reference(NAME, (1, 2, 3), 7), Atom("boom"))  # to an alias, since OTP 28
+        process.send(("box", NAME), "after")
+        link = await accepted(listener, older)
+        assert (await received(link, RegSend))[1] == b"after"
+        link.close()
+
+    await in_process(node, send)
