@@ -344,7 +344,7 @@ def test_depth_is_bounded(style: str) -> None:
     assert format_term(deep, style).startswith("[[[")
     endless: list[Any] = []
     endless.append(endless)
-    with pytest.raises(TermError, match="nested deeper than 10000"):
+    with pytest.raises(TermError, match="nested deeper than 200000"):
         format_term(endless, style)
     with pytest.raises(TermError, match="nested deeper than 1"):
         format_term([[[]]], style, max_depth=1)

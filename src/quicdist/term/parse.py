@@ -15,11 +15,11 @@ from quicdist.term.digits import digits_from_integer
 from quicdist.term.errors import TermError
 from quicdist.term.funs import Export
 from quicdist.term.identifiers import Pid, Port, Reference
-from quicdist.term.limits import Limits
 from quicdist.term.parse_compound import FRAMES, Frame
 from quicdist.term.scan import KEYWORDS, Token, refuse, scan
 
-_DEFAULT_DEPTH = Limits().max_depth
+#: Source text is written by people: nobody nests it as deep as terms of the wire may be.
+_DEFAULT_DEPTH = 10_000
 
 
 def parse_term(
