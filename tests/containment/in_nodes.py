@@ -179,9 +179,8 @@ def logged_by(logger: logging.Logger, handler: logging.Handler) -> Iterator[None
     try:
         yield
     finally:
-        logger.setLevel(before[0])  # which forgets what was enabled
-        logger.propagate, logging.raiseExceptions = before[1:]
         logger.setLevel(before[0])
+        logger.propagate, logging.raiseExceptions = before[1:]
         logger.removeHandler(handler)
 
 
