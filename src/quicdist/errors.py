@@ -13,11 +13,7 @@ class QuicDistError(Exception):
     """
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickled, (type(self), self.args), {**self.__dict__, "__cause__": None}
-
-    def __setstate__(self, state: dict[str, Any] | None) -> None:
-        for name, value in (state or {}).items():
-            setattr(self, name, value)
+        return _unpickled, (type(self), self.args), self.__dict__
 
 
 def _unpickled(kind: type[QuicDistError], args: tuple[Any, ...]) -> QuicDistError:

@@ -97,15 +97,6 @@ class CleanLogger(Logger):
 
     __slots__ = ()
 
-    def handle(self, record: logging.LogRecord) -> None:
-        """Handle a record that was made before."""
-        try:
-            self._logger.handle(record)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            _told(error, self._logger.name, record.msg)
-
     def _write(self, level: int, message: str, args: tuple[Any, ...], options: Mapping[str, Any]) -> None:
         if not self.isEnabledFor(level):
             return

@@ -59,7 +59,7 @@ class KeepAlive:
         self.busy = self.acting = False
         self._kept: WeakSet[Kept] = WeakSet()
         self._loop = weakref.ref(loop)
-        # Not for a loop of simulated time: what is sent would be from another age.
+        # Not for a loop of simulated time: packets would be stamped with the wrong time.
         self._real_time = abs(loop.time() - time.monotonic()) < _OTHER_CLOCK
         #: When something was last kept alive, in seconds of the monotonic clock. The loop's own time may be
         #: before that: uvloop's clock stands while a callback runs.

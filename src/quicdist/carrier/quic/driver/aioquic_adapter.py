@@ -118,7 +118,7 @@ def packets_received(quic: QuicConnection) -> int:
 
 
 def acknowledge_now(quic: QuicConnection, now: float) -> None:
-    """Send an acknowledgement that is due later with what is sent next: aioquic waits for more to
+    """Send an acknowledgement that is due later with the next packet: aioquic waits for more to
     acknowledge with it, or for something to send it with."""
     space = quic._spaces.get(Epoch.ONE_RTT)
     if space is not None and space.ack_at is not None:

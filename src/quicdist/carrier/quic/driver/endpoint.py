@@ -49,7 +49,8 @@ NO_WAY = "no way leads there"
 
 class Endpoint(ABC):
     """A socket and the connections on it, known to the event loop and to the end of the process,
-    so that peers are told goodbye even if the program just stops, and kept alive in its standstills."""
+    so that peers get a CONNECTION_CLOSE even if the program just stops, and are kept alive while the
+    loop stands still."""
 
     socket: UdpSocket
 
