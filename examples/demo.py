@@ -230,10 +230,10 @@ class Demo:
             port = int((await program.read_line()).rpartition(":")[2])
             async with self.node("watcher", nodes={name: ("127.0.0.1", port)}) as watcher:
                 await watcher.connect(name)
-                down = asyncio.create_task(watched(watcher, (Atom("echo"), Atom(name))))
-                line.expect(await watcher.gen_server_call(("echo", name), 1), 1)
+                watching = asyncio.Event()
+                down = asyncio.create_task(watched(watcher, (Atom("echo"), Atom(name)), watching=watching))
+                await watching.wait()
                 await program.end()
-                line.came = ""
                 line.expect(str((await down)[4]), "shutdown")  # it is a server
                 line.came = f"'DOWN', {line.came}"
 
@@ -338,13 +338,19 @@ async def echoed(node: Node, echo: str, term: Any) -> Any:
     return await came
 
 
-async def watched(node: Node, target: Any, *, then_send: Any = None) -> Any:
-    """The ``'DOWN'`` message for a process, which is first sent something if asked for."""
+async def watched(
+    node: Node, target: Any, *, then_send: Any = None, watching: asyncio.Event | None = None
+) -> Any:
+    """The ``'DOWN'`` message for a process, which is first sent something if asked for. ``watching`` is
+    set once the monitor is known to be there: the process, a server, has answered a call behind it."""
 
     async def body(process: Process) -> None:
         reference = process.monitor(target)
         if then_send is not None:
             process.send(target, then_send)
+        if watching is not None:
+            await node.gen_server.call(target, 1, process=process)
+            watching.set()
         came.set_result(await process.receive((DOWN, reference, ANY, ANY, ANY)))
 
     came: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
