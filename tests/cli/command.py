@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +26,14 @@ class Result(NamedTuple):
 
 def run(*arguments: str) -> Result:
     """Run it in this process. An exception that it lets through is raised."""
-    result = CliRunner().invoke(main, arguments, prog_name="quicdist", catch_exceptions=False)
+    loggers = [logging.getLogger(name) for name in ("quic", "quicdist.node.connections")]
+    levels = [logger.level for logger in loggers]
+    try:
+        result = CliRunner().invoke(main, arguments, prog_name="quicdist", catch_exceptions=False)
+    finally:
+        # The command makes these silent for its process, which is that of all other tests here.
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
     return Result(result.exit_code, result.stdout, result.stderr)
 
 

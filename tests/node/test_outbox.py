@@ -27,7 +27,6 @@ from quicdist.protocol import (
 from quicdist.term import Pid, Record, Reference
 from tests.protocol import raw_node
 from tests.support.head_of_line import in_process
-from tests.support.records import records_of
 
 NAME = "slow@127.0.0.1"
 SLOW_NODE = LocalIdentity(NAME, 7)
@@ -88,6 +87,7 @@ async def test_when_it_is_full_all_is_lost_and_told(
     listener: socket.socket,
     bound: str,
     monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(outbox, "MAX_SIGNALS", 100 if bound == "signals" else 1_000_000)
     monkeypatch.setattr(outbox, "MAX_BYTES", MIB)
@@ -127,9 +127,8 @@ async def test_when_it_is_full_all_is_lost_and_told(
         for number in range(3):
             process.send(("box", NAME), number)
 
-    with records_of("quicdist.node", logging.WARNING) as records:
-        await in_process(node, tell)
-    (line,) = [record.getMessage() for record in records.take()]
+    await in_process(node, tell)
+    (line,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert line.startswith(f"signals to {NAME} are dropped: ")
     assert f"{bound} wait for {NAME} to take them" in line
 
