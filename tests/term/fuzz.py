@@ -94,6 +94,8 @@ class Fuzzer:
                     data[at : at + 4] = rnd.choice((0, 1, 255, 65536, 0x7FFFFFFF, 0xFFFFFFFF)).to_bytes(
                         4, "big"
                     )
+            if not data:
+                data += b"\x83"
         return bytes(data[:_MAX_SIZE])
 
     def check(self, data: bytes, *, memory: bool = False) -> None:

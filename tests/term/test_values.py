@@ -340,6 +340,32 @@ def test_a_large_binary_is_handed_over_without_a_copy() -> None:
     assert Codec(view_from=1000).encode(view) == Codec().encode(large)
 
 
+@pytest.mark.parametrize("node", ["a@h", "\xe9@h", "n" * 250 + "@h"])
+@pytest.mark.parametrize("value", [Pid, Port, Reference], ids=lambda kind: kind.__name__)
+def test_an_identifier_is_the_same_in_whatever_form_its_node_came(value: Any, node: str) -> None:
+    """Nodes of C and Java send atoms in Latin-1; erl_ext_dist has four forms for one."""
+    same = value(node, (7, 8, 9) if value is Reference else 7, *((1, 2) if value is Pid else (2,)))
+    etf = term_to_binary(same)
+    utf8, latin1 = node.encode(), node.encode("latin-1")
+    canonical = (b"w%c" % len(utf8) if len(utf8) < 256 else b"v%b" % len(utf8).to_bytes(2, "big")) + utf8
+    forms = [
+        b"v%b%b" % (len(utf8).to_bytes(2, "big"), utf8),
+        b"s%c%b" % (len(latin1), latin1),
+        b"d%b%b" % (len(latin1).to_bytes(2, "big"), latin1),
+    ]
+    assert canonical in etf
+    codec = Codec()
+    for form in forms:
+        # Once to be remembered, and once more from memory.
+        for _ in range(2):
+            data = etf.replace(canonical, form)
+            for came in (codec.binary_to_term(data), codec.binary_to_term(b"\x83h\1" + data[1:])[0]):
+                assert came == same
+                assert hash(came) == hash(same)
+                assert exactly_equal(came, same)
+                assert term_to_binary(came) == etf
+
+
 def test_sort_key_orders_terms_of_all_types() -> None:
     ordered = [
         -1, 0.5, 1, 2**70, Atom("a"), False, None, Reference("a", (1,), 0), Export("a", "b", 1),

@@ -232,6 +232,10 @@ def fast_decoder(
             return rest(data, i, room)
 
     def read_reference(data: bytes, i: int, room: int) -> tuple[Any, int]:
+        if data[i + 3] != Tag.SMALL_ATOM_UTF8_EXT:
+            return rest(
+                data, i, room
+            )  # A reference keeps its bytes, and is the same in whatever form it came.
         end = i + 5 + data[i + 4]
         words = data[i + 2]
         try:
