@@ -177,6 +177,12 @@ def free_port() -> Callable[[], int]:
     return find
 
 
+@pytest.fixture
+def stops_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that leave calls unanswered on purpose: a node that stops does not wait for them long."""
+    monkeypatch.setattr("quicdist.node.shutdown.SHUTDOWN_TIME", 0.1)
+
+
 @pytest_asyncio.fixture
 async def _no_task_outlives_the_test() -> AsyncIterator[None]:
     before = asyncio.all_tasks()

@@ -205,6 +205,7 @@ async def test_question(twins: Twins, question: str) -> None:
     assert got != "none"
 
 
+@pytest.mark.usefixtures("stops_soon")
 async def test_abandoned_calls_of_blocking_functions_keep_nobody_out(twins: Twins) -> None:
     got = await twins.same(
         "S = self(), Ps = [spawn(fun() -> S ! {self(), rpc:call(PEER, py, hang, [x], 100)} end)"

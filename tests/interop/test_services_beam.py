@@ -199,6 +199,7 @@ async def counters(twins: Twins) -> AsyncIterator[Twins]:
     await twins.model.eval("catch gen_server:stop(counter)")
 
 
+@pytest.mark.usefixtures("stops_soon")
 class TestRpcServer:
     @pytest.mark.parametrize("call", CALLS)
     async def test_call(self, twins: Twins, call: str) -> None:

@@ -20,9 +20,9 @@ from tests.support.head_of_line import in_process
 DEPTH = 2_000
 
 
-def nested(wrap: Callable[[Any], Any]) -> Any:
+def nested(wrap: Callable[[Any], Any], levels: int = DEPTH) -> Any:
     term: Any = Atom("bottom")
-    for _ in range(DEPTH):
+    for _ in range(levels):
         term = wrap(term)
     return term
 
@@ -32,7 +32,7 @@ DEEP = {
     "tuple": nested(lambda term: (term,)),
     "improper": nested(lambda term: ImproperList([term], 1)),
     "map": nested(lambda term: {1: term}),
-    "key": nested(lambda term: Map([([term], 1)])),
+    "key": nested(lambda term: Map([([term], 1)]), DEPTH // 2),
 }
 deep = pytest.mark.parametrize("term", DEEP.values(), ids=DEEP)
 

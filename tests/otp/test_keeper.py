@@ -162,6 +162,7 @@ async def test_sys_looks_at_a_service_and_does_no_more(one: Node, two: Node, nam
     assert await one.ping(two.name) == Atom("pong")
 
 
+@pytest.mark.usefixtures("stops_soon")
 async def test_who_asks_for_its_state_and_does_not_answer_keeps_nobody_waiting(one: Node, two: Node) -> None:
     """A node is asked for its version before it is sent a state; it may never tell."""
     asked = asyncio.Event()

@@ -54,6 +54,7 @@ async def pair(request: pytest.FixtureRequest, one: Node, two: Node) -> AsyncIte
     yield one, two
 
 
+@pytest.mark.usefixtures("stops_soon")
 class TestCall:
     async def test_a_value(self, pair: tuple[Node, Node]) -> None:
         one, two = pair

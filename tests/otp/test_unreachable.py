@@ -167,6 +167,7 @@ async def waiting(dialler: Node, listener: Node, call: Call) -> asyncio.Future[A
     return task
 
 
+@pytest.mark.usefixtures("stops_soon")
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 async def test_a_call_whose_connection_is_lost_says_how(nodes: tuple[Node, Node], call: Call) -> None:
     dialler, listener = nodes
@@ -177,6 +178,7 @@ async def test_a_call_whose_connection_is_lost_says_how(nodes: tuple[Node, Node]
     assert str(attempt).startswith(f"connection to {LISTENER} lost: ")
 
 
+@pytest.mark.usefixtures("stops_soon")
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 async def test_a_call_whose_connection_this_node_closes_says_so(nodes: tuple[Node, Node], call: Call) -> None:
     dialler, listener = nodes
