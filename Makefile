@@ -2,6 +2,8 @@
 
 SECONDS ?= 60
 PYTEST_ARGS ?=
+# Half of the time of the tests is waiting, so that two go side by side on two cores, and on one.
+WORKERS ?= 2
 MATRIX ?=
 BENCH_ARGS ?=
 
@@ -25,7 +27,7 @@ demo: ## Python nodes over QUIC, then a stock BEAM over TCP, line by line
 test: ## all tests; PYTEST_ARGS="-k term" chooses
 	$(setup)
 	@scripts/setup-erlang.sh "the tests that talk to a BEAM"
-	@$(python) -m pytest $(PYTEST_ARGS)
+	@$(python) -m pytest --numprocesses $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 matrix: ## the tests that need no BEAM on every Python there is, lowest and newest dependencies; MATRIX="3.12 lowest"
 	$(setup)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import faulthandler
+import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,6 +17,7 @@ import pytest
 import pytest_asyncio
 
 from tests.support.beam import Beam, BeamError, elixir_path, erl_applications, erl_facts, erl_path
+from tests.support.epmd import private_epmd
 from tests.support.tasks import left_over
 
 OLDEST_OTP = 25
@@ -29,8 +33,6 @@ class Machine:
     summary: str = ""
     #: Marker to the reason why its tests cannot run here; a marker that is not in it can.
     left_out: dict[str, str] = field(default_factory=dict)
-    #: Marker to the number of its tests that passed in this session.
-    passed: dict[str, int] = field(default_factory=lambda: {"beam": 0, "quic_dist": 0})
 
 
 MACHINE = pytest.StashKey[Machine]()
@@ -85,6 +87,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the tests marked slow too")
 
 
+def is_worker(config: pytest.Config) -> bool:
+    """Whether this is one of several processes that share the tests (pytest-xdist)."""
+    return hasattr(config, "workerinput")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not config.getoption("--slow"):
         slow = [item for item in items if item.get_closest_marker("slow")]
@@ -111,29 +118,49 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    machine = item.config.stash.get(MACHINE, None)
-    if machine and report.when == "call" and report.passed:
-        for name in machine.passed:
-            machine.passed[name] += item.get_closest_marker(name) is not None
+    # What was logged may hold lone surrogates, which a worker cannot send.
+    report.sections = [
+        (title, text.encode(errors="backslashreplace").decode()) for title, text in report.sections
+    ]
     return report
+
+
+class Counter:
+    """Counts the tests with a BEAM that passed; with several workers, in the process that they report to."""
+
+    def __init__(self) -> None:
+        self.passed = {"beam": 0, "quic_dist": 0}
+        self.reported = False
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        for name in self.passed.keys() & report.keywords:
+            self.reported = True
+            self.passed[name] += report.when == "call" and report.passed
+
+
+COUNTER = pytest.StashKey[Counter]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[COUNTER] = Counter()
+    config.pluginmanager.register(config.stash[COUNTER])
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
-    if config.getoption("--require-beam") and session.exitstatus == pytest.ExitCode.OK:
-        machine = config.stash.get(MACHINE, None)
-        if machine is None or not any(machine.passed.values()):
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if is_worker(config) or session.exitstatus != pytest.ExitCode.OK:
+        return
+    if config.getoption("--require-beam") and not any(config.stash[COUNTER].passed.values()):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    machine = config.stash.get(MACHINE, None)
-    passed = machine.passed if machine else {"beam": 0, "quic_dist": 0}
-    if machine:
+    counter = config.stash[COUNTER]
+    passed = counter.passed
+    if counter.reported:
+        machine = config.stash.setdefault(MACHINE, look_around())
         counts = ", ".join(f"{count} {name} tests passed" for name, count in passed.items())
         terminalreporter.write_line(f"erl: {machine.summary}; {counts}")
     if config.getoption("--require-beam") and not any(passed.values()):
@@ -141,6 +168,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 # -- fixtures ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_epmd(request: pytest.FixtureRequest) -> Iterator[None]:
+    """An epmd for each worker: the nodes of two tests may have the same name."""
+    if not is_worker(request.config) or "ERL_EPMD_PORT" in os.environ or shutil.which("epmd") is None:
+        yield
+        return
+    with private_epmd():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -159,22 +196,25 @@ def free_port() -> Callable[[], int]:
     given: set[int] = set()
 
     def find() -> int:
-        while True:
-            with (
-                socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
-                socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
-            ):
-                tcp.bind(("127.0.0.1", 0))
-                port: int = tcp.getsockname()[1]
-                try:
-                    udp.bind(("127.0.0.1", port))
-                except OSError:
-                    continue
-                if port not in given:
-                    given.add(port)
-                    return port
+        while (port := any_port()) in given:
+            pass
+        given.add(port)
+        return port
 
     return find
+
+
+def any_port() -> int:
+    while True:
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
+        ):
+            tcp.bind(("127.0.0.1", 0))
+            port: int = tcp.getsockname()[1]
+            with contextlib.suppress(OSError):
+                udp.bind(("127.0.0.1", port))
+                return port
 
 
 @pytest.fixture

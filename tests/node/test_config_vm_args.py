@@ -59,7 +59,8 @@ def flags_of(tmp_path: Path, text: str) -> Flags:
 
 @pytest.mark.beam
 @pytest.mark.parametrize("name", FILES)
-def test_flags_are_those_that_init_has(name: str, tmp_path: Path) -> None:
+def test_flags_are_those_that_init_has(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ERL_EPMD_PORT", raising=False)
     text = FILES[name].replace("-name node1@127.0.0.1", "-nome node1@127.0.0.1").replace("-eval", "-evil")
     text = text.replace("-proto_dist", "-proto_dost").replace("-s m f a -run x", "-sx m f a -rin x")
     path = tmp_path / "vm.args"

@@ -20,6 +20,7 @@ from quicdist.node.errors import NetTickTimeout, NodeError
 from quicdist.protocol import NotAllowed, WrongCookie
 from tests.node.streams_peer import NAME as PEER
 from tests.node.test_streams import peer
+from tests.support.epmd import private_epmd
 from tests.support.head_of_line import in_process
 from tests.support.pairs import CARRIERS, LISTENER, pair
 from tests.support.records import records_of
@@ -130,11 +131,12 @@ async def test_every_call_to_a_node_that_cannot_be_reached_says_why(
 
 @pytest.mark.beam
 async def test_a_name_that_epmd_does_not_know_is_the_reason(tmp_path: Path) -> None:
-    async with pair("tcp", tmp_path, epmd=True) as (dialler, _):
-        for call in [*CONNECTS.values(), *CALLS.values()]:
-            attempt = await reason(call, dialler, "nobody@127.0.0.1")
-            assert isinstance(attempt, NodeNotFound)
-            assert "not registered" in str(attempt)
+    with private_epmd():
+        async with pair("tcp", tmp_path, epmd=True) as (dialler, _):
+            for call in [*CONNECTS.values(), *CALLS.values()]:
+                attempt = await reason(call, dialler, "nobody@127.0.0.1")
+                assert isinstance(attempt, NodeNotFound)
+                assert "not registered" in str(attempt)
 
 
 async def test_a_spawn_on_a_node_that_cannot_be_reached_says_why(nodes: tuple[Node, Node]) -> None:
