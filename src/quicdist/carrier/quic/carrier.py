@@ -27,13 +27,9 @@ from quicdist.carrier.happy_eyeballs import Candidate, Claim, candidates, race
 from quicdist.carrier.quic.connect_options import ConnectOptions
 from quicdist.carrier.quic.driver.aioquic_adapter import Closing
 from quicdist.carrier.quic.driver.channel import Channel
-from quicdist.carrier.quic.driver.endpoint import (
-    NO_WAY,
-    DialEndpoint,
-    IncomingHandler,
-    ListenEndpoint,
-    register,
-)
+from quicdist.carrier.quic.driver.dial_endpoint import NO_WAY, DialEndpoint
+from quicdist.carrier.quic.driver.endpoint import register
+from quicdist.carrier.quic.driver.listen_endpoint import IncomingHandler, ListenEndpoint
 from quicdist.carrier.quic.handshake import AcceptHandshake, DialHandshake, QuicHandshake
 from quicdist.carrier.quic.link import QuicLink
 from quicdist.carrier.quic.refusals import close_code, incoming_ended, told_reason
@@ -89,7 +85,7 @@ class QuicCarrier(Carrier):
             udp,
             configuration,
             lambda endpoint: QuicIncoming(endpoint, listener),
-            max_half_open=self.settings.max_half_open,
+            admission=self.settings.admission,
             issued=self.resumption.for_listening(configuration),
         )
         listener.endpoint = endpoint
@@ -116,7 +112,7 @@ class QuicCarrier(Carrier):
             reason = error.reason if isinstance(error, AcceptError) else error
             waiting.refused(logging.WARNING, str(reason or "given up"))
             raise error from (None if error is not raised else raised.__cause__)
-        waiting.endpoint.half_open.discard(channel)
+        waiting.endpoint.half_open.leave(channel)
         return link
 
     async def close(self, listener: Listener) -> None:
