@@ -30,9 +30,11 @@ from quicdist.carrier.quic.driver.channel import Channel
 from quicdist.carrier.quic.driver.dial_endpoint import NO_WAY, DialEndpoint
 from quicdist.carrier.quic.driver.endpoint import register
 from quicdist.carrier.quic.driver.listen_endpoint import IncomingHandler, ListenEndpoint
+from quicdist.carrier.quic.driver.stateless_reset import StatelessResets
 from quicdist.carrier.quic.handshake import AcceptHandshake, DialHandshake, QuicHandshake
 from quicdist.carrier.quic.link import QuicLink
 from quicdist.carrier.quic.refusals import close_code, incoming_ended, told_reason
+from quicdist.carrier.quic.reset_secret import reset_secret
 from quicdist.carrier.quic.resumption import Resumption
 from quicdist.carrier.quic.settings import DEFAULT_PORT, QuicSettings
 from quicdist.carrier.simultaneous import Attempts
@@ -80,12 +82,18 @@ class QuicCarrier(Carrier):
         except CertificateError as error:
             raise ListenError(host, port, str(error)) from error
         udp = UdpSocket(await _bind(host, port))
+        try:
+            secret = reset_secret(self.settings.reset_secret, self.settings.tls, name, udp.local.port)
+        except CertificateError as error:
+            udp.close()
+            raise ListenError(host, port, str(error)) from error
         listener = QuicListener(udp, host)
         endpoint = ListenEndpoint(
             udp,
             configuration,
             lambda endpoint: QuicIncoming(endpoint, listener),
             admission=self.settings.admission,
+            resets=StatelessResets(secret),
             issued=self.resumption.for_listening(configuration),
         )
         listener.endpoint = endpoint

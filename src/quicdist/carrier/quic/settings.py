@@ -15,6 +15,7 @@ from quicdist.carrier.quic.authentication import AuthCallback
 from quicdist.carrier.quic.driver.admission import AddressValidation, AdmissionSettings
 from quicdist.carrier.quic.driver.aioquic_adapter import PSK_CIPHER_SUITE, Configuration
 from quicdist.carrier.quic.driver.path_mtu import BASE_SIZE, MAX_SIZE, MIN_SIZE
+from quicdist.carrier.quic.reset_secret import ResetSecret, check_reset_secret
 from quicdist.carrier.security.certificates import Credentials, TlsConfig, unused_credentials
 from quicdist.carrier.security.psk import psk_finder
 
@@ -76,12 +77,19 @@ class QuicSettings:
     #: 9000, section 8.1.2): ``"always"``, ``"never"``, or ``"auto"``, which is while more than a quarter of
     #: ``max_half_open`` is taken, or many come at once. It costs a round trip.
     address_validation: AddressValidation = "auto"
+    #: What the tokens of stateless resets are made with (RFC 9000, section 10.3), by which peers learn that a
+    #: node that was started again has lost their connections: at least 32 bytes, or the path of a file that
+    #: keeps them and is made if there is none. None: made of the private key of the certificate, or of the
+    #: PSKs.
+    reset_secret: ResetSecret | None = field(default=None, repr=False)
     #: After a close, how long the peer may acknowledge nothing of what was sent before; 15 s in all.
     linger: float = 2.0
 
     def __post_init__(self) -> None:
         if not MIN_SIZE <= self.max_datagram_size <= MAX_SIZE:
             raise ValueError(f"max_datagram_size {self.max_datagram_size} is not {MIN_SIZE} to {MAX_SIZE}")
+        if self.reset_secret is not None:
+            check_reset_secret(self.reset_secret)
         if self.max_half_open < 1:
             raise ValueError(f"max_half_open {self.max_half_open} is less than 1")
         share = self.max_half_open_per_source

@@ -13,10 +13,12 @@ from aioquic.quic.configuration import QuicConfiguration
 from aioquic.tls import SessionTicketHandler
 
 from quicdist.carrier.quic.driver import aioquic_adapter as adapter
+from quicdist.carrier.quic.driver.aioquic_connection_ids import reset_tokens
 from quicdist.carrier.quic.driver.aioquic_retry import RetriedConnection
 from quicdist.carrier.quic.driver.channel import Channel, ChannelHandler
 from quicdist.carrier.quic.driver.endpoint import MAX_KEPT, Endpoint
 from quicdist.carrier.quic.driver.migration import Migration
+from quicdist.carrier.quic.driver.stateless_reset import RESET, is_reset
 from quicdist.carrier.udp import REFUSED, UNREACHABLE, Datagram, SocketAddress, UdpSocket
 
 #: ICMP may be forged, and a peer may be back in a moment: an established connection is given up only
@@ -45,12 +47,17 @@ class DialEndpoint(Endpoint):
         socket.receiver = self
         self._refusals = 0
         self._refused_at = 0.0
+        #: Our connection ids. The peer's stateless reset shows one that is none of them.
+        self._ids: set[bytes] = set()
+        self._id_end = 1 + configuration.connection_id_length
         self.channel = Channel(
             RetriedConnection(configuration=configuration, session_ticket_handler=on_ticket),
             socket,
             handler,
             on_gone=self._channel_gone,
+            on_connection_id=self._connection_id,
         )
+        self._ids.add(self.channel.quic.host_cid)
         self._migration = Migration(self, remote)
         self.channel.migrate = self._migration.migrate
         # Nothing is sent before ``channel.transmit()``: there may be early data to go with it.
@@ -64,6 +71,12 @@ class DialEndpoint(Endpoint):
         self._migration.stop()
         self.socket.close()
         self.gone()
+
+    def _connection_id(self, channel: Channel, connection_id: bytes, issued: bool) -> None:
+        if issued:
+            self._ids.add(connection_id)
+        else:
+            self._ids.discard(connection_id)
 
     def shut(self, reason: str = "") -> None:
         super().shut(reason)
@@ -93,8 +106,11 @@ class DialEndpoint(Endpoint):
 
     def datagrams_received(self, batch: Sequence[Datagram]) -> None:
         now = self._loop.time()
-        receive = self.channel.receive
+        receive, ids, end = self.channel.receive, self._ids, self._id_end
         for data, address in batch:
+            if data[1:end] not in ids and is_reset(data, reset_tokens(self.channel.quic)):
+                self.channel.abandon(RESET)
+                return
             receive(data, address, now)
         self.channel.turn()
         self._refusals = 0

@@ -11,9 +11,11 @@ from aioquic.tls import SessionTicket
 
 from quicdist.carrier.quic.driver import aioquic_adapter as adapter
 from quicdist.carrier.quic.driver.admission import Admission, AdmissionSettings, Newcomer
+from quicdist.carrier.quic.driver.aioquic_connection_ids import AcceptedConnection, reset_tokens
 from quicdist.carrier.quic.driver.channel import Channel, ChannelHandler
 from quicdist.carrier.quic.driver.endpoint import MAX_KEPT, Endpoint
 from quicdist.carrier.quic.driver.long_header import LONG, VERSION_NEGOTIATION, long_header
+from quicdist.carrier.quic.driver.stateless_reset import RESET, StatelessResets, is_reset
 from quicdist.carrier.quic.driver.tickets import TicketStore
 from quicdist.carrier.sources import Places
 from quicdist.carrier.udp import Datagram, SocketAddress, UdpSocket
@@ -30,7 +32,8 @@ class ListenEndpoint(Endpoint):
 
     ``new_handler`` gives the handler of a new connection. Where all places for connections that are no links
     yet are taken, the next one takes that of another (:class:`~quicdist.carrier.sources.Places`). ``issued``
-    keeps the session tickets given out; without it there are none.
+    keeps the session tickets given out; without it there are none. ``resets`` answers packets of connections
+    that are lost.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class ListenEndpoint(Endpoint):
         new_handler: Callable[[ListenEndpoint], IncomingHandler],
         *,
         admission: AdmissionSettings,
+        resets: StatelessResets,
         issued: TicketStore[bytes] | None = None,
     ) -> None:
         super().__init__()
@@ -49,6 +53,7 @@ class ListenEndpoint(Endpoint):
         self._id_length = configuration.connection_id_length
         self._new_handler = new_handler
         self._issued = issued
+        self._resets = resets
         self._routes: dict[bytes, Channel] = {}
         self._ids: dict[Channel, set[bytes]] = {}
         #: Connections that are no links yet.
@@ -101,7 +106,7 @@ class ListenEndpoint(Endpoint):
             if data and not data[0] & LONG:
                 channel = routes.get(data[1:end])
                 if channel is None:
-                    self.strays += 1
+                    self._stray(data, address, now)
                     continue
             elif (channel := self._route_long(data, address, now)) is None:
                 continue
@@ -179,6 +184,19 @@ class ListenEndpoint(Endpoint):
         self.strays += 1
         return None
 
+    def _stray(self, data: bytes, address: SocketAddress, now: float) -> None:
+        """A packet with a short header came for no connection there is: it belongs to one that was lost here,
+        or says that its peer has lost one."""
+        self.strays += 1
+        answer = self._resets.answer(data, data[1 : 1 + self._id_length], now)
+        if answer is None:
+            return
+        for channel in self.channels:
+            if channel.quic.get_peer_address() == address and is_reset(data, reset_tokens(channel.quic)):
+                channel.abandon(RESET)
+                return
+        self._answer(answer, address)
+
     def _answer(self, data: bytes, address: SocketAddress) -> None:
         self.socket.send(((data, address),))
 
@@ -192,7 +210,8 @@ class ListenEndpoint(Endpoint):
 
     def _open(self, newcomer: Newcomer) -> None:
         issued = self._issued
-        quic = adapter.Connection(
+        quic = AcceptedConnection(
+            reset_token=self._resets.token,
             configuration=self._configuration,
             original_destination_connection_id=newcomer.original_id,
             retry_source_connection_id=newcomer.retry_id,
