@@ -12,12 +12,13 @@ from contextlib import asynccontextmanager
 import pytest
 from aioquic.quic.packet import QuicErrorCode
 
-from quicdist.carrier import Address
+from quicdist.carrier import Address, refusal_lines
 from quicdist.carrier.quic.carrier import QuicCarrier
 from quicdist.carrier.quic.driver import admission
 from quicdist.carrier.quic.driver.long_header import long_header
 from quicdist.carrier.quic.driver.retry import LIFETIME, RetryTokens, StaleToken
 from quicdist.carrier.quic.settings import QuicSettings
+from quicdist.logs import RateLimit
 from tests.carrier.nodes import FakeNode, Inbox
 from tests.carrier.quic_support import Listening, listening, until_seen
 from tests.carrier.strangers import Outside, Stranger, kind_of, noise, outside
@@ -214,19 +215,50 @@ async def test_flood_from_one_port_leaves_retries_to_others(settings: QuicSettin
         assert [kind_of(data) for data in beyond.sent[HERE]] == ["retry"]
 
 
+@pytest.mark.parametrize("kind", ["noise", "wrong ALPN", "nothing said"])
 async def test_many_strangers_write_a_few_lines(
-    settings: QuicSettings, caplog: pytest.LogCaptureFixture
+    settings: QuicSettings, caplog: pytest.LogCaptureFixture, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(refusal_lines, "_of_library", RateLimit(refusal_lines.LINES_OF_LIBRARY))
     caplog.set_level(logging.INFO, "quicdist")
     caplog.set_level(logging.INFO, "quic")
-    async with world(settings, max_half_open=8) as (server, beyond):
+    if kind == "noise":
+        flood, count = [noise() for _ in range(50)], 20_000
+    else:
+        flood, count = [], 200
+        for _ in range(20):
+            stranger = Stranger(settings, HERE)
+            if kind == "wrong ALPN":
+                stranger.quic.configuration.alpn_protocols = ["h3"]
+                stranger.quic._connect(0.0)
+            flood.append(stranger.datagrams()[-1][0])
+    validation = "auto" if kind == "noise" else "never"
+    async with world(settings, max_half_open=8, address_validation=validation) as (server, beyond):
         del caplog.records[:]
-        flood = [noise() for _ in range(50)]
-        for number in range(20_000):
+        waiting = server.listener.endpoint._admission._waiting
+        for number in range(count):
             host = f"2001:db8:{number >> 16:x}:{number & 0xFFFF:x}::1"
-            beyond.arrive((flood[number % 50], (host, 9, 0, 0)))
-        await until_seen(server, lambda: not server.listener.endpoint._admission._waiting)
-    assert len(caplog.records) < 20, [record.getMessage() for record in caplog.records]
+            beyond.arrive((flood[number % len(flood)], (host, 9, 0, 0)))
+            if kind != "noise":
+                await until_seen(server, lambda: not waiting)
+        await until_seen(server, lambda: not waiting)
+        assert len(caplog.records) <= 25, [record.getMessage() for record in caplog.records]
+
+
+def test_lines_about_strangers_are_few_of_each_source_and_in_all() -> None:
+    now = 0.0
+    lines = refusal_lines.RefusalLines(clock=lambda: now)
+    notes = [lines.admit("192.0.2.1", logging.WARNING) for _ in range(100)]
+    assert [note is not None for note in notes].count(True) == refusal_lines.LINES_OF_SOURCE
+    notes = [lines.admit(f"10.0.{number >> 8}.{number & 255}", logging.WARNING) for number in range(50_000)]
+    written = [note for note in notes if note is not None]
+    assert len(written) == refusal_lines.LINES - refusal_lines.LINES_OF_SOURCE
+    assert "more like it" in written[-1]
+    now = 61.0
+    note = lines.admit("192.0.2.1", logging.WARNING)
+    assert note is not None
+    assert "95 more" in note
+    assert len(lines._sources._windows) <= 256
 
 
 # -- what is no connection -----------------------------------------------------------------------

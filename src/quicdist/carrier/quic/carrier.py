@@ -37,10 +37,11 @@ from quicdist.carrier.quic.refusals import close_code, incoming_ended, told_reas
 from quicdist.carrier.quic.reset_secret import reset_secret
 from quicdist.carrier.quic.resumption import Resumption
 from quicdist.carrier.quic.settings import DEFAULT_PORT, QuicSettings
+from quicdist.carrier.refusal_lines import RefusalLines
 from quicdist.carrier.simultaneous import Attempts
 from quicdist.carrier.udp import SocketBuffers, UdpSocket, open_socket
 from quicdist.errors import QuicDistError
-from quicdist.logs import RateLimit, clean, get_logger
+from quicdist.logs import clean, get_logger
 
 log = get_logger("quicdist.carrier.quic")
 
@@ -238,8 +239,8 @@ class QuicListener(Listener):
         self.buffers: SocketBuffers = udp.buffers
         #: Connections to be accepted; None at the end. Bounded by the endpoint's ``max_half_open``.
         self.arrived: asyncio.Queue[QuicIncoming | None] = asyncio.Queue()
-        #: Lines about connections refused, for each host that they came from.
-        self.refused = RateLimit()
+        #: Lines about connections refused.
+        self.refused = RefusalLines()
 
     @property
     def address(self) -> NetAddress:
@@ -310,9 +311,11 @@ class QuicIncoming(Incoming, IncomingHandler):
         self.close(reason)
 
     def refused(self, level: int, reason: str) -> None:
-        """Log why it is no link, a few times a minute for each host."""
+        """Log why it is no link, a few times a minute."""
         where = self.remote_address
-        note = self._listener.refused.admit((where.host, level))
+        if not log.isEnabledFor(level):
+            return
+        note = self._listener.refused.admit(where.host, level)
         if note is not None:
             log.log(level, "connection from %s refused: %s%s", where, clean(reason, 1000), note)
 

@@ -3,12 +3,14 @@ makes and keeps without a word (see ``aioquic_adapter``)."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
 from aioquic.quic.connection import QuicConnection
 
 from quicdist.carrier.quic.driver import aioquic_adapter as adapter
+from quicdist.carrier.refusal_lines import StrangerLogger
 
 
 class AcceptedConnection(adapter.Connection):
@@ -21,6 +23,7 @@ class AcceptedConnection(adapter.Connection):
 
     def __init__(self, *, reset_token: Callable[[bytes], bytes], **arguments: Any) -> None:
         super().__init__(**arguments)
+        self._logger.logger = StrangerLogger(logging.getLogger("quic"))
         self._reset_token = reset_token
         first = self._host_cids[0]
         if self._retry_source_connection_id is not None:
