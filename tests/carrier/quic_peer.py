@@ -1,6 +1,6 @@
 """A node over QUIC in a process of its own, for tests: ``python -m tests.carrier.quic_peer``.
 
-``listen CERT KEY`` prints its port and sends every message back. ``dial PORT`` prints ``linked``
+``listen CERT KEY [PORT]`` prints its port and sends every message back. ``dial PORT`` prints ``linked``
 and then, by the word that follows, ``leave``s (the program just ends), ``exit``s (by SystemExit in
 the middle of the loop) or ``stay``s.
 """
@@ -26,10 +26,10 @@ ECHO = Atom("echo")
 NOTHING = Atom("")
 
 
-async def listen(cert: str, key: str) -> None:
+async def listen(cert: str, key: str, port: str = "0") -> None:
     carrier = QuicCarrier(QuicSettings(tls=TlsConfig(cert, key)))
     node = FakeNode(SERVER)
-    listener = await carrier.listen(SERVER, host="127.0.0.1")
+    listener = await carrier.listen(SERVER, host="127.0.0.1", port=int(port))
     print(listener.address.port, flush=True)
     async for incoming in carrier.accept(listener):
         echo(node, await carrier.accept_connection(incoming, node, setup_time=10))
@@ -56,4 +56,4 @@ async def dial(port: str, then: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run({"listen": listen, "dial": dial}[sys.argv[1]](*sys.argv[2:]))
+    asyncio.run((listen if sys.argv[1] == "listen" else dial)(*sys.argv[2:]))

@@ -167,16 +167,22 @@ async def until(link: QuicLink, condition: Callable[[], bool]) -> None:
 
 
 async def until_seen(server: Listening, condition: Callable[[], bool]) -> None:
-    """Wait until ``condition`` holds, looking after every batch of datagrams a listener gets."""
+    """Wait until ``condition`` holds, looking after every batch of datagrams a listener gets, and after every
+    connection that it opens later."""
     endpoint = server.listener.endpoint
     came = asyncio.Event()
-    datagrams_received = endpoint.datagrams_received
+    datagrams_received, serve = endpoint.datagrams_received, endpoint._serve
 
-    def hook(batch: Sequence[Datagram]) -> None:
+    def received(batch: Sequence[Datagram]) -> None:
         datagrams_received(batch)
         came.set()
 
-    endpoint.datagrams_received = hook  # type: ignore[method-assign]
+    def served() -> None:
+        serve()
+        came.set()
+
+    endpoint.datagrams_received = received  # type: ignore[method-assign]
+    endpoint._serve = served  # type: ignore[method-assign]
     try:
         async with asyncio.timeout(PATIENCE):
             while not condition():
@@ -184,6 +190,7 @@ async def until_seen(server: Listening, condition: Callable[[], bool]) -> None:
                 await came.wait()
     finally:
         endpoint.datagrams_received = datagrams_received  # type: ignore[method-assign]
+        endpoint._serve = serve  # type: ignore[method-assign]
 
 
 async def nothing_half_made(server: Listening) -> None:

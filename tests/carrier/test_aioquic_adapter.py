@@ -21,6 +21,8 @@ from aioquic.tls import SessionTicket
 
 from quicdist import carrier
 from quicdist.carrier.quic.driver import aioquic_adapter as adapter
+from quicdist.carrier.quic.driver.aioquic_connection_ids import AcceptedConnection, reset_tokens
+from quicdist.carrier.quic.driver.aioquic_paths import unvalidated_credit
 from quicdist.carrier.quic.driver.parameters import LONG_DATAGRAMS, max_udp_payload_size, says
 from quicdist.carrier.quic.driver.tickets import takes_early_data
 from quicdist.carrier.quic.link import _IDLE
@@ -351,7 +353,7 @@ def test_no_other_file_of_the_package_touches_private_attributes_of_aioquic() ->
     root = Path(carrier.__file__).parent.parent
     found = []
     for path in sorted(root.rglob("*.py")):
-        if path.name == "aioquic_adapter.py" or "aioquic" not in (text := path.read_text()):
+        if path.name.startswith("aioquic_") or "aioquic" not in (text := path.read_text()):
             continue
         for node in ast.walk(ast.parse(text)):
             if (
@@ -652,3 +654,54 @@ def test_an_acknowledgement_can_be_sent_at_once(own_wire: Wire) -> None:
     adapter.acknowledge_now(own_wire.server, own_wire.now)
     own_wire.to_client()
     assert adapter.unacknowledged(own_wire.client, 0) == 0
+
+
+# -- connection ids, paths and Retry: the modules aioquic_* beside the adapter ---------------------
+
+
+def test_connection_ids_and_their_tokens_are_where_they_are_made_and_kept(
+    certificates: CertificateFiles,
+) -> None:
+    settings = QuicSettings(tls=certificates.tls(verify=False))
+    client = QuicConnection(configuration=settings.client_configuration("127.0.0.1"))
+    client.connect(ADDRESS, 0.0)
+    server = AcceptedConnection(
+        reset_token=lambda connection_id: bytes(8) + connection_id,
+        configuration=settings.server_configuration(),
+        original_destination_connection_id=client.original_destination_connection_id,
+    )
+    now = 0.0
+    for _ in range(6):
+        now += 0.05
+        for data, _ in client.datagrams_to_send(now):
+            server.receive_datagram(data, CLIENT_ADDRESS, now)
+        for data, _ in server.datagrams_to_send(now):
+            client.receive_datagram(data, ADDRESS, now)
+    assert reset_tokens(client) == [bytes(8) + server.host_cid]
+    assert len(client._peer_cid_available) == 7
+    for known in client._peer_cid_available:
+        assert known.stateless_reset_token == bytes(8) + known.cid
+    client.change_connection_id()
+    assert reset_tokens(client) != [bytes(8) + server.host_cid]
+
+
+def test_aioquic_takes_no_notice_of_a_stateless_reset(certificates: CertificateFiles) -> None:
+    """Once it does, ours can go."""
+    wire = Wire(certificates)
+    wire.talk()
+    (token,) = reset_tokens(wire.client)
+    wire.client.receive_datagram(b"\x40" + bytes(40) + token, ADDRESS, wire.now)
+    assert adapter.closing(wire.client) is None
+
+
+def test_credit_of_an_unvalidated_path_counts_all_but_holds_no_close(certificates: CertificateFiles) -> None:
+    wire = Wire(certificates)
+    (datagram,) = [data for data, _ in wire.client.datagrams_to_send(0.0)]
+    wire.server.receive_datagram(datagram, CLIENT_ADDRESS, 0.0)
+    assert unvalidated_credit(wire.server) == 3 * len(datagram)
+    sent = [data for data, _ in wire.server.datagrams_to_send(0.0)]
+    assert unvalidated_credit(wire.server) == 3 * len(datagram) - sum(map(len, sent))
+    for data in sent:
+        wire.client.receive_datagram(data, ADDRESS, 0.0)
+    wire.talk()
+    assert unvalidated_credit(wire.server) is None

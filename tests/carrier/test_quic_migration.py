@@ -13,7 +13,7 @@ import pytest
 from quicdist.carrier import Address, MigrationError
 from quicdist.carrier.quic.carrier import QuicCarrier
 from quicdist.carrier.quic.driver import migration as migration_module
-from quicdist.carrier.quic.driver.endpoint import DialEndpoint
+from quicdist.carrier.quic.driver.dial_endpoint import DialEndpoint
 from quicdist.carrier.quic.link import QuicLink
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.security.certificates import CertificateFiles

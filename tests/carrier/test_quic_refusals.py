@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import dataclasses
 import datetime
 import logging
 import os
@@ -431,26 +433,27 @@ async def test_another_version_is_answered_with_ours(settings: QuicSettings) -> 
         assert not server.listener.endpoint.channels
 
 
-async def test_half_open_connections_are_bounded(
+async def test_half_open_connections_are_bounded_and_the_oldest_gives_way(
     settings: QuicSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bounded = QuicSettings(tls=settings.tls, max_half_open=3)
-    async with listening(bounded, setup_time=0.5) as server:
+    bounded = dataclasses.replace(
+        settings, max_half_open=4, max_half_open_per_source=4, address_validation="never"
+    )
+    async with listening(bounded) as server, contextlib.AsyncExitStack() as stack:
         endpoint = server.listener.endpoint
-        raws = [Raw(server.address) for _ in range(6)]
+        raws = [stack.enter_context(Raw(server.address)) for _ in range(6)]
         for raw in raws:
             raw.send()
-        await until_seen(server, lambda: endpoint.socket.datagrams_in == 6)
-        assert len(endpoint.half_open) == 3
-        assert_logged(caplog, "127.0.0.1", "3 others")
-        # A peer that means it asks again, and by then there is room.
-        for raw in raws:
-            raw.socket.close()
-        for channel in list(endpoint.half_open):
-            channel.close()
+        first, second = raws[:2]
+        await first.go_on(lambda: first.quic._close_event is not None)
+        await second.go_on(lambda: second.quic._close_event is not None)
+        assert len(endpoint.half_open) == 4
+        assert_logged(caplog, "127.0.0.1", "gives way")
+        # Nothing is kept of them, and a peer that means it gets in.
+        assert len(endpoint.channels) == 4
         client = await dial(settings, server.address)
         assert (await server.link()).peer.name == CLIENT
-        assert not endpoint.half_open or len(endpoint.half_open) <= 3
+        assert len(endpoint.half_open) <= 4
         client.link.close()
 
 
@@ -510,8 +513,8 @@ async def test_closing_the_listener_leaves_links_and_closes_the_rest(settings: Q
         received = peer.link.stats.received
         quic_link(client.link)._channel.ping()
         await until_seen(server, lambda: peer.link.stats.received > received)
-        with pytest.raises((SetupTimeout, PeerUnreachable)):
-            await dial(settings, server.address, setup_time=0.3)
+        with pytest.raises(ConnectError, match="it accepts no connections any more"):
+            await dial(settings, server.address)
         client.link.close()
         await peer.end()
 

@@ -27,22 +27,21 @@ from quicdist.carrier.happy_eyeballs import Candidate, Claim, candidates, race
 from quicdist.carrier.quic.connect_options import ConnectOptions
 from quicdist.carrier.quic.driver.aioquic_adapter import Closing
 from quicdist.carrier.quic.driver.channel import Channel
-from quicdist.carrier.quic.driver.endpoint import (
-    NO_WAY,
-    DialEndpoint,
-    IncomingHandler,
-    ListenEndpoint,
-    register,
-)
+from quicdist.carrier.quic.driver.dial_endpoint import NO_WAY, DialEndpoint
+from quicdist.carrier.quic.driver.endpoint import register
+from quicdist.carrier.quic.driver.listen_endpoint import IncomingHandler, ListenEndpoint
+from quicdist.carrier.quic.driver.stateless_reset import StatelessResets
 from quicdist.carrier.quic.handshake import AcceptHandshake, DialHandshake, QuicHandshake
 from quicdist.carrier.quic.link import QuicLink
 from quicdist.carrier.quic.refusals import close_code, incoming_ended, told_reason
+from quicdist.carrier.quic.reset_secret import reset_secret
 from quicdist.carrier.quic.resumption import Resumption
 from quicdist.carrier.quic.settings import DEFAULT_PORT, QuicSettings
+from quicdist.carrier.refusal_lines import RefusalLines
 from quicdist.carrier.simultaneous import Attempts
 from quicdist.carrier.udp import SocketBuffers, UdpSocket, open_socket
 from quicdist.errors import QuicDistError
-from quicdist.logs import RateLimit, clean, get_logger
+from quicdist.logs import clean, get_logger
 
 log = get_logger("quicdist.carrier.quic")
 
@@ -84,12 +83,18 @@ class QuicCarrier(Carrier):
         except CertificateError as error:
             raise ListenError(host, port, str(error)) from error
         udp = UdpSocket(await _bind(host, port))
+        try:
+            secret = reset_secret(self.settings.reset_secret, self.settings.tls, name, udp.local.port)
+        except CertificateError as error:
+            udp.close()
+            raise ListenError(host, port, str(error)) from error
         listener = QuicListener(udp, host)
         endpoint = ListenEndpoint(
             udp,
             configuration,
             lambda endpoint: QuicIncoming(endpoint, listener),
-            max_half_open=self.settings.max_half_open,
+            admission=self.settings.admission,
+            resets=StatelessResets(secret),
             issued=self.resumption.for_listening(configuration),
         )
         listener.endpoint = endpoint
@@ -116,7 +121,7 @@ class QuicCarrier(Carrier):
             reason = error.reason if isinstance(error, AcceptError) else error
             waiting.refused(logging.WARNING, str(reason or "given up"))
             raise error from (None if error is not raised else raised.__cause__)
-        waiting.endpoint.half_open.discard(channel)
+        waiting.endpoint.half_open.leave(channel)
         return link
 
     async def close(self, listener: Listener) -> None:
@@ -234,8 +239,8 @@ class QuicListener(Listener):
         self.buffers: SocketBuffers = udp.buffers
         #: Connections to be accepted; None at the end. Bounded by the endpoint's ``max_half_open``.
         self.arrived: asyncio.Queue[QuicIncoming | None] = asyncio.Queue()
-        #: Lines about connections refused, for each host that they came from.
-        self.refused = RateLimit()
+        #: Lines about connections refused.
+        self.refused = RefusalLines()
 
     @property
     def address(self) -> NetAddress:
@@ -306,9 +311,11 @@ class QuicIncoming(Incoming, IncomingHandler):
         self.close(reason)
 
     def refused(self, level: int, reason: str) -> None:
-        """Log why it is no link, a few times a minute for each host."""
+        """Log why it is no link, a few times a minute."""
         where = self.remote_address
-        note = self._listener.refused.admit((where.host, level))
+        if not log.isEnabledFor(level):
+            return
+        note = self._listener.refused.admit(where.host, level)
         if note is not None:
             log.log(level, "connection from %s refused: %s%s", where, clean(reason, 1000), note)
 

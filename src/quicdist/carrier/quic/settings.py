@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass, field
+from typing import get_args
 
 from aioquic.quic.packet import QuicProtocolVersion
 from aioquic.tls import CipherSuite
@@ -11,8 +12,10 @@ from aioquic.tls import CipherSuite
 from quicdist.carrier.errors import CertificateError
 from quicdist.carrier.link import BufferLimits
 from quicdist.carrier.quic.authentication import AuthCallback
+from quicdist.carrier.quic.driver.admission import AddressValidation, AdmissionSettings
 from quicdist.carrier.quic.driver.aioquic_adapter import PSK_CIPHER_SUITE, Configuration
 from quicdist.carrier.quic.driver.path_mtu import BASE_SIZE, MAX_SIZE, MIN_SIZE
+from quicdist.carrier.quic.reset_secret import ResetSecret, check_reset_secret
 from quicdist.carrier.security.certificates import Credentials, TlsConfig, unused_credentials
 from quicdist.carrier.security.psk import psk_finder
 
@@ -65,14 +68,43 @@ class QuicSettings:
     #: The longest frame, or message in fragments, a peer may send.
     max_frame: int = 128 * 1024 * 1024
     buffers: BufferLimits = field(default_factory=BufferLimits)
-    #: Connections that may be on their way in, not yet accepted, at once.
+    #: Connections that may be on their way in, not yet accepted, at once; more than that, and the oldest of
+    #: those whose address is not validated gives way, or that of the source with most.
     max_half_open: int = 128
+    #: And of one source, an IPv4 address or an IPv6 /64; half of them all unless given.
+    max_half_open_per_source: int | None = None
+    #: Whether a node that dials must first show that it receives what is sent to its address (Retry: RFC
+    #: 9000, section 8.1.2): ``"always"``, ``"never"``, or ``"auto"``, which is while more than a quarter of
+    #: ``max_half_open`` is taken, or many come at once. It costs a round trip.
+    address_validation: AddressValidation = "auto"
+    #: What the tokens of stateless resets are made with (RFC 9000, section 10.3), by which peers learn that a
+    #: node that was started again has lost their connections: at least 32 bytes, or the path of a file that
+    #: keeps them and is made if there is none. None: made of the private key of the certificate, or of the
+    #: PSKs.
+    reset_secret: ResetSecret | None = field(default=None, repr=False)
     #: After a close, how long the peer may acknowledge nothing of what was sent before; 15 s in all.
     linger: float = 2.0
 
     def __post_init__(self) -> None:
         if not MIN_SIZE <= self.max_datagram_size <= MAX_SIZE:
             raise ValueError(f"max_datagram_size {self.max_datagram_size} is not {MIN_SIZE} to {MAX_SIZE}")
+        if self.reset_secret is not None:
+            check_reset_secret(self.reset_secret)
+        if self.max_half_open < 1:
+            raise ValueError(f"max_half_open {self.max_half_open} is less than 1")
+        share = self.max_half_open_per_source
+        if share is not None and not 1 <= share <= self.max_half_open:
+            raise ValueError(f"max_half_open_per_source {share} is not 1 to {self.max_half_open}")
+        if self.address_validation not in get_args(AddressValidation):
+            raise ValueError(
+                f"address_validation {self.address_validation!r} is none of {get_args(AddressValidation)}"
+            )
+
+    @property
+    def admission(self) -> AdmissionSettings:
+        """What a listener is told of them."""
+        share = self.max_half_open_per_source or max(1, self.max_half_open // 2)
+        return AdmissionSettings(self.max_half_open, share, self.address_validation)
 
     @property
     def ping_interval(self) -> float:

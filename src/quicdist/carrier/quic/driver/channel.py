@@ -23,6 +23,7 @@ from quicdist.carrier.keepalive import KeepAlive
 from quicdist.carrier.linger import Linger
 from quicdist.carrier.quic.driver import aioquic_adapter as adapter
 from quicdist.carrier.quic.driver.aioquic_adapter import Closing
+from quicdist.carrier.quic.driver.goodbye import Goodbye
 from quicdist.carrier.quic.driver.outgoing import Outgoing
 from quicdist.carrier.quic.driver.parameters import LONG_DATAGRAMS, max_udp_payload_size, says
 from quicdist.carrier.quic.driver.path_mtu import MIN_SIZE, PathMtu
@@ -102,8 +103,7 @@ class Channel:
         self._timer_at = 0.0
         self._deadline: float | None = None
         self._on_told: list[Callable[[], None]] = []
-        self._goodbye: list[Datagram] = []
-        self._after_goodbye = 0
+        self._goodbye = Goodbye()
         self._parting: tuple[int, str] | None = None
         self._linger: Linger | None = None
         self._gone = False
@@ -340,7 +340,9 @@ class Channel:
     def receive(self, data: bytes, address: SocketAddress, now: float) -> None:
         """Take in one datagram; :meth:`turn` follows when the batch is complete."""
         if self.closed:
-            self._repeat_goodbye()
+            # It has missed the CONNECTION_CLOSE.
+            if repeated := self._goodbye.answer(len(data)):
+                self.socket.send(repeated)
             return
         try:
             if self._standstill is None:
@@ -577,8 +579,7 @@ class Channel:
                     self._outgoing.feed(now)
                     datagrams += quic.datagrams_to_send(now)
                     quic.close(code, reason_phrase=reason)
-                    self._goodbye = quic.datagrams_to_send(now)
-                    datagrams += self._goodbye
+                    datagrams += self._goodbye.made(quic, quic.datagrams_to_send(now))
             except Exception:
                 log.exception("closing the connection to %s", self.remote_address)
         if datagrams:
@@ -597,9 +598,9 @@ class Channel:
         if not closing.by_peer and not self._gone:
             # It has a CONNECTION_CLOSE to send.
             with self._lock:
-                self._goodbye = self.quic.datagrams_to_send(self._time())
-            if self._goodbye:
-                self.socket.send(self._goodbye)
+                goodbye = self._goodbye.made(self.quic, self.quic.datagrams_to_send(self._time()))
+            if goodbye:
+                self.socket.send(goodbye)
         self._end()
         if not self._gone:
             self._rearm()
@@ -636,6 +637,12 @@ class Channel:
         if not parting:
             self.handler.channel_closed(Closing(0, reason))
 
+    def dismiss(self, reason: str) -> None:
+        """As :meth:`break_off`, and let go of it at once: what comes later gets no CONNECTION_CLOSE any more
+        (RFC 9000, section 10.2, allows that), and nothing is kept for it."""
+        self.break_off(reason)
+        self._terminated()
+
     def _end(self) -> None:
         with self._lock:
             self.closed = True
@@ -645,12 +652,6 @@ class Channel:
         told, self._on_told = self._on_told, []
         for callback in told:
             callback()
-
-    def _repeat_goodbye(self) -> None:
-        """Answer a peer that missed the CONNECTION_CLOSE, ever more seldom (RFC 9000, 10.2.1)."""
-        self._after_goodbye += 1
-        if self._goodbye and not self._after_goodbye & (self._after_goodbye - 1):
-            self.socket.send(self._goodbye)
 
     def _terminated(self) -> None:
         """Closing and draining are over: let go of everything."""

@@ -1,0 +1,147 @@
+"""The socket of a dialled connection.
+
+It is connected to the peer: the kernel then tells at once when nobody listens there, and a move to
+another network is a new socket.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.tls import SessionTicketHandler
+
+from quicdist.carrier.quic.driver import aioquic_adapter as adapter
+from quicdist.carrier.quic.driver.aioquic_connection_ids import reset_tokens
+from quicdist.carrier.quic.driver.aioquic_retry import RetriedConnection
+from quicdist.carrier.quic.driver.channel import Channel, ChannelHandler
+from quicdist.carrier.quic.driver.endpoint import MAX_KEPT, Endpoint
+from quicdist.carrier.quic.driver.migration import Migration
+from quicdist.carrier.quic.driver.stateless_reset import RESET, is_reset
+from quicdist.carrier.udp import REFUSED, UNREACHABLE, Datagram, SocketAddress, UdpSocket
+
+#: ICMP may be forged, and a peer may be back in a moment: an established connection is given up only
+#: after this many refusals in a row, over this many seconds, with nothing from the peer in between.
+REFUSALS = 3
+REFUSED_FOR = 1.0
+
+#: Why a dialled connection never came about, by the kernel's account.
+NOBODY_LISTENS = "nobody listens there (connection refused)"
+NO_WAY = "no way leads there"
+
+
+class DialEndpoint(Endpoint):
+    """The socket of one dialled connection."""
+
+    def __init__(
+        self,
+        socket: UdpSocket,
+        remote: SocketAddress,
+        configuration: QuicConfiguration,
+        handler: ChannelHandler,
+        on_ticket: SessionTicketHandler | None = None,
+    ) -> None:
+        super().__init__()
+        self.socket = socket
+        socket.receiver = self
+        self._refusals = 0
+        self._refused_at = 0.0
+        #: Our connection ids. The peer's stateless reset shows one that is none of them.
+        self._ids: set[bytes] = set()
+        self._id_end = 1 + configuration.connection_id_length
+        self.channel = Channel(
+            RetriedConnection(configuration=configuration, session_ticket_handler=on_ticket),
+            socket,
+            handler,
+            on_gone=self._channel_gone,
+            on_connection_id=self._connection_id,
+        )
+        self._ids.add(self.channel.quic.host_cid)
+        self._migration = Migration(self, remote)
+        self.channel.migrate = self._migration.migrate
+        # Nothing is sent before ``channel.transmit()``: there may be early data to go with it.
+        self.channel.quic.connect(remote, self._loop.time())
+
+    @property
+    def channels(self) -> Sequence[Channel]:
+        return (self.channel,)
+
+    def _channel_gone(self, channel: Channel) -> None:
+        self._migration.stop()
+        self.socket.close()
+        self.gone()
+
+    def _connection_id(self, channel: Channel, connection_id: bytes, issued: bool) -> None:
+        if issued:
+            self._ids.add(connection_id)
+        else:
+            self._ids.discard(connection_id)
+
+    def shut(self, reason: str = "") -> None:
+        super().shut(reason)
+        self._migration.stop()
+
+    # -- another path: what Migration asks for -----------------------------------------------
+
+    @property
+    def closed(self) -> bool:
+        return self.channel.closed
+
+    @property
+    def heard(self) -> int:
+        return adapter.packets_received(self.channel.quic)
+
+    @property
+    def waiting(self) -> bool:
+        return self.heard > 0 and adapter.in_flight(self.channel.quic) > 0
+
+    def use(self, udp: UdpSocket) -> None:
+        udp.receiver = self
+        self.socket = self.channel.socket = udp
+        self._refusals = 0
+        self.channel.path_changed()
+
+    # -- the socket's receiver ---------------------------------------------------------------
+
+    def datagrams_received(self, batch: Sequence[Datagram]) -> None:
+        now = self._loop.time()
+        receive, ids, end = self.channel.receive, self._ids, self._id_end
+        for data, address in batch:
+            if data[1:end] not in ids and is_reset(data, reset_tokens(self.channel.quic)):
+                self.channel.abandon(RESET)
+                return
+            receive(data, address, now)
+        self.channel.turn()
+        self._refusals = 0
+
+    def _keep_alive(self, now: float) -> int:
+        channel = self.channel
+        batch = self.socket.take(MAX_KEPT) if channel.takes_datagrams else []
+        channel.keep_alive(now, batch)
+        return len(batch)
+
+    def socket_error(self, error: OSError) -> None:
+        channel = self.channel
+        if error.errno == errno.EMSGSIZE:
+            channel.too_long()
+        elif adapter.packets_received(channel.quic) == 0:
+            # Still dialling.
+            if error.errno in REFUSED:
+                channel.abandon(NOBODY_LISTENS, unreachable=True)
+            elif error.errno in UNREACHABLE:
+                channel.abandon(f"{NO_WAY}: {error.strerror}", unreachable=True)
+        elif self._migration.socket_error(error):
+            pass
+        elif error.errno in REFUSED:
+            now = self._loop.time()
+            if not self._refusals:
+                self._refused_at = now
+            self._refusals += 1
+            if self._refusals >= REFUSALS and now - self._refused_at >= REFUSED_FOR:
+                channel.abandon("nobody listens at its address any more", unreachable=True)
+            else:
+                channel.ping()
+
+    def too_long(self, size: int, address: SocketAddress) -> None:
+        self.channel.too_long(size)

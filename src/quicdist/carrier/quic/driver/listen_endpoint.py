@@ -1,0 +1,281 @@
+"""A socket with all the connections that came in by it, told apart by connection id (RFC 9000, 5.2)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+
+from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE, QuicConfiguration
+from aioquic.quic.packet import encode_quic_version_negotiation
+from aioquic.tls import SessionTicket
+
+from quicdist.carrier.quic.driver import aioquic_adapter as adapter
+from quicdist.carrier.quic.driver.admission import Admission, AdmissionSettings, Newcomer
+from quicdist.carrier.quic.driver.aioquic_connection_ids import AcceptedConnection, reset_tokens
+from quicdist.carrier.quic.driver.channel import Channel, ChannelHandler
+from quicdist.carrier.quic.driver.endpoint import MAX_KEPT, Endpoint
+from quicdist.carrier.quic.driver.long_header import LONG, VERSION_NEGOTIATION, long_header
+from quicdist.carrier.quic.driver.stateless_reset import RESET, StatelessResets, is_reset
+from quicdist.carrier.quic.driver.tickets import TicketStore
+from quicdist.carrier.sources import Places
+from quicdist.carrier.udp import Datagram, SocketAddress, UdpSocket
+from quicdist.logs import RateLimit, get_logger
+
+log = get_logger("quicdist.carrier.quic")
+
+#: Datagrams that wait for the loop while it stands still: those of connections that are no links yet.
+MAX_WAITING = 1024
+
+
+class ListenEndpoint(Endpoint):
+    """A socket with all the connections that came in by it.
+
+    ``new_handler`` gives the handler of a new connection. Where all places for connections that are no links
+    yet are taken, the next one takes that of another (:class:`~quicdist.carrier.sources.Places`). ``issued``
+    keeps the session tickets given out; without it there are none. ``resets`` answers packets of connections
+    that are lost.
+    """
+
+    def __init__(
+        self,
+        socket: UdpSocket,
+        configuration: QuicConfiguration,
+        new_handler: Callable[[ListenEndpoint], IncomingHandler],
+        *,
+        admission: AdmissionSettings,
+        resets: StatelessResets,
+        issued: TicketStore[bytes] | None = None,
+    ) -> None:
+        super().__init__()
+        self.socket = socket
+        socket.receiver = self
+        self._configuration = configuration
+        self._id_length = configuration.connection_id_length
+        self._new_handler = new_handler
+        self._issued = issued
+        self._resets = resets
+        self._routes: dict[bytes, Channel] = {}
+        self._ids: dict[Channel, set[bytes]] = {}
+        #: Connections that are no links yet.
+        self.half_open: Places[Channel] = Places(admission.max_half_open, admission.max_half_open_per_source)
+        self._admission = Admission(
+            admission,
+            half_open=self.half_open.__len__,
+            id_length=self._id_length,
+            open_connection=self._open,
+            answer=self._answer,
+            later=self._serve_later,
+        )
+        #: Datagrams that belonged to no connection and opened none.
+        self.strays = 0
+        #: What came while the loop stood still and is for the loop; whether it was told.
+        self._waiting: list[Datagram] = []
+        self._told = False
+        self._lines = RateLimit(lines=1)
+
+    @property
+    def channels(self) -> Sequence[Channel]:
+        return tuple(self._ids)
+
+    @property
+    def accepting(self) -> bool:
+        """Whether connections are taken."""
+        return self._admission.accepting
+
+    def stop_accepting(self) -> None:
+        """Take no more connections; the socket closes with the last one."""
+        self._admission.stop()
+        self._close_if_idle()
+
+    def _close_if_idle(self) -> None:
+        if not (self.accepting or self._ids):
+            self.socket.close()
+            self.gone()
+
+    # -- routing ---------------------------------------------------------------------------
+
+    def datagrams_received(self, batch: Sequence[Datagram]) -> None:
+        now = self._loop.time()
+        touched: dict[Channel, None] = {}
+        strangers: dict[Channel, list[Datagram]] = {}
+        routes = self._routes
+        half_open = self.half_open
+        end = 1 + self._id_length
+        for data, address in batch:
+            # A short header is a byte and the connection id (RFC 9000, section 17.3).
+            if data and not data[0] & LONG:
+                channel = routes.get(data[1:end])
+                if channel is None:
+                    self._stray(data, address, now)
+                    continue
+            elif (channel := self._route_long(data, address, now)) is None:
+                continue
+            if channel in half_open:
+                # After links: these have to wait for nobody.
+                strangers.setdefault(channel, []).append((data, address))
+                continue
+            channel.receive(data, address, now)
+            touched[channel] = None
+        for channel in touched:
+            channel.turn()
+        for channel, datagrams in strangers.items():
+            self._receive_half_open(channel, datagrams, now)
+        self._admission.serve(now)
+
+    def _receive_half_open(self, channel: Channel, datagrams: Sequence[Datagram], now: float) -> None:
+        for data, address in datagrams:
+            channel.receive(data, address, now)
+        if adapter.is_fresh(channel.quic):
+            # Not one packet in it made sense: no connection, whatever it was.
+            channel.abandon("its first datagram was not understood")
+            return
+        if adapter.path_is_valid(channel.quic):
+            self.half_open.validated(channel)
+        channel.turn()
+
+    def _keep_alive(self, now: float) -> int:
+        batches: dict[Channel, list[Datagram]] = {channel: [] for channel in self.channels}
+        taken = self.socket.take(MAX_KEPT)
+        for data, address in taken:
+            channel = None
+            if data and not data[0] & LONG:
+                channel = self._routes.get(data[1 : 1 + self._id_length])
+            if channel in batches and channel.takes_datagrams:
+                batches[channel].append((data, address))
+            # What begins a connection, or goes on with a handshake, is for the loop.
+            elif len(self._waiting) < MAX_WAITING:
+                self._waiting.append((data, address))
+        for channel, batch in batches.items():
+            channel.keep_alive(now, batch)
+        if self._waiting and not self._told:
+            self._told = True
+            self._loop.call_soon_threadsafe(self._kept_alive)
+        return len(taken)
+
+    def _kept_alive(self) -> None:
+        """The loop goes on: so does what is no link."""
+        with self._keeper.lock:
+            self._told = False
+            waiting, self._waiting = self._waiting, []
+        self.datagrams_received(waiting)
+
+    def _route_long(self, data: bytes, address: SocketAddress, now: float) -> Channel | None:
+        header = long_header(data)
+        if header is None:
+            self.strays += 1
+            return None
+        channel = self._routes.get(header.destination)
+        if channel is not None:
+            return channel
+        supported = self._configuration.supported_versions
+        if len(data) < SMALLEST_MAX_DATAGRAM_SIZE:
+            # It opens no connection and gets no answer (RFC 9000, sections 6.1 and 14.1).
+            if header.version in supported and self._admission.continued(header, data, address):
+                return None
+        elif header.version in supported:
+            if self._admission.arrived(header, data, address, now):
+                return None
+        # Not in answer to one: else two listeners could be set on each other.
+        elif header.version != VERSION_NEGOTIATION and self._admission.may_negotiate(now):
+            offer = encode_quic_version_negotiation(
+                source_cid=header.destination, destination_cid=header.source, supported_versions=supported
+            )
+            self._answer(offer, address)
+        self.strays += 1
+        return None
+
+    def _stray(self, data: bytes, address: SocketAddress, now: float) -> None:
+        """A packet with a short header came for no connection there is: it belongs to one that was lost here,
+        or says that its peer has lost one."""
+        self.strays += 1
+        answer = self._resets.answer(data, data[1 : 1 + self._id_length], now)
+        if answer is None:
+            return
+        for channel in self.channels:
+            if channel.quic.get_peer_address() == address and is_reset(data, reset_tokens(channel.quic)):
+                channel.abandon(RESET)
+                return
+        self._answer(answer, address)
+
+    def _answer(self, data: bytes, address: SocketAddress) -> None:
+        self.socket.send(((data, address),))
+
+    # -- new connections -------------------------------------------------------------------
+
+    def _serve_later(self, seconds: float) -> None:
+        self._loop.call_later(seconds, self._serve)
+
+    def _serve(self) -> None:
+        self._admission.served_later(self._loop.time())
+
+    def _open(self, newcomer: Newcomer) -> None:
+        issued = self._issued
+        quic = AcceptedConnection(
+            reset_token=self._resets.token,
+            configuration=self._configuration,
+            original_destination_connection_id=newcomer.original_id,
+            retry_source_connection_id=newcomer.retry_id,
+            session_ticket_fetcher=issued.take if issued is not None else None,
+            session_ticket_handler=self._ticket_issued if issued is not None else None,
+        )
+        handler = self._new_handler(self)
+        channel = Channel(
+            quic, self.socket, handler, on_gone=self._channel_gone, on_connection_id=self._connection_id
+        )
+        self._ids[channel] = set()
+        for connection_id in (newcomer.header.destination, quic.host_cid):
+            self._connection_id(channel, connection_id, True)
+        handler.opened(channel)
+        loser = self.half_open.enter(channel, newcomer.source, validated=newcomer.retry_id is not None)
+        if loser is not None:
+            self._give_way(loser)
+        self._receive_half_open(channel, newcomer.datagrams, self._loop.time())
+
+    def _give_way(self, channel: Channel) -> None:
+        note = self._lines.admit("gave way")
+        if note is not None:
+            log.warning(
+                "connection from %s gives way to another: %d are in their handshake%s",
+                channel.remote_address,
+                len(self.half_open),
+                note,
+            )
+        channel.dismiss("it gave way to another connection in its handshake")
+
+    def _ticket_issued(self, ticket: SessionTicket) -> None:
+        if self._issued is not None:
+            self._issued.put(ticket.ticket, ticket)
+
+    def _connection_id(self, channel: Channel, connection_id: bytes, issued: bool) -> None:
+        ids = self._ids.get(channel)
+        if ids is None:
+            return
+        if issued:
+            ids.add(connection_id)
+            self._routes[connection_id] = channel
+        else:
+            ids.discard(connection_id)
+            self._routes.pop(connection_id, None)
+
+    def _channel_gone(self, channel: Channel) -> None:
+        self.half_open.leave(channel)
+        for connection_id in self._ids.pop(channel, ()):
+            self._routes.pop(connection_id, None)
+        self._close_if_idle()
+
+    def socket_error(self, error: OSError) -> None:
+        # Which of the connections it concerns the kernel does not say; loss is QUIC's to repair.
+        log.debug("socket %s: %s", self.socket.local, error)
+
+    def too_long(self, size: int, address: SocketAddress) -> None:
+        for channel in self.channels:
+            if channel.quic.get_peer_address() == address:
+                channel.too_long(size)
+
+
+class IncomingHandler(ChannelHandler, ABC):
+    """The handler of a connection that just came in."""
+
+    @abstractmethod
+    def opened(self, channel: Channel) -> None:
+        """This is the connection."""
