@@ -30,13 +30,14 @@ from quicdist.containment import NotReturned, describe, settle, settle_within
 from quicdist.discovery import Discovery
 from quicdist.errors import QuicDistError
 from quicdist.logs import get_logger
-from quicdist.node.accepting import Accepting
+from quicdist.node.accepting import GRACE, PATIENCE, Accepting, Arrivals
 from quicdist.node.connection_errors import ConnectionErrors
 from quicdist.node.errors import NodeError, NotConnected
 from quicdist.node.exits import named
 from quicdist.node.outbox import Outbox
 from quicdist.protocol import (
     NO_PAYLOAD,
+    ConnectionAlive,
     ControlMessage,
     DistFlag,
     PeerNamed,
@@ -88,14 +89,18 @@ class ConnectionOwner(Protocol):
 class Connection:
     """What is known of the way to one node: a link, or signals that wait for one."""
 
-    __slots__ = ("accepting", "dialling", "link", "node", "outbox", "waiters")
+    __slots__ = ("accepting", "dial_failed", "dialling", "link", "name_said", "node", "outbox", "waiters")
 
     def __init__(self, node: str) -> None:
         self.node = node
         self.link: Link | None = None
-        #: Attempts of the other node that were let in and are not through yet.
+        #: Attempts of the other node that know the cookie and are not through yet.
         self.accepting: set[Accepting] = set()
         self.dialling: asyncio.Task[None] | None = None
+        #: This node's dial has said its name; done when it is over.
+        self.name_said: asyncio.Future[None] | None = None
+        #: This node's dial has failed, and waits a moment for an attempt of the other node.
+        self.dial_failed = False
         self.outbox = Outbox()
         self.waiters: list[asyncio.Future[Link]] = []
 
@@ -111,6 +116,7 @@ class ConnectionTable:
         self._listeners: list[tuple[Carrier, Listener]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._connections: dict[str, Connection] = {}
+        self.arrivals = Arrivals()
         self._errors = ConnectionErrors()
         self._allowed: frozenset[str] | None = None
         self._open = True
@@ -156,14 +162,27 @@ class ConnectionTable:
             self._accept_over(accepting)
 
     def accept_pending(self, node: str, accepting: Accepting) -> None:
-        """``node`` is being connected by its own attempt, which goes before ours."""
+        """``node`` is being connected by its own attempt, which knows the cookie and goes before ours."""
+        self.arrivals.discard(node, accepting)
         connection = self._connections.get(node)
         if connection is None:
             connection = self._connections[node] = Connection(node)
         connection.accepting.add(accepting)
         self._stop_dialling(connection)
 
+    def peer_proved(self, node: str, accepting: Accepting) -> asyncio.Future[None] | None:
+        """Whether an attempt of ``node`` that knows the cookie has to wait for the end of ours."""
+        connection = self._connections.get(node)
+        if connection is not None and connection.link is not None:
+            raise ConnectionAlive(node)
+        if connection is not None and connection.name_said is not None and self._local.identity.name > node:
+            return connection.name_said
+        self.accept_pending(node, accepting)
+        return None
+
     def _accept_over(self, accepting: Accepting) -> None:
+        if accepting.node is not None:
+            self.arrivals.discard(accepting.node, accepting)
         connection = self._connections.get(accepting.node) if accepting.node is not None else None
         if connection is None:
             return
@@ -206,7 +225,7 @@ class ConnectionTable:
             return Status.OK
         if connection.link is not None:
             return Status.ALIVE
-        if connection.dialling is None:
+        if connection.dialling is None or connection.dial_failed:
             return Status.OK
         # Both dial at once: the dial of the node whose name is greater stands.
         return Status.NOK if own > peer.name else Status.OK_SIMULTANEOUS
@@ -240,13 +259,27 @@ class ConnectionTable:
             self._start_dialling(connection)
         return connection
 
+    def name_said(self, node: str) -> None:
+        """This node's dial to ``node`` is about to say its name."""
+        connection = self._connections.get(node)
+        if connection is not None and connection.dialling is not None and connection.name_said is None:
+            connection.name_said = asyncio.get_running_loop().create_future()
+
+    def _name_taken_back(self, connection: Connection) -> None:
+        """This node's dial is over: nobody has to wait for it."""
+        said, connection.name_said = connection.name_said, None
+        if said is not None:
+            said.set_result(None)
+
     def _start_dialling(self, connection: Connection) -> None:
+        connection.dial_failed = False
         connection.dialling = self._run(self._dial(connection), f"dial {connection.node}")
 
     def _stop_dialling(self, connection: Connection) -> None:
         if connection.dialling is not None:
             connection.dialling.cancel()
             connection.dialling = None
+        self._name_taken_back(connection)
 
     async def _dial(self, connection: Connection) -> None:
         node = connection.node
@@ -257,6 +290,7 @@ class ConnectionTable:
             elif not self._endpoints:
                 attempts.append(NodeError("this node has no carrier"))
             else:
+                await self.arrivals.over(node, GRACE)
                 for endpoint in self._endpoints:
                     link, error = await settle(self._attempt(endpoint, node, attempts))
                     if error is not None:  # such as one of a discovery that is not quicdist's own
@@ -271,6 +305,10 @@ class ConnectionTable:
                         # Its dial to us goes on in place of ours, and cancels this task.
                         await asyncio.sleep(self._setup_time)
                         break
+                connection.dial_failed = True
+                self._name_taken_back(connection)
+                # If an attempt of its own comes through now, that cancels this task.
+                await self.arrivals.over(node, PATIENCE)
         except asyncio.CancelledError:
             # Cancelled because a connection from the other side took this one's place, or
             # because the node stops: who cancels has seen to the connection's state.

@@ -31,7 +31,15 @@ from quicdist.node.runtime import Runtime
 from quicdist.node.spawnables import Spawnables
 from quicdist.node.spawning import Spawning
 from quicdist.node.streams import StreamAcceptor, StreamHandler, StreamInfo, Streams
-from quicdist.protocol import DEFAULT_FLAGS, ControlMessage, DistFlag, LocalIdentity, PeerNamed, Status
+from quicdist.protocol import (
+    DEFAULT_FLAGS,
+    Challenges,
+    ControlMessage,
+    DistFlag,
+    LocalIdentity,
+    PeerNamed,
+    Status,
+)
 from quicdist.protocol.names import node_name, validate_node_name
 from quicdist.term import Codec, EncodeError
 from quicdist.term.names import FUNCTION, MODULE, Name, name_of
@@ -90,6 +98,7 @@ class NodeCore:
         self._cookies: dict[str, str] = {}
         self._flags = DEFAULT_FLAGS if hidden else DEFAULT_FLAGS | DistFlag.PUBLISHED
         self._identity: LocalIdentity | None = None
+        self.challenges = Challenges()
         self._runtime: Runtime | None = None
         #: Why there is none, in a process that was forked.
         self._absent = ""
@@ -328,6 +337,12 @@ class NodeCore:
 
     def connection_alive(self, node: str) -> bool:
         return self.connections.connection_alive(node)
+
+    def name_said(self, node: str) -> None:
+        self.connections.name_said(node)
+
+    def peer_proved(self, node: str) -> None:
+        """Answered for each attempt by :class:`~quicdist.node.accepting.Accepting`."""
 
     def old_connection_pending(self, node: str) -> None:
         self.connections.disconnect(node, NodeError(f"{node} lost this connection and has made another"))

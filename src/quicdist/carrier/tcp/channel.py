@@ -94,6 +94,16 @@ class TcpChannel(asyncio.Protocol):
         self.transport.resume_reading()
         return data
 
+    async def ends_before(self, other: asyncio.Future[None]) -> bool:
+        """Wait until ``other`` is done or the peer has closed the connection; whether the peer has."""
+        while not self._ended and not other.done():
+            self._reader = asyncio.get_running_loop().create_future()
+            try:
+                await asyncio.wait({self._reader, other}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                self._reader = None
+        return self._ended
+
     def write(self, data: bytes) -> None:
         if not self.transport.is_closing():
             self.transport.write(data)
