@@ -7,6 +7,7 @@ them; sources that do not fit share what is left. Times are the caller's, in sec
 
 from __future__ import annotations
 
+import math
 import socket
 from collections.abc import Hashable, Iterator
 from typing import Final, Generic, TypeVar
@@ -149,7 +150,7 @@ class FailureDelay:
         over = count - self._free
         if over <= 0:
             return 0.0
-        return min(self._longest, self._first * 2.0 ** min(over - 1, 32))
+        return min(self._longest, math.ldexp(self._first, math.ceil(min(over, 32)) - 1))
 
 
 class Places(Generic[H]):
