@@ -160,7 +160,8 @@ class Link(ABC):
     @abstractmethod
     def start(self, on_message: MessageHandler, on_lost: LostHandler) -> None:
         """Deliver from now on. ``on_message`` is called synchronously, one call per message and
-        no task; an exception it raises is logged and costs neither link nor later messages.
+        no task; an exception it raises is logged and costs neither link nor later messages, unless it is
+        a :class:`~quicdist.protocol.ProtocolError`: the link ends with it.
         Nothing is delivered before this; what has come until then is delivered in order, from
         the event loop. ``on_lost`` is called exactly once, even if the link has ended already.
         """
