@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import quicdist.protocol as wire
-from quicdist.logs import RateLimit, get_logger
+from quicdist.logs import RateLimit, clean, get_logger
 from quicdist.protocol import ControlMessage, ProtocolError, RefusedPayload
 from quicdist.term import Atom, ImproperList, Pid, Reference
 
@@ -62,7 +62,7 @@ _OWN_SENDER = frozenset(
     }
 )
 #: Of those, the ones with a reference that has to be of that node too.
-_OWN_REFERENCE = {
+_OWN_REFERENCE: dict[type, str] = {
     wire.MonitorP: "ref",
     wire.DemonitorP: "ref",
     wire.SpawnRequest: "req_id",
@@ -74,7 +74,8 @@ class ForgedSignal(ProtocolError):
     """A peer sent a signal in the name of a process that is not its own: the connection ends."""
 
     def __init__(self, node: str, control: ControlMessage, what: Pid | Reference) -> None:
-        super().__init__(node, f"{node} sent {control.op.name} with {what}, which is not of {node}")
+        whose = clean(what.node.name)
+        super().__init__(node, f"{node} sent {control.op.name} with {what}, which is of {whose}")
 
 
 def _check_sender(node: str, control: Any) -> None:
