@@ -21,6 +21,7 @@ from quicdist.logs import get_logger
 from quicdist.node import loop_watch, shutdown
 from quicdist.node.connections import SETUP_TIME, ConnectionTable, Endpoint
 from quicdist.node.cookie import read_cookie
+from quicdist.node.dial_queue import MAX_DIALS
 from quicdist.node.errors import CookieError, NetTickTimeout, NodeError, NodeNotStarted
 from quicdist.node.lifecycle import Lifecycle
 from quicdist.node.liveness import NET_TICKTIME, Ticker
@@ -77,7 +78,7 @@ class NodeCore:
 
     ``name`` is ``alive@host``. ``cookie`` is the secret shared with the cluster, by default that
     of ``~/.erlang.cookie``. ``endpoints`` are the ways to other nodes, tried in order.
-    ``net_ticktime`` and ``setup_time`` are seconds.
+    ``net_ticktime`` and ``setup_time`` are seconds; ``max_dials`` is how many nodes are dialled at once.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class NodeCore:
         codec: Codec | None = None,
         net_ticktime: float = NET_TICKTIME,
         setup_time: float = SETUP_TIME,
+        max_dials: int = MAX_DIALS,
     ) -> None:
         self.name = str(validate_node_name(node_name(name)))
         self.endpoints = tuple(endpoints)
@@ -110,7 +112,7 @@ class NodeCore:
         self._subscribers: list[Callable[[NodeEvent], None]] = []
         self._watch: LoopWatch | None = None
         self.addresses: list[NetAddress] = []
-        self.connections = ConnectionTable(self, self, setup_time=setup_time)
+        self.connections = ConnectionTable(self, self, setup_time=setup_time, max_dials=max_dials)
         self.streams = Streams(self.connections, lambda: self.runtime)
         #: User streams for processes, by the names of OTP's module.
         self.quic_dist = QuicDist(self.streams, lambda: self.runtime)

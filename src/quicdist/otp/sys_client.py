@@ -22,6 +22,7 @@ from quicdist.otp.gen import SYSTEM, Caller, described, milliseconds, ref_term
 from quicdist.otp.names import Names
 from quicdist.otp.request import Deadline, within
 from quicdist.otp.server_names import Global, Via
+from quicdist.otp.silent_nodes import SilentNodes
 from quicdist.term import Atom
 
 _OK, _ERROR = Atom("ok"), Atom("error")
@@ -100,6 +101,7 @@ class SysClient:
         self._names = names
         #: Known also to the servers of this node, which answer ``sys`` of others.
         self.state_form = state_form
+        self.silent_nodes = SilentNodes()
 
     async def get_state(self, to: Any, *, timeout: float | None = 5.0) -> Any:
         """The state of a server (``sys:get_state/2``). Raises :class:`NodeError` where the server
