@@ -10,6 +10,7 @@ from quicdist.carrier import Link
 from quicdist.errors import QuicDistError
 from quicdist.protocol import (
     DEFAULT_FLAGS,
+    Challenges,
     ControlMessage,
     DistFlag,
     LocalIdentity,
@@ -32,12 +33,14 @@ class FakeNode:
         status: Status = Status.OK,
         go_on: bool = True,
     ) -> None:
+        self.challenges = Challenges()
         self.identity = LocalIdentity(name, creation, flags)
         self.codec = Codec()
         self.cookie = cookie
         self.status = status
         self.go_on = go_on
         self.requested: list[PeerNamed] = []
+        self.names_said: list[str] = []
         self.alive_asked: list[str] = []
         self.taken_down: list[str] = []
 
@@ -58,6 +61,12 @@ class FakeNode:
     def connection_alive(self, node: str) -> bool:
         self.alive_asked.append(node)
         return self.go_on
+
+    def name_said(self, node: str) -> None:
+        self.names_said.append(node)
+
+    def peer_proved(self, node: str) -> asyncio.Future[None] | None:
+        return None
 
     def old_connection_pending(self, node: str) -> None:
         self.taken_down.append(node)

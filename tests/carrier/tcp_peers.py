@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from quicdist.carrier import Address
-from quicdist.carrier.tcp.carrier import TcpCarrier, TcpListener
+from quicdist.carrier.tcp.carrier import TcpCarrier
 from quicdist.carrier.tcp.link import TcpLink
+from quicdist.carrier.tcp.listener import TcpListener
 from quicdist.protocol import Acceptor, Connected, HandshakeFraming, Initiator, PeerNamed, Status
 from tests.carrier.nodes import FakeNode
 
@@ -100,9 +101,10 @@ class RawPeer:
 
 
 @asynccontextmanager
-async def raw_dial(address: Address) -> AsyncIterator[RawPeer]:
-    """A raw peer that has dialled ``address``."""
-    peer = RawPeer(*await asyncio.open_connection(address.host, address.port))
+async def raw_dial(address: Address, local: str | None = None) -> AsyncIterator[RawPeer]:
+    """A raw peer that has dialled ``address``, from an address of its own."""
+    source = None if local is None else (local, 0)
+    peer = RawPeer(*await asyncio.open_connection(address.host, address.port, local_addr=source))
     try:
         yield peer
     finally:

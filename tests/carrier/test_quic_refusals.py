@@ -73,6 +73,31 @@ async def dial(
     return Inbox.of(link)
 
 
+async def test_wrong_cookies_of_a_source_cost_it_time(settings: QuicSettings) -> None:
+    loop = asyncio.get_running_loop()
+    async with listening(settings) as server:
+
+        async def fail() -> float:
+            begun = loop.time()
+            with pytest.raises(WrongCookie):
+                await dial(settings, server.address, node=FakeNode(CLIENT, cookie="other"))
+            return loop.time() - begun
+
+        free = [await fail() for _ in range(3)]
+        await fail()
+        many = await asyncio.gather(*(fail() for _ in range(6)))
+        assert max(many) > 0.9 + min(free)
+        # The right cookie waits for nothing, from the same address.
+        failing = asyncio.ensure_future(fail())
+        begun = loop.time()
+        inbox = await dial(settings, server.address)
+        assert loop.time() - begun < 0.6
+        await failing
+        inbox.link.close()
+        await inbox.link.wait_closed()
+        (await server.link()).close()
+
+
 # -- refused in the handshake ------------------------------------------------------------------
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 
 import pytest
 
 from quicdist.carrier import AcceptError, AcceptTimeout, Address
-from quicdist.carrier.tcp.carrier import TcpCarrier, TcpListener
+from quicdist.carrier.tcp.carrier import TcpCarrier
+from quicdist.carrier.tcp.link import TcpLink
+from quicdist.carrier.tcp.listener import TcpListener
 from quicdist.errors import QuicDistError
 from quicdist.protocol import (
     ConnectionAlive,
@@ -243,28 +246,92 @@ async def test_who_talks_without_end_before_we_listen_is_not_kept(b: FakeNode) -
             await carrier.accept_connection(incoming, b, setup_time=SETUP_TIME)
 
 
-async def test_half_open_connections_are_bounded(
+async def test_the_oldest_half_open_connection_of_a_source_gives_way(
     a: FakeNode, b: FakeNode, caplog: pytest.LogCaptureFixture
 ) -> None:
-    carrier = TcpCarrier(max_half_open=2)
-    async with listening(carrier) as (_, listener, address):  # noqa: SIM117
-        async with raw_dial(address), raw_dial(address) as second:
-            incoming = [await anext(aiter(carrier.accept(listener))) for _ in range(2)]
-            async with raw_dial(address) as third, raw_dial(address) as fourth:
-                assert await third.closed() == b""
-                assert await fourth.closed() == b""
-            (line,) = [record for record in caplog.records if record.name == LOGGER]
-            assert "2 others are in their handshake" in line.getMessage()
-            # One leaves, and there is room again.
-            incoming[1].close()
-            await second.closed()
-            link, other = await asyncio.gather(
-                carrier.setup(b.name, address, a, setup_time=SETUP_TIME), accept_one(carrier, listener, b)
-            )
-            link.close()
-            other.close()
-            await other.wait_closed()
-            assert len(listener._half_open) == 1
+    carrier = TcpCarrier(max_half_open=8)  # two of them from one source
+    async with listening(carrier) as (_, listener, address), contextlib.AsyncExitStack() as stack:
+        accepting: list[asyncio.Task[TcpLink]] = []
+
+        async def accept() -> None:
+            async for incoming in carrier.accept(listener):
+                one = carrier.accept_connection(incoming, b, setup_time=SETUP_TIME)
+                accepting.append(asyncio.ensure_future(one))
+
+        server = asyncio.ensure_future(accept())
+        strangers = [await stack.enter_async_context(raw_dial(address)) for _ in range(6)]
+        for stranger in strangers[:4]:
+            assert await stranger.closed() == b""
+        assert len(listener._half_open) == 2
+        # A good peer gets in among them, at once, and they are still there.
+        async with asyncio.timeout(1.0):
+            link = await carrier.setup(b.name, address, a, setup_time=SETUP_TIME)
+        done = [one for one in accepting if one.done()]
+        errors = [one.exception() for one in done]
+        assert [type(error) for error in errors if error] == [AcceptError] * 5
+        assert "it is the oldest" in str(errors[0])
+        lines = [record.getMessage() for record in caplog.records if record.name == LOGGER]
+        assert len(lines) == 5
+        assert "more like it are left out" in lines[-1]
+        link.close()
+        await link.wait_closed()
+        server.cancel()
+        for one in accepting:
+            one.cancel()
+            with contextlib.suppress(asyncio.CancelledError, AcceptError):
+                (await one).close()
+        assert not listener._half_open
+
+
+async def test_other_sources_have_their_own_places(b: FakeNode) -> None:
+    carrier = TcpCarrier(max_half_open=8)
+    async with listening(carrier, "0.0.0.0") as (_, listener, address), contextlib.AsyncExitStack() as stack:
+        for host in ["127.0.0.1"] * 2 + ["127.0.0.2"] * 3:
+            where = Address("127.0.0.1", address.port)
+            await stack.enter_async_context(raw_dial(where, local=host))
+        incoming = [await anext(aiter(carrier.accept(listener))) for _ in range(5)]
+        held = [one.remote_address.host for one in incoming if one in set(listener._half_open)]
+        assert held == ["127.0.0.1"] * 2 + ["127.0.0.2"] * 2
+
+
+async def test_wrong_cookies_of_a_source_cost_it_time(a: FakeNode, b: FakeNode) -> None:
+    wrong = FakeNode(a.name, cookie="wrong")
+    async with listening() as (carrier, listener, address):
+        loop = asyncio.get_running_loop()
+
+        async def accept() -> None:
+            async for incoming in carrier.accept(listener):
+                accepted.append(
+                    asyncio.ensure_future(carrier.accept_connection(incoming, b, setup_time=SETUP_TIME))
+                )
+
+        accepted: list[asyncio.Task[TcpLink]] = []
+        server = asyncio.ensure_future(accept())
+
+        async def fail() -> float:
+            begun = loop.time()
+            with pytest.raises(WrongCookie):
+                await carrier.setup(b.name, address, wrong, setup_time=SETUP_TIME)
+            return loop.time() - begun
+
+        assert [await fail() < 0.04 for _ in range(3)] == [True] * 3
+        assert await fail() >= 0.05
+        assert await fail() >= 0.1
+        many = await asyncio.gather(*(fail() for _ in range(8)))
+        assert max(many) >= 0.9
+        # The right cookie waits for nothing, from the same address.
+        failing = asyncio.ensure_future(fail())
+        begun = loop.time()
+        link = await carrier.setup(b.name, address, a, setup_time=SETUP_TIME)
+        assert loop.time() - begun < 0.5
+        await failing
+        link.close()
+        await link.wait_closed()
+        server.cancel()
+        for one in accepted:
+            with contextlib.suppress(WrongCookie):
+                (await one).close()
+        assert not listener._half_open
 
 
 async def test_an_accepting_that_is_cancelled_closes_its_connection(b: FakeNode) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from quicdist import Atom, NameRegistered, Node, NodeError, Process
 from quicdist.otp.pg import Scope
+from quicdist.term import Pid
 
 JOIN, LEAVE = Atom("join"), Atom("leave")
 G = Atom("g")
@@ -165,6 +166,7 @@ async def test_a_scope_that_starts_late_is_found(one: Node, two: Node) -> None:
 
 
 async def test_what_makes_no_sense_is_left_alone(one: Node, two: Node) -> None:
+    await one.connect(two.name)
     scope, stranger = one.pg.start("s"), two.spawn(idle)
     changes = Changes(scope)
     peer = stranger.pid
@@ -177,3 +179,14 @@ async def test_what_makes_no_sense_is_left_alone(one: Node, two: Node) -> None:
     assert await changes.next() == (JOIN, G, [peer])
     assert scope.process.alive
     assert changes.came.empty()
+
+
+async def test_a_scope_of_a_node_that_is_not_connected_means_no_dial(one: Node) -> None:
+    scope = one.pg.start("s")
+    for number in range(100):
+        made_up = Pid(f"n{number}@made-up.invalid", 1, 0, 1)
+        one.send("s", (Atom("discover"), made_up))
+        one.send("s", (Atom("$gen_cast"), (Atom("sync"), made_up, [(G, [made_up])])))
+    assert scope.get_members(G) == []
+    assert not scope._peers
+    assert not any(one.connections.has(f"n{number}@made-up.invalid") for number in range(100))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 import tracemalloc
 from itertools import pairwise
 
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 from quicdist.protocol import FragmentError, FrameTooLong
 from quicdist.protocol.fragments import FragmentAssembler, TooLong, split
 from quicdist.protocol.frames import FrameReader
+from quicdist.protocol.handshake_framing import HandshakeBuffer, HandshakeFraming
+from quicdist.protocol.handshake_messages import Due
 
 
 def framed(*frames: bytes) -> bytes:
@@ -236,3 +239,41 @@ def test_what_half_assembled_messages_hold_is_bounded() -> None:
     assembler.add(4, first(1, 3, b"x" * 80))
     with pytest.raises(FrameTooLong, match="what is half there from b@h has 160 bytes, the limit is 150"):
         assembler.add(4, first(2, 3, b"x" * 80))
+
+
+# -- what costs more than its bytes ------------------------------------------------------------
+
+
+def test_many_ticks_at_once_are_counted_in_linear_time() -> None:
+    begun = time.process_time()
+    reader = FrameReader("b@h")
+    assert list(reader.feed(bytes(4 << 20) + framed(b"abc"))) == [b"abc"]
+    assert reader.ticks == 1 << 20
+    handshake = HandshakeBuffer(HandshakeFraming.BARE)
+    handshake.feed(bytes(4 << 20) + b"\0")
+    assert handshake.next(Due.STATUS, "b@h") is None
+    handshake.feed(b"\0\0\0sok\0")
+    assert handshake.next(Due.STATUS, "b@h") == b"sok"
+    # Copied for every tick, they would take a minute.
+    assert time.process_time() - begun < 1.0
+
+
+def test_tiny_fragments_take_little_more_memory_than_what_they_carry() -> None:
+    assembler = FragmentAssembler("b@h")
+    count = 20_000
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        assembler.add(0, struct.pack(">BBQQB", 131, 69, 1, 2 * count, 0) + b"head")
+        for left in range(2 * count - 1, count, -1):
+            # Empty ones too: they add nothing to what is held.
+            assembler.add(0, struct.pack(">BBQQ", 131, 70, 1, left) + b"x" * (left % 2))
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 10 * count
+    for left in range(count, 1, -1):
+        assert assembler.add(0, struct.pack(">BBQQ", 131, 70, 1, left)) is None
+    whole = assembler.add(0, struct.pack(">BBQQ", 131, 70, 1, 1))
+    assert whole == b"head" + b"x" * (count // 2)
+    assert assembler.held == 0

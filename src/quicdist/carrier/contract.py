@@ -7,6 +7,7 @@ Alternative Carrier for the Erlang Distribution*). A :class:`Carrier` answers th
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Hashable
@@ -18,7 +19,7 @@ from quicdist.carrier.stream_errors import StreamsNotSupported
 if TYPE_CHECKING:
     from quicdist.carrier.quic.user_streams import UserStreams
     from quicdist.errors import QuicDistError
-    from quicdist.protocol import ControlMessage, LocalIdentity, Peer, PeerNamed, Status
+    from quicdist.protocol import Challenges, ControlMessage, LocalIdentity, Peer, PeerNamed, Status
     from quicdist.term import Codec
 
 
@@ -88,6 +89,10 @@ class LocalNode(Protocol):
     def codec(self) -> Codec:
         """How terms are encoded and decoded on this node's connections."""
 
+    @property
+    def challenges(self) -> Challenges:
+        """The challenges this node has sent that are not answered yet."""
+
     def cookie_for(self, node: str) -> str:
         """The cookie shared with ``node`` (OTP's ``erlang:get_cookie/1``)."""
 
@@ -97,6 +102,17 @@ class LocalNode(Protocol):
     def connection_alive(self, node: str) -> bool:
         """Our dial was answered ``alive``: ``node`` believes that there is a connection. True to
         go on and have it replaced, False to drop the attempt."""
+
+    def name_said(self, node: str) -> None:
+        """Our dial is about to say this node's name to ``node``: its ``net_kernel`` decides by it."""
+
+    def peer_proved(self, node: str) -> asyncio.Future[None] | None:
+        """A peer that dials us has shown that it knows the cookie, and was not answered ``alive``. None
+        to let it in. Otherwise both nodes dial, and our dial goes before: the future is done when
+        that is over, and this is asked again.
+
+        Raises :class:`~quicdist.protocol.ConnectionAlive` if there is a connection by now.
+        """
 
     def old_connection_pending(self, node: str) -> None:
         """A peer that we answered ``alive`` has gone on and shown that it knows the cookie: take
@@ -144,7 +160,8 @@ class Link(ABC):
     @abstractmethod
     def start(self, on_message: MessageHandler, on_lost: LostHandler) -> None:
         """Deliver from now on. ``on_message`` is called synchronously, one call per message and
-        no task; an exception it raises is logged and costs neither link nor later messages.
+        no task; an exception it raises is logged and costs neither link nor later messages, unless it is
+        a :class:`~quicdist.protocol.ProtocolError`: the link ends with it.
         Nothing is delivered before this; what has come until then is delivered in order, from
         the event loop. ``on_lost`` is called exactly once, even if the link has ended already.
         """

@@ -6,13 +6,13 @@ import asyncio
 from abc import abstractmethod
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from quicdist.carrier.contract import Address, Link, LinkStats, LostHandler, MessageHandler
 from quicdist.carrier.errors import LinkClosed, LinkLost
 from quicdist.carrier.stream_errors import SendBufferFull
 from quicdist.errors import QuicDistError
-from quicdist.logs import get_logger
+from quicdist.logs import clean, get_logger
 from quicdist.protocol import NO_PAYLOAD, ProtocolError
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from quicdist.protocol import Chunk, ControlMessage, DistConnection
 
 log = get_logger("quicdist.carrier")
+
+#: Characters of what a peer did wrong, for the log and for the peer.
+MAX_REASON: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,8 +218,10 @@ class LinkBase(Link):
                 handler(control, payload)
             except KeyboardInterrupt:
                 raise
+            except ProtocolError as error:
+                self._fail(error)
             except BaseException:
-                log.exception("a message from %s was not handled: %r", self.peer.name, control)
+                log.exception("%s from %s was not handled", control.op.name, self.peer.name)
             if self._ended is not ended:
                 return
 
@@ -224,9 +229,10 @@ class LinkBase(Link):
 
     def _fail(self, error: QuicDistError) -> None:
         """The peer broke the protocol: close, and report ``error`` as what ended the link."""
-        log.warning("connection to %s (%s) closed: %s", self.peer.name, self.remote_address, error)
         if self._end(error):
-            self._close(str(error))
+            reason = clean(str(error), MAX_REASON)
+            log.warning("connection to %s (%s) closed: %s", self.peer.name, self.remote_address, reason)
+            self._close(reason)
 
     def _lost(self, error: QuicDistError) -> None:
         """The carrier has no connection any more."""

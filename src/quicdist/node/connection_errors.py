@@ -42,13 +42,21 @@ class ConnectionErrors:
         """There is a connection now."""
         self._reasons.pop(node, None)
 
-    def dial_failed(self, error: NotConnected, dropped: int, *, called_off: bool = False) -> None:
+    def dial_failed(
+        self,
+        error: NotConnected,
+        dropped: int,
+        *,
+        called_off: bool = False,
+        caused_by: str | None = None,
+    ) -> None:
         """A dial came to nothing, and ``dropped`` signals that had waited for it are gone. Who waits
-        for the connection gets ``error``; who has sent something learns of it here only."""
+        for the connection gets ``error``; who has sent something learns of it here only. Lines about
+        dials ``caused_by`` one peer are limited together: it may name any number of nodes."""
         self._remember(error.node, error.attempts)
         refused = not all(isinstance(each, _UNREACHABLE) for each in error.attempts)
         level = logging.WARNING if dropped or (refused and not called_off) else logging.INFO
-        note = self._dials.admit((error.node, level))
+        note = self._dials.admit((error.node, level) if caused_by is None else (None, caused_by, level))
         if note is None:
             return
         log.log(
@@ -81,11 +89,11 @@ class ConnectionErrors:
             text = clean(str(error), MAX_TEXT)
             log.error("a signal to %s was not sent: %s%s", node, text, note, extra={"node": node})
 
-    def dropped(self, node: str, error: QuicDistError) -> None:
-        """What is sent to a node is not taken, for there is no connection and cannot be one, or because
-        too much waits for it."""
+    def dropped(self, node: str, error: QuicDistError, *, caused_by: str | None = None) -> None:
+        """What is sent to a node, by itself or ``caused_by`` a peer, is not taken, for there is no connection
+        and cannot be one, or because too much waits for it."""
         self._remember(node, (error,))
-        note = self._signals.admit(node)
+        note = self._signals.admit(node if caused_by is None else (None, caused_by))
         if note is not None:
             text = clean(str(error), MAX_TEXT)
             log.warning("signals to %s are dropped: %s%s", node, text, note, extra={"node": node})

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import errno
+import functools
 from collections.abc import Hashable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -30,13 +32,25 @@ from quicdist.containment import NotReturned, describe, settle, settle_within
 from quicdist.discovery import Discovery
 from quicdist.errors import QuicDistError
 from quicdist.logs import get_logger
-from quicdist.node.accepting import Accepting
+from quicdist.node.accepting import GRACE, PATIENCE, Accepting, Arrivals
 from quicdist.node.connection_errors import ConnectionErrors
+from quicdist.node.dial_queue import (
+    MAX_DIALS,
+    PROVOKED_BYTES,
+    PROVOKED_SIGNALS,
+    DialQueue,
+    Ticket,
+    TooManyDials,
+    by_itself,
+    on_behalf_of,
+    peer_behind,
+)
 from quicdist.node.errors import NodeError, NotConnected
 from quicdist.node.exits import named
 from quicdist.node.outbox import Outbox
 from quicdist.protocol import (
     NO_PAYLOAD,
+    ConnectionAlive,
     ControlMessage,
     DistFlag,
     PeerNamed,
@@ -88,22 +102,47 @@ class ConnectionOwner(Protocol):
 class Connection:
     """What is known of the way to one node: a link, or signals that wait for one."""
 
-    __slots__ = ("accepting", "dialling", "link", "node", "outbox", "waiters")
+    __slots__ = (
+        "accepting",
+        "caused_by",
+        "dial_waits",
+        "dialling",
+        "link",
+        "name_said",
+        "node",
+        "outbox",
+        "ticket",
+        "waiters",
+    )
 
-    def __init__(self, node: str) -> None:
+    def __init__(self, node: str, caused_by: str | None = None) -> None:
         self.node = node
+        #: The peer whose messages made this node dial it.
+        self.caused_by = caused_by
+        self.ticket: Ticket | None = None
         self.link: Link | None = None
-        #: Attempts of the other node that were let in and are not through yet.
+        #: Attempts of the other node that know the cookie and are not through yet.
         self.accepting: set[Accepting] = set()
         self.dialling: asyncio.Task[None] | None = None
-        self.outbox = Outbox()
+        #: This node's dial has said its name; done when it is over.
+        self.name_said: asyncio.Future[None] | None = None
+        #: This node's dial waits: for its turn, or when it has failed for an attempt of the other node.
+        self.dial_waits = False
+        self.outbox = Outbox() if caused_by is None else Outbox(PROVOKED_SIGNALS, PROVOKED_BYTES)
         self.waiters: list[asyncio.Future[Link]] = []
 
 
 class ConnectionTable:
     """All connections of one node."""
 
-    def __init__(self, owner: ConnectionOwner, local: LocalNode, *, setup_time: float = SETUP_TIME) -> None:
+    def __init__(
+        self,
+        owner: ConnectionOwner,
+        local: LocalNode,
+        *,
+        setup_time: float = SETUP_TIME,
+        max_dials: int = MAX_DIALS,
+    ) -> None:
         self._owner = owner
         self._local = local
         self._setup_time = setup_time
@@ -111,6 +150,8 @@ class ConnectionTable:
         self._listeners: list[tuple[Carrier, Listener]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._connections: dict[str, Connection] = {}
+        self.arrivals = Arrivals()
+        self._dials = DialQueue(max_dials)
         self._errors = ConnectionErrors()
         self._allowed: frozenset[str] | None = None
         self._open = True
@@ -156,14 +197,27 @@ class ConnectionTable:
             self._accept_over(accepting)
 
     def accept_pending(self, node: str, accepting: Accepting) -> None:
-        """``node`` is being connected by its own attempt, which goes before ours."""
+        """``node`` is being connected by its own attempt, which knows the cookie and goes before ours."""
+        self.arrivals.discard(node, accepting)
         connection = self._connections.get(node)
         if connection is None:
             connection = self._connections[node] = Connection(node)
         connection.accepting.add(accepting)
         self._stop_dialling(connection)
 
+    def peer_proved(self, node: str, accepting: Accepting) -> asyncio.Future[None] | None:
+        """Whether an attempt of ``node`` that knows the cookie has to wait for the end of ours."""
+        connection = self._connections.get(node)
+        if connection is not None and connection.link is not None:
+            raise ConnectionAlive(node)
+        if connection is not None and connection.name_said is not None and self._local.identity.name > node:
+            return connection.name_said
+        self.accept_pending(node, accepting)
+        return None
+
     def _accept_over(self, accepting: Accepting) -> None:
+        if accepting.node is not None:
+            self.arrivals.discard(accepting.node, accepting)
         connection = self._connections.get(accepting.node) if accepting.node is not None else None
         if connection is None:
             return
@@ -171,12 +225,15 @@ class ConnectionTable:
         if connection.link is not None or connection.dialling is not None or connection.accepting:
             return
         if self._open and (connection.waiters or connection.outbox):
-            self._start_dialling(connection)
+            self._start_dialling(connection, Ticket(None))
         else:
             del self._connections[connection.node]
 
-    def _run(self, coroutine: Any, name: str) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(coroutine, name=f"quicdist: {name}")
+    def _run(
+        self, coroutine: Any, name: str, context: contextvars.Context | None = None
+    ) -> asyncio.Task[None]:
+        loop = asyncio.get_running_loop()
+        task: asyncio.Task[None] = loop.create_task(coroutine, name=f"quicdist: {name}", context=context)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
@@ -206,7 +263,7 @@ class ConnectionTable:
             return Status.OK
         if connection.link is not None:
             return Status.ALIVE
-        if connection.dialling is None:
+        if connection.dialling is None or connection.dial_waits:
             return Status.OK
         # Both dial at once: the dial of the node whose name is greater stands.
         return Status.NOK if own > peer.name else Status.OK_SIMULTANEOUS
@@ -223,6 +280,8 @@ class ConnectionTable:
         connection = self._wanted(node)
         if connection.link is not None:
             return connection.link
+        if connection.ticket is not None:
+            self._dials.wanted(connection.ticket)
         waiter: asyncio.Future[Link] = asyncio.get_running_loop().create_future()
         connection.waiters.append(waiter)
         try:
@@ -236,17 +295,39 @@ class ConnectionTable:
         if connection is None:
             if not self._open:
                 raise NotConnected(node, (NodeError("this node has stopped"),))
-            connection = self._connections[node] = Connection(node)
-            self._start_dialling(connection)
+            try:
+                ticket = self._dials.ticket(node)
+            except TooManyDials as error:
+                raise NotConnected(node, (error,)) from None
+            connection = self._connections[node] = Connection(node, ticket.peer)
+            self._start_dialling(connection, ticket)
         return connection
 
-    def _start_dialling(self, connection: Connection) -> None:
-        connection.dialling = self._run(self._dial(connection), f"dial {connection.node}")
+    def name_said(self, node: str) -> None:
+        """This node's dial to ``node`` is about to say its name."""
+        connection = self._connections.get(node)
+        if connection is not None and connection.dialling is not None and connection.name_said is None:
+            connection.name_said = asyncio.get_running_loop().create_future()
+
+    def _dial_over(self, connection: Connection) -> None:
+        """This node's dial is over: nobody has to wait for it."""
+        ticket, connection.ticket = connection.ticket, None
+        if ticket is not None:
+            self._dials.leave(ticket)
+        said, connection.name_said = connection.name_said, None
+        if said is not None:
+            said.set_result(None)
+
+    def _start_dialling(self, connection: Connection, ticket: Ticket) -> None:
+        connection.dial_waits = True
+        connection.ticket = ticket
+        connection.dialling = self._run(self._dial(connection), f"dial {connection.node}", by_itself())
 
     def _stop_dialling(self, connection: Connection) -> None:
         if connection.dialling is not None:
             connection.dialling.cancel()
             connection.dialling = None
+        self._dial_over(connection)
 
     async def _dial(self, connection: Connection) -> None:
         node = connection.node
@@ -257,6 +338,10 @@ class ConnectionTable:
             elif not self._endpoints:
                 attempts.append(NodeError("this node has no carrier"))
             else:
+                if connection.ticket is not None:
+                    await self._dials.enter(connection.ticket)
+                await self.arrivals.over(node, GRACE)
+                connection.dial_waits = False
                 for endpoint in self._endpoints:
                     link, error = await settle(self._attempt(endpoint, node, attempts))
                     if error is not None:  # such as one of a discovery that is not quicdist's own
@@ -271,6 +356,11 @@ class ConnectionTable:
                         # Its dial to us goes on in place of ours, and cancels this task.
                         await asyncio.sleep(self._setup_time)
                         break
+                connection.dial_waits = True
+                self._dial_over(connection)
+                self._dials.failed(node)
+                # If an attempt of its own comes through now, that cancels this task.
+                await self.arrivals.over(node, PATIENCE)
         except asyncio.CancelledError:
             # Cancelled because a connection from the other side took this one's place, or
             # because the node stops: who cancels has seen to the connection's state.
@@ -311,7 +401,10 @@ class ConnectionTable:
         if self._connections.get(connection.node) is not connection or connection.link is not None:
             return
         del self._connections[connection.node]
-        self._errors.dial_failed(error, len(connection.outbox), called_off=called_off)
+        self._dial_over(connection)
+        self._errors.dial_failed(
+            error, len(connection.outbox), called_off=called_off, caused_by=connection.caused_by
+        )
         for waiter in connection.waiters:
             if not waiter.done():
                 waiter.set_exception(copy(error))  # one each: it may be given an exit reason
@@ -337,7 +430,7 @@ class ConnectionTable:
         self._errors.connected(node)
         self._owner.link_made(link)
         link.start(
-            lambda control, payload: self._owner.message_received(node, control, payload),
+            on_behalf_of(node, functools.partial(self._owner.message_received, node)),
             lambda error: self._lost(connection, link, error),
         )
         if link.closed:
@@ -420,13 +513,13 @@ class ConnectionTable:
         except LinkClosed:  # of which the link has told, and the node is about to
             return False
         except QuicDistError as error:
-            self._errors.dropped(node, error)
+            self._errors.dropped(node, error, caused_by=peer_behind())
             return False
         outbox = connection.outbox
         was_open = outbox.full is None
         full = outbox.add(node, control, payload, pair, self._local.codec)
         if full is not None and was_open:
-            self._errors.dropped(node, full)
+            self._errors.dropped(node, full, caused_by=connection.caused_by)
             # Not at once: who sends is not to be called back before this returns.
             asyncio.get_running_loop().call_soon(self._reopen, connection)
         return full is None
@@ -458,6 +551,10 @@ class ConnectionTable:
         """The link to ``node``, if there is one now."""
         connection = self._connections.get(node)
         return connection.link if connection is not None else None
+
+    def is_linked(self, node: str) -> bool:
+        """Whether ``node`` is connected, or this node itself."""
+        return node == self._local.identity.name or self.link(node) is not None
 
     def offers(self, node: str, flag: DistFlag) -> bool:
         """Whether signals that need ``flag`` can be sent to ``node``; True while that is unknown."""

@@ -21,6 +21,7 @@ from quicdist.logs import get_logger
 from quicdist.node import loop_watch, shutdown
 from quicdist.node.connections import SETUP_TIME, ConnectionTable, Endpoint
 from quicdist.node.cookie import read_cookie
+from quicdist.node.dial_queue import MAX_DIALS
 from quicdist.node.errors import CookieError, NetTickTimeout, NodeError, NodeNotStarted
 from quicdist.node.lifecycle import Lifecycle
 from quicdist.node.liveness import NET_TICKTIME, Ticker
@@ -31,7 +32,15 @@ from quicdist.node.runtime import Runtime
 from quicdist.node.spawnables import Spawnables
 from quicdist.node.spawning import Spawning
 from quicdist.node.streams import StreamAcceptor, StreamHandler, StreamInfo, Streams
-from quicdist.protocol import DEFAULT_FLAGS, ControlMessage, DistFlag, LocalIdentity, PeerNamed, Status
+from quicdist.protocol import (
+    DEFAULT_FLAGS,
+    Challenges,
+    ControlMessage,
+    DistFlag,
+    LocalIdentity,
+    PeerNamed,
+    Status,
+)
 from quicdist.protocol.names import node_name, validate_node_name
 from quicdist.term import Codec, EncodeError
 from quicdist.term.names import FUNCTION, MODULE, Name, name_of
@@ -69,7 +78,7 @@ class NodeCore:
 
     ``name`` is ``alive@host``. ``cookie`` is the secret shared with the cluster, by default that
     of ``~/.erlang.cookie``. ``endpoints`` are the ways to other nodes, tried in order.
-    ``net_ticktime`` and ``setup_time`` are seconds.
+    ``net_ticktime`` and ``setup_time`` are seconds; ``max_dials`` is how many nodes are dialled at once.
     """
 
     def __init__(
@@ -82,6 +91,7 @@ class NodeCore:
         codec: Codec | None = None,
         net_ticktime: float = NET_TICKTIME,
         setup_time: float = SETUP_TIME,
+        max_dials: int = MAX_DIALS,
     ) -> None:
         self.name = str(validate_node_name(node_name(name)))
         self.endpoints = tuple(endpoints)
@@ -90,6 +100,7 @@ class NodeCore:
         self._cookies: dict[str, str] = {}
         self._flags = DEFAULT_FLAGS if hidden else DEFAULT_FLAGS | DistFlag.PUBLISHED
         self._identity: LocalIdentity | None = None
+        self.challenges = Challenges()
         self._runtime: Runtime | None = None
         #: Why there is none, in a process that was forked.
         self._absent = ""
@@ -101,7 +112,7 @@ class NodeCore:
         self._subscribers: list[Callable[[NodeEvent], None]] = []
         self._watch: LoopWatch | None = None
         self.addresses: list[NetAddress] = []
-        self.connections = ConnectionTable(self, self, setup_time=setup_time)
+        self.connections = ConnectionTable(self, self, setup_time=setup_time, max_dials=max_dials)
         self.streams = Streams(self.connections, lambda: self.runtime)
         #: User streams for processes, by the names of OTP's module.
         self.quic_dist = QuicDist(self.streams, lambda: self.runtime)
@@ -328,6 +339,12 @@ class NodeCore:
 
     def connection_alive(self, node: str) -> bool:
         return self.connections.connection_alive(node)
+
+    def name_said(self, node: str) -> None:
+        self.connections.name_said(node)
+
+    def peer_proved(self, node: str) -> None:
+        """Answered for each attempt by :class:`~quicdist.node.accepting.Accepting`."""
 
     def old_connection_pending(self, node: str) -> None:
         self.connections.disconnect(node, NodeError(f"{node} lost this connection and has made another"))

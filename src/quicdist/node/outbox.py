@@ -25,9 +25,11 @@ class Outbox:
     nothing, so that those can be told whose signals were lost.
     """
 
-    __slots__ = ("_signals", "_size", "full")
+    __slots__ = ("_max_bytes", "_max_signals", "_signals", "_size", "full")
 
-    def __init__(self) -> None:
+    def __init__(self, max_signals: int | None = None, max_bytes: int | None = None) -> None:
+        self._max_signals = MAX_SIGNALS if max_signals is None else max_signals
+        self._max_bytes = MAX_BYTES if max_bytes is None else max_bytes
         self._signals: list[Signal] = []
         self._size = 0
         #: Why it takes nothing.
@@ -47,10 +49,10 @@ class Outbox:
         if payload is not NO_PAYLOAD:
             payload = EncodedPayload.of(payload, codec)
             size += len(payload.etf)
-        if len(self._signals) >= MAX_SIGNALS:
-            self.full = SendBufferFull(node, len(self._signals), MAX_SIGNALS, "signals")
-        elif self._signals and self._size + size > MAX_BYTES:
-            self.full = SendBufferFull(node, self._size, MAX_BYTES)
+        if len(self._signals) >= self._max_signals:
+            self.full = SendBufferFull(node, len(self._signals), self._max_signals, "signals")
+        elif self._signals and self._size + size > self._max_bytes:
+            self.full = SendBufferFull(node, self._size, self._max_bytes)
         if self.full is not None:
             self.take()
             return self.full

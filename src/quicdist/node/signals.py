@@ -9,9 +9,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import quicdist.protocol as wire
-from quicdist.errors import QuicDistError
-from quicdist.logs import RateLimit, get_logger
-from quicdist.protocol import ControlMessage, RefusedPayload
+from quicdist.logs import RateLimit, clean, get_logger
+from quicdist.protocol import ControlMessage, ProtocolError, RefusedPayload
 from quicdist.term import Atom, ImproperList, Pid, Reference
 
 if TYPE_CHECKING:
@@ -37,11 +36,59 @@ _ALIAS = int(wire.AltactFlag.ALIAS)
 _PRIO = int(wire.AltactFlag.PRIO)
 
 
-class ForgedSignal(QuicDistError):
-    """A peer sent a signal in the name of a process that is not its own."""
+#: Signals whose sender has to be a process of the node they come from: acting on them would otherwise let
+#: one node end the links of another. OTP closes the connection as well (``invalid_message`` in ``dist.c``);
+#: it does not ask of messages who sent them.
+_OWN_SENDER = frozenset(
+    {
+        wire.Link,
+        wire.Unlink,
+        wire.UnlinkId,
+        wire.UnlinkIdAck,
+        wire.Exit,
+        wire.ExitTT,
+        wire.PayloadExit,
+        wire.PayloadExitTT,
+        wire.Exit2,
+        wire.Exit2TT,
+        wire.PayloadExit2,
+        wire.PayloadExit2TT,
+        wire.MonitorP,
+        wire.DemonitorP,
+        wire.SpawnRequest,
+        wire.SpawnRequestTT,
+        wire.AltactSigSend,
+        wire.AltactSigSendTT,
+    }
+)
+#: Of those, the ones with a reference that has to be of that node too.
+_OWN_REFERENCE: dict[type, str] = {
+    wire.MonitorP: "ref",
+    wire.DemonitorP: "ref",
+    wire.SpawnRequest: "req_id",
+    wire.SpawnRequestTT: "req_id",
+}
 
-    def __init__(self, node: str, control: ControlMessage) -> None:
-        super().__init__(f"{node} sent {control!r}, whose sender is not a process of {node}")
+
+class ForgedSignal(ProtocolError):
+    """A peer sent a signal in the name of a process that is not its own: the connection ends."""
+
+    def __init__(self, node: str, control: ControlMessage, what: Pid | Reference) -> None:
+        whose = clean(what.node.name)
+        super().__init__(node, f"{node} sent {control.op.name} with {what}, which is of {whose}")
+
+
+def _check_sender(node: str, control: Any) -> None:
+    kind = type(control)
+    if kind is wire.AltactSigSend or kind is wire.AltactSigSendTT:
+        if not control.flags & _EXIT:
+            return
+    elif kind in _OWN_REFERENCE:
+        reference = getattr(control, _OWN_REFERENCE[kind])
+        if reference.node.name != node:
+            raise ForgedSignal(node, control, reference)
+    if control.from_pid.node.name != node:
+        raise ForgedSignal(node, control, control.from_pid)
 
 
 class Signals:
@@ -91,12 +138,10 @@ class Signals:
     def dispatch(self, node: str, control: ControlMessage, payload: Any) -> None:
         """Take in one control message from ``node``; it takes effect in its turn.
 
-        Raises :class:`ForgedSignal` where the sender named is of another node: acting on it would
-        let one node end the links of another.
+        Raises :class:`ForgedSignal` where the sender named is of another node.
         """
-        sender = getattr(control, "from_pid", None)
-        if sender is not None and sender.node.name != node and type(control) is not wire.GroupLeader:
-            raise ForgedSignal(node, control)
+        if type(control) in _OWN_SENDER:
+            _check_sender(node, control)
         if type(payload) is RefusedPayload:
             self._turns.take(self._refused, node, control, payload)
             return
@@ -184,14 +229,10 @@ class Signals:
 
     # -- monitors --------------------------------------------------------------------------
 
-    def _monitor(self, node: str, control: Any, _: Any) -> None:
-        if control.ref.node.name != node:
-            raise ForgedSignal(node, control)
+    def _monitor(self, _: str, control: Any, __: Any) -> None:
         self._relations.monitor_requested(control.from_pid, control.to_proc, control.ref)
 
-    def _demonitor(self, node: str, control: Any, _: Any) -> None:
-        if control.ref.node.name != node:
-            raise ForgedSignal(node, control)
+    def _demonitor(self, _: str, control: Any, __: Any) -> None:
         self._relations.demonitor_requested(control.ref)
 
     def _monitor_exit(self, node: str, control: Any, _: Any) -> None:
@@ -210,9 +251,7 @@ class Signals:
     def _node_link(self, _: str, control: Any, __: Any) -> None:
         """NODE_LINK has no effect in OTP either."""
 
-    def _spawn_request(self, node: str, control: Any, arguments: Any) -> None:
-        if control.req_id.node.name != node:
-            raise ForgedSignal(node, control)
+    def _spawn_request(self, _: str, control: Any, arguments: Any) -> None:
         self._runtime.spawning.requested(control, arguments)
 
     def _spawn_reply(self, node: str, control: Any, _: Any) -> None:

@@ -14,6 +14,7 @@ from typing import Any, TextIO
 from quicdist.logs import RateLimit, get_logger
 from quicdist.node.process import Process
 from quicdist.otp.output import Output, Written
+from quicdist.otp.silent_nodes import SilentNodes
 from quicdist.term import Atom, ImproperList, Pid
 
 log = get_logger("quicdist.otp")
@@ -38,19 +39,30 @@ _AS_IT_IS = ((_ENCODING, UNICODE), (_ENCODING, Atom("utf8")))
 _MAX_OUTPUT = 1 << 24
 
 #: Calls a function on another node: node, module, function, arguments.
-RemoteCall = Callable[[str, str, str, list[Any]], Awaitable[Any]]
+RemoteCall = Callable[..., Awaitable[Any]]
+#: Seconds that the node which asks has for that.
+FORMAT_TIME = 5.0
+#: Requests that may wait for it, or for standard output; those on top are refused.
+MAX_WAITING = 10_000
 
 
 class GroupLeader:
     """A handler for I/O requests. ``call`` formats, on the node that asks, what only Erlang's own
-    ``io_lib`` can; ``output`` is standard output unless another is given.
+    ``io_lib`` can, if that node is connected; ``output`` is standard output unless another is given.
 
     A request to write is answered when that is done, so that who prints more than is read waits, as on
     a BEAM. Where more waits than :class:`Output` keeps, it is refused with ``{error, terminated}``.
     """
 
-    def __init__(self, call: RemoteCall, output: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        call: RemoteCall,
+        output: TextIO | None = None,
+        is_connected: Callable[[str], bool] = lambda node: True,
+    ) -> None:
         self._call = call
+        self._is_connected = is_connected
+        self._silent = SilentNodes()
         self._output = Output(output)
         #: What its option says; it means nothing where nothing can be read.
         self._binary = False
@@ -60,6 +72,9 @@ class GroupLeader:
     def __call__(self, process: Process, message: Any) -> None:
         match message:
             case (tag, Pid() as sender, reply_as, request) if tag == IO_REQUEST:
+                if len(self._tasks) >= MAX_WAITING:
+                    process.send(sender, (IO_REPLY, reply_as, (ERROR, _TERMINATED)))
+                    return
                 answer = self._answer(sender.node.name, request)
                 if isinstance(answer, Awaitable):
                     task = asyncio.ensure_future(_reply_later(process, sender, reply_as, answer))
@@ -108,8 +123,11 @@ class GroupLeader:
         return (ERROR, _REQUEST)
 
     async def _format(self, node: str, encoding: Atom, function: Atom, arguments: list[Any]) -> Any:
+        if not self._is_connected(node):
+            return (ERROR, function)
         try:
-            chars = await self._call(node, _IO_LIB.name, function.name, arguments)
+            with self._silent.asked(node, FORMAT_TIME):
+                chars = await self._call(node, _IO_LIB.name, function.name, arguments, timeout=FORMAT_TIME)
         except Exception as error:
             log.debug("io_lib:%s on %s: %s", function, node, error)
             return (ERROR, function)  # as OTP has it
@@ -117,9 +135,15 @@ class GroupLeader:
         return await answer if isinstance(answer, Awaitable) else answer
 
     async def _several(self, node: str, requests: list[Any]) -> Any:
-        """One after the other, as far as they succeed."""
+        """One after the other, as far as they succeed; those of nested lists in their place."""
         answer: Any = _OK
-        for request in requests:
+        waiting = list(reversed(requests))
+        while waiting:
+            request = waiting.pop()
+            match request:
+                case (Atom() as verb, list() as several) if verb == _REQUESTS:
+                    waiting.extend(reversed(several))
+                    continue
             answer = self._answer(node, request)
             if isinstance(answer, Awaitable):
                 answer = await answer

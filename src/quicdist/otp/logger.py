@@ -21,6 +21,7 @@ from quicdist.node.process import Process
 from quicdist.node.reports import shown
 from quicdist.node.runtime import Runtime
 from quicdist.otp.group_leader import characters
+from quicdist.otp.silent_nodes import SilentNodes
 from quicdist.protocol.names import node_name
 from quicdist.term import Atom, Pid
 from quicdist.term.names import Name
@@ -72,6 +73,9 @@ OWN_PERIOD: Final = 10.0
 #: Calls a function on another node: node, module, function, arguments, with a time in seconds.
 RemoteCall = Callable[..., Awaitable[Any]]
 
+#: What stands before each further line of an event's text.
+_MORE: Final = "\n  | "
+
 _TEMPLATE: Final = {
     Atom("single_line"): False,
     Atom("template"): [Atom("msg")],
@@ -95,11 +99,16 @@ class Event(NamedTuple):
 
 class LoggerProxy:
     """The handler of the process ``logger_proxy``. ``call`` has the node that an event comes from
-    write its text: only it has the code that knows how its reports are told."""
+    write its text: only it has the code that knows how its reports are told. One that is not connected
+    is not dialled for that."""
 
-    def __init__(self, name: str, call: RemoteCall) -> None:
+    def __init__(
+        self, name: str, call: RemoteCall, is_connected: Callable[[str], bool] = lambda node: True
+    ) -> None:
         self._name = name
         self._call = call
+        self._is_connected = is_connected
+        self._silent = SilentNodes()
         self._waiting: dict[str, deque[Event]] = {}
         self._dropped: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -114,7 +123,7 @@ class LoggerProxy:
                 write(event, ready.decode(errors="replace"))
             return
         pid = event.pid
-        if pid is None or pid.node.name == self._name:
+        if pid is None or pid.node.name == self._name or not self._is_connected(pid.node.name):
             write(event, _plain(event))
             return
         node = pid.node.name
@@ -129,6 +138,11 @@ class LoggerProxy:
             waiting.append(event)
         else:
             self._dropped[node] = self._dropped.get(node, 0) + 1
+
+    def close(self) -> None:
+        """The node has stopped: nobody writes a text any more."""
+        for task in self._tasks:
+            task.cancel()
 
     async def _tell(self, node: str) -> None:
         waiting = self._waiting[node]
@@ -147,9 +161,10 @@ class LoggerProxy:
             return _plain(event)
         term = {Atom("level"): event.level, Atom("msg"): event.message, Atom("meta"): event.metadata}
         try:
-            chars = await self._call(
-                node, "logger_formatter", "format", [term, _TEMPLATE], timeout=FORMAT_TIME
-            )
+            with self._silent.asked(node, FORMAT_TIME):
+                chars = await self._call(
+                    node, "logger_formatter", "format", [term, _TEMPLATE], timeout=FORMAT_TIME
+                )
         except QuicDistError as error:
             log.debug("%s did not write the text of its log event: %s", node, error)
             return _plain(event)
@@ -185,7 +200,9 @@ def write(event: Event, text: str) -> None:
     pid = event.pid
     node = None if pid is None else pid.node.name
     extra = {"node": node, "pid": pid, "metadata": event.metadata}
-    log.log(LEVELS[event.level.name], "%s: %s", node, clean(text, MAX_TEXT, lines=True), extra=extra)
+    # A line that goes on is marked, so that none can pass for another record.
+    text = _MORE.join(clean(text, MAX_TEXT, lines=True).split("\n"))
+    log.log(LEVELS[event.level.name], "%s: %s", clean(str(node)), text, extra=extra)
 
 
 class LoggerHandler(logging.Handler):

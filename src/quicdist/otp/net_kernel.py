@@ -18,6 +18,7 @@ from quicdist.node.process import Process
 from quicdist.node.reports import Shown, shown
 from quicdist.otp import gen_server
 from quicdist.otp.gen import Caller, From
+from quicdist.otp.request import Deadline, within
 from quicdist.otp.service import Service
 from quicdist.protocol import DistFlag
 from quicdist.protocol.names import node_name, node_names
@@ -278,12 +279,15 @@ class NetKernel:
     # -- pinging and leaving -----------------------------------------------------------------------
 
     async def is_auth(self, node: Name, timeout: float | None) -> None:
-        """What ``net_adm:ping/1`` asks of ``node``. Raises why it cannot be pinged."""
+        """What ``net_adm:ping/1`` asks of ``node``. Raises why it cannot be pinged; ``timeout`` seconds
+        are for connecting and asking together."""
         node = node_name(node)
+        deadline = Deadline(timeout)
         if node != self._node.name:
-            await self._node.connections.connect(node)
+            async with within(timeout, node):
+                await self._node.connections.connect(node)
         answer = await self._caller.call(
-            (NET_KERNEL, node), (_IS_AUTH, Atom(self._node.name)), timeout=timeout
+            (NET_KERNEL, node), (_IS_AUTH, Atom(self._node.name)), timeout=deadline.left()
         )
         if answer != _YES:
             raise NodeError(f"{node} answered {shown(answer)} to a ping")

@@ -15,6 +15,7 @@ from quicdist.errors import QuicDistError
 from quicdist.node.config import Config, Source, as_config, first
 from quicdist.node.connections import SETUP_TIME, Endpoint
 from quicdist.node.core import NodeCore
+from quicdist.node.dial_queue import MAX_DIALS
 from quicdist.node.endpoints import EndpointSettings, make_endpoints, quic_carriers
 from quicdist.node.errors import NodeError
 from quicdist.node.lifecycle import NodeState
@@ -70,7 +71,8 @@ class Node(NodeCore):
     - ``none``: the atom that stands for ``None``; Elixir users choose ``"nil"``. ``limits``: how deep
       terms may be, see :class:`~quicdist.term.Limits`.
     - ``net_ticktime``: seconds of silence after which a node counts as down. ``setup_time``:
-      seconds a handshake may take. ``max_frame``: bytes the longest message may have.
+      seconds a handshake may take. ``max_frame``: bytes the longest message may have. ``max_dials``:
+      nodes that are dialled at once; further dials wait.
     - ``discovery`` in place of the default ways to find nodes; ``endpoints`` in place of all that
       concerns carriers.
     """
@@ -104,6 +106,7 @@ class Node(NodeCore):
         net_ticktime: float | None = None,
         setup_time: float | None = None,
         max_frame: int = 128 * 1024 * 1024,
+        max_dials: int = MAX_DIALS,
         discovery: Discovery | None = None,
         endpoints: Sequence[Endpoint] | None = None,
     ) -> None:
@@ -149,6 +152,7 @@ class Node(NodeCore):
             codec=Codec(none=none, limits=limits),
             net_ticktime=ticktime,
             setup_time=first(setup_time, files.setup_time, SETUP_TIME),
+            max_dials=max_dials,
         )
         for other, its_cookie in files.cookies.items():
             self.set_cookie(other, its_cookie)

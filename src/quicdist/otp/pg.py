@@ -256,6 +256,8 @@ class Scope(gen_server.GenServer):
         return gen_server.NO_REPLY
 
     def _discovered(self, peer: Pid) -> None:
+        if not self._node.connections.is_linked(peer.node.name):
+            return  # gone by now, or made up: no scope is worth a dial
         self._synchronise(peer)
         if peer not in self._peers:
             self._know(peer)
@@ -263,6 +265,8 @@ class Scope(gen_server.GenServer):
 
     def _synchronised(self, peer: Pid, told: list[Any]) -> None:
         """What a peer has, all of it: what is not in it is gone."""
+        if not self._node.connections.is_linked(peer.node.name):
+            return
         if peer not in self._peers:
             self._know(peer)
         before, now = self._peers[peer], Groups(self._node.codec.none)

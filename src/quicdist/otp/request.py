@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator
+import contextlib
+from collections.abc import AsyncIterator, Callable, Generator
 from typing import Any
 
 from quicdist.containment import contained
@@ -111,6 +112,19 @@ class Request:
         if not self._answer.done():
             self._mark(error)
             self._answer.set_result((None, error))
+
+
+@contextlib.asynccontextmanager
+async def within(timeout: float | None, what: str) -> AsyncIterator[None]:
+    """Raise :class:`CallTimeout` of ``what`` where the block takes longer than ``timeout`` seconds."""
+    limit = asyncio.timeout(timeout)
+    try:
+        async with limit:
+            yield
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise CallTimeout(what, timeout or 0.0) from None
 
 
 class Deadline:

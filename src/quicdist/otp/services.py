@@ -55,9 +55,10 @@ def start_services(node: NodeCore, exports: Exports) -> Services:
     caller = Caller(runtime)
     keeper.keep("the process that asks for the node", caller.start)
     erpc = ErpcClient(runtime, node.spawning, node.connections, caller)
-    group_leader = GroupLeader(erpc.call)
+    is_linked = node.connections.is_linked
+    group_leader = GroupLeader(erpc.call, is_connected=is_linked)
     keeper.keep(USER, lambda: _start_user(runtime, group_leader))
-    logger_proxy = LoggerProxy(node.name, erpc.call)
+    logger_proxy = LoggerProxy(node.name, erpc.call, is_linked)
     keeper.keep(LOGGER_PROXY, lambda: spawn_service(runtime, logger_proxy, LOGGER_PROXY))
     net_kernel = NetKernel(node, caller)
     keeper.keep(
@@ -73,6 +74,7 @@ def start_services(node: NodeCore, exports: Exports) -> Services:
 
     keeper.flush = group_leader.close
     keeper.when_stopped(names.stop)
+    keeper.when_stopped(logger_proxy.close)
     keeper.when_stopped(applier.close)
     return Services(
         caller=caller,

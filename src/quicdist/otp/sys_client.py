@@ -20,7 +20,9 @@ from quicdist.otp.erpc import ErpcClient
 from quicdist.otp.errors import exits_call
 from quicdist.otp.gen import SYSTEM, Caller, described, milliseconds, ref_term
 from quicdist.otp.names import Names
+from quicdist.otp.request import Deadline, within
 from quicdist.otp.server_names import Global, Via
+from quicdist.otp.silent_nodes import SilentNodes
 from quicdist.term import Atom
 
 _OK, _ERROR = Atom("ok"), Atom("error")
@@ -99,25 +101,29 @@ class SysClient:
         self._names = names
         #: Known also to the servers of this node, which answer ``sys`` of others.
         self.state_form = state_form
+        self.silent_nodes = SilentNodes()
 
     async def get_state(self, to: Any, *, timeout: float | None = 5.0) -> Any:
         """The state of a server (``sys:get_state/2``). Raises :class:`NodeError` where the server
         could not say."""
         name = to
+        deadline = Deadline(timeout)
         if isinstance(to, Global | Via):
             try:
                 to = await self._names.where(to, timeout)
             except NodeError as error:
                 exits_call(error, _function(name, _GET_STATE, timeout))
                 raise
-        answer = await self._ask(to, _GET_STATE, timeout)
+        answer = await self._ask(to, _GET_STATE, deadline.left())
         if isinstance(answer, tuple) and len(answer) == 2:
             if answer[0] == _ERROR:
                 failed = NodeError(f"{described(name)} did not give its state: {shown(answer[1])}")
                 failed.exit_reason = (answer[1], [])
                 raise failed
-            if answer[0] == _OK and await self.state_form.wrapped(self._runtime.locate(to)[0]):
-                return answer[1]
+            if answer[0] == _OK:
+                async with within(deadline.left(), described(name)):
+                    wrapped = await self.state_form.wrapped(self._runtime.locate(to)[0])
+                return answer[1] if wrapped else answer
         return answer
 
     async def get_status(self, to: Any, *, timeout: float | None = 5.0) -> Any:

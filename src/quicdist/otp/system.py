@@ -33,7 +33,8 @@ _SYSTEM_GET_STATE, _SYSTEM_REPLACE_STATE = Atom("system_get_state"), Atom("syste
 _TERMINATE = Atom("terminate")
 _STATUS, _MODULE, _HEADER, _DATA = Atom("status"), Atom("module"), Atom("header"), Atom("data")
 _RUNNING, _SUSPENDED = Atom("running"), Atom("suspended")
-#: Seconds that the node which asks for ``replace_state`` has to apply its fun: the server waits.
+#: Seconds that the node which asks for ``replace_state`` has to apply its fun: the server waits. A node that
+#: has let it wait in vain is not asked again for a while (:mod:`quicdist.otp.silent_nodes`).
 REPLACE_TIME = 5.0
 
 _INITIAL_CALL, _ANCESTORS, _INIT = Atom("$initial_call"), Atom("$ancestors"), Atom("init")
@@ -184,8 +185,11 @@ async def _replace_state(process: ServerProcess, sender: From, function: Any) ->
     server, asking = process.server, sender[0].node.name
 
     async def replace() -> Any:
+        if not process.node.connections.is_linked(asking):
+            raise process.node.connections.not_connected(asking)
         arguments = [function, [await _state(server)]]
-        state = await process.node.erpc.call(asking, "erlang", "apply", arguments, timeout=REPLACE_TIME)
+        with process.node.sys.silent_nodes.asked(asking, REPLACE_TIME):
+            state = await process.node.erpc.call(asking, "erlang", "apply", arguments, timeout=REPLACE_TIME)
         replaced = server.replace_state(state)
         if isinstance(replaced, Awaitable):
             await replaced

@@ -4,6 +4,7 @@ No sockets, no clock, no event loop; usable with any transport. See ``docs/proto
 """
 
 from quicdist.protocol.acceptor import Acceptor
+from quicdist.protocol.challenges import Challenges
 from quicdist.protocol.connection import DistConnection
 from quicdist.protocol.control import ControlMessage, Op, decode_control
 from quicdist.protocol.control_messages import (
@@ -58,6 +59,7 @@ from quicdist.protocol.errors import (
     MandatoryFlagsMissing,
     NotAllowed,
     ProtocolError,
+    ReflectedChallenge,
     SimultaneousConnect,
     UndecodableMessage,
     UnsupportedVersion,
@@ -73,6 +75,7 @@ from quicdist.protocol.handshake import (
     Handshake,
     OldConnectionPending,
     PeerNamed,
+    PeerProved,
     StatusReceived,
 )
 from quicdist.protocol.handshake_framing import HandshakeFraming
@@ -115,6 +118,7 @@ __all__ = [
     "AltactFlag",
     "AltactSigSend",
     "AltactSigSendTT",
+    "Challenges",
     "Chunk",
     "Connected",
     "ConnectionAlive",
@@ -160,7 +164,9 @@ __all__ = [
     "PayloadMonitorPExit",
     "Peer",
     "PeerNamed",
+    "PeerProved",
     "ProtocolError",
+    "ReflectedChallenge",
     "RefusedPayload",
     "RegSend",
     "RegSendTT",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable
 
+from quicdist.protocol.challenges import Challenges
 from quicdist.protocol.errors import (
     UNNAMED,
     ConnectionAlive,
@@ -15,7 +16,7 @@ from quicdist.protocol.errors import (
     WrongCookie,
 )
 from quicdist.protocol.flags import DistFlag
-from quicdist.protocol.handshake import Event, Handshake, OldConnectionPending, PeerNamed
+from quicdist.protocol.handshake import Event, Handshake, OldConnectionPending, PeerNamed, PeerProved
 from quicdist.protocol.handshake_framing import HandshakeFraming
 from quicdist.protocol.handshake_messages import (
     Due,
@@ -38,7 +39,9 @@ class Acceptor(Handshake):
 
     Events: :class:`PeerNamed`, to be answered with :meth:`send_status`; after the status
     ``alive`` :class:`OldConnectionPending`; at last :class:`Connected`. ``cookie_for`` is asked
-    for the cookie once the peer's name is known. ``challenge`` (32 bits) is random unless given.
+    for the cookie once the peer's name is known. ``challenge`` (32 bits) is random unless given;
+    ``challenges`` are those of this node, by which it tells one that came back to it. With ``confirm``
+    :class:`PeerProved` stands before :class:`Connected`, to be answered with :meth:`acknowledge`.
     """
 
     def __init__(
@@ -48,8 +51,11 @@ class Acceptor(Handshake):
         cookie_for: Callable[[str], str],
         *,
         challenge: int | None = None,
+        challenges: Challenges | None = None,
+        confirm: bool = False,
     ) -> None:
-        super().__init__(local, UNNAMED, framing, challenge)
+        super().__init__(local, UNNAMED, framing, challenge, challenges)
+        self._confirm = confirm
         self._cookie_for = cookie_for
         self._named: PeerNamed | None = None
         self._status: Status | None = None
@@ -84,6 +90,12 @@ class Acceptor(Handshake):
         else:
             self._send_challenge()
 
+    def acknowledge(self) -> list[Event]:
+        """After :class:`PeerProved`: acknowledge, and be connected."""
+        if self._ack is None or self._status is Status.ALIVE:
+            raise RuntimeError("no peer waits for an acknowledgement")
+        return [self._acknowledge(self._ack)]
+
     def old_connection_down(self) -> list[Event]:
         """After :class:`OldConnectionPending`: acknowledge, and be connected."""
         if self._ack is None:
@@ -103,10 +115,14 @@ class Acceptor(Handshake):
         cookie = self._cookie_for(self.node)
         if not hmac.compare_digest(reply.digest, gen_digest(self._challenge, cookie)):
             self._fail(WrongCookie(self.node, "its digest of our challenge is not what our cookie gives"))
+        self._check_challenge(reply.challenge)
         ack = encode_ack(gen_digest(reply.challenge, cookie))
         if self._status is Status.ALIVE:
             self._due, self._ack = None, ack
             return [OldConnectionPending(self.node)]
+        if self._confirm:
+            self._due, self._ack = None, ack
+            return [PeerProved(self.node)]
         return [self._acknowledge(ack)]
 
     def _name(self, said: NameMessage) -> PeerNamed:

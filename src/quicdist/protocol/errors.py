@@ -69,6 +69,14 @@ class WrongCookie(HandshakeError):
         self.reason = reason
 
 
+class ReflectedChallenge(HandshakeError):
+    """The peer's challenge is one that this node has sent itself and that is not answered yet: whoever
+    sends it back wants this node to answer it in its place. Both handshakes fail."""
+
+    def __init__(self, node: str) -> None:
+        super().__init__(node, f"{node} sent a challenge of this node back to it: it is not answered")
+
+
 class NotAllowed(HandshakeError):
     """The peer refused this node: status ``not_allowed``."""
 

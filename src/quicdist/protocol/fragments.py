@@ -18,6 +18,9 @@ FRAGMENT_SIZE = 64 * 1024
 #: How many messages may be half there at once. Each process of a BEAM may be sending one.
 MAX_PARTIAL_MESSAGES = 16384
 
+#: What a fragment of fewer bytes carries is joined to its neighbours, for each piece has its own cost.
+_SMALL = 1024
+
 _FIRST = Struct(">IBBQQB")  # length, 131, 69, sequence, left, number of atom cache references
 _NEXT = Struct(">IBBQQ")  # length, 131, 70, sequence, left
 _IDS = Struct(">QQ")
@@ -59,9 +62,26 @@ class _Partial:
 
     def __init__(self, left: int) -> None:
         self.left = left
-        self.parts: list[Chunk] = []
+        #: What the first fragment carried, and what the others did: small ones are joined.
+        self.parts: list[Chunk | bytearray] = []
         self.size = self.held = 0
         self.error: FrameTooLong | None = None
+
+    @property
+    def first(self) -> Chunk:
+        """What the first fragment carried."""
+        first = self.parts[0]
+        assert not isinstance(first, bytearray)
+        return first
+
+    def add(self, body: Chunk) -> None:
+        parts = self.parts
+        if len(body) >= _SMALL or not parts:
+            parts.append(body)
+        elif type(parts[-1]) is bytearray:
+            parts[-1] += body
+        elif len(body):
+            parts.append(bytearray(body))
 
 
 class TooLong:
@@ -142,7 +162,7 @@ class FragmentAssembler:
         body = memoryview(frame)[start:] if start < len(frame) else b""
         partial.size += len(body)
         if partial.error is None:
-            partial.parts.append(body)
+            partial.add(body)
             partial.held += len(body)
             self.held += len(body)
             if partial.size > self._max_message:
@@ -154,15 +174,15 @@ class FragmentAssembler:
         del self._partial[key]
         self.held -= partial.held
         if partial.error is not None:
-            return TooLong(partial.parts[0], partial.error)
+            return TooLong(partial.first, partial.error)
         return b"".join(partial.parts)
 
     def _refuse(self, partial: _Partial, what: str, size: int, limit: int) -> None:
         """Keep of a message only what says to whom it is, in the first fragment."""
         partial.error = FrameTooLong(self._node, what, size, limit)
         del partial.parts[1:]
-        self.held += len(partial.parts[0]) - partial.held
-        partial.held = len(partial.parts[0])
+        self.held += len(partial.first) - partial.held
+        partial.held = len(partial.first)
         if self.held > self._max_partial_bytes:
             raise partial.error
 

@@ -20,6 +20,9 @@ MAX_FRAME = 128 * 1024 * 1024
 Chunk = bytes | memoryview
 
 _LENGTH = Struct(">I")
+#: Ticks that are counted at one go, where a peer sends nothing else.
+_MANY = 64
+_TICKS = TICK * _MANY
 _SMALL = 1024  # a chunk below it, inside a frame, is joined to its neighbours
 _LARGE = 4096  # a frame from it on is a view of the chunk it came in
 
@@ -76,6 +79,9 @@ class FrameReader:
             position += 4
             if not length:
                 self.ticks += 1
+                while data.startswith(_TICKS, position):
+                    self.ticks += _MANY
+                    position += len(_TICKS)
                 continue
             if length > self._max_frame:
                 raise FrameTooLong(self._node, "a frame from", length, self._max_frame)

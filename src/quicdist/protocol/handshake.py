@@ -6,12 +6,17 @@ The roles are :class:`~quicdist.protocol.Initiator` and :class:`~quicdist.protoc
 
 from __future__ import annotations
 
-import secrets
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import NoReturn
 
-from quicdist.protocol.errors import HandshakeEnded, HandshakeError, MandatoryFlagsMissing
+from quicdist.protocol.challenges import Challenges
+from quicdist.protocol.errors import (
+    HandshakeEnded,
+    HandshakeError,
+    MandatoryFlagsMissing,
+    ReflectedChallenge,
+)
 from quicdist.protocol.flags import DistFlag, expand, missing
 from quicdist.protocol.handshake_framing import HandshakeBuffer, HandshakeFraming, frame
 from quicdist.protocol.handshake_messages import Due, Status
@@ -60,6 +65,14 @@ class OldConnectionPending:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerProved:
+    """Acceptor with ``confirm``: the peer has shown that it knows the cookie, and waits to be told that
+    this node does. Its owner calls :meth:`Acceptor.acknowledge`, or closes the connection."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Connected:
     """The handshake is done. ``leftover`` are the bytes that came behind it: the first frames.
 
@@ -71,7 +84,7 @@ class Connected:
     leftover: bytes
 
 
-Event = PeerNamed | StatusReceived | OldConnectionPending | Connected
+Event = PeerNamed | StatusReceived | OldConnectionPending | PeerProved | Connected
 
 
 class Handshake(ABC):
@@ -82,13 +95,20 @@ class Handshake(ABC):
     """
 
     def __init__(
-        self, local: LocalIdentity, node: str, framing: HandshakeFraming, challenge: int | None
+        self,
+        local: LocalIdentity,
+        node: str,
+        framing: HandshakeFraming,
+        challenge: int | None,
+        challenges: Challenges | None,
     ) -> None:
         self.local = local
         #: The peer's name, for errors; before it is known, words to that effect.
         self.node = node
         self._framing = framing
-        self._challenge = secrets.randbits(32) if challenge is None else challenge
+        self._challenges = challenges or Challenges()
+        self._challenge = self._challenges.draw(self) if challenge is None else challenge
+        self._reflected = False
         self._buffer = HandshakeBuffer(framing)
         self._out: list[bytes] = []
         self._due: Due | None = None  # None: it is our owner's turn, or it is over
@@ -130,8 +150,12 @@ class Handshake(ABC):
 
     def connection_closed(self) -> HandshakeError:
         """The error that a connection closed by the peer means at this point; to be raised."""
-        self._over = True
+        self._is_over()
         return HandshakeEnded(self.node, self._due or "its own answer")
+
+    def challenge_reflected(self) -> None:
+        """This handshake's challenge came back in another one: no answer to it counts any more."""
+        self._reflected = True
 
     # -- for the roles -----------------------------------------------------------------------
 
@@ -144,11 +168,20 @@ class Handshake(ABC):
 
     def _end(self) -> None:
         self._due = None
+        self._is_over()
+
+    def _is_over(self) -> None:
         self._over = True
+        self._challenges.give_up(self._challenge, self)
 
     def _fail(self, error: HandshakeError) -> NoReturn:
         self._end()
         raise error
+
+    def _check_challenge(self, challenge: int) -> None:
+        """Whether the peer's ``challenge`` may be answered."""
+        if self._reflected or self._challenges.is_reflected(challenge):
+            self._fail(ReflectedChallenge(self.node))
 
     def _check_flags(self, flags: DistFlag) -> None:
         lacking = missing(flags)

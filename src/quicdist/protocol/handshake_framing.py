@@ -57,9 +57,10 @@ class HandshakeBuffer:
         if self._framing is HandshakeFraming.LENGTH_PREFIXED:
             return self._next_prefixed(due, node)
         # quic_dist's ticker may already run on the control stream; a tick is four zero bytes.
-        while self._bytes.startswith(b"\0\0\0\0"):
-            self._bytes = self._bytes[4:]
-        if not self._bytes.strip(b"\0"):
+        rest = self._bytes.lstrip(b"\0")
+        zeros = len(self._bytes) - len(rest)
+        self._bytes = self._bytes[zeros & ~3 :]
+        if not rest:
             return None
         length = _MEASURE[due](self._bytes, due, node)
         if length is None or len(self._bytes) < length:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hmac
 
+from quicdist.protocol.challenges import Challenges
 from quicdist.protocol.errors import (
     DynamicNameRefused,
     HandshakeError,
     InvalidNodeName,
     MalformedHandshake,
     NotAllowed,
+    ReflectedChallenge,
     SimultaneousConnect,
     WrongCookie,
     WrongNodeName,
@@ -39,7 +41,8 @@ class Initiator(Handshake):
     """Dial ``peer_name``. The name message is there to be sent at once.
 
     Events: :class:`StatusReceived`, then :class:`Connected`. ``challenge`` (32 bits) is random
-    unless given. Raises ValueError for a cookie outside Latin-1.
+    unless given; ``challenges`` are those of this node, by which it tells one that came back to it.
+    Raises ValueError for a cookie outside Latin-1.
     """
 
     def __init__(
@@ -50,8 +53,9 @@ class Initiator(Handshake):
         framing: HandshakeFraming,
         *,
         challenge: int | None = None,
+        challenges: Challenges | None = None,
     ) -> None:
-        super().__init__(local, peer_name, framing, challenge)
+        super().__init__(local, peer_name, framing, challenge, challenges)
         self._cookie = cookie
         self._digest_due = gen_digest(self._challenge, cookie)
         self._peer: ChallengeMessage | None = None
@@ -73,7 +77,7 @@ class Initiator(Handshake):
 
     def connection_closed(self) -> HandshakeError:
         if self._due is Due.ACK:
-            self._over = True
+            self._is_over()
             return WrongCookie(self.node, "it closed the connection instead of acknowledging our digest")
         return super().connection_closed()
 
@@ -84,6 +88,8 @@ class Initiator(Handshake):
             self._challenged(decode_challenge(message, self.node))
             return []
         digest = decode_ack(message, self.node)
+        if self._reflected:
+            self._fail(ReflectedChallenge(self.node))
         if not hmac.compare_digest(digest, self._digest_due):
             self._fail(WrongCookie(self.node, "its digest of our challenge is not what our cookie gives"))
         assert self._peer is not None
@@ -122,6 +128,7 @@ class Initiator(Handshake):
         if challenge.name != self.node:
             self._fail(WrongNodeName(self.node, challenge.name))
         self._check_flags(challenge.flags)
+        self._check_challenge(challenge.challenge)
         self._peer = challenge
         self._send(encode_reply(self._challenge, gen_digest(challenge.challenge, self._cookie)))
         self._buffer.end_of_turn()

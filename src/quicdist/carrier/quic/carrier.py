@@ -39,9 +39,11 @@ from quicdist.carrier.quic.resumption import Resumption
 from quicdist.carrier.quic.settings import DEFAULT_PORT, QuicSettings
 from quicdist.carrier.refusal_lines import RefusalLines
 from quicdist.carrier.simultaneous import Attempts
+from quicdist.carrier.sources import FailureDelay, source_of
 from quicdist.carrier.udp import SocketBuffers, UdpSocket, open_socket
 from quicdist.errors import QuicDistError
 from quicdist.logs import clean, get_logger
+from quicdist.protocol import WrongCookie
 
 log = get_logger("quicdist.carrier.quic")
 
@@ -67,6 +69,7 @@ class QuicCarrier(Carrier):
         self.settings = settings or QuicSettings()
         self.resumption = Resumption(self.settings)
         self._attempts = Attempts()
+        self._wrong_cookies = FailureDelay()
         #: How to dial single nodes, by their names; looked at with every dial.
         self.connect_options: dict[str, ConnectOptions] = {}
 
@@ -117,12 +120,22 @@ class QuicCarrier(Carrier):
             link = await handshake.link(setup_time)
         except BaseException as raised:
             error = _meaning(raised, handshake, setup_time)
-            _give_up(channel, handshake, error, self.settings.linger)
+            try:
+                if isinstance(error, WrongCookie):
+                    await self._delay(incoming.remote_address)
+            finally:
+                _give_up(channel, handshake, error, self.settings.linger)
             reason = error.reason if isinstance(error, AcceptError) else error
             waiting.refused(logging.WARNING, str(reason or "given up"))
             raise error from (None if error is not raised else raised.__cause__)
         waiting.endpoint.half_open.leave(channel)
         return link
+
+    async def _delay(self, where: Address) -> None:
+        """Let a peer wait that had the wrong cookie, and has had others before. It keeps its place, unless
+        that is needed for another."""
+        now = asyncio.get_running_loop().time()
+        await asyncio.sleep(self._wrong_cookies.failed(source_of(where.host), now))
 
     async def close(self, listener: Listener) -> None:
         _ours(listener, QuicListener).close()

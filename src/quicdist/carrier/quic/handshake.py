@@ -55,6 +55,7 @@ from quicdist.protocol import (
     Initiator,
     OldConnectionPending,
     PeerNamed,
+    PeerProved,
     Role,
     Status,
     StatusReceived,
@@ -309,7 +310,9 @@ class DialHandshake(QuicHandshake):
         self, node: str, address: Address, local: LocalNode, settings: QuicSettings, claim: Claim
     ) -> None:
         identity = local.identity
-        machine = Initiator(identity, node, local.cookie_for(node), HandshakeFraming.BARE)
+        machine = Initiator(
+            identity, node, local.cookie_for(node), HandshakeFraming.BARE, challenges=local.challenges
+        )
         super().__init__(machine, local, settings)
         self._initiator = machine
         self._node = self._dialled = node
@@ -330,6 +333,7 @@ class DialHandshake(QuicHandshake):
         if adapter.can_send_early_data(self.channel.quic) and self._claim():
             # The name, and no more: see quicdist.carrier.quic.resumption.
             (name,) = self._machine.data_to_send()
+            self._local.name_said(self._node)
             self._early_data = True
             self._answered = False
             self.channel.write(CONTROL_STREAM, (name,), len(name))
@@ -356,6 +360,7 @@ class DialHandshake(QuicHandshake):
             adapter.early_data_refused(self.channel.quic, asyncio.get_running_loop().time())
         # Not a word of the distribution handshake by any way but the one that won the race.
         if self._claim():
+            self._local.name_said(self._node)
             super().handshake_completed(event)
 
     def _decide(self, event: Event) -> None:
@@ -394,7 +399,13 @@ class AcceptHandshake(QuicHandshake):
     def __init__(
         self, channel: Channel, local: LocalNode, settings: QuicSettings, attempts: Attempts
     ) -> None:
-        machine = Acceptor(local.identity, HandshakeFraming.BARE, local.cookie_for)
+        machine = Acceptor(
+            local.identity,
+            HandshakeFraming.BARE,
+            local.cookie_for,
+            challenges=local.challenges,
+            confirm=True,
+        )
         super().__init__(machine, local, settings)
         self._acceptor = machine
         self._attempts = attempts
@@ -421,6 +432,11 @@ class AcceptHandshake(QuicHandshake):
         elif isinstance(event, OldConnectionPending):
             self._local.old_connection_pending(event.name)
             self._handle(self._acceptor.old_connection_down())
+        elif isinstance(event, PeerProved):
+            if self._local.peer_proved(event.name) is None:
+                self._handle(self._acceptor.acknowledge())
+            else:
+                self._hold(event.name)
 
     def _hold(self, name: str) -> None:
         """Both dial, and this node's own attempt stands: see :mod:`quicdist.carrier.simultaneous`."""

@@ -24,97 +24,27 @@ from quicdist.carrier.errors import (
 )
 from quicdist.carrier.happy_eyeballs import Candidate, Claim, candidates, race
 from quicdist.carrier.link import BufferLimits
+from quicdist.carrier.sources import FailureDelay, source_of
 from quicdist.carrier.tcp import handshake as tcp_handshake
 from quicdist.carrier.tcp.channel import TcpChannel
 from quicdist.carrier.tcp.link import TcpLink
+from quicdist.carrier.tcp.listener import TcpIncoming, TcpListener
 from quicdist.errors import QuicDistError
 from quicdist.forking import close_in_children
-from quicdist.logs import RateLimit, clean, get_logger
-from quicdist.protocol import MAX_FRAME, Connected, DistConnection, StreamPlan
+from quicdist.logs import clean, get_logger
+from quicdist.protocol import MAX_FRAME, Connected, DistConnection, StreamPlan, WrongCookie
 
 logger = get_logger("quicdist.carrier.tcp")
 
 #: What the kernel holds ready for us, as ``inet_tcp_dist`` asks for it.
 BACKLOG = 128
-#: Connections past accept and not past their handshake; those on top are closed at once.
+#: Connections that are accepted in one turn of the loop: more would hold up everybody else.
+AT_ONCE = 16
+#: Connections past accept and not past their handshake.
 MAX_HALF_OPEN = 128
 
 _FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 _ANY = {"inet": "0.0.0.0", "inet6": "::"}
-
-
-class TcpIncoming(Incoming):
-    """A TCP connection that came in, on which no handshake has run yet."""
-
-    def __init__(self, channel: TcpChannel, listener: TcpListener) -> None:
-        self.channel = channel
-        self.listener = listener
-
-    @property
-    def remote_address(self) -> Address:
-        return self.channel.remote_address
-
-    def close(self) -> None:
-        self.channel.close()
-        self.listener.settled(self)
-
-
-class TcpListener(Listener):
-    """A listening socket, and the connections that came in by it and are not links yet."""
-
-    def __init__(self, max_half_open: int) -> None:
-        self._max_half_open = max_half_open
-        self._half_open: set[TcpIncoming] = set()
-        self._waiting: asyncio.Queue[TcpIncoming | None] = asyncio.Queue()
-        self._server: asyncio.Server | None = None
-        self._address: NetAddress | None = None
-        self._full = False
-        #: Lines about connections refused, for each host that they came from.
-        self.refused = RateLimit()
-
-    @property
-    def address(self) -> NetAddress:
-        assert self._address is not None
-        return self._address
-
-    def listening(self, server: asyncio.Server, address: NetAddress) -> None:
-        self._server = server
-        self._address = address
-
-    def came_in(self, channel: TcpChannel) -> None:
-        if len(self._half_open) >= self._max_half_open:
-            if not self._full:  # one line each time the bound is met, not one for each that is closed
-                self._full = True
-                logger.warning(
-                    "connection from %s closed, as all are for now: %d others are in their handshake",
-                    channel.remote_address,
-                    len(self._half_open),
-                )
-            channel.close()
-            return
-        incoming = TcpIncoming(channel, self)
-        self._half_open.add(incoming)
-        self._waiting.put_nowait(incoming)
-
-    def settled(self, incoming: TcpIncoming) -> None:
-        """It is a link now, or closed."""
-        self._half_open.discard(incoming)
-        self._full = False
-
-    async def next(self) -> TcpIncoming | None:
-        incoming = await self._waiting.get()
-        if incoming is None:
-            self._waiting.put_nowait(None)  # for whoever else waits
-        return incoming
-
-    def close(self) -> None:
-        # Not Server.wait_closed(): from Python 3.12 on that waits for established links as well.
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-            for incoming in list(self._half_open):
-                incoming.close()
-            self._waiting.put_nowait(None)
 
 
 class TcpCarrier(Carrier):
@@ -122,7 +52,8 @@ class TcpCarrier(Carrier):
 
     ``address_family`` is ``"inet"`` (``inet_tcp_dist``) or ``"inet6"`` (``inet6_tcp_dist``, which
     takes IPv4 connections as well): what is listened at when no host is given. Dialling tries all
-    addresses of a host. ``max_half_open`` bounds the connections that are in their handshake,
+    addresses of a host. ``max_half_open`` bounds the connections that are in their handshake, a quarter
+    of which may come from one source (:mod:`quicdist.carrier.sources`); the oldest gives way,
     ``max_frame`` (bytes) the frames of a peer; ``limits`` are those of each link.
     """
 
@@ -140,6 +71,7 @@ class TcpCarrier(Carrier):
         self._max_half_open = max_half_open
         self._max_frame = max_frame
         self._limits = limits or BufferLimits()
+        self._wrong_cookies = FailureDelay()
 
     def address(self) -> NetAddress:
         return NetAddress("", 0, self.family, self._address_family)
@@ -153,8 +85,9 @@ class TcpCarrier(Carrier):
         try:
             sock = await self._listening_socket(host, port)
             server = await loop.create_server(
-                functools.partial(TcpChannel, listener.came_in), sock=sock, backlog=BACKLOG
+                functools.partial(TcpChannel, listener.came_in), sock=sock, backlog=AT_ONCE
             )
+            sock.listen(BACKLOG)
         except (OSError, UnicodeError, OverflowError) as error:
             if sock is not None:
                 sock.close()
@@ -202,6 +135,8 @@ class TcpCarrier(Carrier):
                 connected = await tcp_handshake.accept(channel, local)
             return self._link(connected, channel, local)
         except BaseException as error:
+            if isinstance(error, WrongCookie):
+                await self._delay(channel, where)
             channel.close()
             named = _as_accept_error(error, where, setup_time)
             if named is None:
@@ -215,6 +150,14 @@ class TcpCarrier(Carrier):
             raise named from error
         finally:
             incoming.listener.settled(incoming)
+
+    async def _delay(self, channel: TcpChannel, where: Address) -> None:
+        """Let a peer wait that had the wrong cookie, and has had others before. It keeps its place, unless
+        that is needed for another."""
+        loop = asyncio.get_running_loop()
+        seconds = self._wrong_cookies.failed(source_of(where.host), loop.time())
+        if seconds:
+            await channel.ends_within(seconds)
 
     async def close(self, listener: Listener) -> None:
         assert isinstance(listener, TcpListener)

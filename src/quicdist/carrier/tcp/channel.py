@@ -65,7 +65,7 @@ class TcpChannel(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._ended = self.lost = True
-        self.error = error
+        self.error = self.error or error
         self._wake()
 
     def _wake(self) -> None:
@@ -94,6 +94,28 @@ class TcpChannel(asyncio.Protocol):
         self.transport.resume_reading()
         return data
 
+    async def ends_within(self, seconds: float) -> bool:
+        """Wait until the connection is lost, for ``seconds`` at most; whether it is. What the peer sends
+        meanwhile is not read."""
+        loop = asyncio.get_running_loop()
+        self.transport.pause_reading()
+        over: asyncio.Future[None] = loop.create_future()
+        timer = loop.call_later(seconds, over.set_result, None)
+        try:
+            return await self.ends_before(over)
+        finally:
+            timer.cancel()
+
+    async def ends_before(self, other: asyncio.Future[None]) -> bool:
+        """Wait until ``other`` is done or the peer has closed the connection; whether the peer has."""
+        while not self._ended and not other.done():
+            self._reader = asyncio.get_running_loop().create_future()
+            try:
+                await asyncio.wait({self._reader, other}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                self._reader = None
+        return self._ended
+
     def write(self, data: bytes) -> None:
         if not self.transport.is_closing():
             self.transport.write(data)
@@ -103,6 +125,15 @@ class TcpChannel(asyncio.Protocol):
         data = bytes(self._held)
         self._held.clear()
         return data
+
+    def fail(self, error: Exception) -> None:
+        """Close at once; whoever reads gets ``error``."""
+        self.error = error
+        self._ended = True
+        self._held.clear()
+        if self._transport is not None:
+            self._transport.abort()
+        self._wake()
 
     def close(self) -> None:
         """Close; a few bytes written just before still go out, for the kernel takes them at once."""

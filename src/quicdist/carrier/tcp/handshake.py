@@ -15,6 +15,7 @@ from quicdist.protocol import (
     Initiator,
     OldConnectionPending,
     PeerNamed,
+    PeerProved,
     Status,
     StatusReceived,
 )
@@ -31,7 +32,8 @@ async def initiate(channel: TcpChannel, node: str, local: LocalNode) -> Connecte
 
     Raises :class:`~quicdist.protocol.HandshakeError` and :class:`OSError`.
     """
-    role = Initiator(local.identity, node, local.cookie_for(node), _FRAMING)
+    role = Initiator(local.identity, node, local.cookie_for(node), _FRAMING, challenges=local.challenges)
+    local.name_said(node)
     while True:
         for event in await _exchange(channel, role):
             if isinstance(event, Connected):
@@ -50,7 +52,7 @@ async def accept(channel: TcpChannel, local: LocalNode) -> Connected:
     Raises :class:`~quicdist.protocol.HandshakeError`, :class:`OSError`, and :class:`AcceptError`
     if ``local`` does not want the connection.
     """
-    role = Acceptor(local.identity, _FRAMING, local.cookie_for)
+    role = Acceptor(local.identity, _FRAMING, local.cookie_for, challenges=local.challenges, confirm=True)
     while True:
         for event in await _exchange(channel, role):
             if isinstance(event, Connected):
@@ -65,10 +67,20 @@ async def accept(channel: TcpChannel, local: LocalNode) -> Connected:
                     raise AcceptError(channel.remote_address, f"{event.name} was answered {status}")
             elif isinstance(event, OldConnectionPending):
                 local.old_connection_pending(event.name)
-                (connected,) = role.old_connection_down()
-                _write(channel, role)
-                assert isinstance(connected, Connected)
-                return connected
+                return _accepted(channel, role, role.old_connection_down())
+            elif isinstance(event, PeerProved):
+                while (own_dial := local.peer_proved(event.name)) is not None:
+                    # A BEAM ends its attempt itself, now that it has our name.
+                    if await channel.ends_before(own_dial):
+                        raise role.connection_closed()
+                return _accepted(channel, role, role.acknowledge())
+
+
+def _accepted(channel: TcpChannel, role: Acceptor, events: list[Event]) -> Connected:
+    (connected,) = events
+    _write(channel, role)
+    assert isinstance(connected, Connected)
+    return connected
 
 
 async def _exchange(channel: TcpChannel, role: Initiator | Acceptor) -> list[Event]:

@@ -1,0 +1,88 @@
+"""Where the TCP carrier listens, and the connections that came in there."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from quicdist.carrier.contract import Address, Incoming, Listener, NetAddress
+from quicdist.carrier.errors import AcceptError
+from quicdist.carrier.sources import Places, source_of
+from quicdist.carrier.tcp.channel import TcpChannel
+from quicdist.logs import RateLimit
+
+#: One part in so many of the places for connections in their handshake is the share of one source.
+SHARE: Final = 4
+
+
+class TcpIncoming(Incoming):
+    """A TCP connection that came in, on which no handshake has run yet."""
+
+    def __init__(self, channel: TcpChannel, listener: TcpListener) -> None:
+        self.channel = channel
+        self.listener = listener
+
+    @property
+    def remote_address(self) -> Address:
+        return self.channel.remote_address
+
+    def close(self) -> None:
+        self.channel.close()
+        self.listener.settled(self)
+
+    def give_way(self, reason: str) -> None:
+        """Its place is needed: its handshake fails with ``reason``."""
+        self.channel.fail(AcceptError(self.remote_address, reason))
+
+
+class TcpListener(Listener):
+    """A listening socket, and the connections that came in by it and are not links yet.
+
+    At most ``max_half_open`` of those, and of one source a share: the oldest gives way to the next.
+    """
+
+    def __init__(self, max_half_open: int) -> None:
+        per_source = max(1, max_half_open // SHARE)
+        self._half_open: Places[TcpIncoming] = Places(max_half_open, per_source)
+        self._waiting: asyncio.Queue[TcpIncoming | None] = asyncio.Queue()
+        self._server: asyncio.Server | None = None
+        self._address: NetAddress | None = None
+        #: Lines about connections refused, for each host that they came from.
+        self.refused = RateLimit()
+
+    @property
+    def address(self) -> NetAddress:
+        assert self._address is not None
+        return self._address
+
+    def listening(self, server: asyncio.Server, address: NetAddress) -> None:
+        self._server = server
+        self._address = address
+
+    def came_in(self, channel: TcpChannel) -> None:
+        incoming = TcpIncoming(channel, self)
+        source = source_of(channel.remote_address.host)
+        # Over TCP whoever has connected does receive what is sent to its address.
+        loser = self._half_open.enter(incoming, source, validated=True)
+        if loser is not None:
+            loser.give_way(f"{len(self._half_open)} others are in their handshake, and it is the oldest")
+        self._waiting.put_nowait(incoming)
+
+    def settled(self, incoming: TcpIncoming) -> None:
+        """It is a link now, or closed."""
+        self._half_open.leave(incoming)
+
+    async def next(self) -> TcpIncoming | None:
+        incoming = await self._waiting.get()
+        if incoming is None:
+            self._waiting.put_nowait(None)  # for whoever else waits
+        return incoming
+
+    def close(self) -> None:
+        # Not Server.wait_closed(): from Python 3.12 on that waits for established links as well.
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+            for incoming in list(self._half_open):
+                incoming.close()
+            self._waiting.put_nowait(None)
