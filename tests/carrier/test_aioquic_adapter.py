@@ -347,11 +347,15 @@ def test_the_handshake_completed_event_comes(certificates: CertificateFiles) -> 
         assert any(isinstance(event, HandshakeCompleted) for event in events(quic))
 
 
+#: The files that may: their tests fail where a new aioquic changes what they take.
+PRIVATE = {"aioquic_adapter.py", "bounds.py", "key_limits.py", "ranges.py", "reassembly.py", "release.py"}
+
+
 def test_no_other_file_of_the_package_touches_private_attributes_of_aioquic() -> None:
     root = Path(carrier.__file__).parent.parent
     found = []
     for path in sorted(root.rglob("*.py")):
-        if path.name == "aioquic_adapter.py" or "aioquic" not in (text := path.read_text()):
+        if path.name in PRIVATE or "aioquic" not in (text := path.read_text()):
             continue
         for node in ast.walk(ast.parse(text)):
             if (
@@ -562,6 +566,8 @@ def own_wire(certificates: CertificateFiles) -> Wire:
         original_destination_connection_id=wire.client.original_destination_connection_id,
     )
     wire.talk()
+    for quic in (wire.client, wire.server):
+        adapter.authenticated(quic)
     events(wire.server)
     return wire
 
