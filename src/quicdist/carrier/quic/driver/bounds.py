@@ -61,7 +61,7 @@ class Bounds:
     bidirectional: int = 32
     unidirectional: int = 2
     #: Packets that may exceed these bounds, and count as lost, before the connection is closed.
-    refusals: int = 256
+    refusals: int = 2048
 
 
 BOUNDS: Final = Bounds()
@@ -103,12 +103,12 @@ class Bounded(QuicConnection):
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
         # The handlers are methods of the connection, which would be part of a cycle.
-        handlers = self._QuicConnection__frame_handlers  # type: ignore[attr-defined]
+        handlers = self._QuicConnection__frame_handlers
         if not Bounded._handlers:
             Bounded._handlers = {
                 kind: (handler.__name__, epochs) for kind, (handler, epochs) in handlers.items()
             }
-        handlers.clear()
+        self._QuicConnection__frame_handlers: dict[int, Any] = {}
         self._stock = Stock(_BEFORE, QuicErrorCode.INTERNAL_ERROR)
         self._frames = self._refusals = 0
         #: Streams that the peer opened by opening a higher one, and of which nothing has come yet.
