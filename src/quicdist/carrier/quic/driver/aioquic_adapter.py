@@ -28,7 +28,7 @@ from aioquic.quic.connection import (
     QuicConnectionState,
     QuicReceiveContext,
 )
-from aioquic.quic.crypto import CryptoContext, CryptoPair
+from aioquic.quic.crypto import CryptoPair
 from aioquic.quic.events import QuicEvent, StreamDataReceived
 from aioquic.quic.packet import QuicFrameType, QuicPacketType, QuicStreamFrame, decode_packet_number
 from aioquic.quic.packet_builder import QuicDeliveryState, QuicPacketBuilder, QuicSentPacket
@@ -40,6 +40,7 @@ from cryptography.exceptions import InvalidTag
 
 from quicdist.carrier.quic.driver import wire
 from quicdist.carrier.quic.driver.bounds import Bounded
+from quicdist.carrier.quic.driver.key_limits import KeyLimited, Keys, Pair
 from quicdist.carrier.quic.driver.parameters import (
     EARLY_DATA,
     JOINED_MESSAGES,
@@ -442,7 +443,7 @@ SHORT_HEADER: Final = 3
 SHORTEST: Final = 20
 
 
-class _Direct(Bounded):
+class _Direct(Bounded, KeyLimited):
     """The ordinary packets of an established connection, taken in and built straight away. aioquic asks
     every open stream about every packet, and takes each apart, or puts it together, in many small steps.
 
@@ -451,7 +452,7 @@ class _Direct(Bounded):
     """
 
     #: Keys of the established connection; None until it is one.
-    _keys: CryptoPair | None = None
+    _keys: Pair | None = None
     _packets: QuicPacketSpace
     #: When the last packet came.
     _received_at = -1.0
@@ -479,9 +480,11 @@ class _Direct(Bounded):
             and self._quic_logger is None
             and not self._cryptos[Epoch.ZERO_RTT].recv.is_valid()
         ):
-            self._keys, self._packets = self._cryptos[Epoch.ONE_RTT], self._spaces[Epoch.ONE_RTT]
+            keys = self._cryptos[Epoch.ONE_RTT]
+            assert isinstance(keys, Pair)
+            self._keys, self._packets = keys, self._spaces[Epoch.ONE_RTT]
 
-    def _receive(self, keys: CryptoContext, data: bytes, addr: Any, now: float) -> bool:
+    def _receive(self, keys: Keys, data: bytes, addr: Any, now: float) -> bool:
         """Take in a datagram if it is a packet with a short header, by the path in use and with the
         current keys; whether it was."""
         path = self._network_paths[0]
@@ -514,7 +517,9 @@ class _Direct(Bounded):
             aead = keys.aead
             payload = aead._aead.decrypt((aead._iv ^ number).to_bytes(12), data[end:], header)
         except InvalidTag:
-            return True  # Not the peer's.
+            keys.forgeries += 1  # Not the peer's.
+            self._forged(self._cryptos[Epoch.ONE_RTT])
+            return True
         if number in space.received_packets:
             return True
         if number > space.expected_packet_number:
@@ -650,6 +655,8 @@ class _Direct(Bounded):
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, Any]]:
         keys = self._keys
+        if self._packet_number >= self._watch.due:
+            self._look_at_keys()
         waiting = None if keys is None else self._waiting(keys)
         if keys is None or waiting is None:
             return super().datagrams_to_send(now)
