@@ -88,6 +88,8 @@ class Network:
         self.ends = self.client, self.server
         self._send(self.client)
         self.run(1.0)
+        for end in self.ends:
+            adapter.authenticated(end.quic)
         for number, end in itertools.product(range(STREAMS), self.ends):
             end.quic.send_stream_data(4 * number + (end is self.server), b"")
 

@@ -17,6 +17,7 @@ from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE
 
 from quicdist.carrier import Address, PeerClosed, PeerSilent
 from quicdist.carrier.quic.carrier import QuicCarrier
+from quicdist.carrier.quic.driver.key_limits import KeyLimited, KeyLimits, Pair
 from quicdist.carrier.quic.driver.path_mtu import BASE_SIZE
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.security.certificates import CertificateFiles
@@ -155,6 +156,42 @@ async def test_a_beam_that_disconnects_leaves_a_connection_that_still_answers(
             # And it may come back at once.
             assert await a.eval(f"net_kernel:connect_node('{NAME}')") == "true"
             Answering.at(node, await server.link())
+
+
+@pytest.mark.parametrize("dials", [True, False], ids=["dialling", "dialled"])
+async def test_quic_dist_follows_one_key_update(
+    certificates: CertificateFiles,
+    settings: QuicSettings,
+    tmp_path: Path,
+    free_port: Callable[[], int],
+    monkeypatch: pytest.MonkeyPatch,
+    dials: bool,
+) -> None:
+    """RFC 9001, section 6. A second one it would not follow: it tries the keys of before the first."""
+    monkeypatch.setattr(KeyLimited, "key_limits", KeyLimits(update=100, most=1 << 62, forgeries=1 << 52))
+    updates = []
+    update = Pair._update_key
+
+    def counted(pair: Pair, trigger: str) -> None:
+        updates.append(trigger)
+        update(pair, trigger)
+
+    monkeypatch.setattr(Pair, "_update_key", counted)
+    node = FakeNode(NAME)
+    async with listening(settings, node) as server:
+        table = {NAME: ("127.0.0.1", server.address.port)}
+        port = free_port()
+        async with beam(tmp_path, certificates, port, table) as a:
+            if dials:
+                address = Address("127.0.0.1", port)
+                link = await QuicCarrier(settings).setup(BEAM, address, node, setup_time=SETUP_TIME)
+            else:
+                assert await a.eval(f"net_kernel:connect_node('{NAME}')") == "true"
+                link = await server.link()
+            inbox = Answering.at(node, link)
+            await both_ways(a, inbox)
+            assert updates == ["local_update"]
+            assert not inbox.link.closed
 
 
 async def both_ways(a: Beam, inbox: Answering) -> None:

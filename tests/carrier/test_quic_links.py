@@ -359,7 +359,7 @@ async def test_a_late_timer_reads_first_what_has_come(settings: QuicSettings) ->
     async with linked(settings) as pair:
         server = quic_link(pair.server.link)._channel
         pair.to_server(1)
-        await asyncio.sleep(0)  # it is with the kernel, or about to be read
+        quic_link(pair.client.link)._channel.transmit()  # it is with the kernel, and nothing has read it
         server._deadline = asyncio.get_running_loop().time() - 10
         server.quic._close_at = server._deadline
         server._on_timer()

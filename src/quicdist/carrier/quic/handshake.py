@@ -281,6 +281,7 @@ class QuicHandshake(ABC):
             max_frame=settings.max_frame,
         )
         link = QuicLink(connection, self.channel, settings)
+        self.channel.authenticated()
         self.channel.handler = link
         for stream_id, data in self._early:
             link.stream_data(stream_id, data, False)

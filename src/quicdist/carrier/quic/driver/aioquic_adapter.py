@@ -28,11 +28,10 @@ from aioquic.quic.connection import (
     QuicConnectionState,
     QuicReceiveContext,
 )
-from aioquic.quic.crypto import CryptoContext, CryptoPair
+from aioquic.quic.crypto import CryptoPair
 from aioquic.quic.events import QuicEvent, StreamDataReceived
 from aioquic.quic.packet import QuicFrameType, QuicPacketType, QuicStreamFrame, decode_packet_number
 from aioquic.quic.packet_builder import QuicDeliveryState, QuicPacketBuilder, QuicSentPacket
-from aioquic.quic.rangeset import RangeSet
 from aioquic.quic.recovery import MAX_ACK_RANGES, QuicPacketSpace
 from aioquic.quic.stream import QuicStream, QuicStreamSender
 from aioquic.tls import Epoch
@@ -40,6 +39,8 @@ from cryptography import x509
 from cryptography.exceptions import InvalidTag
 
 from quicdist.carrier.quic.driver import wire
+from quicdist.carrier.quic.driver.bounds import Bounded
+from quicdist.carrier.quic.driver.key_limits import KeyLimited, Keys, Pair
 from quicdist.carrier.quic.driver.parameters import (
     EARLY_DATA,
     JOINED_MESSAGES,
@@ -47,6 +48,7 @@ from quicdist.carrier.quic.driver.parameters import (
     PACED,
     encoded,
 )
+from quicdist.carrier.quic.driver.reassembly import NotTaken, Receiver
 from quicdist.carrier.security.psk import ExternalPsk
 from quicdist.carrier.security.verification import ClientTrust, check_server_use
 from quicdist.carrier.udp import Datagram
@@ -101,6 +103,12 @@ def closing(quic: QuicConnection) -> Closing | None:
         by_peer=quic._state is QuicConnectionState.DRAINING,
         is_application=event.frame_type is None,
     )
+
+
+def authenticated(quic: QuicConnection) -> None:
+    """The peer has been authenticated: its bounds are those of a link from now on."""
+    if isinstance(quic, Connection):
+        quic.authenticated()
 
 
 def is_fresh(quic: QuicConnection) -> bool:
@@ -283,6 +291,8 @@ def stop_receiving(quic: QuicConnection, stream_id: int) -> None:
     stream = quic._streams.get(stream_id)
     if stream is not None and not stream.receiver.is_finished:
         stream.receiver.is_finished = True
+        if isinstance(stream.receiver, Receiver):
+            stream.receiver.forget()
         quic._local_max_data.value += max(0, stream.max_stream_data_local - stream.receiver.highest_offset)
 
 
@@ -433,7 +443,7 @@ SHORT_HEADER: Final = 3
 SHORTEST: Final = 20
 
 
-class _Direct(QuicConnection):
+class _Direct(Bounded, KeyLimited):
     """The ordinary packets of an established connection, taken in and built straight away. aioquic asks
     every open stream about every packet, and takes each apart, or puts it together, in many small steps.
 
@@ -442,7 +452,7 @@ class _Direct(QuicConnection):
     """
 
     #: Keys of the established connection; None until it is one.
-    _keys: CryptoPair | None = None
+    _keys: Pair | None = None
     _packets: QuicPacketSpace
     #: When the last packet came.
     _received_at = -1.0
@@ -453,18 +463,28 @@ class _Direct(QuicConnection):
         keys = self._keys
         if keys is None:
             super().receive_datagram(data, addr, now)
-            # aioquic's log is of every frame. A server drops the keys of early data with the first packet
-            # that comes after them.
-            if (
-                self._handshake_confirmed
-                and self._quic_logger is None
-                and not self._cryptos[Epoch.ZERO_RTT].recv.is_valid()
-            ):
-                self._keys, self._packets = self._cryptos[Epoch.ONE_RTT], self._spaces[Epoch.ONE_RTT]
+            self._look_for_keys()
         elif not self._receive(keys.recv, data, addr, now):
             super().receive_datagram(data, addr, now)
 
-    def _receive(self, keys: CryptoContext, data: bytes, addr: Any, now: float) -> bool:
+    def authenticated(self) -> None:
+        super().authenticated()
+        self._look_for_keys()
+
+    def _look_for_keys(self) -> None:
+        # Only what is not bounded more closely goes straight. aioquic's log is of every frame. A server drops
+        # the keys of early data with the first packet that comes after them.
+        if (
+            self.is_authenticated
+            and self._handshake_confirmed
+            and self._quic_logger is None
+            and not self._cryptos[Epoch.ZERO_RTT].recv.is_valid()
+        ):
+            keys = self._cryptos[Epoch.ONE_RTT]
+            assert isinstance(keys, Pair)
+            self._keys, self._packets = keys, self._spaces[Epoch.ONE_RTT]
+
+    def _receive(self, keys: Keys, data: bytes, addr: Any, now: float) -> bool:
         """Take in a datagram if it is a packet with a short header, by the path in use and with the
         current keys; whether it was."""
         path = self._network_paths[0]
@@ -497,7 +517,9 @@ class _Direct(QuicConnection):
             aead = keys.aead
             payload = aead._aead.decrypt((aead._iv ^ number).to_bytes(12), data[end:], header)
         except InvalidTag:
-            return True  # Not the peer's.
+            keys.forgeries += 1  # Not the peer's.
+            self._forged(self._cryptos[Epoch.ONE_RTT])
+            return True
         if number in space.received_packets:
             return True
         if number > space.expected_packet_number:
@@ -511,6 +533,9 @@ class _Direct(QuicConnection):
         except QuicConnectionError as error:
             self._logger.warning(error)
             self.close(error.error_code, error.frame_type, error.reason_phrase)
+        except NotTaken as error:
+            self._not_taken(error)
+            return True
         if self._close_pending or self._state is not QuicConnectionState.CONNECTED:
             return True
         if now != self._received_at:
@@ -545,7 +570,7 @@ class _Direct(QuicConnection):
     def _receive_frames(self, payload: bytes, host_cid: bytes, now: float) -> bool:
         """Take in what a packet holds; whether it asks for an acknowledgement."""
         is_ack_eliciting = False
-        at, size = 0, len(payload)
+        at, size, acks = 0, len(payload), 0
         try:
             while at < size:
                 kind = payload[at]
@@ -556,13 +581,14 @@ class _Direct(QuicConnection):
                     at = end
                     is_ack_eliciting = True
                 elif kind == wire.ACK:
+                    start = at
                     ranges, delay, at = wire.read_ack(payload, at + 1)
-                    self._loss.on_ack_received(
-                        ack_rangeset=RangeSet(ranges),
-                        ack_delay=(delay << self._remote_ack_delay_exponent) / 1_000_000,
-                        now=now,
-                        space=self._packets,
-                    )
+                    acks += 1
+                    if acks > 1:
+                        # More than one is aioquic's business, which bounds them.
+                        at = start
+                        break
+                    self._acknowledged(ranges, delay, self._packets, now)
                 elif kind == wire.PING:
                     at += 1
                     is_ack_eliciting = True
@@ -613,13 +639,14 @@ class _Direct(QuicConnection):
             or limit.used + new > limit.value
         ):
             return 0
-        limit.used += new
         if not offset == receiver._buffer_start == highest:
             # Out of order, or here already.
             event = receiver.handle_frame(QuicStreamFrame(data=payload[at:end], fin=False, offset=offset))
+            limit.used += new
             if event is not None:
                 self._events.append(event)
             return end
+        limit.used += new
         receiver._buffer_start = receiver.highest_offset = stop
         self._events.append(StreamDataReceived(data=payload[at:end], end_stream=False, stream_id=stream_id))
         return end
@@ -628,6 +655,8 @@ class _Direct(QuicConnection):
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, Any]]:
         keys = self._keys
+        if self._packet_number >= self._watch.due:
+            self._look_at_keys()
         waiting = None if keys is None else self._waiting(keys)
         if keys is None or waiting is None:
             return super().datagrams_to_send(now)
@@ -850,21 +879,9 @@ class Connection(_Direct):
         if not self.holds_limits or isinstance(stream, _GrantedStream):
             super()._write_stream_limits(builder, space, stream)
 
-    # Both make streams, that of a peer and those below it, of a class that cannot be chosen.
-
-    def _get_or_create_stream(self, frame_type: int, stream_id: int) -> QuicStream:
-        count = len(self._streams)
-        stream = super()._get_or_create_stream(frame_type, stream_id)
-        if len(self._streams) > count:
-            _make_steady(list(self._streams.values())[count:])
-        return stream
-
-    def _get_or_create_stream_for_send(self, stream_id: int) -> QuicStream:
-        count = len(self._streams)
-        stream = super()._get_or_create_stream_for_send(stream_id)
-        if len(self._streams) > count:
-            _make_steady([stream])
-        return stream
+    def _stream_made(self, stream: QuicStream) -> None:
+        super()._stream_made(stream)
+        _make_steady([stream])
 
     def _serialize_transport_parameters(self) -> bytes:
         # There is no public way to add one.

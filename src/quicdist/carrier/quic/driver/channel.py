@@ -124,6 +124,12 @@ class Channel:
         """What is another where either address is."""
         return self.quic.get_peer_address(), self.socket.local
 
+    def authenticated(self) -> None:
+        """The peer has been authenticated: the bounds are those of a link from now on
+        (:mod:`quicdist.carrier.quic.driver.bounds`)."""
+        with self._lock:
+            adapter.authenticated(self.quic)
+
     # -- out -------------------------------------------------------------------------------
 
     def write(self, stream_id: int, parts: Sequence[bytes | memoryview], size: int) -> int:
