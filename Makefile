@@ -4,6 +4,7 @@ SECONDS ?= 60
 PYTEST_ARGS ?=
 MATRIX ?=
 BENCH_ARGS ?=
+HOSTILE_ARGS ?=
 
 python := .venv/bin/python
 setup := @scripts/setup-venv.sh
@@ -12,7 +13,7 @@ bench_setup := @$(python) -c "import importlib.metadata as m; m.version('matplot
 	echo "-- what draws could not be installed: the table alone" >&2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test matrix lint format fuzz bench profile bench-term interop clean
+.PHONY: help demo test matrix lint format fuzz hostile bench profile bench-term interop clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +47,10 @@ format: ## let ruff put the code in form
 fuzz: ## feed the term decoder bad bytes; SECONDS=3600 for an hour
 	$(setup)
 	$(python) -m tests.term.fuzz --seconds $(SECONDS)
+
+hostile: ## attack a node that serves a good peer, in some minutes; HOSTILE_ARGS="--only tcp" chooses, --list names
+	$(setup)
+	@$(python) -m tests.hostile $(HOSTILE_ARGS)
 
 bench: ## each goal as a ratio to its peer, in some minutes; BENCH_ARGS="--rows echo" chooses
 	$(setup)
