@@ -44,9 +44,10 @@ format: ## let ruff put the code in form
 	$(python) -m ruff check --fix .
 	$(python) -m ruff format .
 
-fuzz: ## feed the term decoder bad bytes; SECONDS=3600 for an hour
+fuzz: ## bad bytes for the term codec, the QUIC carrier and a node's peers, a third each; SECONDS=3600 for an hour
 	$(setup)
-	$(python) -m tests.term.fuzz --seconds $(SECONDS)
+	@set -e; for fuzzer in tests.term.fuzz tests.carrier.fuzz tests.node.fuzz_peer; do \
+		$(python) -m $$fuzzer --seconds $$(( ($(SECONDS) + 2) / 3 )); done
 
 hostile: ## attack a node that serves a good peer, in some minutes; HOSTILE_ARGS="--only tcp" chooses, --list names
 	$(setup)

@@ -59,7 +59,7 @@ def run(fuzzer: Fuzzed, seconds: float, seed: int, *, every: float = 10.0) -> in
 def told(fuzzer: Fuzzed, seed: int, finding: Finding) -> None:
     """Say what was found: the input in a file, its beginning, and in the last line what is wrong."""
     data = fuzzer.last_input()
-    name = f"finding-{hashlib.sha256(data).hexdigest()[:12]}.bin"
+    name = f"finding-{hashlib.sha256(data).hexdigest()[:12]}"
     path = Path(tempfile.gettempdir()) / name
     path.write_bytes(data)
     more = f" ... ({len(data)} bytes)" if len(data) * 2 > _SHOWN else ""
@@ -80,5 +80,5 @@ def main(make: Callable[[int], Fuzzed], description: str) -> int:
 
 def corpus(directory: Path) -> Iterator[tuple[str, bytes]]:
     """The inputs that are kept in a directory, by their names."""
-    for path in sorted(directory.glob("*.bin")):
+    for path in sorted(directory.glob("*.json")):
         yield path.name, path.read_bytes()
