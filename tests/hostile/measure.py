@@ -38,7 +38,7 @@ DOUBTFUL = 4.0
 TRIES = 3
 
 #: Seconds that an attack's memory has to be given back in, once its connections have ended.
-GIVE_BACK = 12.0
+GIVE_BACK, GIVE_BACK_QUICK = 12.0, 2.5
 #: Seconds after which a victim whose loop does not come back is given up.
 LOST = 30.0
 IDLE = 0.7
@@ -247,7 +247,7 @@ class Run:
                 self._say(
                     f"{attack.name}: run {number} missed a goal by little ({rows[-1].missed[0][0]}): again"
                 )
-            row = self._row(attack)
+            row = self.once(attack)
             rows.append(row)
             if row.missed:
                 self._drop()  # the next one is not to suffer from it
@@ -255,7 +255,8 @@ class Run:
                 break
         return rows
 
-    def _row(self, attack: Attack) -> Row:
+    def once(self, attack: Attack) -> Row:
+        """Run an attack once."""
         row = Row(attack)
         start = time.monotonic()
         try:
@@ -331,14 +332,15 @@ class Run:
 
     def _given_back(self, row: Row, victim: NodeProcess, before: dict[str, int]) -> None:
         most = KEPT * max(1.0, row.sent / KEPT_FOR)
-        deadline = time.monotonic() + GIVE_BACK
+        wait = GIVE_BACK if not self.quick else GIVE_BACK_QUICK
+        deadline = time.monotonic() + wait
         while True:
             time.sleep(0.25)
             now = victim.do("memory")
             row.kept = now["rss"] - before["rss"]
             row.blocks = now["blocks"] - before["blocks"]
             left = deadline - time.monotonic()
-            if row.kept <= most / 4 or left <= 0 or (row.kept <= most and left < GIVE_BACK - 2):
+            if row.kept <= most / 4 or left <= 0 or (row.kept <= most and left < wait - 2):
                 return
 
 

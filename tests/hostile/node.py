@@ -180,8 +180,10 @@ async def victim(options: dict[str, Any]) -> None:
     node = Node(VICTIM, **options)
 
     @node.register("echo")
-    def echo(process: Process, message: tuple[Pid, Any]) -> None:
-        process.send(*message)
+    def echo(process: Process, message: Any) -> None:
+        match message:
+            case (Pid() as to, answer):
+                process.send(to, answer)
 
     @node.register("sink")
     def sink(process: Process, message: Any) -> None:

@@ -123,13 +123,10 @@ class NodeProcess:
     def close(self) -> None:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
+        self.process.kill()  # nobody waits for its goodbye
+        self.process.wait()
         with contextlib.suppress(OSError):
             self.process.stdin.close()
-        try:
-            self.process.wait(4)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
         self._reader.join(5)
         self.process.stdout.close()
         self._errors.close()

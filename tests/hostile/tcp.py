@@ -151,7 +151,7 @@ def eager(field: Field) -> None:
 ATTACKS = [
     dataclasses.replace(attack, carrier="tcp")
     for attack in (
-        Attack("half-open-tcp", "300 TCP connections that say nothing", half_open, quick=True),
+        Attack("half-open-tcp", "300 TCP connections that say nothing", half_open),
         Attack(
             "half-open-tcp-many", "300 TCP connections that say nothing, of 300 addresses", half_open_many
         ),
