@@ -78,18 +78,41 @@ def table(results: list[list[Row]]) -> Table:
     return made
 
 
+#: Where the table stands in a page.
+_BEGIN, _END = "<!-- make hostile -->\n", "<!-- end -->\n"
+
+
 def markdown(results: list[list[Row]]) -> str:
-    lines = ["| " + " | ".join(("what", *COLUMNS)) + " |", "| --- " * (len(COLUMNS) + 1) + "|"]
+    """The table as it stands in ``SECURITY.md``."""
+    heads = ("`--only`", "attack", "sent", "gained", "kept", "standstill", "echo (idle)", "newcomer", "goals")
+    lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
     for runs in results:
         row = runs[-1]
-        lines.append("| " + " | ".join((row.attack.what, *cells(row))) + " |")
+        by = "peer: " if row.attack.kind == "peer" else ""
+        texts = [f"`{row.attack.name}`", by + row.attack.what]
+        texts += map(size, (row.sent, row.gained, max(0, row.kept)))
+        texts.append(f"{row.standstill * 1e3:.0f} ms")
+        texts.append(f"{row.echo * 1e3:.0f} ms ({row.idle * 1e3:.1f})")
+        texts.append(f"{row.newcomer:.2f} s")
+        texts.append("kept" if row.holds else "missed")
+        lines.append(f"| {' | '.join(texts)} |")
     return "\n".join(lines) + "\n"
+
+
+def write(page: Path, text: str) -> None:
+    """Write the table to a file; where one has the marks of a table, in its place."""
+    before = page.read_text() if page.exists() else _BEGIN + _END
+    head, begin, rest = before.partition(_BEGIN)
+    _, end, tail = rest.partition(_END)
+    if not (begin and end):
+        raise click.UsageError(f"{page} has no marks of a table")
+    page.write_text(f"{head}{_BEGIN}\n{text}\n{_END}{tail}")
 
 
 @click.command()
 @click.option("--only", default="", help=f"Attacks or families ({', '.join(FAMILIES)}), with commas.")
 @click.option("--list", "listing", is_flag=True, help="Name the attacks and end.")
-@click.option("--markdown", "page", type=click.Path(path_type=Path), help="Write the table there as well.")
+@click.option("--markdown", "page", type=click.Path(path_type=Path), help="Write the table there too.")
 @click.option("--quick", is_flag=True, help="Shorter attacks, as in make test.")
 @click.option("--lines", is_flag=True, help="Say what the victim logged.")
 @click.option("--seconds", default=900.0, help="Begin no further row after so many seconds.")
@@ -138,7 +161,7 @@ def main(only: str, listing: bool, page: Path | None, quick: bool, lines: bool, 
         markup=False,
     )
     if page is not None:
-        page.write_text(markdown(results))
+        write(page, markdown(results))
     sys.exit(1 if missed or left_out else 0)
 
 
