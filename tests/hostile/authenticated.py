@@ -29,7 +29,7 @@ from quicdist.protocol import (
     StatusReceived,
     StreamPlan,
 )
-from quicdist.term import Atom, Codec, ImproperList, Pid, Reference, term_to_binary
+from quicdist.term import Atom, Codec, Export, Fun, ImproperList, Pid, Reference, term_to_binary
 from tests.hostile import raw_quic as raw
 from tests.hostile.field import Attack, CountingSocket, Field
 from tests.hostile.raw_quic import QuicPeer, Stranger
@@ -175,6 +175,8 @@ def long_reasons(field: Field, peer: TcpPeer) -> None:
     for number in range(3):
         peer.send(PayloadExit2(peer.pid(number), victim_pid), reason)
     peer.send(PayloadExit2(peer.pid(), Pid("elsewhere@127.0.0.1", 1, 0, 1)), reason)
+    peer.control((3, peer.pid(), victim_pid, reason))
+    peer.control((3, Pid("forged@127.0.0.1", 1, 0, 1), victim_pid, reason))
 
 
 @attack
@@ -296,12 +298,24 @@ def garbage_to_services(field: Field, peer: TcpPeer) -> None:
 
 
 @attack
-def suspended_services(field: Field, peer: TcpPeer) -> None:
-    """sys:suspend/1 and the like for every service, by name."""
+def replaced_states(field: Field, peer: TcpPeer) -> None:
+    """sys:replace_state/2 with functions that are the peer's to call, and that it never answers for."""
     tag = ImproperList([Atom("alias")], Reference(peer.name, (1, 2, 3), 1))
     for name in ("net_kernel", "rex"):
-        peer.to(name, (Atom("system"), (peer.pid(), tag), (Atom("replace_state"), peer.pid())))
+        for asked in (
+            (Atom("replace_state"), Export("m", "f", 1)),
+            (Atom("replace_state"), local_fun(peer)),
+            (Atom("debug"), (Atom("install"), (local_fun(peer), 1))),
+        ):
+            peer.to(name, (Atom("system"), (peer.pid(), tag), asked))
     peer.drain(0.3)
+
+
+def local_fun(peer: TcpPeer) -> Fun:
+    """A fun of arity 1 made by a process of the peer."""
+    body = b"\x01" + bytes(16) + struct.pack(">II", 0, 0)
+    body += b"".join(term_to_binary(one)[1:] for one in (Atom("m"), 0, 0, peer.pid()))
+    return Fun(b"p" + struct.pack(">I", len(body) + 4) + body)
 
 
 @attack
@@ -312,14 +326,20 @@ def forged_lines(field: Field, peer: TcpPeer) -> None:
         Atom("pid"): gl,
         Atom("gl"): gl,
         Atom("time"): 1,
-        Atom("error_logger"): {Atom("tag"): Atom("error")},
+        Atom("error_logger"): {Atom("emulator"): True, Atom("tag"): Atom("error")},
     }
+    text = list(FORGED.encode())
     for number in range(50):
-        peer.to("logger_proxy", (Atom("log"), Atom("error"), FORGED + str(number), [], meta))
-        peer.to("logger_proxy", (Atom("log"), Atom("error"), "~ts~n", [FORGED * 20], meta))
-        peer.to("logger_proxy", (Atom("log"), Atom("error"), {Atom("report"): FORGED}, meta))
-        peer.to("logger_proxy", (Atom("log"), Atom("notice"), (Atom("string"), FORGED), meta))
-        peer.to("error_logger", (Atom("notify"), (Atom("error"), gl, (gl, FORGED, []))))
+        for level in ("error", "notice", "emergency"):
+            peer.to("logger_proxy", (Atom("log"), Atom(level), [*text, 48 + number], [], meta))
+            peer.to("logger_proxy", (Atom("log"), Atom(level), list(b"~ts~n"), [text * 20], meta))
+            peer.to("logger_proxy", (Atom("log"), Atom(level), text, meta))
+            report = {Atom("label"): Atom(FORGED), Atom("text"): FORGED}
+            peer.to("logger_proxy", (Atom("log"), Atom(level), report, meta))
+            written = {**meta, Atom("python_text"): FORGED}
+            peer.to("logger_proxy", (Atom("log"), Atom(level), report, written))
+        peer.to("error_logger", (Atom("notify"), (Atom("error"), gl, (gl, text, []))))
+    peer.drain(0.5)
 
 
 @attack
@@ -473,8 +493,8 @@ ATTACKS = [
         ("compressed", "a zlib bomb of 256 MiB", compressed),
         ("many-atoms", "100000 atoms", many_atoms),
         ("garbage-services", "messages of all shapes to every service", garbage_to_services),
-        ("replace-state", "sys:replace_state with a fun that is none", suspended_services),
-        ("forged-lines", "250 lines by logger_proxy and error_logger", forged_lines),
+        ("replace-state", "sys:replace_state with a fun that is never answered for", replaced_states),
+        ("forged-lines", "650 lines by logger_proxy and error_logger", forged_lines),
         ("fragments", "3000 messages of which only the first fragment comes", fragments),
         ("fragments-order", "fragments out of order", fragments_out_of_order),
         ("fragments-tiny", "one message in 100000 fragments", tiny_fragments),

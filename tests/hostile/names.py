@@ -8,7 +8,6 @@ import threading
 import time
 from concurrent.futures import TimeoutError as FutureTimeout
 
-from quicdist.protocol import LocalIdentity
 from quicdist.protocol.handshake_messages import (
     CHALLENGE_HEADER,
     REPLY,
@@ -21,7 +20,7 @@ from tests.hostile.node import GOOD, GREAT, SMALL
 from tests.hostile.raw_quic import Stranger
 from tests.hostile.tcp import FLAGS, message, named, prefixed
 
-LIAR = "liar@127.0.0.1"
+LIAR, MIRROR = "liar@127.0.0.1", "mirror@127.0.0.1"
 
 
 def _dial_while(field: Field, name: str, say: object) -> None:
@@ -100,41 +99,80 @@ def many_names(field: Field) -> None:
             sock.sendall(named(f"n{number}-{'x' * 200}@127.0.0.1"))
 
 
-def _reflect(field: Field, listener: socket.socket) -> bool:
+class TcpMirror:
+    """This node dials the victim, and is challenged."""
+
+    def __init__(self, field: Field) -> None:
+        self.sock = field.dial(timeout=3.0)
+        self.sock.sendall(named(MIRROR))
+        message(self.sock)  # the status
+        self.challenge: int = CHALLENGE_HEADER.unpack_from(message(self.sock))[2]
+
+    def answer(self, digest: bytes) -> bool:
+        """Answer with a digest; whether it is acknowledged."""
+        self.sock.sendall(prefixed(encode_reply(7, digest)))
+        return message(self.sock)[:1] == b"a"
+
+
+class QuicMirror:
+    """The same over QUIC."""
+
+    def __init__(self, field: Field) -> None:
+        self.stranger = Stranger(field)
+        if not self.stranger.handshake(3.0):
+            raise ConnectionError
+        self.stranger.say(encode_name_message(FLAGS, 1, MIRROR))
+        came = self.stranger.came.setdefault(0, bytearray())
+        whole = len(b"sok") + CHALLENGE_HEADER.size
+        if not self.stranger.pump(3.0, until=lambda: len(came) >= whole):
+            raise ConnectionError
+        self.challenge: int = CHALLENGE_HEADER.unpack_from(bytes(came), len(b"sok"))[2]
+        came.clear()
+
+    def answer(self, digest: bytes) -> bool:
+        came = self.stranger.came[0]
+        came.clear()
+        self.stranger.say(encode_reply(7, digest))
+        return self.stranger.pump(3.0, until=lambda: bytes(came[:1]) == b"a")
+
+
+def _reflect(field: Field, listener: socket.socket, kind: type[TcpMirror] | type[QuicMirror]) -> bool:
     """Take the victim's dial; hand it its own challenge; give its digest back. Whether it was taken."""
-    with contextlib.closing(listener.accept()[0]) as raw_sock:
-        raw_sock.settimeout(3.0)
+    with contextlib.closing(listener.accept()[0]) as sock:
+        sock.settimeout(3.0)
 
         def receive() -> bytes:
-            head = raw_sock.recv(2, socket.MSG_WAITALL)
+            head = sock.recv(2, socket.MSG_WAITALL)
             if len(head) < 2:
                 raise ConnectionError
-            return raw_sock.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL)
+            return sock.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL)
 
         receive()  # its name
-        # The other side: this node dials the victim, and is challenged.
-        mine = field.dial(timeout=3.0)
-        identity = LocalIdentity("mirror@127.0.0.1", 1)
-        mine.sendall(prefixed(encode_name_message(identity.flags, 1, identity.name)))
-        message(mine)  # the status
-        challenge = CHALLENGE_HEADER.unpack_from(message(mine))[2]
-        raw_sock.sendall(prefixed(b"sok") + prefixed(encode_challenge(FLAGS, challenge, 1, LIAR)))
-        digest = REPLY.unpack(receive())[2]
-        mine.sendall(prefixed(encode_reply(7, digest)))
-        return message(mine)[:1] == b"a"
+        mirror = kind(field)
+        sock.sendall(prefixed(b"sok") + prefixed(encode_challenge(FLAGS, mirror.challenge, 1, LIAR)))
+        return mirror.answer(REPLY.unpack(receive())[2])
 
 
-def reflection(field: Field) -> None:
-    """Its own challenge handed back, where it is made to dial."""
+def _reflection(field: Field, kind: type[TcpMirror] | type[QuicMirror]) -> None:
     with socket.create_server(("127.0.0.1", field.liar_port)) as listener:
         listener.settimeout(5.0)
         dialled = field.dialled(LIAR, 3.0)
         taken = False
         with contextlib.suppress(OSError, ConnectionError):
-            taken = _reflect(field, listener)
+            taken = _reflect(field, listener, kind)
         field.expect(not taken, "authenticated without the cookie")
         with contextlib.suppress(Exception):
             dialled.result(8.0)
+
+
+def reflection(field: Field) -> None:
+    """Its own challenge handed back, where it is made to dial."""
+    _reflection(field, TcpMirror)
+
+
+def reflection_across(field: Field) -> None:
+    """The challenge is that of a QUIC connection, handed back over TCP."""
+    _reflection(field, QuicMirror)
 
 
 def silent_listener(field: Field) -> None:
@@ -160,5 +198,6 @@ ATTACKS = [
     Attack("claims-own", "the victim's own name", claimed_own),
     Attack("many-names", "300 long names of 300 addresses", many_names),
     Attack("reflection", "the victim's challenge handed back to it", reflection),
+    Attack("reflection-across", "the same from QUIC to TCP", reflection_across),
     Attack("silent-listener", "a node that is dialled and answers nothing", silent_listener),
 ]

@@ -37,34 +37,43 @@ GOOD = "good@127.0.0.1"
 SMALL, GREAT = "abe@127.0.0.1", "zed@127.0.0.1"
 
 
-class Watch:
-    """How long the event loop stands still, by the node's own doing.
+class Delays:
+    """How long a thread was ready to run while the kernel ran others: what another program does to a busy
+    machine. The second figure of ``schedstat`` (proc(5)); 0 where there is none."""
 
-    The time for which the thread was ready to run and the kernel ran others is taken off (the second
-    figure of ``schedstat``, proc(5)), so that a busy machine does not count.
-    """
+    def __init__(self, path: str = "/proc/thread-self/schedstat") -> None:
+        self._file: int | None = None
+        with contextlib.suppress(OSError):
+            self._file = os.open(path, os.O_RDONLY)
+
+    @classmethod
+    def of_process(cls, pid: int) -> Delays:
+        """Of the main thread of another process."""
+        return cls(f"/proc/{pid}/task/{pid}/schedstat")
+
+    def read(self) -> float:
+        """Seconds until now."""
+        if self._file is None:
+            return 0.0
+        try:
+            return int(os.pread(self._file, 100, 0).split()[1]) / 1e9
+        except OSError:
+            return 0.0
+
+
+class Watch:
+    """How long the event loop stands still by the node's own doing: :class:`Delays` are taken off."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._delays = self._open()
+        self._delays = Delays()
         self._last = time.monotonic()
-        self._waited = self._wait()
+        self._waited = self._delays.read()
         self.longest = 0.0
         loop.call_later(STEP, self._look)
 
-    def _open(self) -> int | None:
-        try:
-            return os.open("/proc/thread-self/schedstat", os.O_RDONLY)
-        except OSError:
-            return None
-
-    def _wait(self) -> float:
-        if self._delays is None:
-            return 0.0
-        return int(os.pread(self._delays, 100, 0).split()[1]) / 1e9
-
     def _look(self) -> None:
-        now, waited = time.monotonic(), self._wait()
+        now, waited = time.monotonic(), self._delays.read()
         self.longest = max(self.longest, now - self._last - STEP - (waited - self._waited))
         self._last, self._waited = now, waited
         self._loop.call_later(STEP, self._look)
@@ -239,7 +248,13 @@ async def victim(options: dict[str, Any]) -> None:
 
 
 async def good(options: dict[str, Any]) -> None:
-    """Echoes all the time; ``start`` begins to note the times, ``stop`` gives them."""
+    """Echoes all the time; ``start`` begins to note the times, ``stop`` gives them. The times for which
+    other programs had the processor of either side are taken off."""
+    delays = [Delays(), Delays.of_process(options.pop("victim_pid"))]
+
+    def waited() -> float:
+        return sum(one.read() for one in delays)
+
     loop = asyncio.get_running_loop()
     times: list[float] = []
     state = {"lost": False}
@@ -252,6 +267,7 @@ async def good(options: dict[str, Any]) -> None:
             to, message = ("echo", VICTIM), (process.pid, b"x" * 64)
             while True:
                 start = under_way[0] = time.perf_counter()
+                before = waited()
                 process.send(to, message)
                 try:
                     async with asyncio.timeout(PATIENCE):
@@ -259,7 +275,7 @@ async def good(options: dict[str, Any]) -> None:
                 except TimeoutError:
                     state["lost"] = True
                 took = time.perf_counter() - start
-                times.append(took)
+                times.append(max(took / 10, took - (waited() - before)))
                 under_way[0] = 0.0
                 if took < STEP:
                     await asyncio.sleep(STEP - took)
