@@ -6,6 +6,7 @@ PYTEST_ARGS ?=
 WORKERS ?= 2
 MATRIX ?=
 BENCH_ARGS ?=
+HOSTILE_ARGS ?=
 
 python := .venv/bin/python
 setup := @scripts/setup-venv.sh
@@ -14,7 +15,7 @@ bench_setup := @$(python) -c "import importlib.metadata as m; m.version('matplot
 	echo "-- what draws could not be installed: the table alone" >&2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test matrix lint format fuzz bench profile bench-term interop clean
+.PHONY: help demo test matrix lint format fuzz hostile bench profile bench-term interop clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -45,9 +46,14 @@ format: ## let ruff put the code in form
 	$(python) -m ruff check --fix .
 	$(python) -m ruff format .
 
-fuzz: ## feed the term decoder bad bytes; SECONDS=3600 for an hour
+fuzz: ## bad bytes for the term codec, the QUIC carrier and a node's peers, a third each; SECONDS=3600 for an hour
 	$(setup)
-	$(python) -m tests.term.fuzz --seconds $(SECONDS)
+	@set -e; for fuzzer in tests.term.fuzz tests.carrier.fuzz tests.node.fuzz_peer; do \
+		$(python) -m $$fuzzer --seconds $$(( ($(SECONDS) + 2) / 3 )); done
+
+hostile: ## attack a node that serves a good peer, in some minutes; HOSTILE_ARGS="--only tcp" chooses, --list names
+	$(setup)
+	@$(python) -m tests.hostile $(HOSTILE_ARGS)
 
 bench: ## each goal as a ratio to its peer, in some minutes; BENCH_ARGS="--rows echo" chooses
 	$(setup)

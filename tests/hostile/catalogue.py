@@ -1,0 +1,22 @@
+"""All attacks there are."""
+
+from __future__ import annotations
+
+from tests.hostile import authenticated, datagrams, handshakes, names, tcp
+from tests.hostile.field import Attack
+
+FAMILIES: dict[str, list[Attack]] = {
+    "datagrams": datagrams.ATTACKS,
+    "handshakes": handshakes.ATTACKS,
+    "tcp": tcp.ATTACKS,
+    "names": names.ATTACKS,
+    "authenticated": authenticated.ATTACKS,
+}
+#: Rows of one variant one after another: each needs a victim of its own.
+ATTACKS = [
+    attack
+    for _, attack in sorted(
+        enumerate(attack for family in FAMILIES.values() for attack in family),
+        key=lambda one: (one[1].variant, one[0]),
+    )
+]

@@ -1,0 +1,81 @@
+"""The harness sees faults, and the shortest attacks keep the goals; ``make hostile`` runs them all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.hostile.__main__ import chosen
+from tests.hostile.catalogue import ATTACKS, FAMILIES
+from tests.hostile.field import Attack, Field
+from tests.hostile.measure import KEPT, STANDSTILL, Row, Run
+
+#: Attacks that ``make test`` runs too.
+QUICK = [attack for attack in ATTACKS if attack.quick]
+
+
+@pytest.fixture(scope="module")
+def run() -> Iterator[Run]:
+    with Run(quick=True) as made:
+        yield made
+
+
+def missed(rows: list[Row]) -> str:
+    """The goals missed by the last run, but for the echo: a busy machine has its own."""
+    return "; ".join(text for text, _ in rows[-1].missed if not text.startswith("echo"))
+
+
+@pytest.mark.parametrize("attack", QUICK, ids=lambda attack: attack.name)
+def test_an_attack_costs_next_to_nothing(run: Run, attack: Attack) -> None:
+    rows = run.row(attack)
+    assert missed(rows) == ""
+    assert rows[-1].sent > 0
+
+
+def fault(what: str, **arguments: Any) -> Callable[[Field], None]:
+    """An attack that needs no weakness: the victim does it to itself."""
+
+    def attack(field: Field) -> None:
+        field.victim.do(what, **arguments)
+
+    return attack
+
+
+@pytest.mark.parametrize(
+    ("attack", "text"),
+    [
+        (fault("stand_still", seconds=0.3), "standstill "),
+        (fault("fill", size=40 * KEPT), r"kept (39|40)\."),
+        (fault("log", text="one\ntwo"), "log records of more than a line"),
+        (lambda field: field.expect(False, "what the attack says"), "what the attack says"),
+    ],
+    ids=["standstill", "memory", "log", "own goal"],
+)
+def test_the_harness_sees_a_fault(run: Run, attack: Callable[[Field], None], text: str) -> None:
+    row = run.once(Attack("fault", "a fault on purpose", attack))
+    assert re.search(text, missed([row]))
+
+
+def test_a_goal_missed_by_little_is_in_doubt() -> None:
+    row = Row(Attack("a", "b", lambda field: None), standstill=STANDSTILL + 0.001)
+    row.judge()
+    assert not row.holds
+    assert row.doubtful
+
+
+def test_memory_may_grow_with_what_was_sent() -> None:
+    row = Row(Attack("a", "b", lambda field: None), sent=1_000_000, kept=9 * KEPT)
+    row.judge()
+    assert row.holds
+    row = Row(Attack("a", "b", lambda field: None), sent=50_000, kept=2 * KEPT)
+    row.judge()
+    assert not row.holds
+
+
+def test_attacks_are_chosen_by_name_and_family() -> None:
+    assert [attack.name for attack in chosen("garbage,windows")] == ["garbage", "windows"]
+    assert chosen("tcp") == FAMILIES["tcp"]
+    assert len({attack.name for attack in ATTACKS}) == len(ATTACKS)
