@@ -403,7 +403,7 @@ async def test_a_handshake_is_not_endless(settings: QuicSettings) -> None:
     async with listening(settings) as server:
         with Raw(server.address) as raw:
             await raw.go_on(lambda: raw.quic._handshake_confirmed)
-            raw.quic.send_stream_data(0, bytes(2_000_000))  # ticks without end
+            raw.quic.send_stream_data(0, bytes(100_000))  # many ticks
             raw.quic.send_stream_data(0, b"N" + bytes(8) + b"\xff" * 20000)
             await raw.go_on(lambda: raw.quic._close_event is not None)
         assert isinstance(await server.error(), MalformedHandshake)
