@@ -167,22 +167,22 @@ async def until(link: QuicLink, condition: Callable[[], bool]) -> None:
 
 
 async def until_seen(server: Listening, condition: Callable[[], bool]) -> None:
-    """Wait until ``condition`` holds, looking after every batch of datagrams a listener gets, and after every
-    connection that it opens later."""
+    """Wait until ``condition`` holds, looking after every batch of datagrams a listener gets, and after those
+    of strangers that it handles later."""
     endpoint = server.listener.endpoint
     came = asyncio.Event()
-    datagrams_received, serve = endpoint.datagrams_received, endpoint._serve
+    datagrams_received, work = endpoint.datagrams_received, endpoint._queue.work_later
 
     def received(batch: Sequence[Datagram]) -> None:
         datagrams_received(batch)
         came.set()
 
-    def served() -> None:
-        serve()
+    def worked(now: float) -> None:
+        work(now)
         came.set()
 
     endpoint.datagrams_received = received  # type: ignore[method-assign]
-    endpoint._serve = served  # type: ignore[method-assign]
+    endpoint._queue.work_later = worked  # type: ignore[method-assign]
     try:
         async with asyncio.timeout(PATIENCE):
             while not condition():
@@ -190,7 +190,7 @@ async def until_seen(server: Listening, condition: Callable[[], bool]) -> None:
                 await came.wait()
     finally:
         endpoint.datagrams_received = datagrams_received  # type: ignore[method-assign]
-        endpoint._serve = serve  # type: ignore[method-assign]
+        endpoint._queue.work_later = work  # type: ignore[method-assign]
 
 
 async def nothing_half_made(server: Listening) -> None:

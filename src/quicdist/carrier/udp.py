@@ -10,7 +10,7 @@ import socket
 import struct
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -29,6 +29,8 @@ BATCH = 32
 #: Datagrams read and not yet handled, at most. What a small kernel buffer would drop waits here: to
 #: read one costs a tenth of handling it.
 MAX_BACKLOG = 16384
+#: Datagrams read in one turn where they are sifted: in a flood there would be no end of it.
+MAX_SIFTED = 512
 #: Bytes of socket buffer asked for in each direction. A lost datagram costs a QUIC peer a round trip, and
 #: up to quic_dist 1.3.1 possibly its connection.
 BUFFER_SIZE = 8 * 1024 * 1024
@@ -200,6 +202,9 @@ class UdpSocket:
             self._connected_to = sock.getpeername()
         self._cuts = _cuts_datagrams(sock)
         self.closed = False
+        #: Where more came than is handled in a turn: picks the datagrams that are to be handled here, and
+        #: does what it likes with the others.
+        self.sift: Callable[[Sequence[Datagram]], Sequence[Datagram]] | None = None
         #: The kernel takes no more for now; ``socket_writable`` follows.
         self.blocked = False
         #: Datagrams and bytes in and out, for reports.
@@ -221,7 +226,13 @@ class UdpSocket:
     def _readable(self) -> None:
         # Everything is read before anything is handled; what is handled in later turns is asked for
         # there, and a socket with nothing to read does not call.
-        error = self._drain(MAX_BACKLOG)
+        backlog = self._backlog
+        before = len(backlog)
+        error = self._drain(MAX_BACKLOG if self.sift is None else min(MAX_BACKLOG, before + MAX_SIFTED))
+        if self.sift is not None and len(backlog) - before > BATCH:
+            backlog.extend(self.sift(self._take_last(len(backlog) - before)))
+            if not backlog:
+                self.receiver.datagrams_received(())
         if not self._handling:
             self._handle()
         if error is not None and not self.closed:
@@ -273,6 +284,16 @@ class UdpSocket:
         except IndexError:
             pass
         return batch
+
+    def _take_last(self, count: int) -> list[Datagram]:
+        """The ``count`` datagrams that came last, oldest first."""
+        last_datagram = self._backlog.pop
+        fresh: list[Datagram] = []
+        with contextlib.suppress(IndexError):  # another thread may take some as well
+            while len(fresh) < count:
+                fresh.append(last_datagram())
+        fresh.reverse()
+        return fresh
 
     def take(self, most: int) -> list[Datagram]:
         """Up to ``most`` datagrams, in another thread and under the lock of

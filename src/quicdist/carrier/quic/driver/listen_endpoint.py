@@ -10,14 +10,15 @@ from aioquic.quic.packet import encode_quic_version_negotiation
 from aioquic.tls import SessionTicket
 
 from quicdist.carrier.quic.driver import aioquic_adapter as adapter
-from quicdist.carrier.quic.driver.admission import Admission, AdmissionSettings, Newcomer
+from quicdist.carrier.quic.driver.admission import Admission, AdmissionSettings, Opening
 from quicdist.carrier.quic.driver.aioquic_connection_ids import AcceptedConnection, reset_tokens
 from quicdist.carrier.quic.driver.channel import Channel, ChannelHandler
 from quicdist.carrier.quic.driver.endpoint import MAX_KEPT, Endpoint
 from quicdist.carrier.quic.driver.long_header import LONG, VERSION_NEGOTIATION, long_header
 from quicdist.carrier.quic.driver.stateless_reset import RESET, StatelessResets, is_reset
+from quicdist.carrier.quic.driver.stranger_queue import StrangerQueue
 from quicdist.carrier.quic.driver.tickets import TicketStore
-from quicdist.carrier.sources import Places
+from quicdist.carrier.sources import Places, source_of
 from quicdist.carrier.udp import Datagram, SocketAddress, UdpSocket
 from quicdist.logs import RateLimit, get_logger
 
@@ -49,6 +50,7 @@ class ListenEndpoint(Endpoint):
         super().__init__()
         self.socket = socket
         socket.receiver = self
+        socket.sift = self._sift
         self._configuration = configuration
         self._id_length = configuration.connection_id_length
         self._new_handler = new_handler
@@ -60,14 +62,12 @@ class ListenEndpoint(Endpoint):
         self.half_open: Places[Channel] = Places(admission.max_half_open, admission.max_half_open_per_source)
         self._admission = Admission(
             admission,
-            half_open=self.half_open.__len__,
             id_length=self._id_length,
-            open_connection=self._open,
+            half_open=self.half_open.__len__,
             answer=self._answer,
-            later=self._serve_later,
         )
-        #: Datagrams that belonged to no connection and opened none.
-        self.strays = 0
+        self._queue = StrangerQueue(self._handle_strangers, self._work_later)
+        self._strays = 0
         #: What came while the loop stood still and is for the loop; whether it was told.
         self._waiting: list[Datagram] = []
         self._told = False
@@ -78,13 +78,19 @@ class ListenEndpoint(Endpoint):
         return tuple(self._ids)
 
     @property
+    def strays(self) -> int:
+        """Datagrams that belonged to no connection and opened none, and those of strangers that were dropped
+        because too many came."""
+        return self._strays + self._queue.dropped
+
+    @property
     def accepting(self) -> bool:
         """Whether connections are taken."""
         return self._admission.accepting
 
     def stop_accepting(self) -> None:
         """Take no more connections; the socket closes with the last one."""
-        self._admission.stop()
+        self._admission.accepting = False
         self._close_if_idle()
 
     def _close_if_idle(self) -> None:
@@ -97,41 +103,78 @@ class ListenEndpoint(Endpoint):
     def datagrams_received(self, batch: Sequence[Datagram]) -> None:
         now = self._loop.time()
         touched: dict[Channel, None] = {}
-        strangers: dict[Channel, list[Datagram]] = {}
-        routes = self._routes
-        half_open = self.half_open
+        routes, half_open = self._routes, self.half_open
         end = 1 + self._id_length
-        for data, address in batch:
+        for datagram in batch:
+            data, address = datagram
             # A short header is a byte and the connection id (RFC 9000, section 17.3).
-            if data and not data[0] & LONG:
-                channel = routes.get(data[1:end])
-                if channel is None:
-                    self._stray(data, address, now)
-                    continue
-            elif (channel := self._route_long(data, address, now)) is None:
-                continue
-            if channel in half_open:
-                # After links: these have to wait for nobody.
-                strangers.setdefault(channel, []).append((data, address))
+            channel = routes.get(data[1:end]) if data and not data[0] & LONG else None
+            if channel is None or channel in half_open:
+                self._put(datagram, channel)
                 continue
             channel.receive(data, address, now)
             touched[channel] = None
         for channel in touched:
             channel.turn()
-        for channel, datagrams in strangers.items():
-            self._receive_half_open(channel, datagrams, now)
-        self._admission.serve(now)
+        self._queue.work(now)
 
-    def _receive_half_open(self, channel: Channel, datagrams: Sequence[Datagram], now: float) -> None:
-        for data, address in datagrams:
+    def _sift(self, datagrams: Sequence[Datagram]) -> list[Datagram]:
+        """Those of links; the others wait in the queue of strangers."""
+        routes, half_open = self._routes, self.half_open
+        end = 1 + self._id_length
+        links = []
+        #: Addresses for which there is no room: little is to be done for more of the same.
+        full: set[SocketAddress] = set()
+        for datagram in datagrams:
+            data, address = datagram
+            channel = routes.get(data[1:end]) if data and not data[0] & LONG else None
+            if channel is not None and channel not in half_open:
+                links.append(datagram)
+            elif address in full:
+                self._strays += 1
+            elif not self._put(datagram, channel):
+                full.add(address)
+        return links
+
+    def _put(self, datagram: Datagram, channel: Channel | None) -> bool:
+        """Have a datagram wait that is no link's; False if there is no room. ``channel`` is its connection if
+        its header is short."""
+        if channel is None and self._ids:
+            header = long_header(datagram[0])
+            channel = None if header is None else self._routes.get(header.destination)
+        return self._queue.put(datagram, channel is not None and _may_come_from(channel, datagram[1]))
+
+    def _work_later(self, seconds: float) -> None:
+        self._loop.call_later(seconds, self._work)
+
+    def _work(self) -> None:
+        self._queue.work_later(self._loop.time())
+
+    def _handle_strangers(self, address: SocketAddress, datagrams: Sequence[Datagram]) -> None:
+        """All that waits of one address."""
+        now = self._loop.time()
+        touched: dict[Channel, None] = {}
+        for data, _ in datagrams:
+            if data and not data[0] & LONG:
+                channel = self._routes.get(data[1 : 1 + self._id_length])
+                if channel is None:
+                    self._stray(data, address, now)
+                    continue
+            elif (channel := self._route_long(data, address, now)) is None:
+                continue
+            if channel in self.half_open and not _may_come_from(channel, address):
+                self._strays += 1
+                continue
             channel.receive(data, address, now)
-        if adapter.is_fresh(channel.quic):
-            # Not one packet in it made sense: no connection, whatever it was.
-            channel.abandon("its first datagram was not understood")
-            return
-        if adapter.path_is_valid(channel.quic):
-            self.half_open.validated(channel)
-        channel.turn()
+            touched[channel] = None
+        for channel in touched:
+            if adapter.is_fresh(channel.quic):
+                # Not one packet in it made sense: no connection, whatever it was.
+                channel.abandon("its first datagram was not understood")
+                continue
+            if adapter.path_is_valid(channel.quic):
+                self.half_open.validated(channel)
+            channel.turn()
 
     def _keep_alive(self, now: float) -> int:
         batches: dict[Channel, list[Datagram]] = {channel: [] for channel in self.channels}
@@ -160,34 +203,34 @@ class ListenEndpoint(Endpoint):
         self.datagrams_received(waiting)
 
     def _route_long(self, data: bytes, address: SocketAddress, now: float) -> Channel | None:
+        """The connection of a packet with a long header, there already or just opened for it."""
         header = long_header(data)
         if header is None:
-            self.strays += 1
+            self._strays += 1
             return None
         channel = self._routes.get(header.destination)
-        if channel is not None:
-            return channel
-        supported = self._configuration.supported_versions
-        if len(data) < SMALLEST_MAX_DATAGRAM_SIZE:
-            # It opens no connection and gets no answer (RFC 9000, sections 6.1 and 14.1).
-            if header.version in supported and self._admission.continued(header, data, address):
-                return None
-        elif header.version in supported:
-            if self._admission.arrived(header, data, address, now):
-                return None
-        # Not in answer to one: else two listeners could be set on each other.
-        elif header.version != VERSION_NEGOTIATION and self._admission.may_negotiate(now):
-            offer = encode_quic_version_negotiation(
-                source_cid=header.destination, destination_cid=header.source, supported_versions=supported
-            )
-            self._answer(offer, address)
-        self.strays += 1
-        return None
+        # What is shorter opens no connection and gets no answer (RFC 9000, sections 6.1 and 14.1).
+        if channel is None and len(data) >= SMALLEST_MAX_DATAGRAM_SIZE:
+            supported = self._configuration.supported_versions
+            if header.version in supported:
+                opening = self._admission.consider(header, data, address, now)
+                if opening is not None:
+                    return self._open(header.destination, opening, address)
+            # Not in answer to one: else two listeners could be set on each other.
+            elif header.version != VERSION_NEGOTIATION and self._admission.may_negotiate(now):
+                offer = encode_quic_version_negotiation(
+                    source_cid=header.destination,
+                    destination_cid=header.source,
+                    supported_versions=supported,
+                )
+                self._answer(offer, address)
+        self._strays += channel is None
+        return channel
 
     def _stray(self, data: bytes, address: SocketAddress, now: float) -> None:
         """A packet with a short header came for no connection there is: it belongs to one that was lost here,
         or says that its peer has lost one."""
-        self.strays += 1
+        self._strays += 1
         answer = self._resets.answer(data, data[1 : 1 + self._id_length], now)
         if answer is None:
             return
@@ -202,19 +245,13 @@ class ListenEndpoint(Endpoint):
 
     # -- new connections -------------------------------------------------------------------
 
-    def _serve_later(self, seconds: float) -> None:
-        self._loop.call_later(seconds, self._serve)
-
-    def _serve(self) -> None:
-        self._admission.served_later(self._loop.time())
-
-    def _open(self, newcomer: Newcomer) -> None:
+    def _open(self, connection_id: bytes, opening: Opening, address: SocketAddress) -> Channel:
         issued = self._issued
         quic = AcceptedConnection(
             reset_token=self._resets.token,
             configuration=self._configuration,
-            original_destination_connection_id=newcomer.original_id,
-            retry_source_connection_id=newcomer.retry_id,
+            original_destination_connection_id=opening.original_id,
+            retry_source_connection_id=opening.retry_id,
             session_ticket_fetcher=issued.take if issued is not None else None,
             session_ticket_handler=self._ticket_issued if issued is not None else None,
         )
@@ -223,13 +260,14 @@ class ListenEndpoint(Endpoint):
             quic, self.socket, handler, on_gone=self._channel_gone, on_connection_id=self._connection_id
         )
         self._ids[channel] = set()
-        for connection_id in (newcomer.header.destination, quic.host_cid):
-            self._connection_id(channel, connection_id, True)
+        for each in (connection_id, quic.host_cid):
+            self._connection_id(channel, each, True)
         handler.opened(channel)
-        loser = self.half_open.enter(channel, newcomer.source, validated=newcomer.retry_id is not None)
+        source = source_of(str(address[0]))
+        loser = self.half_open.enter(channel, source, validated=opening.retry_id is not None)
         if loser is not None:
             self._give_way(loser)
-        self._receive_half_open(channel, newcomer.datagrams, self._loop.time())
+        return channel
 
     def _give_way(self, channel: Channel) -> None:
         note = self._lines.admit("gave way")
@@ -271,6 +309,13 @@ class ListenEndpoint(Endpoint):
         for channel in self.channels:
             if channel.quic.get_peer_address() == address:
                 channel.too_long(size)
+
+
+def _may_come_from(channel: Channel, address: SocketAddress) -> bool:
+    """Whether a packet of a connection in its handshake may come from ``address``: a client has to keep its
+    own until its handshake is over (RFC 9000, section 9)."""
+    known = channel.quic.get_peer_address()
+    return known is None or known == address or adapter.path_is_valid(channel.quic)
 
 
 class IncomingHandler(ChannelHandler, ABC):

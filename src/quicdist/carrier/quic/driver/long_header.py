@@ -10,10 +10,9 @@ from quicdist.carrier.quic.driver import wire
 LONG: Final = 0x80
 #: The version field of a Version Negotiation packet (RFC 8999, section 6).
 VERSION_NEGOTIATION: Final = 0
-#: The type bits of the packets in QUIC version 1 that a client begins a connection with.
+#: The type bits of the packets in QUIC version 1, and those of one that begins a connection.
 _TYPE: Final = 0x30
 _INITIAL: Final = 0x00
-_ZERO_RTT: Final = 0x10
 #: The longest connection id of version 1, and the shortest one that a client makes up for its first
 #: packets (RFC 9000, sections 17.2 and 7.2).
 MAX_ID: Final = 20
@@ -45,11 +44,6 @@ def long_header(data: bytes) -> LongHeader | None:
 def is_initial(data: bytes) -> bool:
     """Whether a packet of version 1 with a long header is an Initial."""
     return data[0] & _TYPE == _INITIAL
-
-
-def is_early(data: bytes) -> bool:
-    """Whether a packet of version 1 with a long header is a 0-RTT packet."""
-    return data[0] & _TYPE == _ZERO_RTT
 
 
 def initial_token(data: bytes, header: LongHeader) -> bytes | None:
