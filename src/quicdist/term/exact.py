@@ -8,7 +8,7 @@ costs time in the size of a term and never its depth in stack.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from itertools import chain
 from struct import Struct
@@ -52,11 +52,10 @@ def exact_form(term: Any, none: Atom | None = None, memo: dict[int, bytes] | Non
     return _walk(term, none, memo) if form is None else form
 
 
-def pairs_form(pairs: tuple[tuple[Any, Any], ...], none: Atom | None = None) -> bytes:
-    """The exact form of the map of these pairs."""
-    memo: dict[int, bytes] = {}
-    forms = [_walk(part, none, memo) for part in chain.from_iterable(pairs)]
-    return _close("{", forms)
+def pairs_form(keys: Sequence[bytes], pairs: tuple[tuple[Any, Any], ...]) -> bytes:
+    """The exact form of the map of these pairs, of whose keys these are the forms."""
+    forms = chain.from_iterable(zip(keys, [exact_form(value) for _, value in pairs], strict=True))
+    return _close("{", list(forms))
 
 
 def _walk(term: Any, none: Atom | None, memo: dict[int, bytes]) -> bytes:

@@ -29,12 +29,13 @@ class Map(Formed, Mapping[Any, Any]):
 
     def __init__(self, pairs: Mapping[Any, Any] | Iterable[tuple[Any, Any]] = ()) -> None:
         held = tuple((key, value) for key, value in (pairs.items() if isinstance(pairs, Mapping) else pairs))
-        index = {exact_form(key): at for at, (key, _) in enumerate(held)}
+        forms = [exact_form(key) for key, _ in held]
+        index = dict(zip(forms, range(len(held)), strict=True))
         if len(index) != len(held):
             raise TermError("a map has a key only once")
         _set(self, "_pairs", held)
         _set(self, "_index", index)
-        _set(self, "_form", pairs_form(held))
+        _set(self, "_form", pairs_form(forms, held))
 
     def __getitem__(self, key: Any) -> Any:
         at = self._at(key)

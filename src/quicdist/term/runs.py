@@ -1,4 +1,4 @@
-"""Numbers in lists, read many at a time."""
+"""Numbers in lists, and terms with nothing in them, read many at a time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from quicdist.term.tags import Tag
 
 #: Elements of one tag and one size, which can be read many at a time: bytes each, type for struct.
 _RUNS = {Tag.SMALL_INTEGER_EXT: (2, "B"), Tag.INTEGER_EXT: (5, "i"), Tag.NEW_FLOAT_EXT: (9, "d")}
-RUN_TAGS = frozenset(map(int, _RUNS))
+#: Terms with nothing in them: a list of millions of these should cost what its bytes do.
+_EMPTY: dict[int, tuple[bytes, type]] = {
+    Tag.NIL_EXT: (bytes([Tag.NIL_EXT]), list),
+    Tag.MAP_EXT: (bytes([Tag.MAP_EXT]) + bytes(4), dict),
+}
+#: So many of them at the head of a list make a run worth the while.
+_MANY = 64
+RUN_TAGS = frozenset(map(int, (*_RUNS, *_EMPTY)))
 
 
 def runs(data: Any, i: int, size: int, count: int, items: list[Any]) -> int:
@@ -22,6 +29,8 @@ def runs(data: Any, i: int, size: int, count: int, items: list[Any]) -> int:
         tag = data[i]
         run = _RUNS.get(tag)
         if run is None:
+            if tag in _EMPTY:
+                i, count = _empty(data, i, count, items)
             break
         stride, code = run
         window, done = 16, 0
@@ -50,3 +59,14 @@ def runs(data: Any, i: int, size: int, count: int, items: list[Any]) -> int:
         if done < 8:
             break
     return i
+
+
+def _empty(data: Any, i: int, count: int, items: list[Any]) -> tuple[int, int]:
+    """The same for empty lists and maps: the offset behind them, and how many elements are left."""
+    unit, kind = _EMPTY[data[i]]
+    window = unit * _MANY
+    while count >= _MANY and data[i : i + len(window)] == window:
+        items += [kind() for _ in range(_MANY)]
+        i += len(window)
+        count -= _MANY
+    return i, count

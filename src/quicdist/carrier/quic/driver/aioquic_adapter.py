@@ -50,7 +50,13 @@ from quicdist.carrier.quic.driver.parameters import (
 )
 from quicdist.carrier.quic.driver.reassembly import NotTaken, Receiver
 from quicdist.carrier.security.psk import ExternalPsk
-from quicdist.carrier.security.verification import ClientTrust, check_server_use
+from quicdist.carrier.security.verification import (
+    ClientTrust,
+    check_keys,
+    check_server_use,
+    check_size,
+    refused_by_alert,
+)
 from quicdist.carrier.udp import Datagram
 from quicdist.logs import CleanLogger
 
@@ -1017,10 +1023,22 @@ class TlsContext(tls.Context):
             # To go on would be to believe a certificate where a secret was asked for.
             raise UnknownPskIdentity("it goes on without it")
 
+    def _client_handle_certificate(self, input_buf: Buffer) -> None:
+        check_size(input_buf.capacity)
+        with refused_by_alert():
+            super()._client_handle_certificate(input_buf)
+        self._check_keys()
+
     def _client_handle_certificate_verify(self, input_buf: Buffer) -> None:
-        super()._client_handle_certificate_verify(input_buf)
+        with refused_by_alert():
+            super()._client_handle_certificate_verify(input_buf)
         if self._settings.check_use and self._peer_certificate is not None:
             check_server_use(self._peer_certificate)
+
+    def _check_keys(self) -> None:
+        """Before anything is computed with what the peer has shown."""
+        if self._peer_certificate is not None:
+            check_keys([self._peer_certificate, *self._peer_certificate_chain])
 
     # -- a server ----------------------------------------------------------------------------
 
@@ -1048,12 +1066,16 @@ class TlsContext(tls.Context):
             raise UnknownPskIdentity("a pre-shared key that is known here is required")
 
     def _server_handle_certificate(self, input_buf: Buffer) -> None:
-        super()._server_handle_certificate(input_buf)
+        check_size(input_buf.capacity)
+        with refused_by_alert():
+            super()._server_handle_certificate(input_buf)
+        self._check_keys()
         if self._peer_certificate is None:
             self._check_client()
 
     def _server_handle_certificate_verify(self, input_buf: Buffer) -> None:
-        super()._server_handle_certificate_verify(input_buf)
+        with refused_by_alert():
+            super()._server_handle_certificate_verify(input_buf)
         self._check_client()
 
     def _check_client(self) -> None:
