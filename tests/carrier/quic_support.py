@@ -72,6 +72,7 @@ async def listening(
         async with asyncio.TaskGroup() as group:
             async for incoming in carrier.accept(listener):
                 group.create_task(accept_one(incoming))
+                del incoming
 
     accepting = asyncio.create_task(accept())
     try:

@@ -212,30 +212,33 @@ def test_a_handshake_needs_few_frames(certificates: CertificateFiles) -> None:
 # -- before the peer has been authenticated ------------------------------------------------------
 
 
-def test_a_stranger_s_bytes_are_bounded_and_come_again_later(certificates: CertificateFiles) -> None:
+def test_a_node_that_was_dialled_may_send_early_and_does_so_again(certificates: CertificateFiles) -> None:
     network = Network(certificates, 3)
     client, server = network.ends
     for end in network.ends:
         assert isinstance(end.quic, Bounded)
         end.quic.is_authenticated = False
         end.quic._keys = None  # type: ignore[attr-defined]
-    client.write(0, bytes(3_000_000))
-    while not server.quic._refusals:  # type: ignore[attr-defined]
+    server.write(1, bytes(3_000_000))
+    while not client.quic._refusals:  # type: ignore[attr-defined]
         network.run(0.05)
-    assert BOUNDS.stream_bytes <= len(server.came[0]) < BOUNDS.stream_bytes + 20_000
-    assert server.ended is None
+    assert BOUNDS.stream_bytes <= len(client.came[1]) < BOUNDS.stream_bytes + 20_000
+    assert client.ended is None
     for end in network.ends:
         adapter.authenticated(end.quic)
     all_came(network)
 
 
-def test_a_stranger_that_goes_on_is_closed(certificates: CertificateFiles) -> None:
+@pytest.mark.parametrize("dials", [True, False], ids=["dialled", "dialling"])
+def test_a_stranger_that_goes_on_is_closed(certificates: CertificateFiles, dials: bool) -> None:
     pair = Crafted(certificates, authenticated=False)
-    pair.flood(pair.server, (stream_frame(0, 1000 * i, bytes(1000)) for i in range(10_000)))
-    closing = adapter.closing(pair.server)
+    target, stream_id = (pair.client, 1) if dials else (pair.server, 0)
+    pair.flood(target, (stream_frame(stream_id, 1000 * i, bytes(1000)) for i in range(10_000)))
+    closing = adapter.closing(target)
     assert closing is not None
     assert closing.code == QuicErrorCode.INTERNAL_ERROR
     assert "before the handshake" in closing.reason
+    assert target._local_max_data.used <= BOUNDS.stream_bytes + 1000
 
 
 def test_a_stranger_s_streams_are_few_and_come_again_later(certificates: CertificateFiles) -> None:

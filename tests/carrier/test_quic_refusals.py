@@ -399,11 +399,21 @@ async def test_a_peer_that_floods_before_its_handshake(settings: QuicSettings) -
         del server.listener.arrived.put_nowait
 
 
+async def test_more_bytes_than_a_handshake_needs_end_the_connection(settings: QuicSettings) -> None:
+    async with listening(settings) as server:
+        with Raw(server.address) as raw:
+            await raw.go_on(lambda: raw.quic._handshake_confirmed)
+            raw.quic.send_stream_data(0, bytes(2_000_000))
+            await raw.go_on(lambda: raw.quic._close_event is not None)
+        assert "before the handshake was over" in str(await server.error())
+        await nothing_half_made(server)
+
+
 async def test_a_handshake_is_not_endless(settings: QuicSettings) -> None:
     async with listening(settings) as server:
         with Raw(server.address) as raw:
             await raw.go_on(lambda: raw.quic._handshake_confirmed)
-            raw.quic.send_stream_data(0, bytes(100_000))  # many ticks
+            raw.quic.send_stream_data(0, bytes(200_000))  # ticks without end
             raw.quic.send_stream_data(0, b"N" + bytes(8) + b"\xff" * 20000)
             await raw.go_on(lambda: raw.quic._close_event is not None)
         assert isinstance(await server.error(), MalformedHandshake)

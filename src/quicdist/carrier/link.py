@@ -45,6 +45,10 @@ class BufferLimits:
     stream_low_water: int = 256 * 1024
 
 
+def _ignore(*told: object) -> None:
+    """In place of the handlers of a link that is over."""
+
+
 class LinkBase(Link):
     """A :class:`Link` around a sans-I/O connection; a carrier adds the way its bytes take.
 
@@ -177,6 +181,8 @@ class LinkBase(Link):
             self._loop.call_soon(self._deliver_early)
         if self._ended:
             self._loop.call_soon(on_lost, self.error)
+            if self._over.done():
+                self._forget_soon()
 
     def _deliver_early(self) -> None:
         early, self._early = self._early, []
@@ -258,6 +264,16 @@ class LinkBase(Link):
         """The peer has been told, nothing of the connection is left."""
         if not self._over.done():
             self._over.set_result(None)
+            if self._on_lost is not None:
+                self._forget_soon()
+
+    def _forget_soon(self) -> None:
+        """When all has been told, let go of those to whom it was: they hold the link, most often."""
+        if not self._loop.is_closed():
+            self._loop.call_soon(self._forget)
+
+    def _forget(self) -> None:
+        self._on_message = self._on_lost = _ignore
 
     @property
     def closed(self) -> bool:

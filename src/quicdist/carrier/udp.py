@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from quicdist.carrier.contract import Address
 from quicdist.carrier.keepalive import KeepAlive
+from quicdist.carrier.nobody import NOBODY
 from quicdist.forking import close_in_children
 
 #: What the socket module gives as an address: (host, port) or (host, port, flow info, scope).
@@ -256,7 +257,7 @@ class UdpSocket:
         except (BlockingIOError, InterruptedError):
             pass
         except OSError as error:
-            return error
+            return error.with_traceback(None)  # Who holds it would be held by it.
         finally:
             self.datagrams_in += len(backlog) - before
         return None
@@ -442,3 +443,5 @@ class UdpSocket:
             self.loop.remove_writer(self._sock.fileno())
         with self._lock:
             self._sock.close()
+        # It holds its socket, most often.
+        self.receiver = NOBODY

@@ -176,7 +176,10 @@ class Handshake(ABC):
 
     def _fail(self, error: HandshakeError) -> NoReturn:
         self._end()
-        raise error
+        try:
+            raise error
+        finally:
+            del error  # It holds this frame.
 
     def _check_challenge(self, challenge: int) -> None:
         """Whether the peer's ``challenge`` may be answered."""

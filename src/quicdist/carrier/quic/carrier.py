@@ -110,6 +110,7 @@ class QuicCarrier(Carrier):
         while (incoming := await arrived.get()) is not None:
             if not incoming.closed:
                 yield incoming
+            del incoming
         arrived.put_nowait(None)  # for whoever else accepts here
 
     async def accept_connection(self, incoming: Incoming, local: LocalNode, *, setup_time: float) -> QuicLink:
@@ -127,7 +128,11 @@ class QuicCarrier(Carrier):
                 _give_up(channel, handshake, error, self.settings.linger)
             reason = error.reason if isinstance(error, AcceptError) else error
             waiting.refused(logging.WARNING, str(reason or "given up"))
-            raise error from (None if error is not raised else raised.__cause__)
+            handshake.forget()
+            try:
+                raise error from (None if error is not raised else raised.__cause__)
+            finally:
+                del error, reason
         waiting.endpoint.half_open.leave(channel)
         return link
 
@@ -208,7 +213,11 @@ class QuicCarrier(Carrier):
         except BaseException as raised:
             error = _meaning(raised, handshake, dial.setup_time)
             _give_up(channel, handshake, error, self.settings.linger)
-            raise error from (None if error is not raised else raised.__cause__)
+            handshake.forget()
+            try:
+                raise error from (None if error is not raised else raised.__cause__)
+            finally:
+                del error  # It holds all that is here.
 
 
 class Dial(NamedTuple):

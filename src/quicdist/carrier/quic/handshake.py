@@ -112,6 +112,11 @@ class QuicHandshake(ABC):
                 limit.reschedule(loop.time() + end - begun)
             return await self.done
 
+    def forget(self) -> None:
+        """Whoever asked has been told what came of it. An error holds who raised it, this handshake too."""
+        self.done = asyncio.get_running_loop().create_future()
+        self.done.cancel()
+
     async def _either(self, work: Coroutine[Any, Any, Any]) -> None:
         """Wait until ``work`` is over, or the connection is; then it is cancelled."""
         task = asyncio.ensure_future(work)
@@ -122,9 +127,12 @@ class QuicHandshake(ABC):
             task.cancel()
             # What was cancelled ends before anything else goes on.
             await asyncio.wait({task})
-        if self.done.done():
-            self.done.result()
-        task.result()
+        try:
+            if self.done.done():
+                self.done.result()
+            task.result()
+        finally:
+            del task, either  # What they raise holds this.
 
     def _auth_peer(self) -> AuthPeer | None:
         """The peer as the callback sees it, from the first that is heard of it."""

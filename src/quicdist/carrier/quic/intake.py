@@ -42,6 +42,10 @@ BESIDE: Final = 0.5
 UNUSED: Final = 0.1
 
 
+def _nothing() -> None:
+    """Nobody is told of new credit any more."""
+
+
 class _Stream(ReceiveWindow):
     """A stream of messages."""
 
@@ -126,8 +130,10 @@ class Intake:
             self._changed()
 
     def stop(self) -> None:
+        """The link has ended."""
         if self._timer is not None:
             self._timer.cancel()
+        self._changed = _nothing
 
     # -- little beside large -----------------------------------------------------------------
 

@@ -348,7 +348,11 @@ class Bounded(QuicConnection):
             # What fills a gap is taken still.
             new = offset + length - (0 if stream is None else stream.receiver.highest_offset)
             if new > 0 and self._local_max_data.used >= self.bounds.stream_bytes:
-                raise NotTaken(f"{self._local_max_data.used} bytes came")
+                text = f"more than {self.bounds.stream_bytes} bytes before the handshake was over"
+                if self._is_client:
+                    # Who was dialled may be through with the handshake, and have much to say.
+                    raise NotTaken(text)
+                raise QuicConnectionError(QuicErrorCode.INTERNAL_ERROR, frame_type, text)
         super()._handle_stream_frame(context, frame_type, buf)
 
     def _handle_stop_sending_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:

@@ -21,12 +21,14 @@ from aioquic.quic.connection import QuicConnection
 from quicdist.carrier.contract import Address
 from quicdist.carrier.keepalive import KeepAlive
 from quicdist.carrier.linger import Linger
+from quicdist.carrier.nobody import NOBODY
 from quicdist.carrier.quic.driver import aioquic_adapter as adapter
 from quicdist.carrier.quic.driver.aioquic_adapter import Closing
 from quicdist.carrier.quic.driver.goodbye import Goodbye
 from quicdist.carrier.quic.driver.outgoing import Outgoing
 from quicdist.carrier.quic.driver.parameters import LONG_DATAGRAMS, max_udp_payload_size, says
 from quicdist.carrier.quic.driver.path_mtu import MIN_SIZE, PathMtu
+from quicdist.carrier.quic.driver.release import release
 from quicdist.carrier.quic.driver.standstill import Standstill
 from quicdist.carrier.udp import Datagram, SocketAddress, UdpSocket, to_address
 from quicdist.logs import get_logger
@@ -600,7 +602,7 @@ class Channel:
 
     def _ending(self, closing: Closing) -> None:
         """aioquic ends the connection: the peer closed it, fell silent, or broke the protocol."""
-        parting = self._parting is not None
+        parting, handler = self._parting is not None, self.handler
         if not closing.by_peer and not self._gone:
             # It has a CONNECTION_CLOSE to send.
             with self._lock:
@@ -611,37 +613,37 @@ class Channel:
         if not self._gone:
             self._rearm()
         if not parting:
-            self.handler.channel_closed(closing)
+            handler.channel_closed(closing)
 
     def _broken(self, doing: str, error: Exception) -> None:
         """A bug, here or in aioquic: costs this connection, no other."""
         log.error("connection with %s: %s failed", self.remote_address, doing, exc_info=error)
         if self.closed:
             return
-        parting = self._parting is not None
+        parting, handler = self._parting is not None, self.handler
         self._parting = 0, "internal error"
         self._close_now()
         if not parting:
-            self.handler.channel_closed(Closing(0, f"internal error when {doing}"))
+            handler.channel_closed(Closing(0, f"internal error when {doing}"))
 
     def abandon(self, reason: str, *, unreachable: bool = False) -> None:
         """The way to the peer is gone: end without a goodbye, and tell the handler."""
         if self.closed:
             return
-        parting = self._parting is not None
+        parting, handler = self._parting is not None, self.handler
         self._end()
         self._terminated()
         if not parting:
-            self.handler.channel_closed(Closing(0, reason, unreachable=unreachable))
+            handler.channel_closed(Closing(0, reason, unreachable=unreachable))
 
     def break_off(self, reason: str) -> None:
         """Close the connection, and tell the handler that it is gone."""
         if self.closed:
             return
-        parting = self._parting is not None
+        parting, handler = self._parting is not None, self.handler
         self.close(reason=reason)
         if not parting:
-            self.handler.channel_closed(Closing(0, reason))
+            handler.channel_closed(Closing(0, reason))
 
     def dismiss(self, reason: str) -> None:
         """As :meth:`break_off`, and let go of it at once: what comes later gets no CONNECTION_CLOSE any more
@@ -673,4 +675,17 @@ class Channel:
             self._end()
             if not parting and closing is not None:
                 self.handler.channel_closed(closing)
-        self._on_gone(self)
+        on_gone, self._on_gone = self._on_gone, _nothing
+        on_gone(self)
+        self._release()
+
+    def _release(self) -> None:
+        """Let go of all that holds this: what is left is freed when nobody asks for it any more."""
+        self.handler = NOBODY
+        self.migrate = self._on_connection_id = self._standstill = self._linger = None
+        with self._lock:
+            release(self.quic)
+
+
+def _nothing(channel: Channel) -> None:
+    """Nobody waits for its end."""

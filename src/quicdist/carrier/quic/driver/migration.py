@@ -14,6 +14,7 @@ import socket
 from collections.abc import Sequence
 from typing import Protocol
 
+from quicdist.carrier.nobody import NOBODY
 from quicdist.carrier.udp import UNREACHABLE, Datagram, SocketAddress, UdpSocket, open_socket, to_address
 from quicdist.logs import get_logger
 
@@ -69,6 +70,7 @@ class Migration:
         self._gone = self._doubtful = self._no_way = False
         self._old: list[UdpSocket] = []
         self._looked_at = 0.0
+        self._stopped = False
         self._timer = self._loop.call_later(LOOK, self._look)
 
     def socket_error(self, error: OSError) -> bool:
@@ -91,6 +93,8 @@ class Migration:
         self._timer.cancel()
         for old in self._old:
             old.close()
+        self._moving = NOBODY
+        self._stopped = True
 
     def _look_at(self, when: float) -> None:
         if when < self._timer.when():
@@ -98,7 +102,7 @@ class Migration:
             self._timer = self._loop.call_at(when, self._look)
 
     def _look(self) -> None:
-        if self._moving.closed:
+        if self._stopped or self._moving.closed:
             return
         self._looked_at = self._loop.time()
         moving = self._moving

@@ -1,0 +1,32 @@
+"""Gives back the memory of a connection that is over, at once.
+
+aioquic's connection, its TLS, its keys and the packets it has sent hold each other by callbacks. Python
+finds such cycles with its next full collection, which may be long after a flood of connections.
+"""
+
+from __future__ import annotations
+
+from aioquic.quic.connection import QuicConnection
+from aioquic.quic.crypto import NoCallback
+
+
+def _no_probe() -> None:
+    """Nothing is sent any more."""
+
+
+def release(quic: QuicConnection) -> None:
+    """Have a connection that is over held by nothing of its own. What it says of itself stays."""
+    pairs = [*quic._cryptos.values(), *quic._cryptos_initial.values()]
+    for crypto in (crypto for pair in pairs for crypto in (pair.recv, pair.send)):
+        crypto._setup_cb = crypto._teardown_cb = NoCallback
+    quic._loss._send_probe = _no_probe
+    for space in quic._spaces.values():
+        # Each packet says whom to tell when it arrives.
+        space.sent_packets.clear()
+    quic._events.clear()
+    quic._session_ticket_fetcher = quic._session_ticket_handler = quic._token_handler = None
+    context = getattr(quic, "tls", None)  # A server has none before its first packet.
+    if context is not None:
+        context.alpn_cb = context.update_traffic_key_cb = None
+        context.get_session_ticket_cb = context.new_session_ticket_cb = None
+        context._tickets = None
