@@ -22,7 +22,7 @@ from quicdist.carrier.link import LinkBase
 from quicdist.carrier.quic.carrier import QuicCarrier, QuicIncoming
 from quicdist.carrier.quic.driver import aioquic_adapter as adapter
 from quicdist.carrier.quic.driver.channel import Channel
-from quicdist.carrier.quic.driver.endpoint import DialEndpoint
+from quicdist.carrier.quic.driver.dial_endpoint import DialEndpoint
 from quicdist.carrier.quic.driver.release import release
 from quicdist.carrier.quic.handshake import QuicHandshake
 from quicdist.carrier.quic.settings import QuicSettings
