@@ -46,6 +46,8 @@ def ping(node: str, **options: Any) -> None:
 
         async def run() -> None:
             async with local:
+                if node != local.name:
+                    await local.connect(node)
                 await local.is_auth(node, timeout=options["timeout"])
 
         _run(run(), f"pinging {node}")
