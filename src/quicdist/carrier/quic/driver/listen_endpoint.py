@@ -16,7 +16,7 @@ from quicdist.carrier.quic.driver.channel import Channel, ChannelHandler
 from quicdist.carrier.quic.driver.endpoint import MAX_KEPT, Endpoint
 from quicdist.carrier.quic.driver.long_header import LONG, VERSION_NEGOTIATION, long_header
 from quicdist.carrier.quic.driver.stateless_reset import RESET, StatelessResets, is_reset
-from quicdist.carrier.quic.driver.stranger_queue import StrangerQueue
+from quicdist.carrier.quic.driver.stranger_queue import Stage, StrangerQueue
 from quicdist.carrier.quic.driver.tickets import TicketStore
 from quicdist.carrier.sources import Places, source_of
 from quicdist.carrier.udp import Datagram, SocketAddress, UdpSocket
@@ -142,7 +142,10 @@ class ListenEndpoint(Endpoint):
         if channel is None and self._ids:
             header = long_header(datagram[0])
             channel = None if header is None else self._routes.get(header.destination)
-        return self._queue.put(datagram, channel is not None and _may_come_from(channel, datagram[1]))
+        stage = Stage.NEW
+        if channel is not None and _may_come_from(channel, datagram[1]):
+            stage = Stage.VALIDATED if adapter.path_is_valid(channel.quic) else Stage.HANDSHAKE
+        return self._queue.put(datagram, stage)
 
     def _work_later(self, seconds: float) -> None:
         self._loop.call_later(seconds, self._work)
