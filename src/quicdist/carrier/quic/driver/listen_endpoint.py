@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE, QuicConfiguration
 from aioquic.quic.packet import encode_quic_version_negotiation
@@ -103,7 +103,9 @@ class ListenEndpoint(Endpoint):
     def datagrams_received(self, batch: Sequence[Datagram]) -> None:
         now = self._loop.time()
         touched: dict[Channel, None] = {}
-        routes, half_open = self._routes, self.half_open
+        routes = self._routes
+        # Mostly there are none, and this is asked for every datagram.
+        half_open: Container[Channel] = self.half_open if len(self.half_open) else ()
         end = 1 + self._id_length
         for datagram in batch:
             data, address = datagram
