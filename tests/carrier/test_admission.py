@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import ssl
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.connection import QuicConnection
 from aioquic.quic.packet import QuicErrorCode
 
 from quicdist.carrier import Address, refusal_lines
@@ -17,7 +20,8 @@ from quicdist.carrier.quic.carrier import QuicCarrier
 from quicdist.carrier.quic.driver import admission, stranger_queue
 from quicdist.carrier.quic.driver.long_header import long_header
 from quicdist.carrier.quic.driver.retry import LIFETIME, RetryTokens, StaleToken
-from quicdist.carrier.quic.settings import QuicSettings
+from quicdist.carrier.quic.driver.stranger_queue import Stage
+from quicdist.carrier.quic.settings import ALPN, QuicSettings
 from quicdist.logs import RateLimit
 from tests.carrier.nodes import FakeNode, Inbox
 from tests.carrier.quic_support import Listening, listening, until_seen
@@ -105,6 +109,20 @@ async def test_foreign_token_is_no_token(settings: QuicSettings) -> None:
         beyond.arrive(*stranger.datagrams())
         assert [kind_of(data) for data in beyond.sent[HERE]] == ["retry"]
         assert not server.listener.endpoint.channels
+
+
+async def test_retry_is_followed_by_aioquic_as_it_is(settings: QuicSettings) -> None:
+    async with world(settings, address_validation="always") as (_, beyond):
+        stranger = Stranger(settings, HERE)
+        configuration = QuicConfiguration(alpn_protocols=[ALPN], verify_mode=ssl.CERT_NONE)
+        stranger.quic = QuicConnection(configuration=configuration)
+        stranger.quic.connect(("192.0.2.254", 4433), 0.0)
+        for _ in range(3):
+            beyond.arrive(*stranger.datagrams())
+            await beyond.answered(HERE)
+            stranger.take(beyond)
+            stranger.now += 0.1
+        assert stranger.quic._handshake_confirmed
 
 
 async def test_token_used_again_leads_to_the_same_connection(settings: QuicSettings) -> None:
@@ -364,35 +382,37 @@ class Queue:
         self.handled.append((address, len(datagrams)))
 
 
-@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("stage", Stage)
 def test_queue_is_bounded_in_addresses_datagrams_and_bytes(
-    monkeypatch: pytest.MonkeyPatch, known: bool
+    monkeypatch: pytest.MonkeyPatch, stage: Stage
 ) -> None:
     queue = Queue(monkeypatch).queue
-    waiting = queue._known if known else queue._new
+    waiting = queue._stages[stage]
     for number in range(100_000):
-        queue.put((bytes(20), (f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 9)), known)
+        queue.put((bytes(20), (f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 9)), stage)
     assert len(queue) == stranger_queue.MAX_ADDRESSES
     for _ in range(1000):
-        queue.put((bytes(20), HERE), known)
+        queue.put((bytes(20), HERE), stage)
     assert len(waiting._datagrams[HERE]) == waiting._most
     queue.work(0.0)
     assert not queue
     assert waiting._size == 0
     for number in range(1000):
-        queue.put((bytes(65_000), ("192.0.2.7", number)), known)
+        queue.put((bytes(65_000), ("192.0.2.7", number)), stage)
     assert waiting._size <= stranger_queue.MAX_BYTES
     assert len(queue) <= stranger_queue.MAX_OF_SOURCE
     assert queue.dropped > 100_000
 
 
-def test_queue_lets_handshakes_go_on_however_many_are_new(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_queue_lets_those_who_have_come_far_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     lab = Queue(monkeypatch, cost=0.0001)
     for number in range(1000):
         lab.queue.put((bytes(20), made_up(number)))
-    lab.queue.put((bytes(20), HERE), known=True)
+        lab.queue.put((bytes(20), made_up(number)), Stage.HANDSHAKE)
+    lab.queue.put((bytes(20), HERE), Stage.VALIDATED)
+    lab.queue.put((bytes(20), HERE), Stage.VALIDATED)
     lab.queue.work(0.0)
-    assert lab.handled[0] == (HERE, 1)
+    assert lab.handled[0] == (HERE, 2)
     assert len(lab.handled) > 5
 
 
@@ -402,12 +422,12 @@ def test_queue_works_for_a_slice_and_rests_for_as_long(monkeypatch: pytest.Monke
         lab.queue.put((bytes(20), made_up(number)))
     lab.queue.work(10.0)
     assert lab.handled == [(made_up(0), 1)]
-    assert lab.asked == [pytest.approx(0.016)]
-    lab.queue.work(10.015)
+    assert lab.asked == [pytest.approx(0.008)]
+    lab.queue.work(10.007)
     assert len(lab.handled) == 1
-    lab.queue.work_later(10.017)
+    lab.queue.work_later(10.009)
     assert [address for address, _ in lab.handled] == [made_up(0), made_up(1)]
-    lab.queue.work_later(10.034)
+    lab.queue.work_later(10.018)
     assert not lab.queue
     lab.queue.work_later(20.0)
     assert len(lab.handled) == 3

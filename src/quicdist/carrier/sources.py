@@ -177,7 +177,7 @@ class Places(Generic[H]):
     def __len__(self) -> int:
         return len(self._sources)
 
-    def __contains__(self, thing: H) -> bool:
+    def __contains__(self, thing: object) -> bool:
         return thing in self._sources
 
     def __iter__(self) -> Iterator[H]:

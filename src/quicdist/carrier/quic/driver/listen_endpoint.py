@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE, QuicConfiguration
 from aioquic.quic.packet import encode_quic_version_negotiation
@@ -16,7 +16,7 @@ from quicdist.carrier.quic.driver.channel import Channel, ChannelHandler
 from quicdist.carrier.quic.driver.endpoint import MAX_KEPT, Endpoint
 from quicdist.carrier.quic.driver.long_header import LONG, VERSION_NEGOTIATION, long_header
 from quicdist.carrier.quic.driver.stateless_reset import RESET, StatelessResets, is_reset
-from quicdist.carrier.quic.driver.stranger_queue import StrangerQueue
+from quicdist.carrier.quic.driver.stranger_queue import Stage, StrangerQueue
 from quicdist.carrier.quic.driver.tickets import TicketStore
 from quicdist.carrier.sources import Places, source_of
 from quicdist.carrier.udp import Datagram, SocketAddress, UdpSocket
@@ -103,7 +103,9 @@ class ListenEndpoint(Endpoint):
     def datagrams_received(self, batch: Sequence[Datagram]) -> None:
         now = self._loop.time()
         touched: dict[Channel, None] = {}
-        routes, half_open = self._routes, self.half_open
+        routes = self._routes
+        # Mostly there are none, and this is asked for every datagram.
+        half_open: Container[Channel] = self.half_open if len(self.half_open) else ()
         end = 1 + self._id_length
         for datagram in batch:
             data, address = datagram
@@ -142,7 +144,10 @@ class ListenEndpoint(Endpoint):
         if channel is None and self._ids:
             header = long_header(datagram[0])
             channel = None if header is None else self._routes.get(header.destination)
-        return self._queue.put(datagram, channel is not None and _may_come_from(channel, datagram[1]))
+        stage = Stage.NEW
+        if channel is not None and _may_come_from(channel, datagram[1]):
+            stage = Stage.VALIDATED if adapter.path_is_valid(channel.quic) else Stage.HANDSHAKE
+        return self._queue.put(datagram, stage)
 
     def _work_later(self, seconds: float) -> None:
         self._loop.call_later(seconds, self._work)

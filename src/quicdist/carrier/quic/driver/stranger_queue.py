@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from enum import IntEnum
 from typing import Final
 
 from quicdist.carrier.sources import Places, source_of
@@ -20,22 +21,33 @@ from quicdist.carrier.udp import Datagram, SocketAddress
 #: Seconds of work for strangers in one turn of the loop; the last piece of it may take longer.
 SLICE: Final = 0.001
 #: After it there is a rest for as long as it took, times this.
-REST: Final = 3.0
-#: Addresses that wait, in all and of one source; the oldest of those gives way.
+REST: Final = 1.0
+#: Addresses that wait at each stage, in all and of one source; the oldest of those gives way.
 MAX_ADDRESSES: Final = 128
 MAX_OF_SOURCE: Final = 64
 #: Datagrams of one address: a ClientHello may take two, and early data may follow; to go on with a handshake
 #: takes a dozen where the chain of certificates is long.
 MAX_NEW: Final = 4
 MAX_KNOWN: Final = 16
-#: Bytes in all, of newcomers and of the others.
-MAX_BYTES: Final = 512 * 1024
+#: Bytes in all, at each stage.
+MAX_BYTES: Final = 256 * 1024
+
+
+class Stage(IntEnum):
+    """How far a stranger has come."""
+
+    #: It sends its first packets.
+    NEW = 0
+    #: It goes on with the handshake of QUIC.
+    HANDSHAKE = 1
+    #: It has shown that it receives what is sent to its address: next it says who it is.
+    VALIDATED = 2
 
 
 class StrangerQueue:
-    """The queue of one socket, or two of them: those who are known to go on with a handshake take turns with
-    those who are new, however many these are. ``handle`` takes the datagrams of one address, ``later`` has
-    :meth:`work_later` called in so many seconds."""
+    """The queue of one socket, one for each :class:`Stage`, which take turns: those who have come far do not
+    wait for those who are new, however many these are. ``handle`` takes the datagrams of one address,
+    ``later`` has :meth:`work_later` called in so many seconds."""
 
     def __init__(
         self,
@@ -44,39 +56,41 @@ class StrangerQueue:
     ) -> None:
         self._handle = handle
         self._later = later
-        self._new = _Waiting(MAX_NEW)
-        self._known = _Waiting(MAX_KNOWN)
+        self._stages = {
+            Stage.VALIDATED: _Waiting(MAX_KNOWN),
+            Stage.HANDSHAKE: _Waiting(MAX_KNOWN),
+            Stage.NEW: _Waiting(MAX_NEW),
+        }
         self._rest_until = float("-inf")
         self._asked = False
 
     def __len__(self) -> int:
-        """How many addresses wait."""
-        return len(self._known) + len(self._new)
+        """How many addresses wait, at each stage."""
+        return sum(map(len, self._stages.values()))
 
     @property
     def dropped(self) -> int:
         """Datagrams that found no room."""
-        return self._known.dropped + self._new.dropped
+        return sum(waiting.dropped for waiting in self._stages.values())
 
-    def put(self, datagram: Datagram, known: bool = False) -> bool:
-        """Have a datagram wait; False if there is no room for it. ``known``: it goes on with a handshake."""
-        return (self._known if known else self._new).put(datagram)
+    def put(self, datagram: Datagram, stage: Stage = Stage.NEW) -> bool:
+        """Have a datagram wait; False if there is no room for it."""
+        return self._stages[stage].put(datagram)
 
     def work(self, now: float) -> None:
         """Handle what waits, if it is time for that. ``now`` is the loop's time, in seconds."""
-        known, new = self._known, self._new
-        if not (known or new):
+        if not len(self):
             return
         if now >= self._rest_until:
             began = time.thread_time()
             spent = 0.0
-            while (known or new) and spent < SLICE:
-                for waiting in (known, new):
-                    if waiting:
+            while len(self) and spent < SLICE:
+                for waiting in self._stages.values():
+                    if len(waiting):
                         self._handle(*waiting.take())
                 spent = time.thread_time() - began
             self._rest_until = now + spent + REST * spent
-        if (known or new) and not self._asked:
+        if len(self) and not self._asked:
             self._asked = True
             self._later(max(0.0, self._rest_until - now))
 
