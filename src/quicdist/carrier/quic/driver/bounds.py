@@ -142,6 +142,12 @@ class Bounded(QuicConnection):
             super().receive_datagram(data, addr, now)
         except NotTaken as error:
             self._not_taken(error)
+        except Exception as error:
+            # Outside of frames: aioquic's own work on what a peer sent. It costs the peer its connection.
+            log.debug("a datagram was not handled", exc_info=error)
+            text = f"cannot handle a datagram: {type(error).__name__}"
+            self._logger.warning(text)
+            self.close(QuicErrorCode.INTERNAL_ERROR, QuicFrameType.PADDING, text)
 
     def _not_taken(self, error: NotTaken) -> None:
         """A packet that counts as lost: aioquic takes note of a packet when all its frames were handled."""
