@@ -83,7 +83,7 @@ _padding = re.compile(rb"\0*")
 class _Buffers(dict[Epoch, Buffer]):
     """The buffers that TLS writes its messages to, made where one is needed."""
 
-    SIZE: Final = 64 * 1024
+    SIZE: Final = 16 * 1024
 
     def __missing__(self, epoch: Epoch) -> Buffer:
         buffer = self[epoch] = Buffer(capacity=self.SIZE)
