@@ -70,7 +70,7 @@ BOUNDS: Final = Bounds()
 _BEFORE: Final = StockLimits(pieces=64, base=64, bytes_each=1, size=64 * 1024, per_stream=64)
 #: Those of a link. Loss of every other packet of a full window of 16 MiB leaves 7,000 pieces; no message
 #: of a node has less than 16 bytes.
-_AFTER: Final = StockLimits(pieces=65536, base=4096, bytes_each=16, size=1 << 40, per_stream=16384)
+_AFTER: Final = StockLimits(pieces=65536, base=256, bytes_each=16, size=1 << 40, per_stream=16384)
 #: CRYPTO data of one encryption level.
 _CRYPTO: Final = StockLimits(pieces=64, base=64, bytes_each=1, size=64 * 1024, per_stream=64)
 
