@@ -388,7 +388,7 @@ def test_a_link_takes_no_more_tiny_pieces_and_lives(certificates: CertificateFil
     pair.flood(server, packed(stream_frame(0, 2 * i + 1, b"x") for i in range(10_000)))
     assert adapter.closing(server) is None
     assert server._refusals > 0
-    assert server._stock.pieces < 5000
+    assert server._stock.pieces < 300
     # What fills the gaps is taken.
     server._events.clear()
     pair.feed(server, stream_frame(0, 0, bytes(1000)))
@@ -449,3 +449,103 @@ def test_what_the_engine_stumbles_over_is_an_error_of_the_peer(
     closing = adapter.closing(pair.server)
     assert closing is not None
     assert closing.tls_alert == 80
+
+
+def test_a_fault_outside_of_frames_ends_the_connection_and_no_more(
+    certificates: CertificateFiles, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def stumble(*arguments: object) -> None:
+        raise IndexError("pop from empty list")
+
+    pair = Crafted(certificates)
+    monkeypatch.setattr(pair.server, "_find_network_path", stumble)
+    pair.server._keys = None
+    pair.feed(pair.server, b"\1")
+    closing = adapter.closing(pair.server)
+    assert closing is not None
+    assert closing.code == QuicErrorCode.INTERNAL_ERROR
+    assert "IndexError" in closing.reason
+    assert [record for record in caplog.records if record.exc_info and record.levelno > logging.DEBUG] == []
+
+
+class Handshake:
+    """A handshake of which what one side says is changed on its way: CRYPTO data are decrypted, changed and
+    sealed again."""
+
+    def __init__(self, certificates: CertificateFiles, random: Random, *, of_client: bool) -> None:
+        self.pair = Crafted(certificates, connected=False)
+        self.random = random
+        self.sender = self.pair.client if of_client else self.pair.server
+        self.target = self.pair.other(self.sender)
+
+    def run(self) -> None:
+        pair = self.pair
+        changed = False
+        for _ in range(4):
+            pair.now += 0.01
+            for quic, other, address in (
+                (pair.client, pair.server, ("127.0.0.1", 5544)),
+                (pair.server, pair.client, ("127.0.0.1", 4433)),
+            ):
+                if quic.get_peer_address() is None or adapter.closing(quic) is not None:
+                    continue
+                if quic is self.sender and not changed:
+                    changed = self.change()
+                for data, _ in quic.datagrams_to_send(pair.now):
+                    other.receive_datagram(data, address, pair.now)
+
+    def change(self) -> bool:
+        """Change what waits to be sent of TLS; whether there was any."""
+        random = self.random
+        waiting = [stream.sender for stream in self.sender._crypto_streams.values() if stream.sender._buffer]
+        for sender in waiting:
+            for _ in range(random.randrange(1, 4)):
+                at = random.randrange(len(sender._buffer))
+                sender._buffer[at] = random.choice((0, 1, 255, random.randrange(256)))
+        return bool(waiting)
+
+
+@pytest.mark.parametrize("of_client", [True, False], ids=["of the client", "of the server"])
+@pytest.mark.parametrize("seed", range(2))
+def test_nothing_in_a_tls_handshake_raises(
+    certificates: CertificateFiles, caplog: pytest.LogCaptureFixture, seed: int, of_client: bool
+) -> None:
+    caplog.set_level(logging.INFO)
+    random = Random(seed)
+    closed = 0
+    for _ in range(60):
+        handshake = Handshake(certificates, random, of_client=of_client)
+        handshake.run()
+        closing = adapter.closing(handshake.target)
+        closed += closing is not None
+    assert closed > 20
+    assert not any(record.exc_info for record in caplog.records)
+    assert {record.levelno for record in caplog.records} <= {logging.INFO, logging.WARNING}
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_no_datagram_raises(
+    certificates: CertificateFiles, caplog: pytest.LogCaptureFixture, seed: int
+) -> None:
+    """Cut short, changed, joined."""
+    caplog.set_level(logging.INFO)
+    random = Random(seed)
+    for _ in range(20):
+        pair = Crafted(certificates, connected=False)
+        for _ in range(6):
+            pair.now += 0.01
+            for quic, other, address in (
+                (pair.client, pair.server, ("127.0.0.1", 5544)),
+                (pair.server, pair.client, ("127.0.0.1", 4433)),
+            ):
+                if quic.get_peer_address() is None:
+                    continue
+                for data, _ in quic.datagrams_to_send(pair.now):
+                    bad = bytearray(data)
+                    for _ in range(random.randrange(4)):
+                        bad[random.randrange(len(bad))] = random.randrange(256)
+                    if random.random() < 0.5:
+                        del bad[random.randrange(len(bad)) :]
+                    other.receive_datagram(bytes(bad), address, pair.now)
+                    other.receive_datagram(data, address, pair.now)
+    assert not any(record.exc_info for record in caplog.records)

@@ -9,8 +9,7 @@ import dataclasses
 import gc
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 from aioquic.quic.connection import QuicConnection
@@ -151,17 +150,16 @@ async def where_nobody_answers(server: Listening, settings: QuicSettings) -> Non
             await QuicCarrier(settings).setup("silent@127.0.0.1", address, node, setup_time=0.2)
 
 
-@asynccontextmanager
-async def strangers(
-    server: Listening, settings: QuicSettings
-) -> AsyncIterator[Callable[[bytes | None], None]]:
-    """Sends Initial packets to the listener, each of a connection of its own: the frames given, or a
-    ClientHello."""
+@contextlib.contextmanager
+def strangers(server: Listening, settings: QuicSettings) -> Iterator[Callable[[bytes | None], None]]:
+    """Sends Initial packets to the listener, each of a connection and from a port of its own: the frames
+    given, or a ClientHello."""
     loop = asyncio.get_running_loop()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-        udp.connect((server.address.host, server.address.port))
+    with contextlib.ExitStack() as sockets:
 
         def send(frames: bytes | None) -> None:
+            udp = sockets.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            udp.connect((server.address.host, server.address.port))
             client = adapter.Connection(configuration=settings.client_configuration("127.0.0.1"))
             client.connect(("127.0.0.1", 1), loop.time())
             if frames is None:
@@ -176,7 +174,7 @@ async def strangers(
 
 async def half_open(server: Listening, settings: QuicSettings) -> None:
     endpoint = server.listener.endpoint
-    async with strangers(server, settings) as send:
+    with strangers(server, settings) as send:
         for frames in (None, crypto_frame(5, b"x"), None, crypto_frame(0, b"\1\0\1\0")):
             send(frames)
         async with asyncio.timeout(PATIENCE):
@@ -187,7 +185,7 @@ async def half_open(server: Listening, settings: QuicSettings) -> None:
 
 
 async def garbage(server: Listening, settings: QuicSettings) -> None:
-    async with strangers(server, settings) as send:
+    with strangers(server, settings) as send:
         for frames in (
             crypto_frame(0, b"\7\0\0\0"),
             b"\x1e",

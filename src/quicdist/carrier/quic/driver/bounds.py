@@ -70,7 +70,7 @@ BOUNDS: Final = Bounds()
 _BEFORE: Final = StockLimits(pieces=64, base=64, bytes_each=1, size=64 * 1024, per_stream=64)
 #: Those of a link. Loss of every other packet of a full window of 16 MiB leaves 7,000 pieces; no message
 #: of a node has less than 16 bytes.
-_AFTER: Final = StockLimits(pieces=65536, base=4096, bytes_each=16, size=1 << 40, per_stream=16384)
+_AFTER: Final = StockLimits(pieces=65536, base=256, bytes_each=16, size=1 << 40, per_stream=16384)
 #: CRYPTO data of one encryption level.
 _CRYPTO: Final = StockLimits(pieces=64, base=64, bytes_each=1, size=64 * 1024, per_stream=64)
 
@@ -83,7 +83,7 @@ _padding = re.compile(rb"\0*")
 class _Buffers(dict[Epoch, Buffer]):
     """The buffers that TLS writes its messages to, made where one is needed."""
 
-    SIZE: Final = 64 * 1024
+    SIZE: Final = 16 * 1024
 
     def __missing__(self, epoch: Epoch) -> Buffer:
         buffer = self[epoch] = Buffer(capacity=self.SIZE)
@@ -142,6 +142,12 @@ class Bounded(QuicConnection):
             super().receive_datagram(data, addr, now)
         except NotTaken as error:
             self._not_taken(error)
+        except Exception as error:
+            # Outside of frames: aioquic's own work on what a peer sent. It costs the peer its connection.
+            log.debug("a datagram was not handled", exc_info=error)
+            text = f"cannot handle a datagram: {type(error).__name__}"
+            self._logger.warning(text)
+            self.close(QuicErrorCode.INTERNAL_ERROR, QuicFrameType.PADDING, text)
 
     def _not_taken(self, error: NotTaken) -> None:
         """A packet that counts as lost: aioquic takes note of a packet when all its frames were handled."""
@@ -168,10 +174,9 @@ class Bounded(QuicConnection):
             if kind == wire.PADDING and self._quic_logger is None:
                 at = _padding.match(plain, at).end()  # type: ignore[union-attr]  # it matches anything
                 continue
-            buf.seek(at)
             try:
-                kind = buf.pull_uint_var()
-            except BufferReadError:
+                kind, at = wire.read_uint(plain, at)
+            except IndexError:
                 raise QuicConnectionError(
                     QuicErrorCode.FRAME_ENCODING_ERROR, QuicFrameType.PADDING, "Malformed frame type"
                 ) from None
@@ -187,10 +192,9 @@ class Bounded(QuicConnection):
                 self._count_frame(kind)
             if kind in (QuicFrameType.ACK, QuicFrameType.ACK_ECN):
                 acks += 1
-                at = self._receive_ack(context, kind, plain, buf.tell(), ignore=acks > _MAX_ACKS)
-            elif kind == QuicFrameType.PING and self._quic_logger is None:
-                at = buf.tell()
-            else:
+                at = self._receive_ack(context, kind, plain, at, ignore=acks > _MAX_ACKS)
+            elif kind != QuicFrameType.PING or self._quic_logger is not None:
+                buf.seek(at)
                 self._handle_frame(name, context, kind, buf)
                 at = buf.tell()
             if kind == QuicFrameType.CRYPTO:
@@ -355,15 +359,28 @@ class Bounded(QuicConnection):
                 raise QuicConnectionError(QuicErrorCode.INTERNAL_ERROR, frame_type, text)
         super()._handle_stream_frame(context, frame_type, buf)
 
+    def _handle_reset_stream_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
+        at = buf.tell()
+        stream = self._streams.get(buf.pull_uint_var())
+        buf.pull_uint_var()
+        if buf.pull_uint_var() == (None if stream is None else stream.receiver._final_size):
+            assert stream is not None
+            if stream.receiver.is_finished:
+                return  # Nothing is new.
+        buf.seek(at)
+        super()._handle_reset_stream_frame(context, frame_type, buf)
+
     def _handle_stop_sending_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
+        at = buf.tell()
+        if getattr(self._streams.get(buf.pull_uint_var()), "was_stopped", False):
+            buf.pull_uint_var()
+            return  # Once is enough.
+        buf.seek(at)
         waiting = len(self._events)
         super()._handle_stop_sending_frame(context, frame_type, buf)
         if len(self._events) > waiting and isinstance(event := self._events[-1], StopSendingReceived):
-            # Once is enough: aioquic tells of each.
             stream = self._streams.get(event.stream_id)
-            if stream is not None and getattr(stream, "was_stopped", False):
-                self._events.pop()
-            elif stream is not None:
+            if stream is not None:
                 stream.was_stopped = True  # type: ignore[attr-defined]
 
     # -- connection ids ------------------------------------------------------------------------
