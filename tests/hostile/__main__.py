@@ -23,7 +23,8 @@ Goals: memory kept once the attack's connections have ended, at most 1 MiB for e
 for less); no standstill of the victim's loop above 50 ms; no echo of the good peer above 10 times its idle
 time, which is the worst echo just before, while one other node joins (off both, the time is taken for which
 other programs had the processor); a new good peer in within 1 s; every log record one line, and no traceback.
-A row that misses one by less than 4 times is run again, twice at most, and every run is shown."""
+A row that misses one by less than 4 times is run again, twice at most, and every run is shown; if it was
+memory alone, in the same process, where what the allocator held ready is used again."""
 
 
 def chosen(only: str) -> list[Attack]:
