@@ -188,8 +188,10 @@ def same_sources(field: Field) -> None:
 
 
 ATTACKS = [
-    Attack("crypto-gaps", "58 KB of one-byte CRYPTO frames with gaps, no handshake", crypto_gaps),
-    Attack("crypto-gaps-spoofed", "the same, each datagram from another address", crypto_gaps_spoofed),
+    Attack("crypto-gaps", "58 KB of one-byte CRYPTO frames with gaps, no handshake", crypto_gaps, quick=True),
+    Attack(
+        "crypto-gaps-spoofed", "the same, each datagram from another address", crypto_gaps_spoofed, quick=True
+    ),
     Attack("stream-gaps-initial", "STREAM frames in Initial packets", stream_gaps_early),
     Attack("crypto-far", "CRYPTO frames far from the beginning", crypto_far),
     Attack("crypto-far-each", "one CRYPTO byte at 512 KiB in each of 83 connections", crypto_far_each),

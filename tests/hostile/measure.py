@@ -26,8 +26,8 @@ MIB = 1 << 20
 KEPT, KEPT_FOR = MIB, 100_000
 #: Seconds that the victim's loop may stand still by its own doing.
 STANDSTILL = 0.050
-#: The worst echo of the good peer, in times of its idle time: the worst just before, while one other node
-#: joins. The time for which other programs had the processor is taken off both.
+#: The worst echo of the good peer, in times of its idle time: the worst just before, while other nodes
+#: join. The time for which other programs had the processor is taken off both.
 ECHO = 10.0
 #: Seconds until a new good peer is in.
 NEWCOMER = 1.0
@@ -79,6 +79,11 @@ class Row:
         """Whether a busy machine may be all that was wrong."""
         return bool(self.missed) and all(0 < times < DOUBTFUL for _, times in self.missed)
 
+    @property
+    def only_kept(self) -> bool:
+        """Whether memory is the only goal missed."""
+        return all(text.startswith("kept") for text, _ in self.missed)
+
     def judge(self) -> None:
         def goal(what: str, came: float, most: float, text: str) -> None:
             if came > most:
@@ -91,7 +96,9 @@ class Row:
         goal("echo", times, ECHO, f"{times:.0f} times its idle time")
         goal("newcomer", self.newcomer, NEWCOMER, f"in after {self.newcomer:.1f} s")
         if broken := self.log.get("broken"):
-            self.missed.append((f"{broken} log records of more than a line: {self.log['sample'][:100]}", 0.0))
+            self.missed.append(
+                (f"{broken} log records with lines of a peer's: {self.log['sample'][:100]}", 0.0)
+            )
         elif count := self.log.get("tracebacks"):
             self.missed.append((f"{count} tracebacks: {self.log['sample'][:100]}", 0.0))
 
@@ -125,7 +132,7 @@ class Scene:
                 "good", {**dialling, "nodes": where, "victim_pid": self.victim.ready["pid"]}
             )
             self.visitor.do("aim", quic=self.victim.ready["quic"], tcp=self.victim.ready["tcp"])
-            for _ in range(4):  # what is made once is made before anything is measured
+            for _ in range(2):  # what is made once is made before anything is measured
                 for carrier in ("quic", "tcp"):
                     self.visitor.ask("join", timeout=JOIN_TIME, carrier=carrier).result(2 * JOIN_TIME)
         except BaseException:
@@ -251,10 +258,14 @@ class Run:
                 )
             row = self.once(attack)
             rows.append(row)
-            if row.missed:
-                self._drop()  # the next one is not to suffer from it
+            if row.missed and not (row.doubtful and row.only_kept):
+                # The next one is not to suffer from it. Of memory alone a second run in the same process
+                # tells what was kept from what the allocator holds ready for the next time.
+                self._drop()
             if not row.doubtful:
                 break
+        if rows[-1].missed:
+            self._drop()
         return rows
 
     def once(self, attack: Attack) -> Row:
@@ -283,12 +294,14 @@ class Run:
             liar_port=self._liar,
             quick=self.quick,
         )
-        # Idle, but for one node that joins.
+        # Idle, but for nodes that join, as they do during the attack.
         good.do("start")
-        joining = visitor.ask("join", timeout=JOIN_TIME, carrier=attack.carrier)
-        time.sleep(IDLE if not self.quick else 0.5)
-        if error := joining.result(JOIN_TIME + 5)["error"]:
-            raise ProcessError(f"nobody gets in even before the attack: {error}")
+        began = time.monotonic()
+        while time.monotonic() - began < (IDLE if not self.quick else IDLE / 2):
+            joined = visitor.ask("join", timeout=JOIN_TIME, carrier=attack.carrier).result(JOIN_TIME + 5)
+            if joined["error"]:
+                raise ProcessError(f"nobody gets in even before the attack: {joined['error']}")
+            time.sleep(0.15)
         idle = good.do("stop")
         row.idle, row.idle_median = idle["worst"], idle["p50"]
         before = victim.do("memory")

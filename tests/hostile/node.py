@@ -87,8 +87,15 @@ class Watch:
         self.longest = 0.0
 
 
+def is_one_record(text: str) -> bool:
+    """Whether nothing in it passes for another record: no control characters, and lines after the first, as
+    reports have them, are indented."""
+    first, *more = text.split("\n")
+    return first.isprintable() and all(line.isprintable() and line.startswith("  ") for line in more)
+
+
 class Lines(logging.Handler):
-    """Counts records, those that are more than one line or hold control characters, and tracebacks."""
+    """Counts records, those that could pass for several, and tracebacks."""
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
@@ -106,7 +113,7 @@ class Lines(logging.Handler):
         self.bytes += len(text) + 1
         if record.exc_info:
             self.tracebacks += 1
-        if not text.isprintable():
+        if not is_one_record(text):
             self.broken += 1
             self.broken_sample = self.broken_sample or ascii(text[:300])
         self.sample = text[:300]

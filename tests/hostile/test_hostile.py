@@ -49,7 +49,7 @@ def fault(what: str, **arguments: Any) -> Callable[[Field], None]:
     [
         (fault("stand_still", seconds=0.3), "standstill "),
         (fault("fill", size=40 * KEPT), r"kept (39|40)\."),
-        (fault("log", text="one\ntwo"), "log records of more than a line"),
+        (fault("log", text="one\ntwo"), "log records with lines"),
         (lambda field: field.expect(False, "what the attack says"), "what the attack says"),
     ],
     ids=["standstill", "memory", "log", "own goal"],

@@ -27,6 +27,7 @@ from quicdist.carrier.quic.carrier import QuicCarrier
 from quicdist.carrier.quic.link import QuicLink
 from quicdist.carrier.security.certificates import make_development_certificates
 from quicdist.protocol import Connected, HandshakeFraming, Initiator, LocalIdentity, StatusReceived
+from quicdist.term import Pid
 from tests.carrier.nodes import FakeNode
 from tests.carrier.quic_support import settings_of
 from tests.node.peer_messages import PEER, VICTIM, Plan
@@ -95,9 +96,9 @@ class Fuzzer:
 
         @victim.register("echo")
         def echo(process: Process, message: Any) -> None:
-            if type(message) is tuple and len(message) == 2:
-                with contextlib.suppress(QuicDistError):
-                    process.send(*message)
+            match message:
+                case (Pid() as to, answer):
+                    process.send(to, answer)
 
         self.victim = await self._stack.enter_async_context(victim)
         ports = {address.protocol: address.port for address in victim.addresses}

@@ -39,7 +39,6 @@ def test_after_a_plan_that_is_kept_the_node_answers(fuzzer: Fuzzer, name: str) -
     fuzzer.check(Plan.from_bytes(KEPT[name]), services=True)
 
 
-@pytest.mark.xfail(reason="a forged signal logs a traceback")
 def test_after_random_plans_the_node_answers(fuzzer: Fuzzer) -> None:
     for _ in range(INPUTS):
         fuzzer.step()
