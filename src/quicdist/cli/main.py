@@ -22,6 +22,9 @@ from quicdist.term import ParseError
 
 _NODE = NodeNameType()
 
+#: Seconds on top of the time-out of a dial, for its error to come.
+DIAL_ERROR_TIME = 0.5
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(quicdist.__version__, prog_name="quicdist")
@@ -46,7 +49,8 @@ def ping(node: str, **options: Any) -> None:
 
         async def run() -> None:
             async with local:
-                await local.is_auth(node, timeout=options["timeout"])
+                # The dial has all of that time, and its error says what it met.
+                await local.is_auth(node, timeout=options["timeout"] + DIAL_ERROR_TIME)
 
         _run(run(), f"pinging {node}")
     except QuicDistError as error:
