@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from quicdist.logs import CleanLogger, RateLimit, clean, get_logger
+from quicdist.logs import ARGUMENT_LIMIT, CleanLogger, Lines, RateLimit, clean, get_logger
 
 NAME = "quicdist.test_logs"
 
@@ -236,3 +236,34 @@ def test_a_rate_limit_keeps_no_more_keys_than_told() -> None:
 )
 def test_text_of_a_peer_is_escaped_and_cut(text: str | bytes, expected: str) -> None:
     assert clean(text, 16) == expected
+
+
+class TestArguments:
+    """What peers chose never begins a line of its own, nor fills the disk."""
+
+    @pytest.mark.parametrize(
+        "text",
+        ["a\nb", "a\rb", "\x1b[31mred", "a\u2028b", "a\u202eb", "a\x85b", "\ud800", "a\0b", "x" * 1_000_000],
+        ids=["LF", "CR", "escape", "separator", "override", "NEL", "surrogate", "NUL", "long"],
+    )
+    def test_arguments_are_escaped_and_cut(self, text: str, caplog: pytest.LogCaptureFixture) -> None:
+        class Named:
+            def __str__(self) -> str:
+                return text
+
+            def __repr__(self) -> str:
+                return f"<{text}>"
+
+        log = get_logger("quicdist.test")
+        log.warning("%s, %s, %r and %s", text, Named(), Named(), ValueError(text))
+        (record,) = caplog.records
+        line = record.getMessage()
+        assert line.isprintable()
+        assert len(line) < 4 * (ARGUMENT_LIMIT + 10)
+        assert line.endswith(("...", "a\\nb")) or "\\" in line
+
+    def test_numbers_and_text_of_lines_are_as_they_were(self, caplog: pytest.LogCaptureFixture) -> None:
+        log = get_logger("quicdist.test")
+        log.warning("%d %.1f %s %s", 3, 2.5, True, Lines("one\n  two"))
+        (record,) = caplog.records
+        assert record.getMessage() == "3 2.5 True one\n  two"

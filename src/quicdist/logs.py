@@ -20,6 +20,9 @@ TEXT_LIMIT: Final = 200
 #: Characters of a line of a library that logs what peers chose.
 LINE_LIMIT: Final = 1000
 
+#: Characters of an argument of a line of this package.
+ARGUMENT_LIMIT: Final = 2000
+
 #: Frames between the caller of a method of :class:`Logger` and ``logging``: the method, ``_write``.
 _STACK_LEVEL: Final = 3
 
@@ -29,6 +32,9 @@ class Logger:
     ``KeyboardInterrupt`` gets out. Whatever else a handler or filter raises is printed on
     ``sys.stderr`` where ``logging.raiseExceptions`` is set, as :meth:`logging.Handler.handleError`
     does. Records name the caller's file, line and function.
+
+    The arguments of a message are escaped and cut: peers choose names, reasons and terms, and none of
+    them is to begin a line of its own or to fill the disk. Text that has lines is given as :class:`Lines`.
     """
 
     __slots__ = ("_logger",)
@@ -84,11 +90,42 @@ class Logger:
         try:
             if self._logger.isEnabledFor(level):
                 level_up = options.get("stacklevel", 1) - 1
-                self._logger.log(level, message, *args, **{**options, "stacklevel": _STACK_LEVEL + level_up})
+                safe = map(_one_line, args)
+                self._logger.log(level, message, *safe, **{**options, "stacklevel": _STACK_LEVEL + level_up})
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             _told(error, self._logger.name, message)
+
+
+class Lines(str):
+    """Text of several lines for a record: whoever made it has escaped and cut what peers chose in it."""
+
+    __slots__ = ()
+
+
+class _Clean:
+    """An argument of a record whose text is escaped and cut when the record is written."""
+
+    __slots__ = ("_of",)
+
+    def __init__(self, of: Any) -> None:
+        self._of = of
+
+    def __str__(self) -> str:
+        return clean(str(self._of), ARGUMENT_LIMIT)
+
+    def __repr__(self) -> str:
+        return clean(repr(self._of), ARGUMENT_LIMIT)
+
+
+def _one_line(argument: Any) -> Any:
+    """An argument as it may stand in a line."""
+    if isinstance(argument, int | float | Lines):
+        return argument
+    if type(argument) is str:
+        return clean(argument, ARGUMENT_LIMIT)
+    return _Clean(argument)
 
 
 class CleanLogger(Logger):

@@ -411,3 +411,51 @@ async def test_controls_with_what_is_not_there_change_nothing() -> None:
             peer.send(AltactSigSend(20, peer.pid(), MADE_UP_REF), 1)
         await answered(peer)
         assert node.runtime.processes() == before
+
+
+# -- what is logged ----------------------------------------------------------------------------
+
+HOSTILE = "x\n2026-01-01 INFO all is well\r\x1b[2K\u2028\u202e\x85"
+
+
+async def test_what_a_peer_chooses_never_begins_a_line(records: list[logging.LogRecord]) -> None:
+    """Through every way into the log that a peer has: names, reasons, terms, log events, functions."""
+
+    class Crashing(GenServer):
+        def handle_call(self, request: object, sender: object) -> object:
+            raise RuntimeError(str(request))
+
+    class Plain(GenServer):
+        """Takes what it does not know."""
+
+    name, text = Atom(HOSTILE), HOSTILE.encode(errors="replace") * 1000
+    far = Pid(f"{HOSTILE}@{HOSTILE}", 1, 0, 1)
+    async with tcp_node() as node, hand_peer(node) as peer:
+        node.serve(Crashing(), name="crashing")
+        node.serve(Plain(), name="plain")
+        asker = (peer.pid(), ImproperList([Atom("alias")], peer.reference()))
+        peer.tell("net_kernel", (Atom("$gen_call"), (far, asker[1]), (Atom("is_auth"), name)))
+        peer.tell("rex", (Atom("$gen_call"), asker, (Atom("call"), name, name, [text], peer.pid())))
+        peer.tell("rex", (Atom("$gen_cast"), (Atom("cast"), name, name, [text], peer.pid())))
+        peer.tell("rex", (Atom("$gen_cast"), (Atom("cast"), Atom("lists"), name, [text], far)))
+        for message in (text, name, {name: text}, (name, text), [text] * 5, far):
+            peer.tell("plain", message)
+            peer.tell("crashing", (Atom("$gen_call"), asker, message))
+            for meta in ({}, {Atom("pid"): far}, {Atom("pid"): peer.pid(), Atom("gl"): far}, {name: name}):
+                peer.tell("logger_proxy", (Atom("log"), Atom("error"), message, meta))
+                peer.tell("logger_proxy", (Atom("log"), Atom("error"), text, [message], meta))
+        request = (name, name, 1)
+        peer.send(SpawnRequest(peer.reference(), peer.pid(), far, request, []), [text])
+        peer.send(SpawnRequest(peer.reference(), peer.pid(), far, request, [name]), [text])
+        peer.send(GroupLeader(far, peer.pid()))
+        await answered(peer, 5.0)
+        peer.send(PayloadExit(far, Pid(node.name, 1, 0, 1)), text)
+        await peer.inbox.end()
+    assert len(records) > 20
+    assert {record.name for record in records} >= {"quicdist.logger", "quicdist.crash", "quicdist.otp"}
+    for record in records:
+        first, *more = record.getMessage().split("\n")
+        assert first.isprintable(), record
+        # Further lines are marked or labelled, and begin with nothing that a peer chose.
+        assert all(line.startswith("  ") and line.replace("\t", "").isprintable() for line in more), record
+        assert len(record.getMessage()) < 40_000

@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Final, NamedTuple
 
 from quicdist.carrier.keepalive import KeepAlive
-from quicdist.logs import RateLimit, get_logger
+from quicdist.logs import Lines, RateLimit, get_logger
 
 log = get_logger("quicdist.node.loop")
 
@@ -159,8 +159,8 @@ class LoopWatch:
             "the event loop of %s %s%s%s",
             ", ".join(self.nodes),
             what,
-            "\n" if stack else "",
-            stack,
+            Lines("\n" if stack else ""),
+            Lines(stack),
             extra={"nodes": list(self.nodes), "seconds": seconds, "function": function, "stack": stack},
         )
 

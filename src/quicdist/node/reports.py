@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from quicdist.containment import describe
-from quicdist.logs import RateLimit, clean, get_logger
+from quicdist.logs import Lines, RateLimit, clean, get_logger
 from quicdist.node.errors import ProcessExit
 from quicdist.node.exits import ERROR, Failure, is_shutdown, only
 from quicdist.term import Atom, Pid, TermError, format_term
@@ -185,7 +185,7 @@ class CrashLog:
         if note is not None:
             head, end, more = text.partition("\n")
             error = None if _of_its_own(crash.error) else crash.error
-            log.error("%s%s%s%s", head, note, end, more, exc_info=error, extra=crash.fields())
+            log.error("%s", Lines(f"{head}{note}{end}{more}"), exc_info=error, extra=crash.fields())
 
 
 def is_crash(process: Process, failure: Failure, error: BaseException | None) -> bool:

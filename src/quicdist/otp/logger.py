@@ -15,7 +15,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from quicdist.errors import QuicDistError
-from quicdist.logs import RateLimit, clean, get_logger
+from quicdist.logs import Lines, RateLimit, clean, get_logger
 from quicdist.node.errors import NodeNotStarted
 from quicdist.node.process import Process
 from quicdist.node.reports import shown
@@ -59,11 +59,15 @@ _OTP_LEVELS: Final = (
 #: Events of one node that wait for their text; what comes on top is counted and dropped, as OTP's
 #: logger does when it is flooded.
 MAX_WAITING: Final = 1000
+#: Events that are told in a second; OTP's handlers drop what comes faster than theirs too (``burst_limit``).
+MAX_EVENTS: Final = 2000
 #: Seconds that the node whose event it is has for its text.
 FORMAT_TIME: Final = 5.0
 
 #: Characters of a record or an event that are told.
 MAX_TEXT: Final = 32_768
+#: Lines of them.
+MAX_LINES: Final = 200
 #: The loggers whose records can be caused by sending one, and how many of each level are forwarded in how
 #: many seconds.
 OWN_LOGGERS: Final = ("quicdist", "quic")
@@ -109,6 +113,7 @@ class LoggerProxy:
         self._call = call
         self._is_connected = is_connected
         self._silent = SilentNodes()
+        self._limit = RateLimit(MAX_EVENTS, 1.0)
         self._waiting: dict[str, deque[Event]] = {}
         self._dropped: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -117,6 +122,11 @@ class LoggerProxy:
         event = read_event(message)
         if event is None or not log.isEnabledFor(LEVELS[event.level.name]):
             return
+        note = self._limit.admit()
+        if note is None:
+            return
+        if note:
+            log.warning("log events of other nodes: %d in a second%s", MAX_EVENTS, note)
         ready = event.metadata.get(PYTHON_TEXT)
         if isinstance(ready, bytes):
             if ready:
@@ -201,8 +211,11 @@ def write(event: Event, text: str) -> None:
     node = None if pid is None else pid.node.name
     extra = {"node": node, "pid": pid, "metadata": event.metadata}
     # A line that goes on is marked, so that none can pass for another record.
-    text = _MORE.join(clean(text, MAX_TEXT, lines=True).split("\n"))
-    log.log(LEVELS[event.level.name], "%s: %s", clean(str(node)), text, extra=extra)
+    lines = clean(text, MAX_TEXT, lines=True).split("\n")
+    if len(lines) > MAX_LINES:
+        lines[MAX_LINES:] = [f"... ({len(lines) - MAX_LINES} lines more)"]
+    text = _MORE.join(lines)
+    log.log(LEVELS[event.level.name], "%s: %s", node, Lines(text), extra=extra)
 
 
 class LoggerHandler(logging.Handler):

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from quicdist.containment import settle
-from quicdist.logs import get_logger
+from quicdist.logs import RateLimit, get_logger
 from quicdist.node.errors import NodeError
 from quicdist.node.exits import KILL, KILLED, SHUTDOWN, answered_reason, exit_reason, is_shutdown
 from quicdist.node.process import Process, finished_within
@@ -25,6 +25,8 @@ from quicdist.term import Atom, Pid, format_term
 from quicdist.term.names import argument_list
 
 log = get_logger("quicdist.otp")
+
+_unexpected = RateLimit()
 
 #: Seconds that what is left of a killed child has to come to its end before the next one is started.
 KILL_TIME = 5.0
@@ -182,8 +184,12 @@ class Supervisor(GenServer):
                 if child is not None and child.process is not None:
                     return await self._ended(child, reason)
             case _:
-                text = Shown(message)
-                log.error("%r got a message that a supervisor has no use for: %s", self.process, text)
+                note = _unexpected.admit(self.process.pid)
+                if note is not None:
+                    text = Shown(message)
+                    log.error(
+                        "%r got a message that a supervisor has no use for: %s%s", self.process, text, note
+                    )
         return None
 
     async def _ended(self, child: Child, reason: Any) -> Any:
