@@ -58,7 +58,7 @@ def records() -> Iterator[list[logging.LogRecord]]:
         logger.removeHandler(handler)
 
 
-async def answered(peer: HandPeer, seconds: float = 1.0) -> None:
+async def answered(peer: HandPeer, seconds: float = 5.0) -> None:
     """``net_kernel`` answers within so long."""
     asker, reference = peer.pid(), peer.reference()
     tag = ImproperList([Atom("alias")], reference)
@@ -172,10 +172,10 @@ async def test_a_malformed_frame_ends_the_link_with_one_line(
 
 def terms(peer: HandPeer) -> dict[str, object]:
     nested: object = []
-    for _ in range(300):
+    for _ in range(100):
         nested = [nested]
     requests: object = []
-    for _ in range(300):
+    for _ in range(100):
         requests = (Atom("requests"), [requests])
     return {
         "integer": 1,
@@ -448,7 +448,7 @@ async def test_what_a_peer_chooses_never_begins_a_line(records: list[logging.Log
         peer.send(SpawnRequest(peer.reference(), peer.pid(), far, request, []), [text])
         peer.send(SpawnRequest(peer.reference(), peer.pid(), far, request, [name]), [text])
         peer.send(GroupLeader(far, peer.pid()))
-        await answered(peer, 5.0)
+        await answered(peer)
         peer.send(PayloadExit(far, Pid(node.name, 1, 0, 1)), text)
         await peer.inbox.end()
     assert len(records) > 20
