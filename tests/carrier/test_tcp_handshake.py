@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import gc
+import weakref
 
 import pytest
 
 from quicdist.carrier import AcceptError, AcceptTimeout, Address
 from quicdist.carrier.tcp.carrier import TcpCarrier
 from quicdist.carrier.tcp.link import TcpLink
-from quicdist.carrier.tcp.listener import TcpListener
+from quicdist.carrier.tcp.listener import TcpIncoming, TcpListener
 from quicdist.errors import QuicDistError
 from quicdist.protocol import (
     ConnectionAlive,
@@ -344,3 +346,31 @@ async def test_an_accepting_that_is_cancelled_closes_its_connection(b: FakeNode)
             await accepting
         assert await raw.closed() == b""
         assert not listener._half_open
+
+
+@pytest.mark.parametrize("how", ["garbage", "closed", "gives way"])
+async def test_a_connection_that_is_refused_is_freed_at_once(b: FakeNode, how: str) -> None:
+    """It leaves no cycle that only a full collection finds: a flood's memory is free when it is over."""
+    async with listening() as (carrier, listener, address), raw_dial(address) as raw:
+        incoming = await anext(aiter(carrier.accept(listener)))
+        assert isinstance(incoming, TcpIncoming)
+        channel = weakref.ref(incoming.channel)
+        accepting = asyncio.ensure_future(carrier.accept_connection(incoming, b, setup_time=SETUP_TIME))
+        await asyncio.sleep(0)
+        gc.disable()
+        try:
+            if how == "garbage":
+                raw.writer.write(b"\0\1x")
+            elif how == "closed":
+                await raw.close()
+            else:
+                incoming.give_way("it is the oldest")
+            await asyncio.wait({accepting})
+            assert accepting.exception() is not None
+            del incoming, accepting
+            await raw.closed()
+            for _ in range(3):
+                await asyncio.sleep(0)
+            assert channel() is None
+        finally:
+            gc.enable()

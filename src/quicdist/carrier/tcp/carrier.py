@@ -139,15 +139,16 @@ class TcpCarrier(Carrier):
                 await self._delay(channel, where)
             channel.close()
             named = _as_accept_error(error, where, setup_time)
-            if named is None:
-                raise
-            reason = named.reason if isinstance(named, AcceptError) else named
-            note = incoming.listener.refused.admit(where.host)
-            if note is not None:
-                logger.warning("connection from %s refused: %s%s", where, clean(str(reason), 1000), note)
-            if named is error:
-                raise
-            raise named from error
+            try:
+                if named is None:
+                    raise
+                _log_refused(incoming, named)
+                if named is error:
+                    raise
+                raise named from error
+            finally:
+                # Its traceback holds this frame, and neither is to wait for a full collection.
+                del named
         finally:
             incoming.listener.settled(incoming)
 
@@ -219,6 +220,15 @@ async def _connected_socket(candidate: Candidate, claim: Claim) -> socket.socket
     except BaseException:
         sock.close()
         raise
+
+
+def _log_refused(incoming: TcpIncoming, error: QuicDistError) -> None:
+    where = incoming.remote_address
+    reason = error.reason if isinstance(error, AcceptError) else error
+    # Those that give way are one event, from however many hosts.
+    note = incoming.listener.refused.admit(None if incoming.gave_way else where.host)
+    if note is not None:
+        logger.warning("connection from %s refused: %s%s", where, clean(str(reason), 1000), note)
 
 
 def _as_accept_error(error: BaseException, where: Address, setup_time: float) -> QuicDistError | None:

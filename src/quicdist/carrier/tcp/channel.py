@@ -137,6 +137,8 @@ class TcpChannel(asyncio.Protocol):
 
     def close(self) -> None:
         """Close; a few bytes written just before still go out, for the kernel takes them at once."""
+        # It holds the frames of who has read, which hold this.
+        self.error = None
         if self._transport is not None:
             self._transport.close()
             if self._transport.get_write_buffer_size():

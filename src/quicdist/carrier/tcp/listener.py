@@ -21,6 +21,8 @@ class TcpIncoming(Incoming):
     def __init__(self, channel: TcpChannel, listener: TcpListener) -> None:
         self.channel = channel
         self.listener = listener
+        #: It was closed for the sake of another.
+        self.gave_way = False
 
     @property
     def remote_address(self) -> Address:
@@ -32,6 +34,7 @@ class TcpIncoming(Incoming):
 
     def give_way(self, reason: str) -> None:
         """Its place is needed: its handshake fails with ``reason``."""
+        self.gave_way = True
         self.channel.fail(AcceptError(self.remote_address, reason))
 
 
