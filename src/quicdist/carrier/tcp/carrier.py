@@ -39,7 +39,7 @@ logger = get_logger("quicdist.carrier.tcp")
 #: What the kernel holds ready for us, as ``inet_tcp_dist`` asks for it.
 BACKLOG = 128
 #: Connections that are accepted in one turn of the loop: more would hold up everybody else.
-AT_ONCE = 16
+AT_ONCE = 8
 #: Connections past accept and not past their handshake.
 MAX_HALF_OPEN = 128
 
