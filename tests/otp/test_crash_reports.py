@@ -337,8 +337,8 @@ async def test_a_process_that_a_python_node_spawned_is_reported_there_too(one: N
         await ended(one.spawn(spawn))
         record = await there.next()
         (local,) = here.take()
-        marked = local.getMessage().replace("\n", "\n  | ")
-        assert record.getMessage() == f"{two.name}: {marked}"
+        in_one_line = " | ".join(line.strip() for line in local.getMessage().split("\n"))
+        assert record.getMessage() == f"{two.name}: {in_one_line}"
         assert local.__dict__["reported_to"] == one.name
 
         _, server = await one.call(two.name, "py", "counter")

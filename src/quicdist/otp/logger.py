@@ -66,8 +66,6 @@ FORMAT_TIME: Final = 5.0
 
 #: Characters of a record or an event that are told.
 MAX_TEXT: Final = 32_768
-#: Lines of them.
-MAX_LINES: Final = 200
 #: The loggers whose records can be caused by sending one, and how many of each level are forwarded in how
 #: many seconds.
 OWN_LOGGERS: Final = ("quicdist", "quic")
@@ -77,8 +75,8 @@ OWN_PERIOD: Final = 10.0
 #: Calls a function on another node: node, module, function, arguments, with a time in seconds.
 RemoteCall = Callable[..., Awaitable[Any]]
 
-#: What stands before each further line of an event's text.
-_MORE: Final = "\n  | "
+#: What stands between the lines of an event's text.
+_BETWEEN: Final = " | "
 
 _TEMPLATE: Final = {
     Atom("single_line"): False,
@@ -210,11 +208,9 @@ def write(event: Event, text: str) -> None:
     pid = event.pid
     node = None if pid is None else pid.node.name
     extra = {"node": node, "pid": pid, "metadata": event.metadata}
-    # A line that goes on is marked, so that none can pass for another record.
-    lines = clean(text, MAX_TEXT, lines=True).split("\n")
-    if len(lines) > MAX_LINES:
-        lines[MAX_LINES:] = [f"... ({len(lines) - MAX_LINES} lines more)"]
-    text = _MORE.join(lines)
+    # One line for one event: no line of it can pass for another record.
+    lines = filter(None, map(str.strip, clean(text, MAX_TEXT, lines=True).split("\n")))
+    text = clean(_BETWEEN.join(lines).replace("\t", " "), MAX_TEXT)
     log.log(LEVELS[event.level.name], "%s: %s", node, Lines(text), extra=extra)
 
 
