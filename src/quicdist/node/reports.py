@@ -161,7 +161,7 @@ class CrashLog:
 
     def report(self, crash: Crash) -> None:
         """Tell it."""
-        self.write(crash, self.text(crash))
+        self.write(crash, lambda: self.text(crash))
 
     def text(self, crash: Crash) -> str:
         """A line that says who ended and why, and one for each further fact."""
@@ -179,11 +179,11 @@ class CrashLog:
             facts.append(("last message", shown(crash.last_message)))
         return "process", "crashed", facts
 
-    def write(self, crash: Crash, text: str) -> None:
-        """Log it."""
+    def write(self, crash: Crash, text: Callable[[], str]) -> None:
+        """Log it. ``text`` is asked for if it is to be: it takes far longer than a process that crashes."""
         note = self._limit.admit(crash.initial_call)
         if note is not None:
-            head, end, more = text.partition("\n")
+            head, end, more = text().partition("\n")
             error = None if _of_its_own(crash.error) else crash.error
             log.error("%s", Lines(f"{head}{note}{end}{more}"), exc_info=error, extra=crash.fields())
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Final
 
 from quicdist.carrier import Link
@@ -58,8 +59,9 @@ class CrashReports(CrashLog):
         return crash
 
     def report(self, crash: Crash) -> None:
-        text = self.text(crash)
-        crash.more["reported_to"] = self._forward(crash.process, _events(crash), text)
+        text = cache(lambda: self.text(crash))
+        if _is_told(crash):
+            crash.more["reported_to"] = self._forward(crash.process, lambda: _events(crash), text)
         self.write(crash, text)
 
     def facts(self, crash: Crash) -> tuple[str, str, list[tuple[str, str]]]:
@@ -80,13 +82,15 @@ class CrashReports(CrashLog):
         """A supervisor's child could not be started, or has ended; ``context`` is OTP's word, see
         :func:`~quicdist.otp.report_terms.supervisor_event`."""
         try:
-            event = supervisor_event(process, _supervisor_name(process), context, reason, child.to_term())
-            text = self._child_text(process, child, f"{_CONTEXTS[context]}: {shown(reason)}")
-            to = self._forward(process, [event], text)
+            name = _supervisor_name(process)
+            text = cache(lambda: self._child_text(process, child, f"{_CONTEXTS[context]}: {shown(reason)}"))
+            to = self._forward(
+                process, lambda: [supervisor_event(process, name, context, reason, child.to_term())], text
+            )
             note = self._limit.admit((process.pid, context))
             if note is not None:
                 more = {"context": context, "reason": reason, "reported_to": to}
-                log.error("%s%s", text, note, extra={**self._child_fields(process, child), **more})
+                log.error("%s%s", text(), note, extra={**self._child_fields(process, child), **more})
         except Exception:
             log.exception("no report of %r", process)
 
@@ -95,12 +99,13 @@ class CrashReports(CrashLog):
         if not log.isEnabledFor(logging.INFO):
             return
         try:
-            event = progress_event(process, _supervisor_name(process), child.to_term())
-            text = self._child_text(process, child, f"started as {child.pid}")
-            to = self._forward(process, [event], text)
+            name = _supervisor_name(process)
+            text = cache(lambda: self._child_text(process, child, f"started as {child.pid}"))
+            to = self._forward(process, lambda: [progress_event(process, name, child.to_term())], text)
             note = self._limit.admit((process.pid, "progress"))
             if note is not None:
-                log.info("%s%s", text, note, extra={**self._child_fields(process, child), "reported_to": to})
+                more = {"reported_to": to}
+                log.info("%s%s", text(), note, extra={**self._child_fields(process, child), **more})
         except Exception:
             log.exception("no report of %r", process)
 
@@ -119,14 +124,16 @@ class CrashReports(CrashLog):
 
     # -- the node of the group leader --------------------------------------------------------------
 
-    def _forward(self, process: Process, events: list[Event], text: str) -> str | None:
+    def _forward(
+        self, process: Process, make_events: Callable[[], list[Event]], text: Callable[[], str]
+    ) -> str | None:
         """Send events to the node of the group leader, if that is another one: its name, or None where
         they were not sent. No connection is made for them, and none is filled up with them.
 
-        ``text`` says all of it to a node without OTP.
+        ``text`` says all of it to a node without OTP. Both are made if they are to be sent.
         """
         leader = process.group_leader
-        if leader is None or leader.node.name == self.node or not events:
+        if leader is None or leader.node.name == self.node:
             return None
         node = leader.node.name
         link = self._link(node)
@@ -135,14 +142,20 @@ class CrashReports(CrashLog):
         note = self._forwarded.admit(node)
         if note is None:
             return None
-        for event in events:
-            event[-1][PYTHON_TEXT] = text
-            text = ""
+        events = make_events()
+        for number, event in enumerate(events):
+            event[-1][PYTHON_TEXT] = "" if number else text()
         if note:
             events.append(text_event(process, f"crash reports of {self.node}:{note}"))
         for event in events:
             self._runtime.send(process.pid, (Atom(LOGGER_PROXY), leader.node), event)
         return node
+
+
+def _is_told(crash: Crash) -> bool:
+    """Whether OTP would log it. A process that exits, of its own or by a call that failed, is not reported by
+    ERTS, and so not here."""
+    return crash.process.is_otp_process or crash.failure[0] == ERROR
 
 
 def _events(crash: Crash) -> list[Event]:
@@ -152,8 +165,7 @@ def _events(crash: Crash) -> list[Event]:
         return [server_event(crash), crash_event(crash)]
     if process.is_otp_process:
         return [crash_event(crash)]
-    # As ERTS: a process that exits, of its own or by a call that failed, is not reported.
-    return [emulator_event(crash)] if crash.failure[0] == ERROR else []
+    return [emulator_event(crash)]
 
 
 #: What OTP's word means.
