@@ -74,10 +74,13 @@ class Row:
     def holds(self) -> bool:
         return not self.missed
 
-    @property
-    def doubtful(self) -> bool:
-        """Whether a busy machine may be all that was wrong."""
-        return bool(self.missed) and all(0 < times < DOUBTFUL for _, times in self.missed)
+    def fails(self, within: float) -> bool:
+        """Whether a goal was missed by more than ``within`` times."""
+        return any(not times or times > within for _, times in self.missed)
+
+    def doubtful(self, within: float = 1.0) -> bool:
+        """Whether it fails, and a busy machine may be all that was wrong."""
+        return self.fails(within) and all(0 < times < DOUBTFUL * within for _, times in self.missed)
 
     @property
     def only_kept(self) -> bool:
@@ -218,10 +221,13 @@ class Newcomers(threading.Thread):
 class Run:
     """All rows of one run: certificates, and scenes as they are needed."""
 
-    def __init__(self, *, quick: bool = False, say: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(
+        self, *, quick: bool = False, within: float = 1.0, say: Callable[[str], None] = lambda text: None
+    ) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="hostile-")
         self.tls = make_certificates(Path(self._directory.name))
         self.quick = quick
+        self._within = within
         self._say = say
         self._scene: Scene | None = None
         self._liar = _free_port()
@@ -258,11 +264,12 @@ class Run:
                 )
             row = self.once(attack)
             rows.append(row)
-            if row.missed and not (row.doubtful and row.only_kept):
+            doubtful = row.doubtful(self._within)
+            if row.missed and not (doubtful and row.only_kept):
                 # The next one is not to suffer from it. Of memory alone a second run in the same process
                 # tells what was kept from what the allocator holds ready for the next time.
                 self._drop()
-            if not row.doubtful:
+            if not doubtful:
                 break
         if rows[-1].missed:
             self._drop()

@@ -15,17 +15,20 @@ from tests.hostile.measure import KEPT, STANDSTILL, Row, Run
 
 #: Attacks that ``make test`` runs too.
 QUICK = [attack for attack in ATTACKS if attack.quick]
+#: Other tests run beside these: so many times a goal may be missed. `make hostile` has none of that.
+WITHIN = 4.0
 
 
 @pytest.fixture(scope="module")
 def run() -> Iterator[Run]:
-    with Run(quick=True) as made:
+    with Run(quick=True, within=WITHIN) as made:
         yield made
 
 
 def missed(rows: list[Row]) -> str:
     """The goals missed by the last run, but for the echo: a busy machine has its own."""
-    return "; ".join(text for text, _ in rows[-1].missed if not text.startswith("echo"))
+    missed = [(text, times) for text, times in rows[-1].missed if not text.startswith("echo")]
+    return "; ".join(text for text, times in missed if not times or times > WITHIN)
 
 
 @pytest.mark.parametrize("attack", QUICK, ids=lambda attack: attack.name)
@@ -63,7 +66,7 @@ def test_a_goal_missed_by_little_is_in_doubt() -> None:
     row = Row(Attack("a", "b", lambda field: None), standstill=STANDSTILL + 0.001)
     row.judge()
     assert not row.holds
-    assert row.doubtful
+    assert row.doubtful()
 
 
 def test_memory_may_grow_with_what_was_sent() -> None:
