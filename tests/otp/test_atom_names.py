@@ -51,7 +51,10 @@ class Echo(GenServer):
 # -- every public function that takes a name -----------------------------------------------------
 
 #: What carriers and connections call, with names that have passed through here.
-_BELOW = {"connection_alive", "old_connection_pending", "node_up", "node_down", "message_received", "find"}
+_BELOW = {
+    *("connection_alive", "name_said", "peer_proved", "old_connection_pending"),
+    *("node_up", "node_down", "message_received", "find"),
+}
 _NAMES = ("node", "nodes", "module", "function", "scope", "to", "cookie")
 _CLASSES = (
     *(Node, Process, ErpcClient, RpcClient, GenServerClient, NetKernel, QuicDist, Exports, ProcessGroups),
