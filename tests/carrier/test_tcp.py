@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,14 @@ from quicdist.carrier import (
 from quicdist.carrier.link import BufferLimits
 from quicdist.carrier.tcp import link as tcp_link
 from quicdist.carrier.tcp.carrier import TcpCarrier
-from quicdist.protocol import DistFlag, FrameTooLong, HandshakeEnded, RegSend, UndecodableMessage
+from quicdist.protocol import (
+    DistFlag,
+    FrameTooLong,
+    HandshakeEnded,
+    MalformedFrame,
+    RegSend,
+    UndecodableMessage,
+)
 from quicdist.term import Atom, EncodeError
 from tests.carrier.nodes import FakeNode, Inbox
 from tests.carrier.tcp_peers import SETUP_TIME, accept_one, joined, listening, raw_dial, raw_listener
@@ -218,6 +226,67 @@ async def test_what_answers_a_batch_leaves_in_one_write(a: FakeNode, b: FakeNode
             link.send(to_echo(a), number)
         assert [(await inbox.get())[1] for _ in range(100)] == list(range(100))
         assert link.stats.received == 1
+
+
+async def test_a_large_read_of_costly_messages_does_not_hold_up_the_loop(
+    a: FakeNode, b: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tcp_link, "TURN_TIME", 0.0)  # the clock moves with every message
+    loop = asyncio.get_running_loop()
+    count = 2000
+    turns = 0
+    got: list[tuple[Any, int]] = []
+    ended = loop.create_future()
+
+    def turn() -> None:
+        nonlocal turns
+        turns += 1
+        loop.call_soon(turn)
+
+    async with joined(a, b) as (link, other):
+        other.start(lambda control, payload: got.append((payload, turns)), ended.set_result)
+        for number in range(count):
+            link.send(to_echo(a), (number, bytes(64)))
+        link.close()  # what came before the end is told before it
+        loop.call_soon(turn)
+        assert isinstance(await ended, PeerClosed)
+        assert [number for (number, _), _ in got] == list(range(count))
+        # Reads of 32 KiB at least, a message a turn.
+        assert other.stats.received < 20
+        assert len({at for _, at in got}) > count // 2
+
+
+async def test_nothing_of_a_large_read_comes_after_its_link_was_closed(a: FakeNode, b: FakeNode) -> None:
+    got: list[object] = []
+
+    async with joined(a, b) as (link, other):
+        inbox = Inbox.of(link)
+
+        def take(control: object, payload: object) -> None:
+            got.append(payload)
+            if len(got) == 100:
+                other.close()
+
+        other.start(take, lambda error: None)
+        for number in range(1000):
+            link.send(to_echo(a), (number, bytes(64)))
+        assert isinstance(await inbox.end(), PeerClosed)
+        await other.wait_closed()
+        assert len(got) == 100
+
+
+async def test_a_fault_in_a_large_read_ends_the_link_behind_what_came_before(
+    a: FakeNode, b: FakeNode
+) -> None:
+    got: list[object] = []
+    ended = asyncio.get_running_loop().create_future()
+    async with joined(a, b) as (link, other):
+        other.start(lambda control, payload: got.append(payload), ended.set_result)
+        for number in range(1000):
+            link.send(to_echo(a), (number, bytes(64)))
+        link._write(0, (b"\0\0\0\4oops",), 8)
+        assert isinstance(await ended, MalformedFrame)
+        assert len(got) == 1000
 
 
 async def test_what_came_before_the_link_was_started_is_delivered(a: FakeNode, b: FakeNode) -> None:

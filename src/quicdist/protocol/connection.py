@@ -9,7 +9,7 @@ payload), a large one in fragments; without, in pass-through form (``112 131`` c
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from struct import Struct
 from typing import Any
 
@@ -217,6 +217,23 @@ class DistConnection:
         finally:
             self.messages_in += len(messages)
         return messages
+
+    def receive_one_by_one(self, stream_id: int, data: bytes) -> Iterator[tuple[ControlMessage, Any]]:
+        """As :meth:`receive`, but each message is decoded when it is asked for. To be iterated to its end
+        before anything else is received, unless the connection is closed."""
+        if self._failed is not None:
+            raise self._failed
+        reader = self._readers.get(stream_id) or self._reader(stream_id)
+        self.bytes_in += len(data)
+        try:
+            for frame in reader.feed(data):
+                message = self._message(stream_id, frame)
+                if message is not None:
+                    self.messages_in += 1
+                    yield message
+        except ProtocolError as error:
+            self._failed = error
+            raise
 
     def _reader(self, stream_id: int) -> FrameReader:
         if self.streams.kind(stream_id) not in (StreamKind.CONTROL, StreamKind.DATA):

@@ -6,8 +6,9 @@ The transport reads, :mod:`quicdist.carrier.tcp.writer` writes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from quicdist.carrier.contract import LostHandler, MessageHandler
 from quicdist.carrier.errors import LinkLost, PeerClosed
@@ -15,14 +16,19 @@ from quicdist.carrier.keepalive import KeepAlive
 from quicdist.carrier.linger import Linger
 from quicdist.carrier.link import BufferLimits, LinkBase
 from quicdist.carrier.tcp.writer import Writer
-from quicdist.protocol import TICK
+from quicdist.protocol import TICK, ProtocolError
 
 if TYPE_CHECKING:
     from quicdist.carrier.tcp.channel import TcpChannel
-    from quicdist.protocol import DistConnection
+    from quicdist.protocol import ControlMessage, DistConnection
 
 #: The one stream of a TCP connection.
 STREAM = 0
+
+#: Of more bytes than these, read at once, the messages are taken in one by one, for so many seconds in a turn
+#: of the loop: those of one peer, costly as they may be, do not hold up what others wait for.
+LARGE_READ = 32 * 1024
+TURN_TIME = 0.01
 
 #: How long, in seconds, a peer may take nothing of what was sent before the link was closed; and how long a
 #: link is read that cannot be written any more.
@@ -59,6 +65,8 @@ class TcpLink(LinkBase, asyncio.Protocol):
         self._lock = KeepAlive.of(self._loop).lock
         self._flush_due = False
         self._receiving = False
+        #: Messages of a large read that are not taken in yet; nothing more is read meanwhile.
+        self._untaken: Iterator[tuple[ControlMessage, Any]] | None = None
         #: The kernel takes no more for now: the loop tells when it does.
         self._blocked = False
         #: What the handshake wrote last is still with the transport, and goes first.
@@ -93,12 +101,56 @@ class TcpLink(LinkBase, asyncio.Protocol):
         # them are told: no turn of the loop between a question and its answer.
         self._receiving = True
         try:
-            self._data_received(STREAM, data)
+            if len(data) > LARGE_READ:
+                self._take_in_turns(data)
+            else:
+                self._data_received(STREAM, data)
         finally:
-            self._receiving = False
-            self.stats.ticks_in = self._connection.ticks_in
-            if self._flush_due:
-                self._flush()
+            self._received_for_now()
+
+    def _received_for_now(self) -> None:
+        self._receiving = False
+        self.stats.ticks_in = self._connection.ticks_in
+        if self._flush_due:
+            self._flush()
+
+    def _take_in_turns(self, data: bytes) -> None:
+        if not self._ended:
+            self.stats.bytes_in += len(data)
+            self._untaken = self._connection.receive_one_by_one(STREAM, data)
+            if not self._take(TURN_TIME):
+                self._transport.pause_reading()
+                self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        """The next turn of the loop, for what is left of a large read."""
+        if self._untaken is None:
+            return  # All was taken when the connection was lost.
+        self._receiving = True
+        try:
+            if not self._take(TURN_TIME):
+                self._loop.call_soon(self._go_on)
+            elif not self._transport.is_closing():
+                self._transport.resume_reading()
+        finally:
+            self._received_for_now()
+
+    def _take(self, seconds: float) -> bool:
+        """Take in messages of a large read for so long; whether that was all of them."""
+        messages = self._untaken
+        until = self._loop.time() + seconds
+        try:
+            while messages is not None and not self._ended:
+                message = next(messages, None)
+                if message is None:
+                    break
+                self._received([message])
+                if self._loop.time() > until:
+                    return False
+        except ProtocolError as error:
+            self._fail(error)
+        self._untaken = None
+        return True
 
     # -- out -------------------------------------------------------------------------------
 
@@ -226,6 +278,7 @@ class TcpLink(LinkBase, asyncio.Protocol):
         self._transport.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
+        self._take(math.inf)  # what came before is told first
         if self._linger is not None:
             self._linger.cancel()
         KeepAlive.of(self._loop).discard(self)
