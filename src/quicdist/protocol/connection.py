@@ -218,9 +218,10 @@ class DistConnection:
             self.messages_in += len(messages)
         return messages
 
-    def receive_one_by_one(self, stream_id: int, data: bytes) -> Iterator[tuple[ControlMessage, Any]]:
-        """As :meth:`receive`, but each message is decoded when it is asked for. To be iterated to its end
-        before anything else is received, unless the connection is closed."""
+    def receive_by_frames(self, stream_id: int, data: bytes) -> Iterator[tuple[ControlMessage, Any] | None]:
+        """As :meth:`receive`, but each frame is taken in when it is asked for: a message, or None where it
+        completes none. To be iterated to its end before anything else is received, unless the connection
+        is closed."""
         if self._failed is not None:
             raise self._failed
         reader = self._readers.get(stream_id) or self._reader(stream_id)
@@ -230,7 +231,7 @@ class DistConnection:
                 message = self._message(stream_id, frame)
                 if message is not None:
                     self.messages_in += 1
-                    yield message
+                yield message
         except ProtocolError as error:
             self._failed = error
             raise

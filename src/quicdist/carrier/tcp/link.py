@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 #: The one stream of a TCP connection.
 STREAM = 0
 
-#: Of more bytes than these, read at once, the messages are taken in one by one, for so many seconds in a turn
+#: Of more bytes than these, read at once, the frames are taken in one by one, for so many seconds in a turn
 #: of the loop: those of one peer, costly as they may be, do not hold up what others wait for.
 LARGE_READ = 32 * 1024
-TURN_TIME = 0.01
+TURN_TIME = 0.005
 
 #: How long, in seconds, a peer may take nothing of what was sent before the link was closed; and how long a
 #: link is read that cannot be written any more.
@@ -65,8 +65,8 @@ class TcpLink(LinkBase, asyncio.Protocol):
         self._lock = KeepAlive.of(self._loop).lock
         self._flush_due = False
         self._receiving = False
-        #: Messages of a large read that are not taken in yet; nothing more is read meanwhile.
-        self._untaken: Iterator[tuple[ControlMessage, Any]] | None = None
+        #: Frames of a large read that are not taken in yet; nothing more is read meanwhile.
+        self._untaken: Iterator[tuple[ControlMessage, Any] | None] | None = None
         #: The kernel takes no more for now: the loop tells when it does.
         self._blocked = False
         #: What the handshake wrote last is still with the transport, and goes first.
@@ -117,7 +117,7 @@ class TcpLink(LinkBase, asyncio.Protocol):
     def _take_in_turns(self, data: bytes) -> None:
         if not self._ended:
             self.stats.bytes_in += len(data)
-            self._untaken = self._connection.receive_one_by_one(STREAM, data)
+            self._untaken = self._connection.receive_by_frames(STREAM, data)
             if not self._take(TURN_TIME):
                 self._transport.pause_reading()
                 self._loop.call_soon(self._go_on)
@@ -136,15 +136,14 @@ class TcpLink(LinkBase, asyncio.Protocol):
             self._received_for_now()
 
     def _take(self, seconds: float) -> bool:
-        """Take in messages of a large read for so long; whether that was all of them."""
-        messages = self._untaken
+        """Take in frames of a large read for so long; whether that was all of them."""
         until = self._loop.time() + seconds
         try:
-            while messages is not None and not self._ended:
-                message = next(messages, None)
-                if message is None:
+            for message in self._untaken or ():
+                if message is not None:
+                    self._received([message])
+                if self._ended:
                     break
-                self._received([message])
                 if self._loop.time() > until:
                     return False
         except ProtocolError as error:
