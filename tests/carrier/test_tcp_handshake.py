@@ -11,6 +11,7 @@ import weakref
 import pytest
 
 from quicdist.carrier import AcceptError, AcceptTimeout, Address
+from quicdist.carrier.sources import FailureDelay
 from quicdist.carrier.tcp.carrier import TcpCarrier
 from quicdist.carrier.tcp.link import TcpLink
 from quicdist.carrier.tcp.listener import TcpIncoming, TcpListener
@@ -333,6 +334,27 @@ async def test_wrong_cookies_of_a_source_cost_it_time(a: FakeNode, b: FakeNode) 
         for one in accepted:
             with contextlib.suppress(WrongCookie):
                 (await one).close()
+        assert not listener._half_open
+
+
+async def test_a_wrong_cookie_that_waits_for_its_answer_is_closed_when_that_is_cancelled(
+    b: FakeNode,
+) -> None:
+    wrong = FakeNode("a@127.0.0.1", cookie="wrong")
+    carrier = TcpCarrier()
+    carrier._wrong_cookies = FailureDelay(free=0, first=3600.0, longest=3600.0)
+    async with listening(carrier) as (_, listener, address):
+        dialling = asyncio.create_task(carrier.setup(b.name, address, wrong, setup_time=SETUP_TIME))
+        incoming = await anext(aiter(carrier.accept(listener)))
+        accepting = asyncio.create_task(carrier.accept_connection(incoming, b, setup_time=SETUP_TIME))
+        while not len(carrier._wrong_cookies):
+            await asyncio.sleep(0)
+        accepting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await accepting
+        async with asyncio.timeout(2.0):
+            with pytest.raises(WrongCookie):
+                await dialling
         assert not listener._half_open
 
 

@@ -135,9 +135,11 @@ class TcpCarrier(Carrier):
                 connected = await tcp_handshake.accept(channel, local)
             return self._link(connected, channel, local)
         except BaseException as error:
-            if isinstance(error, WrongCookie):
-                await self._delay(channel, where)
-            channel.close()
+            try:
+                if isinstance(error, WrongCookie):
+                    await self._delay(channel, where)
+            finally:
+                channel.close()
             named = _as_accept_error(error, where, setup_time)
             try:
                 if named is None:
