@@ -390,6 +390,34 @@ async def test_the_program_goes_before_the_dials_of_a_peer() -> None:
                     node.disconnect(name)
 
 
+async def test_a_connection_that_is_waited_for_does_not_wait_for_what_processes_send() -> None:
+    """What a process that runs by itself answers to a peer's pids counts as the program's."""
+    async with black_hole() as (port, most):
+        nodes = {f"n{number}@127.0.0.1": ("127.0.0.1", port) for number in range(200)}
+        async with tcp_node("good@127.0.0.1") as good:
+            nodes[good.name] = ("127.0.0.1", good.addresses[0].port)
+            async with tcp_node(nodes=nodes) as node, hand_peer(node) as peer:
+                answering = asyncio.Event()
+
+                async def echo(process: Process) -> None:
+                    while True:
+                        to = await process.receive()
+                        process.send(to, Atom("answer"))
+                        if node.connections.has(to.node.name):
+                            answering.set()
+
+                node.spawn(echo, name="echo")
+                for name in nodes:
+                    peer.tell("echo", Pid(name, 1, 0, 1))
+                await answered(peer)
+                await answering.wait()
+                async with asyncio.timeout(2.0):
+                    await node.connect(good.name)
+                assert most[0] <= 64
+                for name in nodes:
+                    node.disconnect(name)
+
+
 async def test_what_the_program_sends_goes_before_the_dials_of_a_peer() -> None:
     """And as much of it waits as for any node, though a peer has named that one before."""
     async with black_hole() as (port, _):

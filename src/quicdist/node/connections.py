@@ -282,7 +282,7 @@ class ConnectionTable:
             return connection.link
         self._program_wants(connection)
         if connection.ticket is not None:
-            self._dials.wanted(connection.ticket)
+            self._dials.awaited(connection.ticket)
         waiter: asyncio.Future[Link] = asyncio.get_running_loop().create_future()
         connection.waiters.append(waiter)
         try:
