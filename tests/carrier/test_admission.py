@@ -383,6 +383,20 @@ class Queue:
 
 
 @pytest.mark.parametrize("stage", Stage)
+@pytest.mark.parametrize("sources", [1, 200])
+def test_the_queue_has_room_for_the_next_whatever_others_send(
+    monkeypatch: pytest.MonkeyPatch, stage: Stage, sources: int
+) -> None:
+    queue = Queue(monkeypatch).queue
+    for size in (65_000, 1500):
+        for number in range(200):
+            for _ in range(20):
+                queue.put((bytes(size), (f"198.51.100.{number % sources}", number)), stage)
+    assert queue.put((bytes(1200), HERE), stage)
+    assert queue.put((bytes(1200), HERE), stage)
+
+
+@pytest.mark.parametrize("stage", Stage)
 def test_queue_is_bounded_in_addresses_datagrams_and_bytes(
     monkeypatch: pytest.MonkeyPatch, stage: Stage
 ) -> None:
@@ -396,10 +410,12 @@ def test_queue_is_bounded_in_addresses_datagrams_and_bytes(
     assert len(waiting._datagrams[HERE]) == waiting._most
     queue.work(0.0)
     assert not queue
-    assert waiting._size == 0
     for number in range(1000):
         queue.put((bytes(65_000), ("192.0.2.7", number)), stage)
-    assert waiting._size <= stranger_queue.MAX_BYTES
+        for _ in range(20):
+            queue.put((bytes(1500), ("192.0.2.7", number)), stage)
+    for datagrams in waiting._datagrams.values():
+        assert sum(len(data) for data, _ in datagrams) <= stranger_queue.MAX_BYTES
     assert len(queue) <= stranger_queue.MAX_OF_SOURCE
     assert queue.dropped > 100_000
 

@@ -11,6 +11,7 @@ import weakref
 import pytest
 
 from quicdist.carrier import AcceptError, AcceptTimeout, Address
+from quicdist.carrier.sources import FailureDelay
 from quicdist.carrier.tcp.carrier import TcpCarrier
 from quicdist.carrier.tcp.link import TcpLink
 from quicdist.carrier.tcp.listener import TcpIncoming, TcpListener
@@ -251,7 +252,7 @@ async def test_who_talks_without_end_before_we_listen_is_not_kept(b: FakeNode) -
 async def test_the_oldest_half_open_connection_of_a_source_gives_way(
     a: FakeNode, b: FakeNode, caplog: pytest.LogCaptureFixture
 ) -> None:
-    carrier = TcpCarrier(max_half_open=8)  # two of them from one source
+    carrier = TcpCarrier(max_half_open=2)
     async with listening(carrier) as (_, listener, address), contextlib.AsyncExitStack() as stack:
         accepting: list[asyncio.Task[TcpLink]] = []
 
@@ -285,15 +286,24 @@ async def test_the_oldest_half_open_connection_of_a_source_gives_way(
         assert not listener._half_open
 
 
-async def test_other_sources_have_their_own_places(b: FakeNode) -> None:
+@pytest.mark.parametrize(
+    ("came", "stay"),
+    [([8, 0], [8, 0]), ([10, 0], [8, 0]), ([10, 2], [6, 2]), ([6, 4], [4, 4])],
+    ids=["all-of-one", "more-of-one", "room-for-others", "as-many"],
+)
+async def test_other_sources_have_their_own_places(b: FakeNode, came: list[int], stay: list[int]) -> None:
+    """One source, perhaps a hundred nodes behind one address, may have all places while nobody else comes."""
     carrier = TcpCarrier(max_half_open=8)
     async with listening(carrier, "0.0.0.0") as (_, listener, address), contextlib.AsyncExitStack() as stack:
-        for host in ["127.0.0.1"] * 2 + ["127.0.0.2"] * 3:
-            where = Address("127.0.0.1", address.port)
-            await stack.enter_async_context(raw_dial(where, local=host))
-        incoming = [await anext(aiter(carrier.accept(listener))) for _ in range(5)]
+        hosts = ["127.0.0.1", "127.0.0.2"]
+        for host, count in zip(hosts, came, strict=True):
+            for _ in range(count):
+                where = Address("127.0.0.1", address.port)
+                await stack.enter_async_context(raw_dial(where, local=host))
+        accepting = aiter(carrier.accept(listener))
+        incoming = [await anext(accepting) for _ in range(sum(came))]
         held = [one.remote_address.host for one in incoming if one in set(listener._half_open)]
-        assert held == ["127.0.0.1"] * 2 + ["127.0.0.2"] * 2
+        assert [held.count(host) for host in hosts] == stay
 
 
 async def test_wrong_cookies_of_a_source_cost_it_time(a: FakeNode, b: FakeNode) -> None:
@@ -333,6 +343,27 @@ async def test_wrong_cookies_of_a_source_cost_it_time(a: FakeNode, b: FakeNode) 
         for one in accepted:
             with contextlib.suppress(WrongCookie):
                 (await one).close()
+        assert not listener._half_open
+
+
+async def test_a_wrong_cookie_that_waits_for_its_answer_is_closed_when_that_is_cancelled(
+    b: FakeNode,
+) -> None:
+    wrong = FakeNode("a@127.0.0.1", cookie="wrong")
+    carrier = TcpCarrier()
+    carrier._wrong_cookies = FailureDelay(free=0, first=3600.0, longest=3600.0)
+    async with listening(carrier) as (_, listener, address):
+        dialling = asyncio.create_task(carrier.setup(b.name, address, wrong, setup_time=SETUP_TIME))
+        incoming = await anext(aiter(carrier.accept(listener)))
+        accepting = asyncio.create_task(carrier.accept_connection(incoming, b, setup_time=SETUP_TIME))
+        while not len(carrier._wrong_cookies):  # noqa: ASYNC110
+            await asyncio.sleep(0)  # nothing tells that it waits
+        accepting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await accepting
+        async with asyncio.timeout(2.0):
+            with pytest.raises(WrongCookie):
+                await dialling
         assert not listener._half_open
 
 

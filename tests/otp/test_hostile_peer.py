@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from quicdist import GenServer
+from quicdist import GenServer, Process
 from quicdist.carrier import LinkLost
+from quicdist.node.dial_queue import PROVOKED_SIGNALS
 from quicdist.protocol import (
     UNUSED,
     AliasSend,
@@ -385,6 +386,65 @@ async def test_the_program_goes_before_the_dials_of_a_peer() -> None:
                 assert good.name not in node.nodes()
                 async with asyncio.timeout(1.0):
                     await node.connect(good.name)
+                for name in nodes:
+                    node.disconnect(name)
+
+
+async def test_a_connection_that_is_waited_for_does_not_wait_for_what_processes_send() -> None:
+    """What a process that runs by itself answers to a peer's pids counts as the program's."""
+    async with black_hole() as (port, most):
+        nodes = {f"n{number}@127.0.0.1": ("127.0.0.1", port) for number in range(200)}
+        async with tcp_node("good@127.0.0.1") as good:
+            nodes[good.name] = ("127.0.0.1", good.addresses[0].port)
+            async with tcp_node(nodes=nodes) as node, hand_peer(node) as peer:
+                answering = asyncio.Event()
+
+                async def echo(process: Process) -> None:
+                    while True:
+                        to = await process.receive()
+                        process.send(to, Atom("answer"))
+                        if node.connections.has(to.node.name):
+                            answering.set()
+
+                node.spawn(echo, name="echo")
+                for name in nodes:
+                    peer.tell("echo", Pid(name, 1, 0, 1))
+                await answered(peer)
+                await answering.wait()
+                async with asyncio.timeout(2.0):
+                    await node.connect(good.name)
+                assert most[0] <= 64
+                for name in nodes:
+                    node.disconnect(name)
+
+
+async def test_what_the_program_sends_goes_before_the_dials_of_a_peer() -> None:
+    """And as much of it waits as for any node, though a peer has named that one before."""
+    async with black_hole() as (port, _):
+        nodes = {f"n{number}@127.0.0.1": ("127.0.0.1", port) for number in range(20)}
+        async with tcp_node("good@127.0.0.1") as good:
+            nodes[good.name] = ("127.0.0.1", good.addresses[0].port)
+            got: list[object] = []
+            all_there = asyncio.Event()
+
+            def sink(process: Process, message: object) -> None:
+                got.append(message)
+                if len(got) > PROVOKED_SIGNALS:
+                    all_there.set()
+
+            good.spawn(sink, name="sink")
+            async with tcp_node(nodes=nodes) as node, hand_peer(node) as peer:
+                for name in nodes:
+                    tag = ImproperList([Atom("alias")], Reference(Atom(name), (1, 2, 3), 1))
+                    asker = (Pid(name, 1, 0, 1), tag)
+                    peer.tell("net_kernel", (Atom("$gen_call"), asker, (Atom("is_auth"), Atom(PEER))))
+                await answered(peer)
+                assert good.name not in node.nodes()
+                for number in range(PROVOKED_SIGNALS + 1):
+                    node.send(("sink", good.name), number)
+                async with asyncio.timeout(3.0):
+                    await all_there.wait()
+                assert got == list(range(PROVOKED_SIGNALS + 1))
                 for name in nodes:
                     node.disconnect(name)
 

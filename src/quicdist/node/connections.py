@@ -117,7 +117,7 @@ class Connection:
 
     def __init__(self, node: str, caused_by: str | None = None) -> None:
         self.node = node
-        #: The peer whose messages made this node dial it.
+        #: The peer whose messages made this node dial it; None once the program wants it too.
         self.caused_by = caused_by
         self.ticket: Ticket | None = None
         self.link: Link | None = None
@@ -280,8 +280,9 @@ class ConnectionTable:
         connection = self._wanted(node)
         if connection.link is not None:
             return connection.link
+        self._program_wants(connection)
         if connection.ticket is not None:
-            self._dials.wanted(connection.ticket)
+            self._dials.awaited(connection.ticket)
         waiter: asyncio.Future[Link] = asyncio.get_running_loop().create_future()
         connection.waiters.append(waiter)
         try:
@@ -302,6 +303,14 @@ class ConnectionTable:
             connection = self._connections[node] = Connection(node, ticket.peer)
             self._start_dialling(connection, ticket)
         return connection
+
+    def _program_wants(self, connection: Connection) -> None:
+        """A dial that a peer has caused is the program's from now on, if the program wants it as well."""
+        if connection.caused_by is not None and peer_behind() is None:
+            connection.caused_by = None
+            connection.outbox.widen()
+            if connection.ticket is not None:
+                self._dials.wanted(connection.ticket)
 
     def name_said(self, node: str) -> None:
         """This node's dial to ``node`` is about to say its name."""
@@ -515,6 +524,7 @@ class ConnectionTable:
         except QuicDistError as error:
             self._errors.dropped(node, error, caused_by=peer_behind())
             return False
+        self._program_wants(connection)
         outbox = connection.outbox
         was_open = outbox.full is None
         full = outbox.add(node, control, payload, pair, self._local.codec)

@@ -2,7 +2,9 @@
 
 A peer can name any number of nodes: an answer to a pid of a node that is not connected means a dial. Such
 dials, which come of what peers send, have few places of their own, wait in a line of bounded length for
-each peer, and are not repeated at once where one has failed. Those of the program go before them.
+each peer, and are not repeated at once where one has failed. Those of the program go before them; and those
+that somebody waits for before all others, and a part of the places is theirs: what a process that runs by
+itself sends, to whomever a peer has named, counts as the program's.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ MAX_DIALS: Final = 64
 #: Of those, the ones that came of what peers sent. Names that cannot be resolved hold a thread each, of
 #: which an event loop has few.
 MAX_PROVOKED: Final = 4
+#: One part in so many of all places is for dials that somebody waits for.
+AWAITED_SHARE: Final = 4
 #: Dials that may wait for what one peer has sent.
 MAX_WAITING: Final = 256
 #: Seconds for which a node that could not be reached is not dialled again for what a peer sends.
@@ -66,11 +70,13 @@ class TooManyDials(NodeError):
 class Ticket:
     """One dial, before and while it has a place."""
 
-    __slots__ = ("entered", "peer", "turn")
+    __slots__ = ("awaited", "entered", "peer", "turn")
 
     def __init__(self, peer: str | None) -> None:
         #: The peer that has caused it; None for the program.
         self.peer = peer
+        #: Somebody waits for the connection.
+        self.awaited = False
         #: Done when it has a place; None before it waits for one.
         self.turn: asyncio.Future[None] | None = None
         #: By whose place it is in, once it is.
@@ -78,14 +84,18 @@ class Ticket:
 
 
 class DialQueue:
-    """Gives each dial its place, in the order of their coming, the program's first."""
+    """Gives each dial its place, in the order of their coming: first those that somebody waits for, then
+    the program's."""
 
     def __init__(self, most: int = MAX_DIALS) -> None:
         if most < 1:
             raise NodeError(f"{most} dials at once: it takes 1 to reach a node")
         self._most = most
+        #: Dials that nobody waits for, and of those the ones that peers have caused.
+        self._most_unawaited = max(1, most - most // AWAITED_SHARE)
         self._most_provoked = min(MAX_PROVOKED, most)
-        self._dialling = self._provoked = 0
+        self._dialling = self._unawaited = self._provoked = 0
+        self._awaited: deque[Ticket] = deque()
         self._wanted: deque[Ticket] = deque()
         self._waiting: deque[Ticket] = deque()
         #: How many dials each peer has caused that are not over.
@@ -110,28 +120,51 @@ class DialQueue:
         if ticket.peer is None:
             return
         self._forget_cause(ticket)
-        if ticket in self._waiting:
-            self._waiting.remove(ticket)
-            self._wanted.append(ticket)
-            self._next()
+        self._move(ticket)
+
+    def awaited(self, ticket: Ticket) -> None:
+        """Somebody waits for that connection: it goes before those that nobody waits for."""
+        if ticket.awaited:
+            return
+        self._forget_cause(ticket)
+        ticket.awaited = True
+        self._move(ticket)
 
     async def enter(self, ticket: Ticket) -> None:
         """Wait for a place."""
         ticket.turn = asyncio.get_running_loop().create_future()
-        (self._wanted if ticket.peer is None else self._waiting).append(ticket)
+        self._line(ticket).append(ticket)
         self._next()
         await ticket.turn
+
+    def _line(self, ticket: Ticket) -> deque[Ticket]:
+        """The line it has to wait in."""
+        if ticket.awaited:
+            return self._awaited
+        return self._wanted if ticket.peer is None else self._waiting
+
+    def _move(self, ticket: Ticket) -> None:
+        """To the line it has to wait in, if it waits."""
+        if ticket.turn is None or ticket.entered is not None:
+            return
+        for line in (self._waiting, self._wanted):
+            if ticket in line:
+                line.remove(ticket)
+                self._line(ticket).append(ticket)
+                self._next()
+                return
 
     def leave(self, ticket: Ticket) -> None:
         """That dial is over, or will not be: once is enough."""
         self._forget_cause(ticket)
         if ticket.entered is not None:
             self._dialling -= 1
+            self._unawaited -= ticket.entered != "awaited"
             self._provoked -= ticket.entered == "provoked"
             ticket.entered = None
             self._next()
         else:
-            for line in (self._wanted, self._waiting):
+            for line in (self._awaited, self._wanted, self._waiting):
                 if ticket in line:
                     line.remove(ticket)
 
@@ -151,9 +184,15 @@ class DialQueue:
 
     def _next(self) -> None:
         while self._dialling < self._most:
-            if self._wanted:
+            if self._awaited:
+                self._enters(self._awaited.popleft(), "awaited")
+            elif self._unawaited >= self._most_unawaited:
+                return
+            elif self._wanted:
+                self._unawaited += 1
                 self._enters(self._wanted.popleft(), "wanted")
             elif self._waiting and self._provoked < self._most_provoked:
+                self._unawaited += 1
                 self._provoked += 1
                 self._enters(self._waiting.popleft(), "provoked")
             else:

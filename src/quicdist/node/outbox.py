@@ -38,6 +38,10 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._signals)
 
+    def widen(self) -> None:
+        """From now on it takes as much as any."""
+        self._max_signals, self._max_bytes = MAX_SIGNALS, MAX_BYTES
+
     def add(
         self, node: str, control: ControlMessage, payload: Any, pair: Hashable, codec: Codec
     ) -> SendBufferFull | None:

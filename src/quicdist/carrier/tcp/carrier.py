@@ -52,9 +52,9 @@ class TcpCarrier(Carrier):
 
     ``address_family`` is ``"inet"`` (``inet_tcp_dist``) or ``"inet6"`` (``inet6_tcp_dist``, which
     takes IPv4 connections as well): what is listened at when no host is given. Dialling tries all
-    addresses of a host. ``max_half_open`` bounds the connections that are in their handshake, a quarter
-    of which may come from one source (:mod:`quicdist.carrier.sources`); the oldest gives way,
-    ``max_frame`` (bytes) the frames of a peer; ``limits`` are those of each link.
+    addresses of a host. ``max_half_open`` bounds the connections that are in their handshake: the
+    oldest of the source that has most (:mod:`quicdist.carrier.sources`) gives way to the next;
+    ``max_frame`` (bytes) bounds the frames of a peer; ``limits`` are those of each link.
     """
 
     family: ClassVar[str] = "tcp"
@@ -135,9 +135,11 @@ class TcpCarrier(Carrier):
                 connected = await tcp_handshake.accept(channel, local)
             return self._link(connected, channel, local)
         except BaseException as error:
-            if isinstance(error, WrongCookie):
-                await self._delay(channel, where)
-            channel.close()
+            try:
+                if isinstance(error, WrongCookie):
+                    await self._delay(channel, where)
+            finally:
+                channel.close()
             named = _as_accept_error(error, where, setup_time)
             try:
                 if named is None:

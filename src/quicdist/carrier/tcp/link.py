@@ -122,7 +122,15 @@ class TcpLink(LinkBase, asyncio.Protocol):
         if not self._ended:
             self.stats.bytes_in += len(data)
             self._untaken = self._connection.receive_by_frames(STREAM, data)
-            if not self._take(TURN_TIME):
+            self._take_a_turn()
+
+    def _take_a_turn(self) -> None:
+        """Take in frames of a large read for a while; those that are left have the next turn, also where
+        the program was interrupted (KeyboardInterrupt)."""
+        try:
+            self._take(TURN_TIME)
+        finally:
+            if self._untaken is not None:
                 self._transport.pause_reading()
                 self._loop.call_soon(self._go_on)
 
@@ -130,42 +138,50 @@ class TcpLink(LinkBase, asyncio.Protocol):
         """The next turn of the loop, for what is left of a large read."""
         if self._untaken is None:
             return  # All was taken when the connection was lost.
+        # The peer is alive as far as can be known: what it sends now is not read before.
+        self.stats.received += 1
         self._receiving = True
         try:
-            if not self._take(TURN_TIME):
-                self._loop.call_soon(self._go_on)
-            elif not self._transport.is_closing():
+            self._take_a_turn()
+            if self._untaken is None and not self._transport.is_closing():
                 self._transport.resume_reading()
+        except Exception as error:
+            # asyncio ends a transport for what data_received raises, and knows nothing of this.
+            self._fail(LinkLost(self.peer.name, f"its messages were not taken in: {type(error).__name__}"))
+            raise
         finally:
             self._received_for_now()
 
-    def _take(self, seconds: float) -> bool:
-        """Take in frames of a large read for so long; whether that was all of them."""
+    def _take(self, seconds: float) -> None:
+        """Take in frames of a large read for so long."""
         frames = self._untaken
         now = self._loop.time()
         until, most = now + seconds, 2
         while frames is not None and not self._ended:
-            messages, error, seen = [], None, 0
+            messages, seen = [], 0
+            error: Exception | None = None
             try:
                 for message in islice(frames, most):
                     seen += 1
                     if message is not None:
                         messages.append(message)
-            except ProtocolError as refused:
-                error = refused
+            except Exception as raised:
+                error = raised
             if messages:
                 self._received(messages)
-            if error is not None:
+            if isinstance(error, ProtocolError):
                 self._fail(error)
+            elif error is not None:
+                self._untaken = None
+                raise error
             if seen < most:
                 break  # a fault, or the end
             before, now = now, self._loop.time()
             if now > until:
-                return False
+                return
             # Those that cost little go many at a time.
             most = min(2 * most, MANY) if now - before < QUICK else 2
         self._untaken = None
-        return True
 
     # -- out -------------------------------------------------------------------------------
 
@@ -293,7 +309,12 @@ class TcpLink(LinkBase, asyncio.Protocol):
         self._transport.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._take(math.inf)  # what came before is told first
+        try:
+            self._take(math.inf)  # what came before is told first
+        except Exception as failed:
+            error = failed
+            context = {"message": "messages were not taken in", "exception": failed, "protocol": self}
+            self._loop.call_exception_handler(context)
         if self._linger is not None:
             self._linger.cancel()
         KeepAlive.of(self._loop).discard(self)

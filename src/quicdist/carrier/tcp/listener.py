@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
 
 from quicdist.carrier.contract import Address, Incoming, Listener, NetAddress
 from quicdist.carrier.errors import AcceptError
 from quicdist.carrier.sources import Places, source_of
 from quicdist.carrier.tcp.channel import TcpChannel
 from quicdist.logs import RateLimit
-
-#: One part in so many of the places for connections in their handshake is the share of one source.
-SHARE: Final = 4
 
 
 class TcpIncoming(Incoming):
@@ -41,12 +37,13 @@ class TcpIncoming(Incoming):
 class TcpListener(Listener):
     """A listening socket, and the connections that came in by it and are not links yet.
 
-    At most ``max_half_open`` of those, and of one source a share: the oldest gives way to the next.
+    At most ``max_half_open`` of those: then the oldest of the source that has most gives way to the next.
     """
 
     def __init__(self, max_half_open: int) -> None:
-        per_source = max(1, max_half_open // SHARE)
-        self._half_open: Places[TcpIncoming] = Places(max_half_open, per_source)
+        # While nobody else comes one source may have all places: a hundred nodes behind one address that
+        # start at once are no attack.
+        self._half_open: Places[TcpIncoming] = Places(max_half_open, max_half_open)
         self._waiting: asyncio.Queue[TcpIncoming | None] = asyncio.Queue()
         self._server: asyncio.Server | None = None
         self._address: NetAddress | None = None

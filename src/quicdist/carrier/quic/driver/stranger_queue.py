@@ -29,8 +29,9 @@ MAX_OF_SOURCE: Final = 64
 #: takes a dozen where the chain of certificates is long.
 MAX_NEW: Final = 4
 MAX_KNOWN: Final = 16
-#: Bytes in all, at each stage.
-MAX_BYTES: Final = 256 * 1024
+#: Bytes of one address, which those datagrams have where their size is that of handshakes. There is no bound
+#: for all together but this one times the addresses: it would leave no room for who comes next.
+MAX_BYTES: Final = 24 * 1024
 
 
 class Stage(IntEnum):
@@ -107,7 +108,6 @@ class _Waiting:
         self._most = most
         self._datagrams: dict[SocketAddress, list[Datagram]] = {}
         self._places: Places[SocketAddress] = Places(MAX_ADDRESSES, MAX_OF_SOURCE)
-        self._size = 0
         self.dropped = 0
 
     def __len__(self) -> int:
@@ -115,17 +115,16 @@ class _Waiting:
 
     def put(self, datagram: Datagram) -> bool:
         data, address = datagram
-        waiting = self._datagrams.get(address)
-        if self._size + len(data) > MAX_BYTES or (waiting is not None and len(waiting) >= self._most):
+        waiting = self._datagrams.get(address, ())
+        if len(waiting) >= self._most or sum(len(other) for other, _ in waiting) + len(data) > MAX_BYTES:
             self.dropped += 1
             return False
-        self._size += len(data)
-        if waiting is not None:
-            waiting.append(datagram)
+        if waiting:
+            self._datagrams[address].append(datagram)
             return True
         loser = self._places.enter(address, source_of(str(address[0])), validated=False)
         if loser is not None:
-            self.dropped += len(self._pop(loser))
+            self.dropped += len(self._datagrams.pop(loser))
         self._datagrams[address] = [datagram]
         return True
 
@@ -133,9 +132,4 @@ class _Waiting:
         """The address that has waited longest, and what waits of it."""
         address = next(iter(self._datagrams))
         self._places.leave(address)
-        return address, self._pop(address)
-
-    def _pop(self, address: SocketAddress) -> list[Datagram]:
-        taken = self._datagrams.pop(address)
-        self._size -= sum(len(data) for data, _ in taken)
-        return taken
+        return address, self._datagrams.pop(address)
