@@ -18,6 +18,7 @@ from aioquic.tls import Epoch
 
 from quicdist.carrier.quic.driver import aioquic_adapter as adapter
 from quicdist.carrier.quic.driver.bounds import BOUNDS, Bounded
+from quicdist.carrier.quic.driver.outgoing import Outgoing
 from quicdist.carrier.quic.driver.reassembly import CryptoReceiver
 from quicdist.carrier.quic.driver.wire import uint
 from quicdist.carrier.security.certificates import CertificateFiles
@@ -165,6 +166,21 @@ def test_the_last_byte_of_every_window_costs_a_byte(certificates: CertificateFil
         tracemalloc.stop()
     assert adapter.closing(pair.server) is None
     assert pair.server._local_max_data.used == 64 * window
+
+
+@pytest.mark.parametrize("authenticated", [False, True])
+def test_what_is_written_to_a_stream_that_was_stopped_is_dropped(
+    certificates: CertificateFiles, *, authenticated: bool
+) -> None:
+    """A name and STOP_SENDING in one packet: the status that was written next made a traceback."""
+    pair = Crafted(certificates, authenticated=authenticated)
+    pair.feed(pair.server, stream_frame(0, 0, b"name") + b"\5" + uint(0) + uint(0))
+    outgoing = Outgoing(pair.server)
+    outgoing.add(0, [b"sok"], 3)
+    outgoing.feed(pair.now)
+    assert outgoing.size == 0
+    assert not adapter.is_writable(pair.server, 0)
+    assert adapter.closing(pair.server) is None
 
 
 # -- Initial packets: no handshake ---------------------------------------------------------------
