@@ -150,9 +150,9 @@ def discover(field: Field, peer: TcpPeer) -> None:
 @attack
 def joins(field: Field, peer: TcpPeer) -> None:
     peer.to("pg", (Atom("discover"), peer.pid()))
-    for number in range(5000):
+    for number in range(1000):
         peer.to("pg", (Atom("join"), peer.pid(), number, [peer.pid(number)] * 3))
-    peer.to("pg", (Atom("leave"), peer.pid(), peer.pid(1), list(range(5000))))
+    peer.to("pg", (Atom("leave"), peer.pid(), peer.pid(1), list(range(1000))))
     peer.drain(0.5)
 
 
@@ -247,7 +247,7 @@ _ROWS: list[tuple[str, str, Callable[[Field], None]]] = [
     ("aliases", "20000 messages to aliases that are none", aliases),
     ("atoms-small", "60000 atoms in small frames", atoms),
     ("pg-discover", "1000 scopes of process groups", discover),
-    ("pg-joins", "5000 groups joined, and left in one message", joins),
+    ("pg-joins", "1000 groups joined, and left in one message", joins),
     ("pg-often", "a group joined and left 20000 times by one process", joined_often),
     ("spawn-options", "spawn requests with long and wrong lists of options", spawn_options),
     ("exits", "exit signals to 200 processes", exits),
