@@ -18,6 +18,8 @@ from aioquic.tls import Epoch
 
 from quicdist.carrier.quic.driver import aioquic_adapter as adapter
 from quicdist.carrier.quic.driver.bounds import BOUNDS, Bounded
+from quicdist.carrier.quic.driver.outgoing import Outgoing
+from quicdist.carrier.quic.driver.reassembly import CryptoReceiver
 from quicdist.carrier.quic.driver.wire import uint
 from quicdist.carrier.security.certificates import CertificateFiles
 from tests.carrier.crafted import Crafted, crypto_frame, packed, seal, stream_frame
@@ -166,6 +168,21 @@ def test_the_last_byte_of_every_window_costs_a_byte(certificates: CertificateFil
     assert pair.server._local_max_data.used == 64 * window
 
 
+@pytest.mark.parametrize("authenticated", [False, True])
+def test_what_is_written_to_a_stream_that_was_stopped_is_dropped(
+    certificates: CertificateFiles, *, authenticated: bool
+) -> None:
+    """A name and STOP_SENDING in one packet: the status that was written next made a traceback."""
+    pair = Crafted(certificates, authenticated=authenticated)
+    pair.feed(pair.server, stream_frame(0, 0, b"name") + b"\5" + uint(0) + uint(0))
+    outgoing = Outgoing(pair.server)
+    outgoing.add(0, [b"sok"], 3)
+    outgoing.feed(pair.now)
+    assert outgoing.size == 0
+    assert not adapter.is_writable(pair.server, 0)
+    assert adapter.closing(pair.server) is None
+
+
 # -- Initial packets: no handshake ---------------------------------------------------------------
 
 
@@ -192,15 +209,27 @@ def test_crypto_bytes_with_gaps_are_few(certificates: CertificateFiles, step: in
 
 
 def test_crypto_bytes_in_order_make_no_long_message(certificates: CertificateFiles) -> None:
-    """A ClientHello of 60,000 bytes, a byte in a frame: TLS joined what it had with each."""
+    """A ClientHello of 8,000 bytes, a byte in a frame: TLS joined what it had with each."""
     pair = Crafted(certificates, connected=False)
-    hello = b"\1\0\xea\x60" + bytes(60_000)
+    hello = b"\1\0\x1f\x40" + bytes(8000)
     with Work() as work:
         initials(pair, (crypto_frame(i, hello[i : i + 1]) for i in range(len(hello))))
     closing = adapter.closing(pair.server)
     assert closing is not None
     assert "frames" in closing.reason
     assert work.calls < 60 * BOUNDS.frames
+
+
+def test_a_client_hello_is_short(certificates: CertificateFiles) -> None:
+    """Its lists are read item by item: 25,000 names of protocols took 70 ms. It is refused by its head."""
+    pair = Crafted(certificates, connected=False)
+    size = 1 + CryptoReceiver.MAX_HELLO - 4
+    with Work() as work:
+        initials(pair, [crypto_frame(0, b"\1" + size.to_bytes(3, "big"))])
+    closing = adapter.closing(pair.server)
+    assert closing is not None
+    assert (closing.code, closing.by_peer) == (QuicErrorCode.CRYPTO_BUFFER_EXCEEDED, False)
+    assert work.calls < 10_000
 
 
 def test_a_handshake_needs_few_frames(certificates: CertificateFiles) -> None:

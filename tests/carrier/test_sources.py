@@ -157,6 +157,30 @@ def test_source_with_its_share_takes_a_place_from_itself_only() -> None:
     assert "other" in places
 
 
+def test_a_flood_that_says_nothing_does_not_take_the_place_of_who_speaks() -> None:
+    places: Places[object] = Places(8, 4)
+    for name in ("good", "x", "y", "z"):
+        assert places.enter(name, b"a", validated=True) is None
+    places.spoke("good")
+    assert [places.enter(number, b"a", validated=True) for number in range(5)] == ["x", "y", "z", 0, 1]
+    assert "good" in places
+
+
+def test_a_flood_that_speaks_does_not_take_the_place_of_who_is_new() -> None:
+    places: Places[str] = Places(8, 4)
+    for name in "wxyz":
+        places.enter(name, b"a", validated=True)
+        places.spoke(name)
+    assert places.enter("good", b"a", validated=True) == "w"
+    assert places.enter("new", b"a", validated=True) == "x"
+    # Half of them are silent: those that spoke give way, the oldest first.
+    assert places.enter("newer", b"a", validated=True) == "y"
+    assert "good" in places
+    for name in list(places):
+        places.leave(name)
+    assert not places._speaking
+
+
 def test_places_left_are_free_and_leave_nothing_behind() -> None:
     places: Places[int] = Places(2, 2)
     for number in range(1000):

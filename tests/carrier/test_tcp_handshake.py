@@ -286,6 +286,20 @@ async def test_the_oldest_half_open_connection_of_a_source_gives_way(
         assert not listener._half_open
 
 
+async def test_many_hosts_bring_few_lines(b: FakeNode, caplog: pytest.LogCaptureFixture) -> None:
+    """40 hosts that say no names; each had five lines of its own."""
+    async with listening(TcpCarrier(), "0.0.0.0") as (carrier, listener, address):
+        for number in range(40):
+            where = Address("127.0.0.1", address.port)
+            async with raw_dial(where, local=f"127.0.1.{1 + number}") as raw:
+                raw.writer.write(b"\0\1x")
+                with pytest.raises(MalformedHandshake):
+                    await accept_one(carrier, listener, b)
+    lines = [record.getMessage() for record in caplog.records if record.name == LOGGER]
+    assert len(lines) == 10
+    assert "more like it are left out" in lines[-1]
+
+
 @pytest.mark.parametrize(
     ("came", "stay"),
     [([8, 0], [8, 0]), ([10, 0], [8, 0]), ([10, 2], [6, 2]), ([6, 4], [4, 4])],

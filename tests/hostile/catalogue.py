@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.hostile import authenticated, datagrams, handshakes, names, tcp
+from tests.hostile import authenticated, datagrams, handshakes, names, outsiders, peers, rush, spoofed, tcp
 from tests.hostile.field import Attack
 
 FAMILIES: dict[str, list[Attack]] = {
@@ -10,7 +10,11 @@ FAMILIES: dict[str, list[Attack]] = {
     "handshakes": handshakes.ATTACKS,
     "tcp": tcp.ATTACKS,
     "names": names.ATTACKS,
+    "outsiders": outsiders.ATTACKS,
+    "rush": rush.ATTACKS,
+    "spoofed": spoofed.ATTACKS,
     "authenticated": authenticated.ATTACKS,
+    "peers": peers.ATTACKS,
 }
 #: Rows of one variant one after another: each needs a victim of its own.
 ATTACKS = [

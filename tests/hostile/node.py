@@ -98,7 +98,7 @@ class Lines(logging.Handler):
     """Counts records, those that could pass for several, and tracebacks."""
 
     def __init__(self) -> None:
-        super().__init__(logging.INFO)
+        super().__init__()
         self.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
         self.reset()
 
@@ -139,6 +139,11 @@ def memory() -> dict[str, int]:
     with open("/proc/self/statm") as file:
         resident = int(file.read().split()[1]) * resource.getpagesize()
     return {"rss": resident, "blocks": sys.getallocatedblocks()}
+
+
+def left_over() -> dict[str, int]:
+    """Descriptors and tasks that there are."""
+    return {"descriptors": len(os.listdir("/proc/self/fd")) - 1, "tasks": len(asyncio.all_tasks())}
 
 
 Command = Callable[..., Any]
@@ -191,7 +196,7 @@ async def victim(options: dict[str, Any]) -> None:
     loop = asyncio.get_running_loop()
     lines, stopped = Lines(), asyncio.Event()
     logging.getLogger().addHandler(lines)
-    logging.getLogger().setLevel(logging.INFO)
+    logging.getLogger().setLevel(os.environ.get("HOSTILE_LEVEL", "INFO"))
     logging.raiseExceptions = False
     node = Node(VICTIM, **options)
 
@@ -214,11 +219,15 @@ async def victim(options: dict[str, Any]) -> None:
             error = str(raised)[:300]
         return {"seconds": time.monotonic() - start, "error": error}
 
+    async def counts() -> dict[str, int]:
+        return left_over()
+
     async def services() -> dict[str, float]:
         """Seconds that each service of the node takes for an answer."""
         return {"net_kernel": (await dial(VICTIM, 5.0))["seconds"]}
 
     async with node:
+        node.pg.start()
         watch = Watch(loop)
         ports = {str(address.protocol): address.port for address in node.addresses}
 
@@ -243,6 +252,7 @@ async def victim(options: dict[str, Any]) -> None:
             "dial": dial,
             "services": services,
             "nodes": node.nodes,
+            "counts": counts,
             "disconnect": disconnect,
             # Faults on purpose, by which the harness itself is tried.
             "stand_still": stand_still,

@@ -159,8 +159,10 @@ class Places(Generic[H]):
     There is always one for the next: at most ``most`` things are held, and at most ``per_source`` of one
     source, and :meth:`enter` says which has to give way. That is, in this order: the oldest of the same
     source if it has its share; the oldest whose address is not validated; the oldest of the source that
-    has most. Who comes from an address that others misuse gets in with them, and stays in if it is quicker
-    than they take all its places.
+    has most. The oldest of a source is, while more than half of its things are silent, the oldest of those,
+    else the oldest of the others: a flood that says nothing does not take the places of those that speak
+    (:meth:`spoke`), nor the other way round. Who comes from an address that others misuse gets in with
+    them, and stays in if it is quicker than they take all its places.
     """
 
     def __init__(self, most: int, per_source: int) -> None:
@@ -173,6 +175,7 @@ class Places(Generic[H]):
         self._sources: dict[H, Source] = {}
         #: Those whose address is not validated, in the order of their coming.
         self._unvalidated: dict[H, None] = {}
+        self._speaking: set[H] = set()
 
     def __len__(self) -> int:
         return len(self._sources)
@@ -203,12 +206,18 @@ class Places(Generic[H]):
         """The address of ``thing`` is validated now."""
         self._unvalidated.pop(thing, None)
 
+    def spoke(self, thing: H) -> None:
+        """``thing`` has said something that makes sense."""
+        if thing in self._sources:
+            self._speaking.add(thing)
+
     def leave(self, thing: H) -> None:
         """``thing`` needs its place no longer, if it has one."""
         source = self._sources.pop(thing, None)
         if source is None:
             return
         self._unvalidated.pop(thing, None)
+        self._speaking.discard(thing)
         held = self._held[source]
         del held[thing]
         if not held:
@@ -216,11 +225,19 @@ class Places(Generic[H]):
 
     def _loser(self, source: Source) -> H | None:
         if self.count(source) >= self.per_source:
-            return next(iter(self._held[source]))
+            return self._oldest(source)
         if len(self._sources) < self.most:
             return None
         if self._unvalidated:
             return next(iter(self._unvalidated))
         # Only when all places are taken: as many sources as there are places, at most.
-        most = max(self._held, key=self.count)
-        return next(iter(self._held[most]))
+        return self._oldest(max(self._held, key=self.count))
+
+    def _oldest(self, source: Source) -> H:
+        held = self._held[source]
+        if not self._speaking:
+            return next(iter(held))
+        silent = [thing for thing in held if thing not in self._speaking]
+        if 2 * len(silent) > len(held):
+            return silent[0]
+        return next(thing for thing in held if thing in self._speaking)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import os
 import socket
 from collections.abc import AsyncIterator
@@ -36,8 +37,9 @@ from quicdist.protocol import MAX_FRAME, Connected, DistConnection, StreamPlan, 
 
 logger = get_logger("quicdist.carrier.tcp")
 
-#: What the kernel holds ready for us, as ``inet_tcp_dist`` asks for it.
-BACKLOG = 128
+#: What the kernel holds ready for us at most; ``inet_tcp_dist`` asks for 128. A connection that finds no room
+#: there is tried again by its kernel after a second.
+BACKLOG = 1024
 #: Connections that are accepted in one turn of the loop: more would hold up everybody else.
 AT_ONCE = 8
 #: Connections past accept and not past their handshake.
@@ -132,7 +134,9 @@ class TcpCarrier(Carrier):
         where = incoming.remote_address
         try:
             async with asyncio.timeout(setup_time):
-                connected = await tcp_handshake.accept(channel, local)
+                connected = await tcp_handshake.accept(
+                    channel, local, named=functools.partial(incoming.listener.named, incoming)
+                )
             return self._link(connected, channel, local)
         except BaseException as error:
             try:
@@ -227,8 +231,11 @@ async def _connected_socket(candidate: Candidate, claim: Claim) -> socket.socket
 def _log_refused(incoming: TcpIncoming, error: QuicDistError) -> None:
     where = incoming.remote_address
     reason = error.reason if isinstance(error, AcceptError) else error
-    # Those that give way are one event, from however many hosts.
-    note = incoming.listener.refused.admit(None if incoming.gave_way else where.host)
+    listener = incoming.listener
+    if incoming.gave_way:
+        note = listener.gave_way.admit()
+    else:
+        note = listener.refused.admit(where.host, logging.WARNING)
     if note is not None:
         logger.warning("connection from %s refused: %s%s", where, clean(str(reason), 1000), note)
 

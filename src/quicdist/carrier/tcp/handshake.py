@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from quicdist.carrier.errors import AcceptError
@@ -46,8 +47,10 @@ async def initiate(channel: TcpChannel, node: str, local: LocalNode) -> Connecte
                     raise ConnectionAlive(node)
 
 
-async def accept(channel: TcpChannel, local: LocalNode) -> Connected:
-    """Be the one who was dialled.
+async def accept(
+    channel: TcpChannel, local: LocalNode, *, named: Callable[[], None] = lambda: None
+) -> Connected:
+    """Be the one who was dialled; ``named`` is called when the peer has said its name.
 
     Raises :class:`~quicdist.protocol.HandshakeError`, :class:`OSError`, and :class:`AcceptError`
     if ``local`` does not want the connection.
@@ -58,6 +61,7 @@ async def accept(channel: TcpChannel, local: LocalNode) -> Connected:
             if isinstance(event, Connected):
                 return event
             if isinstance(event, PeerNamed):
+                named()
                 status = local.connection_requested(event)
                 try:
                     role.send_status(status)

@@ -6,6 +6,7 @@ import asyncio
 
 from quicdist.carrier.contract import Address, Incoming, Listener, NetAddress
 from quicdist.carrier.errors import AcceptError
+from quicdist.carrier.refusal_lines import RefusalLines
 from quicdist.carrier.sources import Places, source_of
 from quicdist.carrier.tcp.channel import TcpChannel
 from quicdist.logs import RateLimit
@@ -37,7 +38,8 @@ class TcpIncoming(Incoming):
 class TcpListener(Listener):
     """A listening socket, and the connections that came in by it and are not links yet.
 
-    At most ``max_half_open`` of those: then the oldest of the source that has most gives way to the next.
+    At most ``max_half_open`` of those: then the oldest of the source that has most gives way to the next, as
+    :class:`~quicdist.carrier.sources.Places` says.
     """
 
     def __init__(self, max_half_open: int) -> None:
@@ -47,8 +49,9 @@ class TcpListener(Listener):
         self._waiting: asyncio.Queue[TcpIncoming | None] = asyncio.Queue()
         self._server: asyncio.Server | None = None
         self._address: NetAddress | None = None
-        #: Lines about connections refused, for each host that they came from.
-        self.refused = RateLimit()
+        #: Lines about connections refused, and about those that gave way: one event, from however many hosts.
+        self.refused = RefusalLines()
+        self.gave_way = RateLimit()
 
     @property
     def address(self) -> NetAddress:
@@ -67,6 +70,10 @@ class TcpListener(Listener):
         if loser is not None:
             loser.give_way(f"{len(self._half_open)} others are in their handshake, and it is the oldest")
         self._waiting.put_nowait(incoming)
+
+    def named(self, incoming: TcpIncoming) -> None:
+        """It has said a name: a flood of connections that say nothing does not take its place."""
+        self._half_open.spoke(incoming)
 
     def settled(self, incoming: TcpIncoming) -> None:
         """It is a link now, or closed."""

@@ -35,6 +35,7 @@ from aioquic.tls import Epoch
 from quicdist.carrier.quic.driver import wire
 from quicdist.carrier.quic.driver.ranges import Ranges
 from quicdist.carrier.quic.driver.reassembly import (
+    CryptoReceiver,
     NotTaken,
     Stock,
     StockLimits,
@@ -123,8 +124,9 @@ class Bounded(QuicConnection):
 
     def _initialize(self, peer_cid: bytes) -> None:
         super()._initialize(peer_cid)
-        for stream in self._crypto_streams.values():
-            keep_messages(stream, Stock(_CRYPTO, QuicErrorCode.CRYPTO_BUFFER_EXCEEDED))
+        for epoch, stream in self._crypto_streams.items():
+            longest = CryptoReceiver.MAX_HELLO if epoch is Epoch.INITIAL else CryptoReceiver.MAX_MESSAGE
+            keep_messages(stream, Stock(_CRYPTO, QuicErrorCode.CRYPTO_BUFFER_EXCEEDED), longest)
             _index(stream)
         for space in self._spaces.values():
             space.ack_queue = Ranges()

@@ -217,8 +217,14 @@ class Outgoing:
         end = queue.end and not queue.size
         if end:
             queue.end = False
-        self._quic.send_stream_data(stream_id, data, end)
-        self._fed.add(stream_id)
+        try:
+            self._quic.send_stream_data(stream_id, data, end)
+        except RuntimeError:
+            if adapter.is_writable(self._quic, stream_id):
+                raise
+            # The peer has sent STOP_SENDING, which the handler is told of in its turn: nobody wants it.
+        else:
+            self._fed.add(stream_id)
         if not queue.size:
             del self._queues[stream_id]
 

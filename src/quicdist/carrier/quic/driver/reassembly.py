@@ -244,11 +244,15 @@ class CryptoReceiver(Receiver):
 
     #: Bytes of one message (RFC 8446, section 4), with its header. Certificate chains take a few thousand.
     MAX_MESSAGE: Final = 64 * 1024
+    #: The same of a ClientHello or ServerHello: 300 to 2,000 bytes, more with a ticket. aioquic reads their
+    #: lists item by item, and anybody can send 64 KiB of items of two bytes.
+    MAX_HELLO: Final = 8 * 1024
     #: Messages that are handed on; those that come later, session tickets, are dropped.
     MAX_MESSAGES: Final = 16
 
     _whole: bytearray
     _messages = 0
+    _longest = MAX_MESSAGE
 
     def handle_frame(self, frame: QuicStreamFrame) -> StreamDataReceived | None:
         event = super().handle_frame(frame)
@@ -259,7 +263,7 @@ class CryptoReceiver(Receiver):
         at, size = 0, len(waiting)
         while size - at >= 4 and self._messages < self.MAX_MESSAGES:
             length = 4 + int.from_bytes(waiting[at + 1 : at + 4])
-            if length > self.MAX_MESSAGE:
+            if length > self._longest:
                 raise QuicConnectionError(
                     error_code=QuicErrorCode.CRYPTO_BUFFER_EXCEEDED,
                     frame_type=QuicFrameType.CRYPTO,
@@ -286,8 +290,9 @@ def keep_pieces(stream: QuicStream, stock: Stock) -> None:
     receiver._stock = stock  # type: ignore[attr-defined]
 
 
-def keep_messages(stream: QuicStream, stock: Stock) -> None:
-    """The same for a stream of CRYPTO frames."""
+def keep_messages(stream: QuicStream, stock: Stock, longest: int = CryptoReceiver.MAX_MESSAGE) -> None:
+    """The same for a stream of CRYPTO frames, with messages of at most ``longest`` bytes."""
     receiver = stream.receiver
     receiver.__class__ = CryptoReceiver
     receiver._stock, receiver._whole = stock, bytearray()  # type: ignore[attr-defined]
+    receiver._longest = longest  # type: ignore[attr-defined]
