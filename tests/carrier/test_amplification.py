@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from quicdist.carrier.quic.carrier import QuicCarrier
-from quicdist.carrier.quic.driver.goodbye import Goodbye
+from quicdist.carrier.quic.driver.closing_state import ClosingState
 from quicdist.carrier.quic.driver.listen_endpoint import ListenEndpoint
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.security.certificates import TlsConfig
@@ -169,19 +169,19 @@ class _Quic:
 
 
 def test_close_is_repeated_ever_more_seldom() -> None:
-    goodbye = Goodbye()
+    closing = ClosingState()
     datagrams = [(bytes(100), HERE)]
-    assert goodbye.made(_Quic(_Path()), datagrams) == datagrams  # type: ignore[arg-type]
-    repeated = [number for number in range(1, 10_000) if goodbye.answer(40)]
+    assert closing.made(_Quic(_Path()), datagrams) == datagrams  # type: ignore[arg-type]
+    repeated = [number for number in range(1, 10_000) if closing.answer(40)]
     assert repeated == [1 << power for power in range(14)]
 
 
 def test_close_that_would_be_too_much_waits_for_more_to_come() -> None:
-    goodbye = Goodbye()
+    closing = ClosingState()
     path = _Path()
     path.is_validated = False
     path.bytes_received, path.bytes_sent = 1200, 3700  # the close is in it
-    assert not goodbye.made(_Quic(path), [(bytes(200), HERE)])  # type: ignore[arg-type]
-    assert not goodbye.answer(30)
-    assert goodbye.answer(30)
-    assert not goodbye.answer(1)
+    assert not closing.made(_Quic(path), [(bytes(200), HERE)])  # type: ignore[arg-type]
+    assert not closing.answer(30)
+    assert closing.answer(30)
+    assert not closing.answer(1)

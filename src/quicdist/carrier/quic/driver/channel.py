@@ -24,7 +24,7 @@ from quicdist.carrier.linger import Linger
 from quicdist.carrier.nobody import NOBODY
 from quicdist.carrier.quic.driver import aioquic_adapter as adapter
 from quicdist.carrier.quic.driver.aioquic_adapter import Closing
-from quicdist.carrier.quic.driver.goodbye import Goodbye
+from quicdist.carrier.quic.driver.closing_state import ClosingState
 from quicdist.carrier.quic.driver.outgoing import Outgoing
 from quicdist.carrier.quic.driver.parameters import LONG_DATAGRAMS, max_udp_payload_size, says
 from quicdist.carrier.quic.driver.path_mtu import MIN_SIZE, PathMtu
@@ -105,7 +105,7 @@ class Channel:
         self._timer_at = 0.0
         self._deadline: float | None = None
         self._on_told: list[Callable[[], None]] = []
-        self._goodbye = Goodbye()
+        self._closing_state = ClosingState()
         self._parting: tuple[int, str] | None = None
         self._linger: Linger | None = None
         self._gone = False
@@ -349,7 +349,7 @@ class Channel:
         """Take in one datagram; :meth:`turn` follows when the batch is complete."""
         if self.closed:
             # It has missed the CONNECTION_CLOSE.
-            if repeated := self._goodbye.answer(len(data)):
+            if repeated := self._closing_state.answer(len(data)):
                 self.socket.send(repeated)
             return
         try:
@@ -587,13 +587,13 @@ class Channel:
                     self._outgoing.feed(now)
                     datagrams += quic.datagrams_to_send(now)
                     quic.close(code, reason_phrase=reason)
-                    datagrams += self._goodbye.made(quic, quic.datagrams_to_send(now))
+                    datagrams += self._closing_state.made(quic, quic.datagrams_to_send(now))
             except Exception:
                 log.exception("closing the connection to %s", self.remote_address)
         if datagrams:
             self.socket.send(datagrams)
         self._end()
-        if self._goodbye:
+        if self._closing_state:
             self._dispatch()
             if not self._gone:
                 self._rearm()
@@ -606,9 +606,9 @@ class Channel:
         if not closing.by_peer and not self._gone:
             # It has a CONNECTION_CLOSE to send.
             with self._lock:
-                goodbye = self._goodbye.made(self.quic, self.quic.datagrams_to_send(self._time()))
-            if goodbye:
-                self.socket.send(goodbye)
+                datagrams = self._closing_state.made(self.quic, self.quic.datagrams_to_send(self._time()))
+            if datagrams:
+                self.socket.send(datagrams)
         self._end()
         if not self._gone:
             self._rearm()
@@ -627,7 +627,7 @@ class Channel:
             handler.channel_closed(Closing(0, f"internal error when {doing}"))
 
     def abandon(self, reason: str, *, unreachable: bool = False) -> None:
-        """The way to the peer is gone: end without a goodbye, and tell the handler."""
+        """The peer cannot be reached: end without a CONNECTION_CLOSE, and tell the handler."""
         if self.closed:
             return
         parting, handler = self._parting is not None, self.handler

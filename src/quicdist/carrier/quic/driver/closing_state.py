@@ -1,4 +1,4 @@
-"""The CONNECTION_CLOSE of a connection: how often it is sent, and not to whom it could harm."""
+"""The closing state of a connection: when its CONNECTION_CLOSE is sent again (RFC 9000, section 10.2.1)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from quicdist.carrier.quic.driver.aioquic_paths import AMPLIFICATION, unvalidate
 from quicdist.carrier.udp import Datagram
 
 
-class Goodbye:
-    """Holds the datagrams with CONNECTION_CLOSE. A peer that goes on gets them again after its 1st, 2nd, 4th,
-    8th … datagram (RFC 9000, section 10.2.1). aioquic does not hold them to the limit for addresses that are
-    not validated."""
+class ClosingState:
+    """Holds the datagrams with CONNECTION_CLOSE. A peer that keeps sending gets them again after its 1st,
+    2nd, 4th, 8th … datagram. aioquic does not hold them to the amplification limit (section 8.1) of addresses
+    that are not validated."""
 
     def __init__(self) -> None:
         self._datagrams: Sequence[Datagram] = ()
