@@ -17,7 +17,12 @@ from quicdist.carrier import Address, LinkLost, ListenError
 from quicdist.carrier.quic.carrier import QuicCarrier
 from quicdist.carrier.quic.driver import stateless_reset
 from quicdist.carrier.quic.driver.aioquic_connection_ids import reset_tokens
-from quicdist.carrier.quic.driver.stateless_reset import StatelessResets, derived_secret, is_reset
+from quicdist.carrier.quic.driver.stateless_reset import (
+    RESET_BURST,
+    StatelessResets,
+    derived_secret,
+    is_reset,
+)
 from quicdist.carrier.quic.reset_secret import reset_secret
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.security.certificates import CertificateFiles, TlsConfig
@@ -127,7 +132,11 @@ async def test_reset_ends_a_dialled_link_at_once(settings: QuicSettings, size: i
         assert "stateless reset" in str(error)
 
 
-async def test_reset_ends_an_accepted_link_where_it_comes_from_its_peer(settings: QuicSettings) -> None:
+@pytest.mark.parametrize("size", [21, 47])
+async def test_reset_ends_an_accepted_link_where_it_comes_from_its_peer(
+    settings: QuicSettings, size: int
+) -> None:
+    """However many packets of no connection come from others."""
     async with listening(settings) as server:
         client = await dial(settings, server.address)
         peer = Inbox.of(await server.link())
@@ -135,10 +144,10 @@ async def test_reset_ends_an_accepted_link_where_it_comes_from_its_peer(settings
         channel.quic._peer_cid.stateless_reset_token = SECRET[:16]  # its later ones have one
         where = channel.quic.get_peer_address()
         assert where is not None
-        data = b"\x40" + os.urandom(30) + SECRET[:16]
+        data = b"\x40" + os.urandom(size - 17) + SECRET[:16]
         endpoint = server.listener.endpoint
         with outside(endpoint) as beyond:
-            beyond.arrive((data, HERE))
+            beyond.arrive(*[(data, HERE)] * 2 * int(RESET_BURST))
             assert not channel.closed
             beyond.arrive((data, where))
         assert "stateless reset" in str(await peer.end())

@@ -236,14 +236,13 @@ class ListenEndpoint(Endpoint):
         """A packet with a short header came for no connection there is: it belongs to one that was lost here,
         or says that its peer has lost one."""
         self._strays += 1
-        answer = self._resets.answer(data, data[1 : 1 + self._id_length], now)
-        if answer is None:
-            return
-        for channel in self.channels:
+        for channel in self._ids:
             if channel.quic.get_peer_address() == address and is_reset(data, reset_tokens(channel.quic)):
                 channel.abandon(RESET)
                 return
-        self._answer(answer, address)
+        answer = self._resets.answer(data, data[1 : 1 + self._id_length], now)
+        if answer is not None:
+            self._answer(answer, address)
 
     def _answer(self, data: bytes, address: SocketAddress) -> None:
         self.socket.send(((data, address),))
