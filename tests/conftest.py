@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import faulthandler
 import os
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from dataclasses import dataclass, field
@@ -18,6 +16,7 @@ import pytest_asyncio
 
 from tests.support.beam import Beam, BeamError, elixir_path, erl_applications, erl_facts, erl_path
 from tests.support.epmd import private_epmd
+from tests.support.ports import any_port
 from tests.support.tasks import left_over
 
 OLDEST_OTP = 25
@@ -202,19 +201,6 @@ def free_port() -> Callable[[], int]:
         return port
 
     return find
-
-
-def any_port() -> int:
-    while True:
-        with (
-            socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
-            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
-        ):
-            tcp.bind(("127.0.0.1", 0))
-            port: int = tcp.getsockname()[1]
-            with contextlib.suppress(OSError):
-                udp.bind(("127.0.0.1", port))
-                return port
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ what a test expects comes from OTP.
 from __future__ import annotations
 
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from quicdist import Node, make_development_certificates
 from tests.interop.cluster import COOKIE, names
 from tests.support.beam import Beam, quic_args, tcp_args
+from tests.support.ports import any_port
 
 #: Compiles and loads the module whose source is in ``Data``.
 _LOAD = """
@@ -90,7 +90,7 @@ def two_beams(
     """Start two BEAMs that have ``modules``, Erlang source each, for a while."""
     ours, asking = names()
     _, model = names()
-    ports = {name: _free_port() for name in (ours, asking, model)}
+    ports = {name: any_port() for name in (ours, asking, model)}
     options: dict[str, Any] = {"cookie": COOKIE, "carrier": carrier, "host": "127.0.0.1"}
     if carrier == "tcp":
         args = {name: tcp_args(name, COOKIE) for name in (asking, model)}
@@ -139,17 +139,3 @@ async def python_twin(beams: Beams, *, without: int = 0, **options: Any) -> Asyn
         ]
     for beam in seen:
         await beam.eval(_scoped(_GONE, name))
-
-
-def _free_port() -> int:
-    """A port of 127.0.0.1 that nobody holds, neither in TCP nor in UDP."""
-    while True:
-        with (
-            socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
-            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
-        ):
-            tcp.bind(("127.0.0.1", 0))
-            port: int = tcp.getsockname()[1]
-            with contextlib.suppress(OSError):
-                udp.bind(("127.0.0.1", port))
-                return port

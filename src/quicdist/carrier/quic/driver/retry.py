@@ -1,4 +1,4 @@
-"""Retry: a client shows that it receives what is sent to its address, before anything is kept of it.
+"""Retry: validates a client's address before state is kept for it.
 
 A Retry packet carries a token and another connection id; the client begins anew with both (RFC 9000,
 sections 8.1.2 and 17.2.5). All that has to be known of the first attempt is in the token. aioquic has a

@@ -41,7 +41,7 @@ class Stage(IntEnum):
     NEW = 0
     #: It goes on with the handshake of QUIC.
     HANDSHAKE = 1
-    #: It has shown that it receives what is sent to its address: next it says who it is.
+    #: Its address is validated; the distribution handshake follows.
     VALIDATED = 2
 
 
