@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import errno
 import logging
+import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,16 +75,18 @@ async def test_an_accepted_link_does_not_move_by_itself(settings: QuicSettings) 
         assert not pair.client.link.migrate()
 
 
-async def test_no_way_to_go_on_by(settings: QuicSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with linked(settings) as pair:
+async def test_no_way_to_go_on_by(settings: QuicSettings) -> None:
+    no_way = False
 
-        def no_way(*_: object, **__: object) -> None:
+    def sockets(*args: Any, **kwargs: Any) -> socket.socket:
+        if no_way:
             raise OSError(errno.ENETUNREACH, "Network is unreachable")
+        return open_socket(*args, **kwargs)
 
-        with monkeypatch.context() as patch:
-            patch.setattr(migration_module, "open_socket", no_way)
-            with pytest.raises(MigrationError, match=r"server@127.0.0.1.*Network is unreachable"):
-                pair.client.link.migrate()
+    async with linked(settings, dataclasses.replace(settings, sockets=sockets)) as pair:
+        no_way = True
+        with pytest.raises(MigrationError, match=r"server@127.0.0.1.*Network is unreachable"):
+            pair.client.link.migrate()
         pair.to_server(1)
         assert (await pair.server.get())[1] == 1
 
@@ -98,20 +103,18 @@ async def test_an_address_that_is_gone_is_replaced(settings: QuicSettings, code:
         assert client.local_address.host == before.host
 
 
-async def test_no_move_where_the_way_is_the_same(
-    settings: QuicSettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_no_move_where_the_way_is_the_same(settings: QuicSettings) -> None:
     """An ICMP error, which anybody can send, moves nothing while the address is still the right one."""
     looked = asyncio.Event()
 
-    def seen(*args: object, **kwargs: object) -> object:
+    def seen(*args: Any, **kwargs: Any) -> socket.socket:
         asyncio.get_running_loop().call_soon(looked.set)
-        return open_socket(*args, **kwargs)  # type: ignore[arg-type]
+        return open_socket(*args, **kwargs)
 
-    async with linked(settings) as pair:
+    async with linked(settings, dataclasses.replace(settings, sockets=seen)) as pair:
         client = quic_link(pair.client.link)
         before = client._channel.socket
-        monkeypatch.setattr(migration_module, "open_socket", seen)
+        looked.clear()
         endpoint_of(client).socket_error(OSError(errno.EHOSTUNREACH, "No route to host"))
         async with asyncio.timeout(30):
             await looked.wait()
@@ -123,19 +126,20 @@ async def test_a_way_that_is_back_is_taken_at_once(
 ) -> None:
     """Not only when the next probe is due, which after a long while is late."""
     monkeypatch.setattr(migration_module, "LOOK", 0.05)
-    tries = 0
+    tries: int | None = None
 
-    def not_yet(*args: object, **kwargs: object) -> object:
+    def not_yet(*args: Any, **kwargs: Any) -> socket.socket:
         nonlocal tries
-        tries += 1
-        if tries < 4:
-            raise OSError(errno.ENETUNREACH, "Network is unreachable")
-        return open_socket(*args, **kwargs)  # type: ignore[arg-type]
+        if tries is not None:
+            tries += 1
+            if tries < 4:
+                raise OSError(errno.ENETUNREACH, "Network is unreachable")
+        return open_socket(*args, **kwargs)
 
-    async with linked(settings) as pair:
+    async with linked(settings, dataclasses.replace(settings, sockets=not_yet)) as pair:
         client = quic_link(pair.client.link)
         before = client.local_address
-        monkeypatch.setattr(migration_module, "open_socket", not_yet)
+        tries = 0
         endpoint_of(client).socket_error(OSError(errno.ENETUNREACH, "Network is unreachable"))
         await until(client, lambda: client.local_address != before)
         assert tries == 4

@@ -73,7 +73,7 @@ async def both_ends() -> AsyncIterator[tuple[UdpSocket, UdpSocket, Receiver]]:
 class Choking:
     """A socket whose kernel takes only some datagrams at a time, or reports errors of others."""
 
-    def __init__(self, real: socket.socket, answers: list[int | None]) -> None:
+    def __init__(self, real: Any, answers: list[int | None]) -> None:
         self._real = real
         self._answers = answers
 
@@ -81,7 +81,7 @@ class Choking:
         answer = self._answers.pop(0) if self._answers else None
         if answer is not None:
             raise OSError(answer, "no")
-        return self._real.send(data)
+        return int(self._real.send(data))
 
     def sendmsg(self, *arguments: Any) -> int:
         raise OSError(errno.EIO, "it does not cut datagrams")
@@ -110,7 +110,7 @@ async def test_buffers_are_asked_for_and_what_was_granted_is_known() -> None:
 @pytest.mark.parametrize("again", [errno.EAGAIN, errno.ECONNREFUSED])
 async def test_what_the_kernel_does_not_take_now_is_sent_later_in_order(again: int) -> None:
     async with both_ends() as (connected, _, receiver):
-        connected._sock = Choking(connected._sock, [None, again, None, again])  # type: ignore[assignment]
+        connected._sock = Choking(connected._sock, [None, again, None, again])
         sent = [bytes([number]) for number in range(6)]
         connected.send([(data, ()) for data in sent[:4]])
         if again == errno.EAGAIN:
@@ -126,7 +126,7 @@ async def test_what_the_kernel_does_not_take_now_is_sent_later_in_order(again: i
 class Counting:
     """A socket that counts the calls that send."""
 
-    def __init__(self, real: socket.socket) -> None:
+    def __init__(self, real: Any) -> None:
         self._real = real
         self.calls: list[str] = []
 
@@ -144,7 +144,7 @@ async def test_datagrams_of_one_size_leave_in_one_call(backwards: bool) -> None:
             sender, to = bound, tuple(connected._sock.getsockname())
             receiver = connected.receiver  # type: ignore[assignment]
         counting = Counting(sender._sock)
-        sender._sock = counting  # type: ignore[assignment]
+        sender._sock = counting
         sizes = [1200] * 10 + [700] + [1200, 1300, 1300, 50, 1300] + [1000] * 100
         sent = [bytes([number]) * size for number, size in enumerate(sizes)]
         sender.send([(data, to) for data in sent])
@@ -173,7 +173,7 @@ async def test_datagrams_that_the_kernel_will_not_cut_leave_one_by_one(code: int
 
     async with both_ends() as (connected, _, receiver):
         uncut = Uncut(connected._sock, [])
-        connected._sock = uncut  # type: ignore[assignment]
+        connected._sock = uncut
         connected._cuts = True
         for _ in range(2):
             connected.send([(b"a", ()), (b"b", ())])
@@ -187,7 +187,7 @@ async def test_datagrams_to_several_addresses_leave_to_each() -> None:
         other_receiver = other.receiver
         assert isinstance(receiver, Receiver)
         to_one, to_other = one._sock.getsockname(), other._sock.getsockname()
-        other._sock.connect(bound._sock.getsockname())
+        other._sock.connect(bound._sock.getsockname())  # type: ignore[attr-defined]
         bound.send([(b"a", to_one), (b"b", to_one), (b"c", to_other), (b"d", to_one)])
         assert await one.receiver.until(3) == [b"a", b"b", b"d"]  # type: ignore[attr-defined]
         assert await other_receiver.until(1) == [b"c"]  # type: ignore[attr-defined]
@@ -195,7 +195,7 @@ async def test_datagrams_to_several_addresses_leave_to_each() -> None:
 
 async def test_what_waits_is_bounded() -> None:
     async with both_ends() as (connected, _, receiver):
-        connected._sock = Choking(connected._sock, [errno.EAGAIN])  # type: ignore[assignment]
+        connected._sock = Choking(connected._sock, [errno.EAGAIN])
         connected.send([(b"%d" % number, ()) for number in range(udp_module.MAX_UNSENT + 10)])
         assert connected.dropped == 10
         assert (await receiver.until(1))[0] == b"10"
@@ -203,7 +203,7 @@ async def test_what_waits_is_bounded() -> None:
 
 async def test_a_datagram_that_cannot_be_sent_costs_none_of_the_others() -> None:
     async with both_ends() as (connected, _, receiver):
-        connected._sock = Choking(connected._sock, [None, errno.EPERM])  # type: ignore[assignment]
+        connected._sock = Choking(connected._sock, [None, errno.EPERM])
         connected.send([(b"a", ()), (b"b", ()), (b"c", ())])
         assert await receiver.until(2) == [b"a", b"c"]
         error = await connected.receiver.errors.get()  # type: ignore[attr-defined]
@@ -214,13 +214,13 @@ async def test_a_datagram_that_is_too_long_is_told_from_one_that_was() -> None:
     """What the network has to say about a datagram is an error of the next to be sent."""
     too_long = errno.EMSGSIZE
     async with both_ends() as (connected, _, receiver):
-        connected._sock = Choking(connected._sock, [None, too_long, None])  # type: ignore[assignment]
+        connected._sock = Choking(connected._sock, [None, too_long, None])
         connected.send([(b"a", ()), (b"b", ()), (b"c", ())])
         assert await receiver.until(3) == [b"a", b"b", b"c"]
         error = await connected.receiver.errors.get()  # type: ignore[attr-defined]
         assert error.errno == too_long
     async with both_ends() as (connected, _, receiver):
-        connected._sock = Choking(connected._sock, [None, *[too_long] * 3])  # type: ignore[assignment]
+        connected._sock = Choking(connected._sock, [None, *[too_long] * 3])
         connected.send([(b"a", ()), (b"long", ()), (b"c", ())])
         assert await receiver.until(2) == [b"a", b"c"]
         assert connected.receiver.refused == [4]  # type: ignore[attr-defined]
@@ -272,14 +272,14 @@ async def test_a_link_goes_on_where_the_path_takes_only_short_datagrams(settings
                 def send(self, data: bytes) -> int:
                     if len(data) > 1200:
                         raise OSError(errno.EMSGSIZE, "Message too long")
-                    return self._real.send(data)
+                    return int(self._real.send(data))
 
                 def sendto(self, data: bytes, address: Any) -> int:
                     if len(data) > 1200:
                         raise OSError(errno.EMSGSIZE, "Message too long")
-                    return self._real.sendto(data, address)
+                    return int(self._real.sendto(data, address))
 
-            channel.socket._sock = Narrow(real, [])  # type: ignore[assignment]
+            channel.socket._sock = Narrow(real, [])
         pair.to_server(bytes(1 << 20))
         assert len((await pair.server.get())[1]) == 1 << 20
         pair.to_client(bytes(1 << 20))

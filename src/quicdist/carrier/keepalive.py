@@ -59,8 +59,9 @@ class KeepAlive:
         self.busy = self.acting = False
         self._kept: WeakSet[Kept] = WeakSet()
         self._loop = weakref.ref(loop)
-        # Not for a loop of simulated time: packets would be stamped with the wrong time.
-        self._real_time = abs(loop.time() - time.monotonic()) < _OTHER_CLOCK
+        #: Not so for a loop of simulated time, which nothing is kept alive in: packets would be stamped with
+        #: the wrong time.
+        self.real_time = abs(loop.time() - time.monotonic()) < _OTHER_CLOCK
         #: When something was last kept alive, in seconds of the monotonic clock. The loop's own time may be
         #: before that: uvloop's clock stands while a callback runs.
         self.acted_at = 0.0
@@ -85,7 +86,7 @@ class KeepAlive:
 
     def act(self, seconds: float) -> None:
         """The loop has stood still for so many seconds: called in another thread, several times a second."""
-        if not self._real_time:
+        if not self.real_time:
             return
         if seconds > MAX_STANDSTILL:
             self._give_up(seconds)

@@ -10,7 +10,7 @@ import socket
 import struct
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -75,6 +75,39 @@ UNREACHABLE = frozenset(
 )
 
 
+class DatagramSocket(Protocol):
+    """What is used of a UDP ``socket.socket``. Its descriptor is one that the event loop can watch."""
+
+    @property
+    def family(self) -> int: ...
+    def fileno(self) -> int: ...
+    def recv(self, size: int, /) -> bytes: ...
+    def recvfrom(self, size: int, /) -> Datagram: ...
+    def send(self, data: bytes, /) -> int: ...
+    def sendto(self, data: bytes, address: Any, /) -> int: ...
+    def sendmsg(
+        self, parts: Iterable[bytes], ancillary: Iterable[Any] = ..., flags: int = ..., address: Any = ..., /
+    ) -> int: ...
+    def getpeername(self) -> Any: ...
+    def getsockname(self) -> Any: ...
+    def getsockopt(self, level: int, option: int, /) -> int: ...
+    def setsockopt(self, level: int, option: int, value: int, /) -> None: ...
+    def close(self) -> None: ...
+
+
+class OpenSocket(Protocol):
+    """Opens UDP sockets as :func:`open_socket` does. Tests have others, of a simulated network."""
+
+    def __call__(
+        self,
+        family: socket.AddressFamily,
+        *,
+        local: SocketAddress | None = None,
+        remote: SocketAddress | None = None,
+    ) -> DatagramSocket:
+        """A non-blocking socket, bound to ``local`` or connected to ``remote``. Raises OSError."""
+
+
 class DatagramReceiver(Protocol):
     """Who is told what happens at a socket."""
 
@@ -135,20 +168,20 @@ def _ask_for_buffer(sock: socket.socket, option: int) -> None:
         size //= 2
 
 
-def _keep_whole(sock: socket.socket) -> bool:
+def _keep_whole(sock: DatagramSocket) -> bool:
     """Have no datagrams taken apart; whether that can be said of all that are sent."""
     options = _WHOLE.get(sys.platform, {})
     try:
         if sock.family == socket.AF_INET6:
             with contextlib.suppress(OSError):  # IPv4 by a socket of IPv6
                 sock.setsockopt(*options[socket.AF_INET])
-        sock.setsockopt(*options[sock.family])
+        sock.setsockopt(*options[socket.AddressFamily(sock.family)])
     except (KeyError, OSError):
         return False
     return True
 
 
-def _cuts_datagrams(sock: socket.socket) -> bool:
+def _cuts_datagrams(sock: DatagramSocket) -> bool:
     """Whether the kernel cuts datagrams. One that does not know how would send all in one."""
     if sys.platform != "linux":
         return False
@@ -186,12 +219,12 @@ def to_address(address: SocketAddress) -> Address:
 
 
 class UdpSocket:
-    """A socket of :func:`open_socket` in the running event loop. Owns the socket."""
+    """A socket of an :class:`OpenSocket` in the running event loop. Owns the socket."""
 
     #: Who is told what happens; set before the loop goes round.
     receiver: DatagramReceiver
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: DatagramSocket) -> None:
         self._sock = sock
         self.loop = asyncio.get_running_loop()
         self._lock = KeepAlive.of(self.loop).lock

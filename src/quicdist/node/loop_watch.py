@@ -62,6 +62,9 @@ class LoopWatch:
         self._beaten = time.monotonic()
         self._report: _Report | None = None
         self._not_running: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        if not KeepAlive.of(loop).real_time:
+            return  # Simulated time does not pass while the loop stands still.
         self._timer = loop.call_later(self._interval, self._beat)
         threading.Thread(target=self._watch, name="quicdist loop watch", daemon=True).start()
 
@@ -81,7 +84,8 @@ class LoopWatch:
     def stop(self) -> None:
         """End the watch, from the loop's thread."""
         self._over.set()
-        self._timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
 
     # -- in the loop's thread ------------------------------------------------------------------
 

@@ -40,7 +40,7 @@ from quicdist.carrier.quic.settings import DEFAULT_PORT, QuicSettings
 from quicdist.carrier.refusal_lines import RefusalLines
 from quicdist.carrier.simultaneous import Attempts
 from quicdist.carrier.sources import FailureDelay, source_of
-from quicdist.carrier.udp import SocketBuffers, UdpSocket, open_socket
+from quicdist.carrier.udp import DatagramSocket, OpenSocket, SocketBuffers, UdpSocket
 from quicdist.errors import QuicDistError
 from quicdist.logs import clean, get_logger
 from quicdist.protocol import WrongCookie
@@ -85,7 +85,7 @@ class QuicCarrier(Carrier):
             configuration = self.settings.server_configuration()
         except CertificateError as error:
             raise ListenError(host, port, str(error)) from error
-        udp = UdpSocket(await _bind(host, port))
+        udp = UdpSocket(await _bind(self.settings.sockets, host, port))
         try:
             secret = reset_secret(self.settings.reset_secret, self.settings.tls, name, udp.local.port)
         except CertificateError as error:
@@ -193,12 +193,13 @@ class QuicCarrier(Carrier):
         settings = self._settings_for(node)
         try:
             configuration = settings.client_configuration(node.partition("@")[2])
-            udp = UdpSocket(open_socket(family, remote=remote))
+            udp = UdpSocket(settings.sockets(family, remote=remote))
         except OSError as refused:
             raise PeerUnreachable(node, address, f"{NO_WAY}: {refused.strerror}") from refused
         resuming = self.resumption.for_dialling(node, configuration, alone=alone)
         handshake = DialHandshake(node, address, dial.local, settings, claim)
-        endpoint = DialEndpoint(udp, remote, configuration, handshake, resuming.keep if resuming else None)
+        on_ticket = resuming.keep if resuming else None
+        endpoint = DialEndpoint(udp, remote, configuration, handshake, on_ticket, sockets=settings.sockets)
         channel = handshake.channel = endpoint.channel
         try:
             if resuming is not None:
@@ -376,7 +377,7 @@ def _of_all(
     return kind(node, address, text)
 
 
-async def _bind(host: str | None, port: int) -> socket.socket:
+async def _bind(open_socket: OpenSocket, host: str | None, port: int) -> DatagramSocket:
     """A socket bound to ``host``, or to every address of both families. Raises ListenError."""
     loop = asyncio.get_running_loop()
     try:

@@ -18,6 +18,7 @@ from quicdist.carrier.quic.driver.path_mtu import BASE_SIZE, MAX_SIZE, MIN_SIZE
 from quicdist.carrier.quic.reset_secret import ResetSecret, check_reset_secret
 from quicdist.carrier.security.certificates import Credentials, TlsConfig, unused_credentials
 from quicdist.carrier.security.psk import psk_finder
+from quicdist.carrier.udp import OpenSocket, open_socket
 
 #: The ALPN protocol of quic_dist (``QUIC_DIST_ALPN``).
 ALPN = "erlang-dist"
@@ -84,6 +85,8 @@ class QuicSettings:
     reset_secret: ResetSecret | None = field(default=None, repr=False)
     #: After a close, how long the peer may acknowledge nothing of what was sent before; 15 s in all.
     linger: float = 2.0
+    #: What opens UDP sockets: the system, or the simulated network of a test.
+    sockets: OpenSocket = open_socket
 
     def __post_init__(self) -> None:
         if not MIN_SIZE <= self.max_datagram_size <= MAX_SIZE:

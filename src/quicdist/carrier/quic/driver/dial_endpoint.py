@@ -19,7 +19,7 @@ from quicdist.carrier.quic.driver.channel import Channel, ChannelHandler
 from quicdist.carrier.quic.driver.endpoint import MAX_KEPT, Endpoint
 from quicdist.carrier.quic.driver.migration import Migration
 from quicdist.carrier.quic.driver.stateless_reset import RESET, is_reset
-from quicdist.carrier.udp import REFUSED, UNREACHABLE, Datagram, SocketAddress, UdpSocket
+from quicdist.carrier.udp import REFUSED, UNREACHABLE, Datagram, OpenSocket, SocketAddress, UdpSocket
 
 #: ICMP may be forged, and a peer may be back in a moment: an established connection is given up only
 #: after this many refusals in a row, over this many seconds, with nothing from the peer in between.
@@ -41,6 +41,8 @@ class DialEndpoint(Endpoint):
         configuration: QuicConfiguration,
         handler: ChannelHandler,
         on_ticket: SessionTicketHandler | None = None,
+        *,
+        sockets: OpenSocket,
     ) -> None:
         super().__init__()
         self.socket = socket
@@ -58,7 +60,7 @@ class DialEndpoint(Endpoint):
             on_connection_id=self._connection_id,
         )
         self._ids.add(self.channel.quic.host_cid)
-        self._migration = Migration(self, remote)
+        self._migration = Migration(self, remote, sockets)
         self.channel.migrate = self._migration.migrate
         # Nothing is sent before ``channel.transmit()``: there may be early data to go with it.
         self.channel.quic.connect(remote, self._loop.time())

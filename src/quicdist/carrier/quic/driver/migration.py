@@ -15,7 +15,15 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from quicdist.carrier.nobody import NOBODY
-from quicdist.carrier.udp import UNREACHABLE, Datagram, SocketAddress, UdpSocket, open_socket, to_address
+from quicdist.carrier.udp import (
+    UNREACHABLE,
+    Datagram,
+    DatagramSocket,
+    OpenSocket,
+    SocketAddress,
+    UdpSocket,
+    to_address,
+)
 from quicdist.logs import get_logger
 
 log = get_logger("quicdist.carrier.quic")
@@ -60,8 +68,9 @@ class Moving(Protocol):
 class Migration:
     """Sees to it that one connection to ``remote`` is sent from an address that leads there."""
 
-    def __init__(self, moving: Moving, remote: SocketAddress) -> None:
+    def __init__(self, moving: Moving, remote: SocketAddress, sockets: OpenSocket) -> None:
         self._moving = moving
+        self._open_socket = sockets
         self._remote = remote
         self._family = socket.AF_INET6 if ":" in str(remote[0]) else socket.AF_INET
         self._loop = asyncio.get_running_loop()
@@ -86,7 +95,7 @@ class Migration:
 
     def migrate(self) -> None:
         """Go on from a new socket, whatever its address. Raises OSError if no way leads to the peer."""
-        self._use(open_socket(self._family, remote=self._remote))
+        self._use(self._open_socket(self._family, remote=self._remote))
 
     def stop(self) -> None:
         """The connection is over."""
@@ -115,7 +124,7 @@ class Migration:
     def _move(self) -> None:
         """Go on from the address the system would now choose, if that is another one."""
         try:
-            sock = open_socket(self._family, remote=self._remote)
+            sock = self._open_socket(self._family, remote=self._remote)
         except OSError as error:
             log.debug("no way to %s: %s", to_address(self._remote), error)
             self._no_way = True
@@ -126,7 +135,7 @@ class Migration:
         else:
             self._use(sock)
 
-    def _use(self, sock: socket.socket) -> None:
+    def _use(self, sock: DatagramSocket) -> None:
         self._gone = self._no_way = False
         old, new = self._moving.socket, UdpSocket(sock)
         self._old.append(old)
