@@ -16,7 +16,6 @@ from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted, StreamDataReceived, StreamReset
 from aioquic.quic.packet_builder import QuicDeliveryState
-from aioquic.quic.stream import QuicStreamSender
 from aioquic.tls import SessionTicket
 
 from quicdist import carrier
@@ -504,51 +503,6 @@ def test_tickets_and_external_psks_beside_each_other(certificates: CertificateFi
         wire.talk()
         assert wire.completed()
     assert wire.client.tls.session_resumed
-
-
-def sent_again(
-    sender: QuicStreamSender, lost: list[tuple[int, int]], rooms: list[int]
-) -> list[tuple[int, int]]:
-    """The frames a sender makes of what was lost, in packets with so much room each."""
-    for start, stop in lost:
-        sender.on_data_delivery(QuicDeliveryState.LOST, start, stop, False)
-    frames = [sender.get_frame(room) for room in rooms]
-    return [(frame.offset, frame.offset + len(frame.data)) for frame in frames if frame is not None]
-
-
-def test_what_was_lost_is_sent_again_in_the_same_frames(certificates: CertificateFiles) -> None:
-    """quic_dist waits for good for what comes cut otherwise, if it was not lost after all."""
-    settings = QuicSettings(tls=certificates.tls(verify=False))
-    quic = adapter.Connection(configuration=settings.client_configuration("127.0.0.1"))
-    sender = quic._get_or_create_stream_for_send(0).sender
-    sender.write(bytes(10_000))
-    for room in (1000, 1400, 1400, 1000):
-        assert sender.get_frame(room) is not None
-    # Without more to say it would be (0, 1400), (1400, 2800) ...
-    assert sent_again(sender, [(0, 1000), (1000, 2400), (2400, 3800)], [1400, 1100, 1400, 1400]) == [
-        (0, 1000),
-        (1000, 2400),
-        (2400, 3800),
-    ]
-    # What is new goes in frames of any size.
-    assert sent_again(sender, [(3800, 4800)], [1400, 1400]) == [(3800, 4800), (4800, 6200)]
-    # Packets that are shorter from now on have no room for the frames of before.
-    adapter.set_datagram_size(quic, 1200)
-    assert sent_again(sender, [(4800, 6200)], [1100, 1100]) == [(4800, 5900), (5900, 6200)]
-    assert sent_again(sender, [], [1100, 1100]) == [(6200, 7300), (7300, 8400)]
-    assert sent_again(sender, [(6200, 7300)], [1000, 1100]) == [(6200, 7300)]
-
-
-def test_ends_of_frames_are_forgotten_once_acknowledged(certificates: CertificateFiles) -> None:
-    settings = QuicSettings(tls=certificates.tls(verify=False))
-    quic = adapter.Connection(configuration=settings.client_configuration("127.0.0.1"))
-    sender = quic._get_or_create_stream_for_send(0).sender
-    for number in range(1000):
-        sender.write(b"x")
-        assert sender.get_frame(1000) is not None
-        sender.on_data_delivery(QuicDeliveryState.ACKED, number, number + 1, False)
-    assert isinstance(sender, adapter._SteadySender)
-    assert len(sender.ends) < 100
 
 
 # -- while nobody takes what happens -------------------------------------------------------------

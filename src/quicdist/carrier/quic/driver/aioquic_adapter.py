@@ -11,9 +11,8 @@ from __future__ import annotations
 import contextlib
 import datetime
 import logging
-from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -33,12 +32,13 @@ from aioquic.quic.events import QuicEvent, StreamDataReceived
 from aioquic.quic.packet import QuicFrameType, QuicPacketType, QuicStreamFrame, decode_packet_number
 from aioquic.quic.packet_builder import QuicDeliveryState, QuicPacketBuilder, QuicSentPacket
 from aioquic.quic.recovery import MAX_ACK_RANGES, QuicPacketSpace
-from aioquic.quic.stream import QuicStream, QuicStreamSender
+from aioquic.quic.stream import QuicStream
 from aioquic.tls import Epoch
 from cryptography import x509
 from cryptography.exceptions import InvalidTag
 
 from quicdist.carrier.quic.driver import wire
+from quicdist.carrier.quic.driver.aioquic_retransmission import PacketRoom, retransmit
 from quicdist.carrier.quic.driver.bounds import Bounded
 from quicdist.carrier.quic.driver.key_limits import KeyLimited, Keys, Pair
 from quicdist.carrier.quic.driver.parameters import (
@@ -242,48 +242,6 @@ def grant(quic: QuicConnection, stream_id: int, limit: int) -> None:
         stream.granted = max(limit, stream.granted)
 
 
-class _SteadySender(QuicStreamSender):
-    """Sends again what was lost in the frames in which it was first sent.
-
-    quic_dist (up to 1.8.1) puts together only frames that begin where another one ends. Where what
-    counted as lost has arrived after all, and comes again cut in another way, it waits for good for
-    bytes that it has acknowledged. aioquic joins what was lost and cuts it by the room there is.
-    """
-
-    #: Where the frames sent so far ended, from those not yet acknowledged on.
-    ends: list[int]
-    #: Before this, frames were longer than a packet now is.
-    cut_before: int
-
-    def get_frame(self, max_size: int, max_offset: int | None = None) -> QuicStreamFrame | None:
-        ends = self.ends
-        before = self.highest_offset
-        pending = self._pending
-        if len(pending) and (start := pending[0].start) < before:
-            if start < self.cut_before:
-                max_size = min(max_size, self.cut_before - start)
-            else:
-                size = ends[bisect_right(ends, start)] - start
-                if size > max_size:
-                    return None  # The next packet has room for it.
-                max_size = size
-        frame = super().get_frame(max_size, max_offset)
-        if self.highest_offset > before:
-            if len(ends) > _MANY_ENDS and ends[_MANY_ENDS // 2] <= self._buffer_start:
-                del ends[: bisect_right(ends, self._buffer_start)]
-            ends.append(self.highest_offset)
-        return frame
-
-
-_MANY_ENDS: Final = 64
-
-
-def _make_steady(streams: Iterable[QuicStream]) -> None:
-    for stream in streams:
-        stream.sender.__class__ = _SteadySender
-        stream.sender.ends, stream.sender.cut_before = [], 0  # type: ignore[attr-defined]
-
-
 def stream_exists(quic: QuicConnection, stream_id: int) -> bool:
     """Whether aioquic still has the stream: it drops one whose both ends are over, and raises for
     whatever is done to it afterwards."""
@@ -361,10 +319,6 @@ def set_datagram_size(quic: QuicConnection, size: int) -> None:
     """Build datagrams of up to ``size`` bytes from now on. aioquic reads the configuration's size only
     once, and its congestion control and its pacer keep it. The window is at least what RFC 9002
     (section 7.2) calls the minimum: a loss would raise it to that otherwise."""
-    if size < quic._max_datagram_size:
-        for stream in quic._streams.values():
-            if isinstance(stream.sender, _SteadySender):
-                stream.sender.cut_before = stream.sender.highest_offset
     quic._max_datagram_size = size
     congestion = quic._loss._cc
     congestion._max_datagram_size = size  # type: ignore[attr-defined]  # either class of aioquic's has it
@@ -460,6 +414,7 @@ class _Direct(Bounded, KeyLimited):
     #: Keys of the established connection; None until it is one.
     _keys: Pair | None = None
     _packets: QuicPacketSpace
+    _room: PacketRoom
     #: When the last packet came.
     _received_at = -1.0
 
@@ -664,9 +619,18 @@ class _Direct(Bounded, KeyLimited):
         if self._packet_number >= self._watch.due:
             self._look_at_keys()
         waiting = None if keys is None else self._waiting(keys)
-        if keys is None or waiting is None:
-            return super().datagrams_to_send(now)
-        return self._build(keys, waiting, now)
+        if keys is not None and waiting is not None:
+            return self._build(keys, waiting, now)
+        room = self._room
+        room.size = self._max_datagram_size - SHORT_HEADER - len(self._peer_cid.cid) - TAG
+        room.declined = False
+        datagrams = more = super().datagrams_to_send(now)
+        while more and room.declined:
+            # aioquic goes on to the next packet only if it has put something into this one.
+            room.declined = False
+            more = super().datagrams_to_send(now)
+            datagrams += more
+        return datagrams
 
     def _waiting(self, keys: CryptoPair) -> list[QuicStream] | None:
         """The streams with something to send; None if there may be other frames to send than theirs and
@@ -722,6 +686,7 @@ class _Direct(Bounded, KeyLimited):
         due, it goes alone, too."""
         space, loss = self._packets, self._loss
         overhead = SHORT_HEADER + len(self._peer_cid.cid) + TAG
+        self._room.size = self._max_datagram_size - overhead
         datagrams: list[tuple[bytes, Any]] = []
         self._pacing_at = None
         while waiting or space.ack_at is not None:
@@ -858,6 +823,7 @@ class Connection(_Direct):
     """A connection that heeds all of a :class:`Configuration`."""
 
     def __init__(self, **arguments: Any) -> None:
+        self._room = PacketRoom()
         super().__init__(**arguments)
         # aioquic logs in the middle of its work, and a handler that raises must not end it there.
         self._logger.logger = CleanLogger(logging.getLogger("quic"))
@@ -866,7 +832,7 @@ class Connection(_Direct):
         # Here aioquic makes its TLS context, anew for each version of QUIC tried, and it asks nobody
         # which class to make it of.
         super()._initialize(peer_cid)
-        _make_steady(self._crypto_streams.values())
+        retransmit(self._crypto_streams.values(), self._room, crypto=True)
         if isinstance(self.configuration, Configuration):
             self.tls.__class__ = TlsContext
             assert isinstance(self.tls, TlsContext)
@@ -887,7 +853,7 @@ class Connection(_Direct):
 
     def _stream_made(self, stream: QuicStream) -> None:
         super()._stream_made(stream)
-        _make_steady([stream])
+        retransmit([stream], self._room)
 
     def _serialize_transport_parameters(self) -> bytes:
         # There is no public way to add one.

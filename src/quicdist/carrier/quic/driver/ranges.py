@@ -66,6 +66,18 @@ class Ranges(RangeSet):
             kept.append(range(stop, right.stop))
         ranges[first:end] = kept
 
+    def gaps(self, start: int, stop: int) -> list[range]:
+        """What of ``start`` to ``stop`` is not in the set, in order."""
+        ranges = self._RangeSet__ranges
+        found = []
+        for held in ranges[bisect_right(ranges, start, key=_stop) : bisect_left(ranges, stop, key=_start)]:
+            if start < held.start:
+                found.append(range(start, held.start))
+            start = held.stop
+        if start < stop:
+            found.append(range(start, stop))
+        return found
+
     def __contains__(self, value: object) -> bool:
         ranges = self._RangeSet__ranges
         if not isinstance(value, int):
