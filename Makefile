@@ -6,6 +6,7 @@ PYTEST_ARGS ?=
 WORKERS ?= 2
 MATRIX ?=
 BENCH_ARGS ?=
+PATHS_ARGS ?=
 HOSTILE_ARGS ?=
 
 python := .venv/bin/python
@@ -15,7 +16,7 @@ bench_setup := @$(python) -c "import importlib.metadata as m; m.version('matplot
 	echo "-- what draws could not be installed: the table alone" >&2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test matrix lint format fuzz hostile bench profile bench-term interop clean
+.PHONY: help demo test matrix lint format fuzz hostile paths bench profile bench-term interop clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -60,6 +61,11 @@ bench: ## each goal as a ratio to its peer, in some minutes; BENCH_ARGS="--rows 
 	$(bench_setup)
 	@scripts/setup-erlang.sh "the rows with a BEAM"
 	@$(python) -m benchmarks $(BENCH_ARGS)
+
+paths: ## messages, calls and dials on every path beside TCP, in half an hour; PATHS_ARGS="--only loss-1-50" chooses
+	$(setup)
+	@scripts/setup-erlang.sh "the pairs with a BEAM"
+	@$(python) -m tests.paths $(PATHS_ARGS)
 
 profile: ## where the time of an echo and of 1 MiB goes: flame graphs into docs/
 	$(setup)

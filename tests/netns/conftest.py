@@ -13,7 +13,7 @@ import pytest_asyncio
 from quicdist import make_development_certificates
 from quicdist.carrier.security.certificates import CertificateFiles
 from tests.netns.spaces import Spaces, Unavailable
-from tests.netns.wire import Weather
+from tests.netns.wire import WEATHER
 
 
 @functools.cache
@@ -21,7 +21,7 @@ def reason_to_leave_out(stormy: bool) -> str | None:
     """Why this machine does not let us have namespaces, with packet loss between them (``stormy``) or not."""
 
     async def make() -> None:
-        Spaces(Weather() if stormy else None).close()
+        Spaces(WEATHER if stormy else None).close()
 
     try:
         asyncio.run(make())
@@ -49,7 +49,7 @@ def spaces() -> Iterator[Spaces]:
 @pytest_asyncio.fixture
 async def stormy() -> AsyncIterator[Spaces]:
     """Namespaces between which packets are lost, late and doubled."""
-    spaces = Spaces(Weather())
+    spaces = Spaces(WEATHER)
     try:
         yield spaces
     finally:

@@ -1,17 +1,26 @@
-"""Two network namespaces with two networks between them, by iproute2 and, for weather, TUN."""
+"""Two network namespaces with two networks between them, by iproute2 and, for faults, TUN."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
-from tests.netns.wire import Weather, Wire
+from tests.netns.wire import Faults, Wire
 
 #: Where the server is, on no network of its own: reached by either.
 SERVER = "10.211.0.1"
 NETWORKS = ("10.212.0", "10.213.0")
+#: Where the client is, to begin with.
+CLIENT = f"{NETWORKS[0]}.2"
+#: Packets that wait for a wire that has no time: more than any node sends ahead of answers, so that none is
+#: lost but by the wire.
+_WAITING = 20_000
+
+_numbers = itertools.count(1)
 
 
 class Unavailable(Exception):
@@ -26,50 +35,58 @@ def run(*command: str) -> None:
 
 class Spaces:
     """``client`` and ``server``, the names of the namespaces. The client is at .2 of the first network,
-    and has no address in the second. With ``weather`` the networks have it, while the loop runs."""
+    and has no address in the second. With ``faults`` the networks are wires that have them, ``networks`` in
+    all. ``tcp`` names the congestion control of TCP; CUBIC is Linux's default, if not this machine's."""
 
-    def __init__(self, weather: Weather | None = None) -> None:
+    def __init__(
+        self, faults: Faults | None = None, *, networks: int = 2, seed: int = 0, tcp: str = "cubic"
+    ) -> None:
         if os.geteuid() != 0:
             raise Unavailable("network namespaces need root")
         if shutil.which("ip") is None:
             raise Unavailable("there is no `ip` on this machine (Debian, Ubuntu: iproute2)")
-        self.client, self.server = (f"quicdist-{os.getpid()}-{side}" for side in "cs")
-        self._weather = weather
-        #: The networks, where they have weather.
+        number = next(_numbers)
+        self.client, self.server = (f"quicdist-{os.getpid()}-{number}-{side}" for side in "cs")
+        self._faults = faults
+        self._seed = seed
+        self._tcp = ("congctl", tcp)
+        #: The networks, where they are wires.
         self.wires: list[Wire] = []
         try:
-            self._make()
+            self._make(NETWORKS[:networks])
         except BaseException:
             self.close()
             raise
 
-    def _make(self) -> None:
+    def _make(self, networks: Sequence[str]) -> None:
         for space in (self.client, self.server):
             run("ip", "netns", "add", space)
             self.ip(space, "link", "set", "lo", "up")
         self.ip(self.server, "address", "add", f"{SERVER}/32", "dev", "lo")
-        for number, network in enumerate(NETWORKS):
+        for number, network in enumerate(networks):
             here, there = f"c{number}", f"s{number}"
             self._connect(here, there)
             self.ip(self.client, "link", "set", here, "up")
             self.ip(self.server, "link", "set", there, "up")
             self.ip(self.server, "address", "add", f"{network}.1/24", "dev", there)
             # Who listens on every address answers from the one that was dialled.
-            self.ip(self.server, "route", "replace", f"{network}.0/24", "dev", there, "src", SERVER)
+            self.ip(
+                self.server, "route", "replace", f"{network}.0/24", "dev", there, "src", SERVER, *self._tcp
+            )
         self.join(0, 2)
 
     def _connect(self, here: str, there: str) -> None:
         """A network of two devices, one in each namespace."""
-        if self._weather is None:
+        if self._faults is None:
             self.ip(self.client, "link", "add", here, "type", "veth", "peer", there, "netns", self.server)
             return
         try:
-            wire = Wire(self._weather, seed=len(self.wires))
+            wire = Wire(self._faults, seed=self._seed + len(self.wires))
         except OSError as error:
             raise Unavailable(f"TUN: {error}") from error
         self.wires.append(wire)
         for device, space, name in zip(wire.devices, (self.client, self.server), (here, there), strict=True):
-            run("ip", "link", "set", device, "netns", space, "name", name)
+            run("ip", "link", "set", device, "txqueuelen", str(_WAITING), "netns", space, "name", name)
 
     def ip(self, space: str, *command: str) -> None:
         run("ip", "-netns", space, *command)
@@ -82,6 +99,7 @@ class Spaces:
             self.client,
             *("route", "replace", SERVER, "via", f"{NETWORKS[network]}.1", "dev", f"c{network}"),
             *("src", address),
+            *self._tcp,
         )
         return address
 
