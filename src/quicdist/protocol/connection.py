@@ -188,6 +188,10 @@ class DistConnection:
 
     # -- receiving ---------------------------------------------------------------------------
 
+    def add_stream(self, stream_id: int) -> None:
+        """The peer sends messages on a stream that is no data stream by the plan."""
+        self._readers[stream_id] = FrameReader(self.peer.name, self._max_frame)
+
     def receive(self, stream_id: int, data: bytes) -> list[tuple[ControlMessage, Any]]:
         """Take bytes of a control or data stream; the messages they complete.
 

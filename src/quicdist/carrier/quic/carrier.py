@@ -25,6 +25,7 @@ from quicdist.carrier.errors import (
 )
 from quicdist.carrier.happy_eyeballs import Candidate, Claim, candidates, race
 from quicdist.carrier.quic.connect_options import ConnectOptions
+from quicdist.carrier.quic.data_streams import StreamCounts
 from quicdist.carrier.quic.driver.aioquic_adapter import Closing
 from quicdist.carrier.quic.driver.channel import Channel
 from quicdist.carrier.quic.driver.dial_endpoint import NO_WAY, DialEndpoint
@@ -69,6 +70,7 @@ class QuicCarrier(Carrier):
         self.settings = settings or QuicSettings()
         self.resumption = Resumption(self.settings)
         self._attempts = Attempts()
+        self._stream_counts = StreamCounts()
         self._wrong_cookies = FailureDelay()
         #: How to dial single nodes, by their names; looked at with every dial.
         self.connect_options: dict[str, ConnectOptions] = {}
@@ -115,7 +117,7 @@ class QuicCarrier(Carrier):
 
     async def accept_connection(self, incoming: Incoming, local: LocalNode, *, setup_time: float) -> QuicLink:
         waiting = _ours(incoming, QuicIncoming)
-        handshake = waiting.hand_over(local, self.settings, self._attempts)
+        handshake = waiting.hand_over(local, self.settings, self._stream_counts, self._attempts)
         channel = waiting.channel
         try:
             link = await handshake.link(setup_time)
@@ -197,7 +199,7 @@ class QuicCarrier(Carrier):
         except OSError as refused:
             raise PeerUnreachable(node, address, f"{NO_WAY}: {refused.strerror}") from refused
         resuming = self.resumption.for_dialling(node, configuration, alone=alone)
-        handshake = DialHandshake(node, address, dial.local, settings, claim)
+        handshake = DialHandshake(node, address, dial.local, settings, self._stream_counts, claim)
         on_ticket = resuming.keep if resuming else None
         endpoint = DialEndpoint(udp, remote, configuration, handshake, on_ticket, sockets=settings.sockets)
         channel = handshake.channel = endpoint.channel
@@ -350,13 +352,15 @@ class QuicIncoming(Incoming, IncomingHandler):
         self.closed = True
         self._timer.cancel()
 
-    def hand_over(self, local: LocalNode, settings: QuicSettings, attempts: Attempts) -> AcceptHandshake:
+    def hand_over(
+        self, local: LocalNode, settings: QuicSettings, stream_counts: StreamCounts, attempts: Attempts
+    ) -> AcceptHandshake:
         """Begin the handshake; what has come so far is its beginning. ``attempts`` are those of this
         node. Raises AcceptError."""
         if self.closed:
             raise AcceptError(self.remote_address, f"it is gone: {self._closing or 'it was closed'}")
         self._end()
-        handshake = AcceptHandshake(self.channel, local, settings, attempts)
+        handshake = AcceptHandshake(self.channel, local, settings, stream_counts, attempts)
         self.channel.handler = handshake
         early, self._early = self._early, []
         for stream_id, data, end in early:

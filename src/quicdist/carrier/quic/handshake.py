@@ -34,6 +34,7 @@ from quicdist.carrier.errors import (
 )
 from quicdist.carrier.happy_eyeballs import Claim
 from quicdist.carrier.quic.authentication import AuthPeer, why_refused
+from quicdist.carrier.quic.data_streams import StreamCounts
 from quicdist.carrier.quic.driver import aioquic_adapter as adapter
 from quicdist.carrier.quic.driver.aioquic_adapter import Closing
 from quicdist.carrier.quic.driver.channel import Channel
@@ -59,7 +60,6 @@ from quicdist.protocol import (
     Role,
     Status,
     StatusReceived,
-    StreamPlan,
     WrongCookie,
 )
 from quicdist.protocol.handshake import Handshake
@@ -81,12 +81,15 @@ class QuicHandshake(ABC):
 
     role: Role
 
-    def __init__(self, machine: Handshake, local: LocalNode, settings: QuicSettings) -> None:
+    def __init__(
+        self, machine: Handshake, local: LocalNode, settings: QuicSettings, stream_counts: StreamCounts
+    ) -> None:
         self.done: asyncio.Future[QuicLink] = asyncio.get_running_loop().create_future()
         self.channel: Channel
         self._machine = machine
         self._local = local
         self._settings = settings
+        self._stream_counts = stream_counts
         self._outbox: deque[bytes] = deque()
         self._answered = True
         self._acknowledged_at: float | None = None
@@ -285,10 +288,10 @@ class QuicHandshake(ABC):
             connected.peer,
             connected.local,
             codec=self._local.codec,
-            streams=StreamPlan.quic(self.role, connected.peer),
+            streams=self._stream_counts.plan(self.role, connected.peer),
             max_frame=settings.max_frame,
         )
-        link = QuicLink(connection, self.channel, settings)
+        link = QuicLink(connection, self.channel, settings, self._stream_counts)
         self.channel.authenticated()
         self.channel.handler = link
         for stream_id, data in self._early:
@@ -316,13 +319,19 @@ class DialHandshake(QuicHandshake):
     role = Role.CLIENT
 
     def __init__(
-        self, node: str, address: Address, local: LocalNode, settings: QuicSettings, claim: Claim
+        self,
+        node: str,
+        address: Address,
+        local: LocalNode,
+        settings: QuicSettings,
+        stream_counts: StreamCounts,
+        claim: Claim,
     ) -> None:
         identity = local.identity
         machine = Initiator(
             identity, node, local.cookie_for(node), HandshakeFraming.BARE, challenges=local.challenges
         )
-        super().__init__(machine, local, settings)
+        super().__init__(machine, local, settings, stream_counts)
         self._initiator = machine
         self._node = self._dialled = node
         self._address = address
@@ -406,7 +415,12 @@ class AcceptHandshake(QuicHandshake):
     role = Role.SERVER
 
     def __init__(
-        self, channel: Channel, local: LocalNode, settings: QuicSettings, attempts: Attempts
+        self,
+        channel: Channel,
+        local: LocalNode,
+        settings: QuicSettings,
+        stream_counts: StreamCounts,
+        attempts: Attempts,
     ) -> None:
         machine = Acceptor(
             local.identity,
@@ -415,7 +429,7 @@ class AcceptHandshake(QuicHandshake):
             challenges=local.challenges,
             confirm=True,
         )
-        super().__init__(machine, local, settings)
+        super().__init__(machine, local, settings, stream_counts)
         self._acceptor = machine
         self._attempts = attempts
         self.channel = channel

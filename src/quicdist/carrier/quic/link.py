@@ -11,6 +11,7 @@ from aioquic.quic.events import HandshakeCompleted
 from quicdist.carrier.contract import LostHandler, MessageHandler
 from quicdist.carrier.errors import LinkLost, MigrationError, PeerClosed, PeerSilent
 from quicdist.carrier.link import LinkBase
+from quicdist.carrier.quic.data_streams import ExtraStreams, StreamCounts
 from quicdist.carrier.quic.driver import aioquic_adapter as adapter
 from quicdist.carrier.quic.driver.aioquic_adapter import Closing
 from quicdist.carrier.quic.driver.channel import Channel
@@ -46,7 +47,13 @@ class QuicLink(LinkBase):
 
     carrier_name = "quic"
 
-    def __init__(self, connection: DistConnection, channel: Channel, settings: QuicSettings) -> None:
+    def __init__(
+        self,
+        connection: DistConnection,
+        channel: Channel,
+        settings: QuicSettings,
+        stream_counts: StreamCounts,
+    ) -> None:
         super().__init__(
             connection,
             local_address=channel.local_address,
@@ -80,6 +87,13 @@ class QuicLink(LinkBase):
             window=settings.stream_window,
             limits=settings.buffers,
         )
+        self._stream_counts = stream_counts
+        #: Streams of messages beyond those of the plan; None where there cannot be any.
+        self._extra: ExtraStreams | None = None
+        if not (self._is_paced or peer.flags & DistFlag.DIST_HDR_ATOM_CACHE):
+            self._extra = ExtraStreams(
+                peer, self._plan, self._streams, settings.max_frame, connection.add_stream, self._message_data
+            )
         self._ping_timer: asyncio.TimerHandle | None = None
         self._nudge = Nudge(connection.local)
         self._heard = 0
@@ -206,23 +220,39 @@ class QuicLink(LinkBase):
     def stream_data(self, stream_id: int, data: bytes, end: bool) -> None:
         kind = self._plan.kind(stream_id)
         if kind is StreamKind.DATA or kind is StreamKind.CONTROL:
-            if data:
-                before = self.stats.messages_in
-                self._data_received(stream_id, data)
-                messages = self.stats.messages_in - before
-                if kind is StreamKind.DATA and not self._ended:
-                    self._intake.received(stream_id, len(data), messages, self._loop.time())
-            if end and not self._ended:
-                self._fail(LinkLost(self.peer.name, f"it finished its {kind.value} stream {stream_id}"))
-        elif kind is StreamKind.USER:
-            self._streams.data_received(stream_id, data, end)
-        else:
+            self._message_data(stream_id, data, end)
+        elif kind is not StreamKind.USER:
             self._channel.refuse_stream(stream_id, STREAM_REFUSED)
+        elif self._extra is None:
+            self._streams.data_received(stream_id, data, end)
+        elif not self._ended:
+            self._extra.data_received(stream_id, data, end)
+
+    def _message_data(self, stream_id: int, data: bytes, end: bool) -> None:
+        """Bytes of a stream of messages, or of the control stream."""
+        is_control = stream_id == self._plan.control
+        if data:
+            before = self.stats.messages_in
+            self._data_received(stream_id, data)
+            messages = self.stats.messages_in - before
+            if not is_control and not self._ended:
+                self._intake.received(stream_id, len(data), messages, self._loop.time())
+        if end and not self._ended:
+            kind = StreamKind.CONTROL if is_control else StreamKind.DATA
+            self._fail(LinkLost(self.peer.name, f"it finished its {kind.value} stream {stream_id}"))
 
     def stream_reset(self, stream_id: int, code: int) -> None:
         kind = self._plan.kind(stream_id)
+        extra = self._extra
+        if extra is not None and kind is StreamKind.USER:
+            extra.reset_received(stream_id)
+            kind = StreamKind.DATA if stream_id in extra else kind
         if kind is StreamKind.DATA or kind is StreamKind.CONTROL:
-            if not self._ended:
+            if self._ended:
+                return
+            if code == STREAM_REFUSED and extra is not None and stream_id in self._plan.sending:
+                self._fail(self._stream_counts.refused(self.peer, self._plan, stream_id))
+            else:
                 text = f"it reset its {kind.value} stream {stream_id} (code 0x{code:x})"
                 self._fail(LinkLost(self.peer.name, text))
         elif kind is StreamKind.USER:

@@ -14,6 +14,7 @@ from quicdist.carrier.stream_errors import (
     SendBufferFull,
     StreamLimitReached,
     StreamLost,
+    StreamsNotSupported,
 )
 from quicdist.logs import get_logger
 
@@ -65,6 +66,8 @@ class UserStreams:
         self._top_up_timer: asyncio.TimerHandle | None = None
         self._room: list[asyncio.Future[None]] = []
         self._lost: QuicDistError | None = None
+        #: Why no stream can be opened from this side.
+        self.unusable = ""
         self._ended = False
 
     # -- for the node above ----------------------------------------------------------------
@@ -86,11 +89,14 @@ class UserStreams:
         """Open a stream. The peer hears of it with its first bytes, or its end.
 
         Priorities outside 16 to 255 are brought inside, as quic_dist does. Raises
-        :class:`StreamLimitReached` and, on a link that has ended, :class:`StreamLost`.
+        :class:`StreamLimitReached`, :class:`StreamsNotSupported` and, on a link that has ended,
+        :class:`StreamLost`.
         """
         stream_id = self._next
         if self._ended:
             raise StreamLost(self.node, stream_id, self._lost)
+        if self.unusable:
+            raise StreamsNotSupported(self.node, self.unusable)
         quic = self._channel.quic
         allowed = adapter.streams_allowed(quic)
         if stream_id // 4 >= allowed:
@@ -208,6 +214,14 @@ class UserStreams:
                 waiter.set_result(None)
 
     # -- streams that the peer opens -------------------------------------------------------
+
+    def is_new(self, stream_id: int) -> bool:
+        """Whether nothing has been heard of a stream, which is the peer's."""
+        return not self.opened_here(stream_id) and (stream_id >= self._next_peer or stream_id in self._silent)
+
+    def not_a_user_stream(self, stream_id: int) -> None:
+        """The peer has opened a stream of messages among these."""
+        self._is_new(stream_id)
 
     def _is_new(self, stream_id: int) -> bool:
         """Whether this is the first that is heard of a stream of the peer; from then on it is not."""

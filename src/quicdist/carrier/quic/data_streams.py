@@ -1,0 +1,140 @@
+"""Peers with another number of data streams than is known of them.
+
+quic_dist has 16 each way from 1.4.0 on, 4 before; the number is compiled in, and nothing in a handshake
+tells it. What tells it is what a peer does:
+
+* It sends messages on a stream beyond those of the plan. The stream is told from one of an application by
+  its first bytes, and its messages are delivered.
+* It refuses a stream of the plan with 0x100, as one of an application that nobody accepts. What was sent
+  there is lost, and the link ends. The next one to the same node has as many as were not refused, and uses
+  the first alone.
+
+quicdist always has 16.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from quicdist.carrier.errors import LinkLost
+from quicdist.logs import get_logger
+from quicdist.protocol import StreamPlan
+from quicdist.protocol.stream_beginning import begins_with_frame
+
+if TYPE_CHECKING:
+    from quicdist.carrier.quic.user_streams import UserStreams
+    from quicdist.protocol import Peer, Role
+
+log = get_logger("quicdist.carrier.quic")
+
+#: Seconds that the first bytes of a stream may be too few to tell what it is; then it is an application's.
+UNDECIDED: Final = 0.2
+#: Nodes of which another number is remembered.
+_NODES: Final = 1024
+
+
+class StreamCounts:
+    """What is known of the numbers of data streams of single nodes, until they are started again."""
+
+    def __init__(self) -> None:
+        self._counts: OrderedDict[str, tuple[int, int]] = OrderedDict()
+
+    def plan(self, role: Role, peer: Peer) -> StreamPlan:
+        """The streams of a connection to ``peer`` on which this node is ``role``."""
+        plan = StreamPlan.quic(role, peer)
+        creation, count = self._counts.get(peer.name, (peer.creation, plan.data_streams))
+        if creation != peer.creation or count >= plan.data_streams:
+            return plan
+        return StreamPlan(plan.control, plan.sending[:1], count)
+
+    def refused(self, peer: Peer, plan: StreamPlan, stream_id: int) -> LinkLost:
+        """``peer`` has refused one of the streams that messages are sent on; the error for the link."""
+        count = max(1, plan.sending.index(stream_id))
+        self._counts[peer.name] = peer.creation, count
+        self._counts.move_to_end(peer.name)
+        if len(self._counts) > _NODES:
+            self._counts.popitem(last=False)
+        text = (
+            f"it refused data stream {stream_id} as a stream of an application (code 0x100): it has {count} "
+            f"data streams, {plan.data_streams} were expected; the next connection uses one of them"
+        )
+        return LinkLost(peer.name, text)
+
+
+class ExtraStreams:
+    """Streams beyond those of the plan that a peer opens, told apart. ``found`` is called with the id of one
+    that carries messages, before its bytes are given to ``messages``; all others are ``users``."""
+
+    def __init__(
+        self,
+        peer: Peer,
+        plan: StreamPlan,
+        users: UserStreams,
+        max_frame: int,
+        found: Callable[[int], None],
+        messages: Callable[[int, bytes, bool], None],
+    ) -> None:
+        self._peer = peer
+        self._plan = plan
+        self._users = users
+        self._max_frame = max_frame
+        self._found = found
+        self._messages = messages
+        self._ids: set[int] = set()
+        #: The first bytes of streams that are not told apart yet.
+        self._begun: dict[int, bytes] = {}
+        self._loop = asyncio.get_running_loop()
+
+    def __contains__(self, stream_id: int) -> bool:
+        """Whether a stream carries messages."""
+        return stream_id in self._ids
+
+    def data_received(self, stream_id: int, data: bytes, end: bool) -> None:
+        """Bytes of a stream that is none of the plan's, in order."""
+        if stream_id in self._ids:
+            self._messages(stream_id, data, end)
+            return
+        begun = self._begun.pop(stream_id, None)
+        if begun is None and not self._users.is_new(stream_id):
+            self._users.data_received(stream_id, data, end)
+            return
+        data = (begun or b"") + data
+        verdict = begins_with_frame(data, self._max_frame)
+        if verdict is None and not end:
+            self._begun[stream_id] = data
+            if begun is None:
+                self._loop.call_later(UNDECIDED, self._decide, stream_id)
+        elif verdict and not end:
+            self._take(stream_id)
+            self._messages(stream_id, data, end)
+        else:
+            self._users.data_received(stream_id, data, end)
+
+    def reset_received(self, stream_id: int) -> None:
+        """A stream was reset before it was told apart."""
+        self._begun.pop(stream_id, None)
+
+    def _decide(self, stream_id: int) -> None:
+        data = self._begun.pop(stream_id, None)
+        if data is not None:
+            self._users.data_received(stream_id, data, False)
+
+    def _take(self, stream_id: int) -> None:
+        if not self._ids:
+            plan, count = self._plan, stream_id // 4 + (stream_id & 1)
+            log.warning(
+                "%s sends messages on stream %d: it has %d data streams at least, %d were expected. They are "
+                "taken; no stream can be opened to it by applications",
+                self._peer.name,
+                stream_id,
+                count,
+                plan.data_streams,
+            )
+            text = f"it has more data streams than the {plan.data_streams} expected"
+            self._users.unusable = f"{text} and takes them for data streams"
+        self._ids.add(stream_id)
+        self._users.not_a_user_stream(stream_id)
+        self._found(stream_id)
