@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
+import gc
 import os
 import shutil
 import signal
@@ -13,11 +14,16 @@ from dataclasses import dataclass, field
 
 import pytest
 import pytest_asyncio
+from hypothesis import settings
 
 from tests.support.beam import Beam, BeamError, elixir_path, erl_applications, erl_facts, erl_path
 from tests.support.epmd import private_epmd
 from tests.support.ports import any_port
 from tests.support.tasks import left_over
+
+# What an example takes says nothing on a machine that others use too.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 OLDEST_OTP = 25
 OLDEST_OTP_QUIC_DIST = 26
@@ -177,6 +183,14 @@ def _own_epmd(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     with private_epmd():
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _earlier_objects_are_not_collected() -> None:
+    """Thousands of tests, and what is kept of those that ran, are millions of objects: a full collection,
+    which many tests ask for, would look at them all."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
