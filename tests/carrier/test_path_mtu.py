@@ -7,11 +7,14 @@ import pytest
 from quicdist.carrier.quic.driver import path_mtu
 from quicdist.carrier.quic.driver.path_mtu import (
     BASE_SIZE,
+    FULL,
     GRAIN,
     MAX_LOSSES,
     MAX_PROBES,
     MAX_SIZE,
     MIN_SIZE,
+    NARROW_LOSSES,
+    NARROW_SHORT,
     PathMtu,
 )
 
@@ -22,7 +25,7 @@ LATER = path_mtu.RAISE_TIME
 
 def agreed(limit: int = MAX_SIZE) -> PathMtu:
     mtu = PathMtu(limit)
-    mtu.peer_takes(ANY, probes=True)
+    mtu.peer_takes(ANY, long=True)
     return mtu
 
 
@@ -56,11 +59,13 @@ def arrive(mtu: PathMtu) -> None:
     mtu.delivered(mtu.size)
 
 
-@pytest.mark.parametrize("longest", [1452, 1471, 1472, 1500, 4000, 8951, 8952, 8972, 9001, 16383, 16384, ANY])
+@pytest.mark.parametrize(
+    "longest", [1200, 1252, 1300, 1452, 1471, 1472, 1500, 4000, 8951, 8952, 8972, 9001, 16383, 16384, ANY]
+)
 @pytest.mark.parametrize("says_so", [False, True])
 def test_the_size_found_is_what_the_path_takes(longest: int, says_so: bool) -> None:
     mtu = agreed()
-    assert mtu.size == BASE_SIZE
+    assert mtu.size == MIN_SIZE
     asked = search(mtu, longest, says_so=says_so)
     assert mtu.size <= longest
     assert mtu.size >= min(longest, MAX_SIZE) * (GRAIN - 1) // GRAIN
@@ -76,35 +81,48 @@ def test_sizes_that_are_common_are_found_exactly(longest: int) -> None:
     assert mtu.size == longest
 
 
-def test_the_longest_is_asked_for_first() -> None:
-    assert search(agreed(), ANY) == [MAX_SIZE]
+def test_what_ethernet_takes_is_asked_for_first_and_the_longest_then() -> None:
+    assert search(agreed(), ANY) == [BASE_SIZE, MAX_SIZE]
 
 
-@pytest.mark.parametrize("limit", [1200, 1300, 1452])
-def test_with_a_limit_that_any_path_takes_nothing_is_asked(limit: int) -> None:
-    mtu = agreed(limit)
-    assert mtu.size == limit
+def test_with_a_limit_that_any_path_takes_nothing_is_asked() -> None:
+    mtu = agreed(MIN_SIZE)
+    assert mtu.size == MIN_SIZE
     assert search(mtu, ANY) == search(mtu, ANY, LATER * 2) == []
-    assert mtu.size == limit
+    assert mtu.size == MIN_SIZE
 
 
 def test_limits_of_either_side_hold() -> None:
     mtu = agreed(5000)
-    assert search(mtu, ANY) == [5000]
+    assert search(mtu, ANY) == [BASE_SIZE, 5000]
     mtu = PathMtu()
-    mtu.peer_takes(3000, probes=True)
-    assert search(mtu, ANY) == [3000]
+    mtu.peer_takes(3000, long=True)
+    assert search(mtu, ANY) == [BASE_SIZE, 3000]
     mtu = PathMtu()
-    mtu.peer_takes(1300, probes=False)
-    assert mtu.size == 1300
+    mtu.peer_takes(1300, long=False)
+    assert search(mtu, ANY) == [1300]
     mtu = PathMtu()
-    mtu.peer_takes(900, probes=True)  # RFC 9000, section 18.2: values below 1200 are invalid
+    mtu.peer_takes(900, long=True)  # RFC 9000, section 18.2: values below 1200 are invalid
+    assert search(mtu, ANY) == []
     assert mtu.size == MIN_SIZE
 
 
-def test_a_peer_without_probes_is_sent_none() -> None:
+def test_a_peer_that_is_no_quicdist_is_sent_what_ethernet_takes() -> None:
     mtu = PathMtu()
-    mtu.peer_takes(ANY, probes=False)
+    mtu.peer_takes(ANY, long=False)
+    assert mtu.size == MIN_SIZE
+    assert search(mtu, ANY) == [BASE_SIZE]
+    assert mtu.size == BASE_SIZE
+    mtu.suspect()
+    assert mtu.size == MIN_SIZE
+    assert 1200 < max(search(mtu, 1400, 2.0)[path_mtu.MAX_PROBES :]) < BASE_SIZE
+    assert search(mtu, ANY, 3.0 + LATER) == [BASE_SIZE]
+
+
+def test_where_datagrams_may_be_taken_apart_probes_tell_nothing() -> None:
+    mtu = PathMtu()
+    mtu.peer_takes(ANY, long=True, whole=False)
+    assert mtu.size == BASE_SIZE
     assert search(mtu, ANY) == []
     mtu.suspect()
     assert mtu.size == MIN_SIZE
@@ -118,9 +136,9 @@ def test_a_peer_without_probes_is_sent_none() -> None:
 def test_a_probe_may_get_lost_for_other_reasons() -> None:
     mtu = agreed()
     for _ in range(MAX_PROBES - 1):
-        assert mtu.due(1.0) == MAX_SIZE
+        assert mtu.due(1.0) == BASE_SIZE
         mtu.probe_lost()
-    assert search(mtu, ANY) == [MAX_SIZE]
+    assert search(mtu, ANY) == [BASE_SIZE, MAX_SIZE]
     assert mtu.size == MAX_SIZE
 
 
@@ -140,11 +158,12 @@ def test_a_new_path_is_asked_from_the_beginning() -> None:
     mtu = agreed(9000)
     search(mtu, ANY)
     other = mtu.anew()
-    assert other.size == BASE_SIZE
-    assert other.due(1.0) == 9000
+    assert other.size == MIN_SIZE
+    assert other.due(1.0) == BASE_SIZE
     mtu.probe_lost()  # on the old one
     other.probe_acknowledged()
-    assert other.size == 9000
+    assert other.size == BASE_SIZE
+    assert search(other, ANY) == [9000]
 
 
 # -- black holes -------------------------------------------------------------------------------
@@ -164,83 +183,118 @@ def test_losses_in_a_row_make_one_ask_again() -> None:
     lose(mtu, times=MAX_LOSSES - 1)
     assert mtu.size == MAX_SIZE
     lose(mtu, times=1)
-    assert mtu.size == BASE_SIZE
-    # It was not the length: one probe, and all is as before.
-    assert search(mtu, ANY) == [MAX_SIZE]
+    assert mtu.size == MIN_SIZE
+    # It was not the length: two probes, and all is as before.
+    assert search(mtu, ANY) == [BASE_SIZE, MAX_SIZE]
     assert mtu.size == MAX_SIZE
 
 
 def test_a_path_that_became_narrow() -> None:
     mtu = found()
     lose(mtu)
-    assert search(mtu, 4000)[:MAX_PROBES] == [MAX_SIZE] * MAX_PROBES
+    assert search(mtu, 4000)[1 : 1 + MAX_PROBES] == [MAX_SIZE] * MAX_PROBES
     assert 3800 < mtu.size <= 4000
     narrow = mtu.size
     lose(mtu)
-    assert mtu.size == BASE_SIZE
-    assert search(mtu, 2000)[0] == narrow
+    assert mtu.size == MIN_SIZE
+    assert search(mtu, 2000)[1] == narrow
     assert 1900 < mtu.size <= 2000
-    lose(mtu)
     lose(mtu)
     assert mtu.size == MIN_SIZE
     search(mtu, 1300)
     assert 1250 < mtu.size <= 1300
 
 
-def test_silence_is_suspicious_if_long_datagrams_were_sent() -> None:
-    mtu = found()
-    mtu.timed_out()
-    assert mtu.size == MAX_SIZE
-    assert mtu.to_watch == BASE_SIZE
-    mtu.watch(BASE_SIZE + 1)
-    assert mtu.to_watch == MAX_SIZE  # one at a time
-    mtu.timed_out()
-    assert mtu.size == BASE_SIZE
-    # Those that were under way are not evidence against shorter ones.
-    mtu.undelivered(BASE_SIZE + 1)
-    mtu.timed_out()
-    assert mtu.size == BASE_SIZE
-    lose(mtu, times=1)
-    mtu.timed_out()
-    assert mtu.size == MIN_SIZE
-    assert mtu.to_watch == MIN_SIZE
-    mtu.timed_out()
-    mtu.suspect()
-    assert mtu.size == MIN_SIZE
-
-
-def test_while_the_peer_is_silent_shorter_ones_are_watched_too() -> None:
-    """The fate of the long ones may be unknown for as long as nothing gets through."""
+def test_silence_is_no_sign_and_a_short_packet_that_comes_through_is() -> None:
     mtu = found()
     mtu.watch(MAX_SIZE)
-    mtu.timed_out()
-    assert mtu.size == BASE_SIZE
-    assert mtu.to_watch == MIN_SIZE
-    mtu.watch(BASE_SIZE)
     mtu.undelivered(MAX_SIZE)
-    mtu.timed_out()
+    mtu.short_delivered(silent=False)
+    assert mtu.size == MAX_SIZE
+    mtu.short_delivered(silent=True)
     assert mtu.size == MIN_SIZE
+    # Those that were under way are not evidence against shorter ones.
+    for _ in range(NARROW_LOSSES):
+        mtu.undelivered(MAX_SIZE)
+    assert not mtu.doubtful
+
+
+def test_what_is_shorter_than_what_was_lost_and_comes_through_proves_nothing() -> None:
+    """Datagrams of many sizes are under way on a path that took 9000 bytes, and now takes 1500."""
+    mtu = found(8972)
+    for _ in range(MAX_LOSSES - 1):
+        lose(mtu, 5000, times=1)
+        mtu.watch(1400)
+        mtu.delivered(1400)
+        assert mtu.size == 8972
+    lose(mtu, 8000, times=1)
+    assert mtu.size == MIN_SIZE
+    assert search(mtu, 1472)[:2] == [BASE_SIZE, 8972]
+    assert mtu.size == 1472
+
+
+def test_what_counted_as_lost_and_comes_through_after_all_speaks_for_the_path() -> None:
+    mtu = found()
+    lose(mtu, times=MAX_LOSSES - 1)
+    mtu.delivered(MAX_SIZE)
+    lose(mtu, times=MAX_LOSSES - 1)
+    assert mtu.size == MAX_SIZE
+
+
+def test_one_datagram_is_watched_at_a_time() -> None:
+    mtu = found()
+    watched = [mtu.to_watch]
+    mtu.watch(MIN_SIZE + 1)
+    watched.append(mtu.to_watch)
+    mtu.undelivered(MIN_SIZE)  # not the one
+    watched.append(mtu.to_watch)
+    mtu.undelivered(MIN_SIZE + 1)
+    assert [*watched, mtu.to_watch] == [MIN_SIZE, 0, 0, MIN_SIZE]
+
+
+def narrowed(mtu: PathMtu, losses: int, short: int) -> bool:
+    lose(mtu, MIN_SIZE, times=losses)
+    for _ in range(short):
+        mtu.short_delivered(silent=True)
+    return mtu.is_too_narrow
+
+
+def test_a_path_that_takes_short_packets_only_carries_no_quic() -> None:
+    mtu = agreed()
+    assert mtu.to_watch == FULL
+    assert not narrowed(mtu, NARROW_LOSSES, 0)
+    assert narrowed(mtu, 0, NARROW_SHORT)
+    assert not narrowed(agreed(), NARROW_LOSSES - 1, NARROW_SHORT)
+    mtu = agreed()
+    assert not narrowed(mtu, NARROW_LOSSES - 1, NARROW_SHORT)
+    assert mtu.doubtful
+    arrive(mtu)
+    assert not mtu.doubtful
+    assert not narrowed(mtu, NARROW_LOSSES - 1, NARROW_SHORT)
 
 
 def test_a_path_that_takes_probes_and_nothing_else() -> None:
     mtu = found()
     lose(mtu)
-    assert search(mtu, ANY) == [MAX_SIZE]
+    assert search(mtu, ANY) == [BASE_SIZE, MAX_SIZE]
     lose(mtu)
     asked = search(mtu, 10_000)
     assert MAX_SIZE not in asked
     assert 9600 < mtu.size <= 10_000
     # Sizes that did get through are believed in again.
     arrive(mtu)
+    size = mtu.size
     lose(mtu)
-    assert search(mtu, ANY)[0] == mtu.size
+    assert search(mtu, ANY)[1] == size
 
 
 def test_short_datagrams_that_get_through_prove_nothing_for_long_ones() -> None:
     mtu = found()
     lose(mtu)
-    arrive(mtu)  # of the base size
-    assert search(mtu, ANY) == [MAX_SIZE]
+    arrive(mtu)  # of the least size
+    assert search(mtu, ANY) == [BASE_SIZE, MAX_SIZE]
+    mtu.watch(BASE_SIZE)
+    mtu.delivered(BASE_SIZE)
     lose(mtu)
     assert MAX_SIZE not in search(mtu, ANY)
 
@@ -248,20 +302,19 @@ def test_short_datagrams_that_get_through_prove_nothing_for_long_ones() -> None:
 def test_what_the_network_says_of_a_probe_is_waited_for() -> None:
     """It may be about the probe, and anyone may say it."""
     mtu = found(2000)
-    size = mtu.size
     mtu.suspect()
-    assert mtu.due(1.0) == size
+    assert mtu.due(1.0) == BASE_SIZE
     mtu.hinted()
-    assert mtu.size == BASE_SIZE
     mtu.probe_acknowledged()
-    mtu.hinted()
     assert mtu.size == BASE_SIZE
+    mtu.hinted()
+    assert mtu.size == MIN_SIZE
 
 
 def test_what_the_system_does_not_take_is_not_built() -> None:
     mtu = found()
     mtu.too_long(MAX_SIZE)
-    assert mtu.size == BASE_SIZE
+    assert mtu.size == MIN_SIZE
     assert MAX_SIZE not in search(mtu, 9000, says_so=True)
     size = mtu.size
     mtu.too_long(size + 1)  # known
@@ -272,16 +325,13 @@ def test_what_the_system_does_not_take_is_not_built() -> None:
     assert 1350 < mtu.size < 1400
 
 
-def test_a_handshake_that_takes_long_does_not_count() -> None:
-    mtu = PathMtu()
-    mtu.suspect()
-    assert mtu.size == MIN_SIZE
-    mtu.peer_takes(ANY, probes=False)
-    assert mtu.size == BASE_SIZE
-    # But what the system said does.
+def test_what_the_system_said_before_the_handshake_was_over_holds() -> None:
     mtu = PathMtu()
     mtu.too_long(BASE_SIZE)
-    assert mtu.size == MIN_SIZE
-    mtu.peer_takes(ANY, probes=True)
+    mtu.peer_takes(ANY, long=True)
     assert mtu.size == MIN_SIZE
     assert 1200 < max(search(mtu, 1400)) < BASE_SIZE
+    mtu = PathMtu()
+    mtu.too_long(BASE_SIZE)
+    mtu.peer_takes(ANY, long=True, whole=False)
+    assert mtu.size == MIN_SIZE

@@ -14,7 +14,7 @@ from quicdist.carrier.link import BufferLimits
 from quicdist.carrier.quic.authentication import AuthCallback
 from quicdist.carrier.quic.driver.admission import AddressValidation, AdmissionSettings
 from quicdist.carrier.quic.driver.aioquic_adapter import PSK_CIPHER_SUITE, Configuration
-from quicdist.carrier.quic.driver.path_mtu import BASE_SIZE, MAX_SIZE, MIN_SIZE
+from quicdist.carrier.quic.driver.path_mtu import MAX_SIZE, MIN_SIZE
 from quicdist.carrier.quic.reset_secret import ResetSecret, check_reset_secret
 from quicdist.carrier.security.certificates import Credentials, TlsConfig, unused_credentials
 from quicdist.carrier.security.psk import psk_finder
@@ -58,9 +58,9 @@ class QuicSettings:
     #: What peers may send on a user stream ahead of the application that reads it. quic_dist sends a
     #: piece whole or not at all: less than its 4 MiB, and pieces that it can send to itself do not fit.
     stream_window: int = 4 * 1024 * 1024
-    #: The longest datagram we build, 1200 to 16384. Longer ones than 1452, which fits IPv4 and IPv6 over
-    #: Ethernet, are built only towards peers that are quicdist, and where a probe found that the path takes
-    #: them; with 1452 or less here nothing is probed. 1200 goes anywhere.
+    #: The longest datagram we build, 1200 to 16384. Longer ones than 1200, which go anywhere, are built
+    #: where a probe found that the path takes them, and longer ones than 1452, which fit IPv4 and IPv6 over
+    #: Ethernet, only towards peers that are quicdist.
     max_datagram_size: int = MAX_SIZE
     congestion_control: str = "reno"
     #: Round-trip time assumed before one is measured: the first repeat of a lost datagram comes
@@ -158,7 +158,8 @@ class QuicSettings:
             max_data=self.max_data,
             # One size for all streams, to begin with: that of user streams.
             max_stream_data=min(self.stream_window, self.max_stream_data),
-            max_datagram_size=min(self.max_datagram_size, BASE_SIZE),
+            # Every path takes these; the path is probed for longer ones.
+            max_datagram_size=MIN_SIZE,
             longest_datagram=self.max_datagram_size,
             congestion_control_algorithm=self.congestion_control,
             initial_rtt=self.initial_rtt,

@@ -48,6 +48,7 @@ from quicdist.carrier.quic.driver.parameters import (
     PACED,
     encoded,
 )
+from quicdist.carrier.quic.driver.path_mtu import BASE_SIZE
 from quicdist.carrier.quic.driver.reassembly import NotTaken, Receiver
 from quicdist.carrier.security.psk import ExternalPsk
 from quicdist.carrier.security.verification import (
@@ -809,7 +810,7 @@ class Configuration(QuicConfiguration):
     check_use: bool = False
     #: Dialling: the PSK to show; a peer that does not take it is refused.
     external_psk: ExternalPsk | None = None
-    #: The longest datagrams to build where peer and path take them; ``max_datagram_size`` is for all.
+    #: The longest datagrams to build where peer and path take them; ``max_datagram_size`` is where it begins.
     longest_datagram: int = 0
     #: Listening: ask for certificates, and believe these.
     clients: ClientTrust | None = None
@@ -858,7 +859,7 @@ class Connection(_Direct):
     def _serialize_transport_parameters(self) -> bytes:
         # There is no public way to add one.
         parameters = super()._serialize_transport_parameters() + encoded(PACED)
-        if longest_datagram(self) > self._max_datagram_size:
+        if longest_datagram(self) > BASE_SIZE:
             parameters += encoded(LONG_DATAGRAMS)
         if self._is_client:
             return parameters + encoded(JOINED_MESSAGES)

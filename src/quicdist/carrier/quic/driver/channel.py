@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, Protocol
 
 from aioquic.quic import events
@@ -26,8 +25,7 @@ from quicdist.carrier.quic.driver import aioquic_adapter as adapter
 from quicdist.carrier.quic.driver.aioquic_adapter import Closing
 from quicdist.carrier.quic.driver.closing_state import ClosingState
 from quicdist.carrier.quic.driver.outgoing import Outgoing
-from quicdist.carrier.quic.driver.parameters import LONG_DATAGRAMS, max_udp_payload_size, says
-from quicdist.carrier.quic.driver.path_mtu import MIN_SIZE, PathMtu
+from quicdist.carrier.quic.driver.path_probing import PathProber
 from quicdist.carrier.quic.driver.release import release
 from quicdist.carrier.quic.driver.standstill import Standstill
 from quicdist.carrier.udp import Datagram, SocketAddress, UdpSocket, to_address
@@ -38,9 +36,6 @@ log = get_logger("quicdist.carrier.quic")
 #: A timer due sooner than this, in seconds, is met by going round the loop: selectors sleep whole
 #: milliseconds, and the pacer asks for microseconds.
 SPIN = 0.0005
-
-#: Probe timeouts in a row that may be for the length of what was sent.
-SILENT = 2
 
 #: Bytes of a reason that are told to the peer.
 MAX_REASON = 256
@@ -90,12 +85,11 @@ class Channel:
         #: The QUIC session went on from an earlier one; what was sent ahead of its handshake counted.
         self.resumed = self.early_data_accepted = False
         self._outgoing = Outgoing(quic)
-        self._mtu = PathMtu(adapter.longest_datagram(quic))
         self._towards: SocketAddress | None = None
-        self._quic_is_up = False
         self._loop = asyncio.get_running_loop()
         self._keeper = KeepAlive.of(self._loop)
         self._lock = self._keeper.lock
+        self._prober = PathProber(quic, self._lock, self._time)
         self._standstill: Standstill | None = None
         self._on_gone = on_gone
         self._on_connection_id = on_connection_id
@@ -185,7 +179,7 @@ class Channel:
         """What is sent from now on leaves from another address."""
         if not self.closed:
             with self._lock:
-                self._on_new_path()
+                self._prober.new_path()
                 # Who sees both paths is not to know the connection again (RFC 9000, section 9.5).
                 self.quic.change_connection_id()
             self.ping()
@@ -240,7 +234,7 @@ class Channel:
         self._touched = False
         if self.closed or self.socket.blocked:
             return  # The endpoint calls again when the socket takes more.
-        quic, lock = self.quic, self._lock
+        quic, lock, prober = self.quic, self._lock, self._prober
         try:
             lock.acquire()
             try:
@@ -249,26 +243,26 @@ class Channel:
                 if address is not self._towards:
                     # It is the peer that has moved. What goes to its new address first has to fit.
                     self._towards = address
-                    self._on_new_path()
+                    prober.new_path()
                 if address is None:
                     return
                 self._outgoing.feed(now)
                 datagrams = quic.datagrams_to_send(now)
-                looks = self._quic_is_up and datagrams and len(datagrams[0][0]) >= MIN_SIZE
-                if looks:
-                    self._watch_path(datagrams)
+                probes = datagrams and prober.built(datagrams)
                 deadline = quic.get_timer()
             finally:
                 lock.release()
             if datagrams:
                 self.socket.send(datagrams)
-                if looks and len(datagrams) > 1:
+                if probes:
                     deadline = self._probe_path()
             self._dispatch()
         except Exception as error:
             self._broken("transmitting", error)
             return
-        if self._parting is not None and not self.pending:
+        if prober.fault:
+            self.break_off(prober.fault)
+        elif self._parting is not None and not self.pending:
             self._close_now()
         elif not self._gone:
             self._arm(now, deadline)
@@ -278,70 +272,27 @@ class Channel:
     @property
     def datagram_size(self) -> int:
         """How long the datagrams are that are sent, at most."""
-        return self._mtu.size
+        return self._prober.size
 
     def too_long(self, size: int = 0) -> None:
         """The system takes no datagrams of ``size`` bytes, or (0) has heard of one that was too long."""
+        prober = self._prober
         if size:
-            self._mtu.too_long(size)
+            prober.refused(size)
         else:
-            self._mtu.hinted()
-        self._fit()
-        self.touch()
-
-    def _on_new_path(self) -> None:
-        self._mtu = self._mtu.anew()
-        self._fit()
-
-    def _on_quic_up(self) -> None:
-        self._quic_is_up = True
-        said = self.quic.tls.received_extensions or ()
-        self._mtu.peer_takes(max_udp_payload_size(said), probes=says(said, LONG_DATAGRAMS))
-        self._fit()
-
-    def _fit(self) -> None:
-        """Build datagrams as long as they may be now."""
-        with self._lock:
-            before, size = adapter.datagram_size(self.quic), self._mtu.size
-            if size != before:
-                adapter.set_datagram_size(self.quic, size)
-                log.debug("datagrams to %s: %d bytes, were %d", self.remote_address, size, before)
-
-    def _watch_path(self, datagrams: Sequence[Datagram]) -> None:
-        """Watch one of the ``datagrams`` that were just built."""
-        mtu = self._mtu
-        first = len(datagrams[0][0])
-        if first > mtu.to_watch and adapter.watch(self.quic, len(datagrams), partial(self._told, mtu, first)):
-            mtu.watch(first)
+            prober.hinted()
+        if not prober.fault:
+            self.touch()
+        elif prober.is_up:
+            self.break_off(prober.fault)
+        else:
+            self.abandon(prober.fault)  # A CONNECTION_CLOSE would be as long.
 
     def _probe_path(self) -> float | None:
-        """There is much to send: probe for longer datagrams. When the timer is due then."""
-        mtu, quic, udp = self._mtu, self.quic, self.socket
+        """Send the probes that are due; when the timer is due then."""
+        self._prober.probe(self.socket)
         with self._lock:
-            now = self._time()
-            if not udp.whole or udp.blocked or not adapter.path_is_valid(quic):
-                return quic.get_timer()
-            while size := mtu.due(now):
-                if udp.send_probe(adapter.make_probe(quic, size, now, partial(self._probe_told, mtu))):
-                    break
-                adapter.forget_probe(quic)
-                mtu.too_long(size)
-            self._fit()
-            return quic.get_timer()
-
-    def _told(self, mtu: PathMtu, size: int, delivered: bool) -> None:
-        if delivered:
-            mtu.delivered(size)
-        else:
-            mtu.undelivered(size)
-            self._fit()
-
-    def _probe_told(self, mtu: PathMtu, delivered: bool) -> None:
-        if delivered:
-            mtu.probe_acknowledged()
-        else:
-            mtu.probe_lost()
-        self._fit()
+            return self.quic.get_timer()
 
     # -- in --------------------------------------------------------------------------------
 
@@ -426,7 +377,7 @@ class Channel:
                 self.resumed = event.session_resumed
                 # Up to 1.8.1 quic_dist says so even where it has not resumed the session.
                 self.early_data_accepted = event.session_resumed and event.early_data_accepted
-                self._on_quic_up()
+                self._prober.handshake_completed(whole=self.socket.whole)
                 self.handler.handshake_completed(event)
             elif kind is events.ConnectionIdIssued:
                 if self._on_connection_id is not None:
@@ -492,12 +443,7 @@ class Channel:
         try:
             with self._lock:
                 self.quic.handle_timer(self._time())
-                if adapter.timeouts(self.quic) >= SILENT:
-                    if self._quic_is_up:
-                        self._mtu.timed_out()
-                    else:
-                        self._mtu.suspect()
-                    self._fit()
+                self._prober.timed_out()
             self._dispatch()
             if self._gone:
                 return

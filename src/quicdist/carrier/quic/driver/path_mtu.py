@@ -1,11 +1,15 @@
 """How long the datagrams of one connection may be: path MTU discovery by probes (DPLPMTUD, RFC 8899;
 RFC 9000, section 14.3).
 
-A connection starts with :data:`BASE_SIZE`. Where its peer takes longer datagrams, probes that hold
-nothing find out what the path takes: first the longest there may be, then the sizes that common links
-have, then halves of what is left between the longest that got through and the shortest that did not. Where
-datagrams of a size that was believed in no longer get through, it goes on below, and asks for that size
-again.
+A connection starts with :data:`MIN_SIZE`, which every path of QUIC takes. Probes that hold nothing find out
+what more the path takes: first the size that Ethernet takes, then the longest there may be, then the sizes
+that common links have, then halves of what is left between the longest that got through and the shortest
+that did not. When a black hole is detected, the size falls back to :data:`MIN_SIZE` and probing restarts.
+
+A black hole is not concluded from loss alone. Either the peer acknowledges a short packet that was sent
+after long ones, when nothing had come for some probe timeouts, and none of the long ones; or
+:data:`MAX_LOSSES` long datagrams were lost one after the other. Where datagrams of :data:`MIN_SIZE` do not
+get through and short ones do, the path cannot carry QUIC.
 
 Nothing here reads a clock or sends: the owner asks what is :meth:`~PathMtu.due`, and tells what became of
 it. A path is asked while there is more to send than fits one datagram, so an idle connection does nothing.
@@ -17,7 +21,7 @@ from typing import Final
 
 #: What every path of QUIC takes (RFC 9000, section 14).
 MIN_SIZE: Final = 1200
-#: Fits IPv4 and IPv6 over Ethernet; what quic_dist sends.
+#: Fits IPv4 and IPv6 over Ethernet; what quic_dist sends, and the most it is sent.
 BASE_SIZE: Final = 1452
 #: The longest that aioquic can build: it writes the length of a stream frame in 14 bits.
 MAX_SIZE: Final = 16384
@@ -29,20 +33,30 @@ MAX_PROBES: Final = 3
 RAISE_TIME: Final = 600.0
 #: The part of a size that is not worth another probe.
 GRAIN: Final = 32
-#: So many datagrams lost, each sent when the fate of the one before was known, and none come through.
-MAX_LOSSES: Final = 3
+#: A black hole: so many datagrams lost, each sent when the fate of the one before was known, and none as long
+#: come through. At 20 % of loss that is one in 16,000.
+MAX_LOSSES: Final = 6
+#: Datagrams longer than this tell whether the path takes :data:`MIN_SIZE`.
+FULL: Final = MIN_SIZE - 100
+#: The path cannot carry QUIC: so many of those were lost in the same way, and so many short packets that were
+#: sent meanwhile came through. At 20 % of loss that is one in 10 million.
+NARROW_LOSSES: Final = 10
+NARROW_SHORT: Final = 3
 
 
 class PathMtu:
     """The datagrams of one connection on one path, none to be longer than ``limit`` bytes."""
 
     __slots__ = (
-        "_agreed",
         "_asked",
+        "_is_up",
+        "_least",
         "_limit",
         "_losses",
         "_most",
+        "_probes",
         "_quiet_until",
+        "_short",
         "_suspected",
         "_too_long",
         "_tries",
@@ -53,10 +67,11 @@ class PathMtu:
 
     def __init__(self, limit: int = MAX_SIZE) -> None:
         self._limit = self._most = min(limit, MAX_SIZE)
-        #: The peer is one to send probes to.
-        self._agreed = False
+        #: Probes tell something: no datagram is taken apart on its way.
+        self._probes = False
+        self._is_up = False
         #: How long datagrams may be now.
-        self.size = self._base
+        self.size = MIN_SIZE
         #: The shortest that does not get through, as far as is known.
         self._too_long = self._most + 1
         #: The size last asked for, whether a probe of it is under way, and how many were lost.
@@ -65,29 +80,34 @@ class PathMtu:
         self._tries = 0
         #: Nothing is asked before, as there is nothing left to ask.
         self._quiet_until = 0.0
-        #: The size of the datagram whose fate is waited for, and how many before it were lost in a row.
+        #: The size of the datagram whose fate is waited for; how many before it were lost in a row, the
+        #: shortest of those, and how many short packets came through since.
         self._watched = 0
         self._losses = 0
+        self._least = 0
+        self._short = 0
         #: The size that was given up and is to be asked for first, until such datagrams get through.
         self._suspected = 0
 
-    @property
-    def _base(self) -> int:
-        return min(BASE_SIZE, self._most)
-
-    def peer_takes(self, size: int, *, probes: bool) -> None:
+    def peer_takes(self, size: int, *, long: bool, whole: bool = True) -> None:
         """The handshake is over: the peer takes datagrams of up to ``size`` bytes
-        (``max_udp_payload_size``), and ``probes``."""
-        self._most = min(self._limit, max(size, MIN_SIZE))
-        self._agreed = probes
+        (``max_udp_payload_size``), and ``long`` ones. ``whole``: no datagram is taken apart on its way. Where
+        that cannot be had, there is nothing to probe, and datagrams are as long as Ethernet takes."""
+        self._most = min(self._limit, max(size, MIN_SIZE), MAX_SIZE if long else BASE_SIZE)
         self._too_long = min(self._too_long, self._most + 1)
-        # What was too long for the handshake was perhaps a slow peer.
-        self.size = self._base if self._base < self._too_long else MIN_SIZE
+        self._probes, self._is_up = whole, True
+        if not whole:
+            self._assume()
+
+    def _assume(self) -> None:
+        base = min(BASE_SIZE, self._most)
+        self.size = base if base < self._too_long else MIN_SIZE
 
     def anew(self) -> PathMtu:
         """The same connection on another path, of which nothing is known."""
         other = PathMtu(self._limit)
-        other.peer_takes(self._most, probes=self._agreed)
+        if self._is_up:
+            other.peer_takes(self._most, long=True, whole=self._probes)
         return other
 
     # -- probes ------------------------------------------------------------------------------
@@ -98,12 +118,12 @@ class PathMtu:
         if now < self._quiet_until or self._under_way:
             return 0
         if self._quiet_until:
-            # It was long ago that the path was asked; a peer without probes is asked by what it is sent.
+            # It was long ago that the path was asked.
             self._quiet_until = 0.0
             self._too_long = self._most + 1
-            if not self._agreed:
-                self.size = self._base
-        size = self._next() if self._agreed else 0
+            if not self._probes:
+                self._assume()
+        size = self._next() if self._probes else 0
         if not size:
             self._quiet_until = now + RAISE_TIME
             return 0
@@ -114,7 +134,7 @@ class PathMtu:
 
     def _next(self) -> int:
         low, high = self.size, self._too_long
-        for size in (self._suspected, self._most, *LIKELY):
+        for size in (BASE_SIZE, self._suspected, self._most, *LIKELY):
             if low < size < high:
                 return size
         return (low + high) // 2 if high - low > low // GRAIN else 0
@@ -138,22 +158,20 @@ class PathMtu:
         if size < self._too_long:
             self._too_long = size
             self._quiet_until = 0.0
-        while self.size >= size and self.size > MIN_SIZE:
-            self.size = self._below(self.size)
+        if self.size >= size:
+            self.size = MIN_SIZE
 
     # -- black holes -------------------------------------------------------------------------
 
-    def _below(self, size: int) -> int:
-        return self._base if size > self._base else min(MIN_SIZE, size)
-
-    def _tells(self, size: int) -> bool:
-        """Whether the loss of so many bytes speaks against the size there is now."""
-        return self._below(self.size) < size <= self.size
+    @property
+    def telling(self) -> int:
+        """Datagrams longer than this tell whether the path takes the size there is now."""
+        return MIN_SIZE if self.size > MIN_SIZE else FULL
 
     @property
     def to_watch(self) -> int:
-        """A datagram longer than this is one whose fate says something."""
-        return self.size if self._watched else self._below(self.size)
+        """A datagram longer than this is to be watched; 0 while one is."""
+        return 0 if self._watched else self.telling
 
     def watch(self, size: int) -> None:
         """A datagram of ``size`` bytes was sent, of whose fate is told."""
@@ -166,22 +184,42 @@ class PathMtu:
     def delivered(self, size: int) -> None:
         """The peer has got a datagram that was watched."""
         self._fate_known(size)
-        self._losses = 0
-        if size > self._below(self._suspected):
+        if size >= self._least:
+            self._begin_anew()
+        if size > self._suspected * (GRAIN - 1) // GRAIN:
             self._suspected = 0
 
     def undelivered(self, size: int) -> None:
         """A datagram that was watched is lost."""
         self._fate_known(size)
-        if self._tells(size):
+        if self.telling < size <= self.size:
+            self._least = min(size, self._least) if self._losses else size
             self._losses += 1
             if self._losses >= MAX_LOSSES:
                 self.suspect()
 
-    def timed_out(self) -> None:
-        """The peer is silent; if long datagrams were sent, it may be for their length."""
-        if self._losses or self._tells(self._watched):
+    @property
+    def doubtful(self) -> bool:
+        """Datagrams of the least size there is in QUIC were lost: whether short packets come through says
+        more."""
+        return self.size == MIN_SIZE and self._losses > 1
+
+    def short_delivered(self, *, silent: bool) -> None:
+        """The peer has got a short packet that was sent after long ones, and none of those. ``silent``: there
+        had been nothing from it for some probe timeouts."""
+        self._short += 1
+        if silent:
             self.suspect()
+
+    @property
+    def is_too_narrow(self) -> bool:
+        """The path cannot carry QUIC."""
+        return self.size == MIN_SIZE and self._losses >= NARROW_LOSSES and self._short >= NARROW_SHORT
+
+    @property
+    def losses(self) -> int:
+        """How many datagrams that were watched were lost in a row."""
+        return self._losses
 
     def hinted(self) -> None:
         """The network says that a datagram was too long, and not which."""
@@ -189,15 +227,19 @@ class PathMtu:
             self.suspect()
 
     def suspect(self) -> None:
-        """Go on below, and ask for the size there was. Where probes of it get through, and datagrams do
-        not, it is not asked for a second time."""
+        """Go on with the least size, and ask for the size there was. Where probes of it get through, and
+        datagrams do not, it is not asked for a second time."""
         size = self.size
         if size <= MIN_SIZE:
             return
-        self.size = self._below(size)
+        self.size = MIN_SIZE
         # What is watched was as long as that: the fate of shorter ones is told by another.
-        self._losses = self._tries = self._watched = 0
+        self._begin_anew()
+        self._tries = self._watched = 0
         self._quiet_until = 0.0
         if self._suspected == size:
             self._too_long = min(self._too_long, size)
         self._suspected = size
+
+    def _begin_anew(self) -> None:
+        self._losses = self._least = self._short = 0

@@ -1,0 +1,202 @@
+"""Follows the path MTU of one connection: watches what is sent, probes, and has datagrams built as long as
+:class:`~quicdist.carrier.quic.driver.path_mtu.PathMtu` says.
+
+A path that takes short packets and none of 1200 bytes carries no QUIC (RFC 9000, section 14). Then
+:attr:`PathProber.fault` says so, and the connection has to be closed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
+
+from aioquic.quic.connection import QuicConnection
+
+from quicdist.carrier.quic.driver import aioquic_adapter as adapter
+from quicdist.carrier.quic.driver.aioquic_paths import long_packets_in_flight
+from quicdist.carrier.quic.driver.parameters import LONG_DATAGRAMS, max_udp_payload_size, says
+from quicdist.carrier.quic.driver.path_mtu import FULL, MIN_SIZE, PathMtu
+from quicdist.carrier.udp import Datagram, UdpSocket, to_address
+from quicdist.logs import get_logger
+
+log = get_logger("quicdist.carrier.quic")
+
+#: Probe timeouts in a row after which a short packet is sent beside the long ones.
+SILENT: Final = 2
+#: The size of its datagram: any path takes it.
+SHORT: Final = 64
+#: An established connection ends when the system has refused datagrams of 1200 bytes so many times in a row,
+#: over so many seconds: the interface may be on its way down.
+REFUSALS: Final = 3
+REFUSED_FOR: Final = 1.0
+
+
+class PathProber:
+    """``lock`` is held by whoever uses ``quic``; ``time`` is now, in seconds."""
+
+    def __init__(self, quic: QuicConnection, lock: threading.RLock, time: Callable[[], float]) -> None:
+        self._quic = quic
+        self._lock = lock
+        self._time = time
+        self._mtu = PathMtu(adapter.longest_datagram(quic))
+        self._is_up = False
+        #: A short packet is to be sent after what is about to be sent.
+        self.owes_short = False
+        self._short_under_way = False
+        self._refusals = 0
+        self._refused_at = 0.0
+        #: Why the path cannot carry QUIC.
+        self.fault = ""
+
+    @property
+    def is_up(self) -> bool:
+        """The QUIC handshake is over."""
+        return self._is_up
+
+    @property
+    def size(self) -> int:
+        """How long datagrams are at most, in bytes."""
+        return self._mtu.size
+
+    def new_path(self) -> None:
+        """What is sent from now on takes another path."""
+        self._mtu = self._mtu.anew()
+        self._short_under_way = False
+        self._refusals = 0
+        self._fit()
+
+    def handshake_completed(self, *, whole: bool) -> None:
+        """The QUIC handshake is over. ``whole``: no datagram is taken apart on its way."""
+        self._is_up = True
+        said = self._quic.tls.received_extensions or ()
+        self._mtu.peer_takes(max_udp_payload_size(said), long=says(said, LONG_DATAGRAMS), whole=whole)
+        self._fit()
+
+    def _fit(self) -> None:
+        """Build datagrams as long as they may be now."""
+        with self._lock:
+            before, size = adapter.datagram_size(self._quic), self._mtu.size
+            if size != before:
+                adapter.set_datagram_size(self._quic, size)
+                address = self._quic.get_peer_address()
+                peer = None if address is None else to_address(address)
+                log.debug("datagrams to %s: %d bytes, were %d", peer, size, before)
+
+    # -- what is sent --------------------------------------------------------------------------
+
+    def built(self, datagrams: Sequence[Datagram]) -> bool:
+        """``datagrams`` were just built, at least one, and not sent yet; whether to probe when they are.
+        Called under the lock."""
+        if not self._is_up:
+            return False
+        count = len(datagrams)
+        if count == 1 and len(datagrams[0][0]) <= FULL:
+            return self.owes_short
+        mtu = self._mtu
+        if to_watch := mtu.to_watch:
+            sizes = [len(data) for data, _ in datagrams]
+            if (size := max(sizes)) > to_watch:
+                back = count - sizes.index(size)
+                if adapter.watch(self._quic, back, partial(self._told, mtu, size)):
+                    mtu.watch(size)
+        return self.owes_short or (count > 1 and len(datagrams[0][0]) > FULL)
+
+    def probe(self, udp: UdpSocket) -> None:
+        """Send the probes that are due, once what was built is sent."""
+        mtu, quic = self._mtu, self._quic
+        with self._lock:
+            if udp.blocked or not adapter.path_is_valid(quic):
+                return
+            if self.owes_short:
+                self.owes_short = False
+                self._send_short(udp)
+                return
+            now = self._time()
+            while size := mtu.due(now):
+                if udp.send_probe(adapter.make_probe(quic, size, now, partial(self._probe_told, mtu))):
+                    break
+                adapter.forget_probe(quic)
+                mtu.too_long(size)
+            self._fit()
+
+    def _told(self, mtu: PathMtu, size: int, delivered: bool) -> None:
+        if delivered:
+            self._refusals = 0
+            mtu.delivered(size)
+            return
+        mtu.undelivered(size)
+        if mtu is self._mtu:
+            self._judge()
+
+    def _probe_told(self, mtu: PathMtu, delivered: bool) -> None:
+        if delivered:
+            mtu.probe_acknowledged()
+        else:
+            mtu.probe_lost()
+        self._fit()
+
+    # -- black holes -------------------------------------------------------------------------------
+
+    def timed_out(self) -> None:
+        """A timer of the engine was handled. Called under the lock."""
+        timeouts = adapter.timeouts(self._quic)
+        if self._is_up and timeouts >= (1 if self._mtu.doubtful else SILENT):
+            self.owes_short = not self._short_under_way
+
+    def _send_short(self, udp: UdpSocket) -> None:
+        quic, mtu = self._quic, self._mtu
+        silent = adapter.timeouts(quic) >= SILENT
+        number, count = long_packets_in_flight(quic, mtu.telling)
+        if not count:
+            return
+        told = partial(self._short_told, mtu, number, count, silent)
+        if udp.send_probe(adapter.make_probe(quic, SHORT, self._time(), told)):
+            self._short_under_way = True
+        else:
+            adapter.forget_probe(quic)
+
+    def _short_told(self, mtu: PathMtu, number: int, count: int, silent: bool, delivered: bool) -> None:
+        if mtu is not self._mtu:
+            return
+        self._short_under_way = False
+        # Whatever else it acknowledges has been taken out by now; nothing has been declared lost for it yet.
+        if delivered and long_packets_in_flight(self._quic, mtu.telling, before=number)[1] == count:
+            mtu.short_delivered(silent=silent)
+            self._judge()
+
+    def _judge(self) -> None:
+        mtu = self._mtu
+        self._fit()
+        if mtu.is_too_narrow and not self.fault:
+            self.fault = (
+                f"its path is too narrow for QUIC (RFC 9000, section 14): of {mtu.losses} datagrams of more "
+                f"than {FULL} bytes in a row none was acknowledged, but packets of {SHORT} bytes were; "
+                f"QUIC needs {MIN_SIZE}"
+            )
+        elif mtu.doubtful:
+            self.owes_short = not self._short_under_way
+
+    # -- what the system says ------------------------------------------------------------------
+
+    def refused(self, size: int) -> None:
+        """The system takes no datagrams of ``size`` bytes."""
+        self._mtu.too_long(size)
+        self._fit()
+        if size > MIN_SIZE:
+            return
+        now = self._time()
+        if not self._refusals:
+            self._refused_at = now
+        self._refusals += 1
+        if not self._is_up or (self._refusals >= REFUSALS and now - self._refused_at >= REFUSED_FOR):
+            self.fault = (
+                f"its path is too narrow for QUIC (RFC 9000, section 14): the system refuses datagrams of "
+                f"{size} bytes (EMSGSIZE); QUIC needs {MIN_SIZE}"
+            )
+
+    def hinted(self) -> None:
+        """The system has heard of a datagram that was too long, and does not say which (ICMP)."""
+        self._mtu.hinted()
+        self._fit()
