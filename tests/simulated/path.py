@@ -31,7 +31,7 @@ class Path:
     cut: bool = False
     #: The longest packet, headers included; what is longer is dropped without a word, or with ``tells`` the
     #: sender hears of it (ICMP: fragmentation needed).
-    mtu: int = 65535
+    mtu: int = 1500
     tells: bool = False
     #: Bytes in a second, and how many may queue for it; what is more is dropped. None: unlimited.
     bandwidth: float | None = None

@@ -21,12 +21,17 @@ SEEDS = "SIMULATED_SEEDS"
 
 
 def simulate(scenario: Callable[[Network], Coroutine[Any, Any, T]], seed: int) -> T:
-    """What ``scenario`` returns in a new network with this seed. No task may be left over."""
+    """What ``scenario`` returns in a new network with this seed. No task may be left over, and what a
+    callback of the loop raises is raised."""
+    faults: list[dict[str, Any]] = []
 
     async def watched() -> T:
-        network = Network(seed)
-        result = await scenario(network)
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda loop, fault: faults.append(fault))
+        result = await scenario(Network(seed))
         assert await left_over(frozenset()) == ""
+        for fault in faults:
+            raise fault.get("exception") or AssertionError(fault["message"])
         return result
 
     with drawn_from(seed), asyncio.Runner(loop_factory=SimulatedLoop) as runner:

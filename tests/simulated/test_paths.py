@@ -1,0 +1,89 @@
+"""Bad paths, one fault at a time: what it may cost, and what it may not."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import get_args
+
+import pytest
+
+from quicdist.node import NotConnected
+from quicdist.protocol import WrongCookie
+from tests.simulated.behaviours import QUIC_DIST
+from tests.simulated.certificates import Kind
+from tests.simulated.exchange import between, mirrored
+from tests.simulated.network import Network
+from tests.simulated.nodes import address, connected, nodes
+from tests.simulated.quic_dist import quic_dist
+from tests.simulated.running import simulated
+
+ONE, TWO = address(1), address(2)
+MIB = 1024 * 1024
+
+
+@pytest.mark.xfail(strict=True, reason="what is cut anew is not joined by quic_dist")
+@simulated(9)
+async def test_no_stream_to_quic_dist_stands_still_after_a_cut(network: Network) -> None:
+    network.set(ONE, TWO, delay=0.02)
+    async with nodes(network, 1) as (one,):
+        with quic_dist(network, 2, QUIC_DIST["1.8.1"]) as peer:
+            await one.connect(peer.name)
+            exchange = mirrored(network, one, peer, messages=30)
+            await asyncio.sleep(network.chance.random() * 0.2)
+            network.set(ONE, TWO, cut=True)
+            await asyncio.sleep(5)
+            network.set(ONE, TWO, cut=False)
+            assert await exchange.over() < 20
+            assert exchange.all_came
+
+
+@pytest.mark.xfail(strict=True, reason="CRYPTO frames that are too long for the path are not sent again")
+@pytest.mark.parametrize("mtu", [1450, 1280])
+@simulated()
+async def test_a_listener_with_an_rsa_certificate_is_reached_by_short_paths(
+    network: Network, mtu: int
+) -> None:
+    network.set(ONE, TWO, mtu=mtu, delay=0.01)
+    async with connected(network, key="rsa2048") as (one, two):
+        await one.is_auth(two.name)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in get_args(Kind) if kind != "rsa4096"])
+@simulated()
+async def test_certificates_of_all_kinds_on_an_ordinary_path(network: Network, kind: Kind) -> None:
+    async with connected(network, key=kind) as (one, two):
+        await one.is_auth(two.name)
+
+
+@pytest.mark.xfail(strict=True, reason="packets that others overtake count as lost")
+@simulated()
+async def test_reordering_costs_little(network: Network) -> None:
+    """Without jitter it takes 0.8 s."""
+    network.set(ONE, TWO, delay=0.02, jitter=0.002)
+    async with connected(network) as (one, two):
+        assert await between(network, one, two, processes=1, sizes=[4 * MIB, 0]).over() < 1.6
+
+
+@pytest.mark.xfail(strict=True, reason="the error says wrong cookie")
+@simulated(40)
+async def test_dials_that_loss_makes_fail_do_not_blame_the_cookie(network: Network) -> None:
+    network.set(ONE, TWO, delay=0.2, loss=0.2)
+    async with nodes(network, 2) as (one, two):
+        with contextlib.suppress(NotConnected):
+            await one.connect(two.name)
+        error = one.connections.not_connected(two.name)
+        assert not any(isinstance(each, WrongCookie) for each in error.attempts)
+
+
+@pytest.mark.xfail(strict=True, reason="a path that takes no full datagram is believed in for minutes")
+@pytest.mark.parametrize("mtu", [1000])
+@simulated()
+async def test_a_path_that_becomes_shorter_in_mid_transfer(network: Network, mtu: int) -> None:
+    """Nothing is sent that is too short for it, or the senders are told; within ``net_ticktime``."""
+    network.set(ONE, TWO, delay=0.01, bandwidth=2e6)
+    async with connected(network) as (one, two):
+        exchange = between(network, one, two, processes=1, sizes=[4 * MIB, 0])
+        await asyncio.sleep(0.5)
+        network.set(ONE, TWO, mtu=mtu)
+        await exchange.over()
