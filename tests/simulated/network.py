@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from random import Random
 from typing import Any
 
+from quicdist.carrier import icmp
 from quicdist.protocol import streams
 from tests.simulated.loop import SimulatedLoop
 from tests.simulated.path import IPV4_HEADERS, IPV6_HEADERS, Path
@@ -203,6 +204,7 @@ class SimulatedSocket:
         self._inbox: deque[tuple[bytes, Any]] = deque()
         self._waiting = 0
         self._error: int | None = None
+        self._reports: deque[tuple[int, Endpoint]] | None = None
         host.sockets[port, peer] = self
 
     # -- what the network does ---------------------------------------------------------------
@@ -216,7 +218,12 @@ class SimulatedSocket:
         self._selector.readable[self._number] = None
 
     def fail(self, error: int, destination: Endpoint | None = None) -> None:
-        """An ICMP error came: whoever is connected is told by the next call."""
+        """An ICMP error came: whoever is connected is told by the next call, and others that have asked for
+        reports (Linux: IP_RECVERR)."""
+        if self.peer is None and self._reports is not None and destination is not None and self._number >= 0:
+            self._error = error
+            self._reports.append((error, destination))
+            self._selector.readable[self._number] = None
         if self.peer is not None and destination in (None, self.peer) and self._number >= 0:
             self._error = error
             self._selector.readable[self._number] = None
@@ -277,6 +284,23 @@ class SimulatedSocket:
 
     def setsockopt(self, level: int, option: int, value: int, /) -> None:
         """Nothing is taken apart on its way, asked for or not."""
+        if (level, option) in (icmp.IP_RECVERR, icmp.IPV6_RECVERR) and self._reports is None:
+            self._reports = deque()
+
+    def recvmsg(self, size: int, ancillary: int = 0, flags: int = 0, /) -> tuple[bytes, list[Any], int, Any]:
+        """What is kept for MSG_ERRQUEUE. As in Linux, the last one takes the error along."""
+        if not self._reports:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        error, about = self._reports.popleft()
+        if not self._reports:
+            self._error = None
+        data = icmp.EXTENDED_ERROR.pack(error, 2, 3, 3, 0, 0, 0)
+        return (
+            b"",
+            [(*icmp.IP_RECVERR, data)],
+            flags,
+            about if self.family == socket.AF_INET else (*about, 0, 0),
+        )
 
     def close(self) -> None:
         if self._number >= 0:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from quicdist.carrier.contract import Address
+from quicdist.carrier.icmp import Report, ask_for_reports, take_reports
 from quicdist.carrier.keepalive import KeepAlive
 from quicdist.carrier.nobody import NOBODY
 from quicdist.forking import close_in_children
@@ -88,6 +89,9 @@ class DatagramSocket(Protocol):
     def sendmsg(
         self, parts: Iterable[bytes], ancillary: Iterable[Any] = ..., flags: int = ..., address: Any = ..., /
     ) -> int: ...
+    def recvmsg(
+        self, size: int, ancillary: int = ..., flags: int = ..., /
+    ) -> tuple[bytes, list[tuple[int, int, bytes]], int, Any]: ...
     def getpeername(self) -> Any: ...
     def getsockname(self) -> Any: ...
     def getsockopt(self, level: int, option: int, /) -> int: ...
@@ -241,6 +245,7 @@ class UdpSocket:
         self.sift: Callable[[Sequence[Datagram]], Sequence[Datagram]] | None = None
         #: The kernel takes no more for now; ``socket_writable`` follows.
         self.blocked = False
+        self._on_report: Callable[[int, SocketAddress], None] | None = None
         #: Datagrams and bytes in and out, for reports.
         self.datagrams_in = self.datagrams_out = self.dropped = 0
         self.buffers = SocketBuffers(
@@ -263,6 +268,8 @@ class UdpSocket:
         backlog = self._backlog
         before = len(backlog)
         error = self._drain(MAX_BACKLOG if self.sift is None else min(MAX_BACKLOG, before + MAX_SIFTED))
+        if len(backlog) == before and self._on_report is not None and self._take_reports():
+            error = None
         if self.sift is not None and len(backlog) - before > BATCH:
             backlog.extend(self.sift(self._take_last(len(backlog) - before)))
             if not backlog:
@@ -271,6 +278,25 @@ class UdpSocket:
             self._handle()
         if error is not None and not self.closed:
             self.receiver.socket_error(error)
+
+    def report_to(self, on_report: Callable[[int, SocketAddress], None]) -> None:
+        """Have ``on_report`` told, for an unconnected socket, what the network says of single addresses: an
+        errno and the address. See :mod:`quicdist.carrier.icmp`."""
+        if ask_for_reports(self._sock):
+            self._on_report = on_report
+
+    def _take_reports(self) -> bool:
+        """Hand on what the network has said, in a moment: it may be the receiver that is sending. Whether
+        there was anything."""
+        reports = take_reports(self._sock)
+        if reports:
+            self.loop.call_soon(self._report, reports)
+        return bool(reports)
+
+    def _report(self, reports: Sequence[Report]) -> None:
+        for number, address in reports:
+            if self._on_report is not None and not self.closed:
+                self._on_report(number, address)
 
     def _drain(self, most: int) -> OSError | None:
         """Read until nothing is left, or the backlog has ``most`` datagrams."""
@@ -341,15 +367,21 @@ class UdpSocket:
     def send_now(self, datagrams: Sequence[Datagram]) -> None:
         """Send what the kernel takes now and drop the rest, in another thread."""
         for data, address in datagrams:
-            try:
-                if self._connected_to is None:
-                    self._sock.sendto(data, address)
-                else:
-                    self._sock.send(data)
-            except OSError:
-                self.dropped += 1
-            else:
+            for _ in range(2):  # the first error may be about an earlier one
+                try:
+                    if self._connected_to is None:
+                        self._sock.sendto(data, address)
+                    else:
+                        self._sock.send(data)
+                except BlockingIOError:
+                    self.dropped += 1
+                    break
+                except OSError:
+                    continue
                 self.datagrams_out += 1
+                break
+            else:
+                self.dropped += 1
 
     def send(self, datagrams: Sequence[Datagram]) -> None:
         """Send now as much as the kernel takes, the rest when it takes more. Never raises: errors
@@ -413,6 +445,11 @@ class UdpSocket:
             if len(unsent) > 1 and not self.closed:
                 self._keep(unsent[1:])
                 self.loop.call_soon(self._writable)
+            return
+        if self._on_report is not None and not self.closed and self._take_reports():
+            # It was the network's word about an earlier datagram, to whichever address.
+            self._keep(unsent)
+            self.loop.call_soon(self._writable)
             return
         # On a connected socket the error is that of an earlier datagram, and clears with this
         # call; on others it concerns this one alone.

@@ -16,15 +16,12 @@ from quicdist.carrier.quic.driver import aioquic_adapter as adapter
 from quicdist.carrier.quic.driver.aioquic_connection_ids import reset_tokens
 from quicdist.carrier.quic.driver.aioquic_retry import RetriedConnection
 from quicdist.carrier.quic.driver.channel import Channel, ChannelHandler
+from quicdist.carrier.quic.driver.doubt import CONNECTION_LOST, NOBODY_ANY_MORE, Doubt
 from quicdist.carrier.quic.driver.endpoint import MAX_KEPT, Endpoint
+from quicdist.carrier.quic.driver.long_header import LONG
 from quicdist.carrier.quic.driver.migration import Migration
 from quicdist.carrier.quic.driver.stateless_reset import RESET, is_reset
 from quicdist.carrier.udp import REFUSED, UNREACHABLE, Datagram, OpenSocket, SocketAddress, UdpSocket
-
-#: ICMP may be forged, and a peer may be back in a moment: an established connection is given up only
-#: after this many refusals in a row, over this many seconds, with nothing from the peer in between.
-REFUSALS = 3
-REFUSED_FOR = 1.0
 
 #: Why a dialled connection never came about, by the kernel's account.
 NOBODY_LISTENS = "nobody listens there (connection refused)"
@@ -47,8 +44,6 @@ class DialEndpoint(Endpoint):
         super().__init__()
         self.socket = socket
         socket.receiver = self
-        self._refusals = 0
-        self._refused_at = 0.0
         #: Our connection ids. The peer's stateless reset shows one that is none of them.
         self._ids: set[bytes] = set()
         self._id_end = 1 + configuration.connection_id_length
@@ -61,6 +56,7 @@ class DialEndpoint(Endpoint):
         )
         self._ids.add(self.channel.quic.host_cid)
         self._migration = Migration(self, remote, sockets)
+        self._doubt = Doubt(self.channel)
         self.channel.migrate = self._migration.migrate
         # Nothing is sent before ``channel.transmit()``: there may be early data to go with it.
         self.channel.quic.connect(remote, self._loop.time())
@@ -71,6 +67,7 @@ class DialEndpoint(Endpoint):
 
     def _channel_gone(self, channel: Channel) -> None:
         self._migration.stop()
+        self._doubt.stop()
         self.socket.close()
         self.gone()
 
@@ -101,7 +98,7 @@ class DialEndpoint(Endpoint):
     def use(self, udp: UdpSocket) -> None:
         udp.receiver = self
         self.socket = self.channel.socket = udp
-        self._refusals = 0
+        self._doubt.stop()
         self.channel.path_changed()
 
     # -- the socket's receiver ---------------------------------------------------------------
@@ -109,13 +106,17 @@ class DialEndpoint(Endpoint):
     def datagrams_received(self, batch: Sequence[Datagram]) -> None:
         now = self._loop.time()
         receive, ids, end = self.channel.receive, self._ids, self._id_end
+        stray = False
         for data, address in batch:
-            if data[1:end] not in ids and is_reset(data, reset_tokens(self.channel.quic)):
-                self.channel.abandon(RESET)
-                return
+            if data[1:end] not in ids and data and not data[0] & LONG:
+                if is_reset(data, reset_tokens(self.channel.quic)):
+                    self.channel.abandon(RESET)
+                    return
+                stray = True
             receive(data, address, now)
         self.channel.turn()
-        self._refusals = 0
+        if stray and self.heard:
+            self._doubt.hint(CONNECTION_LOST)
 
     def _keep_alive(self, now: float) -> int:
         channel = self.channel
@@ -136,14 +137,7 @@ class DialEndpoint(Endpoint):
         elif self._migration.socket_error(error):
             pass
         elif error.errno in REFUSED:
-            now = self._loop.time()
-            if not self._refusals:
-                self._refused_at = now
-            self._refusals += 1
-            if self._refusals >= REFUSALS and now - self._refused_at >= REFUSED_FOR:
-                channel.abandon("nobody listens at its address any more", unreachable=True)
-            else:
-                channel.ping()
+            self._doubt.hint(NOBODY_ANY_MORE)
 
     def too_long(self, size: int, address: SocketAddress) -> None:
         self.channel.too_long(size)

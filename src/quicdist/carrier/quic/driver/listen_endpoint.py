@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Container, Sequence
 
@@ -13,13 +14,14 @@ from quicdist.carrier.quic.driver import aioquic_adapter as adapter
 from quicdist.carrier.quic.driver.admission import Admission, AdmissionSettings, Opening
 from quicdist.carrier.quic.driver.aioquic_connection_ids import AcceptedConnection, reset_tokens
 from quicdist.carrier.quic.driver.channel import Channel, ChannelHandler
+from quicdist.carrier.quic.driver.doubt import CONNECTION_LOST, NOBODY_ANY_MORE, Doubt
 from quicdist.carrier.quic.driver.endpoint import MAX_KEPT, Endpoint
 from quicdist.carrier.quic.driver.long_header import LONG, VERSION_NEGOTIATION, long_header
 from quicdist.carrier.quic.driver.stateless_reset import RESET, StatelessResets, is_reset
 from quicdist.carrier.quic.driver.stranger_queue import Stage, StrangerQueue
 from quicdist.carrier.quic.driver.tickets import TicketStore
 from quicdist.carrier.sources import Places, source_of
-from quicdist.carrier.udp import Datagram, SocketAddress, UdpSocket
+from quicdist.carrier.udp import REFUSED, Datagram, SocketAddress, UdpSocket
 from quicdist.logs import RateLimit, get_logger
 
 log = get_logger("quicdist.carrier.quic")
@@ -51,6 +53,7 @@ class ListenEndpoint(Endpoint):
         self.socket = socket
         socket.receiver = self
         socket.sift = self._sift
+        socket.report_to(self._reported)
         self._configuration = configuration
         self._id_length = configuration.connection_id_length
         self._new_handler = new_handler
@@ -58,6 +61,7 @@ class ListenEndpoint(Endpoint):
         self._resets = resets
         self._routes: dict[bytes, Channel] = {}
         self._ids: dict[Channel, set[bytes]] = {}
+        self._doubts: dict[Channel, Doubt] = {}
         #: Connections that are no links yet.
         self.half_open: Places[Channel] = Places(admission.max_half_open, admission.max_half_open_per_source)
         self._admission = Admission(
@@ -236,13 +240,37 @@ class ListenEndpoint(Endpoint):
         """A packet with a short header came for no connection there is: it belongs to one that was lost here,
         or says that its peer has lost one."""
         self._strays += 1
-        for channel in self._ids:
-            if channel.quic.get_peer_address() == address and is_reset(data, reset_tokens(channel.quic)):
+        for channel in self._links_of(address):
+            if is_reset(data, reset_tokens(channel.quic)):
                 channel.abandon(RESET)
                 return
+            self._doubt(channel, CONNECTION_LOST)
         answer = self._resets.answer(data, data[1 : 1 + self._id_length], now)
         if answer is not None:
             self._answer(answer, address)
+
+    def _links_of(self, address: SocketAddress) -> list[Channel]:
+        """The connections with the peer at an address that are no longer in their handshake."""
+        half_open = self.half_open
+        return [
+            channel
+            for channel in self._ids
+            if channel.quic.get_peer_address() == address and channel not in half_open
+        ]
+
+    def _doubt(self, channel: Channel, reason: str) -> None:
+        doubt = self._doubts.get(channel)
+        if doubt is None:
+            doubt = self._doubts[channel] = Doubt(channel)
+        doubt.hint(reason)
+
+    def _reported(self, number: int, address: SocketAddress) -> None:
+        """The network says something of an address that was sent to."""
+        for channel in self._links_of(address):
+            if number in REFUSED:
+                self._doubt(channel, NOBODY_ANY_MORE)
+            elif number == errno.EMSGSIZE:
+                channel.too_long()
 
     def _answer(self, data: bytes, address: SocketAddress) -> None:
         self.socket.send(((data, address),))
@@ -301,6 +329,9 @@ class ListenEndpoint(Endpoint):
 
     def _channel_gone(self, channel: Channel) -> None:
         self.half_open.leave(channel)
+        doubt = self._doubts.pop(channel, None)
+        if doubt is not None:
+            doubt.stop()
         for connection_id in self._ids.pop(channel, ()):
             self._routes.pop(connection_id, None)
         self._close_if_idle()
