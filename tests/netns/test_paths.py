@@ -21,12 +21,13 @@ LOSSY = Faults(loss=0.02, double=0.05, delay=0.010, jitter=0.002, rate=20 * MBIT
 #: Everything that a connection over QUIC outlives, one after the other.
 LASTING = Row(
     "lasting",
-    "loss, jitter, another port from the NAT, a cut of 1 s, a shorter path MTU",
+    "loss, jitter, a shorter path MTU, another port from the NAT, a cut of 1 s",
     replace(LOSSY, mapping=1),
     (
-        (0.0, replace(LOSSY, mapping=2)),
-        (0.2, replace(LOSSY, mapping=2, loss=1.0)),
-        (1.2, replace(LOSSY, mapping=2, mtu=1280)),
+        (0.0, replace(LOSSY, mapping=1, mtu=1280)),
+        (0.3, replace(LOSSY, mapping=2, mtu=1280)),
+        (0.5, replace(LOSSY, mapping=2, mtu=1280, loss=1.0)),
+        (1.5, replace(LOSSY, mapping=2, mtu=1280)),
     ),
     middle=150_000,
     dials=2,
@@ -35,11 +36,12 @@ LASTING = Row(
 #: What TCP outlives of these; without ICMP a shorter path MTU is none of it.
 LASTING_TCP = Row(
     "lasting-tcp",
-    "loss, jitter, a cut of 1 s, a shorter path MTU that is told",
+    "loss, jitter, a shorter path MTU that is told, a cut of 1 s",
     LOSSY,
     (
-        (0.0, replace(LOSSY, loss=1.0)),
-        (1.0, replace(LOSSY, mtu=1280, icmp=True)),
+        (0.0, replace(LOSSY, mtu=1280, icmp=True)),
+        (0.3, replace(LOSSY, mtu=1280, icmp=True, loss=1.0)),
+        (1.3, replace(LOSSY, mtu=1280, icmp=True)),
     ),
     middle=150_000,
     dials=2,
