@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from quicdist import make_development_certificates
 from quicdist.carrier.security.certificates import CertificateFiles
@@ -20,19 +18,16 @@ from tests.netns.wire import WEATHER
 def reason_to_leave_out(stormy: bool) -> str | None:
     """Why this machine does not let us have namespaces, with packet loss between them (``stormy``) or not."""
 
-    async def make() -> None:
-        Spaces(WEATHER if stormy else None).close()
-
     try:
-        asyncio.run(make())
+        Spaces(WEATHER if stormy else None).close()
     except Unavailable as error:
         return " ".join(str(error).split())
     return None
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    for name in ("spaces", "stormy"):
-        if name in getattr(item, "fixturenames", ()) and (reason := reason_to_leave_out(name == "stormy")):
+    for name in ("spaces", "stormy", "wires"):
+        if name in getattr(item, "fixturenames", ()) and (reason := reason_to_leave_out(name != "spaces")):
             # From here, not from the fixture: pytest then folds them all into one line of its summary.
             pytest.skip(f"netns: {reason}")
 
@@ -46,14 +41,19 @@ def spaces() -> Iterator[Spaces]:
         spaces.close()
 
 
-@pytest_asyncio.fixture
-async def stormy() -> AsyncIterator[Spaces]:
+@pytest.fixture
+def stormy() -> Iterator[Spaces]:
     """Namespaces between which packets are lost, late and doubled."""
     spaces = Spaces(WEATHER)
     try:
         yield spaces
     finally:
         spaces.close()
+
+
+@pytest.fixture
+def wires() -> None:
+    """The test makes such namespaces itself."""
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from quicdist.carrier.security.certificates import CertificateFiles
 from tests.netns.spaces import Spaces
 from tests.netns.wire import Wire
 from tests.paths.ends import CLIENT_NODE, SERVER_NODE, End, Job, Outcome, Pair, end
-from tests.paths.rows import MIDDLE, Row
+from tests.paths.rows import Row
 
 #: Seconds between the last goodbye and the next dial.
 PAUSE = 0.2
@@ -179,7 +179,7 @@ async def _cell(result: Result, row: Row, client: End, server: End, wire: Wire, 
         await call()
         await send("large", large)
         return
-    wire.plan(MIDDLE, row.plan)
+    wire.plan(row.middle, row.plan)
     await send("messages, large", small, large)
     # However it went, the path is whole again and the nodes are to find each other.
     whole = await asyncio.to_thread(wire.plan_done)

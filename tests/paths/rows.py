@@ -18,7 +18,7 @@ MIDDLE = 1_500_000
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One path. ``plan`` is what becomes of it, and when, once ``MIDDLE`` bytes have passed; small and large
+    """One path. ``plan`` is what becomes of it, and when, once ``middle`` bytes have passed; small and large
     messages are then sent at once. ``bulk`` is the bytes of a large message, ``limit`` the seconds that each
     kind of traffic has, ``told`` why a node may count as down, which is otherwise a failure."""
 
@@ -26,6 +26,7 @@ class Row:
     says: str
     faults: Faults
     plan: tuple[tuple[float, Faults], ...] = ()
+    middle: int = MIDDLE
     bulk: int = 8 * 1024 * 1024
     limit: float = 60.0
     net_ticktime: int = 60
