@@ -22,7 +22,6 @@ ONE, TWO = address(1), address(2)
 MIB = 1024 * 1024
 
 
-@pytest.mark.xfail(strict=True, reason="what is cut anew is not joined by quic_dist")
 @simulated(9)
 async def test_no_stream_to_quic_dist_stands_still_after_a_cut(network: Network) -> None:
     network.set(ONE, TWO, delay=0.02)
@@ -38,7 +37,6 @@ async def test_no_stream_to_quic_dist_stands_still_after_a_cut(network: Network)
             assert exchange.all_came
 
 
-@pytest.mark.xfail(strict=True, reason="CRYPTO frames that are too long for the path are not sent again")
 @pytest.mark.parametrize("mtu", [1450, 1280])
 @simulated()
 async def test_a_listener_with_an_rsa_certificate_is_reached_by_short_paths(
@@ -76,7 +74,6 @@ async def test_dials_that_loss_makes_fail_do_not_blame_the_cookie(network: Netwo
         assert not any(isinstance(each, WrongCookie) for each in error.attempts)
 
 
-@pytest.mark.xfail(strict=True, reason="a path that takes no full datagram is believed in for minutes")
 @pytest.mark.parametrize("mtu", [1000])
 @simulated()
 async def test_a_path_that_becomes_shorter_in_mid_transfer(network: Network, mtu: int) -> None:
