@@ -36,6 +36,7 @@ from aioquic.quic.stream import QuicStream
 from aioquic.tls import Epoch
 from cryptography import x509
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from quicdist.carrier.quic.driver import wire
 from quicdist.carrier.quic.driver.aioquic_retransmission import PacketRoom, retransmit
@@ -965,6 +966,8 @@ class TlsContext(tls.Context):
 
     def heed(self, settings: Configuration) -> None:
         self._settings = settings
+        # aioquic can check it, and offers it to nobody.
+        self._signature_algorithms.append(tls.SignatureAlgorithm.ECDSA_SECP521R1_SHA512)
         if self._is_client:
             if settings.external_psk is not None:
                 psk = settings.external_psk
@@ -975,6 +978,12 @@ class TlsContext(tls.Context):
         self._request_client_certificate = settings.clients is not None
         self._tickets = None if settings.clients is not None else self.get_session_ticket_cb
         self.get_session_ticket_cb = self._find_ticket
+
+    def _signature_algorithms_for_private_key(self) -> list[tls.SignatureAlgorithm]:
+        key = self.certificate_private_key
+        if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP521R1):
+            return [tls.SignatureAlgorithm.ECDSA_SECP521R1_SHA512]
+        return super()._signature_algorithms_for_private_key()
 
     def __setattr__(self, name: str, value: Any) -> None:
         # aioquic makes its key schedules where they are needed, by name of the class.
