@@ -14,6 +14,7 @@ from quicdist.carrier.link import BufferLimits
 from quicdist.carrier.quic.authentication import AuthCallback
 from quicdist.carrier.quic.driver.admission import AddressValidation, AdmissionSettings
 from quicdist.carrier.quic.driver.aioquic_adapter import PSK_CIPHER_SUITE, Configuration
+from quicdist.carrier.quic.driver.congestion import Algorithm
 from quicdist.carrier.quic.driver.path_mtu import MAX_SIZE, MIN_SIZE
 from quicdist.carrier.quic.reset_secret import ResetSecret, check_reset_secret
 from quicdist.carrier.security.certificates import Credentials, TlsConfig, unused_credentials
@@ -62,7 +63,8 @@ class QuicSettings:
     #: where a probe found that the path takes them, and longer ones than 1452, which fit IPv4 and IPv6 over
     #: Ethernet, only towards peers that are quicdist.
     max_datagram_size: int = MAX_SIZE
-    congestion_control: str = "reno"
+    #: ``"cubic"`` (RFC 9438) or ``"reno"`` (RFC 9002, section 7).
+    congestion_control: str = "cubic"
     #: Round-trip time assumed before one is measured: the first repeat of a lost datagram comes
     #: after twice this.
     initial_rtt: float = 0.1
@@ -93,6 +95,10 @@ class QuicSettings:
             raise ValueError(f"max_datagram_size {self.max_datagram_size} is not {MIN_SIZE} to {MAX_SIZE}")
         if self.reset_secret is not None:
             check_reset_secret(self.reset_secret)
+        if self.congestion_control not in get_args(Algorithm):
+            raise ValueError(
+                f"congestion_control {self.congestion_control!r} is none of {get_args(Algorithm)}"
+            )
         if self.max_half_open < 1:
             raise ValueError(f"max_half_open {self.max_half_open} is less than 1")
         share = self.max_half_open_per_source

@@ -39,6 +39,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from quicdist.carrier.quic.driver import wire
+from quicdist.carrier.quic.driver.aioquic_recovery import Recovery
 from quicdist.carrier.quic.driver.aioquic_retransmission import PacketRoom, retransmit
 from quicdist.carrier.quic.driver.bounds import Bounded
 from quicdist.carrier.quic.driver.key_limits import KeyLimited, Keys, Pair
@@ -791,7 +792,6 @@ class _Direct(Bounded, KeyLimited):
         packet.sent_bytes = len(data)
         self._packet_number += 1
         self._loss.on_packet_sent(packet=packet, space=self._packets)
-        self._loss._pacer.update_after_send(now=now)
         if packet.is_ack_eliciting and not self._ack_eliciting_sent_since_receipt:
             self._close_at = now + self._idle_timeout()
             self._ack_eliciting_sent_since_receipt = True
@@ -829,6 +829,7 @@ class Connection(_Direct):
         super().__init__(**arguments)
         # aioquic logs in the middle of its work, and a handler that raises must not end it there.
         self._logger.logger = CleanLogger(logging.getLogger("quic"))
+        self._loss = Recovery(self)  # type: ignore[assignment]  # it has what aioquic calls
 
     def _initialize(self, peer_cid: bytes) -> None:
         # Here aioquic makes its TLS context, anew for each version of QUIC tried, and it asks nobody

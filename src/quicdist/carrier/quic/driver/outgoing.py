@@ -65,7 +65,7 @@ class _Queue:
 class Outgoing:
     """The queues of one connection's streams."""
 
-    __slots__ = ("_fed", "_large_waits", "_last", "_pace", "_queues", "_quic", "size", "user_size")
+    __slots__ = ("_fed", "_large_waits", "_pace", "_queues", "_quic", "size", "user_size")
 
     def __init__(self, quic: QuicConnection) -> None:
         self._quic = quic
@@ -73,8 +73,6 @@ class Outgoing:
         self._queues: dict[int, _Queue] = {}
         #: Streams of which aioquic may hold bytes that it has not sent.
         self._fed: set[int] = set()
-        #: The stream that was served last.
-        self._last = 0
         self._pace = Pace()
         #: Something large has waited since the last time.
         self._large_waits = False
@@ -172,7 +170,7 @@ class Outgoing:
         if not self.size:
             left = self._serve_users(left)
         if left < room:
-            pace.sent(quic, self._last, now, limited=left <= 0)
+            pace.sent(limited=left <= 0)
 
     def _serve_users(self, room: int) -> int:
         by_priority: dict[int, list[tuple[int, _Queue]]] = {}
@@ -200,7 +198,6 @@ class Outgoing:
                 continue
             self._hand_on(stream_id, queue, size)
             room -= size
-            self._last = stream_id
             if queue.size:
                 # The next time it is the others' turn first.
                 self._queues[stream_id] = self._queues.pop(stream_id)

@@ -5,17 +5,20 @@ decrypt. What was sent waits there in the order it was sent, whatever its stream
 window full of one large message is a queue that every small one has to pass. So large messages and
 user streams are held to a window of their own, as delay-based congestion control does (TCP Vegas;
 LEDBAT, RFC 6817): it grows while acknowledgements come back about as soon as they can, and shrinks
-when they take longer.
+when they take longer. That is looked at once in a round trip, by the shortest of its round-trip times: loss,
+jitter and reordering make others longer.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
 from aioquic.quic.connection import QuicConnection
 
 from quicdist.carrier.quic.driver import aioquic_adapter as adapter
+from quicdist.carrier.quic.driver.aioquic_recovery import rounds
 
 #: Bytes that are added at least when a window grows: a datagram.
 STEP: Final = 1452
@@ -47,7 +50,7 @@ class Window:
         if took > quickest * self.factor + self.delay:
             self.doubling = False
             self.size = max(self.floor, self.size * 3 // 4)
-        elif not limited:
+        elif not limited or took > quickest * self.factor + self.delay / 2:
             pass
         elif self.doubling:
             self.size = min(MOST, self.size * 2)
@@ -58,19 +61,21 @@ class Window:
 class Pace:
     """The window of one connection."""
 
-    __slots__ = ("_alone", "_beside", "_limited", "_little_at", "_looked_at", "_probe", "_quickest")
+    __slots__ = ("_alone", "_beside", "_limited", "_little_at", "_looked_at", "_quickest", "_round", "_skip")
 
     def __init__(self) -> None:
         #: Nothing little about: as much as keeps the peer busy.
-        self._alone = Window(256 * 1024, 256 * 1024, factor=1.0, delay=0.02)
+        self._alone = Window(256 * 1024, 256 * 1024, factor=1.0, delay=0.01)
         #: Beside little messages: what is under way is to cost them less than their own way does,
         #: at either end.
         self._beside = Window(0, 0, factor=1.25, delay=0.0, doubling=False)
-        self._little_at = 0.0
+        self._little_at = -math.inf
         self._quickest = 0.0
         self._looked_at = 0.0
-        #: Stream, offset, and when it was handed on, whose acknowledgement is waited for.
-        self._probe: tuple[int, int, float] | None = None
+        #: The round trip that was looked at last, and whether the next one tells nothing: it began before
+        #: something large was under way.
+        self._round = 0
+        self._skip = True
         #: There was more to send than the window had room for.
         self._limited = False
 
@@ -80,7 +85,7 @@ class Pace:
 
     def idle(self) -> None:
         """Nothing large waits: acknowledgements tell nothing."""
-        self._probe = None
+        self._skip = True
 
     def window(self, quic: QuicConnection, now: float) -> int:
         """How many bytes may be under way."""
@@ -89,24 +94,26 @@ class Pace:
             window = self._beside
             window.floor = min(BESIDE_DATAGRAMS * adapter.datagram_size(quic), BESIDE_BYTES)
             window.size = max(window.size, window.floor)
-        if self._probe is not None:
-            stream_id, offset, at = self._probe
-            if adapter.acknowledged(quic, stream_id) >= offset:
-                self._probe = None
-                took = now - at
+        number, took, congestion_window = rounds(quic)
+        if number != self._round:
+            self._round = number
+            if self._skip:
+                self._skip = False
+            elif took < math.inf:
                 if not self._quickest or took <= self._quickest:
                     self._quickest, self._looked_at = took, now
-                window.follow(took, self._quickest, limited=self._limited)
-                self._limited = False
+                # What the congestion window holds back is queued here as well.
+                limited = self._limited and window.size <= congestion_window
+                window.follow(took, self._quickest, limited=limited)
+            self._limited = False
         if self._quickest and now - self._looked_at > LOOK_AGAIN:
             # The way may have become longer: what a window that holds nobody up takes is quickest.
-            if self._probe is None:
+            if now - self._looked_at > LOOK_AGAIN + 2 * took:
                 self._quickest, self._looked_at = 0.0, now
+                self._skip = True
             return window.floor
         return window.size
 
-    def sent(self, quic: QuicConnection, stream_id: int, now: float, *, limited: bool) -> None:
-        """Bytes of a stream were handed on; ``limited``: there was no room for more."""
+    def sent(self, *, limited: bool) -> None:
+        """Bytes were handed on; ``limited``: there was no room for more."""
         self._limited = self._limited or limited
-        if self._probe is None:
-            self._probe = stream_id, adapter.written(quic, stream_id), now

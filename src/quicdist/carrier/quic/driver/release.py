@@ -20,6 +20,7 @@ def release(quic: QuicConnection) -> None:
     for crypto in (crypto for pair in pairs for crypto in (pair.recv, pair.send)):
         crypto._setup_cb = crypto._teardown_cb = NoCallback
     quic._loss._send_probe = _no_probe
+    quic._loss.spaces = []
     for space in quic._spaces.values():
         # Each packet says whom to tell when it arrives.
         space.sent_packets.clear()

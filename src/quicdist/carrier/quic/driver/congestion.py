@@ -1,0 +1,336 @@
+"""Congestion control: CUBIC (RFC 9438) with HyStart++ (RFC 9406), or Reno (RFC 9002, section 7), for
+paths that lose packets for other reasons than congestion too.
+
+Two things differ from the RFCs:
+
+- A loss counts as congestion if there was a queue (round trips had become longer, measured as HyStart++
+  does) or if more than :data:`TOLERATED` of the packets were lost of late. BBRv3 tolerates as much. CUBIC
+  alone moves 12 packets in a round trip where one of a hundred is lost by chance.
+- A reduction is undone if all packets that it was for arrived after all (RFC 4015 for TCP).
+
+Nothing here reads a clock, sends or knows what a packet is. Sizes are in bytes, times in seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+#: RFC 9002, section 7.2: the window at first and after a long pause, in datagrams, and in bytes at most.
+INITIAL_DATAGRAMS: Final = 10
+INITIAL_BYTES: Final = 14720
+#: The smallest window in datagrams: RFC 9002 has 2, but a loss is noticed at once only if three later packets
+#: are acknowledged (section 6.1.1). BBR keeps 4.
+MINIMUM_DATAGRAMS: Final = 4
+
+#: RFC 9438, sections 4.6 and 5.1: what the window is multiplied with, and C in datagrams a second cubed.
+CUBIC_BETA: Final = 0.7
+CUBIC_C: Final = 0.4
+#: RFC 9002, section 7.3.2.
+RENO_BETA: Final = 0.5
+
+#: RFC 9406, section 4.3.
+MIN_RTT_THRESHOLD: Final = 0.004
+MAX_RTT_THRESHOLD: Final = 0.016
+RTT_DIVISOR: Final = 8
+RTT_SAMPLES: Final = 8
+CSS_GROWTH_DIVISOR: Final = 4
+CSS_ROUNDS: Final = 5
+
+#: The part of the packets that may be lost without a queue, and over how many packets at least it is taken.
+TOLERATED: Final = 0.02
+SHARE_OVER: Final = 300
+
+#: Seconds without a packet after which the window is halved (RFC 9002, section 7.8; RFC 7661).
+IDLE: Final = 1.0
+
+_NEVER: Final = float("inf")
+
+Algorithm = Literal["cubic", "reno"]
+
+
+def rtt_threshold(rtt: float) -> float:
+    """How much longer than ``rtt`` round trips are when there is a queue (RFC 9406, section 4.2)."""
+    return max(MIN_RTT_THRESHOLD, min(rtt / RTT_DIVISOR, MAX_RTT_THRESHOLD))
+
+
+class _SlowStart:
+    """HyStart++: when to leave slow start because round trips become longer. They are looked at eight at a
+    time, not once in a round, whose first ones may be short for a pause before it."""
+
+    __slots__ = ("_few", "_few_count", "_last_round", "_round", "baseline", "css_rounds")
+
+    def __init__(self) -> None:
+        self._round = self._last_round = _NEVER
+        #: The shortest of the latest few.
+        self._few = _NEVER
+        self._few_count = 0
+        #: The round trip at which conservative slow start was entered; infinite while it was not.
+        self.baseline = _NEVER
+        self.css_rounds = 0
+
+    @property
+    def is_conservative(self) -> bool:
+        return self.baseline < _NEVER
+
+    def round_ended(self) -> bool:
+        """Whether slow start is over."""
+        self._last_round, self._round = self._round, _NEVER
+        self._few, self._few_count = _NEVER, 0
+        if not self.is_conservative:
+            return False
+        self.css_rounds += 1
+        return self.css_rounds >= CSS_ROUNDS
+
+    def sample(self, rtt: float) -> None:
+        self._round = min(self._round, rtt)
+        self._few = min(self._few, rtt)
+        self._few_count += 1
+        if self._few_count < RTT_SAMPLES:
+            return
+        few, last = self._few, self._last_round
+        self._few, self._few_count = _NEVER, 0
+        if self.is_conservative:
+            if few < self.baseline:
+                self.baseline = _NEVER  # It was chance.
+        elif last < _NEVER and few >= last + rtt_threshold(last):
+            self.baseline, self.css_rounds = few, 0
+
+
+class Congestion:
+    """How many bytes may be in flight on one path."""
+
+    __slots__ = (
+        "_beta",
+        "_cubic",
+        "_cut_at",
+        "_cut_lost",
+        "_datagram",
+        "_epoch",
+        "_full_at",
+        "_k",
+        "_last_ack",
+        "_last_sent",
+        "_lost",
+        "_origin",
+        "_round_end",
+        "_round_rtt",
+        "_round_rtt_before",
+        "_saved",
+        "_seen",
+        "_slow_start",
+        "_w_est",
+        "_w_max",
+        "bytes_in_flight",
+        "congestion_window",
+        "rounds",
+        "ssthresh",
+    )
+
+    def __init__(self, datagram: int, algorithm: Algorithm = "cubic") -> None:
+        self._cubic = algorithm == "cubic"
+        self._beta = CUBIC_BETA if self._cubic else RENO_BETA
+        self._datagram = datagram
+        self.bytes_in_flight = 0
+        self.congestion_window = self.initial_window
+        self.ssthresh: float = _NEVER
+        # -- the curve since the last reduction
+        self._w_max = 0.0
+        self._w_est = 0.0
+        self._k = 0.0
+        self._origin = 0.0
+        self._epoch: float | None = None
+        # -- rounds
+        self._slow_start = _SlowStart()
+        #: Round trips of data so far: each ends when what was sent after the last one is acknowledged.
+        self.rounds = 0
+        self._round_end = -1
+        self._round_rtt = self._round_rtt_before = _NEVER
+        # -- what limits: when the window was last full
+        self._full_at = -_NEVER
+        self._last_ack = self._last_sent = 0.0
+        # -- losses
+        self._seen = self._lost = 0.0
+        self._cut_at = -_NEVER
+        #: Packets that the last reduction was for, or that were lost since, and have not arrived after all.
+        self._cut_lost = 0
+        self._saved: tuple[float, ...] | None = None
+
+    # -- sizes -------------------------------------------------------------------------------
+
+    @property
+    def datagram_size(self) -> int:
+        return self._datagram
+
+    @datagram_size.setter
+    def datagram_size(self, size: int) -> None:
+        self._datagram = size
+        self.congestion_window = max(self.congestion_window, self.minimum_window)
+
+    @property
+    def initial_window(self) -> int:
+        return min(INITIAL_DATAGRAMS * self._datagram, max(INITIAL_BYTES, 2 * self._datagram))
+
+    @property
+    def minimum_window(self) -> int:
+        return min(MINIMUM_DATAGRAMS * self._datagram, max(INITIAL_BYTES, 2 * self._datagram))
+
+    @property
+    def in_slow_start(self) -> bool:
+        return self.congestion_window < self.ssthresh
+
+    @property
+    def _share_over(self) -> float:
+        """Over how many packets the lost part is taken: two windows, or more if they are small."""
+        return max(SHARE_OVER, 2 * self.congestion_window / self._datagram)
+
+    @property
+    def round_rtt(self) -> float:
+        """The shortest round trip of the last round; infinite if there was none."""
+        return self._round_rtt_before
+
+    # -- packets -----------------------------------------------------------------------------
+
+    def on_sent(self, size: int, now: float) -> None:
+        """A packet of ``size`` bytes was sent."""
+        if not self.bytes_in_flight and now - self._last_sent > IDLE and self._last_sent:
+            self._after_idle(now - self._last_sent)
+        self._last_sent = now
+        in_flight = self.bytes_in_flight = self.bytes_in_flight + size
+        if in_flight + self._datagram > self.congestion_window:
+            self._full_at = now
+
+    def _after_idle(self, seconds: float) -> None:
+        # What the path took then it need not take now. RFC 7661 keeps three quarters as the threshold.
+        window = self.congestion_window
+        if window > self.initial_window:
+            if self.ssthresh < _NEVER:
+                self.ssthresh = max(self.ssthresh, window * 3 / 4)
+            halves = min(int(seconds / IDLE), 32)
+            self.congestion_window = max(self.initial_window, window >> halves)
+            self._epoch = None
+
+    def on_gone(self, size: int) -> None:
+        """A packet of ``size`` bytes is no longer in flight, whatever became of it."""
+        self.bytes_in_flight -= size
+
+    def on_acked(
+        self,
+        size: int,
+        packets: int,
+        sent_at: float,
+        now: float,
+        *,
+        srtt: float,
+        largest: int,
+        next_number: int,
+    ) -> None:
+        """``size`` bytes in ``packets`` that were in flight are acknowledged; the last was sent ``sent_at``.
+        ``largest`` is the number of the largest packet acknowledged, ``next_number`` that of the next to
+        be sent."""
+        before = self.bytes_in_flight
+        self.bytes_in_flight = before - size
+        self._seen += packets
+        if self._seen > 2 * self._share_over:
+            self._seen /= 2
+            self._lost /= 2
+        if largest >= self._round_end:
+            self._round_end = next_number
+            self.rounds += 1
+            self._round_rtt_before, self._round_rtt = self._round_rtt, _NEVER
+            if self.in_slow_start and self._slow_start.round_ended():
+                self._leave_slow_start()
+        last_ack, self._last_ack = self._last_ack, now
+        window = self.congestion_window
+        slow = window < self.ssthresh
+        if not (now - self._full_at <= 2 * srtt or (slow and 2 * before >= window)):
+            # What is not used says nothing about whether there could be more (RFC 9002, section 7.8).
+            if self._epoch is not None:
+                self._epoch += now - last_ack
+            return
+        if slow:
+            divisor = CSS_GROWTH_DIVISOR if self._slow_start.is_conservative else 1
+            self.congestion_window = window + size // divisor
+        elif sent_at > self._cut_at:
+            self._avoid(size, now, srtt)
+
+    def _leave_slow_start(self) -> None:
+        self.ssthresh = self._w_max = self.congestion_window
+        self._epoch = None
+
+    def _avoid(self, size: int, now: float, srtt: float) -> None:
+        """Congestion avoidance: grow by the curve, or as Reno does, whichever gives more."""
+        window, datagram = self.congestion_window, self._datagram
+        if self._epoch is None:
+            self._epoch = now
+            self._w_est = window
+            below = max(0.0, self._w_max - window) / datagram
+            self._k = (below / CUBIC_C) ** (1 / 3)
+            self._origin = max(self._w_max, window)
+        alpha = 3 * (1 - self._beta) / (1 + self._beta) if self._cubic and self._w_est < self._w_max else 1.0
+        self._w_est += alpha * datagram * size / window
+        grown = self._w_est
+        if self._cubic:
+            t = now - self._epoch
+            if self._curve(t) >= grown:
+                target = min(max(self._curve(t + srtt), window), 1.5 * window)
+                grown = window + (target - window) * size / window
+        self.congestion_window = max(window, int(grown))
+
+    def _curve(self, t: float) -> float:
+        return self._origin + CUBIC_C * float((t - self._k) ** 3) * self._datagram
+
+    def on_rtt(self, rtt: float) -> None:
+        """A round trip took ``rtt`` seconds."""
+        self._round_rtt = min(self._round_rtt, rtt)
+        if self.in_slow_start:
+            self._slow_start.sample(rtt)
+
+    # -- losses ------------------------------------------------------------------------------
+
+    def on_lost(self, packets: int, sent_at: float, now: float, *, min_rtt: float) -> None:
+        """``packets`` are lost, of which the last was sent ``sent_at``. Their bytes are
+        :meth:`on_gone` already."""
+        self._seen += packets
+        self._lost += packets
+        if sent_at <= self._cut_at:
+            self._cut_lost += packets
+            return  # The window is smaller already for those that were lost with these.
+        if not self._is_congestion(min_rtt):
+            return
+        self._save()
+        self._cut_at, self._cut_lost = now, packets
+        # Those losses are dealt with.
+        self._lost = self._seen = 0.0
+        window = self.congestion_window
+        # RFC 9438, section 4.7: fast convergence.
+        self._w_max = window * (1 + self._beta) / 2 if self._cubic and window < self._w_max else window
+        self.ssthresh = self.congestion_window = max(int(window * self._beta), self.minimum_window)
+        self._epoch = None
+
+    def _is_congestion(self, min_rtt: float) -> bool:
+        if self._lost > TOLERATED * max(self._seen, self._share_over):
+            return True
+        rtt = min(self._round_rtt, self._round_rtt_before)
+        return rtt < _NEVER and rtt > min_rtt + rtt_threshold(min_rtt)
+
+    def on_persistent_congestion(self) -> None:
+        """Nothing came through for long (RFC 9002, section 7.6.2)."""
+        self.congestion_window = self.minimum_window
+        self._epoch = None
+
+    def _save(self) -> None:
+        self._saved = self.congestion_window, self.ssthresh, self._w_max
+
+    def on_spurious(self, packets: int, lost_at: float) -> None:
+        """``packets`` that were told as lost at ``lost_at`` have arrived."""
+        self._lost = max(0.0, self._lost - packets)
+        if lost_at < self._cut_at or self._saved is None:
+            return
+        self._cut_lost -= packets
+        if self._cut_lost <= 0:
+            window, ssthresh, w_max = self._saved
+            self._saved = None
+            self._cut_at = -_NEVER
+            self.congestion_window = max(self.congestion_window, int(window))
+            self.ssthresh, self._w_max = max(self.ssthresh, ssthresh), w_max
+            self._epoch = None

@@ -1,0 +1,74 @@
+"""Pacing (RFC 9002, section 7.7): a congestion window is spread over a round trip.
+
+An event loop sleeps whole milliseconds, so what was missed while it slept is sent at once when it wakes: the
+bucket holds what :data:`BURST` seconds allow, or :data:`BURST_DATAGRAMS`. Where a round trip takes less
+than that there is no pacing.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: How much faster than a window in a round trip: in slow start, and else.
+SLOW_START_GAIN: Final = 2.0
+GAIN: Final = 1.25
+#: What may be sent at once: seconds at the rate, and datagrams at least.
+BURST: Final = 0.003
+BURST_DATAGRAMS: Final = 10
+#: No timer asks for less, in seconds.
+SLEEP: Final = 0.001
+
+
+class Pacer:
+    """When the next packet may be sent. Times are in seconds, sizes in bytes."""
+
+    __slots__ = ("_burst", "_datagram", "_filled_at", "_rate", "_room", "_unseen")
+
+    def __init__(self, datagram: int) -> None:
+        self._datagram = datagram
+        #: Bytes a second; 0 until a round trip was measured.
+        self._rate = 0.0
+        self._burst = 0.0
+        self._room = 0.0
+        self._filled_at = 0.0
+        #: Packets that were built and are not told yet.
+        self._unseen = 0
+
+    @property
+    def rate(self) -> float:
+        """Bytes a second; 0 without pacing."""
+        return self._rate
+
+    def set_datagram_size(self, size: int) -> None:
+        self._datagram = size
+
+    def set_rate(self, window: float, rtt: float, *, slow_start: bool) -> None:
+        """A window of so many bytes in each round trip."""
+        gain = SLOW_START_GAIN if slow_start else GAIN
+        first = not self._rate
+        self._rate = gain * window / max(rtt, 1e-6)
+        self._burst = max(self._rate * BURST, float(BURST_DATAGRAMS * self._datagram))
+        if first or self._room > self._burst:
+            self._room = self._burst
+
+    def next_send_time(self, now: float) -> float | None:
+        """When a packet may be sent if not now."""
+        if not self._rate:
+            return None
+        if now > self._filled_at:
+            self._room = min(self._burst, self._room + (now - self._filled_at) * self._rate)
+            self._filled_at = now
+        room = self._room - self._unseen * self._datagram
+        if room > 0:
+            return None
+        return now + max((self._datagram - room) / self._rate, SLEEP)
+
+    def built(self) -> None:
+        """A packet was built, of which :meth:`sent` tells."""
+        self._unseen += 1
+
+    def sent(self, size: int) -> None:
+        """A packet of ``size`` bytes that is in flight was sent, or (0) another; all that were built are
+        being told of."""
+        self._unseen = 0
+        self._room -= size
