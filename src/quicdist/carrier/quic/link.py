@@ -15,7 +15,7 @@ from quicdist.carrier.quic.data_streams import ExtraStreams, StreamCounts
 from quicdist.carrier.quic.driver import aioquic_adapter as adapter
 from quicdist.carrier.quic.driver.aioquic_adapter import Closing
 from quicdist.carrier.quic.driver.channel import Channel
-from quicdist.carrier.quic.driver.parameters import PACED, says
+from quicdist.carrier.quic.driver.parameters import is_quicdist
 from quicdist.carrier.quic.intake import PIECE, WINDOW, Intake
 from quicdist.carrier.quic.nudge import NOPROC, Nudge
 from quicdist.carrier.quic.placement import Placement
@@ -67,7 +67,7 @@ class QuicLink(LinkBase):
         # of it.
         peer, most = connection.peer, settings.max_stream_data
         pieces = peer.negotiated & DistFlag.FRAGMENTS and not peer.flags & DistFlag.DIST_HDR_ATOM_CACHE
-        self._is_paced = says(channel.quic.tls.received_extensions or (), PACED)
+        self._is_paced = is_quicdist(channel.quic)
         self._intake = Intake(
             channel.quic,
             self.stats,
