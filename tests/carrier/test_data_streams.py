@@ -39,7 +39,7 @@ SENDERS = 400
 @pytest.fixture(autouse=True)
 def _quic_dist(monkeypatch: pytest.MonkeyPatch) -> None:
     """No peer says that it is quicdist."""
-    monkeypatch.setattr(link_module, "says", lambda extensions, parameter: False)
+    monkeypatch.setattr(link_module, "is_quicdist", lambda quic: False)
 
 
 class Counts(StreamCounts):

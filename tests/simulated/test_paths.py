@@ -63,7 +63,6 @@ async def test_reordering_costs_little(network: Network) -> None:
         assert await between(network, one, two, processes=1, sizes=[4 * MIB, 0]).over() < 1.6
 
 
-@pytest.mark.xfail(strict=True, reason="the error says wrong cookie")
 @simulated(40)
 async def test_dials_that_loss_makes_fail_do_not_blame_the_cookie(network: Network) -> None:
     network.set(ONE, TWO, delay=0.2, loss=0.2)

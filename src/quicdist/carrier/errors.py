@@ -51,6 +51,11 @@ class SetupTimeout(ConnectError, TimeoutError):
     """The connection was not set up within the time allowed (OTP's ``net_setuptime``)."""
 
 
+class DigestUnanswered(SetupTimeout):
+    """The peer has received our digest of its challenge, and nothing more came within the time allowed.
+    quic_dist before 2.0 says nothing where the cookie is wrong; the loss of its answer looks the same."""
+
+
 class _Refused(ConnectError):
     """``by_peer``: the dialled node refused this one; otherwise this one refused it."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from quicdist.carrier import PeerSilent, PeerUnreachable, SetupTimeout
+from quicdist.carrier import DigestUnanswered, PeerSilent, PeerUnreachable, SetupTimeout
 from quicdist.discovery import DiscoveryError
 from quicdist.errors import QuicDistError
 from quicdist.logs import RateLimit, clean, get_logger
@@ -54,7 +54,10 @@ class ConnectionErrors:
         for the connection gets ``error``; who has sent something learns of it here only. Lines about
         dials ``caused_by`` one peer are limited together: it may name any number of nodes."""
         self._remember(error.node, error.attempts)
-        refused = not all(isinstance(each, _UNREACHABLE) for each in error.attempts)
+        refused = any(
+            not isinstance(each, _UNREACHABLE) or isinstance(each, DigestUnanswered)
+            for each in error.attempts
+        )
         level = logging.WARNING if dropped or (refused and not called_off) else logging.INFO
         note = self._dials.admit((error.node, level) if caused_by is None else (None, caused_by, level))
         if note is None:

@@ -148,10 +148,15 @@ class Handshake(ABC):
         out, self._out = self._out, []
         return out
 
+    @property
+    def expects(self) -> str:
+        """What the peer is to send next, as errors call it."""
+        return self._due or "its own answer"
+
     def connection_closed(self) -> HandshakeError:
         """The error that a connection closed by the peer means at this point; to be raised."""
         self._is_over()
-        return HandshakeEnded(self.node, self._due or "its own answer")
+        return HandshakeEnded(self.node, self.expects)
 
     def challenge_reflected(self) -> None:
         """This handshake's challenge came back in another one: no answer to it counts any more."""

@@ -78,7 +78,8 @@ class Initiator(Handshake):
     def connection_closed(self) -> HandshakeError:
         if self._due is Due.ACK:
             self._is_over()
-            return WrongCookie(self.node, "it closed the connection instead of acknowledging our digest")
+            text = "it closed the connection after our digest, as OTP does then, and where its time is over"
+            return WrongCookie(self.node, text)
         return super().connection_closed()
 
     def _received(self, due: Due, message: bytes) -> list[Event]:

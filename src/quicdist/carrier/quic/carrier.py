@@ -21,6 +21,7 @@ from quicdist.carrier.errors import (
     ListenError,
     PeerUnreachable,
     SetupTimeout,
+    SimultaneousDropped,
     TicketRefused,
 )
 from quicdist.carrier.happy_eyeballs import Candidate, Claim, candidates, race
@@ -31,6 +32,7 @@ from quicdist.carrier.quic.driver.channel import Channel
 from quicdist.carrier.quic.driver.dial_endpoint import NO_WAY, DialEndpoint
 from quicdist.carrier.quic.driver.endpoint import register
 from quicdist.carrier.quic.driver.listen_endpoint import IncomingHandler, ListenEndpoint
+from quicdist.carrier.quic.driver.parameters import is_quicdist
 from quicdist.carrier.quic.driver.stateless_reset import StatelessResets
 from quicdist.carrier.quic.handshake import AcceptHandshake, DialHandshake, QuicHandshake
 from quicdist.carrier.quic.link import QuicLink
@@ -129,7 +131,9 @@ class QuicCarrier(Carrier):
             finally:
                 _give_up(channel, handshake, error, self.settings.linger)
             reason = error.reason if isinstance(error, AcceptError) else error
-            waiting.refused(logging.WARNING, str(reason or "given up"))
+            # That one of two attempts gives way is what is meant to be.
+            level = logging.DEBUG if isinstance(error, SimultaneousDropped) else logging.WARNING
+            waiting.refused(level, str(reason or "given up"))
             handshake.forget()
             try:
                 raise error from (None if error is not raised else raised.__cause__)
@@ -249,7 +253,7 @@ def _give_up(channel: Channel, handshake: QuicHandshake, error: BaseException, l
         done.result().close("given up")
         return
     reason = told_reason(error) if isinstance(error, QuicDistError) else "given up"
-    channel.close(close_code(error), reason, linger=linger)
+    channel.close(close_code(error, quicdist=is_quicdist(channel.quic)), reason, linger=linger)
 
 
 class QuicListener(Listener):

@@ -25,6 +25,7 @@ from quicdist.carrier.errors import (
     AcceptTimeout,
     AuthenticationRefused,
     ConnectError,
+    DigestUnanswered,
     IncomingAuthenticationRefused,
     IncomingCertificateRefused,
     PeerUnreachable,
@@ -38,9 +39,9 @@ from quicdist.carrier.quic.data_streams import StreamCounts
 from quicdist.carrier.quic.driver import aioquic_adapter as adapter
 from quicdist.carrier.quic.driver.aioquic_adapter import Closing
 from quicdist.carrier.quic.driver.channel import Channel
-from quicdist.carrier.quic.driver.parameters import JOINED_MESSAGES, says
+from quicdist.carrier.quic.driver.parameters import JOINED_MESSAGES, is_quicdist, says
 from quicdist.carrier.quic.link import QuicLink
-from quicdist.carrier.quic.refusals import accept_refused, dial_refused
+from quicdist.carrier.quic.refusals import accept_refused, dial_refused, wrong_cookie
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.simultaneous import Attempts, Held
 from quicdist.errors import QuicDistError
@@ -63,6 +64,7 @@ from quicdist.protocol import (
     WrongCookie,
 )
 from quicdist.protocol.handshake import Handshake
+from quicdist.protocol.handshake_messages import Due
 
 log = get_logger("quicdist.carrier.quic")
 
@@ -172,13 +174,7 @@ class QuicHandshake(ABC):
             if self._settings.tls.external_psk is not None:
                 state += ", as nothing does of a quic_dist that has another secret for our pre-shared key"
             return self._too_late(seconds, state)
-        closed = self._machine.connection_closed()
-        if isinstance(closed, WrongCookie):
-            # quic_dist lets the connection stand when the cookie is wrong, and says nothing more.
-            text = f"it did not acknowledge our digest within {seconds:g} s, as quic_dist does not then"
-            return WrongCookie(closed.node, text)
-        expected = getattr(closed, "expected", "the end of the handshake")
-        return self._too_late(seconds, f"{expected} was expected")
+        return self._too_late(seconds, f"{self._machine.expects} was expected")
 
     @abstractmethod
     def _too_late(self, seconds: float, state: str) -> QuicDistError:
@@ -389,7 +385,11 @@ class DialHandshake(QuicHandshake):
                 raise ConnectionAlive(self._node)
 
     def _too_late(self, seconds: float, state: str) -> QuicDistError:
-        return SetupTimeout(self._node, self._address, f"not set up within {seconds:.3g} s: {state}")
+        kind = SetupTimeout
+        if self._machine.expects == Due.ACK and not self.channel.unacknowledged(CONTROL_STREAM):
+            kind = DigestUnanswered
+            state += ", and our digest has arrived (quic_dist before 2.0 says nothing if the cookie is wrong)"
+        return kind(self._node, self._address, f"not set up within {seconds:.3g} s: {state}")
 
     def _not_authentic(self, reason: str) -> QuicDistError:
         return AuthenticationRefused(self._node, self._address, reason)
@@ -406,6 +406,16 @@ class DialHandshake(QuicHandshake):
         if not self._quic_is_up:
             who = "it refused the QUIC connection" if closing.by_peer else "the QUIC handshake failed"
             return ConnectError(node, address, f"{who}: {closing}")
+        expected = self._machine.expects
+        if not closing.by_peer:
+            text = f"the QUIC connection ended while {expected} was expected: {closing}"
+            return ConnectError(node, address, text)
+        if wrong_cookie(closing):
+            return WrongCookie(node, f"it refused our digest: {closing.reason}")
+        if closing.reason and is_quicdist(self.channel.quic):
+            # A node of quicdist says why.
+            text = f"it closed the connection while {expected} was expected: {closing}"
+            return ConnectError(node, address, text)
         return self._machine.connection_closed()
 
 
@@ -463,10 +473,13 @@ class AcceptHandshake(QuicHandshake):
 
     def _hold(self, name: str) -> None:
         """Both dial, and this node's own attempt stands: see :mod:`quicdist.carrier.simultaneous`."""
-        text = f"{name} dials this node, which dials it, and whose name is the greater"
-        error = SimultaneousDropped(self.channel.remote_address, text)
+        error = self._dropped(name)
         held = Held(name, self._attempts, lambda: self._fail(error))
         self.done.add_done_callback(lambda done: held.cancel())
+
+    def _dropped(self, name: str) -> SimultaneousDropped:
+        text = f"{name} dials this node, which dials it, and whose name is the greater"
+        return SimultaneousDropped(self.channel.remote_address, text)
 
     def _check_name(self, name: str) -> None:
         """Whoever has shown a certificate is to be a node on a host named there."""
@@ -489,5 +502,8 @@ class AcceptHandshake(QuicHandshake):
         if (refused := accept_refused(self.channel.remote_address, closing)) is not None:
             return refused
         if closing.by_peer:
+            if self._attempts.said_name(self.node) and self._local.identity.name > self.node:
+                # Its attempt has given way to this node's, by itself.
+                return self._dropped(self.node)
             return self._machine.connection_closed()
         return AcceptError(self.channel.remote_address, f"{self.node}: {closing}")

@@ -15,10 +15,11 @@ from quicdist.carrier.quic.data_streams import ExtraStreams, StreamCounts
 from quicdist.carrier.quic.driver import aioquic_adapter as adapter
 from quicdist.carrier.quic.driver.aioquic_adapter import Closing
 from quicdist.carrier.quic.driver.channel import Channel
-from quicdist.carrier.quic.driver.parameters import PACED, says
+from quicdist.carrier.quic.driver.parameters import is_quicdist
 from quicdist.carrier.quic.intake import PIECE, WINDOW, Intake
 from quicdist.carrier.quic.nudge import NOPROC, Nudge
 from quicdist.carrier.quic.placement import Placement
+from quicdist.carrier.quic.progress import Progress
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.quic.user_streams import UserStreams
 from quicdist.carrier.stream_errors import STREAM_REFUSED
@@ -67,7 +68,7 @@ class QuicLink(LinkBase):
         # of it.
         peer, most = connection.peer, settings.max_stream_data
         pieces = peer.negotiated & DistFlag.FRAGMENTS and not peer.flags & DistFlag.DIST_HDR_ATOM_CACHE
-        self._is_paced = says(channel.quic.tls.received_extensions or (), PACED)
+        self._is_paced = is_quicdist(channel.quic)
         self._intake = Intake(
             channel.quic,
             self.stats,
@@ -96,6 +97,9 @@ class QuicLink(LinkBase):
             )
         self._ping_timer: asyncio.TimerHandle | None = None
         self._nudge = Nudge(connection.local)
+        self._progress = Progress(peer.name, channel.quic)
+        #: Seconds for which the loop stood still when it was time to look.
+        self._lateness = 0.0
         self._heard = 0
         self._heard_at = self._loop.time()
         self._burst_timer: asyncio.TimerHandle | None = None
@@ -175,8 +179,13 @@ class QuicLink(LinkBase):
         settings = self._settings
         limit = max(settings.net_ticktime, NUDGES * settings.ping_interval)
         # While the loop stood still the peer was not asked, and its answers may not have been read yet.
-        if self._ping_timer is not None:
-            self._heard_at += max(0.0, now - self._ping_timer.when())
+        late = max(0.0, now - self._ping_timer.when()) if self._ping_timer is not None else 0.0
+        self._heard_at += late
+        self._lateness += late
+        broken = self._progress.look(now - self._lateness, limit)
+        if broken is not None:
+            self._fail(broken)
+            return
         if heard != self._heard:
             self._heard, self._heard_at = heard, now
         elif now - self._heard_at >= limit:

@@ -2,7 +2,8 @@
 
 What TLS refuses is told by an alert (RFC 8446, section 6.2). What is refused after TLS has no
 alert: it is told by CONNECTION_CLOSE with an application error code. quic_dist uses 0 for all, and
-reads any as the end of the connection.
+reads any as the end of the connection; from 2.0.0 on, any but 0 is logged there as a crash. So only nodes
+of quicdist are told another.
 """
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ from quicdist.carrier.errors import (
     SimultaneousDropped,
 )
 from quicdist.carrier.quic.driver.aioquic_adapter import Closing
-from quicdist.protocol import SimultaneousConnect
+from quicdist.protocol import SimultaneousConnect, WrongCookie
 
 #: Application error codes: the certificate does not name the host of the node's name, the
-#: ``auth_callback`` refused, and both dial at once. quic_dist's own is 0x100, for user streams.
+#: ``auth_callback`` refused, both dial at once, and the cookies differ. quic_dist's own is 0x100, for
+#: user streams.
 CERTIFICATE_REFUSED: Final = 0x101
 AUTHENTICATION_REFUSED: Final = 0x102
 SIMULTANEOUS_CONNECT: Final = 0x103
+WRONG_COOKIE: Final = 0x104
 
 #: TLS alerts about certificates: bad_certificate to unknown_ca, and certificate_required.
 _CERTIFICATE_ALERTS = frozenset({42, 43, 44, 45, 46, 48, 116})
@@ -35,8 +38,13 @@ _CERTIFICATE_ALERTS = frozenset({42, 43, 44, 45, 46, 48, 116})
 _PSK_ALERTS = frozenset({51, 115})
 
 
-def close_code(error: BaseException) -> int:
-    """The application error code of the CONNECTION_CLOSE that follows ``error``."""
+def close_code(error: BaseException, *, quicdist: bool) -> int:
+    """The application error code of the CONNECTION_CLOSE that follows ``error``. ``quicdist``: the peer is a
+    node of quicdist."""
+    if not quicdist:
+        return 0
+    if isinstance(error, WrongCookie):
+        return WRONG_COOKIE
     if isinstance(error, IncomingCertificateRefused):
         return CERTIFICATE_REFUSED
     if isinstance(error, AuthenticationRefused | IncomingAuthenticationRefused):
@@ -84,6 +92,13 @@ def accept_refused(address: Address, closing: Closing) -> AcceptError | None:
     if _is(closing, AUTHENTICATION_REFUSED):
         return IncomingAuthenticationRefused(address, closing.reason or str(closing), by_peer=True)
     return None
+
+
+def wrong_cookie(closing: Closing) -> bool:
+    """Whether a node of quicdist has ended the connection for that the cookies differ."""
+    # The words are those of versions without the code.
+    told = closing.by_peer and closing.is_application and closing.reason.startswith("wrong cookie for ")
+    return told or _is(closing, WRONG_COOKIE)
 
 
 def incoming_ended(closing: Closing) -> str:

@@ -184,10 +184,11 @@ class TcpCarrier(Carrier):
             if isinstance(error, QuicDistError):
                 raise
             if _timed_out(error):
-                reason = f"no connection within {setup_time:g} s"
+                reason = f"no connection within {setup_time:g} s{_when(channel)}"
                 raise SetupTimeout(node, address, reason) from error
             if isinstance(error, OSError):
-                raise ConnectError(node, address, f"connection lost: {_why(error)}") from error
+                reason = f"connection lost{_when(channel)}: {_why(error)}"
+                raise ConnectError(node, address, reason) from error
             raise
 
     async def _connect(self, node: str, address: Address, channel: TcpChannel) -> None:
@@ -259,6 +260,11 @@ def _check_port(port: int, least: int) -> None:
     # Some resolvers take 65536 for 0.
     if not least <= port < 1 << 16:
         raise OverflowError(f"a port is a number from {least} to 65535")
+
+
+def _when(channel: TcpChannel) -> str:
+    """How far the handshake had come, for an error."""
+    return f", while {channel.expected} was expected" if channel.expected else ""
 
 
 def _why(error: Exception) -> str:

@@ -28,6 +28,8 @@ class TcpChannel(asyncio.Protocol):
         self.lost = False
         self.error: Exception | None = None
         self._reader: asyncio.Future[None] | None = None
+        #: What the peer is to send next, as errors call it; nothing before the handshake.
+        self.expected = ""
         self.local_address = self.remote_address = Address("", 0)
 
     @property

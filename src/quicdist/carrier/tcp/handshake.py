@@ -90,6 +90,7 @@ def _accepted(channel: TcpChannel, role: Acceptor, events: list[Event]) -> Conne
 async def _exchange(channel: TcpChannel, role: Initiator | Acceptor) -> list[Event]:
     """Write what the role has to say, then give it what the peer says next."""
     _write(channel, role)
+    channel.expected = role.expects
     data = await channel.read()
     if not data:
         raise role.connection_closed()

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from aioquic.buffer import Buffer, BufferReadError  # type: ignore[attr-defined]  # as its examples do
+from aioquic.quic.connection import QuicConnection
 from aioquic.tls import ExtensionType
 
 #: A listener takes early data for what they are. Only such a one is sent any: quic_dist reads them, answers
@@ -37,6 +38,12 @@ Extensions = Iterable[tuple[int, bytes]]
 def says(extensions: Extensions, parameter: int) -> bool:
     """Whether ``parameter`` is among the transport parameters there."""
     return any(number == parameter for number, _ in _parameters(extensions))
+
+
+def is_quicdist(quic: QuicConnection) -> bool:
+    """Whether the peer has said that it is a node of quicdist; False while nothing is known of it."""
+    context = getattr(quic, "tls", None)  # a server has none before its first packet
+    return context is not None and says(context.received_extensions or (), PACED)
 
 
 def max_udp_payload_size(extensions: Extensions) -> int:

@@ -180,6 +180,11 @@ class Receiver(QuicStreamReceiver):
     _stock: Stock
     _pieces: Pieces | None = None
 
+    @property
+    def has_gap(self) -> bool:
+        """Whether there are bytes beyond those that are missing."""
+        return self._pieces is not None and len(self._pieces) > 0 and not self.is_finished
+
     def handle_frame(self, frame: QuicStreamFrame) -> StreamDataReceived | None:
         """Take in a frame. Raises FinalSizeError (RFC 9000, section 4.5), :class:`NotTaken` and
         QuicConnectionError."""
