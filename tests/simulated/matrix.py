@@ -65,6 +65,8 @@ def _rows() -> Iterator[Row]:
         "one way cut for 5 s", _set(delay=0.02), ((0.05, _one_way(cut=True)), (5.05, _one_way(cut=False)))
     )
     yield Row("MTU 1500 to 1280", _set(delay=0.02), ((0.05, _set(mtu=1280)),))
+    too_short = (0.05, _set(mtu=1280)), (0.1, _set(mtu=1000)), (100.0, _set(mtu=1500))
+    yield Row("MTU 1500 to 1280 to 1000, 100 s", _set(delay=0.02), too_short, ends=True)
     yield Row(
         "NAT rebinding, thrice",
         _set(delay=0.02),
