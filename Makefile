@@ -8,6 +8,7 @@ MATRIX ?=
 BENCH_ARGS ?=
 PATHS_ARGS ?=
 HOSTILE_ARGS ?=
+SIMULATE_ARGS ?=
 
 python := .venv/bin/python
 setup := @scripts/setup-venv.sh
@@ -16,7 +17,7 @@ bench_setup := @$(python) -c "import importlib.metadata as m; m.version('matplot
 	echo "-- what draws could not be installed: the table alone" >&2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test matrix lint format fuzz hostile paths bench profile bench-term interop clean
+.PHONY: help demo test matrix lint format fuzz simulate hostile paths bench profile bench-term interop clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +52,10 @@ fuzz: ## bad bytes for the term codec, the QUIC carrier and a node's peers, a th
 	$(setup)
 	@set -e; for fuzzer in tests.term.fuzz tests.carrier.fuzz tests.node.fuzz_peer; do \
 		$(python) -m $$fuzzer --seconds $$(( ($(SECONDS) + 2) / 3 )); done
+
+simulate: ## nodes on bad paths in a simulated network, seed after seed; SECONDS=3600 for an hour, SIMULATE_ARGS="--matrix"
+	$(setup)
+	@$(python) -m tests.simulated --seconds $(SECONDS) $(SIMULATE_ARGS)
 
 hostile: ## attack a node that serves a good peer, in some minutes; HOSTILE_ARGS="--only tcp" chooses, --list names
 	$(setup)

@@ -12,12 +12,15 @@ import itertools
 import os
 import random
 import socket
+import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from random import Random
 from typing import Any
+
+from aioquic.quic.stream import QuicStream
 
 from quicdist.carrier import icmp
 from quicdist.protocol import streams
@@ -325,15 +328,20 @@ def _crc(pair: Hashable) -> int:
 @contextmanager
 def drawn_from(seed: int) -> Iterator[None]:
     """What aioquic and the node draw of the system's randomness, such as connection ids, challenges and
-    creations, is drawn from the seed, and the streams of messages do not depend on the hashes of this
-    process. Keys are not drawn: they come from OpenSSL, and change no size or time."""
+    creations, is drawn from the seed. The streams of messages, and the order in which aioquic serves them (it
+    keeps them in a set), do not depend on hashes of this process; and nothing costs time of the processor, by
+    which a listener holds back strangers. Keys are not drawn: they come from OpenSSL, and change no size or
+    time."""
     drawn = Random(f"system {seed}")
-    before, before_secrets = os.urandom, random._urandom  # type: ignore[attr-defined]
-    os.urandom = random._urandom = drawn.randbytes  # type: ignore[attr-defined]
-    hash_before = streams._steady_hash
-    streams._steady_hash = _crc
-    try:
+    with ExitStack() as stack:
+
+        def replace(owner: Any, name: str, value: Any) -> None:
+            stack.callback(setattr, owner, name, getattr(owner, name))
+            setattr(owner, name, value)
+
+        replace(os, "urandom", drawn.randbytes)
+        replace(random, "_urandom", drawn.randbytes)
+        replace(time, "thread_time", lambda: 0.0)
+        replace(streams, "_steady_hash", _crc)
+        replace(QuicStream, "__hash__", lambda stream: stream.stream_id or 0)
         yield
-    finally:
-        streams._steady_hash = hash_before
-        os.urandom, random._urandom = before, before_secrets  # type: ignore[attr-defined]

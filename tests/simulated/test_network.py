@@ -12,6 +12,7 @@ import pytest
 
 from quicdist.node import NodeDown
 from quicdist.node.errors import NotConnected
+from tests.simulated.exchange import between
 from tests.simulated.loop import Deadlock
 from tests.simulated.network import Endpoint, Network, SimulatedSocket
 from tests.simulated.nodes import PORT, address, connected, name, nodes
@@ -174,7 +175,7 @@ async def trace(network: Network) -> str:
     async with nodes(network, 2) as (one, two):
         for _ in range(2):
             await one.connect(two.name)
-            await one.is_auth(two.name)
+            await between(network, one, two).over()
             one.disconnect(two.name)
     return digest.hexdigest()
 
