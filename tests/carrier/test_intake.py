@@ -41,7 +41,7 @@ def credits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.fixture
 def _as_quic_dist(monkeypatch: pytest.MonkeyPatch) -> None:
     """No peer says that it is of quicdist."""
-    monkeypatch.setattr(quic_link, "says", lambda *_: False)
+    monkeypatch.setattr(quic_link, "is_quicdist", lambda *_: False)
     monkeypatch.setattr(intake, "BESIDE", 0.1)
 
 
