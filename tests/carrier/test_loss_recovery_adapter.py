@@ -91,7 +91,7 @@ def test_settings_choose_the_congestion_control(certificates: CertificateFiles, 
     quic = adapter.Connection(configuration=settings.client_configuration("127.0.0.1"))
     assert isinstance(quic._loss, Recovery)
     assert quic._loss.get_probe_timeout() == 0.6
-    assert quic._loss.congestion_window == 10 * 1452
+    assert quic._loss.congestion_window == 10 * 1200
 
 
 def test_an_unknown_congestion_control_is_refused() -> None:

@@ -40,7 +40,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from quicdist.carrier.quic.driver import wire
 from quicdist.carrier.quic.driver.aioquic_overrun import Tolerant
-from quicdist.carrier.quic.driver.aioquic_recovery import Recovery
+from quicdist.carrier.quic.driver.aioquic_recovery import Recovering
 from quicdist.carrier.quic.driver.aioquic_retransmission import PacketRoom, retransmit
 from quicdist.carrier.quic.driver.bounds import Bounded
 from quicdist.carrier.quic.driver.key_limits import KeyLimited, Keys, Pair
@@ -341,6 +341,12 @@ def _tell(delivery: QuicDeliveryState, tell: Callable[[bool], None]) -> None:
     tell(delivery is QuicDeliveryState.ACKED)
 
 
+def _tell_once(delivery: QuicDeliveryState, waiting: list[Callable[[bool], None]]) -> None:
+    """A probe that counted as lost may be acknowledged after all, when another one is under way."""
+    if waiting:
+        waiting.pop()(delivery is QuicDeliveryState.ACKED)
+
+
 def make_probe(quic: QuicConnection, size: int, now: float, tell: Callable[[bool], None]) -> Datagram:
     """A datagram of ``size`` bytes with a PING and padding in it, sent as far as aioquic is concerned;
     ``tell`` is called when it is acknowledged (True) or lost. aioquic makes none longer than its
@@ -358,7 +364,7 @@ def make_probe(quic: QuicConnection, size: int, now: float, tell: Callable[[bool
         version=quic._version,  # type: ignore[arg-type]  # it is known once the handshake is over
     )
     builder.start_packet(QuicPacketType.ONE_RTT, quic._cryptos[Epoch.ONE_RTT])
-    builder.start_frame(QuicFrameType.PING, handler=_tell, handler_args=(tell,))
+    builder.start_frame(QuicFrameType.PING, handler=_tell_once, handler_args=([tell],))
     builder._datagram_needs_padding = True
     (datagram,) = quic._flush_builder(builder=builder, network_path=path, peer_cid=peer_cid, now=now)
     packet = quic._spaces[Epoch.ONE_RTT].sent_packets[quic._packet_number - 1]
@@ -822,7 +828,7 @@ class Configuration(QuicConfiguration):
     psk_only: bool = False
 
 
-class Connection(_Direct):
+class Connection(Recovering, _Direct):
     """A connection that heeds all of a :class:`Configuration`."""
 
     def __init__(self, **arguments: Any) -> None:
@@ -830,7 +836,6 @@ class Connection(_Direct):
         super().__init__(**arguments)
         # aioquic logs in the middle of its work, and a handler that raises must not end it there.
         self._logger.logger = CleanLogger(logging.getLogger("quic"))
-        self._loss = Recovery(self)  # type: ignore[assignment]  # it has what aioquic calls
 
     def _initialize(self, peer_cid: bytes) -> None:
         # Here aioquic makes its TLS context, anew for each version of QUIC tried, and it asks nobody

@@ -121,6 +121,26 @@ class Recovery(LossRecovery):
         self._forget(packets, now, cast(Any, space), self._records.get(cast(Any, space)), for_probe=True)
 
 
+class Recovering(QuicConnection):
+    """A connection with our loss recovery."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._loss = Recovery(self)  # type: ignore[assignment]  # it has what aioquic calls
+
+    def datagrams_to_send(self, now: float) -> list[tuple[bytes, Any]]:
+        datagrams = super().datagrams_to_send(now)
+        loss = self._loss
+        assert isinstance(loss, Recovery)
+        if loss.probing:
+            loss.probing = False
+            if len(datagrams) == 1:
+                # A probe timeout sends two datagrams, for one may be lost (RFC 9002, section 6.2.4).
+                loss.reschedule_data(now=now)
+                datagrams += super().datagrams_to_send(now)
+        return datagrams
+
+
 def rounds(quic: QuicConnection) -> tuple[int, float, int]:
     """How many round trips of data there were, the shortest round-trip time of the last one in seconds, and
     the congestion window in bytes."""

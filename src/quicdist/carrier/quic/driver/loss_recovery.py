@@ -35,7 +35,7 @@ KEEP_REORDERING: Final = 16
 REMEMBER_TIMEOUTS: Final = 3
 REMEMBER_SECONDS: Final = 5.0
 REMEMBERED: Final = 2048
-#: A probe is sent at least every so many seconds, or every two probe timeouts; more seldom after that many.
+#: A probe is sent at least every so many seconds, or every probe timeout; more seldom after that many.
 #: RFC 9002, section 6.2.1, doubles the time without end. quic_dist closes a connection after 16 s without an
 #: acknowledgement (from 1.8.2 on), and nobody should wait long for a path that is back.
 MAX_BACKOFF: Final = 1.0
@@ -73,6 +73,8 @@ class LossRecovery:
         self._send_probe = send_probe
         self._spaces: list[Space] = []
         self._records: dict[Space, Record] = {}
+        #: A probe timeout has just passed.
+        self.probing = False
         #: Probe timeouts with nothing acknowledged since.
         self._pto_count = 0
         self._last_eliciting_at = 0.0
@@ -374,7 +376,7 @@ class LossRecovery:
         if not count:
             return timeout
         most = MAX_BACKOFF if count <= LATE_AFTER else LATE_BACKOFF
-        return float(min(timeout * 2 ** min(count, 16), max(most, 2 * timeout)))
+        return float(min(timeout * 2 ** min(count, 16), max(most, timeout)))
 
     def on_loss_detection_timeout(self, *, now: float) -> None:
         """The time that :meth:`get_loss_detection_time` told has come."""
@@ -386,6 +388,7 @@ class LossRecovery:
             self._detect_loss(now, first, self._records[first])
         else:
             self._pto_count += 1
+            self.probing = True
             self.reschedule_data(now=now)
 
     def reschedule_data(self, *, now: float, speed_up_handshake: bool = False) -> None:
