@@ -21,8 +21,8 @@ from quicdist import (
     ProcessExit,
     RemoteError,
 )
-from quicdist.node import NodeEvent
 from quicdist.carrier import DigestUnanswered
+from quicdist.node import NodeEvent
 from quicdist.protocol import HandshakeError
 from tests.interop.cluster import Cluster, cluster
 from tests.interop.conftest import CARRIERS
