@@ -306,6 +306,7 @@ async def test_a_peer_whose_connection_answers_but_not_its_node_is_lost(
     settings: QuicSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a BEAM does after ``net_kernel:disconnect/1``."""
+    monkeypatch.setattr("quicdist.carrier.quic.link.is_quicdist", lambda quic: False)
     monkeypatch.setattr("quicdist.carrier.quic.settings.MIN_PING_INTERVAL", 0.02)
     async with linked(settings, QuicSettings(tls=settings.tls, net_ticktime=0.2)) as pair:
         quic_link(pair.server.link)._received = lambda messages: None  # type: ignore[method-assign]

@@ -21,6 +21,7 @@ from quicdist.carrier.quic.nudge import NOPROC, Nudge
 from quicdist.carrier.quic.placement import Placement
 from quicdist.carrier.quic.progress import Progress
 from quicdist.carrier.quic.settings import QuicSettings
+from quicdist.carrier.quic.silence import Silence
 from quicdist.carrier.quic.user_streams import UserStreams
 from quicdist.carrier.stream_errors import STREAM_REFUSED
 from quicdist.logs import get_logger
@@ -100,8 +101,7 @@ class QuicLink(LinkBase):
         self._progress = Progress(peer.name, channel.quic)
         #: Seconds for which the loop stood still when it was time to look.
         self._lateness = 0.0
-        self._heard = 0
-        self._heard_at = self._loop.time()
+        self._silence = Silence(peer.name, channel, acknowledgements_tell=self._is_paced)
         self._burst_timer: asyncio.TimerHandle | None = None
         self._burst_from = 0
         self._path = channel.path
@@ -175,34 +175,27 @@ class QuicLink(LinkBase):
     def _ping(self) -> None:
         # Packets are a sign of life to the ticker above. Here it is what the node itself sends.
         now = self._loop.time()
-        heard = self._connection.bytes_in
         settings = self._settings
         limit = max(settings.net_ticktime, NUDGES * settings.ping_interval)
         # While the loop stood still the peer was not asked, and its answers may not have been read yet.
         late = max(0.0, now - self._ping_timer.when()) if self._ping_timer is not None else 0.0
-        self._heard_at += late
         self._lateness += late
-        broken = self._progress.look(now - self._lateness, limit)
+        at = now - self._lateness
+        broken = self._progress.look(at, limit) or self._silence.look(at, limit)
         if broken is not None:
             self._fail(broken)
             return
-        if heard != self._heard:
-            self._heard, self._heard_at = heard, now
-        elif now - self._heard_at >= limit:
-            text = f"its QUIC connection lives, but nothing came of the node for {limit:g} s"
-            self._fail(PeerSilent(self.peer.name, text))
-            return
-        else:
-            self._send_signal(self._nudge.signal)
+        if self._silence.asks:
+            self._silence.asked(self._send_signal(self._nudge.signal))
         self._channel.ping()
         self._ping_later()
 
-    def _send_signal(self, control: ControlMessage, payload: Any = NO_PAYLOAD) -> None:
-        """Send what is the link's own, not the node's."""
-        if self._ended:
-            return
+    def _send_signal(self, control: ControlMessage, payload: Any = NO_PAYLOAD) -> int:
+        """Send what is the link's own, not the node's; the stream it takes."""
         stream_id, parts = self._connection.send(control, payload)
-        self._channel.write(stream_id, parts, sum(map(len, parts)))
+        if not self._ended:
+            self._channel.write(stream_id, parts, sum(map(len, parts)))
+        return stream_id
 
     def _credit_given(self) -> None:
         if self._is_paced:

@@ -24,3 +24,13 @@ def unacknowledged_from(quic: QuicConnection) -> dict[int, int]:
         for stream_id, stream in list(quic._streams.items())
         if stream.sender._buffer_start < stream.sender.highest_offset and not stream.sender.is_finished
     }
+
+
+def stream_bytes_received(quic: QuicConnection) -> int:
+    """How many bytes of streams have come, those beyond a gap included."""
+    return quic._local_max_data.used
+
+
+def stream_bytes_acknowledged(quic: QuicConnection) -> int:
+    """How many bytes of the streams there are were acknowledged: another number where more were."""
+    return sum(stream.sender._buffer_start for stream in list(quic._streams.values()))

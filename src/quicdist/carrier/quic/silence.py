@@ -1,0 +1,72 @@
+"""How long nothing has come of a node whose QUIC connection lives.
+
+quic_dist can leave a connection that nobody owns, which goes on acknowledging
+(:mod:`quicdist.carrier.quic.nudge`). So a node of which nothing comes is sent a signal that it has to answer.
+Time counts against it where it has acknowledged that signal, or acknowledges nothing: one that is queued
+behind what was lost, on a path that moves on slowly, cannot be answered yet.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from quicdist.carrier.errors import PeerSilent
+from quicdist.carrier.quic.driver import aioquic_adapter as adapter
+from quicdist.carrier.quic.driver.aioquic_progress import stream_bytes_acknowledged, stream_bytes_received
+
+if TYPE_CHECKING:
+    from quicdist.carrier.quic.driver.channel import Channel
+
+#: Seconds that sums of times may be less than they should.
+_ROUNDING: Final = 1e-6
+
+
+class Silence:
+    """That of one node. ``acknowledgements_tell``: the process that acknowledges is the node itself, as with
+    quicdist."""
+
+    def __init__(self, node: str, channel: Channel, *, acknowledgements_tell: bool) -> None:
+        self._node = node
+        self._channel = channel
+        self._acknowledgements_tell = acknowledgements_tell
+        self._heard = self._acknowledged = 0
+        self._silent = 0.0
+        self._looked_at: float | None = None
+        #: Where the signal that is to be answered ends: a stream and an offset.
+        self._asked: tuple[int, int] | None = None
+        #: The node is to be sent such a signal now.
+        self.asks = False
+
+    def asked(self, stream_id: int) -> None:
+        """The signal was written to a stream, and nothing after it."""
+        channel = self._channel
+        end = adapter.written(channel.quic, stream_id) + channel.queued_on(stream_id)
+        self._asked = stream_id, end
+        self._acknowledged = stream_bytes_acknowledged(channel.quic)
+
+    def look(self, now: float, limit: float) -> PeerSilent | None:
+        """Look at ``now``, in seconds; the error that ends the link where nothing came for ``limit`` seconds
+        that count."""
+        quic = self._channel.quic
+        elapsed = now - self._looked_at if self._looked_at is not None else 0.0
+        self._looked_at = now
+        heard, asked = stream_bytes_received(quic), self._asked
+        self.asks = False
+        if heard != self._heard:
+            self._heard, self._silent, self._asked = heard, 0.0, None
+            return None
+        if asked is not None:
+            stream_id, end = asked
+            before, self._acknowledged = self._acknowledged, stream_bytes_acknowledged(quic)
+            # A stream on which nothing was sent yet is none to the engine.
+            arrived = adapter.stream_exists(quic, stream_id) and adapter.acknowledged(quic, stream_id) >= end
+            if not arrived and self._acknowledged != before:
+                return None
+            if arrived and self._acknowledgements_tell:
+                self._silent = -elapsed
+        self._silent += elapsed
+        if self._silent >= limit - _ROUNDING:
+            text = f"its QUIC connection lives, but nothing came of the node for {limit:g} s"
+            return PeerSilent(self._node, text)
+        self.asks = True
+        return None
