@@ -54,7 +54,6 @@ async def test_certificates_of_all_kinds_on_an_ordinary_path(network: Network, k
         await one.is_auth(two.name)
 
 
-@pytest.mark.xfail(strict=True, reason="packets that others overtake count as lost")
 @simulated()
 async def test_reordering_costs_little(network: Network) -> None:
     """Without jitter it takes 0.8 s."""
