@@ -148,12 +148,19 @@ async def _send(process: Process, exchange: Exchange, pair: Pair, receiver: Any)
 
 
 def mirrored(
-    network: Network, node: Node, peer: QuicDistNode, *, processes: int = 8, messages: int = 10
+    network: Network,
+    node: Node,
+    peer: QuicDistNode,
+    *,
+    processes: int = 8,
+    messages: int = 10,
+    sizes: Sequence[int] | None = None,
 ) -> Exchange:
-    """``processes`` of ``node`` send ``messages`` each to the mirror of a simulated quic_dist, and back."""
+    """``processes`` of ``node`` send ``messages`` each, or one of each of ``sizes``, to the mirror of a
+    simulated quic_dist, and back."""
     exchange = Exchange(network)
     for number in range(processes):
-        pair = Pair(f"{node.name} {number}", mixed_sizes(network.chance, messages))
+        pair = Pair(f"{node.name} {number}", sizes or mixed_sizes(network.chance, messages))
         exchange.pairs.append(pair)
         node.spawn(_reflect, exchange, pair, (Atom("mirror"), Atom(peer.name)))
     return exchange

@@ -40,14 +40,17 @@ class FaultySender(QuicStreamSender):
     #: Frames to leave out from now on.
     holes = 0
     overrun = 0
+    #: How often a limit was exceeded.
+    overran = 0
 
     def get_frame(self, max_size: int, max_offset: int | None = None) -> QuicStreamFrame | None:
-        if max_offset is not None:
-            max_offset += self.overrun
-        frame = super().get_frame(max_size, max_offset)
+        limit = None if max_offset is None else max_offset + self.overrun
+        frame = super().get_frame(max_size, limit)
+        if frame is not None and max_offset is not None and frame.offset + len(frame.data) > max_offset:
+            self.overran += 1
         while frame is not None and self.holes:
             self.holes -= 1
-            frame = super().get_frame(max_size, max_offset)
+            frame = super().get_frame(max_size, limit)
         return frame
 
 

@@ -259,6 +259,11 @@ class QuicDistLink:
             self.quic.send_stream_data(stream_id, b"".join(map(bytes, parts)))
             self.transmit()
 
+    @property
+    def overran(self) -> int:
+        """How often it has exceeded a flow-control limit."""
+        return sum(getattr(stream.sender, "overran", 0) for stream in self.quic._streams.values())
+
     def leave_hole(self, stream_id: int) -> None:
         """Of the next frame on a stream nothing is ever sent (a full send queue, before 2.0.2)."""
         self.quic._get_or_create_stream_for_send(stream_id).sender.holes = 1
@@ -290,6 +295,7 @@ class QuicDistNode:
         self._routes: dict[bytes, QuicDistLink] = {}
         self._tokens: dict[bytes, bytes] = {}
         self._tickets: dict[bytes, SessionTicket] = {}
+        self._astray: dict[Endpoint, bool] = {}
         self._credentials = load_credentials(*certificate(key))
         self._socket = network.host(address(number))(socket.AF_INET, local=(address(number), PORT))
         self.loop.add_reader(self._socket.fileno(), self._readable)
@@ -390,8 +396,8 @@ class QuicDistNode:
             return None
         link = self._routes.get(header.destination_cid)
         dialled = link is None or link.role is Role.SERVER
-        if self.behaviour.second_socket and dialled and source[1] % 2:
-            return None  # The other socket's, which nobody reads.
+        if self.behaviour.second_socket and dialled and self._goes_astray(source):
+            return None
         if link is None and header.packet_type is QuicPacketType.INITIAL and len(data) >= 1200:
             quic = Connection(
                 configuration=self._configuration(is_client=False),
@@ -409,6 +415,12 @@ class QuicDistNode:
             if token is not None and len(data) > 40:
                 self.send(b"\x40" + self.network.random.randbytes(23) + token, source)
         return link
+
+    def _goes_astray(self, source: Endpoint) -> bool:
+        """Whether the kernel gives what comes from there to the other socket, which nobody reads."""
+        if source not in self._astray:
+            self._astray[source] = self.network.random.random() < 0.5
+        return self._astray[source]
 
     def remember(self, link: QuicDistLink) -> None:
         for issued in link.quic._host_cids:

@@ -9,7 +9,7 @@ from tests.simulated.running import simulated
 from tests.simulated.scenarios import SCENARIOS
 
 
-@pytest.mark.parametrize("name", [name for name in SCENARIOS if "quic_dist" not in name])
-@simulated(6)
+@pytest.mark.parametrize("name", SCENARIOS)
+@simulated(4)
 async def test_dials_and_exchanges(network: Network, name: str) -> None:
     await SCENARIOS[name](network)
