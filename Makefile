@@ -7,6 +7,7 @@ WORKERS ?= 2
 MATRIX ?=
 BENCH_ARGS ?=
 PATHS_ARGS ?=
+RESTARTS_ARGS ?=
 HOSTILE_ARGS ?=
 SIMULATE_ARGS ?=
 
@@ -17,7 +18,7 @@ bench_setup := @$(python) -c "import importlib.metadata as m; m.version('matplot
 	echo "-- what draws could not be installed: the table alone" >&2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test matrix lint format fuzz simulate hostile paths bench profile bench-term interop clean
+.PHONY: help demo test matrix lint format fuzz simulate hostile paths restarts bench profile bench-term interop clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -71,6 +72,11 @@ paths: ## messages, calls and dials on every path beside TCP, in half an hour; P
 	$(setup)
 	@scripts/setup-erlang.sh "the pairs with a BEAM"
 	@$(python) -m tests.paths $(PATHS_ARGS)
+
+restarts: ## a node killed and started again 100 times, over each carrier; RESTARTS_ARGS="--times 10" chooses
+	$(setup)
+	@scripts/setup-erlang.sh "the pairs with a BEAM"
+	@$(python) -m tests.restarts $(RESTARTS_ARGS)
 
 profile: ## where the time of an echo and of 1 MiB goes: flame graphs into docs/
 	$(setup)

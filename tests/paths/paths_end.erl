@@ -80,7 +80,7 @@ send(Node, Jobs, Limit) ->
     in_parallel([fun() ->
         {Result, Why} = sender(Node, Count, Size, deadline(Limit)),
         {Result, Why, erlang:monotonic_time(nanosecond) - Start}
-    end || {Senders, Count, Size} <- Jobs, _ <- lists:seq(1, Senders)]).
+    end || {Senders, Count, Size} <- Jobs, _ <- lists:seq(1, Senders)], Limit + 1000, {late, sending, Limit * 1000000}).
 
 deadline(Limit) -> erlang:monotonic_time(millisecond) + Limit.
 
@@ -129,11 +129,14 @@ call(Node, Callers, Count, Limit) ->
                  end,
              {Result, Why, erlang:monotonic_time(nanosecond) - Start}
          end || N <- lists:seq(1, Count)]
-    end || _ <- lists:seq(1, Callers)])).
+    end || _ <- lists:seq(1, Callers)], Limit + 1000, [{late, calling, Limit * 1000000}])).
 
-in_parallel(Funs) ->
+%% What each gives, or Late after Limit milliseconds: one that sends waits where the connection takes no more.
+in_parallel(Funs, Limit, Late) ->
+    Deadline = deadline(Limit),
     Started = [spawn_monitor(fun() -> exit({value, Fun()}) end) || Fun <- Funs],
     [receive
          {'DOWN', Monitor, _, _, {value, Value}} -> Value;
          {'DOWN', Monitor, _, _, Reason} -> exit(Reason)
-     end || {_, Monitor} <- Started].
+     after left(Deadline) -> exit(Pid, kill), Late
+     end || {Pid, Monitor} <- Started].
