@@ -36,6 +36,8 @@ from quicdist.carrier.quic.driver.parameters import is_quicdist
 from quicdist.carrier.quic.driver.stateless_reset import StatelessResets
 from quicdist.carrier.quic.handshake import AcceptHandshake, DialHandshake, QuicHandshake
 from quicdist.carrier.quic.link import QuicLink
+from quicdist.carrier.quic.other_sockets import PATIENCE as OTHER_PATIENCE
+from quicdist.carrier.quic.other_sockets import with_other_sockets
 from quicdist.carrier.quic.refusals import close_code, incoming_ended, told_reason
 from quicdist.carrier.quic.reset_secret import reset_secret
 from quicdist.carrier.quic.resumption import Resumption
@@ -161,15 +163,28 @@ class QuicCarrier(Carrier):
         found = await self._resolve(node, address, setup_time)
 
         async def attempt(candidate: Candidate, claim: Claim) -> QuicLink:
-            dial = Dial(node, address, candidate, local, deadline, setup_time, claim)
-            alone = len(found) == 1
-            for _ in range(TRIES - 1):
-                try:
-                    return await self._dial(dial, alone=alone, patience=setup_time / TRIES)
-                except (TicketRefused, HandshakeStalled) as error:
-                    log.info("%s: once more, without early data", error)
-                    alone = False
-            return await self._dial(dial, alone=False)
+            heard: list[UdpSocket] = []
+
+            async def first(claim: Claim) -> QuicLink:
+                dial = Dial(node, address, candidate, local, deadline, setup_time, claim, heard)
+                alone = len(found) == 1
+                for _ in range(TRIES - 1):
+                    try:
+                        return await self._dial(dial, alone=alone, patience=setup_time / TRIES)
+                    except (TicketRefused, HandshakeStalled) as error:
+                        log.info("%s: once more, without early data", error)
+                        alone = False
+                return await self._dial(dial, alone=False)
+
+            async def other(claim: Claim) -> QuicLink:
+                log.debug("nothing came of %s at %s: once more, from another port", node, candidate)
+                dial = Dial(node, address, candidate, local, deadline, setup_time, claim, heard)
+                return await self._dial(dial, alone=False, patience=OTHER_PATIENCE)
+
+            def silent() -> bool:
+                return not any(udp.datagrams_in for udp in heard)
+
+            return await with_other_sockets(first, other, silent=silent, claim=claim)
 
         try:
             return await race(attempt, found, passing=(PeerUnreachable, SetupTimeout))
@@ -202,6 +217,7 @@ class QuicCarrier(Carrier):
             udp = UdpSocket(settings.sockets(family, remote=remote))
         except OSError as refused:
             raise PeerUnreachable(node, address, f"{NO_WAY}: {refused.strerror}") from refused
+        dial.sockets.append(udp)
         resuming = self.resumption.for_dialling(node, configuration, alone=alone)
         handshake = DialHandshake(node, address, dial.local, settings, self._stream_counts, claim)
         on_ticket = resuming.keep if resuming else None
@@ -239,6 +255,8 @@ class Dial(NamedTuple):
     #: The seconds it was given in all, for its error.
     setup_time: float
     claim: Claim
+    #: The sockets of all attempts at this address.
+    sockets: list[UdpSocket]
 
 
 def _meaning(raised: BaseException, handshake: QuicHandshake, seconds: float) -> BaseException:

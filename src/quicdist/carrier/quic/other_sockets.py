@@ -1,0 +1,89 @@
+"""Dialling from other sockets as well, where nothing at all comes back.
+
+quic_dist 0.11.0 opens, on Linux, a second socket on its port (SO_REUSEPORT) that nobody reads. The kernel
+gives it a part of the datagrams, by the address and port of who sends: a dial from another port can work
+where one did not. NATs and load balancers that have one dead port behave alike.
+
+So a dial of which nothing has come back after two probe timeouts goes on, and beside it others begin, each
+from a port of its own and given up after a moment. Whichever is through first goes on to say its name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Final, TypeVar
+
+from quicdist.carrier.errors import HandshakeStalled, PeerUnreachable, SetupTimeout, TicketRefused
+from quicdist.carrier.happy_eyeballs import Claim
+
+T = TypeVar("T")
+
+#: When others begin, in seconds from the first, and each after the first time twice: nine ports in all, one
+#: dial of five hundred fails where half of them are dead. Before the first there were two probe timeouts
+#: (RFC 9002, section 6.2.2), with QuicSettings.initial_rtt.
+BEGIN: Final = (0.65, 1.2, 1.2, 2.0, 2.0, 3.0, 3.0, 4.2)
+#: Seconds that each is given: its first flight is sent three times.
+PATIENCE: Final = 1.2
+
+#: What says nothing about a peer that has been heard.
+_NOTHING: Final = (HandshakeStalled, PeerUnreachable, SetupTimeout, TicketRefused)
+
+#: Dials until it is through or has failed, asking before it says a name.
+Dialler = Callable[[Claim], Coroutine[None, None, T]]
+
+
+async def with_other_sockets(
+    first: Dialler[T], other: Dialler[T], *, silent: Callable[[], bool], claim: Claim
+) -> T:
+    """What the first dial to get through returns. ``first`` decides otherwise, unless one of the others is
+    refused by a peer that it has reached. Others begin while ``silent`` says that nothing has come.
+    ``claim`` is asked by whichever is through."""
+    loop = asyncio.get_running_loop()
+    through: asyncio.Future[asyncio.Task[T]] = loop.create_future()
+    tasks: list[asyncio.Task[T]] = []
+
+    def begin(dialler: Dialler[T]) -> None:
+        number = len(tasks)
+
+        def through_first() -> bool:
+            if not through.done():
+                if not claim():
+                    return False
+                through.set_result(tasks[number])
+            return through.result() is tasks[number]
+
+        tasks.append(loop.create_task(dialler(through_first)))
+
+    begun = loop.time()
+    waiting = list(BEGIN)
+    begin(first)
+    try:
+        while True:
+            news: set[asyncio.Future[Any]] = {through, *(task for task in tasks if not task.done())}
+            pause = max(0.0, begun + waiting[0] - loop.time()) if waiting else None
+            await asyncio.wait(news, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+            if through.done():
+                _call_off(task for task in tasks if task is not through.result())
+                return await through.result()
+            for task in tasks:
+                if task.done() and (task is tasks[0] or _decides(task)):
+                    return task.result()
+            if not silent():
+                waiting.clear()
+            while waiting and loop.time() >= begun + waiting[0]:
+                waiting.pop(0)
+                begin(other)
+    finally:
+        _call_off(tasks)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _decides(task: asyncio.Task[T]) -> bool:
+    """Whether what another dial came to speaks for all."""
+    return task.cancelled() or not isinstance(task.exception(), _NOTHING)
+
+
+def _call_off(tasks: Iterable[asyncio.Task[T]]) -> None:
+    for task in tasks:
+        task.cancel()
