@@ -46,10 +46,6 @@ def quic_dist_survives_loss() -> None:
         pytest.skip(f"quic_dist {version} never sends some of the packets again that are lost")
 
 
-#: Not in the usual run: now and then the talk after a dial stands still, and it is not known why.
-rarely_stands_still = pytest.mark.slow
-
-
 # -- between Python nodes ----------------------------------------------------------------------
 
 
@@ -65,7 +61,6 @@ async def test_messages_both_ways(stormy: Spaces, server: Program, talker: Progr
     assert all(sum(kind) > 0 for kind in zip(*((c.lost, c.late, c.doubled) for c in seen), strict=True))
 
 
-@rarely_stands_still
 async def test_dialling_again_and_again(server: Program, talker: Program) -> None:
     """With the tickets of the time before, and so with early data; nothing arrives twice."""
     early = 0
@@ -118,7 +113,6 @@ async def test_messages_when_dialling_a_beam(beam: Beam, talker: Program, count:
 
 
 @pytest.mark.quic_dist
-@rarely_stands_still
 async def test_dialling_a_beam_again_and_again(beam: Beam, talker: Program) -> None:
     quic_dist_survives_loss()
     for _ in range(DIALS):

@@ -13,7 +13,7 @@ from typing import Any
 
 from quicdist import Node
 from quicdist.carrier import SetupTimeout
-from quicdist.node import NotConnected
+from quicdist.node import NodeDown, NodeUp, NotConnected
 from tests.simulated.behaviours import QUIC_DIST
 from tests.simulated.exchange import PATIENCE, Exchange, between, mirrored
 from tests.simulated.network import Network
@@ -110,6 +110,31 @@ async def python_and_python(network: Network) -> None:
             exchange = between(network, one, two, messages=chance.choice((1, 5, 10)))
             await with_cut(network, exchange, chance.choice((0.0, 0.0, 0.0, 1.0, 5.0, 20.0)))
             one.disconnect(two.name)
+
+
+@scenario
+async def dials(network: Network) -> None:
+    """Eight dials, most of them with a ticket and early data, each followed by a few messages each way: each
+    came up once, and went down once, at either end."""
+    draw_paths(network)
+    events: dict[str, list[type]] = {}
+    async with nodes(network, 2) as (one, two):
+        for node in (one, two):
+            seen = events[node.name] = []
+            node.subscribe(lambda event, seen=seen: seen.append(type(event)))  # type: ignore[misc]
+        up = 0
+        for _ in range(8):
+            if await dial(one.connect(two.name)):
+                up += 1
+                exchange = between(network, one, two, processes=2, messages=2)
+                await exchange.over()
+                assert exchange.all_came
+                one.disconnect(two.name)
+        await asyncio.sleep(2 * PATIENCE)
+    assert events[one.name] == [NodeUp, NodeDown] * up
+    # One that the dialler gave up may have been up here.
+    assert events[two.name] == [NodeUp, NodeDown] * (len(events[two.name]) // 2)
+    assert len(events[two.name]) >= 2 * up
 
 
 @scenario

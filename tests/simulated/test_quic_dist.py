@@ -85,17 +85,20 @@ async def test_messages_on_streams_beyond_ours_are_told(network: Network) -> Non
             await exchange.over()
 
 
-@simulated()
+@simulated(3)
 async def test_a_hole_in_a_stream_is_told(network: Network) -> None:
     """What a full send queue did not take is never sent (before 2.0.2)."""
+    network.set(ONE, TWO, delay=0.02)
     async with nodes(network, 1) as (one,):
         with quic_dist(network, 2, QUIC_DIST["1.8.1"]) as peer:
             await one.connect(peer.name)
             link = await peer.linked_to(1)
-            exchange = mirrored(network, one, peer, processes=4)
+            exchange = mirrored(network, one, peer, messages=30)
+            await asyncio.sleep(0.1)
             for stream_id in range(1, 64, 4):
                 link.leave_hole(stream_id)
-            await exchange.over(patience=90)
+            # It shows by what comes behind it, and may stay open for net_ticktime.
+            assert await exchange.over(patience=100) > 60
             assert not exchange.all_came
 
 
