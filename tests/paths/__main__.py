@@ -9,6 +9,7 @@ import json
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from quicdist import make_development_certificates
@@ -40,6 +41,8 @@ def _arguments() -> argparse.Namespace:
 
 async def run(rows: list[Row], pairs: list[Pair], arguments: argparse.Namespace) -> list[Result]:
     results: list[Result] = []
+    # A BEAM that is asked something has a thread for as long as that takes.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(8 * arguments.jobs))
     cells = [(row, pair) for row in rows for pair in pairs]
     room = asyncio.Semaphore(arguments.jobs)
     gate = asyncio.Lock()  # Held by who waits for room, so that who wants all of it gets it.
