@@ -17,7 +17,7 @@ from tests.netns.spaces import Unavailable
 from tests.paths.cells import Phase, Result, Volume, measure
 from tests.paths.ends import PAIRS, EndFailed, Pair
 from tests.paths.rows import ROWS, Row, chosen
-from tests.paths.table import line_of, table
+from tests.paths.table import line_of, table, write
 from tests.support.beam import BeamError
 
 
@@ -35,6 +35,7 @@ def _arguments() -> argparse.Namespace:
         "--save", type=Path, help="write what was measured there, as JSON, beside what is there"
     )
     parser.add_argument("--render", type=Path, help="no measurement: the table of what was saved there")
+    parser.add_argument("--docs", type=Path, help="with --render: write table and chart into this directory")
     parser.add_argument("--logs", type=Path, help="keep the nodes' logs in this directory")
     return parser.parse_args()
 
@@ -102,6 +103,8 @@ def main() -> int:
         return 0
     if arguments.render:
         print(table(load(arguments.render)))
+        if arguments.docs:
+            write(load(arguments.render), arguments.docs)
         return 0
     try:
         rows = chosen([name for name in arguments.only.split(",") if name])
