@@ -17,7 +17,7 @@ from tests.netns.spaces import Unavailable
 from tests.paths.cells import Phase, Result, Volume, measure
 from tests.paths.ends import PAIRS, EndFailed, Pair
 from tests.paths.rows import ROWS, Row, chosen
-from tests.paths.table import line_of, table, write
+from tests.paths.table import draw, line_of, table, write
 from tests.support.beam import BeamError
 
 
@@ -105,6 +105,7 @@ def main() -> int:
         print(table(load(arguments.render)))
         if arguments.docs:
             write(load(arguments.render), arguments.docs)
+            draw(load(arguments.render), arguments.docs / "paths.svg")
         return 0
     try:
         rows = chosen([name for name in arguments.only.split(",") if name])

@@ -96,18 +96,17 @@ def table(results: Sequence[Result]) -> str:
 
 
 def write(results: Sequence[Result], docs: Path) -> None:
-    """Put the table into ``paths.md``, between its marks, and draw ``paths.svg``.
-
-    Raises ImportError, the table written, where there is no matplotlib.
-    """
+    """Put the table into ``paths.md``, between its marks."""
     page = docs / "paths.md"
     marked = re.compile(f"{re.escape(_BEGIN)}.*{re.escape(_END)}", re.S)
     page.write_text(marked.sub(lambda _: f"{_BEGIN}\n{table(results)}\n\n{_END}", page.read_text()))
-    draw(results, docs / "paths.svg")
 
 
 def draw(results: Sequence[Result], file: Path) -> None:
-    """The ratio of messages and of large ones by loss and delay; above 1 is slower than TCP."""
+    """The ratio of messages and of large ones on each path; above 1 is slower than TCP.
+
+    Raises ImportError where there is no matplotlib.
+    """
     import matplotlib
 
     matplotlib.use("svg")
