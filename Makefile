@@ -18,7 +18,7 @@ bench_setup := @$(python) -c "import importlib.metadata as m; m.version('matplot
 	echo "-- what draws could not be installed: the table alone" >&2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test matrix lint format fuzz simulate hostile paths restarts bench profile bench-term interop clean
+.PHONY: help demo test matrix lint format fuzz simulate hostile paths restarts soak bench profile bench-term interop clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -77,6 +77,11 @@ restarts: ## a node killed and started again 100 times, over each carrier; RESTA
 	$(setup)
 	@scripts/setup-erlang.sh "the pairs with a BEAM"
 	@$(python) -m tests.restarts $(RESTARTS_ARGS)
+
+soak: ## mixed traffic of all kinds between Python nodes and BEAMs; SECONDS=3600 for an hour
+	$(setup)
+	@scripts/setup-erlang.sh "the nodes that are BEAMs"
+	@$(python) -m tests.soak --seconds $(SECONDS)
 
 profile: ## where the time of an echo and of 1 MiB goes: flame graphs into docs/
 	$(setup)

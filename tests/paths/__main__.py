@@ -9,6 +9,7 @@ import json
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from quicdist import make_development_certificates
@@ -16,7 +17,7 @@ from tests.netns.spaces import Unavailable
 from tests.paths.cells import Phase, Result, Volume, measure
 from tests.paths.ends import PAIRS, EndFailed, Pair
 from tests.paths.rows import ROWS, Row, chosen
-from tests.paths.table import line_of, table
+from tests.paths.table import draw, line_of, table, write
 from tests.support.beam import BeamError
 
 
@@ -34,12 +35,15 @@ def _arguments() -> argparse.Namespace:
         "--save", type=Path, help="write what was measured there, as JSON, beside what is there"
     )
     parser.add_argument("--render", type=Path, help="no measurement: the table of what was saved there")
+    parser.add_argument("--docs", type=Path, help="with --render: write table and chart into this directory")
     parser.add_argument("--logs", type=Path, help="keep the nodes' logs in this directory")
     return parser.parse_args()
 
 
 async def run(rows: list[Row], pairs: list[Pair], arguments: argparse.Namespace) -> list[Result]:
     results: list[Result] = []
+    # A BEAM that is asked something has a thread for as long as that takes.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(8 * arguments.jobs))
     cells = [(row, pair) for row in rows for pair in pairs]
     room = asyncio.Semaphore(arguments.jobs)
     gate = asyncio.Lock()  # Held by who waits for room, so that who wants all of it gets it.
@@ -99,6 +103,9 @@ def main() -> int:
         return 0
     if arguments.render:
         print(table(load(arguments.render)))
+        if arguments.docs:
+            write(load(arguments.render), arguments.docs)
+            draw(load(arguments.render), arguments.docs / "paths.svg")
         return 0
     try:
         rows = chosen([name for name in arguments.only.split(",") if name])

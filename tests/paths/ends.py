@@ -59,7 +59,7 @@ class PythonEnd:
         self._process = process
         self.log = log
 
-    async def _do(self, what: str, timeout: float = GRACE, **arguments: Any) -> Any:
+    async def do(self, what: str, timeout: float = GRACE, **arguments: Any) -> Any:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({"do": what, "with": arguments}).encode() + b"\n")
         return await self.answer(timeout)
@@ -82,23 +82,23 @@ class PythonEnd:
         return self.log.read_text(errors="replace")[-2000:]
 
     async def dial(self, node: str, count: int, pause: float) -> list[Any]:
-        value: list[Any] = await self._do("dial", GRACE * (1 + count), node=node, count=count, pause=pause)
+        value: list[Any] = await self.do("dial", GRACE * (1 + count), node=node, count=count, pause=pause)
         return value
 
     async def send(self, node: str, jobs: Sequence[Job], limit: float) -> list[Outcome]:
-        value = await self._do("send", limit + GRACE, node=node, jobs=jobs, limit=limit)
+        value = await self.do("send", limit + GRACE, node=node, jobs=jobs, limit=limit)
         return [(result, why, taken) for result, why, taken in value]
 
     async def call(self, node: str, callers: int, count: int, limit: float) -> list[Outcome]:
-        value = await self._do("call", limit + GRACE, node=node, callers=callers, count=count, limit=limit)
+        value = await self.do("call", limit + GRACE, node=node, callers=callers, count=count, limit=limit)
         return [(result, why, taken) for result, why, taken in value]
 
     async def wrongs(self) -> list[str]:
-        value: list[str] = await self._do("wrongs")
+        value: list[str] = await self.do("wrongs")
         return value
 
     async def downs(self) -> list[str]:
-        value: list[str] = await self._do("downs")
+        value: list[str] = await self.do("downs")
         return value
 
 
@@ -106,17 +106,19 @@ class BeamEnd:
     def __init__(self, beam: Beam) -> None:
         self.beam = beam
 
-    async def _do(self, source: str, timeout: float = GRACE) -> Any:
-        term = await self.beam.eval_bytes(f"term_to_binary(paths_end:{source})", timeout=timeout)
+    async def do(self, source: str, timeout: float = GRACE, module: str = "paths_end") -> Any:
+        term = await self.beam.eval_bytes(f"term_to_binary({module}:{source})", timeout=timeout)
         return binary_to_term(term)
 
-    async def load(self) -> None:
-        with tempfile.TemporaryDirectory() as directory:
-            shutil.copy(ERLANG_END, directory)
-            await self.beam.eval(
-                f'{{ok, paths_end, Code}} = compile:file("{directory}/{ERLANG_END.name}", [binary]), '
-                "{module, _} = code:load_binary(paths_end, [], Code), paths_end:start()"
-            )
+    async def load(self, *modules: Path) -> None:
+        for source in (ERLANG_END, *modules):
+            with tempfile.TemporaryDirectory() as directory:
+                shutil.copy(source, directory)
+                await self.beam.eval(
+                    f'(fun() -> {{ok, Module, Code}} = compile:file("{directory}/{source.name}", [binary]), '
+                    "{module, Module} = code:load_binary(Module, [], Code) end)()"
+                )
+        await self.beam.eval("paths_end:start()")
 
     @staticmethod
     def _seconds(nanoseconds: Any) -> Any:
@@ -130,23 +132,23 @@ class BeamEnd:
         ]
 
     async def dial(self, node: str, count: int, pause: float) -> list[Any]:
-        taken = await self._do(f"dial('{node}', {count}, {pause * 1000:.0f})", GRACE * (1 + count))
+        taken = await self.do(f"dial('{node}', {count}, {pause * 1000:.0f})", GRACE * (1 + count))
         return [self._seconds(one) for one in taken]
 
     async def send(self, node: str, jobs: Sequence[Job], limit: float) -> list[Outcome]:
         terms = ", ".join(f"{{{senders}, {count}, {size}}}" for senders, count, size in jobs)
         source = f"send('{node}', [{terms}], {limit * 1000:.0f})"
-        return self._outcomes(await self._do(source, limit + GRACE))
+        return self._outcomes(await self.do(source, limit + GRACE))
 
     async def call(self, node: str, callers: int, count: int, limit: float) -> list[Outcome]:
         source = f"call('{node}', {callers}, {count}, {limit * 1000:.0f})"
-        return self._outcomes(await self._do(source, limit + GRACE))
+        return self._outcomes(await self.do(source, limit + GRACE))
 
     async def wrongs(self) -> list[str]:
-        return [str(wrong) for wrong in await self._do("wrongs()")]
+        return [str(wrong) for wrong in await self.do("wrongs()")]
 
     async def downs(self) -> list[str]:
-        return [down.decode() for down in await self._do("downs()")]
+        return [down.decode() for down in await self.do("downs()")]
 
 
 # -- pairs --------------------------------------------------------------------------------------
@@ -184,63 +186,13 @@ PAIRS = [
 
 
 @contextlib.asynccontextmanager
-async def end(
-    kind: str,
-    side: str,
-    carrier: str,
-    spaces: Spaces,
-    certificates: CertificateFiles,
-    directory: Path,
-    net_ticktime: int,
-) -> AsyncIterator[End]:
-    """A node of the pair that runs in its namespace: the client or the server (``side``)."""
-    server = side == "server"
-    name, space = (SERVER_NODE, spaces.server) if server else (CLIENT_NODE, spaces.client)
-    table = {} if server else {SERVER_NODE: (SERVER, PORT)}
-    if kind == "beam":
-        erl = quic_erl() if carrier == "quic" else tcp_erl()
-        assert erl is not None
-        ticks = ("-kernel", "net_ticktime", str(net_ticktime))
-        if carrier == "quic":
-            args = quic_args(
-                name,
-                PORT,
-                directory,
-                table,
-                cert=certificates.cert,
-                key=certificates.key,
-                more=("-hidden", *ticks),
-            )
-        else:
-            # No epmd: all nodes listen on one port, each in a network of its own.
-            more = ("-start_epmd", "false", "-erl_epmd_port", str(PORT), *ticks)
-            args = tcp_args(name, COOKIE, hidden=True, more=more)
-        beam = await asyncio.to_thread(Beam, args, erl=str(spaces.wrapper(space, erl, directory)))
-        try:
-            if carrier == "quic":
-                await beam.eval("{ok, _} = application:ensure_all_started(quic)")
-            running = BeamEnd(beam)
-            await running.load()
-            yield running
-        finally:
-            (directory / f"{side}.log").write_text(beam.logged())
-            beam.kill()
-        return
-    options: dict[str, Any] = {
-        "name": name,
-        "cookie": COOKIE,
-        "carrier": carrier,
-        "nodes": table,
-        "net_ticktime": net_ticktime,
-        **({"host": SERVER, "port": PORT} if server else {"listen": False}),
-        **({"verify": False} if carrier == "quic" else {"epmd": False}),
-    }
-    if carrier == "quic":
-        options |= {"cert": str(certificates.cert), "key": str(certificates.key)}
-    log = directory / f"{side}.log"
+async def python_end(
+    options: dict[str, Any], log: Path, *, module: str = "tests.paths.python_end", under: Sequence[str] = ()
+) -> AsyncIterator[PythonEnd]:
+    """A program that is a Python node with these options, started by the command ``under``."""
     with log.open("wb") as writes:
         process = await asyncio.create_subprocess_exec(
-            *spaces.command(space, sys.executable, "-m", "tests.paths.python_end", json.dumps(options)),
+            *(*under, sys.executable, "-m", module, json.dumps(options)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=writes,
@@ -255,4 +207,69 @@ async def end(
     finally:
         if process.returncode is None:
             process.kill()
-        await process.communicate()
+        await process.wait()
+
+
+@contextlib.asynccontextmanager
+async def beam_end(
+    args: Sequence[str], erl: str, carrier: str, log: Path, *modules: Path
+) -> AsyncIterator[BeamEnd]:
+    """A BEAM with ``paths_end`` and other modules."""
+    beam = await asyncio.to_thread(Beam, args, erl=erl)
+    try:
+        if carrier == "quic":
+            await beam.eval("{ok, _} = application:ensure_all_started(quic)")
+        running = BeamEnd(beam)
+        await running.load(*modules)
+        yield running
+    finally:
+        await asyncio.to_thread(log.write_text, beam.logged())
+        beam.kill()
+
+
+@contextlib.asynccontextmanager
+async def end(
+    kind: str,
+    side: str,
+    carrier: str,
+    spaces: Spaces,
+    certificates: CertificateFiles,
+    directory: Path,
+    net_ticktime: int,
+) -> AsyncIterator[End]:
+    """A node of the pair that runs in its namespace: the client or the server (``side``)."""
+    server = side == "server"
+    name, space = (SERVER_NODE, spaces.server) if server else (CLIENT_NODE, spaces.client)
+    table = {} if server else {SERVER_NODE: (SERVER, PORT)}
+    log = directory / f"{side}.log"
+    if kind == "beam":
+        erl = quic_erl() if carrier == "quic" else tcp_erl()
+        assert erl is not None
+        ticks = ("-kernel", "net_ticktime", str(net_ticktime))
+        if carrier == "quic":
+            args = quic_args(
+                *(name, PORT, directory, table),
+                cert=certificates.cert,
+                key=certificates.key,
+                more=("-hidden", *ticks),
+            )
+        else:
+            # No epmd: all nodes listen on one port, each in a network of its own.
+            more = ("-start_epmd", "false", "-erl_epmd_port", str(PORT), *ticks)
+            args = tcp_args(name, COOKIE, hidden=True, more=more)
+        async with beam_end(args, str(spaces.wrapper(space, erl, directory)), carrier, log) as beam:
+            yield beam
+        return
+    options: dict[str, Any] = {
+        "name": name,
+        "cookie": COOKIE,
+        "carrier": carrier,
+        "nodes": table,
+        "net_ticktime": net_ticktime,
+        **({"host": SERVER, "port": PORT} if server else {"listen": False}),
+        **({"verify": False} if carrier == "quic" else {"epmd": False}),
+    }
+    if carrier == "quic":
+        options |= {"cert": str(certificates.cert), "key": str(certificates.key)}
+    async with python_end(options, log, under=spaces.command(space)) as python:
+        yield python

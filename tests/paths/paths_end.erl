@@ -1,8 +1,9 @@
 %% The Erlang end of the measurements on paths; tests/paths/python_end.py is the same in Python.
 -module(paths_end).
--export([start/0, dial/3, send/3, call/4, wrongs/0, downs/0]).
+-export([start/0, dial/3, send/3, call/4, wrongs/0, downs/0, received/0]).
 
 start() ->
+    persistent_term:put(paths_received, counters:new(1, [])),
     register(paths_hub, spawn(fun() -> hub([]) end)),
     register(paths_calls, spawn(fun calls/0)),
     register(paths_downs, spawn(fun() ->
@@ -12,6 +13,9 @@ start() ->
 
 %% What receives here that was not as it should be.
 wrongs() -> ask(paths_hub, wrongs).
+
+%% Messages that were received whole and in order.
+received() -> counters:get(persistent_term:get(paths_received), 1).
 
 %% Nodes that went down, and why.
 downs() -> ask(paths_downs, downs).
@@ -35,14 +39,17 @@ receiver(Hub, From, Next) ->
     receive
         {Next, Size, Data} ->
             case Data =:= binary:copy(<<Next>>, Size) of
-                true -> receiver(Hub, From, Next + 1);
+                true ->
+                    counters:add(persistent_term:get(paths_received), 1, 1),
+                    receiver(Hub, From, Next + 1);
                 false -> wrong(Hub, From, {content, Next})
             end;
         {over, Count} when Count =:= Next - 1 ->
             From ! {received, self(), Count},
-            receiver(Hub, From, Next);
+            receive bye -> ok; Other -> wrong(Hub, From, {after_the_last, brief(Other)}) end;
         bye -> ok;
-        Other -> wrong(Hub, From, {expected, Next, brief(Other)})
+        % Its sender may have been told that the connection in between was lost, and gone on; it knows.
+        Other -> From ! {wrong, self(), {expected, Next, brief(Other)}}
     end.
 
 wrong(Hub, From, What) ->
@@ -95,9 +102,7 @@ sender(Node, Count, Size, Deadline) ->
             demonitor(Hub, [flush]),
             Monitor = monitor(process, Receiver),
             link(Receiver),
-            [Receiver ! {N, Bytes, binary:copy(<<N>>, Bytes)}
-             || N <- lists:seq(1, Count), Bytes <- [size(N, Size)]],
-            Receiver ! {over, Count},
+            numbered(Receiver, Monitor, Size, 1, Count + 1),
             receive
                 {received, Receiver, Count} ->
                     demonitor(Monitor, [flush]), unlink(Receiver), Receiver ! bye, {once, Count};
@@ -108,6 +113,16 @@ sender(Node, Count, Size, Deadline) ->
             after left(Deadline) -> {late, {Count, Size}} end;
         {'DOWN', Hub, _, _, Reason} -> {told, brief(Reason)}
     after left(Deadline) -> {late, opening} end.
+
+%% Until it is told that nobody is there any more.
+numbered(Receiver, _, _, Last, Last) -> Receiver ! {over, Last - 1};
+numbered(Receiver, Monitor, Size, N, Last) ->
+    receive {'DOWN', Monitor, _, _, _} = Down -> self() ! Down
+    after 0 ->
+        Bytes = size(N, Size),
+        Receiver ! {N, Bytes, binary:copy(<<N>>, Bytes)},
+        numbered(Receiver, Monitor, Size, N + 1, Last)
+    end.
 
 size(N, mixed) when N rem 50 =:= 7 -> N * 7919 rem 20000;
 size(N, mixed) -> N * 7919 rem 1000;

@@ -50,6 +50,8 @@ class End:
         self.node = node
         self.wrong: list[str] = []
         self.down: list[str] = []
+        #: Messages that were received whole and in order.
+        self.received = 0
         node.subscribe(lambda event: self.down.append(brief(event)) if isinstance(event, NodeDown) else None)
         node.register("paths_hub")(self.hub)
 
@@ -62,19 +64,26 @@ class End:
                 process.send(sender, (OPENED, receiver.pid))
 
     async def receive(self, process: Process, sender: Any) -> None:
-        following = 1
+        following, over = 1, False
         async for message in process:
             match message:
                 case (int() as number, size, data) if number == following:
                     if data != bytes([number % 256]) * size:
                         return self._wrong(process, sender, f"the content of message {number}")
                     following += 1
-                case (Atom("over"), count) if count == following - 1:
+                    self.received += 1
+                case (Atom("over"), count) if count == following - 1 and not over:
+                    over = True
                     process.send(sender, (RECEIVED, process.pid, count))
                 case Atom("bye"):
                     return None
                 case _:
-                    return self._wrong(process, sender, f"{brief(message)} in place of message {following}")
+                    if over:
+                        return self._wrong(process, sender, f"{brief(message)} after the last message")
+                    # Its sender may have been told that the connection was lost, and gone on; it knows.
+                    what = f"{brief(message)} in place of message {following}"
+                    process.send(sender, (WRONG, process.pid, what.encode()))
+                    return None
         return None
 
     def _wrong(self, process: Process, sender: Any, what: str) -> None:
@@ -112,7 +121,7 @@ class End:
         async def sends(process: Process, count: int, size: int | str) -> Outcome:
             try:
                 async with asyncio.timeout(limit):
-                    result, why = await self._sender(process, node, count, size)
+                    result, why = await self.sender(process, node, count, size)
             except TimeoutError:
                 result, why = "late", f"of {count} messages of {size} bytes"
             return result, why, monotonic() - start
@@ -121,7 +130,7 @@ class End:
             [(sends, count, size) for senders, count, size in jobs for _ in range(senders)]
         )
 
-    async def _sender(self, process: Process, node: str, count: int, size: int | str) -> tuple[str, Any]:
+    async def sender(self, process: Process, node: str, count: int, size: int | str) -> tuple[str, Any]:
         process.trap_exit = True
         hub = process.monitor((Atom("paths_hub"), Atom(node)))
         process.send((Atom("paths_hub"), Atom(node)), (OPEN, process.pid))
@@ -134,9 +143,12 @@ class End:
         monitor = process.monitor(receiver)
         process.link(receiver)
         for number in range(1, count + 1):
+            if process.message_queue_len:  # It has been told something.
+                break
             length = size_of(number, size)
             await process.send_wait(receiver, (number, length, bytes([number % 256]) * length))
-        process.send(receiver, (OVER, count))
+        else:
+            process.send(receiver, (OVER, count))
         match await process.receive(lambda message: message[0] in (RECEIVED, WRONG, DOWN)):
             case (Atom("received"), _, _):
                 process.demonitor(monitor, flush=True)
@@ -158,11 +170,11 @@ class End:
         end = monotonic() + limit
 
         async def calls(process: Process) -> list[Outcome]:
-            return [await self._call(process, node, number, end) for number in range(count)]
+            return [await self.one_call(node, number, end) for number in range(count)]
 
         return [outcome for outcomes in await self._in_parallel([(calls,)] * callers) for outcome in outcomes]
 
-    async def _call(self, process: Process, node: str, number: int, end: float) -> Outcome:
+    async def one_call(self, node: str, number: int, end: float) -> Outcome:
         start = monotonic()
         server = (Atom("paths_calls"), Atom(node))
         try:

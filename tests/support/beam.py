@@ -136,7 +136,9 @@ class Beam:
             raise BeamError("there is no erl on this machine")
         request_read, self._write_fd = os.pipe()
         self._read_fd, answer_write = os.pipe()
-        self.log = Path(tempfile.mkstemp(prefix="beam-", suffix=".log")[1])
+        descriptor, log_path = tempfile.mkstemp(prefix="beam-", suffix=".log")
+        os.close(descriptor)
+        self.log = Path(log_path)
         script = _EVALUATOR.format(fd_in=request_read, fd_out=answer_write)
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(

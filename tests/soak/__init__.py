@@ -1,0 +1,1 @@
+"""Mixed traffic between Python nodes and BEAMs, for a minute or for hours: ``python -m tests.soak``."""
