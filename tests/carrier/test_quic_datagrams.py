@@ -11,7 +11,6 @@ import pytest
 
 from quicdist.carrier.quic.driver import aioquic_adapter as adapter
 from quicdist.carrier.quic.driver.path_mtu import BASE_SIZE, GRAIN, MAX_SIZE, MIN_SIZE
-from quicdist.carrier.quic.driver.path_probing import SILENT
 from quicdist.carrier.quic.link import QuicLink
 from quicdist.carrier.quic.settings import QuicSettings
 from tests.carrier.flights import Proxy, proxied
@@ -141,7 +140,7 @@ async def test_a_silence_that_is_not_for_the_length_costs_nothing(settings: Quic
             pair.to_server((number, LARGE))
         await asyncio.sleep(1.0)
         client, _ = both(pair)
-        assert adapter.timeouts(client._channel.quic) > SILENT
+        assert adapter.timeouts(client._channel.quic) > 2
         assert client.datagram_size == MAX_SIZE
         proxy.longest = 65535
         for number in range(8):
