@@ -20,6 +20,8 @@ from tests.support.virtual_time import in_virtual_time
 #: A round trip that is short, and longer than the delay of acknowledgements.
 DELAY = 0.001
 LARGE = bytes(range(256)) * 1024
+#: More than fits a datagram.
+MUCH = LARGE[: 48 * 1024]
 
 
 @asynccontextmanager
@@ -40,11 +42,11 @@ def both(pair: LinkPair) -> tuple[QuicLink, QuicLink]:
 
 
 async def exchange(pair: LinkPair) -> None:
-    """Something large each way."""
-    pair.to_server(LARGE)
-    pair.to_client(LARGE)
-    assert (await pair.server.get())[1] == LARGE
-    assert (await pair.client.get())[1] == LARGE
+    """Much each way."""
+    pair.to_server(MUCH)
+    pair.to_client(MUCH)
+    assert (await pair.server.get())[1] == MUCH
+    assert (await pair.client.get())[1] == MUCH
 
 
 async def settle(pair: LinkPair) -> tuple[int, int]:
