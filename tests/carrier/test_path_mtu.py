@@ -209,9 +209,9 @@ def test_silence_is_no_sign_and_a_short_packet_that_comes_through_is() -> None:
     mtu = found()
     mtu.watch(MAX_SIZE)
     mtu.undelivered(MAX_SIZE)
-    mtu.short_delivered(silent=False)
+    mtu.short_delivered(enough=False)
     assert mtu.size == MAX_SIZE
-    mtu.short_delivered(silent=True)
+    mtu.short_delivered(enough=True)
     assert mtu.size == MIN_SIZE
     # Those that were under way are not evidence against shorter ones.
     for _ in range(NARROW_LOSSES):
@@ -255,7 +255,7 @@ def test_one_datagram_is_watched_at_a_time() -> None:
 def narrowed(mtu: PathMtu, losses: int, short: int) -> bool:
     lose(mtu, MIN_SIZE, times=losses)
     for _ in range(short):
-        mtu.short_delivered(silent=True)
+        mtu.short_delivered(enough=True)
     return mtu.is_too_narrow
 
 

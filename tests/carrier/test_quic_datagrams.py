@@ -11,7 +11,6 @@ import pytest
 
 from quicdist.carrier.quic.driver import aioquic_adapter as adapter
 from quicdist.carrier.quic.driver.path_mtu import BASE_SIZE, GRAIN, MAX_SIZE, MIN_SIZE
-from quicdist.carrier.quic.driver.path_probing import SILENT
 from quicdist.carrier.quic.link import QuicLink
 from quicdist.carrier.quic.settings import QuicSettings
 from tests.carrier.flights import Proxy, proxied
@@ -21,6 +20,8 @@ from tests.support.virtual_time import in_virtual_time
 #: A round trip that is short, and longer than the delay of acknowledgements.
 DELAY = 0.001
 LARGE = bytes(range(256)) * 1024
+#: More than fits a datagram.
+MUCH = LARGE[: 48 * 1024]
 
 
 @asynccontextmanager
@@ -41,11 +42,11 @@ def both(pair: LinkPair) -> tuple[QuicLink, QuicLink]:
 
 
 async def exchange(pair: LinkPair) -> None:
-    """Something large each way."""
-    pair.to_server(LARGE)
-    pair.to_client(LARGE)
-    assert (await pair.server.get())[1] == LARGE
-    assert (await pair.client.get())[1] == LARGE
+    """Much each way."""
+    pair.to_server(MUCH)
+    pair.to_client(MUCH)
+    assert (await pair.server.get())[1] == MUCH
+    assert (await pair.client.get())[1] == MUCH
 
 
 async def settle(pair: LinkPair) -> tuple[int, int]:
@@ -141,7 +142,7 @@ async def test_a_silence_that_is_not_for_the_length_costs_nothing(settings: Quic
             pair.to_server((number, LARGE))
         await asyncio.sleep(1.0)
         client, _ = both(pair)
-        assert adapter.timeouts(client._channel.quic) > SILENT
+        assert adapter.timeouts(client._channel.quic) > 2
         assert client.datagram_size == MAX_SIZE
         proxy.longest = 65535
         for number in range(8):

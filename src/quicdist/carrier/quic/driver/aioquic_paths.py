@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from aioquic.quic.connection import QuicConnection
+from aioquic.quic.packet_builder import QuicDeliveryState
 from aioquic.tls import Epoch
 
 #: An address that is not validated is sent at most so many times the bytes that came from there (RFC 9000,
@@ -19,11 +21,30 @@ def unvalidated_credit(quic: QuicConnection) -> int | None:
     return None if path.is_validated else AMPLIFICATION * path.bytes_received - path.bytes_sent
 
 
-def long_packets_in_flight(quic: QuicConnection, size: int, before: int | None = None) -> tuple[int, int]:
-    """The number of the packet that is sent next, and how many that were sent before it, or before the packet
-    ``before``, have more than ``size`` bytes and are neither acknowledged nor declared lost."""
-    sent = quic._spaces[Epoch.ONE_RTT].sent_packets
-    number = quic._packet_number
-    last = number if before is None else before
-    count = sum(1 for packet in sent.values() if packet.sent_bytes > size and packet.packet_number < last)
-    return number, count
+def watch_long_packets(
+    quic: QuicConnection, size: int, after: int, tell: Callable[[int], None]
+) -> tuple[int, int]:
+    """Have ``tell`` called with its size when one of the packets from number ``after`` on is acknowledged
+    that have more than ``size`` bytes and are in flight. How many there are, and the size of the longest."""
+    count = longest = 0
+    for number, packet in quic._spaces[Epoch.ONE_RTT].sent_packets.items():
+        if packet.sent_bytes > size and number >= after:
+            count += 1
+            longest = max(longest, packet.sent_bytes)
+            packet.delivery_handlers.append((_tell_acknowledged, (tell, packet.sent_bytes)))
+    return count, longest
+
+
+def _tell_acknowledged(delivery: QuicDeliveryState, tell: Callable[[int], None], size: int) -> None:
+    if delivery is QuicDeliveryState.ACKED:
+        tell(size)
+
+
+def next_packet(quic: QuicConnection) -> int:
+    """The number of the packet that is built next."""
+    return quic._packet_number
+
+
+def probe_timeout(quic: QuicConnection) -> float:
+    """The probe timeout (RFC 9002, section 6.2.1) without backoff, in seconds."""
+    return quic._loss.get_probe_timeout()

@@ -248,14 +248,14 @@ class Channel:
                     return
                 self._outgoing.feed(now)
                 datagrams = quic.datagrams_to_send(now)
-                probes = datagrams and prober.built(datagrams)
+                probes = prober.built(datagrams) if datagrams else prober.owes_short
                 deadline = quic.get_timer()
             finally:
                 lock.release()
             if datagrams:
                 self.socket.send(datagrams)
-                if probes:
-                    deadline = self._probe_path()
+            if probes:
+                deadline = self._probe_path()
             self._dispatch()
         except Exception as error:
             self._broken("transmitting", error)

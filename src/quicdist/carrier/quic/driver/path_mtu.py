@@ -6,8 +6,8 @@ what more the path takes: first the size that Ethernet takes, then the longest t
 that common links have, then halves of what is left between the longest that got through and the shortest
 that did not. When a black hole is detected, the size falls back to :data:`MIN_SIZE` and probing restarts.
 
-A black hole is not concluded from loss alone. Either the peer acknowledges a short packet that was sent
-after long ones, when nothing had come for some probe timeouts, and none of the long ones; or
+A black hole is not concluded from silence. Either the peer acknowledges a short packet that was sent after
+long ones, when none of those had been acknowledged for some probe timeouts, and none of them; or
 :data:`MAX_LOSSES` long datagrams were lost one after the other. Where datagrams of :data:`MIN_SIZE` do not
 get through and short ones do, the path cannot carry QUIC.
 
@@ -164,14 +164,19 @@ class PathMtu:
     # -- black holes -------------------------------------------------------------------------
 
     @property
-    def telling(self) -> int:
-        """Datagrams longer than this tell whether the path takes the size there is now."""
+    def _telling(self) -> int:
         return MIN_SIZE if self.size > MIN_SIZE else FULL
+
+    @property
+    def telling(self) -> int:
+        """Datagrams longer than this tell whether the path takes the size there is now: as long as what was
+        lost, if something was."""
+        return self._least - 1 if self._losses else self._telling
 
     @property
     def to_watch(self) -> int:
         """A datagram longer than this is to be watched; 0 while one is."""
-        return 0 if self._watched else self.telling
+        return 0 if self._watched else self._telling
 
     def watch(self, size: int) -> None:
         """A datagram of ``size`` bytes was sent, of whose fate is told."""
@@ -192,7 +197,7 @@ class PathMtu:
     def undelivered(self, size: int) -> None:
         """A datagram that was watched is lost."""
         self._fate_known(size)
-        if self.telling < size <= self.size:
+        if self._telling < size <= self.size:
             self._least = min(size, self._least) if self._losses else size
             self._losses += 1
             if self._losses >= MAX_LOSSES:
@@ -204,11 +209,11 @@ class PathMtu:
         more."""
         return self.size == MIN_SIZE and self._losses > 1
 
-    def short_delivered(self, *, silent: bool) -> None:
-        """The peer has got a short packet that was sent after long ones, and none of those. ``silent``: there
-        had been nothing from it for some probe timeouts."""
+    def short_delivered(self, *, enough: bool) -> None:
+        """The peer has got a short packet that was sent after long ones, and none of those. ``enough``: they
+        were so many that it was no chance."""
         self._short += 1
-        if silent:
+        if enough:
             self.suspect()
 
     @property

@@ -15,7 +15,7 @@ from typing import Final
 from aioquic.quic.connection import QuicConnection
 
 from quicdist.carrier.quic.driver import aioquic_adapter as adapter
-from quicdist.carrier.quic.driver.aioquic_paths import long_packets_in_flight
+from quicdist.carrier.quic.driver.aioquic_paths import next_packet, probe_timeout, watch_long_packets
 from quicdist.carrier.quic.driver.parameters import LONG_DATAGRAMS, max_udp_payload_size, says
 from quicdist.carrier.quic.driver.path_mtu import FULL, MIN_SIZE, PathMtu
 from quicdist.carrier.udp import Datagram, UdpSocket, to_address
@@ -23,10 +23,15 @@ from quicdist.logs import get_logger
 
 log = get_logger("quicdist.carrier.quic")
 
-#: Probe timeouts in a row after which a short packet is sent beside the long ones.
-SILENT: Final = 2
+#: Probe timeouts after which a short packet that was not acknowledged is sent again. The first one is sent
+#: when none of the long ones was acknowledged for one.
+AGAIN: Final = 2
 #: The size of its datagram: any path takes it.
 SHORT: Final = 64
+#: It speaks against the path when it is acknowledged and so many long packets that were sent before are not:
+#: at 20 % of loss one in 16,000. Where fewer are under way, long probes go before the next, so many at once.
+ENOUGH: Final = 6
+AT_ONCE: Final = 2
 #: An established connection ends when the system has refused datagrams of 1200 bytes so many times in a row,
 #: over so many seconds: the interface may be on its way down.
 REFUSALS: Final = 3
@@ -44,7 +49,16 @@ class PathProber:
         self._is_up = False
         #: A short packet is to be sent after what is about to be sent.
         self.owes_short = False
-        self._short_under_way = False
+        #: When the last one was sent, until it is acknowledged.
+        self._short_at: float | None = None
+        #: Since when long packets are sent and none is acknowledged.
+        self._since: float | None = None
+        #: Long packets that were not acknowledged, as far as short ones have told; and the first packet that
+        #: was not counted yet.
+        self._unheard = 0
+        self._counted = 0
+        #: Another one when a long packet was acknowledged, or the path or the size is another.
+        self._round = 0
         self._refusals = 0
         self._refused_at = 0.0
         #: Why the path cannot carry QUIC.
@@ -63,8 +77,8 @@ class PathProber:
     def new_path(self) -> None:
         """What is sent from now on takes another path."""
         self._mtu = self._mtu.anew()
-        self._short_under_way = False
         self._refusals = 0
+        self._begin_anew()
         self._fit()
 
     def handshake_completed(self, *, whole: bool) -> None:
@@ -101,6 +115,8 @@ class PathProber:
                 back = count - sizes.index(size)
                 if adapter.watch(self._quic, back, partial(self._told, mtu, size)):
                     mtu.watch(size)
+                    if self._since is None:
+                        self._since = self._time()
         return self.owes_short or (count > 1 and len(datagrams[0][0]) > FULL)
 
     def probe(self, udp: UdpSocket) -> None:
@@ -122,13 +138,15 @@ class PathProber:
             self._fit()
 
     def _told(self, mtu: PathMtu, size: int, delivered: bool) -> None:
-        if delivered:
-            self._refusals = 0
-            mtu.delivered(size)
+        if not delivered:
+            mtu.undelivered(size)
+            if mtu is self._mtu:
+                self._judge()
             return
-        mtu.undelivered(size)
-        if mtu is self._mtu:
-            self._judge()
+        mtu.delivered(size)
+        self._refusals = 0
+        if mtu is self._mtu and not mtu.losses:
+            self._begin_anew()
 
     def _probe_told(self, mtu: PathMtu, delivered: bool) -> None:
         if delivered:
@@ -139,32 +157,62 @@ class PathProber:
 
     # -- black holes -------------------------------------------------------------------------------
 
+    def _begin_anew(self) -> None:
+        self._since = self._short_at = None
+        self._unheard = 0
+        self._round += 1
+
     def timed_out(self) -> None:
         """A timer of the engine was handled. Called under the lock."""
-        timeouts = adapter.timeouts(self._quic)
-        if self._is_up and timeouts >= (1 if self._mtu.doubtful else SILENT):
-            self.owes_short = not self._short_under_way
+        if self._since is not None:
+            self._ask()
+
+    def _ask(self) -> None:
+        """Have a short packet sent if it is to tell more, and none is under way."""
+        now, timeout = self._time(), probe_timeout(self._quic)
+        if self._short_at is None or now - self._short_at >= AGAIN * timeout:
+            since = now if self._since is None else self._since
+            self.owes_short = self._mtu.doubtful or now - since >= timeout
 
     def _send_short(self, udp: UdpSocket) -> None:
-        quic, mtu = self._quic, self._mtu
-        silent = adapter.timeouts(quic) >= SILENT
-        number, count = long_packets_in_flight(quic, mtu.telling)
-        if not count:
+        quic, mtu, now = self._quic, self._mtu, self._time()
+        told = partial(self._long_told, mtu)
+        count, longest = watch_long_packets(quic, mtu.telling, self._counted, told)
+        if not (count or self._unheard):
             return
-        told = partial(self._short_told, mtu, number, count, silent)
-        if udp.send_probe(adapter.make_probe(quic, SHORT, self._time(), told)):
-            self._short_under_way = True
+        for _ in range(AT_ONCE if self._unheard and self._unheard + count < ENOUGH else 0):
+            size = min(mtu.size, longest or mtu.size)
+            if udp.send_probe(adapter.make_probe(quic, size, now, partial(self._told_if, mtu, size))):
+                count += 1
+            else:
+                adapter.forget_probe(quic)
+        self._counted = next_packet(quic)
+        short_told = partial(self._short_told, self._round, count)
+        if udp.send_probe(adapter.make_probe(quic, SHORT, now, short_told)):
+            self._short_at = now
         else:
             adapter.forget_probe(quic)
 
-    def _short_told(self, mtu: PathMtu, number: int, count: int, silent: bool, delivered: bool) -> None:
-        if mtu is not self._mtu:
-            return
-        self._short_under_way = False
-        # Whatever else it acknowledges has been taken out by now; nothing has been declared lost for it yet.
-        if delivered and long_packets_in_flight(self._quic, mtu.telling, before=number)[1] == count:
-            mtu.short_delivered(silent=silent)
-            self._judge()
+    def _long_told(self, mtu: PathMtu, size: int) -> None:
+        self._told(mtu, size, True)
+
+    def _told_if(self, mtu: PathMtu, size: int, delivered: bool) -> None:
+        if delivered:
+            self._told(mtu, size, True)
+
+    def _short_told(self, number: int, count: int, delivered: bool) -> None:
+        if number != self._round or not delivered:
+            return  # A long one was acknowledged, or the path is another.
+        mtu = self._mtu
+        self._short_at = None
+        self._unheard += count
+        enough = self._unheard >= ENOUGH
+        mtu.short_delivered(enough=enough)
+        if enough:
+            self._begin_anew()
+        else:
+            self.owes_short = True  # It is looked at again at once.
+        self._judge()
 
     def _judge(self) -> None:
         mtu = self._mtu
@@ -176,7 +224,7 @@ class PathProber:
                 f"QUIC needs {MIN_SIZE}"
             )
         elif mtu.doubtful:
-            self.owes_short = not self._short_under_way
+            self._ask()
 
     # -- what the system says ------------------------------------------------------------------
 
