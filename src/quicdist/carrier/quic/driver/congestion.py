@@ -1,11 +1,14 @@
 """Congestion control: CUBIC (RFC 9438) with HyStart++ (RFC 9406), or Reno (RFC 9002, section 7), for
 paths that lose packets for other reasons than congestion too.
 
-Two things differ from the RFCs:
+Three things differ from the RFCs:
 
-- A loss counts as congestion if there was a queue (round trips had become longer, measured as HyStart++
-  does) or if more than :data:`TOLERATED` of the packets were lost of late. BBRv3 tolerates as much. CUBIC
-  alone moves 12 packets in a round trip where one of a hundred is lost by chance.
+- A loss counts as congestion if the window was full and there was a queue (round trips had become longer
+  by :func:`queue_threshold`), or if more than :data:`TOLERATED` of the packets were lost of late. BBRv3
+  tolerates as much. CUBIC alone moves 12 packets in a round trip where one of a hundred is lost by chance.
+- What the path holds is estimated as BBR does: the fastest delivery of late, for the shortest round trip. A
+  reduction for a queue goes no lower than that. Up to half above it the window grows by twice as much in
+  each round, from a datagram on: CUBIC needs 10 s to 400 datagrams where a reduction was for nothing.
 - A reduction is undone if all packets that it was for arrived after all (RFC 4015 for TCP).
 
 Nothing here reads a clock, sends or knows what a packet is. Sizes are in bytes, times in seconds.
@@ -13,6 +16,7 @@ Nothing here reads a clock, sends or knows what a packet is. Sizes are in bytes,
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final, Literal
 
 #: RFC 9002, section 7.2: the window at first and after a long pause, in datagrams, and in bytes at most.
@@ -36,6 +40,16 @@ RTT_SAMPLES: Final = 8
 CSS_GROWTH_DIVISOR: Final = 4
 CSS_ROUNDS: Final = 5
 
+#: The fastest delivery is that of so many rounds; the window grows fast up to so much of what the path holds.
+RATE_ROUNDS: Final = 10
+PROBE_UP_TO: Final = 1.5
+#: After many losses there is a limit near, so for so many rounds more it does not.
+AFTER_MANY: Final = 8
+
+#: A queue takes so many seconds at least, or such a part of the round trip.
+MIN_QUEUE: Final = 0.01
+QUEUE_DIVISOR: Final = 4
+
 #: The part of the packets that may be lost without a queue, and over how many packets at least it is taken.
 TOLERATED: Final = 0.02
 SHARE_OVER: Final = 300
@@ -51,6 +65,12 @@ Algorithm = Literal["cubic", "reno"]
 def rtt_threshold(rtt: float) -> float:
     """How much longer than ``rtt`` round trips are when there is a queue (RFC 9406, section 4.2)."""
     return max(MIN_RTT_THRESHOLD, min(rtt / RTT_DIVISOR, MAX_RTT_THRESHOLD))
+
+
+def queue_threshold(rtt: float) -> float:
+    """How much longer than ``rtt`` all round trips of a round are when losses are for a queue. More than
+    above: a busy machine adds milliseconds too."""
+    return max(MIN_QUEUE, rtt / QUEUE_DIVISOR)
 
 
 class _SlowStart:
@@ -105,6 +125,7 @@ class Congestion:
         "_cut_at",
         "_cut_lost",
         "_datagram",
+        "_delivered",
         "_epoch",
         "_full_at",
         "_k",
@@ -112,12 +133,17 @@ class Congestion:
         "_last_sent",
         "_lost",
         "_origin",
+        "_probe_limit",
+        "_quiet",
+        "_rates",
+        "_round_at",
         "_round_end",
         "_round_rtt",
         "_round_rtt_before",
         "_saved",
         "_seen",
         "_slow_start",
+        "_srtt",
         "_w_est",
         "_w_max",
         "bytes_in_flight",
@@ -145,8 +171,16 @@ class Congestion:
         self.rounds = 0
         self._round_end = -1
         self._round_rtt = self._round_rtt_before = _NEVER
+        self._round_at = 0.0
+        self._delivered = 0
+        #: Bytes a second of the last rounds.
+        self._rates: deque[float] = deque(maxlen=RATE_ROUNDS)
+        #: Rounds in a row in which the window was used and not reduced, and up to where it grows fast.
+        self._quiet = 0
+        self._probe_limit = 0.0
         # -- what limits: when the window was last full
         self._full_at = -_NEVER
+        self._srtt = 0.0
         self._last_ack = self._last_sent = 0.0
         # -- losses
         self._seen = self._lost = 0.0
@@ -221,6 +255,7 @@ class Congestion:
         now: float,
         *,
         srtt: float,
+        min_rtt: float,
         largest: int,
         next_number: int,
     ) -> None:
@@ -229,21 +264,23 @@ class Congestion:
         be sent."""
         before = self.bytes_in_flight
         self.bytes_in_flight = before - size
+        self._delivered += size
         self._seen += packets
         if self._seen > 2 * self._share_over:
             self._seen /= 2
             self._lost /= 2
         if largest >= self._round_end:
             self._round_end = next_number
-            self.rounds += 1
-            self._round_rtt_before, self._round_rtt = self._round_rtt, _NEVER
-            if self.in_slow_start and self._slow_start.round_ended():
-                self._leave_slow_start()
+            self._round_ended(now, min_rtt)
         last_ack, self._last_ack = self._last_ack, now
         window = self.congestion_window
         slow = window < self.ssthresh
-        if not (now - self._full_at <= 2 * srtt or (slow and 2 * before >= window)):
+        self._srtt = srtt
+        if 4 * before >= (2 if slow else 3) * window:
+            self._full_at = now
+        elif not self._is_limiting(now):
             # What is not used says nothing about whether there could be more (RFC 9002, section 7.8).
+            self._quiet = 0
             if self._epoch is not None:
                 self._epoch += now - last_ack
             return
@@ -252,6 +289,25 @@ class Congestion:
             self.congestion_window = window + size // divisor
         elif sent_at > self._cut_at:
             self._avoid(size, now, srtt)
+
+    def _is_limiting(self, now: float) -> bool:
+        """Whether the window was full within two round trips."""
+        return now - self._full_at <= 2 * self._srtt
+
+    def _round_ended(self, now: float, min_rtt: float) -> None:
+        self.rounds += 1
+        if now > self._round_at:
+            self._rates.append(self._delivered / (now - self._round_at))
+        self._round_at, self._delivered = now, 0
+        self._probe_limit = PROBE_UP_TO * self._capacity(min_rtt)
+        self._quiet += 1
+        self._round_rtt_before, self._round_rtt = self._round_rtt, _NEVER
+        if self.in_slow_start and self._slow_start.round_ended():
+            self._leave_slow_start()
+
+    def _capacity(self, min_rtt: float) -> float:
+        """How many bytes the path holds without a queue."""
+        return max(self._rates, default=0.0) * min_rtt if min_rtt < _NEVER else 0.0
 
     def _leave_slow_start(self) -> None:
         self.ssthresh = self._w_max = self.congestion_window
@@ -274,6 +330,9 @@ class Congestion:
             if self._curve(t) >= grown:
                 target = min(max(self._curve(t + srtt), window), 1.5 * window)
                 grown = window + (target - window) * size / window
+        if self._quiet > 1:
+            step = datagram << min(self._quiet - 2, 16)
+            grown = max(grown, min(window + step * size / window, self._probe_limit))
         self.congestion_window = max(window, int(grown))
 
     def _curve(self, t: float) -> float:
@@ -295,28 +354,33 @@ class Congestion:
         if sent_at <= self._cut_at:
             self._cut_lost += packets
             return  # The window is smaller already for those that were lost with these.
-        if not self._is_congestion(min_rtt):
+        many = self._lost > TOLERATED * max(self._seen, self._share_over)
+        if not many and not (self._has_queue(min_rtt) and self._is_limiting(now)):
             return
         self._save()
         self._cut_at, self._cut_lost = now, packets
+        self._quiet = -AFTER_MANY if many else 0
         # Those losses are dealt with.
         self._lost = self._seen = 0.0
         window = self.congestion_window
         # RFC 9438, section 4.7: fast convergence.
         self._w_max = window * (1 + self._beta) / 2 if self._cubic and window < self._w_max else window
-        self.ssthresh = self.congestion_window = max(int(window * self._beta), self.minimum_window)
+        reduced = window * self._beta
+        if not many:
+            reduced = max(reduced, min(window, self._capacity(min_rtt)))
+        self.ssthresh = self.congestion_window = max(int(reduced), self.minimum_window)
         self._epoch = None
 
-    def _is_congestion(self, min_rtt: float) -> bool:
-        if self._lost > TOLERATED * max(self._seen, self._share_over):
-            return True
+    def _has_queue(self, min_rtt: float) -> bool:
+        """Whether no packet of this round and the last one came without waiting."""
         rtt = min(self._round_rtt, self._round_rtt_before)
-        return rtt < _NEVER and rtt > min_rtt + rtt_threshold(min_rtt)
+        return min_rtt + queue_threshold(min_rtt) < rtt < _NEVER
 
     def on_persistent_congestion(self) -> None:
         """Nothing came through for long (RFC 9002, section 7.6.2)."""
         self.congestion_window = self.minimum_window
         self._epoch = None
+        self._quiet = 0
 
     def _save(self) -> None:
         self._saved = self.congestion_window, self.ssthresh, self._w_max

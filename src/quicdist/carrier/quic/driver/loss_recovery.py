@@ -219,6 +219,7 @@ class LossRecovery:
                 sent_at,
                 now,
                 srtt=rtt.smoothed,
+                min_rtt=rtt.minimum,
                 largest=largest,
                 next_number=record.next_number,
             )

@@ -28,6 +28,11 @@ MOST: Final = 64 * 1024 * 1024
 #: about a third of what a question and its answer take, be they four of 1452 bytes or one of 16384.
 BESIDE_DATAGRAMS: Final = 4
 BESIDE_BYTES: Final = 16 * 1024
+#: What may be under way alone at least.
+ALONE: Final = 256 * 1024
+#: Where a round trip takes so many seconds, congestion control knows what the path holds, and what fits waits
+#: nowhere: large messages may have all of its window alone, and half of it beside little ones.
+FAR: Final = 0.01
 #: Little messages within so many seconds count as traffic beside the large.
 BESIDE: Final = 0.5
 #: The quickest acknowledgement is looked for anew after so many seconds, as BBR does.
@@ -65,7 +70,7 @@ class Pace:
 
     def __init__(self) -> None:
         #: Nothing little about: as much as keeps the peer busy.
-        self._alone = Window(256 * 1024, 256 * 1024, factor=1.0, delay=0.01)
+        self._alone = Window(ALONE, ALONE, factor=1.0, delay=0.01)
         #: Beside little messages: what is under way is to cost them less than their own way does,
         #: at either end.
         self._beside = Window(0, 0, factor=1.25, delay=0.0, doubling=False)
@@ -89,12 +94,15 @@ class Pace:
 
     def window(self, quic: QuicConnection, now: float) -> int:
         """How many bytes may be under way."""
-        window = self._alone
+        number, took, congestion_window = rounds(quic)
+        far = congestion_window if self._quickest > FAR else 0
         if now - self._little_at < BESIDE:
             window = self._beside
-            window.floor = min(BESIDE_DATAGRAMS * adapter.datagram_size(quic), BESIDE_BYTES)
-            window.size = max(window.size, window.floor)
-        number, took, congestion_window = rounds(quic)
+            window.floor = max(min(BESIDE_DATAGRAMS * adapter.datagram_size(quic), BESIDE_BYTES), far // 2)
+        else:
+            window = self._alone
+            window.floor = max(ALONE, far)
+        window.size = max(window.size, window.floor)
         if number != self._round:
             self._round = number
             if self._skip:

@@ -1,8 +1,8 @@
 """Pacing (RFC 9002, section 7.7): a congestion window is spread over a round trip.
 
-An event loop sleeps whole milliseconds, so what was missed while it slept is sent at once when it wakes: the
-bucket holds what :data:`BURST` seconds allow, or :data:`BURST_DATAGRAMS`. Where a round trip takes less
-than that there is no pacing.
+The bucket holds what :data:`BURST` seconds allow, or :data:`BURST_DATAGRAMS`. Where a round trip takes less
+than that there is no pacing. An event loop sleeps whole milliseconds, and longer on a busy machine: what was
+missed while a timer was late is sent as well when it fires.
 """
 
 from __future__ import annotations
@@ -15,14 +15,18 @@ GAIN: Final = 1.25
 #: What may be sent at once: seconds at the rate, and datagrams at least.
 BURST: Final = 0.003
 BURST_DATAGRAMS: Final = 10
+#: Seconds that a timer may be late and be made up for.
+MOST_LATE: Final = 0.05
 #: No timer asks for less, in seconds.
 SLEEP: Final = 0.001
+
+_NEVER: Final = float("inf")
 
 
 class Pacer:
     """When the next packet may be sent. Times are in seconds, sizes in bytes."""
 
-    __slots__ = ("_burst", "_datagram", "_filled_at", "_rate", "_room", "_unseen")
+    __slots__ = ("_burst", "_datagram", "_due", "_filled_at", "_rate", "_room", "_unseen")
 
     def __init__(self, datagram: int) -> None:
         self._datagram = datagram
@@ -31,6 +35,8 @@ class Pacer:
         self._burst = 0.0
         self._room = 0.0
         self._filled_at = 0.0
+        #: The time that was last asked for; infinite if there was no need to wait.
+        self._due = _NEVER
         #: Packets that were built and are not told yet.
         self._unseen = 0
 
@@ -56,12 +62,16 @@ class Pacer:
         if not self._rate:
             return None
         if now > self._filled_at:
-            self._room = min(self._burst, self._room + (now - self._filled_at) * self._rate)
-            self._filled_at = now
+            most = self._burst
+            if now > self._due:
+                most += min(now - self._due, MOST_LATE) * self._rate
+            self._room = min(most, self._room + (now - self._filled_at) * self._rate)
+            self._filled_at, self._due = now, _NEVER
         room = self._room - self._unseen * self._datagram
         if room > 0:
             return None
-        return now + max((self._datagram - room) / self._rate, SLEEP)
+        self._due = now + max((self._datagram - room) / self._rate, SLEEP)
+        return self._due
 
     def built(self) -> None:
         """A packet was built, of which :meth:`sent` tells."""
