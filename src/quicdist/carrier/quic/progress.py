@@ -8,7 +8,7 @@ the messages behind it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from quicdist.carrier.errors import LinkLost
 from quicdist.carrier.quic.driver import aioquic_adapter as adapter
@@ -16,6 +16,9 @@ from quicdist.carrier.quic.driver.aioquic_progress import unacknowledged_from, w
 
 if TYPE_CHECKING:
     from aioquic.quic.connection import QuicConnection
+
+#: Seconds that sums of times may be less than they should.
+_ROUNDING: Final = 1e-6
 
 
 class _Standing:
@@ -61,14 +64,14 @@ class Progress:
         self._in.look(waiting_for(self._quic), elapsed)
         self._out.look(unacknowledged_from(self._quic), elapsed)
         seconds, stream_id, offset = self._in.longest()
-        if seconds >= limit:
+        if seconds >= limit - _ROUNDING:
             text = (
                 f"stream {stream_id} has a gap at offset {offset} that stayed open for {seconds:.0f} s, "
                 "while its connection lives: the peer has not sent those bytes again"
             )
             return LinkLost(self._node, text)
         seconds, stream_id, offset = self._out.longest()
-        if seconds >= limit:
+        if seconds >= limit - _ROUNDING:
             text = (
                 f"stream {stream_id}: bytes from offset {offset} on were not acknowledged for "
                 f"{seconds:.0f} s, while others were"
