@@ -106,7 +106,7 @@ async def run(network: Network, row: Row, *, messages: int, long: int, calls: in
         exchange = between(network, one, two, messages=messages)
         # In mid-run, when anything happens there.
         last = max((after for after, _ in row.later), default=0.0)
-        took = await exchange.over(patience=60.0 + last)
+        took = await exchange.over(patience=20.0 + last)
         told = not exchange.all_came
         if row.ends:
             await asyncio.sleep(max(0.0, last - (time() - dialled)))
