@@ -278,3 +278,21 @@ def test_a_pacer_counts_what_was_built_and_is_not_told_yet() -> None:
     assert pacer.next_send_time(1.0) is not None
     pacer.sent(100)  # They were small.
     assert pacer.next_send_time(1.0) is None
+
+
+def test_a_pacer_makes_up_for_late_timers_and_not_for_pauses() -> None:
+    window, rtt = 1000 * SIZE, 0.1
+    sent = {}
+    for late in (0.0, 0.02, 1.0):
+        pacer = Pacer(SIZE)
+        pacer.set_rate(window, rtt, slow_start=False)
+        now = 1.0
+        while (due := pacer.next_send_time(now)) is None:
+            pacer.sent(SIZE)
+        now = due + late
+        sent[late] = 0
+        while pacer.next_send_time(now) is None:
+            pacer.sent(SIZE)
+            sent[late] += SIZE
+    assert sent[0.02] - sent[0.0] == pytest.approx(0.02 * GAIN * window / rtt, rel=0.1)
+    assert sent[1.0] <= GAIN * window / rtt * BURST + SIZE

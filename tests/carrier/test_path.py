@@ -55,7 +55,7 @@ def test_jitter(certificates: CertificateFiles, delay: float, jitter: float) -> 
     for path in (Path(delay=delay + jitter / 2), Path(delay=delay, jitter=jitter)):
         network = Network(certificates, path)
         network.establish()
-        times[path.jitter] = network.transfer(4 * MIB)
+        times[path.jitter] = network.transfer(2 * MIB)
     assert times[jitter] < 2 * times[0.0]
 
 
@@ -90,12 +90,12 @@ def test_a_bottleneck_is_filled(
     path = Path(delay=0.02, rate=rate, queue=max(queue * rate * 0.04, 4000))
     network = Network(certificates, path)
     network.establish()
-    seconds = network.transfer(4 * MIB if rate < 1e7 else 12 * MIB)
+    seconds = network.transfer(3 * MIB if rate < 1e7 else 8 * MIB)
     assert network.client.came == {}
     moved = network.server.came[0] / seconds
     assert moved > least * rate
-    # What is dropped for it is little.
-    assert network.there.dropped < 0.06 * network.there.sent
+    # What is dropped for it is little, the end of slow start included.
+    assert network.there.dropped < 0.08 * network.there.sent
 
 
 def test_two_flows_share_a_bottleneck(certificates: CertificateFiles) -> None:
@@ -104,11 +104,11 @@ def test_two_flows_share_a_bottleneck(certificates: CertificateFiles) -> None:
     network.establish()
     for client in network.clients:
         client.write(0, bytes(16 * MIB))
-    network.run(5.0)  # The one that is there first gives way.
+    network.run(3.0)  # The one that is there first gives way.
     before = [server.came[0] for server in network.servers]
-    network.run(10.0)
+    network.run(6.0)
     one, other = (server.came[0] - then for server, then in zip(network.servers, before, strict=True))
-    assert one + other > 0.8 * 10 * path.rate
+    assert one + other > 0.8 * 6 * path.rate
     assert min(one, other) > 0.25 * (one + other)
 
 
@@ -143,9 +143,9 @@ def test_a_round_trip_that_becomes_longer_costs_no_collapse(certificates: Certif
 def test_a_handshake_with_loss_takes_seconds(
     certificates: CertificateFiles, delay: float, loss: float
 ) -> None:
-    """Of 40, each is over within the 7 s of net_setuptime."""
+    """Of 20, each is over within the 7 s of net_setuptime."""
     slow = 0
-    for seed in range(40):
+    for seed in range(20):
         network = Network(certificates, Path(delay=max(delay, 0.0005), loss=loss), seed=seed)
         slow += network.establish() > 5.0
     assert slow == 0

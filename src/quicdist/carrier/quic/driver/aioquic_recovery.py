@@ -79,7 +79,6 @@ class Recovery(LossRecovery):
             send_probe=quic._send_probe,
             address_validated=not configuration.is_client,
         )
-        self._quic_logger = quic._quic_logger
 
     @property
     def _cc(self) -> _Window:

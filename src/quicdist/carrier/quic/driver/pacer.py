@@ -15,7 +15,7 @@ GAIN: Final = 1.25
 #: What may be sent at once: seconds at the rate, and datagrams at least.
 BURST: Final = 0.003
 BURST_DATAGRAMS: Final = 10
-#: Seconds that a timer may be late and be made up for.
+#: Seconds that a timer may be late and be made up for. After more, nobody waited for it.
 MOST_LATE: Final = 0.05
 #: No timer asks for less, in seconds.
 SLEEP: Final = 0.001
@@ -63,8 +63,8 @@ class Pacer:
             return None
         if now > self._filled_at:
             most = self._burst
-            if now > self._due:
-                most += min(now - self._due, MOST_LATE) * self._rate
+            if 0 < now - self._due < MOST_LATE:
+                most += (now - self._due) * self._rate
             self._room = min(most, self._room + (now - self._filled_at) * self._rate)
             self._filled_at, self._due = now, _NEVER
         room = self._room - self._unseen * self._datagram
