@@ -8,6 +8,7 @@ from typing import get_args
 
 import pytest
 
+from quicdist.carrier.quic.link import QuicLink
 from quicdist.node import NotConnected
 from quicdist.protocol import WrongCookie
 from tests.simulated.behaviours import QUIC_DIST
@@ -82,3 +83,20 @@ async def test_a_path_that_becomes_shorter_in_mid_transfer(network: Network, mtu
         await asyncio.sleep(0.5)
         network.set(ONE, TWO, mtu=mtu)
         await exchange.over()
+
+
+@simulated()
+async def test_a_new_path_is_validated_by_datagrams_that_every_path_takes(network: Network) -> None:
+    """Of 1200 bytes (RFC 9000, section 8.2), however long others are."""
+    async with connected(network) as (one, two):
+        await between(network, one, two, processes=1, sizes=[1_000_000, 0]).over()
+        (link,) = one.connections.links()
+        assert isinstance(link, QuicLink)
+        assert link.datagram_size > 1280
+        await asyncio.sleep(1)
+        sizes: list[int] = []
+        network.watch = lambda source, destination, data: sizes.append(len(data))
+        network.rebind(ONE)
+        await one.is_auth(two.name)
+        await asyncio.sleep(1)
+        assert max(sizes) == 1200

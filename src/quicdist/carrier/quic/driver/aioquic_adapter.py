@@ -40,6 +40,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from quicdist.carrier.quic.driver import wire
 from quicdist.carrier.quic.driver.aioquic_overrun import Tolerant
+from quicdist.carrier.quic.driver.aioquic_path_checks import CheckingPaths
 from quicdist.carrier.quic.driver.aioquic_recovery import Recovering
 from quicdist.carrier.quic.driver.aioquic_retransmission import PacketRoom, retransmit
 from quicdist.carrier.quic.driver.bounds import Bounded
@@ -413,7 +414,7 @@ SHORT_HEADER: Final = 3
 SHORTEST: Final = 20
 
 
-class _Direct(Bounded, Tolerant, KeyLimited):
+class _Direct(Bounded, Tolerant, KeyLimited, CheckingPaths):
     """The ordinary packets of an established connection, taken in and built straight away. aioquic asks
     every open stream about every packet, and takes each apart, or puts it together, in many small steps.
 
