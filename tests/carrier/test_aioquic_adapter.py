@@ -534,6 +534,27 @@ def pieces(found: Sequence[object]) -> list[tuple[int, bytes, bool]]:
     ]
 
 
+def test_what_validates_a_path_has_no_more_bytes_than_every_path_takes(own_wire: Wire) -> None:
+    """aioquic pads it to the size of the path before."""
+    client, server, now = own_wire.client, own_wire.server, own_wire.now
+    for quic in (client, server):
+        adapter.set_datagram_size(quic, 9000)
+    client.send_ping(1)
+    for data, _ in client.datagrams_to_send(now):
+        server.receive_datagram(data, ("127.0.0.1", 5545), now)
+    assert not adapter.path_is_valid(server)
+    challenges = server.datagrams_to_send(now)
+    assert challenges
+    for data, _ in challenges:
+        client.receive_datagram(data, ADDRESS, now)
+    responses = client.datagrams_to_send(now)
+    for data, _ in responses:
+        server.receive_datagram(data, ("127.0.0.1", 5545), now)
+    assert adapter.path_is_valid(server)
+    assert max(len(data) for data, _ in (*challenges, *responses)) == 1200
+    assert adapter.datagram_size(server) == adapter.datagram_size(client) == 9000
+
+
 def test_all_events_are_taken_at_once(own_wire: Wire) -> None:
     own_wire.client.send_stream_data(0, b"a")
     own_wire.client.send_stream_data(4, b"b")

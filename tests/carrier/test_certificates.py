@@ -117,3 +117,11 @@ def test_what_would_stand_in_files(certificates: CertificateFiles, tmp_path: Pat
         TlsConfig(certificates.cert, other.key.read_bytes()).load()
     with pytest.raises(CertificateError, match="the certificate given holds no certificate"):
         TlsConfig(b"nonsense", key).load()
+
+
+def test_a_key_is_parsed_once(certificates: CertificateFiles) -> None:
+    """Every dial reads it, and to check an RSA key of 4096 bits takes a second."""
+    first, second = (certificates.tls().load() for _ in range(2))
+    assert first is not None
+    assert second is not None
+    assert first.private_key is second.private_key

@@ -4,15 +4,13 @@ every MTU that carries QUIC, and where any datagram of the handshake is lost."""
 from __future__ import annotations
 
 import asyncio
-import functools
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
 from quicdist import Node
-from quicdist.carrier.security import certificates
 from tests.simulated.chains import KINDS, LENGTHS, ChainKind, chain
 from tests.simulated.network import Endpoint, Network
 from tests.simulated.nodes import PORT, address, name
@@ -32,14 +30,6 @@ BANDWIDTH = 1e8
 FIVE_ROUND_TRIPS = 5 * 2 * DELAY + 0.05
 #: The first two probe timeouts: twice the round-trip time that is assumed, and that twice.
 TWO_PROBE_TIMEOUTS = 0.2 + 0.4
-
-
-@pytest.fixture(autouse=True, scope="module")
-def each_key_is_loaded_once() -> Iterator[None]:
-    """A long RSA key takes a second."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(certificates, "load_credentials", functools.cache(certificates.load_credentials))
-        yield
 
 
 @asynccontextmanager

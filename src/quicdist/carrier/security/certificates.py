@@ -8,6 +8,7 @@ matches exactly one PEM entry.
 from __future__ import annotations
 
 import datetime
+import functools
 import ipaddress
 import os
 from collections.abc import Iterable
@@ -139,7 +140,7 @@ def load_credentials(cert: Pem, key: Pem) -> Credentials:
     certificate, *chain = _parse_certificates(cert, "certificate")
     where = _shown(key, "key")
     try:
-        private_key = serialization.load_pem_private_key(_read(key, "key"), password=None)
+        private_key = _parse_key(_read(key, "key"))
     except (ValueError, TypeError) as error:
         raise CertificateError(
             f"{where} holds no private key in PEM form without password: {error}"
@@ -151,6 +152,12 @@ def load_credentials(cert: Pem, key: Pem) -> Credentials:
             f"the key in {where} is not that of the certificate in {_shown(cert, 'certificate')}"
         )
     return Credentials(certificate, tuple(chain), private_key)
+
+
+@functools.lru_cache(maxsize=8)
+def _parse_key(pem: bytes) -> object:
+    # Every dial reads it, and to check an RSA key of 4096 bits takes a second.
+    return serialization.load_pem_private_key(pem, password=None)
 
 
 def _shown(given: Pem, what: str) -> str:

@@ -178,6 +178,11 @@ class PathMtu:
         """A datagram longer than this is to be watched; 0 while one is."""
         return 0 if self._watched else self._telling
 
+    @property
+    def is_watching(self) -> bool:
+        """The fate of a datagram is waited for."""
+        return bool(self._watched)
+
     def watch(self, size: int) -> None:
         """A datagram of ``size`` bytes was sent, of whose fate is told."""
         self._watched = size

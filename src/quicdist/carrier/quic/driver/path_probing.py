@@ -115,8 +115,8 @@ class PathProber:
                 back = count - sizes.index(size)
                 if adapter.watch(self._quic, back, partial(self._told, mtu, size)):
                     mtu.watch(size)
-                    if self._since is None:
-                        self._since = self._time()
+        if self._since is None and mtu.is_watching:
+            self._since = self._time()
         return self.owes_short or (count > 1 and len(datagrams[0][0]) > FULL)
 
     def probe(self, udp: UdpSocket) -> None:
