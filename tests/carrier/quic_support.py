@@ -11,6 +11,7 @@ from typing import Any
 
 from quicdist.carrier import Address, Link
 from quicdist.carrier.quic.carrier import QuicCarrier, QuicListener
+from quicdist.carrier.quic.driver.channel import Channel
 from quicdist.carrier.quic.link import QuicLink
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.security.certificates import CertificateFiles
@@ -168,11 +169,12 @@ async def until(link: QuicLink, condition: Callable[[], bool]) -> None:
 
 
 async def until_seen(server: Listening, condition: Callable[[], bool]) -> None:
-    """Wait until ``condition`` holds, looking after every batch of datagrams a listener gets, and after those
-    of strangers that it handles later."""
+    """Wait until ``condition`` holds, looking after every batch of datagrams a listener gets, after those of
+    strangers that it handles later, and when a connection is gone: by a timer, where its peer is."""
     endpoint = server.listener.endpoint
     came = asyncio.Event()
     datagrams_received, work = endpoint.datagrams_received, endpoint._queue.work_later
+    leave = endpoint.half_open.leave
 
     def received(batch: Sequence[Datagram]) -> None:
         datagrams_received(batch)
@@ -182,6 +184,11 @@ async def until_seen(server: Listening, condition: Callable[[], bool]) -> None:
         work(now)
         came.set()
 
+    def left(thing: Channel) -> None:
+        leave(thing)
+        came.set()
+
+    endpoint.half_open.leave = left  # type: ignore[method-assign]
     endpoint.datagrams_received = received  # type: ignore[method-assign]
     endpoint._queue.work_later = worked  # type: ignore[method-assign]
     try:
@@ -192,6 +199,7 @@ async def until_seen(server: Listening, condition: Callable[[], bool]) -> None:
     finally:
         endpoint.datagrams_received = datagrams_received  # type: ignore[method-assign]
         endpoint._queue.work_later = work  # type: ignore[method-assign]
+        endpoint.half_open.leave = leave  # type: ignore[method-assign]
 
 
 async def nothing_half_made(server: Listening) -> None:

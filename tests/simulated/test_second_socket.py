@@ -47,7 +47,7 @@ async def test_twenty_dials_all_succeed_where_half_of_the_ports_are_dead(network
                 took.append(network.loop.time() - begun)
                 await one.is_auth(peer.name)
     assert max(took) < 5
-    assert sorted(took)[10] < 1.5
+    assert sorted(took)[10] < 2
     assert len(watch.ports) > 20
 
 
@@ -71,7 +71,7 @@ async def test_a_host_that_says_nothing_is_sent_few_datagrams(network: Network) 
             await one.connect(name(2))
         assert network.loop.time() - begun < 9
     assert len(watch.ports) <= 11
-    assert sum(watch.ports.values()) <= 50
+    assert sum(watch.ports.values()) <= 70
 
 
 @simulated()

@@ -36,6 +36,7 @@ from quicdist.carrier.quic.driver.parameters import is_quicdist
 from quicdist.carrier.quic.driver.stateless_reset import StatelessResets
 from quicdist.carrier.quic.handshake import AcceptHandshake, DialHandshake, QuicHandshake
 from quicdist.carrier.quic.link import QuicLink
+from quicdist.carrier.quic.other_sockets import MOST as MOST_OTHERS
 from quicdist.carrier.quic.other_sockets import PATIENCE as OTHER_PATIENCE
 from quicdist.carrier.quic.other_sockets import with_other_sockets
 from quicdist.carrier.quic.refusals import close_code, incoming_ended, told_reason
@@ -75,6 +76,7 @@ class QuicCarrier(Carrier):
         self.resumption = Resumption(self.settings)
         self._attempts = Attempts()
         self._stream_counts = StreamCounts()
+        self._other_sockets = asyncio.Semaphore(MOST_OTHERS)
         self._wrong_cookies = FailureDelay()
         #: How to dial single nodes, by their names; looked at with every dial.
         self.connect_options: dict[str, ConnectOptions] = {}
@@ -184,7 +186,9 @@ class QuicCarrier(Carrier):
             def silent() -> bool:
                 return not any(udp.datagrams_in for udp in heard)
 
-            return await with_other_sockets(first, other, silent=silent, claim=claim)
+            return await with_other_sockets(
+                first, other, silent=silent, claim=claim, places=self._other_sockets
+            )
 
         try:
             return await race(attempt, found, passing=(PeerUnreachable, SetupTimeout))

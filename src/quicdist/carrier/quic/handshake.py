@@ -442,6 +442,8 @@ class AcceptHandshake(QuicHandshake):
         super().__init__(machine, local, settings, stream_counts)
         self._acceptor = machine
         self._attempts = attempts
+        #: It is to give way to this node's own attempt.
+        self._is_held = False
         self.channel = channel
         self._quic_is_up = True
         self._up.set()
@@ -473,6 +475,7 @@ class AcceptHandshake(QuicHandshake):
 
     def _hold(self, name: str) -> None:
         """Both dial, and this node's own attempt stands: see :mod:`quicdist.carrier.simultaneous`."""
+        self._is_held = True
         error = self._dropped(name)
         held = Held(name, self._attempts, lambda: self._fail(error))
         self.done.add_done_callback(lambda done: held.cancel())
@@ -502,7 +505,7 @@ class AcceptHandshake(QuicHandshake):
         if (refused := accept_refused(self.channel.remote_address, closing)) is not None:
             return refused
         if closing.by_peer:
-            if self._attempts.said_name(self.node) and self._local.identity.name > self.node:
+            if self._is_held:
                 # Its attempt has given way to this node's, by itself.
                 return self._dropped(self.node)
             return self._machine.connection_closed()

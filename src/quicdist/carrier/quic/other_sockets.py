@@ -4,7 +4,7 @@ quic_dist 0.11.0 opens, on Linux, a second socket on its port (SO_REUSEPORT) tha
 gives it a part of the datagrams, by the address and port of who sends: a dial from another port can work
 where one did not. NATs and load balancers that have one dead port behave alike.
 
-So a dial of which nothing has come back after two probe timeouts goes on, and beside it others begin, each
+So a dial of which nothing has come back after three flights goes on, and beside it others begin, each
 from a port of its own and given up after a moment. Whichever is through first goes on to say its name.
 """
 
@@ -19,12 +19,16 @@ from quicdist.carrier.happy_eyeballs import Claim
 
 T = TypeVar("T")
 
-#: When others begin, in seconds from the first, and each after the first time twice: nine ports in all, one
-#: dial of five hundred fails where half of them are dead. Before the first there were two probe timeouts
-#: (RFC 9002, section 6.2.2), with QuicSettings.initial_rtt.
-BEGIN: Final = (0.65, 1.2, 1.2, 2.0, 2.0, 3.0, 3.0, 4.2)
-#: Seconds that each is given: its first flight is sent three times.
-PATIENCE: Final = 1.2
+#: When others begin, in seconds from the first: nine ports in all, one dial of five hundred fails where half
+#: of them are dead. Before, the first flight was sent three times (RFC 9002, section 6.2.2).
+BEGIN: Final = (1.3, 1.9, 1.9, 2.6, 2.6, 3.4, 3.4, 4.4)
+#: Seconds that each is given: its first flight is sent twice.
+PATIENCE: Final = 0.5
+
+#: An event loop that is late by so many seconds may not have read the answers that have come.
+LATE: Final = 0.1
+#: Others of all dials of a carrier at once. Where many nodes are silent at once it is not for their ports.
+MOST: Final = 16
 
 #: What says nothing about a peer that has been heard.
 _NOTHING: Final = (HandshakeStalled, PeerUnreachable, SetupTimeout, TicketRefused)
@@ -34,11 +38,16 @@ Dialler = Callable[[Claim], Coroutine[None, None, T]]
 
 
 async def with_other_sockets(
-    first: Dialler[T], other: Dialler[T], *, silent: Callable[[], bool], claim: Claim
+    first: Dialler[T],
+    other: Dialler[T],
+    *,
+    silent: Callable[[], bool],
+    claim: Claim,
+    places: asyncio.Semaphore,
 ) -> T:
     """What the first dial to get through returns. ``first`` decides otherwise, unless one of the others is
     refused by a peer that it has reached. Others begin while ``silent`` says that nothing has come.
-    ``claim`` is asked by whichever is through."""
+    ``claim`` is asked by whichever is through; ``places`` are those for others of all dials."""
     loop = asyncio.get_running_loop()
     through: asyncio.Future[asyncio.Task[T]] = loop.create_future()
     tasks: list[asyncio.Task[T]] = []
@@ -55,6 +64,10 @@ async def with_other_sockets(
 
         tasks.append(loop.create_task(dialler(through_first)))
 
+    async def in_a_place(claim: Claim) -> T:
+        async with places:
+            return await other(claim)
+
     begun = loop.time()
     waiting = list(BEGIN)
     begin(first)
@@ -69,11 +82,14 @@ async def with_other_sockets(
             for task in tasks:
                 if task.done() and (task is tasks[0] or _decides(task)):
                     return task.result()
+            if waiting and loop.time() > begun + waiting[0] + LATE:
+                begun = loop.time() - waiting[0] + LATE  # once more, when what has come was read
             if not silent():
                 waiting.clear()
             while waiting and loop.time() >= begun + waiting[0]:
                 waiting.pop(0)
-                begin(other)
+                if not places.locked():
+                    begin(in_a_place)
     finally:
         _call_off(tasks)
         await asyncio.gather(*tasks, return_exceptions=True)
