@@ -52,7 +52,7 @@ from quicdist.carrier.quic.driver.parameters import (
     PACED,
     encoded,
 )
-from quicdist.carrier.quic.driver.path_mtu import BASE_SIZE, MIN_SIZE
+from quicdist.carrier.quic.driver.path_mtu import BASE_SIZE
 from quicdist.carrier.quic.driver.reassembly import NotTaken, Receiver
 from quicdist.carrier.security.psk import ExternalPsk
 from quicdist.carrier.security.verification import (
@@ -632,19 +632,6 @@ class _Direct(Bounded, Tolerant, KeyLimited, CheckingPaths):
         waiting = None if keys is None else self._waiting(keys)
         if keys is not None and waiting is not None:
             return self._build(keys, waiting, now)
-        size = self._max_datagram_size
-        if size > MIN_SIZE and any(
-            path.remote_challenges or not (path.is_validated or path.local_challenge_sent)
-            for path in self._network_paths
-        ):
-            # aioquic pads PATH_CHALLENGE and PATH_RESPONSE to the full size; a new path need not take it.
-            self._max_datagram_size = MIN_SIZE
-        try:
-            return self._built_by_aioquic(now)
-        finally:
-            self._max_datagram_size = size
-
-    def _built_by_aioquic(self, now: float) -> list[tuple[bytes, Any]]:
         room = self._room
         room.size = self._max_datagram_size - SHORT_HEADER - len(self._peer_cid.cid) - TAG
         room.declined = False
