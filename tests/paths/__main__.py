@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import dataclasses
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -94,6 +95,8 @@ def save(results: list[Result], path: Path) -> None:
 
 
 def main() -> int:
+    # So that all is taken down that was set up.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     arguments = _arguments()
     if arguments.list:
         for row in ROWS:

@@ -56,6 +56,7 @@ def _rows() -> list[Row]:
             )
     wan = Faults(delay=0.025)
     rows += [
+        Row("delay-20", "20 ms there and back", Faults(delay=0.010)),
         Row(
             "jitter-20",
             "20 ms there and back, up to 2 ms more for each packet",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import sys
 import tempfile
 import time
@@ -24,6 +25,8 @@ def _arguments() -> argparse.Namespace:
 
 
 def main() -> int:
+    # So that all is taken down that was set up.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     arguments = _arguments()
     names = [name for name in arguments.pairs.split(",") if name]
     if unknown := set(names) - {pair.name for pair in PAIRS}:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import signal
 import sys
 import tempfile
 import time
@@ -212,6 +213,8 @@ async def soak(pairs: list[Pair], seconds: float, directory: Path) -> tuple[list
 
 
 def main() -> int:
+    # So that all is taken down that was set up.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--pairs", default=",".join(USUAL), help=f"by comma ({', '.join(USUAL)})")
