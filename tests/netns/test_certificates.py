@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.ends import quic_erl
 from quicdist.carrier.security.certificates import CertificateFiles
 from tests.netns.test_paths import pairs
 from tests.netns.wire import Faults
@@ -17,7 +18,7 @@ from tests.paths.cells import Volume, measure
 from tests.paths.ends import Pair
 from tests.paths.rows import MBIT, Row
 from tests.simulated.chains import ChainKind, chain
-from tests.support.beam import quic_args
+from tests.support.beam import erl_facts, quic_args
 
 NARROW = Row(
     "narrow",
@@ -42,6 +43,8 @@ async def test_nodes_with_rsa_certificates_meet_on_a_path_of_1280_bytes(
 ) -> None:
     if why := pair.missing():
         pytest.skip(why)
+    if pair.server == "beam" and (version := erl_facts(quic_erl())[1]) and version.startswith(("0.", "1.3.")):
+        pytest.skip(f"quic_dist {version} answers in datagrams that such a path does not take")
     files = [tmp_path / name for name in ("cert.pem", "key.pem", "ca.pem")]
     for path, content in zip(files, chain(kind, length), strict=True):
         path.write_bytes(content)
