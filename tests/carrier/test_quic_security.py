@@ -473,18 +473,23 @@ async def test_a_peer_without_a_callback(certificates: CertificateFiles) -> None
 
 
 async def test_a_peer_that_leaves_in_the_middle(certificates: CertificateFiles) -> None:
-    cancelled = asyncio.Event()
+    begun, cancelled = asyncio.Event(), asyncio.Event()
 
     async def wait(peer: AuthPeer) -> bool:
+        begun.set()
         try:
             await peer.reader.read()
         finally:
             cancelled.set()
         return True
 
+    async def refuse(peer: AuthPeer) -> str:
+        await begun.wait()
+        return "no thanks"
+
     async with guarded(certificates, wait) as server:
         with pytest.raises(AuthenticationRefused, match="no thanks"):
-            await dial(server, certificates.tls(), auth_callback=saying("no thanks"))
+            await dial(server, certificates.tls(), auth_callback=refuse)
         await server.error()
         assert cancelled.is_set()
 
