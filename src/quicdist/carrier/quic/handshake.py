@@ -108,14 +108,18 @@ class QuicHandshake(ABC):
         Raises what stood in its way, and TimeoutError."""
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
-        async with asyncio.timeout(seconds) as limit:
-            if not self._authenticated:
-                await self._either(self._up.wait())
-                begun = loop.time()
-                limit.reschedule(None)
-                await self._either(self._authenticate())
-                limit.reschedule(loop.time() + end - begun)
-            return await self.done
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                if not self._authenticated:
+                    await self._either(self._up.wait())
+                    begun = loop.time()
+                    limit.reschedule(None)
+                    await self._either(self._authenticate())
+                    limit.reschedule(loop.time() + end - begun)
+                return await self.done
+        finally:
+            del limit  # It holds the task, and the task's error holds this.
 
     def forget(self) -> None:
         """Whoever asked has been told what came of it. An error holds who raised it, this handshake too."""
