@@ -76,44 +76,50 @@ async def race(
     if len(addresses) == 1:
         return await attempt(addresses[0], lambda: True)
     loop = asyncio.get_running_loop()
-    through: asyncio.Future[asyncio.Task[T]] = loop.create_future()
+    through: asyncio.Future[int] = loop.create_future()
     tasks: list[asyncio.Task[T]] = []
     waiting = deque(addresses)
     pause = ATTEMPT_DELAY if delay is None else delay
 
     def claim(number: int) -> bool:
         if not through.done():
-            through.set_result(tasks[number])
-        return through.result() is tasks[number]
+            through.set_result(number)
+        return through.result() == number
 
     try:
         while True:
             if waiting:
                 number = len(tasks)
                 tasks.append(loop.create_task(attempt(waiting.popleft(), lambda n=number: claim(n))))  # type: ignore[misc]
-            news: list[asyncio.Future[Any]] = [through, *(task for task in tasks if not task.done())]
-            await asyncio.wait(news, timeout=pause if waiting else None, return_when=asyncio.FIRST_COMPLETED)
+            await _news(through, tasks, pause if waiting else None)
             if (decided := _decided(through, tasks, passing)) is not None:
-                _call_off(task for task in tasks if task is not decided)
-                return await decided
+                _call_off(task for number, task in enumerate(tasks) if number != decided)
+                return await tasks[decided]
             if not waiting and all(task.done() for task in tasks):
                 raise ExceptionGroup("no address will do", [_error(task) for task in tasks])
     finally:
         _call_off(tasks)
         await asyncio.gather(*tasks, return_exceptions=True)
+        tasks.clear()  # An error of theirs holds this frame, so that nothing here may hold it.
+
+
+async def _news(through: asyncio.Future[int], tasks: Iterable[asyncio.Task[T]], pause: float | None) -> None:
+    """Wait up to ``pause`` seconds until one is through, or has failed."""
+    news: list[asyncio.Future[Any]] = [through, *(task for task in tasks if not task.done())]
+    await asyncio.wait(news, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
 
 
 def _decided(
-    through: asyncio.Future[asyncio.Task[T]],
+    through: asyncio.Future[int],
     tasks: Iterable[asyncio.Task[T]],
     passing: tuple[type[Exception], ...],
-) -> asyncio.Task[T] | None:
-    """The attempt that decides the race: one that is through, or whose error speaks for all."""
+) -> int | None:
+    """The number of the attempt that decides the race: one that is through, or whose error speaks for all."""
     if through.done():
         return through.result()
-    for task in tasks:
+    for number, task in enumerate(tasks):
         if task.done() and (task.cancelled() or not isinstance(task.exception(), passing)):
-            return task
+            return number
     return None
 
 

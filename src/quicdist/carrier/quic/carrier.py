@@ -241,10 +241,14 @@ class QuicCarrier(Carrier):
             error = _meaning(raised, handshake, dial.setup_time)
             _give_up(channel, handshake, error, self.settings.linger)
             handshake.forget()
-            try:
-                raise error from (None if error is not raised else raised.__cause__)
-            finally:
+            if error is raised:
                 del error  # It holds all that is here.
+                raise
+        # Not in the handler: as a context, a TimeoutError would be kept, and by its frames the task.
+        try:
+            raise error
+        finally:
+            del error
 
 
 class Dial(NamedTuple):
