@@ -568,6 +568,10 @@ def test_a_path_that_cannot_be_validated_shortens_no_datagrams_of_another(own_wi
     assert other.remote_challenges
 
 
+def test_the_quickest_round_trip_is_a_millisecond_at_least(own_wire: Wire) -> None:
+    assert adapter.quickest_round_trip(own_wire.client) == 0.001
+
+
 def test_all_events_are_taken_at_once(own_wire: Wire) -> None:
     own_wire.client.send_stream_data(0, b"a")
     own_wire.client.send_stream_data(4, b"b")
