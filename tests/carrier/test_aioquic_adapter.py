@@ -13,7 +13,7 @@ import pytest
 from aioquic import tls
 from aioquic.buffer import Buffer  # type: ignore[attr-defined]
 from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.connection import QuicConnection
+from aioquic.quic.connection import QuicConnection, QuicNetworkPath
 from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted, StreamDataReceived, StreamReset
 from aioquic.quic.packet_builder import QuicDeliveryState
 from aioquic.tls import SessionTicket
@@ -553,6 +553,23 @@ def test_what_validates_a_path_has_no_more_bytes_than_every_path_takes(own_wire:
     assert adapter.path_is_valid(server)
     assert max(len(data) for data, _ in (*challenges, *responses)) == 1200
     assert adapter.datagram_size(server) == adapter.datagram_size(client) == 9000
+
+
+def test_a_path_that_cannot_be_validated_shortens_no_datagrams_of_another(own_wire: Wire) -> None:
+    """Without a connection id for it nothing is sent there, and aioquic keeps what it is to be answered."""
+    server, now = own_wire.server, own_wire.now
+    adapter.set_datagram_size(server, 9000)
+    server._peer_cid_available.clear()
+    other = QuicNetworkPath(("127.0.0.1", 5545))
+    other.remote_challenges.append(bytes(8))
+    server._network_paths.append(other)
+    server.send_stream_data(server.get_next_available_stream_id(), bytes(9000))
+    assert max(len(data) for data, _ in server.datagrams_to_send(now)) > 8000
+    assert other.remote_challenges
+
+
+def test_the_quickest_round_trip_is_a_millisecond_at_least(own_wire: Wire) -> None:
+    assert adapter.quickest_round_trip(own_wire.client) == 0.001
 
 
 def test_all_events_are_taken_at_once(own_wire: Wire) -> None:

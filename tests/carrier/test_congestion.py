@@ -296,3 +296,20 @@ def test_a_pacer_makes_up_for_late_timers_and_not_for_pauses() -> None:
             sent[late] += SIZE
     assert sent[0.02] - sent[0.0] == pytest.approx(0.02 * GAIN * window / rtt, rel=0.1)
     assert sent[1.0] <= GAIN * window / rtt * BURST + SIZE
+
+
+def test_slow_start_after_it_was_left_doubles_the_window_up_to_the_threshold() -> None:
+    # RFC 9406, section 4.3: what HyStart++ saw in one slow start says nothing about the next.
+    path = Path()
+    for _ in range(3):
+        path.round()
+    path.rtt = 0.07
+    for _ in range(8):
+        path.round()
+    assert not path.cc.in_slow_start
+    path.cc.on_persistent_congestion()
+    assert path.cc.in_slow_start
+    for _ in range(3):
+        path.round()
+    assert path.cc.congestion_window == 8 * path.cc.minimum_window
+    assert path.cc.in_slow_start

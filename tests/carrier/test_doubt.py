@@ -159,6 +159,21 @@ def test_hints_without_packets_that_they_answer_come_to_nothing(settings: QuicSe
     run()
 
 
+def test_nothing_is_kept_of_a_hint_about_a_connection_that_is_gone(settings: QuicSettings) -> None:
+    """The end of one connection with an address may end others, while a hint is about all of them."""
+
+    @in_virtual_time
+    async def run() -> None:
+        async with listening(settings) as server, linked_to(server, settings) as pair:
+            channel = channel_of(pair.server)
+            channel.abandon("another one was")
+            endpoint = server.listener.endpoint
+            endpoint._doubt(channel, CONNECTION_LOST)
+            assert not endpoint._doubts
+
+    run()
+
+
 def test_what_is_asked_of_aioquic(settings: QuicSettings) -> None:
     quic = QuicConnection(configuration=settings.client_configuration("127.0.0.1"))
     quic.connect(("127.0.0.1", 4433), now=0.0)

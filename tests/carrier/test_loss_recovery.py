@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -335,3 +335,37 @@ def test_lost_packets_are_remembered_for_some_seconds() -> None:
         sender.ack(sender.send())
         sender.ack([first])
         assert sender.told[first] == known
+
+
+class Counted(dict[int, Any]):
+    """A dictionary that counts how often all of it is looked through, and how often it is asked."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.walks = self.asked = 0
+
+    def __iter__(self) -> Iterator[int]:
+        self.walks += 1
+        return super().__iter__()
+
+    def pop(self, *arguments: Any) -> Any:
+        self.asked += 1
+        return super().pop(*arguments)
+
+
+@pytest.mark.parametrize("length", [3, 100])
+def test_many_ranges_cost_no_more_than_what_is_waited_for(length: int) -> None:
+    sender = Sender()
+    sender.measure()
+    old = sender.send(200 * (length + 1))
+    sender.ack(old)
+    sender.now += 1.0
+    waiting = sender.send(100)
+    sender.ack(waiting[-1:])
+    counted = sender.space.sent_packets = Counted(sender.space.sent_packets)
+    # A peer that tells of old packets again, having told of the last one alone, chooses how many ranges.
+    first = old[0]
+    told = {n for n in old if (n - first) % (length + 1)} | {waiting[-2], waiting[-1]}
+    sender.ack(told)
+    assert sender.told[waiting[-2]] == [ACKED]
+    assert counted.walks + counted.asked <= 110

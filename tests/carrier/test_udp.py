@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import socket
 import sys
+import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -254,6 +256,32 @@ async def test_a_closed_socket_has_left_the_loop() -> None:
         assert bound.closed
         assert bound._sock.fileno() == -1
         connected.send([(b"late", ())])
+
+
+async def test_a_closed_socket_holds_nobody_it_told() -> None:
+    class Owner(Receiver):
+        def __init__(self, udp: UdpSocket) -> None:
+            super().__init__()
+            self.udp = udp
+            udp.receiver = self
+            udp.sift = self.sift
+            udp.report_to(self.report)
+
+        def sift(self, datagrams: Sequence[Datagram]) -> Sequence[Datagram]:
+            return datagrams
+
+        def report(self, number: int, address: Any) -> None:
+            """Not of interest."""
+
+    owner = Owner(UdpSocket(open_socket(socket.AF_INET, local=LOCALHOST)))
+    held = weakref.ref(owner)
+    owner.udp.close()
+    gc.disable()
+    try:
+        del owner
+        assert held() is None
+    finally:
+        gc.enable()
 
 
 def test_addresses_are_plain() -> None:

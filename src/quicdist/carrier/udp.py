@@ -513,5 +513,6 @@ class UdpSocket:
             self.loop.remove_writer(self._sock.fileno())
         with self._lock:
             self._sock.close()
-        # It holds its socket, most often.
+        # They hold their socket, most often.
         self.receiver = NOBODY
+        self.sift = self._on_report = None

@@ -303,8 +303,9 @@ def is_writable(quic: QuicConnection, stream_id: int) -> bool:
 
 
 def quickest_round_trip(quic: QuicConnection) -> float:
-    """The shortest round-trip time seen, in seconds; aioquic counts none as less than a millisecond."""
-    return quic._loss._rtt_min
+    """The shortest round-trip time of late, in seconds. None counts as less than a millisecond: event loops
+    sleep no shorter."""
+    return max(quic._loss._rtt_min, 0.001)
 
 
 def in_flight(quic: QuicConnection) -> int:

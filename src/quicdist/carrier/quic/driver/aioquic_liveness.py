@@ -6,7 +6,8 @@ from aioquic.quic.connection import QuicConnection
 
 
 def packets_sent(quic: QuicConnection) -> int:
-    """How many packets were ever sent. aioquic counts them in their numbers alone."""
+    """How many packets were ever sent, which is the number of the next one. aioquic counts them in their
+    numbers alone."""
     return quic._packet_number
 
 

@@ -23,6 +23,8 @@ class CheckingPaths(QuicConnection):
         if size <= MIN_SIZE or not any(
             path.remote_challenges or not (path.is_validated or path.local_challenge_sent)
             for path in self._network_paths
+            # Others are not asked while the peer has given no connection id for them.
+            if path is self._network_paths[0] or path.peer_cid is not None or self._peer_cid_available
         ):
             return super().datagrams_to_send(now)
         self._max_datagram_size = MIN_SIZE

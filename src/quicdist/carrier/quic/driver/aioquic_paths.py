@@ -38,13 +38,3 @@ def watch_long_packets(
 def _tell_acknowledged(delivery: QuicDeliveryState, tell: Callable[[int], None], size: int) -> None:
     if delivery is QuicDeliveryState.ACKED:
         tell(size)
-
-
-def next_packet(quic: QuicConnection) -> int:
-    """The number of the packet that is built next."""
-    return quic._packet_number
-
-
-def probe_timeout(quic: QuicConnection) -> float:
-    """The probe timeout (RFC 9002, section 6.2.1) without backoff, in seconds."""
-    return quic._loss.get_probe_timeout()

@@ -54,9 +54,6 @@ class _Pacer(Pacer):
     def _max_datagram_size(self, size: int) -> None:
         self.set_datagram_size(size)
 
-    def next_send_time(self, now: float) -> float | None:
-        return super().next_send_time(now)
-
     def update_after_send(self, now: float) -> None:
         self.built()
 

@@ -312,6 +312,7 @@ class Congestion:
     def _leave_slow_start(self) -> None:
         self.ssthresh = self._w_max = self.congestion_window
         self._epoch = None
+        self._slow_start = _SlowStart()
 
     def _avoid(self, size: int, now: float, srtt: float) -> None:
         """Congestion avoidance: grow by the curve, or as Reno does, whichever gives more."""
@@ -370,6 +371,7 @@ class Congestion:
             reduced = max(reduced, min(window, self._capacity(min_rtt)))
         self.ssthresh = self.congestion_window = max(int(reduced), self.minimum_window)
         self._epoch = None
+        self._slow_start = _SlowStart()
 
     def _has_queue(self, min_rtt: float) -> bool:
         """Whether no packet of this round and the last one came without waiting."""

@@ -259,6 +259,8 @@ class ListenEndpoint(Endpoint):
         ]
 
     def _doubt(self, channel: Channel, reason: str) -> None:
+        if channel not in self._ids:
+            return  # What was told of another has ended it as well.
         doubt = self._doubts.get(channel)
         if doubt is None:
             doubt = self._doubts[channel] = Doubt(channel)

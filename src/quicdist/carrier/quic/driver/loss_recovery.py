@@ -14,7 +14,8 @@ Nothing here reads a clock or sends, and nothing is aioquic's. Times are in seco
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import chain
 from typing import Any, Final
 
 from quicdist.carrier.quic.driver.ack_ranges import newly_acknowledged
@@ -43,7 +44,7 @@ LATE_BACKOFF: Final = 4.0
 LATE_AFTER: Final = 24
 #: Packets that are sent again by a probe timeout (RFC 9002, section 6.2.4).
 PROBES: Final = 2
-#: Ranges of up to so many packets are looked up one by one.
+#: Up to so many packets are looked up one by one.
 _SMALL: Final = 64
 
 
@@ -149,22 +150,21 @@ class LossRecovery:
         elicited = False
         newest: Packet | None = None
         late: list[int] = []
-        for numbers in newly_acknowledged(ranges, record.acked):
-            for number in self._numbers(numbers, record, sent):
-                packet = sent.pop(number, None)
-                if packet is None:
-                    if number in lost:
-                        late.append(number)
-                    continue
-                if packet.is_ack_eliciting:
-                    elicited = True
-                    space.ack_eliciting_in_flight -= 1
-                if packet.in_flight:
-                    size += packet.sent_bytes
-                    packets += 1
-                newest = packet
-                for handler, arguments in packet.delivery_handlers:
-                    handler(self._acked, *arguments)
+        for number in _waited_for(newly_acknowledged(ranges, record.acked), sent, record.lost):
+            packet = sent.pop(number, None)
+            if packet is None:
+                if number in lost:
+                    late.append(number)
+                continue
+            if packet.is_ack_eliciting:
+                elicited = True
+                space.ack_eliciting_in_flight -= 1
+            if packet.in_flight:
+                size += packet.sent_bytes
+                packets += 1
+            newest = packet
+            for handler, arguments in packet.delivery_handlers:
+                handler(self._acked, *arguments)
         if not record.acked or record.acked[-1].stop <= ranges[-1].stop:
             record.acked = ranges
         if late:
@@ -183,16 +183,6 @@ class LossRecovery:
         # Unless the client does not know yet that its address was validated (RFC 9002, section 6.2.1).
         if self.peer_completed_address_validation:
             self._pto_count = 0
-
-    def _numbers(self, numbers: range, record: Record, sent: dict[int, Any]) -> Iterable[int]:
-        """Those of ``numbers`` that may be of packets that are waited for."""
-        if len(numbers) <= _SMALL:
-            return numbers
-        found: list[int] = []
-        for known in (list(sent), sorted(record.lost)):
-            found += known[bisect_left(known, numbers.start) : bisect_left(known, numbers.stop)]
-        found.sort()
-        return found
 
     def _acknowledged(
         self,
@@ -414,3 +404,15 @@ class LossRecovery:
                 if oldest:
                     self._forget(oldest, now, space, self._records[space], for_probe=True)
         self._send_probe()
+
+
+def _waited_for(ranges: Sequence[range], sent: Collection[int], lost: Collection[int]) -> Iterable[int]:
+    """The numbers in ``ranges``, or at least those of packets waited for, ascending. The peer chooses
+    how many ranges there are, so packets are looked through once for all of them."""
+    if sum(map(len, ranges)) <= _SMALL:
+        return chain.from_iterable(ranges)
+    known = sorted([*sent, *lost])
+    found: list[int] = []
+    for numbers in ranges:
+        found += known[bisect_left(known, numbers.start) : bisect_left(known, numbers.stop)]
+    return found

@@ -15,7 +15,8 @@ from typing import Final
 from aioquic.quic.connection import QuicConnection
 
 from quicdist.carrier.quic.driver import aioquic_adapter as adapter
-from quicdist.carrier.quic.driver.aioquic_paths import next_packet, probe_timeout, watch_long_packets
+from quicdist.carrier.quic.driver.aioquic_liveness import packets_sent, probe_timeout
+from quicdist.carrier.quic.driver.aioquic_paths import watch_long_packets
 from quicdist.carrier.quic.driver.parameters import LONG_DATAGRAMS, max_udp_payload_size, says
 from quicdist.carrier.quic.driver.path_mtu import FULL, MIN_SIZE, PathMtu
 from quicdist.carrier.udp import Datagram, UdpSocket, to_address
@@ -190,7 +191,7 @@ class PathProber:
                 count += 1
             else:
                 adapter.forget_probe(quic)
-        self._counted = next_packet(quic)
+        self._counted = packets_sent(quic)
         short_told = partial(self._short_told, self._round, count)
         if udp.send_probe(adapter.make_probe(quic, SHORT, now, short_told)):
             self._short_at = now
