@@ -15,7 +15,7 @@ from quicdist.carrier import Address, LinkLost
 from quicdist.carrier.icmp import ask_for_reports, take_reports
 from quicdist.carrier.quic.driver import aioquic_adapter as adapter
 from quicdist.carrier.quic.driver import doubt
-from quicdist.carrier.quic.driver.aioquic_liveness import packets_sent, probe_timeout
+from quicdist.carrier.quic.driver.aioquic_paths import next_packet, probe_timeout
 from quicdist.carrier.quic.driver.doubt import CONNECTION_LOST, NOBODY_ANY_MORE, Doubt
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.udp import Datagram, SocketAddress, UdpSocket, open_socket
@@ -134,9 +134,9 @@ def test_hints_about_a_peer_that_answers_come_to_nothing(settings: QuicSettings,
                 await asyncio.sleep(0.02)
             assert not inbox.link.closed
             await asyncio.sleep(1)
-            sent = packets_sent(channel_of(inbox).quic)
+            sent = next_packet(channel_of(inbox).quic)
             await asyncio.sleep(1)
-            assert packets_sent(channel_of(inbox).quic) == sent
+            assert next_packet(channel_of(inbox).quic) == sent
 
     run()
 
@@ -162,9 +162,9 @@ def test_hints_without_packets_that_they_answer_come_to_nothing(settings: QuicSe
 def test_what_is_asked_of_aioquic(settings: QuicSettings) -> None:
     quic = QuicConnection(configuration=settings.client_configuration("127.0.0.1"))
     quic.connect(("127.0.0.1", 4433), now=0.0)
-    assert packets_sent(quic) == 0
+    assert next_packet(quic) == 0
     quic.datagrams_to_send(0.0)
-    assert packets_sent(quic) == 1
+    assert next_packet(quic) == 1
     assert probe_timeout(quic) == 2 * settings.initial_rtt
     assert adapter.packets_received(quic) == 0
 

@@ -13,7 +13,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from quicdist.carrier.quic.driver import aioquic_adapter as adapter
-from quicdist.carrier.quic.driver.aioquic_liveness import packets_sent, probe_timeout
+from quicdist.carrier.quic.driver.aioquic_paths import next_packet, probe_timeout
 
 if TYPE_CHECKING:
     from quicdist.carrier.quic.driver.channel import Channel
@@ -51,7 +51,7 @@ class Doubt:
         quic = channel.quic
         if channel.closed:
             return
-        now, sent = self._loop.time(), packets_sent(quic)
+        now, sent = self._loop.time(), next_packet(quic)
         if self._over() or now - self._last > FORGOTTEN:
             self._hints, self._since = 0, now
         self._heard = adapter.packets_received(quic)
