@@ -19,8 +19,9 @@ from quicdist.carrier.happy_eyeballs import Claim
 
 T = TypeVar("T")
 
-#: When others begin, in seconds from the first: nine ports in all, one dial of five hundred fails where half
-#: of them are dead. Before, the first flight was sent three times (RFC 9002, section 6.2.2).
+#: When others begin, in seconds from the first. With its own, which changes as it begins anew, these are nine
+#: ports or more: one dial of five hundred fails at most where half of them are dead. Before, the first flight
+#: was sent three times (RFC 9002, section 6.2.2).
 BEGIN: Final = (1.3, 1.9, 1.9, 2.6, 2.6, 3.4, 3.4, 4.4)
 #: Seconds that each is given: its first flight is sent twice.
 PATIENCE: Final = 0.5
