@@ -10,6 +10,7 @@ import pytest
 from aioquic.quic.packet import QuicStreamFrame
 
 from quicdist.carrier import LinkLost
+from quicdist.carrier.quic import link as link_module
 from quicdist.carrier.quic.driver.aioquic_progress import unacknowledged_from, waiting_for
 from quicdist.carrier.quic.settings import QuicSettings
 from tests.carrier.nodes import Inbox
@@ -130,10 +131,12 @@ def test_what_is_never_acknowledged_while_other_things_are_ends_the_link(setting
     virtually(settings, test)
 
 
+@pytest.mark.parametrize("quicdist", [True, False])
 def test_a_stream_that_the_peer_does_not_read_may_wait_for_long(
-    certificates: Any, request: pytest.FixtureRequest
+    certificates: Any, monkeypatch: pytest.MonkeyPatch, *, quicdist: bool
 ) -> None:
     """That is what flow control is for."""
+    monkeypatch.setattr(link_module, "is_quicdist", lambda quic: quicdist)
     settings = settings_of(certificates, stream_window=100_000)
 
     async def test(pair: LinkPair) -> None:
