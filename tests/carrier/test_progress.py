@@ -81,6 +81,7 @@ def test_a_gap_that_stays_open_for_the_ticktime_ends_the_link(settings: QuicSett
         seconds, text = await ended_after(pair.client)
         assert TICKTIME <= seconds <= NOTICED + 1
         assert f"stream {stream_id} has a gap at offset {offset} that stayed open for " in text
+        assert text.endswith(": the bytes that are missing there never came")
         assert "server@127.0.0.1" in text
 
     virtually(settings, test)
@@ -127,6 +128,7 @@ def test_what_is_never_acknowledged_while_other_things_are_ends_the_link(setting
         seconds, text = await ended_after(pair.server)
         assert TICKTIME <= seconds <= NOTICED + 1
         assert f"stream {stream_id}: bytes from offset {offset} on were not acknowledged for " in text
+        assert text.endswith(", while packets of the peer came")
 
     virtually(settings, test)
 

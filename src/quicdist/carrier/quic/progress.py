@@ -67,14 +67,14 @@ class Progress:
         if seconds >= limit - ROUNDING:
             text = (
                 f"stream {stream_id} has a gap at offset {offset} that stayed open for {seconds:.0f} s, "
-                "while its connection lives: the peer has not sent those bytes again"
+                "while its connection lives: the bytes that are missing there never came"
             )
             return LinkLost(self._node, text)
         seconds, stream_id, offset = self._out.longest()
         if seconds >= limit - ROUNDING:
             text = (
                 f"stream {stream_id}: bytes from offset {offset} on were not acknowledged for "
-                f"{seconds:.0f} s, while others were"
+                f"{seconds:.0f} s, while packets of the peer came"
             )
             return LinkLost(self._node, text)
         return None
