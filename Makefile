@@ -68,7 +68,7 @@ bench: ## each goal as a ratio to its peer, in some minutes; BENCH_ARGS="--rows 
 	@scripts/setup-erlang.sh "the rows with a BEAM"
 	@$(python) -m benchmarks $(BENCH_ARGS)
 
-paths: ## messages, calls and dials on every path beside TCP, in half an hour; PATHS_ARGS="--only loss-1-50" chooses
+paths: ## messages, calls and dials on every path beside TCP, in about an hour; PATHS_ARGS="--only loss-1-50" chooses
 	$(setup)
 	@scripts/setup-erlang.sh "the pairs with a BEAM"
 	@$(python) -m tests.paths $(PATHS_ARGS)

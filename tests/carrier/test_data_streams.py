@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 
 from quicdist.carrier import StreamsNotSupported, UserStream
+from quicdist.carrier.quic import data_streams
 from quicdist.carrier.quic import link as link_module
 from quicdist.carrier.quic.carrier import QuicCarrier
 from quicdist.carrier.quic.data_streams import UNDECIDED, StreamCounts
 from quicdist.carrier.quic.settings import QuicSettings
-from quicdist.protocol import Peer, Role, StreamPlan
+from quicdist.protocol import Peer, RegSend, Role, StreamPlan
+from quicdist.term import Atom
 from tests.carrier.nodes import FakeNode, Inbox
 from tests.carrier.quic_support import (
     PATIENCE,
@@ -144,6 +146,30 @@ def test_a_stream_that_begins_like_a_message_and_stops_is_an_applications(settin
     run()
 
 
+def test_what_follows_the_length_of_a_message_may_be_late_on_a_slow_path(
+    settings: QuicSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data_streams, "probe_timeout", lambda quic: 0.5)
+
+    @in_virtual_time
+    async def run() -> None:
+        async with pair_with(settings, 32) as pair:
+            link = quic_link(pair.server.link)
+            control = RegSend(pair.server_node.pid(1), Atom(""), Atom("echo"))
+            stream_id, frame = 0, b""
+            for sender in range(SENDERS):
+                stream_id, parts = link._connection.send(control, 1, pair=sender)
+                frame = b"".join(parts)
+                if stream_id > 4 * 16 + 1:
+                    break
+            link._channel.write(stream_id, (frame[:4],), 4)
+            await asyncio.sleep(1.5)
+            link._channel.write(stream_id, (frame[4:],), len(frame) - 4)
+            assert await payloads(pair.client, 1) == [1]
+
+    run()
+
+
 async def test_a_peer_with_fewer_streams_ends_the_link_by_name_and_the_next_one_uses_those(
     settings: QuicSettings,
 ) -> None:
@@ -156,7 +182,7 @@ async def test_a_peer_with_fewer_streams_ends_the_link_by_name_and_the_next_one_
             send(client.link, node, sender, sender)
         error = str(await client.end())
         assert "it refused data stream 36 as a stream of an application (code 0x100)" in error
-        assert "8 data streams, 16 were expected" in error
+        assert "it has at most 8 data streams, 16 were expected" in error
         again = Inbox.of(await carrier.setup(server.node.name, server.address, node, setup_time=SETUP_TIME))
         theirs = Inbox.of(await server.link())
         for sender in range(SENDERS):

@@ -10,6 +10,7 @@ import pytest
 from aioquic.quic.packet import QuicStreamFrame
 
 from quicdist.carrier import LinkLost
+from quicdist.carrier.quic import link as link_module
 from quicdist.carrier.quic.driver.aioquic_progress import unacknowledged_from, waiting_for
 from quicdist.carrier.quic.settings import QuicSettings
 from tests.carrier.nodes import Inbox
@@ -80,6 +81,7 @@ def test_a_gap_that_stays_open_for_the_ticktime_ends_the_link(settings: QuicSett
         seconds, text = await ended_after(pair.client)
         assert TICKTIME <= seconds <= NOTICED + 1
         assert f"stream {stream_id} has a gap at offset {offset} that stayed open for " in text
+        assert text.endswith(": the bytes that are missing there never came")
         assert "server@127.0.0.1" in text
 
     virtually(settings, test)
@@ -126,14 +128,17 @@ def test_what_is_never_acknowledged_while_other_things_are_ends_the_link(setting
         seconds, text = await ended_after(pair.server)
         assert TICKTIME <= seconds <= NOTICED + 1
         assert f"stream {stream_id}: bytes from offset {offset} on were not acknowledged for " in text
+        assert text.endswith(", while packets of the peer came")
 
     virtually(settings, test)
 
 
+@pytest.mark.parametrize("quicdist", [True, False])
 def test_a_stream_that_the_peer_does_not_read_may_wait_for_long(
-    certificates: Any, request: pytest.FixtureRequest
+    certificates: Any, monkeypatch: pytest.MonkeyPatch, *, quicdist: bool
 ) -> None:
     """That is what flow control is for."""
+    monkeypatch.setattr(link_module, "is_quicdist", lambda quic: quicdist)
     settings = settings_of(certificates, stream_window=100_000)
 
     async def test(pair: LinkPair) -> None:

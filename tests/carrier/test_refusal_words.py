@@ -18,6 +18,7 @@ from quicdist.carrier.errors import (
 )
 from quicdist.carrier.quic import carrier as carrier_module
 from quicdist.carrier.quic.carrier import QuicCarrier
+from quicdist.carrier.quic.data_streams import StreamCounts
 from quicdist.carrier.quic.driver.aioquic_adapter import Closing
 from quicdist.carrier.quic.handshake import DialHandshake
 from quicdist.carrier.quic.refusals import close_code, dial_refused, wrong_cookie
@@ -122,6 +123,23 @@ def test_time_that_runs_out_for_the_other_node_is_told_as_that(settings: QuicSet
             await server.error()
 
     run()
+
+
+@pytest.mark.parametrize("refused", [False, True])
+async def test_what_came_in_one_turn_with_the_end_of_its_time_counts(
+    settings: QuicSettings, *, refused: bool
+) -> None:
+    """As where the event loop has stood still for longer than a dial is to wait."""
+    handshake = DialHandshake(SERVER, HERE, FakeNode(CLIENT), settings, StreamCounts(), lambda: True)
+    assert not await handshake.begun(0)
+    if refused:
+        handshake.done.set_exception(ConnectError(SERVER, HERE, "no"))
+    else:
+        handshake._up.set()
+    assert await handshake.begun(0)
+    if refused:
+        with pytest.raises(ConnectError, match="no"):
+            await handshake.link(1)
 
 
 def test_a_connection_that_breaks_before_the_acknowledgement_does_not_blame_the_cookie(

@@ -78,7 +78,7 @@ class Initiator(Handshake):
     def connection_closed(self) -> HandshakeError:
         if self._due is Due.ACK:
             self._is_over()
-            text = "it closed the connection after our digest, as OTP does then, and where its time is over"
+            text = "it closed the connection after our digest, as OTP does then or after net_setuptime"
             return WrongCookie(self.node, text)
         return super().connection_closed()
 

@@ -20,18 +20,23 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from quicdist.carrier.errors import LinkLost
+from quicdist.carrier.quic.driver.aioquic_liveness import probe_timeout
 from quicdist.logs import get_logger
 from quicdist.protocol import StreamPlan
 from quicdist.protocol.stream_beginning import begins_with_frame
 
 if TYPE_CHECKING:
+    from aioquic.quic.connection import QuicConnection
+
     from quicdist.carrier.quic.user_streams import UserStreams
     from quicdist.protocol import Peer, Role
 
 log = get_logger("quicdist.carrier.quic")
 
-#: Seconds that the first bytes of a stream may be too few to tell what it is; then it is an application's.
+#: Seconds, and probe timeouts, that the first bytes of a stream may be too few to tell what it is; then it is
+#: an application's. What follows them may have to be sent again.
 UNDECIDED: Final = 0.2
+PROBE_TIMEOUTS: Final = 4
 #: Nodes of which another number is remembered.
 _NODES: Final = 1024
 
@@ -58,8 +63,8 @@ class StreamCounts:
         if len(self._counts) > _NODES:
             self._counts.popitem(last=False)
         text = (
-            f"it refused data stream {stream_id} as a stream of an application (code 0x100): it has {count} "
-            f"data streams, {plan.data_streams} were expected; the next connection uses one of them"
+            f"it refused data stream {stream_id} as a stream of an application (code 0x100): it has at most "
+            f"{count} data streams, {plan.data_streams} were expected; the next connection uses one of them"
         )
         return LinkLost(peer.name, text)
 
@@ -73,6 +78,7 @@ class ExtraStreams:
         peer: Peer,
         plan: StreamPlan,
         users: UserStreams,
+        quic: QuicConnection,
         max_frame: int,
         found: Callable[[int], None],
         messages: Callable[[int, bytes, bool], None],
@@ -80,6 +86,7 @@ class ExtraStreams:
         self._peer = peer
         self._plan = plan
         self._users = users
+        self._quic = quic
         self._max_frame = max_frame
         self._found = found
         self._messages = messages
@@ -106,7 +113,8 @@ class ExtraStreams:
         if verdict is None and not end:
             self._begun[stream_id] = data
             if begun is None:
-                self._loop.call_later(UNDECIDED, self._decide, stream_id)
+                wait = max(UNDECIDED, PROBE_TIMEOUTS * probe_timeout(self._quic))
+                self._loop.call_later(wait, self._decide, stream_id)
         elif verdict and not end:
             self._take(stream_id)
             self._messages(stream_id, data, end)

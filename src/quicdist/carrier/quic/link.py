@@ -94,7 +94,13 @@ class QuicLink(LinkBase):
         self._extra: ExtraStreams | None = None
         if not (self._is_paced or peer.flags & DistFlag.DIST_HDR_ATOM_CACHE):
             self._extra = ExtraStreams(
-                peer, self._plan, self._streams, settings.max_frame, connection.add_stream, self._message_data
+                peer,
+                self._plan,
+                self._streams,
+                channel.quic,
+                settings.max_frame,
+                connection.add_stream,
+                self._message_data,
             )
         self._ping_timer: asyncio.TimerHandle | None = None
         self._nudge = Nudge(connection.local)

@@ -19,8 +19,9 @@ from quicdist.carrier.happy_eyeballs import Claim
 
 T = TypeVar("T")
 
-#: When others begin, in seconds from the first: nine ports in all, one dial of five hundred fails where half
-#: of them are dead. Before, the first flight was sent three times (RFC 9002, section 6.2.2).
+#: When others begin, in seconds from the first. With its own, which changes as it begins anew, these are nine
+#: ports or more: one dial of five hundred fails at most where half of them are dead. Before, the first flight
+#: was sent three times (RFC 9002, section 6.2.2).
 BEGIN: Final = (1.3, 1.9, 1.9, 2.6, 2.6, 3.4, 3.4, 4.4)
 #: Seconds that each is given: its first flight is sent twice.
 PATIENCE: Final = 0.5
@@ -49,7 +50,7 @@ async def with_other_sockets(
     refused by a peer that it has reached. Others begin while ``silent`` says that nothing has come.
     ``claim`` is asked by whichever is through; ``places`` are those for others of all dials."""
     loop = asyncio.get_running_loop()
-    through: asyncio.Future[int] = loop.create_future()
+    through: asyncio.Future[asyncio.Task[T]] = loop.create_future()
     tasks: list[asyncio.Task[T]] = []
 
     def begin(dialler: Dialler[T]) -> None:
@@ -59,8 +60,8 @@ async def with_other_sockets(
             if not through.done():
                 if not claim():
                     return False
-                through.set_result(number)
-            return through.result() == number
+                through.set_result(tasks[number])
+            return through.result() is tasks[number]
 
         tasks.append(loop.create_task(dialler(through_first)))
 
@@ -73,13 +74,15 @@ async def with_other_sockets(
     begin(first)
     try:
         while True:
+            news: set[asyncio.Future[Any]] = {through, *(task for task in tasks if not task.done())}
             pause = max(0.0, begun + waiting[0] - loop.time()) if waiting else None
-            await _news(through, tasks, pause)
+            await asyncio.wait(news, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
             if through.done():
-                _call_off(task for number, task in enumerate(tasks) if number != through.result())
-                return await tasks[through.result()]
-            if (number := _first_decided(tasks)) is not None:
-                return tasks[number].result()
+                _call_off(task for task in tasks if task is not through.result())
+                return await through.result()
+            for task in tasks:
+                if task.done() and (task is tasks[0] or _decides(task)):
+                    return task.result()
             if waiting and loop.time() > begun + waiting[0] + LATE:
                 begun = loop.time() - waiting[0] + LATE  # once more, when what has come was read
             if not silent():
@@ -91,21 +94,6 @@ async def with_other_sockets(
     finally:
         _call_off(tasks)
         await asyncio.gather(*tasks, return_exceptions=True)
-        tasks.clear()  # An error of theirs holds this frame, so that nothing here may hold it.
-
-
-async def _news(through: asyncio.Future[int], tasks: Iterable[asyncio.Task[T]], pause: float | None) -> None:
-    """Wait up to ``pause`` seconds until one is through, or has failed."""
-    news: set[asyncio.Future[Any]] = {through, *(task for task in tasks if not task.done())}
-    await asyncio.wait(news, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
-
-
-def _first_decided(tasks: Iterable[asyncio.Task[T]]) -> int | None:
-    """The number of the first task that has come to something that speaks for all, if there is one."""
-    for number, task in enumerate(tasks):
-        if task.done() and (not number or _decides(task)):
-            return number
-    return None
 
 
 def _decides(task: asyncio.Task[T]) -> bool:

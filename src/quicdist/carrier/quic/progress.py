@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from aioquic.quic.connection import QuicConnection
 
 #: Seconds that sums of times may be less than they should.
-_ROUNDING: Final = 1e-6
+ROUNDING: Final = 1e-6
 
 
 class _Standing:
@@ -64,17 +64,17 @@ class Progress:
         self._in.look(waiting_for(self._quic), elapsed)
         self._out.look(unacknowledged_from(self._quic), elapsed)
         seconds, stream_id, offset = self._in.longest()
-        if seconds >= limit - _ROUNDING:
+        if seconds >= limit - ROUNDING:
             text = (
                 f"stream {stream_id} has a gap at offset {offset} that stayed open for {seconds:.0f} s, "
-                "while its connection lives: the peer has not sent those bytes again"
+                "while its connection lives: the bytes that are missing there never came"
             )
             return LinkLost(self._node, text)
         seconds, stream_id, offset = self._out.longest()
-        if seconds >= limit - _ROUNDING:
+        if seconds >= limit - ROUNDING:
             text = (
                 f"stream {stream_id}: bytes from offset {offset} on were not acknowledged for "
-                f"{seconds:.0f} s, while others were"
+                f"{seconds:.0f} s, while packets of the peer came"
             )
             return LinkLost(self._node, text)
         return None

@@ -8,17 +8,15 @@ behind what was lost, on a path that moves on slowly, cannot be answered yet.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from quicdist.carrier.errors import PeerSilent
 from quicdist.carrier.quic.driver import aioquic_adapter as adapter
 from quicdist.carrier.quic.driver.aioquic_progress import stream_bytes_acknowledged, stream_bytes_received
+from quicdist.carrier.quic.progress import ROUNDING
 
 if TYPE_CHECKING:
     from quicdist.carrier.quic.driver.channel import Channel
-
-#: Seconds that sums of times may be less than they should.
-_ROUNDING: Final = 1e-6
 
 
 class Silence:
@@ -65,7 +63,7 @@ class Silence:
             if arrived and self._acknowledgements_tell:
                 self._silent = -elapsed
         self._silent += elapsed
-        if self._silent >= limit - _ROUNDING:
+        if self._silent >= limit - ROUNDING:
             text = f"its QUIC connection lives, but nothing came of the node for {limit:g} s"
             return PeerSilent(self._node, text)
         self.asks = True

@@ -183,7 +183,7 @@ class UserStreams:
         stream = self._streams.get(stream_id)
         if stream is not None:
             stream.reset_by_peer(code)
-        elif self._is_new(stream_id):
+        elif self._first_heard(stream_id):
             # Reset before anything of it came: nobody has to hear of it.
             self._channel.break_off_stream(stream_id, code)
 
@@ -221,9 +221,9 @@ class UserStreams:
 
     def not_a_user_stream(self, stream_id: int) -> None:
         """The peer has opened a stream of messages among these."""
-        self._is_new(stream_id)
+        self._first_heard(stream_id)
 
-    def _is_new(self, stream_id: int) -> bool:
+    def _first_heard(self, stream_id: int) -> bool:
         """Whether this is the first that is heard of a stream of the peer; from then on it is not."""
         if self.opened_here(stream_id):
             return False
@@ -238,7 +238,7 @@ class UserStreams:
         return False
 
     def _opened_by_peer(self, stream_id: int) -> UserStream | None:
-        if self._ended or not self._is_new(stream_id):
+        if self._ended or not self._first_heard(stream_id):
             return None
         stream = self._add(stream_id, DEFAULT_PRIORITY)
         if not self._started:
