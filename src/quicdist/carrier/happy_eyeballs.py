@@ -91,19 +91,19 @@ async def race(
             if waiting:
                 number = len(tasks)
                 tasks.append(loop.create_task(attempt(waiting.popleft(), lambda n=number: claim(n))))  # type: ignore[misc]
-            await _news(through, tasks, pause if waiting else None)
+            await news(through, tasks, pause if waiting else None)
             if (decided := _decided(through, tasks, passing)) is not None:
-                _call_off(task for number, task in enumerate(tasks) if number != decided)
+                call_off(task for number, task in enumerate(tasks) if number != decided)
                 return await tasks[decided]
             if not waiting and all(task.done() for task in tasks):
                 raise ExceptionGroup("no address will do", [_error(task) for task in tasks])
     finally:
-        _call_off(tasks)
+        call_off(tasks)
         await asyncio.gather(*tasks, return_exceptions=True)
         tasks.clear()  # An error of theirs holds this frame, so that nothing here may hold it.
 
 
-async def _news(through: asyncio.Future[int], tasks: Iterable[asyncio.Task[T]], pause: float | None) -> None:
+async def news(through: asyncio.Future[int], tasks: Iterable[asyncio.Task[T]], pause: float | None) -> None:
     """Wait up to ``pause`` seconds until one is through, or has failed."""
     news: list[asyncio.Future[Any]] = [through, *(task for task in tasks if not task.done())]
     await asyncio.wait(news, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
@@ -129,7 +129,8 @@ def _error(task: asyncio.Task[T]) -> Exception:
     return error
 
 
-def _call_off(tasks: Iterable[asyncio.Task[T]]) -> None:
+def call_off(tasks: Iterable[asyncio.Task[T]]) -> None:
+    """Cancel them."""
     for task in tasks:
         task.cancel()
 

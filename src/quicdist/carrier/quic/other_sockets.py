@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from quicdist.carrier.errors import HandshakeStalled, PeerUnreachable, SetupTimeout, TicketRefused
-from quicdist.carrier.happy_eyeballs import Claim
+from quicdist.carrier.happy_eyeballs import Claim, call_off, news
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ async def with_other_sockets(
     refused by a peer that it has reached. Others begin while ``silent`` says that nothing has come.
     ``claim`` is asked by whichever is through; ``places`` are those for others of all dials."""
     loop = asyncio.get_running_loop()
-    through: asyncio.Future[asyncio.Task[T]] = loop.create_future()
+    through: asyncio.Future[int] = loop.create_future()
     tasks: list[asyncio.Task[T]] = []
 
     def begin(dialler: Dialler[T]) -> None:
@@ -60,8 +60,8 @@ async def with_other_sockets(
             if not through.done():
                 if not claim():
                     return False
-                through.set_result(tasks[number])
-            return through.result() is tasks[number]
+                through.set_result(number)
+            return through.result() == number
 
         tasks.append(loop.create_task(dialler(through_first)))
 
@@ -74,15 +74,13 @@ async def with_other_sockets(
     begin(first)
     try:
         while True:
-            news: set[asyncio.Future[Any]] = {through, *(task for task in tasks if not task.done())}
             pause = max(0.0, begun + waiting[0] - loop.time()) if waiting else None
-            await asyncio.wait(news, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+            await news(through, tasks, pause)
             if through.done():
-                _call_off(task for task in tasks if task is not through.result())
-                return await through.result()
-            for task in tasks:
-                if task.done() and (task is tasks[0] or _decides(task)):
-                    return task.result()
+                call_off(task for number, task in enumerate(tasks) if number != through.result())
+                return await tasks[through.result()]
+            if (number := _first_decided(tasks)) is not None:
+                return tasks[number].result()
             if waiting and loop.time() > begun + waiting[0] + LATE:
                 begun = loop.time() - waiting[0] + LATE  # once more, when what has come was read
             if not silent():
@@ -92,15 +90,19 @@ async def with_other_sockets(
                 if not places.locked():
                     begin(in_a_place)
     finally:
-        _call_off(tasks)
+        call_off(tasks)
         await asyncio.gather(*tasks, return_exceptions=True)
+        tasks.clear()  # An error of theirs holds this frame, so that nothing here may hold it.
+
+
+def _first_decided(tasks: Iterable[asyncio.Task[T]]) -> int | None:
+    """The number of the first task that has come to something that speaks for all, if there is one."""
+    for number, task in enumerate(tasks):
+        if task.done() and (not number or _decides(task)):
+            return number
+    return None
 
 
 def _decides(task: asyncio.Task[T]) -> bool:
     """Whether what another dial came to speaks for all."""
     return task.cancelled() or not isinstance(task.exception(), _NOTHING)
-
-
-def _call_off(tasks: Iterable[asyncio.Task[T]]) -> None:
-    for task in tasks:
-        task.cancel()

@@ -629,6 +629,7 @@ class Channel:
         """Let go of all that holds this: what is left is freed when nobody asks for it any more."""
         self.handler = NOBODY
         self.migrate = self._on_connection_id = self._standstill = self._linger = None
+        self._prober.release()
         with self._lock:
             release(self.quic)
 

@@ -99,6 +99,10 @@ class PathProber:
                 peer = None if address is None else to_address(address)
                 log.debug("datagrams to %s: %d bytes, were %d", peer, size, before)
 
+    def release(self) -> None:
+        """The connection is over: let go of who tells the time."""
+        self._time = _no_time
+
     # -- what is sent --------------------------------------------------------------------------
 
     def built(self, datagrams: Sequence[Datagram]) -> bool:
@@ -249,3 +253,7 @@ class PathProber:
         """The system has heard of a datagram that was too long, and does not say which (ICMP)."""
         self._mtu.hinted()
         self._fit()
+
+
+def _no_time() -> float:
+    return 0.0
