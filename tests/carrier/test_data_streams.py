@@ -170,6 +170,23 @@ def test_what_follows_the_length_of_a_message_may_be_late_on_a_slow_path(
     run()
 
 
+def test_a_byte_that_begins_no_message_is_given_to_the_application_at_once(settings: QuicSettings) -> None:
+    @in_virtual_time
+    async def run() -> None:
+        async with pair_with(settings, 16) as pair:
+            taken: asyncio.Queue[UserStream] = asyncio.Queue()
+            pair.client.link.user_streams.accept(lambda stream: not taken.put_nowait(stream))  # type: ignore[func-returns-value]
+            loop = asyncio.get_running_loop()
+            stream = pair.server.link.user_streams.open()
+            begun = loop.time()
+            stream.write(b"\x01")
+            ours = await taken.get()
+            assert await ours.readexactly(1) == b"\x01"
+            assert loop.time() - begun < UNDECIDED / 2
+
+    run()
+
+
 async def test_a_peer_with_fewer_streams_ends_the_link_by_name_and_the_next_one_uses_those(
     settings: QuicSettings,
 ) -> None:

@@ -37,6 +37,9 @@ log = get_logger("quicdist.carrier.quic")
 #: an application's. What follows them may have to be sent again.
 UNDECIDED: Final = 0.2
 PROBE_TIMEOUTS: Final = 4
+#: Bytes of the first frame of a stream: quic_dist sends pieces of 64 KiB. So what begins with another byte
+#: than 0 is an application's at once.
+LONGEST_FRAME: Final = 0xFFFFFF
 #: Nodes of which another number is remembered.
 _NODES: Final = 1024
 
@@ -87,7 +90,7 @@ class ExtraStreams:
         self._plan = plan
         self._users = users
         self._quic = quic
-        self._max_frame = max_frame
+        self._max_frame = min(max_frame, LONGEST_FRAME)
         self._found = found
         self._messages = messages
         self._ids: set[int] = set()
