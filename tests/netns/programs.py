@@ -8,9 +8,11 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
+
 from quicdist.carrier.security.certificates import CertificateFiles
 from tests.netns.spaces import SERVER, Spaces
-from tests.support.beam import Beam, erl_path, quic_args
+from tests.support.beam import Beam, erl_facts, erl_path, quic_args
 from tests.support.programs import running_program
 
 PATIENCE = 60.0
@@ -24,6 +26,13 @@ ECHO = (
     "|| Name <- [echo, mirror]], "
     "net_kernel:monitor_nodes(true, [{node_type, all}])"
 )
+
+
+def quic_dist_survives_loss() -> None:
+    """Skip the test where the quic_dist at hand does not."""
+    version = erl_facts()[1] or ""
+    if tuple(map(int, version.split("."))) < (1, 6):
+        pytest.skip(f"quic_dist {version} never sends some of the packets again that are lost")
 
 
 class Program:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from quicdist.carrier.security.certificates import CertificateFiles
+from tests.netns.programs import quic_dist_survives_loss
 from tests.netns.wire import Faults
 from tests.paths.cells import Result, Volume, measure
 from tests.paths.ends import PAIRS, Pair
@@ -74,6 +75,8 @@ def pairs(*names: str) -> list[object]:
 async def run(row: Row, pair: Pair, certificates: CertificateFiles, directory: Path) -> Result:
     if why := pair.missing():
         pytest.skip(why)
+    if pair.carrier == "quic" and "beam" in (pair.client, pair.server):
+        quic_dist_survives_loss()
     result = await measure(row, pair, certificates, directory, VOLUME)
     assert not result.wrong
     return result

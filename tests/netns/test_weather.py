@@ -9,10 +9,17 @@ from pathlib import Path
 import pytest
 
 from quicdist.carrier.security.certificates import CertificateFiles
-from tests.netns.programs import Program, beam_client, beam_server, client_of, python_server
+from tests.netns.programs import (
+    Program,
+    beam_client,
+    beam_server,
+    client_of,
+    python_server,
+    quic_dist_survives_loss,
+)
 from tests.netns.spaces import Spaces
 from tests.netns.test_migration import wander
-from tests.support.beam import Beam, erl_facts
+from tests.support.beam import Beam
 
 #: Times that a node dials; messages there and back.
 DIALS = 10
@@ -38,12 +45,6 @@ async def server(stormy: Spaces, certificates: CertificateFiles) -> AsyncIterato
 async def beam(stormy: Spaces, certificates: CertificateFiles, tmp_path: Path) -> AsyncIterator[Beam]:
     async with beam_server(stormy, certificates, tmp_path) as running:
         yield running
-
-
-def quic_dist_survives_loss() -> None:
-    version = erl_facts()[1] or ""
-    if tuple(map(int, version.split("."))) < (1, 6):
-        pytest.skip(f"quic_dist {version} never sends some of the packets again that are lost")
 
 
 # -- between Python nodes ----------------------------------------------------------------------
