@@ -105,8 +105,8 @@ async def race(
 
 async def news(through: asyncio.Future[int], tasks: Iterable[asyncio.Task[T]], pause: float | None) -> None:
     """Wait up to ``pause`` seconds until one is through, or has failed."""
-    news: list[asyncio.Future[Any]] = [through, *(task for task in tasks if not task.done())]
-    await asyncio.wait(news, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+    waited: list[asyncio.Future[Any]] = [through, *(task for task in tasks if not task.done())]
+    await asyncio.wait(waited, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
 
 
 def _decided(
