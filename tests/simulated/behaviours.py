@@ -26,6 +26,8 @@ class Behaviour:
     second_socket: bool = False
     #: Flights of the QUIC handshake are sent again where they are lost.
     resends_handshake: bool = True
+    #: Probes are sent where the congestion window has no room, as RFC 9002 (section 7.5) wants it.
+    probes_beyond_window: bool = True
     #: Session tickets resume sessions.
     resumes: bool = True
     #: Without an acknowledgement of what is in flight, the connection is closed after so long.
@@ -42,7 +44,7 @@ class Behaviour:
 
 
 _V2_0 = Behaviour("2.0")
-_V1_8_2 = replace(_V2_0, version="1.8.2", closes_refused=False)
+_V1_8_2 = replace(_V2_0, version="1.8.2", closes_refused=False, probes_beyond_window=False)
 _V1_8_1 = replace(
     _V1_8_2,
     version="1.8.1",

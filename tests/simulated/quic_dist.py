@@ -51,6 +51,7 @@ from tests.simulated.certificates import Kind, certificate
 from tests.simulated.joining import FlightSentOnce, make_exact, make_faulty
 from tests.simulated.network import Endpoint, Network
 from tests.simulated.nodes import COOKIE, PORT, address, name
+from tests.support.quic_packets import apart
 
 CONTROL = 0
 STATUSES = {b"sok", b"sok_simultaneous", b"snok", b"snot_allowed", b"salive"}
@@ -73,6 +74,21 @@ class Connection(QuicConnection):
             make_exact(stream)
         make_faulty(stream, self.behaviour.overrun)
         return stream
+
+    def handle_timer(self, now: float) -> None:
+        if self._loss_at is not None and now >= self._loss_at and not self._may_probe():
+            self._loss._pto_count += 1
+            self._loss_at = None
+        super().handle_timer(now)
+
+    def _may_probe(self) -> bool:
+        loss = self._loss
+        room = loss.congestion_window - loss.bytes_in_flight
+        return (
+            self.behaviour.probes_beyond_window
+            or room >= self._max_datagram_size
+            or any(space.loss_time is not None for space in loss.spaces)
+        )
 
     def _initialize(self, peer_cid: bytes) -> None:
         super()._initialize(peer_cid)
@@ -142,7 +158,10 @@ class QuicDistLink:
             return
         now = self.node.loop.time()
         for data, to in self.quic.datagrams_to_send(now):
-            self.node.send(data, (to[0], to[1]))
+            # A server's flight goes out as a datagram for each packet.
+            packets = apart(data, len(self.quic._peer_cid.cid)) if self.role is Role.SERVER else [data]
+            for packet in packets:
+                self.node.send(packet, (to[0], to[1]))
         self.node.remember(self)
         if self._timer is not None:
             self._timer.cancel()

@@ -57,6 +57,20 @@ async def test_dials_of_a_lossy_path_find_it(network: Network, version: str) -> 
                 await asyncio.sleep(1)
 
 
+@versions
+@simulated(10)
+async def test_a_handshake_whose_packets_overtake_each_other_is_not_begun_anew(
+    network: Network, version: str
+) -> None:
+    """What came too early to be read is sent only once (up to 1.8.1)."""
+    network.set(ONE, TWO, delay=0.01, jitter=0.01)
+    async with nodes(network, 1) as (one,):
+        with quic_dist(network, 2, QUIC_DIST[version]) as peer:
+            begun = network.loop.time()
+            await one.connect(peer.name)
+            assert network.loop.time() - begun < 0.5
+
+
 @pytest.mark.parametrize(("version", "resumed"), [("1.8.1", False), ("1.8.2", True), ("2.0", True)])
 @simulated()
 async def test_tickets_resume_where_it_takes_them(network: Network, version: str, resumed: bool) -> None:

@@ -39,10 +39,12 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from quicdist.carrier.quic.driver import wire
+from quicdist.carrier.quic.driver.aioquic_early_packets import KeepsEarlyPackets
 from quicdist.carrier.quic.driver.aioquic_overrun import Tolerant
 from quicdist.carrier.quic.driver.aioquic_path_checks import CheckingPaths
 from quicdist.carrier.quic.driver.aioquic_recovery import Recovering
 from quicdist.carrier.quic.driver.aioquic_retransmission import PacketRoom, retransmit
+from quicdist.carrier.quic.driver.aioquic_silence_probes import ProbesSilence
 from quicdist.carrier.quic.driver.bounds import Bounded
 from quicdist.carrier.quic.driver.key_limits import KeyLimited, Keys, Pair
 from quicdist.carrier.quic.driver.parameters import (
@@ -415,7 +417,11 @@ SHORT_HEADER: Final = 3
 SHORTEST: Final = 20
 
 
-class _Direct(Bounded, Tolerant, KeyLimited, CheckingPaths):
+#: Seconds at least between acknowledgements of packets that ask for none.
+NEWS_INTERVAL: Final = 0.025
+
+
+class _Direct(KeepsEarlyPackets, Bounded, Tolerant, KeyLimited, CheckingPaths):
     """The ordinary packets of an established connection, taken in and built straight away. aioquic asks
     every open stream about every packet, and takes each apart, or puts it together, in many small steps.
 
@@ -429,6 +435,8 @@ class _Direct(Bounded, Tolerant, KeyLimited, CheckingPaths):
     _room: PacketRoom
     #: When the last packet came.
     _received_at = -1.0
+    #: The largest number that an acknowledgement has told of, and when it did.
+    _told, _told_at = -1, 0.0
 
     # -- in ------------------------------------------------------------------------------------
 
@@ -633,6 +641,8 @@ class _Direct(Bounded, Tolerant, KeyLimited, CheckingPaths):
         waiting = None if keys is None else self._waiting(keys)
         if keys is not None and waiting is not None:
             return self._build(keys, waiting, now)
+        if (self._ping_pending or self._probe_pending) and self._has_news(now):
+            self._packets.ack_at = now
         room = self._room
         room.size = self._max_datagram_size - SHORT_HEADER - len(self._peer_cid.cid) - TAG
         room.declined = False
@@ -643,6 +653,25 @@ class _Direct(Bounded, Tolerant, KeyLimited, CheckingPaths):
             more = super().datagrams_to_send(now)
             datagrams += more
         return datagrams
+
+    def _has_news(self, now: float) -> bool:
+        """Whether what is sent now is to take an acknowledgement along, of packets that ask for none: no more
+        than one a round trip (RFC 9000, section 13.2.1). aioquic sends none. But from these the peer learns
+        what it has lost, and up to 1.8.2 quic_dist never learns it otherwise while its window is full: its
+        probes wait for the window, too."""
+        if self._keys is None:
+            return False
+        space = self._packets
+        return (
+            space.ack_at is None
+            and space.largest_received_packet > self._told
+            and now - self._told_at >= max(self._loss._rtt_smoothed, NEWS_INTERVAL)
+        )
+
+    def _write_ack_frame(self, builder: QuicPacketBuilder, space: QuicPacketSpace, now: float) -> None:
+        super()._write_ack_frame(builder, space, now)
+        if self._keys is not None and space is self._packets:
+            self._told, self._told_at = space.largest_received_packet, now
 
     def _waiting(self, keys: CryptoPair) -> list[QuicStream] | None:
         """The streams with something to send; None if there may be other frames to send than theirs and
@@ -695,12 +724,13 @@ class _Direct(Bounded, Tolerant, KeyLimited, CheckingPaths):
     def _build(self, keys: CryptoPair, waiting: list[QuicStream], now: float) -> list[tuple[bytes, Any]]:
         """As many packets as may be sent now of what waits on streams. With the first goes an
         acknowledgement, due or not: aioquic would send a packet of its own for it a little later. If it is
-        due, it goes alone, too."""
+        due, it goes alone, too. See also :meth:`_has_news`."""
         space, loss = self._packets, self._loss
         overhead = SHORT_HEADER + len(self._peer_cid.cid) + TAG
         self._room.size = self._max_datagram_size - overhead
         datagrams: list[tuple[bytes, Any]] = []
         self._pacing_at = None
+        news = bool(waiting) and self._has_news(now)
         while waiting or space.ack_at is not None:
             if space.ack_at is None or space.ack_at >= now:
                 self._pacing_at = loss._pacer.next_send_time(now=now)
@@ -718,7 +748,8 @@ class _Direct(Bounded, Tolerant, KeyLimited, CheckingPaths):
             # Acknowledgements are not held to the congestion window (RFC 9002, section 7).
             window = loss.congestion_window - loss.bytes_in_flight
             room = self._max_datagram_size - overhead
-            acknowledgement = b"" if space.ack_at is None else self._acknowledgement(room, now)
+            tells = news or space.ack_at is not None
+            acknowledgement = self._acknowledgement(room, now) if tells else b""
             room = min(room, window - overhead) - len(acknowledgement)
             frames = self._stream_frames(waiting, room, packet)
             if waiting and acknowledgement and not frames:
@@ -727,6 +758,8 @@ class _Direct(Bounded, Tolerant, KeyLimited, CheckingPaths):
                 acknowledgement = b"" if frames else acknowledgement
             if acknowledgement and (frames or (space.ack_at is not None and space.ack_at <= now)):
                 space.ack_at = None
+                news = False
+                self._told, self._told_at = space.largest_received_packet, now
                 handler = self._on_ack_delivery, (space, space.largest_received_packet)
                 packet.delivery_handlers.insert(0, handler)
                 if len(space.ack_queue) > 1 and not packet.packet_number % 8 and room > sum(map(len, frames)):
@@ -830,7 +863,7 @@ class Configuration(QuicConfiguration):
     psk_only: bool = False
 
 
-class Connection(Recovering, _Direct):
+class Connection(ProbesSilence, Recovering, _Direct):
     """A connection that heeds all of a :class:`Configuration`."""
 
     def __init__(self, **arguments: Any) -> None:
