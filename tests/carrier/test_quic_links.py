@@ -12,10 +12,11 @@ import pytest
 from quicdist.carrier import LinkClosed, PeerClosed, PeerSilent
 from quicdist.carrier.link import BufferLimits
 from quicdist.carrier.quic.carrier import QuicCarrier
-from quicdist.carrier.quic.link import BURST
+from quicdist.carrier.quic.handshake import DialHandshake
+from quicdist.carrier.quic.link import BURST, QuicLink
 from quicdist.carrier.quic.nudge import NOPROC
 from quicdist.carrier.quic.settings import QuicSettings
-from quicdist.protocol import DEFAULT_FLAGS, FrameTooLong, RegSend, UndecodableMessage
+from quicdist.protocol import DEFAULT_FLAGS, Connected, FrameTooLong, RegSend, UndecodableMessage
 from quicdist.term import Atom
 from tests.carrier.nodes import FakeNode, Inbox
 from tests.carrier.quic_support import (
@@ -266,6 +267,41 @@ async def test_user_streams_nobody_accepts_are_reset(settings: QuicSettings) -> 
                 await told.wait()
         # STOP_SENDING for what we send, RESET_STREAM for what it would have sent.
         assert resets == [(68, 0x100), (68, 0x100)]
+        pair.to_server("still here")
+        assert (await pair.server.get())[1] == b"still here"
+
+
+async def test_what_comes_before_the_handshake_is_over_comes_to_the_link_whole(
+    settings: QuicSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of a stream and a reset, too; and of a stream that is over by then."""
+    came: list[tuple[object, ...]] = []
+    become_link, stream_data, stream_reset = (
+        DialHandshake._become_link,
+        QuicLink.stream_data,
+        QuicLink.stream_reset,
+    )
+
+    def early(self: DialHandshake, connected: Connected) -> None:
+        self.stream_data(69, b"user", True)
+        self.stream_data(73, b"broken", False)
+        self.stream_reset(73, 7)
+        self.stream_data(3, b"nobody's", True)
+        become_link(self, connected)
+
+    def data(self: QuicLink, stream_id: int, data: bytes, end: bool) -> None:
+        came.append((stream_id, data, end))
+        stream_data(self, stream_id, data, end)
+
+    def reset(self: QuicLink, stream_id: int, code: int) -> None:
+        came.append((stream_id, code))
+        stream_reset(self, stream_id, code)
+
+    monkeypatch.setattr(DialHandshake, "_become_link", early)
+    monkeypatch.setattr(QuicLink, "stream_data", data)
+    monkeypatch.setattr(QuicLink, "stream_reset", reset)
+    async with linked(settings) as pair:
+        assert came[:4] == [(69, b"user", True), (73, b"broken", False), (3, b"nobody's", True), (73, 7)]
         pair.to_server("still here")
         assert (await pair.server.get())[1] == b"still here"
 

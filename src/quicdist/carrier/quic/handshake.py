@@ -97,7 +97,8 @@ class QuicHandshake(ABC):
         self._acknowledged_at: float | None = None
         self._quic_is_up = False
         self._connected: Connected | None = None
-        self._early: list[tuple[int, bytes]] = []
+        self._early: list[tuple[int, bytes, bool]] = []
+        self._early_resets: list[tuple[int, int]] = []
         self._early_size = 0
         self._authenticated = settings.auth_callback is None
         self._peer: AuthPeer | None = None
@@ -160,8 +161,8 @@ class QuicHandshake(ABC):
         self._authenticated = True
         held, self._early = self._early, []
         self._early_size = 0
-        for stream_id, data in held:
-            self.stream_data(stream_id, data, False)
+        for stream_id, data, end in held:
+            self.stream_data(stream_id, data, end)
         self._advance()
 
     #: The name of the node dialled, None where this one is.
@@ -198,13 +199,15 @@ class QuicHandshake(ABC):
         if peer is not None and peer.data_received(stream_id, data, end):
             return
         if stream_id != CONTROL_STREAM or self._connected is not None or not self._authenticated:
-            self._keep_early(stream_id, data)
+            self._keep_early(stream_id, data, end)
             return
         self._answered = True
         try:
             self._handle(self._machine.receive_data(data))
             if end and self._connected is None:
                 raise self._machine.connection_closed()
+            if end:
+                self._keep_early(CONTROL_STREAM, b"", end)
         except QuicDistError as error:
             self._fail(error)
         else:
@@ -214,8 +217,12 @@ class QuicHandshake(ABC):
         peer = self._auth_peer()
         if peer is not None and peer.stream_reset(stream_id):
             return
-        if stream_id == CONTROL_STREAM and not self.done.done():
+        if self.done.done():
+            return
+        if stream_id == CONTROL_STREAM and self._connected is None:
             self._fail(self._machine.connection_closed())
+        else:
+            self._early_resets.append((stream_id, code))
 
     def turn_ended(self) -> None:
         if self._outbox:
@@ -232,7 +239,7 @@ class QuicHandshake(ABC):
             if isinstance(event, Connected):
                 self._connected = event
                 if event.leftover:
-                    self._keep_early(CONTROL_STREAM, event.leftover)
+                    self._keep_early(CONTROL_STREAM, event.leftover, False)
             else:
                 self._decide(event)
 
@@ -240,9 +247,9 @@ class QuicHandshake(ABC):
     def _decide(self, event: Event) -> None:
         """Answer an event of the role. May raise."""
 
-    def _keep_early(self, stream_id: int, data: bytes) -> None:
+    def _keep_early(self, stream_id: int, data: bytes, end: bool) -> None:
         """The peer is through with the handshake before us, or what it sent was overtaken."""
-        self._early.append((stream_id, data))
+        self._early.append((stream_id, data, end))
         self._early_size += len(data)
         limit = self._settings.buffers.before_start
         if self._early_size > limit:
@@ -294,9 +301,12 @@ class QuicHandshake(ABC):
         link = QuicLink(connection, self.channel, settings, self._stream_counts)
         self.channel.authenticated()
         self.channel.handler = link
-        for stream_id, data in self._early:
-            link.stream_data(stream_id, data, False)
+        for stream_id, data, end in self._early:
+            link.stream_data(stream_id, data, end)
+        for stream_id, code in self._early_resets:
+            link.stream_reset(stream_id, code)
         self._early.clear()
+        self._early_resets.clear()
         self.done.set_result(link)
 
     def _fail(self, error: QuicDistError) -> None:

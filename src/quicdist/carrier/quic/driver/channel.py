@@ -205,12 +205,15 @@ class Channel:
             return outgoing.size + outgoing.user_size + adapter.total_unacknowledged(self.quic)
 
     def refuse_stream(self, stream_id: int, code: int) -> None:
-        """Break off a stream the peer opened, in both directions."""
+        """Break off a stream the peer opened, in both directions, if it is not over by itself."""
         with self._lock:
-            self.quic.stop_stream(stream_id, code)
-            if not stream_id & 2:  # the bit of unidirectional streams
-                self.quic.reset_stream(stream_id, code)
-        self.touch()
+            exists = adapter.stream_exists(self.quic, stream_id)
+            if exists:
+                self.quic.stop_stream(stream_id, code)
+                if not stream_id & 2:  # the bit of unidirectional streams
+                    self.quic.reset_stream(stream_id, code)
+        if exists:
+            self.touch()
 
     def break_off_stream(self, stream_id: int, code: int) -> None:
         """End a bidirectional stream at once, in both directions: nothing more is sent or taken."""
