@@ -10,12 +10,14 @@ import pytest
 from quicdist.carrier.quic.link import QuicLink
 from tests.simulated.behaviours import QUIC_DIST
 from tests.simulated.exchange import mirrored
-from tests.simulated.network import Network
+from tests.simulated.network import Endpoint, Network
 from tests.simulated.nodes import address, nodes
 from tests.simulated.quic_dist import quic_dist
 from tests.simulated.running import simulated
 
 ONE, TWO = address(1), address(2)
+#: The first byte of a Handshake packet, but for its protected half (RFC 9000, section 17.2.4).
+HANDSHAKE = 0xE0
 versions = pytest.mark.parametrize("version", [version for version in QUIC_DIST if version != "0.11"])
 
 
@@ -69,6 +71,30 @@ async def test_a_handshake_whose_packets_overtake_each_other_is_not_begun_anew(
             begun = network.loop.time()
             await one.connect(peer.name)
             assert network.loop.time() - begun < 0.5
+
+
+@pytest.mark.parametrize("lost", [1, 2, 3])
+@simulated(3)
+async def test_a_handshake_of_which_a_part_is_lost_for_good_is_begun_anew_soon(
+    network: Network, lost: int
+) -> None:
+    """Up to 1.8.1 it is not sent again: each time the peer is heard and then is not."""
+    network.set(ONE, TWO, delay=0.01)
+    dropped: set[int] = set()
+
+    def lose_the_certificate(source: Endpoint, destination: Endpoint, data: bytes) -> bool:
+        if source[0] == TWO and data[0] & 0xF0 == HANDSHAKE and len(dropped) < lost:
+            dropped.add(destination[1])
+            return False
+        return not (source[0] == TWO and destination[1] in dropped and data[0] & 0xF0 == HANDSHAKE)
+
+    network.watch = lose_the_certificate
+    async with nodes(network, 1) as (one,):
+        with quic_dist(network, 2, QUIC_DIST["1.8.1"]) as peer:
+            begun = network.loop.time()
+            await one.connect(peer.name)
+            assert len(dropped) == lost
+            assert network.loop.time() - begun < (0, 1.0, 2.5, 5.0)[lost]
 
 
 @pytest.mark.parametrize(("version", "resumed"), [("1.8.1", False), ("1.8.2", True), ("2.0", True)])

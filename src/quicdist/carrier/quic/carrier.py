@@ -62,6 +62,11 @@ INCOMING_TIME = 10.0
 #: A dial is begun so many times, each given its part of the time there is: a quic_dist, up to 1.8.1, that has
 #: lost its part of a QUIC handshake does not send it again.
 TRIES = 3
+#: Where something was heard, it is begun anew after so many seconds of silence; the second time after twice
+#: that, and so on: a peer that is slow is not to be begun with for ever.
+STALL = 0.5
+#: ... if there is so many times as much time left.
+STALLS_LEFT = 4
 
 T = TypeVar("T")
 
@@ -170,13 +175,21 @@ class QuicCarrier(Carrier):
             async def first(claim: Claim) -> QuicLink:
                 dial = Dial(node, address, candidate, local, deadline, setup_time, claim, heard)
                 alone = len(found) == 1
-                for _ in range(TRIES - 1):
+                share, stall = setup_time / TRIES, STALL
+                while True:
+                    left = deadline - asyncio.get_running_loop().time()
+                    patience = share if left >= 1.5 * share else None
                     try:
-                        return await self._dial(dial, alone=alone, patience=setup_time / TRIES)
+                        return await self._dial(
+                            dial,
+                            alone=alone,
+                            patience=patience,
+                            stall=stall if left >= STALLS_LEFT * stall else None,
+                        )
                     except (TicketRefused, HandshakeStalled) as error:
                         log.info("%s: once more, without early data", error)
                         alone = False
-                return await self._dial(dial, alone=False)
+                        stall *= 2
 
             async def other(claim: Claim) -> QuicLink:
                 log.debug("nothing came of %s at %s: once more, from another port", node, candidate)
@@ -210,9 +223,13 @@ class QuicCarrier(Carrier):
             why = error.strerror if isinstance(error, OSError) else error
             raise PeerUnreachable(node, address, f"{address.host} is not known: {why}") from error
 
-    async def _dial(self, dial: Dial, *, alone: bool, patience: float | None = None) -> QuicLink:
+    async def _dial(
+        self, dial: Dial, *, alone: bool, patience: float | None, stall: float | None = None
+    ) -> QuicLink:
         """``alone``: nobody else dials for the same link. Raises :class:`TicketRefused` too, and
-        :class:`HandshakeStalled` where nothing was said within ``patience`` seconds, if given."""
+        :class:`HandshakeStalled` where nothing was said within ``patience`` seconds, or for ``stall`` seconds
+        after something was, if given."""
+        loop = asyncio.get_running_loop()
         node, address, claim = dial.node, dial.address, dial.claim
         family, remote = dial.candidate
         settings = self._settings_for(node)
@@ -234,9 +251,13 @@ class QuicCarrier(Carrier):
             channel.transmit()
             await register(endpoint)
             with self._attempts.under_way(node, handshake):
-                if patience is not None and not await handshake.begun(patience):
-                    raise HandshakeStalled(node, address, f"no QUIC connection within {patience:.3g} s")
-                return await handshake.link(dial.deadline - asyncio.get_running_loop().time())
+                begun = loop.time()
+                if patience is not None or stall is not None:
+                    given = dial.deadline - begun if patience is None else patience
+                    if not await handshake.begun(given, stall) and loop.time() < dial.deadline:
+                        text = f"no QUIC connection within {loop.time() - begun:.3g} s"
+                        raise HandshakeStalled(node, address, text)
+                return await handshake.link(dial.deadline - loop.time())
         except BaseException as raised:
             error = _meaning(raised, handshake, dial.setup_time)
             _give_up(channel, handshake, error, self.settings.linger)

@@ -11,10 +11,11 @@ Where there is an ``auth_callback``, it is asked before the first message is rea
 from __future__ import annotations
 
 import asyncio
+import math
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Coroutine, Iterable
-from typing import Any
+from typing import Any, Final
 
 from aioquic.quic.events import HandshakeCompleted
 from aioquic.tls import SessionTicket
@@ -323,6 +324,13 @@ class QuicHandshake(ABC):
         """The error that the end of the connection means now."""
 
 
+#: How often within the time of a silence it is looked whether there was one.
+LOOKS: Final = 4
+#: Round trips that a peer may be silent in the middle of a handshake, which takes two: one of its timeouts is
+#: three where they vary little, and six for the next one.
+PATIENT_ROUND_TRIPS: Final = 10
+
+
 class DialHandshake(QuicHandshake):
     """The side that dials ``node``."""
 
@@ -366,18 +374,40 @@ class DialHandshake(QuicHandshake):
             self._answered = False
             self.channel.write(CONTROL_STREAM, (name,), len(name))
 
-    async def begun(self, seconds: float) -> bool:
-        """Wait for a QUIC connection, for so long; whether there is one, or the peer may have heard of
-        this node already. Raises what stood in its way."""
+    async def begun(self, seconds: float, stall: float | None = None) -> bool:
+        """Wait for a QUIC connection, for ``seconds``; whether there is one, or the peer may have heard of
+        this node already. With ``stall``, not longer than until it was heard, and then for so many seconds,
+        or some round trips, was not. Raises what stood in its way."""
         if self._early_data:
             return True
-        try:
-            async with asyncio.timeout(seconds):
-                await self._either(self._up.wait())
-        except TimeoutError:
-            # After a standstill of the loop, what came in time and the end of the time are seen in one turn.
-            return self._up.is_set() or self.done.done()
-        return True
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        heard, since = 0, loop.time()
+        while True:
+            looked_at = loop.time()
+            left = end - looked_at
+            try:
+                async with asyncio.timeout(left if stall is None else min(left, stall / LOOKS)):
+                    await self._either(self._up.wait())
+                return True
+            except TimeoutError:
+                # After a standstill of the loop, what came in time and the end of it are seen in one turn.
+                if self._up.is_set() or self.done.done():
+                    return True
+            now = loop.time()
+            if now >= end:
+                return False
+            datagrams = self.channel.socket.datagrams_in
+            if datagrams != heard or (stall is not None and now - looked_at > 2 * stall / LOOKS):
+                # Or the loop stood still, and what came meanwhile is not read yet.
+                heard, since = datagrams, now
+            if stall is not None and heard and now - since >= self._patience(stall):
+                return False
+
+    def _patience(self, stall: float) -> float:
+        """How long a peer that was heard may be silent: on a long path for longer than ``stall`` seconds."""
+        round_trip = adapter.quickest_round_trip(self.channel.quic)
+        return max(stall, PATIENT_ROUND_TRIPS * round_trip) if math.isfinite(round_trip) else stall
 
     def handshake_completed(self, event: HandshakeCompleted) -> None:
         if self._early_data and not self.channel.early_data_accepted:
