@@ -18,6 +18,7 @@ SOURCE = Path(__file__).resolve().parent.parent / "src" / "quicdist"
 #: From the ground up. "" is ``quicdist`` itself, the public face; only the command stands on it.
 FLOORS = (
     "errors",
+    "lazy",
     "dependencies",
     "logs",
     "forking",
