@@ -13,10 +13,10 @@ from struct import Struct
 from typing import Any, TypeAlias
 
 from quicdist.term.atoms import Atom
-from quicdist.term.encoder import BINARIES, LISTS, NIL, TUPLES, Encoder
+from quicdist.term.etf.encoder import BINARIES, LISTS, NIL, TUPLES, Encoder
+from quicdist.term.etf.integers import SMALL, big, integer_list
 from quicdist.term.funs import Export, Fun
 from quicdist.term.identifiers import Pid, Port, Reference
-from quicdist.term.integers import SMALL, big, integer_list
 from quicdist.term.limits import Limits
 from quicdist.term.values import ImproperList
 

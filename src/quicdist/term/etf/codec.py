@@ -7,11 +7,11 @@ import zlib
 from typing import Any
 
 from quicdist.term.atoms import Atom
-from quicdist.term.decoder import Decoder
-from quicdist.term.encoder import Encoder
 from quicdist.term.errors import DecodeError
-from quicdist.term.fast_decoder import fast_decoder
-from quicdist.term.fast_encoder import fast_encoder
+from quicdist.term.etf.decoder import Decoder
+from quicdist.term.etf.encoder import Encoder
+from quicdist.term.etf.fast_decoder import fast_decoder
+from quicdist.term.etf.fast_encoder import fast_encoder
 from quicdist.term.limits import Limits
 from quicdist.term.tags import VERSION, Tag
 

@@ -17,11 +17,11 @@ from struct import Struct
 from typing import Any, TypeAlias
 
 from quicdist.term.atoms import Atom
-from quicdist.term.decoder import TIMES, Decoder
-from quicdist.term.deep_keys import too_deep_to_hash
+from quicdist.term.etf.decoder import TIMES, Decoder
+from quicdist.term.etf.deep_keys import too_deep_to_hash
+from quicdist.term.etf.numeric_lists import RUN_TAGS, read_runs
 from quicdist.term.identifiers import MAX_REFERENCE_WORDS, Pid, Reference
 from quicdist.term.limits import Limits
-from quicdist.term.runs import RUN_TAGS, runs
 from quicdist.term.tags import Tag
 from quicdist.term.values import ImproperList
 
@@ -102,7 +102,7 @@ def fast_decoder(
                 i += 5
                 parts = []
                 if length > 3 and data[i] in RUN_TAGS:
-                    i = runs(data, i, len(data), length, parts)
+                    i = read_runs(data, i, len(data), length, parts)
                     length -= len(parts)
                 i = several(data, i, TIMES[length] if length < 256 else repeat(None, length), room - 1, parts)
                 if data[i] == 106:
