@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import ast
 import functools
-import importlib.util
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).resolve().parent.parent / "src" / "quicdist"
+from tests.support.imports import MODULES, imports
 
 #: From the ground up. "" is ``quicdist`` itself, the public face; only the command stands on it.
 FLOORS = (
     "errors",
+    "lazy",
     "dependencies",
     "logs",
     "forking",
@@ -73,36 +71,9 @@ ROOMS = {
 }
 
 
-# -- reading the source ------------------------------------------------------------------------
-
-
-def module_name(path: Path) -> str:
-    parts = ["quicdist", *path.relative_to(SOURCE).with_suffix("").parts]
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-MODULES = {
-    module_name(path): (path.name == "__init__.py", ast.parse(path.read_text(), str(path)))
-    for path in sorted(SOURCE.rglob("*.py"))
-}
-
-
 def floor_name(module: str) -> str:
-    """``quicdist.term.codec`` is of ``term``; ``quicdist`` of the face, ``""``."""
+    """``quicdist.term.etf.codec`` is of ``term``; ``quicdist`` of the face, ``""``."""
     return [*module.split("."), ""][1]
-
-
-def imports(module: str, is_package: bool, tree: ast.Module) -> Iterator[tuple[str, str, int]]:
-    """All (module imported from, name imported or "", line), relative ones resolved."""
-    package = module if is_package else module.rpartition(".")[0]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield alias.name, "", node.lineno
-        elif isinstance(node, ast.ImportFrom):
-            source = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
-            for alias in node.names:
-                yield source, alias.name, node.lineno
 
 
 def upward_imports(module: str, is_package: bool, tree: ast.Module) -> list[str]:
@@ -261,8 +232,8 @@ def test_no_private_name_is_imported_from_another_package(module: str) -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("quicdist.term.codec", "from quicdist.protocol import flags"),
-        ("quicdist.term.codec", "from ..node import core"),
+        ("quicdist.term.etf.codec", "from quicdist.protocol import flags"),
+        ("quicdist.term.order", "from ..node import core"),
         ("quicdist.protocol.flags", "import quicdist.carrier"),
         ("quicdist.carrier.quic", "from quicdist import Node"),
         ("quicdist.node.core", "def late():\n    from quicdist import otp"),
@@ -292,7 +263,7 @@ def test_an_import_from_below_is_allowed(module: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("quicdist.term.codec", "import time"),
+        ("quicdist.term.etf.codec", "import time"),
         ("quicdist.protocol.handshake", "if TYPE_CHECKING:\n    from asyncio import Future"),
         ("quicdist.node.core", "from aioquic.quic import events"),
         ("quicdist.otp.rpc", "import rich.table"),

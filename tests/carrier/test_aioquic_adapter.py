@@ -26,8 +26,10 @@ from quicdist.carrier.quic.driver.parameters import LONG_DATAGRAMS, max_udp_payl
 from quicdist.carrier.quic.driver.tickets import takes_early_data
 from quicdist.carrier.quic.link import _IDLE
 from quicdist.carrier.quic.settings import QuicSettings
-from quicdist.carrier.security.certificates import CertificateFiles, TlsConfig, fingerprint
+from quicdist.carrier.security.certificates import CertificateFiles
+from quicdist.carrier.security.credentials import fingerprint
 from quicdist.carrier.security.psk import ExternalPsk
+from quicdist.carrier.security.tls_config import TlsConfig
 from tests.test_floors import is_adapter
 
 ADDRESS = ("127.0.0.1", 4433)

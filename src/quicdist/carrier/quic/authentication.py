@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final
-
-from cryptography import x509
+from typing import TYPE_CHECKING, Final
 
 from quicdist.carrier.contract import Address
 from quicdist.carrier.quic.driver import aioquic_adapter as adapter
@@ -20,6 +18,9 @@ from quicdist.carrier.quic.driver.channel import Channel
 from quicdist.containment import settle
 from quicdist.logs import get_logger
 from quicdist.protocol import Role
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 log = get_logger("quicdist.carrier.quic")
 

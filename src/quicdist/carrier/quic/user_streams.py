@@ -16,6 +16,7 @@ from quicdist.carrier.stream_errors import (
     StreamLost,
     StreamsNotSupported,
 )
+from quicdist.carrier.stream_priorities import DEFAULT_PRIORITY, MAX_PRIORITY, MIN_PRIORITY
 from quicdist.logs import get_logger
 
 if TYPE_CHECKING:
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
     from quicdist.protocol import StreamPlan
 
 log = get_logger("quicdist.carrier.quic")
-
-#: The range of priorities: what is below is the distribution's own.
-MIN_PRIORITY, MAX_PRIORITY = 16, 255
-DEFAULT_PRIORITY = 128
 
 #: Seconds after which a reader that has nothing left to read gets its window back whole.
 TOP_UP = 0.01

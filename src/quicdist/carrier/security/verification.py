@@ -12,6 +12,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from quicdist import dependencies
+
+dependencies.check("aioquic")
+dependencies.check("cryptography")
+
 from aioquic import tls
 from aioquic.buffer import BufferReadError  # type: ignore[attr-defined]  # as its examples do
 from cryptography import x509

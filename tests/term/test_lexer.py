@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from quicdist.term import ParseError, binary_to_term
 from quicdist.term.digits import MAX_BITS, digits_from_integer, integer_from_digits
-from quicdist.term.scan import position, scan
+from quicdist.term.text.lexer import position, scan
 from tests.support.beam import Beam
 from tests.term.syntax import otp_release, sources
 

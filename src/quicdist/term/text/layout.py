@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from quicdist.term.atoms import Atom
-from quicdist.term.compound import take_apart
 from quicdist.term.errors import TermError
-from quicdist.term.graphemes import grapheme_count
-from quicdist.term.write import Writer
+from quicdist.term.text.graphemes import grapheme_count
+from quicdist.term.text.parts import take_apart
+from quicdist.term.text.writer import Writer
 
 _ATOMS = (Atom, bool, type(None))
 

@@ -20,7 +20,7 @@ _MANY = 64
 RUN_TAGS = frozenset(map(int, (*_RUNS, *_EMPTY)))
 
 
-def runs(data: Any, i: int, size: int, count: int, items: list[Any]) -> int:
+def read_runs(data: Any, i: int, size: int, count: int, items: list[Any]) -> int:
     """Read integers and floats from the head of a list many at a time, as long as that pays.
 
     Fills ``items`` with up to ``count`` elements and returns the offset behind them.

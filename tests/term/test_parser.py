@@ -27,7 +27,7 @@ from quicdist.term import (
     parse_term,
     parse_terms,
 )
-from quicdist.term.scan import position
+from quicdist.term.text.lexer import position
 from tests.support.beam import Beam
 from tests.term.syntax import otp_release, sources
 

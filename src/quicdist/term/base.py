@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NoReturn
+
+
+class _Operations:
+    """What values need of modules that know every kind of term, and so import the values themselves."""
+
+    #: :func:`quicdist.term.format_term`.
+    format_term: Callable[[Any], str]
+    #: :func:`quicdist.term.compare`.
+    compare: Callable[[Any, Any], int]
+    #: The term at an offset of bytes, each atom as an Atom, and the offset behind it.
+    decode: Callable[[bytes, int], tuple[Any, int]]
+
+
+#: Set by ``quicdist.term`` itself, which is imported with whichever of its modules.
+operations = _Operations()
 
 
 class Value:
@@ -21,17 +37,13 @@ class Value:
         raise AttributeError(f"{type(self).__name__} cannot be changed: {name}")
 
     def __str__(self) -> str:
-        from quicdist.term.format import format_term
-
-        return format_term(self)
+        return operations.format_term(self)
 
     def _order(self, other: object) -> int | None:
         """-1, 0 or 1 against a value of the same type, None against any other."""
         if type(other) is not type(self):
             return None
-        from quicdist.term.order import compare
-
-        return compare(self, other)
+        return operations.compare(self, other)
 
     def __lt__(self, other: Any) -> bool:
         order = self._order(other)

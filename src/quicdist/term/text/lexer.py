@@ -19,7 +19,7 @@ from quicdist.term.digits import integer_from_digits
 from quicdist.term.errors import ParseError
 
 #: Words that are not atoms unless quoted. ``maybe`` and ``else`` are so only since OTP 27 and are
-#: read as atoms here; see :data:`quicdist.term.write.RESERVED_WORDS` for what is quoted in print.
+#: read as atoms here; see :data:`quicdist.term.text.writer.RESERVED_WORDS` for what is quoted in print.
 # fmt: off
 KEYWORDS = frozenset((
     "after", "and", "andalso", "band", "begin", "bnot", "bor", "bsl", "bsr", "bxor", "case", "catch",

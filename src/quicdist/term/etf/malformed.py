@@ -1,4 +1,4 @@
-"""What is wrong with bytes, before it is known where: inside the decoder only."""
+"""What is wrong with bytes, before it is known where. Inside the decoder only."""
 
 from __future__ import annotations
 

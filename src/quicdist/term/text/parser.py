@@ -7,16 +7,15 @@ Python's stack.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any
 
 from quicdist.term.atoms import Atom
-from quicdist.term.digits import digits_from_integer
 from quicdist.term.errors import TermError
 from quicdist.term.funs import Export
 from quicdist.term.identifiers import Pid, Port, Reference
-from quicdist.term.parse_compound import FRAMES, Frame
-from quicdist.term.scan import KEYWORDS, Token, refuse, scan
+from quicdist.term.text.compound_parser import FRAMES, Frame
+from quicdist.term.text.lexer import Token
+from quicdist.term.text.token_stream import TokenStream
 
 #: Source text is written by people: nobody nests it as deep as terms of the wire may be.
 _DEFAULT_DEPTH = 10_000
@@ -66,44 +65,17 @@ def parse_terms(
     return terms
 
 
-class Parser:
-    """Reads terms off the tokens of a text; ``token`` is the one that comes next."""
+class Parser(TokenStream):
+    """Reads terms off the tokens of a text."""
 
     def __init__(
         self, text: str, node: Atom | str | None, creation: int, none: Atom | str, max_depth: int
     ) -> None:
-        self.text = text
-        self.tokens: Iterator[Token] = scan(text)
-        self.token = next(self.tokens)
+        super().__init__(text)
         self.node = None if node is None else str(node)
         self.creation = creation
         self.max_depth = max_depth
         self.constants: dict[str, bool | None] = {"true": True, "false": False, str(none): None}
-
-    def take(self) -> Token:
-        """The next token, which is passed."""
-        token = self.token
-        if token.kind != "eof":
-            self.token = next(self.tokens)
-        return token
-
-    def accept(self, kind: str) -> bool:
-        """Pass the next token if it is of ``kind``."""
-        if self.token.kind != kind:
-            return False
-        self.take()
-        return True
-
-    def expect(self, kind: str, wanted: str) -> Token:
-        if self.token.kind != kind:
-            self.unexpected(self.token, wanted)
-        return self.take()
-
-    def unexpected(self, token: Token, wanted: str) -> NoReturn:
-        self.refuse(token, f"expected {wanted}, got {_shown(token)}")
-
-    def refuse(self, token: Token, message: str) -> NoReturn:
-        refuse(self.text, token.offset, message)
 
     def term(self) -> Any:
         """The term that comes next, however deep."""
@@ -182,29 +154,3 @@ class Parser:
         if arity.value > 255:
             self.refuse(arity, "an arity is at most 255")
         return Export(module, function, arity.value)
-
-
-def _shown(token: Token) -> str:
-    """A token, for a message to a person."""
-    match token.kind:
-        case "eof":
-            return "the end of the text"
-        case "dot":
-            return "a full stop"
-        case "variable":
-            return f"the variable {_shortened(token.value)} (an atom that begins so must be quoted)"
-        case "sigil_string":
-            return f"a sigil, {_shortened(token.value)}"
-        case "atom" | "integer" | "float" | "char" | "string" | "binary":
-            return f"the {token.kind} {_shortened(_text(token.value))}"
-        case kind if kind in KEYWORDS:
-            return f"the reserved word {kind} (as an atom it must be quoted)"
-    return f"a {token.kind}" if token.kind.isidentifier() else f"'{token.kind}'"
-
-
-def _text(value: Any) -> str:
-    return digits_from_integer(value) if type(value) is int else f"{value}"
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= 40 else f"{text[:40]}…"

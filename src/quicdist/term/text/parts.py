@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from quicdist.term.atoms import Atom
 from quicdist.term.maps import Map
 from quicdist.term.order import map_key
+from quicdist.term.text.writer import Writer, known
 from quicdist.term.values import ImproperList, Record
-from quicdist.term.write import Writer, known
 
 #: Up to so many keys a BEAM holds in order, more in a hash trie (erts, MAP_SMALL_MAP_LIMIT).
 _FLATMAP_KEYS = 32

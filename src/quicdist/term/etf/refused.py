@@ -1,4 +1,4 @@
-"""Where in a Python value stands what cannot be encoded: looked for only once encoding has failed."""
+"""What cannot be encoded, and where in a term it stands."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any
 
+from quicdist.term.etf.paths import join_path, key_step
 from quicdist.term.maps import Map
-from quicdist.term.paths import join_path, key_step
 from quicdist.term.values import ImproperList, Record
+
+
+class Refused(Exception):
+    """Why a term cannot be written; where it stands is looked for afterwards. Inside the encoder only."""
 
 
 def path_to_refused(term: Any, refuses: Callable[[Any, bool], bool], max_depth: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def plain(term: Any) -> Any:
+def coerced(term: Any) -> Any:
     """``term`` as the type that it is a kind of, or NotImplemented if it is no kind of term.
 
     An IntEnum is its int, a StrEnum its str, a named tuple a tuple, an OrderedDict (or any other

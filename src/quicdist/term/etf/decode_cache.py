@@ -1,4 +1,4 @@
-"""Atoms and pids, and the recent ones that a codec remembers the bytes of."""
+"""Atoms and pids from bytes, the recent ones from a cache by their external form."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from struct import Struct
 from typing import Any
 
 from quicdist.term.atoms import Atom
+from quicdist.term.etf.malformed import Malformed, named, too_few
 from quicdist.term.identifiers import Pid
 from quicdist.term.limits import Limits
-from quicdist.term.malformed import Malformed, named, too_few
 from quicdist.term.tags import Tag
 
 _uint16 = Struct(">H").unpack_from
@@ -18,7 +18,7 @@ _pid = Struct(">III").unpack_from
 _MAX_CACHED = 128
 
 
-class Remembered:
+class DecodeCache:
     """Reads atoms and pids; ``atoms``, ``nodes`` and ``pids`` are caches by external form, all bounded.
 
     ``atoms`` has what an atom decodes to (a bool, None), ``nodes`` always an Atom.

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeAlias
 
-from quicdist.term.measure import Node, measured, one_line
-from quicdist.term.write import Writer
+from quicdist.term.text.layout import Node, measured, one_line
+from quicdist.term.text.writer import Writer
 
 
 def pretty(term: Any, writer: Writer, *, line_length: int, column: int, max_depth: int) -> str:

@@ -14,14 +14,16 @@ from collections.abc import Callable, Iterable
 from itertools import repeat
 from math import isfinite
 from struct import Struct
+from struct import error as struct_error
 from typing import Any, TypeAlias
 
 from quicdist.term.atoms import Atom
-from quicdist.term.decoder import TIMES, Decoder
-from quicdist.term.deep_keys import too_deep_to_hash
+from quicdist.term.errors import TermError
+from quicdist.term.etf.decoder import TIMES, Decoder
+from quicdist.term.etf.deep_keys import too_deep_to_hash
+from quicdist.term.etf.numeric_lists import RUN_TAGS, read_runs
 from quicdist.term.identifiers import MAX_REFERENCE_WORDS, Pid, Reference
 from quicdist.term.limits import Limits
-from quicdist.term.runs import RUN_TAGS, runs
 from quicdist.term.tags import Tag
 from quicdist.term.values import ImproperList
 
@@ -49,6 +51,20 @@ class NotSmooth(Exception):
     """The decoder proper has to look at this."""
 
 
+#: What is raised over bytes that the decoder proper has to look at: it says what is wrong. Any other
+#: exception is a defect, which must show.
+LEFT_TO_DECODER = (
+    NotSmooth,
+    TermError,
+    LookupError,
+    TypeError,
+    ValueError,
+    OverflowError,
+    RecursionError,
+    struct_error,
+)
+
+
 def fast_decoder(
     careful: Decoder,
     atoms: dict[bytes, Any],
@@ -59,8 +75,8 @@ def fast_decoder(
 ) -> Callable[[bytes, int], tuple[Any, int]]:
     """A function from ``(data, offset)`` to a term and the offset behind it.
 
-    It raises any Exception, or returns an offset behind the data, where ``careful`` has to be asked;
-    the three caches are that one's, and only that one adds to them.
+    It raises one of :data:`LEFT_TO_DECODER`, or returns an offset behind the data, where ``careful`` has to
+    be asked; the three caches are that one's, and only that one adds to them.
     """
 
     levels = min(_LEVELS, limits.max_depth)
@@ -102,7 +118,7 @@ def fast_decoder(
                 i += 5
                 parts = []
                 if length > 3 and data[i] in RUN_TAGS:
-                    i = runs(data, i, len(data), length, parts)
+                    i = read_runs(data, i, len(data), length, parts)
                     length -= len(parts)
                 i = several(data, i, TIMES[length] if length < 256 else repeat(None, length), room - 1, parts)
                 if data[i] == 106:

@@ -15,17 +15,16 @@ from struct import Struct
 from typing import Any
 
 from quicdist.term.atoms import Atom
-from quicdist.term.encode_path import path_to_refused
+from quicdist.term.coercion import coerced
 from quicdist.term.errors import EncodeError
-from quicdist.term.exact import exact_form
+from quicdist.term.etf.integers import SMALL, big, integer_list
+from quicdist.term.etf.refused import Refused, path_to_refused
 from quicdist.term.funs import Export, Fun
 from quicdist.term.identifiers import Pid, Port, Reference
-from quicdist.term.integers import SMALL, big, integer_list
+from quicdist.term.identity import exact_form
 from quicdist.term.limits import Limits
 from quicdist.term.maps import Map
 from quicdist.term.order import map_key
-from quicdist.term.plain import plain
-from quicdist.term.refused import Refused
 from quicdist.term.tags import Tag
 from quicdist.term.values import BitString, ImproperList, Local, Record
 
@@ -212,7 +211,7 @@ class Encoder:
             parts.append(_record_head(Tag.NATIVE_RECORD_EXT, len(term.fields), term.exported))
             return chain((term.module, term.name), term.fields, term.fields.values())
         if kind is not Map:
-            term = plain(term)
+            term = coerced(term)
             if term is NotImplemented:
                 raise Refused(f"no Erlang term: {kind.__module__}.{kind.__qualname__}")
             if type(term) is tuple and term:

@@ -8,7 +8,7 @@ from struct import Struct, pack
 from struct import error as struct_error
 
 from quicdist.term.digits import MAX_BITS
-from quicdist.term.refused import Refused
+from quicdist.term.etf.refused import Refused
 from quicdist.term.tags import Tag
 
 _tagged_uint32 = Struct(">BI").pack

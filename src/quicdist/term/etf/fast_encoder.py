@@ -13,10 +13,10 @@ from struct import Struct
 from typing import Any, TypeAlias
 
 from quicdist.term.atoms import Atom
-from quicdist.term.encoder import BINARIES, LISTS, NIL, TUPLES, Encoder
+from quicdist.term.etf.encoder import BINARIES, LISTS, NIL, TUPLES, Encoder
+from quicdist.term.etf.integers import SMALL, big, integer_list
 from quicdist.term.funs import Export, Fun
 from quicdist.term.identifiers import Pid, Port, Reference
-from quicdist.term.integers import SMALL, big, integer_list
 from quicdist.term.limits import Limits
 from quicdist.term.values import ImproperList
 
@@ -41,10 +41,15 @@ class NotSmooth(Exception):
     """The encoder proper has to look at this."""
 
 
+#: What no term brings about, but a mistake in here does: it must show.
+DEFECTS = (NameError, AttributeError, AssertionError)
+
+
 def fast_encoder(
     careful: Encoder, none: Atom | None, limits: Limits, deterministic: bool
 ) -> Callable[[Any, list[bytes]], None]:
-    """A function that writes a term; where it raises any Exception, ``careful`` has to be asked."""
+    """A function that writes a term; where it raises anything but :data:`DEFECTS`, ``careful`` has
+    to be asked."""
 
     # The external forms of a map's keys, the first with the map's header, by the keys: atoms and strings
     # only, which Python does not take for anything else. Maps of one make come again and again.

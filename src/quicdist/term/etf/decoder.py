@@ -14,17 +14,17 @@ from struct import error as struct_error
 from typing import Any
 
 from quicdist.term.atoms import Atom
-from quicdist.term.deep_keys import HASHABLE_DEPTH, too_deep_to_hash
 from quicdist.term.errors import DecodeError, TermError, TermTooDeep
+from quicdist.term.etf.decode_cache import DecodeCache
+from quicdist.term.etf.deep_keys import HASHABLE_DEPTH, too_deep_to_hash
+from quicdist.term.etf.malformed import Malformed, TooDeep, bad_reference, too_few
+from quicdist.term.etf.numeric_lists import RUN_TAGS, read_runs
+from quicdist.term.etf.paths import Frame, frames_path
+from quicdist.term.etf.uncommon_tags import read_uncommon
 from quicdist.term.funs import MAX_FREE_VARIABLES, SMALL_LIMIT, Fun
 from quicdist.term.identifiers import MAX_REFERENCE_WORDS, Pid, Reference
 from quicdist.term.limits import Limits
-from quicdist.term.malformed import Malformed, TooDeep, bad_reference, too_few
 from quicdist.term.maps import Map
-from quicdist.term.paths import Frame, frames_path
-from quicdist.term.rare import read_rare
-from quicdist.term.remembered import Remembered
-from quicdist.term.runs import RUN_TAGS, runs
 from quicdist.term.values import ImproperList, Local, Record
 
 _uint16 = Struct(">H").unpack_from
@@ -52,7 +52,7 @@ _ROOT, _TUPLE, _LIST, _TAIL, _MAP, _FUN, _RECORD = range(7)
 _KINDS = ("root", "tuple", "list", "tail", "map", "fun", "record")
 
 
-class Decoder(Remembered):
+class Decoder(DecodeCache):
     """Decodes with one choice of limits and of the atom that is ``None``."""
 
     __slots__ = ("_view_from",)
@@ -122,7 +122,7 @@ class Decoder(Remembered):
                         stack.append((kind, items, left))
                         kind, items = _LIST, []
                         if count > 3 and data[i] in RUN_TAGS:
-                            i = runs(data, i, size, count, items)
+                            i = read_runs(data, i, size, count, items)
                             count -= len(items)
                         left = iter(TIMES[count]) if count < 256 else repeat(None, count)
                         break
@@ -245,7 +245,7 @@ class Decoder(Remembered):
                         i = size
                         continue
                     else:
-                        value, i = read_rare(self, data, i)
+                        value, i = read_uncommon(self, data, i)
                         items.append(value)
                         continue
                     # A term with others in it: they come next, then we go on here.

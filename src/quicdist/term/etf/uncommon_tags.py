@@ -1,4 +1,4 @@
-"""Terms by tags that a current OTP sends seldom or no more."""
+"""Terms by the tags that come seldom, and by those that OTP sends no more."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from math import isfinite
 from struct import Struct
 from typing import Any
 
+from quicdist.term.etf.decode_cache import DecodeCache
+from quicdist.term.etf.malformed import Malformed, bad_reference, named, too_few
 from quicdist.term.funs import Export
 from quicdist.term.identifiers import MAX_REFERENCE_WORDS, Pid, Port, Reference
-from quicdist.term.malformed import Malformed, bad_reference, named, too_few
-from quicdist.term.remembered import Remembered
 from quicdist.term.tags import Tag
 from quicdist.term.values import BitString
 
@@ -26,7 +26,7 @@ _v4_port = Struct(">QI").unpack_from
 _FLOAT_TEXT = re.compile(rb"[ ]*[+-]?[0-9]+\.[0-9]+(?:[eE][+-]?[0-9]+)?\0*")
 
 
-def read_rare(known: Remembered, data: Any, i: int) -> tuple[Any, int]:
+def read_uncommon(known: DecodeCache, data: Any, i: int) -> tuple[Any, int]:
     """The term at ``i`` and the offset behind it. Raises Malformed, also for a tag that is none."""
     tag = data[i]
     if tag in (Tag.ATOM_EXT, Tag.SMALL_ATOM_EXT, Tag.ATOM_UTF8_EXT, Tag.SMALL_ATOM_UTF8_EXT):

@@ -1,4 +1,4 @@
-"""Telling terms apart as Erlang's ``=:=`` does, which ``==`` in Python does not.
+"""Which terms are the same, as Erlang's ``=:=`` has it, which ``==`` in Python does not.
 
 ``1``, ``1.0`` and ``True`` are equal in Python, and so are tuples of them. An exact form is a short
 ``bytes`` that is the same for two terms if and only if Erlang takes them for the same term: small
@@ -15,11 +15,11 @@ from struct import Struct
 from typing import Any
 
 from quicdist.term.atoms import Atom
+from quicdist.term.base import Value
+from quicdist.term.coercion import coerced
 from quicdist.term.errors import EncodeError
 from quicdist.term.funs import Export, Fun
 from quicdist.term.identifiers import Pid, Port, Reference
-from quicdist.term.immutable import Value
-from quicdist.term.plain import plain
 from quicdist.term.values import BitString, ImproperList, Local, Record
 
 _FLOAT = Struct(">d").pack
@@ -105,7 +105,7 @@ def _leaf(term: Any, none: Atom | None, memo: dict[int, bytes]) -> bytes | None:
         return _seal(b"y" + term.data)
     if kind in _CONTAINERS:
         return None
-    same = plain(term)
+    same = coerced(term)
     if same is NotImplemented:
         raise EncodeError(f"no Erlang term: {kind.__module__}.{kind.__qualname__}")
     return _leaf(same, none, memo)
@@ -118,7 +118,7 @@ def _open(term: Any) -> tuple[str, Iterator[Any]]:
     if isinstance(term, Formed):
         return "{", chain.from_iterable(term._pairs)
     if not isinstance(term, Value) and type(term) not in _CONTAINERS:
-        term = plain(term)
+        term = coerced(term)
     if type(term) is tuple:
         return "(", iter(term)
     if type(term) is list:

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from quicdist.term.atoms import Atom
+from quicdist.term.coercion import coerced
 from quicdist.term.digits import digits_from_integer
 from quicdist.term.errors import TermError
 from quicdist.term.funs import Export, Fun
 from quicdist.term.identifiers import Pid, Port, Reference
 from quicdist.term.maps import Map
-from quicdist.term.plain import plain
-from quicdist.term.scan import KEYWORDS
+from quicdist.term.text.lexer import KEYWORDS
 from quicdist.term.values import BitString, ImproperList, Local, Record
 
 #: Words that are quoted as atoms. ``maybe`` and ``else`` have been reserved since OTP 27; quoting
@@ -141,7 +141,7 @@ class Writer:
 
 def known(term: Any) -> Any:
     """A subclass or stand-in of a type that is a term, as that type; raises TermError if it is none."""
-    same = plain(term)
+    same = coerced(term)
     if same is NotImplemented:
         raise TermError(f"no Erlang term: {type(term).__module__}.{type(term).__qualname__}")
     return same

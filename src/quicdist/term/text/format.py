@@ -8,11 +8,11 @@ from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from quicdist.term.atoms import Atom
-from quicdist.term.compound import take_apart
 from quicdist.term.errors import TermError
 from quicdist.term.limits import Limits
-from quicdist.term.pretty import pretty
-from quicdist.term.write import Writer
+from quicdist.term.text.parts import take_apart
+from quicdist.term.text.pretty import pretty
+from quicdist.term.text.writer import Writer
 
 _DEFAULT_DEPTH = Limits().max_depth
 _STYLE = re.compile(

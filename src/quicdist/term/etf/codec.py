@@ -7,11 +7,11 @@ import zlib
 from typing import Any
 
 from quicdist.term.atoms import Atom
-from quicdist.term.decoder import Decoder
-from quicdist.term.encoder import Encoder
 from quicdist.term.errors import DecodeError
-from quicdist.term.fast_decoder import fast_decoder
-from quicdist.term.fast_encoder import fast_encoder
+from quicdist.term.etf.decoder import Decoder
+from quicdist.term.etf.encoder import Encoder
+from quicdist.term.etf.fast_decoder import LEFT_TO_DECODER, fast_decoder
+from quicdist.term.etf.fast_encoder import DEFECTS, fast_encoder
 from quicdist.term.limits import Limits
 from quicdist.term.tags import VERSION, Tag
 
@@ -104,7 +104,10 @@ class Codec:
         try:
             self._fast_write(term, parts)
             return
-        except Exception:  # whatever it was, the encoder proper says what is wrong, if anything is
+        except DEFECTS:
+            del parts[before:]
+            raise
+        except Exception:  # be it of a key's own __hash__: the encoder proper says what is wrong
             del parts[before:]
         self._encoder.encode_into(term, parts)
 
@@ -137,7 +140,7 @@ class Codec:
                 term, end = self._fast_decode(data, offset)
                 if end <= len(data):
                     return term, end
-            except Exception:  # whatever it was, the decoder proper says what is wrong
+            except LEFT_TO_DECODER:
                 pass
             return self._decoder.decode(data, offset)
         if len(data) <= _COPIED:

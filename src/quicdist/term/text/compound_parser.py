@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-from quicdist.term.bit_syntax import A_BYTE, BadSegment, BitBuilder, SegmentType
 from quicdist.term.errors import TermError
-from quicdist.term.exact import exact_form
+from quicdist.term.identity import exact_form
 from quicdist.term.maps import Map
-from quicdist.term.scan import Token
+from quicdist.term.text.bit_syntax import A_BYTE, BadSegment, BitBuilder, SegmentType
+from quicdist.term.text.lexer import Token
+from quicdist.term.text.token_stream import TokenStream
 from quicdist.term.values import ImproperList, Record
-
-if TYPE_CHECKING:
-    from quicdist.term.parse import Parser
 
 
 class Frame(Protocol):
     """A term that has begun and whose parts are being read."""
 
-    def begin(self, parser: Parser) -> bool:
+    def begin(self, tokens: TokenStream) -> bool:
         """Read on to the first part; False if there is none."""
 
-    def feed(self, parser: Parser, part: Any, literal: str) -> bool:
+    def feed(self, tokens: TokenStream, part: Any, literal: str) -> bool:
         """Take a part and read on to the next one; False if there is none.
 
         ``literal`` is "number" or "string" if the part was written as one, else empty.
         """
 
-    def value(self, parser: Parser) -> tuple[Any, str]:
+    def value(self, tokens: TokenStream) -> tuple[Any, str]:
         """The complete term, and what literal it is."""
 
 
@@ -36,17 +34,17 @@ class _Tuple:
     def __init__(self, token: Token) -> None:
         self.parts: list[Any] = []
 
-    def begin(self, parser: Parser) -> bool:
-        return not parser.accept("}")
+    def begin(self, tokens: TokenStream) -> bool:
+        return not tokens.accept("}")
 
-    def feed(self, parser: Parser, part: Any, literal: str) -> bool:
+    def feed(self, tokens: TokenStream, part: Any, literal: str) -> bool:
         self.parts.append(part)
-        if parser.accept(","):
+        if tokens.accept(","):
             return True
-        parser.expect("}", "',' or '}' in a tuple")
+        tokens.expect("}", "',' or '}' in a tuple")
         return False
 
-    def value(self, parser: Parser) -> tuple[Any, str]:
+    def value(self, tokens: TokenStream) -> tuple[Any, str]:
         return tuple(self.parts), ""
 
 
@@ -56,24 +54,24 @@ class _List:
         self.at_tail = False
         self.tail: Any = []
 
-    def begin(self, parser: Parser) -> bool:
-        return not parser.accept("]")
+    def begin(self, tokens: TokenStream) -> bool:
+        return not tokens.accept("]")
 
-    def feed(self, parser: Parser, part: Any, literal: str) -> bool:
+    def feed(self, tokens: TokenStream, part: Any, literal: str) -> bool:
         if self.at_tail:
             self.tail = part
-            parser.expect("]", "']' after the tail of a list")
+            tokens.expect("]", "']' after the tail of a list")
             return False
         self.parts.append(part)
-        if parser.accept(","):
+        if tokens.accept(","):
             return True
-        if parser.accept("|"):
+        if tokens.accept("|"):
             self.at_tail = True
             return True
-        parser.expect("]", "',', '|' or ']' in a list")
+        tokens.expect("]", "',', '|' or ']' in a list")
         return False
 
-    def value(self, parser: Parser) -> tuple[Any, str]:
+    def value(self, tokens: TokenStream) -> tuple[Any, str]:
         if isinstance(self.tail, list):
             return self.parts + self.tail if self.tail else self.parts, ""
         if isinstance(self.tail, ImproperList):
@@ -89,43 +87,43 @@ class _Hash:
         self.module = self.name = self.key = None
         self.at_value = False
 
-    def begin(self, parser: Parser) -> bool:
-        if parser.token.kind != "{":
-            if parser.token.value == "Fun":
-                parser.refuse(parser.token, "a local fun cannot be read: what a BEAM prints of it is not all")
-            self.module = parser.expect("atom", "'{' of a map, or a native record's module, after #").value
-            parser.expect(":", "a colon between a native record's module and name")
-            self.name = parser.expect("atom", "a native record's name").value
-        parser.expect("{", "'{'")
-        return not parser.accept("}") and self._next(parser)
+    def begin(self, tokens: TokenStream) -> bool:
+        if tokens.token.kind != "{":
+            if tokens.token.value == "Fun":
+                tokens.refuse(tokens.token, "a local fun cannot be read: what a BEAM prints of it is not all")
+            self.module = tokens.expect("atom", "'{' of a map, or a native record's module, after #").value
+            tokens.expect(":", "a colon between a native record's module and name")
+            self.name = tokens.expect("atom", "a native record's name").value
+        tokens.expect("{", "'{'")
+        return not tokens.accept("}") and self._next(tokens)
 
-    def _next(self, parser: Parser) -> bool:
+    def _next(self, tokens: TokenStream) -> bool:
         if self.module is not None:
-            self.key = parser.expect("atom", "a native record's field").value
-            parser.expect("=", "= after the field")
+            self.key = tokens.expect("atom", "a native record's field").value
+            tokens.expect("=", "= after the field")
             self.at_value = True
         return True
 
-    def feed(self, parser: Parser, part: Any, literal: str) -> bool:
+    def feed(self, tokens: TokenStream, part: Any, literal: str) -> bool:
         if not self.at_value:
             self.key = part
-            parser.expect("=>", "=> after the key in a map")
+            tokens.expect("=>", "=> after the key in a map")
             self.at_value = True
             return True
         self.pairs.append((self.key, part))
         self.at_value = False
-        if parser.accept(","):
-            return self._next(parser)
-        parser.expect("}", "',' or '}' in a map" if self.module is None else "',' or '}' in a record")
+        if tokens.accept(","):
+            return self._next(tokens)
+        tokens.expect("}", "',' or '}' in a map" if self.module is None else "',' or '}' in a record")
         return False
 
-    def value(self, parser: Parser) -> tuple[Any, str]:
+    def value(self, tokens: TokenStream) -> tuple[Any, str]:
         if self.module is None or self.name is None:
             return _map_of(self.pairs), ""
         try:
             return Record(self.module, self.name, self.pairs), ""
         except TermError as error:
-            parser.refuse(parser.token, f"no native record: {error}")
+            tokens.refuse(tokens.token, f"no native record: {error}")
 
 
 def _map_of(pairs: list[tuple[Any, Any]]) -> dict[Any, Any] | Map:
@@ -153,36 +151,36 @@ class _Binary:
         self.size: int | None = None
         self.at_size = False
 
-    def begin(self, parser: Parser) -> bool:
-        self.segment = parser.token
-        return not parser.accept(">>")
+    def begin(self, tokens: TokenStream) -> bool:
+        self.segment = tokens.token
+        return not tokens.accept(">>")
 
-    def feed(self, parser: Parser, part: Any, literal: str) -> bool:
+    def feed(self, tokens: TokenStream, part: Any, literal: str) -> bool:
         if self.at_size:
             if literal != "number" or type(part) is not int:
-                parser.refuse(self.segment, "a segment's size must be an integer that is not negative")
+                tokens.refuse(self.segment, "a segment's size must be an integer that is not negative")
             self.size = part
             self.at_size = False
         else:
             self.part = (part, literal)
-            if parser.accept(":"):
-                if parser.token.kind in ("-", "+"):
-                    parser.unexpected(parser.token, "a segment's size")
+            if tokens.accept(":"):
+                if tokens.token.kind in ("-", "+"):
+                    tokens.unexpected(tokens.token, "a segment's size")
                 self.at_size = True
                 return True
         try:
-            self._add(parser)
+            self._add(tokens)
         except BadSegment as error:
-            parser.refuse(self.segment, f"bad segment: {error}")
-        if parser.accept(","):
-            self.segment = parser.token
+            tokens.refuse(self.segment, f"bad segment: {error}")
+        if tokens.accept(","):
+            self.segment = tokens.token
             return True
-        parser.expect(">>", "',' or '>>' in a binary")
+        tokens.expect(">>", "',' or '>>' in a binary")
         return False
 
-    def _add(self, parser: Parser) -> None:
+    def _add(self, tokens: TokenStream) -> None:
         (part, literal), size, self.size = self.part, self.size, None
-        names, unit = self._types(parser)
+        names, unit = self._types(tokens)
         untyped = size is None and names is None
         segment = None if untyped else SegmentType.of(size, names or (), unit)
         if literal == "string":
@@ -190,27 +188,27 @@ class _Binary:
         else:
             self.bits.add(part, segment or A_BYTE)
 
-    def _types(self, parser: Parser) -> tuple[list[str] | None, int | None]:
+    def _types(self, tokens: TokenStream) -> tuple[list[str] | None, int | None]:
         """The names after the slash, None if there is no slash, and ``unit:N``."""
-        if not parser.accept("/"):
+        if not tokens.accept("/"):
             return None, None
         names, unit = [], None
         while True:
-            name = parser.expect("atom", "a segment's type").value
-            if parser.token.kind != ":":
+            name = tokens.expect("atom", "a segment's type").value
+            if tokens.token.kind != ":":
                 names.append(name)
             elif name == "unit":
-                parser.take()
-                another = parser.expect("integer", "a unit").value
+                tokens.take()
+                another = tokens.expect("integer", "a unit").value
                 if unit not in (None, another):
                     raise BadSegment(f"units both {unit} and {another}")
                 unit = another
             else:
-                parser.unexpected(parser.token, "'-', ',' or '>>'")
-            if not parser.accept("-"):
+                tokens.unexpected(tokens.token, "'-', ',' or '>>'")
+            if not tokens.accept("-"):
                 return names, unit
 
-    def value(self, parser: Parser) -> tuple[Any, str]:
+    def value(self, tokens: TokenStream) -> tuple[Any, str]:
         return self.bits.value(), ""
 
 
@@ -218,15 +216,15 @@ class _Parentheses:
     def __init__(self, token: Token) -> None:
         self.inside: tuple[Any, str] = (None, "")
 
-    def begin(self, parser: Parser) -> bool:
+    def begin(self, tokens: TokenStream) -> bool:
         return True
 
-    def feed(self, parser: Parser, part: Any, literal: str) -> bool:
+    def feed(self, tokens: TokenStream, part: Any, literal: str) -> bool:
         self.inside = (part, literal)
-        parser.expect(")", "')'")
+        tokens.expect(")", "')'")
         return False
 
-    def value(self, parser: Parser) -> tuple[Any, str]:
+    def value(self, tokens: TokenStream) -> tuple[Any, str]:
         return self.inside
 
 
@@ -235,16 +233,16 @@ class _Sign:
         self.token = token
         self.number: Any = None
 
-    def begin(self, parser: Parser) -> bool:
+    def begin(self, tokens: TokenStream) -> bool:
         return True
 
-    def feed(self, parser: Parser, part: Any, literal: str) -> bool:
+    def feed(self, tokens: TokenStream, part: Any, literal: str) -> bool:
         if literal != "number":
-            parser.refuse(self.token, f"expected a number after '{self.token.kind}'")
+            tokens.refuse(self.token, f"expected a number after '{self.token.kind}'")
         self.number = part
         return False
 
-    def value(self, parser: Parser) -> tuple[Any, str]:
+    def value(self, tokens: TokenStream) -> tuple[Any, str]:
         return (-self.number if self.token.kind == "-" else self.number), ""
 
 
