@@ -50,14 +50,36 @@ THIRD_PARTY_HOME = {
     "rich": {"cli"},
 }
 
-#: The files that may touch what aioquic does not publish, besides those whose names begin with ``aioquic_``.
-ADAPTERS = {"bounds", "key_limits", "ranges", "reassembly", "release"}
-DRIVER = "quicdist.carrier.quic.driver."
+#: The one package that touches aioquic, public and private.
+ENGINE = "quicdist.carrier.quic.engine.aioquic"
+
+#: The modules beside it that import aioquic all the same, or a module of that package, and why. It may only
+#: get shorter.
+BESIDE_THE_ENGINE = {
+    f"quicdist.carrier.{module}": why
+    for why, modules in {
+        "calls the connection itself": (
+            *(
+                "quic.data_streams",
+                "quic.driver.channel",
+                "quic.driver.closing_state",
+                "quic.driver.outgoing",
+            ),
+            *("quic.driver.pace", "quic.driver.path_probing", "quic.driver.standstill", "quic.intake"),
+            *("quic.progress", "quic.receive_window"),
+        ),
+        "is told of the end of the handshake by its event": ("quic.carrier", "quic.handshake", "quic.link"),
+        "makes or holds its configuration and its session tickets": (
+            *("quic.driver.dial_endpoint", "quic.driver.listen_endpoint", "quic.resumption", "quic.settings"),
+        ),
+        "verifies certificates by its TLS": ("security.verification",),
+    }.items()
+    for module in modules
+}
 
 
-def is_adapter(module: str) -> bool:
-    name = module.removeprefix(DRIVER)
-    return name != module and (name in ADAPTERS or name.startswith("aioquic_"))
+def is_engine(module: str) -> bool:
+    return f"{module}.".startswith(f"{ENGINE}.")
 
 
 #: Published in spite of the underscore.
@@ -66,8 +88,10 @@ PUBLISHED_PRIVATE = {"_asdict", "_fields", "_make", "_replace", "_value_", "_nam
 
 #: The rooms of the carrier, and those each may take from beside the carrier itself.
 ROOMS = {
-    "quic": {"quic", "quic.driver", "security"},
-    "quic.driver": {"quic.driver", "security"},
+    "quic": {"quic", "quic.driver", "quic.engine", "quic.engine.aioquic", "security"},
+    "quic.driver": {"quic.driver", "quic.engine", "quic.engine.aioquic", "security"},
+    "quic.engine.aioquic": {"quic.engine", "quic.engine.aioquic", "security"},
+    "quic.engine": {"quic.engine"},
     "tcp": {"tcp"},
     "security": {"security"},
 }
@@ -135,6 +159,11 @@ def imports_of_other_rooms(module: str, is_package: bool, tree: ast.Module) -> l
         if source.startswith("quicdist.carrier") and other is not None and other not in ROOMS[own]:
             wrong.append(f"{module}:{line} imports {full} from {other}")
     return wrong
+
+
+def imports_aioquic(module: str, is_package: bool, tree: ast.Module) -> bool:
+    """Whether a module imports aioquic."""
+    return any(source.split(".")[0] == "aioquic" for source, _, _ in imports(module, is_package, tree))
 
 
 def foreign_imports(module: str, is_package: bool, tree: ast.Module) -> list[str]:
@@ -229,9 +258,22 @@ def test_an_import_from_another_room_is_seen() -> None:
         ("quicdist.carrier.quic.driver.pace", "from quicdist.carrier.quic import link"),
         ("quicdist.carrier.quic.driver.pace", "from quicdist.carrier.quic.link import QuicLink"),
         ("quicdist.carrier.security.psk", "from quicdist.carrier.quic.driver.channel import Channel"),
+        ("quicdist.carrier.quic.engine.path_mtu", "from quicdist.carrier.quic.driver import pace"),
+        (
+            "quicdist.carrier.quic.engine.closing",
+            "from quicdist.carrier.quic.engine.aioquic import statistics",
+        ),
+        ("quicdist.carrier.quic.engine.aioquic.tls", "from quicdist.carrier.quic.driver import pace"),
         ("quicdist.carrier.tcp.link", "from quicdist.carrier.quic.link import QuicLink"),
     ]:
         assert len(imports_of_other_rooms(module, False, ast.parse(source))) == 1, (module, source)
+
+
+def test_only_the_engine_imports_aioquic() -> None:
+    found = {
+        module for module in MODULES if not is_engine(module) and imports_aioquic(module, *MODULES[module])
+    }
+    assert found == set(BESIDE_THE_ENGINE)
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -239,7 +281,7 @@ def test_each_package_keeps_to_what_it_may_know(module: str) -> None:
     assert foreign_imports(module, *MODULES[module]) == []
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if not is_adapter(module)])
+@pytest.mark.parametrize("module", [module for module in MODULES if not is_engine(module)])
 def test_private_names_stay_in_their_package(module: str) -> None:
     tree = MODULES[module][1]
     assert private_accesses(module, tree, names_of_package(floor_name(module))) == []

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 from aioquic.quic.connection import QuicConnection
 from aioquic.tls import Epoch
 
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
-from quicdist.carrier.quic.driver.wire import uint
+from quicdist.carrier.quic.engine.aioquic import bounds, termination
+from quicdist.carrier.quic.engine.aioquic.connection import Connection
+from quicdist.carrier.quic.engine.wire.frames import uint
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.security.certificates import CertificateFiles
 
@@ -27,9 +28,9 @@ class Crafted:
     ) -> None:
         settings = QuicSettings(tls=certificates.tls(verify=False))
         self.now = 0.0
-        self.client = adapter.Connection(configuration=settings.client_configuration("127.0.0.1"))
+        self.client = Connection(configuration=settings.client_configuration("127.0.0.1"))
         self.client.connect(SERVER, self.now)
-        self.server = adapter.Connection(
+        self.server = Connection(
             configuration=settings.server_configuration(),
             original_destination_connection_id=self.client.original_destination_connection_id,
         )
@@ -37,8 +38,8 @@ class Crafted:
             self.talk()
             self.talk()
             if authenticated:
-                adapter.authenticated(self.client)
-                adapter.authenticated(self.server)
+                bounds.authenticated(self.client)
+                bounds.authenticated(self.server)
             self.talk()
 
     def talk(self, rounds: int = 4) -> None:
@@ -68,7 +69,7 @@ class Crafted:
             quic._events.clear()
             self.now += 0.001
             answered += sum(len(data) for data, _ in quic.datagrams_to_send(self.now))
-            if adapter.closing(quic) is not None:
+            if termination.closing(quic) is not None:
                 break
         return answered
 

@@ -15,8 +15,9 @@ from random import Random
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted, StreamDataReceived
 
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
 from quicdist.carrier.quic.driver.outgoing import Outgoing
+from quicdist.carrier.quic.engine.aioquic import bounds
+from quicdist.carrier.quic.engine.aioquic.connection import Connection
 from quicdist.carrier.quic.receive_window import ReceiveWindow
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.security.certificates import CertificateFiles
@@ -128,7 +129,7 @@ class Network:
         pairs: int = 1,
         initial_rtt: float = 0.1,
         congestion_control: str | None = None,
-        connection: type[QuicConnection] = adapter.Connection,
+        connection: type[QuicConnection] = Connection,
         late_start: float = 0.0,
     ) -> None:
         tls = certificates.tls(verify=False)
@@ -179,7 +180,7 @@ class Network:
         """Have all handshakes completed; how long it took."""
         self.run(limit, lambda: all(end.up is not None for end in self.ends))
         for end in self.ends:
-            adapter.authenticated(end.quic)
+            bounds.authenticated(end.quic)
         return self.now
 
     def run(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:

@@ -12,7 +12,8 @@ from random import Random
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import ConnectionTerminated, StreamDataReceived
 
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
+from quicdist.carrier.quic.engine.aioquic import bounds
+from quicdist.carrier.quic.engine.aioquic.connection import Connection
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.security.certificates import CertificateFiles
 
@@ -66,8 +67,8 @@ class Network:
         certificates: CertificateFiles,
         seed: int,
         *,
-        client: type[QuicConnection] = adapter.Connection,
-        server: type[QuicConnection] = adapter.Connection,
+        client: type[QuicConnection] = Connection,
+        server: type[QuicConnection] = Connection,
     ) -> None:
         settings = QuicSettings(tls=certificates.tls(verify=False), initial_rtt=0.02)
         self.random = Random(seed)
@@ -89,7 +90,7 @@ class Network:
         self._send(self.client)
         self.run(1.0)
         for end in self.ends:
-            adapter.authenticated(end.quic)
+            bounds.authenticated(end.quic)
         for number, end in itertools.product(range(STREAMS), self.ends):
             end.quic.send_stream_data(4 * number + (end is self.server), b"")
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from aioquic.quic.connection import QuicConnection
 
-from quicdist.carrier.quic.driver.aioquic_retry import RetriedConnection
 from quicdist.carrier.quic.driver.listen_endpoint import ListenEndpoint
+from quicdist.carrier.quic.engine.aioquic.retried_connection import RetriedConnection
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.udp import Datagram, SocketAddress
 

@@ -13,10 +13,10 @@ from aioquic.quic.connection import QuicConnection
 
 from quicdist.carrier import Address, LinkLost
 from quicdist.carrier.icmp import ask_for_reports, take_reports
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
 from quicdist.carrier.quic.driver import doubt
-from quicdist.carrier.quic.driver.aioquic_liveness import packets_sent, probe_timeout
 from quicdist.carrier.quic.driver.doubt import CONNECTION_LOST, NOBODY_ANY_MORE, Doubt
+from quicdist.carrier.quic.engine.aioquic import statistics
+from quicdist.carrier.quic.engine.aioquic.statistics import packets_sent, probe_timeout
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.udp import Datagram, SocketAddress, UdpSocket, open_socket
 from tests.carrier.nodes import Inbox
@@ -181,7 +181,7 @@ def test_what_is_asked_of_aioquic(settings: QuicSettings) -> None:
     quic.datagrams_to_send(0.0)
     assert packets_sent(quic) == 1
     assert probe_timeout(quic) == 2 * settings.initial_rtt
-    assert adapter.packets_received(quic) == 0
+    assert statistics.packets_received(quic) == 0
 
 
 @reports_only

@@ -7,9 +7,9 @@ from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import HandshakeCompleted, StreamDataReceived
 from aioquic.tls import Epoch
 
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
-from quicdist.carrier.quic.driver.aioquic_early_packets import MOST, MOST_BYTES
-from quicdist.carrier.quic.driver.bounds import Bounded
+from quicdist.carrier.quic.engine.aioquic import event_queue, termination
+from quicdist.carrier.quic.engine.aioquic.bounds import Bounded
+from quicdist.carrier.quic.engine.aioquic.early_packets import MOST, MOST_BYTES
 from quicdist.carrier.security.certificates import CertificateFiles
 from tests.carrier.crafted import CLIENT, SERVER, Crafted
 from tests.support.quic_packets import apart
@@ -20,7 +20,7 @@ def sent(quic: QuicConnection, now: float) -> list[bytes]:
 
 
 def events(quic: QuicConnection, kind: type) -> list[object]:
-    return [event for event in adapter.take_events(quic) if isinstance(event, kind)]
+    return [event for event in event_queue.take_events(quic) if isinstance(event, kind)]
 
 
 def alone(certificates: CertificateFiles) -> Crafted:
@@ -73,7 +73,7 @@ def test_one_that_comes_twice_counts_once(certificates: CertificateFiles) -> Non
     for data in (*flight[1:], *flight[1:], flight[0]):
         both.client.receive_datagram(data, SERVER, both.now)
     assert len(events(both.client, HandshakeCompleted)) == 1
-    assert adapter.closing(both.client) is None
+    assert termination.closing(both.client) is None
 
 
 def test_what_is_kept_is_bounded_and_given_back(certificates: CertificateFiles) -> None:

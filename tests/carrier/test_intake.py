@@ -116,8 +116,8 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
         grant=lambda quic, stream_id, limit: None,
         quickest_round_trip=lambda quic: 0.001,
     )
-    monkeypatch.setattr(intake, "adapter", wire)
-    monkeypatch.setattr(receive_window, "adapter", wire)
+    monkeypatch.setattr(intake, "statistics", wire)
+    monkeypatch.setattr(receive_window, "flow_control", wire)
 
 
 def make_intake(changed: Callable[[], None] = lambda: None) -> Intake:
@@ -182,7 +182,7 @@ async def test_the_next_piece_comes_after_a_pause(monkeypatch: pytest.MonkeyPatc
 @in_virtual_time
 async def test_where_the_way_is_long_more_pieces_come_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """On such a way what is little takes long anyway."""
-    intake.adapter.quickest_round_trip = lambda quic: 0.5  # type: ignore[attr-defined]
+    intake.statistics.quickest_round_trip = lambda quic: 0.5  # type: ignore[attr-defined]
     told = asyncio.Event()
     meter = make_intake(told.set)
     begin(meter)

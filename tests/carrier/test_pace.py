@@ -6,8 +6,8 @@ import pytest
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
 from quicdist.carrier.quic.driver.pace import BESIDE, BESIDE_BYTES, BESIDE_DATAGRAMS, MOST, Pace, Window
+from quicdist.carrier.quic.engine.aioquic import path_probe
 
 
 @pytest.mark.parametrize("size", [1200, 1452, 8972, 16384])
@@ -16,7 +16,7 @@ def test_beside_little_messages_it_is_a_few_datagrams(size: int) -> None:
     pace = Pace()
     alone = pace.window(quic, 1.0)
     pace.little(1.0)
-    adapter.set_datagram_size(quic, size)
+    path_probe.set_datagram_size(quic, size)
     beside = pace.window(quic, 1.0)
     assert beside == min(BESIDE_DATAGRAMS * size, BESIDE_BYTES) < alone
     assert pace.window(quic, 1.0 + BESIDE) == alone

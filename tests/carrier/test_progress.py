@@ -11,7 +11,7 @@ from aioquic.quic.packet import QuicStreamFrame
 
 from quicdist.carrier import LinkLost
 from quicdist.carrier.quic import link as link_module
-from quicdist.carrier.quic.driver.aioquic_progress import unacknowledged_from, waiting_for
+from quicdist.carrier.quic.engine.aioquic.stream_progress import unacknowledged_from, waiting_for
 from quicdist.carrier.quic.settings import QuicSettings
 from tests.carrier.nodes import Inbox
 from tests.carrier.quic_support import LinkPair, linked, quic_link, settings_of

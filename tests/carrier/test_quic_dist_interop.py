@@ -17,8 +17,8 @@ from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE
 
 from quicdist.carrier import Address, DigestUnanswered, PeerClosed, PeerSilent
 from quicdist.carrier.quic.carrier import QuicCarrier
-from quicdist.carrier.quic.driver.key_limits import KeyLimited, KeyLimits, Pair
-from quicdist.carrier.quic.driver.path_mtu import BASE_SIZE
+from quicdist.carrier.quic.engine.aioquic.key_limits import KeyLimited, KeyLimits, Pair
+from quicdist.carrier.quic.engine.path_mtu import BASE_SIZE
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.security.certificates import CertificateFiles
 from quicdist.protocol import (

@@ -15,7 +15,7 @@ from aioquic.tls import SessionTicket
 
 from quicdist.carrier import Address, SetupTimeout
 from quicdist.carrier.quic.carrier import QuicCarrier
-from quicdist.carrier.quic.driver.tickets import TicketKey, TicketStore
+from quicdist.carrier.quic.engine.aioquic.tickets import TicketKey, TicketStore
 from quicdist.carrier.quic.handshake import DialHandshake
 from quicdist.carrier.quic.link import QuicLink
 from quicdist.carrier.quic.settings import QuicSettings

@@ -19,7 +19,7 @@ from quicdist.carrier.errors import (
 from quicdist.carrier.quic import carrier as carrier_module
 from quicdist.carrier.quic.carrier import QuicCarrier
 from quicdist.carrier.quic.data_streams import StreamCounts
-from quicdist.carrier.quic.driver.aioquic_adapter import Closing
+from quicdist.carrier.quic.engine.closing import Closing
 from quicdist.carrier.quic.handshake import DialHandshake
 from quicdist.carrier.quic.refusals import close_code, dial_refused, wrong_cookie
 from quicdist.carrier.quic.settings import QuicSettings

@@ -8,7 +8,7 @@ import pytest
 
 from quicdist.carrier import PeerSilent
 from quicdist.carrier.quic import link as link_module
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
+from quicdist.carrier.quic.engine.aioquic.flow_control import UNLIMITED
 from quicdist.carrier.quic.link import QuicLink
 from quicdist.carrier.quic.settings import QuicSettings
 from tests.carrier.quic_support import LinkPair, linked, quic_link
@@ -35,7 +35,7 @@ def hold_signals(pair: LinkPair) -> QuicLink:
     link = quic_link(pair.client.link)
     stream_id, _ = link._connection.send(link._nudge.signal)
     link._channel.hold_stream(stream_id, OTHER)
-    link._channel._outgoing._queues[stream_id].held[OTHER] = adapter.UNLIMITED
+    link._channel._outgoing._queues[stream_id].held[OTHER] = UNLIMITED
     link._channel.write(stream_id, (bytes(4),), 4)
     return link
 

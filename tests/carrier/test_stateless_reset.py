@@ -16,13 +16,13 @@ import pytest
 from quicdist.carrier import Address, LinkLost, ListenError
 from quicdist.carrier.quic.carrier import QuicCarrier
 from quicdist.carrier.quic.driver import stateless_reset
-from quicdist.carrier.quic.driver.aioquic_connection_ids import reset_tokens
 from quicdist.carrier.quic.driver.stateless_reset import (
     RESET_BURST,
     StatelessResets,
     derived_secret,
     is_reset,
 )
+from quicdist.carrier.quic.engine.aioquic.connection_ids import reset_tokens
 from quicdist.carrier.quic.reset_secret import reset_secret
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.security.certificates import CertificateFiles, TlsConfig

@@ -7,7 +7,7 @@ import datetime
 
 from aioquic.tls import CipherSuite, SessionTicket
 
-from quicdist.carrier.quic.driver.tickets import (
+from quicdist.carrier.quic.engine.aioquic.tickets import (
     MAX_LIFETIME,
     TicketKey,
     TicketStore,

@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from quicdist.carrier.quic.driver.aioquic_recovery import rounds
+from quicdist.carrier.quic.engine.aioquic.loss_recovery import rounds
 from quicdist.carrier.quic.link import QuicLink
 from quicdist.node import NotConnected
 from quicdist.protocol import WrongCookie

@@ -27,13 +27,13 @@ from quicdist.carrier.errors import (
 from quicdist.carrier.happy_eyeballs import Candidate, Claim, candidates, race
 from quicdist.carrier.quic.connect_options import ConnectOptions
 from quicdist.carrier.quic.data_streams import StreamCounts
-from quicdist.carrier.quic.driver.aioquic_adapter import Closing
 from quicdist.carrier.quic.driver.channel import Channel
 from quicdist.carrier.quic.driver.dial_endpoint import NO_WAY, DialEndpoint
 from quicdist.carrier.quic.driver.endpoint import register
 from quicdist.carrier.quic.driver.listen_endpoint import IncomingHandler, ListenEndpoint
-from quicdist.carrier.quic.driver.parameters import is_quicdist
 from quicdist.carrier.quic.driver.stateless_reset import StatelessResets
+from quicdist.carrier.quic.engine.aioquic.transport_parameters import is_quicdist
+from quicdist.carrier.quic.engine.closing import Closing
 from quicdist.carrier.quic.handshake import AcceptHandshake, DialHandshake, QuicHandshake
 from quicdist.carrier.quic.link import QuicLink
 from quicdist.carrier.quic.other_sockets import MOST as MOST_OTHERS

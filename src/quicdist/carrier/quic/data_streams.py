@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from quicdist.carrier.errors import LinkLost
-from quicdist.carrier.quic.driver.aioquic_liveness import probe_timeout
+from quicdist.carrier.quic.engine.aioquic.statistics import probe_timeout
 from quicdist.logs import get_logger
 from quicdist.protocol import StreamPlan
 from quicdist.protocol.stream_beginning import begins_with_frame

@@ -3,7 +3,7 @@
 It runs on stream 0, the first the dialling side opens, without length prefixes. quic_dist takes
 what lies in its buffer for one message, so two messages must never reach it together: the second of
 two in a row leaves only when the first has been acknowledged, and a moment later. A peer that is
-quicdist has said that it need not be so (:mod:`quicdist.carrier.quic.driver.parameters`).
+quicdist has said that it need not be so (:mod:`quicdist.carrier.quic.engine.aioquic.transport_parameters`).
 
 Where there is an ``auth_callback``, it is asked before the first message is read or written.
 """
@@ -37,10 +37,11 @@ from quicdist.carrier.errors import (
 from quicdist.carrier.happy_eyeballs import Claim
 from quicdist.carrier.quic.authentication import AuthPeer, why_refused
 from quicdist.carrier.quic.data_streams import StreamCounts
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
-from quicdist.carrier.quic.driver.aioquic_adapter import Closing
 from quicdist.carrier.quic.driver.channel import Channel
-from quicdist.carrier.quic.driver.parameters import JOINED_MESSAGES, is_quicdist, says
+from quicdist.carrier.quic.engine.aioquic import loss_recovery, statistics, tls
+from quicdist.carrier.quic.engine.aioquic.configuration import Configuration
+from quicdist.carrier.quic.engine.aioquic.transport_parameters import JOINED_MESSAGES, is_quicdist, says
+from quicdist.carrier.quic.engine.closing import Closing
 from quicdist.carrier.quic.link import QuicLink
 from quicdist.carrier.quic.refusals import accept_refused, dial_refused, wrong_cookie
 from quicdist.carrier.quic.settings import QuicSettings
@@ -360,13 +361,13 @@ class DialHandshake(QuicHandshake):
     @property
     def said_name(self) -> bool:
         """Whether the peer has acknowledged the name message."""
-        return adapter.acknowledged(self.channel.quic, CONTROL_STREAM) > 0
+        return statistics.acknowledged(self.channel.quic, CONTROL_STREAM) > 0
 
     def begin(self, ticket: SessionTicket | None) -> None:
         """Before the first datagram leaves: what can be said in it is written. ``ticket`` is the
         session ticket that it shows."""
         self._ticket_shown = ticket is not None
-        if adapter.can_send_early_data(self.channel.quic) and self._claim():
+        if tls.can_send_early_data(self.channel.quic) and self._claim():
             # The name, and no more: see quicdist.carrier.quic.resumption.
             (name,) = self._machine.data_to_send()
             self._local.name_said(self._node)
@@ -406,7 +407,7 @@ class DialHandshake(QuicHandshake):
 
     def _patience(self, stall: float) -> float:
         """How long a peer that was heard may be silent: on a long path for longer than ``stall`` seconds."""
-        round_trip = adapter.quickest_round_trip(self.channel.quic)
+        round_trip = statistics.quickest_round_trip(self.channel.quic)
         return max(stall, PATIENT_ROUND_TRIPS * round_trip) if math.isfinite(round_trip) else stall
 
     def handshake_completed(self, event: HandshakeCompleted) -> None:
@@ -416,7 +417,7 @@ class DialHandshake(QuicHandshake):
                 text = "it took early data and did not resume the session"
                 self._fail(TicketRefused(self._node, self._address, text))
                 return
-            adapter.early_data_refused(self.channel.quic, asyncio.get_running_loop().time())
+            loss_recovery.early_data_refused(self.channel.quic, asyncio.get_running_loop().time())
         # Not a word of the distribution handshake by any way but the one that won the race.
         if self._claim():
             self._local.name_said(self._node)
@@ -532,8 +533,8 @@ class AcceptHandshake(QuicHandshake):
     def _check_name(self, name: str) -> None:
         """Whoever has shown a certificate is to be a node on a host named there."""
         configuration = self.channel.quic.configuration
-        shown = adapter.peer_certificates(self.channel.quic)
-        if not shown or not isinstance(configuration, adapter.Configuration) or configuration.clients is None:
+        shown = tls.peer_certificates(self.channel.quic)
+        if not shown or not isinstance(configuration, Configuration) or configuration.clients is None:
             return
         why = configuration.clients.why_not_named(shown[0], shown[1:], name.partition("@")[2])
         if why is not None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from aioquic.quic.connection import QuicConnection
 
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
+from quicdist.carrier.quic.engine.aioquic import statistics
 from quicdist.carrier.quic.receive_window import ReceiveWindow
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class Intake:
         if stream.metered:
             self._meter(stream, size, now)
         elif stream.is_due:
-            stream.grow(self._most, adapter.quickest_round_trip(self._quic), now)
+            stream.grow(self._most, statistics.quickest_round_trip(self._quic), now)
             stream.grant()
             self._changed()
 
@@ -154,7 +154,7 @@ class Intake:
                 return
             # All of it has come, or the end of the message: what it took, less the way there.
             self._current = None
-            round_trip = adapter.quickest_round_trip(self._quic)
+            round_trip = statistics.quickest_round_trip(self._quic)
             took = max(now - self._given_at - round_trip, 0.0)
             if took < round_trip / 2:
                 stream.pieces = min(2 * stream.pieces, WINDOW // PIECE)
@@ -188,7 +188,7 @@ class Intake:
                 stream.came = 0
                 stream.grant(PIECE * stream.pieces)
                 self._current, self._given_at = stream, now
-                self._after(UNUSED + 4 * adapter.quickest_round_trip(self._quic))
+                self._after(UNUSED + 4 * statistics.quickest_round_trip(self._quic))
                 self._changed()
                 return
         if self._metered:

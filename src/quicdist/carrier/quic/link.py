@@ -12,10 +12,10 @@ from quicdist.carrier.contract import LostHandler, MessageHandler
 from quicdist.carrier.errors import LinkLost, MigrationError, PeerClosed, PeerSilent
 from quicdist.carrier.link import LinkBase
 from quicdist.carrier.quic.data_streams import ExtraStreams, StreamCounts
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
-from quicdist.carrier.quic.driver.aioquic_adapter import Closing
 from quicdist.carrier.quic.driver.channel import Channel
-from quicdist.carrier.quic.driver.parameters import is_quicdist
+from quicdist.carrier.quic.engine.aioquic import statistics
+from quicdist.carrier.quic.engine.aioquic.transport_parameters import is_quicdist
+from quicdist.carrier.quic.engine.closing import Closing
 from quicdist.carrier.quic.intake import PIECE, WINDOW, Intake
 from quicdist.carrier.quic.nudge import NOPROC, Nudge
 from quicdist.carrier.quic.placement import Placement
@@ -285,7 +285,7 @@ class QuicLink(LinkBase):
 
     def turn_ended(self) -> None:
         self._look_at_path()
-        self.stats.received = adapter.packets_received(self._channel.quic)
+        self.stats.received = statistics.packets_received(self._channel.quic)
         self.stats.ticks_in = self._connection.ticks_in
         if self._paused:
             self._sent(self._channel.queued)

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from quicdist.carrier.errors import LinkLost
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
-from quicdist.carrier.quic.driver.aioquic_progress import unacknowledged_from, waiting_for
+from quicdist.carrier.quic.engine.aioquic import statistics
+from quicdist.carrier.quic.engine.aioquic.stream_progress import unacknowledged_from, waiting_for
 
 if TYPE_CHECKING:
     from aioquic.quic.connection import QuicConnection
@@ -56,7 +56,7 @@ class Progress:
     def look(self, now: float, limit: float) -> LinkLost | None:
         """Look at all streams at ``now``; the error that ends the link where one has stood still for
         ``limit`` seconds, during which the peer was heard."""
-        heard = adapter.packets_received(self._quic)
+        heard = statistics.packets_received(self._quic)
         # Where the peer is silent, that is what is wrong, and others see to it.
         alive, self._heard = heard != self._heard, heard
         elapsed = now - self._looked_at if self._looked_at is not None and alive else 0.0

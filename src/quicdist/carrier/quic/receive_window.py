@@ -11,7 +11,7 @@ from typing import Final
 
 from aioquic.quic.connection import QuicConnection
 
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
+from quicdist.carrier.quic.engine.aioquic import flow_control
 
 #: The part of a window that is worth a packet.
 STEP: Final = 4
@@ -28,7 +28,7 @@ class ReceiveWindow:
         self._quic = quic
         self._consumed = 0
         #: The offset up to which the peer may send.
-        self.limit = adapter.keep_window(quic, stream_id, size)
+        self.limit = flow_control.keep_window(quic, stream_id, size)
 
     def consumed(self, n: int) -> None:
         """``n`` more bytes were taken in."""
@@ -50,5 +50,5 @@ class ReceiveWindow:
         if self.left >= size:
             return False
         self.limit = self._consumed + size
-        adapter.grant(self._quic, self.stream_id, self.limit)
+        flow_control.grant(self._quic, self.stream_id, self.limit)
         return True

@@ -21,7 +21,7 @@ from quicdist.carrier.errors import (
     PskRefused,
     SimultaneousDropped,
 )
-from quicdist.carrier.quic.driver.aioquic_adapter import Closing
+from quicdist.carrier.quic.engine.closing import Closing
 from quicdist.protocol import SimultaneousConnect, WrongCookie
 
 #: Application error codes: the certificate does not name the host of the node's name, the

@@ -11,9 +11,9 @@ from __future__ import annotations
 from aioquic.quic.connection import QuicConnection
 from aioquic.tls import SessionTicket
 
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
-from quicdist.carrier.quic.driver.aioquic_adapter import Configuration
-from quicdist.carrier.quic.driver.tickets import (
+from quicdist.carrier.quic.engine.aioquic import tls
+from quicdist.carrier.quic.engine.aioquic.configuration import Configuration
+from quicdist.carrier.quic.engine.aioquic.tickets import (
     TicketKey,
     TicketStore,
     bounded,
@@ -75,7 +75,7 @@ class Dialling:
         longer than the certificate, nor than the ticket this session was itself resumed with."""
         ends = []
         if self.quic is not None and self._configuration.check_use:
-            ends = [shown.not_valid_after_utc for shown in adapter.peer_certificates(self.quic)]
-            if self.ticket is not None and adapter.is_resumed(self.quic):
+            ends = [shown.not_valid_after_utc for shown in tls.peer_certificates(self.quic)]
+            if self.ticket is not None and tls.is_resumed(self.quic):
                 ends.append(self.ticket.not_valid_after)
         self._resumption.kept.put(self.key, bounded(ticket, *ends))

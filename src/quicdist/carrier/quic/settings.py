@@ -13,9 +13,10 @@ from quicdist.carrier.errors import CertificateError
 from quicdist.carrier.link import BufferLimits
 from quicdist.carrier.quic.authentication import AuthCallback
 from quicdist.carrier.quic.driver.admission import AddressValidation, AdmissionSettings
-from quicdist.carrier.quic.driver.aioquic_adapter import PSK_CIPHER_SUITE, Configuration
-from quicdist.carrier.quic.driver.congestion import Algorithm
-from quicdist.carrier.quic.driver.path_mtu import MAX_SIZE, MIN_SIZE
+from quicdist.carrier.quic.engine.aioquic.configuration import Configuration
+from quicdist.carrier.quic.engine.aioquic.tls import PSK_CIPHER_SUITE
+from quicdist.carrier.quic.engine.path_mtu import MAX_SIZE, MIN_SIZE
+from quicdist.carrier.quic.engine.recovery.congestion import Algorithm
 from quicdist.carrier.quic.reset_secret import ResetSecret, check_reset_secret
 from quicdist.carrier.security.certificates import Credentials, TlsConfig, unused_credentials
 from quicdist.carrier.security.psk import psk_finder

@@ -11,8 +11,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from quicdist.carrier.errors import PeerSilent
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
-from quicdist.carrier.quic.driver.aioquic_progress import stream_bytes_acknowledged, stream_bytes_received
+from quicdist.carrier.quic.engine.aioquic import statistics
+from quicdist.carrier.quic.engine.aioquic.stream_progress import (
+    stream_bytes_acknowledged,
+    stream_bytes_received,
+)
 from quicdist.carrier.quic.progress import ROUNDING
 
 if TYPE_CHECKING:
@@ -38,7 +41,7 @@ class Silence:
     def asked(self, stream_id: int) -> None:
         """The signal was written to a stream, and nothing after it."""
         channel = self._channel
-        end = adapter.written(channel.quic, stream_id) + channel.queued_on(stream_id)
+        end = statistics.written(channel.quic, stream_id) + channel.queued_on(stream_id)
         self._asked = stream_id, end
         self._acknowledged = stream_bytes_acknowledged(channel.quic)
 
@@ -57,7 +60,9 @@ class Silence:
             stream_id, end = asked
             before, self._acknowledged = self._acknowledged, stream_bytes_acknowledged(quic)
             # A stream on which nothing was sent yet is none to the engine.
-            arrived = adapter.stream_exists(quic, stream_id) and adapter.acknowledged(quic, stream_id) >= end
+            arrived = (
+                statistics.stream_exists(quic, stream_id) and statistics.acknowledged(quic, stream_id) >= end
+            )
             if not arrived and self._acknowledged != before:
                 return None
             if arrived and self._acknowledgements_tell:

@@ -6,13 +6,14 @@ connection costs milliseconds and a place. What is refused is answered without a
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
-from quicdist.carrier.quic.driver.long_header import MIN_FIRST_ID, LongHeader, initial_token, is_initial
-from quicdist.carrier.quic.driver.retry import RetryTokens, StaleToken, retry_packet
-from quicdist.carrier.quic.driver.stateless_close import connection_refused, invalid_token
+from quicdist.carrier.quic.driver.retry_tokens import RetryTokens, StaleToken
+from quicdist.carrier.quic.engine.aioquic.stateless_packets import connection_refused, invalid_token, retry
+from quicdist.carrier.quic.engine.wire.long_header import MIN_FIRST_ID, LongHeader, initial_token, is_initial
 from quicdist.carrier.sources import TokenBucket
 from quicdist.carrier.udp import SocketAddress, to_address
 from quicdist.logs import RateLimit, get_logger
@@ -102,7 +103,9 @@ class Admission:
         if not self._asks_for_validation(address, now):
             return Opening(header.destination, None)
         if self._retries.take(now):
-            self._answer(retry_packet(self._tokens, header, address, self._id_length, now), address)
+            retry_id = os.urandom(self._id_length)
+            issued = self._tokens.issue(address, header.destination, retry_id, now)
+            self._answer(retry(header, retry_id, issued), address)
         return None
 
     def may_negotiate(self, now: float) -> bool:

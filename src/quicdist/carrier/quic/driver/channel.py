@@ -21,14 +21,14 @@ from quicdist.carrier.contract import Address
 from quicdist.carrier.keepalive import KeepAlive
 from quicdist.carrier.linger import Linger
 from quicdist.carrier.nobody import NOBODY
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
-from quicdist.carrier.quic.driver.aioquic_adapter import Closing
-from quicdist.carrier.quic.driver.aioquic_recovery import new_path
 from quicdist.carrier.quic.driver.closing_state import ClosingState
 from quicdist.carrier.quic.driver.outgoing import Outgoing
 from quicdist.carrier.quic.driver.path_probing import PathProber
-from quicdist.carrier.quic.driver.release import release
 from quicdist.carrier.quic.driver.standstill import Standstill
+from quicdist.carrier.quic.engine.aioquic import bounds, event_queue, flow_control, statistics, termination
+from quicdist.carrier.quic.engine.aioquic.loss_recovery import new_path
+from quicdist.carrier.quic.engine.aioquic.release import release
+from quicdist.carrier.quic.engine.closing import Closing
 from quicdist.carrier.udp import Datagram, SocketAddress, UdpSocket, to_address
 from quicdist.logs import get_logger
 
@@ -123,9 +123,9 @@ class Channel:
 
     def authenticated(self) -> None:
         """The peer has been authenticated: the bounds are those of a link from now on
-        (:mod:`quicdist.carrier.quic.driver.bounds`)."""
+        (:mod:`quicdist.carrier.quic.engine.aioquic.bounds`)."""
         with self._lock:
-            adapter.authenticated(self.quic)
+            bounds.authenticated(self.quic)
 
     # -- out -------------------------------------------------------------------------------
 
@@ -188,7 +188,7 @@ class Channel:
 
     def unacknowledged(self, stream_id: int) -> int:
         """Bytes written to a stream that the peer has not acknowledged."""
-        return self._outgoing.size_of(stream_id) + adapter.unacknowledged(self.quic, stream_id)
+        return self._outgoing.size_of(stream_id) + statistics.unacknowledged(self.quic, stream_id)
 
     @property
     def queued(self) -> int:
@@ -204,12 +204,12 @@ class Channel:
         """Bytes written to any stream that the peer has not acknowledged."""
         outgoing = self._outgoing
         with self._lock:
-            return outgoing.size + outgoing.user_size + adapter.total_unacknowledged(self.quic)
+            return outgoing.size + outgoing.user_size + statistics.total_unacknowledged(self.quic)
 
     def refuse_stream(self, stream_id: int, code: int) -> None:
         """Break off a stream the peer opened, in both directions, if it is not over by itself."""
         with self._lock:
-            exists = adapter.stream_exists(self.quic, stream_id)
+            exists = statistics.stream_exists(self.quic, stream_id)
             if exists:
                 self.quic.stop_stream(stream_id, code)
                 if not stream_id & 2:  # the bit of unidirectional streams
@@ -222,11 +222,11 @@ class Channel:
         quic = self.quic
         with self._lock:
             self._outgoing.drop(stream_id)
-            exists = adapter.stream_exists(quic, stream_id)
+            exists = statistics.stream_exists(quic, stream_id)
             if exists:
                 quic.stop_stream(stream_id, code)
                 quic.reset_stream(stream_id, code)
-                adapter.stop_receiving(quic, stream_id)
+                flow_control.stop_receiving(quic, stream_id)
         if exists:
             self.touch()
 
@@ -344,14 +344,14 @@ class Channel:
 
     def _dispatch(self) -> None:
         quic, lock = self.quic, self._lock
-        while adapter.events_waiting(quic):
+        while event_queue.events_waiting(quic):
             lock.acquire()
             try:
-                happened = adapter.take_events(quic)
+                happened = event_queue.take_events(quic)
             finally:
                 lock.release()
             self._tell(happened)
-        if not self.closed and (closing := adapter.closing(self.quic)) is not None:
+        if not self.closed and (closing := termination.closing(self.quic)) is not None:
             self._ending(closing)
 
     def _tell(self, happened: Sequence[Any]) -> None:
@@ -621,7 +621,7 @@ class Channel:
             self._timer.cancel()
             self._timer = None
         if not self.closed:
-            closing = adapter.closing(self.quic)
+            closing = termination.closing(self.quic)
             parting = self._parting is not None
             self._end()
             if not parting and closing is not None:

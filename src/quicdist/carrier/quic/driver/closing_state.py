@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from aioquic.quic.connection import QuicConnection
 
-from quicdist.carrier.quic.driver.aioquic_paths import AMPLIFICATION, unvalidated_credit
+from quicdist.carrier.quic.engine.aioquic.paths import AMPLIFICATION, unvalidated_credit
 from quicdist.carrier.udp import Datagram
 
 

@@ -12,15 +12,15 @@ from collections.abc import Sequence
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.tls import SessionTicketHandler
 
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
-from quicdist.carrier.quic.driver.aioquic_connection_ids import reset_tokens
-from quicdist.carrier.quic.driver.aioquic_retry import RetriedConnection
 from quicdist.carrier.quic.driver.channel import Channel, ChannelHandler
 from quicdist.carrier.quic.driver.doubt import CONNECTION_LOST, NOBODY_ANY_MORE, Doubt
 from quicdist.carrier.quic.driver.endpoint import MAX_KEPT, Endpoint
-from quicdist.carrier.quic.driver.long_header import LONG
 from quicdist.carrier.quic.driver.migration import Migration
 from quicdist.carrier.quic.driver.stateless_reset import RESET, is_reset
+from quicdist.carrier.quic.engine.aioquic import statistics
+from quicdist.carrier.quic.engine.aioquic.connection_ids import reset_tokens
+from quicdist.carrier.quic.engine.aioquic.retried_connection import RetriedConnection
+from quicdist.carrier.quic.engine.wire.long_header import LONG
 from quicdist.carrier.udp import REFUSED, UNREACHABLE, Datagram, OpenSocket, SocketAddress, UdpSocket
 
 #: Why a dialled connection never came about, by the kernel's account.
@@ -89,11 +89,11 @@ class DialEndpoint(Endpoint):
 
     @property
     def heard(self) -> int:
-        return adapter.packets_received(self.channel.quic)
+        return statistics.packets_received(self.channel.quic)
 
     @property
     def waiting(self) -> bool:
-        return self.heard > 0 and adapter.in_flight(self.channel.quic) > 0
+        return self.heard > 0 and statistics.in_flight(self.channel.quic) > 0
 
     def use(self, udp: UdpSocket) -> None:
         udp.receiver = self
@@ -128,7 +128,7 @@ class DialEndpoint(Endpoint):
         channel = self.channel
         if error.errno == errno.EMSGSIZE:
             channel.too_long()
-        elif adapter.packets_received(channel.quic) == 0:
+        elif statistics.packets_received(channel.quic) == 0:
             # Still dialling.
             if error.errno in REFUSED:
                 channel.abandon(NOBODY_LISTENS, unreachable=True)

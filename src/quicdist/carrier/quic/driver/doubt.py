@@ -12,8 +12,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
-from quicdist.carrier.quic.driver.aioquic_liveness import packets_sent, probe_timeout
+from quicdist.carrier.quic.engine.aioquic import statistics
+from quicdist.carrier.quic.engine.aioquic.statistics import packets_sent, probe_timeout
 
 if TYPE_CHECKING:
     from quicdist.carrier.quic.driver.channel import Channel
@@ -54,7 +54,7 @@ class Doubt:
         now, sent = self._loop.time(), packets_sent(quic)
         if self._over() or now - self._last > FORGOTTEN:
             self._hints, self._since = 0, now
-        self._heard = adapter.packets_received(quic)
+        self._heard = statistics.packets_received(quic)
         self._last = now
         if sent != self._sent or not self._hints:
             self._hints += 1
@@ -75,7 +75,7 @@ class Doubt:
 
     def _over(self) -> bool:
         """Whether something of the peer came since the last hint."""
-        return adapter.packets_received(self._channel.quic) != self._heard
+        return statistics.packets_received(self._channel.quic) != self._heard
 
     def _ask(self) -> None:
         self._timer = None

@@ -6,20 +6,21 @@ import errno
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Container, Sequence
 
-from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE, QuicConfiguration
-from aioquic.quic.packet import encode_quic_version_negotiation
+from aioquic.quic.configuration import QuicConfiguration
 from aioquic.tls import SessionTicket
 
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
 from quicdist.carrier.quic.driver.admission import Admission, AdmissionSettings, Opening
-from quicdist.carrier.quic.driver.aioquic_connection_ids import AcceptedConnection, reset_tokens
 from quicdist.carrier.quic.driver.channel import Channel, ChannelHandler
 from quicdist.carrier.quic.driver.doubt import CONNECTION_LOST, NOBODY_ANY_MORE, Doubt
 from quicdist.carrier.quic.driver.endpoint import MAX_KEPT, Endpoint
-from quicdist.carrier.quic.driver.long_header import LONG, VERSION_NEGOTIATION, long_header
 from quicdist.carrier.quic.driver.stateless_reset import RESET, StatelessResets, is_reset
 from quicdist.carrier.quic.driver.stranger_queue import Stage, StrangerQueue
-from quicdist.carrier.quic.driver.tickets import TicketStore
+from quicdist.carrier.quic.engine.aioquic import paths, statistics
+from quicdist.carrier.quic.engine.aioquic.connection_ids import AcceptedConnection, reset_tokens
+from quicdist.carrier.quic.engine.aioquic.stateless_packets import version_negotiation
+from quicdist.carrier.quic.engine.aioquic.tickets import TicketStore
+from quicdist.carrier.quic.engine.path_mtu import MIN_SIZE
+from quicdist.carrier.quic.engine.wire.long_header import LONG, VERSION_NEGOTIATION, long_header
 from quicdist.carrier.sources import Places, source_of
 from quicdist.carrier.udp import REFUSED, Datagram, SocketAddress, UdpSocket
 from quicdist.logs import RateLimit, get_logger
@@ -150,7 +151,7 @@ class ListenEndpoint(Endpoint):
             channel = None if header is None else self._routes.get(header.destination)
         stage = Stage.NEW
         if channel is not None and _may_come_from(channel, datagram[1]):
-            stage = Stage.VALIDATED if adapter.path_is_valid(channel.quic) else Stage.HANDSHAKE
+            stage = Stage.VALIDATED if paths.path_is_valid(channel.quic) else Stage.HANDSHAKE
         return self._queue.put(datagram, stage)
 
     def _work_later(self, seconds: float) -> None:
@@ -177,11 +178,11 @@ class ListenEndpoint(Endpoint):
             channel.receive(data, address, now)
             touched[channel] = None
         for channel in touched:
-            if adapter.is_fresh(channel.quic):
+            if statistics.is_fresh(channel.quic):
                 # Not one packet in it made sense: no connection, whatever it was.
                 channel.abandon("its first datagram was not understood")
                 continue
-            if adapter.path_is_valid(channel.quic):
+            if paths.path_is_valid(channel.quic):
                 self.half_open.validated(channel)
             channel.turn()
 
@@ -219,7 +220,7 @@ class ListenEndpoint(Endpoint):
             return None
         channel = self._routes.get(header.destination)
         # What is shorter opens no connection and gets no answer (RFC 9000, sections 6.1 and 14.1).
-        if channel is None and len(data) >= SMALLEST_MAX_DATAGRAM_SIZE:
+        if channel is None and len(data) >= MIN_SIZE:
             supported = self._configuration.supported_versions
             if header.version in supported:
                 opening = self._admission.consider(header, data, address, now)
@@ -227,12 +228,7 @@ class ListenEndpoint(Endpoint):
                     return self._open(header.destination, opening, address)
             # Not in answer to one: else two listeners could be set on each other.
             elif header.version != VERSION_NEGOTIATION and self._admission.may_negotiate(now):
-                offer = encode_quic_version_negotiation(
-                    source_cid=header.destination,
-                    destination_cid=header.source,
-                    supported_versions=supported,
-                )
-                self._answer(offer, address)
+                self._answer(version_negotiation(header, supported), address)
         self._strays += channel is None
         return channel
 
@@ -352,7 +348,7 @@ def _may_come_from(channel: Channel, address: SocketAddress) -> bool:
     """Whether a packet of a connection in its handshake may come from ``address``: a client has to keep its
     own until its handshake is over (RFC 9000, section 9)."""
     known = channel.quic.get_peer_address()
-    return known is None or known == address or adapter.path_is_valid(channel.quic)
+    return known is None or known == address or paths.path_is_valid(channel.quic)
 
 
 class IncomingHandler(ChannelHandler, ABC):

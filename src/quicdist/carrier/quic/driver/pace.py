@@ -17,8 +17,8 @@ from typing import Final
 
 from aioquic.quic.connection import QuicConnection
 
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
-from quicdist.carrier.quic.driver.aioquic_recovery import rounds
+from quicdist.carrier.quic.engine.aioquic import path_probe
+from quicdist.carrier.quic.engine.aioquic.loss_recovery import rounds
 
 #: Bytes that are added at least when a window grows: a datagram.
 STEP: Final = 1452
@@ -98,7 +98,7 @@ class Pace:
         far = congestion_window if self._quickest > FAR else 0
         if now - self._little_at < BESIDE:
             window = self._beside
-            window.floor = max(min(BESIDE_DATAGRAMS * adapter.datagram_size(quic), BESIDE_BYTES), far // 2)
+            window.floor = max(min(BESIDE_DATAGRAMS * path_probe.datagram_size(quic), BESIDE_BYTES), far // 2)
         else:
             window = self._alone
             window.floor = max(ALONE, far)

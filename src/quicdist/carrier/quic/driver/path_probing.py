@@ -1,5 +1,5 @@
 """Follows the path MTU of one connection: watches what is sent, probes, and has datagrams built as long as
-:class:`~quicdist.carrier.quic.driver.path_mtu.PathMtu` says.
+:class:`~quicdist.carrier.quic.engine.path_mtu.PathMtu` says.
 
 A path that takes short packets and none of 1200 bytes carries no QUIC (RFC 9000, section 14). Then
 :attr:`PathProber.fault` says so, and the connection has to be closed.
@@ -14,11 +14,15 @@ from typing import Final
 
 from aioquic.quic.connection import QuicConnection
 
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
-from quicdist.carrier.quic.driver.aioquic_liveness import packets_sent, probe_timeout
-from quicdist.carrier.quic.driver.aioquic_paths import watch_long_packets
-from quicdist.carrier.quic.driver.parameters import LONG_DATAGRAMS, max_udp_payload_size, says
-from quicdist.carrier.quic.driver.path_mtu import FULL, MIN_SIZE, PathMtu
+from quicdist.carrier.quic.engine.aioquic import configuration, path_probe, paths
+from quicdist.carrier.quic.engine.aioquic.paths import watch_long_packets
+from quicdist.carrier.quic.engine.aioquic.statistics import packets_sent, probe_timeout
+from quicdist.carrier.quic.engine.aioquic.transport_parameters import (
+    LONG_DATAGRAMS,
+    max_udp_payload_size,
+    says,
+)
+from quicdist.carrier.quic.engine.path_mtu import FULL, MIN_SIZE, PathMtu
 from quicdist.carrier.udp import Datagram, UdpSocket, to_address
 from quicdist.logs import get_logger
 
@@ -46,7 +50,7 @@ class PathProber:
         self._quic = quic
         self._lock = lock
         self._time = time
-        self._mtu = PathMtu(adapter.longest_datagram(quic))
+        self._mtu = PathMtu(configuration.longest_datagram(quic))
         self._is_up = False
         #: A short packet is to be sent after what is about to be sent.
         self.owes_short = False
@@ -92,9 +96,9 @@ class PathProber:
     def _fit(self) -> None:
         """Build datagrams as long as they may be now."""
         with self._lock:
-            before, size = adapter.datagram_size(self._quic), self._mtu.size
+            before, size = path_probe.datagram_size(self._quic), self._mtu.size
             if size != before:
-                adapter.set_datagram_size(self._quic, size)
+                path_probe.set_datagram_size(self._quic, size)
                 address = self._quic.get_peer_address()
                 peer = None if address is None else to_address(address)
                 log.debug("datagrams to %s: %d bytes, were %d", peer, size, before)
@@ -118,7 +122,7 @@ class PathProber:
             sizes = [len(data) for data, _ in datagrams]
             if (size := max(sizes)) > to_watch:
                 back = count - sizes.index(size)
-                if adapter.watch(self._quic, back, partial(self._told, mtu, size)):
+                if path_probe.watch(self._quic, back, partial(self._told, mtu, size)):
                     mtu.watch(size)
         if self._since is None and mtu.is_watching:
             self._since = self._time()
@@ -128,7 +132,7 @@ class PathProber:
         """Send the probes that are due, once what was built is sent."""
         mtu, quic = self._mtu, self._quic
         with self._lock:
-            if udp.blocked or not adapter.path_is_valid(quic):
+            if udp.blocked or not paths.path_is_valid(quic):
                 return
             if self.owes_short:
                 self.owes_short = False
@@ -136,9 +140,9 @@ class PathProber:
                 return
             now = self._time()
             while size := mtu.due(now):
-                if udp.send_probe(adapter.make_probe(quic, size, now, partial(self._probe_told, mtu))):
+                if udp.send_probe(path_probe.make_probe(quic, size, now, partial(self._probe_told, mtu))):
                     break
-                adapter.forget_probe(quic)
+                path_probe.forget_probe(quic)
                 mtu.too_long(size)
             self._fit()
 
@@ -187,16 +191,16 @@ class PathProber:
             return
         for _ in range(AT_ONCE if self._unheard and self._unheard + count < ENOUGH else 0):
             size = min(mtu.size, longest or mtu.size)
-            if udp.send_probe(adapter.make_probe(quic, size, now, partial(self._told_if, mtu, size))):
+            if udp.send_probe(path_probe.make_probe(quic, size, now, partial(self._told_if, mtu, size))):
                 count += 1
             else:
-                adapter.forget_probe(quic)
+                path_probe.forget_probe(quic)
         self._counted = packets_sent(quic)
         short_told = partial(self._short_told, self._round, count)
-        if udp.send_probe(adapter.make_probe(quic, SHORT, now, short_told)):
+        if udp.send_probe(path_probe.make_probe(quic, SHORT, now, short_told)):
             self._short_at = now
         else:
-            adapter.forget_probe(quic)
+            path_probe.forget_probe(quic)
 
     def _long_told(self, mtu: PathMtu, size: int) -> None:
         self._told(mtu, size, True)

@@ -16,9 +16,16 @@ from typing import Final
 from aioquic.quic.connection import QuicConnection
 
 from quicdist.carrier.keepalive import TICK_INTERVAL
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
 from quicdist.carrier.quic.driver.outgoing import Outgoing
-from quicdist.carrier.quic.driver.path_mtu import MIN_SIZE
+from quicdist.carrier.quic.engine.aioquic import (
+    event_queue,
+    flow_control,
+    loss_recovery,
+    path_probe,
+    statistics,
+    termination,
+)
+from quicdist.carrier.quic.engine.path_mtu import MIN_SIZE
 from quicdist.carrier.udp import Datagram, UdpSocket
 
 #: Events that may wait for the loop: then no more datagrams are taken in.
@@ -52,7 +59,7 @@ class Standstill:
 
     @property
     def takes_datagrams(self) -> bool:
-        return adapter.events_waiting(self._quic) < MAX_EVENTS
+        return event_queue.events_waiting(self._quic) < MAX_EVENTS
 
     def act(self, udp: UdpSocket, now: float, batch: Sequence[Datagram], *, ticks: bool, moved: bool) -> bool:
         """Take in ``batch`` and send what is due; whether there was something to do. ``ticks``: a tick may
@@ -64,20 +71,20 @@ class Standstill:
         if self.fault is not None or not (batch or is_due or ticks or outgoing.size or outgoing.user_size):
             return False
         try:
-            with adapter.limits_held(quic):
-                before = adapter.events_waiting(quic)
+            with flow_control.limits_held(quic):
+                before = event_queue.events_waiting(quic)
                 for data, address in batch:
                     quic.receive_datagram(data, address, now)
-                adapter.join_events(quic, before)
+                event_queue.join_events(quic, before)
                 if is_due and quic.get_timer() == deadline:
                     quic.handle_timer(now)
-                if adapter.closing(quic) is None:
+                if termination.closing(quic) is None:
                     if moved:
                         # What goes to another address first has to fit any path.
-                        adapter.set_datagram_size(quic, min(adapter.datagram_size(quic), MIN_SIZE))
+                        path_probe.set_datagram_size(quic, min(path_probe.datagram_size(quic), MIN_SIZE))
                     if ticks:
                         self._send_tick(now)
-                    adapter.acknowledge_now(quic, now)
+                    loss_recovery.acknowledge_now(quic, now)
                     outgoing.feed(now)
                     udp.send_now(quic.datagrams_to_send(now))
         except Exception as error:
@@ -88,7 +95,7 @@ class Standstill:
         self._ticked_at = now
         self.ticks += 1
         stream_id = self._stream_id
-        if self._outgoing.size_of(stream_id) or adapter.unacknowledged(self._quic, stream_id):
+        if self._outgoing.size_of(stream_id) or statistics.unacknowledged(self._quic, stream_id):
             # As a link does: it may be the last of the handshake, or ticks that have not got through.
             self._quic.send_ping(0)
         else:

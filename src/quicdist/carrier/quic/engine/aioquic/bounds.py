@@ -32,9 +32,8 @@ from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import QuicStream, StreamFinishedError
 from aioquic.tls import Epoch
 
-from quicdist.carrier.quic.driver import wire
-from quicdist.carrier.quic.driver.ranges import Ranges
-from quicdist.carrier.quic.driver.reassembly import (
+from quicdist.carrier.quic.engine.aioquic.ranges import Ranges
+from quicdist.carrier.quic.engine.aioquic.reassembly import (
     CryptoReceiver,
     NotTaken,
     Stock,
@@ -42,6 +41,7 @@ from quicdist.carrier.quic.driver.reassembly import (
     keep_messages,
     keep_pieces,
 )
+from quicdist.carrier.quic.engine.wire import frames as wire
 from quicdist.logs import get_logger
 
 log = get_logger("quicdist.carrier.quic")
@@ -409,3 +409,9 @@ def _index(stream: QuicStream) -> None:
     """Have the sending part find ranges by a search: the peer chooses which it acknowledges."""
     sender = stream.sender
     sender._acked, sender._pending = Ranges(), Ranges()
+
+
+def authenticated(quic: QuicConnection) -> None:
+    """The peer has been authenticated: its bounds are those of a link from now on."""
+    if isinstance(quic, Bounded):
+        quic.authenticated()

@@ -1,4 +1,4 @@
-"""What aioquic knows of the paths of a connection, and does not show (see ``aioquic_adapter``)."""
+"""What aioquic knows of the paths of a connection, and does not show."""
 
 from __future__ import annotations
 
@@ -38,3 +38,9 @@ def watch_long_packets(
 def _tell_acknowledged(delivery: QuicDeliveryState, tell: Callable[[int], None], size: int) -> None:
     if delivery is QuicDeliveryState.ACKED:
         tell(size)
+
+
+def path_is_valid(quic: QuicConnection) -> bool:
+    """Whether the peer is known to be where datagrams are sent to: until it is, one that has changed its
+    address is sent no more than a few times what came from there."""
+    return quic._network_paths[0].is_validated

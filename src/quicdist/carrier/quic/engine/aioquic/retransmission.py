@@ -23,7 +23,7 @@ from aioquic.quic.packet import QuicStreamFrame
 from aioquic.quic.packet_builder import QuicDeliveryState
 from aioquic.quic.stream import QuicStream, QuicStreamSender
 
-from quicdist.carrier.quic.driver.ranges import Ranges
+from quicdist.carrier.quic.engine.aioquic.ranges import Ranges
 
 #: Ends that are kept before those of acknowledged data are looked for.
 MANY_ENDS: Final = 64

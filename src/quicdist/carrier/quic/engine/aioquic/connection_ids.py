@@ -1,5 +1,5 @@
 """The connection ids of aioquic's connections and the tokens of stateless resets that go with them, which it
-makes and keeps without a word (see ``aioquic_adapter``)."""
+makes and keeps without a word."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 from aioquic.quic.connection import QuicConnection
 
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
+from quicdist.carrier.quic.engine.aioquic.connection import Connection
 from quicdist.carrier.refusal_lines import StrangerLogger
 
 
-class AcceptedConnection(adapter.Connection):
+class AcceptedConnection(Connection):
     """A connection that came in. ``reset_token`` makes the token that a connection id is announced with
     (RFC 9000, section 10.3.2); aioquic's are random, and nobody could ever send them.
 

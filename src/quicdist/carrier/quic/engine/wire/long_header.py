@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from quicdist.carrier.quic.driver import wire
+from quicdist.carrier.quic.engine.wire import frames as wire
 
 #: The bit that packets with a long header have set.
 LONG: Final = 0x80

@@ -12,9 +12,9 @@ from aioquic.quic.connection import QuicConnection
 from aioquic.quic.packet_builder import QuicSentPacket
 from aioquic.quic.recovery import QuicPacketRecovery, QuicPacketSpace
 
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
-from quicdist.carrier.quic.driver.aioquic_recovery import Recovery
-from quicdist.carrier.quic.driver.release import release
+from quicdist.carrier.quic.engine.aioquic.connection import Connection
+from quicdist.carrier.quic.engine.aioquic.loss_recovery import Recovery
+from quicdist.carrier.quic.engine.aioquic.release import release
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.security.certificates import CertificateFiles
 
@@ -33,7 +33,7 @@ def used() -> set[tuple[str, ...]]:
 
 
 def test_it_has_all_names_that_aioquic_uses() -> None:
-    recovery = adapter.Connection(configuration=QuicConfiguration(is_client=True))._loss
+    recovery = Connection(configuration=QuicConfiguration(is_client=True))._loss
     assert isinstance(recovery, Recovery)
     names = used()
     assert ("on_ack_received",) in names
@@ -88,7 +88,7 @@ def test_packets_and_spaces_have_what_is_used_of_them() -> None:
 def test_settings_choose_the_congestion_control(certificates: CertificateFiles, algorithm: str) -> None:
     tls = certificates.tls(verify=False)
     settings = QuicSettings(tls=tls, congestion_control=algorithm, initial_rtt=0.3)
-    quic = adapter.Connection(configuration=settings.client_configuration("127.0.0.1"))
+    quic = Connection(configuration=settings.client_configuration("127.0.0.1"))
     assert isinstance(quic._loss, Recovery)
     assert quic._loss.get_probe_timeout() == 0.6
     assert quic._loss.congestion_window == 10 * 1200
@@ -101,7 +101,7 @@ def test_an_unknown_congestion_control_is_refused() -> None:
 
 def test_a_released_connection_holds_no_packets(certificates: CertificateFiles) -> None:
     settings = QuicSettings(tls=certificates.tls(verify=False))
-    quic = adapter.Connection(configuration=settings.client_configuration("127.0.0.1"))
+    quic = Connection(configuration=settings.client_configuration("127.0.0.1"))
     quic.connect(("127.0.0.1", 1), 0.0)
     quic.datagrams_to_send(0.0)
     quic.handle_timer(1.0)

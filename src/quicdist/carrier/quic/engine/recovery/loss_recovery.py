@@ -19,11 +19,11 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import chain
 from typing import Any, Final
 
-from quicdist.carrier.quic.driver.ack_ranges import newly_acknowledged
-from quicdist.carrier.quic.driver.congestion import Congestion
-from quicdist.carrier.quic.driver.pacer import Pacer
-from quicdist.carrier.quic.driver.packet_space import Packet, Record, Space
-from quicdist.carrier.quic.driver.rtt import GRANULARITY, RoundTrips
+from quicdist.carrier.quic.engine.recovery.ack_ranges import newly_acknowledged
+from quicdist.carrier.quic.engine.recovery.congestion import Congestion
+from quicdist.carrier.quic.engine.recovery.pacer import Pacer
+from quicdist.carrier.quic.engine.recovery.packet_space import Packet, Record, Space
+from quicdist.carrier.quic.engine.recovery.rtt import GRANULARITY, RoundTrips
 
 #: RFC 9002, section 6.1.
 PACKET_THRESHOLD: Final = 3

@@ -5,10 +5,10 @@ from __future__ import annotations
 from aioquic.quic.packet import QuicHeader, QuicPacketType
 from aioquic.tls import Epoch
 
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
+from quicdist.carrier.quic.engine.aioquic.connection import Connection
 
 
-class RetriedConnection(adapter.Connection):
+class RetriedConnection(Connection):
     """aioquic begins anew with packet spaces that know nothing of what was sent before. The early data among
     it would count as under way for good, never to be sent again, and so would the bytes in flight."""
 

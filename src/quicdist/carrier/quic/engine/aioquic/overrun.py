@@ -1,4 +1,4 @@
-"""Peers that exceed a flow control limit by a few bytes (see ``aioquic_adapter``).
+"""Peers that exceed a flow control limit by a few bytes.
 
 quic_dist before 2.1.0 does not look at the limits where a small frame rides on an acknowledgement, and can
 exceed them by some 40 bytes. A receiver closes for that (RFC 9000, section 4.1), but nothing obliges it to
@@ -37,7 +37,7 @@ class Tolerant(QuicConnection):
             if end > stream.max_stream_data_local + SLACK or total.used + new > total.value + SLACK:
                 raise
             buf.seek(at)
-            # A stream of ``adapter.keep_window`` has its limit under another name.
+            # A stream of ``flow_control.keep_window`` has its limit under another name.
             name = "granted" if hasattr(stream, "granted") else "max_stream_data_local"
             limit, value = getattr(stream, name), total.value
             setattr(stream, name, max(limit, end))

@@ -12,7 +12,7 @@ from typing import Any
 
 from aioquic.quic.connection import QuicConnection
 
-from quicdist.carrier.quic.driver.path_mtu import MIN_SIZE
+from quicdist.carrier.quic.engine.path_mtu import MIN_SIZE
 
 
 class CheckingPaths(QuicConnection):

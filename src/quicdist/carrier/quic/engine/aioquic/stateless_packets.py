@@ -1,14 +1,21 @@
-"""CONNECTION_CLOSE without a connection: a client is refused, and nothing is kept of it."""
+"""Packets that a listener sends without a connection: nothing is kept of whom they answer."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from aioquic.quic.crypto import CryptoPair
-from aioquic.quic.packet import QuicErrorCode, QuicFrameType, QuicPacketType
+from aioquic.quic.packet import (
+    QuicErrorCode,
+    QuicFrameType,
+    QuicPacketType,
+    encode_quic_retry,
+    encode_quic_version_negotiation,
+)
 from aioquic.quic.packet_builder import QuicPacketBuilder
 
-from quicdist.carrier.quic.driver.long_header import LongHeader
+from quicdist.carrier.quic.engine.wire.long_header import LongHeader
 
 #: Type, error code, frame type, and the length of the reason, at most.
 _FRAME: Final = 1 + 8 + 8 + 2
@@ -49,3 +56,25 @@ def _connection_close(header: LongHeader, code: int, reason: str) -> bytes:
     frame.push_bytes(text)
     datagrams, _ = builder.flush()
     return datagrams[0]
+
+
+def retry(header: LongHeader, retry_id: bytes, token: bytes) -> bytes:
+    """A Retry packet in answer to an Initial packet with ``header``: the client is to begin anew, with
+    ``token`` and to the connection id ``retry_id`` (RFC 9000, section 17.2.5)."""
+    return encode_quic_retry(
+        version=header.version,
+        source_cid=retry_id,
+        destination_cid=header.source,
+        original_destination_cid=header.destination,
+        retry_token=token,
+    )
+
+
+def version_negotiation(header: LongHeader, versions: Sequence[int]) -> bytes:
+    """A Version Negotiation packet in answer to a packet of a version that is none of ``versions``
+    (RFC 9000, section 17.2.1)."""
+    return encode_quic_version_negotiation(
+        source_cid=header.destination,
+        destination_cid=header.source,
+        supported_versions=list(versions),
+    )

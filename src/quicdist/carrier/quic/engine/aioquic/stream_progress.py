@@ -1,11 +1,11 @@
-"""Where streams stand: what they wait for in either direction (see ``aioquic_adapter``). aioquic tells of
+"""Where streams stand: what they wait for in either direction. aioquic tells of
 neither."""
 
 from __future__ import annotations
 
 from aioquic.quic.connection import QuicConnection
 
-from quicdist.carrier.quic.driver.reassembly import Receiver
+from quicdist.carrier.quic.engine.aioquic.reassembly import Receiver
 
 
 def waiting_for(quic: QuicConnection) -> dict[int, int]:

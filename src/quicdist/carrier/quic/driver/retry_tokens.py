@@ -1,4 +1,4 @@
-"""Retry: validates a client's address before state is kept for it.
+"""The tokens of Retry packets: they validate a client's address before state is kept for it.
 
 A Retry packet carries a token and another connection id; the client begins anew with both (RFC 9000,
 sections 8.1.2 and 17.2.5). All that has to be known of the first attempt is in the token. aioquic has a
@@ -7,16 +7,13 @@ handler of tokens too, that of its own server; its lifetime and its form are not
 
 from __future__ import annotations
 
-import os
 import socket
 from itertools import count
 from typing import Final
 
-from aioquic.quic.packet import encode_quic_retry
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from quicdist.carrier.quic.driver.long_header import LongHeader
 from quicdist.carrier.udp import SocketAddress
 
 #: Seconds for which a token is good: a client returns it at once (RFC 9000, section 8.1.4).
@@ -69,17 +66,3 @@ def _whose(address: SocketAddress, retry_id: bytes) -> bytes:
     except OSError:
         packed = host.encode()
     return packed + port.to_bytes(2) + retry_id
-
-
-def retry_packet(
-    tokens: RetryTokens, header: LongHeader, address: SocketAddress, id_length: int, now: float
-) -> bytes:
-    """A Retry packet in answer to an Initial packet with ``header`` from ``address``."""
-    retry_id = os.urandom(id_length)
-    return encode_quic_retry(
-        version=header.version,
-        source_cid=retry_id,
-        destination_cid=header.source,
-        original_destination_cid=header.destination,
-        retry_token=tokens.issue(address, header.destination, retry_id, now),
-    )

@@ -19,16 +19,34 @@ from aioquic.quic.packet_builder import QuicDeliveryState
 from aioquic.tls import SessionTicket
 
 from quicdist import carrier
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
-from quicdist.carrier.quic.driver.aioquic_connection_ids import AcceptedConnection, reset_tokens
-from quicdist.carrier.quic.driver.aioquic_paths import unvalidated_credit
-from quicdist.carrier.quic.driver.parameters import LONG_DATAGRAMS, max_udp_payload_size, says
-from quicdist.carrier.quic.driver.tickets import takes_early_data
+from quicdist.carrier.quic.engine.aioquic import (
+    bounds,
+    configuration,
+    event_queue,
+    flow_control,
+    loss_recovery,
+    path_probe,
+    paths,
+    statistics,
+    termination,
+)
+from quicdist.carrier.quic.engine.aioquic import tls as engine_tls
+from quicdist.carrier.quic.engine.aioquic.connection import Connection
+from quicdist.carrier.quic.engine.aioquic.connection_ids import AcceptedConnection, reset_tokens
+from quicdist.carrier.quic.engine.aioquic.paths import unvalidated_credit
+from quicdist.carrier.quic.engine.aioquic.tickets import takes_early_data
+from quicdist.carrier.quic.engine.aioquic.tls import PSK_CIPHER_SUITE, TlsContext
+from quicdist.carrier.quic.engine.aioquic.transport_parameters import (
+    LONG_DATAGRAMS,
+    max_udp_payload_size,
+    says,
+)
+from quicdist.carrier.quic.engine.closing import Closing
 from quicdist.carrier.quic.link import _IDLE
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.security.certificates import CertificateFiles, TlsConfig, fingerprint
 from quicdist.carrier.security.psk import ExternalPsk
-from tests.test_floors import is_adapter
+from tests.test_floors import is_engine
 
 ADDRESS = ("127.0.0.1", 4433)
 CLIENT_ADDRESS = ("127.0.0.1", 5544)
@@ -78,22 +96,22 @@ def events(quic: QuicConnection) -> list[object]:
 
 def test_fresh_until_the_first_packet_is_understood(certificates: CertificateFiles) -> None:
     wire = Wire(certificates)
-    assert adapter.is_fresh(wire.server)
+    assert statistics.is_fresh(wire.server)
     garbage = b"\xc3\0\0\0\1\x08" + bytes(8) + b"\0\0" + (0x4000 | 1184).to_bytes(2, "big") + bytes(1184)
     wire.server.receive_datagram(garbage, CLIENT_ADDRESS, 0.0)
-    assert adapter.is_fresh(wire.server)
+    assert statistics.is_fresh(wire.server)
     wire.to_server()
-    assert not adapter.is_fresh(wire.server)
+    assert not statistics.is_fresh(wire.server)
 
 
 def test_a_close_is_seen_before_aioquic_tells_of_it(wire: Wire) -> None:
-    assert adapter.closing(wire.server) is adapter.closing(wire.client) is None
+    assert termination.closing(wire.server) is termination.closing(wire.client) is None
     events(wire.server)
     wire.client.close(7, reason_phrase="enough")
     wire.to_server()
     assert not any(isinstance(event, ConnectionTerminated) for event in events(wire.server))
-    assert adapter.closing(wire.server) == adapter.Closing(7, "enough", by_peer=True, is_application=True)
-    own = adapter.closing(wire.client)
+    assert termination.closing(wire.server) == Closing(7, "enough", by_peer=True, is_application=True)
+    own = termination.closing(wire.client)
     assert own is not None
     assert not own.by_peer
 
@@ -112,7 +130,7 @@ def test_a_refused_certificate_is_told_as_its_tls_alert(certificates: Certificat
     )
     wire.talk()
     for quic, by_peer in ((wire.client, False), (wire.server, True)):
-        closing = adapter.closing(quic)
+        closing = termination.closing(quic)
         assert closing is not None
         assert closing.tls_alert == 42  # bad_certificate
         assert closing.by_peer is by_peer
@@ -121,48 +139,48 @@ def test_a_refused_certificate_is_told_as_its_tls_alert(certificates: Certificat
 
 def test_an_idle_timeout_is_told_in_the_words_expected(wire: Wire) -> None:
     timer = wire.client.get_timer()
-    while timer is not None and not adapter.closing(wire.client):
+    while timer is not None and not termination.closing(wire.client):
         wire.client.handle_timer(timer)
         wire.client.datagrams_to_send(timer)
         timer = wire.client.get_timer()
-    closing = adapter.closing(wire.client)
+    closing = termination.closing(wire.client)
     assert closing is not None
     assert closing.reason == _IDLE
     assert not closing.by_peer
 
 
 def test_packets_are_counted_whatever_they_hold(wire: Wire) -> None:
-    before = adapter.packets_received(wire.server)
+    before = statistics.packets_received(wire.server)
     assert before > 0
     wire.client.send_ping(1)
     wire.talk(1)
-    assert adapter.packets_received(wire.server) > before
-    count = adapter.packets_received(wire.server)
+    assert statistics.packets_received(wire.server) > before
+    count = statistics.packets_received(wire.server)
     wire.server.receive_datagram(b"\x40" + wire.server.host_cid + bytes(40), CLIENT_ADDRESS, wire.now)
-    assert adapter.packets_received(wire.server) == count  # not authentic, no sign of life
+    assert statistics.packets_received(wire.server) == count  # not authentic, no sign of life
 
 
 def test_packets_received_is_none_before_the_handshake(certificates: CertificateFiles) -> None:
     configuration = QuicConfiguration(is_client=True)
-    assert adapter.packets_received(QuicConnection(configuration=configuration)) == 0
-    assert adapter.packets_received(Wire(certificates).client) == 0
+    assert statistics.packets_received(QuicConnection(configuration=configuration)) == 0
+    assert statistics.packets_received(Wire(certificates).client) == 0
 
 
 def test_what_is_unsent_and_what_is_unacknowledged(wire: Wire) -> None:
     size = 200_000
-    assert adapter.unsent(wire.client, 0) == adapter.unacknowledged(wire.client, 0) == 0
+    assert statistics.unsent(wire.client, 0) == statistics.unacknowledged(wire.client, 0) == 0
     wire.client.send_stream_data(0, bytes(size))
-    assert adapter.unsent(wire.client, 0) == size
-    assert adapter.unacknowledged(wire.client, 0) == adapter.total_unacknowledged(wire.client) == size
+    assert statistics.unsent(wire.client, 0) == size
+    assert statistics.unacknowledged(wire.client, 0) == statistics.total_unacknowledged(wire.client) == size
     wire.to_server()
-    sent = size - adapter.unsent(wire.client, 0)
+    sent = size - statistics.unsent(wire.client, 0)
     assert 0 < sent < size  # the congestion window is smaller
-    assert adapter.unacknowledged(wire.client, 0) == size
+    assert statistics.unacknowledged(wire.client, 0) == size
     wire.talk(1)
-    assert adapter.unacknowledged(wire.client, 0) < size
+    assert statistics.unacknowledged(wire.client, 0) < size
     wire.talk(100)
-    assert adapter.unsent(wire.client, 0) == 0
-    assert adapter.total_unacknowledged(wire.client) == 0
+    assert statistics.unsent(wire.client, 0) == 0
+    assert statistics.total_unacknowledged(wire.client) == 0
 
 
 @pytest.mark.parametrize("algorithm", ["reno", "cubic"])
@@ -180,10 +198,10 @@ def test_datagrams_can_be_made_shorter_and_longer(
         original_destination_connection_id=wire.client.original_destination_connection_id,
     )
     wire.talk()
-    assert adapter.datagram_size(wire.client) == 1200
+    assert path_probe.datagram_size(wire.client) == 1200
     wire.client.send_stream_data(0, bytes(200_000))
-    adapter.set_datagram_size(wire.client, size)
-    assert adapter.datagram_size(wire.client) == size
+    path_probe.set_datagram_size(wire.client, size)
+    assert path_probe.datagram_size(wire.client) == size
     assert max(len(data) for data, _ in wire.client.datagrams_to_send(wire.now)) == size
     # No loss makes the window grow.
     congestion = wire.client._loss._cc
@@ -200,66 +218,66 @@ def test_datagrams_can_be_made_shorter_and_longer(
 
 def test_a_probe_is_none_of_the_congestion_window_s(wire: Wire) -> None:
     told: list[bool] = []
-    before = adapter.in_flight(wire.client)
-    probe = adapter.make_probe(wire.client, 5000, wire.now, told.append)
+    before = statistics.in_flight(wire.client)
+    probe = path_probe.make_probe(wire.client, 5000, wire.now, told.append)
     assert len(probe[0]) == 5000
     assert probe[1] == ADDRESS
-    assert adapter.in_flight(wire.client) == before
+    assert statistics.in_flight(wire.client) == before
     wire.server.receive_datagram(probe[0], CLIENT_ADDRESS, wire.now)
     wire.talk(2)
     assert told == [True]
-    assert adapter.in_flight(wire.client) == before
+    assert statistics.in_flight(wire.client) == before
     assert events(wire.server) is not None
     # One that is lost costs nothing either.
     window = wire.client._loss.congestion_window
-    adapter.make_probe(wire.client, 5000, wire.now, told.append)
+    path_probe.make_probe(wire.client, 5000, wire.now, told.append)
     for number in range(10):
         wire.client.send_ping(number)
         wire.talk(1)
     assert told == [True, False]
     assert wire.client._loss.congestion_window >= window
     # And one that is not sent is not waited for.
-    adapter.make_probe(wire.client, 5000, wire.now, told.append)
-    adapter.forget_probe(wire.client)
+    path_probe.make_probe(wire.client, 5000, wire.now, told.append)
+    path_probe.forget_probe(wire.client)
     for number in range(10):
         wire.client.send_ping(number)
         wire.talk(1)
     assert told == [True, False]
-    assert adapter.timeouts(wire.client) == 0
+    assert statistics.timeouts(wire.client) == 0
 
 
 def test_a_datagram_can_be_watched(wire: Wire) -> None:
     told: list[bool] = []
     wire.client.send_stream_data(0, bytes(5000))
     datagrams = wire.client.datagrams_to_send(wire.now)
-    assert adapter.watch(wire.client, len(datagrams), told.append)
+    assert path_probe.watch(wire.client, len(datagrams), told.append)
     assert told == []
     for data, _ in datagrams:
         wire.server.receive_datagram(data, CLIENT_ADDRESS, wire.now)
     wire.talk(2)
     assert told == [True]
     wire.client.send_stream_data(0, bytes(500))
-    assert adapter.watch(wire.client, len(wire.client.datagrams_to_send(wire.now)), told.append)
+    assert path_probe.watch(wire.client, len(wire.client.datagrams_to_send(wire.now)), told.append)
     for count in range(1, 3):
         timer = wire.client.get_timer()
         assert timer is not None
         wire.client.handle_timer(timer)
-        assert adapter.timeouts(wire.client) == count
+        assert statistics.timeouts(wire.client) == count
         wire.now = timer
         wire.client.datagrams_to_send(wire.now)
     assert told == [True, False]
     wire.client.send_ping(1)
     wire.talk(2)
-    assert adapter.timeouts(wire.client) == 0
+    assert statistics.timeouts(wire.client) == 0
 
 
 def test_whether_a_path_is_valid(wire: Wire) -> None:
-    assert adapter.path_is_valid(wire.client)
-    assert adapter.path_is_valid(wire.server)
+    assert paths.path_is_valid(wire.client)
+    assert paths.path_is_valid(wire.server)
     wire.client.send_ping(1)
     for data, _ in wire.client.datagrams_to_send(wire.now):
         wire.server.receive_datagram(data, ("127.0.0.1", 5545), wire.now)
-    assert not adapter.path_is_valid(wire.server)
+    assert not paths.path_is_valid(wire.server)
 
 
 @pytest.mark.parametrize(("longest", "says_so"), [(16384, True), (1453, True), (1452, False), (1200, False)])
@@ -274,13 +292,13 @@ def test_who_builds_long_datagrams_says_so(
         assert said is not None
         assert says(said, LONG_DATAGRAMS) is says_so
         assert max_udp_payload_size(said) == 65527
-        assert adapter.longest_datagram(quic) == longest
-        assert adapter.datagram_size(quic) == 1200
+        assert configuration.longest_datagram(quic) == longest
+        assert path_probe.datagram_size(quic) == 1200
 
 
 def test_the_tls_handshake_is_sent_again_in_the_same_frames_too(certificates: CertificateFiles) -> None:
     settings = QuicSettings(tls=certificates.tls(verify=False))
-    client = adapter.Connection(configuration=settings.client_configuration("127.0.0.1"))
+    client = Connection(configuration=settings.client_configuration("127.0.0.1"))
     client.connect(ADDRESS, 0.0)
     assert client.datagrams_to_send(0.0)
     sender = client._crypto_streams[tls.Epoch.INITIAL].sender
@@ -299,17 +317,17 @@ def resumable(certificates: CertificateFiles) -> tuple[QuicSettings, SessionTick
     given: list[SessionTicket] = []
     got: list[SessionTicket] = []
     wire = Wire(certificates)
-    wire.client = adapter.Connection(
+    wire.client = Connection(
         configuration=settings.client_configuration("127.0.0.1"), session_ticket_handler=got.append
     )
     wire.client.connect(ADDRESS, 0.0)
-    wire.server = adapter.Connection(
+    wire.server = Connection(
         configuration=settings.server_configuration(),
         original_destination_connection_id=wire.client.original_destination_connection_id,
         session_ticket_handler=given.append,
     )
     wire.talk()
-    assert not adapter.is_resumed(wire.client)
+    assert not engine_tls.is_resumed(wire.client)
     return settings, given[0], got[0]
 
 
@@ -318,14 +336,14 @@ def test_early_data_and_what_becomes_of_them(certificates: CertificateFiles, kno
     settings, given, got = resumable(certificates)
     assert takes_early_data(got)
     wire = Wire(certificates)
-    assert not adapter.can_send_early_data(wire.client)
+    assert not engine_tls.can_send_early_data(wire.client)
     configuration = settings.client_configuration("127.0.0.1")
     configuration.session_ticket = got
-    wire.client = adapter.Connection(configuration=configuration)
+    wire.client = Connection(configuration=configuration)
     wire.client.connect(ADDRESS, 0.0)
-    assert adapter.can_send_early_data(wire.client)
+    assert engine_tls.can_send_early_data(wire.client)
     wire.client.send_stream_data(0, b"early")
-    wire.server = adapter.Connection(
+    wire.server = Connection(
         configuration=settings.server_configuration(),
         original_destination_connection_id=wire.client.original_destination_connection_id,
         session_ticket_fetcher=lambda name: given if known else None,
@@ -334,9 +352,9 @@ def test_early_data_and_what_becomes_of_them(certificates: CertificateFiles, kno
     data = [event.data for event in events(wire.server) if isinstance(event, StreamDataReceived)]
     assert data == ([b"early"] if known else [])
     wire.to_client()
-    assert adapter.is_resumed(wire.client) == known
+    assert engine_tls.is_resumed(wire.client) == known
     if not known:
-        adapter.early_data_refused(wire.client, wire.now)
+        loss_recovery.early_data_refused(wire.client, wire.now)
         wire.talk(1)
         data = [event.data for event in events(wire.server) if isinstance(event, StreamDataReceived)]
         assert data == [b"early"]
@@ -354,7 +372,7 @@ def test_no_other_file_of_the_package_touches_private_attributes_of_aioquic() ->
     found = []
     for path in sorted(root.rglob("*.py")):
         module = f"quicdist.{'.'.join(path.relative_to(root).with_suffix('').parts)}"
-        if is_adapter(module) or "aioquic" not in (text := path.read_text()):
+        if is_engine(module) or "aioquic" not in (text := path.read_text()):
             continue
         for node in ast.walk(ast.parse(text)):
             if (
@@ -375,8 +393,8 @@ class SecureWire(Wire):
 
     def __init__(self, client: QuicSettings, server: QuicSettings) -> None:
         self.now = 0.0
-        self.client = adapter.Connection(configuration=client.client_configuration("127.0.0.1"))
-        self.server = adapter.Connection(
+        self.client = Connection(configuration=client.client_configuration("127.0.0.1"))
+        self.server = Connection(
             configuration=server.server_configuration(),
             original_destination_connection_id=self.client.original_destination_connection_id,
             session_ticket_fetcher=self.fetch,
@@ -401,18 +419,18 @@ def test_the_context_of_a_connection_is_ours(certificates: CertificateFiles) -> 
     settings = QuicSettings(tls=certificates.tls())
     wire = SecureWire(settings, settings)
     wire.talk()
-    assert type(wire.client.tls) is type(wire.server.tls) is adapter.TlsContext
+    assert type(wire.client.tls) is type(wire.server.tls) is TlsContext
     assert wire.completed()
 
 
 def test_what_certificates_were_shown(certificates: CertificateFiles) -> None:
     settings = QuicSettings(tls=certificates.tls())
     wire = SecureWire(settings, settings)
-    assert adapter.peer_certificates(wire.client) == ()
+    assert engine_tls.peer_certificates(wire.client) == ()
     wire.talk()
-    (shown,) = adapter.peer_certificates(wire.client)
+    (shown,) = engine_tls.peer_certificates(wire.client)
     assert fingerprint(shown) == certificates.fingerprint
-    assert adapter.peer_certificates(wire.server) == ()  # it did not ask
+    assert engine_tls.peer_certificates(wire.server) == ()  # it did not ask
 
 
 def test_a_server_asks_for_a_certificate(certificates: CertificateFiles) -> None:
@@ -420,7 +438,7 @@ def test_a_server_asks_for_a_certificate(certificates: CertificateFiles) -> None
     wire = SecureWire(settings, settings)
     wire.talk()
     assert wire.completed()
-    (shown,) = adapter.peer_certificates(wire.server)
+    (shown,) = engine_tls.peer_certificates(wire.server)
     assert fingerprint(shown) == certificates.fingerprint
 
 
@@ -431,11 +449,9 @@ def test_tickets_are_not_looked_for_where_certificates_are_asked_for(
     settings = QuicSettings(tls=dataclasses.replace(certificates.tls(), client_certificate=asking))
     first = SecureWire(settings, settings)
     given: list[SessionTicket] = []
-    first.client = adapter.Connection(
-        configuration=first.client.configuration, session_ticket_handler=given.append
-    )
+    first.client = Connection(configuration=first.client.configuration, session_ticket_handler=given.append)
     first.client.connect(ADDRESS, 0.0)
-    first.server = adapter.Connection(
+    first.server = Connection(
         configuration=first.server.configuration,
         original_destination_connection_id=first.client.original_destination_connection_id,
         session_ticket_fetcher=first.fetch,
@@ -446,9 +462,9 @@ def test_tickets_are_not_looked_for_where_certificates_are_asked_for(
     again = SecureWire(settings, settings)
     again.tickets = first.tickets
     again.client.configuration.session_ticket = ticket
-    again.client = adapter.Connection(configuration=again.client.configuration)
+    again.client = Connection(configuration=again.client.configuration)
     again.client.connect(ADDRESS, 0.0)
-    again.server = adapter.Connection(
+    again.server = Connection(
         configuration=again.server.configuration,
         original_destination_connection_id=again.client.original_destination_connection_id,
         session_ticket_fetcher=again.fetch,
@@ -469,7 +485,7 @@ def test_an_external_psk_is_one_by_its_label_and_its_age(certificates: Certifica
     offered = tls.pull_client_hello(Buffer(data=hello)).pre_shared_key
     assert offered is not None
     assert offered.identities == [(psk.identity, 0)]
-    schedule = tls.KeySchedule(adapter.PSK_CIPHER_SUITE)
+    schedule = tls.KeySchedule(PSK_CIPHER_SUITE)
     schedule.extract(psk.secret)
     key = schedule.derive_secret(b"ext binder")
     schedule.update_hash(hello[:-35])  # without the list of binders: 2 and 1 bytes of length, 32 of SHA-256
@@ -478,7 +494,7 @@ def test_an_external_psk_is_one_by_its_label_and_its_age(certificates: Certifica
     assert wire.completed()
     assert wire.client.tls.session_resumed
     assert wire.server.tls.session_resumed
-    assert adapter.peer_certificates(wire.client) == ()
+    assert engine_tls.peer_certificates(wire.client) == ()
 
 
 def test_tickets_and_external_psks_beside_each_other(certificates: CertificateFiles) -> None:
@@ -492,9 +508,9 @@ def test_tickets_and_external_psks_beside_each_other(certificates: CertificateFi
         configuration.session_ticket = given[0] if given else None
         wire = SecureWire(settings, settings)
         wire.tickets = tickets
-        wire.client = adapter.Connection(configuration=configuration, session_ticket_handler=given.append)
+        wire.client = Connection(configuration=configuration, session_ticket_handler=given.append)
         wire.client.connect(ADDRESS, 0.0)
-        wire.server = adapter.Connection(
+        wire.server = Connection(
             configuration=settings.server_configuration(),
             original_destination_connection_id=wire.client.original_destination_connection_id,
             session_ticket_fetcher=wire.fetch,
@@ -513,15 +529,15 @@ def own_wire(certificates: CertificateFiles) -> Wire:
     """With connections of this package."""
     wire = Wire(certificates)
     settings = QuicSettings(tls=certificates.tls(verify=False))
-    wire.client = adapter.Connection(configuration=settings.client_configuration("127.0.0.1"))
+    wire.client = Connection(configuration=settings.client_configuration("127.0.0.1"))
     wire.client.connect(ADDRESS, wire.now)
-    wire.server = adapter.Connection(
+    wire.server = Connection(
         configuration=settings.server_configuration(),
         original_destination_connection_id=wire.client.original_destination_connection_id,
     )
     wire.talk()
     for quic in (wire.client, wire.server):
-        adapter.authenticated(quic)
+        bounds.authenticated(quic)
     events(wire.server)
     return wire
 
@@ -538,11 +554,11 @@ def test_what_validates_a_path_has_no_more_bytes_than_every_path_takes(own_wire:
     """aioquic pads it to the size of the path before."""
     client, server, now = own_wire.client, own_wire.server, own_wire.now
     for quic in (client, server):
-        adapter.set_datagram_size(quic, 9000)
+        path_probe.set_datagram_size(quic, 9000)
     client.send_ping(1)
     for data, _ in client.datagrams_to_send(now):
         server.receive_datagram(data, ("127.0.0.1", 5545), now)
-    assert not adapter.path_is_valid(server)
+    assert not paths.path_is_valid(server)
     challenges = server.datagrams_to_send(now)
     assert challenges
     for data, _ in challenges:
@@ -550,15 +566,15 @@ def test_what_validates_a_path_has_no_more_bytes_than_every_path_takes(own_wire:
     responses = client.datagrams_to_send(now)
     for data, _ in responses:
         server.receive_datagram(data, ("127.0.0.1", 5545), now)
-    assert adapter.path_is_valid(server)
+    assert paths.path_is_valid(server)
     assert max(len(data) for data, _ in (*challenges, *responses)) == 1200
-    assert adapter.datagram_size(server) == adapter.datagram_size(client) == 9000
+    assert path_probe.datagram_size(server) == path_probe.datagram_size(client) == 9000
 
 
 def test_a_path_that_cannot_be_validated_shortens_no_datagrams_of_another(own_wire: Wire) -> None:
     """Without a connection id for it nothing is sent there, and aioquic keeps what it is to be answered."""
     server, now = own_wire.server, own_wire.now
-    adapter.set_datagram_size(server, 9000)
+    path_probe.set_datagram_size(server, 9000)
     server._peer_cid_available.clear()
     other = QuicNetworkPath(("127.0.0.1", 5545))
     other.remote_challenges.append(bytes(8))
@@ -569,16 +585,16 @@ def test_a_path_that_cannot_be_validated_shortens_no_datagrams_of_another(own_wi
 
 
 def test_the_quickest_round_trip_is_a_millisecond_at_least(own_wire: Wire) -> None:
-    assert adapter.quickest_round_trip(own_wire.client) == 0.001
+    assert statistics.quickest_round_trip(own_wire.client) == 0.001
 
 
 def test_all_events_are_taken_at_once(own_wire: Wire) -> None:
     own_wire.client.send_stream_data(0, b"a")
     own_wire.client.send_stream_data(4, b"b")
     own_wire.to_server()
-    assert adapter.events_waiting(own_wire.server) == 2
-    assert pieces(adapter.take_events(own_wire.server)) == [(0, b"a", False), (4, b"b", False)]
-    assert adapter.events_waiting(own_wire.server) == 0
+    assert event_queue.events_waiting(own_wire.server) == 2
+    assert pieces(event_queue.take_events(own_wire.server)) == [(0, b"a", False), (4, b"b", False)]
+    assert event_queue.events_waiting(own_wire.server) == 0
     assert own_wire.server.next_event() is None
 
 
@@ -594,8 +610,8 @@ def test_neighbouring_pieces_of_one_stream_are_joined(own_wire: Wire) -> None:
     ]:
         client.send_stream_data(stream_id, data, end)
         own_wire.talk(1)
-    adapter.join_events(server, 1)
-    assert pieces(adapter.take_events(server)) == [
+    event_queue.join_events(server, 1)
+    assert pieces(event_queue.take_events(server)) == [
         (0, b"a", False),
         (0, b"b", False),
         (4, b"c", False),
@@ -613,8 +629,8 @@ def test_events_of_other_kinds_keep_their_place(own_wire: Wire) -> None:
     own_wire.talk(1)
     client.send_stream_data(4, b"c")
     own_wire.talk(1)
-    adapter.join_events(server, 0)
-    found = adapter.take_events(server)
+    event_queue.join_events(server, 0)
+    found = event_queue.take_events(server)
     assert pieces(found) == [(0, b"ab", False), (4, b"c", False)]
     assert isinstance(found[1], StreamReset)
 
@@ -626,8 +642,8 @@ def test_limits_that_are_held_do_not_grow(own_wire: Wire) -> None:
     client.send_stream_data(4, bytes(window))
     kept = window + 1000
     own_wire.to_server()
-    adapter.keep_window(server, 4, kept)
-    with adapter.limits_held(server):
+    flow_control.keep_window(server, 4, kept)
+    with flow_control.limits_held(server):
         for _ in range(5000):
             own_wire.talk(1)
         assert server._streams[0].max_stream_data_local == window
@@ -639,7 +655,7 @@ def test_limits_that_are_held_do_not_grow(own_wire: Wire) -> None:
 
 
 def test_a_window_of_a_stream_that_is_over_is_none_to_keep(own_wire: Wire) -> None:
-    assert adapter.keep_window(own_wire.server, 400, 1000) == 1000
+    assert flow_control.keep_window(own_wire.server, 400, 1000) == 1000
 
 
 def test_an_acknowledgement_can_be_sent_at_once(own_wire: Wire) -> None:
@@ -647,12 +663,12 @@ def test_an_acknowledgement_can_be_sent_at_once(own_wire: Wire) -> None:
     own_wire.client.send_stream_data(0, b"a")
     own_wire.to_server()
     assert own_wire.server.datagrams_to_send(own_wire.now) == []
-    adapter.acknowledge_now(own_wire.server, own_wire.now)
+    loss_recovery.acknowledge_now(own_wire.server, own_wire.now)
     own_wire.to_client()
-    assert adapter.unacknowledged(own_wire.client, 0) == 0
+    assert statistics.unacknowledged(own_wire.client, 0) == 0
 
 
-# -- connection ids, paths and Retry: the modules aioquic_* beside the adapter ---------------------
+# -- connection ids, paths and Retry ------------------------------------------------------------
 
 
 def test_connection_ids_and_their_tokens_are_where_they_are_made_and_kept(
@@ -687,7 +703,7 @@ def test_aioquic_takes_no_notice_of_a_stateless_reset(certificates: CertificateF
     wire.talk()
     (token,) = reset_tokens(wire.client)
     wire.client.receive_datagram(b"\x40" + bytes(40) + token, ADDRESS, wire.now)
-    assert adapter.closing(wire.client) is None
+    assert termination.closing(wire.client) is None
 
 
 def test_credit_of_an_unvalidated_path_counts_all_but_holds_no_close(certificates: CertificateFiles) -> None:

@@ -14,8 +14,8 @@ from typing import Final, NamedTuple
 from aioquic.quic.connection import QuicConnectionState
 from aioquic.tls import Epoch
 
-from quicdist.carrier.quic.driver.bounds import Bounded
-from quicdist.carrier.quic.driver.parameters import is_quicdist
+from quicdist.carrier.quic.engine.aioquic.bounds import Bounded
+from quicdist.carrier.quic.engine.aioquic.transport_parameters import is_quicdist
 
 #: Probe timeouts of silence before the first PING: a probe of the peer's own should have come by then. After
 #: each answer it is twice as long.

@@ -3,7 +3,7 @@
 aioquic makes its own in its constructor and offers no choice. Its loss detection counts packets alone
 where others overtake them, forgets a lost packet at once, so that it cannot arrive after all, and lets a
 window grow that is not used. What stands here has the names that aioquic calls;
-``tests/carrier/test_loss_recovery_adapter.py`` fails where a new aioquic calls others.
+``tests/carrier/test_aioquic_loss_recovery.py`` fails where a new aioquic calls others.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from collections.abc import Iterable
 from typing import Any, Literal, cast
 
 from aioquic.quic.connection import QuicConnection
+from aioquic.quic.packet import QuicPacketType
 from aioquic.quic.packet_builder import QuicDeliveryState, QuicSentPacket
 from aioquic.quic.recovery import QuicPacketSpace
+from aioquic.tls import Epoch
 
-from quicdist.carrier.quic.driver.congestion import Algorithm, Congestion
-from quicdist.carrier.quic.driver.loss_recovery import LossRecovery
-from quicdist.carrier.quic.driver.pacer import Pacer
-from quicdist.carrier.quic.driver.rtt import RoundTrips
+from quicdist.carrier.quic.engine.recovery.congestion import Algorithm, Congestion
+from quicdist.carrier.quic.engine.recovery.loss_recovery import LossRecovery
+from quicdist.carrier.quic.engine.recovery.pacer import Pacer
+from quicdist.carrier.quic.engine.recovery.rtt import RoundTrips
 
 
 class _Window(Congestion):
@@ -162,3 +164,19 @@ def rounds(quic: QuicConnection) -> tuple[int, float, int]:
         return 0, 0.0, loss.congestion_window
     congestion = loss.congestion
     return congestion.rounds, congestion.round_rtt, congestion.congestion_window
+
+
+def acknowledge_now(quic: QuicConnection, now: float) -> None:
+    """Send an acknowledgement that is due later with the next packet: aioquic waits for more to
+    acknowledge with it, or for something to send it with."""
+    space = quic._spaces.get(Epoch.ONE_RTT)
+    if space is not None and space.ack_at is not None:
+        space.ack_at = min(space.ack_at, now)
+
+
+def early_data_refused(quic: QuicConnection, now: float) -> None:
+    """Have the early data sent again at once. aioquic takes their packets for ones that may still be
+    acknowledged, and waits for a probe timeout before it sends them again."""
+    space = quic._spaces[Epoch.ONE_RTT]
+    refused = [sent for sent in space.sent_packets.values() if sent.packet_type is QuicPacketType.ZERO_RTT]
+    quic._loss._on_packets_lost(congestion_event=False, now=now, packets=refused, space=space)

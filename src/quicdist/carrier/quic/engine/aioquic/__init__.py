@@ -1,0 +1,1 @@
+"""aioquic behind the contract of the engine. Only this package touches aioquic, public or private."""
