@@ -58,19 +58,9 @@ ENGINE = "quicdist.carrier.quic.engine.aioquic"
 BESIDE_THE_ENGINE = {
     f"quicdist.carrier.{module}": why
     for why, modules in {
-        "calls the connection itself": (
-            *(
-                "quic.data_streams",
-                "quic.driver.channel",
-                "quic.driver.closing_state",
-                "quic.driver.outgoing",
-            ),
-            *("quic.driver.pace", "quic.driver.path_probing", "quic.driver.standstill", "quic.intake"),
-            *("quic.progress", "quic.receive_window"),
-        ),
-        "is told of the end of the handshake by its event": ("quic.carrier", "quic.handshake", "quic.link"),
         "makes or holds its configuration and its session tickets": (
             *("quic.driver.dial_endpoint", "quic.driver.listen_endpoint", "quic.resumption", "quic.settings"),
+            "quic.handshake",
         ),
         "verifies certificates by its TLS": ("security.verification",),
     }.items()

@@ -33,6 +33,7 @@ from aioquic.tls import Epoch
 
 from quicdist.carrier import Address
 from quicdist.carrier.quic.carrier import QuicCarrier
+from quicdist.carrier.quic.engine.events import StreamData
 from quicdist.carrier.security.certificates import make_development_certificates
 from quicdist.errors import QuicDistError
 from quicdist.protocol import (
@@ -201,7 +202,11 @@ class Hostile:
                 self.up = True
                 if self.machine is not None:
                     self._say()
-            elif isinstance(event, StreamDataReceived) and event.stream_id == 0 and self.machine is not None:
+            elif (
+                isinstance(event, StreamDataReceived | StreamData)
+                and event.stream_id == 0
+                and self.machine is not None
+            ):
                 self._said(event.data)
 
     def _say(self) -> None:

@@ -13,11 +13,12 @@ from functools import partial
 from random import Random
 
 from aioquic.quic.connection import QuicConnection
-from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted, StreamDataReceived
+from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted
 
 from quicdist.carrier.quic.driver.outgoing import Outgoing
 from quicdist.carrier.quic.engine.aioquic import bounds
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
+from quicdist.carrier.quic.engine.events import StreamData
 from quicdist.carrier.quic.receive_window import ReceiveWindow
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.security.certificates import CertificateFiles
@@ -93,7 +94,7 @@ class Direction:
 
 @dataclass(eq=False)
 class End:
-    quic: QuicConnection
+    quic: Connection
     address: tuple[str, int]
     outgoing: Outgoing = field(init=False)
     windows: dict[int, ReceiveWindow] = field(default_factory=dict)
@@ -129,7 +130,7 @@ class Network:
         pairs: int = 1,
         initial_rtt: float = 0.1,
         congestion_control: str | None = None,
-        connection: type[QuicConnection] = Connection,
+        connection: type[Connection] = Connection,
         late_start: float = 0.0,
     ) -> None:
         tls = certificates.tls(verify=False)
@@ -240,7 +241,7 @@ class Network:
 
     def _take_events(self, end: End) -> None:
         while (event := end.quic.next_event()) is not None:
-            if isinstance(event, StreamDataReceived):
+            if isinstance(event, StreamData):
                 window = end.windows.get(event.stream_id)
                 if window is None:
                     window = end.windows[event.stream_id] = ReceiveWindow(end.quic, event.stream_id, 16 << 20)

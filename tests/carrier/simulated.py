@@ -14,6 +14,7 @@ from aioquic.quic.events import ConnectionTerminated, StreamDataReceived
 
 from quicdist.carrier.quic.engine.aioquic import bounds
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
+from quicdist.carrier.quic.engine.events import StreamData
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.security.certificates import CertificateFiles
 
@@ -53,7 +54,7 @@ class End:
 
     def take_events(self) -> None:
         while (event := self.quic.next_event()) is not None:
-            if isinstance(event, StreamDataReceived):
+            if isinstance(event, StreamDataReceived | StreamData):
                 self.came[event.stream_id] += event.data
             elif isinstance(event, ConnectionTerminated):
                 self.ended = event

@@ -32,16 +32,14 @@ from quicdist.carrier.quic.engine.aioquic import (
 )
 from quicdist.carrier.quic.engine.aioquic import tls as engine_tls
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
-from quicdist.carrier.quic.engine.aioquic.connection_ids import AcceptedConnection, reset_tokens
-from quicdist.carrier.quic.engine.aioquic.paths import unvalidated_credit
+from quicdist.carrier.quic.engine.aioquic.connection_ids import AcceptedConnection
+from quicdist.carrier.quic.engine.aioquic.paths import reset_tokens, unvalidated_credit
 from quicdist.carrier.quic.engine.aioquic.tickets import takes_early_data
 from quicdist.carrier.quic.engine.aioquic.tls import PSK_CIPHER_SUITE, TlsContext
-from quicdist.carrier.quic.engine.aioquic.transport_parameters import (
-    LONG_DATAGRAMS,
-    max_udp_payload_size,
-    says,
-)
+from quicdist.carrier.quic.engine.aioquic.transport_parameters import max_udp_payload_size, says
 from quicdist.carrier.quic.engine.closing import Closing
+from quicdist.carrier.quic.engine.events import StreamData
+from quicdist.carrier.quic.engine.own_parameters import LONG_DATAGRAMS
 from quicdist.carrier.quic.link import _IDLE
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.security.certificates import CertificateFiles, TlsConfig, fingerprint
@@ -349,14 +347,16 @@ def test_early_data_and_what_becomes_of_them(certificates: CertificateFiles, kno
         session_ticket_fetcher=lambda name: given if known else None,
     )
     wire.to_server()
-    data = [event.data for event in events(wire.server) if isinstance(event, StreamDataReceived)]
+    data = [event.data for event in events(wire.server) if isinstance(event, StreamDataReceived | StreamData)]
     assert data == ([b"early"] if known else [])
     wire.to_client()
     assert engine_tls.is_resumed(wire.client) == known
     if not known:
         loss_recovery.early_data_refused(wire.client, wire.now)
         wire.talk(1)
-        data = [event.data for event in events(wire.server) if isinstance(event, StreamDataReceived)]
+        data = [
+            event.data for event in events(wire.server) if isinstance(event, StreamDataReceived | StreamData)
+        ]
         assert data == [b"early"]
 
 
@@ -546,7 +546,7 @@ def pieces(found: Sequence[object]) -> list[tuple[int, bytes, bool]]:
     return [
         (event.stream_id, event.data, event.end_stream)
         for event in found
-        if isinstance(event, StreamDataReceived)
+        if isinstance(event, StreamDataReceived | StreamData)
     ]
 
 

@@ -12,7 +12,7 @@ from random import Random
 
 import pytest
 from aioquic.quic.connection import QuicConnection
-from aioquic.quic.events import StopSendingReceived, StreamDataReceived
+from aioquic.quic.events import StopSendingReceived
 from aioquic.quic.packet import QuicErrorCode
 from aioquic.tls import Epoch
 
@@ -20,6 +20,7 @@ from quicdist.carrier.quic.driver.outgoing import Outgoing
 from quicdist.carrier.quic.engine.aioquic import bounds, flow_control, statistics, termination
 from quicdist.carrier.quic.engine.aioquic.bounds import BOUNDS, Bounded
 from quicdist.carrier.quic.engine.aioquic.reassembly import CryptoReceiver
+from quicdist.carrier.quic.engine.events import StreamData
 from quicdist.carrier.quic.engine.wire.frames import uint
 from quicdist.carrier.security.certificates import CertificateFiles
 from tests.carrier.crafted import Crafted, crypto_frame, packed, seal, stream_frame
@@ -406,7 +407,7 @@ def test_every_other_packet_of_a_full_window_is_kept(certificates: CertificateFi
     server._events.clear()
     for offset in range(1, window - size, 2 * size):
         pair.feed(server, stream_frame(0, offset, bytes(size)))
-    came = sum(len(event.data) for event in server._events if isinstance(event, StreamDataReceived))
+    came = sum(len(event.data) for event in server._events if isinstance(event, StreamData))
     assert came > window - 3 * size
     assert server._stock.pieces == 0
 
@@ -422,7 +423,7 @@ def test_a_link_takes_no_more_tiny_pieces_and_lives(certificates: CertificateFil
     server._events.clear()
     pair.feed(server, stream_frame(0, 0, bytes(1000)))
     (event,) = server._events
-    assert isinstance(event, StreamDataReceived)
+    assert isinstance(event, StreamData)
     assert len(event.data) == 1000
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from quicdist.carrier.contract import LinkStats
-from quicdist.carrier.quic import intake, receive_window
-from quicdist.carrier.quic import link as quic_link
+from quicdist.carrier.quic import intake
+from quicdist.carrier.quic.engine.aioquic.connection import Connection
 from quicdist.carrier.quic.intake import FRAGMENT, LARGE, PIECE, WINDOW, Intake
 from quicdist.carrier.quic.receive_window import ReceiveWindow
 from quicdist.carrier.quic.settings import QuicSettings
@@ -41,7 +40,7 @@ def credits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.fixture
 def _as_quic_dist(monkeypatch: pytest.MonkeyPatch) -> None:
     """No peer says that it is of quicdist."""
-    monkeypatch.setattr(quic_link, "is_quicdist", lambda *_: False)
+    monkeypatch.setattr(Connection, "peer_is_quicdist", lambda quic: False)
     monkeypatch.setattr(intake, "BESIDE", 0.1)
 
 
@@ -109,19 +108,21 @@ async def test_a_node_of_quicdist_has_the_whole_window(settings: QuicSettings, c
 # -- without a wire -----------------------------------------------------------------------------
 
 
-@pytest.fixture
-def alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    wire = SimpleNamespace(
-        keep_window=lambda quic, stream_id, window: window,
-        grant=lambda quic, stream_id, limit: None,
-        quickest_round_trip=lambda quic: 0.001,
-    )
-    monkeypatch.setattr(intake, "statistics", wire)
-    monkeypatch.setattr(receive_window, "flow_control", wire)
+class NoConnection:
+    """What an Intake asks of an engine."""
+
+    def keep_window(self, stream_id: int, window: int) -> int:
+        return window
+
+    def grant(self, stream_id: int, limit: int) -> None:
+        pass
+
+    def quickest_round_trip(self) -> float:
+        return 0.001
 
 
 def make_intake(changed: Callable[[], None] = lambda: None) -> Intake:
-    quic: Any = None
+    quic: Any = NoConnection()
     return Intake(quic, LinkStats(), size=WINDOW, most=16 * MIB, metered=True, changed=changed)
 
 
@@ -136,7 +137,6 @@ def begin(meter: Intake) -> None:
         left = meter._streams[1].left
 
 
-@pytest.mark.usefixtures("alone")
 @in_virtual_time
 async def test_what_needs_more_than_a_piece_gets_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
     """A peer that waits for more than it was given is not kept waiting for good."""
@@ -155,7 +155,6 @@ async def test_what_needs_more_than_a_piece_gets_a_window(monkeypatch: pytest.Mo
     meter.stop()
 
 
-@pytest.mark.usefixtures("alone")
 @in_virtual_time
 async def test_the_next_piece_comes_after_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     loop = asyncio.get_running_loop()
@@ -178,11 +177,10 @@ async def test_the_next_piece_comes_after_a_pause(monkeypatch: pytest.MonkeyPatc
     meter.stop()
 
 
-@pytest.mark.usefixtures("alone")
 @in_virtual_time
 async def test_where_the_way_is_long_more_pieces_come_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """On such a way what is little takes long anyway."""
-    intake.statistics.quickest_round_trip = lambda quic: 0.5  # type: ignore[attr-defined]
+    monkeypatch.setattr(NoConnection, "quickest_round_trip", lambda quic: 0.5)
     told = asyncio.Event()
     meter = make_intake(told.set)
     begin(meter)

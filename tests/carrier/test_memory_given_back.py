@@ -31,6 +31,7 @@ from quicdist.errors import QuicDistError
 from tests.carrier.crafted import crypto_frame, seal, stream_frame
 from tests.carrier.nodes import FakeNode
 from tests.carrier.quic_support import PATIENCE, Listening, linked_to, listening, quic_link, settings_of
+from tests.support.engine import connection_of
 
 #: What a connection is made of.
 PARTS = (QuicConnection, Channel, DialEndpoint, UdpSocket, QuicHandshake, QuicIncoming, LinkBase)
@@ -104,9 +105,10 @@ async def lost_without_a_word(server: Listening, settings: QuicSettings) -> None
 async def broken_by_the_peer(server: Listening, settings: QuicSettings) -> None:
     async with linked_to(server, settings) as pair:
         channel, other = (quic_link(inbox.link)._channel for inbox in (pair.client, pair.server))
-        number, channel.quic._packet_number = channel.quic._packet_number, channel.quic._packet_number + 1
+        quic = connection_of(channel.quic)
+        number, quic._packet_number = quic._packet_number, quic._packet_number + 1
         other.receive(
-            seal(channel.quic, stream_frame(3, 0, b"x"), number),
+            seal(quic, stream_frame(3, 0, b"x"), number),
             channel.socket._sock.getsockname(),
             other._time(),
         )

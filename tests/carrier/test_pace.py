@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import pytest
 from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.connection import QuicConnection
 
 from quicdist.carrier.quic.driver.pace import BESIDE, BESIDE_BYTES, BESIDE_DATAGRAMS, MOST, Pace, Window
-from quicdist.carrier.quic.engine.aioquic import path_probe
+from quicdist.carrier.quic.engine.aioquic.connection import Connection
 
 
 @pytest.mark.parametrize("size", [1200, 1452, 8972, 16384])
 def test_beside_little_messages_it_is_a_few_datagrams(size: int) -> None:
-    quic = QuicConnection(configuration=QuicConfiguration(is_client=True))
+    quic = Connection(configuration=QuicConfiguration(is_client=True))
     pace = Pace()
     alone = pace.window(quic, 1.0)
     pace.little(1.0)
-    path_probe.set_datagram_size(quic, size)
+    quic.set_datagram_size(size)
     beside = pace.window(quic, 1.0)
     assert beside == min(BESIDE_DATAGRAMS * size, BESIDE_BYTES) < alone
     assert pace.window(quic, 1.0 + BESIDE) == alone

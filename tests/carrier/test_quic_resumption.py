@@ -15,6 +15,7 @@ from aioquic.tls import SessionTicket
 
 from quicdist.carrier import Address, SetupTimeout
 from quicdist.carrier.quic.carrier import QuicCarrier
+from quicdist.carrier.quic.engine.aioquic.connection import Connection
 from quicdist.carrier.quic.engine.aioquic.tickets import TicketKey, TicketStore
 from quicdist.carrier.quic.handshake import DialHandshake
 from quicdist.carrier.quic.link import QuicLink
@@ -138,7 +139,7 @@ async def test_to_quicdist_two_messages_of_the_handshake_go_at_once(
     async with listening(settings) as server, proxied(server.address) as proxy:
         carrier = QuicCarrier(settings)
         joined = await flights_to_the_first_message(carrier, server, proxy)
-        monkeypatch.setattr("quicdist.carrier.quic.handshake.says", lambda extensions, parameter: False)
+        monkeypatch.setattr(Connection, "peer_says", lambda quic, parameter: False)
         apart = await flights_to_the_first_message(QuicCarrier(settings), server, proxy)
         assert joined == apart - 2
 

@@ -16,9 +16,9 @@ from quicdist.carrier.errors import (
     IncomingCertificateRefused,
     SimultaneousDropped,
 )
-from quicdist.carrier.quic import carrier as carrier_module
 from quicdist.carrier.quic.carrier import QuicCarrier
 from quicdist.carrier.quic.data_streams import StreamCounts
+from quicdist.carrier.quic.engine.aioquic.connection import Connection
 from quicdist.carrier.quic.engine.closing import Closing
 from quicdist.carrier.quic.handshake import DialHandshake
 from quicdist.carrier.quic.refusals import close_code, dial_refused, wrong_cookie
@@ -86,7 +86,7 @@ def test_a_peer_that_is_no_quicdist_is_closed_with_code_0(
     settings: QuicSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[tuple[int, str]] = []
-    monkeypatch.setattr(carrier_module, "is_quicdist", lambda quic: False)
+    monkeypatch.setattr(Connection, "peer_is_quicdist", lambda quic: False)
 
     @in_virtual_time
     async def run() -> None:

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from quicdist.carrier import PeerSilent
-from quicdist.carrier.quic import link as link_module
-from quicdist.carrier.quic.engine.aioquic.flow_control import UNLIMITED
+from quicdist.carrier.quic.engine.aioquic.connection import Connection
+from quicdist.carrier.quic.engine.contract import UNLIMITED
 from quicdist.carrier.quic.link import QuicLink
 from quicdist.carrier.quic.settings import QuicSettings
 from tests.carrier.quic_support import LinkPair, linked, quic_link
@@ -50,7 +50,7 @@ async def silent_for(pair: LinkPair, seconds: float) -> bool:
 
 @pytest.fixture
 def _quic_dist(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link_module, "is_quicdist", lambda quic: False)
+    monkeypatch.setattr(Connection, "peer_is_quicdist", lambda quic: False)
 
 
 @pytest.mark.usefixtures("_quic_dist")

@@ -43,7 +43,7 @@ def size_of(node: Node) -> int:
 
 def probe_timeout(node: Node) -> float:
     """Of a node's connection, now, in seconds (RFC 9002, section 6.2)."""
-    return link_of(node)._channel.quic._loss.get_probe_timeout()
+    return link_of(node)._channel.quic.probe_timeout()
 
 
 async def filled(network: Network, one: Node, two: Node, size: int, *, over: bool = False) -> None:

@@ -8,7 +8,6 @@ from typing import get_args
 
 import pytest
 
-from quicdist.carrier.quic.engine.aioquic.loss_recovery import rounds
 from quicdist.carrier.quic.link import QuicLink
 from quicdist.node import NotConnected
 from quicdist.protocol import WrongCookie
@@ -114,11 +113,11 @@ async def test_congestion_control_begins_anew_on_another_path(network: Network, 
         (link,) = two.connections.links()
         assert isinstance(link, QuicLink)
         quic = link._channel.quic
-        _, _, before = rounds(quic)
+        _, _, before = quic.rounds()
         network.rebind(ONE, seen)
         # What is under way before it takes a while.
         await asyncio.sleep(0.2)
-        _, _, after = rounds(quic)
+        _, _, after = quic.rounds()
         assert (after < before / 2) is bool(seen)
         await exchange.over(patience=5)
         assert exchange.all_came

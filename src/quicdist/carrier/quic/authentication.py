@@ -16,7 +16,6 @@ from cryptography import x509
 
 from quicdist.carrier.contract import Address
 from quicdist.carrier.quic.driver.channel import Channel
-from quicdist.carrier.quic.engine.aioquic import tls
 from quicdist.containment import settle
 from quicdist.logs import get_logger
 from quicdist.protocol import Role
@@ -57,12 +56,12 @@ class AuthPeer:
     def certificate(self) -> x509.Certificate | None:
         """The certificate it has shown; whether that was verified, the settings say. None of a node
         that dialled and was not asked for one, and where a PSK or a resumed session took its place."""
-        return next(iter(tls.peer_certificates(self._channel.quic)), None)
+        return next(iter(self._channel.quic.peer_certificates()), None)
 
     @property
     def certificate_chain(self) -> tuple[x509.Certificate, ...]:
         """What else it has shown, between its certificate and the CA."""
-        return tls.peer_certificates(self._channel.quic)[1:]
+        return self._channel.quic.peer_certificates()[1:]
 
     def write(self, data: bytes) -> None:
         """Send ``data`` to the callback of the peer. Does nothing once the connection has ended."""

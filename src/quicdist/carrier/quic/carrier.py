@@ -9,8 +9,6 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from typing import ClassVar, NamedTuple, TypeVar
 
-from aioquic.quic.events import HandshakeCompleted
-
 from quicdist.carrier.contract import Address, Carrier, Incoming, Listener, LocalNode, NetAddress
 from quicdist.carrier.errors import (
     AcceptError,
@@ -32,8 +30,8 @@ from quicdist.carrier.quic.driver.dial_endpoint import NO_WAY, DialEndpoint
 from quicdist.carrier.quic.driver.endpoint import register
 from quicdist.carrier.quic.driver.listen_endpoint import IncomingHandler, ListenEndpoint
 from quicdist.carrier.quic.driver.stateless_reset import StatelessResets
-from quicdist.carrier.quic.engine.aioquic.transport_parameters import is_quicdist
 from quicdist.carrier.quic.engine.closing import Closing
+from quicdist.carrier.quic.engine.events import HandshakeCompleted
 from quicdist.carrier.quic.handshake import AcceptHandshake, DialHandshake, QuicHandshake
 from quicdist.carrier.quic.link import QuicLink
 from quicdist.carrier.quic.other_sockets import MOST as MOST_OTHERS
@@ -300,7 +298,7 @@ def _give_up(channel: Channel, handshake: QuicHandshake, error: BaseException, l
         done.result().close("given up")
         return
     reason = told_reason(error) if isinstance(error, QuicDistError) else "given up"
-    channel.close(close_code(error, quicdist=is_quicdist(channel.quic)), reason, linger=linger)
+    channel.close(close_code(error, quicdist=channel.quic.peer_is_quicdist()), reason, linger=linger)
 
 
 class QuicListener(Listener):

@@ -18,9 +18,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from aioquic.quic.connection import QuicConnection
-
-from quicdist.carrier.quic.engine.aioquic import statistics
+from quicdist.carrier.quic.engine.contract import Engine
 from quicdist.carrier.quic.receive_window import ReceiveWindow
 
 if TYPE_CHECKING:
@@ -51,7 +49,7 @@ class _Stream(ReceiveWindow):
 
     __slots__ = ("came", "epoch_at", "epoch_from", "metered", "pieces", "run")
 
-    def __init__(self, quic: QuicConnection, stream_id: int, size: int, now: float) -> None:
+    def __init__(self, quic: Engine, stream_id: int, size: int, now: float) -> None:
         super().__init__(quic, stream_id, size)
         #: Bytes that came since a message last ended.
         self.run = 0
@@ -79,7 +77,7 @@ class Intake:
 
     def __init__(
         self,
-        quic: QuicConnection,
+        quic: Engine,
         stats: LinkStats,
         *,
         size: int,
@@ -125,7 +123,7 @@ class Intake:
         if stream.metered:
             self._meter(stream, size, now)
         elif stream.is_due:
-            stream.grow(self._most, statistics.quickest_round_trip(self._quic), now)
+            stream.grow(self._most, self._quic.quickest_round_trip(), now)
             stream.grant()
             self._changed()
 
@@ -154,7 +152,7 @@ class Intake:
                 return
             # All of it has come, or the end of the message: what it took, less the way there.
             self._current = None
-            round_trip = statistics.quickest_round_trip(self._quic)
+            round_trip = self._quic.quickest_round_trip()
             took = max(now - self._given_at - round_trip, 0.0)
             if took < round_trip / 2:
                 stream.pieces = min(2 * stream.pieces, WINDOW // PIECE)
@@ -188,7 +186,7 @@ class Intake:
                 stream.came = 0
                 stream.grant(PIECE * stream.pieces)
                 self._current, self._given_at = stream, now
-                self._after(UNUSED + 4 * statistics.quickest_round_trip(self._quic))
+                self._after(UNUSED + 4 * self._quic.quickest_round_trip())
                 self._changed()
                 return
         if self._metered:

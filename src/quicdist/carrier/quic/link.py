@@ -6,16 +6,13 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from aioquic.quic.events import HandshakeCompleted
-
 from quicdist.carrier.contract import LostHandler, MessageHandler
 from quicdist.carrier.errors import LinkLost, MigrationError, PeerClosed, PeerSilent
 from quicdist.carrier.link import LinkBase
 from quicdist.carrier.quic.data_streams import ExtraStreams, StreamCounts
 from quicdist.carrier.quic.driver.channel import Channel
-from quicdist.carrier.quic.engine.aioquic import statistics
-from quicdist.carrier.quic.engine.aioquic.transport_parameters import is_quicdist
 from quicdist.carrier.quic.engine.closing import Closing
+from quicdist.carrier.quic.engine.events import HandshakeCompleted
 from quicdist.carrier.quic.intake import PIECE, WINDOW, Intake
 from quicdist.carrier.quic.nudge import NOPROC, Nudge
 from quicdist.carrier.quic.placement import Placement
@@ -69,7 +66,7 @@ class QuicLink(LinkBase):
         # of it.
         peer, most = connection.peer, settings.max_stream_data
         pieces = peer.negotiated & DistFlag.FRAGMENTS and not peer.flags & DistFlag.DIST_HDR_ATOM_CACHE
-        self._is_paced = is_quicdist(channel.quic)
+        self._is_paced = channel.quic.peer_is_quicdist()
         self._intake = Intake(
             channel.quic,
             self.stats,
@@ -285,7 +282,7 @@ class QuicLink(LinkBase):
 
     def turn_ended(self) -> None:
         self._look_at_path()
-        self.stats.received = statistics.packets_received(self._channel.quic)
+        self.stats.received = self._channel.quic.packets_received()
         self.stats.ticks_in = self._connection.ticks_in
         if self._paused:
             self._sent(self._channel.queued)

@@ -8,10 +8,8 @@ somebody with the cookie can answer.
 
 from __future__ import annotations
 
-from aioquic.quic.connection import QuicConnection
 from aioquic.tls import SessionTicket
 
-from quicdist.carrier.quic.engine.aioquic import tls
 from quicdist.carrier.quic.engine.aioquic.configuration import Configuration
 from quicdist.carrier.quic.engine.aioquic.tickets import (
     TicketKey,
@@ -20,6 +18,7 @@ from quicdist.carrier.quic.engine.aioquic.tickets import (
     takes_early_data,
     without_early_data,
 )
+from quicdist.carrier.quic.engine.contract import Engine
 from quicdist.carrier.quic.settings import QuicSettings
 
 
@@ -63,7 +62,7 @@ class Dialling:
         self.key = key
         self._resumption = resumption
         self._configuration = configuration
-        self.quic: QuicConnection | None = None
+        self.quic: Engine | None = None
 
     @property
     def ticket(self) -> SessionTicket | None:
@@ -75,7 +74,7 @@ class Dialling:
         longer than the certificate, nor than the ticket this session was itself resumed with."""
         ends = []
         if self.quic is not None and self._configuration.check_use:
-            ends = [shown.not_valid_after_utc for shown in tls.peer_certificates(self.quic)]
-            if self.ticket is not None and tls.is_resumed(self.quic):
+            ends = [shown.not_valid_after_utc for shown in self.quic.peer_certificates()]
+            if self.ticket is not None and self.quic.is_resumed():
                 ends.append(self.ticket.not_valid_after)
         self._resumption.kept.put(self.key, bounded(ticket, *ends))

@@ -11,11 +11,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from quicdist.carrier.errors import PeerSilent
-from quicdist.carrier.quic.engine.aioquic import statistics
-from quicdist.carrier.quic.engine.aioquic.stream_progress import (
-    stream_bytes_acknowledged,
-    stream_bytes_received,
-)
 from quicdist.carrier.quic.progress import ROUNDING
 
 if TYPE_CHECKING:
@@ -41,9 +36,9 @@ class Silence:
     def asked(self, stream_id: int) -> None:
         """The signal was written to a stream, and nothing after it."""
         channel = self._channel
-        end = statistics.written(channel.quic, stream_id) + channel.queued_on(stream_id)
+        end = channel.quic.written(stream_id) + channel.queued_on(stream_id)
         self._asked = stream_id, end
-        self._acknowledged = stream_bytes_acknowledged(channel.quic)
+        self._acknowledged = channel.quic.stream_bytes_acknowledged()
 
     def look(self, now: float, limit: float) -> PeerSilent | None:
         """Look at ``now``, in seconds; the error that ends the link where nothing came for ``limit`` seconds
@@ -51,18 +46,16 @@ class Silence:
         quic = self._channel.quic
         elapsed = now - self._looked_at if self._looked_at is not None else 0.0
         self._looked_at = now
-        heard, asked = stream_bytes_received(quic), self._asked
+        heard, asked = quic.stream_bytes_received(), self._asked
         self.asks = False
         if heard != self._heard:
             self._heard, self._silent, self._asked = heard, 0.0, None
             return None
         if asked is not None:
             stream_id, end = asked
-            before, self._acknowledged = self._acknowledged, stream_bytes_acknowledged(quic)
+            before, self._acknowledged = self._acknowledged, quic.stream_bytes_acknowledged()
             # A stream on which nothing was sent yet is none to the engine.
-            arrived = (
-                statistics.stream_exists(quic, stream_id) and statistics.acknowledged(quic, stream_id) >= end
-            )
+            arrived = quic.stream_exists(stream_id) and quic.acknowledged(stream_id) >= end
             if not arrived and self._acknowledged != before:
                 return None
             if arrived and self._acknowledgements_tell:

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from quicdist.carrier.quic.engine.aioquic import flow_control
 from quicdist.carrier.quic.receive_window import ReceiveWindow
 from quicdist.carrier.quic.user_stream import UserStream
 from quicdist.carrier.stream_errors import (
@@ -98,7 +97,7 @@ class UserStreams:
         if self.unusable:
             raise StreamsNotSupported(self.node, self.unusable)
         quic = self._channel.quic
-        allowed = flow_control.streams_allowed(quic)
+        allowed = quic.streams_allowed()
         if stream_id // 4 >= allowed:
             raise StreamLimitReached(self.node, allowed)
         self._next += 4
@@ -107,7 +106,7 @@ class UserStreams:
 
     async def room(self) -> None:
         """Wait until the peer allows one more stream, or the link has ended."""
-        while not self._ended and self._next // 4 >= flow_control.streams_allowed(self._channel.quic):
+        while not self._ended and self._next // 4 >= self._channel.quic.streams_allowed():
             waiter = self.loop.create_future()
             self._room.append(waiter)
             try:
@@ -193,7 +192,7 @@ class UserStreams:
             if self._channel.queued_on(stream.stream_id) <= self._limits.stream_low_water:
                 self._watched.discard(stream)
                 stream.left()
-        if self._room and self._next // 4 < flow_control.streams_allowed(self._channel.quic):
+        if self._room and self._next // 4 < self._channel.quic.streams_allowed():
             self._wake_openers()
 
     def lost(self, error: QuicDistError | None) -> None:

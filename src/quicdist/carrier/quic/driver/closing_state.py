@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aioquic.quic.connection import QuicConnection
-
-from quicdist.carrier.quic.engine.aioquic.paths import AMPLIFICATION, unvalidated_credit
+from quicdist.carrier.quic.engine.contract import AMPLIFICATION, Engine
 from quicdist.carrier.udp import Datagram
 
 
@@ -24,11 +22,11 @@ class ClosingState:
     def __bool__(self) -> bool:
         return bool(self._datagrams)
 
-    def made(self, quic: QuicConnection, datagrams: Sequence[Datagram]) -> Sequence[Datagram]:
+    def made(self, quic: Engine, datagrams: Sequence[Datagram]) -> Sequence[Datagram]:
         """``quic`` has just built ``datagrams``; those of them that may be sent now."""
         self._datagrams = datagrams
         size = self._size()
-        credit = unvalidated_credit(quic)
+        credit = quic.unvalidated_credit()
         # aioquic has counted them as sent.
         self._credit = None if credit is None else credit + size
         return self._spend(size)

@@ -17,8 +17,6 @@ from quicdist.carrier.quic.driver.doubt import CONNECTION_LOST, NOBODY_ANY_MORE,
 from quicdist.carrier.quic.driver.endpoint import MAX_KEPT, Endpoint
 from quicdist.carrier.quic.driver.migration import Migration
 from quicdist.carrier.quic.driver.stateless_reset import RESET, is_reset
-from quicdist.carrier.quic.engine.aioquic import statistics
-from quicdist.carrier.quic.engine.aioquic.connection_ids import reset_tokens
 from quicdist.carrier.quic.engine.aioquic.retried_connection import RetriedConnection
 from quicdist.carrier.quic.engine.wire.long_header import LONG
 from quicdist.carrier.udp import REFUSED, UNREACHABLE, Datagram, OpenSocket, SocketAddress, UdpSocket
@@ -89,11 +87,11 @@ class DialEndpoint(Endpoint):
 
     @property
     def heard(self) -> int:
-        return statistics.packets_received(self.channel.quic)
+        return self.channel.quic.packets_received()
 
     @property
     def waiting(self) -> bool:
-        return self.heard > 0 and statistics.in_flight(self.channel.quic) > 0
+        return self.heard > 0 and self.channel.quic.in_flight() > 0
 
     def use(self, udp: UdpSocket) -> None:
         udp.receiver = self
@@ -109,7 +107,7 @@ class DialEndpoint(Endpoint):
         stray = False
         for data, address in batch:
             if data[1:end] not in ids and data and not data[0] & LONG:
-                if is_reset(data, reset_tokens(self.channel.quic)):
+                if is_reset(data, self.channel.quic.reset_tokens()):
                     self.channel.abandon(RESET)
                     return
                 stray = True
@@ -128,7 +126,7 @@ class DialEndpoint(Endpoint):
         channel = self.channel
         if error.errno == errno.EMSGSIZE:
             channel.too_long()
-        elif statistics.packets_received(channel.quic) == 0:
+        elif channel.quic.packets_received() == 0:
             # Still dialling.
             if error.errno in REFUSED:
                 channel.abandon(NOBODY_LISTENS, unreachable=True)

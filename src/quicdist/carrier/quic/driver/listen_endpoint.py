@@ -15,8 +15,7 @@ from quicdist.carrier.quic.driver.doubt import CONNECTION_LOST, NOBODY_ANY_MORE,
 from quicdist.carrier.quic.driver.endpoint import MAX_KEPT, Endpoint
 from quicdist.carrier.quic.driver.stateless_reset import RESET, StatelessResets, is_reset
 from quicdist.carrier.quic.driver.stranger_queue import Stage, StrangerQueue
-from quicdist.carrier.quic.engine.aioquic import paths, statistics
-from quicdist.carrier.quic.engine.aioquic.connection_ids import AcceptedConnection, reset_tokens
+from quicdist.carrier.quic.engine.aioquic.connection_ids import AcceptedConnection
 from quicdist.carrier.quic.engine.aioquic.stateless_packets import version_negotiation
 from quicdist.carrier.quic.engine.aioquic.tickets import TicketStore
 from quicdist.carrier.quic.engine.path_mtu import MIN_SIZE
@@ -151,7 +150,7 @@ class ListenEndpoint(Endpoint):
             channel = None if header is None else self._routes.get(header.destination)
         stage = Stage.NEW
         if channel is not None and _may_come_from(channel, datagram[1]):
-            stage = Stage.VALIDATED if paths.path_is_valid(channel.quic) else Stage.HANDSHAKE
+            stage = Stage.VALIDATED if channel.quic.path_is_valid() else Stage.HANDSHAKE
         return self._queue.put(datagram, stage)
 
     def _work_later(self, seconds: float) -> None:
@@ -178,11 +177,11 @@ class ListenEndpoint(Endpoint):
             channel.receive(data, address, now)
             touched[channel] = None
         for channel in touched:
-            if statistics.is_fresh(channel.quic):
+            if channel.quic.is_fresh():
                 # Not one packet in it made sense: no connection, whatever it was.
                 channel.abandon("its first datagram was not understood")
                 continue
-            if paths.path_is_valid(channel.quic):
+            if channel.quic.path_is_valid():
                 self.half_open.validated(channel)
             channel.turn()
 
@@ -237,7 +236,7 @@ class ListenEndpoint(Endpoint):
         or says that its peer has lost one."""
         self._strays += 1
         for channel in self._links_of(address):
-            if is_reset(data, reset_tokens(channel.quic)):
+            if is_reset(data, channel.quic.reset_tokens()):
                 channel.abandon(RESET)
                 return
             self._doubt(channel, CONNECTION_LOST)
@@ -348,7 +347,7 @@ def _may_come_from(channel: Channel, address: SocketAddress) -> bool:
     """Whether a packet of a connection in its handshake may come from ``address``: a client has to keep its
     own until its handshake is over (RFC 9000, section 9)."""
     known = channel.quic.get_peer_address()
-    return known is None or known == address or paths.path_is_valid(channel.quic)
+    return known is None or known == address or channel.quic.path_is_valid()
 
 
 class IncomingHandler(ChannelHandler, ABC):

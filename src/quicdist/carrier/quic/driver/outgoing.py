@@ -15,10 +15,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from aioquic.quic.connection import QuicConnection
-
 from quicdist.carrier.quic.driver.pace import STEP, Pace
-from quicdist.carrier.quic.engine.aioquic import flow_control, statistics
+from quicdist.carrier.quic.engine.contract import Engine
 
 #: Up to so many bytes on one stream are little, and leave at once.
 LITTLE = 8 * 1024
@@ -67,7 +65,7 @@ class Outgoing:
 
     __slots__ = ("_fed", "_large_waits", "_pace", "_queues", "_quic", "size", "user_size")
 
-    def __init__(self, quic: QuicConnection) -> None:
+    def __init__(self, quic: Engine) -> None:
         self._quic = quic
         #: In the order in which it is their turn.
         self._queues: dict[int, _Queue] = {}
@@ -96,14 +94,14 @@ class Outgoing:
         queue = self._queues.get(stream_id)
         if queue is None:
             queue = self._queues[stream_id] = _Queue(MESSAGES)
-        queue.held[other] = statistics.written(self._quic, other) + self.size_of(other)
+        queue.held[other] = self._quic.written(other) + self.size_of(other)
 
     def _is_held(self, queue: _Queue) -> bool:
         quic = self._quic
         queue.held = {
             stream_id: offset
             for stream_id, offset in queue.held.items()
-            if statistics.acknowledged(quic, stream_id) < offset
+            if quic.acknowledged(stream_id) < offset
         }
         return bool(queue.held)
 
@@ -162,8 +160,8 @@ class Outgoing:
             return
         quic = self._quic
         unsent = self._unsent()
-        in_flight = statistics.in_flight(quic)
-        room = min(pace.window(quic, now) - in_flight, flow_control.connection_credit(quic)) - unsent
+        in_flight = quic.in_flight()
+        room = min(pace.window(quic, now) - in_flight, quic.connection_credit()) - unsent
         if room < STEP and in_flight:
             return  # Less than a datagram: more comes together.
         left = self._serve(large, room)
@@ -188,12 +186,12 @@ class Outgoing:
         turns = deque(queues)
         while turns and room > 0:
             stream_id, queue = turns.popleft()
-            if queue.priority != MESSAGES and not statistics.is_writable(self._quic, stream_id):
+            if queue.priority != MESSAGES and not self._quic.is_writable(stream_id):
                 self.drop(stream_id)  # The peer has broken it off, of which its owner is about to hear.
                 continue
-            if not statistics.stream_exists(self._quic, stream_id):
+            if not self._quic.stream_exists(stream_id):
                 self.open_stream(stream_id)
-            size = min(queue.size, SLICE, room, flow_control.stream_credit(self._quic, stream_id))
+            size = min(queue.size, SLICE, room, self._quic.stream_credit(stream_id))
             if size <= 0 and queue.size:
                 continue
             self._hand_on(stream_id, queue, size)
@@ -217,7 +215,7 @@ class Outgoing:
         try:
             self._quic.send_stream_data(stream_id, data, end)
         except RuntimeError:
-            if statistics.is_writable(self._quic, stream_id):
+            if self._quic.is_writable(stream_id):
                 raise
             # The peer has sent STOP_SENDING, which the handler is told of in its turn: nobody wants it.
         else:
@@ -229,7 +227,7 @@ class Outgoing:
         """Bytes that aioquic holds and has not sent."""
         total = 0
         for stream_id in list(self._fed):
-            unsent = statistics.unsent(self._quic, stream_id)
+            unsent = self._quic.unsent(stream_id)
             if unsent:
                 total += unsent
             else:

@@ -15,10 +15,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from aioquic.quic.connection import QuicConnection
-
-from quicdist.carrier.quic.engine.aioquic import path_probe
-from quicdist.carrier.quic.engine.aioquic.loss_recovery import rounds
+from quicdist.carrier.quic.engine.contract import Engine
 
 #: Bytes that are added at least when a window grows: a datagram.
 STEP: Final = 1452
@@ -92,13 +89,13 @@ class Pace:
         """Nothing large waits: acknowledgements tell nothing."""
         self._skip = True
 
-    def window(self, quic: QuicConnection, now: float) -> int:
+    def window(self, quic: Engine, now: float) -> int:
         """How many bytes may be under way."""
-        number, took, congestion_window = rounds(quic)
+        number, took, congestion_window = quic.rounds()
         far = congestion_window if self._quickest > FAR else 0
         if now - self._little_at < BESIDE:
             window = self._beside
-            window.floor = max(min(BESIDE_DATAGRAMS * path_probe.datagram_size(quic), BESIDE_BYTES), far // 2)
+            window.floor = max(min(BESIDE_DATAGRAMS * quic.datagram_size(), BESIDE_BYTES), far // 2)
         else:
             window = self._alone
             window.floor = max(ALONE, far)

@@ -7,8 +7,6 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from aioquic.quic.connection import QuicConnection
-
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
 from quicdist.carrier.refusal_lines import StrangerLogger
 
@@ -36,10 +34,3 @@ class AcceptedConnection(Connection):
         super()._replenish_connection_ids()
         for issued in self._host_cids[count:]:
             issued.stateless_reset_token = self._reset_token(issued.cid)
-
-
-def reset_tokens(quic: QuicConnection) -> list[bytes]:
-    """The tokens by which a peer that has lost the connection shows that: those of the connection ids in use
-    (RFC 9000, section 10.3.1)."""
-    in_use = [quic._peer_cid, *(path.peer_cid for path in quic._network_paths if path.peer_cid is not None)]
-    return [used.stateless_reset_token for used in in_use if used.stateless_reset_token]

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any, Final
 
 from aioquic.quic.connection import QuicConnectionError, QuicConnectionState, QuicReceiveContext
-from aioquic.quic.events import StreamDataReceived
 from aioquic.quic.packet import QuicStreamFrame, decode_packet_number
 from aioquic.quic.recovery import MAX_ACK_RANGES, QuicPacketSpace
 from aioquic.tls import Epoch
@@ -22,6 +21,7 @@ from quicdist.carrier.quic.engine.aioquic.key_limits import KeyLimited, Keys, Pa
 from quicdist.carrier.quic.engine.aioquic.overrun import Tolerant
 from quicdist.carrier.quic.engine.aioquic.path_validation import CheckingPaths
 from quicdist.carrier.quic.engine.aioquic.reassembly import NotTaken
+from quicdist.carrier.quic.engine.events import StreamData
 from quicdist.carrier.quic.engine.wire import frames as wire
 
 #: Up to where a short header's number begins there is the rest of it; after that a packet has a number of up
@@ -227,5 +227,5 @@ class FastReceive(KeepsEarlyPackets, Bounded, Tolerant, KeyLimited, CheckingPath
             return end
         limit.used += new
         receiver._buffer_start = receiver.highest_offset = stop
-        self._events.append(StreamDataReceived(data=payload[at:end], end_stream=False, stream_id=stream_id))
+        self._events.append(StreamData(stream_id, payload[at:end], False))  # type: ignore[arg-type]  # see event_queue
         return end

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Final
 
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.packet_builder import QuicPacketBuilder
@@ -13,9 +12,6 @@ from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import QuicStream
 
 from quicdist.carrier.quic.engine.aioquic.reassembly import Receiver
-
-#: An offset beyond all that a stream can have.
-UNLIMITED: Final = 1 << 62
 
 
 class GrantedStream(QuicStream):

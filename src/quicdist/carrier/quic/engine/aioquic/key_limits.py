@@ -22,7 +22,8 @@ from aioquic.quic.crypto import (
 from aioquic.quic.packet import QuicErrorCode, QuicFrameType, decode_packet_number, is_long_header
 from aioquic.tls import CipherSuite, Epoch
 
-from quicdist.carrier.quic.engine.aioquic.transport_parameters import PACED, says
+from quicdist.carrier.quic.engine.aioquic.transport_parameters import says
+from quicdist.carrier.quic.engine.own_parameters import PACED
 
 
 @dataclass(frozen=True, slots=True)

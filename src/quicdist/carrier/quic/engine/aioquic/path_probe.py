@@ -89,3 +89,22 @@ def watch(quic: QuicConnection, count: int, tell: Callable[[bool], None]) -> boo
         return False
     packet.delivery_handlers.append((_tell, (tell,)))
     return True
+
+
+def watch_long_packets(
+    quic: QuicConnection, size: int, after: int, tell: Callable[[int], None]
+) -> tuple[int, int]:
+    """Have ``tell`` called with its size when one of the packets from number ``after`` on is acknowledged
+    that have more than ``size`` bytes and are in flight. How many there are, and the size of the longest."""
+    count = longest = 0
+    for number, packet in quic._spaces[Epoch.ONE_RTT].sent_packets.items():
+        if packet.sent_bytes > size and number >= after:
+            count += 1
+            longest = max(longest, packet.sent_bytes)
+            packet.delivery_handlers.append((_tell_acknowledged, (tell, packet.sent_bytes)))
+    return count, longest
+
+
+def _tell_acknowledged(delivery: QuicDeliveryState, tell: Callable[[int], None], size: int) -> None:
+    if delivery is QuicDeliveryState.ACKED:
+        tell(size)

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
-
 from aioquic.quic.connection import QuicConnection
-from aioquic.quic.packet_builder import QuicDeliveryState
-from aioquic.tls import Epoch
 
-#: An address that is not validated is sent at most so many times the bytes that came from there (RFC 9000,
-#: section 8.1).
-AMPLIFICATION: Final = 3
+from quicdist.carrier.quic.engine.contract import AMPLIFICATION
 
 
 def unvalidated_credit(quic: QuicConnection) -> int | None:
@@ -21,26 +14,14 @@ def unvalidated_credit(quic: QuicConnection) -> int | None:
     return None if path.is_validated else AMPLIFICATION * path.bytes_received - path.bytes_sent
 
 
-def watch_long_packets(
-    quic: QuicConnection, size: int, after: int, tell: Callable[[int], None]
-) -> tuple[int, int]:
-    """Have ``tell`` called with its size when one of the packets from number ``after`` on is acknowledged
-    that have more than ``size`` bytes and are in flight. How many there are, and the size of the longest."""
-    count = longest = 0
-    for number, packet in quic._spaces[Epoch.ONE_RTT].sent_packets.items():
-        if packet.sent_bytes > size and number >= after:
-            count += 1
-            longest = max(longest, packet.sent_bytes)
-            packet.delivery_handlers.append((_tell_acknowledged, (tell, packet.sent_bytes)))
-    return count, longest
-
-
-def _tell_acknowledged(delivery: QuicDeliveryState, tell: Callable[[int], None], size: int) -> None:
-    if delivery is QuicDeliveryState.ACKED:
-        tell(size)
-
-
 def path_is_valid(quic: QuicConnection) -> bool:
     """Whether the peer is known to be where datagrams are sent to: until it is, one that has changed its
     address is sent no more than a few times what came from there."""
     return quic._network_paths[0].is_validated
+
+
+def reset_tokens(quic: QuicConnection) -> list[bytes]:
+    """The tokens by which a peer that has lost the connection shows that: those of the connection ids in use
+    (RFC 9000, section 10.3.1)."""
+    in_use = [quic._peer_cid, *(path.peer_cid for path in quic._network_paths if path.peer_cid is not None)]
+    return [used.stateless_reset_token for used in in_use if used.stateless_reset_token]

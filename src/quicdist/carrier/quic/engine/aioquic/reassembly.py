@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from aioquic.quic.connection import QuicConnectionError
-from aioquic.quic.events import StreamDataReceived, StreamReset
+from aioquic.quic.events import StreamReset
 from aioquic.quic.packet import QuicErrorCode, QuicFrameType, QuicStreamFrame
 from aioquic.quic.stream import FinalSizeError, QuicStream, QuicStreamReceiver
+
+from quicdist.carrier.quic.engine.events import StreamData
 
 #: Data that follow a piece are joined with it up to this length, in bytes.
 CHUNK: Final = 16 * 1024
@@ -185,7 +187,7 @@ class Receiver(QuicStreamReceiver):
         """Whether there are bytes beyond those that are missing."""
         return self._pieces is not None and len(self._pieces) > 0 and not self.is_finished
 
-    def handle_frame(self, frame: QuicStreamFrame) -> StreamDataReceived | None:
+    def handle_frame(self, frame: QuicStreamFrame) -> StreamData | None:  # type: ignore[override]  # our event
         """Take in a frame. Raises FinalSizeError (RFC 9000, section 4.5), :class:`NotTaken` and
         QuicConnectionError."""
         data, offset, fin = frame.data, frame.offset, frame.fin
@@ -228,7 +230,7 @@ class Receiver(QuicStreamReceiver):
         elif not parts:
             return None
         whole = parts[0] if len(parts) == 1 else b"".join(parts)
-        return StreamDataReceived(data=bytes(whole), end_stream=begin == final, stream_id=self._stream_id)  # type: ignore[arg-type]  # None for CRYPTO
+        return StreamData(self._stream_id, bytes(whole), begin == final)  # type: ignore[arg-type]  # None for CRYPTO
 
     def handle_reset(
         self, *, final_size: int, error_code: int = QuicErrorCode.NO_ERROR
@@ -259,7 +261,7 @@ class CryptoReceiver(Receiver):
     _messages = 0
     _longest = MAX_MESSAGE
 
-    def handle_frame(self, frame: QuicStreamFrame) -> StreamDataReceived | None:
+    def handle_frame(self, frame: QuicStreamFrame) -> StreamData | None:  # type: ignore[override]
         event = super().handle_frame(frame)
         if event is None:
             return None
@@ -284,7 +286,7 @@ class CryptoReceiver(Receiver):
         else:
             waiting.clear()
         # With nothing in it where no message is complete: None says that it was here before.
-        return StreamDataReceived(data=data, end_stream=False, stream_id=event.stream_id)
+        return StreamData(event.stream_id, data, False)
 
 
 def keep_pieces(stream: QuicStream, stock: Stock) -> None:

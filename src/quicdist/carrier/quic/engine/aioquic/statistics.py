@@ -5,7 +5,7 @@ from __future__ import annotations
 from aioquic.quic.connection import QuicConnection, QuicConnectionState
 from aioquic.tls import Epoch
 
-from quicdist.carrier.quic.engine.aioquic.flow_control import UNLIMITED
+from quicdist.carrier.quic.engine.contract import UNLIMITED
 
 
 def packets_sent(quic: QuicConnection) -> int:

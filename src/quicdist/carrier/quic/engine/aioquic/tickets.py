@@ -17,7 +17,8 @@ from aioquic.quic.configuration import QuicConfiguration
 from aioquic.tls import SessionTicket
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from quicdist.carrier.quic.engine.aioquic.transport_parameters import EARLY_DATA, says
+from quicdist.carrier.quic.engine.aioquic.transport_parameters import says
+from quicdist.carrier.quic.engine.own_parameters import EARLY_DATA
 
 #: Tickets one store keeps; the oldest give way.
 CAPACITY = 1024

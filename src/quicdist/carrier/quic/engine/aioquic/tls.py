@@ -36,6 +36,15 @@ def peer_certificates(quic: QuicConnection) -> tuple[x509.Certificate, ...]:
     return () if certificate is None else (certificate, *context._peer_certificate_chain)
 
 
+def why_not_named(quic: QuicConnection, host: str) -> str | None:
+    """Why the certificate that a dialling peer has shown does not name ``host``; None if it does, or if none
+    was shown or asked for."""
+    configuration = quic.configuration
+    clients = configuration.clients if isinstance(configuration, Configuration) else None
+    shown = peer_certificates(quic)
+    return clients.why_not_named(shown[0], shown[1:], host) if shown and clients is not None else None
+
+
 #: PSKs without a hash are for SHA-256 (RFC 8446, section 4.2.11). This is the suite of it that TLS
 #: must have, and the only one quic_dist offers with a PSK.
 PSK_CIPHER_SUITE: Final = tls.CipherSuite.AES_128_GCM_SHA256

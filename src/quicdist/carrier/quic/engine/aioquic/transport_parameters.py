@@ -1,8 +1,4 @@
-"""Transport parameters of our own: what quicdist nodes can do that quic_dist cannot.
-
-A peer that does not know one skips it (RFC 9000, section 7.4.2); the numbers are out of the range for
-private use (section 22.3).
-"""
+"""Transport parameters as bytes, and those of the peer, of which aioquic gives only the ones it knows."""
 
 from __future__ import annotations
 
@@ -14,18 +10,7 @@ from aioquic.buffer import Buffer, BufferReadError  # type: ignore[attr-defined]
 from aioquic.quic.connection import QuicConnection
 from aioquic.tls import ExtensionType
 
-#: A listener takes early data for what they are. Only such a one is sent any: quic_dist reads them, answers
-#: with packets that no client can read, and goes on with a full handshake as if they had not been.
-EARLY_DATA: Final = 0x1E6C_71D1_57EA_7101
-#: What is large is sent so that what is little does not wait behind it, and in parts where a window
-#: has no room for all of it. quic_dist writes all that the window allows, in whole pieces.
-PACED: Final = 0x1E6C_71D1_57EA_7110
-#: A dialler takes messages of the handshake that reach it together. To quic_dist what lies in its
-#: buffer is one message.
-JOINED_MESSAGES: Final = 0x1E6C_71D1_57EA_7102
-#: Takes datagrams of any length, and probes of what the path takes. quic_dist has its own for what it
-#: sends, and is sent no longer ones than those.
-LONG_DATAGRAMS: Final = 0x1E6C_71D1_57EA_7103
+from quicdist.carrier.quic.engine.own_parameters import PACED
 
 #: RFC 9000, section 18.2, and its value where none is given.
 _MAX_UDP_PAYLOAD_SIZE: Final = 0x03
@@ -40,10 +25,20 @@ def says(extensions: Extensions, parameter: int) -> bool:
     return any(number == parameter for number, _ in _parameters(extensions))
 
 
+def peer_says(quic: QuicConnection, parameter: int) -> bool:
+    """Whether the peer has sent ``parameter``; False while nothing is known of it."""
+    context = getattr(quic, "tls", None)  # a server has none before its first packet
+    return context is not None and says(context.received_extensions or (), parameter)
+
+
 def is_quicdist(quic: QuicConnection) -> bool:
     """Whether the peer has said that it is a node of quicdist; False while nothing is known of it."""
-    context = getattr(quic, "tls", None)  # a server has none before its first packet
-    return context is not None and says(context.received_extensions or (), PACED)
+    return peer_says(quic, PACED)
+
+
+def peer_max_datagram(quic: QuicConnection) -> int:
+    """The longest datagram that the peer takes, in bytes."""
+    return max_udp_payload_size(quic.tls.received_extensions or ())
 
 
 def max_udp_payload_size(extensions: Extensions) -> int:
