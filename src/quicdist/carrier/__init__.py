@@ -1,7 +1,7 @@
 """Links between two nodes: QUIC (``quic_dist``) and TCP (``inet_tcp_dist``)."""
 
+from quicdist.carrier.addresses import Address, NetAddress
 from quicdist.carrier.contract import (
-    Address,
     Carrier,
     Incoming,
     Link,
@@ -10,7 +10,7 @@ from quicdist.carrier.contract import (
     LocalNode,
     LostHandler,
     MessageHandler,
-    NetAddress,
+    UserStreams,
 )
 from quicdist.carrier.errors import (
     AcceptError,
@@ -38,8 +38,6 @@ from quicdist.carrier.quic.authentication import AuthCallback, AuthPeer
 from quicdist.carrier.quic.carrier import QuicCarrier
 from quicdist.carrier.quic.connect_options import ConnectOptions
 from quicdist.carrier.quic.settings import QuicSettings
-from quicdist.carrier.quic.user_stream import StreamConsumer, UserStream
-from quicdist.carrier.quic.user_streams import DEFAULT_PRIORITY, UserStreams
 from quicdist.carrier.security.certificates import (
     CertificateFiles,
     ClientCertificate,
@@ -59,6 +57,7 @@ from quicdist.carrier.stream_errors import (
     StreamsNotSupported,
 )
 from quicdist.carrier.tcp.carrier import TcpCarrier
+from quicdist.carrier.user_stream import DEFAULT_PRIORITY, StreamConsumer, UserStream
 
 __all__ = [
     "DEFAULT_PRIORITY",

@@ -8,7 +8,8 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from quicdist.carrier.contract import Address, Link, LinkStats, LostHandler, MessageHandler
+from quicdist.carrier.addresses import Address
+from quicdist.carrier.contract import Link, LinkStats, LostHandler, MessageHandler
 from quicdist.carrier.errors import LinkClosed, LinkLost
 from quicdist.carrier.stream_errors import SendBufferFull
 from quicdist.errors import QuicDistError

@@ -17,7 +17,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from quicdist.carrier import DEFAULT_PRIORITY, StreamLost, UserStream
-from quicdist.carrier.quic.user_stream import Buffer
+from quicdist.carrier.user_stream import Buffer
 from quicdist.node.errors import NoSuchStream, NotOwner
 from quicdist.node.process import Process
 from quicdist.node.streams import StreamAcceptor, StreamInfo, Streams

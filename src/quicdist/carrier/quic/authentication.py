@@ -14,7 +14,7 @@ from typing import Final
 
 from cryptography import x509
 
-from quicdist.carrier.contract import Address
+from quicdist.carrier.addresses import Address
 from quicdist.carrier.quic.driver.channel import Channel
 from quicdist.containment import settle
 from quicdist.logs import get_logger

@@ -9,7 +9,8 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from typing import ClassVar, NamedTuple, TypeVar
 
-from quicdist.carrier.contract import Address, Carrier, Incoming, Listener, LocalNode, NetAddress
+from quicdist.carrier.addresses import Address, NetAddress
+from quicdist.carrier.contract import Carrier, Incoming, Listener, LocalNode
 from quicdist.carrier.errors import (
     AcceptError,
     CarrierError,

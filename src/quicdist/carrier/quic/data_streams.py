@@ -26,7 +26,7 @@ from quicdist.protocol.stream_beginning import begins_with_frame
 
 if TYPE_CHECKING:
     from quicdist.carrier.quic.engine.contract import Engine
-    from quicdist.carrier.quic.user_streams import UserStreams
+    from quicdist.carrier.quic.user_streams import QuicUserStreams
     from quicdist.protocol import Peer, Role
 
 log = get_logger("quicdist.carrier.quic")
@@ -78,7 +78,7 @@ class ExtraStreams:
         self,
         peer: Peer,
         plan: StreamPlan,
-        users: UserStreams,
+        users: QuicUserStreams,
         quic: Engine,
         max_frame: int,
         found: Callable[[int], None],

@@ -19,7 +19,8 @@ from typing import Any, Final
 
 from aioquic.tls import SessionTicket
 
-from quicdist.carrier.contract import Address, LocalNode
+from quicdist.carrier.addresses import Address
+from quicdist.carrier.contract import LocalNode
 from quicdist.carrier.errors import (
     AcceptError,
     AcceptTimeout,

@@ -19,7 +19,7 @@ from quicdist.carrier.quic.placement import Placement
 from quicdist.carrier.quic.progress import Progress
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.quic.silence import Silence
-from quicdist.carrier.quic.user_streams import UserStreams
+from quicdist.carrier.quic.user_streams import QuicUserStreams
 from quicdist.carrier.stream_errors import STREAM_REFUSED
 from quicdist.logs import get_logger
 from quicdist.protocol import NO_PAYLOAD, TICK, DistFlag, StreamKind
@@ -79,7 +79,7 @@ class QuicLink(LinkBase):
             self._placement = Placement(
                 connection.streams.sending, channel.unacknowledged, channel.hold_stream
             )
-        self._streams = UserStreams(
+        self._streams = QuicUserStreams(
             connection.peer.name,
             channel,
             connection.streams,
@@ -312,7 +312,7 @@ class QuicLink(LinkBase):
         self._loop.call_soon(self._streams.start)
 
     @property
-    def user_streams(self) -> UserStreams:
+    def user_streams(self) -> QuicUserStreams:
         return self._streams
 
     # -- the end ---------------------------------------------------------------------------

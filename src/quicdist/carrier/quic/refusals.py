@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from quicdist.carrier.contract import Address
+from quicdist.carrier.addresses import Address
 from quicdist.carrier.errors import (
     AcceptError,
     AuthenticationRefused,

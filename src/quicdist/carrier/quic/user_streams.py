@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from quicdist.carrier.contract import StreamHandler, UserStreams
 from quicdist.carrier.quic.receive_window import ReceiveWindow
-from quicdist.carrier.quic.user_stream import UserStream
 from quicdist.carrier.stream_errors import (
     STREAM_REFUSED,
     SendBufferFull,
@@ -15,6 +15,7 @@ from quicdist.carrier.stream_errors import (
     StreamLost,
     StreamsNotSupported,
 )
+from quicdist.carrier.user_stream import DEFAULT_PRIORITY, UserStream, Window
 from quicdist.logs import get_logger
 
 if TYPE_CHECKING:
@@ -27,16 +28,12 @@ log = get_logger("quicdist.carrier.quic")
 
 #: The range of priorities: what is below is the distribution's own.
 MIN_PRIORITY, MAX_PRIORITY = 16, 255
-DEFAULT_PRIORITY = 128
 
 #: Seconds after which a reader that has nothing left to read gets its window back whole.
 TOP_UP = 0.01
 
-#: Asked about each stream that the peer opens: True takes it, False has it refused with 0x100.
-StreamHandler = Callable[[UserStream], bool]
 
-
-class UserStreams:
+class QuicUserStreams(UserStreams):
     """The user streams of one link, opened by either side.
 
     ``window`` is what a peer may send on a stream ahead of the application that reads it, in bytes.
@@ -61,7 +58,7 @@ class UserStreams:
         self._started = False
         self._early: list[UserStream] = []
         #: Windows of streams that were read to the end of what came, not told to the peer in full.
-        self._partial: set[ReceiveWindow] = set()
+        self._partial: set[Window] = set()
         self._top_up_timer: asyncio.TimerHandle | None = None
         self._room: list[asyncio.Future[None]] = []
         self._lost: QuicDistError | None = None
@@ -72,8 +69,6 @@ class UserStreams:
     # -- for the node above ----------------------------------------------------------------
 
     def accept(self, handler: StreamHandler | None) -> None:
-        """Have ``handler`` asked about each stream that the peer opens from now on, and those that
-        it opened before the link was started. Until then, and with None, they are refused."""
         self._handler = handler
 
     def start(self) -> None:
@@ -85,12 +80,6 @@ class UserStreams:
                 self._offer(stream)
 
     def open(self, priority: int = DEFAULT_PRIORITY) -> UserStream:
-        """Open a stream. The peer hears of it with its first bytes, or its end.
-
-        Priorities outside 16 to 255 are brought inside, as quic_dist does. Raises
-        :class:`StreamLimitReached`, :class:`StreamsNotSupported` and, on a link that has ended,
-        :class:`StreamLost`.
-        """
         stream_id = self._next
         if self._ended:
             raise StreamLost(self.node, stream_id, self._lost)
@@ -105,7 +94,6 @@ class UserStreams:
         return self._add(stream_id, min(max(priority, MIN_PRIORITY), MAX_PRIORITY))
 
     async def room(self) -> None:
-        """Wait until the peer allows one more stream, or the link has ended."""
         while not self._ended and self._next // 4 >= self._channel.quic.streams_allowed():
             waiter = self.loop.create_future()
             self._room.append(waiter)
@@ -115,11 +103,9 @@ class UserStreams:
                 self._room.remove(waiter)
 
     def __iter__(self) -> Iterator[UserStream]:
-        """Those that are not over."""
         return iter(list(self._streams.values()))
 
     def get(self, stream_id: int) -> UserStream | None:
-        """The stream with this id, unless it is over."""
         return self._streams.get(stream_id)
 
     def opened_here(self, stream_id: int) -> bool:
@@ -143,7 +129,7 @@ class UserStreams:
         """Somebody waits for what is queued on a stream to leave."""
         self._watched.add(stream)
 
-    def consumed(self, window: ReceiveWindow, n: int, *, done: bool) -> None:
+    def consumed(self, window: Window, n: int, *, done: bool) -> None:
         """``n`` bytes of a stream were read, and with ``done`` there are no more for now."""
         if self._ended:
             return

@@ -24,10 +24,10 @@ from quicdist.carrier.stream_errors import (
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from quicdist.carrier.quic.receive_window import ReceiveWindow
-    from quicdist.carrier.quic.user_streams import UserStreams
     from quicdist.errors import QuicDistError
 
+#: The priority of a stream for which none is given: 16 goes first, 255 last.
+DEFAULT_PRIORITY = 128
 #: Bytes taken at once from what is sent from memory or from a file.
 PIECE = 128 * 1024
 
@@ -52,6 +52,57 @@ class StreamConsumer(Protocol):
         """The connection ended."""
 
 
+class Window(Protocol):
+    """How far ahead of the application the peer may send on a stream, in bytes."""
+
+    size: int
+
+    @property
+    def left(self) -> int:
+        """What it may send now."""
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to tell the peer of what was consumed."""
+
+    def consumed(self, n: int) -> None:
+        """``n`` bytes were read."""
+
+    def grant(self) -> bool:
+        """Let the peer send as many more; whether there was anything to tell."""
+
+
+class StreamOwner(Protocol):
+    """The link's part of its streams, as they see it."""
+
+    node: str
+    loop: asyncio.AbstractEventLoop
+
+    def opened_here(self, stream_id: int) -> bool:
+        """Whether this side has opened a stream."""
+
+    def write(self, stream: UserStream, data: bytes) -> None:
+        """Queue ``data``. Raises :class:`~quicdist.carrier.stream_errors.SendBufferFull`."""
+
+    def finish(self, stream: UserStream) -> None:
+        """Queue the end of what this side sends."""
+
+    def is_congested(self, stream: UserStream) -> bool:
+        """Whether more is queued on a stream than senders are to add to."""
+
+    def watch(self, stream: UserStream) -> None:
+        """Tell a stream when what is queued on it has left."""
+
+    def consumed(self, window: Window, n: int, *, done: bool) -> None:
+        """``n`` bytes of a stream were read, and with ``done`` there are no more for now."""
+
+    def reset(self, stream: UserStream, code: int) -> None:
+        """Break a stream off in both directions."""
+
+    def over(self, stream: UserStream) -> None:
+        """A stream has ended in both directions."""
+
+
 class UserStream:
     """A bidirectional stream of bytes to another node, beside the messages on the same connection.
 
@@ -60,7 +111,7 @@ class UserStream:
     asynchronous context manager, which closes it.
     """
 
-    def __init__(self, streams: UserStreams, stream_id: int, priority: int, window: ReceiveWindow) -> None:
+    def __init__(self, streams: StreamOwner, stream_id: int, priority: int, window: Window) -> None:
         self.stream_id = stream_id
         self.node = streams.node
         self.priority = priority
