@@ -56,19 +56,8 @@ CIRCLES_LEFT = {"term", "node", "otp"}
 #: The one package that touches aioquic, public and private.
 ENGINE = "quicdist.carrier.quic.engine.aioquic"
 
-#: The modules beside it that import aioquic all the same, or a module of that package, and why. It may only
-#: get shorter.
-BESIDE_THE_ENGINE = {
-    f"quicdist.carrier.{module}": why
-    for why, modules in {
-        "makes or holds its configuration and its session tickets": (
-            *("quic.driver.dial_endpoint", "quic.driver.listen_endpoint", "quic.resumption", "quic.settings"),
-            "quic.handshake",
-        ),
-        "verifies certificates by its TLS": ("security.verification",),
-    }.items()
-    for module in modules
-}
+#: The one module above it that knows it: the carrier takes its connections from there.
+ENGINE_CHOSEN_BY = "quicdist.carrier.quic.carrier"
 
 
 def is_engine(module: str) -> bool:
@@ -82,9 +71,9 @@ PUBLISHED_PRIVATE = {"_asdict", "_fields", "_make", "_replace", "_value_", "_nam
 #: The rooms of the carrier, and those each may take from beside the carrier itself.
 ROOMS = {
     "quic": {"quic", "quic.driver", "quic.engine", "quic.engine.aioquic", "security"},
-    "quic.driver": {"quic.driver", "quic.engine", "quic.engine.aioquic", "security"},
+    "quic.driver": {"quic.driver", "quic.engine", "security"},
     "quic.engine.aioquic": {"quic.engine", "quic.engine.aioquic", "security"},
-    "quic.engine": {"quic.engine"},
+    "quic.engine": {"quic.engine", "security"},
     "tcp": {"tcp"},
     "security": {"security"},
 }
@@ -311,10 +300,17 @@ def test_an_import_from_another_room_is_seen() -> None:
 
 
 def test_only_the_engine_imports_aioquic() -> None:
-    found = {
+    assert [
         module for module in MODULES if not is_engine(module) and imports_aioquic(module, *MODULES[module])
-    }
-    assert found == set(BESIDE_THE_ENGINE)
+    ] == []
+
+
+def test_only_the_carrier_knows_which_engine_it_has() -> None:
+    assert {
+        module
+        for module, parts in MODULES.items()
+        if not is_engine(module) and any(is_engine(source) for source, _, _ in imports(module, *parts))
+    } == {ENGINE_CHOSEN_BY}
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -8,6 +8,7 @@ from aioquic.quic.connection import QuicConnection
 from aioquic.tls import Epoch
 
 from quicdist.carrier.quic.engine.aioquic import bounds, termination
+from quicdist.carrier.quic.engine.aioquic.configuration import client_configuration, server_configuration
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
 from quicdist.carrier.quic.engine.wire.frames import uint
 from quicdist.carrier.quic.settings import QuicSettings
@@ -28,10 +29,10 @@ class Crafted:
     ) -> None:
         settings = QuicSettings(tls=certificates.tls(verify=False))
         self.now = 0.0
-        self.client = Connection(configuration=settings.client_configuration("127.0.0.1"))
+        self.client = Connection(configuration=client_configuration(settings.for_dialling("127.0.0.1")))
         self.client.connect(SERVER, self.now)
         self.server = Connection(
-            configuration=settings.server_configuration(),
+            configuration=server_configuration(settings.for_listening()),
             original_destination_connection_id=self.client.original_destination_connection_id,
         )
         if connected:

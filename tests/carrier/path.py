@@ -17,6 +17,7 @@ from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted
 
 from quicdist.carrier.quic.driver.outgoing import Outgoing
 from quicdist.carrier.quic.engine.aioquic import bounds
+from quicdist.carrier.quic.engine.aioquic.configuration import client_configuration, server_configuration
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
 from quicdist.carrier.quic.engine.events import StreamData
 from quicdist.carrier.quic.receive_window import ReceiveWindow
@@ -148,10 +149,10 @@ class Network:
         self.servers: list[End] = []
         self.ends: list[End] = []
         for number in range(pairs):
-            dialler = connection(configuration=settings.client_configuration("127.0.0.1"))
+            dialler = connection(configuration=client_configuration(settings.for_dialling("127.0.0.1")))
             client = End(dialler, (CLIENT[0], CLIENT[1] + number))
             listener = connection(
-                configuration=settings.server_configuration(),
+                configuration=server_configuration(settings.for_listening()),
                 original_destination_connection_id=dialler.original_destination_connection_id,
             )
             server = End(listener, SERVER)

@@ -13,6 +13,7 @@ from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import ConnectionTerminated, StreamDataReceived
 
 from quicdist.carrier.quic.engine.aioquic import bounds
+from quicdist.carrier.quic.engine.aioquic.configuration import client_configuration, server_configuration
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
 from quicdist.carrier.quic.engine.events import StreamData
 from quicdist.carrier.quic.settings import QuicSettings
@@ -79,11 +80,11 @@ class Network:
         self.transmit: Transmit = lambda quic, now: quic.datagrams_to_send(now)
         self._order = itertools.count()
         self._under_way: list[tuple[float, int, End, bytes, tuple[str, int]]] = []
-        dialler = client(configuration=settings.client_configuration("127.0.0.1"))
+        dialler = client(configuration=client_configuration(settings.for_dialling("127.0.0.1")))
         dialler.connect(SERVER, self.now)
         self.client = End(dialler, CLIENT)
         listener = server(
-            configuration=settings.server_configuration(),
+            configuration=server_configuration(settings.for_listening()),
             original_destination_connection_id=dialler.original_destination_connection_id,
         )
         self.server = End(listener, SERVER)

@@ -31,11 +31,16 @@ from quicdist.carrier.quic.engine.aioquic import (
     termination,
 )
 from quicdist.carrier.quic.engine.aioquic import tls as engine_tls
+from quicdist.carrier.quic.engine.aioquic.configuration import (
+    PSK_CIPHER_SUITE,
+    client_configuration,
+    server_configuration,
+)
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
 from quicdist.carrier.quic.engine.aioquic.connection_ids import AcceptedConnection
 from quicdist.carrier.quic.engine.aioquic.paths import reset_tokens, unvalidated_credit
-from quicdist.carrier.quic.engine.aioquic.tickets import takes_early_data
-from quicdist.carrier.quic.engine.aioquic.tls import PSK_CIPHER_SUITE, TlsContext
+from quicdist.carrier.quic.engine.aioquic.tickets import SessionTicket as EngineTicket
+from quicdist.carrier.quic.engine.aioquic.tls import TlsContext
 from quicdist.carrier.quic.engine.aioquic.transport_parameters import max_udp_payload_size, says
 from quicdist.carrier.quic.engine.closing import Closing
 from quicdist.carrier.quic.engine.events import StreamData
@@ -56,10 +61,10 @@ class Wire:
     def __init__(self, certificates: CertificateFiles) -> None:
         settings = QuicSettings(tls=certificates.tls(verify=False))
         self.now = 0.0
-        self.client = QuicConnection(configuration=settings.client_configuration("127.0.0.1"))
+        self.client = QuicConnection(configuration=client_configuration(settings.for_dialling("127.0.0.1")))
         self.client.connect(ADDRESS, self.now)
         self.server = QuicConnection(
-            configuration=settings.server_configuration(),
+            configuration=server_configuration(settings.for_listening()),
             original_destination_connection_id=self.client.original_destination_connection_id,
         )
 
@@ -296,7 +301,7 @@ def test_who_builds_long_datagrams_says_so(
 
 def test_the_tls_handshake_is_sent_again_in_the_same_frames_too(certificates: CertificateFiles) -> None:
     settings = QuicSettings(tls=certificates.tls(verify=False))
-    client = Connection(configuration=settings.client_configuration("127.0.0.1"))
+    client = Connection(configuration=client_configuration(settings.for_dialling("127.0.0.1")))
     client.connect(ADDRESS, 0.0)
     assert client.datagrams_to_send(0.0)
     sender = client._crypto_streams[tls.Epoch.INITIAL].sender
@@ -316,11 +321,12 @@ def resumable(certificates: CertificateFiles) -> tuple[QuicSettings, SessionTick
     got: list[SessionTicket] = []
     wire = Wire(certificates)
     wire.client = Connection(
-        configuration=settings.client_configuration("127.0.0.1"), session_ticket_handler=got.append
+        configuration=client_configuration(settings.for_dialling("127.0.0.1")),
+        session_ticket_handler=got.append,
     )
     wire.client.connect(ADDRESS, 0.0)
     wire.server = Connection(
-        configuration=settings.server_configuration(),
+        configuration=server_configuration(settings.for_listening()),
         original_destination_connection_id=wire.client.original_destination_connection_id,
         session_ticket_handler=given.append,
     )
@@ -332,17 +338,17 @@ def resumable(certificates: CertificateFiles) -> tuple[QuicSettings, SessionTick
 @pytest.mark.parametrize("known", [True, False])
 def test_early_data_and_what_becomes_of_them(certificates: CertificateFiles, known: bool) -> None:
     settings, given, got = resumable(certificates)
-    assert takes_early_data(got)
+    assert EngineTicket(got).takes_early_data
     wire = Wire(certificates)
     assert not engine_tls.can_send_early_data(wire.client)
-    configuration = settings.client_configuration("127.0.0.1")
+    configuration = client_configuration(settings.for_dialling("127.0.0.1"))
     configuration.session_ticket = got
     wire.client = Connection(configuration=configuration)
     wire.client.connect(ADDRESS, 0.0)
     assert engine_tls.can_send_early_data(wire.client)
     wire.client.send_stream_data(0, b"early")
     wire.server = Connection(
-        configuration=settings.server_configuration(),
+        configuration=server_configuration(settings.for_listening()),
         original_destination_connection_id=wire.client.original_destination_connection_id,
         session_ticket_fetcher=lambda name: given if known else None,
     )
@@ -393,9 +399,9 @@ class SecureWire(Wire):
 
     def __init__(self, client: QuicSettings, server: QuicSettings) -> None:
         self.now = 0.0
-        self.client = Connection(configuration=client.client_configuration("127.0.0.1"))
+        self.client = Connection(configuration=client_configuration(client.for_dialling("127.0.0.1")))
         self.server = Connection(
-            configuration=server.server_configuration(),
+            configuration=server_configuration(server.for_listening()),
             original_destination_connection_id=self.client.original_destination_connection_id,
             session_ticket_fetcher=self.fetch,
             session_ticket_handler=lambda ticket: self.tickets.update({ticket.ticket: ticket}),
@@ -504,14 +510,14 @@ def test_tickets_and_external_psks_beside_each_other(certificates: CertificateFi
     given: list[SessionTicket] = []
     tickets: dict[bytes, SessionTicket] = {}
     for _ in range(2):
-        configuration = settings.client_configuration("127.0.0.1")
+        configuration = client_configuration(settings.for_dialling("127.0.0.1"))
         configuration.session_ticket = given[0] if given else None
         wire = SecureWire(settings, settings)
         wire.tickets = tickets
         wire.client = Connection(configuration=configuration, session_ticket_handler=given.append)
         wire.client.connect(ADDRESS, 0.0)
         wire.server = Connection(
-            configuration=settings.server_configuration(),
+            configuration=server_configuration(settings.for_listening()),
             original_destination_connection_id=wire.client.original_destination_connection_id,
             session_ticket_fetcher=wire.fetch,
             session_ticket_handler=lambda ticket: tickets.update({ticket.ticket: ticket}),
@@ -529,10 +535,10 @@ def own_wire(certificates: CertificateFiles) -> Wire:
     """With connections of this package."""
     wire = Wire(certificates)
     settings = QuicSettings(tls=certificates.tls(verify=False))
-    wire.client = Connection(configuration=settings.client_configuration("127.0.0.1"))
+    wire.client = Connection(configuration=client_configuration(settings.for_dialling("127.0.0.1")))
     wire.client.connect(ADDRESS, wire.now)
     wire.server = Connection(
-        configuration=settings.server_configuration(),
+        configuration=server_configuration(settings.for_listening()),
         original_destination_connection_id=wire.client.original_destination_connection_id,
     )
     wire.talk()
@@ -675,11 +681,11 @@ def test_connection_ids_and_their_tokens_are_where_they_are_made_and_kept(
     certificates: CertificateFiles,
 ) -> None:
     settings = QuicSettings(tls=certificates.tls(verify=False))
-    client = QuicConnection(configuration=settings.client_configuration("127.0.0.1"))
+    client = QuicConnection(configuration=client_configuration(settings.for_dialling("127.0.0.1")))
     client.connect(ADDRESS, 0.0)
     server = AcceptedConnection(
         reset_token=lambda connection_id: bytes(8) + connection_id,
-        configuration=settings.server_configuration(),
+        configuration=server_configuration(settings.for_listening()),
         original_destination_connection_id=client.original_destination_connection_id,
     )
     now = 0.0

@@ -12,6 +12,7 @@ from aioquic.quic.connection import QuicConnection
 from aioquic.quic.packet_builder import QuicSentPacket
 from aioquic.quic.recovery import QuicPacketRecovery, QuicPacketSpace
 
+from quicdist.carrier.quic.engine.aioquic.configuration import client_configuration
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
 from quicdist.carrier.quic.engine.aioquic.loss_recovery import Recovery
 from quicdist.carrier.quic.engine.aioquic.release import release
@@ -88,7 +89,7 @@ def test_packets_and_spaces_have_what_is_used_of_them() -> None:
 def test_settings_choose_the_congestion_control(certificates: CertificateFiles, algorithm: str) -> None:
     tls = certificates.tls(verify=False)
     settings = QuicSettings(tls=tls, congestion_control=algorithm, initial_rtt=0.3)
-    quic = Connection(configuration=settings.client_configuration("127.0.0.1"))
+    quic = Connection(configuration=client_configuration(settings.for_dialling("127.0.0.1")))
     assert isinstance(quic._loss, Recovery)
     assert quic._loss.get_probe_timeout() == 0.6
     assert quic._loss.congestion_window == 10 * 1200
@@ -101,7 +102,7 @@ def test_an_unknown_congestion_control_is_refused() -> None:
 
 def test_a_released_connection_holds_no_packets(certificates: CertificateFiles) -> None:
     settings = QuicSettings(tls=certificates.tls(verify=False))
-    quic = Connection(configuration=settings.client_configuration("127.0.0.1"))
+    quic = Connection(configuration=client_configuration(settings.for_dialling("127.0.0.1")))
     quic.connect(("127.0.0.1", 1), 0.0)
     quic.datagrams_to_send(0.0)
     quic.handle_timer(1.0)

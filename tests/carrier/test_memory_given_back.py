@@ -21,6 +21,7 @@ from quicdist.carrier.link import LinkBase
 from quicdist.carrier.quic.carrier import QuicCarrier, QuicIncoming
 from quicdist.carrier.quic.driver.channel import Channel
 from quicdist.carrier.quic.driver.dial_endpoint import DialEndpoint
+from quicdist.carrier.quic.engine.aioquic.configuration import client_configuration
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
 from quicdist.carrier.quic.engine.aioquic.release import release
 from quicdist.carrier.quic.handshake import QuicHandshake
@@ -162,7 +163,7 @@ def strangers(server: Listening, settings: QuicSettings) -> Iterator[Callable[[b
         def send(frames: bytes | None) -> None:
             udp = sockets.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
             udp.connect((server.address.host, server.address.port))
-            client = Connection(configuration=settings.client_configuration("127.0.0.1"))
+            client = Connection(configuration=client_configuration(settings.for_dialling("127.0.0.1")))
             client.connect(("127.0.0.1", 1), loop.time())
             if frames is None:
                 for data, _ in client.datagrams_to_send(loop.time()):

@@ -31,7 +31,9 @@ from quicdist.carrier.quic.driver.dial_endpoint import NO_WAY, DialEndpoint
 from quicdist.carrier.quic.driver.endpoint import register
 from quicdist.carrier.quic.driver.listen_endpoint import IncomingHandler, ListenEndpoint
 from quicdist.carrier.quic.driver.stateless_reset import StatelessResets
+from quicdist.carrier.quic.engine.aioquic.factory import AioquicFactory
 from quicdist.carrier.quic.engine.closing import Closing
+from quicdist.carrier.quic.engine.contract import EngineFactory
 from quicdist.carrier.quic.engine.events import HandshakeCompleted
 from quicdist.carrier.quic.handshake import AcceptHandshake, DialHandshake, QuicHandshake
 from quicdist.carrier.quic.link import QuicLink
@@ -74,6 +76,8 @@ class QuicCarrier(Carrier):
     """Links over QUIC. One carrier can listen in several places and dial at the same time."""
 
     family: ClassVar[str] = "quic"
+    #: What makes its connections: another engine may stand here.
+    engines: EngineFactory = AioquicFactory()
 
     def __init__(self, settings: QuicSettings | None = None) -> None:
         self.settings = settings or QuicSettings()
@@ -94,7 +98,7 @@ class QuicCarrier(Carrier):
         """Listen on UDP ``port`` of ``host``; 0 lets the system choose, ``DEFAULT_PORT`` is
         quic_dist's own. Raises :class:`ListenError`, for want of a certificate too."""
         try:
-            configuration = self.settings.server_configuration()
+            engine = self.settings.for_listening()
         except CertificateError as error:
             raise ListenError(host, port, str(error)) from error
         udp = UdpSocket(await _bind(self.settings.sockets, host, port))
@@ -104,13 +108,15 @@ class QuicCarrier(Carrier):
             udp.close()
             raise ListenError(host, port, str(error)) from error
         listener = QuicListener(udp, host)
+        resets = StatelessResets(secret)
         endpoint = ListenEndpoint(
             udp,
-            configuration,
+            self.engines.listen(
+                engine, reset_token=resets.token, issued=self.resumption.for_listening(engine)
+            ),
             lambda endpoint: QuicIncoming(endpoint, listener),
             admission=self.settings.admission,
-            resets=StatelessResets(secret),
-            issued=self.resumption.for_listening(configuration),
+            resets=resets,
         )
         listener.endpoint = endpoint
         await register(endpoint)
@@ -233,19 +239,23 @@ class QuicCarrier(Carrier):
         family, remote = dial.candidate
         settings = self._settings_for(node)
         try:
-            configuration = settings.client_configuration(node.partition("@")[2])
+            engine = settings.for_dialling(node.partition("@")[2])
             udp = UdpSocket(settings.sockets(family, remote=remote))
         except OSError as refused:
             raise PeerUnreachable(node, address, f"{NO_WAY}: {refused.strerror}") from refused
         dial.sockets.append(udp)
-        resuming = self.resumption.for_dialling(node, configuration, alone=alone)
+        resuming = self.resumption.for_dialling(node, engine, alone=alone)
         handshake = DialHandshake(node, address, dial.local, settings, self._stream_counts, claim)
-        on_ticket = resuming.keep if resuming else None
-        endpoint = DialEndpoint(udp, remote, configuration, handshake, on_ticket, sockets=settings.sockets)
+        quic = self.engines.dial(
+            engine,
+            ticket=resuming.ticket if resuming else None,
+            on_ticket=resuming.keep if resuming else None,
+        )
+        endpoint = DialEndpoint(udp, remote, quic, handshake, sockets=settings.sockets)
         channel = handshake.channel = endpoint.channel
         try:
             if resuming is not None:
-                resuming.quic = channel.quic
+                resuming.quic = quic
                 handshake.begin(resuming.ticket)
             channel.transmit()
             await register(endpoint)

@@ -17,8 +17,6 @@ from collections import deque
 from collections.abc import Coroutine, Iterable
 from typing import Any, Final
 
-from aioquic.tls import SessionTicket
-
 from quicdist.carrier.addresses import Address
 from quicdist.carrier.contract import LocalNode
 from quicdist.carrier.errors import (
@@ -39,6 +37,7 @@ from quicdist.carrier.quic.authentication import AuthPeer, why_refused
 from quicdist.carrier.quic.data_streams import StreamCounts
 from quicdist.carrier.quic.driver.channel import Channel
 from quicdist.carrier.quic.engine.closing import Closing
+from quicdist.carrier.quic.engine.contract import Ticket
 from quicdist.carrier.quic.engine.events import HandshakeCompleted
 from quicdist.carrier.quic.engine.own_parameters import JOINED_MESSAGES
 from quicdist.carrier.quic.link import QuicLink
@@ -362,7 +361,7 @@ class DialHandshake(QuicHandshake):
         """Whether the peer has acknowledged the name message."""
         return self.channel.quic.acknowledged(CONTROL_STREAM) > 0
 
-    def begin(self, ticket: SessionTicket | None) -> None:
+    def begin(self, ticket: Ticket | None) -> None:
         """Before the first datagram leaves: what can be said in it is written. ``ticket`` is the
         session ticket that it shows."""
         self._ticket_shown = ticket is not None

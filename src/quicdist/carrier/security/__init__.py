@@ -2,5 +2,4 @@
 
 from quicdist import dependencies
 
-dependencies.check("aioquic")
 dependencies.check("cryptography")

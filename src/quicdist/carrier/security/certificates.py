@@ -22,8 +22,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from quicdist.carrier.errors import CertificateError
+from quicdist.carrier.security.client_trust import ClientTrust
 from quicdist.carrier.security.psk import ExternalPsk, Psks
-from quicdist.carrier.security.verification import ClientTrust
 
 #: What can sign a TLS 1.3 handshake in aioquic.
 PrivateKey = (

@@ -9,15 +9,12 @@ from __future__ import annotations
 import errno
 from collections.abc import Sequence
 
-from aioquic.quic.configuration import QuicConfiguration
-from aioquic.tls import SessionTicketHandler
-
 from quicdist.carrier.quic.driver.channel import Channel, ChannelHandler
 from quicdist.carrier.quic.driver.doubt import CONNECTION_LOST, NOBODY_ANY_MORE, Doubt
 from quicdist.carrier.quic.driver.endpoint import MAX_KEPT, Endpoint
 from quicdist.carrier.quic.driver.migration import Migration
 from quicdist.carrier.quic.driver.stateless_reset import RESET, is_reset
-from quicdist.carrier.quic.engine.aioquic.retried_connection import RetriedConnection
+from quicdist.carrier.quic.engine.contract import Engine
 from quicdist.carrier.quic.engine.wire.long_header import LONG
 from quicdist.carrier.udp import REFUSED, UNREACHABLE, Datagram, OpenSocket, SocketAddress, UdpSocket
 
@@ -33,9 +30,8 @@ class DialEndpoint(Endpoint):
         self,
         socket: UdpSocket,
         remote: SocketAddress,
-        configuration: QuicConfiguration,
+        engine: Engine,
         handler: ChannelHandler,
-        on_ticket: SessionTicketHandler | None = None,
         *,
         sockets: OpenSocket,
     ) -> None:
@@ -44,9 +40,9 @@ class DialEndpoint(Endpoint):
         socket.receiver = self
         #: Our connection ids. The peer's stateless reset shows one that is none of them.
         self._ids: set[bytes] = set()
-        self._id_end = 1 + configuration.connection_id_length
+        self._id_end = 1 + len(engine.host_cid)
         self.channel = Channel(
-            RetriedConnection(configuration=configuration, session_ticket_handler=on_ticket),
+            engine,
             socket,
             handler,
             on_gone=self._channel_gone,

@@ -6,18 +6,13 @@ import errno
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Container, Sequence
 
-from aioquic.quic.configuration import QuicConfiguration
-from aioquic.tls import SessionTicket
-
 from quicdist.carrier.quic.driver.admission import Admission, AdmissionSettings, Opening
 from quicdist.carrier.quic.driver.channel import Channel, ChannelHandler
 from quicdist.carrier.quic.driver.doubt import CONNECTION_LOST, NOBODY_ANY_MORE, Doubt
 from quicdist.carrier.quic.driver.endpoint import MAX_KEPT, Endpoint
 from quicdist.carrier.quic.driver.stateless_reset import RESET, StatelessResets, is_reset
 from quicdist.carrier.quic.driver.stranger_queue import Stage, StrangerQueue
-from quicdist.carrier.quic.engine.aioquic.connection_ids import AcceptedConnection
-from quicdist.carrier.quic.engine.aioquic.stateless_packets import version_negotiation
-from quicdist.carrier.quic.engine.aioquic.tickets import TicketStore
+from quicdist.carrier.quic.engine.contract import Acceptor
 from quicdist.carrier.quic.engine.path_mtu import MIN_SIZE
 from quicdist.carrier.quic.engine.wire.long_header import LONG, VERSION_NEGOTIATION, long_header
 from quicdist.carrier.sources import Places, source_of
@@ -34,30 +29,27 @@ class ListenEndpoint(Endpoint):
     """A socket with all the connections that came in by it.
 
     ``new_handler`` gives the handler of a new connection. Where all places for connections that are no links
-    yet are taken, the next one takes that of another (:class:`~quicdist.carrier.sources.Places`). ``issued``
-    keeps the session tickets given out; without it there are none. ``resets`` answers packets of connections
-    that are lost.
+    yet are taken, the next one takes that of another (:class:`~quicdist.carrier.sources.Places`).
+    ``acceptor`` makes the connections, ``resets`` answers packets of connections that are lost.
     """
 
     def __init__(
         self,
         socket: UdpSocket,
-        configuration: QuicConfiguration,
+        acceptor: Acceptor,
         new_handler: Callable[[ListenEndpoint], IncomingHandler],
         *,
         admission: AdmissionSettings,
         resets: StatelessResets,
-        issued: TicketStore[bytes] | None = None,
     ) -> None:
         super().__init__()
         self.socket = socket
         socket.receiver = self
         socket.sift = self._sift
         socket.report_to(self._reported)
-        self._configuration = configuration
-        self._id_length = configuration.connection_id_length
+        self._acceptor = acceptor
+        self._id_length = acceptor.id_length
         self._new_handler = new_handler
-        self._issued = issued
         self._resets = resets
         self._routes: dict[bytes, Channel] = {}
         self._ids: dict[Channel, set[bytes]] = {}
@@ -69,6 +61,7 @@ class ListenEndpoint(Endpoint):
             id_length=self._id_length,
             half_open=self.half_open.__len__,
             answer=self._answer,
+            packets=acceptor.packets,
         )
         self._queue = StrangerQueue(self._handle_strangers, self._work_later)
         self._strays = 0
@@ -220,14 +213,13 @@ class ListenEndpoint(Endpoint):
         channel = self._routes.get(header.destination)
         # What is shorter opens no connection and gets no answer (RFC 9000, sections 6.1 and 14.1).
         if channel is None and len(data) >= MIN_SIZE:
-            supported = self._configuration.supported_versions
-            if header.version in supported:
+            if header.version in self._acceptor.versions:
                 opening = self._admission.consider(header, data, address, now)
                 if opening is not None:
                     return self._open(header.destination, opening, address)
             # Not in answer to one: else two listeners could be set on each other.
             elif header.version != VERSION_NEGOTIATION and self._admission.may_negotiate(now):
-                self._answer(version_negotiation(header, supported), address)
+                self._answer(self._acceptor.packets.version_negotiation(header), address)
         self._strays += channel is None
         return channel
 
@@ -275,15 +267,7 @@ class ListenEndpoint(Endpoint):
     # -- new connections -------------------------------------------------------------------
 
     def _open(self, connection_id: bytes, opening: Opening, address: SocketAddress) -> Channel:
-        issued = self._issued
-        quic = AcceptedConnection(
-            reset_token=self._resets.token,
-            configuration=self._configuration,
-            original_destination_connection_id=opening.original_id,
-            retry_source_connection_id=opening.retry_id,
-            session_ticket_fetcher=issued.take if issued is not None else None,
-            session_ticket_handler=self._ticket_issued if issued is not None else None,
-        )
+        quic = self._acceptor.accept(opening.original_id, opening.retry_id)
         handler = self._new_handler(self)
         channel = Channel(
             quic, self.socket, handler, on_gone=self._channel_gone, on_connection_id=self._connection_id
@@ -308,10 +292,6 @@ class ListenEndpoint(Endpoint):
                 note,
             )
         channel.dismiss("it gave way to another connection in its handshake")
-
-    def _ticket_issued(self, ticket: SessionTicket) -> None:
-        if self._issued is not None:
-            self._issued.put(ticket.ticket, ticket)
 
     def _connection_id(self, channel: Channel, connection_id: bytes, issued: bool) -> None:
         ids = self._ids.get(channel)

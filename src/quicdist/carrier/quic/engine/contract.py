@@ -10,7 +10,8 @@ Times are in seconds of any steady clock, sizes in bytes, offsets are those of a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import datetime
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
@@ -18,6 +19,8 @@ from cryptography import x509
 
 from quicdist.carrier.quic.engine.closing import Closing
 from quicdist.carrier.quic.engine.events import Event
+from quicdist.carrier.quic.engine.settings import EngineSettings
+from quicdist.carrier.quic.engine.wire.long_header import LongHeader
 from quicdist.carrier.udp import Datagram, SocketAddress
 
 #: An address that is not validated is sent at most so many times the bytes that came from there (RFC 9000,
@@ -251,3 +254,95 @@ class Engine(Protocol):
 
     def peer_max_datagram(self) -> int:
         """The longest datagram that the peer takes (RFC 9000, section 18.2)."""
+
+
+class Ticket(Protocol):
+    """A session ticket (RFC 8446, section 4.6.1), with what it takes to resume the session."""
+
+    @property
+    def identity(self) -> bytes:
+        """The ticket itself, as it is shown."""
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether it has not expired."""
+
+    @property
+    def not_valid_after(self) -> datetime.datetime:
+        """When it expires."""
+
+    @property
+    def takes_early_data(self) -> bool:
+        """Whether its issuer has said that it takes early data for what they are."""
+
+    def without_early_data(self) -> Ticket:
+        """The same, to resume with and not to send early data."""
+
+    def bounded(self, *ends: datetime.datetime) -> Ticket:
+        """The same, valid no longer than any of ``ends``, nor than seven days."""
+
+
+class TicketTable(Protocol):
+    """Where a listener keeps the tickets that it has issued."""
+
+    def put(self, key: bytes, ticket: Ticket) -> None:
+        """Keep a ticket."""
+
+    def take(self, key: bytes) -> Ticket | None:
+        """The ticket for ``key``, which is then no longer there; None if there is none, or it has expired."""
+
+
+class StatelessPackets(Protocol):
+    """The packets that a listener sends without a connection, in answer to one with ``header``."""
+
+    def connection_refused(self, header: LongHeader, reason: str) -> bytes:
+        """CONNECTION_CLOSE: no connection is wanted."""
+
+    def invalid_token(self, header: LongHeader) -> bytes:
+        """CONNECTION_CLOSE: the token is one of ours, and not good any more (RFC 9000, section 8.1.3)."""
+
+    def retry(self, header: LongHeader, retry_id: bytes, token: bytes) -> bytes:
+        """Retry: the client is to begin anew, with ``token`` and to the connection id ``retry_id``."""
+
+    def version_negotiation(self, header: LongHeader) -> bytes:
+        """Version Negotiation (RFC 9000, section 17.2.1)."""
+
+
+class Acceptor(Protocol):
+    """Makes the connections of one listener."""
+
+    @property
+    def id_length(self) -> int:
+        """The length of this side's connection ids."""
+
+    @property
+    def versions(self) -> Sequence[int]:
+        """The versions of QUIC that are taken."""
+
+    @property
+    def packets(self) -> StatelessPackets:
+        """What is sent without a connection."""
+
+    def accept(self, original_id: bytes, retry_id: bytes | None) -> Engine:
+        """A connection for a client whose very first packet went to ``original_id``; ``retry_id`` is that of
+        our Retry, if there was one."""
+
+
+class EngineFactory(Protocol):
+    """Makes connections."""
+
+    def dial(
+        self, settings: EngineSettings, *, ticket: Ticket | None, on_ticket: Callable[[Ticket], None] | None
+    ) -> Engine:
+        """A connection to dial with. ``ticket`` is shown; ``on_ticket`` is told of those that the peer
+        issues."""
+
+    def listen(
+        self,
+        settings: EngineSettings,
+        *,
+        reset_token: Callable[[bytes], bytes],
+        issued: TicketTable | None,
+    ) -> Acceptor:
+        """What makes the connections of a listener. ``reset_token`` makes the stateless reset token of a
+        connection id. ``issued`` keeps the tickets given out; with None there are none."""

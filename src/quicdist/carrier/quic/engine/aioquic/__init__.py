@@ -1,1 +1,5 @@
 """aioquic behind the contract of the engine. Only this package touches aioquic, public or private."""
+
+from quicdist import dependencies
+
+dependencies.check("aioquic")

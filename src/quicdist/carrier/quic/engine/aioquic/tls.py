@@ -4,7 +4,7 @@ and knows PSKs as session tickets only."""
 from __future__ import annotations
 
 import datetime
-from typing import Any, Final
+from typing import Any
 
 from aioquic import tls
 from aioquic.buffer import Buffer  # type: ignore[attr-defined]  # it is where the examples import it
@@ -13,8 +13,15 @@ from aioquic.tls import Epoch
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from quicdist.carrier.quic.engine.aioquic.configuration import Configuration
-from quicdist.carrier.security.verification import check_keys, check_server_use, check_size, refused_by_alert
+from quicdist.carrier.quic.engine.aioquic.configuration import PSK_CIPHER_SUITE, Configuration
+from quicdist.carrier.quic.engine.aioquic.verification import (
+    check_client,
+    check_keys,
+    check_server_use,
+    check_size,
+    mismatch,
+    refused_by_alert,
+)
 
 
 def is_resumed(quic: QuicConnection) -> bool:
@@ -42,12 +49,7 @@ def why_not_named(quic: QuicConnection, host: str) -> str | None:
     configuration = quic.configuration
     clients = configuration.clients if isinstance(configuration, Configuration) else None
     shown = peer_certificates(quic)
-    return clients.why_not_named(shown[0], shown[1:], host) if shown and clients is not None else None
-
-
-#: PSKs without a hash are for SHA-256 (RFC 8446, section 4.2.11). This is the suite of it that TLS
-#: must have, and the only one quic_dist offers with a PSK.
-PSK_CIPHER_SUITE: Final = tls.CipherSuite.AES_128_GCM_SHA256
+    return mismatch(clients, shown[0], shown[1:], host) if shown and clients is not None else None
 
 
 class UnknownPskIdentity(tls.Alert):
@@ -188,4 +190,4 @@ class TlsContext(tls.Context):
 
     def _check_client(self) -> None:
         if self._settings.clients is not None:
-            self._settings.clients.check(self._peer_certificate, self._peer_certificate_chain)
+            check_client(self._settings.clients, self._peer_certificate, self._peer_certificate_chain)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from aioquic import tls
@@ -18,6 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from quicdist.carrier.security.client_trust import ClientTrust
 from quicdist.logs import clean
 
 #: Bytes of a peer's Certificate message, and certificates in it, its own among them: each costs a signature
@@ -104,31 +104,26 @@ def check_server_use(certificate: x509.Certificate) -> None:
     check_use(certificate, ExtendedKeyUsageOID.SERVER_AUTH)
 
 
-@dataclass(frozen=True, slots=True)
-class ClientTrust:
-    """Which nodes that dial are believed: those with a certificate of ``ca`` (PEM), and if it is not
-    ``required`` those with none."""
+def check_client(
+    trust: ClientTrust, certificate: x509.Certificate | None, chain: Sequence[x509.Certificate]
+) -> None:
+    """Check what a dialling node has shown. Raises a TLS alert."""
+    if certificate is None:
+        if trust.required:
+            raise CertificateRequired("a certificate is required and none was shown")
+        return
+    with refused_by_alert():
+        tls.verify_certificate(certificate, list(chain), cadata=trust.ca)
+    check_use(certificate, ExtendedKeyUsageOID.CLIENT_AUTH)
 
-    ca: bytes
-    required: bool
 
-    def check(self, certificate: x509.Certificate | None, chain: Sequence[x509.Certificate]) -> None:
-        """Check what a dialling node has shown. Raises a TLS alert."""
-        if certificate is None:
-            if self.required:
-                raise CertificateRequired("a certificate is required and none was shown")
-            return
+def mismatch(
+    trust: ClientTrust, certificate: x509.Certificate, chain: Sequence[x509.Certificate], host: str
+) -> str | None:
+    """Why the certificate does not name ``host`` (a DNS name or an IP address), None if it does."""
+    try:
         with refused_by_alert():
-            tls.verify_certificate(certificate, list(chain), cadata=self.ca)
-        check_use(certificate, ExtendedKeyUsageOID.CLIENT_AUTH)
-
-    def why_not_named(
-        self, certificate: x509.Certificate, chain: Sequence[x509.Certificate], host: str
-    ) -> str | None:
-        """Why the certificate does not name ``host`` (a DNS name or an IP address), None if it does."""
-        try:
-            with refused_by_alert():
-                tls.verify_certificate(certificate, list(chain), server_name=host, cadata=self.ca)
-        except tls.Alert as alert:
-            return str(alert)
-        return None
+            tls.verify_certificate(certificate, list(chain), server_name=host, cadata=trust.ca)
+    except tls.Alert as alert:
+        return str(alert)
+    return None
