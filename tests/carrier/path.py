@@ -15,7 +15,7 @@ from random import Random
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted
 
-from quicdist.carrier.quic.driver.outgoing import Outgoing
+from quicdist.carrier.quic.driver.send_scheduler import SendScheduler
 from quicdist.carrier.quic.engine.aioquic import bounds
 from quicdist.carrier.quic.engine.aioquic.configuration import client_configuration, server_configuration
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
@@ -97,7 +97,7 @@ class Direction:
 class End:
     quic: Connection
     address: tuple[str, int]
-    outgoing: Outgoing = field(init=False)
+    outgoing: SendScheduler = field(init=False)
     windows: dict[int, ReceiveWindow] = field(default_factory=dict)
     came: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     up: float | None = None
@@ -111,7 +111,7 @@ class End:
     dirty: bool = False
 
     def __post_init__(self) -> None:
-        self.outgoing = Outgoing(self.quic)
+        self.outgoing = SendScheduler(self.quic)
 
     def write(self, stream_id: int, data: bytes) -> None:
         self.outgoing.add(stream_id, [data], len(data))

@@ -45,7 +45,6 @@ from quicdist.carrier.quic.engine.aioquic.transport_parameters import max_udp_pa
 from quicdist.carrier.quic.engine.closing import Closing
 from quicdist.carrier.quic.engine.events import StreamData
 from quicdist.carrier.quic.engine.own_parameters import LONG_DATAGRAMS
-from quicdist.carrier.quic.link import _IDLE
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.security.certificates import CertificateFiles, TlsConfig, fingerprint
 from quicdist.carrier.security.psk import ExternalPsk
@@ -140,7 +139,7 @@ def test_a_refused_certificate_is_told_as_its_tls_alert(certificates: Certificat
         assert "elsewhere" in closing.reason
 
 
-def test_an_idle_timeout_is_told_in_the_words_expected(wire: Wire) -> None:
+def test_an_idle_timeout_is_told_from_other_ends(wire: Wire) -> None:
     timer = wire.client.get_timer()
     while timer is not None and not termination.closing(wire.client):
         wire.client.handle_timer(timer)
@@ -148,7 +147,7 @@ def test_an_idle_timeout_is_told_in_the_words_expected(wire: Wire) -> None:
         timer = wire.client.get_timer()
     closing = termination.closing(wire.client)
     assert closing is not None
-    assert closing.reason == _IDLE
+    assert closing.is_idle
     assert not closing.by_peer
 
 

@@ -16,7 +16,7 @@ from aioquic.quic.events import StopSendingReceived
 from aioquic.quic.packet import QuicErrorCode
 from aioquic.tls import Epoch
 
-from quicdist.carrier.quic.driver.outgoing import Outgoing
+from quicdist.carrier.quic.driver.send_scheduler import SendScheduler
 from quicdist.carrier.quic.engine.aioquic import bounds, flow_control, statistics, termination
 from quicdist.carrier.quic.engine.aioquic.bounds import BOUNDS, Bounded
 from quicdist.carrier.quic.engine.aioquic.reassembly import CryptoReceiver
@@ -176,7 +176,7 @@ def test_what_is_written_to_a_stream_that_was_stopped_is_dropped(
     """A name and STOP_SENDING in one packet: the status that was written next made a traceback."""
     pair = Crafted(certificates, authenticated=authenticated)
     pair.feed(pair.server, stream_frame(0, 0, b"name") + b"\5" + uint(0) + uint(0))
-    outgoing = Outgoing(pair.server)
+    outgoing = SendScheduler(pair.server)
     outgoing.add(0, [b"sok"], 3)
     outgoing.feed(pair.now)
     assert outgoing.size == 0

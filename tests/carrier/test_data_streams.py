@@ -73,7 +73,7 @@ async def pair_with(settings: QuicSettings, count: int) -> AsyncIterator[LinkPai
 def as_quic_dist(inbox: Inbox) -> None:
     """This end uses all its streams for all messages, and takes nothing beyond them for any."""
     link = quic_link(inbox.link)
-    link._placement = link._extra = None
+    link._stream_assignment = link._extra = None
 
 
 async def payloads(inbox: Inbox, count: int) -> list[Any]:

@@ -136,7 +136,7 @@ async def test_a_beam_that_disconnects_leaves_a_connection_that_still_answers(
 ) -> None:
     """``net_kernel:disconnect/1`` ends quic_dist's controller and not its QUIC connection, which
     goes on acknowledging (seen up to 1.8.1). A node that is only idle does no more, of itself: it
-    takes the acknowledgements for something written and does not tick. But it answers a nudge."""
+    takes the acknowledgements for something written and does not tick. But it answers a liveness probe."""
     monkeypatch.setattr("quicdist.carrier.quic.settings.MIN_PING_INTERVAL", 0.1)
     hasty = QuicSettings(tls=settings.tls, net_ticktime=1)
     node = FakeNode(NAME)

@@ -15,7 +15,7 @@ from quicdist.carrier.quic.carrier import QuicCarrier
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
 from quicdist.carrier.quic.handshake import DialHandshake
 from quicdist.carrier.quic.link import BURST, QuicLink
-from quicdist.carrier.quic.nudge import NOPROC
+from quicdist.carrier.quic.liveness_probe import NOPROC
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.protocol import DEFAULT_FLAGS, Connected, FrameTooLong, RegSend, UndecodableMessage
 from quicdist.term import Atom
@@ -416,7 +416,7 @@ async def test_a_burst_that_falls_silent_is_nudged_for_its_end(settings: QuicSet
         loop = asyncio.get_running_loop()
 
         def hook(messages: list[Any]) -> None:
-            if client._nudge.concerns(messages):
+            if client._liveness_probe.concerns(messages):
                 nudged.append(loop.time())
             received(messages)
 

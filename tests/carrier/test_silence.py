@@ -33,7 +33,7 @@ class Mute:
 def hold_signals(pair: LinkPair) -> QuicLink:
     """Nothing leaves any more on the stream that the signals of the client's link take."""
     link = quic_link(pair.client.link)
-    stream_id, _ = link._connection.send(link._nudge.signal)
+    stream_id, _ = link._connection.send(link._liveness_probe.signal)
     link._channel.hold_stream(stream_id, OTHER)
     link._channel._outgoing._queues[stream_id].held[OTHER] = UNLIMITED
     link._channel.write(stream_id, (bytes(4),), 4)

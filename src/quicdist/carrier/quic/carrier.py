@@ -24,6 +24,7 @@ from quicdist.carrier.errors import (
     TicketRefused,
 )
 from quicdist.carrier.happy_eyeballs import Candidate, Claim, candidates, race
+from quicdist.carrier.quic.close_codes import close_code, incoming_ended, told_reason
 from quicdist.carrier.quic.connect_options import ConnectOptions
 from quicdist.carrier.quic.data_streams import StreamCounts
 from quicdist.carrier.quic.driver.channel import Channel
@@ -40,12 +41,11 @@ from quicdist.carrier.quic.link import QuicLink
 from quicdist.carrier.quic.other_sockets import MOST as MOST_OTHERS
 from quicdist.carrier.quic.other_sockets import PATIENCE as OTHER_PATIENCE
 from quicdist.carrier.quic.other_sockets import with_other_sockets
-from quicdist.carrier.quic.refusals import close_code, incoming_ended, told_reason
 from quicdist.carrier.quic.reset_secret import reset_secret
 from quicdist.carrier.quic.resumption import Resumption
 from quicdist.carrier.quic.settings import DEFAULT_PORT, QuicSettings
+from quicdist.carrier.quic.simultaneous_connect import Attempts
 from quicdist.carrier.refusal_lines import RefusalLines
-from quicdist.carrier.simultaneous import Attempts
 from quicdist.carrier.sources import FailureDelay, source_of
 from quicdist.carrier.udp import DatagramSocket, OpenSocket, SocketBuffers, UdpSocket
 from quicdist.errors import QuicDistError

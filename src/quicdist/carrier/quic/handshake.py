@@ -3,7 +3,7 @@
 It runs on stream 0, the first the dialling side opens, without length prefixes. quic_dist takes
 what lies in its buffer for one message, so two messages must never reach it together: the second of
 two in a row leaves only when the first has been acknowledged, and a moment later. A peer that is
-quicdist has said that it need not be so (:mod:`quicdist.carrier.quic.engine.aioquic.transport_parameters`).
+quicdist has said that it need not be so (:mod:`quicdist.carrier.quic.engine.own_parameters`).
 
 Where there is an ``auth_callback``, it is asked before the first message is read or written.
 """
@@ -34,6 +34,7 @@ from quicdist.carrier.errors import (
 )
 from quicdist.carrier.happy_eyeballs import Claim
 from quicdist.carrier.quic.authentication import AuthPeer, why_refused
+from quicdist.carrier.quic.close_codes import accept_refused, dial_refused, wrong_cookie
 from quicdist.carrier.quic.data_streams import StreamCounts
 from quicdist.carrier.quic.driver.channel import Channel
 from quicdist.carrier.quic.engine.closing import Closing
@@ -41,9 +42,8 @@ from quicdist.carrier.quic.engine.contract import Ticket
 from quicdist.carrier.quic.engine.events import HandshakeCompleted
 from quicdist.carrier.quic.engine.own_parameters import JOINED_MESSAGES
 from quicdist.carrier.quic.link import QuicLink
-from quicdist.carrier.quic.refusals import accept_refused, dial_refused, wrong_cookie
 from quicdist.carrier.quic.settings import QuicSettings
-from quicdist.carrier.simultaneous import Attempts, Held
+from quicdist.carrier.quic.simultaneous_connect import Attempts, Held
 from quicdist.errors import QuicDistError
 from quicdist.logs import get_logger
 from quicdist.protocol import (
@@ -518,7 +518,8 @@ class AcceptHandshake(QuicHandshake):
                 self._hold(event.name)
 
     def _hold(self, name: str) -> None:
-        """Both dial, and this node's own attempt stands: see :mod:`quicdist.carrier.simultaneous`."""
+        """Both dial, and this node's own attempt stands: see
+        :mod:`quicdist.carrier.quic.simultaneous_connect`."""
         self._is_held = True
         error = self._dropped(name)
         held = Held(name, self._attempts, lambda: self._fail(error))

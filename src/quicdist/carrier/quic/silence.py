@@ -1,7 +1,8 @@
 """How long nothing has come of a node whose QUIC connection lives.
 
 quic_dist can leave a connection that nobody owns, which goes on acknowledging
-(:mod:`quicdist.carrier.quic.nudge`). So a node of which nothing comes is sent a signal that it has to answer.
+(:mod:`quicdist.carrier.quic.liveness_probe`). So a node of which nothing comes is sent a signal that it has
+to answer.
 Time counts against it where it has acknowledged that signal, or acknowledges nothing: one that is queued
 behind what was lost, on a path that moves on slowly, cannot be answered yet.
 """

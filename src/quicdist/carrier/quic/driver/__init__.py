@@ -1,1 +1,1 @@
-"""One QUIC connection in the event loop: what is done around aioquic, packet by packet."""
+"""One QUIC connection in the event loop: what is done around its engine, packet by packet."""

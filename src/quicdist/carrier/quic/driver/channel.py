@@ -1,4 +1,4 @@
-"""One QUIC connection in the event loop: aioquic's sans-I/O connection, its timer, its way out.
+"""One QUIC connection in the event loop: its engine, its timer, its way out.
 
 What arrived in one turn of the loop is taken in first; then each connection concerned transmits
 once. Nothing here makes a task, a future or a queue entry per datagram.
@@ -19,8 +19,8 @@ from quicdist.carrier.keepalive import KeepAlive
 from quicdist.carrier.linger import Linger
 from quicdist.carrier.nobody import NOBODY
 from quicdist.carrier.quic.driver.closing_state import ClosingState
-from quicdist.carrier.quic.driver.outgoing import Outgoing
 from quicdist.carrier.quic.driver.path_probing import PathProber
+from quicdist.carrier.quic.driver.send_scheduler import SendScheduler
 from quicdist.carrier.quic.driver.standstill import Standstill
 from quicdist.carrier.quic.engine.closing import Closing
 from quicdist.carrier.quic.engine.contract import Engine
@@ -88,7 +88,7 @@ class Channel:
         self.migrate: Callable[[], None] | None = None
         #: The QUIC session went on from an earlier one; what was sent ahead of its handshake counted.
         self.resumed = self.early_data_accepted = False
-        self._outgoing = Outgoing(quic)
+        self._outgoing = SendScheduler(quic)
         self._towards: SocketAddress | None = None
         self._loop = asyncio.get_running_loop()
         self._keeper = KeepAlive.of(self._loop)
@@ -125,8 +125,7 @@ class Channel:
         return self.quic.get_peer_address(), self.socket.local
 
     def authenticated(self) -> None:
-        """The peer has been authenticated: the bounds are those of a link from now on
-        (:mod:`quicdist.carrier.quic.engine.aioquic.bounds`)."""
+        """The peer has been authenticated: the bounds are those of a link from now on."""
         with self._lock:
             self.quic.authenticated()
 
@@ -555,7 +554,7 @@ class Channel:
             self._terminated()
 
     def _ending(self, closing: Closing) -> None:
-        """aioquic ends the connection: the peer closed it, fell silent, or broke the protocol."""
+        """The engine ends the connection: the peer closed it, fell silent, or broke the protocol."""
         parting, handler = self._parting is not None, self.handler
         if not closing.by_peer and not self._gone:
             # It has a CONNECTION_CLOSE to send.
@@ -570,7 +569,7 @@ class Channel:
             handler.channel_closed(closing)
 
     def _broken(self, doing: str, error: Exception) -> None:
-        """A bug, here or in aioquic: costs this connection, no other."""
+        """A bug, here or in the engine: costs this connection, no other."""
         log.error("connection with %s: %s failed", self.remote_address, doing, exc_info=error)
         if self.closed:
             return

@@ -10,8 +10,8 @@ from quicdist.carrier.udp import Datagram
 
 class ClosingState:
     """Holds the datagrams with CONNECTION_CLOSE. A peer that keeps sending gets them again after its 1st,
-    2nd, 4th, 8th … datagram. aioquic does not hold them to the amplification limit (section 8.1) of addresses
-    that are not validated."""
+    2nd, 4th, 8th … datagram. The engine does not hold them to the amplification limit (section 8.1) of
+    addresses that are not validated."""
 
     def __init__(self) -> None:
         self._datagrams: Sequence[Datagram] = ()
@@ -27,7 +27,7 @@ class ClosingState:
         self._datagrams = datagrams
         size = self._size()
         credit = quic.unvalidated_credit()
-        # aioquic has counted them as sent.
+        # The engine has counted them as sent.
         self._credit = None if credit is None else credit + size
         return self._spend(size)
 

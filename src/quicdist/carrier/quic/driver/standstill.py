@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from quicdist.carrier.keepalive import TICK_INTERVAL
-from quicdist.carrier.quic.driver.outgoing import Outgoing
+from quicdist.carrier.quic.driver.send_scheduler import SendScheduler
 from quicdist.carrier.quic.engine.contract import Engine
 from quicdist.carrier.quic.engine.path_mtu import MIN_SIZE
 from quicdist.carrier.udp import Datagram, UdpSocket
@@ -30,7 +30,7 @@ class Standstill:
     def __init__(
         self,
         quic: Engine,
-        outgoing: Outgoing,
+        outgoing: SendScheduler,
         stream_id: int,
         tick: bytes,
         on_ticks: Callable[[int], None],

@@ -13,7 +13,7 @@ CRYPTO_ERROR: Final = 0x100
 class Closing:
     """Why a connection ends: the content of its CONNECTION_CLOSE, or what stands in its place.
 
-    ``by_peer``: the peer sent it; otherwise aioquic decided so itself. ``is_application``: the
+    ``by_peer``: the peer sent it; otherwise this side decided so. ``is_application``: the
     code is the application's, not QUIC's.
     """
 
@@ -21,8 +21,10 @@ class Closing:
     reason: str
     by_peer: bool = False
     is_application: bool = False
-    #: The network says that nobody is there: not aioquic's word but the kernel's.
+    #: The kernel reported that nobody is there (ICMP port unreachable).
     unreachable: bool = False
+    #: Nothing came for the idle timeout (RFC 9000, section 10.1).
+    is_idle: bool = False
 
     @property
     def tls_alert(self) -> int | None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from aioquic.quic.connection import QuicConnection, QuicConnectionState
 
 from quicdist.carrier.quic.engine.closing import Closing
+
+#: aioquic's words for a peer that was not heard of for the idle timeout.
+_IDLE: Final = "Idle timeout"
 
 
 def closing(quic: QuicConnection) -> Closing | None:
@@ -16,9 +21,11 @@ def closing(quic: QuicConnection) -> Closing | None:
     event = quic._close_event
     if event is None:
         return None
+    by_peer = quic._state is QuicConnectionState.DRAINING
     return Closing(
         event.error_code,
         event.reason_phrase,
-        by_peer=quic._state is QuicConnectionState.DRAINING,
+        by_peer=by_peer,
         is_application=event.frame_type is None,
+        is_idle=not by_peer and event.reason_phrase == _IDLE,
     )

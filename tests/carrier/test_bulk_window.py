@@ -5,20 +5,27 @@ from __future__ import annotations
 import pytest
 from aioquic.quic.configuration import QuicConfiguration
 
-from quicdist.carrier.quic.driver.pace import BESIDE, BESIDE_BYTES, BESIDE_DATAGRAMS, MOST, Pace, Window
+from quicdist.carrier.quic.driver.bulk_window import (
+    BESIDE,
+    BESIDE_BYTES,
+    BESIDE_DATAGRAMS,
+    MOST,
+    BulkWindow,
+    Window,
+)
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
 
 
 @pytest.mark.parametrize("size", [1200, 1452, 8972, 16384])
 def test_beside_little_messages_it_is_a_few_datagrams(size: int) -> None:
     quic = Connection(configuration=QuicConfiguration(is_client=True))
-    pace = Pace()
-    alone = pace.window(quic, 1.0)
-    pace.little(1.0)
+    bulk_window = BulkWindow()
+    alone = bulk_window.window(quic, 1.0)
+    bulk_window.little(1.0)
     quic.set_datagram_size(size)
-    beside = pace.window(quic, 1.0)
+    beside = bulk_window.window(quic, 1.0)
     assert beside == min(BESIDE_DATAGRAMS * size, BESIDE_BYTES) < alone
-    assert pace.window(quic, 1.0 + BESIDE) == alone
+    assert bulk_window.window(quic, 1.0 + BESIDE) == alone
 
 
 def test_a_window_does_not_grow_for_ever() -> None:

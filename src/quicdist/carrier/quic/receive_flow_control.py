@@ -1,7 +1,6 @@
-"""How much of a large message a peer may have under way to us, so that what is little does not wait
-behind it.
+"""Limits the bulk bytes that a peer has in flight to us, so that small messages are not queued behind them.
 
-A node of quicdist sees to that when it sends (:mod:`quicdist.carrier.quic.driver.pace`). quic_dist
+A node of quicdist sees to that when it sends (:mod:`quicdist.carrier.quic.driver.bulk_window`). quic_dist
 writes all that a stream's window allows, and a little message on another stream waits its turn behind.
 What stops it is the window. It sends a message in pieces of 64 KiB, each whole or not at all; so while
 little messages pass beside a large one, its stream is given credit for one piece, and for the next
@@ -70,7 +69,7 @@ class _Stream(ReceiveWindow):
             self.epoch_at, self.epoch_from = now, self._consumed
 
 
-class Intake:
+class ReceiveFlowControl:
     """The windows of one link's streams of messages, of ``size`` bytes to begin with and at most ``most``.
     ``changed`` is called when there is more credit to tell the peer of. With ``metered`` the peer is to
     be held to single pieces beside what is little."""

@@ -1,4 +1,4 @@
-"""Large messages on streams of their own, so that no other pair's messages are behind them.
+"""Assigns large messages to data streams of their own, so that no other pair's messages are behind them.
 
 Pairs share streams by their hash, and what follows a large message on its stream waits for all of
 it. So a few of the streams have no pair at home and are kept for large messages. Order within a
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LARGE: Final = 64 * 1024
 
 
-class Placement:
+class StreamAssignment:
     """Which of the data streams ``sending`` a message takes. ``unacknowledged`` says how many bytes of a
     stream the peer may not have yet; ``hold`` keeps a stream back until all that was written to
     another so far is acknowledged."""

@@ -17,11 +17,11 @@ from quicdist.carrier.errors import (
     SimultaneousDropped,
 )
 from quicdist.carrier.quic.carrier import QuicCarrier
+from quicdist.carrier.quic.close_codes import close_code, dial_refused, wrong_cookie
 from quicdist.carrier.quic.data_streams import StreamCounts
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
 from quicdist.carrier.quic.engine.closing import Closing
 from quicdist.carrier.quic.handshake import DialHandshake
-from quicdist.carrier.quic.refusals import close_code, dial_refused, wrong_cookie
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.tcp.carrier import TcpCarrier
 from quicdist.errors import QuicDistError

@@ -1,4 +1,4 @@
-"""How one node tells another that it is refused, and how the other understands it.
+"""The error codes of CONNECTION_CLOSE by which one node refuses another, and what they mean here.
 
 What TLS refuses is told by an alert (RFC 8446, section 6.2). What is refused after TLS has no
 alert: it is told by CONNECTION_CLOSE with an application error code. quic_dist uses 0 for all, and

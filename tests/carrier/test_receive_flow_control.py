@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from quicdist.carrier.contract import LinkStats
-from quicdist.carrier.quic import intake
+from quicdist.carrier.quic import receive_flow_control
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
-from quicdist.carrier.quic.intake import FRAGMENT, LARGE, PIECE, WINDOW, Intake
+from quicdist.carrier.quic.receive_flow_control import FRAGMENT, LARGE, PIECE, WINDOW, ReceiveFlowControl
 from quicdist.carrier.quic.receive_window import ReceiveWindow
 from quicdist.carrier.quic.settings import QuicSettings
 from tests.carrier import quic_support
@@ -41,7 +41,7 @@ def credits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def _as_quic_dist(monkeypatch: pytest.MonkeyPatch) -> None:
     """No peer says that it is of quicdist."""
     monkeypatch.setattr(Connection, "peer_is_quicdist", lambda quic: False)
-    monkeypatch.setattr(intake, "BESIDE", 0.1)
+    monkeypatch.setattr(receive_flow_control, "BESIDE", 0.1)
 
 
 async def large_beside_little(pair: quic_support.LinkPair, size: int) -> int:
@@ -66,7 +66,7 @@ async def test_credit_by_the_piece(settings: QuicSettings, credits: list[int]) -
         assert PIECE in credits
         # With nothing little about streams have their windows again.
         async with asyncio.timeout(PATIENCE):
-            while link._intake._metered:  # noqa: ASYNC110  # only time has to pass
+            while link._receive_flow_control._metered:  # noqa: ASYNC110  # only time has to pass
                 await asyncio.sleep(0.01)
         credits.clear()
         pair.to_client(bytes(6 * MIB))
@@ -93,7 +93,7 @@ async def test_after_new_credit_comes_a_signal_that_must_be_answered(
         link._send_signal = noted  # type: ignore[assignment]
         await large_beside_little(pair, 6 * MIB)
         assert len(credits) <= len(sent)
-        assert set(sent) == {link._nudge.signal}
+        assert set(sent) == {link._liveness_probe.signal}
 
 
 @in_virtual_time
@@ -109,7 +109,7 @@ async def test_a_node_of_quicdist_has_the_whole_window(settings: QuicSettings, c
 
 
 class NoConnection:
-    """What an Intake asks of an engine."""
+    """What ReceiveFlowControl asks of an engine."""
 
     def keep_window(self, stream_id: int, window: int) -> int:
         return window
@@ -121,12 +121,12 @@ class NoConnection:
         return 0.001
 
 
-def make_intake(changed: Callable[[], None] = lambda: None) -> Intake:
+def make_flow_control(changed: Callable[[], None] = lambda: None) -> ReceiveFlowControl:
     quic: Any = NoConnection()
-    return Intake(quic, LinkStats(), size=WINDOW, most=16 * MIB, metered=True, changed=changed)
+    return ReceiveFlowControl(quic, LinkStats(), size=WINDOW, most=16 * MIB, metered=True, changed=changed)
 
 
-def begin(meter: Intake) -> None:
+def begin(meter: ReceiveFlowControl) -> None:
     """A large message on stream 1 with a little one beside it, and all of its credit used."""
     now = asyncio.get_running_loop().time()
     meter.received(1, LARGE + 1, 0, now)
@@ -140,9 +140,9 @@ def begin(meter: Intake) -> None:
 @in_virtual_time
 async def test_what_needs_more_than_a_piece_gets_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
     """A peer that waits for more than it was given is not kept waiting for good."""
-    monkeypatch.setattr(intake, "UNUSED", 0.01)
+    monkeypatch.setattr(receive_flow_control, "UNUSED", 0.01)
     told = asyncio.Event()
-    meter = make_intake(told.set)
+    meter = make_flow_control(told.set)
     begin(meter)
     told.clear()
     async with asyncio.timeout(PATIENCE):
@@ -159,7 +159,7 @@ async def test_what_needs_more_than_a_piece_gets_a_window(monkeypatch: pytest.Mo
 async def test_the_next_piece_comes_after_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     loop = asyncio.get_running_loop()
     told = asyncio.Event()
-    meter = make_intake(told.set)
+    meter = make_flow_control(told.set)
     begin(meter)
     told.clear()
     async with asyncio.timeout(PATIENCE):
@@ -182,7 +182,7 @@ async def test_where_the_way_is_long_more_pieces_come_at_once(monkeypatch: pytes
     """On such a way what is little takes long anyway."""
     monkeypatch.setattr(NoConnection, "quickest_round_trip", lambda quic: 0.5)
     told = asyncio.Event()
-    meter = make_intake(told.set)
+    meter = make_flow_control(told.set)
     begin(meter)
     told.clear()
     now = asyncio.get_running_loop().time

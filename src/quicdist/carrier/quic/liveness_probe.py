@@ -32,7 +32,7 @@ NOPROC = Atom("noproc")
 _KINDS = frozenset((MonitorP, MonitorPExit, PayloadMonitorPExit))
 
 
-class Nudge:
+class LivenessProbe:
     """The nudges of one link, and the answers to those of the peer."""
 
     __slots__ = ("_reference", "signal")

@@ -1,4 +1,4 @@
-"""How much of what is large may be under way at once, so that what is little does not wait behind it.
+"""Limits bulk bytes in flight, so that small messages are not queued behind them.
 
 On one connection all streams share the socket, the congestion window and the peer's time to
 decrypt. What was sent waits there in the order it was sent, whatever its stream: a congestion
@@ -60,7 +60,7 @@ class Window:
             self.size = min(MOST, self.size + max(STEP, self.size // 8))
 
 
-class Pace:
+class BulkWindow:
     """The window of one connection."""
 
     __slots__ = ("_alone", "_beside", "_limited", "_little_at", "_looked_at", "_quickest", "_round", "_skip")

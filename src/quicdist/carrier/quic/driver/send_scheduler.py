@@ -1,13 +1,13 @@
-"""Bytes that wait to be handed to aioquic, in the buffers they came in, and which of them go next.
+"""The send queues of a connection, and what of them is handed to the engine next.
 
-aioquic copies what it is given into one buffer a stream, without bound, and serves its streams in
+aioquic, for one, copies what it is given into one buffer a stream, without bound, and serves its streams in
 turn. So it is given no more than it is about to send, and what it is given is chosen here:
 
 1. what is little on its stream: the control stream, and messages that have nothing large before them;
 2. large messages, a slice of each stream in turn;
 3. user streams, while no message waits: the lowest priority number first, equals in turn.
 
-How much of 2 and 3 may be under way at once is :mod:`quicdist.carrier.quic.driver.pace`'s to say.
+How much of 2 and 3 may be under way at once is :mod:`quicdist.carrier.quic.driver.bulk_window`'s to say.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from quicdist.carrier.quic.driver.pace import STEP, Pace
+from quicdist.carrier.quic.driver.bulk_window import STEP, BulkWindow
 from quicdist.carrier.quic.engine.contract import Engine
 
 #: Up to so many bytes on one stream are little, and leave at once.
@@ -56,22 +56,22 @@ class _Queue:
             taken.append(part)
             room -= size
             self.size -= size
-        # What aioquic does with it a view is as good for.
+        # A view is as good for an engine.
         return taken[0] if len(taken) == 1 else b"".join(taken)  # type: ignore[return-value]
 
 
-class Outgoing:
+class SendScheduler:
     """The queues of one connection's streams."""
 
-    __slots__ = ("_fed", "_large_waits", "_pace", "_queues", "_quic", "size", "user_size")
+    __slots__ = ("_bulk_window", "_fed", "_large_waits", "_queues", "_quic", "size", "user_size")
 
     def __init__(self, quic: Engine) -> None:
         self._quic = quic
         #: In the order in which it is their turn.
         self._queues: dict[int, _Queue] = {}
-        #: Streams of which aioquic may hold bytes that it has not sent.
+        #: Streams of which the engine may hold bytes that it has not sent.
         self._fed: set[int] = set()
-        self._pace = Pace()
+        self._bulk_window = BulkWindow()
         #: Something large has waited since the last time.
         self._large_waits = False
         #: Bytes of messages in all queues.
@@ -137,10 +137,10 @@ class Outgoing:
     # -- handing on --------------------------------------------------------------------------
 
     def feed(self, now: float) -> None:
-        """Hand on as much as aioquic is about to send; ``now`` is in seconds."""
-        pace = self._pace
+        """Hand on as much as the engine is about to send; ``now`` is in seconds."""
+        bulk_window = self._bulk_window
         if not self._queues:
-            pace.idle()
+            bulk_window.idle()
             return
         large = []
         little = False
@@ -154,21 +154,21 @@ class Outgoing:
                 self._hand_on(stream_id, queue, queue.size)
                 little = True
         if little and self._large_waits:
-            pace.little(now)
+            bulk_window.little(now)
         self._large_waits = bool(self._queues)
         if not self._queues:
             return
         quic = self._quic
         unsent = self._unsent()
         in_flight = quic.in_flight()
-        room = min(pace.window(quic, now) - in_flight, quic.connection_credit()) - unsent
+        room = min(bulk_window.window(quic, now) - in_flight, quic.connection_credit()) - unsent
         if room < STEP and in_flight:
             return  # Less than a datagram: more comes together.
         left = self._serve(large, room)
         if not self.size:
             left = self._serve_users(left)
         if left < room:
-            pace.sent(limited=left <= 0)
+            bulk_window.sent(limited=left <= 0)
 
     def _serve_users(self, room: int) -> int:
         by_priority: dict[int, list[tuple[int, _Queue]]] = {}
@@ -224,7 +224,7 @@ class Outgoing:
             del self._queues[stream_id]
 
     def _unsent(self) -> int:
-        """Bytes that aioquic holds and has not sent."""
+        """Bytes that the engine holds and has not sent."""
         total = 0
         for stream_id in list(self._fed):
             unsent = self._quic.unsent(stream_id)
@@ -240,7 +240,7 @@ class Outgoing:
         self._quic.send_stream_data(stream_id, b"")
 
     def _open_up_to(self, stream_id: int) -> None:
-        # One that is passed over is a closed one to aioquic.
+        # One that is passed over is a closed one to the engine.
         quic = self._quic
         while (lower := quic.get_next_available_stream_id()) < stream_id and not (lower ^ stream_id) & 3:
             quic.send_stream_data(lower, b"")
