@@ -36,7 +36,8 @@ def keep_window(quic: QuicConnection, stream_id: int, window: int) -> int:
     if stream is None:
         return window  # It is over already.
     granted = max(window, stream.max_stream_data_local)
-    # In this order: another thread may look at the stream meanwhile.
+    # aioquic makes its streams itself, of a class that cannot be chosen, and this is one of the few that need
+    # another. In this order: another thread may look at the stream meanwhile.
     stream.granted = granted  # type: ignore[attr-defined]
     stream.__class__ = GrantedStream
     return granted

@@ -179,8 +179,11 @@ class Receiver(QuicStreamReceiver):
     """The receiving part of a stream, with its data out of order in :class:`Pieces`. aioquic's own
     ``_buffer`` and ``_ranges`` stay empty."""
 
-    _stock: Stock
     _pieces: Pieces | None = None
+
+    def __init__(self, stream_id: int | None, *, readable: bool, stock: Stock) -> None:
+        super().__init__(stream_id=stream_id, readable=readable)
+        self._stock = stock
 
     @property
     def has_gap(self) -> bool:
@@ -257,9 +260,12 @@ class CryptoReceiver(Receiver):
     #: Messages that are handed on; those that come later, session tickets, are dropped.
     MAX_MESSAGES: Final = 16
 
-    _whole: bytearray
     _messages = 0
-    _longest = MAX_MESSAGE
+
+    def __init__(self, stock: Stock, longest: int) -> None:
+        super().__init__(None, readable=True, stock=stock)
+        self._whole = bytearray()
+        self._longest = longest
 
     def handle_frame(self, frame: QuicStreamFrame) -> StreamData | None:  # type: ignore[override]
         event = super().handle_frame(frame)
@@ -290,16 +296,11 @@ class CryptoReceiver(Receiver):
 
 
 def keep_pieces(stream: QuicStream, stock: Stock) -> None:
-    """Have a stream that aioquic has just made keep its data out of order as pieces. There is no way to
-    choose the class of a stream's parts."""
-    receiver = stream.receiver
-    receiver.__class__ = Receiver
-    receiver._stock = stock  # type: ignore[attr-defined]
+    """Have a stream that aioquic has just made keep its data out of order as pieces."""
+    made = stream.receiver
+    stream.receiver = Receiver(made._stream_id, readable=not made.is_finished, stock=stock)
 
 
 def keep_messages(stream: QuicStream, stock: Stock, longest: int = CryptoReceiver.MAX_MESSAGE) -> None:
     """The same for a stream of CRYPTO frames, with messages of at most ``longest`` bytes."""
-    receiver = stream.receiver
-    receiver.__class__ = CryptoReceiver
-    receiver._stock, receiver._whole = stock, bytearray()  # type: ignore[attr-defined]
-    receiver._longest = longest  # type: ignore[attr-defined]
+    stream.receiver = CryptoReceiver(stock, longest)

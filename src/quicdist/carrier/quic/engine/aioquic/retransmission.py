@@ -48,19 +48,15 @@ class PacketRoom:
 class RetransmittingSender(QuicStreamSender):
     """The sending part of a stream."""
 
-    _room: PacketRoom
-    #: Where the frames sent so far ended, in order, from those not yet acknowledged on.
-    _ends: list[int]
     #: The frame that ended the data had the FIN bit when it was first sent, so it has it again.
     _fin_with_data = False
 
-    @classmethod
-    def take_over(cls, sender: QuicStreamSender, room: PacketRoom) -> None:
-        """Make ``sender``, which has sent nothing yet, one of this class."""
-        sender.__class__ = cls
-        assert isinstance(sender, cls)
-        sender._room, sender._ends = room, []
-        sender._acked, sender._pending = Ranges(sender._acked), Ranges(sender._pending)
+    def __init__(self, stream_id: int | None, *, writable: bool, room: PacketRoom) -> None:
+        super().__init__(stream_id=stream_id, writable=writable)
+        self._room = room
+        #: Where the frames sent so far ended, in order, from those not yet acknowledged on.
+        self._ends: list[int] = []
+        self._acked, self._pending = Ranges(), Ranges()
 
     def get_frame(self, max_size: int, max_offset: int | None = None) -> QuicStreamFrame | None:
         """The next frame with up to ``max_size`` bytes of data, none of them at ``max_offset`` or beyond;
@@ -171,7 +167,8 @@ def retransmit(streams: Iterable[QuicStream], room: PacketRoom, *, crypto: bool 
     """Have ``streams``, which were just made, send again as is said above."""
     kind = CryptoSender if crypto else RetransmittingSender
     for stream in streams:
-        kind.take_over(stream.sender, room)
+        made = stream.sender
+        stream.sender = kind(made._stream_id, writable=not made.is_finished, room=room)
 
 
 def _size(value: int) -> int:
