@@ -10,6 +10,8 @@ PATHS_ARGS ?=
 RESTARTS_ARGS ?=
 HOSTILE_ARGS ?=
 SIMULATE_ARGS ?=
+# About ten minutes of tests in one process; with those of the carrier it would be twenty.
+COVERED_BY := tests/term tests/protocol tests/discovery tests/node tests/otp tests/cli
 
 python := .venv/bin/python
 setup := @scripts/setup-venv.sh
@@ -18,7 +20,7 @@ bench_setup := @$(python) -c "import importlib.metadata as m; m.version('matplot
 	echo "-- what draws could not be installed: the table alone" >&2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test matrix lint format fuzz simulate hostile paths restarts soak bench profile bench-term interop clean
+.PHONY: help demo test coverage matrix lint format fuzz simulate hostile paths restarts soak bench profile bench-term interop clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +34,11 @@ test: ## all tests; PYTEST_ARGS="-k term" chooses
 	$(setup)
 	@scripts/setup-erlang.sh "the tests that talk to a BEAM"
 	@$(python) -m pytest --numprocesses $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+
+coverage: ## which lines and branches the tests without a BEAM run, in some minutes; fails below the floor in pyproject.toml
+	$(setup)
+	@$(python) -m pytest -q --numprocesses $(WORKERS) --dist loadfile -m "not beam and not quic_dist" \
+		--cov --cov-report=term $(COVERED_BY) $(PYTEST_ARGS)
 
 matrix: ## the tests that need no BEAM on every Python there is, lowest and newest dependencies; MATRIX="3.12 lowest"
 	$(setup)
@@ -97,5 +104,5 @@ interop: ## only the tests against a real quic_dist (docs/development.md says wh
 	@$(python) -m pytest -m quic_dist $(PYTEST_ARGS)
 
 clean: ## remove .venv and what the tools have left
-	rm -rf .venv .matrix .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf .venv .matrix .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage htmlcov build dist
 	find src tests examples scripts -name __pycache__ -type d -prune -exec rm -rf {} +

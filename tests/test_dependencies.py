@@ -64,11 +64,16 @@ def test_a_package_without_metadata_is_taken(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("name", "module"),
     [
-        ("aioquic", "quicdist"),
-        ("cryptography", "quicdist"),
-        ("dnspython", "quicdist"),
+        ("aioquic", "quicdist.carrier.quic.carrier"),
+        ("aioquic", "quicdist.carrier.quic.engine.aioquic.verification"),
+        ("cryptography", "quicdist.carrier.quic.carrier"),
+        ("cryptography", "quicdist.carrier.security.certificates"),
+        ("cryptography", "quicdist.carrier.security.credentials"),
+        ("cryptography", "quicdist.carrier.security.key_material"),
+        ("cryptography", "quicdist.carrier.quic.engine.aioquic.verification"),
+        ("dnspython", "quicdist.discovery.dns_client"),
         ("click", "quicdist.cli"),
-        ("rich", "quicdist.cli"),
+        ("rich", "quicdist.cli.progress"),
     ],
 )
 def test_an_import_names_the_installed_and_the_needed_version(tmp_path: Path, name: str, module: str) -> None:

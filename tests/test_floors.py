@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import ast
 import functools
-import importlib.util
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).resolve().parent.parent / "src" / "quicdist"
+from tests.support.imports import MODULES, imports
 
 #: From the ground up. "" is ``quicdist`` itself, the public face; only the command stands on it.
 FLOORS = (
     "errors",
+    "lazy",
     "dependencies",
     "logs",
     "forking",
@@ -50,9 +48,6 @@ THIRD_PARTY_HOME = {
     "rich": {"cli"},
 }
 
-#: The packages that still have modules which import each other, for types included. They may only get fewer.
-CIRCLES_LEFT = {"term", "node", "otp"}
-
 #: The one package that touches aioquic, public and private.
 ENGINE = "quicdist.carrier.quic.engine.aioquic"
 
@@ -79,36 +74,9 @@ ROOMS = {
 }
 
 
-# -- reading the source ------------------------------------------------------------------------
-
-
-def module_name(path: Path) -> str:
-    parts = ["quicdist", *path.relative_to(SOURCE).with_suffix("").parts]
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-MODULES = {
-    module_name(path): (path.name == "__init__.py", ast.parse(path.read_text(), str(path)))
-    for path in sorted(SOURCE.rglob("*.py"))
-}
-
-
 def floor_name(module: str) -> str:
-    """``quicdist.term.codec`` is of ``term``; ``quicdist`` of the face, ``""``."""
+    """``quicdist.term.etf.codec`` is of ``term``; ``quicdist`` of the face, ``""``."""
     return [*module.split("."), ""][1]
-
-
-def imports(module: str, is_package: bool, tree: ast.Module) -> Iterator[tuple[str, str, int]]:
-    """All (module imported from, name imported or "", line), relative ones resolved."""
-    package = module if is_package else module.rpartition(".")[0]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield alias.name, "", node.lineno
-        elif isinstance(node, ast.ImportFrom):
-            source = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
-            for alias in node.names:
-                yield source, alias.name, node.lineno
 
 
 def upward_imports(module: str, is_package: bool, tree: ast.Module) -> list[str]:
@@ -128,39 +96,6 @@ def room_name(module: str) -> str | None:
     """``quicdist.carrier.quic.driver.bulk_window`` is of ``quic.driver``; None for what is in no room."""
     inside = module.removeprefix("quicdist.carrier.")
     return next((room for room in sorted(ROOMS, reverse=True) if f"{inside}.".startswith(f"{room}.")), None)
-
-
-def circles(imported: dict[str, set[str]]) -> list[list[str]]:
-    """The groups of modules that import each other, by whatever way."""
-
-    def reached(module: str) -> set[str]:
-        found: set[str] = set()
-        ahead = [module]
-        while ahead:
-            new = imported[ahead.pop()] - found
-            found |= new
-            ahead += new
-        return found
-
-    reach = {module: reached(module) for module in imported}
-    in_circles = {module for module, others in reach.items() if module in others}
-    groups = {tuple(sorted(other for other in reach[one] if one in reach[other])) for one in in_circles}
-    return [list(group) for group in sorted(groups)]
-
-
-@functools.cache
-def modules_imported(package: str) -> dict[str, set[str]]:
-    """What each module of a package imports of the others; a package is not its modules."""
-    own = {module: parts for module, parts in MODULES.items() if floor_name(module) == package}
-    return {
-        module: {
-            name
-            for source, name, _ in imports(module, *parts)
-            for name in ([f"{source}.{name}"] if f"{source}.{name}" in own else [source])
-            if name in own and name != module
-        }
-        for module, parts in own.items()
-    }
 
 
 def imports_of_other_rooms(module: str, is_package: bool, tree: ast.Module) -> list[str]:
@@ -265,21 +200,6 @@ def test_imports_go_down_only(module: str) -> None:
     assert upward_imports(module, *MODULES[module]) == []
 
 
-@pytest.mark.parametrize("package", [floor for floor in FLOORS if floor not in CIRCLES_LEFT])
-def test_no_modules_import_each_other(package: str) -> None:
-    assert circles(modules_imported(package)) == []
-
-
-@pytest.mark.parametrize("package", sorted(CIRCLES_LEFT))
-def test_a_package_whose_circles_are_gone_is_no_longer_listed(package: str) -> None:
-    assert circles(modules_imported(package)) != []
-
-
-def test_a_circle_is_seen() -> None:
-    imported = {"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": set(), "e": {"a"}}
-    assert circles(imported) == [["b", "c"]]
-
-
 @pytest.mark.parametrize("module", [module for module in MODULES if module.startswith("quicdist.carrier.")])
 def test_rooms_of_the_carrier_take_from_below(module: str) -> None:
     assert imports_of_other_rooms(module, *MODULES[module]) == []
@@ -343,8 +263,8 @@ def test_no_private_name_is_imported_from_another_package(module: str) -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("quicdist.term.codec", "from quicdist.protocol import flags"),
-        ("quicdist.term.codec", "from ..node import core"),
+        ("quicdist.term.etf.codec", "from quicdist.protocol import flags"),
+        ("quicdist.term.order", "from ..node import core"),
         ("quicdist.protocol.flags", "import quicdist.carrier"),
         ("quicdist.carrier.quic", "from quicdist import Node"),
         ("quicdist.node.core", "def late():\n    from quicdist import otp"),
@@ -374,7 +294,7 @@ def test_an_import_from_below_is_allowed(module: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("quicdist.term.codec", "import time"),
+        ("quicdist.term.etf.codec", "import time"),
         ("quicdist.protocol.handshake", "if TYPE_CHECKING:\n    from asyncio import Future"),
         ("quicdist.node.core", "from aioquic.quic import events"),
         ("quicdist.otp.rpc", "import rich.table"),

@@ -12,7 +12,7 @@ from quicdist import make_development_certificates
 
 ROOT = Path(__file__).resolve().parent.parent
 
-FOLDERS = ("src", "tests", "examples", "certs", "docs", "scripts", "benchmarks", ".ci")
+FOLDERS = ("src", "tests", "examples", "certs", "docs", "scripts", "benchmarks", ".ci", ".github")
 SUFFIXES = {
     *(".md", ".py", ".pyi", ".sh", ".toml", ".txt", ".json", ".jsonl", ".yaml", ".yml", ".cfg", ".ini"),
     *(".erl", ".escript", ".ex", ".exs", ".config", ".args"),

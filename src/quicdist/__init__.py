@@ -1,98 +1,134 @@
 """A Python program as a node of an Erlang or Elixir cluster, over QUIC."""
 
-from quicdist.carrier import (
-    AuthenticationRefused,
-    AuthPeer,
-    CarrierError,
-    CertificateError,
-    CertificateRefused,
-    ConnectOptions,
-    ExternalPsk,
-    IncompleteStream,
-    LinkLost,
-    ListenError,
-    PeerUnreachable,
-    PskRefused,
-    SendBufferFull,
-    SetupTimeout,
-    StreamError,
-    StreamFinished,
-    StreamLost,
-    StreamRefused,
-    StreamReset,
-    StreamsNotSupported,
-    UserStream,
-    make_development_certificates,
-)
-from quicdist.discovery import DiscoveryError, NodeNameTaken, NodeNotFound
-from quicdist.errors import QuicDistError
-from quicdist.node import (
-    ANY,
-    AnyOf,
-    CookieError,
-    NameRegistered,
-    NetTickTimeout,
-    NodeDown,
-    NodeError,
-    NodeNotStarted,
-    NodeUp,
-    NoSuchProcess,
-    NoSuchStream,
-    NotConnected,
-    NotOwner,
-    Process,
-    ProcessEnded,
-    ProcessExit,
-    SpawnError,
-    WrongThread,
-    run,
-)
-from quicdist.node.config import Config, ConfigError, read_config
-from quicdist.otp import (
-    HIBERNATE,
-    IGNORE,
-    NO_REPLY,
-    Call,
-    CallingSelf,
-    CallTimeout,
-    ChildSpec,
-    Continue,
-    FunctionClause,
-    GenServer,
-    Global,
-    LoggerHandler,
-    Node,
-    NoReply,
-    RemoteError,
-    Reply,
-    Request,
-    Stop,
-    Supervisor,
-    Via,
-    current_call,
-)
-from quicdist.protocol import NotAllowed, WrongCookie
-from quicdist.term import (
-    Atom,
-    BitString,
-    DecodeError,
-    EncodeError,
-    Export,
-    Fun,
-    ImproperList,
-    Map,
-    ParseError,
-    Pid,
-    Port,
-    Record,
-    Reference,
-    Term,
-    TermError,
-    binary_to_term,
-    format_term,
-    parse_term,
-    term_to_binary,
-)
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from quicdist.carrier import (
+        AuthenticationRefused,
+        AuthPeer,
+        CarrierError,
+        CertificateError,
+        CertificateRefused,
+        ConnectOptions,
+        ExternalPsk,
+        IncompleteStream,
+        LinkLost,
+        ListenError,
+        PeerUnreachable,
+        PskRefused,
+        SendBufferFull,
+        SetupTimeout,
+        StreamError,
+        StreamFinished,
+        StreamLost,
+        StreamRefused,
+        StreamReset,
+        StreamsNotSupported,
+        UserStream,
+        make_development_certificates,
+    )
+    from quicdist.discovery import DiscoveryError, NodeNameTaken, NodeNotFound
+    from quicdist.errors import QuicDistError
+    from quicdist.node import (
+        ANY,
+        AnyOf,
+        CookieError,
+        NameRegistered,
+        NetTickTimeout,
+        NodeDown,
+        NodeError,
+        NodeNotStarted,
+        NodeUp,
+        NoSuchProcess,
+        NoSuchStream,
+        NotConnected,
+        NotOwner,
+        Process,
+        ProcessEnded,
+        ProcessExit,
+        SpawnError,
+        WrongThread,
+        run,
+    )
+    from quicdist.node.config import Config, ConfigError, read_config
+    from quicdist.otp import (
+        HIBERNATE,
+        IGNORE,
+        NO_REPLY,
+        Call,
+        CallingSelf,
+        CallTimeout,
+        ChildSpec,
+        Continue,
+        FunctionClause,
+        GenServer,
+        Global,
+        LoggerHandler,
+        Node,
+        NoReply,
+        RemoteError,
+        Reply,
+        Request,
+        Stop,
+        Supervisor,
+        Via,
+        current_call,
+    )
+    from quicdist.protocol import NotAllowed, WrongCookie
+    from quicdist.term import (
+        Atom,
+        BitString,
+        DecodeError,
+        EncodeError,
+        Export,
+        Fun,
+        ImproperList,
+        Map,
+        ParseError,
+        Pid,
+        Port,
+        Record,
+        Reference,
+        Term,
+        TermError,
+        binary_to_term,
+        format_term,
+        parse_term,
+        term_to_binary,
+    )
+else:
+    from quicdist.lazy import lazy_names
+
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "quicdist.carrier": """
+                AuthenticationRefused AuthPeer CarrierError CertificateError CertificateRefused
+                ConnectOptions ExternalPsk IncompleteStream LinkLost ListenError PeerUnreachable
+                PskRefused SendBufferFull SetupTimeout StreamError StreamFinished StreamLost
+                StreamRefused StreamReset StreamsNotSupported UserStream make_development_certificates
+            """,
+            "quicdist.discovery": "DiscoveryError NodeNameTaken NodeNotFound",
+            "quicdist.errors": "QuicDistError",
+            "quicdist.node": """
+                ANY AnyOf CookieError NameRegistered NetTickTimeout NodeDown NodeError NodeNotStarted
+                NodeUp NoSuchProcess NoSuchStream NotConnected NotOwner Process ProcessEnded ProcessExit
+                SpawnError WrongThread run
+            """,
+            "quicdist.node.config": "Config ConfigError read_config",
+            "quicdist.otp": """
+                HIBERNATE IGNORE NO_REPLY Call CallingSelf CallTimeout ChildSpec Continue FunctionClause
+                GenServer Global LoggerHandler Node NoReply RemoteError Reply Request Stop Supervisor
+                Via current_call
+            """,
+            "quicdist.protocol": "NotAllowed WrongCookie",
+            "quicdist.term": """
+                Atom BitString DecodeError EncodeError Export Fun ImproperList Map ParseError Pid Port
+                Record Reference Term TermError binary_to_term format_term parse_term term_to_binary
+            """,
+        },
+        submodules=["carrier", "discovery", "errors", "logs", "node", "otp", "protocol", "term"],
+    )
 
 __version__ = "0.1.0"
 

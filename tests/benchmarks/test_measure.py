@@ -164,7 +164,7 @@ def test_samples_are_counted_for_the_part_that_they_end_in(tmp_path: Path) -> No
     send = f"{loop};UdpSocket.send (/src/quicdist/carrier/udp.py)"
     (tmp_path / "raw").write_text(
         f"{send} 3\n"
-        f"{send};several (/src/quicdist/term/fast_decoder.py) 1\n"
+        f"{send};several (/src/quicdist/term/etf/fast_decoder.py) 1\n"
         "main (/x/importlib/_bootstrap.py) 9\n"
     )
     stacks = flame.read(tmp_path / "raw")

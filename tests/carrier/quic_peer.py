@@ -14,7 +14,7 @@ from typing import Any
 from quicdist.carrier import Address, Link
 from quicdist.carrier.quic.carrier import QuicCarrier
 from quicdist.carrier.quic.settings import QuicSettings
-from quicdist.carrier.security.certificates import TlsConfig
+from quicdist.carrier.security.tls_config import TlsConfig
 from quicdist.protocol import RegSend
 from quicdist.term import Atom
 from tests.carrier.nodes import FakeNode

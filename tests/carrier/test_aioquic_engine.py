@@ -46,8 +46,10 @@ from quicdist.carrier.quic.engine.closing import Closing
 from quicdist.carrier.quic.engine.events import StreamData
 from quicdist.carrier.quic.engine.own_parameters import LONG_DATAGRAMS
 from quicdist.carrier.quic.settings import QuicSettings
-from quicdist.carrier.security.certificates import CertificateFiles, TlsConfig, fingerprint
+from quicdist.carrier.security.certificates import CertificateFiles
+from quicdist.carrier.security.credentials import fingerprint
 from quicdist.carrier.security.psk import ExternalPsk
+from quicdist.carrier.security.tls_config import TlsConfig
 from tests.test_floors import is_engine
 
 ADDRESS = ("127.0.0.1", 4433)

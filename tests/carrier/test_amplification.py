@@ -15,7 +15,7 @@ from quicdist.carrier.quic.driver.closing_state import ClosingState
 from quicdist.carrier.quic.driver.listen_endpoint import ListenEndpoint
 from quicdist.carrier.quic.engine.aioquic.paths import unvalidated_credit
 from quicdist.carrier.quic.settings import QuicSettings
-from quicdist.carrier.security.certificates import TlsConfig
+from quicdist.carrier.security.tls_config import TlsConfig
 from tests.carrier.nodes import FakeNode
 from tests.carrier.quic_support import SETUP_TIME, listening, quic_link, send
 from tests.carrier.security import TestCa

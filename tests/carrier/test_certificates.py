@@ -12,13 +12,9 @@ import pytest
 from cryptography import x509
 
 from quicdist.carrier import CertificateError
-from quicdist.carrier.security.certificates import (
-    CertificateFiles,
-    TlsConfig,
-    fingerprint,
-    load_credentials,
-    make_development_certificates,
-)
+from quicdist.carrier.security.certificates import CertificateFiles, make_development_certificates
+from quicdist.carrier.security.credentials import fingerprint, load_credentials
+from quicdist.carrier.security.tls_config import TlsConfig
 
 
 def test_names_and_addresses_are_in_the_certificate(tmp_path: Path) -> None:

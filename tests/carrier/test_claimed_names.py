@@ -13,7 +13,7 @@ import pytest
 from quicdist.carrier import AuthPeer, CertificateRefused, ExternalPsk
 from quicdist.carrier.quic.carrier import QuicCarrier
 from quicdist.carrier.quic.settings import QuicSettings
-from quicdist.carrier.security.certificates import TlsConfig
+from quicdist.carrier.security.tls_config import TlsConfig
 from quicdist.carrier.tcp.carrier import TcpCarrier
 from quicdist.protocol import WrongNodeName
 from tests.carrier import tcp_peers

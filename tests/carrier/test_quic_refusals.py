@@ -31,7 +31,8 @@ from quicdist.carrier import (
 from quicdist.carrier.quic.carrier import MAX_EARLY, QuicCarrier
 from quicdist.carrier.quic.driver.channel import Channel
 from quicdist.carrier.quic.settings import QuicSettings
-from quicdist.carrier.security.certificates import CertificateFiles, TlsConfig, make_development_certificates
+from quicdist.carrier.security.certificates import CertificateFiles, make_development_certificates
+from quicdist.carrier.security.tls_config import TlsConfig
 from quicdist.errors import QuicDistError
 from quicdist.protocol import (
     DEFAULT_FLAGS,

@@ -34,7 +34,8 @@ from quicdist.carrier.quic.authentication import MAX_BYTES, AuthCallback
 from quicdist.carrier.quic.carrier import QuicCarrier
 from quicdist.carrier.quic.link import QuicLink
 from quicdist.carrier.quic.settings import QuicSettings
-from quicdist.carrier.security.certificates import CertificateFiles, TlsConfig
+from quicdist.carrier.security.certificates import CertificateFiles
+from quicdist.carrier.security.tls_config import TlsConfig
 from quicdist.protocol import Role
 from tests.carrier.nodes import FakeNode, Inbox
 from tests.carrier.quic_support import (

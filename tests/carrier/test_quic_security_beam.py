@@ -28,7 +28,8 @@ from quicdist.carrier import (
 )
 from quicdist.carrier.quic.carrier import QuicCarrier
 from quicdist.carrier.quic.settings import QuicSettings
-from quicdist.carrier.security.certificates import CertificateFiles, TlsConfig
+from quicdist.carrier.security.certificates import CertificateFiles
+from quicdist.carrier.security.tls_config import TlsConfig
 from quicdist.protocol import HandshakeEnded, Role
 from tests.carrier.nodes import FakeNode
 from tests.carrier.quic_support import SETUP_TIME, listening, settings_of

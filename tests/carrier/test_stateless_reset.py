@@ -24,7 +24,8 @@ from quicdist.carrier.quic.driver.stateless_reset import (
 )
 from quicdist.carrier.quic.reset_secret import reset_secret
 from quicdist.carrier.quic.settings import QuicSettings
-from quicdist.carrier.security.certificates import CertificateFiles, TlsConfig
+from quicdist.carrier.security.certificates import CertificateFiles
+from quicdist.carrier.security.tls_config import TlsConfig
 from tests.carrier.nodes import FakeNode, Inbox
 from tests.carrier.quic_peer import CLIENT, SERVER
 from tests.carrier.quic_support import PATIENCE, SETUP_TIME, listening, quic_link

@@ -21,7 +21,7 @@ from aioquic.quic.connection import QuicConnection
 from aioquic.quic.packet import QuicPacketType, pull_quic_header
 from aioquic.tls import SessionTicket
 
-from quicdist.carrier.security.certificates import load_credentials
+from quicdist.carrier.security.credentials import load_credentials
 from quicdist.errors import QuicDistError
 from quicdist.protocol import (
     NO_PAYLOAD,

@@ -19,7 +19,7 @@ from quicdist.term import (
     Reference,
     binary_to_term,
 )
-from quicdist.term.exact import exact_form
+from quicdist.term.identity import exact_form
 from tests.support.beam import Beam
 
 #: A module: terms/4 gives so many random terms of every kind that this BEAM has, with up to Depth levels

@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from quicdist.term import Atom, Codec, DecodeError, Limits, Local
-from quicdist.term.decoder import Decoder
-from quicdist.term.exact import exact_form
+from quicdist.term.etf.decoder import Decoder
+from quicdist.term.identity import exact_form
 from tests.support.fuzzing import Finding, main
 
 #: As docs/terms.md states it: bytes for each byte of the (inflated) input, and some more.

@@ -29,7 +29,7 @@ from quicdist.term import (
     parse_term,
     term_to_binary,
 )
-from quicdist.term.graphemes import grapheme_count
+from quicdist.term.text.graphemes import grapheme_count
 from tests.support.beam import Beam
 from tests.term.syntax import RESERVED_SINCE_27, otp_release, terms
 

@@ -24,9 +24,9 @@ from quicdist.term import (
     sort_key,
     term_to_binary,
 )
-from quicdist.term.decoder import Decoder
-from quicdist.term.encoder import Encoder
-from quicdist.term.exact import exact_form
+from quicdist.term.etf.decoder import Decoder
+from quicdist.term.etf.encoder import Encoder
+from quicdist.term.identity import exact_form
 from quicdist.term.limits import Limits
 from tests.support.beam import Beam, erl_facts
 from tests.support.terms import random_beam_terms, records, terms

@@ -18,7 +18,7 @@ from quicdist.term import (
     exactly_equal,
     term_to_binary,
 )
-from quicdist.term.decoder import Decoder
+from quicdist.term.etf.decoder import Decoder
 from quicdist.term.limits import Limits
 from tests.support.beam import Beam, erl_facts
 

@@ -1,5 +1,7 @@
 """Links between two nodes: QUIC (``quic_dist``) and TCP (``inet_tcp_dist``)."""
 
+from typing import TYPE_CHECKING
+
 from quicdist.carrier.addresses import Address, NetAddress
 from quicdist.carrier.contract import (
     Carrier,
@@ -34,17 +36,8 @@ from quicdist.carrier.errors import (
     SetupTimeout,
 )
 from quicdist.carrier.link import BufferLimits
-from quicdist.carrier.quic.authentication import AuthCallback, AuthPeer
-from quicdist.carrier.quic.carrier import QuicCarrier
-from quicdist.carrier.quic.connect_options import ConnectOptions
-from quicdist.carrier.quic.settings import QuicSettings
-from quicdist.carrier.security.certificates import (
-    CertificateFiles,
-    ClientCertificate,
-    TlsConfig,
-    make_development_certificates,
-)
 from quicdist.carrier.security.psk import ExternalPsk, Psks
+from quicdist.carrier.security.tls_config import ClientCertificate, TlsConfig
 from quicdist.carrier.stream_errors import (
     IncompleteStream,
     SendBufferFull,
@@ -56,8 +49,30 @@ from quicdist.carrier.stream_errors import (
     StreamReset,
     StreamsNotSupported,
 )
+from quicdist.carrier.stream_priorities import DEFAULT_PRIORITY
 from quicdist.carrier.tcp.carrier import TcpCarrier
-from quicdist.carrier.user_stream import DEFAULT_PRIORITY, StreamConsumer, UserStream
+from quicdist.carrier.user_stream import StreamConsumer, UserStream
+
+if TYPE_CHECKING:
+    from quicdist.carrier.quic.authentication import AuthCallback, AuthPeer
+    from quicdist.carrier.quic.carrier import QuicCarrier
+    from quicdist.carrier.quic.connect_options import ConnectOptions
+    from quicdist.carrier.quic.settings import QuicSettings
+    from quicdist.carrier.security.certificates import CertificateFiles, make_development_certificates
+else:
+    from quicdist.lazy import lazy_names
+
+    # These load aioquic and cryptography.
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "quicdist.carrier.quic.authentication": "AuthCallback AuthPeer",
+            "quicdist.carrier.quic.carrier": "QuicCarrier",
+            "quicdist.carrier.quic.connect_options": "ConnectOptions",
+            "quicdist.carrier.quic.settings": "QuicSettings",
+            "quicdist.carrier.security.certificates": "CertificateFiles make_development_certificates",
+        },
+    )
 
 __all__ = [
     "DEFAULT_PRIORITY",

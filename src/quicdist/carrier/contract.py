@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from quicdist.carrier.addresses import Address, NetAddress
 from quicdist.carrier.stream_errors import StreamsNotSupported
-from quicdist.carrier.user_stream import DEFAULT_PRIORITY, UserStream
+from quicdist.carrier.stream_priorities import DEFAULT_PRIORITY
+from quicdist.carrier.user_stream import UserStream
 
 if TYPE_CHECKING:
     from quicdist.errors import QuicDistError

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from quicdist.errors import QuicDistError
 
-#: The priority of a stream for which none is given: 16 goes first, 255 last.
-DEFAULT_PRIORITY = 128
 #: Bytes taken at once from what is sent from memory or from a file.
 PIECE = 128 * 1024
 

@@ -3,7 +3,6 @@
 from quicdist import dependencies
 
 dependencies.check("click")
-dependencies.check("rich")
 
 from quicdist.cli.main import main
 

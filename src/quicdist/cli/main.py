@@ -1,4 +1,7 @@
-"""``quicdist ping``, ``quicdist call``, ``quicdist certs``."""
+"""``quicdist ping``, ``quicdist call``, ``quicdist certs``.
+
+Each command imports what it needs: ``--help`` needs nothing of the library.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
-from rich.console import Console
-from rich.live import Live
-from rich.spinner import Spinner
 
 import quicdist
-from quicdist import QuicDistError, RemoteError, format_term, make_development_certificates, parse_term, run
 from quicdist.cli.options import NodeNameType, make_node, node_options
-from quicdist.cli.stack import stack_lines
-from quicdist.term import ParseError
+from quicdist.errors import QuicDistError
 
 _NODE = NodeNameType()
 
@@ -78,7 +76,7 @@ def call(node: str, module: str, function: str, arguments: str, **options: Any) 
                 return await local.call(node, module, function, terms, timeout=options["timeout"])
 
         result = _run(run(), f"calling {module}:{function}/{len(terms)} on {node}")
-        click.echo(format_term(result, "~tp"))
+        click.echo(quicdist.format_term(result, "~tp"))
     except QuicDistError as error:
         _fail(error)
 
@@ -101,7 +99,7 @@ def certs(directory: Path, hosts: tuple[str, ...], force: bool) -> None:
         _fail(f"{directory} holds {', '.join(sorted(there))} already; --force replaces them")
     try:
         with _progress("making keys"):
-            files = make_development_certificates(directory, hosts)
+            files = quicdist.make_development_certificates(directory, hosts)
     except QuicDistError as error:
         _fail(error)
     click.echo(f"CA           {files.ca}")
@@ -112,8 +110,8 @@ def certs(directory: Path, hosts: tuple[str, ...], force: bool) -> None:
 
 def _parse_arguments(text: str) -> list[Any]:
     try:
-        terms = parse_term(text)
-    except ParseError as error:
+        terms = quicdist.parse_term(text)
+    except quicdist.ParseError as error:
         raise click.BadParameter(str(error), param_hint="ARGS") from error
     if not isinstance(terms, list):
         raise click.BadParameter(f"{text} is no list of arguments: write [{text}]", param_hint="ARGS")
@@ -122,30 +120,26 @@ def _parse_arguments(text: str) -> list[Any]:
 
 def _run(work: Coroutine[Any, Any, Any], doing: str) -> Any:
     with _progress(doing):
-        return run(work)
+        return quicdist.run(work)
 
 
 @contextlib.contextmanager
 def _progress(doing: str) -> Iterator[None]:
-    """Say what is being done, as long as it takes and if someone is watching."""
-    watching = Console(stderr=True)
-    if not watching.is_terminal:
+    """Say what is being done, if someone is watching."""
+    if not sys.stderr.isatty():
         yield
         return
-    # What a function on the other node prints arrives meanwhile: on a terminal it goes above the
-    # line that turns, into a file it must go untouched.
-    with Live(
-        Spinner("dots", doing),
-        console=watching,
-        transient=True,
-        redirect_stdout=sys.stdout.isatty(),
-    ):
+    from quicdist.cli.progress import spinner
+
+    with spinner(doing):
         yield
 
 
 def _fail(error: QuicDistError | str) -> NoReturn:
     click.echo(f"quicdist: {error}", err=True)
-    if isinstance(error, RemoteError):
+    if isinstance(error, quicdist.RemoteError):
+        from quicdist.cli.stack import stack_lines
+
         for line in stack_lines(error.stack):
             click.echo(f"  {line}", err=True)
     sys.exit(1)

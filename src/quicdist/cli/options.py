@@ -1,4 +1,7 @@
-"""The options that all commands which join a cluster share, and the node made from them."""
+"""The options that all commands which join a cluster share, and the node made from them.
+
+What they need of the library is imported where it is used: ``--help`` needs none of it.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from quicdist import CookieError, Node
-from quicdist.node.config import ConfigError
-from quicdist.protocol import InvalidNodeName
-from quicdist.protocol.names import is_node_name, parse_node_name, validate_node_name
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 if TYPE_CHECKING:
+    from quicdist import Node
+
     _NameBase = click.ParamType[str]
     _AddressBase = click.ParamType[tuple[str, tuple[str, int]]]
 else:  # older releases of click have it without parameters
@@ -32,11 +32,13 @@ class NodeNameType(_NameBase):
     name = "NAME@HOST"
 
     def __init__(self, *, own: bool = False) -> None:
-        self._parse = validate_node_name if own else parse_node_name
+        self._own = own
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from quicdist.protocol import InvalidNodeName, parse_node_name, validate_node_name
+
         try:
-            return str(self._parse(str(value)))
+            return str(validate_node_name(str(value)) if self._own else parse_node_name(str(value)))
         except InvalidNodeName as error:
             self.fail(str(error), param, ctx)
 
@@ -51,6 +53,8 @@ class AddressType(_AddressBase):
     ) -> tuple[str, tuple[str, int]]:
         if isinstance(value, tuple):
             return value
+        from quicdist.protocol import is_node_name
+
         match = _ADDRESS.fullmatch(str(value))
         if match is None or not is_node_name(match["node"]) or not 0 < int(match["port"]) < 65536:
             self.fail(f"{value!r} is not of the form name@host=HOST:PORT", param, ctx)
@@ -136,6 +140,8 @@ def make_node(
 
     Raises :class:`click.UsageError` for options that do not go together.
     """
+    from quicdist import ConfigError, CookieError, Node
+
     if (cert is None) != (key is None):
         raise click.UsageError("--cert and --key go together: only one of them is given")
     try:
@@ -163,6 +169,8 @@ def make_node(
 
 def default_name(toward: str) -> str:
     """A name for a node that lives as long as one command, short or long as its peer's is."""
+    from quicdist.protocol import parse_node_name
+
     short = bool(toward) and not parse_node_name(toward).is_long
     host = socket.gethostname().partition(".")[0] if short else "127.0.0.1"
     return f"quicdist-{os.getpid()}@{host}"

@@ -1,5 +1,7 @@
 """Where nodes are: node names to addresses, and a node's own name made known."""
 
+from typing import TYPE_CHECKING
+
 from quicdist.discovery.chain import ChainDiscovery
 from quicdist.discovery.contract import (
     Backend,
@@ -11,7 +13,6 @@ from quicdist.discovery.contract import (
     new_creation,
 )
 from quicdist.discovery.dns import DnsBackend, DnsDiscovery
-from quicdist.discovery.dns_client import DnsClient
 from quicdist.discovery.epmd import EpmdDiscovery
 from quicdist.discovery.errors import (
     AddressInvalid,
@@ -29,6 +30,14 @@ from quicdist.discovery.errors import (
 )
 from quicdist.discovery.resolve import resolve
 from quicdist.discovery.static import StaticDiscovery, StaticTable
+
+if TYPE_CHECKING:
+    from quicdist.discovery.dns_client import DnsClient
+else:
+    from quicdist.lazy import lazy_names
+
+    # It loads dnspython.
+    __getattr__, __dir__ = lazy_names(__name__, {"quicdist.discovery.dns_client": "DnsClient"})
 
 __all__ = [
     "AddressInvalid",

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from quicdist.carrier import Address
+from quicdist.carrier.quic import DEFAULT_PORT
 from quicdist.discovery.contract import Backend, BackendDiscovery
-from quicdist.discovery.dns_client import DnsClient
 from quicdist.discovery.errors import DnsError, Looked, NodeNotFound
 from quicdist.discovery.srv import Chance, Service, in_order
 from quicdist.logs import get_logger
+
+if TYPE_CHECKING:
+    from quicdist.discovery.dns_client import DnsClient
 
 logger = get_logger("quicdist.discovery.dns")
 
@@ -20,9 +23,6 @@ logger = get_logger("quicdist.discovery.dns")
 SERVICE = "_erlang-dist._quic"
 #: Its domain unless it is given one.
 DEFAULT_DOMAIN = "local"
-#: quic_dist's port, which a host without an SRV record is assumed to use.
-DEFAULT_PORT = 4433
-
 #: Targets of one node that are looked up and dialled.
 MAX_TARGETS = 8
 
@@ -51,7 +51,7 @@ class DnsBackend(Backend):
         chance: Chance | None = None,
     ) -> None:
         self.domain = domain.strip(".")
-        self.client = client or DnsClient()
+        self.client = client or _client()
         self.default_port = default_port
         self._chance = chance
 
@@ -118,9 +118,16 @@ class DnsDiscovery(BackendDiscovery):
         timeout: float = 5.0,
         max_ttl: float | None = None,
     ) -> None:
-        client = DnsClient(nameservers, timeout=timeout, max_ttl=max_ttl)
+        client = _client(nameservers, timeout=timeout, max_ttl=max_ttl)
         self.dns = DnsBackend(domain, client, default_port=default_port)
         super().__init__(self.dns, label=f"DNS, domain {self.dns.domain}")
+
+
+def _client(*args: Any, **options: Any) -> DnsClient:
+    # Most nodes ask no DNS, and dnspython takes a while to load.
+    from quicdist.discovery.dns_client import DnsClient
+
+    return DnsClient(*args, **options)
 
 
 def _node_of(target: str) -> str:

@@ -5,13 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from quicdist.carrier import Carrier
-from quicdist.carrier.quic.carrier import QuicCarrier
-from quicdist.carrier.quic.settings import QuicSettings
-from quicdist.carrier.security.certificates import TlsConfig
-from quicdist.carrier.tcp.carrier import TcpCarrier
+from quicdist.carrier import Carrier, TcpCarrier, TlsConfig
 from quicdist.discovery import Discovery
 from quicdist.discovery.static import Addresses
 from quicdist.node.config import Config
@@ -19,6 +15,9 @@ from quicdist.node.config.ways import quic_discovery, quic_port, tcp_discovery, 
 from quicdist.node.connections import Endpoint
 from quicdist.node.errors import NodeError
 from quicdist.node.liveness import NET_TICKTIME
+
+if TYPE_CHECKING:
+    from quicdist.carrier import QuicCarrier
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +48,17 @@ class EndpointSettings:
 
 #: What :class:`EndpointSettings` has itself.
 _OWN = {"tls", "net_ticktime", "max_frame"}
-_QUIC = {field.name for field in dataclasses.fields(QuicSettings)} - _OWN
 
 
 def _quic(settings: EndpointSettings) -> Endpoint:
+    # A node over TCP does without aioquic and cryptography, which take longest to load.
+    from quicdist.carrier import QuicCarrier, QuicSettings
+
     config = settings.config
-    unknown = set(settings.quic) - _QUIC
+    known = {field.name for field in dataclasses.fields(QuicSettings)} - _OWN
+    unknown = set(settings.quic) - known
     if unknown:
-        raise NodeError(f"no settings for quic: {', '.join(sorted(unknown))}; choose from {sorted(_QUIC)}")
+        raise NodeError(f"no settings for quic: {', '.join(sorted(unknown))}; choose from {sorted(known)}")
     carrier = QuicCarrier(
         QuicSettings(
             tls=settings.tls,
@@ -100,7 +102,11 @@ def make_endpoints(carrier: str | Sequence[str], settings: EndpointSettings) -> 
 
 def quic_carriers(endpoints: Iterable[Endpoint]) -> list[QuicCarrier]:
     """The QUIC carriers among ``endpoints``. Raises :class:`NodeError` if there is none."""
-    found = [endpoint.carrier for endpoint in endpoints if isinstance(endpoint.carrier, QuicCarrier)]
-    if not found:
-        raise NodeError("connect options are for QUIC, and this node has no such carrier")
-    return found
+    carriers = [endpoint.carrier for endpoint in endpoints if endpoint.carrier.family == "quic"]
+    if carriers:
+        from quicdist.carrier import QuicCarrier
+
+        found = [carrier for carrier in carriers if isinstance(carrier, QuicCarrier)]
+        if found:
+            return found
+    raise NodeError("connect options are for QUIC, and this node has no such carrier")

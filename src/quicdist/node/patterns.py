@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from quicdist.term import Atom, EncodeError, ImproperList, Pid, Port, Reference
-from quicdist.term.exact import exact_form, exactly_equal
-from quicdist.term.immutable import Value
-from quicdist.term.plain import plain
+from quicdist.term.base import Value
+from quicdist.term.coercion import coerced
+from quicdist.term.identity import exact_form, exactly_equal
 
 
 class _Any:
@@ -204,7 +204,7 @@ def _literal(value: Any) -> Test:
     if kind is str:
         return _literal(value.encode())
     if kind is not float and kind is not dict and not isinstance(value, Value):
-        return _literal(plain(value))
+        return _literal(coerced(value))
     apart = _APART - {kind if kind is float else dict}
     return lambda term: type(term) not in apart and _same(term, value)
 

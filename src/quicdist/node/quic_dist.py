@@ -17,7 +17,6 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from quicdist.carrier import DEFAULT_PRIORITY, StreamLost, UserStream
-from quicdist.carrier.user_stream import Buffer
 from quicdist.node.errors import NoSuchStream, NotOwner
 from quicdist.node.process import Process
 from quicdist.node.streams import StreamAcceptor, StreamInfo, Streams
@@ -28,6 +27,7 @@ from quicdist.term.names import Name
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from quicdist.carrier.user_stream import Buffer
     from quicdist.node.runtime import Runtime
 
 TAG = Atom("quic_dist_stream")

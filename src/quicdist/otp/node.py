@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from quicdist.carrier import AuthCallback, ClientCertificate, ConnectOptions, ExternalPsk, Psks
-from quicdist.carrier.security.certificates import Pem, TlsConfig
+from quicdist.carrier import TlsConfig
 from quicdist.discovery import Discovery
 from quicdist.discovery.static import Addresses
 from quicdist.errors import QuicDistError
@@ -41,6 +40,10 @@ from quicdist.otp.sys_client import SysClient
 from quicdist.protocol.names import node_name, parse_node_name
 from quicdist.term import Atom, Codec, Limits
 from quicdist.term.names import REGISTERED_NAME, Name, name_of
+
+if TYPE_CHECKING:
+    from quicdist.carrier import AuthCallback, ClientCertificate, ConnectOptions, ExternalPsk, Psks
+    from quicdist.carrier.security.credentials import Pem
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -204,7 +207,10 @@ class Node(NodeCore):
     def get_connect_options(self, node: Name) -> ConnectOptions:
         """The options set for ``node`` (``quic_dist:get_connect_options/1``). Raises
         :class:`NodeError` if this node has no QUIC carrier."""
-        return quic_carriers(self.endpoints)[0].connect_options.get(node_name(node), ConnectOptions())
+        carrier = quic_carriers(self.endpoints)[0]
+        from quicdist.carrier import ConnectOptions  # here it is loaded already
+
+        return carrier.connect_options.get(node_name(node), ConnectOptions())
 
     def clear_connect_options(self, node: Name) -> None:
         """Dial ``node`` as all others again (``quic_dist:clear_connect_options/1``). Raises

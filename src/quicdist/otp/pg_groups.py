@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from quicdist.term import Atom, Pid
-from quicdist.term.exact import exact_form
+from quicdist.term.identity import exact_form
 
 
 class Groups:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from quicdist.protocol.names import node_name
 from quicdist.term import Atom, Pid
-from quicdist.term.exact import exact_form
+from quicdist.term.identity import exact_form
 from quicdist.term.names import REGISTERED_NAME, Name, name_of
 
 

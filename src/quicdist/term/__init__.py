@@ -5,18 +5,23 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 from quicdist.term.atoms import Atom
+from quicdist.term.base import operations
 from quicdist.term.chardata import chardata_to_str, charlist
-from quicdist.term.codec import Codec, binary_to_term, term_to_binary
 from quicdist.term.errors import DecodeError, EncodeError, ParseError, TermError, TermTooDeep
-from quicdist.term.exact import exactly_equal
-from quicdist.term.format import format_term
+from quicdist.term.etf.codec import EXACT, Codec, binary_to_term, term_to_binary
 from quicdist.term.funs import Export, Fun
 from quicdist.term.identifiers import Pid, Port, Reference
+from quicdist.term.identity import exactly_equal
 from quicdist.term.limits import Limits
 from quicdist.term.maps import Map
 from quicdist.term.order import compare, sort_key
-from quicdist.term.parse import parse_term, parse_terms
+from quicdist.term.text.format import format_term
+from quicdist.term.text.parser import parse_term, parse_terms
 from quicdist.term.values import BitString, ImproperList, Local, Record
+
+operations.format_term = format_term
+operations.compare = compare
+operations.decode = EXACT.decode
 
 #: Any Erlang term as Python holds it; the table is in ``docs/terms.md``.
 Term: TypeAlias = Any

@@ -6,8 +6,8 @@ import threading
 import weakref
 from typing import final
 
+from quicdist.term.base import Value
 from quicdist.term.errors import TermError
-from quicdist.term.immutable import Value
 from quicdist.term.tags import Tag
 
 #: An atom has at most this many characters (OTP, Efficiency Guide, "System Limits").

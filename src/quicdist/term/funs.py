@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, final
 
 from quicdist.term.atoms import Atom
-from quicdist.term.errors import TermError
-from quicdist.term.immutable import Value
+from quicdist.term.base import Value, operations
+from quicdist.term.errors import DecodeError, TermError
 from quicdist.term.tags import Tag
 
 #: What a BEAM closes the connection over if there is more in a fun (erts, MAX_ARG and small integers).
@@ -72,10 +72,7 @@ class Fun(_Function):
     pid: Any
 
     def __new__(cls, etf: bytes) -> Fun:
-        from quicdist.term.codec import EXACT
-        from quicdist.term.errors import DecodeError
-
-        fun, end = EXACT.decode(etf)
+        fun, end = operations.decode(etf, 0)
         if type(fun) is not Fun or end != len(etf):
             raise DecodeError("not the external form of one local fun", offset=end)
         return fun
@@ -88,12 +85,10 @@ class Fun(_Function):
     @property
     def free_variables(self) -> list[Any]:
         """The terms that the fun closes over, decoded anew each time."""
-        from quicdist.term.codec import EXACT
-
         at = 30
         parts = []
         for _ in range(4 + self.num_free):  # module, old_index, old_uniq and pid come first
-            part, at = EXACT.decode(self._etf, at)
+            part, at = operations.decode(self._etf, at)
             parts.append(part)
         return parts[4:]
 

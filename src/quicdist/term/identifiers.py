@@ -12,8 +12,8 @@ from struct import Struct
 from typing import Any, final
 
 from quicdist.term.atoms import Atom
+from quicdist.term.base import Value
 from quicdist.term.errors import TermError
-from quicdist.term.immutable import Value
 from quicdist.term.tags import Tag
 
 _PID = Struct(">III")

@@ -1,4 +1,4 @@
-"""What is believed of bytes from outside, and no more."""
+"""Limits for decoding untrusted input, and for what is sent."""
 
 from __future__ import annotations
 

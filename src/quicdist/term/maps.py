@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, final
 
 from quicdist.term.errors import EncodeError, TermError
-from quicdist.term.exact import Formed, exact_form, pairs_form
+from quicdist.term.identity import Formed, exact_form, pairs_form
 
 _set = object.__setattr__
 

@@ -13,11 +13,11 @@ from math import copysign
 from typing import Any
 
 from quicdist.term.atoms import Atom
+from quicdist.term.coercion import coerced
 from quicdist.term.errors import EncodeError
 from quicdist.term.funs import Export, Fun
 from quicdist.term.identifiers import MAX_REFERENCE_WORDS, Pid, Port, Reference
 from quicdist.term.maps import Map
-from quicdist.term.plain import plain
 from quicdist.term.values import BitString, ImproperList, Record
 
 _NUMBER, _ATOM, _REFERENCE, _FUN, _PORT, _PID, _TUPLE, _RECORD, _MAP, _NIL, _LIST, _BITSTRING = range(12)
@@ -131,7 +131,7 @@ def _flat(term: Any, exact: bool, none: str) -> tuple[tuple[Any, ...], Any]:
         return (_BITSTRING, term.data, term.bits), None
     if kind is Record:
         return (_RECORD, term.module.name, term.name.name, term.exported, len(term)), term
-    same = plain(term)
+    same = coerced(term)
     if same is NotImplemented:
         raise EncodeError(f"no Erlang term: {kind.__module__}.{kind.__qualname__}")
     return _flat(same, exact, none)

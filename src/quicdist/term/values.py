@@ -7,8 +7,8 @@ from types import MappingProxyType
 from typing import Any, final
 
 from quicdist.term.atoms import Atom
+from quicdist.term.base import Value
 from quicdist.term.errors import TermError
-from quicdist.term.immutable import Value
 
 _set = object.__setattr__
 

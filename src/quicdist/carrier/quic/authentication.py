@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final
-
-from cryptography import x509
+from typing import TYPE_CHECKING, Final
 
 from quicdist.carrier.addresses import Address
 from quicdist.carrier.quic.driver.channel import Channel
 from quicdist.containment import settle
 from quicdist.logs import get_logger
 from quicdist.protocol import Role
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 log = get_logger("quicdist.carrier.quic")
 

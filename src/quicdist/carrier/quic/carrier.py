@@ -24,6 +24,7 @@ from quicdist.carrier.errors import (
     TicketRefused,
 )
 from quicdist.carrier.happy_eyeballs import Candidate, Claim, candidates, race
+from quicdist.carrier.quic import DEFAULT_PORT
 from quicdist.carrier.quic.close_codes import close_code, incoming_ended, told_reason
 from quicdist.carrier.quic.connect_options import ConnectOptions
 from quicdist.carrier.quic.data_streams import StreamCounts
@@ -43,7 +44,7 @@ from quicdist.carrier.quic.other_sockets import PATIENCE as OTHER_PATIENCE
 from quicdist.carrier.quic.other_sockets import with_other_sockets
 from quicdist.carrier.quic.reset_secret import reset_secret
 from quicdist.carrier.quic.resumption import Resumption
-from quicdist.carrier.quic.settings import DEFAULT_PORT, QuicSettings
+from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.quic.simultaneous_connect import Attempts
 from quicdist.carrier.refusal_lines import RefusalLines
 from quicdist.carrier.sources import FailureDelay, source_of

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import serialization
 
 from quicdist.carrier.errors import CertificateError
 from quicdist.carrier.quic.driver.stateless_reset import MIN_SECRET, derived_secret, random_secret
-from quicdist.carrier.security.certificates import TlsConfig
+from quicdist.carrier.security.tls_config import TlsConfig
 
 #: A secret, or the path of a file that keeps it.
 ResetSecret = bytes | str | os.PathLike[str]

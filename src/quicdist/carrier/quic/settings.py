@@ -14,14 +14,14 @@ from quicdist.carrier.quic.engine.path_mtu import MAX_SIZE, MIN_SIZE
 from quicdist.carrier.quic.engine.recovery.congestion import Algorithm
 from quicdist.carrier.quic.engine.settings import EngineSettings
 from quicdist.carrier.quic.reset_secret import ResetSecret, check_reset_secret
-from quicdist.carrier.security.certificates import Credentials, TlsConfig, unused_credentials
+from quicdist.carrier.security.certificates import unused_credentials
+from quicdist.carrier.security.credentials import Credentials
 from quicdist.carrier.security.psk import psk_finder
+from quicdist.carrier.security.tls_config import TlsConfig
 from quicdist.carrier.udp import OpenSocket, open_socket
 
 #: The ALPN protocol of quic_dist (``QUIC_DIST_ALPN``).
 ALPN = "erlang-dist"
-#: quic_dist's UDP port unless told otherwise (``QUIC_DIST_DEFAULT_PORT``).
-DEFAULT_PORT = 4433
 #: OTP's ``net_ticktime``, in seconds.
 NET_TICKTIME = 60.0
 #: PINGs are never sent more often than this, in seconds (``QUIC_DIST_KEEP_ALIVE_MIN``).

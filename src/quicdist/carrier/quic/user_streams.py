@@ -15,7 +15,8 @@ from quicdist.carrier.stream_errors import (
     StreamLost,
     StreamsNotSupported,
 )
-from quicdist.carrier.user_stream import DEFAULT_PRIORITY, UserStream, Window
+from quicdist.carrier.stream_priorities import DEFAULT_PRIORITY, MAX_PRIORITY, MIN_PRIORITY
+from quicdist.carrier.user_stream import UserStream, Window
 from quicdist.logs import get_logger
 
 if TYPE_CHECKING:
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from quicdist.protocol import StreamPlan
 
 log = get_logger("quicdist.carrier.quic")
-
-#: The range of priorities: what is below is the distribution's own.
-MIN_PRIORITY, MAX_PRIORITY = 16, 255
 
 #: Seconds after which a reader that has nothing left to read gets its window back whole.
 TOP_UP = 0.01

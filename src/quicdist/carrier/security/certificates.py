@@ -1,4 +1,4 @@
-"""Certificates: a development CA with a node certificate, and the TLS settings of a QUIC carrier.
+"""Certificates made here: a development CA with a node certificate.
 
 Development keys are EC P-256: every quic_dist up to 1.8.1 takes them in both directions, as it does
 RSA, and they make short handshakes. The leaf is alone in its file: ``quic_dist:load_credentials/1``
@@ -8,27 +8,24 @@ matches exactly one PEM entry.
 from __future__ import annotations
 
 import datetime
-import functools
 import ipaddress
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+
+from quicdist import dependencies
+
+dependencies.check("cryptography")
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from quicdist.carrier.errors import CertificateError
-from quicdist.carrier.security.client_trust import ClientTrust
-from quicdist.carrier.security.psk import ExternalPsk, Psks
-
-#: What can sign a TLS 1.3 handshake in aioquic.
-PrivateKey = (
-    rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
-)
+from quicdist.carrier.security.credentials import Credentials, fingerprint
+from quicdist.carrier.security.tls_config import TlsConfig
 
 #: Days a development certificate is valid.
 VALID_DAYS = 825
@@ -36,160 +33,6 @@ VALID_DAYS = 825
 CA_FILE = "ca.pem"
 CERT_FILE = "cert.pem"
 KEY_FILE = "key.pem"
-
-
-#: Certificates or a private key: the path of a PEM file, or what would stand in it.
-Pem = str | os.PathLike[str] | bytes
-
-#: What a listening node does about certificates of nodes that dial it.
-ClientCertificate = Literal["none", "request", "require"]
-
-
-@dataclass(frozen=True, slots=True)
-class TlsConfig:
-    """Whose certificates are shown and believed. See ``docs/security.md``.
-
-    ``cert`` and ``key`` are this node's own; without them it can dial but not listen, unless there are
-    ``psks``. ``cacert`` holds the CA certificates that peers are checked against, Mozilla's list
-    (certifi) if None. Each is the path of a PEM file or, as bytes, what would stand in it.
-
-    With ``verify`` a dialled node must show a certificate of such a CA that names its host, or
-    ``server_name`` if given; quic_dist itself never checks (``verify_none`` in effect), hence the
-    default. ``client_certificate`` says whether nodes that dial this one are asked for a certificate
-    (``"request"``: one that is shown must be good; ``"require"``: it must be shown), which needs a
-    ``cacert``. It must name the host in the node's name. quic_dist's nodes show none.
-
-    ``external_psk`` is shown to dialled nodes, which must take it, and ``psks`` are taken of nodes
-    that dial this one: whoever knows the secret needs no certificate.
-    """
-
-    cert: Pem | None = None
-    key: Pem | None = field(default=None, repr=False)
-    cacert: Pem | None = None
-    verify: bool = False
-    server_name: str | None = None
-    client_certificate: ClientCertificate = "none"
-    external_psk: ExternalPsk | None = None
-    psks: Psks | None = field(default=None, repr=False)
-
-    def __post_init__(self) -> None:
-        if self.client_certificate not in get_args(ClientCertificate):
-            choice = ", ".join(get_args(ClientCertificate))
-            raise CertificateError(
-                f"client_certificate={self.client_certificate!r}: one of {choice} expected"
-            )
-
-    def load(self) -> Credentials | None:
-        """This node's certificate and key, or None if it has none. Raises CertificateError."""
-        if self.cert is None and self.key is None:
-            return None
-        if self.cert is None or self.key is None:
-            raise CertificateError(
-                "a certificate needs its key, and a key its certificate: only one is given"
-            )
-        return load_credentials(self.cert, self.key)
-
-    def load_ca(self) -> bytes | None:
-        """The CA certificates as PEM, or None for Mozilla's list. Raises CertificateError."""
-        if self.cacert is None:
-            return None
-        certificates = _parse_certificates(self.cacert, "CA")
-        # Written anew: aioquic takes neither other line ends nor anything after the last of them.
-        pem = serialization.Encoding.PEM
-        return b"".join(certificate.public_bytes(pem) for certificate in certificates)
-
-    def load_client_trust(self) -> ClientTrust | None:
-        """Which certificates of nodes that dial are believed, or None if none are asked for. Raises
-        CertificateError."""
-        if self.client_certificate == "none":
-            return None
-        ca = self.load_ca()
-        if ca is None:
-            # Anyone can have a certificate of a CA on Mozilla's list.
-            raise CertificateError(
-                f'client_certificate="{self.client_certificate}" needs the CA that signs them: none is given'
-            )
-        return ClientTrust(ca, required=self.client_certificate == "require")
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """A node's certificate, those that link it to its CA, and its private key."""
-
-    certificate: x509.Certificate
-    chain: tuple[x509.Certificate, ...]
-    private_key: PrivateKey
-
-    @property
-    def fingerprint(self) -> str:
-        """The certificate's SHA-256 in hexadecimal, pairs separated by colons."""
-        return fingerprint(self.certificate)
-
-
-def fingerprint(certificate: x509.Certificate) -> str:
-    """A certificate's SHA-256 in hexadecimal, pairs separated by colons, as openssl prints it."""
-    return certificate.fingerprint(hashes.SHA256()).hex(":").upper()
-
-
-def load_credentials(cert: Pem, key: Pem) -> Credentials:
-    """A node's certificate (its chain may follow it) and its key.
-
-    Raises :class:`CertificateError` for a file that is missing, for what is not what it should be,
-    and for a key that is not the certificate's.
-    """
-    certificate, *chain = _parse_certificates(cert, "certificate")
-    where = _shown(key, "key")
-    try:
-        private_key = _parse_key(_read(key, "key"))
-    except (ValueError, TypeError) as error:
-        raise CertificateError(
-            f"{where} holds no private key in PEM form without password: {error}"
-        ) from error
-    if not isinstance(private_key, PrivateKey):
-        raise CertificateError(f"{where}: a {type(private_key).__name__} cannot be used for TLS")
-    if private_key.public_key() != certificate.public_key():
-        raise CertificateError(
-            f"the key in {where} is not that of the certificate in {_shown(cert, 'certificate')}"
-        )
-    return Credentials(certificate, tuple(chain), private_key)
-
-
-@functools.lru_cache(maxsize=8)
-def _parse_key(pem: bytes) -> object:
-    # Every dial reads it, and to check an RSA key of 4096 bits takes a second.
-    return serialization.load_pem_private_key(pem, password=None)
-
-
-def _shown(given: Pem, what: str) -> str:
-    """What to call it in an error: a file by its path, anything else by its kind alone."""
-    return f"the {what} given" if isinstance(given, bytes) else os.fspath(given)
-
-
-def _read(given: Pem, what: str) -> bytes:
-    if isinstance(given, bytes):
-        return given
-    try:
-        return Path(given).read_bytes()
-    except OSError as error:
-        raise CertificateError(f"cannot read the {what} file {given}: {error.strerror}") from error
-
-
-def _parse_certificates(given: Pem, what: str) -> list[x509.Certificate]:
-    try:
-        return x509.load_pem_x509_certificates(_read(given, what))
-    except ValueError as error:
-        raise CertificateError(f"{_shown(given, what)} holds no certificate in PEM form: {error}") from error
-
-
-def unused_credentials() -> Credentials:
-    """For a listener that has PSKs alone: aioquic wants a certificate all the same. It is never
-    shown, and its key is known to nobody."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = _name("unused")
-    return Credentials(_builder(name, name, key.public_key()).sign(key, hashes.SHA256()), (), key)
-
-
-# -- development certificates ------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +99,14 @@ def make_development_certificates(
     except OSError as error:
         raise CertificateError(f"cannot write certificates into {folder}: {error.strerror}") from error
     return files
+
+
+def unused_credentials() -> Credentials:
+    """For a listener that has PSKs alone: aioquic wants a certificate all the same. It is never
+    shown, and its key is known to nobody."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = _name("unused")
+    return Credentials(_builder(name, name, key.public_key()).sign(key, hashes.SHA256()), (), key)
 
 
 def _write_secret(path: Path, key: ec.EllipticCurvePrivateKey) -> None:

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from quicdist import dependencies
+
+dependencies.check("cryptography")
+
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 
 from quicdist.carrier.errors import CertificateError
-from quicdist.carrier.security.certificates import PrivateKey
+from quicdist.carrier.security.credentials import PrivateKey
 
 #: How a key is made of its secret number, by the object identifier of its curve.
 _CURVES: dict[tuple[int, ...], Callable[[bytes], PrivateKey]] = {

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 from quicdist.carrier.errors import CertificateError
-from quicdist.carrier.security.key_material import certificates_from_der, key_from_der, key_on_curve, rsa_key
 from quicdist.node.config.values import BadValue
 from quicdist.term import Atom
 
@@ -18,6 +17,9 @@ _DER_KINDS = ("RSAPrivateKey", "ECPrivateKey", "PrivateKeyInfo")
 
 def certificates(value: Any) -> bytes:
     """A certificate in DER, or a list of them, as PEM."""
+    # Only configurations with terms for certificates have cryptography loaded.
+    from quicdist.carrier.security.key_material import certificates_from_der
+
     try:
         found = certificates_from_der(value if isinstance(value, list) else [value])
     except CertificateError:
@@ -29,6 +31,8 @@ def certificates(value: Any) -> bytes:
 
 def private_key(value: Any) -> bytes:
     """``#'RSAPrivateKey'{}``, ``#'ECPrivateKey'{}`` or ``{Type, Der}``, as PEM."""
+    from quicdist.carrier.security.key_material import key_from_der, key_on_curve, rsa_key
+
     try:
         match value:
             case (Atom(kind), bytes(der)) if kind in _DER_KINDS:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from quicdist.carrier import Address
-from quicdist.carrier.quic.authentication import AuthCallback
-from quicdist.carrier.security.certificates import ClientCertificate, Pem
-from quicdist.carrier.security.psk import ExternalPsk, Psks
 from quicdist.discovery import Backend, Discovery
 from quicdist.node.config.errors import Unsupported
+
+if TYPE_CHECKING:
+    from quicdist.carrier.quic.authentication import AuthCallback
+    from quicdist.carrier.security.credentials import Pem
+    from quicdist.carrier.security.psk import ExternalPsk, Psks
+    from quicdist.carrier.security.tls_config import ClientCertificate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from quicdist.carrier.security.psk import Psks
 from quicdist.discovery import Backend, Discovery
 from quicdist.logs import get_logger
 from quicdist.node.config.config import Config
@@ -25,6 +24,9 @@ from quicdist.node.config.values import BadValue, NotSupported
 from quicdist.node.config.vm_args import Flags, read_vm_args
 from quicdist.term import Atom, ParseError, format_term, parse_term
 from quicdist.term.names import MODULE, name_of
+
+if TYPE_CHECKING:
+    from quicdist.carrier.security.psk import Psks
 
 log = get_logger("quicdist.node.config")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from quicdist.carrier import Address
-from quicdist.carrier.quic.settings import DEFAULT_PORT
+from quicdist.carrier.quic import DEFAULT_PORT
 from quicdist.discovery import (
     Backend,
     BackendDiscovery,

@@ -13,15 +13,16 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Final, Protocol
-
-from cryptography import x509
+from typing import TYPE_CHECKING, Final, Protocol
 
 from quicdist.carrier.quic.engine.closing import Closing
 from quicdist.carrier.quic.engine.events import Event
 from quicdist.carrier.quic.engine.settings import EngineSettings
 from quicdist.carrier.quic.engine.wire.long_header import LongHeader
 from quicdist.carrier.udp import Datagram, SocketAddress
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 #: An address that is not validated is sent at most so many times the bytes that came from there (RFC 9000,
 #: section 8.1).

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from quicdist.carrier.security.certificates import Credentials
 from quicdist.carrier.security.client_trust import ClientTrust
+from quicdist.carrier.security.credentials import Credentials
 from quicdist.carrier.security.psk import ExternalPsk
 
 

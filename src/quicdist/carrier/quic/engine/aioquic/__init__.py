@@ -3,3 +3,4 @@
 from quicdist import dependencies
 
 dependencies.check("aioquic")
+dependencies.check("cryptography")

@@ -1,0 +1,33 @@
+"""What a command shows on a terminal while it is at work."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+
+from quicdist import dependencies
+
+dependencies.check("rich")
+
+from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
+
+
+@contextlib.contextmanager
+def spinner(doing: str) -> Iterator[None]:
+    """Say what is being done, as long as it takes."""
+    watching = Console(stderr=True)
+    if not watching.is_terminal:
+        yield
+        return
+    # What a function on the other node prints arrives meanwhile: on a terminal it goes above the
+    # line that turns, into a file it must go untouched.
+    with Live(
+        Spinner("dots", doing),
+        console=watching,
+        transient=True,
+        redirect_stdout=sys.stdout.isatty(),
+    ):
+        yield

@@ -1,0 +1,62 @@
+"""The base of the value classes: set once, printed as Erlang prints, ordered within their type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+
+class _Operations:
+    """What values need of modules that know every kind of term, and so import the values themselves."""
+
+    #: :func:`quicdist.term.format_term`.
+    format_term: Callable[[Any], str]
+    #: :func:`quicdist.term.compare`.
+    compare: Callable[[Any, Any], int]
+    #: The term at an offset of bytes, each atom as an Atom, and the offset behind it.
+    decode: Callable[[bytes, int], tuple[Any, int]]
+
+
+#: Set by ``quicdist.term`` itself, which is imported with whichever of its modules.
+operations = _Operations()
+
+
+class Value:
+    """An immutable value that Python has no type of its own for.
+
+    ``str()`` prints it as Erlang does, ``repr()`` as Python source. ``<`` and its kin follow
+    Erlang's term order, between values of one type.
+    """
+
+    __slots__ = ()
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"{type(self).__name__} cannot be changed: {name}")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"{type(self).__name__} cannot be changed: {name}")
+
+    def __str__(self) -> str:
+        return operations.format_term(self)
+
+    def _order(self, other: object) -> int | None:
+        """-1, 0 or 1 against a value of the same type, None against any other."""
+        if type(other) is not type(self):
+            return None
+        return operations.compare(self, other)
+
+    def __lt__(self, other: Any) -> bool:
+        order = self._order(other)
+        return NotImplemented if order is None else order < 0
+
+    def __le__(self, other: Any) -> bool:
+        order = self._order(other)
+        return NotImplemented if order is None else order <= 0
+
+    def __gt__(self, other: Any) -> bool:
+        order = self._order(other)
+        return NotImplemented if order is None else order > 0
+
+    def __ge__(self, other: Any) -> bool:
+        order = self._order(other)
+        return NotImplemented if order is None else order >= 0

@@ -1,0 +1,1 @@
+"""The External Term Format (erl_ext_dist), in both directions."""

@@ -1,0 +1,216 @@
+"""The codec: OTP's ``term_to_binary`` and ``binary_to_term``, and their insides for a connection."""
+
+from __future__ import annotations
+
+import sys
+import zlib
+from typing import Any
+
+from quicdist.term.atoms import Atom
+from quicdist.term.errors import DecodeError
+from quicdist.term.etf.decoder import Decoder
+from quicdist.term.etf.encoder import Encoder
+from quicdist.term.etf.fast_decoder import LEFT_TO_DECODER, fast_decoder
+from quicdist.term.etf.fast_encoder import DEFECTS, fast_encoder
+from quicdist.term.limits import Limits
+from quicdist.term.tags import VERSION, Tag
+
+_VERSION = bytes((VERSION,))
+
+#: Up to this size a bytearray or memoryview is sooner copied than decoded in place.
+_COPIED = 4096
+
+
+class Codec:
+    """Encodes and decodes with one set of options; made once and used for the life of a connection.
+
+    none: the atom that ``None`` is sent as and that arrives as ``None``; with ``none=None`` that atom
+        stays an Atom and ``None`` is refused.
+    limits: what is refused however well-formed it is.
+    deterministic: write maps in the order of their keys, as ``term_to_binary(T, [deterministic])``:
+        equal terms give equal bytes, the same as OTP 26 and later write.
+    view_from: binaries of so many bytes or more, out of ``bytes``, are not copied but come as a
+        memoryview, which keeps all of the data it was decoded from alive.
+    """
+
+    __slots__ = (
+        "_decoder",
+        "_encoder",
+        "_fast_decode",
+        "_fast_write",
+        "_for_older",
+        "deterministic",
+        "limits",
+        "none",
+        "view_from",
+    )
+
+    def __init__(
+        self,
+        *,
+        none: str | Atom | None = "undefined",
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+        deterministic: bool = False,
+        view_from: int | None = None,
+    ) -> None:
+        self.none = None if none is None else Atom(none)
+        self.limits = limits
+        self.deterministic = deterministic
+        self.view_from = view_from
+        least_view = sys.maxsize if view_from is None else view_from
+        self._decoder = Decoder(self.none, limits, least_view)
+        self._fast_decode = fast_decoder(
+            self._decoder, self._decoder.atoms, self._decoder.nodes, self._decoder.pids, limits, least_view
+        )
+        self._for_older: Codec | None = None
+        self._encoder = Encoder(self.none, limits, deterministic)
+        self._fast_write = fast_encoder(self._encoder, self.none, limits, deterministic)
+
+    def without_records(self) -> Codec:
+        """The same codec for peers that know no native records (before OTP 29): one is an EncodeError."""
+        if self._for_older is None:
+            older = Codec(
+                none=self.none,
+                limits=self.limits,
+                deterministic=self.deterministic,
+                view_from=self.view_from,
+            )
+            older._decoder, older._fast_decode = self._decoder, self._fast_decode
+            older._encoder = Encoder(self.none, self.limits, self.deterministic, records=False)
+            older._fast_write = fast_encoder(older._encoder, self.none, self.limits, self.deterministic)
+            older._for_older = older
+            self._for_older = older
+        return self._for_older
+
+    def __repr__(self) -> str:
+        none = None if self.none is None else self.none.name
+        return f"Codec(none={none!r}, limits={self.limits!r}, deterministic={self.deterministic!r})"
+
+    # -- to bytes ------------------------------------------------------------------------------
+
+    def encode(self, term: Any) -> bytes:
+        """The external form of a term, without the version byte. Raises EncodeError."""
+        parts: list[bytes] = []
+        self.encode_into(term, parts)
+        return b"".join(parts)
+
+    def encode_into(self, term: Any, parts: list[bytes]) -> None:
+        """Append the external form, without the version byte, as pieces of any size.
+
+        Binaries are appended as they are, without a copy. Raises EncodeError, and then ``parts`` is
+        as it was before.
+        """
+        before = len(parts)
+        try:
+            self._fast_write(term, parts)
+            return
+        except DEFECTS:
+            del parts[before:]
+            raise
+        except Exception:  # be it of a key's own __hash__: the encoder proper says what is wrong
+            del parts[before:]
+        self._encoder.encode_into(term, parts)
+
+    def term_to_binary(self, term: Any, *, compressed: int = 0) -> bytes:
+        """As ``erlang:term_to_binary/2``: the version byte, 131, and the term.
+
+        ``compressed`` is the zlib level, 0 to 9; as in OTP the term stays as it is where that would
+        not make it shorter. Raises EncodeError.
+        """
+        parts: list[bytes] = [_VERSION]
+        self.encode_into(term, parts)
+        plain = b"".join(parts)
+        if compressed:
+            size = (len(plain) - 1).to_bytes(4, "big")
+            packed = b"%b%c%b%b" % (_VERSION, Tag.COMPRESSED, size, zlib.compress(plain[1:], compressed))
+            if len(packed) < len(plain):
+                return packed
+        return plain
+
+    # -- from bytes ----------------------------------------------------------------------------
+
+    def decode(self, data: bytes | bytearray | memoryview, offset: int = 0) -> tuple[Any, int]:
+        """The term at ``offset``, which has no version byte, and the offset behind it.
+
+        Nothing is copied but what the term is made of. Raises DecodeError, whose ``offset`` counts
+        from the start of ``data``.
+        """
+        if type(data) is bytes:
+            try:
+                term, end = self._fast_decode(data, offset)
+                if end <= len(data):
+                    return term, end
+            except LEFT_TO_DECODER:
+                pass
+            return self._decoder.decode(data, offset)
+        if len(data) <= _COPIED:
+            return self.decode(bytes(data), offset)
+        with memoryview(data) as view, view.cast("B") as octets:
+            return self._decoder.decode(octets, offset)
+
+    def binary_to_term(self, data: bytes | bytearray | memoryview) -> Any:
+        """As ``erlang:binary_to_term/1``: 131 and one term, compressed or not, which is all of ``data``.
+
+        Raises DecodeError.
+        """
+        if len(data) < 2:
+            raise DecodeError(f"no term in {len(data)} bytes", offset=0)
+        if data[0] != VERSION:
+            raise DecodeError(f"the version byte has to be {VERSION}, not {data[0]}", offset=0)
+        if data[1] == Tag.COMPRESSED:
+            data = self._inflate(data)
+            term, end = self.decode(data)
+        else:
+            term, end = self.decode(data, 1)
+        if end != len(data):
+            raise DecodeError(f"{len(data) - end} bytes behind the term", offset=end)
+        return term
+
+    def _inflate(self, data: bytes | bytearray | memoryview) -> bytes:
+        """The term behind COMPRESSED: its size, which is believed up to the limit, and zlib's stream."""
+        size = int.from_bytes(data[2:6], "big")
+        if len(data) < 6:
+            raise DecodeError("ends in the middle of a compressed term's size", offset=len(data))
+        if size > self.limits.max_size:
+            raise DecodeError(
+                f"a compressed term of {size} bytes, the limit is {self.limits.max_size}", offset=2
+            )
+        inflater = zlib.decompressobj()
+        try:
+            inflated = inflater.decompress(data[6:], size + 1)
+        except zlib.error as error:
+            raise DecodeError(f"a compressed term that zlib cannot read: {error}", offset=6) from None
+        if len(inflated) != size or not inflater.eof:
+            what = "more" if len(inflated) > size else f"{len(inflated)}"
+            raise DecodeError(f"a compressed term that claims {size} bytes and has {what}", offset=2)
+        if inflater.unused_data:
+            left = len(inflater.unused_data)
+            raise DecodeError(f"{left} bytes behind the compressed term", offset=len(data) - left)
+        return inflated
+
+
+#: With the defaults, for ``term_to_binary`` and ``binary_to_term``.
+DEFAULT = Codec()
+#: Every atom stays an Atom: for forms that are taken apart without a word on what ``None`` is.
+EXACT = Codec(none=None)
+
+
+def term_to_binary(
+    term: Any, *, compressed: int = 0, deterministic: bool = False, none: str | Atom | None = "undefined"
+) -> bytes:
+    """As ``erlang:term_to_binary/2``, version byte included. Raises EncodeError.
+
+    For many terms, or other limits, make a ``Codec``.
+    """
+    codec = (
+        DEFAULT
+        if none == "undefined" and not deterministic
+        else Codec(none=none, deterministic=deterministic)
+    )
+    return codec.term_to_binary(term, compressed=compressed)
+
+
+def binary_to_term(data: bytes | bytearray | memoryview, *, none: str | Atom | None = "undefined") -> Any:
+    """As ``erlang:binary_to_term/1``: one term with its version byte. Raises DecodeError."""
+    codec = DEFAULT if none == "undefined" else Codec(none=none)
+    return codec.binary_to_term(data)

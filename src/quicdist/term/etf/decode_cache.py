@@ -1,0 +1,99 @@
+"""Atoms and pids from bytes, the recent ones from a cache by their external form."""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Any
+
+from quicdist.term.atoms import Atom
+from quicdist.term.etf.malformed import Malformed, named, too_few
+from quicdist.term.identifiers import Pid
+from quicdist.term.limits import Limits
+from quicdist.term.tags import Tag
+
+_uint16 = Struct(">H").unpack_from
+_pid = Struct(">III").unpack_from
+
+#: Longer external forms are not worth remembering; so a cache stays small whatever a peer sends.
+_MAX_CACHED = 128
+
+
+class DecodeCache:
+    """Reads atoms and pids; ``atoms``, ``nodes`` and ``pids`` are caches by external form, all bounded.
+
+    ``atoms`` has what an atom decodes to (a bool, None), ``nodes`` always an Atom.
+    """
+
+    __slots__ = ("_limits", "_none", "atoms", "nodes", "pids")
+
+    def __init__(self, none: Atom | None, limits: Limits) -> None:
+        self._none = none
+        self._limits = limits
+        self.atoms: dict[bytes, Any] = {}
+        self.nodes: dict[bytes, Atom] = {}
+        self.pids: dict[bytes, Pid] = {}
+
+    def new_atom(self, data: Any, i: int, etf: bytes) -> tuple[Any, int]:
+        """An atom not seen lately, as the value it stands for."""
+        atom, end = self.node(data, i)
+        value: Any = atom
+        if atom.name == "true":
+            value = True
+        elif atom.name == "false":
+            value = False
+        elif atom is self._none:
+            value = None
+        _remember(self.atoms, etf, value, self._limits.cache_size)
+        return value, end
+
+    def node(self, data: Any, i: int) -> tuple[Atom, int]:
+        """The atom at ``i``, always as an Atom: names of nodes, modules, functions, fields."""
+        tag = data[i]
+        if tag == Tag.SMALL_ATOM_UTF8_EXT or tag == Tag.SMALL_ATOM_EXT:
+            start = i + 2
+            end = start + data[i + 1]
+        elif tag == Tag.ATOM_EXT or tag == Tag.ATOM_UTF8_EXT:
+            start = i + 3
+            end = start + _uint16(data, i + 1)[0]
+        else:
+            raise Malformed(f"{named(tag)} where an atom has to be")
+        if end > len(data):
+            raise Malformed(too_few("atom", end - start, len(data) - start))
+        etf = bytes(data[i:end])
+        found = self.nodes.get(etf)
+        if found is not None:
+            return found, end
+        if tag == Tag.ATOM_EXT or tag == Tag.SMALL_ATOM_EXT:
+            name = etf[start - i :].decode("latin-1")
+        else:
+            try:
+                name = etf[start - i :].decode()
+            except UnicodeDecodeError as error:
+                raise Malformed(f"an atom that is not UTF-8: {error.reason}") from None
+        atom = Atom(name)
+        _remember(self.nodes, etf, atom, self._limits.cache_size)
+        return atom, end
+
+    def new_pid(self, data: Any, i: int, etf: bytes) -> tuple[Pid, int]:
+        """A pid not seen lately."""
+        node, j = self.node(data, i + 1)
+        id, serial, creation = _pid(data, j)
+        pid = Pid(node, id, serial, creation)
+        _remember(self.pids, etf, pid, self._limits.cache_size)
+        return pid, j + 12
+
+    def as_atom(self, value: Any) -> Atom:
+        if type(value) is Atom:
+            return value
+        if value is None and self._none is not None:
+            return self._none
+        if type(value) is bool:
+            return Atom("true" if value else "false")
+        raise Malformed(f"a {type(value).__name__} where a record has a name")
+
+
+def _remember(cache: dict[bytes, Any], etf: bytes, value: Any, most: int) -> None:
+    if len(etf) <= _MAX_CACHED:
+        if len(cache) >= most:
+            cache.clear()
+        cache[etf] = value

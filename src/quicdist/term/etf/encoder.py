@@ -1,0 +1,282 @@
+"""From Python's values to the external term format (erl_ext_dist).
+
+A term is written as one flat run of its parts, headers first, from a loop with a stack of its own:
+no term is too deep for Python's. Values that hold their own external form (atoms, pids, references,
+ports, funs) are one append each, and so is a binary of any size.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from math import isfinite
+from struct import Struct
+from typing import Any
+
+from quicdist.term.atoms import Atom
+from quicdist.term.coercion import coerced
+from quicdist.term.errors import EncodeError
+from quicdist.term.etf.integers import SMALL, big, integer_list
+from quicdist.term.etf.refused import Refused, path_to_refused
+from quicdist.term.funs import Export, Fun
+from quicdist.term.identifiers import Pid, Port, Reference
+from quicdist.term.identity import exact_form
+from quicdist.term.limits import Limits
+from quicdist.term.maps import Map
+from quicdist.term.order import map_key
+from quicdist.term.tags import Tag
+from quicdist.term.values import BitString, ImproperList, Local, Record
+
+_tagged_uint32 = Struct(">BI").pack
+_tagged_int32 = Struct(">Bi").pack
+_tagged_double = Struct(">Bd").pack
+_record_head = Struct(">BIB").pack
+
+#: OTP's most (24 bits of arity in a tuple's header word).
+MAX_TUPLE_SIZE = 0xFFFFFF
+_UINT32_MAX = 0xFFFFFFFF
+
+TUPLES = [bytes((Tag.SMALL_TUPLE_EXT, n)) for n in range(256)]
+BINARIES = [_tagged_uint32(Tag.BINARY_EXT, n) for n in range(256)]
+LISTS = [_tagged_uint32(Tag.LIST_EXT, n) for n in range(256)]
+MAPS = [_tagged_uint32(Tag.MAP_EXT, n) for n in range(256)]
+NIL = bytes((Tag.NIL_EXT,))
+_TRUE, _FALSE = Atom("true"), Atom("false")
+
+#: Sets of key types in which what Python tells apart, Erlang tells apart too. (Not among them: str and
+#: bytes together, atoms beside bool or None, and all that has parts.)
+_IDENTIFIERS = {Pid, Port, Reference, Export, Fun}
+_UNMISTAKABLE = tuple(
+    frozenset({int, float, *_IDENTIFIERS, *others})
+    for others in ((Atom, bytes), (Atom, str), (str, bool, type(None)))
+)
+
+
+#: The end of a list is written as the empty one.
+_END: list[Any] = []
+
+
+class Encoder:
+    """Encodes with one choice of limits, of the atom for ``None``, of the order in maps, and of whether
+    the reader knows native records."""
+
+    __slots__ = ("_deterministic", "_max_depth", "_none", "_records")
+
+    def __init__(
+        self, none: Atom | None, limits: Limits, deterministic: bool, *, records: bool = True
+    ) -> None:
+        self._records = records
+        self._none = none
+        self._max_depth = limits.max_depth
+        self._deterministic = deterministic
+
+    def encode_into(self, term: Any, parts: list[bytes]) -> None:
+        """Append the external form of ``term``, without version byte, in any number of pieces.
+
+        Raises EncodeError; ``parts`` is then as it was.
+        """
+        before = len(parts)
+        try:
+            self.write((term,), parts)
+        except Refused as refusal:
+            del parts[before:]
+            refuses = functools.partial(self._refuses, {})
+            path = path_to_refused(term, refuses, self._max_depth)
+            raise EncodeError(str(refusal), path=path) from None
+        except BaseException:
+            del parts[before:]
+            raise
+
+    def write(self, terms: tuple[Any, ...], parts: list[bytes], outer: int = 0) -> None:
+        """Write terms that stand in ``outer`` levels of others already. Raises Refused."""
+        max_depth = self._max_depth - outer
+        memo: dict[int, bytes] = {}
+        stack: list[Iterator[Any]] = []
+        push, pop = stack.append, stack.pop
+        left = iter(terms)
+        while True:
+            for term in left:
+                kind = type(term)
+                if kind is Atom:
+                    parts.append(term._etf)
+                    continue
+                if kind is int:
+                    if 0 <= term <= 255:
+                        parts.append(SMALL[term])
+                    elif -0x80000000 <= term <= 0x7FFFFFFF:
+                        parts.append(_tagged_int32(98, term))
+                    else:
+                        parts.append(big(term))
+                    continue
+                if kind is bytes:
+                    size = len(term)
+                    if size < 256:
+                        parts.append(BINARIES[size])
+                    elif size <= _UINT32_MAX:
+                        parts.append(_tagged_uint32(109, size))
+                    else:
+                        raise Refused(f"a binary of {size} bytes")
+                    parts.append(term)
+                    continue
+                if kind is tuple:
+                    size = len(term)
+                    if size < 256:
+                        parts.append(TUPLES[size])
+                        if not size:
+                            continue
+                    else:
+                        parts.append(_large_tuple(size))
+                    inner = iter(term)
+                elif kind is list:
+                    size = len(term)
+                    if not size:
+                        parts.append(NIL)
+                        continue
+                    if type(term[0]) is int:
+                        numbers = integer_list(term)
+                        if numbers is not None and len(stack) < max_depth:
+                            parts.append(numbers)
+                            continue
+                    parts.append(LISTS[size] if size < 256 else _header(108, size))
+                    inner = iter((*term, _END)) if size < 256 else chain(term, (_END,))
+                elif kind is dict:
+                    size = len(term)
+                    parts.append(MAPS[size] if size < 256 else _header(116, size))
+                    if not size:
+                        continue
+                    if size > 1:
+                        self._check_keys(term, memo)
+                        inner = chain.from_iterable(self._in_order(term))
+                    else:
+                        inner = chain.from_iterable(term.items())
+                elif kind is str:
+                    try:
+                        text = term.encode()
+                    except UnicodeEncodeError as error:
+                        raise Refused(f"a str that is no Unicode text: {error.reason}") from None
+                    parts.append(BINARIES[len(text)] if len(text) < 256 else _header(109, len(text)))
+                    parts.append(text)
+                    continue
+                elif kind is bool:
+                    parts.append((_TRUE if term else _FALSE)._etf)
+                    continue
+                elif term is None:
+                    if self._none is None:
+                        raise Refused("None, which this codec has no atom for")
+                    parts.append(self._none._etf)
+                    continue
+                elif kind is float:
+                    if not isfinite(term):
+                        raise Refused(f"a float that is not finite: {term}")
+                    parts.append(_tagged_double(70, term))
+                    continue
+                elif kind is Pid or kind is Reference or kind is Port or kind is Export or kind is Fun:
+                    parts.append(term._etf)
+                    continue
+                elif kind is Local:
+                    if stack or outer:
+                        raise Refused("LOCAL_EXT inside another term")
+                    parts.append(b"%c%b" % (Tag.LOCAL_EXT, term.data))
+                    continue
+                else:
+                    opened = self._open(term, parts, memo)
+                    if opened is None:
+                        continue
+                    inner = opened
+                # A term with others in it: they come next, then we go on here.
+                if len(stack) >= max_depth:
+                    raise Refused(f"nested deeper than {self._max_depth}")
+                push(left)
+                left = inner
+                break
+            else:
+                if not stack:
+                    return
+                left = pop()
+
+    def _open(self, term: Any, parts: list[bytes], memo: dict[int, bytes]) -> Iterator[Any] | None:
+        """Write what is rarer: all of it, or the header, and return the parts that come next."""
+        kind = type(term)
+        if kind is BitString:
+            parts.append(_record_head(Tag.BIT_BINARY_EXT, len(term.data), term.bits))
+            parts.append(term.data)
+            return None
+        if kind is ImproperList:
+            parts.append(_header(Tag.LIST_EXT, len(term.elements)))
+            return chain(term.elements, (term.tail,))
+        if kind is Record:
+            if not self._records:
+                raise Refused("a native record, which the peer does not know (OTP 29 and later do)")
+            parts.append(_record_head(Tag.NATIVE_RECORD_EXT, len(term.fields), term.exported))
+            return chain((term.module, term.name), term.fields, term.fields.values())
+        if kind is not Map:
+            term = coerced(term)
+            if term is NotImplemented:
+                raise Refused(f"no Erlang term: {kind.__module__}.{kind.__qualname__}")
+            if type(term) is tuple and term:
+                size = len(term)
+                parts.append(TUPLES[size] if size < 256 else _large_tuple(size))
+                return iter(term)
+            if type(term) is list and term:
+                parts.append(_header(Tag.LIST_EXT, len(term)))
+                return chain(term, (_END,))
+            if type(term) is not dict:
+                self.write((term,), parts)
+                return None
+        parts.append(_header(Tag.MAP_EXT, len(term)))
+        if len(term) > 1:
+            self._check_keys(term, memo)
+        return chain.from_iterable(self._in_order(term))
+
+    def _in_order(self, pairs: dict[Any, Any] | Map) -> Iterable[tuple[Any, Any]]:
+        """A map's pairs, in the order of their keys if that is asked for."""
+        if not self._deterministic:
+            return pairs.items()
+        none = self._none
+        try:
+            return sorted(pairs.items(), key=lambda pair: map_key(pair[0], none))
+        except EncodeError as error:
+            raise Refused(str(error)) from None
+        except RecursionError:
+            raise Refused("keys with maps in their keys, too deep to be put in order") from None
+
+    def _check_keys(self, pairs: dict[Any, Any] | Map, memo: dict[int, bytes]) -> None:
+        """Refuse keys that Python tells apart and Erlang does not: a peer would refuse the whole term."""
+        kinds = set(map(type, pairs))
+        if any(map(kinds.issubset, _UNMISTAKABLE)):
+            return
+        try:
+            forms = {exact_form(key, self._none, memo) for key in pairs}
+        except EncodeError:
+            return  # the key itself is refused when its turn comes
+        if len(forms) != len(pairs):
+            raise Refused("two keys that are the same key in Erlang")
+
+    def _refuses(self, memo: dict[int, bytes], term: Any, inside: bool) -> bool:
+        """Whether a term is refused for what it is itself, whatever its parts are."""
+        try:
+            if isinstance(term, tuple):
+                if len(term) > MAX_TUPLE_SIZE:
+                    raise Refused
+            elif type(term) in (dict, Map):
+                self._check_keys(term, memo)
+            elif type(term) is Record:
+                return not self._records
+            elif not isinstance(term, (list, ImproperList, dict)):
+                self.write((term,), [], int(inside))
+        except Refused:
+            return True
+        return False
+
+
+def _large_tuple(size: int) -> bytes:
+    if size > MAX_TUPLE_SIZE:
+        raise Refused(f"a tuple of {size} elements, where OTP's most is {MAX_TUPLE_SIZE}")
+    return _tagged_uint32(Tag.LARGE_TUPLE_EXT, size)
+
+
+def _header(tag: int, size: int) -> bytes:
+    if size > _UINT32_MAX:
+        raise Refused(f"a term of {size} parts, where the format has 32 bits for their number")
+    return _tagged_uint32(tag, size)

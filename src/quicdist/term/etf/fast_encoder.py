@@ -1,0 +1,204 @@
+"""The short way through the encoder, for the terms that messages are mostly made of.
+
+As in ``fast_decoder.py``: this one calls itself for the first levels of a term and its common types.
+The encoder proper (``encoder.py``) is asked for rarer types, deeper levels and long lists a part at a
+time, and for the whole term once anything here raises: it then says what cannot be sent, and where.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import isfinite
+from struct import Struct
+from typing import Any, TypeAlias
+
+from quicdist.term.atoms import Atom
+from quicdist.term.etf.encoder import BINARIES, LISTS, NIL, TUPLES, Encoder
+from quicdist.term.etf.integers import SMALL, big, integer_list
+from quicdist.term.funs import Export, Fun
+from quicdist.term.identifiers import Pid, Port, Reference
+from quicdist.term.limits import Limits
+from quicdist.term.values import ImproperList
+
+_tagged_uint32 = Struct(">BI").pack
+_tagged_int32 = Struct(">Bi").pack
+_tagged_double = Struct(">Bd").pack
+
+#: Levels that are written by calling ourselves: far from Python's limit, and few enough that their
+#: frames fit in the memory that it has at hand for them.
+_LEVELS = 36
+
+#: Maps up to this size have the external forms of their keys remembered, for so many sets of keys.
+_MAX_KEYS = 24
+_MAX_SHAPES = 512
+
+_TRUE, _FALSE = Atom("true")._etf, Atom("false")._etf
+
+_Write: TypeAlias = Callable[[Any, list[bytes], int], None]
+
+
+class NotSmooth(Exception):
+    """The encoder proper has to look at this."""
+
+
+#: What no term brings about, but a mistake in here does: it must show.
+DEFECTS = (NameError, AttributeError, AssertionError)
+
+
+def fast_encoder(
+    careful: Encoder, none: Atom | None, limits: Limits, deterministic: bool
+) -> Callable[[Any, list[bytes]], None]:
+    """A function that writes a term; where it raises anything but :data:`DEFECTS`, ``careful`` has
+    to be asked."""
+
+    # The external forms of a map's keys, the first with the map's header, by the keys: atoms and strings
+    # only, which Python does not take for anything else. Maps of one make come again and again.
+    shapes: dict[tuple[Any, ...], list[bytes]] = {}
+
+    levels = min(_LEVELS, limits.max_depth)
+
+    # In all of these ``room`` is how many levels more may be entered here.
+
+    def rest(term: Any, parts: list[bytes], room: int) -> None:
+        careful.write((term,), parts, levels - room)
+
+    def several(terms: Any, parts: list[bytes], room: int) -> None:
+        for term in terms:
+            kind = type(term)
+            if kind is Atom:
+                parts.append(term._etf)
+            elif kind is int:
+                if 0 <= term <= 255:
+                    parts.append(SMALL[term])
+                elif -0x80000000 <= term <= 0x7FFFFFFF:
+                    parts.append(_tagged_int32(98, term))
+                else:
+                    parts.append(big(term))
+            elif kind is tuple and room:
+                parts.append(TUPLES[len(term)])
+                several(term, parts, room - 1)
+            elif kind is bytes:
+                size = len(term)
+                parts.append(BINARIES[size] if size < 256 else _tagged_uint32(109, size))
+                parts.append(term)
+            elif kind is str:
+                text = term.encode()
+                size = len(text)
+                parts.append(BINARIES[size] if size < 256 else _tagged_uint32(109, size))
+                parts.append(text)
+            elif kind is dict:
+                write_map(term, parts, room)
+            elif kind is list and room:
+                if not term:
+                    parts.append(NIL)
+                elif type(term[0]) is int and (integers := integer_list(term)) is not None:
+                    parts.append(integers)
+                else:
+                    size = len(term)
+                    parts.append(LISTS[size] if size < 256 else _tagged_uint32(108, size))
+                    several(term, parts, room - 1)
+                    parts.append(NIL)
+            elif term is True:
+                parts.append(_TRUE)
+            elif term is False:
+                parts.append(_FALSE)
+            else:
+                write.get(kind, rest)(term, parts, room)
+
+    def write_map(term: dict[Any, Any], parts: list[bytes], room: int) -> None:
+        if deterministic:
+            rest(term, parts, room)
+            return
+        keys = tuple(term)
+        forms = shapes.get(keys)
+        if forms is None:
+            forms = shape(keys)
+        if not forms or not room:
+            rest(term, parts, room)
+            return
+        room -= 1
+        for form, value in zip(forms, term.values()):  # noqa: B905 - as many as keys
+            parts.append(form)
+            kind = type(value)
+            if kind is Atom:
+                parts.append(value._etf)
+            elif kind is int:
+                if 0 <= value <= 255:
+                    parts.append(SMALL[value])
+                elif -0x80000000 <= value <= 0x7FFFFFFF:
+                    parts.append(_tagged_int32(98, value))
+                else:
+                    parts.append(big(value))
+            elif kind is bytes:
+                size = len(value)
+                parts.append(BINARIES[size] if size < 256 else _tagged_uint32(109, size))
+                parts.append(value)
+            elif kind is str:
+                text = value.encode()
+                size = len(text)
+                parts.append(BINARIES[size] if size < 256 else _tagged_uint32(109, size))
+                parts.append(text)
+            elif kind is tuple and room:
+                parts.append(TUPLES[len(value)])
+                several(value, parts, room - 1)
+            elif kind is list and room:
+                several((value,), parts, room)
+            elif value is True:
+                parts.append(_TRUE)
+            elif value is False:
+                parts.append(_FALSE)
+            else:
+                write.get(kind, rest)(value, parts, room)
+
+    def shape(keys: tuple[Any, ...]) -> list[bytes] | None:
+        forms = []
+        for key in keys:
+            if type(key) is Atom:
+                forms.append(key._etf)
+            elif type(key) is str:
+                text = key.encode()
+                forms.append(_tagged_uint32(109, len(text)) + text)
+            else:
+                return None
+        if forms:
+            forms[0] = _tagged_uint32(116, len(keys)) + forms[0]
+        if len(keys) <= _MAX_KEYS:
+            if len(shapes) >= _MAX_SHAPES:
+                shapes.clear()
+            shapes[keys] = forms
+        return forms
+
+    def write_form(term: Any, parts: list[bytes], room: int) -> None:
+        parts.append(term._etf)
+
+    def write_none(term: None, parts: list[bytes], room: int) -> None:
+        parts.append(none_form)
+
+    def write_improper(term: ImproperList, parts: list[bytes], room: int) -> None:
+        if not room:
+            rest(term, parts, room)
+            return
+        size = len(term.elements)
+        parts.append(LISTS[size] if size < 256 else _tagged_uint32(108, size))
+        several(term.elements, parts, room - 1)
+        several((term.tail,), parts, room - 1)
+
+    def write_float(term: float, parts: list[bytes], room: int) -> None:
+        if not isfinite(term):
+            raise NotSmooth
+        parts.append(_tagged_double(70, term))
+
+    write: dict[type, _Write] = {
+        dict: write_map,
+        float: write_float,
+        ImproperList: write_improper,
+        **dict.fromkeys((Pid, Reference, Port, Export, Fun), write_form),
+    }
+    if none is not None:
+        none_form = none._etf
+        write[type(None)] = write_none
+
+    def encode(term: Any, parts: list[bytes]) -> None:
+        several((term,), parts, levels)
+
+    return encode

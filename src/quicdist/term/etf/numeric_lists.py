@@ -1,0 +1,72 @@
+"""Numbers in lists, and terms with nothing in them, read many at a time."""
+
+from __future__ import annotations
+
+from math import isfinite
+from struct import unpack
+from typing import Any
+
+from quicdist.term.tags import Tag
+
+#: Elements of one tag and one size, which can be read many at a time: bytes each, type for struct.
+_RUNS = {Tag.SMALL_INTEGER_EXT: (2, "B"), Tag.INTEGER_EXT: (5, "i"), Tag.NEW_FLOAT_EXT: (9, "d")}
+#: Terms with nothing in them: a list of millions of these should cost what its bytes do.
+_EMPTY: dict[int, tuple[bytes, type]] = {
+    Tag.NIL_EXT: (bytes([Tag.NIL_EXT]), list),
+    Tag.MAP_EXT: (bytes([Tag.MAP_EXT]) + bytes(4), dict),
+}
+#: So many of them at the head of a list make a run worth the while.
+_MANY = 64
+RUN_TAGS = frozenset(map(int, (*_RUNS, *_EMPTY)))
+
+
+def read_runs(data: Any, i: int, size: int, count: int, items: list[Any]) -> int:
+    """Read integers and floats from the head of a list many at a time, as long as that pays.
+
+    Fills ``items`` with up to ``count`` elements and returns the offset behind them.
+    """
+    while count > 3 and i < size:
+        tag = data[i]
+        run = _RUNS.get(tag)
+        if run is None:
+            if tag in _EMPTY:
+                i, count = _empty(data, i, count, items)
+            break
+        stride, code = run
+        window, done = 16, 0
+        while True:  # ever larger windows, so that short runs cost little and long ones nothing
+            window = min(window, count)
+            chunk = bytes(data[i : i + stride * window])
+            tags = chunk[::stride]
+            same = len(tags) - len(tags.lstrip(b"%c" % tag))
+            if same * stride > len(chunk):
+                same -= 1  # cut off: the loop for single elements says so
+            if stride == 2:
+                items += chunk[1 : 2 * same : 2]
+            else:
+                values = bytearray(chunk[: same * stride])
+                del values[::stride]
+                numbers = unpack(f">{same}{code}", values)
+                if code == "d" and not all(map(isfinite, numbers)):
+                    return i
+                items += numbers
+            i += same * stride
+            count -= same
+            done += same
+            if same < window or not count:
+                break
+            window *= 4
+        if done < 8:
+            break
+    return i
+
+
+def _empty(data: Any, i: int, count: int, items: list[Any]) -> tuple[int, int]:
+    """The same for empty lists and maps: the offset behind them, and how many elements are left."""
+    unit, kind = _EMPTY[data[i]]
+    window = unit * _MANY
+    while count >= _MANY and data[i : i + len(window)] == window:
+        items += [kind() for _ in range(_MANY)]
+        i += len(window)
+        count -= _MANY
+    return i, count
