@@ -23,7 +23,6 @@ from quicdist.carrier.linger import Linger
 from quicdist.carrier.nobody import NOBODY
 from quicdist.carrier.quic.driver import aioquic_adapter as adapter
 from quicdist.carrier.quic.driver.aioquic_adapter import Closing
-from quicdist.carrier.quic.driver.aioquic_recovery import new_path
 from quicdist.carrier.quic.driver.closing_state import ClosingState
 from quicdist.carrier.quic.driver.outgoing import Outgoing
 from quicdist.carrier.quic.driver.path_probing import PathProber
@@ -181,7 +180,6 @@ class Channel:
         if not self.closed:
             with self._lock:
                 self._prober.new_path()
-                new_path(self.quic, self._time())
                 # Who sees both paths is not to know the connection again (RFC 9000, section 9.5).
                 self.quic.change_connection_id()
             self.ping()
