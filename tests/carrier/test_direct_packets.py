@@ -140,7 +140,7 @@ def chance(monkeypatch: pytest.MonkeyPatch) -> Random:
 
 #: What has no state to compare, or none that can be copied: shared by a connection and its twin.
 SHARED = ("tls", "_configuration", "_logger")
-NOT_STATE = (*SHARED, "_received_at", "_sends_to")
+NOT_STATE = (*SHARED, "_received_at")
 
 
 def twin(quic: QuicConnection) -> QuicConnection:

@@ -369,31 +369,3 @@ def test_many_ranges_cost_no_more_than_what_is_waited_for(length: int) -> None:
     sender.ack(told)
     assert sender.told[waiting[-2]] == [ACKED]
     assert counted.walks + counted.asked <= 110
-
-
-def test_what_was_sent_on_another_path_says_nothing_about_this_one() -> None:
-    sender = Sender()
-    recovery = sender.recovery
-    for _ in range(5):
-        numbers = sender.send(recovery.congestion.congestion_window // SIZE)
-        sender.now += 0.01
-        sender.ack(numbers)
-    assert recovery.congestion.congestion_window > 100 * SIZE
-    before = sender.send(50)
-    sender.now += 0.001
-    recovery.new_path(sender.now)
-    initial, in_flight = Congestion(SIZE).congestion_window, recovery.congestion.bytes_in_flight
-    assert recovery.congestion.congestion_window == initial
-    assert in_flight == 50 * SIZE
-    sender.now += 0.5
-    sender.ack(before[:40])
-    sender.ack(before[44:])
-    # Those that are lost do not make the window smaller, and those that came do not make it larger.
-    assert recovery.congestion.congestion_window == initial
-    assert recovery.congestion.bytes_in_flight == 0
-    assert recovery.rtt.first_at is None
-    after = sender.send(10)
-    sender.now += 0.2
-    sender.ack(after)
-    assert recovery.rtt.minimum == pytest.approx(0.2)
-    assert recovery.congestion.congestion_window > initial

@@ -100,24 +100,3 @@ async def test_a_new_path_is_validated_by_datagrams_that_every_path_takes(networ
         await one.is_auth(two.name)
         await asyncio.sleep(1)
         assert max(sizes) == 1200
-
-
-@pytest.mark.parametrize("seen", [None, "10.0.0.200"])
-@simulated()
-async def test_congestion_control_begins_anew_on_another_path(network: Network, seen: str | None) -> None:
-    """Unless only the port has changed: RFC 9000, section 9.4."""
-    network.set(ONE, TWO, delay=0.01, bandwidth=5e6)
-    async with connected(network) as (one, two):
-        exchange = between(network, one, two, processes=1, sizes=[200_000] * 20)
-        await asyncio.sleep(0.4)
-        (link,) = two.connections.links()
-        assert isinstance(link, QuicLink)
-        quic = link._channel.quic
-        _, _, before = quic.rounds()
-        network.rebind(ONE, seen)
-        # What is under way before it takes a while.
-        await asyncio.sleep(0.2)
-        _, _, after = quic.rounds()
-        assert (after < before / 2) is bool(seen)
-        await exchange.over(patience=5)
-        assert exchange.all_came

@@ -183,7 +183,6 @@ class Channel:
         if not self.closed:
             with self._lock:
                 self._prober.new_path()
-                self.quic.new_path(self._time())
                 # Who sees both paths is not to know the connection again (RFC 9000, section 9.5).
                 self.quic.change_connection_id()
             self.ping()

@@ -199,9 +199,6 @@ class Engine(Protocol):
     def unvalidated_credit(self) -> int | None:
         """The bytes that may still be sent to that address while it is not validated; None if it is."""
 
-    def new_path(self, now: float) -> None:
-        """What is sent from now on takes another path."""
-
     def longest_datagram(self) -> int:
         """The longest datagram that this side is ready to build."""
 

@@ -93,7 +93,6 @@ class Connection(ProbesSilence, HoldsLimits, Recovering, FastSend):
     quickest_round_trip = statistics.quickest_round_trip
     probe_timeout = statistics.probe_timeout
     rounds = loss_recovery.rounds
-    new_path = loss_recovery.new_path
     acknowledge_now = loss_recovery.acknowledge_now
     early_data_refused = loss_recovery.early_data_refused
     waiting_for = stream_progress.waiting_for

@@ -126,15 +126,10 @@ class Recovering(QuicConnection):
         super().__init__(**arguments)
         self._loss = Recovery(self)  # type: ignore[assignment]  # it has what aioquic calls
 
-    #: The address of the peer, as its packets leave for it; None before it was looked at.
-    _sends_to: Any = None
-
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, Any]]:
+        datagrams = super().datagrams_to_send(now)
         loss = self._loss
         assert isinstance(loss, Recovery)
-        if self._network_paths and self._network_paths[0].addr is not self._sends_to:
-            self._look_at_address(loss, now)
-        datagrams = super().datagrams_to_send(now)
         if loss.probing:
             loss.probing = False
             if len(datagrams) == 1:
@@ -142,18 +137,6 @@ class Recovering(QuicConnection):
                 loss.reschedule_data(now=now)
                 datagrams += super().datagrams_to_send(now)
         return datagrams
-
-    def _look_at_address(self, loss: Recovery, now: float) -> None:
-        """A NAT may give a connection another port, which changes nothing about the path."""
-        before, self._sends_to = self._sends_to, self._network_paths[0].addr
-        if before is not None and before[0] != self._sends_to[0]:
-            loss.new_path(now)
-
-
-def new_path(quic: QuicConnection, now: float) -> None:
-    """What is sent from now on takes another path."""
-    if isinstance(quic._loss, Recovery):
-        quic._loss.new_path(now)
 
 
 def rounds(quic: QuicConnection) -> tuple[int, float, int]:

@@ -17,7 +17,7 @@ Nothing here reads a clock, sends or knows what a packet is. Sizes are in bytes,
 from __future__ import annotations
 
 from collections import deque
-from typing import Final, Literal, Self
+from typing import Final, Literal
 
 #: RFC 9002, section 7.2: the window at first and after a long pause, in datagrams, and in bytes at most.
 INITIAL_DATAGRAMS: Final = 10
@@ -222,12 +222,6 @@ class Congestion:
         """The shortest round trip of the last round; infinite if there was none."""
         return self._round_rtt_before
 
-    def elsewhere(self, now: float) -> Self:
-        """One for another path: what is under way on this one counts, and has no more say in the window."""
-        fresh = type(self)(self._datagram, "cubic" if self._cubic else "reno")
-        fresh.bytes_in_flight, fresh.rounds, fresh._cut_at = self.bytes_in_flight, self.rounds, now
-        return fresh
-
     # -- packets -----------------------------------------------------------------------------
 
     def on_sent(self, size: int, now: float) -> None:
@@ -290,12 +284,10 @@ class Congestion:
             if self._epoch is not None:
                 self._epoch += now - last_ack
             return
-        if sent_at <= self._cut_at:
-            return
         if slow:
             divisor = CSS_GROWTH_DIVISOR if self._slow_start.is_conservative else 1
             self.congestion_window = window + size // divisor
-        else:
+        elif sent_at > self._cut_at:
             self._avoid(size, now, srtt)
 
     def _is_limiting(self, now: float) -> bool:

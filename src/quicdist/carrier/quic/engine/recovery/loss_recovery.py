@@ -13,7 +13,6 @@ Nothing here reads a clock or sends, and nothing is aioquic's. Times are in seco
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import chain
@@ -85,17 +84,6 @@ class LossRecovery:
         self._losses = 0
         #: Losses that were spurious, so far.
         self.spurious = 0
-        #: When the path in use became the one in use.
-        self._path_since = -math.inf
-
-    def new_path(self, now: float) -> None:
-        """The path is another one: what is known of the old one says nothing about it (RFC 9000, section
-        9.4)."""
-        self.congestion = self.congestion.elsewhere(now)
-        self.rtt = RoundTrips(self.rtt.initial)
-        self._reordering, self._losses, self._pto_count = None, 0, 0
-        self._path_since = now
-        self._set_rate()
 
     # -- spaces ------------------------------------------------------------------------------
 
@@ -210,7 +198,7 @@ class LossRecovery:
         rtt, congestion = self.rtt, self.congestion
         sent_at = newest.sent_time
         assert sent_at is not None
-        if elicited and newest.packet_number == largest and sent_at >= self._path_since:
+        if elicited and newest.packet_number == largest:
             # The peer keeps to its promise only after it has completed the handshake (section 5.3).
             delay = min(ack_delay, self.max_ack_delay) if self.handshake_confirmed else ack_delay
             congestion.on_rtt(rtt.sample(now - sent_at, delay, now))
@@ -228,11 +216,11 @@ class LossRecovery:
         self._set_rate()
 
     def _set_rate(self) -> None:
-        rtt = self.rtt
-        if rtt.first_at is not None or self.pacer.rate:
+        if self.rtt.first_at is not None:
             congestion = self.congestion
-            smoothed = rtt.initial if rtt.first_at is None else rtt.smoothed
-            self.pacer.set_rate(congestion.congestion_window, smoothed, slow_start=congestion.in_slow_start)
+            self.pacer.set_rate(
+                congestion.congestion_window, self.rtt.smoothed, slow_start=congestion.in_slow_start
+            )
 
     def _after_all(self, late: list[int], record: Record, now: float) -> Packet:
         """Packets that counted as lost were acknowledged; the last of them."""
