@@ -17,16 +17,21 @@ GROUPS: tuple[tuple[str, str, str], ...] = (
     (
         "acknowledgements and congestion",
         "#ef6c00",
-        r"aioquic\.quic\.(recovery|rangeset|congestion|connection\.\w+\.\w*_ack_)",
+        r"aioquic\.quic\.(recovery|rangeset|congestion|connection\.\w+\.\w*_ack_)"
+        r"|quicdist\.carrier\.quic\.engine\.(recovery|aioquic\.loss_recovery)\b",
     ),
-    ("streams", "#9e9d24", r"aioquic\.quic\.stream\b"),
+    (
+        "streams",
+        "#9e9d24",
+        r"aioquic\.quic\.stream\b|quicdist\.carrier\.quic\.engine\.aioquic\.(reassembly|retransmission)\b",
+    ),
     (
         "packets out",
         "#f9a825",
         r"aioquic\.quic\.(packet_builder|connection\.\w+\.(datagrams_to_send|send_\w+|_write_\w+|_push\w*))"
-        r"|quicdist\.carrier\.aioquic_adapter\._Direct\.(?!_?receive|_is_current)",
+        r"|quicdist\.carrier\.quic\.engine\.aioquic\.fast_send\b",
     ),
-    ("packets in", "#fdd835", r"aioquic\.|quicdist\.carrier\.(aioquic_adapter\._Direct|quic_wire)\b"),
+    ("packets in", "#fdd835", r"aioquic\.|quicdist\.carrier\.quic\.engine\.(aioquic|wire)\b"),
     ("sockets", "#2e7d32", r"quicdist\.carrier\.udp"),
     ("driver", "#66bb6a", r"quicdist\.carrier"),
     ("codec", "#1565c0", r"quicdist\.term"),

@@ -48,14 +48,15 @@ THIRD_PARTY_HOME = {
     "rich": {"cli"},
 }
 
-#: The files that may touch what aioquic does not publish, besides those whose names begin with ``aioquic_``.
-ADAPTERS = {"bounds", "key_limits", "ranges", "reassembly", "release"}
-DRIVER = "quicdist.carrier.quic.driver."
+#: The one package that touches aioquic, public and private.
+ENGINE = "quicdist.carrier.quic.engine.aioquic"
+
+#: The one module above it that knows it: the carrier takes its connections from there.
+ENGINE_CHOSEN_BY = "quicdist.carrier.quic.carrier"
 
 
-def is_adapter(module: str) -> bool:
-    name = module.removeprefix(DRIVER)
-    return name != module and (name in ADAPTERS or name.startswith("aioquic_"))
+def is_engine(module: str) -> bool:
+    return f"{module}.".startswith(f"{ENGINE}.")
 
 
 #: Published in spite of the underscore.
@@ -64,8 +65,10 @@ PUBLISHED_PRIVATE = {"_asdict", "_fields", "_make", "_replace", "_value_", "_nam
 
 #: The rooms of the carrier, and those each may take from beside the carrier itself.
 ROOMS = {
-    "quic": {"quic", "quic.driver", "security"},
-    "quic.driver": {"quic.driver", "security"},
+    "quic": {"quic", "quic.driver", "quic.engine", "quic.engine.aioquic", "security"},
+    "quic.driver": {"quic.driver", "quic.engine", "security"},
+    "quic.engine.aioquic": {"quic.engine", "quic.engine.aioquic", "security"},
+    "quic.engine": {"quic.engine", "security"},
     "tcp": {"tcp"},
     "security": {"security"},
 }
@@ -90,22 +93,29 @@ def upward_imports(module: str, is_package: bool, tree: ast.Module) -> list[str]
 
 
 def room_name(module: str) -> str | None:
-    """``quicdist.carrier.quic.driver.pace`` is of ``quic.driver``; None for what is in no room."""
+    """``quicdist.carrier.quic.driver.bulk_window`` is of ``quic.driver``; None for what is in no room."""
     inside = module.removeprefix("quicdist.carrier.")
     return next((room for room in sorted(ROOMS, reverse=True) if f"{inside}.".startswith(f"{room}.")), None)
 
 
 def imports_of_other_rooms(module: str, is_package: bool, tree: ast.Module) -> list[str]:
     own = room_name(module)
-    if own is None:
+    if not module.startswith("quicdist.carrier."):
         return []
+    # What lies beside the rooms is for all of them, and takes from none.
+    allowed = ROOMS[own] if own is not None else set()
     wrong = []
     for source, name, line in imports(module, is_package, tree):
         full = f"{source}.{name}"
         other = room_name(full if full in MODULES else source)
-        if source.startswith("quicdist.carrier") and other is not None and other not in ROOMS[own]:
+        if source.startswith("quicdist.carrier") and other is not None and other not in allowed:
             wrong.append(f"{module}:{line} imports {full} from {other}")
     return wrong
+
+
+def imports_aioquic(module: str, is_package: bool, tree: ast.Module) -> bool:
+    """Whether a module imports aioquic."""
+    return any(source.split(".")[0] == "aioquic" for source, _, _ in imports(module, is_package, tree))
 
 
 def foreign_imports(module: str, is_package: bool, tree: ast.Module) -> list[str]:
@@ -190,19 +200,40 @@ def test_imports_go_down_only(module: str) -> None:
     assert upward_imports(module, *MODULES[module]) == []
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if room_name(module)])
+@pytest.mark.parametrize("module", [module for module in MODULES if module.startswith("quicdist.carrier.")])
 def test_rooms_of_the_carrier_take_from_below(module: str) -> None:
     assert imports_of_other_rooms(module, *MODULES[module]) == []
 
 
 def test_an_import_from_another_room_is_seen() -> None:
     for module, source in [
-        ("quicdist.carrier.quic.driver.pace", "from quicdist.carrier.quic import link"),
-        ("quicdist.carrier.quic.driver.pace", "from quicdist.carrier.quic.link import QuicLink"),
+        ("quicdist.carrier.quic.driver.bulk_window", "from quicdist.carrier.quic import link"),
+        ("quicdist.carrier.quic.driver.bulk_window", "from quicdist.carrier.quic.link import QuicLink"),
         ("quicdist.carrier.security.psk", "from quicdist.carrier.quic.driver.channel import Channel"),
+        ("quicdist.carrier.quic.engine.path_mtu", "from quicdist.carrier.quic.driver import bulk_window"),
+        (
+            "quicdist.carrier.quic.engine.closing",
+            "from quicdist.carrier.quic.engine.aioquic import statistics",
+        ),
+        ("quicdist.carrier.quic.engine.aioquic.tls", "from quicdist.carrier.quic.driver import bulk_window"),
+        ("quicdist.carrier.link", "from quicdist.carrier.quic.receive_window import ReceiveWindow"),
         ("quicdist.carrier.tcp.link", "from quicdist.carrier.quic.link import QuicLink"),
     ]:
         assert len(imports_of_other_rooms(module, False, ast.parse(source))) == 1, (module, source)
+
+
+def test_only_the_engine_imports_aioquic() -> None:
+    assert [
+        module for module in MODULES if not is_engine(module) and imports_aioquic(module, *MODULES[module])
+    ] == []
+
+
+def test_only_the_carrier_knows_which_engine_it_has() -> None:
+    assert {
+        module
+        for module, parts in MODULES.items()
+        if not is_engine(module) and any(is_engine(source) for source, _, _ in imports(module, *parts))
+    } == {ENGINE_CHOSEN_BY}
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -210,7 +241,7 @@ def test_each_package_keeps_to_what_it_may_know(module: str) -> None:
     assert foreign_imports(module, *MODULES[module]) == []
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if not is_adapter(module)])
+@pytest.mark.parametrize("module", [module for module in MODULES if not is_engine(module)])
 def test_private_names_stay_in_their_package(module: str) -> None:
     tree = MODULES[module][1]
     assert private_accesses(module, tree, names_of_package(floor_name(module))) == []

@@ -197,7 +197,7 @@ import quicdist
 assert set(quicdist.__all__) <= set(globals()), set(quicdist.__all__) - set(globals())
 assert issubclass(PeerUnreachable, QuicDistError)
 """
-    assert "aioquic" in loaded_by(program, tmp_path)
+    assert "cryptography" in loaded_by(program, tmp_path)
 
 
 def test_dir_loads_nothing(tmp_path: Path) -> None:

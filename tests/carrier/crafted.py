@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator
 from aioquic.quic.connection import QuicConnection
 from aioquic.tls import Epoch
 
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
-from quicdist.carrier.quic.driver.wire import uint
+from quicdist.carrier.quic.engine.aioquic import bounds, termination
+from quicdist.carrier.quic.engine.aioquic.configuration import client_configuration, server_configuration
+from quicdist.carrier.quic.engine.aioquic.connection import Connection
+from quicdist.carrier.quic.engine.wire.frames import uint
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.security.certificates import CertificateFiles
 
@@ -27,18 +29,18 @@ class Crafted:
     ) -> None:
         settings = QuicSettings(tls=certificates.tls(verify=False))
         self.now = 0.0
-        self.client = adapter.Connection(configuration=settings.client_configuration("127.0.0.1"))
+        self.client = Connection(configuration=client_configuration(settings.for_dialling("127.0.0.1")))
         self.client.connect(SERVER, self.now)
-        self.server = adapter.Connection(
-            configuration=settings.server_configuration(),
+        self.server = Connection(
+            configuration=server_configuration(settings.for_listening()),
             original_destination_connection_id=self.client.original_destination_connection_id,
         )
         if connected:
             self.talk()
             self.talk()
             if authenticated:
-                adapter.authenticated(self.client)
-                adapter.authenticated(self.server)
+                bounds.authenticated(self.client)
+                bounds.authenticated(self.server)
             self.talk()
 
     def talk(self, rounds: int = 4) -> None:
@@ -68,7 +70,7 @@ class Crafted:
             quic._events.clear()
             self.now += 0.001
             answered += sum(len(data) for data, _ in quic.datagrams_to_send(self.now))
-            if adapter.closing(quic) is not None:
+            if termination.closing(quic) is not None:
                 break
         return answered
 

@@ -33,6 +33,8 @@ from aioquic.tls import Epoch
 
 from quicdist.carrier import Address
 from quicdist.carrier.quic.carrier import QuicCarrier
+from quicdist.carrier.quic.engine.aioquic.configuration import client_configuration, server_configuration
+from quicdist.carrier.quic.engine.events import StreamData
 from quicdist.carrier.security.certificates import make_development_certificates
 from quicdist.errors import QuicDistError
 from quicdist.protocol import (
@@ -201,7 +203,11 @@ class Hostile:
                 self.up = True
                 if self.machine is not None:
                     self._say()
-            elif isinstance(event, StreamDataReceived) and event.stream_id == 0 and self.machine is not None:
+            elif (
+                isinstance(event, StreamDataReceived | StreamData)
+                and event.stream_id == 0
+                and self.machine is not None
+            ):
                 self._said(event.data)
 
     def _say(self) -> None:
@@ -256,7 +262,7 @@ class Stage:
         await (self._accepting(plan) if plan.side == "acceptor" else self._dialling(plan))
 
     async def _accepting(self, plan: Plan) -> None:
-        configuration = self.settings.client_configuration("127.0.0.1")
+        configuration = client_configuration(self.settings.for_dialling("127.0.0.1"))
         quic = QuicConnection(configuration=configuration)
         address = self.server.address.host, self.server.address.port
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -295,7 +301,7 @@ class Stage:
             else:
                 raise Finding("the dialler sent nothing")
             quic = QuicConnection(
-                configuration=self.settings.server_configuration(),
+                configuration=server_configuration(self.settings.for_listening()),
                 original_destination_connection_id=first[6 : 6 + first[5]],
             )
             hostile = Hostile(plan, quic, sock, address)

@@ -13,10 +13,13 @@ from functools import partial
 from random import Random
 
 from aioquic.quic.connection import QuicConnection
-from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted, StreamDataReceived
+from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted
 
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
-from quicdist.carrier.quic.driver.outgoing import Outgoing
+from quicdist.carrier.quic.driver.send_scheduler import SendScheduler
+from quicdist.carrier.quic.engine.aioquic import bounds
+from quicdist.carrier.quic.engine.aioquic.configuration import client_configuration, server_configuration
+from quicdist.carrier.quic.engine.aioquic.connection import Connection
+from quicdist.carrier.quic.engine.events import StreamData
 from quicdist.carrier.quic.receive_window import ReceiveWindow
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.security.certificates import CertificateFiles
@@ -92,9 +95,9 @@ class Direction:
 
 @dataclass(eq=False)
 class End:
-    quic: QuicConnection
+    quic: Connection
     address: tuple[str, int]
-    outgoing: Outgoing = field(init=False)
+    outgoing: SendScheduler = field(init=False)
     windows: dict[int, ReceiveWindow] = field(default_factory=dict)
     came: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     up: float | None = None
@@ -108,7 +111,7 @@ class End:
     dirty: bool = False
 
     def __post_init__(self) -> None:
-        self.outgoing = Outgoing(self.quic)
+        self.outgoing = SendScheduler(self.quic)
 
     def write(self, stream_id: int, data: bytes) -> None:
         self.outgoing.add(stream_id, [data], len(data))
@@ -128,7 +131,7 @@ class Network:
         pairs: int = 1,
         initial_rtt: float = 0.1,
         congestion_control: str | None = None,
-        connection: type[QuicConnection] = adapter.Connection,
+        connection: type[Connection] = Connection,
         late_start: float = 0.0,
     ) -> None:
         tls = certificates.tls(verify=False)
@@ -146,10 +149,10 @@ class Network:
         self.servers: list[End] = []
         self.ends: list[End] = []
         for number in range(pairs):
-            dialler = connection(configuration=settings.client_configuration("127.0.0.1"))
+            dialler = connection(configuration=client_configuration(settings.for_dialling("127.0.0.1")))
             client = End(dialler, (CLIENT[0], CLIENT[1] + number))
             listener = connection(
-                configuration=settings.server_configuration(),
+                configuration=server_configuration(settings.for_listening()),
                 original_destination_connection_id=dialler.original_destination_connection_id,
             )
             server = End(listener, SERVER)
@@ -179,7 +182,7 @@ class Network:
         """Have all handshakes completed; how long it took."""
         self.run(limit, lambda: all(end.up is not None for end in self.ends))
         for end in self.ends:
-            adapter.authenticated(end.quic)
+            bounds.authenticated(end.quic)
         return self.now
 
     def run(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
@@ -239,7 +242,7 @@ class Network:
 
     def _take_events(self, end: End) -> None:
         while (event := end.quic.next_event()) is not None:
-            if isinstance(event, StreamDataReceived):
+            if isinstance(event, StreamData):
                 window = end.windows.get(event.stream_id)
                 if window is None:
                     window = end.windows[event.stream_id] = ReceiveWindow(end.quic, event.stream_id, 16 << 20)

@@ -19,6 +19,7 @@ from quicdist.carrier.udp import Datagram
 from quicdist.protocol import RegSend
 from quicdist.term import Atom
 from tests.carrier.nodes import FakeNode, Inbox
+from tests.support.engine import connection_of
 
 SETUP_TIME = 10.0
 #: Any test here that takes longer hangs.
@@ -146,7 +147,7 @@ def quic_link(link: Link) -> QuicLink:
 
 def written(link: QuicLink, stream_id: int) -> int:
     """Bytes written to a stream of a link, ever."""
-    return int(link._channel.quic._streams[stream_id].sender._buffer_stop)
+    return int(connection_of(link._channel.quic)._streams[stream_id].sender._buffer_stop)
 
 
 async def until(link: QuicLink, condition: Callable[[], bool]) -> None:

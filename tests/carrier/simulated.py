@@ -12,7 +12,10 @@ from random import Random
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import ConnectionTerminated, StreamDataReceived
 
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
+from quicdist.carrier.quic.engine.aioquic import bounds
+from quicdist.carrier.quic.engine.aioquic.configuration import client_configuration, server_configuration
+from quicdist.carrier.quic.engine.aioquic.connection import Connection
+from quicdist.carrier.quic.engine.events import StreamData
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.security.certificates import CertificateFiles
 
@@ -52,7 +55,7 @@ class End:
 
     def take_events(self) -> None:
         while (event := self.quic.next_event()) is not None:
-            if isinstance(event, StreamDataReceived):
+            if isinstance(event, StreamDataReceived | StreamData):
                 self.came[event.stream_id] += event.data
             elif isinstance(event, ConnectionTerminated):
                 self.ended = event
@@ -66,8 +69,8 @@ class Network:
         certificates: CertificateFiles,
         seed: int,
         *,
-        client: type[QuicConnection] = adapter.Connection,
-        server: type[QuicConnection] = adapter.Connection,
+        client: type[QuicConnection] = Connection,
+        server: type[QuicConnection] = Connection,
     ) -> None:
         settings = QuicSettings(tls=certificates.tls(verify=False), initial_rtt=0.02)
         self.random = Random(seed)
@@ -77,11 +80,11 @@ class Network:
         self.transmit: Transmit = lambda quic, now: quic.datagrams_to_send(now)
         self._order = itertools.count()
         self._under_way: list[tuple[float, int, End, bytes, tuple[str, int]]] = []
-        dialler = client(configuration=settings.client_configuration("127.0.0.1"))
+        dialler = client(configuration=client_configuration(settings.for_dialling("127.0.0.1")))
         dialler.connect(SERVER, self.now)
         self.client = End(dialler, CLIENT)
         listener = server(
-            configuration=settings.server_configuration(),
+            configuration=server_configuration(settings.for_listening()),
             original_destination_connection_id=dialler.original_destination_connection_id,
         )
         self.server = End(listener, SERVER)
@@ -89,7 +92,7 @@ class Network:
         self._send(self.client)
         self.run(1.0)
         for end in self.ends:
-            adapter.authenticated(end.quic)
+            bounds.authenticated(end.quic)
         for number, end in itertools.product(range(STREAMS), self.ends):
             end.quic.send_stream_data(4 * number + (end is self.server), b"")
 

@@ -18,9 +18,9 @@ from aioquic.quic.packet import QuicErrorCode
 from quicdist.carrier import Address, refusal_lines
 from quicdist.carrier.quic.carrier import QuicCarrier
 from quicdist.carrier.quic.driver import admission, stranger_queue
-from quicdist.carrier.quic.driver.long_header import long_header
-from quicdist.carrier.quic.driver.retry import LIFETIME, RetryTokens, StaleToken
+from quicdist.carrier.quic.driver.retry_tokens import LIFETIME, RetryTokens, StaleToken
 from quicdist.carrier.quic.driver.stranger_queue import Stage
+from quicdist.carrier.quic.engine.wire.long_header import long_header
 from quicdist.carrier.quic.settings import ALPN, QuicSettings
 from quicdist.logs import RateLimit
 from tests.carrier.nodes import FakeNode, Inbox

@@ -13,6 +13,7 @@ import pytest
 from quicdist.carrier.quic.carrier import QuicCarrier
 from quicdist.carrier.quic.driver.closing_state import ClosingState
 from quicdist.carrier.quic.driver.listen_endpoint import ListenEndpoint
+from quicdist.carrier.quic.engine.aioquic.paths import unvalidated_credit
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.security.tls_config import TlsConfig
 from tests.carrier.nodes import FakeNode
@@ -166,6 +167,8 @@ class _Path:
 class _Quic:
     def __init__(self, path: _Path) -> None:
         self._network_paths = [path]
+
+    unvalidated_credit = unvalidated_credit
 
 
 def test_close_is_repeated_ever_more_seldom() -> None:

@@ -12,15 +12,16 @@ from random import Random
 
 import pytest
 from aioquic.quic.connection import QuicConnection
-from aioquic.quic.events import StopSendingReceived, StreamDataReceived
+from aioquic.quic.events import StopSendingReceived
 from aioquic.quic.packet import QuicErrorCode
 from aioquic.tls import Epoch
 
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
-from quicdist.carrier.quic.driver.bounds import BOUNDS, Bounded
-from quicdist.carrier.quic.driver.outgoing import Outgoing
-from quicdist.carrier.quic.driver.reassembly import CryptoReceiver
-from quicdist.carrier.quic.driver.wire import uint
+from quicdist.carrier.quic.driver.send_scheduler import SendScheduler
+from quicdist.carrier.quic.engine.aioquic import bounds, flow_control, statistics, termination
+from quicdist.carrier.quic.engine.aioquic.bounds import BOUNDS, Bounded
+from quicdist.carrier.quic.engine.aioquic.reassembly import CryptoReceiver
+from quicdist.carrier.quic.engine.events import StreamData
+from quicdist.carrier.quic.engine.wire.frames import uint
 from quicdist.carrier.security.certificates import CertificateFiles
 from tests.carrier.crafted import Crafted, crypto_frame, packed, seal, stream_frame
 from tests.carrier.simulated import Faults, Network
@@ -164,7 +165,7 @@ def test_the_last_byte_of_every_window_costs_a_byte(certificates: CertificateFil
         assert tracemalloc.get_traced_memory()[0] < 300_000
     finally:
         tracemalloc.stop()
-    assert adapter.closing(pair.server) is None
+    assert termination.closing(pair.server) is None
     assert pair.server._local_max_data.used == 64 * window
 
 
@@ -175,12 +176,12 @@ def test_what_is_written_to_a_stream_that_was_stopped_is_dropped(
     """A name and STOP_SENDING in one packet: the status that was written next made a traceback."""
     pair = Crafted(certificates, authenticated=authenticated)
     pair.feed(pair.server, stream_frame(0, 0, b"name") + b"\5" + uint(0) + uint(0))
-    outgoing = Outgoing(pair.server)
+    outgoing = SendScheduler(pair.server)
     outgoing.add(0, [b"sok"], 3)
     outgoing.feed(pair.now)
     assert outgoing.size == 0
-    assert not adapter.is_writable(pair.server, 0)
-    assert adapter.closing(pair.server) is None
+    assert not statistics.is_writable(pair.server, 0)
+    assert termination.closing(pair.server) is None
 
 
 # -- Initial packets: no handshake ---------------------------------------------------------------
@@ -191,7 +192,7 @@ def initials(pair: Crafted, frames: Iterable[bytes]) -> None:
     for number, payload in enumerate(packed(frames, 1100)):
         data = seal(pair.client, payload, number, Epoch.INITIAL)
         pair.server.receive_datagram(data, ("127.0.0.1", 5544), pair.now)
-        if adapter.closing(pair.server) is not None:
+        if termination.closing(pair.server) is not None:
             return
 
 
@@ -202,7 +203,7 @@ def test_crypto_bytes_with_gaps_are_few(certificates: CertificateFiles, step: in
     frames = (crypto_frame(first + step * i, b"x") for i in range(15_000))
     with Work() as work:
         initials(pair, frames)
-    closing = adapter.closing(pair.server)
+    closing = termination.closing(pair.server)
     assert closing is not None
     assert (closing.code, closing.by_peer) == (QuicErrorCode.CRYPTO_BUFFER_EXCEEDED, False)
     assert work.calls < 10_000
@@ -214,7 +215,7 @@ def test_crypto_bytes_in_order_make_no_long_message(certificates: CertificateFil
     hello = b"\1\0\x1f\x40" + bytes(8000)
     with Work() as work:
         initials(pair, (crypto_frame(i, hello[i : i + 1]) for i in range(len(hello))))
-    closing = adapter.closing(pair.server)
+    closing = termination.closing(pair.server)
     assert closing is not None
     assert "frames" in closing.reason
     assert work.calls < 60 * BOUNDS.frames
@@ -226,7 +227,7 @@ def test_a_client_hello_is_short(certificates: CertificateFiles) -> None:
     size = 1 + CryptoReceiver.MAX_HELLO - 4
     with Work() as work:
         initials(pair, [crypto_frame(0, b"\1" + size.to_bytes(3, "big"))])
-    closing = adapter.closing(pair.server)
+    closing = termination.closing(pair.server)
     assert closing is not None
     assert (closing.code, closing.by_peer) == (QuicErrorCode.CRYPTO_BUFFER_EXCEEDED, False)
     assert work.calls < 10_000
@@ -254,7 +255,7 @@ def test_a_node_that_was_dialled_may_send_early_and_does_so_again(certificates: 
     assert BOUNDS.stream_bytes <= len(client.came[1]) < BOUNDS.stream_bytes + 20_000
     assert client.ended is None
     for end in network.ends:
-        adapter.authenticated(end.quic)
+        bounds.authenticated(end.quic)
     all_came(network)
 
 
@@ -263,7 +264,7 @@ def test_a_stranger_that_goes_on_is_closed(certificates: CertificateFiles, dials
     pair = Crafted(certificates, authenticated=False)
     target, stream_id = (pair.client, 1) if dials else (pair.server, 0)
     pair.flood(target, (stream_frame(stream_id, 1000 * i, bytes(1000)) for i in range(10_000)))
-    closing = adapter.closing(target)
+    closing = termination.closing(target)
     assert closing is not None
     assert closing.code == QuicErrorCode.INTERNAL_ERROR
     assert "before the handshake" in closing.reason
@@ -278,19 +279,19 @@ def test_a_stranger_s_streams_are_few_and_come_again_later(certificates: Certifi
     pair.feed(pair.server, stream_frame(4 * BOUNDS.bidirectional, 0, b"x"))
     pair.feed(pair.server, stream_frame(2 + 4 * BOUNDS.unidirectional, 0, b"x"))
     assert len(pair.server._streams) == BOUNDS.streams
-    assert adapter.closing(pair.server) is None
-    adapter.authenticated(pair.server)
+    assert termination.closing(pair.server) is None
+    bounds.authenticated(pair.server)
     pair.feed(pair.server, stream_frame(4 * BOUNDS.bidirectional, 0, b"x"))
     assert len(pair.server._streams) == BOUNDS.streams + 1
 
 
 def test_what_was_not_taken_is_not_acknowledged(certificates: CertificateFiles) -> None:
     pair = Crafted(certificates, authenticated=False)
-    taken = adapter.packets_received(pair.server)
+    taken = statistics.packets_received(pair.server)
     pair.feed(pair.server, stream_frame(4 * 100, 0, b"x"))
-    assert adapter.packets_received(pair.server) == taken
+    assert statistics.packets_received(pair.server) == taken
     pair.feed(pair.server, stream_frame(4, 0, b"x"))
-    assert adapter.packets_received(pair.server) > taken
+    assert statistics.packets_received(pair.server) > taken
     assert list(pair.server._spaces[Epoch.ONE_RTT].ack_queue)[-1] == range(
         pair.client._packet_number - 1, pair.client._packet_number
     )
@@ -323,13 +324,13 @@ def test_streams_below_one_that_is_opened_are_open_too(certificates: Certificate
     assert 20 not in server._streams
     pair.feed(server, stream_frame(20, 0, b""))
     assert 20 not in server._streams
-    assert adapter.closing(server) is adapter.closing(client) is None
+    assert termination.closing(server) is termination.closing(client) is None
 
 
 def test_too_many_streams_are_an_error_still(certificates: CertificateFiles) -> None:
     pair = Crafted(certificates)
     pair.feed(pair.server, stream_frame(4 * 128, 0, b"x"))
-    closing = adapter.closing(pair.server)
+    closing = termination.closing(pair.server)
     assert closing is not None
     assert closing.code == QuicErrorCode.STREAM_LIMIT_ERROR
 
@@ -350,10 +351,10 @@ def test_only_connection_ids_that_were_sent_can_be_retired(certificates: Certifi
     server = pair.server
     assert len(server._host_cids) == 8
     pair.feed(server, b"\x19\7")
-    assert adapter.closing(server) is None
+    assert termination.closing(server) is None
     # Its successor has not been sent yet.
     pair.feed(server, b"\x19\x08")
-    closing = adapter.closing(server)
+    closing = termination.closing(server)
     assert closing is not None
     assert closing.code == QuicErrorCode.PROTOCOL_VIOLATION
 
@@ -363,8 +364,8 @@ def test_a_client_may_retire_connection_ids_one_after_the_other(certificates: Ce
     for _ in range(30):
         pair.client.change_connection_id()
         pair.talk()
-    assert adapter.closing(pair.server) is None
-    assert adapter.closing(pair.client) is None
+    assert termination.closing(pair.server) is None
+    assert termination.closing(pair.client) is None
 
 
 # -- links: nothing honest meets the bounds -------------------------------------------------------
@@ -395,10 +396,10 @@ def test_heavy_loss_of_full_windows_meets_no_bound(
 def test_every_other_packet_of_a_full_window_is_kept(certificates: CertificateFiles) -> None:
     pair = Crafted(certificates)
     server = pair.server
-    adapter.keep_window(server, 0, 0)
+    flow_control.keep_window(server, 0, 0)
     window = 16 * 1024 * 1024
     pair.feed(server, stream_frame(0, 0, b"x"))
-    adapter.keep_window(server, 0, window)
+    flow_control.keep_window(server, 0, window)
     size = 1200
     for offset in range(1 + size, window - size, 2 * size):
         pair.feed(server, stream_frame(0, offset, bytes(size)))
@@ -406,7 +407,7 @@ def test_every_other_packet_of_a_full_window_is_kept(certificates: CertificateFi
     server._events.clear()
     for offset in range(1, window - size, 2 * size):
         pair.feed(server, stream_frame(0, offset, bytes(size)))
-    came = sum(len(event.data) for event in server._events if isinstance(event, StreamDataReceived))
+    came = sum(len(event.data) for event in server._events if isinstance(event, StreamData))
     assert came > window - 3 * size
     assert server._stock.pieces == 0
 
@@ -415,14 +416,14 @@ def test_a_link_takes_no_more_tiny_pieces_and_lives(certificates: CertificateFil
     pair = Crafted(certificates)
     server = pair.server
     pair.flood(server, packed(stream_frame(0, 2 * i + 1, b"x") for i in range(10_000)))
-    assert adapter.closing(server) is None
+    assert termination.closing(server) is None
     assert server._refusals > 0
     assert server._stock.pieces < 300
     # What fills the gaps is taken.
     server._events.clear()
     pair.feed(server, stream_frame(0, 0, bytes(1000)))
     (event,) = server._events
-    assert isinstance(event, StreamDataReceived)
+    assert isinstance(event, StreamData)
     assert len(event.data) == 1000
 
 
@@ -451,7 +452,7 @@ def test_nothing_in_a_packet_raises(
                 del payload[random.randrange(1, len(payload) + 1) :]
             pair.feed(target, bytes(payload))
             target.datagrams_to_send(pair.now)
-            if adapter.closing(target) is not None:
+            if termination.closing(target) is not None:
                 break
     assert not any(record.exc_info for record in caplog.records)
 
@@ -468,14 +469,14 @@ def test_what_the_engine_stumbles_over_is_an_error_of_the_peer(
     monkeypatch.setattr(QuicConnection, "_handle_max_data_frame", stumble)
     pair = Crafted(certificates)
     pair.feed(pair.server, b"\x10\1")
-    closing = adapter.closing(pair.server)
+    closing = termination.closing(pair.server)
     assert closing is not None
     assert closing.code == QuicErrorCode.PROTOCOL_VIOLATION
     assert type(error).__name__ in closing.reason
     pair = Crafted(certificates, connected=False)
     monkeypatch.setattr("aioquic.tls.Context.handle_message", stumble)
     initials(pair, [crypto_frame(0, b"\1\0\0\0")])
-    closing = adapter.closing(pair.server)
+    closing = termination.closing(pair.server)
     assert closing is not None
     assert closing.tls_alert == 80
 
@@ -490,7 +491,7 @@ def test_a_fault_outside_of_frames_ends_the_connection_and_no_more(
     monkeypatch.setattr(pair.server, "_find_network_path", stumble)
     pair.server._keys = None
     pair.feed(pair.server, b"\1")
-    closing = adapter.closing(pair.server)
+    closing = termination.closing(pair.server)
     assert closing is not None
     assert closing.code == QuicErrorCode.INTERNAL_ERROR
     assert "IndexError" in closing.reason
@@ -516,7 +517,7 @@ class Handshake:
                 (pair.client, pair.server, ("127.0.0.1", 5544)),
                 (pair.server, pair.client, ("127.0.0.1", 4433)),
             ):
-                if quic.get_peer_address() is None or adapter.closing(quic) is not None:
+                if quic.get_peer_address() is None or termination.closing(quic) is not None:
                     continue
                 if quic is self.sender and not changed:
                     changed = self.change()
@@ -545,7 +546,7 @@ def test_nothing_in_a_tls_handshake_raises(
     for _ in range(60):
         handshake = Handshake(certificates, random, of_client=of_client)
         handshake.run()
-        closing = adapter.closing(handshake.target)
+        closing = termination.closing(handshake.target)
         closed += closing is not None
     assert closed > 20
     assert not any(record.exc_info for record in caplog.records)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from quicdist.carrier.quic.driver.congestion import (
+from quicdist.carrier.quic.engine.recovery.congestion import (
     CUBIC_BETA,
     CUBIC_C,
     SHARE_OVER,
@@ -12,7 +12,7 @@ from quicdist.carrier.quic.driver.congestion import (
     Algorithm,
     Congestion,
 )
-from quicdist.carrier.quic.driver.pacer import BURST, BURST_DATAGRAMS, GAIN, Pacer
+from quicdist.carrier.quic.engine.recovery.pacer import BURST, BURST_DATAGRAMS, GAIN, Pacer
 
 SIZE = 1200
 

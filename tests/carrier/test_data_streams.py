@@ -14,10 +14,9 @@ from typing import Any
 import pytest
 
 from quicdist.carrier import StreamsNotSupported, UserStream
-from quicdist.carrier.quic import data_streams
-from quicdist.carrier.quic import link as link_module
 from quicdist.carrier.quic.carrier import QuicCarrier
 from quicdist.carrier.quic.data_streams import UNDECIDED, StreamCounts
+from quicdist.carrier.quic.engine.aioquic.connection import Connection
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.protocol import Peer, RegSend, Role, StreamPlan
 from quicdist.term import Atom
@@ -41,7 +40,7 @@ SENDERS = 400
 @pytest.fixture(autouse=True)
 def _quic_dist(monkeypatch: pytest.MonkeyPatch) -> None:
     """No peer says that it is quicdist."""
-    monkeypatch.setattr(link_module, "is_quicdist", lambda quic: False)
+    monkeypatch.setattr(Connection, "peer_is_quicdist", lambda quic: False)
 
 
 class Counts(StreamCounts):
@@ -74,7 +73,7 @@ async def pair_with(settings: QuicSettings, count: int) -> AsyncIterator[LinkPai
 def as_quic_dist(inbox: Inbox) -> None:
     """This end uses all its streams for all messages, and takes nothing beyond them for any."""
     link = quic_link(inbox.link)
-    link._placement = link._extra = None
+    link._stream_assignment = link._extra = None
 
 
 async def payloads(inbox: Inbox, count: int) -> list[Any]:
@@ -149,7 +148,7 @@ def test_a_stream_that_begins_like_a_message_and_stops_is_an_applications(settin
 def test_what_follows_the_length_of_a_message_may_be_late_on_a_slow_path(
     settings: QuicSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(data_streams, "probe_timeout", lambda quic: 0.5)
+    monkeypatch.setattr(Connection, "probe_timeout", lambda quic: 0.5)
 
     @in_virtual_time
     async def run() -> None:

@@ -16,12 +16,13 @@ import pytest
 from aioquic.quic.connection import QuicConnection
 from aioquic.tls import Epoch
 
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
+from quicdist.carrier.quic.engine.aioquic import statistics
+from quicdist.carrier.quic.engine.aioquic.connection import Connection
 from quicdist.carrier.security.certificates import CertificateFiles
 from tests.carrier.simulated import CLIENT, STREAMS, Faults, Network
 
 PLAIN = QuicConnection
-DIRECT = adapter.Connection
+DIRECT = Connection
 BAD = Faults(lost=0.05, twice=0.05, corrupted=0.03, delay=0.01)
 
 
@@ -52,7 +53,7 @@ def all_came(network: Network) -> None:
     client, server = network.ends
     for _ in range(60):
         network.run(1.0)
-        if not any(adapter.total_unacknowledged(end.quic) for end in network.ends):
+        if not any(statistics.total_unacknowledged(end.quic) for end in network.ends):
             break
     for one, other in ((client, server), (server, client)):
         assert one.ended is None
@@ -62,9 +63,9 @@ def all_came(network: Network) -> None:
         assert one.wrote == other.came
         # Both agree on what was sent and on what came, and nothing is under way any more.
         quic, peer = one.quic, other.quic
-        assert adapter.in_flight(quic) == adapter.total_unacknowledged(quic) == 0
+        assert statistics.in_flight(quic) == statistics.total_unacknowledged(quic) == 0
         assert quic._remote_max_data_used == peer._local_max_data.used
-        assert all(adapter.unsent(quic, stream_id) == 0 for stream_id in one.wrote)
+        assert all(statistics.unsent(quic, stream_id) == 0 for stream_id in one.wrote)
 
 
 class Detours:
@@ -243,7 +244,7 @@ def test_packets_are_built_as_aioquic_builds_them(
 
     def transmit(quic: QuicConnection, now: float) -> list[tuple[bytes, Any]]:
         nonlocal compared
-        assert isinstance(quic, adapter.Connection)
+        assert isinstance(quic, Connection)
         other = twin(quic)
         space = other._spaces.get(Epoch.ONE_RTT)
         direct = quic._keys is not None and quic._waiting(quic._keys) is not None

@@ -13,10 +13,11 @@ from aioquic.quic.connection import QuicConnection
 
 from quicdist.carrier import Address, LinkLost
 from quicdist.carrier.icmp import ask_for_reports, take_reports
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
 from quicdist.carrier.quic.driver import doubt
-from quicdist.carrier.quic.driver.aioquic_liveness import packets_sent, probe_timeout
 from quicdist.carrier.quic.driver.doubt import CONNECTION_LOST, NOBODY_ANY_MORE, Doubt
+from quicdist.carrier.quic.engine.aioquic import statistics
+from quicdist.carrier.quic.engine.aioquic.configuration import client_configuration
+from quicdist.carrier.quic.engine.aioquic.statistics import packets_sent, probe_timeout
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.udp import Datagram, SocketAddress, UdpSocket, open_socket
 from tests.carrier.nodes import Inbox
@@ -175,13 +176,13 @@ def test_nothing_is_kept_of_a_hint_about_a_connection_that_is_gone(settings: Qui
 
 
 def test_what_is_asked_of_aioquic(settings: QuicSettings) -> None:
-    quic = QuicConnection(configuration=settings.client_configuration("127.0.0.1"))
+    quic = QuicConnection(configuration=client_configuration(settings.for_dialling("127.0.0.1")))
     quic.connect(("127.0.0.1", 4433), now=0.0)
     assert packets_sent(quic) == 0
     quic.datagrams_to_send(0.0)
     assert packets_sent(quic) == 1
     assert probe_timeout(quic) == 2 * settings.initial_rtt
-    assert adapter.packets_received(quic) == 0
+    assert statistics.packets_received(quic) == 0
 
 
 @reports_only

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 from aioquic.quic.connection import QuicConnection
-from aioquic.quic.events import HandshakeCompleted, StreamDataReceived
 from aioquic.tls import Epoch
 
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
-from quicdist.carrier.quic.driver.aioquic_early_packets import MOST, MOST_BYTES
-from quicdist.carrier.quic.driver.bounds import Bounded
+from quicdist.carrier.quic.engine.aioquic import event_queue, termination
+from quicdist.carrier.quic.engine.aioquic.bounds import Bounded
+from quicdist.carrier.quic.engine.aioquic.early_packets import MOST, MOST_BYTES
+from quicdist.carrier.quic.engine.events import HandshakeCompleted, StreamData
 from quicdist.carrier.security.certificates import CertificateFiles
 from tests.carrier.crafted import CLIENT, SERVER, Crafted
 from tests.support.quic_packets import apart
@@ -20,7 +20,7 @@ def sent(quic: QuicConnection, now: float) -> list[bytes]:
 
 
 def events(quic: QuicConnection, kind: type) -> list[object]:
-    return [event for event in adapter.take_events(quic) if isinstance(event, kind)]
+    return [event for event in event_queue.take_events(quic) if isinstance(event, kind)]
 
 
 def alone(certificates: CertificateFiles) -> Crafted:
@@ -59,12 +59,10 @@ def test_what_a_client_says_before_its_handshake_has_come_is_taken_in_after_it(
     both.client.send_stream_data(0, b"name")
     for data in sent(both.client, both.now):
         both.server.receive_datagram(data, CLIENT, both.now)
-    assert events(both.server, StreamDataReceived) == []
+    assert events(both.server, StreamData) == []
     for data in finished:
         both.server.receive_datagram(data, CLIENT, both.now)
-    assert events(both.server, StreamDataReceived) == [
-        StreamDataReceived(data=b"name", end_stream=False, stream_id=0)
-    ]
+    assert events(both.server, StreamData) == [StreamData(0, b"name", False)]
 
 
 def test_one_that_comes_twice_counts_once(certificates: CertificateFiles) -> None:
@@ -73,7 +71,7 @@ def test_one_that_comes_twice_counts_once(certificates: CertificateFiles) -> Non
     for data in (*flight[1:], *flight[1:], flight[0]):
         both.client.receive_datagram(data, SERVER, both.now)
     assert len(events(both.client, HandshakeCompleted)) == 1
-    assert adapter.closing(both.client) is None
+    assert termination.closing(both.client) is None
 
 
 def test_what_is_kept_is_bounded_and_given_back(certificates: CertificateFiles) -> None:
@@ -122,7 +120,7 @@ def test_it_counts_once_for_what_a_client_may_be_sent(
 
     monkeypatch.setattr(Bounded, "receive_datagram", with_keys)
     both.server.receive_datagram(b"\x40", CLIENT, both.now)
-    assert events(both.server, StreamDataReceived)
+    assert events(both.server, StreamData)
     assert path.bytes_received == before + len(early) + 1
 
 

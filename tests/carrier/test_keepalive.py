@@ -16,7 +16,7 @@ import pytest
 from quicdist.carrier import PeerClosed, QuicSettings
 from quicdist.carrier import keepalive as keepalive_module
 from quicdist.carrier.keepalive import TICK_INTERVAL, KeepAlive
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
+from quicdist.carrier.quic.engine.aioquic import event_queue, statistics
 from quicdist.carrier.quic.link import QuicLink
 from quicdist.carrier.tcp.link import TcpLink
 from quicdist.protocol import TICK, ControlMessage, RegSend
@@ -317,8 +317,8 @@ async def test_quic_takes_in_and_acknowledges_and_delivers_afterwards(settings: 
         pair.to_server(b"asked")
         pair.to_client(b"answered")
         stand_still(times=10, pause=0.02)
-        assert adapter.in_flight(client.quic) == adapter.in_flight(server.quic) == 0
-        assert adapter.events_waiting(server.quic) > 0
+        assert statistics.in_flight(client.quic) == statistics.in_flight(server.quic) == 0
+        assert event_queue.events_waiting(server.quic) > 0
         assert (await pair.server.get())[1] == b"asked"
         assert (await pair.client.get())[1] == b"answered"
 
@@ -351,8 +351,8 @@ async def test_quic_sends_again_what_was_lost_meanwhile(settings: QuicSettings) 
         assert lost
         client.socket.send_now = send
         stand_still(times=50, pause=0.02)
-        assert adapter.unacknowledged(client.quic, 4 * 16) == 0
-        assert adapter.in_flight(client.quic) == 0
+        assert statistics.unacknowledged(client.quic, 4 * 16) == 0
+        assert statistics.in_flight(client.quic) == 0
         assert (await pair.server.get())[1] == b"lost at first"
 
 
@@ -370,7 +370,7 @@ async def test_a_standing_quic_node_holds_no_more_than_its_windows(settings: Qui
             stand_still(times=100, pause=0.002)
         assert 0 < held <= settings.max_stream_data
         assert client.queued > size - 2 * settings.max_stream_data
-        assert adapter.events_waiting(server.quic) < 1000
+        assert event_queue.events_waiting(server.quic) < 1000
         assert len((await pair.server.get())[1]) == size
 
 

@@ -8,8 +8,9 @@ from aioquic.quic.crypto import CryptoPair, next_key_phase
 from aioquic.quic.packet import QuicErrorCode
 from aioquic.tls import CipherSuite, Epoch
 
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
-from quicdist.carrier.quic.driver.key_limits import CHACHA20, LONG, SHORT, KeyLimited, KeyLimits, Pair
+from quicdist.carrier.quic.engine.aioquic import termination
+from quicdist.carrier.quic.engine.aioquic.connection import Connection
+from quicdist.carrier.quic.engine.aioquic.key_limits import CHACHA20, LONG, SHORT, KeyLimited, KeyLimits, Pair
 from quicdist.carrier.security.certificates import CertificateFiles
 from tests.carrier.crafted import CLIENT, Crafted, seal
 from tests.carrier.simulated import Faults, Network
@@ -79,7 +80,7 @@ def test_keys_are_updated_again_and_again(
     all_came(network)
     assert updates.triggers.count("local_update") > 5
     for end in network.ends:
-        assert isinstance(end.quic, adapter.Connection)
+        assert isinstance(end.quic, Connection)
         pair = keys(end.quic)
         assert isinstance(pair, Pair)
         assert pair.recv.forgeries == 0
@@ -87,7 +88,7 @@ def test_keys_are_updated_again_and_again(
 
 @pytest.mark.parametrize(
     ("client", "server"),
-    [(adapter.Connection, QuicConnection), (QuicConnection, adapter.Connection)],
+    [(Connection, QuicConnection), (QuicConnection, Connection)],
     ids=["client", "server"],
 )
 def test_a_peer_that_is_not_quicdist_is_asked_to_update_once(
@@ -112,7 +113,7 @@ def test_a_peer_that_is_not_quicdist_is_asked_to_update_once(
     all_came(network)
     assert updates.triggers == ["local_update"]
     send(100)
-    closing = adapter.closing(ours.quic)
+    closing = termination.closing(ours.quic)
     assert closing is not None
     assert closing.code == QuicErrorCode.AEAD_LIMIT_REACHED
     assert ours.quic._packet_number < 400
@@ -152,7 +153,7 @@ def test_no_update_before_the_last_one_is_acknowledged(
         server.datagrams_to_send(pair.now)
     assert updates.triggers == ["local_update"]
     # The key has come to its limit.
-    closing = adapter.closing(server)
+    closing = termination.closing(server)
     assert closing is not None
     assert closing.code == QuicErrorCode.AEAD_LIMIT_REACHED
 
@@ -163,7 +164,7 @@ def test_updates_of_a_peer_that_does_not_wait_end_the_connection(certificates: C
     for _ in range(2):
         client.request_key_update()
         pair.feed(server, b"\1")
-    closing = adapter.closing(server)
+    closing = termination.closing(server)
     assert closing is not None
     assert closing.code == QuicErrorCode.KEY_UPDATE_ERROR
 
@@ -175,7 +176,7 @@ def test_updates_of_a_peer_that_waits_are_followed(certificates: CertificateFile
             quic.request_key_update()
             quic.send_ping(1)
             pair.talk()
-    assert adapter.closing(pair.server) is adapter.closing(pair.client) is None
+    assert termination.closing(pair.server) is termination.closing(pair.client) is None
     assert keys(pair.client).key_phase == keys(pair.server).key_phase == 0
 
 
@@ -202,10 +203,10 @@ def test_too_many_forgeries_end_the_connection(
         server._keys = None
     for _ in range(49):
         server.receive_datagram(packets[which], CLIENT, pair.now)
-    assert adapter.closing(server) is None
+    assert termination.closing(server) is None
     pair.talk()
     server.receive_datagram(packets[which], CLIENT, pair.now)
-    closing = adapter.closing(server)
+    closing = termination.closing(server)
     assert closing is not None
     assert closing.code == QuicErrorCode.AEAD_LIMIT_REACHED
 
@@ -220,7 +221,7 @@ def test_forgeries_derive_no_keys_again_and_again(
         derived.append(crypto)
         return next_key_phase(crypto)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("quicdist.carrier.quic.driver.key_limits.next_key_phase", derive)
+    monkeypatch.setattr("quicdist.carrier.quic.engine.aioquic.key_limits.next_key_phase", derive)
     for _ in range(50):
         pair.server.receive_datagram(packets["of the next"], CLIENT, pair.now)
     assert len(derived) == 1

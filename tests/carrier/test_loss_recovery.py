@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from quicdist.carrier.quic.driver.ack_ranges import newly_acknowledged
-from quicdist.carrier.quic.driver.congestion import Congestion
-from quicdist.carrier.quic.driver.loss_recovery import MAX_BACKOFF, REMEMBERED, LossRecovery
-from quicdist.carrier.quic.driver.pacer import Pacer
-from quicdist.carrier.quic.driver.rtt import RoundTrips
+from quicdist.carrier.quic.engine.recovery.ack_ranges import newly_acknowledged
+from quicdist.carrier.quic.engine.recovery.congestion import Congestion
+from quicdist.carrier.quic.engine.recovery.loss_recovery import MAX_BACKOFF, REMEMBERED, LossRecovery
+from quicdist.carrier.quic.engine.recovery.pacer import Pacer
+from quicdist.carrier.quic.engine.recovery.rtt import RoundTrips
 
 ACKED, LOST = "acked", "lost"
 SIZE = 1200

@@ -19,10 +19,11 @@ from quicdist.carrier import Address
 from quicdist.carrier.errors import CarrierError
 from quicdist.carrier.link import LinkBase
 from quicdist.carrier.quic.carrier import QuicCarrier, QuicIncoming
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
 from quicdist.carrier.quic.driver.channel import Channel
 from quicdist.carrier.quic.driver.dial_endpoint import DialEndpoint
-from quicdist.carrier.quic.driver.release import release
+from quicdist.carrier.quic.engine.aioquic.configuration import client_configuration
+from quicdist.carrier.quic.engine.aioquic.connection import Connection
+from quicdist.carrier.quic.engine.aioquic.release import release
 from quicdist.carrier.quic.handshake import QuicHandshake
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.security.certificates import CertificateFiles
@@ -31,6 +32,7 @@ from quicdist.errors import QuicDistError
 from tests.carrier.crafted import crypto_frame, seal, stream_frame
 from tests.carrier.nodes import FakeNode
 from tests.carrier.quic_support import PATIENCE, Listening, linked_to, listening, quic_link, settings_of
+from tests.support.engine import connection_of
 
 #: What a connection is made of.
 PARTS = (QuicConnection, Channel, DialEndpoint, UdpSocket, QuicHandshake, QuicIncoming, LinkBase)
@@ -104,9 +106,10 @@ async def lost_without_a_word(server: Listening, settings: QuicSettings) -> None
 async def broken_by_the_peer(server: Listening, settings: QuicSettings) -> None:
     async with linked_to(server, settings) as pair:
         channel, other = (quic_link(inbox.link)._channel for inbox in (pair.client, pair.server))
-        number, channel.quic._packet_number = channel.quic._packet_number, channel.quic._packet_number + 1
+        quic = connection_of(channel.quic)
+        number, quic._packet_number = quic._packet_number, quic._packet_number + 1
         other.receive(
-            seal(channel.quic, stream_frame(3, 0, b"x"), number),
+            seal(quic, stream_frame(3, 0, b"x"), number),
             channel.socket._sock.getsockname(),
             other._time(),
         )
@@ -160,7 +163,7 @@ def strangers(server: Listening, settings: QuicSettings) -> Iterator[Callable[[b
         def send(frames: bytes | None) -> None:
             udp = sockets.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
             udp.connect((server.address.host, server.address.port))
-            client = adapter.Connection(configuration=settings.client_configuration("127.0.0.1"))
+            client = Connection(configuration=client_configuration(settings.for_dialling("127.0.0.1")))
             client.connect(("127.0.0.1", 1), loop.time())
             if frames is None:
                 for data, _ in client.datagrams_to_send(loop.time()):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from aioquic.quic.packet import QuicErrorCode
 
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
-from quicdist.carrier.quic.driver.aioquic_overrun import SLACK
+from quicdist.carrier.quic.engine.aioquic import flow_control
+from quicdist.carrier.quic.engine.aioquic.overrun import SLACK
 from quicdist.carrier.security.certificates import CertificateFiles
 from tests.carrier.simulated import Network
 
@@ -22,7 +22,7 @@ def limited(certificates: CertificateFiles, *, of: str) -> Network:
     network.run(1)
     stream, other = client._streams[STREAM], server._streams[STREAM]
     if of == "stream":
-        adapter.keep_window(server, STREAM, 0)
+        flow_control.keep_window(server, STREAM, 0)
         other.granted = other.max_stream_data_local_sent = LIMIT  # type: ignore[attr-defined]
     elif of == "stream, by aioquic":
         other.max_stream_data_local = other.max_stream_data_local_sent = LIMIT
@@ -70,7 +70,7 @@ def test_what_was_taken_beyond_a_limit_counts_against_the_next(certificates: Cer
     server = network.server.quic
     network.client.write(STREAM, bytes(LIMIT - 1 + SLACK))
     network.run(1)
-    adapter.grant(server, STREAM, LIMIT + 1000)
+    flow_control.grant(server, STREAM, LIMIT + 1000)
     network.run(1)
     network.client.write(STREAM, bytes(1000))
     network.run(1)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from quicdist.carrier.quic.driver import path_mtu
-from quicdist.carrier.quic.driver.path_mtu import (
+from quicdist.carrier.quic.engine import path_mtu
+from quicdist.carrier.quic.engine.path_mtu import (
     BASE_SIZE,
     FULL,
     GRAIN,

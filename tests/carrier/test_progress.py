@@ -10,12 +10,12 @@ import pytest
 from aioquic.quic.packet import QuicStreamFrame
 
 from quicdist.carrier import LinkLost
-from quicdist.carrier.quic import link as link_module
-from quicdist.carrier.quic.driver.aioquic_progress import unacknowledged_from, waiting_for
+from quicdist.carrier.quic.engine.aioquic.connection import Connection
 from quicdist.carrier.quic.settings import QuicSettings
 from tests.carrier.nodes import Inbox
 from tests.carrier.quic_support import LinkPair, linked, quic_link, settings_of
 from tests.carrier.test_data_streams import payloads
+from tests.support.engine import connection_of
 from tests.support.virtual_time import in_virtual_time
 
 #: A quarter of it, 15 s, is between two looks.
@@ -25,14 +25,14 @@ NOTICED = TICKTIME + 2 * TICKTIME / 4
 
 
 def stream_of(inbox: Inbox, stream_id: int) -> Any:
-    return quic_link(inbox.link)._channel.quic._streams[stream_id]
+    return connection_of(quic_link(inbox.link)._channel.quic)._streams[stream_id]
 
 
 async def quiet_stream(pair: LinkPair) -> int:
     """A stream of messages to the client on which nothing more comes."""
     # The links' own signals have streams of their own, twice a look.
     await asyncio.sleep(TICKTIME)
-    streams = quic_link(pair.client.link)._channel.quic._streams
+    streams = connection_of(quic_link(pair.client.link)._channel.quic)._streams
 
     def used() -> set[int]:
         return {each for each in streams if each & 3 == 1 and streams[each].receiver.highest_offset}
@@ -77,7 +77,7 @@ def test_a_gap_that_stays_open_for_the_ticktime_ends_the_link(settings: QuicSett
     async def test(pair: LinkPair) -> None:
         stream_id = await quiet_stream(pair)
         offset = open_gap(pair.client, stream_id)
-        assert waiting_for(quic_link(pair.client.link)._channel.quic) == {stream_id: offset}
+        assert quic_link(pair.client.link)._channel.quic.waiting_for() == {stream_id: offset}
         seconds, text = await ended_after(pair.client)
         assert TICKTIME <= seconds <= NOTICED + 1
         assert f"stream {stream_id} has a gap at offset {offset} that stayed open for " in text
@@ -124,7 +124,7 @@ def test_what_is_never_acknowledged_while_other_things_are_ends_the_link(setting
         sender.on_data_delivery = lambda *told: None
         quic_link(pair.server.link)._channel.write(stream_id, (bytes(4),), 4)
         await asyncio.sleep(1)
-        assert unacknowledged_from(quic_link(pair.server.link)._channel.quic) == {stream_id: offset}
+        assert quic_link(pair.server.link)._channel.quic.unacknowledged_from() == {stream_id: offset}
         seconds, text = await ended_after(pair.server)
         assert TICKTIME <= seconds <= NOTICED + 1
         assert f"stream {stream_id}: bytes from offset {offset} on were not acknowledged for " in text
@@ -138,7 +138,7 @@ def test_a_stream_that_the_peer_does_not_read_may_wait_for_long(
     certificates: Any, monkeypatch: pytest.MonkeyPatch, *, quicdist: bool
 ) -> None:
     """That is what flow control is for."""
-    monkeypatch.setattr(link_module, "is_quicdist", lambda quic: quicdist)
+    monkeypatch.setattr(Connection, "peer_is_quicdist", lambda quic: quicdist)
     settings = settings_of(certificates, stream_window=100_000)
 
     async def test(pair: LinkPair) -> None:

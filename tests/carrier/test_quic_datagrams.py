@@ -9,12 +9,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
-from quicdist.carrier.quic.driver.path_mtu import BASE_SIZE, GRAIN, MAX_SIZE, MIN_SIZE
+from quicdist.carrier.quic.engine.aioquic import statistics
+from quicdist.carrier.quic.engine.path_mtu import BASE_SIZE, GRAIN, MAX_SIZE, MIN_SIZE
 from quicdist.carrier.quic.link import QuicLink
 from quicdist.carrier.quic.settings import QuicSettings
 from tests.carrier.flights import Proxy, proxied
 from tests.carrier.quic_support import PATIENCE, LinkPair, linked, linked_to, listening, quic_link
+from tests.support.engine import connection_of
 from tests.support.virtual_time import in_virtual_time
 
 #: A round trip that is short, and longer than the delay of acknowledgements.
@@ -142,7 +143,7 @@ async def test_a_silence_that_is_not_for_the_length_costs_nothing(settings: Quic
             pair.to_server((number, LARGE))
         await asyncio.sleep(1.0)
         client, _ = both(pair)
-        assert adapter.timeouts(client._channel.quic) > 2
+        assert statistics.timeouts(connection_of(client._channel.quic)) > 2
         assert client.datagram_size == MAX_SIZE
         proxy.longest = 65535
         for number in range(8):

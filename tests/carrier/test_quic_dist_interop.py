@@ -17,8 +17,8 @@ from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE
 
 from quicdist.carrier import Address, DigestUnanswered, PeerClosed, PeerSilent
 from quicdist.carrier.quic.carrier import QuicCarrier
-from quicdist.carrier.quic.driver.key_limits import KeyLimited, KeyLimits, Pair
-from quicdist.carrier.quic.driver.path_mtu import BASE_SIZE
+from quicdist.carrier.quic.engine.aioquic.key_limits import KeyLimited, KeyLimits, Pair
+from quicdist.carrier.quic.engine.path_mtu import BASE_SIZE
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.security.certificates import CertificateFiles
 from quicdist.protocol import (
@@ -136,7 +136,7 @@ async def test_a_beam_that_disconnects_leaves_a_connection_that_still_answers(
 ) -> None:
     """``net_kernel:disconnect/1`` ends quic_dist's controller and not its QUIC connection, which
     goes on acknowledging (seen up to 1.8.1). A node that is only idle does no more, of itself: it
-    takes the acknowledgements for something written and does not tick. But it answers a nudge."""
+    takes the acknowledgements for something written and does not tick. But it answers a liveness probe."""
     monkeypatch.setattr("quicdist.carrier.quic.settings.MIN_PING_INTERVAL", 0.1)
     hasty = QuicSettings(tls=settings.tls, net_ticktime=1)
     node = FakeNode(NAME)

@@ -12,9 +12,10 @@ import pytest
 from quicdist.carrier import LinkClosed, PeerClosed, PeerSilent
 from quicdist.carrier.link import BufferLimits
 from quicdist.carrier.quic.carrier import QuicCarrier
+from quicdist.carrier.quic.engine.aioquic.connection import Connection
 from quicdist.carrier.quic.handshake import DialHandshake
 from quicdist.carrier.quic.link import BURST, QuicLink
-from quicdist.carrier.quic.nudge import NOPROC
+from quicdist.carrier.quic.liveness_probe import NOPROC
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.protocol import DEFAULT_FLAGS, Connected, FrameTooLong, RegSend, UndecodableMessage
 from quicdist.term import Atom
@@ -29,6 +30,7 @@ from tests.carrier.quic_support import (
     until,
     written,
 )
+from tests.support.engine import connection_of
 
 MIB = 1024 * 1024
 
@@ -71,7 +73,8 @@ async def test_senders_take_different_streams(settings: QuicSettings) -> None:
             pair.to_server(sender, sender)
         assert sorted([(await pair.server.get())[1] for _ in range(200)]) == list(range(200))
         link = quic_link(pair.client.link)
-        used = {key for key, stream in link._channel.quic._streams.items() if stream.sender.highest_offset}
+        streams = connection_of(link._channel.quic)._streams
+        used = {key for key, stream in streams.items() if stream.sender.highest_offset}
         # The control stream, and of the sixteen those that are not kept for what is large.
         assert used == set(range(0, 49, 4))
 
@@ -342,7 +345,7 @@ async def test_a_peer_whose_connection_answers_but_not_its_node_is_lost(
     settings: QuicSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a BEAM does after ``net_kernel:disconnect/1``."""
-    monkeypatch.setattr("quicdist.carrier.quic.link.is_quicdist", lambda quic: False)
+    monkeypatch.setattr(Connection, "peer_is_quicdist", lambda quic: False)
     monkeypatch.setattr("quicdist.carrier.quic.settings.MIN_PING_INTERVAL", 0.02)
     async with linked(settings, QuicSettings(tls=settings.tls, net_ticktime=0.2)) as pair:
         quic_link(pair.server.link)._received = lambda messages: None  # type: ignore[method-assign]
@@ -398,7 +401,7 @@ async def test_a_late_timer_reads_first_what_has_come(settings: QuicSettings) ->
         pair.to_server(1)
         quic_link(pair.client.link)._channel.transmit()  # it is with the kernel, and nothing has read it
         server._deadline = asyncio.get_running_loop().time() - 10
-        server.quic._close_at = server._deadline
+        connection_of(server.quic)._close_at = server._deadline
         server._on_timer()
         assert not server.closed
         assert (await pair.server.get())[1] == 1
@@ -413,7 +416,7 @@ async def test_a_burst_that_falls_silent_is_nudged_for_its_end(settings: QuicSet
         loop = asyncio.get_running_loop()
 
         def hook(messages: list[Any]) -> None:
-            if client._nudge.concerns(messages):
+            if client._liveness_probe.concerns(messages):
                 nudged.append(loop.time())
             received(messages)
 

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aioquic.tls import SessionTicket
 
 from quicdist.carrier import Address, SetupTimeout
 from quicdist.carrier.quic.carrier import QuicCarrier
 from quicdist.carrier.quic.driver.tickets import TicketKey, TicketStore
+from quicdist.carrier.quic.engine.aioquic.connection import Connection
+from quicdist.carrier.quic.engine.aioquic.tickets import SessionTicket
+from quicdist.carrier.quic.engine.contract import Ticket
 from quicdist.carrier.quic.handshake import DialHandshake
 from quicdist.carrier.quic.link import QuicLink
 from quicdist.carrier.quic.settings import QuicSettings
@@ -43,11 +45,13 @@ SERVER = "server@127.0.0.1"
 
 def kept(carrier: QuicCarrier, node: str = SERVER) -> tuple[TicketKey, SessionTicket | None]:
     """What a carrier holds for ``node``, left where it is."""
-    configuration = carrier.settings.client_configuration(node.partition("@")[2])
-    key = TicketKey.of(node, configuration)
+    engine = carrier.settings.for_dialling(node.partition("@")[2])
+    key = TicketKey.of(node, engine)
     ticket = carrier.resumption.kept.take(key)
-    if ticket is not None:
-        carrier.resumption.kept.put(key, ticket)
+    if ticket is None:
+        return key, None
+    carrier.resumption.kept.put(key, ticket)
+    assert isinstance(ticket, SessionTicket)
     return key, ticket
 
 
@@ -138,7 +142,7 @@ async def test_to_quicdist_two_messages_of_the_handshake_go_at_once(
     async with listening(settings) as server, proxied(server.address) as proxy:
         carrier = QuicCarrier(settings)
         joined = await flights_to_the_first_message(carrier, server, proxy)
-        monkeypatch.setattr("quicdist.carrier.quic.handshake.says", lambda extensions, parameter: False)
+        monkeypatch.setattr(Connection, "peer_says", lambda quic, parameter: False)
         apart = await flights_to_the_first_message(QuicCarrier(settings), server, proxy)
         assert joined == apart - 2
 
@@ -172,7 +176,7 @@ async def test_early_data_that_a_restarted_node_cannot_read_are_sent_again(setti
         async with dialled(carrier, server):
             pass
         server.carrier.resumption.issued = TicketStore()  # what a new process knows
-        server.listener.endpoint._issued = server.carrier.resumption.issued
+        server.listener.endpoint._acceptor._issued = server.carrier.resumption.issued  # type: ignore[attr-defined]
         async with dialled(carrier, server) as (link, _):
             assert not link.resumed
             assert not link.early_data_accepted
@@ -182,11 +186,14 @@ async def test_early_data_that_a_restarted_node_cannot_read_are_sent_again(setti
 
 
 def spoil(ticket: SessionTicket, what: str) -> SessionTicket:
+    session = ticket.session
     if what == "secret":
-        return dataclasses.replace(ticket, resumption_secret=bytes(len(ticket.resumption_secret)))
-    if what == "ticket":
-        return dataclasses.replace(ticket, ticket=b"not " + ticket.ticket)
-    return dataclasses.replace(ticket, not_valid_after=ticket.not_valid_before)
+        session = dataclasses.replace(session, resumption_secret=bytes(len(session.resumption_secret)))
+    elif what == "ticket":
+        session = dataclasses.replace(session, ticket=b"not " + session.ticket)
+    else:
+        session = dataclasses.replace(session, not_valid_after=session.not_valid_before)
+    return SessionTicket(session)
 
 
 @pytest.mark.parametrize("what", ["secret", "ticket", "time"])
@@ -232,7 +239,7 @@ async def test_a_verified_node_is_resumed_no_longer_than_its_ticket(certificates
             assert link.early_data_accepted
             _, next_ticket = kept(carrier)
         assert next_ticket is not None
-        assert next_ticket.ticket != ticket.ticket
+        assert next_ticket.identity != ticket.identity
         assert next_ticket.not_valid_after == end
 
 
@@ -276,11 +283,11 @@ async def test_quic_dist_dialled_again_with_its_ticket(
     it takes and mishandles, so none are sent: see docs/resumption-and-migration.md. If they are sent
     all the same, nothing is lost and nothing arrives twice."""
     if early_data:
-        monkeypatch.setattr("quicdist.carrier.quic.resumption.takes_early_data", lambda ticket: True)
+        monkeypatch.setattr(SessionTicket, "takes_early_data", True)
     sent: list[bool] = []
     begin = DialHandshake.begin
 
-    def noted(handshake: DialHandshake, ticket: SessionTicket | None) -> None:
+    def noted(handshake: DialHandshake, ticket: Ticket | None) -> None:
         begin(handshake, ticket)
         sent.append(handshake._early_data)
 

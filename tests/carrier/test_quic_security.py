@@ -259,7 +259,7 @@ async def test_a_certificate_that_nobody_asked_for_is_not_shown(ca: TestCa, stra
 
 def test_to_ask_for_certificates_needs_a_ca(ca: TestCa) -> None:
     with pytest.raises(CertificateError, match="needs the CA"):
-        QuicSettings(tls=tls(ca.sign(), client_certificate="require")).server_configuration()
+        QuicSettings(tls=tls(ca.sign(), client_certificate="require")).for_listening()
     with pytest.raises(CertificateError, match=r"'maybe'.*none, request, require"):
         TlsConfig(client_certificate="maybe")  # type: ignore[arg-type]
 
@@ -619,7 +619,7 @@ def test_what_is_no_psk() -> None:
     with pytest.raises(CertificateError, match="at least 16"):
         ExternalPsk(b"cluster", b"too short")
     with pytest.raises(CertificateError, match="at least 16"):
-        QuicSettings(tls=TlsConfig(psks={b"cluster": b"too short"})).server_configuration()
+        QuicSettings(tls=TlsConfig(psks={b"cluster": b"too short"})).for_listening()
     assert SECRET.hex() not in repr(PSK)
     assert repr(SECRET) not in repr(TlsConfig(external_psk=PSK, psks={b"cluster": SECRET}))
 

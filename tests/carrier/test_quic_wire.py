@@ -9,7 +9,7 @@ from aioquic.buffer import Buffer  # type: ignore[attr-defined]
 from aioquic.quic.packet import pull_ack_frame, push_ack_frame
 from aioquic.quic.rangeset import RangeSet
 
-from quicdist.carrier.quic.driver import wire
+from quicdist.carrier.quic.engine.wire import frames as wire
 
 EDGES = [0, 1, 63, 64, 16383, 16384, (1 << 30) - 1, 1 << 30, (1 << 62) - 1]
 

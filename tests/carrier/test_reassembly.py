@@ -12,8 +12,8 @@ from aioquic.quic.packet import QuicErrorCode, QuicStreamFrame
 from aioquic.quic.rangeset import RangeSet
 from aioquic.quic.stream import FinalSizeError, QuicStream
 
-from quicdist.carrier.quic.driver.ranges import Ranges
-from quicdist.carrier.quic.driver.reassembly import (
+from quicdist.carrier.quic.engine.aioquic.ranges import Ranges
+from quicdist.carrier.quic.engine.aioquic.reassembly import (
     CHUNK,
     CryptoReceiver,
     NotTaken,

@@ -11,9 +11,10 @@ from aioquic.quic.packet import QuicStreamFrame
 from aioquic.quic.packet_builder import QuicDeliveryState
 from aioquic.quic.stream import QuicStream, QuicStreamSender
 
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
-from quicdist.carrier.quic.driver import aioquic_retransmission as retransmission
-from quicdist.carrier.quic.driver.aioquic_retransmission import MANY_ENDS, PacketRoom, RetransmittingSender
+from quicdist.carrier.quic.engine.aioquic import retransmission
+from quicdist.carrier.quic.engine.aioquic.configuration import client_configuration
+from quicdist.carrier.quic.engine.aioquic.connection import Connection
+from quicdist.carrier.quic.engine.aioquic.retransmission import MANY_ENDS, PacketRoom, RetransmittingSender
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.security.certificates import CertificateFiles
 
@@ -418,7 +419,7 @@ def test_crypto_data_goes_into_what_is_left_of_a_datagram() -> None:
 
 def test_all_streams_of_a_connection_send_again_like_that(certificates: CertificateFiles) -> None:
     settings = QuicSettings(tls=certificates.tls(verify=False))
-    quic = adapter.Connection(configuration=settings.client_configuration("127.0.0.1"))
+    quic = Connection(configuration=client_configuration(settings.for_dialling("127.0.0.1")))
     quic.connect(("127.0.0.1", 4433), 0.0)
     for stream in (*quic._crypto_streams.values(), quic._get_or_create_stream_for_send(0)):
         assert isinstance(stream.sender, RetransmittingSender)

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from quicdist.carrier import PeerSilent
-from quicdist.carrier.quic import link as link_module
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
+from quicdist.carrier.quic.engine.aioquic.connection import Connection
+from quicdist.carrier.quic.engine.contract import UNLIMITED
 from quicdist.carrier.quic.link import QuicLink
 from quicdist.carrier.quic.settings import QuicSettings
 from tests.carrier.quic_support import LinkPair, linked, quic_link
@@ -33,9 +33,9 @@ class Mute:
 def hold_signals(pair: LinkPair) -> QuicLink:
     """Nothing leaves any more on the stream that the signals of the client's link take."""
     link = quic_link(pair.client.link)
-    stream_id, _ = link._connection.send(link._nudge.signal)
+    stream_id, _ = link._connection.send(link._liveness_probe.signal)
     link._channel.hold_stream(stream_id, OTHER)
-    link._channel._outgoing._queues[stream_id].held[OTHER] = adapter.UNLIMITED
+    link._channel._outgoing._queues[stream_id].held[OTHER] = UNLIMITED
     link._channel.write(stream_id, (bytes(4),), 4)
     return link
 
@@ -50,7 +50,7 @@ async def silent_for(pair: LinkPair, seconds: float) -> bool:
 
 @pytest.fixture
 def _quic_dist(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link_module, "is_quicdist", lambda quic: False)
+    monkeypatch.setattr(Connection, "peer_is_quicdist", lambda quic: False)
 
 
 @pytest.mark.usefixtures("_quic_dist")

@@ -16,7 +16,6 @@ import pytest
 from quicdist.carrier import Address, LinkLost, ListenError
 from quicdist.carrier.quic.carrier import QuicCarrier
 from quicdist.carrier.quic.driver import stateless_reset
-from quicdist.carrier.quic.driver.aioquic_connection_ids import reset_tokens
 from quicdist.carrier.quic.driver.stateless_reset import (
     RESET_BURST,
     StatelessResets,
@@ -31,6 +30,7 @@ from tests.carrier.nodes import FakeNode, Inbox
 from tests.carrier.quic_peer import CLIENT, SERVER
 from tests.carrier.quic_support import PATIENCE, SETUP_TIME, listening, quic_link
 from tests.carrier.strangers import outside
+from tests.support.engine import connection_of
 from tests.support.programs import running_program
 
 SECRET = bytes(range(32))
@@ -101,11 +101,11 @@ async def test_all_connection_ids_of_a_listener_are_announced_with_their_tokens(
 ) -> None:
     async with listening(settings) as server:
         client = await dial(settings, server.address)
-        accepted = quic_link(await server.link())._channel.quic
-        quic = quic_link(client.link)._channel.quic
+        accepted = connection_of(quic_link(await server.link())._channel.quic)
+        quic = connection_of(quic_link(client.link)._channel.quic)
         token = server.listener.endpoint._resets.token
         assert len(accepted._host_cids) == 8
-        assert reset_tokens(quic) == [token(accepted._host_cids[0].cid)]
+        assert quic.reset_tokens() == [token(accepted._host_cids[0].cid)]
         for known in quic._peer_cid_available:
             assert known.stateless_reset_token == token(known.cid)
         client.link.close()
@@ -117,7 +117,7 @@ async def test_reset_ends_a_dialled_link_at_once(settings: QuicSettings, size: i
         client = await dial(settings, server.address)
         await server.link()
         channel = quic_link(client.link)._channel
-        (token,) = reset_tokens(channel.quic)
+        (token,) = channel.quic.reset_tokens()
         where = channel.quic.get_peer_address()
         assert where is not None
         receiver = channel.socket.receiver
@@ -142,7 +142,7 @@ async def test_reset_ends_an_accepted_link_where_it_comes_from_its_peer(
         client = await dial(settings, server.address)
         peer = Inbox.of(await server.link())
         channel = quic_link(peer.link)._channel
-        channel.quic._peer_cid.stateless_reset_token = SECRET[:16]  # its later ones have one
+        connection_of(channel.quic)._peer_cid.stateless_reset_token = SECRET[:16]  # its later ones have one
         where = channel.quic.get_peer_address()
         assert where is not None
         data = b"\x40" + os.urandom(size - 17) + SECRET[:16]

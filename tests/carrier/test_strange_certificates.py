@@ -13,17 +13,19 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, rsa
 
 from quicdist.carrier import CertificateRefused
-from quicdist.carrier.quic.settings import QuicSettings
-from quicdist.carrier.security.verification import (
+from quicdist.carrier.quic.engine.aioquic.verification import (
     MAX_CERTIFICATES,
     MAX_CERTIFICATES_SIZE,
     MAX_RSA_BITS,
     MAX_TEXT,
-    ClientTrust,
+    check_client,
     check_keys,
     check_server_use,
     check_size,
+    mismatch,
 )
+from quicdist.carrier.quic.settings import QuicSettings
+from quicdist.carrier.security.client_trust import ClientTrust
 from tests.carrier.quic_support import listening, nothing_half_made
 from tests.carrier.security import TestCa, tls
 from tests.carrier.strange_certificates import (
@@ -54,14 +56,14 @@ def test_a_strange_certificate_raises_alerts_and_nothing_else(ca: TestCa, tmp_pa
     certificate = read(sign(ca, tmp_path, STRANGE[what]).cert)
     trust = ClientTrust(ca.file.read_bytes(), required=True)
     for host in (HOST, "node.example.com", "xn--\x80", "\xff!_", "a" * 300, "::1", "-", "*"):
-        why = trust.why_not_named(certificate, (), host)
+        why = mismatch(trust, certificate, (), host)
         if what in STRANGE_NAMES or host != HOST:
             assert why is not None, host
         assert why is None or (why.isprintable() and len(why) <= MAX_TEXT + 3)
     alerts: list[str] = []
     try:
         check_server_use(certificate)
-        trust.check(certificate, ())
+        check_client(trust, certificate, ())
     except aioquic_tls.Alert as alert:
         alerts.append(str(alert))
     assert all(text.isprintable() and len(text) <= MAX_TEXT + 3 for text in alerts)

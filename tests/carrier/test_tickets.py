@@ -5,14 +5,12 @@ from __future__ import annotations
 import dataclasses
 import datetime
 
-from aioquic.tls import CipherSuite, SessionTicket
+from aioquic import tls as aioquic_tls
 
-from quicdist.carrier.quic.driver.tickets import (
+from quicdist.carrier.quic.driver.tickets import TicketKey, TicketStore
+from quicdist.carrier.quic.engine.aioquic.tickets import (
     MAX_LIFETIME,
-    TicketKey,
-    TicketStore,
-    bounded,
-    takes_early_data,
+    SessionTicket,
 )
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.security.certificates import CertificateFiles, make_development_certificates
@@ -22,13 +20,15 @@ NOW = datetime.datetime.now(datetime.UTC)
 
 def ticket(name: bytes = b"t", *, seconds: float = 3600.0) -> SessionTicket:
     return SessionTicket(
-        age_add=0,
-        cipher_suite=CipherSuite.AES_128_GCM_SHA256,
-        not_valid_before=NOW - datetime.timedelta(hours=1),
-        not_valid_after=NOW + datetime.timedelta(seconds=seconds),
-        resumption_secret=bytes(32),
-        server_name="127.0.0.1",
-        ticket=name,
+        aioquic_tls.SessionTicket(
+            age_add=0,
+            cipher_suite=aioquic_tls.CipherSuite.AES_128_GCM_SHA256,
+            not_valid_before=NOW - datetime.timedelta(hours=1),
+            not_valid_after=NOW + datetime.timedelta(seconds=seconds),
+            resumption_secret=bytes(32),
+            server_name="127.0.0.1",
+            ticket=name,
+        )
     )
 
 
@@ -45,7 +45,7 @@ def test_the_newest_ticket_of_a_key_is_kept() -> None:
     store.put("a", ticket(b"new"))
     taken = store.take("a")
     assert taken is not None
-    assert taken.ticket == b"new"
+    assert taken.identity == b"new"
     assert len(store) == 0
 
 
@@ -66,10 +66,10 @@ def test_a_store_is_bounded_and_the_oldest_give_way() -> None:
 
 def test_a_ticket_ends_with_what_it_rests_on() -> None:
     soon = NOW + datetime.timedelta(minutes=1)
-    assert bounded(ticket(), soon).not_valid_after == soon
-    assert bounded(ticket(), NOW + datetime.timedelta(days=1)) == ticket()
-    longest = ticket().not_valid_before + datetime.timedelta(seconds=MAX_LIFETIME)
-    assert bounded(ticket(seconds=1e9)).not_valid_after == longest
+    assert ticket().bounded(soon).not_valid_after == soon
+    assert ticket().bounded(NOW + datetime.timedelta(days=1)) == ticket()
+    longest = ticket().session.not_valid_before + datetime.timedelta(seconds=MAX_LIFETIME)
+    assert ticket(seconds=1e9).bounded().not_valid_after == longest
 
 
 def test_a_ticket_is_for_one_node_and_one_belief(certificates: CertificateFiles, tmp_path_factory) -> None:  # type: ignore[no-untyped-def]
@@ -83,15 +83,16 @@ def test_a_ticket_is_for_one_node_and_one_belief(certificates: CertificateFiles,
         dataclasses.replace(tls, cert=None, key=None),
     ]
     keys = {
-        TicketKey.of("a@127.0.0.1", QuicSettings(tls=variant).client_configuration("127.0.0.1"))
+        TicketKey.of("a@127.0.0.1", QuicSettings(tls=variant).for_dialling("127.0.0.1"))
         for variant in variants
     }
     assert len(keys) == len(variants)
-    same = QuicSettings(tls=tls).client_configuration("127.0.0.1")
+    same = QuicSettings(tls=tls).for_dialling("127.0.0.1")
     assert TicketKey.of("a@127.0.0.1", same) in keys
     assert TicketKey.of("b@127.0.0.1", same) not in keys
 
 
 def test_transport_parameters_that_are_none_take_no_early_data() -> None:
     for parameters in (b"", b"\x40", b"\x01\x05ab", bytes(300)):
-        assert not takes_early_data(dataclasses.replace(ticket(), other_extensions=[(0x39, parameters)]))
+        session = dataclasses.replace(ticket().session, other_extensions=[(0x39, parameters)])
+        assert not SessionTicket(session).takes_early_data

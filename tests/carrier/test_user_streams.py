@@ -22,7 +22,6 @@ from quicdist.carrier import (
     UserStream,
 )
 from quicdist.carrier.link import BufferLimits
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.stream_errors import SendBufferFull
 from tests.carrier.quic_support import PATIENCE, LinkPair, linked, quic_link
@@ -190,7 +189,7 @@ async def test_streams_end_with_the_link(ends: Ends) -> None:
 async def test_the_limit_of_streams(ends: Ends) -> None:
     streams = ends.pair.client.link.user_streams
     channel = quic_link(ends.pair.client.link)._channel
-    opened = [streams.open() for _ in range(adapter.streams_allowed(channel.quic) - FIRST // 4)]
+    opened = [streams.open() for _ in range(channel.quic.streams_allowed() - FIRST // 4)]
     with pytest.raises(StreamLimitReached, match="until one of those open has ended"):
         streams.open()
     room = asyncio.create_task(streams.room())

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from quicdist.carrier.quic.driver.path_mtu import MAX_SIZE
+from quicdist.carrier.quic.engine.path_mtu import MAX_SIZE
 from quicdist.carrier.security.certificates import CertificateFiles
 from tests.netns.programs import Program, client_of, python_server
 from tests.netns.spaces import Spaces

@@ -137,10 +137,10 @@ def test_every_connect_option_has_its_setting() -> None:
     settings = node.get_connect_options(B).applied_to(carrier.settings)
     assert (settings.tls.verify, settings.tls.server_name) == (False, "cluster.example")
     assert settings.ping_interval == 7
-    configuration = settings.client_configuration("127.0.0.1")
-    assert (configuration.idle_timeout, configuration.max_data) == (70, 1 << 20)
-    assert (configuration.max_stream_data, configuration.max_datagram_size) == (1 << 19, 1200)
-    assert (configuration.congestion_control_algorithm, configuration.initial_rtt) == ("cubic", 0.2)
+    engine = settings.for_dialling("127.0.0.1")
+    assert (engine.idle_timeout, engine.max_data) == (70, 1 << 20)
+    assert (engine.max_stream_data, engine.longest_datagram) == (1 << 19, 1200)
+    assert (engine.congestion_control, engine.initial_rtt) == ("cubic", 0.2)
     assert carrier.settings.tls.verify  # all others are dialled as before
 
 

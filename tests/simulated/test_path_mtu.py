@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from quicdist import Node
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
-from quicdist.carrier.quic.driver.path_mtu import MIN_SIZE
+from quicdist.carrier.quic.engine.aioquic import path_probe
+from quicdist.carrier.quic.engine.path_mtu import MIN_SIZE
 from quicdist.carrier.quic.link import QuicLink
 from quicdist.node import NodeDown, NotConnected
 from quicdist.term import Atom
@@ -43,7 +43,7 @@ def size_of(node: Node) -> int:
 
 def probe_timeout(node: Node) -> float:
     """Of a node's connection, now, in seconds (RFC 9002, section 6.2)."""
-    return link_of(node)._channel.quic._loss.get_probe_timeout()
+    return link_of(node)._channel.quic.probe_timeout()
 
 
 async def filled(network: Network, one: Node, two: Node, size: int, *, over: bool = False) -> None:
@@ -169,7 +169,7 @@ async def test_loss_is_not_taken_for_a_shorter_path(network: Network, delay: flo
 
             def hook(fit: Any = fit, quic: Any = channel.quic) -> None:
                 fit()
-                sizes.add(adapter.datagram_size(quic))
+                sizes.add(path_probe.datagram_size(quic))
 
             channel._prober._fit = hook  # type: ignore[method-assign]
         network.set(ONE, TWO, loss=0.2)

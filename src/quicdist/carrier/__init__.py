@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from quicdist.carrier.addresses import Address, NetAddress
 from quicdist.carrier.contract import (
-    Address,
     Carrier,
     Incoming,
     Link,
@@ -12,7 +12,7 @@ from quicdist.carrier.contract import (
     LocalNode,
     LostHandler,
     MessageHandler,
-    NetAddress,
+    UserStreams,
 )
 from quicdist.carrier.errors import (
     AcceptError,
@@ -36,7 +36,6 @@ from quicdist.carrier.errors import (
     SetupTimeout,
 )
 from quicdist.carrier.link import BufferLimits
-from quicdist.carrier.quic.user_stream import StreamConsumer, UserStream
 from quicdist.carrier.security.psk import ExternalPsk, Psks
 from quicdist.carrier.security.tls_config import ClientCertificate, TlsConfig
 from quicdist.carrier.stream_errors import (
@@ -52,13 +51,13 @@ from quicdist.carrier.stream_errors import (
 )
 from quicdist.carrier.stream_priorities import DEFAULT_PRIORITY
 from quicdist.carrier.tcp.carrier import TcpCarrier
+from quicdist.carrier.user_stream import StreamConsumer, UserStream
 
 if TYPE_CHECKING:
     from quicdist.carrier.quic.authentication import AuthCallback, AuthPeer
     from quicdist.carrier.quic.carrier import QuicCarrier
     from quicdist.carrier.quic.connect_options import ConnectOptions
     from quicdist.carrier.quic.settings import QuicSettings
-    from quicdist.carrier.quic.user_streams import UserStreams
     from quicdist.carrier.security.certificates import CertificateFiles, make_development_certificates
 else:
     from quicdist.lazy import lazy_names
@@ -71,7 +70,6 @@ else:
             "quicdist.carrier.quic.carrier": "QuicCarrier",
             "quicdist.carrier.quic.connect_options": "ConnectOptions",
             "quicdist.carrier.quic.settings": "QuicSettings",
-            "quicdist.carrier.quic.user_streams": "UserStreams",
             "quicdist.carrier.security.certificates": "CertificateFiles make_development_certificates",
         },
     )

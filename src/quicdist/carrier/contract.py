@@ -10,50 +10,19 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Hashable
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from quicdist.carrier.addresses import Address, NetAddress
 from quicdist.carrier.stream_errors import StreamsNotSupported
+from quicdist.carrier.stream_priorities import DEFAULT_PRIORITY
+from quicdist.carrier.user_stream import UserStream
 
 if TYPE_CHECKING:
-    from quicdist.carrier.quic.user_streams import UserStreams
     from quicdist.errors import QuicDistError
     from quicdist.protocol import Challenges, ControlMessage, LocalIdentity, Peer, PeerNamed, Status
     from quicdist.term import Codec
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a node can be reached: a host name or IP address, and a port.
-
-    ``addresses`` are the IP addresses of ``host`` where they are known already: a carrier then tries
-    these and asks no resolver.
-    """
-
-    host: str
-    port: int
-    addresses: tuple[str, ...] = dataclasses.field(default=(), compare=False)
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True)
-class NetAddress:
-    """OTP's ``#net_address{}``: where a carrier listens, and how.
-
-    ``protocol`` is the carrier's family (``"quic"``, ``"tcp"``), ``family`` OTP's address family
-    (``"inet"``, ``"inet6"``). ``port`` is 0 where it is not known yet.
-    """
-
-    host: str
-    port: int
-    protocol: str
-    family: str = "inet"
-
-    def __str__(self) -> str:
-        return f"{self.protocol} {Address(self.host, self.port)}"
 
 
 class Listener(ABC):
@@ -146,6 +115,40 @@ class LinkStats:
 MessageHandler = Callable[["ControlMessage", Any], None]
 #: Called exactly once when a started link has ended; None if this side closed it.
 LostHandler = Callable[["QuicDistError | None"], None]
+
+
+#: Asked about each stream that the peer opens: True takes it, False has it refused with 0x100.
+StreamHandler = Callable[[UserStream], bool]
+
+
+class UserStreams(ABC):
+    """The user streams of one link, opened by either side."""
+
+    @abstractmethod
+    def accept(self, handler: StreamHandler | None) -> None:
+        """Have ``handler`` asked about each stream that the peer opens from now on, and those that
+        it opened before the link was started. Until then, and with None, they are refused."""
+
+    @abstractmethod
+    def open(self, priority: int = DEFAULT_PRIORITY) -> UserStream:
+        """Open a stream. The peer hears of it with its first bytes, or its end.
+
+        Priorities outside 16 to 255 are brought inside, as quic_dist does. Raises
+        :class:`StreamLimitReached`, :class:`StreamsNotSupported` and, on a link that has ended,
+        :class:`StreamLost`.
+        """
+
+    @abstractmethod
+    async def room(self) -> None:
+        """Wait until the peer allows one more stream, or the link has ended."""
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[UserStream]:
+        """Those that are not over."""
+
+    @abstractmethod
+    def get(self, stream_id: int) -> UserStream | None:
+        """The stream with this id, unless it is over."""
 
 
 class Link(ABC):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from quicdist.errors import QuicDistError
 
 if TYPE_CHECKING:
-    from quicdist.carrier.contract import Address
+    from quicdist.carrier.addresses import Address
 
 
 class CarrierError(QuicDistError):

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from quicdist.carrier.contract import Address
+from quicdist.carrier.addresses import Address
 from quicdist.carrier.udp import SocketAddress
 
 #: Between two attempts, in seconds (RFC 8305, section 8: Connection Attempt Delay).

@@ -8,7 +8,8 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from quicdist.carrier.contract import Address, Link, LinkStats, LostHandler, MessageHandler
+from quicdist.carrier.addresses import Address
+from quicdist.carrier.contract import Link, LinkStats, LostHandler, MessageHandler
 from quicdist.carrier.errors import LinkClosed, LinkLost
 from quicdist.carrier.stream_errors import SendBufferFull
 from quicdist.errors import QuicDistError
@@ -16,7 +17,7 @@ from quicdist.logs import clean, get_logger
 from quicdist.protocol import NO_PAYLOAD, ProtocolError
 
 if TYPE_CHECKING:
-    from quicdist.carrier.quic.placement import Placement
+    from quicdist.carrier.stream_assignment import StreamAssignment
     from quicdist.protocol import Chunk, ControlMessage, DistConnection
 
 log = get_logger("quicdist.carrier")
@@ -82,7 +83,7 @@ class LinkBase(Link):
         self._drain_waiters: list[asyncio.Future[None]] = []
         self._over = self._loop.create_future()
         #: Has a say in which stream a message takes, on a carrier with several.
-        self._placement: Placement | None = None
+        self._stream_assignment: StreamAssignment | None = None
 
     # -- what a carrier adds ---------------------------------------------------------------
 
@@ -123,8 +124,8 @@ class LinkBase(Link):
         stats.sent += 1
         size = sum(map(len, parts))
         stats.bytes_out += size
-        if self._placement is not None:
-            stream_id = self._placement.place(stream_id, control, pair, size)
+        if self._stream_assignment is not None:
+            stream_id = self._stream_assignment.place(stream_id, control, pair, size)
         if self._write(stream_id, parts, size) > self._limits.high_water and not self._paused:
             self._paused = True
             # A message that is larger than all that may wait is given room of its own.

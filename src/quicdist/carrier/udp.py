@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from quicdist.carrier.contract import Address
+from quicdist.carrier.addresses import Address
 from quicdist.carrier.icmp import Report, ask_for_reports, take_reports
 from quicdist.carrier.keepalive import KeepAlive
 from quicdist.carrier.nobody import NOBODY

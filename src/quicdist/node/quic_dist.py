@@ -27,7 +27,7 @@ from quicdist.term.names import Name
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from quicdist.carrier.quic.user_stream import Buffer
+    from quicdist.carrier.user_stream import Buffer
     from quicdist.node.runtime import Runtime
 
 TAG = Atom("quic_dist_stream")

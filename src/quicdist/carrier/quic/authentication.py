@@ -12,8 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
-from quicdist.carrier.contract import Address
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
+from quicdist.carrier.addresses import Address
 from quicdist.carrier.quic.driver.channel import Channel
 from quicdist.containment import settle
 from quicdist.logs import get_logger
@@ -58,12 +57,12 @@ class AuthPeer:
     def certificate(self) -> x509.Certificate | None:
         """The certificate it has shown; whether that was verified, the settings say. None of a node
         that dialled and was not asked for one, and where a PSK or a resumed session took its place."""
-        return next(iter(adapter.peer_certificates(self._channel.quic)), None)
+        return next(iter(self._channel.quic.peer_certificates()), None)
 
     @property
     def certificate_chain(self) -> tuple[x509.Certificate, ...]:
         """What else it has shown, between its certificate and the CA."""
-        return adapter.peer_certificates(self._channel.quic)[1:]
+        return self._channel.quic.peer_certificates()[1:]
 
     def write(self, data: bytes) -> None:
         """Send ``data`` to the callback of the peer. Does nothing once the connection has ended."""

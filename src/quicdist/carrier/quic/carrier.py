@@ -9,9 +9,8 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from typing import ClassVar, NamedTuple, TypeVar
 
-from aioquic.quic.events import HandshakeCompleted
-
-from quicdist.carrier.contract import Address, Carrier, Incoming, Listener, LocalNode, NetAddress
+from quicdist.carrier.addresses import Address, NetAddress
+from quicdist.carrier.contract import Carrier, Incoming, Listener, LocalNode
 from quicdist.carrier.errors import (
     AcceptError,
     CarrierError,
@@ -26,26 +25,28 @@ from quicdist.carrier.errors import (
 )
 from quicdist.carrier.happy_eyeballs import Candidate, Claim, candidates, race
 from quicdist.carrier.quic import DEFAULT_PORT
+from quicdist.carrier.quic.close_codes import close_code, incoming_ended, told_reason
 from quicdist.carrier.quic.connect_options import ConnectOptions
 from quicdist.carrier.quic.data_streams import StreamCounts
-from quicdist.carrier.quic.driver.aioquic_adapter import Closing
 from quicdist.carrier.quic.driver.channel import Channel
 from quicdist.carrier.quic.driver.dial_endpoint import NO_WAY, DialEndpoint
 from quicdist.carrier.quic.driver.endpoint import register
 from quicdist.carrier.quic.driver.listen_endpoint import IncomingHandler, ListenEndpoint
-from quicdist.carrier.quic.driver.parameters import is_quicdist
 from quicdist.carrier.quic.driver.stateless_reset import StatelessResets
+from quicdist.carrier.quic.engine.aioquic.factory import AioquicFactory
+from quicdist.carrier.quic.engine.closing import Closing
+from quicdist.carrier.quic.engine.contract import EngineFactory
+from quicdist.carrier.quic.engine.events import HandshakeCompleted
 from quicdist.carrier.quic.handshake import AcceptHandshake, DialHandshake, QuicHandshake
 from quicdist.carrier.quic.link import QuicLink
 from quicdist.carrier.quic.other_sockets import MOST as MOST_OTHERS
 from quicdist.carrier.quic.other_sockets import PATIENCE as OTHER_PATIENCE
 from quicdist.carrier.quic.other_sockets import with_other_sockets
-from quicdist.carrier.quic.refusals import close_code, incoming_ended, told_reason
 from quicdist.carrier.quic.reset_secret import reset_secret
 from quicdist.carrier.quic.resumption import Resumption
 from quicdist.carrier.quic.settings import QuicSettings
+from quicdist.carrier.quic.simultaneous_connect import Attempts
 from quicdist.carrier.refusal_lines import RefusalLines
-from quicdist.carrier.simultaneous import Attempts
 from quicdist.carrier.sources import FailureDelay, source_of
 from quicdist.carrier.udp import DatagramSocket, OpenSocket, SocketBuffers, UdpSocket
 from quicdist.errors import QuicDistError
@@ -76,6 +77,8 @@ class QuicCarrier(Carrier):
     """Links over QUIC. One carrier can listen in several places and dial at the same time."""
 
     family: ClassVar[str] = "quic"
+    #: What makes its connections: another engine may stand here.
+    engines: EngineFactory = AioquicFactory()
 
     def __init__(self, settings: QuicSettings | None = None) -> None:
         self.settings = settings or QuicSettings()
@@ -96,7 +99,7 @@ class QuicCarrier(Carrier):
         """Listen on UDP ``port`` of ``host``; 0 lets the system choose, ``DEFAULT_PORT`` is
         quic_dist's own. Raises :class:`ListenError`, for want of a certificate too."""
         try:
-            configuration = self.settings.server_configuration()
+            engine = self.settings.for_listening()
         except CertificateError as error:
             raise ListenError(host, port, str(error)) from error
         udp = UdpSocket(await _bind(self.settings.sockets, host, port))
@@ -106,13 +109,15 @@ class QuicCarrier(Carrier):
             udp.close()
             raise ListenError(host, port, str(error)) from error
         listener = QuicListener(udp, host)
+        resets = StatelessResets(secret)
         endpoint = ListenEndpoint(
             udp,
-            configuration,
+            self.engines.listen(
+                engine, reset_token=resets.token, issued=self.resumption.for_listening(engine)
+            ),
             lambda endpoint: QuicIncoming(endpoint, listener),
             admission=self.settings.admission,
-            resets=StatelessResets(secret),
-            issued=self.resumption.for_listening(configuration),
+            resets=resets,
         )
         listener.endpoint = endpoint
         await register(endpoint)
@@ -235,19 +240,23 @@ class QuicCarrier(Carrier):
         family, remote = dial.candidate
         settings = self._settings_for(node)
         try:
-            configuration = settings.client_configuration(node.partition("@")[2])
+            engine = settings.for_dialling(node.partition("@")[2])
             udp = UdpSocket(settings.sockets(family, remote=remote))
         except OSError as refused:
             raise PeerUnreachable(node, address, f"{NO_WAY}: {refused.strerror}") from refused
         dial.sockets.append(udp)
-        resuming = self.resumption.for_dialling(node, configuration, alone=alone)
+        resuming = self.resumption.for_dialling(node, engine, alone=alone)
         handshake = DialHandshake(node, address, dial.local, settings, self._stream_counts, claim)
-        on_ticket = resuming.keep if resuming else None
-        endpoint = DialEndpoint(udp, remote, configuration, handshake, on_ticket, sockets=settings.sockets)
+        quic = self.engines.dial(
+            engine,
+            ticket=resuming.ticket if resuming else None,
+            on_ticket=resuming.keep if resuming else None,
+        )
+        endpoint = DialEndpoint(udp, remote, quic, handshake, sockets=settings.sockets)
         channel = handshake.channel = endpoint.channel
         try:
             if resuming is not None:
-                resuming.quic = channel.quic
+                resuming.quic = quic
                 handshake.begin(resuming.ticket)
             channel.transmit()
             await register(endpoint)
@@ -301,7 +310,7 @@ def _give_up(channel: Channel, handshake: QuicHandshake, error: BaseException, l
         done.result().close("given up")
         return
     reason = told_reason(error) if isinstance(error, QuicDistError) else "given up"
-    channel.close(close_code(error, quicdist=is_quicdist(channel.quic)), reason, linger=linger)
+    channel.close(close_code(error, quicdist=channel.quic.peer_is_quicdist()), reason, linger=linger)
 
 
 class QuicListener(Listener):

@@ -20,15 +20,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from quicdist.carrier.errors import LinkLost
-from quicdist.carrier.quic.driver.aioquic_liveness import probe_timeout
 from quicdist.logs import get_logger
 from quicdist.protocol import StreamPlan
 from quicdist.protocol.stream_beginning import begins_with_frame
 
 if TYPE_CHECKING:
-    from aioquic.quic.connection import QuicConnection
-
-    from quicdist.carrier.quic.user_streams import UserStreams
+    from quicdist.carrier.quic.engine.contract import Engine
+    from quicdist.carrier.quic.user_streams import QuicUserStreams
     from quicdist.protocol import Peer, Role
 
 log = get_logger("quicdist.carrier.quic")
@@ -80,8 +78,8 @@ class ExtraStreams:
         self,
         peer: Peer,
         plan: StreamPlan,
-        users: UserStreams,
-        quic: QuicConnection,
+        users: QuicUserStreams,
+        quic: Engine,
         max_frame: int,
         found: Callable[[int], None],
         messages: Callable[[int, bytes, bool], None],
@@ -116,7 +114,7 @@ class ExtraStreams:
         if verdict is None and not end:
             self._begun[stream_id] = data
             if begun is None:
-                wait = max(UNDECIDED, PROBE_TIMEOUTS * probe_timeout(self._quic))
+                wait = max(UNDECIDED, PROBE_TIMEOUTS * self._quic.probe_timeout())
                 self._loop.call_later(wait, self._decide, stream_id)
         elif verdict and not end:
             self._take(stream_id)

@@ -3,7 +3,7 @@
 It runs on stream 0, the first the dialling side opens, without length prefixes. quic_dist takes
 what lies in its buffer for one message, so two messages must never reach it together: the second of
 two in a row leaves only when the first has been acknowledged, and a moment later. A peer that is
-quicdist has said that it need not be so (:mod:`quicdist.carrier.quic.driver.parameters`).
+quicdist has said that it need not be so (:mod:`quicdist.carrier.quic.engine.own_parameters`).
 
 Where there is an ``auth_callback``, it is asked before the first message is read or written.
 """
@@ -17,10 +17,8 @@ from collections import deque
 from collections.abc import Coroutine, Iterable
 from typing import Any, Final
 
-from aioquic.quic.events import HandshakeCompleted
-from aioquic.tls import SessionTicket
-
-from quicdist.carrier.contract import Address, LocalNode
+from quicdist.carrier.addresses import Address
+from quicdist.carrier.contract import LocalNode
 from quicdist.carrier.errors import (
     AcceptError,
     AcceptTimeout,
@@ -36,15 +34,16 @@ from quicdist.carrier.errors import (
 )
 from quicdist.carrier.happy_eyeballs import Claim
 from quicdist.carrier.quic.authentication import AuthPeer, why_refused
+from quicdist.carrier.quic.close_codes import accept_refused, dial_refused, wrong_cookie
 from quicdist.carrier.quic.data_streams import StreamCounts
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
-from quicdist.carrier.quic.driver.aioquic_adapter import Closing
 from quicdist.carrier.quic.driver.channel import Channel
-from quicdist.carrier.quic.driver.parameters import JOINED_MESSAGES, is_quicdist, says
+from quicdist.carrier.quic.engine.closing import Closing
+from quicdist.carrier.quic.engine.contract import Ticket
+from quicdist.carrier.quic.engine.events import HandshakeCompleted
+from quicdist.carrier.quic.engine.own_parameters import JOINED_MESSAGES
 from quicdist.carrier.quic.link import QuicLink
-from quicdist.carrier.quic.refusals import accept_refused, dial_refused, wrong_cookie
 from quicdist.carrier.quic.settings import QuicSettings
-from quicdist.carrier.simultaneous import Attempts, Held
+from quicdist.carrier.quic.simultaneous_connect import Attempts, Held
 from quicdist.errors import QuicDistError
 from quicdist.logs import get_logger
 from quicdist.protocol import (
@@ -360,13 +359,13 @@ class DialHandshake(QuicHandshake):
     @property
     def said_name(self) -> bool:
         """Whether the peer has acknowledged the name message."""
-        return adapter.acknowledged(self.channel.quic, CONTROL_STREAM) > 0
+        return self.channel.quic.acknowledged(CONTROL_STREAM) > 0
 
-    def begin(self, ticket: SessionTicket | None) -> None:
+    def begin(self, ticket: Ticket | None) -> None:
         """Before the first datagram leaves: what can be said in it is written. ``ticket`` is the
         session ticket that it shows."""
         self._ticket_shown = ticket is not None
-        if adapter.can_send_early_data(self.channel.quic) and self._claim():
+        if self.channel.quic.can_send_early_data() and self._claim():
             # The name, and no more: see quicdist.carrier.quic.resumption.
             (name,) = self._machine.data_to_send()
             self._local.name_said(self._node)
@@ -406,7 +405,7 @@ class DialHandshake(QuicHandshake):
 
     def _patience(self, stall: float) -> float:
         """How long a peer that was heard may be silent: on a long path for longer than ``stall`` seconds."""
-        round_trip = adapter.quickest_round_trip(self.channel.quic)
+        round_trip = self.channel.quic.quickest_round_trip()
         return max(stall, PATIENT_ROUND_TRIPS * round_trip) if math.isfinite(round_trip) else stall
 
     def handshake_completed(self, event: HandshakeCompleted) -> None:
@@ -416,7 +415,7 @@ class DialHandshake(QuicHandshake):
                 text = "it took early data and did not resume the session"
                 self._fail(TicketRefused(self._node, self._address, text))
                 return
-            adapter.early_data_refused(self.channel.quic, asyncio.get_running_loop().time())
+            self.channel.quic.early_data_refused(asyncio.get_running_loop().time())
         # Not a word of the distribution handshake by any way but the one that won the race.
         if self._claim():
             self._local.name_said(self._node)
@@ -457,7 +456,7 @@ class DialHandshake(QuicHandshake):
             return ConnectError(node, address, text)
         if wrong_cookie(closing):
             return WrongCookie(node, f"it refused our digest: {closing.reason}")
-        if closing.reason and is_quicdist(self.channel.quic):
+        if closing.reason and self.channel.quic.peer_is_quicdist():
             # A node of quicdist says why.
             text = f"it closed the connection while {expected} was expected: {closing}"
             return ConnectError(node, address, text)
@@ -501,7 +500,7 @@ class AcceptHandshake(QuicHandshake):
     def _decide(self, event: Event) -> None:
         if isinstance(event, PeerNamed):
             self._check_name(event.name)
-            self._joins = says(self.channel.quic.tls.received_extensions or (), JOINED_MESSAGES)
+            self._joins = self.channel.quic.peer_says(JOINED_MESSAGES)
             status = self._local.connection_requested(event)
             if status is Status.NOK:
                 self._hold(event.name)
@@ -519,7 +518,8 @@ class AcceptHandshake(QuicHandshake):
                 self._hold(event.name)
 
     def _hold(self, name: str) -> None:
-        """Both dial, and this node's own attempt stands: see :mod:`quicdist.carrier.simultaneous`."""
+        """Both dial, and this node's own attempt stands: see
+        :mod:`quicdist.carrier.quic.simultaneous_connect`."""
         self._is_held = True
         error = self._dropped(name)
         held = Held(name, self._attempts, lambda: self._fail(error))
@@ -531,11 +531,7 @@ class AcceptHandshake(QuicHandshake):
 
     def _check_name(self, name: str) -> None:
         """Whoever has shown a certificate is to be a node on a host named there."""
-        configuration = self.channel.quic.configuration
-        shown = adapter.peer_certificates(self.channel.quic)
-        if not shown or not isinstance(configuration, adapter.Configuration) or configuration.clients is None:
-            return
-        why = configuration.clients.why_not_named(shown[0], shown[1:], name.partition("@")[2])
+        why = self.channel.quic.why_not_named(name.partition("@")[2])
         if why is not None:
             text = f"its certificate is not for the host of {name}: {why}"
             raise IncomingCertificateRefused(self.channel.remote_address, text)

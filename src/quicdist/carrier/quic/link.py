@@ -6,23 +6,20 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from aioquic.quic.events import HandshakeCompleted
-
 from quicdist.carrier.contract import LostHandler, MessageHandler
 from quicdist.carrier.errors import LinkLost, MigrationError, PeerClosed, PeerSilent
 from quicdist.carrier.link import LinkBase
 from quicdist.carrier.quic.data_streams import ExtraStreams, StreamCounts
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
-from quicdist.carrier.quic.driver.aioquic_adapter import Closing
 from quicdist.carrier.quic.driver.channel import Channel
-from quicdist.carrier.quic.driver.parameters import is_quicdist
-from quicdist.carrier.quic.intake import PIECE, WINDOW, Intake
-from quicdist.carrier.quic.nudge import NOPROC, Nudge
-from quicdist.carrier.quic.placement import Placement
+from quicdist.carrier.quic.engine.closing import Closing
+from quicdist.carrier.quic.engine.events import HandshakeCompleted
+from quicdist.carrier.quic.liveness_probe import NOPROC, LivenessProbe
 from quicdist.carrier.quic.progress import Progress
+from quicdist.carrier.quic.receive_flow_control import PIECE, WINDOW, ReceiveFlowControl
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.quic.silence import Silence
-from quicdist.carrier.quic.user_streams import UserStreams
+from quicdist.carrier.quic.user_streams import QuicUserStreams
+from quicdist.carrier.stream_assignment import StreamAssignment
 from quicdist.carrier.stream_errors import STREAM_REFUSED
 from quicdist.logs import get_logger
 from quicdist.protocol import NO_PAYLOAD, TICK, DistFlag, StreamKind
@@ -39,9 +36,6 @@ NUDGES = 4
 #: A silence of so many seconds after a burst of so many bytes may be quic_dist keeping its end back.
 BURST_SILENCE = 0.25
 BURST = 1024 * 1024
-
-#: aioquic's words for a peer that was not heard of for the idle timeout.
-_IDLE = "Idle timeout"
 
 
 class QuicLink(LinkBase):
@@ -69,8 +63,8 @@ class QuicLink(LinkBase):
         # of it.
         peer, most = connection.peer, settings.max_stream_data
         pieces = peer.negotiated & DistFlag.FRAGMENTS and not peer.flags & DistFlag.DIST_HDR_ATOM_CACHE
-        self._is_paced = is_quicdist(channel.quic)
-        self._intake = Intake(
+        self._is_paced = channel.quic.peer_is_quicdist()
+        self._receive_flow_control = ReceiveFlowControl(
             channel.quic,
             self.stats,
             size=max(PIECE, min(WINDOW, most)) if pieces else max(most, settings.max_data),
@@ -79,10 +73,10 @@ class QuicLink(LinkBase):
             changed=self._credit_given,
         )
         if len(connection.streams.sending) > 1:
-            self._placement = Placement(
+            self._stream_assignment = StreamAssignment(
                 connection.streams.sending, channel.unacknowledged, channel.hold_stream
             )
-        self._streams = UserStreams(
+        self._streams = QuicUserStreams(
             connection.peer.name,
             channel,
             connection.streams,
@@ -103,7 +97,7 @@ class QuicLink(LinkBase):
                 self._message_data,
             )
         self._ping_timer: asyncio.TimerHandle | None = None
-        self._nudge = Nudge(connection.local)
+        self._liveness_probe = LivenessProbe(connection.local)
         self._progress = Progress(peer.name, channel.quic)
         #: Seconds for which the loop stood still when it was time to look.
         self._lateness = 0.0
@@ -192,7 +186,7 @@ class QuicLink(LinkBase):
             self._fail(broken)
             return
         if self._silence.asks:
-            self._silence.asked(self._send_signal(self._nudge.signal))
+            self._silence.asked(self._send_signal(self._liveness_probe.signal))
         self._channel.ping()
         self._ping_later()
 
@@ -207,7 +201,7 @@ class QuicLink(LinkBase):
         if self._is_paced:
             self._channel.touch()
         else:
-            self._send_signal(self._nudge.signal)
+            self._send_signal(self._liveness_probe.signal)
 
     def _watch_burst(self) -> None:
         self._burst_timer = self._loop.call_later(BURST_SILENCE, self._burst_ended, self._connection.bytes_in)
@@ -218,7 +212,7 @@ class QuicLink(LinkBase):
             return
         self._burst_timer = None
         self._burst_from = heard
-        self._send_signal(self._nudge.signal)
+        self._send_signal(self._liveness_probe.signal)
 
     # -- in: the channel's handler ---------------------------------------------------------
 
@@ -244,7 +238,7 @@ class QuicLink(LinkBase):
             self._data_received(stream_id, data)
             messages = self.stats.messages_in - before
             if not is_control and not self._ended:
-                self._intake.received(stream_id, len(data), messages, self._loop.time())
+                self._receive_flow_control.received(stream_id, len(data), messages, self._loop.time())
         if end and not self._ended:
             kind = StreamKind.CONTROL if is_control else StreamKind.DATA
             self._fail(LinkLost(self.peer.name, f"it finished its {kind.value} stream {stream_id}"))
@@ -267,8 +261,8 @@ class QuicLink(LinkBase):
             self._streams.reset_received(stream_id, code)
 
     def _received(self, messages: list[tuple[ControlMessage, Any]]) -> None:
-        if self._nudge.concerns(messages):
-            messages, answers = self._nudge.sort_out(messages)
+        if self._liveness_probe.concerns(messages):
+            messages, answers = self._liveness_probe.sort_out(messages)
             for answer in answers:
                 self._send_signal(answer, NOPROC)
         super()._received(messages)
@@ -285,12 +279,12 @@ class QuicLink(LinkBase):
 
     def turn_ended(self) -> None:
         self._look_at_path()
-        self.stats.received = adapter.packets_received(self._channel.quic)
+        self.stats.received = self._channel.quic.packets_received()
         self.stats.ticks_in = self._connection.ticks_in
         if self._paused:
             self._sent(self._channel.queued)
-        if self._placement is not None:
-            self._placement.turn_ended()
+        if self._stream_assignment is not None:
+            self._stream_assignment.turn_ended()
         self._streams.turn_ended()
         if (
             self._burst_timer is None
@@ -303,7 +297,7 @@ class QuicLink(LinkBase):
         name = self.peer.name
         if closing.by_peer:
             error: LinkLost = PeerClosed(name, f"it closed the connection: {closing}")
-        elif closing.reason == _IDLE:
+        elif closing.is_idle:
             error = PeerSilent(name, f"nothing came for {self._settings.idle_timeout:g} s")
         else:
             error = LinkLost(name, str(closing))
@@ -315,7 +309,7 @@ class QuicLink(LinkBase):
         self._loop.call_soon(self._streams.start)
 
     @property
-    def user_streams(self) -> UserStreams:
+    def user_streams(self) -> QuicUserStreams:
         return self._streams
 
     # -- the end ---------------------------------------------------------------------------
@@ -335,7 +329,7 @@ class QuicLink(LinkBase):
         self._channel.close(reason=reason, linger=0, on_told=self._finished)
 
     def _stop_timers(self) -> None:
-        self._intake.stop()
+        self._receive_flow_control.stop()
         for timer in (self._ping_timer, self._burst_timer):
             if timer is not None:
                 timer.cancel()

@@ -11,11 +11,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from quicdist.carrier.errors import LinkLost
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
-from quicdist.carrier.quic.driver.aioquic_progress import unacknowledged_from, waiting_for
 
 if TYPE_CHECKING:
-    from aioquic.quic.connection import QuicConnection
+    from quicdist.carrier.quic.engine.contract import Engine
 
 #: Seconds that sums of times may be less than they should.
 ROUNDING: Final = 1e-6
@@ -46,7 +44,7 @@ class _Standing:
 class Progress:
     """Looks at the streams of one connection to ``node`` now and then."""
 
-    def __init__(self, node: str, quic: QuicConnection) -> None:
+    def __init__(self, node: str, quic: Engine) -> None:
         self._node = node
         self._quic = quic
         self._in, self._out = _Standing(), _Standing()
@@ -56,13 +54,13 @@ class Progress:
     def look(self, now: float, limit: float) -> LinkLost | None:
         """Look at all streams at ``now``; the error that ends the link where one has stood still for
         ``limit`` seconds, during which the peer was heard."""
-        heard = adapter.packets_received(self._quic)
+        heard = self._quic.packets_received()
         # Where the peer is silent, that is what is wrong, and others see to it.
         alive, self._heard = heard != self._heard, heard
         elapsed = now - self._looked_at if self._looked_at is not None and alive else 0.0
         self._looked_at = now
-        self._in.look(waiting_for(self._quic), elapsed)
-        self._out.look(unacknowledged_from(self._quic), elapsed)
+        self._in.look(self._quic.waiting_for(), elapsed)
+        self._out.look(self._quic.unacknowledged_from(), elapsed)
         seconds, stream_id, offset = self._in.longest()
         if seconds >= limit - ROUNDING:
             text = (

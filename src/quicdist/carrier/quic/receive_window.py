@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from aioquic.quic.connection import QuicConnection
-
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
+from quicdist.carrier.quic.engine.contract import Engine
 
 #: The part of a window that is worth a packet.
 STEP: Final = 4
@@ -22,13 +20,13 @@ class ReceiveWindow:
 
     __slots__ = ("_consumed", "_quic", "limit", "size", "stream_id")
 
-    def __init__(self, quic: QuicConnection, stream_id: int, size: int) -> None:
+    def __init__(self, quic: Engine, stream_id: int, size: int) -> None:
         self.size = size
         self.stream_id = stream_id
         self._quic = quic
         self._consumed = 0
         #: The offset up to which the peer may send.
-        self.limit = adapter.keep_window(quic, stream_id, size)
+        self.limit = quic.keep_window(stream_id, size)
 
     def consumed(self, n: int) -> None:
         """``n`` more bytes were taken in."""
@@ -50,5 +48,5 @@ class ReceiveWindow:
         if self.left >= size:
             return False
         self.limit = self._consumed + size
-        adapter.grant(self._quic, self.stream_id, self.limit)
+        self._quic.grant(self.stream_id, self.limit)
         return True

@@ -8,18 +8,9 @@ somebody with the cookie can answer.
 
 from __future__ import annotations
 
-from aioquic.quic.connection import QuicConnection
-from aioquic.tls import SessionTicket
-
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
-from quicdist.carrier.quic.driver.aioquic_adapter import Configuration
-from quicdist.carrier.quic.driver.tickets import (
-    TicketKey,
-    TicketStore,
-    bounded,
-    takes_early_data,
-    without_early_data,
-)
+from quicdist.carrier.quic.driver.tickets import TicketKey, TicketStore
+from quicdist.carrier.quic.engine.contract import Engine, Ticket
+from quicdist.carrier.quic.engine.settings import EngineSettings
 from quicdist.carrier.quic.settings import QuicSettings
 
 
@@ -36,46 +27,43 @@ class Resumption:
         self.kept: TicketStore[TicketKey] = TicketStore()
         self.issued: TicketStore[bytes] = TicketStore()
 
-    def for_listening(self, configuration: Configuration) -> TicketStore[bytes] | None:
-        """Where a listener of ``configuration`` keeps what it issues, None if it issues nothing."""
-        checks_more = configuration.clients is not None or configuration.find_psk is not None
+    def for_listening(self, engine: EngineSettings) -> TicketStore[bytes] | None:
+        """Where a listener of these settings keeps what it issues, None if it issues nothing."""
+        checks_more = engine.clients is not None or engine.find_psk is not None
         return self.issued if self._enabled and not checks_more else None
 
-    def for_dialling(self, node: str, configuration: Configuration, *, alone: bool) -> Dialling | None:
+    def for_dialling(self, node: str, engine: EngineSettings, *, alone: bool) -> Dialling | None:
         """What to dial ``node`` with: see :class:`Dialling`; None without resumption. ``alone``: there
         is no other address at which it may be dialled at the same time, so that early data are said
         once."""
-        if not self._enabled or configuration.external_psk is not None:
+        if not self._enabled or engine.external_psk is not None:
             return None
-        dialling = Dialling(self, TicketKey.of(node, configuration), configuration)
-        ticket = self.kept.take(dialling.key)
-        if ticket is not None:
-            if not (alone and self._settings.early_data and takes_early_data(ticket)):
-                ticket = without_early_data(ticket)
-            configuration.session_ticket = ticket
-        return dialling
+        key = TicketKey.of(node, engine)
+        ticket = self.kept.take(key)
+        if ticket is not None and not (alone and self._settings.early_data and ticket.takes_early_data):
+            ticket = ticket.without_early_data()
+        return Dialling(self, key, ticket, verify=engine.verify)
 
 
 class Dialling:
     """One connection on its way to a node: the ticket it shows, and the one it is given."""
 
-    def __init__(self, resumption: Resumption, key: TicketKey, configuration: Configuration) -> None:
+    def __init__(
+        self, resumption: Resumption, key: TicketKey, ticket: Ticket | None, *, verify: bool
+    ) -> None:
         self.key = key
+        #: The ticket shown, if any.
+        self.ticket = ticket
         self._resumption = resumption
-        self._configuration = configuration
-        self.quic: QuicConnection | None = None
+        self._verify = verify
+        self.quic: Engine | None = None
 
-    @property
-    def ticket(self) -> SessionTicket | None:
-        """The ticket shown, if any."""
-        return self._configuration.session_ticket
-
-    def keep(self, ticket: SessionTicket) -> None:
+    def keep(self, ticket: Ticket) -> None:
         """Keep ``ticket`` for the next time, while the belief in the peer that it rests on lasts: no
         longer than the certificate, nor than the ticket this session was itself resumed with."""
         ends = []
-        if self.quic is not None and self._configuration.check_use:
-            ends = [shown.not_valid_after_utc for shown in adapter.peer_certificates(self.quic)]
-            if self.ticket is not None and adapter.is_resumed(self.quic):
+        if self.quic is not None and self._verify:
+            ends = [shown.not_valid_after_utc for shown in self.quic.peer_certificates()]
+            if self.ticket is not None and self.quic.is_resumed():
                 ends.append(self.ticket.not_valid_after)
-        self._resumption.kept.put(self.key, bounded(ticket, *ends))
+        self._resumption.kept.put(self.key, ticket.bounded(*ends))

@@ -1,21 +1,18 @@
-"""What can be set on a QUIC carrier, and aioquic's configuration made of it."""
+"""What can be set on a QUIC carrier, and what its engine is told of it."""
 
 from __future__ import annotations
 
-import ssl
+import dataclasses
 from dataclasses import dataclass, field
 from typing import get_args
-
-from aioquic.quic.packet import QuicProtocolVersion
-from aioquic.tls import CipherSuite
 
 from quicdist.carrier.errors import CertificateError
 from quicdist.carrier.link import BufferLimits
 from quicdist.carrier.quic.authentication import AuthCallback
 from quicdist.carrier.quic.driver.admission import AddressValidation, AdmissionSettings
-from quicdist.carrier.quic.driver.aioquic_adapter import PSK_CIPHER_SUITE, Configuration
-from quicdist.carrier.quic.driver.congestion import Algorithm
-from quicdist.carrier.quic.driver.path_mtu import MAX_SIZE, MIN_SIZE
+from quicdist.carrier.quic.engine.path_mtu import MAX_SIZE, MIN_SIZE
+from quicdist.carrier.quic.engine.recovery.congestion import Algorithm
+from quicdist.carrier.quic.engine.settings import EngineSettings
 from quicdist.carrier.quic.reset_secret import ResetSecret, check_reset_secret
 from quicdist.carrier.security.certificates import unused_credentials
 from quicdist.carrier.security.credentials import Credentials
@@ -121,68 +118,48 @@ class QuicSettings:
             return self.keep_alive_interval
         return max(MIN_PING_INTERVAL, self.net_ticktime / 4)
 
-    def client_configuration(self, host: str) -> Configuration:
+    def for_dialling(self, host: str) -> EngineSettings:
         """For dialling a node on ``host``. Raises :class:`CertificateError`."""
         tls = self.tls
-        configuration = self._configuration(is_client=True)
-        configuration.server_name = tls.server_name or host
-        configuration.verify_mode = ssl.CERT_REQUIRED if tls.verify else ssl.CERT_NONE
-        configuration.check_use = tls.verify
-        if tls.verify:
-            configuration.cadata = tls.load_ca()
-        if tls.external_psk is not None:
-            configuration.external_psk = tls.external_psk
-            configuration.cipher_suites = [PSK_CIPHER_SUITE]
-        _show(configuration, tls.load())
-        return configuration
+        ca = tls.load_ca() if tls.verify else None
+        return dataclasses.replace(
+            self._engine(tls.load()),
+            server_name=tls.server_name or host,
+            verify=tls.verify,
+            ca=ca,
+            external_psk=tls.external_psk,
+        )
 
-    def server_configuration(self) -> Configuration:
+    def for_listening(self) -> EngineSettings:
         """For listening. Raises :class:`CertificateError`, also if there is neither a certificate
         nor a PSK."""
         tls = self.tls
         credentials = tls.load()
-        configuration = self._configuration(is_client=False)
-        configuration.clients = tls.load_client_trust()
-        if tls.psks is not None:
-            configuration.find_psk = psk_finder(tls.psks)
-            configuration.psk_only = credentials is None
-            others = [suite for suite in _CIPHER_SUITES if suite is not PSK_CIPHER_SUITE]
-            configuration.cipher_suites = [PSK_CIPHER_SUITE, *others]
-        elif credentials is None:
+        clients = tls.load_client_trust()
+        if tls.psks is None and credentials is None:
             raise CertificateError(
                 "a QUIC listener needs a certificate and its key: none is given (a development "
                 "certificate is made by `quicdist certs DIR`)"
             )
-        _show(configuration, credentials or unused_credentials())
-        return configuration
+        find_psk = psk_finder(tls.psks) if tls.psks is not None else None
+        return dataclasses.replace(
+            self._engine(credentials or unused_credentials()),
+            clients=clients,
+            find_psk=find_psk,
+            psk_only=find_psk is not None and credentials is None,
+        )
 
-    def _configuration(self, *, is_client: bool) -> Configuration:
-        return Configuration(
-            alpn_protocols=[ALPN],
-            is_client=is_client,
+    def _engine(self, credentials: Credentials | None) -> EngineSettings:
+        return EngineSettings(
+            alpn=ALPN,
             idle_timeout=self.idle_timeout,
             max_data=self.max_data,
             # One size for all streams, to begin with: that of user streams.
             max_stream_data=min(self.stream_window, self.max_stream_data),
             # Every path takes these; the path is probed for longer ones.
-            max_datagram_size=MIN_SIZE,
+            datagram_size=MIN_SIZE,
             longest_datagram=self.max_datagram_size,
-            congestion_control_algorithm=self.congestion_control,
+            congestion_control=self.congestion_control,
             initial_rtt=self.initial_rtt,
-            # The one version quic_dist speaks; to offer more costs keys and no peer gains by it.
-            supported_versions=[QuicProtocolVersion.VERSION_1],
+            credentials=credentials,
         )
-
-
-_CIPHER_SUITES = [
-    CipherSuite.AES_256_GCM_SHA384,
-    CipherSuite.AES_128_GCM_SHA256,
-    CipherSuite.CHACHA20_POLY1305_SHA256,
-]
-
-
-def _show(configuration: Configuration, credentials: Credentials | None) -> None:
-    if credentials is not None:
-        configuration.certificate = credentials.certificate
-        configuration.certificate_chain = list(credentials.chain)
-        configuration.private_key = credentials.private_key

@@ -1,7 +1,8 @@
 """How long nothing has come of a node whose QUIC connection lives.
 
 quic_dist can leave a connection that nobody owns, which goes on acknowledging
-(:mod:`quicdist.carrier.quic.nudge`). So a node of which nothing comes is sent a signal that it has to answer.
+(:mod:`quicdist.carrier.quic.liveness_probe`). So a node of which nothing comes is sent a signal that it has
+to answer.
 Time counts against it where it has acknowledged that signal, or acknowledges nothing: one that is queued
 behind what was lost, on a path that moves on slowly, cannot be answered yet.
 """
@@ -11,8 +12,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from quicdist.carrier.errors import PeerSilent
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
-from quicdist.carrier.quic.driver.aioquic_progress import stream_bytes_acknowledged, stream_bytes_received
 from quicdist.carrier.quic.progress import ROUNDING
 
 if TYPE_CHECKING:
@@ -38,9 +37,9 @@ class Silence:
     def asked(self, stream_id: int) -> None:
         """The signal was written to a stream, and nothing after it."""
         channel = self._channel
-        end = adapter.written(channel.quic, stream_id) + channel.queued_on(stream_id)
+        end = channel.quic.written(stream_id) + channel.queued_on(stream_id)
         self._asked = stream_id, end
-        self._acknowledged = stream_bytes_acknowledged(channel.quic)
+        self._acknowledged = channel.quic.stream_bytes_acknowledged()
 
     def look(self, now: float, limit: float) -> PeerSilent | None:
         """Look at ``now``, in seconds; the error that ends the link where nothing came for ``limit`` seconds
@@ -48,16 +47,16 @@ class Silence:
         quic = self._channel.quic
         elapsed = now - self._looked_at if self._looked_at is not None else 0.0
         self._looked_at = now
-        heard, asked = stream_bytes_received(quic), self._asked
+        heard, asked = quic.stream_bytes_received(), self._asked
         self.asks = False
         if heard != self._heard:
             self._heard, self._silent, self._asked = heard, 0.0, None
             return None
         if asked is not None:
             stream_id, end = asked
-            before, self._acknowledged = self._acknowledged, stream_bytes_acknowledged(quic)
+            before, self._acknowledged = self._acknowledged, quic.stream_bytes_acknowledged()
             # A stream on which nothing was sent yet is none to the engine.
-            arrived = adapter.stream_exists(quic, stream_id) and adapter.acknowledged(quic, stream_id) >= end
+            arrived = quic.stream_exists(stream_id) and quic.acknowledged(stream_id) >= end
             if not arrived and self._acknowledged != before:
                 return None
             if arrived and self._acknowledgements_tell:

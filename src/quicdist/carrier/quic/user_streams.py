@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
+from quicdist.carrier.contract import StreamHandler, UserStreams
 from quicdist.carrier.quic.receive_window import ReceiveWindow
-from quicdist.carrier.quic.user_stream import UserStream
 from quicdist.carrier.stream_errors import (
     STREAM_REFUSED,
     SendBufferFull,
@@ -17,6 +16,7 @@ from quicdist.carrier.stream_errors import (
     StreamsNotSupported,
 )
 from quicdist.carrier.stream_priorities import DEFAULT_PRIORITY, MAX_PRIORITY, MIN_PRIORITY
+from quicdist.carrier.user_stream import UserStream, Window
 from quicdist.logs import get_logger
 
 if TYPE_CHECKING:
@@ -30,11 +30,8 @@ log = get_logger("quicdist.carrier.quic")
 #: Seconds after which a reader that has nothing left to read gets its window back whole.
 TOP_UP = 0.01
 
-#: Asked about each stream that the peer opens: True takes it, False has it refused with 0x100.
-StreamHandler = Callable[[UserStream], bool]
 
-
-class UserStreams:
+class QuicUserStreams(UserStreams):
     """The user streams of one link, opened by either side.
 
     ``window`` is what a peer may send on a stream ahead of the application that reads it, in bytes.
@@ -59,7 +56,7 @@ class UserStreams:
         self._started = False
         self._early: list[UserStream] = []
         #: Windows of streams that were read to the end of what came, not told to the peer in full.
-        self._partial: set[ReceiveWindow] = set()
+        self._partial: set[Window] = set()
         self._top_up_timer: asyncio.TimerHandle | None = None
         self._room: list[asyncio.Future[None]] = []
         self._lost: QuicDistError | None = None
@@ -70,8 +67,6 @@ class UserStreams:
     # -- for the node above ----------------------------------------------------------------
 
     def accept(self, handler: StreamHandler | None) -> None:
-        """Have ``handler`` asked about each stream that the peer opens from now on, and those that
-        it opened before the link was started. Until then, and with None, they are refused."""
         self._handler = handler
 
     def start(self) -> None:
@@ -83,19 +78,13 @@ class UserStreams:
                 self._offer(stream)
 
     def open(self, priority: int = DEFAULT_PRIORITY) -> UserStream:
-        """Open a stream. The peer hears of it with its first bytes, or its end.
-
-        Priorities outside 16 to 255 are brought inside, as quic_dist does. Raises
-        :class:`StreamLimitReached`, :class:`StreamsNotSupported` and, on a link that has ended,
-        :class:`StreamLost`.
-        """
         stream_id = self._next
         if self._ended:
             raise StreamLost(self.node, stream_id, self._lost)
         if self.unusable:
             raise StreamsNotSupported(self.node, self.unusable)
         quic = self._channel.quic
-        allowed = adapter.streams_allowed(quic)
+        allowed = quic.streams_allowed()
         if stream_id // 4 >= allowed:
             raise StreamLimitReached(self.node, allowed)
         self._next += 4
@@ -103,8 +92,7 @@ class UserStreams:
         return self._add(stream_id, min(max(priority, MIN_PRIORITY), MAX_PRIORITY))
 
     async def room(self) -> None:
-        """Wait until the peer allows one more stream, or the link has ended."""
-        while not self._ended and self._next // 4 >= adapter.streams_allowed(self._channel.quic):
+        while not self._ended and self._next // 4 >= self._channel.quic.streams_allowed():
             waiter = self.loop.create_future()
             self._room.append(waiter)
             try:
@@ -113,11 +101,9 @@ class UserStreams:
                 self._room.remove(waiter)
 
     def __iter__(self) -> Iterator[UserStream]:
-        """Those that are not over."""
         return iter(list(self._streams.values()))
 
     def get(self, stream_id: int) -> UserStream | None:
-        """The stream with this id, unless it is over."""
         return self._streams.get(stream_id)
 
     def opened_here(self, stream_id: int) -> bool:
@@ -141,7 +127,7 @@ class UserStreams:
         """Somebody waits for what is queued on a stream to leave."""
         self._watched.add(stream)
 
-    def consumed(self, window: ReceiveWindow, n: int, *, done: bool) -> None:
+    def consumed(self, window: Window, n: int, *, done: bool) -> None:
         """``n`` bytes of a stream were read, and with ``done`` there are no more for now."""
         if self._ended:
             return
@@ -190,7 +176,7 @@ class UserStreams:
             if self._channel.queued_on(stream.stream_id) <= self._limits.stream_low_water:
                 self._watched.discard(stream)
                 stream.left()
-        if self._room and self._next // 4 < adapter.streams_allowed(self._channel.quic):
+        if self._room and self._next // 4 < self._channel.quic.streams_allowed():
             self._wake_openers()
 
     def lost(self, error: QuicDistError | None) -> None:

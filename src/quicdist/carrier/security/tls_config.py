@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Literal, get_args
 from quicdist.carrier.errors import CertificateError
 
 if TYPE_CHECKING:
+    from quicdist.carrier.security.client_trust import ClientTrust
     from quicdist.carrier.security.credentials import Credentials, Pem
     from quicdist.carrier.security.psk import ExternalPsk, Psks
-    from quicdist.carrier.security.verification import ClientTrust
 
 #: What a listening node does about certificates of nodes that dial it.
 ClientCertificate = Literal["none", "request", "require"]
@@ -81,6 +81,6 @@ class TlsConfig:
             raise CertificateError(
                 f'client_certificate="{self.client_certificate}" needs the CA that signs them: none is given'
             )
-        from quicdist.carrier.security.verification import ClientTrust
+        from quicdist.carrier.security.client_trust import ClientTrust
 
         return ClientTrust(ca, required=self.client_certificate == "require")

@@ -14,7 +14,8 @@ import socket
 from collections.abc import AsyncIterator
 from typing import ClassVar, Literal
 
-from quicdist.carrier.contract import Address, Carrier, Incoming, Listener, LocalNode, NetAddress
+from quicdist.carrier.addresses import Address, NetAddress
+from quicdist.carrier.contract import Carrier, Incoming, Listener, LocalNode
 from quicdist.carrier.errors import (
     AcceptError,
     AcceptTimeout,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from quicdist.carrier.contract import Address, Incoming, Listener, NetAddress
+from quicdist.carrier.addresses import Address, NetAddress
+from quicdist.carrier.contract import Incoming, Listener
 from quicdist.carrier.errors import AcceptError
 from quicdist.carrier.refusal_lines import RefusalLines
 from quicdist.carrier.sources import Places, source_of

@@ -1,7 +1,6 @@
-"""One QUIC connection in the event loop: what is done around aioquic, packet by packet."""
+"""One QUIC connection in the event loop: what is done around its engine, packet by packet."""
 
-# Here and not in the package above: a node over TCP imports what is free of aioquic there.
+# Here and not in the package above: a node over TCP imports what is free of cryptography there.
 from quicdist import dependencies
 
-dependencies.check("aioquic")
 dependencies.check("cryptography")

@@ -6,13 +6,14 @@ connection costs milliseconds and a place. What is refused is answered without a
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
-from quicdist.carrier.quic.driver.long_header import MIN_FIRST_ID, LongHeader, initial_token, is_initial
-from quicdist.carrier.quic.driver.retry import RetryTokens, StaleToken, retry_packet
-from quicdist.carrier.quic.driver.stateless_close import connection_refused, invalid_token
+from quicdist.carrier.quic.driver.retry_tokens import RetryTokens, StaleToken
+from quicdist.carrier.quic.engine.contract import StatelessPackets
+from quicdist.carrier.quic.engine.wire.long_header import MIN_FIRST_ID, LongHeader, initial_token, is_initial
 from quicdist.carrier.sources import TokenBucket
 from quicdist.carrier.udp import SocketAddress, to_address
 from quicdist.logs import RateLimit, get_logger
@@ -53,7 +54,7 @@ class Opening(NamedTuple):
 
 class Admission:
     """Decides about newcomers at one listening socket. ``half_open`` counts the connections that are no links
-    yet, ``answer`` sends a datagram."""
+    yet, ``answer`` sends a datagram, ``packets`` makes what is in it."""
 
     def __init__(
         self,
@@ -62,6 +63,7 @@ class Admission:
         id_length: int,
         half_open: Callable[[], int],
         answer: Callable[[bytes, SocketAddress], None],
+        packets: StatelessPackets,
     ) -> None:
         self.accepting = True
         self._validation = settings.address_validation
@@ -69,6 +71,7 @@ class Admission:
         self._id_length = id_length
         self._half_open = half_open
         self._answer = answer
+        self._packets = packets
         self._tokens = RetryTokens()
         self._unvalidated = TokenBucket(UNVALIDATED_RATE, UNVALIDATED_BURST)
         self._retries = TokenBucket(ANSWER_RATE, ANSWER_RATE / 10)
@@ -87,7 +90,9 @@ class Admission:
             return None
         if not self.accepting:
             if self._refusals.take(now):
-                self._answer(connection_refused(header, "it accepts no connections any more"), address)
+                self._answer(
+                    self._packets.connection_refused(header, "it accepts no connections any more"), address
+                )
             return None
         if self._validation == "never":
             return Opening(header.destination, None)
@@ -95,14 +100,16 @@ class Admission:
             original_id = self._tokens.check(token, address, header.destination, now) if token else None
         except StaleToken:
             if self._refusals.take(now):
-                self._answer(invalid_token(header), address)
+                self._answer(self._packets.invalid_token(header), address)
             return None
         if original_id is not None:
             return Opening(original_id, header.destination)
         if not self._asks_for_validation(address, now):
             return Opening(header.destination, None)
         if self._retries.take(now):
-            self._answer(retry_packet(self._tokens, header, address, self._id_length, now), address)
+            retry_id = os.urandom(self._id_length)
+            issued = self._tokens.issue(address, header.destination, retry_id, now)
+            self._answer(self._packets.retry(header, retry_id, issued), address)
         return None
 
     def may_negotiate(self, now: float) -> bool:

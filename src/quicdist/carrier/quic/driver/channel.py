@@ -1,4 +1,4 @@
-"""One QUIC connection in the event loop: aioquic's sans-I/O connection, its timer, its way out.
+"""One QUIC connection in the event loop: its engine, its timer, its way out.
 
 What arrived in one turn of the loop is taken in first; then each connection concerned transmits
 once. Nothing here makes a task, a future or a queue entry per datagram.
@@ -14,20 +14,24 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from aioquic.quic import events
-from aioquic.quic.connection import QuicConnection
-
-from quicdist.carrier.contract import Address
+from quicdist.carrier.addresses import Address
 from quicdist.carrier.keepalive import KeepAlive
 from quicdist.carrier.linger import Linger
 from quicdist.carrier.nobody import NOBODY
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
-from quicdist.carrier.quic.driver.aioquic_adapter import Closing
 from quicdist.carrier.quic.driver.closing_state import ClosingState
-from quicdist.carrier.quic.driver.outgoing import Outgoing
 from quicdist.carrier.quic.driver.path_probing import PathProber
-from quicdist.carrier.quic.driver.release import release
+from quicdist.carrier.quic.driver.send_scheduler import SendScheduler
 from quicdist.carrier.quic.driver.standstill import Standstill
+from quicdist.carrier.quic.engine.closing import Closing
+from quicdist.carrier.quic.engine.contract import Engine
+from quicdist.carrier.quic.engine.events import (
+    ConnectionIdIssued,
+    ConnectionIdRetired,
+    ConnectionTerminated,
+    HandshakeCompleted,
+    StreamData,
+    StreamReset,
+)
 from quicdist.carrier.udp import Datagram, SocketAddress, UdpSocket, to_address
 from quicdist.logs import get_logger
 
@@ -46,7 +50,7 @@ LATE = 1.0
 class ChannelHandler(Protocol):
     """Who is told what happens on a connection. All calls come from the event loop."""
 
-    def handshake_completed(self, event: events.HandshakeCompleted) -> None:
+    def handshake_completed(self, event: HandshakeCompleted) -> None:
         """The QUIC handshake is over: streams can be used."""
 
     def stream_data(self, stream_id: int, data: bytes, end: bool) -> None:
@@ -67,7 +71,7 @@ class Channel:
 
     def __init__(
         self,
-        quic: QuicConnection,
+        quic: Engine,
         socket: UdpSocket,
         handler: ChannelHandler,
         *,
@@ -84,7 +88,7 @@ class Channel:
         self.migrate: Callable[[], None] | None = None
         #: The QUIC session went on from an earlier one; what was sent ahead of its handshake counted.
         self.resumed = self.early_data_accepted = False
-        self._outgoing = Outgoing(quic)
+        self._outgoing = SendScheduler(quic)
         self._towards: SocketAddress | None = None
         self._loop = asyncio.get_running_loop()
         self._keeper = KeepAlive.of(self._loop)
@@ -121,10 +125,9 @@ class Channel:
         return self.quic.get_peer_address(), self.socket.local
 
     def authenticated(self) -> None:
-        """The peer has been authenticated: the bounds are those of a link from now on
-        (:mod:`quicdist.carrier.quic.driver.bounds`)."""
+        """The peer has been authenticated: the bounds are those of a link from now on."""
         with self._lock:
-            adapter.authenticated(self.quic)
+            self.quic.authenticated()
 
     # -- out -------------------------------------------------------------------------------
 
@@ -186,7 +189,7 @@ class Channel:
 
     def unacknowledged(self, stream_id: int) -> int:
         """Bytes written to a stream that the peer has not acknowledged."""
-        return self._outgoing.size_of(stream_id) + adapter.unacknowledged(self.quic, stream_id)
+        return self._outgoing.size_of(stream_id) + self.quic.unacknowledged(stream_id)
 
     @property
     def queued(self) -> int:
@@ -202,12 +205,12 @@ class Channel:
         """Bytes written to any stream that the peer has not acknowledged."""
         outgoing = self._outgoing
         with self._lock:
-            return outgoing.size + outgoing.user_size + adapter.total_unacknowledged(self.quic)
+            return outgoing.size + outgoing.user_size + self.quic.total_unacknowledged()
 
     def refuse_stream(self, stream_id: int, code: int) -> None:
         """Break off a stream the peer opened, in both directions, if it is not over by itself."""
         with self._lock:
-            exists = adapter.stream_exists(self.quic, stream_id)
+            exists = self.quic.stream_exists(stream_id)
             if exists:
                 self.quic.stop_stream(stream_id, code)
                 if not stream_id & 2:  # the bit of unidirectional streams
@@ -220,11 +223,11 @@ class Channel:
         quic = self.quic
         with self._lock:
             self._outgoing.drop(stream_id)
-            exists = adapter.stream_exists(quic, stream_id)
+            exists = quic.stream_exists(stream_id)
             if exists:
                 quic.stop_stream(stream_id, code)
                 quic.reset_stream(stream_id, code)
-                adapter.stop_receiving(quic, stream_id)
+                quic.stop_receiving(stream_id)
         if exists:
             self.touch()
 
@@ -342,14 +345,14 @@ class Channel:
 
     def _dispatch(self) -> None:
         quic, lock = self.quic, self._lock
-        while adapter.events_waiting(quic):
+        while quic.events_waiting():
             lock.acquire()
             try:
-                happened = adapter.take_events(quic)
+                happened = quic.take_events()
             finally:
                 lock.release()
             self._tell(happened)
-        if not self.closed and (closing := adapter.closing(self.quic)) is not None:
+        if not self.closed and (closing := self.quic.closing()) is not None:
             self._ending(closing)
 
     def _tell(self, happened: Sequence[Any]) -> None:
@@ -357,7 +360,7 @@ class Channel:
         parts: list[bytes] = []
         for event in happened:
             kind = type(event)
-            if kind is events.StreamDataReceived:
+            if kind is StreamData:
                 if event.stream_id != stream_id:
                     if parts:
                         self._tell_data(stream_id, parts, False)
@@ -369,26 +372,26 @@ class Channel:
                     self._tell_data(stream_id, parts, True)
                     parts = []
                     stream_id = -1
-            elif kind is events.StreamReset or kind is events.StopSendingReceived:
+            elif kind is StreamReset:
                 if parts:
                     self._tell_data(stream_id, parts, False)
                     parts = []
                     stream_id = -1
                 if self._parting is None:
                     self.handler.stream_reset(event.stream_id, event.error_code)
-            elif kind is events.HandshakeCompleted:
+            elif kind is HandshakeCompleted:
                 self.resumed = event.session_resumed
                 # Up to 1.8.1 quic_dist says so even where it has not resumed the session.
                 self.early_data_accepted = event.session_resumed and event.early_data_accepted
                 self._prober.handshake_completed(whole=self.socket.whole)
                 self.handler.handshake_completed(event)
-            elif kind is events.ConnectionIdIssued:
+            elif kind is ConnectionIdIssued:
                 if self._on_connection_id is not None:
                     self._on_connection_id(self, event.connection_id, True)
-            elif kind is events.ConnectionIdRetired:
+            elif kind is ConnectionIdRetired:
                 if self._on_connection_id is not None:
                     self._on_connection_id(self, event.connection_id, False)
-            elif kind is events.ConnectionTerminated:
+            elif kind is ConnectionTerminated:
                 self._terminated()
         if parts:
             self._tell_data(stream_id, parts, False)
@@ -550,7 +553,7 @@ class Channel:
             self._terminated()
 
     def _ending(self, closing: Closing) -> None:
-        """aioquic ends the connection: the peer closed it, fell silent, or broke the protocol."""
+        """The engine ends the connection: the peer closed it, fell silent, or broke the protocol."""
         parting, handler = self._parting is not None, self.handler
         if not closing.by_peer and not self._gone:
             # It has a CONNECTION_CLOSE to send.
@@ -565,7 +568,7 @@ class Channel:
             handler.channel_closed(closing)
 
     def _broken(self, doing: str, error: Exception) -> None:
-        """A bug, here or in aioquic: costs this connection, no other."""
+        """A bug, here or in the engine: costs this connection, no other."""
         log.error("connection with %s: %s failed", self.remote_address, doing, exc_info=error)
         if self.closed:
             return
@@ -619,7 +622,7 @@ class Channel:
             self._timer.cancel()
             self._timer = None
         if not self.closed:
-            closing = adapter.closing(self.quic)
+            closing = self.quic.closing()
             parting = self._parting is not None
             self._end()
             if not parting and closing is not None:
@@ -634,7 +637,7 @@ class Channel:
         self.migrate = self._on_connection_id = self._standstill = self._linger = None
         self._prober.release()
         with self._lock:
-            release(self.quic)
+            self.quic.release()
 
 
 def _nothing(channel: Channel) -> None:

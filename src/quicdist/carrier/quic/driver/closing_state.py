@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aioquic.quic.connection import QuicConnection
-
-from quicdist.carrier.quic.driver.aioquic_paths import AMPLIFICATION, unvalidated_credit
+from quicdist.carrier.quic.engine.contract import AMPLIFICATION, Engine
 from quicdist.carrier.udp import Datagram
 
 
 class ClosingState:
     """Holds the datagrams with CONNECTION_CLOSE. A peer that keeps sending gets them again after its 1st,
-    2nd, 4th, 8th … datagram. aioquic does not hold them to the amplification limit (section 8.1) of addresses
-    that are not validated."""
+    2nd, 4th, 8th … datagram. The engine does not hold them to the amplification limit (section 8.1) of
+    addresses that are not validated."""
 
     def __init__(self) -> None:
         self._datagrams: Sequence[Datagram] = ()
@@ -24,12 +22,12 @@ class ClosingState:
     def __bool__(self) -> bool:
         return bool(self._datagrams)
 
-    def made(self, quic: QuicConnection, datagrams: Sequence[Datagram]) -> Sequence[Datagram]:
+    def made(self, quic: Engine, datagrams: Sequence[Datagram]) -> Sequence[Datagram]:
         """``quic`` has just built ``datagrams``; those of them that may be sent now."""
         self._datagrams = datagrams
         size = self._size()
-        credit = unvalidated_credit(quic)
-        # aioquic has counted them as sent.
+        credit = quic.unvalidated_credit()
+        # The engine has counted them as sent.
         self._credit = None if credit is None else credit + size
         return self._spend(size)
 

@@ -9,18 +9,13 @@ from __future__ import annotations
 import errno
 from collections.abc import Sequence
 
-from aioquic.quic.configuration import QuicConfiguration
-from aioquic.tls import SessionTicketHandler
-
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
-from quicdist.carrier.quic.driver.aioquic_connection_ids import reset_tokens
-from quicdist.carrier.quic.driver.aioquic_retry import RetriedConnection
 from quicdist.carrier.quic.driver.channel import Channel, ChannelHandler
 from quicdist.carrier.quic.driver.doubt import CONNECTION_LOST, NOBODY_ANY_MORE, Doubt
 from quicdist.carrier.quic.driver.endpoint import MAX_KEPT, Endpoint
-from quicdist.carrier.quic.driver.long_header import LONG
 from quicdist.carrier.quic.driver.migration import Migration
 from quicdist.carrier.quic.driver.stateless_reset import RESET, is_reset
+from quicdist.carrier.quic.engine.contract import Engine
+from quicdist.carrier.quic.engine.wire.long_header import LONG
 from quicdist.carrier.udp import REFUSED, UNREACHABLE, Datagram, OpenSocket, SocketAddress, UdpSocket
 
 #: Why a dialled connection never came about, by the kernel's account.
@@ -35,9 +30,8 @@ class DialEndpoint(Endpoint):
         self,
         socket: UdpSocket,
         remote: SocketAddress,
-        configuration: QuicConfiguration,
+        engine: Engine,
         handler: ChannelHandler,
-        on_ticket: SessionTicketHandler | None = None,
         *,
         sockets: OpenSocket,
     ) -> None:
@@ -46,9 +40,9 @@ class DialEndpoint(Endpoint):
         socket.receiver = self
         #: Our connection ids. The peer's stateless reset shows one that is none of them.
         self._ids: set[bytes] = set()
-        self._id_end = 1 + configuration.connection_id_length
+        self._id_end = 1 + len(engine.host_cid)
         self.channel = Channel(
-            RetriedConnection(configuration=configuration, session_ticket_handler=on_ticket),
+            engine,
             socket,
             handler,
             on_gone=self._channel_gone,
@@ -89,11 +83,11 @@ class DialEndpoint(Endpoint):
 
     @property
     def heard(self) -> int:
-        return adapter.packets_received(self.channel.quic)
+        return self.channel.quic.packets_received()
 
     @property
     def waiting(self) -> bool:
-        return self.heard > 0 and adapter.in_flight(self.channel.quic) > 0
+        return self.heard > 0 and self.channel.quic.in_flight() > 0
 
     def use(self, udp: UdpSocket) -> None:
         udp.receiver = self
@@ -109,7 +103,7 @@ class DialEndpoint(Endpoint):
         stray = False
         for data, address in batch:
             if data[1:end] not in ids and data and not data[0] & LONG:
-                if is_reset(data, reset_tokens(self.channel.quic)):
+                if is_reset(data, self.channel.quic.reset_tokens()):
                     self.channel.abandon(RESET)
                     return
                 stray = True
@@ -128,7 +122,7 @@ class DialEndpoint(Endpoint):
         channel = self.channel
         if error.errno == errno.EMSGSIZE:
             channel.too_long()
-        elif adapter.packets_received(channel.quic) == 0:
+        elif channel.quic.packets_received() == 0:
             # Still dialling.
             if error.errno in REFUSED:
                 channel.abandon(NOBODY_LISTENS, unreachable=True)

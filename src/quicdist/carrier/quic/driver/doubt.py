@@ -12,9 +12,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
-from quicdist.carrier.quic.driver.aioquic_liveness import packets_sent, probe_timeout
-
 if TYPE_CHECKING:
     from quicdist.carrier.quic.driver.channel import Channel
 
@@ -51,16 +48,16 @@ class Doubt:
         quic = channel.quic
         if channel.closed:
             return
-        now, sent = self._loop.time(), packets_sent(quic)
+        now, sent = self._loop.time(), quic.packets_sent()
         if self._over() or now - self._last > FORGOTTEN:
             self._hints, self._since = 0, now
-        self._heard = adapter.packets_received(quic)
+        self._heard = quic.packets_received()
         self._last = now
         if sent != self._sent or not self._hints:
             self._hints += 1
         self._sent = sent
         silent = now - self._since
-        if self._hints >= HINTS and silent >= SECONDS and silent >= PROBE_TIMEOUTS * probe_timeout(quic):
+        if self._hints >= HINTS and silent >= SECONDS and silent >= PROBE_TIMEOUTS * quic.probe_timeout():
             self.stop()
             channel.abandon(reason, unreachable=True)
         elif self._timer is None:
@@ -75,7 +72,7 @@ class Doubt:
 
     def _over(self) -> bool:
         """Whether something of the peer came since the last hint."""
-        return adapter.packets_received(self._channel.quic) != self._heard
+        return self._channel.quic.packets_received() != self._heard
 
     def _ask(self) -> None:
         self._timer = None

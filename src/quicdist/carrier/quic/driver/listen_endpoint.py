@@ -6,20 +6,15 @@ import errno
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Container, Sequence
 
-from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE, QuicConfiguration
-from aioquic.quic.packet import encode_quic_version_negotiation
-from aioquic.tls import SessionTicket
-
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
 from quicdist.carrier.quic.driver.admission import Admission, AdmissionSettings, Opening
-from quicdist.carrier.quic.driver.aioquic_connection_ids import AcceptedConnection, reset_tokens
 from quicdist.carrier.quic.driver.channel import Channel, ChannelHandler
 from quicdist.carrier.quic.driver.doubt import CONNECTION_LOST, NOBODY_ANY_MORE, Doubt
 from quicdist.carrier.quic.driver.endpoint import MAX_KEPT, Endpoint
-from quicdist.carrier.quic.driver.long_header import LONG, VERSION_NEGOTIATION, long_header
 from quicdist.carrier.quic.driver.stateless_reset import RESET, StatelessResets, is_reset
 from quicdist.carrier.quic.driver.stranger_queue import Stage, StrangerQueue
-from quicdist.carrier.quic.driver.tickets import TicketStore
+from quicdist.carrier.quic.engine.contract import Acceptor
+from quicdist.carrier.quic.engine.path_mtu import MIN_SIZE
+from quicdist.carrier.quic.engine.wire.long_header import LONG, VERSION_NEGOTIATION, long_header
 from quicdist.carrier.sources import Places, source_of
 from quicdist.carrier.udp import REFUSED, Datagram, SocketAddress, UdpSocket
 from quicdist.logs import RateLimit, get_logger
@@ -34,30 +29,27 @@ class ListenEndpoint(Endpoint):
     """A socket with all the connections that came in by it.
 
     ``new_handler`` gives the handler of a new connection. Where all places for connections that are no links
-    yet are taken, the next one takes that of another (:class:`~quicdist.carrier.sources.Places`). ``issued``
-    keeps the session tickets given out; without it there are none. ``resets`` answers packets of connections
-    that are lost.
+    yet are taken, the next one takes that of another (:class:`~quicdist.carrier.sources.Places`).
+    ``acceptor`` makes the connections, ``resets`` answers packets of connections that are lost.
     """
 
     def __init__(
         self,
         socket: UdpSocket,
-        configuration: QuicConfiguration,
+        acceptor: Acceptor,
         new_handler: Callable[[ListenEndpoint], IncomingHandler],
         *,
         admission: AdmissionSettings,
         resets: StatelessResets,
-        issued: TicketStore[bytes] | None = None,
     ) -> None:
         super().__init__()
         self.socket = socket
         socket.receiver = self
         socket.sift = self._sift
         socket.report_to(self._reported)
-        self._configuration = configuration
-        self._id_length = configuration.connection_id_length
+        self._acceptor = acceptor
+        self._id_length = acceptor.id_length
         self._new_handler = new_handler
-        self._issued = issued
         self._resets = resets
         self._routes: dict[bytes, Channel] = {}
         self._ids: dict[Channel, set[bytes]] = {}
@@ -69,6 +61,7 @@ class ListenEndpoint(Endpoint):
             id_length=self._id_length,
             half_open=self.half_open.__len__,
             answer=self._answer,
+            packets=acceptor.packets,
         )
         self._queue = StrangerQueue(self._handle_strangers, self._work_later)
         self._strays = 0
@@ -150,7 +143,7 @@ class ListenEndpoint(Endpoint):
             channel = None if header is None else self._routes.get(header.destination)
         stage = Stage.NEW
         if channel is not None and _may_come_from(channel, datagram[1]):
-            stage = Stage.VALIDATED if adapter.path_is_valid(channel.quic) else Stage.HANDSHAKE
+            stage = Stage.VALIDATED if channel.quic.path_is_valid() else Stage.HANDSHAKE
         return self._queue.put(datagram, stage)
 
     def _work_later(self, seconds: float) -> None:
@@ -177,11 +170,11 @@ class ListenEndpoint(Endpoint):
             channel.receive(data, address, now)
             touched[channel] = None
         for channel in touched:
-            if adapter.is_fresh(channel.quic):
+            if channel.quic.is_fresh():
                 # Not one packet in it made sense: no connection, whatever it was.
                 channel.abandon("its first datagram was not understood")
                 continue
-            if adapter.path_is_valid(channel.quic):
+            if channel.quic.path_is_valid():
                 self.half_open.validated(channel)
             channel.turn()
 
@@ -219,20 +212,14 @@ class ListenEndpoint(Endpoint):
             return None
         channel = self._routes.get(header.destination)
         # What is shorter opens no connection and gets no answer (RFC 9000, sections 6.1 and 14.1).
-        if channel is None and len(data) >= SMALLEST_MAX_DATAGRAM_SIZE:
-            supported = self._configuration.supported_versions
-            if header.version in supported:
+        if channel is None and len(data) >= MIN_SIZE:
+            if header.version in self._acceptor.versions:
                 opening = self._admission.consider(header, data, address, now)
                 if opening is not None:
                     return self._open(header.destination, opening, address)
             # Not in answer to one: else two listeners could be set on each other.
             elif header.version != VERSION_NEGOTIATION and self._admission.may_negotiate(now):
-                offer = encode_quic_version_negotiation(
-                    source_cid=header.destination,
-                    destination_cid=header.source,
-                    supported_versions=supported,
-                )
-                self._answer(offer, address)
+                self._answer(self._acceptor.packets.version_negotiation(header), address)
         self._strays += channel is None
         return channel
 
@@ -241,7 +228,7 @@ class ListenEndpoint(Endpoint):
         or says that its peer has lost one."""
         self._strays += 1
         for channel in self._links_of(address):
-            if is_reset(data, reset_tokens(channel.quic)):
+            if is_reset(data, channel.quic.reset_tokens()):
                 channel.abandon(RESET)
                 return
             self._doubt(channel, CONNECTION_LOST)
@@ -280,15 +267,7 @@ class ListenEndpoint(Endpoint):
     # -- new connections -------------------------------------------------------------------
 
     def _open(self, connection_id: bytes, opening: Opening, address: SocketAddress) -> Channel:
-        issued = self._issued
-        quic = AcceptedConnection(
-            reset_token=self._resets.token,
-            configuration=self._configuration,
-            original_destination_connection_id=opening.original_id,
-            retry_source_connection_id=opening.retry_id,
-            session_ticket_fetcher=issued.take if issued is not None else None,
-            session_ticket_handler=self._ticket_issued if issued is not None else None,
-        )
+        quic = self._acceptor.accept(opening.original_id, opening.retry_id)
         handler = self._new_handler(self)
         channel = Channel(
             quic, self.socket, handler, on_gone=self._channel_gone, on_connection_id=self._connection_id
@@ -313,10 +292,6 @@ class ListenEndpoint(Endpoint):
                 note,
             )
         channel.dismiss("it gave way to another connection in its handshake")
-
-    def _ticket_issued(self, ticket: SessionTicket) -> None:
-        if self._issued is not None:
-            self._issued.put(ticket.ticket, ticket)
 
     def _connection_id(self, channel: Channel, connection_id: bytes, issued: bool) -> None:
         ids = self._ids.get(channel)
@@ -352,7 +327,7 @@ def _may_come_from(channel: Channel, address: SocketAddress) -> bool:
     """Whether a packet of a connection in its handshake may come from ``address``: a client has to keep its
     own until its handshake is over (RFC 9000, section 9)."""
     known = channel.quic.get_peer_address()
-    return known is None or known == address or adapter.path_is_valid(channel.quic)
+    return known is None or known == address or channel.quic.path_is_valid()
 
 
 class IncomingHandler(ChannelHandler, ABC):

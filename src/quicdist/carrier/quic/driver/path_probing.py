@@ -1,5 +1,5 @@
 """Follows the path MTU of one connection: watches what is sent, probes, and has datagrams built as long as
-:class:`~quicdist.carrier.quic.driver.path_mtu.PathMtu` says.
+:class:`~quicdist.carrier.quic.engine.path_mtu.PathMtu` says.
 
 A path that takes short packets and none of 1200 bytes carries no QUIC (RFC 9000, section 14). Then
 :attr:`PathProber.fault` says so, and the connection has to be closed.
@@ -12,13 +12,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from aioquic.quic.connection import QuicConnection
-
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
-from quicdist.carrier.quic.driver.aioquic_liveness import packets_sent, probe_timeout
-from quicdist.carrier.quic.driver.aioquic_paths import watch_long_packets
-from quicdist.carrier.quic.driver.parameters import LONG_DATAGRAMS, max_udp_payload_size, says
-from quicdist.carrier.quic.driver.path_mtu import FULL, MIN_SIZE, PathMtu
+from quicdist.carrier.quic.engine.contract import Engine
+from quicdist.carrier.quic.engine.own_parameters import LONG_DATAGRAMS
+from quicdist.carrier.quic.engine.path_mtu import FULL, MIN_SIZE, PathMtu
 from quicdist.carrier.udp import Datagram, UdpSocket, to_address
 from quicdist.logs import get_logger
 
@@ -42,11 +38,11 @@ REFUSED_FOR: Final = 1.0
 class PathProber:
     """``lock`` is held by whoever uses ``quic``; ``time`` is now, in seconds."""
 
-    def __init__(self, quic: QuicConnection, lock: threading.RLock, time: Callable[[], float]) -> None:
+    def __init__(self, quic: Engine, lock: threading.RLock, time: Callable[[], float]) -> None:
         self._quic = quic
         self._lock = lock
         self._time = time
-        self._mtu = PathMtu(adapter.longest_datagram(quic))
+        self._mtu = PathMtu(quic.longest_datagram())
         self._is_up = False
         #: A short packet is to be sent after what is about to be sent.
         self.owes_short = False
@@ -85,16 +81,16 @@ class PathProber:
     def handshake_completed(self, *, whole: bool) -> None:
         """The QUIC handshake is over. ``whole``: no datagram is taken apart on its way."""
         self._is_up = True
-        said = self._quic.tls.received_extensions or ()
-        self._mtu.peer_takes(max_udp_payload_size(said), long=says(said, LONG_DATAGRAMS), whole=whole)
+        quic = self._quic
+        self._mtu.peer_takes(quic.peer_max_datagram(), long=quic.peer_says(LONG_DATAGRAMS), whole=whole)
         self._fit()
 
     def _fit(self) -> None:
         """Build datagrams as long as they may be now."""
         with self._lock:
-            before, size = adapter.datagram_size(self._quic), self._mtu.size
+            before, size = self._quic.datagram_size(), self._mtu.size
             if size != before:
-                adapter.set_datagram_size(self._quic, size)
+                self._quic.set_datagram_size(size)
                 address = self._quic.get_peer_address()
                 peer = None if address is None else to_address(address)
                 log.debug("datagrams to %s: %d bytes, were %d", peer, size, before)
@@ -118,7 +114,7 @@ class PathProber:
             sizes = [len(data) for data, _ in datagrams]
             if (size := max(sizes)) > to_watch:
                 back = count - sizes.index(size)
-                if adapter.watch(self._quic, back, partial(self._told, mtu, size)):
+                if self._quic.watch(back, partial(self._told, mtu, size)):
                     mtu.watch(size)
         if self._since is None and mtu.is_watching:
             self._since = self._time()
@@ -128,7 +124,7 @@ class PathProber:
         """Send the probes that are due, once what was built is sent."""
         mtu, quic = self._mtu, self._quic
         with self._lock:
-            if udp.blocked or not adapter.path_is_valid(quic):
+            if udp.blocked or not quic.path_is_valid():
                 return
             if self.owes_short:
                 self.owes_short = False
@@ -136,9 +132,9 @@ class PathProber:
                 return
             now = self._time()
             while size := mtu.due(now):
-                if udp.send_probe(adapter.make_probe(quic, size, now, partial(self._probe_told, mtu))):
+                if udp.send_probe(quic.make_probe(size, now, partial(self._probe_told, mtu))):
                     break
-                adapter.forget_probe(quic)
+                quic.forget_probe()
                 mtu.too_long(size)
             self._fit()
 
@@ -174,7 +170,7 @@ class PathProber:
 
     def _ask(self) -> None:
         """Have a short packet sent if it is to tell more, and none is under way."""
-        now, timeout = self._time(), probe_timeout(self._quic)
+        now, timeout = self._time(), self._quic.probe_timeout()
         if self._short_at is None or now - self._short_at >= AGAIN * timeout:
             since = now if self._since is None else self._since
             self.owes_short = self._mtu.doubtful or now - since >= timeout
@@ -182,21 +178,21 @@ class PathProber:
     def _send_short(self, udp: UdpSocket) -> None:
         quic, mtu, now = self._quic, self._mtu, self._time()
         told = partial(self._long_told, mtu)
-        count, longest = watch_long_packets(quic, mtu.telling, self._counted, told)
+        count, longest = quic.watch_long_packets(mtu.telling, self._counted, told)
         if not (count or self._unheard):
             return
         for _ in range(AT_ONCE if self._unheard and self._unheard + count < ENOUGH else 0):
             size = min(mtu.size, longest or mtu.size)
-            if udp.send_probe(adapter.make_probe(quic, size, now, partial(self._told_if, mtu, size))):
+            if udp.send_probe(quic.make_probe(size, now, partial(self._told_if, mtu, size))):
                 count += 1
             else:
-                adapter.forget_probe(quic)
-        self._counted = packets_sent(quic)
+                quic.forget_probe()
+        self._counted = quic.packets_sent()
         short_told = partial(self._short_told, self._round, count)
-        if udp.send_probe(adapter.make_probe(quic, SHORT, now, short_told)):
+        if udp.send_probe(quic.make_probe(SHORT, now, short_told)):
             self._short_at = now
         else:
-            adapter.forget_probe(quic)
+            quic.forget_probe()
 
     def _long_told(self, mtu: PathMtu, size: int) -> None:
         self._told(mtu, size, True)

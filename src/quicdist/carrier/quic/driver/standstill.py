@@ -13,12 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from aioquic.quic.connection import QuicConnection
-
 from quicdist.carrier.keepalive import TICK_INTERVAL
-from quicdist.carrier.quic.driver import aioquic_adapter as adapter
-from quicdist.carrier.quic.driver.outgoing import Outgoing
-from quicdist.carrier.quic.driver.path_mtu import MIN_SIZE
+from quicdist.carrier.quic.driver.send_scheduler import SendScheduler
+from quicdist.carrier.quic.engine.contract import Engine
+from quicdist.carrier.quic.engine.path_mtu import MIN_SIZE
 from quicdist.carrier.udp import Datagram, UdpSocket
 
 #: Events that may wait for the loop: then no more datagrams are taken in.
@@ -31,8 +29,8 @@ class Standstill:
 
     def __init__(
         self,
-        quic: QuicConnection,
-        outgoing: Outgoing,
+        quic: Engine,
+        outgoing: SendScheduler,
         stream_id: int,
         tick: bytes,
         on_ticks: Callable[[int], None],
@@ -52,7 +50,7 @@ class Standstill:
 
     @property
     def takes_datagrams(self) -> bool:
-        return adapter.events_waiting(self._quic) < MAX_EVENTS
+        return self._quic.events_waiting() < MAX_EVENTS
 
     def act(self, udp: UdpSocket, now: float, batch: Sequence[Datagram], *, ticks: bool, moved: bool) -> bool:
         """Take in ``batch`` and send what is due; whether there was something to do. ``ticks``: a tick may
@@ -64,20 +62,20 @@ class Standstill:
         if self.fault is not None or not (batch or is_due or ticks or outgoing.size or outgoing.user_size):
             return False
         try:
-            with adapter.limits_held(quic):
-                before = adapter.events_waiting(quic)
+            with quic.limits_held():
+                before = quic.events_waiting()
                 for data, address in batch:
                     quic.receive_datagram(data, address, now)
-                adapter.join_events(quic, before)
+                quic.join_events(before)
                 if is_due and quic.get_timer() == deadline:
                     quic.handle_timer(now)
-                if adapter.closing(quic) is None:
+                if quic.closing() is None:
                     if moved:
                         # What goes to another address first has to fit any path.
-                        adapter.set_datagram_size(quic, min(adapter.datagram_size(quic), MIN_SIZE))
+                        quic.set_datagram_size(min(quic.datagram_size(), MIN_SIZE))
                     if ticks:
                         self._send_tick(now)
-                    adapter.acknowledge_now(quic, now)
+                    quic.acknowledge_now(now)
                     outgoing.feed(now)
                     udp.send_now(quic.datagrams_to_send(now))
         except Exception as error:
@@ -88,7 +86,7 @@ class Standstill:
         self._ticked_at = now
         self.ticks += 1
         stream_id = self._stream_id
-        if self._outgoing.size_of(stream_id) or adapter.unacknowledged(self._quic, stream_id):
+        if self._outgoing.size_of(stream_id) or self._quic.unacknowledged(stream_id):
             # As a link does: it may be the last of the handshake, or ticks that have not got through.
             self._quic.send_ping(0)
         else:

@@ -1,0 +1,417 @@
+"""What a peer can make a connection keep and compute, bounded.
+
+Until the peer has been authenticated, the bounds are small (:class:`Bounds`). They are enforced, not
+advertised: quic_dist opens its streams and sends on them as soon as its own handshake is over, and does
+not look again at what a limit held back. What exceeds them counts as lost, and comes again when the link
+stands; who goes on exceeding them is closed.
+
+Afterwards the memory of data out of order stays bounded, and every frame takes time linear in its bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+from aioquic import tls
+from aioquic.buffer import (  # type: ignore[attr-defined]  # it is where the examples import it
+    Buffer,
+    BufferReadError,
+)
+from aioquic.quic.connection import QuicConnection, QuicConnectionError, QuicReceiveContext
+from aioquic.quic.events import StopSendingReceived
+from aioquic.quic.packet import (
+    NON_ACK_ELICITING_FRAME_TYPES,
+    PROBING_FRAME_TYPES,
+    QuicErrorCode,
+    QuicFrameType,
+)
+from aioquic.quic.packet_builder import QuicPacketBuilder
+from aioquic.quic.recovery import QuicPacketSpace
+from aioquic.quic.stream import QuicStream, StreamFinishedError
+from aioquic.tls import Epoch
+
+from quicdist.carrier.quic.engine.aioquic.ranges import Ranges
+from quicdist.carrier.quic.engine.aioquic.reassembly import (
+    CryptoReceiver,
+    NotTaken,
+    Stock,
+    StockLimits,
+    keep_messages,
+    keep_pieces,
+)
+from quicdist.carrier.quic.engine.wire import frames as wire
+from quicdist.logs import get_logger
+
+log = get_logger("quicdist.carrier.quic")
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Bounds of a connection whose peer has not been authenticated."""
+
+    #: Frames, PADDING excepted. A handshake takes a few dozen.
+    frames: int = 4096
+    #: Bytes on all streams: the handshake's few hundred, what an ``auth_callback`` reads (64 KiB), and
+    #: what a peer that is through with the handshake sends before this side is.
+    stream_bytes: int = 256 * 1024
+    #: Streams that the peer has open: quic_dist has one for control and 16 for messages.
+    streams: int = 20
+    #: How high their numbers may be, of bidirectional and of unidirectional ones.
+    bidirectional: int = 32
+    unidirectional: int = 2
+    #: Packets that may exceed these bounds, and count as lost, before the connection is closed.
+    refusals: int = 2048
+
+
+BOUNDS: Final = Bounds()
+
+#: Data out of order before the peer has been authenticated.
+_BEFORE: Final = StockLimits(pieces=64, base=64, bytes_each=1, size=64 * 1024, per_stream=64)
+#: Those of a link. Loss of every other packet of a full window of 16 MiB leaves 7,000 pieces; no message
+#: of a node has less than 16 bytes.
+_AFTER: Final = StockLimits(pieces=65536, base=256, bytes_each=16, size=1 << 40, per_stream=16384)
+#: CRYPTO data of one encryption level.
+_CRYPTO: Final = StockLimits(pieces=64, base=64, bytes_each=1, size=64 * 1024, per_stream=64)
+
+#: ACK frames of one packet that are looked at. Nobody sends a second one.
+_MAX_ACKS: Final = 8
+
+_padding = re.compile(rb"\0*")
+
+
+class _Buffers(dict[Epoch, Buffer]):
+    """The buffers that TLS writes its messages to, made where one is needed."""
+
+    SIZE: Final = 16 * 1024
+
+    def __missing__(self, epoch: Epoch) -> Buffer:
+        buffer = self[epoch] = Buffer(capacity=self.SIZE)
+        return buffer
+
+
+class Bounded(QuicConnection):
+    """A connection with bounds. ``bounds`` may be replaced in tests."""
+
+    #: The peer has been authenticated.
+    is_authenticated = False
+    bounds = BOUNDS
+
+    #: The names of aioquic's handlers of frames, and in which epochs the frames may come.
+    _handlers: ClassVar[dict[int, tuple[str, frozenset[Epoch]]]] = {}
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        # The handlers are methods of the connection, which would be part of a cycle.
+        handlers = self._QuicConnection__frame_handlers
+        if not Bounded._handlers:
+            Bounded._handlers = {
+                kind: (handler.__name__, epochs) for kind, (handler, epochs) in handlers.items()
+            }
+        self._QuicConnection__frame_handlers: dict[int, Any] = {}
+        self._stock = Stock(_BEFORE, QuicErrorCode.INTERNAL_ERROR)
+        self._frames = self._refusals = 0
+        #: Streams that the peer opened by opening a higher one, and of which nothing has come yet.
+        self._implied: set[int] = set()
+        #: The number of the last connection id that was sent to the peer.
+        self._told_cid = 0
+
+    def authenticated(self) -> None:
+        """From now on the bounds are those of a link."""
+        self.is_authenticated = True
+        self._stock.limits, self._stock.error = _AFTER, None
+
+    def _initialize(self, peer_cid: bytes) -> None:
+        super()._initialize(peer_cid)
+        for epoch, stream in self._crypto_streams.items():
+            longest = CryptoReceiver.MAX_HELLO if epoch is Epoch.INITIAL else CryptoReceiver.MAX_MESSAGE
+            keep_messages(stream, Stock(_CRYPTO, QuicErrorCode.CRYPTO_BUFFER_EXCEEDED), longest)
+            _index(stream)
+        for space in self._spaces.values():
+            space.ack_queue = Ranges()
+        # aioquic's take 48 KiB of every connection for good.
+        self._crypto_buffers = _Buffers()
+
+    def _push_crypto_data(self) -> None:
+        super()._push_crypto_data()
+        self._crypto_buffers.clear()
+
+    # -- packets -------------------------------------------------------------------------------
+
+    def receive_datagram(self, data: bytes, addr: Any, now: float) -> None:
+        try:
+            super().receive_datagram(data, addr, now)
+        except NotTaken as error:
+            self._not_taken(error)
+        except Exception as error:
+            # Outside of frames: aioquic's own work on what a peer sent. It costs the peer its connection.
+            log.debug("a datagram was not handled", exc_info=error)
+            text = f"cannot handle a datagram: {type(error).__name__}"
+            self._logger.warning(text)
+            self.close(QuicErrorCode.INTERNAL_ERROR, QuicFrameType.PADDING, text)
+
+    def _not_taken(self, error: NotTaken) -> None:
+        """A packet that counts as lost: aioquic takes note of a packet when all its frames were handled."""
+        self._logger.debug("Packet not taken: %s", error)
+        self._refusals += 1
+        if not self.is_authenticated and self._refusals > self.bounds.refusals:
+            self.close(
+                QuicErrorCode.INTERNAL_ERROR, QuicFrameType.PADDING, f"too much before the handshake: {error}"
+            )
+
+    def _payload_received(
+        self, context: QuicReceiveContext, plain: bytes, crypto_frame_required: bool = False
+    ) -> tuple[bool, bool]:
+        # aioquic's loop. It looks through all that is left of a packet for each PADDING frame, and lets
+        # whatever a handler raises out.
+        buf = Buffer(data=plain)
+        epoch, size = context.epoch, len(plain)
+        is_ack_eliciting, is_probing = False, True
+        crypto_frame_found = False
+        acks = 0
+        at = 0
+        while at < size:
+            kind = plain[at]
+            if kind == wire.PADDING and self._quic_logger is None:
+                at = _padding.match(plain, at).end()  # type: ignore[union-attr]  # it matches anything
+                continue
+            try:
+                kind, at = wire.read_uint(plain, at)
+            except IndexError:
+                raise QuicConnectionError(
+                    QuicErrorCode.FRAME_ENCODING_ERROR, QuicFrameType.PADDING, "Malformed frame type"
+                ) from None
+            try:
+                name, epochs = self._handlers[kind]
+            except KeyError:
+                raise QuicConnectionError(
+                    QuicErrorCode.FRAME_ENCODING_ERROR, kind, "Unknown frame type"
+                ) from None
+            if epoch not in epochs:
+                raise QuicConnectionError(QuicErrorCode.PROTOCOL_VIOLATION, kind, "Unexpected frame type")
+            if not self.is_authenticated:
+                self._count_frame(kind)
+            if kind in (QuicFrameType.ACK, QuicFrameType.ACK_ECN):
+                acks += 1
+                at = self._receive_ack(context, kind, plain, at, ignore=acks > _MAX_ACKS)
+            elif kind != QuicFrameType.PING or self._quic_logger is not None:
+                buf.seek(at)
+                self._handle_frame(name, context, kind, buf)
+                at = buf.tell()
+            if kind == QuicFrameType.CRYPTO:
+                crypto_frame_found = True
+            is_ack_eliciting |= kind not in NON_ACK_ELICITING_FRAME_TYPES
+            is_probing &= kind in PROBING_FRAME_TYPES
+        if not size:
+            raise QuicConnectionError(
+                QuicErrorCode.PROTOCOL_VIOLATION, QuicFrameType.PADDING, "Packet contains no frames"
+            )
+        if crypto_frame_required and not crypto_frame_found:
+            raise QuicConnectionError(
+                QuicErrorCode.PROTOCOL_VIOLATION, QuicFrameType.PADDING, "Packet contains no CRYPTO frame"
+            )
+        return is_ack_eliciting, is_probing
+
+    def _count_frame(self, kind: int) -> None:
+        self._frames += 1
+        if self._frames > self.bounds.frames:
+            raise QuicConnectionError(
+                QuicErrorCode.INTERNAL_ERROR,
+                kind,
+                f"more than {self.bounds.frames} frames before the handshake was over",
+            )
+
+    def _handle_frame(self, name: str, context: QuicReceiveContext, kind: int, buf: Buffer) -> None:
+        try:
+            getattr(self, name)(context, kind, buf)
+        except BufferReadError:
+            raise QuicConnectionError(
+                QuicErrorCode.FRAME_ENCODING_ERROR, kind, "Failed to parse frame"
+            ) from None
+        except StreamFinishedError:
+            pass  # Nothing is known of it any more.
+        except (QuicConnectionError, NotTaken):
+            raise
+        except Exception as error:
+            raise self._fault(kind, error) from error
+
+    def _fault(self, kind: int, error: Exception) -> QuicConnectionError:
+        """The error that ends the connection where aioquic, or TLS, stumbles over what the peer sent."""
+        what = "TLS message" if kind == QuicFrameType.CRYPTO else f"frame of type 0x{kind:x}"
+        log.debug("handling a %s failed", what, exc_info=error)
+        code: int = QuicErrorCode.PROTOCOL_VIOLATION
+        if kind == QuicFrameType.CRYPTO:
+            code = QuicErrorCode.CRYPTO_ERROR + tls.AlertDescription.internal_error
+        return QuicConnectionError(code, kind, f"cannot handle a {what}: {type(error).__name__}")
+
+    # -- acknowledgements ----------------------------------------------------------------------
+
+    def _receive_ack(
+        self, context: QuicReceiveContext, kind: int, plain: bytes, at: int, *, ignore: bool
+    ) -> int:
+        """Take in an ACK frame; where it ends."""
+        try:
+            ranges, delay, at = wire.read_ack(plain, at)
+            if kind == QuicFrameType.ACK_ECN:
+                for _ in range(3):
+                    _, at = wire.read_uint(plain, at)
+        except IndexError:
+            raise QuicConnectionError(
+                QuicErrorCode.FRAME_ENCODING_ERROR, kind, "Failed to parse frame"
+            ) from None
+        if not self._loss.peer_completed_address_validation and context.epoch in (
+            Epoch.HANDSHAKE,
+            Epoch.ONE_RTT,
+        ):
+            self._loss.peer_completed_address_validation = True
+        if not ignore:
+            self._acknowledged(ranges, delay, self._spaces[context.epoch], context.time)
+        return at
+
+    def _acknowledged(self, ranges: list[range], delay: int, space: QuicPacketSpace, now: float) -> None:
+        self._loss.on_ack_received(
+            ack_rangeset=Ranges.of(ranges),
+            ack_delay=(delay << self._remote_ack_delay_exponent) / 1_000_000,
+            now=now,
+            space=space,
+        )
+
+    # -- streams -------------------------------------------------------------------------------
+
+    def _stream_is_discarded(self, stream_id: int) -> bool:
+        return stream_id not in self._implied and super()._stream_is_discarded(stream_id)
+
+    def _get_or_create_stream(self, frame_type: int, stream_id: int) -> QuicStream:
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            return stream
+        limit = self._stream_limit(stream_id)
+        number = stream_id >> 2
+        if stream_id & 1 != self._is_client or number >= limit.value:
+            return super()._get_or_create_stream(frame_type, stream_id)  # It raises.
+        if stream_id in self._implied:
+            return self._create_stream(stream_id)
+        if number < limit.used:
+            raise StreamFinishedError
+        # A stream opens those below it (RFC 9000, section 2.1); aioquic makes all of them at once.
+        self._admit_stream(stream_id)
+        self._implied.update(range(4 * limit.used | stream_id & 3, stream_id + 1, 4))
+        limit.used = number + 1
+        return self._create_stream(stream_id)
+
+    def _admit_stream(self, stream_id: int) -> None:
+        if self.is_authenticated:
+            return
+        bounds = self.bounds
+        highest = bounds.unidirectional if stream_id & 2 else bounds.bidirectional
+        if stream_id >> 2 >= highest:
+            raise NotTaken(f"stream {stream_id} before the handshake was over")
+
+    def _create_stream(self, stream_id: int) -> QuicStream:
+        """Make a stream that the peer has opened."""
+        if not self.is_authenticated:
+            peers = sum(1 for other in self._streams if other & 1 == self._is_client)
+            if peers >= self.bounds.streams:
+                raise NotTaken(f"more than {peers} streams before the handshake was over")
+        is_unidirectional = bool(stream_id & 2)
+        stream = self._streams[stream_id] = QuicStream(
+            stream_id=stream_id,
+            max_stream_data_local=(
+                self._local_max_stream_data_uni
+                if is_unidirectional
+                else self._local_max_stream_data_bidi_remote
+            ),
+            max_stream_data_remote=0 if is_unidirectional else self._remote_max_stream_data_bidi_local,
+            writable=not is_unidirectional,
+        )
+        self._implied.discard(stream_id)
+        self._streams_queue.append(stream)
+        self._stream_made(stream)
+        return stream
+
+    def _get_or_create_stream_for_send(self, stream_id: int) -> QuicStream:
+        if stream_id in self._implied:
+            return self._create_stream(stream_id)
+        count = len(self._streams)
+        stream = super()._get_or_create_stream_for_send(stream_id)
+        if len(self._streams) > count:
+            self._stream_made(stream)
+        return stream
+
+    def _stream_made(self, stream: QuicStream) -> None:
+        """A stream was made, of classes that cannot be chosen."""
+        keep_pieces(stream, self._stock)
+        _index(stream)
+
+    def _handle_stream_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
+        if not self.is_authenticated:
+            at = buf.tell()
+            stream = self._streams.get(buf.pull_uint_var())
+            offset = buf.pull_uint_var() if frame_type & wire.OFFSET else 0
+            length = buf.pull_uint_var() if frame_type & wire.LENGTH else buf.capacity - buf.tell()
+            buf.seek(at)
+            # What fills a gap is taken still.
+            new = offset + length - (0 if stream is None else stream.receiver.highest_offset)
+            if new > 0 and self._local_max_data.used >= self.bounds.stream_bytes:
+                text = f"more than {self.bounds.stream_bytes} bytes before the handshake was over"
+                if self._is_client:
+                    # Who was dialled may be through with the handshake, and have much to say.
+                    raise NotTaken(text)
+                raise QuicConnectionError(QuicErrorCode.INTERNAL_ERROR, frame_type, text)
+        super()._handle_stream_frame(context, frame_type, buf)
+
+    def _handle_reset_stream_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
+        at = buf.tell()
+        stream = self._streams.get(buf.pull_uint_var())
+        buf.pull_uint_var()
+        if buf.pull_uint_var() == (None if stream is None else stream.receiver._final_size):
+            assert stream is not None
+            if stream.receiver.is_finished:
+                return  # Nothing is new.
+        buf.seek(at)
+        super()._handle_reset_stream_frame(context, frame_type, buf)
+
+    def _handle_stop_sending_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
+        at = buf.tell()
+        if getattr(self._streams.get(buf.pull_uint_var()), "was_stopped", False):
+            buf.pull_uint_var()
+            return  # Once is enough.
+        buf.seek(at)
+        waiting = len(self._events)
+        super()._handle_stop_sending_frame(context, frame_type, buf)
+        if len(self._events) > waiting and isinstance(event := self._events[-1], StopSendingReceived):
+            stream = self._streams.get(event.stream_id)
+            if stream is not None:
+                stream.was_stopped = True  # type: ignore[attr-defined]
+
+    # -- connection ids ------------------------------------------------------------------------
+
+    def _write_new_connection_id_frame(self, builder: QuicPacketBuilder, connection_id: Any) -> None:
+        super()._write_new_connection_id_frame(builder, connection_id)
+        self._told_cid = max(self._told_cid, connection_id.sequence_number)
+
+    def _handle_retire_connection_id_frame(
+        self, context: QuicReceiveContext, frame_type: int, buf: Buffer
+    ) -> None:
+        at = buf.tell()
+        if buf.pull_uint_var() > self._told_cid:
+            # RFC 9000, section 19.16. aioquic believes in those it has made and not sent, and makes one
+            # more for each.
+            raise QuicConnectionError(
+                QuicErrorCode.PROTOCOL_VIOLATION, frame_type, "Cannot retire unknown connection ID"
+            )
+        buf.seek(at)
+        super()._handle_retire_connection_id_frame(context, frame_type, buf)
+
+
+def _index(stream: QuicStream) -> None:
+    """Have the sending part find ranges by a search: the peer chooses which it acknowledges."""
+    sender = stream.sender
+    sender._acked, sender._pending = Ranges(), Ranges()
+
+
+def authenticated(quic: QuicConnection) -> None:
+    """The peer has been authenticated: its bounds are those of a link from now on."""
+    if isinstance(quic, Bounded):
+        quic.authenticated()

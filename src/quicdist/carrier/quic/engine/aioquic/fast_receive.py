@@ -1,0 +1,231 @@
+"""The packets of an established connection, taken in straight away. aioquic takes each apart in many small
+steps, and asks every open stream about it.
+
+What is not ordinary is aioquic's, either before anything was changed or for what is left of the packet; all
+private state that stands here is left as aioquic itself would have left it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from aioquic.quic.connection import QuicConnectionError, QuicConnectionState, QuicReceiveContext
+from aioquic.quic.packet import QuicStreamFrame, decode_packet_number
+from aioquic.quic.recovery import MAX_ACK_RANGES, QuicPacketSpace
+from aioquic.tls import Epoch
+from cryptography.exceptions import InvalidTag
+
+from quicdist.carrier.quic.engine.aioquic.bounds import Bounded
+from quicdist.carrier.quic.engine.aioquic.early_packets import KeepsEarlyPackets
+from quicdist.carrier.quic.engine.aioquic.key_limits import KeyLimited, Keys, Pair
+from quicdist.carrier.quic.engine.aioquic.overrun import Tolerant
+from quicdist.carrier.quic.engine.aioquic.path_validation import CheckingPaths
+from quicdist.carrier.quic.engine.aioquic.reassembly import NotTaken
+from quicdist.carrier.quic.engine.events import StreamData
+from quicdist.carrier.quic.engine.wire import frames as wire
+
+#: Up to where a short header's number begins there is the rest of it; after that a packet has a number of up
+#: to four bytes and the sample that protects it (RFC 9001, section 5.4.2).
+SHORTEST: Final = 20
+
+
+class FastReceive(KeepsEarlyPackets, Bounded, Tolerant, KeyLimited, CheckingPaths):
+    """A connection that takes in ordinary packets itself."""
+
+    #: Keys of the established connection; None until it is one.
+    _keys: Pair | None = None
+    _packets: QuicPacketSpace
+    #: When the last packet came.
+    _received_at = -1.0
+
+    def receive_datagram(self, data: bytes, addr: Any, now: float) -> None:
+        keys = self._keys
+        if keys is None:
+            super().receive_datagram(data, addr, now)
+            self._look_for_keys()
+        elif not self._receive(keys.recv, data, addr, now):
+            super().receive_datagram(data, addr, now)
+
+    def authenticated(self) -> None:
+        super().authenticated()
+        self._look_for_keys()
+
+    def _look_for_keys(self) -> None:
+        # Only what is not bounded more closely goes straight. aioquic's log is of every frame. A server drops
+        # the keys of early data with the first packet that comes after them.
+        if (
+            self.is_authenticated
+            and self._handshake_confirmed
+            and self._quic_logger is None
+            and not self._cryptos[Epoch.ZERO_RTT].recv.is_valid()
+        ):
+            keys = self._cryptos[Epoch.ONE_RTT]
+            assert isinstance(keys, Pair)
+            self._keys, self._packets = keys, self._spaces[Epoch.ONE_RTT]
+
+    def _receive(self, keys: Keys, data: bytes, addr: Any, now: float) -> bool:
+        """Take in a datagram if it is a packet with a short header, by the path in use and with the
+        current keys; whether it was."""
+        path = self._network_paths[0]
+        start = 1 + len(self.host_cid)
+        host_cid = data[1:start]
+        if (
+            len(data) < start + SHORTEST
+            or data[0] & 0xC0 != 0x40
+            or not self._is_current(host_cid)
+            or path.addr != addr
+            or not path.is_validated
+            or self._state is not QuicConnectionState.CONNECTED
+            or self._close_pending
+        ):
+            return False
+        assert keys.hp is not None
+        assert keys.aead is not None
+        # aioquic copies the whole packet to take the protection off a few bytes (RFC 9001, section 5.4).
+        mask = keys.hp._mask(data[start + 4 : start + 20])
+        first = data[0] ^ mask[0] & 0x1F
+        if first & 0x18 or first >> 2 & 1 != keys.key_phase:
+            return False
+        size = (first & 3) + 1
+        end = start + size
+        number = int.from_bytes(data[start:end]) ^ int.from_bytes(mask[1 : 1 + size])
+        header = b"%c%b%b" % (first, host_cid, number.to_bytes(size))
+        space = self._packets
+        number = decode_packet_number(number, 8 * size, space.expected_packet_number)
+        try:
+            aead = keys.aead
+            payload = aead._aead.decrypt((aead._iv ^ number).to_bytes(12), data[end:], header)
+        except InvalidTag:
+            keys.forgeries += 1  # Not the peer's.
+            self._forged(self._cryptos[Epoch.ONE_RTT])
+            return True
+        if number in space.received_packets:
+            return True
+        if number > space.expected_packet_number:
+            space.expected_packet_number = number + 1
+        if number > self._spin_highest_pn:
+            self._spin_bit = bool(first & 0x20) is not self._is_client
+            self._spin_highest_pn = number
+        is_ack_eliciting = False
+        try:
+            is_ack_eliciting = self._receive_frames(payload, host_cid, now)
+        except QuicConnectionError as error:
+            self._logger.warning(error)
+            self.close(error.error_code, error.frame_type, error.reason_phrase)
+        except NotTaken as error:
+            self._not_taken(error)
+            return True
+        if self._close_pending or self._state is not QuicConnectionState.CONNECTED:
+            return True
+        if now != self._received_at:
+            self._received_at = now
+            self._close_at = now + self._idle_timeout()
+        self._ack_eliciting_sent_since_receipt = False
+        space.received_packets.add(number)
+        if number > space.largest_received_packet:
+            space.largest_received_packet = number
+            space.largest_received_time = now
+            # aioquic looks for its place from the other end.
+            ranges = space.ack_queue._RangeSet__ranges  # type: ignore[attr-defined]
+            if ranges and ranges[-1].stop == number:
+                ranges[-1] = range(ranges[-1].start, number + 1)
+            else:
+                ranges.append(range(number, number + 1))
+        else:
+            space.ack_queue.add(number)
+        if len(space.ack_queue) > MAX_ACK_RANGES:
+            space.ack_queue.shift()
+        if is_ack_eliciting and space.ack_at is None:
+            space.ack_at = now + self._ack_delay
+        return True
+
+    def _is_current(self, host_cid: bytes) -> bool:
+        """Whether a packet to this connection id changes nothing about which ones are in use."""
+        if not self._is_client:
+            return host_cid == self.host_cid
+        # A client of aioquic does not follow its server to another, and may keep one that was retired.
+        return any(host_cid == issued.cid for issued in self._host_cids)
+
+    def _receive_frames(self, payload: bytes, host_cid: bytes, now: float) -> bool:
+        """Take in what a packet holds; whether it asks for an acknowledgement."""
+        is_ack_eliciting = False
+        at, size, acks = 0, len(payload), 0
+        try:
+            while at < size:
+                kind = payload[at]
+                if kind & 0xF8 == wire.STREAM:
+                    end = self._receive_stream(payload, at, size)
+                    if not end:
+                        break
+                    at = end
+                    is_ack_eliciting = True
+                elif kind == wire.ACK:
+                    start = at
+                    ranges, delay, at = wire.read_ack(payload, at + 1)
+                    acks += 1
+                    if acks > 1:
+                        # More than one is aioquic's business, which bounds them.
+                        at = start
+                        break
+                    self._acknowledged(ranges, delay, self._packets, now)
+                elif kind == wire.PING:
+                    at += 1
+                    is_ack_eliciting = True
+                elif kind == wire.PADDING and payload.count(0, at) == size - at:
+                    return is_ack_eliciting
+                else:
+                    break
+        except IndexError:
+            pass  # A frame that is cut short: aioquic finds that for itself.
+        if at < size or not size:
+            context = QuicReceiveContext(
+                epoch=Epoch.ONE_RTT,
+                host_cid=host_cid,
+                network_path=self._network_paths[0],
+                quic_logger_frames=None,
+                time=now,
+                version=None,
+            )
+            is_ack_eliciting |= self._payload_received(context, payload[at:])[0]
+        return is_ack_eliciting
+
+    def _receive_stream(self, payload: bytes, at: int, size: int) -> int:
+        """Take in the STREAM frame at ``at`` if it is an ordinary one; where it ends, or 0."""
+        kind = payload[at]
+        stream_id = payload[at + 1]
+        at += 2
+        if stream_id > wire.ONE_BYTE:
+            stream_id, at = wire.read_uint(payload, at - 1)
+        offset = 0
+        if kind & wire.OFFSET:
+            offset, at = wire.read_uint(payload, at)
+        length = size - at
+        if kind & wire.LENGTH:
+            length, at = wire.read_uint(payload, at)
+        end = at + length
+        stream = self._streams.get(stream_id)
+        if stream is None or kind & wire.FIN or not length or end > size:
+            return 0
+        receiver = stream.receiver
+        limit = self._local_max_data
+        stop = offset + length
+        highest = receiver.highest_offset
+        new = max(0, stop - highest)
+        if (
+            receiver.is_finished
+            or receiver._final_size is not None
+            or stop > stream.max_stream_data_local
+            or limit.used + new > limit.value
+        ):
+            return 0
+        if not offset == receiver._buffer_start == highest:
+            # Out of order, or here already.
+            event = receiver.handle_frame(QuicStreamFrame(data=payload[at:end], fin=False, offset=offset))
+            limit.used += new
+            if event is not None:
+                self._events.append(event)
+            return end
+        limit.used += new
+        receiver._buffer_start = receiver.highest_offset = stop
+        self._events.append(StreamData(stream_id, payload[at:end], False))  # type: ignore[arg-type]  # see event_queue
+        return end

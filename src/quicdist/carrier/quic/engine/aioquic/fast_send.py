@@ -1,0 +1,243 @@
+"""The packets of an established connection, built straight away. aioquic puts each together in many small
+steps, and asks every open stream about it.
+
+Where there may be other frames to send than those of streams and acknowledgements, aioquic builds the packets
+(see also :mod:`quicdist.carrier.quic.engine.aioquic.fast_receive`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from aioquic.quic.connection import QuicConnectionState
+from aioquic.quic.crypto import CryptoPair
+from aioquic.quic.packet import QuicPacketType
+from aioquic.quic.packet_builder import QuicPacketBuilder, QuicSentPacket
+from aioquic.quic.recovery import QuicPacketSpace
+from aioquic.quic.stream import QuicStream
+from aioquic.tls import Epoch
+
+from quicdist.carrier.quic.engine.aioquic.fast_receive import FastReceive
+from quicdist.carrier.quic.engine.aioquic.retransmission import PacketRoom
+from quicdist.carrier.quic.engine.wire import frames as wire
+
+#: The tag at the end of a packet (RFC 9001, section 5.3).
+TAG: Final = 16
+#: A short header without its connection id, the packet's number in the two bytes aioquic gives it.
+SHORT_HEADER: Final = 3
+#: Seconds at least between acknowledgements of packets that ask for none.
+NEWS_INTERVAL: Final = 0.025
+
+
+class FastSend(FastReceive):
+    """A connection that builds ordinary packets itself."""
+
+    _room: PacketRoom
+    #: The largest number that an acknowledgement has told of, and when it did.
+    _told, _told_at = -1, 0.0
+
+    def datagrams_to_send(self, now: float) -> list[tuple[bytes, Any]]:
+        keys = self._keys
+        if self._packet_number >= self._watch.due:
+            self._look_at_keys()
+        waiting = None if keys is None else self._waiting(keys)
+        if keys is not None and waiting is not None:
+            return self._build(keys, waiting, now)
+        if (self._ping_pending or self._probe_pending) and self._has_news(now):
+            self._packets.ack_at = now
+        room = self._room
+        room.size = self._max_datagram_size - SHORT_HEADER - len(self._peer_cid.cid) - TAG
+        room.declined = False
+        datagrams = more = super().datagrams_to_send(now)
+        while more and room.declined:
+            # aioquic goes on to the next packet only if it has put something into this one.
+            room.declined = False
+            more = super().datagrams_to_send(now)
+            datagrams += more
+        return datagrams
+
+    def _has_news(self, now: float) -> bool:
+        """Whether what is sent now is to take an acknowledgement along, of packets that ask for none: no more
+        than one a round trip (RFC 9000, section 13.2.1). aioquic sends none. But from these the peer learns
+        what it has lost, and up to 1.8.2 quic_dist never learns it otherwise while its window is full: its
+        probes wait for the window, too."""
+        if self._keys is None:
+            return False
+        space = self._packets
+        return (
+            space.ack_at is None
+            and space.largest_received_packet > self._told
+            and now - self._told_at >= max(self._loss._rtt_smoothed, NEWS_INTERVAL)
+        )
+
+    def _write_ack_frame(self, builder: QuicPacketBuilder, space: QuicPacketSpace, now: float) -> None:
+        super()._write_ack_frame(builder, space, now)
+        if self._keys is not None and space is self._packets:
+            self._told, self._told_at = space.largest_received_packet, now
+
+    def _waiting(self, keys: CryptoPair) -> list[QuicStream] | None:
+        """The streams with something to send; None if there may be other frames to send than theirs and
+        those that acknowledge."""
+        path, *others = self._network_paths
+        data = self._local_max_data
+        if (
+            self._state is not QuicConnectionState.CONNECTED
+            or self._close_pending
+            or keys._update_key_requested
+            or not path.is_validated
+            or path.remote_challenges
+            or self._remote_preferred_address is not None
+            or self._handshake_done_pending
+            or self._ping_pending
+            or self._probe_pending
+            or self._retire_connection_ids
+            or self._streams_blocked_pending
+            or self._datagrams_pending
+            or not self._crypto_streams[Epoch.ONE_RTT].sender.buffer_is_empty
+            or data.value != data.sent
+            or data.used * 2 > data.value
+        ):
+            return None
+        for other in others:
+            if other.remote_challenges or not (other.is_validated or other.local_challenge_sent):
+                return None
+        for limit in (self._local_max_streams_bidi, self._local_max_streams_uni):
+            if limit.value != limit.sent and limit.sent - limit.used < limit.value - limit.sent:
+                return None
+        for issued in self._host_cids:
+            if not issued.was_sent:
+                return None
+        waiting = []
+        for stream in self._streams_queue:
+            sender, receiver = stream.sender, stream.receiver
+            window = stream.max_stream_data_local
+            if (
+                sender.reset_pending
+                or receiver.stop_pending
+                or (receiver.is_finished and sender.is_finished)
+                or stream.max_stream_data_local_sent != window
+                or (receiver.highest_offset * 2 > window > 0 and type(stream) is QuicStream)
+            ):
+                return None
+            if not sender.buffer_is_empty and not stream.is_blocked:
+                waiting.append(stream)
+        return waiting
+
+    def _build(self, keys: CryptoPair, waiting: list[QuicStream], now: float) -> list[tuple[bytes, Any]]:
+        """As many packets as may be sent now of what waits on streams. With the first goes an
+        acknowledgement, due or not: aioquic would send a packet of its own for it a little later. If it is
+        due, it goes alone, too. See also :meth:`_has_news`."""
+        space, loss = self._packets, self._loss
+        overhead = SHORT_HEADER + len(self._peer_cid.cid) + TAG
+        self._room.size = self._max_datagram_size - overhead
+        datagrams: list[tuple[bytes, Any]] = []
+        self._pacing_at = None
+        news = bool(waiting) and self._has_news(now)
+        while waiting or space.ack_at is not None:
+            if space.ack_at is None or space.ack_at >= now:
+                self._pacing_at = loss._pacer.next_send_time(now=now)
+                if self._pacing_at is not None:
+                    break
+            packet = QuicSentPacket(
+                epoch=Epoch.ONE_RTT,
+                in_flight=False,
+                is_ack_eliciting=False,
+                is_crypto_packet=False,
+                packet_number=self._packet_number,
+                packet_type=QuicPacketType.ONE_RTT,
+                sent_time=now,
+            )
+            # Acknowledgements are not held to the congestion window (RFC 9002, section 7).
+            window = loss.congestion_window - loss.bytes_in_flight
+            room = self._max_datagram_size - overhead
+            tells = news or space.ack_at is not None
+            acknowledgement = self._acknowledgement(room, now) if tells else b""
+            room = min(room, window - overhead) - len(acknowledgement)
+            frames = self._stream_frames(waiting, room, packet)
+            if waiting and acknowledgement and not frames:
+                # A frame that is sent again as it was may not fit beside it.
+                frames = self._stream_frames(waiting, room + len(acknowledgement), packet)
+                acknowledgement = b"" if frames else acknowledgement
+            if acknowledgement and (frames or (space.ack_at is not None and space.ack_at <= now)):
+                space.ack_at = None
+                news = False
+                self._told, self._told_at = space.largest_received_packet, now
+                handler = self._on_ack_delivery, (space, space.largest_received_packet)
+                packet.delivery_handlers.insert(0, handler)
+                if len(space.ack_queue) > 1 and not packet.packet_number % 8 and room > sum(map(len, frames)):
+                    # So that these ranges are known to have arrived, and need not be told again.
+                    packet.in_flight = packet.is_ack_eliciting = True
+                    packet.delivery_handlers.append((self._on_ping_delivery, ((),)))
+                    frames.append(b"\x01")
+                frames.insert(0, acknowledgement)
+            if not frames:
+                break
+            datagrams.append(self._send(keys, packet, b"".join(frames), now))
+        if waiting:
+            # Their turn the next time is after that of streams that are idle now.
+            idle = [stream for stream in self._streams_queue if stream not in waiting]
+            self._streams_queue = idle + waiting
+        return datagrams
+
+    def _acknowledgement(self, room: int, now: float) -> bytes:
+        space = self._packets
+        assert space.largest_received_time is not None
+        delay = int((now - space.largest_received_time) * 1_000_000) >> self._local_ack_delay_exponent
+        return wire.ack(space.ack_queue, delay, room)
+
+    def _stream_frames(self, waiting: list[QuicStream], room: int, packet: QuicSentPacket) -> list[bytes]:
+        """STREAM frames of up to ``room`` bytes, a frame of each stream in turn. Streams that have sent all
+        leave ``waiting``; those that have sent what is new, and have more, go to its end."""
+        frames = []
+        for stream in waiting[:]:
+            sender = stream.sender
+            offset = sender.next_offset
+            assert stream.stream_id is not None
+            head = wire.uint(stream.stream_id) + (wire.uint(offset) if offset else b"")
+            before = sender.highest_offset
+            frame = sender.get_frame(
+                room - 3 - len(head),
+                min(
+                    before + self._remote_max_data - self._remote_max_data_used, stream.max_stream_data_remote
+                ),
+            )
+            if frame is not None:
+                size = len(frame.data)
+                kind = wire.STREAM | wire.LENGTH | (wire.OFFSET if offset else 0) | frame.fin
+                frames.append(b"%c%b%b" % (kind, head, (size | wire.TWO_BYTES).to_bytes(2)))
+                frames.append(frame.data)
+                room -= 3 + len(head) + size
+                self._remote_max_data_used += sender.highest_offset - before
+                packet.in_flight = packet.is_ack_eliciting = True
+                packet.delivery_handlers.append((sender.on_data_delivery, (offset, offset + size, frame.fin)))
+                if not (len(sender._pending) or sender._pending_eof):
+                    sender.buffer_is_empty = True
+                elif sender.highest_offset > before:
+                    waiting.remove(stream)
+                    waiting.append(stream)
+            if sender.buffer_is_empty:
+                waiting.remove(stream)
+        return frames
+
+    def _send(
+        self, keys: CryptoPair, packet: QuicSentPacket, payload: bytes, now: float
+    ) -> tuple[bytes, Any]:
+        """Seal a packet and take note of it."""
+        crypto, path, peer_cid = keys.send, self._network_paths[0], self._peer_cid.cid
+        assert crypto.hp is not None
+        assert crypto.aead is not None
+        first = 0x41 | self._spin_bit << 5 | keys.key_phase << 2
+        number = packet.packet_number & 0xFFFF
+        header = b"%c%b%b" % (first, peer_cid, number.to_bytes(2))
+        sealed = crypto.aead.encrypt(payload, header, packet.packet_number)
+        mask = crypto.hp._mask(sealed[2:18])
+        number ^= int.from_bytes(mask[1:3])
+        data = b"%c%b%b%b" % (first ^ mask[0] & 0x1F, peer_cid, number.to_bytes(2), sealed)
+        packet.sent_bytes = len(data)
+        self._packet_number += 1
+        self._loss.on_packet_sent(packet=packet, space=self._packets)
+        if packet.is_ack_eliciting and not self._ack_eliciting_sent_since_receipt:
+            self._close_at = now + self._idle_timeout()
+            self._ack_eliciting_sent_since_receipt = True
+        path.bytes_sent += len(data)
+        return data, path.addr

@@ -1,0 +1,110 @@
+"""The size of datagrams, and probes for longer ones (RFC 9000, section 14.3). aioquic has one size, set
+once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aioquic.quic.congestion.base import K_MINIMUM_WINDOW
+from aioquic.quic.congestion.cubic import CubicCongestionControl
+from aioquic.quic.connection import QuicConnection
+from aioquic.quic.packet import QuicFrameType, QuicPacketType
+from aioquic.quic.packet_builder import QuicDeliveryState, QuicPacketBuilder
+from aioquic.tls import Epoch
+
+from quicdist.carrier.udp import Datagram
+
+
+def datagram_size(quic: QuicConnection) -> int:
+    """The length up to which datagrams are built."""
+    return quic._max_datagram_size
+
+
+def set_datagram_size(quic: QuicConnection, size: int) -> None:
+    """Build datagrams of up to ``size`` bytes from now on. aioquic reads the configuration's size only
+    once, and its congestion control and its pacer keep it. The window is at least what RFC 9002
+    (section 7.2) calls the minimum: a loss would raise it to that otherwise."""
+    quic._max_datagram_size = size
+    congestion = quic._loss._cc
+    congestion._max_datagram_size = size  # type: ignore[attr-defined]  # either class of aioquic's has it
+    if isinstance(congestion, CubicCongestionControl):
+        congestion.additive_increase_factor = size
+    congestion.congestion_window = max(congestion.congestion_window, K_MINIMUM_WINDOW * size)
+    pacer = quic._loss._pacer
+    pacer._max_datagram_size = size
+    if pacer.packet_time is not None:
+        pacer.update_rate(
+            congestion_window=congestion.congestion_window, smoothed_rtt=quic._loss._rtt_smoothed
+        )
+
+
+def _tell(delivery: QuicDeliveryState, tell: Callable[[bool], None]) -> None:
+    tell(delivery is QuicDeliveryState.ACKED)
+
+
+def _tell_once(delivery: QuicDeliveryState, waiting: list[Callable[[bool], None]]) -> None:
+    """A probe that counted as lost may be acknowledged after all, when another one is under way."""
+    if waiting:
+        waiting.pop()(delivery is QuicDeliveryState.ACKED)
+
+
+def make_probe(quic: QuicConnection, size: int, now: float, tell: Callable[[bool], None]) -> Datagram:
+    """A datagram of ``size`` bytes with a PING and padding in it, sent as far as aioquic is concerned;
+    ``tell`` is called when it is acknowledged (True) or lost. aioquic makes none longer than its
+    datagrams are. It is none of the congestion window's (RFC 9000, section 14.4)."""
+    path = quic._network_paths[0]
+    peer_cid = quic._peer_cid.cid
+    builder = QuicPacketBuilder(
+        host_cid=quic.host_cid,
+        is_client=quic._is_client,
+        max_datagram_size=size,
+        packet_number=quic._packet_number,
+        peer_cid=peer_cid,
+        quic_logger=quic._quic_logger,
+        spin_bit=quic._spin_bit,
+        version=quic._version,  # type: ignore[arg-type]  # it is known once the handshake is over
+    )
+    builder.start_packet(QuicPacketType.ONE_RTT, quic._cryptos[Epoch.ONE_RTT])
+    builder.start_frame(QuicFrameType.PING, handler=_tell_once, handler_args=([tell],))
+    builder._datagram_needs_padding = True
+    (datagram,) = quic._flush_builder(builder=builder, network_path=path, peer_cid=peer_cid, now=now)
+    packet = quic._spaces[Epoch.ONE_RTT].sent_packets[quic._packet_number - 1]
+    quic._loss._cc.on_packets_expired(packets=[packet])
+    packet.in_flight = False
+    return datagram
+
+
+def forget_probe(quic: QuicConnection) -> None:
+    """The probe just made was not sent, and nobody is told what became of it."""
+    space = quic._spaces[Epoch.ONE_RTT]
+    del space.sent_packets[quic._packet_number - 1]
+    space.ack_eliciting_in_flight -= 1
+
+
+def watch(quic: QuicConnection, count: int, tell: Callable[[bool], None]) -> bool:
+    """Have ``tell`` called when the first of the ``count`` datagrams just built is acknowledged (True) or
+    lost, of which aioquic has no event; False if there is nothing in it to acknowledge."""
+    packet = quic._spaces[Epoch.ONE_RTT].sent_packets.get(quic._packet_number - count)
+    if packet is None or not packet.is_ack_eliciting:
+        return False
+    packet.delivery_handlers.append((_tell, (tell,)))
+    return True
+
+
+def watch_long_packets(
+    quic: QuicConnection, size: int, after: int, tell: Callable[[int], None]
+) -> tuple[int, int]:
+    """Have ``tell`` called with its size when one of the packets from number ``after`` on is acknowledged
+    that have more than ``size`` bytes and are in flight. How many there are, and the size of the longest."""
+    count = longest = 0
+    for number, packet in quic._spaces[Epoch.ONE_RTT].sent_packets.items():
+        if packet.sent_bytes > size and number >= after:
+            count += 1
+            longest = max(longest, packet.sent_bytes)
+            packet.delivery_handlers.append((_tell_acknowledged, (tell, packet.sent_bytes)))
+    return count, longest
+
+
+def _tell_acknowledged(delivery: QuicDeliveryState, tell: Callable[[int], None], size: int) -> None:
+    if delivery is QuicDeliveryState.ACKED:
+        tell(size)

@@ -1,0 +1,306 @@
+"""Data of a stream that came out of order, kept as pieces until what is before them has come.
+
+aioquic fills the gap with zeros: one byte at the end of a window costs the window. Here a byte costs
+about a byte, what it costs beyond that is bounded (:class:`Stock`), and nothing takes more than linear
+time: a frame costs its bytes, a binary search, and a move of a list that is bounded too.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import Final
+
+from aioquic.quic.connection import QuicConnectionError
+from aioquic.quic.events import StreamReset
+from aioquic.quic.packet import QuicErrorCode, QuicFrameType, QuicStreamFrame
+from aioquic.quic.stream import FinalSizeError, QuicStream, QuicStreamReceiver
+
+from quicdist.carrier.quic.engine.events import StreamData
+
+#: Data that follow a piece are joined with it up to this length, in bytes.
+CHUNK: Final = 16 * 1024
+#: Data that precede a piece are joined with it up to this length: all of it is copied for that.
+SMALL: Final = 2 * 1024
+
+
+class NotTaken(Exception):
+    """There is no room for what came: its packet counts as lost. The peer sends it again later."""
+
+
+@dataclass(frozen=True, slots=True)
+class StockLimits:
+    """How much may be kept out of order.
+
+    ``pieces``: pieces in all; ``base`` of them whatever their size, and one more for every ``bytes_each``
+    bytes that are kept, so that pieces of a byte are few. ``size``: bytes in all. ``per_stream``: pieces
+    of one stream.
+    """
+
+    pieces: int
+    base: int
+    bytes_each: int
+    size: int
+    per_stream: int
+
+
+class Stock:
+    """What the streams of one connection keep, together. ``error``: exceeding the limits is an error that
+    ends the connection, with this code; otherwise (None) the packet is not taken."""
+
+    __slots__ = ("error", "limits", "pieces", "size")
+
+    def __init__(self, limits: StockLimits, error: QuicErrorCode | None) -> None:
+        self.limits = limits
+        self.error = error
+        self.pieces = 0
+        self.size = 0
+
+    def check(self, of_stream: int, size: int) -> None:
+        """Raise if there is no room for one more piece of ``size`` bytes on a stream that has
+        ``of_stream`` pieces: QuicConnectionError or :class:`NotTaken`."""
+        limits = self.limits
+        kept = self.size + size
+        if (
+            kept <= limits.size
+            and of_stream < limits.per_stream
+            and self.pieces < min(limits.pieces, limits.base + kept // limits.bytes_each)
+        ):
+            return
+        if self.error is None:
+            raise NotTaken(f"{self.pieces} pieces of {self.size} bytes are out of order already")
+        crypto = self.error is QuicErrorCode.CRYPTO_BUFFER_EXCEEDED
+        raise QuicConnectionError(
+            error_code=self.error,
+            frame_type=QuicFrameType.CRYPTO if crypto else QuicFrameType.STREAM_BASE,
+            reason_phrase="too much data out of order",
+        )
+
+
+class Pieces:
+    """The pieces of one stream: apart or touching, never overlapping.
+
+    A list of where they start, sorted, and what starts there. Neighbours are joined while that is cheap.
+    """
+
+    __slots__ = ("_held", "_starts", "_stock")
+
+    def __init__(self, stock: Stock) -> None:
+        self._stock = stock
+        self._starts: list[int] = []
+        self._held: dict[int, bytes | bytearray] = {}
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def check(self, size: int) -> None:
+        """Raise if there is no room for one more piece: see :meth:`Stock.check`."""
+        self._stock.check(len(self._starts), size)
+
+    def add(self, offset: int, data: bytes) -> None:
+        """Keep ``data``. Where there are data already, the longer piece stays."""
+        starts, held, stock = self._starts, self._held, self._stock
+        end = offset + len(data)
+        at = bisect_right(starts, offset)
+        touching: bytes | bytearray | None = None
+        before = 0
+        if at:
+            before = starts[at - 1]
+            piece = held[before]
+            stop = before + len(piece)
+            if stop >= end:
+                return
+            if stop > offset:
+                data = data[stop - offset :]
+                offset = stop
+            if stop == offset:
+                touching = piece
+        # Pieces that lie within it were paid for when they came.
+        covered = at
+        while covered < len(starts) and (stop := starts[covered] + len(held[starts[covered]])) <= end:
+            covered += 1
+        if covered > at:
+            for start in starts[at:covered]:
+                stock.size -= len(held.pop(start))
+            stock.pieces -= covered - at
+            del starts[at:covered]
+        after = starts[at] if at < len(starts) else -1
+        if 0 <= after < end:
+            data = data[: after - offset]
+            end = after
+            if not data:
+                return
+        stock.size += len(data)
+        if touching is not None and len(touching) + len(data) <= CHUNK:
+            if isinstance(touching, bytes):
+                touching = held[before] = bytearray(touching)
+            touching += data
+            if after == end and len(touching) + len(held[after]) <= SMALL:
+                touching += held.pop(after)
+                del starts[at]
+                stock.pieces -= 1
+        elif after == end and len(data) + len(held[after]) <= SMALL:
+            held[offset] = data + held.pop(after)
+            starts[at] = offset
+        else:
+            held[offset] = data
+            starts.insert(at, offset)
+            stock.pieces += 1
+
+    def take(self, offset: int) -> list[bytes | bytearray]:
+        """Take out what goes on from ``offset`` without a gap, and drop what is before."""
+        starts, held, stock = self._starts, self._held, self._stock
+        parts: list[bytes | bytearray] = []
+        count = 0
+        for start in starts:
+            if start > offset:
+                break
+            count += 1
+            piece = held.pop(start)
+            stock.size -= len(piece)
+            stop = start + len(piece)
+            if stop > offset:
+                parts.append(piece[offset - start :] if offset > start else piece)
+                offset = stop
+        if count:
+            del starts[:count]
+            stock.pieces -= count
+        return parts
+
+    def clear(self) -> None:
+        """Drop all of it."""
+        self._stock.size -= sum(map(len, self._held.values()))
+        self._stock.pieces -= len(self._starts)
+        self._starts.clear()
+        self._held.clear()
+
+
+class Receiver(QuicStreamReceiver):
+    """The receiving part of a stream, with its data out of order in :class:`Pieces`. aioquic's own
+    ``_buffer`` and ``_ranges`` stay empty."""
+
+    _pieces: Pieces | None = None
+
+    def __init__(self, stream_id: int | None, *, readable: bool, stock: Stock) -> None:
+        super().__init__(stream_id=stream_id, readable=readable)
+        self._stock = stock
+
+    @property
+    def has_gap(self) -> bool:
+        """Whether there are bytes beyond those that are missing."""
+        return self._pieces is not None and len(self._pieces) > 0 and not self.is_finished
+
+    def handle_frame(self, frame: QuicStreamFrame) -> StreamData | None:  # type: ignore[override]  # our event
+        """Take in a frame. Raises FinalSizeError (RFC 9000, section 4.5), :class:`NotTaken` and
+        QuicConnectionError."""
+        data, offset, fin = frame.data, frame.offset, frame.fin
+        begin, final = self._buffer_start, self._final_size
+        end = offset + len(data)
+        if final is not None:
+            if end > final:
+                raise FinalSizeError("Data received beyond final size")
+            if fin and end != final:
+                raise FinalSizeError("Cannot change final size")
+        if fin and end < self.highest_offset:
+            raise FinalSizeError("Data received beyond final size")
+        pieces = self._pieces
+        is_early = offset > begin
+        if is_early and data and not self.is_finished:
+            if pieces is None:
+                pieces = self._pieces = Pieces(self._stock)
+            # Before anything has changed: the packet may have to count as lost.
+            pieces.check(len(data))
+        if fin:
+            self._final_size = final = end
+        if end > self.highest_offset:
+            self.highest_offset = end
+        if self.is_finished:
+            return None  # Here already, or not wanted any more.
+        if is_early:
+            if data and pieces is not None:
+                pieces.add(offset, data)
+            return None
+        parts: list[bytes | bytearray] = []
+        if end > begin:
+            parts.append(data[begin - offset :] if begin > offset else data)
+            begin = end
+            if pieces is not None and len(pieces):
+                parts += pieces.take(end)
+                begin += sum(map(len, parts[1:]))
+            self._buffer_start = begin
+        if begin == final:
+            self.is_finished = True
+        elif not parts:
+            return None
+        whole = parts[0] if len(parts) == 1 else b"".join(parts)
+        return StreamData(self._stream_id, bytes(whole), begin == final)  # type: ignore[arg-type]  # None for CRYPTO
+
+    def handle_reset(
+        self, *, final_size: int, error_code: int = QuicErrorCode.NO_ERROR
+    ) -> StreamReset | None:
+        event = super().handle_reset(final_size=final_size, error_code=error_code)
+        self.forget()
+        return event
+
+    def forget(self) -> None:
+        """Nothing more is taken: drop what is kept."""
+        if self._pieces is not None:
+            self._pieces.clear()
+
+
+class CryptoReceiver(Receiver):
+    """The receiver of CRYPTO data of one encryption level. It hands on whole messages of TLS alone:
+    aioquic joins the message that is not complete with each frame anew."""
+
+    #: Bytes of one message (RFC 8446, section 4), with its header. Certificate chains take a few thousand.
+    MAX_MESSAGE: Final = 64 * 1024
+    #: The same of a ClientHello or ServerHello: 300 to 2,000 bytes, more with a ticket. aioquic reads their
+    #: lists item by item, and anybody can send 64 KiB of items of two bytes.
+    MAX_HELLO: Final = 8 * 1024
+    #: Messages that are handed on; those that come later, session tickets, are dropped.
+    MAX_MESSAGES: Final = 16
+
+    _messages = 0
+
+    def __init__(self, stock: Stock, longest: int) -> None:
+        super().__init__(None, readable=True, stock=stock)
+        self._whole = bytearray()
+        self._longest = longest
+
+    def handle_frame(self, frame: QuicStreamFrame) -> StreamData | None:  # type: ignore[override]
+        event = super().handle_frame(frame)
+        if event is None:
+            return None
+        waiting = self._whole
+        waiting += event.data
+        at, size = 0, len(waiting)
+        while size - at >= 4 and self._messages < self.MAX_MESSAGES:
+            length = 4 + int.from_bytes(waiting[at + 1 : at + 4])
+            if length > self._longest:
+                raise QuicConnectionError(
+                    error_code=QuicErrorCode.CRYPTO_BUFFER_EXCEEDED,
+                    frame_type=QuicFrameType.CRYPTO,
+                    reason_phrase=f"a TLS message of {length} bytes",
+                )
+            if size - at < length:
+                break
+            at += length
+            self._messages += 1
+        data = bytes(waiting[:at])
+        if self._messages < self.MAX_MESSAGES:
+            del waiting[:at]
+        else:
+            waiting.clear()
+        # With nothing in it where no message is complete: None says that it was here before.
+        return StreamData(event.stream_id, data, False)
+
+
+def keep_pieces(stream: QuicStream, stock: Stock) -> None:
+    """Have a stream that aioquic has just made keep its data out of order as pieces."""
+    made = stream.receiver
+    stream.receiver = Receiver(made._stream_id, readable=not made.is_finished, stock=stock)
+
+
+def keep_messages(stream: QuicStream, stock: Stock, longest: int = CryptoReceiver.MAX_MESSAGE) -> None:
+    """The same for a stream of CRYPTO frames, with messages of at most ``longest`` bytes."""
+    stream.receiver = CryptoReceiver(stock, longest)

@@ -1,0 +1,51 @@
+"""How much of what is large may be under way."""
+
+from __future__ import annotations
+
+import pytest
+from aioquic.quic.configuration import QuicConfiguration
+
+from quicdist.carrier.quic.driver.bulk_window import (
+    BESIDE,
+    BESIDE_BYTES,
+    BESIDE_DATAGRAMS,
+    MOST,
+    BulkWindow,
+    Window,
+)
+from quicdist.carrier.quic.engine.aioquic.connection import Connection
+
+
+@pytest.mark.parametrize("size", [1200, 1452, 8972, 16384])
+def test_beside_little_messages_it_is_a_few_datagrams(size: int) -> None:
+    quic = Connection(configuration=QuicConfiguration(is_client=True))
+    bulk_window = BulkWindow()
+    alone = bulk_window.window(quic, 1.0)
+    bulk_window.little(1.0)
+    quic.set_datagram_size(size)
+    beside = bulk_window.window(quic, 1.0)
+    assert beside == min(BESIDE_DATAGRAMS * size, BESIDE_BYTES) < alone
+    assert bulk_window.window(quic, 1.0 + BESIDE) == alone
+
+
+def test_a_window_does_not_grow_for_ever() -> None:
+    for window in (Window(1024, 1024, 1.0, 0.01), Window(1024, 1024, 1.0, 0.01, doubling=False)):
+        for _ in range(1000):
+            window.follow(0.001, 0.001)
+        assert window.size == MOST
+        window.follow(0.001, 0.001, limited=False)
+        assert window.size == MOST
+        for _ in range(1000):
+            window.follow(1.0, 0.001)
+        assert window.size == window.floor
+
+
+def test_a_window_that_is_not_used_up_does_not_grow() -> None:
+    """What it would allow then could pile up where the peer falls silent for a moment."""
+    window = Window(1024, 1024, 1.0, 0.01)
+    window.follow(0.001, 0.001, limited=False)
+    assert window.size == 1024
+    window.follow(0.001, 0.001, limited=True)
+    assert window.size == 2048
+    window.follow(1.0, 0.001, limited=False)
+    assert window.size == 1536
