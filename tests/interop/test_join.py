@@ -27,7 +27,6 @@ from quicdist.protocol import HandshakeError
 from tests.interop.cluster import Cluster, cluster
 from tests.interop.conftest import CARRIERS
 
-PONG, PANG = Atom("pong"), Atom("pang")
 MEBIBYTE = 1 << 20
 
 
@@ -39,7 +38,7 @@ def watch(pair: Cluster) -> asyncio.Queue[NodeEvent]:
 
 class TestPing:
     async def test_us_first(self, pair: Cluster) -> None:
-        assert await pair.node.ping(pair.beam_name) == PONG
+        assert await pair.node.ping(pair.beam_name)
         assert pair.node.nodes() == [pair.beam_name]
         assert await pair.eval("nodes(hidden)") == f"['{pair.node.name}']"
         assert await pair.eval("nodes()") == "[]"
@@ -47,10 +46,10 @@ class TestPing:
     async def test_the_beam_first(self, pair: Cluster) -> None:
         assert await pair.eval("net_adm:ping(PY)") == "pong"
         assert pair.node.nodes() == [pair.beam_name]
-        assert await pair.node.ping(pair.beam_name) == PONG
+        assert await pair.node.ping(pair.beam_name)
 
     async def test_nobody_there(self, pair: Cluster) -> None:
-        assert await pair.node.ping("nobody@127.0.0.1") == PANG
+        assert not await pair.node.ping("nobody@127.0.0.1")
         with pytest.raises(NotConnected, match=r"nobody@127\.0\.0\.1"):
             await pair.node.connect("nobody@127.0.0.1")
 
@@ -83,7 +82,7 @@ class TestNodeEvents:
 
     async def test_a_connection_made_again(self, pair: Cluster) -> None:
         for _ in range(3):
-            assert await pair.node.ping(pair.beam_name) == PONG
+            assert await pair.node.ping(pair.beam_name)
             await pair.eval("monitor_node(PY, true)")
             pair.node.disconnect(pair.beam_name)
             assert await pair.eval("receive {nodedown, PY} -> net_adm:ping(PY) end") == "pong"

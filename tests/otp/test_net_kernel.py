@@ -90,3 +90,13 @@ async def test_global_names_need_a_node_that_knows_them(one: Node, two: Node) ->
     with pytest.raises(NotConnected):
         await one.global_names.register_name("name", one.spawn(lambda *_: None))
     one.gen_server.cast(Global("name"), 1)
+
+
+async def test_ping_of_a_node_that_answers_is_true(one: Node, two: Node) -> None:
+    assert await one.ping(two.name) is True
+    assert await one.ping(Atom(two.name)) is True
+    assert await one.ping(one.name) is True
+
+
+async def test_ping_of_a_node_that_cannot_be_reached_is_false(one: Node) -> None:
+    assert await one.ping("nobody@127.0.0.1", timeout=1) is False

@@ -491,7 +491,7 @@ class TestWhatOthersSee:
         await other.ping(node.name)
         stopping = asyncio.create_task(node.stop())
         await asyncio.sleep(0.02)
-        assert str(await other.ping(node.name)) == "pong"
+        assert await other.ping(node.name)
         async with who_knows(node, "new@127.0.0.1", {**options, "setup_time": 0.1}) as new:
             with pytest.raises(NotConnected):
                 await new.connect(node.name)

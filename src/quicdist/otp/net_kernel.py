@@ -28,8 +28,6 @@ from quicdist.term.names import Name, name_of
 log = get_logger("quicdist.otp")
 
 NET_KERNEL = "net_kernel"
-PONG = Atom("pong")
-PANG = Atom("pang")
 
 _IS_AUTH = Atom("is_auth")
 _YES = Atom("yes")

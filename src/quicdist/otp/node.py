@@ -32,7 +32,7 @@ from quicdist.otp.gen_server_client import GenServerClient
 from quicdist.otp.global_names import GlobalNames
 from quicdist.otp.introspection import Introspection
 from quicdist.otp.io_client import IoClient
-from quicdist.otp.net_kernel import PANG, PONG, NetKernel
+from quicdist.otp.net_kernel import NetKernel
 from quicdist.otp.pg import ProcessGroups
 from quicdist.otp.rpc import RpcClient
 from quicdist.otp.server_names import LookedUp
@@ -315,16 +315,18 @@ class Node(NodeCore):
         """The nodes connected now, hidden ones included (``nodes(connected)``)."""
         return [link.peer.name for link in self.connections.links()]
 
-    async def ping(self, node: Name, *, timeout: float = 10.0) -> Atom:
-        """``net_adm:ping/1``: the atom ``pong``, or ``pang`` where the node cannot be reached.
+    async def ping(self, node: Name, *, timeout: float = 10.0) -> bool:
+        """Whether ``node`` can be reached and answers (``net_adm:ping/1``, whose ``pong`` is True and
+        whose ``pang`` is False). It connects to ``node`` if there is no connection.
 
-        ``connect`` and ``is_auth`` raise the reason instead.
+        ``timeout`` is in seconds, for connecting and answering together. :meth:`connect` and
+        :meth:`is_auth` raise the reason instead.
         """
         try:
             await self.is_auth(node, timeout=timeout)
         except QuicDistError:
-            return PANG
-        return PONG
+            return False
+        return True
 
     async def is_auth(self, node: Name, *, timeout: float = 10.0) -> None:
         """Ping a node. Raises why it cannot be reached; ``timeout`` is in seconds."""
