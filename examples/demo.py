@@ -167,8 +167,8 @@ class Demo:
         echo, line = self.echo, self.report.line
         async with line("a second node joins it, verifying it") as it:
             await node.connect(echo)
-            it.expect(node.nodes(), [echo])
-            it.came = f"nodes() is [{echo}]"
+            it.expect(node.nodes("connected"), [echo])
+            it.came = f"nodes(connected) is [{echo}]"
         async with line("ping there") as it:
             began = time.perf_counter()
             it.expect(await node.ping(echo), True)

@@ -309,7 +309,7 @@ async def good(options: dict[str, Any]) -> None:
                 "p50": ordered[len(ordered) // 2],
                 "p99": ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)],
                 "worst": ordered[-1],
-                "lost": state["lost"] or VICTIM not in node.nodes(),
+                "lost": state["lost"] or VICTIM not in node.nodes("connected"),
             }
 
         node.spawn(ask)

@@ -241,4 +241,4 @@ async def test_faults_as_a_beam_sees_them(pair: Cluster) -> None:
                     failed.append(f"{name}: {fault.name}: {shown}")
                 await clear(node)
     assert not failed, "\n".join(failed)
-    assert node.nodes() == [pair.beam_name]
+    assert node.nodes("connected") == [pair.beam_name]

@@ -39,13 +39,13 @@ def watch(pair: Cluster) -> asyncio.Queue[NodeEvent]:
 class TestPing:
     async def test_us_first(self, pair: Cluster) -> None:
         assert await pair.node.ping(pair.beam_name)
-        assert pair.node.nodes() == [pair.beam_name]
+        assert pair.node.nodes("connected") == [pair.beam_name]
         assert await pair.eval("nodes(hidden)") == f"['{pair.node.name}']"
         assert await pair.eval("nodes()") == "[]"
 
     async def test_the_beam_first(self, pair: Cluster) -> None:
         assert await pair.eval("net_adm:ping(PY)") == "pong"
-        assert pair.node.nodes() == [pair.beam_name]
+        assert pair.node.nodes("connected") == [pair.beam_name]
         assert await pair.node.ping(pair.beam_name)
 
     async def test_nobody_there(self, pair: Cluster) -> None:
@@ -141,7 +141,7 @@ class TestCallOut:
     async def test_a_cast(self, pair: Cluster) -> None:
         got: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         receiver = pair.node.spawn(lambda _, message: got.set_result(message))
-        await pair.node.cast(pair.beam_name, "erlang", "send", [receiver.pid, 7])
+        pair.node.cast(pair.beam_name, "erlang", "send", [receiver.pid, 7])
         assert await got == 7
 
 
@@ -293,4 +293,4 @@ async def test_a_wrong_cookie_both_ways(
         assert any(
             isinstance(attempt, known) and "cookie" in str(attempt) for attempt in caught.value.attempts
         )
-        assert pair.node.nodes() == []
+        assert pair.node.nodes("connected") == []

@@ -540,14 +540,14 @@ class TestNetKernel:
         await twins.same(f"{APART} Apart(fun() -> try {NET_KERNEL[call]} catch Cl:Rs -> {{Cl, Rs}} end end)")
 
     async def test_nodes(self, twins: Twins) -> None:
-        kernel, name = twins.node.net_kernel, twins.beam_name
-        assert kernel.nodes("known") == [twins.node.name]
-        await twins.node.connect(name)
-        assert (kernel.nodes(), kernel.nodes("hidden"), kernel.nodes("connected")) == ([], [name], [name])
-        assert kernel.nodes("hidden", "this") == [name, twins.node.name]
-        twins.node.disconnect(name)
-        assert kernel.nodes("connected") == []
-        assert kernel.nodes("known") == [name, twins.node.name]
+        node, name = twins.node, twins.beam_name
+        assert node.nodes("known") == [node.name]
+        await node.connect(name)
+        assert (node.nodes(), node.nodes("hidden"), node.nodes("connected")) == ([], [name], [name])
+        assert node.nodes("hidden", "this") == [name, node.name]
+        node.disconnect(name)
+        assert node.nodes("connected") == []
+        assert node.nodes("known") == [name, node.name]
 
     async def test_monitor_nodes(self, twins: Twins) -> None:
         """The messages that a BEAM gets for a hidden node, for the same options."""
@@ -605,7 +605,7 @@ class TestPublished:
             await twins.model.eval(f"pong = net_adm:ping('{one}')")
             await node.connect(one)
             await node.connect(two)
-            assert node.net_kernel.nodes() == [one, two]
+            assert node.nodes() == [one, two]
             assert await twins.eval("lists:member(PEER, nodes())") == "true"
             # global goes on for the others.
             assert await twins.eval("global:trans({lock, self()}, fun() -> done end)") == "done"

@@ -161,7 +161,7 @@ class Fuzzer:
                 break
         else:
             raise Finding(f"net_kernel answers no more: {text}")
-        if VICTIM not in self.good.nodes():
+        if VICTIM not in self.good.nodes("connected"):
             raise Finding("the good peer's link is gone")
 
     async def _serves(self) -> None:
@@ -237,7 +237,7 @@ class Fuzzer:
     async def _gone(self) -> None:
         """The victim has seen the end of the link: the name is free again."""
         deadline = time.monotonic() + PATIENCE
-        while PEER in self.victim.nodes():
+        while PEER in self.victim.nodes("connected"):
             if time.monotonic() > deadline:
                 raise Finding("the link that was closed is still there")
             await asyncio.sleep(0.001)

@@ -173,7 +173,7 @@ async def test_a_node_named_by_an_atom_is_the_node_of_that_name(one: Node, two: 
     await one.is_auth(TWO)
     assert one.net_kernel.node_info(TWO).node == TWO.name
     assert await one.call(TWO, Atom("m"), Atom("f"), [1]) == [1]
-    await one.cast(TWO, Atom("m"), Atom("f"), [1])
+    one.cast(TWO, Atom("m"), Atom("f"), [1])
     await one.drain(TWO)
     assert await one.erpc.send_request(TWO, Atom("m"), Atom("f"), [1]) == [1]
     assert await one.erpc.multicall([TWO], "m", "f", [1]) == [[1]]
@@ -190,7 +190,7 @@ async def test_a_node_named_by_an_atom_is_the_node_of_that_name(one: Node, two: 
     assert one.net_kernel.get_cookie(TWO) == one.cookie_for(TWO.name) == "another"
     assert one.disconnect(TWO)
     assert not one.net_kernel.disconnect(TWO)
-    assert one.nodes() == []
+    assert one.nodes("connected") == []
 
 
 async def test_broadcasts_and_spawns_to_a_node_named_by_an_atom(one: Node, two: Node) -> None:

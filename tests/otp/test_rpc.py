@@ -162,7 +162,7 @@ async def test_a_call_ends_with_its_process(one: Node, two: Node) -> None:
 async def test_casts(one: Node, two: Node) -> None:
     got: asyncio.Queue[Any] = asyncio.Queue()
     two.exports.add("py", "note", got.put_nowait)
-    await one.cast(two.name, "py", "note", [1])
+    one.cast(two.name, "py", "note", [1])
     one.erpc.multicast([two.name], "py", "note", [2])
     assert [await got.get(), await got.get()] == [1, 2]
 
@@ -185,7 +185,7 @@ class TestItself:
         with pytest.raises(CallTimeout):
             await two.call(name, "own", "later", [5], timeout=0)
         assert await two.rpc.block_call(name, "own", "add", [1, 2]) == 3
-        assert two.nodes() == []
+        assert two.nodes("connected") == []
         assert two.services.caller.process.monitors == []
 
     async def test_among_others(self, one: Node, two: Node) -> None:

@@ -311,9 +311,19 @@ class Node(NodeCore):
         """End the connection to a node (``erlang:disconnect_node/1``); whether there was one."""
         return self.connections.disconnect(node_name(node))
 
-    def nodes(self) -> list[str]:
-        """The nodes connected now, hidden ones included (``nodes(connected)``)."""
-        return [link.peer.name for link in self.connections.links()]
+    def nodes(self, *kinds: Name) -> list[str]:
+        """Names of nodes, as ``erlang:nodes/0,1`` gives them.
+
+        Without an argument, the visible nodes connected now. Kinds are ``"visible"``, ``"hidden"``,
+        ``"connected"`` (both), ``"this"`` (this node) and ``"known"`` (this node, and all that it
+        has been connected to); of several, nodes of any of them.
+
+        A connection is hidden if either node is: a node with ``hidden=True``, the default, has
+        hidden connections only, so it asks for ``nodes("connected")``.
+
+        Raises :class:`NodeError` for another kind, :class:`NodeNotStarted`.
+        """
+        return self.net_kernel.nodes(*kinds)
 
     async def ping(self, node: Name, *, timeout: float = 10.0) -> bool:
         """Whether ``node`` can be reached and answers (``net_adm:ping/1``, whose ``pong`` is True and
@@ -349,8 +359,9 @@ class Node(NodeCore):
         """
         return await self.erpc.call(node, module, function, arguments, timeout=timeout)
 
-    async def cast(self, node: Name, module: Name, function: Name, arguments: Sequence[Any] = ()) -> None:
-        """Have a function run on another node and do not wait for it (``erpc:cast/4``)."""
+    def cast(self, node: Name, module: Name, function: Name, arguments: Sequence[Any] = ()) -> None:
+        """Have a function run on another node and do not wait for it (``erpc:cast/4``); see
+        :meth:`ErpcClient.cast`."""
         self.erpc.cast(node, module, function, arguments)
 
     def export(
