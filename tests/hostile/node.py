@@ -200,13 +200,13 @@ async def victim(options: dict[str, Any]) -> None:
     logging.raiseExceptions = False
     node = Node(VICTIM, **options)
 
-    @node.register("echo")
+    @node.process("echo")
     def echo(process: Process, message: Any) -> None:
         match message:
             case (Pid() as to, answer):
                 process.send(to, answer)
 
-    @node.register("sink")
+    @node.process("sink")
     def sink(process: Process, message: Any) -> None:
         """Whatever comes is dropped."""
 

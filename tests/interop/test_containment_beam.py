@@ -83,7 +83,7 @@ def exported(node: Node, function: Callable[..., Any], **options: Any) -> None:
 
 
 def child(node: Node, factory: Callable[..., Any]) -> None:
-    node.export_child("lab", "fault")(factory)
+    node.exports.child("lab", "fault")(factory)
 
 
 def _child(fault: Fault) -> Callable[[], GenServer]:
@@ -106,7 +106,7 @@ PLACES: dict[str, tuple[str, Callable[[Node, Fault], Any]]] = {
     ),
     "spawned body": (
         f"{{_, M}} = spawn_monitor(Node, lab, fault, []), {DOWN}",
-        lambda node, fault: node.spawnable("lab", "fault")(_coroutine(_now, fault)),
+        lambda node, fault: node.exports.process("lab", "fault")(_coroutine(_now, fault)),
     ),
     "handle_call": (
         CALL % "gen_server:call({server, Node}, x)",

@@ -521,7 +521,7 @@ class TestNames:
     async def test_a_name_that_is_taken(self, counters: Twins, name: Any) -> None:
         """A supervisor is told who has it, as by ``start_link``."""
 
-        @counters.node.export_child("py", "named", name=name)
+        @counters.node.exports.child("py", "named", name=name)
         class Named(Counter): ...
 
         await counters.node.connect(counters.model_name)
@@ -636,7 +636,7 @@ class TestSupervisedByABeam:
     async def test_a_server_is_started_linked_and_started_again(self, twins: Twins) -> None:
         started: asyncio.Queue[GenServer] = asyncio.Queue()
 
-        @twins.node.export_child("py", "start_link", name="supervised")
+        @twins.node.exports.child("py", "start_link", name="supervised")
         class Supervised(Counter):
             def __init__(self, argument: Any) -> None:
                 super().__init__()
@@ -668,7 +668,7 @@ class TestSupervisedByABeam:
         assert last.process.exit_reason == Atom("shutdown")
 
     async def test_the_body_of_a_process(self, twins: Twins) -> None:
-        @twins.node.export_child("py")
+        @twins.node.exports.child("py")
         async def body(process: Process, argument: Any) -> None:
             process.send(await process.receive(), argument)
 
@@ -685,7 +685,7 @@ class TestSupervisedByABeam:
         await self.stop(twins)
 
     async def test_what_cannot_start(self, twins: Twins) -> None:
-        @twins.node.export_child("py")
+        @twins.node.exports.child("py")
         class Fails(GenServer):
             def __init__(self, _: Any) -> None: ...
 
@@ -702,7 +702,7 @@ class TestSupervisedByABeam:
     async def test_the_supervisor_gives_up(self, twins: Twins) -> None:
         servers: list[GenServer] = []
 
-        @twins.node.export_child("py", "mortal")
+        @twins.node.exports.child("py", "mortal")
         class Mortal(Counter):
             def __init__(self, _: Any) -> None:
                 super().__init__()
@@ -763,7 +763,7 @@ class TestIo:
     async def test_asked_by_a_beam(
         self, twins: Twins, question: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
-        twins.node.export_introspection()
+        twins.node.exports.introspection()
         with (tmp_path / "out").open("w", encoding="utf-8") as out:
             monkeypatch.setattr("sys.stdout", out)
             user = "U = rpc:call(PEER, erlang, whereis, [user])"
@@ -804,7 +804,7 @@ async def opened(twins: Twins, how: str) -> Pid:
 class TestIntrospection:
     @pytest.mark.parametrize("question", INTROSPECTION)
     async def test_question(self, counters: Twins, question: str) -> None:
-        counters.node.export_introspection()
+        counters.node.exports.introspection()
         got = await counters.same(f"{APART} Apart(fun() -> {INTROSPECTION[question]} end)")
         assert "died" not in got
 

@@ -94,7 +94,7 @@ class Fuzzer:
         )  # fmt: skip
         victim.exports.add("m", "f", lambda *arguments: 7)
 
-        @victim.register("echo")
+        @victim.process("echo")
         def echo(process: Process, message: Any) -> None:
             match message:
                 case (Pid() as to, answer):

@@ -124,11 +124,11 @@ async def test_who_answers_a_peer_that_does_not_read_lives_on(
         server = node.serve(Server(), name="server")
         handler = node.spawn(lambda process, sender: process.send(sender, LARGE), name="handler")
 
-        @node.spawnable("m")
+        @node.exports.process("m")
         def die(process: Process) -> None:
             process.stop(LARGE)
 
-        @node.register("coroutine")
+        @node.process("coroutine")
         async def coroutine(process: Process) -> None:
             async for sender in process:
                 process.send(sender, LARGE)

@@ -34,7 +34,7 @@ class Others:
         self.near = two.runtime.add_process()
         self.calls: list[Any] = []
         one.exports.add("lab", "called", self.calls.append)
-        one.spawnable("lab", "spawned")(lambda process, *_: self.calls.append(process))
+        one.exports.process("lab", "spawned")(lambda process, *_: self.calls.append(process))
 
     def bystanders(self) -> list[Any]:
         return [

@@ -90,7 +90,7 @@ class TestStarting:
         async with listening("first@127.0.0.1") as first:
             port = first.addresses[0].port
             node = listening(port=port)
-            node.register("body")(lambda process, message: None)
+            node.process("body")(lambda process, message: None)
             with pytest.raises(Exception, match="Address already in use"):
                 await node.start()
             assert node.life.state is NodeState.STOPPED
@@ -101,7 +101,7 @@ class TestStarting:
 
     async def test_a_name_that_is_taken_by_the_nodes_own_undoes_the_start(self) -> None:
         node = listening()
-        node.register("net_kernel")(lambda process, message: None)
+        node.process("net_kernel")(lambda process, message: None)
         with pytest.raises(NodeError, match="net_kernel"):
             await node.start()
         async with listening(port=node.addresses[0].port):
@@ -173,7 +173,7 @@ class TestUseAtTheWrongTime:
         async with lone() as node:
             pass
         with pytest.raises(NodeNotStarted, match="has stopped"):
-            node.register("name")(lambda process, message: None)
+            node.process("name")(lambda process, message: None)
 
     async def test_stop_before_the_start_does_nothing(self) -> None:
         node = lone()

@@ -77,7 +77,7 @@ async def test_messages_that_were_taken_leave_no_object(pair: tuple[Node, Node])
     here, there = pair
     taken = asyncio.Event()
 
-    @there.register("taker")
+    @there.process("taker")
     def take(process: Process, message: int) -> None:
         if not message:
             taken.set()

@@ -203,7 +203,7 @@ class TestItself:
     async def test_spawning(self, node: Node) -> None:
         done: asyncio.Queue[Any] = asyncio.Queue()
 
-        @node.spawnable("own")
+        @node.exports.process("own")
         async def ends(process: Process, reason: Atom) -> None:
             raise ProcessExit(reason)
 

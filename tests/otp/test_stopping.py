@@ -159,7 +159,7 @@ class TestOrder:
         """Its parent is a service, and it is none."""
         other.spawn(lambda _, message: notes.append(message), name="told")
 
-        @node.export_child("py", "start")
+        @node.exports.child("py", "start")
         class Tells(GenServer):
             def terminate(self, reason: Any) -> None:
                 self.process.send(("told", other.name), reason)

@@ -24,15 +24,14 @@ from quicdist.node.process import Process
 from quicdist.node.shutdown import Shutdown
 from quicdist.otp import server_process
 from quicdist.otp.calls import is_called_on
-from quicdist.otp.children import starter
 from quicdist.otp.erpc import ErpcClient
-from quicdist.otp.exports import Exports
 from quicdist.otp.gen_server import GenServer
 from quicdist.otp.gen_server_client import GenServerClient
 from quicdist.otp.global_names import GlobalNames
 from quicdist.otp.introspection import Introspection
 from quicdist.otp.io_client import IoClient
 from quicdist.otp.net_kernel import NetKernel
+from quicdist.otp.node_exports import NodeExports
 from quicdist.otp.pg import ProcessGroups
 from quicdist.otp.rpc import RpcClient
 from quicdist.otp.server_names import LookedUp
@@ -156,9 +155,13 @@ class Node(NodeCore):
         )
         for other, its_cookie in files.cookies.items():
             self.set_cookie(other, its_cookie)
-        #: The Python functions other nodes may call.
-        self.exports = Exports()
-        self._to_register: list[tuple[str, Callable[..., Any]]] = []
+        #: What other nodes may call and spawn.
+        self.exports = NodeExports(
+            self._spawnables,
+            lambda: self.runtime,
+            Introspection(self, lambda: self.net_kernel, lambda: self.sys),
+        )
+        self._to_spawn: list[tuple[str, Callable[..., Any]]] = []
         self._services: Services | None = None
 
     # -- starting and stopping -------------------------------------------------------------
@@ -166,9 +169,9 @@ class Node(NodeCore):
     def _begin(self, creation: int) -> None:
         super()._begin(creation)
         self._services = start_services(self, self.exports)
-        for name, function in self._to_register:
+        for name, function in self._to_spawn:
             self.runtime.spawn(function, name=name)
-        self._to_register.clear()
+        self._to_spawn.clear()
 
     def forked(self) -> None:
         super().forked()
@@ -263,24 +266,26 @@ class Node(NodeCore):
 
     # -- processes -------------------------------------------------------------------------
 
-    def register(self, name: Name) -> Callable[[F], F]:
-        """Decorator: spawn a process for a function and register it under ``name``.
+    def process(self, name: Name) -> Callable[[F], F]:
+        """Decorator: spawn a process for a function and register it under ``name``, when the node
+        starts or, where it runs, at once.
 
         A coroutine function is the body of the process, called with it once; a plain function is
-        called with the process and a message for each message that comes.
+        called with the process and a message for each message that comes. Raises
+        :class:`NameRegistered` where the name is taken, :class:`NodeNotStarted` after the stop.
         """
 
-        def registered(function: F) -> F:
+        def spawned(function: F) -> F:
             if self.life.state in (NodeState.NEW, NodeState.STARTING) and self._runtime is None:
-                self._to_register.append((name_of(name, REGISTERED_NAME), function))
+                self._to_spawn.append((name_of(name, REGISTERED_NAME), function))
             else:
                 self.runtime.spawn(function, name=name)
             return function
 
-        return registered
+        return spawned
 
     def spawn(self, function: Callable[..., Any], *args: Any, name: Name | None = None) -> Process:
-        """Spawn a process; see :meth:`register` for what ``function`` can be."""
+        """Spawn a process; see :meth:`process` for what ``function`` can be."""
         return self.runtime.spawn(function, *args, name=name)
 
     def serve(self, server: GenServer, *, name: Name | LookedUp | None = None) -> Process:
@@ -373,7 +378,8 @@ class Node(NodeCore):
         executor: Executor | Callable[[], Executor] | None = None,
     ) -> Callable[[F], F]:
         """Decorator: let other nodes call a function, as ``module:function`` (by default its own
-        name), by ``rpc`` and ``erpc``.
+        name), by ``rpc`` and ``erpc``. :attr:`exports` has it then, and whatever else others may call
+        and spawn.
 
         It may be a coroutine function. A ``blocking`` one runs in a thread of its own for each call, or
         in ``executor``, such as a process pool. ``executor`` may be a function that makes one: it is
@@ -386,29 +392,6 @@ class Node(NodeCore):
             return target
 
         return exported
-
-    def export_child(
-        self, module: Name, function: Name | None = None, *, name: Name | LookedUp | None = None
-    ) -> Callable[[F], F]:
-        """Decorator: let supervisors of other nodes start a :class:`GenServer` class, a function
-        that gives one, or a coroutine function as the body of a process.
-
-        Called as ``module:function`` by ``rpc`` or ``erpc`` it starts one, with the arguments
-        given, linked to the process that calls, and answers ``{ok, Pid}`` as ``start_link`` does.
-        ``name`` registers it.
-        """
-
-        def exported(factory: F) -> F:
-            start = starter(lambda: self.runtime, factory, name)
-            self.exports.add(module, function or factory.__name__, start)
-            return factory
-
-        return exported
-
-    def export_introspection(self) -> None:
-        """Let other nodes look at this one's processes: ``erlang:process_info``, ``processes``,
-        ``whereis`` and their kin, as ``rpc:pinfo/1`` and the observer ask for them."""
-        Introspection(self, lambda: self.net_kernel, lambda: self.sys).export(self.exports)
 
     async def gen_server_call(self, to: Any, request: Any, *, timeout: float | None = 5.0) -> Any:
         """``gen_server:call/3`` to a pid, ``name``, ``(name, node)`` or what stands for one; see
