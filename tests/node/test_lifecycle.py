@@ -78,6 +78,14 @@ class TestStarting:
 
         assert list(await asyncio.gather(enter(), enter())) == [True, "NodeError"]
 
+    async def test_a_node_that_is_entered_within_itself_says_so_and_runs_on(self) -> None:
+        async with listening() as node:
+            with pytest.raises(NodeError, match="each `async with` needs a Node of its own"):
+                async with node:
+                    pass
+            assert node.life.state is NodeState.RUNNING
+            assert await node.ping(node.name)
+
     async def test_a_node_that_has_stopped_is_not_started_again(self) -> None:
         node = lone()
         async with node:
@@ -510,3 +518,19 @@ async def test_a_handshake_on_its_way_in_ends_with_the_node() -> None:
         await node.stop()
         await reader.read()
     writer.close()
+
+
+class TestRepr:
+    async def test_it_has_name_state_and_carriers(self) -> None:
+        node = listening()
+        assert repr(node) == "<Node listens@127.0.0.1 new, over tcp>"
+        async with node:
+            assert repr(node) == "<Node listens@127.0.0.1 running, over tcp>"
+        assert repr(node) == "<Node listens@127.0.0.1 stopped, over tcp>"
+
+    def test_several_carriers_stand_in_their_order(self) -> None:
+        node = Node("a@127.0.0.1", cookie=COOKIE, carrier=("quic", "tcp"), verify=False, listen=False)
+        assert repr(node) == "<Node a@127.0.0.1 new, over quic, tcp>"
+
+    def test_a_node_without_carriers_says_so(self) -> None:
+        assert repr(lone()) == "<Node alone@127.0.0.1 new, no carrier>"

@@ -22,6 +22,7 @@ from quicdist.node import loop_watch, shutdown
 from quicdist.node.connections import SETUP_TIME, ConnectionTable, Endpoint
 from quicdist.node.cookie import read_cookie
 from quicdist.node.dial_queue import MAX_DIALS
+from quicdist.node.endpoints import carrier_names
 from quicdist.node.errors import CookieError, NetTickTimeout, NodeError, NodeNotStarted
 from quicdist.node.lifecycle import Lifecycle
 from quicdist.node.liveness import NET_TICKTIME, Ticker
@@ -115,6 +116,13 @@ class NodeCore:
         #: User streams for processes, by the names of OTP's module.
         self.quic_dist = QuicDist(self.streams, lambda: self.runtime)
         self._ticker = Ticker(lambda: list(self.connections.links()), self._silent, net_ticktime)
+
+    def __repr__(self) -> str:
+        state = "not in this process" if self._absent else self.life.state.name.lower()
+        carriers = ", ".join(carrier_names(self.endpoints))
+        return (
+            f"<{type(self).__name__} {self.name} {state}, {f'over {carriers}' if carriers else 'no carrier'}>"
+        )
 
     # -- starting and stopping -------------------------------------------------------------
 

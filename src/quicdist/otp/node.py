@@ -45,26 +45,74 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Node(NodeCore):
-    """A node of an Erlang or Elixir cluster.
+    """A node of an Erlang or Elixir cluster: what an Erlang runtime is to an Erlang program.
 
-    An asynchronous context manager: inside ``async with`` it listens and can be reached. Options:
+    It has a name, processes, and connections to other nodes::
 
+        async with Node("py@127.0.0.1", cookie="secret", config="sys.config") as node:
+
+            @node.process("echo")
+            async def echo(process):
+                async for sender, message in process:
+                    process.send(sender, message)
+
+            @node.export("py")
+            def add(one, two):
+                return one + two
+
+            print(await node.ping("a@127.0.0.1"))
+            print(await node.call("a@127.0.0.1", "lists", "reverse", [[1, 2, 3]]))
+            await node.run_forever()
+
+    Inside ``async with`` it listens, has registered its name, and can be reached; it connects to
+    another node when something is sent there. At the end of the block it stops in order (see
+    :meth:`stop`). A node is entered once; another life needs a new ``Node``. It belongs to the thread
+    of its event loop: from other threads, use :meth:`call_soon_threadsafe`.
+
+    What it does, by subject:
+
+    - processes: :meth:`process`, :meth:`spawn`, :meth:`serve`, :meth:`whereis`, :meth:`send`;
+    - other nodes: :meth:`connect`, :meth:`disconnect`, :meth:`ping`, :meth:`nodes`, :meth:`subscribe`;
+    - calls to them: :meth:`call`, :meth:`cast`, :meth:`gen_server_call`, and the services by the names
+      of OTP's modules: :attr:`erpc`, :attr:`rpc`, :attr:`gen_server`, :attr:`sys`, :attr:`net_kernel`,
+      :attr:`global_names`, :attr:`pg`, :attr:`io`;
+    - calls from them: :meth:`export` and :attr:`exports`;
+    - streams of bytes: :meth:`open_stream`, :meth:`accept_streams`.
+
+    Most programs need the first five options or fewer.
+
+    Identity:
+
+    - ``name``: ``alive@host``, by default the one in ``vm_args``.
+    - ``cookie``: the cluster's secret, by default the one in ``~/.erlang.cookie``.
     - ``config``: the cluster's own ``sys.config``, or several, or what
       :func:`~quicdist.node.config.read_config` made of it; ``vm_args``: its ``vm.args``. They say what
       the other options do not; see ``docs/configuration.md``.
-    - ``name``: ``alive@host``. ``cookie``: the cluster's secret, by default the one in
-      ``~/.erlang.cookie``.
-    - ``carrier``: ``"quic"``, ``"tcp"`` or several, tried in order. ``nodes``: addresses by node
-      name, ``{"a@host": ("10.0.0.1", 4433)}``. ``host`` and ``port``: where to listen (None: all
-      addresses; UDP 4433 or any free TCP port). ``listen=False`` only dials.
-    - ``cert``, ``key``, ``cacert``: PEM files, or as bytes what would stand in them. ``verify``: a
-      node dialled over QUIC must prove by a certificate of that CA that it is who its host says;
-      turn it off for a cluster whose certificates no CA has signed. ``client_certificate``: the same
-      of nodes that dial this one (``"none"``, ``"request"``, ``"require"``). ``psks`` and
-      ``external_psk``: pre-shared keys instead. ``auth_callback``: a coroutine function that lets in
-      or refuses, on both sides, and ``auth_handshake_timeout`` the seconds it has. See ``docs/security.md``.
+
+    Carriers and addresses:
+
+    - ``carrier``: ``"quic"`` (the default), ``"tcp"`` or several, tried in order.
+    - ``nodes``: addresses by node name, ``{"a@host": ("10.0.0.1", 4433)}``.
+    - ``host`` and ``port``: where to listen (None: all addresses; UDP 4433 or any free TCP port).
+      ``listen=False`` only dials. ``epmd``: whether TCP registers with epmd and asks it.
+    - ``discovery`` in place of the default ways to find nodes; ``endpoints`` in place of all that
+      concerns carriers.
     - ``quic``: other settings of the QUIC carrier, by their names in
       :class:`~quicdist.carrier.QuicSettings`: ``{"congestion_control": "cubic", "idle_timeout": 60}``.
+
+    Security, see ``docs/security.md``:
+
+    - ``cert``, ``key``, ``cacert``: PEM files, or as bytes what would stand in them.
+    - ``verify``: a node dialled over QUIC must prove by a certificate of that CA that it is who its
+      host says; turn it off for a cluster whose certificates no CA has signed.
+      ``client_certificate``: the same of nodes that dial this one (``"none"``, ``"request"``,
+      ``"require"``).
+    - ``psks`` and ``external_psk``: pre-shared keys instead.
+    - ``auth_callback``: a coroutine function that lets in or refuses, on both sides, and
+      ``auth_handshake_timeout``: the seconds it has.
+
+    The rest:
+
     - ``hidden``: whether the rest of the cluster is left to connect by itself (an Erlang hidden
       node), which is the default.
     - ``none``: the atom that stands for ``None``; Elixir users choose ``"nil"``. ``limits``: how deep
@@ -72,8 +120,9 @@ class Node(NodeCore):
     - ``net_ticktime``: seconds of silence after which a node counts as down. ``setup_time``:
       seconds a handshake may take. ``max_frame``: bytes the longest message may have. ``max_dials``:
       nodes that are dialled at once; further dials wait.
-    - ``discovery`` in place of the default ways to find nodes; ``endpoints`` in place of all that
-      concerns carriers.
+
+    Raises :class:`NodeError` for options that do not fit, :class:`CookieError`,
+    :class:`~quicdist.protocol.InvalidNodeName`, :class:`~quicdist.node.config.ConfigError`.
     """
 
     def __init__(
