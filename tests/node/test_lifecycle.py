@@ -21,6 +21,7 @@ from quicdist import (
     Process,
     Stop,
 )
+from quicdist.node.interface import NodeInterface
 from quicdist.node.lifecycle import NodeState
 
 COOKIE = "lifecycle"
@@ -518,6 +519,16 @@ async def test_a_handshake_on_its_way_in_ends_with_the_node() -> None:
         await node.stop()
         await reader.read()
     writer.close()
+
+
+async def test_a_process_knows_its_node() -> None:
+    async with lone() as node:
+        # The assignment is what mypy checks: that Node has what processes are promised.
+        interface: NodeInterface[Process] = node
+        process = node.spawn(lambda process, message: None, name="name")
+        assert process.node is interface
+        assert process.node.whereis("name") is process
+        assert process.node.nodes("this") == [node.name]
 
 
 class TestRepr:
