@@ -92,6 +92,7 @@ from quicdist.term import (
     format_term,
     parse_term,
     term_to_binary,
+    to_python,
 )
 
 __version__ = "0.1.0"
@@ -187,4 +188,5 @@ __all__ = [
     "read_config",
     "run",
     "term_to_binary",
+    "to_python",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from quicdist import Atom, CallTimeout, Node, NotConnected, Process, ProcessExit, RemoteError
+from quicdist import Atom, CallTimeout, EncodeError, Node, NotConnected, Process, ProcessExit, RemoteError
 from quicdist.protocol import DistFlag
 
 
@@ -232,3 +232,16 @@ def offer_itself(node: Node) -> None:
     node.exports.add("own", "add", lambda one, two: one + two)
     node.exports.add("own", "later", later)
     node.exports.add("own", "leaves", leaves)
+
+
+async def test_what_default_makes_of_a_value_is_what_the_other_node_gets(two: Node) -> None:
+    two.export("py", "same")(lambda value: value)
+    nodes = {two.name: ("127.0.0.1", two.addresses[0].port)}
+    options: dict[str, Any] = {"cookie": "otp tests", "carrier": "tcp", "epmd": False, "listen": False}
+    async with Node("three@127.0.0.1", nodes=nodes, default=lambda value: sorted(value), **options) as three:
+        # The first is sent when the connection is there, the second at once.
+        for _ in range(2):
+            assert await three.call(two.name, "py", "same", [{2, 1}]) == [1, 2]
+        with pytest.raises(EncodeError, match="default raised TypeError"):
+            await three.call(two.name, "py", "same", [object()])
+        assert await three.call(two.name, "py", "same", [{3}]) == [3]

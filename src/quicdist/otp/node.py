@@ -116,7 +116,8 @@ class Node(NodeCore):
     - ``hidden``: whether the rest of the cluster is left to connect by itself (an Erlang hidden
       node), which is the default.
     - ``none``: the atom that stands for ``None``; Elixir users choose ``"nil"``. ``limits``: how deep
-      terms may be, see :class:`~quicdist.term.Limits`.
+      terms may be, see :class:`~quicdist.term.Limits`. ``default``: called with each value to be sent
+      that Erlang lacks, such as a ``datetime``; returns one that can be sent, or raises TypeError.
     - ``net_ticktime``: seconds of silence after which a node counts as down. ``setup_time``:
       seconds a handshake may take. ``max_frame``: bytes the longest message may have. ``max_dials``:
       nodes that are dialled at once; further dials wait.
@@ -151,6 +152,7 @@ class Node(NodeCore):
         hidden: bool | None = None,
         none: str | Atom = "undefined",
         limits: Limits = Limits(),  # noqa: B008 - frozen
+        default: Callable[[Any], Any] | None = None,
         net_ticktime: float | None = None,
         setup_time: float | None = None,
         max_frame: int = 128 * 1024 * 1024,
@@ -197,7 +199,7 @@ class Node(NodeCore):
             cookie=first(cookie, files.cookie),
             endpoints=endpoints,
             hidden=hidden,
-            codec=Codec(none=none, limits=limits),
+            codec=Codec(none=none, limits=limits, default=default),
             net_ticktime=ticktime,
             setup_time=first(setup_time, files.setup_time, SETUP_TIME),
             max_dials=max_dials,

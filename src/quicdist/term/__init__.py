@@ -16,6 +16,7 @@ from quicdist.term.limits import Limits
 from quicdist.term.maps import Map
 from quicdist.term.order import compare, sort_key
 from quicdist.term.parse import parse_term, parse_terms
+from quicdist.term.python_values import to_python
 from quicdist.term.values import BitString, ImproperList, Local, Record
 
 #: Any Erlang term as Python holds it; the table is in ``docs/terms.md``.
@@ -51,4 +52,5 @@ __all__ = [
     "parse_terms",
     "sort_key",
     "term_to_binary",
+    "to_python",
 ]
