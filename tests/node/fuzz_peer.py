@@ -151,16 +151,18 @@ class Fuzzer:
             raise Finding(faults[0])
 
     async def _answers(self) -> None:
-        """The good peer's link stands, and net_kernel answers on it."""
-        for _ in range(3):  # a signal may have ended net_kernel: it is started again
+        """The good peer's link stands, and net_kernel answers on it; it is asked again only where the one
+        that was asked has been ended by a signal and another started."""
+        for _ in range(3):
+            asked = self.victim.whereis("net_kernel")
             try:
                 await self.good.is_auth(VICTIM, timeout=PATIENCE)
-            except QuicDistError as error:
-                text = f"{type(error).__name__}: {error}"
-            else:
                 break
+            except QuicDistError as error:
+                if asked is not None and self.victim.whereis("net_kernel") is asked:
+                    raise Finding(f"net_kernel answers no more: {type(error).__name__}: {error}") from error
         else:
-            raise Finding(f"net_kernel answers no more: {text}")
+            raise Finding("net_kernel was ended three times while it was asked")
         if VICTIM not in self.good.nodes("connected"):
             raise Finding("the good peer's link is gone")
 
