@@ -388,7 +388,7 @@ class TestStoppingFromInside:
         nodes = {node.name: ("127.0.0.1", node.addresses[0].port)}
         async with listening("other@127.0.0.1", listen=False, nodes=nodes) as other:
             await other.connect(node.name)
-            await other.ping(node.name)
+            assert await other.ping(node.name)
             await node.stop()
         assert events[1] == NodeDown("other@127.0.0.1", None)
         await events[2]

@@ -131,7 +131,7 @@ async def test_services_and_supervisors_are_asked_with_it(one: Node, two: Node, 
             assert await one.ping(two.name, timeout=60)
         process.exit(before["rex"], term)
         process.spawn_request(two.name, "m", "f", [term])
-        await one.ping(two.name)
+        assert await one.ping(two.name)
         assert {name: pid_of(two, name) for name in SERVICES} == before
         assert supervisor.alive
 

@@ -48,7 +48,7 @@ async def connect_and_disconnect(here: Node, there: Node, times: int) -> None:
     for _ in range(times):
         down.clear()
         await here.connect(there.name)
-        await here.ping(there.name)
+        assert await here.ping(there.name)
         here.disconnect(there.name)
         await down.wait()
     unsubscribe()

@@ -120,7 +120,7 @@ class TestCall:
         first = asyncio.ensure_future(one.rpc.block_call(two.name, "py", "note", [1]))
         await asyncio.sleep(0)
         second = asyncio.ensure_future(one.rpc.block_call(two.name, "py", "note", [2]))
-        await one.ping(two.name)
+        assert await one.ping(two.name)
         go.set()
         await asyncio.gather(first, second)
         assert order == [1, 2]
