@@ -25,7 +25,7 @@ OTHER = Atom("other")
 def offer(node: Node) -> None:
     """Register the processes that the drivers use."""
 
-    @node.register("echo")
+    @node.process("echo")
     def echo(process: Process, message: tuple[Pid, Any]) -> None:
         process.send(*message)
 
@@ -39,7 +39,7 @@ def offer(node: Node) -> None:
 
     expected: list[Any] = []  # who is to be told, and how many messages are missing
 
-    @node.register("sink")
+    @node.process("sink")
     def sink(process: Process, message: Any) -> None:
         if type(message) is tuple:
             expected[:] = message
@@ -48,7 +48,7 @@ def offer(node: Node) -> None:
         if not expected[1]:
             process.send(expected[0], DONE)
 
-    @node.register("source")
+    @node.process("source")
     async def source(process: Process) -> None:
         async for to, count, size in process:
             await give(node, process, to, to.node.name, count, size)

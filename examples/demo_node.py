@@ -30,7 +30,7 @@ def offer(node: Node) -> None:
         return one + two
 
     @node.export("py")
-    async def ping(other: Atom) -> Atom:
+    async def ping(other: Atom) -> bool:
         return await node.ping(other.name)
 
     @node.export("py")

@@ -95,6 +95,7 @@ if TYPE_CHECKING:
         format_term,
         parse_term,
         term_to_binary,
+        to_python,
     )
 else:
     from quicdist.lazy import lazy_names
@@ -125,6 +126,7 @@ else:
             "quicdist.term": """
                 Atom BitString DecodeError EncodeError Export Fun ImproperList Map ParseError Pid Port
                 Record Reference Term TermError binary_to_term format_term parse_term term_to_binary
+                to_python
             """,
         },
         submodules=["carrier", "discovery", "errors", "logs", "node", "otp", "protocol", "term"],
@@ -223,4 +225,5 @@ __all__ = [
     "read_config",
     "run",
     "term_to_binary",
+    "to_python",
 ]

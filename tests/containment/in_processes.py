@@ -183,7 +183,7 @@ async def _spawned(lab: Lab, fault: Fault, function: Callable[..., Any]) -> Any:
     """By the other node; its reason comes by the monitor asked for with it."""
     name = f"f{id(fault)}"
     lab.two.runtime.spawning.functions._bodies.pop(("lab", name), None)
-    lab.two.spawnable("lab", name)(function)
+    lab.two.exports.process("lab", name)(function)
     process = lab.one.runtime.add_process()
     request = lab.around(lambda: process.spawn_request(lab.two.name, "lab", name, [], monitor=True))
     *_, pid = await process.receive((ANY, request, ANY, ANY))

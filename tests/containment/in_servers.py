@@ -216,7 +216,7 @@ async def remote_child(lab: Lab, fault: Fault, callback: Callable[..., Any]) -> 
     """The node that asks is its parent, and is answered ``{error, Reason}``."""
     name = f"child{id(fault)}{callback.__name__}"
     if lab.two.exports.find("lab", name, 0) is None:
-        lab.two.export_child("lab", name)(lambda: server(init=callback))
+        lab.two.exports.child("lab", name)(lambda: server(init=callback))
     return await _start_answer(lab, fault, name)
 
 
@@ -246,7 +246,7 @@ async def _raised(error: Any) -> Any:
 async def remote_factory(lab: Lab, fault: Fault) -> Any:
     name = f"factory{id(fault)}"
     if lab.two.exports.find("lab", name, 0) is None:
-        lab.two.export_child("lab", name)(lambda: fault.plain())
+        lab.two.exports.child("lab", name)(lambda: fault.plain())
     return await _start_answer(lab, fault, name)
 
 

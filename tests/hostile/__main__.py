@@ -24,8 +24,9 @@ for less); no standstill of the victim's loop above 50 ms; no echo of the good p
 time, which is the worst echo just before, while other nodes join (off both, the time is taken for which
 other programs had the processor); a new good peer in within 1 s; no log line that could
 pass for another record, and no traceback.
-A row that misses one by less than 4 times is run again, twice at most, and every run is shown; if it was
-memory alone, in the same process, where what the allocator held ready is used again."""
+An attack that misses one by less than 4 times is run three times, and the median of each figure counts;
+every run is shown. If it was memory alone, they run in the same process, where what the allocator held
+ready is used again."""
 
 
 def chosen(only: str) -> list[Attack]:
@@ -67,6 +68,13 @@ COLUMNS = ["attack", "sent", "gained", "held", "kept", "standstill", "idle echo,
            "echo, ms (median/worst)", "newcomer", "log lines", "goals"]  # fmt: skip
 
 
+def which(number: int, runs: list[Row]) -> str:
+    """Which of the rows of an attack one is: a run, or the median of all."""
+    if len(runs) == 1:
+        return "run 1 of 1"
+    return "median" if number == len(runs) else f"run {number} of {len(runs) - 1}"
+
+
 def table(results: list[list[Row]]) -> Table:
     made = Table(*COLUMNS, title="make hostile", title_justify="left")
     for runs in results:
@@ -75,7 +83,7 @@ def table(results: list[list[Row]]) -> Table:
             style = "" if row.holds else "bold red" if last else "dim"
             texts = cells(row)
             if len(runs) > 1:
-                texts[-1] += f" (run {number} of {len(runs)})"
+                texts[-1] += f" ({which(number, runs)})"
             made.add_row(*texts, style=style)
     return made
 
@@ -173,7 +181,7 @@ def main(
     for runs in results:
         for again, row in enumerate(runs, 1):
             for text, _ in row.missed:
-                console.print(f"{row.attack.name} (run {again} of {len(runs)}): {text}", markup=False)
+                console.print(f"{row.attack.name} ({which(again, runs)}): {text}", markup=False)
     if left_out:
         console.print(f"not run for want of time: {', '.join(left_out)}", markup=False)
     console.print(

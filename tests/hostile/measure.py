@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -32,10 +33,10 @@ ECHO = 10.0
 #: Seconds until a new good peer is in.
 NEWCOMER = 1.0
 
-#: Where a goal was missed by less than this many times, a busy machine may be the reason: the row is run
-#: again, up to :data:`TRIES` times in all, and all of its runs are said.
+#: Where a goal was missed by less than this many times, a busy machine may be the reason: the attack is
+#: run :data:`ROUNDS` times in all, and the median of what they cost counts. All of its runs are said.
 DOUBTFUL = 4.0
-TRIES = 3
+ROUNDS = 3
 
 #: Seconds that an attack's memory has to be given back in, once its connections have ended.
 GIVE_BACK, GIVE_BACK_QUICK = 12.0, 2.5
@@ -87,6 +88,17 @@ class Row:
         """Whether memory is the only goal missed."""
         return all(text.startswith("kept") for text, _ in self.missed)
 
+    @classmethod
+    def median_of(cls, rows: Sequence[Row]) -> Row:
+        """What several runs of one attack cost: of each figure the median, and all that is no figure."""
+        figures = {name: statistics.median_low([getattr(row, name) for row in rows]) for name in _FIGURES}
+        made = cls(rows[0].attack, log=rows[-1].log, **figures)
+        made.notes = [note for row in rows for note in row.notes]
+        made.missed = [(text, times) for row in rows for text, times in row.missed if not times]
+        made.judge()
+        made.missed = list(dict.fromkeys(made.missed))
+        return made
+
     def judge(self) -> None:
         def goal(what: str, came: float, most: float, text: str) -> None:
             if came > most:
@@ -104,6 +116,13 @@ class Row:
             )
         elif count := self.log.get("tracebacks"):
             self.missed.append((f"{count} tracebacks: {self.log['sample'][:100]}", 0.0))
+
+
+#: What is measured of a row.
+_FIGURES = (
+    *("sent", "received", "gained", "held", "kept", "blocks", "standstill", "idle_median", "idle"),
+    *("echo_median", "echo", "newcomer", "seconds"),
+)
 
 
 # -- the processes -------------------------------------------------------------------------------
@@ -255,25 +274,24 @@ class Run:
         return self._scene
 
     def row(self, attack: Attack) -> list[Row]:
-        """Run an attack, again if it is in doubt; all runs of it, of which the last one counts."""
-        rows: list[Row] = []
-        for number in range(TRIES):
-            if number:
-                self._say(
-                    f"{attack.name}: run {number} missed a goal by little ({rows[-1].missed[0][0]}): again"
-                )
-            row = self.once(attack)
-            rows.append(row)
-            doubtful = row.doubtful(self._within)
-            if row.missed and not (doubtful and row.only_kept):
-                # The next one is not to suffer from it. Of memory alone a second run in the same process
-                # tells what was kept from what the allocator holds ready for the next time.
-                self._drop()
-            if not doubtful:
-                break
+        """Run an attack once, and where that leaves a doubt :data:`ROUNDS` times. All runs of it, and then
+        their median if they are several: the last row counts."""
+        rows: list[Row] = [self._round(attack)]
+        if rows[0].doubtful(self._within):
+            self._say(f"{attack.name} missed a goal by little ({rows[0].missed[0][0]}): {ROUNDS} rounds")
+            rows += [self._round(attack) for _ in range(ROUNDS - 1)]
+            rows.append(Row.median_of(rows))
         if rows[-1].missed:
             self._drop()
         return rows
+
+    def _round(self, attack: Attack) -> Row:
+        row = self.once(attack)
+        if row.missed and not (row.doubtful(self._within) and row.only_kept):
+            # The next one is not to suffer from it. Of memory alone a second run in the same process
+            # tells what was kept from what the allocator holds ready for the next time.
+            self._drop()
+        return row
 
     def once(self, attack: Attack) -> Row:
         """Run an attack once."""

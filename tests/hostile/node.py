@@ -200,13 +200,13 @@ async def victim(options: dict[str, Any]) -> None:
     logging.raiseExceptions = False
     node = Node(VICTIM, **options)
 
-    @node.register("echo")
+    @node.process("echo")
     def echo(process: Process, message: Any) -> None:
         match message:
             case (Pid() as to, answer):
                 process.send(to, answer)
 
-    @node.register("sink")
+    @node.process("sink")
     def sink(process: Process, message: Any) -> None:
         """Whatever comes is dropped."""
 
@@ -309,7 +309,7 @@ async def good(options: dict[str, Any]) -> None:
                 "p50": ordered[len(ordered) // 2],
                 "p99": ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)],
                 "worst": ordered[-1],
-                "lost": state["lost"] or VICTIM not in node.nodes(),
+                "lost": state["lost"] or VICTIM not in node.nodes("connected"),
             }
 
         node.spawn(ask)

@@ -69,6 +69,22 @@ def test_a_goal_missed_by_little_is_in_doubt() -> None:
     assert row.doubtful()
 
 
+def test_of_several_runs_the_median_counts_and_no_fact_is_lost() -> None:
+    attack = Attack("a", "b", lambda field: None)
+
+    def row(standstill: float, **more: Any) -> Row:
+        made = Row(attack, standstill=standstill, **more)
+        made.judge()
+        return made
+
+    assert Row.median_of([row(2 * STANDSTILL), row(0.001), row(0.002)]).holds
+    assert not Row.median_of([row(0.001), row(2 * STANDSTILL), row(2 * STANDSTILL)]).holds
+    told = row(0.001, log={"tracebacks": 1, "sample": "Traceback"})
+    assert [text for text, _ in Row.median_of([told, row(0.001), row(0.001)]).missed] == [
+        "1 tracebacks: Traceback"
+    ]
+
+
 def test_memory_may_grow_with_what_was_sent() -> None:
     row = Row(Attack("a", "b", lambda field: None), sent=1_000_000, kept=9 * KEPT)
     row.judge()

@@ -282,24 +282,24 @@ def offer_puppets(node: Node) -> None:
 
     node.spawn(maker, name="puppet")
 
-    @node.spawnable("puppet")
+    @node.exports.process("puppet")
     async def child(process: Process, pid: Pid) -> None:
         process.send(pid, (Atom("child"), process.pid))
         await puppet(process)
 
-    @node.spawnable("puppet")
+    @node.exports.process("puppet")
     async def trapper(process: Process, pid: Pid) -> None:
         process.trap_exit = True
         await child(process, pid)
 
-    @node.spawnable("puppet")
+    @node.exports.process("puppet")
     def ends(_: Process, reason: Any) -> None:
         raise ProcessExit(reason)
 
-    @node.spawnable("puppet")
+    @node.exports.process("puppet")
     async def crashes(_: Process) -> None:
         raise ValueError("crashed")
 
-    @node.spawnable("puppet")
+    @node.exports.process("puppet")
     def leader(process: Process, pid: Pid) -> None:
         process.send(pid, (Atom("leader"), process.group_leader))

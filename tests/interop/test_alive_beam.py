@@ -37,7 +37,7 @@ async def without_a_word(node: Node, peer: str) -> AsyncIterator[None]:
         link._transport.abort()
     await down.wait()
     done()
-    assert node.nodes() == []
+    assert node.nodes("connected") == []
     try:
         yield
     finally:

@@ -245,7 +245,7 @@ class Device(GenServer):
 
 async def test_a_supervisor_of_a_beam_starts_the_next_child_when_the_old_one_has_closed(twins: Twins) -> None:
     """Its ``'EXIT'`` comes after ``terminate``, but after ``kill``."""
-    twins.node.export_child("callbacks", "device")(Device)
+    twins.node.exports.child("callbacks", "device")(Device)
     Device.held = Device.overlaps = 0
     got = await twins.eval(
         f"{APART} Apart(fun() -> Start = {{erpc, call, [PEER, callbacks, device, []]}},"

@@ -36,7 +36,7 @@ class Dialler:
         assert await self.beam.eval(f"quic_dist:get_connect_options({name})") == "#{}"  # for one dial
         if connected == "true":
             await self.beam.eval(f"monitor_node({name}, true)")
-            self.node.disconnect(next(iter(self.node.nodes())))
+            self.node.disconnect(next(iter(self.node.nodes("connected"))))
             await self.beam.eval("receive {nodedown, _} -> ok end")
         return connected == "true"
 

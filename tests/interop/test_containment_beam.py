@@ -83,7 +83,7 @@ def exported(node: Node, function: Callable[..., Any], **options: Any) -> None:
 
 
 def child(node: Node, factory: Callable[..., Any]) -> None:
-    node.export_child("lab", "fault")(factory)
+    node.exports.child("lab", "fault")(factory)
 
 
 def _child(fault: Fault) -> Callable[[], GenServer]:
@@ -106,7 +106,7 @@ PLACES: dict[str, tuple[str, Callable[[Node, Fault], Any]]] = {
     ),
     "spawned body": (
         f"{{_, M}} = spawn_monitor(Node, lab, fault, []), {DOWN}",
-        lambda node, fault: node.spawnable("lab", "fault")(_coroutine(_now, fault)),
+        lambda node, fault: node.exports.process("lab", "fault")(_coroutine(_now, fault)),
     ),
     "handle_call": (
         CALL % "gen_server:call({server, Node}, x)",
@@ -241,4 +241,4 @@ async def test_faults_as_a_beam_sees_them(pair: Cluster) -> None:
                     failed.append(f"{name}: {fault.name}: {shown}")
                 await clear(node)
     assert not failed, "\n".join(failed)
-    assert node.nodes() == [pair.beam_name]
+    assert node.nodes("connected") == [pair.beam_name]

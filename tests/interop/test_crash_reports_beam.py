@@ -69,7 +69,7 @@ async def shell(pair: Cluster) -> AsyncIterator[Cluster]:
     """The two, connected, with what the BEAM prints kept; crash_server at both."""
     node = pair.node
 
-    @node.spawnable("crash_server", "body")
+    @node.exports.process("crash_server", "body")
     async def body(_: Any, what: Any) -> None:
         if what == Atom("error"):
             raise ValueError("body fails")
@@ -79,9 +79,9 @@ async def shell(pair: Cluster) -> AsyncIterator[Cluster]:
     def exported(*_: Any) -> None:
         raise ValueError("export fails")
 
-    node.export_child("crash_server", "start_link")(Server)
+    node.exports.child("crash_server", "start_link")(Server)
 
-    @node.export_child("crash_server", "start_sup")
+    @node.exports.child("crash_server", "start_sup")
     def start_sup(start: Any) -> Supervisor:
         return Supervisor([ChildSpec("kid", Server, (start,))], intensity=0)
 
@@ -259,7 +259,7 @@ async def test_a_large_report_is_cut(shell: Cluster) -> None:
 async def test_a_report_makes_no_connection(shell: Cluster) -> None:
     node, leaders = shell.node, []
 
-    @node.spawnable("crash_server", "leader")
+    @node.exports.process("crash_server", "leader")
     async def leader(process: Process) -> None:
         leaders.append(process.group_leader)
 

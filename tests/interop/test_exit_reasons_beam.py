@@ -64,7 +64,7 @@ class Stopping(GenServer):
 async def shell(pair: Cluster) -> AsyncIterator[Cluster]:
     """The two, connected, with what the BEAM prints kept; ``stopping`` and ``mute`` on our node."""
     pair.node.serve(Stopping(), name="stopping")
-    pair.node.register("mute")(lambda process, message: None)
+    pair.node.process("mute")(lambda process, message: None)
     await pair.node.connect(pair.beam_name)
     await watch_printed(pair.beam)
     yield pair
@@ -102,7 +102,7 @@ end)
 async def test_body(shell: Cluster, tmp_path: Path, row: list[str]) -> None:
     code, reason, print_ = row
     body = function(tmp_path, code, "process", node=shell.node, BEAM=shell.beam_name)
-    shell.node.spawnable("rows", "body")(body)
+    shell.node.exports.process("rows", "body")(body)
     start = "fun() -> spawn_opt(PY, rows, body, [], [link, monitor]) end"
     # The same pattern twice: of the link, and of the monitor.
     await check(shell, f"{ENDS}({start})", f"{{{reason} = Reason_, Reason_}}")
@@ -116,7 +116,7 @@ async def test_exit_signal(shell: Cluster, row: list[str]) -> None:
     async def body(process: Process) -> None:
         await process.receive()
 
-    shell.node.spawnable("rows", "body")(body)
+    shell.node.exports.process("rows", "body")(body)
     spawn = "{Pid, _} = Started = spawn_opt(PY, rows, body, [], [link, monitor])"
     start = f"fun() -> {spawn}, {source}, Started end"
     await check(shell, f"{ENDS}({start})", f"{{{reason} = Reason_, Reason_}}")
@@ -127,7 +127,7 @@ async def test_exit_signal(shell: Cluster, row: list[str]) -> None:
 async def test_server(shell: Cluster, tmp_path: Path, row: list[str]) -> None:
     code, caller, reason, print_ = row
     handle_call = function(tmp_path, code, "self, request, sender", node=shell.node)
-    shell.node.export_child("rows", "server")(type("Server", (GenServer,), {"handle_call": handle_call}))
+    shell.node.exports.child("rows", "server")(type("Server", (GenServer,), {"handle_call": handle_call}))
     call = "try gen_server:call(Pid, request, 300) catch Class_:Why_ -> {Class_, Why_} end"
     value = "{" + caller.replace("exit:", "exit, ", 1) + "}" if caller.startswith("exit:") else caller
     source = f"""
@@ -164,7 +164,7 @@ async def test_the_error_of_an_init_is_that_of_the_start(shell: Cluster) -> None
         def init(self) -> Any:
             raise ValueError("bad")
 
-    shell.node.export_child("rows", "server")(Fails)
+    shell.node.exports.child("rows", "server")(Fails)
     error = '{error, {{python_error, <<"ValueError">>, <<"bad">>}, _}}'
     await check(
         shell,

@@ -171,7 +171,7 @@ def offer(twins: Twins, release: threading.Event) -> None:
         process.send(pid, (process.pid, term))
         return term
 
-    @node.spawnable("py")
+    @node.exports.process("py")
     async def body(process: Process, pid: object, term: object) -> None:
         process.send(pid, (process.pid, term))
         await process.receive()

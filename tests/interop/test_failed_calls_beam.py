@@ -147,58 +147,58 @@ def offer(twins: Twins) -> None:
         process = node.whereis(name.name)
         return process and process.pid
 
-    @node.spawnable("callers")
+    @node.exports.process("callers")
     async def call(_: Process, server: Any, request: Any, timeout: Any) -> None:
         await node.gen_server.call(to(server), request, timeout=seconds(timeout))
 
-    @node.spawnable("callers")
+    @node.exports.process("callers")
     async def to_itself(process: Process, timeout: Any) -> None:
         await node.gen_server.call(process.pid, Atom("hello"), timeout=seconds(timeout))
 
-    @node.spawnable("callers")
+    @node.exports.process("callers")
     async def to_own_name(process: Process, timeout: Any) -> None:
         node.runtime.register("me", process)
         await node.gen_server.call("me", Atom("hello"), timeout=seconds(timeout))
 
-    @node.spawnable("callers")
+    @node.exports.process("callers")
     async def stop(_: Process, server: Any, reason: Any, timeout: Any) -> None:
         await node.gen_server.stop(to(server), reason, timeout=seconds(timeout))
 
-    @node.spawnable("callers")
+    @node.exports.process("callers")
     async def sys(_: Process, function: Atom, server: Any, timeout: Any) -> None:
         await getattr(node.sys, function.name)(to(server), timeout=seconds(timeout))
 
-    @node.spawnable("callers")
+    @node.exports.process("callers")
     async def terminate(_: Process, server: Any, reason: Any, timeout: Any) -> None:
         await node.sys.terminate(to(server), reason, timeout=seconds(timeout))
 
-    @node.spawnable("callers")
+    @node.exports.process("callers")
     async def erpc(_: Process, at: Atom, function: Atom, arguments: list[Any], timeout: Any) -> None:
         await node.call(at.name, "callers", function.name, arguments, timeout=seconds(timeout))
 
-    @node.spawnable("callers")
+    @node.exports.process("callers")
     async def put_chars(_: Process, device: Any) -> None:
         await node.io.put_chars(to(device), "text")
 
-    @node.spawnable("callers")
+    @node.exports.process("callers")
     async def join(_: Process, pid: Any) -> None:
         node.pg.start().join("group", pid)
 
-    @node.spawnable("callers")
+    @node.exports.process("callers")
     async def caught(_: Process, server: Any, request: Any) -> None:
         """What ends a process is no error that a program catches by the way."""
         with contextlib.suppress(QuicDistError):
             await node.gen_server.call(to(server), request)
         raise ProcessExit(Atom("not_this"))
 
-    @node.spawnable("callers")
+    @node.exports.process("callers")
     async def own_end(process: Process, reason: Any) -> None:
         process.exit(process, reason)
         with contextlib.suppress(Exception):
             await process.receive()
         raise ProcessExit(Atom("not_this"))
 
-    @node.spawnable("callers")
+    @node.exports.process("callers")
     async def kept(process: Process, function: Atom, arguments: list[Any]) -> None:
         node.runtime.register("keeper", process)
         body = node.spawning.functions._bodies["callers", function.name]

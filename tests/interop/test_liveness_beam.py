@@ -91,7 +91,7 @@ async def nothing_for(events: asyncio.Queue[NodeEvent], seconds: float) -> None:
 
 async def still_there(pair: Cluster) -> None:
     """It is the same connection, in the eyes of both."""
-    assert pair.node.nodes() == [pair.beam_name]
+    assert pair.node.nodes("connected") == [pair.beam_name]
     assert await pair.node.ping(pair.beam_name)
     assert await pair.eval("receive {nodeup, _, _} -> up after 0 -> none end") == "up"
     assert await pair.eval("receive {nodedown, D, _} -> D after 0 -> none end") == "none"

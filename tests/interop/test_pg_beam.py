@@ -64,7 +64,9 @@ SEEN = {
     " Do(groups, [S]) -- [g | Groups], [g | Groups] -- Do(groups, [S])}",
     "a message to all": "Ps = [New(), New()], Do(join, [S, g, Ps]), {join, g, _} = Next(Ref),"
     " [P ! {tell, self()} || P <- pg:get_members(S, g)],"
-    " lists:sort([receive {told, P} -> P end || _ <- Ps]) =:= lists:sort(Ps)",
+    " Told = lists:sort([receive {told, P} -> P end || _ <- Ps]),"
+    # They end then: a leave that came later would be seen by who is asked next.
+    " [{leave, g, _}, {leave, g, _}] = [Next(Ref), Next(Ref)], Told =:= lists:sort(Ps)",
     "the one asked sees those who ask": "P = members:new(), ok = pg:join(S, g, [P, P]),"
     " A = (fun F() -> case Do(get, [S, g]) of [P, P] -> all; [] -> F() end end)(),"
     " pg:leave(S, g, P), B = (fun F() -> case Do(get, [S, g]) of [P] -> one; _ -> F() end end)(),"

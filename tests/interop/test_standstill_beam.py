@@ -56,7 +56,7 @@ async def test_an_export_that_blocks_costs_no_connection_and_no_message(pair: Cl
     taken: list[object] = []
     all_taken = asyncio.Event()
 
-    @pair.node.register("taker")
+    @pair.node.process("taker")
     def take(process: Process, message: object) -> None:
         if message == Atom("last"):
             all_taken.set()
@@ -93,12 +93,12 @@ async def test_a_handler_a_callback_and_a_body_that_block_cost_no_connection(pai
 
     pair.node.serve(Slow(), name="callback")
 
-    @pair.node.register("handler")
+    @pair.node.process("handler")
     def handle(process: Process, message: Pid) -> None:
         sleep(LONG)
         process.send(message, Atom("handler"))
 
-    @pair.node.register("body")
+    @pair.node.process("body")
     async def body(process: Process) -> None:
         sender = await process.receive(Pid)
         sleep(LONG)
@@ -114,7 +114,7 @@ async def test_a_handler_a_callback_and_a_body_that_block_cost_no_connection(pai
 async def test_what_was_sent_before_the_loop_blocks_arrives_meanwhile(pair: Cluster) -> None:
     """As on a BEAM, where a process that computes has sent what it has sent."""
 
-    @pair.node.register("early")
+    @pair.node.process("early")
     def early(process: Process, message: Pid) -> None:
         process.send(message, Atom("begun"))
         sleep(TICKTIME)

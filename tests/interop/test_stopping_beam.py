@@ -137,7 +137,7 @@ async def offer(node: Node) -> None:
             [ChildSpec(name, Server, args=(traps,), name=name, shutdown=3.0) for name, traps in children]
         )
     )
-    node.export_introspection()
+    node.exports.introspection()
 
     @node.export("stopping")
     async def go() -> Atom:

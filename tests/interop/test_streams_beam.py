@@ -12,7 +12,7 @@ import pytest_asyncio
 from quicdist import Process
 from tests.interop.cluster import Cluster, cluster
 from tests.support.beam import erl_facts
-from tests.support.head_of_line import assert_little_waits_little, in_process, ratio
+from tests.support.head_of_line import assert_small_messages_do_not_wait, in_process, ratio
 
 pytestmark = pytest.mark.quic_dist
 
@@ -94,7 +94,7 @@ async def little_waits_little(pair: Cluster, way: Any, size: int) -> None:
         "{data, _, true}} -> quic_dist:send(R, <<>>, true); _ -> ok end, L() end)() end), ok"
     )
     large = way(pair.beam_name, size)
-    await assert_little_waits_little(lambda: ratio(pair.node, ("echo", pair.beam_name), large))
+    await assert_small_messages_do_not_wait(lambda: ratio(pair.node, ("echo", pair.beam_name), large))
 
 
 @WAYS

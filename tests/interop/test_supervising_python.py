@@ -71,7 +71,7 @@ class Watched:
             yield node
 
     def export(self, node: Node) -> None:
-        node.export_child("py", "start_model")(lambda path: Model(self.servers, self.init_takes))
+        node.exports.child("py", "start_model")(lambda path: Model(self.servers, self.init_takes))
 
     async def server(self) -> Model:
         """The next one that is started."""

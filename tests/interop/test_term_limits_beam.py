@@ -86,7 +86,7 @@ async def test_a_native_record_goes_to_those_only_who_know_it(pair: Cluster) -> 
 
 @pytest.mark.parametrize("depth", [20_000, 100_000])
 async def test_deep_iodata_comes_back_as_between_two_beams(pair: Cluster, depth: int) -> None:
-    @pair.node.register("echo")
+    @pair.node.process("echo")
     def echo(process: Process, message: Any) -> None:
         process.send(message[0], message[1])
 
@@ -168,7 +168,7 @@ async def test_another_message_too_deep_is_lost_alone(
     shallow: Cluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     came: list[Any] = []
-    shallow.node.register("box")(lambda process, message: came.append(message))
+    shallow.node.process("box")(lambda process, message: came.append(message))
     async with same_connection(shallow):
         await shallow.eval("[{box, PY} ! X || X <- [1, Nested(100), 2]], ok")
         await shallow.eval("net_adm:ping(PY)")
@@ -179,7 +179,7 @@ async def test_another_message_too_deep_is_lost_alone(
 
 async def test_a_message_longer_than_the_limit_is_lost_alone(shallow: Cluster) -> None:
     came: list[Any] = []
-    shallow.node.register("box")(lambda process, message: came.append(message))
+    shallow.node.process("box")(lambda process, message: came.append(message))
     shallow.node.serve(Echo(), name="echo")
     async with same_connection(shallow):
         await shallow.eval(f"[{{box, PY}} ! X || X <- [1, binary:copy(<<0>>, {2 * MIB}), 2]], ok")

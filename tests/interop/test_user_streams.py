@@ -86,7 +86,7 @@ async def test_a_version_without_streams_is_told_by_name(quic: Cluster) -> None:
     with pytest.raises(StreamsNotSupported, match=quic.beam_name):
         await quic.node.open_stream(quic.beam_name)
     # And nothing was garbled.
-    assert await quic.node.ping(quic.beam_name) == Atom("pong")
+    assert await quic.node.ping(quic.beam_name)
 
 
 class TestOpenedByUs:
@@ -120,7 +120,7 @@ class TestOpenedByUs:
         with pytest.raises(StreamRefused, match=connected.beam_name) as caught:
             await stream.read()
         assert caught.value.code == 0x100
-        assert await connected.node.ping(connected.beam_name) == Atom("pong")
+        assert await connected.node.ping(connected.beam_name)
 
     async def test_refused_streams_cost_nothing_for_good(self, connected: Cluster) -> None:
         """More than the 100 that quic_dist allows at once."""

@@ -19,7 +19,7 @@ async def main(name: str, host: str, port: str, cert: str, key: str) -> None:
         name, cookie="secret", carrier="quic", host=host, port=int(port), cert=cert, key=key, verify=False
     ) as node:
 
-        @node.register("echo")
+        @node.process("echo")
         async def echo(process: Any) -> None:
             async for sender, message in process:
                 (link,) = node.connections.links()
@@ -28,7 +28,7 @@ async def main(name: str, host: str, port: str, cert: str, key: str) -> None:
                 process.send(sender, (process.pid, message))
                 print(link.remote_address.host, message[:64].decode(), flush=True)
 
-        @node.register("mirror")
+        @node.process("mirror")
         async def mirror(process: Any) -> None:
             async for sender, message in process:
                 await process.send_wait(sender, (process.pid, message))

@@ -24,19 +24,19 @@ async def main(carrier: str, cert: str, key: str) -> None:
     )
     async with Node(NAME, cookie=COOKIE, carrier=carrier, host="127.0.0.1", **options) as node:
 
-        @node.register("echo")
+        @node.process("echo")
         def echo(process: Process, message: Any) -> None:
             process.send(message[0], message[1])
 
-        @node.register("pid")
+        @node.process("pid")
         def pid(process: Process, message: Any) -> None:
             process.send(message, process.pid)
 
-        @node.register("size")
+        @node.process("size")
         def size(process: Process, message: Any) -> None:
             process.send(message[0], len(message[1]))
 
-        @node.register("push")
+        @node.process("push")
         def push(process: Process, message: Any) -> None:
             # From a process of its own, as another pair.
             async def send(own: Process) -> None:
@@ -44,7 +44,7 @@ async def main(carrier: str, cert: str, key: str) -> None:
 
             node.spawn(send)
 
-        @node.register("stream")
+        @node.process("stream")
         async def stream(process: Process) -> None:
             async for to, count in process:
                 async with await node.open_stream(to.name) as opened:

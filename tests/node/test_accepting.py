@@ -191,7 +191,7 @@ async def test_an_attempt_under_way_is_waited_for_a_moment() -> None:
         await attempt.prove()
         await asyncio.wait_for(connecting, PATIENCE)
         assert dialled.times == 0
-        assert node.nodes() == [PEER]
+        assert node.nodes("connected") == [PEER]
         await attempt.end()
 
 
@@ -205,7 +205,7 @@ async def test_the_cookie_proved_ends_a_dial_that_has_not_said_its_name() -> Non
         assert await attempt.let_in() == b"sok_simultaneous"
         await attempt.prove()
         await asyncio.wait_for(connecting, PATIENCE)
-        assert node.nodes() == [PEER]
+        assert node.nodes("connected") == [PEER]
         assert not await dialled.still_there()
         await attempt.end()
 
@@ -224,7 +224,7 @@ async def test_the_dial_of_the_greater_name_stands_once_its_name_is_said() -> No
         dialled.hang_up()
         assert (await attempt.message())[:1] == b"a"
         await asyncio.wait_for(connecting, PATIENCE)
-        assert node.nodes() == [PEER]
+        assert node.nodes("connected") == [PEER]
         await attempt.end()
 
 
@@ -238,7 +238,7 @@ async def test_a_failed_dial_is_saved_by_an_attempt_under_way() -> None:
         dialled.hang_up()
         await attempt.prove()
         await asyncio.wait_for(connecting, PATIENCE)
-        assert node.nodes() == [PEER]
+        assert node.nodes("connected") == [PEER]
         await attempt.end()
 
 
@@ -281,7 +281,7 @@ async def test_a_stranger_with_the_name_of_a_connected_node_leaves_the_connectio
         assert (await stranger.message())[:1] == b"N"
         stranger.say(b"r" + bytes(20))
         assert await stranger.is_closed()
-        assert node.nodes() == [PEER]
+        assert node.nodes("connected") == [PEER]
         await attempt.end()
         await stranger.end()
 
@@ -301,5 +301,5 @@ async def test_the_challenge_of_a_node_handed_back_to_it_authenticates_nobody() 
         assert await attempt.is_closed()
         with pytest.raises(NotConnected, match="sent a challenge of this node back to it"):
             await asyncio.wait_for(connecting, PATIENCE)
-        assert node.nodes() == []
+        assert node.nodes("connected") == []
         await attempt.end()

@@ -31,7 +31,7 @@ def test_nodes_on_uvloop(carrier: str, tmp_path: Path) -> None:
             options |= {"cacert": files.ca, "cert": files.cert, "key": files.key}
         async with Node("two@127.0.0.1", host="127.0.0.1", port=0, **options) as two:
 
-            @two.register("echo")
+            @two.process("echo")
             def echo(process: Process, message: Any) -> None:
                 process.send(message[0], message[1])
 

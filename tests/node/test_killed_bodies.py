@@ -34,7 +34,7 @@ class Others:
         self.near = two.runtime.add_process()
         self.calls: list[Any] = []
         one.exports.add("lab", "called", self.calls.append)
-        one.spawnable("lab", "spawned")(lambda process, *_: self.calls.append(process))
+        one.exports.process("lab", "spawned")(lambda process, *_: self.calls.append(process))
 
     def bystanders(self) -> list[Any]:
         return [
@@ -118,8 +118,8 @@ async def cleaned_up(others: Others, reason: Any, deeds: list[str]) -> list[Any]
     await process.finished()
     # On every stream: what was sent before has come.
     for _ in range(3):
-        await others.one.ping(others.two.name)
-        await others.two.ping(others.one.name)
+        assert await others.one.ping(others.two.name)
+        assert await others.two.ping(others.one.name)
     assert not failures or reason == KILL, failures
     return others.watcher.messages
 
@@ -174,7 +174,7 @@ async def test_a_killed_server_that_replies_late_is_not_heard(others: Others) ->
         await call
     assert getattr(failed.value, "reason", None) == KILLED
     await process.finished()
-    await others.one.ping(others.two.name)
+    assert await others.one.ping(others.two.name)
     assert [message[-1] for message in others.watcher.messages] == [KILLED]
 
 

@@ -21,6 +21,7 @@ from quicdist import (
     Process,
     Stop,
 )
+from quicdist.node.interface import NodeInterface
 from quicdist.node.lifecycle import NodeState
 
 COOKIE = "lifecycle"
@@ -68,15 +69,23 @@ class TestStarting:
     async def test_of_two_that_enter_at_once_one_gets_in(self) -> None:
         node = listening()
 
-        async def enter() -> str:
+        async def enter() -> object:
             try:
                 async with node:
                     await asyncio.sleep(0.01)
-                    return str(await node.ping(node.name))
+                    return await node.ping(node.name)
             except NodeError as error:
                 return type(error).__name__
 
-        assert sorted(await asyncio.gather(enter(), enter())) == ["NodeError", "pong"]
+        assert list(await asyncio.gather(enter(), enter())) == [True, "NodeError"]
+
+    async def test_a_node_that_is_entered_within_itself_says_so_and_runs_on(self) -> None:
+        async with listening() as node:
+            with pytest.raises(NodeError, match="each `async with` needs a Node of its own"):
+                async with node:
+                    pass
+            assert node.life.state is NodeState.RUNNING
+            assert await node.ping(node.name)
 
     async def test_a_node_that_has_stopped_is_not_started_again(self) -> None:
         node = lone()
@@ -90,7 +99,7 @@ class TestStarting:
         async with listening("first@127.0.0.1") as first:
             port = first.addresses[0].port
             node = listening(port=port)
-            node.register("body")(lambda process, message: None)
+            node.process("body")(lambda process, message: None)
             with pytest.raises(Exception, match="Address already in use"):
                 await node.start()
             assert node.life.state is NodeState.STOPPED
@@ -101,7 +110,7 @@ class TestStarting:
 
     async def test_a_name_that_is_taken_by_the_nodes_own_undoes_the_start(self) -> None:
         node = listening()
-        node.register("net_kernel")(lambda process, message: None)
+        node.process("net_kernel")(lambda process, message: None)
         with pytest.raises(NodeError, match="net_kernel"):
             await node.start()
         async with listening(port=node.addresses[0].port):
@@ -173,7 +182,7 @@ class TestUseAtTheWrongTime:
         async with lone() as node:
             pass
         with pytest.raises(NodeNotStarted, match="has stopped"):
-            node.register("name")(lambda process, message: None)
+            node.process("name")(lambda process, message: None)
 
     async def test_stop_before_the_start_does_nothing(self) -> None:
         node = lone()
@@ -379,7 +388,7 @@ class TestStoppingFromInside:
         nodes = {node.name: ("127.0.0.1", node.addresses[0].port)}
         async with listening("other@127.0.0.1", listen=False, nodes=nodes) as other:
             await other.connect(node.name)
-            await other.ping(node.name)
+            assert await other.ping(node.name)
             await node.stop()
         assert events[1] == NodeDown("other@127.0.0.1", None)
         await events[2]
@@ -510,3 +519,29 @@ async def test_a_handshake_on_its_way_in_ends_with_the_node() -> None:
         await node.stop()
         await reader.read()
     writer.close()
+
+
+async def test_a_process_knows_its_node() -> None:
+    async with lone() as node:
+        # The assignment is what mypy checks: that Node has what processes are promised.
+        interface: NodeInterface[Process] = node
+        process = node.spawn(lambda process, message: None, name="name")
+        assert process.node is interface
+        assert process.node.whereis("name") is process
+        assert process.node.nodes("this") == [node.name]
+
+
+class TestRepr:
+    async def test_it_has_name_state_and_carriers(self) -> None:
+        node = listening()
+        assert repr(node) == "<Node listens@127.0.0.1 new, over tcp>"
+        async with node:
+            assert repr(node) == "<Node listens@127.0.0.1 running, over tcp>"
+        assert repr(node) == "<Node listens@127.0.0.1 stopped, over tcp>"
+
+    def test_several_carriers_stand_in_their_order(self) -> None:
+        node = Node("a@127.0.0.1", cookie=COOKIE, carrier=("quic", "tcp"), verify=False, listen=False)
+        assert repr(node) == "<Node a@127.0.0.1 new, over quic, tcp>"
+
+    def test_a_node_without_carriers_says_so(self) -> None:
+        assert repr(lone()) == "<Node alone@127.0.0.1 new, no carrier>"

@@ -24,7 +24,7 @@ from quicdist import (
     make_development_certificates,
 )
 from tests.node.streams_peer import COOKIE, NAME
-from tests.support.head_of_line import assert_little_waits_little, in_process, ratio
+from tests.support.head_of_line import assert_small_messages_do_not_wait, in_process, ratio
 from tests.support.programs import running_program
 
 MIB = 1024 * 1024
@@ -100,7 +100,7 @@ WAYS = pytest.mark.parametrize("way", [sending, receiving, streaming_out, stream
 
 async def little_waits_little(directory: Path, large: Callable[[Process, Process], Any]) -> None:
     async with peer("quic", directory) as (node, _):
-        await assert_little_waits_little(lambda: ratio(node, ("echo", NAME), large))
+        await assert_small_messages_do_not_wait(lambda: ratio(node, ("echo", NAME), large))
 
 
 @WAYS

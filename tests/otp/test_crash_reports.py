@@ -322,11 +322,11 @@ async def test_an_exit_of_a_supervised_body_is_reported(node: Node, records: Rec
 
 
 async def test_a_process_that_a_python_node_spawned_is_reported_there_too(one: Node, two: Node) -> None:
-    @two.spawnable("py", "fails")
+    @two.exports.process("py", "fails")
     async def fails(process: Process) -> None:
         raise ValueError("fails")
 
-    two.export_child("py", "counter")(Counter)
+    two.exports.child("py", "counter")(Counter)
 
     async def spawn(process: Process) -> None:
         process.trap_exit = True

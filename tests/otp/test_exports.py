@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import types
 from concurrent.futures import ProcessPoolExecutor
@@ -10,7 +11,16 @@ from typing import Any
 
 import pytest
 
-from quicdist import Atom, NameRegistered, Node, NodeError, RemoteError, current_call
+from quicdist import (
+    Atom,
+    GenServer,
+    NameRegistered,
+    Node,
+    NodeError,
+    Process,
+    RemoteError,
+    current_call,
+)
 from quicdist.otp.exports import Exports
 
 
@@ -104,4 +114,46 @@ async def test_a_value_erlang_has_no_term_for(one: Node, two: Node) -> None:
     two.exports.add("py", "strange", object)
     with pytest.raises(RemoteError, match="EncodeError"):
         await one.call(two.name, "py", "strange")
-    assert await one.ping(two.name) == Atom("pong")
+    assert await one.ping(two.name)
+
+
+async def test_others_spawn_a_process_that_was_exported(one: Node, two: Node) -> None:
+    came: asyncio.Queue[Any] = asyncio.Queue()
+
+    @two.exports.process("py")
+    async def body(process: Process, *values: Any) -> None:
+        came.put_nowait(values)
+
+    two.exports.process(Atom("py"), Atom("other_name"))(body)
+    asker = one.spawn(lambda process, message: None)
+    await asker.spawn_on(two.name, "py", "body", [1, 2])
+    await asker.spawn_on(two.name, "py", "other_name", [3])
+    assert [await came.get(), await came.get()] == [(1, 2), (3,)]
+    with pytest.raises(NameRegistered, match="py:body"):
+        two.exports.process("py", "body")(lambda process: None)
+
+
+async def test_a_process_that_was_exported_cannot_be_called(one: Node, two: Node) -> None:
+    two.exports.process("py", "body")(lambda process: None)
+    with pytest.raises(RemoteError, match="undef"):
+        await one.call(two.name, "py", "body", [])
+
+
+async def test_others_start_a_child_that_was_exported(one: Node, two: Node) -> None:
+    @two.exports.child("py", name="started")
+    async def start(process: Process, value: int) -> None:
+        await process.receive(value)
+
+    ok, pid = await one.call(two.name, "py", "start", [1])
+    started = two.whereis("started")
+    assert started is not None
+    assert (ok, pid) == (Atom("ok"), started.pid)
+    with pytest.raises(NameRegistered, match="py:start"):
+        two.exports.child("py", "start")(GenServer)
+
+
+async def test_introspection_is_there_only_where_it_was_exported(one: Node, two: Node) -> None:
+    with pytest.raises(RemoteError, match="undef"):
+        await one.call(two.name, "erlang", "node", [])
+    two.exports.introspection()
+    assert await one.call(two.name, "erlang", "node", []) == Atom(two.name)

@@ -284,7 +284,7 @@ async def test_garbage_leaves_a_service_at_work(service: str, records: list[logg
         # Each of them works.
         assert await node.gen_server_call("rex", (Atom("call"), Atom("m"), Atom("f"), [], peer.pid()))
         await node.io.put_chars("user", "", timeout=1.0)
-        assert node.nodes() == [PEER]
+        assert node.nodes("connected") == [PEER]
         # No traceback, and few lines: those of logger_proxy are what the peer asked for.
         told = [record for record in records if record.name != "quicdist.logger"]
         assert [record.getMessage() for record in told if record.exc_info] == []
@@ -383,7 +383,7 @@ async def test_the_program_goes_before_the_dials_of_a_peer() -> None:
                     asker = (Pid(name, 1, 0, 1), tag)
                     peer.tell("net_kernel", (Atom("$gen_call"), asker, (Atom("is_auth"), Atom(PEER))))
                 await answered(peer)
-                assert good.name not in node.nodes()
+                assert good.name not in node.nodes("connected")
                 async with asyncio.timeout(1.0):
                     await node.connect(good.name)
                 for name in nodes:
@@ -439,7 +439,7 @@ async def test_what_the_program_sends_goes_before_the_dials_of_a_peer() -> None:
                     asker = (Pid(name, 1, 0, 1), tag)
                     peer.tell("net_kernel", (Atom("$gen_call"), asker, (Atom("is_auth"), Atom(PEER))))
                 await answered(peer)
-                assert good.name not in node.nodes()
+                assert good.name not in node.nodes("connected")
                 for number in range(PROVOKED_SIGNALS + 1):
                     node.send(("sink", good.name), number)
                 async with asyncio.timeout(3.0):

@@ -110,7 +110,7 @@ async def test_records_of_quicdist_are_forwarded_while_there_is_a_connection(one
         for _ in range(3):
             logger.warning("too early")
         await asyncio.sleep(0)
-        assert one.nodes() == []
+        assert one.nodes("connected") == []
         await one.connect(two.name)
         logger.warning("ours")
         await asyncio.sleep(0)

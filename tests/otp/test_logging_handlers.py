@@ -67,7 +67,7 @@ async def test_a_handler_that_raises_ends_no_link_and_no_process(
     with raising(error) as handler:
         async with pair(carrier, tmp_path) as (dialler, listener):
 
-            @listener.register("echo")
+            @listener.process("echo")
             async def echo(process: Process) -> None:
                 async for sender, message in process:
                     process.send(sender, message)

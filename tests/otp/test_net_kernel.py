@@ -55,10 +55,31 @@ async def test_options_there_are_not(node: Node, options: Any) -> None:
         node.net_kernel.monitor_nodes(node.spawn(lambda *_: None), options=options)
 
 
-async def test_kinds_of_nodes(node: Node) -> None:
-    assert node.net_kernel.nodes("this") == [node.name]
+async def test_kinds_of_nodes(one: Node, two: Node) -> None:
+    assert (one.nodes("this"), one.nodes("known"), one.nodes("connected")) == ([one.name], [one.name], [])
+    await one.connect(two.name)
+    assert (one.nodes(), one.nodes("visible")) == ([], []), "a connection of a hidden node is hidden"
+    assert one.nodes("hidden") == one.nodes(Atom("connected")) == [two.name]
+    assert one.nodes("hidden", "this") == [two.name, one.name]
+    one.disconnect(two.name)
+    assert (one.nodes("connected"), one.nodes("known")) == ([], [two.name, one.name])
+
+
+async def test_another_kind_of_nodes_is_an_error(node: Node) -> None:
     with pytest.raises(NodeError, match="secret"):
-        node.net_kernel.nodes("secret")
+        node.nodes("secret")
+    with pytest.raises(TypeError, match="a kind of nodes"):
+        node.nodes(["hidden"])  # type: ignore[arg-type]
+
+
+async def test_visible_nodes_are_the_default() -> None:
+    options: dict[str, Any] = {"cookie": "otp tests", "carrier": "tcp", "epmd": False, "hidden": False}
+    async with Node("b@127.0.0.1", host="127.0.0.1", **options) as there:
+        nodes = {there.name: ("127.0.0.1", there.addresses[0].port)}
+        async with Node("a@127.0.0.1", listen=False, nodes=nodes, **options) as here:
+            await here.connect(there.name)
+            assert here.nodes() == here.nodes("visible") == [there.name]
+            assert here.nodes("hidden") == []
 
 
 async def test_nobody_else_rules_this_node(one: Node, two: Node) -> None:
@@ -72,7 +93,7 @@ async def test_nobody_else_rules_this_node(one: Node, two: Node) -> None:
             await one.gen_server.call(there, request, timeout=0.02)
     one.send(there, "noise")
     assert await one.gen_server.call(there, Atom("allowed")) == (Atom("ok"), [])
-    assert two.nodes() == [one.name]
+    assert two.nodes("connected") == [one.name]
 
 
 async def test_ticktime_and_cookies(node: Node) -> None:
@@ -90,3 +111,13 @@ async def test_global_names_need_a_node_that_knows_them(one: Node, two: Node) ->
     with pytest.raises(NotConnected):
         await one.global_names.register_name("name", one.spawn(lambda *_: None))
     one.gen_server.cast(Global("name"), 1)
+
+
+async def test_ping_of_a_node_that_answers_is_true(one: Node, two: Node) -> None:
+    assert await one.ping(two.name) is True
+    assert await one.ping(Atom(two.name)) is True
+    assert await one.ping(one.name) is True
+
+
+async def test_ping_of_a_node_that_cannot_be_reached_is_false(one: Node) -> None:
+    assert await one.ping("nobody@127.0.0.1", timeout=1) is False

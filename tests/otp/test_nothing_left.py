@@ -48,7 +48,7 @@ async def connect_and_disconnect(here: Node, there: Node, times: int) -> None:
     for _ in range(times):
         down.clear()
         await here.connect(there.name)
-        await here.ping(there.name)
+        assert await here.ping(there.name)
         here.disconnect(there.name)
         await down.wait()
     unsubscribe()
@@ -77,7 +77,7 @@ async def test_messages_that_were_taken_leave_no_object(pair: tuple[Node, Node])
     here, there = pair
     taken = asyncio.Event()
 
-    @there.register("taker")
+    @there.process("taker")
     def take(process: Process, message: int) -> None:
         if not message:
             taken.set()

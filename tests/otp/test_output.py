@@ -77,7 +77,7 @@ async def test_who_prints_into_a_pipe_that_nobody_reads_waits_alone(one: Node, t
             user = ("user", two.name)
             waiting = ask(process, user, "x" * 1_000_000)
             for _ in range(10):
-                assert await one.ping(two.name, timeout=2) == Atom("pong")
+                assert await one.ping(two.name, timeout=2)
             with pytest.raises(TimeoutError):
                 await process.receive((Atom("io_reply"), waiting, ANY), timeout=0.2)
             # Others who print wait behind it, and what needs no output is answered.

@@ -155,7 +155,7 @@ async def test_a_scope_that_starts_late_is_found(one: Node, two: Node) -> None:
     here = one.pg.start("s", rediscover=0.01)
     changes = Changes(here)
     await one.connect(two.name)
-    two.register("s")(lambda process, message: None)  # another process of that name says nothing
+    two.process("s")(lambda process, message: None)  # another process of that name says nothing
     process = two.whereis("s")
     assert process is not None
     process.stop()

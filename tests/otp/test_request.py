@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ class Asked:
 
     def __init__(self) -> None:
         self.abandoned = 0
-        self.request = Request(lambda: "the other", self._abandon)
+        self.request: Request[Any] = Request(lambda: "the other", self._abandon)
 
     def _abandon(self) -> None:
         self.abandoned += 1

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from quicdist import Atom, CallTimeout, Node, NotConnected, Process, ProcessExit, RemoteError
+from quicdist import Atom, CallTimeout, EncodeError, Node, NotConnected, Process, ProcessExit, RemoteError
 from quicdist.protocol import DistFlag
 
 
@@ -120,7 +120,7 @@ class TestCall:
         first = asyncio.ensure_future(one.rpc.block_call(two.name, "py", "note", [1]))
         await asyncio.sleep(0)
         second = asyncio.ensure_future(one.rpc.block_call(two.name, "py", "note", [2]))
-        await one.ping(two.name)
+        assert await one.ping(two.name)
         go.set()
         await asyncio.gather(first, second)
         assert order == [1, 2]
@@ -162,7 +162,7 @@ async def test_a_call_ends_with_its_process(one: Node, two: Node) -> None:
 async def test_casts(one: Node, two: Node) -> None:
     got: asyncio.Queue[Any] = asyncio.Queue()
     two.exports.add("py", "note", got.put_nowait)
-    await one.cast(two.name, "py", "note", [1])
+    one.cast(two.name, "py", "note", [1])
     one.erpc.multicast([two.name], "py", "note", [2])
     assert [await got.get(), await got.get()] == [1, 2]
 
@@ -173,7 +173,7 @@ class TestItself:
     async def test_calls(self, two: Node) -> None:
         offer_itself(two)
         name = two.name
-        assert await two.ping(name) == Atom("pong")
+        assert await two.ping(name)
         await two.connect(name)
         assert await two.call(name, "own", "add", [1, 2]) == 3
         assert await two.call(name, "own", "later", [4]) == 4
@@ -185,7 +185,7 @@ class TestItself:
         with pytest.raises(CallTimeout):
             await two.call(name, "own", "later", [5], timeout=0)
         assert await two.rpc.block_call(name, "own", "add", [1, 2]) == 3
-        assert two.nodes() == []
+        assert two.nodes("connected") == []
         assert two.services.caller.process.monitors == []
 
     async def test_among_others(self, one: Node, two: Node) -> None:
@@ -203,7 +203,7 @@ class TestItself:
     async def test_spawning(self, node: Node) -> None:
         done: asyncio.Queue[Any] = asyncio.Queue()
 
-        @node.spawnable("own")
+        @node.exports.process("own")
         async def ends(process: Process, reason: Atom) -> None:
             raise ProcessExit(reason)
 
@@ -232,3 +232,16 @@ def offer_itself(node: Node) -> None:
     node.exports.add("own", "add", lambda one, two: one + two)
     node.exports.add("own", "later", later)
     node.exports.add("own", "leaves", leaves)
+
+
+async def test_what_default_makes_of_a_value_is_what_the_other_node_gets(two: Node) -> None:
+    two.export("py", "same")(lambda value: value)
+    nodes = {two.name: ("127.0.0.1", two.addresses[0].port)}
+    options: dict[str, Any] = {"cookie": "otp tests", "carrier": "tcp", "epmd": False, "listen": False}
+    async with Node("three@127.0.0.1", nodes=nodes, default=lambda value: sorted(value), **options) as three:
+        # The first is sent when the connection is there, the second at once.
+        for _ in range(2):
+            assert await three.call(two.name, "py", "same", [{2, 1}]) == [1, 2]
+        with pytest.raises(EncodeError, match="default raised TypeError"):
+            await three.call(two.name, "py", "same", [object()])
+        assert await three.call(two.name, "py", "same", [{3}]) == [3]

@@ -12,7 +12,6 @@ import pytest
 
 import quicdist
 from quicdist import ExternalPsk, Node
-from quicdist.otp.net_kernel import PONG
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "security.md").read_text()
@@ -28,7 +27,7 @@ async def cluster(*nodes: dict[str, Any]) -> None:
     async with Node("b@127.0.0.1", host="127.0.0.1", port=0, **there) as b:
         table = {"b@127.0.0.1": ("127.0.0.1", b.addresses[0].port)}
         async with Node("a@127.0.0.1", nodes=table, listen=False, **here) as a:
-            assert await a.ping("b@127.0.0.1") == PONG
+            assert await a.ping("b@127.0.0.1")
 
 
 @pytest.fixture

@@ -90,7 +90,7 @@ async def test_a_loop_that_stands_still_loses_no_connection_and_no_message(pair:
     all_taken = asyncio.Event()
 
     def offer(there: Node) -> None:
-        @there.register("taker")
+        @there.process("taker")
         def take(process: Process, message: Any) -> None:
             if isinstance(message, Pid):
                 process.send(message, Atom("last"))
@@ -234,7 +234,7 @@ async def test_bulk_and_small_messages_to_a_loop_that_stands_still(pair: Pair) -
     def offer(there: Node) -> None:
         for name in ("bulk", "small"):
 
-            @there.register(name)
+            @there.process(name)
             def take(process: Process, message: Any) -> None:
                 taken.append(message)
                 if len(taken) == len(bulk) + 1000:
@@ -273,7 +273,7 @@ async def test_random_standstills_with_traffic_both_ways(pair: Pair, seed: int) 
     def offer(side: str) -> None:
         node = ends[side]
 
-        @node.register("taker")
+        @node.process("taker")
         def take(process: Process, message: tuple[int, int, bytes]) -> None:
             sender, number, _ = message
             came[side].setdefault(sender, []).append(number)
@@ -343,12 +343,12 @@ async def test_all_kinds_of_program_code_run_without_the_lock(pair: Pair) -> Non
         async def waits() -> None:
             look("async export")
 
-        @there.register("handler")
+        @there.process("handler")
         def handle(process: Process, message: Pid) -> None:
             look("handler")
             process.send(message, 1)
 
-        @there.register("body")
+        @there.process("body")
         async def body(process: Process) -> None:
             sender = await process.receive(Pid)
             look("body")

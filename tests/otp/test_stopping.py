@@ -159,14 +159,14 @@ class TestOrder:
         """Its parent is a service, and it is none."""
         other.spawn(lambda _, message: notes.append(message), name="told")
 
-        @node.export_child("py", "start")
+        @node.exports.child("py", "start")
         class Tells(GenServer):
             def terminate(self, reason: Any) -> None:
                 self.process.send(("told", other.name), reason)
 
         await node.call(node.name, "py", "start")
         await node.stop()
-        await other.ping(other.name)
+        assert await other.ping(other.name)
         assert notes == [SHUTDOWN]
 
     async def test_services_are_there_until_the_end(self, node: Node, other: Node, notes: Notes) -> None:
@@ -315,7 +315,7 @@ class TestTrappingExits:
         """As a ``gen_server`` that traps exits: the callback that runs comes to its end first."""
         node.serve(notes.server("traps", traps=True), name="traps")
         asked = other.gen_server.send_request(("traps", node.name), 0.05)
-        await other.ping(node.name)
+        assert await other.ping(node.name)
         await node.stop()
         assert notes == ["handled", "traps"]
         assert await asked == b"handled"
@@ -323,7 +323,7 @@ class TestTrappingExits:
     async def test_a_server_that_does_not_is_broken_off(self, node: Node, other: Node, notes: Notes) -> None:
         node.serve(notes.server("plain"), name="plain")
         asked = other.gen_server.send_request(("plain", node.name), 0.05)
-        await other.ping(node.name)
+        assert await other.ping(node.name)
         await node.stop()
         assert notes == ["plain"]
         with pytest.raises(ProcessEnded) as caught:
@@ -377,7 +377,7 @@ class TestRunningCalls:
 
         by_erpc = other.erpc.send_request(node.name, "py", "slowly")
         by_rex = asyncio.create_task(other.rpc.block_call(node.name, "py", "slowly"))
-        await other.ping(node.name)
+        assert await other.ping(node.name)
         await node.stop()
         assert (await by_erpc, await by_rex) == (b"handled", b"handled")
         assert notes == ["handled", "handled", "server"]
@@ -412,7 +412,7 @@ class TestRunningCalls:
                 cleaned.append(True)
 
         call = other.erpc.send_request(node.name, "py", "forever")
-        await other.ping(node.name)
+        assert await other.ping(node.name)
         async with asyncio.timeout(2):
             await node.stop()
         with pytest.raises(NotConnected):
@@ -432,7 +432,7 @@ class TestRunningCalls:
             return 3
 
         calls = [other.erpc.send_request(node.name, "py", "wait", [1])]
-        await other.ping(node.name)
+        assert await other.ping(node.name)
         stopping = asyncio.create_task(node.stop())
         await asyncio.sleep(0)
         calls.append(other.erpc.send_request(node.name, "py", "wait", [2]))
@@ -473,7 +473,7 @@ class TestWhatOthersSee:
             assert process is not None
             watcher.monitor(process.pid)
             watcher.link(process.pid)
-        await other.ping(node.name)
+        assert await other.ping(node.name)
         down = asyncio.Event()
         other.subscribe(lambda event: down.set())
         await node.stop()
@@ -488,10 +488,10 @@ class TestWhatOthersSee:
         self, node: Node, other: Node, options: dict[str, Any], notes: Notes
     ) -> None:
         node.serve(notes.server("slow", seconds=0.2))
-        await other.ping(node.name)
+        assert await other.ping(node.name)
         stopping = asyncio.create_task(node.stop())
         await asyncio.sleep(0.02)
-        assert str(await other.ping(node.name)) == "pong"
+        assert await other.ping(node.name)
         async with who_knows(node, "new@127.0.0.1", {**options, "setup_time": 0.1}) as new:
             with pytest.raises(NotConnected):
                 await new.connect(node.name)

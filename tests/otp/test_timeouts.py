@@ -49,7 +49,7 @@ ASK: dict[str, Callable[[Node, float], Awaitable[object]]] = {
 }
 #: Those that answer in place of raising.
 TOLD: dict[str, tuple[Callable[[Node, float], Awaitable[object]], object]] = {
-    "ping": (lambda node, limit: node.ping(PEER, timeout=limit), Atom("pang")),
+    "ping": (lambda node, limit: node.ping(PEER, timeout=limit), False),
     "rpc.multicall": (lambda node, limit: node.rpc.multicall([PEER], "m", "f", timeout=limit), ([], [PEER])),
     "gen_server.multi_call": (
         lambda node, limit: node.gen_server.multi_call([PEER], "name", 1, timeout=limit),

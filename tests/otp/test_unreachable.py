@@ -163,7 +163,7 @@ async def waiting(dialler: Node, listener: Node, call: Call) -> asyncio.Future[A
         await asyncio.Event().wait()
 
     listener.export("py", "wait")(wait)
-    listener.register(SERVER)(lambda process, message: arrived.set())
+    listener.process(SERVER)(lambda process, message: arrived.set())
     task = asyncio.ensure_future(call(dialler, LISTENER))
     await arrived.wait()
     return task

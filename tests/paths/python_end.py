@@ -53,7 +53,7 @@ class End:
         #: Messages that were received whole and in order.
         self.received = 0
         node.subscribe(lambda event: self.down.append(brief(event)) if isinstance(event, NodeDown) else None)
-        node.register("paths_hub")(self.hub)
+        node.process("paths_hub")(self.hub)
 
     # -- what is sent to, and called ---------------------------------------------------------
 

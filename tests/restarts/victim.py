@@ -41,7 +41,7 @@ async def main(options: dict[str, Any]) -> None:
     node = Node(**options)
     seen: list[Any] = []
 
-    @node.register("target")
+    @node.process("target")
     def target(process: Process, message: Any) -> None:
         match message:
             case (Atom("whoami"), sender):

@@ -39,7 +39,7 @@ async def test_dials_python(network: Network, version: str) -> None:
     async with nodes(network, 1) as (one,):
         with quic_dist(network, 2, QUIC_DIST[version]) as peer:
             link = await peer.connect(1)
-            assert one.nodes() == [peer.name]
+            assert one.nodes("connected") == [peer.name]
             exchange = mirrored(network, one, peer)
             await exchange.over()
             assert exchange.all_came

@@ -143,7 +143,7 @@ async def main(options: dict[str, Any]) -> None:
     end = End(node)
     commands = Commands(end)
 
-    @node.spawnable("soak_end")
+    @node.exports.process("soak_end")
     def exits(process: Process, number: int) -> None:
         raise ProcessExit((SPAWNED, number))
 

@@ -10,7 +10,7 @@ import pytest
 
 from quicdist import Atom, Pid, TermError
 from quicdist.protocol.names import node_name, node_names
-from quicdist.term.names import Name, argument_list, atom_of, mfa_of, name_of
+from quicdist.term.names import Name, argument_list, atom_of, mfa_of, name_of, named_term
 
 
 class Text(str, enum.Enum):  # noqa: UP042 - its str() is not its text
@@ -80,3 +80,12 @@ def test_module_function_and_arguments() -> None:
         mfa_of(b"lists", "reverse", [])  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="a function is"):
         mfa_of("lists", None, [])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("given", [Atom("a"), 7, ("a", 1), b"a", None])
+def test_a_name_that_may_be_any_term_stays_as_it_is(given: Any) -> None:
+    assert named_term(given) is given
+
+
+def test_a_str_that_names_a_term_stands_for_the_atom() -> None:
+    assert named_term("a") is Atom("a")

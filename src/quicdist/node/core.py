@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from quicdist.carrier import DEFAULT_PRIORITY, CarrierError, Link, NetAddress, UserStream
 from quicdist.containment import contained
@@ -22,6 +22,7 @@ from quicdist.node import loop_watch, shutdown
 from quicdist.node.connections import SETUP_TIME, ConnectionTable, Endpoint
 from quicdist.node.cookie import read_cookie
 from quicdist.node.dial_queue import MAX_DIALS
+from quicdist.node.endpoints import carrier_names
 from quicdist.node.errors import CookieError, NetTickTimeout, NodeError, NodeNotStarted
 from quicdist.node.lifecycle import Lifecycle
 from quicdist.node.liveness import NET_TICKTIME, Ticker
@@ -43,11 +44,9 @@ from quicdist.protocol import (
 )
 from quicdist.protocol.names import node_name, validate_node_name
 from quicdist.term import Codec, EncodeError
-from quicdist.term.names import FUNCTION, MODULE, Name, name_of
+from quicdist.term.names import Name, name_of
 
 log = get_logger("quicdist.node")
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 #: Seconds that a node which stops waits for others to be reached that something was sent to.
 DIAL_TIME = 2.0
@@ -117,6 +116,13 @@ class NodeCore:
         #: User streams for processes, by the names of OTP's module.
         self.quic_dist = QuicDist(self.streams, lambda: self.runtime)
         self._ticker = Ticker(lambda: list(self.connections.links()), self._silent, net_ticktime)
+
+    def __repr__(self) -> str:
+        state = "not in this process" if self._absent else self.life.state.name.lower()
+        carriers = ", ".join(carrier_names(self.endpoints))
+        return (
+            f"<{type(self).__name__} {self.name} {state}, {f'over {carriers}' if carriers else 'no carrier'}>"
+        )
 
     # -- starting and stopping -------------------------------------------------------------
 
@@ -255,21 +261,6 @@ class NodeCore:
     def spawning(self) -> Spawning:
         """What can be spawned on it, and by it on others. Raises :class:`NodeNotStarted`."""
         return self.runtime.spawning
-
-    def spawnable(self, module: Name, function: Name | None = None) -> Callable[[F], F]:
-        """Decorator: let other nodes spawn a function as ``module:function`` (by default its own
-        name), ``spawn(Node, module, function, Args)`` in Erlang.
-
-        It is the body of the new process, called with the process and ``Args``: a coroutine
-        function, or one that is over when it returns.
-        """
-
-        def offered(target: F) -> F:
-            name = name_of(function or target.__name__, FUNCTION)
-            self._spawnables.offer_body(name_of(module, MODULE), name, target)
-            return target
-
-        return offered
 
     def call_soon_threadsafe(self, function: Callable[..., Any], *args: Any) -> None:
         """Call a function in the thread of this node, from any thread: the way to send or spawn

@@ -86,6 +86,7 @@ def _tcp(settings: EndpointSettings) -> Endpoint:
 
 
 _MAKERS: dict[str, Any] = {"quic": _quic, "tcp": _tcp}
+_NAMES: dict[type, str] = {QuicCarrier: "quic", TcpCarrier: "tcp"}
 
 
 def make_endpoints(carrier: str | Sequence[str], settings: EndpointSettings) -> list[Endpoint]:
@@ -98,6 +99,11 @@ def make_endpoints(carrier: str | Sequence[str], settings: EndpointSettings) -> 
         if name not in _MAKERS:
             raise NodeError(f"there is no carrier {name!r}: choose from {', '.join(_MAKERS)}")
     return [_MAKERS[name](settings) for name in names]
+
+
+def carrier_names(endpoints: Iterable[Endpoint]) -> list[str]:
+    """The name of each carrier, in that order; of one that is not of this package, its class's."""
+    return [_NAMES.get(type(endpoint.carrier), type(endpoint.carrier).__name__) for endpoint in endpoints]
 
 
 def quic_carriers(endpoints: Iterable[Endpoint]) -> list[QuicCarrier]:

@@ -13,6 +13,7 @@ from quicdist.node import remote_spawn
 from quicdist.node.bonds import Bonds
 from quicdist.node.errors import ProcessExit
 from quicdist.node.exits import CANCELLED, DOWN, NORMAL
+from quicdist.node.interface import NodeInterface
 from quicdist.node.mailbox import Mailbox
 from quicdist.node.patterns import ANY, Pattern
 from quicdist.node.relations import MonitorAlias
@@ -115,8 +116,8 @@ class Process:
         return self.state is not _ENDED
 
     @property
-    def node(self) -> Any:
-        """The node this process lives on."""
+    def node(self) -> NodeInterface[Process]:
+        """The node this process lives on, a :class:`quicdist.Node`."""
         return self._runtime.owner
 
     # -- messages --------------------------------------------------------------------------

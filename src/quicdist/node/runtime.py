@@ -24,6 +24,7 @@ from quicdist.node.errors import (
 )
 from quicdist.node.exits import error_term, exit_reason, failure
 from quicdist.node.identifiers import Identifiers
+from quicdist.node.interface import NodeInterface
 from quicdist.node.links import Links
 from quicdist.node.process import HandlerProcess, Process, ProcessState
 from quicdist.node.relations import Relations
@@ -71,8 +72,8 @@ class Runtime:
         spawnables: Spawnables | None = None,
     ) -> None:
         self.name = name
-        #: The node object processes see as ``process.node``.
-        self.owner = owner
+        #: The node object that processes see as ``process.node``.
+        self.owner: NodeInterface[Process] = owner
         #: The group leader of processes that no other process spawned.
         self.group_leader: Pid | None = None
         self.identifiers = Identifiers(name, creation)

@@ -16,7 +16,7 @@ from quicdist.node.process import Process
 from quicdist.otp.children import Factory
 from quicdist.otp.server_names import LookedUp, own_and_looked_up
 from quicdist.term import Atom, Pid
-from quicdist.term.names import Name, argument_list
+from quicdist.term.names import Name, argument_list, named_term
 from quicdist.term.shorten import shorten
 
 Restart = Literal["permanent", "transient", "temporary"]
@@ -71,7 +71,7 @@ class ChildSpec:
     @property
     def term_id(self) -> Any:
         """The id as other nodes see it: a ``str`` is an atom there."""
-        return Atom(self.id) if isinstance(self.id, str) else self.id
+        return named_term(self.id)
 
     @property
     def patience(self) -> float | None:

@@ -68,12 +68,12 @@ class ErpcClient:
 
     def send_request(
         self, node: Name, module: Name, function: Name, arguments: Sequence[Any] = ()
-    ) -> Request:
+    ) -> Request[Any]:
         """Have a function applied and go on; the result is awaited from the :class:`Request`
         (``erpc:send_request/4``)."""
         return self._ask(node_name(node), mfa_of(module, function, arguments))
 
-    def _ask(self, node: str, mfa: MFA) -> Request:
+    def _ask(self, node: str, mfa: MFA) -> Request[Any]:
         call = _Call(self, node, mfa)
         link = self._connections.link(node)
         if node == self._runtime.name:
@@ -143,7 +143,7 @@ class ErpcClient:
             self._cast(node_name(node), mfa)
 
 
-async def gather(requests: Sequence[Request], timeout: float | None) -> list[Any]:
+async def gather(requests: Sequence[Request[Any]], timeout: float | None) -> list[Any]:
     """The value of each request, or the exception in its place, once all are there or
     ``timeout`` seconds are over."""
     deadline = Deadline(timeout)
@@ -169,9 +169,9 @@ class _Call:
         self._mfa = mfa
         self._source = client._caller.process.pid
         self._spawn: Reference | None = None
-        self._inner: Request | None = None
+        self._inner: Request[Any] | None = None
         self.connecting: asyncio.Task[None] | None = None
-        self.request = Request(self._what, self._abandon, fails_erpc)
+        self.request: Request[Any] = Request(self._what, self._abandon, fails_erpc)
 
     def _what(self) -> str:
         module, function, arguments = self._mfa

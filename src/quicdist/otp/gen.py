@@ -89,7 +89,7 @@ class Caller:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._open: dict[Reference, tuple[Request, Pid]] = {}
+        self._open: dict[Reference, tuple[Request[Any], Pid]] = {}
         #: Looks up a name; set by who makes what it takes.
         self.find: Callable[[LookedUp, Callable[[Pid | None, Exception | None], None]], None]
         #: In whose name it asks.
@@ -112,7 +112,7 @@ class Caller:
 
     def send_request(
         self, to: Any, request: Any, *, label: Atom = GEN_CALL, process: Process | None = None
-    ) -> Request:
+    ) -> Request[Any]:
         """Send ``{Label, From, Request}`` to a process (``gen:send_request/3``).
 
         ``to`` is a pid, process, ``name``, ``(name, node)``, :class:`Global` or :class:`Via`.
@@ -127,7 +127,7 @@ class Caller:
             process.must_live()
         pid = self.process.pid if process is None else process.pid
         reference = runtime.identifiers.reference()
-        result = Request(lambda: described(to), lambda: self._close(reference))
+        result: Request[Any] = Request(lambda: described(to), lambda: self._close(reference))
 
         def down(reason: Any) -> None:
             self._close(reference)
@@ -153,10 +153,10 @@ class Caller:
         label: Atom,
         process: Process | None,
         asking: asyncio.Task[Any] | None,
-    ) -> Request:
+    ) -> Request[Any]:
         """``asking`` is the task that waits for the answer, if one does."""
-        sent: list[Request] = []
-        result = Request(lambda: described(to), lambda: sent[0].abandon() if sent else None)
+        sent: list[Request[Any]] = []
+        result: Request[Any] = Request(lambda: described(to), lambda: sent[0].abandon() if sent else None)
 
         def answered(value: Any, error: Exception | None) -> None:
             if error is None:

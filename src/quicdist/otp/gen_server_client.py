@@ -53,7 +53,7 @@ class GenServerClient:
         """
         return await self._caller.call(to, request, timeout=timeout, process=process)
 
-    def send_request(self, to: Any, request: Any, *, process: Process | None = None) -> Request:
+    def send_request(self, to: Any, request: Any, *, process: Process | None = None) -> Request[Any]:
         """Ask and go on; the reply is awaited from the :class:`Request`
         (``gen_server:send_request/2``)."""
         return self._caller.send_request(to, request, process=process)

@@ -15,6 +15,7 @@ from quicdist.otp.erpc import ErpcClient
 from quicdist.otp.errors import RemoteError
 from quicdist.otp.request import Deadline
 from quicdist.term import Atom, Pid
+from quicdist.term.names import named_term
 
 _YES = Atom("yes")
 
@@ -36,7 +37,7 @@ class RemoteNames:
         for node in self._nodes():
             try:
                 pid = await self._erpc.call(
-                    node, self._module, "whereis_name", [_term(name)], timeout=deadline.left()
+                    node, self._module, "whereis_name", [named_term(name)], timeout=deadline.left()
                 )
             except (RemoteError, NotConnected):
                 continue  # gone, or no BEAM: the next one may know
@@ -49,11 +50,11 @@ class RemoteNames:
         is taken. It is gone with the process. Raises :class:`NotConnected` where no node is
         connected that keeps such names."""
         pid = process.pid if isinstance(process, Process) else process
-        return bool(await self._ask(self._REGISTER, [_term(name), pid], timeout) == _YES)
+        return bool(await self._ask(self._REGISTER, [named_term(name), pid], timeout) == _YES)
 
     async def unregister_name(self, name: Any, *, timeout: float | None = 5.0) -> None:
         """Take a name away (``global:unregister_name_external/1``)."""
-        await self._ask(self._UNREGISTER, [_term(name)], timeout)
+        await self._ask(self._UNREGISTER, [named_term(name)], timeout)
 
     async def _ask(self, function: str, arguments: list[Any], timeout: float | None) -> Any:
         deadline = Deadline(timeout)
@@ -72,7 +73,3 @@ class GlobalNames(RemoteNames):
 
     def __init__(self, erpc: ErpcClient, nodes: Callable[[], Iterable[str]]) -> None:
         super().__init__(erpc, "global", nodes)
-
-
-def _term(name: Any) -> Any:
-    return Atom(name) if isinstance(name, str) else name

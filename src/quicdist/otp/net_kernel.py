@@ -28,8 +28,6 @@ from quicdist.term.names import Name, name_of
 log = get_logger("quicdist.otp")
 
 NET_KERNEL = "net_kernel"
-PONG = Atom("pong")
-PANG = Atom("pang")
 
 _IS_AUTH = Atom("is_auth")
 _YES = Atom("yes")
@@ -176,12 +174,7 @@ class NetKernel:
     # -- nodes -----------------------------------------------------------------------------------
 
     def nodes(self, *kinds: Name) -> list[str]:
-        """Node names, as ``erlang:nodes/1``: ``"visible"`` (the default), ``"hidden"``,
-        ``"connected"`` (both), ``"this"``, and ``"known"``: all this node has been connected to,
-        and itself.
-
-        A connection is hidden if either end of it is.
-        """
+        """See :meth:`Node.nodes <quicdist.Node.nodes>`."""
         wanted = {name_of(kind, "a kind of nodes") for kind in kinds} or {VISIBLE}
         if not wanted <= set(_KINDS):
             raise NodeError(f"nodes of kind {', '.join(sorted(wanted - set(_KINDS)))}: choose from {_KINDS}")

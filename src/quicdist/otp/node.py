@@ -23,15 +23,14 @@ from quicdist.node.process import Process
 from quicdist.node.shutdown import Shutdown
 from quicdist.otp import server_process
 from quicdist.otp.calls import is_called_on
-from quicdist.otp.children import starter
 from quicdist.otp.erpc import ErpcClient
-from quicdist.otp.exports import Exports
 from quicdist.otp.gen_server import GenServer
 from quicdist.otp.gen_server_client import GenServerClient
 from quicdist.otp.global_names import GlobalNames
 from quicdist.otp.introspection import Introspection
 from quicdist.otp.io_client import IoClient
-from quicdist.otp.net_kernel import PANG, PONG, NetKernel
+from quicdist.otp.net_kernel import NetKernel
+from quicdist.otp.node_exports import NodeExports
 from quicdist.otp.pg import ProcessGroups
 from quicdist.otp.rpc import RpcClient
 from quicdist.otp.server_names import LookedUp
@@ -49,35 +48,85 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Node(NodeCore):
-    """A node of an Erlang or Elixir cluster.
+    """A node of an Erlang or Elixir cluster: what an Erlang runtime is to an Erlang program.
 
-    An asynchronous context manager: inside ``async with`` it listens and can be reached. Options:
+    It has a name, processes, and connections to other nodes::
 
+        async with Node("py@127.0.0.1", cookie="secret", config="sys.config") as node:
+
+            @node.process("echo")
+            async def echo(process):
+                async for sender, message in process:
+                    process.send(sender, message)
+
+            @node.export("py")
+            def add(one, two):
+                return one + two
+
+            print(await node.ping("a@127.0.0.1"))
+            print(await node.call("a@127.0.0.1", "lists", "reverse", [[1, 2, 3]]))
+            await node.run_forever()
+
+    Inside ``async with`` it listens, has registered its name, and can be reached; it connects to
+    another node when something is sent there. At the end of the block it stops in order (see
+    :meth:`stop`). A node is entered once; another life needs a new ``Node``. It belongs to the thread
+    of its event loop: from other threads, use :meth:`call_soon_threadsafe`.
+
+    What it does, by subject:
+
+    - processes: :meth:`process`, :meth:`spawn`, :meth:`serve`, :meth:`whereis`, :meth:`send`;
+    - other nodes: :meth:`connect`, :meth:`disconnect`, :meth:`ping`, :meth:`nodes`, :meth:`subscribe`;
+    - calls to them: :meth:`call`, :meth:`cast`, :meth:`gen_server_call`, and the services by the names
+      of OTP's modules: :attr:`erpc`, :attr:`rpc`, :attr:`gen_server`, :attr:`sys`, :attr:`net_kernel`,
+      :attr:`global_names`, :attr:`pg`, :attr:`io`;
+    - calls from them: :meth:`export` and :attr:`exports`;
+    - streams of bytes: :meth:`open_stream`, :meth:`accept_streams`.
+
+    Most programs need the first five options or fewer.
+
+    Identity:
+
+    - ``name``: ``alive@host``, by default the one in ``vm_args``.
+    - ``cookie``: the cluster's secret, by default the one in ``~/.erlang.cookie``.
     - ``config``: the cluster's own ``sys.config``, or several, or what
       :func:`~quicdist.node.config.read_config` made of it; ``vm_args``: its ``vm.args``. They say what
       the other options do not; see ``docs/configuration.md``.
-    - ``name``: ``alive@host``. ``cookie``: the cluster's secret, by default the one in
-      ``~/.erlang.cookie``.
-    - ``carrier``: ``"quic"``, ``"tcp"`` or several, tried in order. ``nodes``: addresses by node
-      name, ``{"a@host": ("10.0.0.1", 4433)}``. ``host`` and ``port``: where to listen (None: all
-      addresses; UDP 4433 or any free TCP port). ``listen=False`` only dials.
-    - ``cert``, ``key``, ``cacert``: PEM files, or as bytes what would stand in them. ``verify``: a
-      node dialled over QUIC must prove by a certificate of that CA that it is who its host says;
-      turn it off for a cluster whose certificates no CA has signed. ``client_certificate``: the same
-      of nodes that dial this one (``"none"``, ``"request"``, ``"require"``). ``psks`` and
-      ``external_psk``: pre-shared keys instead. ``auth_callback``: a coroutine function that lets in
-      or refuses, on both sides, and ``auth_handshake_timeout`` the seconds it has. See ``docs/security.md``.
+
+    Carriers and addresses:
+
+    - ``carrier``: ``"quic"`` (the default), ``"tcp"`` or several, tried in order.
+    - ``nodes``: addresses by node name, ``{"a@host": ("10.0.0.1", 4433)}``.
+    - ``host`` and ``port``: where to listen (None: all addresses; UDP 4433 or any free TCP port).
+      ``listen=False`` only dials. ``epmd``: whether TCP registers with epmd and asks it.
+    - ``discovery`` in place of the default ways to find nodes; ``endpoints`` in place of all that
+      concerns carriers.
     - ``quic``: other settings of the QUIC carrier, by their names in
       :class:`~quicdist.carrier.QuicSettings`: ``{"congestion_control": "cubic", "idle_timeout": 60}``.
+
+    Security, see ``docs/security.md``:
+
+    - ``cert``, ``key``, ``cacert``: PEM files, or as bytes what would stand in them.
+    - ``verify``: a node dialled over QUIC must prove by a certificate of that CA that it is who its
+      host says; turn it off for a cluster whose certificates no CA has signed.
+      ``client_certificate``: the same of nodes that dial this one (``"none"``, ``"request"``,
+      ``"require"``).
+    - ``psks`` and ``external_psk``: pre-shared keys instead.
+    - ``auth_callback``: a coroutine function that lets in or refuses, on both sides, and
+      ``auth_handshake_timeout``: the seconds it has.
+
+    The rest:
+
     - ``hidden``: whether the rest of the cluster is left to connect by itself (an Erlang hidden
       node), which is the default.
     - ``none``: the atom that stands for ``None``; Elixir users choose ``"nil"``. ``limits``: how deep
-      terms may be, see :class:`~quicdist.term.Limits`.
+      terms may be, see :class:`~quicdist.term.Limits`. ``default``: called with each value to be sent
+      that Erlang lacks, such as a ``datetime``; returns one that can be sent, or raises TypeError.
     - ``net_ticktime``: seconds of silence after which a node counts as down. ``setup_time``:
       seconds a handshake may take. ``max_frame``: bytes the longest message may have. ``max_dials``:
       nodes that are dialled at once; further dials wait.
-    - ``discovery`` in place of the default ways to find nodes; ``endpoints`` in place of all that
-      concerns carriers.
+
+    Raises :class:`NodeError` for options that do not fit, :class:`CookieError`,
+    :class:`~quicdist.protocol.InvalidNodeName`, :class:`~quicdist.node.config.ConfigError`.
     """
 
     def __init__(
@@ -106,6 +155,7 @@ class Node(NodeCore):
         hidden: bool | None = None,
         none: str | Atom = "undefined",
         limits: Limits = Limits(),  # noqa: B008 - frozen
+        default: Callable[[Any], Any] | None = None,
         net_ticktime: float | None = None,
         setup_time: float | None = None,
         max_frame: int = 128 * 1024 * 1024,
@@ -152,16 +202,20 @@ class Node(NodeCore):
             cookie=first(cookie, files.cookie),
             endpoints=endpoints,
             hidden=hidden,
-            codec=Codec(none=none, limits=limits),
+            codec=Codec(none=none, limits=limits, default=default),
             net_ticktime=ticktime,
             setup_time=first(setup_time, files.setup_time, SETUP_TIME),
             max_dials=max_dials,
         )
         for other, its_cookie in files.cookies.items():
             self.set_cookie(other, its_cookie)
-        #: The Python functions other nodes may call.
-        self.exports = Exports()
-        self._to_register: list[tuple[str, Callable[..., Any]]] = []
+        #: What other nodes may call and spawn.
+        self.exports = NodeExports(
+            self._spawnables,
+            lambda: self.runtime,
+            Introspection(self, lambda: self.net_kernel, lambda: self.sys),
+        )
+        self._to_spawn: list[tuple[str, Callable[..., Any]]] = []
         self._services: Services | None = None
 
     # -- starting and stopping -------------------------------------------------------------
@@ -169,9 +223,9 @@ class Node(NodeCore):
     def _begin(self, creation: int) -> None:
         super()._begin(creation)
         self._services = start_services(self, self.exports)
-        for name, function in self._to_register:
+        for name, function in self._to_spawn:
             self.runtime.spawn(function, name=name)
-        self._to_register.clear()
+        self._to_spawn.clear()
 
     def forked(self) -> None:
         super().forked()
@@ -269,24 +323,26 @@ class Node(NodeCore):
 
     # -- processes -------------------------------------------------------------------------
 
-    def register(self, name: Name) -> Callable[[F], F]:
-        """Decorator: spawn a process for a function and register it under ``name``.
+    def process(self, name: Name) -> Callable[[F], F]:
+        """Decorator: spawn a process for a function and register it under ``name``, when the node
+        starts or, where it runs, at once.
 
         A coroutine function is the body of the process, called with it once; a plain function is
-        called with the process and a message for each message that comes.
+        called with the process and a message for each message that comes. Raises
+        :class:`NameRegistered` where the name is taken, :class:`NodeNotStarted` after the stop.
         """
 
-        def registered(function: F) -> F:
+        def spawned(function: F) -> F:
             if self.life.state in (NodeState.NEW, NodeState.STARTING) and self._runtime is None:
-                self._to_register.append((name_of(name, REGISTERED_NAME), function))
+                self._to_spawn.append((name_of(name, REGISTERED_NAME), function))
             else:
                 self.runtime.spawn(function, name=name)
             return function
 
-        return registered
+        return spawned
 
     def spawn(self, function: Callable[..., Any], *args: Any, name: Name | None = None) -> Process:
-        """Spawn a process; see :meth:`register` for what ``function`` can be."""
+        """Spawn a process; see :meth:`process` for what ``function`` can be."""
         return self.runtime.spawn(function, *args, name=name)
 
     def serve(self, server: GenServer, *, name: Name | LookedUp | None = None) -> Process:
@@ -317,20 +373,32 @@ class Node(NodeCore):
         """End the connection to a node (``erlang:disconnect_node/1``); whether there was one."""
         return self.connections.disconnect(node_name(node))
 
-    def nodes(self) -> list[str]:
-        """The nodes connected now, hidden ones included (``nodes(connected)``)."""
-        return [link.peer.name for link in self.connections.links()]
+    def nodes(self, *kinds: Name) -> list[str]:
+        """Names of nodes, as ``erlang:nodes/0,1`` gives them.
 
-    async def ping(self, node: Name, *, timeout: float = 10.0) -> Atom:
-        """``net_adm:ping/1``: the atom ``pong``, or ``pang`` where the node cannot be reached.
+        Without an argument, the visible nodes connected now. Kinds are ``"visible"``, ``"hidden"``,
+        ``"connected"`` (both), ``"this"`` (this node) and ``"known"`` (this node, and all that it
+        has been connected to); of several, nodes of any of them.
 
-        ``connect`` and ``is_auth`` raise the reason instead.
+        A connection is hidden if either node is: a node with ``hidden=True``, the default, has
+        hidden connections only, so it asks for ``nodes("connected")``.
+
+        Raises :class:`NodeError` for another kind, :class:`NodeNotStarted`.
+        """
+        return self.net_kernel.nodes(*kinds)
+
+    async def ping(self, node: Name, *, timeout: float = 10.0) -> bool:
+        """Whether ``node`` can be reached and answers (``net_adm:ping/1``, whose ``pong`` is True and
+        whose ``pang`` is False). It connects to ``node`` if there is no connection.
+
+        ``timeout`` is in seconds, for connecting and answering together. :meth:`connect` and
+        :meth:`is_auth` raise the reason instead.
         """
         try:
             await self.is_auth(node, timeout=timeout)
         except QuicDistError:
-            return PANG
-        return PONG
+            return False
+        return True
 
     async def is_auth(self, node: Name, *, timeout: float = 10.0) -> None:
         """Ping a node. Raises why it cannot be reached; ``timeout`` is in seconds."""
@@ -353,8 +421,9 @@ class Node(NodeCore):
         """
         return await self.erpc.call(node, module, function, arguments, timeout=timeout)
 
-    async def cast(self, node: Name, module: Name, function: Name, arguments: Sequence[Any] = ()) -> None:
-        """Have a function run on another node and do not wait for it (``erpc:cast/4``)."""
+    def cast(self, node: Name, module: Name, function: Name, arguments: Sequence[Any] = ()) -> None:
+        """Have a function run on another node and do not wait for it (``erpc:cast/4``); see
+        :meth:`ErpcClient.cast`."""
         self.erpc.cast(node, module, function, arguments)
 
     def export(
@@ -366,7 +435,8 @@ class Node(NodeCore):
         executor: Executor | Callable[[], Executor] | None = None,
     ) -> Callable[[F], F]:
         """Decorator: let other nodes call a function, as ``module:function`` (by default its own
-        name), by ``rpc`` and ``erpc``.
+        name), by ``rpc`` and ``erpc``. :attr:`exports` has it then, and whatever else others may call
+        and spawn.
 
         It may be a coroutine function. A ``blocking`` one runs in a thread of its own for each call, or
         in ``executor``, such as a process pool. ``executor`` may be a function that makes one: it is
@@ -379,29 +449,6 @@ class Node(NodeCore):
             return target
 
         return exported
-
-    def export_child(
-        self, module: Name, function: Name | None = None, *, name: Name | LookedUp | None = None
-    ) -> Callable[[F], F]:
-        """Decorator: let supervisors of other nodes start a :class:`GenServer` class, a function
-        that gives one, or a coroutine function as the body of a process.
-
-        Called as ``module:function`` by ``rpc`` or ``erpc`` it starts one, with the arguments
-        given, linked to the process that calls, and answers ``{ok, Pid}`` as ``start_link`` does.
-        ``name`` registers it.
-        """
-
-        def exported(factory: F) -> F:
-            start = starter(lambda: self.runtime, factory, name)
-            self.exports.add(module, function or factory.__name__, start)
-            return factory
-
-        return exported
-
-    def export_introspection(self) -> None:
-        """Let other nodes look at this one's processes: ``erlang:process_info``, ``processes``,
-        ``whereis`` and their kin, as ``rpc:pinfo/1`` and the observer ask for them."""
-        Introspection(self, lambda: self.net_kernel, lambda: self.sys).export(self.exports)
 
     async def gen_server_call(self, to: Any, request: Any, *, timeout: float | None = 5.0) -> Any:
         """``gen_server:call/3`` to a pid, ``name``, ``(name, node)`` or what stands for one; see

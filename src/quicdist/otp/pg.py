@@ -23,7 +23,7 @@ from quicdist.otp.gen import GEN_CAST, From
 from quicdist.otp.pg_groups import Groups, surplus
 from quicdist.protocol import DistFlag
 from quicdist.term import Atom, Map, Pid, Reference
-from quicdist.term.names import Name, name_of
+from quicdist.term.names import Name, name_of, named_term
 
 log = get_logger("quicdist.otp")
 
@@ -79,7 +79,7 @@ class Scope(gen_server.GenServer):
 
     def get_members(self, group: Any) -> list[Pid]:
         """The members of a group on all nodes (``pg:get_members/2``)."""
-        group = _term(group)
+        group = named_term(group)
         members = list(self._here[group])
         for theirs in self._peers.values():
             members += theirs[group]
@@ -87,7 +87,7 @@ class Scope(gen_server.GenServer):
 
     def get_local_members(self, group: Any) -> list[Pid]:
         """Those on this node (``pg:get_local_members/2``)."""
-        return list(self._here[_term(group)])
+        return list(self._here[named_term(group)])
 
     def which_groups(self) -> list[Any]:
         """The groups that have a member (``pg:which_groups/1``)."""
@@ -112,7 +112,7 @@ class Scope(gen_server.GenServer):
     def join(self, group: Any, members: Members) -> None:
         """Let one or several processes of this node join a group, which they may be in already
         (``pg:join/3``). Raises :class:`NodeError` for a process of another node."""
-        group, pids = _term(group), self._local(members)
+        group, pids = named_term(group), self._local(members)
         new = [pid for pid in dict.fromkeys(pids) if pid not in self._members]
         self._members |= {pid: (self._reference(), []) for pid in new}
         for pid in pids:
@@ -126,7 +126,7 @@ class Scope(gen_server.GenServer):
     def leave(self, group: Any, members: Members) -> bool:
         """Let them leave it, once (``pg:leave/3``); False where none of them was in it
         (``not_joined``)."""
-        group, pids = _term(group), self._local(members)
+        group, pids = named_term(group), self._local(members)
         if not any(pid in self._here[group] for pid in pids):
             return False
         key = self._here.key(group)
@@ -166,7 +166,7 @@ class Scope(gen_server.GenServer):
     def monitor(self, group: Any, process: Process) -> tuple[Reference, list[Pid]]:
         """The members of a group now, and from now on a message to ``process`` for every change,
         ``{Reference, join | leave, Group, Pids}`` (``pg:monitor/2``)."""
-        return self._watch(process, self._here.key(_term(group))), self.get_members(group)
+        return self._watch(process, self._here.key(named_term(group))), self.get_members(group)
 
     def monitor_scope(self, process: Process) -> tuple[Reference, Map]:
         """The same of all groups: their members by group (``pg:monitor_scope/1``)."""
@@ -310,10 +310,6 @@ class Scope(gen_server.GenServer):
 
     def _demonitor(self, reference: Reference) -> None:
         self._node.runtime.relations.demonitor(reference, self.process.pid)
-
-
-def _term(group: Any) -> Any:
-    return Atom(group) if isinstance(group, str) else group
 
 
 def _pids(pids: Any) -> list[Pid]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Generator
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from quicdist.containment import contained
 from quicdist.logs import get_logger
@@ -13,9 +13,13 @@ from quicdist.otp.errors import CallTimeout
 
 log = get_logger("quicdist.otp")
 
+#: The value of an answer.
+T = TypeVar("T")
 
-class Request:
-    """What ``send_request`` gives back (``erpc:send_request/4``, ``gen_server:send_request/2``).
+
+class Request(Generic[T]):
+    """What ``send_request`` gives back (``erpc:send_request/4``, ``gen_server:send_request/2``), with
+    the type of its value, as far as the program knows it: ``request: Request[int] = ...``.
 
     ``await request`` waits for the answer and returns its value, or raises what went wrong in its
     place; several are awaited together with :func:`asyncio.gather`. One coroutine at a time waits.
@@ -45,10 +49,10 @@ class Request:
         """Whether the answer has come, or never will."""
         return self._answer.done()
 
-    def __await__(self) -> Generator[Any, None, Any]:
+    def __await__(self) -> Generator[Any, None, T]:
         return self.receive_response().__await__()
 
-    async def receive_response(self, timeout: float | None = None) -> Any:
+    async def receive_response(self, timeout: float | None = None) -> T:
         """The answer; after ``timeout`` seconds the request is abandoned with :class:`CallTimeout`
         (``receive_response/2``)."""
         answer = self._answer
@@ -70,7 +74,8 @@ class Request:
         value, error = answer.result()
         if error is not None:
             raise error
-        return value
+        result: T = value
+        return result
 
     async def wait_response(self, timeout: float = 0.0) -> bool:
         """Whether the answer is there within ``timeout`` seconds; unlike ``receive_response`` this
@@ -79,7 +84,7 @@ class Request:
             await asyncio.wait([self._answer], timeout=timeout)
         return self._answer.done()
 
-    def when_done(self, callback: Callable[[Any, Exception | None], None]) -> None:
+    def when_done(self, callback: Callable[[T | None, Exception | None], None]) -> None:
         """Call ``callback`` with the value, or with None and the error, once the answer is there."""
 
         def done(answer: asyncio.Future[tuple[Any, Exception | None]]) -> None:
@@ -102,7 +107,7 @@ class Request:
 
     # -- for those who answer --------------------------------------------------------------
 
-    def succeed(self, value: Any) -> None:
+    def succeed(self, value: T) -> None:
         """The answer has come. Only the first one counts."""
         if not self._answer.done():
             self._answer.set_result((value, None))

@@ -22,7 +22,7 @@ from quicdist.otp.children import start_link
 from quicdist.otp.gen import From
 from quicdist.otp.gen_server import NO_REPLY, GenServer, Stop
 from quicdist.term import Atom, Pid, format_term
-from quicdist.term.names import argument_list
+from quicdist.term.names import argument_list, named_term
 
 log = get_logger("quicdist.otp")
 
@@ -343,16 +343,16 @@ class Supervisor(GenServer):
 
     async def restart_child(self, child_id: Any) -> Pid | None:
         """Start a child that has been ended (``supervisor:restart_child/2``)."""
-        return self._pid(await self._ask((Atom("restart_child"), _id(child_id))))
+        return self._pid(await self._ask((Atom("restart_child"), named_term(child_id))))
 
     async def terminate_child(self, child_id: Any) -> None:
         """End a child, which stays known unless it is temporary (``terminate_child/2``); one of a
         ``simple_one_for_one`` supervisor by its pid."""
-        self._checked(await self._ask((Atom("terminate_child"), _id(child_id))))
+        self._checked(await self._ask((Atom("terminate_child"), named_term(child_id))))
 
     async def delete_child(self, child_id: Any) -> None:
         """Forget a child that has been ended (``supervisor:delete_child/2``)."""
-        self._checked(await self._ask((Atom("delete_child"), _id(child_id))))
+        self._checked(await self._ask((Atom("delete_child"), named_term(child_id))))
 
     def which_children(self) -> dict[Any, Process | None]:
         """The children by id (``simple_one_for_one``: by pid), in start order: the process, None where
@@ -376,10 +376,6 @@ class Supervisor(GenServer):
 
 def _started(child: Child) -> Any:
     return (_OK, _UNDEFINED if child.process is None else child.process.pid)
-
-
-def _id(child_id: Any) -> Any:
-    return Atom(child_id) if isinstance(child_id, str) else child_id
 
 
 #: What is asked of a child by its id, which those of a ``simple_one_for_one`` supervisor have not.

@@ -15,6 +15,7 @@ from quicdist.term.identity import exactly_equal
 from quicdist.term.limits import Limits
 from quicdist.term.maps import Map
 from quicdist.term.order import compare, sort_key
+from quicdist.term.python_values import to_python
 from quicdist.term.text.format import format_term
 from quicdist.term.text.parser import parse_term, parse_terms
 from quicdist.term.values import BitString, ImproperList, Local, Record
@@ -56,4 +57,5 @@ __all__ = [
     "parse_terms",
     "sort_key",
     "term_to_binary",
+    "to_python",
 ]

@@ -49,6 +49,9 @@ class Atom(Value):
     def __str__(self) -> str:
         return self.name
 
+    def __format__(self, spec: str) -> str:
+        return format(self.name, spec)
+
     def __repr__(self) -> str:
         return f"Atom({self.name!r})"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import index
 from typing import Any
 
 
@@ -10,7 +11,8 @@ def coerced(term: Any) -> Any:
     """``term`` as the type that it is a kind of, or NotImplemented if it is no kind of term.
 
     An IntEnum is its int, a StrEnum its str, a named tuple a tuple, an OrderedDict (or any other
-    Mapping) a dict, a bytearray or memoryview bytes. bool comes before int: Python's bool is one.
+    Mapping) a dict, a bytearray or memoryview bytes, and what has ``__index__`` (``numpy.int64``) an
+    int. bool comes before int: Python's bool is one.
     """
     if isinstance(term, int):
         return int.__index__(term)
@@ -28,4 +30,9 @@ def coerced(term: Any) -> Any:
         return list(list.__iter__(term))
     if isinstance(term, Mapping):
         return dict(term.items())
+    if hasattr(type(term), "__index__"):
+        try:
+            return index(term)
+        except TypeError:  # numpy.bool_ and arrays have the method, and say so
+            return NotImplemented
     return NotImplemented

@@ -38,6 +38,11 @@ def atom_of(name: Name, what: str = "a name") -> Atom:
     return name if type(name) is Atom else Atom(name_of(name, what))
 
 
+def named_term(name: Any) -> Any:
+    """A name that may be any term (of a group, a global process, a child): a str stands for the atom."""
+    return Atom(name) if isinstance(name, str) else name
+
+
 def argument_list(arguments: Iterable[Any]) -> list[Any]:
     """The arguments of a function, a list with one for each of its parameters. Raises TypeError for
     what is no such list; text and binaries would be taken for their characters and bytes."""

@@ -9,7 +9,7 @@ from typing import Any
 from quicdist.term.atoms import Atom
 from quicdist.term.errors import DecodeError
 from quicdist.term.etf.decoder import Decoder
-from quicdist.term.etf.encoder import Encoder
+from quicdist.term.etf.encoder import Default, Encoder
 from quicdist.term.etf.fast_decoder import LEFT_TO_DECODER, fast_decoder
 from quicdist.term.etf.fast_encoder import DEFECTS, fast_encoder
 from quicdist.term.limits import Limits
@@ -29,6 +29,9 @@ class Codec:
     limits: what is refused however well-formed it is.
     deterministic: write maps in the order of their keys, as ``term_to_binary(T, [deterministic])``:
         equal terms give equal bytes, the same as OTP 26 and later write.
+    default: called with each value that Erlang lacks (``datetime``, ``Decimal``, ``UUID``, a class of
+        the program), as in json: it returns a value that can be encoded in its place, or raises
+        TypeError. Whatever it raises is an EncodeError that says where the value stands.
     view_from: binaries of so many bytes or more, out of ``bytes``, are not copied but come as a
         memoryview, which keeps all of the data it was decoded from alive.
     """
@@ -39,6 +42,7 @@ class Codec:
         "_fast_decode",
         "_fast_write",
         "_for_older",
+        "default",
         "deterministic",
         "limits",
         "none",
@@ -51,11 +55,13 @@ class Codec:
         none: str | Atom | None = "undefined",
         limits: Limits = Limits(),  # noqa: B008 - frozen
         deterministic: bool = False,
+        default: Default | None = None,
         view_from: int | None = None,
     ) -> None:
         self.none = None if none is None else Atom(none)
         self.limits = limits
         self.deterministic = deterministic
+        self.default = default
         self.view_from = view_from
         least_view = sys.maxsize if view_from is None else view_from
         self._decoder = Decoder(self.none, limits, least_view)
@@ -63,7 +69,7 @@ class Codec:
             self._decoder, self._decoder.atoms, self._decoder.nodes, self._decoder.pids, limits, least_view
         )
         self._for_older: Codec | None = None
-        self._encoder = Encoder(self.none, limits, deterministic)
+        self._encoder = Encoder(self.none, limits, deterministic, default=default)
         self._fast_write = fast_encoder(self._encoder, self.none, limits, deterministic)
 
     def without_records(self) -> Codec:
@@ -73,10 +79,13 @@ class Codec:
                 none=self.none,
                 limits=self.limits,
                 deterministic=self.deterministic,
+                default=self.default,
                 view_from=self.view_from,
             )
             older._decoder, older._fast_decode = self._decoder, self._fast_decode
-            older._encoder = Encoder(self.none, self.limits, self.deterministic, records=False)
+            older._encoder = Encoder(
+                self.none, self.limits, self.deterministic, records=False, default=self.default
+            )
             older._fast_write = fast_encoder(older._encoder, self.none, self.limits, self.deterministic)
             older._for_older = older
             self._for_older = older
@@ -196,16 +205,21 @@ EXACT = Codec(none=None)
 
 
 def term_to_binary(
-    term: Any, *, compressed: int = 0, deterministic: bool = False, none: str | Atom | None = "undefined"
+    term: Any,
+    *,
+    compressed: int = 0,
+    deterministic: bool = False,
+    none: str | Atom | None = "undefined",
+    default: Default | None = None,
 ) -> bytes:
     """As ``erlang:term_to_binary/2``, version byte included. Raises EncodeError.
 
-    For many terms, or other limits, make a ``Codec``.
+    For many terms, or other limits, make a ``Codec``, which says what the options mean.
     """
     codec = (
         DEFAULT
-        if none == "undefined" and not deterministic
-        else Codec(none=none, deterministic=deterministic)
+        if none == "undefined" and not deterministic and default is None
+        else Codec(none=none, deterministic=deterministic, default=default)
     )
     return codec.term_to_binary(term, compressed=compressed)
 

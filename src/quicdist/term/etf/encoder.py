@@ -8,11 +8,11 @@ ports, funs) are one append each, and so is a binary of any size.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from math import isfinite
 from struct import Struct
-from typing import Any
+from typing import Any, TypeAlias
 
 from quicdist.term.atoms import Atom
 from quicdist.term.coercion import coerced
@@ -53,20 +53,30 @@ _UNMISTAKABLE = tuple(
 )
 
 
+#: Makes a term of a value that Erlang lacks, or raises TypeError.
+Default: TypeAlias = Callable[[Any], Any]
+
 #: The end of a list is written as the empty one.
 _END: list[Any] = []
 
 
 class Encoder:
-    """Encodes with one choice of limits, of the atom for ``None``, of the order in maps, and of whether
-    the reader knows native records."""
+    """Encodes with one choice of limits, of the atom for ``None``, of the order in maps, of whether
+    the reader knows native records, and of ``default``, which makes terms of what Erlang lacks."""
 
-    __slots__ = ("_deterministic", "_max_depth", "_none", "_records")
+    __slots__ = ("_default", "_deterministic", "_max_depth", "_none", "_records")
 
     def __init__(
-        self, none: Atom | None, limits: Limits, deterministic: bool, *, records: bool = True
+        self,
+        none: Atom | None,
+        limits: Limits,
+        deterministic: bool,
+        *,
+        records: bool = True,
+        default: Default | None = None,
     ) -> None:
         self._records = records
+        self._default = default
         self._none = none
         self._max_depth = limits.max_depth
         self._deterministic = deterministic
@@ -83,7 +93,7 @@ class Encoder:
             del parts[before:]
             refuses = functools.partial(self._refuses, {})
             path = path_to_refused(term, refuses, self._max_depth)
-            raise EncodeError(str(refusal), path=path) from None
+            raise EncodeError(str(refusal), path=path) from refusal.__cause__
         except BaseException:
             del parts[before:]
             raise
@@ -211,9 +221,9 @@ class Encoder:
             parts.append(_record_head(Tag.NATIVE_RECORD_EXT, len(term.fields), term.exported))
             return chain((term.module, term.name), term.fields, term.fields.values())
         if kind is not Map:
-            term = coerced(term)
+            value, term = term, coerced(term)
             if term is NotImplemented:
-                raise Refused(f"no Erlang term: {kind.__module__}.{kind.__qualname__}")
+                return iter((self._converted(value),))
             if type(term) is tuple and term:
                 size = len(term)
                 parts.append(TUPLES[size] if size < 256 else _large_tuple(size))
@@ -228,6 +238,20 @@ class Encoder:
         if len(term) > 1:
             self._check_keys(term, memo)
         return chain.from_iterable(self._in_order(term))
+
+    def _converted(self, value: Any) -> Any:
+        """What ``default`` makes of a value that Erlang lacks. Raises Refused."""
+        kind = type(value)
+        text = f"no Erlang term: {kind.__module__}.{kind.__qualname__}"
+        if self._default is None:
+            raise Refused(text)
+        try:
+            term = self._default(value)
+        except Exception as error:  # TypeError, as json's hooks say no, or a fault: it costs this term only
+            raise Refused(f"{text}, and default raised {type(error).__name__}: {error}") from error
+        if term is value or term is NotImplemented:
+            raise Refused(f"{text}, to default either")
+        return term
 
     def _in_order(self, pairs: dict[Any, Any] | Map) -> Iterable[tuple[Any, Any]]:
         """A map's pairs, in the order of their keys if that is asked for."""
@@ -249,7 +273,18 @@ class Encoder:
         try:
             forms = {exact_form(key, self._none, memo) for key in pairs}
         except EncodeError:
-            return  # the key itself is refused when its turn comes
+            if self._default is None:
+                return  # the key itself is refused when its turn comes
+            # Equal terms have equal bytes, whatever they were made from.
+            encoder = Encoder(self._none, Limits(self._max_depth), True, default=self._default)
+            forms = set()
+            for key in pairs:
+                parts: list[bytes] = []
+                try:
+                    encoder.write((key,), parts)
+                except Refused:
+                    return
+                forms.add(b"".join(parts))
         if len(forms) != len(pairs):
             raise Refused("two keys that are the same key in Erlang")
 
