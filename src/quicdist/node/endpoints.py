@@ -86,7 +86,6 @@ def _tcp(settings: EndpointSettings) -> Endpoint:
 
 
 _MAKERS: dict[str, Any] = {"quic": _quic, "tcp": _tcp}
-_NAMES: dict[type, str] = {QuicCarrier: "quic", TcpCarrier: "tcp"}
 
 
 def make_endpoints(carrier: str | Sequence[str], settings: EndpointSettings) -> list[Endpoint]:
@@ -103,7 +102,11 @@ def make_endpoints(carrier: str | Sequence[str], settings: EndpointSettings) -> 
 
 def carrier_names(endpoints: Iterable[Endpoint]) -> list[str]:
     """The name of each carrier, in that order; of one that is not of this package, its class's."""
-    return [_NAMES.get(type(endpoint.carrier), type(endpoint.carrier).__name__) for endpoint in endpoints]
+    # Not by class: to name that of QUIC would load it.
+    return [
+        carrier.family if type(carrier).__module__.startswith("quicdist.") else type(carrier).__name__
+        for carrier in (endpoint.carrier for endpoint in endpoints)
+    ]
 
 
 def quic_carriers(endpoints: Iterable[Endpoint]) -> list[QuicCarrier]:
