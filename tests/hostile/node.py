@@ -251,7 +251,7 @@ async def victim(options: dict[str, Any]) -> None:
             "memory": memory,
             "dial": dial,
             "services": services,
-            "nodes": node.nodes,
+            "nodes": lambda: node.nodes("connected"),
             "counts": counts,
             "disconnect": disconnect,
             # Faults on purpose, by which the harness itself is tried.
