@@ -14,7 +14,7 @@ from aioquic import tls
 from aioquic.buffer import Buffer  # type: ignore[attr-defined]
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection, QuicNetworkPath
-from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted, StreamDataReceived, StreamReset
+from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted, StreamDataReceived
 from aioquic.quic.packet_builder import QuicDeliveryState
 from aioquic.tls import SessionTicket
 
@@ -43,7 +43,7 @@ from quicdist.carrier.quic.engine.aioquic.tickets import SessionTicket as Engine
 from quicdist.carrier.quic.engine.aioquic.tls import TlsContext
 from quicdist.carrier.quic.engine.aioquic.transport_parameters import max_udp_payload_size, says
 from quicdist.carrier.quic.engine.closing import Closing
-from quicdist.carrier.quic.engine.events import StreamData
+from quicdist.carrier.quic.engine.events import StreamData, StreamReset
 from quicdist.carrier.quic.engine.own_parameters import LONG_DATAGRAMS
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.security.certificates import CertificateFiles
