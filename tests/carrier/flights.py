@@ -65,6 +65,7 @@ class Proxy:
         self._client: tuple[str, int] | None = None
         self._front: _Side
         self._back: _Side
+        self._forgotten: list[_Side] = []
         self._loop = asyncio.get_running_loop()
         #: The latest flight that reached the client, and the server.
         self.reached_client = 0
@@ -93,10 +94,11 @@ class Proxy:
         return int(self._back.transport.get_extra_info("sockname")[1])
 
     async def forget(self) -> None:
-        """Take another port towards the target: what it sends to the old one is lost."""
-        old, self._back = self._back, _Side(self, inside=False)
+        """Take another port towards the target: what it sends to the old one is lost, without a word, as most
+        NATs lose it. A closed port would be told (ICMP), which says that nobody is there."""
+        self._forgotten.append(self._back)
+        self._back = _Side(self, inside=False)
         await self._back.open()
-        await old.close()
 
     def forward(self, side: _Side, data: bytes, source: tuple[str, int]) -> None:
         if len(data) > self.longest:
@@ -122,7 +124,7 @@ class Proxy:
             self._front.transport.sendto(data, self._client)
 
     async def close(self) -> None:
-        for side in (self._front, self._back):
+        for side in (self._front, self._back, *self._forgotten):
             await side.close()
 
 
