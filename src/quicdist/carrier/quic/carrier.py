@@ -33,7 +33,6 @@ from quicdist.carrier.quic.driver.dial_endpoint import NO_WAY, DialEndpoint
 from quicdist.carrier.quic.driver.endpoint import register
 from quicdist.carrier.quic.driver.listen_endpoint import IncomingHandler, ListenEndpoint
 from quicdist.carrier.quic.driver.stateless_reset import StatelessResets
-from quicdist.carrier.quic.engine.aioquic.factory import AioquicFactory
 from quicdist.carrier.quic.engine.closing import Closing
 from quicdist.carrier.quic.engine.contract import EngineFactory
 from quicdist.carrier.quic.engine.events import HandshakeCompleted
@@ -77,11 +76,11 @@ class QuicCarrier(Carrier):
     """Links over QUIC. One carrier can listen in several places and dial at the same time."""
 
     family: ClassVar[str] = "quic"
-    #: What makes its connections: another engine may stand here.
-    engines: EngineFactory = AioquicFactory()
 
     def __init__(self, settings: QuicSettings | None = None) -> None:
         self.settings = settings or QuicSettings()
+        #: Makes its connections.
+        self.engines: EngineFactory = self.settings.engines or _aioquic()
         self.resumption = Resumption(self.settings)
         self._attempts = Attempts()
         self._stream_counts = StreamCounts()
@@ -280,6 +279,13 @@ class QuicCarrier(Carrier):
             raise error
         finally:
             del error
+
+
+def _aioquic() -> EngineFactory:
+    # Loaded only where it is used: a carrier with another engine does without it.
+    from quicdist.carrier.quic.engine.aioquic.factory import AioquicFactory
+
+    return AioquicFactory()
 
 
 class Dial(NamedTuple):

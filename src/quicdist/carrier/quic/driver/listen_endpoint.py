@@ -14,6 +14,7 @@ from quicdist.carrier.quic.driver.stateless_reset import RESET, StatelessResets,
 from quicdist.carrier.quic.driver.stranger_queue import Stage, StrangerQueue
 from quicdist.carrier.quic.engine.contract import Acceptor
 from quicdist.carrier.quic.engine.path_mtu import MIN_SIZE
+from quicdist.carrier.quic.engine.state import EngineState
 from quicdist.carrier.quic.engine.wire.long_header import LONG, VERSION_NEGOTIATION, long_header
 from quicdist.carrier.sources import Places, source_of
 from quicdist.carrier.udp import REFUSED, Datagram, SocketAddress, UdpSocket
@@ -170,7 +171,7 @@ class ListenEndpoint(Endpoint):
             channel.receive(data, address, now)
             touched[channel] = None
         for channel in touched:
-            if channel.quic.is_fresh():
+            if channel.quic.state() is EngineState.FIRST_FLIGHT:
                 # Not one packet in it made sense: no connection, whatever it was.
                 channel.abandon("its first datagram was not understood")
                 continue
