@@ -72,4 +72,4 @@ async def test_a_carrier_dials_with_the_connections_of_its_engines(
 
     monkeypatch.setattr(QuicCarrier, "engines", Noting())
     async with linked(settings) as pair:
-        assert made == [quic_link(pair.client.link)._channel.quic]
+        assert made == [quic_link(pair.client.link)._connection.engine]
