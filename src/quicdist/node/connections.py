@@ -32,7 +32,6 @@ from quicdist.containment import NotReturned, describe, settle, settle_within
 from quicdist.discovery import Discovery
 from quicdist.errors import QuicDistError
 from quicdist.logs import get_logger
-from quicdist.node.pending_accept import GRACE, PATIENCE, PendingAccept, Arrivals
 from quicdist.node.connection_errors import ConnectionErrors
 from quicdist.node.dial_queue import (
     MAX_DIALS,
@@ -48,6 +47,7 @@ from quicdist.node.dial_queue import (
 from quicdist.node.errors import NodeError, NotConnected
 from quicdist.node.exit_reason import named
 from quicdist.node.outbox import Outbox
+from quicdist.node.pending_accept import GRACE, PATIENCE, Arrivals, PendingAccept
 from quicdist.protocol import (
     NO_PAYLOAD,
     ConnectionAlive,
