@@ -303,4 +303,4 @@ async def test_a_carrier_dials_with_the_connections_of_its_engines(settings: Qui
             return quic
 
     async with linked(dataclasses.replace(settings, engines=Noting())) as pair:
-        assert made == [quic_link(pair.client.link)._channel.quic]
+        assert made == [quic_link(pair.client.link)._connection.engine]
