@@ -17,6 +17,7 @@ from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.tls import Epoch
 
 from quicdist.carrier.quic.engine.aioquic.fast_receive import FastReceive
+from quicdist.carrier.quic.engine.aioquic.recovery import Recovery
 from quicdist.carrier.quic.engine.aioquic.streams import Stream
 from quicdist.carrier.quic.engine.wire import frames as wire
 
@@ -31,6 +32,7 @@ NEWS_INTERVAL: Final = 0.025
 class FastSend(FastReceive):
     """A connection that builds ordinary packets itself."""
 
+    _loss: Recovery  # type: ignore[assignment]
     #: The largest number that an acknowledgement has told of, and when it did.
     _told, _told_at = -1, 0.0
 
@@ -65,7 +67,7 @@ class FastSend(FastReceive):
         return (
             space.ack_at is None
             and space.largest_received_packet > self._told
-            and now - self._told_at >= max(self._loss._rtt_smoothed, NEWS_INTERVAL)
+            and now - self._told_at >= max(self._loss.rtt.smoothed, NEWS_INTERVAL)
         )
 
     def _write_ack_frame(self, builder: QuicPacketBuilder, space: QuicPacketSpace, now: float) -> None:
@@ -133,7 +135,7 @@ class FastSend(FastReceive):
         news = bool(waiting) and self._has_news(now)
         while waiting or space.ack_at is not None:
             if space.ack_at is None or space.ack_at >= now:
-                self._pacing_at = loss._pacer.next_send_time(now=now)
+                self._pacing_at = loss.pacer.next_send_time(now=now)
                 if self._pacing_at is not None:
                     break
             packet = QuicSentPacket(
