@@ -84,7 +84,9 @@ def table(profiles: dict[str, Counter[flame.Stack]]) -> str:
 
 @click.command()
 @click.option(
-    "--only", default="", help=f"Of {','.join(s.key for s in SUBJECTS)}, with commas; the table is not written."
+    "--only",
+    default="",
+    help=f"Of {','.join(s.key for s in SUBJECTS)}, with commas; the table is not written.",
 )
 def main(only: str) -> None:
     """Profile, draw flame graphs into build/profile, and write the table in docs/performance.md."""

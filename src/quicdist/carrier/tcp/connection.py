@@ -1,0 +1,147 @@
+"""One TCP connection before it is a link: its bytes are read chunk by chunk by a handshake."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable
+from typing import cast
+
+from quicdist.carrier.addresses import Address
+from quicdist.carrier.udp import to_address
+from quicdist.forking import close_in_children
+
+#: Bytes a peer may send ahead of the handshake; above it, reading pauses until some were taken.
+READ_AHEAD = 64 * 1024
+
+
+class TcpConnection(asyncio.Protocol):
+    """A connection that somebody waits for, one chunk after the other."""
+
+    def __init__(self, on_made: Callable[[TcpConnection], None] | None = None) -> None:
+        self._on_made = on_made
+        self._transport: asyncio.Transport | None = None
+        self._held = bytearray()
+        self._ended = False
+        #: The connection is gone; if it broke, with this error.
+        self.lost = False
+        self.error: Exception | None = None
+        self._reader: asyncio.Future[None] | None = None
+        #: What the peer is to send next, as errors call it; nothing before the handshake.
+        self.expected = ""
+        self.local_address = self.remote_address = Address("", 0)
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        assert self._transport is not None, "no connection was made yet"
+        return self._transport
+
+    # -- called by asyncio -----------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are not of asyncio's class.
+        self._transport = transport = cast(asyncio.Transport, transport)
+        # What a socket is not asked before it is gone, it does not tell any more.
+        self.local_address = to_address(transport.get_extra_info("sockname") or ("", 0))
+        self.remote_address = to_address(transport.get_extra_info("peername") or ("", 0))
+        sock: socket.socket | None = transport.get_extra_info("socket")
+        if sock is not None:
+            close_in_children(sock.fileno())
+            with contextlib.suppress(OSError):  # gone already: connection_lost says so
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if self._on_made is not None:
+            self._on_made(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._held += data
+        if len(self._held) > READ_AHEAD:
+            self.transport.pause_reading()
+        self._wake()
+
+    def eof_received(self) -> bool:
+        self._ended = True
+        self._wake()
+        return True  # what is still to be said, a refusal perhaps, can be said
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._ended = self.lost = True
+        self.error = self.error or error
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    # -- called by the handshake -----------------------------------------------------------
+
+    async def read(self) -> bytes:
+        """What has come; waits until something has. Empty once the peer has closed.
+
+        Raises :class:`OSError` if the connection broke.
+        """
+        while not self._held:
+            if self.error is not None:
+                raise self.error
+            if self._ended:
+                return b""
+            self._reader = asyncio.get_running_loop().create_future()
+            try:
+                await self._reader
+            finally:
+                self._reader = None
+        data = bytes(self._held)
+        self._held.clear()
+        self.transport.resume_reading()
+        return data
+
+    async def ends_within(self, seconds: float) -> bool:
+        """Wait until the connection is lost, for ``seconds`` at most; whether it is. What the peer sends
+        meanwhile is not read."""
+        loop = asyncio.get_running_loop()
+        self.transport.pause_reading()
+        over: asyncio.Future[None] = loop.create_future()
+        timer = loop.call_later(seconds, over.set_result, None)
+        try:
+            return await self.ends_before(over)
+        finally:
+            timer.cancel()
+
+    async def ends_before(self, other: asyncio.Future[None]) -> bool:
+        """Wait until ``other`` is done or the peer has closed the connection; whether the peer has."""
+        while not self._ended and not other.done():
+            self._reader = asyncio.get_running_loop().create_future()
+            try:
+                await asyncio.wait({self._reader, other}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                self._reader = None
+        return self._ended
+
+    def write(self, data: bytes) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(data)
+
+    def take_held(self) -> bytes:
+        """What has come and was not read."""
+        data = bytes(self._held)
+        self._held.clear()
+        return data
+
+    def fail(self, error: Exception) -> None:
+        """Close at once; whoever reads gets ``error``."""
+        self.error = error
+        self._ended = True
+        self._held.clear()
+        if self._transport is not None:
+            self._transport.abort()
+        self._wake()
+
+    def close(self) -> None:
+        """Close; a few bytes written just before still go out, for the kernel takes them at once."""
+        # It holds the frames of who has read, which hold this.
+        self.error = None
+        if self._transport is not None:
+            self._transport.close()
+            if self._transport.get_write_buffer_size():
+                self._transport.abort()
