@@ -14,7 +14,6 @@ PACKAGES = sorted({".".join(module.split(".")[:2]) for module in MODULES})
 #: each circle that is opened, and the package leaves the list with the last one.
 IN_CIRCLES: dict[str, int] = {
     "quicdist.node": 10,
-    "quicdist.otp": 2,
 }
 
 CIRCLES = import_circles(import_graph())
