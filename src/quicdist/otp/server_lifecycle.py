@@ -92,7 +92,8 @@ class ServerLifecycle(Process):
 
     def become(self, phase: ServerPhase) -> None:
         """Go to another phase."""
-        assert self.phase.can_become(phase), f"{self!r}: {self.phase} to {phase}"
+        if not self.phase.can_become(phase):
+            raise RuntimeError(f"{self!r} cannot go from {self.phase.name} to {phase.name}")
         self.phase = phase
 
     @property
