@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from quicdist.node.exits import EXIT
+from quicdist.node.exit_reason import EXIT
 from quicdist.node.process import Process
 from quicdist.term import Atom, ImproperList, Pid, Reference
 

@@ -15,7 +15,7 @@ from typing import Any
 from quicdist.containment import contained, dispose
 from quicdist.logs import get_logger
 from quicdist.node.errors import NameRegistered, ProcessEnded, ProcessExit
-from quicdist.node.exits import CLASS_EXIT, NORMAL, exit_reason, is_shutdown
+from quicdist.node.exit_reason import CLASS_EXIT, NORMAL, exit_reason, is_shutdown
 from quicdist.node.process import Process, ProcessState
 from quicdist.node.runtime import Runtime
 from quicdist.otp.gen_messages import From
@@ -74,6 +74,8 @@ class ServerLifecycle(Process):
 
     __slots__ = ("_ready", "ignored", "phase", "server", "state_at_failure")
 
+    _runtime: Runtime
+
     ends_while_connected = True
 
     def __init__(self, runtime: Runtime, pid: Pid, server: GenServer) -> None:
@@ -130,7 +132,7 @@ class ServerLifecycle(Process):
             raise self._init_failed(error) from error
         if isinstance(result, Awaitable) and self.state is ProcessState.RUNNING:
             self._ready = asyncio.get_running_loop().create_future()
-            self.run_code(result, partial(self._runtime.later, self._init_awaited))
+            self.run_code(result, partial(self._runtime.submit, self._init_awaited))
         elif (failed := self._init_returned(result)) is not None:
             raise failed
 
@@ -178,7 +180,7 @@ class ServerLifecycle(Process):
             self._runtime.terminate(self, NORMAL)
         else:
             self.become(ServerPhase.INITIALISED)
-            self._runtime.later(self.enter_loop, result)
+            self._runtime.submit(self.enter_loop, result)
         return None
 
     def _init_failed(self, error: BaseException) -> Exception:

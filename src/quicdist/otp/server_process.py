@@ -13,7 +13,7 @@ from typing import Any
 
 from quicdist.containment import dispose
 from quicdist.node.errors import ProcessExit
-from quicdist.node.exits import EXIT
+from quicdist.node.exit_reason import EXIT
 from quicdist.node.process import Process, ProcessState
 from quicdist.node.runtime import Runtime
 from quicdist.otp import system_messages
@@ -169,7 +169,7 @@ class ServerProcess(ServerLifecycle):
                 dispose(result)
                 return
             if isinstance(result, Awaitable):
-                awaited = partial(self._runtime.later, self._code_ended, sender, callback, argument)
+                awaited = partial(self._runtime.submit, self._code_ended, sender, callback, argument)
                 self.run_code(result, awaited)
                 return
             if result is NO_CLAUSE and callback is not None:
