@@ -26,7 +26,6 @@ from aioquic.quic.packet import (
     QuicErrorCode,
     QuicFrameType,
 )
-from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import StreamFinishedError
 from aioquic.tls import Epoch
 
@@ -242,16 +241,13 @@ class Bounded(OwnConnectionIds, OwnStreams):
         ):
             self._loss.peer_completed_address_validation = True
         if not ignore:
-            self._acknowledged(ranges, delay, self._spaces[context.epoch], context.time)
+            self._loss.on_ack_received(
+                ack_rangeset=ranges,  # type: ignore[arg-type]  # OwnRecovery takes any sequence of ranges
+                ack_delay=(delay << self._remote_ack_delay_exponent) / 1_000_000,
+                now=context.time,
+                space=self._spaces[context.epoch],
+            )
         return at
-
-    def _acknowledged(self, ranges: list[range], delay: int, space: QuicPacketSpace, now: float) -> None:
-        self._loss.on_ack_received(
-            ack_rangeset=Ranges(ranges),
-            ack_delay=(delay << self._remote_ack_delay_exponent) / 1_000_000,
-            now=now,
-            space=space,
-        )
 
     # -- streams -------------------------------------------------------------------------------
 

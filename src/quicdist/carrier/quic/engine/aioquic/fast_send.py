@@ -17,7 +17,6 @@ from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.tls import Epoch
 
 from quicdist.carrier.quic.engine.aioquic.fast_receive import FastReceive
-from quicdist.carrier.quic.engine.aioquic.recovery import Recovery
 from quicdist.carrier.quic.engine.aioquic.streams import Stream
 from quicdist.carrier.quic.engine.wire import frames as wire
 
@@ -32,7 +31,6 @@ NEWS_INTERVAL: Final = 0.025
 class FastSend(FastReceive):
     """A connection that builds ordinary packets itself."""
 
-    _loss: Recovery  # type: ignore[assignment]
     #: The largest number that an acknowledgement has told of, and when it did.
     _told, _told_at = -1, 0.0
 
@@ -148,7 +146,7 @@ class FastSend(FastReceive):
                 sent_time=now,
             )
             # Acknowledgements are not held to the congestion window (RFC 9002, section 7).
-            window = loss.congestion_window - loss.bytes_in_flight
+            window = loss.congestion.available
             room = self._max_datagram_size - overhead
             tells = news or space.ack_at is not None
             acknowledgement = self._acknowledgement(room, now) if tells else b""
@@ -183,7 +181,7 @@ class FastSend(FastReceive):
         space = self._space
         assert space.largest_received_time is not None
         delay = int((now - space.largest_received_time) * 1_000_000) >> self._local_ack_delay_exponent
-        return wire.ack(space.ack_queue, delay, room)
+        return wire.ack(space.ack_queue.ranges, delay, room)
 
     def _stream_frames(self, waiting: list[Stream], room: int, packet: QuicSentPacket) -> list[bytes]:
         """STREAM frames of up to ``room`` bytes, a frame of each stream in turn. Streams that have sent all
@@ -209,7 +207,7 @@ class FastSend(FastReceive):
                 self._remote_max_data_used += sender.highest_offset - before
                 packet.in_flight = packet.is_ack_eliciting = True
                 packet.delivery_handlers.append((sender.on_data_delivery, (offset, offset + size, frame.fin)))
-                if not (len(sender._pending) or sender._pending_eof):
+                if not (sender._pending.ranges or sender._pending_eof):
                     sender.buffer_is_empty = True
                 elif sender.highest_offset > before:
                     waiting.remove(stream)

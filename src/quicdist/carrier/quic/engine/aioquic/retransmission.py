@@ -55,15 +55,21 @@ class RetransmittingSender(QuicStreamSender):
         self._room = room
         #: Where the frames sent so far ended, in order, from those not yet acknowledged on.
         self._ends: list[int] = []
-        self._acked, self._pending = Ranges(), Ranges()
+        self._acked: Ranges = Ranges()
+        self._pending: Ranges = Ranges()
+
+    @property
+    def next_offset(self) -> int:
+        pending = self._pending.ranges
+        return pending[0].start if pending else self._buffer_stop
 
     def get_frame(self, max_size: int, max_offset: int | None = None) -> QuicStreamFrame | None:
         """The next frame with up to ``max_size`` bytes of data, none of them at ``max_offset`` or beyond;
         None if there is none, or none for which there is room."""
         ends = self._ends
         before = self.highest_offset
-        pending = self._pending
-        if len(pending) and (start := pending[0].start) < before:
+        pending = self._pending.ranges
+        if pending and (start := pending[0].start) < before:
             at = bisect_right(ends, start)
             size = ends[at] - start
             if size > max_size and max_size < self._shortest_cut(start, size):
@@ -113,15 +119,15 @@ class RetransmittingSender(QuicStreamSender):
             if end < stop:
                 stop, fin = end, False
             pending = self._pending
-            if len(pending) and pending[0].start < stop:
+            if pending.ranges and pending.ranges[0].start < stop:
                 pending.subtract(start, stop)
             acked = self._acked
-            if start == acknowledged and not len(acked):
+            if start == acknowledged and not acked.ranges:
                 self._buffer_start = stop
                 del self._buffer[: stop - start]
             else:
                 acked.add(start, stop)
-                if (first := acked[0]).start == acknowledged:
+                if (first := acked.ranges[0]).start == acknowledged:
                     acked.shift()
                     self._buffer_start = first.stop
                     del self._buffer[: first.stop - acknowledged]
@@ -135,8 +141,7 @@ class RetransmittingSender(QuicStreamSender):
         pending, acked = self._pending, self._acked
         start = max(start, self._buffer_start)
         if start < stop:
-            if len(acked):
-                assert isinstance(acked, Ranges)
+            if acked.ranges:
                 for gap in acked.gaps(start, stop):
                     pending.add(gap.start, gap.stop)
                     self.buffer_is_empty = False
