@@ -17,10 +17,10 @@ from cryptography.exceptions import InvalidTag
 
 from quicdist.carrier.quic.engine.aioquic.bounds import Bounded
 from quicdist.carrier.quic.engine.aioquic.flow_control import OwnFlowControl
-from quicdist.carrier.quic.engine.aioquic.key_limits import KeyLimited, Keys, Pair
+from quicdist.carrier.quic.engine.aioquic.key_limits import KeyLimited, KeyPair, ReceiveKeys
 from quicdist.carrier.quic.engine.aioquic.path_validation import ValidatesPaths
 from quicdist.carrier.quic.engine.aioquic.ranges import Ranges
-from quicdist.carrier.quic.engine.aioquic.reassembly import NotTaken
+from quicdist.carrier.quic.engine.aioquic.reassembly import PacketDropped
 from quicdist.carrier.quic.engine.aioquic.recovery import Recovery
 from quicdist.carrier.quic.engine.aioquic.undecryptable_packets import BuffersPackets
 from quicdist.carrier.quic.engine.events import StreamData
@@ -41,7 +41,7 @@ class FastReceive(BuffersPackets, Bounded, OwnFlowControl, KeyLimited, Validates
     """A connection that takes in ordinary packets itself."""
 
     #: Keys of the established connection; None until it is one.
-    _keys: Pair | None = None
+    _keys: KeyPair | None = None
     _space: Space
     _loss: Recovery  # type: ignore[assignment]
     #: When the last packet came.
@@ -51,15 +51,15 @@ class FastReceive(BuffersPackets, Bounded, OwnFlowControl, KeyLimited, Validates
         keys = self._keys
         if keys is None:
             super().receive_datagram(data, addr, now)
-            self._look_for_keys()
+            self._enable_fast_path()
         elif not self._receive(keys.recv, data, addr, now):
             super().receive_datagram(data, addr, now)
 
     def authenticated(self) -> None:
         super().authenticated()
-        self._look_for_keys()
+        self._enable_fast_path()
 
-    def _look_for_keys(self) -> None:
+    def _enable_fast_path(self) -> None:
         # Only what is not bounded more closely goes straight. aioquic's log is of every frame. A server drops
         # the keys of early data with the first packet that comes after them.
         if (
@@ -69,10 +69,10 @@ class FastReceive(BuffersPackets, Bounded, OwnFlowControl, KeyLimited, Validates
             and not self._cryptos[Epoch.ZERO_RTT].recv.is_valid()
         ):
             keys = self._cryptos[Epoch.ONE_RTT]
-            assert isinstance(keys, Pair)
+            assert isinstance(keys, KeyPair)
             self._keys, self._space = keys, cast(Space, self._spaces[Epoch.ONE_RTT])
 
-    def _receive(self, keys: Keys, data: bytes, addr: Any, now: float) -> bool:
+    def _receive(self, keys: ReceiveKeys, data: bytes, addr: Any, now: float) -> bool:
         """Take in a datagram if it is a packet with a short header, by the path in use and with the
         current keys; whether it was."""
         path = self._network_paths[0]
@@ -121,8 +121,8 @@ class FastReceive(BuffersPackets, Bounded, OwnFlowControl, KeyLimited, Validates
         except QuicConnectionError as error:
             self._logger.warning(error)
             self.close(error.error_code, error.frame_type, error.reason_phrase)
-        except NotTaken as error:
-            self._not_taken(error)
+        except PacketDropped as error:
+            self._packet_dropped(error)
             return True
         if self._close_pending or self._state is not QuicConnectionState.CONNECTED:
             return True
