@@ -90,7 +90,7 @@ def node_functions(node: Node, process: Process) -> dict[str, Callable[[Any], An
         "call": lambda to: node.call(to, "m", "f"),
         "cast": lambda to: node.cast(to, "m", "f"),
         "set_cookie": lambda to: node.set_cookie(to, "x"),
-        "cookie_for": node.cookie_for,
+        "cookie_for": node._local.cookie_for,
         "open_stream": node.open_stream,
         "list_streams": node.list_streams,
         "accept_streams": lambda to: node.accept_streams(node=to),
@@ -112,7 +112,7 @@ def node_functions(node: Node, process: Process) -> dict[str, Callable[[Any], An
         "spawn_on": lambda to: process.spawn_on(to, "m", "f"),
         "spawn_monitor_on": lambda to: process.spawn_monitor_on(to, "m", "f"),
         "spawn_request": lambda to: process.spawn_request(to, "m", "f"),
-        "set_connect_options": lambda to: node.set_connect_options(to, ConnectOptions()),
+        "set_connect_options": lambda to: node.quic_dist.set_connect_options(to, ConnectOptions()),
         "LoggerHandler": lambda to: LoggerHandler(node, to),
         "Via": lambda to: Via("m", "n", to),
         "Node": lambda to: Node(to, cookie="x", endpoints=[]),
@@ -187,7 +187,7 @@ async def test_a_node_named_by_an_atom_is_the_node_of_that_name(one: Node, two: 
     one.net_kernel.allow([TWO])
     assert one.net_kernel.allowed() == [TWO.name]
     one.set_cookie(TWO, Atom("another"))
-    assert one.net_kernel.get_cookie(TWO) == one.cookie_for(TWO.name) == "another"
+    assert one.net_kernel.get_cookie(TWO) == one._local.cookie_for(TWO.name) == "another"
     assert one.disconnect(TWO)
     assert not one.net_kernel.disconnect(TWO)
     assert one.nodes("connected") == []
@@ -235,10 +235,10 @@ async def test_static_tables_take_atoms(tmp_path: Any) -> None:
 async def test_connect_options_by_atom() -> None:
     node = Node("x@127.0.0.1", cookie="x", verify=False, listen=False)
     options = ConnectOptions(idle_timeout=5)
-    node.set_connect_options(TWO, options)
-    assert node.get_connect_options(TWO.name) == node.get_connect_options(TWO) == options
-    node.clear_connect_options(TWO)
-    assert node.get_connect_options(TWO.name) == ConnectOptions()
+    node.quic_dist.set_connect_options(TWO, options)
+    assert node.quic_dist.get_connect_options(TWO.name) == node.quic_dist.get_connect_options(TWO) == options
+    node.quic_dist.clear_connect_options(TWO)
+    assert node.quic_dist.get_connect_options(TWO.name) == ConnectOptions()
 
 
 # -- names of processes, modules and functions ---------------------------------------------------
@@ -248,7 +248,7 @@ async def test_processes_are_registered_under_atoms(node: Node) -> None:
     name = Atom("someone")
     node.process(name)(lambda process, message: None)
     assert node.whereis(name) is node.whereis("someone") is not None
-    node.runtime.unregister(name)
+    node._local.runtime.unregister(name)
     body = node.spawn(lambda process, message: None, name=name)
     assert node.whereis("someone") is body
     child = body.spawn(lambda process, message: None, name=Atom("child"))
@@ -263,10 +263,10 @@ async def test_processes_are_registered_under_atoms(node: Node) -> None:
 
 @pytest.mark.parametrize("wrong", [b"name", 7, ("a", "b")])
 async def test_what_is_no_registered_name_is_a_type_error_everywhere(node: Node, wrong: Any) -> None:
-    processes = len(node.runtime.processes())
+    processes = len(node._local.runtime.processes())
     for function in (
         node.whereis,
-        node.runtime.unregister,
+        node._local.runtime.unregister,
         lambda name: node.spawn(lambda process, message: None, name=name),
         lambda name: node.serve(Echo(), name=name),
         lambda name: node.process(name)(lambda process, message: None),
@@ -277,7 +277,7 @@ async def test_what_is_no_registered_name_is_a_type_error_everywhere(node: Node,
     ):
         with pytest.raises(TypeError, match="a registered name"):
             function(wrong)
-    assert len(node.runtime.processes()) == processes
+    assert len(node._local.runtime.processes()) == processes
 
 
 async def test_what_is_no_destination_is_a_type_error(node: Node) -> None:
@@ -304,7 +304,7 @@ async def test_exports_and_modules_are_named_by_atoms(node: Node) -> None:
 async def test_the_node_and_its_cookie_may_be_atoms() -> None:
     node = Node(Atom("x@127.0.0.1"), cookie=Atom("secret"), endpoints=[])
     assert node.name == "x@127.0.0.1"
-    assert node.cookie_for("y@127.0.0.1") == "secret"
+    assert node._local.cookie_for("y@127.0.0.1") == "secret"
 
 
 # -- lists of arguments --------------------------------------------------------------------------

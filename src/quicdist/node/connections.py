@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import contextvars
 import errno
-import functools
 from collections.abc import Hashable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from quicdist.carrier import (
     Listener,
     ListenError,
     LocalNode,
+    MessageHandler,
     PeerUnreachable,
     SetupTimeout,
 )
@@ -32,7 +32,6 @@ from quicdist.containment import NotReturned, describe, settle, settle_within
 from quicdist.discovery import Discovery
 from quicdist.errors import QuicDistError
 from quicdist.logs import get_logger
-from quicdist.node.pending_accept import GRACE, PATIENCE, PendingAccept, Arrivals
 from quicdist.node.connection_errors import ConnectionErrors
 from quicdist.node.dial_queue import (
     MAX_DIALS,
@@ -48,6 +47,7 @@ from quicdist.node.dial_queue import (
 from quicdist.node.errors import NodeError, NotConnected
 from quicdist.node.exit_reason import named
 from quicdist.node.outbox import Outbox
+from quicdist.node.pending_accept import GRACE, PATIENCE, Arrivals, PendingAccept
 from quicdist.protocol import (
     NO_PAYLOAD,
     ConnectionAlive,
@@ -86,7 +86,8 @@ class Endpoint:
 class ConnectionOwner(Protocol):
     """What the table tells the node it belongs to."""
 
-    def message_received(self, node: str, control: ControlMessage, payload: Any) -> None: ...
+    def message_handler(self, node: str) -> MessageHandler:
+        """What takes the messages of ``node``."""
 
     def not_supported(self, control: ControlMessage) -> None: ...
 
@@ -439,7 +440,7 @@ class ConnectionTable:
         self._errors.connected(node)
         self._owner.link_made(link)
         link.start(
-            on_behalf_of(node, functools.partial(self._owner.message_received, node)),
+            on_behalf_of(node, self._owner.message_handler(node)),
             lambda error: self._lost(connection, link, error),
         )
         if link.closed:

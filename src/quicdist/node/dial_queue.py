@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 from collections import Counter, deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from quicdist.node.errors import NodeError
 
@@ -43,12 +44,7 @@ def on_behalf_of(node: str, function: Callable[..., None]) -> Callable[..., None
     again while it runs."""
     context = contextvars.copy_context()
     context.run(_peer.set, node)
-    run = context.run
-
-    def called(*args: Any) -> None:
-        run(function, *args)
-
-    return called
+    return functools.partial(context.run, function)
 
 
 def peer_behind() -> str | None:

@@ -49,9 +49,9 @@ class Process:
 
     __slots__ = (
         "__weakref__",
-        "_relations",
         "_mailbox",
         "_on_end",
+        "_relations",
         "_runtime",
         "body",
         "exit_reason",

@@ -84,7 +84,7 @@ class Applier:
         if outcome is not None:
             done(outcome)
         else:
-            process.node.runtime.calls.add(process)
+            process.node._local.runtime.calls.add(process)
 
     def _begin_elsewhere(self, process: Process, export: Export, mfa: Mfa, done: Done) -> Outcome | None:
         """Have a blocking function run outside the event loop; an outcome if it cannot be."""

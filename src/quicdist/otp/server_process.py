@@ -126,7 +126,7 @@ class ServerProcess(Process):
             raise failed
 
     async def _init_named(self, name: LookedUp) -> Any:
-        names = self.node.services.names
+        names = self.node._services.names
         await names.register(name, self.pid)
         result: Any = _FAILED
         try:

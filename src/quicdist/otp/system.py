@@ -185,8 +185,8 @@ async def _replace_state(process: ServerProcess, sender: From, function: Any) ->
     server, asking = process.server, sender[0].node.name
 
     async def replace() -> Any:
-        if not process.node.connections.is_linked(asking):
-            raise process.node.connections.not_connected(asking)
+        if not process.node._local.connections.is_linked(asking):
+            raise process.node._local.connections.not_connected(asking)
         arguments = [function, [await _state(server)]]
         with process.node.sys.silent_nodes.asked(asking, REPLACE_TIME):
             state = await process.node.erpc.call(asking, "erlang", "apply", arguments, timeout=REPLACE_TIME)
