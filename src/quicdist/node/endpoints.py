@@ -1,4 +1,4 @@
-"""The usual ways to other nodes, made from a few settings."""
+"""The endpoints of a node: carriers with their discovery, made from a few settings."""
 
 from __future__ import annotations
 
@@ -12,12 +12,26 @@ from quicdist.config import Config, first
 from quicdist.config.discovery_settings import quic_discovery, quic_port, tcp_discovery, tcp_ports
 from quicdist.discovery import Discovery
 from quicdist.discovery.static import Addresses
-from quicdist.node.connections import Endpoint
 from quicdist.node.errors import NodeError
 from quicdist.node.liveness import NET_TICKTIME
 
 if TYPE_CHECKING:
     from quicdist.carrier import QuicCarrier, QuicSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One carrier, the discovery that knows addresses for it, and where to listen.
+
+    Where ``last_port`` is greater than ``port``, the node listens at the first free port of that range.
+    """
+
+    carrier: Carrier
+    discovery: Discovery
+    host: str | None = None
+    port: int = 0
+    listen: bool = True
+    last_port: int = 0
 
 
 @dataclass(frozen=True, slots=True)

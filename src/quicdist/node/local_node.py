@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,9 +18,10 @@ from quicdist.errors import QuicDistError
 from quicdist.forking import tell_children
 from quicdist.logs import get_logger
 from quicdist.node import loop_watch, shutdown
-from quicdist.node.connections import SETUP_TIME, ConnectionTable, Endpoint
+from quicdist.node.connections import SETUP_TIME, ConnectionTable
 from quicdist.node.cookie import read_cookie
 from quicdist.node.dial_queue import MAX_DIALS
+from quicdist.node.endpoints import Endpoint
 from quicdist.node.errors import CookieError, NetTickTimeout, NodeError, NodeNotStarted
 from quicdist.node.lifecycle import Lifecycle
 from quicdist.node.liveness import NET_TICKTIME, Ticker
@@ -146,8 +146,6 @@ class LocalNode:
         self._cookies: dict[str, str] = {}
         self._flags = DEFAULT_FLAGS if hidden else DEFAULT_FLAGS | DistFlag.PUBLISHED
         self._running: _Running | None = None
-        #: Set in a forked process: why the node cannot be used there.
-        self._not_here = ""
         self._registrations = Registrations(self.name)
         self._subscribers: list[Callable[[NodeEvent], None]] = []
         self._watch: LoopWatch | None = None
@@ -195,11 +193,9 @@ class LocalNode:
     def forked(self) -> None:
         """Called in a process that the program has forked: the node lives in the other one alone, which
         has its sockets and its event loop."""
-        self._not_here = (
-            f"node {self.name} runs in process {os.getppid()}: a process forked from it cannot use the node"
-        )
+        self.lifecycle.forked()
         if self._running is not None:
-            self._running.runtime.forked(self._not_here)
+            self._running.runtime.forked(str(self.lifecycle.not_running()))
         self._running = None
         self._services.forked()
 
@@ -252,12 +248,7 @@ class LocalNode:
 
     def not_started(self) -> NodeNotStarted:
         """The error of using it now."""
-        return NodeNotStarted(self._not_here) if self._not_here else self.lifecycle.not_running()
-
-    @property
-    def state(self) -> str:
-        """Its state in words."""
-        return "not in this process" if self._not_here else self.lifecycle.state.name.lower()
+        return self.lifecycle.not_running()
 
     @property
     def is_running(self) -> bool:

@@ -17,7 +17,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from quicdist.carrier import DEFAULT_PRIORITY, StreamLost, UserStream
-from quicdist.node.endpoints import quic_carriers
+from quicdist.node.endpoints import Endpoint, quic_carriers
 from quicdist.node.errors import NoSuchStream, NotOwner
 from quicdist.node.process import Process
 from quicdist.node.streams import StreamAcceptor, StreamInfo, Streams
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from quicdist.carrier import ConnectOptions
     from quicdist.carrier.user_stream import Buffer
-    from quicdist.node.connections import Endpoint
     from quicdist.node.runtime import Runtime
 
 TAG = Atom("quic_dist_stream")

@@ -12,9 +12,9 @@ from quicdist.config import Config, Source, as_config, first
 from quicdist.discovery import Discovery
 from quicdist.discovery.static import Addresses
 from quicdist.errors import QuicDistError
-from quicdist.node.connections import SETUP_TIME, Endpoint
+from quicdist.node.connections import SETUP_TIME
 from quicdist.node.dial_queue import MAX_DIALS
-from quicdist.node.endpoints import EndpointSettings, carrier_names, make_endpoints
+from quicdist.node.endpoints import Endpoint, EndpointSettings, carrier_names, make_endpoints
 from quicdist.node.errors import NodeError
 from quicdist.node.lifecycle import NodeState
 from quicdist.node.liveness import NET_TICKTIME
@@ -205,7 +205,9 @@ class Node:
     def __repr__(self) -> str:
         carriers = ", ".join(carrier_names(self.endpoints))
         over = f"over {carriers}" if carriers else "no carrier"
-        return f"<{type(self).__name__} {self.name} {self._local.state}, {over}>"
+        state = self._local.lifecycle.state
+        words = "not in this process" if state is NodeState.FORKED else state.name.lower()
+        return f"<{type(self).__name__} {self.name} {words}, {over}>"
 
     @property
     def name(self) -> str:
