@@ -23,19 +23,19 @@ from quicdist.node.process import Process
 from quicdist.node.quic_dist import QuicDist
 from quicdist.node.streams import StreamAcceptor, StreamHandler, StreamInfo
 from quicdist.otp import server_process
-from quicdist.otp.calls import is_called_on
+from quicdist.otp.call_context import is_called_on
 from quicdist.otp.erpc import ErpcClient
 from quicdist.otp.gen_server import GenServer
 from quicdist.otp.gen_server_client import GenServerClient
 from quicdist.otp.global_names import GlobalNames
 from quicdist.otp.introspection import Introspection
 from quicdist.otp.io_client import IoClient
-from quicdist.otp.keeper import Keeper
+from quicdist.otp.kernel_supervisor import KernelSupervisor
 from quicdist.otp.net_kernel import NetKernel
 from quicdist.otp.node_exports import NodeExports
 from quicdist.otp.pg import ProcessGroups
 from quicdist.otp.rpc import RpcClient
-from quicdist.otp.server_names import LookedUp
+from quicdist.otp.server_names import GlobalOrVia
 from quicdist.otp.services import Services, start_services
 from quicdist.otp.sys_client import SysClient
 from quicdist.protocol.names import node_name
@@ -348,7 +348,7 @@ class Node:
         """Spawn a process; see :meth:`process` for what ``function`` can be."""
         return self._local.runtime.spawn(function, *args, name=name)
 
-    def serve(self, server: GenServer, *, name: Name | LookedUp | None = None) -> Process:
+    def serve(self, server: GenServer, *, name: Name | GlobalOrVia | None = None) -> Process:
         """Start a :class:`GenServer`, or a :class:`Supervisor`, which is one. It does not wait for
         a coroutine ``init``, nor for a :class:`Global` or :class:`Via` name: ``gen_server.start``
         does."""
@@ -531,31 +531,31 @@ class _RunningServices(NodeServices):
         self.services: Services | None = None
         #: Processes of the program, by their names, that start with the node.
         self.to_spawn: list[tuple[str, Callable[..., Any]]] = []
-        self._keeper: Keeper | None = None
+        self._kernel: KernelSupervisor | None = None
 
     def start(self) -> None:
         local = self._node._local
         self.services = start_services(local, self._node.exports)
-        self._keeper = self.services.keeper
+        self._kernel = self.services.kernel_supervisor
         for name, function in self.to_spawn:
             local.runtime.spawn(function, name=name)
         self.to_spawn.clear()
 
     def stop(self) -> None:
-        if self._keeper is not None:
-            self._keeper.stop()
+        if self._kernel is not None:
+            self._kernel.stop()
 
     async def flush(self) -> None:
-        if self._keeper is not None:
-            await self._keeper.flush()
+        if self._kernel is not None:
+            await self._kernel.flush()
 
     def break_off(self) -> None:
-        if self._keeper is not None:
-            self._keeper.let_go()
+        if self._kernel is not None:
+            self._kernel.let_go()
         self.services = None
 
     def forked(self) -> None:
-        self.services = self._keeper = None
+        self.services = self._kernel = None
 
     def runs_current_task(self) -> bool:
         return is_called_on(self._node)
