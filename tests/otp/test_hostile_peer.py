@@ -268,7 +268,7 @@ def messages(peer: HandPeer) -> Iterator[object]:
 async def test_garbage_leaves_a_service_at_work(service: str, records: list[logging.LogRecord]) -> None:
     async with tcp_node() as node, hand_peer(node) as peer:
         node.pg.start("pg")
-        before = {name: node.whereis(name) for name in node.runtime.registered()}
+        before = {name: node.whereis(name) for name in node._local.runtime.registered()}
         sent = 0
         for message in messages(peer):
             if service == "pg" and isinstance(message, tuple) and message[:1] == (Atom("system"),):
@@ -279,7 +279,7 @@ async def test_garbage_leaves_a_service_at_work(service: str, records: list[logg
                 await peer.link.drain()
                 await answered(peer)
         await answered(peer)
-        assert {name: node.whereis(name) for name in node.runtime.registered()} == before
+        assert {name: node.whereis(name) for name in node._local.runtime.registered()} == before
         assert sent > 4000
         # Each of them works.
         assert await node.gen_server_call("rex", (Atom("call"), Atom("m"), Atom("f"), [], peer.pid()))
@@ -292,7 +292,7 @@ async def test_garbage_leaves_a_service_at_work(service: str, records: list[logg
         for record in records:
             lines = record.getMessage().splitlines()
             assert all(line.isprintable() for line in lines) or record.name == "quicdist.logger"
-        assert node.connections._dials._dialling == 0
+        assert node._local.connections._dials._dialling == 0
 
 
 class Quiet(GenServer):
@@ -360,7 +360,7 @@ async def test_pids_of_made_up_nodes_mean_few_dials_and_delay_no_other(
                     tag = ImproperList([Atom("alias")], Reference(asker.node, (1, 2, 3), 1))
                     peer.tell("net_kernel", (Atom("$gen_call"), (asker, tag), (Atom("is_auth"), Atom(PEER))))
                 await answered(peer)
-                assert len(node.connections._connections) < 300
+                assert len(node._local.connections._connections) < 300
                 async with asyncio.timeout(1.0):
                     await node.connect(good.name)
                 assert await node.ping(good.name, timeout=1.0)
@@ -403,7 +403,7 @@ async def test_a_connection_that_is_waited_for_does_not_wait_for_what_processes_
                     while True:
                         to = await process.receive()
                         process.send(to, Atom("answer"))
-                        if node.connections.has(to.node.name):
+                        if node._local.connections.has(to.node.name):
                             answering.set()
 
                 node.spawn(echo, name="echo")
@@ -451,8 +451,8 @@ async def test_what_the_program_sends_goes_before_the_dials_of_a_peer() -> None:
 
 async def test_controls_with_what_is_not_there_change_nothing() -> None:
     async with tcp_node() as node, hand_peer(node) as peer:
-        victim = Pid(node.name, 999, 0, node.identity.creation)
-        before = node.runtime.processes()
+        victim = Pid(node.name, 999, 0, node._local.identity.creation)
+        before = node._local.runtime.processes()
         for _ in range(100):
             for control in (
                 Link(peer.pid(), victim),
@@ -470,7 +470,7 @@ async def test_controls_with_what_is_not_there_change_nothing() -> None:
             peer.send(AliasSend(peer.pid(), MADE_UP_REF), 1)
             peer.send(AltactSigSend(20, peer.pid(), MADE_UP_REF), 1)
         await answered(peer)
-        assert node.runtime.processes() == before
+        assert node._local.runtime.processes() == before
 
 
 # -- what is logged ----------------------------------------------------------------------------

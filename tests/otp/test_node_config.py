@@ -65,7 +65,7 @@ def test_nodes_that_dial(dist: str, client_certificate: str, tmp_path: Path) -> 
 def test_all_from_files(files: dict[str, Any]) -> None:
     node = Node(**files)
     assert node.name == "py@127.0.0.1"
-    assert (node.cookie_for("b@h"), node.cookie_for("a@h")) == ("secret", "other")
+    assert (node._local.cookie_for("b@h"), node._local.cookie_for("a@h")) == ("secret", "other")
     assert [type(endpoint.carrier) for endpoint in node.endpoints] == [QuicCarrier, TcpCarrier]
     assert [endpoint.listen for endpoint in node.endpoints] == [False, False]
     assert node.endpoints[0].port == 4711
@@ -88,7 +88,7 @@ def test_a_program_goes_before_its_files(files: dict[str, Any]) -> None:
         **files,
     )
     assert node.name == "me@127.0.0.1"
-    assert (node.cookie_for("b@h"), node.cookie_for("a@h")) == ("mine", "other")
+    assert (node._local.cookie_for("b@h"), node._local.cookie_for("a@h")) == ("mine", "other")
     (endpoint,) = node.endpoints
     assert (endpoint.port, endpoint.listen) == (1, True)
     assert tls(node) == ["my-c.pem", "my-k.pem", "my-ca.pem", False]

@@ -206,9 +206,12 @@ async def test_a_connection_that_is_there_again_has_no_old_reason(nodes: tuple[N
     dialler, _ = nodes
     await dialler.connect(LISTENER)
     dialler.disconnect(LISTENER)
-    assert str(dialler.connections.not_connected(LISTENER).attempts[0]) == "this node closed the connection"
+    assert (
+        str(dialler._local.connections.not_connected(LISTENER).attempts[0])
+        == "this node closed the connection"
+    )
     await dialler.connect(LISTENER)
-    assert dialler.connections.not_connected(LISTENER).attempts == ()
+    assert dialler._local.connections.not_connected(LISTENER).attempts == ()
 
 
 # -- lines -------------------------------------------------------------------------------------

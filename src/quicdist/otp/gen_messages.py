@@ -29,7 +29,7 @@ def reply(process: Process, sender: From, value: Any) -> None:
     pid, tag = sender
     # In order with the signals to the process behind the alias: a server that replies and ends must
     # not be heard of in the other order, on whatever streams the two travel.
-    process.node.runtime.send(process.pid, _reply_address(pid, tag), (tag, value), owner=pid)
+    process.node._local.runtime.send(process.pid, _reply_address(pid, tag), (tag, value), owner=pid)
 
 
 def _reply_address(pid: Pid, tag: Any) -> Pid | Reference:
