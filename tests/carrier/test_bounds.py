@@ -21,6 +21,7 @@ from quicdist.carrier.quic.engine.aioquic import bounds, flow_control, statistic
 from quicdist.carrier.quic.engine.aioquic import state as engine_state
 from quicdist.carrier.quic.engine.aioquic.bounds import BOUNDS, Bounded
 from quicdist.carrier.quic.engine.aioquic.reassembly import CryptoReceiver
+from quicdist.carrier.quic.engine.aioquic.recovery import Recovery
 from quicdist.carrier.quic.engine.events import StreamData
 from quicdist.carrier.quic.engine.wire.frames import uint
 from quicdist.carrier.security.certificates import CertificateFiles
@@ -381,7 +382,8 @@ def test_heavy_loss_of_full_windows_meets_no_bound(
     network.faults = Faults(lost=0.2, twice=0.05, delay=0.05)
     client, server = network.ends
     for end in network.ends:
-        end.quic._loss._cc.congestion_window = 16 * 1024 * 1024
+        assert isinstance(end.quic._loss, Recovery)
+        end.quic._loss.congestion.congestion_window = 16 * 1024 * 1024
     for _ in range(8 if size > 64 else 1500):
         client.write(0, bytes(size))
         server.write(1, bytes(size // 8))

@@ -26,11 +26,11 @@ from aioquic.quic.packet import (
     QuicErrorCode,
     QuicFrameType,
 )
-from aioquic.quic.packet_builder import QuicPacketBuilder
 from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import StreamFinishedError
 from aioquic.tls import Epoch
 
+from quicdist.carrier.quic.engine.aioquic.connection_ids import OwnConnectionIds
 from quicdist.carrier.quic.engine.aioquic.ranges import Ranges
 from quicdist.carrier.quic.engine.aioquic.reassembly import NotTaken
 from quicdist.carrier.quic.engine.aioquic.streams import OwnStreams
@@ -76,7 +76,7 @@ class _Buffers(dict[Epoch, Buffer]):
         return buffer
 
 
-class Bounded(OwnStreams):
+class Bounded(OwnConnectionIds, OwnStreams):
     """A connection with bounds. ``bounds`` may be replaced in tests."""
 
     #: The peer has been authenticated.
@@ -96,8 +96,6 @@ class Bounded(OwnStreams):
             }
         self._QuicConnection__frame_handlers: dict[int, Any] = {}
         self._frames = self._refusals = 0
-        #: The number of the last connection id that was sent to the peer.
-        self._told_cid = 0
 
     def authenticated(self) -> None:
         """From now on the bounds are those of a link."""
@@ -284,25 +282,6 @@ class Bounded(OwnStreams):
                     raise NotTaken(text)
                 raise QuicConnectionError(QuicErrorCode.INTERNAL_ERROR, frame_type, text)
         super()._handle_stream_frame(context, frame_type, buf)
-
-    # -- connection ids ------------------------------------------------------------------------
-
-    def _write_new_connection_id_frame(self, builder: QuicPacketBuilder, connection_id: Any) -> None:
-        super()._write_new_connection_id_frame(builder, connection_id)
-        self._told_cid = max(self._told_cid, connection_id.sequence_number)
-
-    def _handle_retire_connection_id_frame(
-        self, context: QuicReceiveContext, frame_type: int, buf: Buffer
-    ) -> None:
-        at = buf.tell()
-        if buf.pull_uint_var() > self._told_cid:
-            # RFC 9000, section 19.16. aioquic believes in those it has made and not sent, and makes one
-            # more for each.
-            raise QuicConnectionError(
-                QuicErrorCode.PROTOCOL_VIOLATION, frame_type, "Cannot retire unknown connection ID"
-            )
-        buf.seek(at)
-        super()._handle_retire_connection_id_frame(context, frame_type, buf)
 
 
 def authenticated(quic: QuicConnection) -> None:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from aioquic.tls import Context
 
 from quicdist.carrier.quic.engine.aioquic import (
+    address_validation,
+    connection_ids,
     event_queue,
     flow_control,
-    path_probe,
-    paths,
+    probe_packets,
     recovery,
     release,
     state,
@@ -26,7 +27,6 @@ from quicdist.carrier.quic.engine.aioquic import (
 from quicdist.carrier.quic.engine.aioquic import tls as own_tls
 from quicdist.carrier.quic.engine.aioquic.configuration import Configuration, longest_datagram
 from quicdist.carrier.quic.engine.aioquic.fast_send import FastSend
-from quicdist.carrier.quic.engine.aioquic.flow_control import GrantsLimits
 from quicdist.carrier.quic.engine.aioquic.recovery import OwnRecovery
 from quicdist.carrier.quic.engine.aioquic.silence_probes import ProbesSilence
 from quicdist.carrier.quic.engine.aioquic.tls import TlsContext
@@ -37,7 +37,7 @@ from quicdist.carrier.quic.engine.path_mtu import BASE_SIZE
 from quicdist.logs import CleanLogger
 
 
-class Connection(ProbesSilence, GrantsLimits, OwnRecovery, FastSend):
+class Connection(ProbesSilence, OwnRecovery, FastSend):
     """A connection that heeds all of a :class:`Configuration`."""
 
     def __init__(self, *, configuration: Configuration, **arguments: Any) -> None:
@@ -103,16 +103,16 @@ class Connection(ProbesSilence, GrantsLimits, OwnRecovery, FastSend):
     streams_allowed = flow_control.streams_allowed
     stream_credit = flow_control.stream_credit
     connection_credit = flow_control.connection_credit
-    path_is_valid = paths.path_is_valid
-    unvalidated_credit = paths.unvalidated_credit
-    reset_tokens = paths.reset_tokens
+    path_is_valid = address_validation.path_is_valid
+    unvalidated_credit = address_validation.unvalidated_credit
+    reset_tokens = connection_ids.reset_tokens
     longest_datagram = longest_datagram
-    datagram_size = path_probe.datagram_size
-    set_datagram_size = path_probe.set_datagram_size
-    make_probe = path_probe.make_probe
-    forget_probe = path_probe.forget_probe
-    watch = path_probe.watch
-    watch_long_packets = path_probe.watch_long_packets
+    datagram_size = probe_packets.datagram_size
+    set_datagram_size = probe_packets.set_datagram_size
+    make_probe = probe_packets.make_probe
+    forget_probe = probe_packets.forget_probe
+    watch = probe_packets.watch
+    watch_long_packets = probe_packets.watch_long_packets
     peer_certificates = own_tls.peer_certificates
     why_not_named = own_tls.why_not_named
     is_resumed = own_tls.is_resumed

@@ -16,11 +16,11 @@ from aioquic.tls import Epoch
 from cryptography.exceptions import InvalidTag
 
 from quicdist.carrier.quic.engine.aioquic.bounds import Bounded
-from quicdist.carrier.quic.engine.aioquic.early_packets import KeepsEarlyPackets
+from quicdist.carrier.quic.engine.aioquic.flow_control import OwnFlowControl
 from quicdist.carrier.quic.engine.aioquic.key_limits import KeyLimited, Keys, Pair
-from quicdist.carrier.quic.engine.aioquic.overrun import Tolerant
-from quicdist.carrier.quic.engine.aioquic.path_validation import CheckingPaths
+from quicdist.carrier.quic.engine.aioquic.path_validation import ValidatesPaths
 from quicdist.carrier.quic.engine.aioquic.reassembly import NotTaken
+from quicdist.carrier.quic.engine.aioquic.undecryptable_packets import BuffersPackets
 from quicdist.carrier.quic.engine.events import StreamData
 from quicdist.carrier.quic.engine.wire import frames as wire
 
@@ -29,7 +29,7 @@ from quicdist.carrier.quic.engine.wire import frames as wire
 SHORTEST: Final = 20
 
 
-class FastReceive(KeepsEarlyPackets, Bounded, Tolerant, KeyLimited, CheckingPaths):
+class FastReceive(BuffersPackets, Bounded, OwnFlowControl, KeyLimited, ValidatesPaths):
     """A connection that takes in ordinary packets itself."""
 
     #: Keys of the established connection; None until it is one.

@@ -15,7 +15,7 @@ from aioquic.quic.connection import QuicConnection
 from quicdist.carrier.quic.engine.path_mtu import MIN_SIZE
 
 
-class CheckingPaths(QuicConnection):
+class ValidatesPaths(QuicConnection):
     """A connection that checks paths with the shortest datagrams that may."""
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, Any]]:

@@ -9,7 +9,7 @@ from aioquic.tls import Epoch
 from quicdist.carrier.quic.engine.aioquic import event_queue
 from quicdist.carrier.quic.engine.aioquic import state as engine_state
 from quicdist.carrier.quic.engine.aioquic.bounds import Bounded
-from quicdist.carrier.quic.engine.aioquic.early_packets import MOST, MOST_BYTES
+from quicdist.carrier.quic.engine.aioquic.undecryptable_packets import MOST, MOST_BYTES
 from quicdist.carrier.quic.engine.events import HandshakeCompleted, StreamData
 from quicdist.carrier.security.certificates import CertificateFiles
 from tests.carrier.crafted import CLIENT, SERVER, Crafted

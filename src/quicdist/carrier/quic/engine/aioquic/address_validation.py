@@ -18,10 +18,3 @@ def path_is_valid(quic: QuicConnection) -> bool:
     """Whether the peer is known to be where datagrams are sent to: until it is, one that has changed its
     address is sent no more than a few times what came from there."""
     return quic._network_paths[0].is_validated
-
-
-def reset_tokens(quic: QuicConnection) -> list[bytes]:
-    """The tokens by which a peer that has lost the connection shows that: those of the connection ids in use
-    (RFC 9000, section 10.3.1)."""
-    in_use = [quic._peer_cid, *(path.peer_cid for path in quic._network_paths if path.peer_cid is not None)]
-    return [used.stateless_reset_token for used in in_use if used.stateless_reset_token]

@@ -8,7 +8,7 @@ from aioquic.tls import Epoch
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
 
 
-class RetriedConnection(Connection):
+class DialledConnection(Connection):
     """aioquic begins anew with packet spaces that know nothing of what was sent before. The early data among
     it would count as under way for good, never to be sent again, and so would the bytes in flight."""
 
