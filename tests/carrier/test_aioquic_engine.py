@@ -50,7 +50,7 @@ from quicdist.carrier.security.certificates import CertificateFiles
 from quicdist.carrier.security.credentials import fingerprint
 from quicdist.carrier.security.psk import ExternalPsk
 from quicdist.carrier.security.tls_config import TlsConfig
-from tests.test_floors import is_engine
+from tests.test_layers import is_engine
 
 ADDRESS = ("127.0.0.1", 4433)
 CLIENT_ADDRESS = ("127.0.0.1", 5544)
