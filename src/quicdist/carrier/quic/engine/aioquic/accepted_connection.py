@@ -1,5 +1,4 @@
-"""The connection ids of aioquic's connections and the tokens of stateless resets that go with them, which it
-makes and keeps without a word."""
+"""A connection that a listener accepted: its connection ids and their stateless reset tokens."""
 
 from __future__ import annotations
 
@@ -12,11 +11,11 @@ from quicdist.carrier.refusal_log import RateLimitedLogger
 
 
 class AcceptedConnection(Connection):
-    """A connection that came in. ``reset_token`` makes the token that a connection id is announced with
-    (RFC 9000, section 10.3.2); aioquic's are random, and nobody could ever send them.
+    """``reset_token`` makes the stateless reset token of a connection id (RFC 9000, section 10.3.2).
+    aioquic's tokens are random, so a restarted listener could not send them.
 
-    After a Retry its first connection id is that of the Retry packet: quic_dist up to 1.3.1 goes on with that
-    one, whatever comes later.
+    After a Retry the first connection id is that of the Retry packet: quic_dist up to 1.3.1 keeps using that
+    one, whatever is sent later.
     """
 
     def __init__(self, *, reset_token: Callable[[bytes], bytes], **arguments: Any) -> None:

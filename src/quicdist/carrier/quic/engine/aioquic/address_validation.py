@@ -1,4 +1,4 @@
-"""What aioquic knows of the paths of a connection, and does not show."""
+"""Address validation (RFC 9000, section 8): the state of the path in use."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from quicdist.carrier.quic.engine.contract import AMPLIFICATION
 
 
 def unvalidated_credit(quic: QuicConnection) -> int | None:
-    """The bytes that may still be sent to the peer's address; None if it is validated, and there is no such
-    limit. Negative where too many were built: aioquic holds a CONNECTION_CLOSE to no limit."""
+    """Bytes that may still be sent to the peer's address; None if it is validated. Negative if too many were
+    sent: aioquic does not apply the limit to CONNECTION_CLOSE."""
     path = quic._network_paths[0]
     return None if path.is_validated else AMPLIFICATION * path.bytes_received - path.bytes_sent
 
 
 def path_is_valid(quic: QuicConnection) -> bool:
-    """Whether the peer is known to be where datagrams are sent to: until it is, one that has changed its
-    address is sent no more than a few times what came from there."""
+    """Whether the peer's address is validated. Until then only three times the bytes that came from it are
+    sent to it."""
     return quic._network_paths[0].is_validated

@@ -35,7 +35,6 @@ class OwnConnectionIds(QuicConnection):
 
 
 def reset_tokens(quic: QuicConnection) -> list[bytes]:
-    """The tokens by which a peer that has lost the connection shows that: those of the connection ids in use
-    (RFC 9000, section 10.3.1)."""
+    """The stateless reset tokens of the peer's connection ids in use (RFC 9000, section 10.3.1)."""
     in_use = [quic._peer_cid, *(path.peer_cid for path in quic._network_paths if path.peer_cid is not None)]
     return [used.stateless_reset_token for used in in_use if used.stateless_reset_token]

@@ -1,4 +1,4 @@
-"""Makes the connections of aioquic that are the engines of a carrier."""
+"""The engine factory: makes connections of aioquic."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _session(ticket: Ticket | None) -> tls.SessionTicket | None:
     if ticket is None:
         return None
     if not isinstance(ticket, SessionTicket):
-        raise TypeError(f"a ticket of aioquic's expected, not {type(ticket).__name__}")
+        raise TypeError(f"a session ticket of aioquic expected, not {type(ticket).__name__}")
     return ticket.session
 
 

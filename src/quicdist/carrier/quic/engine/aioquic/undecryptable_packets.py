@@ -17,8 +17,8 @@ from aioquic.tls import Epoch
 
 #: What is kept for one connection, in datagrams and in bytes: a flight of a server with a long chain of
 #: certificates, or what quic_dist says first on each of its streams.
-MOST: Final = 24
-MOST_BYTES: Final = 16 * 1024
+MAX_PACKETS: Final = 24
+MAX_BYTES: Final = 16 * 1024
 
 _EPOCHS: Final = {QuicPacketType.HANDSHAKE: Epoch.HANDSHAKE, QuicPacketType.ONE_RTT: Epoch.ONE_RTT}
 
@@ -41,7 +41,7 @@ class BuffersPackets(QuicConnection):
             self._take_early()
             return
         rest = self._without_keys(data)
-        if rest and len(self._early) < MOST and self._early_bytes + len(rest) <= MOST_BYTES:
+        if rest and len(self._early) < MAX_PACKETS and self._early_bytes + len(rest) <= MAX_BYTES:
             self._early.append((rest, addr))
             self._early_bytes += len(rest)
         if self._early and not all(self._lacks(epoch) for epoch in lacked):

@@ -155,6 +155,13 @@ class Congestion:
         return min(MINIMUM_DATAGRAMS * self._datagram, max(INITIAL_BYTES, 2 * self._datagram))
 
     @property
+    def available(self) -> int:
+        """Bytes that may be sent now, in whole datagrams: one that begins within the window may end beyond
+        it. Otherwise the rest of the window would be filled with ever smaller ones."""
+        size = self._datagram
+        return -(-(self.congestion_window - self.bytes_in_flight) // size) * size
+
+    @property
     def in_slow_start(self) -> bool:
         return self.congestion_window < self.ssthresh
 
