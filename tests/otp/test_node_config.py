@@ -111,7 +111,7 @@ def test_without_files_nothing_changes() -> None:
 
 
 def test_no_name() -> None:
-    with pytest.raises(NodeError, match=r"a node needs a name: none is given, and no vm\.args with -name"):
+    with pytest.raises(NodeError, match=r"a node needs a name: pass one, or a vm\.args with -name"):
         Node(cookie="secret")
 
 
