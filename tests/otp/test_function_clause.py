@@ -253,7 +253,7 @@ async def test_a_message_that_handle_info_has_no_case_for_is_logged(
     node.send(process, b"unknown")
     assert await node.gen_server.call(process, b"one") == 1
     assert server.cleared == 1
-    assert 'no use for: <<"unknown">>' in caplog.text
+    assert 'got an unexpected message: <<"unknown">>' in caplog.text
 
 
 SOURCE = """

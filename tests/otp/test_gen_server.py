@@ -211,7 +211,7 @@ class TestCallbacks:
         assert "surprise" in caplog.text
         assert process.alive
         node.gen_server.cast(process, 1)
-        assert "takes no casts" in str(await ended(process))
+        assert "has no handle_cast" in str(await ended(process))
 
 
 class TestEnd:

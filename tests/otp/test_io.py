@@ -76,5 +76,5 @@ async def test_a_device_that_is_none(node: Node) -> None:
     with pytest.raises(NoSuchProcess):
         await node.io.get_line(("nobody", node.name))
     device = node.spawn(lambda process, request: process.send(request[1], (REPLY, request[2], Atom("x"))))
-    with pytest.raises(NodeError, match="no text: x"):
+    with pytest.raises(NodeError, match="expected text from .*, got x"):
         await node.io.get_line(device)

@@ -272,9 +272,9 @@ async def test_a_node_that_cannot_keep_its_services_stops(
 
     error = await stops_by_itself(node, killed_again_and_again, runs_forever=runs_forever)
     assert str(error).startswith("rex (")
-    assert str(error).endswith("ended with killed: more than 5 services ended within 10 s")
+    assert str(error).endswith("ended with killed: more than 5 processes of the node ended within 10 s")
     (line,) = [record.getMessage() for record in caplog.records if record.levelno == logging.CRITICAL]
-    assert line.endswith("more than 5 services ended within 10 s; the node stops")
+    assert line.endswith("more than 5 processes of the node ended within 10 s; the node stops")
 
 
 async def test_ends_far_apart_are_not_too_many(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,7 +118,7 @@ async def test_records_of_quicdist_are_forwarded_while_there_is_a_connection(one
         logger.warning("the next")
         await asyncio.sleep(0)
         await through(one, two)
-    assert texts == ["ours (3 records before it were not sent)", "the next"]
+    assert texts == ["ours (3 records before it were dropped)", "the next"]
 
 
 async def test_a_record_makes_no_further_ones(one: Node, two: Node) -> None:
@@ -178,7 +178,7 @@ async def test_records_that_pile_up_while_the_loop_stands_still_are_counted(one:
         await asyncio.sleep(0)
         await through(one, two)
     assert len(texts) == MAX_WAITING
-    assert texts[0] == "0 (5 records before it were not sent)"
+    assert texts[0] == "0 (5 records before it were dropped)"
     assert texts[-1] == str(MAX_WAITING - 1)
 
 

@@ -162,4 +162,4 @@ def test_the_settings_of_quic_are_on_the_page() -> None:
     rows = page.partition("\n### Settings\n")[2].partition("\n### ")[0].splitlines()
     named = {name for row in rows[6:] for name in re.findall(r"`(\w+)`", row.partition(" | ")[0])}
     fields = {field.name for field in dataclasses.fields(QuicSettings)}
-    assert named == fields - {"tls", "net_ticktime", "max_frame", "sockets"}
+    assert named == fields - {"tls", "net_ticktime", "max_frame", "sockets", "engines"}

@@ -125,7 +125,7 @@ async def test_demonitor_drops_what_was_not_received(node: Node) -> None:
 
 async def test_only_processes_of_this_node_join(one: Node, two: Node) -> None:
     scope = one.pg.start()
-    with pytest.raises(NodeError, match=r"no process of one@127\.0\.0\.1"):
+    with pytest.raises(NodeError, match=r"is not local to one@127\.0\.0\.1"):
         scope.join("g", two.spawn(idle))
     assert scope.which_groups() == []
 
