@@ -344,7 +344,7 @@ async def test_what_is_no_registered_name_is_a_type_error_everywhere(node: Node,
 async def test_what_is_no_destination_is_a_type_error(node: Node) -> None:
     for wrong in (7, b"name", ("name", b"node"), ("name", "node", "more")):
         for function in (lambda to: node.send(to, 1), node.spawn(lambda p, m: None).monitor):
-            with pytest.raises(TypeError, match=r"expected a pid, a process, a name or \(name, node\)"):
+            with pytest.raises(TypeError, match=r"expected a pid, a process, a name or \(name, node\), got "):
                 function(wrong)
 
 

@@ -118,7 +118,7 @@ async def test_a_forged_signal_ends_the_link_with_one_line(
             await answered(again)
 
 
-async def test_who_a_message_is_from_is_not_asked() -> None:
+async def test_the_sender_of_a_message_is_not_checked() -> None:
     """As in OTP, which takes any pid there (``dist.c``)."""
     async with tcp_node() as node, hand_peer(node) as peer:
         box: asyncio.Queue[object] = asyncio.Queue()
@@ -265,7 +265,7 @@ def messages(peer: HandPeer) -> Iterator[object]:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_garbage_leaves_a_service_at_work(service: str, records: list[logging.LogRecord]) -> None:
+async def test_a_service_survives_garbage(service: str, records: list[logging.LogRecord]) -> None:
     async with tcp_node() as node, hand_peer(node) as peer:
         node.pg.start("pg")
         before = {name: node.whereis(name) for name in node._local.runtime.registered()}
@@ -302,7 +302,7 @@ class Quiet(GenServer):
         return 1
 
 
-async def test_a_fun_that_its_node_does_not_apply_is_waited_for_once() -> None:
+async def test_a_node_that_does_not_apply_its_fun_is_waited_for_once() -> None:
     async with tcp_node() as node, hand_peer(node) as peer:
         node.serve(Quiet(), name="server")
         asker = (peer.pid(), ImproperList([Atom("alias")], peer.reference()))
@@ -347,7 +347,7 @@ async def black_hole() -> AsyncIterator[tuple[int, list[int]]]:
         server.close()
 
 
-async def test_pids_of_made_up_nodes_mean_few_dials_and_delay_no_other(
+async def test_pids_of_made_up_nodes_cause_few_dials_and_delay_no_other(
     records: list[logging.LogRecord],
 ) -> None:
     async with black_hole() as (port, most):
@@ -371,7 +371,7 @@ async def test_pids_of_made_up_nodes_mean_few_dials_and_delay_no_other(
     assert len(records) < 20
 
 
-async def test_the_program_goes_before_the_dials_of_a_peer() -> None:
+async def test_dials_of_the_program_go_before_those_that_a_peer_causes() -> None:
     """Also to a node that a peer has named already."""
     async with black_hole() as (port, _):
         nodes = {f"n{number}@127.0.0.1": ("127.0.0.1", port) for number in range(20)}
@@ -449,7 +449,7 @@ async def test_what_the_program_sends_goes_before_the_dials_of_a_peer() -> None:
                     node.disconnect(name)
 
 
-async def test_controls_with_what_is_not_there_change_nothing() -> None:
+async def test_signals_for_unknown_processes_change_nothing() -> None:
     async with tcp_node() as node, hand_peer(node) as peer:
         victim = Pid(node.name, 999, 0, node._local.identity.creation)
         before = node._local.runtime.processes()
@@ -478,7 +478,7 @@ async def test_controls_with_what_is_not_there_change_nothing() -> None:
 HOSTILE = "x\n2026-01-01 INFO all is well\r\x1b[2K\u2028\u202e\x85"
 
 
-async def test_what_a_peer_chooses_never_begins_a_line(records: list[logging.LogRecord]) -> None:
+async def test_text_of_a_peer_never_begins_a_log_line(records: list[logging.LogRecord]) -> None:
     """Through every way into the log that a peer has: names, reasons, terms, log events, functions."""
 
     class Crashing(GenServer):
