@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         UserStream,
         make_development_certificates,
     )
+    from quicdist.config import Config, ConfigError, read_config
     from quicdist.discovery import DiscoveryError, NodeNameTaken, NodeNotFound
     from quicdist.errors import QuicDistError
     from quicdist.node import (
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
         WrongThread,
         run,
     )
-    from quicdist.node.config import Config, ConfigError, read_config
     from quicdist.otp import (
         HIBERNATE,
         IGNORE,
@@ -109,6 +109,7 @@ else:
                 PskRefused SendBufferFull SetupTimeout StreamError StreamFinished StreamLost
                 StreamRefused StreamReset StreamsNotSupported UserStream make_development_certificates
             """,
+            "quicdist.config": "Config ConfigError read_config",
             "quicdist.discovery": "DiscoveryError NodeNameTaken NodeNotFound",
             "quicdist.errors": "QuicDistError",
             "quicdist.node": """
@@ -116,7 +117,6 @@ else:
                 NodeUp NoSuchProcess NoSuchStream NotConnected NotOwner Process ProcessEnded ProcessExit
                 SpawnError WrongThread run
             """,
-            "quicdist.node.config": "Config ConfigError read_config",
             "quicdist.otp": """
                 HIBERNATE IGNORE NO_REPLY Call CallingSelf CallTimeout ChildSpec Continue FunctionClause
                 GenServer Global LoggerHandler Node NoReply RemoteError Reply Request Stop Supervisor
@@ -129,7 +129,7 @@ else:
                 to_python
             """,
         },
-        submodules=["carrier", "discovery", "errors", "logs", "node", "otp", "protocol", "term"],
+        submodules=["carrier", "config", "discovery", "errors", "logs", "node", "otp", "protocol", "term"],
     )
 
 __version__ = "0.1.0"

@@ -394,7 +394,7 @@ async def test_a_fault_meanwhile_ends_that_connection_when_the_loop_goes_on(
         error = await pair.server.end()
         assert "internal error when serving it in a blocked event loop" in str(error)
         assert isinstance(await pair.client.end(), PeerClosed)
-        assert "keeping it alive failed" in caplog.text
+        assert "serving it in a blocked event loop failed" in caplog.text
         assert "a bug" in caplog.text
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from quicdist.logs import get_logger
-from quicdist.node.exits import KILLED, SHUTDOWN
+from quicdist.node.exit_reason import KILLED, SHUTDOWN
 from quicdist.term import Pid
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class Shutdown:
         return parent is not None and parent.is_supervisor
 
     def _is_service(self, process: Process) -> bool:
-        return process.pid in self._runtime.services
+        return process.pid in self._runtime.kernel_processes
 
     def _parent(self, process: Process) -> Process | None:
         parent = process.parent

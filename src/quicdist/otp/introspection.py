@@ -10,9 +10,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from quicdist.node.core import NodeCore
-from quicdist.node.exits import PROCESS
+from quicdist.node.exit_reason import PROCESS
 from quicdist.node.process import Process
-from quicdist.otp import system
 from quicdist.otp.errors import RemoteError
 from quicdist.otp.exports import Exports
 from quicdist.otp.net_kernel import NetKernel
@@ -30,11 +29,11 @@ _WORD = 8
 
 
 def _initial_call(process: Process) -> tuple[Any, ...]:
-    return system.initial_call(process) if isinstance(process, ServerProcess) else _APPLY
+    return process.initial_call if isinstance(process, ServerProcess) else _APPLY
 
 
 def _dictionary(process: Process) -> list[Any]:
-    return system.dictionary(process) if isinstance(process, ServerProcess) else []
+    return process.dictionary if isinstance(process, ServerProcess) else []
 
 
 def _no_garbage(_: Process) -> list[Any]:
@@ -73,7 +72,7 @@ _ITEMS: dict[Atom, Callable[[Process], Any]] = {
         "min_heap_size": lambda _: 0,
         "monitored_by": lambda process: [watcher for watcher, _ in process.monitored_by.values()],
         "monitors": lambda process: [
-            (PROCESS, target) for target in process.node.runtime.relations.monitored(process)
+            (PROCESS, target) for target in process.node.runtime.monitors.monitored(process)
         ],
         "parent": lambda process: process.parent or _UNDEFINED,
         "priority": lambda _: _NORMAL,

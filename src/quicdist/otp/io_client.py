@@ -10,13 +10,13 @@ import io
 from typing import Any
 
 from quicdist.node.errors import NodeError
-from quicdist.node.exits import DOWN
+from quicdist.node.exit_reason import DOWN
 from quicdist.node.patterns import ANY, AnyOf
 from quicdist.node.reports import shown
 from quicdist.node.runtime import Runtime
 from quicdist.otp.errors import CallTimeout
 from quicdist.otp.gen import Caller, described
-from quicdist.otp.group_leader import EOF, ERROR, IO_REPLY, IO_REQUEST, PUT_CHARS, UNICODE, characters
+from quicdist.otp.io_server import EOF, ERROR, IO_REPLY, IO_REQUEST, PUT_CHARS, UNICODE, characters
 from quicdist.otp.rpc import mailbox
 from quicdist.term import Atom
 

@@ -26,7 +26,6 @@ from quicdist.carrier.quic.dialling import QuicDialler, give_up, meaning
 from quicdist.carrier.quic.driver.endpoint import register
 from quicdist.carrier.quic.driver.listen_endpoint import ListenEndpoint
 from quicdist.carrier.quic.driver.stateless_reset import StatelessResets
-from quicdist.carrier.quic.engine.aioquic.factory import AioquicFactory
 from quicdist.carrier.quic.engine.contract import EngineFactory
 from quicdist.carrier.quic.link import QuicLink
 from quicdist.carrier.quic.listener import IncomingState, QuicIncoming, QuicListener
@@ -46,11 +45,10 @@ class QuicCarrier(QuicDialler):
     """Links over QUIC. One carrier can listen in several places and dial at the same time."""
 
     family: ClassVar[str] = "quic"
-    #: Makes the connections: another engine can be set here.
-    engines: EngineFactory = AioquicFactory()
 
     def __init__(self, settings: QuicSettings | None = None) -> None:
-        super().__init__(settings or QuicSettings())
+        settings = settings or QuicSettings()
+        super().__init__(settings, settings.engines or _aioquic())
         self._wrong_cookies = FailureDelay()
 
     def address(self) -> NetAddress:
@@ -125,6 +123,13 @@ class QuicCarrier(QuicDialler):
 
     async def close(self, listener: Listener) -> None:
         _ours(listener, QuicListener).close()
+
+
+def _aioquic() -> EngineFactory:
+    # Imported only here: a carrier with another engine does not load aioquic.
+    from quicdist.carrier.quic.engine.aioquic.factory import AioquicFactory
+
+    return AioquicFactory()
 
 
 async def _bind(open_socket: OpenSocket, host: str | None, port: int) -> DatagramSocket:

@@ -50,11 +50,10 @@ STALLS_LEFT: Final = 4
 class QuicDialler(Carrier):
     """The dialling half of a QUIC carrier."""
 
-    #: Makes the connections.
-    engines: EngineFactory
-
-    def __init__(self, settings: QuicSettings) -> None:
+    def __init__(self, settings: QuicSettings, engines: EngineFactory) -> None:
         self.settings = settings
+        #: Makes the connections.
+        self.engines = engines
         self.resumption = Resumption(settings)
         #: How to dial single nodes, by their names; read with every dial.
         self.connect_options: dict[str, ConnectOptions] = {}

@@ -17,6 +17,7 @@ from quicdist.carrier.quic.driver.stateless_reset import RESET, StatelessResets,
 from quicdist.carrier.quic.driver.unauthenticated_queue import Stage, UnauthenticatedQueue
 from quicdist.carrier.quic.engine.contract import Acceptor
 from quicdist.carrier.quic.engine.path_mtu import MIN_SIZE
+from quicdist.carrier.quic.engine.state import EngineState
 from quicdist.carrier.quic.engine.wire.long_header import LONG, VERSION_NEGOTIATION, long_header
 from quicdist.carrier.udp import REFUSED, Datagram, SocketAddress, UdpSocket
 from quicdist.logs import RateLimit, get_logger
@@ -168,7 +169,7 @@ class ListenEndpoint(Endpoint):
             connection.receive(data, address, now)
             touched[connection] = None
         for connection in touched:
-            if connection.engine.is_fresh():
+            if connection.engine.state() is EngineState.FIRST_FLIGHT:
                 # No packet of it could be decrypted: it was not the first one of a connection.
                 connection.abandon("its first datagram could not be decrypted")
                 continue

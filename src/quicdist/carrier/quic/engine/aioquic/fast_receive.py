@@ -34,7 +34,7 @@ class FastReceive(KeepsEarlyPackets, Bounded, Tolerant, KeyLimited, CheckingPath
 
     #: Keys of the established connection; None until it is one.
     _keys: Pair | None = None
-    _packets: QuicPacketSpace
+    _space: QuicPacketSpace
     #: When the last packet came.
     _received_at = -1.0
 
@@ -61,7 +61,7 @@ class FastReceive(KeepsEarlyPackets, Bounded, Tolerant, KeyLimited, CheckingPath
         ):
             keys = self._cryptos[Epoch.ONE_RTT]
             assert isinstance(keys, Pair)
-            self._keys, self._packets = keys, self._spaces[Epoch.ONE_RTT]
+            self._keys, self._space = keys, self._spaces[Epoch.ONE_RTT]
 
     def _receive(self, keys: Keys, data: bytes, addr: Any, now: float) -> bool:
         """Take in a datagram if it is a packet with a short header, by the path in use and with the
@@ -90,7 +90,7 @@ class FastReceive(KeepsEarlyPackets, Bounded, Tolerant, KeyLimited, CheckingPath
         end = start + size
         number = int.from_bytes(data[start:end]) ^ int.from_bytes(mask[1 : 1 + size])
         header = b"%c%b%b" % (first, host_cid, number.to_bytes(size))
-        space = self._packets
+        space = self._space
         number = decode_packet_number(number, 8 * size, space.expected_packet_number)
         try:
             aead = keys.aead
@@ -126,7 +126,7 @@ class FastReceive(KeepsEarlyPackets, Bounded, Tolerant, KeyLimited, CheckingPath
             space.largest_received_packet = number
             space.largest_received_time = now
             # aioquic looks for its place from the other end.
-            ranges = space.ack_queue._RangeSet__ranges  # type: ignore[attr-defined]
+            ranges = space.ack_queue.ranges  # type: ignore[attr-defined]  # ours
             if ranges and ranges[-1].stop == number:
                 ranges[-1] = range(ranges[-1].start, number + 1)
             else:
@@ -167,7 +167,7 @@ class FastReceive(KeepsEarlyPackets, Bounded, Tolerant, KeyLimited, CheckingPath
                         # More than one is aioquic's business, which bounds them.
                         at = start
                         break
-                    self._acknowledged(ranges, delay, self._packets, now)
+                    self._acknowledged(ranges, delay, self._space, now)
                 elif kind == wire.PING:
                     at += 1
                     is_ack_eliciting = True
@@ -223,7 +223,7 @@ class FastReceive(KeepsEarlyPackets, Bounded, Tolerant, KeyLimited, CheckingPath
             event = receiver.handle_frame(QuicStreamFrame(data=payload[at:end], fin=False, offset=offset))
             limit.used += new
             if event is not None:
-                self._events.append(event)
+                self._events.append(event)  # type: ignore[arg-type]  # see event_queue
             return end
         limit.used += new
         receiver._buffer_start = receiver.highest_offset = stop
