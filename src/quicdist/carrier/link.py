@@ -127,8 +127,9 @@ class LinkBase(Link):
         self._over = self._loop.create_future()
         #: Chooses the stream of a message, on a carrier with several.
         self._stream_assignment: StreamAssignment | None = None
-        #: Takes the carrier's own signals out of the messages that came.
+        #: Takes the carrier's own signals out of received messages, which may be of these types.
         self._take_own_signals: Callable[[list[Message]], list[Message]] | None = None
+        self._own_types: frozenset[type] = frozenset()
 
     def _enter(self, state: LinkState) -> None:
         assert state in TRANSITIONS[self._state], f"{self.peer.name}: {self._state.name} to {state.name}"
@@ -252,7 +253,10 @@ class LinkBase(Link):
 
     def _received(self, messages: list[Message]) -> None:
         if self._take_own_signals is not None:
-            messages = self._take_own_signals(messages)
+            for control, _ in messages:
+                if type(control) in self._own_types:
+                    messages = self._take_own_signals(messages)
+                    break
         self.stats.messages_in += len(messages)
         if self._on_message is None or self._early:  # earlier messages are delivered first
             self._early += messages

@@ -126,7 +126,7 @@ class QuicCarrier(QuicDialler):
 
 
 def _aioquic() -> EngineFactory:
-    # Loaded only where it is used: a carrier with another engine does without it.
+    # Imported only here: a carrier with another engine does not load aioquic.
     from quicdist.carrier.quic.engine.aioquic.factory import AioquicFactory
 
     return AioquicFactory()

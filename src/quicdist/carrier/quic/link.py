@@ -12,7 +12,7 @@ from quicdist.carrier.quic.data_streams import ExtraStreams, StreamCounts
 from quicdist.carrier.quic.driver.connection import QuicConnection
 from quicdist.carrier.quic.engine.closing import Closing
 from quicdist.carrier.quic.engine.events import HandshakeCompleted
-from quicdist.carrier.quic.liveness_probe import LivenessProbe
+from quicdist.carrier.quic.liveness_probe import PROBE_TYPES, LivenessProbe
 from quicdist.carrier.quic.receive_flow_control import PIECE, WINDOW, ReceiveFlowControl
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.quic.silent_peer import SilentPeerDetector
@@ -103,6 +103,7 @@ class QuicLink(LinkBase):
         self._ping_timer: asyncio.TimerHandle | None = None
         self._liveness_probe = LivenessProbe(dist.local, self._send_signal)
         self._take_own_signals = self._liveness_probe.take_own
+        self._own_types = PROBE_TYPES
         self._stalled_streams = StalledStreamDetector(peer.name, connection.engine)
         #: Seconds for which the event loop was blocked, in all.
         self._lateness = 0.0

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from quicdist.protocol import ControlMessage, LocalIdentity, MonitorP, MonitorPExit, PayloadMonitorPExit
 from quicdist.term import Atom, Pid, Reference
@@ -30,7 +30,8 @@ UNREGISTERED = Atom("quicdist_nobody")
 #: The reason in an answer.
 NOPROC = Atom("noproc")
 
-_KINDS = frozenset((MonitorP, MonitorPExit, PayloadMonitorPExit))
+#: Probes and answers are of these types, and so are signals of the node.
+PROBE_TYPES: Final = frozenset((MonitorP, MonitorPExit, PayloadMonitorPExit))
 
 
 def _ignore(control: ControlMessage, payload: Any) -> None:
@@ -52,10 +53,7 @@ class LivenessProbe:
 
     def take_own(self, messages: list[Message]) -> list[Message]:
         """Answer the probes among ``messages`` and drop the answers; the messages that are for the node."""
-        for control, _ in messages:
-            if type(control) in _KINDS:
-                return [message for message in messages if not self._is_own(message[0])]
-        return messages
+        return [message for message in messages if not self._is_own(message[0])]
 
     def stop(self) -> None:
         """The link has ended: nothing is answered."""

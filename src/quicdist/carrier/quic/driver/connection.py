@@ -321,7 +321,7 @@ class QuicConnection(ConnectionLifecycle):
         self._in_turn = True
         try:
             self._dispatch()
-            if not self.closed:
+            if self.state is OPEN or self.state is FLUSHING:
                 self.handler.turn_ended()
         except Exception as error:
             self._broken("handling events", error)
@@ -344,7 +344,8 @@ class QuicConnection(ConnectionLifecycle):
             finally:
                 lock.release()
             self._deliver(happened)
-        if not self.closed and (closing := self.engine.closing()) is not None:
+        state = self.state
+        if (state is OPEN or state is FLUSHING) and (closing := engine.closing()) is not None:
             self._ending(closing)
 
     def _deliver(self, happened: Sequence[Any]) -> None:
