@@ -1,4 +1,4 @@
-"""Bare aioquic with its stock asyncio client and server, no Erlang in it: the yardstick for QUIC.
+"""Bare aioquic with its stock asyncio client and server, without Erlang: the peer for QUIC rows.
 
 The options name the server's certificate and key, or the port of the server to connect to. All
 else is as aioquic comes.
