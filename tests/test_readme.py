@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import contextlib
 import importlib
 import inspect
 import io
@@ -164,24 +163,27 @@ class Printed(io.StringIO):
 
 @pytest.mark.beam
 @pytest.mark.parametrize("page", [COOKBOOK, NODE_PAGE], ids=["cookbook.md", "node.md"])
-async def test_the_examples_of_a_page_print_what_is_shown(beam: Beam, page: Path) -> None:
+async def test_the_examples_of_a_page_print_what_is_shown(
+    beam: Beam, page: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The blocks run in order, as in one program and one shell."""
     printed = Printed()
     expected: list[str] = []
     async with Node("py@127.0.0.1", cookie="secret", carrier="tcp", host="127.0.0.1") as node:
+        monkeypatch.setattr(sys, "stdout", printed)
         names: dict[str, object] = {"node": node, "__name__": "cookbook"}
         for block in blocks(page):
             if block.language == "python":
+                await printed.lines(len(expected))  # lines in the order of the blocks
                 expected += PRINTED.findall(block.body)
                 code = compile(block.body, str(block), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-                with contextlib.redirect_stdout(printed):
-                    result = FunctionType(code, names)()
-                    if inspect.isawaitable(result):
-                        await result
-                    await printed.lines(len(expected))
+                result = FunctionType(code, names)()
+                if inspect.isawaitable(result):
+                    await result
             elif block.language == "erl":
                 for source, value in shell(block.body):
                     assert (await beam.eval_bytes(printed_by_the_shell(source))).decode() == value
+        await printed.lines(len(expected))
     assert printed.getvalue().splitlines() == expected
     assert len(expected) > 3
 
