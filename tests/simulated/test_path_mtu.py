@@ -32,7 +32,7 @@ TRAFFIC = {
 
 
 def link_of(node: Node) -> QuicLink:
-    (link,) = node.connections.links()
+    (link,) = node._local.connections.links()
     assert isinstance(link, QuicLink)
     return link
 
