@@ -13,7 +13,7 @@ from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
 from quicdist.otp.errors import CallingSelf, exits_call
 from quicdist.otp.gen_messages import ALIAS, GEN_CALL
-from quicdist.otp.kernel_process import spawn_kernel_process
+from quicdist.otp.kernel_supervisor import spawn_kernel_process
 from quicdist.otp.request import Request
 from quicdist.otp.server_names import Global, GlobalOrVia, Via
 from quicdist.term import Atom, ImproperList, Pid, Reference

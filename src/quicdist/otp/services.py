@@ -17,8 +17,7 @@ from quicdist.otp.gen_server_client import GenServerClient
 from quicdist.otp.global_names import GlobalNames
 from quicdist.otp.io_client import IoClient
 from quicdist.otp.io_server import USER, IoServer
-from quicdist.otp.kernel_process import spawn_kernel_process
-from quicdist.otp.kernel_supervisor import KernelSupervisor
+from quicdist.otp.kernel_supervisor import KernelSupervisor, spawn_kernel_process
 from quicdist.otp.logger import LOGGER_PROXY, LoggerProxy
 from quicdist.otp.name_resolver import NameResolver
 from quicdist.otp.net_kernel import NET_KERNEL, NetKernel, NetKernelServer
