@@ -51,8 +51,8 @@ def described(to: Any) -> str:
     return str(to)
 
 
-class Caller:
-    """Sends calls from a process of the node's own, or from a given one, and matches the replies."""
+class GenClient:
+    """Sends requests from a process of the node, or from a given one, and matches the replies."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
