@@ -8,7 +8,7 @@ from quicdist.carrier.quic.engine import path_mtu
 from quicdist.carrier.quic.engine.path_mtu import (
     BASE_SIZE,
     FULL,
-    GRAIN,
+    GRANULARITY,
     MAX_LOSSES,
     MAX_PROBES,
     MAX_SIZE,
@@ -68,13 +68,13 @@ def test_the_size_found_is_what_the_path_takes(longest: int, says_so: bool) -> N
     assert mtu.size == MIN_SIZE
     asked = search(mtu, longest, says_so=says_so)
     assert mtu.size <= longest
-    assert mtu.size >= min(longest, MAX_SIZE) * (GRAIN - 1) // GRAIN
+    assert mtu.size >= min(longest, MAX_SIZE) * (GRANULARITY - 1) // GRANULARITY
     for size in asked:
         assert asked.count(size) == (1 if says_so or size <= longest else MAX_PROBES)
     assert search(mtu, longest) == []
 
 
-@pytest.mark.parametrize("longest", [MAX_SIZE, *path_mtu.LIKELY])
+@pytest.mark.parametrize("longest", [MAX_SIZE, *path_mtu.COMMON_SIZES])
 def test_sizes_that_are_common_are_found_exactly(longest: int) -> None:
     mtu = agreed()
     search(mtu, longest)
