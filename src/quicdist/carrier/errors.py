@@ -1,8 +1,7 @@
-"""What can go wrong with a listener, with setting up a connection and with an established link.
+"""Errors of listeners, of setting up a connection, and of established links.
 
-Errors of the handshake itself (a wrong cookie, a peer without a mandatory flag, a refused name)
-are those of :mod:`quicdist.protocol` and pass through a carrier unchanged.
-"""
+Errors of the distribution handshake (a wrong cookie, a peer without a mandatory flag, a refused name) are
+those of :mod:`quicdist.protocol`; carriers raise them unchanged."""
 
 from __future__ import annotations
 
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class CarrierError(QuicDistError):
-    """Bytes could not be carried between two nodes."""
+    """An error of the transport between two nodes."""
 
 
 class ListenError(CarrierError):
@@ -29,11 +28,11 @@ class ListenError(CarrierError):
 
 
 class CertificateError(CarrierError):
-    """Our own certificate, key or CA file is missing, cannot be read or do not belong together."""
+    """A certificate, key or CA file of this node is missing, unreadable, or does not match the others."""
 
 
 class ConnectError(CarrierError):
-    """No connection to ``node`` at ``address`` came about; ``reason`` says why."""
+    """The connection to ``node`` at ``address`` failed; ``reason`` says why."""
 
     def __init__(self, node: str, address: Address | None, reason: str) -> None:
         where = f" at {address}" if address is not None else ""
@@ -44,16 +43,16 @@ class ConnectError(CarrierError):
 
 
 class PeerUnreachable(ConnectError):
-    """Nobody listens at the peer's address, or no way leads there."""
+    """The connection was refused, or the network or host is unreachable."""
 
 
 class SetupTimeout(ConnectError, TimeoutError):
-    """The connection was not set up within the time allowed (OTP's ``net_setuptime``)."""
+    """The connection was not set up within the set-up time (OTP's ``net_setuptime``)."""
 
 
 class DigestUnanswered(SetupTimeout):
-    """The peer has received our digest of its challenge, and nothing more came within the time allowed.
-    quic_dist before 2.0 says nothing where the cookie is wrong; the loss of its answer looks the same."""
+    """The peer has received our digest of its challenge, and has not answered within the set-up time.
+    quic_dist before 2.0 does not answer a wrong cookie; the loss of its answer looks the same."""
 
 
 class _Refused(ConnectError):
@@ -65,21 +64,19 @@ class _Refused(ConnectError):
 
 
 class CertificateRefused(_Refused):
-    """One side did not accept the certificate of the other; ``reason`` says which and why."""
+    """One side refused the certificate of the other; ``reason`` says which and why."""
 
 
 class TicketRefused(ConnectError):
-    """The QUIC handshake failed where a session ticket was shown. A carrier then dials once more,
-    without one; nobody else sees this error."""
+    """The QUIC handshake with a session ticket failed. Internal: the carrier dials again without one."""
 
 
 class HandshakeStalled(ConnectError):
-    """The QUIC handshake took longer than a try is given. A carrier then dials once more; nobody else
-    sees this error."""
+    """One try of the QUIC handshake took too long. Internal: the carrier dials again."""
 
 
 class PskRefused(_Refused):
-    """The dialled node does not take the pre-shared key shown, or wants one and none was shown."""
+    """The dialled node refused our pre-shared key, or requires one."""
 
 
 class AuthenticationRefused(_Refused):
@@ -87,7 +84,7 @@ class AuthenticationRefused(_Refused):
 
 
 class AcceptError(CarrierError):
-    """A connection that came in from ``address`` never became a link."""
+    """An incoming connection from ``address`` failed before it was a link."""
 
     def __init__(self, address: Address, reason: str) -> None:
         super().__init__(f"connection from {address} not accepted: {reason}")
@@ -96,13 +93,13 @@ class AcceptError(CarrierError):
 
 
 class IncomingCertificateRefused(AcceptError):
-    """The certificate of a node that dialled does not name the host in that node's name. One that
-    is refused for any other reason never gets as far as to be accepted."""
+    """The certificate of a dialling node does not name the host of its node name. Certificates with other
+    faults are refused in the QUIC handshake, before there is an incoming connection."""
 
 
 class IncomingAuthenticationRefused(AcceptError):
-    """The ``auth_callback`` of one side refused the other, or did not answer in time. ``by_peer``:
-    it was that of the node that dialled."""
+    """The ``auth_callback`` of one side refused the other, or did not answer in time. ``by_peer``: it was
+    that of the dialling node."""
 
     def __init__(self, address: Address, reason: str, *, by_peer: bool = False) -> None:
         super().__init__(address, reason)
@@ -110,15 +107,15 @@ class IncomingAuthenticationRefused(AcceptError):
 
 
 class SimultaneousDropped(AcceptError):
-    """This node dials the one that dialled, and its own attempt stands."""
+    """Both nodes dial each other, and this node's dial goes on."""
 
 
 class AcceptTimeout(AcceptError, TimeoutError):
-    """A peer that connected did not finish the handshake within the time allowed."""
+    """A peer did not complete the handshake within the set-up time."""
 
 
 class LinkLost(CarrierError):
-    """The established connection to ``node`` ended and this side had not closed it."""
+    """The established connection to ``node`` ended, and this side had not closed it."""
 
     def __init__(self, node: str, reason: str) -> None:
         super().__init__(f"connection to {node} lost: {reason}")
@@ -131,20 +128,20 @@ class PeerClosed(LinkLost):
 
 
 class PeerSilent(LinkLost):
-    """Nothing was heard of the peer for longer than the carrier allows."""
+    """Nothing came from the peer for longer than the carrier allows."""
 
 
 class MigrationError(CarrierError):
-    """The link to ``node`` cannot go on from another address; it stays as it is."""
+    """The link to ``node`` cannot migrate to another address; it stays as it is."""
 
     def __init__(self, node: str, reason: str) -> None:
-        super().__init__(f"the connection to {node} cannot go on from another address: {reason}")
+        super().__init__(f"cannot migrate the connection to {node}: {reason}")
         self.node = node
         self.reason = reason
 
 
 class LinkClosed(CarrierError):
-    """Something was sent on a link that has ended already."""
+    """A message was sent on a link that has ended."""
 
     def __init__(self, node: str) -> None:
         super().__init__(f"the connection to {node} is closed")
