@@ -93,7 +93,7 @@ class CrashReports(CrashLog):
                 more = {"context": context, "reason": reason, "reported_to": to}
                 log.error("%s%s", text(), note, extra={**self._child_fields(process, child), **more})
         except Exception:
-            log.exception("no report of %r", process)
+            log.exception("cannot report the crash of %r", process)
 
     def child_started(self, process: Process, child: Child) -> None:
         """A supervisor has started a child. This is told where ``logging`` wants it, in level INFO."""
@@ -108,7 +108,7 @@ class CrashReports(CrashLog):
                 more = {"reported_to": to}
                 log.info("%s%s", text(), note, extra={**self._child_fields(process, child), **more})
         except Exception:
-            log.exception("no report of %r", process)
+            log.exception("cannot report the crash of %r", process)
 
     def _child_text(self, process: Process, child: Child, what: str) -> str:
         who = f"supervisor {process.pid}{named(process)} of {self.node}"
