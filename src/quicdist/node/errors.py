@@ -1,4 +1,4 @@
-"""What can go wrong in a node and its processes."""
+"""The errors of a node and its processes."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from quicdist.term.shorten import shorten
 
 
 class NodeError(QuicDistError):
-    """Something a node was asked for could not be had."""
+    """An operation of a node has failed."""
 
-    #: The reason that a process ends with if it lets this error out: the one that OTP's function
-    #: exits with for the same failure. None where OTP has none: then it is that of a Python error.
+    #: The reason with which a process ends that does not catch this error: the one with which OTP's
+    #: function exits for the same failure. None where OTP has none: then it is that of a Python error.
     exit_reason: Any = None
 
 
@@ -26,8 +26,8 @@ class CookieError(NodeError):
 
 
 class NotConnected(NodeError):
-    """A node could not be reached; ``node`` names it, ``attempts`` says what each try met, or what
-    ended the connection."""
+    """A node could not be reached. ``node`` is its name; ``attempts`` are the errors of each attempt, or
+    the error that ended the connection."""
 
     def __init__(self, node: str, attempts: tuple[QuicDistError, ...] = ()) -> None:
         self.node = node
@@ -52,11 +52,11 @@ class NameRegistered(NodeError):
 
 
 class NoSuchProcess(NodeError):
-    """The process a local operation needs does not exist (``noproc``)."""
+    """The process that a local operation needs does not exist (``noproc``)."""
 
 
 class NoSuchStream(NodeError):
-    """There is no user stream of that reference, or it is over (quic_dist's ``unknown_stream``)."""
+    """There is no user stream with that reference, or it has ended (quic_dist's ``unknown_stream``)."""
 
 
 class NotOwner(NodeError):
@@ -65,8 +65,8 @@ class NotOwner(NodeError):
 
 class SpawnError(NodeError):
     """A process could not be spawned on ``node``; ``reason`` is OTP's word for why:
-    ``noconnection``, ``notsup``, ``badopt``, ``system_limit``. ``attempts`` says why there is no
-    connection, as in :class:`NotConnected`."""
+    ``noconnection``, ``notsup``, ``badopt``, ``system_limit``. ``attempts`` are as in
+    :class:`NotConnected`."""
 
     def __init__(self, node: str, what: str, reason: Atom, attempts: tuple[QuicDistError, ...] = ()) -> None:
         self.node = node
@@ -87,7 +87,7 @@ class WrongThread(NodeError):
 
 
 class ProcessEnded(NodeError):
-    """Another process ended, with ``reason``, before it did what was asked of it."""
+    """Another process ended, with ``reason``, before it answered."""
 
     def __init__(self, what: str, reason: Any) -> None:
         self.reason = self.exit_reason = reason
@@ -97,7 +97,7 @@ class ProcessEnded(NodeError):
 class ProcessExit(BaseException):
     """Raised by a process to end itself with ``reason``, an Erlang term (``exit/1``).
 
-    A signal and no error: ``except Exception`` lets it pass.
+    It is not an error: ``except Exception`` does not catch it.
     """
 
     def __init__(self, reason: Any) -> None:
@@ -109,5 +109,5 @@ class ProcessExit(BaseException):
 
 
 def _shown(reason: Any) -> str:
-    """A term of any size, cut to what a person reads."""
+    """A term as text, cut to a readable length."""
     return format_term(shorten(reason))
