@@ -27,7 +27,7 @@ PUT = Atom("put_chars")
     ],
 )
 async def test_answers_to_io_requests(node: Node, request_: Any, answer: Any) -> None:
-    process = node.runtime.add_process()
+    process = node._local.runtime.add_process()
     process.send("user", (REQUEST, process.pid, 1, request_))
     assert await process.receive((REPLY, 1, ANY)) == (REPLY, 1, answer)
 

@@ -34,7 +34,7 @@ def pid_of(node: Node, name: str) -> Any:
 def end(node: Node, name: str) -> None:
     process = node.whereis(name)
     assert process is not None
-    node.runtime.terminate(process, KILLED)
+    node._local.runtime.terminate(process, KILLED)
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -194,15 +194,15 @@ async def test_open_requests_are_answered_after_the_caller_process_is_killed(
         asyncio.ensure_future(one.rpc.block_call(two.name, "m", "later")),
     ]
     await two.ping(one.name)
-    before = one.services.gen.process
+    before = one._services.gen.process
 
     async def kill(process: Process) -> None:
         process.exit(before.pid, KILL)
         await process.node.ping(one.name)
 
     await in_process(two, kill)
-    assert one.services.gen.process is not before
-    assert one.services.gen.process.alive
+    assert one._services.gen.process is not before
+    assert one._services.gen.process.alive
     answer.set()
     assert [await request for request in asking] == [b"value", b"value"]
     assert await one.call(two.name, "m", "later") == b"value"
@@ -227,7 +227,7 @@ async def test_all_processes_get_the_restarted_group_leader(
     end(one, "user")
     new = pid_of(one, "user")
     assert new != old
-    assert process.group_leader == one.runtime.group_leader == new
+    assert process.group_leader == one._local.runtime.group_leader == new
     await one.call(two.name, "m", "prints", ["after"])
     assert capsys.readouterr().out == "before after"
 
@@ -235,7 +235,7 @@ async def test_all_processes_get_the_restarted_group_leader(
 async def test_a_service_that_crashes_is_restarted(node: Node, caplog: pytest.LogCaptureFixture) -> None:
     process = node.whereis("rex")
     assert process is not None
-    node.runtime.crashed(process, ValueError("a defect"))
+    node._local.runtime.crashed(process, ValueError("a defect"))
     assert pid_of(node, "rex") != process.pid
     assert 'ended with {{python_error,<<"ValueError">>' in errors(caplog)[-1]
 
@@ -252,7 +252,7 @@ async def stops_by_itself(
 
     with pytest.raises(NodeError) as raised:
         await program()
-    assert node.life.state is NodeState.STOPPED
+    assert node._local.lifecycle.state is NodeState.STOPPED
     return raised.value
 
 
@@ -295,9 +295,9 @@ async def test_a_service_whose_name_is_taken_stops_the_node(caplog: pytest.LogCa
     def taken() -> None:
         process = node.whereis("logger_proxy")
         assert process is not None
-        node.runtime.unregister("logger_proxy")
+        node._local.runtime.unregister("logger_proxy")
         node.spawn(lambda *_: None, name="logger_proxy")
-        node.runtime.terminate(process, KILLED)
+        node._local.runtime.terminate(process, KILLED)
 
     assert "cannot be started again" in str(await stops_by_itself(node, taken))
     assert any("the node stops" in line for line in errors(caplog))

@@ -89,13 +89,13 @@ def forwarding(logger: str, *handlers: LoggerHandler) -> Iterator[logging.Logger
 
 def events_at(node: Node) -> list[str]:
     """The texts of the log events that come to a node from now on."""
-    node.runtime.unregister("logger_proxy")
+    node._local.runtime.unregister("logger_proxy")
     texts: list[str] = []
 
     def handle(_: Process, message: Any) -> None:
         texts.append(message[2].decode())
 
-    node.runtime.spawn(handle, name="logger_proxy")
+    node._local.runtime.spawn(handle, name="logger_proxy")
     return texts
 
 
@@ -220,8 +220,8 @@ async def test_a_flood_of_events_is_limited_and_counted(node: Node) -> None:
         await go_on.wait()
         return b"its text"
 
-    pid = node.runtime.spawn(lambda *_: None).pid
-    flooded = node.runtime.spawn(LoggerProxy("other@127.0.0.1", call))
+    pid = node._local.runtime.spawn(lambda *_: None).pid
+    flooded = node._local.runtime.spawn(LoggerProxy("other@127.0.0.1", call))
     event = (Atom("log"), Atom("error"), "~p", [1], {Atom("pid"): pid})
     with records_of("quicdist.logger") as records:
         node.send(flooded, event)

@@ -81,7 +81,7 @@ KINDS: dict[str, Callable[[Device], Callable[..., Any]]] = {
 
 ENDS: dict[str, Callable[[Process], None]] = {
     "crash": lambda child: child.node.send(child, b"crash"),
-    "exit signal": lambda child: child.node.runtime.exit(child, Atom("gone")),
+    "exit signal": lambda child: child.node._local.runtime.exit(child, Atom("gone")),
     "kill": lambda child: child.exit(child, KILL),
 }
 

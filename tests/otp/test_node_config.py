@@ -65,7 +65,7 @@ def test_a_node_without_listener(dist: str, client_certificate: str, tmp_path: P
 def test_all_settings_come_from_files(files: dict[str, Any]) -> None:
     node = Node(**files)
     assert node.name == "py@127.0.0.1"
-    assert (node.cookie_for("b@h"), node.cookie_for("a@h")) == ("secret", "other")
+    assert (node._local.cookie_for("b@h"), node._local.cookie_for("a@h")) == ("secret", "other")
     assert [type(endpoint.carrier) for endpoint in node.endpoints] == [QuicCarrier, TcpCarrier]
     assert [endpoint.listen for endpoint in node.endpoints] == [False, False]
     assert node.endpoints[0].port == 4711
@@ -88,7 +88,7 @@ def test_options_of_the_program_override_files(files: dict[str, Any]) -> None:
         **files,
     )
     assert node.name == "me@127.0.0.1"
-    assert (node.cookie_for("b@h"), node.cookie_for("a@h")) == ("mine", "other")
+    assert (node._local.cookie_for("b@h"), node._local.cookie_for("a@h")) == ("mine", "other")
     (endpoint,) = node.endpoints
     assert (endpoint.port, endpoint.listen) == (1, True)
     assert tls(node) == ["my-c.pem", "my-k.pem", "my-ca.pem", False]
@@ -111,7 +111,7 @@ def test_defaults_without_files() -> None:
 
 
 def test_a_node_without_a_name_is_an_error() -> None:
-    with pytest.raises(NodeError, match=r"a node needs a name: none is given, and no vm\.args with -name"):
+    with pytest.raises(NodeError, match=r"a node needs a name: pass one, or a vm\.args with -name"):
         Node(cookie="secret")
 
 
@@ -153,7 +153,7 @@ def test_settings_of_quic(tmp_path: Path) -> None:
     assert {name: getattr(carrier.settings, name) for name in asked} == asked
     assert carrier.settings.max_data == 5
     for unknown in ("congestion", "tls", "max_frame"):
-        with pytest.raises(NodeError, match=f"no settings for quic: {unknown}; choose from"):
+        with pytest.raises(NodeError, match=f"unknown settings in quic: {unknown}; choose from"):
             Node("py@127.0.0.1", cookie="secret", quic={unknown: 1})
 
 

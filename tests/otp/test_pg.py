@@ -108,7 +108,7 @@ async def test_groups_are_compared_as_in_erlang(node: Node) -> None:
 
 async def test_demonitor_drops_what_was_not_received(node: Node) -> None:
     scope, process = node.pg.start(), node.spawn(idle)
-    watcher = node.runtime.add_process()
+    watcher = node._local.runtime.add_process()
     reference, _ = scope.monitor("g", watcher)
     other, _ = scope.monitor_scope(watcher)
     scope.join("h", process)
@@ -189,4 +189,4 @@ async def test_a_scope_of_a_node_that_is_not_connected_causes_no_dial(one: Node)
         one.send("s", (Atom("$gen_cast"), (Atom("sync"), made_up, [(G, [made_up])])))
     assert scope.get_members(G) == []
     assert not scope._peers
-    assert not any(one.connections.has(f"n{number}@made-up.invalid") for number in range(100))
+    assert not any(one._local.connections.has(f"n{number}@made-up.invalid") for number in range(100))

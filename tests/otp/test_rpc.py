@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -40,15 +41,17 @@ async def pair(request: pytest.FixtureRequest, one: Node, two: Node) -> AsyncIte
     """Two nodes that call each other by ``erpc``; or one cannot spawn, and they do by ``rex``."""
     offer(two)
     await one.connect(two.name)
-    link = one.connections.link(two.name)
+    link = one._local.connections.link(two.name)
     assert link is not None
     assert link.peer.negotiated & DistFlag.SPAWN
     if request.param == "rex":
         one.disconnect(two.name)
-        one._flags &= ~DistFlag.SPAWN
-        one._identity = one.identity.__class__(one.name, one.identity.creation, one._flags)
+        running = one._local._running
+        assert running is not None
+        identity = dataclasses.replace(running.identity, flags=running.identity.flags & ~DistFlag.SPAWN)
+        one._local._running = dataclasses.replace(running, identity=identity)
         await one.connect(two.name)
-        link = one.connections.link(two.name)
+        link = one._local.connections.link(two.name)
         assert link is not None
         assert not link.peer.negotiated & DistFlag.SPAWN
     yield one, two
@@ -186,7 +189,7 @@ class TestItself:
             await two.call(name, "own", "later", [5], timeout=0)
         assert await two.rpc.block_call(name, "own", "add", [1, 2]) == 3
         assert two.nodes("connected") == []
-        assert two.services.gen.process.monitors == []
+        assert two._services.gen.process.monitors == []
 
     async def test_multicall_includes_the_node_itself(self, one: Node, two: Node) -> None:
         offer_itself(one)

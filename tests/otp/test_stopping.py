@@ -471,7 +471,7 @@ class TestRunningCalls:
             await asyncio.sleep(0.02)
             notes.append("served")
 
-        node.streams._tasks.add(task := asyncio.create_task(serving()))
+        node._local.streams._tasks.add(task := asyncio.create_task(serving()))
         await node.stop()
         assert task.done()
         assert notes == ["served"]

@@ -206,9 +206,12 @@ async def test_a_new_connection_has_no_reason_of_the_old_one(nodes: tuple[Node, 
     dialler, _ = nodes
     await dialler.connect(LISTENER)
     dialler.disconnect(LISTENER)
-    assert str(dialler.connections.not_connected(LISTENER).attempts[0]) == "this node closed the connection"
+    assert (
+        str(dialler._local.connections.not_connected(LISTENER).attempts[0])
+        == "this node closed the connection"
+    )
     await dialler.connect(LISTENER)
-    assert dialler.connections.not_connected(LISTENER).attempts == ()
+    assert dialler._local.connections.not_connected(LISTENER).attempts == ()
 
 
 # -- lines -------------------------------------------------------------------------------------

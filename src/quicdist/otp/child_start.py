@@ -65,7 +65,7 @@ async def start_link(
 async def _holder(runtime: Runtime, name: Name | GlobalOrVia | None) -> Pid | None:
     own, looked_up = split_server_name(name)
     if looked_up is not None:
-        pid: Pid | None = await runtime.owner.services.names.whereis(looked_up)
+        pid: Pid | None = await runtime.owner._services.names.whereis(looked_up)
         return pid
     process = None if own is None else runtime.whereis(own)
     return None if process is None else process.pid

@@ -88,7 +88,7 @@ class Dispatcher:
         if outcome is not None:
             done(outcome)
         else:
-            process.node.runtime.calls.add(process)
+            process.node._local.runtime.calls.add(process)
 
     def _begin_blocking(
         self, process: Process, export: ExportedFunction, mfa: Mfa, done: Done

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from quicdist.node.core import NodeCore
 from quicdist.node.exit_reason import PROCESS
+from quicdist.node.local_node import LocalNode
 from quicdist.node.process import Process
 from quicdist.otp.errors import RemoteError
 from quicdist.otp.exports import Exports
@@ -71,7 +71,7 @@ _ITEMS: dict[Atom, Callable[[Process], Any]] = {
         "min_heap_size": lambda _: 0,
         "monitored_by": lambda process: [watcher for watcher, _ in process.monitored_by.values()],
         "monitors": lambda process: [
-            (PROCESS, target) for target in process.node.runtime.monitors.monitored(process)
+            (PROCESS, target) for target in process.node._local.runtime.monitors.monitored(process)
         ],
         "parent": lambda process: process.parent or _UNDEFINED,
         "priority": lambda _: _NORMAL,
@@ -110,7 +110,7 @@ class Introspection:
     """The functions, with their names and arities on a BEAM."""
 
     def __init__(
-        self, node: NodeCore, net_kernel: Callable[[], NetKernel], sys: Callable[[], SysClient]
+        self, node: LocalNode, net_kernel: Callable[[], NetKernel], sys: Callable[[], SysClient]
     ) -> None:
         self._node = node
         self._net_kernel = net_kernel

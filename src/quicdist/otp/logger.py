@@ -28,7 +28,7 @@ from quicdist.term import Atom, Pid
 from quicdist.term.names import Name
 
 if TYPE_CHECKING:
-    from quicdist.node.core import NodeCore
+    from quicdist.node.interface import NodeInterface
 
 #: The logger for log events of other nodes. Their records have ``node`` (its name, None if unknown),
 #: ``pid`` and ``metadata`` (OTP's, a dict).
@@ -227,7 +227,7 @@ class LoggerHandler(logging.Handler):
     has got already.
     """
 
-    def __init__(self, node: NodeCore, to: Name, level: int | str = logging.NOTSET) -> None:
+    def __init__(self, node: NodeInterface[Any], to: Name, level: int | str = logging.NOTSET) -> None:
         super().__init__(level)
         self._node = node
         self._to = node_name(to)
@@ -265,7 +265,7 @@ class LoggerHandler(logging.Handler):
 
     def _send_next(self) -> None:
         record, text, own = self._waiting.popleft()
-        link = self._node.connections.link(self._to)
+        link = self._node._local.connections.link(self._to)
         if (link is None and own) or (link is not None and not link.writable):
             self._unsent += 1
             return
@@ -274,7 +274,7 @@ class LoggerHandler(logging.Handler):
             text += f" ({left_out} records before it were dropped)"
         self._sending = get_ident()
         try:
-            _send_event(self._node.runtime, self._to, record, text)
+            _send_event(self._node._local.runtime, self._to, record, text)
         except Exception:
             self._unsent += 1
         else:

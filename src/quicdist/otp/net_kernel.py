@@ -12,8 +12,8 @@ from typing import Any
 from quicdist.carrier import NetAddress
 from quicdist.errors import QuicDistError
 from quicdist.logs import get_logger
-from quicdist.node.core import NodeCore, NodeEvent, NodeUp
 from quicdist.node.errors import NetTickTimeout, NodeError, NotConnected
+from quicdist.node.local_node import LocalNode, NodeEvent, NodeUp
 from quicdist.node.process import Process
 from quicdist.node.reports import Shown, shown
 from quicdist.otp import gen_server
@@ -54,7 +54,7 @@ class NetKernelServer(GenServer):
     this node (``disconnect``, ``allow``, ``new_ticktime``) are left to its own program: as for unknown
     requests in OTP there is no reply."""
 
-    def __init__(self, node: NodeCore, kernel: NetKernel) -> None:
+    def __init__(self, node: LocalNode, kernel: NetKernel) -> None:
         self._node = node
         self._kernel = kernel
 
@@ -162,7 +162,7 @@ class NodeInfo:
 class NetKernel:
     """The connected nodes, and the settings for other nodes."""
 
-    def __init__(self, node: NodeCore, gen: GenClient) -> None:
+    def __init__(self, node: LocalNode, gen: GenClient) -> None:
         self._node = node
         self._gen = gen
         self._monitors: list[tuple[Process, _Options]] = []

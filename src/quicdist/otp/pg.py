@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from quicdist.logs import get_logger
-from quicdist.node.core import NodeCore, NodeEvent, NodeUp
 from quicdist.node.errors import NodeError
+from quicdist.node.local_node import LocalNode, NodeEvent, NodeUp
 from quicdist.node.process import Process
 from quicdist.node.reports import Shown
 from quicdist.otp import gen_server, server_process
@@ -40,7 +40,7 @@ Members = Process | Pid | Iterable[Process | Pid]
 class ProcessGroups:
     """Starts the scopes of ``pg`` on a node."""
 
-    def __init__(self, node: NodeCore) -> None:
+    def __init__(self, node: LocalNode) -> None:
         self._node = node
 
     def start(self, scope: Name = "pg", *, rediscover: float = REDISCOVER) -> Scope:
@@ -62,7 +62,7 @@ class Scope(gen_server.GenServer):
     A group is any term; a ``str`` stands for the atom. A process that ends leaves all its groups.
     """
 
-    def __init__(self, node: NodeCore, name: str, rediscover: float) -> None:
+    def __init__(self, node: LocalNode, name: str, rediscover: float) -> None:
         self.scope = Atom(name)
         self._node = node
         self._rediscover = rediscover

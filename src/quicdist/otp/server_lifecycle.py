@@ -137,7 +137,7 @@ class ServerLifecycle(Process):
             raise failed
 
     async def _init_named(self, name: GlobalOrVia) -> Any:
-        names = self.node.services.names
+        names = self.node._services.names
         await names.register(name, self.pid)
         result: Any = _NOT_RETURNED
         try:

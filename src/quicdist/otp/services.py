@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from quicdist.node.core import NodeCore
+from quicdist.node.local_node import LocalNode
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
 from quicdist.otp import server_process
@@ -45,7 +45,7 @@ class Services:
     kernel_supervisor: KernelSupervisor
 
 
-def start_services(node: NodeCore, exports: Exports) -> Services:
+def start_services(node: LocalNode, exports: Exports) -> Services:
     """Start the processes that every node has (``net_kernel``, ``rex``, ``user``, ``logger_proxy``), and
     the clients."""
     runtime = node.runtime

@@ -107,7 +107,7 @@ class Supervisor(GenServer):
 
     async def _start(self, child: Child) -> None:
         spec = child.spec
-        runtime = self.process.node.runtime
+        runtime = self.process.node._local.runtime
         supervisor = self.process
         process = await start_link(
             runtime, spec.start, spec.args, supervisor.pid, spec.name, supervisor.group_leader
@@ -116,7 +116,7 @@ class Supervisor(GenServer):
         child.started(process)
         if process is not None:
             self._by_pid[process.pid] = child
-            self.process.node.services.reports.child_started(self.process, child)
+            self.process.node._services.reports.child_started(self.process, child)
 
     def _forget(self, child: Child) -> None:
         self._children.pop(child, None)
@@ -229,7 +229,7 @@ class Supervisor(GenServer):
         return None
 
     def _report(self, context: str, child: Child, reason: Any) -> None:
-        self.process.node.services.reports.child_failed(self.process, context, child, reason)
+        self.process.node._services.reports.child_failed(self.process, context, child, reason)
 
     # -- calls -------------------------------------------------------------------------------------
 
@@ -278,7 +278,7 @@ class Supervisor(GenServer):
         if template is not None:
             if not isinstance(child_id, Pid):
                 return Child(template) if child_id == template.term_id else None
-            runtime = self.process.node.runtime
+            runtime = self.process.node._local.runtime
             # A process that has ended is treated as a child that has ended, as in OTP.
             gone = runtime.is_local(child_id) and runtime.find(child_id) is None
             return self._by_pid.get(child_id, Child(template) if gone else None)

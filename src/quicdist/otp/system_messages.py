@@ -37,7 +37,7 @@ REPLACE_TIME = 5.0
 
 def handle(process: ServerLifecycle, sender: From, request: Any) -> Awaitable[None] | None:
     """Handle a system message and reply to it."""
-    if process.pid in process.node.runtime.kernel_processes and not _is_read_only(request):
+    if process.pid in process.node._local.runtime.kernel_processes and not _is_read_only(request):
         reply(process, sender, (_ERROR, (_UNKNOWN_SYSTEM_MSG, request)))
         return None
     match request:
@@ -170,8 +170,8 @@ async def _replace_state(process: ServerLifecycle, sender: From, function: Any) 
     server, asking = process.server, sender[0].node.name
 
     async def replace() -> Any:
-        if not process.node.connections.is_linked(asking):
-            raise process.node.connections.not_connected(asking)
+        if not process.node._local.connections.is_linked(asking):
+            raise process.node._local.connections.not_connected(asking)
         arguments = [function, [await _state(server)]]
         with process.node.sys.circuit_breaker.attempt(asking, REPLACE_TIME):
             state = await process.node.erpc.call(asking, "erlang", "apply", arguments, timeout=REPLACE_TIME)
