@@ -23,7 +23,7 @@ from quicdist import (
     Via,
 )
 from quicdist.node.exit_reason import answered_reason
-from quicdist.node.process import ProcessState
+from quicdist.node.process_lifecycle import ProcessState
 from tests.containment.faults import GONE, Fault
 from tests.containment.lab import KILL, Lab, until
 from tests.containment.places import error_of, place, raised

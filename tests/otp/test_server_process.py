@@ -21,7 +21,7 @@ from quicdist import (
     Reply,
     Stop,
 )
-from quicdist.node.process import ProcessState
+from quicdist.node.process_lifecycle import ProcessState
 
 NORMAL = Atom("normal")
 GONE = Atom("gone")
