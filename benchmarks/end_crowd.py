@@ -14,7 +14,7 @@ from benchmarks import control
 from quicdist import Node, NodeDown, QuicDistError
 
 PERIOD = 1.0
-#: Seconds after which an unanswered ping is missed: OTP checks a link so often (a quarter of ``net_ticktime``).
+#: Seconds after which an unanswered ping counts as missed: a tick interval of OTP, `net_ticktime` / 4.
 PATIENCE = 15.0
 #: Concurrent dials.
 AT_ONCE = 8

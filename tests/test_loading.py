@@ -52,7 +52,7 @@ async def main():
                 else:
                     raise AssertionError(f"{kind} was expected")
             try:
-                dialler.get_connect_options("listener@127.0.0.1")
+                dialler.quic_dist.get_connect_options("listener@127.0.0.1")
             except NodeError:
                 pass
             else:
