@@ -19,7 +19,6 @@ if TYPE_CHECKING:
         SendBufferFull,
         SetupTimeout,
         StreamError,
-        StreamFinished,
         StreamLost,
         StreamRefused,
         StreamReset,
@@ -40,14 +39,11 @@ if TYPE_CHECKING:
         NodeNotStarted,
         NodeUp,
         NoSuchProcess,
-        NoSuchStream,
         NotConnected,
-        NotOwner,
         Process,
         ProcessEnded,
         ProcessExit,
         SpawnError,
-        WrongThread,
         run,
     )
     from quicdist.node.config import Config, ConfigError, read_config
@@ -60,7 +56,6 @@ if TYPE_CHECKING:
         CallTimeout,
         ChildSpec,
         Continue,
-        FunctionClause,
         GenServer,
         Global,
         LoggerHandler,
@@ -106,19 +101,19 @@ else:
             "quicdist.carrier": """
                 AuthenticationRefused AuthPeer CarrierError CertificateError CertificateRefused
                 ConnectOptions ExternalPsk IncompleteStream LinkLost ListenError PeerUnreachable
-                PskRefused SendBufferFull SetupTimeout StreamError StreamFinished StreamLost
+                PskRefused SendBufferFull SetupTimeout StreamError StreamLost
                 StreamRefused StreamReset StreamsNotSupported UserStream make_development_certificates
             """,
             "quicdist.discovery": "DiscoveryError NodeNameTaken NodeNotFound",
             "quicdist.errors": "QuicDistError",
             "quicdist.node": """
                 ANY AnyOf CookieError NameRegistered NetTickTimeout NodeDown NodeError NodeNotStarted
-                NodeUp NoSuchProcess NoSuchStream NotConnected NotOwner Process ProcessEnded ProcessExit
-                SpawnError WrongThread run
+                NodeUp NoSuchProcess NotConnected Process ProcessEnded ProcessExit
+                SpawnError run
             """,
             "quicdist.node.config": "Config ConfigError read_config",
             "quicdist.otp": """
-                HIBERNATE IGNORE NO_REPLY Call CallingSelf CallTimeout ChildSpec Continue FunctionClause
+                HIBERNATE IGNORE NO_REPLY Call CallingSelf CallTimeout ChildSpec Continue
                 GenServer Global LoggerHandler Node NoReply RemoteError Reply Request Stop Supervisor
                 Via current_call
             """,
@@ -162,7 +157,6 @@ __all__ = [
     "Export",
     "ExternalPsk",
     "Fun",
-    "FunctionClause",
     "GenServer",
     "Global",
     "ImproperList",
@@ -175,7 +169,6 @@ __all__ = [
     "NetTickTimeout",
     "NoReply",
     "NoSuchProcess",
-    "NoSuchStream",
     "Node",
     "NodeDown",
     "NodeError",
@@ -185,7 +178,6 @@ __all__ = [
     "NodeUp",
     "NotAllowed",
     "NotConnected",
-    "NotOwner",
     "ParseError",
     "PeerUnreachable",
     "Pid",
@@ -205,7 +197,6 @@ __all__ = [
     "SpawnError",
     "Stop",
     "StreamError",
-    "StreamFinished",
     "StreamLost",
     "StreamRefused",
     "StreamReset",
@@ -216,7 +207,6 @@ __all__ = [
     "UserStream",
     "Via",
     "WrongCookie",
-    "WrongThread",
     "binary_to_term",
     "current_call",
     "format_term",

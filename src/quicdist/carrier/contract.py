@@ -177,7 +177,7 @@ class Link(ABC):
         When more waits already than the link may hold, the message is dropped and the link ends with
         :class:`SendBufferFull`.
 
-        Raises :class:`LinkClosed` on a link that has ended, and what
+        Raises :class:`LinkLost` on a link that has ended, and what
         :meth:`quicdist.protocol.DistConnection.send` raises; then nothing was sent.
         """
 
@@ -204,7 +204,7 @@ class Link(ABC):
 
     def migrate(self) -> bool:
         """Go on from a new socket, at the address that leads to the peer now; whether this link can:
-        one over QUIC that this node dialled. Raises :class:`MigrationError` if no way leads there."""
+        one over QUIC that this node dialled. Raises :class:`CarrierError` if no way leads there."""
         return False
 
     @abstractmethod

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from quicdist.carrier.addresses import Address
 from quicdist.carrier.contract import Link, LinkStats, LostHandler, MessageHandler
-from quicdist.carrier.errors import LinkClosed, LinkLost
+from quicdist.carrier.errors import LinkLost
 from quicdist.carrier.stream_errors import SendBufferFull
 from quicdist.errors import QuicDistError
 from quicdist.logs import clean, get_logger
@@ -115,7 +115,7 @@ class LinkBase(Link):
 
     def send(self, control: ControlMessage, payload: Any = NO_PAYLOAD, *, pair: Hashable = None) -> None:
         if self._ended:
-            raise LinkClosed(self.peer.name)
+            raise LinkLost(self.peer.name, "it is closed")
         if self._paused and self.queued > self._most and not self._made_room():
             return
         stream_id, parts = self._connection.send(control, payload, pair=pair)

@@ -28,7 +28,9 @@ class SendBufferFull(CarrierError):
 
 
 class StreamError(CarrierError):
-    """Something about a user stream of the connection to ``node``."""
+    """A user stream of the connection to ``node`` cannot do what was asked of it. Raised itself where
+    something is written after its end (FIN), where there is no stream of that reference or it is over
+    (quic_dist's ``unknown_stream``), and where it belongs to another process (``not_owner``)."""
 
     def __init__(self, node: str, reason: str) -> None:
         self.node = node
@@ -68,14 +70,6 @@ class StreamRefused(StreamReset):
         super().__init__(
             node, stream_id, STREAM_REFUSED, by_peer=True, why=": nobody there accepts streams of this node"
         )
-
-
-class StreamFinished(StreamError):
-    """Something was written to a stream after its end (FIN) had been."""
-
-    def __init__(self, node: str, stream_id: int) -> None:
-        self.stream_id = stream_id
-        super().__init__(node, f"stream {stream_id} to {node} is finished: nothing can follow its end")
 
 
 class StreamLost(StreamError):

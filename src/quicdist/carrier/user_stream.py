@@ -15,7 +15,6 @@ from quicdist.carrier.stream_errors import (
     STREAM_REFUSED,
     IncompleteStream,
     StreamError,
-    StreamFinished,
     StreamLost,
     StreamRefused,
     StreamReset,
@@ -147,7 +146,7 @@ class UserStream:
     def write(self, data: Buffer) -> None:
         """Queue ``data`` and return at once; await :meth:`drain` between writes, or use :meth:`send`.
 
-        Raises :class:`StreamFinished` after :meth:`write_eof`, :class:`StreamReset` or
+        Raises :class:`StreamError` after :meth:`write_eof`, :class:`StreamReset` or
         :class:`StreamLost` on a stream that is no more, :class:`SendBufferFull` when more waits
         already than a connection holds.
         """
@@ -240,7 +239,9 @@ class UserStream:
         if self.error is not None:
             raise self.error
         if self.send_fin:
-            raise StreamFinished(self.node, self.stream_id)
+            raise StreamError(
+                self.node, f"stream {self.stream_id} to {self.node} is finished: nothing can follow its end"
+            )
 
     # -- in --------------------------------------------------------------------------------
 

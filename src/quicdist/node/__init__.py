@@ -8,13 +8,10 @@ from quicdist.node.errors import (
     NodeError,
     NodeNotStarted,
     NoSuchProcess,
-    NoSuchStream,
     NotConnected,
-    NotOwner,
     ProcessEnded,
     ProcessExit,
     SpawnError,
-    WrongThread,
 )
 from quicdist.node.event_loop import run
 from quicdist.node.patterns import ANY, AnyOf
@@ -27,7 +24,6 @@ __all__ = [
     "NameRegistered",
     "NetTickTimeout",
     "NoSuchProcess",
-    "NoSuchStream",
     "NodeCore",
     "NodeDown",
     "NodeError",
@@ -35,11 +31,9 @@ __all__ = [
     "NodeNotStarted",
     "NodeUp",
     "NotConnected",
-    "NotOwner",
     "Process",
     "ProcessEnded",
     "ProcessExit",
     "SpawnError",
-    "WrongThread",
     "run",
 ]

@@ -21,7 +21,7 @@ from quicdist.carrier import (
     Carrier,
     Incoming,
     Link,
-    LinkClosed,
+    LinkLost,
     Listener,
     ListenError,
     LocalNode,
@@ -40,7 +40,6 @@ from quicdist.node.dial_queue import (
     PROVOKED_SIGNALS,
     DialQueue,
     Ticket,
-    TooManyDials,
     by_itself,
     on_behalf_of,
     peer_behind,
@@ -298,7 +297,7 @@ class ConnectionTable:
                 raise NotConnected(node, (NodeError("this node has stopped"),))
             try:
                 ticket = self._dials.ticket(node)
-            except TooManyDials as error:
+            except NodeError as error:
                 raise NotConnected(node, (error,)) from None
             connection = self._connections[node] = Connection(node, ticket.peer)
             self._start_dialling(connection, ticket)
@@ -519,7 +518,7 @@ class ConnectionTable:
                 return True
         except TermError:
             raise
-        except LinkClosed:  # of which the link has told, and the node is about to
+        except LinkLost:  # of which the link has told, and the node is about to
             return False
         except QuicDistError as error:
             self._errors.dropped(node, error, caused_by=peer_behind())

@@ -63,10 +63,6 @@ def by_itself() -> contextvars.Context:
     return context
 
 
-class TooManyDials(NodeError):
-    """A dial was not begun: too many others wait, caused by the same peer."""
-
-
 class Ticket:
     """One dial, before and while it has a place."""
 
@@ -104,14 +100,14 @@ class DialQueue:
 
     def ticket(self, node: str) -> Ticket:
         """A ticket for a dial to ``node``, for whoever causes it now; it ends with :meth:`leave`. Raises
-        :class:`TooManyDials`."""
+        :class:`NodeError`."""
         peer = _peer.get()
         if peer is not None:
             failed = self._failed.get(node)
             if failed is not None and asyncio.get_running_loop().time() - failed < RETRY:
-                raise TooManyDials(f"it could not be reached less than {RETRY:g} s ago")
+                raise NodeError(f"it could not be reached less than {RETRY:g} s ago")
             if self._caused[peer] >= MAX_WAITING:
-                raise TooManyDials(f"{MAX_WAITING} dials wait already that messages of {peer} have caused")
+                raise NodeError(f"{MAX_WAITING} dials wait already that messages of {peer} have caused")
             self._caused[peer] += 1
         return Ticket(peer)
 

@@ -17,7 +17,7 @@ from quicdist.node.process import Process, ProcessState
 from quicdist.node.runtime import Runtime
 from quicdist.otp import system
 from quicdist.otp.clauses import NO_CLAUSE, with_clauses
-from quicdist.otp.errors import FunctionClause
+from quicdist.otp.errors import function_clause
 from quicdist.otp.gen import GEN_CALL, GEN_CAST, SYSTEM, From, is_from
 from quicdist.otp.gen import reply as gen_reply
 from quicdist.otp.gen_server import (
@@ -310,7 +310,7 @@ class ServerProcess(Process):
                 return
             if result is NO_CLAUSE and callback is not None:
                 if callback != "handle_info":
-                    raise FunctionClause(self.server, callback, argument)
+                    raise function_clause(self.server, callback, argument)
                 result = GenServer.handle_info(self.server, argument)
             then: Then = None
             if isinstance(result, Reply | NoReply | Stop):

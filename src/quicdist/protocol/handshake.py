@@ -15,7 +15,6 @@ from quicdist.protocol.errors import (
     HandshakeEnded,
     HandshakeError,
     MandatoryFlagsMissing,
-    ReflectedChallenge,
 )
 from quicdist.protocol.flags import DistFlag, expand, missing
 from quicdist.protocol.handshake_framing import HandshakeBuffer, HandshakeFraming, frame
@@ -158,6 +157,12 @@ class Handshake(ABC):
         self._is_over()
         return HandshakeEnded(self.node, self.expects)
 
+    def _reflected_challenge(self) -> HandshakeError:
+        """The peer wants this node to answer its own challenge in the peer's place."""
+        return HandshakeError(
+            self.node, f"{self.node} sent a challenge of this node back to it: not answered"
+        )
+
     def challenge_reflected(self) -> None:
         """This handshake's challenge came back in another one: no answer to it counts any more."""
         self._reflected = True
@@ -189,7 +194,7 @@ class Handshake(ABC):
     def _check_challenge(self, challenge: int) -> None:
         """Whether the peer's ``challenge`` may be answered."""
         if self._reflected or self._challenges.is_reflected(challenge):
-            self._fail(ReflectedChallenge(self.node))
+            self._fail(self._reflected_challenge())
 
     def _check_flags(self, flags: DistFlag) -> None:
         lacking = missing(flags)

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 from quicdist.term.atoms import Atom
 from quicdist.term.base import operations
 from quicdist.term.chardata import chardata_to_str, charlist
-from quicdist.term.errors import DecodeError, EncodeError, ParseError, TermError, TermTooDeep
+from quicdist.term.errors import DecodeError, EncodeError, ParseError, TermError
 from quicdist.term.etf.codec import EXACT, Codec, binary_to_term, term_to_binary
 from quicdist.term.funs import Export, Fun
 from quicdist.term.identifiers import Pid, Port, Reference
@@ -46,7 +46,6 @@ __all__ = [
     "Reference",
     "Term",
     "TermError",
-    "TermTooDeep",
     "binary_to_term",
     "chardata_to_str",
     "charlist",

@@ -16,12 +16,11 @@ from quicdist.carrier.errors import (
     CarrierError,
     CertificateError,
     ConnectError,
-    HandshakeStalled,
+    DialAgain,
     ListenError,
     PeerUnreachable,
+    Refusal,
     SetupTimeout,
-    SimultaneousDropped,
-    TicketRefused,
 )
 from quicdist.carrier.happy_eyeballs import Candidate, Claim, candidates, race
 from quicdist.carrier.quic import DEFAULT_PORT
@@ -146,8 +145,9 @@ class QuicCarrier(Carrier):
             finally:
                 _give_up(channel, handshake, error, self.settings.linger)
             reason = error.reason if isinstance(error, AcceptError) else error
-            # That one of two attempts gives way is what is meant to be.
-            level = logging.DEBUG if isinstance(error, SimultaneousDropped) else logging.WARNING
+            # One of two simultaneous attempts always gives way: that is normal.
+            gave_way = isinstance(error, AcceptError) and error.refusal is Refusal.SIMULTANEOUS
+            level = logging.DEBUG if gave_way else logging.WARNING
             waiting.refused(level, str(reason or "given up"))
             handshake.forget()
             try:
@@ -192,7 +192,7 @@ class QuicCarrier(Carrier):
                             patience=patience,
                             stall=stall if left >= STALLS_LEFT * stall else None,
                         )
-                    except (TicketRefused, HandshakeStalled) as error:
+                    except DialAgain as error:
                         log.info("%s: once more, without early data", error)
                         alone = False
                         stall *= 2
@@ -232,8 +232,8 @@ class QuicCarrier(Carrier):
     async def _dial(
         self, dial: Dial, *, alone: bool, patience: float | None, stall: float | None = None
     ) -> QuicLink:
-        """``alone``: nobody else dials for the same link. Raises :class:`TicketRefused` too, and
-        :class:`HandshakeStalled` where nothing was said within ``patience`` seconds, or for ``stall`` seconds
+        """``alone``: nobody else dials for the same link. Raises :class:`DialAgain` too, also
+        where nothing was said within ``patience`` seconds, or for ``stall`` seconds
         after something was, if given."""
         loop = asyncio.get_running_loop()
         node, address, claim = dial.node, dial.address, dial.claim
@@ -266,7 +266,7 @@ class QuicCarrier(Carrier):
                     given = dial.deadline - begun if patience is None else patience
                     if not await handshake.begun(given, stall) and loop.time() < dial.deadline:
                         text = f"no QUIC connection within {loop.time() - begun:.3g} s"
-                        raise HandshakeStalled(node, address, text)
+                        raise DialAgain(node, address, text)
                 return await handshake.link(dial.deadline - loop.time())
         except BaseException as raised:
             error = _meaning(raised, handshake, dial.setup_time)

@@ -24,13 +24,10 @@ from quicdist.carrier.errors import (
     AcceptTimeout,
     AuthenticationRefused,
     ConnectError,
-    DigestUnanswered,
-    IncomingAuthenticationRefused,
-    IncomingCertificateRefused,
+    DialAgain,
     PeerUnreachable,
+    Refusal,
     SetupTimeout,
-    SimultaneousDropped,
-    TicketRefused,
 )
 from quicdist.carrier.happy_eyeballs import Claim
 from quicdist.carrier.quic.authentication import AuthPeer, why_refused
@@ -413,7 +410,7 @@ class DialHandshake(QuicHandshake):
             if event.early_data_accepted:
                 # quic_dist, up to 1.8.1: whatever it has answered is lost.
                 text = "it took early data and did not resume the session"
-                self._fail(TicketRefused(self._node, self._address, text))
+                self._fail(DialAgain(self._node, self._address, text))
                 return
             self.channel.quic.early_data_refused(asyncio.get_running_loop().time())
         # Not a word of the distribution handshake by any way but the one that won the race.
@@ -429,11 +426,12 @@ class DialHandshake(QuicHandshake):
                 raise ConnectionAlive(self._node)
 
     def _too_late(self, seconds: float, state: str) -> QuicDistError:
-        kind = SetupTimeout
-        if self._machine.expects == Due.ACK and not self.channel.unacknowledged(CONTROL_STREAM):
-            kind = DigestUnanswered
+        unanswered = self._machine.expects == Due.ACK and not self.channel.unacknowledged(CONTROL_STREAM)
+        if unanswered:
             state += ", and our digest has arrived (quic_dist before 2.0 says nothing if the cookie is wrong)"
-        return kind(self._node, self._address, f"not set up within {seconds:.3g} s: {state}")
+        error = SetupTimeout(self._node, self._address, f"not set up within {seconds:.3g} s: {state}")
+        error.digest_unanswered = unanswered
+        return error
 
     def _not_authentic(self, reason: str) -> QuicDistError:
         return AuthenticationRefused(self._node, self._address, reason)
@@ -443,7 +441,7 @@ class DialHandshake(QuicHandshake):
         if closing.unreachable:
             return PeerUnreachable(node, address, closing.reason)
         if self._ticket_shown and not self._quic_is_up:
-            return TicketRefused(node, address, f"the QUIC handshake failed: {closing}")
+            return DialAgain(node, address, f"the QUIC handshake failed: {closing}")
         psk = self._settings.tls.external_psk is not None
         if (refused := dial_refused(node, address, closing, psk=psk)) is not None:
             return refused
@@ -525,19 +523,19 @@ class AcceptHandshake(QuicHandshake):
         held = Held(name, self._attempts, lambda: self._fail(error))
         self.done.add_done_callback(lambda done: held.cancel())
 
-    def _dropped(self, name: str) -> SimultaneousDropped:
+    def _dropped(self, name: str) -> AcceptError:
         text = f"{name} dials this node, which dials it, and whose name is the greater"
-        return SimultaneousDropped(self.channel.remote_address, text)
+        return AcceptError(self.channel.remote_address, text, Refusal.SIMULTANEOUS)
 
     def _check_name(self, name: str) -> None:
         """Whoever has shown a certificate is to be a node on a host named there."""
         why = self.channel.quic.why_not_named(name.partition("@")[2])
         if why is not None:
             text = f"its certificate is not for the host of {name}: {why}"
-            raise IncomingCertificateRefused(self.channel.remote_address, text)
+            raise AcceptError(self.channel.remote_address, text, Refusal.CERTIFICATE)
 
     def _not_authentic(self, reason: str) -> QuicDistError:
-        return IncomingAuthenticationRefused(self.channel.remote_address, reason)
+        return AcceptError(self.channel.remote_address, reason, Refusal.AUTHENTICATION)
 
     def _too_late(self, seconds: float, state: str) -> QuicDistError:
         return AcceptTimeout(self.channel.remote_address, f"{self.node}: {state} within {seconds:.3g} s")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from quicdist.carrier.contract import LostHandler, MessageHandler
-from quicdist.carrier.errors import LinkLost, MigrationError, PeerClosed, PeerSilent
+from quicdist.carrier.errors import CarrierError, LinkLost, PeerClosed, PeerSilent
 from quicdist.carrier.link import LinkBase
 from quicdist.carrier.quic.data_streams import ExtraStreams, StreamCounts
 from quicdist.carrier.quic.driver.channel import Channel
@@ -142,8 +142,8 @@ class QuicLink(LinkBase):
         try:
             migrate()
         except OSError as error:
-            text = f"no way leads to {self.remote_address}: {error.strerror}"
-            raise MigrationError(self.peer.name, text) from error
+            text = f"cannot migrate the connection to {self.peer.name}: {error.strerror}"
+            raise CarrierError(text) from error
         self._look_at_path()
         return True
 

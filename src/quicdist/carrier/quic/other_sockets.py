@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Final, TypeVar
 
-from quicdist.carrier.errors import HandshakeStalled, PeerUnreachable, SetupTimeout, TicketRefused
+from quicdist.carrier.errors import DialAgain, PeerUnreachable, SetupTimeout
 from quicdist.carrier.happy_eyeballs import Claim, call_off, news
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ LATE: Final = 0.1
 MOST: Final = 16
 
 #: What says nothing about a peer that has been heard.
-_NOTHING: Final = (HandshakeStalled, PeerUnreachable, SetupTimeout, TicketRefused)
+_NOTHING: Final = (DialAgain, PeerUnreachable, SetupTimeout)
 
 #: Dials until it is through or has failed, asking before it says a name.
 Dialler = Callable[[Claim], Coroutine[None, None, T]]

@@ -14,7 +14,7 @@ from struct import error as struct_error
 from typing import Any
 
 from quicdist.term.atoms import Atom
-from quicdist.term.errors import DecodeError, TermError, TermTooDeep
+from quicdist.term.errors import DecodeError, TermError
 from quicdist.term.etf.decode_cache import DecodeCache
 from quicdist.term.etf.deep_keys import HASHABLE_DEPTH, too_deep_to_hash
 from quicdist.term.etf.malformed import Malformed, TooDeep, bad_reference, too_few
@@ -79,7 +79,7 @@ class Decoder(DecodeCache):
         kind, left = _ROOT, iter((None,))
         items: list[Any] = []
         value: Any
-        kind_of_error = DecodeError
+        too_deep = False
         if not 0 <= offset <= size:
             raise DecodeError(f"offset {offset} of {size} bytes", offset=offset)
         try:
@@ -306,13 +306,14 @@ class Decoder(DecodeCache):
         except (IndexError, struct_error):
             problem = f"ends in the middle of a term, after {size} bytes"
         except Malformed as error:
-            problem, kind_of_error = str(error), TermTooDeep if type(error) is TooDeep else DecodeError
+            problem, too_deep = str(error), type(error) is TooDeep
         except TermError as error:  # a value's own rules: a key twice, an atom too long
             problem = str(error)
         frames = [Frame(_KINDS[entry[0]], entry[1]) for entry in stack[1:]]
         if stack:
             frames.append(Frame(_KINDS[kind], items))
-        failed = kind_of_error(problem, offset=i, path=frames_path(frames))
+        failed = DecodeError(problem, offset=i, path=frames_path(frames))
+        failed.too_deep = too_deep
         if frames and frames[0].kind == _KINDS[_TUPLE]:
             failed.begun = tuple(frames[0].done)
         raise failed
