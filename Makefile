@@ -11,7 +11,7 @@ RESTARTS_ARGS ?=
 HOSTILE_ARGS ?=
 SIMULATE_ARGS ?=
 # About ten minutes of tests in one process; with those of the carrier it would be twenty.
-COVERED_BY := tests/term tests/protocol tests/discovery tests/node tests/otp tests/cli
+COVERED_BY := tests/term tests/protocol tests/discovery tests/config tests/node tests/otp tests/cli
 
 python := .venv/bin/python
 setup := @scripts/setup-venv.sh

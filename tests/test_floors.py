@@ -24,6 +24,7 @@ FLOORS = (
     "protocol",
     "carrier",
     "discovery",
+    "config",
     "node",
     "otp",
     "",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         UserStream,
         make_development_certificates,
     )
+    from quicdist.config import Config, ConfigError, read_config
     from quicdist.discovery import DiscoveryError, NodeNameTaken, NodeNotFound
     from quicdist.errors import QuicDistError
     from quicdist.node import (
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
         SpawnError,
         run,
     )
-    from quicdist.node.config import Config, ConfigError, read_config
     from quicdist.otp import (
         HIBERNATE,
         IGNORE,
@@ -104,6 +104,7 @@ else:
                 PskRefused SendBufferFull SetupTimeout StreamError StreamLost
                 StreamRefused StreamReset StreamsNotSupported UserStream make_development_certificates
             """,
+            "quicdist.config": "Config ConfigError read_config",
             "quicdist.discovery": "DiscoveryError NodeNameTaken NodeNotFound",
             "quicdist.errors": "QuicDistError",
             "quicdist.node": """
@@ -111,7 +112,6 @@ else:
                 NodeUp NoSuchProcess NotConnected Process ProcessEnded ProcessExit
                 SpawnError run
             """,
-            "quicdist.node.config": "Config ConfigError read_config",
             "quicdist.otp": """
                 HIBERNATE IGNORE NO_REPLY Call CallingSelf CallTimeout ChildSpec Continue
                 GenServer Global LoggerHandler Node NoReply RemoteError Reply Request Stop Supervisor
@@ -124,7 +124,7 @@ else:
                 to_python
             """,
         },
-        submodules=["carrier", "discovery", "errors", "logs", "node", "otp", "protocol", "term"],
+        submodules=["carrier", "config", "discovery", "errors", "logs", "node", "otp", "protocol", "term"],
     )
 
 __version__ = "0.1.0"

@@ -52,10 +52,10 @@ from :class:`BaseException`, outside this tree::
     │   │   └── EpmdUnreachable: no epmd listens at that address
     │   ├── NodeNameTaken: another node of that name is registered
     │   └── NodeNotFound (LookupError): no address of a node is known
+    ├── ConfigError (ValueError): a configuration file or flag cannot be used
     └── NodeError: a node or process cannot do what was asked of it
         ├── CallTimeout (TimeoutError): a call was not answered in time
         ├── CallingSelf: a process called itself
-        ├── ConfigError: a configuration file or flag cannot be used
         ├── CookieError: the cookie is missing, unreadable or readable by others
         ├── NameRegistered (ValueError): the name is registered for another process
         ├── NetTickTimeout: a connected node sent nothing for the tick time

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from quicdist.carrier import Address
+from quicdist.config import read_config
+from quicdist.config.discovery_settings import quic_discovery
 from quicdist.discovery import Discovery, DnsBackend, DnsClient, NodeNotFound
-from quicdist.node.config import read_config
-from quicdist.node.config.ways import quic_discovery
 from tests.support.beam import Beam
 from tests.support.dns_server import DnsServer, dns_server
 

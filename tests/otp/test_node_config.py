@@ -14,8 +14,8 @@ from quicdist.carrier.quic.carrier import QuicCarrier
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.security.psk import ExternalPsk
 from quicdist.carrier.tcp.carrier import TcpCarrier
+from quicdist.config import ConfigError, read_config
 from quicdist.discovery import DnsBackend, DnsClient
-from quicdist.node.config import ConfigError, read_config
 from tests.support.dns_server import dns_server
 
 
@@ -98,7 +98,9 @@ def test_a_program_goes_before_its_files(files: dict[str, Any]) -> None:
 def test_what_has_been_read_before(files: dict[str, Any]) -> None:
     config = read_config(**files)
     assert Node(config=config).name == "py@127.0.0.1"
-    with pytest.raises(NodeError, match="vm_args goes with files: give it to read_config too"):
+    with pytest.raises(
+        ConfigError, match="vm_args: the config has been read already: pass vm_args to read_config"
+    ):
         Node(config=config, vm_args=files["vm_args"])
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from quicdist.carrier import Carrier, TcpCarrier, TlsConfig
+from quicdist.config import Config
+from quicdist.config.discovery_settings import quic_discovery, quic_port, tcp_discovery, tcp_ports
 from quicdist.discovery import Discovery
 from quicdist.discovery.static import Addresses
-from quicdist.node.config import Config
-from quicdist.node.config.ways import quic_discovery, quic_port, tcp_discovery, tcp_ports
 from quicdist.node.connections import Endpoint
 from quicdist.node.errors import NodeError
 from quicdist.node.liveness import NET_TICKTIME

@@ -8,10 +8,10 @@ from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from quicdist.carrier import TlsConfig
+from quicdist.config import Config, Source, as_config, first
 from quicdist.discovery import Discovery
 from quicdist.discovery.static import Addresses
 from quicdist.errors import QuicDistError
-from quicdist.node.config import Config, Source, as_config, first
 from quicdist.node.connections import SETUP_TIME, Endpoint
 from quicdist.node.core import NodeCore
 from quicdist.node.dial_queue import MAX_DIALS
@@ -89,7 +89,7 @@ class Node(NodeCore):
     - ``name``: ``alive@host``, by default the one in ``vm_args``.
     - ``cookie``: the cluster's secret, by default the one in ``~/.erlang.cookie``.
     - ``config``: the cluster's own ``sys.config``, or several, or what
-      :func:`~quicdist.node.config.read_config` made of it; ``vm_args``: its ``vm.args``. They say what
+      :func:`~quicdist.config.read_config` made of it; ``vm_args``: its ``vm.args``. They say what
       the other options do not; see ``docs/configuration.md``.
 
     Carriers and addresses:
@@ -126,7 +126,7 @@ class Node(NodeCore):
       nodes that are dialled at once; further dials wait.
 
     Raises :class:`NodeError` for options that do not fit, :class:`CookieError`,
-    :class:`~quicdist.protocol.InvalidNodeName`, :class:`~quicdist.node.config.ConfigError`.
+    :class:`~quicdist.protocol.InvalidNodeName`, :class:`~quicdist.config.ConfigError`.
     """
 
     def __init__(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from quicdist.carrier.errors import CertificateError
-from quicdist.node.config.values import BadValue
+from quicdist.config.values import BadValue
 from quicdist.term import Atom
 
 _DER_KINDS = ("RSAPrivateKey", "ECPrivateKey", "PrivateKeyInfo")

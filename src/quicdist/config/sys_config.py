@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from quicdist.node.config.errors import ConfigError
-from quicdist.node.config.text import left_over, read_text, replace_variables
-from quicdist.node.config.values import NotText, text_of
+from quicdist.config.errors import ConfigError
+from quicdist.config.files import left_over, read_text, replace_variables
+from quicdist.config.values import NotText, text_of
 from quicdist.term import Atom, ParseError, format_term, parse_terms
 
 #: Files one ``sys.config`` may name.

@@ -14,8 +14,8 @@ import pytest
 
 from quicdist.carrier import Address
 from quicdist.carrier.security.psk import ExternalPsk
-from quicdist.node.config import Config, ConfigError, read_config
-from quicdist.node.config.options import DIST, DIST_FLAGS, KERNEL, QUIC
+from quicdist.config import Config, ConfigError, read_config
+from quicdist.config.options import DIST, DIST_FLAGS, KERNEL, QUIC
 from tests.support.quic_dist_options import DOCUMENTED
 
 Read = Callable[..., Config]
@@ -132,7 +132,7 @@ class TestEveryOption:
     def test_what_is_not_is_reported_by_name(
         self, dist: str, read: Read, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        with caplog.at_level(logging.WARNING, "quicdist.node.config"):
+        with caplog.at_level(logging.WARNING, "quicdist.config"):
             found = read(f'{{cert_file, "c.pem"}}, {dist}')
         name = dist.strip("{").partition(",")[0]
         (entry,) = found.unsupported

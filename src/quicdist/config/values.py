@@ -15,7 +15,7 @@ from typing import Any
 from quicdist.carrier import Address
 from quicdist.carrier.errors import CertificateError
 from quicdist.carrier.security.psk import ExternalPsk
-from quicdist.node.config.text import left_over
+from quicdist.config.files import left_over
 from quicdist.term import Atom, Export, ParseError, parse_term
 
 Reader = Callable[[Any], Any]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from quicdist.node.config.config import Config
-from quicdist.node.config.reading import Source, read_config
-from quicdist.node.errors import NodeError
+from quicdist.config.config import Config
+from quicdist.config.errors import ConfigError
+from quicdist.config.reader import Source, read_config
 
 
 def as_config(
@@ -20,7 +20,7 @@ def as_config(
     if not isinstance(config, Config):
         return read_config(config, vm_args)
     if vm_args is not None:
-        raise NodeError("vm_args goes with files: give it to read_config too")
+        raise ConfigError("vm_args", "the config has been read already: pass vm_args to read_config")
     return config
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from quicdist.node.config import ConfigError
-from quicdist.node.config.sys_config import Environment, merge, read_config_file, with_extension
-from quicdist.node.config.text import replace_variables
+from quicdist.config import ConfigError
+from quicdist.config.files import replace_variables
+from quicdist.config.sys_config import Environment, merge, read_config_file, with_extension
 from quicdist.term import Atom, parse_term
 from tests.support.beam import Beam
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from quicdist.node.errors import NodeError
+from quicdist.errors import QuicDistError
 
 
-class ConfigError(NodeError):
+class ConfigError(QuicDistError, ValueError):
     """A configuration cannot be read; ``source`` is the file (and line) or flag, ``reason`` why."""
 
     def __init__(self, source: str, reason: str) -> None:

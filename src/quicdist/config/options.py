@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from quicdist.node.config import certificates, values
-from quicdist.node.config.values import Reader, never, only
+from quicdist.config import certificates, values
+from quicdist.config.values import Reader, never, only
 
 
 class Option(NamedTuple):

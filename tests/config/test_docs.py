@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from quicdist.node.config.flags import KNOWN
-from quicdist.node.config.options import DIST, DIST_FLAGS, KERNEL, QUIC
+from quicdist.config.erl_flags import KNOWN
+from quicdist.config.options import DIST, DIST_FLAGS, KERNEL, QUIC
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGE = (ROOT / "docs" / "configuration.md").read_text()
@@ -43,7 +43,7 @@ def test_every_row_names_its_test(section: str) -> None:
     for row in rows(section):
         assert all(row), row
         file = row[-1].strip("`")
-        test = (ROOT / "tests" / "node" / file).read_text()
+        test = (ROOT / "tests" / "config" / file).read_text()
         # The fields of Config have the names of options, but for ports and addresses.
         names = {row[0].strip("`-"), row[0].strip("`-").removeprefix("quic_dist_")}
         names |= {"tcp_port_min", "tcp_port_max", "tcp_host"} if "inet_dist_" in row[0] else set()

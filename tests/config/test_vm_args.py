@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from quicdist.node.config import ConfigError
-from quicdist.node.config.vm_args import MAX_FILES, Flags, read_vm_args, split_arguments
+from quicdist.config import ConfigError
+from quicdist.config.vm_args import MAX_FILES, Flags, read_vm_args, split_arguments
 from quicdist.term import parse_term
 from tests.support.beam import Beam
 

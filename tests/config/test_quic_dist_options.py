@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from quicdist.node.config.options import DIST, DIST_FLAGS, KERNEL, QUIC
+from quicdist.config.options import DIST, DIST_FLAGS, KERNEL, QUIC
 from quicdist.term import parse_term
 from tests.support.beam import Beam
 from tests.support.quic_dist_options import DOCUMENTED, DOCUMENTED_ONLY

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quicdist.carrier import Address
+from quicdist.config.errors import Unsupported
 from quicdist.discovery import Backend, Discovery
-from quicdist.node.config.errors import Unsupported
 
 if TYPE_CHECKING:
     from quicdist.carrier.quic.authentication import AuthCallback

@@ -11,6 +11,8 @@ import pytest
 from quicdist.carrier import Address, ListenError, NetAddress
 from quicdist.carrier.quic.carrier import QuicCarrier
 from quicdist.carrier.tcp.carrier import TcpCarrier
+from quicdist.config import Config
+from quicdist.config.discovery_settings import quic_discovery, quic_port, tcp_discovery, tcp_ports
 from quicdist.discovery import (
     BackendDiscovery,
     ChainDiscovery,
@@ -20,8 +22,6 @@ from quicdist.discovery import (
     NodeNotFound,
     StaticDiscovery,
 )
-from quicdist.node.config import Config
-from quicdist.node.config.ways import quic_discovery, quic_port, tcp_discovery, tcp_ports
 from quicdist.node.connections import ConnectionTable, Endpoint
 from quicdist.node.endpoints import EndpointSettings, make_endpoints
 

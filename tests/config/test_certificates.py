@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from quicdist.carrier.security.certificates import make_development_certificates
 from quicdist.carrier.security.credentials import PrivateKey
 from quicdist.carrier.security.tls_config import TlsConfig
-from quicdist.node.config import Config, ConfigError, read_config
+from quicdist.config import Config, ConfigError, read_config
 from quicdist.term import Atom, format_term
 from tests.support.beam import Beam
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from quicdist.node.config.errors import ConfigError
+from quicdist.config.errors import ConfigError
 
 #: Bytes; no file that a person has written is as long.
 MAX_FILE = 16 * 1024 * 1024

@@ -6,9 +6,9 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from quicdist.node.config.errors import ConfigError, Unsupported
-from quicdist.node.config.text import left_over
-from quicdist.node.config.vm_args import Flags
+from quicdist.config.errors import ConfigError, Unsupported
+from quicdist.config.files import left_over
+from quicdist.config.vm_args import Flags
 
 #: ``-proto_dist`` to carrier and OTP's address family.
 _PROTOCOLS = {"quic": ("quic", None), "inet_tcp": ("tcp", "inet"), "inet6_tcp": ("tcp", "inet6")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from quicdist.carrier import Address
 from quicdist.carrier.quic import DEFAULT_PORT
+from quicdist.config.config import Config
 from quicdist.discovery import (
     Backend,
     BackendDiscovery,
@@ -15,7 +16,6 @@ from quicdist.discovery import (
 )
 from quicdist.discovery.dns import DEFAULT_DOMAIN
 from quicdist.discovery.static import Addresses
-from quicdist.node.config.config import Config
 from quicdist.protocol.names import node_name
 
 

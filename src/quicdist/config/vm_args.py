@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from quicdist.node.config.errors import ConfigError
-from quicdist.node.config.text import left_over, read_text, replace_variables
+from quicdist.config.errors import ConfigError
+from quicdist.config.files import left_over, read_text, replace_variables
 
 #: Files one inside the other, and arguments in all of them.
 MAX_FILES = 20

@@ -7,28 +7,28 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quicdist.discovery import Backend, Discovery
-from quicdist.logs import get_logger
-from quicdist.node.config.config import Config
-from quicdist.node.config.errors import ConfigError, Unsupported
-from quicdist.node.config.flags import KNOWN, FlagReader
-from quicdist.node.config.options import DIST, DIST_FLAGS, KERNEL, NODES_FLAG, QUIC, Option
-from quicdist.node.config.sys_config import (
+from quicdist.config.config import Config
+from quicdist.config.erl_flags import KNOWN, FlagReader
+from quicdist.config.errors import ConfigError, Unsupported
+from quicdist.config.options import DIST, DIST_FLAGS, KERNEL, NODES_FLAG, QUIC, Option
+from quicdist.config.sys_config import (
     Environment,
     Parameter,
     merge,
     read_config_file,
     with_extension,
 )
-from quicdist.node.config.values import BadValue, NotSupported
-from quicdist.node.config.vm_args import Flags, read_vm_args
+from quicdist.config.values import BadValue, NotSupported
+from quicdist.config.vm_args import Flags, read_vm_args
+from quicdist.discovery import Backend, Discovery
+from quicdist.logs import get_logger
 from quicdist.term import Atom, ParseError, format_term, parse_term
 from quicdist.term.names import MODULE, name_of
 
 if TYPE_CHECKING:
     from quicdist.carrier.security.psk import Psks
 
-log = get_logger("quicdist.node.config")
+log = get_logger("quicdist.config")
 
 Source = str | os.PathLike[str]
 

@@ -1,0 +1,8 @@
+"""A cluster's own configuration, ``sys.config`` and ``vm.args``, read as it stands."""
+
+from quicdist.config.config import Config
+from quicdist.config.errors import ConfigError, Unsupported
+from quicdist.config.precedence import as_config, first
+from quicdist.config.reader import Source, read_config
+
+__all__ = ["Config", "ConfigError", "Source", "Unsupported", "as_config", "first", "read_config"]
