@@ -17,7 +17,7 @@ from quicdist.term import (
     exactly_equal,
     term_to_binary,
 )
-from quicdist.term.atoms import _interned
+from quicdist.term.atom import _interned
 
 
 def u32(number: int) -> bytes:

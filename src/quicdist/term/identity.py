@@ -14,7 +14,7 @@ from itertools import chain
 from struct import Struct
 from typing import Any
 
-from quicdist.term.atoms import Atom
+from quicdist.term.atom import Atom
 from quicdist.term.base import Value
 from quicdist.term.coercion import coerced
 from quicdist.term.errors import EncodeError

@@ -12,7 +12,7 @@ from itertools import chain
 from math import copysign
 from typing import Any
 
-from quicdist.term.atoms import Atom
+from quicdist.term.atom import Atom
 from quicdist.term.coercion import coerced
 from quicdist.term.errors import EncodeError
 from quicdist.term.funs import Export, Fun

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from quicdist.term.atoms import Atom
+from quicdist.term.atom import Atom
 from quicdist.term.funs import Export
 from quicdist.term.identifiers import Pid, Port, Reference
 from quicdist.term.values import ImproperList

@@ -6,7 +6,7 @@ import sys
 import zlib
 from typing import Any
 
-from quicdist.term.atoms import Atom
+from quicdist.term.atom import Atom
 from quicdist.term.errors import DecodeError
 from quicdist.term.etf.decoder import Decoder
 from quicdist.term.etf.encoder import Default, Encoder

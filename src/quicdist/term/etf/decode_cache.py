@@ -5,7 +5,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import Any
 
-from quicdist.term.atoms import Atom
+from quicdist.term.atom import Atom
 from quicdist.term.etf.malformed import Malformed, named, too_few
 from quicdist.term.identifiers import Pid
 from quicdist.term.limits import Limits

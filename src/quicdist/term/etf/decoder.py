@@ -13,7 +13,7 @@ from struct import Struct
 from struct import error as struct_error
 from typing import Any
 
-from quicdist.term.atoms import Atom
+from quicdist.term.atom import Atom
 from quicdist.term.errors import DecodeError, TermError
 from quicdist.term.etf.decode_cache import DecodeCache
 from quicdist.term.etf.deep_keys import HASHABLE_DEPTH, too_deep_to_hash

@@ -14,7 +14,7 @@ from math import isfinite
 from struct import Struct
 from typing import Any, TypeAlias
 
-from quicdist.term.atoms import Atom
+from quicdist.term.atom import Atom
 from quicdist.term.coercion import coerced
 from quicdist.term.errors import EncodeError
 from quicdist.term.etf.integers import SMALL, big, integer_list

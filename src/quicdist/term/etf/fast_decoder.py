@@ -17,7 +17,7 @@ from struct import Struct
 from struct import error as struct_error
 from typing import Any, TypeAlias
 
-from quicdist.term.atoms import Atom
+from quicdist.term.atom import Atom
 from quicdist.term.errors import TermError
 from quicdist.term.etf.decoder import TIMES, Decoder
 from quicdist.term.etf.deep_keys import too_deep_to_hash

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from quicdist.term.atoms import Atom
+from quicdist.term.atom import Atom
 from quicdist.term.errors import TermError
 from quicdist.term.text.graphemes import grapheme_count
 from quicdist.term.text.parts import take_apart

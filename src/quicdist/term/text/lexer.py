@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, NoReturn
 
-from quicdist.term.atoms import MAX_ATOM_CHARACTERS
+from quicdist.term.atom import MAX_ATOM_CHARACTERS
 from quicdist.term.digits import integer_from_digits
 from quicdist.term.errors import ParseError
 

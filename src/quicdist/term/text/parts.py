@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Any, NamedTuple
 
-from quicdist.term.atoms import Atom
+from quicdist.term.atom import Atom
 from quicdist.term.maps import Map
 from quicdist.term.order import map_key
 from quicdist.term.text.writer import Writer, known

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from quicdist.term.atoms import Atom
+from quicdist.term.atom import Atom
 from quicdist.term.coercion import coerced
 from quicdist.term.digits import digits_from_integer
 from quicdist.term.errors import TermError
