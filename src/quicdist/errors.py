@@ -81,6 +81,14 @@ class QuicDistError(Exception):
     constructor takes.
     """
 
+    __module__ = "quicdist"
+
+    def __init_subclass__(cls) -> None:
+        # Tracebacks name the package that the class is imported from, not the module that defines it.
+        root, package, *_ = (*cls.__module__.split("."), "")
+        if root == "quicdist":
+            cls.__module__ = f"{root}.{package}" if package else root
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickled, (type(self), self.args), self.__dict__
 

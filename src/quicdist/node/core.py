@@ -69,6 +69,7 @@ class NodeDown:
     error: QuicDistError | None
 
 
+#: What a subscriber to a node's connections gets.
 NodeEvent = NodeUp | NodeDown
 
 

@@ -83,6 +83,7 @@ class Connected:
     leftover: bytes
 
 
+#: What a handshake gives for the bytes it is fed.
 Event = PeerNamed | StatusReceived | OldConnectionPending | PeerProved | Connected
 
 

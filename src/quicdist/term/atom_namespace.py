@@ -32,4 +32,5 @@ class Atoms:
         return "atoms"
 
 
+#: Every name is the atom of that name: ``atoms.ok``.
 atoms = Atoms()
