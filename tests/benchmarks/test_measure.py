@@ -15,7 +15,9 @@ from benchmarks.results import Goal, Result, Sense
 from benchmarks.rows import ROWS, Single
 from benchmarks.sides import Machine, NotHere
 
-DOCS = Path(report.__file__).resolve().parent.parent / "docs"
+ROOT = Path(report.__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+SOURCES = ROOT / "src"
 
 
 def takes(seconds: Iterable[float]) -> Callable[[int], float]:
@@ -156,7 +158,17 @@ def test_what_is_written_stands_between_the_marks(tmp_path: Path, monkeypatch: p
     assert "1.0 of" in page  # what others took
 
 
-# -- the flame graph ---------------------------------------------------------------------------
+# -- the profile -------------------------------------------------------------------------------
+
+
+def test_groups_of_the_profile_name_existing_modules() -> None:
+    """A pattern whose module was renamed would count its time for another group."""
+    for group, _, pattern in flame.GROUPS:
+        for path, names in re.findall(r"(quicdist(?:\\\.\w+)*)(?:\\\.\(([\w|\\.]+)\))?", pattern):
+            package = SOURCES / path.replace("\\.", "/")
+            modules = [package / name.replace("\\.", "/") for name in names.split("|") if name] or [package]
+            for module in modules:
+                assert module.is_dir() or module.with_suffix(".py").is_file(), (group, module)
 
 
 def test_samples_are_counted_for_the_part_that_they_end_in(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from quicdist import Atom, EncodeError, GenServer, Process, RemoteError
-from quicdist.otp.gen import From
+from quicdist.otp.gen_messages import From
 from quicdist.term import Limits, Local, Record, term_to_binary
 from tests.interop.cluster import Cluster, cluster
 from tests.interop.conftest import CARRIERS

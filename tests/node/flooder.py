@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from quicdist import Atom, ImproperList, Node, Process
-from quicdist.otp.gen import GEN_CALL
+from quicdist.otp.gen_messages import GEN_CALL
 
 NAME = "flooder@127.0.0.1"
 FLOODED = "flooded@127.0.0.1"

@@ -28,7 +28,7 @@ from quicdist import (
 )
 from quicdist.carrier import QuicCarrier, TcpCarrier
 from quicdist.carrier.link import BufferLimits
-from quicdist.otp.gen import From
+from quicdist.otp.gen_messages import From
 from quicdist.protocol import UNUSED, LocalIdentity, RegSend, SpawnRequest
 from quicdist.term import Pid, Reference
 from tests.node import flooder

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from quicdist import ANY, Atom, GenServer, Node, NodeError, Process, ProcessExit, QuicDistError
-from quicdist.otp.gen import reply
+from quicdist.otp.gen_messages import reply
 from tests.support.pairs import CARRIERS, pair
 
 DOWN, EXIT = Atom("DOWN"), Atom("EXIT")

@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from quicdist import Atom, GenServer, Node, Process, RemoteError
 from quicdist.node.errors import ProcessEnded, SpawnError
-from quicdist.otp.gen import From
+from quicdist.otp.gen_messages import From
 from quicdist.term import Codec, Limits
 from tests.support.head_of_line import in_process
 from tests.support.pairs import CARRIERS, LISTENER, pair

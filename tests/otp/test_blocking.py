@@ -16,8 +16,8 @@ import pytest
 import pytest_asyncio
 
 from quicdist import Atom, CallTimeout, Node, RemoteError, current_call, format_term
-from quicdist.otp import applier
-from quicdist.otp.threads import Threads
+from quicdist.otp import dispatcher
+from quicdist.otp.thread_pool import ThreadPool
 from tests.otp import workers
 from tests.support.pairs import CARRIERS, LISTENER, pair
 from tests.term.test_values import VALUES
@@ -96,7 +96,7 @@ class TestThreads:
     async def test_a_call_beyond_the_limit_is_answered_at_once(
         self, tmp_path: Path, release: threading.Event, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(applier, "Threads", partial(Threads, limit=2))
+        monkeypatch.setattr(dispatcher, "ThreadPool", partial(ThreadPool, limit=2))
         async with pair("tcp", tmp_path) as (caller, called):
             called.export("py", "hang", blocking=True)(release.wait)
             called.export("py")(workers.echo)

@@ -12,9 +12,9 @@ import pytest
 
 from quicdist import Atom, GenServer, Node, Process, RemoteError, Stop, Supervisor
 from quicdist.node.errors import ProcessEnded
-from quicdist.otp.gen import GEN_CALL, SYSTEM, From
+from quicdist.otp.gen_messages import GEN_CALL, SYSTEM, From
 from quicdist.term import ImproperList, Map, exactly_equal
-from tests.otp.test_keeper import SERVICES, pid_of
+from tests.otp.test_kernel_supervisor import SERVICES, pid_of
 from tests.support.head_of_line import in_process
 
 DEPTH = 2_000

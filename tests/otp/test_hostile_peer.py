@@ -307,7 +307,7 @@ async def test_a_fun_that_its_node_does_not_apply_is_waited_for_once() -> None:
         node.serve(Quiet(), name="server")
         asker = (peer.pid(), ImproperList([Atom("alias")], peer.reference()))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("quicdist.otp.system.REPLACE_TIME", 0.2)
+            patch.setattr("quicdist.otp.system_messages.REPLACE_TIME", 0.2)
             fun = Export(Atom("m"), Atom("f"), 1)
             for _ in range(50):
                 peer.tell("server", (Atom("system"), asker, (Atom("replace_state"), fun)))

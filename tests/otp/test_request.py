@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from quicdist import CallTimeout
-from quicdist.otp.request import Deadline, Request
+from quicdist.otp.deadline import Deadline
+from quicdist.otp.request import Request
 
 
 class Asked:

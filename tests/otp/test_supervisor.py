@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from quicdist import Atom, ChildSpec, GenServer, Node, NodeError, Process, Stop, Supervisor
-from quicdist.otp.child_spec import Intensity
+from quicdist.otp.child_spec import RestartIntensity
 from tests.otp.conftest import ended
 
 NORMAL, SHUTDOWN, KILL = Atom("normal"), Atom("shutdown"), Atom("kill")
@@ -160,9 +160,9 @@ class TestRestart:
         assert len(starts) == 4
 
     def test_intensity(self) -> None:
-        intensity = Intensity(2, 10.0)
+        intensity = RestartIntensity(2, 10.0)
         assert [intensity.allows(at) for at in (0.0, 1.0, 2.0)] == [True, True, False]
-        intensity = Intensity(2, 10.0)
+        intensity = RestartIntensity(2, 10.0)
         assert [intensity.allows(at) for at in (0.0, 1.0, 11.0, 12.0, 13.0)] == [
             True,
             True,

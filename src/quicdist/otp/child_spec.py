@@ -5,6 +5,7 @@ OTP: ``supervisor(3)``, *Child specification*.
 
 from __future__ import annotations
 
+import enum
 import math
 from collections import deque
 from collections.abc import Sequence
@@ -13,8 +14,8 @@ from typing import Any, Literal
 
 from quicdist.node.errors import NodeError
 from quicdist.node.process import Process
-from quicdist.otp.children import Factory
-from quicdist.otp.server_names import LookedUp, own_and_looked_up
+from quicdist.otp.child_start import Factory
+from quicdist.otp.server_names import GlobalOrVia, split_server_name
 from quicdist.term import Atom, Pid
 from quicdist.term.names import Name, argument_list, named_term
 from quicdist.term.shorten import shorten
@@ -44,14 +45,14 @@ class ChildSpec:
     id: Any
     start: Factory
     args: Sequence[Any] = ()
-    name: Name | LookedUp | None = None
+    name: Name | GlobalOrVia | None = None
     restart: Restart = "permanent"
     shutdown: Shutdown | None = None
     type: Literal["worker", "supervisor"] = "worker"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "args", tuple(argument_list(self.args)))
-        own_and_looked_up(self.name)
+        split_server_name(self.name)
         if self.restart not in _RESTARTS:
             raise NodeError(
                 f"child {self.id!r}: restart is one of {', '.join(_RESTARTS)}, not {self.restart!r}"
@@ -113,15 +114,43 @@ def _name(start: Factory) -> str:
     return f"{getattr(start, '__module__', '?')}.{getattr(start, '__qualname__', repr(start))}"[:255]
 
 
+class ChildState(enum.Enum):
+    """What a supervisor knows of a child, as ``supervisor:which_children/1`` shows it."""
+
+    #: It has no process: not started yet, ended, or its ``init`` returned ``ignore`` (``undefined``).
+    STOPPED = enum.auto()
+    #: It has a process (its pid).
+    RUNNING = enum.auto()
+    #: It could not be restarted, and the supervisor tries again (``restarting``).
+    RESTARTING = enum.auto()
+
+
 @dataclass(slots=True, eq=False)
 class Child:
-    """A child as a supervisor holds it; no process where it has ended or was never started."""
+    """A child of a supervisor: its specification, and its state, which the methods change."""
 
     spec: ChildSpec
+    state: ChildState = ChildState.STOPPED
+    #: Its process while it is ``RUNNING``, None otherwise.
     process: Process | None = None
-    restarting: bool = False
-    #: Of its process, or of the last one it had.
+    #: The pid of its process, or of the last one it had.
     pid: Pid | None = None
+
+    def started(self, process: Process | None) -> None:
+        """It was started; None for an ``init`` that returned ``ignore``."""
+        self.process = process
+        if process is None:
+            self.state = ChildState.STOPPED
+        else:
+            self.state, self.pid = ChildState.RUNNING, process.pid
+
+    def stopped(self) -> None:
+        """Its process has ended, or is no longer to be started again."""
+        self.state, self.process = ChildState.STOPPED, None
+
+    def restart_failed(self) -> None:
+        """It could not be started again: the supervisor will try once more."""
+        self.state, self.process = ChildState.RESTARTING, None
 
     def to_term(self) -> list[Any]:
         """The child as a supervisor's reports show it."""
@@ -138,7 +167,7 @@ class Child:
         ]
 
 
-class Intensity:
+class RestartIntensity:
     """How often a supervisor restarts its children before it gives up."""
 
     def __init__(self, intensity: int, period: float) -> None:

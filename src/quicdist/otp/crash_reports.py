@@ -17,11 +17,10 @@ from quicdist.node.exit_reason import ERROR
 from quicdist.node.process import Process
 from quicdist.node.reports import Crash, CrashLog, log, mfa_text, named, shown
 from quicdist.node.runtime import Runtime
-from quicdist.otp import system
 from quicdist.otp.child_spec import Child
 from quicdist.otp.logger import LOGGER_PROXY, PYTHON_TEXT
 from quicdist.otp.report_terms import (
-    Event,
+    EventTerm,
     crash_event,
     emulator_event,
     progress_event,
@@ -29,7 +28,8 @@ from quicdist.otp.report_terms import (
     supervisor_event,
     text_event,
 )
-from quicdist.otp.server_process import Phase, ServerProcess
+from quicdist.otp.server_lifecycle import ServerPhase
+from quicdist.otp.server_process import ServerProcess
 from quicdist.term import Atom
 from quicdist.term.shorten import shorten
 
@@ -53,9 +53,10 @@ class CrashReports(CrashLog):
     def crash(self, process: Process, *more: Any) -> Crash:
         crash = super().crash(process, *more)
         if isinstance(process, ServerProcess):
-            crash.initial_call = system.initial_call(process)
+            crash.initial_call = process.initial_call
             crash.last_message, crash.client = shorten(process.last_message), process.client
             crash.state = process.state_at_failure
+            crash.initialised = process.phase is not ServerPhase.STARTING
         return crash
 
     def report(self, crash: Crash) -> None:
@@ -69,7 +70,7 @@ class CrashReports(CrashLog):
         if not isinstance(process, ServerProcess):
             return super().facts(crash)
         facts = [("initial call", mfa_text(crash.initial_call))]
-        if process.phase is Phase.STARTING:
+        if not crash.initialised:
             return "server", "was not started", facts
         facts += [("last message", shown(crash.last_message)), ("state", shown(crash.state))]
         if crash.client is not None:
@@ -125,7 +126,7 @@ class CrashReports(CrashLog):
     # -- the node of the group leader --------------------------------------------------------------
 
     def _forward(
-        self, process: Process, make_events: Callable[[], list[Event]], text: Callable[[], str]
+        self, process: Process, make_events: Callable[[], list[EventTerm]], text: Callable[[], str]
     ) -> str | None:
         """Send events to the node of the group leader, if that is another one: its name, or None where
         they were not sent. No connection is made for them, and none is filled up with them.
@@ -158,10 +159,10 @@ def _is_told(crash: Crash) -> bool:
     return crash.process.is_otp_process or crash.failure[0] == ERROR
 
 
-def _events(crash: Crash) -> list[Event]:
+def _events(crash: Crash) -> list[EventTerm]:
     """What OTP would log of it."""
     process = crash.process
-    if isinstance(process, ServerProcess) and process.phase is not Phase.STARTING:
+    if isinstance(process, ServerProcess) and crash.initialised:
         return [server_event(crash), crash_event(crash)]
     if process.is_otp_process:
         return [crash_event(crash)]

@@ -17,9 +17,10 @@ from quicdist.node.errors import NodeError, NotConnected
 from quicdist.node.exit_reason import NOCONNECTION
 from quicdist.node.runtime import Runtime
 from quicdist.node.spawning import Spawning
+from quicdist.otp.deadline import Deadline
 from quicdist.otp.errors import RemoteError, fails_erpc
 from quicdist.otp.gen import Caller
-from quicdist.otp.request import Deadline, Request
+from quicdist.otp.request import Request
 from quicdist.protocol import DistFlag
 from quicdist.protocol.names import node_name, node_names
 from quicdist.term import Atom, Pid, Reference

@@ -20,15 +20,15 @@ from typing import Any
 from quicdist.containment import describe
 from quicdist.logs import get_logger
 from quicdist.node.exit_reason import error_term
-from quicdist.otp.outcomes import ERROR, Outcome, outcome_of, run
+from quicdist.otp.outcome import ERROR, Outcome, outcome_of, run
 
 log = get_logger("quicdist.otp")
 
 #: An executor, or a function that makes one.
-GivenExecutor = Executor | Callable[[], Executor]
+ExecutorOrFactory = Executor | Callable[[], Executor]
 
 
-class _Crossing:
+class _Pickled:
     """Something that may have to cross to another process."""
 
     __slots__ = ("content", "failed")
@@ -45,7 +45,7 @@ class _Crossing:
         return _arrived, (type(self), b"", (ERROR, error_term(error), []))
 
 
-class _Request(_Crossing):
+class _PickledCall(_Pickled):
     """A function and its arguments; ``context`` is for workers in this process."""
 
     __slots__ = ("context",)
@@ -58,12 +58,13 @@ class _Request(_Crossing):
         try:
             return self._pickled()
         except Exception:
-            return _Request, (self.content,)  # The executor may have a better pickle, or will say why not.
+            # The executor may have a better pickle, or will say why not.
+            return _PickledCall, (self.content,)
         except BaseException as error:
             return self._refused(error)
 
 
-class _Response(_Crossing):
+class _PickledOutcome(_Pickled):
     """An outcome."""
 
     __slots__ = ()
@@ -75,7 +76,7 @@ class _Response(_Crossing):
             return self._refused(error)
 
 
-def _arrived(kind: type[_Crossing], data: bytes, failed: Outcome | None) -> _Crossing:
+def _arrived(kind: type[_Pickled], data: bytes, failed: Outcome | None) -> _Pickled:
     crossing = kind(None)
     crossing.failed = failed
     if failed is None:
@@ -86,14 +87,14 @@ def _arrived(kind: type[_Crossing], data: bytes, failed: Outcome | None) -> _Cro
     return crossing
 
 
-def work(request: _Request) -> _Response:
+def work(request: _PickledCall) -> _PickledOutcome:
     """What an executor runs, here or in another process."""
     if request.failed is not None:
-        return _Response(request.failed)
+        return _PickledOutcome(request.failed)
     function, arguments = request.content
     if request.context is None:
-        return _Response(run(function, arguments))
-    return _Response(request.context.run(run, function, arguments))
+        return _PickledOutcome(run(function, arguments))
+    return _PickledOutcome(request.context.run(run, function, arguments))
 
 
 class Executors:
@@ -106,17 +107,17 @@ class Executors:
 
     def submit(
         self,
-        given: GivenExecutor,
+        given: ExecutorOrFactory,
         call: tuple[Callable[..., Any], Sequence[Any]],
         context: Context,
         done: Callable[[Outcome], object],
-    ) -> Future[_Response]:
+    ) -> Future[_PickledOutcome]:
         """Have a call run; ``done`` is called with its outcome, in some thread.
 
         Raises what the executor raises that takes no calls.
         """
         executor = self._executor(given)
-        request = _Request(call, context)
+        request = _PickledCall(call, context)
         try:
             future = executor.submit(work, request)
         except BrokenExecutor as error:
@@ -126,7 +127,7 @@ class Executors:
             executor = self._executor(given)
             future = executor.submit(work, request)
 
-        def answered(future: Future[_Response]) -> None:
+        def answered(future: Future[_PickledOutcome]) -> None:
             try:
                 response = future.result()
                 outcome = response.failed or response.content
@@ -141,7 +142,7 @@ class Executors:
         future.add_done_callback(answered)
         return future
 
-    def _executor(self, given: GivenExecutor) -> Executor:
+    def _executor(self, given: ExecutorOrFactory) -> Executor:
         if isinstance(given, Executor):
             return given
         with self._lock:
@@ -150,7 +151,7 @@ class Executors:
                 executor = self._made[given] = given()
             return executor
 
-    def _broken(self, given: GivenExecutor, executor: Executor, error: BaseException) -> None:
+    def _broken(self, given: ExecutorOrFactory, executor: Executor, error: BaseException) -> None:
         with self._lock:
             if executor in self._known_broken:
                 return

@@ -9,14 +9,14 @@ from types import ModuleType
 from typing import Any
 
 from quicdist.node.errors import NameRegistered
-from quicdist.otp.executors import GivenExecutor
+from quicdist.otp.executors import ExecutorOrFactory
 from quicdist.term.names import FUNCTION, MODULE, Name, name_of
 
 AnyFunction = Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Export:
+class ExportedFunction:
     """One function that other nodes may call.
 
     ``blocking`` ones run in ``executor`` (None: each call in a thread of its own), so that they do
@@ -26,7 +26,7 @@ class Export:
     function: AnyFunction
     signature: inspect.Signature | None
     blocking: bool = False
-    executor: GivenExecutor | None = None
+    executor: ExecutorOrFactory | None = None
 
     def takes(self, count: int) -> bool:
         """Whether it can be called with this many arguments (Erlang: whether that arity exists)."""
@@ -43,7 +43,7 @@ class Exports:
     """Functions by the Erlang module and function they are called as."""
 
     def __init__(self) -> None:
-        self._functions: dict[tuple[str, str], Export] = {}
+        self._functions: dict[tuple[str, str], ExportedFunction] = {}
 
     def add(
         self,
@@ -52,7 +52,7 @@ class Exports:
         function: AnyFunction,
         *,
         blocking: bool = False,
-        executor: GivenExecutor | None = None,
+        executor: ExecutorOrFactory | None = None,
     ) -> None:
         """Let other nodes call ``function`` as ``module:name``. The same function may be given again,
         with another ``executor``.
@@ -71,7 +71,7 @@ class Exports:
             signature: inspect.Signature | None = inspect.signature(function)
         except (TypeError, ValueError):
             signature = None  # Some built-ins do not tell; they raise TypeError when called wrongly.
-        self._functions[module, name] = Export(function, signature, blocking, executor)
+        self._functions[module, name] = ExportedFunction(function, signature, blocking, executor)
 
     def add_namespace(self, module: Name, namespace: Any, **options: Any) -> None:
         """Let other nodes call every public function of a module, an object or a mapping as
@@ -92,7 +92,7 @@ class Exports:
             elif callable(member) and not inspect.isclass(member):
                 self.add(module, name, member, **({} if inspect.iscoroutinefunction(member) else options))
 
-    def find(self, module: str, function: str, arity: int) -> Export | None:
+    def find(self, module: str, function: str, arity: int) -> ExportedFunction | None:
         """The export that answers to ``module:function/arity``."""
         export = self._functions.get((module, function))
         return export if export is not None and export.takes(arity) else None

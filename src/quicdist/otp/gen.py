@@ -1,4 +1,4 @@
-"""Calls and replies as OTP's ``gen`` module makes them: request, monitor and alias in one."""
+"""Calls as OTP's ``gen`` module makes them: request, monitor and alias in one."""
 
 from __future__ import annotations
 
@@ -12,48 +12,15 @@ from quicdist.node.exit_reason import NOCONNECTION, NOPROC
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
 from quicdist.otp.errors import CallingSelf, exits_call
+from quicdist.otp.gen_messages import ALIAS, GEN_CALL
+from quicdist.otp.kernel_process import spawn_kernel_process
 from quicdist.otp.request import Request
-from quicdist.otp.server_names import Global, LookedUp, Via
-from quicdist.otp.service_process import spawn_service
+from quicdist.otp.server_names import Global, GlobalOrVia, Via
 from quicdist.term import Atom, ImproperList, Pid, Reference
 
-GEN_CALL = Atom("$gen_call")
-GEN_CAST = Atom("$gen_cast")
-#: The label of the messages that the module ``sys`` sends.
-SYSTEM = Atom("system")
-_ALIAS = Atom("alias")
 _GLOBAL, _VIA, _PYTHON = Atom("global"), Atom("via"), Atom("python")
 _INFINITY = Atom("infinity")
 _GEN_SERVER, _CALL, _SEND_REQUEST = Atom("gen_server"), Atom("call"), Atom("send_request")
-
-#: Who asks: ``{Pid, Tag}``, to be handed back in the reply as it came.
-From = tuple[Pid, Any]
-
-
-def reply(process: Process, sender: From, value: Any) -> None:
-    """Answer a call (``gen:reply/2``, ``gen_server:reply/2``); the process is the one that answers."""
-    if not process.alive:
-        return
-    pid, tag = sender
-    # In order with the signals to the process behind the alias: a server that replies and ends must
-    # not be heard of in the other order, on whatever streams the two travel.
-    process.node.runtime.send(process.pid, _reply_address(pid, tag), (tag, value), owner=pid)
-
-
-def _reply_address(pid: Pid, tag: Any) -> Pid | Reference:
-    # [alias|Alias], or [[alias|Alias]|_] where gen_statem or gen_event put more beside it.
-    if isinstance(tag, list | ImproperList) and tag:
-        head = tag[0] if isinstance(tag, list) else tag.elements[0]
-        if isinstance(head, ImproperList):
-            tag, head = head, head.elements[0]
-        if isinstance(tag, ImproperList) and head == _ALIAS and isinstance(tag.tail, Reference):
-            return tag.tail
-    return pid
-
-
-def is_from(term: Any) -> bool:
-    """Whether a term from outside has the shape of a :data:`From`."""
-    return isinstance(term, tuple) and len(term) == 2 and isinstance(term[0], Pid)
 
 
 def ref_term(to: Any) -> Any:
@@ -91,14 +58,14 @@ class Caller:
         self._runtime = runtime
         self._open: dict[Reference, tuple[Request[Any], Pid]] = {}
         #: Looks up a name; set by who makes what it takes.
-        self.find: Callable[[LookedUp, Callable[[Pid | None, Exception | None], None]], None]
+        self.find: Callable[[GlobalOrVia, Callable[[Pid | None, Exception | None], None]], None]
         #: In whose name it asks.
         self.process: Process
 
     def start(self) -> Process:
         """Start the process in whose name it asks, in place of one that has ended. What that asked is
         still answered: by aliases, which belong to no process."""
-        self.process = spawn_service(self._runtime, self._received)
+        self.process = spawn_kernel_process(self._runtime, self._received)
         return self.process
 
     def _received(self, _: Process, message: Any) -> None:
@@ -139,7 +106,7 @@ class Caller:
         runtime.monitors.alias(lambda message: self._received(self.process, message), reference)
         try:
             runtime.monitors.monitor(None, pid, to, down, reference=reference)
-            tag = ImproperList([_ALIAS], reference)
+            tag = ImproperList([ALIAS], reference)
             runtime.send(pid, _unnamed(runtime, to), (label, (pid, tag), request))
         except BaseException:
             self._close(reference)
@@ -148,7 +115,7 @@ class Caller:
 
     def _send_to_name(
         self,
-        to: LookedUp,
+        to: GlobalOrVia,
         request: Any,
         label: Atom,
         process: Process | None,

@@ -13,8 +13,8 @@ from quicdist.logs import RateLimit, get_logger
 from quicdist.node.exit_reason import NORMAL
 from quicdist.node.process import Process
 from quicdist.node.reports import MAX_REPORTS, PERIOD, Shown, shown
-from quicdist.otp.gen import From
-from quicdist.otp.gen import reply as gen_reply
+from quicdist.otp.gen_messages import From
+from quicdist.otp.gen_messages import reply as gen_reply
 from quicdist.term import Atom, TermError, term_to_binary
 from quicdist.term.shorten import shorten
 

@@ -15,13 +15,15 @@ from quicdist.node.exit_reason import NORMAL
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
 from quicdist.otp import server_process
+from quicdist.otp.deadline import Deadline
 from quicdist.otp.erpc import gather
 from quicdist.otp.errors import CallTimeout, exits_bare
-from quicdist.otp.gen import GEN_CAST, SYSTEM, Caller, described, milliseconds, ref_term
+from quicdist.otp.gen import Caller, described, milliseconds, ref_term
+from quicdist.otp.gen_messages import GEN_CAST, SYSTEM
 from quicdist.otp.gen_server import GenServer
-from quicdist.otp.names import Names
-from quicdist.otp.request import Deadline, Request
-from quicdist.otp.server_names import Global, LookedUp, Via
+from quicdist.otp.name_resolver import NameResolver
+from quicdist.otp.request import Request
+from quicdist.otp.server_names import Global, GlobalOrVia, Via
 from quicdist.protocol.names import N, node_names
 from quicdist.term import Atom, Pid, exactly_equal
 from quicdist.term.names import REGISTERED_NAME, Name, atom_of
@@ -36,7 +38,7 @@ class GenServerClient:
     """Calls servers and starts them. A server is given as a pid, process, ``name``,
     ``(name, node)``, :class:`Global` or :class:`Via`."""
 
-    def __init__(self, runtime: Runtime, caller: Caller, names: Names) -> None:
+    def __init__(self, runtime: Runtime, caller: Caller, names: NameResolver) -> None:
         self._runtime = runtime
         self._caller = caller
         self._names = names
@@ -133,7 +135,7 @@ class GenServerClient:
         self,
         server: GenServer,
         *,
-        name: Name | LookedUp | None = None,
+        name: Name | GlobalOrVia | None = None,
         link_to: Process | Pid | None = None,
     ) -> Process | None:
         """Start a server here and wait for its ``init`` (``gen_server:start/4``; with ``link_to``,

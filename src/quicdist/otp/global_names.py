@@ -11,9 +11,9 @@ from typing import Any
 
 from quicdist.node.errors import NotConnected
 from quicdist.node.process import Process
+from quicdist.otp.deadline import Deadline
 from quicdist.otp.erpc import ErpcClient
 from quicdist.otp.errors import RemoteError
-from quicdist.otp.request import Deadline
 from quicdist.term import Atom, Pid
 from quicdist.term.names import named_term
 

@@ -12,7 +12,6 @@ from typing import Any
 from quicdist.node.core import NodeCore
 from quicdist.node.exit_reason import PROCESS
 from quicdist.node.process import Process
-from quicdist.otp import system
 from quicdist.otp.errors import RemoteError
 from quicdist.otp.exports import Exports
 from quicdist.otp.net_kernel import NetKernel
@@ -30,11 +29,11 @@ _WORD = 8
 
 
 def _initial_call(process: Process) -> tuple[Any, ...]:
-    return system.initial_call(process) if isinstance(process, ServerProcess) else _APPLY
+    return process.initial_call if isinstance(process, ServerProcess) else _APPLY
 
 
 def _dictionary(process: Process) -> list[Any]:
-    return system.dictionary(process) if isinstance(process, ServerProcess) else []
+    return process.dictionary if isinstance(process, ServerProcess) else []
 
 
 def _no_garbage(_: Process) -> list[Any]:

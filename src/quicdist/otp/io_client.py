@@ -16,7 +16,7 @@ from quicdist.node.reports import shown
 from quicdist.node.runtime import Runtime
 from quicdist.otp.errors import CallTimeout
 from quicdist.otp.gen import Caller, described
-from quicdist.otp.group_leader import EOF, ERROR, IO_REPLY, IO_REQUEST, PUT_CHARS, UNICODE, characters
+from quicdist.otp.io_server import EOF, ERROR, IO_REPLY, IO_REQUEST, PUT_CHARS, UNICODE, characters
 from quicdist.otp.rpc import mailbox
 from quicdist.term import Atom
 

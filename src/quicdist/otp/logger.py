@@ -20,8 +20,8 @@ from quicdist.node.errors import NodeNotStarted
 from quicdist.node.process import Process
 from quicdist.node.reports import shown
 from quicdist.node.runtime import Runtime
-from quicdist.otp.group_leader import characters
-from quicdist.otp.silent_nodes import SilentNodes
+from quicdist.otp.circuit_breaker import CircuitBreaker
+from quicdist.otp.io_server import characters
 from quicdist.protocol.names import node_name
 from quicdist.term import Atom, Pid
 from quicdist.term.names import Name
@@ -85,7 +85,7 @@ _TEMPLATE: Final = {
 }
 
 
-class Event(NamedTuple):
+class LogEvent(NamedTuple):
     """A log event: ``message`` is ``{string, S}``, ``{report, R}`` or ``{Format, Args}``."""
 
     level: Atom
@@ -110,9 +110,9 @@ class LoggerProxy:
         self._name = name
         self._call = call
         self._is_connected = is_connected
-        self._silent = SilentNodes()
+        self._breaker = CircuitBreaker()
         self._limit = RateLimit(MAX_EVENTS, 1.0)
-        self._waiting: dict[str, deque[Event]] = {}
+        self._waiting: dict[str, deque[LogEvent]] = {}
         self._dropped: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -164,12 +164,12 @@ class LoggerProxy:
         finally:
             del self._waiting[node]
 
-    async def _text(self, node: str, event: Event) -> str:
+    async def _text(self, node: str, event: LogEvent) -> str:
         if event.message[0] == Atom("string"):
             return _plain(event)
         term = {Atom("level"): event.level, Atom("msg"): event.message, Atom("meta"): event.metadata}
         try:
-            with self._silent.asked(node, FORMAT_TIME):
+            with self._breaker.attempt(node, FORMAT_TIME):
                 chars = await self._call(
                     node, "logger_formatter", "format", [term, _TEMPLATE], timeout=FORMAT_TIME
                 )
@@ -180,7 +180,7 @@ class LoggerProxy:
         return _plain(event) if text is None else text
 
 
-def read_event(message: Any) -> Event | None:
+def read_event(message: Any) -> LogEvent | None:
     """The event in ``{log, Level, Format, Args, Meta}`` or ``{log, Level, StringOrReport, Meta}``; None
     for any other message."""
     match message:
@@ -193,17 +193,17 @@ def read_event(message: Any) -> Event | None:
             content = (Atom("report" if is_report else "string"), form)
         case _:
             return None
-    return Event(level, content, metadata) if tag == Atom("log") and level.name in LEVELS else None
+    return LogEvent(level, content, metadata) if tag == Atom("log") and level.name in LEVELS else None
 
 
-def _plain(event: Event) -> str:
+def _plain(event: LogEvent) -> str:
     """The text of an event that nobody else writes."""
     kind, content = event.message
     text = characters(content) if kind == Atom("string") else None
     return shown(event.message) if text is None else text
 
 
-def write(event: Event, text: str) -> None:
+def write(event: LogEvent, text: str) -> None:
     """Hand an event to Python's logging."""
     pid = event.pid
     node = None if pid is None else pid.node.name

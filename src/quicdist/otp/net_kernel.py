@@ -17,9 +17,10 @@ from quicdist.node.errors import NetTickTimeout, NodeError, NotConnected
 from quicdist.node.process import Process
 from quicdist.node.reports import Shown, shown
 from quicdist.otp import gen_server
-from quicdist.otp.gen import Caller, From
-from quicdist.otp.request import Deadline, within
-from quicdist.otp.service import Service
+from quicdist.otp.deadline import Deadline, within
+from quicdist.otp.gen import Caller
+from quicdist.otp.gen_messages import From
+from quicdist.otp.gen_server import GenServer
 from quicdist.protocol import DistFlag
 from quicdist.protocol.names import node_name, node_names
 from quicdist.term import Atom
@@ -48,7 +49,7 @@ _KINDS = (VISIBLE, HIDDEN, "connected", "known", "this")
 _NODE_TYPES = (VISIBLE, HIDDEN, "all")
 
 
-class NetKernelServer(Service):
+class NetKernelServer(GenServer):
     """The registered process ``net_kernel``. It answers pings and questions; what would change
     this node (``disconnect``, ``allow``, ``new_ticktime``) only its own program may ask for, and
     as OTP does with what it does not know, others get no answer."""

@@ -22,7 +22,7 @@ from quicdist.node.liveness import NET_TICKTIME
 from quicdist.node.process import Process
 from quicdist.node.shutdown import Shutdown
 from quicdist.otp import server_process
-from quicdist.otp.calls import is_called_on
+from quicdist.otp.call_context import is_called_on
 from quicdist.otp.erpc import ErpcClient
 from quicdist.otp.gen_server import GenServer
 from quicdist.otp.gen_server_client import GenServerClient
@@ -33,7 +33,7 @@ from quicdist.otp.net_kernel import NetKernel
 from quicdist.otp.node_exports import NodeExports
 from quicdist.otp.pg import ProcessGroups
 from quicdist.otp.rpc import RpcClient
-from quicdist.otp.server_names import LookedUp
+from quicdist.otp.server_names import GlobalOrVia
 from quicdist.otp.services import Services, start_services
 from quicdist.otp.sys_client import SysClient
 from quicdist.protocol.names import node_name, parse_node_name
@@ -234,15 +234,15 @@ class Node(NodeCore):
     async def _stop(self) -> None:
         services = self._services
         if services is not None:
-            services.keeper.stop()
+            services.kernel_supervisor.stop()
         await super()._stop()
         if services is not None:
-            await services.keeper.flush()
+            await services.kernel_supervisor.flush()
 
     def _let_go(self, processes: Shutdown | None) -> None:
         super()._let_go(processes)
         if self._services is not None:
-            self._services.keeper.let_go()
+            self._services.kernel_supervisor.let_go()
         self._services = None
 
     def _runs(self, task: asyncio.Task[Any] | None) -> bool:
@@ -345,7 +345,7 @@ class Node(NodeCore):
         """Spawn a process; see :meth:`process` for what ``function`` can be."""
         return self.runtime.spawn(function, *args, name=name)
 
-    def serve(self, server: GenServer, *, name: Name | LookedUp | None = None) -> Process:
+    def serve(self, server: GenServer, *, name: Name | GlobalOrVia | None = None) -> Process:
         """Start a :class:`GenServer`, or a :class:`Supervisor`, which is one. It does not wait for
         a coroutine ``init``, nor for a :class:`Global` or :class:`Via` name: ``gen_server.start``
         does."""

@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 
 from quicdist.node.runtime import Runtime
 from quicdist.node.spawnables import Spawnables
-from quicdist.otp.children import starter
+from quicdist.otp.child_start import start_link_export
 from quicdist.otp.exports import Exports
 from quicdist.otp.introspection import Introspection
-from quicdist.otp.server_names import LookedUp
+from quicdist.otp.server_names import GlobalOrVia
 from quicdist.term.names import FUNCTION, MODULE, Name, name_of
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -51,7 +51,7 @@ class NodeExports(Exports):
         return exported
 
     def child(
-        self, module: Name, function: Name | None = None, *, name: Name | LookedUp | None = None
+        self, module: Name, function: Name | None = None, *, name: Name | GlobalOrVia | None = None
     ) -> Callable[[F], F]:
         """Decorator: let supervisors of other nodes start a :class:`GenServer` class, a function
         that gives one, or a coroutine function as the body of a process.
@@ -62,7 +62,7 @@ class NodeExports(Exports):
         """
 
         def exported(factory: F) -> F:
-            self.add(module, function or factory.__name__, starter(self._runtime, factory, name))
+            self.add(module, function or factory.__name__, start_link_export(self._runtime, factory, name))
             return factory
 
         return exported

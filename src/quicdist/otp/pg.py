@@ -19,7 +19,7 @@ from quicdist.node.errors import NodeError
 from quicdist.node.process import Process
 from quicdist.node.reports import Shown
 from quicdist.otp import gen_server, server_process
-from quicdist.otp.gen import GEN_CAST, From
+from quicdist.otp.gen_messages import GEN_CAST, From
 from quicdist.otp.pg_groups import Groups, surplus
 from quicdist.protocol import DistFlag
 from quicdist.term import Atom, Map, Pid, Reference

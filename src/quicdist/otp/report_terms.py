@@ -20,7 +20,7 @@ LOG: Final = Atom("log")
 ERROR, WARNING, INFO = Atom("error"), Atom("warning"), Atom("info")
 
 #: A log event; the metadata, a dict, are its last element.
-Event = tuple[Any, ...]
+EventTerm = tuple[Any, ...]
 
 _OTP, _SASL = Atom("otp"), Atom("sasl")
 _LABEL, _REPORT = Atom("label"), Atom("report")
@@ -69,7 +69,7 @@ def _otp_metadata(process: Process, title: str, kind: str, tag: str, report_cb: 
     )
 
 
-def emulator_event(crash: Crash) -> Event:
+def emulator_event(crash: Crash) -> EventTerm:
     """ERTS: ``Error in process ~p on node ~p with exit value``."""
     process = crash.process
     more = {Atom("emulator"): True, _TAG: ERROR}
@@ -77,7 +77,7 @@ def emulator_event(crash: Crash) -> Event:
     return (LOG, ERROR, _EMULATOR_FORMAT, arguments, metadata(process, error_logger=more))
 
 
-def server_event(crash: Crash) -> Event:
+def server_event(crash: Crash) -> EventTerm:
     """``gen_server``: ``Generic server ~tp terminating``."""
     process = crash.process
     report = {
@@ -104,7 +104,7 @@ def _client(process: Process, client: Pid) -> tuple[Any, Any]:
     return (client, (client, []) if client.node == process.pid.node else _REMOTE)
 
 
-def crash_event(crash: Crash) -> Event:
+def crash_event(crash: Crash) -> EventTerm:
     """``proc_lib``: *CRASH REPORT*."""
     process = crash.process
     kind, reason, *_ = crash.failure
@@ -132,7 +132,9 @@ def crash_event(crash: Crash) -> Event:
     )
 
 
-def supervisor_event(process: Process, name: Any, context: str, reason: Any, offender: list[Any]) -> Event:
+def supervisor_event(
+    process: Process, name: Any, context: str, reason: Any, offender: list[Any]
+) -> EventTerm:
     """``supervisor``: *SUPERVISOR REPORT*. ``context`` is ``start_error``, ``child_terminated``,
     ``shutdown_error`` or ``shutdown``."""
     report = {
@@ -149,7 +151,7 @@ def supervisor_event(process: Process, name: Any, context: str, reason: Any, off
     return (LOG, ERROR, report, more)
 
 
-def progress_event(process: Process, name: Any, started: list[Any]) -> Event:
+def progress_event(process: Process, name: Any, started: list[Any]) -> EventTerm:
     """``supervisor``: *PROGRESS REPORT*, of a child that was started."""
     report = {
         _LABEL: (_SUPERVISOR, Atom("progress")),
@@ -164,6 +166,6 @@ def progress_event(process: Process, name: Any, started: list[Any]) -> Event:
     )
 
 
-def text_event(process: Process, text: str) -> Event:
+def text_event(process: Process, text: str) -> EventTerm:
     """A warning in words."""
     return (LOG, WARNING, text, metadata(process))

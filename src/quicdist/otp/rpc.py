@@ -14,10 +14,10 @@ from quicdist.node.exit_reason import NORMAL
 from quicdist.node.patterns import ANY, AnyOf
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
+from quicdist.otp.deadline import Deadline
 from quicdist.otp.erpc import ErpcClient, rex_error
 from quicdist.otp.errors import CallTimeout, RemoteError, fails_rpc
 from quicdist.otp.gen import Caller
-from quicdist.otp.request import Deadline
 from quicdist.protocol.names import N, node_name, node_names
 from quicdist.term import Atom, Reference
 from quicdist.term.names import REGISTERED_NAME, Name, atom_of, mfa_of

@@ -18,11 +18,11 @@ from quicdist.node.runtime import Runtime
 from quicdist.node.spawnables import Starter
 from quicdist.node.spawning import Spawning
 from quicdist.otp import gen_server
-from quicdist.otp.applier import Applier
-from quicdist.otp.gen import From, reply
-from quicdist.otp.indirect import INDIRECT, NotApplicable
-from quicdist.otp.outcomes import EXIT, RETURN, THROW, Outcome, exit_of, uncaught
-from quicdist.otp.service import Service
+from quicdist.otp.dispatcher import Dispatcher
+from quicdist.otp.erlang_apply import INDIRECT, NotApplicable
+from quicdist.otp.gen_messages import From, reply
+from quicdist.otp.gen_server import GenServer
+from quicdist.otp.outcome import EXIT, RETURN, THROW, Outcome, exit_of, uncaught
 from quicdist.term import Atom, Pid, TermError
 
 _PROC_LIB = Atom("proc_lib")
@@ -43,9 +43,9 @@ _ERPC = Atom("erpc")
 class ErpcServer:
     """What other nodes' ``erpc`` spawns here."""
 
-    def __init__(self, runtime: Runtime, spawning: Spawning, applier: Applier) -> None:
+    def __init__(self, runtime: Runtime, spawning: Spawning, dispatcher: Dispatcher) -> None:
         self._runtime = runtime
-        self._applier = applier
+        self._dispatcher = dispatcher
         spawning.offer("erpc", "execute_call", 4, self._execute_call_4)
         spawning.offer("erpc", "execute_call", 3, self._execute_call_3)
         spawning.offer("erpc", "execute_cast", 3, self._execute_cast)
@@ -57,7 +57,7 @@ class ErpcServer:
 
     def _execute_call_4(self, process: Process, arguments: list[Any]) -> None:
         reference, *mfa = arguments
-        self._applier.apply(
+        self._dispatcher.apply(
             process, process.parent, mfa, lambda outcome: self._end(process, (reference, *outcome))
         )
 
@@ -65,21 +65,21 @@ class ErpcServer:
         def done(outcome: Outcome) -> None:
             self._end(process, NORMAL if outcome[0] == RETURN else exit_of(outcome))
 
-        self._applier.apply(process, process.parent, arguments, done)
+        self._dispatcher.apply(process, process.parent, arguments, done)
 
     def _execute_cast(self, process: Process, arguments: list[Any]) -> None:
         def done(outcome: Outcome) -> None:
             report_uncaught(self._runtime, process, outcome)
             self._end(process, NORMAL if outcome[0] == RETURN else exit_of(outcome))
 
-        self._applier.apply(process, process.parent, arguments, done)
+        self._dispatcher.apply(process, process.parent, arguments, done)
 
     def _indirect(self, module: Atom, function: Atom, process: Process, arguments: list[Any]) -> None:
         """``spawn(Node, Fun)``, ``proc_lib:spawn(Node, Module, Function, Arguments)``: what is named there
         is spawned."""
         process.is_otp_process = module == _PROC_LIB
         try:
-            mfa, _ = self._applier.resolve((module, function, arguments))
+            mfa, _ = self._dispatcher.resolve((module, function, arguments))
         except NotApplicable as error:
             report_uncaught(self._runtime, process, error.outcome)
             self._end(process, exit_of(error.outcome))
@@ -89,12 +89,14 @@ class ErpcServer:
 
     def _exported(self, module: str, function: str, arity: int) -> Starter | None:
         """An exported function that is spawned as such (``spawn/4``): it is what the process does."""
-        if not self._applier.knows(module, function, arity):
+        if not self._dispatcher.knows(module, function, arity):
             return None
         mfa = [Atom(module), Atom(function)]
 
         def start(process: Process, arguments: list[Any]) -> None:
-            self._applier.apply(process, process.parent, [*mfa, arguments], lambda out: ended(process, out))
+            self._dispatcher.apply(
+                process, process.parent, [*mfa, arguments], lambda out: ended(process, out)
+            )
 
         def ended(process: Process, outcome: Outcome) -> None:
             report_uncaught(self._runtime, process, outcome)
@@ -106,12 +108,12 @@ class ErpcServer:
         self._runtime.submit(self._runtime.terminate, process, reason)
 
 
-class Rex(Service):
+class Rex(GenServer):
     """The server ``rex``: ``rpc`` for those without ``erpc``, and what only ``rpc`` has."""
 
-    def __init__(self, runtime: Runtime, applier: Applier) -> None:
+    def __init__(self, runtime: Runtime, dispatcher: Dispatcher) -> None:
         self._runtime = runtime
-        self._applier = applier
+        self._dispatcher = dispatcher
 
     def get_state(self) -> Any:
         return {}
@@ -183,7 +185,7 @@ class Rex(Service):
             done(process, outcome)
             runtime.submit(runtime.terminate, process, NORMAL)
 
-        self._applier.apply(process, caller, mfa, finished)
+        self._dispatcher.apply(process, caller, mfa, finished)
 
     async def _block_call(self, mfa: list[Any], leader: Any, sender: From) -> Any:
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()

@@ -65,10 +65,10 @@ class Via:
 
 
 #: A name that has to be looked up, by asking others.
-LookedUp = Global | Via
+GlobalOrVia = Global | Via
 
 
-def own_and_looked_up(name: Name | LookedUp | None) -> tuple[str | None, LookedUp | None]:
+def split_server_name(name: Name | GlobalOrVia | None) -> tuple[str | None, GlobalOrVia | None]:
     """A name for a server of this node: the one it is registered under here, or the one that others
     keep. Raises TypeError for what is neither."""
     if name is None or isinstance(name, Global | Via):

@@ -17,9 +17,9 @@ from quicdist.node.errors import NodeError
 from quicdist.node.exit_reason import KILL, KILLED, SHUTDOWN, answered_reason, exit_reason, is_shutdown
 from quicdist.node.process import Process, finished_within
 from quicdist.node.reports import Shown
-from quicdist.otp.child_spec import Child, ChildSpec, Intensity
-from quicdist.otp.children import start_link
-from quicdist.otp.gen import From
+from quicdist.otp.child_spec import Child, ChildSpec, ChildState, RestartIntensity
+from quicdist.otp.child_start import start_link
+from quicdist.otp.gen_messages import From
 from quicdist.otp.gen_server import NO_REPLY, GenServer, Stop
 from quicdist.term import Atom, Pid, format_term
 from quicdist.term.names import argument_list, named_term
@@ -77,7 +77,7 @@ class Supervisor(GenServer):
                 f"a supervisor allows 0 or more restarts in more than 0 s, not {intensity} in {period}"
             )
         self._strategy = strategy
-        self._intensity = Intensity(intensity, period)
+        self._intensity = RestartIntensity(intensity, period)
         self._specs = list(children)
         #: What all children are made from, where they are alike.
         self._template: ChildSpec | None = None
@@ -111,14 +111,13 @@ class Supervisor(GenServer):
         spec = child.spec
         runtime = self.process.node.runtime
         supervisor = self.process
-        child.process = await start_link(
+        process = await start_link(
             runtime, spec.start, spec.args, supervisor.pid, spec.name, supervisor.group_leader
         )
-        child.restarting = False
-        if child.process is not None:
-            self._unlist(child)
-            child.pid = child.process.pid
-            self._by_pid[child.pid] = child
+        self._unlist(child)
+        child.started(process)
+        if process is not None:
+            self._by_pid[process.pid] = child
             self.process.node.services.reports.child_started(self.process, child)
 
     def _forget(self, child: Child) -> None:
@@ -150,8 +149,8 @@ class Supervisor(GenServer):
     async def _end(self, child: Child) -> None:
         """End one child, in the time its specification gives it: nothing of it runs any more when
         the next one is started. What does not end for ``kill`` either is left behind."""
-        process, child.process = child.process, None
-        child.restarting = False
+        process = child.process
+        child.stopped()
         if child.spec.restart == "temporary":
             self._forget(child)
         if process is None or not process.alive:
@@ -196,7 +195,7 @@ class Supervisor(GenServer):
         spec = child.spec
         if child.process is not None:
             await self._left(child, child.process)
-        child.process = None
+        child.stopped()
         if spec.restart == "permanent" or not is_shutdown(reason):
             self._report("child_terminated", child, reason)
         if spec.restart == "permanent" or (spec.restart == "transient" and not is_shutdown(reason)):
@@ -207,7 +206,7 @@ class Supervisor(GenServer):
 
     async def _restart(self, child: Child) -> Any:
         if not self._intensity.allows(asyncio.get_running_loop().time()):
-            child.restarting = False
+            child.stopped()
             self._report("shutdown", child, _REACHED_MAX_RESTART_INTENSITY)
             return Stop(SHUTDOWN)
         affected = [child]
@@ -219,7 +218,7 @@ class Supervisor(GenServer):
         failed = await self._start_all(one for one in affected if one in self._children)
         if failed is not None:
             # As OTP does it: other messages, an end among them, come first.
-            failed[0].restarting = True
+            failed[0].restart_failed()
             self.process.send(
                 self.process.pid, (Atom("$gen_cast"), (_TRY_AGAIN_RESTART, self._id(failed[0])))
             )
@@ -229,7 +228,7 @@ class Supervisor(GenServer):
         match request:
             case (kind, child_id) if kind == _TRY_AGAIN_RESTART:
                 child = self._find(child_id)
-                if child is not None and child.restarting:
+                if child is not None and child.state is ChildState.RESTARTING:
                     return await self._restart(child)
         return None
 
@@ -267,9 +266,9 @@ class Supervisor(GenServer):
 
     def _shown(self, child: Child) -> tuple[Any, ...]:
         spec = child.spec
-        pid: Any = _RESTARTING if child.restarting else _UNDEFINED
-        if child.process is not None:
-            pid = child.process.pid
+        pid: Any = _UNDEFINED if child.process is None else child.process.pid
+        if child.state is ChildState.RESTARTING:
+            pid = _RESTARTING
         child_id = spec.term_id if self._template is None else _UNDEFINED
         return (child_id, pid, Atom(spec.type), spec.modules)
 
@@ -311,8 +310,8 @@ class Supervisor(GenServer):
         return _started(child)
 
     async def _restart_child(self, child: Child) -> Any:
-        if child.restarting or child.process is not None:
-            return (_ERROR, _RESTARTING if child.restarting else _RUNNING)
+        if child.state is not ChildState.STOPPED:
+            return (_ERROR, _RUNNING if child.state is ChildState.RUNNING else _RESTARTING)
         failed = await self._start_all([child])
         return (_ERROR, answered_reason(failed[1])) if failed is not None else _started(child)
 
@@ -323,8 +322,8 @@ class Supervisor(GenServer):
         return _OK
 
     async def _delete_child(self, child: Child) -> Any:
-        if child.restarting or child.process is not None:
-            return (_ERROR, _RESTARTING if child.restarting else _RUNNING)
+        if child.state is not ChildState.STOPPED:
+            return (_ERROR, _RUNNING if child.state is ChildState.RUNNING else _RESTARTING)
         self._forget(child)
         return _OK
 

@@ -16,13 +16,14 @@ from quicdist.node.errors import NodeError
 from quicdist.node.exit_reason import NORMAL
 from quicdist.node.reports import shown
 from quicdist.node.runtime import Runtime
+from quicdist.otp.circuit_breaker import CircuitBreaker
+from quicdist.otp.deadline import Deadline, within
 from quicdist.otp.erpc import ErpcClient
 from quicdist.otp.errors import exits_call
-from quicdist.otp.gen import SYSTEM, Caller, described, milliseconds, ref_term
-from quicdist.otp.names import Names
-from quicdist.otp.request import Deadline, within
+from quicdist.otp.gen import Caller, described, milliseconds, ref_term
+from quicdist.otp.gen_messages import SYSTEM
+from quicdist.otp.name_resolver import NameResolver
 from quicdist.otp.server_names import Global, Via
-from quicdist.otp.silent_nodes import SilentNodes
 from quicdist.term import Atom
 
 _OK, _ERROR = Atom("ok"), Atom("error")
@@ -95,13 +96,13 @@ class StateForm:
 class SysClient:
     """Sends system messages. ``timeout`` is in seconds; the errors are those of a call."""
 
-    def __init__(self, caller: Caller, runtime: Runtime, state_form: StateForm, names: Names) -> None:
+    def __init__(self, caller: Caller, runtime: Runtime, state_form: StateForm, names: NameResolver) -> None:
         self._caller = caller
         self._runtime = runtime
         self._names = names
         #: Known also to the servers of this node, which answer ``sys`` of others.
         self.state_form = state_form
-        self.silent_nodes = SilentNodes()
+        self.circuit_breaker = CircuitBreaker()
 
     async def get_state(self, to: Any, *, timeout: float | None = 5.0) -> Any:
         """The state of a server (``sys:get_state/2``). Raises :class:`NodeError` where the server

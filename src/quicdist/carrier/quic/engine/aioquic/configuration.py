@@ -44,7 +44,7 @@ class Configuration(QuicConfiguration):
 
 def client_configuration(settings: EngineSettings) -> Configuration:
     """For dialling."""
-    configuration = _configuration(settings, is_client=True)
+    configuration = _common_configuration(settings, is_client=True)
     configuration.server_name = settings.server_name
     configuration.verify_mode = ssl.CERT_REQUIRED if settings.verify else ssl.CERT_NONE
     configuration.check_use = settings.verify
@@ -57,7 +57,7 @@ def client_configuration(settings: EngineSettings) -> Configuration:
 
 def server_configuration(settings: EngineSettings) -> Configuration:
     """For listening."""
-    configuration = _configuration(settings, is_client=False)
+    configuration = _common_configuration(settings, is_client=False)
     configuration.clients = settings.clients
     if settings.find_psk is not None:
         configuration.find_psk = settings.find_psk
@@ -66,7 +66,7 @@ def server_configuration(settings: EngineSettings) -> Configuration:
     return configuration
 
 
-def _configuration(settings: EngineSettings, *, is_client: bool) -> Configuration:
+def _common_configuration(settings: EngineSettings, *, is_client: bool) -> Configuration:
     configuration = Configuration(
         alpn_protocols=[settings.alpn],
         is_client=is_client,

@@ -15,20 +15,19 @@ from aioquic.tls import Context
 from quicdist.carrier.quic.engine.aioquic import (
     event_queue,
     flow_control,
-    loss_recovery,
     path_probe,
     paths,
+    recovery,
     release,
     state,
     statistics,
-    stream_progress,
     transport_parameters,
 )
 from quicdist.carrier.quic.engine.aioquic import tls as own_tls
 from quicdist.carrier.quic.engine.aioquic.configuration import Configuration, longest_datagram
 from quicdist.carrier.quic.engine.aioquic.fast_send import FastSend
 from quicdist.carrier.quic.engine.aioquic.flow_control import GrantsLimits
-from quicdist.carrier.quic.engine.aioquic.loss_recovery import Recovering
+from quicdist.carrier.quic.engine.aioquic.recovery import OwnRecovery
 from quicdist.carrier.quic.engine.aioquic.silence_probes import ProbesSilence
 from quicdist.carrier.quic.engine.aioquic.tls import TlsContext
 from quicdist.carrier.quic.engine.aioquic.transport_parameters import encoded
@@ -38,7 +37,7 @@ from quicdist.carrier.quic.engine.path_mtu import BASE_SIZE
 from quicdist.logs import CleanLogger
 
 
-class Connection(ProbesSilence, GrantsLimits, Recovering, FastSend):
+class Connection(ProbesSilence, GrantsLimits, OwnRecovery, FastSend):
     """A connection that heeds all of a :class:`Configuration`."""
 
     def __init__(self, *, configuration: Configuration, **arguments: Any) -> None:
@@ -90,13 +89,13 @@ class Connection(ProbesSilence, GrantsLimits, Recovering, FastSend):
     packets_sent = statistics.packets_sent
     quickest_round_trip = statistics.quickest_round_trip
     probe_timeout = statistics.probe_timeout
-    rounds = loss_recovery.rounds
-    acknowledge_now = loss_recovery.acknowledge_now
-    early_data_refused = loss_recovery.early_data_refused
-    waiting_for = stream_progress.waiting_for
-    unacknowledged_from = stream_progress.unacknowledged_from
-    stream_bytes_received = stream_progress.stream_bytes_received
-    stream_bytes_acknowledged = stream_progress.stream_bytes_acknowledged
+    rounds = recovery.rounds
+    acknowledge_now = recovery.acknowledge_now
+    early_data_refused = recovery.early_data_refused
+    waiting_for = statistics.waiting_for
+    unacknowledged_from = statistics.unacknowledged_from
+    stream_bytes_received = statistics.stream_bytes_received
+    stream_bytes_acknowledged = statistics.stream_bytes_acknowledged
     keep_window = flow_control.keep_window
     grant = flow_control.grant
     limits_held = flow_control.limits_held

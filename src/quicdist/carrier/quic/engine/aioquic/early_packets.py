@@ -66,7 +66,7 @@ class KeepsEarlyPackets(QuicConnection):
         while not buf.eof():
             start = buf.tell()
             try:
-                header = pull_quic_header(buf, host_cid_length=self._configuration.connection_id_length)
+                header = pull_quic_header(buf, host_cid_length=self.configuration.connection_id_length)
             except ValueError:
                 break
             epoch = _EPOCHS.get(header.packet_type)

@@ -53,7 +53,7 @@ class AioquicAcceptor:
     def __init__(
         self, configuration: Configuration, reset_token: Callable[[bytes], bytes], issued: TicketTable | None
     ) -> None:
-        self._configuration = configuration
+        self._settings = configuration
         self._reset_token = reset_token
         self._issued = issued
         self.id_length = configuration.connection_id_length
@@ -64,7 +64,7 @@ class AioquicAcceptor:
         resumes = self._issued is not None
         return AcceptedConnection(
             reset_token=self._reset_token,
-            configuration=self._configuration,
+            configuration=self._settings,
             original_destination_connection_id=original_id,
             retry_source_connection_id=retry_id,
             session_ticket_fetcher=self._ticket_shown if resumes else None,

@@ -34,7 +34,7 @@ class FastReceive(KeepsEarlyPackets, Bounded, Tolerant, KeyLimited, CheckingPath
 
     #: Keys of the established connection; None until it is one.
     _keys: Pair | None = None
-    _packets: QuicPacketSpace
+    _space: QuicPacketSpace
     #: When the last packet came.
     _received_at = -1.0
 
@@ -61,7 +61,7 @@ class FastReceive(KeepsEarlyPackets, Bounded, Tolerant, KeyLimited, CheckingPath
         ):
             keys = self._cryptos[Epoch.ONE_RTT]
             assert isinstance(keys, Pair)
-            self._keys, self._packets = keys, self._spaces[Epoch.ONE_RTT]
+            self._keys, self._space = keys, self._spaces[Epoch.ONE_RTT]
 
     def _receive(self, keys: Keys, data: bytes, addr: Any, now: float) -> bool:
         """Take in a datagram if it is a packet with a short header, by the path in use and with the
@@ -90,7 +90,7 @@ class FastReceive(KeepsEarlyPackets, Bounded, Tolerant, KeyLimited, CheckingPath
         end = start + size
         number = int.from_bytes(data[start:end]) ^ int.from_bytes(mask[1 : 1 + size])
         header = b"%c%b%b" % (first, host_cid, number.to_bytes(size))
-        space = self._packets
+        space = self._space
         number = decode_packet_number(number, 8 * size, space.expected_packet_number)
         try:
             aead = keys.aead
@@ -167,7 +167,7 @@ class FastReceive(KeepsEarlyPackets, Bounded, Tolerant, KeyLimited, CheckingPath
                         # More than one is aioquic's business, which bounds them.
                         at = start
                         break
-                    self._acknowledged(ranges, delay, self._packets, now)
+                    self._acknowledged(ranges, delay, self._space, now)
                 elif kind == wire.PING:
                     at += 1
                     is_ack_eliciting = True

@@ -17,6 +17,7 @@ from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.tls import Epoch
 
 from quicdist.carrier.quic.engine.aioquic.fast_receive import FastReceive
+from quicdist.carrier.quic.engine.aioquic.recovery import Recovery
 from quicdist.carrier.quic.engine.aioquic.streams import Stream
 from quicdist.carrier.quic.engine.wire import frames as wire
 
@@ -31,6 +32,7 @@ NEWS_INTERVAL: Final = 0.025
 class FastSend(FastReceive):
     """A connection that builds ordinary packets itself."""
 
+    _loss: Recovery  # type: ignore[assignment]
     #: The largest number that an acknowledgement has told of, and when it did.
     _told, _told_at = -1, 0.0
 
@@ -42,7 +44,7 @@ class FastSend(FastReceive):
         if keys is not None and waiting is not None:
             return self._build(keys, waiting, now)
         if (self._ping_pending or self._probe_pending) and self._has_news(now):
-            self._packets.ack_at = now
+            self._space.ack_at = now
         room = self._room
         room.size = self._max_datagram_size - SHORT_HEADER - len(self._peer_cid.cid) - TAG
         room.declined = False
@@ -61,16 +63,16 @@ class FastSend(FastReceive):
         probes wait for the window, too."""
         if self._keys is None:
             return False
-        space = self._packets
+        space = self._space
         return (
             space.ack_at is None
             and space.largest_received_packet > self._told
-            and now - self._told_at >= max(self._loss._rtt_smoothed, NEWS_INTERVAL)
+            and now - self._told_at >= max(self._loss.rtt.smoothed, NEWS_INTERVAL)
         )
 
     def _write_ack_frame(self, builder: QuicPacketBuilder, space: QuicPacketSpace, now: float) -> None:
         super()._write_ack_frame(builder, space, now)
-        if self._keys is not None and space is self._packets:
+        if self._keys is not None and space is self._space:
             self._told, self._told_at = space.largest_received_packet, now
 
     def _waiting(self, keys: CryptoPair) -> list[Stream] | None:
@@ -125,7 +127,7 @@ class FastSend(FastReceive):
         """As many packets as may be sent now of what waits on streams. With the first goes an
         acknowledgement, due or not: aioquic would send a packet of its own for it a little later. If it is
         due, it goes alone, too. See also :meth:`_has_news`."""
-        space, loss = self._packets, self._loss
+        space, loss = self._space, self._loss
         overhead = SHORT_HEADER + len(self._peer_cid.cid) + TAG
         self._room.size = self._max_datagram_size - overhead
         datagrams: list[tuple[bytes, Any]] = []
@@ -133,7 +135,7 @@ class FastSend(FastReceive):
         news = bool(waiting) and self._has_news(now)
         while waiting or space.ack_at is not None:
             if space.ack_at is None or space.ack_at >= now:
-                self._pacing_at = loss._pacer.next_send_time(now=now)
+                self._pacing_at = loss.pacer.next_send_time(now=now)
                 if self._pacing_at is not None:
                     break
             packet = QuicSentPacket(
@@ -178,7 +180,7 @@ class FastSend(FastReceive):
         return datagrams
 
     def _acknowledgement(self, room: int, now: float) -> bytes:
-        space = self._packets
+        space = self._space
         assert space.largest_received_time is not None
         delay = int((now - space.largest_received_time) * 1_000_000) >> self._local_ack_delay_exponent
         return wire.ack(space.ack_queue, delay, room)
@@ -232,7 +234,7 @@ class FastSend(FastReceive):
         data = b"%c%b%b%b" % (first ^ mask[0] & 0x1F, peer_cid, number.to_bytes(2), sealed)
         packet.sent_bytes = len(data)
         self._packet_number += 1
-        self._loss.on_packet_sent(packet=packet, space=self._packets)
+        self._loss.on_packet_sent(packet=packet, space=self._space)
         if packet.is_ack_eliciting and not self._ack_eliciting_sent_since_receipt:
             self._close_at = now + self._idle_timeout()
             self._ack_eliciting_sent_since_receipt = True

@@ -5,13 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from aioquic.quic.congestion.base import K_MINIMUM_WINDOW
-from aioquic.quic.congestion.cubic import CubicCongestionControl
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.packet import QuicFrameType, QuicPacketType
 from aioquic.quic.packet_builder import QuicDeliveryState, QuicPacketBuilder
 from aioquic.tls import Epoch
 
+from quicdist.carrier.quic.engine.aioquic.recovery import OwnRecovery
 from quicdist.carrier.udp import Datagram
 
 
@@ -20,22 +19,11 @@ def datagram_size(quic: QuicConnection) -> int:
     return quic._max_datagram_size
 
 
-def set_datagram_size(quic: QuicConnection, size: int) -> None:
+def set_datagram_size(quic: OwnRecovery, size: int) -> None:
     """Build datagrams of up to ``size`` bytes from now on. aioquic reads the configuration's size only
-    once, and its congestion control and its pacer keep it. The window is at least what RFC 9002
-    (section 7.2) calls the minimum: a loss would raise it to that otherwise."""
+    once."""
     quic._max_datagram_size = size
-    congestion = quic._loss._cc
-    congestion._max_datagram_size = size  # type: ignore[attr-defined]  # either class of aioquic's has it
-    if isinstance(congestion, CubicCongestionControl):
-        congestion.additive_increase_factor = size
-    congestion.congestion_window = max(congestion.congestion_window, K_MINIMUM_WINDOW * size)
-    pacer = quic._loss._pacer
-    pacer._max_datagram_size = size
-    if pacer.packet_time is not None:
-        pacer.update_rate(
-            congestion_window=congestion.congestion_window, smoothed_rtt=quic._loss._rtt_smoothed
-        )
+    quic._loss.set_datagram_size(size)
 
 
 def _tell(delivery: QuicDeliveryState, tell: Callable[[bool], None]) -> None:
@@ -48,7 +36,7 @@ def _tell_once(delivery: QuicDeliveryState, waiting: list[Callable[[bool], None]
         waiting.pop()(delivery is QuicDeliveryState.ACKED)
 
 
-def make_probe(quic: QuicConnection, size: int, now: float, tell: Callable[[bool], None]) -> Datagram:
+def make_probe(quic: OwnRecovery, size: int, now: float, tell: Callable[[bool], None]) -> Datagram:
     """A datagram of ``size`` bytes with a PING and padding in it, sent as far as aioquic is concerned;
     ``tell`` is called when it is acknowledged (True) or lost. aioquic makes none longer than its
     datagrams are. It is none of the congestion window's (RFC 9000, section 14.4)."""
@@ -69,8 +57,7 @@ def make_probe(quic: QuicConnection, size: int, now: float, tell: Callable[[bool
     builder._datagram_needs_padding = True
     (datagram,) = quic._flush_builder(builder=builder, network_path=path, peer_cid=peer_cid, now=now)
     packet = quic._spaces[Epoch.ONE_RTT].sent_packets[quic._packet_number - 1]
-    quic._loss._cc.on_packets_expired(packets=[packet])
-    packet.in_flight = False
+    quic._loss.forget_in_flight([packet])
     return datagram
 
 

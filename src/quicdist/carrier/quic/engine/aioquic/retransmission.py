@@ -90,7 +90,9 @@ class RetransmittingSender(QuicStreamSender):
     def _shortest_cut(self, start: int, size: int) -> int:
         """How many bytes at least to take off a frame of ``size`` bytes at ``start``. All of them if there
         will be packets with room for it, else half a packet, so that the number of ends stays bounded."""
-        longest = self._room.size - 3 - _size(self._stream_id or 0) - (_size(start) if start else 0)
+        longest = (
+            self._room.size - 3 - _varint_size(self._stream_id or 0) - (_varint_size(start) if start else 0)
+        )
         return size if size <= longest else longest // 2
 
     def on_data_delivery(self, delivery: QuicDeliveryState, start: int, stop: int, fin: bool) -> None:
@@ -162,6 +164,6 @@ class CryptoSender(RetransmittingSender):
         return min(size, SHORTEST_CRYPTO)
 
 
-def _size(value: int) -> int:
+def _varint_size(value: int) -> int:
     """Bytes of a variable-length integer (RFC 9000, section 16)."""
     return 1 if value < 0x40 else 2 if value < 0x4000 else 4 if value < 0x4000_0000 else 8

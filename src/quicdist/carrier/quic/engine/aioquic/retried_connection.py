@@ -21,6 +21,5 @@ class RetriedConnection(Connection):
         unheard = [
             sent for sent in early.sent_packets.values() if sent.packet_type is QuicPacketType.ZERO_RTT
         ]
-        self._loss._on_packets_lost(congestion_event=False, now=now, packets=unheard, space=early)
-        first = spaces[Epoch.INITIAL].sent_packets.values()
-        self._loss._cc.on_packets_expired(packets=[sent for sent in first if sent.in_flight])
+        self._loss.retransmit(unheard, now, early)
+        self._loss.forget_in_flight(spaces[Epoch.INITIAL].sent_packets.values())

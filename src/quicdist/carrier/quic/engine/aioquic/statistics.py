@@ -1,10 +1,12 @@
-"""What of aioquic's recovery tells whether a peer is still there."""
+"""What was sent, received and acknowledged: figures that aioquic keeps and does not show."""
 
 from __future__ import annotations
 
 from aioquic.quic.connection import QuicConnection
 from aioquic.tls import Epoch
 
+from quicdist.carrier.quic.engine.aioquic.recovery import OwnRecovery
+from quicdist.carrier.quic.engine.aioquic.streams import OwnStreams
 from quicdist.carrier.quic.engine.contract import UNLIMITED
 
 
@@ -69,10 +71,10 @@ def is_writable(quic: QuicConnection, stream_id: int) -> bool:
     return stream is not None and stream.sender._reset_error_code is None
 
 
-def quickest_round_trip(quic: QuicConnection) -> float:
+def quickest_round_trip(quic: OwnRecovery) -> float:
     """The shortest round-trip time of late, in seconds. None counts as less than a millisecond: event loops
     sleep no shorter."""
-    return max(quic._loss._rtt_min, 0.001)
+    return max(quic._loss.rtt.minimum, 0.001)
 
 
 def in_flight(quic: QuicConnection) -> int:
@@ -80,6 +82,29 @@ def in_flight(quic: QuicConnection) -> int:
     return quic._loss.bytes_in_flight
 
 
-def timeouts(quic: QuicConnection) -> int:
-    """How many probe timeouts (RFC 9002, section 6.2) there were with nothing acknowledged since."""
-    return quic._loss._pto_count
+def waiting_for(quic: OwnStreams) -> dict[int, int]:
+    """The streams that have received bytes beyond a gap, and the offset at which the gap begins."""
+    return {
+        stream_id: stream.receiver._buffer_start
+        for stream_id, stream in list(quic._streams.items())
+        if stream.receiver.has_gap
+    }
+
+
+def unacknowledged_from(quic: QuicConnection) -> dict[int, int]:
+    """The streams that have sent bytes which are not acknowledged, and the offset of the first of them."""
+    return {
+        stream_id: stream.sender._buffer_start
+        for stream_id, stream in list(quic._streams.items())
+        if stream.sender._buffer_start < stream.sender.highest_offset and not stream.sender.is_finished
+    }
+
+
+def stream_bytes_received(quic: QuicConnection) -> int:
+    """How many bytes of the streams there are have come in order: another number where more have."""
+    return sum(stream.receiver._buffer_start for stream in list(quic._streams.values()))
+
+
+def stream_bytes_acknowledged(quic: QuicConnection) -> int:
+    """How many bytes of the streams there are were acknowledged: another number where more were."""
+    return sum(stream.sender._buffer_start for stream in list(quic._streams.values()))

@@ -121,9 +121,9 @@ class OwnStreams(QuicConnection):
             limit.used = number + 1
         else:
             self._admit_stream(stream_id)
-        return self._create_stream(stream_id)
+        return self._open_stream(stream_id)
 
-    def _create_stream(self, stream_id: int) -> Stream:
+    def _open_stream(self, stream_id: int) -> Stream:
         """Make a stream that the peer has opened."""
         is_unidirectional = bool(stream_id & 2)
         stream = self._streams[stream_id] = Stream(
@@ -144,7 +144,7 @@ class OwnStreams(QuicConnection):
 
     def _get_or_create_stream_for_send(self, stream_id: int) -> QuicStream:
         if stream_id in self._implied:
-            return self._create_stream(stream_id)
+            return self._open_stream(stream_id)
         stream = super()._get_or_create_stream_for_send(stream_id)
         return stream if type(stream) is Stream else self._replace(stream)
 

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from quicdist import ANY, Atom, Node, Process
-from quicdist.otp import output as module
-from quicdist.otp.output import FLUSH_TIME, Output
+from quicdist.otp import standard_output as module
+from quicdist.otp.standard_output import FLUSH_TIME, StandardOutput
 from tests.support.head_of_line import in_process
 from tests.support.programs import running_program
 
@@ -196,7 +196,7 @@ async def test_one_that_cannot_be_written_to(
 
 
 async def test_its_thread_ends_with_it() -> None:
-    output = Output(io.StringIO())
+    output = StandardOutput(io.StringIO())
     for _ in range(10):
         written = output.write("text")
         assert written is not None

@@ -1,6 +1,6 @@
-"""The rule of the floors: a package imports from below only, and keeps to what it may know.
+"""The layers: a package imports only from those below it, and only the libraries that it may use.
 
-Read from the source (``ast``), so that an import inside a function or under TYPE_CHECKING counts too.
+The rules are checked on the source (``ast``): imports in functions and under TYPE_CHECKING count too.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import pytest
 
 from tests.support.imports import MODULES, imports
 
-#: From the ground up. "" is ``quicdist`` itself, the public face; only the command stands on it.
-FLOORS = (
+#: From the lowest to the highest. "" is ``quicdist`` itself, the public API; only the command is above it.
+LAYERS = (
     "errors",
     "lazy",
     "dependencies",
@@ -32,7 +32,7 @@ FLOORS = (
     "__main__",
 )
 
-#: Packages without I/O and without a clock, and what they must do without.
+#: Packages without I/O and clock, and the modules that they must not import.
 SANS_IO = ("term", "protocol")
 IO_MODULES = {
     *("aioquic", "asyncio", "concurrent", "dns", "http", "multiprocessing", "queue", "sched", "select"),
@@ -40,8 +40,8 @@ IO_MODULES = {
     "uvloop",
 }
 
-#: The only place for each library that is not Python's own.
-THIRD_PARTY_HOME = {
+#: The packages that may import each third-party library.
+ALLOWED_IN = {
     "aioquic": {"carrier"},
     "cryptography": {"carrier"},
     "dns": {"discovery"},
@@ -52,20 +52,20 @@ THIRD_PARTY_HOME = {
 #: The one package that touches aioquic, public and private.
 ENGINE = "quicdist.carrier.quic.engine.aioquic"
 
-#: The one module above it that knows it: the carrier takes its connections from there.
-ENGINE_CHOSEN_BY = "quicdist.carrier.quic.carrier"
+#: The one module above it that imports it: the carrier, which selects the engine.
+ENGINE_SELECTED_IN = "quicdist.carrier.quic.carrier"
 
 
 def is_engine(module: str) -> bool:
     return f"{module}.".startswith(f"{ENGINE}.")
 
 
-#: Published in spite of the underscore.
-PUBLISHED_PRIVATE = {"_asdict", "_fields", "_make", "_replace", "_value_", "_name_", "_current_frames"}
+#: Public in spite of the underscore.
+PUBLIC_WITH_UNDERSCORE = {"_asdict", "_fields", "_make", "_replace", "_value_", "_name_", "_current_frames"}
 
 
-#: The rooms of the carrier, and those each may take from beside the carrier itself.
-ROOMS = {
+#: The packages of the carrier, and the packages that each may import from.
+CARRIER_PACKAGES = {
     "quic": {"quic", "quic.driver", "quic.engine", "quic.engine.aioquic", "security"},
     "quic.driver": {"quic.driver", "quic.engine", "security"},
     "quic.engine.aioquic": {"quic.engine", "quic.engine.aioquic", "security"},
@@ -75,40 +75,47 @@ ROOMS = {
 }
 
 
-def floor_name(module: str) -> str:
-    """``quicdist.term.etf.codec`` is of ``term``; ``quicdist`` of the face, ``""``."""
+def layer_of(module: str) -> str:
+    """The layer of a module: ``term`` for ``quicdist.term.etf.codec``, ``""`` for ``quicdist``."""
     return [*module.split("."), ""][1]
 
 
 def upward_imports(module: str, is_package: bool, tree: ast.Module) -> list[str]:
-    own = floor_name(module)
+    own = layer_of(module)
     wrong = []
     for source, name, line in imports(module, is_package, tree):
         if source.split(".")[0] != "quicdist":
             continue
-        # `from quicdist import term` is of the module term, if there is one of that name.
-        other = name if source == "quicdist" and name in FLOORS else floor_name(source)
-        if other != own and (other not in FLOORS or FLOORS.index(other) > FLOORS.index(own)):
-            wrong.append(f"{module}:{line} imports {source}.{name} from above")
+        # `from quicdist import term` imports the layer term.
+        other = name if source == "quicdist" and name in LAYERS else layer_of(source)
+        if other != own and (other not in LAYERS or LAYERS.index(other) > LAYERS.index(own)):
+            wrong.append(f"{module}:{line} imports {source}.{name} from a higher layer")
     return wrong
 
 
-def room_name(module: str) -> str | None:
-    """``quicdist.carrier.quic.driver.bulk_window`` is of ``quic.driver``; None for what is in no room."""
+def carrier_package(module: str) -> str | None:
+    """``quic.driver`` for ``quicdist.carrier.quic.driver.bulk_window``; None directly in the carrier."""
     inside = module.removeprefix("quicdist.carrier.")
-    return next((room for room in sorted(ROOMS, reverse=True) if f"{inside}.".startswith(f"{room}.")), None)
+    return next(
+        (
+            package
+            for package in sorted(CARRIER_PACKAGES, reverse=True)
+            if f"{inside}.".startswith(f"{package}.")
+        ),
+        None,
+    )
 
 
-def imports_of_other_rooms(module: str, is_package: bool, tree: ast.Module) -> list[str]:
-    own = room_name(module)
+def imports_from_higher_packages(module: str, is_package: bool, tree: ast.Module) -> list[str]:
+    own = carrier_package(module)
     if not module.startswith("quicdist.carrier."):
         return []
-    # What lies beside the rooms is for all of them, and takes from none.
-    allowed = ROOMS[own] if own is not None else set()
+    # Modules directly in the carrier may be imported by all packages, and import from none.
+    allowed = CARRIER_PACKAGES[own] if own is not None else set()
     wrong = []
     for source, name, line in imports(module, is_package, tree):
         full = f"{source}.{name}"
-        other = room_name(full if full in MODULES else source)
+        other = carrier_package(full if full in MODULES else source)
         if source.startswith("quicdist.carrier") and other is not None and other not in allowed:
             wrong.append(f"{module}:{line} imports {full} from {other}")
     return wrong
@@ -120,22 +127,22 @@ def imports_aioquic(module: str, is_package: bool, tree: ast.Module) -> bool:
 
 
 def foreign_imports(module: str, is_package: bool, tree: ast.Module) -> list[str]:
-    own = floor_name(module)
+    own = layer_of(module)
     wrong = []
     for source, _, line in imports(module, is_package, tree):
         top = source.split(".")[0]
         if own in SANS_IO and top in IO_MODULES:
             wrong.append(f"{module}:{line} imports {top}, but {own} is sans-I/O")
-        if top in THIRD_PARTY_HOME and own not in THIRD_PARTY_HOME[top]:
-            wrong.append(f"{module}:{line} imports {top}, which belongs in {THIRD_PARTY_HOME[top]}")
+        if top in ALLOWED_IN and own not in ALLOWED_IN[top]:
+            wrong.append(f"{module}:{line} imports {top}, which only {ALLOWED_IN[top]} may")
     return wrong
 
 
-# -- what a package keeps to itself ------------------------------------------------------------
+# -- private names ------------------------------------------------------------------------------
 
 
 def is_private(name: str) -> bool:
-    return name.startswith("_") and not name.startswith("__") and name not in PUBLISHED_PRIVATE
+    return name.startswith("_") and not name.startswith("__") and name not in PUBLIC_WITH_UNDERSCORE
 
 
 def private_names_defined(trees: list[ast.Module]) -> set[str]:
@@ -168,7 +175,7 @@ def of_aioquic(value: ast.expr) -> bool:
 def private_accesses(module: str, tree: ast.Module, own_names: set[str]) -> list[str]:
     """Uses of private names that the module's package does not define itself.
 
-    ``self._x`` counts too: where no module of the package assigns it, it is inherited from a stranger.
+    ``self._x`` counts too: if no module of the package assigns it, it is inherited from another package.
     """
     wrong = []
     for node in ast.walk(tree):
@@ -186,27 +193,27 @@ def private_accesses(module: str, tree: ast.Module, own_names: set[str]) -> list
 
 @functools.cache
 def names_of_package(package: str) -> set[str]:
-    return private_names_defined([tree for name, (_, tree) in MODULES.items() if floor_name(name) == package])
+    return private_names_defined([tree for name, (_, tree) in MODULES.items() if layer_of(name) == package])
 
 
 # -- the rules over the source -----------------------------------------------------------------
 
 
-def test_every_module_has_a_floor() -> None:
-    assert {floor_name(module) for module in MODULES} <= set(FLOORS)
+def test_every_module_has_a_layer() -> None:
+    assert {layer_of(module) for module in MODULES} <= set(LAYERS)
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_imports_go_down_only(module: str) -> None:
+def test_modules_import_only_from_layers_below(module: str) -> None:
     assert upward_imports(module, *MODULES[module]) == []
 
 
 @pytest.mark.parametrize("module", [module for module in MODULES if module.startswith("quicdist.carrier.")])
-def test_rooms_of_the_carrier_take_from_below(module: str) -> None:
-    assert imports_of_other_rooms(module, *MODULES[module]) == []
+def test_packages_of_the_carrier_import_only_from_those_below(module: str) -> None:
+    assert imports_from_higher_packages(module, *MODULES[module]) == []
 
 
-def test_an_import_from_another_room_is_seen() -> None:
+def test_an_import_from_a_higher_package_of_the_carrier_is_found() -> None:
     for module, source in [
         ("quicdist.carrier.quic.driver.bulk_window", "from quicdist.carrier.quic import link"),
         ("quicdist.carrier.quic.driver.bulk_window", "from quicdist.carrier.quic.link import QuicLink"),
@@ -223,7 +230,7 @@ def test_an_import_from_another_room_is_seen() -> None:
         ("quicdist.carrier.link", "from quicdist.carrier.quic.receive_window import ReceiveWindow"),
         ("quicdist.carrier.tcp.link", "from quicdist.carrier.quic.link import QuicLink"),
     ]:
-        assert len(imports_of_other_rooms(module, False, ast.parse(source))) == 1, (module, source)
+        assert len(imports_from_higher_packages(module, False, ast.parse(source))) == 1, (module, source)
 
 
 def test_only_the_engine_imports_aioquic() -> None:
@@ -232,36 +239,36 @@ def test_only_the_engine_imports_aioquic() -> None:
     ] == []
 
 
-def test_only_the_carrier_knows_which_engine_it_has() -> None:
+def test_only_the_carrier_imports_the_engine_package_of_aioquic() -> None:
     assert {
         module
         for module, parts in MODULES.items()
         if not is_engine(module) and any(is_engine(source) for source, _, _ in imports(module, *parts))
-    } == {ENGINE_CHOSEN_BY}
+    } == {ENGINE_SELECTED_IN}
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_each_package_keeps_to_what_it_may_know(module: str) -> None:
+def test_modules_import_only_allowed_libraries(module: str) -> None:
     assert foreign_imports(module, *MODULES[module]) == []
 
 
 @pytest.mark.parametrize("module", [module for module in MODULES if not is_engine(module)])
 def test_private_names_stay_in_their_package(module: str) -> None:
     tree = MODULES[module][1]
-    assert private_accesses(module, tree, names_of_package(floor_name(module))) == []
+    assert private_accesses(module, tree, names_of_package(layer_of(module))) == []
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_no_private_name_is_imported_from_another_package(module: str) -> None:
-    own = floor_name(module)
+    own = layer_of(module)
     assert [
         f"{module}:{line} imports {name} from {source}"
         for source, name, line in imports(module, *MODULES[module])
-        if is_private(name) and (source.split(".")[0] != "quicdist" or floor_name(source) != own)
+        if is_private(name) and (source.split(".")[0] != "quicdist" or layer_of(source) != own)
     ] == []
 
 
-# -- the rules themselves, on source that breaks them ------------------------------------------
+# -- the rules find violations ------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -277,7 +284,7 @@ def test_no_private_name_is_imported_from_another_package(module: str) -> None:
         ("quicdist.node.core", "from quicdist.attic import x"),
     ],
 )
-def test_an_import_from_above_is_seen(module: str, source: str) -> None:
+def test_an_import_from_a_higher_layer_is_found(module: str, source: str) -> None:
     assert len(upward_imports(module, False, ast.parse(source))) == 1
 
 
@@ -304,7 +311,7 @@ def test_an_import_from_below_is_allowed(module: str, source: str) -> None:
         ("quicdist.otp.rpc", "import rich.table"),
     ],
 )
-def test_an_import_of_what_it_must_not_know_is_seen(module: str, source: str) -> None:
+def test_an_import_of_a_forbidden_library_is_found(module: str, source: str) -> None:
     assert len(foreign_imports(module, False, ast.parse(source))) == 1
 
 
@@ -318,7 +325,7 @@ def test_an_import_of_what_it_must_not_know_is_seen(module: str, source: str) ->
         "getattr(quic, '_streams')",
     ],
 )
-def test_a_private_name_of_others_is_seen(source: str) -> None:
+def test_a_private_name_of_another_package_is_found(source: str) -> None:
     own = private_names_defined(
         [ast.parse("class A:\n  def __init__(self): self._streams = self._state = {}")]
     )
@@ -326,7 +333,7 @@ def test_a_private_name_of_others_is_seen(source: str) -> None:
 
 
 @pytest.mark.parametrize("source", ["self._streams", "other._slot", "module._helper", "row._replace(a=1)"])
-def test_a_private_name_of_its_own_is_allowed(source: str) -> None:
+def test_a_private_name_of_the_same_package_is_allowed(source: str) -> None:
     own = private_names_defined(
         [
             ast.parse("class A:\n  __slots__ = ('_slot',)\n  def f(self): self._streams = {}"),

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from quicdist import Atom, Continue, GenServer, Node, NoReply, ProcessEnded, format_term
-from quicdist.otp.clauses import NO_CLAUSE, with_clauses
+from quicdist.otp.function_clause import NO_CLAUSE, with_clauses
 
 KIND = SimpleNamespace(first="first")
 
@@ -239,8 +239,8 @@ async def test_other_callbacks_end_with_function_clause_too(node: Node, callback
     assert server.cleared == 1
     kind, [(module, name, arguments, where)] = process.exit_reason
     assert (kind.name, name.name, arguments) == ("function_clause", callback, [b"unknown"])
-    assert module.name.startswith("tests.otp.test_clauses.")
-    assert "test_clauses.py" in format_term(where)
+    assert module.name.startswith("tests.otp.test_function_clause.")
+    assert "test_function_clause.py" in format_term(where)
 
 
 async def test_a_message_that_handle_info_has_no_case_for_is_logged(

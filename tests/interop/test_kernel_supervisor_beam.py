@@ -8,7 +8,7 @@ import pytest
 
 from quicdist import Atom
 from tests.interop.cluster import Cluster
-from tests.otp.test_output import pipe, reads
+from tests.otp.test_standard_output import pipe, reads
 from tests.support.beam import Beam, BeamError, tcp_args
 
 #: Ends the service Name of the node that answers to sys, and waits for the news.

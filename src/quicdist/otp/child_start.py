@@ -19,9 +19,9 @@ from quicdist.node.exit_reason import answered_reason
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
 from quicdist.otp import server_process
-from quicdist.otp.calls import current_call
+from quicdist.otp.call_context import current_call
 from quicdist.otp.gen_server import GenServer
-from quicdist.otp.server_names import LookedUp, own_and_looked_up
+from quicdist.otp.server_names import GlobalOrVia, split_server_name
 from quicdist.term import Atom, Pid
 from quicdist.term.names import Name
 
@@ -40,14 +40,14 @@ async def start_link(
     factory: Factory,
     arguments: Iterable[Any],
     parent: Pid,
-    name: Name | LookedUp | None = None,
+    name: Name | GlobalOrVia | None = None,
     group_leader: Pid | None = None,
 ) -> Process | None:
     """Start what a :data:`Factory` makes, linked to ``parent``, and wait for its ``init``; None
     where that asks to be ignored. Raises what ``init`` raised. Crashes are reported to the node of
     ``group_leader``, by default this one."""
     if inspect.iscoroutinefunction(factory):
-        own, looked_up = own_and_looked_up(name)
+        own, looked_up = split_server_name(name)
         if looked_up is not None:
             raise NodeError(f"only a GenServer can be registered as {name}, not the body of a process")
         body = runtime.spawn(factory, *arguments, name=own)
@@ -63,8 +63,8 @@ async def start_link(
     return process if await process.ready() else None
 
 
-async def _holder(runtime: Runtime, name: Name | LookedUp | None) -> Pid | None:
-    own, looked_up = own_and_looked_up(name)
+async def _holder(runtime: Runtime, name: Name | GlobalOrVia | None) -> Pid | None:
+    own, looked_up = split_server_name(name)
     if looked_up is not None:
         pid: Pid | None = await runtime.owner.services.names.whereis(looked_up)
         return pid
@@ -72,13 +72,13 @@ async def _holder(runtime: Runtime, name: Name | LookedUp | None) -> Pid | None:
     return None if process is None else process.pid
 
 
-def starter(
-    runtime: Callable[[], Runtime], factory: Factory, name: Name | LookedUp | None
+def start_link_export(
+    runtime: Callable[[], Runtime], factory: Factory, name: Name | GlobalOrVia | None
 ) -> Callable[..., Any]:
     """The function to export for ``factory``: it answers as ``start_link`` does, ``{ok, Pid}``,
     ``ignore`` or ``{error, Reason}``."""
 
-    own_and_looked_up(name)
+    split_server_name(name)
 
     async def start(*arguments: Any) -> Any:
         call = current_call()

@@ -25,7 +25,7 @@ MAX_RESTARTS = 5
 PERIOD = 10.0
 
 
-class Keeper:
+class KernelSupervisor:
     """Starts services, and starts them again until :meth:`stop`. ``fail`` is called with the reason when
     they end too often: then the node cannot go on."""
 
@@ -42,11 +42,11 @@ class Keeper:
         """Start a service, now and whenever it has ended. ``start`` registers its name."""
         process = start()
         process.trap_exit = True
-        self._runtime.services.add(process.pid)
+        self._runtime.kernel_processes.add(process.pid)
         process.on_end(partial(self._ended, service, start, process))
 
     def _ended(self, service: str, start: Callable[[], Process], process: Process) -> None:
-        self._runtime.services.discard(process.pid)
+        self._runtime.kernel_processes.discard(process.pid)
         if self._stopped:
             return
         name = f"{service} ({process.pid}) of {self._runtime.name}"

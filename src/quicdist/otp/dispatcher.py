@@ -12,12 +12,12 @@ from typing import Any
 from quicdist.containment import settle
 from quicdist.logs import RateLimit, get_logger
 from quicdist.node.process import Process
-from quicdist.otp.calls import Call, current
+from quicdist.otp.call_context import Call, current
+from quicdist.otp.erlang_apply import Mfa, NotApplicable, is_indirect, named_by
 from quicdist.otp.executors import Executors
-from quicdist.otp.exports import Export, Exports
-from quicdist.otp.indirect import Mfa, NotApplicable, is_indirect, named_by
-from quicdist.otp.outcomes import ERROR, RETURN, SYSTEM_LIMIT, Outcome, outcome_of, run
-from quicdist.otp.threads import Threads
+from quicdist.otp.exports import ExportedFunction, Exports
+from quicdist.otp.outcome import ERROR, RETURN, SYSTEM_LIMIT, Outcome, outcome_of, run
+from quicdist.otp.thread_pool import ThreadPool
 from quicdist.term import Atom, Pid
 
 log = get_logger("quicdist.otp")
@@ -28,12 +28,12 @@ _UNDEF = Atom("undef")
 Done = Callable[[Outcome], object]
 
 
-class Applier:
+class Dispatcher:
     """Applies exported functions."""
 
     def __init__(self, exports: Exports) -> None:
         self._exports = exports
-        self._threads = Threads()
+        self._threads = ThreadPool()
         self._executors = Executors()
         self._refusals = RateLimit()
 
@@ -54,7 +54,7 @@ class Applier:
             frames.insert(0, frame)
         return mfa, frames
 
-    def _find(self, mfa: Mfa) -> Export | None:
+    def _find(self, mfa: Mfa) -> ExportedFunction | None:
         module, function, arguments = mfa
         if isinstance(module, Atom) and isinstance(function, Atom) and isinstance(arguments, list):
             return self._exports.find(module.name, function.name, len(arguments))
@@ -86,7 +86,9 @@ class Applier:
         else:
             process.node.runtime.calls.add(process)
 
-    def _begin_elsewhere(self, process: Process, export: Export, mfa: Mfa, done: Done) -> Outcome | None:
+    def _begin_elsewhere(
+        self, process: Process, export: ExportedFunction, mfa: Mfa, done: Done
+    ) -> Outcome | None:
         """Have a blocking function run outside the event loop; an outcome if it cannot be."""
         name, arguments = _name(mfa), mfa[2]
         loop = asyncio.get_running_loop()
@@ -131,7 +133,7 @@ class Applier:
         self._executors.close()
 
 
-def _begin(process: Process, export: Export, mfa: Mfa, done: Done) -> Outcome | None:
+def _begin(process: Process, export: ExportedFunction, mfa: Mfa, done: Done) -> Outcome | None:
     """Call a function in the event loop; its outcome, None where it has to be waited for."""
     try:
         result = export.function(*mfa[2])

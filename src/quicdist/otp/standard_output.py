@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
 import io
 import os
 import select
@@ -19,7 +20,7 @@ Written: TypeAlias = "asyncio.Future[BaseException | None]"
 #: Characters that may wait to be written, each text counting as some more.
 MAX_WAITING = 16 * 1024 * 1024
 _TEXT_COST = 100
-#: Seconds that :meth:`Output.close` waits for what is not written yet.
+#: Seconds that :meth:`StandardOutput.close` waits for what is not written yet.
 FLUSH_TIME = 2.0
 #: A pipe that can be written to takes as many bytes without blocking (POSIX, PIPE_BUF).
 _PIECE = getattr(select, "PIPE_BUF", 512)
@@ -27,7 +28,17 @@ _PIECE = getattr(select, "PIPE_BUF", 512)
 _LOOK = 500
 
 
-class Output:
+class OutputState(enum.Enum):
+    """Where an output is in its life. It only goes forward."""
+
+    OPEN = enum.auto()
+    #: It takes no more texts; those it has are written.
+    CLOSING = enum.auto()
+    #: Nothing is written any more, not even the rest of a text.
+    CLOSED = enum.auto()
+
+
+class StandardOutput:
     """Writes texts in their order, to what ``sys.stdout`` is at the time, or to ``stream``.
 
     A file descriptor is written to directly, once it takes something, so that the thread holds no lock
@@ -40,14 +51,14 @@ class Output:
         self._waiting = 0
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._closing = False
-        self._abandoned = False
+        self._state = OutputState.OPEN
 
     def write(self, text: str) -> Written | None:
         """Have ``text`` written. None if too much waits already, or the output is closed."""
         written: Written = asyncio.get_running_loop().create_future()
         with self._changed:
-            if self._closing or (self._waiting and self._waiting + len(text) > MAX_WAITING):
+            full = self._waiting > 0 and self._waiting + len(text) > MAX_WAITING
+            if full or self._state is not OutputState.OPEN:
                 return None
             self._waiting += len(text) + _TEXT_COST
             self._texts.append((text, written))
@@ -61,13 +72,13 @@ class Output:
         """Take nothing more, and wait for what is not written yet, for some seconds; how many texts
         were not. The thread ends."""
         with self._changed:
-            self._closing = True
+            self._state = OutputState.CLOSING
             left = [written for _, written in self._texts]
             self._changed.notify()
         if left:
             await asyncio.wait(left, timeout=FLUSH_TIME)
         with self._changed:
-            self._abandoned = True
+            self._state = OutputState.CLOSED
             unwritten, self._texts = self._texts, deque()
             self._waiting = 0
         return len(unwritten)
@@ -78,7 +89,7 @@ class Output:
         while True:
             with self._changed:
                 while not self._texts:
-                    if self._closing:
+                    if self._state is not OutputState.OPEN:
                         return
                     self._changed.wait()
                 text, written = self._texts[0]
@@ -88,7 +99,7 @@ class Output:
             except BaseException as failed:  # the stream may be the program's own
                 error = failed
             with self._changed:
-                if self._abandoned:
+                if self._state is OutputState.CLOSED:
                     return
                 self._texts.popleft()
                 self._waiting -= len(text) + _TEXT_COST
@@ -125,7 +136,7 @@ class Output:
         waiting = select.poll()
         waiting.register(descriptor, select.POLLOUT)
         while not waiting.poll(_LOOK):
-            if self._abandoned:
+            if self._state is OutputState.CLOSED:
                 return False
         return True
 

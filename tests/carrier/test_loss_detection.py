@@ -12,7 +12,7 @@ import pytest
 
 from quicdist.carrier.quic.engine.recovery.ack_ranges import newly_acknowledged
 from quicdist.carrier.quic.engine.recovery.congestion import Congestion
-from quicdist.carrier.quic.engine.recovery.loss_recovery import MAX_BACKOFF, REMEMBERED, LossRecovery
+from quicdist.carrier.quic.engine.recovery.loss_detection import MAX_BACKOFF, REMEMBERED, LossDetection
 from quicdist.carrier.quic.engine.recovery.pacer import Pacer
 from quicdist.carrier.quic.engine.recovery.rtt import RoundTrips
 
@@ -47,7 +47,7 @@ class Sender:
     def __init__(self, *, confirmed: bool = True) -> None:
         self.congestion = Congestion(SIZE)
         self.probes = 0
-        self.recovery = LossRecovery(
+        self.recovery = LossDetection(
             self.congestion,
             Pacer(SIZE),
             RoundTrips(0.1),

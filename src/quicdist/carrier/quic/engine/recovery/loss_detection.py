@@ -48,7 +48,7 @@ PROBES: Final = 2
 _SMALL: Final = 64
 
 
-class LossRecovery:
+class LossDetection:
     """Loss detection of one connection. ``acked`` and ``lost`` are what delivery handlers are told,
     ``send_probe`` has a packet sent that is acknowledged."""
 
@@ -108,6 +108,11 @@ class LossRecovery:
         if space in self._records:
             self._records[space].lost.clear()
         self._pto_count = 0
+
+    def set_datagram_size(self, size: int) -> None:
+        """Datagrams have up to ``size`` bytes from now on."""
+        self.congestion.datagram_size = size
+        self.pacer.set_datagram_size(size)
 
     # -- sent --------------------------------------------------------------------------------
 
@@ -285,6 +290,17 @@ class LossRecovery:
         if persistent:
             congestion.on_persistent_congestion()
         self._set_rate()
+
+    def retransmit(self, packets: Iterable[Any], now: float, space: Space) -> None:
+        """Send again what was in ``packets``, which were not lost by congestion."""
+        self._forget(packets, now, space, self._records.get(space), for_probe=True)
+
+    def forget_in_flight(self, packets: Iterable[Any]) -> None:
+        """``packets`` are none of the congestion window's any more."""
+        for packet in packets:
+            if packet.in_flight:
+                self.congestion.on_gone(packet.sent_bytes)
+                packet.in_flight = False
 
     def _forget(
         self, packets: Iterable[Any], now: float, space: Space, record: Record | None, *, for_probe: bool

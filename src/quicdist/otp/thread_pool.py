@@ -11,7 +11,7 @@ MAX_RUNNING = 1000
 IDLE_TIME = 5.0
 
 
-class Threads:
+class ThreadPool:
     """Runs each job in a thread that no other job uses meanwhile.
 
     Threads are started when they are needed and end when they have been idle for ``idle_time``
@@ -63,7 +63,7 @@ class Threads:
 class _Worker:
     """One thread."""
 
-    def __init__(self, threads: Threads) -> None:
+    def __init__(self, threads: ThreadPool) -> None:
         self._threads = threads
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._job: Callable[[], object] | None = None

@@ -13,8 +13,8 @@ from typing import Any, TextIO
 
 from quicdist.logs import RateLimit, get_logger
 from quicdist.node.process import Process
-from quicdist.otp.output import Output, Written
-from quicdist.otp.silent_nodes import SilentNodes
+from quicdist.otp.circuit_breaker import CircuitBreaker
+from quicdist.otp.standard_output import StandardOutput, Written
 from quicdist.term import Atom, ImproperList, Pid
 
 log = get_logger("quicdist.otp")
@@ -46,12 +46,12 @@ FORMAT_TIME = 5.0
 MAX_WAITING = 10_000
 
 
-class GroupLeader:
+class IoServer:
     """A handler for I/O requests. ``call`` formats, on the node that asks, what only Erlang's own
     ``io_lib`` can, if that node is connected; ``output`` is standard output unless another is given.
 
     A request to write is answered when that is done, so that who prints more than is read waits, as on
-    a BEAM. Where more waits than :class:`Output` keeps, it is refused with ``{error, terminated}``.
+    a BEAM. Where more waits than :class:`StandardOutput` keeps, it is refused with ``{error, terminated}``.
     """
 
     def __init__(
@@ -62,8 +62,8 @@ class GroupLeader:
     ) -> None:
         self._call = call
         self._is_connected = is_connected
-        self._silent = SilentNodes()
-        self._output = Output(output)
+        self._breaker = CircuitBreaker()
+        self._output = StandardOutput(output)
         #: What its option says; it means nothing where nothing can be read.
         self._binary = False
         self._tasks: set[asyncio.Future[Any]] = set()
@@ -126,7 +126,7 @@ class GroupLeader:
         if not self._is_connected(node):
             return (ERROR, function)
         try:
-            with self._silent.asked(node, FORMAT_TIME):
+            with self._breaker.attempt(node, FORMAT_TIME):
                 chars = await self._call(node, _IO_LIB.name, function.name, arguments, timeout=FORMAT_TIME)
         except Exception as error:
             log.debug("io_lib:%s on %s: %s", function, node, error)

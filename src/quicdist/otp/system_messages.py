@@ -7,18 +7,15 @@ answered with what ``sys`` says of an option it does not know, ``unknown_debug``
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from quicdist.containment import settle
 from quicdist.node.exit_reason import EXIT, answered_reason, error_term, failure
 from quicdist.otp.errors import RemoteError
-from quicdist.otp.gen import From, reply
-from quicdist.otp.service import Service
+from quicdist.otp.gen_messages import From, reply
+from quicdist.otp.gen_server import GenServer
+from quicdist.otp.server_lifecycle import ServerLifecycle, ServerPhase
 from quicdist.term import Atom, TermError, term_to_binary
-
-if TYPE_CHECKING:
-    from quicdist.otp.gen_server import GenServer
-    from quicdist.otp.server_process import ServerProcess
 
 _OK = Atom("ok")
 _ERROR = Atom("error")
@@ -34,15 +31,13 @@ _TERMINATE = Atom("terminate")
 _STATUS, _MODULE, _HEADER, _DATA = Atom("status"), Atom("module"), Atom("header"), Atom("data")
 _RUNNING, _SUSPENDED = Atom("running"), Atom("suspended")
 #: Seconds that the node which asks for ``replace_state`` has to apply its fun: the server waits. A node that
-#: has let it wait in vain is not asked again for a while (:mod:`quicdist.otp.silent_nodes`).
+#: has let it wait in vain is not asked again for a while (:mod:`quicdist.otp.circuit_breaker`).
 REPLACE_TIME = 5.0
 
-_INITIAL_CALL, _ANCESTORS, _INIT = Atom("$initial_call"), Atom("$ancestors"), Atom("init")
 
-
-def handle(process: ServerProcess, sender: From, request: Any) -> Awaitable[None] | None:
+def handle(process: ServerLifecycle, sender: From, request: Any) -> Awaitable[None] | None:
     """Do what a system message asks for, and answer it."""
-    if isinstance(process.server, Service) and not _only_looks(request):
+    if process.pid in process.node.runtime.kernel_processes and not _only_looks(request):
         reply(process, sender, (_ERROR, (_UNKNOWN_SYSTEM_MSG, request)))
         return None
     match request:
@@ -62,8 +57,10 @@ def handle(process: ServerProcess, sender: From, request: Any) -> Awaitable[None
             )
         case (command, reason) if command == _TERMINATE:
             reply(process, sender, _OK)
-            process.end(reason)
-        case (command, _, version, extra) if command == _CHANGE_CODE and process.suspended:
+            process.terminate(reason)
+        case (command, _, version, extra) if (
+            command == _CHANGE_CODE and process.phase is ServerPhase.SUSPENDED
+        ):
             return _change_code(process, sender, version, extra)
         case _:
             reply(process, sender, (_ERROR, (_UNKNOWN_SYSTEM_MSG, request)))
@@ -80,24 +77,24 @@ def _only_looks(request: Any) -> bool:
     return False
 
 
-def _suspend(process: ServerProcess) -> Any:
-    process.suspended = True
+def _suspend(process: ServerLifecycle) -> Any:
+    process.suspend()
     return _OK
 
 
-def _resume(process: ServerProcess) -> Any:
+def _resume(process: ServerLifecycle) -> Any:
     process.resume()
     return _OK
 
 
-async def _get_status(process: ServerProcess, sender: From) -> None:
+async def _get_status(process: ServerLifecycle, sender: From) -> None:
     """``{status, Pid, {module, gen_server}, [PDict, SysState, Parent, Debug, Misc]}``, with in
     ``Misc`` what ``gen_server:format_status/2`` shows."""
     shown, error = await settle(_state(process.server))
     if error is not None:
         kind = type(process.server)
         shown = _text(f"{kind.__module__}.{kind.__qualname__}.get_state crashed")
-    state = _SUSPENDED if process.suspended else _RUNNING
+    state = _SUSPENDED if process.phase is ServerPhase.SUSPENDED else _RUNNING
     parent = process.parent or process.pid
     name: Any = Atom(process.name) if process.name else process.pid
     misc = [
@@ -108,20 +105,8 @@ async def _get_status(process: ServerProcess, sender: From) -> None:
         ),
         (_DATA, [(_text("State"), shown)]),
     ]
-    items = [dictionary(process), state, parent, [], misc]
+    items = [process.dictionary, state, parent, [], misc]
     reply(process, sender, (_STATUS, process.pid, (_MODULE, _GEN_SERVER), items))
-
-
-def initial_call(process: ServerProcess) -> tuple[Any, ...]:
-    """``{Module, init, 1}``, the module being the server's class."""
-    kind = type(process.server)
-    return (Atom(f"{kind.__module__}.{kind.__qualname__}"[:255]), _INIT, 1)
-
-
-def dictionary(process: ServerProcess) -> list[tuple[Any, Any]]:
-    """What ``proc_lib`` puts into the dictionary of a process it starts."""
-    ancestors = [process.parent] if process.parent is not None else []
-    return [(_INITIAL_CALL, initial_call(process)), (_ANCESTORS, ancestors)]
 
 
 def _text(text: str) -> list[int]:
@@ -141,7 +126,7 @@ _NOT_DEBUGGED: list[tuple[Any, Any]] = [
     ((Atom("statistics"), Atom("get")), (_OK, Atom("no_statistics"))),
 ]
 
-_COMMANDS: dict[str, Callable[[ServerProcess], Any]] = {
+_COMMANDS: dict[str, Callable[[ServerLifecycle], Any]] = {
     "suspend": _suspend,
     "resume": _resume,
 }
@@ -157,7 +142,7 @@ async def _state(server: GenServer) -> Any:
     return state
 
 
-async def _get_state(process: ServerProcess, sender: From) -> None:
+async def _get_state(process: ServerLifecycle, sender: From) -> None:
     state, error = await settle(_state(process.server))
     if error is None:
         _give_state(process, sender, state)
@@ -165,7 +150,7 @@ async def _get_state(process: ServerProcess, sender: From) -> None:
         _answer(process, sender, _failed(_SYSTEM_GET_STATE, error))
 
 
-def _give_state(process: ServerProcess, sender: From, state: Any) -> None:
+def _give_state(process: ServerLifecycle, sender: From, state: Any) -> None:
     """Answer with a state. Until it is known in which form the node that asks takes it, the answer
     waits, and the server does not: that node may never tell."""
     form, node = process.node.sys.state_form, sender[0].node.name
@@ -180,7 +165,7 @@ def _give_state(process: ServerProcess, sender: From, state: Any) -> None:
         give(wrapped)
 
 
-async def _replace_state(process: ServerProcess, sender: From, function: Any) -> None:
+async def _replace_state(process: ServerLifecycle, sender: From, function: Any) -> None:
     """``{replace_state, Fun}``: only the node that asks can run its fun, so it is called there."""
     server, asking = process.server, sender[0].node.name
 
@@ -188,7 +173,7 @@ async def _replace_state(process: ServerProcess, sender: From, function: Any) ->
         if not process.node.connections.is_linked(asking):
             raise process.node.connections.not_connected(asking)
         arguments = [function, [await _state(server)]]
-        with process.node.sys.silent_nodes.asked(asking, REPLACE_TIME):
+        with process.node.sys.circuit_breaker.attempt(asking, REPLACE_TIME):
             state = await process.node.erpc.call(asking, "erlang", "apply", arguments, timeout=REPLACE_TIME)
         replaced = server.replace_state(state)
         if isinstance(replaced, Awaitable):
@@ -202,7 +187,7 @@ async def _replace_state(process: ServerProcess, sender: From, function: Any) ->
         _answer(process, sender, _failed(_SYSTEM_REPLACE_STATE, error))
 
 
-async def _change_code(process: ServerProcess, sender: From, version: Any, extra: Any) -> None:
+async def _change_code(process: ServerLifecycle, sender: From, version: Any, extra: Any) -> None:
     """``{change_code, Module, Vsn, Extra}``, which is answered ``{error, {'EXIT', Reason}}`` if it fails."""
 
     async def change() -> None:
@@ -214,7 +199,7 @@ async def _change_code(process: ServerProcess, sender: From, version: Any, extra
     _answer(process, sender, _OK if error is None else (_ERROR, (EXIT, answered_reason(error))))
 
 
-def _answer(process: ServerProcess, sender: From, answer: Any) -> None:
+def _answer(process: ServerLifecycle, sender: From, answer: Any) -> None:
     """Answer a system message: who looks at a server does not end it, whatever it says of itself."""
     try:
         reply(process, sender, answer)

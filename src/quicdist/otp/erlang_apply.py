@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from quicdist.node.exit_reason import UNDEF
-from quicdist.otp.outcomes import ERROR, Outcome
+from quicdist.otp.outcome import ERROR, Outcome
 from quicdist.term import Atom, Export, Fun
 
 _BADFUN = Atom("badfun")

@@ -10,13 +10,13 @@ from contextlib import contextmanager
 
 import pytest
 
-from quicdist.otp.threads import Threads
+from quicdist.otp.thread_pool import ThreadPool
 
 PATIENCE = 10.0
 
 
 @contextmanager
-def blocked(threads: Threads, count: int) -> Iterator[list[threading.Thread]]:
+def blocked(threads: ThreadPool, count: int) -> Iterator[list[threading.Thread]]:
     """``count`` jobs that run until this is over."""
     release, running = threading.Event(), threading.Semaphore(0)
     workers: list[threading.Thread] = []
@@ -35,7 +35,7 @@ def blocked(threads: Threads, count: int) -> Iterator[list[threading.Thread]]:
         release.set()
 
 
-def run(threads: Threads) -> threading.Thread | None:
+def run(threads: ThreadPool) -> threading.Thread | None:
     """The thread that a job was run in, None if it was refused."""
     seen: list[threading.Thread] = []
     over = threading.Event()
@@ -51,13 +51,13 @@ def run(threads: Threads) -> threading.Thread | None:
 
 
 def test_each_job_has_a_thread_of_its_own_named_after_it() -> None:
-    with blocked(Threads(), 40) as workers:
+    with blocked(ThreadPool(), 40) as workers:
         assert [worker.name for worker in workers] == [f"job {number}" for number in range(40)]
         assert len(set(workers)) == 40
 
 
 def test_idle_threads_are_reused_and_end() -> None:
-    threads = Threads(idle_time=0.05)
+    threads = ThreadPool(idle_time=0.05)
     first = run(threads)
     again = run(threads)
     while again is not first:  # it may have been too early for it
@@ -69,7 +69,7 @@ def test_idle_threads_are_reused_and_end() -> None:
 
 
 def test_jobs_beyond_the_limit_are_refused_until_one_is_over() -> None:
-    threads = Threads(limit=2)
+    threads = ThreadPool(limit=2)
     with blocked(threads, 2) as workers:
         assert run(threads) is None
     while run(threads) is None:
@@ -77,7 +77,7 @@ def test_jobs_beyond_the_limit_are_refused_until_one_is_over() -> None:
 
 
 def test_a_system_without_threads_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
-    threads = Threads(limit=1)
+    threads = ThreadPool(limit=1)
 
     def fails(self: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -91,8 +91,8 @@ def test_a_system_without_threads_refuses(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_thread_that_never_ends_does_not_keep_the_interpreter() -> None:
     program = (
         "import threading\n"
-        "from quicdist.otp.threads import Threads\n"
-        "Threads().start('stuck', threading.Event().wait)\n"
+        "from quicdist.otp.thread_pool import ThreadPool\n"
+        "ThreadPool().start('stuck', threading.Event().wait)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], timeout=60, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")

@@ -13,7 +13,7 @@ from aioquic.quic.recovery import QuicPacketRecovery, QuicPacketSpace
 
 from quicdist.carrier.quic.engine.aioquic.configuration import Configuration, client_configuration
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
-from quicdist.carrier.quic.engine.aioquic.loss_recovery import Recovery
+from quicdist.carrier.quic.engine.aioquic.recovery import Recovery
 from quicdist.carrier.quic.engine.aioquic.release import release
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.security.certificates import CertificateFiles

@@ -12,7 +12,7 @@ import pytest
 
 from quicdist import Atom, Node, NodeError, Process
 from quicdist.node.lifecycle import NodeState
-from quicdist.otp.gen import SYSTEM
+from quicdist.otp.gen_messages import SYSTEM
 from quicdist.term import ImproperList
 from tests.otp.conftest import COOKIE
 from tests.support.head_of_line import in_process

@@ -14,7 +14,7 @@ from quicdist.node.errors import NameRegistered, NodeError, NoSuchProcess
 from quicdist.otp.erpc import ErpcClient
 from quicdist.otp.errors import CallTimeout
 from quicdist.otp.global_names import GlobalNames, RemoteNames
-from quicdist.otp.server_names import Global, LookedUp, NameRegistry
+from quicdist.otp.server_names import Global, GlobalOrVia, NameRegistry
 from quicdist.protocol.names import node_name
 from quicdist.term import Atom, Pid
 from quicdist.term.names import name_of
@@ -25,7 +25,7 @@ log = get_logger("quicdist.otp")
 Found = Callable[[Pid | None, Exception | None], None]
 
 
-class Names:
+class NameResolver:
     """Looks up names for those who send to them."""
 
     def __init__(self, erpc: ErpcClient, global_names: GlobalNames, nodes: Callable[[], list[str]]) -> None:
@@ -36,7 +36,7 @@ class Names:
         self._waiting: dict[Any, list[Found]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def find(self, name: LookedUp, found: Found) -> None:
+    def find(self, name: GlobalOrVia, found: Found) -> None:
         """Look a name up and call ``found``, later. Those who ask for one name are called in the order
         they asked, so that what they send keeps it."""
         key = type(name), name.key()
@@ -54,7 +54,7 @@ class Names:
         for task in self._tasks:
             task.cancel()
 
-    async def _find(self, key: Any, name: LookedUp) -> None:
+    async def _find(self, key: Any, name: GlobalOrVia) -> None:
         try:
             pid, failed = await settle(self.whereis(name))
         except asyncio.CancelledError as cancelled:  # the registry did it, or the node has stopped
@@ -73,7 +73,7 @@ class Names:
             except Exception:
                 log.exception("sending to %s failed", name)
 
-    async def where(self, name: LookedUp, timeout: float | None) -> Pid:
+    async def where(self, name: GlobalOrVia, timeout: float | None) -> Pid:
         """The pid behind a name. Raises :class:`NoSuchProcess`, and :class:`CallTimeout` after
         ``timeout`` seconds."""
         answer: asyncio.Future[Pid] = asyncio.get_running_loop().create_future()
@@ -95,21 +95,21 @@ class Names:
                 raise
             raise CallTimeout(str(name), timeout or 0.0) from None
 
-    async def whereis(self, name: LookedUp) -> Pid | None:
+    async def whereis(self, name: GlobalOrVia) -> Pid | None:
         """The pid behind a name, None where there is none."""
         pid = await _awaited(self._registry(name).whereis_name(name.name))
         return pid if isinstance(pid, Pid) else None
 
-    async def register(self, name: LookedUp, pid: Pid) -> None:
+    async def register(self, name: GlobalOrVia, pid: Pid) -> None:
         """Give a process of this node a name. Raises :class:`NameRegistered`."""
         if not await _awaited(self._registry(name).register_name(name.name, pid)):
             raise NameRegistered(f"cannot register {pid} as {name}: it is taken, or its keeper says no")
 
-    async def unregister(self, name: LookedUp) -> None:
+    async def unregister(self, name: GlobalOrVia) -> None:
         """Take a name away."""
         await _awaited(self._registry(name).unregister_name(name.name))
 
-    def _registry(self, name: LookedUp) -> NameRegistry:
+    def _registry(self, name: GlobalOrVia) -> NameRegistry:
         if isinstance(name, Global):
             return self._global_names
         if not isinstance(name.module, str | Atom):

@@ -11,8 +11,8 @@ from quicdist.node.runtime import Runtime
 from quicdist.term import Pid
 
 
-class HandlerService(HandlerProcess):
-    """A process of the node, see :class:`~quicdist.otp.keeper.Keeper`."""
+class KernelProcess(HandlerProcess):
+    """A process of the node, see :class:`~quicdist.otp.kernel_supervisor.KernelSupervisor`."""
 
     __slots__ = ()
 
@@ -24,8 +24,8 @@ class HandlerService(HandlerProcess):
                 super().handle(message)
 
 
-def spawn_service(
+def spawn_kernel_process(
     runtime: Runtime, function: Callable[[Process, Any], Any], name: str | None = None
 ) -> Process:
     """Start a process whose body is ``function``, called with it and each message."""
-    return runtime.add(HandlerService(runtime, runtime.identifiers.pid(), function), name=name)
+    return runtime.add(KernelProcess(runtime, runtime.identifiers.pid(), function), name=name)
