@@ -17,7 +17,6 @@ from quicdist.term.maps import Map
 from quicdist.term.order import compare, sort_key
 from quicdist.term.python_values import to_python
 from quicdist.term.text.format import format_term
-from quicdist.term.text.parser import parse_term, parse_terms
 from quicdist.term.values import BitString, ImproperList, Local, Record
 
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from quicdist.term.map_keys import atom_keys, elixir_struct, str_keys
     from quicdist.term.proplists import keyword_list, proplist_get, proplist_to_dict
     from quicdist.term.records import Records, TupleRecord
+    from quicdist.term.text.parser import parse_term, parse_terms
 else:
     from quicdist.lazy import lazy_names
 
@@ -38,6 +38,7 @@ else:
             "quicdist.term.map_keys": "atom_keys elixir_struct str_keys",
             "quicdist.term.proplists": "keyword_list proplist_get proplist_to_dict",
             "quicdist.term.records": "Records TupleRecord",
+            "quicdist.term.text.parser": "parse_term parse_terms",
         },
     )
 

@@ -18,7 +18,7 @@ from quicdist.term.errors import TermError
 from quicdist.term.funs import Export, Fun
 from quicdist.term.identifiers import Pid, Port, Reference
 from quicdist.term.maps import Map
-from quicdist.term.text.lexer import KEYWORDS
+from quicdist.term.text.keywords import KEYWORDS
 from quicdist.term.values import BitString, ImproperList, Local, Record
 
 #: Words that are quoted as atoms. ``maybe`` and ``else`` have been reserved since OTP 27; quoting
