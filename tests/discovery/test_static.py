@@ -83,5 +83,5 @@ async def test_creations_are_32_bits_and_none_of_the_small_ones(
     ],
 )
 def test_what_cannot_be_an_entry_is_refused(node: str, address: tuple[str, int]) -> None:
-    with pytest.raises(ValueError, match=r"no node name|is no address"):
+    with pytest.raises(ValueError, match=r"is not a node name|invalid address"):
         StaticDiscovery({node: address})

@@ -327,8 +327,8 @@ NO_REASON = "expected nothing behind"
         (b"\x83D\0" + CONTROL, "stream 0", True),
         (GOOD[:-1], "stream 0", True),
         (b"\x83D\0" + CONTROL + b"\xff", "255", True),
-        (GOOD + b"\0", "nothing behind SEND_SENDER, got '.x00'", False),
-        (b"\x83D\0" + CODEC.encode((1, P, Q)) + b"j", "nothing behind LINK", False),
+        (GOOD + b"\0", "nothing after SEND_SENDER, got '.x00'", False),
+        (b"\x83D\0" + CODEC.encode((1, P, Q)) + b"j", "nothing after LINK", False),
         (b"p\x83" + CONTROL, "a payload for SEND_SENDER", False),
         (b"p\x83" + CONTROL + CODEC.encode(1), "a payload for SEND_SENDER", False),
         (b"\x83D\0" + CODEC.encode((99,)), r"\(99\)", False),
@@ -402,7 +402,7 @@ def test_a_peer_without_native_records_is_sent_none() -> None:
     record = Record("m", "r", {"f": 1})
     older = connection(DEFAULT_FLAGS & ~DistFlag.NATIVE_RECORDS)
     for term in (record, [(1, record)]):
-        with pytest.raises(EncodeError, match="a native record, which the peer does not know"):
+        with pytest.raises(EncodeError, match="a native record: the peer does not support it"):
             older.send(SendSender(P, Q), term)
         assert connection().receive(0, joined(connection(), SendSender(P, Q), term)) == [
             (SendSender(P, Q), term)

@@ -61,9 +61,9 @@ def _checked(node: str, address: Address | tuple[str, int]) -> Address:
     host, port = (address.host, address.port) if isinstance(address, Address) else address
     name, _, node_host = node.partition("@")
     if not name or not node_host:
-        raise ValueError(f"{node!r} is no node name: name@host expected")
+        raise ValueError(f"{node!r} is not a node name: expected name@host")
     if not host or not 0 < port < 1 << 16:
-        raise ValueError(f"{host!r} port {port} is no address for {node}")
+        raise ValueError(f"invalid address of {node}: host {host!r}, port {port}")
     return Address(host, port)
 
 

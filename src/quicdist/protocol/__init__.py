@@ -73,6 +73,7 @@ from quicdist.protocol.handshake import (
 )
 from quicdist.protocol.handshake_framing import HandshakeFraming
 from quicdist.protocol.handshake_messages import Status, gen_digest
+from quicdist.protocol.identity import LocalIdentity, Peer
 from quicdist.protocol.initiator import Initiator
 from quicdist.protocol.names import (
     MAX_NODE_NAME,
@@ -82,7 +83,6 @@ from quicdist.protocol.names import (
     validate_node_name,
 )
 from quicdist.protocol.payload import NO_PAYLOAD, EncodedPayload, NoPayload, RefusedPayload
-from quicdist.protocol.peers import LocalIdentity, Peer
 from quicdist.protocol.streams import (
     DATA_STREAMS,
     LEGACY_DATA_STREAMS,

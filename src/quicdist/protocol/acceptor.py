@@ -30,8 +30,8 @@ from quicdist.protocol.handshake_messages import (
     encode_status,
     gen_digest,
 )
+from quicdist.protocol.identity import LocalIdentity
 from quicdist.protocol.names import encode_name, parse_node_name
-from quicdist.protocol.peers import LocalIdentity
 
 
 class Acceptor(Handshake):

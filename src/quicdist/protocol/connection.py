@@ -20,8 +20,8 @@ from quicdist.protocol.errors import FrameError, FrameTooLong, ProtocolError, sh
 from quicdist.protocol.flags import DistFlag
 from quicdist.protocol.fragments import FRAGMENT_SIZE, MAX_PARTIAL_MESSAGES, FragmentAssembler, TooLong, split
 from quicdist.protocol.frames import MAX_FRAME, TICK, Chunk, FrameReader
+from quicdist.protocol.identity import LocalIdentity, Peer
 from quicdist.protocol.payload import NO_PAYLOAD, EncodedPayload, RefusedPayload
-from quicdist.protocol.peers import LocalIdentity, Peer
 from quicdist.protocol.streams import StreamKind, StreamPlan
 from quicdist.term import Atom, Codec, DecodeError, EncodeError, Local
 
@@ -63,7 +63,7 @@ class DistConnection:
         fragment_size: int = FRAGMENT_SIZE,
     ) -> None:
         if peer.negotiated & DistFlag.DIST_HDR_ATOM_CACHE:
-            raise ValueError("DIST_HDR_ATOM_CACHE was negotiated, and the atom cache is not spoken")
+            raise ValueError("DIST_HDR_ATOM_CACHE was negotiated, but the atom cache is not supported")
         self.peer = peer
         self.local = local
         self.streams = streams
@@ -168,7 +168,7 @@ class DistConnection:
 
     def _for_peer(self, payload: EncodedPayload) -> bytes:
         if payload.records and not self.peer.negotiated & DistFlag.NATIVE_RECORDS:
-            raise EncodeError("a native record, which the peer does not know (OTP 29 and later do)")
+            raise EncodeError("a native record: the peer does not support it (OTP 29 and later do)")
         return payload.etf
 
     def _pass_through(self, parts: list[Chunk], payload_at: int, size: int) -> None:
@@ -292,7 +292,7 @@ class DistConnection:
         except DecodeError as error:
             raise self._undecodable(stream_id, error) from error
         if end != len(frame):
-            raise self._malformed(f"nothing behind {control.op.name}", frame[end:])
+            raise self._malformed(f"nothing after {control.op.name}", frame[end:])
         return control, payload
 
     def _too_long(self, stream_id: int, message: TooLong) -> tuple[ControlMessage, Any]:

@@ -40,7 +40,7 @@ class InvalidNodeName(ProtocolError, ValueError):
     """A node name that OTP does not accept; ``reason`` says what is wrong with it."""
 
     def __init__(self, name: str, reason: str) -> None:
-        super().__init__(name, f"{name!r} is no node name: {reason}")
+        super().__init__(name, f"{name!r} is not a node name: {reason}")
         self.reason = reason
 
 

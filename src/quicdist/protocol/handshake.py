@@ -19,7 +19,7 @@ from quicdist.protocol.errors import (
 from quicdist.protocol.flags import DistFlag, expand, missing
 from quicdist.protocol.handshake_framing import HandshakeBuffer, HandshakeFraming, frame
 from quicdist.protocol.handshake_messages import Due, Status
-from quicdist.protocol.peers import LocalIdentity, Peer
+from quicdist.protocol.identity import LocalIdentity, Peer
 
 
 @dataclass(frozen=True, slots=True)

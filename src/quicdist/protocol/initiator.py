@@ -31,8 +31,8 @@ from quicdist.protocol.handshake_messages import (
     encode_reply,
     gen_digest,
 )
+from quicdist.protocol.identity import LocalIdentity
 from quicdist.protocol.names import parse_node_name
-from quicdist.protocol.peers import LocalIdentity
 
 
 class Initiator(Handshake):

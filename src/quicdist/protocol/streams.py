@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from quicdist.protocol.flags import DistFlag
-from quicdist.protocol.peers import Peer
+from quicdist.protocol.identity import Peer
 from quicdist.term import Atom
 
 #: Data streams each way, of quic_dist from 1.4.0 on.

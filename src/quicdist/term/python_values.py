@@ -29,7 +29,7 @@ def to_python(term: Any) -> Any:
     try:
         return _converted(term)
     except RecursionError:
-        raise TermError("nested deeper than Python recurses") from None
+        raise TermError("the term is nested deeper than Python's recursion limit") from None
 
 
 def _converted(term: Any) -> Any:

@@ -86,7 +86,7 @@ class TupleRecord(tuple[Any, ...]):
             return given[field]
         if field in cls._required:
             source = cls._required[field]
-            raise TypeError(f"record {cls._name} needs the field {field}: its default is no term: {source}")
+            raise TypeError(f"record {cls._name} needs {field}: its default is an expression: {source}")
         return copy.deepcopy(cls._defaults.get(field))
 
     @classmethod
@@ -149,7 +149,7 @@ class Records(Mapping[str, type[TupleRecord]]):
         try:
             return self._restored(term)
         except RecursionError:
-            raise TermError("nested deeper than Python recurses") from None
+            raise TermError("the term is nested deeper than Python's recursion limit") from None
 
     def _restored(self, term: Any) -> Any:
         if isinstance(term, list):

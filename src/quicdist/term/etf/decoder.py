@@ -16,7 +16,7 @@ from typing import Any
 from quicdist.term.atom import Atom
 from quicdist.term.errors import DecodeError, TermError
 from quicdist.term.etf.decode_cache import DecodeCache
-from quicdist.term.etf.deep_keys import HASHABLE_DEPTH, too_deep_to_hash
+from quicdist.term.etf.key_depth import HASHABLE_DEPTH, too_deep_to_hash
 from quicdist.term.etf.malformed import Malformed, TooDeep, bad_reference, too_few
 from quicdist.term.etf.numeric_lists import RUN_TAGS, read_runs
 from quicdist.term.etf.paths import Frame, frames_path
@@ -234,7 +234,7 @@ class Decoder(DecodeCache):
                     elif tag == 67:  # NATIVE_RECORD_EXT
                         count, flags = _record_head(data, i + 1)
                         if flags > 1:
-                            raise Malformed(f"a record with flags {flags}, of which only 0 and 1 are known")
+                            raise Malformed(f"a record with flags {flags}; only 0 and 1 are known")
                         i += 6
                         count = 2 + 2 * count
                         if count > size - i:
@@ -332,11 +332,11 @@ class Decoder(DecodeCache):
     def _fun(self, data: Any, start: int, end: int, items: list[Any], inside: bool) -> Fun | Local:
         extent, arity, uniq, index, free = _fun_head(data, start + 1)
         if end != start + 1 + extent:
-            raise Malformed(f"a fun of {extent} bytes that takes up {end - start - 1}")
+            raise Malformed(f"a fun has {end - start - 1} bytes, its header says {extent}")
         _, old_index, old_uniq, pid = items[:4]
         small = all(type(n) is int and -SMALL_LIMIT <= n < SMALL_LIMIT for n in (old_index, old_uniq))
         if not small or type(pid) is not Pid:
-            raise Malformed("a fun without its index, uniq and pid")
+            raise Malformed("a fun lacks its index, uniq or pid")
         module, _ = self.node(data, start + 30)
         if inside:
             # Part of another fun, which is kept as bytes: a copy each would grow without bound.

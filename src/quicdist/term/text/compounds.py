@@ -1,4 +1,4 @@
-"""The parts of a term, in the order in which Erlang prints them."""
+"""Compound terms and their parts, in the order in which Erlang prints them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Compound(NamedTuple):
 
 
 def take_apart(term: Any, writer: Writer) -> Compound:
-    """The parts of ``term``, of which ``writer.leaf`` says that it has some."""
+    """The parts of a compound ``term``, one for which ``writer.leaf`` returns None."""
     kind = _KINDS.get(type(term))
     if kind is None:
         term = known(term)
