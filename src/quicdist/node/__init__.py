@@ -1,6 +1,5 @@
 """The node: processes, mailboxes, names, links, monitors, aliases, and the table of connections."""
 
-from quicdist.node.core import NodeCore, NodeDown, NodeEvent, NodeUp
 from quicdist.node.errors import (
     CookieError,
     NameRegistered,
@@ -14,6 +13,7 @@ from quicdist.node.errors import (
     SpawnError,
 )
 from quicdist.node.event_loop import run
+from quicdist.node.local_node import LocalNode, NodeDown, NodeEvent, NodeUp
 from quicdist.node.patterns import ANY, AnyOf
 from quicdist.node.process import Process
 
@@ -21,10 +21,10 @@ __all__ = [
     "ANY",
     "AnyOf",
     "CookieError",
+    "LocalNode",
     "NameRegistered",
     "NetTickTimeout",
     "NoSuchProcess",
-    "NodeCore",
     "NodeDown",
     "NodeError",
     "NodeEvent",

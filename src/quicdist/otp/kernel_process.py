@@ -1,4 +1,4 @@
-"""The processes of the node itself whose body is a plain function."""
+"""Processes of the node itself whose body is a plain function."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from quicdist.term import Pid
 
 
 class KernelProcess(HandlerProcess):
-    """A process of the node, see :class:`~quicdist.otp.kernel_supervisor.KernelSupervisor`."""
+    """A process of the node itself; see :class:`~quicdist.otp.kernel_supervisor.KernelSupervisor`."""
 
     __slots__ = ()
 
@@ -27,5 +27,5 @@ class KernelProcess(HandlerProcess):
 def spawn_kernel_process(
     runtime: Runtime, function: Callable[[Process, Any], Any], name: str | None = None
 ) -> Process:
-    """Start a process whose body is ``function``, called with it and each message."""
+    """Start a process that calls ``function`` with itself and each message."""
     return runtime.add(KernelProcess(runtime, runtime.identifiers.pid(), function), name=name)

@@ -1,10 +1,10 @@
-"""The services of one node, put together."""
+"""Makes the services of a node."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from quicdist.node.core import NodeCore
+from quicdist.node.local_node import LocalNode
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
 from quicdist.otp import server_process
@@ -30,7 +30,7 @@ from quicdist.otp.sys_client import StateForm, SysClient
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What a node offers its program, by the name of OTP's module."""
+    """The services of a node, by the names of OTP's modules."""
 
     caller: Caller
     erpc: ErpcClient
@@ -46,14 +46,14 @@ class Services:
     kernel_supervisor: KernelSupervisor
 
 
-def start_services(node: NodeCore, exports: Exports) -> Services:
+def start_services(node: LocalNode, exports: Exports) -> Services:
     """Start the processes that every node has (``net_kernel``, ``rex``, ``user``, ``logger_proxy``), and
     the clients."""
     runtime = node.runtime
     reports = runtime.reporter = CrashReports(runtime, node.connections.link)
     kernel = KernelSupervisor(runtime, node.fail)
     caller = Caller(runtime)
-    kernel.keep("the process that asks for the node", caller.start)
+    kernel.keep("the caller process", caller.start)
     erpc = ErpcClient(runtime, node.spawning, node.connections, caller)
     is_linked = node.connections.is_linked
     group_leader = IoServer(erpc.call, is_connected=is_linked)
@@ -93,7 +93,7 @@ def start_services(node: NodeCore, exports: Exports) -> Services:
 
 
 def _start_user(runtime: Runtime, group_leader: IoServer) -> Process:
-    """Start the group leader; who had the one before has this one now."""
+    """Start the group leader, also for the processes that had the one before."""
     process = spawn_kernel_process(runtime, group_leader, USER)
     before, runtime.group_leader = runtime.group_leader, process.pid
     for other in runtime.processes():

@@ -2,6 +2,7 @@
 
 A peer may use more data streams than this node; the handshake does not tell their number. A user stream does
 not begin like a frame by chance: length, header and control message fix about 60 bits.
+"""
 
 from __future__ import annotations
 

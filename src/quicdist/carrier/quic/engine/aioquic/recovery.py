@@ -59,11 +59,7 @@ class Recovery(LossDetection):
 
     @property
     def congestion_window(self) -> int:
-        # A packet that begins within the window may end beyond it: else what is left of the window would be
-        # filled with packets that are ever smaller.
-        congestion = self.congestion
-        in_flight, size = congestion.bytes_in_flight, congestion.datagram_size
-        return in_flight + -(-(congestion.congestion_window - in_flight) // size) * size
+        return self.congestion.bytes_in_flight + self.congestion.available
 
 
 class OwnRecovery(QuicConnection):

@@ -22,13 +22,12 @@ from quicdist.carrier.quic.engine.recovery.ack_ranges import newly_acknowledged
 from quicdist.carrier.quic.engine.recovery.congestion import Congestion
 from quicdist.carrier.quic.engine.recovery.pacer import Pacer
 from quicdist.carrier.quic.engine.recovery.packet_space import Packet, Record, Space
+from quicdist.carrier.quic.engine.recovery.persistent_congestion import is_persistent_congestion
 from quicdist.carrier.quic.engine.recovery.rtt import GRANULARITY, RoundTrips
 
 #: RFC 9002, section 6.1.
 PACKET_THRESHOLD: Final = 3
 TIME_THRESHOLD: Final = 1 / 8
-#: RFC 9002, section 7.6.1.
-PERSISTENT_CONGESTION: Final = 3
 #: Losses without a spurious one among them after which the time for reordering is halved (RFC 8985, section
 #: 6.2, keeps it for 16 recoveries).
 KEEP_REORDERING: Final = 16
@@ -276,7 +275,9 @@ class LossDetection:
             self._on_lost(lost, now, space, record)
 
     def _on_lost(self, lost: list[Any], now: float, space: Space, record: Record) -> None:
-        persistent = self._in_persistent_congestion(lost, record)
+        persistent = is_persistent_congestion(
+            lost, record.lost, first_sample_at=self.rtt.first_at, probe_timeout=self.get_probe_timeout()
+        )
         self._forget(lost, now, space, record, for_probe=False)
         counted = [packet for packet in lost if packet.in_flight]
         if not counted:
@@ -330,28 +331,6 @@ class LossDetection:
             old.append(number)
         for number in old:
             del lost[number]
-
-    def _in_persistent_congestion(self, lost: list[Any], record: Record) -> bool:
-        """Whether all that was sent for long is lost (RFC 9002, section 7.6.2)."""
-        first_at = self.rtt.first_at
-        if first_at is None or len(lost) < 2:
-            return False
-        duration = PERSISTENT_CONGESTION * self.get_probe_timeout()
-        if lost[-1].sent_time - lost[0].sent_time <= duration:
-            return False
-        start: float | None = None
-        expected = lost[0].packet_number
-        for packet in lost:
-            number = packet.packet_number
-            if number - expected > _SMALL or any(n not in record.lost for n in range(expected, number)):
-                start = None  # One in between was acknowledged.
-            expected = number + 1
-            if packet.is_ack_eliciting and packet.sent_time > first_at:
-                if start is None:
-                    start = packet.sent_time
-                elif packet.sent_time - start > duration:
-                    return True
-        return False
 
     # -- timers ------------------------------------------------------------------------------
 

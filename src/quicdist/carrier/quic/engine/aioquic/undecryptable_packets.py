@@ -1,9 +1,9 @@
-"""Packets that come before the keys that open them, kept until those are there (RFC 9000, section 5.2.2;
-RFC 9001, section 5.7).
+"""Packets that arrive before their keys, buffered until the keys are there (RFC 9000, section 5.2.2; RFC
+9001, section 5.7).
 
-A packet overtakes another on its way, or the one before it was lost. aioquic drops what it has no keys for,
-which costs a probe timeout. Up to 1.8.1 quic_dist sends nothing of its handshake again: there it costs the
-connection. ``tests/carrier/test_early_packets.py`` fails where a new aioquic changes what stands here.
+A packet overtakes another, or the one before it was lost. aioquic drops what it has no keys for, which costs
+a probe timeout. Up to 1.8.1 quic_dist sends nothing of its handshake again: with such a peer it costs the
+connection. ``tests/carrier/test_undecryptable_packets.py`` fails where a new aioquic changes this.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from aioquic.tls import Epoch
 
 #: What is kept for one connection, in datagrams and in bytes: a flight of a server with a long chain of
 #: certificates, or what quic_dist says first on each of its streams.
-MOST: Final = 24
-MOST_BYTES: Final = 16 * 1024
+MAX_PACKETS: Final = 24
+MAX_BYTES: Final = 16 * 1024
 
 _EPOCHS: Final = {QuicPacketType.HANDSHAKE: Epoch.HANDSHAKE, QuicPacketType.ONE_RTT: Epoch.ONE_RTT}
 
 
-class KeepsEarlyPackets(QuicConnection):
+class BuffersPackets(QuicConnection):
     """A connection that takes in a packet when it can be opened, if not when it comes."""
 
     def __init__(self, **arguments: Any) -> None:
@@ -41,7 +41,7 @@ class KeepsEarlyPackets(QuicConnection):
             self._take_early()
             return
         rest = self._without_keys(data)
-        if rest and len(self._early) < MOST and self._early_bytes + len(rest) <= MOST_BYTES:
+        if rest and len(self._early) < MAX_PACKETS and self._early_bytes + len(rest) <= MAX_BYTES:
             self._early.append((rest, addr))
             self._early_bytes += len(rest)
         if self._early and not all(self._lacks(epoch) for epoch in lacked):
