@@ -1,4 +1,4 @@
-"""Running code of the program, such as a handler or a callback: what leaves it goes no further.
+"""Runs code of the program, such as a handler or a callback, so that its exceptions go no further.
 
 On a BEAM an exception ends one process. In Python some exceptions are made to end more: ``SystemExit``
 stops the event loop out of a task, ``CancelledError`` passes by ``except Exception``. Only

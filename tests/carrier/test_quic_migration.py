@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from quicdist.carrier import Address, MigrationError
+from quicdist.carrier import Address, CarrierError
 from quicdist.carrier.datagram_socket import open_socket
 from quicdist.carrier.quic.carrier import QuicCarrier
 from quicdist.carrier.quic.driver import migration as migration_module
@@ -85,7 +85,7 @@ async def test_no_way_to_go_on_by(settings: QuicSettings) -> None:
 
     async with linked(settings, dataclasses.replace(settings, sockets=sockets)) as pair:
         no_way = True
-        with pytest.raises(MigrationError, match=r"server@127.0.0.1.*Network is unreachable"):
+        with pytest.raises(CarrierError, match=r"server@127.0.0.1.*Network is unreachable"):
             pair.client.link.migrate()
         pair.to_server(1)
         assert (await pair.server.get())[1] == 1

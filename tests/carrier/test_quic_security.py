@@ -18,16 +18,16 @@ import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from quicdist.carrier import (
+    AcceptError,
     AuthenticationRefused,
     AuthPeer,
     CertificateError,
     CertificateRefused,
     ConnectError,
     ExternalPsk,
-    IncomingAuthenticationRefused,
-    IncomingCertificateRefused,
     ListenError,
     PskRefused,
+    Refusal,
     SetupTimeout,
 )
 from quicdist.carrier.quic.authentication import MAX_BYTES, AuthCallback
@@ -245,7 +245,8 @@ async def test_a_client_on_a_host_its_certificate_does_not_name(
         assert caught.value.by_peer
         assert name in str(caught.value)
         error = await server.error()
-        assert isinstance(error, IncomingCertificateRefused)
+        assert isinstance(error, AcceptError)
+        assert error.refusal is Refusal.CERTIFICATE
         assert name in str(error)
         await logged(caplog, server, name)
         assert server.node.requested == []
@@ -329,7 +330,8 @@ async def test_a_server_that_refuses(
             await dial(server, certificates.tls())
         assert caught.value.by_peer
         error = await server.error()
-        assert isinstance(error, IncomingAuthenticationRefused)
+        assert isinstance(error, AcceptError)
+        assert error.refusal is Refusal.AUTHENTICATION
         assert not error.by_peer
         await logged(caplog, server, why)
         assert server.node.requested == []
@@ -350,7 +352,8 @@ async def test_a_client_that_refuses(certificates: CertificateFiles) -> None:
             await dial(server, certificates.tls(), auth_callback=wait_for_word)
         assert not caught.value.by_peer
         error = await server.error()
-        assert isinstance(error, IncomingAuthenticationRefused)
+        assert isinstance(error, AcceptError)
+        assert error.refusal is Refusal.AUTHENTICATION
         assert error.by_peer
         assert "not there" in str(error)
         await nothing_half_made(server)
@@ -469,7 +472,9 @@ async def test_a_peer_without_a_callback(certificates: CertificateFiles) -> None
     async with guarded(certificates, ask, auth_handshake_timeout=0.5) as server:
         with pytest.raises(ConnectError):
             await dial(server, certificates.tls())
-        assert isinstance(await server.error(), IncomingAuthenticationRefused)
+        error = await server.error()
+        assert isinstance(error, AcceptError)
+        assert error.refusal is Refusal.AUTHENTICATION
         assert server.node.requested == []
 
 

@@ -14,7 +14,7 @@ import pytest
 
 import quicdist.protocol as wire
 from quicdist import Atom, Process, ProcessExit
-from quicdist.node import LocalNode, NodeNotStarted, WrongThread
+from quicdist.node import LocalNode, NodeError, NodeNotStarted
 from quicdist.protocol import NO_PAYLOAD, ControlMessage
 from quicdist.term import Codec, Pid
 from tests.node.sides import Side, connected
@@ -244,7 +244,7 @@ class TestThreads:
                 lambda: process.link(other),
                 lambda: here.runtime.spawn(lambda *_: None),
             ):
-                with pytest.raises(WrongThread) as caught:
+                with pytest.raises(NodeError) as caught:
                     action()
                 errors.append(str(caught.value))
 

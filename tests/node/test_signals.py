@@ -12,7 +12,7 @@ import pytest
 
 import quicdist.protocol as wire
 from quicdist import Atom, NameRegistered, NoSuchProcess, Process, ProcessExit
-from quicdist.node.signals import ForgedSignal
+from quicdist.protocol import ProtocolError
 from quicdist.term import Pid, Reference
 from tests.node.sides import Side, connected
 
@@ -174,7 +174,7 @@ class TestLinks:
         here, there = connected()
         one, two = here.mailbox()[0], there.mailbox()[0]
         one.link(two.pid)
-        with pytest.raises(ForgedSignal, match="three@host"):
+        with pytest.raises(ProtocolError, match="three@host"):
             here.signals.dispatch("three@host", wire.PayloadExit(two.pid, one.pid), BOOM)
         assert one.alive
 

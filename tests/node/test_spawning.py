@@ -10,9 +10,8 @@ import pytest
 import quicdist.protocol as wire
 from quicdist import Atom, NameRegistered, Process
 from quicdist.node import SpawnError
-from quicdist.node.signals import ForgedSignal
 from quicdist.node.spawnables import Spawnables, body_starter
-from quicdist.protocol import ControlMessage, DistFlag
+from quicdist.protocol import ControlMessage, DistFlag, ProtocolError
 from quicdist.term import Pid, Reference, TermError
 from tests.node.sides import Side, connected
 
@@ -244,6 +243,6 @@ class TestSpawnables:
         forged = Reference("three@host", (1, 2, 3), 1)
         request = wire.SpawnRequest(forged, parent.pid, parent.pid, (Atom("m"), Atom("f"), 0), [])
         before = here.runtime.processes()
-        with pytest.raises(ForgedSignal, match="three@host"):
+        with pytest.raises(ProtocolError, match="three@host"):
             here.signals.dispatch("two@host", request, [])
         assert here.runtime.processes() == before

@@ -46,7 +46,7 @@ def test_node_names_stay_as_they_were_given() -> None:
 
 @pytest.mark.parametrize("wrong", ["a@h", Atom("a@h"), b"a@h", None, 7])
 def test_one_name_in_place_of_several_is_a_type_error(wrong: Any) -> None:
-    with pytest.raises(TypeError, match="several node names are wanted"):
+    with pytest.raises(TypeError, match="expected a list of node names"):
         node_names(wrong)
 
 

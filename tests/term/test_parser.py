@@ -410,7 +410,7 @@ def test_otp_refuses_the_same_in_the_same_lines(beam: Beam) -> None:
         ("<<1:7/float>>", "1:3: bad segment: a float has 16, 32 or 64 bits, not 7"),
         ("16#fg", "1:1: illegal integer: 'fg' are not digits of base 16"),
         ("37#1", "1:1: illegal base 37: it must be 2 to 36"),
-        ("#m:r{x = 1,x = 2}", "1:18: no native record: a record has a field only once"),
+        ("#m:r{x = 1,x = 2}", "1:18: not a native record: a record cannot have a field twice"),
     ],
 )
 def test_messages(text: str, message: str) -> None:

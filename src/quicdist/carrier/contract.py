@@ -182,7 +182,7 @@ class Link(ABC):
         bytes are queued than the link may hold, the message is dropped and the link ends with
         :class:`SendBufferFull`.
 
-        Raises :class:`LinkClosed` on a link that has ended, and what
+        Raises :class:`LinkLost` on a link that has ended, and what
         :meth:`quicdist.protocol.DistConnection.send` raises; then nothing was sent.
         """
 
@@ -209,7 +209,7 @@ class Link(ABC):
 
     def migrate(self) -> bool:
         """Migrate to a new socket, bound to the address that routes to the peer now. False if this link
-        cannot: only QUIC links that this node dialled can. Raises :class:`MigrationError` if the peer is
+        cannot: only QUIC links that this node dialled can. Raises :class:`CarrierError` if the peer is
         unreachable."""
         return False
 

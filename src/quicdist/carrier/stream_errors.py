@@ -28,7 +28,9 @@ class SendBufferFull(CarrierError):
 
 
 class StreamError(CarrierError):
-    """An error of a user stream to ``node``."""
+    """An error of a user stream to ``node``. Raised itself when data are written after its end (FIN),
+    when no stream has that reference or it has ended (quic_dist's ``unknown_stream``), and when the stream
+    belongs to another process (``not_owner``)."""
 
     def __init__(self, node: str, reason: str) -> None:
         self.node = node
@@ -69,16 +71,6 @@ class StreamRefused(StreamReset):
             STREAM_REFUSED,
             by_peer=True,
             why=": no process there accepts streams of this node",
-        )
-
-
-class StreamFinished(StreamError):
-    """Data was written to a stream after its end (FIN)."""
-
-    def __init__(self, node: str, stream_id: int) -> None:
-        self.stream_id = stream_id
-        super().__init__(
-            node, f"stream {stream_id} to {node} is finished: nothing can be written after its end"
         )
 
 

@@ -18,7 +18,7 @@ import dns.rdatatype
 import dns.resolver
 
 from quicdist.discovery.dns_cache import TtlCache
-from quicdist.discovery.errors import DnsError, DnsTimeout
+from quicdist.discovery.errors import DnsError
 from quicdist.discovery.srv import Service
 
 #: Names kept, each with one type.
@@ -98,7 +98,7 @@ class DnsClient:
             responses = error.responses()  # type: ignore[no-untyped-call]
             return (), min(map(_negative_ttl, responses.values()), default=0.0)
         except (dns.exception.Timeout, TimeoutError) as error:
-            raise DnsTimeout(question, f"no answer within {self.timeout:g} s") from error
+            raise DnsError(question, f"no answer within {self.timeout:g} s") from error
         except (dns.exception.DNSException, OSError) as error:
             raise DnsError(question, str(error) or type(error).__name__) from error
         if answer.rrset is None:

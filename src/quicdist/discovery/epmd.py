@@ -16,7 +16,6 @@ from quicdist.discovery.errors import (
     Looked,
     NodeNameTaken,
     NodeNotFound,
-    ResolveError,
 )
 from quicdist.discovery.resolve import resolve
 from quicdist.logs import get_logger
@@ -82,7 +81,7 @@ class EpmdDiscovery(Discovery):
             return Address(host, await self.port_please(name, host))
         try:
             address = (await resolve(host, self.port, family))[0]
-        except ResolveError as error:
+        except DiscoveryError as error:
             raise NodeNotFound(f"{name}@{host}", [Looked("epmd", str(error))]) from error
         port, answered_at = await self._find(name, host, asked=address.host)
         return Address(answered_at, port)

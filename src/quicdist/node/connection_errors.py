@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from quicdist.carrier import DigestUnanswered, PeerSilent, PeerUnreachable, SetupTimeout
+from quicdist.carrier import PeerSilent, PeerUnreachable, SetupTimeout
 from quicdist.discovery import DiscoveryError
 from quicdist.errors import QuicDistError
 from quicdist.logs import RateLimit, clean, get_logger
@@ -55,7 +55,7 @@ class ConnectionErrors:
         share one limit, because a peer may name any number of nodes."""
         self._remember(error.node, error.attempts)
         refused = any(
-            not isinstance(each, _UNREACHABLE) or isinstance(each, DigestUnanswered)
+            not isinstance(each, _UNREACHABLE) or (isinstance(each, SetupTimeout) and each.digest_unanswered)
             for each in error.attempts
         )
         level = logging.WARNING if dropped or (refused and not called_off) else logging.INFO

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Hashable, Iterator, Sequence
 from copy import copy
 from typing import Any, Protocol
 
-from quicdist.carrier import Carrier, Incoming, Link, LinkClosed, Listener, LocalNode, MessageHandler
+from quicdist.carrier import Carrier, Incoming, Link, LinkLost, Listener, LocalNode, MessageHandler
 from quicdist.containment import describe, settle
 from quicdist.errors import QuicDistError
 from quicdist.logs import get_logger
@@ -23,7 +23,6 @@ from quicdist.node.dial_queue import (
     MAX_DIALS,
     DialQueue,
     Ticket,
-    TooManyDials,
     by_itself,
     on_behalf_of,
     peer_behind,
@@ -231,7 +230,7 @@ class ConnectionTable:
                 raise NotConnected(node, (NodeError("this node has stopped"),))
             try:
                 ticket = self._dials.ticket(node)
-            except TooManyDials as error:
+            except NodeError as error:
                 raise NotConnected(node, (error,)) from None
             connection = self._connections[node] = NodeConnection(node, ticket.peer)
             self._start_dialling(connection, ticket)
@@ -429,7 +428,7 @@ class ConnectionTable:
                 return True
         except TermError:
             raise
-        except LinkClosed:  # the link has reported it, and node_down follows
+        except LinkLost:  # the link has reported it, and node_down follows
             return False
         except QuicDistError as error:
             self._errors.dropped(node, error, caused_by=peer_behind())

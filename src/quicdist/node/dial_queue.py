@@ -60,10 +60,6 @@ def by_itself() -> contextvars.Context:
     return context
 
 
-class TooManyDials(NodeError):
-    """A dial was not started, because too many dials caused by the same peer are waiting."""
-
-
 class DialKind(enum.Enum):
     """Which dials go first, and how many of each kind there may be at once."""
 
@@ -110,14 +106,15 @@ class DialQueue:
         self._failed: dict[str, float] = {}
 
     def ticket(self, node: str) -> Ticket:
-        """A ticket for a dial to ``node``; it ends with :meth:`leave`. Raises :class:`TooManyDials`."""
+        """A ticket for a dial to ``node``; it ends with :meth:`leave`. Raises :class:`NodeError` if the dial
+        must not start: too many dials caused by the same peer wait, or the last one failed just now."""
         peer = _peer.get()
         if peer is not None:
             failed = self._failed.get(node)
             if failed is not None and asyncio.get_running_loop().time() - failed < RETRY:
-                raise TooManyDials(f"not dialled again: it could not be reached less than {RETRY:g} s ago")
+                raise NodeError(f"not dialled again: it could not be reached less than {RETRY:g} s ago")
             if self._caused[peer] >= MAX_WAITING:
-                raise TooManyDials(
+                raise NodeError(
                     f"not dialled: {MAX_WAITING} dials caused by messages of {peer} are waiting already"
                 )
             self._caused[peer] += 1

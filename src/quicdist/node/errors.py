@@ -10,14 +10,15 @@ from quicdist.term.shorten import shorten
 
 
 class NodeError(QuicDistError):
-    """An operation of a node has failed."""
+    """An operation of a node has failed. Raised itself when a node is used outside the thread of its event
+    loop, and when a callback of a server has no case for its argument (``function_clause``)."""
 
     #: The reason with which a process ends that does not catch this error: the one with which OTP's
     #: function exits for the same failure. None where OTP has none: then it is that of a Python error.
     exit_reason: Any = None
 
 
-class NodeNotStarted(NodeError):
+class NodeNotStarted(NodeError, RuntimeError):
     """The node has not been started, or was stopped."""
 
 
@@ -25,7 +26,7 @@ class CookieError(NodeError):
     """The cookie is missing, unreadable by OTP's rules, or open to others."""
 
 
-class NotConnected(NodeError):
+class NotConnected(NodeError, ConnectionError):
     """A node could not be reached. ``node`` is its name; ``attempts`` are the errors of each attempt, or
     the error that ended the connection."""
 
@@ -47,20 +48,12 @@ class NetTickTimeout(NodeError):
         super().__init__(f"node {node} has sent nothing for {ticktime:g} s (net_tick_timeout)")
 
 
-class NameRegistered(NodeError):
+class NameRegistered(NodeError, ValueError):
     """The name is already registered for a process of this node (``register/2``: badarg)."""
 
 
-class NoSuchProcess(NodeError):
+class NoSuchProcess(NodeError, LookupError):
     """The process that a local operation needs does not exist (``noproc``)."""
-
-
-class NoSuchStream(NodeError):
-    """There is no user stream with that reference, or it has ended (quic_dist's ``unknown_stream``)."""
-
-
-class NotOwner(NodeError):
-    """A user stream belongs to another process (quic_dist's ``not_owner``)."""
 
 
 class SpawnError(NodeError):
@@ -74,16 +67,6 @@ class SpawnError(NodeError):
         self.attempts = attempts
         tried = f" ({_joined(attempts)})" if attempts else ""
         super().__init__(f"cannot spawn {what} on {node}: {reason}{tried}")
-
-
-class WrongThread(NodeError):
-    """A node and its processes were used outside the thread of their event loop."""
-
-    def __init__(self, node: str, thread: str) -> None:
-        super().__init__(
-            f"node {node} belongs to the thread of its event loop, and this is thread {thread}: use "
-            "node.call_soon_threadsafe(process.send, to, message)"
-        )
 
 
 class ProcessEnded(NodeError):

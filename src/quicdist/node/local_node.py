@@ -68,6 +68,7 @@ class NodeDown:
     error: QuicDistError | None
 
 
+#: What a subscriber to a node's connections gets.
 NodeEvent = NodeUp | NodeDown
 
 

@@ -20,7 +20,6 @@ from quicdist.node.errors import (
     NodeNotStarted,
     NoSuchProcess,
     NotConnected,
-    WrongThread,
 )
 from quicdist.node.exit_reason import error_term, exit_reason, failure
 from quicdist.node.identifiers import Identifiers
@@ -112,7 +111,10 @@ class ProcessTable(ABC):
         """Why the caller cannot use the node."""
         if self._forked:
             return NodeNotStarted(self._forked)
-        return WrongThread(self.name, current_thread().name)
+        return NodeError(
+            f"node {self.name} belongs to the thread of its event loop, and this is thread "
+            f"{current_thread().name}: use node.call_soon_threadsafe(process.send, to, message)"
+        )
 
     # -- finding processes -----------------------------------------------------------------
 

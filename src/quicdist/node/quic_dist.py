@@ -18,9 +18,8 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from quicdist.carrier import DEFAULT_PRIORITY, StreamLost, UserStream
+from quicdist.carrier import DEFAULT_PRIORITY, StreamError, StreamLost, UserStream
 from quicdist.node.endpoints import Endpoint, quic_carriers
-from quicdist.node.errors import NoSuchStream, NotOwner
 from quicdist.node.process import Process
 from quicdist.node.streams import StreamAcceptor, StreamInfo, Streams
 from quicdist.protocol.names import node_name, parse_node_name
@@ -119,8 +118,8 @@ class QuicDist:
 
     def send(self, process: Process, stream: StreamRef | UserStream, data: Buffer, fin: bool = False) -> None:
         """Send bytes; with ``fin`` they are the last (``send/2,3``). It does not wait: see
-        :meth:`drain`. Raises :class:`NotOwner`, :class:`NoSuchStream` for an ended stream, and what
-        :meth:`UserStream.write` raises."""
+        :meth:`drain`. Raises :class:`StreamError` for a stream of another process and for an ended one,
+        and what :meth:`UserStream.write` raises."""
         found = self._owned_by(process, stream)
         found.write(data)
         if fin:
@@ -156,14 +155,14 @@ class QuicDist:
         found = stream if isinstance(stream, UserStream) else self._find(stream)
         owner = self._streams.owners.get(found)
         if owner is not process:
-            raise NotOwner(f"{owner or 'no process'} owns {found!r}, not {process}")
+            raise StreamError(found.node, f"{owner or 'no process'} owns {found!r}, not {process}")
         return found
 
     def _find(self, ref: StreamRef) -> UserStream:
         _, node, stream_id = ref
         stream = self._streams.find(str(node), stream_id)
         if stream is None:
-            raise NoSuchStream(f"there is no stream {stream_id} with {node}, or it has ended")
+            raise StreamError(str(node), f"there is no stream {stream_id} with {node}, or it has ended")
         return stream
 
     # -- owners ----------------------------------------------------------------------------

@@ -71,12 +71,10 @@ _OWN_REFERENCE: dict[type, str] = {
 }
 
 
-class ForgedSignal(ProtocolError):
-    """A peer sent a signal in the name of a process of another node: the connection ends."""
-
-    def __init__(self, node: str, control: ControlMessage, what: Pid | Reference) -> None:
-        whose = clean(what.node.name)
-        super().__init__(node, f"{node} sent {control.op.name} with {what}, which is of {whose}")
+def _forged(node: str, control: ControlMessage, what: Pid | Reference) -> ProtocolError:
+    """The error for a signal in the name of a process of another node than ``node``, which sent it."""
+    text = f"{node} sent {control.op.name} with {what}, which is of {clean(what.node.name)}"
+    return ProtocolError(node, text)
 
 
 def _check_sender(node: str, control: Any) -> None:
@@ -87,9 +85,9 @@ def _check_sender(node: str, control: Any) -> None:
     elif kind in _OWN_REFERENCE:
         reference = getattr(control, _OWN_REFERENCE[kind])
         if reference.node.name != node:
-            raise ForgedSignal(node, control, reference)
+            raise _forged(node, control, reference)
     if control.from_pid.node.name != node:
-        raise ForgedSignal(node, control, control.from_pid)
+        raise _forged(node, control, control.from_pid)
 
 
 class Signals:
@@ -147,7 +145,7 @@ class Signals:
     def dispatch(self, node: str, control: ControlMessage, payload: Any) -> None:
         """Let one control message from ``node`` take effect: now, or after the signals before it.
 
-        Raises :class:`ForgedSignal` where the sender named is of another node.
+        Raises :class:`ProtocolError` where the sender named is of another node.
         """
         kind = type(control)
         if type(payload) is RefusedPayload:

@@ -13,8 +13,7 @@ from enum import IntFlag
 from types import NoneType
 from typing import Any, NamedTuple
 
-from quicdist.protocol.control import ControlMessage, Op, short
-from quicdist.protocol.errors import MalformedControl
+from quicdist.protocol.control import ControlMessage, Op, short, unexpected
 from quicdist.term import Atom, Pid, Reference
 
 #: What the elements called *Unused* are filled with, as OTP does.
@@ -43,7 +42,7 @@ class AltactFlag(IntFlag):
 
 def _check_unlink_id(message: Any, node: str) -> None:
     if not 1 <= message.id <= 0xFFFFFFFFFFFFFFFF:
-        raise MalformedControl(node, f"{message.op.name} with id in 1..2^64-1", short(message.id))
+        raise unexpected(node, f"{message.op.name} with id in 1..2^64-1", short(message.id))
 
 
 def _check_spawn(message: Any, node: str) -> None:
@@ -52,14 +51,14 @@ def _check_spawn(message: Any, node: str) -> None:
     if not (
         len(mfa) == 3 and isinstance(mfa[0], atoms) and isinstance(mfa[1], atoms) and type(mfa[2]) is int
     ):
-        raise MalformedControl(node, f"{message.op.name} of {{Module, Function, Arity}}", short(mfa))
+        raise unexpected(node, f"{message.op.name} of {{Module, Function, Arity}}", short(mfa))
 
 
 def _check_altact(message: Any, node: str) -> None:
     flags, to, has_token = message.flags, type(message.to), "trace_token" in message._fields
     due = Reference if flags & AltactFlag.ALIAS else Atom if flags & AltactFlag.NAME else Pid
     if to is not due or bool(flags & AltactFlag.TOKEN) != has_token:
-        raise MalformedControl(node, "ALTACT_SIG_SEND whose flags fit its elements", short(message))
+        raise unexpected(node, "ALTACT_SIG_SEND whose flags fit its elements", short(message))
 
 
 class Link(ControlMessage, NamedTuple("Link", [("from_pid", Pid), ("to_pid", Pid)]), op=Op.LINK, pair=(0, 1)):

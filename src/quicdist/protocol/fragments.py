@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from struct import Struct
 
-from quicdist.protocol.errors import FragmentError, FrameTooLong
+from quicdist.protocol.errors import FrameError, FrameTooLong
 from quicdist.protocol.frames import MAX_FRAME, Chunk
 
 #: What one fragment carries at most unless told otherwise; what BEAMs send (ERTS_DIST_FRAGMENT_SIZE).
@@ -127,7 +127,7 @@ class FragmentAssembler:
         """Take a frame that begins with ``131 69`` or ``131 70``.
 
         Gives, with the last fragment, the control message and the payload, joined. Raises
-        :class:`FragmentError`, and :class:`FrameTooLong` if even the first fragments of refused
+        :class:`FrameError`, and :class:`FrameTooLong` if even the first fragments of refused
         messages are more than all may hold together.
         """
         if len(frame) < _IDS_END:
@@ -186,6 +186,5 @@ class FragmentAssembler:
         if self.held > self._max_partial_bytes:
             raise partial.error
 
-    def _error(self, expected: str, came: str, stream_id: int) -> FragmentError:
-        text = f"fragment from {self._node} on stream {stream_id}: expected {expected}, got {came}"
-        return FragmentError(self._node, text)
+    def _error(self, expected: str, came: str, stream_id: int) -> FrameError:
+        return FrameError(self._node, f"fragment on stream {stream_id}", f"expected {expected}, got {came}")

@@ -15,12 +15,11 @@ from quicdist.protocol.errors import (
     HandshakeEnded,
     HandshakeError,
     MandatoryFlagsMissing,
-    ReflectedChallenge,
 )
 from quicdist.protocol.flags import DistFlag, expand, missing
 from quicdist.protocol.handshake_framing import HandshakeBuffer, HandshakeFraming, frame
 from quicdist.protocol.handshake_messages import Due, Status
-from quicdist.protocol.peers import LocalIdentity, Peer
+from quicdist.protocol.identity import LocalIdentity, Peer
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +83,7 @@ class Connected:
     leftover: bytes
 
 
+#: What a handshake gives for the bytes it is fed.
 Event = PeerNamed | StatusReceived | OldConnectionPending | PeerProved | Connected
 
 
@@ -158,6 +158,12 @@ class Handshake(ABC):
         self._is_over()
         return HandshakeEnded(self.node, self.expects)
 
+    def _reflected_challenge(self) -> HandshakeError:
+        """The peer wants this node to answer its own challenge in the peer's place."""
+        return HandshakeError(
+            self.node, f"{self.node} sent a challenge of this node back to it: not answered"
+        )
+
     def challenge_reflected(self) -> None:
         """This handshake's challenge came back in another one: no answer to it counts any more."""
         self._reflected = True
@@ -189,7 +195,7 @@ class Handshake(ABC):
     def _check_challenge(self, challenge: int) -> None:
         """Whether the peer's ``challenge`` may be answered."""
         if self._reflected or self._challenges.is_reflected(challenge):
-            self._fail(ReflectedChallenge(self.node))
+            self._fail(self._reflected_challenge())
 
     def _check_flags(self, flags: DistFlag) -> None:
         lacking = missing(flags)

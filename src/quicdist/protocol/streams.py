@@ -32,11 +32,12 @@ from dataclasses import dataclass
 from enum import Enum
 
 from quicdist.protocol.flags import DistFlag
-from quicdist.protocol.peers import Peer
+from quicdist.protocol.identity import Peer
 from quicdist.term import Atom
 
-#: Data streams each way, of quic_dist from 1.4.0 on and before.
+#: Data streams each way, of quic_dist from 1.4.0 on.
 DATA_STREAMS = 16
+#: Data streams each way, of quic_dist before 1.4.0.
 LEGACY_DATA_STREAMS = 4
 
 

@@ -7,8 +7,8 @@ from typing import Any
 from quicdist.errors import QuicDistError
 
 
-class TermError(QuicDistError):
-    """A value is no Erlang term, or bytes or text do not hold one."""
+class TermError(QuicDistError, ValueError):
+    """A value has no Erlang term, or bytes or text do not hold one."""
 
 
 class EncodeError(TermError):
@@ -31,15 +31,13 @@ class DecodeError(TermError):
 
     #: The first elements of the term, if it is a tuple: those that were read whole.
     begun: tuple[Any, ...] = ()
+    #: The term is nested deeper than the limits allow; what follows in it was not read.
+    too_deep = False
 
     def __init__(self, message: str, *, offset: int, path: str = "term") -> None:
         super().__init__(f"{message} (at byte {offset}, {path})")
         self.offset = offset
         self.path = path
-
-
-class TermTooDeep(DecodeError):
-    """A term nested deeper than the limits allow; what follows in it was not looked at."""
 
 
 class ParseError(TermError):

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from struct import Struct
 from typing import Any, final
 
-from quicdist.term.atoms import Atom
+from quicdist.term.atom import Atom
 from quicdist.term.base import Value
 from quicdist.term.errors import TermError
 from quicdist.term.tags import Tag

@@ -14,9 +14,9 @@ from itertools import chain
 from struct import Struct
 from typing import Any
 
-from quicdist.term.atoms import Atom
+from quicdist.term.atom import Atom
 from quicdist.term.base import Value
-from quicdist.term.coercion import coerced
+from quicdist.term.coercion import cannot_encode, coerced
 from quicdist.term.errors import EncodeError
 from quicdist.term.funs import Export, Fun
 from quicdist.term.identifiers import Pid, Port, Reference
@@ -107,7 +107,7 @@ def _leaf(term: Any, none: Atom | None, memo: dict[int, bytes]) -> bytes | None:
         return None
     same = coerced(term)
     if same is NotImplemented:
-        raise EncodeError(f"no Erlang term: {kind.__module__}.{kind.__qualname__}")
+        raise EncodeError(cannot_encode(term))
     return _leaf(same, none, memo)
 
 
@@ -148,4 +148,4 @@ def _utf8(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        raise EncodeError(f"no Unicode text: {error}") from None
+        raise EncodeError(f"a str that is not valid Unicode: {error}") from None

@@ -32,7 +32,7 @@ class Map(Formed, Mapping[Any, Any]):
         forms = [exact_form(key) for key, _ in held]
         index = dict(zip(forms, range(len(held)), strict=True))
         if len(index) != len(held):
-            raise TermError("a map has a key only once")
+            raise TermError("a map cannot have a key twice")
         _set(self, "_pairs", held)
         _set(self, "_index", index)
         _set(self, "_form", pairs_form(forms, held))

@@ -11,7 +11,7 @@ import reprlib
 from collections.abc import Iterable, Mapping, Set
 from typing import Any, TypeAlias
 
-from quicdist.term.atoms import Atom
+from quicdist.term.atom import Atom
 
 #: A name as a program may give it.
 Name: TypeAlias = str | Atom

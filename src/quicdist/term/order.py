@@ -12,8 +12,8 @@ from itertools import chain
 from math import copysign
 from typing import Any
 
-from quicdist.term.atoms import Atom
-from quicdist.term.coercion import coerced
+from quicdist.term.atom import Atom
+from quicdist.term.coercion import cannot_encode, coerced
 from quicdist.term.errors import EncodeError
 from quicdist.term.funs import Export, Fun
 from quicdist.term.identifiers import MAX_REFERENCE_WORDS, Pid, Port, Reference
@@ -133,7 +133,7 @@ def _flat(term: Any, exact: bool, none: str) -> tuple[tuple[Any, ...], Any]:
         return (_RECORD, term.module.name, term.name.name, term.exported, len(term)), term
     same = coerced(term)
     if same is NotImplemented:
-        raise EncodeError(f"no Erlang term: {kind.__module__}.{kind.__qualname__}")
+        raise EncodeError(cannot_encode(term))
     return _flat(same, exact, none)
 
 
@@ -179,4 +179,4 @@ def _utf8(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        raise EncodeError(f"no Unicode text: {error.reason}") from None
+        raise EncodeError(f"a str that is not valid Unicode: {error.reason}") from None

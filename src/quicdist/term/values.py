@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, final
 
-from quicdist.term.atoms import Atom
+from quicdist.term.atom import Atom
 from quicdist.term.base import Value
 from quicdist.term.errors import TermError
 
@@ -75,7 +75,7 @@ class ImproperList(Value):
         if not elements:
             raise TermError("an improper list has at least one element before its tail")
         if isinstance(tail, (list, ImproperList)):
-            raise TermError(f"a list whose tail is a {type(tail).__name__} is no improper list: join the two")
+            raise TermError(f"the tail of an improper list cannot be a {type(tail).__name__}")
         _set(self, "elements", elements)
         _set(self, "tail", tail)
 
@@ -121,7 +121,7 @@ class Record(Value):
         pairs = list(fields.items() if isinstance(fields, Mapping) else fields)
         named = {Atom(field): value for field, value in pairs}
         if len(named) != len(pairs):
-            raise TermError("a record has a field only once")
+            raise TermError("a record cannot have a field twice")
         _set(self, "module", Atom(module))
         _set(self, "name", Atom(name))
         _set(self, "fields", MappingProxyType(named))

@@ -20,7 +20,7 @@ from quicdist.carrier.errors import (
     CarrierError,
     CertificateError,
     ListenError,
-    SimultaneousDropped,
+    Refusal,
 )
 from quicdist.carrier.quic import DEFAULT_PORT
 from quicdist.carrier.quic.dialling import QuicDialler, give_up, meaning
@@ -106,7 +106,8 @@ class QuicCarrier(QuicDialler):
                 give_up(connection, handshake, error, self.settings.linger)
             reason = error.reason if isinstance(error, AcceptError) else error
             # When two nodes dial each other, one dial is dropped as a matter of course.
-            level = logging.DEBUG if isinstance(error, SimultaneousDropped) else logging.WARNING
+            dropped = isinstance(error, AcceptError) and error.refusal is Refusal.SIMULTANEOUS
+            level = logging.DEBUG if dropped else logging.WARNING
             waiting.refused(level, str(reason or "given up"))
             handshake.forget()
             try:

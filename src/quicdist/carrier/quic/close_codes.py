@@ -14,10 +14,8 @@ from quicdist.carrier.errors import (
     AuthenticationRefused,
     CertificateRefused,
     ConnectError,
-    IncomingAuthenticationRefused,
-    IncomingCertificateRefused,
     PskRefused,
-    SimultaneousDropped,
+    Refusal,
 )
 from quicdist.carrier.quic.engine.closing import Closing
 from quicdist.protocol import SimultaneousConnect, WrongCookie
@@ -35,6 +33,13 @@ _CERTIFICATE_ALERTS = frozenset({42, 43, 44, 45, 46, 48, 116})
 _PSK_ALERTS = frozenset({51, 115})
 
 
+_OF_REFUSALS: Final = {
+    Refusal.CERTIFICATE: CERTIFICATE_REFUSED,
+    Refusal.AUTHENTICATION: AUTHENTICATION_REFUSED,
+    Refusal.SIMULTANEOUS: SIMULTANEOUS_CONNECT,
+}
+
+
 def close_code(error: BaseException, *, quicdist: bool) -> int:
     """The application error code of the CONNECTION_CLOSE for ``error``. ``quicdist``: the peer is
     quicdist."""
@@ -42,24 +47,18 @@ def close_code(error: BaseException, *, quicdist: bool) -> int:
         return 0
     if isinstance(error, WrongCookie):
         return WRONG_COOKIE
-    if isinstance(error, IncomingCertificateRefused):
-        return CERTIFICATE_REFUSED
-    if isinstance(error, AuthenticationRefused | IncomingAuthenticationRefused):
+    if isinstance(error, AuthenticationRefused):
         return AUTHENTICATION_REFUSED
-    if isinstance(error, SimultaneousDropped):
-        return SIMULTANEOUS_CONNECT
+    if isinstance(error, AcceptError) and error.refusal is not None:
+        return _OF_REFUSALS[error.refusal]
     return 0
 
 
 def told_reason(error: BaseException) -> str:
     """The reason phrase for the peer: without the addresses and names that it knows itself."""
-    named = (
-        IncomingCertificateRefused,
-        AuthenticationRefused,
-        IncomingAuthenticationRefused,
-        SimultaneousDropped,
-    )
-    return error.reason if isinstance(error, named) else str(error)
+    if isinstance(error, AuthenticationRefused) or (isinstance(error, AcceptError) and error.refusal):
+        return error.reason
+    return str(error)
 
 
 def dial_refused(
@@ -89,7 +88,8 @@ def dial_refused(
 def accept_refused(address: Address, closing: Closing) -> AcceptError | None:
     """The error of an accepting node that the dialling node refused; None for other ends."""
     if _is(closing, AUTHENTICATION_REFUSED):
-        return IncomingAuthenticationRefused(address, closing.reason or str(closing), by_peer=True)
+        reason = closing.reason or str(closing)
+        return AcceptError(address, reason, Refusal.AUTHENTICATION, by_peer=True)
     return None
 
 

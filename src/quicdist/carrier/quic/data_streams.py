@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final
 from quicdist.carrier.errors import LinkLost
 from quicdist.logs import get_logger
 from quicdist.protocol import StreamPlan
-from quicdist.protocol.stream_beginning import begins_with_frame
+from quicdist.protocol.stream_detection import begins_with_frame
 
 if TYPE_CHECKING:
     from quicdist.carrier.quic.engine.contract import Engine

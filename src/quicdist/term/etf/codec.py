@@ -6,7 +6,7 @@ import sys
 import zlib
 from typing import Any
 
-from quicdist.term.atoms import Atom
+from quicdist.term.atom import Atom
 from quicdist.term.errors import DecodeError
 from quicdist.term.etf.decoder import Decoder
 from quicdist.term.etf.encoder import Default, Encoder
@@ -165,14 +165,14 @@ class Codec:
         if len(data) < 2:
             raise DecodeError(f"no term in {len(data)} bytes", offset=0)
         if data[0] != VERSION:
-            raise DecodeError(f"the version byte has to be {VERSION}, not {data[0]}", offset=0)
+            raise DecodeError(f"expected the version byte {VERSION}, got {data[0]}", offset=0)
         if data[1] == Tag.COMPRESSED:
             data = self._inflate(data)
             term, end = self.decode(data)
         else:
             term, end = self.decode(data, 1)
         if end != len(data):
-            raise DecodeError(f"{len(data) - end} bytes behind the term", offset=end)
+            raise DecodeError(f"{len(data) - end} bytes after the term", offset=end)
         return term
 
     def _inflate(self, data: bytes | bytearray | memoryview) -> bytes:
@@ -191,10 +191,10 @@ class Codec:
             raise DecodeError(f"a compressed term that zlib cannot read: {error}", offset=6) from None
         if len(inflated) != size or not inflater.eof:
             what = "more" if len(inflated) > size else f"{len(inflated)}"
-            raise DecodeError(f"a compressed term that claims {size} bytes and has {what}", offset=2)
+            raise DecodeError(f"a compressed term has {what} bytes, its header says {size}", offset=2)
         if inflater.unused_data:
             left = len(inflater.unused_data)
-            raise DecodeError(f"{left} bytes behind the compressed term", offset=len(data) - left)
+            raise DecodeError(f"{left} bytes after the compressed term", offset=len(data) - left)
         return inflated
 
 

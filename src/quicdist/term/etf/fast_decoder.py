@@ -17,10 +17,10 @@ from struct import Struct
 from struct import error as struct_error
 from typing import Any, TypeAlias
 
-from quicdist.term.atoms import Atom
+from quicdist.term.atom import Atom
 from quicdist.term.errors import TermError
 from quicdist.term.etf.decoder import TIMES, Decoder
-from quicdist.term.etf.deep_keys import too_deep_to_hash
+from quicdist.term.etf.key_depth import too_deep_to_hash
 from quicdist.term.etf.numeric_lists import RUN_TAGS, read_runs
 from quicdist.term.identifiers import MAX_REFERENCE_WORDS, Pid, Reference
 from quicdist.term.limits import Limits

@@ -12,7 +12,7 @@ from math import isfinite
 from struct import Struct
 from typing import Any, TypeAlias
 
-from quicdist.term.atoms import Atom
+from quicdist.term.atom import Atom
 from quicdist.term.etf.encoder import BINARIES, LISTS, NIL, TUPLES, Encoder
 from quicdist.term.etf.integers import SMALL, big, integer_list
 from quicdist.term.funs import Export, Fun

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from quicdist.term.atoms import Atom
+from quicdist.term.atom import Atom
 
 #: Of a longer path the middle is left out.
 _SHOWN = 12

@@ -123,7 +123,7 @@ class _Hash:
         try:
             return Record(self.module, self.name, self.pairs), ""
         except TermError as error:
-            tokens.refuse(tokens.token, f"no native record: {error}")
+            tokens.refuse(tokens.token, f"not a native record: {error}")
 
 
 def _map_of(pairs: list[tuple[Any, Any]]) -> dict[Any, Any] | Map:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from quicdist.term.atoms import Atom
+from quicdist.term.atom import Atom
 from quicdist.term.errors import TermError
+from quicdist.term.text.compounds import take_apart
 from quicdist.term.text.graphemes import grapheme_count
-from quicdist.term.text.parts import take_apart
 from quicdist.term.text.writer import Writer
 
 _ATOMS = (Atom, bool, type(None))

@@ -14,19 +14,10 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, NoReturn
 
-from quicdist.term.atoms import MAX_ATOM_CHARACTERS
+from quicdist.term.atom import MAX_ATOM_CHARACTERS
 from quicdist.term.digits import integer_from_digits
 from quicdist.term.errors import ParseError
-
-#: Words that are not atoms unless quoted. ``maybe`` and ``else`` are so only since OTP 27 and are
-#: read as atoms here; see :data:`quicdist.term.text.writer.RESERVED_WORDS` for what is quoted in print.
-# fmt: off
-KEYWORDS = frozenset((
-    "after", "and", "andalso", "band", "begin", "bnot", "bor", "bsl", "bsr", "bxor", "case", "catch",
-    "cond", "div", "end", "fun", "if", "let", "not", "of", "or", "orelse", "receive", "rem", "try",
-    "when", "xor",
-))
-# fmt: on
+from quicdist.term.text.keywords import KEYWORDS
 
 
 class Token(NamedTuple):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from quicdist.term.atoms import Atom
+from quicdist.term.atom import Atom
 from quicdist.term.errors import TermError
 from quicdist.term.funs import Export
 from quicdist.term.identifiers import Pid, Port, Reference

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from quicdist.term.digits import digits_from_integer
-from quicdist.term.text.lexer import KEYWORDS, Token, refuse, scan
+from quicdist.term.text.keywords import KEYWORDS
+from quicdist.term.text.lexer import Token, refuse, scan
 
 
 class TokenStream:
