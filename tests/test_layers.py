@@ -278,10 +278,10 @@ def test_no_private_name_is_imported_from_another_package(module: str) -> None:
         ("quicdist.term.order", "from ..node import core"),
         ("quicdist.protocol.flags", "import quicdist.carrier"),
         ("quicdist.carrier.quic", "from quicdist import Node"),
-        ("quicdist.node.core", "def late():\n    from quicdist import otp"),
+        ("quicdist.node.local_node", "def late():\n    from quicdist import otp"),
         ("quicdist.otp.rpc", "from quicdist.cli import main"),
         ("quicdist.errors", "from quicdist.term import Atom"),
-        ("quicdist.node.core", "from quicdist.attic import x"),
+        ("quicdist.node.local_node", "from quicdist.attic import x"),
     ],
 )
 def test_an_import_from_a_higher_layer_is_found(module: str, source: str) -> None:
@@ -295,7 +295,7 @@ def test_an_import_from_a_higher_layer_is_found(module: str, source: str) -> Non
         ("quicdist.otp.rpc", "from quicdist import term, errors"),
         ("quicdist.otp.rpc", "from . import erpc"),
         ("quicdist.cli.ping", "from quicdist import Node"),
-        ("quicdist.node.core", "import quicdistance"),
+        ("quicdist.node.local_node", "import quicdistance"),
     ],
 )
 def test_an_import_from_below_is_allowed(module: str, source: str) -> None:
@@ -307,7 +307,7 @@ def test_an_import_from_below_is_allowed(module: str, source: str) -> None:
     [
         ("quicdist.term.etf.codec", "import time"),
         ("quicdist.protocol.handshake", "if TYPE_CHECKING:\n    from asyncio import Future"),
-        ("quicdist.node.core", "from aioquic.quic import events"),
+        ("quicdist.node.local_node", "from aioquic.quic import events"),
         ("quicdist.otp.rpc", "import rich.table"),
     ],
 )

@@ -22,8 +22,8 @@ from quicdist.discovery import (
     NodeNotFound,
     StaticDiscovery,
 )
-from quicdist.node.connections import ConnectionTable, Endpoint
-from quicdist.node.endpoints import EndpointSettings, make_endpoints
+from quicdist.node.connections import ConnectionTable
+from quicdist.node.endpoints import Endpoint, EndpointSettings, make_endpoints
 
 A = Address("10.0.0.1", 4501)
 

@@ -102,7 +102,7 @@ class Events:
 
 
 def services(node: Node) -> dict[str, Any]:
-    return {name: node.runtime.whereis(name) for name in ("net_kernel", "rex", "user", "logger_proxy")}
+    return {name: node._local.runtime.whereis(name) for name in ("net_kernel", "rex", "user", "logger_proxy")}
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -200,7 +200,7 @@ def list_functions(node: Node) -> dict[str, Callable[[Any], Any]]:
 
 
 async def type_error(function: Callable[[Any], Any], given: Any) -> str:
-    """The text of the TypeError that a function, plain or not, raises for what it is given."""
+    """The text of the TypeError that a function or coroutine function raises for ``given``."""
     try:
         value = function(given)
         if isinstance(value, Awaitable):
@@ -248,7 +248,7 @@ async def test_a_node_named_by_an_atom_is_the_node_of_that_name(one: Node, two: 
     one.net_kernel.allow([TWO])
     assert one.net_kernel.allowed() == [TWO.name]
     one.set_cookie(TWO, Atom("another"))
-    assert one.net_kernel.get_cookie(TWO) == one.cookie_for(TWO.name) == "another"
+    assert one.net_kernel.get_cookie(TWO) == one._local.cookie_for(TWO.name) == "another"
     assert one.disconnect(TWO)
     assert not one.net_kernel.disconnect(TWO)
     assert one.nodes("connected") == []
@@ -296,10 +296,10 @@ async def test_static_tables_take_atoms(tmp_path: Any) -> None:
 async def test_connect_options_by_atom() -> None:
     node = Node("x@127.0.0.1", cookie="x", verify=False, listen=False)
     options = ConnectOptions(idle_timeout=5)
-    node.set_connect_options(TWO, options)
-    assert node.get_connect_options(TWO.name) == node.get_connect_options(TWO) == options
-    node.clear_connect_options(TWO)
-    assert node.get_connect_options(TWO.name) == ConnectOptions()
+    node.quic_dist.set_connect_options(TWO, options)
+    assert node.quic_dist.get_connect_options(TWO.name) == node.quic_dist.get_connect_options(TWO) == options
+    node.quic_dist.clear_connect_options(TWO)
+    assert node.quic_dist.get_connect_options(TWO.name) == ConnectOptions()
 
 
 # -- names of processes, modules and functions ---------------------------------------------------
@@ -309,7 +309,7 @@ async def test_processes_are_registered_under_atoms(node: Node) -> None:
     name = Atom("someone")
     node.process(name)(lambda process, message: None)
     assert node.whereis(name) is node.whereis("someone") is not None
-    node.runtime.unregister(name)
+    node._local.runtime.unregister(name)
     body = node.spawn(lambda process, message: None, name=name)
     assert node.whereis("someone") is body
     child = body.spawn(lambda process, message: None, name=Atom("child"))
@@ -324,10 +324,10 @@ async def test_processes_are_registered_under_atoms(node: Node) -> None:
 
 @pytest.mark.parametrize("wrong", [b"name", 7, ("a", "b")])
 async def test_what_is_no_registered_name_is_a_type_error_everywhere(node: Node, wrong: Any) -> None:
-    processes = len(node.runtime.processes())
+    processes = len(node._local.runtime.processes())
     for function in (
         node.whereis,
-        node.runtime.unregister,
+        node._local.runtime.unregister,
         lambda name: node.spawn(lambda process, message: None, name=name),
         lambda name: node.serve(Echo(), name=name),
         lambda name: node.process(name)(lambda process, message: None),
@@ -338,13 +338,13 @@ async def test_what_is_no_registered_name_is_a_type_error_everywhere(node: Node,
     ):
         with pytest.raises(TypeError, match="a registered name"):
             function(wrong)
-    assert len(node.runtime.processes()) == processes
+    assert len(node._local.runtime.processes()) == processes
 
 
 async def test_what_is_no_destination_is_a_type_error(node: Node) -> None:
     for wrong in (7, b"name", ("name", b"node"), ("name", "node", "more")):
         for function in (lambda to: node.send(to, 1), node.spawn(lambda p, m: None).monitor):
-            with pytest.raises(TypeError, match=r"a pid, a process, a name or \(name, node\) is wanted"):
+            with pytest.raises(TypeError, match=r"expected a pid, a process, a name or \(name, node\), got "):
                 function(wrong)
 
 
@@ -365,7 +365,7 @@ async def test_exports_and_modules_are_named_by_atoms(node: Node) -> None:
 async def test_the_node_and_its_cookie_may_be_atoms() -> None:
     node = Node(Atom("x@127.0.0.1"), cookie=Atom("secret"), endpoints=[])
     assert node.name == "x@127.0.0.1"
-    assert node.cookie_for("y@127.0.0.1") == "secret"
+    assert node._local.cookie_for("y@127.0.0.1") == "secret"
 
 
 # -- lists of arguments --------------------------------------------------------------------------

@@ -96,4 +96,4 @@ async def test_a_dial_that_loses_most_is_said_once(network: Network) -> None:
         except NotConnected:
             return
         assert await one.ping(name(2))
-        assert len(list(two.connections.links())) <= 1
+        assert len(list(two._local.connections.links())) <= 1

@@ -13,7 +13,7 @@ from quicdist.discovery import Backend, Discovery
 
 if TYPE_CHECKING:
     from quicdist.carrier.quic.authentication import AuthCallback
-    from quicdist.carrier.security.credentials import Pem
+    from quicdist.carrier.security.pem import Pem
     from quicdist.carrier.security.psk import ExternalPsk, Psks
     from quicdist.carrier.security.tls_config import ClientCertificate
 

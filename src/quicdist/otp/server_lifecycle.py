@@ -16,7 +16,8 @@ from quicdist.containment import contained, dispose
 from quicdist.logs import get_logger
 from quicdist.node.errors import NameRegistered, ProcessEnded, ProcessExit
 from quicdist.node.exit_reason import CLASS_EXIT, NORMAL, exit_reason, is_shutdown
-from quicdist.node.process import Process, ProcessState
+from quicdist.node.process import Process
+from quicdist.node.process_lifecycle import ProcessState
 from quicdist.node.runtime import Runtime
 from quicdist.otp.gen_messages import From
 from quicdist.otp.gen_messages import reply as gen_reply
@@ -102,7 +103,7 @@ class ServerLifecycle(Process):
     def is_supervisor(self) -> bool:
         return self.server.supervises
 
-    # -- what proc_lib knows of it ---------------------------------------------------------------
+    # -- what proc_lib knows of it -----------------------------------------------------------------
 
     @property
     def initial_call(self) -> tuple[Any, ...]:
@@ -116,7 +117,7 @@ class ServerLifecycle(Process):
         ancestors = [self.parent] if self.parent is not None else []
         return [(_INITIAL_CALL, self.initial_call), (_ANCESTORS, ancestors)]
 
-    # -- starting --------------------------------------------------------------------------------
+    # -- starting ----------------------------------------------------------------------------------
 
     def begin(self, name: GlobalOrVia | None = None) -> None:
         """Register ``name``, if given, and run ``init``; messages that come meanwhile wait.
@@ -137,7 +138,7 @@ class ServerLifecycle(Process):
             raise failed
 
     async def _init_named(self, name: GlobalOrVia) -> Any:
-        names = self.node.services.names
+        names = self.node._services.names
         await names.register(name, self.pid)
         result: Any = _NOT_RETURNED
         try:
@@ -202,7 +203,7 @@ class ServerLifecycle(Process):
     def enter_loop(self, result: Any) -> None:
         """Handle messages from now on, after what ``init`` returned asks for."""
 
-    # -- sys -------------------------------------------------------------------------------------
+    # -- sys ---------------------------------------------------------------------------------------
 
     def suspend(self) -> None:
         """Handle system messages only (``sys:suspend/1``)."""
@@ -214,7 +215,7 @@ class ServerLifecycle(Process):
         if self.phase is ServerPhase.SUSPENDED:
             self.become(ServerPhase.RUNNING)
 
-    # -- ending ----------------------------------------------------------------------------------
+    # -- ending ------------------------------------------------------------------------------------
 
     def exit_begins(self, reason: Any) -> None:
         self.state = ProcessState.EXITING

@@ -1,28 +1,27 @@
-"""A node: its identity, its processes, and its connections, put together.
+"""A node from the inside: its identity, processes and connections, and what carriers ask of it.
 
-``quicdist.Node`` adds what OTP's own processes offer; see :mod:`quicdist.otp`.
+:class:`quicdist.Node`, which programs use, holds one of these.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from quicdist.carrier import DEFAULT_PRIORITY, CarrierError, Link, NetAddress, UserStream
+from quicdist.carrier import CarrierError, Link, MessageHandler, NetAddress
 from quicdist.containment import contained
 from quicdist.discovery import Family, new_creation
 from quicdist.errors import QuicDistError
 from quicdist.forking import tell_children
 from quicdist.logs import get_logger
 from quicdist.node import loop_watch, shutdown
-from quicdist.node.connections import SETUP_TIME, ConnectionTable, Endpoint
+from quicdist.node.connections import SETUP_TIME, ConnectionTable
 from quicdist.node.cookie import read_cookie
 from quicdist.node.dial_queue import MAX_DIALS
-from quicdist.node.endpoints import carrier_names
+from quicdist.node.endpoints import Endpoint
 from quicdist.node.errors import CookieError, NetTickTimeout, NodeError, NodeNotStarted
 from quicdist.node.lifecycle import Lifecycle
 from quicdist.node.liveness import NET_TICKTIME, Ticker
@@ -32,7 +31,7 @@ from quicdist.node.registration import Registrations
 from quicdist.node.runtime import Runtime
 from quicdist.node.spawnables import Spawnables
 from quicdist.node.spawning import Spawning
-from quicdist.node.streams import StreamAcceptor, StreamHandler, StreamInfo, Streams
+from quicdist.node.streams import Streams
 from quicdist.protocol import (
     DEFAULT_FLAGS,
     Challenges,
@@ -48,7 +47,7 @@ from quicdist.term.names import Name, name_of
 
 log = get_logger("quicdist.node")
 
-#: Seconds that a node which stops waits for others to be reached that something was sent to.
+#: Seconds for which a node that stops waits for dials that signals wait for.
 DIAL_TIME = 2.0
 #: Characters a cookie may have; it is an atom to OTP.
 _MAX_COOKIE = 255
@@ -72,18 +71,59 @@ class NodeDown:
 NodeEvent = NodeUp | NodeDown
 
 
-class NodeCore:
-    """A node of a cluster, once :meth:`start` has run and until :meth:`stop` has.
+class NodeServices:
+    """What runs on a node besides the processes of the program, and is told of the node's life.
+
+    This one does nothing; :mod:`quicdist.otp` has what a BEAM node offers by itself.
+    """
+
+    def start(self) -> None:
+        """The node has its runtime, and accepts nobody yet."""
+
+    def stop(self) -> None:
+        """The node begins to stop."""
+
+    async def flush(self) -> None:
+        """The processes have ended: wait until what they have written is out."""
+
+    def break_off(self) -> None:
+        """End what is left, without waiting."""
+
+    def forked(self) -> None:
+        """This is a copy in a forked process, where the node does not run."""
+
+    def runs_current_task(self) -> bool:
+        """Whether the current task runs code that has to end before the node has stopped."""
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """What a node has from its start to its end."""
+
+    identity: LocalIdentity
+    runtime: Runtime
+    loop: asyncio.AbstractEventLoop
+
+
+class LocalNode:
+    """One node: started once, stopped once.
+
+    It is what carriers, the table of connections and the services of OTP know of this node
+    (:class:`quicdist.carrier.LocalNode`, :class:`~quicdist.node.connections.ConnectionOwner`).
 
     ``name`` is ``alive@host``. ``cookie`` is the secret shared with the cluster, by default that
-    of ``~/.erlang.cookie``. ``endpoints`` are the ways to other nodes, tried in order.
-    ``net_ticktime`` and ``setup_time`` are seconds; ``max_dials`` is how many nodes are dialled at once.
+    of ``~/.erlang.cookie``. ``endpoints`` are tried in order to reach other nodes. ``net_ticktime`` and
+    ``setup_time`` are seconds; ``max_dials`` is how many nodes are dialled at once. ``owner`` is what
+    processes see as ``process.node``.
     """
 
     def __init__(
         self,
         name: Name,
         *,
+        owner: Any = None,
+        services: NodeServices | None = None,
         cookie: Name | None = None,
         endpoints: Sequence[Endpoint] = (),
         hidden: bool = True,
@@ -95,54 +135,26 @@ class NodeCore:
         self.name = str(validate_node_name(node_name(name)))
         self.endpoints = tuple(endpoints)
         self.codec = codec or Codec()
+        self.challenges = Challenges()
+        self.spawnables = Spawnables()
+        #: Where it listens.
+        self.addresses: list[NetAddress] = []
+        self.lifecycle = Lifecycle(self.name, self._start, self._stop, self._runs)
+        self._owner = owner
+        self._services = services or NodeServices()
         self._cookie = _checked_cookie(read_cookie() if cookie is None else cookie)
         self._cookies: dict[str, str] = {}
         self._flags = DEFAULT_FLAGS if hidden else DEFAULT_FLAGS | DistFlag.PUBLISHED
-        self._identity: LocalIdentity | None = None
-        self.challenges = Challenges()
-        self._runtime: Runtime | None = None
-        #: Why there is none, in a process that was forked.
-        self._absent = ""
-        self._spawnables = Spawnables()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._running: _Running | None = None
         self._registrations = Registrations(self.name)
-        #: For the node's own use.
-        self.life = Lifecycle(self.name, self._start, self._stop, self._runs)
         self._subscribers: list[Callable[[NodeEvent], None]] = []
         self._watch: LoopWatch | None = None
-        self.addresses: list[NetAddress] = []
         self.connections = ConnectionTable(self, self, setup_time=setup_time, max_dials=max_dials)
         self.streams = Streams(self.connections, lambda: self.runtime)
-        #: User streams for processes, by the names of OTP's module.
-        self.quic_dist = QuicDist(self.streams, lambda: self.runtime)
+        self.quic_dist = QuicDist(self.streams, lambda: self.runtime, self.endpoints)
         self._ticker = Ticker(lambda: list(self.connections.links()), self._silent, net_ticktime)
 
-    def __repr__(self) -> str:
-        state = "not in this process" if self._absent else self.life.state.name.lower()
-        carriers = ", ".join(carrier_names(self.endpoints))
-        return (
-            f"<{type(self).__name__} {self.name} {state}, {f'over {carriers}' if carriers else 'no carrier'}>"
-        )
-
     # -- starting and stopping -------------------------------------------------------------
-
-    async def __aenter__(self) -> Self:
-        await self.life.enter()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.life.exit(raised)
-
-    async def start(self) -> None:
-        """Listen, register the name, and accept connections from then on. A node is started once.
-
-        Raises :class:`~quicdist.carrier.ListenError`,
-        :class:`~quicdist.discovery.DiscoveryError`, :class:`NodeNameTaken` among them, and
-        :class:`NodeError` for a node that was started before; then nothing is left listening.
-        """
-        await self.life.start()
 
     async def _start(self) -> None:
         creation = None
@@ -163,42 +175,33 @@ class NodeCore:
         self._watch = loop_watch.acquire(self.name)
 
     def _begin(self, creation: int) -> None:
-        self._identity = LocalIdentity(self.name, creation, self._flags)
-        self._runtime = Runtime(
+        runtime = Runtime(
             self.name,
             creation,
-            owner=self,
+            owner=self._owner,
             transmit=self.connections.send,
             is_connected=self.connections.has,
             offers=self.connections.offers,
             not_connected=self.connections.not_connected,
-            spawnables=self._spawnables,
+            spawnables=self.spawnables,
         )
-        self._loop = asyncio.get_running_loop()
+        identity = LocalIdentity(self.name, creation, self._flags)
+        self._running = _Running(identity, runtime, asyncio.get_running_loop())
         tell_children(self)
+        self._services.start()
 
     def forked(self) -> None:
         """Called in a process that the program has forked: the node lives in the other one alone, which
         has its sockets and its event loop."""
-        self._absent = f"node {self.name} runs in process {os.getppid()}: one forked from it cannot use it"
-        if self._runtime is not None:
-            self._runtime.forked(self._absent)
-        self._identity = self._runtime = self._loop = None
-
-    async def stop(self) -> None:
-        """Stop in order, and wait until that is done. Called again, it waits for the same stop.
-
-        No connection is accepted any more, and the name is taken out of discovery. While links are up,
-        running calls are answered, within five seconds, and supervisors and servers end with
-        ``shutdown``: supervised processes in order and within their shutdown times, other servers within
-        five seconds. What is queued is sent, and the links are closed. Then all other processes end.
-
-        In code that the node runs, such as a process or an exported function, it does not wait.
-        """
-        await self.life.stop()
+        self.lifecycle.forked()
+        if self._running is not None:
+            self._running.runtime.forked(str(self.lifecycle.not_running()))
+        self._running = None
+        self._services.forked()
 
     async def _stop(self) -> None:
-        processes = shutdown.Shutdown(self._runtime) if self._runtime is not None else None
+        processes = shutdown.Shutdown(self._running.runtime) if self._running is not None else None
+        self._services.stop()
         try:
             withdrawing = asyncio.ensure_future(self._registrations.withdraw())
             await self.connections.stop_accepting()
@@ -212,10 +215,11 @@ class NodeCore:
             if processes is not None:
                 await processes.others()
         finally:
-            self._let_go(processes)
+            self._break_off(processes)
+        await self._services.flush()
 
-    def _let_go(self, processes: shutdown.Shutdown | None) -> None:
-        """What a stop that was broken off has left is ended without waiting."""
+    def _break_off(self, processes: shutdown.Shutdown | None) -> None:
+        """End without waiting what is left after a stop that was cancelled."""
         self._ticker.stop()
         self.streams.break_off()
         if processes is not None:
@@ -224,38 +228,39 @@ class NodeCore:
         if self._watch is not None:
             loop_watch.release(self._watch, self.name)
             self._watch = None
-        self._runtime = None
-        self._loop = None
+        self._running = None
+        self._services.break_off()
 
     def _runs(self, task: asyncio.Task[Any] | None) -> bool:
         """Whether ``task`` runs code that has to end before this node has stopped."""
-        runtime = self._runtime
-        return runtime is not None and (
-            self.streams.is_run_by(task) or any(process.is_run_by(task) for process in runtime.processes())
+        if self._running is None:
+            return False
+        return (
+            self.streams.is_run_by(task)
+            or any(process.is_run_by(task) for process in self._running.runtime.processes())
+            or self._services.runs_current_task()
         )
 
     def fail(self, error: BaseException) -> None:
-        """The node cannot go on: it stops, and whoever runs it gets ``error``. For the node's own use."""
-        self.life.fail(error)
-
-    async def run_forever(self) -> None:
-        """Wait until the node has stopped; SIGTERM and SIGINT stop it, a second one ends the program
-        at once. Raises what made the node stop by itself.
-
-        In a thread other than the main one, signals are left to the program.
-        """
-        await self.life.run_forever()
+        """The node cannot go on: it stops, and ``run_forever`` or the ``async with`` block raises
+        ``error``."""
+        self.lifecycle.fail(error)
 
     def not_started(self) -> NodeNotStarted:
         """The error of using it now."""
-        return NodeNotStarted(self._absent) if self._absent else self.life.not_running()
+        return self.lifecycle.not_running()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has a runtime, from the end of its start to the end of its stop."""
+        return self._running is not None
 
     @property
     def runtime(self) -> Runtime:
         """Its processes. Raises :class:`NodeNotStarted`."""
-        if self._runtime is None:
+        if self._running is None:
             raise self.not_started()
-        return self._runtime
+        return self._running.runtime
 
     @property
     def spawning(self) -> Spawning:
@@ -263,59 +268,18 @@ class NodeCore:
         return self.runtime.spawning
 
     def call_soon_threadsafe(self, function: Callable[..., Any], *args: Any) -> None:
-        """Call a function in the thread of this node, from any thread: the way to send or spawn
-        from another one. What it raises is logged. Raises :class:`NodeNotStarted`."""
-        if self._loop is None:
+        """See :meth:`quicdist.Node.call_soon_threadsafe`."""
+        if self._running is None:
             raise self.not_started()
-        self._loop.call_soon_threadsafe(contained, log, "what another thread called", function, *args)
-
-    # -- bytes beside the messages, and backpressure ------------------------------------------
-
-    async def open_stream(self, node: Name, *, priority: int = DEFAULT_PRIORITY) -> UserStream:
-        """Open a stream of bytes to ``node`` (``quic_dist:open_stream/2``), over its QUIC connection,
-        which is made if there is none. Streams with a lower ``priority``, from 16 to 255, are served
-        first, and messages before all.
-
-        Raises :class:`NotConnected`; :class:`StreamsNotSupported` for a node over TCP and for
-        quic_dist before 1.0. What a node refuses shows when the stream is used:
-        :class:`StreamRefused`.
-        """
-        return await self.streams.open(node, priority)
-
-    def accept_streams(
-        self, handler: StreamHandler | None = None, *, node: Name | None = None
-    ) -> StreamAcceptor:
-        """Accept streams that ``node`` opens, or any node (``quic_dist:accept_streams/1``).
-
-        ``handler`` is called with each :class:`UserStream`. If it is a coroutine function the stream
-        is closed when it returns, and reset when it raises. Without one the result is an
-        asynchronous iterator over the streams. Several acceptors take turns. Streams that nobody
-        accepts are refused.
-        """
-        return self.streams.accept(handler, node=node)
-
-    def list_streams(self, node: Name | None = None) -> list[StreamInfo]:
-        """The user streams with ``node``, or all nodes, that are not over
-        (``quic_dist:list_streams/0,1``)."""
-        return self.streams.list(node)
-
-    async def drain(self, node: Name) -> None:
-        """Wait while more bytes wait for ``node`` than its connection's bound (4 MiB by default): a
-        slow node slows those down who send to it and await this. Others fill the connection's buffer,
-        and one that is full (256 MiB) ends the connection.
-
-        Ends with the connection, and where there is none after one turn of the event loop, in which
-        other tasks run; so it does wherever there is nothing to wait for.
-        """
-        await self.connections.drain(node_name(node))
+        self._running.loop.call_soon_threadsafe(contained, log, "what another thread called", function, *args)
 
     # -- what carriers ask -----------------------------------------------------------------
 
     @property
     def identity(self) -> LocalIdentity:
-        if self._identity is None:
+        if self._running is None:
             raise self.not_started()
-        return self._identity
+        return self._running.identity
 
     def cookie_for(self, node: Name) -> str:
         """The cookie shared with ``node`` (``erlang:get_cookie/1``)."""
@@ -340,11 +304,10 @@ class NodeCore:
     def old_connection_pending(self, node: str) -> None:
         self.connections.disconnect(node, NodeError(f"{node} lost this connection and has made another"))
 
-    # -- what connections tell ---------------------------------------------------------------
+    # -- what the table of connections asks and tells ------------------------------------------
 
-    def message_received(self, node: str, control: ControlMessage, payload: Any) -> None:
-        if self._runtime is not None:
-            self._runtime.signals.dispatch(node, control, payload)
+    def message_handler(self, node: str) -> MessageHandler:
+        return functools.partial(self.runtime.signals.dispatch, node)
 
     def not_supported(self, control: ControlMessage) -> None:
         self.runtime.spawning.not_supported(control)
@@ -359,14 +322,15 @@ class NodeCore:
         self._tell(NodeUp(node))
 
     def node_down(self, node: str, error: QuicDistError | None, *, was_up: bool) -> None:
-        if self._runtime is not None:
-            self._runtime.connection_lost(node)
+        if self._running is not None:
+            self._running.runtime.connection_lost(node)
         if was_up:
             self._tell(NodeDown(node, error))
 
+    # -- the connections of all nodes ----------------------------------------------------------
+
     def subscribe(self, callback: Callable[[NodeEvent], None]) -> Callable[[], None]:
-        """Call ``callback`` with every :class:`NodeUp` and :class:`NodeDown` from now on; the
-        function returned ends that."""
+        """See :meth:`quicdist.Node.subscribe`."""
         self._subscribers.append(callback)
         return lambda: self._subscribers.remove(callback) if callback in self._subscribers else None
 
@@ -375,9 +339,7 @@ class NodeCore:
             contained(log, f"{callback!r}, told of {event},", callback, event)
 
     def rebind(self) -> list[str]:
-        """Go on from new sockets to every node that can be moved so (dialled, over QUIC), as after a
-        change of network: their names. It is not needed where the system says that the address is gone.
-        """
+        """See :meth:`quicdist.Node.rebind`."""
         moved = []
         for link in list(self.connections.links()):
             try:

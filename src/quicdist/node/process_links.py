@@ -21,7 +21,7 @@ _MAX_UNLINK_ID = (1 << 64) - 1
 _TO_ALIAS = wire.AltactFlag.ALIAS | wire.AltactFlag.EXIT
 
 
-class Links:
+class ProcessLinks:
     """The links of a node's processes, and the exit signals to them."""
 
     def __init__(self, processes: ProcessTable) -> None:
