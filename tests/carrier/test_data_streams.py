@@ -33,14 +33,10 @@ from tests.carrier.quic_support import (
 )
 from tests.support.virtual_time import in_virtual_time
 
+pytestmark = pytest.mark.usefixtures("quic_dist_peers")
+
 #: So many senders that every data stream is taken by some.
 SENDERS = 400
-
-
-@pytest.fixture(autouse=True)
-def _quic_dist(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No peer says that it is quicdist."""
-    monkeypatch.setattr(Connection, "peer_is_quicdist", lambda quic: False)
 
 
 class Counts(StreamCounts):
