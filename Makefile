@@ -10,7 +10,7 @@ PATHS_ARGS ?=
 RESTARTS_ARGS ?=
 HOSTILE_ARGS ?=
 SIMULATE_ARGS ?=
-# The tests of the carrier would double the time.
+# The tests of the carrier would double the time. Tests that measure time fail under the tracer.
 COVERED_BY := tests/term tests/protocol tests/discovery tests/config tests/node tests/otp tests/cli
 
 python := .venv/bin/python
@@ -38,6 +38,7 @@ test: ## run all tests; PYTEST_ARGS="-k term" selects
 coverage: ## measure the coverage of tests without a BEAM (COVTIME); fail below the minimum in pyproject.toml
 	$(setup)
 	@$(python) -m pytest -q --numprocesses $(WORKERS) --dist loadfile -m "not beam and not quic_dist" \
+		--deselect tests/node/test_streams.py::test_an_echo_beside_what_is_large \
 		--cov --cov-report=term $(COVERED_BY) $(PYTEST_ARGS)
 
 matrix: ## run tests on every installed Python, with lowest and newest dependencies; MATRIX="3.12 lowest"

@@ -18,7 +18,7 @@ GROUPS: tuple[tuple[str, str, str], ...] = (
         "acknowledgements and congestion",
         "#ef6c00",
         r"aioquic\.quic\.(recovery|rangeset|congestion|connection\.\w+\.\w*_ack_)"
-        r"|quicdist\.carrier\.quic\.engine\.(recovery|aioquic\.loss_recovery)\b",
+        r"|quicdist\.carrier\.quic\.engine\.(recovery|aioquic\.recovery)\b",
     ),
     (
         "streams",

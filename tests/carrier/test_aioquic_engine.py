@@ -20,24 +20,25 @@ from aioquic.tls import SessionTicket
 
 from quicdist import carrier
 from quicdist.carrier.quic.engine.aioquic import (
+    address_validation,
     bounds,
     configuration,
     event_queue,
-    path_probe,
-    paths,
+    probe_packets,
     recovery,
     statistics,
 )
 from quicdist.carrier.quic.engine.aioquic import state as engine_state
 from quicdist.carrier.quic.engine.aioquic import tls as engine_tls
+from quicdist.carrier.quic.engine.aioquic.accepted_connection import AcceptedConnection
+from quicdist.carrier.quic.engine.aioquic.address_validation import unvalidated_credit
 from quicdist.carrier.quic.engine.aioquic.configuration import (
     PSK_CIPHER_SUITE,
     client_configuration,
     server_configuration,
 )
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
-from quicdist.carrier.quic.engine.aioquic.connection_ids import AcceptedConnection
-from quicdist.carrier.quic.engine.aioquic.paths import reset_tokens, unvalidated_credit
+from quicdist.carrier.quic.engine.aioquic.connection_ids import reset_tokens
 from quicdist.carrier.quic.engine.aioquic.tickets import SessionTicket as EngineTicket
 from quicdist.carrier.quic.engine.aioquic.tls import TlsContext
 from quicdist.carrier.quic.engine.aioquic.transport_parameters import max_udp_payload_size, says
@@ -202,10 +203,10 @@ def test_datagrams_can_be_made_shorter_and_longer(
         original_destination_connection_id=wire.client.original_destination_connection_id,
     )
     wire.talk()
-    assert path_probe.datagram_size(wire.client) == 1200
+    assert probe_packets.datagram_size(wire.client) == 1200
     wire.client.send_stream_data(0, bytes(200_000))
-    path_probe.set_datagram_size(wire.client, size)
-    assert path_probe.datagram_size(wire.client) == size
+    probe_packets.set_datagram_size(wire.client, size)
+    assert probe_packets.datagram_size(wire.client) == size
     assert max(len(data) for data, _ in wire.client.datagrams_to_send(wire.now)) == size
     assert wire.client._loss.congestion.congestion_window >= 2 * size
 
@@ -213,7 +214,7 @@ def test_datagrams_can_be_made_shorter_and_longer(
 def test_a_probe_is_none_of_the_congestion_window_s(wire: Wire) -> None:
     told: list[bool] = []
     before = statistics.in_flight(wire.client)
-    probe = path_probe.make_probe(wire.client, 5000, wire.now, told.append)
+    probe = probe_packets.make_probe(wire.client, 5000, wire.now, told.append)
     assert len(probe[0]) == 5000
     assert probe[1] == ADDRESS
     assert statistics.in_flight(wire.client) == before
@@ -224,15 +225,15 @@ def test_a_probe_is_none_of_the_congestion_window_s(wire: Wire) -> None:
     assert events(wire.server) is not None
     # One that is lost costs nothing either.
     window = wire.client._loss.congestion_window
-    path_probe.make_probe(wire.client, 5000, wire.now, told.append)
+    probe_packets.make_probe(wire.client, 5000, wire.now, told.append)
     for number in range(10):
         wire.client.send_ping(number)
         wire.talk(1)
     assert told == [True, False]
     assert wire.client._loss.congestion_window >= window
     # And one that is not sent is not waited for.
-    path_probe.make_probe(wire.client, 5000, wire.now, told.append)
-    path_probe.forget_probe(wire.client)
+    probe_packets.make_probe(wire.client, 5000, wire.now, told.append)
+    probe_packets.forget_probe(wire.client)
     for number in range(10):
         wire.client.send_ping(number)
         wire.talk(1)
@@ -244,14 +245,14 @@ def test_a_datagram_can_be_watched(wire: Wire) -> None:
     told: list[bool] = []
     wire.client.send_stream_data(0, bytes(5000))
     datagrams = wire.client.datagrams_to_send(wire.now)
-    assert path_probe.watch(wire.client, len(datagrams), told.append)
+    assert probe_packets.watch(wire.client, len(datagrams), told.append)
     assert told == []
     for data, _ in datagrams:
         wire.server.receive_datagram(data, CLIENT_ADDRESS, wire.now)
     wire.talk(2)
     assert told == [True]
     wire.client.send_stream_data(0, bytes(500))
-    assert path_probe.watch(wire.client, len(wire.client.datagrams_to_send(wire.now)), told.append)
+    assert probe_packets.watch(wire.client, len(wire.client.datagrams_to_send(wire.now)), told.append)
     for count in range(1, 3):
         timer = wire.client.get_timer()
         assert timer is not None
@@ -266,12 +267,12 @@ def test_a_datagram_can_be_watched(wire: Wire) -> None:
 
 
 def test_whether_a_path_is_valid(wire: Wire) -> None:
-    assert paths.path_is_valid(wire.client)
-    assert paths.path_is_valid(wire.server)
+    assert address_validation.path_is_valid(wire.client)
+    assert address_validation.path_is_valid(wire.server)
     wire.client.send_ping(1)
     for data, _ in wire.client.datagrams_to_send(wire.now):
         wire.server.receive_datagram(data, ("127.0.0.1", 5545), wire.now)
-    assert not paths.path_is_valid(wire.server)
+    assert not address_validation.path_is_valid(wire.server)
 
 
 @pytest.mark.parametrize(("longest", "says_so"), [(16384, True), (1453, True), (1452, False), (1200, False)])
@@ -287,7 +288,7 @@ def test_who_builds_long_datagrams_says_so(
         assert says(said, LONG_DATAGRAMS) is says_so
         assert max_udp_payload_size(said) == 65527
         assert configuration.longest_datagram(quic) == longest
-        assert path_probe.datagram_size(quic) == 1200
+        assert probe_packets.datagram_size(quic) == 1200
 
 
 def test_the_tls_handshake_is_sent_again_in_the_same_frames_too(certificates: CertificateFiles) -> None:
@@ -544,11 +545,11 @@ def test_what_validates_a_path_has_no_more_bytes_than_every_path_takes(linked_wi
     """aioquic pads it to the size of the path before."""
     client, server, now = linked_wire.client, linked_wire.server, linked_wire.now
     for quic in (client, server):
-        path_probe.set_datagram_size(quic, 9000)
+        probe_packets.set_datagram_size(quic, 9000)
     client.send_ping(1)
     for data, _ in client.datagrams_to_send(now):
         server.receive_datagram(data, ("127.0.0.1", 5545), now)
-    assert not paths.path_is_valid(server)
+    assert not address_validation.path_is_valid(server)
     challenges = server.datagrams_to_send(now)
     assert challenges
     for data, _ in challenges:
@@ -556,15 +557,15 @@ def test_what_validates_a_path_has_no_more_bytes_than_every_path_takes(linked_wi
     responses = client.datagrams_to_send(now)
     for data, _ in responses:
         server.receive_datagram(data, ("127.0.0.1", 5545), now)
-    assert paths.path_is_valid(server)
+    assert address_validation.path_is_valid(server)
     assert max(len(data) for data, _ in (*challenges, *responses)) == 1200
-    assert path_probe.datagram_size(server) == path_probe.datagram_size(client) == 9000
+    assert probe_packets.datagram_size(server) == probe_packets.datagram_size(client) == 9000
 
 
 def test_a_path_that_cannot_be_validated_shortens_no_datagrams_of_another(linked_wire: Wire) -> None:
     """Without a connection id for it nothing is sent there, and aioquic keeps what it is to be answered."""
     server, now = linked_wire.server, linked_wire.now
-    path_probe.set_datagram_size(server, 9000)
+    probe_packets.set_datagram_size(server, 9000)
     server._peer_cid_available.clear()
     other = QuicNetworkPath(("127.0.0.1", 5545))
     other.remote_challenges.append(bytes(8))

@@ -299,7 +299,7 @@ class TestGenServer:
             " {Class, Text, F} end"
         )
         assert got == (
-            '{<<"NotImplementedError">>,<<"GenServer takes no calls,'
+            '{<<"NotImplementedError">>,<<"GenServer has no handle_call,'
             " got Atom('hello')\">>,'GenServer.handle_call'}"
         )
 

@@ -200,7 +200,7 @@ def list_functions(node: Node) -> dict[str, Callable[[Any], Any]]:
 
 
 async def type_error(function: Callable[[Any], Any], given: Any) -> str:
-    """The text of the TypeError that a function, plain or not, raises for what it is given."""
+    """The text of the TypeError that a function or coroutine function raises for ``given``."""
     try:
         value = function(given)
         if isinstance(value, Awaitable):
@@ -344,7 +344,7 @@ async def test_what_is_no_registered_name_is_a_type_error_everywhere(node: Node,
 async def test_what_is_no_destination_is_a_type_error(node: Node) -> None:
     for wrong in (7, b"name", ("name", b"node"), ("name", "node", "more")):
         for function in (lambda to: node.send(to, 1), node.spawn(lambda p, m: None).monitor):
-            with pytest.raises(TypeError, match=r"expected a pid, a process, a name or \(name, node\)"):
+            with pytest.raises(TypeError, match=r"expected a pid, a process, a name or \(name, node\), got "):
                 function(wrong)
 
 

@@ -217,7 +217,7 @@ async def test_a_missing_case_of_handle_call_is_function_clause(
     assert await answer(node, kind, *requests) == expected
 
 
-async def test_a_case_that_matched_is_never_judged_again(node: Node) -> None:
+async def test_a_request_with_a_matching_case_is_handled_once(node: Node) -> None:
     requests = [b"open", [1], {"key": 1}, b"abc", "first", b"private", b"none"]
     expected = [None, None, None, None, None, b"mangled", "function_clause"]
     assert await answer(node, Guarded, *requests) == expected
@@ -253,7 +253,7 @@ async def test_a_message_that_handle_info_has_no_case_for_is_logged(
     node.send(process, b"unknown")
     assert await node.gen_server.call(process, b"one") == 1
     assert server.cleared == 1
-    assert 'no use for: <<"unknown">>' in caplog.text
+    assert 'got an unexpected message: <<"unknown">>' in caplog.text
 
 
 SOURCE = """
@@ -274,19 +274,19 @@ def made(source: str, filename: str) -> type[GenServer]:
     return kind
 
 
-async def test_where_there_is_no_source_nothing_is_judged(node: Node) -> None:
+async def test_without_a_source_no_missing_case_is_detected(node: Node) -> None:
     assert await answer(node, made(SOURCE, "<made>"), b"one", b"two") == [1, None]
 
 
 @pytest.mark.parametrize(
     "source", [SOURCE.replace("return 1", "return 2"), SOURCE.replace("match", "mat("), "\n" * 3]
 )
-async def test_a_source_that_has_changed_is_not_believed(node: Node, source: str) -> None:
+async def test_with_a_changed_source_no_missing_case_is_detected(node: Node, source: str) -> None:
     with sourced("<changed>", source):
         assert await answer(node, made(SOURCE, "<changed>"), b"one", b"two") == [1, None]
 
 
-async def test_a_source_that_only_linecache_has_will_do(node: Node) -> None:
+async def test_a_source_in_linecache_alone_is_enough(node: Node) -> None:
     with sourced("<cell 1>", SOURCE):
         assert await answer(node, made(SOURCE, "<cell 1>"), b"one", b"two") == [1, "function_clause"]
 
@@ -314,7 +314,7 @@ async def test_a_callback_replaced_while_it_runs_is_the_one_that_is_called(node:
     assert await node.gen_server.call(process, b"two") == b"of the class"
 
 
-def test_the_class_is_left_as_it_is() -> None:
+def test_the_class_is_not_changed() -> None:
     before = Base.handle_call
     function, version = with_clauses(Base)["handle_call"]
     assert Base.handle_call is before is function

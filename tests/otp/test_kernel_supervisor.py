@@ -59,7 +59,7 @@ async def test_a_service_that_is_killed_is_there_again_at_once(
 
 
 @pytest.mark.parametrize("name", SERVICES)
-async def test_nothing_else_from_outside_ends_one(one: Node, two: Node, name: str) -> None:
+async def test_no_other_exit_signal_ends_a_service(one: Node, two: Node, name: str) -> None:
     async def try_to(process: Process) -> None:
         process.trap_exit = True
         victim = pid_of(two, name)
@@ -121,7 +121,7 @@ def random_term(random: Random, pids: list[Any], depth: int = 4) -> Any:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-async def test_no_message_ends_one(one: Node, two: Node, name: str) -> None:
+async def test_no_message_ends_a_service(one: Node, two: Node, name: str) -> None:
     random = Random(name)
 
     async def send(process: Process) -> None:
@@ -148,7 +148,7 @@ REQUESTS: list[Any] = [
 
 
 @pytest.mark.parametrize("name", ["net_kernel", "rex"])
-async def test_sys_looks_at_a_service_and_does_no_more(one: Node, two: Node, name: str) -> None:
+async def test_sys_can_read_a_service_but_not_change_it(one: Node, two: Node, name: str) -> None:
     assert await one.sys.get_state((name, two.name)) is not None
     assert (await one.sys.get_status((name, two.name)))[0] == Atom("status")
 
@@ -163,7 +163,7 @@ async def test_sys_looks_at_a_service_and_does_no_more(one: Node, two: Node, nam
 
 
 @pytest.mark.usefixtures("stops_soon")
-async def test_who_asks_for_its_state_and_does_not_answer_keeps_nobody_waiting(one: Node, two: Node) -> None:
+async def test_a_peer_that_asks_for_the_state_and_does_not_answer_blocks_nobody(one: Node, two: Node) -> None:
     """A node is asked for its version before it is sent a state; it may never tell."""
     asked = asyncio.Event()
 
@@ -178,7 +178,7 @@ async def test_who_asks_for_its_state_and_does_not_answer_keeps_nobody_waiting(o
     state.cancel()
 
 
-async def test_requests_under_way_are_answered_though_the_process_that_asked_is_killed(
+async def test_open_requests_are_answered_after_the_caller_process_is_killed(
     one: Node, two: Node, caplog: pytest.LogCaptureFixture
 ) -> None:
     answer = asyncio.Event()
@@ -194,22 +194,22 @@ async def test_requests_under_way_are_answered_though_the_process_that_asked_is_
         asyncio.ensure_future(one.rpc.block_call(two.name, "m", "later")),
     ]
     await two.ping(one.name)
-    before = one._services.caller.process
+    before = one._services.gen.process
 
     async def kill(process: Process) -> None:
         process.exit(before.pid, KILL)
         await process.node.ping(one.name)
 
     await in_process(two, kill)
-    assert one._services.caller.process is not before
-    assert one._services.caller.process.alive
+    assert one._services.gen.process is not before
+    assert one._services.gen.process.alive
     answer.set()
     assert [await request for request in asking] == [b"value", b"value"]
     assert await one.call(two.name, "m", "later") == b"value"
     assert len(errors(caplog)) == 1
 
 
-async def test_a_new_group_leader_is_that_of_all(
+async def test_all_processes_get_the_restarted_group_leader(
     one: Node, two: Node, capsys: pytest.CaptureFixture[str]
 ) -> None:
     @two.export("m")
@@ -232,7 +232,7 @@ async def test_a_new_group_leader_is_that_of_all(
     assert capsys.readouterr().out == "before after"
 
 
-async def test_a_crash_is_as_good_as_a_kill(node: Node, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_service_that_crashes_is_restarted(node: Node, caplog: pytest.LogCaptureFixture) -> None:
     process = node.whereis("rex")
     assert process is not None
     node._local.runtime.crashed(process, ValueError("a defect"))
@@ -261,7 +261,7 @@ def alone() -> Node:
 
 
 @pytest.mark.parametrize("runs_forever", [True, False])
-async def test_a_node_that_cannot_keep_its_services_stops(
+async def test_a_node_whose_services_end_too_often_stops(
     runs_forever: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     node = alone()
@@ -272,12 +272,14 @@ async def test_a_node_that_cannot_keep_its_services_stops(
 
     error = await stops_by_itself(node, killed_again_and_again, runs_forever=runs_forever)
     assert str(error).startswith("rex (")
-    assert str(error).endswith("ended with killed: more than 5 services ended within 10 s")
+    assert str(error).endswith("ended with killed: more than 5 processes of the node ended within 10 s")
     (line,) = [record.getMessage() for record in caplog.records if record.levelno == logging.CRITICAL]
-    assert line.endswith("more than 5 services ended within 10 s; the node stops")
+    assert line.endswith("more than 5 processes of the node ended within 10 s; the node stops")
 
 
-async def test_ends_far_apart_are_not_too_many(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_ends_over_a_longer_period_do_not_stop_the_node(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
     loop = asyncio.get_running_loop()
     now = loop.time()
     for number in range(20):
@@ -287,7 +289,7 @@ async def test_ends_far_apart_are_not_too_many(node: Node, monkeypatch: pytest.M
     assert node.whereis("rex") is not None
 
 
-async def test_a_service_whose_name_is_taken_cannot_be_kept(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_service_whose_name_is_taken_stops_the_node(caplog: pytest.LogCaptureFixture) -> None:
     node = alone()
 
     def taken() -> None:
@@ -301,7 +303,7 @@ async def test_a_service_whose_name_is_taken_cannot_be_kept(caplog: pytest.LogCa
     assert any("the node stops" in line for line in errors(caplog))
 
 
-async def test_a_node_that_is_stopped_starts_nothing_again(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_stopped_node_restarts_no_service(caplog: pytest.LogCaptureFixture) -> None:
     async with alone() as node:
         running = asyncio.ensure_future(node.run_forever())
     await running

@@ -1,4 +1,4 @@
-"""A server's callbacks run one at a time, from ``init`` on; what it is asked meanwhile waits."""
+"""A server's callbacks run one at a time, from ``init`` on; messages that come meanwhile wait."""
 
 from __future__ import annotations
 

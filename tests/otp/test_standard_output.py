@@ -49,7 +49,7 @@ def ask(process: Process, device: Any, text: str) -> Any:
     return reference
 
 
-async def test_all_is_written_in_order_and_then_answered(one: Node, two: Node) -> None:
+async def test_texts_are_written_in_order_and_then_answered(one: Node, two: Node) -> None:
     with pipe() as reading:
         lines = [f"line {number}\n" * 10 for number in range(500)]
 
@@ -70,7 +70,7 @@ def reads(descriptor: int, size: int) -> str:
     return data.decode()
 
 
-async def test_who_prints_into_a_pipe_that_nobody_reads_waits_alone(one: Node, two: Node) -> None:
+async def test_a_pipe_that_nobody_reads_blocks_only_the_process_that_prints(one: Node, two: Node) -> None:
     with pipe() as reading:
 
         async def write(process: Process) -> None:
@@ -88,7 +88,7 @@ async def test_who_prints_into_a_pipe_that_nobody_reads_waits_alone(one: Node, t
         await in_process(one, write)
 
 
-async def test_what_waits_is_bounded(one: Node, two: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_queue_of_texts_is_bounded(one: Node, two: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     with pipe() as reading:
         monkeypatch.setattr(module, "MAX_WAITING", 1_000_000)
 
@@ -118,10 +118,10 @@ async def test_a_node_stops_in_time_with_a_pipe_that_nobody_reads(caplog: pytest
             await in_process(node, write)
             start = perf_counter()
         assert FLUSH_TIME <= perf_counter() - start < FLUSH_TIME + 3
-        assert "3 texts for standard output were not written: nobody reads it" in caplog.text
+        assert "3 texts were not written to standard output: nobody reads it" in caplog.text
 
 
-async def test_what_is_there_to_be_written_is_written_before_a_node_stops() -> None:
+async def test_remaining_texts_are_written_before_a_node_stops() -> None:
     with pipe() as reading:
         async with Node("alone@127.0.0.1", cookie="secret", endpoints=[]) as node:
 
@@ -134,7 +134,7 @@ async def test_what_is_there_to_be_written_is_written_before_a_node_stops() -> N
         assert await asyncio.to_thread(reads, reading, len(expected)) == expected
 
 
-async def test_what_the_program_has_printed_before_comes_before(node: Node) -> None:
+async def test_text_that_the_program_printed_before_comes_first(node: Node) -> None:
     with pipe() as reading:
 
         async def write(process: Process) -> None:
@@ -146,7 +146,7 @@ async def test_what_the_program_has_printed_before_comes_before(node: Node) -> N
         assert await asyncio.to_thread(reads, reading, 21) == "before\nbetween\nafter\n"
 
 
-async def test_a_stream_that_the_program_puts_in_its_place(node: Node) -> None:
+async def test_a_stream_that_replaces_sys_stdout_is_used(node: Node) -> None:
     async def write(process: Process) -> None:
         first, second = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(first):
@@ -168,7 +168,7 @@ class Broken(io.StringIO):
 
 
 @pytest.mark.parametrize("kind", ["none", "closed", "broken", "pipe"])
-async def test_one_that_cannot_be_written_to(
+async def test_a_stream_that_cannot_be_written_to_is_answered_terminated(
     node: Node, kind: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     stream: Any = Broken() if kind == "broken" else None
@@ -195,7 +195,7 @@ async def test_one_that_cannot_be_written_to(
     assert 0 < caplog.text.count("standard output cannot be written to") <= 5
 
 
-async def test_its_thread_ends_with_it() -> None:
+async def test_the_thread_ends_when_the_output_is_closed() -> None:
     output = StandardOutput(io.StringIO())
     for _ in range(10):
         written = output.write("text")

@@ -52,7 +52,7 @@ class Echo(GenServer):
         self.notes.append(message)
 
 
-async def test_what_is_sent_to_a_name_keeps_its_order(node: Node) -> None:
+async def test_messages_to_a_name_keep_their_order(node: Node) -> None:
     registry, server = Registry(), Echo()
     name = Via(registry, "echo")
     process = await node.gen_server.start(server, name=name)
@@ -68,7 +68,7 @@ async def test_what_is_sent_to_a_name_keeps_its_order(node: Node) -> None:
     assert registry.asked == 2
 
 
-async def test_nobody_of_that_name(node: Node) -> None:
+async def test_a_name_that_nobody_has_is_no_such_process(node: Node) -> None:
     class Nobody(Registry):
         async def whereis_name(self, name: Any) -> None:
             assert name == [1, {}]
@@ -82,7 +82,7 @@ async def test_nobody_of_that_name(node: Node) -> None:
     node.gen_server.cast(name, 1)
 
 
-async def test_a_keeper_that_fails_or_does_not_answer(node: Node) -> None:
+async def test_a_registry_that_fails_or_does_not_answer(node: Node) -> None:
     class Bad(Registry):
         async def whereis_name(self, name: Any) -> Pid | None:
             if name == "hangs":
@@ -98,7 +98,9 @@ async def test_a_keeper_that_fails_or_does_not_answer(node: Node) -> None:
 
 
 @pytest.mark.parametrize("waits", [True, False])
-async def test_a_name_that_is_taken(node: Node, waits: bool, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_taken_via_name_is_name_registered(
+    node: Node, waits: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     """The second one ends as if it had never been, whether someone waits for it or not."""
     registry, second = Registry(), Echo()
     first = await node.gen_server.start(Echo(), name=Via(registry, "echo"))
@@ -114,7 +116,7 @@ async def test_a_name_that_is_taken(node: Node, waits: bool, caplog: pytest.LogC
 
 
 @pytest.mark.parametrize("result", [IGNORE, Stop(Atom("not_today")), ValueError("no good")])
-async def test_the_name_is_free_again_if_init_does_not_work_out(node: Node, result: Any) -> None:
+async def test_the_name_is_unregistered_if_init_fails(node: Node, result: Any) -> None:
     registry, server = Registry(), Echo(result)
     await ended(node.serve(server, name=Via(registry, "echo")))
     assert registry.names == {}

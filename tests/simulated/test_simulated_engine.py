@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +25,8 @@ PATIENCE = 30.0
 
 def test_nodes_with_another_engine_do_not_load_aioquic() -> None:
     command = [sys.executable, "-m", "tests.simulated.engine_life"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120, check=False)
     assert (done.stdout, done.stderr) == ("no aioquic\n", "")
 
 

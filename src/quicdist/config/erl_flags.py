@@ -40,7 +40,7 @@ class FlagReader:
     def error(self, flag: str, reason: str) -> ConfigError:
         return ConfigError(self.source, f"-{flag}: {reason}")
 
-    # -- names -----------------------------------------------------------------------------
+    # -- names -------------------------------------------------------------------------------------
 
     def name(self, flag: str) -> None:
         given = self._words(flag, self.flags.all(flag)[0])
@@ -89,7 +89,7 @@ class FlagReader:
     def no_cookie(self, flag: str) -> None:
         self.fields.setdefault("cookie", "nocookie")
 
-    # -- carriers and discovery ------------------------------------------------------------
+    # -- carriers and discovery --------------------------------------------------------------------
 
     def proto_dist(self, flag: str) -> None:
         given = self.flags.all(flag)
@@ -142,7 +142,7 @@ class FlagReader:
     def config_descriptor(self, flag: str) -> None:
         self.not_supported(flag, "configuration is read from files only")
 
-    # -- words -----------------------------------------------------------------------------
+    # -- words -------------------------------------------------------------------------------------
 
     def _words(self, flag: str, words: list[str]) -> list[str]:
         for word in words:

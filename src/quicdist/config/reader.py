@@ -116,7 +116,7 @@ class _ConfigReader:
         log.debug("options that do not concern distribution: %s", ", ".join(found.unrelated) or "none")
         return found
 
-    # -- sources -------------------------------------------------------------
+    # -- sources -----------------------------------------------------------------------------------
 
     def _application_flags(self, flags: Flags, application: str, source: str) -> dict[str, Parameter]:
         """``-kernel net_ticktime 8``: pairs of terms; of two with one name the first is used
@@ -190,7 +190,7 @@ class _ConfigReader:
         for key, value in pairs.items():
             dist[DIST_FLAGS[key]] = Parameter(value, f"{source}: -quic_dist_{key}")
 
-    # -- values ----------------------------------------------------------------------
+    # -- values ------------------------------------------------------------------------------------
 
     def _options(self, given: Mapping[str, Parameter], table: Mapping[str, Option], prefix: str) -> None:
         for name, (value, source) in given.items():

@@ -66,7 +66,7 @@ def with_extension(path: Path) -> Path:
     return path if path.suffix == ".config" else path.with_name(path.name + ".config")
 
 
-# -- one file ----------------------------------------------------------------------------------
+# -- one file --------------------------------------------------------------------------------------
 
 
 def _elements(path: Path, environ: Mapping[str, str]) -> list[Any]:

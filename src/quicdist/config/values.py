@@ -128,7 +128,7 @@ def keep_alive(value: Any) -> float | str:
     return "auto" if value == Atom("auto") else seconds_of(value)
 
 
-# -- authentication ----------------------------------------------------------------------------
+# -- authentication --------------------------------------------------------------------------------
 
 
 def function(arity: int) -> Reader:
@@ -186,7 +186,7 @@ def auth_timeout(value: Any) -> float:
     return seconds_of(value)
 
 
-# -- addresses ---------------------------------------------------------------------------------
+# -- addresses -------------------------------------------------------------------------------------
 
 
 def host(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""What a BEAM node offers by itself: net_kernel, rpc, gen_server, supervisor; clients and servers."""
+"""The services of a BEAM node: net_kernel, rpc, gen_server, supervisor, ...; clients and servers."""
 
 from quicdist.otp.call_context import Call, current_call
 from quicdist.otp.child_spec import ChildSpec

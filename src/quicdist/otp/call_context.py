@@ -1,4 +1,4 @@
-"""Who is calling: what an exported function can learn about the call it runs for."""
+"""The call that an exported function runs for: its process and its caller."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from quicdist.term import Pid
 class Call:
     """One call of an exported function.
 
-    ``process`` runs it, and is what ``self()`` would be there. ``caller`` is the process that
-    asked; None where the protocol does not tell (a cast to ``rex``).
+    ``process`` is the process that runs it (``self()``). ``caller`` is the process that called; None
+    where the protocol does not say (a cast to ``rex``).
     """
 
     process: Process
@@ -27,17 +27,17 @@ current: contextvars.ContextVar[Call] = contextvars.ContextVar("quicdist_call")
 
 
 def current_call() -> Call:
-    """The call that the running exported function serves, also in a thread; not in another process.
+    """The call that the exported function runs for, also in a thread; not in another OS process.
 
-    Raises :class:`NodeError` outside of one.
+    Raises :class:`NodeError` outside an exported function.
     """
     try:
         return current.get()
     except LookupError:
-        raise NodeError("no exported function is being called here") from None
+        raise NodeError("current_call() is called outside an exported function") from None
 
 
 def is_called_on(node: Any) -> bool:
-    """Whether this is code of an exported function that runs for a call to ``node``."""
+    """Whether the current code is an exported function that runs for a call to ``node``."""
     call = current.get(None)
     return call is not None and call.process.alive and call.process.node is node

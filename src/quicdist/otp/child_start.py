@@ -1,9 +1,8 @@
-"""Python processes under a supervisor of another node.
+"""Starts children of supervisors, of this node and of others.
 
-A supervisor on a BEAM starts a child by its child specification's ``{Module, Function, Arguments}``
-and wants ``{ok, Pid}``, with ``Pid`` linked to it. With ``{erpc, call, [Node, Module, Function,
-Arguments]}`` the supervisor itself is the process that asks, so that a function exported here can
-start the child and link it to who is calling.
+A supervisor on a BEAM calls the ``{Module, Function, Arguments}`` of a child specification and expects
+``{ok, Pid}``, with ``Pid`` linked to it. With ``{erpc, call, [Node, Module, Function, Arguments]}`` the
+supervisor is the caller, so an exported function can start the child and link it to its caller.
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ _ERROR = Atom("error")
 _IGNORE = Atom("ignore")
 _ALREADY_STARTED = Atom("already_started")
 
-#: What a child is made from: a class or function that gives a :class:`GenServer` for each start; or
-#: a coroutine function, the body of a process, called with it and the arguments.
+#: Makes a child: a class or function that returns a :class:`GenServer` for each start; or a coroutine
+#: function, the body of a process, called with the process and the arguments.
 Factory = Callable[..., Any]
 
 
@@ -43,13 +42,13 @@ async def start_link(
     name: Name | GlobalOrVia | None = None,
     group_leader: Pid | None = None,
 ) -> Process | None:
-    """Start what a :data:`Factory` makes, linked to ``parent``, and wait for its ``init``; None
-    where that asks to be ignored. Raises what ``init`` raised. Crashes are reported to the node of
-    ``group_leader``, by default this one."""
+    """Start a child, linked to ``parent``, and wait for its ``init``; None where that returned
+    ``IGNORE``. Raises what ``init`` raised. Crashes are reported to the node of ``group_leader`` too, by
+    default this one."""
     if inspect.iscoroutinefunction(factory):
         own, looked_up = split_server_name(name)
         if looked_up is not None:
-            raise NodeError(f"only a GenServer can be registered as {name}, not the body of a process")
+            raise NodeError(f"only a GenServer can be registered as {name}, not a coroutine function")
         body = runtime.spawn(factory, *arguments, name=own)
         body.is_otp_process = True
         body.parent = parent
@@ -58,7 +57,7 @@ async def start_link(
         return body
     made = factory(*arguments)
     if not isinstance(made, GenServer):
-        raise NodeError(f"a child is a GenServer or the body of a process, not {made!r}")
+        raise NodeError(f"a child must be a GenServer or a coroutine function, got {made!r}")
     process = server_process.start(runtime, made, name=name, link_to=parent, group_leader=group_leader)
     return process if await process.ready() else None
 
@@ -75,8 +74,8 @@ async def _holder(runtime: Runtime, name: Name | GlobalOrVia | None) -> Pid | No
 def start_link_export(
     runtime: Callable[[], Runtime], factory: Factory, name: Name | GlobalOrVia | None
 ) -> Callable[..., Any]:
-    """The function to export for ``factory``: it answers as ``start_link`` does, ``{ok, Pid}``,
-    ``ignore`` or ``{error, Reason}``."""
+    """The function to export for ``factory``: like ``start_link`` it returns ``{ok, Pid}``, ``ignore`` or
+    ``{error, Reason}``."""
 
     split_server_name(name)
 
@@ -84,9 +83,9 @@ def start_link_export(
         call = current_call()
         parent = call.caller
         if parent is None:
-            raise NodeError("a child can be started by a call only: a cast does not tell who its parent is")
+            raise NodeError("a child must be started by a call: a cast does not tell its parent")
         here = runtime()
-        # As spawned by the function that calls this one: with the group leader of the call.
+        # The child gets the group leader of the call, as if the caller had spawned it.
         leader = call.process.group_leader
         process, error = await settle(start_link(here, factory, arguments, parent, name, leader))
         if isinstance(error, NameRegistered):

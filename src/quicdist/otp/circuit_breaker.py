@@ -1,4 +1,4 @@
-"""Nodes that services of this one have waited for in vain."""
+"""A circuit breaker: a node that did not answer is not asked again for a while."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Final
 
 from quicdist.otp.errors import CallTimeout
 
-#: Seconds for which a node that has not answered is not waited for again.
+#: Seconds for which a node that did not answer is not asked again.
 OPEN_TIME: Final = 60.0
-#: Nodes remembered.
+#: Nodes for which a failure is kept.
 _MAX_KNOWN: Final = 1000
 
 
 class CircuitBreaker:
-    """Nodes that have not answered in time: for :data:`OPEN_TIME` seconds nobody waits for them again."""
+    """The nodes that did not answer in time, and when."""
 
     def __init__(self) -> None:
         self._failed_at: dict[str, float] = {}
 
     @contextlib.contextmanager
     def attempt(self, node: str, timeout: float) -> Iterator[None]:
-        """A question to ``node`` that takes ``timeout`` seconds at most. Raises :class:`CallTimeout` at once
-        where an earlier one has."""
+        """Ask ``node`` in the block, for ``timeout`` seconds at most. Raises :class:`CallTimeout` at once
+        if that has failed within :data:`OPEN_TIME`."""
         now = asyncio.get_running_loop().time()
         if now - self._failed_at.get(node, -OPEN_TIME) < OPEN_TIME:
             raise CallTimeout(node, timeout)

@@ -1,4 +1,4 @@
-"""Applies exported functions: in the event loop, in threads, in executors."""
+"""Runs exported functions for their callers: in the event loop, in threads, in executors."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import Any
 
 from quicdist.containment import settle
 from quicdist.logs import RateLimit, get_logger
+from quicdist.node.exit_reason import ERROR
 from quicdist.node.process import Process
 from quicdist.otp.call_context import Call, current
 from quicdist.otp.erlang_apply import Mfa, NotApplicable, is_indirect, named_by
 from quicdist.otp.executors import Executors
 from quicdist.otp.exports import ExportedFunction, Exports
-from quicdist.otp.outcome import ERROR, RETURN, SYSTEM_LIMIT, Outcome, outcome_of, run
+from quicdist.otp.outcome import RETURN, SYSTEM_LIMIT, Outcome, outcome_of, run
 from quicdist.otp.thread_pool import ThreadPool
 from quicdist.term import Atom, Pid
 
@@ -24,12 +25,12 @@ log = get_logger("quicdist.otp")
 
 _UNDEF = Atom("undef")
 
-#: Is called with what a call came to.
+#: Called with the outcome of a call.
 Done = Callable[[Outcome], object]
 
 
 class Dispatcher:
-    """Applies exported functions."""
+    """Finds exported functions and runs them."""
 
     def __init__(self, exports: Exports) -> None:
         self._exports = exports
@@ -38,12 +39,12 @@ class Dispatcher:
         self._refusals = RateLimit()
 
     def knows(self, module: str, function: str, arity: int) -> bool:
-        """Whether a function of this name and arity was exported."""
+        """Whether a function of this name and arity is exported."""
         return self._exports.find(module, function, arity) is not None
 
     def resolve(self, mfa: Mfa) -> tuple[Mfa, list[Any]]:
-        """The function that is really meant, where ``mfa`` is ``erlang:apply`` or the like, and the
-        stack frames that a call has under the function's own. Raises :class:`NotApplicable`."""
+        """The function that ``mfa`` names if it is ``erlang:apply`` or the like, else ``mfa`` itself;
+        and the stack frames of those calls. Raises :class:`NotApplicable`."""
         frames: list[Any] = []
         while is_indirect(*mfa) and self._find(mfa) is None:
             try:
@@ -61,9 +62,12 @@ class Dispatcher:
         return None
 
     def apply(self, process: Process, caller: Pid | None, mfa: Sequence[Any], done: Done) -> None:
-        """Apply ``[Module, Function, Arguments]`` in a process and pass on what came of it: at
-        once, unless it has to be waited for. It is called off when the process ends, where it can be:
-        a thread goes on until its function returns."""
+        """Apply ``[Module, Function, Arguments]`` in a process and call ``done`` with the outcome: at
+        once, unless the function has to be awaited.
+
+        When the process ends, the function is cancelled, unless it runs in a thread: a thread cannot be
+        stopped.
+        """
         try:
             (module, function, arguments), frames = self.resolve((mfa[0], mfa[1], mfa[2]))
         except NotApplicable as error:
@@ -77,7 +81,7 @@ class Dispatcher:
             return
         token = current.set(Call(process, caller))
         try:
-            begin = self._begin_elsewhere if export.blocking else _begin
+            begin = self._begin_blocking if export.blocking else _begin
             outcome = begin(process, export, (module, function, arguments), done)
         finally:
             current.reset(token)
@@ -86,10 +90,10 @@ class Dispatcher:
         else:
             process.node._local.runtime.calls.add(process)
 
-    def _begin_elsewhere(
+    def _begin_blocking(
         self, process: Process, export: ExportedFunction, mfa: Mfa, done: Done
     ) -> Outcome | None:
-        """Have a blocking function run outside the event loop; an outcome if it cannot be."""
+        """Run a blocking function outside the event loop; an outcome if that is not possible."""
         name, arguments = _name(mfa), mfa[2]
         loop = asyncio.get_running_loop()
         context = contextvars.copy_context()
@@ -99,7 +103,7 @@ class Dispatcher:
                 done(outcome)
 
         def tell(outcome: Outcome) -> None:
-            with contextlib.suppress(RuntimeError):  # The event loop is closed: nobody waits any more.
+            with contextlib.suppress(RuntimeError):  # The event loop is closed.
                 loop.call_soon_threadsafe(finished, outcome)
 
         if export.executor is None:
@@ -110,7 +114,7 @@ class Dispatcher:
             if self._threads.start(name, job):
                 return None
             if (note := self._refusals.admit(name)) is not None:
-                log.error("%s: no thread for the call, answered system_limit%s", name, note)
+                log.error("%s: no free thread, the call was answered system_limit%s", name, note)
             return SYSTEM_LIMIT
 
         def answered(outcome: Outcome) -> None:
@@ -129,12 +133,12 @@ class Dispatcher:
         return None
 
     def close(self) -> None:
-        """The node has stopped."""
+        """Free the executors: the node has stopped."""
         self._executors.close()
 
 
 def _begin(process: Process, export: ExportedFunction, mfa: Mfa, done: Done) -> Outcome | None:
-    """Call a function in the event loop; its outcome, None where it has to be waited for."""
+    """Call a function in the event loop; its outcome, None if it is awaited."""
     try:
         result = export.function(*mfa[2])
         if not isinstance(result, Awaitable):
@@ -176,7 +180,7 @@ def _log_failed(name: str, error: BaseException) -> None:
 
 
 def _with_frames(frames: list[Any], done: Done) -> Done:
-    """Have ``done`` see these frames under those of a function that failed."""
+    """``done`` with ``frames`` added to the stack trace of a failure."""
 
     def longer(outcome: Outcome) -> None:
         kind, reason, *stack = outcome

@@ -1,8 +1,8 @@
-"""Functions that call a function: ``erlang:apply/2,3`` and ``proc_lib:init_p/3,5``.
+"""``erlang:apply/2,3`` and ``proc_lib:init_p/3,5``: calls that name another function to call.
 
-``erpc:call(Node, fun py:f/0)`` and ``spawn(Node, fun py:f/0)`` ask for ``erlang:apply/2``,
-``proc_lib:spawn(Node, py, f, [])`` for ``proc_lib:init_p/5``. Here they stand for the function that
-they name, and for no other: what may be called that way is what may be called without them.
+``erpc:call(Node, fun py:f/0)`` and ``spawn(Node, fun py:f/0)`` call ``erlang:apply/2``,
+``proc_lib:spawn(Node, py, f, [])`` calls ``proc_lib:init_p/5``. Such a call is replaced by the call of
+the function that it names, so only exported functions can be called this way.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from quicdist.node.exit_reason import UNDEF
-from quicdist.otp.outcome import ERROR, Outcome
+from quicdist.node.exit_reason import ERROR, UNDEF
+from quicdist.otp.outcome import Outcome
 from quicdist.term import Atom, Export, Fun
 
 _BADFUN = Atom("badfun")
@@ -20,7 +20,7 @@ _BADARG = Atom("badarg")
 _FUNCTION_CLAUSE = Atom("function_clause")
 _ERROR_INFO = [(Atom("error_info"), {Atom("module"): Atom("erl_erts_errors")})]
 
-#: Module, function, arity or arguments, and where.
+#: A stack frame: module, function, arity or arguments, location.
 _Frame = tuple[Any, ...]
 
 _ERLANG, _APPLY = Atom("erlang"), Atom("apply")
@@ -30,7 +30,7 @@ _APPLY_3: _Frame = (_ERLANG, _APPLY, 3, [])
 _INIT_P_3: _Frame = (_PROC_LIB, _INIT_P, 3, [])
 _INIT_P_5: _Frame = (_PROC_LIB, Atom("init_p_do_apply"), 3, [])
 
-#: What this module knows, by module, function and arity.
+#: These functions, by module, function and arity.
 INDIRECT = (
     ("erlang", "apply", 2),
     ("erlang", "apply", 3),
@@ -43,8 +43,7 @@ Mfa = tuple[Any, Any, Any]
 
 
 class NotApplicable(Exception):
-    """There is nothing to call. ``outcome`` is what a BEAM answers; ``frames`` are the stack frames
-    that a call has under those of it."""
+    """The call names no function. ``outcome`` is a BEAM's answer; ``frames`` are stack frames to add."""
 
     def __init__(self, reason: Any, *stack: Any, frames: Sequence[_Frame] = ()) -> None:
         self.outcome: Outcome = (ERROR, reason, list(stack))
@@ -52,7 +51,7 @@ class NotApplicable(Exception):
 
 
 def is_indirect(module: Any, function: Any, arguments: Any) -> bool:
-    """Whether a call only names another one."""
+    """Whether a call names another function to call."""
     if module is not _ERLANG and module is not _PROC_LIB:
         return False
     return (
@@ -63,7 +62,7 @@ def is_indirect(module: Any, function: Any, arguments: Any) -> bool:
 
 
 def named_by(module: Atom, arguments: list[Any]) -> tuple[Mfa, tuple[Any, ...]]:
-    """The call that one of these names, and the stack frame by which it shows under that call's.
+    """The call that one of these names, and the stack frame that it adds.
 
     Raises :class:`NotApplicable`.
     """
@@ -95,6 +94,6 @@ def _fun(function: Any, arguments: list[Any], frame: _Frame) -> Mfa:
     if function.arity != len(arguments):
         raise NotApplicable((_BADARITY, (function, arguments)), _APPLY_2)
     if isinstance(function, Fun):
-        # Its code is on the node that made it; a BEAM without that module says the same.
+        # Its code is on the node that made it. A BEAM without that module answers the same.
         raise NotApplicable(UNDEF, (function, arguments, []), frames=[frame])
     return function.module, function.function, arguments

@@ -1,9 +1,9 @@
-"""Calls in executors that the program gave, process pools above all.
+"""Runs calls in executors of the program, such as process pools.
 
-``ProcessPoolExecutor`` pickles what goes to a worker and what comes back. An object that pickles and
-does not unpickle, as many an exception, ends the worker or the whole pool for good. So no exception
-crosses here, only its outcome in Erlang's terms, and all that crosses is bytes that are unpickled
-where a failure is one call's own. Executors that run in this process pickle nothing.
+``ProcessPoolExecutor`` pickles calls and results. An object that pickles but does not unpickle, such as
+many exceptions, breaks the worker or the whole pool. So an exception is turned into an outcome of
+Erlang terms in the worker, and calls and outcomes travel as bytes that are unpickled where a failure
+ends one call only. Executors in this process pickle nothing.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from typing import Any
 
 from quicdist.containment import describe
 from quicdist.logs import get_logger
-from quicdist.node.exit_reason import error_term
-from quicdist.otp.outcome import ERROR, Outcome, outcome_of, run
+from quicdist.node.exit_reason import ERROR, error_term
+from quicdist.otp.outcome import Outcome, outcome_of, run
 
 log = get_logger("quicdist.otp")
 
-#: An executor, or a function that makes one.
+#: An executor, or a function that returns one.
 ExecutorOrFactory = Executor | Callable[[], Executor]
 
 
 class _Pickled:
-    """Something that may have to cross to another process."""
+    """An object that may be pickled for another OS process."""
 
     __slots__ = ("content", "failed")
 
     def __init__(self, content: Any) -> None:
         self.content = content
-        #: What came of the call if this could not cross.
+        #: The outcome of the call if this could not be pickled or unpickled.
         self.failed: Outcome | None = None
 
     def _pickled(self) -> tuple[Any, ...]:
@@ -46,7 +46,7 @@ class _Pickled:
 
 
 class _PickledCall(_Pickled):
-    """A function and its arguments; ``context`` is for workers in this process."""
+    """A function and its arguments; ``context`` is used by workers in this process."""
 
     __slots__ = ("context",)
 
@@ -58,7 +58,7 @@ class _PickledCall(_Pickled):
         try:
             return self._pickled()
         except Exception:
-            # The executor may have a better pickle, or will say why not.
+            # The executor may have another pickler; else it reports the error.
             return _PickledCall, (self.content,)
         except BaseException as error:
             return self._refused(error)
@@ -88,7 +88,7 @@ def _arrived(kind: type[_Pickled], data: bytes, failed: Outcome | None) -> _Pick
 
 
 def work(request: _PickledCall) -> _PickledOutcome:
-    """What an executor runs, here or in another process."""
+    """Run a call; called by an executor, in this process or another one."""
     if request.failed is not None:
         return _PickledOutcome(request.failed)
     function, arguments = request.content
@@ -98,7 +98,7 @@ def work(request: _PickledCall) -> _PickledOutcome:
 
 
 class Executors:
-    """Hands calls to executors; makes those that are given by a function, one for each function."""
+    """Submits calls to executors, and makes those that are given as a function."""
 
     def __init__(self) -> None:
         self._made: dict[Callable[[], Executor], Executor] = {}
@@ -112,9 +112,9 @@ class Executors:
         context: Context,
         done: Callable[[Outcome], object],
     ) -> Future[_PickledOutcome]:
-        """Have a call run; ``done`` is called with its outcome, in some thread.
+        """Run a call; ``done`` is called with its outcome, in any thread.
 
-        Raises what the executor raises that takes no calls.
+        Raises what ``executor.submit`` raises.
         """
         executor = self._executor(given)
         request = _PickledCall(call, context)
@@ -158,10 +158,10 @@ class Executors:
             self._known_broken.add(executor)
             if not isinstance(given, Executor) and self._made.get(given) is executor:
                 del self._made[given]
-        then = "every call of its exports fails" if executor is given else "the next call gets a new one"
+        then = "all calls to it fail" if executor is given else "the next call makes a new one"
         log.error("%r is broken, %s: %s", executor, then, describe(error))
 
     def close(self) -> None:
-        """Shut down the executors made here. Calls that run in them are not waited for."""
+        """Shut down the executors made here, without waiting for running calls."""
         while self._made:
             self._made.popitem()[1].shutdown(wait=False, cancel_futures=True)

@@ -1,15 +1,13 @@
-"""Whether a callback had a case for what it was called with.
+"""Detects a callback whose ``match`` statement has no case for its argument.
 
-In Erlang a callback without a clause for a message ends its server with ``function_clause``. In
-Python a ``match`` statement without a case for it does nothing. So of a callback that ends in
-``match request:`` a second version is compiled, in which one more case, the last, returns
-:data:`NO_CLAUSE`; the server calls that one. The class is left as it is: a subclass that asks
-``super()`` gets None.
+In Erlang a callback without a clause for a message ends its server with ``function_clause``. In Python
+a ``match`` statement without a matching case does nothing. So a callback that ends in ``match request:``
+is compiled a second time, with one more case at the end that returns :data:`NO_CLAUSE`; the server calls
+that version. The class is not changed: ``super().handle_call(...)`` in a subclass returns None.
 
-The second version is made only where the source, compiled as it stands, gives the very code that
-runs. Where it does not (no source, a source that has changed, a decorator that wraps the function,
-code that was rewritten at import), and for a callback that does not end in such a statement, each
-request counts as one that it has a case for.
+The second version exists only if the source, compiled unchanged, gives the code that runs. Otherwise
+(no source, a changed source, a decorator that wraps the function, code rewritten at import), and for a
+callback that does not end in such a statement, a missing case is not detected.
 """
 
 from __future__ import annotations
@@ -31,12 +29,12 @@ class _NoClause:
         return "NO_CLAUSE"
 
 
-#: What a callback returned that had no case for what it was called with.
+#: Returned by a callback that has no case for its argument.
 NO_CLAUSE: Final = _NoClause()
-#: Stands for it in the source.
+#: Its placeholder in the source.
 _MARK = "quicdist: no case"
 
-#: The flags of ``from __future__ import``, which may also come from a cell before (IPython).
+#: The flags of ``from __future__ import``, which an earlier cell can set too (IPython).
 _FUTURES = sum({getattr(__future__, name).compiler_flag for name in __future__.all_feature_names})
 
 #: By name of the callback: its function, and the version that returns :data:`NO_CLAUSE`.
@@ -46,7 +44,7 @@ _known: WeakKeyDictionary[type, Clauses] = WeakKeyDictionary()
 
 
 def with_clauses(server: type) -> Clauses:
-    """The callbacks of a class of servers that can tell of a missing case."""
+    """The callbacks of a server class that detect a missing case."""
     known = _known.get(server)
     if known is None:
         made: dict[str, tuple[FunctionType, FunctionType]] = {}
@@ -60,13 +58,13 @@ def with_clauses(server: type) -> Clauses:
 
 
 def _version(function: FunctionType, trees: dict[str, ast.Module]) -> FunctionType | None:
-    """The version of a callback that tells of a missing case, None where there is none. ``trees`` are
-    the files parsed so far, by name."""
+    """The version of a callback that detects a missing case, None where there is none. ``trees`` are the
+    files parsed so far, by name."""
     code = function.__code__
     lines = linecache.getlines(code.co_filename, function.__globals__)
     end = max((line for *_, line in code.co_lines() if line is not None), default=0)
     if not any("match" in line for line in lines[code.co_firstlineno - 1 : end]):
-        return None  # most callbacks: nothing to parse
+        return None  # most callbacks need no parsing
     try:
         if code.co_filename not in trees:
             trees[code.co_filename] = ast.parse("".join(lines))
@@ -86,11 +84,11 @@ def _version(function: FunctionType, trees: dict[str, ast.Module]) -> FunctionTy
 
 
 def _recompiled(code: CodeType, tree: ast.Module) -> CodeType | None:
-    """``code`` with one more case in the statement that it ends in."""
-    # Functions and classes beside it do not change what it is compiled to; an import does.
-    beside = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    """``code`` with one more case in its last statement."""
+    # Other functions and classes do not change its code; an import can.
+    others = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
     module = ast.Module(
-        [one for one in tree.body if not isinstance(one, beside) or _spans(one, code.co_firstlineno)], []
+        [one for one in tree.body if not isinstance(one, others) or _spans(one, code.co_firstlineno)], []
     )
     definitions = [node for node in ast.walk(module) if _defines(node, code)]
     statement = _last_match(definitions[0]) if len(definitions) == 1 else None
@@ -103,14 +101,14 @@ def _recompiled(code: CodeType, tree: ast.Module) -> CodeType | None:
 
 def _compiled(module: ast.Module, code: CodeType) -> CodeType:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they were given when it was imported
+        warnings.simplefilter("ignore")  # they were shown at import
         made = compile(module, code.co_filename, "exec", code.co_flags & _FUTURES, dont_inherit=True)
     assert isinstance(made, CodeType)
     return made
 
 
 def _codes(module: CodeType, like: CodeType) -> Iterator[CodeType]:
-    """The functions in a compiled module of the same name and place as ``like``."""
+    """The functions in a compiled module with the name and line of ``like``."""
     for constant in module.co_consts:
         if isinstance(constant, CodeType):
             if (constant.co_qualname, constant.co_firstlineno) == (like.co_qualname, like.co_firstlineno):
@@ -131,8 +129,8 @@ def _defines(node: ast.AST, code: CodeType) -> bool:
 
 
 def _last_match(definition: Any) -> ast.Match | None:
-    """``match request:`` as the last statement, ``request`` being the first argument after ``self``;
-    None where there is no such, or where it has a case for everything."""
+    """The last statement if it is ``match request:``, with the first argument after ``self``, and has no
+    case for everything."""
     names = [argument.arg for argument in (*definition.args.posonlyargs, *definition.args.args)]
     statement = definition.body[-1]
     while isinstance(statement, ast.With | ast.AsyncWith):

@@ -13,7 +13,7 @@ from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
 from quicdist.otp.errors import CallingSelf, exits_call
 from quicdist.otp.gen_messages import ALIAS, GEN_CALL
-from quicdist.otp.kernel_process import spawn_kernel_process
+from quicdist.otp.kernel_supervisor import spawn_kernel_process
 from quicdist.otp.request import Request
 from quicdist.otp.server_names import Global, GlobalOrVia, Via
 from quicdist.term import Atom, ImproperList, Pid, Reference
@@ -24,7 +24,7 @@ _GEN_SERVER, _CALL, _SEND_REQUEST = Atom("gen_server"), Atom("call"), Atom("send
 
 
 def ref_term(to: Any) -> Any:
-    """A destination as ``gen_server`` names it, ``server_ref()``."""
+    """A destination as a term, ``gen_server:server_ref()``."""
     match to:
         case Process():
             return to.pid
@@ -40,7 +40,7 @@ def ref_term(to: Any) -> Any:
 
 
 def milliseconds(timeout: float | None) -> Any:
-    """A time-out in seconds as OTP's functions take it."""
+    """A time-out in seconds as OTP's term: milliseconds or ``infinity``."""
     return _INFINITY if timeout is None else round(timeout * 1000)
 
 
@@ -51,26 +51,26 @@ def described(to: Any) -> str:
     return str(to)
 
 
-class Caller:
-    """Asks other processes, in the name of a process of its own or of one that is given."""
+class GenClient:
+    """Sends requests from a process of the node, or from a given one, and matches the replies."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._open: dict[Reference, tuple[Request[Any], Pid]] = {}
-        #: Looks up a name; set by who makes what it takes.
+        #: Looks up a name; set when the name resolver exists.
         self.find: Callable[[GlobalOrVia, Callable[[Pid | None, Exception | None], None]], None]
-        #: In whose name it asks.
+        #: The process that sends the calls.
         self.process: Process
 
     def start(self) -> Process:
-        """Start the process in whose name it asks, in place of one that has ended. What that asked is
-        still answered: by aliases, which belong to no process."""
+        """Start the process that sends the calls, also in place of one that has ended. Its open calls are
+        still answered: their aliases belong to no process."""
         self.process = spawn_kernel_process(self._runtime, self._received)
         return self.process
 
     def _received(self, _: Process, message: Any) -> None:
-        """``{Tag, Reply}``, by way of the alias, or to the pid from those (``net_kernel``) that do
-        not use it. What no request waits for any more is dropped."""
+        """``{Tag, Reply}``, sent to the alias, or to the pid by servers that do not use the alias
+        (``net_kernel``). A reply that no request waits for is dropped."""
         if isinstance(message, tuple) and len(message) == 2 and isinstance(message[0], ImproperList):
             waiting = self._open.get(message[0].tail)
             if waiting is not None:
@@ -83,9 +83,9 @@ class Caller:
         """Send ``{Label, From, Request}`` to a process (``gen:send_request/3``).
 
         ``to`` is a pid, process, ``name``, ``(name, node)``, :class:`Global` or :class:`Via`.
-        ``process`` asks, and can be monitored or linked by the one asked, in place of a process of
-        the node's own. The answer raises :class:`NoSuchProcess`, :class:`NotConnected`, or
-        :class:`ProcessEnded` with the reason of a process that ended before it replied.
+        ``process`` sends the request (by default a process of the node's own); the server can monitor
+        or link to it. Awaiting the request raises :class:`NoSuchProcess`, :class:`NotConnected`, or
+        :class:`ProcessEnded` with the reason of a server that ended before it replied.
         """
         if isinstance(to, Global | Via):
             return self._send_to_name(to, request, label, process, None)
@@ -121,7 +121,7 @@ class Caller:
         process: Process | None,
         asking: asyncio.Task[Any] | None,
     ) -> Request[Any]:
-        """``asking`` is the task that waits for the answer, if one does."""
+        """``asking`` is the task that waits for the reply, if any."""
         sent: list[Request[Any]] = []
         result: Request[Any] = Request(lambda: described(to), lambda: sent[0].abandon() if sent else None)
 
@@ -158,11 +158,11 @@ class Caller:
         process: Process | None = None,
         function: tuple[Any, ...] | None = None,
     ) -> Any:
-        """Ask and wait for the answer (``gen:call/4``); :class:`CallTimeout` after ``timeout``
-        seconds, None waits for ever.
+        """Send a request and wait for the reply (``gen:call/4``); raises :class:`CallTimeout` after
+        ``timeout`` seconds, None waits for ever.
 
-        ``function`` is the ``{Module, Function, Arguments}`` that a process exits with which lets
-        an error of this call out, by default that of ``gen_server:call/3``.
+        ``function`` is the ``{Module, Function, Arguments}`` in the exit reason of the call's errors, by
+        default that of ``gen_server:call/3``.
         """
         try:
             asking = asyncio.current_task()
@@ -179,14 +179,14 @@ class Caller:
             raise
 
     def _not_itself(self, to: Any, asking: asyncio.Task[Any] | None) -> None:
-        """Raise :class:`CallingSelf` where the task that asks is the one that would answer."""
+        """Raise :class:`CallingSelf` if the task that calls is the one that would reply."""
         node, where = self._runtime.locate(to)
         target = self._runtime.resolve(where) if node == self._runtime.name else None
         if target is not None and target.is_run_by(asking):
             raise CallingSelf(target)
 
     def down_error(self, to: Any, reason: Any) -> QuicDistError:
-        """What to raise to who asked ``to``, which has ended with ``reason``."""
+        """The error of a call to ``to``, which has ended with ``reason``."""
         if reason == NOPROC:
             return NoSuchProcess(f"there is no process {described(to)}")
         if reason == NOCONNECTION:
@@ -201,5 +201,5 @@ class Caller:
 
 
 def _unnamed(runtime: Runtime, to: Any) -> Any:
-    """A local name as ``(name, node)``: sending to one that is gone is the monitor's to tell."""
+    """A local name as ``(name, node)``, so that the monitor reports a name that is not registered."""
     return (to, runtime.name) if isinstance(to, str | Atom) else to

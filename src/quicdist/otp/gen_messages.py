@@ -23,17 +23,17 @@ From = tuple[Pid, Any]
 
 
 def reply(process: Process, sender: From, value: Any) -> None:
-    """Answer a call (``gen:reply/2``, ``gen_server:reply/2``); the process is the one that answers."""
+    """Reply to a call (``gen:reply/2``, ``gen_server:reply/2``); ``process`` is the server."""
     if not process.alive:
         return
     pid, tag = sender
-    # In order with the signals to the process behind the alias: a server that replies and ends must
-    # not be heard of in the other order, on whatever streams the two travel.
+    # The reply must keep its order with other signals to the alias's process: the exit of a server that
+    # replies and ends must not overtake the reply on another stream.
     process.node._local.runtime.send(process.pid, _reply_address(pid, tag), (tag, value), owner=pid)
 
 
 def _reply_address(pid: Pid, tag: Any) -> Pid | Reference:
-    # [alias|Alias], or [[alias|Alias]|_] where gen_statem or gen_event put more beside it.
+    # [alias|Alias], or [[alias|Alias]|_] from gen_statem and gen_event.
     if isinstance(tag, list | ImproperList) and tag:
         head = tag[0] if isinstance(tag, list) else tag.elements[0]
         if isinstance(head, ImproperList):

@@ -1,8 +1,8 @@
-"""The group leader: where the output of functions that run elsewhere on our behalf arrives.
+"""The I/O server of a node's group leader ``user``: writes to standard output.
 
-Erlang's I/O protocol (stdlib User's Guide, *The Erlang I/O Protocol*): what a function called on a
-BEAM prints with ``io:format`` appears on this program's standard output. There is no input: who
-wants to read is told that it is at its end.
+Erlang's I/O protocol (stdlib User's Guide, *The Erlang I/O Protocol*): the output of ``io:format`` in a
+function that this node calls on a BEAM appears on this program's standard output. There is no input: a
+read request is answered ``eof``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, TextIO
 from quicdist.logs import RateLimit, get_logger
 from quicdist.node.process import Process
 from quicdist.otp.circuit_breaker import CircuitBreaker
+from quicdist.otp.erpc import RemoteCall
 from quicdist.otp.standard_output import StandardOutput, Written
 from quicdist.term import Atom, ImproperList, Pid
 
@@ -33,25 +34,24 @@ _IO_LIB = Atom("io_lib")
 _BINARY, _ENCODING = Atom("binary"), Atom("encoding")
 _GETOPTS, _SETOPTS, _GET_GEOMETRY = Atom("getopts"), Atom("setopts"), Atom("get_geometry")
 _READING = tuple(map(Atom, ("get_line", "get_chars", "get_until", "get_password")))
-#: Options that change nothing; any other is not supported.
+#: Options that are always set; others are not supported.
 _AS_IT_IS = ((_ENCODING, UNICODE), (_ENCODING, Atom("utf8")))
-#: Characters printed for one request; a larger one is refused, not cut.
+#: Characters of one request; a larger one is refused, not cut.
 _MAX_OUTPUT = 1 << 24
 
-#: Calls a function on another node: node, module, function, arguments.
-RemoteCall = Callable[..., Awaitable[Any]]
-#: Seconds that the node which asks has for that.
+#: Seconds that the requesting node has to format.
 FORMAT_TIME = 5.0
-#: Requests that may wait for it, or for standard output; those on top are refused.
+#: Requests that wait for formatting or for standard output; more are refused.
 MAX_WAITING = 10_000
 
 
 class IoServer:
-    """A handler for I/O requests. ``call`` formats, on the node that asks, what only Erlang's own
-    ``io_lib`` can, if that node is connected; ``output`` is standard output unless another is given.
+    """Handles I/O requests. ``call`` runs ``io_lib`` on the requesting node, if it is connected, for
+    formats that only Erlang can do; ``output`` is by default standard output.
 
-    A request to write is answered when that is done, so that who prints more than is read waits, as on
-    a BEAM. Where more waits than :class:`StandardOutput` keeps, it is refused with ``{error, terminated}``.
+    A write request is answered when the text is written, so that a process that prints faster than the
+    output is read waits, as on a BEAM. If :class:`StandardOutput` is full, the answer is
+    ``{error, terminated}``.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class IoServer:
         self._is_connected = is_connected
         self._breaker = CircuitBreaker()
         self._output = StandardOutput(output)
-        #: What its option says; it means nothing where nothing can be read.
+        #: The option ``binary``; without effect, since there is no input.
         self._binary = False
         self._tasks: set[asyncio.Future[Any]] = set()
         self._failures = RateLimit()
@@ -84,16 +84,16 @@ class IoServer:
                     process.send(sender, (IO_REPLY, reply_as, answer))
 
     async def close(self) -> None:
-        """Write what is not written yet, as far as that goes in two seconds; then nothing more."""
+        """Write the remaining texts, for two seconds at most, and end."""
         left = await self._output.close()
         if left:
-            log.warning("%d texts for standard output were not written: nobody reads it", left)
+            log.warning("%d texts were not written to standard output: nobody reads it", left)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _answer(self, node: str, request: Any) -> Any:
-        """The answer, or what has to be awaited for it."""
+        """The answer, or an awaitable that returns it."""
         match request:
             case (Atom() as verb, *what) if verb == PUT_CHARS:
                 return self._put_chars(node, what)
@@ -110,13 +110,13 @@ class IoServer:
         return (ERROR, _REQUEST)
 
     def _put_chars(self, node: str, what: list[Any]) -> Any:
-        if len(what) in (1, 3):  # as it was before Unicode
+        if len(what) in (1, 3):  # without an encoding, from before Unicode
             what = [_LATIN1, *what]
         match what:
             case [encoding, chars] if encoding in (UNICODE, _LATIN1):
                 return self._put(chars, encoding)
             case [encoding, module, Atom() as function, list() as arguments] if (
-                # Only io_lib: a group leader runs nothing else for anyone.
+                # Only io_lib: no other function is called for a request.
                 encoding in (UNICODE, _LATIN1) and module == _IO_LIB
             ):
                 return self._format(node, encoding, function, arguments)
@@ -130,12 +130,12 @@ class IoServer:
                 chars = await self._call(node, _IO_LIB.name, function.name, arguments, timeout=FORMAT_TIME)
         except Exception as error:
             log.debug("io_lib:%s on %s: %s", function, node, error)
-            return (ERROR, function)  # as OTP has it
+            return (ERROR, function)  # OTP's answer
         answer = self._put(chars, encoding)
         return await answer if isinstance(answer, Awaitable) else answer
 
     async def _several(self, node: str, requests: list[Any]) -> Any:
-        """One after the other, as far as they succeed; those of nested lists in their place."""
+        """Handle several requests in order, nested ones too, until one fails."""
         answer: Any = _OK
         waiting = list(reversed(requests))
         while waiting:
@@ -187,8 +187,8 @@ async def _reply_later(process: Process, sender: Pid, reply_as: Any, answer: Awa
 
 
 def characters(chars: Any, encoding: str = "utf-8") -> str | None:
-    """The text of ``chardata()``: binaries and code points in lists as deep as they like. None
-    where it is no text, or longer than a group leader takes."""
+    """The text of ``chardata()``: binaries and code points in nested lists. None for what is not text,
+    or too long."""
     parts: list[str] = []
     size = 0
     stack = [chars]
@@ -197,7 +197,7 @@ def characters(chars: Any, encoding: str = "utf-8") -> str | None:
         if isinstance(item, list):
             stack.extend(reversed(item))
             continue
-        if isinstance(item, ImproperList):  # a tail may be a binary
+        if isinstance(item, ImproperList):  # the tail can be a binary
             stack.append(item.tail)
             stack.extend(reversed(item.elements))
             continue

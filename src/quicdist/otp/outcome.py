@@ -1,11 +1,11 @@
-"""What the call of an exported function came to, in Erlang's terms."""
+"""The outcome of a call of an exported function, as Erlang terms."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from quicdist.node.exit_reason import Failure, failure
+from quicdist.node.exit_reason import CLASS_EXIT, ERROR, Failure, failure
 from quicdist.otp.errors import RemoteError
 from quicdist.term import Atom
 
@@ -14,33 +14,31 @@ from quicdist.term import Atom
 Outcome = tuple[Any, ...]
 
 RETURN = Atom("return")
-ERROR = Atom("error")
-EXIT = Atom("exit")
 THROW = Atom("throw")
 _NOCATCH = Atom("nocatch")
 
-#: There is no room for the call. A call that ``erpc`` could not make has no stack, and the reason
-#: ``{erpc, Reason}``: that is how a BEAM that has as many processes as it may answers.
+#: The call could not be started: the answer of a BEAM that has reached its limit of processes. Its reason
+#: is ``{erpc, Reason}``, and it has no stack trace.
 SYSTEM_LIMIT: Outcome = (ERROR, (Atom("erpc"), Atom("system_limit")))
 
 
 def outcome_of(error: BaseException) -> Outcome:
-    """What an exception is to Erlang."""
+    """The outcome of a function that raised ``error``."""
     if isinstance(error, RemoteError) and error.kind in ("error", "exit", "throw"):
         return (Atom(error.kind), error.reason, *([error.stack or []] if error.kind == "error" else []))
     return failure(error)
 
 
 def exit_of(outcome: Outcome) -> Any:
-    """The exit reason of a process in which this went uncaught."""
+    """The exit reason of a process that does not catch this."""
     kind, reason, *stack = outcome
     if kind == ERROR:
         return (reason, stack[0]) if stack else reason[1]
-    return reason if kind == EXIT else ((_NOCATCH, reason), [])
+    return reason if kind == CLASS_EXIT else ((_NOCATCH, reason), [])
 
 
 def uncaught(outcome: Outcome) -> Failure:
-    """What it is to a process in which it goes uncaught: a value that is thrown is an error there."""
+    """The failure of a process that does not catch it: an uncaught throw is an error ``nocatch``."""
     kind, reason, *stack = outcome
     return (ERROR, (_NOCATCH, reason), []) if kind == THROW else (kind, reason, *stack)
 
@@ -50,9 +48,9 @@ def run(
     arguments: Sequence[Any],
     failed: Callable[[BaseException], object] = lambda error: None,
 ) -> Outcome:
-    """Call a function outside the event loop's thread. Raises nothing, whatever it does: here even a
-    KeyboardInterrupt is an error of this call alone, for Python raises one for Ctrl-C in the main
-    thread only. ``failed`` is told of what it raised."""
+    """Call a function outside the event loop's thread; never raises. Even a KeyboardInterrupt is an error
+    of this call only: Python raises one for Ctrl-C in the main thread only. ``failed`` is called with the
+    exception."""
     try:
         return (RETURN, function(*arguments))
     except BaseException as error:

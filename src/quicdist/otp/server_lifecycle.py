@@ -103,7 +103,7 @@ class ServerLifecycle(Process):
     def is_supervisor(self) -> bool:
         return self.server.supervises
 
-    # -- what proc_lib knows of it ---------------------------------------------------------------
+    # -- what proc_lib knows of it -----------------------------------------------------------------
 
     @property
     def initial_call(self) -> tuple[Any, ...]:
@@ -117,7 +117,7 @@ class ServerLifecycle(Process):
         ancestors = [self.parent] if self.parent is not None else []
         return [(_INITIAL_CALL, self.initial_call), (_ANCESTORS, ancestors)]
 
-    # -- starting --------------------------------------------------------------------------------
+    # -- starting ----------------------------------------------------------------------------------
 
     def begin(self, name: GlobalOrVia | None = None) -> None:
         """Register ``name``, if given, and run ``init``; messages that come meanwhile wait.
@@ -203,7 +203,7 @@ class ServerLifecycle(Process):
     def enter_loop(self, result: Any) -> None:
         """Handle messages from now on, after what ``init`` returned asks for."""
 
-    # -- sys -------------------------------------------------------------------------------------
+    # -- sys ---------------------------------------------------------------------------------------
 
     def suspend(self) -> None:
         """Handle system messages only (``sys:suspend/1``)."""
@@ -215,7 +215,7 @@ class ServerLifecycle(Process):
         if self.phase is ServerPhase.SUSPENDED:
             self.become(ServerPhase.RUNNING)
 
-    # -- ending ----------------------------------------------------------------------------------
+    # -- ending ------------------------------------------------------------------------------------
 
     def exit_begins(self, reason: Any) -> None:
         self.state = ProcessState.EXITING

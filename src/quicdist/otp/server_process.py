@@ -44,7 +44,7 @@ class ServerProcess(ServerLifecycle):
 
     def __init__(self, runtime: Runtime, pid: Pid, server: GenServer) -> None:
         super().__init__(runtime, pid, server)
-        #: The callbacks that can tell of a missing case, by name.
+        #: The callbacks that detect a missing case, by name.
         self._clauses = with_clauses(type(server))
         #: Messages that came while the server was suspended.
         self._held: deque[Any] = deque()
@@ -75,8 +75,8 @@ class ServerProcess(ServerLifecycle):
             self.handle(message)
 
     def _end_starting_children(self, reason: Any) -> None:
-        """The parent of this supervisor ends it while it waits for a child to start: nobody needs the
-        child any more, and its ``init`` may take for ever."""
+        """The parent ends this supervisor while it waits for a child to start: end that child, whose
+        ``init`` may take for ever."""
         for process in self._runtime.processes():
             if process.parent != self.pid or not isinstance(process, ServerProcess):
                 continue
@@ -87,12 +87,12 @@ class ServerProcess(ServerLifecycle):
                     self._runtime.exit(process, reason)
 
     def _next(self) -> None:
-        """Go on with what came while a coroutine was awaited."""
+        """Handle the messages that came while a coroutine was awaited."""
         while super().message_queue_len and self.task is None and self.state is ProcessState.RUNNING:
             self._take(self.mailbox.take())
 
     def _take(self, message: Any) -> bool:
-        """Act on a message; whether others may wait now that it has been."""
+        """Handle a message; whether messages may wait in the mailbox now."""
         kind, sender, request = classify(message)
         try:
             if kind is SYSTEM:
@@ -123,7 +123,7 @@ class ServerProcess(ServerLifecycle):
         return False
 
     def _call(self, name: str, callback: Callable[..., Any], *args: Any) -> Any:
-        """Call a callback so that it can tell of a missing case."""
+        """Call a callback, in the version that detects a missing case if there is one."""
         known = self._clauses.get(name)
         if known is not None and getattr(callback, "__func__", None) is known[0]:
             return known[1](self.server, *args)
@@ -131,13 +131,13 @@ class ServerProcess(ServerLifecycle):
 
     @property
     def last_message(self) -> Any:
-        """The message that was handled last; of a call, what was asked."""
+        """The message that was handled last; of a call, its request."""
         kind, _, request = classify(self._last)
         return request if kind is GEN_CALL else self._last
 
     @property
     def client(self) -> Pid | None:
-        """Who asked, where that was a call."""
+        """The client of the last message, if that was a call."""
         kind, sender, _ = classify(self._last)
         return sender[0] if kind is GEN_CALL else None
 
@@ -154,7 +154,7 @@ class ServerProcess(ServerLifecycle):
         held, self._held = self._held, deque()
         self.mailbox.put_first(held)
 
-    # -- what callbacks return -----------------------------------------------------------------------
+    # -- what callbacks return ---------------------------------------------------------------------
 
     def _carry_on(
         self,
@@ -163,8 +163,8 @@ class ServerProcess(ServerLifecycle):
         callback: str | None = None,
         argument: Any = None,
     ) -> None:
-        """Do what the result of ``callback``, called with ``argument``, asks for, until there is
-        something to wait for. ``sender`` is who gets a reply."""
+        """Do what ``callback``, called with ``argument``, has returned, until something has to be
+        awaited. ``sender`` is the client that gets the reply."""
         while True:
             if self.state is not ProcessState.RUNNING:  # ended by the callback itself
                 dispose(result)
@@ -206,7 +206,7 @@ class ServerProcess(ServerLifecycle):
         value: Any,
         error: BaseException | None,
     ) -> None:
-        """What was awaited has come to its end."""
+        """The coroutine of a callback has ended."""
         if self.state is not ProcessState.RUNNING:
             self.code_cancelled()
         elif error is not None:
@@ -240,9 +240,9 @@ def start(
     link_to: Process | Pid | None = None,
     group_leader: Pid | None = None,
 ) -> ServerProcess:
-    """Start a server as a process of its own (``gen_server:start/4``), linked to the process that
-    counts as its parent where one is given (``start_link/4``). ``init`` may be under way yet, and
-    so may be the registration of a name that others keep: where that is taken, it ends at once."""
+    """Start a server (``gen_server:start/4``), linked to ``link_to``, its parent, if given
+    (``start_link/4``). It does not wait for a coroutine ``init``, nor for a name that is registered
+    elsewhere; a server whose name is taken ends at once."""
     own, looked_up = split_server_name(name)
     parent = link_to.pid if isinstance(link_to, Process) else link_to
     process = ServerProcess(runtime, runtime.identifiers.pid(), server)

@@ -1,5 +1,4 @@
-"""Standard output, written by a thread of its own: nobody waits for a pipe that nobody reads but those
-whose text it is."""
+"""Standard output, written by a thread: a pipe that nobody reads blocks only the processes that print."""
 
 from __future__ import annotations
 
@@ -14,17 +13,17 @@ import threading
 from collections import deque
 from typing import TextIO, TypeAlias
 
-#: Done with None, or what kept a text from being written.
+#: Done with None when the text is written, or with the error.
 Written: TypeAlias = "asyncio.Future[BaseException | None]"
 
-#: Characters that may wait to be written, each text counting as some more.
+#: Characters that wait to be written; each text costs ``_TEXT_COST`` more.
 MAX_WAITING = 16 * 1024 * 1024
 _TEXT_COST = 100
-#: Seconds that :meth:`StandardOutput.close` waits for what is not written yet.
+#: Seconds that :meth:`StandardOutput.close` waits for the remaining texts.
 FLUSH_TIME = 2.0
-#: A pipe that can be written to takes as many bytes without blocking (POSIX, PIPE_BUF).
+#: A writable pipe takes this many bytes without blocking (POSIX, PIPE_BUF).
 _PIECE = getattr(select, "PIPE_BUF", 512)
-#: Milliseconds after which a thread that waits for a pipe looks whether it is still wanted.
+#: Milliseconds after which a thread that waits for a pipe checks whether the output was closed.
 _LOOK = 500
 
 
@@ -39,10 +38,10 @@ class OutputState(enum.Enum):
 
 
 class StandardOutput:
-    """Writes texts in their order, to what ``sys.stdout`` is at the time, or to ``stream``.
+    """Writes texts in order, to ``stream`` or to the current ``sys.stdout``.
 
-    A file descriptor is written to directly, once it takes something, so that the thread holds no lock
-    of Python's stream while it waits: the program could not exit otherwise.
+    A file descriptor is written to directly when it is writable, so that the thread holds no lock of
+    Python's stream while it waits: the program could not exit otherwise.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -54,7 +53,7 @@ class StandardOutput:
         self._state = OutputState.OPEN
 
     def write(self, text: str) -> Written | None:
-        """Have ``text`` written. None if too much waits already, or the output is closed."""
+        """Queue ``text``. None if the queue is full, or the output is closed."""
         written: Written = asyncio.get_running_loop().create_future()
         with self._changed:
             full = self._waiting > 0 and self._waiting + len(text) > MAX_WAITING
@@ -69,8 +68,8 @@ class StandardOutput:
         return written
 
     async def close(self) -> int:
-        """Take nothing more, and wait for what is not written yet, for some seconds; how many texts
-        were not. The thread ends."""
+        """Accept no more texts and wait :data:`FLUSH_TIME` for the remaining ones; how many were not
+        written. The thread ends."""
         with self._changed:
             self._state = OutputState.CLOSING
             left = [written for _, written in self._texts]
@@ -83,7 +82,7 @@ class StandardOutput:
             self._waiting = 0
         return len(unwritten)
 
-    # -- in the thread -------------------------------------------------------------------------------
+    # -- in the thread -----------------------------------------------------------------------------
 
     def _run(self) -> None:
         while True:
@@ -96,7 +95,7 @@ class StandardOutput:
             error: BaseException | None = None
             try:
                 self._put(text)
-            except BaseException as failed:  # the stream may be the program's own
+            except BaseException as failed:  # a stream of the program can raise anything
                 error = failed
             with self._changed:
                 if self._state is OutputState.CLOSED:
@@ -109,7 +108,7 @@ class StandardOutput:
     def _put(self, text: str) -> None:
         stream: TextIO | None = self._stream or sys.stdout
         if stream is None:
-            raise ValueError("there is none")
+            raise ValueError("sys.stdout is None")
         descriptor = _descriptor(stream)
         if descriptor is None:
             try:
@@ -132,7 +131,7 @@ class StandardOutput:
             os.close(descriptor)
 
     def _takes(self, descriptor: int) -> bool:
-        """Wait until ``descriptor`` can be written to; False if nobody wants that any more."""
+        """Wait until ``descriptor`` is writable; False if the output was closed."""
         waiting = select.poll()
         waiting.register(descriptor, select.POLLOUT)
         while not waiting.poll(_LOOK):
@@ -142,8 +141,8 @@ class StandardOutput:
 
 
 def _descriptor(stream: TextIO) -> int | None:
-    """A copy of the file descriptor behind a stream of text, if it is one of Python's own on a file. (The
-    program may close the stream meanwhile, and the number then mean another file.)"""
+    """A copy of the file descriptor of a text stream, if it is one of Python's own on a file. (A copy,
+    because the program may close the stream, and its number then stands for another file.)"""
     own = type(stream) is io.TextIOWrapper and isinstance(stream.buffer, io.BufferedWriter)
     if not own or not hasattr(select, "poll"):
         return None

@@ -1,7 +1,7 @@
-"""System messages: what the module ``sys`` asks of a server, ``{system, From, Request}``.
+"""Handles system messages, ``{system, From, Request}``, which the module ``sys`` sends to a server.
 
-OTP: ``sys(3)``. A server here has no debug options: to turn tracing, logging or statistics on is
-answered with what ``sys`` says of an option it does not know, ``unknown_debug``.
+OTP: ``sys(3)``. Debug options are not supported: a request to turn tracing, logging or statistics on is
+answered ``unknown_debug``, as ``sys`` answers for an unknown option.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _SYSTEM_GET_STATE, _SYSTEM_REPLACE_STATE = Atom("system_get_state"), Atom("syste
 _TERMINATE = Atom("terminate")
 _STATUS, _MODULE, _HEADER, _DATA = Atom("status"), Atom("module"), Atom("header"), Atom("data")
 _RUNNING, _SUSPENDED = Atom("running"), Atom("suspended")
-#: Seconds that the node which asks for ``replace_state`` has to apply its fun: the server waits. A node that
-#: has let it wait in vain is not asked again for a while (:mod:`quicdist.otp.circuit_breaker`).
+#: Seconds that a node has to apply its fun of ``replace_state``, while the server waits. A node that did not
+#: answer is not asked again for a while (:mod:`quicdist.otp.circuit_breaker`).
 REPLACE_TIME = 5.0
 
 
 def handle(process: ServerLifecycle, sender: From, request: Any) -> Awaitable[None] | None:
-    """Do what a system message asks for, and answer it."""
-    if process.pid in process.node._local.runtime.kernel_processes and not _only_looks(request):
+    """Handle a system message and reply to it."""
+    if process.pid in process.node._local.runtime.kernel_processes and not _is_read_only(request):
         reply(process, sender, (_ERROR, (_UNKNOWN_SYSTEM_MSG, request)))
         return None
     match request:
@@ -53,7 +53,7 @@ def handle(process: ServerLifecycle, sender: From, request: Any) -> Awaitable[No
             reply(
                 process,
                 sender,
-                next((answer for known, answer in _NOT_DEBUGGED if what == known), _UNKNOWN_DEBUG),
+                next((answer for known, answer in _DEBUG_REPLIES if what == known), _UNKNOWN_DEBUG),
             )
         case (command, reason) if command == _TERMINATE:
             reply(process, sender, _OK)
@@ -67,8 +67,8 @@ def handle(process: ServerLifecycle, sender: From, request: Any) -> Awaitable[No
     return None
 
 
-def _only_looks(request: Any) -> bool:
-    """Whether a request leaves a server as it is."""
+def _is_read_only(request: Any) -> bool:
+    """Whether a request does not change the server."""
     match request:
         case Atom(name="get_state" | "get_status"):
             return True
@@ -88,8 +88,8 @@ def _resume(process: ServerLifecycle) -> Any:
 
 
 async def _get_status(process: ServerLifecycle, sender: From) -> None:
-    """``{status, Pid, {module, gen_server}, [PDict, SysState, Parent, Debug, Misc]}``, with in
-    ``Misc`` what ``gen_server:format_status/2`` shows."""
+    """``{status, Pid, {module, gen_server}, [PDict, SysState, Parent, Debug, Misc]}``, where
+    ``Misc`` is that of ``gen_server:format_status/2``."""
     shown, error = await settle(_state(process.server))
     if error is not None:
         kind = type(process.server)
@@ -114,8 +114,8 @@ def _text(text: str) -> list[int]:
     return [ord(char) for char in text]
 
 
-#: ``{debug, What}`` and what a server says that nobody debugs.
-_NOT_DEBUGGED: list[tuple[Any, Any]] = [
+#: ``{debug, What}`` and the reply of a server without debug options.
+_DEBUG_REPLIES: list[tuple[Any, Any]] = [
     (Atom("no_debug"), _OK),
     ((Atom("trace"), False), _OK),
     ((Atom("log"), False), _OK),
@@ -133,8 +133,8 @@ _COMMANDS: dict[str, Callable[[ServerLifecycle], Any]] = {
 
 
 async def _state(server: GenServer) -> Any:
-    """The state that is shown. Raises what ``get_state`` raises, and :class:`~quicdist.term.EncodeError`
-    for one that Erlang has no term for."""
+    """The state of a server. Raises what ``get_state`` raises, and :class:`~quicdist.term.EncodeError`
+    for a state that cannot be encoded."""
     state = server.get_state()
     if isinstance(state, Awaitable):
         state = await state
@@ -151,8 +151,8 @@ async def _get_state(process: ServerLifecycle, sender: From) -> None:
 
 
 def _give_state(process: ServerLifecycle, sender: From, state: Any) -> None:
-    """Answer with a state. Until it is known in which form the node that asks takes it, the answer
-    waits, and the server does not: that node may never tell."""
+    """Reply with a state. The reply waits until the form that the requesting node expects is known; the
+    server does not wait, because that node may never tell."""
     form, node = process.node.sys.state_form, sender[0].node.name
 
     def give(wrapped: bool) -> None:
@@ -166,7 +166,7 @@ def _give_state(process: ServerLifecycle, sender: From, state: Any) -> None:
 
 
 async def _replace_state(process: ServerLifecycle, sender: From, function: Any) -> None:
-    """``{replace_state, Fun}``: only the node that asks can run its fun, so it is called there."""
+    """``{replace_state, Fun}``: calls the fun on the requesting node, which alone has its code."""
     server, asking = process.server, sender[0].node.name
 
     async def replace() -> Any:
@@ -188,7 +188,7 @@ async def _replace_state(process: ServerLifecycle, sender: From, function: Any) 
 
 
 async def _change_code(process: ServerLifecycle, sender: From, version: Any, extra: Any) -> None:
-    """``{change_code, Module, Vsn, Extra}``, which is answered ``{error, {'EXIT', Reason}}`` if it fails."""
+    """``{change_code, Module, Vsn, Extra}``; the reply is ``{error, {'EXIT', Reason}}`` if it fails."""
 
     async def change() -> None:
         result = process.server.code_change(version, extra)
@@ -200,7 +200,7 @@ async def _change_code(process: ServerLifecycle, sender: From, version: Any, ext
 
 
 def _answer(process: ServerLifecycle, sender: From, answer: Any) -> None:
-    """Answer a system message: who looks at a server does not end it, whatever it says of itself."""
+    """Reply to a system message. A state that cannot be encoded does not end the server."""
     try:
         reply(process, sender, answer)
     except TermError as error:

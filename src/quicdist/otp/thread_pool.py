@@ -1,21 +1,21 @@
-"""Threads for blocking exports: one for each call, as each call on a BEAM has a process of its own."""
+"""Threads for blocking exports: one for each call, as a call on a BEAM has its own process."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
 
-#: Calls that may run at once. One that nobody waits for any more counts until its function returns.
+#: Calls that run at once. An abandoned call counts until its function returns.
 MAX_RUNNING = 1000
-#: Seconds for which a thread waits for another call.
+#: Seconds until an idle thread ends.
 IDLE_TIME = 5.0
 
 
 class ThreadPool:
-    """Runs each job in a thread that no other job uses meanwhile.
+    """Runs each job in a thread of its own; idle threads are used again.
 
-    Threads are started when they are needed and end when they have been idle for ``idle_time``
-    seconds. All are daemons: none keeps the interpreter from ending, even if its job never returns.
+    Threads are started on demand and end after ``idle_time`` seconds without a job. They are daemons: a
+    job that never returns does not keep the interpreter from exiting.
     """
 
     def __init__(self, limit: int = MAX_RUNNING, idle_time: float = IDLE_TIME) -> None:
@@ -26,9 +26,9 @@ class ThreadPool:
         self._running = 0
 
     def start(self, name: str, job: Callable[[], object]) -> bool:
-        """Run ``job`` in a thread, which is called ``name`` meanwhile. ``job`` must not raise.
+        """Run ``job`` in a thread that is named ``name`` meanwhile. ``job`` must not raise.
 
-        False if ``limit`` jobs are running already, or the system gives no more threads.
+        False if ``limit`` jobs run already, or the system cannot start a thread.
         """
         with self._lock:
             if self._running >= self._limit:
@@ -47,7 +47,7 @@ class ThreadPool:
         return True
 
     def _wait(self, worker: _Worker) -> bool:
-        """The worker has done its job; whether another one came before it had waited too long."""
+        """Wait for the next job of a worker; False if none came within the idle time."""
         with self._lock:
             self._running -= 1
             self._idle.append(worker)
@@ -57,7 +57,7 @@ class ThreadPool:
             if worker in self._idle:
                 self._idle.remove(worker)
                 return False
-        return worker.has_job.acquire()  # it was given one just now
+        return worker.has_job.acquire()  # it got a job at the last moment
 
 
 class _Worker:
@@ -84,7 +84,7 @@ class _Worker:
             job, self._job = self._job, None
             assert job is not None
             job()
-            del job  # what it holds must not live as long as an idle thread
+            del job  # an idle thread must not hold its objects
             self._thread.name = "quicdist idle"
             if not self._threads._wait(self):
                 return

@@ -1,4 +1,4 @@
-"""Makes the connections of aioquic that are the engines of a carrier."""
+"""The engine factory: makes connections of aioquic."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from aioquic import tls
 
 from quicdist.carrier.quic.engine.aioquic import stateless_packets
+from quicdist.carrier.quic.engine.aioquic.accepted_connection import AcceptedConnection
 from quicdist.carrier.quic.engine.aioquic.configuration import (
     Configuration,
     client_configuration,
     server_configuration,
 )
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
-from quicdist.carrier.quic.engine.aioquic.connection_ids import AcceptedConnection
-from quicdist.carrier.quic.engine.aioquic.retried_connection import RetriedConnection
+from quicdist.carrier.quic.engine.aioquic.dialled_connection import DialledConnection
 from quicdist.carrier.quic.engine.aioquic.tickets import SessionTicket
 from quicdist.carrier.quic.engine.contract import EngineFactory, Ticket, TicketTable
 from quicdist.carrier.quic.engine.settings import EngineSettings
@@ -30,7 +30,7 @@ class AioquicFactory:
     ) -> Connection:
         configuration = client_configuration(settings)
         configuration.session_ticket = _session(ticket)
-        return RetriedConnection(
+        return DialledConnection(
             configuration=configuration,
             session_ticket_handler=None
             if on_ticket is None
@@ -97,7 +97,7 @@ def _session(ticket: Ticket | None) -> tls.SessionTicket | None:
     if ticket is None:
         return None
     if not isinstance(ticket, SessionTicket):
-        raise TypeError(f"a ticket of aioquic's expected, not {type(ticket).__name__}")
+        raise TypeError(f"a session ticket of aioquic expected, not {type(ticket).__name__}")
     return ticket.session
 
 

@@ -1,13 +1,13 @@
-"""The packets of an established connection, taken in straight away. aioquic takes each apart in many small
-steps, and asks every open stream about it.
+"""The fast path in: processes ordinary packets of an established connection directly. aioquic does it in many
+small steps.
 
-What is not ordinary is aioquic's, either before anything was changed or for what is left of the packet; all
-private state that stands here is left as aioquic itself would have left it.
+All else is left to aioquic: the whole packet before anything has changed, or the rest of its frames. The
+private state is left as aioquic would have left it.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from aioquic.quic.connection import QuicConnectionError, QuicConnectionState, QuicReceiveContext
 from aioquic.quic.packet import QuicStreamFrame, decode_packet_number
@@ -16,43 +16,52 @@ from aioquic.tls import Epoch
 from cryptography.exceptions import InvalidTag
 
 from quicdist.carrier.quic.engine.aioquic.bounds import Bounded
-from quicdist.carrier.quic.engine.aioquic.early_packets import KeepsEarlyPackets
-from quicdist.carrier.quic.engine.aioquic.key_limits import KeyLimited, Keys, Pair
-from quicdist.carrier.quic.engine.aioquic.overrun import Tolerant
-from quicdist.carrier.quic.engine.aioquic.path_validation import CheckingPaths
-from quicdist.carrier.quic.engine.aioquic.reassembly import NotTaken
+from quicdist.carrier.quic.engine.aioquic.flow_control import OwnFlowControl
+from quicdist.carrier.quic.engine.aioquic.key_limits import KeyLimited, KeyPair, ReceiveKeys
+from quicdist.carrier.quic.engine.aioquic.path_validation import ValidatesPaths
+from quicdist.carrier.quic.engine.aioquic.ranges import Ranges
+from quicdist.carrier.quic.engine.aioquic.reassembly import PacketDropped
+from quicdist.carrier.quic.engine.aioquic.recovery import Recovery
+from quicdist.carrier.quic.engine.aioquic.undecryptable_packets import BuffersPackets
 from quicdist.carrier.quic.engine.events import StreamData
 from quicdist.carrier.quic.engine.wire import frames as wire
 
-#: Up to where a short header's number begins there is the rest of it; after that a packet has a number of up
-#: to four bytes and the sample that protects it (RFC 9001, section 5.4.2).
+#: The bytes after the connection id of a short header, at least: four for the packet number, and the sample
+#: for header protection (RFC 9001, section 5.4.2).
 SHORTEST: Final = 20
 
 
-class FastReceive(KeepsEarlyPackets, Bounded, Tolerant, KeyLimited, CheckingPaths):
-    """A connection that takes in ordinary packets itself."""
+class Space(QuicPacketSpace):
+    """A packet number space with our set of ranges."""
 
-    #: Keys of the established connection; None until it is one.
-    _keys: Pair | None = None
-    _space: QuicPacketSpace
-    #: When the last packet came.
+    ack_queue: Ranges
+
+
+class FastReceive(BuffersPackets, Bounded, OwnFlowControl, KeyLimited, ValidatesPaths):
+    """A connection with the fast path in."""
+
+    #: The 1-RTT keys; None until the fast path may be used.
+    _keys: KeyPair | None = None
+    _space: Space
+    _loss: Recovery  # type: ignore[assignment]
+    #: When the last packet was received.
     _received_at = -1.0
 
     def receive_datagram(self, data: bytes, addr: Any, now: float) -> None:
         keys = self._keys
         if keys is None:
             super().receive_datagram(data, addr, now)
-            self._look_for_keys()
+            self._enable_fast_path()
         elif not self._receive(keys.recv, data, addr, now):
             super().receive_datagram(data, addr, now)
 
     def authenticated(self) -> None:
         super().authenticated()
-        self._look_for_keys()
+        self._enable_fast_path()
 
-    def _look_for_keys(self) -> None:
-        # Only what is not bounded more closely goes straight. aioquic's log is of every frame. A server drops
-        # the keys of early data with the first packet that comes after them.
+    def _enable_fast_path(self) -> None:
+        # Before the peer is authenticated, each frame is counted. aioquic's qlog has every frame. A server
+        # drops the 0-RTT keys with the first 1-RTT packet.
         if (
             self.is_authenticated
             and self._handshake_confirmed
@@ -60,12 +69,12 @@ class FastReceive(KeepsEarlyPackets, Bounded, Tolerant, KeyLimited, CheckingPath
             and not self._cryptos[Epoch.ZERO_RTT].recv.is_valid()
         ):
             keys = self._cryptos[Epoch.ONE_RTT]
-            assert isinstance(keys, Pair)
-            self._keys, self._space = keys, self._spaces[Epoch.ONE_RTT]
+            assert isinstance(keys, KeyPair)
+            self._keys, self._space = keys, cast(Space, self._spaces[Epoch.ONE_RTT])
 
-    def _receive(self, keys: Keys, data: bytes, addr: Any, now: float) -> bool:
-        """Take in a datagram if it is a packet with a short header, by the path in use and with the
-        current keys; whether it was."""
+    def _receive(self, keys: ReceiveKeys, data: bytes, addr: Any, now: float) -> bool:
+        """Process a datagram if it is a packet with a short header on the path in use, with the current keys;
+        whether it was."""
         path = self._network_paths[0]
         start = 1 + len(self.host_cid)
         host_cid = data[1:start]
@@ -81,7 +90,7 @@ class FastReceive(KeepsEarlyPackets, Bounded, Tolerant, KeyLimited, CheckingPath
             return False
         assert keys.hp is not None
         assert keys.aead is not None
-        # aioquic copies the whole packet to take the protection off a few bytes (RFC 9001, section 5.4).
+        # aioquic copies the whole packet to remove header protection (RFC 9001, section 5.4).
         mask = keys.hp._mask(data[start + 4 : start + 20])
         first = data[0] ^ mask[0] & 0x1F
         if first & 0x18 or first >> 2 & 1 != keys.key_phase:
@@ -96,7 +105,7 @@ class FastReceive(KeepsEarlyPackets, Bounded, Tolerant, KeyLimited, CheckingPath
             aead = keys.aead
             payload = aead._aead.decrypt((aead._iv ^ number).to_bytes(12), data[end:], header)
         except InvalidTag:
-            keys.forgeries += 1  # Not the peer's.
+            keys.forgeries += 1
             self._forged(self._cryptos[Epoch.ONE_RTT])
             return True
         if number in space.received_packets:
@@ -112,8 +121,8 @@ class FastReceive(KeepsEarlyPackets, Bounded, Tolerant, KeyLimited, CheckingPath
         except QuicConnectionError as error:
             self._logger.warning(error)
             self.close(error.error_code, error.frame_type, error.reason_phrase)
-        except NotTaken as error:
-            self._not_taken(error)
+        except PacketDropped as error:
+            self._packet_dropped(error)
             return True
         if self._close_pending or self._state is not QuicConnectionState.CONNECTED:
             return True
@@ -125,29 +134,29 @@ class FastReceive(KeepsEarlyPackets, Bounded, Tolerant, KeyLimited, CheckingPath
         if number > space.largest_received_packet:
             space.largest_received_packet = number
             space.largest_received_time = now
-            # aioquic looks for its place from the other end.
-            ranges = space.ack_queue.ranges  # type: ignore[attr-defined]  # ours
+            # aioquic searches from the other end.
+            ranges = space.ack_queue.ranges
             if ranges and ranges[-1].stop == number:
                 ranges[-1] = range(ranges[-1].start, number + 1)
             else:
                 ranges.append(range(number, number + 1))
         else:
             space.ack_queue.add(number)
-        if len(space.ack_queue) > MAX_ACK_RANGES:
+        if len(space.ack_queue.ranges) > MAX_ACK_RANGES:
             space.ack_queue.shift()
         if is_ack_eliciting and space.ack_at is None:
             space.ack_at = now + self._ack_delay
         return True
 
     def _is_current(self, host_cid: bytes) -> bool:
-        """Whether a packet to this connection id changes nothing about which ones are in use."""
+        """Whether this connection id is the one in use."""
         if not self._is_client:
             return host_cid == self.host_cid
-        # A client of aioquic does not follow its server to another, and may keep one that was retired.
+        # A client of aioquic does not change ``host_cid`` when its server does, and may keep a retired one.
         return any(host_cid == issued.cid for issued in self._host_cids)
 
     def _receive_frames(self, payload: bytes, host_cid: bytes, now: float) -> bool:
-        """Take in what a packet holds; whether it asks for an acknowledgement."""
+        """Process the frames of a packet; whether it is ack-eliciting."""
         is_ack_eliciting = False
         at, size, acks = 0, len(payload), 0
         try:
@@ -164,10 +173,15 @@ class FastReceive(KeepsEarlyPackets, Bounded, Tolerant, KeyLimited, CheckingPath
                     ranges, delay, at = wire.read_ack(payload, at + 1)
                     acks += 1
                     if acks > 1:
-                        # More than one is aioquic's business, which bounds them.
+                        # Several in one packet are counted by the slow path.
                         at = start
                         break
-                    self._acknowledged(ranges, delay, self._space, now)
+                    self._loss.on_ack_received(
+                        ack_rangeset=ranges,
+                        ack_delay=(delay << self._remote_ack_delay_exponent) / 1_000_000,
+                        now=now,
+                        space=self._space,
+                    )
                 elif kind == wire.PING:
                     at += 1
                     is_ack_eliciting = True
@@ -176,7 +190,7 @@ class FastReceive(KeepsEarlyPackets, Bounded, Tolerant, KeyLimited, CheckingPath
                 else:
                     break
         except IndexError:
-            pass  # A frame that is cut short: aioquic finds that for itself.
+            pass  # A frame that is cut short: the slow path raises the error.
         if at < size or not size:
             context = QuicReceiveContext(
                 epoch=Epoch.ONE_RTT,
@@ -190,7 +204,7 @@ class FastReceive(KeepsEarlyPackets, Bounded, Tolerant, KeyLimited, CheckingPath
         return is_ack_eliciting
 
     def _receive_stream(self, payload: bytes, at: int, size: int) -> int:
-        """Take in the STREAM frame at ``at`` if it is an ordinary one; where it ends, or 0."""
+        """Process the STREAM frame at ``at`` if it is an ordinary one; where it ends, or 0."""
         kind = payload[at]
         stream_id = payload[at + 1]
         at += 2
@@ -219,7 +233,7 @@ class FastReceive(KeepsEarlyPackets, Bounded, Tolerant, KeyLimited, CheckingPath
         ):
             return 0
         if not offset == receiver._buffer_start == highest:
-            # Out of order, or here already.
+            # Out of order, or a duplicate.
             event = receiver.handle_frame(QuicStreamFrame(data=payload[at:end], fin=False, offset=offset))
             limit.used += new
             if event is not None:

@@ -1,8 +1,8 @@
-"""Data of a stream that came out of order, kept as pieces until what is before them has come.
+"""Reassembly of stream data that come out of order.
 
-aioquic fills the gap with zeros: one byte at the end of a window costs the window. Here a byte costs
-about a byte, what it costs beyond that is bounded (:class:`Stock`), and nothing takes more than linear
-time: a frame costs its bytes, a binary search, and a move of a list that is bounded too.
+aioquic fills gaps with zeros: a byte at the end of the window allocates the window. Here a byte costs about a
+byte, the overhead is bounded (:class:`ReassemblyBudget`), and a frame takes time linear in its bytes, with a
+binary search and a move in a bounded list.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from aioquic.quic.stream import FinalSizeError, QuicStreamReceiver
 
 from quicdist.carrier.quic.engine.events import StreamData
 
-#: Data that follow a piece are joined with it up to this length, in bytes.
+#: Data that follow a piece are joined to it up to this length, in bytes.
 CHUNK: Final = 16 * 1024
-#: Data that precede a piece are joined with it up to this length: all of it is copied for that.
+#: Data that precede a piece are joined to it up to this length, in bytes: that copies the piece.
 SMALL: Final = 2 * 1024
 
 
-class NotTaken(Exception):
-    """There is no room for what came: its packet counts as lost. The peer sends it again later."""
+class PacketDropped(Exception):
+    """There is no room for the data of a packet: it counts as lost, and the peer sends them again."""
 
 
 @dataclass(frozen=True, slots=True)
-class StockLimits:
-    """How much may be kept out of order.
+class ReassemblyLimits:
+    """Limits for data out of order.
 
     ``pieces``: pieces in all; ``base`` of them whatever their size, and one more for every ``bytes_each``
-    bytes that are kept, so that pieces of a byte are few. ``size``: bytes in all. ``per_stream``: pieces
-    of one stream.
+    bytes that are kept, so that small pieces are few. ``size``: bytes in all. ``per_stream``: pieces of one
+    stream.
     """
 
     pieces: int
@@ -45,31 +45,33 @@ class StockLimits:
 
 
 #: Data out of order before the peer has been authenticated.
-UNAUTHENTICATED_LIMITS: Final = StockLimits(pieces=64, base=64, bytes_each=1, size=64 * 1024, per_stream=64)
+UNAUTHENTICATED_LIMITS: Final = ReassemblyLimits(
+    pieces=64, base=64, bytes_each=1, size=64 * 1024, per_stream=64
+)
 #: Those of a link. Loss of every other packet of a full window of 16 MiB leaves 7,000 pieces; no message
 #: of a node has less than 16 bytes.
-AUTHENTICATED_LIMITS: Final = StockLimits(
+AUTHENTICATED_LIMITS: Final = ReassemblyLimits(
     pieces=65536, base=256, bytes_each=16, size=1 << 40, per_stream=16384
 )
 #: CRYPTO data of one encryption level.
-CRYPTO_LIMITS: Final = StockLimits(pieces=64, base=64, bytes_each=1, size=64 * 1024, per_stream=64)
+CRYPTO_LIMITS: Final = ReassemblyLimits(pieces=64, base=64, bytes_each=1, size=64 * 1024, per_stream=64)
 
 
-class Stock:
-    """What the streams of one connection keep, together. ``error``: exceeding the limits is an error that
-    ends the connection, with this code; otherwise (None) the packet is not taken."""
+class ReassemblyBudget:
+    """The data out of order of all streams of a connection. ``error``: the code that closes the connection
+    when a limit is exceeded; None: the packet is dropped."""
 
     __slots__ = ("error", "limits", "pieces", "size")
 
-    def __init__(self, limits: StockLimits, error: QuicErrorCode | None) -> None:
+    def __init__(self, limits: ReassemblyLimits, error: QuicErrorCode | None) -> None:
         self.limits = limits
         self.error = error
         self.pieces = 0
         self.size = 0
 
     def check(self, of_stream: int, size: int) -> None:
-        """Raise if there is no room for one more piece of ``size`` bytes on a stream that has
-        ``of_stream`` pieces: QuicConnectionError or :class:`NotTaken`."""
+        """Raise QuicConnectionError or :class:`PacketDropped` if there is no room for one more piece of
+        ``size`` bytes on a stream with ``of_stream`` pieces."""
         limits = self.limits
         kept = self.size + size
         if (
@@ -79,7 +81,7 @@ class Stock:
         ):
             return
         if self.error is None:
-            raise NotTaken(f"{self.pieces} pieces of {self.size} bytes are out of order already")
+            raise PacketDropped(f"{self.pieces} pieces of {self.size} bytes are out of order already")
         crypto = self.error is QuicErrorCode.CRYPTO_BUFFER_EXCEEDED
         raise QuicConnectionError(
             error_code=self.error,
@@ -89,15 +91,14 @@ class Stock:
 
 
 class Pieces:
-    """The pieces of one stream: apart or touching, never overlapping.
-
-    A list of where they start, sorted, and what starts there. Neighbours are joined while that is cheap.
+    """The pieces of one stream, which do not overlap: a sorted list of their offsets, and the data by offset.
+    Neighbours are joined while that is cheap.
     """
 
-    __slots__ = ("_held", "_starts", "_stock")
+    __slots__ = ("_held", "_reassembly", "_starts")
 
-    def __init__(self, stock: Stock) -> None:
-        self._stock = stock
+    def __init__(self, budget: ReassemblyBudget) -> None:
+        self._reassembly = budget
         self._starts: list[int] = []
         self._held: dict[int, bytes | bytearray] = {}
 
@@ -105,12 +106,12 @@ class Pieces:
         return len(self._starts)
 
     def check(self, size: int) -> None:
-        """Raise if there is no room for one more piece: see :meth:`Stock.check`."""
-        self._stock.check(len(self._starts), size)
+        """Raise if there is no room for one more piece: see :meth:`ReassemblyBudget.check`."""
+        self._reassembly.check(len(self._starts), size)
 
     def add(self, offset: int, data: bytes) -> None:
-        """Keep ``data``. Where there are data already, the longer piece stays."""
-        starts, held, stock = self._starts, self._held, self._stock
+        """Keep ``data``. Of two that overlap, the longer piece is kept whole."""
+        starts, held, budget = self._starts, self._held, self._reassembly
         end = offset + len(data)
         at = bisect_right(starts, offset)
         touching: bytes | bytearray | None = None
@@ -126,14 +127,14 @@ class Pieces:
                 offset = stop
             if stop == offset:
                 touching = piece
-        # Pieces that lie within it were paid for when they came.
+        # Pieces within it are replaced.
         covered = at
         while covered < len(starts) and (stop := starts[covered] + len(held[starts[covered]])) <= end:
             covered += 1
         if covered > at:
             for start in starts[at:covered]:
-                stock.size -= len(held.pop(start))
-            stock.pieces -= covered - at
+                budget.size -= len(held.pop(start))
+            budget.pieces -= covered - at
             del starts[at:covered]
         after = starts[at] if at < len(starts) else -1
         if 0 <= after < end:
@@ -141,7 +142,7 @@ class Pieces:
             end = after
             if not data:
                 return
-        stock.size += len(data)
+        budget.size += len(data)
         if touching is not None and len(touching) + len(data) <= CHUNK:
             if isinstance(touching, bytes):
                 touching = held[before] = bytearray(touching)
@@ -149,18 +150,18 @@ class Pieces:
             if after == end and len(touching) + len(held[after]) <= SMALL:
                 touching += held.pop(after)
                 del starts[at]
-                stock.pieces -= 1
+                budget.pieces -= 1
         elif after == end and len(data) + len(held[after]) <= SMALL:
             held[offset] = data + held.pop(after)
             starts[at] = offset
         else:
             held[offset] = data
             starts.insert(at, offset)
-            stock.pieces += 1
+            budget.pieces += 1
 
     def take(self, offset: int) -> list[bytes | bytearray]:
-        """Take out what goes on from ``offset`` without a gap, and drop what is before."""
-        starts, held, stock = self._starts, self._held, self._stock
+        """Remove and return the data from ``offset`` on up to the next gap. Drop data before it."""
+        starts, held, budget = self._starts, self._held, self._reassembly
         parts: list[bytes | bytearray] = []
         count = 0
         for start in starts:
@@ -168,41 +169,41 @@ class Pieces:
                 break
             count += 1
             piece = held.pop(start)
-            stock.size -= len(piece)
+            budget.size -= len(piece)
             stop = start + len(piece)
             if stop > offset:
                 parts.append(piece[offset - start :] if offset > start else piece)
                 offset = stop
         if count:
             del starts[:count]
-            stock.pieces -= count
+            budget.pieces -= count
         return parts
 
     def clear(self) -> None:
-        """Drop all of it."""
-        self._stock.size -= sum(map(len, self._held.values()))
-        self._stock.pieces -= len(self._starts)
+        """Drop all pieces."""
+        self._reassembly.size -= sum(map(len, self._held.values()))
+        self._reassembly.pieces -= len(self._starts)
         self._starts.clear()
         self._held.clear()
 
 
 class Receiver(QuicStreamReceiver):
-    """The receiving part of a stream, with its data out of order in :class:`Pieces`. aioquic's own
-    ``_buffer`` and ``_ranges`` stay empty."""
+    """The receiving part of a stream, with its data out of order in :class:`Pieces`. aioquic's ``_buffer``
+    and ``_ranges`` stay empty."""
 
     _pieces: Pieces | None = None
 
-    def __init__(self, stream_id: int | None, *, readable: bool, stock: Stock) -> None:
+    def __init__(self, stream_id: int | None, *, readable: bool, budget: ReassemblyBudget) -> None:
         super().__init__(stream_id=stream_id, readable=readable)
-        self._stock = stock
+        self._reassembly = budget
 
     @property
     def has_gap(self) -> bool:
-        """Whether there are bytes beyond those that are missing."""
+        """Whether there are data out of order."""
         return self._pieces is not None and len(self._pieces) > 0 and not self.is_finished
 
     def handle_frame(self, frame: QuicStreamFrame) -> StreamData | None:  # type: ignore[override]  # our event
-        """Take in a frame. Raises FinalSizeError (RFC 9000, section 4.5), :class:`NotTaken` and
+        """Process a frame. Raises FinalSizeError (RFC 9000, section 4.5), :class:`PacketDropped` and
         QuicConnectionError."""
         data, offset, fin = frame.data, frame.offset, frame.fin
         begin, final = self._buffer_start, self._final_size
@@ -218,15 +219,15 @@ class Receiver(QuicStreamReceiver):
         is_early = offset > begin
         if is_early and data and not self.is_finished:
             if pieces is None:
-                pieces = self._pieces = Pieces(self._stock)
-            # Before anything has changed: the packet may have to count as lost.
+                pieces = self._pieces = Pieces(self._reassembly)
+            # Before anything has changed: the packet may be dropped.
             pieces.check(len(data))
         if fin:
             self._final_size = final = end
         if end > self.highest_offset:
             self.highest_offset = end
         if self.is_finished:
-            return None  # Here already, or not wanted any more.
+            return None  # A duplicate, or the receiving part is over.
         if is_early:
             if data and pieces is not None:
                 pieces.add(offset, data)
@@ -254,27 +255,28 @@ class Receiver(QuicStreamReceiver):
         return event
 
     def forget(self) -> None:
-        """Nothing more is taken: drop what is kept."""
+        """The receiving part is over: drop the data out of order."""
         if self._pieces is not None:
             self._pieces.clear()
 
 
 class CryptoReceiver(Receiver):
-    """The receiver of CRYPTO data of one encryption level. It hands on whole messages of TLS alone:
-    aioquic joins the message that is not complete with each frame anew."""
+    """The receiving part of the CRYPTO data of one encryption level. It passes on complete TLS messages only:
+    aioquic copies an incomplete message for each further frame."""
 
-    #: Bytes of one message (RFC 8446, section 4), with its header. Certificate chains take a few thousand.
+    #: The longest TLS message in bytes, header included (RFC 8446, section 4). Certificate chains take a few
+    #: thousand.
     MAX_MESSAGE: Final = 64 * 1024
-    #: The same of a ClientHello or ServerHello: 300 to 2,000 bytes, more with a ticket. aioquic reads their
-    #: lists item by item, and anybody can send 64 KiB of items of two bytes.
+    #: The longest ClientHello or ServerHello: they have 300 to 2,000 bytes, more with a ticket. aioquic
+    #: parses their lists item by item, and anybody can send 64 KiB of items of two bytes.
     MAX_HELLO: Final = 8 * 1024
-    #: Messages that are handed on; those that come later, session tickets, are dropped.
+    #: The number of messages that are passed on; later ones, session tickets, are dropped.
     MAX_MESSAGES: Final = 16
 
     _messages = 0
 
-    def __init__(self, stock: Stock, longest: int) -> None:
-        super().__init__(None, readable=True, stock=stock)
+    def __init__(self, budget: ReassemblyBudget, longest: int) -> None:
+        super().__init__(None, readable=True, budget=budget)
         self._whole = bytearray()
         self._longest = longest
 
@@ -302,5 +304,5 @@ class CryptoReceiver(Receiver):
             del waiting[:at]
         else:
             waiting.clear()
-        # With nothing in it where no message is complete: None says that it was here before.
+        # Without data if no message is complete: None would mean a duplicate.
         return StreamData(event.stream_id, data, False)

@@ -1,7 +1,7 @@
-"""The streams of a connection: made of classes of this package, and one at a time.
+"""The streams of a connection: objects of this package in the place of aioquic's.
 
-aioquic makes a stream with parts of its own and opens all streams below it too (RFC 9000, section 2.1), each
-with its buffers. Here a lower stream is a number in a set until something comes of it.
+A stream opens all lower-numbered streams too (RFC 9000, section 2.1). aioquic makes all these at once, each
+with its buffers. Here a lower stream is a number in a set until a frame comes for it.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from quicdist.carrier.quic.engine.aioquic.reassembly import (
     CRYPTO_LIMITS,
     UNAUTHENTICATED_LIMITS,
     CryptoReceiver,
+    ReassemblyBudget,
     Receiver,
-    Stock,
 )
 from quicdist.carrier.quic.engine.aioquic.retransmission import (
     CryptoSender,
-    PacketRoom,
+    PacketCapacity,
     RetransmittingSender,
 )
 
 
 class Stream(QuicStream):
-    """A stream with the sending and the receiving part of this package."""
+    """A stream with :class:`RetransmittingSender` and :class:`Receiver`."""
 
-    #: The peer may send what it is granted (:mod:`quicdist.carrier.quic.engine.aioquic.flow_control`).
+    #: The limit is raised by grants alone (:mod:`quicdist.carrier.quic.engine.aioquic.flow_control`).
     is_granted = False
     #: The peer has sent STOP_SENDING.
     was_stopped = False
@@ -42,8 +42,8 @@ class Stream(QuicStream):
         self,
         stream_id: int,
         *,
-        stock: Stock,
-        room: PacketRoom,
+        budget: ReassemblyBudget,
+        capacity: PacketCapacity,
         max_stream_data_local: int = 0,
         max_stream_data_remote: int = 0,
         readable: bool = True,
@@ -54,11 +54,13 @@ class Stream(QuicStream):
             max_stream_data_local=max_stream_data_local,
             max_stream_data_remote=max_stream_data_remote,
         )
-        self.receiver: Receiver = Receiver(stream_id, readable=readable, stock=stock)
-        self.sender: RetransmittingSender = RetransmittingSender(stream_id, writable=writable, room=room)
+        self.receiver: Receiver = Receiver(stream_id, readable=readable, budget=budget)
+        self.sender: RetransmittingSender = RetransmittingSender(
+            stream_id, writable=writable, capacity=capacity
+        )
         self.id = stream_id
 
-    # aioquic serves streams in the order of a set: this makes it the same in each run.
+    # aioquic serves streams in the order of a set: so it is the same in each run.
     def __hash__(self) -> int:
         return self.id
 
@@ -69,23 +71,23 @@ class Stream(QuicStream):
 class CryptoStream(QuicStream):
     """The CRYPTO data of one encryption level, with TLS messages of at most ``longest`` bytes."""
 
-    def __init__(self, *, room: PacketRoom, longest: int) -> None:
+    def __init__(self, *, capacity: PacketCapacity, longest: int) -> None:
         super().__init__()
-        stock = Stock(CRYPTO_LIMITS, QuicErrorCode.CRYPTO_BUFFER_EXCEEDED)
-        self.receiver = CryptoReceiver(stock, longest)
-        self.sender = CryptoSender(None, writable=True, room=room)
+        budget = ReassemblyBudget(CRYPTO_LIMITS, QuicErrorCode.CRYPTO_BUFFER_EXCEEDED)
+        self.receiver = CryptoReceiver(budget, longest)
+        self.sender = CryptoSender(None, writable=True, capacity=capacity)
 
 
 class OwnStreams(QuicConnection):
-    """A connection with such streams."""
+    """A connection with streams of this package."""
 
     _streams: dict[int, Stream]  # type: ignore[assignment]  # ours take the place of aioquic's
     _streams_queue: list[Stream]  # type: ignore[assignment]
 
     def __init__(self, **arguments: Any) -> None:
-        self._room = PacketRoom()
-        self._stock = Stock(UNAUTHENTICATED_LIMITS, QuicErrorCode.INTERNAL_ERROR)
-        #: Streams that the peer opened by opening a higher one, and of which nothing has come yet.
+        self._capacity = PacketCapacity()
+        self._reassembly = ReassemblyBudget(UNAUTHENTICATED_LIMITS, QuicErrorCode.INTERNAL_ERROR)
+        #: Streams that the peer opened by opening a higher one, without a frame yet.
         self._implied: set[int] = set()
         super().__init__(**arguments)
 
@@ -93,17 +95,17 @@ class OwnStreams(QuicConnection):
         super()._initialize(peer_cid)
         for epoch in self._crypto_streams:
             longest = CryptoReceiver.MAX_HELLO if epoch is Epoch.INITIAL else CryptoReceiver.MAX_MESSAGE
-            self._crypto_streams[epoch] = CryptoStream(room=self._room, longest=longest)
+            self._crypto_streams[epoch] = CryptoStream(capacity=self._capacity, longest=longest)
 
     def authenticated(self) -> None:
         """The peer is authenticated: more data out of order is kept."""
-        self._stock.limits, self._stock.error = AUTHENTICATED_LIMITS, None
+        self._reassembly.limits, self._reassembly.error = AUTHENTICATED_LIMITS, None
 
     def _stream_is_discarded(self, stream_id: int) -> bool:
         return stream_id not in self._implied and super()._stream_is_discarded(stream_id)
 
     def _admit_stream(self, stream_id: int) -> None:
-        """Called before a stream is made that the peer opens. Raises an error if it may not."""
+        """Called before a stream of the peer is made. Raises an error if it must not be."""
 
     def _get_or_create_stream(self, frame_type: int, stream_id: int) -> QuicStream:
         stream = self._streams.get(stream_id)
@@ -124,12 +126,12 @@ class OwnStreams(QuicConnection):
         return self._open_stream(stream_id)
 
     def _open_stream(self, stream_id: int) -> Stream:
-        """Make a stream that the peer has opened."""
+        """Make a stream of the peer."""
         is_unidirectional = bool(stream_id & 2)
         stream = self._streams[stream_id] = Stream(
             stream_id,
-            stock=self._stock,
-            room=self._room,
+            budget=self._reassembly,
+            capacity=self._capacity,
             max_stream_data_local=(
                 self._local_max_stream_data_uni
                 if is_unidirectional
@@ -149,13 +151,13 @@ class OwnStreams(QuicConnection):
         return stream if type(stream) is Stream else self._replace(stream)
 
     def _replace(self, made: QuicStream) -> Stream:
-        """Put ours in the place of a stream that aioquic has just made."""
+        """Replace a stream that aioquic has just made by ours."""
         stream_id = made.stream_id
         assert stream_id is not None
         stream = self._streams[stream_id] = self._streams_queue[-1] = Stream(
             stream_id,
-            stock=self._stock,
-            room=self._room,
+            budget=self._reassembly,
+            capacity=self._capacity,
             max_stream_data_local=made.max_stream_data_local,
             max_stream_data_remote=made.max_stream_data_remote,
             readable=not made.receiver.is_finished,

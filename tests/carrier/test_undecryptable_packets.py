@@ -9,7 +9,7 @@ from aioquic.tls import Epoch
 from quicdist.carrier.quic.engine.aioquic import event_queue
 from quicdist.carrier.quic.engine.aioquic import state as engine_state
 from quicdist.carrier.quic.engine.aioquic.bounds import Bounded
-from quicdist.carrier.quic.engine.aioquic.early_packets import MOST, MOST_BYTES
+from quicdist.carrier.quic.engine.aioquic.undecryptable_packets import MAX_BYTES, MAX_PACKETS
 from quicdist.carrier.quic.engine.events import HandshakeCompleted, StreamData
 from quicdist.carrier.security.certificates import CertificateFiles
 from tests.carrier.crafted import CLIENT, SERVER, Crafted
@@ -81,8 +81,8 @@ def test_what_is_kept_is_bounded_and_given_back(certificates: CertificateFiles) 
     for size in (1, 1200):
         for _ in range(1000):
             both.client.receive_datagram(rest[0][:-1] + bytes(size), SERVER, both.now)
-            assert len(both.client._early) <= MOST
-            assert sum(len(data) for data, _ in both.client._early) == both.client._early_bytes <= MOST_BYTES
+            assert len(both.client._early) <= MAX_PACKETS
+            assert sum(len(data) for data, _ in both.client._early) == both.client._early_bytes <= MAX_BYTES
     for data in (first, *rest):
         both.client.receive_datagram(data, SERVER, both.now)
     assert not both.client._early

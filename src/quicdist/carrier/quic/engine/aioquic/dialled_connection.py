@@ -1,4 +1,4 @@
-"""A dialled connection of aioquic's that is told to begin anew (Retry), and loses nothing by that."""
+"""A dialled connection, which may get a Retry packet (RFC 9000, section 17.2.5)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from aioquic.tls import Epoch
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
 
 
-class RetriedConnection(Connection):
-    """aioquic begins anew with packet spaces that know nothing of what was sent before. The early data among
-    it would count as under way for good, never to be sent again, and so would the bytes in flight."""
+class DialledConnection(Connection):
+    """A connection that sends its early data again after a Retry. aioquic replaces the packet number spaces:
+    early data sent before would never be declared lost, and their bytes would stay in flight for good."""
 
     def _receive_retry_packet(self, header: QuicHeader, packet_without_tag: bytes, now: float) -> None:
         spaces, count = self._spaces, self._retry_count

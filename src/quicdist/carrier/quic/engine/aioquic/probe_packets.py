@@ -1,5 +1,5 @@
-"""The size of datagrams, and probes for longer ones (RFC 9000, section 14.3). aioquic has one size, set
-once."""
+"""The size of datagrams, and probe packets for longer ones (RFC 9000, section 14.3; RFC 8899). In aioquic
+the size is fixed."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ from aioquic.quic.packet import QuicFrameType, QuicPacketType
 from aioquic.quic.packet_builder import QuicDeliveryState, QuicPacketBuilder
 from aioquic.tls import Epoch
 
+from quicdist.carrier.datagram_socket import Datagram
 from quicdist.carrier.quic.engine.aioquic.recovery import OwnRecovery
-from quicdist.carrier.udp import Datagram
 
 
 def datagram_size(quic: QuicConnection) -> int:
-    """The length up to which datagrams are built."""
+    """The maximum length of datagrams."""
     return quic._max_datagram_size
 
 
 def set_datagram_size(quic: OwnRecovery, size: int) -> None:
-    """Build datagrams of up to ``size`` bytes from now on. aioquic reads the configuration's size only
-    once."""
+    """Build datagrams of up to ``size`` bytes from now on."""
     quic._max_datagram_size = size
     quic._loss.set_datagram_size(size)
 
@@ -31,15 +30,15 @@ def _tell(delivery: QuicDeliveryState, tell: Callable[[bool], None]) -> None:
 
 
 def _tell_once(delivery: QuicDeliveryState, waiting: list[Callable[[bool], None]]) -> None:
-    """A probe that counted as lost may be acknowledged after all, when another one is under way."""
+    """A probe packet that was declared lost may be acknowledged later, when the next one is in flight."""
     if waiting:
         waiting.pop()(delivery is QuicDeliveryState.ACKED)
 
 
 def make_probe(quic: OwnRecovery, size: int, now: float, tell: Callable[[bool], None]) -> Datagram:
-    """A datagram of ``size`` bytes with a PING and padding in it, sent as far as aioquic is concerned;
-    ``tell`` is called when it is acknowledged (True) or lost. aioquic makes none longer than its
-    datagrams are. It is none of the congestion window's (RFC 9000, section 14.4)."""
+    """A probe packet: a datagram of ``size`` bytes with PING and PADDING, which counts as sent and not
+    against the congestion window (RFC 9000, section 14.4). ``tell`` is called when it is acknowledged (True)
+    or lost (False)."""
     path = quic._network_paths[0]
     peer_cid = quic._peer_cid.cid
     builder = QuicPacketBuilder(
@@ -62,15 +61,15 @@ def make_probe(quic: OwnRecovery, size: int, now: float, tell: Callable[[bool], 
 
 
 def forget_probe(quic: QuicConnection) -> None:
-    """The probe just made was not sent, and nobody is told what became of it."""
+    """The probe packet just made was not sent."""
     space = quic._spaces[Epoch.ONE_RTT]
     del space.sent_packets[quic._packet_number - 1]
     space.ack_eliciting_in_flight -= 1
 
 
 def watch(quic: QuicConnection, count: int, tell: Callable[[bool], None]) -> bool:
-    """Have ``tell`` called when the first of the ``count`` datagrams just built is acknowledged (True) or
-    lost, of which aioquic has no event; False if there is nothing in it to acknowledge."""
+    """Have ``tell`` called when the first of the last ``count`` datagrams is acknowledged (True) or lost
+    (False). False if it is not ack-eliciting."""
     packet = quic._spaces[Epoch.ONE_RTT].sent_packets.get(quic._packet_number - count)
     if packet is None or not packet.is_ack_eliciting:
         return False
@@ -81,8 +80,8 @@ def watch(quic: QuicConnection, count: int, tell: Callable[[bool], None]) -> boo
 def watch_long_packets(
     quic: QuicConnection, size: int, after: int, tell: Callable[[int], None]
 ) -> tuple[int, int]:
-    """Have ``tell`` called with its size when one of the packets from number ``after`` on is acknowledged
-    that have more than ``size`` bytes and are in flight. How many there are, and the size of the longest."""
+    """Have ``tell`` called with the size of each packet that is acknowledged, of those in flight from number
+    ``after`` on with more than ``size`` bytes. Returns how many there are, and the size of the longest."""
     count = longest = 0
     for number, packet in quic._spaces[Epoch.ONE_RTT].sent_packets.items():
         if packet.sent_bytes > size and number >= after:

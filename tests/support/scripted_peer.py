@@ -1,4 +1,4 @@
-"""A peer of a node that says what it is told to, true or not, over TCP."""
+"""A scripted peer of a node, over TCP: it sends any message, valid or not."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ COOKIE = "secret"
 PEER = "peer@127.0.0.1"
 
 
-class HandPeer:
-    """It answers nothing by itself."""
+class ScriptedPeer:
+    """A peer that sends only what the test sends."""
 
     def __init__(self, local: FakeNode, link: TcpLink) -> None:
         self.local = local
@@ -32,12 +32,12 @@ class HandPeer:
         return self.link.peer.name
 
     def pid(self) -> Pid:
-        """A process of the peer that nobody has heard of yet."""
+        """A new pid of the peer."""
         self._numbers += 1
         return self.local.pid(self._numbers)
 
     def reference(self) -> Reference:
-        """A reference of the peer."""
+        """A new reference of the peer."""
         self._numbers += 1
         return Reference(Atom(self.local.name), (self._numbers, 0, 0), self.local.identity.creation)
 
@@ -58,19 +58,19 @@ class HandPeer:
 
 
 @contextlib.asynccontextmanager
-async def hand_peer(node: Node, name: str = PEER, **options: Any) -> AsyncIterator[HandPeer]:
-    """A peer that has connected to ``node``, which listens over TCP."""
+async def scripted_peer(node: Node, name: str = PEER, **options: Any) -> AsyncIterator[ScriptedPeer]:
+    """A peer that is connected to ``node``, which listens over TCP."""
     carrier = TcpCarrier()
     local = FakeNode(name, cookie=COOKIE, **options)
     address = Address("127.0.0.1", node.addresses[0].port)
     link = await carrier.setup(node.name, address, local, setup_time=10)
     try:
-        yield HandPeer(local, link)
+        yield ScriptedPeer(local, link)
     finally:
         link.close()
         await link.wait_closed()
 
 
 def tcp_node(name: str = "py@127.0.0.1", **options: Any) -> Node:
-    """A node for such peers."""
+    """A node for scripted peers."""
     return Node(name, cookie=COOKIE, carrier="tcp", host="127.0.0.1", port=0, epmd=False, **options)

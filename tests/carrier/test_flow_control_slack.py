@@ -6,7 +6,7 @@ import pytest
 from aioquic.quic.packet import QuicErrorCode
 
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
-from quicdist.carrier.quic.engine.aioquic.overrun import SLACK
+from quicdist.carrier.quic.engine.aioquic.flow_control import SLACK
 from quicdist.carrier.security.certificates import CertificateFiles
 from tests.carrier.simulated import Network
 
