@@ -70,7 +70,7 @@ async def test_a_blocked_loop_is_reported_once_meanwhile_and_once_afterwards() -
     assert second.thread == threading.get_ident()
 
 
-async def test_a_loop_that_goes_on_is_not_reported() -> None:
+async def test_a_running_loop_is_not_reported() -> None:
     async with watched(1.0) as (_, records):
         for _ in range(6):
             compute(0.3)
@@ -78,7 +78,7 @@ async def test_a_loop_that_goes_on_is_not_reported() -> None:
         assert records.take() == []
 
 
-async def test_standstill_callbacks_run_in_the_thread_of_the_watch_while_it_lasts() -> None:
+async def test_callbacks_run_in_the_thread_of_the_watch_while_the_loop_is_blocked() -> None:
     async with watched() as (watch, records):
         told: list[tuple[float, int]] = []
 
@@ -101,7 +101,7 @@ async def test_standstill_callbacks_run_in_the_thread_of_the_watch_while_it_last
         assert told == []
 
 
-async def test_a_loop_that_stands_still_again_and_again_is_reported_five_times() -> None:
+async def test_a_loop_blocked_again_and_again_is_reported_five_times() -> None:
     async with watched() as (watch, records):
         for _ in range(7):
             told: list[float] = []
