@@ -1,4 +1,4 @@
-"""An event loop that stands still is reported, with what it stands still in."""
+"""A blocked event loop is reported, with the function that blocks it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def compute_until(reported: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-async def test_a_loop_that_stands_still_is_reported_once_meanwhile_and_once_after() -> None:
+async def test_a_blocked_loop_is_reported_once_meanwhile_and_once_afterwards() -> None:
     async with watched() as (_, records):
         await asyncio.sleep(0)
         compute_until(lambda: records.waiting)
@@ -53,10 +53,10 @@ async def test_a_loop_that_stands_still_is_reported_once_meanwhile_and_once_afte
         f"the event loop of py@host has been blocked for {first.__dict__['seconds']:.1f} s in "
     )
     assert text[0].endswith(
-        "no process of its nodes runs. Run what takes long in a thread (asyncio.to_thread, or "
+        "no process of its nodes runs. Run long work in a thread (asyncio.to_thread, or "
         "blocking=True for an exported function)"
     )
-    name = f"{__name__}.{test_a_loop_that_stands_still_is_reported_once_meanwhile_and_once_after.__name__}"
+    name = f"{__name__}.{test_a_blocked_loop_is_reported_once_meanwhile_and_once_afterwards.__name__}"
     assert first.__dict__["function"] == second.__dict__["function"] == name
     assert "time.sleep(0.01)" in text[-1]
     assert first.__dict__["stack"].endswith(text[-1])
@@ -70,7 +70,7 @@ async def test_a_loop_that_stands_still_is_reported_once_meanwhile_and_once_afte
     assert second.thread == threading.get_ident()
 
 
-async def test_a_loop_that_goes_on_is_not_reported() -> None:
+async def test_a_running_loop_is_not_reported() -> None:
     async with watched(1.0) as (_, records):
         for _ in range(6):
             compute(0.3)
@@ -78,7 +78,7 @@ async def test_a_loop_that_goes_on_is_not_reported() -> None:
         assert records.take() == []
 
 
-async def test_standstill_callbacks_run_in_the_thread_of_the_watch_while_it_lasts() -> None:
+async def test_callbacks_run_in_the_thread_of_the_watch_while_the_loop_is_blocked() -> None:
     async with watched() as (watch, records):
         told: list[tuple[float, int]] = []
 
@@ -101,7 +101,7 @@ async def test_standstill_callbacks_run_in_the_thread_of_the_watch_while_it_last
         assert told == []
 
 
-async def test_a_loop_that_stands_still_again_and_again_is_reported_five_times() -> None:
+async def test_a_loop_blocked_again_and_again_is_reported_five_times() -> None:
     async with watched() as (watch, records):
         for _ in range(7):
             told: list[float] = []
