@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from quicdist.carrier import Address, Link
+from quicdist.carrier.datagram_socket import Datagram
 from quicdist.carrier.quic.carrier import QuicCarrier, QuicListener
 from quicdist.carrier.quic.driver.connection import QuicConnection
 from quicdist.carrier.quic.link import QuicLink
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.security.certificates import CertificateFiles
-from quicdist.carrier.udp import Datagram
 from quicdist.protocol import RegSend
 from quicdist.term import Atom
 from tests.carrier.nodes import FakeNode, Inbox

@@ -12,7 +12,7 @@ import pytest
 
 from quicdist.carrier.quic.engine.recovery.ack_ranges import newly_acknowledged
 from quicdist.carrier.quic.engine.recovery.congestion import Congestion
-from quicdist.carrier.quic.engine.recovery.loss_detection import MAX_BACKOFF, REMEMBERED, LossDetection
+from quicdist.carrier.quic.engine.recovery.loss_detection import MAX_BACKOFF, MAX_REMEMBERED, LossDetection
 from quicdist.carrier.quic.engine.recovery.pacer import Pacer
 from quicdist.carrier.quic.engine.recovery.rtt import RoundTrips
 
@@ -316,7 +316,7 @@ def test_ranges_that_were_never_sent_are_not_looked_for() -> None:
 def test_lost_packets_are_remembered_within_bounds() -> None:
     sender = Sender()
     sender.measure()
-    numbers = sender.send(REMEMBERED + 500)
+    numbers = sender.send(MAX_REMEMBERED + 500)
     sender.ack([sender.send()[0]])
     assert sender.of(LOST) == numbers[:-2]
     sender.ack(numbers)

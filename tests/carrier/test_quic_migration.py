@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from quicdist.carrier import Address, CarrierError
+from quicdist.carrier.datagram_socket import open_socket
 from quicdist.carrier.quic.carrier import QuicCarrier
 from quicdist.carrier.quic.driver import migration as migration_module
 from quicdist.carrier.quic.driver.dial_endpoint import DialEndpoint
 from quicdist.carrier.quic.link import QuicLink
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.security.certificates import CertificateFiles
-from quicdist.carrier.udp import open_socket
 from quicdist.protocol import RegSend
 from quicdist.term import Atom
 from tests.carrier.flights import proxied

@@ -200,7 +200,7 @@ def list_functions(node: Node) -> dict[str, Callable[[Any], Any]]:
 
 
 async def type_error(function: Callable[[Any], Any], given: Any) -> str:
-    """The text of the TypeError that a function, plain or not, raises for what it is given."""
+    """The text of the TypeError that a function or coroutine function raises for ``given``."""
     try:
         value = function(given)
         if isinstance(value, Awaitable):

@@ -1,4 +1,4 @@
-"""A node made of a cluster's files: what a program says goes before them."""
+"""A node with a cluster's configuration files; options of the program override them."""
 
 from __future__ import annotations
 

@@ -3,37 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import enum
-import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, Literal
 
-from quicdist.containment import settle
 from quicdist.node.errors import ProcessExit
-from quicdist.node.exit_reason import CANCELLED, DOWN, NORMAL
+from quicdist.node.exit_reason import DOWN, NORMAL
 from quicdist.node.interface import NodeInterface, ProcessRuntime
 from quicdist.node.mailbox import Mailbox
 from quicdist.node.patterns import ANY, Pattern
+from quicdist.node.process_lifecycle import ProcessLifecycle, ProcessState
 from quicdist.node.process_relations import MonitorAlias, ProcessRelations
 from quicdist.node.spawn_options import SPAWN_REPLY, ReplyOn, SpawnRequestOptions
 from quicdist.term import Atom, Pid, Reference
 from quicdist.term.names import Name
 
-
-class ProcessState(enum.Enum):
-    """Where a process is in its life. It only goes forward."""
-
-    RUNNING = enum.auto()
-    #: An exit signal ends it; its body cleans up meanwhile. Those linked to it are not told yet.
-    EXITING = enum.auto()
-    #: Everybody has been told. What its body may still do has no effect on other processes.
-    ENDED = enum.auto()
+_RUNNING, _ENDED = ProcessState.RUNNING, ProcessState.ENDED
 
 
-_RUNNING, _EXITING, _ENDED = ProcessState
-
-
-class Process:
+class Process(ProcessLifecycle):
     """A process of this node, as seen from inside and from outside.
 
     It has one of three bodies: a coroutine function that receives when it likes, a plain function
@@ -50,18 +37,13 @@ class Process:
     __slots__ = (
         "__weakref__",
         "_mailbox",
-        "_on_end",
         "_relations",
-        "_runtime",
         "body",
-        "exit_reason",
         "group_leader",
         "is_otp_process",
         "name",
         "parent",
         "pid",
-        "state",
-        "task",
         "trap_exit",
     )
 
@@ -69,16 +51,15 @@ class Process:
     #: ``shutdown``. Of other processes they see what they see when a BEAM halts: ``noconnection``.
     ends_while_connected = False
 
+    _runtime: ProcessRuntime[Process]
+
     def __init__(self, runtime: ProcessRuntime[Process], pid: Pid) -> None:
-        self._runtime = runtime
+        super().__init__(runtime)
         self.pid = pid
         #: The name it is registered under, if any.
         self.name: str | None = None
         #: Whether exit signals come as ``{'EXIT', From, Reason}`` (``process_flag(trap_exit, true)``).
         self.trap_exit = False
-        self.state = _RUNNING
-        #: Why it ends or has ended; None while it is running.
-        self.exit_reason: Any = None
         #: What it was spawned to run, where that is known: a function of Python, or
         #: ``(module, function, arity)`` as another node named it.
         self.body: Any = None
@@ -92,9 +73,6 @@ class Process:
         # Ten thousand idle processes: what a process may never need it does not have yet.
         self._relations: ProcessRelations | None = None
         self._mailbox: Mailbox | None = None
-        #: What runs its code now, if that is a coroutine.
-        self.task: asyncio.Future[Any] | None = None
-        self._on_end: list[Callable[[], Any]] | None = None
 
     def __repr__(self) -> str:
         name = f" {self.name}" if self.name else ""
@@ -104,11 +82,6 @@ class Process:
     def is_supervisor(self) -> bool:
         """Whether it ends by itself the processes whose :attr:`parent` it is."""
         return False
-
-    @property
-    def alive(self) -> bool:
-        """Whether it has not ended yet."""
-        return self.state is not _ENDED
 
     @property
     def node(self) -> NodeInterface[Process]:
@@ -391,93 +364,13 @@ class Process:
         :class:`ProcessExit` as well). A coroutine body ends at its next ``await``."""
         self._runtime.exit(self, reason)
 
-    def must_live(self) -> None:
-        """Raises :class:`ProcessExit` in what is left of a process that has ended: nothing is asked in
-        its name any more."""
-        if self.state is _ENDED:
-            raise ProcessExit(self.exit_reason)
-
     def set_group_leader(self, leader: Pid | Process, of: Pid | Process) -> None:
         """Make ``leader`` the group leader of a process, here or elsewhere (``group_leader/2``)."""
         self.must_live()
         self._runtime.set_group_leader(self.pid, _pid(leader), _pid(of))
 
-    def run(self, body: Awaitable[Any]) -> None:
-        """Give the process a coroutine to run; it ends when that does."""
-        self.run_code(body, self._body_ended)
-
-    def run_code(self, awaitable: Awaitable[Any], done: Callable[[Any, BaseException | None], None]) -> None:
-        """Run code of the program as the task of this process; ``done`` gets its value or what it
-        raised, a ``CancelledError`` where the task itself was cancelled."""
-
-        def settled(task: asyncio.Future[Any]) -> None:
-            self.task = None
-            if inspect.iscoroutine(awaitable):
-                awaitable.close()  # cancelled before it had begun
-            if task.cancelled():
-                done(None, asyncio.CancelledError())
-            elif (error := task.exception()) is not None:
-                done(None, error)
-            else:
-                done(*task.result())
-
-        alive = self.alive
-        self.task = asyncio.ensure_future(settle(awaitable))
-        self.task.add_done_callback(settled)
-        if alive and not self.alive:  # with eager tasks (Python 3.12) it may have ended itself already
-            self.task.cancel()
-
-    def _body_ended(self, _: Any, error: BaseException | None) -> None:
-        if self.state is _EXITING:
-            self._runtime.terminate(self, self.exit_reason)
-        elif self.state is _ENDED:
-            return
-        elif error is None:
-            self._runtime.terminate(self, NORMAL)
-        elif isinstance(error, asyncio.CancelledError):
-            self._runtime.terminate(self, CANCELLED)
-        else:
-            self._runtime.crashed(self, error)
-
-    def is_run_by(self, task: asyncio.Future[Any] | None) -> bool:
-        """Whether ``task`` is the one that runs the code of this process now."""
-        return task is not None and self.task is task
-
-    def exit_begins(self, reason: Any) -> None:
-        """An exit signal with ``reason`` is to end this process, which is running: now, or when
-        its body has cleaned up."""
-        if self.task is None:
-            self._runtime.terminate(self, reason)
-            return
-        self.state = _EXITING
-        self.exit_reason = reason
-        self.task.cancel()
-
-    async def finished(self) -> None:
-        """Wait until the process has ended and none of its code runs any more."""
-        ended = asyncio.Event()
-        self.on_end(ended.set)
-        await ended.wait()
-        while self.task is not None:
-            await asyncio.wait([self.task])
-            await asyncio.sleep(0)  # what is called when the task is done
-
-    def on_end(self, callback: Callable[[], Any]) -> None:
-        """Call ``callback`` when the process has ended; at once if it has already."""
-        if not self.alive:
-            callback()
-        elif self._on_end is None:
-            self._on_end = [callback]
-        else:
-            self._on_end.append(callback)
-
     def ended(self) -> None:
-        """Called once, when the process has ended: nothing runs on its behalf any more."""
-        callbacks, self._on_end = self._on_end, None
-        for callback in callbacks or ():
-            self._runtime.submit(callback)
-        if self.task is not None:
-            self.task.cancel()
+        super().ended()
         if self._mailbox is not None:
             self._mailbox.close(ProcessExit(self.exit_reason))
 
@@ -495,17 +388,6 @@ class HandlerProcess(Process):
 
     def handle(self, message: Any) -> None:
         self._function(self, message)
-
-
-async def finished_within(process: Process, timeout: float | None) -> bool:
-    """Wait until a process has :meth:`~Process.finished`, for ``timeout`` seconds at most, None
-    without end; whether it has."""
-    try:
-        async with asyncio.timeout(timeout):
-            await process.finished()
-    except TimeoutError:
-        return False
-    return True
 
 
 async def _nothing_comes(reason: Any) -> Any:

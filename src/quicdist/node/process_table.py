@@ -24,7 +24,8 @@ from quicdist.node.errors import (
 )
 from quicdist.node.exit_reason import error_term, exit_reason, failure
 from quicdist.node.identifiers import Identifiers
-from quicdist.node.process import Process, ProcessState
+from quicdist.node.process import Process
+from quicdist.node.process_lifecycle import ProcessState
 from quicdist.node.reports import CrashLog, Reporter
 from quicdist.node.running_calls import RunningCalls
 from quicdist.node.signal_queue import SignalQueue
@@ -38,7 +39,7 @@ P = TypeVar("P", bound=Process)
 #: Sends a signal to another node: ``(node, control, payload, pair)``. False where it was not taken.
 Transmit = Callable[[str, ControlMessage, Any, Hashable], bool]
 
-_RUNNING, _ENDED = ProcessState.RUNNING, ProcessState.ENDED
+_RUNNING = ProcessState.RUNNING
 _BADARG = Atom("badarg")
 
 
@@ -218,8 +219,7 @@ class ProcessTable(ABC):
         """End a process at once; those linked to it and monitoring it are told why."""
         if self.by_pid.pop(process.pid, None) is None:
             return
-        process.state = _ENDED
-        process.exit_reason = reason
+        process.end(reason)
         if process.name is not None:
             del self.by_name[process.name]
             process.name = None

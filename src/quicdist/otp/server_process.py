@@ -14,7 +14,8 @@ from typing import Any
 from quicdist.containment import dispose
 from quicdist.node.errors import ProcessExit
 from quicdist.node.exit_reason import EXIT
-from quicdist.node.process import Process, ProcessState
+from quicdist.node.process import Process
+from quicdist.node.process_lifecycle import ProcessState
 from quicdist.node.runtime import Runtime
 from quicdist.otp import system_messages
 from quicdist.otp.errors import function_clause

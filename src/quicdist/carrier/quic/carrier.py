@@ -14,6 +14,7 @@ from typing import ClassVar, TypeVar
 
 from quicdist.carrier.addresses import Address, NetAddress, source_of
 from quicdist.carrier.contract import Incoming, Listener, LocalNode
+from quicdist.carrier.datagram_socket import DatagramSocket, OpenSocket
 from quicdist.carrier.errors import (
     AcceptError,
     CarrierError,
@@ -32,7 +33,7 @@ from quicdist.carrier.quic.listener import IncomingState, QuicIncoming, QuicList
 from quicdist.carrier.quic.reset_secret import reset_secret
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.rate_limits import FailureDelay
-from quicdist.carrier.udp import DatagramSocket, OpenSocket, UdpSocket
+from quicdist.carrier.udp import UdpSocket
 from quicdist.logs import get_logger
 from quicdist.protocol import WrongCookie
 

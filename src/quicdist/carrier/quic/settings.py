@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import get_args
 
+from quicdist.carrier.datagram_socket import OpenSocket, open_socket
 from quicdist.carrier.errors import CertificateError
 from quicdist.carrier.link import BufferLimits
 from quicdist.carrier.quic.authentication import AuthCallback
@@ -19,7 +20,6 @@ from quicdist.carrier.security.certificates import unused_credentials
 from quicdist.carrier.security.credentials import Credentials
 from quicdist.carrier.security.psk import psk_finder
 from quicdist.carrier.security.tls_config import TlsConfig
-from quicdist.carrier.udp import OpenSocket, open_socket
 
 #: The ALPN protocol of quic_dist (``QUIC_DIST_ALPN``).
 ALPN = "erlang-dist"

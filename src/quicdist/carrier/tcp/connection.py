@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import cast
 
 from quicdist.carrier.addresses import Address
-from quicdist.carrier.udp import to_address
+from quicdist.carrier.datagram_socket import to_address
 from quicdist.forking import close_in_children
 
 #: Bytes a peer may send ahead of the handshake; above it, reading pauses until some were taken.

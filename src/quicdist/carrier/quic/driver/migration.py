@@ -14,16 +14,9 @@ import socket
 from collections.abc import Sequence
 from typing import Protocol
 
+from quicdist.carrier.datagram_socket import Datagram, DatagramSocket, OpenSocket, SocketAddress, to_address
 from quicdist.carrier.no_handler import NO_HANDLER
-from quicdist.carrier.udp import (
-    UNREACHABLE,
-    Datagram,
-    DatagramSocket,
-    OpenSocket,
-    SocketAddress,
-    UdpSocket,
-    to_address,
-)
+from quicdist.carrier.udp import UNREACHABLE, UdpSocket
 from quicdist.logs import get_logger
 
 log = get_logger("quicdist.carrier.quic")

@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
+from quicdist.carrier.datagram_socket import Datagram, to_address
 from quicdist.carrier.quic.engine.contract import Engine
 from quicdist.carrier.quic.engine.own_parameters import LONG_DATAGRAMS
 from quicdist.carrier.quic.engine.path_mtu import FULL, MIN_SIZE, PathMtu
-from quicdist.carrier.udp import Datagram, UdpSocket, to_address
+from quicdist.carrier.udp import UdpSocket
 from quicdist.logs import get_logger
 
 log = get_logger("quicdist.carrier.quic")

@@ -14,7 +14,7 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from quicdist.carrier.udp import SocketAddress
+from quicdist.carrier.datagram_socket import SocketAddress
 
 #: Seconds for which a token is good: a client returns it at once (RFC 9000, section 8.1.4).
 LIFETIME: Final = 10.0
