@@ -81,7 +81,7 @@ class TestPing:
                     in err
                 )
 
-    def test_a_ca_file_that_is_none(self, echo: Peer, tmp_path: Path) -> None:
+    def test_an_invalid_ca_file_is_an_error(self, echo: Peer, tmp_path: Path) -> None:
         path = tmp_path / "ca.pem"
         path.write_text("nothing of the kind\n")
         status, out, err = run("ping", echo.name, *echo.options, "--cacert", str(path))
