@@ -1,7 +1,7 @@
-"""The versions of other packages that this one works with, checked where they are imported.
+"""The supported versions of other packages, checked when they are imported.
 
-pip sees to them at installation; a later installation of something else may change them all the same. What
-came of it then was an error about a name inside the other package.
+pip checks them at installation, but a later installation may replace them. Without this check the error would
+be about a missing name inside the other package.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SUPPORTED: Final[dict[str, tuple[str, str]]] = {
 
 def check(name: str) -> None:
     """Raise :class:`ImportError` if another version of a package is installed than one in
-    :data:`SUPPORTED`. A package without metadata (in a frozen program, say) is taken as it is."""
+    :data:`SUPPORTED`. A package without metadata (in a frozen program, say) is accepted."""
     lowest, below = SUPPORTED[name]
     installed = installed_version(name)
     if installed is None:

@@ -48,7 +48,7 @@ async def test_the_table_changes_under_way() -> None:
         await table.lookup("c@h")
 
 
-async def test_registering_lists_a_node_but_what_was_listed_by_hand_stands() -> None:
+async def test_an_entry_made_by_hand_takes_precedence_over_registration() -> None:
     table = StaticDiscovery(TABLE)
     await table.register_node("py@127.0.0.1", 4600)
     await table.register_node("b@h", 4601)

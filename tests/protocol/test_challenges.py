@@ -108,7 +108,7 @@ def test_a_challenge_that_is_no_longer_outstanding_may_be_the_peers() -> None:
     assert dialled.data_to_send()
 
 
-def test_a_handshake_that_nobody_holds_gives_its_challenge_up() -> None:
+def test_a_freed_handshake_gives_its_challenge_up() -> None:
     challenges = Challenges()
     accepted, challenge = accepting(challenges)
     assert challenges._outstanding

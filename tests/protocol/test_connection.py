@@ -277,7 +277,7 @@ def test_an_exit_to_an_alias_has_no_older_form() -> None:
         connection(PLAIN).send(AltactSigSend(flags, P, R), 1)
 
 
-def test_an_atom_cache_is_not_spoken() -> None:
+def test_negotiating_an_atom_cache_is_a_value_error() -> None:
     cached = peer(DEFAULT_FLAGS | DistFlag.DIST_HDR_ATOM_CACHE)
     spoken = type(cached)(cached.name, 1, cached.flags, cached.flags)
     with pytest.raises(ValueError, match="atom cache"):
@@ -398,7 +398,7 @@ def test_of_a_payload_that_is_too_deep_the_beginning_is_given() -> None:
     assert refused.begun == call[:2]
 
 
-def test_a_peer_without_native_records_is_sent_none() -> None:
+def test_a_native_record_to_a_peer_without_them_is_an_encode_error() -> None:
     record = Record("m", "r", {"f": 1})
     older = connection(DEFAULT_FLAGS & ~DistFlag.NATIVE_RECORDS)
     for term in (record, [(1, record)]):

@@ -44,7 +44,7 @@ DATE = (Atom("date"), 2026, 11, 28)
         (decimal.Decimal("1.50"), b"1.50"),
     ],
 )
-def test_a_value_that_erlang_lacks_is_sent_as_what_default_returns(given: Any, came: Any) -> None:
+def test_a_value_without_an_erlang_term_is_encoded_by_default(given: Any, came: Any) -> None:
     assert binary_to_term(term_to_binary(given, default=default)) == came
     codec = Codec(default=default)
     assert codec.decode(codec.encode(given))[0] == came

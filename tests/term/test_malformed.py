@@ -87,7 +87,7 @@ MALFORMED = {
 
 @pytest.mark.parametrize(("data", "message", "offset"), MALFORMED.values(), ids=MALFORMED)
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-def test_is_refused_with_the_reason_and_the_place(
+def test_malformed_bytes_are_refused_with_reason_and_offset(
     kind: type[bytes], data: bytes, message: str, offset: int
 ) -> None:
     with pytest.raises(DecodeError) as caught:
@@ -198,7 +198,7 @@ def test_compressed_terms_grow_to_the_limit_only() -> None:
         codec.binary_to_term(lying)
 
 
-def test_caches_do_not_grow_with_what_a_peer_sends() -> None:
+def test_caches_are_bounded_for_any_input() -> None:
     codec = Codec(limits=Limits(cache_size=100))
     for number in range(5000):
         name = b"%d" % number
@@ -223,7 +223,7 @@ def test_what_is_remembered_of_maps_that_were_sent_is_bounded() -> None:
         tracemalloc.stop()
 
 
-def test_atoms_that_nobody_holds_are_forgotten() -> None:
+def test_unused_atoms_are_freed() -> None:
     codec = Codec(limits=Limits(cache_size=10))
     before = len(_interned)
     for number in range(5000):

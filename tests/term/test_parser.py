@@ -473,7 +473,7 @@ def test_the_issues_sys_config() -> None:
         ("a.\n'b", (2, 1)),
     ],
 )
-def test_files_that_are_none(text: str, place: tuple[int, int]) -> None:
+def test_invalid_files_are_wrong_usage(text: str, place: tuple[int, int]) -> None:
     with pytest.raises(ParseError) as caught:
         parse_terms(text)
     assert (caught.value.line, caught.value.column) == place
@@ -499,7 +499,7 @@ def test_depth_is_a_number_and_not_pythons_stack(opening: str, closing: str) -> 
         parse_term("[[[a]]]", max_depth=2)
 
 
-def test_deep_keys_and_equal_ones() -> None:
+def test_deep_and_equal_keys_of_maps_are_read() -> None:
     key = "{" * 9_000 + "}" * 9_000
     assert len(parse_term(f"#{{{key} => 1, {key} => 2}}")) == 1
     assert len(parse_term(f"#{{{key} => 1, 1 => 2, 1.0 => 3}}")) == 3

@@ -237,7 +237,7 @@ Point = namedtuple("Point", "x y")
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_subclasses_are_sent_as_what_they_are_a_kind_of(value: Any, term: Any) -> None:
+def test_subclasses_are_encoded_as_their_base_type(value: Any, term: Any) -> None:
     for codec in (Codec(), Codec(deterministic=True)):
         assert exactly_equal(codec.decode(codec.encode(value))[0], term)
 
@@ -283,7 +283,9 @@ LOOP.append(LOOP)
     ],
     ids=lambda value: None if type(value) is str else type(value).__name__,
 )
-def test_what_cannot_be_sent_is_named_and_its_place(term: Any, message: str, path: str | None) -> None:
+def test_a_value_that_cannot_be_encoded_is_named_with_its_path(
+    term: Any, message: str, path: str | None
+) -> None:
     parts = [b"before"]
     for codec in (Codec(), Codec(deterministic=True)):
         with pytest.raises(EncodeError) as caught:
@@ -301,7 +303,7 @@ def test_the_largest_integers_are_sent() -> None:
         assert binary_to_term(term_to_binary(term)) == term
 
 
-def test_depth_of_what_is_sent_is_limited() -> None:
+def test_encoding_deeper_than_the_limit_is_an_encode_error() -> None:
     codec = Codec(limits=Limits(max_depth=10_000))
     deep: Any = []
     for _ in range(10_000):
@@ -342,7 +344,7 @@ def test_a_large_binary_is_handed_over_without_a_copy() -> None:
 
 @pytest.mark.parametrize("node", ["a@h", "\xe9@h", "n" * 250 + "@h"])
 @pytest.mark.parametrize("value", [Pid, Port, Reference], ids=lambda kind: kind.__name__)
-def test_an_identifier_is_the_same_in_whatever_form_its_node_came(value: Any, node: str) -> None:
+def test_identifiers_are_equal_in_all_encodings_of_their_node(value: Any, node: str) -> None:
     """Nodes of C and Java send atoms in Latin-1; erl_ext_dist has four forms for one."""
     same = value(node, (7, 8, 9) if value is Reference else 7, *((1, 2) if value is Pid else (2,)))
     etf = term_to_binary(same)

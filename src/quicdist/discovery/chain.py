@@ -61,7 +61,7 @@ class ChainDiscovery(Discovery):
         return (await self.addresses_please(name, host, family))[0]
 
     async def addresses_please(self, name: str, host: str, family: Family | None = None) -> Sequence[Address]:
-        """Raises :class:`NodeNotFound`, which says what each answered."""
+        """Raises :class:`NodeNotFound` with the answer of each."""
         looked: list[Looked] = []
         for discovery in self.discoveries:
             found, error = await settle(discovery.addresses_please(name, host, family))
@@ -75,7 +75,7 @@ class ChainDiscovery(Discovery):
         raise NodeNotFound(f"{name}@{host}", looked)
 
     async def names(self, host: str) -> list[RegisteredName]:
-        """What any of them knows; the first that knows a name gives its port.
+        """The names of all of them; the first that knows a name gives its port.
 
         Raises what the last said if all of them failed.
         """

@@ -1,4 +1,4 @@
-"""The contract between the node and whatever knows where nodes are.
+"""The contract between a node and its discovery.
 
 Two layers, as in ``quic_dist``. The node asks a :class:`Discovery`, which has the callbacks of
 OTP's ``-epmd_module`` (``erl_epmd(3)``). One of them, :class:`BackendDiscovery`, hands the

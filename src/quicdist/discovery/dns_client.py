@@ -23,7 +23,7 @@ from quicdist.discovery.srv import Service
 
 #: Names kept, each with one type.
 CACHE_SIZE = 1000
-#: How long a name is kept, at most, if nobody says otherwise; seconds.
+#: The default limit for the time that a name is cached, in seconds.
 MAX_TTL = 86400.0
 #: How long it is kept that there is none, at most; seconds (RFC 2308, section 5, advises hours).
 MAX_NEGATIVE_TTL = 300.0
@@ -123,7 +123,7 @@ def _service(record: str) -> Service:
 
 
 def _negative_ttl(response: dns.message.Message) -> float:
-    """How long it may be kept that there is none: what the zone's SOA says (RFC 2308, section 5)."""
+    """How long a negative answer may be cached: by the SOA of the zone (RFC 2308, section 5)."""
     if not isinstance(response, dns.message.QueryMessage) or not response.authority:
         return 0.0
     return min(float(response.resolve_chaining().minimum_ttl), MAX_NEGATIVE_TTL)

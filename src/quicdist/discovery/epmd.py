@@ -1,4 +1,4 @@
-"""Discovery by the Erlang port mapper daemon: what every node on TCP uses unless told otherwise."""
+"""Discovery by epmd, the Erlang port mapper daemon: the default of nodes over TCP."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class EpmdDiscovery(Discovery):
         return Address(answered_at, port)
 
     async def names(self, host: str) -> list[RegisteredName]:
-        """What ``epmd -names`` prints on ``host``. Raises :class:`EpmdError`."""
+        """The names that ``epmd -names`` prints on ``host``. Raises :class:`EpmdError`."""
         return await self._client.names(Address(host, self.port))
 
     async def unregister_node(self, name: str) -> None:

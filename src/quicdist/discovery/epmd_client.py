@@ -115,7 +115,7 @@ async def _connected_socket(candidate: Candidate, claim: Claim) -> socket.socket
 
 
 class EpmdClient:
-    """What epmd can be asked, each question within ``timeout`` seconds.
+    """The requests to epmd; each must be answered within ``timeout`` seconds.
 
     All raise :class:`EpmdError`, :class:`EpmdUnreachable` and :class:`EpmdTimeout`.
     """
@@ -177,7 +177,7 @@ class EpmdClient:
 
     @contextlib.asynccontextmanager
     async def _bounded(self, address: Address, asked: str) -> AsyncIterator[None]:
-        """Turn what goes wrong inside into the named errors."""
+        """Convert exceptions to the errors of this package."""
         try:
             async with asyncio.timeout(self.timeout):
                 yield

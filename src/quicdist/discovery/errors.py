@@ -1,4 +1,4 @@
-"""What can go wrong with finding a node or making one findable."""
+"""Errors of finding and registering nodes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class DiscoveryError(QuicDistError):
 
 
 class Looked(NamedTuple):
-    """One place a node was looked for, and what was found there instead of it."""
+    """A place where a node was looked up, and the result there."""
 
     where: str
     result: str

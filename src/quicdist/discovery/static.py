@@ -50,7 +50,7 @@ class StaticTable(Backend):
         self._registered.pop(node, None)
 
     async def lookup(self, node: str, host: str) -> Address | None:
-        # What was listed by hand goes before what a node said of itself: a port may be mapped.
+        # Entries made by hand take precedence over registered ones: a port may be mapped.
         return self._listed.get(node) or self._registered.get(node)
 
     async def list_nodes(self, host: str) -> Sequence[tuple[str, int]]:

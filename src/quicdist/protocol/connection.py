@@ -36,7 +36,7 @@ _LENGTH_AND_HEADER = Struct(">IBBB")  # length, 131, 68, number of atom cache re
 _LENGTH_AND_PASS_THROUGH = Struct(">IBB")  # length, 112, 131
 _VERSION = b"\x83"
 
-#: What messages are sent by. Of these, all that decides what is encoded takes part in ``==``.
+#: The settings of sending. Those that affect the encoding take part in ``==``.
 _REPEATED = frozenset({AliasSend, AltactSigSend, RegSend, Send, SendSender})
 
 
@@ -67,7 +67,7 @@ class DistConnection:
         self.peer = peer
         self.local = local
         self.streams = streams
-        # What a peer does not know it answers by closing the connection.
+        # A peer closes the connection when it receives a message that it does not support.
         self._codec = codec if peer.negotiated & DistFlag.NATIVE_RECORDS else codec.without_records()
         self._none = codec.none or Atom("undefined")
         self._max_frame = max_frame
@@ -96,7 +96,7 @@ class DistConnection:
     def send(
         self, control: ControlMessage, payload: Any = NO_PAYLOAD, *, pair: Hashable = None
     ) -> tuple[int, list[Chunk]]:
-        """Encode a message: the id of the stream it takes, and what is to be written there.
+        """Encode a message: the id of its stream, and the bytes to write there.
 
         Of two messages to one stream the first encoded has to be written first, whole. ``pair``
         overrides the pair that the control message names, see :mod:`quicdist.protocol.streams`.
@@ -189,7 +189,7 @@ class DistConnection:
     # -- receiving ---------------------------------------------------------------------------
 
     def add_stream(self, stream_id: int) -> None:
-        """The peer sends messages on a stream that is no data stream by the plan."""
+        """The peer sends messages on a stream outside the known data streams."""
         self._readers[stream_id] = FrameReader(self.peer.name, self._max_frame)
 
     def receive(self, stream_id: int, data: bytes) -> list[tuple[ControlMessage, Any]]:
@@ -296,7 +296,7 @@ class DistConnection:
         return control, payload
 
     def _too_long(self, stream_id: int, message: TooLong) -> tuple[ControlMessage, Any]:
-        """What is known of a message of which only the first fragment was kept."""
+        """The control message of a message that was too long, from its first fragment."""
         begun: tuple[Any, ...] = ()
         try:
             term, end = self._codec.decode(message.beginning)

@@ -1,4 +1,4 @@
-"""Control messages: what they share, and how one is made of the tuple that came.
+"""Control messages: their base, and how they are decoded from tuples.
 
 Source: ERTS User's Guide, *Distribution Protocol*, *Protocol between Connected Nodes*.
 """
@@ -15,7 +15,7 @@ from quicdist.protocol.errors import UNNAMED, FrameError, shown
 from quicdist.term import Atom, Pid, Reference
 
 _UNDEFINED = Atom("undefined")
-#: Looks at what types alone do not say; raises FrameError.
+#: Checks that go beyond types; raises FrameError.
 _Check = Callable[[Any, str], None]
 
 
@@ -56,7 +56,7 @@ class Op(IntEnum):
 
 
 class ControlMessage(tuple[Any, ...]):
-    """What all control messages share. Two are equal if operation and elements are."""
+    """The base of all control messages. Two are equal if operation and elements are."""
 
     __slots__ = ()
 

@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 from quicdist.protocol.control import ControlMessage, Op, short, unexpected
 from quicdist.term import Atom, Pid, Reference
 
-#: What the elements called *Unused* are filled with, as OTP does.
+#: The value of elements called *Unused*, as in OTP.
 UNUSED = Atom("")
 
 
 class SpawnReplyFlag(IntFlag):
-    """``flags`` of SPAWN_REPLY: what was set up along with the new process."""
+    """``flags`` of SPAWN_REPLY: whether the new process is linked and monitored."""
 
     LINK = 1
     MONITOR = 2
@@ -37,7 +37,7 @@ class AltactFlag(IntFlag):
     EXIT = 16
 
 
-# What types alone do not say.
+# Checks that go beyond types.
 
 
 def _check_unlink_id(message: Any, node: str) -> None:
@@ -354,7 +354,7 @@ class SpawnReply(
         "SpawnReply", [("req_id", Reference), ("to_pid", Pid), ("flags", int), ("result", Pid | Atom)]
     ),
     op=Op.SPAWN_REPLY,
-    # The first signal of the new process to its parent: what it sends next must not overtake it.
+    # The first signal of the new process to its parent: later ones must not overtake it.
     pair=(3, 1),
 ):
     """``result`` is the new process, or the atom that says why there is none."""

@@ -1,6 +1,6 @@
-"""What a peer, or this side, can do against the distribution protocol.
+"""Violations of the distribution protocol, by a peer or by this node.
 
-Every message names the node, what was expected and what came.
+Every text names the node, what was expected and what was received.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from quicdist.errors import QuicDistError
 if TYPE_CHECKING:
     from quicdist.protocol.flags import DistFlag
 
-#: How a peer is called in errors before it has said its name.
+#: The name of a peer in errors before it has sent its name.
 UNNAMED = "a peer that has not named itself"
 
 
@@ -37,7 +37,7 @@ class ProtocolError(QuicDistError):
 
 
 class InvalidNodeName(ProtocolError, ValueError):
-    """A node name that OTP does not accept; ``reason`` says what is wrong with it."""
+    """A node name that OTP does not accept; ``reason`` says why."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(name, f"{name!r} is not a node name: {reason}")
@@ -66,7 +66,7 @@ class MandatoryFlagsMissing(HandshakeError):
 
 
 class WrongCookie(HandshakeError):
-    """The two nodes do not share a cookie; ``reason`` says how it showed."""
+    """The cookies of the two nodes differ; ``reason`` says how this was detected."""
 
     def __init__(self, node: str, reason: str) -> None:
         super().__init__(node, f"wrong cookie for {node}: {reason}")
@@ -81,10 +81,10 @@ class NotAllowed(HandshakeError):
 
 
 class SimultaneousConnect(HandshakeError):
-    """Status ``nok``: the peer's own attempt to connect to this node goes on in place of ours.
+    """Status ``nok``: the peer keeps its own dial to this node and refuses ours.
 
-    OTP's rule: of two simultaneous attempts the one from the node with the greater name stands.
-    A connection from ``node`` is to be expected.
+    OTP's rule: of two simultaneous dials the one of the node with the greater name is kept.
+    A connection from ``node`` will follow.
     """
 
     def __init__(self, node: str) -> None:
@@ -92,8 +92,8 @@ class SimultaneousConnect(HandshakeError):
 
 
 class ConnectionAlive(HandshakeError):
-    """Status ``alive``: the acceptor has a connection under this name, and the initiator said
-    that it is not to be replaced (``false``)."""
+    """Status ``alive``: the acceptor has a connection under this name, and the initiator does not
+    replace it (``false``)."""
 
     def __init__(self, node: str) -> None:
         super().__init__(node, f"the name is taken: a connection with {node} is already alive")
@@ -128,7 +128,7 @@ class HandshakeEnded(HandshakeError):
 
 
 class FrameError(ProtocolError):
-    """What came on an established connection breaks the protocol: a frame in none of the forms that were
+    """A peer violates the protocol on an established connection: a frame in none of the forms that were
     negotiated, fragments that do not make one message, bytes that are no term (``__cause__`` is the
     codec's error), a control message of an unknown operation or with an element of the wrong type.
 

@@ -1,4 +1,4 @@
-"""The version 6 handshake, sans-I/O: what both roles share, and the events they give.
+"""The version 6 handshake, sans-I/O: the base of both roles, and their events.
 
 Source: ERTS User's Guide, *Distribution Protocol*, *Distribution Handshake*; OTP's ``dist_util``.
 The roles are :class:`~quicdist.protocol.Initiator` and :class:`~quicdist.protocol.Acceptor`.
@@ -24,7 +24,7 @@ from quicdist.protocol.identity import LocalIdentity, Peer
 
 @dataclass(frozen=True, slots=True)
 class PeerNamed:
-    """Acceptor: a peer said who it is; its owner answers with :meth:`Acceptor.send_status`.
+    """Acceptor: a peer has sent its name; the owner answers with :meth:`Acceptor.send_status`.
 
     With NAME_ME in ``flags`` the peer wants to be given a name and ``name`` is its host.
     """
@@ -41,7 +41,7 @@ class PeerNamed:
 
 @dataclass(frozen=True, slots=True)
 class StatusReceived:
-    """Initiator: the acceptor goes on. (``nok`` and ``not_allowed`` are raised, not given.)
+    """Initiator: the acceptor continues. (``nok`` and ``not_allowed`` are raised as errors.)
 
     On ``Status.ALIVE`` the owner answers with :meth:`Initiator.send_alive_answer`. On
     ``Status.NAMED`` this node has been given ``name`` and ``creation``.
@@ -73,7 +73,7 @@ class PeerProved:
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The handshake is done. ``leftover`` are the bytes that came behind it: the first frames.
+    """The handshake is done. ``leftover`` are the bytes received after it: the first frames.
 
     ``local`` is this node as the peer knows it (with NAME_ME, under the name it was given).
     """
@@ -83,7 +83,7 @@ class Connected:
     leftover: bytes
 
 
-#: What a handshake gives for the bytes it is fed.
+#: The events of a handshake.
 Event = PeerNamed | StatusReceived | OldConnectionPending | PeerProved | Connected
 
 
@@ -139,7 +139,7 @@ class Handshake(ABC):
         return events
 
     def data_to_send(self) -> list[bytes]:
-        """What is to be written now, one element a message, framed as the carrier needs it.
+        """The messages to write now, framed for the carrier.
 
         With BARE framing two elements must not reach the peer together (quic_dist takes all
         that lies in its buffer for one message): the carrier writes one, and the next only when
@@ -150,7 +150,7 @@ class Handshake(ABC):
 
     @property
     def expects(self) -> str:
-        """What the peer is to send next, as errors call it."""
+        """The message that the peer has to send next, in words for an error."""
         return self._due or "its own answer"
 
     def connection_closed(self) -> HandshakeError:

@@ -26,7 +26,7 @@ MAX_MESSAGE = 2048
 
 
 class Status(StrEnum):
-    """What an acceptor answers to a name."""
+    """The answer of an acceptor to a name."""
 
     OK = "ok"
     OK_SIMULTANEOUS = "ok_simultaneous"

@@ -49,7 +49,7 @@ class Role(Enum):
 
 
 class StreamKind(Enum):
-    """What a stream is for."""
+    """The use of a stream."""
 
     CONTROL = "control"
     DATA = "data"
@@ -86,7 +86,7 @@ class StreamPlan:
         return cls(control=0, sending=tuple(opened)[: 1 if legacy else count], data_streams=count)
 
     def kind(self, stream_id: int) -> StreamKind:
-        """What the stream ``stream_id``, opened by either side, is for."""
+        """The use of the stream ``stream_id``, opened by either side."""
         if stream_id == self.control:
             return StreamKind.CONTROL
         if not self.data_streams or stream_id & 2:

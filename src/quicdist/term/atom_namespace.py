@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from quicdist.term.atom import Atom
 
-#: What Python asks of any object begins and ends so; these two are keys of Elixir's structs and exceptions.
+#: Python's special attributes begin and end with two underscores; these two are keys of Elixir's structs.
 _ELIXIR_KEYS = frozenset({"__struct__", "__exception__"})
 
 

@@ -32,7 +32,7 @@ _TOKEN = re.compile(
 
 _OPENING = frozenset({"(", "[", "{", "<<", "begin", "case", "if", "receive", "try", "maybe"})
 _CLOSING = frozenset({")", "]", "}", ">>", "end"})
-#: A macro that stands for others: how many deep, before it is taken for one that stands for itself.
+#: How deep macros may be nested: more is taken for a macro that contains itself.
 _MAX_EXPANSIONS = 100
 
 
@@ -84,7 +84,7 @@ class _Header:
 
     def __init__(self, text: str, macros: Mapping[str, Any]) -> None:
         self._text = text
-        #: The source that each macro stands for; None for one with parameters.
+        #: The replacement of each macro; None for one with parameters.
         self._macros: dict[str, str | None] = {name: format_term(value) for name, value in macros.items()}
         #: For each -ifdef around the place: whether its lines count, and those around it.
         self._conditions: list[tuple[bool, bool]] = []
@@ -208,7 +208,7 @@ class _Header:
         return self._text[tokens[2].start : tokens[end - 1].end]
 
     def _expanded(self, source: str) -> str:
-        """Source text with its macros replaced by what they stand for."""
+        """Source text with its macros replaced."""
         for _ in range(_MAX_EXPANSIONS):
             parts: list[str] = []
             is_macro = replaced = False

@@ -26,7 +26,7 @@ MAX_REFERENCE_WORDS = 5
 
 
 class Identifier(Value):
-    """What pids, ports and references share: a node, and being told apart by it and by numbers."""
+    """The base of pids, ports and references: a node and numbers."""
 
     __slots__ = ("_etf", "node")
 

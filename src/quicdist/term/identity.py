@@ -28,7 +28,7 @@ _TRUE, _FALSE = Atom("true"), Atom("false")
 
 
 class Formed(Value):
-    """A map that knows its exact form, in which ``None`` is no atom (``Map``)."""
+    """A map that holds its exact form, in which ``None`` is not an atom (``Map``)."""
 
     __slots__ = ("_form", "_pairs")
 
@@ -42,7 +42,7 @@ def exactly_equal(one: Any, other: Any) -> bool:
 
 
 def exact_form(term: Any, none: Atom | None = None, memo: dict[int, bytes] | None = None) -> bytes:
-    """The exact form of ``term``; ``none`` is the atom that ``None`` stands for, if that matters.
+    """The exact form of ``term``; ``none`` is the atom for ``None``, if that matters.
 
     ``memo`` keeps the forms of maps in maps' keys between calls, as long as these terms live. Raises
     EncodeError if something in it is no term.
@@ -81,7 +81,7 @@ def _walk(term: Any, none: Atom | None, memo: dict[int, bytes]) -> bytes:
 
 
 def _leaf(term: Any, none: Atom | None, memo: dict[int, bytes]) -> bytes | None:
-    """The form of what has no parts, None for what has."""
+    """The form of a term without parts; None for a compound term."""
     kind = type(term)
     if kind is Atom or kind is Pid or kind is Reference or kind is Port or kind is Fun or kind is Export:
         return _seal(term._etf)

@@ -1,4 +1,4 @@
-"""From terms to plain Python: what ``json``, templates and other libraries know."""
+"""Converts terms to plain Python values, for ``json``, templates and other libraries."""
 
 from __future__ import annotations
 

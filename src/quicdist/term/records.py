@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from quicdist.term.atom import Atom
 from quicdist.term.errors import TermError
 
-#: What a field cannot be called, beside what begins and ends with two underscores.
+#: Reserved field names, besides those that begin and end with two underscores.
 _OWN_NAMES = frozenset({"_asdict", "_defaults", "_fields", "_name", "_replace", "_required", "from_term"})
 
 

@@ -1,4 +1,4 @@
-"""The other values that Python has no type for: bitstrings, improper lists, native records."""
+"""Other values that Python has no type for: bitstrings, improper lists, native records."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _set = object.__setattr__
 
 @final
 class BitString(Value):
-    """A bitstring that is no whole number of bytes (BIT_BINARY_EXT); any other is ``bytes``.
+    """A bitstring whose length is not a whole number of bytes (BIT_BINARY_EXT); others are ``bytes``.
 
     ``bits``, 1 to 7, is how many bits of the last byte count: its high ones. The others are no
     part of the value and are set to zero.
@@ -59,7 +59,7 @@ class BitString(Value):
 
 @final
 class ImproperList(Value):
-    """A list whose last tail is no list, such as ``[alias|Ref]``: at least one element and a tail.
+    """A list whose last tail is not a list, such as ``[alias|Ref]``: at least one element, and a tail.
 
     ``ImproperList([Atom("alias")], ref)``; ``elements`` is a tuple.
     """

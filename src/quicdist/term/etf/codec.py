@@ -1,4 +1,4 @@
-"""The codec: OTP's ``term_to_binary`` and ``binary_to_term``, and their insides for a connection."""
+"""The codec: ``term_to_binary`` and ``binary_to_term``, and the parts of them that connections use."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Codec:
 
     none: the atom that ``None`` is sent as and that arrives as ``None``; with ``none=None`` that atom
         stays an Atom and ``None`` is refused.
-    limits: what is refused however well-formed it is.
+    limits: terms beyond these are refused, even if well-formed.
     deterministic: write maps in the order of their keys, as ``term_to_binary(T, [deterministic])``:
         equal terms give equal bytes, the same as OTP 26 and later write.
     default: called with each value that Erlang lacks (``datetime``, ``Decimal``, ``UUID``, a class of
@@ -73,7 +73,7 @@ class Codec:
         self._fast_write = fast_encoder(self._encoder, self.none, limits, deterministic)
 
     def without_records(self) -> Codec:
-        """The same codec for peers that know no native records (before OTP 29): one is an EncodeError."""
+        """The same codec for peers without native records (before OTP 29): one is an EncodeError."""
         if self._for_older is None:
             older = Codec(
                 none=self.none,
@@ -116,7 +116,7 @@ class Codec:
         except DEFECTS:
             del parts[before:]
             raise
-        except Exception:  # be it of a key's own __hash__: the encoder proper says what is wrong
+        except Exception:  # even of a key's __hash__: the complete encoder raises the right error
             del parts[before:]
         self._encoder.encode_into(term, parts)
 
@@ -139,9 +139,9 @@ class Codec:
     # -- from bytes ----------------------------------------------------------------------------
 
     def decode(self, data: bytes | bytearray | memoryview, offset: int = 0) -> tuple[Any, int]:
-        """The term at ``offset``, which has no version byte, and the offset behind it.
+        """The term at ``offset``, without a version byte, and the offset after it.
 
-        Nothing is copied but what the term is made of. Raises DecodeError, whose ``offset`` counts
+        Only the parts of the term are copied. Raises DecodeError, whose ``offset`` counts
         from the start of ``data``.
         """
         if type(data) is bytes:
@@ -176,7 +176,7 @@ class Codec:
         return term
 
     def _inflate(self, data: bytes | bytearray | memoryview) -> bytes:
-        """The term behind COMPRESSED: its size, which is believed up to the limit, and zlib's stream."""
+        """The term after the tag COMPRESSED, whose size is checked against the limit, decompressed."""
         size = int.from_bytes(data[2:6], "big")
         if len(data) < 6:
             raise DecodeError("ends in the middle of a compressed term's size", offset=len(data))
@@ -200,7 +200,7 @@ class Codec:
 
 #: With the defaults, for ``term_to_binary`` and ``binary_to_term``.
 DEFAULT = Codec()
-#: Every atom stays an Atom: for forms that are taken apart without a word on what ``None`` is.
+#: Every atom stays an Atom: for code that must not depend on the atom for ``None``.
 EXACT = Codec(none=None)
 
 

@@ -14,7 +14,7 @@ from quicdist.term.tags import Tag
 _uint16 = Struct(">H").unpack_from
 _pid = Struct(">III").unpack_from
 
-#: Longer external forms are not worth remembering; so a cache stays small whatever a peer sends.
+#: Longer external forms are not cached, so that a peer cannot make the cache large.
 _MAX_CACHED = 128
 
 
@@ -34,7 +34,7 @@ class DecodeCache:
         self.pids: dict[bytes, Pid] = {}
 
     def new_atom(self, data: Any, i: int, etf: bytes) -> tuple[Any, int]:
-        """An atom not seen lately, as the value it stands for."""
+        """Decode an atom that is not in the cache."""
         atom, end = self.node(data, i)
         value: Any = atom
         if atom.name == "true":

@@ -47,7 +47,7 @@ TIMES = [(None,) * n for n in range(256)]
 #: are never decoded. (Lists cannot be hashed; the hash of other values is Python's code, with a limit.)
 _ONLY_TUPLES = 10_000
 
-# What the stack holds; ROOT is the frame around the whole term.
+# The frames of the stack; ROOT is the frame around the whole term.
 _ROOT, _TUPLE, _LIST, _TAIL, _MAP, _FUN, _RECORD = range(7)
 _KINDS = ("root", "tuple", "list", "tail", "map", "fun", "record")
 
@@ -62,7 +62,7 @@ class Decoder(DecodeCache):
         self._view_from = view_from
 
     def decode(self, data: bytes | memoryview, offset: int = 0, outer: int = 0) -> tuple[Any, int]:
-        """One term that begins at ``offset``, and the offset behind it. No version byte.
+        """The term that begins at ``offset``, and the offset after it. No version byte.
 
         ``outer`` is how many levels it stands in already.
         """
@@ -319,7 +319,7 @@ class Decoder(DecodeCache):
         raise failed
 
     def _deeper(self, stack: list[tuple[int, list[Any], Iterator[Any]]], max_depth: int) -> int:
-        """What to do at ``careful_depth``: the depth to go on to before asking again. Raises TooDeep."""
+        """Check the nesting at ``careful_depth``; returns the next depth to check at. Raises TooDeep."""
         depth = len(stack)
         if depth >= max_depth:
             raise TooDeep(f"nested deeper than {self._limits.max_depth}")

@@ -1,4 +1,4 @@
-"""From Python's values to the external term format (erl_ext_dist).
+"""Encodes Python values in the external term format (erl_ext_dist).
 
 A term is written as one flat run of its parts, headers first, from a loop with a stack of its own:
 no term is too deep for Python's. Values that hold their own external form (atoms, pids, references,
@@ -44,7 +44,7 @@ MAPS = [_tagged_uint32(Tag.MAP_EXT, n) for n in range(256)]
 NIL = bytes((Tag.NIL_EXT,))
 _TRUE, _FALSE = Atom("true"), Atom("false")
 
-#: Sets of key types in which what Python tells apart, Erlang tells apart too. (Not among them: str and
+#: Sets of key types whose values differ in Erlang if they differ in Python. (Not among them: str and
 #: bytes together, atoms beside bool or None, and all that has parts.)
 _IDENTIFIERS = {Pid, Port, Reference, Export, Fun}
 _UNMISTAKABLE = tuple(
@@ -62,7 +62,7 @@ _END: list[Any] = []
 
 class Encoder:
     """Encodes with one choice of limits, of the atom for ``None``, of the order in maps, of whether
-    the reader knows native records, and of ``default``, which makes terms of what Erlang lacks."""
+    the reader supports native records, and of ``default``, which converts values without an Erlang term."""
 
     __slots__ = ("_default", "_deterministic", "_max_depth", "_none", "_records")
 
@@ -99,7 +99,7 @@ class Encoder:
             raise
 
     def write(self, terms: tuple[Any, ...], parts: list[bytes], outer: int = 0) -> None:
-        """Write terms that stand in ``outer`` levels of others already. Raises Unencodable."""
+        """Write terms that are nested ``outer`` levels deep. Raises Unencodable."""
         max_depth = self._max_depth - outer
         memo: dict[int, bytes] = {}
         stack: list[Iterator[Any]] = []
@@ -206,7 +206,7 @@ class Encoder:
                 left = pop()
 
     def _open(self, term: Any, parts: list[bytes], memo: dict[int, bytes]) -> Iterator[Any] | None:
-        """Write what is rarer: all of it, or the header, and return the parts that come next."""
+        """Write a term of a less common type: all of it, or its header, and return the parts that follow."""
         kind = type(term)
         if kind is BitString:
             parts.append(_record_head(Tag.BIT_BINARY_EXT, len(term.data), term.bits))
@@ -240,7 +240,7 @@ class Encoder:
         return chain.from_iterable(self._in_order(term))
 
     def _converted(self, value: Any) -> Any:
-        """What ``default`` makes of a value that Erlang lacks. Raises Unencodable."""
+        """The value that ``default`` returns for one without an Erlang term. Raises Unencodable."""
         text = cannot_encode(value)
         if self._default is None:
             raise Unencodable(text)
@@ -274,7 +274,7 @@ class Encoder:
         except EncodeError:
             if self._default is None:
                 return  # the key itself is refused when its turn comes
-            # Equal terms have equal bytes, whatever they were made from.
+            # Equal terms have equal bytes.
             encoder = Encoder(self._none, Limits(self._max_depth), True, default=self._default)
             forms = set()
             for key in pairs:
@@ -288,7 +288,7 @@ class Encoder:
             raise Unencodable("two keys are the same key in Erlang")
 
     def _is_unencodable(self, memo: dict[int, bytes], term: Any, inside: bool) -> bool:
-        """Whether a term is refused for what it is itself, whatever its parts are."""
+        """Whether a term cannot be encoded, not counting its parts."""
         try:
             if isinstance(term, tuple):
                 if len(term) > MAX_TUPLE_SIZE:

@@ -41,7 +41,7 @@ class NotSmooth(Exception):
     """The encoder proper has to look at this."""
 
 
-#: What no term brings about, but a mistake in here does: it must show.
+#: Raised by defects of this module only, never for a term: they must show.
 DEFECTS = (NameError, AttributeError, AssertionError)
 
 

@@ -80,7 +80,7 @@ class _List:
 
 
 class _Hash:
-    """What begins with ``#``: a map, or a native record as OTP 29 prints it (``#mod:name{x = 1}``)."""
+    """A term that begins with ``#``: a map, or a native record as OTP 29 prints it (``#mod:name{x = 1}``)."""
 
     def __init__(self, token: Token) -> None:
         self.pairs: list[tuple[Any, Any]] = []

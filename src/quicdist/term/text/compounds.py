@@ -21,10 +21,10 @@ class Compound(NamedTuple):
 
     #: tuple, list (an improper one too), map or record.
     kind: str
-    #: What is printed before the first part, and after the last one.
+    #: Printed before the first part, and after the last one.
     opening: str
     closing: str
-    #: What is printed before each part, and the part (in a map the key, too, is a part).
+    #: The text printed before each part, and the part (keys of maps are parts too).
     parts: Iterator[tuple[str, Any]]
 
 

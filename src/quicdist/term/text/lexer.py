@@ -1,4 +1,4 @@
-"""Erlang source text to tokens, for terms: what ``erl_scan`` does, as far as a term can need it.
+"""Splits Erlang source text into tokens, like ``erl_scan``, as far as terms need it.
 
 The rules are those of OTP 29, a superset of what OTP 25 to 28 read: sigils and triple-quoted
 strings (OTP 27, EEP 64 and 66), based floats (OTP 28). Beside them stand the three forms that a
@@ -36,7 +36,7 @@ def position(text: str, offset: int) -> tuple[int, int]:
 
 
 def refuse(text: str, offset: int, message: str) -> NoReturn:
-    """Raise :class:`ParseError` with ``message`` for what stands at ``offset`` of ``text``."""
+    """Raise :class:`ParseError` with ``message`` for the token at ``offset`` of ``text``."""
     line, column = position(text, offset)
     raise ParseError(message, line=line, column=column)
 
@@ -233,7 +233,7 @@ def _char(text: str, match: re.Match[str]) -> tuple[Token, int]:
 
 
 def _escaped(text: str, at: int, escape: re.Match[str]) -> str:
-    """The character that ``escape`` stands for; ``at`` is where it stands in ``text``."""
+    """The character of the escape sequence ``escape``, which is at ``at`` in ``text``."""
     kind, value = escape.lastgroup, escape[escape.lastindex] if escape.lastindex else ""
     match kind:
         case "char":
@@ -251,14 +251,14 @@ def _escaped(text: str, at: int, escape: re.Match[str]) -> str:
 
 
 def _unescaped(text: str, start: int, content: str) -> str:
-    """``content``, which stands at ``start`` of ``text``, with its escape sequences replaced."""
+    """``content``, which begins at ``start`` of ``text``, with its escape sequences replaced."""
     if "\\" not in content:
         return content
     return _ESCAPE.sub(lambda escape: _escaped(text, start + escape.start(), escape), content)
 
 
 def _quoted(text: str, start: int, closing: str, what: str, *, verbatim: bool = False) -> tuple[str, int]:
-    """What stands between the delimiter at ``start`` and ``closing``, and the offset after it."""
+    """The text between the delimiter at ``start`` and ``closing``, and the offset after it."""
     if verbatim:
         end = text.find(closing, start + 1)
         if end >= 0:
@@ -321,7 +321,7 @@ def _triple_quoted(text: str, match: re.Match[str]) -> tuple[Token, int]:
     lines = []
     at = match.end()
     while at <= end.start():
-        # The line feed goes with its line: a backslash may stand before it.
+        # The line feed belongs to its line: a backslash may precede it.
         after = text.index("\n", at) + 1
         line = _unescaped(text, at, text[at:after]) if escapes else text[at:after]
         if at > match.end():

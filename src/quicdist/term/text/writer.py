@@ -46,7 +46,7 @@ class Writer:
     strings: bool = True
     #: Characters beyond Latin-1 as they are (the ``t`` of ~tp), or escaped.
     unicode: bool = True
-    #: What counts as printable under ``unicode``; a BEAM's is latin1 unless started with +pc unicode.
+    #: The printable characters under ``unicode``; those of a BEAM are latin1 unless it runs with +pc unicode.
     printable_range: Literal["latin1", "unicode"] = "latin1"
     #: The atom that None stands for.
     none: str = "undefined"
