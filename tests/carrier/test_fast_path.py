@@ -148,7 +148,7 @@ def twin(quic: QuicConnection) -> QuicConnection:
     shared = [getattr(quic, name) for name in SHARED]
     shared += quic._crypto_buffers.values()
     for pair in quic._cryptos.values():
-        others = [getattr(pair.recv, name, None) for name in ("_before", "_after")]
+        others = [getattr(pair.recv, name, None) for name in ("_previous", "_next")]
         for keys in (pair.recv, pair.send, *others):
             shared += [] if keys is None else [keys.aead, keys.hp]
     return copy.deepcopy(quic, {id(thing): thing for thing in shared})
