@@ -125,7 +125,7 @@ async def test_a_way_that_is_back_is_taken_at_once(
     settings: QuicSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not only when the next probe is due, which after a long while is late."""
-    monkeypatch.setattr(migration_module, "LOOK", 0.05)
+    monkeypatch.setattr(migration_module, "CHECK_INTERVAL", 0.05)
     tries: int | None = None
 
     def not_yet(*args: Any, **kwargs: Any) -> socket.socket:

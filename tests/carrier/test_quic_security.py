@@ -150,8 +150,8 @@ async def test_a_server_whose_certificate_is_bad(
             await dial(server, tls(None, ca, verify=True))
         assert not caught.value.by_peer
         assert caught.value.node == SERVER
-        assert "its certificate is refused" in str(caught.value)
-        await logged(caplog, server, "it refused our certificate")
+        assert "the certificate of the peer was refused" in str(caught.value)
+        await logged(caplog, server, "the peer refused our certificate")
         # And without verify nobody looks.
         await connects(server, tls(None))
 
@@ -215,7 +215,7 @@ async def test_a_client_whose_certificate_is_bad(
         with pytest.raises(CertificateRefused, match=why) as caught:
             await dial(server, tls(make(ca, stranger)))
         assert caught.value.by_peer
-        assert "it refused our certificate" in str(caught.value)
+        assert "the peer refused our certificate" in str(caught.value)
         await logged(caplog, server, "127.0.0.1", "its certificate")
         assert server.links.empty()
         await nothing_half_made(server)
@@ -240,7 +240,7 @@ async def test_a_client_on_a_host_its_certificate_does_not_name(
     ca: TestCa, name: str, asking: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with listening(QuicSettings(tls=tls(ca.sign(), ca, client_certificate=asking))) as server:
-        with pytest.raises(CertificateRefused, match="it refused our certificate") as caught:
+        with pytest.raises(CertificateRefused, match="the peer refused our certificate") as caught:
             await dial(server, tls(ca.sign()), name=name)
         assert caught.value.by_peer
         assert name in str(caught.value)
@@ -589,7 +589,7 @@ async def test_another_secret(
 ) -> None:
     base = certificates.tls() if with_certificates else TlsConfig()
     async with listening(QuicSettings(tls=dataclasses.replace(base, psks={b"cluster": bytes(32)}))) as server:
-        with pytest.raises(PskRefused, match="it refused our pre-shared key: another secret") as caught:
+        with pytest.raises(PskRefused, match="the peer refused our pre-shared key: another secret") as caught:
             await dial(server, TlsConfig(external_psk=PSK))
         assert caught.value.by_peer
         await logged(caplog, server, "its pre-shared key: another secret")
@@ -598,18 +598,18 @@ async def test_another_secret(
 async def test_no_fall_back_to_a_certificate(certificates: CertificateFiles) -> None:
     """A server that knows nothing of the PSK shows its certificate, and nobody looks at it."""
     async with listening(settings_of(certificates)) as server:
-        with pytest.raises(PskRefused, match="does not take our pre-shared key") as caught:
+        with pytest.raises(PskRefused, match="did not accept our pre-shared key") as caught:
             await dial(server, TlsConfig(external_psk=PSK))
         assert not caught.value.by_peer
 
 
 async def test_no_psk_where_one_is_required(caplog: pytest.LogCaptureFixture) -> None:
     async with listening(QuicSettings(tls=TlsConfig(psks={b"cluster": SECRET}))) as server:
-        with pytest.raises(PskRefused, match="it wants a pre-shared key") as caught:
+        with pytest.raises(PskRefused, match="the peer requires a pre-shared key") as caught:
             await dial(server, TlsConfig())
         assert caught.value.by_peer
         await logged(caplog, server, "its pre-shared key")
-        with pytest.raises(PskRefused, match="it refused our pre-shared key"):
+        with pytest.raises(PskRefused, match="the peer refused our pre-shared key"):
             await dial(server, TlsConfig(external_psk=ExternalPsk(b"another", SECRET)))
 
 

@@ -392,7 +392,7 @@ async def test_an_accepting_that_is_cancelled_closes_its_connection(b: FakeNode)
         assert not listener._half_open
 
 
-@pytest.mark.parametrize("how", ["garbage", "closed", "gives way"])
+@pytest.mark.parametrize("how", ["garbage", "closed", "evicted"])
 async def test_a_connection_that_is_refused_is_freed_at_once(b: FakeNode, how: str) -> None:
     """It leaves no cycle that only a full collection finds: a flood's memory is free when it is over."""
     async with listening() as (carrier, listener, address), raw_dial(address) as raw:
@@ -408,7 +408,7 @@ async def test_a_connection_that_is_refused_is_freed_at_once(b: FakeNode, how: s
             elif how == "closed":
                 await raw.close()
             else:
-                incoming.give_way("it is the oldest")
+                incoming.evict("it is the oldest")
             await asyncio.wait({accepting})
             assert accepting.exception() is not None
             del incoming, accepting

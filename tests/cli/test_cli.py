@@ -24,7 +24,7 @@ class TestPing:
         port = echo.options[-1].rpartition(":")[2]
         assert err == (
             f"quicdist: cannot reach node {echo.name}: cannot connect to {echo.name} at 127.0.0.1:{port}: "
-            "its certificate is refused: unable to get local issuer certificate\n"
+            "the certificate of the peer was refused: unable to get local issuer certificate\n"
         )
 
     def test_a_certificate_for_another_host(self, tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ class TestPing:
                 "ping", name, "--cookie", COOKIE, *where, "--cacert", str(certs / "ca.pem")
             )
         assert (status, out) == (1, "pang\n")
-        assert "its certificate is refused" in err
+        assert "the certificate of the peer was refused" in err
         assert "127.0.0.1" in err
 
     def test_a_wrong_cookie(self, echo: Peer) -> None:

@@ -391,7 +391,7 @@ class TestSpawning:
         assert there.sent[-1] == wire.PayloadExit(replies[0], here.runtime.processes()[0].pid)
         assert messages == [(EXIT, replies[0], BOOM)]
 
-    def test_what_is_not_offered_is_undef(self) -> None:
+    def test_a_function_that_is_not_offered_ends_with_undef(self) -> None:
         here, _ = connected()
         _, messages, replies = self.request(here, [Atom("link")], [5])
         assert messages == [

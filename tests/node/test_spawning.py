@@ -104,7 +104,7 @@ class TestTheEndOvertakesTheBeginning:
             asked.comes(wire.SpawnReply(reference, asked.parent.pid, 1, child))
         assert [message[1] for message in asked.messages if message[0] == EXIT] == [CHILD, other]
 
-    def test_no_more_is_kept_than_was_asked_for(self) -> None:
+    def test_early_exits_are_kept_for_pending_requests_only(self) -> None:
         asked = Silent()
         for number in range(1000):
             asked.exit(Pid("two@host", number, 1, 7))
@@ -113,7 +113,7 @@ class TestTheEndOvertakesTheBeginning:
         assert asked.messages == [asked.replied, EXITED]
         assert asked.here.spawning._early == {}
 
-    def test_the_end_of_what_was_not_asked_for_means_nothing(self) -> None:
+    def test_an_exit_without_a_spawn_request_is_ignored(self) -> None:
         asked = Silent()
         asked.reply(flags=1)
         asked.exit(Pid("two@host", 5, 5, 7))
@@ -188,7 +188,7 @@ class TestRequests:
         with pytest.raises(SpawnError, match=r"m:f/1 on two@host: noconnection"):
             await parent.spawn_on("two@host", "m", "f", [1])
 
-    async def test_called_off_while_waiting(self) -> None:
+    async def test_cancelled_while_waiting(self) -> None:
         asked = Silent()
         asked.reply(flags=1)
         waiting = asyncio.create_task(asked.parent.spawn_on("two@host", "m", "f", link=True))

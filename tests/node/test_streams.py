@@ -103,13 +103,13 @@ async def little_waits_little(directory: Path, large: Callable[[Process, Process
 
 
 @WAYS
-async def test_an_echo_beside_what_is_large(way: Callable[[int], Any], tmp_path: Path) -> None:
+async def test_small_messages_do_not_wait_for_large_ones(way: Callable[[int], Any], tmp_path: Path) -> None:
     await little_waits_little(tmp_path, way(8 * MIB))
 
 
 @pytest.mark.slow
 @WAYS
-async def test_an_echo_beside_64_mib(way: Callable[[int], Any], tmp_path: Path) -> None:
+async def test_small_messages_do_not_wait_for_64_mib(way: Callable[[int], Any], tmp_path: Path) -> None:
     await little_waits_little(tmp_path, way(64 * MIB))
 
 
@@ -197,7 +197,7 @@ async def test_acceptors_take_turns(two: tuple[Node, Node]) -> None:
     assert [name for name, _ in got] in (["a", "b"] * 3, ["b", "a"] * 3)
 
 
-async def test_what_nobody_takes_is_refused(two: tuple[Node, Node]) -> None:
+async def test_a_stream_that_nobody_accepts_is_refused(two: tuple[Node, Node]) -> None:
     here, there = two
     there.accept_streams(lambda stream: None).stop()
     stream = await here.open_stream(there.name)

@@ -1,8 +1,7 @@
-"""What can go wrong with a listener, with setting up a connection and with an established link.
+"""Errors of listeners, of setting up a connection, and of established links.
 
-Errors of the handshake itself (a wrong cookie, a peer without a mandatory flag, a refused name)
-are those of :mod:`quicdist.protocol` and pass through a carrier unchanged.
-"""
+Errors of the distribution handshake (a wrong cookie, a peer without a mandatory flag, a refused name) are
+those of :mod:`quicdist.protocol`; carriers raise them unchanged."""
 
 from __future__ import annotations
 
@@ -16,8 +15,8 @@ if TYPE_CHECKING:
 
 
 class CarrierError(QuicDistError):
-    """Bytes could not be carried between two nodes. Raised itself where a link cannot migrate to another
-    address: it stays as it is."""
+    """An error of the transport between two nodes. Raised itself when a link cannot migrate to another
+    address; the link stays as it is."""
 
 
 class ListenError(CarrierError, OSError):
@@ -31,12 +30,12 @@ class ListenError(CarrierError, OSError):
 
 
 class CertificateError(CarrierError):
-    """Our own certificate, key or CA file is missing, cannot be read or do not belong together."""
+    """A certificate, key or CA file of this node is missing, unreadable, or does not match the others."""
 
 
 class ConnectError(CarrierError, ConnectionError):
-    """No connection to ``node`` at ``address`` came about; ``reason`` says why. ``by_peer``: the dialled node
-    refused this one; otherwise this one refused it, or nobody did."""
+    """The connection to ``node`` at ``address`` failed; ``reason`` says why. ``by_peer``: the dialled node
+    refused it."""
 
     def __init__(self, node: str, address: Address | None, reason: str, *, by_peer: bool = False) -> None:
         where = f" at {address}" if address is not None else ""
@@ -48,25 +47,25 @@ class ConnectError(CarrierError, ConnectionError):
 
 
 class PeerUnreachable(ConnectError):
-    """Nobody listens at the peer's address, or the network is unreachable."""
+    """The connection was refused, or the network or host is unreachable."""
 
 
 class SetupTimeout(ConnectError, TimeoutError):
-    """The connection was not set up within the time allowed (OTP's ``net_setuptime``).
+    """The connection was not set up within the set-up time (OTP's ``net_setuptime``).
 
     ``digest_unanswered``: the peer has received our digest of its challenge and did not answer.
-    quic_dist before 2.0 says nothing where the cookie is wrong; the loss of its answer looks the same.
+    quic_dist before 2.0 does not answer a wrong cookie; the loss of its answer looks the same.
     """
 
     digest_unanswered = False
 
 
 class CertificateRefused(ConnectError):
-    """One side did not accept the certificate of the other; ``reason`` says which and why."""
+    """One side refused the certificate of the other; ``reason`` says which and why."""
 
 
 class PskRefused(ConnectError):
-    """The dialled node does not take the pre-shared key shown, or wants one and none was shown."""
+    """The dialled node refused our pre-shared key, or requires one."""
 
 
 class AuthenticationRefused(ConnectError):
@@ -74,27 +73,26 @@ class AuthenticationRefused(ConnectError):
 
 
 class DialAgain(ConnectError):
-    """Internal: the QUIC handshake failed where a session ticket was shown, or took longer than one try may.
-    The carrier dials once more, without a ticket; no program sees this error."""
+    """Internal: the QUIC handshake with a session ticket failed, or one try of it took too long. The carrier
+    dials again, without a ticket."""
 
 
 class Refusal(Enum):
-    """Why a connection that came in was refused, where a program may want to tell."""
+    """Why an incoming connection was refused."""
 
-    #: The certificate of the dialling node does not name the host in that node's name. One that is refused
-    #: for another reason does not get as far as to be accepted.
+    #: The certificate of the dialling node does not name the host of its node name. Certificates with other
+    #: faults are refused in the QUIC handshake, before there is an incoming connection.
     CERTIFICATE = auto()
     #: The ``auth_callback`` of one side refused the other, or did not answer in time.
     AUTHENTICATION = auto()
-    #: This node dials the one that dialled, and its own attempt stands.
+    #: Both nodes dial each other, and this node's dial goes on.
     SIMULTANEOUS = auto()
 
 
 class AcceptError(CarrierError):
-    """A connection that came in from ``address`` never became a link.
+    """An incoming connection from ``address`` failed before it was a link.
 
-    ``refusal`` says what it was refused for, None for anything else; ``by_peer``: the node that dialled
-    refused this one.
+    ``refusal`` says why it was refused, None for other failures; ``by_peer``: the dialling node refused it.
     """
 
     def __init__(
@@ -108,12 +106,12 @@ class AcceptError(CarrierError):
 
 
 class AcceptTimeout(AcceptError, TimeoutError):
-    """A peer that connected did not finish the handshake within the time allowed."""
+    """A peer did not complete the handshake within the set-up time."""
 
 
 class LinkLost(CarrierError, ConnectionError):
-    """The established connection to ``node`` ended and this side had not closed it; or something was sent on
-    a link that has ended."""
+    """The established connection to ``node`` ended, and this side had not closed it; or a message was sent
+    on a link that has ended."""
 
     def __init__(self, node: str, reason: str) -> None:
         super().__init__(f"connection to {node} lost: {reason}")
@@ -126,4 +124,4 @@ class PeerClosed(LinkLost):
 
 
 class PeerSilent(LinkLost):
-    """Nothing was heard of the peer for longer than the carrier allows."""
+    """Nothing came from the peer for longer than the carrier allows."""

@@ -1,4 +1,4 @@
-"""What can go wrong in a node and its processes."""
+"""The errors of a node and its processes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from quicdist.term.shorten import shorten
 
 
 class NodeError(QuicDistError):
-    """A node or one of its processes cannot do what was asked of it. Raised itself where a node is used
-    outside the thread of its event loop, and where a callback of a server has no case for its argument
-    (``function_clause``)."""
+    """An operation of a node has failed. Raised itself when a node is used outside the thread of its event
+    loop, and when a callback of a server has no case for its argument (``function_clause``)."""
 
-    #: The reason that a process ends with if it lets this error out: the one that OTP's function
-    #: exits with for the same failure. None where OTP has none: then it is that of a Python error.
+    #: The reason with which a process ends that does not catch this error: the one with which OTP's
+    #: function exits for the same failure. None where OTP has none: then it is that of a Python error.
     exit_reason: Any = None
 
 
@@ -28,8 +27,8 @@ class CookieError(NodeError):
 
 
 class NotConnected(NodeError, ConnectionError):
-    """A node could not be reached; ``node`` names it, ``attempts`` says what each try met, or what
-    ended the connection."""
+    """A node could not be reached. ``node`` is its name; ``attempts`` are the errors of each attempt, or
+    the error that ended the connection."""
 
     def __init__(self, node: str, attempts: tuple[QuicDistError, ...] = ()) -> None:
         self.node = node
@@ -54,13 +53,13 @@ class NameRegistered(NodeError, ValueError):
 
 
 class NoSuchProcess(NodeError, LookupError):
-    """The process a local operation needs does not exist (``noproc``)."""
+    """The process that a local operation needs does not exist (``noproc``)."""
 
 
 class SpawnError(NodeError):
     """A process could not be spawned on ``node``; ``reason`` is OTP's word for why:
-    ``noconnection``, ``notsup``, ``badopt``, ``system_limit``. ``attempts`` says why there is no
-    connection, as in :class:`NotConnected`."""
+    ``noconnection``, ``notsup``, ``badopt``, ``system_limit``. ``attempts`` are as in
+    :class:`NotConnected`."""
 
     def __init__(self, node: str, what: str, reason: Atom, attempts: tuple[QuicDistError, ...] = ()) -> None:
         self.node = node
@@ -71,7 +70,7 @@ class SpawnError(NodeError):
 
 
 class ProcessEnded(NodeError):
-    """Another process ended, with ``reason``, before it did what was asked of it."""
+    """Another process ended, with ``reason``, before it answered."""
 
     def __init__(self, what: str, reason: Any) -> None:
         self.reason = self.exit_reason = reason
@@ -81,7 +80,7 @@ class ProcessEnded(NodeError):
 class ProcessExit(BaseException):
     """Raised by a process to end itself with ``reason``, an Erlang term (``exit/1``).
 
-    A signal and no error: ``except Exception`` lets it pass.
+    It is not an error: ``except Exception`` does not catch it.
     """
 
     def __init__(self, reason: Any) -> None:
@@ -93,5 +92,5 @@ class ProcessExit(BaseException):
 
 
 def _shown(reason: Any) -> str:
-    """A term of any size, cut to what a person reads."""
+    """A term as text, cut to a readable length."""
     return format_term(shorten(reason))

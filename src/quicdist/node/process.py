@@ -1,4 +1,4 @@
-"""A process: a pid, a mailbox, and what it is linked to and monitors."""
+"""A process: a pid, a mailbox, links, monitors and aliases."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _RUNNING, _ENDED = ProcessState.RUNNING, ProcessState.ENDED
 
 
 class Process(ProcessLifecycle):
-    """A process of this node, as seen from inside and from outside.
+    """A process of this node.
 
     It has one of three bodies: a coroutine function that receives when it likes, a plain function
     called once per message, or none (a subclass that overrides :meth:`handle`).
@@ -47,8 +47,8 @@ class Process(ProcessLifecycle):
         "trap_exit",
     )
 
-    #: Whether a node that stops ends it while the connections are up, so that others see
-    #: ``shutdown``. Of other processes they see what they see when a BEAM halts: ``noconnection``.
+    #: Whether a stopping node ends it while the connections are up, so that other nodes see
+    #: ``shutdown``. Of other processes they see ``noconnection``, as when a BEAM halts.
     ends_while_connected = False
 
     _runtime: ProcessRuntime[Process]
@@ -60,17 +60,17 @@ class Process(ProcessLifecycle):
         self.name: str | None = None
         #: Whether exit signals come as ``{'EXIT', From, Reason}`` (``process_flag(trap_exit, true)``).
         self.trap_exit = False
-        #: What it was spawned to run, where that is known: a function of Python, or
-        #: ``(module, function, arity)`` as another node named it.
+        #: What it was spawned to run, if that is known: a Python function, or
+        #: ``(module, function, arity)`` from another node.
         self.body: Any = None
-        #: Whether it counts as started by ``proc_lib``, as a supervisor's children are: then its exits
-        #: are reported as well as its errors.
+        #: Whether it counts as started by ``proc_lib``, as a supervisor's children do: then not only its
+        #: errors but also its exits are reported.
         self.is_otp_process = False
-        #: Who spawned it, if a process did (``process_info(Pid, parent)``).
+        #: The process that spawned it, if any (``process_info(Pid, parent)``).
         self.parent: Pid | None = None
         #: Where its output goes (``group_leader/0``); ``set_group_leader`` is ``group_leader/2``.
         self.group_leader: Pid | None = None
-        # Ten thousand idle processes: what a process may never need it does not have yet.
+        # Made when needed, so that idle processes stay small.
         self._relations: ProcessRelations | None = None
         self._mailbox: Mailbox | None = None
 
@@ -80,7 +80,7 @@ class Process(ProcessLifecycle):
 
     @property
     def is_supervisor(self) -> bool:
-        """Whether it ends by itself the processes whose :attr:`parent` it is."""
+        """Whether it ends the processes whose :attr:`parent` it is."""
         return False
 
     @property
@@ -95,11 +95,12 @@ class Process(ProcessLifecycle):
 
         Like Erlang's ``!`` it does not wait and does not fail for a process or node that is not
         there. With ``priority`` it goes before ordinary messages, where ``to`` is an alias made for
-        that (``erlang:send/3``, OTP 28). Raises :class:`~quicdist.term.EncodeError` for what Erlang
-        has no term for, or what a BEAM would close the connection over.
+        that (``erlang:send/3``, OTP 28). Raises :class:`~quicdist.term.EncodeError` for a value that has
+        no Erlang term, or for which a BEAM would close the connection.
 
-        To another node it is queued; who sends more than that node takes awaits :meth:`send_wait` or
-        ``node.drain``. A connection whose buffer is full is ended.
+        A message to another node is queued. A sender that is faster than that node awaits
+        :meth:`send_wait` or ``node.drain``; a connection whose buffer is full is ended. A message to a
+        process of the same node is not copied: see ``docs/signals.md``.
         """
         if self.state is _ENDED:
             return
@@ -109,9 +110,8 @@ class Process(ProcessLifecycle):
             self._runtime.send(self.pid, to, message)
 
     async def send_wait(self, to: Any, message: Any) -> None:
-        """Send as :meth:`send` does, and wait while the way to the other node is busy: as ``!``
-        suspends a process of a BEAM. Other tasks run meanwhile, also where there is nothing to wait
-        for."""
+        """Send as :meth:`send` does, and wait while the connection to the other node is busy, as ``!``
+        suspends a process of a BEAM. Other tasks run meanwhile, even if there is nothing to wait for."""
         self.send(to, message)
         node = to.node.name if isinstance(to, Reference) else self._runtime.locate(to)[0]
         if node != self._runtime.name:
@@ -120,11 +120,11 @@ class Process(ProcessLifecycle):
             await asyncio.sleep(0)
 
     def handle(self, message: Any) -> None:
-        """Take one message; puts it in the mailbox unless a subclass has other plans."""
+        """Handle one message: put it in the mailbox. Subclasses may do something else."""
         self.mailbox.put(message)
 
     def handle_priority(self, message: Any) -> None:
-        """Take one priority message (OTP 28)."""
+        """Handle one priority message (OTP 28)."""
         if type(self).handle is Process.handle:
             self.mailbox.put(message, priority=True)
         else:
@@ -132,7 +132,7 @@ class Process(ProcessLifecycle):
 
     @property
     def mailbox(self) -> Mailbox:
-        """The messages that came and were not received."""
+        """The messages that have not been received."""
         mailbox = self._mailbox
         if mailbox is None:
             mailbox = self._mailbox = Mailbox()
@@ -145,7 +145,7 @@ class Process(ProcessLifecycle):
 
     @property
     def messages(self) -> list[Any]:
-        """Those messages, in the order they would be received (``process_info(Pid, messages)``)."""
+        """The messages in the mailbox, in the order of receiving (``process_info(Pid, messages)``)."""
         return list(self._mailbox) if self._mailbox is not None else []
 
     def receive(self, pattern: Pattern = None, *, timeout: float | None = None) -> Coroutine[Any, Any, Any]:
@@ -160,7 +160,7 @@ class Process(ProcessLifecycle):
         return self.mailbox.get(pattern, timeout)
 
     def __aiter__(self) -> AsyncIterator[Any]:
-        """Every message that comes, for as long as the process lives."""
+        """Iterate over all messages, until the process ends."""
         return self
 
     def __anext__(self) -> Coroutine[Any, Any, Any]:
@@ -193,8 +193,8 @@ class Process(ProcessLifecycle):
 
     @property
     def monitored_by(self) -> dict[Reference, tuple[Pid, Pid | Atom]]:
-        """Who monitors it (``process_info(Pid, monitored_by)``): by reference the watcher, and the
-        pid or name it watches."""
+        """The processes that monitor it (``process_info(Pid, monitored_by)``): by reference the watcher,
+        and the pid or name that it monitors."""
         return dict(self._relations.monitored_by) if self._relations is not None else {}
 
     def link(self, pid: Pid | Process, *, priority: bool = False) -> None:
@@ -204,8 +204,8 @@ class Process(ProcessLifecycle):
         self._runtime.link(self, _pid(pid), priority=priority)
 
     def unlink(self, pid: Pid | Process) -> None:
-        """Remove a link (``unlink/1``): from now on its exit signal means nothing here. An
-        ``'EXIT'`` message that has come already stays."""
+        """Remove a link (``unlink/1``): its exit signal has no effect any more. An ``'EXIT'`` message
+        that has come already stays."""
         self._runtime.unlink(self, _pid(pid))
 
     def monitor(
@@ -242,7 +242,7 @@ class Process(ProcessLifecycle):
         return reference
 
     def unalias(self, reference: Reference) -> bool:
-        """Take an alias back: what comes by it from now on is dropped. Whether it was one."""
+        """Deactivate an alias (``unalias/1``): later messages by it are dropped. Whether it was active."""
         return reference in self.relations.aliases and self._runtime.unalias(reference)
 
     def make_ref(self) -> Reference:
@@ -252,7 +252,7 @@ class Process(ProcessLifecycle):
         return self.new_reference(None)
 
     def new_reference(self, expected: int | None = 1) -> Reference:
-        """A reference by which so many messages are to come, None for any number; for the node's own
+        """A reference by which so many messages are expected, None for any number; for the node's own
         use."""
         reference = self._runtime.new_reference()
         if self._mailbox is not None:
@@ -346,8 +346,8 @@ class Process(ProcessLifecycle):
         )
 
     def spawn_request_abandon(self, reference: Reference) -> bool:
-        """Take no interest in a request any more; whether it had not been answered yet. Should
-        the process be spawned with a link, it is ended with ``abandoned``."""
+        """Abandon a request (``spawn_request_abandon/1``); whether it was unanswered. If the process is
+        spawned nevertheless, and with a link, it ends with ``abandoned``."""
         return self._runtime.abandon_spawn_request(reference, self.pid)
 
     # -- life ------------------------------------------------------------------------------
@@ -391,7 +391,7 @@ class HandlerProcess(Process):
 
 
 async def _nothing_comes(reason: Any) -> Any:
-    # A body that goes on whatever is raised is not to hold up all others.
+    # A body that ignores the exception must not block the event loop.
     await asyncio.sleep(0)
     raise ProcessExit(reason)
 
@@ -401,4 +401,4 @@ def _pid(process: Pid | Process) -> Pid:
         return process.pid
     if isinstance(process, Pid):
         return process
-    raise TypeError(f"a pid or a process is wanted, not {process!r}")
+    raise TypeError(f"expected a pid or a process, got {process!r}")

@@ -15,12 +15,12 @@ from quicdist.node.interface import ProcessRuntime
 
 
 class ProcessState(enum.Enum):
-    """Where a process is in its life. It only goes forward, and may leave out EXITING."""
+    """The states of a process. They only go forward; EXITING may be left out."""
 
     RUNNING = enum.auto()
-    #: An exit signal ends it; its body cleans up meanwhile. Those linked to it are not told yet.
+    #: An exit signal ends the process while its body cleans up. Links and monitors have not fired yet.
     EXITING = enum.auto()
-    #: Everybody has been told. What its body may still do has no effect on other processes.
+    #: Links and monitors have fired. What its body still does has no effect on other processes.
     ENDED = enum.auto()
 
 
@@ -28,7 +28,7 @@ _RUNNING, _EXITING, _ENDED = ProcessState
 
 
 class ProcessLifecycle:
-    """What of a :class:`~quicdist.node.process.Process` runs code, and ends."""
+    """The part of a :class:`~quicdist.node.process.Process` that runs its code and ends it."""
 
     __slots__ = ("_on_end", "_runtime", "exit_reason", "state", "task")
 
@@ -37,7 +37,7 @@ class ProcessLifecycle:
         self.state = _RUNNING
         #: Why it ends or has ended; None while it is running.
         self.exit_reason: Any = None
-        #: What runs its code now, if that is a coroutine.
+        #: The task that runs its code now, if that is a coroutine.
         self.task: asyncio.Future[Any] | None = None
         self._on_end: list[Callable[[], Any]] | None = None
 
@@ -47,18 +47,18 @@ class ProcessLifecycle:
         return self.state is not _ENDED
 
     def must_live(self) -> None:
-        """Raises :class:`ProcessExit` in what is left of a process that has ended: nothing is asked in
-        its name any more."""
+        """Raises :class:`ProcessExit` if the process has ended: its remaining code can do nothing in its
+        name."""
         if self.state is _ENDED:
             raise ProcessExit(self.exit_reason)
 
     def run(self, body: Awaitable[Any]) -> None:
-        """Give the process a coroutine to run; it ends when that does."""
+        """Run a coroutine as the body of the process, which ends with it."""
         self.run_code(body, self._body_ended)
 
     def run_code(self, awaitable: Awaitable[Any], done: Callable[[Any, BaseException | None], None]) -> None:
-        """Run code of the program as the task of this process; ``done`` gets its value or what it
-        raised, a ``CancelledError`` where the task itself was cancelled."""
+        """Run code of the program as the task of this process; ``done`` is called with its value or its
+        exception, a ``CancelledError`` if the task itself was cancelled."""
 
         def settled(task: asyncio.Future[Any]) -> None:
             self.task = None
@@ -74,7 +74,7 @@ class ProcessLifecycle:
         alive = self.alive
         self.task = asyncio.ensure_future(settle(awaitable))
         self.task.add_done_callback(settled)
-        if alive and not self.alive:  # with eager tasks (Python 3.12) it may have ended itself already
+        if alive and not self.alive:  # eager tasks (Python 3.12) may have ended the process already
             self.task.cancel()
 
     def _body_ended(self, _: Any, error: BaseException | None) -> None:
@@ -94,8 +94,8 @@ class ProcessLifecycle:
         return task is not None and self.task is task
 
     def exit_begins(self, reason: Any) -> None:
-        """An exit signal with ``reason`` is to end this process, which is running: now, or when
-        its body has cleaned up."""
+        """End this running process because of an exit signal with ``reason``: now, or when its body has
+        cleaned up."""
         if self.task is None:
             self._runtime.terminate(self, reason)
             return
@@ -110,7 +110,7 @@ class ProcessLifecycle:
         await ended.wait()
         while self.task is not None:
             await asyncio.wait([self.task])
-            await asyncio.sleep(0)  # what is called when the task is done
+            await asyncio.sleep(0)  # the callbacks of the task
 
     def on_end(self, callback: Callable[[], Any]) -> None:
         """Call ``callback`` when the process has ended; at once if it has already."""
@@ -122,12 +122,12 @@ class ProcessLifecycle:
             self._on_end.append(callback)
 
     def end(self, reason: Any) -> None:
-        """It has ended with ``reason``, before anybody is told."""
+        """Set the state and the reason, before links and monitors fire."""
         self.state = _ENDED
         self.exit_reason = reason
 
     def ended(self) -> None:
-        """Called once, when the process has ended: nothing runs on its behalf any more."""
+        """Called once, when the process has ended: run the callbacks and cancel its code."""
         callbacks, self._on_end = self._on_end, None
         for callback in callbacks or ():
             self._runtime.submit(callback)
