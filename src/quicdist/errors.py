@@ -5,7 +5,7 @@ A built-in exception in brackets is a second base: ``except TimeoutError`` catch
 case. :class:`~quicdist.ProcessExit`, by which a process ends itself, is a signal, not an error: it derives
 from :class:`BaseException`, outside this tree::
 
-    QuicDistError: an expectation of this package did not hold
+    QuicDistError: the base of all errors of this package
     ├── TermError (ValueError): a value has no Erlang term, or bytes or text do not hold one
     │   ├── DecodeError: bytes are not a term in the external term format, or exceed a limit
     │   ├── EncodeError: a Python value cannot be encoded as an Erlang term

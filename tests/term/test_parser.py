@@ -473,7 +473,7 @@ def test_the_issues_sys_config() -> None:
         ("a.\n'b", (2, 1)),
     ],
 )
-def test_invalid_files_are_wrong_usage(text: str, place: tuple[int, int]) -> None:
+def test_invalid_files_are_parse_errors_with_their_place(text: str, place: tuple[int, int]) -> None:
     with pytest.raises(ParseError) as caught:
         parse_terms(text)
     assert (caught.value.line, caught.value.column) == place
