@@ -38,7 +38,7 @@ test: ## run all tests; PYTEST_ARGS="-k term" selects
 coverage: ## measure the coverage of tests without a BEAM (ten minutes); fail below the minimum in pyproject.toml
 	$(setup)
 	@$(python) -m pytest -q --numprocesses $(WORKERS) --dist loadfile -m "not beam and not quic_dist" \
-		--deselect tests/node/test_streams.py::test_an_echo_beside_what_is_large \
+		--deselect tests/node/test_streams.py::test_an_echo_during_a_bulk_transfer_takes_at_most_twice_as_long \
 		--cov --cov-report=term $(COVERED_BY) $(PYTEST_ARGS)
 
 matrix: ## run tests on every installed Python, with lowest and newest dependencies; MATRIX="3.12 lowest"

@@ -86,7 +86,7 @@ def streaming(beam: str, size: int) -> Callable[[Process, Process], Any]:
 WAYS = pytest.mark.parametrize("way", [sending, receiving, streaming])
 
 
-async def little_waits_little(pair: Cluster, way: Any, size: int) -> None:
+async def small_messages_are_not_delayed(pair: Cluster, way: Any, size: int) -> None:
     if version() < (1, 4):
         pytest.skip("before 1.4.0 quic_dist has one stream for all messages")
     await pair.eval(
@@ -98,14 +98,16 @@ async def little_waits_little(pair: Cluster, way: Any, size: int) -> None:
 
 
 @WAYS
-async def test_small_messages_do_not_wait_for_large_ones(pair: Cluster, way: Any) -> None:
-    await little_waits_little(pair, way, 8 * MIB)
+async def test_an_echo_during_a_bulk_transfer_takes_at_most_twice_as_long(pair: Cluster, way: Any) -> None:
+    await small_messages_are_not_delayed(pair, way, 8 * MIB)
 
 
 @pytest.mark.slow
 @WAYS
-async def test_small_messages_do_not_wait_for_64_mib(pair: Cluster, way: Any) -> None:
-    await little_waits_little(pair, way, 64 * MIB)
+async def test_an_echo_during_a_transfer_of_64_mib_takes_at_most_twice_as_long(
+    pair: Cluster, way: Any
+) -> None:
+    await small_messages_are_not_delayed(pair, way, 64 * MIB)
 
 
 #: Each more than a stream's first window in all; up to 1.3.1 no more than quic_dist's queue holds.

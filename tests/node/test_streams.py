@@ -97,20 +97,24 @@ def streaming_in(size: int) -> Callable[[Process, Process], Any]:
 WAYS = pytest.mark.parametrize("way", [sending, receiving, streaming_out, streaming_in])
 
 
-async def little_waits_little(directory: Path, large: Callable[[Process, Process], Any]) -> None:
+async def small_messages_are_not_delayed(directory: Path, large: Callable[[Process, Process], Any]) -> None:
     async with peer("quic", directory) as (node, _):
         await assert_small_messages_do_not_wait(lambda: ratio(node, ("echo", NAME), large))
 
 
 @WAYS
-async def test_small_messages_do_not_wait_for_large_ones(way: Callable[[int], Any], tmp_path: Path) -> None:
-    await little_waits_little(tmp_path, way(8 * MIB))
+async def test_an_echo_during_a_bulk_transfer_takes_at_most_twice_as_long(
+    way: Callable[[int], Any], tmp_path: Path
+) -> None:
+    await small_messages_are_not_delayed(tmp_path, way(8 * MIB))
 
 
 @pytest.mark.slow
 @WAYS
-async def test_small_messages_do_not_wait_for_64_mib(way: Callable[[int], Any], tmp_path: Path) -> None:
-    await little_waits_little(tmp_path, way(64 * MIB))
+async def test_an_echo_during_a_transfer_of_64_mib_takes_at_most_twice_as_long(
+    way: Callable[[int], Any], tmp_path: Path
+) -> None:
+    await small_messages_are_not_delayed(tmp_path, way(64 * MIB))
 
 
 @pytest.mark.slow
