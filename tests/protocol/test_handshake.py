@@ -36,7 +36,7 @@ from quicdist.protocol.handshake_messages import encode_challenge, encode_name_m
 from tests.protocol.pair import FRAMINGS, A, B, acceptor, finish, greet, handshake, initiator, one
 from tests.support.beam import Beam
 
-BARE, PREFIXED = HandshakeFraming.BARE, HandshakeFraming.LENGTH_PREFIXED
+BARE, PREFIXED = HandshakeFraming.BARE, HandshakeFraming.PACKET_2
 both = pytest.mark.parametrize("framing", FRAMINGS)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from quicdist.carrier import Carrier, TcpCarrier, TlsConfig
 from quicdist.config import Config
 from quicdist.config.discovery_settings import quic_discovery, quic_port, tcp_discovery, tcp_ports
+from quicdist.config.tls_settings import tls_settings
 from quicdist.discovery import Discovery
 from quicdist.discovery.static import Addresses
 from quicdist.node.connections import Endpoint
@@ -73,11 +75,16 @@ def _quic(settings: EndpointSettings) -> Endpoint:
 
 
 def _tcp(settings: EndpointSettings) -> Endpoint:
+    return _over_tcp(settings, TcpCarrier)
+
+
+def _over_tcp(settings: EndpointSettings, make: Callable[..., Carrier]) -> Endpoint:
+    """An endpoint of a carrier whose port is in epmd: TCP, or TLS on it."""
     config = settings.config
     discovery = settings.discovery or tcp_discovery(
         config, settings.nodes, epmd=settings.epmd, hidden=settings.hidden
     )
-    carrier: Carrier = TcpCarrier(
+    carrier = make(
         address_family="inet6" if config.tcp_family == "inet6" else "inet", max_frame=settings.max_frame
     )
     first, last = tcp_ports(config) if settings.port is None else (settings.port, settings.port)
@@ -85,7 +92,14 @@ def _tcp(settings: EndpointSettings) -> Endpoint:
     return Endpoint(carrier, discovery, host, first, settings.listen, last)
 
 
-_MAKERS: dict[str, Any] = {"quic": _quic, "tcp": _tcp}
+def _tls(settings: EndpointSettings) -> Endpoint:
+    # Only what listens or dials over TLS reads its certificates.
+    from quicdist.carrier.tls.carrier import TlsCarrier
+
+    return _over_tcp(settings, functools.partial(TlsCarrier, tls_settings(settings.config, settings.tls)))
+
+
+_MAKERS: dict[str, Any] = {"quic": _quic, "tcp": _tcp, "tls": _tls}
 
 
 def make_endpoints(carrier: str | Sequence[str], settings: EndpointSettings) -> list[Endpoint]:

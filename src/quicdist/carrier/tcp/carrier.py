@@ -61,6 +61,7 @@ class TcpCarrier(Carrier):
     """
 
     family: ClassVar[str] = "tcp"
+    _link_class: ClassVar[type[TcpLink]] = TcpLink
 
     def __init__(
         self,
@@ -79,6 +80,12 @@ class TcpCarrier(Carrier):
     def address(self) -> NetAddress:
         return NetAddress("", 0, self.family, self._address_family)
 
+    def _incoming_channel(self, listener: TcpListener) -> TcpChannel:
+        return TcpChannel(listener.came_in)
+
+    def _outgoing_channel(self, node: str) -> TcpChannel:
+        return TcpChannel()
+
     # -- the acceptor's side ---------------------------------------------------------------
 
     async def listen(self, name: str, *, host: str | None = None, port: int = 0) -> TcpListener:
@@ -88,7 +95,7 @@ class TcpCarrier(Carrier):
         try:
             sock = await self._listening_socket(host, port)
             server = await loop.create_server(
-                functools.partial(TcpChannel, listener.came_in), sock=sock, backlog=AT_ONCE
+                functools.partial(self._incoming_channel, listener), sock=sock, backlog=AT_ONCE
             )
             sock.listen(BACKLOG)
         except (OSError, UnicodeError, OverflowError) as error:
@@ -135,6 +142,7 @@ class TcpCarrier(Carrier):
         where = incoming.remote_address
         try:
             async with asyncio.timeout(setup_time):
+                await channel.secured()
                 connected = await tcp_handshake.accept(
                     channel, local, named=functools.partial(incoming.listener.named, incoming)
                 )
@@ -174,10 +182,11 @@ class TcpCarrier(Carrier):
     # -- the initiator's side --------------------------------------------------------------
 
     async def setup(self, node: str, address: Address, local: LocalNode, *, setup_time: float) -> TcpLink:
-        channel = TcpChannel()
+        channel = self._outgoing_channel(node)
         try:
             async with asyncio.timeout(setup_time):
                 await self._connect(node, address, channel)
+                await channel.secured()
                 connected = await tcp_handshake.initiate(channel, node, local)
             return self._link(connected, channel, local)
         except BaseException as error:
@@ -213,7 +222,7 @@ class TcpCarrier(Carrier):
             streams=StreamPlan.single(),
             max_frame=self._max_frame,
         )
-        return TcpLink(connection, channel, leftover=connected.leftover, limits=self._limits)
+        return self._link_class(connection, channel, leftover=connected.leftover, limits=self._limits)
 
 
 async def _connected_socket(candidate: Candidate, claim: Claim) -> socket.socket:

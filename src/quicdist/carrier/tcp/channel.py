@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable
-from typing import cast
+from typing import ClassVar, cast
 
 from quicdist.carrier.addresses import Address
 from quicdist.carrier.udp import to_address
 from quicdist.forking import close_in_children
+from quicdist.protocol import HandshakeFraming
 
 #: Bytes a peer may send ahead of the handshake; above it, reading pauses until some were taken.
 READ_AHEAD = 64 * 1024
@@ -18,6 +19,9 @@ READ_AHEAD = 64 * 1024
 
 class TcpChannel(asyncio.Protocol):
     """A connection that somebody waits for, one chunk after the other."""
+
+    #: How messages of the distribution's handshake are delimited.
+    framing: ClassVar[HandshakeFraming] = HandshakeFraming.PACKET_2
 
     def __init__(self, on_made: Callable[[TcpChannel], None] | None = None) -> None:
         self._on_made = on_made
@@ -75,6 +79,9 @@ class TcpChannel(asyncio.Protocol):
             self._reader.set_result(None)
 
     # -- called by the handshake -----------------------------------------------------------
+
+    async def secured(self) -> None:
+        """Wait until the distribution's handshake can begin: at once over TCP."""
 
     async def read(self) -> bytes:
         """What has come; waits until something has. Empty once the peer has closed.

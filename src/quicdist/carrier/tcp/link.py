@@ -65,7 +65,7 @@ class TcpLink(LinkBase, asyncio.Protocol):
             limits=limits,
         )
         self._transport = channel.transport
-        self._writer = Writer(channel.transport)
+        self._writer = self._make_writer(channel)
         self._lock = KeepAlive.of(self._loop).lock
         self._flush_due = False
         self._receiving = False
@@ -88,6 +88,9 @@ class TcpLink(LinkBase, asyncio.Protocol):
             self._loop.call_soon(self.connection_lost, channel.error)
         else:
             KeepAlive.of(self._loop).add(self)
+
+    def _make_writer(self, channel: TcpChannel) -> Writer:
+        return Writer(channel.transport)
 
     # -- in --------------------------------------------------------------------------------
 
@@ -225,7 +228,7 @@ class TcpLink(LinkBase, asyncio.Protocol):
     def _writable(self) -> None:
         self._unblock()
         self._flush()
-        if self._ended and not self._writer.queue:
+        if self._ended and self._writer.is_empty:
             self._write_eof()
 
     def _unblock(self) -> None:
@@ -285,7 +288,7 @@ class TcpLink(LinkBase, asyncio.Protocol):
     def _close(self, reason: str) -> None:
         # TCP has no place for a reason.
         self._flush()
-        if not self._writer.queue:
+        if self._writer.is_empty:
             self._write_eof()
         if not self._transport.is_closing():
             seconds = LINGER if self.pending else FIN_TIME

@@ -43,6 +43,11 @@ class Writer:
         self.ticks = 0
         self._kept_at = 0.0
 
+    @property
+    def is_empty(self) -> bool:
+        """The kernel has all that was ever queued."""
+        return not self.queue
+
     def write(self) -> bool:
         """In the loop's thread: write what is queued; False if the kernel did not take all."""
         queue = self.queue
@@ -78,22 +83,34 @@ class Writer:
 
     def _send(self, data: bytes | memoryview) -> bool:
         """Have the kernel take what was taken from the front of the queue; whether it took all."""
-        sock = self.sock
-        assert sock is not None
-        try:
-            sent = sock.send(data)
-        except (BlockingIOError, InterruptedError):
-            sent = 0
-        except OSError as error:
-            self.error = error
-            self.queue.clear()
-            self.left = self.put
+        sent = self._write_to_kernel(data)
+        if sent is None:
             return False
         self.left += sent
         if sent < len(data):
             self.queue.appendleft(memoryview(data)[sent:])
             return False
         return True
+
+    def _write_to_kernel(self, data: bytes | memoryview) -> int | None:
+        """How many bytes the kernel took; None if it takes no more for good."""
+        sock = self.sock
+        assert sock is not None
+        try:
+            return sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError as error:
+            self._fail(error)
+            return None
+
+    def _fail(self, error: OSError) -> None:
+        self.error = error
+        self._clear()
+
+    def _clear(self) -> None:
+        self.queue.clear()
+        self.left = self.put
 
     def keep_alive(self, now: float, *, ticks: bool) -> bool:
         """In another thread: write what is queued, or a tick if one is due and ``ticks`` may be sent; whether
@@ -112,8 +129,7 @@ class Writer:
 
     def close(self) -> None:
         """Nothing is written any more."""
-        self.queue.clear()
-        self.left = self.put
+        self._clear()
         if self.sock is not None:
             self.sock.close()
             self.sock = None
