@@ -64,9 +64,9 @@ def test_a_package_without_metadata_is_taken(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("name", "module"),
     [
-        ("aioquic", "quicdist.carrier.quic.carrier"),
+        ("aioquic", "quicdist.carrier.quic.engine.aioquic.factory"),
         ("aioquic", "quicdist.carrier.quic.engine.aioquic.verification"),
-        ("cryptography", "quicdist.carrier.quic.carrier"),
+        ("cryptography", "quicdist.carrier.quic.engine.aioquic.factory"),
         ("cryptography", "quicdist.carrier.security.certificates"),
         ("cryptography", "quicdist.carrier.security.credentials"),
         ("cryptography", "quicdist.carrier.security.key_material"),

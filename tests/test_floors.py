@@ -210,7 +210,10 @@ def test_an_import_from_another_room_is_seen() -> None:
     for module, source in [
         ("quicdist.carrier.quic.driver.bulk_window", "from quicdist.carrier.quic import link"),
         ("quicdist.carrier.quic.driver.bulk_window", "from quicdist.carrier.quic.link import QuicLink"),
-        ("quicdist.carrier.security.psk", "from quicdist.carrier.quic.driver.channel import Channel"),
+        (
+            "quicdist.carrier.security.psk",
+            "from quicdist.carrier.quic.driver.connection import QuicConnection",
+        ),
         ("quicdist.carrier.quic.engine.path_mtu", "from quicdist.carrier.quic.driver import bulk_window"),
         (
             "quicdist.carrier.quic.engine.closing",

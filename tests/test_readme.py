@@ -217,8 +217,8 @@ def test_quic_with_one_configuration_for_both(tmp_path: Path) -> None:
             assert beam.eval_bytes_now(printed_by_the_shell(source)).decode() == value
 
 
-def test_the_tests_of_the_promises_exist() -> None:
-    table = COMPATIBILITY.read_text().partition("## quic_dist, promise by promise")[2].partition("\n## ")[0]
+def test_the_table_of_features_names_existing_tests() -> None:
+    table = COMPATIBILITY.read_text().partition("## Features of quic_dist")[2].partition("\n## ")[0]
     rows = [line for line in table.splitlines() if line.startswith("|") and not line.startswith("| **")][2:]
     assert len(rows) > 60
     for row in rows:

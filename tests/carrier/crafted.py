@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from aioquic.quic.connection import QuicConnection
 from aioquic.tls import Epoch
 
-from quicdist.carrier.quic.engine.aioquic import bounds, termination
+from quicdist.carrier.quic.engine.aioquic import bounds
+from quicdist.carrier.quic.engine.aioquic import state as engine_state
 from quicdist.carrier.quic.engine.aioquic.configuration import client_configuration, server_configuration
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
 from quicdist.carrier.quic.engine.wire.frames import uint
@@ -70,7 +71,7 @@ class Crafted:
             quic._events.clear()
             self.now += 0.001
             answered += sum(len(data) for data, _ in quic.datagrams_to_send(self.now))
-            if termination.closing(quic) is not None:
+            if engine_state.closing(quic) is not None:
                 break
         return answered
 

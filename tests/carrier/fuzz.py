@@ -246,7 +246,7 @@ class Stage:
         self.loop.set_exception_handler(self._escaped)
         self.carrier = QuicCarrier(settings)
         self.tasks = asyncio.all_tasks()
-        self.channels = len(server.listener.endpoint.channels)
+        self.connections = len(server.listener.endpoint.connections)
         self._echoing = asyncio.create_task(self._echo())
         self.tasks.add(self._echoing)
 
@@ -342,8 +342,8 @@ class Stage:
         endpoint = self.server.listener.endpoint
         if endpoint.half_open:
             raise Finding(f"{len(endpoint.half_open)} connections are half open for ever")
-        if len(endpoint.channels) != self.channels:
-            raise Finding(f"{len(endpoint.channels) - self.channels} connections are left over")
+        if len(endpoint.connections) != self.connections:
+            raise Finding(f"{len(endpoint.connections) - self.connections} connections are left over")
         if left := [task for task in asyncio.all_tasks() - self.tasks if task is not asyncio.current_task()]:
             raise Finding(f"left over: {left}")
         self.pair.to_server(b"are you there")

@@ -11,7 +11,7 @@ from typing import Any
 
 from quicdist.carrier import Address, Link
 from quicdist.carrier.quic.carrier import QuicCarrier, QuicListener
-from quicdist.carrier.quic.driver.channel import Channel
+from quicdist.carrier.quic.driver.connection import QuicConnection
 from quicdist.carrier.quic.link import QuicLink
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.security.certificates import CertificateFiles
@@ -147,7 +147,7 @@ def quic_link(link: Link) -> QuicLink:
 
 def written(link: QuicLink, stream_id: int) -> int:
     """Bytes written to a stream of a link, ever."""
-    return int(connection_of(link._channel.quic)._streams[stream_id].sender._buffer_stop)
+    return int(connection_of(link._connection.engine)._streams[stream_id].sender._buffer_stop)
 
 
 async def until(link: QuicLink, condition: Callable[[], bool]) -> None:
@@ -185,7 +185,7 @@ async def until_seen(server: Listening, condition: Callable[[], bool]) -> None:
         work(now)
         came.set()
 
-    def left(thing: Channel) -> None:
+    def left(thing: QuicConnection) -> None:
         leave(thing)
         came.set()
 
@@ -206,4 +206,4 @@ async def until_seen(server: Listening, condition: Callable[[], bool]) -> None:
 async def nothing_half_made(server: Listening) -> None:
     """Wait until every connection to a listener is a link or closed."""
     half_open = server.listener.endpoint.half_open
-    await until_seen(server, lambda: all(channel.closed for channel in half_open))
+    await until_seen(server, lambda: all(connection.closed for connection in half_open))

@@ -69,9 +69,9 @@ def outside(endpoint: ListenEndpoint) -> Iterator[Outside]:
     try:
         yield world
     finally:
-        for channel in endpoint.channels:
-            if channel.remote_address.host.startswith(MADE_UP):
-                channel.dismiss("the test is over")
+        for connection in endpoint.connections:
+            if connection.remote_address.host.startswith(MADE_UP):
+                connection.dismiss("the test is over")
         del udp.send
 
 

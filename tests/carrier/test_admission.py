@@ -15,11 +15,11 @@ from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.packet import QuicErrorCode
 
-from quicdist.carrier import Address, refusal_lines
+from quicdist.carrier import Address, refusal_log
 from quicdist.carrier.quic.carrier import QuicCarrier
-from quicdist.carrier.quic.driver import admission, stranger_queue
+from quicdist.carrier.quic.driver import admission, unauthenticated_queue
 from quicdist.carrier.quic.driver.retry_tokens import LIFETIME, RetryTokens, StaleToken
-from quicdist.carrier.quic.driver.stranger_queue import Stage
+from quicdist.carrier.quic.driver.unauthenticated_queue import Stage
 from quicdist.carrier.quic.engine.wire.long_header import long_header
 from quicdist.carrier.quic.settings import ALPN, QuicSettings
 from quicdist.logs import RateLimit
@@ -57,7 +57,7 @@ async def test_retry_validates_the_address_and_the_handshake_goes_on(settings: Q
         endpoint = server.listener.endpoint
         stranger = Stranger(settings, HERE)
         beyond.arrive(*stranger.datagrams())
-        assert not endpoint.channels
+        assert not endpoint.connections
         (retry,) = beyond.sent[HERE]
         assert kind_of(retry) == "retry"
         assert len(retry) < 200
@@ -96,7 +96,7 @@ async def test_token_of_another_address_is_refused(settings: QuicSettings, again
         stranger.take(beyond)
         stranger.address = again
         beyond.arrive(*stranger.datagrams())
-        assert not server.listener.endpoint.channels
+        assert not server.listener.endpoint.connections
         assert stranger.take(beyond) == 1
         assert stranger.quic._close_event is not None
         assert stranger.quic._close_event.error_code == QuicErrorCode.INVALID_TOKEN
@@ -108,7 +108,7 @@ async def test_foreign_token_is_no_token(settings: QuicSettings) -> None:
         stranger.quic._peer_token = b"of another server, some day"
         beyond.arrive(*stranger.datagrams())
         assert [kind_of(data) for data in beyond.sent[HERE]] == ["retry"]
-        assert not server.listener.endpoint.channels
+        assert not server.listener.endpoint.connections
 
 
 async def test_retry_is_followed_by_aioquic_as_it_is(settings: QuicSettings) -> None:
@@ -133,7 +133,7 @@ async def test_token_used_again_leads_to_the_same_connection(settings: QuicSetti
         shown = stranger.datagrams()
         for _ in range(5):
             beyond.arrive(*shown)
-        assert len(server.listener.endpoint.channels) == 1
+        assert len(server.listener.endpoint.connections) == 1
 
 
 def test_tokens_are_good_for_ten_seconds_and_one_connection_id() -> None:
@@ -189,7 +189,7 @@ async def test_noise_in_initial_packets_brings_retry_and_keeps_nothing(settings:
             await until_seen(server, lambda: not endpoint._queue)
         kinds = [kind_of(data) for sent in beyond.sent.values() for data in sent]
         assert kinds.count("retry") > 250
-        assert not endpoint.channels
+        assert not endpoint.connections
         assert not endpoint.half_open
         assert not endpoint._routes
 
@@ -218,7 +218,7 @@ async def test_flood_from_one_port_leaves_retries_to_others(settings: QuicSettin
         flood = [(noise(), ("192.0.2.9", 9)) for _ in range(2000)]
         beyond.arrive(*flood, *datagrams)
         await until_seen(server, lambda: not server.listener.endpoint._queue)
-        assert len(beyond.sent["192.0.2.9", 9]) == stranger_queue.MAX_NEW
+        assert len(beyond.sent["192.0.2.9", 9]) == unauthenticated_queue.MAX_NEW
         assert [kind_of(data) for data in beyond.sent[HERE]] == ["retry"]
 
 
@@ -226,7 +226,7 @@ async def test_flood_from_one_port_leaves_retries_to_others(settings: QuicSettin
 async def test_many_strangers_write_a_few_lines(
     settings: QuicSettings, caplog: pytest.LogCaptureFixture, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(refusal_lines, "_of_library", RateLimit(refusal_lines.LINES_OF_LIBRARY))
+    monkeypatch.setattr(refusal_log, "_of_library", RateLimit(refusal_log.LINES_OF_LIBRARY))
     caplog.set_level(logging.INFO, "quicdist")
     caplog.set_level(logging.INFO, "quic")
     if kind == "noise":
@@ -254,12 +254,12 @@ async def test_many_strangers_write_a_few_lines(
 
 def test_lines_about_strangers_are_few_of_each_source_and_in_all() -> None:
     now = 0.0
-    lines = refusal_lines.RefusalLines(clock=lambda: now)
+    lines = refusal_log.RefusalLog(clock=lambda: now)
     notes = [lines.admit("192.0.2.1", logging.WARNING) for _ in range(100)]
-    assert [note is not None for note in notes].count(True) == refusal_lines.LINES_OF_SOURCE
+    assert [note is not None for note in notes].count(True) == refusal_log.LINES_OF_SOURCE
     notes = [lines.admit(f"10.0.{number >> 8}.{number & 255}", logging.WARNING) for number in range(50_000)]
     written = [note for note in notes if note is not None]
-    assert len(written) == refusal_lines.LINES - refusal_lines.LINES_OF_SOURCE
+    assert len(written) == refusal_log.LINES - refusal_log.LINES_OF_SOURCE
     assert "more like it" in written[-1]
     now = 61.0
     note = lines.admit("192.0.2.1", logging.WARNING)
@@ -279,7 +279,7 @@ async def test_refusal_without_a_connection(settings: QuicSettings) -> None:
         stranger = Stranger(settings, HERE)
         datagrams = stranger.datagrams()
         beyond.arrive(*datagrams)
-        assert len(server.listener.endpoint.channels) == 1
+        assert len(server.listener.endpoint.connections) == 1
         assert beyond.bytes_sent(HERE) < 200
         assert stranger.take(beyond) == 1
         assert stranger.quic._close_event is not None
@@ -314,7 +314,7 @@ async def test_what_opens_no_connection_gets_no_answer_and_is_counted(
         endpoint = server.listener.endpoint
         beyond.arrive((data, HERE))
         assert not beyond.sent
-        assert not endpoint.channels
+        assert not endpoint.connections
         assert not endpoint._queue
         assert endpoint.strays == 1
 
@@ -333,17 +333,17 @@ async def test_links_come_before_strangers(settings: QuicSettings) -> None:
         client = await dial(settings, server.address)
         await server.link()
         endpoint = server.listener.endpoint
-        (channel,) = endpoint.channels
+        (connection,) = endpoint.connections
         order: list[object] = []
         handle = endpoint._queue._handle
-        channel.receive = lambda data, *given: order.append("link")  # type: ignore[method-assign]
+        connection.receive = lambda data, *given: order.append("link")  # type: ignore[method-assign]
         endpoint._queue._handle = lambda where, came: (order.append(where), handle(where, came))  # type: ignore
-        data = b"\x40" + channel.quic.host_cid + bytes(40)
+        data = b"\x40" + connection.engine.host_cid + bytes(40)
         strangers = [(noise(), made_up(number)) for number in range(3)]
         endpoint._queue._rest_until = 0.0  # of the work for the client's handshake
         beyond.arrive(*strangers, (data, HERE))
         assert order[:2] == ["link", made_up(0)]
-        del channel.receive
+        del connection.receive
         await until_seen(server, lambda: not endpoint._queue)
         assert order == ["link", made_up(0), made_up(1), made_up(2)]
         client.link.close()
@@ -354,8 +354,8 @@ async def test_datagrams_that_are_too_many_at_once_are_sifted(settings: QuicSett
         client = await dial(settings, server.address)
         await server.link()
         endpoint = server.listener.endpoint
-        (channel,) = endpoint.channels
-        data = b"\x40" + channel.quic.host_cid + bytes(40)
+        (connection,) = endpoint.connections
+        data = b"\x40" + connection.engine.host_cid + bytes(40)
         links = [(data + bytes((number,)), HERE) for number in range(200)]
         strangers = [(noise(), made_up(number)) for number in range(5)]
         assert endpoint._sift([*strangers[:3], *links, *strangers[3:]]) == links
@@ -375,7 +375,7 @@ class Queue:
         self.handled: list[tuple[object, int]] = []
         self.asked: list[float] = []
         monkeypatch.setattr(time, "thread_time", lambda: self.clock)
-        self.queue = stranger_queue.StrangerQueue(self.handle, self.asked.append)
+        self.queue = unauthenticated_queue.UnauthenticatedQueue(self.handle, self.asked.append)
 
     def handle(self, address: object, datagrams: Sequence[object]) -> None:
         self.clock += self.cost
@@ -404,7 +404,7 @@ def test_queue_is_bounded_in_addresses_datagrams_and_bytes(
     waiting = queue._stages[stage]
     for number in range(100_000):
         queue.put((bytes(20), (f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 9)), stage)
-    assert len(queue) == stranger_queue.MAX_ADDRESSES
+    assert len(queue) == unauthenticated_queue.MAX_ADDRESSES
     for _ in range(1000):
         queue.put((bytes(20), HERE), stage)
     assert len(waiting._datagrams[HERE]) == waiting._most
@@ -415,8 +415,8 @@ def test_queue_is_bounded_in_addresses_datagrams_and_bytes(
         for _ in range(20):
             queue.put((bytes(1500), ("192.0.2.7", number)), stage)
     for datagrams in waiting._datagrams.values():
-        assert sum(len(data) for data, _ in datagrams) <= stranger_queue.MAX_BYTES
-    assert len(queue) <= stranger_queue.MAX_OF_SOURCE
+        assert sum(len(data) for data, _ in datagrams) <= unauthenticated_queue.MAX_BYTES
+    assert len(queue) <= unauthenticated_queue.MAX_OF_SOURCE
     assert queue.dropped > 100_000
 
 
@@ -458,7 +458,7 @@ def test_queue_gives_each_address_its_turn(monkeypatch: pytest.MonkeyPatch) -> N
     lab.queue.work(0.0)
     lab.queue.put((bytes(20), ("192.0.2.9", 9)))
     lab.queue.work(1.0)
-    assert lab.handled == [(("192.0.2.9", 9), stranger_queue.MAX_NEW), (HERE, 1)]
+    assert lab.handled == [(("192.0.2.9", 9), unauthenticated_queue.MAX_NEW), (HERE, 1)]
 
 
 def test_long_header_takes_anything() -> None:

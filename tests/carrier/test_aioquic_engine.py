@@ -23,13 +23,12 @@ from quicdist.carrier.quic.engine.aioquic import (
     bounds,
     configuration,
     event_queue,
-    flow_control,
     loss_recovery,
     path_probe,
     paths,
     statistics,
-    termination,
 )
+from quicdist.carrier.quic.engine.aioquic import state as engine_state
 from quicdist.carrier.quic.engine.aioquic import tls as engine_tls
 from quicdist.carrier.quic.engine.aioquic.configuration import (
     PSK_CIPHER_SUITE,
@@ -45,6 +44,7 @@ from quicdist.carrier.quic.engine.aioquic.transport_parameters import max_udp_pa
 from quicdist.carrier.quic.engine.closing import Closing
 from quicdist.carrier.quic.engine.events import StreamData, StreamReset
 from quicdist.carrier.quic.engine.own_parameters import LONG_DATAGRAMS
+from quicdist.carrier.quic.engine.state import EngineState
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.security.certificates import CertificateFiles
 from quicdist.carrier.security.credentials import fingerprint
@@ -100,22 +100,22 @@ def events(quic: QuicConnection) -> list[object]:
 
 def test_fresh_until_the_first_packet_is_understood(certificates: CertificateFiles) -> None:
     wire = Wire(certificates)
-    assert statistics.is_fresh(wire.server)
+    assert engine_state.state(wire.server) is EngineState.FIRST_FLIGHT
     garbage = b"\xc3\0\0\0\1\x08" + bytes(8) + b"\0\0" + (0x4000 | 1184).to_bytes(2, "big") + bytes(1184)
     wire.server.receive_datagram(garbage, CLIENT_ADDRESS, 0.0)
-    assert statistics.is_fresh(wire.server)
+    assert engine_state.state(wire.server) is EngineState.FIRST_FLIGHT
     wire.to_server()
-    assert not statistics.is_fresh(wire.server)
+    assert engine_state.state(wire.server) is EngineState.CONNECTED
 
 
 def test_a_close_is_seen_before_aioquic_tells_of_it(wire: Wire) -> None:
-    assert termination.closing(wire.server) is termination.closing(wire.client) is None
+    assert engine_state.closing(wire.server) is engine_state.closing(wire.client) is None
     events(wire.server)
     wire.client.close(7, reason_phrase="enough")
     wire.to_server()
     assert not any(isinstance(event, ConnectionTerminated) for event in events(wire.server))
-    assert termination.closing(wire.server) == Closing(7, "enough", by_peer=True, is_application=True)
-    own = termination.closing(wire.client)
+    assert engine_state.closing(wire.server) == Closing(7, "enough", by_peer=True, is_application=True)
+    own = engine_state.closing(wire.client)
     assert own is not None
     assert not own.by_peer
 
@@ -134,7 +134,7 @@ def test_a_refused_certificate_is_told_as_its_tls_alert(certificates: Certificat
     )
     wire.talk()
     for quic, by_peer in ((wire.client, False), (wire.server, True)):
-        closing = termination.closing(quic)
+        closing = engine_state.closing(quic)
         assert closing is not None
         assert closing.tls_alert == 42  # bad_certificate
         assert closing.by_peer is by_peer
@@ -143,11 +143,11 @@ def test_a_refused_certificate_is_told_as_its_tls_alert(certificates: Certificat
 
 def test_an_idle_timeout_is_told_from_other_ends(wire: Wire) -> None:
     timer = wire.client.get_timer()
-    while timer is not None and not termination.closing(wire.client):
+    while timer is not None and not engine_state.closing(wire.client):
         wire.client.handle_timer(timer)
         wire.client.datagrams_to_send(timer)
         timer = wire.client.get_timer()
-    closing = termination.closing(wire.client)
+    closing = engine_state.closing(wire.client)
     assert closing is not None
     assert closing.is_idle
     assert not closing.by_peer
@@ -398,6 +398,9 @@ def test_no_other_file_of_the_package_touches_private_attributes_of_aioquic() ->
 class SecureWire(Wire):
     """The same between connections that heed all of their configuration."""
 
+    client: Connection
+    server: Connection
+
     def __init__(self, client: QuicSettings, server: QuicSettings) -> None:
         self.now = 0.0
         self.client = Connection(configuration=client_configuration(client.for_dialling("127.0.0.1")))
@@ -456,10 +459,10 @@ def test_tickets_are_not_looked_for_where_certificates_are_asked_for(
     settings = QuicSettings(tls=dataclasses.replace(certificates.tls(), client_certificate=asking))
     first = SecureWire(settings, settings)
     given: list[SessionTicket] = []
-    first.client = Connection(configuration=first.client.configuration, session_ticket_handler=given.append)
+    first.client = Connection(configuration=first.client._settings, session_ticket_handler=given.append)
     first.client.connect(ADDRESS, 0.0)
     first.server = Connection(
-        configuration=first.server.configuration,
+        configuration=first.server._settings,
         original_destination_connection_id=first.client.original_destination_connection_id,
         session_ticket_fetcher=first.fetch,
         session_ticket_handler=lambda ticket: first.tickets.update({ticket.ticket: ticket}),
@@ -468,11 +471,11 @@ def test_tickets_are_not_looked_for_where_certificates_are_asked_for(
     (ticket,) = given
     again = SecureWire(settings, settings)
     again.tickets = first.tickets
-    again.client.configuration.session_ticket = ticket
-    again.client = Connection(configuration=again.client.configuration)
+    again.client._settings.session_ticket = ticket
+    again.client = Connection(configuration=again.client._settings)
     again.client.connect(ADDRESS, 0.0)
     again.server = Connection(
-        configuration=again.server.configuration,
+        configuration=again.server._settings,
         original_destination_connection_id=again.client.original_destination_connection_id,
         session_ticket_fetcher=again.fetch,
     )
@@ -531,10 +534,16 @@ def test_tickets_and_external_psks_beside_each_other(certificates: CertificateFi
 # -- while nobody takes what happens -------------------------------------------------------------
 
 
+class OwnWire(Wire):
+    """Between connections of this package."""
+
+    client: Connection
+    server: Connection
+
+
 @pytest.fixture
-def own_wire(certificates: CertificateFiles) -> Wire:
-    """With connections of this package."""
-    wire = Wire(certificates)
+def own_wire(certificates: CertificateFiles) -> OwnWire:
+    wire = OwnWire(certificates)
     settings = QuicSettings(tls=certificates.tls(verify=False))
     wire.client = Connection(configuration=client_configuration(settings.for_dialling("127.0.0.1")))
     wire.client.connect(ADDRESS, wire.now)
@@ -557,7 +566,7 @@ def pieces(found: Sequence[object]) -> list[tuple[int, bytes, bool]]:
     ]
 
 
-def test_what_validates_a_path_has_no_more_bytes_than_every_path_takes(own_wire: Wire) -> None:
+def test_what_validates_a_path_has_no_more_bytes_than_every_path_takes(own_wire: OwnWire) -> None:
     """aioquic pads it to the size of the path before."""
     client, server, now = own_wire.client, own_wire.server, own_wire.now
     for quic in (client, server):
@@ -578,7 +587,7 @@ def test_what_validates_a_path_has_no_more_bytes_than_every_path_takes(own_wire:
     assert path_probe.datagram_size(server) == path_probe.datagram_size(client) == 9000
 
 
-def test_a_path_that_cannot_be_validated_shortens_no_datagrams_of_another(own_wire: Wire) -> None:
+def test_a_path_that_cannot_be_validated_shortens_no_datagrams_of_another(own_wire: OwnWire) -> None:
     """Without a connection id for it nothing is sent there, and aioquic keeps what it is to be answered."""
     server, now = own_wire.server, own_wire.now
     path_probe.set_datagram_size(server, 9000)
@@ -591,11 +600,11 @@ def test_a_path_that_cannot_be_validated_shortens_no_datagrams_of_another(own_wi
     assert other.remote_challenges
 
 
-def test_the_quickest_round_trip_is_a_millisecond_at_least(own_wire: Wire) -> None:
+def test_the_quickest_round_trip_is_a_millisecond_at_least(own_wire: OwnWire) -> None:
     assert statistics.quickest_round_trip(own_wire.client) == 0.001
 
 
-def test_all_events_are_taken_at_once(own_wire: Wire) -> None:
+def test_all_events_are_taken_at_once(own_wire: OwnWire) -> None:
     own_wire.client.send_stream_data(0, b"a")
     own_wire.client.send_stream_data(4, b"b")
     own_wire.to_server()
@@ -605,7 +614,7 @@ def test_all_events_are_taken_at_once(own_wire: Wire) -> None:
     assert own_wire.server.next_event() is None
 
 
-def test_neighbouring_pieces_of_one_stream_are_joined(own_wire: Wire) -> None:
+def test_neighbouring_pieces_of_one_stream_are_joined(own_wire: OwnWire) -> None:
     client, server = own_wire.client, own_wire.server
     for stream_id, data, end in [
         (0, b"a", False),
@@ -627,7 +636,7 @@ def test_neighbouring_pieces_of_one_stream_are_joined(own_wire: Wire) -> None:
     ]
 
 
-def test_events_of_other_kinds_keep_their_place(own_wire: Wire) -> None:
+def test_events_of_other_kinds_keep_their_place(own_wire: OwnWire) -> None:
     client, server = own_wire.client, own_wire.server
     for data in (b"a", b"b"):
         client.send_stream_data(0, data)
@@ -642,15 +651,15 @@ def test_events_of_other_kinds_keep_their_place(own_wire: Wire) -> None:
     assert isinstance(found[1], StreamReset)
 
 
-def test_limits_that_are_held_do_not_grow(own_wire: Wire) -> None:
+def test_limits_that_are_held_do_not_grow(own_wire: OwnWire) -> None:
     client, server = own_wire.client, own_wire.server
     window = server._local_max_stream_data_bidi_remote
     client.send_stream_data(0, bytes(window))
     client.send_stream_data(4, bytes(window))
     kept = window + 1000
     own_wire.to_server()
-    flow_control.keep_window(server, 4, kept)
-    with flow_control.limits_held(server):
+    server.keep_window(4, kept)
+    with server.limits_held():
         for _ in range(5000):
             own_wire.talk(1)
         assert server._streams[0].max_stream_data_local == window
@@ -661,11 +670,11 @@ def test_limits_that_are_held_do_not_grow(own_wire: Wire) -> None:
     assert client._streams[0].max_stream_data_remote == 2 * window
 
 
-def test_a_window_of_a_stream_that_is_over_is_none_to_keep(own_wire: Wire) -> None:
-    assert flow_control.keep_window(own_wire.server, 400, 1000) == 1000
+def test_a_window_of_a_stream_that_is_over_is_none_to_keep(own_wire: OwnWire) -> None:
+    assert own_wire.server.keep_window(400, 1000) == 1000
 
 
-def test_an_acknowledgement_can_be_sent_at_once(own_wire: Wire) -> None:
+def test_an_acknowledgement_can_be_sent_at_once(own_wire: OwnWire) -> None:
     own_wire.talk()
     own_wire.client.send_stream_data(0, b"a")
     own_wire.to_server()
@@ -710,7 +719,7 @@ def test_aioquic_takes_no_notice_of_a_stateless_reset(certificates: CertificateF
     wire.talk()
     (token,) = reset_tokens(wire.client)
     wire.client.receive_datagram(b"\x40" + bytes(40) + token, ADDRESS, wire.now)
-    assert termination.closing(wire.client) is None
+    assert engine_state.closing(wire.client) is None
 
 
 def test_credit_of_an_unvalidated_path_counts_all_but_holds_no_close(certificates: CertificateFiles) -> None:

@@ -7,12 +7,11 @@ import inspect
 
 import aioquic.quic.connection
 import pytest
-from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.packet_builder import QuicSentPacket
 from aioquic.quic.recovery import QuicPacketRecovery, QuicPacketSpace
 
-from quicdist.carrier.quic.engine.aioquic.configuration import client_configuration
+from quicdist.carrier.quic.engine.aioquic.configuration import Configuration, client_configuration
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
 from quicdist.carrier.quic.engine.aioquic.loss_recovery import Recovery
 from quicdist.carrier.quic.engine.aioquic.release import release
@@ -34,7 +33,7 @@ def used() -> set[tuple[str, ...]]:
 
 
 def test_it_has_all_names_that_aioquic_uses() -> None:
-    recovery = Connection(configuration=QuicConfiguration(is_client=True))._loss
+    recovery = Connection(configuration=Configuration(is_client=True))._loss
     assert isinstance(recovery, Recovery)
     names = used()
     assert ("on_ack_received",) in names

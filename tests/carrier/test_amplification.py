@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from quicdist.carrier.quic.carrier import QuicCarrier
-from quicdist.carrier.quic.driver.closing_state import ClosingState
+from quicdist.carrier.quic.driver.close_packets import ClosePackets
 from quicdist.carrier.quic.driver.listen_endpoint import ListenEndpoint
 from quicdist.carrier.quic.engine.aioquic.paths import unvalidated_credit
 from quicdist.carrier.quic.settings import QuicSettings
@@ -49,7 +49,7 @@ def shown(request: pytest.FixtureRequest, tmp_path: Path) -> QuicSettings:
 async def until_forgotten(endpoint: ListenEndpoint) -> None:
     """Let time pass until nothing is sent any more (of virtual time there is enough)."""
     await asyncio.sleep(60)
-    assert not endpoint.channels
+    assert not endpoint.connections
 
 
 Act = Callable[[Outside, Stranger, list[bytes]], int]
@@ -66,21 +66,21 @@ def sends_it_again(world: Outside, stranger: Stranger, sent: list[bytes]) -> int
 
 def sends_noise(world: Outside, stranger: Stranger, sent: list[bytes]) -> int:
     """Packets to the connection that say nothing: it is the bytes that count."""
-    connection_id = next(iter(world.endpoint.channels)).quic.host_cid
+    connection_id = next(iter(world.endpoint.connections)).engine.host_cid
     data = b"\x40" + connection_id + bytes(30)
     world.arrive(*[(data, HERE)] * 20)
     return 20 * len(data)
 
 
 def is_dismissed(world: Outside, stranger: Stranger, sent: list[bytes]) -> int:
-    for channel in world.endpoint.channels:
-        channel.dismiss("another came" * 20)
+    for connection in world.endpoint.connections:
+        connection.dismiss("another came" * 20)
     return 0
 
 
 def is_closed(world: Outside, stranger: Stranger, sent: list[bytes]) -> int:
-    for channel in world.endpoint.channels:
-        channel.close(reason="no more of it" * 20)
+    for connection in world.endpoint.connections:
+        connection.close(reason="no more of it" * 20)
     return sends_it_again(world, stranger, sent)
 
 
@@ -141,15 +141,17 @@ async def test_link_that_moves_to_an_address_that_never_answers(tmp_path: Path) 
         node = FakeNode(SERVER)
         link = await carrier.setup(SERVER, server.address, FakeNode(CLIENT), setup_time=SETUP_TIME)
         accepted = await server.link()
-        channel = quic_link(link)._channel
+        connection = quic_link(link)._connection
         with outside(server.listener.endpoint) as world:
             for _ in range(100):
                 send(accepted, node, bytes(10_000))
-            channel.quic.send_ping(0)
-            moved = [data for data, _ in channel.quic.datagrams_to_send(asyncio.get_running_loop().time())]
+            connection.engine.send_ping(0)
+            moved = [
+                data for data, _ in connection.engine.datagrams_to_send(asyncio.get_running_loop().time())
+            ]
             assert moved
             world.arrive(*[(data, THERE) for data in moved])
-            assert quic_link(accepted)._channel.quic.get_peer_address() == THERE
+            assert quic_link(accepted)._connection.engine.get_peer_address() == THERE
             await asyncio.sleep(30)
             assert 0 < world.bytes_sent(THERE) <= 3 * sum(map(len, moved))
         link.close()
@@ -172,7 +174,7 @@ class _Quic:
 
 
 def test_close_is_repeated_ever_more_seldom() -> None:
-    closing = ClosingState()
+    closing = ClosePackets()
     datagrams = [(bytes(100), HERE)]
     assert closing.made(_Quic(_Path()), datagrams) == datagrams  # type: ignore[arg-type]
     repeated = [number for number in range(1, 10_000) if closing.answer(40)]
@@ -180,7 +182,7 @@ def test_close_is_repeated_ever_more_seldom() -> None:
 
 
 def test_close_that_would_be_too_much_waits_for_more_to_come() -> None:
-    closing = ClosingState()
+    closing = ClosePackets()
     path = _Path()
     path.is_validated = False
     path.bytes_received, path.bytes_sent = 1200, 3700  # the close is in it

@@ -17,7 +17,8 @@ from aioquic.quic.packet import QuicErrorCode
 from aioquic.tls import Epoch
 
 from quicdist.carrier.quic.driver.send_scheduler import SendScheduler
-from quicdist.carrier.quic.engine.aioquic import bounds, flow_control, statistics, termination
+from quicdist.carrier.quic.engine.aioquic import bounds, flow_control, statistics
+from quicdist.carrier.quic.engine.aioquic import state as engine_state
 from quicdist.carrier.quic.engine.aioquic.bounds import BOUNDS, Bounded
 from quicdist.carrier.quic.engine.aioquic.reassembly import CryptoReceiver
 from quicdist.carrier.quic.engine.events import StreamData
@@ -165,7 +166,7 @@ def test_the_last_byte_of_every_window_costs_a_byte(certificates: CertificateFil
         assert tracemalloc.get_traced_memory()[0] < 300_000
     finally:
         tracemalloc.stop()
-    assert termination.closing(pair.server) is None
+    assert engine_state.closing(pair.server) is None
     assert pair.server._local_max_data.used == 64 * window
 
 
@@ -181,7 +182,7 @@ def test_what_is_written_to_a_stream_that_was_stopped_is_dropped(
     outgoing.feed(pair.now)
     assert outgoing.size == 0
     assert not statistics.is_writable(pair.server, 0)
-    assert termination.closing(pair.server) is None
+    assert engine_state.closing(pair.server) is None
 
 
 # -- Initial packets: no handshake ---------------------------------------------------------------
@@ -192,7 +193,7 @@ def initials(pair: Crafted, frames: Iterable[bytes]) -> None:
     for number, payload in enumerate(packed(frames, 1100)):
         data = seal(pair.client, payload, number, Epoch.INITIAL)
         pair.server.receive_datagram(data, ("127.0.0.1", 5544), pair.now)
-        if termination.closing(pair.server) is not None:
+        if engine_state.closing(pair.server) is not None:
             return
 
 
@@ -203,7 +204,7 @@ def test_crypto_bytes_with_gaps_are_few(certificates: CertificateFiles, step: in
     frames = (crypto_frame(first + step * i, b"x") for i in range(15_000))
     with Work() as work:
         initials(pair, frames)
-    closing = termination.closing(pair.server)
+    closing = engine_state.closing(pair.server)
     assert closing is not None
     assert (closing.code, closing.by_peer) == (QuicErrorCode.CRYPTO_BUFFER_EXCEEDED, False)
     assert work.calls < 10_000
@@ -215,7 +216,7 @@ def test_crypto_bytes_in_order_make_no_long_message(certificates: CertificateFil
     hello = b"\1\0\x1f\x40" + bytes(8000)
     with Work() as work:
         initials(pair, (crypto_frame(i, hello[i : i + 1]) for i in range(len(hello))))
-    closing = termination.closing(pair.server)
+    closing = engine_state.closing(pair.server)
     assert closing is not None
     assert "frames" in closing.reason
     assert work.calls < 60 * BOUNDS.frames
@@ -227,7 +228,7 @@ def test_a_client_hello_is_short(certificates: CertificateFiles) -> None:
     size = 1 + CryptoReceiver.MAX_HELLO - 4
     with Work() as work:
         initials(pair, [crypto_frame(0, b"\1" + size.to_bytes(3, "big"))])
-    closing = termination.closing(pair.server)
+    closing = engine_state.closing(pair.server)
     assert closing is not None
     assert (closing.code, closing.by_peer) == (QuicErrorCode.CRYPTO_BUFFER_EXCEEDED, False)
     assert work.calls < 10_000
@@ -264,7 +265,7 @@ def test_a_stranger_that_goes_on_is_closed(certificates: CertificateFiles, dials
     pair = Crafted(certificates, authenticated=False)
     target, stream_id = (pair.client, 1) if dials else (pair.server, 0)
     pair.flood(target, (stream_frame(stream_id, 1000 * i, bytes(1000)) for i in range(10_000)))
-    closing = termination.closing(target)
+    closing = engine_state.closing(target)
     assert closing is not None
     assert closing.code == QuicErrorCode.INTERNAL_ERROR
     assert "before the handshake" in closing.reason
@@ -279,7 +280,7 @@ def test_a_stranger_s_streams_are_few_and_come_again_later(certificates: Certifi
     pair.feed(pair.server, stream_frame(4 * BOUNDS.bidirectional, 0, b"x"))
     pair.feed(pair.server, stream_frame(2 + 4 * BOUNDS.unidirectional, 0, b"x"))
     assert len(pair.server._streams) == BOUNDS.streams
-    assert termination.closing(pair.server) is None
+    assert engine_state.closing(pair.server) is None
     bounds.authenticated(pair.server)
     pair.feed(pair.server, stream_frame(4 * BOUNDS.bidirectional, 0, b"x"))
     assert len(pair.server._streams) == BOUNDS.streams + 1
@@ -324,13 +325,13 @@ def test_streams_below_one_that_is_opened_are_open_too(certificates: Certificate
     assert 20 not in server._streams
     pair.feed(server, stream_frame(20, 0, b""))
     assert 20 not in server._streams
-    assert termination.closing(server) is termination.closing(client) is None
+    assert engine_state.closing(server) is engine_state.closing(client) is None
 
 
 def test_too_many_streams_are_an_error_still(certificates: CertificateFiles) -> None:
     pair = Crafted(certificates)
     pair.feed(pair.server, stream_frame(4 * 128, 0, b"x"))
-    closing = termination.closing(pair.server)
+    closing = engine_state.closing(pair.server)
     assert closing is not None
     assert closing.code == QuicErrorCode.STREAM_LIMIT_ERROR
 
@@ -351,10 +352,10 @@ def test_only_connection_ids_that_were_sent_can_be_retired(certificates: Certifi
     server = pair.server
     assert len(server._host_cids) == 8
     pair.feed(server, b"\x19\7")
-    assert termination.closing(server) is None
+    assert engine_state.closing(server) is None
     # Its successor has not been sent yet.
     pair.feed(server, b"\x19\x08")
-    closing = termination.closing(server)
+    closing = engine_state.closing(server)
     assert closing is not None
     assert closing.code == QuicErrorCode.PROTOCOL_VIOLATION
 
@@ -364,8 +365,8 @@ def test_a_client_may_retire_connection_ids_one_after_the_other(certificates: Ce
     for _ in range(30):
         pair.client.change_connection_id()
         pair.talk()
-    assert termination.closing(pair.server) is None
-    assert termination.closing(pair.client) is None
+    assert engine_state.closing(pair.server) is None
+    assert engine_state.closing(pair.client) is None
 
 
 # -- links: nothing honest meets the bounds -------------------------------------------------------
@@ -416,7 +417,7 @@ def test_a_link_takes_no_more_tiny_pieces_and_lives(certificates: CertificateFil
     pair = Crafted(certificates)
     server = pair.server
     pair.flood(server, packed(stream_frame(0, 2 * i + 1, b"x") for i in range(10_000)))
-    assert termination.closing(server) is None
+    assert engine_state.closing(server) is None
     assert server._refusals > 0
     assert server._stock.pieces < 300
     # What fills the gaps is taken.
@@ -452,7 +453,7 @@ def test_nothing_in_a_packet_raises(
                 del payload[random.randrange(1, len(payload) + 1) :]
             pair.feed(target, bytes(payload))
             target.datagrams_to_send(pair.now)
-            if termination.closing(target) is not None:
+            if engine_state.closing(target) is not None:
                 break
     assert not any(record.exc_info for record in caplog.records)
 
@@ -469,14 +470,14 @@ def test_what_the_engine_stumbles_over_is_an_error_of_the_peer(
     monkeypatch.setattr(QuicConnection, "_handle_max_data_frame", stumble)
     pair = Crafted(certificates)
     pair.feed(pair.server, b"\x10\1")
-    closing = termination.closing(pair.server)
+    closing = engine_state.closing(pair.server)
     assert closing is not None
     assert closing.code == QuicErrorCode.PROTOCOL_VIOLATION
     assert type(error).__name__ in closing.reason
     pair = Crafted(certificates, connected=False)
     monkeypatch.setattr("aioquic.tls.Context.handle_message", stumble)
     initials(pair, [crypto_frame(0, b"\1\0\0\0")])
-    closing = termination.closing(pair.server)
+    closing = engine_state.closing(pair.server)
     assert closing is not None
     assert closing.tls_alert == 80
 
@@ -491,7 +492,7 @@ def test_a_fault_outside_of_frames_ends_the_connection_and_no_more(
     monkeypatch.setattr(pair.server, "_find_network_path", stumble)
     pair.server._keys = None
     pair.feed(pair.server, b"\1")
-    closing = termination.closing(pair.server)
+    closing = engine_state.closing(pair.server)
     assert closing is not None
     assert closing.code == QuicErrorCode.INTERNAL_ERROR
     assert "IndexError" in closing.reason
@@ -517,7 +518,7 @@ class Handshake:
                 (pair.client, pair.server, ("127.0.0.1", 5544)),
                 (pair.server, pair.client, ("127.0.0.1", 4433)),
             ):
-                if quic.get_peer_address() is None or termination.closing(quic) is not None:
+                if quic.get_peer_address() is None or engine_state.closing(quic) is not None:
                     continue
                 if quic is self.sender and not changed:
                     changed = self.change()
@@ -546,7 +547,7 @@ def test_nothing_in_a_tls_handshake_raises(
     for _ in range(60):
         handshake = Handshake(certificates, random, of_client=of_client)
         handshake.run()
-        closing = termination.closing(handshake.target)
+        closing = engine_state.closing(handshake.target)
         closed += closing is not None
     assert closed > 20
     assert not any(record.exc_info for record in caplog.records)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from aioquic.quic.configuration import QuicConfiguration
 
 from quicdist.carrier.quic.driver.bulk_window import (
     BESIDE,
@@ -13,12 +12,13 @@ from quicdist.carrier.quic.driver.bulk_window import (
     BulkWindow,
     Window,
 )
+from quicdist.carrier.quic.engine.aioquic.configuration import Configuration
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
 
 
 @pytest.mark.parametrize("size", [1200, 1452, 8972, 16384])
 def test_beside_little_messages_it_is_a_few_datagrams(size: int) -> None:
-    quic = Connection(configuration=QuicConfiguration(is_client=True))
+    quic = Connection(configuration=Configuration(is_client=True))
     bulk_window = BulkWindow()
     alone = bulk_window.window(quic, 1.0)
     bulk_window.little(1.0)

@@ -154,13 +154,13 @@ def test_a_connection_that_breaks_before_the_acknowledgement_does_not_blame_the_
             await asyncio.sleep(1)
             ((attempt,),) = carrier._attempts._attempts.values()
             assert isinstance(attempt, DialHandshake)
-            attempt.channel.abandon("nothing came")
+            attempt.connection.abandon("nothing came")
             with pytest.raises(ConnectError) as caught:
                 await dialling
             text = "the QUIC connection ended while a challenge acknowledgement was expected: nothing came"
             assert text in str(caught.value)
-            for channel in server.listener.endpoint.channels:
-                channel.abandon("that was all")
+            for connection in server.listener.endpoint.connections:
+                connection.abandon("that was all")
             await server.error()
 
     run()

@@ -157,13 +157,13 @@ def test_what_follows_the_length_of_a_message_may_be_late_on_a_slow_path(
             control = RegSend(pair.server_node.pid(1), Atom(""), Atom("echo"))
             stream_id, frame = 0, b""
             for sender in range(SENDERS):
-                stream_id, parts = link._connection.send(control, 1, pair=sender)
+                stream_id, parts = link._dist.send(control, 1, pair=sender)
                 frame = b"".join(parts)
                 if stream_id > 4 * 16 + 1:
                     break
-            link._channel.write(stream_id, (frame[:4],), 4)
+            link._connection.write(stream_id, (frame[:4],), 4)
             await asyncio.sleep(1.5)
-            link._channel.write(stream_id, (frame[4:],), len(frame) - 4)
+            link._connection.write(stream_id, (frame[4:],), len(frame) - 4)
             assert await payloads(pair.client, 1) == [1]
 
     run()

@@ -6,7 +6,8 @@ import pytest
 from aioquic.quic.connection import QuicConnection
 from aioquic.tls import Epoch
 
-from quicdist.carrier.quic.engine.aioquic import event_queue, termination
+from quicdist.carrier.quic.engine.aioquic import event_queue
+from quicdist.carrier.quic.engine.aioquic import state as engine_state
 from quicdist.carrier.quic.engine.aioquic.bounds import Bounded
 from quicdist.carrier.quic.engine.aioquic.early_packets import MOST, MOST_BYTES
 from quicdist.carrier.quic.engine.events import HandshakeCompleted, StreamData
@@ -71,7 +72,7 @@ def test_one_that_comes_twice_counts_once(certificates: CertificateFiles) -> Non
     for data in (*flight[1:], *flight[1:], flight[0]):
         both.client.receive_datagram(data, SERVER, both.now)
     assert len(events(both.client, HandshakeCompleted)) == 1
-    assert termination.closing(both.client) is None
+    assert engine_state.closing(both.client) is None
 
 
 def test_what_is_kept_is_bounded_and_given_back(certificates: CertificateFiles) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Callable
 from typing import get_args
 
 import pytest
 
-from quicdist.carrier.quic.carrier import QuicCarrier
 from quicdist.carrier.quic.engine import events
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
 from quicdist.carrier.quic.engine.aioquic.factory import AioquicFactory
@@ -53,9 +53,7 @@ def test_events_taken_are_those_of_the_contract(certificates: CertificateFiles) 
     assert (closing.code, closing.reason, closing.by_peer) == (3, "enough", True)
 
 
-async def test_a_carrier_dials_with_the_connections_of_its_engines(
-    settings: QuicSettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_carrier_dials_with_the_connections_of_its_engines(settings: QuicSettings) -> None:
     made: list[Engine] = []
 
     class Noting(AioquicFactory):
@@ -70,6 +68,5 @@ async def test_a_carrier_dials_with_the_connections_of_its_engines(
             made.append(quic)
             return quic
 
-    monkeypatch.setattr(QuicCarrier, "engines", Noting())
-    async with linked(settings) as pair:
-        assert made == [quic_link(pair.client.link)._channel.quic]
+    async with linked(dataclasses.replace(settings, engines=Noting())) as pair:
+        assert made == [quic_link(pair.client.link)._connection.engine]

@@ -305,20 +305,20 @@ async def test_messages_sent_while_the_loop_stands_still_are_sent_once(a: FakeNo
 # -- QUIC ----------------------------------------------------------------------------------------
 
 
-def channels(pair: LinkPair) -> tuple[Any, Any]:
+def connections(pair: LinkPair) -> tuple[Any, Any]:
     assert isinstance(pair.client.link, QuicLink)
     assert isinstance(pair.server.link, QuicLink)
-    return pair.client.link._channel, pair.server.link._channel
+    return pair.client.link._connection, pair.server.link._connection
 
 
 async def test_quic_takes_in_and_acknowledges_and_delivers_afterwards(settings: QuicSettings) -> None:
     async with linked(settings) as pair:
-        client, server = channels(pair)
+        client, server = connections(pair)
         pair.to_server(b"asked")
         pair.to_client(b"answered")
         stand_still(times=10, pause=0.02)
-        assert statistics.in_flight(client.quic) == statistics.in_flight(server.quic) == 0
-        assert event_queue.events_waiting(server.quic) > 0
+        assert statistics.in_flight(client.engine) == statistics.in_flight(server.engine) == 0
+        assert event_queue.events_waiting(server.engine) > 0
         assert (await pair.server.get())[1] == b"asked"
         assert (await pair.client.get())[1] == b"answered"
 
@@ -342,7 +342,7 @@ async def test_quic_ticks_every_second_and_counts_them(settings: QuicSettings) -
 
 async def test_quic_sends_again_what_was_lost_meanwhile(settings: QuicSettings) -> None:
     async with linked(settings) as pair:
-        client, _ = channels(pair)
+        client, _ = connections(pair)
         send = client.socket.send_now
         lost: list[Any] = []
         client.socket.send_now = lost.extend
@@ -351,8 +351,8 @@ async def test_quic_sends_again_what_was_lost_meanwhile(settings: QuicSettings) 
         assert lost
         client.socket.send_now = send
         stand_still(times=50, pause=0.02)
-        assert statistics.unacknowledged(client.quic, 4 * 16) == 0
-        assert statistics.in_flight(client.quic) == 0
+        assert statistics.unacknowledged(client.engine, 4 * 16) == 0
+        assert statistics.in_flight(client.engine) == 0
         assert (await pair.server.get())[1] == b"lost at first"
 
 
@@ -360,17 +360,17 @@ async def test_a_standing_quic_node_holds_no_more_than_its_windows(settings: Qui
     """While nobody takes what came, the peer gets no more credit than it had."""
     size = 48 * 1024 * 1024
     async with linked(settings) as pair:
-        client, server = channels(pair)
+        client, server = connections(pair)
         pair.to_server(b"first")
         assert (await pair.server.get())[1] == b"first"
         pair.to_server(bytes(size))
         before = -1
-        while (held := held_by(server.quic)) != before:
+        while (held := held_by(server.engine)) != before:
             before = held
             stand_still(times=100, pause=0.002)
         assert 0 < held <= settings.max_stream_data
         assert client.queued > size - 2 * settings.max_stream_data
-        assert event_queue.events_waiting(server.quic) < 1000
+        assert event_queue.events_waiting(server.engine) < 1000
         assert len((await pair.server.get())[1]) == size
 
 
@@ -382,12 +382,12 @@ async def test_a_fault_meanwhile_ends_that_connection_when_the_loop_goes_on(
     settings: QuicSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with linked(settings) as pair:
-        _, server = channels(pair)
+        _, server = connections(pair)
 
         def fail(*_: object) -> None:
             raise ValueError("a bug")
 
-        server.quic.receive_datagram = fail
+        server.engine.receive_datagram = fail
         pair.to_server(b"x")
         stand_still(times=3, pause=0.01)
         assert not pair.server.link.closed
@@ -423,7 +423,7 @@ async def test_a_message_waits_while_the_other_thread_uses_the_queues(settings: 
     acting = threading.Event()
     queued: list[int] = []
     async with linked(settings) as pair:
-        client, _ = channels(pair)
+        client, _ = connections(pair)
 
         def act() -> None:
             with keeper.lock:

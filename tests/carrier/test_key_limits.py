@@ -8,7 +8,7 @@ from aioquic.quic.crypto import CryptoPair, next_key_phase
 from aioquic.quic.packet import QuicErrorCode
 from aioquic.tls import CipherSuite, Epoch
 
-from quicdist.carrier.quic.engine.aioquic import termination
+from quicdist.carrier.quic.engine.aioquic import state as engine_state
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
 from quicdist.carrier.quic.engine.aioquic.key_limits import CHACHA20, LONG, SHORT, KeyLimited, KeyLimits, Pair
 from quicdist.carrier.security.certificates import CertificateFiles
@@ -113,7 +113,7 @@ def test_a_peer_that_is_not_quicdist_is_asked_to_update_once(
     all_came(network)
     assert updates.triggers == ["local_update"]
     send(100)
-    closing = termination.closing(ours.quic)
+    closing = engine_state.closing(ours.quic)
     assert closing is not None
     assert closing.code == QuicErrorCode.AEAD_LIMIT_REACHED
     assert ours.quic._packet_number < 400
@@ -153,7 +153,7 @@ def test_no_update_before_the_last_one_is_acknowledged(
         server.datagrams_to_send(pair.now)
     assert updates.triggers == ["local_update"]
     # The key has come to its limit.
-    closing = termination.closing(server)
+    closing = engine_state.closing(server)
     assert closing is not None
     assert closing.code == QuicErrorCode.AEAD_LIMIT_REACHED
 
@@ -164,7 +164,7 @@ def test_updates_of_a_peer_that_does_not_wait_end_the_connection(certificates: C
     for _ in range(2):
         client.request_key_update()
         pair.feed(server, b"\1")
-    closing = termination.closing(server)
+    closing = engine_state.closing(server)
     assert closing is not None
     assert closing.code == QuicErrorCode.KEY_UPDATE_ERROR
 
@@ -176,7 +176,7 @@ def test_updates_of_a_peer_that_waits_are_followed(certificates: CertificateFile
             quic.request_key_update()
             quic.send_ping(1)
             pair.talk()
-    assert termination.closing(pair.server) is termination.closing(pair.client) is None
+    assert engine_state.closing(pair.server) is engine_state.closing(pair.client) is None
     assert keys(pair.client).key_phase == keys(pair.server).key_phase == 0
 
 
@@ -203,10 +203,10 @@ def test_too_many_forgeries_end_the_connection(
         server._keys = None
     for _ in range(49):
         server.receive_datagram(packets[which], CLIENT, pair.now)
-    assert termination.closing(server) is None
+    assert engine_state.closing(server) is None
     pair.talk()
     server.receive_datagram(packets[which], CLIENT, pair.now)
-    closing = termination.closing(server)
+    closing = engine_state.closing(server)
     assert closing is not None
     assert closing.code == QuicErrorCode.AEAD_LIMIT_REACHED
 

@@ -12,14 +12,14 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
-from aioquic.quic.connection import QuicConnection
+from aioquic.quic.connection import QuicConnection as AioquicConnection
 from aioquic.tls import Epoch
 
 from quicdist.carrier import Address
 from quicdist.carrier.errors import CarrierError
 from quicdist.carrier.link import LinkBase
 from quicdist.carrier.quic.carrier import QuicCarrier, QuicIncoming
-from quicdist.carrier.quic.driver.channel import Channel
+from quicdist.carrier.quic.driver.connection import QuicConnection
 from quicdist.carrier.quic.driver.dial_endpoint import DialEndpoint
 from quicdist.carrier.quic.engine.aioquic.configuration import client_configuration
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
@@ -35,7 +35,7 @@ from tests.carrier.quic_support import PATIENCE, Listening, linked_to, listening
 from tests.support.engine import connection_of
 
 #: What a connection is made of.
-PARTS = (QuicConnection, Channel, DialEndpoint, UdpSocket, QuicHandshake, QuicIncoming, LinkBase)
+PARTS = (AioquicConnection, QuicConnection, DialEndpoint, UdpSocket, QuicHandshake, QuicIncoming, LinkBase)
 
 
 def alive() -> Counter[str]:
@@ -100,17 +100,17 @@ async def closed_with_user_streams(server: Listening, settings: QuicSettings) ->
 async def lost_without_a_word(server: Listening, settings: QuicSettings) -> None:
     async with linked_to(server, settings) as pair:
         for inbox in (pair.client, pair.server):
-            quic_link(inbox.link)._channel.abandon("the way is gone")
+            quic_link(inbox.link)._connection.abandon("the way is gone")
 
 
 async def broken_by_the_peer(server: Listening, settings: QuicSettings) -> None:
     async with linked_to(server, settings) as pair:
-        channel, other = (quic_link(inbox.link)._channel for inbox in (pair.client, pair.server))
-        quic = connection_of(channel.quic)
+        connection, other = (quic_link(inbox.link)._connection for inbox in (pair.client, pair.server))
+        quic = connection_of(connection.engine)
         number, quic._packet_number = quic._packet_number, quic._packet_number + 1
         other.receive(
             seal(quic, stream_frame(3, 0, b"x"), number),
-            channel.socket._sock.getsockname(),
+            connection.socket._sock.getsockname(),
             other._time(),
         )
         other.turn()
@@ -183,8 +183,8 @@ async def half_open(server: Listening, settings: QuicSettings) -> None:
         async with asyncio.timeout(PATIENCE):
             while len(endpoint.half_open) < 4:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
-    for channel in list(endpoint.half_open):
-        channel.break_off("too late")
+    for connection in list(endpoint.half_open):
+        connection.break_off("too late")
 
 
 async def garbage(server: Listening, settings: QuicSettings) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from aioquic.quic.packet import QuicErrorCode
 
-from quicdist.carrier.quic.engine.aioquic import flow_control
+from quicdist.carrier.quic.engine.aioquic.connection import Connection
 from quicdist.carrier.quic.engine.aioquic.overrun import SLACK
 from quicdist.carrier.security.certificates import CertificateFiles
 from tests.carrier.simulated import Network
@@ -18,19 +18,20 @@ def limited(certificates: CertificateFiles, *, of: str) -> Network:
     """A client that takes no limit of one kind for one, and a server that has granted LIMIT bytes of it."""
     network = Network(certificates, 1)
     client, server = network.client.quic, network.server.quic
+    assert isinstance(server, Connection)
     network.client.write(STREAM, b"x")
     network.run(1)
     stream, other = client._streams[STREAM], server._streams[STREAM]
     if of == "stream":
-        flow_control.keep_window(server, STREAM, 0)
-        other.granted = other.max_stream_data_local_sent = LIMIT  # type: ignore[attr-defined]
+        server.keep_window(STREAM, 0)
+        other.max_stream_data_local = other.max_stream_data_local_sent = LIMIT
     elif of == "stream, by aioquic":
         other.max_stream_data_local = other.max_stream_data_local_sent = LIMIT
     else:
         total = server._local_max_data
         total.value = total.sent = total.used + LIMIT - 1
     stream.max_stream_data_remote = client._remote_max_data = 1 << 40
-    server.holds_limits = True  # type: ignore[attr-defined]  # nothing more is granted
+    server.holds_limits = True  # nothing more is granted
     return network
 
 
@@ -68,9 +69,10 @@ def test_more_than_that_ends_the_connection(certificates: CertificateFiles, of: 
 def test_what_was_taken_beyond_a_limit_counts_against_the_next(certificates: CertificateFiles) -> None:
     network = limited(certificates, of="stream")
     server = network.server.quic
+    assert isinstance(server, Connection)
     network.client.write(STREAM, bytes(LIMIT - 1 + SLACK))
     network.run(1)
-    flow_control.grant(server, STREAM, LIMIT + 1000)
+    server.grant(STREAM, LIMIT + 1000)
     network.run(1)
     network.client.write(STREAM, bytes(1000))
     network.run(1)

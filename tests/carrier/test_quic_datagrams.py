@@ -54,7 +54,7 @@ async def settle(pair: LinkPair) -> tuple[int, int]:
     """Send until either side has found how long its datagrams may be, and both have sent such ones;
     their sizes."""
     async with asyncio.timeout(PATIENCE):
-        while not all(link._channel._prober._mtu._quiet_until for link in both(pair)):
+        while not all(link._connection._prober._mtu._quiet_until for link in both(pair)):
             await exchange(pair)
     client, server = both(pair)
     return client.datagram_size, server.datagram_size
@@ -143,7 +143,7 @@ async def test_a_silence_that_is_not_for_the_length_costs_nothing(settings: Quic
             pair.to_server((number, LARGE))
         await asyncio.sleep(1.0)
         client, _ = both(pair)
-        assert statistics.timeouts(connection_of(client._channel.quic)) > 2
+        assert statistics.timeouts(connection_of(client._connection.engine)) > 2
         assert client.datagram_size == MAX_SIZE
         proxy.longest = 65535
         for number in range(8):

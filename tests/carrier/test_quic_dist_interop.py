@@ -340,7 +340,7 @@ async def test_a_beam_that_was_killed_is_noticed_by_its_port(
         inbox = Answering.at(node, link)
         assert await a.eval(f"net_adm:ping('{NAME}')") == "pong"
         a.kill()
-        quic_link(link)._channel.ping()
+        quic_link(link)._connection.ping()
         error = await inbox.end()
         assert BEAM in str(error)
         assert "nobody listens" in str(error)

@@ -73,7 +73,7 @@ async def test_senders_take_different_streams(settings: QuicSettings) -> None:
             pair.to_server(sender, sender)
         assert sorted([(await pair.server.get())[1] for _ in range(200)]) == list(range(200))
         link = quic_link(pair.client.link)
-        streams = connection_of(link._channel.quic)._streams
+        streams = connection_of(link._connection.engine)._streams
         used = {key for key, stream in streams.items() if stream.sender.highest_offset}
         # The control stream, and of the sixteen those that are not kept for what is large.
         assert used == set(range(0, 49, 4))
@@ -101,7 +101,7 @@ async def test_windows_far_smaller_than_the_message_do_not_stall_it(settings: Qu
 async def test_a_tick_is_four_zero_bytes_on_the_control_stream(settings: QuicSettings) -> None:
     async with linked(settings) as pair:
         client, server = quic_link(pair.client.link), quic_link(pair.server.link)
-        await until(client, lambda: not client._channel.unacknowledged(0))
+        await until(client, lambda: not client._connection.unacknowledged(0))
         before = written(client, 0)
         client.send_tick()
         await until(server, lambda: server.stats.ticks_in == 1)
@@ -117,7 +117,9 @@ async def test_a_tick_that_the_last_handshake_message_could_swallow_goes_as_a_pi
     async with linked(settings) as pair:
         server, client = quic_link(pair.server.link), quic_link(pair.client.link)
         before = written(server, 0)
-        server._channel.quic.send_stream_data(0, b"\0\0\0\0")  # in place of the unacknowledged last message
+        server._connection.engine.send_stream_data(
+            0, b"\0\0\0\0"
+        )  # in place of the unacknowledged last message
         received = client.stats.received
         server.send_tick()
         assert written(server, 0) == before + 4
@@ -129,7 +131,7 @@ async def test_any_packet_counts_as_life(settings: QuicSettings) -> None:
     async with linked(settings) as pair:
         server, client = quic_link(pair.server.link), quic_link(pair.client.link)
         before = server.stats.received
-        client._channel.ping()
+        client._connection.ping()
         await until(server, lambda: server.stats.received > before)
         assert server.stats.messages_in == 0
 
@@ -227,7 +229,7 @@ async def test_a_handler_that_raises_costs_neither_link_nor_messages(
 
 
 def write_raw(pair: LinkPair, stream_id: int, data: bytes) -> None:
-    quic_link(pair.client.link)._channel.write(stream_id, (data,), len(data))
+    quic_link(pair.client.link)._connection.write(stream_id, (data,), len(data))
 
 
 async def test_a_frame_over_the_limit_ends_the_link(settings: QuicSettings) -> None:
@@ -244,7 +246,7 @@ async def test_a_frame_over_the_limit_ends_the_link(settings: QuicSettings) -> N
 async def test_bytes_that_are_no_term_end_the_link_after_what_was_good(settings: QuicSettings) -> None:
     async with linked(settings) as pair:
         link = quic_link(pair.client.link)
-        stream_id, good = link._connection.send(RegSend(pair.client_node.pid(), Atom(""), Atom("echo")), 1)
+        stream_id, good = link._dist.send(RegSend(pair.client_node.pid(), Atom(""), Atom("echo")), 1)
         write_raw(pair, stream_id, b"".join(good) + struct.pack(">I", 5) + b"\x83\x44\x00\xff\xff")
         assert isinstance(await pair.server.end(), UndecodableMessage)
         assert pair.server.messages.get_nowait()[1] == 1
@@ -313,8 +315,8 @@ async def test_what_comes_before_the_handshake_is_over_comes_to_the_link_whole(
 async def test_finishing_a_distribution_stream_ends_the_link(settings: QuicSettings, stream_id: int) -> None:
     async with linked(settings) as pair:
         client = quic_link(pair.client.link)
-        client._channel.quic.send_stream_data(stream_id, b"", end_stream=True)
-        client._channel.touch()
+        client._connection.engine.send_stream_data(stream_id, b"", end_stream=True)
+        client._connection.touch()
         error = await pair.server.end()
         assert "finished" in str(error)
         assert "client@127.0.0.1" in str(error)
@@ -335,7 +337,7 @@ async def test_pings_keep_an_idle_link_alive(settings: QuicSettings, monkeypatch
 async def test_a_peer_that_fell_silent_is_lost_after_the_idle_timeout(settings: QuicSettings) -> None:
     quiet = QuicSettings(tls=settings.tls, idle_timeout=0.3)
     async with linked(quiet) as pair:
-        quic_link(pair.client.link)._channel.socket.close()  # as if the cable were cut
+        quic_link(pair.client.link)._connection.socket.close()  # as if the cable were cut
         error = await pair.server.end()
         assert isinstance(error, PeerSilent)
         assert "client@127.0.0.1" in str(error)
@@ -397,11 +399,11 @@ async def test_a_standstill_of_the_loop_is_not_the_silence_of_a_peer(
 
 async def test_a_late_timer_reads_first_what_has_come(settings: QuicSettings) -> None:
     async with linked(settings) as pair:
-        server = quic_link(pair.server.link)._channel
+        server = quic_link(pair.server.link)._connection
         pair.to_server(1)
-        quic_link(pair.client.link)._channel.transmit()  # it is with the kernel, and nothing has read it
+        quic_link(pair.client.link)._connection.transmit()  # it is with the kernel, and nothing has read it
         server._deadline = asyncio.get_running_loop().time() - 10
-        connection_of(server.quic)._close_at = server._deadline
+        connection_of(server.engine)._close_at = server._deadline
         server._on_timer()
         assert not server.closed
         assert (await pair.server.get())[1] == 1

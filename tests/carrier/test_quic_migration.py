@@ -31,7 +31,7 @@ from tests.support.beam import Beam, erl_facts
 
 
 def endpoint_of(link: QuicLink) -> DialEndpoint:
-    receiver = link._channel.socket.receiver
+    receiver = link._connection.socket.receiver
     assert isinstance(receiver, DialEndpoint)
     return receiver
 
@@ -113,12 +113,12 @@ async def test_no_move_where_the_way_is_the_same(settings: QuicSettings) -> None
 
     async with linked(settings, dataclasses.replace(settings, sockets=seen)) as pair:
         client = quic_link(pair.client.link)
-        before = client._channel.socket
+        before = client._connection.socket
         looked.clear()
         endpoint_of(client).socket_error(OSError(errno.EHOSTUNREACH, "No route to host"))
         async with asyncio.timeout(30):
             await looked.wait()
-        assert client._channel.socket is before
+        assert client._connection.socket is before
 
 
 async def test_a_way_that_is_back_is_taken_at_once(

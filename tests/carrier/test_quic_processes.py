@@ -71,7 +71,7 @@ async def test_a_dialled_process_that_is_killed_is_noticed_by_its_port(
         inbox = Inbox.of(await QuicCarrier().setup(SERVER, address, FakeNode(CLIENT), setup_time=SETUP_TIME))
         process.kill()
         await process.wait()
-        quic_link(inbox.link)._channel.ping()
+        quic_link(inbox.link)._connection.ping()
         error = await inbox.end()
         assert SERVER in str(error)
         assert "nobody listens" in str(error)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.connection import QuicConnection
+from aioquic.quic.connection import QuicConnection as AioquicConnection
 from aioquic.quic.packet import QuicProtocolVersion
 
 from quicdist.carrier import (
@@ -29,7 +29,7 @@ from quicdist.carrier import (
     SetupTimeout,
 )
 from quicdist.carrier.quic.carrier import MAX_EARLY, QuicCarrier
-from quicdist.carrier.quic.driver.channel import Channel
+from quicdist.carrier.quic.driver.connection import QuicConnection
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.security.certificates import CertificateFiles, make_development_certificates
 from quicdist.carrier.security.tls_config import TlsConfig
@@ -310,7 +310,7 @@ class Raw:
         self.remote = (address.host, address.port)
         configuration = QuicConfiguration(is_client=True, alpn_protocols=[alpn], verify_mode=0)
         configuration.supported_versions = [version or QuicProtocolVersion.VERSION_1]
-        self.quic = QuicConnection(configuration=configuration)
+        self.quic = AioquicConnection(configuration=configuration)
         self.loop = asyncio.get_running_loop()
         self.quic.connect(self.remote, self.loop.time())
 
@@ -445,7 +445,9 @@ async def test_garbage_opens_nothing_and_disturbs_nobody(settings: QuicSettings)
                 sender.sendto(data, (server.address.host, server.address.port))
         link = quic_link(peer.link)
         await until_seen(server, lambda: endpoint.socket.datagrams_in >= seen + len(garbage))
-        assert [channel for channel in endpoint.channels if not channel.closed] == [link._channel]
+        assert [connection for connection in endpoint.connections if not connection.closed] == [
+            link._connection
+        ]
         assert not endpoint.half_open
         assert endpoint.strays
         client.link.close()
@@ -466,7 +468,7 @@ async def test_another_version_is_answered_with_ours(settings: QuicSettings) -> 
             await raw.loop.sock_recv(raw.socket, 65535)
             with pytest.raises(BlockingIOError):
                 raw.socket.recv(65535)
-        assert not server.listener.endpoint.channels
+        assert not server.listener.endpoint.connections
 
 
 async def test_half_open_connections_are_bounded_and_the_oldest_gives_way(
@@ -486,7 +488,7 @@ async def test_half_open_connections_are_bounded_and_the_oldest_gives_way(
         assert len(endpoint.half_open) == 4
         assert_logged(caplog, "127.0.0.1", "gives way")
         # Nothing is kept of them, and a peer that means it gets in.
-        assert len(endpoint.channels) == 4
+        assert len(endpoint.connections) == 4
         client = await dial(settings, server.address)
         assert (await server.link()).peer.name == CLIENT
         assert len(endpoint.half_open) <= 4
@@ -502,18 +504,18 @@ async def test_what_was_refused_is_forgotten_after_its_closing_period(settings: 
         with pytest.raises(NotAllowed):
             await dial(settings, server.address)
         await server.error()
-        (channel,) = endpoint.channels
+        (connection,) = endpoint.connections
         forgotten = asyncio.Event()
-        forget = channel._on_gone
+        forget = connection._on_gone
 
-        def hook(gone: Channel) -> None:
+        def hook(gone: QuicConnection) -> None:
             forget(gone)
             forgotten.set()
 
-        channel._on_gone = hook
+        connection._on_gone = hook
         async with asyncio.timeout(PATIENCE):
             await forgotten.wait()
-        assert not endpoint.channels
+        assert not endpoint.connections
         assert not endpoint.half_open
         assert not endpoint._routes
 
@@ -547,7 +549,7 @@ async def test_closing_the_listener_leaves_links_and_closes_the_rest(settings: Q
             await raw.go_on(lambda: raw.quic._close_event is not None)
         assert isinstance(await server.error(), AcceptError | HandshakeEnded)
         received = peer.link.stats.received
-        quic_link(client.link)._channel.ping()
+        quic_link(client.link)._connection.ping()
         await until_seen(server, lambda: peer.link.stats.received > received)
         with pytest.raises(ConnectError, match="it accepts no connections any more"):
             await dial(settings, server.address)

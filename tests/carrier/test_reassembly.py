@@ -10,7 +10,7 @@ import pytest
 from aioquic.quic.connection import QuicConnectionError
 from aioquic.quic.packet import QuicErrorCode, QuicStreamFrame
 from aioquic.quic.rangeset import RangeSet
-from aioquic.quic.stream import FinalSizeError, QuicStream
+from aioquic.quic.stream import FinalSizeError
 
 from quicdist.carrier.quic.engine.aioquic.ranges import Ranges
 from quicdist.carrier.quic.engine.aioquic.reassembly import (
@@ -21,18 +21,13 @@ from quicdist.carrier.quic.engine.aioquic.reassembly import (
     Receiver,
     Stock,
     StockLimits,
-    keep_messages,
-    keep_pieces,
 )
 
 LARGE = StockLimits(pieces=1 << 30, base=1 << 30, bytes_each=1, size=1 << 40, per_stream=1 << 30)
 
 
 def receiver(limits: StockLimits = LARGE, error: QuicErrorCode | None = None) -> Receiver:
-    stream = QuicStream(stream_id=0)
-    keep_pieces(stream, Stock(limits, error))
-    assert isinstance(stream.receiver, Receiver)
-    return stream.receiver
+    return Receiver(0, readable=True, stock=Stock(limits, error))
 
 
 def frame(offset: int, data: bytes, *, fin: bool = False) -> QuicStreamFrame:
@@ -66,14 +61,13 @@ def test_random_frames_come_out_in_order(seed: int) -> None:
     elif order == "even first":
         frames = frames[::2] + frames[1::2]
     stock = Stock(LARGE, None)
-    stream = QuicStream(stream_id=0)
-    keep_pieces(stream, stock)
+    receiver = Receiver(0, readable=True, stock=stock)
     came = b""
     for offset, data in frames:
-        event = stream.receiver.handle_frame(frame(offset, data))
+        event = receiver.handle_frame(frame(offset, data))
         if event is not None:
             assert event.data
-            assert stream.receiver.starting_offset() == len(came) + len(event.data)
+            assert receiver.starting_offset() == len(came) + len(event.data)
             came += event.data
     assert came == whole
     assert (stock.pieces, stock.size) == (0, 0)
@@ -119,11 +113,10 @@ def test_the_end_of_a_stream() -> None:
 
 def test_a_reset_gives_back_what_was_kept() -> None:
     stock = Stock(LARGE, None)
-    stream = QuicStream(stream_id=0)
-    keep_pieces(stream, stock)
-    stream.receiver.handle_frame(frame(10, b"x"))
+    receiver = Receiver(0, readable=True, stock=stock)
+    receiver.handle_frame(frame(10, b"x"))
     assert stock.size == 1
-    stream.receiver.handle_reset(final_size=11)
+    receiver.handle_reset(final_size=11)
     assert (stock.size, stock.pieces) == (0, 0)
 
 
@@ -217,10 +210,7 @@ def test_twice_the_frames_take_twice_the_steps(step: int) -> None:
 
 
 def crypto() -> CryptoReceiver:
-    stream = QuicStream()
-    keep_messages(stream, Stock(LARGE, QuicErrorCode.CRYPTO_BUFFER_EXCEEDED))
-    assert isinstance(stream.receiver, CryptoReceiver)
-    return stream.receiver
+    return CryptoReceiver(Stock(LARGE, QuicErrorCode.CRYPTO_BUFFER_EXCEEDED), CryptoReceiver.MAX_MESSAGE)
 
 
 def test_tls_messages_are_handed_on_whole() -> None:
@@ -274,4 +264,4 @@ def test_ranges_are_those_of_aioquic(seed: int) -> None:
             assert ours.shift() == theirs.shift()
         assert list(ours) == list(theirs)
         assert (start in ours) == (start in theirs)
-    assert Ranges.of(list(theirs)) == ours
+    assert Ranges(theirs) == ours

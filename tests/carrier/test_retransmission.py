@@ -84,13 +84,10 @@ RECEIVERS: dict[str, Callable[[], Receiver]] = {
 def sender_of(
     room: int, *, crypto: bool = False, stream_id: int = 4
 ) -> tuple[RetransmittingSender, PacketRoom]:
-    stream = QuicStream(stream_id=stream_id, max_stream_data_local=1 << 30, max_stream_data_remote=1 << 30)
     shared = PacketRoom()
     shared.size = room
-    retransmission.retransmit([stream], shared, crypto=crypto)
-    sender = stream.sender
-    assert isinstance(sender, RetransmittingSender)
-    return sender, shared
+    kind = retransmission.CryptoSender if crypto else RetransmittingSender
+    return kind(stream_id, writable=True, room=shared), shared
 
 
 Frame = tuple[int, bytes, bool]

@@ -101,8 +101,8 @@ async def test_all_connection_ids_of_a_listener_are_announced_with_their_tokens(
 ) -> None:
     async with listening(settings) as server:
         client = await dial(settings, server.address)
-        accepted = connection_of(quic_link(await server.link())._channel.quic)
-        quic = connection_of(quic_link(client.link)._channel.quic)
+        accepted = connection_of(quic_link(await server.link())._connection.engine)
+        quic = connection_of(quic_link(client.link)._connection.engine)
         token = server.listener.endpoint._resets.token
         assert len(accepted._host_cids) == 8
         assert quic.reset_tokens() == [token(accepted._host_cids[0].cid)]
@@ -116,18 +116,18 @@ async def test_reset_ends_a_dialled_link_at_once(settings: QuicSettings, size: i
     async with listening(settings) as server:
         client = await dial(settings, server.address)
         await server.link()
-        channel = quic_link(client.link)._channel
-        (token,) = channel.quic.reset_tokens()
-        where = channel.quic.get_peer_address()
+        connection = quic_link(client.link)._connection
+        (token,) = connection.engine.reset_tokens()
+        where = connection.engine.get_peer_address()
         assert where is not None
-        receiver = channel.socket.receiver
+        receiver = connection.socket.receiver
         for other in (token[::-1], bytes(16)):
             receiver.datagrams_received([(b"\x40" + os.urandom(size - 17) + other, where)])
         receiver.datagrams_received([(b"\xc0" + os.urandom(size - 17) + token, where)])
         receiver.datagrams_received([(b"\x40" + token[: size - 1], where)])
-        assert not channel.closed
+        assert not connection.closed
         receiver.datagrams_received([(b"\x40" + os.urandom(size - 17) + token, where)])
-        assert channel.closed
+        assert connection.closed
         error = await client.end()
         assert isinstance(error, LinkLost)
         assert "stateless reset" in str(error)
@@ -141,15 +141,17 @@ async def test_reset_ends_an_accepted_link_where_it_comes_from_its_peer(
     async with listening(settings) as server:
         client = await dial(settings, server.address)
         peer = Inbox.of(await server.link())
-        channel = quic_link(peer.link)._channel
-        connection_of(channel.quic)._peer_cid.stateless_reset_token = SECRET[:16]  # its later ones have one
-        where = channel.quic.get_peer_address()
+        connection = quic_link(peer.link)._connection
+        connection_of(connection.engine)._peer_cid.stateless_reset_token = SECRET[
+            :16
+        ]  # its later ones have one
+        where = connection.engine.get_peer_address()
         assert where is not None
         data = b"\x40" + os.urandom(size - 17) + SECRET[:16]
         endpoint = server.listener.endpoint
         with outside(endpoint) as beyond:
             beyond.arrive(*[(data, HERE)] * 2 * int(RESET_BURST))
-            assert not channel.closed
+            assert not connection.closed
             beyond.arrive((data, where))
         assert "stateless reset" in str(await peer.end())
         client.link.close()
@@ -218,7 +220,7 @@ async def test_a_node_that_was_killed_and_started_again_ends_old_links(
         process.kill()
         await process.wait()
     async with echo(certificates, port):
-        quic_link(client.link)._channel.ping()
+        quic_link(client.link)._connection.ping()
         async with asyncio.timeout(5):
             error = await client.end()
         assert isinstance(error, LinkLost)

@@ -341,7 +341,7 @@ async def test_an_error_in_a_large_read_ends_the_link(
     count = 0
 
     async with joined(a, b) as (link, other):
-        whole = other._connection.receive_by_frames
+        whole = other._dist.receive_by_frames
 
         def failing(stream_id: int, data: bytes) -> Iterator[tuple[ControlMessage, Any] | None]:
             nonlocal count
@@ -353,7 +353,7 @@ async def test_an_error_in_a_large_read_ends_the_link(
                 count += 1
                 yield message
 
-        monkeypatch.setattr(other._connection, "receive_by_frames", failing)
+        monkeypatch.setattr(other._dist, "receive_by_frames", failing)
         other.start(lambda control, payload: None, ended.set_result)
         for number in range(1000):
             link.send(to_echo(a), (number, bytes(64)))

@@ -11,7 +11,7 @@ import weakref
 import pytest
 
 from quicdist.carrier import AcceptError, AcceptTimeout, Address
-from quicdist.carrier.sources import FailureDelay
+from quicdist.carrier.rate_limits import FailureDelay
 from quicdist.carrier.tcp.carrier import TcpCarrier
 from quicdist.carrier.tcp.link import TcpLink
 from quicdist.carrier.tcp.listener import TcpIncoming, TcpListener
@@ -242,9 +242,9 @@ async def test_who_talks_without_end_before_we_listen_is_not_kept(b: FakeNode) -
         raw.writer.write(b"N" * 10_000_000)
         incoming = await anext(aiter(carrier.accept(listener)))
         async with asyncio.timeout(30):
-            while incoming.channel.transport.is_reading():  # type: ignore[attr-defined]  # noqa: ASYNC110
+            while incoming.connection.transport.is_reading():  # type: ignore[attr-defined]  # noqa: ASYNC110
                 await asyncio.sleep(0)  # nothing tells when the kernel has handed over enough
-        assert len(incoming.channel._held) < 1_000_000  # type: ignore[attr-defined]
+        assert len(incoming.connection._held) < 1_000_000  # type: ignore[attr-defined]
         with pytest.raises(MalformedHandshake):
             await carrier.accept_connection(incoming, b, setup_time=SETUP_TIME)
 
@@ -399,7 +399,7 @@ async def test_a_connection_that_is_refused_is_freed_at_once(b: FakeNode, how: s
     async with listening() as (carrier, listener, address), raw_dial(address) as raw:
         incoming = await anext(aiter(carrier.accept(listener)))
         assert isinstance(incoming, TcpIncoming)
-        channel = weakref.ref(incoming.channel)
+        connection = weakref.ref(incoming.connection)
         accepting = asyncio.ensure_future(carrier.accept_connection(incoming, b, setup_time=SETUP_TIME))
         await asyncio.sleep(0)
         gc.disable()
@@ -416,6 +416,6 @@ async def test_a_connection_that_is_refused_is_freed_at_once(b: FakeNode, how: s
             await raw.closed()
             for _ in range(3):
                 await asyncio.sleep(0)
-            assert channel() is None
+            assert connection() is None
         finally:
             gc.enable()

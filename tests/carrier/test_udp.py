@@ -293,8 +293,8 @@ def test_addresses_are_plain() -> None:
 async def test_a_link_goes_on_where_the_path_takes_only_short_datagrams(settings: Any) -> None:
     async with linked(settings) as pair:
         for inbox in (pair.client, pair.server):
-            channel = quic_link(inbox.link)._channel
-            real = channel.socket._sock
+            connection = quic_link(inbox.link)._connection
+            real = connection.socket._sock
 
             class Narrow(Choking):
                 def send(self, data: bytes) -> int:
@@ -307,7 +307,7 @@ async def test_a_link_goes_on_where_the_path_takes_only_short_datagrams(settings
                         raise OSError(errno.EMSGSIZE, "Message too long")
                     return int(self._real.sendto(data, address))
 
-            channel.socket._sock = Narrow(real, [])
+            connection.socket._sock = Narrow(real, [])
         pair.to_server(bytes(1 << 20))
         assert len((await pair.server.get())[1]) == 1 << 20
         pair.to_client(bytes(1 << 20))
@@ -317,7 +317,7 @@ async def test_a_link_goes_on_where_the_path_takes_only_short_datagrams(settings
 async def test_a_link_goes_on_where_datagrams_are_lost_and_the_kernel_chokes(settings: Any) -> None:
     async with linked(settings) as pair:
         for inbox in (pair.client, pair.server):
-            socket_ = quic_link(inbox.link)._channel.socket
+            socket_ = quic_link(inbox.link)._connection.socket
             count = 0
             send = socket_.send
 

@@ -188,8 +188,8 @@ async def test_streams_end_with_the_link(ends: Ends) -> None:
 
 async def test_the_limit_of_streams(ends: Ends) -> None:
     streams = ends.pair.client.link.user_streams
-    channel = quic_link(ends.pair.client.link)._channel
-    opened = [streams.open() for _ in range(channel.quic.streams_allowed() - FIRST // 4)]
+    connection = quic_link(ends.pair.client.link)._connection
+    opened = [streams.open() for _ in range(connection.engine.streams_allowed() - FIRST // 4)]
     with pytest.raises(StreamLimitReached, match="until one of those open has ended"):
         streams.open()
     room = asyncio.create_task(streams.room())
@@ -247,8 +247,8 @@ async def test_a_reader_that_waits_slows_the_writer(settings: QuicSettings) -> N
             while theirs._unread < MIB:  # noqa: ASYNC110  # nobody is told of bytes that nobody reads
                 await asyncio.sleep(0.001)
         assert theirs._unread == MIB
-        channel = quic_link(ends.pair.client.link)._channel
-        assert channel.queued_on(ours.stream_id) <= 256 * KIB + 128 * KIB
+        connection = quic_link(ends.pair.client.link)._connection
+        assert connection.queued_on(ours.stream_id) <= 256 * KIB + 128 * KIB
         assert not sending.done()
         # Who does not wait is told.
         written = 8 * MIB

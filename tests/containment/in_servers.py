@@ -22,7 +22,7 @@ from quicdist import (
     Supervisor,
     Via,
 )
-from quicdist.node.exits import answered_reason
+from quicdist.node.exit_reason import answered_reason
 from quicdist.node.process import ProcessState
 from tests.containment.faults import GONE, Fault
 from tests.containment.lab import KILL, Lab, until

@@ -29,7 +29,7 @@ async def without_a_word(node: Node, peer: str) -> AsyncIterator[None]:
     down = asyncio.Event()
     done = node.subscribe(lambda event: down.set())
     if isinstance(link, QuicLink):
-        link._channel.abandon("a cable was cut")
+        link._connection.abandon("a cable was cut")
     else:
         assert isinstance(link, TcpLink)
         # Open as long as any descriptor is.

@@ -143,7 +143,7 @@ async def test_server(shell: Cluster, tmp_path: Path, row: list[str]) -> None:
             receive {{row, V, R}} -> {{V, R}} end
         end)()
     """
-    await check(shell, source, f"{{{value}, {'goes_on' if reason == 'goes on' else reason}}}")
+    await check(shell, source, f"{{{value}, {'goes_on' if reason == 'keeps running' else reason}}}")
     await check_printed(shell, ["Generic server", "CRASH REPORT"] if print_ else [])
 
 

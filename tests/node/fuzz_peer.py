@@ -228,7 +228,7 @@ class Fuzzer:
         for stream, piece in plan.pieces:
             data = bytes.fromhex(piece)
             if not lost:
-                link._channel.write(stream, (data,), len(data))
+                link._connection.write(stream, (data,), len(data))
         await asyncio.sleep(0.01)
         stands = not lost
         link.close("over")

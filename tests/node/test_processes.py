@@ -147,9 +147,9 @@ class TestTheEnd:
         one.alias()
         one.unlink(two.pid)
         one.stop()
-        relations = here.runtime.relations
-        assert (relations._monitors, relations._aliases, relations._watched) == ({}, {}, {})
-        assert there.runtime.relations._watched == {}
+        monitors = here.runtime.monitors
+        assert (monitors._monitors, monitors._aliases, monitors._watched) == ({}, {}, {})
+        assert there.runtime.monitors._watched == {}
         assert (two.links, two.monitored_by) == ([], {})
 
 

@@ -36,7 +36,7 @@ class Reader:
             self.put(OLD)
 
     def put(self, message: Any, *, priority: bool = False) -> None:
-        self.side.runtime.hand_over(self.process, message, priority)
+        self.side.runtime.signal_queue.hand_over(self.process, message, priority)
 
     async def receive(self, *pattern: Any) -> Any:
         return await self.process.receive(pattern, timeout=0)
@@ -162,7 +162,7 @@ async def test_marks_go_with_the_message_that_was_waited_for() -> None:
     other = reader.side.runtime.add_process()
     for _ in range(5):
         reference = reader.process.monitor(other, alias="reply_demonitor")
-        reader.side.runtime.relations.message_to_alias(reference, (reference, 1))
+        reader.side.runtime.monitors.message_to_alias(reference, (reference, 1))
         await reader.receive(reference, ANY)
     assert kept(reader.process) == 0
 

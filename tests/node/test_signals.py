@@ -132,7 +132,7 @@ class TestLinks:
         one.trap_exit = True
         one.link(two.pid)
         one.unlink(two.pid)
-        assert not one.bonds.unlinking
+        assert not one.relations.unlinking
         two.stop(BOOM)
         assert messages == []
 
@@ -156,7 +156,7 @@ class TestLinks:
         here.signals.dispatch("two@host", wire.PayloadExit(two.pid, one.pid), BOOM)
         assert messages == []
         # What was known of the link goes with the process it was to, answered or not.
-        assert one.bonds.unlinking == {}
+        assert one.relations.unlinking == {}
 
     def test_an_acknowledgement_of_an_older_unlink_changes_nothing(self) -> None:
         here, there = connected()
@@ -164,11 +164,11 @@ class TestLinks:
         here.peers["two@host"].signals.dispatch = lambda *_: None  # type: ignore[method-assign]
         one.link(two.pid)
         one.unlink(two.pid)
-        unlink_id = one.bonds.unlinking[two.pid]
+        unlink_id = one.relations.unlinking[two.pid]
         here.signals.dispatch("two@host", wire.UnlinkIdAck(unlink_id + 1, two.pid, one.pid), None)
-        assert one.bonds.unlinking == {two.pid: unlink_id}
+        assert one.relations.unlinking == {two.pid: unlink_id}
         here.signals.dispatch("two@host", wire.UnlinkIdAck(unlink_id, two.pid, one.pid), None)
-        assert one.bonds.unlinking == {}
+        assert one.relations.unlinking == {}
 
     def test_nobody_can_forge_the_exit_of_a_process_elsewhere(self) -> None:
         here, there = connected()

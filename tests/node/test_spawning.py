@@ -172,7 +172,7 @@ class TestRequests:
         with pytest.raises(TermError):
             parent.spawn_request("two@host", "m", "f", [object()], monitor=True, alias=True)
         assert parent.monitors == []
-        assert parent.bonds.aliases == {}
+        assert parent.relations.aliases == {}
         here.runtime.connection_lost("two@host")
 
     @pytest.mark.parametrize("wrong", [{"reply": "maybe"}, {"alias": True}, {"monitor": True, "alias": "x"}])

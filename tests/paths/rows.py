@@ -46,7 +46,7 @@ def _rows() -> list[Row]:
             rows.append(
                 Row(
                     f"loss-{loss}-{delay}",
-                    f"{loss} % lost, {delay} ms there and back",
+                    f"{loss} % loss, {delay} ms round trip",
                     Faults(loss=loss / 100, delay=delay / 2000),
                     bulk=256 * 1024 if heavy else 1024 * 1024 if slow else 8 * 1024 * 1024,
                     limit=300.0 if heavy and slow else 180.0 if heavy or slow else 120.0 if loss else 60.0,
@@ -56,20 +56,20 @@ def _rows() -> list[Row]:
             )
     wan = Faults(delay=0.025)
     rows += [
-        Row("delay-20", "20 ms there and back", Faults(delay=0.010)),
+        Row("delay-20", "20 ms round trip", Faults(delay=0.010)),
         Row(
             "jitter-20",
-            "20 ms there and back, up to 2 ms more for each packet",
+            "20 ms round trip, up to 2 ms more for each packet",
             Faults(delay=0.010, jitter=0.002),
         ),
         Row("reorder-50", "50 ms, a tenth of the packets 10 ms late", replace(wan, late=0.1, late_by=0.010)),
-        Row("double-50", "50 ms, a tenth of the packets twice", replace(wan, double=0.1)),
-        Row("up-50", "50 ms, 5 % lost towards who was dialled", replace(wan, loss_up=0.05), limit=120.0),
-        Row("down-50", "50 ms, 5 % lost towards who dialled", replace(wan, loss_down=0.05), limit=120.0),
+        Row("double-50", "50 ms, a tenth of the packets duplicated", replace(wan, double=0.1)),
+        Row("up-50", "50 ms, 5 % loss towards the acceptor", replace(wan, loss_up=0.05), limit=120.0),
+        Row("down-50", "50 ms, 5 % loss towards the dialler", replace(wan, loss_down=0.05), limit=120.0),
         Row("rate-50", "50 ms, 10 Mbit/s, 64 KiB of queue", replace(wan, rate=10 * MBIT, queue=64 * 1024)),
-        Row("cut-5", "cut for 5 s in mid-transfer", RATED, _cut(5, loss=1.0)),
-        Row("cut-5-up", "cut towards who was dialled for 5 s", RATED, _cut(5, loss_up=1.0)),
-        Row("cut-5-down", "cut towards who dialled for 5 s", RATED, _cut(5, loss_down=1.0)),
+        Row("cut-5", "cut for 5 s during the transfer", RATED, _cut(5, loss=1.0)),
+        Row("cut-5-up", "cut towards the acceptor for 5 s", RATED, _cut(5, loss_up=1.0)),
+        Row("cut-5-down", "cut towards the dialler for 5 s", RATED, _cut(5, loss_down=1.0)),
         Row(
             "cut-25",
             "cut for 25 s, net_ticktime 8 s",
@@ -80,7 +80,7 @@ def _rows() -> list[Row]:
         ),
         Row(
             "mtu",
-            "path MTU 1500, then 1280, then 1000; longer packets vanish",
+            "path MTU 1500, then 1280, then 1000; longer packets are dropped",
             RATED,
             _mtu(icmp=False),
             told="QUIC needs 1200 bytes",
@@ -96,7 +96,7 @@ def _rows() -> list[Row]:
         ),
         Row(
             "nat",
-            "the NAT gives other ports in mid-transfer, twice",
+            "the NAT changes its ports during the transfer, twice",
             replace(RATED, mapping=1),
             tuple((when, replace(RATED, mapping=mapping)) for when, mapping in ((0.0, 2), (0.5, 3))),
             told="TCP is bound to its ports",

@@ -43,7 +43,7 @@ def size_of(node: Node) -> int:
 
 def probe_timeout(node: Node) -> float:
     """Of a node's connection, now, in seconds (RFC 9002, section 6.2)."""
-    return link_of(node)._channel.quic.probe_timeout()
+    return link_of(node)._connection.engine.probe_timeout()
 
 
 async def filled(network: Network, one: Node, two: Node, size: int, *, over: bool = False) -> None:
@@ -51,7 +51,7 @@ async def filled(network: Network, one: Node, two: Node, size: int, *, over: boo
     ask for no more."""
     for _ in range(60):
         await between(network, one, two, processes=1, sizes=[100_000]).over()
-        asks = [not link_of(node)._channel._prober._mtu._quiet_until for node in (one, two)]
+        asks = [not link_of(node)._connection._prober._mtu._quiet_until for node in (one, two)]
         if size_of(one) == size_of(two) == size and not (over and any(asks)):
             return
     raise AssertionError(f"datagrams have {size_of(one)} and {size_of(two)} bytes, not {size}")
@@ -164,14 +164,14 @@ async def test_loss_is_not_taken_for_a_shorter_path(network: Network, delay: flo
         await filled(network, one, two, 1500 - IPV4_HEADERS)
         sizes: set[int] = set()
         for node in (one, two):
-            channel = link_of(node)._channel
-            fit = channel._prober._fit
+            connection = link_of(node)._connection
+            fit = connection._prober._fit
 
-            def hook(fit: Any = fit, quic: Any = channel.quic) -> None:
+            def hook(fit: Any = fit, quic: Any = connection.engine) -> None:
                 fit()
                 sizes.add(path_probe.datagram_size(quic))
 
-            channel._prober._fit = hook  # type: ignore[method-assign]
+            connection._prober._fit = hook  # type: ignore[method-assign]
         network.set(ONE, TWO, loss=0.2)
         await between(network, one, two, processes=2, sizes=[*[20] * 30, 100_000]).over()
         assert sizes <= {1500 - IPV4_HEADERS}

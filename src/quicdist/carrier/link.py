@@ -59,18 +59,18 @@ class LinkBase(Link):
 
     def __init__(
         self,
-        connection: DistConnection,
+        dist: DistConnection,
         *,
         local_address: Address,
         remote_address: Address,
         limits: BufferLimits = BufferLimits(),
     ) -> None:
-        self.peer = connection.peer
+        self.peer = dist.peer
         self.local_address = local_address
         self.remote_address = remote_address
         self.stats = LinkStats()
         self.error: QuicDistError | None = None
-        self._connection = connection
+        self._dist = dist
         self._limits = limits
         self._loop = asyncio.get_running_loop()
         self._on_message: MessageHandler | None = None
@@ -118,7 +118,7 @@ class LinkBase(Link):
             raise LinkClosed(self.peer.name)
         if self._paused and self.queued > self._most and not self._made_room():
             return
-        stream_id, parts = self._connection.send(control, payload, pair=pair)
+        stream_id, parts = self._dist.send(control, payload, pair=pair)
         stats = self.stats
         stats.messages_out += 1
         stats.sent += 1
@@ -195,7 +195,7 @@ class LinkBase(Link):
             return
         self.stats.bytes_in += len(data)
         try:
-            messages = self._connection.receive(stream_id, data)
+            messages = self._dist.receive(stream_id, data)
         except ProtocolError as error:
             self._received(error.messages)
             self._fail(error)

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from quicdist.carrier.addresses import Address
 from quicdist.carrier.icmp import Report, ask_for_reports, take_reports
 from quicdist.carrier.keepalive import KeepAlive
-from quicdist.carrier.nobody import NOBODY
+from quicdist.carrier.no_handler import NO_HANDLER
 from quicdist.forking import close_in_children
 
 #: What the socket module gives as an address: (host, port) or (host, port, flow info, scope).
@@ -514,5 +514,5 @@ class UdpSocket:
         with self._lock:
             self._sock.close()
         # They hold their socket, most often.
-        self.receiver = NOBODY
+        self.receiver = NO_HANDLER
         self.sift = self._on_report = None

@@ -32,7 +32,6 @@ from quicdist.containment import NotReturned, describe, settle, settle_within
 from quicdist.discovery import Discovery
 from quicdist.errors import QuicDistError
 from quicdist.logs import get_logger
-from quicdist.node.accepting import GRACE, PATIENCE, Accepting, Arrivals
 from quicdist.node.connection_errors import ConnectionErrors
 from quicdist.node.dial_queue import (
     MAX_DIALS,
@@ -46,8 +45,9 @@ from quicdist.node.dial_queue import (
     peer_behind,
 )
 from quicdist.node.errors import NodeError, NotConnected
-from quicdist.node.exits import named
+from quicdist.node.exit_reason import named
 from quicdist.node.outbox import Outbox
+from quicdist.node.pending_accept import GRACE, PATIENCE, Arrivals, PendingAccept
 from quicdist.protocol import (
     NO_PAYLOAD,
     ConnectionAlive,
@@ -122,7 +122,7 @@ class Connection:
         self.ticket: Ticket | None = None
         self.link: Link | None = None
         #: Attempts of the other node that know the cookie and are not through yet.
-        self.accepting: set[Accepting] = set()
+        self.accepting: set[PendingAccept] = set()
         self.dialling: asyncio.Task[None] | None = None
         #: This node's dial has said its name; done when it is over.
         self.name_said: asyncio.Future[None] | None = None
@@ -187,7 +187,7 @@ class ConnectionTable:
             self._run(self._accept_one(carrier, incoming), f"handshake with {incoming.remote_address}")
 
     async def _accept_one(self, carrier: Carrier, incoming: Incoming) -> None:
-        accepting = Accepting(self._local, self)
+        accepting = PendingAccept(self._local, self)
         try:
             link = await carrier.accept_connection(incoming, accepting, setup_time=self._setup_time)
             self._adopt(link)
@@ -196,7 +196,7 @@ class ConnectionTable:
         finally:
             self._accept_over(accepting)
 
-    def accept_pending(self, node: str, accepting: Accepting) -> None:
+    def accept_pending(self, node: str, accepting: PendingAccept) -> None:
         """``node`` is being connected by its own attempt, which knows the cookie and goes before ours."""
         self.arrivals.discard(node, accepting)
         connection = self._connections.get(node)
@@ -205,7 +205,7 @@ class ConnectionTable:
         connection.accepting.add(accepting)
         self._stop_dialling(connection)
 
-    def peer_proved(self, node: str, accepting: Accepting) -> asyncio.Future[None] | None:
+    def peer_proved(self, node: str, accepting: PendingAccept) -> asyncio.Future[None] | None:
         """Whether an attempt of ``node`` that knows the cookie has to wait for the end of ours."""
         connection = self._connections.get(node)
         if connection is not None and connection.link is not None:
@@ -215,7 +215,7 @@ class ConnectionTable:
         self.accept_pending(node, accepting)
         return None
 
-    def _accept_over(self, accepting: Accepting) -> None:
+    def _accept_over(self, accepting: PendingAccept) -> None:
         if accepting.node is not None:
             self.arrivals.discard(accepting.node, accepting)
         connection = self._connections.get(accepting.node) if accepting.node is not None else None

@@ -335,7 +335,7 @@ class NodeCore:
         self.connections.name_said(node)
 
     def peer_proved(self, node: str) -> None:
-        """Answered for each attempt by :class:`~quicdist.node.accepting.Accepting`."""
+        """Answered for each attempt by :class:`~quicdist.node.pending_accept.PendingAccept`."""
 
     def old_connection_pending(self, node: str) -> None:
         self.connections.disconnect(node, NodeError(f"{node} lost this connection and has made another"))

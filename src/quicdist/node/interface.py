@@ -1,18 +1,24 @@
-"""The node as its processes see it: ``process.node``.
+"""What a process knows of the node it lives on.
 
-:class:`quicdist.Node` is in a package above this one, so its processes know it by this protocol.
+The classes behind these protocols are above :mod:`~quicdist.node.process`: :class:`quicdist.Node`, which a
+body sees as ``process.node``, and :class:`~quicdist.node.runtime.Runtime`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from quicdist.carrier import UserStream
+from quicdist.node.process_relations import MonitorAlias
+from quicdist.node.spawn_options import SpawnRequestOptions
+from quicdist.term import Atom, Pid, Reference
 from quicdist.term.names import Name
 
 #: The class of processes.
 P = TypeVar("P", covariant=True)
+#: The same, where processes are passed as well.
+Q = TypeVar("Q")
 
 
 class NodeInterface(Protocol[P]):
@@ -94,3 +100,87 @@ class NodeInterface(Protocol[P]):
     async def gen_server_call(self, to: Any, request: Any, *, timeout: float | None = 5.0) -> Any: ...
 
     def gen_server_cast(self, to: Any, request: Any) -> None: ...
+
+
+class ProcessRuntime(Protocol[Q]):
+    """What a process asks of the runtime of its node; see :class:`~quicdist.node.runtime.Runtime`."""
+
+    name: str
+    owner: NodeInterface[Q]
+
+    # -- messages --------------------------------------------------------------------------
+
+    def send(
+        self, source: Pid, to: Any, message: Any, *, priority: bool = False, owner: Pid | None = None
+    ) -> None: ...
+
+    def locate(self, target: Any) -> tuple[str, Pid | Atom]: ...
+
+    def submit(self, function: Callable[..., Any], *args: Any) -> None: ...
+
+    # -- links, monitors, aliases ----------------------------------------------------------
+
+    def link(self, process: Q, to: Pid, *, priority: bool = False) -> None: ...
+
+    def unlink(self, process: Q, to: Pid) -> None: ...
+
+    def send_exit(self, source: Pid, to: Pid | Reference, reason: Any, *, priority: bool = False) -> None: ...
+
+    def monitor(
+        self, process: Q, target: Any, *, alias: bool | MonitorAlias, tag: Any, priority: bool
+    ) -> Reference: ...
+
+    def demonitor(self, reference: Reference, watcher: Pid) -> bool: ...
+
+    def alias(
+        self,
+        process: Q,
+        reference: Reference,
+        kind: MonitorAlias | Literal["reply"],
+        *,
+        priority: bool = False,
+    ) -> None: ...
+
+    def unalias(self, reference: Reference) -> bool: ...
+
+    def new_reference(self) -> Reference: ...
+
+    def set_group_leader(self, source: Pid, leader: Pid, of: Pid) -> None: ...
+
+    # -- spawning --------------------------------------------------------------------------
+
+    def spawn(
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        name: Name | None = None,
+        link_to: Q | None = None,
+    ) -> Q: ...
+
+    async def spawn_on(
+        self,
+        process: Q,
+        node: Name,
+        mfa: tuple[Name, Name, Sequence[Any]],
+        *,
+        link: bool,
+        reference: Reference | None = None,
+    ) -> Pid: ...
+
+    def spawn_request(
+        self,
+        process: Q,
+        node: Name,
+        mfa: tuple[Name, Name, Sequence[Any]],
+        options: SpawnRequestOptions,
+    ) -> Reference: ...
+
+    def abandon_spawn_request(self, reference: Reference, parent: Pid) -> bool: ...
+
+    # -- the end ---------------------------------------------------------------------------
+
+    def exit(self, process: Q, reason: Any) -> None: ...
+
+    def terminate(self, process: Q, reason: Any) -> None: ...
+
+    def crashed(self, process: Q, error: BaseException, message: Any = None) -> None: ...

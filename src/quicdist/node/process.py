@@ -6,23 +6,18 @@ import asyncio
 import enum
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from quicdist.containment import settle
-from quicdist.node import remote_spawn
-from quicdist.node.bonds import Bonds
 from quicdist.node.errors import ProcessExit
-from quicdist.node.exits import CANCELLED, DOWN, NORMAL
-from quicdist.node.interface import NodeInterface
+from quicdist.node.exit_reason import CANCELLED, DOWN, NORMAL
+from quicdist.node.interface import NodeInterface, ProcessRuntime
 from quicdist.node.mailbox import Mailbox
 from quicdist.node.patterns import ANY, Pattern
-from quicdist.node.relations import MonitorAlias
-from quicdist.node.remote_spawn import SPAWN_REPLY, Reply
+from quicdist.node.process_relations import MonitorAlias, ProcessRelations
+from quicdist.node.spawn_options import SPAWN_REPLY, ReplyOn, SpawnRequestOptions
 from quicdist.term import Atom, Pid, Reference
 from quicdist.term.names import Name
-
-if TYPE_CHECKING:
-    from quicdist.node.runtime import Runtime
 
 
 class ProcessState(enum.Enum):
@@ -54,9 +49,9 @@ class Process:
 
     __slots__ = (
         "__weakref__",
-        "_bonds",
         "_mailbox",
         "_on_end",
+        "_relations",
         "_runtime",
         "body",
         "exit_reason",
@@ -74,7 +69,7 @@ class Process:
     #: ``shutdown``. Of other processes they see what they see when a BEAM halts: ``noconnection``.
     ends_while_connected = False
 
-    def __init__(self, runtime: Runtime, pid: Pid) -> None:
+    def __init__(self, runtime: ProcessRuntime[Process], pid: Pid) -> None:
         self._runtime = runtime
         self.pid = pid
         #: The name it is registered under, if any.
@@ -95,7 +90,7 @@ class Process:
         #: Where its output goes (``group_leader/0``); ``set_group_leader`` is ``group_leader/2``.
         self.group_leader: Pid | None = None
         # Ten thousand idle processes: what a process may never need it does not have yet.
-        self._bonds: Bonds | None = None
+        self._relations: ProcessRelations | None = None
         self._mailbox: Mailbox | None = None
         #: What runs its code now, if that is a coroutine.
         self.task: asyncio.Future[Any] | None = None
@@ -201,44 +196,44 @@ class Process:
     # -- links, monitors, aliases ----------------------------------------------------------
 
     @property
-    def bonds(self) -> Bonds:
-        """What ties it to others; for the node's own use."""
-        bonds = self._bonds
-        if bonds is None:
-            bonds = self._bonds = Bonds()
-        return bonds
+    def relations(self) -> ProcessRelations:
+        """Its links, monitors and aliases; for the node's own use."""
+        relations = self._relations
+        if relations is None:
+            relations = self._relations = ProcessRelations()
+        return relations
 
     @property
-    def is_bound(self) -> bool:
+    def has_relations(self) -> bool:
         """Whether it ever had a link, a monitor or an alias."""
-        return self._bonds is not None
+        return self._relations is not None
 
     @property
     def links(self) -> list[Pid]:
         """The processes it is linked to (``process_info(Pid, links)``)."""
-        return list(self._bonds.links) if self._bonds is not None else []
+        return list(self._relations.links) if self._relations is not None else []
 
     @property
     def monitors(self) -> list[Reference]:
         """The monitors it holds."""
-        return list(self._bonds.monitors) if self._bonds is not None else []
+        return list(self._relations.monitors) if self._relations is not None else []
 
     @property
     def monitored_by(self) -> dict[Reference, tuple[Pid, Pid | Atom]]:
         """Who monitors it (``process_info(Pid, monitored_by)``): by reference the watcher, and the
         pid or name it watches."""
-        return dict(self._bonds.monitored_by) if self._bonds is not None else {}
+        return dict(self._relations.monitored_by) if self._relations is not None else {}
 
     def link(self, pid: Pid | Process, *, priority: bool = False) -> None:
         """Link with a process (``link/1,2``); one that is not there ends this one with ``noproc``.
         With ``priority`` its ``'EXIT'`` comes before ordinary messages (OTP 28)."""
         self.must_live()
-        self._runtime.links.link(self, _pid(pid), priority=priority)
+        self._runtime.link(self, _pid(pid), priority=priority)
 
     def unlink(self, pid: Pid | Process) -> None:
         """Remove a link (``unlink/1``): from now on its exit signal means nothing here. An
         ``'EXIT'`` message that has come already stays."""
-        self._runtime.links.unlink(self, _pid(pid))
+        self._runtime.unlink(self, _pid(pid))
 
     def monitor(
         self, target: Any, *, alias: bool | MonitorAlias = False, tag: Any = DOWN, priority: bool = False
@@ -252,12 +247,12 @@ class Process:
         ``"explicit_unalias"`` until :meth:`unalias`.
         """
         self.must_live()
-        return self._runtime.relations.monitor_for(self, target, alias=alias, tag=tag, priority=priority)
+        return self._runtime.monitor(self, target, alias=alias, tag=tag, priority=priority)
 
     def demonitor(self, reference: Reference, *, flush: bool = False) -> bool:
         """Remove a monitor of this process, and with ``flush`` its message if that has come
         already (``demonitor/2``); whether it was still active (its option ``info``)."""
-        found = reference in self.bonds.monitors and self._runtime.relations.demonitor(reference, self.pid)
+        found = reference in self.relations.monitors and self._runtime.demonitor(reference, self.pid)
         if flush and self._mailbox is not None and not found:
             # {_, MonitorRef, _, _, _}, whatever the tag
             self._mailbox.discard((ANY, reference, ANY, ANY, ANY))
@@ -270,12 +265,12 @@ class Process:
         self.must_live()
         reference = self.new_reference(1 if reply else None)
         kind: Literal["reply", "explicit_unalias"] = "reply" if reply else "explicit_unalias"
-        self._runtime.relations.alias_for(self, reference, kind, priority=priority)
+        self._runtime.alias(self, reference, kind, priority=priority)
         return reference
 
     def unalias(self, reference: Reference) -> bool:
         """Take an alias back: what comes by it from now on is dropped. Whether it was one."""
-        return reference in self.bonds.aliases and self._runtime.relations.unalias(reference)
+        return reference in self.relations.aliases and self._runtime.unalias(reference)
 
     def make_ref(self) -> Reference:
         """A reference unlike all others (``make_ref/0``). A receive whose pattern holds it does not
@@ -286,7 +281,7 @@ class Process:
     def new_reference(self, expected: int | None = 1) -> Reference:
         """A reference by which so many messages are to come, None for any number; for the node's own
         use."""
-        reference = self._runtime.identifiers.reference()
+        reference = self._runtime.new_reference()
         if self._mailbox is not None:
             self._mailbox.mark(reference, expected)
         return reference
@@ -331,7 +326,7 @@ class Process:
         process starts, and ends with ``undef``.
         """
         self.must_live()
-        return await remote_spawn.spawn(self._runtime, self, node, module, function, arguments, link=link)
+        return await self._runtime.spawn_on(self, node, (module, function, arguments), link=link)
 
     async def spawn_monitor_on(
         self, node: Name, module: Name, function: Name, arguments: Sequence[Any] = (), *, link: bool = False
@@ -342,8 +337,8 @@ class Process:
         """
         self.must_live()
         reference = self.new_reference()
-        pid = await remote_spawn.spawn(
-            self._runtime, self, node, module, function, arguments, link=link, reference=reference
+        pid = await self._runtime.spawn_on(
+            self, node, (module, function, arguments), link=link, reference=reference
         )
         return pid, reference
 
@@ -358,7 +353,7 @@ class Process:
         monitor: bool = False,
         alias: bool | MonitorAlias = False,
         tag: Any = DOWN,
-        reply: Reply = "yes",
+        reply: ReplyOn = "yes",
         reply_tag: Any = SPAWN_REPLY,
         options: Sequence[Any] = (),
     ) -> Reference:
@@ -370,17 +365,17 @@ class Process:
         ``options`` are further ones of ``spawn_opt/5``, terms for the other node.
         """
         self.must_live()
-        return remote_spawn.request(
-            self._runtime,
+        return self._runtime.spawn_request(
             self,
-            (node, module, function, arguments),
-            remote_spawn.Options(link, monitor, alias, tag, reply, reply_tag, tuple(options)),
+            node,
+            (module, function, arguments),
+            SpawnRequestOptions(link, monitor, alias, tag, reply, reply_tag, tuple(options)),
         )
 
     def spawn_request_abandon(self, reference: Reference) -> bool:
         """Take no interest in a request any more; whether it had not been answered yet. Should
         the process be spawned with a link, it is ended with ``abandoned``."""
-        return self._runtime.spawning.abandon(reference, self.pid)
+        return self._runtime.abandon_spawn_request(reference, self.pid)
 
     # -- life ------------------------------------------------------------------------------
 
@@ -389,7 +384,7 @@ class Process:
         or without ``priority``, as OTP 28 does."""
         target = to if isinstance(to, Reference) else _pid(to)
         if self.state is not _ENDED:
-            self._runtime.links.exit(self.pid, target, reason, priority=priority)
+            self._runtime.send_exit(self.pid, target, reason, priority=priority)
 
     def stop(self, reason: Any = NORMAL) -> None:
         """End this process with ``reason`` (``exit/1``; a coroutine may raise
@@ -480,7 +475,7 @@ class Process:
         """Called once, when the process has ended: nothing runs on its behalf any more."""
         callbacks, self._on_end = self._on_end, None
         for callback in callbacks or ():
-            self._runtime.turns.take(callback)
+            self._runtime.submit(callback)
         if self.task is not None:
             self.task.cancel()
         if self._mailbox is not None:
@@ -492,7 +487,9 @@ class HandlerProcess(Process):
 
     __slots__ = ("_function",)
 
-    def __init__(self, runtime: Runtime, pid: Pid, function: Callable[[Process, Any], Any]) -> None:
+    def __init__(
+        self, runtime: ProcessRuntime[Process], pid: Pid, function: Callable[[Process, Any], Any]
+    ) -> None:
         super().__init__(runtime, pid)
         self._function = function
 

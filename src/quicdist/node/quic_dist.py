@@ -176,14 +176,14 @@ class _Owner:
 
     def stream_data(self, stream: UserStream, data: bytes, fin: bool) -> None:
         taken = functools.partial(stream.consumed, len(data))
-        self._runtime.later(self._deliver, (TAG, self._ref, (DATA, data, fin)), taken)
+        self._runtime.submit(self._deliver, (TAG, self._ref, (DATA, data, fin)), taken)
 
     def _deliver(self, message: Any, taken: Callable[[], None]) -> None:
         process = self._process
         if process.alive and type(process).handle is Process.handle:
             process.mailbox.put(message, taken=taken)
         else:
-            self._runtime.hand_over(process, message)
+            self._runtime.signal_queue.hand_over(process, message)
             taken()
 
     def stream_reset(self, stream: UserStream, code: int) -> None:

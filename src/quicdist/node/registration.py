@@ -12,7 +12,7 @@ from quicdist.containment import NotReturned, settle_within
 from quicdist.discovery import Discovery, DiscoveryError, Family, NodeNameTaken
 from quicdist.errors import QuicDistError
 from quicdist.logs import get_logger
-from quicdist.node.exits import named
+from quicdist.node.exit_reason import named
 
 log = get_logger("quicdist.node")
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 from quicdist.containment import describe
 from quicdist.logs import Lines, RateLimit, clean, get_logger
 from quicdist.node.errors import ProcessExit
-from quicdist.node.exits import ERROR, Failure, is_shutdown, only
+from quicdist.node.exit_reason import ERROR, Failure, is_shutdown, only
+from quicdist.node.process import Process
 from quicdist.term import Atom, Pid, TermError, format_term
 from quicdist.term.shorten import shorten
-
-if TYPE_CHECKING:
-    from quicdist.node.process import Process
 
 log = get_logger("quicdist.crash")
 
@@ -43,7 +41,7 @@ class Reporter(Protocol):
 class Crash:
     """What a report says. The terms are cut to a bounded size (:func:`~quicdist.term.shorten.shorten`).
 
-    ``failure`` is as :func:`~quicdist.node.exits.failure` gives it. ``ancestors`` are the parent, its
+    ``failure`` is as :func:`~quicdist.node.exit_reason.failure` gives it. ``ancestors`` are the parent, its
     parent, and so on, by name or pid.
     """
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from quicdist.node.process import Process
+from quicdist.node.process import Process
 
 
 class RunningCalls:

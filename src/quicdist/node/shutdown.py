@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from quicdist.logs import get_logger
-from quicdist.node.exits import KILLED, SHUTDOWN
+from quicdist.node.exit_reason import KILLED, SHUTDOWN
 from quicdist.term import Pid
 
 if TYPE_CHECKING:

@@ -6,15 +6,16 @@ ERTS, *Distribution Protocol*, section *Protocol between Connected Nodes*.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import quicdist.protocol as wire
 from quicdist.logs import RateLimit, clean, get_logger
+from quicdist.node.links import Links
+from quicdist.node.monitors import Monitors
+from quicdist.node.process_table import ProcessTable
+from quicdist.node.spawning import Spawning
 from quicdist.protocol import ControlMessage, ProtocolError, RefusedPayload
 from quicdist.term import Atom, ImproperList, Pid, Reference
-
-if TYPE_CHECKING:
-    from quicdist.node.runtime import Runtime
 
 log = get_logger("quicdist.node")
 
@@ -92,21 +93,27 @@ def _check_sender(node: str, control: Any) -> None:
 
 
 class Signals:
-    """Dispatches control messages to a :class:`Runtime`, by a table."""
+    """Dispatches control messages to the processes of a node, by a table."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-        self._links = runtime.links
-        self._relations = runtime.relations
-        self._turns = runtime.turns
+    def __init__(self, processes: ProcessTable, links: Links, monitors: Monitors, spawning: Spawning) -> None:
+        self._processes = processes
+        self._by_pid = processes.by_pid
+        self._by_name = processes.by_name
+        self._queue = processes.signal_queue
+        self._links = links
+        self._monitors = monitors
+        self._spawning = spawning
         self._refusals = RateLimit()
-        self._table: dict[type, Callable[[str, Any, Any], None]] = {
+        #: Messages to a pid or a name, most of the traffic: they go to the process by the shortest path.
+        self._messages: dict[type, Callable[[Any, Any], None]] = {
             wire.Send: self._send,
             wire.SendSender: self._send,
             wire.SendTT: self._send,
             wire.SendSenderTT: self._send,
             wire.RegSend: self._reg_send,
             wire.RegSendTT: self._reg_send,
+        }
+        self._table: dict[type, Callable[[str, Any, Any], None]] = {
             wire.AliasSend: self._alias_send,
             wire.AliasSendTT: self._alias_send,
             wire.AltactSigSend: self._altact_sig_send,
@@ -136,20 +143,27 @@ class Signals:
         }
 
     def dispatch(self, node: str, control: ControlMessage, payload: Any) -> None:
-        """Take in one control message from ``node``; it takes effect in its turn.
+        """Let one control message from ``node`` take effect: now, or after the signals before it.
 
         Raises :class:`ForgedSignal` where the sender named is of another node.
         """
-        if type(control) in _OWN_SENDER:
-            _check_sender(node, control)
+        kind = type(control)
         if type(payload) is RefusedPayload:
-            self._turns.take(self._refused, node, control, payload)
+            if kind in _OWN_SENDER:
+                _check_sender(node, control)
+            self._queue.submit(self._refused, node, control, payload)
             return
-        self._turns.take(self._table[type(control)], node, control, payload)
+        send = self._messages.get(kind)
+        if send is not None:
+            send(control, payload)
+            return
+        if kind in _OWN_SENDER:
+            _check_sender(node, control)
+        self._queue.submit(self._table[kind], node, control, payload)
 
     def act(self, node: str, control: ControlMessage, payload: Any) -> None:
-        """Act on a control message whose turn has come."""
-        self._table[type(control)](node, control, payload)
+        """The same for a signal of this node to itself."""
+        self._queue.submit(self._table[type(control)], node, control, payload)
 
     # -- payloads that were not taken ------------------------------------------------------
 
@@ -166,40 +180,40 @@ class Signals:
             self._table[type(control)](node, control, reason)
         elif isinstance(control, wire.SpawnRequest | wire.SpawnRequestTT):
             sender = control.from_pid
-            self._runtime.signal(sender.node.name, wire.SpawnReply(control.req_id, sender, 0, SYSTEM_LIMIT))
+            self._processes.signal(sender.node.name, wire.SpawnReply(control.req_id, sender, 0, SYSTEM_LIMIT))
         else:
             match payload.begun:
                 case (Atom(name="$gen_call"), (Pid(), ImproperList(tail=Reference() as monitor)), *_):
                     # {'$gen_call', {Pid, [alias|Monitor]}, Request}: its caller waits for an answer.
-                    self._relations.fail(monitor, reason)
+                    self._monitors.fail(monitor, reason)
 
     # -- messages --------------------------------------------------------------------------
 
-    def _send(self, _: str, control: Any, payload: Any) -> None:
-        process = self._runtime.find(control.to_pid)
+    def _send(self, control: Any, payload: Any) -> None:
+        process = self._by_pid.get(control.to_pid)
         if process is not None:
-            self._runtime.hand_over(process, payload)
+            self._queue.deliver(process, payload)
 
-    def _reg_send(self, _: str, control: Any, payload: Any) -> None:
-        process = self._runtime.resolve(control.to_name)
+    def _reg_send(self, control: Any, payload: Any) -> None:
+        process = self._by_name.get(control.to_name.name)
         if process is not None:
-            self._runtime.hand_over(process, payload)
+            self._queue.deliver(process, payload)
 
     def _alias_send(self, _: str, control: Any, payload: Any) -> None:
-        self._relations.message_to_alias(control.alias, payload)
+        self._monitors.message_to_alias(control.alias, payload)
 
     def _altact_sig_send(self, _: str, control: Any, payload: Any) -> None:
         flags = control.flags
         priority = bool(flags & _PRIO)
         if flags & _EXIT:
-            receive = self._relations.exit_to_alias if flags & _ALIAS else self._links.exit_received
+            receive = self._monitors.exit_to_alias if flags & _ALIAS else self._links.exit_received
             receive(control.from_pid, control.to, payload, priority)
         elif flags & _ALIAS:
-            self._relations.message_to_alias(control.to, payload, priority)
+            self._monitors.message_to_alias(control.to, payload, priority)
         else:
-            process = self._runtime.resolve(control.to)
+            process = self._processes.resolve(control.to)
             if process is not None:
-                self._runtime.hand_over(process, payload)
+                self._queue.hand_over(process, payload)
 
     # -- links and exits -------------------------------------------------------------------
 
@@ -230,21 +244,21 @@ class Signals:
     # -- monitors --------------------------------------------------------------------------
 
     def _monitor(self, _: str, control: Any, __: Any) -> None:
-        self._relations.monitor_requested(control.from_pid, control.to_proc, control.ref)
+        self._monitors.monitor_requested(control.from_pid, control.to_proc, control.ref)
 
     def _demonitor(self, _: str, control: Any, __: Any) -> None:
-        self._relations.demonitor_requested(control.ref)
+        self._monitors.demonitor_requested(control.ref)
 
     def _monitor_exit(self, node: str, control: Any, _: Any) -> None:
-        self._relations.down(control.ref, control.reason, node, control.from_proc)
+        self._monitors.down(control.ref, control.reason, node, control.from_proc)
 
     def _payload_monitor_exit(self, node: str, control: Any, reason: Any) -> None:
-        self._relations.down(control.ref, reason, node, control.from_proc)
+        self._monitors.down(control.ref, reason, node, control.from_proc)
 
     # -- the rest --------------------------------------------------------------------------
 
     def _group_leader(self, _: str, control: Any, __: Any) -> None:
-        process = self._runtime.find(control.to_pid)
+        process = self._processes.find(control.to_pid)
         if process is not None:
             process.group_leader = control.from_pid
 
@@ -252,7 +266,7 @@ class Signals:
         """NODE_LINK has no effect in OTP either."""
 
     def _spawn_request(self, _: str, control: Any, arguments: Any) -> None:
-        self._runtime.spawning.requested(control, arguments)
+        self._spawning.requested(control, arguments)
 
     def _spawn_reply(self, node: str, control: Any, _: Any) -> None:
-        self._runtime.spawning.replied(node, control)
+        self._spawning.replied(node, control)

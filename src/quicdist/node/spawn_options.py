@@ -1,24 +1,31 @@
-"""The options of a SPAWN_REQUEST, read as strictly as a BEAM reads them.
+"""The options of a SPAWN_REQUEST: those this node asks with, and those that come in.
 
-``erlang:spawn_opt/5``, ``erlang:spawn_request/5``. What OTP settles on the side of the parent
-(``reply``, ``reply_tag``, the options of its monitor) a BEAM never sends; here too it is refused.
+``erlang:spawn_opt/5``, ``erlang:spawn_request/5``. What comes in is read as strictly as a BEAM reads it:
+options that concern the parent's node only (``reply``, ``reply_tag``, those of its monitor) a BEAM never
+sends, and they are refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+from quicdist.node.exit_reason import DOWN
+from quicdist.node.process_relations import MONITOR_ALIASES, MonitorAlias
 from quicdist.term import Atom
 
 LINK = Atom("link")
 MONITOR = Atom("monitor")
+SPAWN_REPLY = Atom("spawn_reply")
+#: Which outcomes ``spawn_request`` sends a message for.
+ReplyOn = Literal["yes", "no", "error_only", "success_only"]
+REPLY_ON: tuple[ReplyOn, ...] = ("yes", "no", "error_only", "success_only")
 _PRIORITY = Atom("priority")
 _SIZE = Atom("size")
 _LEVELS = tuple(map(Atom, ("low", "normal", "high", "max")))
 _QUEUES = tuple(map(Atom, ("on_heap", "off_heap")))
-_MONITOR_ALIASES = tuple(map(Atom, ("explicit_unalias", "demonitor", "reply_demonitor")))
+_MONITOR_ALIASES = tuple(map(Atom, MONITOR_ALIASES))
 #: Words: a process's heap is never smaller (``min_heap_size``), so no lower bound makes sense.
 _MIN_HEAP = 233
 
@@ -55,6 +62,23 @@ _VALUES: dict[Atom, Callable[[Any], bool]] = {
     Atom("scheduler"): lambda value: type(value) is int and 0 <= value <= 1,
     Atom("async_dist"): lambda value: isinstance(value, bool),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnRequestOptions:
+    """What a process of this node wants along with the new process; see :meth:`Process.spawn_request`."""
+
+    link: bool = False
+    monitor: bool = False
+    alias: bool | MonitorAlias = False
+    tag: Any = DOWN
+    reply: ReplyOn = "yes"
+    reply_tag: Any = SPAWN_REPLY
+    more: tuple[Any, ...] = ()
+
+    def to_send(self) -> list[Any]:
+        """Those the other node has to know; the rest concerns this node only, as in OTP."""
+        return [*([LINK] if self.link else []), *([MONITOR] if self.monitor else []), *self.more]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from quicdist.node.errors import NameRegistered
-
-if TYPE_CHECKING:
-    from quicdist.node.process import Process
+from quicdist.node.process import Process
 
 #: Starts a spawned process's work: the process and its list of arguments. May end the process.
-Starter = Callable[["Process", list[Any]], None]
+Starter = Callable[[Process, list[Any]], None]
 #: Finds the starter of ``module:function/arity``, None if it knows none.
 Resolver = Callable[[str, str, int], Starter | None]
 

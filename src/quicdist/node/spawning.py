@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import quicdist.protocol as wire
-from quicdist.node.exits import ERROR, NOCONNECTION, SHUTDOWN, UNDEF
+from quicdist.node.exit_reason import ERROR, NOCONNECTION, SHUTDOWN, UNDEF
+from quicdist.node.links import Links
+from quicdist.node.monitors import Monitors
+from quicdist.node.process import Process
+from quicdist.node.process_table import ProcessTable
 from quicdist.node.spawn_options import LINK, asks_for, read_options
 from quicdist.node.spawnables import Resolver, Spawnables, Starter
 from quicdist.protocol import DistFlag, SpawnReplyFlag
 from quicdist.term import Atom, Pid, Reference
 from quicdist.term.names import Name
-
-if TYPE_CHECKING:
-    from quicdist.node.process import Process
-    from quicdist.node.runtime import Runtime
 
 #: Gets the pid of the new process, or an atom that says why there is none.
 OnReply = Callable[[Pid | Atom], None]
@@ -47,8 +47,15 @@ class _Pending:
 class Spawning:
     """Spawns functions of this node for other nodes, and functions of other nodes for us."""
 
-    def __init__(self, runtime: Runtime, functions: Spawnables | None = None) -> None:
-        self._runtime = runtime
+    def __init__(
+        self, processes: ProcessTable, links: Links, monitors: Monitors, functions: Spawnables | None = None
+    ) -> None:
+        self._processes = processes
+        self._queue = processes.signal_queue
+        self._links = links
+        self.monitors = monitors
+        links.on_unknown_link = self.exit_before_reply
+        monitors.on_early_down = self.ended_before_reply
         #: What other nodes may spawn here.
         self.functions = functions or Spawnables()
         self._pending: dict[Reference, _Pending] = {}
@@ -68,35 +75,35 @@ class Spawning:
     def requested(self, request: Any, arguments: Any) -> None:
         """SPAWN_REQUEST came in. The process is there, and its parent is told, before it does
         anything: what it does first is heard of after its own beginning."""
-        runtime = self._runtime
+        processes = self._processes
         sender: Pid = request.from_pid
         options = read_options(request.opt_list)
         if options is None or not isinstance(arguments, list):
-            runtime.signal(sender.node.name, wire.SpawnReply(request.req_id, sender, 0, _BADOPT))
+            processes.signal(sender.node.name, wire.SpawnReply(request.req_id, sender, 0, _BADOPT))
             return
-        process = runtime.add_process()
+        process = processes.add_process()
         process.group_leader = request.group_leader
         process.parent = sender
         module, function, _ = request.mfa
         process.body = (module, function, len(arguments))
         flags = SpawnReplyFlag(0)
         if options.link:
-            process.bonds.links[sender] = False
+            process.relations.links[sender] = False
             flags |= SpawnReplyFlag.LINK
         if options.monitor:
-            runtime.relations.watched_by(process, sender, process.pid, request.req_id)
+            self.monitors.watched_by(process, sender, process.pid, request.req_id)
             flags |= SpawnReplyFlag.MONITOR
-        runtime.signal(sender.node.name, wire.SpawnReply(request.req_id, sender, int(flags), process.pid))
+        processes.signal(sender.node.name, wire.SpawnReply(request.req_id, sender, int(flags), process.pid))
         module, function, _ = request.mfa
-        runtime.turns.take(self.start, process, (module, function, arguments))
+        self._queue.submit(self.start, process, (module, function, arguments))
 
     def start(self, process: Process, mfa: Sequence[Any]) -> None:
         """Have a process do what ``(module, function, arguments)`` names; a function that nobody may
         spawn ends it with ``undef``."""
         if not process.alive:
             return
-        if self._runtime.calls.refused:
-            self._runtime.terminate(process, SHUTDOWN)
+        if self._processes.calls.refused:
+            self._processes.terminate(process, SHUTDOWN)
             return
         module, function, arguments = mfa
         starter = None
@@ -106,15 +113,15 @@ class Spawning:
         if starter is None:
             # As on a BEAM: the process is there, and its first call fails.
             stack: list[Any] = [(module, function, arguments, [])]
-            self._runtime.reporter.process_crashed(process, (ERROR, UNDEF, stack), None)
-            self._runtime.terminate(process, (UNDEF, stack))
+            self._processes.reporter.process_crashed(process, (ERROR, UNDEF, stack), None)
+            self._processes.terminate(process, (UNDEF, stack))
             return
         try:
             starter(process, arguments)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            self._runtime.crashed(process, error)
+            self._processes.crashed(process, error)
 
     # -- functions of other nodes ----------------------------------------------------------
 
@@ -135,27 +142,27 @@ class Spawning:
         (``noconnection`` where the node cannot be reached, ``notsup`` where it cannot spawn).
 
         The reference is that of the monitor too, where ``options`` ask for one: see
-        :meth:`Relations.await_spawned`. The request ends with the process ``source``, unless it is not
+        :meth:`Monitors.await_spawned`. The request ends with the process ``source``, unless it is not
         ``owned`` by that.
         """
-        runtime = self._runtime
-        reference = reference or runtime.identifiers.reference()
+        processes = self._processes
+        reference = reference or processes.identifiers.reference()
         self._pending[reference] = _Pending(
-            node, source, runtime.find(source) if owned else None, asks_for(options, LINK), on_reply
+            node, source, processes.find(source) if owned else None, asks_for(options, LINK), on_reply
         )
         module, function = mfa
         target = (Atom(module), Atom(function), len(arguments))
         control = wire.SpawnRequest(reference, source, group_leader, target, options)
-        if not runtime.offers(node, DistFlag.SPAWN):
-            runtime.turns.take(self.not_supported, control)
+        if not processes.offers(node, DistFlag.SPAWN):
+            self._queue.submit(self.not_supported, control)
             return reference
         try:
-            sent = runtime.signal(node, control, arguments)
+            sent = processes.signal(node, control, arguments)
         except BaseException:
             del self._pending[reference]
             raise
         if not sent:
-            runtime.turns.take(self._failed, reference, NOCONNECTION)
+            self._queue.submit(self._failed, reference, NOCONNECTION)
         return reference
 
     def abandon(self, reference: Reference, parent: Pid | None = None) -> bool:
@@ -166,7 +173,7 @@ class Spawning:
         if pending is None or pending.on_reply is None or parent not in (None, pending.parent):
             return False
         pending.on_reply = None
-        self._runtime.relations.forget(reference)
+        self.monitors.forget(reference)
         return True
 
     def replied(self, node: str, reply: Any) -> None:
@@ -186,23 +193,23 @@ class Spawning:
             self._settled(pending)
             return
         if reply.flags & SpawnReplyFlag.LINK and parent is not None:
-            parent.bonds.links.setdefault(child, False)
-        self._runtime.relations.spawned(reference, child)
+            parent.relations.links.setdefault(child, False)
+        self.monitors.spawned(reference, child)
         pending.on_reply(child)
         key = (pending.parent, child)
         if key in self._early:
-            self._runtime.links.exit_by_link(child, pending.parent, self._early.pop(key))
+            self._links.exit_by_link(child, pending.parent, self._early.pop(key))
         self._settled(pending)
 
     def _disown(self, pending: _Pending, reference: Reference, child: Pid, flags: int) -> None:
         """Undo what was set up for a parent that has ended, or does not want the process now."""
-        runtime = self._runtime
+        processes = self._processes
         if flags & SpawnReplyFlag.MONITOR:
-            runtime.signal(child.node.name, wire.DemonitorP(pending.parent, child, reference))
+            processes.signal(child.node.name, wire.DemonitorP(pending.parent, child, reference))
         if flags & SpawnReplyFlag.LINK:
             parent = pending.process
             reason = _ABANDONED if parent is None or parent.alive else parent.exit_reason
-            runtime.signal_reason(child, wire.PayloadExit(pending.parent, child), reason)
+            processes.signal_reason(child, wire.PayloadExit(pending.parent, child), reason)
 
     def _failed(self, reference: Reference, reason: Atom) -> None:
         """A request came to nothing: no process, no link and no monitor."""
@@ -210,7 +217,7 @@ class Spawning:
         if pending is None:
             return
         self._settled(pending)
-        self._runtime.relations.forget(reference)
+        self.monitors.forget(reference)
         if pending.on_reply is not None and (pending.process is None or pending.process.alive):
             pending.on_reply(reason)
 
@@ -221,7 +228,7 @@ class Spawning:
     def connection_lost(self, node: str) -> None:
         """Requests to ``node`` that were not answered never will be."""
         for reference in [ref for ref, pending in self._pending.items() if pending.node == node]:
-            self._runtime.turns.take(self._failed, reference, NOCONNECTION)
+            self._queue.submit(self._failed, reference, NOCONNECTION)
 
     # -- a child that ends before its SPAWN_REPLY came ----------------------------------------
     # On parallel streams that can be: quic_dist sends SPAWN_REPLY on the one for the parent, what

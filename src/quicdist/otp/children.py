@@ -15,7 +15,7 @@ from typing import Any
 
 from quicdist.containment import settle
 from quicdist.node.errors import NameRegistered, NodeError
-from quicdist.node.exits import answered_reason
+from quicdist.node.exit_reason import answered_reason
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
 from quicdist.otp import server_process

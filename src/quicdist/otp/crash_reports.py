@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from quicdist.carrier import Link
 from quicdist.logs import RateLimit
-from quicdist.node.exits import ERROR
+from quicdist.node.exit_reason import ERROR
 from quicdist.node.process import Process
 from quicdist.node.reports import Crash, CrashLog, log, mfa_text, named, shown
 from quicdist.node.runtime import Runtime

@@ -14,7 +14,7 @@ from quicdist.carrier import Link
 from quicdist.errors import QuicDistError
 from quicdist.node.connections import ConnectionTable
 from quicdist.node.errors import NodeError, NotConnected
-from quicdist.node.exits import NOCONNECTION
+from quicdist.node.exit_reason import NOCONNECTION
 from quicdist.node.runtime import Runtime
 from quicdist.node.spawning import Spawning
 from quicdist.otp.errors import RemoteError, fails_erpc
@@ -188,10 +188,10 @@ class _Call:
 
     def _ask_erpc(self) -> None:
         client = self._client
-        relations, identifiers = client._runtime.relations, client._runtime.identifiers
+        monitors, identifiers = client._runtime.monitors, client._runtime.identifiers
         result, self._spawn = identifiers.reference(), identifiers.reference()
         # First: on this node itself it may be over when the request returns.
-        relations.await_spawned(self._spawn, self._node, lambda reason: self._down(result, reason))
+        monitors.await_spawned(self._spawn, self._node, lambda reason: self._down(result, reason))
         try:
             client._spawning.request(
                 self._node,
@@ -206,14 +206,14 @@ class _Call:
                 owned=False,
             )
         except BaseException:
-            relations.forget(self._spawn)
+            monitors.forget(self._spawn)
             raise
 
     def _replied(self, answer: Pid | Atom) -> None:
         """SPAWN_REPLY: the pid, or why there is none."""
         if isinstance(answer, Pid):
             if self._spawn is not None:
-                self._client._runtime.relations.spawned(self._spawn, answer)
+                self._client._runtime.monitors.spawned(self._spawn, answer)
         elif answer == NOCONNECTION:
             self.request.fail(self._client._runtime.not_connected(self._node))
         else:
@@ -256,7 +256,7 @@ class _Call:
         if self._inner is not None:
             self._inner.abandon()
         if self._spawn is not None and not client._spawning.abandon(self._spawn):
-            client._runtime.relations.demonitor(self._spawn, self._source)
+            client._runtime.monitors.demonitor(self._spawn, self._source)
 
 
 def rex_error(node: str, value: Any, what: str) -> Exception | None:

@@ -19,7 +19,7 @@ from typing import Any
 
 from quicdist.containment import describe
 from quicdist.logs import get_logger
-from quicdist.node.exits import error_term
+from quicdist.node.exit_reason import error_term
 from quicdist.otp.outcomes import ERROR, Outcome, outcome_of, run
 
 log = get_logger("quicdist.otp")

@@ -8,7 +8,7 @@ from typing import Any
 
 from quicdist.errors import QuicDistError
 from quicdist.node.errors import NodeError, NoSuchProcess, ProcessEnded
-from quicdist.node.exits import NOCONNECTION, NOPROC
+from quicdist.node.exit_reason import NOCONNECTION, NOPROC
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
 from quicdist.otp.errors import CallingSelf, exits_call
@@ -136,9 +136,9 @@ class Caller:
             result.fail(error)
 
         self._open[reference] = result, pid
-        runtime.relations.alias(lambda message: self._received(self.process, message), reference)
+        runtime.monitors.alias(lambda message: self._received(self.process, message), reference)
         try:
-            runtime.relations.monitor(None, pid, to, down, reference=reference)
+            runtime.monitors.monitor(None, pid, to, down, reference=reference)
             tag = ImproperList([_ALIAS], reference)
             runtime.send(pid, _unnamed(runtime, to), (label, (pid, tag), request))
         except BaseException:
@@ -229,8 +229,8 @@ class Caller:
     def _close(self, reference: Reference) -> None:
         waiting = self._open.pop(reference, None)
         if waiting is not None:
-            self._runtime.relations.unalias(reference)
-            self._runtime.relations.demonitor(reference, waiting[1])
+            self._runtime.monitors.unalias(reference)
+            self._runtime.monitors.demonitor(reference, waiting[1])
 
 
 def _unnamed(runtime: Runtime, to: Any) -> Any:

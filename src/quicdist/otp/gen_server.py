@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from quicdist.logs import RateLimit, get_logger
-from quicdist.node.exits import NORMAL
+from quicdist.node.exit_reason import NORMAL
 from quicdist.node.process import Process
 from quicdist.node.reports import MAX_REPORTS, PERIOD, Shown, shown
 from quicdist.otp.gen import From

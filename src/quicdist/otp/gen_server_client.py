@@ -11,7 +11,7 @@ from typing import Any
 
 from quicdist.logs import get_logger
 from quicdist.node.errors import NodeError, NoSuchProcess, ProcessEnded
-from quicdist.node.exits import NORMAL
+from quicdist.node.exit_reason import NORMAL
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
 from quicdist.otp import server_process

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from quicdist.node.exits import UNDEF
+from quicdist.node.exit_reason import UNDEF
 from quicdist.otp.outcomes import ERROR, Outcome
 from quicdist.term import Atom, Export, Fun
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from quicdist.node.core import NodeCore
-from quicdist.node.exits import PROCESS
+from quicdist.node.exit_reason import PROCESS
 from quicdist.node.process import Process
 from quicdist.otp import system
 from quicdist.otp.errors import RemoteError
@@ -73,7 +73,7 @@ _ITEMS: dict[Atom, Callable[[Process], Any]] = {
         "min_heap_size": lambda _: 0,
         "monitored_by": lambda process: [watcher for watcher, _ in process.monitored_by.values()],
         "monitors": lambda process: [
-            (PROCESS, target) for target in process.node.runtime.relations.monitored(process)
+            (PROCESS, target) for target in process.node.runtime.monitors.monitored(process)
         ],
         "parent": lambda process: process.parent or _UNDEFINED,
         "priority": lambda _: _NORMAL,

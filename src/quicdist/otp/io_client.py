@@ -10,7 +10,7 @@ import io
 from typing import Any
 
 from quicdist.node.errors import NodeError
-from quicdist.node.exits import DOWN
+from quicdist.node.exit_reason import DOWN
 from quicdist.node.patterns import ANY, AnyOf
 from quicdist.node.reports import shown
 from quicdist.node.runtime import Runtime

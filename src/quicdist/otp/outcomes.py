@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from quicdist.node.exits import Failure, failure
+from quicdist.node.exit_reason import Failure, failure
 from quicdist.otp.errors import RemoteError
 from quicdist.term import Atom
 

@@ -305,11 +305,11 @@ class Scope(gen_server.GenServer):
         return self._node.runtime.identifiers.reference()
 
     def _monitor(self, reference: Reference, target: Pid, gone: Callable[[], Any]) -> None:
-        process, relations = self.process, self._node.runtime.relations
-        relations.monitor(process, process.pid, target, lambda _: gone(), reference=reference)
+        process, monitors = self.process, self._node.runtime.monitors
+        monitors.monitor(process, process.pid, target, lambda _: gone(), reference=reference)
 
     def _demonitor(self, reference: Reference) -> None:
-        self._node.runtime.relations.demonitor(reference, self.process.pid)
+        self._node.runtime.monitors.demonitor(reference, self.process.pid)
 
 
 def _pids(pids: Any) -> list[Pid]:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from quicdist.node.errors import NodeError, NotConnected
-from quicdist.node.exits import NORMAL
+from quicdist.node.exit_reason import NORMAL
 from quicdist.node.patterns import ANY, AnyOf
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime

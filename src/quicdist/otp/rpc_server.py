@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from quicdist.node.errors import NoSuchProcess
-from quicdist.node.exits import NORMAL, SHUTDOWN, error_term
+from quicdist.node.exit_reason import NORMAL, SHUTDOWN, error_term
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
 from quicdist.node.spawnables import Starter
@@ -103,7 +103,7 @@ class ErpcServer:
         return start
 
     def _end(self, process: Process, reason: Any) -> None:
-        self._runtime.later(self._runtime.terminate, process, reason)
+        self._runtime.submit(self._runtime.terminate, process, reason)
 
 
 class Rex(Service):
@@ -181,7 +181,7 @@ class Rex(Service):
 
         def finished(outcome: Outcome) -> None:
             done(process, outcome)
-            runtime.later(runtime.terminate, process, NORMAL)
+            runtime.submit(runtime.terminate, process, NORMAL)
 
         self._applier.apply(process, caller, mfa, finished)
 

@@ -12,7 +12,7 @@ from typing import Any
 from quicdist.containment import contained, dispose
 from quicdist.logs import get_logger
 from quicdist.node.errors import NameRegistered, ProcessEnded, ProcessExit
-from quicdist.node.exits import CLASS_EXIT, NORMAL, exit_reason, is_shutdown
+from quicdist.node.exit_reason import CLASS_EXIT, NORMAL, exit_reason, is_shutdown
 from quicdist.node.process import Process, ProcessState
 from quicdist.node.runtime import Runtime
 from quicdist.otp import system
@@ -78,6 +78,7 @@ class ServerProcess(Process):
     )
 
     ends_while_connected = True
+    _runtime: Runtime
 
     def __init__(self, runtime: Runtime, pid: Pid, server: GenServer) -> None:
         super().__init__(runtime, pid)
@@ -120,7 +121,7 @@ class ServerProcess(Process):
             raise self._not_started(error) from error
         if isinstance(result, Awaitable) and self.state is ProcessState.RUNNING:
             self._ready = asyncio.get_running_loop().create_future()
-            self.run_code(result, partial(self._runtime.later, self._init_awaited))
+            self.run_code(result, partial(self._runtime.submit, self._init_awaited))
         elif (failed := self._initialised(result)) is not None:
             raise failed
 
@@ -172,7 +173,7 @@ class ServerProcess(Process):
             self._runtime.terminate(self, NORMAL)
         else:
             self.phase = Phase.SERVING
-            self._runtime.later(self._serve, result)
+            self._runtime.submit(self._serve, result)
         return None
 
     def _not_started(self, error: BaseException) -> Exception:
@@ -305,7 +306,7 @@ class ServerProcess(Process):
                 dispose(result)
                 return
             if isinstance(result, Awaitable):
-                awaited = partial(self._runtime.later, self._go_on, sender, callback, argument)
+                awaited = partial(self._runtime.submit, self._go_on, sender, callback, argument)
                 self.run_code(result, awaited)
                 return
             if result is NO_CLAUSE and callback is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from quicdist.node.exits import EXIT
+from quicdist.node.exit_reason import EXIT
 from quicdist.node.process import HandlerProcess, Process
 from quicdist.node.runtime import Runtime
 from quicdist.term import Pid

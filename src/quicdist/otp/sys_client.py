@@ -13,7 +13,7 @@ from typing import Any
 from quicdist.errors import QuicDistError
 from quicdist.node.connections import ConnectionTable
 from quicdist.node.errors import NodeError
-from quicdist.node.exits import NORMAL
+from quicdist.node.exit_reason import NORMAL
 from quicdist.node.reports import shown
 from quicdist.node.runtime import Runtime
 from quicdist.otp.erpc import ErpcClient

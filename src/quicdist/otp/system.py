@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from quicdist.containment import settle
-from quicdist.node.exits import EXIT, answered_reason, error_term, failure
+from quicdist.node.exit_reason import EXIT, answered_reason, error_term, failure
 from quicdist.otp.errors import RemoteError
 from quicdist.otp.gen import From, reply
 from quicdist.otp.service import Service

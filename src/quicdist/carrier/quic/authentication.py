@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 from quicdist.carrier.addresses import Address
-from quicdist.carrier.quic.driver.channel import Channel
+from quicdist.carrier.quic.driver.connection import QuicConnection
 from quicdist.containment import settle
 from quicdist.logs import get_logger
 from quicdist.protocol import Role
@@ -35,34 +35,34 @@ class AuthPeer:
     ``reader`` and :meth:`write` exchange bytes with the callback of the peer, if it has one.
     """
 
-    def __init__(self, channel: Channel, role: Role, node: str | None) -> None:
+    def __init__(self, connection: QuicConnection, role: Role, node: str | None) -> None:
         #: Which side this node is: it dialled (``Role.CLIENT``) or was dialled (``Role.SERVER``).
         self.role = role
         #: The name of the node that is dialled; None for one that dials, it has not said yet.
         self.node = node
         self.reader = asyncio.StreamReader(limit=MAX_BYTES)
-        self._channel = channel
+        self._connection = connection
         self._ended = False
         self._received = 0
 
     @property
     def local_address(self) -> Address:
-        return self._channel.local_address
+        return self._connection.local_address
 
     @property
     def remote_address(self) -> Address:
-        return self._channel.remote_address
+        return self._connection.remote_address
 
     @property
     def certificate(self) -> x509.Certificate | None:
         """The certificate it has shown; whether that was verified, the settings say. None of a node
         that dialled and was not asked for one, and where a PSK or a resumed session took its place."""
-        return next(iter(self._channel.quic.peer_certificates()), None)
+        return next(iter(self._connection.engine.peer_certificates()), None)
 
     @property
     def certificate_chain(self) -> tuple[x509.Certificate, ...]:
         """What else it has shown, between its certificate and the CA."""
-        return self._channel.quic.peer_certificates()[1:]
+        return self._connection.engine.peer_certificates()[1:]
 
     def write(self, data: bytes) -> None:
         """Send ``data`` to the callback of the peer. Does nothing once the connection has ended."""
@@ -75,9 +75,9 @@ class AuthPeer:
             self._send(b"", end=True)
 
     def _send(self, data: bytes, *, end: bool) -> None:
-        if not self._channel.closed:
-            self._channel.quic.send_stream_data(STREAMS[self.role], data, end)
-            self._channel.touch()
+        if not self._connection.closed:
+            self._connection.engine.send_stream_data(STREAMS[self.role], data, end)
+            self._connection.touch()
 
     # -- what the handshake tells --------------------------------------------------------------
 

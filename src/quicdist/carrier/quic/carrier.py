@@ -28,26 +28,25 @@ from quicdist.carrier.quic import DEFAULT_PORT
 from quicdist.carrier.quic.close_codes import close_code, incoming_ended, told_reason
 from quicdist.carrier.quic.connect_options import ConnectOptions
 from quicdist.carrier.quic.data_streams import StreamCounts
-from quicdist.carrier.quic.driver.channel import Channel
+from quicdist.carrier.quic.driver.connection import QuicConnection
 from quicdist.carrier.quic.driver.dial_endpoint import NO_WAY, DialEndpoint
 from quicdist.carrier.quic.driver.endpoint import register
 from quicdist.carrier.quic.driver.listen_endpoint import IncomingHandler, ListenEndpoint
 from quicdist.carrier.quic.driver.stateless_reset import StatelessResets
-from quicdist.carrier.quic.engine.aioquic.factory import AioquicFactory
 from quicdist.carrier.quic.engine.closing import Closing
 from quicdist.carrier.quic.engine.contract import EngineFactory
 from quicdist.carrier.quic.engine.events import HandshakeCompleted
 from quicdist.carrier.quic.handshake import AcceptHandshake, DialHandshake, QuicHandshake
 from quicdist.carrier.quic.link import QuicLink
-from quicdist.carrier.quic.other_sockets import MOST as MOST_OTHERS
-from quicdist.carrier.quic.other_sockets import PATIENCE as OTHER_PATIENCE
-from quicdist.carrier.quic.other_sockets import with_other_sockets
 from quicdist.carrier.quic.reset_secret import reset_secret
 from quicdist.carrier.quic.resumption import Resumption
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.quic.simultaneous_connect import Attempts
-from quicdist.carrier.refusal_lines import RefusalLines
-from quicdist.carrier.sources import FailureDelay, source_of
+from quicdist.carrier.quic.source_ports import MOST as MAX_EXTRA_DIALS
+from quicdist.carrier.quic.source_ports import PATIENCE as EXTRA_DIAL_TIME
+from quicdist.carrier.quic.source_ports import dial_from_several_ports
+from quicdist.carrier.rate_limits import FailureDelay, source_of
+from quicdist.carrier.refusal_log import RefusalLog
 from quicdist.carrier.udp import DatagramSocket, OpenSocket, SocketBuffers, UdpSocket
 from quicdist.errors import QuicDistError
 from quicdist.logs import clean, get_logger
@@ -77,15 +76,15 @@ class QuicCarrier(Carrier):
     """Links over QUIC. One carrier can listen in several places and dial at the same time."""
 
     family: ClassVar[str] = "quic"
-    #: What makes its connections: another engine may stand here.
-    engines: EngineFactory = AioquicFactory()
 
     def __init__(self, settings: QuicSettings | None = None) -> None:
         self.settings = settings or QuicSettings()
+        #: Makes its connections.
+        self.engines: EngineFactory = self.settings.engines or _aioquic()
         self.resumption = Resumption(self.settings)
         self._attempts = Attempts()
         self._stream_counts = StreamCounts()
-        self._other_sockets = asyncio.Semaphore(MOST_OTHERS)
+        self._extra_dials = asyncio.Semaphore(MAX_EXTRA_DIALS)
         self._wrong_cookies = FailureDelay()
         #: How to dial single nodes, by their names; looked at with every dial.
         self.connect_options: dict[str, ConnectOptions] = {}
@@ -135,7 +134,7 @@ class QuicCarrier(Carrier):
     async def accept_connection(self, incoming: Incoming, local: LocalNode, *, setup_time: float) -> QuicLink:
         waiting = _ours(incoming, QuicIncoming)
         handshake = waiting.hand_over(local, self.settings, self._stream_counts, self._attempts)
-        channel = waiting.channel
+        connection = waiting.connection
         try:
             link = await handshake.link(setup_time)
         except BaseException as raised:
@@ -144,7 +143,7 @@ class QuicCarrier(Carrier):
                 if isinstance(error, WrongCookie):
                     await self._delay(incoming.remote_address)
             finally:
-                _give_up(channel, handshake, error, self.settings.linger)
+                _give_up(connection, handshake, error, self.settings.linger)
             reason = error.reason if isinstance(error, AcceptError) else error
             # That one of two attempts gives way is what is meant to be.
             level = logging.DEBUG if isinstance(error, SimultaneousDropped) else logging.WARNING
@@ -154,7 +153,7 @@ class QuicCarrier(Carrier):
                 raise error from (None if error is not raised else raised.__cause__)
             finally:
                 del error, reason
-        waiting.endpoint.half_open.leave(channel)
+        waiting.endpoint.half_open.leave(connection)
         return link
 
     async def _delay(self, where: Address) -> None:
@@ -200,13 +199,13 @@ class QuicCarrier(Carrier):
             async def other(claim: Claim) -> QuicLink:
                 log.debug("nothing came of %s at %s: once more, from another port", node, candidate)
                 dial = Dial(node, address, candidate, local, deadline, setup_time, claim, heard)
-                return await self._dial(dial, alone=False, patience=OTHER_PATIENCE)
+                return await self._dial(dial, alone=False, patience=EXTRA_DIAL_TIME)
 
             def silent() -> bool:
                 return not any(udp.datagrams_in for udp in heard)
 
-            return await with_other_sockets(
-                first, other, silent=silent, claim=claim, places=self._other_sockets
+            return await dial_from_several_ports(
+                first, other, silent=silent, claim=claim, places=self._extra_dials
             )
 
         try:
@@ -253,12 +252,12 @@ class QuicCarrier(Carrier):
             on_ticket=resuming.keep if resuming else None,
         )
         endpoint = DialEndpoint(udp, remote, quic, handshake, sockets=settings.sockets)
-        channel = handshake.channel = endpoint.channel
+        connection = handshake.connection = endpoint.connection
         try:
             if resuming is not None:
-                resuming.quic = quic
+                resuming.engine = quic
                 handshake.begin(resuming.ticket)
-            channel.transmit()
+            connection.transmit()
             await register(endpoint)
             with self._attempts.under_way(node, handshake):
                 begun = loop.time()
@@ -270,7 +269,7 @@ class QuicCarrier(Carrier):
                 return await handshake.link(dial.deadline - loop.time())
         except BaseException as raised:
             error = _meaning(raised, handshake, dial.setup_time)
-            _give_up(channel, handshake, error, self.settings.linger)
+            _give_up(connection, handshake, error, self.settings.linger)
             handshake.forget()
             if error is raised:
                 del error  # It holds all that is here.
@@ -280,6 +279,13 @@ class QuicCarrier(Carrier):
             raise error
         finally:
             del error
+
+
+def _aioquic() -> EngineFactory:
+    # Loaded only where it is used: a carrier with another engine does without it.
+    from quicdist.carrier.quic.engine.aioquic.factory import AioquicFactory
+
+    return AioquicFactory()
 
 
 class Dial(NamedTuple):
@@ -303,14 +309,16 @@ def _meaning(raised: BaseException, handshake: QuicHandshake, seconds: float) ->
     return handshake.timed_out(seconds) if isinstance(raised, TimeoutError) else raised
 
 
-def _give_up(channel: Channel, handshake: QuicHandshake, error: BaseException, linger: float) -> None:
+def _give_up(
+    connection: QuicConnection, handshake: QuicHandshake, error: BaseException, linger: float
+) -> None:
     """Nothing half made is to stay: neither the connection nor a link that came too late."""
     done = handshake.done
     if done.done() and not done.cancelled() and done.exception() is None:
         done.result().close("given up")
         return
     reason = told_reason(error) if isinstance(error, QuicDistError) else "given up"
-    channel.close(close_code(error, quicdist=channel.quic.peer_is_quicdist()), reason, linger=linger)
+    connection.close(close_code(error, quicdist=connection.engine.peer_is_quicdist()), reason, linger=linger)
 
 
 class QuicListener(Listener):
@@ -326,7 +334,7 @@ class QuicListener(Listener):
         #: Connections to be accepted; None at the end. Bounded by the endpoint's ``max_half_open``.
         self.arrived: asyncio.Queue[QuicIncoming | None] = asyncio.Queue()
         #: Lines about connections refused.
-        self.refused = RefusalLines()
+        self.refused = RefusalLog()
 
     @property
     def address(self) -> NetAddress:
@@ -334,8 +342,8 @@ class QuicListener(Listener):
 
     def close(self) -> None:
         """Stop listening; what is still in its handshake is closed."""
-        for channel in tuple(self.endpoint.half_open):
-            channel.break_off("no longer listening")
+        for connection in tuple(self.endpoint.half_open):
+            connection.break_off("no longer listening")
         self.endpoint.stop_accepting()
         self.arrived.put_nowait(None)
 
@@ -345,7 +353,7 @@ class QuicIncoming(Incoming, IncomingHandler):
 
     def __init__(self, endpoint: ListenEndpoint, listener: QuicListener) -> None:
         self.endpoint = endpoint
-        self.channel: Channel
+        self.connection: QuicConnection
         self.closed = False
         self._listener = listener
         self._early: list[tuple[int, bytes, bool]] = []
@@ -356,10 +364,10 @@ class QuicIncoming(Incoming, IncomingHandler):
 
     @property
     def remote_address(self) -> Address:
-        return self.channel.remote_address
+        return self.connection.remote_address
 
-    def opened(self, channel: Channel) -> None:
-        self.channel = channel
+    def opened(self, connection: QuicConnection) -> None:
+        self.connection = connection
 
     def handshake_completed(self, event: HandshakeCompleted) -> None:
         self._arrive()
@@ -383,7 +391,7 @@ class QuicIncoming(Incoming, IncomingHandler):
     def turn_ended(self) -> None:
         """Nothing waits for acknowledgements here."""
 
-    def channel_closed(self, closing: Closing) -> None:
+    def connection_closed(self, closing: Closing) -> None:
         self._end()
         self._closing = closing
         known = closing.by_peer or closing.tls_alert is not None
@@ -407,7 +415,7 @@ class QuicIncoming(Incoming, IncomingHandler):
 
     def close(self, reason: str = "not accepted") -> None:
         self._end()
-        self.channel.close(reason=reason)
+        self.connection.close(reason=reason)
 
     def _end(self) -> None:
         self.closed = True
@@ -421,8 +429,8 @@ class QuicIncoming(Incoming, IncomingHandler):
         if self.closed:
             raise AcceptError(self.remote_address, f"it is gone: {self._closing or 'it was closed'}")
         self._end()
-        handshake = AcceptHandshake(self.channel, local, settings, stream_counts, attempts)
-        self.channel.handler = handshake
+        handshake = AcceptHandshake(self.connection, local, settings, stream_counts, attempts)
+        self.connection.handler = handshake
         early, self._early = self._early, []
         for stream_id, data, end in early:
             handshake.stream_data(stream_id, data, end)

@@ -79,7 +79,7 @@ class ExtraStreams:
         peer: Peer,
         plan: StreamPlan,
         users: QuicUserStreams,
-        quic: Engine,
+        engine: Engine,
         max_frame: int,
         found: Callable[[int], None],
         messages: Callable[[int, bytes, bool], None],
@@ -87,7 +87,7 @@ class ExtraStreams:
         self._peer = peer
         self._plan = plan
         self._users = users
-        self._quic = quic
+        self._engine = engine
         self._max_frame = min(max_frame, LONGEST_FRAME)
         self._found = found
         self._messages = messages
@@ -114,7 +114,7 @@ class ExtraStreams:
         if verdict is None and not end:
             self._begun[stream_id] = data
             if begun is None:
-                wait = max(UNDECIDED, PROBE_TIMEOUTS * self._quic.probe_timeout())
+                wait = max(UNDECIDED, PROBE_TIMEOUTS * self._engine.probe_timeout())
                 self._loop.call_later(wait, self._decide, stream_id)
         elif verdict and not end:
             self._take(stream_id)

@@ -36,7 +36,7 @@ from quicdist.carrier.happy_eyeballs import Claim
 from quicdist.carrier.quic.authentication import AuthPeer, why_refused
 from quicdist.carrier.quic.close_codes import accept_refused, dial_refused, wrong_cookie
 from quicdist.carrier.quic.data_streams import StreamCounts
-from quicdist.carrier.quic.driver.channel import Channel
+from quicdist.carrier.quic.driver.connection import QuicConnection
 from quicdist.carrier.quic.engine.closing import Closing
 from quicdist.carrier.quic.engine.contract import Ticket
 from quicdist.carrier.quic.engine.events import HandshakeCompleted
@@ -75,9 +75,9 @@ GAP = 0.02
 
 
 class QuicHandshake(ABC):
-    """Drives one sans-I/O handshake over one channel, until there is a link or an error.
+    """Drives one sans-I/O handshake over one connection, until there is a link or an error.
 
-    ``done`` is the link, or raises; :meth:`link` waits for it. Whoever does closes the channel when
+    ``done`` is the link, or raises; :meth:`link` waits for it. Whoever does closes the connection when
     it raises.
     """
 
@@ -87,7 +87,7 @@ class QuicHandshake(ABC):
         self, machine: Handshake, local: LocalNode, settings: QuicSettings, stream_counts: StreamCounts
     ) -> None:
         self.done: asyncio.Future[QuicLink] = asyncio.get_running_loop().create_future()
-        self.channel: Channel
+        self.connection: QuicConnection
         self._machine = machine
         self._local = local
         self._settings = settings
@@ -147,7 +147,7 @@ class QuicHandshake(ABC):
     def _auth_peer(self) -> AuthPeer | None:
         """The peer as the callback sees it, from the first that is heard of it."""
         if self._peer is None and self._settings.auth_callback is not None:
-            self._peer = AuthPeer(self.channel, self.role, self._dialled)
+            self._peer = AuthPeer(self.connection, self.role, self._dialled)
         return self._peer
 
     async def _authenticate(self) -> None:
@@ -185,7 +185,7 @@ class QuicHandshake(ABC):
     def _too_late(self, seconds: float, state: str) -> QuicDistError:
         """The error for time run out in ``state``."""
 
-    # -- channel events --------------------------------------------------------------------
+    # -- connection events --------------------------------------------------------------------
 
     def handshake_completed(self, event: HandshakeCompleted) -> None:
         self._quic_is_up = True
@@ -228,7 +228,7 @@ class QuicHandshake(ABC):
         if self._outbox:
             self._advance()
 
-    def channel_closed(self, closing: Closing) -> None:
+    def connection_closed(self, closing: Closing) -> None:
         if not self.done.done():
             self.done.set_exception(self._closed(closing))
 
@@ -265,7 +265,7 @@ class QuicHandshake(ABC):
             message = self._outbox.popleft()
             self._answered = False
             self._acknowledged_at = None
-            self.channel.write(CONTROL_STREAM, (message,), len(message))
+            self.connection.write(CONTROL_STREAM, (message,), len(message))
         if self._connected is not None and not self._outbox:
             self._become_link(self._connected)
 
@@ -276,7 +276,7 @@ class QuicHandshake(ABC):
         """Whether a message may leave now: it will not reach the peer together with another."""
         if self._answered or self._joins:
             return True
-        if self.channel.unacknowledged(CONTROL_STREAM):
+        if self.connection.unacknowledged(CONTROL_STREAM):
             return False
         if self._acknowledged_at is None:
             loop = asyncio.get_running_loop()
@@ -291,16 +291,16 @@ class QuicHandshake(ABC):
 
     def _become_link(self, connected: Connected) -> None:
         settings = self._settings
-        connection = DistConnection(
+        dist = DistConnection(
             connected.peer,
             connected.local,
             codec=self._local.codec,
             streams=self._stream_counts.plan(self.role, connected.peer),
             max_frame=settings.max_frame,
         )
-        link = QuicLink(connection, self.channel, settings, self._stream_counts)
-        self.channel.authenticated()
-        self.channel.handler = link
+        link = QuicLink(dist, self.connection, settings, self._stream_counts)
+        self.connection.authenticated()
+        self.connection.handler = link
         for stream_id, data, end in self._early:
             link.stream_data(stream_id, data, end)
         for stream_id, code in self._early_resets:
@@ -313,7 +313,7 @@ class QuicHandshake(ABC):
         if self._authenticated:
             # A refusal may be among it: no wait for acknowledgements any more.
             for message in (*self._outbox, *self._machine.data_to_send()):
-                self.channel.write(CONTROL_STREAM, (message,), len(message))
+                self.connection.write(CONTROL_STREAM, (message,), len(message))
             self._outbox.clear()
         if not self.done.done():
             self.done.set_exception(error)
@@ -359,19 +359,19 @@ class DialHandshake(QuicHandshake):
     @property
     def said_name(self) -> bool:
         """Whether the peer has acknowledged the name message."""
-        return self.channel.quic.acknowledged(CONTROL_STREAM) > 0
+        return self.connection.engine.acknowledged(CONTROL_STREAM) > 0
 
     def begin(self, ticket: Ticket | None) -> None:
         """Before the first datagram leaves: what can be said in it is written. ``ticket`` is the
         session ticket that it shows."""
         self._ticket_shown = ticket is not None
-        if self.channel.quic.can_send_early_data() and self._claim():
+        if self.connection.engine.can_send_early_data() and self._claim():
             # The name, and no more: see quicdist.carrier.quic.resumption.
             (name,) = self._machine.data_to_send()
             self._local.name_said(self._node)
             self._early_data = True
             self._answered = False
-            self.channel.write(CONTROL_STREAM, (name,), len(name))
+            self.connection.write(CONTROL_STREAM, (name,), len(name))
 
     async def begun(self, seconds: float, stall: float | None = None) -> bool:
         """Wait for a QUIC connection, for ``seconds``; whether there is one, or the peer may have heard of
@@ -396,7 +396,7 @@ class DialHandshake(QuicHandshake):
             now = loop.time()
             if now >= end:
                 return False
-            datagrams = self.channel.socket.datagrams_in
+            datagrams = self.connection.socket.datagrams_in
             if datagrams != heard or (stall is not None and now - looked_at > 2 * stall / LOOKS):
                 # Or the loop stood still, and what came meanwhile is not read yet.
                 heard, since = datagrams, now
@@ -405,17 +405,17 @@ class DialHandshake(QuicHandshake):
 
     def _patience(self, stall: float) -> float:
         """How long a peer that was heard may be silent: on a long path for longer than ``stall`` seconds."""
-        round_trip = self.channel.quic.quickest_round_trip()
+        round_trip = self.connection.engine.quickest_round_trip()
         return max(stall, PATIENT_ROUND_TRIPS * round_trip) if math.isfinite(round_trip) else stall
 
     def handshake_completed(self, event: HandshakeCompleted) -> None:
-        if self._early_data and not self.channel.early_data_accepted:
+        if self._early_data and not self.connection.early_data_accepted:
             if event.early_data_accepted:
                 # quic_dist, up to 1.8.1: whatever it has answered is lost.
                 text = "it took early data and did not resume the session"
                 self._fail(TicketRefused(self._node, self._address, text))
                 return
-            self.channel.quic.early_data_refused(asyncio.get_running_loop().time())
+            self.connection.engine.early_data_refused(asyncio.get_running_loop().time())
         # Not a word of the distribution handshake by any way but the one that won the race.
         if self._claim():
             self._local.name_said(self._node)
@@ -430,7 +430,7 @@ class DialHandshake(QuicHandshake):
 
     def _too_late(self, seconds: float, state: str) -> QuicDistError:
         kind = SetupTimeout
-        if self._machine.expects == Due.ACK and not self.channel.unacknowledged(CONTROL_STREAM):
+        if self._machine.expects == Due.ACK and not self.connection.unacknowledged(CONTROL_STREAM):
             kind = DigestUnanswered
             state += ", and our digest has arrived (quic_dist before 2.0 says nothing if the cookie is wrong)"
         return kind(self._node, self._address, f"not set up within {seconds:.3g} s: {state}")
@@ -456,7 +456,7 @@ class DialHandshake(QuicHandshake):
             return ConnectError(node, address, text)
         if wrong_cookie(closing):
             return WrongCookie(node, f"it refused our digest: {closing.reason}")
-        if closing.reason and self.channel.quic.peer_is_quicdist():
+        if closing.reason and self.connection.engine.peer_is_quicdist():
             # A node of quicdist says why.
             text = f"it closed the connection while {expected} was expected: {closing}"
             return ConnectError(node, address, text)
@@ -470,7 +470,7 @@ class AcceptHandshake(QuicHandshake):
 
     def __init__(
         self,
-        channel: Channel,
+        connection: QuicConnection,
         local: LocalNode,
         settings: QuicSettings,
         stream_counts: StreamCounts,
@@ -488,7 +488,7 @@ class AcceptHandshake(QuicHandshake):
         self._attempts = attempts
         #: It is to give way to this node's own attempt.
         self._is_held = False
-        self.channel = channel
+        self.connection = connection
         self._quic_is_up = True
         self._up.set()
 
@@ -500,14 +500,14 @@ class AcceptHandshake(QuicHandshake):
     def _decide(self, event: Event) -> None:
         if isinstance(event, PeerNamed):
             self._check_name(event.name)
-            self._joins = self.channel.quic.peer_says(JOINED_MESSAGES)
+            self._joins = self.connection.engine.peer_says(JOINED_MESSAGES)
             status = self._local.connection_requested(event)
             if status is Status.NOK:
                 self._hold(event.name)
                 return
             self._acceptor.send_status(status)
             if status is Status.NOT_ALLOWED:
-                raise AcceptError(self.channel.remote_address, f"{event.name} was answered {status}")
+                raise AcceptError(self.connection.remote_address, f"{event.name} was answered {status}")
         elif isinstance(event, OldConnectionPending):
             self._local.old_connection_pending(event.name)
             self._handle(self._acceptor.old_connection_down())
@@ -527,27 +527,27 @@ class AcceptHandshake(QuicHandshake):
 
     def _dropped(self, name: str) -> SimultaneousDropped:
         text = f"{name} dials this node, which dials it, and whose name is the greater"
-        return SimultaneousDropped(self.channel.remote_address, text)
+        return SimultaneousDropped(self.connection.remote_address, text)
 
     def _check_name(self, name: str) -> None:
         """Whoever has shown a certificate is to be a node on a host named there."""
-        why = self.channel.quic.why_not_named(name.partition("@")[2])
+        why = self.connection.engine.why_not_named(name.partition("@")[2])
         if why is not None:
             text = f"its certificate is not for the host of {name}: {why}"
-            raise IncomingCertificateRefused(self.channel.remote_address, text)
+            raise IncomingCertificateRefused(self.connection.remote_address, text)
 
     def _not_authentic(self, reason: str) -> QuicDistError:
-        return IncomingAuthenticationRefused(self.channel.remote_address, reason)
+        return IncomingAuthenticationRefused(self.connection.remote_address, reason)
 
     def _too_late(self, seconds: float, state: str) -> QuicDistError:
-        return AcceptTimeout(self.channel.remote_address, f"{self.node}: {state} within {seconds:.3g} s")
+        return AcceptTimeout(self.connection.remote_address, f"{self.node}: {state} within {seconds:.3g} s")
 
     def _closed(self, closing: Closing) -> QuicDistError:
-        if (refused := accept_refused(self.channel.remote_address, closing)) is not None:
+        if (refused := accept_refused(self.connection.remote_address, closing)) is not None:
             return refused
         if closing.by_peer:
             if self._is_held:
                 # Its attempt has given way to this node's, by itself.
                 return self._dropped(self.node)
             return self._machine.connection_closed()
-        return AcceptError(self.channel.remote_address, f"{self.node}: {closing}")
+        return AcceptError(self.connection.remote_address, f"{self.node}: {closing}")

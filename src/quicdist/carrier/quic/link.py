@@ -10,14 +10,14 @@ from quicdist.carrier.contract import LostHandler, MessageHandler
 from quicdist.carrier.errors import LinkLost, MigrationError, PeerClosed, PeerSilent
 from quicdist.carrier.link import LinkBase
 from quicdist.carrier.quic.data_streams import ExtraStreams, StreamCounts
-from quicdist.carrier.quic.driver.channel import Channel
+from quicdist.carrier.quic.driver.connection import QuicConnection
 from quicdist.carrier.quic.engine.closing import Closing
 from quicdist.carrier.quic.engine.events import HandshakeCompleted
 from quicdist.carrier.quic.liveness_probe import NOPROC, LivenessProbe
-from quicdist.carrier.quic.progress import Progress
 from quicdist.carrier.quic.receive_flow_control import PIECE, WINDOW, ReceiveFlowControl
 from quicdist.carrier.quic.settings import QuicSettings
-from quicdist.carrier.quic.silence import Silence
+from quicdist.carrier.quic.silent_peer import SilentPeerDetector
+from quicdist.carrier.quic.stalled_streams import StalledStreamDetector
 from quicdist.carrier.quic.user_streams import QuicUserStreams
 from quicdist.carrier.stream_assignment import StreamAssignment
 from quicdist.carrier.stream_errors import STREAM_REFUSED
@@ -45,41 +45,41 @@ class QuicLink(LinkBase):
 
     def __init__(
         self,
-        connection: DistConnection,
-        channel: Channel,
+        dist: DistConnection,
+        connection: QuicConnection,
         settings: QuicSettings,
         stream_counts: StreamCounts,
     ) -> None:
         super().__init__(
-            connection,
-            local_address=channel.local_address,
-            remote_address=channel.remote_address,
+            dist,
+            local_address=connection.local_address,
+            remote_address=connection.remote_address,
             limits=settings.buffers,
         )
-        self._channel = channel
+        self._connection = connection
         self._settings = settings
-        self._plan = connection.streams
+        self._plan = dist.streams
         # A legacy quic_dist garbles what a window holds back. A message in one piece needs room for all
         # of it.
-        peer, most = connection.peer, settings.max_stream_data
+        peer, most = dist.peer, settings.max_stream_data
         pieces = peer.negotiated & DistFlag.FRAGMENTS and not peer.flags & DistFlag.DIST_HDR_ATOM_CACHE
-        self._is_paced = channel.quic.peer_is_quicdist()
+        self._is_paced = connection.engine.peer_is_quicdist()
         self._receive_flow_control = ReceiveFlowControl(
-            channel.quic,
+            connection.engine,
             self.stats,
             size=max(PIECE, min(WINDOW, most)) if pieces else max(most, settings.max_data),
             most=most,
             metered=bool(pieces) and not self._is_paced,
             changed=self._credit_given,
         )
-        if len(connection.streams.sending) > 1:
+        if len(dist.streams.sending) > 1:
             self._stream_assignment = StreamAssignment(
-                connection.streams.sending, channel.unacknowledged, channel.hold_stream
+                dist.streams.sending, connection.unacknowledged, connection.hold_stream
             )
         self._streams = QuicUserStreams(
-            connection.peer.name,
-            channel,
-            connection.streams,
+            dist.peer.name,
+            connection,
+            dist.streams,
             window=settings.stream_window,
             limits=settings.buffers,
         )
@@ -91,52 +91,52 @@ class QuicLink(LinkBase):
                 peer,
                 self._plan,
                 self._streams,
-                channel.quic,
+                connection.engine,
                 settings.max_frame,
-                connection.add_stream,
+                dist.add_stream,
                 self._message_data,
             )
         self._ping_timer: asyncio.TimerHandle | None = None
-        self._liveness_probe = LivenessProbe(connection.local)
-        self._progress = Progress(peer.name, channel.quic)
+        self._liveness_probe = LivenessProbe(dist.local)
+        self._stalled_streams = StalledStreamDetector(peer.name, connection.engine)
         #: Seconds for which the loop stood still when it was time to look.
         self._lateness = 0.0
-        self._silence = Silence(peer.name, channel, acknowledgements_tell=self._is_paced)
+        self._silent_peer = SilentPeerDetector(peer.name, connection, acknowledgements_tell=self._is_paced)
         self._burst_timer: asyncio.TimerHandle | None = None
         self._burst_from = 0
-        self._path = channel.path
-        channel.keep(connection.streams.control, TICK, self._count_ticks)
+        self._path = connection.path
+        connection.keep(dist.streams.control, TICK, self._count_ticks)
         self._ping_later()
         self.turn_ended()
 
     # -- out -------------------------------------------------------------------------------
 
     def _write(self, stream_id: int, parts: Sequence[Chunk], size: int) -> int:
-        return self._channel.write(stream_id, parts, size)
+        return self._connection.write(stream_id, parts, size)
 
     def _write_out(self) -> None:
         """Packets leave at the end of the turn, as many as congestion control allows."""
 
     @property
     def pending(self) -> int:
-        return self._channel.pending
+        return self._connection.pending
 
     @property
     def resumed(self) -> bool:
         """Whether its QUIC session was resumed with a ticket of an earlier one."""
-        return self._channel.resumed
+        return self._connection.resumed
 
     @property
     def early_data_accepted(self) -> bool:
         """Whether the name of the dialling node went, and was taken, with the first datagram (0-RTT)."""
-        return self._channel.early_data_accepted
+        return self._connection.early_data_accepted
 
     @property
     def datagram_size(self) -> int:
-        return self._channel.datagram_size
+        return self._connection.datagram_size
 
     def migrate(self) -> bool:
-        migrate = self._channel.migrate
+        migrate = self._connection.migrate
         if migrate is None or self._ended:
             return False
         try:
@@ -149,23 +149,23 @@ class QuicLink(LinkBase):
 
     @property
     def queued(self) -> int:
-        return self._channel.queued
+        return self._connection.queued
 
     def send_tick(self) -> None:
         if self._ended:
             return
         stream_id = self._plan.control
-        if self._channel.unacknowledged(stream_id):
+        if self._connection.unacknowledged(stream_id):
             # It may still be the last message of the handshake, which quic_dist would take with
             # the tick for one; or ticks that have not got through. Either way a PING says as much.
-            self._channel.ping()
+            self._connection.ping()
         else:
-            self._channel.write(stream_id, (TICK,), len(TICK))
+            self._connection.write(stream_id, (TICK,), len(TICK))
         self._count_ticks(1)
 
     def _count_ticks(self, count: int) -> None:
         for _ in range(count):
-            self._connection.tick()
+            self._dist.tick()
         self.stats.ticks_out += count
         self.stats.sent += count
 
@@ -181,40 +181,40 @@ class QuicLink(LinkBase):
         late = max(0.0, now - self._ping_timer.when()) if self._ping_timer is not None else 0.0
         self._lateness += late
         at = now - self._lateness
-        broken = self._progress.look(at, limit) or self._silence.look(at, limit)
+        broken = self._stalled_streams.look(at, limit) or self._silent_peer.look(at, limit)
         if broken is not None:
             self._fail(broken)
             return
-        if self._silence.asks:
-            self._silence.asked(self._send_signal(self._liveness_probe.signal))
-        self._channel.ping()
+        if self._silent_peer.asks:
+            self._silent_peer.asked(self._send_signal(self._liveness_probe.signal))
+        self._connection.ping()
         self._ping_later()
 
     def _send_signal(self, control: ControlMessage, payload: Any = NO_PAYLOAD) -> int:
         """Send what is the link's own, not the node's; the stream it takes."""
-        stream_id, parts = self._connection.send(control, payload)
+        stream_id, parts = self._dist.send(control, payload)
         if not self._ended:
-            self._channel.write(stream_id, parts, sum(map(len, parts)))
+            self._connection.write(stream_id, parts, sum(map(len, parts)))
         return stream_id
 
     def _credit_given(self) -> None:
         if self._is_paced:
-            self._channel.touch()
+            self._connection.touch()
         else:
             self._send_signal(self._liveness_probe.signal)
 
     def _watch_burst(self) -> None:
-        self._burst_timer = self._loop.call_later(BURST_SILENCE, self._burst_ended, self._connection.bytes_in)
+        self._burst_timer = self._loop.call_later(BURST_SILENCE, self._burst_ended, self._dist.bytes_in)
 
     def _burst_ended(self, heard: int) -> None:
-        if self._connection.bytes_in != heard:
+        if self._dist.bytes_in != heard:
             self._watch_burst()
             return
         self._burst_timer = None
         self._burst_from = heard
         self._send_signal(self._liveness_probe.signal)
 
-    # -- in: the channel's handler ---------------------------------------------------------
+    # -- in: the connection's handler ---------------------------------------------------------
 
     def handshake_completed(self, event: HandshakeCompleted) -> None:
         """Over long ago."""
@@ -224,7 +224,7 @@ class QuicLink(LinkBase):
         if kind is StreamKind.DATA or kind is StreamKind.CONTROL:
             self._message_data(stream_id, data, end)
         elif kind is not StreamKind.USER:
-            self._channel.refuse_stream(stream_id, STREAM_REFUSED)
+            self._connection.refuse_stream(stream_id, STREAM_REFUSED)
         elif self._extra is None:
             self._streams.data_received(stream_id, data, end)
         elif not self._ended:
@@ -268,32 +268,28 @@ class QuicLink(LinkBase):
         super()._received(messages)
 
     def _look_at_path(self) -> None:
-        channel = self._channel
-        path = channel.path
+        connection = self._connection
+        path = connection.path
         if path != self._path:
             self._path = path
-            old, self.remote_address = self.remote_address, channel.remote_address
-            self.local_address = channel.local_address
+            old, self.remote_address = self.remote_address, connection.remote_address
+            self.local_address = connection.local_address
             if old != self.remote_address:
                 log.info("%s goes on from %s, was at %s", self.peer.name, self.remote_address, old)
 
     def turn_ended(self) -> None:
         self._look_at_path()
-        self.stats.received = self._channel.quic.packets_received()
-        self.stats.ticks_in = self._connection.ticks_in
+        self.stats.received = self._connection.engine.packets_received()
+        self.stats.ticks_in = self._dist.ticks_in
         if self._paused:
-            self._sent(self._channel.queued)
+            self._sent(self._connection.queued)
         if self._stream_assignment is not None:
             self._stream_assignment.turn_ended()
         self._streams.turn_ended()
-        if (
-            self._burst_timer is None
-            and not self._ended
-            and self._connection.bytes_in - self._burst_from >= BURST
-        ):
+        if self._burst_timer is None and not self._ended and self._dist.bytes_in - self._burst_from >= BURST:
             self._watch_burst()
 
-    def channel_closed(self, closing: Closing) -> None:
+    def connection_closed(self, closing: Closing) -> None:
         name = self.peer.name
         if closing.by_peer:
             error: LinkLost = PeerClosed(name, f"it closed the connection: {closing}")
@@ -322,11 +318,11 @@ class QuicLink(LinkBase):
 
     def _close(self, reason: str) -> None:
         self._stop_timers()
-        self._channel.close(reason=reason, linger=self._settings.linger, on_told=self._finished)
+        self._connection.close(reason=reason, linger=self._settings.linger, on_told=self._finished)
 
     def _abandon(self, reason: str) -> None:
         self._stop_timers()
-        self._channel.close(reason=reason, linger=0, on_told=self._finished)
+        self._connection.close(reason=reason, linger=0, on_told=self._finished)
 
     def _stop_timers(self) -> None:
         self._receive_flow_control.stop()

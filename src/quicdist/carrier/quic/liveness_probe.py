@@ -24,7 +24,7 @@ from quicdist.term import Atom, Pid, Reference
 Message = tuple[Any, Any]
 
 #: A name no process is registered under.
-NOBODY = Atom("quicdist_nobody")
+UNREGISTERED = Atom("quicdist_nobody")
 
 #: What goes with an answer.
 NOPROC = Atom("noproc")
@@ -42,7 +42,7 @@ class LivenessProbe:
         # The same each time: there is no monitor that a second one could be mistaken for.
         self._reference = Reference(local.name, words, local.creation)
         #: What is to be sent.
-        self.signal = MonitorP(Pid(local.name, 0, 0, local.creation), NOBODY, self._reference)
+        self.signal = MonitorP(Pid(local.name, 0, 0, local.creation), UNREGISTERED, self._reference)
 
     def concerns(self, messages: list[Message]) -> bool:
         """Whether there may be a nudge or an answer among ``messages``; quick."""
@@ -54,8 +54,8 @@ class LivenessProbe:
         answers: list[PayloadMonitorPExit] = []
         for message in messages:
             control = message[0]
-            if isinstance(control, MonitorP) and control.to_proc == NOBODY:
-                answers.append(PayloadMonitorPExit(NOBODY, control.from_pid, control.ref))
+            if isinstance(control, MonitorP) and control.to_proc == UNREGISTERED:
+                answers.append(PayloadMonitorPExit(UNREGISTERED, control.from_pid, control.ref))
             elif not (type(control) in _KINDS and control.ref == self._reference):
                 rest.append(message)
         return rest, answers

@@ -48,8 +48,8 @@ class _Stream(ReceiveWindow):
 
     __slots__ = ("came", "epoch_at", "epoch_from", "metered", "pieces", "run")
 
-    def __init__(self, quic: Engine, stream_id: int, size: int, now: float) -> None:
-        super().__init__(quic, stream_id, size)
+    def __init__(self, engine: Engine, stream_id: int, size: int, now: float) -> None:
+        super().__init__(engine, stream_id, size)
         #: Bytes that came since a message last ended.
         self.run = 0
         #: It is given credit by the piece: so many at once, of which so many bytes came.
@@ -76,7 +76,7 @@ class ReceiveFlowControl:
 
     def __init__(
         self,
-        quic: Engine,
+        engine: Engine,
         stats: LinkStats,
         *,
         size: int,
@@ -84,7 +84,7 @@ class ReceiveFlowControl:
         metered: bool,
         changed: Callable[[], None],
     ) -> None:
-        self._quic = quic
+        self._engine = engine
         self._stats = stats
         self._size = size
         self._most = most
@@ -106,7 +106,7 @@ class ReceiveFlowControl:
         """``size`` bytes were taken in, and with them so many messages of the node."""
         stream = self._streams.get(stream_id)
         if stream is None:
-            stream = self._streams[stream_id] = _Stream(self._quic, stream_id, self._size, now)
+            stream = self._streams[stream_id] = _Stream(self._engine, stream_id, self._size, now)
         stream.consumed(size)
         if messages:
             if stream.run + size <= LITTLE * messages and now - self._large_at < BESIDE:
@@ -122,7 +122,7 @@ class ReceiveFlowControl:
         if stream.metered:
             self._meter(stream, size, now)
         elif stream.is_due:
-            stream.grow(self._most, self._quic.quickest_round_trip(), now)
+            stream.grow(self._most, self._engine.quickest_round_trip(), now)
             stream.grant()
             self._changed()
 
@@ -151,7 +151,7 @@ class ReceiveFlowControl:
                 return
             # All of it has come, or the end of the message: what it took, less the way there.
             self._current = None
-            round_trip = self._quic.quickest_round_trip()
+            round_trip = self._engine.quickest_round_trip()
             took = max(now - self._given_at - round_trip, 0.0)
             if took < round_trip / 2:
                 stream.pieces = min(2 * stream.pieces, WINDOW // PIECE)
@@ -185,7 +185,7 @@ class ReceiveFlowControl:
                 stream.came = 0
                 stream.grant(PIECE * stream.pieces)
                 self._current, self._given_at = stream, now
-                self._after(UNUSED + 4 * self._quic.quickest_round_trip())
+                self._after(UNUSED + 4 * self._engine.quickest_round_trip())
                 self._changed()
                 return
         if self._metered:

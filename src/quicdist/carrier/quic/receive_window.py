@@ -18,15 +18,15 @@ STEP: Final = 4
 class ReceiveWindow:
     """The window of one stream, ``size`` bytes."""
 
-    __slots__ = ("_consumed", "_quic", "limit", "size", "stream_id")
+    __slots__ = ("_consumed", "_engine", "limit", "size", "stream_id")
 
-    def __init__(self, quic: Engine, stream_id: int, size: int) -> None:
+    def __init__(self, engine: Engine, stream_id: int, size: int) -> None:
         self.size = size
         self.stream_id = stream_id
-        self._quic = quic
+        self._engine = engine
         self._consumed = 0
         #: The offset up to which the peer may send.
-        self.limit = quic.keep_window(stream_id, size)
+        self.limit = engine.keep_window(stream_id, size)
 
     def consumed(self, n: int) -> None:
         """``n`` more bytes were taken in."""
@@ -48,5 +48,5 @@ class ReceiveWindow:
         if self.left >= size:
             return False
         self.limit = self._consumed + size
-        self._quic.grant(self.stream_id, self.limit)
+        self._engine.grant(self.stream_id, self.limit)
         return True

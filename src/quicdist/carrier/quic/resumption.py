@@ -56,14 +56,14 @@ class Dialling:
         self.ticket = ticket
         self._resumption = resumption
         self._verify = verify
-        self.quic: Engine | None = None
+        self.engine: Engine | None = None
 
     def keep(self, ticket: Ticket) -> None:
         """Keep ``ticket`` for the next time, while the belief in the peer that it rests on lasts: no
         longer than the certificate, nor than the ticket this session was itself resumed with."""
         ends = []
-        if self.quic is not None and self._verify:
-            ends = [shown.not_valid_after_utc for shown in self.quic.peer_certificates()]
-            if self.ticket is not None and self.quic.is_resumed():
+        if self.engine is not None and self._verify:
+            ends = [shown.not_valid_after_utc for shown in self.engine.peer_certificates()]
+            if self.ticket is not None and self.engine.is_resumed():
                 ends.append(self.ticket.not_valid_after)
         self._resumption.kept.put(self.key, ticket.bounded(*ends))

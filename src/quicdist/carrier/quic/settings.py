@@ -10,6 +10,7 @@ from quicdist.carrier.errors import CertificateError
 from quicdist.carrier.link import BufferLimits
 from quicdist.carrier.quic.authentication import AuthCallback
 from quicdist.carrier.quic.driver.admission import AddressValidation, AdmissionSettings
+from quicdist.carrier.quic.engine.contract import EngineFactory
 from quicdist.carrier.quic.engine.path_mtu import MAX_SIZE, MIN_SIZE
 from quicdist.carrier.quic.engine.recovery.congestion import Algorithm
 from quicdist.carrier.quic.engine.settings import EngineSettings
@@ -86,6 +87,8 @@ class QuicSettings:
     linger: float = 2.0
     #: What opens UDP sockets: the system, or the simulated network of a test.
     sockets: OpenSocket = open_socket
+    #: Makes the QUIC connections; None: aioquic does.
+    engines: EngineFactory | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not MIN_SIZE <= self.max_datagram_size <= MAX_SIZE:

@@ -21,7 +21,7 @@ from quicdist.logs import get_logger
 
 if TYPE_CHECKING:
     from quicdist.carrier.link import BufferLimits
-    from quicdist.carrier.quic.driver.channel import Channel
+    from quicdist.carrier.quic.driver.connection import QuicConnection
     from quicdist.errors import QuicDistError
     from quicdist.protocol import StreamPlan
 
@@ -38,12 +38,12 @@ class QuicUserStreams(UserStreams):
     """
 
     def __init__(
-        self, node: str, channel: Channel, plan: StreamPlan, *, window: int, limits: BufferLimits
+        self, node: str, connection: QuicConnection, plan: StreamPlan, *, window: int, limits: BufferLimits
     ) -> None:
         self.node = node
         self._window = window
         self.loop = asyncio.get_running_loop()
-        self._channel = channel
+        self._connection = connection
         self._limits = limits
         self._server = plan.sending[0] & 1
         self._next = plan.first_user_stream(self._server)
@@ -83,16 +83,16 @@ class QuicUserStreams(UserStreams):
             raise StreamLost(self.node, stream_id, self._lost)
         if self.unusable:
             raise StreamsNotSupported(self.node, self.unusable)
-        quic = self._channel.quic
-        allowed = quic.streams_allowed()
+        engine = self._connection.engine
+        allowed = engine.streams_allowed()
         if stream_id // 4 >= allowed:
             raise StreamLimitReached(self.node, allowed)
         self._next += 4
-        self._channel.open_stream(stream_id)
+        self._connection.open_stream(stream_id)
         return self._add(stream_id, min(max(priority, MIN_PRIORITY), MAX_PRIORITY))
 
     async def room(self) -> None:
-        while not self._ended and self._next // 4 >= self._channel.quic.streams_allowed():
+        while not self._ended and self._next // 4 >= self._connection.engine.streams_allowed():
             waiter = self.loop.create_future()
             self._room.append(waiter)
             try:
@@ -112,16 +112,16 @@ class QuicUserStreams(UserStreams):
     # -- for the streams -------------------------------------------------------------------
 
     def write(self, stream: UserStream, data: bytes) -> None:
-        queued = self._channel.queued_on(stream.stream_id)
+        queued = self._connection.queued_on(stream.stream_id)
         if queued > self._limits.max_pending:
             raise SendBufferFull(self.node, queued, self._limits.max_pending)
-        self._channel.write_user(stream.stream_id, stream.priority, data)
+        self._connection.write_user(stream.stream_id, stream.priority, data)
 
     def finish(self, stream: UserStream) -> None:
-        self._channel.write_user(stream.stream_id, stream.priority, b"", end=True)
+        self._connection.write_user(stream.stream_id, stream.priority, b"", end=True)
 
     def is_congested(self, stream: UserStream) -> bool:
-        return self._channel.queued_on(stream.stream_id) > self._limits.stream_high_water
+        return self._connection.queued_on(stream.stream_id) > self._limits.stream_high_water
 
     def watch(self, stream: UserStream) -> None:
         """Somebody waits for what is queued on a stream to leave."""
@@ -134,7 +134,7 @@ class QuicUserStreams(UserStreams):
         window.consumed(n)
         if window.is_due:
             window.grant()
-            self._channel.touch()
+            self._connection.touch()
         elif done and window.left < window.size:
             self._partial.add(window)
             if self._top_up_timer is None:
@@ -145,11 +145,11 @@ class QuicUserStreams(UserStreams):
         partial, self._partial = self._partial, set()
         granted = [window.grant() for window in partial if not self._ended]
         if any(granted):
-            self._channel.touch()
+            self._connection.touch()
 
     def reset(self, stream: UserStream, code: int) -> None:
         if not self._ended:
-            self._channel.break_off_stream(stream.stream_id, code)
+            self._connection.break_off_stream(stream.stream_id, code)
 
     def over(self, stream: UserStream) -> None:
         self._streams.pop(stream.stream_id, None)
@@ -168,15 +168,15 @@ class QuicUserStreams(UserStreams):
             stream.reset_by_peer(code)
         elif self._first_heard(stream_id):
             # Reset before anything of it came: nobody has to hear of it.
-            self._channel.break_off_stream(stream_id, code)
+            self._connection.break_off_stream(stream_id, code)
 
     def turn_ended(self) -> None:
         """Acknowledgements and new limits have been seen."""
         for stream in list(self._watched):
-            if self._channel.queued_on(stream.stream_id) <= self._limits.stream_low_water:
+            if self._connection.queued_on(stream.stream_id) <= self._limits.stream_low_water:
                 self._watched.discard(stream)
                 stream.left()
-        if self._room and self._next // 4 < self._channel.quic.streams_allowed():
+        if self._room and self._next // 4 < self._connection.engine.streams_allowed():
             self._wake_openers()
 
     def lost(self, error: QuicDistError | None) -> None:
@@ -243,6 +243,6 @@ class QuicUserStreams(UserStreams):
         return taken
 
     def _add(self, stream_id: int, priority: int) -> UserStream:
-        window = ReceiveWindow(self._channel.quic, stream_id, self._window)
+        window = ReceiveWindow(self._connection.engine, stream_id, self._window)
         stream = self._streams[stream_id] = UserStream(self, stream_id, priority, window)
         return stream

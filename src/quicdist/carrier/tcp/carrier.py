@@ -26,9 +26,9 @@ from quicdist.carrier.errors import (
 )
 from quicdist.carrier.happy_eyeballs import Candidate, Claim, candidates, race
 from quicdist.carrier.link import BufferLimits
-from quicdist.carrier.sources import FailureDelay, source_of
+from quicdist.carrier.rate_limits import FailureDelay, source_of
 from quicdist.carrier.tcp import handshake as tcp_handshake
-from quicdist.carrier.tcp.channel import TcpChannel
+from quicdist.carrier.tcp.connection import TcpConnection
 from quicdist.carrier.tcp.link import TcpLink
 from quicdist.carrier.tcp.listener import TcpIncoming, TcpListener
 from quicdist.errors import QuicDistError
@@ -56,7 +56,7 @@ class TcpCarrier(Carrier):
     ``address_family`` is ``"inet"`` (``inet_tcp_dist``) or ``"inet6"`` (``inet6_tcp_dist``, which
     takes IPv4 connections as well): what is listened at when no host is given. Dialling tries all
     addresses of a host. ``max_half_open`` bounds the connections that are in their handshake: the
-    oldest of the source that has most (:mod:`quicdist.carrier.sources`) gives way to the next;
+    oldest of the source that has most (:mod:`quicdist.carrier.rate_limits`) gives way to the next;
     ``max_frame`` (bytes) bounds the frames of a peer; ``limits`` are those of each link.
     """
 
@@ -80,11 +80,11 @@ class TcpCarrier(Carrier):
     def address(self) -> NetAddress:
         return NetAddress("", 0, self.family, self._address_family)
 
-    def _incoming_channel(self, listener: TcpListener) -> TcpChannel:
-        return TcpChannel(listener.came_in)
+    def _incoming_connection(self, listener: TcpListener) -> TcpConnection:
+        return TcpConnection(listener.came_in)
 
-    def _outgoing_channel(self, node: str) -> TcpChannel:
-        return TcpChannel()
+    def _outgoing_connection(self, node: str) -> TcpConnection:
+        return TcpConnection()
 
     # -- the acceptor's side ---------------------------------------------------------------
 
@@ -95,7 +95,7 @@ class TcpCarrier(Carrier):
         try:
             sock = await self._listening_socket(host, port)
             server = await loop.create_server(
-                functools.partial(self._incoming_channel, listener), sock=sock, backlog=AT_ONCE
+                functools.partial(self._incoming_connection, listener), sock=sock, backlog=AT_ONCE
             )
             sock.listen(BACKLOG)
         except (OSError, UnicodeError, OverflowError) as error:
@@ -138,21 +138,21 @@ class TcpCarrier(Carrier):
 
     async def accept_connection(self, incoming: Incoming, local: LocalNode, *, setup_time: float) -> TcpLink:
         assert isinstance(incoming, TcpIncoming)
-        channel = incoming.channel
+        connection = incoming.connection
         where = incoming.remote_address
         try:
             async with asyncio.timeout(setup_time):
-                await channel.secured()
+                await connection.secured()
                 connected = await tcp_handshake.accept(
-                    channel, local, named=functools.partial(incoming.listener.named, incoming)
+                    connection, local, named=functools.partial(incoming.listener.named, incoming)
                 )
-            return self._link(connected, channel, local)
+            return self._link(connected, connection, local)
         except BaseException as error:
             try:
                 if isinstance(error, WrongCookie):
-                    await self._delay(channel, where)
+                    await self._delay(connection, where)
             finally:
-                channel.close()
+                connection.close()
             named = _as_accept_error(error, where, setup_time)
             try:
                 if named is None:
@@ -167,13 +167,13 @@ class TcpCarrier(Carrier):
         finally:
             incoming.listener.settled(incoming)
 
-    async def _delay(self, channel: TcpChannel, where: Address) -> None:
+    async def _delay(self, connection: TcpConnection, where: Address) -> None:
         """Let a peer wait that had the wrong cookie, and has had others before. It keeps its place, unless
         that is needed for another."""
         loop = asyncio.get_running_loop()
         seconds = self._wrong_cookies.failed(source_of(where.host), loop.time())
         if seconds:
-            await channel.ends_within(seconds)
+            await connection.ends_within(seconds)
 
     async def close(self, listener: Listener) -> None:
         assert isinstance(listener, TcpListener)
@@ -182,31 +182,31 @@ class TcpCarrier(Carrier):
     # -- the initiator's side --------------------------------------------------------------
 
     async def setup(self, node: str, address: Address, local: LocalNode, *, setup_time: float) -> TcpLink:
-        channel = self._outgoing_channel(node)
+        connection = self._outgoing_connection(node)
         try:
             async with asyncio.timeout(setup_time):
-                await self._connect(node, address, channel)
-                await channel.secured()
-                connected = await tcp_handshake.initiate(channel, node, local)
-            return self._link(connected, channel, local)
+                await self._connect(node, address, connection)
+                await connection.secured()
+                connected = await tcp_handshake.initiate(connection, node, local)
+            return self._link(connected, connection, local)
         except BaseException as error:
-            channel.close()
+            connection.close()
             if isinstance(error, QuicDistError):
                 raise
             if _timed_out(error):
-                reason = f"no connection within {setup_time:g} s{_when(channel)}"
+                reason = f"no connection within {setup_time:g} s{_when(connection)}"
                 raise SetupTimeout(node, address, reason) from error
             if isinstance(error, OSError):
-                reason = f"connection lost{_when(channel)}: {_why(error)}"
+                reason = f"connection lost{_when(connection)}: {_why(error)}"
                 raise ConnectError(node, address, reason) from error
             raise
 
-    async def _connect(self, node: str, address: Address, channel: TcpChannel) -> None:
+    async def _connect(self, node: str, address: Address, connection: TcpConnection) -> None:
         try:
             _check_port(address.port, 1)
             found = await candidates(address, socket.SOCK_STREAM)
             sock = await race(_connected_socket, found, passing=(OSError,))
-            await asyncio.get_running_loop().create_connection(lambda: channel, sock=sock)
+            await asyncio.get_running_loop().create_connection(lambda: connection, sock=sock)
         except (OSError, UnicodeError, OverflowError) as error:
             raise PeerUnreachable(node, address, _why(error)) from error
         except ExceptionGroup as group:
@@ -214,15 +214,15 @@ class TcpCarrier(Carrier):
             text = "; ".join(f"{where}: {_why(error)}" for where, error in reasons)
             raise PeerUnreachable(node, address, text) from group
 
-    def _link(self, connected: Connected, channel: TcpChannel, local: LocalNode) -> TcpLink:
-        connection = DistConnection(
+    def _link(self, connected: Connected, connection: TcpConnection, local: LocalNode) -> TcpLink:
+        dist = DistConnection(
             connected.peer,
             connected.local,
             codec=local.codec,
             streams=StreamPlan.single(),
             max_frame=self._max_frame,
         )
-        return self._link_class(connection, channel, leftover=connected.leftover, limits=self._limits)
+        return self._link_class(dist, connection, leftover=connected.leftover, limits=self._limits)
 
 
 async def _connected_socket(candidate: Candidate, claim: Claim) -> socket.socket:
@@ -272,9 +272,9 @@ def _check_port(port: int, least: int) -> None:
         raise OverflowError(f"a port is a number from {least} to 65535")
 
 
-def _when(channel: TcpChannel) -> str:
+def _when(connection: TcpConnection) -> str:
     """How far the handshake had come, for an error."""
-    return f", while {channel.expected} was expected" if channel.expected else ""
+    return f", while {connection.expected} was expected" if connection.expected else ""
 
 
 def _why(error: Exception) -> str:

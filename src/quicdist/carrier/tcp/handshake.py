@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from quicdist.carrier.errors import AcceptError
-from quicdist.carrier.tcp.channel import TcpChannel
+from quicdist.carrier.tcp.connection import TcpConnection
 from quicdist.protocol import (
     Acceptor,
     Connected,
@@ -26,29 +26,29 @@ if TYPE_CHECKING:
 _REFUSALS = (Status.NOK, Status.NOT_ALLOWED)
 
 
-async def initiate(channel: TcpChannel, node: str, local: LocalNode) -> Connected:
+async def initiate(connection: TcpConnection, node: str, local: LocalNode) -> Connected:
     """Be the one who dialled ``node``.
 
     Raises :class:`~quicdist.protocol.HandshakeError` and :class:`OSError`.
     """
     role = Initiator(
-        local.identity, node, local.cookie_for(node), channel.framing, challenges=local.challenges
+        local.identity, node, local.cookie_for(node), connection.framing, challenges=local.challenges
     )
     local.name_said(node)
     while True:
-        for event in await _exchange(channel, role):
+        for event in await _exchange(connection, role):
             if isinstance(event, Connected):
                 return event
             if isinstance(event, StatusReceived) and event.status is Status.ALIVE:
                 go_on = local.connection_alive(node)
                 role.send_alive_answer(go_on)
                 if not go_on:
-                    _write(channel, role)
+                    _write(connection, role)
                     raise ConnectionAlive(node)
 
 
 async def accept(
-    channel: TcpChannel, local: LocalNode, *, named: Callable[[], None] = lambda: None
+    connection: TcpConnection, local: LocalNode, *, named: Callable[[], None] = lambda: None
 ) -> Connected:
     """Be the one who was dialled; ``named`` is called when the peer has said its name.
 
@@ -56,10 +56,10 @@ async def accept(
     if ``local`` does not want the connection.
     """
     role = Acceptor(
-        local.identity, channel.framing, local.cookie_for, challenges=local.challenges, confirm=True
+        local.identity, connection.framing, local.cookie_for, challenges=local.challenges, confirm=True
     )
     while True:
-        for event in await _exchange(channel, role):
+        for event in await _exchange(connection, role):
             if isinstance(event, Connected):
                 return event
             if isinstance(event, PeerNamed):
@@ -68,40 +68,40 @@ async def accept(
                 try:
                     role.send_status(status)
                 finally:
-                    _write(channel, role)
+                    _write(connection, role)
                 if status in _REFUSALS:
-                    raise AcceptError(channel.remote_address, f"{event.name} was answered {status}")
+                    raise AcceptError(connection.remote_address, f"{event.name} was answered {status}")
             elif isinstance(event, OldConnectionPending):
                 local.old_connection_pending(event.name)
-                return _accepted(channel, role, role.old_connection_down())
+                return _accepted(connection, role, role.old_connection_down())
             elif isinstance(event, PeerProved):
                 while (own_dial := local.peer_proved(event.name)) is not None:
                     # A BEAM ends its attempt itself, now that it has our name.
-                    if await channel.ends_before(own_dial):
+                    if await connection.ends_before(own_dial):
                         raise role.connection_closed()
-                return _accepted(channel, role, role.acknowledge())
+                return _accepted(connection, role, role.acknowledge())
 
 
-def _accepted(channel: TcpChannel, role: Acceptor, events: list[Event]) -> Connected:
+def _accepted(connection: TcpConnection, role: Acceptor, events: list[Event]) -> Connected:
     (connected,) = events
-    _write(channel, role)
+    _write(connection, role)
     assert isinstance(connected, Connected)
     return connected
 
 
-async def _exchange(channel: TcpChannel, role: Initiator | Acceptor) -> list[Event]:
+async def _exchange(connection: TcpConnection, role: Initiator | Acceptor) -> list[Event]:
     """Write what the role has to say, then give it what the peer says next."""
-    _write(channel, role)
-    channel.expected = role.expects
-    data = await channel.read()
+    _write(connection, role)
+    connection.expected = role.expects
+    data = await connection.read()
     if not data:
         raise role.connection_closed()
     try:
         return role.receive_data(data)
     finally:
-        _write(channel, role)  # the last message may be a refusal
+        _write(connection, role)  # the last message may be a refusal
 
 
-def _write(channel: TcpChannel, role: Initiator | Acceptor) -> None:
+def _write(connection: TcpConnection, role: Initiator | Acceptor) -> None:
     for message in role.data_to_send():
-        channel.write(message)
+        connection.write(message)

@@ -20,7 +20,7 @@ from quicdist.carrier.tcp.writer import Writer
 from quicdist.protocol import TICK, ProtocolError
 
 if TYPE_CHECKING:
-    from quicdist.carrier.tcp.channel import TcpChannel
+    from quicdist.carrier.tcp.connection import TcpConnection
     from quicdist.protocol import ControlMessage, DistConnection
 
 #: The one stream of a TCP connection.
@@ -42,7 +42,7 @@ FIN_TIME = 1.0
 
 
 class TcpLink(LinkBase, asyncio.Protocol):
-    """A :class:`~quicdist.carrier.Link` over TCP, which takes over a channel and its transport.
+    """A :class:`~quicdist.carrier.Link` over TCP, which takes over a connection and its transport.
 
     Reading pauses until the link is started: what comes before waits at the peer.
     """
@@ -51,21 +51,21 @@ class TcpLink(LinkBase, asyncio.Protocol):
 
     def __init__(
         self,
-        connection: DistConnection,
-        channel: TcpChannel,
+        dist: DistConnection,
+        connection: TcpConnection,
         *,
         leftover: bytes = b"",
         limits: BufferLimits | None = None,
     ) -> None:
         limits = limits or BufferLimits()
         super().__init__(
-            connection,
-            local_address=channel.local_address,
-            remote_address=channel.remote_address,
+            dist,
+            local_address=connection.local_address,
+            remote_address=connection.remote_address,
             limits=limits,
         )
-        self._transport = channel.transport
-        self._writer = self._make_writer(channel)
+        self._transport = connection.transport
+        self._writer = self._make_writer(connection)
         self._lock = KeepAlive.of(self._loop).lock
         self._flush_due = False
         self._receiving = False
@@ -76,21 +76,21 @@ class TcpLink(LinkBase, asyncio.Protocol):
         #: What the handshake wrote last is still with the transport, and goes first.
         self._handing_over = False
         self._linger: Linger | None = None
-        self._leftover = leftover + channel.take_held()
+        self._leftover = leftover + connection.take_held()
         #: The loop has been asked to go on with this link after a standstill.
         self._kept = False
         self._transport.pause_reading()
         self._transport.set_protocol(self)
         self._transport.set_write_buffer_limits(high=0)
         self._handing_over = self._transport.get_write_buffer_size() > 0
-        if channel.lost:
-            # asyncio has told the channel so and will not tell us.
-            self._loop.call_soon(self.connection_lost, channel.error)
+        if connection.lost:
+            # asyncio has told the connection so and will not tell us.
+            self._loop.call_soon(self.connection_lost, connection.error)
         else:
             KeepAlive.of(self._loop).add(self)
 
-    def _make_writer(self, channel: TcpChannel) -> Writer:
-        return Writer(channel.transport)
+    def _make_writer(self, connection: TcpConnection) -> Writer:
+        return Writer(connection.transport)
 
     # -- in --------------------------------------------------------------------------------
 
@@ -117,14 +117,14 @@ class TcpLink(LinkBase, asyncio.Protocol):
 
     def _received_for_now(self) -> None:
         self._receiving = False
-        self.stats.ticks_in = self._connection.ticks_in
+        self.stats.ticks_in = self._dist.ticks_in
         if self._flush_due:
             self._flush()
 
     def _take_in_turns(self, data: bytes) -> None:
         if not self._ended:
             self.stats.bytes_in += len(data)
-            self._untaken = self._connection.receive_by_frames(STREAM, data)
+            self._untaken = self._dist.receive_by_frames(STREAM, data)
             self._take_a_turn()
 
     def _take_a_turn(self) -> None:
@@ -263,7 +263,7 @@ class TcpLink(LinkBase, asyncio.Protocol):
 
     def _count_ticks(self, count: int) -> None:
         for _ in range(count):
-            self._connection.tick()
+            self._dist.tick()
         self.stats.ticks_out += count
         self.stats.sent += count
         self.stats.bytes_out += count * len(TICK)

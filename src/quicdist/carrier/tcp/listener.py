@@ -7,51 +7,51 @@ import asyncio
 from quicdist.carrier.addresses import Address, NetAddress
 from quicdist.carrier.contract import Incoming, Listener
 from quicdist.carrier.errors import AcceptError
-from quicdist.carrier.refusal_lines import RefusalLines
-from quicdist.carrier.sources import Places, source_of
-from quicdist.carrier.tcp.channel import TcpChannel
+from quicdist.carrier.rate_limits import EvictingTable, source_of
+from quicdist.carrier.refusal_log import RefusalLog
+from quicdist.carrier.tcp.connection import TcpConnection
 from quicdist.logs import RateLimit
 
 
 class TcpIncoming(Incoming):
     """A TCP connection that came in, on which no handshake has run yet."""
 
-    def __init__(self, channel: TcpChannel, listener: TcpListener) -> None:
-        self.channel = channel
+    def __init__(self, connection: TcpConnection, listener: TcpListener) -> None:
+        self.connection = connection
         self.listener = listener
         #: It was closed for the sake of another.
         self.gave_way = False
 
     @property
     def remote_address(self) -> Address:
-        return self.channel.remote_address
+        return self.connection.remote_address
 
     def close(self) -> None:
-        self.channel.close()
+        self.connection.close()
         self.listener.settled(self)
 
     def give_way(self, reason: str) -> None:
         """Its place is needed: its handshake fails with ``reason``."""
         self.gave_way = True
-        self.channel.fail(AcceptError(self.remote_address, reason))
+        self.connection.fail(AcceptError(self.remote_address, reason))
 
 
 class TcpListener(Listener):
     """A listening socket, and the connections that came in by it and are not links yet.
 
     At most ``max_half_open`` of those: then the oldest of the source that has most gives way to the next, as
-    :class:`~quicdist.carrier.sources.Places` says.
+    :class:`~quicdist.carrier.rate_limits.EvictingTable` says.
     """
 
     def __init__(self, max_half_open: int) -> None:
         # While nobody else comes one source may have all places: a hundred nodes behind one address that
         # start at once are no attack.
-        self._half_open: Places[TcpIncoming] = Places(max_half_open, max_half_open)
+        self._half_open: EvictingTable[TcpIncoming] = EvictingTable(max_half_open, max_half_open)
         self._waiting: asyncio.Queue[TcpIncoming | None] = asyncio.Queue()
         self._server: asyncio.Server | None = None
         self._address: NetAddress | None = None
         #: Lines about connections refused, and about those that gave way: one event, from however many hosts.
-        self.refused = RefusalLines()
+        self.refused = RefusalLog()
         self.gave_way = RateLimit()
 
     @property
@@ -63,9 +63,9 @@ class TcpListener(Listener):
         self._server = server
         self._address = address
 
-    def came_in(self, channel: TcpChannel) -> None:
-        incoming = TcpIncoming(channel, self)
-        source = source_of(channel.remote_address.host)
+    def came_in(self, connection: TcpConnection) -> None:
+        incoming = TcpIncoming(connection, self)
+        source = source_of(connection.remote_address.host)
         # Over TCP whoever has connected does receive what is sent to its address.
         loser = self._half_open.enter(incoming, source, validated=True)
         if loser is not None:

@@ -15,7 +15,7 @@ from quicdist.carrier.errors import CertificateError, CertificateRefused, Connec
 from quicdist.carrier.tcp.carrier import TcpCarrier
 from quicdist.carrier.tcp.link import TcpLink
 from quicdist.carrier.tcp.listener import TcpListener
-from quicdist.carrier.tls.channel import TlsChannel
+from quicdist.carrier.tls.connection import TlsConnection
 from quicdist.carrier.tls.context import ContextSource
 from quicdist.carrier.tls.link import TlsLink
 from quicdist.carrier.tls.session import TlsError, TlsSession
@@ -35,11 +35,11 @@ class TlsCarrier(TcpCarrier):
         self._server = ContextSource(settings.server, server_side=True)
         self._client = ContextSource(settings.client, server_side=False)
 
-    def _incoming_channel(self, listener: TcpListener) -> TlsChannel:
-        return TlsChannel(self._server_session, listener.came_in)
+    def _incoming_connection(self, listener: TcpListener) -> TlsConnection:
+        return TlsConnection(self._server_session, listener.came_in)
 
-    def _outgoing_channel(self, node: str) -> TlsChannel:
-        return TlsChannel(lambda: self._client_session(node))
+    def _outgoing_connection(self, node: str) -> TlsConnection:
+        return TlsConnection(lambda: self._client_session(node))
 
     def _server_session(self) -> TlsSession:
         return TlsSession(self._server.context(), server_side=True, depth=self._settings.server.depth)

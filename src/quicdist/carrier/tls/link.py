@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, ClassVar
 from quicdist.carrier.errors import LinkLost
 from quicdist.carrier.link import BufferLimits
 from quicdist.carrier.tcp.link import TcpLink
-from quicdist.carrier.tls.channel import TlsChannel
+from quicdist.carrier.tls.connection import TlsConnection
 from quicdist.carrier.tls.session import TlsError
 from quicdist.carrier.tls.writer import TlsWriter
 
 if TYPE_CHECKING:
-    from quicdist.carrier.tcp.channel import TcpChannel
+    from quicdist.carrier.tcp.connection import TcpConnection
     from quicdist.carrier.tcp.writer import Writer
     from quicdist.protocol import DistConnection
 
@@ -27,18 +27,18 @@ class TlsLink(TcpLink):
 
     def __init__(
         self,
-        connection: DistConnection,
-        channel: TcpChannel,
+        dist: DistConnection,
+        connection: TcpConnection,
         *,
         leftover: bytes = b"",
         limits: BufferLimits | None = None,
     ) -> None:
-        assert isinstance(channel, TlsChannel)
-        self._session = channel.session
-        super().__init__(connection, channel, leftover=leftover, limits=limits)
+        assert isinstance(connection, TlsConnection)
+        self._session = connection.session
+        super().__init__(dist, connection, leftover=leftover, limits=limits)
 
-    def _make_writer(self, channel: TcpChannel) -> Writer:
-        return TlsWriter(channel.transport, self._session)
+    def _make_writer(self, connection: TcpConnection) -> Writer:
+        return TlsWriter(connection.transport, self._session)
 
     def data_received(self, data: bytes) -> None:
         writer = self._writer

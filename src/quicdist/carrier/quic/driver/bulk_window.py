@@ -89,13 +89,13 @@ class BulkWindow:
         """Nothing large waits: acknowledgements tell nothing."""
         self._skip = True
 
-    def window(self, quic: Engine, now: float) -> int:
+    def window(self, engine: Engine, now: float) -> int:
         """How many bytes may be under way."""
-        number, took, congestion_window = quic.rounds()
+        number, took, congestion_window = engine.rounds()
         far = congestion_window if self._quickest > FAR else 0
         if now - self._little_at < BESIDE:
             window = self._beside
-            window.floor = max(min(BESIDE_DATAGRAMS * quic.datagram_size(), BESIDE_BYTES), far // 2)
+            window.floor = max(min(BESIDE_DATAGRAMS * engine.datagram_size(), BESIDE_BYTES), far // 2)
         else:
             window = self._alone
             window.floor = max(ALONE, far)

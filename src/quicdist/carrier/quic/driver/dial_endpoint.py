@@ -9,10 +9,10 @@ from __future__ import annotations
 import errno
 from collections.abc import Sequence
 
-from quicdist.carrier.quic.driver.channel import Channel, ChannelHandler
-from quicdist.carrier.quic.driver.doubt import CONNECTION_LOST, NOBODY_ANY_MORE, Doubt
+from quicdist.carrier.quic.driver.connection import ConnectionHandler, QuicConnection
 from quicdist.carrier.quic.driver.endpoint import MAX_KEPT, Endpoint
 from quicdist.carrier.quic.driver.migration import Migration
+from quicdist.carrier.quic.driver.peer_loss import CONNECTION_UNKNOWN, PORT_UNREACHABLE, PeerLossDetector
 from quicdist.carrier.quic.driver.stateless_reset import RESET, is_reset
 from quicdist.carrier.quic.engine.contract import Engine
 from quicdist.carrier.quic.engine.wire.long_header import LONG
@@ -31,7 +31,7 @@ class DialEndpoint(Endpoint):
         socket: UdpSocket,
         remote: SocketAddress,
         engine: Engine,
-        handler: ChannelHandler,
+        handler: ConnectionHandler,
         *,
         sockets: OpenSocket,
     ) -> None:
@@ -41,31 +41,31 @@ class DialEndpoint(Endpoint):
         #: Our connection ids. The peer's stateless reset shows one that is none of them.
         self._ids: set[bytes] = set()
         self._id_end = 1 + len(engine.host_cid)
-        self.channel = Channel(
+        self.connection = QuicConnection(
             engine,
             socket,
             handler,
-            on_gone=self._channel_gone,
+            on_gone=self._connection_gone,
             on_connection_id=self._connection_id,
         )
-        self._ids.add(self.channel.quic.host_cid)
+        self._ids.add(self.connection.engine.host_cid)
         self._migration = Migration(self, remote, sockets)
-        self._doubt = Doubt(self.channel)
-        self.channel.migrate = self._migration.migrate
-        # Nothing is sent before ``channel.transmit()``: there may be early data to go with it.
-        self.channel.quic.connect(remote, self._loop.time())
+        self._peer_loss = PeerLossDetector(self.connection)
+        self.connection.migrate = self._migration.migrate
+        # Nothing is sent before ``connection.transmit()``: there may be early data to go with it.
+        self.connection.engine.connect(remote, self._loop.time())
 
     @property
-    def channels(self) -> Sequence[Channel]:
-        return (self.channel,)
+    def connections(self) -> Sequence[QuicConnection]:
+        return (self.connection,)
 
-    def _channel_gone(self, channel: Channel) -> None:
+    def _connection_gone(self, connection: QuicConnection) -> None:
         self._migration.stop()
-        self._doubt.stop()
+        self._peer_loss.stop()
         self.socket.close()
         self.gone()
 
-    def _connection_id(self, channel: Channel, connection_id: bytes, issued: bool) -> None:
+    def _connection_id(self, connection: QuicConnection, connection_id: bytes, issued: bool) -> None:
         if issued:
             self._ids.add(connection_id)
         else:
@@ -79,59 +79,59 @@ class DialEndpoint(Endpoint):
 
     @property
     def closed(self) -> bool:
-        return self.channel.closed
+        return self.connection.closed
 
     @property
     def heard(self) -> int:
-        return self.channel.quic.packets_received()
+        return self.connection.engine.packets_received()
 
     @property
     def waiting(self) -> bool:
-        return self.heard > 0 and self.channel.quic.in_flight() > 0
+        return self.heard > 0 and self.connection.engine.in_flight() > 0
 
     def use(self, udp: UdpSocket) -> None:
         udp.receiver = self
-        self.socket = self.channel.socket = udp
-        self._doubt.stop()
-        self.channel.path_changed()
+        self.socket = self.connection.socket = udp
+        self._peer_loss.stop()
+        self.connection.path_changed()
 
     # -- the socket's receiver ---------------------------------------------------------------
 
     def datagrams_received(self, batch: Sequence[Datagram]) -> None:
         now = self._loop.time()
-        receive, ids, end = self.channel.receive, self._ids, self._id_end
+        receive, ids, end = self.connection.receive, self._ids, self._id_end
         stray = False
         for data, address in batch:
             if data[1:end] not in ids and data and not data[0] & LONG:
-                if is_reset(data, self.channel.quic.reset_tokens()):
-                    self.channel.abandon(RESET)
+                if is_reset(data, self.connection.engine.reset_tokens()):
+                    self.connection.abandon(RESET)
                     return
                 stray = True
             receive(data, address, now)
-        self.channel.turn()
+        self.connection.turn()
         if stray and self.heard:
-            self._doubt.hint(CONNECTION_LOST)
+            self._peer_loss.hint(CONNECTION_UNKNOWN)
 
     def _keep_alive(self, now: float) -> int:
-        channel = self.channel
-        batch = self.socket.take(MAX_KEPT) if channel.takes_datagrams else []
-        channel.keep_alive(now, batch)
+        connection = self.connection
+        batch = self.socket.take(MAX_KEPT) if connection.takes_datagrams else []
+        connection.keep_alive(now, batch)
         return len(batch)
 
     def socket_error(self, error: OSError) -> None:
-        channel = self.channel
+        connection = self.connection
         if error.errno == errno.EMSGSIZE:
-            channel.too_long()
-        elif channel.quic.packets_received() == 0:
+            connection.too_long()
+        elif connection.engine.packets_received() == 0:
             # Still dialling.
             if error.errno in REFUSED:
-                channel.abandon(NOBODY_LISTENS, unreachable=True)
+                connection.abandon(NOBODY_LISTENS, unreachable=True)
             elif error.errno in UNREACHABLE:
-                channel.abandon(f"{NO_WAY}: {error.strerror}", unreachable=True)
+                connection.abandon(f"{NO_WAY}: {error.strerror}", unreachable=True)
         elif self._migration.socket_error(error):
             pass
         elif error.errno in REFUSED:
-            self._doubt.hint(NOBODY_ANY_MORE)
+            self._peer_loss.hint(PORT_UNREACHABLE)
 
     def too_long(self, size: int, address: SocketAddress) -> None:
-        self.channel.too_long(size)
+        self.connection.too_long(size)

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from quicdist.carrier.keepalive import KeepAlive
 from quicdist.carrier.process_exit import at_exit
-from quicdist.carrier.quic.driver.channel import Channel
+from quicdist.carrier.quic.driver.connection import QuicConnection
 from quicdist.carrier.udp import UdpSocket
 
 #: Datagrams taken from a socket at once while the loop stands still: then they are acknowledged. More are
@@ -33,7 +33,7 @@ class Endpoint(ABC):
 
     @property
     @abstractmethod
-    def channels(self) -> Sequence[Channel]:
+    def connections(self) -> Sequence[QuicConnection]:
         """The connections on this socket."""
 
     def keep_alive(self, now: float) -> None:
@@ -52,13 +52,13 @@ class Endpoint(ABC):
 
     def shut(self, reason: str = "") -> None:
         """Close all connections and the socket now."""
-        for channel in self.channels:
-            channel.close(reason=reason)
+        for connection in self.connections:
+            connection.close(reason=reason)
         self.socket.close()
 
     def socket_writable(self) -> None:
-        for channel in self.channels:
-            channel.transmit()
+        for connection in self.connections:
+            connection.transmit()
 
 
 # -- the end of the loop and of the process ----------------------------------------------------

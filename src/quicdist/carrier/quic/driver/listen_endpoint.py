@@ -7,15 +7,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Container, Sequence
 
 from quicdist.carrier.quic.driver.admission import Admission, AdmissionSettings, Opening
-from quicdist.carrier.quic.driver.channel import Channel, ChannelHandler
-from quicdist.carrier.quic.driver.doubt import CONNECTION_LOST, NOBODY_ANY_MORE, Doubt
+from quicdist.carrier.quic.driver.connection import ConnectionHandler, QuicConnection
 from quicdist.carrier.quic.driver.endpoint import MAX_KEPT, Endpoint
+from quicdist.carrier.quic.driver.peer_loss import CONNECTION_UNKNOWN, PORT_UNREACHABLE, PeerLossDetector
 from quicdist.carrier.quic.driver.stateless_reset import RESET, StatelessResets, is_reset
-from quicdist.carrier.quic.driver.stranger_queue import Stage, StrangerQueue
+from quicdist.carrier.quic.driver.unauthenticated_queue import Stage, UnauthenticatedQueue
 from quicdist.carrier.quic.engine.contract import Acceptor
 from quicdist.carrier.quic.engine.path_mtu import MIN_SIZE
+from quicdist.carrier.quic.engine.state import EngineState
 from quicdist.carrier.quic.engine.wire.long_header import LONG, VERSION_NEGOTIATION, long_header
-from quicdist.carrier.sources import Places, source_of
+from quicdist.carrier.rate_limits import EvictingTable, source_of
 from quicdist.carrier.udp import REFUSED, Datagram, SocketAddress, UdpSocket
 from quicdist.logs import RateLimit, get_logger
 
@@ -29,7 +30,7 @@ class ListenEndpoint(Endpoint):
     """A socket with all the connections that came in by it.
 
     ``new_handler`` gives the handler of a new connection. Where all places for connections that are no links
-    yet are taken, the next one takes that of another (:class:`~quicdist.carrier.sources.Places`).
+    yet are taken, the next one takes that of another (:class:`~quicdist.carrier.rate_limits.EvictingTable`).
     ``acceptor`` makes the connections, ``resets`` answers packets of connections that are lost.
     """
 
@@ -51,11 +52,13 @@ class ListenEndpoint(Endpoint):
         self._id_length = acceptor.id_length
         self._new_handler = new_handler
         self._resets = resets
-        self._routes: dict[bytes, Channel] = {}
-        self._ids: dict[Channel, set[bytes]] = {}
-        self._doubts: dict[Channel, Doubt] = {}
+        self._routes: dict[bytes, QuicConnection] = {}
+        self._ids: dict[QuicConnection, set[bytes]] = {}
+        self._peer_losses: dict[QuicConnection, PeerLossDetector] = {}
         #: Connections that are no links yet.
-        self.half_open: Places[Channel] = Places(admission.max_half_open, admission.max_half_open_per_source)
+        self.half_open: EvictingTable[QuicConnection] = EvictingTable(
+            admission.max_half_open, admission.max_half_open_per_source
+        )
         self._admission = Admission(
             admission,
             id_length=self._id_length,
@@ -63,7 +66,7 @@ class ListenEndpoint(Endpoint):
             answer=self._answer,
             packets=acceptor.packets,
         )
-        self._queue = StrangerQueue(self._handle_strangers, self._work_later)
+        self._queue = UnauthenticatedQueue(self._handle_unauthenticated, self._work_later)
         self._strays = 0
         #: What came while the loop stood still and is for the loop; whether it was told.
         self._waiting: list[Datagram] = []
@@ -71,7 +74,7 @@ class ListenEndpoint(Endpoint):
         self._lines = RateLimit(lines=1)
 
     @property
-    def channels(self) -> Sequence[Channel]:
+    def connections(self) -> Sequence[QuicConnection]:
         return tuple(self._ids)
 
     @property
@@ -99,22 +102,22 @@ class ListenEndpoint(Endpoint):
 
     def datagrams_received(self, batch: Sequence[Datagram]) -> None:
         now = self._loop.time()
-        touched: dict[Channel, None] = {}
+        touched: dict[QuicConnection, None] = {}
         routes = self._routes
         # Mostly there are none, and this is asked for every datagram.
-        half_open: Container[Channel] = self.half_open if len(self.half_open) else ()
+        half_open: Container[QuicConnection] = self.half_open if len(self.half_open) else ()
         end = 1 + self._id_length
         for datagram in batch:
             data, address = datagram
             # A short header is a byte and the connection id (RFC 9000, section 17.3).
-            channel = routes.get(data[1:end]) if data and not data[0] & LONG else None
-            if channel is None or channel in half_open:
-                self._put(datagram, channel)
+            connection = routes.get(data[1:end]) if data and not data[0] & LONG else None
+            if connection is None or connection in half_open:
+                self._put(datagram, connection)
                 continue
-            channel.receive(data, address, now)
-            touched[channel] = None
-        for channel in touched:
-            channel.turn()
+            connection.receive(data, address, now)
+            touched[connection] = None
+        for connection in touched:
+            connection.turn()
         self._queue.work(now)
 
     def _sift(self, datagrams: Sequence[Datagram]) -> list[Datagram]:
@@ -126,24 +129,24 @@ class ListenEndpoint(Endpoint):
         full: set[SocketAddress] = set()
         for datagram in datagrams:
             data, address = datagram
-            channel = routes.get(data[1:end]) if data and not data[0] & LONG else None
-            if channel is not None and channel not in half_open:
+            connection = routes.get(data[1:end]) if data and not data[0] & LONG else None
+            if connection is not None and connection not in half_open:
                 links.append(datagram)
             elif address in full:
                 self._strays += 1
-            elif not self._put(datagram, channel):
+            elif not self._put(datagram, connection):
                 full.add(address)
         return links
 
-    def _put(self, datagram: Datagram, channel: Channel | None) -> bool:
-        """Have a datagram wait that is no link's; False if there is no room. ``channel`` is its connection if
-        its header is short."""
-        if channel is None and self._ids:
+    def _put(self, datagram: Datagram, connection: QuicConnection | None) -> bool:
+        """Queue a datagram that belongs to no link; False if there is no room. ``connection`` is given
+        where its header is short."""
+        if connection is None and self._ids:
             header = long_header(datagram[0])
-            channel = None if header is None else self._routes.get(header.destination)
+            connection = None if header is None else self._routes.get(header.destination)
         stage = Stage.NEW
-        if channel is not None and _may_come_from(channel, datagram[1]):
-            stage = Stage.VALIDATED if channel.quic.path_is_valid() else Stage.HANDSHAKE
+        if connection is not None and _may_come_from(connection, datagram[1]):
+            stage = Stage.VALIDATED if connection.engine.path_is_valid() else Stage.HANDSHAKE
         return self._queue.put(datagram, stage)
 
     def _work_later(self, seconds: float) -> None:
@@ -152,46 +155,46 @@ class ListenEndpoint(Endpoint):
     def _work(self) -> None:
         self._queue.work_later(self._loop.time())
 
-    def _handle_strangers(self, address: SocketAddress, datagrams: Sequence[Datagram]) -> None:
+    def _handle_unauthenticated(self, address: SocketAddress, datagrams: Sequence[Datagram]) -> None:
         """All that waits of one address."""
         now = self._loop.time()
-        touched: dict[Channel, None] = {}
+        touched: dict[QuicConnection, None] = {}
         for data, _ in datagrams:
             if data and not data[0] & LONG:
-                channel = self._routes.get(data[1 : 1 + self._id_length])
-                if channel is None:
+                connection = self._routes.get(data[1 : 1 + self._id_length])
+                if connection is None:
                     self._stray(data, address, now)
                     continue
-            elif (channel := self._route_long(data, address, now)) is None:
+            elif (connection := self._route_long(data, address, now)) is None:
                 continue
-            if channel in self.half_open and not _may_come_from(channel, address):
+            if connection in self.half_open and not _may_come_from(connection, address):
                 self._strays += 1
                 continue
-            channel.receive(data, address, now)
-            touched[channel] = None
-        for channel in touched:
-            if channel.quic.is_fresh():
+            connection.receive(data, address, now)
+            touched[connection] = None
+        for connection in touched:
+            if connection.engine.state() is EngineState.FIRST_FLIGHT:
                 # Not one packet in it made sense: no connection, whatever it was.
-                channel.abandon("its first datagram was not understood")
+                connection.abandon("its first datagram was not understood")
                 continue
-            if channel.quic.path_is_valid():
-                self.half_open.validated(channel)
-            channel.turn()
+            if connection.engine.path_is_valid():
+                self.half_open.validated(connection)
+            connection.turn()
 
     def _keep_alive(self, now: float) -> int:
-        batches: dict[Channel, list[Datagram]] = {channel: [] for channel in self.channels}
+        batches: dict[QuicConnection, list[Datagram]] = {connection: [] for connection in self.connections}
         taken = self.socket.take(MAX_KEPT)
         for data, address in taken:
-            channel = None
+            connection = None
             if data and not data[0] & LONG:
-                channel = self._routes.get(data[1 : 1 + self._id_length])
-            if channel in batches and channel.takes_datagrams:
-                batches[channel].append((data, address))
+                connection = self._routes.get(data[1 : 1 + self._id_length])
+            if connection in batches and connection.takes_datagrams:
+                batches[connection].append((data, address))
             # What begins a connection, or goes on with a handshake, is for the loop.
             elif len(self._waiting) < MAX_WAITING:
                 self._waiting.append((data, address))
-        for channel, batch in batches.items():
-            channel.keep_alive(now, batch)
+        for connection, batch in batches.items():
+            connection.keep_alive(now, batch)
         if self._waiting and not self._told:
             self._told = True
             self._loop.call_soon_threadsafe(self._kept_alive)
@@ -204,15 +207,15 @@ class ListenEndpoint(Endpoint):
             waiting, self._waiting = self._waiting, []
         self.datagrams_received(waiting)
 
-    def _route_long(self, data: bytes, address: SocketAddress, now: float) -> Channel | None:
+    def _route_long(self, data: bytes, address: SocketAddress, now: float) -> QuicConnection | None:
         """The connection of a packet with a long header, there already or just opened for it."""
         header = long_header(data)
         if header is None:
             self._strays += 1
             return None
-        channel = self._routes.get(header.destination)
+        connection = self._routes.get(header.destination)
         # What is shorter opens no connection and gets no answer (RFC 9000, sections 6.1 and 14.1).
-        if channel is None and len(data) >= MIN_SIZE:
+        if connection is None and len(data) >= MIN_SIZE:
             if header.version in self._acceptor.versions:
                 opening = self._admission.consider(header, data, address, now)
                 if opening is not None:
@@ -220,96 +223,96 @@ class ListenEndpoint(Endpoint):
             # Not in answer to one: else two listeners could be set on each other.
             elif header.version != VERSION_NEGOTIATION and self._admission.may_negotiate(now):
                 self._answer(self._acceptor.packets.version_negotiation(header), address)
-        self._strays += channel is None
-        return channel
+        self._strays += connection is None
+        return connection
 
     def _stray(self, data: bytes, address: SocketAddress, now: float) -> None:
         """A packet with a short header came for no connection there is: it belongs to one that was lost here,
         or says that its peer has lost one."""
         self._strays += 1
-        for channel in self._links_of(address):
-            if is_reset(data, channel.quic.reset_tokens()):
-                channel.abandon(RESET)
+        for connection in self._links_of(address):
+            if is_reset(data, connection.engine.reset_tokens()):
+                connection.abandon(RESET)
                 return
-            self._doubt(channel, CONNECTION_LOST)
+            self._peer_loss(connection, CONNECTION_UNKNOWN)
         answer = self._resets.answer(data, data[1 : 1 + self._id_length], now)
         if answer is not None:
             self._answer(answer, address)
 
-    def _links_of(self, address: SocketAddress) -> list[Channel]:
+    def _links_of(self, address: SocketAddress) -> list[QuicConnection]:
         """The connections with the peer at an address that are no longer in their handshake."""
         half_open = self.half_open
         return [
-            channel
-            for channel in self._ids
-            if channel.quic.get_peer_address() == address and channel not in half_open
+            connection
+            for connection in self._ids
+            if connection.engine.get_peer_address() == address and connection not in half_open
         ]
 
-    def _doubt(self, channel: Channel, reason: str) -> None:
-        if channel not in self._ids:
+    def _peer_loss(self, connection: QuicConnection, reason: str) -> None:
+        if connection not in self._ids:
             return  # What was told of another has ended it as well.
-        doubt = self._doubts.get(channel)
+        doubt = self._peer_losses.get(connection)
         if doubt is None:
-            doubt = self._doubts[channel] = Doubt(channel)
+            doubt = self._peer_losses[connection] = PeerLossDetector(connection)
         doubt.hint(reason)
 
     def _reported(self, number: int, address: SocketAddress) -> None:
         """The network says something of an address that was sent to."""
-        for channel in self._links_of(address):
+        for connection in self._links_of(address):
             if number in REFUSED:
-                self._doubt(channel, NOBODY_ANY_MORE)
+                self._peer_loss(connection, PORT_UNREACHABLE)
             elif number == errno.EMSGSIZE:
-                channel.too_long()
+                connection.too_long()
 
     def _answer(self, data: bytes, address: SocketAddress) -> None:
         self.socket.send(((data, address),))
 
     # -- new connections -------------------------------------------------------------------
 
-    def _open(self, connection_id: bytes, opening: Opening, address: SocketAddress) -> Channel:
-        quic = self._acceptor.accept(opening.original_id, opening.retry_id)
+    def _open(self, connection_id: bytes, opening: Opening, address: SocketAddress) -> QuicConnection:
+        engine = self._acceptor.accept(opening.original_id, opening.retry_id)
         handler = self._new_handler(self)
-        channel = Channel(
-            quic, self.socket, handler, on_gone=self._channel_gone, on_connection_id=self._connection_id
+        connection = QuicConnection(
+            engine, self.socket, handler, on_gone=self._connection_gone, on_connection_id=self._connection_id
         )
-        self._ids[channel] = set()
-        for each in (connection_id, quic.host_cid):
-            self._connection_id(channel, each, True)
-        handler.opened(channel)
+        self._ids[connection] = set()
+        for each in (connection_id, engine.host_cid):
+            self._connection_id(connection, each, True)
+        handler.opened(connection)
         source = source_of(str(address[0]))
-        loser = self.half_open.enter(channel, source, validated=opening.retry_id is not None)
+        loser = self.half_open.enter(connection, source, validated=opening.retry_id is not None)
         if loser is not None:
             self._give_way(loser)
-        return channel
+        return connection
 
-    def _give_way(self, channel: Channel) -> None:
+    def _give_way(self, connection: QuicConnection) -> None:
         note = self._lines.admit("gave way")
         if note is not None:
             log.warning(
                 "connection from %s gives way to another: %d are in their handshake%s",
-                channel.remote_address,
+                connection.remote_address,
                 len(self.half_open),
                 note,
             )
-        channel.dismiss("it gave way to another connection in its handshake")
+        connection.dismiss("it gave way to another connection in its handshake")
 
-    def _connection_id(self, channel: Channel, connection_id: bytes, issued: bool) -> None:
-        ids = self._ids.get(channel)
+    def _connection_id(self, connection: QuicConnection, connection_id: bytes, issued: bool) -> None:
+        ids = self._ids.get(connection)
         if ids is None:
             return
         if issued:
             ids.add(connection_id)
-            self._routes[connection_id] = channel
+            self._routes[connection_id] = connection
         else:
             ids.discard(connection_id)
             self._routes.pop(connection_id, None)
 
-    def _channel_gone(self, channel: Channel) -> None:
-        self.half_open.leave(channel)
-        doubt = self._doubts.pop(channel, None)
+    def _connection_gone(self, connection: QuicConnection) -> None:
+        self.half_open.leave(connection)
+        doubt = self._peer_losses.pop(connection, None)
         if doubt is not None:
             doubt.stop()
-        for connection_id in self._ids.pop(channel, ()):
+        for connection_id in self._ids.pop(connection, ()):
             self._routes.pop(connection_id, None)
         self._close_if_idle()
 
@@ -318,21 +321,21 @@ class ListenEndpoint(Endpoint):
         log.debug("socket %s: %s", self.socket.local, error)
 
     def too_long(self, size: int, address: SocketAddress) -> None:
-        for channel in self.channels:
-            if channel.quic.get_peer_address() == address:
-                channel.too_long(size)
+        for connection in self.connections:
+            if connection.engine.get_peer_address() == address:
+                connection.too_long(size)
 
 
-def _may_come_from(channel: Channel, address: SocketAddress) -> bool:
+def _may_come_from(connection: QuicConnection, address: SocketAddress) -> bool:
     """Whether a packet of a connection in its handshake may come from ``address``: a client has to keep its
     own until its handshake is over (RFC 9000, section 9)."""
-    known = channel.quic.get_peer_address()
-    return known is None or known == address or channel.quic.path_is_valid()
+    known = connection.engine.get_peer_address()
+    return known is None or known == address or connection.engine.path_is_valid()
 
 
-class IncomingHandler(ChannelHandler, ABC):
+class IncomingHandler(ConnectionHandler, ABC):
     """The handler of a connection that just came in."""
 
     @abstractmethod
-    def opened(self, channel: Channel) -> None:
+    def opened(self, connection: QuicConnection) -> None:
         """This is the connection."""

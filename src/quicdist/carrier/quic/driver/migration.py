@@ -14,7 +14,7 @@ import socket
 from collections.abc import Sequence
 from typing import Protocol
 
-from quicdist.carrier.nobody import NOBODY
+from quicdist.carrier.no_handler import NO_HANDLER
 from quicdist.carrier.udp import (
     UNREACHABLE,
     Datagram,
@@ -102,7 +102,7 @@ class Migration:
         self._timer.cancel()
         for old in self._old:
             old.close()
-        self._moving = NOBODY
+        self._moving = NO_HANDLER
         self._stopped = True
 
     def _look_at(self, when: float) -> None:

@@ -36,13 +36,13 @@ REFUSED_FOR: Final = 1.0
 
 
 class PathProber:
-    """``lock`` is held by whoever uses ``quic``; ``time`` is now, in seconds."""
+    """``lock`` is held by whoever uses ``engine``; ``time`` is now, in seconds."""
 
-    def __init__(self, quic: Engine, lock: threading.RLock, time: Callable[[], float]) -> None:
-        self._quic = quic
+    def __init__(self, engine: Engine, lock: threading.RLock, time: Callable[[], float]) -> None:
+        self._engine = engine
         self._lock = lock
         self._time = time
-        self._mtu = PathMtu(quic.longest_datagram())
+        self._mtu = PathMtu(engine.longest_datagram())
         self._is_up = False
         #: A short packet is to be sent after what is about to be sent.
         self.owes_short = False
@@ -81,17 +81,17 @@ class PathProber:
     def handshake_completed(self, *, whole: bool) -> None:
         """The QUIC handshake is over. ``whole``: no datagram is taken apart on its way."""
         self._is_up = True
-        quic = self._quic
-        self._mtu.peer_takes(quic.peer_max_datagram(), long=quic.peer_says(LONG_DATAGRAMS), whole=whole)
+        engine = self._engine
+        self._mtu.peer_takes(engine.peer_max_datagram(), long=engine.peer_says(LONG_DATAGRAMS), whole=whole)
         self._fit()
 
     def _fit(self) -> None:
         """Build datagrams as long as they may be now."""
         with self._lock:
-            before, size = self._quic.datagram_size(), self._mtu.size
+            before, size = self._engine.datagram_size(), self._mtu.size
             if size != before:
-                self._quic.set_datagram_size(size)
-                address = self._quic.get_peer_address()
+                self._engine.set_datagram_size(size)
+                address = self._engine.get_peer_address()
                 peer = None if address is None else to_address(address)
                 log.debug("datagrams to %s: %d bytes, were %d", peer, size, before)
 
@@ -114,7 +114,7 @@ class PathProber:
             sizes = [len(data) for data, _ in datagrams]
             if (size := max(sizes)) > to_watch:
                 back = count - sizes.index(size)
-                if self._quic.watch(back, partial(self._told, mtu, size)):
+                if self._engine.watch(back, partial(self._told, mtu, size)):
                     mtu.watch(size)
         if self._since is None and mtu.is_watching:
             self._since = self._time()
@@ -122,9 +122,9 @@ class PathProber:
 
     def probe(self, udp: UdpSocket) -> None:
         """Send the probes that are due, once what was built is sent."""
-        mtu, quic = self._mtu, self._quic
+        mtu, engine = self._mtu, self._engine
         with self._lock:
-            if udp.blocked or not quic.path_is_valid():
+            if udp.blocked or not engine.path_is_valid():
                 return
             if self.owes_short:
                 self.owes_short = False
@@ -132,9 +132,9 @@ class PathProber:
                 return
             now = self._time()
             while size := mtu.due(now):
-                if udp.send_probe(quic.make_probe(size, now, partial(self._probe_told, mtu))):
+                if udp.send_probe(engine.make_probe(size, now, partial(self._probe_told, mtu))):
                     break
-                quic.forget_probe()
+                engine.forget_probe()
                 mtu.too_long(size)
             self._fit()
 
@@ -170,29 +170,29 @@ class PathProber:
 
     def _ask(self) -> None:
         """Have a short packet sent if it is to tell more, and none is under way."""
-        now, timeout = self._time(), self._quic.probe_timeout()
+        now, timeout = self._time(), self._engine.probe_timeout()
         if self._short_at is None or now - self._short_at >= AGAIN * timeout:
             since = now if self._since is None else self._since
             self.owes_short = self._mtu.doubtful or now - since >= timeout
 
     def _send_short(self, udp: UdpSocket) -> None:
-        quic, mtu, now = self._quic, self._mtu, self._time()
+        engine, mtu, now = self._engine, self._mtu, self._time()
         told = partial(self._long_told, mtu)
-        count, longest = quic.watch_long_packets(mtu.telling, self._counted, told)
+        count, longest = engine.watch_long_packets(mtu.telling, self._counted, told)
         if not (count or self._unheard):
             return
         for _ in range(AT_ONCE if self._unheard and self._unheard + count < ENOUGH else 0):
             size = min(mtu.size, longest or mtu.size)
-            if udp.send_probe(quic.make_probe(size, now, partial(self._told_if, mtu, size))):
+            if udp.send_probe(engine.make_probe(size, now, partial(self._told_if, mtu, size))):
                 count += 1
             else:
-                quic.forget_probe()
-        self._counted = quic.packets_sent()
+                engine.forget_probe()
+        self._counted = engine.packets_sent()
         short_told = partial(self._short_told, self._round, count)
-        if udp.send_probe(quic.make_probe(SHORT, now, short_told)):
+        if udp.send_probe(engine.make_probe(SHORT, now, short_told)):
             self._short_at = now
         else:
-            quic.forget_probe()
+            engine.forget_probe()
 
     def _long_told(self, mtu: PathMtu, size: int) -> None:
         self._told(mtu, size, True)

@@ -63,10 +63,10 @@ class _Queue:
 class SendScheduler:
     """The queues of one connection's streams."""
 
-    __slots__ = ("_bulk_window", "_fed", "_large_waits", "_queues", "_quic", "size", "user_size")
+    __slots__ = ("_bulk_window", "_engine", "_fed", "_large_waits", "_queues", "size", "user_size")
 
-    def __init__(self, quic: Engine) -> None:
-        self._quic = quic
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
         #: In the order in which it is their turn.
         self._queues: dict[int, _Queue] = {}
         #: Streams of which the engine may hold bytes that it has not sent.
@@ -94,14 +94,14 @@ class SendScheduler:
         queue = self._queues.get(stream_id)
         if queue is None:
             queue = self._queues[stream_id] = _Queue(MESSAGES)
-        queue.held[other] = self._quic.written(other) + self.size_of(other)
+        queue.held[other] = self._engine.written(other) + self.size_of(other)
 
     def _is_held(self, queue: _Queue) -> bool:
-        quic = self._quic
+        engine = self._engine
         queue.held = {
             stream_id: offset
             for stream_id, offset in queue.held.items()
-            if quic.acknowledged(stream_id) < offset
+            if engine.acknowledged(stream_id) < offset
         }
         return bool(queue.held)
 
@@ -158,10 +158,10 @@ class SendScheduler:
         self._large_waits = bool(self._queues)
         if not self._queues:
             return
-        quic = self._quic
+        engine = self._engine
         unsent = self._unsent()
-        in_flight = quic.in_flight()
-        room = min(bulk_window.window(quic, now) - in_flight, quic.connection_credit()) - unsent
+        in_flight = engine.in_flight()
+        room = min(bulk_window.window(engine, now) - in_flight, engine.connection_credit()) - unsent
         if room < STEP and in_flight:
             return  # Less than a datagram: more comes together.
         left = self._serve(large, room)
@@ -186,12 +186,12 @@ class SendScheduler:
         turns = deque(queues)
         while turns and room > 0:
             stream_id, queue = turns.popleft()
-            if queue.priority != MESSAGES and not self._quic.is_writable(stream_id):
+            if queue.priority != MESSAGES and not self._engine.is_writable(stream_id):
                 self.drop(stream_id)  # The peer has broken it off, of which its owner is about to hear.
                 continue
-            if not self._quic.stream_exists(stream_id):
+            if not self._engine.stream_exists(stream_id):
                 self.open_stream(stream_id)
-            size = min(queue.size, SLICE, room, self._quic.stream_credit(stream_id))
+            size = min(queue.size, SLICE, room, self._engine.stream_credit(stream_id))
             if size <= 0 and queue.size:
                 continue
             self._hand_on(stream_id, queue, size)
@@ -213,9 +213,9 @@ class SendScheduler:
         if end:
             queue.end = False
         try:
-            self._quic.send_stream_data(stream_id, data, end)
+            self._engine.send_stream_data(stream_id, data, end)
         except RuntimeError:
-            if self._quic.is_writable(stream_id):
+            if self._engine.is_writable(stream_id):
                 raise
             # The peer has sent STOP_SENDING, which the handler is told of in its turn: nobody wants it.
         else:
@@ -227,7 +227,7 @@ class SendScheduler:
         """Bytes that the engine holds and has not sent."""
         total = 0
         for stream_id in list(self._fed):
-            unsent = self._quic.unsent(stream_id)
+            unsent = self._engine.unsent(stream_id)
             if unsent:
                 total += unsent
             else:
@@ -237,10 +237,10 @@ class SendScheduler:
     def open_stream(self, stream_id: int) -> None:
         """Open a stream, and those below it that are not open yet. The peer hears nothing of it."""
         self._open_up_to(stream_id)
-        self._quic.send_stream_data(stream_id, b"")
+        self._engine.send_stream_data(stream_id, b"")
 
     def _open_up_to(self, stream_id: int) -> None:
         # One that is passed over is a closed one to the engine.
-        quic = self._quic
-        while (lower := quic.get_next_available_stream_id()) < stream_id and not (lower ^ stream_id) & 3:
-            quic.send_stream_data(lower, b"")
+        engine = self._engine
+        while (lower := engine.get_next_available_stream_id()) < stream_id and not (lower ^ stream_id) & 3:
+            engine.send_stream_data(lower, b"")

@@ -16,7 +16,7 @@ from typing import Final
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from quicdist.carrier.sources import TokenBucket
+from quicdist.carrier.rate_limits import TokenBucket
 
 #: Why a connection ends that its peer has reset.
 RESET: Final = "the peer has lost the connection (stateless reset)"

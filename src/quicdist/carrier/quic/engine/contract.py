@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from quicdist.carrier.quic.engine.closing import Closing
 from quicdist.carrier.quic.engine.events import Event
 from quicdist.carrier.quic.engine.settings import EngineSettings
+from quicdist.carrier.quic.engine.state import EngineState
 from quicdist.carrier.quic.engine.wire.long_header import LongHeader
 from quicdist.carrier.udp import Datagram, SocketAddress
 
@@ -68,8 +69,11 @@ class Engine(Protocol):
     def close(self, error_code: int, *, reason_phrase: str) -> None:
         """Close the connection with an error of the application (RFC 9000, section 10.2)."""
 
+    def state(self) -> EngineState:
+        """The state of the connection (RFC 9000, section 10)."""
+
     def closing(self) -> Closing | None:
-        """Why the connection is ending, as soon as that is known; None while it is not."""
+        """Why the connection ends, from the moment at which it is known; None before."""
 
     def release(self) -> None:
         """The connection is over: let go of all that holds its memory."""
@@ -152,9 +156,6 @@ class Engine(Protocol):
         """How many bytes of the streams there are were acknowledged: another number where more were."""
 
     # -- life and time ---------------------------------------------------------------------------------
-
-    def is_fresh(self) -> bool:
-        """Whether no packet of the peer was understood yet."""
 
     def packets_received(self) -> int:
         """A number that grows with every packet of the established connection that brings news."""

@@ -20,7 +20,6 @@ from aioquic.buffer import (  # type: ignore[attr-defined]  # it is where the ex
     BufferReadError,
 )
 from aioquic.quic.connection import QuicConnection, QuicConnectionError, QuicReceiveContext
-from aioquic.quic.events import StopSendingReceived
 from aioquic.quic.packet import (
     NON_ACK_ELICITING_FRAME_TYPES,
     PROBING_FRAME_TYPES,
@@ -29,18 +28,12 @@ from aioquic.quic.packet import (
 )
 from aioquic.quic.packet_builder import QuicPacketBuilder
 from aioquic.quic.recovery import QuicPacketSpace
-from aioquic.quic.stream import QuicStream, StreamFinishedError
+from aioquic.quic.stream import StreamFinishedError
 from aioquic.tls import Epoch
 
 from quicdist.carrier.quic.engine.aioquic.ranges import Ranges
-from quicdist.carrier.quic.engine.aioquic.reassembly import (
-    CryptoReceiver,
-    NotTaken,
-    Stock,
-    StockLimits,
-    keep_messages,
-    keep_pieces,
-)
+from quicdist.carrier.quic.engine.aioquic.reassembly import NotTaken
+from quicdist.carrier.quic.engine.aioquic.streams import OwnStreams
 from quicdist.carrier.quic.engine.wire import frames as wire
 from quicdist.logs import get_logger
 
@@ -67,14 +60,6 @@ class Bounds:
 
 BOUNDS: Final = Bounds()
 
-#: Data out of order before the peer has been authenticated.
-_BEFORE: Final = StockLimits(pieces=64, base=64, bytes_each=1, size=64 * 1024, per_stream=64)
-#: Those of a link. Loss of every other packet of a full window of 16 MiB leaves 7,000 pieces; no message
-#: of a node has less than 16 bytes.
-_AFTER: Final = StockLimits(pieces=65536, base=256, bytes_each=16, size=1 << 40, per_stream=16384)
-#: CRYPTO data of one encryption level.
-_CRYPTO: Final = StockLimits(pieces=64, base=64, bytes_each=1, size=64 * 1024, per_stream=64)
-
 #: ACK frames of one packet that are looked at. Nobody sends a second one.
 _MAX_ACKS: Final = 8
 
@@ -91,7 +76,7 @@ class _Buffers(dict[Epoch, Buffer]):
         return buffer
 
 
-class Bounded(QuicConnection):
+class Bounded(OwnStreams):
     """A connection with bounds. ``bounds`` may be replaced in tests."""
 
     #: The peer has been authenticated.
@@ -110,24 +95,17 @@ class Bounded(QuicConnection):
                 kind: (handler.__name__, epochs) for kind, (handler, epochs) in handlers.items()
             }
         self._QuicConnection__frame_handlers: dict[int, Any] = {}
-        self._stock = Stock(_BEFORE, QuicErrorCode.INTERNAL_ERROR)
         self._frames = self._refusals = 0
-        #: Streams that the peer opened by opening a higher one, and of which nothing has come yet.
-        self._implied: set[int] = set()
         #: The number of the last connection id that was sent to the peer.
         self._told_cid = 0
 
     def authenticated(self) -> None:
         """From now on the bounds are those of a link."""
         self.is_authenticated = True
-        self._stock.limits, self._stock.error = _AFTER, None
+        super().authenticated()
 
     def _initialize(self, peer_cid: bytes) -> None:
         super()._initialize(peer_cid)
-        for epoch, stream in self._crypto_streams.items():
-            longest = CryptoReceiver.MAX_HELLO if epoch is Epoch.INITIAL else CryptoReceiver.MAX_MESSAGE
-            keep_messages(stream, Stock(_CRYPTO, QuicErrorCode.CRYPTO_BUFFER_EXCEEDED), longest)
-            _index(stream)
         for space in self._spaces.values():
             space.ack_queue = Ranges()
         # aioquic's take 48 KiB of every connection for good.
@@ -271,34 +249,13 @@ class Bounded(QuicConnection):
 
     def _acknowledged(self, ranges: list[range], delay: int, space: QuicPacketSpace, now: float) -> None:
         self._loss.on_ack_received(
-            ack_rangeset=Ranges.of(ranges),
+            ack_rangeset=Ranges(ranges),
             ack_delay=(delay << self._remote_ack_delay_exponent) / 1_000_000,
             now=now,
             space=space,
         )
 
     # -- streams -------------------------------------------------------------------------------
-
-    def _stream_is_discarded(self, stream_id: int) -> bool:
-        return stream_id not in self._implied and super()._stream_is_discarded(stream_id)
-
-    def _get_or_create_stream(self, frame_type: int, stream_id: int) -> QuicStream:
-        stream = self._streams.get(stream_id)
-        if stream is not None:
-            return stream
-        limit = self._stream_limit(stream_id)
-        number = stream_id >> 2
-        if stream_id & 1 != self._is_client or number >= limit.value:
-            return super()._get_or_create_stream(frame_type, stream_id)  # It raises.
-        if stream_id in self._implied:
-            return self._create_stream(stream_id)
-        if number < limit.used:
-            raise StreamFinishedError
-        # A stream opens those below it (RFC 9000, section 2.1); aioquic makes all of them at once.
-        self._admit_stream(stream_id)
-        self._implied.update(range(4 * limit.used | stream_id & 3, stream_id + 1, 4))
-        limit.used = number + 1
-        return self._create_stream(stream_id)
 
     def _admit_stream(self, stream_id: int) -> None:
         if self.is_authenticated:
@@ -307,42 +264,9 @@ class Bounded(QuicConnection):
         highest = bounds.unidirectional if stream_id & 2 else bounds.bidirectional
         if stream_id >> 2 >= highest:
             raise NotTaken(f"stream {stream_id} before the handshake was over")
-
-    def _create_stream(self, stream_id: int) -> QuicStream:
-        """Make a stream that the peer has opened."""
-        if not self.is_authenticated:
-            peers = sum(1 for other in self._streams if other & 1 == self._is_client)
-            if peers >= self.bounds.streams:
-                raise NotTaken(f"more than {peers} streams before the handshake was over")
-        is_unidirectional = bool(stream_id & 2)
-        stream = self._streams[stream_id] = QuicStream(
-            stream_id=stream_id,
-            max_stream_data_local=(
-                self._local_max_stream_data_uni
-                if is_unidirectional
-                else self._local_max_stream_data_bidi_remote
-            ),
-            max_stream_data_remote=0 if is_unidirectional else self._remote_max_stream_data_bidi_local,
-            writable=not is_unidirectional,
-        )
-        self._implied.discard(stream_id)
-        self._streams_queue.append(stream)
-        self._stream_made(stream)
-        return stream
-
-    def _get_or_create_stream_for_send(self, stream_id: int) -> QuicStream:
-        if stream_id in self._implied:
-            return self._create_stream(stream_id)
-        count = len(self._streams)
-        stream = super()._get_or_create_stream_for_send(stream_id)
-        if len(self._streams) > count:
-            self._stream_made(stream)
-        return stream
-
-    def _stream_made(self, stream: QuicStream) -> None:
-        """A stream was made, of classes that cannot be chosen."""
-        keep_pieces(stream, self._stock)
-        _index(stream)
+        peers = sum(1 for other in self._streams if other & 1 == self._is_client)
+        if peers >= bounds.streams:
+            raise NotTaken(f"more than {peers} streams before the handshake was over")
 
     def _handle_stream_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
         if not self.is_authenticated:
@@ -360,30 +284,6 @@ class Bounded(QuicConnection):
                     raise NotTaken(text)
                 raise QuicConnectionError(QuicErrorCode.INTERNAL_ERROR, frame_type, text)
         super()._handle_stream_frame(context, frame_type, buf)
-
-    def _handle_reset_stream_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
-        at = buf.tell()
-        stream = self._streams.get(buf.pull_uint_var())
-        buf.pull_uint_var()
-        if buf.pull_uint_var() == (None if stream is None else stream.receiver._final_size):
-            assert stream is not None
-            if stream.receiver.is_finished:
-                return  # Nothing is new.
-        buf.seek(at)
-        super()._handle_reset_stream_frame(context, frame_type, buf)
-
-    def _handle_stop_sending_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
-        at = buf.tell()
-        if getattr(self._streams.get(buf.pull_uint_var()), "was_stopped", False):
-            buf.pull_uint_var()
-            return  # Once is enough.
-        buf.seek(at)
-        waiting = len(self._events)
-        super()._handle_stop_sending_frame(context, frame_type, buf)
-        if len(self._events) > waiting and isinstance(event := self._events[-1], StopSendingReceived):
-            stream = self._streams.get(event.stream_id)
-            if stream is not None:
-                stream.was_stopped = True  # type: ignore[attr-defined]
 
     # -- connection ids ------------------------------------------------------------------------
 
@@ -403,12 +303,6 @@ class Bounded(QuicConnection):
             )
         buf.seek(at)
         super()._handle_retire_connection_id_frame(context, frame_type, buf)
-
-
-def _index(stream: QuicStream) -> None:
-    """Have the sending part find ranges by a search: the peer chooses which it acknowledges."""
-    sender = stream.sender
-    sender._acked, sender._pending = Ranges(), Ranges()
 
 
 def authenticated(quic: QuicConnection) -> None:

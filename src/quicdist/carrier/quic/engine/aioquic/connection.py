@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from aioquic.quic.stream import QuicStream
+from aioquic.tls import Context
 
 from quicdist.carrier.quic.engine.aioquic import (
     event_queue,
@@ -19,17 +19,16 @@ from quicdist.carrier.quic.engine.aioquic import (
     path_probe,
     paths,
     release,
+    state,
     statistics,
     stream_progress,
-    termination,
-    tls,
     transport_parameters,
 )
+from quicdist.carrier.quic.engine.aioquic import tls as own_tls
 from quicdist.carrier.quic.engine.aioquic.configuration import Configuration, longest_datagram
 from quicdist.carrier.quic.engine.aioquic.fast_send import FastSend
-from quicdist.carrier.quic.engine.aioquic.flow_control import HoldsLimits
+from quicdist.carrier.quic.engine.aioquic.flow_control import GrantsLimits
 from quicdist.carrier.quic.engine.aioquic.loss_recovery import Recovering
-from quicdist.carrier.quic.engine.aioquic.retransmission import PacketRoom, retransmit
 from quicdist.carrier.quic.engine.aioquic.silence_probes import ProbesSilence
 from quicdist.carrier.quic.engine.aioquic.tls import TlsContext
 from quicdist.carrier.quic.engine.aioquic.transport_parameters import encoded
@@ -39,28 +38,27 @@ from quicdist.carrier.quic.engine.path_mtu import BASE_SIZE
 from quicdist.logs import CleanLogger
 
 
-class Connection(ProbesSilence, HoldsLimits, Recovering, FastSend):
+class Connection(ProbesSilence, GrantsLimits, Recovering, FastSend):
     """A connection that heeds all of a :class:`Configuration`."""
 
-    def __init__(self, **arguments: Any) -> None:
-        self._room = PacketRoom()
-        super().__init__(**arguments)
+    def __init__(self, *, configuration: Configuration, **arguments: Any) -> None:
+        self._settings = configuration
+        super().__init__(configuration=configuration, **arguments)
         # aioquic logs in the middle of its work, and a handler that raises must not end it there.
         self._logger.logger = CleanLogger(logging.getLogger("quic"))
 
-    def _initialize(self, peer_cid: bytes) -> None:
-        # Here aioquic makes its TLS context, anew for each version of QUIC tried, and it asks nobody
-        # which class to make it of.
-        super()._initialize(peer_cid)
-        retransmit(self._crypto_streams.values(), self._room, crypto=True)
-        if isinstance(self.configuration, Configuration):
-            self.tls.__class__ = TlsContext
-            assert isinstance(self.tls, TlsContext)
-            self.tls.heed(self.configuration)
+    @property
+    def tls(self) -> TlsContext:
+        return self._tls
 
-    def _stream_made(self, stream: QuicStream) -> None:
-        super()._stream_made(stream)
-        retransmit([stream], self._room)
+    @tls.setter
+    def tls(self, made: Context) -> None:
+        # aioquic makes its context here, and then tells it what it is to do: it tells ours.
+        self._tls = TlsContext(self._settings, logger=self._logger)
+
+    def _initialize(self, peer_cid: bytes) -> None:
+        super()._initialize(peer_cid)
+        self.tls.configure()
 
     def _serialize_transport_parameters(self) -> bytes:
         # There is no public way to add one.
@@ -77,7 +75,8 @@ class Connection(ProbesSilence, HoldsLimits, Recovering, FastSend):
     take_events = event_queue.take_events
     events_waiting = event_queue.events_waiting
     join_events = event_queue.join_events
-    closing = termination.closing
+    closing = state.closing
+    state = state.state
     release = release.release
     stream_exists = statistics.stream_exists
     is_writable = statistics.is_writable
@@ -87,7 +86,6 @@ class Connection(ProbesSilence, HoldsLimits, Recovering, FastSend):
     total_unacknowledged = statistics.total_unacknowledged
     acknowledged = statistics.acknowledged
     in_flight = statistics.in_flight
-    is_fresh = statistics.is_fresh
     packets_received = statistics.packets_received
     packets_sent = statistics.packets_sent
     quickest_round_trip = statistics.quickest_round_trip
@@ -116,10 +114,10 @@ class Connection(ProbesSilence, HoldsLimits, Recovering, FastSend):
     forget_probe = path_probe.forget_probe
     watch = path_probe.watch
     watch_long_packets = path_probe.watch_long_packets
-    peer_certificates = tls.peer_certificates
-    why_not_named = tls.why_not_named
-    is_resumed = tls.is_resumed
-    can_send_early_data = tls.can_send_early_data
+    peer_certificates = own_tls.peer_certificates
+    why_not_named = own_tls.why_not_named
+    is_resumed = own_tls.is_resumed
+    can_send_early_data = own_tls.can_send_early_data
     peer_is_quicdist = transport_parameters.is_quicdist
     peer_says = transport_parameters.peer_says
     peer_max_datagram = transport_parameters.peer_max_datagram

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
-from quicdist.carrier.refusal_lines import StrangerLogger
+from quicdist.carrier.refusal_log import RateLimitedLogger
 
 
 class AcceptedConnection(Connection):
@@ -21,7 +21,7 @@ class AcceptedConnection(Connection):
 
     def __init__(self, *, reset_token: Callable[[bytes], bytes], **arguments: Any) -> None:
         super().__init__(**arguments)
-        self._logger.logger = StrangerLogger(logging.getLogger("quic"))
+        self._logger.logger = RateLimitedLogger(logging.getLogger("quic"))
         self._reset_token = reset_token
         first = self._host_cids[0]
         if self._retry_source_connection_id is not None:

@@ -126,7 +126,7 @@ class FastReceive(KeepsEarlyPackets, Bounded, Tolerant, KeyLimited, CheckingPath
             space.largest_received_packet = number
             space.largest_received_time = now
             # aioquic looks for its place from the other end.
-            ranges = space.ack_queue._RangeSet__ranges  # type: ignore[attr-defined]
+            ranges = space.ack_queue.ranges  # type: ignore[attr-defined]  # ours
             if ranges and ranges[-1].stop == number:
                 ranges[-1] = range(ranges[-1].start, number + 1)
             else:
@@ -223,7 +223,7 @@ class FastReceive(KeepsEarlyPackets, Bounded, Tolerant, KeyLimited, CheckingPath
             event = receiver.handle_frame(QuicStreamFrame(data=payload[at:end], fin=False, offset=offset))
             limit.used += new
             if event is not None:
-                self._events.append(event)
+                self._events.append(event)  # type: ignore[arg-type]  # see event_queue
             return end
         limit.used += new
         receiver._buffer_start = receiver.highest_offset = stop

@@ -14,11 +14,10 @@ from aioquic.quic.crypto import CryptoPair
 from aioquic.quic.packet import QuicPacketType
 from aioquic.quic.packet_builder import QuicPacketBuilder, QuicSentPacket
 from aioquic.quic.recovery import QuicPacketSpace
-from aioquic.quic.stream import QuicStream
 from aioquic.tls import Epoch
 
 from quicdist.carrier.quic.engine.aioquic.fast_receive import FastReceive
-from quicdist.carrier.quic.engine.aioquic.retransmission import PacketRoom
+from quicdist.carrier.quic.engine.aioquic.streams import Stream
 from quicdist.carrier.quic.engine.wire import frames as wire
 
 #: The tag at the end of a packet (RFC 9001, section 5.3).
@@ -32,7 +31,6 @@ NEWS_INTERVAL: Final = 0.025
 class FastSend(FastReceive):
     """A connection that builds ordinary packets itself."""
 
-    _room: PacketRoom
     #: The largest number that an acknowledgement has told of, and when it did.
     _told, _told_at = -1, 0.0
 
@@ -75,7 +73,7 @@ class FastSend(FastReceive):
         if self._keys is not None and space is self._packets:
             self._told, self._told_at = space.largest_received_packet, now
 
-    def _waiting(self, keys: CryptoPair) -> list[QuicStream] | None:
+    def _waiting(self, keys: CryptoPair) -> list[Stream] | None:
         """The streams with something to send; None if there may be other frames to send than theirs and
         those that acknowledge."""
         path, *others = self._network_paths
@@ -116,14 +114,14 @@ class FastSend(FastReceive):
                 or receiver.stop_pending
                 or (receiver.is_finished and sender.is_finished)
                 or stream.max_stream_data_local_sent != window
-                or (receiver.highest_offset * 2 > window > 0 and type(stream) is QuicStream)
+                or (receiver.highest_offset * 2 > window > 0 and not stream.is_granted)
             ):
                 return None
             if not sender.buffer_is_empty and not stream.is_blocked:
                 waiting.append(stream)
         return waiting
 
-    def _build(self, keys: CryptoPair, waiting: list[QuicStream], now: float) -> list[tuple[bytes, Any]]:
+    def _build(self, keys: CryptoPair, waiting: list[Stream], now: float) -> list[tuple[bytes, Any]]:
         """As many packets as may be sent now of what waits on streams. With the first goes an
         acknowledgement, due or not: aioquic would send a packet of its own for it a little later. If it is
         due, it goes alone, too. See also :meth:`_has_news`."""
@@ -185,15 +183,14 @@ class FastSend(FastReceive):
         delay = int((now - space.largest_received_time) * 1_000_000) >> self._local_ack_delay_exponent
         return wire.ack(space.ack_queue, delay, room)
 
-    def _stream_frames(self, waiting: list[QuicStream], room: int, packet: QuicSentPacket) -> list[bytes]:
+    def _stream_frames(self, waiting: list[Stream], room: int, packet: QuicSentPacket) -> list[bytes]:
         """STREAM frames of up to ``room`` bytes, a frame of each stream in turn. Streams that have sent all
         leave ``waiting``; those that have sent what is new, and have more, go to its end."""
         frames = []
         for stream in waiting[:]:
             sender = stream.sender
             offset = sender.next_offset
-            assert stream.stream_id is not None
-            head = wire.uint(stream.stream_id) + (wire.uint(offset) if offset else b"")
+            head = wire.uint(stream.id) + (wire.uint(offset) if offset else b"")
             before = sender.highest_offset
             frame = sender.get_frame(
                 room - 3 - len(head),

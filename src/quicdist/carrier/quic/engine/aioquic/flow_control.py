@@ -6,59 +6,42 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from aioquic.quic.connection import QuicConnection
+from aioquic.quic.connection import MAX_STREAM_DATA_FRAME_CAPACITY, QuicConnection
+from aioquic.quic.packet import QuicFrameType
 from aioquic.quic.packet_builder import QuicPacketBuilder
 from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import QuicStream
 
-from quicdist.carrier.quic.engine.aioquic.reassembly import Receiver
+from quicdist.carrier.quic.engine.aioquic.streams import OwnStreams, Stream
 
 
-class GrantedStream(QuicStream):
-    """A stream whose peer may send as much as it was granted: aioquic's own way is to double the
-    limit whenever half of it has arrived, read or not."""
-
-    granted: int
-
-    @property
-    def max_stream_data_local(self) -> int:
-        return self.granted
-
-    @max_stream_data_local.setter
-    def max_stream_data_local(self, value: int) -> None:
-        pass
-
-
-def keep_window(quic: QuicConnection, stream_id: int, window: int) -> int:
+def keep_window(quic: OwnStreams, stream_id: int, window: int) -> int:
     """From now on the peer may send on a stream what :func:`grant` says, to begin with ``window``
     bytes, or what was promised already; the limit."""
     stream = quic._streams.get(stream_id)
     if stream is None:
         return window  # It is over already.
-    granted = max(window, stream.max_stream_data_local)
-    # aioquic makes its streams itself, of a class that cannot be chosen, and this is one of the few that need
-    # another. In this order: another thread may look at the stream meanwhile.
-    stream.granted = granted  # type: ignore[attr-defined]
-    stream.__class__ = GrantedStream
-    return granted
+    # In this order: another thread may look at the stream meanwhile, and is not to double the limit.
+    stream.is_granted = True
+    stream.max_stream_data_local = max(window, stream.max_stream_data_local)
+    return stream.max_stream_data_local
 
 
-def grant(quic: QuicConnection, stream_id: int, limit: int) -> None:
+def grant(quic: OwnStreams, stream_id: int, limit: int) -> None:
     """Let the peer send a stream of :func:`keep_window` up to the offset ``limit``."""
     stream = quic._streams.get(stream_id)
-    if isinstance(stream, GrantedStream):
-        stream.granted = max(limit, stream.granted)
+    if stream is not None and stream.is_granted:
+        stream.max_stream_data_local = max(limit, stream.max_stream_data_local)
 
 
-def stop_receiving(quic: QuicConnection, stream_id: int) -> None:
+def stop_receiving(quic: OwnStreams, stream_id: int) -> None:
     """Take nothing more of a stream: its receiving part is over, whether the peer says so or not.
     quic_dist answers STOP_SENDING with nothing, and the stream would be kept for good. What the
     peer may still send of it is made good to the connection's window."""
     stream = quic._streams.get(stream_id)
     if stream is not None and not stream.receiver.is_finished:
         stream.receiver.is_finished = True
-        if isinstance(stream.receiver, Receiver):
-            stream.receiver.forget()
+        stream.receiver.forget()
         quic._local_max_data.value += max(0, stream.max_stream_data_local - stream.receiver.highest_offset)
 
 
@@ -81,8 +64,9 @@ def connection_credit(quic: QuicConnection) -> int:
     return quic._remote_max_data - quic._remote_max_data_used
 
 
-class HoldsLimits(QuicConnection):
-    """A connection that can be kept from granting anything (:func:`limits_held`)."""
+class GrantsLimits(OwnStreams):
+    """A connection with streams whose limit is granted, and that can be kept from granting anything
+    (:func:`limits_held`)."""
 
     holds_limits = False
 
@@ -93,15 +77,27 @@ class HoldsLimits(QuicConnection):
     def _write_stream_limits(
         self, builder: QuicPacketBuilder, space: QuicPacketSpace, stream: QuicStream
     ) -> None:
-        if not self.holds_limits or isinstance(stream, GrantedStream):
-            super()._write_stream_limits(builder, space, stream)
+        assert isinstance(stream, Stream)
+        if not stream.is_granted:
+            if not self.holds_limits:
+                super()._write_stream_limits(builder, space, stream)
+        elif stream.max_stream_data_local_sent != stream.max_stream_data_local:
+            # aioquic doubles the limit where it writes the frame.
+            buf = builder.start_frame(
+                QuicFrameType.MAX_STREAM_DATA,
+                capacity=MAX_STREAM_DATA_FRAME_CAPACITY,
+                handler=self._on_max_stream_data_delivery,
+                handler_args=(stream,),
+            )
+            buf.push_uint_var(stream.id)
+            buf.push_uint_var(stream.max_stream_data_local)
+            stream.max_stream_data_local_sent = stream.max_stream_data_local
 
 
 @contextlib.contextmanager
-def limits_held(quic: QuicConnection) -> Iterator[None]:
+def limits_held(quic: GrantsLimits) -> Iterator[None]:
     """Grant the peer nothing more meanwhile, except by :func:`grant`: aioquic doubles its limits whenever
     half of what they allow has arrived, taken or not."""
-    assert isinstance(quic, HoldsLimits)
     quic.holds_limits = True
     try:
         yield

@@ -48,9 +48,12 @@ CHACHA20: Final = KeyLimits(update=1 << 62, most=1 << 62, forgeries=1 << 36)
 class Keys(CryptoContext):
     """The keys that open packets, with those that were in use before and those that come next."""
 
-    _before: CryptoContext | None
-    _after: CryptoContext | None
-    forgeries: int
+    def __init__(self, made: CryptoContext) -> None:
+        super().__init__(made.key_phase, made._setup_cb, made._teardown_cb)
+        self._before: CryptoContext | None = None
+        self._after: CryptoContext | None = None
+        #: Packets that did not authenticate.
+        self.forgeries = 0
 
     def decrypt_packet(
         self, packet: bytes, encrypted_offset: int, expected_packet_number: int
@@ -90,8 +93,12 @@ class Pair(CryptoPair):
     """Both keys of an established connection."""
 
     recv: Keys
-    #: Updates that the peer began.
-    updates_of_peer: int
+
+    def __init__(self, made: CryptoPair) -> None:
+        super().__init__()
+        self.recv, self.send = Keys(made.recv), made.send
+        #: Updates that the peer began.
+        self.updates_of_peer = 0
 
     def _update_key(self, trigger: str) -> None:
         self.recv.advance(trigger)
@@ -126,13 +133,7 @@ class KeyLimited(QuicConnection):
 
     def _initialize(self, peer_cid: bytes) -> None:
         super()._initialize(peer_cid)
-        # aioquic makes them of classes that cannot be chosen.
-        pair = self._cryptos[Epoch.ONE_RTT]
-        pair.__class__, pair.recv.__class__ = Pair, Keys
-        assert isinstance(pair, Pair)
-        pair.updates_of_peer = 0
-        pair.recv._before = pair.recv._after = None
-        pair.recv.forgeries = 0
+        self._cryptos[Epoch.ONE_RTT] = Pair(self._cryptos[Epoch.ONE_RTT])
 
     def _limits(self, pair: CryptoPair) -> KeyLimits:
         if self.key_limits is not None:

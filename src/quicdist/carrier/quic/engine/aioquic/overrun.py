@@ -37,13 +37,11 @@ class Tolerant(QuicConnection):
             if end > stream.max_stream_data_local + SLACK or total.used + new > total.value + SLACK:
                 raise
             buf.seek(at)
-            # A stream of ``flow_control.keep_window`` has its limit under another name.
-            name = "granted" if hasattr(stream, "granted") else "max_stream_data_local"
-            limit, value = getattr(stream, name), total.value
-            setattr(stream, name, max(limit, end))
+            limit, value = stream.max_stream_data_local, total.value
+            stream.max_stream_data_local = max(limit, end)
             total.value = max(value, total.used + new)
             try:
                 super()._handle_stream_frame(context, frame_type, buf)
             finally:
-                setattr(stream, name, limit)
+                stream.max_stream_data_local = limit
                 total.value = value

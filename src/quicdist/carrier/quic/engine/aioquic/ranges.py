@@ -7,8 +7,9 @@ or acknowledges, every other byte chooses how many there are.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from operator import attrgetter
+from typing import Any
 
 from aioquic.quic.rangeset import RangeSet
 
@@ -17,22 +18,40 @@ _stop = attrgetter("stop")
 
 
 class Ranges(RangeSet):
-    """aioquic's set of ranges. The list in it is aioquic's own: whatever is not overridden works on it."""
+    """All that aioquic's set of ranges can do, with a list of its own."""
 
-    _RangeSet__ranges: list[range]
+    def __init__(self, ranges: Iterable[range] = ()) -> None:
+        """``ranges`` ascend and do not touch."""
+        self.ranges = list(ranges)
 
-    @classmethod
-    def of(cls, ranges: Iterable[range]) -> Ranges:
-        """A set of ``ranges`` that ascend and do not touch."""
-        made = cls()
-        made._RangeSet__ranges.extend(ranges)
-        return made
+    def __len__(self) -> int:
+        return len(self.ranges)
+
+    def __iter__(self) -> Iterator[range]:
+        return iter(self.ranges)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.ranges[key]
+
+    def __eq__(self, other: object) -> bool:
+        return self.ranges == other.ranges if isinstance(other, Ranges) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
+    def __repr__(self) -> str:
+        return f"Ranges({self.ranges!r})"
+
+    def bounds(self) -> range:
+        return range(self.ranges[0].start, self.ranges[-1].stop)
+
+    def shift(self) -> range:
+        return self.ranges.pop(0)
 
     def add(self, start: int, stop: int | None = None) -> None:
         if stop is None:
             stop = start + 1
         assert stop > start
-        ranges = self._RangeSet__ranges
+        ranges = self.ranges
         if not ranges or start > ranges[-1].stop:
             ranges.append(range(start, stop))
             return
@@ -51,7 +70,7 @@ class Ranges(RangeSet):
 
     def subtract(self, start: int, stop: int) -> None:
         assert stop > start
-        ranges = self._RangeSet__ranges
+        ranges = self.ranges
         if not ranges or stop <= ranges[0].start:
             return
         first = 0 if start < ranges[0].stop else bisect_right(ranges, start, key=_stop)
@@ -68,7 +87,7 @@ class Ranges(RangeSet):
 
     def gaps(self, start: int, stop: int) -> list[range]:
         """What of ``start`` to ``stop`` is not in the set, in order."""
-        ranges = self._RangeSet__ranges
+        ranges = self.ranges
         found = []
         for held in ranges[bisect_right(ranges, start, key=_stop) : bisect_left(ranges, stop, key=_start)]:
             if start < held.start:
@@ -79,7 +98,7 @@ class Ranges(RangeSet):
         return found
 
     def __contains__(self, value: object) -> bool:
-        ranges = self._RangeSet__ranges
+        ranges = self.ranges
         if not isinstance(value, int):
             return False
         at = bisect_right(ranges, value, key=_start)

@@ -16,12 +16,11 @@ again; ``tests/carrier/test_retransmission.py`` fails where a new aioquic change
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
 from typing import Final
 
 from aioquic.quic.packet import QuicStreamFrame
 from aioquic.quic.packet_builder import QuicDeliveryState
-from aioquic.quic.stream import QuicStream, QuicStreamSender
+from aioquic.quic.stream import QuicStreamSender
 
 from quicdist.carrier.quic.engine.aioquic.ranges import Ranges
 
@@ -161,14 +160,6 @@ class CryptoSender(RetransmittingSender):
 
     def _shortest_cut(self, start: int, size: int) -> int:
         return min(size, SHORTEST_CRYPTO)
-
-
-def retransmit(streams: Iterable[QuicStream], room: PacketRoom, *, crypto: bool = False) -> None:
-    """Have ``streams``, which were just made, send again as is said above."""
-    kind = CryptoSender if crypto else RetransmittingSender
-    for stream in streams:
-        made = stream.sender
-        stream.sender = kind(made._stream_id, writable=not made.is_finished, room=room)
 
 
 def _size(value: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aioquic.quic.connection import QuicConnection, QuicConnectionState
+from aioquic.quic.connection import QuicConnection
 from aioquic.tls import Epoch
 
 from quicdist.carrier.quic.engine.contract import UNLIMITED
@@ -18,12 +18,6 @@ def probe_timeout(quic: QuicConnection) -> float:
     """Seconds after which a packet that is not acknowledged is asked after (RFC 9002, section 6.2.1); aioquic
     shows only the next time at which anything is due."""
     return quic._loss.get_probe_timeout()
-
-
-def is_fresh(quic: QuicConnection) -> bool:
-    """Whether no packet has been understood yet: a listener forgets such a connection, which
-    aioquic has no way to tell from one in its handshake."""
-    return quic._state is QuicConnectionState.FIRSTFLIGHT
 
 
 def packets_received(quic: QuicConnection) -> int:

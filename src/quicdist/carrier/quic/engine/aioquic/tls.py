@@ -4,11 +4,12 @@ and knows PSKs as session tickets only."""
 from __future__ import annotations
 
 import datetime
+from logging import LoggerAdapter
 from typing import Any
 
 from aioquic import tls
 from aioquic.buffer import Buffer  # type: ignore[attr-defined]  # it is where the examples import it
-from aioquic.quic.connection import QuicConnection
+from aioquic.quic.connection import MAX_EARLY_DATA, QuicConnection
 from aioquic.tls import Epoch
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -93,13 +94,29 @@ class _ExternalKeySchedule(tls.KeySchedule):
 class TlsContext(tls.Context):
     """aioquic's TLS, with checked certificates of clients and with external PSKs."""
 
-    _settings: Configuration
     #: The PSK in play is an external one.
     _external = False
     _tickets: tls.SessionTicketFetcher | None = None
 
-    def heed(self, settings: Configuration) -> None:
+    def __init__(self, settings: Configuration, *, logger: LoggerAdapter[Any]) -> None:
+        """As aioquic makes its own."""
+        super().__init__(
+            alpn_protocols=settings.alpn_protocols,
+            cadata=settings.cadata,
+            cafile=settings.cafile,
+            capath=settings.capath,
+            cipher_suites=settings.cipher_suites,
+            is_client=settings.is_client,
+            logger=logger,
+            max_early_data=None if settings.is_client else MAX_EARLY_DATA,
+            server_name=settings.server_name,
+            verify_mode=settings.verify_mode,
+        )
         self._settings = settings
+
+    def configure(self) -> None:
+        """Heed what aioquic knows no setting for, once it has told what it knows."""
+        settings = self._settings
         # aioquic can check it, and offers it to nobody.
         self._signature_algorithms.append(tls.SignatureAlgorithm.ECDSA_SECP521R1_SHA512)
         if self._is_client:

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Callable
 
 from quicdist.carrier.errors import CertificateError
-from quicdist.carrier.tcp.channel import TcpChannel
+from quicdist.carrier.tcp.connection import TcpConnection
 from quicdist.carrier.tls.session import TlsError, TlsSession
 from quicdist.protocol import HandshakeFraming
 
 
-class TlsChannel(TcpChannel):
+class TlsConnection(TcpConnection):
     """What is read of it is plaintext, what is written becomes records.
 
     ``make_session`` is called when the connection is made.
@@ -23,7 +23,7 @@ class TlsChannel(TcpChannel):
     def __init__(
         self,
         make_session: Callable[[], TlsSession],
-        on_made: Callable[[TcpChannel], None] | None = None,
+        on_made: Callable[[TcpConnection], None] | None = None,
     ) -> None:
         super().__init__(on_made)
         self._make_session = make_session

@@ -38,7 +38,7 @@ _NOTHING: Final = (HandshakeStalled, PeerUnreachable, SetupTimeout, TicketRefuse
 Dialler = Callable[[Claim], Coroutine[None, None, T]]
 
 
-async def with_other_sockets(
+async def dial_from_several_ports(
     first: Dialler[T],
     other: Dialler[T],
     *,

@@ -10,7 +10,7 @@ import pytest
 from quicdist.carrier import Address, ConnectError, PeerUnreachable
 from quicdist.carrier.errors import HandshakeStalled
 from quicdist.carrier.happy_eyeballs import Claim
-from quicdist.carrier.quic.other_sockets import BEGIN, MOST, PATIENCE, Dialler, with_other_sockets
+from quicdist.carrier.quic.source_ports import BEGIN, MOST, PATIENCE, Dialler, dial_from_several_ports
 from tests.support.virtual_time import in_virtual_time
 
 NODE, THERE = "a@127.0.0.1", Address("192.0.2.1", 4433)
@@ -46,7 +46,7 @@ class Dials:
     ) -> str:
         before = asyncio.all_tasks()
         try:
-            return await with_other_sockets(
+            return await dial_from_several_ports(
                 self.dialler(first),
                 self.dialler(other),
                 silent=lambda: silent,
@@ -127,7 +127,7 @@ async def test_none_begins_where_all_places_are_taken() -> None:
     for _ in range(MOST):
         await dials.places.acquire()
     task = asyncio.create_task(
-        with_other_sockets(
+        dial_from_several_ports(
             dials.dialler(stalls_late),
             dials.dialler(connects),
             silent=lambda: True,

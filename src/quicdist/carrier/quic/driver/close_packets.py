@@ -8,7 +8,7 @@ from quicdist.carrier.quic.engine.contract import AMPLIFICATION, Engine
 from quicdist.carrier.udp import Datagram
 
 
-class ClosingState:
+class ClosePackets:
     """Holds the datagrams with CONNECTION_CLOSE. A peer that keeps sending gets them again after its 1st,
     2nd, 4th, 8th … datagram. The engine does not hold them to the amplification limit (section 8.1) of
     addresses that are not validated."""
@@ -22,11 +22,11 @@ class ClosingState:
     def __bool__(self) -> bool:
         return bool(self._datagrams)
 
-    def made(self, quic: Engine, datagrams: Sequence[Datagram]) -> Sequence[Datagram]:
-        """``quic`` has just built ``datagrams``; those of them that may be sent now."""
+    def made(self, engine: Engine, datagrams: Sequence[Datagram]) -> Sequence[Datagram]:
+        """``engine`` has just built ``datagrams``; those of them that may be sent now."""
         self._datagrams = datagrams
         size = self._size()
-        credit = quic.unvalidated_credit()
+        credit = engine.unvalidated_credit()
         # The engine has counted them as sent.
         self._credit = None if credit is None else credit + size
         return self._spend(size)

@@ -153,7 +153,7 @@ class FailureDelay:
         return min(self._longest, math.ldexp(self._first, math.ceil(min(over, 32)) - 1))
 
 
-class Places(Generic[H]):
+class EvictingTable(Generic[H]):
     """A bounded number of places for things of strangers, such as connections in their handshake.
 
     There is always one for the next: at most ``most`` things are held, and at most ``per_source`` of one

@@ -25,14 +25,14 @@ NOTICED = TICKTIME + 2 * TICKTIME / 4
 
 
 def stream_of(inbox: Inbox, stream_id: int) -> Any:
-    return connection_of(quic_link(inbox.link)._channel.quic)._streams[stream_id]
+    return connection_of(quic_link(inbox.link)._connection.engine)._streams[stream_id]
 
 
 async def quiet_stream(pair: LinkPair) -> int:
     """A stream of messages to the client on which nothing more comes."""
     # The links' own signals have streams of their own, twice a look.
     await asyncio.sleep(TICKTIME)
-    streams = connection_of(quic_link(pair.client.link)._channel.quic)._streams
+    streams = connection_of(quic_link(pair.client.link)._connection.engine)._streams
 
     def used() -> set[int]:
         return {each for each in streams if each & 3 == 1 and streams[each].receiver.highest_offset}
@@ -77,7 +77,7 @@ def test_a_gap_that_stays_open_for_the_ticktime_ends_the_link(settings: QuicSett
     async def test(pair: LinkPair) -> None:
         stream_id = await quiet_stream(pair)
         offset = open_gap(pair.client, stream_id)
-        assert quic_link(pair.client.link)._channel.quic.waiting_for() == {stream_id: offset}
+        assert quic_link(pair.client.link)._connection.engine.waiting_for() == {stream_id: offset}
         seconds, text = await ended_after(pair.client)
         assert TICKTIME <= seconds <= NOTICED + 1
         assert f"stream {stream_id} has a gap at offset {offset} that stayed open for " in text
@@ -122,9 +122,9 @@ def test_what_is_never_acknowledged_while_other_things_are_ends_the_link(setting
         sender = stream_of(pair.server, stream_id).sender
         offset = int(sender._buffer_start)
         sender.on_data_delivery = lambda *told: None
-        quic_link(pair.server.link)._channel.write(stream_id, (bytes(4),), 4)
+        quic_link(pair.server.link)._connection.write(stream_id, (bytes(4),), 4)
         await asyncio.sleep(1)
-        assert quic_link(pair.server.link)._channel.quic.unacknowledged_from() == {stream_id: offset}
+        assert quic_link(pair.server.link)._connection.engine.unacknowledged_from() == {stream_id: offset}
         seconds, text = await ended_after(pair.server)
         assert TICKTIME <= seconds <= NOTICED + 1
         assert f"stream {stream_id}: bytes from offset {offset} on were not acknowledged for " in text
@@ -158,7 +158,7 @@ def test_a_peer_that_is_silent_is_not_blamed_for_gaps(settings: QuicSettings) ->
     async def test(pair: LinkPair) -> None:
         stream_id = await quiet_stream(pair)
         open_gap(pair.client, stream_id)
-        udp = quic_link(pair.server.link)._channel.socket
+        udp = quic_link(pair.server.link)._connection.socket
         udp.loop.remove_reader(udp._sock.fileno())
         udp.send = lambda datagrams: None  # type: ignore[method-assign]
         _, text = await ended_after(pair.client)

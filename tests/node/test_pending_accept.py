@@ -13,7 +13,7 @@ import pytest
 
 from quicdist import Node, NotConnected
 from quicdist.discovery import StaticDiscovery
-from quicdist.node.accepting import Accepting
+from quicdist.node.pending_accept import PendingAccept
 from quicdist.protocol import DEFAULT_FLAGS
 from quicdist.protocol.handshake_messages import (
     decode_challenge,
@@ -250,7 +250,7 @@ async def test_an_attempt_that_nobody_waits_for_leaves_nothing() -> None:
         over = asyncio.Event()
         accept_over = node.connections._accept_over
 
-        def hook(accepting: Accepting) -> None:
+        def hook(accepting: PendingAccept) -> None:
             accept_over(accepting)
             over.set()
 

@@ -1,12 +1,21 @@
-"""What ties a process to others: its links, monitors and aliases."""
+"""The links, monitors and aliases of one process: data, which :mod:`~quicdist.node.links` and
+:mod:`~quicdist.node.monitors` keep."""
 
 from __future__ import annotations
 
+from typing import Literal
+
 from quicdist.term import Atom, Pid, Reference
 
+#: When the alias made together with a monitor is deactivated: by ``unalias`` only; with the
+#: monitor; or with the monitor, which goes with the first message that comes by the alias.
+MonitorAlias = Literal["explicit_unalias", "demonitor", "reply_demonitor"]
+MONITOR_ALIASES: tuple[MonitorAlias, ...] = ("explicit_unalias", "demonitor", "reply_demonitor")
 
-class Bonds:
-    """The ties of one process; it has these only from the first tie on."""
+
+class ProcessRelations:
+    """What one process is linked to and monitors, and its aliases. A process has this from its first
+    link, monitor or alias on."""
 
     __slots__ = ("aliases", "links", "monitored_by", "monitors", "unlinking")
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from quicdist.carrier.sources import source_of
+from quicdist.carrier.rate_limits import source_of
 from quicdist.logs import CleanLogger, RateLimit
 
 #: Lines a minute of one level: of one source, of all, and of the library itself about all connections.
@@ -15,7 +15,7 @@ LINES: Final = 10
 LINES_OF_LIBRARY: Final = 5
 
 
-class RefusalLines:
+class RefusalLog:
     """Which lines about connections that were refused are written. Made-up addresses bring no more of them
     than one address does, but for a few, and what is left out is counted."""
 
@@ -32,7 +32,7 @@ class RefusalLines:
         return None if others is None else note + others
 
 
-class StrangerLogger(CleanLogger):
+class RateLimitedLogger(CleanLogger):
     """A :class:`CleanLogger` of a library, for connections of strangers: it writes a few lines a minute of
     each level, whatever they say."""
 

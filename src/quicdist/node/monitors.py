@@ -8,20 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import quicdist.protocol as wire
-from quicdist.node.exits import DOWN, NOCONNECTION, NOPROC, PROCESS
+from quicdist.node.exit_reason import DOWN, NOCONNECTION, NOPROC, PROCESS
+from quicdist.node.links import Links
+from quicdist.node.process import Process
+from quicdist.node.process_relations import MONITOR_ALIASES, MonitorAlias
+from quicdist.node.process_table import ProcessTable
 from quicdist.term import Atom, Pid, Reference
-
-if TYPE_CHECKING:
-    from quicdist.node.process import Process
-    from quicdist.node.runtime import Runtime
-
-#: When the alias made together with a monitor is deactivated: by ``unalias`` only; with the
-#: monitor; or with the monitor, which goes with the first message that comes by the alias.
-MonitorAlias = Literal["explicit_unalias", "demonitor", "reply_demonitor"]
-MONITOR_ALIASES: tuple[MonitorAlias, ...] = ("explicit_unalias", "demonitor", "reply_demonitor")
 
 
 @dataclass(slots=True)
@@ -49,11 +44,16 @@ class Alias:
     priority: bool = False
 
 
-class Relations:
+class Monitors:
     """The monitors and aliases of a node's processes."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    def __init__(self, processes: ProcessTable, links: Links) -> None:
+        self._processes = processes
+        self._queue = processes.signal_queue
+        self._links = links
+        #: Called with the reference and the child where the monitor of a SPAWN_REQUEST fires before its
+        #: SPAWN_REPLY has come.
+        self.on_early_down: Callable[[Reference, Pid], None] = lambda reference, child: None
         self._monitors: dict[Reference, Monitor] = {}
         self._aliases: dict[Reference, Alias] = {}
         #: By reference, the process that someone monitors.
@@ -71,12 +71,12 @@ class Relations:
         reference: Reference | None = None,
     ) -> Reference:
         """Monitor ``target`` for ``watcher``; ``on_down`` gets the reason, once."""
-        runtime = self._runtime
-        node, where = runtime.locate(target)
-        reference = reference or runtime.identifiers.reference()
+        processes = self._processes
+        node, where = processes.locate(target)
+        reference = reference or processes.identifiers.reference()
         self._hold(reference, Monitor(where, node, owner, on_down))
-        if not runtime.signal(node, wire.MonitorP(watcher, where, reference)):
-            runtime.turns.take(self.down, reference, NOCONNECTION)
+        if not processes.signal(node, wire.MonitorP(watcher, where, reference)):
+            self._queue.submit(self.down, reference, NOCONNECTION)
         return reference
 
     def monitor_for(
@@ -89,11 +89,11 @@ class Relations:
         priority: bool = False,
     ) -> Reference:
         """Monitor ``target``: ``{Tag, Reference, process, Target, Reason}`` comes as a message."""
-        runtime = self._runtime
-        node, where = runtime.locate(target)
+        processes = self._processes
+        node, where = processes.locate(target)
         monitored = (where, Atom(node)) if isinstance(where, Atom) else where
         reference = process.new_reference(None if alias == "explicit_unalias" else 1)
-        if runtime.resolve(where) is process and node == runtime.name:
+        if processes.resolve(where) is process and node == processes.name:
             return reference  # as on a BEAM, nobody monitors himself
         if alias:
             self.alias_for(process, reference, "demonitor" if alias is True else alias, priority=priority)
@@ -113,7 +113,7 @@ class Relations:
 
         def on_down(reason: Any) -> None:
             message = (tag, reference, PROCESS, monitored(), reason)
-            self._runtime.hand_over(process, message, priority)
+            self._queue.hand_over(process, message, priority)
 
         return on_down
 
@@ -129,7 +129,7 @@ class Relations:
     def _hold(self, reference: Reference, monitor: Monitor) -> None:
         self._monitors[reference] = monitor
         if monitor.owner is not None:
-            monitor.owner.bonds.monitors[reference] = None
+            monitor.owner.relations.monitors[reference] = None
 
     def await_spawned(
         self,
@@ -153,10 +153,10 @@ class Relations:
         monitor = self.forget(reference)
         if monitor is None:
             return False
-        runtime = self._runtime
+        processes = self._processes
         # A monitor whose process is not known yet is taken back when SPAWN_REPLY names it.
-        if monitor.target is not None and runtime.is_connected(monitor.node):
-            runtime.signal(monitor.node, wire.DemonitorP(watcher, monitor.target, reference))
+        if monitor.target is not None and processes.is_connected(monitor.node):
+            processes.signal(monitor.node, wire.DemonitorP(watcher, monitor.target, reference))
         return True
 
     def down(
@@ -171,7 +171,7 @@ class Relations:
         if monitor is None or node not in (None, monitor.node):
             return
         if monitor.target is None and isinstance(source, Pid):
-            self._runtime.spawning.ended_before_reply(reference, source)
+            self.on_early_down(reference, source)
         self.forget(reference)
         monitor.on_down(reason)
 
@@ -182,7 +182,7 @@ class Relations:
             return None
         alias = self._aliases.get(reference)
         if monitor.owner is not None:
-            monitor.owner.bonds.monitors.pop(reference, None)
+            monitor.owner.relations.monitors.pop(reference, None)
             if alias is None:
                 monitor.owner.reference_ended(reference)
         if alias is not None and alias.with_monitor:
@@ -193,16 +193,16 @@ class Relations:
 
     def monitor_requested(self, watcher: Pid, target: Pid | Atom, reference: Reference) -> None:
         """MONITOR_P came in."""
-        process = self._runtime.resolve(target)
+        process = self._processes.resolve(target)
         if process is None:
             control = wire.PayloadMonitorPExit(target, watcher, reference)
-            self._runtime.signal(watcher.node.name, control, NOPROC)
+            self._processes.signal(watcher.node.name, control, NOPROC)
         else:
             self.watched_by(process, watcher, target, reference)
 
     def watched_by(self, process: Process, watcher: Pid, target: Pid | Atom, reference: Reference) -> None:
         """Note that ``watcher`` is to be told of the end of ``process``."""
-        process.bonds.monitored_by[reference] = (watcher, target)
+        process.relations.monitored_by[reference] = (watcher, target)
         self._watched[reference] = process
 
     def demonitor_requested(self, reference: Reference) -> None:
@@ -210,22 +210,22 @@ class Relations:
         the reference alone counts."""
         process = self._watched.pop(reference, None)
         if process is not None:
-            process.bonds.monitored_by.pop(reference, None)
+            process.relations.monitored_by.pop(reference, None)
 
     def fail(self, reference: Reference, reason: Any) -> None:
         """Tell who monitors a process under ``reference`` that it ended with ``reason``, though it
         lives: what was asked of it will not be answered."""
         process = self._watched.pop(reference, None)
         if process is not None:
-            watcher, target = process.bonds.monitored_by.pop(reference)
+            watcher, target = process.relations.monitored_by.pop(reference)
             control = wire.PayloadMonitorPExit(target, watcher, reference)
-            self._runtime.signal(watcher.node.name, control, reason, (process.pid, watcher))
+            self._processes.signal(watcher.node.name, control, reason, (process.pid, watcher))
 
     # -- aliases ---------------------------------------------------------------------------
 
     def alias(self, receiver: Callable[[Any], None], reference: Reference | None = None) -> Reference:
         """Make a reference that messages can be sent to; ``receiver`` is called with each."""
-        reference = reference or self._runtime.identifiers.reference()
+        reference = reference or self._processes.identifiers.reference()
         self._aliases[reference] = Alias(None, receiver)
         return reference
 
@@ -246,7 +246,7 @@ class Relations:
             with_monitor=kind.endswith("demonitor"),
             priority=priority,
         )
-        process.bonds.aliases[reference] = None
+        process.relations.aliases[reference] = None
 
     def unalias(self, reference: Reference) -> bool:
         """Deactivate an alias; whether it was one."""
@@ -254,7 +254,7 @@ class Relations:
         if alias is None:
             return False
         if alias.owner is not None:
-            alias.owner.bonds.aliases.pop(reference, None)
+            alias.owner.relations.aliases.pop(reference, None)
             alias.owner.reference_ended(reference)
         return True
 
@@ -270,7 +270,7 @@ class Relations:
         if alias.receiver is not None:
             alias.receiver(message)
         elif alias.owner is not None:
-            self._runtime.hand_over(alias.owner, message, priority and alias.priority)
+            self._queue.hand_over(alias.owner, message, priority and alias.priority)
 
     def exit_to_alias(self, source: Pid, reference: Reference, reason: Any, priority: bool = False) -> None:
         """An exit signal came by an alias."""
@@ -279,28 +279,28 @@ class Relations:
             return
         if alias.once:
             self.unalias(reference)
-        self._runtime.links.exit_received(source, alias.owner.pid, reason, priority and alias.priority)
+        self._links.exit_received(source, alias.owner.pid, reason, priority and alias.priority)
 
     # -- the end of a process, the end of a connection ---------------------------------------
 
     def process_ended(self, process: Process, reason: Any) -> None:
         """Tell everyone who monitors ``process``, and drop what it held."""
-        bonds = process.bonds
-        watchers, bonds.monitored_by = bonds.monitored_by, {}
+        relations = process.relations
+        watchers, relations.monitored_by = relations.monitored_by, {}
         for reference, (watcher, target) in watchers.items():
             self._watched.pop(reference, None)
             # By name or by pid, it is the last signal of this process: it stays behind the others.
-            self._runtime.signal_reason(
+            self._processes.signal_reason(
                 watcher, wire.PayloadMonitorPExit(target, watcher, reference), reason, (process.pid, watcher)
             )
-        for reference in list(bonds.monitors):
+        for reference in list(relations.monitors):
             self.demonitor(reference, process.pid)
-        for reference in list(bonds.aliases):
+        for reference in list(relations.aliases):
             self.unalias(reference)
 
     def watcher_lost(self, process: Process, node: str) -> None:
         """The connection to ``node`` is lost: those there that monitored ``process`` do no more."""
-        monitored_by = process.bonds.monitored_by
+        monitored_by = process.relations.monitored_by
         for reference in [ref for ref, (watcher, _) in monitored_by.items() if watcher.node.name == node]:
             del monitored_by[reference]
             self._watched.pop(reference, None)
@@ -308,4 +308,4 @@ class Relations:
     def connection_lost(self, node: str) -> None:
         """``noconnection`` for every monitor that crossed to ``node``."""
         for reference in [reference for reference, held in self._monitors.items() if held.node == node]:
-            self._runtime.turns.take(self.down, reference, NOCONNECTION)
+            self._queue.submit(self.down, reference, NOCONNECTION)

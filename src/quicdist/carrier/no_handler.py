@@ -19,4 +19,4 @@ class _Nobody:
 
 #: Stands in place of a handler or a receiver whose connection is over: they hold each other otherwise, until
 #: Python next looks for cycles.
-NOBODY: Final[Any] = _Nobody()
+NO_HANDLER: Final[Any] = _Nobody()

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import Final
 
-from quicdist.carrier.sources import Places, source_of
+from quicdist.carrier.rate_limits import EvictingTable, source_of
 from quicdist.carrier.udp import Datagram, SocketAddress
 
 #: Seconds of work for strangers in one turn of the loop; the last piece of it may take longer.
@@ -45,7 +45,7 @@ class Stage(IntEnum):
     VALIDATED = 2
 
 
-class StrangerQueue:
+class UnauthenticatedQueue:
     """The queue of one socket, one for each :class:`Stage`, which take turns: those who have come far do not
     wait for those who are new, however many these are. ``handle`` takes the datagrams of one address,
     ``later`` has :meth:`work_later` called in so many seconds."""
@@ -107,7 +107,7 @@ class _Waiting:
     def __init__(self, most: int) -> None:
         self._most = most
         self._datagrams: dict[SocketAddress, list[Datagram]] = {}
-        self._places: Places[SocketAddress] = Places(MAX_ADDRESSES, MAX_OF_SOURCE)
+        self._places: EvictingTable[SocketAddress] = EvictingTable(MAX_ADDRESSES, MAX_OF_SOURCE)
         self.dropped = 0
 
     def __len__(self) -> int:

@@ -13,7 +13,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from quicdist.carrier.quic.driver.channel import Channel
+    from quicdist.carrier.quic.driver.connection import QuicConnection
 
 #: So many hints, each of them after another packet was sent,
 HINTS: Final = 4
@@ -25,15 +25,15 @@ PROBE: Final = 0.1
 FORGOTTEN: Final = 10.0
 
 #: Why a connection ends.
-NOBODY_ANY_MORE: Final = "nobody listens at its address any more (ICMP port unreachable)"
-CONNECTION_LOST: Final = "it has lost the connection (it answers with packets of no connection)"
+PORT_UNREACHABLE: Final = "nobody listens at its address any more (ICMP port unreachable)"
+CONNECTION_UNKNOWN: Final = "it has lost the connection (it answers with packets of no connection)"
 
 
-class Doubt:
+class PeerLossDetector:
     """The hints about the peer of one established connection."""
 
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
+    def __init__(self, connection: QuicConnection) -> None:
+        self._connection = connection
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._hints = 0
@@ -44,22 +44,22 @@ class Doubt:
 
     def hint(self, reason: str) -> None:
         """The peer may have lost the connection; ``reason`` is why it ends if so."""
-        channel = self._channel
-        quic = channel.quic
-        if channel.closed:
+        connection = self._connection
+        engine = connection.engine
+        if connection.closed:
             return
-        now, sent = self._loop.time(), quic.packets_sent()
+        now, sent = self._loop.time(), engine.packets_sent()
         if self._over() or now - self._last > FORGOTTEN:
             self._hints, self._since = 0, now
-        self._heard = quic.packets_received()
+        self._heard = engine.packets_received()
         self._last = now
         if sent != self._sent or not self._hints:
             self._hints += 1
         self._sent = sent
         silent = now - self._since
-        if self._hints >= HINTS and silent >= SECONDS and silent >= PROBE_TIMEOUTS * quic.probe_timeout():
+        if self._hints >= HINTS and silent >= SECONDS and silent >= PROBE_TIMEOUTS * engine.probe_timeout():
             self.stop()
-            channel.abandon(reason, unreachable=True)
+            connection.abandon(reason, unreachable=True)
         elif self._timer is None:
             self._timer = self._loop.call_later(PROBE, self._ask)
 
@@ -72,9 +72,9 @@ class Doubt:
 
     def _over(self) -> bool:
         """Whether something of the peer came since the last hint."""
-        return self._channel.quic.packets_received() != self._heard
+        return self._connection.engine.packets_received() != self._heard
 
     def _ask(self) -> None:
         self._timer = None
         if not self._over():
-            self._channel.ping()
+            self._connection.ping()

@@ -31,10 +31,10 @@ class AcceptTable(Protocol):
     @property
     def arrivals(self) -> Arrivals: ...
 
-    def accept_pending(self, node: str, accepting: Accepting) -> None:
+    def accept_pending(self, node: str, accepting: PendingAccept) -> None:
         """``node`` is being connected by its own attempt, which knows the cookie."""
 
-    def peer_proved(self, node: str, accepting: Accepting) -> asyncio.Future[None] | None:
+    def peer_proved(self, node: str, accepting: PendingAccept) -> asyncio.Future[None] | None:
         """As :meth:`~quicdist.carrier.LocalNode.peer_proved`."""
 
 
@@ -43,13 +43,13 @@ class Arrivals:
     there are, carriers bound."""
 
     def __init__(self) -> None:
-        self._attempts: dict[str, set[Accepting]] = {}
+        self._attempts: dict[str, set[PendingAccept]] = {}
         self._waiters: dict[str, set[asyncio.Future[None]]] = {}
 
-    def add(self, node: str, accepting: Accepting) -> None:
+    def add(self, node: str, accepting: PendingAccept) -> None:
         self._attempts.setdefault(node, set()).add(accepting)
 
-    def discard(self, node: str, accepting: Accepting) -> None:
+    def discard(self, node: str, accepting: PendingAccept) -> None:
         attempts = self._attempts.get(node)
         if attempts is None:
             return
@@ -75,7 +75,7 @@ class Arrivals:
                 del self._waiters[node]
 
 
-class Accepting:
+class PendingAccept:
     """The node as the carrier sees it in one incoming handshake: a :class:`LocalNode` that notes
     who is let in."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from quicdist.carrier.sources import FailureDelay, Places, SourceRates, TokenBucket, source_of
+from quicdist.carrier.rate_limits import EvictingTable, FailureDelay, SourceRates, TokenBucket, source_of
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_made_up_addresses_do_not_grow_a_table_of_failures() -> None:
 
 
 def test_there_is_a_place_for_the_next_until_all_are_taken() -> None:
-    places: Places[str] = Places(3, 3)
+    places: EvictingTable[str] = EvictingTable(3, 3)
     assert [places.enter(name, b"a", validated=False) for name in "xyz"] == [None] * 3
     assert len(places) == 3
     assert list(places) == ["x", "y", "z"]
@@ -128,7 +128,7 @@ def test_there_is_a_place_for_the_next_until_all_are_taken() -> None:
 
 
 def test_oldest_unvalidated_gives_way_before_validated_ones() -> None:
-    places: Places[str] = Places(3, 3)
+    places: EvictingTable[str] = EvictingTable(3, 3)
     places.enter("old", b"a", validated=True)
     places.enter("older stranger", b"b", validated=False)
     places.enter("stranger", b"c", validated=False)
@@ -138,7 +138,7 @@ def test_oldest_unvalidated_gives_way_before_validated_ones() -> None:
 
 
 def test_source_with_most_places_gives_way_where_all_are_validated() -> None:
-    places: Places[str] = Places(4, 4)
+    places: EvictingTable[str] = EvictingTable(4, 4)
     places.enter("first", b"a", validated=True)
     for name in "xyz":
         places.enter(name, b"flood", validated=False)
@@ -148,7 +148,7 @@ def test_source_with_most_places_gives_way_where_all_are_validated() -> None:
 
 
 def test_source_with_its_share_takes_a_place_from_itself_only() -> None:
-    places: Places[str] = Places(10, 2)
+    places: EvictingTable[str] = EvictingTable(10, 2)
     places.enter("other", b"a", validated=False)
     places.enter("x", b"flood", validated=True)
     places.enter("y", b"flood", validated=True)
@@ -158,7 +158,7 @@ def test_source_with_its_share_takes_a_place_from_itself_only() -> None:
 
 
 def test_a_flood_that_says_nothing_does_not_take_the_place_of_who_speaks() -> None:
-    places: Places[object] = Places(8, 4)
+    places: EvictingTable[object] = EvictingTable(8, 4)
     for name in ("good", "x", "y", "z"):
         assert places.enter(name, b"a", validated=True) is None
     places.spoke("good")
@@ -167,7 +167,7 @@ def test_a_flood_that_says_nothing_does_not_take_the_place_of_who_speaks() -> No
 
 
 def test_a_flood_that_speaks_does_not_take_the_place_of_who_is_new() -> None:
-    places: Places[str] = Places(8, 4)
+    places: EvictingTable[str] = EvictingTable(8, 4)
     for name in "wxyz":
         places.enter(name, b"a", validated=True)
         places.spoke(name)
@@ -182,7 +182,7 @@ def test_a_flood_that_speaks_does_not_take_the_place_of_who_is_new() -> None:
 
 
 def test_places_left_are_free_and_leave_nothing_behind() -> None:
-    places: Places[int] = Places(2, 2)
+    places: EvictingTable[int] = EvictingTable(2, 2)
     for number in range(1000):
         assert places.enter(number, number.to_bytes(4), validated=bool(number % 2)) is None
         places.leave(number)
@@ -194,4 +194,4 @@ def test_places_left_are_free_and_leave_nothing_behind() -> None:
 
 def test_share_of_a_source_is_part_of_all_places() -> None:
     with pytest.raises(ValueError, match="per_source 3 is not 1 to 2"):
-        Places(2, 3)
+        EvictingTable(2, 3)

@@ -17,13 +17,13 @@ from quicdist.protocol import HandshakeFraming
 READ_AHEAD = 64 * 1024
 
 
-class TcpChannel(asyncio.Protocol):
+class TcpConnection(asyncio.Protocol):
     """A connection that somebody waits for, one chunk after the other."""
 
     #: How messages of the distribution's handshake are delimited.
     framing: ClassVar[HandshakeFraming] = HandshakeFraming.PACKET_2
 
-    def __init__(self, on_made: Callable[[TcpChannel], None] | None = None) -> None:
+    def __init__(self, on_made: Callable[[TcpConnection], None] | None = None) -> None:
         self._on_made = on_made
         self._transport: asyncio.Transport | None = None
         self._held = bytearray()

@@ -12,19 +12,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from quicdist.carrier.errors import PeerSilent
-from quicdist.carrier.quic.progress import ROUNDING
+from quicdist.carrier.quic.stalled_streams import ROUNDING
 
 if TYPE_CHECKING:
-    from quicdist.carrier.quic.driver.channel import Channel
+    from quicdist.carrier.quic.driver.connection import QuicConnection
 
 
-class Silence:
+class SilentPeerDetector:
     """That of one node. ``acknowledgements_tell``: the process that acknowledges is the node itself, as with
     quicdist."""
 
-    def __init__(self, node: str, channel: Channel, *, acknowledgements_tell: bool) -> None:
+    def __init__(self, node: str, connection: QuicConnection, *, acknowledgements_tell: bool) -> None:
         self._node = node
-        self._channel = channel
+        self._connection = connection
         self._acknowledgements_tell = acknowledgements_tell
         self._heard = self._acknowledged = 0
         self._silent = 0.0
@@ -36,27 +36,27 @@ class Silence:
 
     def asked(self, stream_id: int) -> None:
         """The signal was written to a stream, and nothing after it."""
-        channel = self._channel
-        end = channel.quic.written(stream_id) + channel.queued_on(stream_id)
+        connection = self._connection
+        end = connection.engine.written(stream_id) + connection.queued_on(stream_id)
         self._asked = stream_id, end
-        self._acknowledged = channel.quic.stream_bytes_acknowledged()
+        self._acknowledged = connection.engine.stream_bytes_acknowledged()
 
     def look(self, now: float, limit: float) -> PeerSilent | None:
         """Look at ``now``, in seconds; the error that ends the link where nothing came for ``limit`` seconds
         that count."""
-        quic = self._channel.quic
+        engine = self._connection.engine
         elapsed = now - self._looked_at if self._looked_at is not None else 0.0
         self._looked_at = now
-        heard, asked = quic.stream_bytes_received(), self._asked
+        heard, asked = engine.stream_bytes_received(), self._asked
         self.asks = False
         if heard != self._heard:
             self._heard, self._silent, self._asked = heard, 0.0, None
             return None
         if asked is not None:
             stream_id, end = asked
-            before, self._acknowledged = self._acknowledged, quic.stream_bytes_acknowledged()
+            before, self._acknowledged = self._acknowledged, engine.stream_bytes_acknowledged()
             # A stream on which nothing was sent yet is none to the engine.
-            arrived = quic.stream_exists(stream_id) and quic.acknowledged(stream_id) >= end
+            arrived = engine.stream_exists(stream_id) and engine.acknowledged(stream_id) >= end
             if not arrived and self._acknowledged != before:
                 return None
             if arrived and self._acknowledgements_tell:

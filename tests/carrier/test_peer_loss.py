@@ -13,8 +13,8 @@ from aioquic.quic.connection import QuicConnection
 
 from quicdist.carrier import Address, LinkLost
 from quicdist.carrier.icmp import ask_for_reports, take_reports
-from quicdist.carrier.quic.driver import doubt
-from quicdist.carrier.quic.driver.doubt import CONNECTION_LOST, NOBODY_ANY_MORE, Doubt
+from quicdist.carrier.quic.driver import peer_loss
+from quicdist.carrier.quic.driver.peer_loss import CONNECTION_UNKNOWN, PORT_UNREACHABLE, PeerLossDetector
 from quicdist.carrier.quic.engine.aioquic import statistics
 from quicdist.carrier.quic.engine.aioquic.configuration import client_configuration
 from quicdist.carrier.quic.engine.aioquic.statistics import packets_sent, probe_timeout
@@ -27,7 +27,7 @@ from tests.support.virtual_time import in_virtual_time
 reports_only = pytest.mark.skipif(sys.platform != "linux", reason="reports are Linux's IP_RECVERR")
 
 #: From the first packet that is answered by a hint until the connection is given up.
-AT_MOST = doubt.SECONDS + 2.0
+AT_MOST = peer_loss.SECONDS + 2.0
 
 
 class Junk:
@@ -51,13 +51,13 @@ class Junk:
         """Not of interest."""
 
 
-def channel_of(inbox: Inbox):  # type: ignore[no-untyped-def]
-    return quic_link(inbox.link)._channel
+def connection_of_inbox(inbox: Inbox):  # type: ignore[no-untyped-def]
+    return quic_link(inbox.link)._connection
 
 
 def restarted(inbox: Inbox) -> None:
     """This end has lost its connections: it answers with junk."""
-    udp = channel_of(inbox).socket
+    udp = connection_of_inbox(inbox).socket
     udp.receiver = Junk(udp)
     udp.sift = None
 
@@ -66,10 +66,10 @@ async def given_up(inbox: Inbox) -> str:
     """Ask the peer; how the link ends, and that it does so in time."""
     loop = asyncio.get_running_loop()
     begun = loop.time()
-    channel_of(inbox).ping()
+    connection_of_inbox(inbox).ping()
     error = await inbox.end()
     assert isinstance(error, LinkLost)
-    assert doubt.SECONDS <= loop.time() - begun <= AT_MOST
+    assert peer_loss.SECONDS <= loop.time() - begun <= AT_MOST
     return str(error)
 
 
@@ -78,7 +78,7 @@ def test_a_dialled_node_that_was_started_again_is_noticed_by_its_answers(setting
     async def run() -> None:
         async with linked(settings) as pair:
             restarted(pair.server)
-            assert CONNECTION_LOST in await given_up(pair.client)
+            assert CONNECTION_UNKNOWN in await given_up(pair.client)
 
     run()
 
@@ -88,7 +88,7 @@ def test_a_node_that_dialled_and_was_started_again_is_noticed_by_its_answers(set
     async def run() -> None:
         async with linked(settings) as pair:
             restarted(pair.client)
-            assert CONNECTION_LOST in await given_up(pair.server)
+            assert CONNECTION_UNKNOWN in await given_up(pair.server)
 
     run()
 
@@ -108,8 +108,8 @@ def test_a_node_that_dialled_and_is_gone_is_noticed_by_its_port(
                 linked_to(server, settings, address) as gone,
                 linked_to(server, settings, address) as pair,
             ):
-                channel_of(gone.client).socket.close()
-                assert NOBODY_ANY_MORE in await given_up(gone.server)
+                connection_of_inbox(gone.client).socket.close()
+                assert PORT_UNREACHABLE in await given_up(gone.server)
                 # The others on that socket have lost nothing.
                 for number in range(200):
                     pair.to_client(number)
@@ -129,15 +129,15 @@ def test_hints_about_a_peer_that_answers_come_to_nothing(settings: QuicSettings,
     async def run() -> None:
         async with linked(settings) as pair:
             inbox: Inbox = getattr(pair, side)
-            doubts = Doubt(channel_of(inbox))
+            doubts = PeerLossDetector(connection_of_inbox(inbox))
             for _ in range(500):
-                doubts.hint(NOBODY_ANY_MORE)
+                doubts.hint(PORT_UNREACHABLE)
                 await asyncio.sleep(0.02)
             assert not inbox.link.closed
             await asyncio.sleep(1)
-            sent = packets_sent(channel_of(inbox).quic)
+            sent = packets_sent(connection_of_inbox(inbox).engine)
             await asyncio.sleep(1)
-            assert packets_sent(channel_of(inbox).quic) == sent
+            assert packets_sent(connection_of_inbox(inbox).engine) == sent
 
     run()
 
@@ -146,16 +146,16 @@ def test_hints_without_packets_that_they_answer_come_to_nothing(settings: QuicSe
     @in_virtual_time
     async def run() -> None:
         async with linked(settings) as pair:
-            channel = channel_of(pair.client)
-            pair_of_it = channel_of(pair.server).socket
+            connection = connection_of_inbox(pair.client)
+            pair_of_it = connection_of_inbox(pair.server).socket
             pair_of_it.receiver = Junk(pair_of_it)
-            channel.ping = lambda: None
-            doubts = Doubt(channel)
+            connection.ping = lambda: None
+            doubts = PeerLossDetector(connection)
             for _ in range(1000):
-                doubts.hint(NOBODY_ANY_MORE)
+                doubts.hint(PORT_UNREACHABLE)
                 await asyncio.sleep(0.005)
             assert not pair.client.link.closed
-            channel.abandon("enough")
+            connection.abandon("enough")
 
     run()
 
@@ -166,11 +166,11 @@ def test_nothing_is_kept_of_a_hint_about_a_connection_that_is_gone(settings: Qui
     @in_virtual_time
     async def run() -> None:
         async with listening(settings) as server, linked_to(server, settings) as pair:
-            channel = channel_of(pair.server)
-            channel.abandon("another one was")
+            connection = connection_of_inbox(pair.server)
+            connection.abandon("another one was")
             endpoint = server.listener.endpoint
-            endpoint._doubt(channel, CONNECTION_LOST)
-            assert not endpoint._doubts
+            endpoint._peer_loss(connection, CONNECTION_UNKNOWN)
+            assert not endpoint._peer_losses
 
     run()
 

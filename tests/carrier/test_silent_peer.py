@@ -33,10 +33,10 @@ class Mute:
 def hold_signals(pair: LinkPair) -> QuicLink:
     """Nothing leaves any more on the stream that the signals of the client's link take."""
     link = quic_link(pair.client.link)
-    stream_id, _ = link._connection.send(link._liveness_probe.signal)
-    link._channel.hold_stream(stream_id, OTHER)
-    link._channel._outgoing._queues[stream_id].held[OTHER] = UNLIMITED
-    link._channel.write(stream_id, (bytes(4),), 4)
+    stream_id, _ = link._dist.send(link._liveness_probe.signal)
+    link._connection.hold_stream(stream_id, OTHER)
+    link._connection._outgoing._queues[stream_id].held[OTHER] = UNLIMITED
+    link._connection.write(stream_id, (bytes(4),), 4)
     return link
 
 
@@ -90,7 +90,7 @@ def test_a_signal_that_has_not_arrived_on_a_path_that_moves_on_counts_for_nothin
             # Nothing of that stream is acknowledged, as where it waits behind what was lost; others are.
             link = hold_signals(pair)
             for _ in range(30):
-                link._channel.write(OTHER, (bytes(4),), 4)
+                link._connection.write(OTHER, (bytes(4),), 4)
                 await asyncio.sleep(10)
                 assert not link.closed
 

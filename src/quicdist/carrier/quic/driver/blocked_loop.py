@@ -23,19 +23,19 @@ from quicdist.carrier.udp import Datagram, UdpSocket
 MAX_EVENTS: Final = 100_000
 
 
-class Standstill:
+class BlockedLoopDriver:
     """One connection, with ``tick`` to send on a stream, how often ``on_ticks`` is to be told. ``outgoing``
     is what waits to be sent."""
 
     def __init__(
         self,
-        quic: Engine,
+        engine: Engine,
         outgoing: SendScheduler,
         stream_id: int,
         tick: bytes,
         on_ticks: Callable[[int], None],
     ) -> None:
-        self._quic = quic
+        self._engine = engine
         self._outgoing = outgoing
         self._stream_id = stream_id
         self._tick = tick
@@ -50,34 +50,34 @@ class Standstill:
 
     @property
     def takes_datagrams(self) -> bool:
-        return self._quic.events_waiting() < MAX_EVENTS
+        return self._engine.events_waiting() < MAX_EVENTS
 
     def act(self, udp: UdpSocket, now: float, batch: Sequence[Datagram], *, ticks: bool, moved: bool) -> bool:
         """Take in ``batch`` and send what is due; whether there was something to do. ``ticks``: a tick may
         be sent; ``moved``: the peer's address is another than the loop knows."""
-        quic, outgoing = self._quic, self._outgoing
-        deadline = quic.get_timer()
+        engine, outgoing = self._engine, self._outgoing
+        deadline = engine.get_timer()
         is_due = deadline is not None and deadline <= now
         ticks = ticks and now - self._ticked_at >= TICK_INTERVAL
         if self.fault is not None or not (batch or is_due or ticks or outgoing.size or outgoing.user_size):
             return False
         try:
-            with quic.limits_held():
-                before = quic.events_waiting()
+            with engine.limits_held():
+                before = engine.events_waiting()
                 for data, address in batch:
-                    quic.receive_datagram(data, address, now)
-                quic.join_events(before)
-                if is_due and quic.get_timer() == deadline:
-                    quic.handle_timer(now)
-                if quic.closing() is None:
+                    engine.receive_datagram(data, address, now)
+                engine.join_events(before)
+                if is_due and engine.get_timer() == deadline:
+                    engine.handle_timer(now)
+                if engine.closing() is None:
                     if moved:
                         # What goes to another address first has to fit any path.
-                        quic.set_datagram_size(min(quic.datagram_size(), MIN_SIZE))
+                        engine.set_datagram_size(min(engine.datagram_size(), MIN_SIZE))
                     if ticks:
                         self._send_tick(now)
-                    quic.acknowledge_now(now)
+                    engine.acknowledge_now(now)
                     outgoing.feed(now)
-                    udp.send_now(quic.datagrams_to_send(now))
+                    udp.send_now(engine.datagrams_to_send(now))
         except Exception as error:
             self.fault = error
         return True
@@ -86,8 +86,8 @@ class Standstill:
         self._ticked_at = now
         self.ticks += 1
         stream_id = self._stream_id
-        if self._outgoing.size_of(stream_id) or self._quic.unacknowledged(stream_id):
+        if self._outgoing.size_of(stream_id) or self._engine.unacknowledged(stream_id):
             # As a link does: it may be the last of the handshake, or ticks that have not got through.
-            self._quic.send_ping(0)
+            self._engine.send_ping(0)
         else:
             self._outgoing.add(stream_id, (self._tick,), len(self._tick))

@@ -41,12 +41,12 @@ class _Standing:
         )
 
 
-class Progress:
+class StalledStreamDetector:
     """Looks at the streams of one connection to ``node`` now and then."""
 
-    def __init__(self, node: str, quic: Engine) -> None:
+    def __init__(self, node: str, engine: Engine) -> None:
         self._node = node
-        self._quic = quic
+        self._engine = engine
         self._in, self._out = _Standing(), _Standing()
         self._looked_at: float | None = None
         self._heard = -1
@@ -54,13 +54,13 @@ class Progress:
     def look(self, now: float, limit: float) -> LinkLost | None:
         """Look at all streams at ``now``; the error that ends the link where one has stood still for
         ``limit`` seconds, during which the peer was heard."""
-        heard = self._quic.packets_received()
+        heard = self._engine.packets_received()
         # Where the peer is silent, that is what is wrong, and others see to it.
         alive, self._heard = heard != self._heard, heard
         elapsed = now - self._looked_at if self._looked_at is not None and alive else 0.0
         self._looked_at = now
-        self._in.look(self._quic.waiting_for(), elapsed)
-        self._out.look(self._quic.unacknowledged_from(), elapsed)
+        self._in.look(self._engine.waiting_for(), elapsed)
+        self._out.look(self._engine.unacknowledged_from(), elapsed)
         seconds, stream_id, offset = self._in.longest()
         if seconds >= limit - ROUNDING:
             text = (

@@ -3,7 +3,7 @@
 What arrived in one turn of the loop is taken in first; then each connection concerned transmits
 once. Nothing here makes a task, a future or a queue entry per datagram.
 
-While the loop stands still, :meth:`Channel.keep_alive` does in another thread what has to be done for
+While the loop stands still, :meth:`QuicConnection.keep_alive` does in another thread what has to be done for
 the peer, and leaves for the loop what is for the handler (:mod:`quicdist.carrier.keepalive`). So the
 engine is used under a lock, and the handler is called without it.
 """
@@ -17,11 +17,11 @@ from typing import Any, Protocol
 from quicdist.carrier.addresses import Address
 from quicdist.carrier.keepalive import KeepAlive
 from quicdist.carrier.linger import Linger
-from quicdist.carrier.nobody import NOBODY
-from quicdist.carrier.quic.driver.closing_state import ClosingState
+from quicdist.carrier.no_handler import NO_HANDLER
+from quicdist.carrier.quic.driver.blocked_loop import BlockedLoopDriver
+from quicdist.carrier.quic.driver.close_packets import ClosePackets
 from quicdist.carrier.quic.driver.path_probing import PathProber
 from quicdist.carrier.quic.driver.send_scheduler import SendScheduler
-from quicdist.carrier.quic.driver.standstill import Standstill
 from quicdist.carrier.quic.engine.closing import Closing
 from quicdist.carrier.quic.engine.contract import Engine
 from quicdist.carrier.quic.engine.events import (
@@ -47,7 +47,7 @@ MAX_REASON = 256
 LATE = 1.0
 
 
-class ChannelHandler(Protocol):
+class ConnectionHandler(Protocol):
     """Who is told what happens on a connection. All calls come from the event loop."""
 
     def handshake_completed(self, event: HandshakeCompleted) -> None:
@@ -62,23 +62,23 @@ class ChannelHandler(Protocol):
     def turn_ended(self) -> None:
         """All that came in one turn of the loop has been told; acknowledgements have been seen."""
 
-    def channel_closed(self, closing: Closing) -> None:
+    def connection_closed(self, closing: Closing) -> None:
         """The connection is gone, and not because this side closed it. Told once."""
 
 
-class Channel:
+class QuicConnection:
     """A QUIC connection that drives itself. Made by an endpoint, which feeds it datagrams."""
 
     def __init__(
         self,
-        quic: Engine,
+        engine: Engine,
         socket: UdpSocket,
-        handler: ChannelHandler,
+        handler: ConnectionHandler,
         *,
-        on_gone: Callable[[Channel], None],
-        on_connection_id: Callable[[Channel, bytes, bool], None] | None = None,
+        on_gone: Callable[[QuicConnection], None],
+        on_connection_id: Callable[[QuicConnection, bytes, bool], None] | None = None,
     ) -> None:
-        self.quic = quic
+        self.engine = engine
         self.socket = socket
         #: May be replaced between calls, as a connection goes from handshake to link.
         self.handler = handler
@@ -88,13 +88,13 @@ class Channel:
         self.migrate: Callable[[], None] | None = None
         #: The QUIC session went on from an earlier one; what was sent ahead of its handshake counted.
         self.resumed = self.early_data_accepted = False
-        self._outgoing = SendScheduler(quic)
+        self._outgoing = SendScheduler(engine)
         self._towards: SocketAddress | None = None
         self._loop = asyncio.get_running_loop()
         self._keeper = KeepAlive.of(self._loop)
         self._lock = self._keeper.lock
-        self._prober = PathProber(quic, self._lock, self._time)
-        self._standstill: Standstill | None = None
+        self._prober = PathProber(engine, self._lock, self._time)
+        self._blocked_loop: BlockedLoopDriver | None = None
         self._on_gone = on_gone
         self._on_connection_id = on_connection_id
         self._touched = False
@@ -103,7 +103,7 @@ class Channel:
         self._timer_at = 0.0
         self._deadline: float | None = None
         self._on_told: list[Callable[[], None]] = []
-        self._closing_state = ClosingState()
+        self._close_packets = ClosePackets()
         self._parting: tuple[int, str] | None = None
         self._linger: Linger | None = None
         self._gone = False
@@ -116,18 +116,18 @@ class Channel:
 
     @property
     def remote_address(self) -> Address:
-        address = self.quic.get_peer_address()
+        address = self.engine.get_peer_address()
         return to_address(address) if address is not None else Address("", 0)
 
     @property
     def path(self) -> object:
         """What is another where either address is."""
-        return self.quic.get_peer_address(), self.socket.local
+        return self.engine.get_peer_address(), self.socket.local
 
     def authenticated(self) -> None:
         """The peer has been authenticated: the bounds are those of a link from now on."""
         with self._lock:
-            self.quic.authenticated()
+            self.engine.authenticated()
 
     # -- out -------------------------------------------------------------------------------
 
@@ -175,7 +175,7 @@ class Channel:
         """Ask the peer for an acknowledgement."""
         if not self.closed:
             with self._lock:
-                self.quic.send_ping(0)
+                self.engine.send_ping(0)
             self.touch()
 
     def path_changed(self) -> None:
@@ -184,12 +184,12 @@ class Channel:
             with self._lock:
                 self._prober.new_path()
                 # Who sees both paths is not to know the connection again (RFC 9000, section 9.5).
-                self.quic.change_connection_id()
+                self.engine.change_connection_id()
             self.ping()
 
     def unacknowledged(self, stream_id: int) -> int:
         """Bytes written to a stream that the peer has not acknowledged."""
-        return self._outgoing.size_of(stream_id) + self.quic.unacknowledged(stream_id)
+        return self._outgoing.size_of(stream_id) + self.engine.unacknowledged(stream_id)
 
     @property
     def queued(self) -> int:
@@ -205,29 +205,29 @@ class Channel:
         """Bytes written to any stream that the peer has not acknowledged."""
         outgoing = self._outgoing
         with self._lock:
-            return outgoing.size + outgoing.user_size + self.quic.total_unacknowledged()
+            return outgoing.size + outgoing.user_size + self.engine.total_unacknowledged()
 
     def refuse_stream(self, stream_id: int, code: int) -> None:
         """Break off a stream the peer opened, in both directions, if it is not over by itself."""
         with self._lock:
-            exists = self.quic.stream_exists(stream_id)
+            exists = self.engine.stream_exists(stream_id)
             if exists:
-                self.quic.stop_stream(stream_id, code)
+                self.engine.stop_stream(stream_id, code)
                 if not stream_id & 2:  # the bit of unidirectional streams
-                    self.quic.reset_stream(stream_id, code)
+                    self.engine.reset_stream(stream_id, code)
         if exists:
             self.touch()
 
     def break_off_stream(self, stream_id: int, code: int) -> None:
         """End a bidirectional stream at once, in both directions: nothing more is sent or taken."""
-        quic = self.quic
+        engine = self.engine
         with self._lock:
             self._outgoing.drop(stream_id)
-            exists = quic.stream_exists(stream_id)
+            exists = engine.stream_exists(stream_id)
             if exists:
-                quic.stop_stream(stream_id, code)
-                quic.reset_stream(stream_id, code)
-                quic.stop_receiving(stream_id)
+                engine.stop_stream(stream_id, code)
+                engine.reset_stream(stream_id, code)
+                engine.stop_receiving(stream_id)
         if exists:
             self.touch()
 
@@ -240,12 +240,12 @@ class Channel:
         self._touched = False
         if self.closed or self.socket.blocked:
             return  # The endpoint calls again when the socket takes more.
-        quic, lock, prober = self.quic, self._lock, self._prober
+        engine, lock, prober = self.engine, self._lock, self._prober
         try:
             lock.acquire()
             try:
                 now = self._time()
-                address = quic.get_peer_address()
+                address = engine.get_peer_address()
                 if address is not self._towards:
                     # It is the peer that has moved. What goes to its new address first has to fit.
                     self._towards = address
@@ -253,9 +253,9 @@ class Channel:
                 if address is None:
                     return
                 self._outgoing.feed(now)
-                datagrams = quic.datagrams_to_send(now)
+                datagrams = engine.datagrams_to_send(now)
                 probes = prober.built(datagrams) if datagrams else prober.owes_short
-                deadline = quic.get_timer()
+                deadline = engine.get_timer()
             finally:
                 lock.release()
             if datagrams:
@@ -298,7 +298,7 @@ class Channel:
         """Send the probes that are due; when the timer is due then."""
         self._prober.probe(self.socket)
         with self._lock:
-            return self.quic.get_timer()
+            return self.engine.get_timer()
 
     # -- in --------------------------------------------------------------------------------
 
@@ -306,17 +306,17 @@ class Channel:
         """Take in one datagram; :meth:`turn` follows when the batch is complete."""
         if self.closed:
             # It has missed the CONNECTION_CLOSE.
-            if repeated := self._closing_state.answer(len(data)):
+            if repeated := self._close_packets.answer(len(data)):
                 self.socket.send(repeated)
             return
         try:
-            if self._standstill is None:
+            if self._blocked_loop is None:
                 # Without the lock: the handshake may ask a function of the program for a pre-shared key.
-                self.quic.receive_datagram(data, address, now)
+                self.engine.receive_datagram(data, address, now)
                 return
             self._lock.acquire()
             try:
-                self.quic.receive_datagram(data, address, max(now, self._keeper.acted_at))
+                self.engine.receive_datagram(data, address, max(now, self._keeper.acted_at))
             finally:
                 self._lock.release()
         except Exception as error:
@@ -344,15 +344,15 @@ class Channel:
             self.touch()
 
     def _dispatch(self) -> None:
-        quic, lock = self.quic, self._lock
-        while quic.events_waiting():
+        engine, lock = self.engine, self._lock
+        while engine.events_waiting():
             lock.acquire()
             try:
-                happened = quic.take_events()
+                happened = engine.take_events()
             finally:
                 lock.release()
             self._tell(happened)
-        if not self.closed and (closing := self.quic.closing()) is not None:
+        if not self.closed and (closing := self.engine.closing()) is not None:
             self._ending(closing)
 
     def _tell(self, happened: Sequence[Any]) -> None:
@@ -422,7 +422,7 @@ class Channel:
 
     def _rearm(self) -> None:
         with self._lock:
-            deadline = self.quic.get_timer()
+            deadline = self.engine.get_timer()
         self._arm(self._time(), deadline)
 
     def _sleep(self, deadline: float, now: float) -> None:
@@ -448,7 +448,7 @@ class Channel:
                 return
         try:
             with self._lock:
-                self.quic.handle_timer(self._time())
+                self.engine.handle_timer(self._time())
                 self._prober.timed_out()
             self._dispatch()
             if self._gone:
@@ -466,25 +466,25 @@ class Channel:
     def keep(self, stream_id: int, tick: bytes, on_ticks: Callable[[int], None]) -> None:
         """From now on keep the connection alive while the loop stands still, with ``tick`` sent on a
         stream; ``on_ticks`` is told afterwards how often."""
-        self._standstill = Standstill(self.quic, self._outgoing, stream_id, tick, on_ticks)
+        self._blocked_loop = BlockedLoopDriver(self.engine, self._outgoing, stream_id, tick, on_ticks)
 
     @property
     def takes_datagrams(self) -> bool:
         """Whether datagrams are taken in while the loop stands still."""
-        return self._standstill is not None and not self.closed and self._standstill.takes_datagrams
+        return self._blocked_loop is not None and not self.closed and self._blocked_loop.takes_datagrams
 
     def keep_alive(self, now: float, batch: Sequence[Datagram]) -> None:
         """In another thread, under the lock: what cannot wait for the loop, with a ``batch`` of datagrams."""
-        standstill = self._standstill
+        standstill = self._blocked_loop
         if standstill is None or self.closed:
             return
-        moved = self.quic.get_peer_address() is not self._towards
+        moved = self.engine.get_peer_address() is not self._towards
         acted = standstill.act(self.socket, now, batch, ticks=self._parting is None, moved=moved)
         if acted and not standstill.told:
             standstill.told = True
             self._loop.call_soon_threadsafe(self._kept_alive, standstill)
 
-    def _kept_alive(self, standstill: Standstill) -> None:
+    def _kept_alive(self, standstill: BlockedLoopDriver) -> None:
         """The loop goes on."""
         with self._lock:
             standstill.told = False
@@ -530,22 +530,22 @@ class Channel:
         if self.closed:
             return
         code, reason = self._parting or (0, "")
-        quic = self.quic
+        engine = self.engine
         datagrams: list[Datagram] = []
-        if quic.get_peer_address() is not None:
+        if engine.get_peer_address() is not None:
             try:
                 with self._lock:
                     now = self._time()
                     self._outgoing.feed(now)
-                    datagrams += quic.datagrams_to_send(now)
-                    quic.close(code, reason_phrase=reason)
-                    datagrams += self._closing_state.made(quic, quic.datagrams_to_send(now))
+                    datagrams += engine.datagrams_to_send(now)
+                    engine.close(code, reason_phrase=reason)
+                    datagrams += self._close_packets.made(engine, engine.datagrams_to_send(now))
             except Exception:
                 log.exception("closing the connection to %s", self.remote_address)
         if datagrams:
             self.socket.send(datagrams)
         self._end()
-        if self._closing_state:
+        if self._close_packets:
             self._dispatch()
             if not self._gone:
                 self._rearm()
@@ -558,14 +558,14 @@ class Channel:
         if not closing.by_peer and not self._gone:
             # It has a CONNECTION_CLOSE to send.
             with self._lock:
-                datagrams = self._closing_state.made(self.quic, self.quic.datagrams_to_send(self._time()))
+                datagrams = self._close_packets.made(self.engine, self.engine.datagrams_to_send(self._time()))
             if datagrams:
                 self.socket.send(datagrams)
         self._end()
         if not self._gone:
             self._rearm()
         if not parting:
-            handler.channel_closed(closing)
+            handler.connection_closed(closing)
 
     def _broken(self, doing: str, error: Exception) -> None:
         """A bug, here or in the engine: costs this connection, no other."""
@@ -576,7 +576,7 @@ class Channel:
         self._parting = 0, "internal error"
         self._close_now()
         if not parting:
-            handler.channel_closed(Closing(0, f"internal error when {doing}"))
+            handler.connection_closed(Closing(0, f"internal error when {doing}"))
 
     def abandon(self, reason: str, *, unreachable: bool = False) -> None:
         """The peer cannot be reached: end without a CONNECTION_CLOSE, and tell the handler."""
@@ -586,7 +586,7 @@ class Channel:
         self._end()
         self._terminated()
         if not parting:
-            handler.channel_closed(Closing(0, reason, unreachable=unreachable))
+            handler.connection_closed(Closing(0, reason, unreachable=unreachable))
 
     def break_off(self, reason: str) -> None:
         """Close the connection, and tell the handler that it is gone."""
@@ -595,7 +595,7 @@ class Channel:
         parting, handler = self._parting is not None, self.handler
         self.close(reason=reason)
         if not parting:
-            handler.channel_closed(Closing(0, reason))
+            handler.connection_closed(Closing(0, reason))
 
     def dismiss(self, reason: str) -> None:
         """As :meth:`break_off`, and let go of it at once: what comes later gets no CONNECTION_CLOSE any more
@@ -622,23 +622,23 @@ class Channel:
             self._timer.cancel()
             self._timer = None
         if not self.closed:
-            closing = self.quic.closing()
+            closing = self.engine.closing()
             parting = self._parting is not None
             self._end()
             if not parting and closing is not None:
-                self.handler.channel_closed(closing)
+                self.handler.connection_closed(closing)
         on_gone, self._on_gone = self._on_gone, _nothing
         on_gone(self)
         self._release()
 
     def _release(self) -> None:
         """Let go of all that holds this: what is left is freed when nobody asks for it any more."""
-        self.handler = NOBODY
-        self.migrate = self._on_connection_id = self._standstill = self._linger = None
+        self.handler = NO_HANDLER
+        self.migrate = self._on_connection_id = self._blocked_loop = self._linger = None
         self._prober.release()
         with self._lock:
-            self.quic.release()
+            self.engine.release()
 
 
-def _nothing(channel: Channel) -> None:
+def _nothing(connection: QuicConnection) -> None:
     """Nobody waits for its end."""

@@ -1,0 +1,192 @@
+"""The streams of a connection: made of classes of this package, and one at a time.
+
+aioquic makes a stream with parts of its own and opens all streams below it too (RFC 9000, section 2.1), each
+with its buffers. Here a lower stream is a number in a set until something comes of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aioquic.buffer import Buffer  # type: ignore[attr-defined]  # as in aioquic's examples
+from aioquic.quic.connection import QuicConnection, QuicReceiveContext
+from aioquic.quic.events import StopSendingReceived
+from aioquic.quic.packet import QuicErrorCode
+from aioquic.quic.stream import QuicStream, StreamFinishedError
+from aioquic.tls import Epoch
+
+from quicdist.carrier.quic.engine.aioquic.reassembly import (
+    AUTHENTICATED_LIMITS,
+    CRYPTO_LIMITS,
+    UNAUTHENTICATED_LIMITS,
+    CryptoReceiver,
+    Receiver,
+    Stock,
+)
+from quicdist.carrier.quic.engine.aioquic.retransmission import (
+    CryptoSender,
+    PacketRoom,
+    RetransmittingSender,
+)
+
+
+class Stream(QuicStream):
+    """A stream with the sending and the receiving part of this package."""
+
+    #: The peer may send what it is granted (:mod:`quicdist.carrier.quic.engine.aioquic.flow_control`).
+    is_granted = False
+    #: The peer has sent STOP_SENDING.
+    was_stopped = False
+
+    def __init__(
+        self,
+        stream_id: int,
+        *,
+        stock: Stock,
+        room: PacketRoom,
+        max_stream_data_local: int = 0,
+        max_stream_data_remote: int = 0,
+        readable: bool = True,
+        writable: bool = True,
+    ) -> None:
+        super().__init__(
+            stream_id=stream_id,
+            max_stream_data_local=max_stream_data_local,
+            max_stream_data_remote=max_stream_data_remote,
+        )
+        self.receiver: Receiver = Receiver(stream_id, readable=readable, stock=stock)
+        self.sender: RetransmittingSender = RetransmittingSender(stream_id, writable=writable, room=room)
+        self.id = stream_id
+
+    # aioquic serves streams in the order of a set: this makes it the same in each run.
+    def __hash__(self) -> int:
+        return self.id
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+class CryptoStream(QuicStream):
+    """The CRYPTO data of one encryption level, with TLS messages of at most ``longest`` bytes."""
+
+    def __init__(self, *, room: PacketRoom, longest: int) -> None:
+        super().__init__()
+        stock = Stock(CRYPTO_LIMITS, QuicErrorCode.CRYPTO_BUFFER_EXCEEDED)
+        self.receiver = CryptoReceiver(stock, longest)
+        self.sender = CryptoSender(None, writable=True, room=room)
+
+
+class OwnStreams(QuicConnection):
+    """A connection with such streams."""
+
+    _streams: dict[int, Stream]  # type: ignore[assignment]  # ours take the place of aioquic's
+    _streams_queue: list[Stream]  # type: ignore[assignment]
+
+    def __init__(self, **arguments: Any) -> None:
+        self._room = PacketRoom()
+        self._stock = Stock(UNAUTHENTICATED_LIMITS, QuicErrorCode.INTERNAL_ERROR)
+        #: Streams that the peer opened by opening a higher one, and of which nothing has come yet.
+        self._implied: set[int] = set()
+        super().__init__(**arguments)
+
+    def _initialize(self, peer_cid: bytes) -> None:
+        super()._initialize(peer_cid)
+        for epoch in self._crypto_streams:
+            longest = CryptoReceiver.MAX_HELLO if epoch is Epoch.INITIAL else CryptoReceiver.MAX_MESSAGE
+            self._crypto_streams[epoch] = CryptoStream(room=self._room, longest=longest)
+
+    def authenticated(self) -> None:
+        """The peer is authenticated: more data out of order is kept."""
+        self._stock.limits, self._stock.error = AUTHENTICATED_LIMITS, None
+
+    def _stream_is_discarded(self, stream_id: int) -> bool:
+        return stream_id not in self._implied and super()._stream_is_discarded(stream_id)
+
+    def _admit_stream(self, stream_id: int) -> None:
+        """Called before a stream is made that the peer opens. Raises an error if it may not."""
+
+    def _get_or_create_stream(self, frame_type: int, stream_id: int) -> QuicStream:
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            return stream
+        limit = self._stream_limit(stream_id)
+        number = stream_id >> 2
+        if stream_id & 1 != self._is_client or number >= limit.value:
+            return super()._get_or_create_stream(frame_type, stream_id)  # It raises.
+        if stream_id not in self._implied:
+            if number < limit.used:
+                raise StreamFinishedError
+            self._admit_stream(stream_id)
+            self._implied.update(range(4 * limit.used | stream_id & 3, stream_id + 1, 4))
+            limit.used = number + 1
+        else:
+            self._admit_stream(stream_id)
+        return self._create_stream(stream_id)
+
+    def _create_stream(self, stream_id: int) -> Stream:
+        """Make a stream that the peer has opened."""
+        is_unidirectional = bool(stream_id & 2)
+        stream = self._streams[stream_id] = Stream(
+            stream_id,
+            stock=self._stock,
+            room=self._room,
+            max_stream_data_local=(
+                self._local_max_stream_data_uni
+                if is_unidirectional
+                else self._local_max_stream_data_bidi_remote
+            ),
+            max_stream_data_remote=0 if is_unidirectional else self._remote_max_stream_data_bidi_local,
+            writable=not is_unidirectional,
+        )
+        self._implied.discard(stream_id)
+        self._streams_queue.append(stream)
+        return stream
+
+    def _get_or_create_stream_for_send(self, stream_id: int) -> QuicStream:
+        if stream_id in self._implied:
+            return self._create_stream(stream_id)
+        stream = super()._get_or_create_stream_for_send(stream_id)
+        return stream if type(stream) is Stream else self._replace(stream)
+
+    def _replace(self, made: QuicStream) -> Stream:
+        """Put ours in the place of a stream that aioquic has just made."""
+        stream_id = made.stream_id
+        assert stream_id is not None
+        stream = self._streams[stream_id] = self._streams_queue[-1] = Stream(
+            stream_id,
+            stock=self._stock,
+            room=self._room,
+            max_stream_data_local=made.max_stream_data_local,
+            max_stream_data_remote=made.max_stream_data_remote,
+            readable=not made.receiver.is_finished,
+        )
+        if made.is_blocked:
+            stream.is_blocked = True
+            blocked = self._streams_blocked_uni if stream_id & 2 else self._streams_blocked_bidi
+            blocked[-1] = stream
+        return stream
+
+    def _handle_reset_stream_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
+        at = buf.tell()
+        stream = self._streams.get(buf.pull_uint_var())
+        buf.pull_uint_var()
+        if buf.pull_uint_var() == (None if stream is None else stream.receiver._final_size):
+            assert stream is not None
+            if stream.receiver.is_finished:
+                return  # Nothing is new.
+        buf.seek(at)
+        super()._handle_reset_stream_frame(context, frame_type, buf)
+
+    def _handle_stop_sending_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
+        at = buf.tell()
+        stream = self._streams.get(buf.pull_uint_var())
+        if stream is not None and stream.was_stopped:
+            buf.pull_uint_var()
+            return  # Each further one would be one more event.
+        buf.seek(at)
+        waiting = len(self._events)
+        super()._handle_stop_sending_frame(context, frame_type, buf)
+        if len(self._events) > waiting and isinstance(event := self._events[-1], StopSendingReceived):
+            stream = self._streams.get(event.stream_id)
+            if stream is not None:
+                stream.was_stopped = True

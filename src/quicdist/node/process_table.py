@@ -1,0 +1,277 @@
+"""The processes of a node, by pid and by name, and the signals that leave them.
+
+What it takes to link, monitor and spawn is above this module; :class:`~quicdist.node.runtime.Runtime`
+puts it together.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable
+from functools import lru_cache
+from threading import current_thread, get_ident
+from typing import Any, TypeVar
+
+import quicdist.protocol as wire
+from quicdist.containment import contained
+from quicdist.logs import get_logger
+from quicdist.node.errors import (
+    NameRegistered,
+    NodeError,
+    NodeNotStarted,
+    NoSuchProcess,
+    NotConnected,
+    WrongThread,
+)
+from quicdist.node.exit_reason import error_term, exit_reason, failure
+from quicdist.node.identifiers import Identifiers
+from quicdist.node.process import Process, ProcessState
+from quicdist.node.reports import CrashLog, Reporter
+from quicdist.node.running_calls import RunningCalls
+from quicdist.node.signal_queue import SignalQueue
+from quicdist.protocol import NO_PAYLOAD, ControlMessage, DistFlag
+from quicdist.term import Atom, Pid
+from quicdist.term.names import REGISTERED_NAME, Name, atom_of, name_of
+
+log = get_logger("quicdist.node")
+
+P = TypeVar("P", bound=Process)
+#: Sends a signal to another node: ``(node, control, payload, pair)``. False where it was not taken.
+Transmit = Callable[[str, ControlMessage, Any, Hashable], bool]
+
+_RUNNING, _ENDED = ProcessState.RUNNING, ProcessState.ENDED
+_BADARG = Atom("badarg")
+
+
+class ProcessTable(ABC):
+    """The processes of one node, all of them in the thread that made it.
+
+    ``transmit`` sends a signal to another node by name, see :meth:`ConnectionTable.send`.
+    ``is_connected`` says whether there is a connection to a node, or one is being made; ``offers``,
+    whether a node that is connected has a capability; ``not_connected`` gives the error that says why
+    there is no connection to a node.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        creation: int,
+        *,
+        transmit: Transmit,
+        is_connected: Callable[[str], bool],
+        offers: Callable[[str, DistFlag], bool] = lambda node, flag: True,
+        not_connected: Callable[[str], NotConnected] = NotConnected,
+    ) -> None:
+        self.name = name
+        #: The group leader of processes that no other process spawned.
+        self.group_leader: Pid | None = None
+        self.identifiers = Identifiers(name, creation)
+        self.signal_queue = SignalQueue(self.crashed)
+        self.by_pid: dict[Pid, Process] = {}
+        self.by_name: dict[str, Process] = {}
+        self.offers = offers
+        self.not_connected = not_connected
+        #: Is told of processes that crash.
+        self.reporter: Reporter = CrashLog(name, self.find)
+        #: What other nodes have called, and is waited for when the node stops.
+        self.calls = RunningCalls()
+        #: The processes that the node itself offers: they end last.
+        self.services: set[Pid] = set()
+        self._is_connected = is_connected
+        self._transmit = transmit
+        self._thread = get_ident()
+        self._forked = ""
+        self._atom = Atom(name)
+
+    # -- to be provided above ----------------------------------------------------------------
+
+    @abstractmethod
+    def act(self, node: str, control: ControlMessage, payload: Any) -> None:
+        """Let a signal of this node to itself take effect: now, or after the signals before it."""
+
+    @abstractmethod
+    def add_process(self, *, name: Name | None = None, link_to: Process | None = None) -> Process:
+        """A new process that has a mailbox and no body yet; see :meth:`Process.run`."""
+
+    @abstractmethod
+    def link(self, process: Process, to: Pid) -> None:
+        """Link a process of this node with another."""
+
+    @abstractmethod
+    def tell_end(self, process: Process, reason: Any) -> None:
+        """Tell those linked to a process that has ended, and those that monitor it."""
+
+    # -- who may use it ----------------------------------------------------------------------
+
+    def forked(self, why: str) -> None:
+        """Refuse everything from now on: this is a copy of the node in a forked process."""
+        self._forked = why
+        self._thread = 0
+
+    def out_of_reach(self) -> NodeError:
+        """Why the caller cannot use the node."""
+        if self._forked:
+            return NodeNotStarted(self._forked)
+        return WrongThread(self.name, current_thread().name)
+
+    # -- finding processes -----------------------------------------------------------------
+
+    def is_local(self, pid: Pid) -> bool:
+        """Whether a pid is of this node (of this or of a former life)."""
+        return pid.node is self._atom
+
+    def is_connected(self, node: str) -> bool:
+        """Whether a signal to ``node`` can be sent, or waits, without a new dial."""
+        return node == self.name or self._is_connected(node)
+
+    def find(self, pid: Pid) -> Process | None:
+        """The living process with this pid."""
+        return self.by_pid.get(pid)
+
+    def whereis(self, name: Name) -> Process | None:
+        """The process registered under ``name`` (``whereis/1``)."""
+        return self.by_name.get(name_of(name, REGISTERED_NAME))
+
+    def resolve(self, target: Pid | Atom) -> Process | None:
+        """The living process that a signal's pid or name stands for."""
+        return self.by_pid.get(target) if isinstance(target, Pid) else self.by_name.get(target.name)
+
+    def processes(self) -> list[Process]:
+        """All living processes (``processes/0``)."""
+        return list(self.by_pid.values())
+
+    def registered(self) -> list[str]:
+        """All registered names (``registered/0``)."""
+        return list(self.by_name)
+
+    def locate(self, target: Any) -> tuple[str, Pid | Atom]:
+        """The node and the pid or name that ``target`` stands for: a pid, a process, a name, or
+        ``(name, node)``. Raises TypeError for anything else."""
+        if isinstance(target, Pid):
+            return target.node.name, target
+        if isinstance(target, Process):
+            return self.name, target.pid
+        if isinstance(target, str | Atom):
+            return self.name, _atom(target)
+        if isinstance(target, tuple) and len(target) == 2:
+            name, node = target
+            if isinstance(name, str | Atom) and isinstance(node, str | Atom):
+                return _atom(node).name, _atom(name)
+        raise TypeError(f"expected a pid, a process, a name or (name, node), got {target!r}")
+
+    # -- processes and names that come and go --------------------------------------------------
+
+    def add(self, process: P, *, name: Name | None = None, link_to: Process | None = None) -> P:
+        """Take a process of any kind into the table; ``link_to`` is its parent."""
+        if get_ident() != self._thread:
+            raise self.out_of_reach()
+        self.by_pid[process.pid] = process
+        if name is not None:
+            try:
+                self.register(name, process)
+            except BaseException:
+                del self.by_pid[process.pid]
+                raise
+        if link_to is None:
+            process.group_leader = self.group_leader
+        else:
+            process.group_leader = link_to.group_leader
+            process.parent = link_to.pid
+            self.link(link_to, process.pid)
+        return process
+
+    def register(self, name: Name, process: Process) -> None:
+        """Register a process under a name (``register/2``); it can have one name only."""
+        key = atom_of(name, REGISTERED_NAME).name
+        if key in self.by_name or process.name is not None:
+            holder = self.by_name.get(key, process)
+            raise NameRegistered(f"cannot register {process.pid} as {key}: {holder!r} is registered")
+        if not process.alive:
+            raise NoSuchProcess(f"cannot register {process.pid} as {key}: it has ended")
+        self.by_name[key] = process
+        process.name = key
+
+    def unregister(self, name: Name) -> None:
+        """Take a name away (``unregister/1``). Raises :class:`NoSuchProcess` when nobody has it."""
+        process = self.by_name.pop(name_of(name, REGISTERED_NAME), None)
+        if process is None:
+            raise badarg(NoSuchProcess(f"no process is registered as {name}"))
+        process.name = None
+
+    # -- the end of a process --------------------------------------------------------------
+
+    def crashed(self, process: Process, error: BaseException, message: Any = None) -> None:
+        """End a process with the reason its exception stands for, and report it. ``message`` is the
+        one that was handled."""
+        self.reporter.process_crashed(process, failure(error), error, message)
+        self.terminate(process, exit_reason(error))
+
+    def exit(self, process: Process, reason: Any) -> None:
+        """Let an exit signal end a process: its body is cancelled, and may clean up. Only the
+        first one counts."""
+        if process.state is _RUNNING:
+            process.exit_begins(reason)
+
+    def terminate(self, process: Process, reason: Any) -> None:
+        """End a process at once; those linked to it and monitoring it are told why."""
+        if self.by_pid.pop(process.pid, None) is None:
+            return
+        process.state = _ENDED
+        process.exit_reason = reason
+        if process.name is not None:
+            del self.by_name[process.name]
+            process.name = None
+        if process.has_relations:
+            self.tell_end(process, reason)
+        process.ended()
+
+    # -- signals ---------------------------------------------------------------------------
+
+    def signal(
+        self, node: str, control: ControlMessage, payload: Any = NO_PAYLOAD, pair: Hashable = None
+    ) -> bool:
+        """Send a signal to a node, this one included. What cannot be encoded is the caller's error. A
+        node that cannot be reached is nobody's, its links and monitors tell; False means that they
+        cannot, because the signal was not even taken."""
+        if get_ident() != self._thread:
+            raise self.out_of_reach()
+        if node == self.name:
+            self.act(node, control, payload)
+            return True
+        return self._transmit(node, control, payload, pair)
+
+    def signal_reason(self, to: Pid, control: ControlMessage, reason: Any, pair: Hashable = None) -> None:
+        """Tell ``to`` of the end of a process, whatever the reason is."""
+        try:
+            self.signal(to.node.name, control, reason, pair)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            # A reason Erlang has no term for must not keep the end of a process from being told.
+            contained(log, f"telling {to}", self.signal, to.node.name, control, (error_term(error), []), pair)
+
+    def set_group_leader(self, source: Pid, leader: Pid, of: Pid) -> None:
+        """Make ``leader`` the group leader of a process, as ``source`` wants it."""
+        self.signal(of.node.name, wire.GroupLeader(leader, of), pair=(source, of))
+
+    def deliver(self, process: Process, message: Any) -> None:
+        """Hand a message to a process: now, or after the signals before it."""
+        self.signal_queue.deliver(process, message)
+
+    def submit(self, function: Callable[..., Any], *args: Any) -> None:
+        """Call ``function`` as a signal of this node: now, or after the signals before it."""
+        self.signal_queue.submit(function, *args)
+
+
+def _atom(name: Name) -> Atom:
+    return name if isinstance(name, Atom) else _kept(name)
+
+
+def badarg(error: NodeError) -> NodeError:
+    """What a BIF says of a local name that nobody has."""
+    error.exit_reason = (_BADARG, [])
+    return error
+
+
+#: Names that are sent to over and over: an atom that nobody holds has to be made anew each time.
+_kept = lru_cache(maxsize=1024)(Atom)
