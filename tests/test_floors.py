@@ -71,6 +71,7 @@ ROOMS = {
     "quic.engine.aioquic": {"quic.engine", "quic.engine.aioquic", "security"},
     "quic.engine": {"quic.engine", "security"},
     "tcp": {"tcp"},
+    "tls": {"tls", "tcp"},
     "security": {"security"},
 }
 

@@ -41,7 +41,7 @@ both = pytest.mark.parametrize("framing", FRAMINGS)
 
 
 def framed(framing: HandshakeFraming, message: bytes) -> bytes:
-    return message if framing is BARE else struct.pack(">H", len(message)) + message
+    return message if framing is BARE else len(message).to_bytes(framing.value, "big") + message
 
 
 # -- the digest --------------------------------------------------------------------------------

@@ -192,11 +192,9 @@ class _Side:
 
     def verify_fun(self, value: Any) -> None:
         match value:
-            case (Export(module="inet_tls_dist", function="verify_client", arity=3), _):
+            case (Export(Atom("inet_tls_dist"), Atom("verify_client"), 3), _):
                 return  # it says which nodes net_kernel:allow/1 admits; without that, what verify_peer says
-        raise BadValue(
-            "a function of Erlang cannot be called here; only inet_tls_dist:verify_client/3 is known"
-        )
+        raise BadValue("only inet_tls_dist:verify_client/3 is known: no other Erlang function can be called")
 
     def server_name(self, value: Any) -> None:
         if value == Atom("disable"):

@@ -103,9 +103,9 @@ _MAKERS: dict[str, Any] = {"quic": _quic, "tcp": _tcp, "tls": _tls}
 
 
 def make_endpoints(carrier: str | Sequence[str], settings: EndpointSettings) -> list[Endpoint]:
-    """An endpoint for each carrier named (``"quic"``, ``"tcp"``), in that order.
+    """An endpoint for each carrier named (``"quic"``, ``"tcp"``, ``"tls"``), in that order.
 
-    Raises :class:`NodeError` for a name that is neither.
+    Raises :class:`NodeError` for another name.
     """
     names = [carrier] if isinstance(carrier, str) else list(carrier)
     for name in names:

@@ -94,7 +94,7 @@ class Node(NodeCore):
 
     Carriers and addresses:
 
-    - ``carrier``: ``"quic"`` (the default), ``"tcp"`` or several, tried in order.
+    - ``carrier``: ``"quic"`` (the default), ``"tcp"``, ``"tls"`` or several, tried in order.
     - ``nodes``: addresses by node name, ``{"a@host": ("10.0.0.1", 4433)}``.
     - ``host`` and ``port``: where to listen (None: all addresses; UDP 4433 or any free TCP port).
       ``listen=False`` only dials. ``epmd``: whether TCP registers with epmd and asks it.

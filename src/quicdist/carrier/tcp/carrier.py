@@ -197,9 +197,12 @@ class TcpCarrier(Carrier):
                 reason = f"no connection within {setup_time:g} s{_when(connection)}"
                 raise SetupTimeout(node, address, reason) from error
             if isinstance(error, OSError):
-                reason = f"connection lost{_when(connection)}: {_why(error)}"
-                raise ConnectError(node, address, reason) from error
+                raise ConnectError(node, address, self._lost(error, connection)) from error
             raise
+
+    def _lost(self, error: OSError, connection: TcpConnection) -> str:
+        """Why a connection broke in its handshake, for an error."""
+        return f"connection lost{_when(connection)}: {_why(error)}"
 
     async def _connect(self, node: str, address: Address, connection: TcpConnection) -> None:
         try:

@@ -13,6 +13,7 @@ from quicdist.carrier.addresses import Address
 from quicdist.carrier.contract import LocalNode
 from quicdist.carrier.errors import CertificateError, CertificateRefused, ConnectError, ListenError
 from quicdist.carrier.tcp.carrier import TcpCarrier
+from quicdist.carrier.tcp.connection import TcpConnection
 from quicdist.carrier.tcp.link import TcpLink
 from quicdist.carrier.tcp.listener import TcpListener
 from quicdist.carrier.tls.connection import TlsConnection
@@ -67,3 +68,6 @@ class TlsCarrier(TcpCarrier):
                 by_peer = failed.certificate == "ours"
                 raise CertificateRefused(node, address, str(failed), by_peer=by_peer) from failed
             raise
+
+    def _lost(self, error: OSError, connection: TcpConnection) -> str:
+        return str(error) if isinstance(error, TlsError) else super()._lost(error, connection)

@@ -39,15 +39,15 @@ class TlsOptions:
     certificate is checked against; None stands for those of the system. With ``verify`` (``verify_peer``)
     it is checked: that of a server must also name the host in its node's name, or ``server_name`` if that
     is set. ``check_host`` is False for ``{server_name_indication, disable}``: no name is sent and none
-    is checked. A server that verifies takes clients without a certificate unless
-    ``fail_if_no_peer_cert``. ``ciphers`` are names of OpenSSL for TLS 1.2, none standing for OpenSSL's
+    is checked. A server that verifies refuses clients without a certificate (``fail_if_no_peer_cert``,
+    the default since OTP 26). ``ciphers`` are names of OpenSSL for TLS 1.2, none standing for OpenSSL's
     choice. ``crl_dir`` is a directory of revocation lists by their hashes (``ssl_crl_hash_dir``).
     """
 
     certificates: tuple[CertificateAndKey, ...] = ()
     cacert: Pem | None = None
     verify: bool = False
-    fail_if_no_peer_cert: bool = False
+    fail_if_no_peer_cert: bool = True
     check_host: bool = True
     server_name: str | None = None
     depth: int = DEPTH
