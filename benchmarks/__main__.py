@@ -21,9 +21,9 @@ KEYS = [row.goal.key for row in ROWS]
 @click.command()
 @click.option("--rows", "chosen", default="", help=f"Rows to measure, with commas; all: {','.join(KEYS)}.")
 @click.option("--write/--no-write", default=None, help="Write docs/ (by default if all rows are measured).")
-@click.option("--check", is_flag=True, help='Exit status 1 if an "at least" does not hold.')
+@click.option("--check", is_flag=True, help="Exit status 1 if a ratio misses its bound.")
 def main(chosen: str, write: bool | None, check: bool) -> None:
-    """Measure quicdist beside its peers, both ends of everything in processes of their own."""
+    """Compare quicdist with its peers; each end runs in its own process."""
     keys = chosen.split(",") if chosen else KEYS
     unknown = [key for key in keys if key not in KEYS]
     if unknown:
@@ -44,7 +44,7 @@ def main(chosen: str, write: bool | None, check: bool) -> None:
             for note in result.notes:
                 say(f"    {note}")
             if (result.others or 0.0) > BUSY:
-                say(f"    meanwhile other programs kept {result.others:.1f} cores busy")
+                say(f"    other programs used {result.others:.1f} cores meanwhile")
             results.append(result)
     click.echo(report.tables(results))
     if remark := report.busy(results):
@@ -54,10 +54,10 @@ def main(chosen: str, write: bool | None, check: bool) -> None:
             report.write(results, DOCS)
             say("docs/benchmarks.md and docs/benchmarks.svg written")
         except ImportError as error:
-            say(f"docs/benchmarks.md written, the plot not: {error}")
+            say(f"docs/benchmarks.md written, but not the plot: {error}")
     broken = [result.goal.key for result in results if result.holds is False]
     if broken:
-        say(f'an "at least" does not hold: {", ".join(broken)}')
+        say(f"bounds missed: {', '.join(broken)}")
     sys.exit(1 if check and broken else 0)
 
 

@@ -1,6 +1,6 @@
-"""How a measured process is told what to do: one JSON object a line, in and out.
+"""Commands for a measured process: one JSON object per line, in both directions.
 
-The one who measures is idle while an end works, and an end hears nothing while it measures.
+The controlling process is idle during a measurement, and the measured process reads no commands then.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Do = Callable[..., Awaitable[Any]]
 
 
 async def serve(commands: Mapping[str, Do], ready: Any) -> None:
-    """Say ``ready``, then do what comes in by standard input until it ends."""
+    """Answer ``ready``, then run the commands of standard input until its end."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
@@ -37,7 +37,7 @@ def _say(answer: Mapping[str, Any]) -> None:
 
 
 async def usage() -> dict[str, float]:
-    """What this process has used: seconds of CPU, seconds on the clock, bytes of memory at most."""
+    """The resources of this process: seconds of CPU and of the clock, peak memory in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "cpu": time.process_time(),

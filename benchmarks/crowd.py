@@ -1,6 +1,6 @@
-"""One node with 200 others connected to it, each of which pings it once a second.
+"""One node to which 200 others are connected, each pinging it once a second.
 
-What counts is that no link is lost and every ping answered, and the CPU of the one node alone.
+No link may be lost, every ping must be answered; the result is the CPU time of the one node.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from benchmarks.sides import Machine
 
 NODES = 200
-#: Many nodes in few processes: who pings is not what is measured.
+#: The pinging nodes share few processes, because they are not measured.
 PROCESSES = 2
 SECONDS = 20
 CONNECT_WITHIN = 60.0
-#: For the last pings to be answered or given up.
+#: Seconds for the last pings to be answered or given up.
 END_WITHIN = 40.0
 
 GOAL = Goal(
@@ -69,8 +69,8 @@ def run(machine: Machine) -> Result:
     result = Result(GOAL, f"{share:.2f}", "1", share)
     result.notes.append(
         f"{total['answered']} pings answered, {total['missed']} not, {total['lost']} links lost; the slowest "
-        f"answer took {slowest * 1e3:.0f} ms, {total['late']} took more than their second; "
-        f"the {NODES} took {sum(shares):.2f} of a core"
+        f"answer took {slowest * 1e3:.0f} ms, {total['late']} took more than a second; "
+        f"the {NODES} nodes used {sum(shares):.2f} of a core"
     )
     result.notes += [
         f"not answered: {error}" for error in sorted({e for crowd in pings for e in crowd["errors"]})

@@ -1,4 +1,4 @@
-"""Bare aioquic with its stock asyncio client and server, no Erlang in it: the yardstick for QUIC.
+"""Bare aioquic with its stock asyncio client and server, without Erlang: the peer for QUIC rows.
 
 The options name the server's certificate and key, or the port of the server to connect to. All
 else is as aioquic comes.
@@ -24,18 +24,18 @@ from aioquic.quic.configuration import QuicConfiguration
 
 from benchmarks import control
 
-#: As many messages as the node sends before it gives the loop its turn; see end_quicdist.py.
+#: Messages between two turns of the event loop, as in end_quicdist.py.
 BURST = 100
-#: Large messages under way at once: aioquic buffers without bound, and ever more slowly.
+#: Large messages in flight: aioquic buffers without a limit, and becomes slower with the size.
 AHEAD = 4
 LARGE = 65536
 
-_HEADER = struct.Struct(">III")  # which of the two, how many, how long
+_HEADER = struct.Struct(">III")  # operation, number, size
 ECHO, SINK = 0, 1
 
 
 class Server(QuicConnectionProtocol):
-    """Each stream says first what is wanted of it: an echo, or a word when all has come."""
+    """Each stream begins with its operation: echo, or sink with a confirmation at the end."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -58,14 +58,14 @@ class Server(QuicConnectionProtocol):
             return
         before = self._came[stream]
         after = self._came[stream] = before + len(data)
-        # A word for every mebibyte, so that the client knows when to go on, and one for the whole.
+        # A confirmation for every MiB, so that the client can continue, and one for all.
         words = (after >> 20) - (before >> 20) + (after == total)
         if words:
             self._quic.send_stream_data(stream, b"." * words)
 
 
 class Client(QuicConnectionProtocol):
-    """Counts the bytes that come back on its one open stream."""
+    """Counts the received bytes of its open stream."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)

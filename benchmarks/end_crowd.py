@@ -1,4 +1,4 @@
-"""Many nodes in one process, each with one connection, by which it pings once a second."""
+"""Many nodes in one process, each with one connection, on which it pings once a second."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from benchmarks import control
 from quicdist import Node, NodeDown, QuicDistError
 
 PERIOD = 1.0
-#: Seconds without an answer after which a ping was missed: OTP looks at a link so often (a quarter of
-#: ``net_ticktime``).
+#: Seconds after which an unanswered ping counts as missed: a tick interval of OTP, `net_ticktime` / 4.
 PATIENCE = 15.0
-#: Nodes that dial at once.
+#: Concurrent dials.
 AT_ONCE = 8
 
 

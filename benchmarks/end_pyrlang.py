@@ -16,7 +16,7 @@ from term import Atom  # type: ignore[import-not-found]
 
 from benchmarks import control
 
-#: As many messages as the node sends before it gives the loop its turn; see end_quicdist.py.
+#: Messages between two turns of the event loop, as in end_quicdist.py.
 BURST = 100
 
 

@@ -74,7 +74,7 @@ class Driver:
         self.process = process
 
     async def connect(self, node: str, max_datagram_size: int | None = None) -> None:
-        self.node.set_connect_options(node, ConnectOptions(max_datagram_size=max_datagram_size))
+        self.node.quic_dist.set_connect_options(node, ConnectOptions(max_datagram_size=max_datagram_size))
         await self.node.connect(node)
 
     async def echo(self, node: str, count: int, size: int) -> float:

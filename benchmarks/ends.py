@@ -1,4 +1,4 @@
-"""The measured processes, seen from the one who measures: Python programs and BEAMs that drive or answer."""
+"""The measured processes, controlled by the benchmark: Python programs and BEAMs that drive or answer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ERLANG_END = Path(__file__).with_name("quicdist_bench.erl")
 #: Seconds that one measurement may take before it counts as failed.
 PATIENCE = 40.0
 
-#: Messages that wait in the mailbox of who receives by a new reference.
+#: Messages in the mailbox of the process that receives by a new reference.
 BACKLOG = 100_000
 
 
@@ -33,11 +33,11 @@ class EndError(Exception):
 
 
 class Driver(Protocol):
-    """One who measures against a node that echoes, sinks and sends. All give seconds.
+    """Measures against a node with echo, sink and source. All results are seconds.
 
-    ``echo``: the median of one message there and back. ``push``: all messages there and one word
-    back. ``pull``: a word there, until all messages are here. ``receive``: the median of an echo that
-    is received by a new reference, in a process with ``BACKLOG`` other messages. Sizes are bytes.
+    ``echo``: the median of one round trip. ``push``: all messages to the node and one confirmation.
+    ``pull``: a request until all messages have arrived. ``receive``: the median of an echo that is received
+    by a new reference, in a process with ``BACKLOG`` other messages. Sizes are bytes.
     """
 
     def echo(self, node: str, count: int, size: int) -> float: ...
@@ -72,14 +72,14 @@ class PythonEnd:
         )
         self._received = b""
         try:
-            #: What it says of itself once it runs.
+            #: Its first answer, after its start.
             self.ready: Any = self._answer(PATIENCE)
         except EndError:
             self.close()
             raise
 
     def do(self, what: str, *, timeout: float = PATIENCE, **arguments: Any) -> Any:
-        """Have it do something, and wait for what comes of it."""
+        """Run a command in it and return the result."""
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps({"do": what, "with": arguments}).encode() + b"\n")
         self.process.stdin.flush()
@@ -103,7 +103,7 @@ class PythonEnd:
         return answer["value"]
 
     def _line(self) -> bytes:
-        """An answer that has come, or nothing. A profiler says things of its own on the same pipe."""
+        """A received answer, or nothing. A profiler prints other lines into the same pipe."""
         while b"\n" in self._received:
             line, _, self._received = self._received.partition(b"\n")
             if line.startswith(b"{"):
@@ -116,7 +116,7 @@ class PythonEnd:
         return f"; it wrote:\n{text[-2000:]}" if text else ""
 
     def close(self) -> None:
-        """End it, with a goodbye to its peers if it can."""
+        """End it; it closes its connections if it can."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         with contextlib.suppress(OSError):
@@ -205,7 +205,7 @@ def quic_erl() -> str | None:
 
 @contextlib.contextmanager
 def beam_over_tcp(name: str) -> Iterator[BeamEnd]:
-    """A stock BEAM; whoever runs it sees to epmd."""
+    """A stock BEAM; the caller provides epmd."""
     with Beam(tcp_args(name, COOKIE, hidden=True), erl=tcp_erl()) as beam:
         yield BeamEnd(beam, name)
 

@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 
-#: A stack from the outside in: functions as ``module.function``.
+#: A call stack, outermost function first, each as ``module.function``.
 Stack = tuple[str, ...]
 
-#: What a function is part of, by the beginning of its full name; the first that fits counts.
+#: Group, colour, and the pattern of its functions' full names. The first group that matches counts.
 GROUPS: tuple[tuple[str, str, str], ...] = (
     ("crypto", "#c62828", r"aioquic\.(quic\.crypto|_crypto|tls)\b|cryptography"),
     (
         "acknowledgements and congestion",
         "#ef6c00",
         r"aioquic\.quic\.(recovery|rangeset|congestion|connection\.\w+\.\w*_ack_)"
-        r"|quicdist\.carrier\.quic\.engine\.(recovery|aioquic\.loss_recovery)\b",
+        r"|quicdist\.carrier\.quic\.engine\.(recovery|aioquic\.recovery)\b",
     ),
     (
         "streams",
@@ -26,44 +26,44 @@ GROUPS: tuple[tuple[str, str, str], ...] = (
         r"aioquic\.quic\.stream\b|quicdist\.carrier\.quic\.engine\.aioquic\.(reassembly|retransmission)\b",
     ),
     (
-        "packets out",
+        "packet building",
         "#f9a825",
         r"aioquic\.quic\.(packet_builder|connection\.\w+\.(datagrams_to_send|send_\w+|_write_\w+|_push\w*))"
         r"|quicdist\.carrier\.quic\.engine\.aioquic\.fast_send\b",
     ),
-    ("packets in", "#fdd835", r"aioquic\.|quicdist\.carrier\.quic\.engine\.(aioquic|wire)\b"),
+    ("packet parsing", "#fdd835", r"aioquic\.|quicdist\.carrier\.quic\.engine\.(aioquic|wire)\b"),
     ("sockets", "#2e7d32", r"quicdist\.carrier\.udp"),
-    ("driver", "#66bb6a", r"quicdist\.carrier"),
+    ("carrier", "#66bb6a", r"quicdist\.carrier"),
     ("codec", "#1565c0", r"quicdist\.term"),
     ("protocol", "#42a5f5", r"quicdist\.protocol"),
     ("node", "#6a1b9a", r"quicdist\.(node|otp)"),
-    ("epoll", "#cfd8dc", r"selectors"),
+    ("epoll (idle)", "#cfd8dc", r"selectors"),
     ("asyncio", "#78909c", r"asyncio|threading|concurrent"),
-    ("the program", "#b0bec5", r""),
+    ("benchmark program", "#b0bec5", r""),
 )
-_FITS = [(name, re.compile(pattern)) for name, _, pattern in GROUPS]
+_PATTERNS = [(name, re.compile(pattern)) for name, _, pattern in GROUPS]
 _COLOURS = {name: colour for name, colour, _ in GROUPS}
 
-#: Where packages begin in a file's path.
+#: The part of a path before the package.
 _PACKAGE = re.compile(r".*/(?:site-packages|src|lib/python3\.\d+)/")
 _FRAME = re.compile(r"^(?P<function>.+) \((?P<file>[^()]*?)(?::\d+)?\)$")
-#: What a process does before and after it is measured.
+#: Functions of set-up and shutdown, which are not counted.
 _NOT_MEASURED = re.compile(r"importlib|_handshake|handshake_|\.tls\.|\.close\b|\.start\b")
 
 
 def group(function: str) -> str:
-    """What a function is part of."""
-    return next(name for name, fits in _FITS if fits.match(function))
+    """The group of a function."""
+    return next(name for name, pattern in _PATTERNS if pattern.match(function))
 
 
 def read(file: Path) -> Counter[Stack]:
-    """The stacks of a file of ``py-spy record --format raw``, without set-up and shutdown."""
+    """Read the output of ``py-spy record --format raw``, without set-up and shutdown."""
     stacks: Counter[Stack] = Counter()
     for line in file.read_text().splitlines():
         frames, _, count = line.rpartition(" ")
         stack = tuple(_name(frame) for frame in frames.split(";") if frame)
         if not any(map(_NOT_MEASURED.search, stack)):
-            # All before the loop's turn is the same in every stack.
+            # Above the event loop's _run_once all stacks are the same.
             turns = [depth for depth, name in enumerate(stack) if name.endswith("._run_once")]
             if turns:
                 stacks[stack[turns[-1] + 1 :]] += int(count)
@@ -81,7 +81,7 @@ def _name(frame: str) -> str:
 
 
 def shares(stacks: Counter[Stack]) -> dict[str, float]:
-    """The share of each group: each sample counts for the innermost function, as time of its own."""
+    """The share of each group. A sample counts for its innermost function (self time)."""
     found: Counter[str] = Counter()
     for stack, count in stacks.items():
         found[group(stack[-1]) if stack else "asyncio"] += count
@@ -90,7 +90,7 @@ def shares(stacks: Counter[Stack]) -> dict[str, float]:
 
 
 def hottest(stacks: Counter[Stack], number: int) -> list[tuple[str, float]]:
-    """The functions with the most time of their own."""
+    """The functions with the most self time, and their shares."""
     found: Counter[str] = Counter()
     for stack, count in stacks.items():
         if stack:

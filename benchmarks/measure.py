@@ -1,4 +1,4 @@
-"""Two measurements in turn, and what one is of the other."""
+"""Two alternating measurements, and their ratio."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-#: Seconds that one measurement is made to take, about.
+#: Approximate seconds of one measurement.
 SPAN = 0.5
 ROUNDS = 7
-#: Further rounds follow, up to so many in all, while the middle half of the ratios is wider than this
-#: part of their median.
+#: Further rounds follow, up to ``MOST_ROUNDS``, while the interquartile range of the ratios is more than
+#: this part of their median.
 MOST_ROUNDS = 21
 SCATTER = 0.1
-#: Seconds after which no further round begins, as long as there were some.
+#: Seconds after which no further round begins, if there were at least ``FEWEST_ROUNDS``.
 LONGEST = 40.0
 FEWEST_ROUNDS = 3
 
-#: Does something a number of times; the seconds of one time.
+#: Repeats an operation; returns the seconds of one.
 Timed = Callable[[int], float]
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """Medians: seconds of one time, ours and the peer's, and of the rounds' ratios ours / peer."""
+    """Medians of the seconds of one operation, ours and the peer's, and of the ratios ours / peer."""
 
     ours: float
     peer: float
@@ -37,9 +37,9 @@ class Compared:
 def compare(
     ours: Timed, peer: Timed, *, span: float = SPAN, rounds: int = ROUNDS, most: int = 1 << 20
 ) -> Compared:
-    """Measure both in turn, first one then the other ahead; what else the machine does meets both.
+    """Measure both alternately, so that other load affects both; the side that begins alternates too.
 
-    ``most`` bounds how many times one measurement does it.
+    ``most`` limits the repetitions of one measurement.
     """
     sides = (ours, peer)
     counts = [_calibrate(side, span, most) for side in sides]
@@ -65,13 +65,13 @@ def compare(
 
 
 def scatter(ratios: Sequence[float]) -> float:
-    """How wide the middle half of some ratios is, as a part of their median."""
+    """The interquartile range of ratios, as a part of their median."""
     lower, median, upper = statistics.quantiles(ratios, n=4)
     return (upper - lower) / median
 
 
 def _calibrate(side: Timed, span: float, most: int) -> int:
-    """How many times take about ``span`` seconds. Warms the connection up, too."""
+    """The number of repetitions that take about ``span`` seconds. Also warms the connection up."""
     count = min(4, most)
     while True:
         taken = max(side(count) * count, 1e-9)

@@ -1,4 +1,4 @@
-"""What memory two nodes take at most while a long stream passes from one to the other."""
+"""The peak memory of two nodes while one sends a long stream to the other."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from benchmarks.sides import Machine
 
 MIB = 1 << 20
-#: MiB that warm everything up, and that then pass.
+#: MiB of the warm-up, and of the measured stream.
 FIRST, STREAM = 64, 1024
-#: Seconds for all of it.
+#: Seconds for each stream.
 PATIENCE = 300.0
-#: Flat is what grows by no more than a tenth: some MiB of a GiB, which allocators need.
+#: The allowed growth: allocators need some MiB.
 FLAT = 1.1
 
 GOAL = Goal(

@@ -1,4 +1,4 @@
-"""What programs other than the benchmark take of the machine while it measures."""
+"""The CPU time that other programs use during a measurement."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import time
 from pathlib import Path
 
 _STAT = Path("/proc/stat")
-#: The columns of its first line: all but ``idle`` and ``iowait`` is somebody's time, on another machine
-#: under the same roof in the case of ``steal``. The two of guests are in ``user`` already (proc(5)).
+#: The columns of its first line; ``idle`` and ``iowait`` are not busy, ``steal`` is another virtual machine.
+#: The columns of guests are included in ``user`` (proc(5)).
 _BUSY = ("user", "nice", "system", None, None, "irq", "softirq", "steal")
 
 
 class Others:
-    """Counts from when it is made. Processes of the benchmark's own count once they have ended."""
+    """Counts from its construction. Child processes of the benchmark are subtracted after they have ended."""
 
     def __init__(self) -> None:
         self._clock = time.monotonic()
@@ -22,7 +22,7 @@ class Others:
         self._own = _own()
 
     def cores(self) -> float | None:
-        """The cores that others kept busy, on average; None where the system does not tell."""
+        """The average number of cores used by others; None if the system does not report it."""
         busy = _busy()
         if busy is None or self._busy is None:
             return None

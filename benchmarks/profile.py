@@ -1,6 +1,6 @@
-"""Where the time goes: flame graphs and shares of one echo, of 1 MiB and of many small messages.
+"""CPU profiles of an echo, of 1 MiB messages and of small messages: flame graphs and shares of time.
 
-``python -m benchmarks.profile`` writes ``docs/profile-*.svg`` and the table in ``docs/performance.md``.
+``python -m benchmarks.profile`` writes ``build/profile/*.svg`` and the table in ``docs/performance.md``.
 """
 
 from __future__ import annotations
@@ -20,9 +20,15 @@ from benchmarks import flame
 from benchmarks.rows import LARGE, SMALL
 from benchmarks.sides import Machine
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+#: Flame graphs show the names of functions, so they are not kept in the repository.
+FLAME_GRAPHS = ROOT / "build" / "profile"
+#: Samples a second.
 RATE = 500
+#: How long each process is sampled.
 SECONDS = 8.0
+#: How many functions are listed for each process.
 HOTTEST = 12
 
 _BEGIN, _END = "<!-- profiled: begin -->", "<!-- profiled: end -->"
@@ -30,19 +36,19 @@ _BEGIN, _END = "<!-- profiled: begin -->", "<!-- profiled: end -->"
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One process of a measurement."""
+    """A process to profile: one end of a measurement."""
 
     key: str
     title: str
     operation: str
     size: int
-    #: How many messages to begin with; enough to tell how many take a second or two.
+    #: Number of messages of the first round; later rounds take some seconds.
     count: int
     driver: bool
 
 
 SUBJECTS = [
-    Subject("echo", "echo of 64 B: the node that answers", "echo", SMALL, 200, False),
+    Subject("echo", "echo of 64 B: the answering node", "echo", SMALL, 200, False),
     Subject("bulk-send", "1 MiB messages: the sender", "push", LARGE, 4, True),
     Subject("bulk-receive", "1 MiB messages: the receiver", "push", LARGE, 4, False),
     Subject("small-send", "64 B messages one way: the sender", "push", SMALL, 2000, True),
@@ -51,7 +57,7 @@ SUBJECTS = [
 
 
 def record(subject: Subject, machine: Machine, directory: Path) -> Counter[flame.Stack]:
-    """Sample one process of a measurement for ``SECONDS``."""
+    """Sample a process for ``SECONDS``."""
     samples = directory / f"{subject.key}.raw"
     command = shutil.which("py-spy", path=sysconfig.get_path("scripts")) or "py-spy"
     profiler = [command, "record", "--function", "--full-filenames", "--format", "raw"]
@@ -68,7 +74,7 @@ def record(subject: Subject, machine: Machine, directory: Path) -> Counter[flame
 
 
 def table(profiles: dict[str, Counter[flame.Stack]]) -> str:
-    """The shares of all groups, in percent, as a table in Markdown."""
+    """The share of each group in percent, as a Markdown table."""
     columns = {key: flame.shares(stacks) for key, stacks in profiles.items()}
     lines = [["part", *columns], ["---", *["---:"] * len(columns)]]
     for name, _, _ in flame.GROUPS:
@@ -78,20 +84,22 @@ def table(profiles: dict[str, Counter[flame.Stack]]) -> str:
 
 @click.command()
 @click.option(
-    "--only", default="", help=f"With commas: {','.join(s.key for s in SUBJECTS)}; nothing is written."
+    "--only",
+    default="",
+    help=f"Of {','.join(s.key for s in SUBJECTS)}, with commas; the table is not written.",
 )
 def main(only: str) -> None:
-    """Profile, draw, and write docs/."""
+    """Profile, draw flame graphs into build/profile, and write the table in docs/performance.md."""
     subjects = [subject for subject in SUBJECTS if not only or subject.key in only.split(",")]
     profiles: dict[str, Counter[flame.Stack]] = {}
+    FLAME_GRAPHS.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="profile-") as directory:
         machine = Machine(Path(directory))
         for subject in subjects:
             click.echo(f"profiling: {subject.title} ...", err=True)
             stacks = profiles[subject.key] = record(subject, machine, Path(directory))
-            if not only:
-                (DOCS / f"profile-{subject.key}.svg").write_text(flame.draw(stacks, subject.title))
-            click.echo(f"  {stacks.total()} samples; most time of their own:", err=True)
+            (FLAME_GRAPHS / f"{subject.key}.svg").write_text(flame.draw(stacks, subject.title))
+            click.echo(f"  {stacks.total()} samples; most self time:", err=True)
             for function, share in flame.hottest(stacks, HOTTEST):
                 click.echo(f"  {share:6.1%}  {function}", err=True)
     text = table(profiles)

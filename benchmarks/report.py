@@ -1,4 +1,4 @@
-"""The table and the plot."""
+"""The table and the plot of the results."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from tests.support.beam import erl_facts
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 _HEAD = ["row", "ours", "peer", "ratio", "at least", "aim", "holds"]
-#: The columns that say something of a row without a goal.
+#: The number of columns of rows without a bound.
 _CONTEXT = 4
 
 
 def tables(results: list[Result]) -> str:
-    """The goals, and below them what has none, as tables in Markdown."""
+    """Two Markdown tables: rows with a bound, then rows without one."""
     goals = [result for result in results if result.goal.at_least is not None]
     others = [result for result in results if result.goal.at_least is None]
     parts = []
     if goals:
         parts.append(_table(_HEAD, goals))
     if others:
-        parts += ["Beside them, without a goal:", _table(_HEAD[:_CONTEXT], others)]
+        parts += ["Rows without a bound, for comparison:", _table(_HEAD[:_CONTEXT], others)]
     return "\n\n".join(parts)
 
 
@@ -56,7 +56,7 @@ def _spread(result: Result) -> str:
 
 
 def machine() -> str:
-    """What it was measured with, in a sentence."""
+    """The machine and the versions, as one line."""
     parts = [
         f"{os.cpu_count()} cores",
         f"{platform.system()}",
@@ -73,21 +73,21 @@ def machine() -> str:
 
 
 def busy(results: list[Result]) -> str:
-    """A remark if the machine had other things to do: rows that need all cores are no good then."""
+    """A remark if other programs used the machine: such rows are not reliable."""
     rows = [result for result in results if (result.others or 0.0) > BUSY]
     if not rows:
         return ""
     most = max(result.others or 0.0 for result in rows)
     return (
-        f"Other programs kept up to {most:.1f} of {os.cpu_count()} cores busy while these rows were "
+        f"Other programs used up to {most:.1f} of {os.cpu_count()} cores while these rows were "
         f"measured: {', '.join(f'`{result.goal.key}`' for result in rows)}."
     )
 
 
 def write(results: list[Result], docs: Path) -> None:
-    """Put the table into ``benchmarks.md``, between its marks, and draw ``benchmarks.svg``.
+    """Write the table into ``benchmarks.md``, between its marks, and draw ``benchmarks.svg``.
 
-    Raises ImportError, the table written, where there is no matplotlib.
+    Raises ImportError after writing the table if there is no matplotlib.
     """
     page = docs / "benchmarks.md"
     parts = [BEGIN, f"{machine()}.", tables(results), busy(results), notes(results), END]
@@ -98,7 +98,7 @@ def write(results: list[Result], docs: Path) -> None:
 
 
 def notes(results: list[Result]) -> str:
-    """What there is to say of the rows, or why they were not measured, as a list in Markdown."""
+    """Notes on the rows, or why they were not measured, as a Markdown list."""
     lines = []
     for result in results:
         reason = (result.skipped or result.failed).partition("\n")[0]
@@ -107,7 +107,7 @@ def notes(results: list[Result]) -> str:
 
 
 def plot(results: list[Result], file: Path) -> None:
-    """How many times better than the peer each row is, with the bound and the aim; to the right is better."""
+    """Draw each row as a multiple of its peer, with bound and aim; further right is better."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -135,7 +135,7 @@ def plot(results: list[Result], file: Path) -> None:
     axes.set_yticks(range(len(shown)), names, fontsize=8)
     axes.set_xscale("log")
     axes.axvline(1, color="black", linewidth=0.8)
-    axes.set_xlabel("times as good as the peer (logarithmic; bar: at least, diamond: aim)", fontsize=8)
+    axes.set_xlabel("multiple of the peer (logarithmic; vertical mark: bound, diamond: aim)", fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(file, metadata={"Date": None})
     pyplot.close(figure)

@@ -1,4 +1,4 @@
-"""What the benchmark finds: rows of the issue's table, and how they are judged and written."""
+"""Results of the benchmark: rows, their bounds, and their text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class Sense(Enum):
-    """Which way a ratio is better."""
+    """Whether a lower or a higher ratio is better."""
 
     LESS = "at most"  # a time against a time, a peak against a peak
     MORE = "at least"  # a rate against a rate
@@ -15,20 +15,20 @@ class Sense(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A row of the table: what is compared with what, and what the ratio is to be."""
+    """A row of the table: what is compared, with the bound and the aim of the ratio."""
 
     key: str
     title: str
     peer: str
     sense: Sense = Sense.MORE
-    #: The bound the ratio has to keep, None for a row that is there for the context.
+    #: The bound of the ratio; None for a row for comparison only.
     at_least: float | None = None
     aim: float | None = None
 
 
 @dataclass(slots=True)
 class Result:
-    """A measured row: the ratio ours / peer, each as text in its own unit, or why there is none."""
+    """A measured row: both sides as text with unit, and their ratio; or why it was not measured."""
 
     goal: Goal
     ours: str = ""
@@ -38,15 +38,15 @@ class Result:
     spread: tuple[float, float] | None = None
     skipped: str = ""
     failed: str = ""
-    #: What has to hold beside the ratio and does not.
+    #: A condition other than the ratio that does not hold.
     broken: str = ""
-    #: Cores that other programs kept busy meanwhile; None where that is not known.
+    #: Cores that other programs used meanwhile; None if not known.
     others: float | None = None
     notes: list[str] = field(default_factory=list)
 
     @property
     def holds(self) -> bool | None:
-        """Whether the row keeps its bound; None where it has none or was not measured."""
+        """Whether the ratio is within its bound; None if there is none, or no measurement."""
         if self.failed:
             return False
         if self.goal.at_least is None or self.ratio is None:
@@ -98,11 +98,11 @@ def duration(seconds: float) -> str:
 
 
 def rate(seconds: float) -> str:
-    """Messages a second, from the seconds of one."""
+    """Messages a second, from the seconds of one message."""
     a_second = 1 / seconds
     return f"{a_second / 1000:.1f} k/s" if a_second >= 1000 else f"{a_second:.0f}/s"
 
 
 def megabytes(seconds: float) -> str:
-    """Mebibytes a second, from the seconds of one."""
+    """MiB a second, from the seconds of one MiB."""
     return f"{1 / seconds:.1f} MiB/s"

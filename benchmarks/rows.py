@@ -1,4 +1,4 @@
-"""The rows: who is measured against whom, and what the ratio is to be."""
+"""The rows: what is compared with what, with bound and aim of the ratio."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from tests.support.beam import BeamError
 
 SMALL = 64
 LARGE = 1 << 20
-#: The most messages of one measurement: of large ones what memory may hold, of small ones what keeps
-#: within the time bound.
+#: The most messages of one measurement, limited by memory (large) and time (small).
 MOST = {SMALL: 100_000, LARGE: 64}
 
 
@@ -53,7 +52,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Single:
-    """A row with a measurement of its own."""
+    """A row with its own measurement."""
 
     goal: Goal
     run: Callable[[Machine], Result]
@@ -80,7 +79,7 @@ def _sense(operation: str) -> Sense:
     return LESS if operation == "echo" else MORE
 
 
-#: Every row, in the order of the table; those without a bound, for the context, last.
+#: Every row, in the order of the table; rows without a bound come last.
 ROWS: list[Comparison | Single] = [
     Comparison(
         Goal("echo", "echo, 64 B, node to node over QUIC", AIOQUIC, LESS, 1.2, 1.0),
@@ -159,14 +158,14 @@ ROWS: list[Comparison | Single] = [
 ]
 
 
-#: A row that other programs took more cores from than this is measured again, so many times in all; the
-#: time that they took least counts, whatever it gave.
+#: If other programs used more cores than ``BUSY``, a row is measured again, ``TIMES`` times in all; the
+#: measurement with the least other load counts.
 BUSY = 0.2
 TIMES = 2
 
 
 def measure(row: Comparison | Single, machine: Machine) -> Result:
-    """Measure a row; one that fails or cannot be measured here says so in its result."""
+    """Measure a row; its result also says if it failed or could not be measured."""
     results: list[Result] = []
     for _ in range(TIMES):
         others = Others()

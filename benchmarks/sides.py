@@ -1,4 +1,4 @@
-"""Who is measured: the processes of both sides of a row, started and connected."""
+"""The processes of both sides of a row, started and connected."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from benchmarks.ends import (
 from quicdist import make_development_certificates
 from tests.support.epmd import private_epmd
 
-NO_PYRLANG = "Pyrlang is on no package index; name its sources and those of Term in PYRLANG_PATH"
+NO_PYRLANG = "Pyrlang is not on a package index; name its sources and those of Term in PYRLANG_PATH"
 
-#: Bytes of a datagram that any path takes, or nearly any.
+#: Bytes of a datagram that nearly every path takes.
 SHORT = 1452
 
 _numbers = itertools.count(1)
 
 
 class NotHere(Exception):
-    """A row cannot be measured on this machine; says why."""
+    """A row cannot be measured on this machine; the text is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Measurement:
 Sides = tuple[Measurement, Measurement]
 
 
-# -- who is measured ----------------------------------------------------------------------------
+# -- processes ----------------------------------------------------------------------------------
 
 
 class Machine:
@@ -81,8 +81,8 @@ class Machine:
         driver_under: Sequence[str] = (),
         max_datagram_size: int | None = None,
     ) -> Iterator[tuple[PythonEnd, PythonEnd, str]]:
-        """A node of ours that drives, one that it drives, connected over QUIC, and the latter's name.
-        Commands that start other programs, such as a profiler, may be given for both."""
+        """A driving node, a driven node connected over QUIC, and the name of the driven node.
+        ``under`` and ``driver_under`` are commands that start them, such as a profiler."""
         name = self.name("b")
         with ExitStack() as stack:
             target = PythonEnd("quicdist", self.node_options(name, "quic"), under=under)
@@ -115,7 +115,7 @@ class Machine:
     @contextmanager
     def _quic_beam(self, names: list[str]) -> Iterator[tuple[BeamEnd, dict[str, tuple[str, int]]]]:
         if quic_erl() is None:
-            raise NotHere("no erl here finds the application quic (see docs/development.md)")
+            raise NotHere("no erl finds the application quic (see docs/development.md)")
         addresses = {name: ("127.0.0.1", free_udp_port()) for name in names}
         directory = Path(tempfile.mkdtemp(dir=self.directory))
         with beam_over_quic(names[0], addresses, directory, self.tls) as beam:
@@ -123,7 +123,7 @@ class Machine:
 
     @contextmanager
     def beam_and_ours_over_quic(self) -> Iterator[Measurement]:
-        """A BEAM drives a node of ours."""
+        """A BEAM drives a Python node."""
         beam_name, name = self.name("beam"), self.name("py")
         with self._quic_beam([beam_name, name]) as (beam, addresses), ExitStack() as stack:
             node = PythonEnd(
@@ -185,7 +185,7 @@ class Machine:
 
     @contextmanager
     def asking_a_tcp_beam(self) -> Iterator[Sides]:
-        """A node of ours drives a BEAM, which drives another."""
+        """A Python node drives a BEAM, which drives another BEAM."""
         with self._beam_and_ours_over_tcp() as (beam, ours), beam_over_tcp(self.name("beam")) as other:
             beam.connect(other.name)
             yield Measurement(ours, beam.name), Measurement(beam, other.name)
@@ -193,7 +193,7 @@ class Machine:
     @contextmanager
     def _beam_and_ours_over_tcp(self) -> Iterator[tuple[BeamEnd, PythonEnd]]:
         if tcp_erl() is None:
-            raise NotHere("there is no erl here")
+            raise NotHere("no erl found")
         with private_epmd(), ExitStack() as stack:
             beam = stack.enter_context(beam_over_tcp(self.name("beam")))
             name = self.name("py")
@@ -204,7 +204,7 @@ class Machine:
 
     @contextmanager
     def _pyrlang(self, beam: BeamEnd) -> Iterator[Measurement]:
-        """The BEAM given driving a node of Pyrlang."""
+        """``beam`` drives a node of Pyrlang."""
         name = self.name("pyrlang")
         environment = {}
         if "PYRLANG_PATH" in os.environ:

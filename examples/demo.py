@@ -1,8 +1,8 @@
-"""The main job of quicdist, shown line by line: ``make demo``, or ``python examples/demo.py``.
+"""A demonstration of quicdist, step by step: ``make demo``, or ``python examples/demo.py``.
 
-Two Python nodes in two processes over QUIC; then, where there is an ``erl``, a stock BEAM that joins
-the same Python node over TCP; then, where that ``erl`` finds erlang_quic, a BEAM over QUIC. Exit
-status 0 only if every line held. Nothing is left behind, and two can run at once.
+Two Python nodes in two processes over QUIC; with an ``erl``, a stock BEAM that joins the same Python node
+over TCP; with an ``erl`` that finds erlang_quic, a BEAM over QUIC. The exit status is 0 only if every step
+succeeded. No process or file remains, and several demos can run at the same time.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from examples.demo_children import (
     Erlang,
     beam_command,
     child,
+    erlang_facts,
     find_erl,
     free_port,
-    look_at,
     private_epmd,
     python,
 )
-from examples.demo_report import CannotGoOn, DoesNotHold, Report
+from examples.demo_report import DemoAborted, Report, StepFailed
 from quicdist import (
     ANY,
     Atom,
@@ -57,15 +57,15 @@ COOKIE = "demo"
 MEBIBYTE = 1 << 20
 DOWN = Atom("DOWN")
 NO_ERL = (
-    "the part with a BEAM is left out: there is no erl here. `make demo` installs Debian's erlang-base where "
-    "it may; or install it yourself, or name an erl in QUICDIST_ERL"
+    "the part with a BEAM is skipped: no erl found. `make demo` installs Debian's erlang-base if it may; or "
+    "install it yourself, or name an erl in QUICDIST_ERL"
 )
 NO_QUIC_DIST = (
-    "the part with quic_dist is left out: this erl finds no application quic. Name an OTP 26 or later in "
-    "QUICDIST_ERL and the directory that holds erlang_quic's quic/ebin in ERL_LIBS"
+    "the part with quic_dist is skipped: this erl does not find the application quic. Name OTP 26 or later "
+    "in QUICDIST_ERL, and the directory that contains erlang_quic's quic/ebin in ERL_LIBS"
 )
 
-# What the BEAM evaluates, where it takes more than one call.
+# Erlang expressions of more than one call.
 _NOT_EXPORTED = "{badrpc, {'EXIT', {Why, _}}} = rpc:call(Py, os, cmd, [\"id\"]), Why"
 _GEN_SERVER_CALL = "{hello, Pid} = gen_server:call({echo, Py}, {hello, self()}), {hello, Pid =:= self()}"
 _ROUND_TRIP = f"""
@@ -79,7 +79,7 @@ receive {'DOWN', Ref, process, Pid, Why} -> Why after 20000 -> timeout end
 
 
 class Demo:
-    """One run. Node names carry the process id, so that two runs do not meet."""
+    """One run. Node names contain the process id, so that concurrent runs do not interfere."""
 
     def __init__(self, report: Report, directory: Path, stack: contextlib.AsyncExitStack) -> None:
         self.report = report
@@ -94,7 +94,7 @@ class Demo:
         return f"{alive}_{os.getpid()}@127.0.0.1"
 
     def node(self, alive: str, **options: Any) -> Node:
-        """A node of this process, which knows where the echo node is."""
+        """A node in this process with the address of the echo node."""
         settings: dict[str, Any] = {
             "cookie": COOKIE,
             "nodes": {self.echo: ("127.0.0.1", self.port)},
@@ -123,22 +123,22 @@ class Demo:
             )
             if erlang is None:
                 if not self.report.failed:
-                    self.report.left_out(NO_ERL)
+                    self.report.skipped(NO_ERL)
                 return
             await self.stock_beam(node, erlang)
             self.report.title("Python and a BEAM with quic_dist, over QUIC", "the same Python node")
             if erlang.has_quic_dist:
                 await self.quic_dist(node, erlang)
             else:
-                self.report.left_out(NO_QUIC_DIST)
+                self.report.skipped(NO_QUIC_DIST)
 
     async def erlang(self) -> Erlang | None:
-        """The Erlang of this machine, and an epmd for it; None if there is none, or it is broken."""
+        """Erlang on this machine, with an epmd; None if there is none, or it does not work."""
         erl = find_erl()
         if erl is None:
             return None
-        async with self.report.line(f"{erl} is looked at", quiet=True):
-            erlang = await look_at(erl)
+        async with self.report.line(f"find the version of {erl}", quiet=True):
+            erlang = await erlang_facts(erl)
             await self.stack.enter_async_context(private_epmd(erlang))
             return erlang
         return None
@@ -146,7 +146,7 @@ class Demo:
     # -- Python and Python -----------------------------------------------------------------
 
     async def make_certificates(self) -> None:
-        async with self.report.line("certificates are made", essential=True) as line:
+        async with self.report.line("make certificates", essential=True) as line:
             self.certs = await asyncio.to_thread(make_development_certificates, self.directory / "certs")
             line.came = "CA, certificate, key"
 
@@ -157,7 +157,7 @@ class Demo:
         return python(module, "--name", name, "--cookie", COOKIE, *carrier, *files, *more)
 
     async def start_echo_node(self, carriers: tuple[str, ...]) -> None:
-        async with self.report.line("an echo node listens in another process", essential=True) as line:
+        async with self.report.line("start an echo node in another process", essential=True) as line:
             program = await self.start("the echo node", self.echo_node("demo_node", self.echo, carriers))
             places = [await program.read_line() for _ in carriers]
             self.port = int(places[0].rpartition(":")[2])
@@ -165,19 +165,19 @@ class Demo:
 
     async def python_and_python(self, node: Node) -> None:
         echo, line = self.echo, self.report.line
-        async with line("a second node joins it, verifying it") as it:
+        async with line("connect a second node, which verifies it") as it:
             await node.connect(echo)
             it.expect(node.nodes("connected"), [echo])
             it.came = f"nodes(connected) is [{echo}]"
-        async with line("ping there") as it:
+        async with line("ping the echo node") as it:
             began = time.perf_counter()
             it.expect(await node.ping(echo), True)
             it.came = f"pong, {(time.perf_counter() - began) * 1000:.1f} ms"
-        async with line("ping back") as it:
+        async with line("ping from the echo node") as it:
             it.expect(await node.call(echo, "py", "ping", [Atom(node.name)]), True)
-        async with line("rpc there: py:add(1, 2)") as it:
+        async with line("rpc to the echo node: py:add(1, 2)") as it:
             it.expect(await node.call(echo, "py", "add", [1, 2]), 3)
-        async with line("rpc back: here:double(<<1,2>>)") as it:
+        async with line("rpc from it: here:double(<<1,2>>)") as it:
             node.exports.add("here", "double", lambda value: value * 2)
             arguments = [Atom(node.name), Atom("here"), Atom("double"), [b"\1\2"]]
             it.expect(format_term(await node.call(echo, "py", "call", arguments)), "<<1,2,1,2>>")
@@ -191,23 +191,23 @@ class Demo:
             data = os.urandom(MEBIBYTE)
             began = time.perf_counter()
             if await echoed(node, echo, data) != data:
-                raise DoesNotHold("other bytes came back")
+                raise StepFailed("other bytes came back")
             it.came = f"the same bytes, {(time.perf_counter() - began) * 1000:.0f} ms"
-        async with line("monitor: a process there ends") as it:
+        async with line("monitor a process there, which ends") as it:
             pid = await node.call(echo, "py", "mortal")
             down = await watched(node, pid, then_send=(Atom("shutdown"), Atom("done")))
             it.expect(format_term(down[4]), "{shutdown,done}")
             it.came = f"'DOWN', {it.came}"
-        async with line("monitored: a process here ends") as it:
+        async with line("monitored from there: a process ends") as it:
             it.expect(
                 str(await node.call(echo, "py", "watch", [node.spawn(ends_when_watched).pid])), "normal"
             )
-            it.came = f"'DOWN', {it.came} (seen there)"
+            it.came = f"'DOWN', {it.came} (received there)"
 
     async def refusals(self) -> None:
-        async with self.report.line("another cookie is refused") as line:
+        async with self.report.line("refuse a node with a wrong cookie") as line:
             line.came = await self.refused(WrongCookie, cookie="another")
-        async with self.report.line("who trusts another CA does not join") as line:
+        async with self.report.line("refuse a certificate of another CA") as line:
             other = await asyncio.to_thread(make_development_certificates, self.directory / "other")
             line.came = await self.refused(CertificateRefused, cacert=other.ca)
 
@@ -219,11 +219,11 @@ class Demo:
                 if isinstance(error.attempts[0], kind):
                     return str(error.attempts[0])
                 raise
-        raise DoesNotHold("it was let in")
+        raise StepFailed("the connection was accepted")
 
     async def end_of_a_node(self, node: Node) -> None:
         name = self.name("guest")
-        async with self.report.line("monitor: echo_node.py is told to stop") as line:
+        async with self.report.line("monitor echo_node.py, which is stopped") as line:
             command = self.echo_node("echo_node", name, ("quic",), "--host", "127.0.0.1", "--port", "0")
             program = await self.start("examples/echo_node.py", command)
             port = int((await program.read_line()).rpartition(":")[2])
@@ -233,7 +233,7 @@ class Demo:
                 down = asyncio.create_task(watched(watcher, (Atom("echo"), Atom(name)), watching=watching))
                 await watching.wait()
                 await program.end()
-                line.expect(str((await down)[4]), "shutdown")  # it is a server
+                line.expect(str((await down)[4]), "shutdown")  # the reason of a stopped server
                 line.came = f"'DOWN', {line.came}"
 
     # -- BEAMs -----------------------------------------------------------------------------
@@ -243,28 +243,28 @@ class Demo:
         async with self.report.line(f"erl -name {name}") as line:
             erl = await self.beam(erlang, name)
             line.came = f"starts: OTP {erlang.release}"
-        if line.held:
+        if line.succeeded:
             await self.python_and_beam(node, erl, name)
 
     async def quic_dist(self, node: Node, erlang: Erlang) -> None:
         name = self.name("qbeam")
         async with self.report.line(f"erl -name {name} -proto_dist quic ...") as line:
             erl = await self.beam(erlang, name, *self.quic_dist_arguments(name))
-            # Before it is started, quic_dist knows no addresses.
+            # quic_dist knows no addresses before the application is started.
             line.expect(await erl.eval("element(1, application:ensure_all_started(quic))"), "ok")
             version = await erl.eval("element(2, application:get_key(quic, vsn))")
             line.came = f"starts: OTP {erlang.release}, erlang_quic {version.strip(chr(34))}"
-        if line.held:
+        if line.succeeded:
             await self.python_and_beam(node, erl, name)
 
     async def beam(self, erlang: Erlang, name: str, *arguments: str) -> Beam:
         erl = Beam(await self.start(name, beam_command(erlang, name, COOKIE, *arguments)))
         if (own := await erl.eval("node()")) != f"'{name}'":
-            raise DoesNotHold(f"the node's name is {own}")
+            raise StepFailed(f"the node's name is {own}")
         return erl
 
     async def python_and_beam(self, node: Node, erl: Beam, name: str) -> None:
-        """``Py`` is the echo node. What it calls on the BEAM, ``node`` asks it to call."""
+        """``Py`` is the echo node. It calls the BEAM when ``node`` requests it."""
         line = self.report.line
 
         async def shows(what: str, expression: str, expected: str, came: str = "") -> None:
@@ -272,13 +272,13 @@ class Demo:
                 it.expect(await erl.eval(f"Py = '{self.echo}', {expression}"), expected)
                 it.came = came or it.came
 
-        await shows("it joins, and pings: net_adm:ping(Py)", "net_adm:ping(Py)", "pong")
+        await shows("the BEAM pings: net_adm:ping(Py)", "net_adm:ping(Py)", "pong")
         await shows("rpc:call(Py, py, add, [1, 2])", "rpc:call(Py, py, add, [1, 2])", "3")
         await shows(
             'rpc:call(Py, os, cmd, ["id"])',
             _NOT_EXPORTED,
             "undef",
-            "undef: it is not exported",
+            "undef: not exported",
         )
         await shows(
             "gen_server:call({echo, Py}, {hello, self()})",
@@ -301,7 +301,7 @@ class Demo:
                 it.expect((error.kind, str(error.reason)), ("error", "function_clause"))
                 it.came = f"error: function_clause, {stack_lines(error.stack)[0]}"
             else:
-                raise DoesNotHold(f"it returned {format_term(value)}")
+                raise StepFailed(f"it returned {format_term(value)}")
 
     def quic_dist_arguments(self, name: str) -> tuple[str, ...]:
         certs, config = self.certs, self.directory / "sys.config"
@@ -326,7 +326,7 @@ class Demo:
 
 
 async def echoed(node: Node, echo: str, term: Any) -> Any:
-    """What comes back for ``{Self, Term}`` sent to the process ``echo`` of another node."""
+    """Send ``{Self, Term}`` to the process ``echo`` of another node; return the answer."""
 
     async def body(process: Process) -> None:
         process.send(("echo", echo), (process.pid, term))
@@ -340,8 +340,8 @@ async def echoed(node: Node, echo: str, term: Any) -> Any:
 async def watched(
     node: Node, target: Any, *, then_send: Any = None, watching: asyncio.Event | None = None
 ) -> Any:
-    """The ``'DOWN'`` message for a process, which is first sent something if asked for. ``watching`` is
-    set once the monitor is known to be there: the process, a server, has answered a call behind it."""
+    """Monitor a process, send it ``then_send`` if given, and return its ``'DOWN'`` message. ``watching`` is
+    set when the monitor is active: the process, a server, has answered a later call."""
 
     async def body(process: Process) -> None:
         reference = process.monitor(target)
@@ -372,7 +372,7 @@ async def main() -> int:
     with tempfile.TemporaryDirectory(prefix="quicdist-demo-") as directory:
         async with contextlib.AsyncExitStack() as stack:
             demo = Demo(report, Path(directory), stack)
-            with contextlib.suppress(CannotGoOn):
+            with contextlib.suppress(DemoAborted):
                 await demo.run()
             if report.failed:
                 demo.show_logs()
@@ -381,6 +381,8 @@ async def main() -> int:
 
 if __name__ == "__main__":
     logging.getLogger("quic").setLevel(logging.CRITICAL)
+    # The refusals that the demo causes are steps, not warnings.
+    logging.getLogger("quicdist.node.connections").setLevel(logging.ERROR)
     try:
         sys.exit(asyncio.run(main()))
     except (KeyboardInterrupt, asyncio.CancelledError):

@@ -1,4 +1,4 @@
-"""The other programs of the demo: Python nodes, BEAMs and an epmd, all ended when the demo ends."""
+"""The child processes of the demo: Python nodes, BEAMs and an epmd; they end with the demo."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class ChildError(OSError):
-    """A program did not start, or ended, or did not say what it should."""
+    """A program did not start, ended, or printed something unexpected."""
 
 
 class Child:
@@ -30,7 +30,7 @@ class Child:
         self._log = log
 
     async def read_line(self) -> str:
-        """The next line it prints. Raises :class:`ChildError` when there is none to come."""
+        """The next line it prints. Raises :class:`ChildError` at the end of its output."""
         assert self.process.stdout is not None
         line = await self.process.stdout.readline()
         if not line:
@@ -48,7 +48,7 @@ class Child:
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-lines:])
 
     async def end(self) -> None:
-        """End it: politely, then not."""
+        """End it by SIGTERM, then by SIGKILL."""
         for number, seconds in ((signal.SIGTERM, 3.0), (signal.SIGKILL, None)):
             if self.process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
@@ -72,7 +72,7 @@ async def child(
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=handle,
-            # Ctrl-C is the demo's to handle: it ends its children itself.
+            # The demo handles Ctrl-C and ends its children itself.
             start_new_session=True,
         )
         os.close(handle)
@@ -86,14 +86,14 @@ async def child(
 
 
 def python(module: str, *arguments: str) -> list[str]:
-    """The command that runs one of the examples with this interpreter."""
+    """The command that runs an example with this interpreter."""
     return [sys.executable, "-m", f"examples.{module}", *arguments]
 
 
 # -- BEAMs -------------------------------------------------------------------------------------
 
-#: Evaluates each line that comes and prints the value behind a mark of its own; ends at the end
-#: of its input, that is, with the demo.
+#: Evaluates each input line and prints the value after a mark; ends with its input, that is, with
+#: the demo.
 _SHELL = """
 Loop = fun(Loop) ->
   case io:get_line("") of
@@ -146,8 +146,8 @@ def find_erl() -> str | None:
     return shutil.which(os.environ.get("QUICDIST_ERL") or "erl")
 
 
-async def look_at(erl: str) -> Erlang:
-    """Which release it is, whether it has quic_dist, and where its epmd is."""
+async def erlang_facts(erl: str) -> Erlang:
+    """Its release, whether it has quic_dist, and its epmd."""
     async with child("erl", [erl, "-noshell", "-eval", _FACTS]) as probe:
         release, quic, epmd = (await probe.read_line()).split(" ", 2)
     candidates = (str(Path(erl).with_name("epmd")), shutil.which("epmd"), epmd)
@@ -162,8 +162,8 @@ def beam_command(erlang: Erlang, name: str, cookie: str, *arguments: str) -> lis
 
 @contextlib.asynccontextmanager
 async def private_epmd(erlang: Erlang) -> AsyncIterator[str]:
-    """An epmd of the demo's own, named by ``$ERL_EPMD_PORT`` for the programs started inside:
-    nothing is registered with, or left running on, this machine. Yields what to say of it."""
+    """Run an epmd for the demo, named by ``$ERL_EPMD_PORT`` for the programs that are started inside.
+    Nothing is registered with the epmd of this machine. Yields a description."""
     if erlang.epmd is None:
         yield "the epmd of this machine"
         return
@@ -185,7 +185,7 @@ async def _listens(port: int, program: Child) -> bool:
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
         except OSError:
-            await asyncio.sleep(0.02)  # another program: nothing tells when it is there
+            await asyncio.sleep(0.02)  # there is no event for this
         else:
             writer.close()
             return True
@@ -193,7 +193,7 @@ async def _listens(port: int, program: Child) -> bool:
 
 
 def free_port(kind: socket.SocketKind) -> int:
-    """A port of the loopback interface that nobody has at this moment."""
+    """A port of the loopback interface that is free at this moment."""
     with socket.socket(socket.AF_INET, kind) as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -1,10 +1,10 @@
-"""The Python node that the demo shows: ``echo_node.py``, and some functions to call on it.
+"""The Python node of the demo: ``echo_node.py``, and some functions to call on it.
 
 rpc:call(Node, py, add, [1, 2])              1 + 2
-rpc:call(Node, py, ping, [Other])            what the node's ping of another one brings
-rpc:call(Node, py, call, [Other, M, F, A])   what the node's call of another one brings
+rpc:call(Node, py, ping, [Other])            the result of the node's ping of another node
+rpc:call(Node, py, call, [Other, M, F, A])   the result of the node's call to another node
 rpc:call(Node, py, mortal, [])               a process that exits with the first message as reason
-rpc:call(Node, py, watch, [Pid])             the reason why Pid, told `watched`, ends
+rpc:call(Node, py, watch, [Pid])             the exit reason of Pid, after it got `watched`
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from quicdist.cli.options import make_node, node_options
 
 
 def offer(node: Node) -> None:
-    """Export what the demo calls."""
+    """Export the functions that the demo calls."""
 
     @node.export("py")
     def add(one: int, two: int) -> int:
@@ -66,7 +66,7 @@ def main(**options: Any) -> None:
 
 
 async def run(node: Node) -> None:
-    """Run it until the demo ends it, or ends."""
+    """Run the node until the demo stops it, or ends."""
     loop = asyncio.get_running_loop()
     loop.add_reader(sys.stdin.fileno(), os.kill, os.getpid(), signal.SIGTERM)
     offer(node)

@@ -1,4 +1,4 @@
-"""A node that echoes.
+"""A node with an echo server.
 
 ``{From, Msg}`` sent to its process ``echo`` brings ``Msg`` back to ``From``,
 ``gen_server:call({echo, Node}, Msg)`` returns ``Msg``, and so does ``rpc:call(Node, echo, echo, [Msg])``.
@@ -44,7 +44,7 @@ class Echo(GenServer):
 @click.option("--port", type=click.IntRange(0, 65535), help="Where to listen; 4433 for QUIC by default.")
 @click.option("--host", help="Address to listen on; all of them by default.")
 def main(port: int | None, host: str | None, **options: Any) -> None:
-    """Run a node with a process that echoes, until interrupted."""
+    """Run a node with an echo server until SIGINT or SIGTERM."""
     log_to_stderr()
     options["name"] = options["name"] or "py@127.0.0.1"
     try:
@@ -60,19 +60,17 @@ def main(port: int | None, host: str | None, **options: Any) -> None:
 
 
 def log_to_stderr() -> None:
-    """Who connects and who is refused, and why; not what aioquic says of every packet it minds."""
+    """Log accepted and refused connections, but not aioquic's warnings about packets."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("quic").setLevel(logging.CRITICAL)
 
 
 def development_certificate() -> Path:
-    """The directory of the development certificate, which is made if it is not there."""
+    """The directory of the development certificate, which is made if it does not exist."""
     if not (CERTS / "key.pem").exists():
         make_development_certificates(CERTS)
         click.echo(f"made a development certificate in {CERTS}", err=True)
-    click.echo(
-        f"using the development certificate in {CERTS}: fine for trying out, not for a cluster", err=True
-    )
+    click.echo(f"using the development certificate in {CERTS}: for tests only, not for a cluster", err=True)
     return CERTS
 
 

@@ -1,4 +1,4 @@
-"""Versions of other packages: those that ``pyproject.toml`` promises, and what an import says of others."""
+"""Versions of dependencies: the ranges of ``pyproject.toml``, and the error for other versions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scripts.matrix import BOUNDS, Cell, constraints, pythons
 from scripts.requirements import ROOT, project, requirements
 
 
-def test_the_promised_ranges_are_the_checked_ones() -> None:
+def test_the_checked_ranges_are_those_of_pyproject() -> None:
     checked = {name: f">={lowest},<{below}" for name, (lowest, below) in dependencies.SUPPORTED.items()}
     promised = dict.fromkeys(checked, "")
     for each in requirements():
@@ -48,12 +48,12 @@ def test_a_version_out_of_range_is_refused(
 
 
 @pytest.mark.parametrize("installed", ["1.7", "1.7.0rc1", "1.7.2", "1.7.99.post1"])
-def test_a_version_in_range_is_taken(installed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_version_in_range_is_accepted(installed: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.metadata, "version", {"aioquic": installed}.__getitem__)
     dependencies.check("aioquic")
 
 
-def test_a_package_without_metadata_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_without_metadata_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     def version(name: str) -> str:
         raise importlib.metadata.PackageNotFoundError(name)
 
@@ -95,14 +95,14 @@ def test_an_import_names_the_installed_and_the_needed_version(tmp_path: Path, na
     )
 
 
-def test_every_python_that_is_promised_is_in_the_matrix() -> None:
+def test_every_supported_python_is_in_the_matrix() -> None:
     oldest = project()["requires-python"].removeprefix(">=")
     assert pythons()[0] == oldest
     minors = [int(python.partition(".")[2]) for python in pythons()]
     assert minors == list(range(minors[0], minors[-1] + 1))
 
 
-def test_the_public_workflow_has_every_python_and_either_bound() -> None:
+def test_the_workflow_runs_every_python_with_lowest_and_newest_versions() -> None:
     workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
     (listed,) = re.findall(r"^        python: \[(.*)\]$", workflow, re.MULTILINE)
     assert listed == ", ".join(f'"{python}"' for python in pythons())

@@ -1,18 +1,24 @@
-"""The documentation holds: links lead somewhere, programs compile and name what exists."""
+"""The documentation is valid: links have targets, programs compile, names and quoted texts exist."""
 
 from __future__ import annotations
 
 import ast
 import doctest
+import functools
 import importlib
+import pkgutil
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.support.imports import MODULES
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+#: Loggers that are no modules.
+LOGGERS = ("quicdist.crash", "quicdist.logger", "quicdist.node.loop")
 
 FENCE = re.compile(
     r"^(?P<indent> *)(?P<ticks>```+) *(?P<info>[^\n]*)\n(?P<body>.*?)^(?P=indent)(?P=ticks) *$", re.M | re.S
@@ -23,7 +29,7 @@ HEADING = re.compile(r"^#{1,6} +(?P<text>.+?) *#*$", re.M)
 
 @dataclass(frozen=True)
 class Block:
-    """One fenced block: where it stands, what it says it is, and its text."""
+    """A fenced block: its position, language and text."""
 
     page: Path
     line: int
@@ -50,7 +56,7 @@ def page_name(page: Path) -> str:
 
 
 def session_failures(block: Block) -> str:
-    """What doctest has to say about a ``>>>`` session; nothing if it prints what it shows."""
+    """The report of doctest on a ``>>>`` session; empty if the session prints what it shows."""
     test = doctest.DocTestParser().get_doctest(block.body, {}, str(block), str(block.page), block.line)
     output: list[str] = []
     doctest.DocTestRunner(optionflags=doctest.ELLIPSIS, verbose=False).run(test, out=output.append)
@@ -58,7 +64,7 @@ def session_failures(block: Block) -> str:
 
 
 def anchors(page: Path) -> set[str]:
-    """The fragments that a page's headings answer to, as code hosts make them."""
+    """The fragments of a page's headings, as code hosts make them."""
     headings = HEADING.findall(FENCE.sub("", page.read_text()))
     return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in headings}
 
@@ -77,7 +83,7 @@ def broken_links(page: Path) -> list[str]:
 
 
 def missing_names(source: str) -> list[str]:
-    """What a program imports from quicdist that is not there."""
+    """The names that a program imports from quicdist and that do not exist."""
     missing = []
     for node in ast.walk(ast.parse(source)):
         names = []
@@ -97,13 +103,69 @@ def missing_names(source: str) -> list[str]:
     return missing
 
 
+@functools.cache
+def source_texts() -> str:
+    """All strings of the source, one per line, with ``{}`` for the values of format strings."""
+    texts = []
+    for _, tree in MODULES.values():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.JoinedStr):
+                parts = [part.value if isinstance(part, ast.Constant) else "{}" for part in node.values]
+                texts.append("".join(map(str, parts)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(re.sub(r"%[sdr]|%\.\d+f", "{}", node.value))
+    return "\n".join(" ".join(text.split()) for text in texts)
+
+
+def unknown_phrases(block: Block) -> list[str]:
+    """Three words in a row, and names of facts, of a quoted log record that no string of the source has.
+
+    A record of a BEAM begins with ``=``. Words with digits, capitals or dots inside are taken for values.
+    """
+    message, *rest = re.split(r"\n(?=  |Traceback)", block.body, maxsplit=1)
+    if message.startswith("="):
+        return []
+    phrases = []
+    for part in re.split(r"[^ ]*[^a-z ,.:;][^ ]*|[a-z]+\.[a-z][^ ]*|(?<=[,.:;]) ", " ".join(message.split())):
+        words = part.strip(" ,.:;").split()
+        phrases += [" ".join(words[start : start + 3]) for start in range(len(words) - 2)]
+    facts = re.findall(r"^  ([a-z ]+): ", "\n".join(rest), re.M)
+    return [phrase for phrase in phrases + facts if phrase not in source_texts()]
+
+
+def unknown_names(page: Path) -> list[str]:
+    """Names such as ```quicdist.node.Node``` that a page names and that do not exist."""
+    prose = FENCE.sub("", page.read_text())
+    unknown = []
+    for name in set(re.findall(r"`(quicdist(?:\.\w+)+)`", prose)):
+        if any(logger.startswith(name) or name.startswith(logger) for logger in LOGGERS):
+            continue
+        try:
+            pkgutil.resolve_name(name)
+        except (ImportError, AttributeError):
+            unknown.append(name)
+    return sorted(unknown)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
-def test_links_lead_somewhere(page: Path) -> None:
+def test_quoted_log_records_are_texts_of_the_source(page: Path) -> None:
+    for block in blocks(page):
+        if block.language == "text":
+            assert unknown_phrases(block) == [], str(block)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=page_name)
+def test_full_names_exist(page: Path) -> None:
+    assert unknown_names(page) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_links_have_targets(page: Path) -> None:
     assert broken_links(page) == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
-def test_programs_compile_and_name_what_exists(page: Path) -> None:
+def test_programs_compile_and_import_existing_names(page: Path) -> None:
     for block in blocks(page):
         if block.language == "python" and ">>>" not in block.body:
             compile(block.body, str(block), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
@@ -117,7 +179,7 @@ def test_sessions_print_what_they_show(page: Path) -> None:
             assert session_failures(block) == ""
 
 
-def test_what_is_broken_is_seen(tmp_path: Path) -> None:
+def test_faults_of_a_page_are_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(
         "# A heading: *here*\n[ok](#a-heading-here) [no](#there) [no](gone.md) [web](https://h.example/x)\n"
@@ -129,3 +191,13 @@ def test_what_is_broken_is_seen(tmp_path: Path) -> None:
     assert (program.language, program.line) == ("python", 4)
     assert missing_names(program.body) == ["quicdist.term.NoSuchThing"]
     assert "Expected:\n    3\nGot:\n    2\n" in session_failures(session)
+
+
+def test_a_quoted_text_that_the_source_lacks_is_found(tmp_path: Path) -> None:
+    record = "the event loop of a@h has gone away\n  initial call: a:b/1\n  no such fact: 1\n"
+    assert unknown_phrases(Block(tmp_path, 1, "text", record)) == ["has gone away", "no such fact"]
+    page = tmp_path / "page.md"
+    page.write_text(
+        "`quicdist.node.NoSuchThing`, `quicdist.Node`, `quicdist.crash`, `quicdist.nothing.there`\n"
+    )
+    assert unknown_names(page) == ["quicdist.node.NoSuchThing", "quicdist.nothing.there"]

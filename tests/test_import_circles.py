@@ -1,4 +1,4 @@
-"""No two modules import each other, be it inside a function, for types alone, or by way of others."""
+"""No two modules import each other, directly or through others; type-only imports count too."""
 
 from __future__ import annotations
 
@@ -6,40 +6,11 @@ import ast
 
 import pytest
 
-from tests.support.imports import MODULES, import_circles, import_graph
-
-PACKAGES = sorted({".".join(module.split(".")[:2]) for module in MODULES})
-
-#: Packages that are not clean yet, and how many of their modules are in circles. The number goes down with
-#: each circle that is opened, and the package leaves the list with the last one.
-IN_CIRCLES: dict[str, int] = {
-    "quicdist.otp": 2,
-}
-
-CIRCLES = import_circles(import_graph())
+from tests.support.imports import import_circles, import_graph
 
 
-def in_package(module: str, package: str) -> bool:
-    """``quicdist`` is its own module alone: its packages are looked at one by one."""
-    return module == package or (package != "quicdist" and module.startswith(f"{package}."))
-
-
-@pytest.mark.parametrize("package", [package for package in PACKAGES if package not in IN_CIRCLES])
-def test_no_module_is_in_a_circle(package: str) -> None:
-    assert [circle for circle in CIRCLES if any(in_package(module, package) for module in circle)] == []
-
-
-@pytest.mark.parametrize("package", IN_CIRCLES)
-def test_the_modules_in_circles_are_as_many_as_listed(package: str) -> None:
-    found = [module for circle in CIRCLES for module in circle if in_package(module, package)]
-    assert len(found) == IN_CIRCLES[package], (
-        f"IN_CIRCLES[{package!r}] is to say {len(found)}: a circle was opened or added\n" + "\n".join(found)
-    )
-
-
-def test_listed_packages_are_there_and_not_clean() -> None:
-    assert set(IN_CIRCLES) <= set(PACKAGES)
-    assert all(number > 0 for number in IN_CIRCLES.values())
+def test_no_modules_import_each_other() -> None:
+    assert import_circles(import_graph()) == []
 
 
 def circles_of(**sources: str) -> list[list[str]]:
@@ -84,5 +55,5 @@ def test_a_circle_is_found(sources: dict[str, str], circles: list[list[str]]) ->
         {"p": "from p.a import x", "a": "from p import b", "b": ""},
     ],
 )
-def test_what_is_no_circle_is_none(sources: dict[str, str]) -> None:
+def test_modules_without_a_circle_have_none(sources: dict[str, str]) -> None:
     assert circles_of(**sources) == []

@@ -1,4 +1,4 @@
-"""What a program loads by what it uses: no QUIC, TLS or DNS where it needs none.
+"""The modules that a program loads: no QUIC, TLS or DNS unless it uses them.
 
 Each case is a program of its own, since this process has everything loaded.
 """
@@ -52,7 +52,7 @@ async def main():
                 else:
                     raise AssertionError(f"{kind} was expected")
             try:
-                dialler.get_connect_options("listener@127.0.0.1")
+                dialler.quic_dist.get_connect_options("listener@127.0.0.1")
             except NodeError:
                 pass
             else:
@@ -174,7 +174,7 @@ class TestLazyNames:
     def test_type_checkers_see_the_same_names_from_the_same_modules(self, package: ModuleType) -> None:
         assert lazy_table(package) == typed_imports(package)
 
-    def test_each_name_of_all_is_there(self, package: ModuleType) -> None:
+    def test_each_name_of_all_exists(self, package: ModuleType) -> None:
         assert [name for name in package.__all__ if not hasattr(package, name)] == []
         assert set(lazy_table(package)) <= set(package.__all__)
 
@@ -186,7 +186,7 @@ class TestLazyNames:
         assert {*package.__all__, "__doc__", "__name__", "__all__"} <= set(dir(package))
         assert dir(package) == sorted(set(dir(package)))
 
-    def test_a_name_that_is_not_there_is_an_attribute_error(self, package: ModuleType) -> None:
+    def test_a_missing_name_raises_attribute_error(self, package: ModuleType) -> None:
         with pytest.raises(AttributeError, match=f"module '{package.__name__}' has no attribute 'nothing'"):
             _ = package.nothing
 

@@ -1,4 +1,4 @@
-"""Loggers that raise nothing, the rate limit, and text of peers."""
+"""Loggers that never raise, the rate limit, and escaping of peers' texts."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ ERRORS = [
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("method", ["debug", "info", "warning", "error", "critical", "exception"])
-def test_what_a_handler_raises_stays_in_the_call_and_is_told(
+def test_an_exception_of_a_handler_is_printed_and_not_raised(
     target: logging.Logger, error: BaseException, method: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target.addHandler(Handler(raises(error)))
@@ -71,7 +71,7 @@ def test_what_a_handler_raises_stays_in_the_call_and_is_told(
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-def test_what_a_filter_raises_stays_in_the_call(target: logging.Logger, error: BaseException) -> None:
+def test_an_exception_of_a_filter_is_not_raised(target: logging.Logger, error: BaseException) -> None:
     target.addFilter(raises(error))
     get_logger(NAME).log(logging.INFO, "line")
     target.filters.clear()
@@ -81,7 +81,7 @@ def test_what_a_filter_raises_stays_in_the_call(target: logging.Logger, error: B
     get_logger(NAME).log(logging.INFO, "line")
 
 
-def test_what_an_argument_raises_stays_in_the_call(target: logging.Logger) -> None:
+def test_an_exception_of_an_argument_is_not_raised(target: logging.Logger) -> None:
     class Unprintable:
         def __repr__(self) -> str:
             raise SystemExit(1)
@@ -90,13 +90,13 @@ def test_what_an_argument_raises_stays_in_the_call(target: logging.Logger) -> No
     get_logger(NAME).error("%r", Unprintable())
 
 
-def test_a_keyboard_interrupt_gets_through(target: logging.Logger) -> None:
+def test_a_keyboard_interrupt_propagates(target: logging.Logger) -> None:
     target.addHandler(Handler(raises(KeyboardInterrupt())))
     with pytest.raises(KeyboardInterrupt):
         get_logger(NAME).error("line")
 
 
-def test_a_failing_handler_is_not_told_without_raise_exceptions(
+def test_an_exception_of_a_handler_is_not_printed_without_raise_exceptions(
     target: logging.Logger, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logging, "raiseExceptions", False)
@@ -106,7 +106,7 @@ def test_a_failing_handler_is_not_told_without_raise_exceptions(
 
 
 @pytest.mark.parametrize("stream", [None, "broken"])
-def test_a_failing_handler_is_told_to_nobody_where_standard_error_fails(
+def test_an_exception_of_a_handler_is_dropped_if_standard_error_fails(
     target: logging.Logger, monkeypatch: pytest.MonkeyPatch, stream: str | None
 ) -> None:
     class Broken:
@@ -149,7 +149,7 @@ def test_exception_has_the_error_that_is_handled(target: logging.Logger) -> None
     assert info[1] is error
 
 
-def test_what_is_disabled_is_not_formatted(target: logging.Logger) -> None:
+def test_a_disabled_level_is_not_formatted(target: logging.Logger) -> None:
     target.setLevel(logging.WARNING)
     target.addHandler(Handler(raises(AssertionError())))
     log = get_logger(NAME)
@@ -158,7 +158,7 @@ def test_what_is_disabled_is_not_formatted(target: logging.Logger) -> None:
     assert log.isEnabledFor(logging.WARNING)
 
 
-def test_a_clean_logger_escapes_and_cuts_what_a_library_logs(target: logging.Logger) -> None:
+def test_a_clean_logger_escapes_and_cuts_records_of_a_library(target: logging.Logger) -> None:
     records: list[logging.LogRecord] = []
     target.addHandler(Handler(records.append))
     clean_logger: Any = CleanLogger(target)
@@ -183,7 +183,7 @@ class Clock:
         return self.now
 
 
-def test_a_rate_limit_says_that_it_leaves_out_and_how_many_it_left_out() -> None:
+def test_a_rate_limit_announces_suppression_and_counts_suppressed_lines() -> None:
     clock = Clock()
     limit = RateLimit(2, 60.0, clock=clock)
     assert limit.admit("a") == ""
@@ -197,7 +197,7 @@ def test_a_rate_limit_says_that_it_leaves_out_and_how_many_it_left_out() -> None
     assert limit.admit("a") == ""
 
 
-def test_a_rate_limit_of_one_line_says_both() -> None:
+def test_a_rate_limit_of_one_line_announces_and_counts_in_one_line() -> None:
     clock = Clock()
     limit = RateLimit(1, 10.0, clock=clock)
     assert limit.admit() == " (more like it are left out for 10 s)"
@@ -206,7 +206,7 @@ def test_a_rate_limit_of_one_line_says_both() -> None:
     assert limit.admit() == " (1 more like it left out before) (more like it are left out for 10 s)"
 
 
-def test_a_rate_limit_keeps_no_more_keys_than_told() -> None:
+def test_a_rate_limit_bounds_its_number_of_keys() -> None:
     clock = Clock()
     limit = RateLimit(2, 60.0, keys=3, clock=clock)
     admitted = [limit.admit(key) for key in range(1000)]
@@ -262,7 +262,7 @@ class TestArguments:
         assert len(line) < 4 * (ARGUMENT_LIMIT + 10)
         assert line.endswith(("...", "a\\nb")) or "\\" in line
 
-    def test_numbers_and_text_of_lines_are_as_they_were(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_numbers_and_texts_of_lines_are_unchanged(self, caplog: pytest.LogCaptureFixture) -> None:
         log = get_logger("quicdist.test")
         log.warning("%d %.1f %s %s", 3, 2.5, True, Lines("one\n  two"))
         (record,) = caplog.records

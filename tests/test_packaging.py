@@ -1,4 +1,4 @@
-"""The metadata of the package: what a package index shows."""
+"""The metadata of the package, as shown by a package index."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_the_readme_of_a_package_index_has_no_relative_link(links: str) -> None:
         assert [name for name in files if not (ROOT / name).is_file()] == []
 
 
-def test_programs_of_the_readme_stay_as_they_are_on_a_package_index() -> None:
+def test_programs_of_the_readme_are_unchanged_on_a_package_index() -> None:
     readme = (ROOT / "README.md").read_text()
     programs = [match[0] for match in FENCE.finditer(readme)]
     assert [match[0] for match in FENCE.finditer(for_index(readme, "https://h.example/"))] == programs

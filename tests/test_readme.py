@@ -1,11 +1,9 @@
-"""The README and the pages that go on from it do what they say: programs, sessions and commands, run against
-a BEAM."""
+"""Programs, sessions and commands of the README and of pages of docs, run against a BEAM."""
 
 from __future__ import annotations
 
 import ast
 import asyncio
-import contextlib
 import importlib
 import inspect
 import io
@@ -35,17 +33,17 @@ NODE_PAGE = ROOT / "docs" / "node.md"
 PROGRAM_LINES = 15
 README_LINES = 135
 
-#: A shell prompt with its expression, and the value up to the next one.
+#: A shell prompt with its expression, and the printed value.
 PROMPT = re.compile(r"^\d+> (?P<source>.*)\.\n(?P<value>(?:(?!\d+> ).*\n)*)", re.M)
 COMMAND = re.compile(r"^\$ (?P<command>.*)\n(?P<output>(?:(?!\$ ).*\n)*)", re.M)
-#: A line to paste into a shell, with its value behind it.
+#: A line of a shell with its value.
 LINE = re.compile(r"^(?P<source>.*)\.  +% (?P<value>.*)\n", re.M)
-#: What a line prints stands behind it.
+#: A printing line with its output.
 PRINTED = re.compile(r"^\s*print\(.*\)  # (.*)$", re.M)
 
 
 def section(title: str, page: Path = README) -> list[Block]:
-    """The blocks of one section, "" for what stands before the first."""
+    """The blocks of a section; of "" those before the first section."""
     text = page.read_text()
     begin = text.index(f"## {title}\n") if title else 0
     end = text.find("\n## ", begin + 1)
@@ -58,7 +56,7 @@ def in_language(found: list[Block], language: str) -> list[str]:
 
 
 class Program:
-    """A program of the README, as the one who reads it would run it."""
+    """A program of a page, run as a reader would run it."""
 
     def __init__(self, source: str, directory: Path) -> None:
         path = directory / "program.py"
@@ -81,7 +79,7 @@ class Program:
 
 @pytest.fixture
 def beam() -> Iterator[Beam]:
-    """The BEAM of the first screen, started as it says there."""
+    """The BEAM of the README, started by its command."""
     command, *args = shlex.split(in_language(section(""), "sh")[1])
     assert command == "erl"
     with private_epmd(), Beam(args) as running:
@@ -89,19 +87,19 @@ def beam() -> Iterator[Beam]:
 
 
 def with_the_command() -> dict[str, str]:
-    """The environment of someone who has installed quicdist."""
+    """The environment in which quicdist is installed."""
     return {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
 
 
 def shell(session: str) -> list[tuple[str, str]]:
-    """Expressions of an Erlang session, and the values printed."""
+    """The expressions of an Erlang session with the printed values."""
     found = [(match["source"], match["value"].rstrip("\n")) for match in PROMPT.finditer(session)]
     assert found, session
     return found
 
 
 def pasted(lines: str) -> list[tuple[str, str]]:
-    """The same of lines without prompts; there is nothing else in the block."""
+    """The same for a block of lines without prompts."""
     found = [(match["source"], match["value"]) for match in LINE.finditer(lines)]
     assert len(found) == len(lines.splitlines()), lines
     return found
@@ -111,7 +109,7 @@ def printed_by_the_shell(source: str) -> str:
     return f'unicode:characters_to_binary(io_lib:format("~tp", [begin {source} end]))'
 
 
-def test_the_first_screen_has_a_program_and_three_lines_of_erlang() -> None:
+def test_the_readme_begins_with_commands_a_program_and_three_lines_of_erlang() -> None:
     found = section("")
     assert [block.language for block in found] == ["sh", "sh", "python", "erlang"]
     commands = [line.split("#")[0].strip() for line in found[0].body.splitlines()]
@@ -122,7 +120,7 @@ def test_the_first_screen_has_a_program_and_three_lines_of_erlang() -> None:
 
 
 @pytest.mark.beam
-def test_the_program_joins_the_beam_started_beside_it(beam: Beam, tmp_path: Path) -> None:
+def test_the_program_of_the_readme_connects_to_the_beam(beam: Beam, tmp_path: Path) -> None:
     (program,), (lines,) = in_language(section(""), "python"), in_language(section(""), "erlang")
     with Program(program, tmp_path) as running:
         assert running.read_line() == "True"
@@ -134,7 +132,7 @@ def test_the_program_joins_the_beam_started_beside_it(beam: Beam, tmp_path: Path
 
 
 @pytest.mark.beam
-def test_the_commands(beam: Beam) -> None:
+def test_the_commands_of_getting_started_print_what_is_shown(beam: Beam) -> None:
     (session,) = in_language(section("The command", GETTING_STARTED), "console")
     commands = [(match["command"], match["output"]) for match in COMMAND.finditer(session)]
     assert len(commands) == session.count("$ ")
@@ -146,7 +144,7 @@ def test_the_commands(beam: Beam) -> None:
 
 
 class Printed(io.StringIO):
-    """Standard output; what a process prints in its own time can be awaited."""
+    """Standard output whose lines can be awaited."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -165,31 +163,34 @@ class Printed(io.StringIO):
 
 @pytest.mark.beam
 @pytest.mark.parametrize("page", [COOKBOOK, NODE_PAGE], ids=["cookbook.md", "node.md"])
-async def test_the_examples(beam: Beam, page: Path) -> None:
-    """Blocks in order, with the names of one there for the next, as in one program and one shell."""
+async def test_the_examples_of_a_page_print_what_is_shown(
+    beam: Beam, page: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The blocks run in order, as in one program and one shell."""
     printed = Printed()
     expected: list[str] = []
     async with Node("py@127.0.0.1", cookie="secret", carrier="tcp", host="127.0.0.1") as node:
+        monkeypatch.setattr(sys, "stdout", printed)
         names: dict[str, object] = {"node": node, "__name__": "cookbook"}
         for block in blocks(page):
             if block.language == "python":
+                await printed.lines(len(expected))  # lines in the order of the blocks
                 expected += PRINTED.findall(block.body)
                 code = compile(block.body, str(block), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-                with contextlib.redirect_stdout(printed):
-                    result = FunctionType(code, names)()
-                    if inspect.isawaitable(result):
-                        await result
-                    await printed.lines(len(expected))
+                result = FunctionType(code, names)()
+                if inspect.isawaitable(result):
+                    await result
             elif block.language == "erl":
                 for source, value in shell(block.body):
                     assert (await beam.eval_bytes(printed_by_the_shell(source))).decode() == value
+        await printed.lines(len(expected))
     assert printed.getvalue().splitlines() == expected
     assert len(expected) > 3
 
 
 @pytest.mark.quic_dist
-def test_quic_with_one_configuration_for_both(tmp_path: Path) -> None:
-    """The files, commands, program and lines of the section, with ports and paths of this test's own."""
+def test_the_quic_section_connects_both_nodes_with_one_configuration(tmp_path: Path) -> None:
+    """The files, commands, program and lines of the section, with the ports and paths of this test."""
     found = section("Over QUIC", GETTING_STARTED)
     own = {
         "4501": str(free_port()),
@@ -237,7 +238,7 @@ def test_every_error_is_in_the_docs() -> None:
     assert {name for name in names if f"`{name}`" not in text} == set()
 
 
-def test_errors_of_the_own_namespace_are_marked() -> None:
+def test_errors_of_the_quicdist_namespace_are_marked() -> None:
     text = NODE_PAGE.read_text().partition("\n## Errors\n")[2]
     rows = [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| `")]
     named = re.findall(r"`(\w+)`( \*)?", " ".join(rows))
@@ -246,6 +247,6 @@ def test_errors_of_the_own_namespace_are_marked() -> None:
 
 
 def errors(base: type[Exception]) -> list[type[Exception]]:
-    """The errors below ``base`` that are raised themselves, not the bases of others."""
+    """The subclasses of ``base`` without subclasses."""
     below = [error for error in base.__subclasses__() if error.__module__.startswith("quicdist.")]
     return [base] if not below else [leaf for error in below for leaf in errors(error)]

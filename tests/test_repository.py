@@ -1,4 +1,4 @@
-"""What must not be in any file of the repository, nor be committed."""
+"""Contents that the repository must not have: paths of one machine, private keys."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ SUFFIXES = {
     *(".erl", ".escript", ".ex", ".exs", ".config", ".args"),
 }
 
-#: Directories where every machine has its own things: a path into one of them holds on one machine only.
-SOMEONES_PATH = re.compile(
+#: Directories whose contents differ between machines.
+MACHINE_PATH = re.compile(
     r"(?<![\w.~:/>*-])/(?:home|root|Users|opt|srv|mnt|media|work|workspace)/[\w.][^\s'\"`)]*"
 )
 
 
 def text_files() -> list[Path]:
-    # .git is a file in a work tree of its own, and git's.
+    # In a linked work tree .git is a file.
     files = [path for path in ROOT.iterdir() if path.is_file() and path.name != ".git"]
     for folder in FOLDERS:
         files += [path for path in (ROOT / folder).rglob("*") if path.is_file()]
@@ -41,32 +41,32 @@ def test_no_file_names_a_path_of_one_machine() -> None:
     for path in text_files():
         text = path.read_text(errors="replace")
         if path != Path(__file__).resolve():
-            found += [f"{path.relative_to(ROOT)}: {match[0]}" for match in SOMEONES_PATH.finditer(text)]
+            found += [f"{path.relative_to(ROOT)}: {match[0]}" for match in MACHINE_PATH.finditer(text)]
     assert found == []
 
 
 @pytest.mark.parametrize("text", ["see /home/me/x.py", '"/opt/otp/erl"', "cd /work/src", "(/root/.a)"])
-def test_a_path_of_one_machine_is_seen(text: str) -> None:
-    assert SOMEONES_PATH.search(text)
+def test_a_path_of_one_machine_is_found(text: str) -> None:
+    assert MACHINE_PATH.search(text)
 
 
 @pytest.mark.parametrize(
     "text", ["a/home/b", "https://h.example/opt/x", "~/work/x", "/usr/bin/erl", "/tmp/x"]
 )
 def test_other_paths_are_allowed(text: str) -> None:
-    assert not SOMEONES_PATH.search(text)
+    assert not MACHINE_PATH.search(text)
 
 
 # -- private keys ------------------------------------------------------------------------------
 
-#: A private key as PEM, and not only the mention of one.
+#: A private key as PEM, not only its first line.
 PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----\s+[A-Za-z0-9+/=\s:,-]{64}")
 
 
 def git(*arguments: str) -> list[str]:
-    """What git says, line by line. A copy of the source without its history has no git to ask."""
+    """The output lines of git; skips the test without a repository."""
     if not (ROOT / ".git").exists():
-        pytest.skip("git: this is no checkout")
+        pytest.skip("git: not a checkout")
     try:
         done = subprocess.run(
             ["git", "-c", f"safe.directory={ROOT}", "-c", "core.quotePath=off", *arguments],
@@ -75,7 +75,7 @@ def git(*arguments: str) -> list[str]:
             text=True,
         )
     except FileNotFoundError:
-        pytest.skip("git: there is none on this machine")
+        pytest.skip("git: not installed")
     assert done.returncode in (0, 1), done.stderr
     return done.stdout.splitlines()
 
@@ -86,7 +86,7 @@ def test_git_tracks_no_private_key() -> None:
     assert [path for path in tracked if path.is_file() and PRIVATE_KEY.search(path.read_bytes())] == []
 
 
-def test_git_ignores_whatever_is_made_in_certs() -> None:
+def test_git_ignores_files_in_certs() -> None:
     made = [
         f"certs/{name}" for name in ("cert.pem", "key.pem", "ca.pem", "server.key", "id_ed25519", "x/key.der")
     ]
@@ -94,7 +94,7 @@ def test_git_ignores_whatever_is_made_in_certs() -> None:
     assert git("check-ignore", "certs/README.md") == []
 
 
-def test_a_private_key_is_seen(tmp_path: Path) -> None:
+def test_a_private_key_is_found(tmp_path: Path) -> None:
     key = make_development_certificates(tmp_path).key.read_bytes()
     assert PRIVATE_KEY.search(b'KEY = """' + key)
     assert not PRIVATE_KEY.search(b"b'-----BEGIN PRIVATE KEY-----' and what follows")

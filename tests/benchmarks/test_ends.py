@@ -1,4 +1,4 @@
-"""The measured processes do what they are asked, and a few times only: no figure is looked at."""
+"""The processes of the benchmark run, with a few messages; no figure is checked."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ def use(sides: Sides) -> None:
         assert side("push", LARGE, 1) > 0
 
 
-def test_two_nodes_and_bare_aioquic(machine: Machine) -> None:
+def test_two_nodes_and_bare_aioquic_exchange_messages(machine: Machine) -> None:
     with machine.against_aioquic() as sides:
         use(sides)
 
 
-def test_a_stream_passes_for_the_row_on_memory(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_memory_row_sends_a_stream(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "FIRST", 1)
     monkeypatch.setattr(memory, "STREAM", 2)
     assert memory.run(machine).ratio
 
 
-def test_a_crowd_pings(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_crowd_row_answers_all_pings(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crowd, "NODES", 4)
     monkeypatch.setattr(crowd, "SECONDS", 1)
     result = crowd.run(machine)
@@ -43,7 +43,7 @@ def test_a_crowd_pings(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.beam
-def test_two_beams_and_a_node_over_tcp(machine: Machine) -> None:
+def test_two_beams_and_a_node_exchange_messages_over_tcp(machine: Machine) -> None:
     with machine.against_tcp_beams() as sides:
         use(sides)
         for side in sides:
@@ -58,7 +58,7 @@ def test_a_node_and_a_beam_receive_by_a_new_reference(machine: Machine) -> None:
 
 
 @pytest.mark.quic_dist
-def test_two_beams_and_a_node_over_quic_dist(machine: Machine) -> None:
+def test_two_beams_and_a_node_exchange_messages_over_quic_dist(machine: Machine) -> None:
     with machine.with_quic_beam() as sides:
         for side in sides:
             assert side("echo", SMALL, 3) > 0
@@ -66,9 +66,7 @@ def test_two_beams_and_a_node_over_quic_dist(machine: Machine) -> None:
             assert side("pull", SMALL, 50) > 0
 
 
-def test_a_row_whose_peer_is_not_here_is_not_measured(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_row_without_its_peer_is_skipped(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.sides.tcp_erl", lambda: None)
     row = next(row for row in ROWS if row.goal.key == "tcp-echo")
-    assert measure(row, machine).skipped == "there is no erl here"
+    assert measure(row, machine).skipped == "no erl found"

@@ -1,4 +1,4 @@
-"""How the benchmark compares, judges and writes, on measurements that are made up."""
+"""Comparison, verdicts and output of the benchmark, on invented measurements."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from benchmarks.results import Goal, Result, Sense
 from benchmarks.rows import ROWS, Single
 from benchmarks.sides import Machine, NotHere
 
-DOCS = Path(report.__file__).resolve().parent.parent / "docs"
+ROOT = Path(report.__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+SOURCES = ROOT / "src"
 
 
 def takes(seconds: Iterable[float]) -> Callable[[int], float]:
-    """A side whose measurements are these, the first for ever to find out how many times to do it."""
+    """A side with these measurements; the first is used for the calibration."""
     left = iter(seconds)
     return lambda count: next(left, 1.0)
 
@@ -30,7 +32,7 @@ def test_the_ratio_is_the_median_of_the_rounds_ratios() -> None:
     assert found.rounds == ROUNDS
 
 
-def test_each_side_is_measured_first_in_turn() -> None:
+def test_the_side_that_begins_alternates() -> None:
     order: list[str] = []
 
     def side(name: str) -> Callable[[int], float]:
@@ -44,14 +46,14 @@ def test_each_side_is_measured_first_in_turn() -> None:
     assert order[2:] == ["peer", "ours", "ours", "peer"] * 2
 
 
-def test_rounds_that_scatter_are_followed_by_more_up_to_a_bound() -> None:
+def test_scattered_ratios_add_rounds_up_to_a_limit() -> None:
     wild = [1.0, *[1.0, 2.0, 4.0] * MOST_ROUNDS]
     assert compare(takes(wild), takes([])).rounds == MOST_ROUNDS
     calm_in_the_end = [1.0, *[1.0, 2.0, 4.0], *[2.0] * MOST_ROUNDS]
     assert ROUNDS <= compare(takes(calm_in_the_end), takes([])).rounds < MOST_ROUNDS
 
 
-def test_one_round_off_is_no_scatter() -> None:
+def test_a_single_outlier_is_no_scatter() -> None:
     assert scatter([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 5.0]) == 0
 
 
@@ -66,7 +68,7 @@ def test_one_round_off_is_no_scatter() -> None:
         (Sense.MORE, 4.0, "3 links lost", "no: 3 links lost"),
     ],
 )
-def test_a_row_is_judged_by_its_bound_its_aim_and_what_else_has_to_hold(
+def test_the_verdict_of_a_row_follows_bound_aim_and_conditions(
     sense: Sense, ratio: float, broken: str, verdict: str
 ) -> None:
     goal = Goal("row", "a row", "a peer", sense, 2.0, 4.0)
@@ -79,7 +81,7 @@ def test_a_row_is_judged_by_its_bound_its_aim_and_what_else_has_to_hold(
 def measured(
     monkeypatch: pytest.MonkeyPatch, others: list[float], results: list[Result | Exception]
 ) -> Result:
-    """What comes of a row whose measurements give ``results`` while others take so many cores."""
+    """The result of a row whose measurements are ``results`` while ``others`` cores are busy."""
     given = iter(results)
 
     class Fake:
@@ -102,7 +104,7 @@ def measured(
 GOAL = Goal("row", "a row", "a peer", Sense.MORE, 2.0, 4.0)
 
 
-def test_a_row_is_measured_again_when_others_were_busy_and_the_quieter_time_counts(
+def test_a_row_measured_under_load_is_repeated_and_the_quieter_measurement_counts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     first, second = Result(GOAL, ratio=9.0), Result(GOAL, ratio=1.0)
@@ -111,13 +113,13 @@ def test_a_row_is_measured_again_when_others_were_busy_and_the_quieter_time_coun
     assert measured(monkeypatch, [0.0], [first]) is first
 
 
-def test_a_row_without_its_peer_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    result = measured(monkeypatch, [0.0], [NotHere("there is no erl here")])
+def test_a_row_without_its_peer_has_the_reason_as_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = measured(monkeypatch, [0.0], [NotHere("no erl found")])
     assert (result.verdict, result.holds) == ("not measured", None)
-    assert "there is no erl here" in report.notes([result])
+    assert "no erl found" in report.notes([result])
 
 
-def test_a_row_that_fails_does_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_row_misses_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     result = measured(monkeypatch, [0.0], [OSError("no socket")])
     assert (result.verdict, result.holds) == ("failed", False)
 
@@ -125,12 +127,12 @@ def test_a_row_that_fails_does_not_hold(monkeypatch: pytest.MonkeyPatch) -> None
 # -- the page ----------------------------------------------------------------------------------
 
 
-def test_the_page_has_every_row_in_its_order() -> None:
+def test_the_page_has_all_rows_in_order() -> None:
     page = (DOCS / "benchmarks.md").read_text()
     assert re.findall(r"^\|.*?\(`([a-z-]+)`\)", page, re.M) == [row.goal.key for row in ROWS]
 
 
-def test_every_goal_is_explained() -> None:
+def test_every_row_with_a_bound_is_explained() -> None:
     page = (DOCS / "performance.md").read_text()
     explained = {
         key for bold in re.findall(r"^\*\*(.*?)\*\*", page, re.M) for key in re.findall("`(.*?)`", bold)
@@ -138,7 +140,7 @@ def test_every_goal_is_explained() -> None:
     assert {row.goal.key for row in ROWS if row.goal.at_least is not None} <= explained
 
 
-def test_what_is_written_stands_between_the_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_are_written_between_the_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "plot", lambda *_: None)
     monkeypatch.setattr(report, "machine", lambda: "a machine")
     (tmp_path / "benchmarks.md").write_text(
@@ -153,13 +155,23 @@ def test_what_is_written_stands_between_the_marks(tmp_path: Path, monkeypatch: p
     assert "of the last run" not in page
     assert "| a row (`row`) | 4 k/s | a peer: 2 k/s | **2.00** | ≥ 2 | ≥ 4 | yes |" in page
     assert "| another row (`context`) | 1 | a peer: 2 | **0.50** (0.40 to 0.60) |\n" in page
-    assert "1.0 of" in page  # what others took
+    assert "1.0 of" in page  # load of other programs
 
 
-# -- the flame graph ---------------------------------------------------------------------------
+# -- the profile -------------------------------------------------------------------------------
 
 
-def test_samples_are_counted_for_the_part_that_they_end_in(tmp_path: Path) -> None:
+def test_groups_of_the_profile_name_existing_modules() -> None:
+    """A pattern whose module was renamed would count its time for another group."""
+    for group, _, pattern in flame.GROUPS:
+        for path, names in re.findall(r"(quicdist(?:\\\.\w+)*)(?:\\\.\(([\w|\\.]+)\))?", pattern):
+            package = SOURCES / path.replace("\\.", "/")
+            modules = [package / name.replace("\\.", "/") for name in names.split("|") if name] or [package]
+            for module in modules:
+                assert module.is_dir() or module.with_suffix(".py").is_file(), (group, module)
+
+
+def test_samples_count_for_the_group_of_their_innermost_function(tmp_path: Path) -> None:
     loop = "BaseEventLoop._run_once (/usr/lib/python3.11/asyncio/base_events.py)"
     send = f"{loop};UdpSocket.send (/src/quicdist/carrier/udp.py)"
     (tmp_path / "raw").write_text(

@@ -12,7 +12,7 @@ from aioquic.quic.connection import QuicConnection
 
 from quicdist.carrier.quic.driver.listen_endpoint import ListenEndpoint
 from quicdist.carrier.quic.engine.aioquic.configuration import client_configuration
-from quicdist.carrier.quic.engine.aioquic.retried_connection import RetriedConnection
+from quicdist.carrier.quic.engine.aioquic.dialled_connection import DialledConnection
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.udp import Datagram, SocketAddress
 
@@ -81,7 +81,7 @@ class Stranger:
     def __init__(self, settings: QuicSettings, address: SocketAddress) -> None:
         self.address = address
         configuration = client_configuration(settings.for_dialling("127.0.0.1"))
-        self.quic: QuicConnection = RetriedConnection(configuration=configuration)
+        self.quic: QuicConnection = DialledConnection(configuration=configuration)
         self.now = 0.0
         self.quic.connect(("192.0.2.254", 4433), self.now)
 

@@ -186,7 +186,7 @@ async def test_noise_in_initial_packets_brings_retry_and_keeps_nothing(settings:
         endpoint = server.listener.endpoint
         for number in range(500):
             beyond.arrive((noise(), made_up(number)))
-            await until_seen(server, lambda: not endpoint._queue)
+            await until_seen(server, lambda: not endpoint._queue.size)
         kinds = [kind_of(data) for sent in beyond.sent.values() for data in sent]
         assert kinds.count("retry") > 250
         assert not endpoint.connections
@@ -202,7 +202,7 @@ async def test_validated_strangers_give_way_to_a_new_peer(settings: QuicSettings
             beyond.arrive(*stranger.datagrams())
             stranger.take(beyond)
             beyond.arrive(*stranger.datagrams())
-            await until_seen(server, lambda: not endpoint._queue)
+            await until_seen(server, lambda: not endpoint._queue.size)
         # A source has half of the places.
         assert len(endpoint.half_open) == 4
         began = time.monotonic()
@@ -217,7 +217,7 @@ async def test_flood_from_one_port_leaves_retries_to_others(settings: QuicSettin
         datagrams = Stranger(settings, HERE).datagrams()
         flood = [(noise(), ("192.0.2.9", 9)) for _ in range(2000)]
         beyond.arrive(*flood, *datagrams)
-        await until_seen(server, lambda: not server.listener.endpoint._queue)
+        await until_seen(server, lambda: not server.listener.endpoint._queue.size)
         assert len(beyond.sent["192.0.2.9", 9]) == unauthenticated_queue.MAX_NEW
         assert [kind_of(data) for data in beyond.sent[HERE]] == ["retry"]
 
@@ -247,8 +247,8 @@ async def test_many_strangers_write_a_few_lines(
             host = f"2001:db8:{number >> 16:x}:{number & 0xFFFF:x}::1"
             beyond.arrive((flood[number % len(flood)], (host, 9, 0, 0)))
             if kind != "noise":
-                await until_seen(server, lambda: not waiting)
-        await until_seen(server, lambda: not waiting)
+                await until_seen(server, lambda: not waiting.size)
+        await until_seen(server, lambda: not waiting.size)
         assert len(caplog.records) <= 25, [record.getMessage() for record in caplog.records]
 
 
@@ -315,7 +315,7 @@ async def test_what_opens_no_connection_gets_no_answer_and_is_counted(
         beyond.arrive((data, HERE))
         assert not beyond.sent
         assert not endpoint.connections
-        assert not endpoint._queue
+        assert not endpoint._queue.size
         assert endpoint.strays == 1
 
 
@@ -340,11 +340,11 @@ async def test_links_come_before_strangers(settings: QuicSettings) -> None:
         endpoint._queue._handle = lambda where, came: (order.append(where), handle(where, came))  # type: ignore
         data = b"\x40" + connection.engine.host_cid + bytes(40)
         strangers = [(noise(), made_up(number)) for number in range(3)]
-        endpoint._queue._rest_until = 0.0  # of the work for the client's handshake
+        endpoint._queue._paused_until = 0.0  # of the work for the client's handshake
         beyond.arrive(*strangers, (data, HERE))
         assert order[:2] == ["link", made_up(0)]
         del connection.receive
-        await until_seen(server, lambda: not endpoint._queue)
+        await until_seen(server, lambda: not endpoint._queue.size)
         assert order == ["link", made_up(0), made_up(1), made_up(2)]
         client.link.close()
 
@@ -359,7 +359,7 @@ async def test_datagrams_that_are_too_many_at_once_are_sifted(settings: QuicSett
         links = [(data + bytes((number,)), HERE) for number in range(200)]
         strangers = [(noise(), made_up(number)) for number in range(5)]
         assert endpoint._sift([*strangers[:3], *links, *strangers[3:]]) == links
-        assert len(endpoint._queue) == 5
+        assert endpoint._queue.size == 5
         client.link.close()
 
 
@@ -404,19 +404,19 @@ def test_queue_is_bounded_in_addresses_datagrams_and_bytes(
     waiting = queue._stages[stage]
     for number in range(100_000):
         queue.put((bytes(20), (f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 9)), stage)
-    assert len(queue) == unauthenticated_queue.MAX_ADDRESSES
+    assert queue.size == unauthenticated_queue.MAX_ADDRESSES
     for _ in range(1000):
         queue.put((bytes(20), HERE), stage)
     assert len(waiting._datagrams[HERE]) == waiting._most
     queue.work(0.0)
-    assert not queue
+    assert not queue.size
     for number in range(1000):
         queue.put((bytes(65_000), ("192.0.2.7", number)), stage)
         for _ in range(20):
             queue.put((bytes(1500), ("192.0.2.7", number)), stage)
     for datagrams in waiting._datagrams.values():
         assert sum(len(data) for data, _ in datagrams) <= unauthenticated_queue.MAX_BYTES
-    assert len(queue) <= unauthenticated_queue.MAX_OF_SOURCE
+    assert queue.size <= unauthenticated_queue.MAX_OF_SOURCE
     assert queue.dropped > 100_000
 
 
@@ -444,7 +444,7 @@ def test_queue_works_for_a_slice_and_rests_for_as_long(monkeypatch: pytest.Monke
     lab.queue.work_later(10.009)
     assert [address for address, _ in lab.handled] == [made_up(0), made_up(1)]
     lab.queue.work_later(10.018)
-    assert not lab.queue
+    assert not lab.queue.size
     lab.queue.work_later(20.0)
     assert len(lab.handled) == 3
 

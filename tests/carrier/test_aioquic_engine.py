@@ -20,24 +20,25 @@ from aioquic.tls import SessionTicket
 
 from quicdist import carrier
 from quicdist.carrier.quic.engine.aioquic import (
+    address_validation,
     bounds,
     configuration,
     event_queue,
-    loss_recovery,
-    path_probe,
-    paths,
+    probe_packets,
+    recovery,
     statistics,
 )
 from quicdist.carrier.quic.engine.aioquic import state as engine_state
 from quicdist.carrier.quic.engine.aioquic import tls as engine_tls
+from quicdist.carrier.quic.engine.aioquic.accepted_connection import AcceptedConnection
+from quicdist.carrier.quic.engine.aioquic.address_validation import unvalidated_credit
 from quicdist.carrier.quic.engine.aioquic.configuration import (
     PSK_CIPHER_SUITE,
     client_configuration,
     server_configuration,
 )
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
-from quicdist.carrier.quic.engine.aioquic.connection_ids import AcceptedConnection
-from quicdist.carrier.quic.engine.aioquic.paths import reset_tokens, unvalidated_credit
+from quicdist.carrier.quic.engine.aioquic.connection_ids import reset_tokens
 from quicdist.carrier.quic.engine.aioquic.tickets import SessionTicket as EngineTicket
 from quicdist.carrier.quic.engine.aioquic.tls import TlsContext
 from quicdist.carrier.quic.engine.aioquic.transport_parameters import max_udp_payload_size, says
@@ -50,21 +51,21 @@ from quicdist.carrier.security.certificates import CertificateFiles
 from quicdist.carrier.security.credentials import fingerprint
 from quicdist.carrier.security.psk import ExternalPsk
 from quicdist.carrier.security.tls_config import TlsConfig
-from tests.test_floors import is_engine
+from tests.test_layers import is_engine
 
 ADDRESS = ("127.0.0.1", 4433)
 CLIENT_ADDRESS = ("127.0.0.1", 5544)
 
 
 class Wire:
-    """A client and a server connection and a clock, with nothing between them."""
+    """A client, a server and a clock, with nothing between them."""
 
     def __init__(self, certificates: CertificateFiles) -> None:
         settings = QuicSettings(tls=certificates.tls(verify=False))
         self.now = 0.0
-        self.client = QuicConnection(configuration=client_configuration(settings.for_dialling("127.0.0.1")))
+        self.client = Connection(configuration=client_configuration(settings.for_dialling("127.0.0.1")))
         self.client.connect(ADDRESS, self.now)
-        self.server = QuicConnection(
+        self.server = Connection(
             configuration=server_configuration(settings.for_listening()),
             original_destination_connection_id=self.client.original_destination_connection_id,
         )
@@ -125,11 +126,11 @@ def test_a_refused_certificate_is_told_as_its_tls_alert(certificates: Certificat
     wire.client.configuration.verify_mode = ssl.CERT_REQUIRED
     wire.client.configuration.cadata = certificates.ca.read_bytes()
     wire.client.configuration.server_name = "elsewhere"
-    again = QuicConnection(configuration=wire.client.configuration)
+    again = Connection(configuration=wire.client._settings)
     again.connect(ADDRESS, 0.0)
     wire.client = again
-    wire.server = QuicConnection(
-        configuration=wire.server.configuration,
+    wire.server = Connection(
+        configuration=wire.server._settings,
         original_destination_connection_id=again.original_destination_connection_id,
     )
     wire.talk()
@@ -195,35 +196,25 @@ def test_datagrams_can_be_made_shorter_and_longer(
     wire = Wire(certificates)
     for quic in (wire.client, wire.server):
         quic.configuration.congestion_control_algorithm = algorithm
-    wire.client = QuicConnection(configuration=wire.client.configuration)
+    wire.client = Connection(configuration=wire.client._settings)
     wire.client.connect(ADDRESS, wire.now)
-    wire.server = QuicConnection(
-        configuration=wire.server.configuration,
+    wire.server = Connection(
+        configuration=wire.server._settings,
         original_destination_connection_id=wire.client.original_destination_connection_id,
     )
     wire.talk()
-    assert path_probe.datagram_size(wire.client) == 1200
+    assert probe_packets.datagram_size(wire.client) == 1200
     wire.client.send_stream_data(0, bytes(200_000))
-    path_probe.set_datagram_size(wire.client, size)
-    assert path_probe.datagram_size(wire.client) == size
+    probe_packets.set_datagram_size(wire.client, size)
+    assert probe_packets.datagram_size(wire.client) == size
     assert max(len(data) for data, _ in wire.client.datagrams_to_send(wire.now)) == size
-    # No loss makes the window grow.
-    congestion = wire.client._loss._cc
-    before = congestion.congestion_window
-    assert before >= 2 * size
-    for _ in range(20):
-        packet = wire.client._spaces[tls.Epoch.ONE_RTT].sent_packets.popitem()[1]
-        congestion.on_packets_lost(now=wire.now + 1, packets=[packet])
-        congestion.on_packet_sent(packet=packet)
-        wire.client._spaces[tls.Epoch.ONE_RTT].sent_packets[packet.packet_number] = packet
-        assert 2 * size <= congestion.congestion_window <= before
-        before = congestion.congestion_window
+    assert wire.client._loss.congestion.congestion_window >= 2 * size
 
 
 def test_a_probe_is_none_of_the_congestion_window_s(wire: Wire) -> None:
     told: list[bool] = []
     before = statistics.in_flight(wire.client)
-    probe = path_probe.make_probe(wire.client, 5000, wire.now, told.append)
+    probe = probe_packets.make_probe(wire.client, 5000, wire.now, told.append)
     assert len(probe[0]) == 5000
     assert probe[1] == ADDRESS
     assert statistics.in_flight(wire.client) == before
@@ -234,54 +225,54 @@ def test_a_probe_is_none_of_the_congestion_window_s(wire: Wire) -> None:
     assert events(wire.server) is not None
     # One that is lost costs nothing either.
     window = wire.client._loss.congestion_window
-    path_probe.make_probe(wire.client, 5000, wire.now, told.append)
+    probe_packets.make_probe(wire.client, 5000, wire.now, told.append)
     for number in range(10):
         wire.client.send_ping(number)
         wire.talk(1)
     assert told == [True, False]
     assert wire.client._loss.congestion_window >= window
     # And one that is not sent is not waited for.
-    path_probe.make_probe(wire.client, 5000, wire.now, told.append)
-    path_probe.forget_probe(wire.client)
+    probe_packets.make_probe(wire.client, 5000, wire.now, told.append)
+    probe_packets.forget_probe(wire.client)
     for number in range(10):
         wire.client.send_ping(number)
         wire.talk(1)
     assert told == [True, False]
-    assert statistics.timeouts(wire.client) == 0
+    assert wire.client._loss._pto_count == 0
 
 
 def test_a_datagram_can_be_watched(wire: Wire) -> None:
     told: list[bool] = []
     wire.client.send_stream_data(0, bytes(5000))
     datagrams = wire.client.datagrams_to_send(wire.now)
-    assert path_probe.watch(wire.client, len(datagrams), told.append)
+    assert probe_packets.watch(wire.client, len(datagrams), told.append)
     assert told == []
     for data, _ in datagrams:
         wire.server.receive_datagram(data, CLIENT_ADDRESS, wire.now)
     wire.talk(2)
     assert told == [True]
     wire.client.send_stream_data(0, bytes(500))
-    assert path_probe.watch(wire.client, len(wire.client.datagrams_to_send(wire.now)), told.append)
+    assert probe_packets.watch(wire.client, len(wire.client.datagrams_to_send(wire.now)), told.append)
     for count in range(1, 3):
         timer = wire.client.get_timer()
         assert timer is not None
         wire.client.handle_timer(timer)
-        assert statistics.timeouts(wire.client) == count
+        assert wire.client._loss._pto_count == count
         wire.now = timer
         wire.client.datagrams_to_send(wire.now)
     assert told == [True, False]
     wire.client.send_ping(1)
     wire.talk(2)
-    assert statistics.timeouts(wire.client) == 0
+    assert wire.client._loss._pto_count == 0
 
 
 def test_whether_a_path_is_valid(wire: Wire) -> None:
-    assert paths.path_is_valid(wire.client)
-    assert paths.path_is_valid(wire.server)
+    assert address_validation.path_is_valid(wire.client)
+    assert address_validation.path_is_valid(wire.server)
     wire.client.send_ping(1)
     for data, _ in wire.client.datagrams_to_send(wire.now):
         wire.server.receive_datagram(data, ("127.0.0.1", 5545), wire.now)
-    assert not paths.path_is_valid(wire.server)
+    assert not address_validation.path_is_valid(wire.server)
 
 
 @pytest.mark.parametrize(("longest", "says_so"), [(16384, True), (1453, True), (1452, False), (1200, False)])
@@ -297,7 +288,7 @@ def test_who_builds_long_datagrams_says_so(
         assert says(said, LONG_DATAGRAMS) is says_so
         assert max_udp_payload_size(said) == 65527
         assert configuration.longest_datagram(quic) == longest
-        assert path_probe.datagram_size(quic) == 1200
+        assert probe_packets.datagram_size(quic) == 1200
 
 
 def test_the_tls_handshake_is_sent_again_in_the_same_frames_too(certificates: CertificateFiles) -> None:
@@ -359,7 +350,7 @@ def test_early_data_and_what_becomes_of_them(certificates: CertificateFiles, kno
     wire.to_client()
     assert engine_tls.is_resumed(wire.client) == known
     if not known:
-        loss_recovery.early_data_refused(wire.client, wire.now)
+        recovery.early_data_refused(wire.client, wire.now)
         wire.talk(1)
         data = [
             event.data for event in events(wire.server) if isinstance(event, StreamDataReceived | StreamData)
@@ -396,10 +387,7 @@ def test_no_other_file_of_the_package_touches_private_attributes_of_aioquic() ->
 
 
 class SecureWire(Wire):
-    """The same between connections that heed all of their configuration."""
-
-    client: Connection
-    server: Connection
+    """The same between connections with other settings."""
 
     def __init__(self, client: QuicSettings, server: QuicSettings) -> None:
         self.now = 0.0
@@ -534,23 +522,10 @@ def test_tickets_and_external_psks_beside_each_other(certificates: CertificateFi
 # -- while nobody takes what happens -------------------------------------------------------------
 
 
-class OwnWire(Wire):
-    """Between connections of this package."""
-
-    client: Connection
-    server: Connection
-
-
 @pytest.fixture
-def own_wire(certificates: CertificateFiles) -> OwnWire:
-    wire = OwnWire(certificates)
-    settings = QuicSettings(tls=certificates.tls(verify=False))
-    wire.client = Connection(configuration=client_configuration(settings.for_dialling("127.0.0.1")))
-    wire.client.connect(ADDRESS, wire.now)
-    wire.server = Connection(
-        configuration=server_configuration(settings.for_listening()),
-        original_destination_connection_id=wire.client.original_destination_connection_id,
-    )
+def linked_wire(certificates: CertificateFiles) -> Wire:
+    """After the handshake, with peers that are authenticated."""
+    wire = Wire(certificates)
     wire.talk()
     for quic in (wire.client, wire.server):
         bounds.authenticated(quic)
@@ -566,15 +541,15 @@ def pieces(found: Sequence[object]) -> list[tuple[int, bytes, bool]]:
     ]
 
 
-def test_what_validates_a_path_has_no_more_bytes_than_every_path_takes(own_wire: OwnWire) -> None:
+def test_what_validates_a_path_has_no_more_bytes_than_every_path_takes(linked_wire: Wire) -> None:
     """aioquic pads it to the size of the path before."""
-    client, server, now = own_wire.client, own_wire.server, own_wire.now
+    client, server, now = linked_wire.client, linked_wire.server, linked_wire.now
     for quic in (client, server):
-        path_probe.set_datagram_size(quic, 9000)
+        probe_packets.set_datagram_size(quic, 9000)
     client.send_ping(1)
     for data, _ in client.datagrams_to_send(now):
         server.receive_datagram(data, ("127.0.0.1", 5545), now)
-    assert not paths.path_is_valid(server)
+    assert not address_validation.path_is_valid(server)
     challenges = server.datagrams_to_send(now)
     assert challenges
     for data, _ in challenges:
@@ -582,15 +557,15 @@ def test_what_validates_a_path_has_no_more_bytes_than_every_path_takes(own_wire:
     responses = client.datagrams_to_send(now)
     for data, _ in responses:
         server.receive_datagram(data, ("127.0.0.1", 5545), now)
-    assert paths.path_is_valid(server)
+    assert address_validation.path_is_valid(server)
     assert max(len(data) for data, _ in (*challenges, *responses)) == 1200
-    assert path_probe.datagram_size(server) == path_probe.datagram_size(client) == 9000
+    assert probe_packets.datagram_size(server) == probe_packets.datagram_size(client) == 9000
 
 
-def test_a_path_that_cannot_be_validated_shortens_no_datagrams_of_another(own_wire: OwnWire) -> None:
+def test_a_path_that_cannot_be_validated_shortens_no_datagrams_of_another(linked_wire: Wire) -> None:
     """Without a connection id for it nothing is sent there, and aioquic keeps what it is to be answered."""
-    server, now = own_wire.server, own_wire.now
-    path_probe.set_datagram_size(server, 9000)
+    server, now = linked_wire.server, linked_wire.now
+    probe_packets.set_datagram_size(server, 9000)
     server._peer_cid_available.clear()
     other = QuicNetworkPath(("127.0.0.1", 5545))
     other.remote_challenges.append(bytes(8))
@@ -600,22 +575,22 @@ def test_a_path_that_cannot_be_validated_shortens_no_datagrams_of_another(own_wi
     assert other.remote_challenges
 
 
-def test_the_quickest_round_trip_is_a_millisecond_at_least(own_wire: OwnWire) -> None:
-    assert statistics.quickest_round_trip(own_wire.client) == 0.001
+def test_the_quickest_round_trip_is_a_millisecond_at_least(linked_wire: Wire) -> None:
+    assert statistics.quickest_round_trip(linked_wire.client) == 0.001
 
 
-def test_all_events_are_taken_at_once(own_wire: OwnWire) -> None:
-    own_wire.client.send_stream_data(0, b"a")
-    own_wire.client.send_stream_data(4, b"b")
-    own_wire.to_server()
-    assert event_queue.events_waiting(own_wire.server) == 2
-    assert pieces(event_queue.take_events(own_wire.server)) == [(0, b"a", False), (4, b"b", False)]
-    assert event_queue.events_waiting(own_wire.server) == 0
-    assert own_wire.server.next_event() is None
+def test_all_events_are_taken_at_once(linked_wire: Wire) -> None:
+    linked_wire.client.send_stream_data(0, b"a")
+    linked_wire.client.send_stream_data(4, b"b")
+    linked_wire.to_server()
+    assert event_queue.events_waiting(linked_wire.server) == 2
+    assert pieces(event_queue.take_events(linked_wire.server)) == [(0, b"a", False), (4, b"b", False)]
+    assert event_queue.events_waiting(linked_wire.server) == 0
+    assert linked_wire.server.next_event() is None
 
 
-def test_neighbouring_pieces_of_one_stream_are_joined(own_wire: OwnWire) -> None:
-    client, server = own_wire.client, own_wire.server
+def test_neighbouring_pieces_of_one_stream_are_joined(linked_wire: Wire) -> None:
+    client, server = linked_wire.client, linked_wire.server
     for stream_id, data, end in [
         (0, b"a", False),
         (0, b"b", False),
@@ -625,7 +600,7 @@ def test_neighbouring_pieces_of_one_stream_are_joined(own_wire: OwnWire) -> None
         (4, b"f", False),
     ]:
         client.send_stream_data(stream_id, data, end)
-        own_wire.talk(1)
+        linked_wire.talk(1)
     event_queue.join_events(server, 1)
     assert pieces(event_queue.take_events(server)) == [
         (0, b"a", False),
@@ -636,52 +611,52 @@ def test_neighbouring_pieces_of_one_stream_are_joined(own_wire: OwnWire) -> None
     ]
 
 
-def test_events_of_other_kinds_keep_their_place(own_wire: OwnWire) -> None:
-    client, server = own_wire.client, own_wire.server
+def test_events_of_other_kinds_keep_their_place(linked_wire: Wire) -> None:
+    client, server = linked_wire.client, linked_wire.server
     for data in (b"a", b"b"):
         client.send_stream_data(0, data)
-        own_wire.talk(1)
+        linked_wire.talk(1)
     client.reset_stream(0, 7)
-    own_wire.talk(1)
+    linked_wire.talk(1)
     client.send_stream_data(4, b"c")
-    own_wire.talk(1)
+    linked_wire.talk(1)
     event_queue.join_events(server, 0)
     found = event_queue.take_events(server)
     assert pieces(found) == [(0, b"ab", False), (4, b"c", False)]
     assert isinstance(found[1], StreamReset)
 
 
-def test_limits_that_are_held_do_not_grow(own_wire: OwnWire) -> None:
-    client, server = own_wire.client, own_wire.server
+def test_limits_that_are_held_do_not_grow(linked_wire: Wire) -> None:
+    client, server = linked_wire.client, linked_wire.server
     window = server._local_max_stream_data_bidi_remote
     client.send_stream_data(0, bytes(window))
     client.send_stream_data(4, bytes(window))
     kept = window + 1000
-    own_wire.to_server()
+    linked_wire.to_server()
     server.keep_window(4, kept)
     with server.limits_held():
         for _ in range(5000):
-            own_wire.talk(1)
+            linked_wire.talk(1)
         assert server._streams[0].max_stream_data_local == window
         assert client._streams[0].max_stream_data_remote == window
         # What was granted is told.
         assert client._streams[4].max_stream_data_remote == kept
-    own_wire.talk()
+    linked_wire.talk()
     assert client._streams[0].max_stream_data_remote == 2 * window
 
 
-def test_a_window_of_a_stream_that_is_over_is_none_to_keep(own_wire: OwnWire) -> None:
-    assert own_wire.server.keep_window(400, 1000) == 1000
+def test_a_window_of_a_stream_that_is_over_is_none_to_keep(linked_wire: Wire) -> None:
+    assert linked_wire.server.keep_window(400, 1000) == 1000
 
 
-def test_an_acknowledgement_can_be_sent_at_once(own_wire: OwnWire) -> None:
-    own_wire.talk()
-    own_wire.client.send_stream_data(0, b"a")
-    own_wire.to_server()
-    assert own_wire.server.datagrams_to_send(own_wire.now) == []
-    loss_recovery.acknowledge_now(own_wire.server, own_wire.now)
-    own_wire.to_client()
-    assert statistics.unacknowledged(own_wire.client, 0) == 0
+def test_an_acknowledgement_can_be_sent_at_once(linked_wire: Wire) -> None:
+    linked_wire.talk()
+    linked_wire.client.send_stream_data(0, b"a")
+    linked_wire.to_server()
+    assert linked_wire.server.datagrams_to_send(linked_wire.now) == []
+    recovery.acknowledge_now(linked_wire.server, linked_wire.now)
+    linked_wire.to_client()
+    assert statistics.unacknowledged(linked_wire.client, 0) == 0
 
 
 # -- connection ids, paths and Retry ------------------------------------------------------------

@@ -13,7 +13,7 @@ import pytest
 from quicdist.carrier.quic.carrier import QuicCarrier
 from quicdist.carrier.quic.driver.close_packets import ClosePackets
 from quicdist.carrier.quic.driver.listen_endpoint import ListenEndpoint
-from quicdist.carrier.quic.engine.aioquic.paths import unvalidated_credit
+from quicdist.carrier.quic.engine.aioquic.address_validation import unvalidated_credit
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.security.tls_config import TlsConfig
 from tests.carrier.nodes import FakeNode

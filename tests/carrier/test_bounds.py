@@ -21,6 +21,7 @@ from quicdist.carrier.quic.engine.aioquic import bounds, flow_control, statistic
 from quicdist.carrier.quic.engine.aioquic import state as engine_state
 from quicdist.carrier.quic.engine.aioquic.bounds import BOUNDS, Bounded
 from quicdist.carrier.quic.engine.aioquic.reassembly import CryptoReceiver
+from quicdist.carrier.quic.engine.aioquic.recovery import Recovery
 from quicdist.carrier.quic.engine.events import StreamData
 from quicdist.carrier.quic.engine.wire.frames import uint
 from quicdist.carrier.security.certificates import CertificateFiles
@@ -251,7 +252,7 @@ def test_a_node_that_was_dialled_may_send_early_and_does_so_again(certificates: 
         end.quic.is_authenticated = False
         end.quic._keys = None  # type: ignore[attr-defined]
     server.write(1, bytes(3_000_000))
-    while not client.quic._refusals:  # type: ignore[attr-defined]
+    while not client.quic._dropped_packets:  # type: ignore[attr-defined]
         network.run(0.05)
     assert BOUNDS.stream_bytes <= len(client.came[1]) < BOUNDS.stream_bytes + 20_000
     assert client.ended is None
@@ -381,7 +382,8 @@ def test_heavy_loss_of_full_windows_meets_no_bound(
     network.faults = Faults(lost=0.2, twice=0.05, delay=0.05)
     client, server = network.ends
     for end in network.ends:
-        end.quic._loss._cc.congestion_window = 16 * 1024 * 1024
+        assert isinstance(end.quic._loss, Recovery)
+        end.quic._loss.congestion.congestion_window = 16 * 1024 * 1024
     for _ in range(8 if size > 64 else 1500):
         client.write(0, bytes(size))
         server.write(1, bytes(size // 8))
@@ -390,8 +392,8 @@ def test_heavy_loss_of_full_windows_meets_no_bound(
     all_came(network)
     for end in network.ends:
         assert isinstance(end.quic, Bounded)
-        assert end.quic._refusals == 0
-        assert (end.quic._stock.pieces, end.quic._stock.size) == (0, 0)
+        assert end.quic._dropped_packets == 0
+        assert (end.quic._reassembly.pieces, end.quic._reassembly.size) == (0, 0)
 
 
 def test_every_other_packet_of_a_full_window_is_kept(certificates: CertificateFiles) -> None:
@@ -404,13 +406,13 @@ def test_every_other_packet_of_a_full_window_is_kept(certificates: CertificateFi
     size = 1200
     for offset in range(1 + size, window - size, 2 * size):
         pair.feed(server, stream_frame(0, offset, bytes(size)))
-    assert server._refusals == 0
+    assert server._dropped_packets == 0
     server._events.clear()
     for offset in range(1, window - size, 2 * size):
         pair.feed(server, stream_frame(0, offset, bytes(size)))
     came = sum(len(event.data) for event in server._events if isinstance(event, StreamData))
     assert came > window - 3 * size
-    assert server._stock.pieces == 0
+    assert server._reassembly.pieces == 0
 
 
 def test_a_link_takes_no_more_tiny_pieces_and_lives(certificates: CertificateFiles) -> None:
@@ -418,8 +420,8 @@ def test_a_link_takes_no_more_tiny_pieces_and_lives(certificates: CertificateFil
     server = pair.server
     pair.flood(server, packed(stream_frame(0, 2 * i + 1, b"x") for i in range(10_000)))
     assert engine_state.closing(server) is None
-    assert server._refusals > 0
-    assert server._stock.pieces < 300
+    assert server._dropped_packets > 0
+    assert server._reassembly.pieces < 300
     # What fills the gaps is taken.
     server._events.clear()
     pair.feed(server, stream_frame(0, 0, bytes(1000)))

@@ -19,9 +19,9 @@ from quicdist.carrier.errors import (
 from quicdist.carrier.quic.carrier import QuicCarrier
 from quicdist.carrier.quic.close_codes import close_code, dial_refused, wrong_cookie
 from quicdist.carrier.quic.data_streams import StreamCounts
+from quicdist.carrier.quic.dial_handshake import DialHandshake
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
 from quicdist.carrier.quic.engine.closing import Closing
-from quicdist.carrier.quic.handshake import DialHandshake
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.tcp.carrier import TcpCarrier
 from quicdist.errors import QuicDistError
@@ -97,7 +97,7 @@ def test_a_peer_that_is_no_quicdist_is_closed_with_code_0(
     run()
     # By its words, this time.
     ((_, error),) = told
-    assert error.startswith(f"WrongCookie: wrong cookie for {SERVER}: it refused our digest: ")
+    assert error.startswith(f"WrongCookie: wrong cookie for {SERVER}: the peer refused our digest: ")
 
 
 def test_time_that_runs_out_after_our_digest_has_arrived_is_a_time_out(settings: QuicSettings) -> None:
@@ -106,7 +106,7 @@ def test_time_that_runs_out_after_our_digest_has_arrived_is_a_time_out(settings:
         async with listening(settings, Unwilling(SERVER)) as server:
             error = await refused(settings, server, 1.5)
             assert error.startswith(f"{DigestUnanswered.__name__}: cannot connect to {SERVER}")
-            assert "a challenge acknowledgement was expected, and our digest has arrived" in error
+            assert "expected a challenge acknowledgement, although our digest was received" in error
             await server.error()
 
     run()
@@ -118,7 +118,7 @@ def test_time_that_runs_out_for_the_other_node_is_told_as_that(settings: QuicSet
         async with listening(settings, Unwilling(SERVER), setup_time=1) as server:
             error = await refused(settings, server, 5)
             assert error.startswith(f"{ConnectError.__name__}: cannot connect to {SERVER}")
-            assert "it closed the connection while a challenge acknowledgement was expected" in error
+            assert "the peer closed the connection while a challenge acknowledgement was expected" in error
             assert "within 1 s" in error
             await server.error()
 
@@ -178,7 +178,7 @@ def test_over_tcp_an_error_says_how_far_the_handshake_had_come() -> None:
 
         server = await asyncio.start_server(accept, "127.0.0.1", 0)
         address = Address("127.0.0.1", server.sockets[0].getsockname()[1])
-        with pytest.raises(SetupTimeout, match=r"no connection within 2 s, while a status was expected"):
+        with pytest.raises(SetupTimeout, match=r"no answer within 2 s: expected a status"):
             await TcpCarrier().setup(SERVER, address, FakeNode(CLIENT), setup_time=2)
         for writer in silent:
             writer.close()
@@ -210,4 +210,4 @@ def test_an_attempt_that_gives_way_by_itself_is_no_warning(
 
     run()
     assert [record for record in caplog.records if record.levelno > logging.INFO] == []
-    assert any("dials this node, which dials it" in record.getMessage() for record in caplog.records)
+    assert any("dial each other" in record.getMessage() for record in caplog.records)

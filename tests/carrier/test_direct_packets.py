@@ -248,8 +248,8 @@ def test_packets_are_built_as_aioquic_builds_them(
         other = twin(quic)
         space = other._spaces.get(Epoch.ONE_RTT)
         direct = quic._keys is not None and quic._waiting(quic._keys) is not None
-        news = quic._has_news(now) and (direct or bool(quic._ping_pending) or quic._probe_pending)
-        rides = news or (direct and space is not None and space.ack_at is not None and space.ack_at > now)
+        owes = quic._owes_acknowledgement(now) and (direct or bool(quic._ping_pending) or quic._probe_pending)
+        rides = owes or (direct and space is not None and space.ack_at is not None and space.ack_at > now)
         chance.seed(compared)
         built = quic.datagrams_to_send(now)
         if space is not None and rides and built:

@@ -10,13 +10,20 @@ from aioquic.tls import CipherSuite, Epoch
 
 from quicdist.carrier.quic.engine.aioquic import state as engine_state
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
-from quicdist.carrier.quic.engine.aioquic.key_limits import CHACHA20, LONG, SHORT, KeyLimited, KeyLimits, Pair
+from quicdist.carrier.quic.engine.aioquic.key_limits import (
+    CHACHA20,
+    LONG,
+    SHORT,
+    KeyLimited,
+    KeyLimits,
+    KeyPair,
+)
 from quicdist.carrier.security.certificates import CertificateFiles
 from tests.carrier.crafted import CLIENT, Crafted, seal
 from tests.carrier.simulated import Faults, Network
 from tests.carrier.test_direct_packets import all_came
 
-FEW = KeyLimits(update=50, most=100, forgeries=1 << 52)
+FEW = KeyLimits(update=50, maximum=100, forgeries=1 << 52)
 
 
 @pytest.fixture
@@ -33,19 +40,19 @@ class Updates:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.triggers: list[str] = []
-        update = Pair._update_key
+        update = KeyPair._update_key
 
-        def counted(pair: Pair, trigger: str) -> None:
+        def counted(pair: KeyPair, trigger: str) -> None:
             self.triggers.append(trigger)
             update(pair, trigger)
 
-        monkeypatch.setattr(Pair, "_update_key", counted)
+        monkeypatch.setattr(KeyPair, "_update_key", counted)
 
 
 def test_the_limits_are_those_of_the_ciphers() -> None:
     """RFC 9001, section 6.6 and appendix B.1."""
-    assert LONG.update < LONG.most <= 2**23
-    assert SHORT.update < SHORT.most <= 2**28
+    assert LONG.update < LONG.maximum <= 2**23
+    assert SHORT.update < SHORT.maximum <= 2**28
     assert LONG.forgeries == SHORT.forgeries == 2**52
     assert CHACHA20.forgeries == 2**36
 
@@ -82,7 +89,7 @@ def test_keys_are_updated_again_and_again(
     for end in network.ends:
         assert isinstance(end.quic, Connection)
         pair = keys(end.quic)
-        assert isinstance(pair, Pair)
+        assert isinstance(pair, KeyPair)
         assert pair.recv.forgeries == 0
 
 
@@ -98,7 +105,7 @@ def test_a_peer_that_is_not_quicdist_is_asked_to_update_once(
     server: type[QuicConnection],
 ) -> None:
     """quic_dist cannot follow a second time. Then the connection ends before its keys are worn out."""
-    monkeypatch.setattr(KeyLimited, "key_limits", KeyLimits(update=50, most=300, forgeries=1 << 52))
+    monkeypatch.setattr(KeyLimited, "key_limits", KeyLimits(update=50, maximum=300, forgeries=1 << 52))
     network = Network(certificates, 5, client=client, server=server)
     updates = Updates(monkeypatch)
     ours = next(end for end in network.ends if isinstance(end.quic, KeyLimited))
@@ -142,7 +149,7 @@ def test_packets_sent_before_an_update_of_ours_are_read(certificates: Certificat
 def test_no_update_before_the_last_one_is_acknowledged(
     certificates: CertificateFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(KeyLimited, "key_limits", KeyLimits(update=20, most=40, forgeries=1 << 52))
+    monkeypatch.setattr(KeyLimited, "key_limits", KeyLimits(update=20, maximum=40, forgeries=1 << 52))
     pair = Crafted(certificates)
     server = pair.server
     updates = Updates(monkeypatch)
@@ -196,7 +203,7 @@ def forged(certificates: CertificateFiles) -> tuple[Crafted, dict[str, bytes]]:
 def test_too_many_forgeries_end_the_connection(
     forged: tuple[Crafted, dict[str, bytes]], monkeypatch: pytest.MonkeyPatch, which: str, authenticated: bool
 ) -> None:
-    monkeypatch.setattr(KeyLimited, "key_limits", KeyLimits(update=1 << 62, most=1 << 62, forgeries=50))
+    monkeypatch.setattr(KeyLimited, "key_limits", KeyLimits(update=1 << 62, maximum=1 << 62, forgeries=50))
     pair, packets = forged
     server = pair.server
     if not authenticated:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 
-from quicdist.carrier.quic.engine.aioquic.loss_recovery import Recovery
+from quicdist.carrier.quic.engine.aioquic.recovery import Recovery
 from quicdist.carrier.security.certificates import CertificateFiles
 from tests.carrier.path import End, Network, Path
 

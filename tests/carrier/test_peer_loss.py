@@ -169,7 +169,7 @@ def test_nothing_is_kept_of_a_hint_about_a_connection_that_is_gone(settings: Qui
             connection = connection_of_inbox(pair.server)
             connection.abandon("another one was")
             endpoint = server.listener.endpoint
-            endpoint._peer_loss(connection, CONNECTION_UNKNOWN)
+            endpoint._hint(connection, CONNECTION_UNKNOWN)
             assert not endpoint._peer_losses
 
     run()

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from quicdist.carrier.quic.engine.aioquic import statistics
 from quicdist.carrier.quic.engine.path_mtu import BASE_SIZE, GRAIN, MAX_SIZE, MIN_SIZE
 from quicdist.carrier.quic.link import QuicLink
 from quicdist.carrier.quic.settings import QuicSettings
@@ -143,7 +142,7 @@ async def test_a_silence_that_is_not_for_the_length_costs_nothing(settings: Quic
             pair.to_server((number, LARGE))
         await asyncio.sleep(1.0)
         client, _ = both(pair)
-        assert statistics.timeouts(connection_of(client._connection.engine)) > 2
+        assert connection_of(client._connection.engine)._loss._pto_count > 2
         assert client.datagram_size == MAX_SIZE
         proxy.longest = 65535
         for number in range(8):

@@ -17,7 +17,7 @@ from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE
 
 from quicdist.carrier import Address, DigestUnanswered, PeerClosed, PeerSilent
 from quicdist.carrier.quic.carrier import QuicCarrier
-from quicdist.carrier.quic.engine.aioquic.key_limits import KeyLimited, KeyLimits, Pair
+from quicdist.carrier.quic.engine.aioquic.key_limits import KeyLimited, KeyLimits, KeyPair
 from quicdist.carrier.quic.engine.path_mtu import BASE_SIZE
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.security.certificates import CertificateFiles
@@ -168,15 +168,15 @@ async def test_quic_dist_follows_one_key_update(
     dials: bool,
 ) -> None:
     """RFC 9001, section 6. A second one it would not follow: it tries the keys of before the first."""
-    monkeypatch.setattr(KeyLimited, "key_limits", KeyLimits(update=100, most=1 << 62, forgeries=1 << 52))
+    monkeypatch.setattr(KeyLimited, "key_limits", KeyLimits(update=100, maximum=1 << 62, forgeries=1 << 52))
     updates = []
-    update = Pair._update_key
+    update = KeyPair._update_key
 
-    def counted(pair: Pair, trigger: str) -> None:
+    def counted(pair: KeyPair, trigger: str) -> None:
         updates.append(trigger)
         update(pair, trigger)
 
-    monkeypatch.setattr(Pair, "_update_key", counted)
+    monkeypatch.setattr(KeyPair, "_update_key", counted)
     node = FakeNode(NAME)
     async with listening(settings, node) as server:
         table = {NAME: ("127.0.0.1", server.address.port)}
@@ -343,4 +343,4 @@ async def test_a_beam_that_was_killed_is_noticed_by_its_port(
         quic_link(link)._connection.ping()
         error = await inbox.end()
         assert BEAM in str(error)
-        assert "nobody listens" in str(error)
+        assert "ICMP port unreachable" in str(error)

@@ -12,8 +12,8 @@ import pytest
 from quicdist.carrier import LinkClosed, PeerClosed, PeerSilent
 from quicdist.carrier.link import BufferLimits
 from quicdist.carrier.quic.carrier import QuicCarrier
+from quicdist.carrier.quic.dial_handshake import DialHandshake
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
-from quicdist.carrier.quic.handshake import DialHandshake
 from quicdist.carrier.quic.link import BURST, QuicLink
 from quicdist.carrier.quic.liveness_probe import NOPROC
 from quicdist.carrier.quic.settings import QuicSettings
@@ -414,15 +414,16 @@ async def test_a_burst_that_falls_silent_is_nudged_for_its_end(settings: QuicSet
     async with linked(settings) as pair:
         client, server = quic_link(pair.client.link), quic_link(pair.server.link)
         nudged: list[float] = []
-        received = client._received
+        take_own = client._liveness_probe.take_own
         loop = asyncio.get_running_loop()
 
-        def hook(messages: list[Any]) -> None:
-            if client._liveness_probe.concerns(messages):
+        def hook(messages: list[Any]) -> list[Any]:
+            rest = take_own(messages)
+            if len(rest) < len(messages):
                 nudged.append(loop.time())
-            received(messages)
+            return rest
 
-        client._received = hook  # type: ignore[method-assign]
+        client._take_own_signals = hook
         pair.to_server("little")
         assert (await pair.server.get())[1] == b"little"
         for _ in range(2):

@@ -14,11 +14,11 @@ import pytest
 
 from quicdist.carrier import Address, SetupTimeout
 from quicdist.carrier.quic.carrier import QuicCarrier
+from quicdist.carrier.quic.dial_handshake import DialHandshake
 from quicdist.carrier.quic.driver.tickets import TicketKey, TicketStore
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
 from quicdist.carrier.quic.engine.aioquic.tickets import SessionTicket
 from quicdist.carrier.quic.engine.contract import Ticket
-from quicdist.carrier.quic.handshake import DialHandshake
 from quicdist.carrier.quic.link import QuicLink
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.security.certificates import CertificateFiles, make_development_certificates

@@ -16,18 +16,18 @@ from quicdist.carrier.quic.engine.aioquic.ranges import Ranges
 from quicdist.carrier.quic.engine.aioquic.reassembly import (
     CHUNK,
     CryptoReceiver,
-    NotTaken,
+    PacketDropped,
     Pieces,
+    ReassemblyBudget,
+    ReassemblyLimits,
     Receiver,
-    Stock,
-    StockLimits,
 )
 
-LARGE = StockLimits(pieces=1 << 30, base=1 << 30, bytes_each=1, size=1 << 40, per_stream=1 << 30)
+LARGE = ReassemblyLimits(pieces=1 << 30, base=1 << 30, bytes_each=1, size=1 << 40, per_stream=1 << 30)
 
 
-def receiver(limits: StockLimits = LARGE, error: QuicErrorCode | None = None) -> Receiver:
-    return Receiver(0, readable=True, stock=Stock(limits, error))
+def receiver(limits: ReassemblyLimits = LARGE, error: QuicErrorCode | None = None) -> Receiver:
+    return Receiver(0, readable=True, budget=ReassemblyBudget(limits, error))
 
 
 def frame(offset: int, data: bytes, *, fin: bool = False) -> QuicStreamFrame:
@@ -60,8 +60,8 @@ def test_random_frames_come_out_in_order(seed: int) -> None:
         frames.reverse()
     elif order == "even first":
         frames = frames[::2] + frames[1::2]
-    stock = Stock(LARGE, None)
-    receiver = Receiver(0, readable=True, stock=stock)
+    budget = ReassemblyBudget(LARGE, None)
+    receiver = Receiver(0, readable=True, budget=budget)
     came = b""
     for offset, data in frames:
         event = receiver.handle_frame(frame(offset, data))
@@ -70,23 +70,23 @@ def test_random_frames_come_out_in_order(seed: int) -> None:
             assert receiver.starting_offset() == len(came) + len(event.data)
             came += event.data
     assert came == whole
-    assert (stock.pieces, stock.size) == (0, 0)
+    assert (budget.pieces, budget.size) == (0, 0)
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_the_stock_counts_what_is_kept(seed: int) -> None:
     random = Random(seed)
-    stock = Stock(LARGE, None)
-    pieces = Pieces(stock)
+    budget = ReassemblyBudget(LARGE, None)
+    pieces = Pieces(budget)
     kept: set[int] = set()
     for _ in range(300):
         offset, size = random.randrange(3000), random.choice((1, 3, 50, 400))
         pieces.add(offset, bytes(size))
         kept.update(range(offset, offset + size))
-        assert stock.size == len(kept)
-        assert stock.pieces == len(pieces) <= len(kept)
+        assert budget.size == len(kept)
+        assert budget.pieces == len(pieces) <= len(kept)
     pieces.clear()
-    assert (stock.pieces, stock.size, len(pieces)) == (0, 0, 0)
+    assert (budget.pieces, budget.size, len(pieces)) == (0, 0, 0)
 
 
 def test_the_end_of_a_stream() -> None:
@@ -112,28 +112,28 @@ def test_the_end_of_a_stream() -> None:
 
 
 def test_a_reset_gives_back_what_was_kept() -> None:
-    stock = Stock(LARGE, None)
-    receiver = Receiver(0, readable=True, stock=stock)
+    budget = ReassemblyBudget(LARGE, None)
+    receiver = Receiver(0, readable=True, budget=budget)
     receiver.handle_frame(frame(10, b"x"))
-    assert stock.size == 1
+    assert budget.size == 1
     receiver.handle_reset(final_size=11)
-    assert (stock.size, stock.pieces) == (0, 0)
+    assert (budget.size, budget.pieces) == (0, 0)
 
 
 def test_what_exceeds_a_stock_changes_nothing() -> None:
-    limits = StockLimits(pieces=100, base=4, bytes_each=16, size=1000, per_stream=100)
+    limits = ReassemblyLimits(pieces=100, base=4, bytes_each=16, size=1000, per_stream=100)
     few = receiver(limits)
     for number in range(4):
         assert take(few, 10 + 2 * number, b"x") == b""
-    with pytest.raises(NotTaken):
+    with pytest.raises(PacketDropped):
         take(few, 100, b"y")
     assert few.highest_offset == 17
-    with pytest.raises(NotTaken):
+    with pytest.raises(PacketDropped):
         take(few, 100, b"y", fin=True)
     assert few._final_size is None
     # Larger ones may be more, up to a number of bytes.
     assert take(few, 100, bytes(64)) == b""
-    with pytest.raises(NotTaken):
+    with pytest.raises(PacketDropped):
         take(few, 1000, bytes(1000))
     # What is in order is always taken, and makes room.
     assert take(few, 0, bytes(10)) == bytes(10) + b"x"
@@ -145,8 +145,8 @@ def test_what_exceeds_a_stock_changes_nothing() -> None:
 
 def kept_by(pieces: list[tuple[int, int]]) -> int:
     """Bytes of memory that ``(offset, size)`` frames cost."""
-    stock = Stock(LARGE, None)
-    held = Pieces(stock)
+    budget = ReassemblyBudget(LARGE, None)
+    held = Pieces(budget)
     tracemalloc.start()
     try:
         for offset, size in pieces:
@@ -166,8 +166,8 @@ def test_bytes_that_touch_are_joined(order: range) -> None:
 
 
 def test_a_window_of_packets_is_a_few_chunks() -> None:
-    stock = Stock(LARGE, None)
-    held = Pieces(stock)
+    budget = ReassemblyBudget(LARGE, None)
+    held = Pieces(budget)
     size, count = 1200, 10_000
     for number in range(1, count):
         held.add(number * size, bytes(size))
@@ -210,7 +210,9 @@ def test_twice_the_frames_take_twice_the_steps(step: int) -> None:
 
 
 def crypto() -> CryptoReceiver:
-    return CryptoReceiver(Stock(LARGE, QuicErrorCode.CRYPTO_BUFFER_EXCEEDED), CryptoReceiver.MAX_MESSAGE)
+    return CryptoReceiver(
+        ReassemblyBudget(LARGE, QuicErrorCode.CRYPTO_BUFFER_EXCEEDED), CryptoReceiver.MAX_MESSAGE
+    )
 
 
 def test_tls_messages_are_handed_on_whole() -> None:

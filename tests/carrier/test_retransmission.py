@@ -14,7 +14,11 @@ from aioquic.quic.stream import QuicStream, QuicStreamSender
 from quicdist.carrier.quic.engine.aioquic import retransmission
 from quicdist.carrier.quic.engine.aioquic.configuration import client_configuration
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
-from quicdist.carrier.quic.engine.aioquic.retransmission import MANY_ENDS, PacketRoom, RetransmittingSender
+from quicdist.carrier.quic.engine.aioquic.retransmission import (
+    MANY_ENDS,
+    PacketCapacity,
+    RetransmittingSender,
+)
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.security.certificates import CertificateFiles
 
@@ -83,11 +87,11 @@ RECEIVERS: dict[str, Callable[[], Receiver]] = {
 
 def sender_of(
     room: int, *, crypto: bool = False, stream_id: int = 4
-) -> tuple[RetransmittingSender, PacketRoom]:
-    shared = PacketRoom()
+) -> tuple[RetransmittingSender, PacketCapacity]:
+    shared = PacketCapacity()
     shared.size = room
     kind = retransmission.CryptoSender if crypto else RetransmittingSender
-    return kind(stream_id, writable=True, room=shared), shared
+    return kind(stream_id, writable=True, capacity=shared), shared
 
 
 Frame = tuple[int, bytes, bool]
@@ -225,7 +229,9 @@ def test_all_that_is_acknowledged_is_delivered(receiver: str, crypto: bool) -> N
         assert exchange.receiver.ended == exchange.ended, f"seed {seed}"
 
 
-def frames(sender: QuicStreamSender, room: int, shared: PacketRoom | None = None) -> list[tuple[int, int]]:
+def frames(
+    sender: QuicStreamSender, room: int, shared: PacketCapacity | None = None
+) -> list[tuple[int, int]]:
     """What ``sender`` puts into packets with ``room`` bytes for data."""
     if shared is not None:
         shared.size = room + 8

@@ -10,7 +10,13 @@ import pytest
 from quicdist.carrier import Address, ConnectError, PeerUnreachable
 from quicdist.carrier.errors import HandshakeStalled
 from quicdist.carrier.happy_eyeballs import Claim
-from quicdist.carrier.quic.source_ports import BEGIN, MOST, PATIENCE, Dialler, dial_from_several_ports
+from quicdist.carrier.quic.source_ports import (
+    EXTRA_DIAL_TIME,
+    MAX_EXTRA_DIALS,
+    START_TIMES,
+    Dialler,
+    dial_from_several_ports,
+)
 from tests.support.virtual_time import in_virtual_time
 
 NODE, THERE = "a@127.0.0.1", Address("192.0.2.1", 4433)
@@ -23,7 +29,7 @@ class Dials:
 
     def __init__(self) -> None:
         self.begun = self.open = 0
-        self.places = asyncio.Semaphore(MOST)
+        self.places = asyncio.Semaphore(MAX_EXTRA_DIALS)
 
     def dialler(self, work: Callable[[Claim], Awaitable[str]]) -> Dialler[str]:
         async def dial(claim: Claim) -> str:
@@ -56,7 +62,7 @@ class Dials:
         finally:
             assert self.open == 0
             assert asyncio.all_tasks() == before
-            assert self.places._value == MOST
+            assert self.places._value == MAX_EXTRA_DIALS
 
 
 async def never(claim: Claim) -> str:
@@ -65,7 +71,7 @@ async def never(claim: Claim) -> str:
 
 
 async def stalls(claim: Claim) -> str:
-    await asyncio.sleep(PATIENCE)
+    await asyncio.sleep(EXTRA_DIAL_TIME)
     raise STALLED
 
 
@@ -92,12 +98,12 @@ async def test_the_first_decides_where_the_others_hear_nothing() -> None:
     dials = Dials()
 
     async def fails_late(claim: Claim) -> str:
-        await asyncio.sleep(BEGIN[-1] + 2)
+        await asyncio.sleep(START_TIMES[-1] + 2)
         raise PeerUnreachable(NODE, THERE, "no way")
 
     with pytest.raises(PeerUnreachable):
         await dials.run(fails_late, stalls)
-    assert dials.begun == 1 + len(BEGIN)
+    assert dials.begun == 1 + len(START_TIMES)
 
 
 @in_virtual_time
@@ -113,7 +119,7 @@ async def test_none_begins_where_something_has_come() -> None:
     dials = Dials()
 
     async def slow(claim: Claim) -> str:
-        await asyncio.sleep(BEGIN[-1] + 2)
+        await asyncio.sleep(START_TIMES[-1] + 2)
         assert claim()
         return "first"
 
@@ -124,7 +130,7 @@ async def test_none_begins_where_something_has_come() -> None:
 @in_virtual_time
 async def test_none_begins_where_all_places_are_taken() -> None:
     dials = Dials()
-    for _ in range(MOST):
+    for _ in range(MAX_EXTRA_DIALS):
         await dials.places.acquire()
     task = asyncio.create_task(
         dial_from_several_ports(
@@ -141,7 +147,7 @@ async def test_none_begins_where_all_places_are_taken() -> None:
 
 
 async def stalls_late(claim: Claim) -> str:
-    await asyncio.sleep(BEGIN[-1] + 2)
+    await asyncio.sleep(START_TIMES[-1] + 2)
     raise STALLED
 
 
@@ -149,8 +155,8 @@ async def stalls_late(claim: Claim) -> str:
 async def test_one_that_is_called_off_leaves_nothing() -> None:
     dials = Dials()
     task = asyncio.create_task(dials.run(never, never))
-    await asyncio.sleep(BEGIN[-1] + 1)
-    assert dials.open == 1 + len(BEGIN)
+    await asyncio.sleep(START_TIMES[-1] + 1)
+    assert dials.open == 1 + len(START_TIMES)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

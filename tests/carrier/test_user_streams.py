@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import io
 from array import array
 from collections.abc import AsyncIterator
@@ -25,6 +26,7 @@ from quicdist.carrier.link import BufferLimits
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.stream_errors import SendBufferFull
 from tests.carrier.quic_support import PATIENCE, LinkPair, linked, quic_link
+from tests.support.simulated_engine import SimulatedEngines
 from tests.support.virtual_time import in_virtual_time
 
 MIB = 1024 * 1024
@@ -67,9 +69,10 @@ async def ends_of(settings: QuicSettings) -> AsyncIterator[Ends]:
         yield Ends(pair, came)
 
 
-@pytest_asyncio.fixture
-async def ends(settings: QuicSettings) -> AsyncIterator[Ends]:
-    async with ends_of(settings) as both:
+@pytest_asyncio.fixture(params=["aioquic", "simulated"])
+async def ends(settings: QuicSettings, request: pytest.FixtureRequest) -> AsyncIterator[Ends]:
+    engines = SimulatedEngines() if request.param == "simulated" else None
+    async with ends_of(dataclasses.replace(settings, engines=engines)) as both:
         yield both
 
 

@@ -65,7 +65,7 @@ class TestPing:
         assert (status, out) == (1, "pang\n")
         assert err == (
             f"quicdist: cannot reach node {name}: cannot connect to {name} at 127.0.0.1:{port}: "
-            "nobody listens there (connection refused)\n"
+            "connection refused (ICMP port unreachable)\n"
         )
 
     def test_nobody_answers(self) -> None:
@@ -76,7 +76,10 @@ class TestPing:
             for command in (("ping", name), ("call", name, "a", "b")):
                 status, out, err = run(*command, *options)
                 assert (status, out) == (1, "pang\n" if command[0] == "ping" else "")
-                assert f"cannot connect to {name} at 127.0.0.1:{port}: not set up within 0." in err
+                assert (
+                    f"cannot connect to {name} at 127.0.0.1:{port}: no QUIC handshake response within 0."
+                    in err
+                )
 
     def test_a_ca_file_that_is_none(self, echo: Peer, tmp_path: Path) -> None:
         path = tmp_path / "ca.pem"

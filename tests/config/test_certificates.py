@@ -46,7 +46,7 @@ def der(key: PrivateKey, form: serialization.PrivateFormat) -> bytes:
 @pytest.mark.beam
 @pytest.mark.otp_application("public_key")
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_record_that_a_beam_makes_of_a_key(tmp_path: Path, kind: str) -> None:
+def test_a_key_as_the_record_of_public_key(tmp_path: Path, kind: str) -> None:
     """What quic_dist wants there: ``public_key:pem_entry_decode/1``."""
     key = KINDS[kind]()
     with Beam() as beam:
@@ -56,7 +56,7 @@ def test_the_record_that_a_beam_makes_of_a_key(tmp_path: Path, kind: str) -> Non
     assert found == pem(key)
 
 
-def test_a_key_with_its_type(tmp_path: Path) -> None:
+def test_a_key_as_type_and_der(tmp_path: Path) -> None:
     """What OTP's ``ssl`` takes, and quic_dist does not."""
     one, other = KINDS["rsa"](), KINDS["secp256r1"]()
     traditional = serialization.PrivateFormat.TraditionalOpenSSL
@@ -80,7 +80,7 @@ def test_a_key_with_its_type(tmp_path: Path) -> None:
         "{'ECPrivateKey', 1, <<77>>, {namedCurve, {1,2,3}}, <<>>, asn1_NOVALUE}",
     ],
 )
-def test_what_is_no_key_is_refused_and_not_shown(tmp_path: Path, key: str) -> None:
+def test_an_invalid_key_is_a_config_error_that_does_not_show_it(tmp_path: Path, key: str) -> None:
     with pytest.raises(ConfigError, match="dist key: an RSA or EC private key") as raised:
         read(tmp_path, f"{{key, {key}}}")
     assert "got" not in str(raised.value)
@@ -88,12 +88,12 @@ def test_what_is_no_key_is_refused_and_not_shown(tmp_path: Path, key: str) -> No
 
 @pytest.mark.parametrize("option", ["cert", "cacert"])
 @pytest.mark.parametrize("value", ["<<1>>", '"cert.pem"', "[]", "[<<1>>]"])
-def test_what_is_no_certificate_is_refused(tmp_path: Path, option: str, value: str) -> None:
+def test_an_invalid_certificate_is_a_config_error(tmp_path: Path, option: str, value: str) -> None:
     with pytest.raises(ConfigError, match=f"dist {option}: a certificate in DER expected"):
         read(tmp_path, f"{{{option}, {value}}}")
 
 
-def test_what_goes_before_what(tmp_path: Path) -> None:
+def test_terms_override_files(tmp_path: Path) -> None:
     """``quic_dist:load_credentials/1``: a certificate and its key as terms go before both files."""
     files = make_development_certificates(tmp_path / "certs")
     cert, ca = (

@@ -22,8 +22,8 @@ from quicdist.discovery import (
     NodeNotFound,
     StaticDiscovery,
 )
-from quicdist.node.connections import ConnectionTable, Endpoint
-from quicdist.node.endpoints import EndpointSettings, make_endpoints
+from quicdist.node.connections import ConnectionTable
+from quicdist.node.endpoints import Endpoint, EndpointSettings, make_endpoints
 
 A = Address("10.0.0.1", 4501)
 
@@ -45,7 +45,7 @@ def kinds(discovery: Discovery) -> list[type[Discovery]]:
 
 
 class TestQuicDiscovery:
-    async def test_static(self) -> None:
+    async def test_nodes_are_looked_up_in_the_static_table(self) -> None:
         found = quic_discovery(Config(nodes={"a@h": A}), {"b@h": ("10.0.0.2", 2)})
         assert kinds(found) == [StaticDiscovery]
         assert await found.lookup("a@h") == A
@@ -53,11 +53,11 @@ class TestQuicDiscovery:
         assert await found.lookup("c@h") == Address("h", 4433)
         assert await quic_discovery(Config(dist_port=4500), {}).lookup("c@h") == Address("h", 4500)
 
-    async def test_a_program_goes_before_its_files(self) -> None:
+    async def test_addresses_of_the_program_override_those_of_the_files(self) -> None:
         found = quic_discovery(Config(nodes={"a@h": A}), {"a@h": ("10.0.0.2", 2)})
         assert await found.lookup("a@h") == Address("10.0.0.2", 2)
 
-    async def test_dns(self) -> None:
+    async def test_quic_discovery_dns_asks_dns(self) -> None:
         config = Config(discovery_module="quic_discovery_dns", dns_domain="c.test", dist_port=4500)
         found = quic_discovery(config, {})
         assert isinstance(found, DnsDiscovery)
@@ -68,7 +68,7 @@ class TestQuicDiscovery:
         )
         assert local.dns.domain == "local"
 
-    async def test_a_module_of_ones_own(self) -> None:
+    async def test_a_module_in_modules_is_asked(self) -> None:
         own = Own()
         config = Config(
             discovery_module="my_discovery",
@@ -85,7 +85,7 @@ class TestQuicDiscovery:
         table = StaticDiscovery()
         assert quic_discovery(Config(discovery_module="t", modules={"t": table}), {}) is table
 
-    async def test_a_module_that_nothing_stands_for(self) -> None:
+    async def test_an_unknown_module_falls_back_to_the_static_table(self) -> None:
         assert kinds(quic_discovery(Config(discovery_module="unknown"), {})) == [StaticDiscovery]
 
     @pytest.mark.parametrize(
@@ -96,13 +96,15 @@ class TestQuicDiscovery:
             ("quic_epmd", [StaticDiscovery]),
         ],
     )
-    async def test_registering_with_epmd(self, module: str | None, expected: list[type[Discovery]]) -> None:
+    async def test_register_with_epmd_adds_epmd(
+        self, module: str | None, expected: list[type[Discovery]]
+    ) -> None:
         config = Config(register_with_epmd=True, epmd_module=module)
         assert kinds(quic_discovery(config, {})) == expected
 
 
 class TestTcpDiscovery:
-    def test_epmd(self) -> None:
+    def test_tcp_asks_epmd_first(self) -> None:
         config = Config(epmd_port=4370)
         found = tcp_discovery(config, {"a@h": A}, epmd=True, hidden=True)
         assert kinds(found) == [EpmdDiscovery, StaticDiscovery]
@@ -111,19 +113,19 @@ class TestTcpDiscovery:
         assert found.ways[0].port == 4370
         assert kinds(tcp_discovery(config, {}, epmd=False, hidden=True)) == [StaticDiscovery]
 
-    async def test_no_epmd_asked(self) -> None:
+    async def test_tcp_without_epmd_uses_the_static_table(self) -> None:
         found = tcp_discovery(Config(nodes={"a@h": A}), {}, epmd=False, hidden=True)
         with pytest.raises(NodeNotFound):  # `nodes` are UDP ports, and mean nothing over TCP
             await found.lookup("a@h")
 
-    async def test_one_port_for_all(self) -> None:
+    async def test_erl_epmd_port_is_the_port_of_every_node(self) -> None:
         config = Config(erl_epmd_port=9100)
         found = tcp_discovery(config, {}, epmd=True, hidden=True)
         assert kinds(found) == [StaticDiscovery, EpmdDiscovery]
         assert await found.lookup("a@h") == Address("h", 9100)
         assert tcp_ports(config) == (9100, 9100)
 
-    async def test_another_epmd_module(self) -> None:
+    async def test_another_epmd_module_is_asked_in_place_of_epmd(self) -> None:
         found = tcp_discovery(Config(epmd_module="quic_epmd", nodes={"a@h": A}), {}, epmd=True, hidden=True)
         assert await found.lookup("a@h") == A
         own = Config(epmd_module="my_epmd", modules={"my_epmd": Own()})  # type: ignore[dict-item]
@@ -163,7 +165,7 @@ class TestPorts:
         (endpoint,) = make_endpoints("tcp", EndpointSettings(config=config, port=7))
         assert (endpoint.port, endpoint.last_port) == (7, 7)
 
-    async def test_the_first_free_one(self, free_port: Callable[[], int]) -> None:
+    async def test_the_first_free_port_of_the_range_is_used(self, free_port: Callable[[], int]) -> None:
         first = free_port()
         table = ConnectionTable(None, None)  # type: ignore[arg-type]
         with socket.create_server(("127.0.0.1", first)):
@@ -186,7 +188,7 @@ class TestCarriers:
         assert (settings.idle_timeout, settings.ping_interval) == (45.0, 2.5)
         assert (settings.max_data, settings.max_stream_data) == (1 << 20, 1 << 16)
 
-    def test_keep_alive_from_the_idle_timeout(self) -> None:
+    def test_keep_alive_auto_is_half_the_idle_timeout(self) -> None:
         config = Config(idle_timeout=45.0, keep_alive_interval="auto")
         assert config.quic_settings() == {"idle_timeout": 45.0, "keep_alive_interval": 22.5}
         # quic_dist's idle timeout is 300 s, which would be too seldom for net_ticktime.

@@ -58,7 +58,7 @@ def looked_up() -> dict[str, set[str]]:
     return found
 
 
-def test_all_that_is_read_is_known(looked_up: dict[str, set[str]]) -> None:
+def test_every_option_that_quic_dist_reads_is_known(looked_up: dict[str, set[str]]) -> None:
     assert len(looked_up["dist"]) > 15
     assert looked_up["dist"] - set(DIST) == set()
     assert looked_up["flag"] - set(DIST_FLAGS) == set()
@@ -67,7 +67,7 @@ def test_all_that_is_read_is_known(looked_up: dict[str, set[str]]) -> None:
     assert looked_up.get("kernel", set()) - set(KERNEL) == set()
 
 
-def test_what_is_documented_and_never_read(looked_up: dict[str, set[str]]) -> None:
+def test_options_that_quic_dist_documents_and_never_reads(looked_up: dict[str, set[str]]) -> None:
     assert not DOCUMENTED_ONLY & looked_up["dist"]
     unread = set(DOCUMENTED) - looked_up["dist"] - DOCUMENTED_ONLY
     # What a version later than this one brought.

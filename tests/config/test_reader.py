@@ -52,7 +52,7 @@ def parameters(*tests: Callable[..., None]) -> str:
 
 
 class TestEveryOption:
-    def test_all_that_is_documented_is_known(self) -> None:
+    def test_every_documented_option_is_known(self) -> None:
         assert set(DOCUMENTED) <= set(DIST)
         assert set(DIST_FLAGS.values()) <= set(DIST)
 
@@ -105,7 +105,7 @@ class TestEveryOption:
             ("{pacing_enabled, true}, {lb_enabled, false}, {nat_enabled, false}", {}),
         ],
     )
-    def test_what_is_honoured(self, dist: str, expected: dict[str, Any], read: Read) -> None:
+    def test_supported_options_are_read(self, dist: str, expected: dict[str, Any], read: Read) -> None:
         found = read(dist)
         assert {name: getattr(found, name) for name in expected} == expected
         assert found.unsupported == ()
@@ -129,7 +129,7 @@ class TestEveryOption:
             "{nothing_like_it, 1}",
         ],
     )
-    def test_what_is_not_is_reported_by_name(
+    def test_unsupported_options_are_reported_by_name(
         self, dist: str, read: Read, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         with caplog.at_level(logging.WARNING, "quicdist.config"):
@@ -143,17 +143,19 @@ class TestEveryOption:
         assert record.getMessage() == f"{tmp_path}/sys.config: dist {name} is not supported: {entry.reason}"
         assert found.cert_file == Path("c.pem")
 
-    def test_every_option_is_in_one_of_the_two_tests_above(self) -> None:
-        text = parameters(self.test_what_is_honoured, self.test_what_is_not_is_reported_by_name)
+    def test_every_option_of_dist_is_tested_as_supported_or_not(self) -> None:
+        text = parameters(
+            self.test_supported_options_are_read, self.test_unsupported_options_are_reported_by_name
+        )
         assert [name for name in DIST if name not in text] == []
 
-    def test_a_map_will_do(self, tmp_path: Path) -> None:
+    def test_dist_can_be_a_map(self, tmp_path: Path) -> None:
         path = tmp_path / "sys.config"
         path.write_text('[{quic, [{dist, #{cert_file => "c.pem", verify => verify_peer}}]}].')
         found = read_config(path)
         assert (found.cert_file, found.verify) == (Path("c.pem"), True)
 
-    def test_property_lists(self, read: Read) -> None:
+    def test_dist_is_read_as_a_property_list(self, read: Read) -> None:
         found = read("{dns_ttl, 1}, {dns_ttl, 2}, {a, b, c}, 7")
         assert found.dns_ttl == 1
         assert unsupported(found) == ["dist dns_ttl", "dist {a,b,c}", "dist 7"]
@@ -181,7 +183,9 @@ class TestEveryOption:
             ("{nodes, [{'a@h', {\"\", 1}}]}", "dist nodes: a host expected"),
         ],
     )
-    def test_values_that_cannot_be(self, dist: str, message: str, read: Read, tmp_path: Path) -> None:
+    def test_an_invalid_value_is_a_config_error(
+        self, dist: str, message: str, read: Read, tmp_path: Path
+    ) -> None:
         with pytest.raises(ConfigError, match=f"^{tmp_path}/sys.config: {re.escape(message)}"):
             read(dist)
 
@@ -202,13 +206,13 @@ class TestEveryOption:
 
     @pytest.mark.parametrize("option", ["auth_callback", "psk_callback"])
     @pytest.mark.parametrize("value", ["{m, 1}", "m", '"m"', '":f"', "fun m:f/2"])
-    def test_functions_that_are_none(self, option: str, value: str, read: Read) -> None:
+    def test_an_invalid_function_is_a_config_error(self, option: str, value: str, read: Read) -> None:
         expected = f"dist {option}: {{Module, Function}} or fun .* expected, got "
         with pytest.raises(ConfigError, match=expected):
             read(f"{{{option}, {value}}}")
 
     @pytest.mark.parametrize("name", ["{my_auth, check}", '"my_auth:check"'])
-    def test_functions_of_ones_own(self, name: str, read: Read) -> None:
+    def test_a_function_in_functions_replaces_the_erlang_one(self, name: str, read: Read) -> None:
         async def check(peer: Any) -> bool:
             return True
 
@@ -216,7 +220,7 @@ class TestEveryOption:
         assert (found.auth_callback, found.unsupported) == (check, ())
         assert found.quic_settings() == {"auth_callback": check}
 
-    def test_a_psk_callback_goes_before_the_table(self, read: Read) -> None:
+    def test_the_psk_callback_is_asked_before_the_psks_table(self, read: Read) -> None:
         found = read(
             '{psks, #{<<"one">> => <<"0123456789abcdef">>, <<"two">> => <<"0123456789abcdef">>}}',
             vm_args="-quic_dist_psk_callback keys:find",
@@ -240,11 +244,11 @@ class TestEveryOption:
         assert "hidden hidden" not in repr(found)
         assert "'hidden'" not in repr(found)
 
-    def test_dist_that_is_none(self, read: Read) -> None:
+    def test_dist_that_is_no_list_is_a_config_error(self, read: Read) -> None:
         with pytest.raises(ConfigError, match=r"\{quic, \[\{dist, ...\}\]\}: a list expected, got 7$"):
             read(quic="{dist, 7}")
 
-    def test_the_rest_of_quic(self, read: Read) -> None:
+    def test_options_of_quic_besides_dist(self, read: Read) -> None:
         found = read(quic="{dist_port, 4500}, {qlog, #{enabled => true}}, {other, 1}")
         assert found.dist_port == 4500
         assert unsupported(found) == ["quic qlog", "quic other"]
@@ -267,7 +271,7 @@ class TestKernel:
             ("{net_tickintensity, 4}, {connect_all, false}, {prevent_overlapping_partitions, true}", {}),
         ],
     )
-    def test_what_is_honoured(self, kernel: str, expected: dict[str, Any], read: Read) -> None:
+    def test_supported_options_are_read(self, kernel: str, expected: dict[str, Any], read: Read) -> None:
         found = read(kernel=kernel)
         assert {name: getattr(found, name) for name in expected} == expected
         assert (found.unsupported, found.unrelated) == ((), ())
@@ -281,11 +285,11 @@ class TestKernel:
             "{dist_auto_connect, never}",
         ],
     )
-    def test_what_is_not(self, kernel: str, read: Read) -> None:
+    def test_unsupported_kernel_parameters_are_reported_by_name(self, kernel: str, read: Read) -> None:
         found = read(kernel=kernel)
         assert unsupported(found) == ["kernel " + kernel.strip("{").partition(",")[0]]
 
-    def test_what_is_not_about_distribution(self, read: Read) -> None:
+    def test_options_that_do_not_concern_distribution_are_listed_as_unrelated(self, read: Read) -> None:
         found = read(kernel="{logger_level, info}", vm_args="-noshell\n+K true\n-sasl x y\n-hidden")
         assert (found.unsupported, found.unrelated) == (
             (),
@@ -293,12 +297,14 @@ class TestKernel:
         )
 
     @pytest.mark.parametrize("value", ["x", "0", "-1", "true"])
-    def test_a_setup_time_that_cannot_be(self, value: str, read: Read) -> None:
+    def test_an_invalid_setup_time_is_a_config_error(self, value: str, read: Read) -> None:
         with pytest.raises(ConfigError, match=r"kernel net_setuptime: a number of seconds above 0 expected"):
             read(kernel=f"{{net_setuptime, {value}}}")
 
-    def test_every_option_is_tested(self) -> None:
-        text = parameters(self.test_what_is_honoured, self.test_what_is_not)
+    def test_every_kernel_parameter_is_tested(self) -> None:
+        text = parameters(
+            self.test_supported_options_are_read, self.test_unsupported_kernel_parameters_are_reported_by_name
+        )
         assert [name for name in KERNEL if name not in text] == []
 
 
@@ -347,7 +353,7 @@ class TestFlags:
             ("""-quic dist "[{dns_ttl,7}]" """, {"dns_ttl": 7}),
         ],
     )
-    def test_what_is_honoured(self, vm_args: str, expected: dict[str, Any], read: Read) -> None:
+    def test_supported_options_are_read(self, vm_args: str, expected: dict[str, Any], read: Read) -> None:
         found = read(vm_args=vm_args)
         assert {name: getattr(found, name) for name in expected} == expected
         assert found.unsupported == ()
@@ -376,13 +382,15 @@ class TestFlags:
             ("-kernel net_ticktime", ["-kernel net_ticktime"]),
         ],
     )
-    def test_what_is_reported(self, vm_args: str, options: list[str], read: Read) -> None:
+    def test_unsupported_flags_are_reported_by_name(
+        self, vm_args: str, options: list[str], read: Read
+    ) -> None:
         assert unsupported(read(vm_args=vm_args)) == options
 
     @pytest.mark.parametrize(
         ("vm_args", "message"),
         [
-            ("-sname a@h.test", "-sname: the host of a short name has no dots, that of a@h.test has"),
+            ("-sname a@h.test", "-sname: the host of a short name cannot have dots: a@h.test"),
             ("-name a b", "-name: one name expected, got 'a b'"),
             ("-start_epmd maybe", "-start_epmd: true or false expected, got 'maybe'"),
             ("-quic_dist_port 65536", "-quic_dist_port: a port from 0 to 65535 expected, got '65536'"),
@@ -401,27 +409,29 @@ class TestFlags:
             ),
         ],
     )
-    def test_what_cannot_be(self, vm_args: str, message: str, read: Read, tmp_path: Path) -> None:
+    def test_an_invalid_flag_is_a_config_error(
+        self, vm_args: str, message: str, read: Read, tmp_path: Path
+    ) -> None:
         with pytest.raises(ConfigError, match=f"^{tmp_path}/vm.args: {re.escape(message)}"):
             read(vm_args=vm_args)
 
-    def test_a_short_name_gets_this_machines_host(self, read: Read) -> None:
+    def test_a_short_name_without_host_gets_this_machines_host(self, read: Read) -> None:
         assert read(vm_args="-sname a").name == "a@" + socket.gethostname().partition(".")[0]
 
     @pytest.mark.parametrize("full", ["host.example.com", "host"])
-    def test_a_long_name_gets_this_machines_full_one(
+    def test_a_long_name_without_host_gets_this_machines_full_name(
         self, full: str, read: Read, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(socket, "getfqdn", lambda: full)
         if "." in full:
             assert read(vm_args="-name a").name == f"a@{full}"
             return
-        with pytest.raises(ConfigError, match="-name: a has no host, and this machine no full name"):
+        with pytest.raises(ConfigError, match="-name: a has no host, and this machine has no full name"):
             read(vm_args="-name a")
 
 
-class TestWhatGoesBeforeWhat:
-    def test_flags_before_files(self, read: Read) -> None:
+class TestPrecedence:
+    def test_flags_override_files(self, read: Read) -> None:
         found = read(
             '{cert_file, "file"}, {nodes, [{\'a@h\', {"h", 1}}]}',
             quic="{dist_port, 1}",
@@ -433,7 +443,7 @@ class TestWhatGoesBeforeWhat:
         # quic_discovery_static looks at that flag only where there is no `nodes`.
         assert set(found.nodes) == {"a@h"}
 
-    def test_files_of_a_program_before_those_of_vm_args(
+    def test_files_of_the_program_override_those_of_vm_args(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.chdir(tmp_path)
@@ -451,19 +461,19 @@ class TestWhatGoesBeforeWhat:
         found = read_config(["three.config", tmp_path / "two.config"], "vm.args")
         assert (found.dist_port, found.net_ticktime) == (2, 3.0)
 
-    def test_nothing_at_all(self) -> None:
+    def test_without_files_the_config_is_empty(self) -> None:
         assert read_config() == Config(modules={}, dist={})
 
-    def test_which_carrier_without_proto_dist(self, read: Read) -> None:
+    def test_the_carrier_without_proto_dist_is_tcp_unless_quic_dist_is_configured(self, read: Read) -> None:
         assert read(vm_args="-name a@h.test").carriers == ("tcp",)
         assert read("{dns_ttl, 1}", vm_args="-name a@h.test").carriers is None
         assert read(vm_args="-quic_dist_port 4433").carriers is None
         assert read().carriers is None
 
-    def test_verify_where_quic_dist_is_not_configured(self, read: Read) -> None:
+    def test_verify_is_not_set_where_quic_dist_is_not_configured(self, read: Read) -> None:
         assert read(quic="{dist_port, 4433}").verify is None
 
-    def test_modules_of_ones_own(self, read: Read) -> None:
+    def test_modules_of_the_program_are_kept(self, read: Read) -> None:
         own = object()
         found = read(
             "{discovery_module, my_discovery}",

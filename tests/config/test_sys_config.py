@@ -42,7 +42,7 @@ CASES = {
 
 @pytest.mark.beam
 @pytest.mark.parametrize("name", CASES)
-def test_the_environment_is_that_which_a_beam_has(name: str, tmp_path: Path) -> None:
+def test_the_environment_is_the_same_as_on_a_beam(name: str, tmp_path: Path) -> None:
     path = write(tmp_path, **CASES[name])
     if name == "latin1":
         path.write_bytes(CASES[name]["sys"].encode("latin-1"))
@@ -56,7 +56,9 @@ def test_the_environment_is_that_which_a_beam_has(name: str, tmp_path: Path) -> 
     assert values(read_config_file(path, {})) == {str(key): value for key, value in theirs}
 
 
-def test_included_files_are_looked_for_beside_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_included_files_are_looked_for_beside_the_file_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
@@ -65,25 +67,25 @@ def test_included_files_are_looked_for_beside_first(tmp_path: Path, monkeypatch:
     assert values(read_config_file(path, {})) == {"a": Atom("beside"), "b": Atom("here")}
 
 
-def test_later_files_go_before() -> None:
+def test_later_files_override_earlier_ones() -> None:
     first = {"quic": {"a": 1, "b": 2}, "kernel": {"c": 3}}
     merge(first, {"quic": {"b": 4}, "other": {}})  # type: ignore[arg-type, dict-item]
     assert first == {"quic": {"a": 1, "b": 4}, "kernel": {"c": 3}, "other": {}}
 
 
-def test_the_extension() -> None:
+def test_the_extension_is_added_where_it_is_missing() -> None:
     for given, read in (("sys", "sys.config"), ("a/sys.config", "a/sys.config"), ("a.b", "a.b.config")):
         assert with_extension(Path(given)) == Path(read)
 
 
 class TestVariables:
-    def test_they_are_replaced(self, tmp_path: Path) -> None:
+    def test_variables_are_replaced(self, tmp_path: Path) -> None:
         text = '[{quic, [{dist, [{cert_file, "${DIR:-/etc}/${FILE}"}]}, {dist_port, ${PORT}}]}].'
         found = values(read_config_file(write(tmp_path, sys=text), {"FILE": "c.pem", "PORT": "4501"}))
         assert found["dist_port"] == 4501
         assert found["dist"] == [(Atom("cert_file"), list(b"/etc/c.pem"))]
 
-    def test_a_missing_one_is_named_where_it_is_needed(self, tmp_path: Path) -> None:
+    def test_an_unset_variable_is_named_where_its_value_is_needed(self, tmp_path: Path) -> None:
         path = write(
             tmp_path, sys='[{x, [{k, "${ANY} $x %${Y}"}]}, % ${COMMENT}\n {quic, [{dist_port, ${PORT}}]}].'
         )
@@ -91,7 +93,7 @@ class TestVariables:
             read_config_file(path, {})
         assert values(read_config_file(path, {"PORT": "1"}), "x")["k"] == list(b"${ANY} $x %${Y}")
 
-    def test_defaults(self) -> None:
+    def test_an_unset_variable_with_a_default_gets_it(self) -> None:
         environ = {"A": "a", "EMPTY": ""}
         text = "${A} ${A:-x} ${B:-b} ${B:=c} ${EMPTY}. ${EMPTY:-e} ${B} $A {A} ${1}"
         assert replace_variables(text, environ) == "a a b c . e ${B} $A {A} ${1}"
@@ -109,25 +111,27 @@ class TestErrors:
             ("[{quic, x}].", r"expected, got \{quic,x\}$"),
             ('[{"quic", []}].', r'expected, got \{"quic",\[\]\}$'),
             ("[{quic, [dist]}].", r"quic: \{Parameter, Value\} expected, got dist$"),
-            ("[{quic, [{k, 1}, {k, 2}]}].", r"quic: the parameter k is given twice$"),
+            ("[{quic, [{k, 1}, {k, 2}]}].", r"quic: the parameter k is set twice$"),
             ('["nothing"].', r"nothing\.config: cannot be read: No such file"),
         ],
     )
-    def test_what_cannot_be_read(self, text: str, reason: str, tmp_path: Path) -> None:
+    def test_an_invalid_file_is_a_config_error(self, text: str, reason: str, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=reason):
             read_config_file(write(tmp_path, sys=text), {})
 
-    def test_an_application_twice_in_an_included_file(self, tmp_path: Path) -> None:
+    def test_an_included_file_that_configures_an_application_twice_is_a_config_error(
+        self, tmp_path: Path
+    ) -> None:
         path = write(tmp_path, sys='["other"].', other="[{quic, []}, {quic, []}].")
         with pytest.raises(ConfigError, match=r"other\.config: the application quic is configured twice$"):
             read_config_file(path, {})
 
-    def test_only_a_sys_config_names_others(self, tmp_path: Path) -> None:
+    def test_only_a_sys_config_includes_others(self, tmp_path: Path) -> None:
         write(tmp_path, cluster='["sys"].', sys="[].")
-        with pytest.raises(ConfigError, match=r"it names the file sys: only a sys\.config may"):
+        with pytest.raises(ConfigError, match=r"it includes the file sys: only a sys\.config may do so"):
             read_config_file(tmp_path / "cluster.config", {})
 
-    def test_an_application_twice_where_nothing_is_included(self, tmp_path: Path) -> None:
+    def test_a_file_that_configures_an_application_twice_is_a_config_error(self, tmp_path: Path) -> None:
         write(tmp_path, cluster="[{quic, []}, {quic, []}].")
         with pytest.raises(ConfigError, match=r"the application quic is configured twice$"):
             read_config_file(tmp_path / "cluster.config", {})

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from quicdist.carrier import TlsConfig
 from quicdist.carrier.tls.settings import CertificateAndKey, TlsOptions, TlsSettings
 from quicdist.config import Config, ConfigError, read_config
 from quicdist.config.tls_settings import tls_settings
@@ -137,9 +136,9 @@ def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
         read_config(vm_args=tmp_path / "vm.args", environ={})
 
 
-def test_what_the_program_gives_comes_before_the_file(read: Read) -> None:
+def test_the_certificate_of_the_program_comes_before_that_of_the_file(read: Read) -> None:
     config = read('[{server, [{certfile, "c.pem"}, {verify, verify_peer}]}, {client, [{depth, 1}]}].')
-    settings = tls_settings(config, TlsConfig("own.pem", "own.key", "own-ca.pem"))
+    settings = tls_settings(config, cert="own.pem", key="own.key", cacert="own-ca.pem")
     assert settings.server.certificates == (CertificateAndKey("own.pem", "own.key"),)
     assert settings.client.certificates == settings.server.certificates
     assert settings.server.cacert == settings.client.cacert == "own-ca.pem"
@@ -147,10 +146,14 @@ def test_what_the_program_gives_comes_before_the_file(read: Read) -> None:
     assert settings.client.depth == 1
 
 
-def test_without_a_file_a_client_verifies_as_the_program_says() -> None:
-    settings = tls_settings(Config(), TlsConfig("c", "k", "ca", verify=True, client_certificate="require"))
-    assert settings.client.verify
+def test_settings_of_the_program_stand_in_place_of_the_file(read: Read) -> None:
+    given = TlsSettings(server=TlsOptions(verify=True, fail_if_no_peer_cert=False))
+    assert tls_settings(read("[{client, [{depth, 1}]}]."), given) == given
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_without_a_file_a_client_verifies_as_the_program_says(verify: bool) -> None:
+    settings = tls_settings(Config(), cert="c", key="k", cacert="ca", verify=verify)
+    assert settings.client.verify is verify
     assert settings.client.versions == ("tlsv1.2", "tlsv1.3")
-    assert settings.server.verify
-    assert settings.server.fail_if_no_peer_cert
-    assert not tls_settings(Config(), TlsConfig("c", "k", "ca")).server.verify
+    assert not settings.server.verify

@@ -59,7 +59,9 @@ def flags_of(tmp_path: Path, text: str) -> Flags:
 
 @pytest.mark.beam
 @pytest.mark.parametrize("name", FILES)
-def test_flags_are_those_that_init_has(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flags_are_the_same_as_in_init_of_a_beam(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("ERL_EPMD_PORT", raising=False)
     text = FILES[name].replace("-name node1@127.0.0.1", "-nome node1@127.0.0.1").replace("-eval", "-evil")
     text = text.replace("-proto_dist", "-proto_dost").replace("-s m f a -run x", "-sx m f a -rin x")
@@ -88,7 +90,7 @@ def _text(value: object) -> str:
 
 @pytest.mark.beam
 @pytest.mark.parametrize("more", ["", "-extra e"])
-def test_files_in_files(more: str, tmp_path: Path) -> None:
+def test_args_file_includes_other_files(more: str, tmp_path: Path) -> None:
     inner = tmp_path / "inner.args"
     inner.write_text(f"-c d\n{more}")
     outer = tmp_path / "outer.args"
@@ -105,7 +107,7 @@ def _shown(occurrences: list[list[str]]) -> str:
     return "[" + ",".join("[" + ",".join(f'"{word}"' for word in words) + "]" for words in occurrences) + "]"
 
 
-def test_what_a_typical_file_gives(tmp_path: Path) -> None:
+def test_a_typical_file(tmp_path: Path) -> None:
     found = flags_of(tmp_path, FILES["typical"])
     assert found.flags == {
         "name": [["node1@127.0.0.1"]],
@@ -129,7 +131,7 @@ def test_quotes() -> None:
     ]
 
 
-def test_flags_asked_for(tmp_path: Path) -> None:
+def test_single_and_first_argument_of_a_flag(tmp_path: Path) -> None:
     found = flags_of(tmp_path, "-a 1 -a 2 3 -b -c 4")
     assert [found.single(flag) for flag in "abcd"] == [None, None, "4", None]
     assert [found.first(flag) for flag in "abcd"] == ["1", None, "4", None]
@@ -152,28 +154,28 @@ def test_variables(tmp_path: Path) -> None:
 
 
 class TestErrors:
-    def test_no_file(self, tmp_path: Path) -> None:
+    def test_a_missing_file_is_a_config_error(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=r"nothing: cannot be read: No such file or directory$"):
             read_vm_args(tmp_path / "nothing", {})
 
-    def test_not_text(self, tmp_path: Path) -> None:
+    def test_a_file_in_another_encoding_is_a_config_error(self, tmp_path: Path) -> None:
         path = tmp_path / "vm.args"
         path.write_bytes(b"-a b\n-c \xff\n")
-        with pytest.raises(ConfigError, match=r"vm\.args:2: that is not utf-8$"):
+        with pytest.raises(ConfigError, match=r"vm\.args:2: invalid utf-8$"):
             read_vm_args(path, {})
 
-    def test_too_long(self, tmp_path: Path) -> None:
+    def test_a_file_that_is_too_large_is_a_config_error(self, tmp_path: Path) -> None:
         path = tmp_path / "vm.args"
         with path.open("wb") as file:
             file.truncate(16 * 1024 * 1024 + 1)
-        with pytest.raises(ConfigError, match="longer than 16777216 bytes"):
+        with pytest.raises(ConfigError, match="larger than 16777216 bytes"):
             read_vm_args(path, {})
 
     @pytest.mark.parametrize("flag", ["-name", "-sname", "-env X", "-args_file", "-start_epmd"])
-    def test_a_flag_that_ends_too_soon(self, flag: str, tmp_path: Path) -> None:
+    def test_a_flag_without_its_argument_is_a_config_error(self, flag: str, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=f"{flag.split()[0]} without"):
             flags_of(tmp_path, flag)
 
-    def test_a_file_that_names_itself(self, tmp_path: Path) -> None:
+    def test_a_file_that_includes_itself_is_a_config_error(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=f"more than {MAX_FILES} files"):
             flags_of(tmp_path, f"-args_file {tmp_path}/vm.args")

@@ -59,7 +59,7 @@ async def by_erpc(lab: Lab, name: str) -> Any:
 
 async def by_rex(lab: Lab, name: str) -> Any:
     """As ``rpc:call`` asks a node without ``erpc``."""
-    leader = lab.one.runtime.group_leader
+    leader = lab.one._local.runtime.group_leader
     request: Any = (Atom("call"), Atom("lab"), Atom(name), [], leader)
     asked = lab.around(lab.one.gen_server.send_request, ("rex", lab.two.name), request)
     value = await asked.receive_response(_patience(name))
@@ -118,7 +118,7 @@ for kind, options in (
 def spawned(kind: str, **options: Any) -> None:
     async def run(lab: Lab, fault: Fault) -> Any:
         name = _export(lab, kind, fault)
-        process = lab.one.runtime.add_process()
+        process = lab.one._local.runtime.add_process()
         request = lab.around(lambda: process.spawn_request(lab.two.name, "lab", name, [], monitor=True))
         *_, pid = await process.receive((ANY, request, ANY, ANY))
         if fault.never:
@@ -141,8 +141,8 @@ def cast(kind: str, **options: Any) -> None:
 
     async def run(lab: Lab, fault: Fault) -> Any:
         name = _export(lab, kind, fault)
-        before = set(lab.two.runtime.processes())
-        by_rex: Any = (Atom("cast"), Atom("lab"), Atom(name), [], lab.one.runtime.group_leader)
+        before = set(lab.two._local.runtime.processes())
+        by_rex: Any = (Atom("cast"), Atom("lab"), Atom(name), [], lab.one._local.runtime.group_leader)
 
         def both() -> None:
             lab.one.erpc.cast(lab.two.name, "lab", name)
@@ -151,10 +151,10 @@ def cast(kind: str, **options: Any) -> None:
         lab.around(both)
         await lab.seen_both()
         await lab.check()
-        while left := set(lab.two.runtime.processes()) - before:
+        while left := set(lab.two._local.runtime.processes()) - before:
             if fault.never:
                 for process in left:
-                    lab.one.runtime.links.exit(lab.watcher.pid, process.pid, KILL)
+                    lab.one._local.runtime.links.exit(lab.watcher.pid, process.pid, KILL)
             await asyncio.sleep(0)
         faults.release()
 

@@ -190,7 +190,7 @@ async def _crash(lab: Lab) -> None:
     def fails(process: Process, message: Any) -> None:
         raise Mute
 
-    process = lab.two.runtime.spawn(fails)
+    process = lab.two._local.runtime.spawn(fails)
     reason = await lab.down(process, lab.one.send, process.pid, "go")
     assert reason[0][1] == b"Mute"
 
@@ -244,7 +244,7 @@ async def echo(stream: Any) -> None:
 
 @place("handler that owns a stream", carriers=QUIC)
 async def stream_owner(lab: Lab, fault: Fault) -> Any:
-    process = lab.two.runtime.spawn(fault.plain)
+    process = lab.two._local.runtime.spawn(fault.plain)
     lab.two.quic_dist.accept_streams(process)
     stream = await lab.one.open_stream(lab.two.name)
     reason = await lab.down(process, stream.write, b"data")
@@ -257,10 +257,13 @@ async def stream_owner(lab: Lab, fault: Fault) -> Any:
 
 
 async def _refused(lab: Lab, fault: Fault, listening: Any, dialling: Any) -> None:
-    options = {"cookie": COOKIE, **lab.options, "auth_handshake_timeout": 0.05 if fault.never else 5.0}
-    async with Node("gate@127.0.0.1", host="127.0.0.1", port=0, auth_callback=listening, **options) as gate:
+    def options(callback: Any) -> dict[str, Any]:
+        quic = {"auth_callback": callback, "auth_handshake_timeout": 0.05 if fault.never else 5.0}
+        return {"cookie": COOKIE, **lab.options, "quic": {**lab.options.get("quic", {}), **quic}}
+
+    async with Node("gate@127.0.0.1", host="127.0.0.1", port=0, **options(listening)) as gate:
         nodes = {gate.name: ("127.0.0.1", gate.addresses[0].port)}
-        async with third(lab, nodes=nodes, auth_callback=dialling, **options) as node:
+        async with third(lab, nodes=nodes, **options(dialling)) as node:
             connecting = lab.around(lambda: asyncio.ensure_future(node.connect(gate.name)))
             await lab.seen_both()
             await lab.check()

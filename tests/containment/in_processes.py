@@ -26,7 +26,7 @@ async def body(lab: Lab, fault: Fault) -> Any:
         await process.receive()
         await fault.awaited()
 
-    return await ends(lab, fault, lab.two.runtime.spawn(run))
+    return await ends(lab, fault, lab.two._local.runtime.spawn(run))
 
 
 @place("body, in a task group", coroutine=True)
@@ -40,7 +40,7 @@ async def task_group(lab: Lab, fault: Fault) -> Any:
             await group.create_task(asyncio.sleep(0))
             await fault.awaited()
 
-    reason = await ends(lab, fault, lab.two.runtime.spawn(run))
+    reason = await ends(lab, fault, lab.two._local.runtime.spawn(run))
     if isinstance(reason, tuple) and b"ExceptionGroup" in reason[0][1]:
         return None
     return reason
@@ -56,7 +56,7 @@ async def cleans_up(lab: Lab, fault: Fault) -> Any:
         finally:
             await fault.awaited()
 
-    process = lab.two.runtime.spawn(run)
+    process = lab.two._local.runtime.spawn(run)
     lab.one.send(process.pid, b"runs")
     await until(lambda: process.messages)
     if fault.never:
@@ -79,7 +79,7 @@ async def cleans_up_killed(lab: Lab, fault: Fault) -> Any:
             asyncio.get_running_loop().call_later(0.01, task.cancel)
             await fault.awaited()
 
-    process = lab.two.runtime.spawn(run)
+    process = lab.two._local.runtime.spawn(run)
     lab.one.send(process.pid, b"runs")
     await until(lambda: process.messages)
     assert await lab.down(process, lab.watcher.exit, process.pid, KILL) == KILLED
@@ -88,7 +88,7 @@ async def cleans_up_killed(lab: Lab, fault: Fault) -> Any:
 
 @place("handler")
 async def handler(lab: Lab, fault: Fault) -> Any:
-    return await ends(lab, fault, lab.two.runtime.spawn(fault.plain))
+    return await ends(lab, fault, lab.two._local.runtime.spawn(fault.plain))
 
 
 class Special(Process):
@@ -101,7 +101,7 @@ class Special(Process):
 
 @place("handle of a process of one's own")
 async def handle(lab: Lab, fault: Fault) -> Any:
-    runtime = lab.two.runtime
+    runtime = lab.two._local.runtime
     process = Special(runtime, runtime.identifiers.pid())
     process.fault = fault
     return await ends(lab, fault, runtime.add(process))
@@ -109,7 +109,7 @@ async def handle(lab: Lab, fault: Fault) -> Any:
 
 @place("handler that another handler sends to")
 async def second_handler(lab: Lab, fault: Fault) -> Any:
-    runtime = lab.two.runtime
+    runtime = lab.two._local.runtime
     second = runtime.spawn(fault.plain)
     first = runtime.spawn(lambda process, message: process.send(second, message))
     reason = await lab.down(second, lab.one.send, first.pid, "go")
@@ -123,7 +123,7 @@ async def pattern(lab: Lab, fault: Fault) -> Any:
     async def run(process: Process) -> None:
         await process.receive(fault.plain)
 
-    process = lab.two.runtime.spawn(run)
+    process = lab.two._local.runtime.spawn(run)
     await asyncio.sleep(0)
     return await ends(lab, fault, process)
 
@@ -134,7 +134,7 @@ async def pattern_waiting(lab: Lab, fault: Fault) -> Any:
         await process.receive(b"go")
         await process.receive((ANY, fault.plain))
 
-    process = lab.two.runtime.spawn(run)
+    process = lab.two._local.runtime.spawn(run)
     lab.one.send(process.pid, (1, 2))
     await until(lambda: process.messages)
     return await ends(lab, fault, process)
@@ -152,7 +152,7 @@ async def pattern_caught(lab: Lab, fault: Fault) -> Any:
             caught.append(error)
         await process.receive(b"go")
 
-    process = lab.two.runtime.spawn(run)
+    process = lab.two._local.runtime.spawn(run)
     await asyncio.sleep(0)
     reason = await ends(lab, fault, process)
     assert reason.name == "normal"
@@ -161,7 +161,7 @@ async def pattern_caught(lab: Lab, fault: Fault) -> Any:
 
 @place("on_end")
 async def on_end(lab: Lab, fault: Fault) -> Any:
-    process = lab.two.runtime.spawn(lambda process, _: process.stop(b"over"))
+    process = lab.two._local.runtime.spawn(lambda process, _: process.stop(b"over"))
     called: list[str] = []
     process.on_end(fault.plain)
     process.on_end(lambda: called.append("second"))
@@ -182,9 +182,9 @@ async def spawned_function(lab: Lab, fault: Fault) -> Any:
 async def _spawned(lab: Lab, fault: Fault, function: Callable[..., Any]) -> Any:
     """By the other node; its reason comes by the monitor asked for with it."""
     name = f"f{id(fault)}"
-    lab.two.runtime.spawning.functions._bodies.pop(("lab", name), None)
+    lab.two._local.runtime.spawning.functions._bodies.pop(("lab", name), None)
     lab.two.exports.process("lab", name)(function)
-    process = lab.one.runtime.add_process()
+    process = lab.one._local.runtime.add_process()
     request = lab.around(lambda: process.spawn_request(lab.two.name, "lab", name, [], monitor=True))
     *_, pid = await process.receive((ANY, request, ANY, ANY))
     if fault.never:

@@ -221,12 +221,12 @@ async def remote_child(lab: Lab, fault: Fault, callback: Callable[..., Any]) -> 
 
 
 async def _start_answer(lab: Lab, fault: Fault, name: str) -> Any:
-    before = set(lab.two.runtime.processes())
+    before = set(lab.two._local.runtime.processes())
     asked = lab.around(lab.one.erpc.send_request, lab.two.name, "lab", name)
     if fault.never:
         await lab.seen_both()
         await lab.check()
-        new = [process for process in lab.two.runtime.processes() if process not in before]
+        new = [process for process in lab.two._local.runtime.processes() if process not in before]
         for process in new:
             lab.watcher.exit(process.pid, KILL)
         await error_of(asked.receive_response())
@@ -344,7 +344,7 @@ async def _replace_state(lab: Lab, pid: Any) -> None:
     """As ``sys:replace_state`` asks; the fun is one that the node which asks is asked to apply."""
     if lab.one.exports.find("erlang", "apply", 2) is None:
         lab.one.exports.add("erlang", "apply", _applied)
-    answer = await lab.one.services.caller.call(
+    answer = await lab.one._services.caller.call(
         pid, (Atom("replace_state"), Atom("fun")), label=Atom("system"), timeout=SOON * 20
     )
     raise NodeError(repr(answer)) if answer[0] == Atom("error") else AssertionError(answer)
@@ -356,7 +356,7 @@ def _applied(function: Any, arguments: list[Any]) -> Any:
 
 async def _change_code(lab: Lab, pid: Any) -> None:
     request = (Atom("change_code"), Atom("module"), 1, 2)
-    answer = await lab.one.services.caller.call(pid, request, label=Atom("system"), timeout=SOON * 20)
+    answer = await lab.one._services.caller.call(pid, request, label=Atom("system"), timeout=SOON * 20)
     raise NodeError(repr(answer)) if answer[0] == Atom("error") else AssertionError(answer)
 
 

@@ -65,11 +65,11 @@ class Lab:
         await self.one.connect(self.two.name)
         self.two.exports.add("lab", "add", lambda a, b: a + b)
         self.link = self._link()
-        self.services = [*self.one.runtime.processes(), *self.two.runtime.processes()]
+        self.services = [*self.one._local.runtime.processes(), *self.two._local.runtime.processes()]
         # A watcher on the node that asks is linked with a bystander on the other, and monitors it.
         self.seen: asyncio.Queue[Any] = asyncio.Queue()
-        self.bystander = self.two.runtime.spawn(lambda _, message: self.seen.put_nowait(message))
-        self.watcher = self.one.runtime.add_process()
+        self.bystander = self.two._local.runtime.spawn(lambda _, message: self.seen.put_nowait(message))
+        self.watcher = self.one._local.runtime.add_process()
         self.watcher.trap_exit = True
         self.watcher.link(self.bystander.pid)
         self.watcher.monitor(self.bystander.pid)
@@ -96,7 +96,7 @@ class Lab:
         self.noise.append(f"{context['message']}: {type(context.get('exception')).__name__}")
 
     def _link(self) -> Link:
-        link = self.one.connections.link(self.two.name)
+        link = self.one._local.connections.link(self.two.name)
         assert link is not None
         return link
 
@@ -149,7 +149,7 @@ class Lab:
     async def down(self, process: Process, act: Callable[..., Any], *args: Any) -> Any:
         """The reason that a process of ``two`` ends with, as ``one`` hears of it by a monitor and by a
         link. ``act`` starts it."""
-        watcher = self.one.runtime.add_process()
+        watcher = self.one._local.runtime.add_process()
         watcher.trap_exit = True
         try:
             watcher.monitor(process.pid)

@@ -69,7 +69,7 @@ async def test_a_forked_worker_has_nothing_of_the_node(pair: Pair) -> None:
     assert await pair.call("signals") == []
     refused = (
         f"NodeNotStarted: node {NAME} runs in process {pair.program.process.pid}: "
-        "one forked from it cannot use it"
+        "a process forked from it cannot use the node"
     )
     assert await pair.call("uses") == [refused.encode()] * 6
     os.kill((await pair.call("workers"))[0], signal.SIGTERM)  # the pool ends the other one

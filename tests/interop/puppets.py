@@ -250,8 +250,8 @@ _COMMANDS: dict[str, Callable[..., Any]] = {
     "group_leader": lambda process, leader=None, pid=None: (
         process.group_leader if leader is None else _true(process.set_group_leader(leader, pid))
     ),
-    "register": lambda process, name: _true(process.node.runtime.register(name, process)),
-    "unregister": lambda process, name: _true(process.node.runtime.unregister(name)),
+    "register": lambda process, name: _true(process.node._local.runtime.register(name, process)),
+    "unregister": lambda process, name: _true(process.node._local.runtime.unregister(name)),
     "spawn": _spawn,
     "spawn_link": lambda process, *what: _spawn(process, *what, link=True),
     "spawn_monitor": lambda process, node, function, arguments: process.spawn_monitor_on(

@@ -24,7 +24,7 @@ from tests.interop.cluster import COOKIE, Cluster
 @contextlib.asynccontextmanager
 async def without_a_word(node: Node, peer: str) -> AsyncIterator[None]:
     """``node`` loses its connection, and ``peer`` hears nothing of that until the end of the block."""
-    link = node.connections.link(peer)
+    link = node._local.connections.link(peer)
     held = None
     down = asyncio.Event()
     done = node.subscribe(lambda event: down.set())
@@ -64,7 +64,7 @@ async def test_towards_a_beam(pair: Cluster, restarted: bool) -> None:
     for number in range(1, 4):
         await node.connect(beam_name)
         assert await node.ping(beam_name)
-        link = node.connections.link(beam_name)
+        link = node._local.connections.link(beam_name)
         assert link is not None
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(without_a_word(node, beam_name))

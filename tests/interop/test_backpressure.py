@@ -25,7 +25,7 @@ async def test_senders_wait_for_a_beam_that_was_stopped(pair: Cluster) -> None:
         pytest.skip("towards quic_dist 0.11.0 a connection gets stuck after 8 MiB")
     node, beam = pair.node, pair.beam_name
     await node.connect(beam)
-    link = node.connections.link(beam)
+    link = node._local.connections.link(beam)
     assert isinstance(link, LinkBase)
     await pair.eval(
         "register(size, spawn(fun() -> "

@@ -85,7 +85,7 @@ async def dialler(
             port=our_port,
             cert=files.cert,
             key=files.key,
-            psks={PSK.identity: PSK.secret},
+            quic={"psks": {PSK.identity: PSK.secret}},
         ) as node,
     ):
         await beam.eval("{ok, _} = application:ensure_all_started(quic)")

@@ -98,11 +98,11 @@ def _child(fault: Fault) -> Callable[[], GenServer]:
 PLACES: dict[str, tuple[str, Callable[[Node, Fault], Any]]] = {
     "body": (
         f"S = {{server, Node}}, M = monitor(process, S), S ! go, {DOWN}",
-        lambda node, fault: node.runtime.spawn(_coroutine(_body, fault), name="server"),
+        lambda node, fault: node._local.runtime.spawn(_coroutine(_body, fault), name="server"),
     ),
     "handler": (
         f"S = {{server, Node}}, M = monitor(process, S), S ! go, {DOWN}",
-        lambda node, fault: node.runtime.spawn(fault.plain, name="server"),
+        lambda node, fault: node._local.runtime.spawn(fault.plain, name="server"),
     ),
     "spawned body": (
         f"{{_, M}} = spawn_monitor(Node, lab, fault, []), {DOWN}",
@@ -212,10 +212,10 @@ def readable(fault: Fault, shown: str) -> bool:
 async def clear(node: Node) -> None:
     """Nothing of the last case is left."""
     node.exports._functions.pop(("lab", "fault"), None)
-    node.spawning.functions._bodies.pop(("lab", "fault"), None)
+    node._local.spawning.functions._bodies.pop(("lab", "fault"), None)
     process = node.whereis("server")
     if process is not None:
-        node.runtime.links.exit(node.runtime.identifiers.pid(), process.pid, _KILL)
+        node._local.runtime.links.exit(node._local.runtime.identifiers.pid(), process.pid, _KILL)
         await process.finished()
 
 
@@ -227,7 +227,7 @@ def bystander(process: Process, message: Any) -> None:
 async def test_faults_as_a_beam_sees_them(pair: Cluster) -> None:
     node = pair.node
     node.exports.add("lab", "add", lambda a, b: a + b)
-    node.runtime.spawn(bystander, name="bystander")
+    node._local.runtime.spawn(bystander, name="bystander")
     await pair.eval(ASK)
     failed = []
     with quiet():

@@ -277,7 +277,7 @@ async def test_a_report_makes_no_connection(shell: Cluster) -> None:
             node.send(process, "fails")
             record = await records.next()
             assert record.__dict__["reported_to"] == (shell.beam_name if connected else None)
-    assert not node.connections.has(shell.beam_name)
+    assert not node._local.connections.has(shell.beam_name)
     assert "fails" in await printed(shell.beam)
     # quic_dist reports the end of the connection.
     assert "fails" not in await printed(shell.beam, 0.2)

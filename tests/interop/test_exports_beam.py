@@ -14,8 +14,8 @@ import pytest
 import pytest_asyncio
 
 from quicdist import Atom, Process, ProcessExit, RemoteError, current_call
-from quicdist.otp import applier
-from quicdist.otp.threads import Threads
+from quicdist.otp import dispatcher
+from quicdist.otp.thread_pool import ThreadPool
 from tests.interop.conftest import CARRIERS
 from tests.interop.twins import Beams, Twins, load, python_twin, two_beams
 
@@ -219,7 +219,7 @@ async def test_abandoned_calls_of_blocking_functions_keep_nobody_out(twins: Twin
 async def test_a_call_beyond_the_limit_is_answered_as_by_a_beam_with_all_its_processes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(applier, "Threads", partial(Threads, limit=0))
+    monkeypatch.setattr(dispatcher, "ThreadPool", partial(ThreadPool, limit=0))
     calls = (
         "[try erpc:call(PEER, py, throws, []) catch C:R -> {C, R} end, rpc:call(PEER, py, throws, []),"
         " erpc:multicall([PEER], py, throws, [])]"

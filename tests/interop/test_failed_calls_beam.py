@@ -157,7 +157,7 @@ def offer(twins: Twins) -> None:
 
     @node.exports.process("callers")
     async def to_own_name(process: Process, timeout: Any) -> None:
-        node.runtime.register("me", process)
+        node._local.runtime.register("me", process)
         await node.gen_server.call("me", Atom("hello"), timeout=seconds(timeout))
 
     @node.exports.process("callers")
@@ -200,8 +200,8 @@ def offer(twins: Twins) -> None:
 
     @node.exports.process("callers")
     async def kept(process: Process, function: Atom, arguments: list[Any]) -> None:
-        node.runtime.register("keeper", process)
-        body = node.spawning.functions._bodies["callers", function.name]
+        node._local.runtime.register("keeper", process)
+        body = node._local.spawning.functions._bodies["callers", function.name]
         child, _ = process.spawn_monitor(body, *arguments)
         _, sender = await process.receive((Atom("ready"), ANY))
         process.send(sender, (Atom("ready"), child.pid))

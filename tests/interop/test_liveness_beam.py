@@ -187,7 +187,7 @@ asyncio.run(main())
 async def test_a_beam_notices_one_of_ours(pair: Cluster, ending: signal.Signals) -> None:
     if pair.carrier == "quic":
         pytest.skip("quic_dist, where it was dialled, does not notice (1.8.1: nor that a BEAM is silent)")
-    link = pair.node.connections.link(pair.beam_name)
+    link = pair.node._local.connections.link(pair.beam_name)
     assert link is not None
     name, where = names()[0], link.remote_address
     args = (name, pair.beam_name, where.host, str(where.port), COOKIE, pair.carrier, str(TICKTIME))

@@ -105,10 +105,10 @@ async def test_the_creation(pair: Cluster) -> None:
     """quic_dist gives 1 to 3, of which the VM makes 4, each time the node is started; so two lives of a
     BEAM cannot be told apart. Here it is another one each time."""
     assert await pair.eval("erlang:system_info(creation)") == "4"
-    assert pair.node.identity.creation > 4
+    assert pair.node._local.identity.creation > 4
     shown = pair.node.spawn(lambda process, message: None).pid
     pair.node.send((Atom("beam_evaluator"), Atom(pair.beam_name)), shown)
-    assert shown.creation == pair.node.identity.creation
+    assert shown.creation == pair.node._local.identity.creation
     assert await pair.eval("receive P when is_pid(P) -> node(P) =:= PY end") == "true"
 
 

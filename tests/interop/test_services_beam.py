@@ -299,7 +299,7 @@ class TestGenServer:
             " {Class, Text, F} end"
         )
         assert got == (
-            '{<<"NotImplementedError">>,<<"GenServer takes no calls,'
+            '{<<"NotImplementedError">>,<<"GenServer has no handle_call,'
             " got Atom('hello')\">>,'GenServer.handle_call'}"
         )
 
@@ -355,7 +355,7 @@ class TestClients:
         async with python_twin(beams, without=DistFlag.SPAWN) as twins:
             node, model = twins.node, twins.model_name
             assert await node.call(model, "py", "later", [Atom("x")]) == Atom("x")
-            link = node.connections.link(model)
+            link = node._local.connections.link(model)
             assert link is not None
             assert not link.peer.negotiated & DistFlag.SPAWN
             for function, kind, reason in (("fails", "error", "oops"), ("leaves", "exit", "gone")):

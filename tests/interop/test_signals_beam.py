@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-import quicdist.node.core
+import quicdist.node.local_node
 from quicdist import Atom, Node, Process, ProcessExit, current_call
+from quicdist.carrier import MessageHandler
 from quicdist.protocol import (
     DEFAULT_FLAGS,
     NO_PAYLOAD,
@@ -698,7 +699,7 @@ def case(request: pytest.FixtureRequest) -> Case:
 @pytest_asyncio.fixture
 async def twins(beams: Beams, case: Case, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Twins]:
     """Our node with puppets, offering what the case lets it."""
-    monkeypatch.setattr(quicdist.node.core, "DEFAULT_FLAGS", DEFAULT_FLAGS & ~case.without)
+    monkeypatch.setattr(quicdist.node.local_node, "DEFAULT_FLAGS", DEFAULT_FLAGS & ~case.without)
     async with python_twin(beams) as both:
         offer_puppets(both.node)
         yield both
@@ -707,18 +708,23 @@ async def twins(beams: Beams, case: Case, monkeypatch: pytest.MonkeyPatch) -> As
 @pytest.fixture
 def wire(twins: Twins, monkeypatch: pytest.MonkeyPatch) -> Wire:
     seen = Wire()
-    to_term, message_received = ControlMessage.to_term, twins.node.message_received
+    to_term, message_handler = ControlMessage.to_term, twins.node._local.message_handler
 
     def encoded(control: ControlMessage) -> tuple[object, ...]:
         seen.sent.add(control.op)
         return to_term(control)
 
-    def received(node: str, control: ControlMessage, payload: object) -> None:
-        seen.received.add(control.op)
-        message_received(node, control, payload)
+    def watched(node: str) -> MessageHandler:
+        handler = message_handler(node)
+
+        def received(control: ControlMessage, payload: object) -> None:
+            seen.received.add(control.op)
+            handler(control, payload)
+
+        return received
 
     monkeypatch.setattr(ControlMessage, "to_term", encoded)
-    monkeypatch.setattr(twins.node, "message_received", received)
+    monkeypatch.setattr(twins.node._local, "message_handler", watched)
     return seen
 
 
@@ -780,7 +786,7 @@ async def test_spawn_reply_with_a_trace_token(
     is put in here."""
     node = twins.node
     parent, messages = keeper(node)
-    connections = node.connections
+    connections = node._local.connections
     send = connections.send
 
     def traced(to: str, control: ControlMessage, payload: object, pair: object) -> bool:
@@ -789,7 +795,7 @@ async def test_spawn_reply_with_a_trace_token(
         return send(to, SpawnRequestTT(*control, token), payload, pair)
 
     await node.connect(twins.beam_name)
-    monkeypatch.setattr(node.runtime, "_transmit", traced)
+    monkeypatch.setattr(node._local.runtime, "_transmit", traced)
     reference = parent.spawn_request(twins.beam_name, "erlang", "self")
     reply = await messages.get()
     assert reply[:3] == (Atom("spawn_reply"), reference, Atom("ok"))
@@ -801,10 +807,10 @@ async def test_node_link_means_nothing(twins: Twins, wire: Wire) -> None:
     """No BEAM sends NODE_LINK any more, nor do we; the connection on which one comes goes on."""
     node = twins.node
     await node.connect(twins.beam_name)
-    link = node.connections.link(twins.beam_name)
-    node.message_received(twins.beam_name, NodeLink(), NO_PAYLOAD)
+    link = node._local.connections.link(twins.beam_name)
+    node._local.message_handler(twins.beam_name)(NodeLink(), NO_PAYLOAD)
     assert await node.ping(twins.beam_name)
-    assert node.connections.link(twins.beam_name) is link
+    assert node._local.connections.link(twins.beam_name) is link
 
 
 @pytest.mark.parametrize("case", [PLAIN], indirect=True)

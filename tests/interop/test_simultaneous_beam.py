@@ -90,19 +90,19 @@ async def lockstep(both: Cluster, rounds: int) -> None:
             gone.set()
 
     node.subscribe(note)
-    answer = node.connections.connection_requested
+    answer = node._local.connections.connection_requested
 
     def requested(peer: PeerNamed) -> Status:
         status = answer(peer)
         statuses[status] += 1
         return status
 
-    node.connections.connection_requested = requested  # type: ignore[method-assign]
+    node._local.connections.connection_requested = requested  # type: ignore[method-assign]
     await both.eval("ok = net_kernel:monitor_nodes(true, [{node_type, all}])")
     for number in range(rounds):
         await collide(both, number)
         assert node.nodes("connected") == [both.beam_name], f"round {number}"
-        assert len(list(node.connections.links())) == 1
+        assert len(list(node._local.connections.links())) == 1
         assert await both.eval("[N || {N, _} <- erlang:system_info(dist_ctrl)] =:= [PY]") == "true"
         # The one connection carries calls both ways.
         assert await node.ping(both.beam_name)

@@ -187,7 +187,7 @@ async def test_the_whole_story(watched: Watched) -> None:
         # It is that process of the BEAM that the child is linked to.
         assert first.process.links == [first.process.parent]
 
-        node.runtime.exit(first.process, Atom("crashed"))
+        node._local.runtime.exit(first.process, Atom("crashed"))
         second = await watched.server()
         assert await watched.call() == "{ok,hello}"
         assert second.process.pid != pid

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from quicdist import Atom, EncodeError, GenServer, Process, RemoteError
-from quicdist.otp.gen import From
+from quicdist.otp.gen_messages import From
 from quicdist.term import Limits, Local, Record, term_to_binary
 from tests.interop.cluster import Cluster, cluster
 from tests.interop.conftest import CARRIERS
@@ -29,11 +29,11 @@ _NESTED = "Nested = fun(Depth) -> lists:foldl(fun(_, Acc) -> [Acc, <<$.>>] end, 
 async def same_connection(pair: Cluster) -> AsyncIterator[None]:
     """The connection of before is still there afterwards, and a monitor across it has not fired."""
     await pair.node.connect(pair.beam_name)
-    link = pair.node.connections.link(pair.beam_name)
+    link = pair.node._local.connections.link(pair.beam_name)
     await pair.eval("(fun() -> M = monitor(process, {net_kernel, PY}), put(watch, M), M end)()")
     yield
     assert await pair.eval("receive {'DOWN', _, _, {net_kernel, PY}, R} -> R after 0 -> none end") == "none"
-    assert pair.node.connections.link(pair.beam_name) is link
+    assert pair.node._local.connections.link(pair.beam_name) is link
     assert await pair.eval("net_adm:ping(PY)") == "pong"
 
 

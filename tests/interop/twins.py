@@ -128,7 +128,7 @@ async def python_twin(beams: Beams, *, without: int = 0, **options: Any) -> Asyn
     # epmd takes a moment to notice that a name is free again: a new one each time.
     name = beams.node_name or names()[0]
     node = Node(name, **beams.node_options | options)
-    node._flags &= ~without
+    node._local._flags &= ~without
     async with node:
         twins = Twins(beams, node)
         yield twins

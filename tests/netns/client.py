@@ -58,13 +58,13 @@ async def main(server: str, host: str, port: str) -> None:
                         await process.receive()
                     process.send(echo, (process.pid, b"size"))
                     _, theirs = await process.receive()
-                    link = node.connections.link(server)
+                    link = node._local.connections.link(server)
                     say(link.datagram_size if link else None, theirs.decode())
                     continue
                 process.send(echo, (process.pid, line))
                 match await process.receive():
                     case (_, answer) if answer == line:
-                        link = node.connections.link(server)
+                        link = node._local.connections.link(server)
                         say(link.local_address.host if link else None, line.decode())
                     case other:
                         say("lost", other)

@@ -22,7 +22,7 @@ async def main(name: str, host: str, port: str, cert: str, key: str) -> None:
         @node.process("echo")
         async def echo(process: Any) -> None:
             async for sender, message in process:
-                (link,) = node.connections.links()
+                (link,) = node._local.connections.links()
                 if message == b"size":
                     message = str(link.datagram_size).encode()
                 process.send(sender, (process.pid, message))

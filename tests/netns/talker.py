@@ -64,7 +64,7 @@ async def talk(process: Process, server: str, count: int, over: asyncio.Future[s
 
 async def connect(node: Node, server: str) -> str:
     await node.connect(server)
-    link = node.connections.link(server)
+    link = node._local.connections.link(server)
     return "connected early" if isinstance(link, QuicLink) and link.early_data_accepted else "connected"
 
 

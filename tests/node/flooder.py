@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from quicdist import Atom, ImproperList, Node, Process
-from quicdist.otp.gen import GEN_CALL
+from quicdist.otp.gen_messages import GEN_CALL
 
 NAME = "flooder@127.0.0.1"
 FLOODED = "flooded@127.0.0.1"
@@ -64,7 +64,7 @@ async def main(carrier: str, cert: str, key: str, port: str, kind: str) -> None:
     nodes = {FLOODED: ("127.0.0.1", int(port))}
     async with Node(NAME, cookie=COOKIE, carrier=carrier, nodes=nodes, listen=False, **options) as node:
         await node.connect(FLOODED)
-        link = node.connections.link(FLOODED)
+        link = node._local.connections.link(FLOODED)
         assert link is not None
 
         async def ask(process: Process) -> None:

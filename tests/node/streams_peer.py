@@ -1,4 +1,5 @@
 """A node in a process of its own, for tests: ``python -m tests.node.streams_peer CARRIER CERT KEY``.
+CARRIER is "quic", "tcp", or "simulated": QUIC with a simulated engine.
 
 It prints its port. ``echo`` takes ``{Pid, Term}`` and answers ``Term``; ``size`` answers with the size
 of a binary, ``pid`` with its own pid; ``push`` takes ``{Pid, Size}`` and sends a binary of that size;
@@ -13,6 +14,7 @@ import sys
 from typing import Any
 
 from quicdist import Node, Process, UserStream
+from tests.support.simulated_engine import SimulatedEngines
 
 NAME = "peer@127.0.0.1"
 COOKIE = "streams"
@@ -20,8 +22,10 @@ COOKIE = "streams"
 
 async def main(carrier: str, cert: str, key: str) -> None:
     options: dict[str, Any] = (
-        {"cert": cert, "key": key, "verify": False} if carrier == "quic" else {"epmd": False}
+        {"epmd": False} if carrier == "tcp" else {"cert": cert, "key": key, "verify": False}
     )
+    if carrier == "simulated":
+        carrier, options["quic"] = "quic", {"engines": SimulatedEngines()}
     async with Node(NAME, cookie=COOKIE, carrier=carrier, host="127.0.0.1", **options) as node:
 
         @node.process("echo")

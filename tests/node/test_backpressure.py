@@ -23,7 +23,7 @@ COUNT = 64
 async def test_senders_wait_for_a_node_that_was_stopped(carrier: str, tmp_path: Path) -> None:
     limits = BufferLimits()
     async with peer(carrier, tmp_path) as (node, other):
-        link = node.connections.link(NAME)
+        link = node._local.connections.link(NAME)
         assert isinstance(link, LinkBase)
         other.send_signal(signal.SIGSTOP)
         before = resident()

@@ -65,7 +65,7 @@ async def test_towards_one_that_has_gone(
 ) -> None:
     async with pair(carrier, tmp_path) as (node, other):
         await node.connect(LISTENER)
-        link = node.connections.link(LISTENER)
+        link = node._local.connections.link(LISTENER)
         assert link is not None
         link.close()  # the node is told in the next turn of the loop
         await other.stop()

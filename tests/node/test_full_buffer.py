@@ -28,7 +28,7 @@ from quicdist import (
 )
 from quicdist.carrier import QuicCarrier, TcpCarrier
 from quicdist.carrier.link import BufferLimits
-from quicdist.otp.gen import From
+from quicdist.otp.gen_messages import From
 from quicdist.protocol import UNUSED, LocalIdentity, RegSend, SpawnRequest
 from quicdist.term import Pid, Reference
 from tests.node import flooder
@@ -102,7 +102,7 @@ class Events:
 
 
 def services(node: Node) -> dict[str, Any]:
-    return {name: node.runtime.whereis(name) for name in ("net_kernel", "rex", "user", "logger_proxy")}
+    return {name: node._local.runtime.whereis(name) for name in ("net_kernel", "rex", "user", "logger_proxy")}
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from quicdist import ANY, Atom, GenServer, Node, NodeError, Process, ProcessExit, QuicDistError
-from quicdist.otp.gen import reply
+from quicdist.otp.gen_messages import reply
 from tests.support.pairs import CARRIERS, pair
 
 DOWN, EXIT = Atom("DOWN"), Atom("EXIT")
@@ -25,13 +25,13 @@ class Others:
 
     def __init__(self, one: Node, two: Node) -> None:
         self.one, self.two = one, two
-        self.watcher = one.runtime.add_process(name="watcher")
+        self.watcher = one._local.runtime.add_process(name="watcher")
         self.watcher.trap_exit = True
         self.alias = self.watcher.alias()
-        self.call = one.runtime.identifiers.reference()
+        self.call = one._local.runtime.identifiers.reference()
         #: One more on each node, whom nothing may happen to.
-        self.far = one.runtime.add_process()
-        self.near = two.runtime.add_process()
+        self.far = one._local.runtime.add_process()
+        self.near = two._local.runtime.add_process()
         self.calls: list[Any] = []
         one.exports.add("lab", "called", self.calls.append)
         one.exports.process("lab", "spawned")(lambda process, *_: self.calls.append(process))
@@ -66,7 +66,7 @@ DEEDS: dict[str, Callable[[Process, Others], Any]] = {
     "spawn_monitor_on": lambda process, others: process.spawn_monitor_on(others.one.name, "lab", "spawned"),
     "spawn_request": lambda process, others: process.spawn_request(others.one.name, "lab", "spawned"),
     "alias": lambda process, others: process.alias(),
-    "register": lambda process, others: others.two.runtime.register("late", process),
+    "register": lambda process, others: others.two._local.runtime.register("late", process),
     "call in its name": lambda process, others: others.two.gen_server.call(
         others.watcher.pid, b"late", process=process, timeout=1
     ),
@@ -110,7 +110,7 @@ async def cleaned_up(others: Others, reason: Any, deeds: list[str]) -> list[Any]
                 except (ProcessExit, QuicDistError) as error:
                     failures[deed] = error
 
-    process = others.two.runtime.spawn(body)
+    process = others.two._local.runtime.spawn(body)
     await begun.wait()
     others.watcher.monitor(process.pid)
     others.watcher.link(process.pid)
@@ -126,13 +126,16 @@ async def cleaned_up(others: Others, reason: Any, deeds: list[str]) -> list[Any]
 
 async def test_what_a_killed_body_does_reaches_nobody(others: Others) -> None:
     before = others.bystanders()
-    processes = len(others.two.runtime.processes()), len(others.one.runtime.processes())
+    processes = len(others.two._local.runtime.processes()), len(others.one._local.runtime.processes())
     got = await cleaned_up(others, KILL, list(DEEDS))
     assert sorted(str(message[0]) for message in got) == ["DOWN", "EXIT"]
     assert {message[-1] for message in got} == {KILLED}
     assert others.bystanders() == before
     assert others.calls == []
-    assert (len(others.two.runtime.processes()), len(others.one.runtime.processes())) == processes
+    assert (
+        len(others.two._local.runtime.processes()),
+        len(others.one._local.runtime.processes()),
+    ) == processes
     assert others.two.whereis("late") is None
 
 
@@ -206,7 +209,7 @@ async def test_streams_of_a_killed_process_are_reset_and_take_no_more(tmp_path: 
                 except QuicDistError as error:
                     errors.append(error)
 
-        process = two.runtime.spawn(body)
+        process = two._local.runtime.spawn(body)
         await begun.wait()
         process.exit(process, KILL)
         await process.finished()

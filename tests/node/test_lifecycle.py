@@ -63,7 +63,7 @@ class TestStarting:
         with pytest.raises(NodeError, match="has been started already"):
             await node.start()
         await first
-        assert node.life.state is NodeState.RUNNING
+        assert node._local.lifecycle.state is NodeState.RUNNING
         await node.stop()
 
     async def test_of_two_that_enter_at_once_one_gets_in(self) -> None:
@@ -84,7 +84,7 @@ class TestStarting:
             with pytest.raises(NodeError, match="each `async with` needs a Node of its own"):
                 async with node:
                     pass
-            assert node.life.state is NodeState.RUNNING
+            assert node._local.lifecycle.state is NodeState.RUNNING
             assert await node.ping(node.name)
 
     async def test_a_node_that_has_stopped_is_not_started_again(self) -> None:
@@ -102,7 +102,7 @@ class TestStarting:
             node.process("body")(lambda process, message: None)
             with pytest.raises(Exception, match="Address already in use"):
                 await node.start()
-            assert node.life.state is NodeState.STOPPED
+            assert node._local.lifecycle.state is NodeState.STOPPED
             with pytest.raises(NodeNotStarted, match="has stopped"):
                 node.whereis("body")
         async with listening(port=port):
@@ -123,7 +123,7 @@ class TestStarting:
         starting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await starting
-        assert node.life.state is NodeState.STOPPED
+        assert node._local.lifecycle.state is NodeState.STOPPED
 
     async def test_stop_breaks_off_a_start(self) -> None:
         node = listening()
@@ -217,7 +217,7 @@ class TestStopping:
         stopping.cancel()
         with pytest.raises(asyncio.CancelledError):
             await stopping
-        assert node.life.state is NodeState.STOPPING
+        assert node._local.lifecycle.state is NodeState.STOPPING
         await node.stop()
         assert process.server.terminated  # type: ignore[attr-defined]
 
@@ -246,24 +246,24 @@ class TestStopping:
     async def test_in_another_event_loop_is_refused(self, node: Node) -> None:
         with pytest.raises(NodeError, match="belongs to another event loop"):
             await asyncio.to_thread(lambda: asyncio.run(node.stop()))
-        assert node.life.state is NodeState.RUNNING
+        assert node._local.lifecycle.state is NodeState.RUNNING
 
     async def test_by_way_of_another_thread(self, node: Node) -> None:
         loop = asyncio.get_running_loop()
         await asyncio.to_thread(lambda: asyncio.run_coroutine_threadsafe(node.stop(), loop).result(10))
-        assert node.life.state is NodeState.STOPPED
+        assert node._local.lifecycle.state is NodeState.STOPPED
 
     async def test_that_is_cancelled_itself_ends_what_there_is(self, node: Node) -> None:
         """The program ends without having waited for the stop: asyncio cancels all tasks."""
         slow = Slow()
         process = node.serve(slow)
-        stopping = node.life.begin_stop()
+        stopping = node._local.lifecycle.begin_stop()
         await slow.terminating.wait()
         stopping.cancel()
         with pytest.raises(asyncio.CancelledError):
             await stopping
         assert not process.alive
-        assert node.life.state is NodeState.STOPPED
+        assert node._local.lifecycle.state is NodeState.STOPPED
 
 
 class Slow(GenServer):
@@ -289,7 +289,7 @@ class TestStoppingFromInside:
 
         async def body(process: Process) -> None:
             await node.stop()
-            after.append(node.life.state)
+            after.append(node._local.lifecycle.state)
 
         process = node.spawn(body)
         await self.over(node)
@@ -304,7 +304,7 @@ class TestStoppingFromInside:
             try:
                 await process.receive()
             finally:
-                got.append(node.life.state)
+                got.append(node._local.lifecycle.state)
 
         process = node.spawn(body)
         await self.over(node)
@@ -360,7 +360,7 @@ class TestStoppingFromInside:
             async def later() -> NodeState:
                 await asyncio.sleep(0.01)
                 await node.stop()
-                return node.life.state
+                return node._local.lifecycle.state
 
             tasks.append(asyncio.create_task(later()))
 
@@ -400,12 +400,12 @@ class TestANodeThatFails:
 
         async def block() -> None:
             async with node:
-                asyncio.get_running_loop().call_soon(node.fail, NodeError("the services are gone"))
+                asyncio.get_running_loop().call_soon(node._local.fail, NodeError("the services are gone"))
                 await node.run_forever()
 
         with pytest.raises(NodeError, match="the services are gone"):
             await block()
-        assert node.life.state is NodeState.STOPPED
+        assert node._local.lifecycle.state is NodeState.STOPPED
         with pytest.raises(NodeError, match="the services are gone"):
             await node.run_forever()
 
@@ -413,7 +413,7 @@ class TestANodeThatFails:
         async def block() -> None:
             async with lone() as node:
                 waiting = asyncio.create_task(node.run_forever())
-                asyncio.get_running_loop().call_soon(node.fail, NodeError("the services are gone"))
+                asyncio.get_running_loop().call_soon(node._local.fail, NodeError("the services are gone"))
                 await asyncio.wait({waiting})
                 assert isinstance(waiting.exception(), NodeError)
                 await asyncio.sleep(0.01)  # and nothing is cancelled
@@ -427,7 +427,7 @@ class TestANodeThatFails:
         async def block() -> None:
             async with lone() as node:
                 node.serve(slow)
-                asyncio.get_running_loop().call_soon(node.fail, NodeError("the services are gone"))
+                asyncio.get_running_loop().call_soon(node._local.fail, NodeError("the services are gone"))
                 await asyncio.Event().wait()
 
         with pytest.raises(NodeError, match="the services are gone"):
@@ -440,7 +440,7 @@ class TestANodeThatFails:
     async def test_a_cancellation_from_outside_stays_one(self) -> None:
         async def block() -> None:
             async with lone() as node:
-                node.fail(NodeError("the services are gone"))
+                node._local.fail(NodeError("the services are gone"))
                 task = asyncio.current_task()
                 assert task is not None
                 asyncio.get_running_loop().call_soon(task.cancel)
@@ -452,7 +452,7 @@ class TestANodeThatFails:
     async def test_what_the_block_raises_meanwhile_is_raised(self) -> None:
         async def block() -> None:
             async with lone() as node:
-                node.fail(NodeError("the services are gone"))
+                node._local.fail(NodeError("the services are gone"))
                 raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):
@@ -461,14 +461,14 @@ class TestANodeThatFails:
     async def test_it_is_logged_and_fails_once(self, caplog: pytest.LogCaptureFixture) -> None:
         async with lone() as node:
             pass
-        node.fail(NodeError("too late"))
+        node._local.fail(NodeError("too late"))
         await node.run_forever()
         assert "too late" not in caplog.text
 
         async def block() -> None:
             async with lone() as node:
-                node.fail(NodeError("first"))
-                node.fail(NodeError("second"))
+                node._local.fail(NodeError("first"))
+                node._local.fail(NodeError("second"))
 
         with pytest.raises(NodeError, match="first"):
             await block()

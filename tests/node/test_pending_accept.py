@@ -246,20 +246,20 @@ async def test_an_attempt_that_nobody_waits_for_leaves_nothing() -> None:
     async with Dialled() as dialled, node_and_peer(dialled) as node:
         attempt = Attempt(node)
         assert await attempt.let_in() == b"sok"
-        assert not node.connections.has(PEER)
+        assert not node._local.connections.has(PEER)
         over = asyncio.Event()
-        accept_over = node.connections._accept_over
+        accept_over = node._local.connections._accept_over
 
         def hook(accepting: PendingAccept) -> None:
             accept_over(accepting)
             over.set()
 
-        node.connections._accept_over = hook  # type: ignore[method-assign]
+        node._local.connections._accept_over = hook  # type: ignore[method-assign]
         await attempt.end()
         async with asyncio.timeout(PATIENCE):
             await over.wait()
-        assert not node.connections.has(PEER)
-        assert not node.connections.arrivals._attempts
+        assert not node._local.connections.has(PEER)
+        assert not node._local.connections.arrivals._attempts
         assert dialled.times == 0
 
 

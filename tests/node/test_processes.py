@@ -14,7 +14,7 @@ import pytest
 
 import quicdist.protocol as wire
 from quicdist import Atom, Process, ProcessExit
-from quicdist.node import NodeCore, NodeNotStarted, WrongThread
+from quicdist.node import LocalNode, NodeNotStarted, WrongThread
 from quicdist.protocol import NO_PAYLOAD, ControlMessage
 from quicdist.term import Codec, Pid
 from tests.node.sides import Side, connected
@@ -256,15 +256,15 @@ class TestThreads:
         assert messages == []
 
     async def test_the_way_from_another_thread(self) -> None:
-        node = NodeCore("threads@127.0.0.1", cookie="x")
+        node = LocalNode("threads@127.0.0.1", cookie="x")
         with pytest.raises(NodeNotStarted):
             node.call_soon_threadsafe(print)
-        await node.start()
+        await node.lifecycle.start()
         arrived = asyncio.Event()
         process = node.runtime.spawn(lambda *_: arrived.set())
         await asyncio.to_thread(node.call_soon_threadsafe, process.send, process.pid, 1)
         await arrived.wait()
-        await node.stop()
+        await node.lifecycle.stop()
 
 
 # -- what an idle process costs ------------------------------------------------------------------

@@ -135,7 +135,7 @@ async def test_a_fault_in_register_fails_the_start_and_is_undone(fault: str) -> 
     with pytest.raises(DiscoveryError) as caught:
         async with asyncio.timeout(2):
             await it.start()
-    assert it.life.state is NodeState.STOPPED
+    assert it._local.lifecycle.state is NodeState.STOPPED
     assert faulty.called == ["register_node", "unregister_node", "close"]
     said = "a fault" if fault == "DiscoveryError" else "registering py@127.0.0.1 with Faulty"
     assert said in str(caught.value)
@@ -152,7 +152,7 @@ async def test_a_fault_while_the_node_stops_is_logged(
     async with asyncio.timeout(2):
         async with node(faulty) as it:
             pass
-    assert it.life.state is NodeState.STOPPED
+    assert it._local.lifecycle.state is NodeState.STOPPED
     assert faulty.called == ["register_node", "unregister_node", "close"]
     doing = "unregistering" if function == "unregister_node" else "closing"
     (record,) = [each for each in caplog.records if each.name == "quicdist.node"]
@@ -166,7 +166,7 @@ async def test_a_fault_in_lookup_fails_the_dial_only(fault: str) -> None:
             await it.connect("other@127.0.0.1")
         (attempt,) = caught.value.attempts
         assert "a fault" in str(attempt) or "Faulty" in str(attempt)
-        assert it.life.state is NodeState.RUNNING
+        assert it._local.lifecycle.state is NodeState.RUNNING
 
 
 @pytest.mark.parametrize("creation", [None, 0, -1, 1 << 32, "7"])

@@ -13,7 +13,7 @@ from tests.interop.test_signals_beam import CASES
 
 TESTS = Path(__file__).resolve().parents[1]
 PAGE = (TESTS.parent / "docs" / "signals.md").read_text()
-_TABLE = PAGE[PAGE.index("## Every control message, and its test") :]
+_TABLE = PAGE[PAGE.index("## Control messages") :]
 ROWS = {
     cells[1]: cells
     for line in _TABLE.splitlines()

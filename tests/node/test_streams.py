@@ -279,7 +279,7 @@ async def test_a_process_that_does_not_receive_slows_the_sender(two: tuple[Node,
     await accepting.wait()
     stream = await here.open_stream(there.name)
     sent = asyncio.ensure_future(stream.send(bytes(size)))
-    link = there.connections.link(here.name)
+    link = there._local.connections.link(here.name)
     assert link is not None
     # As much comes as the window allows, and no more. Nobody is told of bytes that nobody reads.
     async with asyncio.timeout(30):

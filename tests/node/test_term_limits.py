@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from quicdist import Atom, GenServer, Node, Process, RemoteError
 from quicdist.node.errors import ProcessEnded, SpawnError
-from quicdist.otp.gen import From
+from quicdist.otp.gen_messages import From
 from quicdist.term import Codec, Limits
 from tests.support.head_of_line import in_process
 from tests.support.pairs import CARRIERS, LISTENER, pair
@@ -38,12 +38,12 @@ class Echo(GenServer):
 async def nodes(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[Node, Node]]:
     """Connected; the second one takes terms of 50 levels."""
     async with pair(request.param, tmp_path) as (one, two):
-        two.codec = Codec(limits=Limits(max_depth=50))
+        two._local.codec = Codec(limits=Limits(max_depth=50))
         two.serve(Echo(), name="echo")
         await one.connect(LISTENER)
-        link = one.connections.link(LISTENER)
+        link = one._local.connections.link(LISTENER)
         yield one, two
-        assert one.connections.link(LISTENER) is link
+        assert one._local.connections.link(LISTENER) is link
 
 
 async def test_a_call_ends_as_if_the_server_had(nodes: tuple[Node, Node]) -> None:
@@ -91,7 +91,7 @@ async def test_an_end_is_told_with_another_reason(nodes: tuple[Node, Node]) -> N
             if end == "monitor":
                 process.monitor(other.pid)
             await two.ping(one.name)
-            one.runtime.deliver(other, Atom("end"))
+            one._local.runtime.deliver(other, Atom("end"))
             *_, reason = await process.receive(timeout=10)
             assert reason[0] == SYSTEM_LIMIT
 

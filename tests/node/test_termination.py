@@ -334,7 +334,7 @@ class TestHandlers:
                     except KeyboardInterrupt:
                         os._exit(3)
                 say(os.waitstatus_to_exitcode((await asyncio.to_thread(os.waitpid, pid, 0))[1]))
-                say(it.life.state.name)
+                say(it._local.lifecycle.state.name)
         """
         async with program(source, "asyncio.run(main())") as it:
             assert await it.rest() == (0, [str(status), "RUNNING"])

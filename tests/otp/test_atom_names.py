@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterator
@@ -55,6 +56,9 @@ _BELOW = {
     *("connection_alive", "name_said", "peer_proved", "old_connection_pending"),
     *("node_up", "node_down", "message_received", "find"),
 }
+#: They need a QUIC carrier; ``test_connect_options_by_atom`` has one.
+_FOR_QUIC = {"get_connect_options", "clear_connect_options"}
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _NAMES = ("node", "nodes", "module", "function", "scope", "to", "cookie")
 _CLASSES = (
     *(Node, Process, ErpcClient, RpcClient, GenServerClient, NetKernel, QuicDist, Exports, ProcessGroups),
@@ -77,43 +81,101 @@ def test_no_public_function_takes_names_as_text_only() -> None:
     assert [one for one in text_only() if "Atom" not in one] == []
 
 
+def public_functions(node: Node, process: Process) -> dict[str, Callable[..., Any]]:
+    """Every public function of a node, a process and the services, by its name in a program."""
+    owners = {
+        "node.": node,
+        "process.": process,
+        **{
+            f"node.{service}.": getattr(node, service)
+            for service in (
+                *("erpc", "rpc", "gen_server", "net_kernel", "quic_dist", "exports", "pg", "sys", "io"),
+                "global_names",
+            )
+        },
+    }
+    return {
+        prefix + name: function
+        for prefix, owner in owners.items()
+        for name, function in inspect.getmembers(owner, inspect.ismethod)
+        if not name.startswith("_") and name not in _BELOW | _FOR_QUIC
+    }
+
+
+def parameters(node: Node, process: Process, annotated: str) -> Iterator[tuple[str, Callable[[Any], Any]]]:
+    """Every parameter of a public function whose annotation holds ``annotated``, with a function that
+    calls it with one value for that parameter and valid ones for the others."""
+    valid: dict[str, Any] = {
+        "node": "x@127.0.0.1",
+        "nodes": ["x@127.0.0.1"],
+        "module": "m",
+        "function": "f",
+        "name": "n",
+        "process": process,
+        "options": ConnectOptions(),
+        "cookie": "c",
+        "message": 1,
+        "request": 1,
+        "wrapper": "w",
+        "timeout": 0.1,
+        "namespace": {},
+        "server": Echo(),
+        "kinds": "known",
+    }
+
+    def call(function: Callable[..., Any], wanted: inspect.Parameter, value: Any) -> Any:
+        positional, named = [], {}
+        for parameter in inspect.signature(function).parameters.values():
+            if parameter.name == wanted.name:
+                given = [value] if "Iterable" in str(parameter.annotation) else value
+            elif parameter.default is not parameter.empty or parameter.kind in _VARIADIC:
+                continue
+            elif parameter.name == "function" and "Name" not in str(parameter.annotation):
+                given = print
+            else:
+                given = valid[parameter.name]
+            if parameter.kind is parameter.KEYWORD_ONLY:
+                named[parameter.name] = given
+            else:
+                positional.append(given)
+        result = function(*positional, **named)
+        return result(print) if inspect.isfunction(result) else result  # a decorator
+
+    for label, function in public_functions(node, process).items():
+        for wanted in inspect.signature(function).parameters.values():
+            if re.search(rf"\b({annotated})\b", str(wanted.annotation)):
+                yield f"{label}({wanted.name})", functools.partial(call, function, wanted)
+
+
+async def test_what_is_no_name_is_a_type_error_in_every_parameter_that_takes_one(node: Node) -> None:
+    process = node.spawn(lambda process, message: None)
+    checked = []
+    for what, call in parameters(node, process, "Name|N"):
+        for wrong in (b"bytes", 7, process.pid):
+            assert "is a str or an Atom, not " in await type_error(call, wrong), (what, wrong)
+        checked.append(what)
+    assert {"node.call(module)", "node.rpc.sbcast(name)", "node.exports.child(function)"} <= set(checked)
+
+
+async def test_text_is_a_type_error_in_every_parameter_that_takes_arguments(node: Node) -> None:
+    process = node.spawn(lambda process, message: None)
+    checked = []
+    for what, call in parameters(node, process, "Sequence"):
+        if what.endswith("(arguments)"):
+            for wrong in ("abc", b"abc", {"a": 1}, 7):
+                told = await type_error(call, wrong)
+                assert "arguments are a list, one for each parameter, not " in told, what
+            checked.append(what)
+    assert {"node.call(arguments)", "process.spawn_on(arguments)"} <= set(checked)
+
+
 # -- nodes ---------------------------------------------------------------------------------------
 
 
-def node_functions(node: Node, process: Process) -> dict[str, Callable[[Any], Any]]:
-    """Every function that is given one node."""
+def node_functions() -> dict[str, Callable[[Any], Any]]:
+    """What else is given one node: classes, and options."""
     return {
-        "ping": node.ping,
-        "is_auth": node.is_auth,
-        "connect": node.connect,
-        "disconnect": node.disconnect,
-        "call": lambda to: node.call(to, "m", "f"),
-        "cast": lambda to: node.cast(to, "m", "f"),
-        "set_cookie": lambda to: node.set_cookie(to, "x"),
-        "cookie_for": node.cookie_for,
-        "open_stream": node.open_stream,
-        "list_streams": node.list_streams,
-        "accept_streams": lambda to: node.accept_streams(node=to),
-        "drain": node.drain,
-        "erpc.call": lambda to: node.erpc.call(to, "m", "f"),
-        "erpc.send_request": lambda to: node.erpc.send_request(to, "m", "f"),
-        "erpc.cast": lambda to: node.erpc.cast(to, "m", "f"),
-        "rpc.block_call": lambda to: node.rpc.block_call(to, "m", "f"),
-        "rpc.server_call": lambda to: node.rpc.server_call(to, "n", "w", 1),
-        "net_kernel.is_auth": lambda to: node.net_kernel.is_auth(to, 5),
-        "net_kernel.node_info": node.net_kernel.node_info,
-        "net_kernel.disconnect": node.net_kernel.disconnect,
-        "net_kernel.set_cookie": lambda to: node.net_kernel.set_cookie(to, "x"),
-        "net_kernel.get_cookie": node.net_kernel.get_cookie,
-        "quic_dist.open_stream": lambda to: node.quic_dist.open_stream(process, to),
-        "quic_dist.accept_streams": lambda to: node.quic_dist.accept_streams(process, to),
-        "quic_dist.stop_accepting": lambda to: node.quic_dist.stop_accepting(process, to),
-        "quic_dist.list_streams": node.quic_dist.list_streams,
-        "spawn_on": lambda to: process.spawn_on(to, "m", "f"),
-        "spawn_monitor_on": lambda to: process.spawn_monitor_on(to, "m", "f"),
-        "spawn_request": lambda to: process.spawn_request(to, "m", "f"),
-        "set_connect_options": lambda to: node.set_connect_options(to, ConnectOptions()),
-        "LoggerHandler": lambda to: LoggerHandler(node, to),
+        "LoggerHandler": lambda to: LoggerHandler(Node("x@127.0.0.1", cookie="x", endpoints=[]), to),
         "Via": lambda to: Via("m", "n", to),
         "Node": lambda to: Node(to, cookie="x", endpoints=[]),
         "StaticDiscovery": lambda to: StaticDiscovery({to: ADDRESS}),
@@ -148,10 +210,9 @@ async def type_error(function: Callable[[Any], Any], given: Any) -> str:
     return "none was raised"
 
 
-async def test_what_is_no_node_name_is_a_type_error_everywhere(node: Node) -> None:
-    process = node.spawn(lambda process, message: None)
-    for what, function in node_functions(node, process).items():
-        for wrong in (b"two@127.0.0.1", 7, process.pid):
+async def test_what_is_no_node_name_is_a_type_error_in_classes_and_options() -> None:
+    for what, function in node_functions().items():
+        for wrong in (b"two@127.0.0.1", 7, ("a", "b")):
             assert "a node name is a str or an Atom, not " in await type_error(function, wrong), what
 
 
@@ -187,7 +248,7 @@ async def test_a_node_named_by_an_atom_is_the_node_of_that_name(one: Node, two: 
     one.net_kernel.allow([TWO])
     assert one.net_kernel.allowed() == [TWO.name]
     one.set_cookie(TWO, Atom("another"))
-    assert one.net_kernel.get_cookie(TWO) == one.cookie_for(TWO.name) == "another"
+    assert one.net_kernel.get_cookie(TWO) == one._local.cookie_for(TWO.name) == "another"
     assert one.disconnect(TWO)
     assert not one.net_kernel.disconnect(TWO)
     assert one.nodes("connected") == []
@@ -235,10 +296,10 @@ async def test_static_tables_take_atoms(tmp_path: Any) -> None:
 async def test_connect_options_by_atom() -> None:
     node = Node("x@127.0.0.1", cookie="x", verify=False, listen=False)
     options = ConnectOptions(idle_timeout=5)
-    node.set_connect_options(TWO, options)
-    assert node.get_connect_options(TWO.name) == node.get_connect_options(TWO) == options
-    node.clear_connect_options(TWO)
-    assert node.get_connect_options(TWO.name) == ConnectOptions()
+    node.quic_dist.set_connect_options(TWO, options)
+    assert node.quic_dist.get_connect_options(TWO.name) == node.quic_dist.get_connect_options(TWO) == options
+    node.quic_dist.clear_connect_options(TWO)
+    assert node.quic_dist.get_connect_options(TWO.name) == ConnectOptions()
 
 
 # -- names of processes, modules and functions ---------------------------------------------------
@@ -248,7 +309,7 @@ async def test_processes_are_registered_under_atoms(node: Node) -> None:
     name = Atom("someone")
     node.process(name)(lambda process, message: None)
     assert node.whereis(name) is node.whereis("someone") is not None
-    node.runtime.unregister(name)
+    node._local.runtime.unregister(name)
     body = node.spawn(lambda process, message: None, name=name)
     assert node.whereis("someone") is body
     child = body.spawn(lambda process, message: None, name=Atom("child"))
@@ -263,10 +324,10 @@ async def test_processes_are_registered_under_atoms(node: Node) -> None:
 
 @pytest.mark.parametrize("wrong", [b"name", 7, ("a", "b")])
 async def test_what_is_no_registered_name_is_a_type_error_everywhere(node: Node, wrong: Any) -> None:
-    processes = len(node.runtime.processes())
+    processes = len(node._local.runtime.processes())
     for function in (
         node.whereis,
-        node.runtime.unregister,
+        node._local.runtime.unregister,
         lambda name: node.spawn(lambda process, message: None, name=name),
         lambda name: node.serve(Echo(), name=name),
         lambda name: node.process(name)(lambda process, message: None),
@@ -277,13 +338,13 @@ async def test_what_is_no_registered_name_is_a_type_error_everywhere(node: Node,
     ):
         with pytest.raises(TypeError, match="a registered name"):
             function(wrong)
-    assert len(node.runtime.processes()) == processes
+    assert len(node._local.runtime.processes()) == processes
 
 
 async def test_what_is_no_destination_is_a_type_error(node: Node) -> None:
     for wrong in (7, b"name", ("name", b"node"), ("name", "node", "more")):
         for function in (lambda to: node.send(to, 1), node.spawn(lambda p, m: None).monitor):
-            with pytest.raises(TypeError, match=r"a pid, a process, a name or \(name, node\) is wanted"):
+            with pytest.raises(TypeError, match=r"expected a pid, a process, a name or \(name, node\), got "):
                 function(wrong)
 
 
@@ -304,42 +365,20 @@ async def test_exports_and_modules_are_named_by_atoms(node: Node) -> None:
 async def test_the_node_and_its_cookie_may_be_atoms() -> None:
     node = Node(Atom("x@127.0.0.1"), cookie=Atom("secret"), endpoints=[])
     assert node.name == "x@127.0.0.1"
-    assert node.cookie_for("y@127.0.0.1") == "secret"
+    assert node._local.cookie_for("y@127.0.0.1") == "secret"
 
 
 # -- lists of arguments --------------------------------------------------------------------------
 
 
-def argument_functions(node: Node, process: Process) -> dict[str, Callable[[Any], Any]]:
-    """Every function that is given a list of arguments."""
-    to = node.name
-    return {
-        "call": lambda arguments: node.call(to, "m", "f", arguments),
-        "cast": lambda arguments: node.cast(to, "m", "f", arguments),
-        "erpc.call": lambda arguments: node.erpc.call(to, "m", "f", arguments),
-        "erpc.send_request": lambda arguments: node.erpc.send_request(to, "m", "f", arguments),
-        "erpc.cast": lambda arguments: node.erpc.cast(to, "m", "f", arguments),
-        "erpc.multicall": lambda arguments: node.erpc.multicall([to], "m", "f", arguments),
-        "erpc.multicast": lambda arguments: node.erpc.multicast([to], "m", "f", arguments),
-        "rpc.block_call": lambda arguments: node.rpc.block_call(to, "m", "f", arguments),
-        "rpc.multicall": lambda arguments: node.rpc.multicall([to], "m", "f", arguments),
-        "spawn_on": lambda arguments: process.spawn_on(to, "m", "f", arguments),
-        "spawn_monitor_on": lambda arguments: process.spawn_monitor_on(to, "m", "f", arguments),
-        "spawn_request": lambda arguments: process.spawn_request(to, "m", "f", arguments),
-        "ChildSpec": lambda arguments: ChildSpec("c", Echo, arguments),
-        "start_child": lambda arguments: Supervisor(
-            [ChildSpec("c", Echo)], strategy="simple_one_for_one"
-        ).start_child(arguments),
-    }
-
-
-async def test_text_in_place_of_arguments_is_a_type_error_everywhere(node: Node) -> None:
-    process = node.spawn(lambda process, message: None)
-    for what, function in argument_functions(node, process).items():
+async def test_text_in_place_of_the_arguments_of_a_child_is_a_type_error() -> None:
+    template = ChildSpec("c", Echo)
+    supervisor = Supervisor([template], strategy="simple_one_for_one")
+    functions: list[Callable[[Any], Any]] = [lambda args: ChildSpec("c", Echo, args), supervisor.start_child]
+    for function in functions:
         for wrong in ("abc", b"abc", {"a": 1}, 7):
             told = await type_error(function, wrong)
-            assert "arguments are a list, one for each parameter, not " in told, what
-    assert process.message_queue_len == 0
+            assert "arguments are a list, one for each parameter, not " in told
 
 
 async def test_one_use_arguments_reach_every_node(one: Node, two: Node) -> None:

@@ -16,8 +16,8 @@ import pytest
 import pytest_asyncio
 
 from quicdist import Atom, CallTimeout, Node, RemoteError, current_call, format_term
-from quicdist.otp import applier
-from quicdist.otp.threads import Threads
+from quicdist.otp import dispatcher
+from quicdist.otp.thread_pool import ThreadPool
 from tests.otp import workers
 from tests.support.pairs import CARRIERS, LISTENER, pair
 from tests.term.test_values import VALUES
@@ -82,7 +82,7 @@ async def failure(caller: Node, function: str, *arguments: Any) -> tuple[str, st
 
 
 class TestThreads:
-    async def test_abandoned_calls_do_not_keep_others_out(
+    async def test_abandoned_calls_do_not_block_other_calls(
         self, nodes: tuple[Node, Node], release: threading.Event
     ) -> None:
         caller, called = nodes
@@ -96,7 +96,7 @@ class TestThreads:
     async def test_a_call_beyond_the_limit_is_answered_at_once(
         self, tmp_path: Path, release: threading.Event, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(applier, "Threads", partial(Threads, limit=2))
+        monkeypatch.setattr(dispatcher, "ThreadPool", partial(ThreadPool, limit=2))
         async with pair("tcp", tmp_path) as (caller, called):
             called.export("py", "hang", blocking=True)(release.wait)
             called.export("py")(workers.echo)
@@ -107,7 +107,7 @@ class TestThreads:
             release.set()
             assert await asyncio.gather(*left) == [True, True]
 
-    async def test_a_function_knows_its_call(self, nodes: tuple[Node, Node]) -> None:
+    async def test_current_call_works_in_a_thread(self, nodes: tuple[Node, Node]) -> None:
         caller, called = nodes
 
         def who() -> Any:
@@ -122,7 +122,7 @@ class TestThreads:
         assert (asked.node, runs.node, thread) == (Atom(caller.name), Atom(LISTENER), b"mine_0")
 
     @pytest.mark.parametrize("function", WRONG, ids=lambda function: function.__name__)
-    async def test_what_leaves_it_is_the_answer(
+    async def test_an_exception_in_a_thread_is_the_answer(
         self, nodes: tuple[Node, Node], function: Callable[[], Any]
     ) -> None:
         caller, called = nodes
@@ -131,16 +131,16 @@ class TestThreads:
         assert kind == WRONG[function][0]
         assert reason.startswith(WRONG[function][1])
 
-    def test_a_coroutine_function_cannot_block(self) -> None:
+    def test_a_blocking_coroutine_function_is_a_type_error(self) -> None:
         node = Node("alone@127.0.0.1", cookie="blocking", endpoints=[])
         for options in ({"blocking": True}, {"executor": ThreadPoolExecutor()}):
             with pytest.raises(TypeError, match="event loop"):
-                node.export("py", **options)(TestThreads.test_a_function_knows_its_call)
+                node.export("py", **options)(TestThreads.test_current_call_works_in_a_thread)
 
 
 class TestExecutors:
     @pytest.mark.parametrize("function", WRONG, ids=lambda function: function.__name__)
-    async def test_what_leaves_a_worker_is_the_answer(
+    async def test_an_exception_in_a_worker_is_the_answer(
         self, nodes: tuple[Node, Node], pool: ProcessPoolExecutor, function: Callable[[], Any]
     ) -> None:
         caller, called = nodes
@@ -152,7 +152,7 @@ class TestExecutors:
         assert await call(caller, "echo", 7) == 7
 
     @pytest.mark.parametrize("function", NOT_RETURNED, ids=lambda function: function.__name__)
-    async def test_what_cannot_come_back_is_an_error_of_that_call(
+    async def test_a_result_that_cannot_be_pickled_is_an_error_of_that_call(
         self, nodes: tuple[Node, Node], pool: ProcessPoolExecutor, function: Callable[[], Any]
     ) -> None:
         caller, called = nodes
@@ -164,7 +164,7 @@ class TestExecutors:
         assert await call(caller, "echo", 7) == 7
 
     @pytest.mark.parametrize("argument", [threading.Lock(), workers.Unpicklable(), workers.Unpickled()])
-    async def test_what_cannot_go_there_is_an_error_of_that_call(
+    async def test_an_argument_that_cannot_be_pickled_is_an_error_of_that_call(
         self, node: Node, pool: ProcessPoolExecutor, argument: Any
     ) -> None:
         node.export("py", executor=pool)(workers.echo)
@@ -172,12 +172,16 @@ class TestExecutors:
             await node.call(node.name, "py", "echo", [argument], timeout=60)
         assert await node.call(node.name, "py", "echo", [7], timeout=60) == 7
 
-    async def test_a_function_that_no_worker_finds(self, node: Node, pool: ProcessPoolExecutor) -> None:
+    async def test_a_function_that_a_worker_cannot_import_is_an_error_of_that_call(
+        self, node: Node, pool: ProcessPoolExecutor
+    ) -> None:
         node.export("py", "hidden", executor=pool)(lambda: 1)
         with pytest.raises(RemoteError, match="lambda"):
             await node.call(node.name, "py", "hidden", timeout=60)
 
-    async def test_terms_cross(self, nodes: tuple[Node, Node], pool: ProcessPoolExecutor) -> None:
+    async def test_terms_reach_a_worker_and_return(
+        self, nodes: tuple[Node, Node], pool: ProcessPoolExecutor
+    ) -> None:
         caller, called = nodes
         called.export("py", executor=pool)(workers.echo)
         called.export("py", executor=pool)(workers.is_the_atom)
@@ -185,14 +189,16 @@ class TestExecutors:
         assert await call(caller, "echo", terms) == terms
         assert await call(caller, "is_the_atom", Atom("an atom of this test")) is True
 
-    async def test_an_executor_that_takes_no_more_calls(self, nodes: tuple[Node, Node]) -> None:
+    async def test_an_executor_that_was_shut_down_is_an_error_of_the_call(
+        self, nodes: tuple[Node, Node]
+    ) -> None:
         caller, called = nodes
         executor = ThreadPoolExecutor()
         executor.shutdown()
         called.export("py", executor=executor)(workers.pid)
         assert "after shutdown" in (await failure(caller, "pid"))[1]
 
-    async def test_calls_that_are_called_off(self, node: Node, release: threading.Event) -> None:
+    async def test_cancelled_calls_end_with_their_process(self, node: Node, release: threading.Event) -> None:
         executor = ThreadPoolExecutor(1)
         node.export("py", "hang", executor=executor)(release.wait)
         node.export("py")(workers.echo)
@@ -205,7 +211,7 @@ class TestExecutors:
 
 
 class TestBrokenPools:
-    async def test_every_call_is_answered_and_it_is_logged_once(
+    async def test_calls_of_a_broken_pool_are_answered_and_logged_once(
         self, nodes: tuple[Node, Node], caplog: pytest.LogCaptureFixture
     ) -> None:
         caller, called = nodes
@@ -218,7 +224,7 @@ class TestBrokenPools:
         assert all("BrokenProcessPool" in reason for _, reason in answers)
         assert [record.levelname for record in caplog.records if "is broken" in record.message] == ["ERROR"]
 
-    async def test_one_made_by_a_function_is_made_again(
+    async def test_a_broken_pool_that_a_function_made_is_made_again(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         made: list[Executor] = []
@@ -238,7 +244,7 @@ class TestBrokenPools:
         with pytest.raises(RuntimeError, match="shutdown"):  # The node has ended them.
             made[1].submit(workers.pid)
 
-    async def test_a_function_that_makes_none(self, node: Node) -> None:
+    async def test_a_function_that_makes_no_executor_is_an_error_of_the_call(self, node: Node) -> None:
         node.export("py", executor=workers.first)(workers.pid)
         with pytest.raises(RemoteError, match="StopIteration"):
             await node.call(node.name, "py", "pid", timeout=60)
@@ -253,7 +259,7 @@ async def _fails() -> None:
     [(workers.not_alone, {}), (workers.not_alone, {"blocking": True}), (_fails, {})],
     ids=["plain", "blocking", "async"],
 )
-async def test_what_an_export_raised_is_logged_with_its_traceback(
+async def test_an_exception_of_an_export_is_logged_with_its_traceback(
     node: Node, caplog: pytest.LogCaptureFixture, function: Any, options: dict[str, Any]
 ) -> None:
     node.export("py", "fails", **options)(function)

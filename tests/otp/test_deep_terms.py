@@ -12,9 +12,9 @@ import pytest
 
 from quicdist import Atom, GenServer, Node, Process, RemoteError, Stop, Supervisor
 from quicdist.node.errors import ProcessEnded
-from quicdist.otp.gen import GEN_CALL, SYSTEM, From
+from quicdist.otp.gen_messages import GEN_CALL, SYSTEM, From
 from quicdist.term import ImproperList, Map, exactly_equal
-from tests.otp.test_keeper import SERVICES, pid_of
+from tests.otp.test_kernel_supervisor import SERVICES, pid_of
 from tests.support.head_of_line import in_process
 
 DEPTH = 2_000
@@ -53,7 +53,7 @@ class Server(GenServer):
 
 
 @deep
-async def test_it_is_carried_answered_and_told(
+async def test_a_deep_term_is_sent_replied_and_used_as_a_reason(
     one: Node, two: Node, term: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     two.serve(Server(), name="server")
@@ -89,7 +89,9 @@ async def test_it_is_carried_answered_and_told(
 
 @deep
 @pytest.mark.parametrize("what", ["equal", "hash", "repr"])
-async def test_python_gives_up_in_the_process_alone(one: Node, two: Node, term: Any, what: str) -> None:
+async def test_a_recursion_error_ends_only_the_process_that_raises_it(
+    one: Node, two: Node, term: Any, what: str
+) -> None:
     server = two.serve(Server(), name="server")
     try:
         await one.gen_server.call(("server", two.name), (what, term))
@@ -100,7 +102,9 @@ async def test_python_gives_up_in_the_process_alone(one: Node, two: Node, term: 
 
 
 @deep
-async def test_services_and_supervisors_are_asked_with_it(one: Node, two: Node, term: Any) -> None:
+async def test_services_and_supervisors_survive_a_request_with_a_deep_term(
+    one: Node, two: Node, term: Any
+) -> None:
     supervisor = two.serve(Supervisor([]), name="supervisor")
     two.pg.start("scope")
 
@@ -143,7 +147,7 @@ def echoes(term: Any) -> Any:
     return term
 
 
-async def test_a_process_pool_refuses_it_and_goes_on(one: Node, two: Node) -> None:
+async def test_a_process_pool_refuses_a_deep_term_and_stays_usable(one: Node, two: Node) -> None:
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         two.export("m", executor=pool)(echoes)
         for term in DEEP.values():

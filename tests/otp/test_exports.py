@@ -24,7 +24,7 @@ from quicdist import (
 from quicdist.otp.exports import Exports
 
 
-def test_only_what_was_exported_with_that_arity() -> None:
+def test_only_exported_arities_are_found() -> None:
     exports = Exports()
     exports.add("py", "add", lambda one, two=2: one + two)
     assert exports.find("py", "add", 1) is not None
@@ -33,7 +33,7 @@ def test_only_what_was_exported_with_that_arity() -> None:
         assert exports.find(module, function, arity) is None
 
 
-def test_a_name_is_given_once() -> None:
+def test_a_name_can_be_exported_once() -> None:
     exports = Exports()
     exports.add("py", "f", math.sqrt)
     exports.add("py", "f", math.sqrt)
@@ -41,7 +41,7 @@ def test_a_name_is_given_once() -> None:
         exports.add("py", "f", math.sin)
 
 
-def test_a_module_gives_its_own_functions() -> None:
+def test_a_namespace_of_a_module_has_its_own_functions() -> None:
     module = types.ModuleType("m")
     exec(
         "import os\nfrom json import loads\ndef mine(): ...\ndef _hidden(): ...\nclass C: ...\nx = 1",
@@ -55,7 +55,7 @@ def test_a_module_gives_its_own_functions() -> None:
         assert exports.find("m", name, 1) is None
 
 
-def test_an_object_gives_its_methods_and_no_property_is_run() -> None:
+def test_a_namespace_of_an_object_has_its_methods_and_runs_no_property() -> None:
     class Account:
         @property
         def balance(self) -> int:
@@ -73,7 +73,7 @@ def test_an_object_gives_its_methods_and_no_property_is_run() -> None:
     assert exports.find("account", "balance", 0) is None
 
 
-def test_namespaces_by_prefix() -> None:
+def test_nested_mappings_add_to_the_module_name() -> None:
     exports = Exports()
     exports.add_namespace(
         "Elixir.Py", {"Math": math, "Text": {"upcase": str.upper}, "twice": lambda x: 2 * x}
@@ -90,7 +90,7 @@ def in_another_process(number: int) -> tuple[int, int]:
     return os.getpid(), number
 
 
-async def test_a_process_pool(one: Node, two: Node) -> None:
+async def test_an_export_runs_in_a_process_pool(one: Node, two: Node) -> None:
     import os
 
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
@@ -100,7 +100,7 @@ async def test_a_process_pool(one: Node, two: Node) -> None:
     assert pid != os.getpid()
 
 
-async def test_who_calls(one: Node, two: Node) -> None:
+async def test_current_call_names_the_caller(one: Node, two: Node) -> None:
     @two.export("py")
     async def caller() -> Any:
         return current_call().caller
@@ -110,14 +110,14 @@ async def test_who_calls(one: Node, two: Node) -> None:
         current_call()
 
 
-async def test_a_value_erlang_has_no_term_for(one: Node, two: Node) -> None:
+async def test_a_value_that_cannot_be_encoded_is_an_error_of_the_call(one: Node, two: Node) -> None:
     two.exports.add("py", "strange", object)
     with pytest.raises(RemoteError, match="EncodeError"):
         await one.call(two.name, "py", "strange")
     assert await one.ping(two.name)
 
 
-async def test_others_spawn_a_process_that_was_exported(one: Node, two: Node) -> None:
+async def test_an_exported_process_can_be_spawned(one: Node, two: Node) -> None:
     came: asyncio.Queue[Any] = asyncio.Queue()
 
     @two.exports.process("py")
@@ -133,13 +133,13 @@ async def test_others_spawn_a_process_that_was_exported(one: Node, two: Node) ->
         two.exports.process("py", "body")(lambda process: None)
 
 
-async def test_a_process_that_was_exported_cannot_be_called(one: Node, two: Node) -> None:
+async def test_an_exported_process_cannot_be_called(one: Node, two: Node) -> None:
     two.exports.process("py", "body")(lambda process: None)
     with pytest.raises(RemoteError, match="undef"):
         await one.call(two.name, "py", "body", [])
 
 
-async def test_others_start_a_child_that_was_exported(one: Node, two: Node) -> None:
+async def test_an_exported_child_is_started_by_a_call(one: Node, two: Node) -> None:
     @two.exports.child("py", name="started")
     async def start(process: Process, value: int) -> None:
         await process.receive(value)
@@ -152,7 +152,7 @@ async def test_others_start_a_child_that_was_exported(one: Node, two: Node) -> N
         two.exports.child("py", "start")(GenServer)
 
 
-async def test_introspection_is_there_only_where_it_was_exported(one: Node, two: Node) -> None:
+async def test_introspection_works_only_if_it_is_exported(one: Node, two: Node) -> None:
     with pytest.raises(RemoteError, match="undef"):
         await one.call(two.name, "erlang", "node", [])
     two.exports.introspection()

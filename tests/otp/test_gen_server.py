@@ -71,7 +71,7 @@ class TestBeginning:
         assert await request == 1
         assert server.notes == [("continue", "more"), "info"]
 
-    async def test_start_waits_for_it(self, node: Node) -> None:
+    async def test_start_waits_for_init(self, node: Node) -> None:
         class Slow(Plain):
             async def init(self) -> None:
                 await asyncio.sleep(0)
@@ -83,7 +83,7 @@ class TestBeginning:
         assert server.notes == ["init"]
 
     @pytest.mark.parametrize("waits", [False, True])
-    async def test_init_fails(self, node: Node, waits: bool) -> None:
+    async def test_start_raises_what_init_raises(self, node: Node, waits: bool) -> None:
         class Fails(Plain):
             def init(self) -> Any:
                 if waits:
@@ -101,7 +101,7 @@ class TestBeginning:
         assert server.process.exit_reason[0] == (Atom("python_error"), "ValueError", "no good")
         assert node.whereis("fails") is None
 
-    async def test_init_stops_or_wants_to_be_ignored(self, node: Node) -> None:
+    async def test_init_can_return_stop_or_ignore(self, node: Node) -> None:
         class Says(Plain):
             def __init__(self, result: Any) -> None:
                 super().__init__()
@@ -115,7 +115,7 @@ class TestBeginning:
             await node.gen_server.start(Says(Stop(Atom("not_today"))))
         assert caught.value.reason == Atom("not_today")
 
-    async def test_ended_during_init(self, node: Node) -> None:
+    async def test_a_server_that_ends_during_init_is_not_started(self, node: Node) -> None:
         class Slow(Plain):
             async def init(self) -> None:
                 await asyncio.Event().wait()
@@ -128,14 +128,14 @@ class TestBeginning:
             await starting
         assert server.notes == []
 
-    async def test_a_name_that_is_taken(self, node: Node) -> None:
+    async def test_a_taken_name_is_name_registered(self, node: Node) -> None:
         node.serve(Plain(), name="taken")
         with pytest.raises(NameRegistered, match="taken"):
             await node.gen_server.start(Plain(), name="taken")
 
 
 class TestCallbacks:
-    async def test_a_coroutine_holds_up_what_comes_after(self, node: Node) -> None:
+    async def test_messages_wait_while_a_coroutine_callback_runs(self, node: Node) -> None:
         server, go = Plain(), asyncio.Event()
         process = node.serve(server)
 
@@ -152,7 +152,7 @@ class TestCallbacks:
         assert [await first, await second] == [1, 2]
         assert server.notes == ["cast"]
 
-    async def test_a_chain_of_continues(self, node: Node) -> None:
+    async def test_continue_can_return_continue(self, node: Node) -> None:
         class Chain(Plain):
             def handle_continue(self, argument: int) -> Any:
                 self.notes.append(argument)
@@ -162,7 +162,7 @@ class TestCallbacks:
         assert await node.gen_server.call(node.serve(server), lambda *_: Reply(1, Continue(5000))) == 1
         assert server.notes == list(range(5000, -1, -1))
 
-    async def test_a_timeout_comes_unless_a_message_does(self, node: Node) -> None:
+    async def test_timeout_comes_unless_a_message_comes_first(self, node: Node) -> None:
         server = Plain()
         process = node.serve(server)
         node.gen_server.cast(process, lambda _: NoReply(60.0))
@@ -171,12 +171,12 @@ class TestCallbacks:
         await server.noted.wait()
         assert server.notes == [Atom("timeout")]
 
-    async def test_a_reply_to_what_was_no_call(self, node: Node) -> None:
+    async def test_a_reply_to_a_cast_is_bad_return_value(self, node: Node) -> None:
         process = node.serve(Plain())
         node.gen_server.cast(process, lambda _: Reply(1))
         assert (await ended(process))[0] == Atom("bad_return_value")
 
-    async def test_a_reply_that_is_no_term(self, one: Node, two: Node) -> None:
+    async def test_a_reply_that_cannot_be_encoded_ends_the_server(self, one: Node, two: Node) -> None:
         server = Plain()
         two.serve(server, name="server")
         server.handle_call = lambda *_: object()  # type: ignore[method-assign]
@@ -184,14 +184,14 @@ class TestCallbacks:
             await one.gen_server.call(("server", two.name), 1)
         assert server.notes[0][0] == "terminate"
 
-    async def test_a_last_reply_that_is_no_term(self, one: Node, two: Node) -> None:
+    async def test_a_stop_reply_that_cannot_be_encoded_is_the_reason(self, one: Node, two: Node) -> None:
         server = Plain()
         two.serve(server, name="server")
         server.handle_call = lambda *_: Stop(NORMAL, object())  # type: ignore[method-assign]
         with pytest.raises(ProcessEnded, match="EncodeError"):
             await one.gen_server.call(("server", two.name), 1)
 
-    async def test_what_looks_like_a_call_and_is_none(self, node: Node) -> None:
+    async def test_a_malformed_call_goes_to_handle_info(self, node: Node) -> None:
         server = Plain()
         process = node.serve(server)
         odd = [
@@ -205,13 +205,13 @@ class TestCallbacks:
             node.send(process, message)
         assert server.notes == odd
 
-    async def test_defaults(self, node: Node, caplog: pytest.LogCaptureFixture) -> None:
+    async def test_default_callbacks(self, node: Node, caplog: pytest.LogCaptureFixture) -> None:
         process = node.serve(GenServer())
         node.send(process, "surprise")
         assert "surprise" in caplog.text
         assert process.alive
         node.gen_server.cast(process, 1)
-        assert "takes no casts" in str(await ended(process))
+        assert "has no handle_cast" in str(await ended(process))
 
 
 class TestEnd:
@@ -228,7 +228,7 @@ class TestEnd:
         assert await node.gen_server.call(process, lambda *_: Stop(SHUTDOWN, "bye")) == "bye"
         assert order == ["terminate shutdown", "end"]
 
-    async def test_a_failure(self, node: Node) -> None:
+    async def test_an_exception_in_a_callback_is_the_reason(self, node: Node) -> None:
         server = Plain()
         process = node.serve(server)
 
@@ -241,7 +241,7 @@ class TestEnd:
         assert caught.value.reason == process.exit_reason
         assert server.notes == [("terminate", process.exit_reason)]
 
-    async def test_a_failure_in_terminate_is_the_reason(self, node: Node) -> None:
+    async def test_an_exception_in_terminate_is_the_reason(self, node: Node) -> None:
         class Fails(Plain):
             def terminate(self, reason: Any) -> None:
                 raise LookupError("no way out")
@@ -250,13 +250,13 @@ class TestEnd:
         node.gen_server.cast(process, lambda _: Stop())
         assert (await ended(process))[0] == (Atom("python_error"), "LookupError", "no way out")
 
-    async def test_killed_it_still_lets_go_of_what_it_holds(self, node: Node) -> None:
+    async def test_terminate_is_called_after_kill(self, node: Node) -> None:
         server = Plain()
         process = node.serve(server)
         node.spawn(lambda *_: None).exit(process, KILL)
         assert server.notes == [("terminate", Atom("killed"))]
 
-    async def test_a_coroutine_that_is_cancelled_ends_it(self, node: Node) -> None:
+    async def test_a_cancelled_coroutine_ends_the_server(self, node: Node) -> None:
         process = node.serve(Plain())
 
         async def cancelled(*_: Any) -> None:
@@ -267,7 +267,7 @@ class TestEnd:
         assert caught.value.reason == Atom("cancelled")
 
     @pytest.mark.parametrize("trap", [False, True])
-    async def test_with_its_parent(self, node: Node, trap: bool) -> None:
+    async def test_the_exit_of_the_parent_ends_the_server(self, node: Node, trap: bool) -> None:
         parent = node.spawn(lambda *_: None)
         server = Plain()
         process = await node.gen_server.start(server, link_to=parent)
@@ -277,7 +277,7 @@ class TestEnd:
         assert await ended(process) == SHUTDOWN
         assert server.notes == [("terminate", SHUTDOWN)]
 
-    async def test_another_link_is_a_message_if_trapped(self, node: Node) -> None:
+    async def test_the_exit_of_another_link_is_a_message_if_trapped(self, node: Node) -> None:
         server = Plain()
         process = node.serve(server)
         process.trap_exit = True
@@ -286,7 +286,7 @@ class TestEnd:
         other.stop(SHUTDOWN)
         assert server.notes == [(Atom("EXIT"), other.pid, SHUTDOWN)]
 
-    async def test_stopped_from_outside(self, node: Node) -> None:
+    async def test_gen_server_stop_ends_the_server(self, node: Node) -> None:
         server = Plain()
         process = node.serve(server)
         await node.gen_server.stop(process, SHUTDOWN)
@@ -294,7 +294,7 @@ class TestEnd:
         with pytest.raises(NoSuchProcess):
             await node.gen_server.stop(process)
 
-    async def test_the_rest_of_the_queue_is_dropped(self, node: Node) -> None:
+    async def test_messages_in_the_queue_are_dropped_at_the_end(self, node: Node) -> None:
         server = Plain()
         process = node.serve(server)
 
@@ -310,7 +310,7 @@ class TestEnd:
 
 
 class TestClient:
-    async def test_on_this_node(self, node: Node) -> None:
+    async def test_calls_and_casts_on_the_same_node(self, node: Node) -> None:
         process = node.serve(Plain(), name="server")
         for to in ("server", Atom("server"), process, process.pid, ("server", node.name)):
             assert await node.gen_server.call(to, 1) == 1
@@ -320,7 +320,7 @@ class TestClient:
             await node.gen_server.call("server", lambda *_: NoReply(), timeout=0.01)
         assert await node.gen_server.multi_call([node.name], "server", 1) == ([(node.name, 1)], [])
 
-    async def test_in_the_name_of_a_process(self, node: Node) -> None:
+    async def test_a_call_from_a_given_process(self, node: Node) -> None:
         server = node.serve(Plain())
 
         async def body(process: Process) -> None:
@@ -331,7 +331,7 @@ class TestClient:
 
         assert await ended(node.spawn(body)) == NORMAL
 
-    async def test_sys(self, node: Node) -> None:
+    async def test_sys_functions_on_the_same_node(self, node: Node) -> None:
         class Held(Plain):
             def __init__(self) -> None:
                 super().__init__()
@@ -366,7 +366,7 @@ async def test_a_node_that_stops_waits_for_terminate(caplog: pytest.LogCaptureFi
     assert done == [SHUTDOWN]
 
 
-async def test_a_terminate_that_takes_for_ever_is_called_off(
+async def test_a_terminate_that_never_ends_is_cancelled(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("quicdist.node.shutdown.SHUTDOWN_TIME", 0.01)

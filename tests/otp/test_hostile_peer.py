@@ -33,7 +33,7 @@ from quicdist.protocol import (
     UnlinkIdAck,
 )
 from quicdist.term import Atom, BitString, Export, ImproperList, Map, Pid, Reference
-from tests.support.hand_peer import PEER, HandPeer, hand_peer, tcp_node
+from tests.support.scripted_peer import PEER, ScriptedPeer, scripted_peer, tcp_node
 
 #: Nobody's.
 MADE_UP = Pid("nobody@made-up.invalid", 1, 0, 1)
@@ -59,7 +59,7 @@ def records() -> Iterator[list[logging.LogRecord]]:
         logger.removeHandler(handler)
 
 
-async def answered(peer: HandPeer, seconds: float = 5.0) -> None:
+async def answered(peer: ScriptedPeer, seconds: float = 5.0) -> None:
     """``net_kernel`` answers within so long."""
     asker, reference = peer.pid(), peer.reference()
     tag = ImproperList([Atom("alias")], reference)
@@ -98,7 +98,7 @@ def forged(node: str) -> list[ControlMessage]:
 async def test_a_forged_signal_ends_the_link_with_one_line(
     number: int, records: list[logging.LogRecord]
 ) -> None:
-    async with tcp_node() as node, hand_peer(node) as peer:
+    async with tcp_node() as node, scripted_peer(node) as peer:
         control = forged(node.name)[number]
         payload = (bytes(5 * MIB),) if control.has_payload else ()
         down = asyncio.Event()
@@ -114,13 +114,13 @@ async def test_a_forged_signal_ends_the_link_with_one_line(
         assert len(line.getMessage()) < 1000
         assert line.exc_info is None
         # And it may come again.
-        async with hand_peer(node) as again:
+        async with scripted_peer(node) as again:
             await answered(again)
 
 
-async def test_who_a_message_is_from_is_not_asked() -> None:
+async def test_the_sender_of_a_message_is_not_checked() -> None:
     """As in OTP, which takes any pid there (``dist.c``)."""
-    async with tcp_node() as node, hand_peer(node) as peer:
+    async with tcp_node() as node, scripted_peer(node) as peer:
         box: asyncio.Queue[object] = asyncio.Queue()
         process = node.spawn(lambda process, message: box.put_nowait(message), name="box")
         peer.send(RegSend(MADE_UP, UNUSED, Atom("box")), 1)
@@ -155,7 +155,7 @@ async def test_a_malformed_frame_ends_the_link_with_one_line(
 ) -> None:
     if not garbage:
         return  # a tick
-    async with tcp_node() as node, hand_peer(node) as peer:
+    async with tcp_node() as node, scripted_peer(node) as peer:
         peer.frame(garbage)
         if garbage.startswith(b"\x83E"):
             await answered(peer)  # a first fragment, whose others may come
@@ -171,7 +171,7 @@ async def test_a_malformed_frame_ends_the_link_with_one_line(
 # -- messages to services ----------------------------------------------------------------------
 
 
-def terms(peer: HandPeer) -> dict[str, object]:
+def terms(peer: ScriptedPeer) -> dict[str, object]:
     nested: object = []
     for _ in range(100):
         nested = [nested]
@@ -221,7 +221,7 @@ IO = ("put_chars", "get_line", "get_until", "setopts", "getopts", "requests", "g
 SERVICES = ("net_kernel", "rex", "user", "logger_proxy", "global_name_server", "pg")
 
 
-def messages(peer: HandPeer) -> Iterator[object]:
+def messages(peer: ScriptedPeer) -> Iterator[object]:
     """Garbage of all the shapes that services know."""
     asker = (peer.pid(), ImproperList([Atom("alias")], peer.reference()))
     for name, term in terms(peer).items():
@@ -265,10 +265,10 @@ def messages(peer: HandPeer) -> Iterator[object]:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_garbage_leaves_a_service_at_work(service: str, records: list[logging.LogRecord]) -> None:
-    async with tcp_node() as node, hand_peer(node) as peer:
+async def test_a_service_survives_garbage(service: str, records: list[logging.LogRecord]) -> None:
+    async with tcp_node() as node, scripted_peer(node) as peer:
         node.pg.start("pg")
-        before = {name: node.whereis(name) for name in node.runtime.registered()}
+        before = {name: node.whereis(name) for name in node._local.runtime.registered()}
         sent = 0
         for message in messages(peer):
             if service == "pg" and isinstance(message, tuple) and message[:1] == (Atom("system"),):
@@ -279,7 +279,7 @@ async def test_garbage_leaves_a_service_at_work(service: str, records: list[logg
                 await peer.link.drain()
                 await answered(peer)
         await answered(peer)
-        assert {name: node.whereis(name) for name in node.runtime.registered()} == before
+        assert {name: node.whereis(name) for name in node._local.runtime.registered()} == before
         assert sent > 4000
         # Each of them works.
         assert await node.gen_server_call("rex", (Atom("call"), Atom("m"), Atom("f"), [], peer.pid()))
@@ -292,7 +292,7 @@ async def test_garbage_leaves_a_service_at_work(service: str, records: list[logg
         for record in records:
             lines = record.getMessage().splitlines()
             assert all(line.isprintable() for line in lines) or record.name == "quicdist.logger"
-        assert node.connections._dials._dialling == 0
+        assert node._local.connections._dials._dialling == 0
 
 
 class Quiet(GenServer):
@@ -302,12 +302,12 @@ class Quiet(GenServer):
         return 1
 
 
-async def test_a_fun_that_its_node_does_not_apply_is_waited_for_once() -> None:
-    async with tcp_node() as node, hand_peer(node) as peer:
+async def test_a_node_that_does_not_apply_its_fun_is_waited_for_once() -> None:
+    async with tcp_node() as node, scripted_peer(node) as peer:
         node.serve(Quiet(), name="server")
         asker = (peer.pid(), ImproperList([Atom("alias")], peer.reference()))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("quicdist.otp.system.REPLACE_TIME", 0.2)
+            patch.setattr("quicdist.otp.system_messages.REPLACE_TIME", 0.2)
             fun = Export(Atom("m"), Atom("f"), 1)
             for _ in range(50):
                 peer.tell("server", (Atom("system"), asker, (Atom("replace_state"), fun)))
@@ -347,20 +347,20 @@ async def black_hole() -> AsyncIterator[tuple[int, list[int]]]:
         server.close()
 
 
-async def test_pids_of_made_up_nodes_mean_few_dials_and_delay_no_other(
+async def test_pids_of_made_up_nodes_cause_few_dials_and_delay_no_other(
     records: list[logging.LogRecord],
 ) -> None:
     async with black_hole() as (port, most):
         nodes = {f"n{number}@127.0.0.1": ("127.0.0.1", port) for number in range(3000)}
         async with tcp_node("good@127.0.0.1") as good:
             nodes[good.name] = ("127.0.0.1", good.addresses[0].port)
-            async with tcp_node(nodes=nodes) as node, hand_peer(node) as peer:
+            async with tcp_node(nodes=nodes) as node, scripted_peer(node) as peer:
                 for number in range(3000):
                     asker = Pid(f"n{number}@127.0.0.1", 1, 0, 1)
                     tag = ImproperList([Atom("alias")], Reference(asker.node, (1, 2, 3), 1))
                     peer.tell("net_kernel", (Atom("$gen_call"), (asker, tag), (Atom("is_auth"), Atom(PEER))))
                 await answered(peer)
-                assert len(node.connections._connections) < 300
+                assert len(node._local.connections._connections) < 300
                 async with asyncio.timeout(1.0):
                     await node.connect(good.name)
                 assert await node.ping(good.name, timeout=1.0)
@@ -371,13 +371,13 @@ async def test_pids_of_made_up_nodes_mean_few_dials_and_delay_no_other(
     assert len(records) < 20
 
 
-async def test_the_program_goes_before_the_dials_of_a_peer() -> None:
+async def test_dials_of_the_program_go_before_those_that_a_peer_causes() -> None:
     """Also to a node that a peer has named already."""
     async with black_hole() as (port, _):
         nodes = {f"n{number}@127.0.0.1": ("127.0.0.1", port) for number in range(20)}
         async with tcp_node("good@127.0.0.1") as good:
             nodes[good.name] = ("127.0.0.1", good.addresses[0].port)
-            async with tcp_node(nodes=nodes) as node, hand_peer(node) as peer:
+            async with tcp_node(nodes=nodes) as node, scripted_peer(node) as peer:
                 for name in nodes:
                     tag = ImproperList([Atom("alias")], Reference(Atom(name), (1, 2, 3), 1))
                     asker = (Pid(name, 1, 0, 1), tag)
@@ -396,14 +396,14 @@ async def test_a_connection_that_is_waited_for_does_not_wait_for_what_processes_
         nodes = {f"n{number}@127.0.0.1": ("127.0.0.1", port) for number in range(200)}
         async with tcp_node("good@127.0.0.1") as good:
             nodes[good.name] = ("127.0.0.1", good.addresses[0].port)
-            async with tcp_node(nodes=nodes) as node, hand_peer(node) as peer:
+            async with tcp_node(nodes=nodes) as node, scripted_peer(node) as peer:
                 answering = asyncio.Event()
 
                 async def echo(process: Process) -> None:
                     while True:
                         to = await process.receive()
                         process.send(to, Atom("answer"))
-                        if node.connections.has(to.node.name):
+                        if node._local.connections.has(to.node.name):
                             answering.set()
 
                 node.spawn(echo, name="echo")
@@ -433,7 +433,7 @@ async def test_what_the_program_sends_goes_before_the_dials_of_a_peer() -> None:
                     all_there.set()
 
             good.spawn(sink, name="sink")
-            async with tcp_node(nodes=nodes) as node, hand_peer(node) as peer:
+            async with tcp_node(nodes=nodes) as node, scripted_peer(node) as peer:
                 for name in nodes:
                     tag = ImproperList([Atom("alias")], Reference(Atom(name), (1, 2, 3), 1))
                     asker = (Pid(name, 1, 0, 1), tag)
@@ -449,10 +449,10 @@ async def test_what_the_program_sends_goes_before_the_dials_of_a_peer() -> None:
                     node.disconnect(name)
 
 
-async def test_controls_with_what_is_not_there_change_nothing() -> None:
-    async with tcp_node() as node, hand_peer(node) as peer:
-        victim = Pid(node.name, 999, 0, node.identity.creation)
-        before = node.runtime.processes()
+async def test_signals_for_unknown_processes_change_nothing() -> None:
+    async with tcp_node() as node, scripted_peer(node) as peer:
+        victim = Pid(node.name, 999, 0, node._local.identity.creation)
+        before = node._local.runtime.processes()
         for _ in range(100):
             for control in (
                 Link(peer.pid(), victim),
@@ -470,7 +470,7 @@ async def test_controls_with_what_is_not_there_change_nothing() -> None:
             peer.send(AliasSend(peer.pid(), MADE_UP_REF), 1)
             peer.send(AltactSigSend(20, peer.pid(), MADE_UP_REF), 1)
         await answered(peer)
-        assert node.runtime.processes() == before
+        assert node._local.runtime.processes() == before
 
 
 # -- what is logged ----------------------------------------------------------------------------
@@ -478,7 +478,7 @@ async def test_controls_with_what_is_not_there_change_nothing() -> None:
 HOSTILE = "x\n2026-01-01 INFO all is well\r\x1b[2K\u2028\u202e\x85"
 
 
-async def test_what_a_peer_chooses_never_begins_a_line(records: list[logging.LogRecord]) -> None:
+async def test_text_of_a_peer_never_begins_a_log_line(records: list[logging.LogRecord]) -> None:
     """Through every way into the log that a peer has: names, reasons, terms, log events, functions."""
 
     class Crashing(GenServer):
@@ -490,7 +490,7 @@ async def test_what_a_peer_chooses_never_begins_a_line(records: list[logging.Log
 
     name, text = Atom(HOSTILE), HOSTILE.encode(errors="replace") * 1000
     far = Pid(f"{HOSTILE}@{HOSTILE}", 1, 0, 1)
-    async with tcp_node() as node, hand_peer(node) as peer:
+    async with tcp_node() as node, scripted_peer(node) as peer:
         node.serve(Crashing(), name="crashing")
         node.serve(Plain(), name="plain")
         asker = (peer.pid(), ImproperList([Atom("alias")], peer.reference()))

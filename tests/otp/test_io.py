@@ -26,8 +26,8 @@ PUT = Atom("put_chars")
         ((), (Atom("error"), Atom("request"))),
     ],
 )
-async def test_what_is_answered(node: Node, request_: Any, answer: Any) -> None:
-    process = node.runtime.add_process()
+async def test_answers_to_io_requests(node: Node, request_: Any, answer: Any) -> None:
+    process = node._local.runtime.add_process()
     process.send("user", (REQUEST, process.pid, 1, request_))
     assert await process.receive((REPLY, 1, ANY)) == (REPLY, 1, answer)
 
@@ -41,7 +41,9 @@ async def test_options_are_set_all_or_none(node: Node) -> None:
     assert (await node.io.request("user", getopts))[0] == (Atom("binary"), True)
 
 
-async def test_an_output_that_cannot_show_it(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_characters_that_the_output_cannot_encode_are_escaped(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is shown somehow, or refused; the group leader lives on."""
     raw = io.BytesIO()
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, encoding="ascii"))
@@ -53,7 +55,7 @@ async def test_an_output_that_cannot_show_it(node: Node, monkeypatch: pytest.Mon
     assert node.whereis("user") is not None
 
 
-async def test_a_line_is_written_when_it_is_whole(node: Node) -> None:
+async def test_a_writer_sends_complete_lines(node: Node) -> None:
     written: list[Any] = []
     device = node.spawn(lambda _, message: written.append(message[3]))
     file = node.io.writer(device)
@@ -65,7 +67,7 @@ async def test_a_line_is_written_when_it_is_whole(node: Node) -> None:
     assert written[2:] == [(PUT, UNICODE, "b")]
 
 
-async def test_a_device_that_is_none(node: Node) -> None:
+async def test_a_device_that_does_not_exist_or_answers_no_text_is_an_error(node: Node) -> None:
     async def ends(process: Process) -> None:
         await process.receive()
 
@@ -76,5 +78,5 @@ async def test_a_device_that_is_none(node: Node) -> None:
     with pytest.raises(NoSuchProcess):
         await node.io.get_line(("nobody", node.name))
     device = node.spawn(lambda process, request: process.send(request[1], (REPLY, request[2], Atom("x"))))
-    with pytest.raises(NodeError, match="no text: x"):
+    with pytest.raises(NodeError, match=r"expected text from .*, got x"):
         await node.io.get_line(device)

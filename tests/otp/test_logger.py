@@ -27,7 +27,7 @@ LEVELS = {
 
 
 @pytest.mark.parametrize("level", LEVELS)
-async def test_levels(node: Node, level: str) -> None:
+async def test_levels_of_otp_and_python(node: Node, level: str) -> None:
     with records_of("quicdist.logger") as records:
         node.send("logger_proxy", (Atom("log"), Atom(level), "text", {}))
         record = await records.next()
@@ -46,11 +46,11 @@ async def test_levels(node: Node, level: str) -> None:
         (Atom("other"), Atom("error"), "text", {}),
     ],
 )
-def test_what_is_no_event(message: Any) -> None:
+def test_a_malformed_event_is_ignored(message: Any) -> None:
     assert read_event(message) is None
 
 
-async def test_from_another_node(one: Node, two: Node) -> None:
+async def test_an_event_of_another_node_is_logged(one: Node, two: Node) -> None:
     """Python's records at another node, which is a Python one here, so that nobody formats them."""
     await one.connect(two.name)
     logger, handler = logging.getLogger("models.loading"), LoggerHandler(one, two.name, logging.WARNING)
@@ -89,13 +89,13 @@ def forwarding(logger: str, *handlers: LoggerHandler) -> Iterator[logging.Logger
 
 def events_at(node: Node) -> list[str]:
     """The texts of the log events that come to a node from now on."""
-    node.runtime.unregister("logger_proxy")
+    node._local.runtime.unregister("logger_proxy")
     texts: list[str] = []
 
     def handle(_: Process, message: Any) -> None:
         texts.append(message[2].decode())
 
-    node.runtime.spawn(handle, name="logger_proxy")
+    node._local.runtime.spawn(handle, name="logger_proxy")
     return texts
 
 
@@ -118,10 +118,10 @@ async def test_records_of_quicdist_are_forwarded_while_there_is_a_connection(one
         logger.warning("the next")
         await asyncio.sleep(0)
         await through(one, two)
-    assert texts == ["ours (3 records before it were not sent)", "the next"]
+    assert texts == ["ours (3 records before it were dropped)", "the next"]
 
 
-async def test_a_record_makes_no_further_ones(one: Node, two: Node) -> None:
+async def test_sending_a_record_forwards_no_further_records(one: Node, two: Node) -> None:
     """Each node forwards everything to the other, what sending causes there included."""
     await one.connect(two.name)
     handlers = LoggerHandler(one, two.name), LoggerHandler(two, one.name)
@@ -152,7 +152,7 @@ async def test_records_of_quicdist_are_limited_for_each_level(one: Node, two: No
     assert texts[20] == "once"
 
 
-async def test_what_the_other_node_has_been_told_already_is_not_forwarded(one: Node, two: Node) -> None:
+async def test_a_crash_report_that_the_other_node_has_is_not_forwarded(one: Node, two: Node) -> None:
     texts = events_at(two)
     await one.connect(two.name)
     with forwarding("quicdist.node", LoggerHandler(one, two.name)) as logger:
@@ -163,7 +163,7 @@ async def test_what_the_other_node_has_been_told_already_is_not_forwarded(one: N
     assert texts == ["another"]
 
 
-async def test_records_that_pile_up_while_the_loop_stands_still_are_counted(one: Node, two: Node) -> None:
+async def test_records_dropped_while_the_loop_is_blocked_are_counted(one: Node, two: Node) -> None:
     texts = events_at(two)
     await one.connect(two.name)
     with forwarding("models", LoggerHandler(one, two.name)) as logger:
@@ -178,11 +178,11 @@ async def test_records_that_pile_up_while_the_loop_stands_still_are_counted(one:
         await asyncio.sleep(0)
         await through(one, two)
     assert len(texts) == MAX_WAITING
-    assert texts[0] == "0 (5 records before it were not sent)"
+    assert texts[0] == "0 (5 records before it were dropped)"
     assert texts[-1] == str(MAX_WAITING - 1)
 
 
-async def test_a_record_without_a_running_node_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_record_without_a_running_node_is_dropped(capsys: pytest.CaptureFixture[str]) -> None:
     node = Node("never@127.0.0.1", cookie="x", endpoints=[])
     with forwarding("models", LoggerHandler(node, "a@127.0.0.1")) as logger:
         logger.error("nobody hears it")
@@ -210,7 +210,7 @@ async def test_text_of_another_node_is_escaped_and_cut(node: Node) -> None:
     assert got.endswith("xxx...")
 
 
-async def test_a_flood_is_counted(node: Node) -> None:
+async def test_a_flood_of_events_is_limited_and_counted(node: Node) -> None:
     """While one node writes the text of its first event, others wait, but not without end."""
     asked = asyncio.Event()
     go_on = asyncio.Event()
@@ -220,8 +220,8 @@ async def test_a_flood_is_counted(node: Node) -> None:
         await go_on.wait()
         return b"its text"
 
-    pid = node.runtime.spawn(lambda *_: None).pid
-    flooded = node.runtime.spawn(LoggerProxy("other@127.0.0.1", call))
+    pid = node._local.runtime.spawn(lambda *_: None).pid
+    flooded = node._local.runtime.spawn(LoggerProxy("other@127.0.0.1", call))
     event = (Atom("log"), Atom("error"), "~p", [1], {Atom("pid"): pid})
     with records_of("quicdist.logger") as records:
         node.send(flooded, event)

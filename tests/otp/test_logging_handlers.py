@@ -76,7 +76,7 @@ async def test_a_handler_that_raises_ends_no_link_and_no_process(
                 raise ValueError("crash")
 
             await dialler.connect(listener.name)
-            link = dialler.connections.link(listener.name)
+            link = dialler._local.connections.link(listener.name)
             answers: asyncio.Queue[object] = asyncio.Queue()
             asker = dialler.spawn(lambda _, message: answers.put_nowait(message))
             for number in range(3):
@@ -84,7 +84,7 @@ async def test_a_handler_that_raises_ends_no_link_and_no_process(
                 await ended(listener.spawn(crash))
                 dialler.send(("echo", listener.name), (asker.pid, number))
                 assert await answers.get() == number
-            assert dialler.connections.link(listener.name) is link
+            assert dialler._local.connections.link(listener.name) is link
             assert dialler.disconnect(listener.name)
             await dialler.connect(listener.name)
         assert handler.raised

@@ -17,7 +17,9 @@ def mailbox(node: Node) -> tuple[Any, list[Any]]:
     return node.spawn(lambda _, message: messages.append(message)), messages
 
 
-async def test_each_subscription_counts_and_one_call_ends_those_alike(one: Node, two: Node) -> None:
+async def test_each_monitor_of_nodes_counts_and_one_call_ends_all_with_its_options(
+    one: Node, two: Node
+) -> None:
     process, messages = mailbox(one)
     for options in (ALL, ALL, ["nodedown_reason", *ALL]):
         one.net_kernel.monitor_nodes(process, options=options)
@@ -30,7 +32,7 @@ async def test_each_subscription_counts_and_one_call_ends_those_alike(one: Node,
     assert messages == [(DOWN, Atom(two.name), [reason, kind])]
 
 
-async def test_who_has_ended_is_told_nothing(one: Node, two: Node) -> None:
+async def test_an_ended_process_gets_no_node_messages(one: Node, two: Node) -> None:
     process, messages = mailbox(one)
     one.net_kernel.monitor_nodes(process, options=ALL)
     process.stop()
@@ -50,7 +52,7 @@ async def test_connection_ids_differ(one: Node, two: Node) -> None:
 
 
 @pytest.mark.parametrize("options", [["nothing"], [("node_type", "secret")], {"nothing": True}])
-async def test_options_there_are_not(node: Node, options: Any) -> None:
+async def test_unknown_options_of_monitor_nodes_are_an_error(node: Node, options: Any) -> None:
     with pytest.raises(NodeError, match="monitor_nodes"):
         node.net_kernel.monitor_nodes(node.spawn(lambda *_: None), options=options)
 
@@ -82,7 +84,7 @@ async def test_visible_nodes_are_the_default() -> None:
             assert here.nodes("hidden") == []
 
 
-async def test_nobody_else_rules_this_node(one: Node, two: Node) -> None:
+async def test_other_nodes_cannot_change_this_one_by_net_kernel(one: Node, two: Node) -> None:
     there = ("net_kernel", two.name)
     for request in (
         (Atom("allow"), [Atom(one.name)]),

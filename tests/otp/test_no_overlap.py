@@ -81,7 +81,7 @@ KINDS: dict[str, Callable[[Device], Callable[..., Any]]] = {
 
 ENDS: dict[str, Callable[[Process], None]] = {
     "crash": lambda child: child.node.send(child, b"crash"),
-    "exit signal": lambda child: child.node.runtime.exit(child, Atom("gone")),
+    "exit signal": lambda child: child.node._local.runtime.exit(child, Atom("gone")),
     "kill": lambda child: child.exit(child, KILL),
 }
 
@@ -124,7 +124,7 @@ def lines(closed: str, opened: str) -> list[str]:
     ("strategy", "closed", "opened"),
     [("one_for_one", "b", "b"), ("one_for_all", "bca", "abc"), ("rest_for_one", "bc", "bc")],
 )
-async def test_a_child_is_started_when_all_that_goes_with_the_old_one_is_over(
+async def test_a_child_is_restarted_after_all_code_of_the_old_one_has_ended(
     node: Node, kind: str, end: str, strategy: Strategy, closed: str, opened: str
 ) -> None:
     supervisor, log = await started(node, "abc", kind, strategy)
@@ -139,7 +139,7 @@ async def test_a_child_is_started_when_all_that_goes_with_the_old_one_is_over(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_child_that_is_ended_and_started_by_order(node: Node, kind: str) -> None:
+async def test_terminate_child_and_restart_child_do_not_overlap(node: Node, kind: str) -> None:
     supervisor, log = await started(node, "a", kind, "one_for_one")
     await supervisor.terminate_child("a")
     assert log == lines("a", "")
@@ -152,7 +152,7 @@ async def test_a_child_that_is_ended_and_started_by_order(node: Node, kind: str)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_child_with_no_time_to_shut_down_is_over_before_the_next_too(node: Node, kind: str) -> None:
+async def test_a_child_with_brutal_kill_has_ended_before_the_next_starts(node: Node, kind: str) -> None:
     """Brutal kill: it is told of nobody, and closes what it held."""
     supervisor, log = await started(node, "k", kind, "one_for_one")
     await supervisor.terminate_child("k")
@@ -163,7 +163,7 @@ async def test_a_child_with_no_time_to_shut_down_is_over_before_the_next_too(nod
 
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("kind", ["body", "server"])
-async def test_children_of_a_simple_one_for_one_supervisor(node: Node, kind: str, end: str) -> None:
+async def test_children_of_simple_one_for_one_do_not_overlap(node: Node, kind: str, end: str) -> None:
     log: list[str] = []
     devices = {name: Device(log, name) for name in "ab"}
     body = {name: body_of(device) for name, device in devices.items()}

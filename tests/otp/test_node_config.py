@@ -48,7 +48,7 @@ def tls(node: Node) -> list[Any]:
         ('{verify, verify_none}, {cacert_file, "ca.pem"}', "none"),
     ],
 )
-def test_nodes_that_dial(dist: str, client_certificate: str, tmp_path: Path) -> None:
+def test_a_node_without_listener(dist: str, client_certificate: str, tmp_path: Path) -> None:
     psks = (
         '{psks, #{<<"one">> => <<"0123456789abcdef">>}}, {external_psk, {<<"two">>, <<"0123456789abcdef">>}}'
     )
@@ -62,10 +62,10 @@ def test_nodes_that_dial(dist: str, client_certificate: str, tmp_path: Path) -> 
     assert settings.external_psk == ExternalPsk(b"two", b"0123456789abcdef")
 
 
-def test_all_from_files(files: dict[str, Any]) -> None:
+def test_all_settings_come_from_files(files: dict[str, Any]) -> None:
     node = Node(**files)
     assert node.name == "py@127.0.0.1"
-    assert (node.cookie_for("b@h"), node.cookie_for("a@h")) == ("secret", "other")
+    assert (node._local.cookie_for("b@h"), node._local.cookie_for("a@h")) == ("secret", "other")
     assert [type(endpoint.carrier) for endpoint in node.endpoints] == [QuicCarrier, TcpCarrier]
     assert [endpoint.listen for endpoint in node.endpoints] == [False, False]
     assert node.endpoints[0].port == 4711
@@ -73,7 +73,7 @@ def test_all_from_files(files: dict[str, Any]) -> None:
     assert node.net_ticktime == 8
 
 
-def test_a_program_goes_before_its_files(files: dict[str, Any]) -> None:
+def test_options_of_the_program_override_files(files: dict[str, Any]) -> None:
     node = Node(
         "me@127.0.0.1",
         cookie="mine",
@@ -88,14 +88,14 @@ def test_a_program_goes_before_its_files(files: dict[str, Any]) -> None:
         **files,
     )
     assert node.name == "me@127.0.0.1"
-    assert (node.cookie_for("b@h"), node.cookie_for("a@h")) == ("mine", "other")
+    assert (node._local.cookie_for("b@h"), node._local.cookie_for("a@h")) == ("mine", "other")
     (endpoint,) = node.endpoints
     assert (endpoint.port, endpoint.listen) == (1, True)
     assert tls(node) == ["my-c.pem", "my-k.pem", "my-ca.pem", False]
     assert node.net_ticktime == 60
 
 
-def test_what_has_been_read_before(files: dict[str, Any]) -> None:
+def test_a_config_that_was_read_before(files: dict[str, Any]) -> None:
     config = read_config(**files)
     assert Node(config=config).name == "py@127.0.0.1"
     with pytest.raises(
@@ -104,23 +104,23 @@ def test_what_has_been_read_before(files: dict[str, Any]) -> None:
         Node(config=config, vm_args=files["vm_args"])
 
 
-def test_without_files_nothing_changes() -> None:
+def test_defaults_without_files() -> None:
     node = Node("py@127.0.0.1", cookie="secret")
     assert tls(node) == ["None", "None", "None", True]
     assert (node.endpoints[0].port, node.endpoints[0].listen, node.net_ticktime) == (4433, True, 60)
 
 
-def test_no_name() -> None:
-    with pytest.raises(NodeError, match=r"a node needs a name: none is given, and no vm\.args with -name"):
+def test_a_node_without_a_name_is_an_error() -> None:
+    with pytest.raises(NodeError, match=r"a node needs a name: pass one, or a vm\.args with -name"):
         Node(cookie="secret")
 
 
-def test_no_file() -> None:
+def test_a_missing_config_file_is_an_error() -> None:
     with pytest.raises(ConfigError, match=r"no-such\.config: cannot be read: No such file or directory"):
         Node("py@127.0.0.1", cookie="secret", config="no-such")
 
 
-async def test_the_records_of_a_cluster_lead_to_its_nodes(tmp_path: Path) -> None:
+async def test_nodes_of_a_cluster_are_found_by_dns_records(tmp_path: Path) -> None:
     """Discovery by DNS end to end: of two places for a node one is dead, and the other is found."""
     certs = make_development_certificates(tmp_path)
     async with dns_server() as server:
@@ -162,4 +162,4 @@ def test_the_settings_of_quic_are_on_the_page() -> None:
     rows = page.partition("\n### Settings\n")[2].partition("\n### ")[0].splitlines()
     named = {name for row in rows[6:] for name in re.findall(r"`(\w+)`", row.partition(" | ")[0])}
     fields = {field.name for field in dataclasses.fields(QuicSettings)}
-    assert named == fields - {"tls", "net_ticktime", "max_frame", "sockets"}
+    assert named == fields - {"tls", "net_ticktime", "max_frame", "sockets", "engines"}

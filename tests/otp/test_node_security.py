@@ -59,7 +59,7 @@ async def refused(node: Node, by: type[Exception]) -> Exception:
 
 
 async def test_mutual_tls(ca: TestCa, stranger: TestCa) -> None:
-    async with listening(**files(ca), client_certificate="require") as (_, nodes):
+    async with listening(**files(ca), quic={"client_certificate": "require"}) as (_, nodes):
         async with dialling(nodes, **files(ca)) as node:
             assert await node.ping(B)
         async with dialling(nodes, **files(ca, stranger)) as node:
@@ -86,38 +86,38 @@ async def test_connect_options_of_one_node(ca: TestCa, stranger: TestCa) -> None
     async with listening(**files(ca)) as (_, nodes), dialling(nodes, cacert=stranger.file) as node:
         await refused(node, CertificateRefused)
         options = ConnectOptions(cacert=ca.file)
-        node.set_connect_options(B, options)
-        assert node.get_connect_options(B) == options
+        node.quic_dist.set_connect_options(B, options)
+        assert node.quic_dist.get_connect_options(B) == options
         assert await node.ping(B)
         # They stay, unlike quic_dist's: a node that was lost is dialled in the same way again.
-        node.connections.disconnect(B)
+        node._local.connections.disconnect(B)
         assert await node.ping(B)
-        node.clear_connect_options(B)
-        assert node.get_connect_options(B) == ConnectOptions()
-        node.connections.disconnect(B)
+        node.quic_dist.clear_connect_options(B)
+        assert node.quic_dist.get_connect_options(B) == ConnectOptions()
+        node._local.connections.disconnect(B)
         await refused(node, CertificateRefused)
-        node.clear_connect_options(B)
+        node.quic_dist.clear_connect_options(B)
 
 
 async def test_a_certificate_for_one_node(ca: TestCa, stranger: TestCa) -> None:
     own = files(ca)
-    listener = listening(**own, client_certificate="require")
+    listener = listening(**own, quic={"client_certificate": "require"})
     async with listener as (_, nodes), dialling(nodes, **files(ca, stranger)) as node:
         await refused(node, CertificateRefused)
-        node.set_connect_options(B, ConnectOptions(cert=own["cert"], key=own["key"]))
+        node.quic_dist.set_connect_options(B, ConnectOptions(cert=own["cert"], key=own["key"]))
         assert await node.ping(B)
 
 
 async def test_a_psk_for_one_node() -> None:
-    async with listening(psks={b"one": SECRET}) as (_, nodes), dialling(nodes) as node:
+    async with listening(quic={"psks": {b"one": SECRET}}) as (_, nodes), dialling(nodes) as node:
         await refused(node, PskRefused)
-        node.set_connect_options(B, ConnectOptions(external_psk=ExternalPsk(b"one", SECRET)))
+        node.quic_dist.set_connect_options(B, ConnectOptions(external_psk=ExternalPsk(b"one", SECRET)))
         assert await node.ping(B)
 
 
 def test_every_connect_option_has_its_setting() -> None:
     node = Node(A, cookie="secret")
-    node.set_connect_options(
+    node.quic_dist.set_connect_options(
         B,
         ConnectOptions(
             verify=False,
@@ -133,7 +133,7 @@ def test_every_connect_option_has_its_setting() -> None:
     )
     carrier = node.endpoints[0].carrier
     assert isinstance(carrier, QuicCarrier)
-    settings = node.get_connect_options(B).applied_to(carrier.settings)
+    settings = node.quic_dist.get_connect_options(B).applied_to(carrier.settings)
     assert (settings.tls.verify, settings.tls.server_name) == (False, "cluster.example")
     assert settings.ping_interval == 7
     engine = settings.for_dialling("127.0.0.1")
@@ -146,9 +146,9 @@ def test_every_connect_option_has_its_setting() -> None:
 def test_connect_options_are_for_quic() -> None:
     node = Node(A, cookie="secret", carrier="tcp")
     with pytest.raises(NodeError, match="QUIC"):
-        node.set_connect_options(B, ConnectOptions(verify=False))
+        node.quic_dist.set_connect_options(B, ConnectOptions(verify=False))
     with pytest.raises(InvalidNodeName):
-        Node(A, cookie="secret").set_connect_options("nonsense", ConnectOptions())
+        Node(A, cookie="secret").quic_dist.set_connect_options("nonsense", ConnectOptions())
 
 
 async def test_an_auth_callback(ca: TestCa) -> None:
@@ -161,17 +161,17 @@ async def test_an_auth_callback(ca: TestCa) -> None:
     async def deny(peer: AuthPeer) -> bool | str:
         return "not today"
 
-    async with listening(**files(ca), auth_callback=callback) as (_, nodes):
-        async with dialling(nodes, cacert=ca.file, auth_callback=callback) as node:
+    async with listening(**files(ca), quic={"auth_callback": callback}) as (_, nodes):
+        async with dialling(nodes, cacert=ca.file, quic={"auth_callback": callback}) as node:
             assert await node.ping(B)
             assert set(seen) == {(Role.CLIENT, B), (Role.SERVER, None)}
-        async with dialling(nodes, cacert=ca.file, auth_callback=deny) as node:
+        async with dialling(nodes, cacert=ca.file, quic={"auth_callback": deny}) as node:
             assert "not today" in str(await refused(node, AuthenticationRefused))
 
 
 async def test_a_node_with_psks_alone() -> None:
-    async with listening(psks={b"one": SECRET}) as (_, nodes):
-        async with dialling(nodes, external_psk=ExternalPsk(b"one", SECRET)) as node:
+    async with listening(quic={"psks": {b"one": SECRET}}) as (_, nodes):
+        async with dialling(nodes, quic={"external_psk": ExternalPsk(b"one", SECRET)}) as node:
             assert await node.ping(B)
-        async with dialling(nodes, external_psk=ExternalPsk(b"one", bytes(32))) as node:
+        async with dialling(nodes, quic={"external_psk": ExternalPsk(b"one", bytes(32))}) as node:
             await refused(node, PskRefused)

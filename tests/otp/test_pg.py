@@ -58,7 +58,7 @@ async def test_two_nodes_see_each_others_members(one: Node, two: Node) -> None:
     assert there.which_groups() == [G]
 
 
-async def test_whoever_ends_leaves_all_groups_as_often_as_it_was_in_them(node: Node) -> None:
+async def test_a_process_that_ends_leaves_all_its_groups_as_often_as_it_joined(node: Node) -> None:
     scope, process, changes = node.pg.start(), node.spawn(idle), None
     scope.join("g", [process, process])
     scope.join("h", process)
@@ -72,7 +72,7 @@ async def test_whoever_ends_leaves_all_groups_as_often_as_it_was_in_them(node: N
     assert scope.process.monitors == [changes.reference]
 
 
-async def test_one_that_has_ended_joins_and_leaves_at_once(node: Node) -> None:
+async def test_a_process_that_has_ended_joins_and_leaves_at_once(node: Node) -> None:
     scope, process = node.pg.start(), node.spawn(idle)
     process.stop()
     changes = Changes(scope, G)
@@ -81,7 +81,7 @@ async def test_one_that_has_ended_joins_and_leaves_at_once(node: Node) -> None:
     assert scope.get_members("g") == []
 
 
-async def test_who_is_in_no_group_is_monitored_no_more(node: Node) -> None:
+async def test_a_process_in_no_group_is_not_monitored(node: Node) -> None:
     scope, process = node.pg.start(), node.spawn(idle)
     scope.join("g", process)
     scope.join("h", process)
@@ -93,7 +93,7 @@ async def test_who_is_in_no_group_is_monitored_no_more(node: Node) -> None:
     assert process.monitored_by == {}
 
 
-async def test_groups_are_told_apart_as_erlang_does(node: Node) -> None:
+async def test_groups_are_compared_as_in_erlang(node: Node) -> None:
     scope = node.pg.start()
     processes = [node.spawn(idle) for _ in range(4)]
     groups: list[Any] = [1, 1.0, True, [1]]
@@ -108,7 +108,7 @@ async def test_groups_are_told_apart_as_erlang_does(node: Node) -> None:
 
 async def test_demonitor_drops_what_was_not_received(node: Node) -> None:
     scope, process = node.pg.start(), node.spawn(idle)
-    watcher = node.runtime.add_process()
+    watcher = node._local.runtime.add_process()
     reference, _ = scope.monitor("g", watcher)
     other, _ = scope.monitor_scope(watcher)
     scope.join("h", process)
@@ -123,21 +123,21 @@ async def test_demonitor_drops_what_was_not_received(node: Node) -> None:
     assert scope.process.monitors == []
 
 
-async def test_only_processes_of_this_node_join(one: Node, two: Node) -> None:
+async def test_a_process_of_another_node_cannot_join(one: Node, two: Node) -> None:
     scope = one.pg.start()
-    with pytest.raises(NodeError, match=r"no process of one@127\.0\.0\.1"):
+    with pytest.raises(NodeError, match=r"is not local to one@127\.0\.0\.1"):
         scope.join("g", two.spawn(idle))
     assert scope.which_groups() == []
 
 
-async def test_a_scope_has_its_name_alone(node: Node) -> None:
+async def test_a_scope_whose_name_is_taken_is_an_error(node: Node) -> None:
     scope = node.pg.start("s")
     assert node.whereis("s") is scope.process
     with pytest.raises(NameRegistered):
         node.pg.start("s")
 
 
-async def test_the_end_of_a_scope(one: Node, two: Node) -> None:
+async def test_groups_of_an_ended_scope_are_gone_on_other_nodes(one: Node, two: Node) -> None:
     """The others hear of it as of the end of all its members; one that is started anew is found."""
     here, there = one.pg.start("s"), two.pg.start("s", rediscover=0.01)
     there.join("g", two.spawn(idle))
@@ -165,7 +165,7 @@ async def test_a_scope_that_starts_late_is_found(one: Node, two: Node) -> None:
     assert len(here._peers) == 1
 
 
-async def test_what_makes_no_sense_is_left_alone(one: Node, two: Node) -> None:
+async def test_malformed_messages_change_nothing(one: Node, two: Node) -> None:
     await one.connect(two.name)
     scope, stranger = one.pg.start("s"), two.spawn(idle)
     changes = Changes(scope)
@@ -181,7 +181,7 @@ async def test_what_makes_no_sense_is_left_alone(one: Node, two: Node) -> None:
     assert changes.came.empty()
 
 
-async def test_a_scope_of_a_node_that_is_not_connected_means_no_dial(one: Node) -> None:
+async def test_a_scope_of_a_node_that_is_not_connected_causes_no_dial(one: Node) -> None:
     scope = one.pg.start("s")
     for number in range(100):
         made_up = Pid(f"n{number}@made-up.invalid", 1, 0, 1)
@@ -189,4 +189,4 @@ async def test_a_scope_of_a_node_that_is_not_connected_means_no_dial(one: Node) 
         one.send("s", (Atom("$gen_cast"), (Atom("sync"), made_up, [(G, [made_up])])))
     assert scope.get_members(G) == []
     assert not scope._peers
-    assert not any(one.connections.has(f"n{number}@made-up.invalid") for number in range(100))
+    assert not any(one._local.connections.has(f"n{number}@made-up.invalid") for number in range(100))

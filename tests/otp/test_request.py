@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from quicdist import CallTimeout
-from quicdist.otp.request import Deadline, Request
+from quicdist.otp.deadline import Deadline
+from quicdist.otp.request import Request
 
 
 class Asked:
@@ -41,7 +42,7 @@ async def test_an_error_is_raised_where_the_answer_is_awaited() -> None:
             await asked.request
 
 
-async def test_too_late() -> None:
+async def test_a_request_times_out() -> None:
     asked = Asked()
     with pytest.raises(CallTimeout, match=r"the other did not answer within 0\.01 s"):
         await asked.request.receive_response(0.01)
@@ -51,7 +52,7 @@ async def test_too_late() -> None:
         await asked.request
 
 
-async def test_waiting_gives_nothing_up() -> None:
+async def test_wait_response_does_not_abandon_the_request() -> None:
     asked = Asked()
     assert not await asked.request.wait_response(0)
     assert not await asked.request.wait_response(0.01)
@@ -62,7 +63,7 @@ async def test_waiting_gives_nothing_up() -> None:
     assert asked.abandoned == 0
 
 
-async def test_whoever_is_cancelled_gives_up() -> None:
+async def test_cancelling_the_wait_abandons_the_request() -> None:
     asked = Asked()
     waiting = asyncio.ensure_future(asked.request.receive_response())
     await asyncio.sleep(0)
@@ -72,7 +73,7 @@ async def test_whoever_is_cancelled_gives_up() -> None:
     assert asked.abandoned == 1
 
 
-async def test_abandoned() -> None:
+async def test_an_abandoned_request_raises_call_timeout() -> None:
     asked = Asked()
     asked.request.abandon()
     asked.request.abandon()
@@ -81,7 +82,7 @@ async def test_abandoned() -> None:
         await asked.request
 
 
-async def test_a_deadline_shared() -> None:
+async def test_waits_that_share_a_deadline() -> None:
     assert Deadline(None).left() is None
     assert Deadline(-1.0).left() == 0.0
     left = Deadline(60).left()

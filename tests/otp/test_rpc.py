@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -40,15 +41,17 @@ async def pair(request: pytest.FixtureRequest, one: Node, two: Node) -> AsyncIte
     """Two nodes that call each other by ``erpc``; or one cannot spawn, and they do by ``rex``."""
     offer(two)
     await one.connect(two.name)
-    link = one.connections.link(two.name)
+    link = one._local.connections.link(two.name)
     assert link is not None
     assert link.peer.negotiated & DistFlag.SPAWN
     if request.param == "rex":
         one.disconnect(two.name)
-        one._flags &= ~DistFlag.SPAWN
-        one._identity = one.identity.__class__(one.name, one.identity.creation, one._flags)
+        running = one._local._running
+        assert running is not None
+        identity = dataclasses.replace(running.identity, flags=running.identity.flags & ~DistFlag.SPAWN)
+        one._local._running = dataclasses.replace(running, identity=identity)
         await one.connect(two.name)
-        link = one.connections.link(two.name)
+        link = one._local.connections.link(two.name)
         assert link is not None
         assert not link.peer.negotiated & DistFlag.SPAWN
     yield one, two
@@ -56,11 +59,11 @@ async def pair(request: pytest.FixtureRequest, one: Node, two: Node) -> AsyncIte
 
 @pytest.mark.usefixtures("stops_soon")
 class TestCall:
-    async def test_a_value(self, pair: tuple[Node, Node]) -> None:
+    async def test_a_call_returns_the_value(self, pair: tuple[Node, Node]) -> None:
         one, two = pair
         assert await one.call(two.name, "py", "add", [1, 2]) == 3
 
-    async def test_an_error(self, pair: tuple[Node, Node]) -> None:
+    async def test_an_error_is_a_remote_error(self, pair: tuple[Node, Node]) -> None:
         one, two = pair
         with pytest.raises(RemoteError, match=r"py:fails/0 on two@127\.0\.0\.1: error:") as caught:
             await one.call(two.name, "py", "fails")
@@ -71,7 +74,7 @@ class TestCall:
         assert function.name.endswith("fails")
         assert bytes(location[Atom("file")]).endswith(b"test_rpc.py")
 
-    async def test_what_failed_is_passed_on(self, pair: tuple[Node, Node]) -> None:
+    async def test_a_remote_error_that_an_export_raises_is_passed_on(self, pair: tuple[Node, Node]) -> None:
         one, two = pair
         with pytest.raises(RemoteError) as caught:
             await one.call(two.name, "py", "passes_on")
@@ -79,26 +82,26 @@ class TestCall:
         assert (error.kind, error.reason) == ("error", Atom("oops"))
         assert error.stack == [(Atom("m"), Atom("f"), 0, [])]
 
-    async def test_an_exit(self, pair: tuple[Node, Node]) -> None:
+    async def test_an_exit_is_a_remote_error(self, pair: tuple[Node, Node]) -> None:
         one, two = pair
         with pytest.raises(RemoteError) as caught:
             await one.call(two.name, "py", "leaves")
         assert (caught.value.kind, caught.value.reason) == ("exit", Atom("gone"))
 
-    async def test_undef(self, pair: tuple[Node, Node]) -> None:
+    async def test_a_function_that_is_not_exported_is_undef(self, pair: tuple[Node, Node]) -> None:
         one, two = pair
         with pytest.raises(RemoteError) as caught:
             await one.call(two.name, "os", "system", ["true"])
         assert caught.value.reason == Atom("undef")
         assert caught.value.stack == [(Atom("os"), Atom("system"), [b"true"], [])]
 
-    async def test_a_timeout(self, pair: tuple[Node, Node]) -> None:
+    async def test_a_call_times_out(self, pair: tuple[Node, Node]) -> None:
         one, two = pair
         with pytest.raises(CallTimeout, match=r"py:hangs/0 on two@127\.0\.0\.1"):
             await one.call(two.name, "py", "hangs", timeout=0.01)
         assert await one.call(two.name, "py", "add", [1, 2]) == 3
 
-    async def test_the_connection_is_lost(self, pair: tuple[Node, Node]) -> None:
+    async def test_a_call_whose_connection_is_lost_is_not_connected(self, pair: tuple[Node, Node]) -> None:
         one, two = pair
         request = one.erpc.send_request(two.name, "py", "hangs")
         await one.call(two.name, "py", "add", [1, 2])
@@ -106,7 +109,7 @@ class TestCall:
         with pytest.raises(NotConnected, match="two@127"):
             await request
 
-    async def test_block_call_holds_up_what_comes_after(self, pair: tuple[Node, Node]) -> None:
+    async def test_block_calls_run_one_at_a_time(self, pair: tuple[Node, Node]) -> None:
         one, two = pair
         order: list[int] = []
         go = asyncio.Event()
@@ -126,7 +129,7 @@ class TestCall:
         assert order == [1, 2]
 
 
-async def test_connecting_counts_too(one: Node) -> None:
+async def test_the_timeout_includes_connecting(one: Node) -> None:
     with pytest.raises(NotConnected):
         await one.call("nobody@127.0.0.1", "py", "f")
     request = one.erpc.send_request("nobody@127.0.0.1", "py", "f")
@@ -159,7 +162,7 @@ async def test_a_call_ends_with_its_process(one: Node, two: Node) -> None:
     assert (caught.value.kind, caught.value.reason) == ("signal", Atom("enough"))
 
 
-async def test_casts(one: Node, two: Node) -> None:
+async def test_casts_run_without_a_result(one: Node, two: Node) -> None:
     got: asyncio.Queue[Any] = asyncio.Queue()
     two.exports.add("py", "note", got.put_nowait)
     one.cast(two.name, "py", "note", [1])
@@ -170,7 +173,7 @@ async def test_casts(one: Node, two: Node) -> None:
 class TestItself:
     """A node among those it asks: ``[node() | nodes()]``."""
 
-    async def test_calls(self, two: Node) -> None:
+    async def test_calls_to_the_node_itself(self, two: Node) -> None:
         offer_itself(two)
         name = two.name
         assert await two.ping(name)
@@ -186,9 +189,9 @@ class TestItself:
             await two.call(name, "own", "later", [5], timeout=0)
         assert await two.rpc.block_call(name, "own", "add", [1, 2]) == 3
         assert two.nodes("connected") == []
-        assert two.services.caller.process.monitors == []
+        assert two._services.caller.process.monitors == []
 
-    async def test_among_others(self, one: Node, two: Node) -> None:
+    async def test_multicall_includes_the_node_itself(self, one: Node, two: Node) -> None:
         offer_itself(one)
         offer_itself(two)
         names = [one.name, two.name]
@@ -200,7 +203,7 @@ class TestItself:
         one.erpc.multicast(names, "own", "note", [1])
         assert [await got.get(), await got.get()] == [1, 1]
 
-    async def test_spawning(self, node: Node) -> None:
+    async def test_spawning_on_the_node_itself(self, node: Node) -> None:
         done: asyncio.Queue[Any] = asyncio.Queue()
 
         @node.exports.process("own")

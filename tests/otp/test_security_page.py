@@ -79,9 +79,11 @@ async def test_psks(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_the_callback(monkeypatch: pytest.MonkeyPatch) -> None:
     options = run(blocks("python")[2], monkeypatch)
     secret = bytes(range(32))
-    await cluster(
-        options | {"psks": {b"one": secret}}, options | {"external_psk": ExternalPsk(b"one", secret)}
+    one, two = (
+        {**options, "quic": {**options["quic"], **psk}}
+        for psk in ({"psks": {b"one": secret}}, {"external_psk": ExternalPsk(b"one", secret)})
     )
+    await cluster(one, two)
 
 
 def test_connect_options(monkeypatch: pytest.MonkeyPatch) -> None:

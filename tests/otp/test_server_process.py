@@ -103,7 +103,7 @@ async def test_a_server_started_by_a_handler_takes_messages_after_its_init(node:
         process.send(pid, "from who started it")
         started.set()
 
-    node.send(node.runtime.spawn(handler), "go")
+    node.send(node._local.runtime.spawn(handler), "go")
     await started.wait()
     assert server.notes == ["init", "init over", "to itself", "from who started it"]
 
@@ -218,7 +218,7 @@ async def test_an_exit_signal_during_init_calls_it_off_and_no_terminate(node: No
     server = Server()
     starting = asyncio.ensure_future(node.gen_server.start(server))
     await begun.wait()
-    node.runtime.links.exit(node.runtime.identifiers.pid(), server.process.pid, GONE)
+    node._local.runtime.links.exit(node._local.runtime.identifiers.pid(), server.process.pid, GONE)
     with pytest.raises(ProcessEnded) as ended:
         await starting
     assert (ended.value.reason, called) == (GONE, ["init"])

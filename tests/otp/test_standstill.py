@@ -114,7 +114,10 @@ async def test_a_loop_that_stands_still_loses_no_connection_and_no_message(pair:
     assert sent > 100
     assert taken == list(range(sent))
     assert pair.downs == []
-    link, other = pair.node.connections.link(pair.name), pair.there.value.connections.link(pair.node.name)
+    link, other = (
+        pair.node._local.connections.link(pair.name),
+        pair.there.value._local.connections.link(pair.node.name),
+    )
     assert link is not None
     assert other is not None
     ticks_in = link.stats.ticks_in
@@ -384,7 +387,7 @@ async def test_all_kinds_of_program_code_run_without_the_lock(pair: Pair) -> Non
         pair.node.send((name, pair.name), asker.pid)
         await answers.get()
     assert await pair.node.gen_server_call(("server", pair.name), 1) == 1
-    if pair.node.connections.link(pair.name).carrier_name == "quic":  # type: ignore[union-attr]
+    if pair.node._local.connections.link(pair.name).carrier_name == "quic":  # type: ignore[union-attr]
         stream = await pair.node.open_stream(pair.name)
         await stream.send(b"x")
         await stream.read()

@@ -133,13 +133,15 @@ class TestOrder:
         assert notes[:8] == ended
         assert sorted(notes[8:]) == ["body", "server"]
 
-    async def test_supervisors_under_supervisors_are_left_to_them(self, node: Node, notes: Notes) -> None:
+    async def test_supervised_supervisors_are_ended_by_their_supervisors(
+        self, node: Node, notes: Notes
+    ) -> None:
         inner = ChildSpec("inner", lambda: Supervisor([notes.child("in")]), type="supervisor")
         await node.gen_server.start(Supervisor([notes.child("first"), inner, notes.child("last")]))
         await node.stop()
         assert notes == ["last", "in", "first"]
 
-    async def test_bodies_under_supervisors_are_left_to_them(self, node: Node, notes: Notes) -> None:
+    async def test_supervised_bodies_are_ended_by_their_supervisors(self, node: Node, notes: Notes) -> None:
         children = [ChildSpec("body", notes.body("body")), notes.child("server", seconds=0.01)]
         await node.gen_server.start(Supervisor(children))
         await asyncio.sleep(0)
@@ -169,7 +171,7 @@ class TestOrder:
         assert await other.ping(other.name)
         assert notes == [SHUTDOWN]
 
-    async def test_services_are_there_until_the_end(self, node: Node, other: Node, notes: Notes) -> None:
+    async def test_services_work_until_the_end(self, node: Node, other: Node, notes: Notes) -> None:
         @other.export("there")
         async def answer(value: Any) -> Any:
             return value
@@ -187,19 +189,28 @@ class TestOrder:
         await node.stop()
         assert notes == [1, Atom("yes"), True] * 2
 
-    async def test_nothing_is_restarted(self, node: Node, notes: Notes) -> None:
-        """A permanent child that ends while its supervisor ends the others."""
-        supervisor = Supervisor([notes.child("a", name="a"), notes.child("b", seconds=0.05)])
-        await node.gen_server.start(supervisor)
+    async def test_a_child_that_ends_while_its_supervisor_stops_is_not_restarted(
+        self, node: Node, notes: Notes
+    ) -> None:
+        ending, may_end = asyncio.Event(), asyncio.Event()
+
+        class Slow(GenServer):
+            async def terminate(self, reason: Any) -> None:
+                ending.set()
+                await may_end.wait()
+                notes.append("b")
+
+        await node.gen_server.start(Supervisor([notes.child("a", name="a"), ChildSpec("b", Slow)]))
         stopping = asyncio.create_task(node.stop())
-        await asyncio.sleep(0.02)
+        await ending.wait()
         first = node.whereis("a")
         assert first is not None
         first.stop(KILLED)
+        may_end.set()
         await stopping
-        assert notes == ["b", ("a", KILLED), "b ended"]
+        assert notes == [("a", KILLED), "b"]
 
-    async def test_a_child_whose_start_never_ends_is_called_off(self, node: Node, notes: Notes) -> None:
+    async def test_a_child_whose_start_never_ends_is_cancelled(self, node: Node, notes: Notes) -> None:
         starting = asyncio.Event()
 
         class Hangs(GenServer):
@@ -222,7 +233,7 @@ class TestOrder:
             await node.stop()
         assert notes == ["in", "out"]
 
-    async def test_a_restart_that_never_ends_is_called_off(self, node: Node, notes: Notes) -> None:
+    async def test_a_restart_that_never_ends_is_cancelled(self, node: Node, notes: Notes) -> None:
         starts: list[None] = []
         again = asyncio.Event()
 
@@ -256,7 +267,7 @@ class TestTime:
         assert notes == ["short", "long", "long ended"]
         assert "child short did not shut down in time and is killed" in caplog.text
 
-    async def test_what_takes_longer_is_killed(
+    async def test_a_process_that_takes_too_long_is_killed(
         self, node: Node, notes: Notes, quick: None, caplog: pytest.LogCaptureFixture
     ) -> None:
         processes = [node.serve(notes.server("slow", seconds=60)), node.serve(notes.server("quick"))]
@@ -270,7 +281,7 @@ class TestTime:
         async with asyncio.timeout(1):
             await node.stop()
 
-    async def test_code_that_goes_on_whatever_is_raised_is_left_behind(self, node: Node, quick: None) -> None:
+    async def test_code_that_ignores_cancellation_is_left_running(self, node: Node, quick: None) -> None:
         over = asyncio.Event()
 
         async def stubborn(process: Process) -> None:
@@ -288,7 +299,7 @@ class TestTime:
         task.cancel()
         await asyncio.wait({task})
 
-    async def test_a_supervisor_that_takes_long_is_spoken_of(
+    async def test_a_supervisor_that_takes_long_is_logged(
         self, node: Node, notes: Notes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         monkeypatch.setattr(shutdown, "PATIENCE", 0.02)
@@ -296,7 +307,7 @@ class TestTime:
         await node.stop()
         assert "sup> is still ending its children" in caplog.text
 
-    async def test_what_ends_may_start_a_process_for_it(self, node: Node, notes: Notes) -> None:
+    async def test_a_process_that_ends_can_start_another_one(self, node: Node, notes: Notes) -> None:
         class Starts(GenServer):
             async def terminate(self, reason: Any) -> None:
                 done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -311,7 +322,9 @@ class TestTime:
 
 
 class TestTrappingExits:
-    async def test_a_server_ends_when_its_callback_has(self, node: Node, other: Node, notes: Notes) -> None:
+    async def test_a_server_that_traps_exits_ends_after_its_callback(
+        self, node: Node, other: Node, notes: Notes
+    ) -> None:
         """As a ``gen_server`` that traps exits: the callback that runs comes to its end first."""
         node.serve(notes.server("traps", traps=True), name="traps")
         asked = other.gen_server.send_request(("traps", node.name), 0.05)
@@ -320,7 +333,9 @@ class TestTrappingExits:
         assert notes == ["handled", "traps"]
         assert await asked == b"handled"
 
-    async def test_a_server_that_does_not_is_broken_off(self, node: Node, other: Node, notes: Notes) -> None:
+    async def test_a_callback_of_a_server_that_does_not_trap_exits_is_cancelled(
+        self, node: Node, other: Node, notes: Notes
+    ) -> None:
         node.serve(notes.server("plain"), name="plain")
         asked = other.gen_server.send_request(("plain", node.name), 0.05)
         assert await other.ping(node.name)
@@ -340,7 +355,7 @@ class TestTrappingExits:
         await node.stop()
         assert (str(notes[0]), notes[2]) == ("EXIT", SHUTDOWN)
 
-    async def test_other_processes_are_not_asked(self, node: Node, notes: Notes) -> None:
+    async def test_processes_without_supervisor_get_no_exit_message(self, node: Node, notes: Notes) -> None:
         """A body is cancelled, a handler ends: on a BEAM both are killed."""
         processes = [node.spawn(notes.body("body")), node.spawn(lambda *_: None)]
         for process in processes:
@@ -366,7 +381,9 @@ class TestTrappingExits:
 
 
 class TestRunningCalls:
-    async def test_are_answered_before_anything_ends(self, node: Node, other: Node, notes: Notes) -> None:
+    async def test_running_calls_are_answered_before_processes_end(
+        self, node: Node, other: Node, notes: Notes
+    ) -> None:
         """What they need is there: a server under a supervisor."""
         await node.gen_server.start(Supervisor([notes.child("server", name="server")]))
 
@@ -382,7 +399,7 @@ class TestRunningCalls:
         assert (await by_erpc, await by_rex) == (b"handled", b"handled")
         assert notes == ["handled", "handled", "server"]
 
-    async def test_in_a_thread_are_answered(self, node: Node, other: Node) -> None:
+    async def test_running_calls_in_a_thread_are_answered(self, node: Node, other: Node) -> None:
         begun, go_on = threading.Event(), threading.Event()
 
         @node.export("py", blocking=True)
@@ -399,7 +416,7 @@ class TestRunningCalls:
         await stopping
         assert await call == 42
 
-    async def test_that_take_too_long_end_with_the_connection(
+    async def test_running_calls_that_take_too_long_end_with_the_connection(
         self, node: Node, other: Node, quick: None
     ) -> None:
         cleaned = []
@@ -419,7 +436,7 @@ class TestRunningCalls:
             await call
         assert cleaned == [True]
 
-    async def test_new_ones_are_taken_as_long_as_the_first_run(self, node: Node, other: Node) -> None:
+    async def test_new_calls_are_accepted_while_others_run(self, node: Node, other: Node) -> None:
         first, second = asyncio.Event(), asyncio.Event()
 
         @node.export("py")
@@ -447,21 +464,21 @@ class TestRunningCalls:
         await stopping
         assert await calls[1] == 2
 
-    async def test_a_stream_handler_comes_to_its_end(self, node: Node) -> None:
+    async def test_a_stream_handler_can_finish(self, node: Node) -> None:
         notes = []
 
         async def serving() -> None:
             await asyncio.sleep(0.02)
             notes.append("served")
 
-        node.streams._tasks.add(task := asyncio.create_task(serving()))
+        node._local.streams._tasks.add(task := asyncio.create_task(serving()))
         await node.stop()
         assert task.done()
         assert notes == ["served"]
 
 
 class TestWhatOthersSee:
-    async def test_ends_of_servers_and_of_what_is_supervised(self, node: Node, other: Node) -> None:
+    async def test_servers_and_supervised_processes_end_with_shutdown(self, node: Node, other: Node) -> None:
         """All others are seen as on a BEAM that halts."""
         messages: list[Any] = []
         watcher = other.spawn(lambda _, message: messages.append(message))
@@ -484,7 +501,7 @@ class TestWhatOthersSee:
         }
         assert list(reasons.values()) == [[SHUTDOWN] * 2] * 2 + [[NOCONNECTION] * 2] * 3
 
-    async def test_no_new_connection_is_taken_while_it_stops(
+    async def test_a_stopping_node_accepts_no_connection(
         self, node: Node, other: Node, options: dict[str, Any], notes: Notes
     ) -> None:
         node.serve(notes.server("slow", seconds=0.2))
@@ -507,7 +524,7 @@ class TestWhatOthersSee:
         over_quic = "it closed the connection: no error"
         assert str(error).endswith(over_quic if "quic" in str(node.addresses[0]) else "the peer closed it")
 
-    async def test_what_is_sent_to_a_node_that_is_not_connected_gets_there(
+    async def test_a_message_to_a_node_that_is_not_connected_arrives(
         self, node: Node, options: dict[str, Any]
     ) -> None:
         got: asyncio.Queue[Any] = asyncio.Queue()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from quicdist import Atom, ChildSpec, GenServer, Node, NodeError, Process, Stop, Supervisor
-from quicdist.otp.child_spec import Intensity
+from quicdist.otp.child_spec import RestartIntensity
 from tests.otp.conftest import ended
 
 NORMAL, SHUTDOWN, KILL = Atom("normal"), Atom("shutdown"), Atom("kill")
@@ -78,13 +78,13 @@ class TestStrategies:
             ("one_for_all", "-b -c -a +a +b +c"),
         ],
     )
-    async def test_who_is_ended_and_started_again(self, house: House, strategy: Any, log: str) -> None:
+    async def test_each_strategy_restarts_its_children(self, house: House, strategy: Any, log: str) -> None:
         await house.supervise("a b c", strategy=strategy)
         house.crash("b")
         await house.begin_again(" ".join(word[1:] for word in log.split() if word[0] == "+"))
         assert house.log == log.split()
 
-    async def test_ended_in_reverse_order(self, house: House) -> None:
+    async def test_children_are_ended_in_reverse_order(self, house: House) -> None:
         process = await house.supervise("a b c")
         await house.node.gen_server.stop(process)
         assert house.log == ["-c", "-b", "-a"]
@@ -103,7 +103,7 @@ class TestRestart:
             ("temporary", Atom("crash"), False),
         ],
     )
-    async def test_when(self, house: House, restart: Any, reason: Any, again: bool) -> None:
+    async def test_restart_types(self, house: House, restart: Any, reason: Any, again: bool) -> None:
         await house.supervise("")
         await house.supervisor.start_child(house.child("a", restart=restart))
         await house.began.get()
@@ -118,7 +118,7 @@ class TestRestart:
             assert house.node.whereis("a") is None
             assert len(children) == (0 if restart == "temporary" else 1)
 
-    async def test_too_often(self, house: House) -> None:
+    async def test_too_many_restarts_end_the_supervisor(self, house: House) -> None:
         process = await house.supervise("a b", intensity=2, period=60)
         for _ in range(2):
             house.crash("a")
@@ -127,7 +127,7 @@ class TestRestart:
         assert await ended(process) == SHUTDOWN
         assert house.node.whereis("b") is None
 
-    async def test_a_child_that_cannot_start_again_at_once(self, house: House) -> None:
+    async def test_a_restart_that_fails_is_tried_again(self, house: House) -> None:
         starts: list[int] = []
 
         def sometimes() -> GenServer:
@@ -143,7 +143,7 @@ class TestRestart:
         await house.begin_again("a")
         assert len(starts) == 4
 
-    async def test_a_child_that_never_starts_again(self, house: House) -> None:
+    async def test_a_restart_that_always_fails_ends_the_supervisor(self, house: House) -> None:
         starts: list[int] = []
 
         def once() -> GenServer:
@@ -159,10 +159,10 @@ class TestRestart:
         assert await ended(process) == SHUTDOWN
         assert len(starts) == 4
 
-    def test_intensity(self) -> None:
-        intensity = Intensity(2, 10.0)
+    def test_restart_intensity(self) -> None:
+        intensity = RestartIntensity(2, 10.0)
         assert [intensity.allows(at) for at in (0.0, 1.0, 2.0)] == [True, True, False]
-        intensity = Intensity(2, 10.0)
+        intensity = RestartIntensity(2, 10.0)
         assert [intensity.allows(at) for at in (0.0, 1.0, 11.0, 12.0, 13.0)] == [
             True,
             True,
@@ -173,7 +173,7 @@ class TestRestart:
 
 
 class TestShutdown:
-    async def test_a_child_that_will_not_go_is_killed(self, house: House) -> None:
+    async def test_a_child_that_does_not_shut_down_in_time_is_killed(self, house: House) -> None:
         class Stubborn(GenServer):
             def init(self) -> None:
                 self.process.trap_exit = True
@@ -189,7 +189,7 @@ class TestShutdown:
         await house.node.gen_server.stop(supervisor.process)
         assert child.exit_reason == Atom("killed")
 
-    async def test_brutal_kill(self, house: House) -> None:
+    async def test_brutal_kill_kills_at_once(self, house: House) -> None:
         await house.supervise("")
         await house.supervisor.start_child(house.child("a", shutdown="brutal_kill"))
         child = house.node.whereis("a")
@@ -197,7 +197,7 @@ class TestShutdown:
         await house.supervisor.terminate_child("a")
         assert child.exit_reason == Atom("killed")
 
-    async def test_a_killed_supervisor_takes_its_children_along(self, house: House) -> None:
+    async def test_children_end_with_a_killed_supervisor(self, house: House) -> None:
         process = await house.supervise("a b")
         children = [house.node.whereis(name) for name in "ab"]
         house.node.spawn(lambda *_: None).exit(process, KILL)
@@ -207,7 +207,7 @@ class TestShutdown:
 
 
 class TestChildren:
-    async def test_the_first_that_does_not_start_ends_the_others(self, house: House) -> None:
+    async def test_a_child_that_fails_to_start_ends_the_others(self, house: House) -> None:
         def fails() -> GenServer:
             raise ValueError("no good")
 
@@ -216,7 +216,7 @@ class TestChildren:
             await house.node.gen_server.start(supervisor)
         assert house.log == ["+a", "-a"]
 
-    async def test_bodies_and_supervisors(self, house: House) -> None:
+    async def test_bodies_and_supervisors_as_children(self, house: House) -> None:
         got: asyncio.Queue[Any] = asyncio.Queue()
 
         async def body(process: Process, number: int) -> None:
@@ -231,7 +231,7 @@ class TestChildren:
         house.node.send("body", "stop")
         assert await got.get() == 7
 
-    async def test_orders_from_python(self, house: House) -> None:
+    async def test_start_restart_terminate_and_delete_child(self, house: House) -> None:
         await house.supervise("a")
         supervisor = house.supervisor
         pid = await supervisor.start_child(house.child("b"))
@@ -254,7 +254,7 @@ class TestChildren:
         await supervisor.delete_child("b")
         assert list(supervisor.which_children()) == ["a"]
 
-    async def test_children_that_are_alike(self, house: House) -> None:
+    async def test_simple_one_for_one(self, house: House) -> None:
         """Started by their arguments, again by the same ones, and ended all at once."""
         cannot_start: list[bytes] = []
 
@@ -292,7 +292,7 @@ class TestChildren:
         process.stop(SHUTDOWN)
         await ended(second)
 
-    async def test_no_other_node_can_have_python_started(self, house: House) -> None:
+    async def test_another_node_cannot_start_a_child_with_a_specification(self, house: House) -> None:
         await house.supervise("")
         answer = await house.node.gen_server.call(house.supervisor.process, (Atom("start_child"), {}))
         assert answer == (Atom("error"), (Atom("invalid_child_spec"), {}))
@@ -313,6 +313,6 @@ class TestChildren:
         lambda: Supervisor(period=0),
     ],
 )
-def test_what_makes_no_sense_is_refused(make: Callable[[], Any]) -> None:
+def test_invalid_arguments_are_refused(make: Callable[[], Any]) -> None:
     with pytest.raises(NodeError):
         make()

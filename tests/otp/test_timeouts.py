@@ -12,7 +12,7 @@ import pytest
 from quicdist import Atom, CallTimeout, Global, Node, Via
 from quicdist.protocol import AliasSend
 from quicdist.term import ImproperList, Reference
-from tests.support.hand_peer import PEER, HandPeer, hand_peer, tcp_node
+from tests.support.scripted_peer import PEER, ScriptedPeer, scripted_peer, tcp_node
 
 TIMEOUT = 0.2
 #: Seconds that a loaded machine may add.
@@ -76,7 +76,7 @@ async def silent_listener() -> AsyncIterator[int]:
 @contextlib.asynccontextmanager
 async def node_with(peer: str) -> AsyncIterator[Node]:
     if peer == "connected and silent":
-        async with tcp_node() as node, hand_peer(node):
+        async with tcp_node() as node, scripted_peer(node):
             yield node
         return
     async with silent_listener() as port, tcp_node(nodes={PEER: ("127.0.0.1", port)}) as node:
@@ -121,7 +121,7 @@ async def test_what_answers_answers_in_time(peer: str) -> None:
 
 
 async def test_names_of_the_cluster_are_asked_for_in_time() -> None:
-    async with tcp_node() as node, hand_peer(node, name=PEER):
+    async with tcp_node() as node, scripted_peer(node, name=PEER):
         for ask in (
             node.global_names.whereis_name("x", timeout=TIMEOUT),
             node.global_names.register_name("x", node.spawn(lambda process, message: None), timeout=TIMEOUT),
@@ -135,7 +135,7 @@ async def test_names_of_the_cluster_are_asked_for_in_time() -> None:
 
 async def test_a_state_whose_form_the_peer_never_tells_is_waited_for_in_time() -> None:
     """A node that answers ``sys:get_state`` and not which version it is."""
-    async with tcp_node() as node, hand_peer(node) as peer:
+    async with tcp_node() as node, scripted_peer(node) as peer:
         asking = asyncio.ensure_future(node.sys.get_state(SERVER, timeout=TIMEOUT))
         reference = await asked(peer)
         tag = ImproperList([Atom("alias")], reference)
@@ -145,7 +145,7 @@ async def test_a_state_whose_form_the_peer_never_tells_is_waited_for_in_time() -
                 await asking
 
 
-async def asked(peer: HandPeer) -> Reference:
+async def asked(peer: ScriptedPeer) -> Reference:
     """The alias in the tag of the next system message."""
     while True:
         _, payload = await peer.inbox.get()

@@ -202,13 +202,16 @@ async def test_a_net_tick_timeout_is_the_reason(carrier: str, tmp_path: Path) ->
         assert [line.getMessage() for line in records.take()] == [f"disconnected from {PEER}: {text}"]
 
 
-async def test_a_connection_that_is_there_again_has_no_old_reason(nodes: tuple[Node, Node]) -> None:
+async def test_a_new_connection_has_no_reason_of_the_old_one(nodes: tuple[Node, Node]) -> None:
     dialler, _ = nodes
     await dialler.connect(LISTENER)
     dialler.disconnect(LISTENER)
-    assert str(dialler.connections.not_connected(LISTENER).attempts[0]) == "this node closed the connection"
+    assert (
+        str(dialler._local.connections.not_connected(LISTENER).attempts[0])
+        == "this node closed the connection"
+    )
     await dialler.connect(LISTENER)
-    assert dialler.connections.not_connected(LISTENER).attempts == ()
+    assert dialler._local.connections.not_connected(LISTENER).attempts == ()
 
 
 # -- lines -------------------------------------------------------------------------------------
@@ -255,7 +258,7 @@ async def test_lines_about_one_node_are_limited(nodes: tuple[Node, Node]) -> Non
     assert len(await lines_of(nodes[0], NO_HOST, send=False)) == 1
 
 
-async def test_a_dial_that_is_called_off_is_no_warning(nodes: tuple[Node, Node]) -> None:
+async def test_a_cancelled_dial_is_no_warning(nodes: tuple[Node, Node]) -> None:
     dialler, _ = nodes
     with records_of("quicdist.node.connections") as records:
         task = asyncio.ensure_future(dialler.connect(LISTENER))

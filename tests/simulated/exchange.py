@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from quicdist import Node, Process
 from quicdist.term import Atom
 from tests.simulated.network import Network
-from tests.simulated.quic_dist import QuicDistNode
+
+if TYPE_CHECKING:
+    from tests.simulated.quic_dist import QuicDistNode
 
 #: Seconds within which something has to come while a link is up and its path is not cut: that of
 #: ``net_ticktime``. A silence for longer has to end the link.

@@ -12,6 +12,7 @@ import itertools
 import os
 import random
 import socket
+import sys
 import time
 import zlib
 from collections import deque
@@ -19,8 +20,6 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from random import Random
 from typing import Any
-
-from aioquic.quic.stream import QuicStream
 
 from quicdist.carrier import icmp
 from quicdist.protocol import streams
@@ -327,11 +326,11 @@ def _crc(pair: Hashable) -> int:
 
 @contextmanager
 def drawn_from(seed: int) -> Iterator[None]:
-    """What aioquic and the node draw of the system's randomness, such as connection ids, challenges and
-    creations, is drawn from the seed. The streams of messages, and the order in which aioquic serves them (it
-    keeps them in a set), do not depend on hashes of this process; and nothing costs time of the processor, by
-    which a listener holds back strangers. Keys are not drawn: they come from OpenSSL, and change no size or
-    time."""
+    """What the engine and the node draw of the system's randomness, such as connection ids, challenges and
+    creations, is drawn from the seed. The streams of messages, and the order in which a simulated quic_dist
+    serves them (aioquic keeps them in a set), do not depend on hashes of this process; and nothing costs time
+    of the processor, by which a listener holds back strangers. Keys are not drawn: they come from OpenSSL,
+    and change no size or time."""
     drawn = Random(f"system {seed}")
     with ExitStack() as stack:
 
@@ -343,5 +342,8 @@ def drawn_from(seed: int) -> Iterator[None]:
         replace(random, "_urandom", drawn.randbytes)
         replace(time, "thread_time", lambda: 0.0)
         replace(streams, "_steady_hash", _crc)
-        replace(QuicStream, "__hash__", lambda stream: stream.stream_id or 0)
+        if "aioquic" in sys.modules:
+            from aioquic.quic.stream import QuicStream
+
+            replace(QuicStream, "__hash__", lambda stream: stream.stream_id or 0)
         yield

@@ -52,8 +52,11 @@ async def nodes(
                     key=key,
                     cacert=ca,
                     verify=mutual,
-                    client_certificate="require" if mutual else "none",
-                    quic={"sockets": network.host(address(number)), "resumption": False},
+                    quic={
+                        "sockets": network.host(address(number)),
+                        "resumption": False,
+                        "client_certificate": "require" if mutual else "none",
+                    },
                 )
             )
             for number in (1, 2)

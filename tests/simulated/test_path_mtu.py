@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from quicdist import Node
-from quicdist.carrier.quic.engine.aioquic import path_probe
+from quicdist.carrier.quic.engine.aioquic import probe_packets
 from quicdist.carrier.quic.engine.path_mtu import MIN_SIZE
 from quicdist.carrier.quic.link import QuicLink
 from quicdist.node import NodeDown, NotConnected
@@ -32,7 +32,7 @@ TRAFFIC = {
 
 
 def link_of(node: Node) -> QuicLink:
-    (link,) = node.connections.links()
+    (link,) = node._local.connections.links()
     assert isinstance(link, QuicLink)
     return link
 
@@ -169,7 +169,7 @@ async def test_loss_is_not_taken_for_a_shorter_path(network: Network, delay: flo
 
             def hook(fit: Any = fit, quic: Any = connection.engine) -> None:
                 fit()
-                sizes.add(path_probe.datagram_size(quic))
+                sizes.add(probe_packets.datagram_size(quic))
 
             connection._prober._fit = hook  # type: ignore[method-assign]
         network.set(ONE, TWO, loss=0.2)

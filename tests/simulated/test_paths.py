@@ -69,7 +69,7 @@ async def test_dials_that_loss_makes_fail_do_not_blame_the_cookie(network: Netwo
     async with nodes(network, 2) as (one, two):
         with contextlib.suppress(NotConnected):
             await one.connect(two.name)
-        error = one.connections.not_connected(two.name)
+        error = one._local.connections.not_connected(two.name)
         assert not any(isinstance(each, WrongCookie) for each in error.attempts)
 
 
@@ -90,7 +90,7 @@ async def test_a_new_path_is_validated_by_datagrams_that_every_path_takes(networ
     """Of 1200 bytes (RFC 9000, section 8.2), however long others are."""
     async with connected(network) as (one, two):
         await between(network, one, two, processes=1, sizes=[1_000_000, 0]).over()
-        (link,) = one.connections.links()
+        (link,) = one._local.connections.links()
         assert isinstance(link, QuicLink)
         assert link.datagram_size > 1280
         await asyncio.sleep(1)

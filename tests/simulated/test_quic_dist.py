@@ -104,7 +104,7 @@ async def test_tickets_resume_where_it_takes_them(network: Network, version: str
         with quic_dist(network, 2, QUIC_DIST[version]) as peer:
             for expected in (False, resumed):
                 await one.connect(peer.name)
-                link = one.connections.link(peer.name)
+                link = one._local.connections.link(peer.name)
                 assert isinstance(link, QuicLink)
                 assert link.resumed is expected
                 exchange = mirrored(network, one, peer)

@@ -1,8 +1,7 @@
-"""A real BEAM under the tests' control.
+"""A real BEAM, controlled by the tests.
 
-A :class:`Beam` is an ``erl`` process that evaluates Erlang source sent to it over a pair of
-pipes of its own, so that whatever the node logs cannot mix with the answers. The names bound by
-one expression are there for the next, as in an Erlang shell.
+A :class:`Beam` is an ``erl`` process that evaluates Erlang source. Source and results use their own pair of
+pipes, so log output of the node cannot mix with them. Variables stay bound, as in an Erlang shell.
 """
 
 from __future__ import annotations
@@ -60,7 +59,7 @@ class BeamError(Exception):
 
 
 def erl_path() -> str | None:
-    """The ``erl`` the tests use: ``$QUICDIST_ERL``, or the first one on ``PATH``."""
+    """The ``erl`` of the tests: ``$QUICDIST_ERL``, or the first one on ``PATH``."""
     return os.environ.get("QUICDIST_ERL") or shutil.which("erl")
 
 
@@ -86,8 +85,8 @@ def erl_facts(erl: str | None = None) -> tuple[int, str | None]:
     return int(release), None if version == "none" else version
 
 
-#: The applications on the code path of which all that they need is there too. Debian's ``erlang-base``
-#: comes without public_key, for one.
+#: The applications on the code path whose dependencies are present too. Debian's ``erlang-base`` has no
+#: public_key, for example.
 _APPLICATIONS = """
 Found = lists:usort([list_to_atom(filename:basename(File, ".app"))
                      || Folder <- code:get_path(), File <- filelib:wildcard(Folder ++ "/*.app")]),
@@ -114,7 +113,7 @@ def erl_applications() -> frozenset[str]:
 
 @functools.cache
 def elixir_path() -> str | None:
-    """The ``elixir`` beside the ``erl`` under test, if there is one that runs."""
+    """The ``elixir`` in the directory of the tested ``erl``, if there is one that works."""
     beside = Path(erl_path() or "").with_name("elixir")
     found = str(beside) if os.environ.get("QUICDIST_ERL") else shutil.which("elixir")
     if found is None or shutil.which(found) is None:
@@ -124,10 +123,10 @@ def elixir_path() -> str | None:
 
 
 class Beam:
-    """One running ``erl``; a context manager, and an async one.
+    """A running ``erl``; a context manager and an asynchronous one.
 
-    ``eval`` waits in a thread so that a node under test, in the same event loop, can answer the
-    BEAM meanwhile; ``eval_now`` blocks.
+    ``eval`` waits in a thread, so that a node in the same event loop can answer the BEAM meanwhile.
+    ``eval_now`` blocks.
     """
 
     def __init__(self, args: Sequence[str] = (), *, erl: str | None = None, start_timeout: float = 60.0):
@@ -161,7 +160,7 @@ class Beam:
     # -- evaluating ------------------------------------------------------------------------
 
     def eval_now(self, source: str, data: bytes = b"", *, timeout: float = 60.0) -> str:
-        """Evaluate ``source`` (no final dot) with ``Data`` bound; the result as ``~0tp`` prints it."""
+        """Evaluate ``source`` (without final dot) with ``Data`` bound; the result as ``~0tp``."""
         return self._request(source, data, timeout).decode()
 
     def eval_bytes_now(self, source: str, data: bytes = b"", *, timeout: float = 60.0) -> bytes:
@@ -204,13 +203,13 @@ class Beam:
             self._received += chunk
 
     def logged(self) -> str:
-        """All that the BEAM has printed so far."""
+        """The output of the BEAM so far."""
         return self.log.read_text(errors="replace")
 
     # -- ending ----------------------------------------------------------------------------
 
     def kill(self) -> None:
-        """End the BEAM with no goodbye to anyone (SIGKILL)."""
+        """Kill the BEAM (SIGKILL); it closes no connection."""
         for fd in (self._write_fd, self._read_fd):
             with contextlib.suppress(OSError):
                 os.close(fd)
@@ -234,7 +233,7 @@ class Beam:
 def tcp_args(
     name: str, cookie: str = "secret", *, hidden: bool = False, more: Iterable[str] = ()
 ) -> list[str]:
-    """Arguments for a stock node on its own TCP carrier, known to epmd."""
+    """Arguments of a stock node over TCP, registered with epmd."""
     kind = "-name" if "." in name.partition("@")[2] else "-sname"
     return [kind, name, "-setcookie", cookie, *(["-hidden"] if hidden else []), *more]
 
@@ -252,8 +251,8 @@ def quic_args(
 ) -> list[str]:
     """Arguments for a node on erlang_quic's ``quic_dist``; writes its ``sys.config`` in ``directory``.
 
-    The caller evaluates ``application:ensure_all_started(quic)`` before the node dials anyone:
-    until then its table of nodes is empty.
+    The caller must evaluate ``application:ensure_all_started(quic)`` before the node dials: until then its
+    table of nodes is empty.
     """
     table = ",".join(f"{{'{node}',{{\"{host}\",{at}}}}}" for node, (host, at) in nodes.items())
     config = directory / f"{name.partition('@')[0]}-sys.config"

@@ -1,4 +1,4 @@
-"""What a stock BEAM prints of the log events that it gets."""
+"""The text that a stock BEAM prints for log events."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ end)()
 
 
 async def watch_printed(beam: Beam) -> None:
-    """From now on keep what the default handler prints: another handler, with the same filters and
-    formatter, sends it to the process that evaluates."""
+    """Record what the default handler prints: a second handler with the same filters and formatter sends it
+    to the evaluating process."""
     await beam.eval(_INSTALL)
 
 
 async def printed(beam: Beam, seconds: float = 10.0) -> str:
-    """The next text that was printed; empty where there is none within ``seconds``."""
+    """The next printed text; empty if there is none within ``seconds``."""
     wait = f"receive {{printed, Text}} -> Text after {round(seconds * 1000)} -> <<>> end"
     return (await beam.eval_bytes(f"(fun() -> {wait} end)()")).decode()

@@ -1,4 +1,4 @@
-"""A name server in the test's own event loop, which keeps what it was asked."""
+"""A DNS server in the event loop of the test, which records its queries."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
 
-#: What answers carry that say there is nothing: it may be kept for 60 seconds.
+#: The SOA record of negative answers: they may be cached for 60 seconds.
 _SOA = "ns.test. admin.test. 1 3600 600 86400 60"
 
 
 @dataclass
 class DnsServer:
-    """``records`` are lines of a zone file, ``name TTL type value``; they may change meanwhile."""
+    """``records`` are lines of a zone file, ``name TTL type value``; they may be changed at any time."""
 
     records: list[str] = field(default_factory=list)
-    #: ``name type`` of every question, in order.
+    #: ``name type`` of every query, in order.
     asked: list[str] = field(default_factory=list)
-    #: Names that are not answered at all, and names that are answered with a failure.
+    #: Names without any answer, and names whose answer is a server failure.
     silent: set[str] = field(default_factory=set)
     failing: set[str] = field(default_factory=set)
     address: tuple[str, int] = ("", 0)
 
     def asked_since(self) -> list[str]:
-        """What was asked since the last call."""
+        """The queries since the last call."""
         asked, self.asked = self.asked, []
         return asked
 
@@ -62,7 +62,7 @@ class DnsServer:
     def _add(
         self, response: dns.message.Message, name: dns.name.Name, wanted: dns.rdatatype.RdataType
     ) -> dns.name.Name | None:
-        """Add the records of ``name``; the name that it is an alias of, if it is one."""
+        """Add the records of ``name``; return the target of its CNAME, if any."""
         alias = None
         for line in self.records:
             owner, ttl, type_text, value = line.split(" ", 3)

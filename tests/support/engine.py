@@ -1,4 +1,4 @@
-"""The connection of aioquic behind an engine, for tests that look into it."""
+"""The aioquic connection of an engine, for tests of its internals."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from quicdist.carrier.quic.engine.contract import Engine
 
 
 def connection_of(engine: Engine) -> Connection:
-    """The same, as what it is."""
+    """The engine, typed as aioquic's connection."""
     assert isinstance(engine, Connection)
     return engine

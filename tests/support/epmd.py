@@ -1,4 +1,4 @@
-"""A port mapper daemon of the tests' own, on a port of its own: tests do not see each other's nodes."""
+"""An epmd for the tests, on its own port: concurrent tests do not see each other's nodes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 
 class Epmd:
-    """A real ``epmd`` at ``127.0.0.1:port``, in the foreground; it can be killed and started again."""
+    """A real ``epmd`` at ``127.0.0.1:port``, in the foreground; it can be killed and restarted."""
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -22,14 +22,14 @@ class Epmd:
         command = shutil.which("epmd")
         assert command is not None, "there is no epmd on this machine"
         self._process = subprocess.Popen(
-            # Relaxed, so that a test can say `epmd -stop`; unlike the daemon it ends with the tests.
+            # Relaxed, so that a test can run `epmd -stop`; without -daemon it ends with the tests.
             [command, "-port", str(self.port), "-address", "127.0.0.1", "-relaxed_command_check"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
         deadline = time.monotonic() + 10
-        while not listens(self.port):  # another program: nothing tells when it is there
+        while not listens(self.port):  # there is no event for this
             assert self._process.poll() is None, f"epmd ended with {self._process.returncode}"
             assert time.monotonic() < deadline, "epmd does not listen"
             time.sleep(0.01)
@@ -59,7 +59,7 @@ def private_epmd() -> Iterator[Epmd]:
 
 
 def free_port() -> int:
-    """A TCP port of the loopback interface that nobody has at this moment."""
+    """A TCP port of the loopback interface that is free at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -67,13 +67,13 @@ def free_port() -> int:
 
 
 def listens(port: int) -> bool:
-    """Whether something accepts connections at ``127.0.0.1:port``."""
+    """Whether connections to ``127.0.0.1:port`` are accepted."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def stops_listening(port: int, within: float = 10.0) -> bool:
-    """Whether nobody accepts connections there any more: an epmd that is told to stop answers first."""
+    """Wait until connections are refused (`epmd -stop` returns earlier); False after ``within`` seconds."""
     deadline = time.monotonic() + within
     while listens(port):
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""What the fuzzers share: how long they run, from which seed, and how they say what they found."""
+"""Common parts of the fuzzers: duration, seed, and the report of a finding."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-#: Characters of an input that are shown; all of it is in a file.
+#: Printed characters of an input; a file has all of it.
 _SHOWN = 400
 
 
 class Finding(Exception):
-    """An input on which the code under test did what it must not."""
+    """An input for which the code under test misbehaved."""
 
 
 class Fuzzed(Protocol):
-    """A fuzzer that a seed was given to."""
+    """A fuzzer with its seed."""
 
-    #: What it runs on, for its lines.
+    #: The code under test, for the output.
     subject: str
-    #: How many inputs there were.
+    #: The number of inputs so far.
     inputs: int
 
     def step(self) -> None:
-        """Make one input and check what becomes of it. Raises :class:`Finding`."""
+        """Make one input, run it and check the result. Raises :class:`Finding`."""
 
     def summary(self) -> str:
-        """What came of the inputs so far, in a few words."""
+        """The results so far, in a few words."""
 
     def last_input(self) -> bytes:
         """The last input, as the corpus keeps it."""
 
 
 def run(fuzzer: Fuzzed, seconds: float, seed: int, *, every: float = 10.0) -> int:
-    """Fuzz for so long, saying how it goes; 0, or 1 for a finding, which is the last that is said."""
+    """Fuzz for ``seconds`` and print the progress. Returns 0, or 1 after printing a finding."""
     print(f"fuzzing {fuzzer.subject} for {seconds:.0f} s, seed {seed}", flush=True)
     start = said = time.monotonic()
     while True:
@@ -79,6 +79,6 @@ def main(make: Callable[[int], Fuzzed], description: str) -> int:
 
 
 def corpus(directory: Path) -> Iterator[tuple[str, bytes]]:
-    """The inputs that are kept in a directory, by their names."""
+    """The stored inputs of a directory, by name."""
     for path in sorted(directory.glob("*.json")):
         yield path.name, path.read_bytes()

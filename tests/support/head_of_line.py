@@ -1,4 +1,4 @@
-"""How long small messages take beside bulk, as a multiple of what they take alone."""
+"""The time of small messages during a bulk transfer, as a multiple of their time alone."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 
 from quicdist import Node, Process
 
-#: An echo beside a large message takes at most so many times what it takes alone.
+#: The highest allowed multiple.
 LIMIT = 2.0
-#: Echoes before, and as many after.
+#: Echoes before the bulk transfer, and after it.
 ALONE = 200
-#: Measurements, of which the median counts.
+#: Measurements; the median must be within the limit.
 ROUNDS = 5
 
 
 async def in_process(node: Node, body: Callable[[Process], Awaitable[Any]]) -> Any:
-    """Run ``body`` in a process of ``node``; its result."""
+    """Run ``body`` in a process of ``node``; return its result."""
     result: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
     async def run(process: Process) -> None:
@@ -34,9 +34,9 @@ async def in_process(node: Node, body: Callable[[Process], Awaitable[Any]]) -> A
     return await result
 
 
-async def ratio(node: Node, echo: Any, large: Callable[[Process, Process], Awaitable[Any]]) -> float:
-    """The median time of an echo (``{Pid, Term}`` to ``echo``, answered with ``Term``) while ``large``,
-    the body of another process, runs, as a multiple of the median before and after."""
+async def ratio(node: Node, echo: Any, bulk: Callable[[Process, Process], Awaitable[Any]]) -> float:
+    """The median time of an echo (``{Pid, Term}`` to ``echo``, answered with ``Term``) while ``bulk``, the
+    body of another process, runs, as a multiple of the median before and after."""
 
     async def measure(process: Process) -> float:
         async def once() -> float:
@@ -46,13 +46,13 @@ async def ratio(node: Node, echo: Any, large: Callable[[Process, Process], Await
             return perf_counter() - start
 
         alone = [await once() for _ in range(ALONE)]
-        running = asyncio.ensure_future(in_process(node, lambda other: large(other, process)))
-        beside = []
+        running = asyncio.ensure_future(in_process(node, lambda other: bulk(other, process)))
+        during = []
         while not running.done():
-            beside.append(await once())
+            during.append(await once())
         await running
         alone += [await once() for _ in range(ALONE)]
-        return median(beside) / median(alone)
+        return median(during) / median(alone)
 
     return float(await in_process(node, measure))
 
@@ -60,4 +60,4 @@ async def ratio(node: Node, echo: Any, large: Callable[[Process, Process], Await
 async def assert_small_messages_do_not_wait(measure: Callable[[], Awaitable[float]]) -> None:
     """The median of :data:`ROUNDS` ratios that ``measure`` gives is at most :data:`LIMIT`."""
     ratios = [await measure() for _ in range(ROUNDS)]
-    assert median(ratios) <= LIMIT, f"an echo beside a large message took {ratios} times what it takes alone"
+    assert median(ratios) <= LIMIT, f"an echo during a bulk transfer took {ratios} times as long as alone"

@@ -1,6 +1,6 @@
-"""What the modules of quicdist import, read from the source (``ast``).
+"""The imports of the modules of quicdist, read from the source (``ast``).
 
-An import inside a function or under TYPE_CHECKING counts too.
+Imports in functions and under TYPE_CHECKING count too.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def imports(module: str, is_package: bool, tree: ast.Module) -> Iterator[tuple[s
 
 
 def import_graph(modules: Mapping[str, tuple[bool, ast.Module]] = MODULES) -> dict[str, set[str]]:
-    """Module to the modules among these that it imports.
+    """The modules that each module imports.
 
     ``from package import name`` imports the module of that name if there is one, and the package itself
     otherwise. That a package is imported before each of its modules is not counted.
@@ -76,7 +76,7 @@ def import_circles(graph: Mapping[str, Iterable[str]]) -> list[list[str]]:
 def _in_depth(
     graph: Mapping[str, Iterable[str]], starts: Iterable[str], seen: set[str] | None = None
 ) -> Iterator[str]:
-    """What can be reached, each module after all that is reached from it (Kosaraju)."""
+    """The reachable modules, each after the modules that it reaches (Kosaraju)."""
     seen = set() if seen is None else seen
     for start in starts:
         if start in seen:

@@ -1,4 +1,4 @@
-"""Two nodes in one event loop, over TCP or QUIC: the one dials, the other listens."""
+"""Two nodes in one event loop, over TCP or QUIC: one dials, the other listens."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ async def pair(
     nodes: Mapping[str, tuple[str, int]] | None = None,
     **dialler_options: Any,
 ) -> AsyncIterator[tuple[Node, Node]]:
-    """The node that dials, which has not done so yet, and the one that listens. ``nodes`` are others
-    that the first knows, and further options are its."""
+    """The dialling node, not connected yet, and the listening node. ``nodes`` are further addresses, and
+    the other options are for the dialling node."""
     options = {"cookie": COOKIE, **carrier_options(carrier, directory)}
     async with Node(LISTENER, host="127.0.0.1", port=0, **options) as listener:
         table = {LISTENER: ("127.0.0.1", listener.addresses[0].port), **(nodes or {})}

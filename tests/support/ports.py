@@ -1,4 +1,4 @@
-"""Ports for peers that must be told theirs. What can listen on port 0 does that instead."""
+"""Ports for peers that cannot listen on port 0."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 
 
 def any_port() -> int:
-    """A port of 127.0.0.1 that nobody holds, neither in TCP nor in UDP."""
+    """A port of 127.0.0.1 that is free in TCP and in UDP."""
     while True:
         with (
             socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,

@@ -1,4 +1,4 @@
-"""Other programs that a test runs for a while."""
+"""Programs that a test runs."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from typing import Any
 
 @asynccontextmanager
 async def running_program(*command: str, **options: Any) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run a program for as long as the block lasts; ``options`` are asyncio's. A program that has ended
-    already, by itself or by a signal of the test's, is not killed again: asyncio raises for that as soon
-    as it knows of the end."""
+    """Run a program during the block; ``options`` are asyncio's. A program that has already ended is not
+    killed again, because asyncio would raise."""
     process = await asyncio.create_subprocess_exec(*command, **options)
     try:
         yield process

@@ -1,4 +1,4 @@
-"""The options of ``{quic, [{dist, [...]}]}`` that quic_dist documents, by the version that first does.
+"""The documented options of ``{quic, [{dist, [...]}]}``, with the first version that documents each.
 
 From ``docs/QUIC_DIST.md`` (*Configuration Reference*, *PSK-only authentication*), ``docs/PSK.md``, the
 record ``quic_dist_config`` in ``include/quic_dist.hrl``, and the environment in ``src/quic.app.src``,
@@ -39,7 +39,7 @@ DOCUMENTED: dict[str, str] = {
     "external_psk": "1.4.0",
 }
 
-#: Documented, and read by no version: fixed in the sources.
+#: Documented, but read by no version.
 DOCUMENTED_ONLY = frozenset(
     {"keep_alive_interval", "idle_timeout", "max_data", "max_stream_data", "nat_enabled"}
 )

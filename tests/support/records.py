@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 
 class Records(logging.Handler):
-    """Keeps the records of a logger, in the order they came, from whatever thread."""
+    """Collects the records of a logger, in order, from all threads."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,11 +32,11 @@ class Records(logging.Handler):
 
     @property
     def waiting(self) -> int:
-        """How many have come and were not waited for. To be asked by who blocks the event loop."""
+        """The number of records not yet taken; for code that blocks the event loop."""
         return len(self._records)
 
     def take(self) -> list[logging.LogRecord]:
-        """Those that have come and were not waited for."""
+        """The records not yet taken."""
         records = list(self._records)
         self._records.clear()
         return records
@@ -44,7 +44,7 @@ class Records(logging.Handler):
 
 @contextlib.contextmanager
 def records_of(name: str, level: int = logging.DEBUG) -> Iterator[Records]:
-    """The records of one logger, for a while."""
+    """Collect the records of one logger during the block."""
     logger, records = logging.getLogger(name), Records()
     before = logger.level
     logger.addHandler(records)

@@ -279,9 +279,12 @@ class SimulatedEngine:
     def _next_datagram(self, now: float) -> Datagram | None:
         is_long = not self._handshake_completed
         size = MIN_SIZE if is_long else self._datagram_size
-        if not self._path_is_valid and self._credit < size:
-            return None
+        padded = MIN_SIZE if is_long and self._is_client else 0
+        if not self._path_is_valid:
+            size = min(size, self._credit)
         room = size - (LONG_OVERHEAD + len(self._token) if is_long else OVERHEAD)
+        if room < STREAM_OVERHEAD:
+            return None
         sent = Sent(self._number, now, 0, in_flight=True)
         frames = []
         if self._acknowledgement_due:
@@ -304,9 +307,7 @@ class SimulatedEngine:
         if not frames:
             return None
         self._acknowledgement_due = False
-        if sent.control or sent.pieces:
-            return self._datagram(frames, size if is_long else 0, now, sent)
-        return self._datagram(frames, size if is_long else 0, now, None)
+        return self._datagram(frames, padded, now, sent if sent.control or sent.pieces else None)
 
     def _pieces(self, room: int) -> Iterator[tuple[int, Piece]]:
         """Pieces of streams with ``room`` bytes in all, each stream in turn."""

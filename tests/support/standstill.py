@@ -1,4 +1,4 @@
-"""Code that blocks an event loop."""
+"""Functions that block an event loop."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 
 def sleep(seconds: float) -> None:
-    """Wait, and let other threads run."""
+    """Block without holding the interpreter lock."""
     time.sleep(seconds)
 
 
 def compute(seconds: float) -> None:
-    """Run Python, so that other threads get the interpreter now and then only."""
+    """Block by running Python code, which other threads interrupt only now and then."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         sum(range(1000))

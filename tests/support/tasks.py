@@ -1,4 +1,4 @@
-"""Tasks that a test leaves behind."""
+"""Tasks that outlive a test."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 
 async def left_over(before: Set[asyncio.Task[Any]]) -> str:
-    """The running tasks that are not among ``before``, for a message; empty if there are none."""
-    for _ in range(10):  # turns of the loop, so that a task already cancelled can end
+    """A message with the running tasks that are not among ``before``; empty if there are none."""
+    for _ in range(10):  # turns of the loop, in which a cancelled task can end
         if not (left := asyncio.all_tasks() - before - {asyncio.current_task()}):
             return ""
         await asyncio.sleep(0)

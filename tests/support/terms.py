@@ -1,4 +1,4 @@
-"""Random terms: made by a BEAM, and made here with hypothesis."""
+"""Random terms: made by a BEAM, and made by hypothesis."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from quicdist.term import (
 from quicdist.term.identity import exact_form
 from tests.support.beam import Beam
 
-#: A module: terms/4 gives so many random terms of every kind that this BEAM has, with up to Depth levels
-#: and binaries of up to Largest bytes. ``Any(D)`` is a term with up to D levels below it; Leaf has none.
+#: A module: terms/4 makes Count random terms of all types of this BEAM, with up to Depth levels and
+#: binaries of up to Largest bytes. ``Any(D)`` is a term with up to D levels below it; Leaf has none.
 _RANDOM_TERMS = r"""
 -module(random_terms).
 -export([terms/4]).
@@ -85,14 +85,14 @@ _loaded: weakref.WeakSet[Beam] = weakref.WeakSet()
 
 
 def load_random_terms(beam: Beam) -> None:
-    """Give a BEAM the module ``random_terms``: ``terms(Seed, Count, Depth, Largest)``."""
+    """Load the module ``random_terms`` on a BEAM: ``terms(Seed, Count, Depth, Largest)``."""
     if beam not in _loaded:
         beam.eval_now(_COMPILE, _RANDOM_TERMS.encode())
         _loaded.add(beam)
 
 
 def random_beam_terms(beam: Beam, seed: int, count: int, options: str = "[]") -> list[bytes]:
-    """``term_to_binary(T, options)`` of so many random terms; the same for the same seed and BEAM."""
+    """``term_to_binary(T, options)`` of ``count`` random terms; equal for equal seeds on one BEAM."""
     load_random_terms(beam)
     made_there = f"random_terms:terms({seed}, {count}, 4, 70000)"
     source = f"term_to_binary([term_to_binary(T, {options}) || T <- {made_there}])"
@@ -100,7 +100,7 @@ def random_beam_terms(beam: Beam, seed: int, count: int, options: str = "[]") ->
     return made
 
 
-# -- made here ---------------------------------------------------------------------------------
+# -- by hypothesis ------------------------------------------------------------------------------
 
 _UNDEFINED = Atom("undefined")
 _text = st.text(st.characters(codec="utf-8"), max_size=30)
@@ -108,13 +108,13 @@ _words = st.integers(0, 0xFFFFFFFF)
 
 
 def _one_of(values: list[Any]) -> st.SearchStrategy[Any]:
-    """As ``sampled_from``, whose repr spells out every value."""
+    """Like ``sampled_from``, but with a short repr."""
     return st.integers(0, len(values) - 1).map(values.__getitem__)
 
 
 _NAMES = ["ok", "undefined", "nil", "true", "", "Elixir.A", "x" * 255, "П" * 255, "😀" * 255]
 atoms = st.one_of(_one_of(_NAMES), _text).map(Atom)
-_nodes = st.sampled_from(["a@127.0.0.1", "b@å"])  # a BEAM knows what its own can have
+_nodes = st.sampled_from(["a@127.0.0.1", "b@å"])  # identifiers of a BEAM's own node would be checked
 
 
 def _signed(digits: bytes) -> int:
@@ -127,7 +127,7 @@ _EDGES = [
 integers = st.one_of(st.integers(), st.binary(max_size=600).map(_signed), _one_of(_EDGES))
 floats = st.floats(allow_nan=False, allow_infinity=False)
 pids = st.builds(Pid, _nodes, _words, _words, _words)
-# A reference whose last words are zero is equal to one without them: to a BEAM, not here.
+# To a BEAM a reference with trailing zero words equals one without them; not in Python.
 references = st.builds(
     Reference, _nodes, st.tuples(st.integers(0, (1 << 18) - 1), _words, st.integers(1, 0xFFFFFFFF)), _words
 )
@@ -145,7 +145,7 @@ def _no_list(term: Any) -> bool:
 
 
 def _distinct(pairs: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
-    """Pairs whose keys are different for every OTP from 25 on, where 0.0 is -0.0 up to 26."""
+    """Pairs with keys that differ in every OTP from 25 on (0.0 equals -0.0 up to 26)."""
     return list({exact_form(_no_sign(key), _UNDEFINED): (key, value) for key, value in pairs}.values())
 
 
@@ -174,7 +174,7 @@ def _compound(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     )
 
 
-#: Any term that every OTP from 25 on can hold.
+#: Terms of all types of OTP 25 and later.
 terms = st.recursive(leaves, _compound, max_leaves=25)
 
 

@@ -1,4 +1,4 @@
-"""A coroutine in an event loop of its own, in another thread."""
+"""Coroutines in an event loop of another thread."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ R = TypeVar("R")
 
 
 class Elsewhere(Generic[T]):
-    """What an asynchronous context manager gave in the other thread, and a way to use it there."""
+    """The value of an asynchronous context manager in the other thread, with methods to use it there."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, value: T) -> None:
         self.loop = loop
         self.value = value
 
     async def run(self, function: Callable[[T], Coroutine[Any, Any, R]]) -> R:
-        """Run a coroutine of the value there."""
+        """Run a coroutine function with the value in the other thread."""
         future = asyncio.run_coroutine_threadsafe(function(self.value), self.loop)
         return await asyncio.wrap_future(future)
 
     async def call(self, function: Callable[[T], R]) -> R:
-        """Call a function with the value there."""
+        """Call a function with the value in the other thread."""
 
         async def called(value: T) -> R:
             return function(value)
@@ -39,7 +39,7 @@ async def elsewhere(
     *,
     new_event_loop: Callable[[], asyncio.AbstractEventLoop] | None = None,
 ) -> AsyncIterator[Elsewhere[T]]:
-    """Enter what ``make`` returns in another thread with an event loop of its own."""
+    """Enter the context manager of ``make`` in another thread with its own event loop."""
     here = asyncio.get_running_loop()
     entered: asyncio.Future[Elsewhere[T]] = here.create_future()
     over: asyncio.Future[None] = here.create_future()

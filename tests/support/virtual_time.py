@@ -1,8 +1,8 @@
 """An event loop whose clock jumps to the next timer, for tests of protocols with timers.
 
-A turn of the loop takes a fixed time, however slow or busy the machine is: a timer fires for what happened on
-the path under test, never because another program had the processor. Loopback sockets work as usual: what
-was sent has arrived before the clock moves.
+A turn of the loop takes a fixed time, however busy the machine is: a timer fires because of events of the
+test, never because another program used the processor. Loopback sockets work as usual: sent data have
+arrived before the clock moves.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LOOK = 1e-9
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """In place of waiting for a timer it moves the clock on to it."""
+    """Advances the clock to the next timer instead of waiting for it."""
 
     loop: VirtualTimeLoop
 
@@ -34,7 +34,7 @@ class _JumpingSelector(selectors.DefaultSelector):
         loop = self.loop
         loop.now += TURN
         if timeout is None or (timeout > 0 and loop.threads):
-            # Only a file descriptor, or a thread at work, can bring something to do.
+            # Only a file descriptor or a running thread can cause an event.
             return super().select(None)
         ready = super().select(0)
         if not ready and timeout > 0:
@@ -47,7 +47,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self.now = 0.0
-        #: Calls under way in threads. While there are any, no timer fires but those already due.
+        #: Running calls in threads. Meanwhile only timers that are already due fire.
         self.threads = 0
         selector = _JumpingSelector()
         selector.loop = self
@@ -66,7 +66,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         return future
 
     async def shutdown_default_executor(self, *args: Any) -> None:
-        # By a thread of its own, which has a time limit from Python 3.12 on.
+        # Runs in a thread, with a time limit from Python 3.12 on.
         self.threads += 1
         try:
             await super().shutdown_default_executor(*args)

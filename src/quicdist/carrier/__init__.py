@@ -36,6 +36,7 @@ from quicdist.carrier.errors import (
     SetupTimeout,
 )
 from quicdist.carrier.link import BufferLimits
+from quicdist.carrier.security.pem import Pem
 from quicdist.carrier.security.psk import ExternalPsk, Psks
 from quicdist.carrier.security.tls_config import ClientCertificate, TlsConfig
 from quicdist.carrier.stream_errors import (
@@ -116,6 +117,7 @@ __all__ = [
     "PeerClosed",
     "PeerSilent",
     "PeerUnreachable",
+    "Pem",
     "PskRefused",
     "Psks",
     "QuicCarrier",

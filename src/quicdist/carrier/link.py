@@ -1,11 +1,12 @@
-"""What the links of all carriers share: messages in and out, counting, backpressure, the end."""
+"""The part that links of all carriers share: messages, counters, backpressure, and the end."""
 
 from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 from quicdist.carrier.addresses import Address
@@ -22,40 +23,80 @@ if TYPE_CHECKING:
 
 log = get_logger("quicdist.carrier")
 
-#: Characters of what a peer did wrong, for the log and for the peer.
+#: Characters of a protocol error in the log and in what the peer is told.
 MAX_REASON: Final = 500
+
+Message = tuple["ControlMessage", Any]
+
+
+class LinkState(Enum):
+    """The state of a link::
+
+        PENDING ── start() ──> UP ── close(), an error, the end of the connection ──> CLOSING ──> CLOSED
+           └──────────────────────── the same ───────────────────────────────────────────^
+
+    ``pending`` and ``up`` are OTP's names (``net_kernel``).
+    """
+
+    #: Established, not started: messages that come are kept.
+    PENDING = "pending"
+    #: Messages are delivered as they come.
+    UP = "up"
+    #: Ended: nothing can be sent. Messages sent before may still leave, and the peer is being told.
+    CLOSING = "closing"
+    #: The peer was told, or the connection is lost.
+    CLOSED = "closed"
+
+
+PENDING: Final = LinkState.PENDING
+UP: Final = LinkState.UP
+CLOSING: Final = LinkState.CLOSING
+CLOSED: Final = LinkState.CLOSED
+
+#: The states that may follow each state.
+TRANSITIONS: Final = {
+    PENDING: {UP, CLOSING},
+    UP: {CLOSING},
+    CLOSING: {CLOSED},
+    CLOSED: frozenset[LinkState](),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class BufferLimits:
-    """Bounds of what one link may hold, in bytes.
+    """Limits of the buffers of one link, in bytes.
 
     Above ``high_water`` unsent bytes :meth:`Link.drain` waits until they are down to
-    ``low_water``. ``before_start`` bounds what a peer may have sent by the time the link is started.
+    ``low_water``. ``before_start`` limits what a peer may send before the link is started.
     """
 
     high_water: int = 4 * 1024 * 1024
     low_water: int = 1024 * 1024
     before_start: int = 16 * 1024 * 1024
-    #: Of messages and all other signals. A link on which more waits is ended with
-    #: :class:`~quicdist.carrier.SendBufferFull`; one message that is larger than this may wait alone.
-    #: On a user stream more than this raises the same error.
+    #: Unsent bytes of messages at most: a link with more is closed with
+    #: :class:`~quicdist.carrier.SendBufferFull`. A single message may be larger. A user stream with more
+    #: raises the same error.
     max_pending: int = 256 * 1024 * 1024
-    #: The bounds of one user stream's ``drain``.
+    #: The same limits for ``drain`` of one user stream.
     stream_high_water: int = 512 * 1024
     stream_low_water: int = 256 * 1024
 
 
 def _ignore(*told: object) -> None:
-    """In place of the handlers of a link that is over."""
+    """In place of the handlers of a closed link."""
 
 
 class LinkBase(Link):
-    """A :class:`Link` around a sans-I/O connection; a carrier adds the way its bytes take.
+    """A :class:`Link` around the sans-I/O protocol ``dist``; a carrier adds the transport.
 
     A carrier calls :meth:`_data_received`, :meth:`_sent`, :meth:`_lost` and :meth:`_finished`, and
-    implements :meth:`_write`, :meth:`_close`, ``pending`` and ``send_tick``.
+    implements :attr:`_write`, :meth:`_close`, ``pending`` and ``send_tick``.
     """
+
+    #: Queues ``parts``, of a size in bytes, on a stream, to be transmitted at the end of this turn of the
+    #: event loop: ``_write(stream_id, parts, size)``. Returns the bytes that are queued now. The carrier
+    #: calls :meth:`_sent` when they are fewer.
+    _write: Callable[[int, Sequence[Chunk], int], int]
 
     def __init__(
         self,
@@ -75,48 +116,52 @@ class LinkBase(Link):
         self._loop = asyncio.get_running_loop()
         self._on_message: MessageHandler | None = None
         self._on_lost: LostHandler | None = None
-        self._ended = False
-        self._early: list[tuple[ControlMessage, Any]] = []
+        self._state = PENDING
+        #: Messages that came before the link was started.
+        self._early: list[Message] = []
+        #: More than ``high_water`` bytes are queued, and they are not down to ``low_water`` yet.
         self._paused = False
-        #: With more bytes queued than this nothing can be added.
-        self._most = limits.max_pending
+        #: The link is closed when more bytes than this are queued.
+        self._max_queued = limits.max_pending
         self._drain_waiters: list[asyncio.Future[None]] = []
         self._over = self._loop.create_future()
-        #: Has a say in which stream a message takes, on a carrier with several.
+        #: Chooses the stream of a message, on a carrier with several.
         self._stream_assignment: StreamAssignment | None = None
+        #: Takes the carrier's own signals out of received messages, which may be of these types.
+        self._take_own_signals: Callable[[list[Message]], list[Message]] | None = None
+        self._own_types: frozenset[type] = frozenset()
+
+    def _enter(self, state: LinkState) -> None:
+        assert state in TRANSITIONS[self._state], f"{self.peer.name}: {self._state.name} to {state.name}"
+        self._state = state
 
     # -- what a carrier adds ---------------------------------------------------------------
-
-    @abstractmethod
-    def _write(self, stream_id: int, parts: Sequence[Chunk], size: int) -> int:
-        """Queue ``parts``, ``size`` bytes in all, on a stream, to be transmitted in one batch per
-        turn of the loop; the bytes that now wait to leave. The carrier calls :meth:`_sent` once
-        they are fewer."""
 
     @property
     @abstractmethod
     def queued(self) -> int:
-        """Bytes of messages that wait to leave."""
+        """Bytes of messages that are queued."""
 
     @abstractmethod
     def _write_out(self) -> None:
-        """Transmit of what is queued as much as the carrier takes now, without waiting."""
+        """Transmit as much of the queue as the carrier takes without waiting."""
 
     @abstractmethod
     def _close(self, reason: str) -> None:
-        """Tell the peer, let go of the connection, then call :meth:`_finished`. What is queued is
-        transmitted for some seconds more."""
+        """Tell the peer, release the connection, then call :meth:`_finished`. The queue is transmitted for
+        some seconds more."""
 
     @abstractmethod
     def _abandon(self, reason: str) -> None:
-        """As :meth:`_close`, but at once: what is queued is dropped."""
+        """As :meth:`_close`, but at once: the queue is dropped."""
 
     # -- out -------------------------------------------------------------------------------
 
     def send(self, control: ControlMessage, payload: Any = NO_PAYLOAD, *, pair: Hashable = None) -> None:
-        if self._ended:
+        state = self._state
+        if state is not UP and state is not PENDING:
             raise LinkClosed(self.peer.name)
-        if self._paused and self.queued > self._most and not self._made_room():
+        if self._paused and self.queued > self._max_queued and not self._has_room():
             return
         stream_id, parts = self._dist.send(control, payload, pair=pair)
         stats = self.stats
@@ -128,20 +173,20 @@ class LinkBase(Link):
             stream_id = self._stream_assignment.place(stream_id, control, pair, size)
         if self._write(stream_id, parts, size) > self._limits.high_water and not self._paused:
             self._paused = True
-            # A message that is larger than all that may wait is given room of its own.
-            self._most = self._limits.max_pending + (size if size > self._limits.max_pending else 0)
+            # A single message that is larger than the limit may be queued.
+            self._max_queued = self._limits.max_pending + (size if size > self._limits.max_pending else 0)
 
-    def _made_room(self) -> bool:
-        """More is queued than may be. If the carrier takes nothing of it either, the link is ended:
-        a peer that does not read cannot be allowed to fill this node's memory, and nothing may be
-        missing between two signals that do arrive."""
+    def _has_room(self) -> bool:
+        """Too much is queued: whether the carrier takes enough of it now. Otherwise the link is closed: a
+        peer that does not read must not fill this node's memory, and no signal may be missing between two
+        that arrive."""
         self._write_out()
-        if self.queued <= self._most:
+        if self.queued <= self._max_queued:
             return True
         error = SendBufferFull(self.peer.name, self.queued, self._limits.max_pending)
         log.warning("connection to %s (%s) closed: %s", self.peer.name, self.remote_address, error)
         self._end(error)
-        # Not at once: the send may come from a message that this link is delivering.
+        # Not at once: the link may be delivering the message that is answered here.
         self._loop.call_soon(self._abandon, str(error))
         return False
 
@@ -150,7 +195,7 @@ class LinkBase(Link):
         return not self._paused
 
     async def drain(self) -> None:
-        if not self._paused or self._ended:
+        if not self._paused or self.closed:
             await asyncio.sleep(0)
             return
         waiter = self._loop.create_future()
@@ -161,7 +206,7 @@ class LinkBase(Link):
             self._drain_waiters.remove(waiter)
 
     def _sent(self, waiting: int) -> None:
-        """Only ``waiting`` bytes wait to leave now."""
+        """Only ``waiting`` bytes are queued now."""
         if self._paused and waiting <= self._limits.low_water:
             self._resume()
 
@@ -180,18 +225,21 @@ class LinkBase(Link):
         self._on_lost = on_lost
         if self._early:
             self._loop.call_soon(self._deliver_early)
-        if self._ended:
-            self._loop.call_soon(on_lost, self.error)
-            if self._over.done():
-                self._forget_soon()
+        if self._state is PENDING:
+            self._enter(UP)
+            return
+        self._loop.call_soon(on_lost, self.error)
+        if self._state is CLOSED:
+            self._forget_soon()
 
     def _deliver_early(self) -> None:
         early, self._early = self._early, []
         self._deliver(early)
 
     def _data_received(self, stream_id: int, data: bytes) -> None:
-        """Hand over bytes of one stream; bytes the protocol refuses end the link."""
-        if self._ended:
+        """Decode bytes of one stream and deliver the messages; a protocol error closes the link."""
+        state = self._state
+        if state is not UP and state is not PENDING:
             return
         self.stats.bytes_in += len(data)
         try:
@@ -203,23 +251,30 @@ class LinkBase(Link):
         if messages:
             self._received(messages)
 
-    def _received(self, messages: list[tuple[ControlMessage, Any]]) -> None:
+    def _received(self, messages: list[Message]) -> None:
+        if self._take_own_signals is not None:
+            for control, _ in messages:
+                if type(control) in self._own_types:
+                    messages = self._take_own_signals(messages)
+                    break
         self.stats.messages_in += len(messages)
-        if self._on_message is None or self._early:  # what came before goes first
+        if self._on_message is None or self._early:  # earlier messages are delivered first
             self._early += messages
             if self.stats.bytes_in > self._limits.before_start:
                 self._fail(
-                    LinkLost(self.peer.name, f"{self.stats.bytes_in} bytes came before the link was started")
+                    LinkLost(
+                        self.peer.name, f"received {self.stats.bytes_in} bytes before the link was started"
+                    )
                 )
             return
         self._deliver(messages)
 
-    def _deliver(self, messages: Iterable[tuple[ControlMessage, Any]]) -> None:
+    def _deliver(self, messages: Iterable[Message]) -> None:
         handler = self._on_message
         assert handler is not None
-        # What had come before the connection was lost is still delivered; not so what comes
-        # after a handler has closed the link.
-        ended = self._ended
+        # Messages that came before the connection was lost are delivered; none after a handler has closed
+        # the link.
+        state = self._state
         for control, payload in messages:
             try:
                 handler(control, payload)
@@ -228,21 +283,21 @@ class LinkBase(Link):
             except ProtocolError as error:
                 self._fail(error)
             except BaseException:
-                log.exception("%s from %s was not handled", control.op.name, self.peer.name)
-            if self._ended is not ended:
+                log.exception("handling %s from %s failed", control.op.name, self.peer.name)
+            if self._state is not state:
                 return
 
     # -- the end ---------------------------------------------------------------------------
 
     def _fail(self, error: QuicDistError) -> None:
-        """The peer broke the protocol: close, and report ``error`` as what ended the link."""
+        """The peer broke the protocol: close the link, with ``error`` as the reason."""
         if self._end(error):
             reason = clean(str(error), MAX_REASON)
             log.warning("connection to %s (%s) closed: %s", self.peer.name, self.remote_address, reason)
             self._close(reason)
 
     def _lost(self, error: QuicDistError) -> None:
-        """The carrier has no connection any more."""
+        """The connection of the carrier ended."""
         self._end(error)
         self._finished()
 
@@ -251,25 +306,26 @@ class LinkBase(Link):
             self._close(reason)
 
     def _end(self, error: QuicDistError | None) -> bool:
-        if self._ended:
+        if self.closed:
             return False
-        self._ended = True
+        self._enter(CLOSING)
         self.error = error
         self._resume()
         if self._on_lost is not None:
-            # Not at once: whoever closes a link is not to be called back before close() returns.
+            # Not at once: close() returns before the handler is called.
             self._loop.call_soon(self._on_lost, error)
         return True
 
     def _finished(self) -> None:
-        """The peer has been told, nothing of the connection is left."""
-        if not self._over.done():
+        """The peer was told, and the connection is released."""
+        if self._state is not CLOSED:
+            self._enter(CLOSED)
             self._over.set_result(None)
             if self._on_lost is not None:
                 self._forget_soon()
 
     def _forget_soon(self) -> None:
-        """When all has been told, let go of those to whom it was: they hold the link, most often."""
+        """Release the handlers after their last call: most often they hold the link."""
         if not self._loop.is_closed():
             self._loop.call_soon(self._forget)
 
@@ -278,7 +334,7 @@ class LinkBase(Link):
 
     @property
     def closed(self) -> bool:
-        return self._ended
+        return self._state is not UP and self._state is not PENDING
 
     async def wait_closed(self) -> None:
         await asyncio.shield(self._over)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from quicdist.carrier.rate_limits import source_of
+from quicdist.carrier.addresses import source_of
 from quicdist.logs import CleanLogger, RateLimit
 
 #: Lines a minute of one level: of one source, of all, and of the library itself about all connections.

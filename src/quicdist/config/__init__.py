@@ -1,4 +1,4 @@
-"""A cluster's own configuration, ``sys.config`` and ``vm.args``, read as it stands."""
+"""Reads the configuration files of a cluster, ``sys.config`` and ``vm.args``."""
 
 from quicdist.config.config import Config
 from quicdist.config.errors import ConfigError, Unsupported

@@ -1,7 +1,7 @@
-"""Certificates and keys that stand in a configuration as terms.
+"""Certificates and keys that a configuration holds as terms.
 
-quic_dist takes a key as the record that ``public_key:pem_entry_decode/1`` gives, and no other way.
-``{Type, Der}``, as OTP's ``ssl`` takes it, is read here too.
+quic_dist accepts a key only as the record that ``public_key:pem_entry_decode/1`` returns. Here
+``{Type, Der}`` is accepted too, as by OTP's ``ssl``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _DER_KINDS = ("RSAPrivateKey", "ECPrivateKey", "PrivateKeyInfo")
 
 def certificates(value: Any) -> bytes:
     """A certificate in DER, or a list of them, as PEM."""
-    # Only configurations with terms for certificates have cryptography loaded.
+    # Imported here, so that other configurations do not load cryptography.
     from quicdist.carrier.security.key_material import certificates_from_der
 
     try:
@@ -42,5 +42,5 @@ def private_key(value: Any) -> bytes:
             case (Atom("ECPrivateKey"), _, bytes(secret), (Atom("namedCurve"), tuple(curve)), _, _):
                 return key_on_curve(curve, secret)
     except (CertificateError, TypeError):
-        pass  # what it was is not to be shown
+        pass  # the error must not show the key
     raise BadValue(f"an RSA or EC private key as a record expected, or {{{' or '.join(_DER_KINDS)}, Der}}")

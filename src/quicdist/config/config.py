@@ -1,4 +1,4 @@
-"""What a cluster's configuration says, in this library's words."""
+"""The settings that a cluster's configuration holds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from quicdist.discovery import Backend, Discovery
 
 if TYPE_CHECKING:
     from quicdist.carrier.quic.authentication import AuthCallback
-    from quicdist.carrier.security.credentials import Pem
+    from quicdist.carrier.security.pem import Pem
     from quicdist.carrier.security.psk import ExternalPsk, Psks
     from quicdist.carrier.security.tls_config import ClientCertificate
     from quicdist.carrier.tls.settings import TlsSettings
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """A cluster's ``sys.config`` and ``vm.args`` as read by :func:`read_config`.
+    """The settings in a cluster's ``sys.config`` and ``vm.args``, as :func:`read_config` returns them.
 
-    None stands for what they do not say. Times are seconds, sizes bytes. ``unsupported`` lists, by
-    name, each option that stands there and has no effect here, and why; each is also logged as a
-    warning. ``unrelated`` names the flags and kernel parameters that are not about distribution.
+    None means that the files do not set it. Times are in seconds, sizes in bytes. ``unsupported`` lists
+    the options that have no effect here, each with the reason; each is logged as a warning too.
+    ``unrelated`` names the flags and kernel parameters that do not concern distribution.
     """
 
     name: str | None = None
     cookie: str | None = field(default=None, repr=False)
     cookies: Mapping[str, str] = field(default_factory=dict, repr=False)
-    #: ``-proto_dist``: ``"quic"``, ``"tcp"``, ``"tls"``, in its order.
+    #: ``"quic"``, ``"tcp"``, ``"tls"``, in the order of ``-proto_dist``.
     carriers: tuple[str, ...] | None = None
     hidden: bool | None = None
     listen: bool | None = None
@@ -42,7 +42,7 @@ class Config:
     cert_file: Path | None = None
     key_file: Path | None = None
     cacert_file: Path | None = None
-    #: Given as terms: PEM.
+    #: PEM, of what the configuration holds as terms.
     cert: bytes | None = None
     key: bytes | None = field(default=None, repr=False)
     cacert: bytes | None = None
@@ -52,13 +52,13 @@ class Config:
     max_data: int | None = None
     max_stream_data: int | None = None
 
-    #: The functions that stand for the Erlang ones named.
+    #: The Python functions in place of the Erlang ones.
     auth_callback: AuthCallback | None = None
     auth_handshake_timeout: float | None = None
     psks: Psks | None = field(default=None, repr=False)
     external_psk: ExternalPsk | None = None
 
-    # where nodes are
+    # discovery
     discovery_module: str | None = None
     nodes: Mapping[str, Address] = field(default_factory=dict)
     dns_domain: str | None = None
@@ -69,9 +69,9 @@ class Config:
     epmd_port: int | None = None
     start_epmd: bool | None = None
     erl_epmd_port: int | None = None
-    #: Back ends by the names of the Erlang modules that they stand for.
+    #: Discovery back ends by the Erlang module that each one replaces.
     modules: Mapping[str, Backend | Discovery] = field(default_factory=dict)
-    #: All of ``dist``, as terms: the options that a back end's ``init`` is given.
+    #: All options of ``dist``, as terms: the argument of a back end's ``init``.
     dist: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     # TCP
@@ -92,8 +92,8 @@ class Config:
 
     @property
     def certificates(self) -> tuple[Pem | None, Pem | None, Pem | None]:
-        """The certificate, its key, and the CAs: what is given as terms goes before files, a certificate
-        and its key both or neither (``quic_dist:load_credentials/1``)."""
+        """The certificate, its key, and the CAs. Terms take precedence over files; a certificate and its
+        key come from the same place (``quic_dist:load_credentials/1``)."""
         own: tuple[Pem | None, Pem | None] = (self.cert, self.key)
         if None in own:
             own = (self.cert_file, self.key_file)
@@ -101,12 +101,12 @@ class Config:
 
     @property
     def client_certificate(self) -> ClientCertificate:
-        """``verify_peer`` is for both sides: with a CA to check it against, a node that dials must show
-        its certificate too. quic_dist never asks for one, but its nodes show theirs when asked."""
+        """Whether a node that dials must send a certificate: with ``verify_peer`` and a CA. quic_dist
+        never requests one, but its nodes send theirs when asked."""
         return "require" if self.verify and self.certificates[2] is not None else "none"
 
     def quic_settings(self) -> dict[str, Any]:
-        """The settings of a QUIC carrier that are given."""
+        """The settings of the QUIC carrier that the files set."""
         settings = {
             "idle_timeout": self.idle_timeout,
             "max_data": self.max_data,

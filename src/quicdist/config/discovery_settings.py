@@ -1,4 +1,4 @@
-"""Where a configuration says that nodes are: discovery for each carrier, and where to listen."""
+"""Discovery and listen ports of each carrier, from a configuration."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from quicdist.protocol.names import node_name
 
 
 def quic_discovery(config: Config, nodes: Addresses) -> Discovery:
-    """What ``quic_dist`` asks: ``nodes`` first, then the ``discovery_module``, then the default port of
-    the host in the node's name; ``dist_port`` is that, or 4433 (``quic_epmd:resolve_host/2``)."""
+    """Discovery as ``quic_dist`` does it: ``nodes``, then the ``discovery_module``, then the host in the
+    node's name with the default port, ``dist_port`` or 4433 (``quic_epmd:resolve_host/2``)."""
     table = _merged(config, nodes)
     found = _module(config, table)
-    # Under erl_epmd, `register_with_epmd` makes the UDP port known to tools that ask epmd.
+    # With erl_epmd, `register_with_epmd` publishes the UDP port for tools that ask epmd.
     if config.register_with_epmd and config.epmd_module in (None, "erl_epmd"):
         return ChainDiscovery(found, _epmd(config, hidden=True))
     return found
 
 
 def tcp_discovery(config: Config, nodes: Addresses, *, epmd: bool, hidden: bool) -> Discovery:
-    """What ``inet_tcp_dist`` asks: the ``-epmd_module``, which is epmd unless it is another."""
+    """Discovery as ``inet_tcp_dist`` does it: the ``-epmd_module``, by default epmd."""
     table = _merged(config, nodes)
     if config.epmd_module == "quic_epmd" or config.epmd_module in config.modules:
         return _module(config, table, config.modules.get(str(config.epmd_module)))
     if config.erl_epmd_port is not None:
-        # All nodes listen there (erl_epmd:port_please1/4): nobody is asked, but epmd is told.
+        # All nodes listen on that port (erl_epmd:port_please1/4): no lookup, but a registration.
         own = StaticDiscovery(nodes, default_port=config.erl_epmd_port)
         return ChainDiscovery(own, _epmd(config, hidden=hidden)) if epmd else own
     listed = StaticDiscovery(nodes)
@@ -44,7 +44,7 @@ def tcp_discovery(config: Config, nodes: Addresses, *, epmd: bool, hidden: bool)
 
 
 def _merged(config: Config, nodes: Addresses) -> dict[str, Address | tuple[str, int]]:
-    """The addresses that the configuration lists, and before them those of the program."""
+    """The addresses of the configuration, overridden by those of the program."""
     table: dict[str, Address | tuple[str, int]] = dict(config.nodes)
     for node, address in nodes.items():
         table[node_name(node)] = address
@@ -52,8 +52,8 @@ def _merged(config: Config, nodes: Addresses) -> dict[str, Address | tuple[str, 
 
 
 def quic_port(config: Config, name: str) -> int:
-    """The UDP port to listen on: ``-quic_dist_port``, ``dist_port``, where ``nodes`` says that
-    others find the node ``name``, or 4433."""
+    """The UDP port to listen on: ``-quic_dist_port``, ``dist_port``, the port of the node ``name`` in
+    ``nodes``, or 4433."""
     for port in (config.port, config.dist_port):
         if port is not None:
             return port
@@ -71,14 +71,14 @@ def tcp_ports(config: Config) -> tuple[int, int]:
     return first, first if config.tcp_port_max is None else config.tcp_port_max
 
 
-def _module(config: Config, table: Addresses, given: Backend | Discovery | None = None) -> Discovery:
+def _module(config: Config, table: Addresses, module: Backend | Discovery | None = None) -> Discovery:
     default_port = DEFAULT_PORT if config.dist_port is None else config.dist_port
     name = config.discovery_module or "quic_discovery_static"
-    way = given or config.modules.get(name)
-    if isinstance(way, Discovery):
-        found = way
-    elif way is not None:
-        found = BackendDiscovery(way, config.dist, label=name, default_port=default_port)
+    module = module or config.modules.get(name)
+    if isinstance(module, Discovery):
+        found = module
+    elif module is not None:
+        found = BackendDiscovery(module, config.dist, label=name, default_port=default_port)
     elif name == "quic_discovery_dns":
         found = DnsDiscovery(
             config.dns_domain or DEFAULT_DOMAIN, default_port=default_port, max_ttl=config.dns_ttl

@@ -1,4 +1,4 @@
-"""The flags of ``erl`` that are about distribution, read as the parts of OTP read them that do."""
+"""The flags of ``erl`` that concern distribution, parsed as OTP parses them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from quicdist.config.errors import ConfigError, Unsupported
-from quicdist.config.files import left_over
+from quicdist.config.files import unset_variable
 from quicdist.config.tls_settings import read_flags, read_option_file
 from quicdist.config.vm_args import Flags
 
@@ -23,7 +23,7 @@ _PROTOCOLS = {
 
 
 class FlagReader:
-    """Reads ``flags`` into ``fields`` of Config; ``source`` is the file that they come from."""
+    """Reads ``flags`` into ``fields``, those of :class:`Config`; ``source`` is their file."""
 
     def __init__(self, flags: Flags, source: str, environ: Mapping[str, str]) -> None:
         self.flags = flags
@@ -33,7 +33,7 @@ class FlagReader:
         self.unsupported: list[Unsupported] = []
 
     def read(self) -> None:
-        """Raises :class:`ConfigError`."""
+        """Read all known flags. Raises :class:`ConfigError`."""
         for flag, reader in _READERS.items():
             if self.flags.all(flag):
                 reader(self, flag)
@@ -46,34 +46,34 @@ class FlagReader:
     def not_supported(self, flag: str, reason: str) -> None:
         self.unsupported.append(Unsupported(f"-{flag}", reason, self.source))
 
-    def wrong(self, flag: str, reason: str) -> ConfigError:
+    def error(self, flag: str, reason: str) -> ConfigError:
         return ConfigError(self.source, f"-{flag}: {reason}")
 
-    # -- names -----------------------------------------------------------------------------
+    # -- names -------------------------------------------------------------------------------------
 
     def name(self, flag: str) -> None:
         given = self._words(flag, self.flags.all(flag)[0])
         if len(given) != 1:
-            raise self.wrong(flag, f"one name expected, got {' '.join(given)!r}")
+            raise self.error(flag, f"one name expected, got {' '.join(given)!r}")
         alive, at, host = given[0].partition("@")
         if flag == "sname" and alive == "undefined" and not at:
-            self.not_supported(flag, "a name is not asked of another node (dynamic node name): give one")
+            self.not_supported(flag, "dynamic node names are not supported: set a name")
             return
         if flag == "sname":
             if "." in host:
-                raise self.wrong(flag, f"the host of a short name has no dots, that of {given[0]} has")
+                raise self.error(flag, f"the host of a short name cannot have dots: {given[0]}")
             host = host or socket.gethostname().partition(".")[0]
         elif not host:
             host = socket.getfqdn()
             if "." not in host:
-                raise self.wrong(
-                    flag, f"{alive} has no host, and this machine no full name: write {alive}@HOST"
+                raise self.error(
+                    flag, f"{alive} has no host, and this machine has no full name: write {alive}@HOST"
                 )
         self.fields[flag] = f"{alive}@{host}"
 
     def set_cookie(self, flag: str) -> None:
-        """``auth:init_setcookie/3``: what is given more than once, for us or for one node, counts as
-        not given."""
+        """As ``auth:init_setcookie/3``: a cookie that is set more than once, for this node or another
+        one, is ignored."""
         own: list[str] = []
         others: dict[str, list[str]] = {}
         for given in self.flags.all(flag):
@@ -84,32 +84,32 @@ class FlagReader:
                     others.setdefault(node, []).append(cookie)
                 case more:
                     self.not_supported(
-                        flag, f"it takes a cookie, or a node and its cookie: {len(more)} words"
+                        flag, f"a cookie, or a node and its cookie, expected, got {len(more)} words"
                     )
         if len(own) == 1 and own[0]:
             self.fields["cookie"] = own[0]
         elif own:
-            self.not_supported(flag, "given more than once or empty, it counts as not given")
+            self.not_supported(flag, "empty or set more than once; ignored")
         for node, cookies in others.items():
             if len(cookies) > 1:
-                self.not_supported(f"{flag} {node}", "given more than once, it counts as not given")
+                self.not_supported(f"{flag} {node}", "set more than once; ignored")
         self.fields["cookies"] = {node: cookies[0] for node, cookies in others.items() if len(cookies) == 1}
 
     def no_cookie(self, flag: str) -> None:
         self.fields.setdefault("cookie", "nocookie")
 
-    # -- carriers and discovery ------------------------------------------------------------
+    # -- carriers and discovery --------------------------------------------------------------------
 
     def proto_dist(self, flag: str) -> None:
         given = self.flags.all(flag)
         protocols = given[0] if len(given) == 1 else ["inet_tcp"]
         if len(given) != 1:
-            self.not_supported(flag, "given more than once it counts as not given, and inet_tcp is used")
+            self.not_supported(flag, "set more than once; ignored, and inet_tcp is used")
         carriers = []
         for protocol in protocols:
             if protocol not in _PROTOCOLS:
                 known = ", ".join(_PROTOCOLS)
-                self.not_supported(f"{flag} {protocol}", f"there is no such carrier here, only {known}")
+                self.not_supported(f"{flag} {protocol}", f"no such carrier; known are {known}")
                 continue
             carrier, family = _PROTOCOLS[protocol]
             carriers.append(carrier)
@@ -121,7 +121,7 @@ class FlagReader:
     def ssl_dist_optfile(self, flag: str) -> None:
         name = self.flags.single(flag)
         if name is None:
-            raise self.wrong(flag, "the name of one file expected")
+            raise self.error(flag, "the name of one file expected")
         (name,) = self._words(flag, [name])
         self.fields["tls"] = read_option_file(Path(name), self.environ)
 
@@ -135,7 +135,7 @@ class FlagReader:
     def start_epmd(self, flag: str) -> None:
         last = self.flags.all(flag)[-1][0]
         if last not in ("true", "false"):
-            raise self.wrong(flag, f"true or false expected, got {last!r}")
+            raise self.error(flag, f"true or false expected, got {last!r}")
         self.fields["start_epmd"] = last == "true"
 
     def no_epmd(self, flag: str) -> None:
@@ -143,13 +143,13 @@ class FlagReader:
 
     def erl_epmd_port(self, flag: str) -> None:
         if (given := self.flags.single(flag)) is None:
-            self.not_supported(flag, "it counts only once, with one port")
+            self.not_supported(flag, "expected once, with one port; ignored")
             return
         self.fields["erl_epmd_port"] = self._port(f"-{flag}", given)
 
     def quic_dist_port(self, flag: str) -> None:
         if (given := self.flags.single(flag)) is None:
-            self.not_supported(flag, "it counts only once, with one port")
+            self.not_supported(flag, "expected once, with one port; ignored")
             return
         self.fields["port"] = self._port(f"-{flag}", given, least=0)
 
@@ -160,15 +160,15 @@ class FlagReader:
         self.fields["listen"] = self.flags.first(flag) != "false"
 
     def config_descriptor(self, flag: str) -> None:
-        self.not_supported(flag, "a configuration is read from files only")
+        self.not_supported(flag, "configuration is read from files only")
 
-    # -- words -----------------------------------------------------------------------------
+    # -- words -------------------------------------------------------------------------------------
 
     def _words(self, flag: str, words: list[str]) -> list[str]:
         for word in words:
-            variable = left_over(word)
+            variable = unset_variable(word)
             if variable is not None:
-                raise self.wrong(flag, f"the environment variable {variable} is not set")
+                raise self.error(flag, f"the environment variable {variable} is not set")
         return words
 
     def _port(self, shown: str, word: str, least: int = 1) -> int:
@@ -196,6 +196,6 @@ _READERS: Mapping[str, Callable[[FlagReader, str], None]] = {
     "configfd": FlagReader.config_descriptor,
 }
 
-#: The flags that mean something here; ``config``, ``kernel``, ``quic`` and ``quic_dist`` are read
-#: elsewhere. ``connect_all`` says nothing to a hidden node.
+#: The flags that are known; ``config``, ``kernel``, ``quic`` and ``quic_dist`` are read elsewhere, and
+#: ``connect_all`` has no effect on a hidden node.
 KNOWN = frozenset(_READERS) | {"config", "kernel", "quic", "quic_dist", "connect_all"}

@@ -1,14 +1,15 @@
-"""What can be wrong with a cluster's configuration."""
+"""Errors of configuration files, and options that are not supported."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from quicdist.errors import QuicDistError
+from quicdist.term import format_term
 
 
 class ConfigError(QuicDistError):
-    """A configuration cannot be read; ``source`` is the file (and line) or flag, ``reason`` why."""
+    """A configuration file is invalid: ``source`` is the file (and line) or flag, ``reason`` the cause."""
 
     def __init__(self, source: str, reason: str) -> None:
         super().__init__(f"{source}: {reason}")
@@ -17,10 +18,9 @@ class ConfigError(QuicDistError):
 
 
 class Unsupported(NamedTuple):
-    """An option that stands in the configuration and has no effect here, and why that is so.
+    """An option in the configuration that has no effect here, and the reason.
 
-    ``option`` is named as it stands there: ``dist auth_callback``, ``kernel dist_auto_connect``,
-    ``-configfd``.
+    ``option`` is its name there: ``dist auth_callback``, ``kernel dist_auto_connect``, ``-configfd``.
     """
 
     option: str
@@ -29,3 +29,9 @@ class Unsupported(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.source}: {self.option} is not supported: {self.reason}"
+
+
+def shown(value: Any) -> str:
+    """A value for an error message, cut to 80 characters."""
+    text = repr(value) if isinstance(value, str) else format_term(value)
+    return text if len(text) <= 80 else text[:79] + "…"

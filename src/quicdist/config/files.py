@@ -1,7 +1,7 @@
-"""Configuration files as text: bounded, in their own encoding, ``${VAR}`` replaced.
+"""Reads configuration files: size limit, encoding, ``${VAR}`` replaced.
 
-``erl`` itself replaces nothing: the scripts that start a release do (relx: ``sys.config.src`` and
-``vm.args.src``; ``${VAR:-default}`` since relx 4), before ``erl`` reads the files.
+``erl`` itself replaces no variables. The start scripts of a release do, before ``erl`` reads the files
+(relx: ``sys.config.src`` and ``vm.args.src``; ``${VAR:-default}`` since relx 4).
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from pathlib import Path
 
 from quicdist.config.errors import ConfigError
 
-#: Bytes; no file that a person has written is as long.
+#: Bytes of one file.
 MAX_FILE = 16 * 1024 * 1024
 
-#: As ``epp:read_encoding/1`` finds it in the first two lines.
+#: In the first two lines, as in ``epp:read_encoding/1``.
 _CODING = re.compile(rb"coding[:=] *([-a-zA-Z0-9]+)")
 _ENCODINGS = {"latin-1": "latin-1", "utf-8": "utf-8"}
 
@@ -30,19 +30,18 @@ def read_text(path: Path) -> str:
     except OSError as error:
         raise ConfigError(str(path), f"cannot be read: {error.strerror}") from error
     if len(data) > MAX_FILE:
-        raise ConfigError(str(path), f"it is longer than {MAX_FILE} bytes")
+        raise ConfigError(str(path), f"larger than {MAX_FILE} bytes")
     found = _CODING.search(b"\n".join(data.split(b"\n", 2)[:2]))
     encoding = _ENCODINGS.get(found[1].decode().lower(), "utf-8") if found else "utf-8"
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{path}:{line}", f"that is not {encoding}") from error
+        raise ConfigError(f"{path}:{line}", f"invalid {encoding}") from error
 
 
 def replace_variables(text: str, environ: Mapping[str, str]) -> str:
-    """``text`` with each ``${VAR}`` replaced that is in ``environ`` or has a default; the others are
-    left as they stand."""
+    """``text`` with each ``${VAR}`` replaced that is in ``environ`` or has a default; others are kept."""
 
     def value(match: re.Match[str]) -> str:
         found = environ.get(match["name"])
@@ -53,7 +52,7 @@ def replace_variables(text: str, environ: Mapping[str, str]) -> str:
     return _VARIABLE.sub(value, text)
 
 
-def left_over(text: str) -> str | None:
-    """The name of the first variable in ``text`` that nothing was put in the place of."""
+def unset_variable(text: str) -> str | None:
+    """The name of the first ``${VAR}`` that was not replaced, None where there is none."""
     match = _VARIABLE.search(text)
     return match["name"] if match else None

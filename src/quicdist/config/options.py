@@ -1,4 +1,4 @@
-"""Every option of quic_dist, and those of OTP that are about distribution, with what is done here.
+"""The options of quic_dist, and those of OTP that concern distribution, each with its reader.
 
 The names are those of the documentation, the headers and the sources of erlang_quic 0.11.0, 1.3.1
 and 1.8.1 (``docs/configuration.md`` lists them with what quic_dist does), and of OTP's *kernel* and
@@ -15,16 +15,16 @@ from quicdist.config.values import Reader, never, only
 
 
 class Option(NamedTuple):
-    """What becomes of an option: ``read`` gives the value of the field ``field`` of Config, or of
-    none where there is nothing to keep. What is ``secret`` is not shown in errors."""
+    """How an option is read: ``read`` returns the value of ``field`` of :class:`Config` (None: the value
+    is only checked). Errors do not show the value of a ``secret`` one."""
 
     read: Reader
     field: str | None = None
     secret: bool = False
 
 
-_LOAD_BALANCER = "no connection ids for load balancers are made; quic_dist reads this and makes none either"
-_SEND_QUEUE = "it tunes quic_dist's send queue; a slow peer is waited for here by `await`"
+_LOAD_BALANCER = "connection ids for load balancers are not implemented, in quic_dist neither"
+_SEND_QUEUE = "it tunes quic_dist's send queue; here a sender awaits `process.send_wait`"
 
 #: ``{quic, [{dist, [...]}]}``
 DIST: Mapping[str, Option] = {
@@ -49,14 +49,14 @@ DIST: Mapping[str, Option] = {
     "psks": Option(values.psks, "psks", secret=True),
     "psk_callback": Option(values.function(1), "psk_callback"),
     "external_psk": Option(values.external_psk, "external_psk", secret=True),
-    "pacing_enabled": Option(only(True, "aioquic spreads its datagrams always")),
+    "pacing_enabled": Option(only(True, "aioquic always paces its packets")),
     "congestion_threshold": Option(never(_SEND_QUEUE)),
     "max_pull_per_notification": Option(never(_SEND_QUEUE)),
     "backpressure_retry_ms": Option(never(_SEND_QUEUE)),
     "lb_enabled": Option(only(False, _LOAD_BALANCER)),
     "lb_server_id": Option(never(_LOAD_BALANCER)),
     "lb_key": Option(never(_LOAD_BALANCER)),
-    "nat_enabled": Option(only(False, "nothing is asked of routers; a mapped port stands in `nodes`")),
+    "nat_enabled": Option(only(False, "no port mapping is requested; put a mapped port into `nodes`")),
 }
 
 #: ``{quic, [...]}``, beside ``dist``.
@@ -65,7 +65,7 @@ QUIC: Mapping[str, Option] = {
     "qlog": Option(never("no qlog files are written")),
 }
 
-#: ``-quic_dist_NAME VALUE`` and ``-quic_dist NAME VALUE``: the option of ``dist`` that it goes before
+#: ``-quic_dist_NAME VALUE`` and ``-quic_dist NAME VALUE``: the option of ``dist`` that each one overrides
 #: (``quic_dist:load_config/0``).
 DIST_FLAGS: Mapping[str, str] = {
     "cert": "cert_file",
@@ -77,25 +77,25 @@ DIST_FLAGS: Mapping[str, str] = {
     "psk_callback": "psk_callback",
 }
 
-#: ``-quic_dist nodes [...]`` counts only where ``dist`` has no ``nodes``
+#: ``-quic_dist nodes [...]`` is used only where ``dist`` has no ``nodes``
 #: (``quic_discovery_static:get_app_env_nodes/0``).
 NODES_FLAG = "nodes"
 
-_TCP_OPTIONS = "sockets are opened with options of their own"
+_TCP_OPTIONS = "the options of sockets cannot be set"
 
 #: ``{kernel, [...]}`` and ``-kernel NAME VALUE``.
 KERNEL: Mapping[str, Option] = {
     "net_ticktime": Option(values.ticktime, "net_ticktime"),
     "net_setuptime": Option(values.setup_time, "setup_time"),
-    "net_tickintensity": Option(only(4, "nodes are looked at four times within net_ticktime")),
+    "net_tickintensity": Option(only(4, "liveness is always checked four times per net_ticktime")),
     "inet_dist_listen_min": Option(values.port, "tcp_port_min"),
     "inet_dist_listen_max": Option(values.port, "tcp_port_max"),
     "inet_dist_use_interface": Option(values.host, "tcp_host"),
     "inet_dist_listen_options": Option(never(_TCP_OPTIONS)),
     "inet_dist_connect_options": Option(never(_TCP_OPTIONS)),
     "erl_epmd_node_listen_port": Option(values.integer(1, 65535), "erl_epmd_port"),
-    "dist_auto_connect": Option(never("a node is connected to when something is sent to it, each time")),
-    # A hidden node is left out of both, and this one is hidden unless its program says otherwise.
+    "dist_auto_connect": Option(never("a send to a node always connects to it")),
+    # They have no effect on a hidden node, which this one is by default.
     "connect_all": Option(lambda value: None),
     "prevent_overlapping_partitions": Option(lambda value: None),
 }

@@ -1,4 +1,4 @@
-"""A configuration as a program gives it, and what goes before what."""
+"""Options of the program take precedence over configuration files, these over defaults."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from quicdist.config.reader import Source, read_config
 def as_config(
     config: Config | Source | Sequence[Source] | None = None, vm_args: Source | None = None
 ) -> Config:
-    """What has been read already, or what is read now; without files, nothing is said.
+    """``config`` itself if it has been read already, else what :func:`read_config` returns.
 
     Raises :class:`ConfigError`.
     """
@@ -24,6 +24,6 @@ def as_config(
     return config
 
 
-def first(*given: Any) -> Any:
-    """The first that is not None: what a program says goes before its files, these before defaults."""
-    return next((value for value in given if value is not None), None)
+def first(*values: Any) -> Any:
+    """The first value that is not None, in order of precedence; None if all are."""
+    return next((value for value in values if value is not None), None)

@@ -1,4 +1,4 @@
-"""Reading a cluster's configuration: where each option comes from, and what becomes of it."""
+"""Reads ``sys.config`` and ``vm.args`` into a :class:`Config`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from quicdist.config.config import Config
 from quicdist.config.erl_flags import KNOWN, FlagReader
-from quicdist.config.errors import ConfigError, Unsupported
+from quicdist.config.errors import ConfigError, Unsupported, shown
 from quicdist.config.options import DIST, DIST_FLAGS, KERNEL, NODES_FLAG, QUIC, Option
 from quicdist.config.sys_config import (
     Environment,
@@ -22,7 +22,7 @@ from quicdist.config.values import BadValue, NotSupported
 from quicdist.config.vm_args import Flags, read_vm_args
 from quicdist.discovery import Backend, Discovery
 from quicdist.logs import get_logger
-from quicdist.term import Atom, ParseError, format_term, parse_term
+from quicdist.term import Atom, ParseError, parse_term
 from quicdist.term.names import MODULE, name_of
 
 if TYPE_CHECKING:
@@ -41,22 +41,25 @@ def read_config(
     functions: Mapping[str, Callable[..., Any]] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Config:
-    """Read ``sys.config`` files, each going before those ahead of it, and a ``vm.args``, whose
-    ``-config`` files come first and whose flags go before all files.
+    """Read ``sys.config`` files and a ``vm.args``.
 
-    ``modules`` are the back ends for a ``discovery_module`` (or ``-epmd_module``) that is none of
-    quic_dist's own; ``functions`` those for an ``auth_callback`` or ``psk_callback``, by the name
+    A later file overrides an earlier one; the ``-config`` files of ``vm.args`` come first of all, and its
+    flags override all files. ``modules`` has the Python objects in place of Erlang modules, for a
+    ``discovery_module`` or ``-epmd_module`` that is not one of quic_dist's. ``functions`` has the Python
+    functions in place of Erlang ones, for ``auth_callback`` and ``psk_callback``, by the name
     ``module:function`` (:data:`~quicdist.carrier.quic.authentication.AuthCallback`,
-    :data:`~quicdist.carrier.security.psk.Psks`). ``${VAR}`` is taken from ``environ``, by default
-    the program's. What is not supported is logged, one warning each. Raises :class:`ConfigError`.
+    :data:`~quicdist.carrier.security.psk.Psks`). ``environ`` has the values of ``${VAR}``, by default
+    ``os.environ``. Each option that is not supported is logged as a warning.
+
+    Raises :class:`ConfigError`.
     """
     named = {name_of(name, MODULE): module for name, module in (modules or {}).items()}
-    reading = _Reading(os.environ if environ is None else environ, named, functions or {})
-    return reading.read(config, vm_args)
+    reader = _ConfigReader(os.environ if environ is None else environ, named, functions or {})
+    return reader.read(config, vm_args)
 
 
-class _Reading:
-    """One reading, from files to Config."""
+class _ConfigReader:
+    """Collects the fields of one :class:`Config`."""
 
     def __init__(
         self,
@@ -110,24 +113,24 @@ class _Reading:
         )
         for option in found.unsupported:
             log.warning("%s", option)
-        log.debug("not about distribution: %s", ", ".join(found.unrelated) or "nothing")
+        log.debug("options that do not concern distribution: %s", ", ".join(found.unrelated) or "none")
         return found
 
-    # -- where options come from -------------------------------------------------------------
+    # -- sources -----------------------------------------------------------------------------------
 
     def _application_flags(self, flags: Flags, application: str, source: str) -> dict[str, Parameter]:
-        """``-kernel net_ticktime 8``: pairs of terms, of which the last goes before the others
+        """``-kernel net_ticktime 8``: pairs of terms; of two with one name the first is used
         (``application_controller:get_cmd_env/1``)."""
         found: dict[str, Parameter] = {}
         for given in flags.all(application):
-            shown = f"-{application} {' '.join(given)}"
+            flag = f"-{application} {' '.join(given)}"
             try:
                 terms = [parse_term(word) for word in given]
             except ParseError as error:
-                raise ConfigError(source, f"{shown}: Erlang terms expected: {error}") from error
+                raise ConfigError(source, f"{flag}: Erlang terms expected: {error}") from error
             pairs = list(zip(terms[::2], terms[1::2], strict=False))
             if len(terms) % 2:
-                self._unsupported.append(Unsupported(shown, "a name without a value at the end", source))
+                self._unsupported.append(Unsupported(flag, "the last name has no value", source))
             found |= {str(key): Parameter(value, source) for key, value in reversed(pairs)}
         return found
 
@@ -139,7 +142,7 @@ class _Reading:
         if isinstance(value, dict):
             return {str(key): Parameter(one, source) for key, one in value.items()}
         if not isinstance(value, list):
-            raise ConfigError(source, f"{{quic, [{{dist, ...}}]}}: a list expected, got {_shown(value)}")
+            raise ConfigError(source, f"{{quic, [{{dist, ...}}]}}: a list expected, got {shown(value)}")
         found: dict[str, Parameter] = {}
         for entry in value:
             match entry:
@@ -149,25 +152,25 @@ class _Reading:
                     one = True
                 case _:
                     self._unsupported.append(
-                        Unsupported(f"dist {_shown(entry)}", "{Option, Value} expected", source)
+                        Unsupported(f"dist {shown(entry)}", "{Option, Value} expected", source)
                     )
                     continue
             if str(key) in found:
-                reason = "given twice; the first counts, as in proplists:get_value/2"
+                reason = "set twice; the first value is used (proplists:get_value/2)"
                 self._unsupported.append(Unsupported(f"dist {key}", reason, source))
             found.setdefault(str(key), Parameter(one, source))
         return found
 
     def _dist_flags(self, dist: dict[str, Parameter], flags: Flags, source: str) -> None:
-        """``quic_dist:get_init_arg/2``: ``-quic_dist_cert FILE`` once, else the first ``-quic_dist cert
-        FILE``, before what ``dist`` says."""
+        """As ``quic_dist:get_init_arg/2``: ``-quic_dist_cert FILE`` given once, else the first
+        ``-quic_dist cert FILE``, overrides the option of ``dist``."""
         pairs: dict[str, str] = {}
         for given in flags.all("quic_dist"):
             match given:
                 case [key, value] if key in DIST_FLAGS or key == NODES_FLAG:
                     pairs.setdefault(key, value)
                 case _:
-                    reason = "quic_dist reads no such pair of NAME and VALUE"
+                    reason = "quic_dist does not know it: NAME VALUE expected"
                     self._unsupported.append(Unsupported(f"-quic_dist {' '.join(given)}", reason, source))
         for flag in flags.flags:
             if not flag.startswith("quic_dist_") or flag == "quic_dist_port":
@@ -175,10 +178,10 @@ class _Reading:
             key = flag.removeprefix("quic_dist_")
             given_once = flags.single(flag)
             if key not in DIST_FLAGS:
-                self._unsupported.append(Unsupported(f"-{flag}", "quic_dist reads no such flag", source))
+                self._unsupported.append(Unsupported(f"-{flag}", "quic_dist has no such flag", source))
             elif given_once is None:
                 self._unsupported.append(
-                    Unsupported(f"-{flag}", "it counts only once, with one value", source)
+                    Unsupported(f"-{flag}", "expected once, with one value; ignored", source)
                 )
             else:
                 pairs[key] = given_once
@@ -187,15 +190,15 @@ class _Reading:
         for key, value in pairs.items():
             dist[DIST_FLAGS[key]] = Parameter(value, f"{source}: -quic_dist_{key}")
 
-    # -- what they mean ----------------------------------------------------------------------
+    # -- values ------------------------------------------------------------------------------------
 
     def _options(self, given: Mapping[str, Parameter], table: Mapping[str, Option], prefix: str) -> None:
         for name, (value, source) in given.items():
             option = table.get(name)
-            if value is None:  # `undefined`: as if it were not there
+            if value is None:  # `undefined` is the same as not set
                 continue
             if option is None:
-                reason = "there is no such option of quic_dist"
+                reason = "quic_dist has no such option"
                 self._unsupported.append(Unsupported(prefix + name, reason, source))
                 continue
             try:
@@ -203,17 +206,17 @@ class _Reading:
             except NotSupported as error:
                 self._unsupported.append(Unsupported(prefix + name, str(error), source))
             except BadValue as error:
-                shown = "" if option.secret else f", got {_shown(value)}"
-                raise ConfigError(source, f"{prefix}{name}: {error}{shown}") from error
+                got = "" if option.secret else f", got {shown(value)}"
+                raise ConfigError(source, f"{prefix}{name}: {error}{got}") from error
             else:
                 if option.field is not None:
                     self._fields[option.field] = meant
 
     def _carriers(self, flags: Flags, has_dist: bool) -> None:
-        """Without ``-proto_dist`` a node uses TCP, if this is all that its arguments say; where there
-        are settings of quic_dist, the flag is given elsewhere."""
-        speaks_quic = has_dist or any(flag.startswith("quic_dist") for flag in flags.flags)
-        if flags.flags and not flags.all("proto_dist") and not speaks_quic:
+        """A ``vm.args`` without ``-proto_dist`` means TCP, unless the files configure quic_dist: then the
+        flag is set elsewhere, on the command line."""
+        configures_quic = has_dist or any(flag.startswith("quic_dist") for flag in flags.flags)
+        if flags.flags and not flags.all("proto_dist") and not configures_quic:
             self._fields["carriers"] = ("tcp",)
 
     def _check_modules(self, dist: Mapping[str, Parameter]) -> None:
@@ -221,31 +224,31 @@ class _Reading:
         module = self._fields.get("discovery_module", "quic_discovery_static")
         if module not in known:
             reason = (
-                f"nothing stands for the Erlang module {module}: give it in `modules`; until then "
-                "`nodes` and the default port serve"
+                f"no Python object for the Erlang module {module}: pass one in `modules`; "
+                "`nodes` and the default port are used"
             )
             option = "dist discovery_module"
             self._unsupported.append(Unsupported(option, reason, dist["discovery_module"].source))
         module = self._fields.get("epmd_module")
         if module not in (None, "erl_epmd", "quic_epmd", *self._modules):
-            reason = f"nothing stands for the Erlang module {module}: give it in `modules`; epmd serves"
+            reason = f"no Python object for the Erlang module {module}: pass one in `modules`; epmd is used"
             self._unsupported.append(Unsupported("-epmd_module", reason, "vm.args"))
 
     def _check_certificate(self, dist: Mapping[str, Parameter]) -> None:
         for one, other in (("cert", "key"), ("key", "cert")):
             if one in self._fields and other not in self._fields:
-                reason = f"without {other} it counts as not given"
+                reason = f"ignored without {other}"
                 self._unsupported.append(Unsupported(f"dist {one}", reason, dist[one].source))
 
     def _callbacks(self, dist: Mapping[str, Parameter]) -> None:
-        """Put Python functions in the place of Erlang ones, or say that there are none."""
+        """Replace the names of Erlang functions by the Python functions; report those without one."""
         found: dict[str, Callable[..., Any]] = {}
         for option in ("auth_callback", "psk_callback"):
             name = self._fields.pop(option, None)
             if name in self._functions:
                 found[option] = self._functions[name]
             elif name is not None:
-                reason = f"nothing stands for the Erlang function {name}: give it in `functions`"
+                reason = f"no Python function for the Erlang function {name}: pass one in `functions`"
                 self._unsupported.append(Unsupported(f"dist {option}", reason, dist[option].source))
         if "auth_callback" in found:
             self._fields["auth_callback"] = found["auth_callback"]
@@ -255,7 +258,7 @@ class _Reading:
 
 
 def _first_of(find: Callable[[bytes], bytes | None], listed: Mapping[bytes, bytes]) -> Psks:
-    """The callback goes before the table, as in quic_dist."""
+    """Ask the callback first and the table second, as quic_dist does."""
 
     def found(identity: bytes) -> bytes | None:
         secret = find(identity)
@@ -278,10 +281,5 @@ def _paths(config: Source | Sequence[Source] | None) -> Iterable[Path]:
     given = [config] if isinstance(config, str | os.PathLike) else config or ()
     for name in given:
         path = Path(name)
-        # `-config sys` and "sys.config", whichever a person writes.
+        # Both `sys`, as in `-config sys`, and `sys.config`.
         yield path if path.exists() else with_extension(path)
-
-
-def _shown(value: Any) -> str:
-    shown = repr(value) if isinstance(value, str) else format_term(value)
-    return shown if len(shown) <= 80 else shown[:79] + "…"

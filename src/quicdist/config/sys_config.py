@@ -1,4 +1,4 @@
-"""``sys.config``: what each application's environment is, merged as ``application_controller`` does.
+"""Reads ``sys.config`` into the environment of each application, merged as ``application_controller`` does.
 
 Source: OTP's ``application_controller`` (``check_conf``, ``check_conf_sys``, ``merge_env``); Kernel
 Reference Manual, *config*.
@@ -10,40 +10,40 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from quicdist.config.errors import ConfigError
-from quicdist.config.files import left_over, read_text, replace_variables
+from quicdist.config.errors import ConfigError, shown
+from quicdist.config.files import read_text, replace_variables, unset_variable
 from quicdist.config.values import NotText, text_of
-from quicdist.term import Atom, ParseError, format_term, parse_terms
+from quicdist.term import Atom, ParseError, parse_terms
 
-#: Files one ``sys.config`` may name.
+#: Files that one ``sys.config`` may include.
 MAX_INCLUDED = 100
 
 
 class Parameter(NamedTuple):
-    """One parameter of an application, and where it stands."""
+    """The value of a parameter, and the file it comes from."""
 
     value: Any
     source: str
 
 
-#: By application, by parameter.
+#: Parameters by application and name.
 Environment = dict[str, dict[str, Parameter]]
 
 
 def read_config_file(path: Path, environ: Mapping[str, str]) -> Environment:
-    """The environment that a configuration file gives, with those of the files that it names.
+    """The environment in a configuration file, and in the files that it includes.
 
-    Only a file called ``sys.config`` may name others: relative to its own directory if they are
-    there, to the working directory otherwise. Raises :class:`ConfigError`.
+    Only a file called ``sys.config`` may include others. Their names are relative to its directory, or
+    to the working directory where they do not exist there. Raises :class:`ConfigError`.
     """
     elements = _elements(path, environ)
     names = [name for name in map(_file_name, elements) if name is not None]
     if path.name.removesuffix(".src").removesuffix(".config") != "sys":
         if names:
-            raise ConfigError(str(path), f"it names the file {names[0]}: only a sys.config may")
+            raise ConfigError(str(path), f"it includes the file {names[0]}: only a sys.config may do so")
         return _environment(elements, str(path))
     if len(names) > MAX_INCLUDED:
-        raise ConfigError(str(path), f"it names {len(names)} files: {MAX_INCLUDED} at most expected")
+        raise ConfigError(str(path), f"it includes {len(names)} files, at most {MAX_INCLUDED} are allowed")
     merged: Environment = {}
     for element in elements:
         name = _file_name(element)
@@ -56,29 +56,28 @@ def read_config_file(path: Path, environ: Mapping[str, str]) -> Environment:
 
 
 def merge(into: Environment, more: Environment) -> None:
-    """Let the parameters of ``more`` take the place of those in ``into``; no parameter is merged with
-    another."""
+    """Override the parameters in ``into`` by those of ``more``. A parameter is replaced as a whole."""
     for application, parameters in more.items():
         into.setdefault(application, {}).update(parameters)
 
 
 def with_extension(path: Path) -> Path:
-    """What ``-config path`` reads: ``.config`` is added where it is not there."""
+    """The file that ``-config path`` reads: ``path`` with ``.config`` added, unless it has that."""
     return path if path.suffix == ".config" else path.with_name(path.name + ".config")
 
 
-# -- one file ----------------------------------------------------------------------------------
+# -- one file --------------------------------------------------------------------------------------
 
 
 def _elements(path: Path, environ: Mapping[str, str]) -> list[Any]:
     source = str(path)
     text = replace_variables(read_text(path), environ)
     try:
-        # As `load_file` does, so that a full stop at the very end is one.
+        # As `load_file` does: a full stop is followed by white space.
         terms = parse_terms(text + "\n")
     except ParseError as error:
         where = f"{source}:{error.line}"
-        variable = left_over((text.splitlines() or [""])[min(error.line, text.count("\n") + 1) - 1])
+        variable = unset_variable((text.splitlines() or [""])[min(error.line, text.count("\n") + 1) - 1])
         if variable is not None:
             raise ConfigError(where, f"the environment variable {variable} is not set") from error
         raise ConfigError(where, str(error)) from error
@@ -109,7 +108,7 @@ def _environment(elements: Iterable[Any], source: str) -> Environment:
                 name = str(application)
             case _:
                 raise ConfigError(
-                    source, f"{{Application, [{{Parameter, Value}}]}} expected, got {_shown(element)}"
+                    source, f"{{Application, [{{Parameter, Value}}]}} expected, got {shown(element)}"
                 )
         if name in found:
             raise ConfigError(source, f"the application {name} is configured twice")
@@ -118,15 +117,10 @@ def _environment(elements: Iterable[Any], source: str) -> Environment:
             match parameter:
                 case (Atom() as key, value):
                     if str(key) in found[name]:
-                        raise ConfigError(source, f"{name}: the parameter {key} is given twice")
+                        raise ConfigError(source, f"{name}: the parameter {key} is set twice")
                     found[name][str(key)] = Parameter(value, source)
                 case _:
                     raise ConfigError(
-                        source, f"{name}: {{Parameter, Value}} expected, got {_shown(parameter)}"
+                        source, f"{name}: {{Parameter, Value}} expected, got {shown(parameter)}"
                     )
     return found
-
-
-def _shown(term: Any) -> str:
-    text = format_term(term)
-    return text if len(text) <= 80 else text[:79] + "…"

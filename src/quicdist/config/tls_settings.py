@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from quicdist.carrier import TlsConfig
+from quicdist.carrier.security.pem import Pem
 from quicdist.carrier.tls.settings import CertificateAndKey, TlsOptions, TlsSettings
 from quicdist.config import certificates, values
 from quicdist.config.config import Config
@@ -77,27 +77,29 @@ def read_flags(flags: Iterable[list[str]], settings: TlsSettings | None, source:
     )
 
 
-def tls_settings(config: Config, given: TlsConfig) -> TlsSettings:
-    """The settings of a TLS carrier: the cluster's own files, and before them what the program gave."""
-    settings = config.tls
-    own = _certificate_of(given)
+def tls_settings(
+    config: Config,
+    given: TlsSettings | None = None,
+    *,
+    cert: Pem | None = None,
+    key: Pem | None = None,
+    cacert: Pem | None = None,
+    verify: bool = True,
+) -> TlsSettings:
+    """The settings of a TLS carrier: those of the program, else those of the cluster's files.
+
+    ``cert``, ``key`` and ``cacert`` go before both. Without either, a dialled node is verified if ``verify``,
+    and a node that dials is not asked for a certificate.
+    """
+    settings = config.tls if given is None else given
     if settings is None:
-        server = TlsOptions(
-            certificates=own,
-            cacert=given.cacert,
-            verify=given.client_certificate != "none",
-            fail_if_no_peer_cert=given.client_certificate == "require",
-        )
-        client = TlsOptions(certificates=own, cacert=given.cacert, verify=given.verify)
-        return TlsSettings(server=server, client=client)
-    changes: dict[str, Any] = {"certificates": own} if own else {}
-    if given.cacert is not None:
-        changes["cacert"] = given.cacert
+        settings = TlsSettings(client=TlsOptions(verify=verify))
+    changes: dict[str, Any] = {}
+    if cert is not None:
+        changes["certificates"] = (CertificateAndKey(cert, key),)
+    if cacert is not None:
+        changes["cacert"] = cacert
     return TlsSettings(server=replace(settings.server, **changes), client=replace(settings.client, **changes))
-
-
-def _certificate_of(given: TlsConfig) -> tuple[CertificateAndKey, ...]:
-    return () if given.cert is None else (CertificateAndKey(given.cert, given.key),)
 
 
 class _Side:

@@ -1,6 +1,6 @@
-"""Values of options: Erlang terms, or the strings of flags, to what they mean in Python.
+"""Readers of option values: from Erlang terms, or the strings of flags, to Python values.
 
-Each reader raises :class:`BadValue`, which says what was expected, or :class:`NotSupported`.
+Each reader raises :class:`BadValue`, which names the expected value, or :class:`NotSupported`.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from typing import Any
 from quicdist.carrier import Address
 from quicdist.carrier.errors import CertificateError
 from quicdist.carrier.security.psk import ExternalPsk
-from quicdist.config.files import left_over
+from quicdist.config.files import unset_variable
 from quicdist.term import Atom, Export, ParseError, parse_term
 
 Reader = Callable[[Any], Any]
 
 
 class BadValue(ValueError):
-    """The value cannot be one of the option; the message says what was expected."""
+    """The value is invalid; the message names the expected one."""
 
 
 class NotText(BadValue):
-    """It is no string."""
+    """The value is not a string."""
 
 
 class NotSupported(Exception):
-    """The value is a valid one and has no effect here; the message says why."""
+    """The value is valid but has no effect here; the message says why."""
 
 
 def text_of(value: Any) -> str:
@@ -49,7 +49,7 @@ def text_of(value: Any) -> str:
 
 def text(value: Any) -> str:
     found = text_of(value)
-    variable = left_over(found)
+    variable = unset_variable(found)
     if variable is not None:
         raise BadValue(f"the environment variable {variable} is not set: a string expected")
     return found
@@ -110,7 +110,7 @@ def one_of(**meanings: Any) -> Reader:
 
 
 def ticktime(value: Any) -> float:
-    """``net_ticktime``: seconds, what is below 1 counts as 1 (``net_kernel:make_init_opts/1``)."""
+    """``net_ticktime``: seconds, at least 1 (``net_kernel:make_init_opts/1``)."""
     return float(max(1, integer(-(1 << 40), 1 << 40)(value)))
 
 
@@ -124,17 +124,17 @@ def setup_time(value: Any) -> float:
 
 def keep_alive(value: Any) -> float | str:
     if value == Atom("disabled"):
-        raise NotSupported("PINGs are how a QUIC connection is kept, in quic_dist too, whatever this says")
+        raise NotSupported("a QUIC connection is always kept alive by PINGs, in quic_dist too")
     return "auto" if value == Atom("auto") else seconds_of(value)
 
 
-# -- authentication ----------------------------------------------------------------------------
+# -- authentication --------------------------------------------------------------------------------
 
 
 def function(arity: int) -> Reader:
-    """``{Module, Function}``, ``fun Module:Function/Arity`` or ``"Module:Function"``: the name by which a
-    Python function stands for it, ``module:function``. quic_dist takes a fun of another arity for none
-    at all, and lets everybody in."""
+    """``{Module, Function}``, ``fun Module:Function/Arity`` or ``"Module:Function"``, as
+    ``module:function``: the key of ``functions``. (quic_dist ignores a fun of another arity, and then
+    accepts every node.)"""
 
     def read(value: Any) -> str:
         match value:
@@ -167,7 +167,7 @@ def external_psk(value: Any) -> ExternalPsk:
             return _psk(identity, secret)
         case (identity, secret, [_, *_] as modes):
             if Atom("psk_dhe_ke") not in modes:
-                raise NotSupported("PSKs are used with psk_dhe_ke only, which is not among its modes")
+                raise NotSupported("only psk_dhe_ke is supported, and its modes do not include it")
             return _psk(identity, secret)
     raise BadValue("{Identity, Secret} or {Identity, Secret, Modes} expected")
 
@@ -186,7 +186,7 @@ def auth_timeout(value: Any) -> float:
     return seconds_of(value)
 
 
-# -- addresses ---------------------------------------------------------------------------------
+# -- addresses -------------------------------------------------------------------------------------
 
 
 def host(value: Any) -> str:
@@ -206,7 +206,7 @@ def host(value: Any) -> str:
 
 
 def nodes(value: Any) -> dict[str, Address]:
-    """``[{'name@host', {Host, Port}}]``; of two entries for one node the first counts."""
+    """``[{'name@host', {Host, Port}}]``; of two entries for one node the first is used."""
     expected = "[{'name@host', {Host, Port}}, ...] expected"
     if isinstance(value, str):
         try:
@@ -226,7 +226,7 @@ def nodes(value: Any) -> dict[str, Address]:
 
 
 def only(meant: object, reason: str) -> Reader:
-    """For an option of which one value says what is done here anyhow."""
+    """For an option that has one supported value."""
 
     def read(value: Any) -> None:
         if value != meant:
@@ -236,7 +236,7 @@ def only(meant: object, reason: str) -> Reader:
 
 
 def never(reason: str) -> Reader:
-    """For an option without effect here."""
+    """For an option that is not supported."""
 
     def read(value: Any) -> None:
         raise NotSupported(reason)

@@ -1,4 +1,4 @@
-"""``vm.args``: the arguments of ``erl`` in a file, and the flags that ``init`` makes of them.
+"""Reads ``vm.args``: arguments of ``erl`` in a file, split into the flags of ``init``.
 
 Source: OTP's ``erlexec`` (``-args_file``: quoting, comments, ``-extra``, ``-env``) and ``init``
 (``parse_boot_args/1``); ERTS Reference Manual, *erl*.
@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from quicdist.config.errors import ConfigError
-from quicdist.config.files import left_over, read_text, replace_variables
+from quicdist.config.files import read_text, replace_variables, unset_variable
 
-#: Files one inside the other, and arguments in all of them.
+#: Nested files, and arguments in all of them.
 MAX_FILES = 20
 MAX_ARGUMENTS = 100_000
 
-#: What ends an argument, a comment, and the pieces that one is made of. Quotes may stand anywhere in
-#: it; between them nothing is special; outside, a backslash takes the next character as it is.
+#: White space and comments between arguments, and the pieces of an argument. Quotes may begin anywhere in
+#: it, and nothing is special inside them; outside, a backslash escapes the next character.
 _GAP = re.compile(r"(?:[\n\f\r\t\v ]|\#[^\n]*)+")
 _PIECE = re.compile(
     r"\"(?P<double>[^\"]*)(?:\"|\Z)|'(?P<single>[^']*)(?:'|\Z)|\\(?P<escaped>.?)"
@@ -27,34 +27,34 @@ _PIECE = re.compile(
     re.DOTALL,
 )
 
-#: Arguments of ``erl`` itself that take the next one, whatever it looks like.
+#: Flags of ``erl`` itself, and how many of the next arguments each one takes, even if they begin with "-".
 _TAKE_NEXT = {"-env": 2, "-name": 1, "-sname": 1, "-start_epmd": 1, "-epmd": 1}
 
 
 @dataclass(slots=True)
 class Flags:
-    """``init:get_arguments/0``: each flag with the arguments of each time it is given."""
+    """The flags as ``init:get_arguments/0`` returns them: the arguments of each occurrence, by flag."""
 
     flags: dict[str, list[list[str]]] = field(default_factory=dict)
     #: ``-env NAME VALUE``
     environ: dict[str, str] = field(default_factory=dict)
-    #: ``+K`` and the like: the emulator's own.
+    #: Flags of the emulator, such as ``+K``.
     emulator: list[str] = field(default_factory=list)
-    #: What belongs to no flag, and all after ``-extra``.
+    #: Arguments of no flag, and all after ``-extra``.
     plain: list[str] = field(default_factory=list)
 
     def all(self, flag: str) -> list[list[str]]:
         return self.flags.get(flag, [])
 
     def single(self, flag: str) -> str | None:
-        """The argument of a flag that is given once, with one: ``{ok, [[Value]]}``."""
+        """The argument of a flag that is set once, with one argument: ``{ok, [[Value]]}``."""
         match self.all(flag):
             case [[value]]:
                 return value
         return None
 
     def first(self, flag: str) -> str | None:
-        """The first argument of the first time: ``{ok, [[Value | _] | _]}``."""
+        """The first argument of the first occurrence: ``{ok, [[Value | _] | _]}``."""
         match self.all(flag):
             case [[value, *_], *_]:
                 return value
@@ -62,7 +62,7 @@ class Flags:
 
 
 def split_arguments(text: str) -> list[str]:
-    """The arguments that ``text`` holds, as ``erl -args_file`` splits them."""
+    """The arguments in ``text``, split as ``erl -args_file`` does."""
     arguments: list[str] = []
     position = 0
     while True:
@@ -78,7 +78,7 @@ def split_arguments(text: str) -> list[str]:
 
 
 def read_vm_args(path: Path, environ: Mapping[str, str]) -> Flags:
-    """The flags of the file, and of the files that it names by ``-args_file``.
+    """The flags in a file, and in the files that it includes by ``-args_file``.
 
     Raises :class:`ConfigError`.
     """
@@ -98,14 +98,14 @@ class _Reader:
     def read(self, path: Path) -> None:
         self._files += 1
         if self._files > MAX_FILES:
-            raise ConfigError(str(path), f"more than {MAX_FILES} files by -args_file, or one names itself")
+            raise ConfigError(str(path), f"more than {MAX_FILES} files by -args_file; one may include itself")
         given = split_arguments(replace_variables(read_text(path), self._environ))
         words = iter(given)
         for word in words:
             if word == "-args_file":
                 name = next(words, None)
                 if name is None:
-                    raise ConfigError(str(path), "-args_file without the name of a file")
+                    raise ConfigError(str(path), "-args_file without a file name")
                 self.read(Path(name))
             elif word == "-extra":
                 self._extra.extend(words)
@@ -115,7 +115,7 @@ class _Reader:
             if len(self._arguments) + len(self._extra) > MAX_ARGUMENTS:
                 raise ConfigError(str(path), f"more than {MAX_ARGUMENTS} arguments")
         if given:
-            self._arguments.append("--")  # nothing after a file belongs to a flag in it
+            self._arguments.append("--")  # ends the last flag of the file
 
 
 def _flags(arguments: list[str], extra: list[str], source: str) -> Flags:
@@ -150,7 +150,7 @@ def _take(words: Iterator[str], flag: str, source: str) -> list[str]:
         word = next(words, None)
         if word in (None, "--"):
             raise ConfigError(source, f"{flag} without its argument")
-        variable = left_over(word)
+        variable = unset_variable(word)
         if variable is not None:
             raise ConfigError(source, f"{flag}: the environment variable {variable} is not set")
         taken.append(word)

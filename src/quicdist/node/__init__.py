@@ -1,6 +1,5 @@
 """The node: processes, mailboxes, names, links, monitors, aliases, and the table of connections."""
 
-from quicdist.node.core import NodeCore, NodeDown, NodeEvent, NodeUp
 from quicdist.node.errors import (
     CookieError,
     NameRegistered,
@@ -17,6 +16,7 @@ from quicdist.node.errors import (
     WrongThread,
 )
 from quicdist.node.event_loop import run
+from quicdist.node.local_node import LocalNode, NodeDown, NodeEvent, NodeUp
 from quicdist.node.patterns import ANY, AnyOf
 from quicdist.node.process import Process
 
@@ -24,11 +24,11 @@ __all__ = [
     "ANY",
     "AnyOf",
     "CookieError",
+    "LocalNode",
     "NameRegistered",
     "NetTickTimeout",
     "NoSuchProcess",
     "NoSuchStream",
-    "NodeCore",
     "NodeDown",
     "NodeError",
     "NodeEvent",

@@ -9,34 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import errno
-import functools
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import AsyncIterator, Hashable, Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass
 from typing import Any, Protocol
 
-from quicdist.carrier import (
-    Address,
-    Carrier,
-    Incoming,
-    Link,
-    LinkClosed,
-    Listener,
-    ListenError,
-    LocalNode,
-    PeerUnreachable,
-    SetupTimeout,
-)
-from quicdist.containment import NotReturned, describe, settle, settle_within
-from quicdist.discovery import Discovery
+from quicdist.carrier import Carrier, Incoming, Link, LinkClosed, Listener, LocalNode, MessageHandler
+from quicdist.containment import describe, settle
 from quicdist.errors import QuicDistError
 from quicdist.logs import get_logger
+from quicdist.node.connection import ConnectionState, NodeConnection
 from quicdist.node.connection_errors import ConnectionErrors
 from quicdist.node.dial_queue import (
     MAX_DIALS,
-    PROVOKED_BYTES,
-    PROVOKED_SIGNALS,
     DialQueue,
     Ticket,
     TooManyDials,
@@ -44,9 +28,10 @@ from quicdist.node.dial_queue import (
     on_behalf_of,
     peer_behind,
 )
+from quicdist.node.dialling import dial_endpoint
+from quicdist.node.endpoints import Endpoint
 from quicdist.node.errors import NodeError, NotConnected
-from quicdist.node.exit_reason import named
-from quicdist.node.outbox import Outbox
+from quicdist.node.listeners import Listeners
 from quicdist.node.pending_accept import GRACE, PATIENCE, Arrivals, PendingAccept
 from quicdist.protocol import (
     NO_PAYLOAD,
@@ -67,26 +52,15 @@ SETUP_TIME = 7.0
 #: Seconds that links and dials have to end in when the node stops; carriers take less.
 CLOSE_TIME = 20.0
 
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One way to other nodes: a carrier, who knows addresses for it, and where to listen.
-
-    Where ``last_port`` is greater than ``port``, the first port free from the one to the other.
-    """
-
-    carrier: Carrier
-    discovery: Discovery
-    host: str | None = None
-    port: int = 0
-    listen: bool = True
-    last_port: int = 0
+_DIAL_WAITING, _DIALLING = ConnectionState.DIAL_WAITING, ConnectionState.DIALLING
+_ACCEPTING, _UP, _ENDED = ConnectionState.ACCEPTING, ConnectionState.UP, ConnectionState.ENDED
 
 
 class ConnectionOwner(Protocol):
     """What the table tells the node it belongs to."""
 
-    def message_received(self, node: str, control: ControlMessage, payload: Any) -> None: ...
+    def message_handler(self, node: str) -> MessageHandler:
+        """What takes the messages of ``node``."""
 
     def not_supported(self, control: ControlMessage) -> None: ...
 
@@ -97,39 +71,6 @@ class ConnectionOwner(Protocol):
     def node_up(self, node: str) -> None: ...
 
     def node_down(self, node: str, error: QuicDistError | None, *, was_up: bool) -> None: ...
-
-
-class Connection:
-    """What is known of the way to one node: a link, or signals that wait for one."""
-
-    __slots__ = (
-        "accepting",
-        "caused_by",
-        "dial_waits",
-        "dialling",
-        "link",
-        "name_said",
-        "node",
-        "outbox",
-        "ticket",
-        "waiters",
-    )
-
-    def __init__(self, node: str, caused_by: str | None = None) -> None:
-        self.node = node
-        #: The peer whose messages made this node dial it; None once the program wants it too.
-        self.caused_by = caused_by
-        self.ticket: Ticket | None = None
-        self.link: Link | None = None
-        #: Attempts of the other node that know the cookie and are not through yet.
-        self.accepting: set[PendingAccept] = set()
-        self.dialling: asyncio.Task[None] | None = None
-        #: This node's dial has said its name; done when it is over.
-        self.name_said: asyncio.Future[None] | None = None
-        #: This node's dial waits: for its turn, or when it has failed for an attempt of the other node.
-        self.dial_waits = False
-        self.outbox = Outbox() if caused_by is None else Outbox(PROVOKED_SIGNALS, PROVOKED_BYTES)
-        self.waiters: list[asyncio.Future[Link]] = []
 
 
 class ConnectionTable:
@@ -147,9 +88,9 @@ class ConnectionTable:
         self._local = local
         self._setup_time = setup_time
         self._endpoints: list[Endpoint] = []
-        self._listeners: list[tuple[Carrier, Listener]] = []
+        self._listeners = Listeners()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._connections: dict[str, Connection] = {}
+        self._connections: dict[str, NodeConnection] = {}
         self.arrivals = Arrivals()
         self._dials = DialQueue(max_dials)
         self._errors = ConnectionErrors()
@@ -160,30 +101,19 @@ class ConnectionTable:
 
     async def listen(self, endpoint: Endpoint, name: str) -> Listener:
         """Listen at an endpoint; nobody is accepted before :meth:`accept`."""
-        port = endpoint.port
-        while True:
-            try:
-                listener = await endpoint.carrier.listen(name, host=endpoint.host, port=port)
-            except ListenError as error:
-                taken = isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE
-                if not taken or port >= endpoint.last_port:
-                    raise
-                port += 1
-            else:
-                self._listeners.append((endpoint.carrier, listener))
-                return listener
+        return await self._listeners.listen(endpoint, name)
 
     def accept(self) -> None:
         """Accept whoever comes to the listeners there are, until :meth:`close`."""
-        for carrier, listener in self._listeners:
-            self._run(self._accept(carrier, listener), f"accept on {listener.address}")
+        for carrier, listener, incoming in self._listeners.incoming():
+            self._run(self._accept(carrier, incoming), f"accept on {listener.address}")
 
     def use(self, endpoint: Endpoint) -> None:
         """Dial by this endpoint too, after those added before."""
         self._endpoints.append(endpoint)
 
-    async def _accept(self, carrier: Carrier, listener: Listener) -> None:
-        async for incoming in carrier.accept(listener):
+    async def _accept(self, carrier: Carrier, connections: AsyncIterator[Incoming]) -> None:
+        async for incoming in connections:
             self._run(self._accept_one(carrier, incoming), f"handshake with {incoming.remote_address}")
 
     async def _accept_one(self, carrier: Carrier, incoming: Incoming) -> None:
@@ -201,14 +131,15 @@ class ConnectionTable:
         self.arrivals.discard(node, accepting)
         connection = self._connections.get(node)
         if connection is None:
-            connection = self._connections[node] = Connection(node)
+            connection = self._connections[node] = NodeConnection(node)
         connection.accepting.add(accepting)
         self._stop_dialling(connection)
+        connection.becomes(_ACCEPTING)
 
     def peer_proved(self, node: str, accepting: PendingAccept) -> asyncio.Future[None] | None:
         """Whether an attempt of ``node`` that knows the cookie has to wait for the end of ours."""
         connection = self._connections.get(node)
-        if connection is not None and connection.link is not None:
+        if connection is not None and connection.state is _UP:
             raise ConnectionAlive(node)
         if connection is not None and connection.name_said is not None and self._local.identity.name > node:
             return connection.name_said
@@ -222,12 +153,13 @@ class ConnectionTable:
         if connection is None:
             return
         connection.accepting.discard(accepting)
-        if connection.link is not None or connection.dialling is not None or connection.accepting:
+        if connection.state is not _ACCEPTING or connection.accepting:
             return
-        if self._open and (connection.waiters or connection.outbox):
-            self._start_dialling(connection, Ticket(None))
-        else:
+        if connection.is_unwanted or not self._open:
             del self._connections[connection.node]
+            connection.becomes(_ENDED)
+        else:
+            self._start_dialling(connection, Ticket(None))
 
     def _run(
         self, coroutine: Any, name: str, context: contextvars.Context | None = None
@@ -261,9 +193,9 @@ class ConnectionTable:
         connection = self._connections.get(peer.name)
         if connection is None:
             return Status.OK
-        if connection.link is not None:
+        if connection.state is _UP:
             return Status.ALIVE
-        if connection.dialling is None or connection.dial_waits:
+        if connection.state is not _DIALLING:
             return Status.OK
         # Both dial at once: the dial of the node whose name is greater stands.
         return Status.NOK if own > peer.name else Status.OK_SIMULTANEOUS
@@ -271,7 +203,7 @@ class ConnectionTable:
     def connection_alive(self, node: str) -> bool:
         """Whether our dial to ``node`` still stands, now that it says there is a connection."""
         connection = self._connections.get(node)
-        return connection is not None and connection.link is None
+        return connection is not None and connection.state is not _UP
 
     # -- dialling --------------------------------------------------------------------------
 
@@ -291,7 +223,7 @@ class ConnectionTable:
             with contextlib.suppress(ValueError):
                 connection.waiters.remove(waiter)
 
-    def _wanted(self, node: str) -> Connection:
+    def _wanted(self, node: str) -> NodeConnection:
         connection = self._connections.get(node)
         if connection is None:
             if not self._open:
@@ -300,11 +232,11 @@ class ConnectionTable:
                 ticket = self._dials.ticket(node)
             except TooManyDials as error:
                 raise NotConnected(node, (error,)) from None
-            connection = self._connections[node] = Connection(node, ticket.peer)
+            connection = self._connections[node] = NodeConnection(node, ticket.peer)
             self._start_dialling(connection, ticket)
         return connection
 
-    def _program_wants(self, connection: Connection) -> None:
+    def _program_wants(self, connection: NodeConnection) -> None:
         """A dial that a peer has caused is the program's from now on, if the program wants it as well."""
         if connection.caused_by is not None and peer_behind() is None:
             connection.caused_by = None
@@ -315,10 +247,10 @@ class ConnectionTable:
     def name_said(self, node: str) -> None:
         """This node's dial to ``node`` is about to say its name."""
         connection = self._connections.get(node)
-        if connection is not None and connection.dialling is not None and connection.name_said is None:
+        if connection is not None and connection.state is _DIALLING and connection.name_said is None:
             connection.name_said = asyncio.get_running_loop().create_future()
 
-    def _dial_over(self, connection: Connection) -> None:
+    def _dial_over(self, connection: NodeConnection) -> None:
         """This node's dial is over: nobody has to wait for it."""
         ticket, connection.ticket = connection.ticket, None
         if ticket is not None:
@@ -327,18 +259,18 @@ class ConnectionTable:
         if said is not None:
             said.set_result(None)
 
-    def _start_dialling(self, connection: Connection, ticket: Ticket) -> None:
-        connection.dial_waits = True
+    def _start_dialling(self, connection: NodeConnection, ticket: Ticket) -> None:
+        connection.becomes(_DIAL_WAITING)
         connection.ticket = ticket
         connection.dialling = self._run(self._dial(connection), f"dial {connection.node}", by_itself())
 
-    def _stop_dialling(self, connection: Connection) -> None:
+    def _stop_dialling(self, connection: NodeConnection) -> None:
         if connection.dialling is not None:
             connection.dialling.cancel()
             connection.dialling = None
         self._dial_over(connection)
 
-    async def _dial(self, connection: Connection) -> None:
+    async def _dial(self, connection: NodeConnection) -> None:
         node = connection.node
         attempts: list[QuicDistError] = []
         try:
@@ -350,9 +282,11 @@ class ConnectionTable:
                 if connection.ticket is not None:
                     await self._dials.enter(connection.ticket)
                 await self.arrivals.over(node, GRACE)
-                connection.dial_waits = False
+                connection.becomes(_DIALLING)
                 for endpoint in self._endpoints:
-                    link, error = await settle(self._attempt(endpoint, node, attempts))
+                    link, error = await settle(
+                        dial_endpoint(endpoint, node, self._local, self._setup_time, attempts)
+                    )
                     if error is not None:  # such as one of a discovery that is not quicdist's own
                         log.error("dialling %s failed", node, exc_info=error)
                         failed = f"dialling failed: {type(error).__qualname__}: {describe(error)}"
@@ -365,7 +299,7 @@ class ConnectionTable:
                         # Its dial to us goes on in place of ours, and cancels this task.
                         await asyncio.sleep(self._setup_time)
                         break
-                connection.dial_waits = True
+                connection.becomes(_DIAL_WAITING)
                 self._dial_over(connection)
                 self._dials.failed(node)
                 # If an attempt of its own comes through now, that cancels this task.
@@ -378,38 +312,11 @@ class ConnectionTable:
             attempts.append(NodeError("dialling was cancelled"))
         self._give_up(connection, NotConnected(node, tuple(attempts)))
 
-    async def _attempt(self, endpoint: Endpoint, node: str, attempts: list[QuicDistError]) -> Link | None:
-        if not endpoint.carrier.select(node):
-            attempts.append(NodeError(f"{node!r} is not a node name"))
-            return None
-        try:
-            for address in await self._lookup(endpoint.discovery, node):
-                try:
-                    return await endpoint.carrier.setup(
-                        node, address, self._local, setup_time=self._setup_time
-                    )
-                except (PeerUnreachable, SetupTimeout) as error:
-                    attempts.append(error)  # another of its addresses may do
-        except QuicDistError as error:
-            attempts.append(error)
-        return None
-
-    async def _lookup(self, discovery: Discovery, node: str) -> Sequence[Address]:
-        """All addresses that discovery, which may be the program's own code, has for ``node``."""
-        kind = type(discovery).__name__
-        found, error = await settle_within(lambda: discovery.lookup_all(node), self._setup_time)
-        if error is None:
-            return list(found)
-        if isinstance(error, QuicDistError):
-            raise error
-        if not isinstance(error, NotReturned):
-            log.error("%s failed to look up %s", kind, node, exc_info=error)
-        raise NodeError(f"{kind} failed to look up {node}: {named(error)}")
-
-    def _give_up(self, connection: Connection, error: NotConnected, *, called_off: bool = False) -> None:
-        if self._connections.get(connection.node) is not connection or connection.link is not None:
+    def _give_up(self, connection: NodeConnection, error: NotConnected, *, called_off: bool = False) -> None:
+        if self._connections.get(connection.node) is not connection or connection.state is _UP:
             return
         del self._connections[connection.node]
+        connection.becomes(_ENDED)
         self._dial_over(connection)
         self._errors.dial_failed(
             error, len(connection.outbox), called_off=called_off, caused_by=connection.caused_by
@@ -427,19 +334,20 @@ class ConnectionTable:
             link.close("this node has stopped")
             return
         connection = self._connections.get(node)
-        if connection is not None and connection.link is not None:
+        if connection is not None and connection.state is _UP:
             # Both sides of two crossing dials were let through: the first one here stands.
             link.close(f"{node} is connected already")
             return
         if connection is None:
-            connection = self._connections[node] = Connection(node)
+            connection = self._connections[node] = NodeConnection(node)
         self._stop_dialling(connection)
         self._reopen(connection)
+        connection.becomes(_UP)
         connection.link = link
         self._errors.connected(node)
         self._owner.link_made(link)
         link.start(
-            on_behalf_of(node, functools.partial(self._owner.message_received, node)),
+            on_behalf_of(node, self._owner.message_handler(node)),
             lambda error: self._lost(connection, link, error),
         )
         if link.closed:
@@ -466,10 +374,11 @@ class ConnectionTable:
         except QuicDistError as error:
             self._errors.not_sent(link.peer.name, error)
 
-    def _lost(self, connection: Connection, link: Link, error: QuicDistError | None) -> None:
+    def _lost(self, connection: NodeConnection, link: Link, error: QuicDistError | None) -> None:
         if connection.link is not link:
             return
         connection.link = None
+        connection.becomes(_ENDED)
         if self._connections.get(connection.node) is connection:
             del self._connections[connection.node]
         link.close()
@@ -534,7 +443,7 @@ class ConnectionTable:
             asyncio.get_running_loop().call_soon(self._reopen, connection)
         return full is None
 
-    def _reopen(self, connection: Connection) -> None:
+    def _reopen(self, connection: NodeConnection) -> None:
         """Tell of what was lost when the outbox was full, and let it take signals again."""
         full = connection.outbox.full
         if full is not None and self._connections.get(connection.node) is connection:
@@ -580,11 +489,7 @@ class ConnectionTable:
     async def stop_accepting(self) -> None:
         """Stop listening: no more connections come in, and those in their handshake are closed. Dials
         of this node, and its links, go on."""
-        listeners, self._listeners = self._listeners, []
-        for carrier, listener in listeners:
-            _, error = await settle(carrier.close(listener))
-            if error is not None:
-                log.error("closing the listener at %s failed", listener.address, exc_info=error)
+        await self._listeners.stop()
 
     async def dials_done(self, timeout: float) -> None:
         """Wait until nodes are reached, or given up, for which signals wait; for ``timeout`` seconds."""

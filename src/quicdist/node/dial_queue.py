@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import enum
+import functools
 from collections import Counter, deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from quicdist.node.errors import NodeError
 
@@ -43,12 +45,7 @@ def on_behalf_of(node: str, function: Callable[..., None]) -> Callable[..., None
     again while it runs."""
     context = contextvars.copy_context()
     context.run(_peer.set, node)
-    run = context.run
-
-    def called(*args: Any) -> None:
-        run(function, *args)
-
-    return called
+    return functools.partial(context.run, function)
 
 
 def peer_behind() -> str | None:
@@ -67,6 +64,17 @@ class TooManyDials(NodeError):
     """A dial was not begun: too many others wait, caused by the same peer."""
 
 
+class DialKind(enum.Enum):
+    """Which dials go first, and how many of each kind there may be at once."""
+
+    #: Somebody waits for the connection.
+    AWAITED = enum.auto()
+    #: The program has sent something.
+    WANTED = enum.auto()
+    #: A message of a peer has caused it.
+    PROVOKED = enum.auto()
+
+
 class Ticket:
     """One dial, before and while it has a place."""
 
@@ -79,8 +87,8 @@ class Ticket:
         self.awaited = False
         #: Done when it has a place; None before it waits for one.
         self.turn: asyncio.Future[None] | None = None
-        #: By whose place it is in, once it is.
-        self.entered: str | None = None
+        #: What it was when it got a place; None before.
+        self.entered: DialKind | None = None
 
 
 class DialQueue:
@@ -159,8 +167,8 @@ class DialQueue:
         self._forget_cause(ticket)
         if ticket.entered is not None:
             self._dialling -= 1
-            self._unawaited -= ticket.entered != "awaited"
-            self._provoked -= ticket.entered == "provoked"
+            self._unawaited -= ticket.entered is not DialKind.AWAITED
+            self._provoked -= ticket.entered is DialKind.PROVOKED
             ticket.entered = None
             self._next()
         else:
@@ -185,20 +193,20 @@ class DialQueue:
     def _next(self) -> None:
         while self._dialling < self._most:
             if self._awaited:
-                self._enters(self._awaited.popleft(), "awaited")
+                self._enters(self._awaited.popleft(), DialKind.AWAITED)
             elif self._unawaited >= self._most_unawaited:
                 return
             elif self._wanted:
                 self._unawaited += 1
-                self._enters(self._wanted.popleft(), "wanted")
+                self._enters(self._wanted.popleft(), DialKind.WANTED)
             elif self._waiting and self._provoked < self._most_provoked:
                 self._unawaited += 1
                 self._provoked += 1
-                self._enters(self._waiting.popleft(), "provoked")
+                self._enters(self._waiting.popleft(), DialKind.PROVOKED)
             else:
                 return
 
-    def _enters(self, ticket: Ticket, kind: str) -> None:
+    def _enters(self, ticket: Ticket, kind: DialKind) -> None:
         self._dialling += 1
         ticket.entered = kind
         if ticket.turn is not None and not ticket.turn.done():

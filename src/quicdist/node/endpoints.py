@@ -1,4 +1,4 @@
-"""The usual ways to other nodes, made from a few settings."""
+"""The endpoints of a node: carriers with their discovery, made from a few settings."""
 
 from __future__ import annotations
 
@@ -8,18 +8,32 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from quicdist.carrier import Carrier, TcpCarrier, TlsConfig
-from quicdist.config import Config
+from quicdist.carrier import Carrier, Pem, TcpCarrier, TlsConfig
+from quicdist.config import Config, first
 from quicdist.config.discovery_settings import quic_discovery, quic_port, tcp_discovery, tcp_ports
 from quicdist.config.tls_settings import tls_settings
 from quicdist.discovery import Discovery
 from quicdist.discovery.static import Addresses
-from quicdist.node.connections import Endpoint
 from quicdist.node.errors import NodeError
 from quicdist.node.liveness import NET_TICKTIME
 
 if TYPE_CHECKING:
-    from quicdist.carrier import QuicCarrier
+    from quicdist.carrier import QuicCarrier, QuicSettings, TlsSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One carrier, the discovery that knows addresses for it, and where to listen.
+
+    Where ``last_port`` is greater than ``port``, the node listens at the first free port of that range.
+    """
+
+    carrier: Carrier
+    discovery: Discovery
+    host: str | None = None
+    port: int = 0
+    listen: bool = True
+    last_port: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,36 +53,52 @@ class EndpointSettings:
     listen: bool = True
     epmd: bool = True
     hidden: bool = True
-    tls: TlsConfig = field(default_factory=TlsConfig)
+    cert: Pem | None = None
+    key: Pem | None = field(default=None, repr=False)
+    cacert: Pem | None = None
+    verify: bool = True
     net_ticktime: float = NET_TICKTIME
     max_frame: int = 128 * 1024 * 1024
     config: Config = field(default_factory=Config)
-    #: Settings of the QUIC carrier that go before those of ``config``.
-    quic: Mapping[str, Any] = field(default_factory=dict)
+    #: Settings of the QUIC carrier that go before those of ``config``: see :func:`quic_settings`.
+    quic: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    #: The settings of the TLS carrier, in place of those of ``config``.
+    tls: TlsSettings | None = field(default=None, repr=False)
     name: str = ""
 
 
-#: What :class:`EndpointSettings` has itself.
+#: Fields of QuicSettings that are options of the node by themselves.
 _OWN = {"tls", "net_ticktime", "max_frame"}
+#: Fields of TlsConfig that are settings of the QUIC carrier; the others are options of the node.
+_TLS = ("client_certificate", "external_psk", "psks")
+
+
+def quic_settings(settings: EndpointSettings) -> QuicSettings:
+    """The settings of the QUIC carrier. Raises :class:`NodeError` for a name in ``quic`` that is none."""
+    # A node over TCP does without aioquic and cryptography, which take longest to load.
+    from quicdist.carrier import QuicSettings
+
+    config = settings.config
+    known = {field.name for field in dataclasses.fields(QuicSettings)} - _OWN | set(_TLS)
+    unknown = sorted(set(settings.quic) - known)
+    if unknown:
+        raise NodeError(
+            f"unknown settings in quic: {', '.join(unknown)}; choose from {', '.join(sorted(known))}"
+        )
+    tls = {name: first(settings.quic.get(name), getattr(config, name)) for name in _TLS}
+    return QuicSettings(
+        tls=TlsConfig(settings.cert, settings.key, settings.cacert, settings.verify, **tls),
+        net_ticktime=settings.net_ticktime,
+        max_frame=settings.max_frame,
+        **config.quic_settings() | {name: settings.quic[name] for name in settings.quic if name not in _TLS},
+    )
 
 
 def _quic(settings: EndpointSettings) -> Endpoint:
-    # A node over TCP does without aioquic and cryptography, which take longest to load.
-    from quicdist.carrier import QuicCarrier, QuicSettings
+    from quicdist.carrier import QuicCarrier
 
     config = settings.config
-    known = {field.name for field in dataclasses.fields(QuicSettings)} - _OWN
-    unknown = set(settings.quic) - known
-    if unknown:
-        raise NodeError(f"no settings for quic: {', '.join(sorted(unknown))}; choose from {sorted(known)}")
-    carrier = QuicCarrier(
-        QuicSettings(
-            tls=settings.tls,
-            net_ticktime=settings.net_ticktime,
-            max_frame=settings.max_frame,
-            **{**config.quic_settings(), **settings.quic},
-        )
-    )
+    carrier = QuicCarrier(quic_settings(settings))
     discovery = settings.discovery or quic_discovery(config, settings.nodes)
     port = quic_port(config, settings.name) if settings.port is None else settings.port
     return Endpoint(carrier, discovery, settings.host, port, settings.listen)
@@ -93,10 +123,18 @@ def _over_tcp(settings: EndpointSettings, make: Callable[..., Carrier]) -> Endpo
 
 
 def _tls(settings: EndpointSettings) -> Endpoint:
-    # Only what listens or dials over TLS reads its certificates.
+    # Loaded where it is used only.
     from quicdist.carrier.tls.carrier import TlsCarrier
 
-    return _over_tcp(settings, functools.partial(TlsCarrier, tls_settings(settings.config, settings.tls)))
+    tls = tls_settings(
+        settings.config,
+        settings.tls,
+        cert=settings.cert,
+        key=settings.key,
+        cacert=settings.cacert,
+        verify=settings.verify,
+    )
+    return _over_tcp(settings, functools.partial(TlsCarrier, tls))
 
 
 _MAKERS: dict[str, Any] = {"quic": _quic, "tcp": _tcp, "tls": _tls}

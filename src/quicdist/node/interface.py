@@ -28,14 +28,15 @@ class NodeInterface(Protocol[P]):
     body that wants their types too begins with ``assert isinstance(process.node, Node)``.
     """
 
-    name: str
-    connections: Any
-    quic_dist: Any
+    #: What the services of OTP know of the node: a :class:`~quicdist.node.local_node.LocalNode`.
+    _local: Any
 
     @property
-    def runtime(self) -> Any: ...
+    def name(self) -> str: ...
     @property
-    def services(self) -> Any: ...
+    def _services(self) -> Any: ...
+    @property
+    def quic_dist(self) -> Any: ...
     @property
     def erpc(self) -> Any: ...
     @property

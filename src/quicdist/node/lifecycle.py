@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import enum
+import os
 import signal
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -26,16 +27,19 @@ Work = Callable[[], Coroutine[Any, Any, None]]
 
 
 class NodeState(enum.Enum):
-    """Where a node is in its life. It only goes forward; STARTING may fail into STOPPING."""
+    """Where a node is in its life. It only goes forward; STARTING may fail into STOPPING, and all but
+    STOPPED become FORKED in a forked process."""
 
     NEW = enum.auto()
     STARTING = enum.auto()
     RUNNING = enum.auto()
     STOPPING = enum.auto()
     STOPPED = enum.auto()
+    #: A copy in a process that the program has forked: the node runs in the other one.
+    FORKED = enum.auto()
 
 
-_NEW, _STARTING, _RUNNING, _STOPPING, _STOPPED = NodeState
+_NEW, _STARTING, _RUNNING, _STOPPING, _STOPPED, _FORKED = NodeState
 
 
 class Lifecycle:
@@ -67,12 +71,16 @@ class Lifecycle:
         #: The task in an ``async with`` block of this node, and whether it was cancelled for ``error``.
         self._inside: asyncio.Task[Any] | None = None
         self._called_off = False
+        #: In a forked process, the one that the node runs in.
+        self._parent = 0
 
     # -- starting --------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Start it. Raises :class:`NodeError` for a node that was started before, and what the work
         raises, when all that it did has been undone."""
+        if self.state is _FORKED:
+            raise self.not_running()
         if self.state is not _NEW:
             raise NodeError(self._not_again())
         self.state = _STARTING
@@ -96,8 +104,19 @@ class Lifecycle:
             return f"node {self._name} has been started already: each `async with` needs a Node of its own"
         return f"node {self._name} has stopped and cannot be started again: make a new Node"
 
+    def forked(self) -> None:
+        """This is a copy in a process that the program has forked."""
+        if self.state is not _STOPPED:
+            self.state = _FORKED
+            self._parent = os.getppid()
+
     def not_running(self) -> NodeNotStarted:
         """The error for what needs a node that is running."""
+        if self.state is _FORKED:
+            return NodeNotStarted(
+                f"node {self._name} runs in process {self._parent}: "
+                "a process forked from it cannot use the node"
+            )
         if self.state in (_NEW, _STARTING):
             return NodeNotStarted(f"node {self._name} has not been started: {_WAY_IN}")
         return NodeNotStarted(f"node {self._name} has stopped")
@@ -140,6 +159,8 @@ class Lifecycle:
         that the stop waits for does not wait for the stop (``init:stop/0`` returns at once too)."""
         if self.state in (_NEW, _STOPPED):
             return
+        if self.state is _FORKED:
+            raise self.not_running()
         if asyncio.get_running_loop() is not self._loop:
             raise NodeError(
                 f"node {self._name} belongs to another event loop: use "

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import quicdist.protocol as wire
 from quicdist.node.exit_reason import DOWN, NOCONNECTION, NOPROC, PROCESS
-from quicdist.node.links import Links
 from quicdist.node.process import Process
+from quicdist.node.process_links import ProcessLinks
 from quicdist.node.process_relations import MONITOR_ALIASES, MonitorAlias
 from quicdist.node.process_table import ProcessTable
 from quicdist.term import Atom, Pid, Reference
@@ -47,7 +47,7 @@ class Alias:
 class Monitors:
     """The monitors and aliases of a node's processes."""
 
-    def __init__(self, processes: ProcessTable, links: Links) -> None:
+    def __init__(self, processes: ProcessTable, links: ProcessLinks) -> None:
         self._processes = processes
         self._queue = processes.signal_queue
         self._links = links

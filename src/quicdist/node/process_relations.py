@@ -1,4 +1,4 @@
-"""The links, monitors and aliases of one process: data, which :mod:`~quicdist.node.links` and
+"""The links, monitors and aliases of one process: data, which :mod:`~quicdist.node.process_links` and
 :mod:`~quicdist.node.monitors` keep."""
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class ProcessTable(ABC):
         #: What other nodes have called, and is waited for when the node stops.
         self.calls = RunningCalls()
         #: The processes that the node itself offers: they end last.
-        self.services: set[Pid] = set()
+        self.kernel_processes: set[Pid] = set()
         self._is_connected = is_connected
         self._transmit = transmit
         self._thread = get_ident()

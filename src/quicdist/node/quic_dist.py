@@ -17,16 +17,18 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from quicdist.carrier import DEFAULT_PRIORITY, StreamLost, UserStream
+from quicdist.node.endpoints import Endpoint, quic_carriers
 from quicdist.node.errors import NoSuchStream, NotOwner
 from quicdist.node.process import Process
 from quicdist.node.streams import StreamAcceptor, StreamInfo, Streams
-from quicdist.protocol.names import node_name
+from quicdist.protocol.names import node_name, parse_node_name
 from quicdist.term import Atom
 from quicdist.term.names import Name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from quicdist.carrier import ConnectOptions
     from quicdist.carrier.user_stream import Buffer
     from quicdist.node.runtime import Runtime
 
@@ -40,14 +42,41 @@ StreamRef = tuple[Atom, Atom, int]
 
 
 class QuicDist:
-    """User streams by the names and rules of the module ``quic_dist``. ``process`` is the one that
-    calls, ``self()`` there."""
+    """User streams, and options for dialling single nodes, by the names and rules of the module
+    ``quic_dist``. ``process`` is the one that calls, ``self()`` there."""
 
-    def __init__(self, streams: Streams, runtime: Callable[[], Runtime]) -> None:
+    def __init__(
+        self, streams: Streams, runtime: Callable[[], Runtime], endpoints: Sequence[Endpoint] = ()
+    ) -> None:
         self._streams = streams
         self._runtime = runtime
+        self._endpoints = endpoints
         self._owned: dict[Process, set[UserStream]] = {}
         self._accepting: dict[Process, list[StreamAcceptor]] = {}
+
+    # -- how single nodes are dialled --------------------------------------------------------
+
+    def set_connect_options(self, node: Name, options: ConnectOptions) -> None:
+        """Dial ``node`` with these options from now on, in place of those set before
+        (``quic_dist:set_connect_options/2``, which holds for one dial only). A connection that there
+        is goes on. Raises :class:`NodeError` if this node has no QUIC carrier."""
+        name = str(parse_node_name(node_name(node)))
+        for carrier in quic_carriers(self._endpoints):
+            carrier.connect_options[name] = options
+
+    def get_connect_options(self, node: Name) -> ConnectOptions:
+        """The options set for ``node`` (``quic_dist:get_connect_options/1``). Raises
+        :class:`NodeError` if this node has no QUIC carrier."""
+        carrier = quic_carriers(self._endpoints)[0]
+        from quicdist.carrier import ConnectOptions  # here it is loaded already
+
+        return carrier.connect_options.get(node_name(node), ConnectOptions())
+
+    def clear_connect_options(self, node: Name) -> None:
+        """Dial ``node`` as all others again (``quic_dist:clear_connect_options/1``). Raises
+        :class:`NodeError` if this node has no QUIC carrier."""
+        for carrier in quic_carriers(self._endpoints):
+            carrier.connect_options.pop(node_name(node), None)
 
     # -- opening and accepting -------------------------------------------------------------
 

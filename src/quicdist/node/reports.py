@@ -54,6 +54,8 @@ class Crash:
     last_message: Any = None
     state: Any = None
     client: Pid | None = None
+    #: Of a server: whether its ``init`` has returned.
+    initialised: bool = True
     #: What else a report is about, as fields.
     more: dict[str, Any] = field(default_factory=dict)
 

@@ -14,9 +14,9 @@ import quicdist.protocol as wire
 from quicdist.node.errors import NoSuchProcess, NotConnected
 from quicdist.node.exit_reason import DOWN, error_term, exit_reason
 from quicdist.node.interface import NodeInterface
-from quicdist.node.links import Links
 from quicdist.node.monitors import Monitors
 from quicdist.node.process import HandlerProcess, Process
+from quicdist.node.process_links import ProcessLinks
 from quicdist.node.process_relations import MonitorAlias
 from quicdist.node.process_table import ProcessTable, Transmit, badarg
 from quicdist.node.remote_spawn import RemoteSpawn
@@ -61,7 +61,7 @@ class Runtime(ProcessTable):
             not_connected=not_connected,
         )
         self.owner: NodeInterface[Process] = owner
-        self.links = Links(self)
+        self.links = ProcessLinks(self)
         self.monitors = Monitors(self, self.links)
         self.spawning = Spawning(self, self.links, self.monitors, spawnables)
         self.signals = Signals(self, self.links, self.monitors, self.spawning)

@@ -116,7 +116,7 @@ class Shutdown:
         return parent is not None and parent.is_supervisor
 
     def _is_service(self, process: Process) -> bool:
-        return process.pid in self._runtime.services
+        return process.pid in self._runtime.kernel_processes
 
     def _parent(self, process: Process) -> Process | None:
         parent = process.parent

@@ -10,8 +10,8 @@ from typing import Any
 
 import quicdist.protocol as wire
 from quicdist.logs import RateLimit, clean, get_logger
-from quicdist.node.links import Links
 from quicdist.node.monitors import Monitors
+from quicdist.node.process_links import ProcessLinks
 from quicdist.node.process_table import ProcessTable
 from quicdist.node.spawning import Spawning
 from quicdist.protocol import ControlMessage, ProtocolError, RefusedPayload
@@ -95,7 +95,9 @@ def _check_sender(node: str, control: Any) -> None:
 class Signals:
     """Dispatches control messages to the processes of a node, by a table."""
 
-    def __init__(self, processes: ProcessTable, links: Links, monitors: Monitors, spawning: Spawning) -> None:
+    def __init__(
+        self, processes: ProcessTable, links: ProcessLinks, monitors: Monitors, spawning: Spawning
+    ) -> None:
         self._processes = processes
         self._by_pid = processes.by_pid
         self._by_name = processes.by_name

@@ -12,9 +12,9 @@ from typing import Any
 
 import quicdist.protocol as wire
 from quicdist.node.exit_reason import ERROR, NOCONNECTION, SHUTDOWN, UNDEF
-from quicdist.node.links import Links
 from quicdist.node.monitors import Monitors
 from quicdist.node.process import Process
+from quicdist.node.process_links import ProcessLinks
 from quicdist.node.process_table import ProcessTable
 from quicdist.node.spawn_options import LINK, asks_for, read_options
 from quicdist.node.spawnables import Resolver, Spawnables, Starter
@@ -48,7 +48,11 @@ class Spawning:
     """Spawns functions of this node for other nodes, and functions of other nodes for us."""
 
     def __init__(
-        self, processes: ProcessTable, links: Links, monitors: Monitors, functions: Spawnables | None = None
+        self,
+        processes: ProcessTable,
+        links: ProcessLinks,
+        monitors: Monitors,
+        functions: Spawnables | None = None,
     ) -> None:
         self._processes = processes
         self._queue = processes.signal_queue

@@ -125,7 +125,7 @@ class Streams:
     # -- accepting -------------------------------------------------------------------------
 
     def accept(self, handler: StreamHandler | None = None, *, node: Name | None = None) -> StreamAcceptor:
-        """Accept streams that ``node`` opens, or any node: see :meth:`NodeCore.accept_streams`."""
+        """Accept streams that ``node`` opens, or any node: see :meth:`quicdist.Node.accept_streams`."""
         take = None if handler is None else lambda stream: self._serve(handler, stream)
         return self.add(StreamAcceptor(self, node, take))
 

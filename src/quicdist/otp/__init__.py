@@ -1,6 +1,6 @@
-"""What a BEAM node offers by itself: net_kernel, rpc, gen_server, supervisor; clients and servers."""
+"""The services of a BEAM node: net_kernel, rpc, gen_server, supervisor, ...; clients and servers."""
 
-from quicdist.otp.calls import Call, current_call
+from quicdist.otp.call_context import Call, current_call
 from quicdist.otp.child_spec import ChildSpec
 from quicdist.otp.errors import CallingSelf, CallTimeout, FunctionClause, RemoteError
 from quicdist.otp.gen_server import HIBERNATE, IGNORE, NO_REPLY, Continue, GenServer, NoReply, Reply, Stop

@@ -1,7 +1,7 @@
-"""Reports of processes that crash, as OTP makes them: here, and on the node of the group leader.
+"""Crash reports as OTP makes them, on this node and on the node of the group leader.
 
-A process whose group leader is on another node, such as one that a BEAM has spawned, is reported there
-too, as a BEAM does it: so a crash appears in the shell that the process was started from.
+A BEAM reports a process on the node of its group leader too. So does this node: the crash of a process
+that a BEAM has spawned here appears in the shell it was spawned from.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from quicdist.node.exit_reason import ERROR
 from quicdist.node.process import Process
 from quicdist.node.reports import Crash, CrashLog, log, mfa_text, named, shown
 from quicdist.node.runtime import Runtime
-from quicdist.otp import system
 from quicdist.otp.child_spec import Child
 from quicdist.otp.logger import LOGGER_PROXY, PYTHON_TEXT
 from quicdist.otp.report_terms import (
-    Event,
+    EventTerm,
     crash_event,
     emulator_event,
     progress_event,
@@ -29,18 +28,19 @@ from quicdist.otp.report_terms import (
     supervisor_event,
     text_event,
 )
-from quicdist.otp.server_process import Phase, ServerProcess
+from quicdist.otp.server_lifecycle import ServerPhase
+from quicdist.otp.server_process import ServerProcess
 from quicdist.term import Atom
 from quicdist.term.shorten import shorten
 
-#: Crashes reported to one other node, in so many seconds.
+#: Crashes that are reported to one other node within ``PERIOD`` seconds.
 MAX_FORWARDED: Final = 50
 PERIOD: Final = 10.0
 
 
 class CrashReports(CrashLog):
-    """Reports to Python's ``logging``, once each, and to the node of the process's group leader where
-    there is a connection to it. ``link`` gives that connection."""
+    """Reports each crash to Python's ``logging``, and to the node of the process's group leader if it is
+    connected. ``link`` returns that connection."""
 
     def __init__(self, runtime: Runtime, link: Callable[[str], Link | None]) -> None:
         super().__init__(runtime.name, runtime.find)
@@ -48,14 +48,15 @@ class CrashReports(CrashLog):
         self._link = link
         self._forwarded = RateLimit(MAX_FORWARDED, PERIOD)
 
-    # -- processes -------------------------------------------------------------------------------
+    # -- processes ---------------------------------------------------------------------------------
 
     def crash(self, process: Process, *more: Any) -> Crash:
         crash = super().crash(process, *more)
         if isinstance(process, ServerProcess):
-            crash.initial_call = system.initial_call(process)
+            crash.initial_call = process.initial_call
             crash.last_message, crash.client = shorten(process.last_message), process.client
             crash.state = process.state_at_failure
+            crash.initialised = process.phase is not ServerPhase.STARTING
         return crash
 
     def report(self, crash: Crash) -> None:
@@ -69,18 +70,18 @@ class CrashReports(CrashLog):
         if not isinstance(process, ServerProcess):
             return super().facts(crash)
         facts = [("initial call", mfa_text(crash.initial_call))]
-        if process.phase is Phase.STARTING:
+        if not crash.initialised:
             return "server", "was not started", facts
         facts += [("last message", shown(crash.last_message)), ("state", shown(crash.state))]
         if crash.client is not None:
             facts.append(("client", shown(crash.client)))
         return "server", "terminates", facts
 
-    # -- supervisors -----------------------------------------------------------------------------
+    # -- supervisors -------------------------------------------------------------------------------
 
     def child_failed(self, process: Process, context: str, child: Child, reason: Any) -> None:
-        """A supervisor's child could not be started, or has ended; ``context`` is OTP's word, see
-        :func:`~quicdist.otp.report_terms.supervisor_event`."""
+        """Report a supervisor's child that could not be started, or has ended; ``context`` is OTP's word,
+        see :func:`~quicdist.otp.report_terms.supervisor_event`."""
         try:
             name = _supervisor_name(process)
             text = cache(lambda: self._child_text(process, child, f"{_CONTEXTS[context]}: {shown(reason)}"))
@@ -92,10 +93,10 @@ class CrashReports(CrashLog):
                 more = {"context": context, "reason": reason, "reported_to": to}
                 log.error("%s%s", text(), note, extra={**self._child_fields(process, child), **more})
         except Exception:
-            log.exception("no report of %r", process)
+            log.exception("cannot report %r", process)
 
     def child_started(self, process: Process, child: Child) -> None:
-        """A supervisor has started a child. This is told where ``logging`` wants it, in level INFO."""
+        """Report a child that was started, if level INFO is enabled."""
         if not log.isEnabledFor(logging.INFO):
             return
         try:
@@ -107,7 +108,7 @@ class CrashReports(CrashLog):
                 more = {"reported_to": to}
                 log.info("%s%s", text(), note, extra={**self._child_fields(process, child), **more})
         except Exception:
-            log.exception("no report of %r", process)
+            log.exception("cannot report %r", process)
 
     def _child_text(self, process: Process, child: Child, what: str) -> str:
         who = f"supervisor {process.pid}{named(process)} of {self.node}"
@@ -125,12 +126,12 @@ class CrashReports(CrashLog):
     # -- the node of the group leader --------------------------------------------------------------
 
     def _forward(
-        self, process: Process, make_events: Callable[[], list[Event]], text: Callable[[], str]
+        self, process: Process, make_events: Callable[[], list[EventTerm]], text: Callable[[], str]
     ) -> str | None:
-        """Send events to the node of the group leader, if that is another one: its name, or None where
-        they were not sent. No connection is made for them, and none is filled up with them.
+        """Send events to the node of the group leader, if it is another one; its name, or None where
+        they were not sent. They never open a connection, nor fill its buffer.
 
-        ``text`` says all of it to a node without OTP. Both are made if they are to be sent.
+        ``text`` has the whole report, for a node without OTP. Both are made only if they are sent.
         """
         leader = process.group_leader
         if leader is None or leader.node.name == self.node:
@@ -153,27 +154,26 @@ class CrashReports(CrashLog):
 
 
 def _is_told(crash: Crash) -> bool:
-    """Whether OTP would log it. A process that exits, of its own or by a call that failed, is not reported by
-    ERTS, and so not here."""
+    """Whether OTP would log it: ERTS reports errors of a process, not exits."""
     return crash.process.is_otp_process or crash.failure[0] == ERROR
 
 
-def _events(crash: Crash) -> list[Event]:
-    """What OTP would log of it."""
+def _events(crash: Crash) -> list[EventTerm]:
+    """The events that OTP would log."""
     process = crash.process
-    if isinstance(process, ServerProcess) and process.phase is not Phase.STARTING:
+    if isinstance(process, ServerProcess) and crash.initialised:
         return [server_event(crash), crash_event(crash)]
     if process.is_otp_process:
         return [crash_event(crash)]
     return [emulator_event(crash)]
 
 
-#: What OTP's word means.
+#: OTP's error contexts in words.
 _CONTEXTS: Final = {
     "start_error": "could not be started",
     "child_terminated": "ended",
     "shutdown_error": "did not shut down in time and is killed",
-    "shutdown": "has been restarted too often, the supervisor ends",
+    "shutdown": "was restarted too often, the supervisor ends",
 }
 
 

@@ -1,13 +1,13 @@
-"""``erpc`` toward other nodes: functions called there, with their values and exceptions.
+"""The client side of ``erpc``: calls functions on other nodes.
 
-OTP: ``erpc(3)``. The protocol is that of ``erpc:execute_call/4``, spawned by SPAWN_REQUEST with a
-monitor, whose exit reason is the result. Peers without DFLAG_SPAWN are asked by way of ``rex``.
+OTP: ``erpc(3)``. A call spawns ``erpc:execute_call/4`` by SPAWN_REQUEST with a monitor; the exit reason
+is the result. A peer without DFLAG_SPAWN is called by its server ``rex``.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from quicdist.carrier import Link
@@ -17,9 +17,10 @@ from quicdist.node.errors import NodeError, NotConnected
 from quicdist.node.exit_reason import NOCONNECTION
 from quicdist.node.runtime import Runtime
 from quicdist.node.spawning import Spawning
+from quicdist.otp.deadline import Deadline
 from quicdist.otp.errors import RemoteError, fails_erpc
 from quicdist.otp.gen import Caller
-from quicdist.otp.request import Deadline, Request
+from quicdist.otp.request import Request
 from quicdist.protocol import DistFlag
 from quicdist.protocol.names import node_name, node_names
 from quicdist.term import Atom, Pid, Reference
@@ -33,8 +34,12 @@ _NODEDOWN = Atom("nodedown")
 _CALL = Atom("call")
 
 
+#: :meth:`ErpcClient.call`: node, module, function, arguments, and ``timeout`` in seconds.
+RemoteCall = Callable[..., Awaitable[Any]]
+
+
 class ErpcClient:
-    """Calls functions on other nodes, in the name of the node's caller process."""
+    """Calls functions on other nodes, from the node's caller process."""
 
     def __init__(
         self,
@@ -60,21 +65,21 @@ class ErpcClient:
     ) -> Any:
         """Apply a function on another node and return its value (``erpc:call/5``).
 
-        ``timeout`` is in seconds, None waits for ever; it covers connecting too. The function goes
-        on when nobody waits for it any more. Raises :class:`NotConnected`, :class:`CallTimeout`
-        and :class:`RemoteError`.
+        ``timeout`` is in seconds and includes connecting; None waits for ever. After a time-out the
+        function continues on its node. Raises :class:`NotConnected`, :class:`CallTimeout` and
+        :class:`RemoteError`; TypeError for what is not a name, or not a list of arguments.
         """
         return await self.send_request(node, module, function, arguments).receive_response(timeout)
 
     def send_request(
         self, node: Name, module: Name, function: Name, arguments: Sequence[Any] = ()
     ) -> Request[Any]:
-        """Have a function applied and go on; the result is awaited from the :class:`Request`
-        (``erpc:send_request/4``)."""
+        """Apply a function on another node without waiting; the result comes from the
+        :class:`Request` (``erpc:send_request/4``)."""
         return self._ask(node_name(node), mfa_of(module, function, arguments))
 
     def _ask(self, node: str, mfa: MFA) -> Request[Any]:
-        call = _Call(self, node, mfa)
+        call = _PendingCall(self, node, mfa)
         link = self._connections.link(node)
         if node == self._runtime.name:
             call.begin(None)
@@ -87,7 +92,7 @@ class ErpcClient:
             call.connecting = task
         return call.request
 
-    async def _connect(self, node: str, call: _Call) -> None:
+    async def _connect(self, node: str, call: _PendingCall) -> None:
         try:
             call.begin(await self._connections.connect(node))
         except Exception as error:
@@ -96,7 +101,7 @@ class ErpcClient:
             call.connecting = None
 
     def cast(self, node: Name, module: Name, function: Name, arguments: Sequence[Any] = ()) -> None:
-        """Apply a function on another node and forget about it (``erpc:cast/4``)."""
+        """Apply a function on another node; there is no result (``erpc:cast/4``)."""
         self._cast(node_name(node), mfa_of(module, function, arguments))
 
     def _cast(self, node: str, mfa: MFA) -> None:
@@ -113,7 +118,7 @@ class ErpcClient:
 
     @property
     def _leader(self) -> Pid:
-        """The node's own group leader: what runs elsewhere prints here."""
+        """The node's group leader, for the output of called functions."""
         return self._runtime.group_leader or self._caller.process.pid
 
     async def multicall(
@@ -127,8 +132,8 @@ class ErpcClient:
     ) -> list[Any]:
         """Apply a function on many nodes at once (``erpc:multicall/5``).
 
-        One result for each node, in the order of ``nodes``: the value, or in its place the
-        exception that :meth:`call` would have raised. ``timeout`` seconds are for all together.
+        Returns one result for each node, in the order of ``nodes``: the value, or the exception that
+        :meth:`call` would have raised. ``timeout`` (seconds) is for all nodes together.
         """
         mfa = mfa_of(module, function, arguments)
         requests = [self._ask(node_name(node), mfa) for node in node_names(nodes)]
@@ -137,15 +142,15 @@ class ErpcClient:
     def multicast(
         self, nodes: Iterable[Name], module: Name, function: Name, arguments: Sequence[Any] = ()
     ) -> None:
-        """Apply a function on many nodes and forget about it (``erpc:multicast/4``)."""
+        """Apply a function on many nodes; there are no results (``erpc:multicast/4``)."""
         mfa = mfa_of(module, function, arguments)
         for node in node_names(nodes):
             self._cast(node_name(node), mfa)
 
 
 async def gather(requests: Sequence[Request[Any]], timeout: float | None) -> list[Any]:
-    """The value of each request, or the exception in its place, once all are there or
-    ``timeout`` seconds are over."""
+    """The value or the exception of each request, once all are answered, or after ``timeout``
+    seconds."""
     deadline = Deadline(timeout)
     results: list[Any] = []
     try:
@@ -160,8 +165,8 @@ async def gather(requests: Sequence[Request[Any]], timeout: float | None) -> lis
     return results
 
 
-class _Call:
-    """One call under way."""
+class _PendingCall:
+    """One call that is not answered yet."""
 
     def __init__(self, client: ErpcClient, node: str, mfa: MFA) -> None:
         self._client = client
@@ -178,19 +183,19 @@ class _Call:
         return f"{module}:{function}/{len(arguments)} on {self._node}"
 
     def begin(self, link: Link | None) -> None:
-        """Ask, now that there is a connection; None is this node itself."""
+        """Send the call over a connection; None is this node itself."""
         if link is None or link.peer.negotiated & DistFlag.SPAWN:
             self._ask_erpc()
         else:
             self._ask_rex()
 
-    # -- erpc --------------------------------------------------------------------------------
+    # -- erpc --------------------------------------------------------------------------------------
 
     def _ask_erpc(self) -> None:
         client = self._client
         monitors, identifiers = client._runtime.monitors, client._runtime.identifiers
         result, self._spawn = identifiers.reference(), identifiers.reference()
-        # First: on this node itself it may be over when the request returns.
+        # Before the request: on this node the process may have ended when it returns.
         monitors.await_spawned(self._spawn, self._node, lambda reason: self._down(result, reason))
         try:
             client._spawning.request(
@@ -202,7 +207,7 @@ class _Call:
                 [_MONITOR],
                 self._replied,
                 reference=self._spawn,
-                # If its process is killed, the one that takes its place answers as well.
+                # The caller process can be restarted; its successor gets the answer.
                 owned=False,
             )
         except BaseException:
@@ -210,7 +215,7 @@ class _Call:
             raise
 
     def _replied(self, answer: Pid | Atom) -> None:
-        """SPAWN_REPLY: the pid, or why there is none."""
+        """SPAWN_REPLY: the pid, or the reason of the failure."""
         if isinstance(answer, Pid):
             if self._spawn is not None:
                 self._client._runtime.monitors.spawned(self._spawn, answer)
@@ -230,7 +235,7 @@ class _Call:
             case _:
                 self.request.fail(RemoteError("signal", reason, where=self._what()))
 
-    # -- rex ---------------------------------------------------------------------------------
+    # -- rex ---------------------------------------------------------------------------------------
 
     def _ask_rex(self) -> None:
         client = self._client
@@ -246,10 +251,10 @@ class _Call:
         else:
             self.request.fail(error)
 
-    # -- no longer wanted ----------------------------------------------------------------------
+    # -- abandoned ---------------------------------------------------------------------------------
 
     def _abandon(self) -> None:
-        """``erpc:call_abandon``: what has been spawned runs on, unmonitored."""
+        """``erpc:call_abandon``: the spawned process continues, without the monitor."""
         client = self._client
         if self.connecting is not None:
             self.connecting.cancel()
@@ -260,7 +265,7 @@ class _Call:
 
 
 def rex_error(node: str, value: Any, what: str) -> Exception | None:
-    """The exception that an answer of ``rex`` stands for, None where it is a value."""
+    """The exception for an answer of ``rex``, None if it is a value."""
     match value:
         case (tag, (exit_tag, (reason, list(stack)))) if tag == _BADRPC and exit_tag == _EXIT:
             return RemoteError("error", reason, stack, where=what)

@@ -1,4 +1,4 @@
-"""What a call to another process or node can end with."""
+"""Errors of calls to other processes and nodes, and the exit reasons that OTP has for them."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ _FILE, _LINE = Atom("file"), Atom("line")
 
 
 class CallTimeout(NodeError, TimeoutError):
-    """No answer came within the time given."""
+    """No answer came within the time-out."""
 
     def __init__(self, what: str, timeout: float) -> None:
         super().__init__(f"{what} did not answer within {timeout:g} s")
 
 
 class CallingSelf(NodeError):
-    """A process called itself, and would have waited for its own answer (``calling_self``)."""
+    """A process called itself, which would wait for ever (``calling_self``)."""
 
     def __init__(self, process: Any) -> None:
-        super().__init__(f"{process!r} calls itself: it cannot answer while it waits")
+        super().__init__(f"{process!r} calls itself, which would wait for ever")
 
 
 class RemoteError(NodeError):
     """A function called on another node did not return.
 
-    ``kind`` is Erlang's class of exception (``"error"``, ``"exit"`` or ``"throw"``), or
-    ``"signal"`` where the process that ran it was ended from outside; ``reason`` the term raised;
-    ``stack`` the stack trace there, where one came (a list of ``(module, function, arity or
-    arguments, location)``). A Python function that raises one passes on all three to its caller.
+    ``kind`` is Erlang's class of exception (``"error"``, ``"exit"`` or ``"throw"``), or ``"signal"``
+    if an exit signal ended the process that ran it; ``reason`` is the term raised; ``stack`` is the
+    stack trace, if there is one (a list of ``(module, function, arity or arguments, location)``). An
+    exported function that raises a RemoteError passes all three to its caller.
     """
 
     def __init__(self, kind: str, reason: Any, stack: list[Any] | None = None, *, where: str = "") -> None:
@@ -50,7 +50,7 @@ class RemoteError(NodeError):
 
 
 class FunctionClause(NodeError):
-    """A callback of a server has no case for what it was called with (``function_clause``)."""
+    """A callback of a server has no case for its argument (``function_clause``)."""
 
     def __init__(self, server: object, callback: str, argument: Any) -> None:
         kind = type(server)
@@ -65,7 +65,7 @@ class FunctionClause(NodeError):
 
 
 def cause(error: Exception) -> Any:
-    """The word or term by which OTP says why a call failed; None where it has none."""
+    """OTP's reason for a call that failed; None if it has none."""
     match error:
         case ProcessEnded():
             return error.reason
@@ -81,29 +81,28 @@ def cause(error: Exception) -> Any:
 
 
 def exits_call(error: Exception, call: tuple[Any, ...]) -> None:
-    """Have a process that lets ``error`` out exit as OTP's ``call``, ``{Module, Function, Arguments}``,
-    exits: ``{Reason, {Module, Function, Arguments}}``."""
+    """Set the exit reason of ``error`` to that of OTP's ``call``, which is ``{Module, Function,
+    Arguments}``: ``{Reason, {Module, Function, Arguments}}``."""
     reason = cause(error)
     if reason is not None and isinstance(error, NodeError):
         error.exit_reason = (reason, call)
 
 
 def exits_bare(error: NodeError) -> None:
-    """The same for functions that exit with the word alone, as ``gen_server:stop`` does for a server
-    that is not there, or does not end in time."""
+    """Set the exit reason for functions that exit with the bare reason, as ``gen_server:stop`` does for
+    a server that does not exist, or does not end in time."""
     if isinstance(error, NoSuchProcess | CallTimeout):
         error.exit_reason = cause(error)
 
 
 def fails_rpc(error: NodeError) -> None:
-    """The same for ``rpc``, which returns ``{badrpc, nodedown}`` or ``{badrpc, timeout}``: nobody has
-    a clause for that."""
+    """Set the exit reason for ``rpc``, which returns ``{badrpc, nodedown}`` or ``{badrpc, timeout}``."""
     if isinstance(error, NotConnected | CallTimeout):
         error.exit_reason = (_BADRPC, _TIMEOUT if isinstance(error, CallTimeout) else _NODEDOWN)
 
 
 def fails_erpc(error: Exception) -> None:
-    """The same for ``erpc:call``, which raises ``{erpc, Reason}`` as an error."""
+    """Set the exit reason for ``erpc:call``, which raises ``{erpc, Reason}`` as an error."""
     word = _NOCONNECTION if isinstance(error, NotConnected) else _TIMEOUT
     if isinstance(error, NotConnected | CallTimeout):
         error.exit_reason = ((_ERPC, word), [(_ERPC, _CALL, 5, [])])

@@ -1,9 +1,9 @@
-"""Calls in executors that the program gave, process pools above all.
+"""Runs calls in executors of the program, such as process pools.
 
-``ProcessPoolExecutor`` pickles what goes to a worker and what comes back. An object that pickles and
-does not unpickle, as many an exception, ends the worker or the whole pool for good. So no exception
-crosses here, only its outcome in Erlang's terms, and all that crosses is bytes that are unpickled
-where a failure is one call's own. Executors that run in this process pickle nothing.
+``ProcessPoolExecutor`` pickles calls and results. An object that pickles but does not unpickle, such as
+many exceptions, breaks the worker or the whole pool. So an exception is turned into an outcome of
+Erlang terms in the worker, and calls and outcomes travel as bytes that are unpickled where a failure
+ends one call only. Executors in this process pickle nothing.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from typing import Any
 
 from quicdist.containment import describe
 from quicdist.logs import get_logger
-from quicdist.node.exit_reason import error_term
-from quicdist.otp.outcomes import ERROR, Outcome, outcome_of, run
+from quicdist.node.exit_reason import ERROR, error_term
+from quicdist.otp.outcome import Outcome, outcome_of, run
 
 log = get_logger("quicdist.otp")
 
-#: An executor, or a function that makes one.
-GivenExecutor = Executor | Callable[[], Executor]
+#: An executor, or a function that returns one.
+ExecutorOrFactory = Executor | Callable[[], Executor]
 
 
-class _Crossing:
-    """Something that may have to cross to another process."""
+class _Pickled:
+    """An object that may be pickled for another OS process."""
 
     __slots__ = ("content", "failed")
 
     def __init__(self, content: Any) -> None:
         self.content = content
-        #: What came of the call if this could not cross.
+        #: The outcome of the call if this could not be pickled or unpickled.
         self.failed: Outcome | None = None
 
     def _pickled(self) -> tuple[Any, ...]:
@@ -45,8 +45,8 @@ class _Crossing:
         return _arrived, (type(self), b"", (ERROR, error_term(error), []))
 
 
-class _Request(_Crossing):
-    """A function and its arguments; ``context`` is for workers in this process."""
+class _PickledCall(_Pickled):
+    """A function and its arguments; ``context`` is used by workers in this process."""
 
     __slots__ = ("context",)
 
@@ -58,12 +58,13 @@ class _Request(_Crossing):
         try:
             return self._pickled()
         except Exception:
-            return _Request, (self.content,)  # The executor may have a better pickle, or will say why not.
+            # The executor may have another pickler; else it reports the error.
+            return _PickledCall, (self.content,)
         except BaseException as error:
             return self._refused(error)
 
 
-class _Response(_Crossing):
+class _PickledOutcome(_Pickled):
     """An outcome."""
 
     __slots__ = ()
@@ -75,7 +76,7 @@ class _Response(_Crossing):
             return self._refused(error)
 
 
-def _arrived(kind: type[_Crossing], data: bytes, failed: Outcome | None) -> _Crossing:
+def _arrived(kind: type[_Pickled], data: bytes, failed: Outcome | None) -> _Pickled:
     crossing = kind(None)
     crossing.failed = failed
     if failed is None:
@@ -86,18 +87,18 @@ def _arrived(kind: type[_Crossing], data: bytes, failed: Outcome | None) -> _Cro
     return crossing
 
 
-def work(request: _Request) -> _Response:
-    """What an executor runs, here or in another process."""
+def work(request: _PickledCall) -> _PickledOutcome:
+    """Run a call; called by an executor, in this process or another one."""
     if request.failed is not None:
-        return _Response(request.failed)
+        return _PickledOutcome(request.failed)
     function, arguments = request.content
     if request.context is None:
-        return _Response(run(function, arguments))
-    return _Response(request.context.run(run, function, arguments))
+        return _PickledOutcome(run(function, arguments))
+    return _PickledOutcome(request.context.run(run, function, arguments))
 
 
 class Executors:
-    """Hands calls to executors; makes those that are given by a function, one for each function."""
+    """Submits calls to executors, and makes those that are given as a function."""
 
     def __init__(self) -> None:
         self._made: dict[Callable[[], Executor], Executor] = {}
@@ -106,17 +107,17 @@ class Executors:
 
     def submit(
         self,
-        given: GivenExecutor,
+        given: ExecutorOrFactory,
         call: tuple[Callable[..., Any], Sequence[Any]],
         context: Context,
         done: Callable[[Outcome], object],
-    ) -> Future[_Response]:
-        """Have a call run; ``done`` is called with its outcome, in some thread.
+    ) -> Future[_PickledOutcome]:
+        """Run a call; ``done`` is called with its outcome, in any thread.
 
-        Raises what the executor raises that takes no calls.
+        Raises what ``executor.submit`` raises.
         """
         executor = self._executor(given)
-        request = _Request(call, context)
+        request = _PickledCall(call, context)
         try:
             future = executor.submit(work, request)
         except BrokenExecutor as error:
@@ -126,7 +127,7 @@ class Executors:
             executor = self._executor(given)
             future = executor.submit(work, request)
 
-        def answered(future: Future[_Response]) -> None:
+        def answered(future: Future[_PickledOutcome]) -> None:
             try:
                 response = future.result()
                 outcome = response.failed or response.content
@@ -141,7 +142,7 @@ class Executors:
         future.add_done_callback(answered)
         return future
 
-    def _executor(self, given: GivenExecutor) -> Executor:
+    def _executor(self, given: ExecutorOrFactory) -> Executor:
         if isinstance(given, Executor):
             return given
         with self._lock:
@@ -150,17 +151,17 @@ class Executors:
                 executor = self._made[given] = given()
             return executor
 
-    def _broken(self, given: GivenExecutor, executor: Executor, error: BaseException) -> None:
+    def _broken(self, given: ExecutorOrFactory, executor: Executor, error: BaseException) -> None:
         with self._lock:
             if executor in self._known_broken:
                 return
             self._known_broken.add(executor)
             if not isinstance(given, Executor) and self._made.get(given) is executor:
                 del self._made[given]
-        then = "every call of its exports fails" if executor is given else "the next call gets a new one"
+        then = "all calls to it fail" if executor is given else "the next call makes a new one"
         log.error("%r is broken, %s: %s", executor, then, describe(error))
 
     def close(self) -> None:
-        """Shut down the executors made here. Calls that run in them are not waited for."""
+        """Shut down the executors made here, without waiting for running calls."""
         while self._made:
             self._made.popitem()[1].shutdown(wait=False, cancel_futures=True)

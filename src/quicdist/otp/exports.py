@@ -1,4 +1,4 @@
-"""The Python functions that other nodes may call, and no others."""
+"""The table of exported functions: those that other nodes may call."""
 
 from __future__ import annotations
 
@@ -9,27 +9,26 @@ from types import ModuleType
 from typing import Any
 
 from quicdist.node.errors import NameRegistered
-from quicdist.otp.executors import GivenExecutor
+from quicdist.otp.executors import ExecutorOrFactory
 from quicdist.term.names import FUNCTION, MODULE, Name, name_of
 
 AnyFunction = Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Export:
-    """One function that other nodes may call.
+class ExportedFunction:
+    """A function that other nodes may call.
 
-    ``blocking`` ones run in ``executor`` (None: each call in a thread of its own), so that they do
-    not stop the node.
+    A ``blocking`` one runs in ``executor``, None: in a thread for each call.
     """
 
     function: AnyFunction
     signature: inspect.Signature | None
     blocking: bool = False
-    executor: GivenExecutor | None = None
+    executor: ExecutorOrFactory | None = None
 
     def takes(self, count: int) -> bool:
-        """Whether it can be called with this many arguments (Erlang: whether that arity exists)."""
+        """Whether it can be called with ``count`` arguments (its arity in Erlang)."""
         if self.signature is None:
             return True
         try:
@@ -40,10 +39,10 @@ class Export:
 
 
 class Exports:
-    """Functions by the Erlang module and function they are called as."""
+    """Exported functions by their names in Erlang: module and function."""
 
     def __init__(self) -> None:
-        self._functions: dict[tuple[str, str], Export] = {}
+        self._functions: dict[tuple[str, str], ExportedFunction] = {}
 
     def add(
         self,
@@ -52,34 +51,34 @@ class Exports:
         function: AnyFunction,
         *,
         blocking: bool = False,
-        executor: GivenExecutor | None = None,
+        executor: ExecutorOrFactory | None = None,
     ) -> None:
-        """Let other nodes call ``function`` as ``module:name``. The same function may be given again,
-        with another ``executor``.
+        """Let other nodes call ``function`` as ``module:name``. The same function may be added again, with
+        another ``executor``.
 
-        Raises :class:`NameRegistered` where another function is called so already, and
-        :class:`TypeError` for a coroutine function that is to run outside the event loop.
+        Raises :class:`NameRegistered` where another function has that name, and :class:`TypeError` for a
+        coroutine function with ``blocking`` or ``executor``.
         """
         module, name = name_of(module, MODULE), name_of(name, FUNCTION)
         blocking = blocking or executor is not None
         if blocking and inspect.iscoroutinefunction(function):
-            raise TypeError(f"{function!r} is a coroutine function: it runs in the event loop only")
+            raise TypeError(f"{function!r} is a coroutine function, which always runs in the event loop")
         known = self._functions.get((module, name))
         if known is not None and known.function is not function:
             raise NameRegistered(f"{module}:{name} is exported already, as {known.function!r}")
         try:
             signature: inspect.Signature | None = inspect.signature(function)
         except (TypeError, ValueError):
-            signature = None  # Some built-ins do not tell; they raise TypeError when called wrongly.
-        self._functions[module, name] = Export(function, signature, blocking, executor)
+            signature = None  # Some built-ins have none; they raise TypeError themselves.
+        self._functions[module, name] = ExportedFunction(function, signature, blocking, executor)
 
     def add_namespace(self, module: Name, namespace: Any, **options: Any) -> None:
         """Let other nodes call every public function of a module, an object or a mapping as
-        ``module:its_name``. What begins with an underscore, and what is no function, stays out.
+        ``module:its_name``. Names with a leading underscore, and what is not a function, are left out.
 
         A mapping may hold modules and mappings again: ``{"math": math}`` as ``"py"`` is
         ``'py.math':sqrt(2)``, and as ``"Elixir.Py"`` with ``"Math"`` for the key, ``Py.Math.sqrt(2)``
-        in Elixir. Options are those of :meth:`add`; coroutine functions run in the event loop anyway.
+        in Elixir. ``options`` are those of :meth:`add`; coroutine functions always run in the event loop.
         """
         module = name_of(module, MODULE)
         items = namespace.items() if isinstance(namespace, Mapping) else _members(namespace)
@@ -92,15 +91,15 @@ class Exports:
             elif callable(member) and not inspect.isclass(member):
                 self.add(module, name, member, **({} if inspect.iscoroutinefunction(member) else options))
 
-    def find(self, module: str, function: str, arity: int) -> Export | None:
-        """The export that answers to ``module:function/arity``."""
+    def find(self, module: str, function: str, arity: int) -> ExportedFunction | None:
+        """The function exported as ``module:function/arity``."""
         export = self._functions.get((module, function))
         return export if export is not None and export.takes(arity) else None
 
 
 def _members(namespace: Any) -> list[tuple[str, Any]]:
     if inspect.ismodule(namespace):
-        # Only what the module itself defines or names in __all__: not what it imported.
+        # Names in __all__, else those that the module defines itself, not those it imports.
         public = getattr(namespace, "__all__", None)
         if public is not None:
             return [(name, getattr(namespace, name)) for name in public]
@@ -112,6 +111,6 @@ def _members(namespace: Any) -> list[tuple[str, Any]]:
     return [
         (name, getattr(namespace, name))
         for name in dir(namespace)
-        # To look at a property would run it.
+        # Reading a property would run it.
         if not name.startswith("_") and not isinstance(getattr(type(namespace), name, None), property)
     ]

@@ -1,4 +1,4 @@
-"""Calls and replies as OTP's ``gen`` module makes them: request, monitor and alias in one."""
+"""Calls as OTP's ``gen`` module makes them: request, monitor and alias in one."""
 
 from __future__ import annotations
 
@@ -12,52 +12,19 @@ from quicdist.node.exit_reason import NOCONNECTION, NOPROC
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
 from quicdist.otp.errors import CallingSelf, exits_call
+from quicdist.otp.gen_messages import ALIAS, GEN_CALL
+from quicdist.otp.kernel_process import spawn_kernel_process
 from quicdist.otp.request import Request
-from quicdist.otp.server_names import Global, LookedUp, Via
-from quicdist.otp.service_process import spawn_service
+from quicdist.otp.server_names import Global, GlobalOrVia, Via
 from quicdist.term import Atom, ImproperList, Pid, Reference
 
-GEN_CALL = Atom("$gen_call")
-GEN_CAST = Atom("$gen_cast")
-#: The label of the messages that the module ``sys`` sends.
-SYSTEM = Atom("system")
-_ALIAS = Atom("alias")
 _GLOBAL, _VIA, _PYTHON = Atom("global"), Atom("via"), Atom("python")
 _INFINITY = Atom("infinity")
 _GEN_SERVER, _CALL, _SEND_REQUEST = Atom("gen_server"), Atom("call"), Atom("send_request")
 
-#: Who asks: ``{Pid, Tag}``, to be handed back in the reply as it came.
-From = tuple[Pid, Any]
-
-
-def reply(process: Process, sender: From, value: Any) -> None:
-    """Answer a call (``gen:reply/2``, ``gen_server:reply/2``); the process is the one that answers."""
-    if not process.alive:
-        return
-    pid, tag = sender
-    # In order with the signals to the process behind the alias: a server that replies and ends must
-    # not be heard of in the other order, on whatever streams the two travel.
-    process.node.runtime.send(process.pid, _reply_address(pid, tag), (tag, value), owner=pid)
-
-
-def _reply_address(pid: Pid, tag: Any) -> Pid | Reference:
-    # [alias|Alias], or [[alias|Alias]|_] where gen_statem or gen_event put more beside it.
-    if isinstance(tag, list | ImproperList) and tag:
-        head = tag[0] if isinstance(tag, list) else tag.elements[0]
-        if isinstance(head, ImproperList):
-            tag, head = head, head.elements[0]
-        if isinstance(tag, ImproperList) and head == _ALIAS and isinstance(tag.tail, Reference):
-            return tag.tail
-    return pid
-
-
-def is_from(term: Any) -> bool:
-    """Whether a term from outside has the shape of a :data:`From`."""
-    return isinstance(term, tuple) and len(term) == 2 and isinstance(term[0], Pid)
-
 
 def ref_term(to: Any) -> Any:
-    """A destination as ``gen_server`` names it, ``server_ref()``."""
+    """A destination as a term, ``gen_server:server_ref()``."""
     match to:
         case Process():
             return to.pid
@@ -73,7 +40,7 @@ def ref_term(to: Any) -> Any:
 
 
 def milliseconds(timeout: float | None) -> Any:
-    """A time-out in seconds as OTP's functions take it."""
+    """A time-out in seconds as OTP's term: milliseconds or ``infinity``."""
     return _INFINITY if timeout is None else round(timeout * 1000)
 
 
@@ -85,25 +52,25 @@ def described(to: Any) -> str:
 
 
 class Caller:
-    """Asks other processes, in the name of a process of its own or of one that is given."""
+    """Sends calls from a process of the node's own, or from a given one, and matches the replies."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._open: dict[Reference, tuple[Request[Any], Pid]] = {}
-        #: Looks up a name; set by who makes what it takes.
-        self.find: Callable[[LookedUp, Callable[[Pid | None, Exception | None], None]], None]
-        #: In whose name it asks.
+        #: Looks up a name; set when the name resolver exists.
+        self.find: Callable[[GlobalOrVia, Callable[[Pid | None, Exception | None], None]], None]
+        #: The process that sends the calls.
         self.process: Process
 
     def start(self) -> Process:
-        """Start the process in whose name it asks, in place of one that has ended. What that asked is
-        still answered: by aliases, which belong to no process."""
-        self.process = spawn_service(self._runtime, self._received)
+        """Start the process that sends the calls, also in place of one that has ended. Its open calls are
+        still answered: their aliases belong to no process."""
+        self.process = spawn_kernel_process(self._runtime, self._received)
         return self.process
 
     def _received(self, _: Process, message: Any) -> None:
-        """``{Tag, Reply}``, by way of the alias, or to the pid from those (``net_kernel``) that do
-        not use it. What no request waits for any more is dropped."""
+        """``{Tag, Reply}``, sent to the alias, or to the pid by servers that do not use the alias
+        (``net_kernel``). A reply that no request waits for is dropped."""
         if isinstance(message, tuple) and len(message) == 2 and isinstance(message[0], ImproperList):
             waiting = self._open.get(message[0].tail)
             if waiting is not None:
@@ -116,9 +83,9 @@ class Caller:
         """Send ``{Label, From, Request}`` to a process (``gen:send_request/3``).
 
         ``to`` is a pid, process, ``name``, ``(name, node)``, :class:`Global` or :class:`Via`.
-        ``process`` asks, and can be monitored or linked by the one asked, in place of a process of
-        the node's own. The answer raises :class:`NoSuchProcess`, :class:`NotConnected`, or
-        :class:`ProcessEnded` with the reason of a process that ended before it replied.
+        ``process`` sends the request (by default a process of the node's own); the server can monitor
+        or link to it. Awaiting the request raises :class:`NoSuchProcess`, :class:`NotConnected`, or
+        :class:`ProcessEnded` with the reason of a server that ended before it replied.
         """
         if isinstance(to, Global | Via):
             return self._send_to_name(to, request, label, process, None)
@@ -139,7 +106,7 @@ class Caller:
         runtime.monitors.alias(lambda message: self._received(self.process, message), reference)
         try:
             runtime.monitors.monitor(None, pid, to, down, reference=reference)
-            tag = ImproperList([_ALIAS], reference)
+            tag = ImproperList([ALIAS], reference)
             runtime.send(pid, _unnamed(runtime, to), (label, (pid, tag), request))
         except BaseException:
             self._close(reference)
@@ -148,13 +115,13 @@ class Caller:
 
     def _send_to_name(
         self,
-        to: LookedUp,
+        to: GlobalOrVia,
         request: Any,
         label: Atom,
         process: Process | None,
         asking: asyncio.Task[Any] | None,
     ) -> Request[Any]:
-        """``asking`` is the task that waits for the answer, if one does."""
+        """``asking`` is the task that waits for the reply, if any."""
         sent: list[Request[Any]] = []
         result: Request[Any] = Request(lambda: described(to), lambda: sent[0].abandon() if sent else None)
 
@@ -191,11 +158,11 @@ class Caller:
         process: Process | None = None,
         function: tuple[Any, ...] | None = None,
     ) -> Any:
-        """Ask and wait for the answer (``gen:call/4``); :class:`CallTimeout` after ``timeout``
-        seconds, None waits for ever.
+        """Send a request and wait for the reply (``gen:call/4``); raises :class:`CallTimeout` after
+        ``timeout`` seconds, None waits for ever.
 
-        ``function`` is the ``{Module, Function, Arguments}`` that a process exits with which lets
-        an error of this call out, by default that of ``gen_server:call/3``.
+        ``function`` is the ``{Module, Function, Arguments}`` in the exit reason of the call's errors, by
+        default that of ``gen_server:call/3``.
         """
         try:
             asking = asyncio.current_task()
@@ -212,14 +179,14 @@ class Caller:
             raise
 
     def _not_itself(self, to: Any, asking: asyncio.Task[Any] | None) -> None:
-        """Raise :class:`CallingSelf` where the task that asks is the one that would answer."""
+        """Raise :class:`CallingSelf` if the task that calls is the one that would reply."""
         node, where = self._runtime.locate(to)
         target = self._runtime.resolve(where) if node == self._runtime.name else None
         if target is not None and target.is_run_by(asking):
             raise CallingSelf(target)
 
     def down_error(self, to: Any, reason: Any) -> QuicDistError:
-        """What to raise to who asked ``to``, which has ended with ``reason``."""
+        """The error of a call to ``to``, which has ended with ``reason``."""
         if reason == NOPROC:
             return NoSuchProcess(f"there is no process {described(to)}")
         if reason == NOCONNECTION:
@@ -234,5 +201,5 @@ class Caller:
 
 
 def _unnamed(runtime: Runtime, to: Any) -> Any:
-    """A local name as ``(name, node)``: sending to one that is gone is the monitor's to tell."""
+    """A local name as ``(name, node)``, so that the monitor reports a name that is not registered."""
     return (to, runtime.name) if isinstance(to, str | Atom) else to

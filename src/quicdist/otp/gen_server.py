@@ -1,7 +1,7 @@
-"""``gen_server``: a class of callbacks that answers calls and casts from any node.
+"""``gen_server``: the base class of servers, and the values that callbacks return.
 
-OTP: ``gen_server(3)``. The callbacks are those of the behaviour; each may be a plain function or a
-coroutine function, and while a coroutine waits, later messages wait with it.
+OTP: ``gen_server(3)``. The callbacks are those of the behaviour. Each can be a plain function or a
+coroutine function; while a coroutine waits, later messages wait too.
 """
 
 from __future__ import annotations
@@ -13,41 +13,40 @@ from quicdist.logs import RateLimit, get_logger
 from quicdist.node.exit_reason import NORMAL
 from quicdist.node.process import Process
 from quicdist.node.reports import MAX_REPORTS, PERIOD, Shown, shown
-from quicdist.otp.gen import From
-from quicdist.otp.gen import reply as gen_reply
+from quicdist.otp.gen_messages import From
+from quicdist.otp.gen_messages import reply as gen_reply
 from quicdist.term import Atom, TermError, term_to_binary
 from quicdist.term.shorten import shorten
 
 log = get_logger("quicdist.otp")
 
-#: What ``handle_info`` gets when the time a callback asked for is over and no message came.
+#: The message to ``handle_info`` when no message came within the time-out that a callback returned.
 TIMEOUT: Final = Atom("timeout")
-#: Lines about messages that a server has no use for, for each class.
+#: Log lines about unexpected messages, for each class.
 _unexpected = RateLimit(MAX_REPORTS, PERIOD)
-#: Characters shown of an attribute that Erlang has no term for.
+#: Characters shown of an attribute that cannot be encoded.
 _SHOWN = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Continue:
-    """What comes next is ``handle_continue(argument)``, before any message
-    (``{continue, Argument}``)."""
+    """Call ``handle_continue(argument)`` next, before any message (``{continue, Argument}``)."""
 
     argument: Any = None
 
 
-#: What comes then is nothing special: a process of Python has no heap that could be made smaller.
+#: ``hibernate``: accepted, without effect.
 HIBERNATE: Final = Atom("hibernate")
 
-#: What a callback can ask for: :class:`Continue`, or seconds after which ``handle_info`` gets the
-#: atom ``timeout`` unless a message comes first; ``HIBERNATE`` is taken, and does nothing.
+#: What a server does after a callback: :class:`Continue`; or a time-out in seconds, after which
+#: ``handle_info`` gets the atom ``timeout`` unless a message comes first; or ``HIBERNATE``.
 Then = Continue | float | Atom | None
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Answer the call with ``value`` (``{reply, Value, State, Then}``); the same as returning
-    ``value``, but for what comes then."""
+    """Reply to the call with ``value``, then do ``then`` (``{reply, Value, State, Then}``). To return
+    ``value`` alone is the same without ``then``."""
 
     value: Any
     then: Then = None
@@ -55,21 +54,21 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class NoReply:
-    """Go on (``{noreply, State, Then}``); a call is answered later, by :meth:`GenServer.reply`."""
+    """Do not reply now (``{noreply, State, Then}``); a call is replied to by :meth:`GenServer.reply`."""
 
     then: Then = None
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """End the server with ``reason`` (``{stop, Reason, Reply, State}``); ``reply`` answers the call
-    that is being handled, once ``terminate`` has run."""
+    """End the server with ``reason`` (``{stop, Reason, Reply, State}``). ``reply`` is the reply to the
+    current call, sent after ``terminate`` has run."""
 
     reason: Any = NORMAL
     reply: Any = NoReply()
 
 
-#: What ``handle_call`` returns when the answer follows later, by :meth:`GenServer.reply`.
+#: Returned by ``handle_call`` if :meth:`GenServer.reply` sends the reply later.
 NO_REPLY: Final = NoReply()
 
 
@@ -78,76 +77,73 @@ class _Ignore:
         return "IGNORE"
 
 
-#: What ``init`` returns to end at once with no error (``ignore``).
+#: Returned by ``init`` to end the server at once, without an error (``ignore``).
 IGNORE: Final = _Ignore()
 
 
 class GenServer:
-    """Base class of servers; override what is needed.
+    """Base class of servers; override the callbacks that are needed.
 
-    ``self.process`` is the process it runs as, from ``init`` on. What a callback returns decides
-    how the server goes on:
+    ``self.process`` is the process of the server, from ``init`` on. Callbacks return:
 
     - ``handle_call``: the reply; or :class:`Reply`, :class:`NoReply` or :class:`Stop`;
     - ``handle_cast``, ``handle_info``, ``handle_continue``: None, :class:`NoReply` or
       :class:`Stop`;
     - ``init``: None, :class:`NoReply`, :class:`Stop` or :data:`IGNORE`.
 
-    A ``handle_call``, ``handle_cast`` or ``handle_continue`` that ends in ``match request:`` and has
-    no case for it ends the server with ``function_clause``; such a message is logged by
-    ``handle_info``.
-    Raising :class:`~quicdist.ProcessExit` ends the server with that reason, any other exception
-    with the reason it stands for. With ``self.process.trap_exit = True`` exit signals come to
-    ``handle_info`` as ``{'EXIT', Pid, Reason}``, except that of the process it was started and
-    linked by, which ends it.
+    If ``handle_call``, ``handle_cast`` or ``handle_continue`` ends in ``match request:`` and has no
+    matching case, the server ends with ``function_clause``; ``handle_info`` logs such a message. An
+    exception ends the server: :class:`~quicdist.ProcessExit` with its reason, others with a reason made
+    of the exception. With ``self.process.trap_exit = True`` exit signals come to ``handle_info`` as
+    ``{'EXIT', Pid, Reason}``; that of the parent, which started the server with a link, ends it.
     """
 
     process: Process
-    #: Whether it is a supervisor: it ends the processes it has started by itself.
+    #: Whether it is a supervisor, which ends the processes that it has started.
     supervises: ClassVar[bool] = False
 
     def init(self) -> Any:
-        """Called once, before any message."""
+        """Called once, before all messages."""
 
     def handle_call(self, request: Any, sender: From) -> Any:
         """A ``gen_server:call``."""
-        raise NotImplementedError(f"{type(self).__name__} takes no calls, got {_told(request)}")
+        raise NotImplementedError(f"{type(self).__name__} has no handle_call, got {_told(request)}")
 
     def handle_cast(self, request: Any) -> Any:
         """A ``gen_server:cast``."""
-        raise NotImplementedError(f"{type(self).__name__} takes no casts, got {_told(request)}")
+        raise NotImplementedError(f"{type(self).__name__} has no handle_cast, got {_told(request)}")
 
     def handle_info(self, message: Any) -> Any:
         """Any other message; logged unless overridden, as ``gen_server`` does."""
         note = _unexpected.admit(type(self).__qualname__)
         if note is not None:
-            log.warning("%r got a message it has no use for: %s%s", self.process, Shown(message), note)
+            log.warning("%r got an unexpected message: %s%s", self.process, Shown(message), note)
 
     def handle_continue(self, argument: Any) -> Any:
-        """What a callback put off with :class:`Continue`."""
+        """Called after a callback returned :class:`Continue`."""
         raise NotImplementedError(f"{type(self).__name__} has no handle_continue, got {_told(argument)}")
 
     def terminate(self, reason: Any) -> Any:
-        """Called when the server ends, with the exit reason, before anybody is told of its end.
+        """Called with the exit reason when the server ends, before links and monitors are told.
 
-        Unlike OTP also when an exit signal ends a server that does not trap exits, and when it is
-        killed, for what it holds open must be closed then too. For ``kill`` everybody has been told
-        by then, and what is sent has no effect."""
+        Unlike in OTP it is also called when an exit signal ends a server that does not trap exits, and
+        when the server is killed, so that it can close what it holds open. After ``kill``, links and
+        monitors have been told already, and messages from here are dropped."""
 
     def reply(self, sender: From, value: Any) -> None:
-        """Answer a call that ``handle_call`` left open (``gen_server:reply/2``)."""
+        """Reply to a call after ``handle_call`` has returned (``gen_server:reply/2``)."""
         gen_reply(self.process, sender, value)
 
-    # -- for the module sys --------------------------------------------------------------------
+    # -- for the module sys ------------------------------------------------------------------------
 
     def code_change(self, old_version: Any, extra: Any) -> Any:
-        """``sys:change_code`` was called while the server was suspended, as a release handler does:
-        take the state over from ``old_version`` (``code_change/3``). There is nothing to do unless
-        overridden; what is raised is the answer to who called."""
+        """Called by ``sys:change_code`` while the server is suspended, as a release handler does: convert
+        the state of ``old_version`` (``code_change/3``). Does nothing unless overridden. An exception is
+        the answer to the caller."""
 
     def get_state(self) -> Any:
-        """The state that ``sys:get_state`` and ``sys:get_status`` show: by default a map of the
-        object's public attributes, those Erlang has no term for as text."""
+        """The state that ``sys:get_state`` and ``sys:get_status`` show: by default a map of the public
+        attributes; values that cannot be encoded are shown as text."""
         return {
             Atom(name): _shown(value)
             for name, value in vars(self).items()
@@ -155,13 +151,13 @@ class GenServer:
         }
 
     def replace_state(self, state: Any) -> Any:
-        """Take over a state that ``sys:replace_state`` has made from that of :meth:`get_state`."""
+        """Set the state that ``sys:replace_state`` computed from that of :meth:`get_state`."""
         raise NotImplementedError(f"{type(self).__name__} has no replace_state")
 
 
 def reported_state(server: GenServer) -> Any:
-    """The state that a report of a crash shows: what ``get_state`` gives, cut to a bounded size. That of
-    the attributes is not looked at as a whole, which could take long."""
+    """The state in a crash report: that of ``get_state``, cut to a bounded size. Without a ``get_state``
+    of its own only parts of the attributes are read, since large ones take long."""
     try:
         if type(server).get_state is not GenServer.get_state:
             return shorten(server.get_state())
@@ -175,7 +171,7 @@ def reported_state(server: GenServer) -> Any:
 
 
 def _told(term: Any) -> str:
-    """A term in an error, as Python shows it where that can be done."""
+    """A term for an error message: its repr, if that does not nest too deeply."""
     try:
         return repr(term)[:_SHOWN]
     except RecursionError:

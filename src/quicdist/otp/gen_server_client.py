@@ -1,4 +1,4 @@
-"""``gen_server`` toward other processes: calls and casts to any server of the cluster.
+"""The client side of ``gen_server``: calls and casts to any server of the cluster.
 
 OTP: ``gen_server(3)``: ``call``, ``cast``, ``multi_call``, ``abcast``, ``send_request``, ``stop``.
 """
@@ -15,13 +15,15 @@ from quicdist.node.exit_reason import NORMAL
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
 from quicdist.otp import server_process
+from quicdist.otp.deadline import Deadline
 from quicdist.otp.erpc import gather
 from quicdist.otp.errors import CallTimeout, exits_bare
-from quicdist.otp.gen import GEN_CAST, SYSTEM, Caller, described, milliseconds, ref_term
+from quicdist.otp.gen import Caller, described, milliseconds, ref_term
+from quicdist.otp.gen_messages import GEN_CAST, SYSTEM
 from quicdist.otp.gen_server import GenServer
-from quicdist.otp.names import Names
-from quicdist.otp.request import Deadline, Request
-from quicdist.otp.server_names import Global, LookedUp, Via
+from quicdist.otp.name_resolver import NameResolver
+from quicdist.otp.request import Request
+from quicdist.otp.server_names import Global, GlobalOrVia, Via
 from quicdist.protocol.names import N, node_names
 from quicdist.term import Atom, Pid, exactly_equal
 from quicdist.term.names import REGISTERED_NAME, Name, atom_of
@@ -33,10 +35,10 @@ _SYS = Atom("sys")
 
 
 class GenServerClient:
-    """Calls servers and starts them. A server is given as a pid, process, ``name``,
-    ``(name, node)``, :class:`Global` or :class:`Via`."""
+    """Calls and starts servers. A server is a pid, process, ``name``, ``(name, node)``,
+    :class:`Global` or :class:`Via`."""
 
-    def __init__(self, runtime: Runtime, caller: Caller, names: Names) -> None:
+    def __init__(self, runtime: Runtime, caller: Caller, names: NameResolver) -> None:
         self._runtime = runtime
         self._caller = caller
         self._names = names
@@ -44,28 +46,28 @@ class GenServerClient:
     async def call(
         self, to: Any, request: Any, *, timeout: float | None = 5.0, process: Process | None = None
     ) -> Any:
-        """Ask a server and wait for its reply (``gen_server:call/3``).
+        """Call a server and wait for its reply (``gen_server:call/3``).
 
-        ``timeout`` is in seconds, None waits for ever. ``process`` is the one that asks, where the
-        server is to know; else it is one of the node's own. Raises :class:`CallTimeout`,
-        :class:`NoSuchProcess`, :class:`NotConnected`, :class:`ProcessEnded` with the reason of a
-        server that ended before it replied, and :class:`CallingSelf`.
+        ``timeout`` is in seconds, None waits for ever. ``process`` is the caller that the server sees,
+        by default a process of the node's own. Raises :class:`CallTimeout`, :class:`NoSuchProcess`,
+        :class:`NotConnected`, :class:`ProcessEnded` with the reason of a server that ended before it
+        replied, and :class:`CallingSelf`.
         """
         return await self._caller.call(to, request, timeout=timeout, process=process)
 
     def send_request(self, to: Any, request: Any, *, process: Process | None = None) -> Request[Any]:
-        """Ask and go on; the reply is awaited from the :class:`Request`
+        """Call a server without waiting; the reply comes from the :class:`Request`
         (``gen_server:send_request/2``)."""
         return self._caller.send_request(to, request, process=process)
 
     def cast(self, to: Any, request: Any) -> None:
-        """Tell a server something (``gen_server:cast/2``); like a send it does not fail."""
+        """Cast to a server (``gen_server:cast/2``); never fails."""
         with contextlib.suppress(NoSuchProcess):
             self.send(to, (GEN_CAST, request))
 
     def send(self, to: Any, message: Any) -> None:
-        """Send a message to any of those, in the name of the node's own process. What nobody is
-        registered for is dropped, but a local name (:class:`NoSuchProcess`)."""
+        """Send a message from the node's own process. It is dropped if nobody has the name, except a
+        local name: that raises :class:`NoSuchProcess`."""
         source = self._caller.process.pid
         if not isinstance(to, Global | Via):
             self._runtime.send(source, to, message)
@@ -82,8 +84,8 @@ class GenServerClient:
     async def multi_call(
         self, nodes: Iterable[N], name: Name, request: Any, *, timeout: float | None = None
     ) -> tuple[list[tuple[N, Any]], list[N]]:
-        """Ask the servers of one name on many nodes: ``([(node, reply)], bad nodes)``, each in the
-        order of ``nodes`` (``gen_server:multi_call/4``)."""
+        """Call the servers of one name on many nodes: ``([(node, reply)], bad nodes)``, each in the
+        order of ``nodes`` (``gen_server:multi_call/4``). ``timeout`` is in seconds."""
         names, name = node_names(nodes), atom_of(name, REGISTERED_NAME)
         requests = [self._caller.send_request((name, node), request) for node in names]
         results = list(zip(names, await gather(requests, timeout), strict=True))
@@ -93,14 +95,15 @@ class GenServerClient:
         )
 
     def abcast(self, nodes: Iterable[Name], name: Name, request: Any) -> None:
-        """Tell the servers of one name on many nodes something (``gen_server:abcast/3``)."""
+        """Cast to the servers of one name on many nodes (``gen_server:abcast/3``)."""
         name = atom_of(name, REGISTERED_NAME)
         for node in node_names(nodes):
             self.cast((name, node), request)
 
     async def stop(self, to: Any, reason: Any = NORMAL, *, timeout: float | None = None) -> None:
-        """End a server with ``reason`` and wait until it has (``gen_server:stop/3``). Raises what
-        :meth:`call` raises, :class:`ProcessEnded` also where it ended with another reason."""
+        """End a server with ``reason`` and wait until it has ended (``gen_server:stop/3``). Raises the
+        errors of :meth:`call`, and :class:`ProcessEnded` if it ended with another reason. ``timeout`` is
+        in seconds."""
         try:
             deadline = Deadline(timeout)
             if isinstance(to, Global | Via):
@@ -127,17 +130,18 @@ class GenServerClient:
         finally:
             watcher.stop()
 
-    # -- servers of this node --------------------------------------------------------------------
+    # -- servers of this node ----------------------------------------------------------------------
 
     async def start(
         self,
         server: GenServer,
         *,
-        name: Name | LookedUp | None = None,
+        name: Name | GlobalOrVia | None = None,
         link_to: Process | Pid | None = None,
     ) -> Process | None:
-        """Start a server here and wait for its ``init`` (``gen_server:start/4``; with ``link_to``,
-        its parent, ``start_link/4``). None where ``init`` returned ``IGNORE``; raises what it
-        raised, :class:`ProcessEnded` with the reason it stopped with, or :class:`NameRegistered`."""
+        """Start a server on this node and wait for its ``init`` (``gen_server:start/4``; with
+        ``link_to``, its parent, ``start_link/4``). None if ``init`` returned ``IGNORE``. Raises what
+        ``init`` raised, :class:`ProcessEnded` with the reason of its ``Stop``, or
+        :class:`NameRegistered`."""
         process = server_process.start(self._runtime, server, name=name, link_to=link_to)
         return process if await process.ready() else None

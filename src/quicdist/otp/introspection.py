@@ -1,7 +1,6 @@
-"""What ``erlang:process_info`` and its kin say of this node's processes, for those who may ask.
+"""``erlang:process_info`` and similar functions, to be exported to other nodes.
 
-OTP: ``erlang(3)``, ``rpc:pinfo/1,2``; with these exported, the window that the observer of another
-node opens on a pid works for a Python process too.
+OTP: ``erlang(3)``, ``rpc:pinfo/1,2``. With these, the observer of another node can show a Python process.
 """
 
 from __future__ import annotations
@@ -9,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from quicdist.node.core import NodeCore
 from quicdist.node.exit_reason import PROCESS
+from quicdist.node.local_node import LocalNode
 from quicdist.node.process import Process
-from quicdist.otp import system
 from quicdist.otp.errors import RemoteError
 from quicdist.otp.exports import Exports
 from quicdist.otp.net_kernel import NetKernel
@@ -30,11 +28,11 @@ _WORD = 8
 
 
 def _initial_call(process: Process) -> tuple[Any, ...]:
-    return system.initial_call(process) if isinstance(process, ServerProcess) else _APPLY
+    return process.initial_call if isinstance(process, ServerProcess) else _APPLY
 
 
 def _dictionary(process: Process) -> list[Any]:
-    return system.dictionary(process) if isinstance(process, ServerProcess) else []
+    return process.dictionary if isinstance(process, ServerProcess) else []
 
 
 def _no_garbage(_: Process) -> list[Any]:
@@ -42,7 +40,7 @@ def _no_garbage(_: Process) -> list[Any]:
     return [(Atom(name), 0) for name in names]
 
 
-#: By item; what a BEAM has and Python has not is nothing, in the shape a BEAM gives it.
+#: By item. What a Python process does not have is empty or 0, in the form of a BEAM.
 _ITEMS: dict[Atom, Callable[[Process], Any]] = {
     Atom(name): item
     for name, item in {
@@ -73,7 +71,7 @@ _ITEMS: dict[Atom, Callable[[Process], Any]] = {
         "min_heap_size": lambda _: 0,
         "monitored_by": lambda process: [watcher for watcher, _ in process.monitored_by.values()],
         "monitors": lambda process: [
-            (PROCESS, target) for target in process.node.runtime.monitors.monitored(process)
+            (PROCESS, target) for target in process.node._local.runtime.monitors.monitored(process)
         ],
         "parent": lambda process: process.parent or _UNDEFINED,
         "priority": lambda _: _NORMAL,
@@ -88,7 +86,7 @@ _ITEMS: dict[Atom, Callable[[Process], Any]] = {
         "trap_exit": lambda process: process.trap_exit,
     }.items()
 }
-#: What ``process_info/1`` gives, ``registered_name`` before it if there is one.
+#: The items of ``process_info/1``, after ``registered_name`` if there is one.
 _DEFAULT = [
     Atom(name)
     for name in (
@@ -109,10 +107,10 @@ def _item(process: Process, item: Any) -> Any:
 
 
 class Introspection:
-    """The functions, by the names and arities they have on a BEAM."""
+    """The functions, with their names and arities on a BEAM."""
 
     def __init__(
-        self, node: NodeCore, net_kernel: Callable[[], NetKernel], sys: Callable[[], SysClient]
+        self, node: LocalNode, net_kernel: Callable[[], NetKernel], sys: Callable[[], SysClient]
     ) -> None:
         self._node = node
         self._net_kernel = net_kernel
@@ -176,7 +174,7 @@ class Introspection:
             raise RemoteError("error", _BADARG, [])
         return self._node.runtime.find(pid)
 
-    # -- the way of the observer to a server's state -------------------------------------------------
+    # -- the state of a server, as the observer asks for it ----------------------------------------
 
     def translate_initial_call(self, pid: Pid) -> Any:
         process = self._find(pid)

@@ -1,7 +1,7 @@
-"""``io`` toward other processes: text to and from any device of the cluster.
+"""The client side of Erlang's I/O protocol: text to and from any I/O device of the cluster.
 
-OTP: ``io(3)``; stdlib User's Guide, *The Erlang I/O Protocol*. A device is a process that knows
-this protocol, as every group leader does, and ``("user", node)``.
+OTP: ``io(3)``; stdlib User's Guide, *The Erlang I/O Protocol*. A device is a process that implements
+this protocol, such as a group leader, or ``("user", node)``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from quicdist.node.reports import shown
 from quicdist.node.runtime import Runtime
 from quicdist.otp.errors import CallTimeout
 from quicdist.otp.gen import Caller, described
-from quicdist.otp.group_leader import EOF, ERROR, IO_REPLY, IO_REQUEST, PUT_CHARS, UNICODE, characters
+from quicdist.otp.io_server import EOF, ERROR, IO_REPLY, IO_REQUEST, PUT_CHARS, UNICODE, characters
 from quicdist.otp.rpc import mailbox
 from quicdist.term import Atom
 
@@ -25,26 +25,26 @@ _TERMINATED, _BADARG = Atom("terminated"), Atom("badarg")
 
 
 class IoClient:
-    """Writes to devices and reads from them. A device is given as a pid, process, ``name`` or
-    ``(name, node)``; that of who calls an exported function is
-    ``current_call().process.group_leader``. ``timeout`` is in seconds."""
+    """Writes to I/O devices and reads from them. A device is a pid, process, ``name`` or
+    ``(name, node)``; in an exported function ``current_call().process.group_leader`` is that of the
+    caller. ``timeout`` is in seconds."""
 
     def __init__(self, runtime: Runtime, caller: Caller) -> None:
         self._runtime = runtime
         self._caller = caller
 
     async def put_chars(self, device: Any, text: str, *, timeout: float | None = None) -> None:
-        """Write ``text`` and wait until that is done (``io:put_chars/2``). Raises what
-        :meth:`request` raises."""
+        """Write ``text`` and wait until it is written (``io:put_chars/2``). Raises the errors of
+        :meth:`request`."""
         await self.request(device, (PUT_CHARS, UNICODE, text), timeout=timeout)
 
     async def get_line(self, device: Any, prompt: str = "", *, timeout: float | None = None) -> str:
-        """Read a line, with its end (``io:get_line/2``); nothing at the end of input. Raises what
-        :meth:`request` raises."""
+        """Read a line, with its line end (``io:get_line/2``); an empty string at the end of input.
+        Raises the errors of :meth:`request`."""
         line = await self.request(device, (_GET_LINE, UNICODE, prompt), timeout=timeout)
         text = "" if line == EOF else characters(line)
         if text is None:
-            raise NodeError(f"{described(device)} answered with no text: {shown(line)}")
+            raise NodeError(f"expected text from {described(device)}, got {shown(line)}")
         return text
 
     async def request(self, device: Any, request: Any, *, timeout: float | None = None) -> Any:
@@ -55,7 +55,7 @@ class IoClient:
         """
         async with mailbox(self._runtime) as process:
             reference = process.monitor(device)
-            # From whom writers send too, so that all keep their order.
+            # From the same process as writers, so that all requests keep their order.
             source = self._caller.process.pid
             self._runtime.send(source, device, (IO_REQUEST, process.pid, reference, request))
             pattern = AnyOf((IO_REPLY, reference, ANY), (DOWN, reference, ANY, ANY, ANY))
@@ -71,15 +71,15 @@ class IoClient:
         answer = message[2]
         if isinstance(answer, tuple) and len(answer) == 2 and answer[0] == ERROR:
             failed = NodeError(f"{described(device)} answered {shown(answer)} to {shown(request)}")
-            # As OTP's functions say it (io:conv_reason/1).
+            # The reason of OTP's functions (io:conv_reason/1).
             failed.exit_reason = (answer[1] if answer[1] == _TERMINATED else _BADARG, [])
             raise failed
         return answer
 
     def writer(self, device: Any) -> io.TextIOBase:
-        """A text file whose lines go to a device, for ``print(..., file=...)``: it waits for no
-        answer, and what cannot be written is lost. A line is sent when it is whole, or by ``flush``.
-        """
+        """A text file that writes lines to a device, for ``print(..., file=...)``. A line is sent when
+        it is complete, or by ``flush``. It does not wait for the answer: output that the device cannot
+        write is lost."""
         return _Writer(self._runtime, self._caller, device)
 
 

@@ -1,8 +1,8 @@
-"""Log events that cross nodes (kernel, *logger*): those of other nodes that belong here, in Python's
-``logging``, and Python's own records on a node that wants them.
+"""Log events between nodes (kernel, *logger*): from other nodes to Python's ``logging``, and Python's
+records to other nodes.
 
-A process logs on the node of its group leader too. So what fails on a BEAM in code that runs there
-for this node is told here, to the process ``logger_proxy``, as BEAMs do among themselves.
+On a BEAM a process logs on the node of its group leader too, by its process ``logger_proxy``. So the log
+events of code that runs on a BEAM for this node come here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -20,21 +20,22 @@ from quicdist.node.errors import NodeNotStarted
 from quicdist.node.process import Process
 from quicdist.node.reports import shown
 from quicdist.node.runtime import Runtime
-from quicdist.otp.group_leader import characters
-from quicdist.otp.silent_nodes import SilentNodes
+from quicdist.otp.circuit_breaker import CircuitBreaker
+from quicdist.otp.erpc import RemoteCall
+from quicdist.otp.io_server import characters
 from quicdist.protocol.names import node_name
 from quicdist.term import Atom, Pid
 from quicdist.term.names import Name
 
 if TYPE_CHECKING:
-    from quicdist.node.core import NodeCore
+    from quicdist.node.interface import NodeInterface
 
-#: Where log events of other nodes appear. Their records have ``node`` (its name, or None where the
-#: event does not say), ``pid`` and ``metadata`` (OTP's, a dict).
+#: The logger for log events of other nodes. Their records have ``node`` (its name, None if unknown),
+#: ``pid`` and ``metadata`` (OTP's, a dict).
 log: Final = get_logger("quicdist.logger")
 
 LOGGER_PROXY: Final = "logger_proxy"
-#: In the metadata of what a Python node reports: its text, empty where an event before said it all.
+#: In the metadata of events from Python nodes: the text; empty if an event before had all of it.
 PYTHON_TEXT: Final = Atom("python_text")
 
 #: The levels of RFC 5424, which OTP has, and Python's.
@@ -48,7 +49,7 @@ LEVELS: Final = {
     "info": logging.INFO,
     "debug": logging.DEBUG,
 }
-#: From Python's level down, the first that is not above a record's.
+#: OTP's level is the first one here that is not above the record's.
 _OTP_LEVELS: Final = (
     (logging.CRITICAL, "critical"),
     (logging.ERROR, "error"),
@@ -56,26 +57,23 @@ _OTP_LEVELS: Final = (
     (logging.INFO, "info"),
 )
 
-#: Events of one node that wait for their text; what comes on top is counted and dropped, as OTP's
-#: logger does when it is flooded.
+#: Events of one node that wait for their text; more are counted and dropped, as in OTP's overload
+#: protection.
 MAX_WAITING: Final = 1000
-#: Events that are told in a second; OTP's handlers drop what comes faster than theirs too (``burst_limit``).
+#: Events logged in a second; more are dropped, as by the burst limit of OTP's handlers.
 MAX_EVENTS: Final = 2000
-#: Seconds that the node whose event it is has for its text.
+#: Seconds that the node of an event has to format it.
 FORMAT_TIME: Final = 5.0
 
-#: Characters of a record or an event that are told.
+#: Characters of a record or an event.
 MAX_TEXT: Final = 32_768
-#: The loggers whose records can be caused by sending one, and how many of each level are forwarded in how
-#: many seconds.
+#: The loggers whose records sending can cause, and how many of each level are forwarded within
+#: ``OWN_PERIOD`` seconds.
 OWN_LOGGERS: Final = ("quicdist", "quic")
 OWN_RECORDS: Final = 20
 OWN_PERIOD: Final = 10.0
 
-#: Calls a function on another node: node, module, function, arguments, with a time in seconds.
-RemoteCall = Callable[..., Awaitable[Any]]
-
-#: What stands between the lines of an event's text.
+#: Separates the lines of an event's text.
 _BETWEEN: Final = " | "
 
 _TEMPLATE: Final = {
@@ -85,7 +83,7 @@ _TEMPLATE: Final = {
 }
 
 
-class Event(NamedTuple):
+class LogEvent(NamedTuple):
     """A log event: ``message`` is ``{string, S}``, ``{report, R}`` or ``{Format, Args}``."""
 
     level: Atom
@@ -100,9 +98,8 @@ class Event(NamedTuple):
 
 
 class LoggerProxy:
-    """The handler of the process ``logger_proxy``. ``call`` has the node that an event comes from
-    write its text: only it has the code that knows how its reports are told. One that is not connected
-    is not dialled for that."""
+    """Handles the messages of the process ``logger_proxy``. ``call`` has the node of an event format it,
+    because only that node has the code for its reports. A node that is not connected is not dialled."""
 
     def __init__(
         self, name: str, call: RemoteCall, is_connected: Callable[[str], bool] = lambda node: True
@@ -110,9 +107,9 @@ class LoggerProxy:
         self._name = name
         self._call = call
         self._is_connected = is_connected
-        self._silent = SilentNodes()
+        self._breaker = CircuitBreaker()
         self._limit = RateLimit(MAX_EVENTS, 1.0)
-        self._waiting: dict[str, deque[Event]] = {}
+        self._waiting: dict[str, deque[LogEvent]] = {}
         self._dropped: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -137,7 +134,7 @@ class LoggerProxy:
         node = pid.node.name
         waiting = self._waiting.get(node)
         if waiting is None:
-            # One task for each node that logs keeps its events in their order.
+            # One task for each node keeps its events in order.
             self._waiting[node] = deque([event])
             task = asyncio.ensure_future(self._tell(node))
             self._tasks.add(task)
@@ -148,7 +145,7 @@ class LoggerProxy:
             self._dropped[node] = self._dropped.get(node, 0) + 1
 
     def close(self) -> None:
-        """The node has stopped: nobody writes a text any more."""
+        """Format no more events: the node has stopped."""
         for task in self._tasks:
             task.cancel()
 
@@ -160,29 +157,29 @@ class LoggerProxy:
                 write(event, await self._text(node, event))
             dropped = self._dropped.pop(node, 0)
             if dropped:
-                log.warning("%d log events of %s were dropped: they came too fast", dropped, node)
+                log.warning("%d log events of %s were dropped: too many at once", dropped, node)
         finally:
             del self._waiting[node]
 
-    async def _text(self, node: str, event: Event) -> str:
+    async def _text(self, node: str, event: LogEvent) -> str:
         if event.message[0] == Atom("string"):
             return _plain(event)
         term = {Atom("level"): event.level, Atom("msg"): event.message, Atom("meta"): event.metadata}
         try:
-            with self._silent.asked(node, FORMAT_TIME):
+            with self._breaker.attempt(node, FORMAT_TIME):
                 chars = await self._call(
                     node, "logger_formatter", "format", [term, _TEMPLATE], timeout=FORMAT_TIME
                 )
         except QuicDistError as error:
-            log.debug("%s did not write the text of its log event: %s", node, error)
+            log.debug("%s did not format its log event: %s", node, error)
             return _plain(event)
         text = characters(chars)
         return _plain(event) if text is None else text
 
 
-def read_event(message: Any) -> Event | None:
-    """The event in ``{log, Level, Format, Args, Meta}`` or ``{log, Level, StringOrReport, Meta}``; None
-    for any other message."""
+def read_event(message: Any) -> LogEvent | None:
+    """The event of ``{log, Level, Format, Args, Meta}`` or ``{log, Level, StringOrReport, Meta}``; None
+    for another message."""
     match message:
         case (tag, Atom() as level, form, list(arguments), dict(metadata)):
             content = (form, arguments)
@@ -193,53 +190,53 @@ def read_event(message: Any) -> Event | None:
             content = (Atom("report" if is_report else "string"), form)
         case _:
             return None
-    return Event(level, content, metadata) if tag == Atom("log") and level.name in LEVELS else None
+    return LogEvent(level, content, metadata) if tag == Atom("log") and level.name in LEVELS else None
 
 
-def _plain(event: Event) -> str:
-    """The text of an event that nobody else writes."""
+def _plain(event: LogEvent) -> str:
+    """The text of an event that its node did not format."""
     kind, content = event.message
     text = characters(content) if kind == Atom("string") else None
     return shown(event.message) if text is None else text
 
 
-def write(event: Event, text: str) -> None:
+def write(event: LogEvent, text: str) -> None:
     """Hand an event to Python's logging."""
     pid = event.pid
     node = None if pid is None else pid.node.name
     extra = {"node": node, "pid": pid, "metadata": event.metadata}
-    # One line for one event: no line of it can pass for another record.
+    # One line for one event, so that no part of it can pass for another record.
     lines = filter(None, map(str.strip, clean(text, MAX_TEXT, lines=True).split("\n")))
     text = clean(_BETWEEN.join(lines).replace("\t", " "), MAX_TEXT)
     log.log(LEVELS[event.level.name], "%s: %s", node, Lines(text), extra=extra)
 
 
 class LoggerHandler(logging.Handler):
-    """A handler of Python's ``logging`` that has the node ``to`` log what ``node`` does:
+    """A handler of Python's ``logging`` that logs the records of ``node`` on the node ``to``:
     ``logging.getLogger().addHandler(LoggerHandler(node, "a@host"))``.
 
-    It may be called from any thread. The metadata there have ``pid`` (this node's), ``time``, ``file``,
+    It can be used in any thread. The metadata there have ``pid`` (this node's), ``time``, ``file``,
     ``line``, ``mfa`` (``{Module, Function, 0}``) and ``logger``, the name of Python's logger, a binary.
-    They have no ``domain``: the default handler of a BEAM stops every domain but ``[]``, ``[otp]`` and
+    They have no ``domain``: the default handler of a BEAM drops all domains but ``[]``, ``[otp]`` and
     ``[otp,sasl]``.
 
-    What it cannot send at once it leaves out, and says how much with the next record: the records of
-    quicdist itself while there is no connection (they would make one, and its failure the next record),
-    and all records while the connection's buffer is over its bound. Of quicdist's and aioquic's own it
-    forwards 20 of one level in ten seconds. It leaves out what other nodes logged here, and the crash
-    reports that ``to`` has got as a BEAM's already.
+    Records that cannot be sent at once are dropped, and counted in the next record: those of quicdist
+    itself while there is no connection (they would dial, and a failed dial logs again), and all records
+    while the connection's buffer is full. Of quicdist's and aioquic's records, 20 of one level are
+    forwarded in ten seconds. Not forwarded are log events of other nodes, and crash reports that ``to``
+    has got already.
     """
 
-    def __init__(self, node: NodeCore, to: Name, level: int | str = logging.NOTSET) -> None:
+    def __init__(self, node: NodeInterface[Any], to: Name, level: int | str = logging.NOTSET) -> None:
         super().__init__(level)
         self._node = node
         self._to = node_name(to)
         self._limit = RateLimit(OWN_RECORDS, OWN_PERIOD)
-        #: Records on their way into the loop's thread: their text, and whether they are our own.
+        #: Records on the way to the loop's thread: text, and whether they are quicdist's own.
         self._waiting: deque[tuple[logging.LogRecord, str, bool]] = deque()
-        #: Records left out by ``emit`` and in the loop's thread, and how many of them were told.
+        #: Records dropped by ``emit`` and in the loop's thread, and how many of these were reported.
         self._refused = self._unsent = self._told = 0
-        #: The thread that is sending a record: those that it makes meanwhile would have no end.
+        #: The thread that sends a record; records that it logs meanwhile are dropped, to end the recursion.
         self._sending: int | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -262,22 +259,22 @@ class LoggerHandler(logging.Handler):
         try:
             self._node.call_soon_threadsafe(self._send_next)
         except (NodeNotStarted, RuntimeError):
-            # There is no node yet, or no event loop any more.
+            # The node has not started, or the event loop is closed.
             self._waiting.pop()
             self._refused += 1
 
     def _send_next(self) -> None:
         record, text, own = self._waiting.popleft()
-        link = self._node.connections.link(self._to)
+        link = self._node._local.connections.link(self._to)
         if (link is None and own) or (link is not None and not link.writable):
             self._unsent += 1
             return
         left_out = self._refused + self._unsent - self._told
         if left_out:
-            text += f" ({left_out} records before it were not sent)"
+            text += f" ({left_out} records before it were dropped)"
         self._sending = get_ident()
         try:
-            _send_event(self._node.runtime, self._to, record, text)
+            _send_event(self._node._local.runtime, self._to, record, text)
         except Exception:
             self._unsent += 1
         else:
@@ -288,14 +285,14 @@ class LoggerHandler(logging.Handler):
 
 def _send_event(runtime: Runtime, to: str, record: logging.LogRecord, text: str) -> None:
     leader = runtime.group_leader
-    assert leader is not None  # since the node has been started
+    assert leader is not None  # the node is started
     metadata = {
         Atom("pid"): leader,
         Atom("time"): int(record.created * 1_000_000),
         Atom("file"): list(record.pathname.encode(errors="replace")),
         Atom("line"): record.lineno,
         Atom("mfa"): (_atom(record.module), _atom(record.funcName), 0),
-        # No atom: the program may make as many names as it likes, and a BEAM keeps atoms for ever.
+        # A binary: a BEAM never frees atoms, and a program can make any number of loggers.
         Atom("logger"): record.name,
     }
     target = (Atom(LOGGER_PROXY), Atom(to))

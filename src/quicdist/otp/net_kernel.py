@@ -1,4 +1,4 @@
-"""``net_kernel``: the nodes there are, who is told of them, and who may be one.
+"""``net_kernel``: the connected nodes, monitors of nodes, and the nodes that may connect.
 
 OTP: ``net_kernel(3)``, ``net_adm:ping/1``, ``erlang:nodes/1``.
 """
@@ -12,14 +12,15 @@ from typing import Any
 from quicdist.carrier import NetAddress
 from quicdist.errors import QuicDistError
 from quicdist.logs import get_logger
-from quicdist.node.core import NodeCore, NodeEvent, NodeUp
 from quicdist.node.errors import NetTickTimeout, NodeError, NotConnected
+from quicdist.node.local_node import LocalNode, NodeEvent, NodeUp
 from quicdist.node.process import Process
 from quicdist.node.reports import Shown, shown
 from quicdist.otp import gen_server
-from quicdist.otp.gen import Caller, From
-from quicdist.otp.request import Deadline, within
-from quicdist.otp.service import Service
+from quicdist.otp.deadline import Deadline, within
+from quicdist.otp.gen import Caller
+from quicdist.otp.gen_messages import From
+from quicdist.otp.gen_server import GenServer
 from quicdist.protocol import DistFlag
 from quicdist.protocol.names import node_name, node_names
 from quicdist.term import Atom
@@ -48,12 +49,12 @@ _KINDS = (VISIBLE, HIDDEN, "connected", "known", "this")
 _NODE_TYPES = (VISIBLE, HIDDEN, "all")
 
 
-class NetKernelServer(Service):
-    """The registered process ``net_kernel``. It answers pings and questions; what would change
-    this node (``disconnect``, ``allow``, ``new_ticktime``) only its own program may ask for, and
-    as OTP does with what it does not know, others get no answer."""
+class NetKernelServer(GenServer):
+    """The registered process ``net_kernel``. It answers pings and queries. Requests that would change
+    this node (``disconnect``, ``allow``, ``new_ticktime``) are left to its own program: as for unknown
+    requests in OTP there is no reply."""
 
-    def __init__(self, node: NodeCore, kernel: NetKernel) -> None:
+    def __init__(self, node: LocalNode, kernel: NetKernel) -> None:
         self._node = node
         self._kernel = kernel
 
@@ -63,18 +64,18 @@ class NetKernelServer(Service):
     def handle_call(self, request: Any, sender: From) -> Any:
         if isinstance(request, tuple) and len(request) == 2 and request[0] == _IS_AUTH:
             answer: Any = _YES
-        elif isinstance(request, Atom) and request.name in _QUESTIONS:
-            answer = _QUESTIONS[request.name](self)
+        elif isinstance(request, Atom) and request.name in _QUERIES:
+            answer = _QUERIES[request.name](self)
         else:
-            log.debug("net_kernel was asked something it does not answer: %s", Shown(request))
+            log.debug("net_kernel got an unknown call: %s", Shown(request))
             answer = gen_server.NO_REPLY
         return answer
 
     def handle_cast(self, request: Any) -> None:
-        log.debug("net_kernel was told something it does not know: %s", Shown(request))
+        log.debug("net_kernel got an unknown cast: %s", Shown(request))
 
     def handle_info(self, message: Any) -> None:
-        log.debug("net_kernel was sent something it does not know: %s", Shown(message))
+        log.debug("net_kernel got an unknown message: %s", Shown(message))
 
     def _ticktime(self) -> int:
         return round(self._node.net_ticktime * 1000)
@@ -99,7 +100,7 @@ class NetKernelServer(Service):
         return Atom(self._node.name)
 
 
-_QUESTIONS: dict[str, Callable[[NetKernelServer], Any]] = {
+_QUERIES: dict[str, Callable[[NetKernelServer], Any]] = {
     "ticktime": NetKernelServer._ticktime,
     "nodename": NetKernelServer._nodename,
     "longnames": NetKernelServer._longnames,
@@ -110,7 +111,7 @@ _QUESTIONS: dict[str, Callable[[NetKernelServer], Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class _Options:
-    """What a process wants to be told: of which kind of node, in which shape, with what."""
+    """The options of ``monitor_nodes``: kinds of nodes, form and content of the messages."""
 
     shape: type | None
     node_type: str
@@ -132,7 +133,7 @@ def _options(options: Sequence[Any] | Mapping[Any, Any] | None) -> _Options:
     unknown = given.keys() - {"node_type", "nodedown_reason", "connection_id"}
     node_type = str(given.get("node_type", VISIBLE))
     if unknown or node_type not in _NODE_TYPES:
-        raise NodeError(f"monitor_nodes does not know these options: {options!r}")
+        raise NodeError(f"unknown options of monitor_nodes: {options!r}")
     return _Options(
         dict if isinstance(options, Mapping) else list,
         node_type,
@@ -144,11 +145,11 @@ def _options(options: Sequence[Any] | Mapping[Any, Any] | None) -> _Options:
 
 @dataclass(frozen=True, slots=True)
 class NodeInfo:
-    """What is known of the connection to a node (``net_kernel:node_info/1``).
+    """The connection to a node (``net_kernel:node_info/1``).
 
-    ``type`` is ``"visible"`` (OTP's ``normal``) or ``"hidden"``, ``address`` where the peer is, with the
-    carrier's family as its ``protocol``. ``received`` and ``sent`` are what liveness is judged by, as in
-    OTP: the first grows with every packet that came.
+    ``type`` is ``"visible"`` (OTP's ``normal``) or ``"hidden"``. ``address`` is the peer's, with the
+    carrier's family as its ``protocol``. ``received`` and ``sent`` are the counters that liveness checks,
+    as in OTP; ``received`` grows with each packet.
     """
 
     node: str
@@ -159,9 +160,9 @@ class NodeInfo:
 
 
 class NetKernel:
-    """The nodes this one is connected to, and the rules for them."""
+    """The connected nodes, and the settings for other nodes."""
 
-    def __init__(self, node: NodeCore, caller: Caller) -> None:
+    def __init__(self, node: LocalNode, caller: Caller) -> None:
         self._node = node
         self._caller = caller
         self._monitors: list[tuple[Process, _Options]] = []
@@ -169,15 +170,17 @@ class NetKernel:
         self._connection_ids: dict[str, int] = {}
         self._connections = 0
         self._allowed: list[str] = []
-        node.subscribe(self._happened)
+        node.subscribe(self._node_event)
 
-    # -- nodes -----------------------------------------------------------------------------------
+    # -- nodes -------------------------------------------------------------------------------------
 
     def nodes(self, *kinds: Name) -> list[str]:
         """See :meth:`Node.nodes <quicdist.Node.nodes>`."""
         wanted = {name_of(kind, "a kind of nodes") for kind in kinds} or {VISIBLE}
         if not wanted <= set(_KINDS):
-            raise NodeError(f"nodes of kind {', '.join(sorted(wanted - set(_KINDS)))}: choose from {_KINDS}")
+            raise NodeError(
+                f"no such kind of nodes: {', '.join(sorted(wanted - set(_KINDS)))}; choose from {_KINDS}"
+            )
         connected = {
             link.peer.name: self._kind(link.peer.negotiated) for link in self._node.connections.links()
         }
@@ -210,7 +213,7 @@ class NetKernel:
         )
 
     def nodes_info(self) -> list[NodeInfo]:
-        """Of all nodes connected now (``nodes_info/0``)."""
+        """The connections to all nodes (``nodes_info/0``)."""
         return [self.node_info(link.peer.name) for link in self._node.connections.links()]
 
     def monitor_nodes(
@@ -219,14 +222,13 @@ class NetKernel:
         flag: bool = True,
         options: Sequence[Any] | Mapping[Any, Any] | None = None,
     ) -> None:
-        """Have a process told of nodes (``net_kernel:monitor_nodes/2``), or with ``flag`` false no
-        more, as far as it was by the same options.
+        """Send a process a message whenever a node connects or disconnects
+        (``net_kernel:monitor_nodes/2``). With ``flag`` false, end what was started with the same options.
 
-        Without options ``{nodeup, Node}`` and ``{nodedown, Node}`` come, for visible nodes. With
-        a list of options the messages are ``{nodeup, Node, Info}``, where the list may hold
-        ``("node_type", "visible" | "hidden" | "all")``, ``"nodedown_reason"`` and
-        ``"connection_id"``; with a map of the same keys ``Info`` is a map. Raises
-        :class:`NodeError` for other options.
+        Without options the messages are ``{nodeup, Node}`` and ``{nodedown, Node}``, for visible nodes.
+        With a list of options they are ``{nodeup, Node, Info}``; the list can hold ``("node_type",
+        "visible" | "hidden" | "all")``, ``"nodedown_reason"`` and ``"connection_id"``. With a map of the
+        same keys ``Info`` is a map. Raises :class:`NodeError` for other options.
         """
         wanted = _options(options)
         if flag:
@@ -242,7 +244,7 @@ class NetKernel:
             if one is not process or (options is not None and wanted != options)
         ]
 
-    def _happened(self, event: NodeEvent) -> None:
+    def _node_event(self, event: NodeEvent) -> None:
         node = event.node
         if isinstance(event, NodeUp):
             link = self._node.connections.link(node)
@@ -272,8 +274,8 @@ class NetKernel:
     # -- pinging and leaving -----------------------------------------------------------------------
 
     async def is_auth(self, node: Name, timeout: float | None) -> None:
-        """What ``net_adm:ping/1`` asks of ``node``. Raises why it cannot be pinged; ``timeout`` seconds
-        are for connecting and asking together."""
+        """Ping ``node`` as ``net_adm:ping/1`` does. Raises the error if that fails; ``timeout`` (seconds)
+        includes connecting."""
         node = node_name(node)
         deadline = Deadline(timeout)
         if node != self._node.name:
@@ -289,25 +291,25 @@ class NetKernel:
         """End the connection to a node (``net_kernel:disconnect/1``); whether there was one."""
         return self._node.connections.disconnect(node_name(node))
 
-    # -- rules ---------------------------------------------------------------------------------------
+    # -- settings for other nodes ------------------------------------------------------------------
 
     def allow(self, nodes: Iterable[Name]) -> None:
-        """From now on only the nodes allowed so far and these may connect or be connected to
-        (``net_kernel:allow/1``). Connections there are remain."""
+        """Allow connections only with these nodes and those allowed before (``net_kernel:allow/1``).
+        Existing connections stay."""
         more = [node_name(node) for node in node_names(nodes)]
         self._node.connections.allow(more)
         self._allowed += more
 
     def allowed(self) -> list[str]:
-        """The nodes allowed; none where all are (``net_kernel:allowed/0``)."""
+        """The allowed nodes; an empty list means all (``net_kernel:allowed/0``)."""
         return list(self._allowed)
 
     def set_cookie(self, node: Name, cookie: Name) -> None:
-        """Use another cookie with one node (``erlang:set_cookie/2``)."""
+        """Set the cookie for one node (``erlang:set_cookie/2``)."""
         self._node.set_cookie(node, cookie)
 
     def get_cookie(self, node: Name) -> str:
-        """The cookie used with a node (``erlang:get_cookie/1``)."""
+        """The cookie for a node (``erlang:get_cookie/1``)."""
         return self._node.cookie_for(node)
 
     def get_net_ticktime(self) -> float:
@@ -316,7 +318,7 @@ class NetKernel:
 
 
 def _reason(error: QuicDistError | None) -> Atom:
-    """The ``nodedown_reason`` of OTP for a connection's end."""
+    """OTP's ``nodedown_reason`` for the end of a connection."""
     if error is None:
         return _DISCONNECT
     return _NET_TICK_TIMEOUT if isinstance(error, NetTickTimeout) else _CONNECTION_CLOSED

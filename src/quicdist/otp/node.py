@@ -2,52 +2,50 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
-from quicdist.carrier import TlsConfig
+from quicdist.carrier import DEFAULT_PRIORITY, NetAddress, Pem, TlsSettings, UserStream
 from quicdist.config import Config, Source, as_config, first
 from quicdist.discovery import Discovery
 from quicdist.discovery.static import Addresses
 from quicdist.errors import QuicDistError
-from quicdist.node.connections import SETUP_TIME, Endpoint
-from quicdist.node.core import NodeCore
+from quicdist.node.connections import SETUP_TIME
 from quicdist.node.dial_queue import MAX_DIALS
-from quicdist.node.endpoints import EndpointSettings, make_endpoints, quic_carriers
+from quicdist.node.endpoints import Endpoint, EndpointSettings, carrier_names, make_endpoints
 from quicdist.node.errors import NodeError
 from quicdist.node.lifecycle import NodeState
 from quicdist.node.liveness import NET_TICKTIME
+from quicdist.node.local_node import LocalNode, NodeEvent, NodeServices
 from quicdist.node.process import Process
-from quicdist.node.shutdown import Shutdown
+from quicdist.node.quic_dist import QuicDist
+from quicdist.node.streams import StreamAcceptor, StreamHandler, StreamInfo
 from quicdist.otp import server_process
-from quicdist.otp.calls import is_called_on
+from quicdist.otp.call_context import is_called_on
 from quicdist.otp.erpc import ErpcClient
 from quicdist.otp.gen_server import GenServer
 from quicdist.otp.gen_server_client import GenServerClient
 from quicdist.otp.global_names import GlobalNames
 from quicdist.otp.introspection import Introspection
 from quicdist.otp.io_client import IoClient
+from quicdist.otp.kernel_supervisor import KernelSupervisor
 from quicdist.otp.net_kernel import NetKernel
 from quicdist.otp.node_exports import NodeExports
 from quicdist.otp.pg import ProcessGroups
 from quicdist.otp.rpc import RpcClient
-from quicdist.otp.server_names import LookedUp
+from quicdist.otp.server_names import GlobalOrVia
 from quicdist.otp.services import Services, start_services
 from quicdist.otp.sys_client import SysClient
-from quicdist.protocol.names import node_name, parse_node_name
+from quicdist.protocol.names import node_name
 from quicdist.term import Atom, Codec, Limits
 from quicdist.term.names import REGISTERED_NAME, Name, name_of
-
-if TYPE_CHECKING:
-    from quicdist.carrier import AuthCallback, ClientCertificate, ConnectOptions, ExternalPsk, Psks
-    from quicdist.carrier.security.credentials import Pem
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Node(NodeCore):
+class Node:
     """A node of an Erlang or Elixir cluster: what an Erlang runtime is to an Erlang program.
 
     It has a name, processes, and connections to other nodes::
@@ -80,39 +78,36 @@ class Node(NodeCore):
       of OTP's modules: :attr:`erpc`, :attr:`rpc`, :attr:`gen_server`, :attr:`sys`, :attr:`net_kernel`,
       :attr:`global_names`, :attr:`pg`, :attr:`io`;
     - calls from them: :meth:`export` and :attr:`exports`;
-    - streams of bytes: :meth:`open_stream`, :meth:`accept_streams`.
+    - streams of bytes: :meth:`open_stream`, :meth:`accept_streams`, :attr:`quic_dist`.
 
-    Most programs need the first five options or fewer.
-
-    Identity:
+    Most programs need the first five options or fewer:
 
     - ``name``: ``alive@host``, by default the one in ``vm_args``.
     - ``cookie``: the cluster's secret, by default the one in ``~/.erlang.cookie``.
-    - ``config``: the cluster's own ``sys.config``, or several, or what
-      :func:`~quicdist.config.read_config` made of it; ``vm_args``: its ``vm.args``. They say what
-      the other options do not; see ``docs/configuration.md``.
-
-    Carriers and addresses:
-
     - ``carrier``: ``"quic"`` (the default), ``"tcp"``, ``"tls"`` or several, tried in order.
+    - ``config``: the cluster's own ``sys.config``, or several, or what
+      :func:`~quicdist.config.read_config` made of it. It says what the other options do not; see
+      ``docs/configuration.md``.
     - ``nodes``: addresses by node name, ``{"a@host": ("10.0.0.1", 4433)}``.
+
+    Addresses:
+
+    - ``vm_args``: the cluster's ``vm.args``, read like ``config``.
     - ``host`` and ``port``: where to listen (None: all addresses; UDP 4433 or any free TCP port).
       ``listen=False`` only dials. ``epmd``: whether TCP registers with epmd and asks it.
     - ``discovery`` in place of the default ways to find nodes; ``endpoints`` in place of all that
       concerns carriers.
-    - ``quic``: other settings of the QUIC carrier, by their names in
-      :class:`~quicdist.carrier.QuicSettings`: ``{"congestion_control": "cubic", "idle_timeout": 60}``.
 
     Security, see ``docs/security.md``:
 
     - ``cert``, ``key``, ``cacert``: PEM files, or as bytes what would stand in them.
-    - ``verify``: a node dialled over QUIC must prove by a certificate of that CA that it is who its
+    - ``verify``: a node dialled over QUIC or TLS must prove by a certificate of that CA that it is who its
       host says; turn it off for a cluster whose certificates no CA has signed.
-      ``client_certificate``: the same of nodes that dial this one (``"none"``, ``"request"``,
-      ``"require"``).
-    - ``psks`` and ``external_psk``: pre-shared keys instead.
-    - ``auth_callback``: a coroutine function that lets in or refuses, on both sides, and
-      ``auth_handshake_timeout``: the seconds it has.
+    - ``quic``: settings of the QUIC carrier: those of :class:`~quicdist.carrier.QuicSettings`, such as
+      ``congestion_control``, ``idle_timeout`` and ``auth_callback``, and of
+      :class:`~quicdist.carrier.TlsConfig` ``client_certificate``, ``external_psk`` and ``psks``:
+      ``{"client_certificate": "require", "idle_timeout": 60}``.
+    - ``tls``: :class:`~quicdist.carrier.TlsSettings` of the TLS carrier, in place of the files' own.
 
     The rest:
 
@@ -133,25 +128,23 @@ class Node(NodeCore):
         self,
         name: Name | None = None,
         *,
-        config: Config | Source | Sequence[Source] | None = None,
-        vm_args: Source | None = None,
         cookie: Name | None = None,
         carrier: str | Sequence[str] | None = None,
+        config: Config | Source | Sequence[Source] | None = None,
         nodes: Addresses | None = None,
+        vm_args: Source | None = None,
         host: str | None = None,
         port: int | None = None,
         listen: bool | None = None,
         epmd: bool | None = None,
+        discovery: Discovery | None = None,
+        endpoints: Sequence[Endpoint] | None = None,
         cert: Pem | None = None,
         key: Pem | None = None,
         cacert: Pem | None = None,
         verify: bool | None = None,
-        client_certificate: ClientCertificate | None = None,
-        external_psk: ExternalPsk | None = None,
-        psks: Psks | None = None,
-        auth_callback: AuthCallback | None = None,
-        auth_handshake_timeout: float | None = None,
         quic: Mapping[str, Any] | None = None,
+        tls: TlsSettings | None = None,
         hidden: bool | None = None,
         none: str | Atom = "undefined",
         limits: Limits = Limits(),  # noqa: B008 - frozen
@@ -160,19 +153,16 @@ class Node(NodeCore):
         setup_time: float | None = None,
         max_frame: int = 128 * 1024 * 1024,
         max_dials: int = MAX_DIALS,
-        discovery: Discovery | None = None,
-        endpoints: Sequence[Endpoint] | None = None,
     ) -> None:
         files = as_config(config, vm_args)
         name = first(name, files.name)
         if name is None:
-            raise NodeError("a node needs a name: none is given, and no vm.args with -name or -sname")
+            raise NodeError("a node needs a name: pass one, or a vm.args with -name or -sname")
         name = node_name(name)
         hidden = first(hidden, files.hidden, True)
         ticktime = first(net_ticktime, files.net_ticktime, NET_TICKTIME)
         its_cert, its_key, its_cacert = files.certificates
         if endpoints is None:
-            asked = {"auth_callback": auth_callback, "auth_handshake_timeout": auth_handshake_timeout}
             settings = EndpointSettings(
                 nodes=nodes or {},
                 discovery=discovery,
@@ -181,24 +171,23 @@ class Node(NodeCore):
                 listen=first(listen, files.listen, True),
                 epmd=first(epmd, files.epmd, True),
                 hidden=hidden,
-                tls=TlsConfig(
-                    first(cert, its_cert),
-                    first(key, its_key),
-                    first(cacert, its_cacert),
-                    first(verify, files.verify, True),
-                    client_certificate=first(client_certificate, files.client_certificate),
-                    external_psk=first(external_psk, files.external_psk),
-                    psks=first(psks, files.psks),
-                ),
+                cert=first(cert, its_cert),
+                key=first(key, its_key),
+                cacert=first(cacert, its_cacert),
+                verify=first(verify, files.verify, True),
+                quic=quic or {},
+                tls=tls,
                 net_ticktime=ticktime,
                 max_frame=max_frame,
                 config=files,
-                quic={**(quic or {}), **{name: value for name, value in asked.items() if value is not None}},
                 name=name,
             )
             endpoints = make_endpoints(first(carrier, files.carriers, "quic"), settings)
-        super().__init__(
+        self._running = _RunningServices(self)
+        self._local = LocalNode(
             name,
+            owner=self,
+            services=self._running,
             cookie=first(cookie, files.cookie),
             endpoints=endpoints,
             hidden=hidden,
@@ -211,115 +200,131 @@ class Node(NodeCore):
             self.set_cookie(other, its_cookie)
         #: What other nodes may call and spawn.
         self.exports = NodeExports(
-            self._spawnables,
-            lambda: self.runtime,
-            Introspection(self, lambda: self.net_kernel, lambda: self.sys),
+            self._local.spawnables,
+            lambda: self._local.runtime,
+            Introspection(self._local, lambda: self.net_kernel, lambda: self.sys),
         )
-        self._to_spawn: list[tuple[str, Callable[..., Any]]] = []
-        self._services: Services | None = None
+
+    def __repr__(self) -> str:
+        carriers = ", ".join(carrier_names(self.endpoints))
+        over = f"over {carriers}" if carriers else "no carrier"
+        state = self._local.lifecycle.state
+        words = "not in this process" if state is NodeState.FORKED else state.name.lower()
+        return f"<{type(self).__name__} {self.name} {words}, {over}>"
+
+    @property
+    def name(self) -> str:
+        """``alive@host``."""
+        return self._local.name
+
+    @property
+    def addresses(self) -> list[NetAddress]:
+        """Where it listens, one address for each endpoint that does."""
+        return list(self._local.addresses)
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Its carriers and their discovery, in the order in which they are tried."""
+        return self._local.endpoints
+
+    @property
+    def net_ticktime(self) -> float:
+        """Seconds of silence after which a connected node counts as down."""
+        return self._local.net_ticktime
 
     # -- starting and stopping -------------------------------------------------------------
 
-    def _begin(self, creation: int) -> None:
-        super()._begin(creation)
-        self._services = start_services(self, self.exports)
-        for name, function in self._to_spawn:
-            self.runtime.spawn(function, name=name)
-        self._to_spawn.clear()
+    async def __aenter__(self) -> Self:
+        await self._local.lifecycle.enter()
+        return self
 
-    def forked(self) -> None:
-        super().forked()
-        self._services = None
+    async def __aexit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._local.lifecycle.exit(raised)
 
-    async def _stop(self) -> None:
-        services = self._services
-        if services is not None:
-            services.keeper.stop()
-        await super()._stop()
-        if services is not None:
-            await services.keeper.flush()
+    async def start(self) -> None:
+        """Listen, register the name, and accept connections from then on. A node is started once.
 
-    def _let_go(self, processes: Shutdown | None) -> None:
-        super()._let_go(processes)
-        if self._services is not None:
-            self._services.keeper.let_go()
-        self._services = None
+        Raises :class:`~quicdist.carrier.ListenError`,
+        :class:`~quicdist.discovery.DiscoveryError`, :class:`NodeNameTaken` among them, and
+        :class:`NodeError` for a node that was started before; then nothing is left listening.
+        """
+        await self._local.lifecycle.start()
 
-    def _runs(self, task: asyncio.Task[Any] | None) -> bool:
-        return super()._runs(task) or is_called_on(self)
+    async def stop(self) -> None:
+        """Stop in order, and wait until that is done. Called again, it waits for the same stop.
 
-    # -- how single nodes are dialled -------------------------------------------------------
+        No connection is accepted any more, and the name is taken out of discovery. While links are up,
+        running calls are answered, within five seconds, and supervisors and servers end with
+        ``shutdown``: supervised processes in order and within their shutdown times, other servers within
+        five seconds. What is queued is sent, and the links are closed. Then all other processes end.
 
-    def set_connect_options(self, node: Name, options: ConnectOptions) -> None:
-        """Dial ``node`` with these options from now on, in place of those set before
-        (``quic_dist:set_connect_options/2``, which holds for one dial only). A connection that there
-        is goes on. Raises :class:`NodeError` if this node has no QUIC carrier."""
-        node = str(parse_node_name(node_name(node)))
-        for carrier in quic_carriers(self.endpoints):
-            carrier.connect_options[node] = options
+        In code that the node runs, such as a process or an exported function, it does not wait.
+        """
+        await self._local.lifecycle.stop()
 
-    def get_connect_options(self, node: Name) -> ConnectOptions:
-        """The options set for ``node`` (``quic_dist:get_connect_options/1``). Raises
-        :class:`NodeError` if this node has no QUIC carrier."""
-        carrier = quic_carriers(self.endpoints)[0]
-        from quicdist.carrier import ConnectOptions  # here it is loaded already
+    async def run_forever(self) -> None:
+        """Wait until the node has stopped; SIGTERM and SIGINT stop it, a second one ends the program
+        at once. Raises what made the node stop by itself.
 
-        return carrier.connect_options.get(node_name(node), ConnectOptions())
+        In a thread other than the main one, signals are left to the program.
+        """
+        await self._local.lifecycle.run_forever()
 
-    def clear_connect_options(self, node: Name) -> None:
-        """Dial ``node`` as all others again (``quic_dist:clear_connect_options/1``). Raises
-        :class:`NodeError` if this node has no QUIC carrier."""
-        for carrier in quic_carriers(self.endpoints):
-            carrier.connect_options.pop(node_name(node), None)
+    def call_soon_threadsafe(self, function: Callable[..., Any], *args: Any) -> None:
+        """Call a function in the thread of this node, from any thread: the way to send or spawn
+        from another one. What it raises is logged. Raises :class:`NodeNotStarted`."""
+        self._local.call_soon_threadsafe(function, *args)
 
     # -- services, by the names of OTP's modules -------------------------------------------
 
     @property
-    def services(self) -> Services:
+    def _services(self) -> Services:
         """All of them. Raises :class:`NodeNotStarted`, as each of them does."""
-        if self._services is None:
-            raise self.not_started()
-        return self._services
+        if self._running.services is None:
+            raise self._local.not_started()
+        return self._running.services
 
     @property
     def erpc(self) -> ErpcClient:
         """``erpc``: functions of other nodes, one or many at once."""
-        return self.services.erpc
+        return self._services.erpc
 
     @property
     def rpc(self) -> RpcClient:
         """``rpc``: what of it ``erpc`` has not."""
-        return self.services.rpc
+        return self._services.rpc
 
     @property
     def gen_server(self) -> GenServerClient:
         """``gen_server``: servers of any node."""
-        return self.services.gen_server
+        return self._services.gen_server
 
     @property
     def net_kernel(self) -> NetKernel:
         """``net_kernel``: the other nodes."""
-        return self.services.net_kernel
+        return self._services.net_kernel
 
     @property
     def global_names(self) -> GlobalNames:
         """``global``: names that the whole cluster knows."""
-        return self.services.global_names
+        return self._services.global_names
 
     @property
     def io(self) -> IoClient:
         """``io``: text to and from processes that know Erlang's I/O protocol."""
-        return self.services.io
+        return self._services.io
 
     @property
     def pg(self) -> ProcessGroups:
         """``pg``: groups of processes that the nodes of a scope see."""
-        return self.services.pg
+        return self._services.pg
 
     @property
     def sys(self) -> SysClient:
         """``sys``: a look into servers of any node."""
-        return self.services.sys
+        return self._services.sys
 
     # -- processes -------------------------------------------------------------------------
 
@@ -333,32 +338,33 @@ class Node(NodeCore):
         """
 
         def spawned(function: F) -> F:
-            if self.life.state in (NodeState.NEW, NodeState.STARTING) and self._runtime is None:
-                self._to_spawn.append((name_of(name, REGISTERED_NAME), function))
+            starts = self._local.lifecycle.state in (NodeState.NEW, NodeState.STARTING)
+            if starts and not self._local.is_running:
+                self._running.to_spawn.append((name_of(name, REGISTERED_NAME), function))
             else:
-                self.runtime.spawn(function, name=name)
+                self._local.runtime.spawn(function, name=name)
             return function
 
         return spawned
 
     def spawn(self, function: Callable[..., Any], *args: Any, name: Name | None = None) -> Process:
         """Spawn a process; see :meth:`process` for what ``function`` can be."""
-        return self.runtime.spawn(function, *args, name=name)
+        return self._local.runtime.spawn(function, *args, name=name)
 
-    def serve(self, server: GenServer, *, name: Name | LookedUp | None = None) -> Process:
+    def serve(self, server: GenServer, *, name: Name | GlobalOrVia | None = None) -> Process:
         """Start a :class:`GenServer`, or a :class:`Supervisor`, which is one. It does not wait for
         a coroutine ``init``, nor for a :class:`Global` or :class:`Via` name: ``gen_server.start``
         does."""
-        return server_process.start(self.runtime, server, name=name)
+        return server_process.start(self._local.runtime, server, name=name)
 
     def whereis(self, name: Name) -> Process | None:
         """The process registered under ``name``."""
-        return self.runtime.whereis(name)
+        return self._local.runtime.whereis(name)
 
     def send(self, to: Any, message: Any) -> None:
         """Send a message to a pid, process, alias, ``name``, ``(name, node)``, :class:`Global` or
         :class:`Via`, from no process in particular; see :meth:`Process.send`."""
-        self.services.gen_server.send(to, message)
+        self._services.gen_server.send(to, message)
 
     # -- other nodes -----------------------------------------------------------------------
 
@@ -366,12 +372,12 @@ class Node(NodeCore):
         """Connect to a node, if it is another one. Raises :class:`NotConnected`, which says what each
         try met."""
         name = node_name(node)
-        if name != self.runtime.name:
-            await self.connections.connect(name)
+        if name != self._local.runtime.name:
+            await self._local.connections.connect(name)
 
     def disconnect(self, node: Name) -> bool:
         """End the connection to a node (``erlang:disconnect_node/1``); whether there was one."""
-        return self.connections.disconnect(node_name(node))
+        return self._local.connections.disconnect(node_name(node))
 
     def nodes(self, *kinds: Name) -> list[str]:
         """Names of nodes, as ``erlang:nodes/0,1`` gives them.
@@ -403,6 +409,31 @@ class Node(NodeCore):
     async def is_auth(self, node: Name, *, timeout: float = 10.0) -> None:
         """Ping a node. Raises why it cannot be reached; ``timeout`` is in seconds."""
         await self.net_kernel.is_auth(node, timeout)
+
+    async def drain(self, node: Name) -> None:
+        """Wait while more bytes wait for ``node`` than its connection's bound (4 MiB by default): a
+        slow node slows those down who send to it and await this. Others fill the connection's buffer,
+        and one that is full (256 MiB) ends the connection.
+
+        Ends with the connection, and where there is none after one turn of the event loop, in which
+        other tasks run; so it does wherever there is nothing to wait for.
+        """
+        await self._local.connections.drain(node_name(node))
+
+    def set_cookie(self, node: Name, cookie: Name) -> None:
+        """Use another cookie with one node (``erlang:set_cookie/2``)."""
+        self._local.set_cookie(node, cookie)
+
+    def subscribe(self, callback: Callable[[NodeEvent], None]) -> Callable[[], None]:
+        """Call ``callback`` with every :class:`NodeUp` and :class:`NodeDown` from now on; the
+        function returned ends that."""
+        return self._local.subscribe(callback)
+
+    def rebind(self) -> list[str]:
+        """Go on from new sockets to every node that can be moved so (dialled, over QUIC), as after a
+        change of network: their names. It is not needed where the system says that the address is gone.
+        """
+        return self._local.rebind()
 
     # -- calling and being called ------------------------------------------------------------
 
@@ -458,3 +489,76 @@ class Node(NodeCore):
     def gen_server_cast(self, to: Any, request: Any) -> None:
         """``gen_server:cast/2``."""
         self.gen_server.cast(to, request)
+
+    # -- streams of bytes ------------------------------------------------------------------
+
+    @property
+    def quic_dist(self) -> QuicDist:
+        """``quic_dist``: user streams for processes, and how single nodes are dialled."""
+        return self._local.quic_dist
+
+    async def open_stream(self, node: Name, *, priority: int = DEFAULT_PRIORITY) -> UserStream:
+        """Open a stream of bytes to ``node`` (``quic_dist:open_stream/2``), over its QUIC connection,
+        which is made if there is none. Streams with a lower ``priority``, from 16 to 255, are served
+        first, and messages before all.
+
+        Raises :class:`NotConnected`; :class:`StreamsNotSupported` for a node over TCP and for
+        quic_dist before 1.0. What a node refuses shows when the stream is used:
+        :class:`StreamRefused`.
+        """
+        return await self._local.streams.open(node, priority)
+
+    def accept_streams(
+        self, handler: StreamHandler | None = None, *, node: Name | None = None
+    ) -> StreamAcceptor:
+        """Accept streams that ``node`` opens, or any node (``quic_dist:accept_streams/1``).
+
+        ``handler`` is called with each :class:`UserStream`. If it is a coroutine function the stream
+        is closed when it returns, and reset when it raises. Without one the result is an
+        asynchronous iterator over the streams. Several acceptors take turns. Streams that nobody
+        accepts are refused.
+        """
+        return self._local.streams.accept(handler, node=node)
+
+    def list_streams(self, node: Name | None = None) -> list[StreamInfo]:
+        """The user streams with ``node``, or all nodes, that are not over
+        (``quic_dist:list_streams/0,1``)."""
+        return self._local.streams.list(node)
+
+
+class _RunningServices(NodeServices):
+    """Starts what a BEAM node offers by itself when the node starts, and stops it with the node."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.services: Services | None = None
+        #: Processes of the program, by their names, that start with the node.
+        self.to_spawn: list[tuple[str, Callable[..., Any]]] = []
+        self._kernel: KernelSupervisor | None = None
+
+    def start(self) -> None:
+        local = self._node._local
+        self.services = start_services(local, self._node.exports)
+        self._kernel = self.services.kernel_supervisor
+        for name, function in self.to_spawn:
+            local.runtime.spawn(function, name=name)
+        self.to_spawn.clear()
+
+    def stop(self) -> None:
+        if self._kernel is not None:
+            self._kernel.stop()
+
+    async def flush(self) -> None:
+        if self._kernel is not None:
+            await self._kernel.flush()
+
+    def break_off(self) -> None:
+        if self._kernel is not None:
+            self._kernel.let_go()
+        self.services = None
+
+    def forked(self) -> None:
+        self.services = self._kernel = None
+
+    def runs_current_task(self) -> bool:
+        return is_called_on(self._node)

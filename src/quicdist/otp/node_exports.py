@@ -1,4 +1,4 @@
-"""``node.exports``: what other nodes may call and spawn on a node, and nothing else."""
+"""``node.exports``: the functions and processes that other nodes may call and spawn."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import Any, TypeVar
 
 from quicdist.node.runtime import Runtime
 from quicdist.node.spawnables import Spawnables
-from quicdist.otp.children import starter
+from quicdist.otp.child_start import start_link_export
 from quicdist.otp.exports import Exports
 from quicdist.otp.introspection import Introspection
-from quicdist.otp.server_names import LookedUp
+from quicdist.otp.server_names import GlobalOrVia
 from quicdist.term.names import FUNCTION, MODULE, Name, name_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 class NodeExports(Exports):
-    """What other nodes may call and spawn on a node, by Erlang module and function.
+    """Functions and processes that other nodes may call and spawn, by Erlang module and function.
 
     - :meth:`add`, :meth:`add_namespace` and the decorator ``@node.export``: functions that others call
       by ``rpc`` and ``erpc``, or spawn.
     - :meth:`process`: bodies of processes that others spawn.
     - :meth:`child`: processes and servers that supervisors of other nodes start.
-    - :meth:`introspection`: ``erlang:process_info`` and what else the observer asks for.
+    - :meth:`introspection`: ``erlang:process_info`` and the other functions that the observer calls.
     """
 
     def __init__(
@@ -38,9 +38,9 @@ class NodeExports(Exports):
         """Decorator: let other nodes spawn a function as ``module:function`` (by default its own
         name), ``spawn(Node, Module, Function, Args)`` in Erlang.
 
-        It is the body of the new process, called with the process and ``Args``: a coroutine
-        function, or one that is over when it returns. Raises :class:`NameRegistered` where another
-        body has that name.
+        The function is called with the new process and ``Args``. If it is a coroutine function it is the
+        body of the process; the process of a plain function ends when it returns. Raises
+        :class:`NameRegistered` where another function has that name.
         """
 
         def exported(body: F) -> F:
@@ -51,23 +51,23 @@ class NodeExports(Exports):
         return exported
 
     def child(
-        self, module: Name, function: Name | None = None, *, name: Name | LookedUp | None = None
+        self, module: Name, function: Name | None = None, *, name: Name | GlobalOrVia | None = None
     ) -> Callable[[F], F]:
-        """Decorator: let supervisors of other nodes start a :class:`GenServer` class, a function
-        that gives one, or a coroutine function as the body of a process.
+        """Decorator: let supervisors of other nodes start a :class:`GenServer` class, a function that
+        returns a GenServer, or a coroutine function as the body of a process.
 
-        Called as ``module:function`` by ``rpc`` or ``erpc`` it starts one, with the arguments
-        given, linked to the process that calls, and answers ``{ok, Pid}`` as ``start_link`` does.
-        ``name`` registers it. Raises :class:`NameRegistered` where another function is exported so.
+        A call of ``module:function`` by ``rpc`` or ``erpc`` starts it with the arguments of the call,
+        linked to the caller and registered under ``name``, and returns ``{ok, Pid}`` as ``start_link``
+        does. Raises :class:`NameRegistered` where another function has that name.
         """
 
         def exported(factory: F) -> F:
-            self.add(module, function or factory.__name__, starter(self._runtime, factory, name))
+            self.add(module, function or factory.__name__, start_link_export(self._runtime, factory, name))
             return factory
 
         return exported
 
     def introspection(self) -> None:
-        """Let other nodes look at this one's processes: ``erlang:process_info``, ``processes``,
-        ``whereis`` and their kin, as ``rpc:pinfo/1`` and the observer ask for them."""
+        """Let other nodes read this one's processes: ``erlang:process_info``, ``processes``, ``whereis``
+        and the other functions that ``rpc:pinfo/1`` and the observer call."""
         self._introspection.export(self)

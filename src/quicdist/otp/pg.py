@@ -1,9 +1,9 @@
-"""``pg``: groups of processes that all nodes of a scope see.
+"""``pg``: groups of processes, known to all nodes of a scope.
 
-OTP: ``pg(3)``. A scope is a process of the same name on every node that has it. They know each
-other by ``{discover, Pid}``, tell all they have by a cast ``{sync, Pid, [{Group, Pids}]}``, and from
-then on every ``{join, Pid, Group, Pids}`` and ``{leave, Pid, Pids, Groups}``. From OTP 29 on a
-``discover`` that names a version asks for other messages; one that does not, for these.
+OTP: ``pg(3)``. A scope is a process with the same name on every node that takes part. The processes find
+each other by ``{discover, Pid}``, send all their members by a cast ``{sync, Pid, [{Group, Pids}]}``, and
+then each ``{join, Pid, Group, Pids}`` and ``{leave, Pid, Pids, Groups}``. From OTP 29 on, a ``discover``
+with a version asks for other messages, one without for these.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from quicdist.logs import get_logger
-from quicdist.node.core import NodeCore, NodeEvent, NodeUp
 from quicdist.node.errors import NodeError
+from quicdist.node.local_node import LocalNode, NodeEvent, NodeUp
 from quicdist.node.process import Process
 from quicdist.node.reports import Shown
 from quicdist.otp import gen_server, server_process
-from quicdist.otp.gen import GEN_CAST, From
+from quicdist.otp.gen_messages import GEN_CAST, From
 from quicdist.otp.pg_groups import Groups, surplus
 from quicdist.protocol import DistFlag
 from quicdist.term import Atom, Map, Pid, Reference
@@ -30,25 +30,25 @@ log = get_logger("quicdist.otp")
 _DISCOVER, _SYNC, _JOIN, _LEAVE = Atom("discover"), Atom("sync"), Atom("join"), Atom("leave")
 _NOLOCAL = Atom("nolocal")
 
-#: Seconds between two questions to nodes that have not answered.
+#: Seconds between two ``discover`` messages to nodes that have not answered.
 REDISCOVER = 5.0
 
-#: Processes of this node, as :meth:`Scope.join` and :meth:`Scope.leave` take them.
+#: One or several processes of this node, for :meth:`Scope.join` and :meth:`Scope.leave`.
 Members = Process | Pid | Iterable[Process | Pid]
 
 
 class ProcessGroups:
-    """``pg`` of one node: the scopes it takes part in."""
+    """Starts the scopes of ``pg`` on a node."""
 
-    def __init__(self, node: NodeCore) -> None:
+    def __init__(self, node: LocalNode) -> None:
         self._node = node
 
     def start(self, scope: Name = "pg", *, rediscover: float = REDISCOVER) -> Scope:
-        """Take part in a scope (``pg:start/1``). Elixir's have their full names,
+        """Start a scope (``pg:start/1``). Elixir modules have their full names,
         ``"Elixir.Phoenix.PubSub"``.
 
-        A hidden node is not told of scopes that start on nodes connected already: it asks every
-        ``rediscover`` seconds those that have not answered. Raises :class:`NameRegistered`.
+        A hidden node does not learn of scopes that start on nodes that are connected already, so it asks
+        nodes without an answer again every ``rediscover`` seconds. Raises :class:`NameRegistered`.
         """
         scope = name_of(scope, "a scope")
         started = Scope(self._node, scope, rediscover)
@@ -57,25 +57,25 @@ class ProcessGroups:
 
 
 class Scope(gen_server.GenServer):
-    """One scope, as this node sees it; ``self.process.stop()`` ends its part in it.
+    """One scope on this node; ``self.process.stop()`` ends it.
 
-    A group is any term, and a ``str`` stands for the atom. Who ends leaves all groups.
+    A group is any term; a ``str`` stands for the atom. A process that ends leaves all its groups.
     """
 
-    def __init__(self, node: NodeCore, name: str, rediscover: float) -> None:
+    def __init__(self, node: LocalNode, name: str, rediscover: float) -> None:
         self.scope = Atom(name)
         self._node = node
         self._rediscover = rediscover
         self._here = Groups(node.codec.none)
-        #: The scopes on other nodes, and what each has told.
+        #: The scope's processes on other nodes, and the groups of each.
         self._peers: dict[Pid, Groups] = {}
-        #: By member of this node: the monitor, and the groups it is in, each as often as it is.
+        #: By member of this node: its monitor, and its groups, each as often as it has joined.
         self._members: dict[Pid, tuple[Reference, list[Any]]] = {}
-        #: Who is told of changes, and of which group; None for all of them.
+        #: By reference: the process that monitors, and the group, None for all groups.
         self._watchers: dict[Reference, tuple[Process, bytes | None]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    # -- what there is -----------------------------------------------------------------------------
+    # -- members and groups ------------------------------------------------------------------------
 
     def get_members(self, group: Any) -> list[Pid]:
         """The members of a group on all nodes (``pg:get_members/2``)."""
@@ -86,7 +86,7 @@ class Scope(gen_server.GenServer):
         return members
 
     def get_local_members(self, group: Any) -> list[Pid]:
-        """Those on this node (``pg:get_local_members/2``)."""
+        """The members on this node (``pg:get_local_members/2``)."""
         return list(self._here[named_term(group)])
 
     def which_groups(self) -> list[Any]:
@@ -97,7 +97,7 @@ class Scope(gen_server.GenServer):
         return list(known.values())
 
     def which_local_groups(self) -> list[Any]:
-        """Those that have one on this node (``pg:which_local_groups/1``)."""
+        """The groups that have a member on this node (``pg:which_local_groups/1``)."""
         return list(self._here.keyed().values())
 
     def get_state(self) -> Any:
@@ -110,7 +110,7 @@ class Scope(gen_server.GenServer):
     # -- joining and leaving -----------------------------------------------------------------------
 
     def join(self, group: Any, members: Members) -> None:
-        """Let one or several processes of this node join a group, which they may be in already
+        """Let one or several processes of this node join a group; a process can join several times
         (``pg:join/3``). Raises :class:`NodeError` for a process of another node."""
         group, pids = named_term(group), self._local(members)
         new = [pid for pid in dict.fromkeys(pids) if pid not in self._members]
@@ -120,11 +120,11 @@ class Scope(gen_server.GenServer):
         self._here.join(group, pids)
         self._notify(_JOIN, group, pids)
         self._tell_peers((_JOIN, self.process.pid, group, pids))
-        for pid in new:  # last: one that has ended already leaves again at once
+        for pid in new:  # last, because a process that has ended leaves at once
             self._monitor(self._members[pid][0], pid, functools.partial(self._ended, pid))
 
     def leave(self, group: Any, members: Members) -> bool:
-        """Let them leave it, once (``pg:leave/3``); False where none of them was in it
+        """Let processes leave a group, each one time (``pg:leave/3``); False if none of them was in it
         (``not_joined``)."""
         group, pids = named_term(group), self._local(members)
         if not any(pid in self._here[group] for pid in pids):
@@ -148,7 +148,7 @@ class Scope(gen_server.GenServer):
         pids = [member.pid if isinstance(member, Process) else member for member in several]
         for pid in pids:
             if not isinstance(pid, Pid) or not self._node.runtime.is_local(pid):
-                error = NodeError(f"{pid} is no process of {self._node.name}: each node's own join and leave")
+                error = NodeError(f"{pid} is not local to {self._node.name}, and cannot join or leave here")
                 error.exit_reason = ((_NOLOCAL, pid), [])
                 raise error
         return pids
@@ -161,21 +161,21 @@ class Scope(gen_server.GenServer):
             self._notify(_LEAVE, group, [pid])
         self._tell_peers((_LEAVE, self.process.pid, [pid], groups))
 
-    # -- who is told of it -------------------------------------------------------------------------
+    # -- monitors ----------------------------------------------------------------------------------
 
     def monitor(self, group: Any, process: Process) -> tuple[Reference, list[Pid]]:
-        """The members of a group now, and from now on a message to ``process`` for every change,
-        ``{Reference, join | leave, Group, Pids}`` (``pg:monitor/2``)."""
+        """Send ``process`` a message for each change of a group, ``{Reference, join | leave, Group,
+        Pids}``. Returns the reference and the current members (``pg:monitor/2``)."""
         return self._watch(process, self._here.key(named_term(group))), self.get_members(group)
 
     def monitor_scope(self, process: Process) -> tuple[Reference, Map]:
-        """The same of all groups: their members by group (``pg:monitor_scope/1``)."""
+        """The same for all groups: the members by group (``pg:monitor_scope/1``)."""
         groups = self.which_groups()
         return self._watch(process, None), Map((group, self.get_members(group)) for group in groups)
 
     def demonitor(self, reference: Reference) -> bool:
-        """End such messages, and drop those that have not been received (``pg:demonitor/2``); False
-        where there were none to come."""
+        """End a monitor, and drop its messages that have not been received (``pg:demonitor/2``); False
+        if there is no such monitor."""
         process, _ = self._watchers.pop(reference, (None, None))
         if process is None:
             return False
@@ -201,28 +201,28 @@ class Scope(gen_server.GenServer):
     # -- the scope on other nodes ------------------------------------------------------------------
 
     def init(self) -> None:
-        self._unsubscribe = self._node.subscribe(self._happened)
-        self._look_around()
+        self._unsubscribe = self._node.subscribe(self._node_event)
+        self._discover_all()
 
     def terminate(self, reason: Any) -> None:
         self._unsubscribe()
         if self._timer is not None:
             self._timer.cancel()
 
-    def _happened(self, event: NodeEvent) -> None:
+    def _node_event(self, event: NodeEvent) -> None:
         if isinstance(event, NodeUp):
             self._discover(event.node)
 
-    def _look_around(self) -> None:
-        """Ask those who have not answered. Only a hidden node needs to go on: of others a scope knows
-        when it starts, and asks them itself."""
+    def _discover_all(self) -> None:
+        """Send ``discover`` to the nodes that have not answered. A hidden node repeats this: a scope that
+        starts later does not know it, while it knows visible nodes."""
         known = {peer.node.name for peer in self._peers}
         for link in self._node.connections.links():
             if link.peer.name not in known:
                 self._discover(link.peer.name)
         if DistFlag.PUBLISHED not in self._node.identity.flags:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self._rediscover, self._look_around)
+            self._timer = loop.call_later(self._rediscover, self._discover_all)
 
     def _discover(self, node: str) -> None:
         self._send((self.scope, node), node, (_DISCOVER, self.process.pid))
@@ -241,8 +241,8 @@ class Scope(gen_server.GenServer):
                     self._peers[peer].leave(group, pids)
                     self._notify(_LEAVE, group, pids)
             case _:
-                # As with OTP, also what comes late from a scope that is gone already.
-                log.debug("the scope %s has no use for %s", self.scope, Shown(message))
+                # Also late messages of a scope that has ended, as in OTP.
+                log.debug("the scope %s got an unexpected message: %s", self.scope, Shown(message))
 
     def handle_cast(self, request: Any) -> None:
         match request:
@@ -252,23 +252,23 @@ class Scope(gen_server.GenServer):
                 self.handle_info(request)
 
     def handle_call(self, request: Any, sender: From) -> Any:
-        log.debug("the scope %s takes no calls of others: %s", self.scope, Shown(request))
+        log.debug("the scope %s got an unexpected call: %s", self.scope, Shown(request))
         return gen_server.NO_REPLY
 
     def _discovered(self, peer: Pid) -> None:
         if not self._node.connections.is_linked(peer.node.name):
-            return  # gone by now, or made up: no scope is worth a dial
+            return  # do not dial for it: it is gone, or its pid is made up
         self._synchronise(peer)
         if peer not in self._peers:
-            self._know(peer)
+            self._add_peer(peer)
             self._tell(peer, (_DISCOVER, self.process.pid))
 
     def _synchronised(self, peer: Pid, told: list[Any]) -> None:
-        """What a peer has, all of it: what is not in it is gone."""
+        """All members of a peer: others have left."""
         if not self._node.connections.is_linked(peer.node.name):
             return
         if peer not in self._peers:
-            self._know(peer)
+            self._add_peer(peer)
         before, now = self._peers[peer], Groups(self._node.codec.none)
         for pair in told:
             if isinstance(pair, tuple) and len(pair) == 2:
@@ -279,7 +279,7 @@ class Scope(gen_server.GenServer):
             self._notify(_JOIN, group, surplus(now[group], before[group]))
             self._notify(_LEAVE, group, surplus(before[group], now[group]))
 
-    def _know(self, peer: Pid) -> None:
+    def _add_peer(self, peer: Pid) -> None:
         self._peers[peer] = Groups(self._node.codec.none)
         self._monitor(self._reference(), peer, functools.partial(self._gone, peer))
 
@@ -298,7 +298,7 @@ class Scope(gen_server.GenServer):
         self._send(peer, peer.node.name, message)
 
     def _send(self, to: Any, node: str, message: Any) -> None:
-        if self._node.runtime.is_connected(node):  # no change of a group is worth a new dial
+        if self._node.runtime.is_connected(node):  # do not dial for it
             self.process.send(to, message)
 
     def _reference(self) -> Reference:
@@ -313,7 +313,7 @@ class Scope(gen_server.GenServer):
 
 
 def _pids(pids: Any) -> list[Pid]:
-    """A pid or a list of them, from outside."""
+    """The pids in a term from another node: a pid or a list of them."""
     return [pid for pid in (pids if isinstance(pids, list) else [pids]) if isinstance(pid, Pid)]
 
 

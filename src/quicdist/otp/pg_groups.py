@@ -1,4 +1,4 @@
-"""Groups of processes: who is in which of them, and how often."""
+"""The members of process groups."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from quicdist.term.identity import exact_form
 
 
 class Groups:
-    """The members that one node has in each group. Groups are terms, told apart as Erlang does, and
-    there as long as they have a member; a process can be in one several times.
+    """The members of each group on one node.
 
-    ``none`` is the atom that ``None`` stands for.
+    Groups are terms, compared as Erlang does (``=:=``); a group without members does not exist. A process
+    can be in a group several times. ``none`` is the atom for ``None``.
     """
 
     __slots__ = ("_groups", "_none")
@@ -23,16 +23,16 @@ class Groups:
         self._groups: dict[bytes, tuple[Any, list[Pid]]] = {}
 
     def __getitem__(self, group: Any) -> list[Pid]:
-        """The members, none where there is no such group."""
+        """The members of a group; an empty list if it does not exist."""
         found = self._groups.get(self.key(group))
         return found[1] if found is not None else []
 
     def key(self, group: Any) -> bytes:
-        """What is the same for two groups if Erlang takes them for the same."""
+        """A key that is equal for groups that are equal in Erlang."""
         return exact_form(group, self._none)
 
     def keyed(self) -> dict[bytes, Any]:
-        """The groups there are, by their keys."""
+        """All groups by key."""
         return {key: group for key, (group, _) in self._groups.items()}
 
     def pairs(self) -> list[tuple[Any, list[Pid]]]:
@@ -40,13 +40,13 @@ class Groups:
         return [(group, list(pids)) for group, pids in self._groups.values()]
 
     def join(self, group: Any, pids: Iterable[Pid]) -> None:
-        """Add members, also such that are in it already; the newest come first, as with OTP."""
+        """Add members, also if they are in the group; the newest come first, as in OTP."""
         _, members = self._groups.setdefault(self.key(group), (group, []))
         members[:0] = pids
         self._drop_if_empty(group)
 
     def leave(self, group: Any, pids: Iterable[Pid]) -> None:
-        """Take each out once, those that are in it (Erlang's ``--``)."""
+        """Remove each member one time, if it is in the group (Erlang's ``--``)."""
         members = self[group]
         for pid in pids:
             if pid in members:

@@ -1,9 +1,9 @@
-"""Reports as OTP's own processes log them, so that a BEAM's formatter prints them as its own.
+"""Log events in the form of OTP's own reports, so that a BEAM's formatter prints them.
 
 A log event for another node is ``{log, Level, Report, Metadata}`` or ``{log, Level, Format, Arguments,
-Metadata}``, sent to its process ``logger_proxy``. What is in a report and in its metadata was recorded
-between two BEAMs of OTP 25, 27 and 29: those of ERTS for a process that crashes, ``proc_lib`` (*CRASH
-REPORT*), ``gen_server`` (*Generic server terminating*) and ``supervisor`` (*SUPERVISOR REPORT*).
+Metadata}``, sent to its process ``logger_proxy``. The reports and metadata were recorded between two BEAMs
+of OTP 25, 27 and 29: those of ERTS for a crashed process, ``proc_lib`` (*CRASH REPORT*), ``gen_server``
+(*Generic server terminating*) and ``supervisor`` (*SUPERVISOR REPORT*).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from quicdist.term.shorten import shorten
 LOG: Final = Atom("log")
 ERROR, WARNING, INFO = Atom("error"), Atom("warning"), Atom("info")
 
-#: A log event; the metadata, a dict, are its last element.
-Event = tuple[Any, ...]
+#: A log event; its last element is the metadata, a dict.
+EventTerm = tuple[Any, ...]
 
 _OTP, _SASL = Atom("otp"), Atom("sasl")
 _LABEL, _REPORT = Atom("label"), Atom("report")
@@ -46,7 +46,7 @@ _EMULATOR_FORMAT: Final = _text("Error in process ~p on node ~p with exit value:
 
 
 def metadata(process: Process, **more: Any) -> dict[Any, Any]:
-    """The metadata of an event of ``process``, now."""
+    """The metadata of an event that ``process`` logs now."""
     return {
         _PID: process.pid,
         Atom("gl"): process.group_leader or process.pid,
@@ -56,7 +56,7 @@ def metadata(process: Process, **more: Any) -> dict[Any, Any]:
 
 
 def _otp_metadata(process: Process, title: str, kind: str, tag: str, report_cb: Export) -> dict[Any, Any]:
-    """Those of a report of ``proc_lib`` or ``supervisor``."""
+    """The metadata of a report of ``proc_lib`` or ``supervisor``."""
     error_logger: dict[Any, Any] = {_TAG: Atom(tag), _TYPE: Atom(kind)}
     if report_cb.module == _SUPERVISOR:
         error_logger[_REPORT_CB] = Export(_SUPERVISOR, "format_log", 1)
@@ -69,7 +69,7 @@ def _otp_metadata(process: Process, title: str, kind: str, tag: str, report_cb: 
     )
 
 
-def emulator_event(crash: Crash) -> Event:
+def emulator_event(crash: Crash) -> EventTerm:
     """ERTS: ``Error in process ~p on node ~p with exit value``."""
     process = crash.process
     more = {Atom("emulator"): True, _TAG: ERROR}
@@ -77,7 +77,7 @@ def emulator_event(crash: Crash) -> Event:
     return (LOG, ERROR, _EMULATOR_FORMAT, arguments, metadata(process, error_logger=more))
 
 
-def server_event(crash: Crash) -> Event:
+def server_event(crash: Crash) -> EventTerm:
     """``gen_server``: ``Generic server ~tp terminating``."""
     process = crash.process
     report = {
@@ -100,11 +100,11 @@ def server_event(crash: Crash) -> Event:
 
 
 def _client(process: Process, client: Pid) -> tuple[Any, Any]:
-    """``{Pid, remote}``, or ``{Pid, {Pid, StackTrace}}``, where there is no trace to be had here."""
+    """``{Pid, remote}``, or ``{Pid, {Pid, StackTrace}}`` with an empty stack trace."""
     return (client, (client, []) if client.node == process.pid.node else _REMOTE)
 
 
-def crash_event(crash: Crash) -> Event:
+def crash_event(crash: Crash) -> EventTerm:
     """``proc_lib``: *CRASH REPORT*."""
     process = crash.process
     kind, reason, *_ = crash.failure
@@ -132,7 +132,9 @@ def crash_event(crash: Crash) -> Event:
     )
 
 
-def supervisor_event(process: Process, name: Any, context: str, reason: Any, offender: list[Any]) -> Event:
+def supervisor_event(
+    process: Process, name: Any, context: str, reason: Any, offender: list[Any]
+) -> EventTerm:
     """``supervisor``: *SUPERVISOR REPORT*. ``context`` is ``start_error``, ``child_terminated``,
     ``shutdown_error`` or ``shutdown``."""
     report = {
@@ -149,7 +151,7 @@ def supervisor_event(process: Process, name: Any, context: str, reason: Any, off
     return (LOG, ERROR, report, more)
 
 
-def progress_event(process: Process, name: Any, started: list[Any]) -> Event:
+def progress_event(process: Process, name: Any, started: list[Any]) -> EventTerm:
     """``supervisor``: *PROGRESS REPORT*, of a child that was started."""
     report = {
         _LABEL: (_SUPERVISOR, Atom("progress")),
@@ -164,6 +166,6 @@ def progress_event(process: Process, name: Any, started: list[Any]) -> Event:
     )
 
 
-def text_event(process: Process, text: str) -> Event:
-    """A warning in words."""
+def text_event(process: Process, text: str) -> EventTerm:
+    """A warning with a text."""
     return (LOG, WARNING, text, metadata(process))

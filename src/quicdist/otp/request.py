@@ -1,10 +1,9 @@
-"""A question asked of another process or node, whose answer comes later."""
+"""An asynchronous request to a process or node."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import Callable, Generator
 from typing import Any, Generic, TypeVar
 
 from quicdist.containment import contained
@@ -18,11 +17,11 @@ T = TypeVar("T")
 
 
 class Request(Generic[T]):
-    """What ``send_request`` gives back (``erpc:send_request/4``, ``gen_server:send_request/2``), with
-    the type of its value, as far as the program knows it: ``request: Request[int] = ...``.
+    """Returned by ``send_request`` (``erpc:send_request/4``, ``gen_server:send_request/2``). The program
+    can state the type of the value: ``request: Request[int] = ...``.
 
-    ``await request`` waits for the answer and returns its value, or raises what went wrong in its
-    place; several are awaited together with :func:`asyncio.gather`. One coroutine at a time waits.
+    ``await request`` waits for the answer and returns its value, or raises its error. Several requests
+    are awaited together with :func:`asyncio.gather`. Only one coroutine at a time may wait.
     """
 
     __slots__ = ("_abandon", "_answer", "_mark", "_what")
@@ -33,11 +32,12 @@ class Request(Generic[T]):
         abandon: Callable[[], None],
         mark: Callable[[Exception], None] = lambda error: None,
     ) -> None:
-        """``mark`` gives an error the exit reason of OTP's function."""
+        """``what`` names the callee for errors, ``abandon`` is called when nobody waits any more, ``mark``
+        sets the exit reason of an error."""
         self._what = what
         self._abandon = abandon
         self._mark = mark
-        # Holds a pair, never an exception: an answer nobody asks for is no error to report.
+        # A pair, not an exception: asyncio would log an exception that nobody retrieves.
         self._answer: asyncio.Future[tuple[Any, Exception | None]] = (
             asyncio.get_running_loop().create_future()
         )
@@ -46,7 +46,7 @@ class Request(Generic[T]):
         return f"<Request {self._what()}{' (answered)' if self.done() else ''}>"
 
     def done(self) -> bool:
-        """Whether the answer has come, or never will."""
+        """Whether there is an answer, or an error in its place."""
         return self._answer.done()
 
     def __await__(self) -> Generator[Any, None, T]:
@@ -57,7 +57,7 @@ class Request(Generic[T]):
         (``receive_response/2``)."""
         answer = self._answer
         if answer.done():
-            # Who calls servers of this node in a loop is not to hold up everybody else.
+            # Let other tasks run: a loop of calls to local servers never waits otherwise.
             await asyncio.sleep(0)
         else:
             timer = None
@@ -78,14 +78,14 @@ class Request(Generic[T]):
         return result
 
     async def wait_response(self, timeout: float = 0.0) -> bool:
-        """Whether the answer is there within ``timeout`` seconds; unlike ``receive_response`` this
-        leaves the request as it is (``wait_response/2``)."""
+        """Wait ``timeout`` seconds at most; whether there is an answer. Unlike ``receive_response`` it does
+        not abandon the request (``wait_response/2``)."""
         if not self._answer.done():
             await asyncio.wait([self._answer], timeout=timeout)
         return self._answer.done()
 
     def when_done(self, callback: Callable[[T | None, Exception | None], None]) -> None:
-        """Call ``callback`` with the value, or with None and the error, once the answer is there."""
+        """Call ``callback`` with the value and None, or with None and the error, when it is done."""
 
         def done(answer: asyncio.Future[tuple[Any, Exception | None]]) -> None:
             if not answer.cancelled():
@@ -94,9 +94,9 @@ class Request(Generic[T]):
         self._answer.add_done_callback(done)
 
     def abandon(self) -> None:
-        """Take no interest in the answer any more: whoever waits for it gets :class:`CallTimeout`.
+        """Ignore the answer from now on; a coroutine that waits for it gets :class:`CallTimeout`.
 
-        What runs on the other node goes on there, as with OTP's calls.
+        A function on another node continues to run, as with OTP's calls.
         """
         if not self._answer.done():
             self._expire(0.0)
@@ -105,39 +105,15 @@ class Request(Generic[T]):
         self._abandon()
         self.fail(CallTimeout(self._what(), timeout))
 
-    # -- for those who answer --------------------------------------------------------------
+    # -- for the sender of the answer --------------------------------------------------------------
 
     def succeed(self, value: T) -> None:
-        """The answer has come. Only the first one counts."""
+        """Set the value. Only the first answer counts."""
         if not self._answer.done():
             self._answer.set_result((value, None))
 
     def fail(self, error: Exception) -> None:
-        """There will be no answer."""
+        """Set the error."""
         if not self._answer.done():
             self._mark(error)
             self._answer.set_result((None, error))
-
-
-@contextlib.asynccontextmanager
-async def within(timeout: float | None, what: str) -> AsyncIterator[None]:
-    """Raise :class:`CallTimeout` of ``what`` where the block takes longer than ``timeout`` seconds."""
-    limit = asyncio.timeout(timeout)
-    try:
-        async with limit:
-            yield
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        raise CallTimeout(what, timeout or 0.0) from None
-
-
-class Deadline:
-    """What is left of a time-out that several waits share. Seconds; None is for ever."""
-
-    def __init__(self, timeout: float | None) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._at = None if timeout is None else self._loop.time() + timeout
-
-    def left(self) -> float | None:
-        return None if self._at is None else max(self._at - self._loop.time(), 0.0)

@@ -1,6 +1,6 @@
-"""What ``rpc`` has and ``erpc`` has not: calls in turn, broadcasts, and servers without ``gen``.
+"""The client side of ``rpc``, where it differs from ``erpc``: block calls, broadcasts, server calls.
 
-OTP: ``rpc(3)``. A single call is :meth:`ErpcClient.call`, as OTP's own ``rpc:call`` is.
+OTP: ``rpc(3)``. For a plain call use :meth:`ErpcClient.call`, as OTP's ``rpc:call`` does itself.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from quicdist.node.exit_reason import NORMAL
 from quicdist.node.patterns import ANY, AnyOf
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
+from quicdist.otp.deadline import Deadline
 from quicdist.otp.erpc import ErpcClient, rex_error
 from quicdist.otp.errors import CallTimeout, RemoteError, fails_rpc
 from quicdist.otp.gen import Caller
-from quicdist.otp.request import Deadline
 from quicdist.protocol.names import N, node_name, node_names
 from quicdist.term import Atom, Reference
 from quicdist.term.names import REGISTERED_NAME, Name, atom_of, mfa_of
@@ -33,7 +33,7 @@ _DOWN = Atom("DOWN")
 
 
 class RpcClient:
-    """The part of ``rpc`` that :class:`ErpcClient` does not cover."""
+    """The functions of ``rpc`` that :class:`ErpcClient` does not have."""
 
     def __init__(self, runtime: Runtime, caller: Caller, erpc: ErpcClient) -> None:
         self._runtime = runtime
@@ -49,8 +49,8 @@ class RpcClient:
         *,
         timeout: float | None = None,
     ) -> Any:
-        """Like :meth:`ErpcClient.call`, but one at a time on that node: it is run by the node's
-        server ``rex`` itself (``rpc:block_call/5``)."""
+        """Like :meth:`ErpcClient.call`, but the node's server ``rex`` runs the function itself, one call
+        at a time (``rpc:block_call/5``)."""
         node, mfa = node_name(node), mfa_of(module, function, arguments)
         request = (_BLOCK_CALL, *mfa, self._runtime.group_leader)
         try:
@@ -72,10 +72,10 @@ class RpcClient:
         *,
         timeout: float | None = None,
     ) -> tuple[list[Any], list[N]]:
-        """Apply a function on many nodes at once: ``(results, bad nodes)``, as ``rpc:multicall/5``.
+        """Apply a function on many nodes at once: ``(results, bad nodes)`` (``rpc:multicall/5``).
 
-        A call that failed is ``(Atom("badrpc"), Reason)`` among the results; a node that could not
-        be reached, or did not answer within ``timeout`` seconds, is a bad one.
+        The result of a call that failed is ``(Atom("badrpc"), Reason)``. Bad nodes are those that could
+        not be reached, or did not answer within ``timeout`` seconds.
         """
         names = node_names(nodes)
         results: list[Any] = []
@@ -97,8 +97,8 @@ class RpcClient:
     async def sbcast(
         self, nodes: Iterable[N], name: Name, message: Any, *, timeout: float | None = None
     ) -> tuple[list[N], list[N]]:
-        """Send a message to a registered name on many nodes and learn which of them have it:
-        ``(good nodes, bad nodes)`` (``rpc:sbcast/3``)."""
+        """Send a message to a registered name on many nodes: ``(good nodes, bad nodes)``, the good ones
+        have a process of that name (``rpc:sbcast/3``). ``timeout`` is in seconds."""
         request = (_SBCAST, atom_of(name, REGISTERED_NAME), message)
         answers = await self._ask_all(node_names(nodes), _REX, _REX, request, timeout)
         good = [node for node, answer in answers if answer == Atom(node)]
@@ -151,14 +151,14 @@ class RpcClient:
 
 
 class _Gone(NamedTuple):
-    """In place of a reply: the server is not there, or its node is not."""
+    """In place of a reply: the server does not exist, or its node is not connected."""
 
     reason: Any
 
 
 @contextlib.asynccontextmanager
 async def mailbox(runtime: Runtime) -> AsyncIterator[Process]:
-    """A process with no body, which a coroutine that is none itself receives by."""
+    """A process without a body, for a coroutine that receives messages and is not a process itself."""
     process = runtime.add(Process(runtime, runtime.identifiers.pid()))
     try:
         yield process
@@ -167,7 +167,7 @@ async def mailbox(runtime: Runtime) -> AsyncIterator[Process]:
 
 
 def _badrpc(error: RemoteError) -> Any:
-    """What ``rpc`` makes of an exception of ``erpc``; a value that was thrown it returns."""
+    """The result of ``rpc`` for an exception of ``erpc``; a thrown value is a plain result."""
     if error.kind == "throw":
         return error.reason
     if error.kind == "error" and error.stack is not None:

@@ -1,7 +1,7 @@
-"""Calls from other nodes: ``erpc`` by spawning, ``rpc`` by the server ``rex``.
+"""Calls from other nodes: ``erpc`` by spawned processes, ``rpc`` by the server ``rex``.
 
-OTP: ``erpc(3)``, ``rpc(3)``. Only exported functions are run; for all others the answer is that
-of a BEAM without that function, ``undef``.
+OTP: ``erpc(3)``, ``rpc(3)``. Only exported functions are called; for others the answer is ``undef``, as of
+a BEAM without that function.
 """
 
 from __future__ import annotations
@@ -12,22 +12,21 @@ from collections.abc import Callable
 from typing import Any
 
 from quicdist.node.errors import NoSuchProcess
-from quicdist.node.exit_reason import NORMAL, SHUTDOWN, error_term
+from quicdist.node.exit_reason import CLASS_EXIT, EXIT, NORMAL, SHUTDOWN, error_term
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
 from quicdist.node.spawnables import Starter
 from quicdist.node.spawning import Spawning
 from quicdist.otp import gen_server
-from quicdist.otp.applier import Applier
-from quicdist.otp.gen import From, reply
-from quicdist.otp.indirect import INDIRECT, NotApplicable
-from quicdist.otp.outcomes import EXIT, RETURN, THROW, Outcome, exit_of, uncaught
-from quicdist.otp.service import Service
+from quicdist.otp.dispatcher import Dispatcher
+from quicdist.otp.erlang_apply import INDIRECT, NotApplicable
+from quicdist.otp.gen_messages import From, reply
+from quicdist.otp.gen_server import GenServer
+from quicdist.otp.outcome import RETURN, THROW, Outcome, exit_of, uncaught
 from quicdist.term import Atom, Pid, TermError
 
 _PROC_LIB = Atom("proc_lib")
 _BADRPC = Atom("badrpc")
-_EXIT_TAG = Atom("EXIT")
 _CALL = Atom("call")
 _BLOCK_CALL = Atom("block_call")
 _CAST = Atom("cast")
@@ -41,11 +40,11 @@ _ERPC = Atom("erpc")
 
 
 class ErpcServer:
-    """What other nodes' ``erpc`` spawns here."""
+    """The processes that ``erpc`` of other nodes spawns here."""
 
-    def __init__(self, runtime: Runtime, spawning: Spawning, applier: Applier) -> None:
+    def __init__(self, runtime: Runtime, spawning: Spawning, dispatcher: Dispatcher) -> None:
         self._runtime = runtime
-        self._applier = applier
+        self._dispatcher = dispatcher
         spawning.offer("erpc", "execute_call", 4, self._execute_call_4)
         spawning.offer("erpc", "execute_call", 3, self._execute_call_3)
         spawning.offer("erpc", "execute_cast", 3, self._execute_cast)
@@ -57,7 +56,7 @@ class ErpcServer:
 
     def _execute_call_4(self, process: Process, arguments: list[Any]) -> None:
         reference, *mfa = arguments
-        self._applier.apply(
+        self._dispatcher.apply(
             process, process.parent, mfa, lambda outcome: self._end(process, (reference, *outcome))
         )
 
@@ -65,21 +64,21 @@ class ErpcServer:
         def done(outcome: Outcome) -> None:
             self._end(process, NORMAL if outcome[0] == RETURN else exit_of(outcome))
 
-        self._applier.apply(process, process.parent, arguments, done)
+        self._dispatcher.apply(process, process.parent, arguments, done)
 
     def _execute_cast(self, process: Process, arguments: list[Any]) -> None:
         def done(outcome: Outcome) -> None:
             report_uncaught(self._runtime, process, outcome)
             self._end(process, NORMAL if outcome[0] == RETURN else exit_of(outcome))
 
-        self._applier.apply(process, process.parent, arguments, done)
+        self._dispatcher.apply(process, process.parent, arguments, done)
 
     def _indirect(self, module: Atom, function: Atom, process: Process, arguments: list[Any]) -> None:
-        """``spawn(Node, Fun)``, ``proc_lib:spawn(Node, Module, Function, Arguments)``: what is named there
-        is spawned."""
+        """``spawn(Node, Fun)``, ``proc_lib:spawn(Node, Module, Function, Arguments)``: spawn the function
+        that it names."""
         process.is_otp_process = module == _PROC_LIB
         try:
-            mfa, _ = self._applier.resolve((module, function, arguments))
+            mfa, _ = self._dispatcher.resolve((module, function, arguments))
         except NotApplicable as error:
             report_uncaught(self._runtime, process, error.outcome)
             self._end(process, exit_of(error.outcome))
@@ -88,13 +87,15 @@ class ErpcServer:
             self._spawning.start(process, mfa)
 
     def _exported(self, module: str, function: str, arity: int) -> Starter | None:
-        """An exported function that is spawned as such (``spawn/4``): it is what the process does."""
-        if not self._applier.knows(module, function, arity):
+        """An exported function that is spawned by its name (``spawn/4``)."""
+        if not self._dispatcher.knows(module, function, arity):
             return None
         mfa = [Atom(module), Atom(function)]
 
         def start(process: Process, arguments: list[Any]) -> None:
-            self._applier.apply(process, process.parent, [*mfa, arguments], lambda out: ended(process, out))
+            self._dispatcher.apply(
+                process, process.parent, [*mfa, arguments], lambda out: ended(process, out)
+            )
 
         def ended(process: Process, outcome: Outcome) -> None:
             report_uncaught(self._runtime, process, outcome)
@@ -106,12 +107,12 @@ class ErpcServer:
         self._runtime.submit(self._runtime.terminate, process, reason)
 
 
-class Rex(Service):
-    """The server ``rex``: ``rpc`` for those without ``erpc``, and what only ``rpc`` has."""
+class Rex(GenServer):
+    """The server ``rex``: calls of nodes without ``erpc``, and the other functions of ``rpc``."""
 
-    def __init__(self, runtime: Runtime, applier: Applier) -> None:
+    def __init__(self, runtime: Runtime, dispatcher: Dispatcher) -> None:
         self._runtime = runtime
-        self._applier = applier
+        self._dispatcher = dispatcher
 
     def get_state(self) -> Any:
         return {}
@@ -123,7 +124,7 @@ class Rex(Service):
                 return gen_server.NO_REPLY
             case (kind, module, function, arguments, leader) if kind == _BLOCK_CALL:
                 return self._block_call([module, function, arguments], leader, sender)
-        return gen_server.NO_REPLY  # OTP's does not answer what it does not know either.
+        return gen_server.NO_REPLY  # As in OTP, an unknown call gets no reply.
 
     def handle_cast(self, request: Any) -> None:
         match request:
@@ -131,7 +132,7 @@ class Rex(Service):
                 done = functools.partial(report_uncaught, self._runtime)
                 self._spawned(None, [module, function, arguments], leader, done)
             case _:
-                pass  # OTP's ignores it too.
+                pass  # OTP ignores it too.
 
     def handle_info(self, message: Any) -> None:
         match message:
@@ -168,14 +169,14 @@ class Rex(Service):
         leader: Any,
         done: Callable[[Process, Outcome], None],
     ) -> None:
-        """Apply a function in a process of its own, whose group leader is ``leader`` if that is a pid."""
+        """Apply a function in a new process; ``leader`` is its group leader if it is a pid."""
         runtime = self._runtime
         process = runtime.add(Process(runtime, runtime.identifiers.pid()))
         if isinstance(leader, Pid):
             process.group_leader = leader
         process.body = (mfa[0], mfa[1], len(mfa[2]) if isinstance(mfa[2], list) else 0)
         if runtime.calls.refused:
-            done(process, (EXIT, SHUTDOWN))
+            done(process, (CLASS_EXIT, SHUTDOWN))
             runtime.terminate(process, SHUTDOWN)
             return
 
@@ -183,7 +184,7 @@ class Rex(Service):
             done(process, outcome)
             runtime.submit(runtime.terminate, process, NORMAL)
 
-        self._applier.apply(process, caller, mfa, finished)
+        self._dispatcher.apply(process, caller, mfa, finished)
 
     async def _block_call(self, mfa: list[Any], leader: Any, sender: From) -> Any:
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
@@ -201,7 +202,7 @@ class Rex(Service):
         try:
             self._reply(sender, value)
         except TermError as error:
-            self._reply(sender, (_BADRPC, (_EXIT_TAG, (error_term(error), []))))
+            self._reply(sender, (_BADRPC, (EXIT, (error_term(error), []))))
 
     def _reply(self, sender: From, value: Any) -> None:
         if sender[1] is None:
@@ -211,11 +212,11 @@ class Rex(Service):
 
 
 def _failed(outcome: Outcome) -> Any:
-    # A value that was thrown is returned: rpc cannot tell them apart.
-    return outcome[1] if outcome[0] == THROW else (_BADRPC, (_EXIT_TAG, exit_of(outcome)))
+    # A thrown value is a plain result: rpc does not distinguish them.
+    return outcome[1] if outcome[0] == THROW else (_BADRPC, (EXIT, exit_of(outcome)))
 
 
 def report_uncaught(runtime: Runtime, process: Process, outcome: Outcome) -> None:
-    """Report a process whose function did not return: no answer tells anyone of it."""
+    """Report a process whose function failed, where no caller gets an answer."""
     if outcome[0] != RETURN:
         runtime.reporter.process_crashed(process, uncaught(outcome), None)

@@ -1,4 +1,4 @@
-"""Names of servers that a node does not keep by itself.
+"""Server names that are registered elsewhere: ``{global, Name}`` and ``{via, Module, Name}``.
 
 OTP: ``gen_server(3)``, *server_name()* and *server_ref()*.
 """
@@ -15,35 +15,37 @@ from quicdist.term.names import REGISTERED_NAME, Name, name_of
 
 
 class NameRegistry(Protocol):
-    """What a module for ``{via, Module, Name}`` has; each may be a coroutine function."""
+    """A module for ``{via, Module, Name}``; each function can be a coroutine function."""
 
     def whereis_name(self, name: Any) -> Any:
-        """The pid behind a name; None where there is none."""
+        """The pid of a name; None if it is not registered."""
 
     def register_name(self, name: Any, pid: Pid) -> Any:
-        """Give a process a name; whether it was free."""
+        """Register a name for a process; False if it is taken."""
 
     def unregister_name(self, name: Any) -> Any:
-        """Take a name away."""
+        """Unregister a name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Global:
-    """A server by its global name, any term (``{global, Name}``); a ``str`` stands for the atom."""
+    """A globally registered server, ``{global, Name}``. The name is any term; a ``str`` stands for the
+    atom."""
 
     name: Any
 
     def key(self) -> Any:
-        """What is the same for two of them that mean the same."""
+        """A key that is equal for names that are equal in Erlang."""
         return exact_form(self.name)
 
 
 @dataclass(frozen=True, slots=True)
 class Via:
-    """A server by a name that a module keeps (``{via, Module, Name}``).
+    """A server registered with a module, ``{via, Module, Name}``.
 
-    ``module`` is a :class:`NameRegistry`; or, by its name, a module of a BEAM, called on ``node``
-    (by default on the first connected node that has it), as ``"Elixir.Registry"`` or ``"gproc"``.
+    ``module`` is a :class:`NameRegistry`, or the name of a module on a BEAM, such as
+    ``"Elixir.Registry"`` or ``"gproc"``, which is called on ``node`` (by default on the first connected
+    node that has it).
     """
 
     module: Name | NameRegistry
@@ -64,13 +66,13 @@ class Via:
         )
 
 
-#: A name that has to be looked up, by asking others.
-LookedUp = Global | Via
+#: A name that is registered elsewhere.
+GlobalOrVia = Global | Via
 
 
-def own_and_looked_up(name: Name | LookedUp | None) -> tuple[str | None, LookedUp | None]:
-    """A name for a server of this node: the one it is registered under here, or the one that others
-    keep. Raises TypeError for what is neither."""
+def split_server_name(name: Name | GlobalOrVia | None) -> tuple[str | None, GlobalOrVia | None]:
+    """A server's name as a local name and a name registered elsewhere; one of them is None. Raises
+    TypeError for what is neither."""
     if name is None or isinstance(name, Global | Via):
         return None, name
     return name_of(name, f"{REGISTERED_NAME}, Global or Via"), None

@@ -1,36 +1,36 @@
-"""The services of one node, put together."""
+"""Makes the services of a node."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from quicdist.node.core import NodeCore
+from quicdist.node.local_node import LocalNode
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
 from quicdist.otp import server_process
-from quicdist.otp.applier import Applier
 from quicdist.otp.crash_reports import CrashReports
+from quicdist.otp.dispatcher import Dispatcher
 from quicdist.otp.erpc import ErpcClient
 from quicdist.otp.exports import Exports
 from quicdist.otp.gen import Caller
 from quicdist.otp.gen_server_client import GenServerClient
 from quicdist.otp.global_names import GlobalNames
-from quicdist.otp.group_leader import USER, GroupLeader
 from quicdist.otp.io_client import IoClient
-from quicdist.otp.keeper import Keeper
+from quicdist.otp.io_server import USER, IoServer
+from quicdist.otp.kernel_process import spawn_kernel_process
+from quicdist.otp.kernel_supervisor import KernelSupervisor
 from quicdist.otp.logger import LOGGER_PROXY, LoggerProxy
-from quicdist.otp.names import Names
+from quicdist.otp.name_resolver import NameResolver
 from quicdist.otp.net_kernel import NET_KERNEL, NetKernel, NetKernelServer
 from quicdist.otp.pg import ProcessGroups
 from quicdist.otp.rpc import REX, RpcClient
 from quicdist.otp.rpc_server import ErpcServer, Rex
-from quicdist.otp.service_process import spawn_service
 from quicdist.otp.sys_client import StateForm, SysClient
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What a node offers its program, by the name of OTP's module."""
+    """The services of a node, by the names of OTP's modules."""
 
     caller: Caller
     erpc: ErpcClient
@@ -38,44 +38,44 @@ class Services:
     gen_server: GenServerClient
     net_kernel: NetKernel
     global_names: GlobalNames
-    names: Names
+    names: NameResolver
     io: IoClient
     pg: ProcessGroups
     sys: SysClient
     reports: CrashReports
-    keeper: Keeper
+    kernel_supervisor: KernelSupervisor
 
 
-def start_services(node: NodeCore, exports: Exports) -> Services:
+def start_services(node: LocalNode, exports: Exports) -> Services:
     """Start the processes that every node has (``net_kernel``, ``rex``, ``user``, ``logger_proxy``), and
     the clients."""
     runtime = node.runtime
     reports = runtime.reporter = CrashReports(runtime, node.connections.link)
-    keeper = Keeper(runtime, node.fail)
+    kernel = KernelSupervisor(runtime, node.fail)
     caller = Caller(runtime)
-    keeper.keep("the process that asks for the node", caller.start)
+    kernel.keep("the caller process", caller.start)
     erpc = ErpcClient(runtime, node.spawning, node.connections, caller)
     is_linked = node.connections.is_linked
-    group_leader = GroupLeader(erpc.call, is_connected=is_linked)
-    keeper.keep(USER, lambda: _start_user(runtime, group_leader))
+    group_leader = IoServer(erpc.call, is_connected=is_linked)
+    kernel.keep(USER, lambda: _start_user(runtime, group_leader))
     logger_proxy = LoggerProxy(node.name, erpc.call, is_linked)
-    keeper.keep(LOGGER_PROXY, lambda: spawn_service(runtime, logger_proxy, LOGGER_PROXY))
+    kernel.keep(LOGGER_PROXY, lambda: spawn_kernel_process(runtime, logger_proxy, LOGGER_PROXY))
     net_kernel = NetKernel(node, caller)
-    keeper.keep(
+    kernel.keep(
         NET_KERNEL,
         lambda: server_process.start(runtime, NetKernelServer(node, net_kernel), name=NET_KERNEL),
     )
-    applier = Applier(exports)
-    ErpcServer(runtime, node.spawning, applier)
-    keeper.keep(REX, lambda: server_process.start(runtime, Rex(runtime, applier), name=REX))
+    dispatcher = Dispatcher(exports)
+    ErpcServer(runtime, node.spawning, dispatcher)
+    kernel.keep(REX, lambda: server_process.start(runtime, Rex(runtime, dispatcher), name=REX))
     global_names = GlobalNames(erpc, lambda: net_kernel.nodes("connected"))
-    names = Names(erpc, global_names, lambda: net_kernel.nodes("connected"))
+    names = NameResolver(erpc, global_names, lambda: net_kernel.nodes("connected"))
     caller.find = names.find
 
-    keeper.flush = group_leader.close
-    keeper.when_stopped(names.stop)
-    keeper.when_stopped(logger_proxy.close)
-    keeper.when_stopped(applier.close)
+    kernel.flush = group_leader.close
+    kernel.when_stopped(names.stop)
+    kernel.when_stopped(logger_proxy.close)
+    kernel.when_stopped(dispatcher.close)
     return Services(
         caller=caller,
         erpc=erpc,
@@ -88,13 +88,13 @@ def start_services(node: NodeCore, exports: Exports) -> Services:
         pg=ProcessGroups(node),
         sys=SysClient(caller, runtime, StateForm(runtime, node.connections, erpc), names),
         reports=reports,
-        keeper=keeper,
+        kernel_supervisor=kernel,
     )
 
 
-def _start_user(runtime: Runtime, group_leader: GroupLeader) -> Process:
-    """Start the group leader; who had the one before has this one now."""
-    process = spawn_service(runtime, group_leader, USER)
+def _start_user(runtime: Runtime, group_leader: IoServer) -> Process:
+    """Start the group leader, also for the processes that had the one before."""
+    process = spawn_kernel_process(runtime, group_leader, USER)
     before, runtime.group_leader = runtime.group_leader, process.pid
     for other in runtime.processes():
         if before is not None and other.group_leader == before:

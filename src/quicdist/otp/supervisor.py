@@ -1,7 +1,7 @@
-"""``supervisor``: starts processes of this node, and starts them again when they end.
+"""``supervisor``: starts processes of this node and restarts them when they end.
 
-OTP: ``supervisor(3)``; Design Principles, *Supervisor Behaviour*. To other nodes it is a
-supervisor like any other: ``supervisor:which_children/1`` and its kin can be called on it.
+OTP: ``supervisor(3)``; Design Principles, *Supervisor Behaviour*. Other nodes can call
+``supervisor:which_children/1`` and similar functions on it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from quicdist.node.errors import NodeError
 from quicdist.node.exit_reason import KILL, KILLED, SHUTDOWN, answered_reason, exit_reason, is_shutdown
 from quicdist.node.process import Process, finished_within
 from quicdist.node.reports import Shown
-from quicdist.otp.child_spec import Child, ChildSpec, Intensity
-from quicdist.otp.children import start_link
-from quicdist.otp.gen import From
+from quicdist.otp.child_spec import Child, ChildSpec, ChildState, RestartIntensity
+from quicdist.otp.child_start import start_link
+from quicdist.otp.gen_messages import From
 from quicdist.otp.gen_server import NO_REPLY, GenServer, Stop
 from quicdist.term import Atom, Pid, format_term
 from quicdist.term.names import argument_list, named_term
@@ -28,7 +28,7 @@ log = get_logger("quicdist.otp")
 
 _unexpected = RateLimit()
 
-#: Seconds that what is left of a killed child has to come to its end before the next one is started.
+#: Seconds to wait for the code of a killed child to end before the next one is started.
 KILL_TIME = 5.0
 
 Strategy = Literal["one_for_one", "one_for_all", "rest_for_one", "simple_one_for_one"]
@@ -50,14 +50,14 @@ _TRY_AGAIN_RESTART = Atom("try_again_restart")
 class Supervisor(GenServer):
     """Supervises processes of this node; ``node.serve(Supervisor([...]))`` starts it.
 
-    ``strategy``: when a child ends that is to be started again, it alone is (``one_for_one``), or
-    all are (``one_for_all``), or those started after it with it (``rest_for_one``). More than
-    ``intensity`` restarts within ``period`` seconds, and the supervisor ends all children and
-    itself, with ``shutdown``. Children are started in order and ended in reverse order.
+    ``strategy``: when a child has to be restarted, restart it alone (``one_for_one``), all children
+    (``one_for_all``), or it and those started after it (``rest_for_one``). With more than ``intensity``
+    restarts within ``period`` seconds, the supervisor ends all children and itself, with ``shutdown``.
+    Children are started in order and ended in reverse order.
 
-    With ``simple_one_for_one`` the one specification is that of any number of children, none of them
-    there at first: ``start_child`` starts one, with arguments of its own after those of the
-    specification. They are known by their pids, forgotten when they end, and ended all at once.
+    With ``simple_one_for_one`` there is one specification for any number of children, and none at the
+    start: ``start_child`` starts a child, with arguments that are added to those of the specification.
+    Such children are identified by their pids, forgotten when they end, and ended all at once.
     """
 
     supervises = True
@@ -71,27 +71,25 @@ class Supervisor(GenServer):
         period: float = 5.0,
     ) -> None:
         if strategy not in _STRATEGIES:
-            raise NodeError(f"a supervisor's strategy is one of {', '.join(_STRATEGIES)}, not {strategy!r}")
+            raise NodeError(f"strategy must be one of {', '.join(_STRATEGIES)}, got {strategy!r}")
         if intensity < 0 or period <= 0:
-            raise NodeError(
-                f"a supervisor allows 0 or more restarts in more than 0 s, not {intensity} in {period}"
-            )
+            raise NodeError(f"intensity must be 0 or more and period above 0 s, got {intensity} and {period}")
         self._strategy = strategy
-        self._intensity = Intensity(intensity, period)
+        self._intensity = RestartIntensity(intensity, period)
         self._specs = list(children)
-        #: What all children are made from, where they are alike.
+        #: The specification of all children with ``simple_one_for_one``.
         self._template: ChildSpec | None = None
         if strategy == "simple_one_for_one":
             if len(self._specs) != 1:
-                raise NodeError(f"simple_one_for_one needs one child specification, not {len(self._specs)}")
+                raise NodeError(f"simple_one_for_one needs one child specification, got {len(self._specs)}")
             self._template = self._specs.pop()
-        #: In start order.
+        #: The children in start order.
         self._children: dict[Child, None] = {}
-        #: By the pid of its process, or of the last one it had.
+        #: Children by the pid of their process, or of the last one they had.
         self._by_pid: dict[Pid, Child] = {}
         ids = [spec.term_id for spec in self._specs]
         if any(ids.count(one) > 1 for one in ids):
-            raise NodeError(f"two children of a supervisor have one id: {ids!r}")
+            raise NodeError(f"two children have the same id: {ids!r}")
 
     # -- starting and ending -----------------------------------------------------------------------
 
@@ -109,17 +107,16 @@ class Supervisor(GenServer):
 
     async def _start(self, child: Child) -> None:
         spec = child.spec
-        runtime = self.process.node.runtime
+        runtime = self.process.node._local.runtime
         supervisor = self.process
-        child.process = await start_link(
+        process = await start_link(
             runtime, spec.start, spec.args, supervisor.pid, spec.name, supervisor.group_leader
         )
-        child.restarting = False
-        if child.process is not None:
-            self._unlist(child)
-            child.pid = child.process.pid
-            self._by_pid[child.pid] = child
-            self.process.node.services.reports.child_started(self.process, child)
+        self._unlist(child)
+        child.started(process)
+        if process is not None:
+            self._by_pid[process.pid] = child
+            self.process.node._services.reports.child_started(self.process, child)
 
     def _forget(self, child: Child) -> None:
         self._children.pop(child, None)
@@ -130,7 +127,7 @@ class Supervisor(GenServer):
             self._by_pid.pop(child.pid, None)
 
     async def _start_all(self, children: Iterable[Child]) -> tuple[Child, BaseException] | None:
-        """Start children in order; the first that fails, and why."""
+        """Start children in order; the first that fails, and its error."""
         for child in list(children):
             _, error = await settle(self._start(child))
             if error is not None:
@@ -148,28 +145,28 @@ class Supervisor(GenServer):
             await self._end(child)
 
     async def _end(self, child: Child) -> None:
-        """End one child, in the time its specification gives it: nothing of it runs any more when
-        the next one is started. What does not end for ``kill`` either is left behind."""
-        process, child.process = child.process, None
-        child.restarting = False
+        """End one child within its shutdown time, and wait until its code has ended. Code that does not
+        end after ``kill`` either is left running."""
+        process = child.process
+        child.stopped()
         if child.spec.restart == "temporary":
             self._forget(child)
         if process is None or not process.alive:
             return
-        patience = child.spec.patience
-        if patience != 0:
+        shutdown_time = child.spec.shutdown_time
+        if shutdown_time != 0:
             self.process.exit(process, SHUTDOWN)
-            if not await finished_within(process, patience) and process.alive:
+            if not await finished_within(process, shutdown_time) and process.alive:
                 self._report("shutdown_error", child, KILLED)
         if process.alive:
             self.process.exit(process, KILL)
         await self._left(child, process)
 
     async def _left(self, child: Child, process: Process) -> None:
-        """Wait until nothing of a process that has ended runs any more: what it held is free then."""
+        """Wait until the code of an ended process has ended too, and has freed what it held."""
         if not await finished_within(process, KILL_TIME):
             log.error(
-                "%r: the code of child %r still runs %g s after its end: it was cancelled, and goes on",
+                "%r: the code of child %r still runs %g s after its end, although it was cancelled",
                 self.process,
                 child.spec.id,
                 KILL_TIME,
@@ -187,16 +184,14 @@ class Supervisor(GenServer):
                 note = _unexpected.admit(self.process.pid)
                 if note is not None:
                     text = Shown(message)
-                    log.error(
-                        "%r got a message that a supervisor has no use for: %s%s", self.process, text, note
-                    )
+                    log.error("%r got an unexpected message: %s%s", self.process, text, note)
         return None
 
     async def _ended(self, child: Child, reason: Any) -> Any:
         spec = child.spec
         if child.process is not None:
             await self._left(child, child.process)
-        child.process = None
+        child.stopped()
         if spec.restart == "permanent" or not is_shutdown(reason):
             self._report("child_terminated", child, reason)
         if spec.restart == "permanent" or (spec.restart == "transient" and not is_shutdown(reason)):
@@ -207,7 +202,7 @@ class Supervisor(GenServer):
 
     async def _restart(self, child: Child) -> Any:
         if not self._intensity.allows(asyncio.get_running_loop().time()):
-            child.restarting = False
+            child.stopped()
             self._report("shutdown", child, _REACHED_MAX_RESTART_INTENSITY)
             return Stop(SHUTDOWN)
         affected = [child]
@@ -218,8 +213,8 @@ class Supervisor(GenServer):
         await self._end_all(affected)
         failed = await self._start_all(one for one in affected if one in self._children)
         if failed is not None:
-            # As OTP does it: other messages, an end among them, come first.
-            failed[0].restarting = True
+            # By a message, as in OTP: messages that wait come first, such as an exit.
+            failed[0].restart_failed()
             self.process.send(
                 self.process.pid, (Atom("$gen_cast"), (_TRY_AGAIN_RESTART, self._id(failed[0])))
             )
@@ -229,14 +224,14 @@ class Supervisor(GenServer):
         match request:
             case (kind, child_id) if kind == _TRY_AGAIN_RESTART:
                 child = self._find(child_id)
-                if child is not None and child.restarting:
+                if child is not None and child.state is ChildState.RESTARTING:
                     return await self._restart(child)
         return None
 
     def _report(self, context: str, child: Child, reason: Any) -> None:
-        self.process.node.services.reports.child_failed(self.process, context, child, reason)
+        self.process.node._services.reports.child_failed(self.process, context, child, reason)
 
-    # -- questions and orders ------------------------------------------------------------------------
+    # -- calls -------------------------------------------------------------------------------------
 
     async def handle_call(self, request: Any, sender: From) -> Any:
         match request:
@@ -250,13 +245,14 @@ class Supervisor(GenServer):
             case (Atom() as kind, ChildSpec() as spec) if kind == _START_CHILD and self._template is None:
                 return await self._start_child(spec)
             case (Atom() as kind, spec) if kind == _START_CHILD:
-                return (_ERROR, (_INVALID_CHILD_SPEC, spec))  # from another node: no Python to start
-            case (Atom(name=name), child_id) if name in _ORDERS:
+                # From another node, which cannot name Python code.
+                return (_ERROR, (_INVALID_CHILD_SPEC, spec))
+            case (Atom(name=name), child_id) if name in _CHILD_CALLS:
                 by_pid = name == "terminate_child" and isinstance(child_id, Pid)
                 if self._template is not None and name in _BY_ID and not by_pid:
                     return (_ERROR, _SIMPLE_ONE_FOR_ONE)
                 child = self._find(child_id)
-                return (_ERROR, _NOT_FOUND) if child is None else await _ORDERS[name](self, child)
+                return (_ERROR, _NOT_FOUND) if child is None else await _CHILD_CALLS[name](self, child)
         return NO_REPLY
 
     def get_state(self) -> Any:
@@ -267,14 +263,14 @@ class Supervisor(GenServer):
 
     def _shown(self, child: Child) -> tuple[Any, ...]:
         spec = child.spec
-        pid: Any = _RESTARTING if child.restarting else _UNDEFINED
-        if child.process is not None:
-            pid = child.process.pid
+        pid: Any = _UNDEFINED if child.process is None else child.process.pid
+        if child.state is ChildState.RESTARTING:
+            pid = _RESTARTING
         child_id = spec.term_id if self._template is None else _UNDEFINED
         return (child_id, pid, Atom(spec.type), spec.modules)
 
     def _id(self, child: Child) -> Any:
-        """What the child is known by."""
+        """The id of a child; its pid with ``simple_one_for_one``."""
         return child.spec.term_id if self._template is None else child.pid
 
     def _find(self, child_id: Any) -> Child | None:
@@ -282,8 +278,8 @@ class Supervisor(GenServer):
         if template is not None:
             if not isinstance(child_id, Pid):
                 return Child(template) if child_id == template.term_id else None
-            runtime = self.process.node.runtime
-            # What has ended is taken for a child that has, as OTP takes it.
+            runtime = self.process.node._local.runtime
+            # A process that has ended is treated as a child that has ended, as in OTP.
             gone = runtime.is_local(child_id) and runtime.find(child_id) is None
             return self._by_pid.get(child_id, Child(template) if gone else None)
         return next((child for child in self._children if child.spec.term_id == child_id), None)
@@ -311,8 +307,8 @@ class Supervisor(GenServer):
         return _started(child)
 
     async def _restart_child(self, child: Child) -> Any:
-        if child.restarting or child.process is not None:
-            return (_ERROR, _RESTARTING if child.restarting else _RUNNING)
+        if child.state is not ChildState.STOPPED:
+            return (_ERROR, _RUNNING if child.state is ChildState.RUNNING else _RESTARTING)
         failed = await self._start_all([child])
         return (_ERROR, answered_reason(failed[1])) if failed is not None else _started(child)
 
@@ -323,40 +319,40 @@ class Supervisor(GenServer):
         return _OK
 
     async def _delete_child(self, child: Child) -> Any:
-        if child.restarting or child.process is not None:
-            return (_ERROR, _RESTARTING if child.restarting else _RUNNING)
+        if child.state is not ChildState.STOPPED:
+            return (_ERROR, _RUNNING if child.state is ChildState.RUNNING else _RESTARTING)
         self._forget(child)
         return _OK
 
     async def _get_childspec(self, child: Child) -> Any:
         return (_OK, (self._template or child.spec).to_term())
 
-    # -- from Python ---------------------------------------------------------------------------------
+    # -- from Python -------------------------------------------------------------------------------
 
     async def start_child(self, spec: ChildSpec | Sequence[Any] = ()) -> Pid | None:
-        """Start one more child (``supervisor:start_child/2``), of a ``simple_one_for_one`` supervisor
-        by its further arguments; its pid, None where its ``init`` asks to be ignored. Raises
-        :class:`NodeError` where it could not be started."""
+        """Start a child (``supervisor:start_child/2``) by its specification, with
+        ``simple_one_for_one`` by its arguments; its pid, None if its ``init`` returned ``IGNORE``. Raises
+        :class:`NodeError` if it cannot be started."""
         return self._pid(
             await self._ask((_START_CHILD, spec if isinstance(spec, ChildSpec) else argument_list(spec)))
         )
 
     async def restart_child(self, child_id: Any) -> Pid | None:
-        """Start a child that has been ended (``supervisor:restart_child/2``)."""
+        """Start a child that was terminated (``supervisor:restart_child/2``)."""
         return self._pid(await self._ask((Atom("restart_child"), named_term(child_id))))
 
     async def terminate_child(self, child_id: Any) -> None:
-        """End a child, which stays known unless it is temporary (``terminate_child/2``); one of a
-        ``simple_one_for_one`` supervisor by its pid."""
+        """End a child, by its id, with ``simple_one_for_one`` by its pid (``terminate_child/2``). Its
+        specification is kept unless it is temporary."""
         self._checked(await self._ask((Atom("terminate_child"), named_term(child_id))))
 
     async def delete_child(self, child_id: Any) -> None:
-        """Forget a child that has been ended (``supervisor:delete_child/2``)."""
+        """Delete the specification of a child that was terminated (``supervisor:delete_child/2``)."""
         self._checked(await self._ask((Atom("delete_child"), named_term(child_id))))
 
     def which_children(self) -> dict[Any, Process | None]:
-        """The children by id (``simple_one_for_one``: by pid), in start order: the process, None where
-        there is none now."""
+        """The process of each child, None if it has none, by id (``simple_one_for_one``: by pid), in start
+        order."""
         if self._template is not None:
             return {child.pid: child.process for child in self._children}
         return {child.spec.id: child.process for child in self._children}
@@ -378,10 +374,10 @@ def _started(child: Child) -> Any:
     return (_OK, _UNDEFINED if child.process is None else child.process.pid)
 
 
-#: What is asked of a child by its id, which those of a ``simple_one_for_one`` supervisor have not.
+#: Calls that name a child by its id, which children of ``simple_one_for_one`` do not have.
 _BY_ID = ("restart_child", "terminate_child", "delete_child")
 
-_ORDERS: dict[str, Callable[[Supervisor, Child], Any]] = {
+_CHILD_CALLS: dict[str, Callable[[Supervisor, Child], Any]] = {
     "restart_child": Supervisor._restart_child,
     "terminate_child": Supervisor._terminate_child,
     "delete_child": Supervisor._delete_child,

@@ -1,6 +1,6 @@
-"""``sys`` toward other processes: look into a server of any node, hold it, end it.
+"""The client side of ``sys``: read, suspend and end servers of any node.
 
-OTP: ``sys(3)``. Works with ``gen_server``, ``gen_statem``, ``supervisor`` and all others that know
+OTP: ``sys(3)``. Works with ``gen_server``, ``gen_statem``, ``supervisor`` and all processes that handle
 system messages.
 """
 
@@ -16,13 +16,14 @@ from quicdist.node.errors import NodeError
 from quicdist.node.exit_reason import NORMAL
 from quicdist.node.reports import shown
 from quicdist.node.runtime import Runtime
+from quicdist.otp.circuit_breaker import CircuitBreaker
+from quicdist.otp.deadline import Deadline, within
 from quicdist.otp.erpc import ErpcClient
 from quicdist.otp.errors import exits_call
-from quicdist.otp.gen import SYSTEM, Caller, described, milliseconds, ref_term
-from quicdist.otp.names import Names
-from quicdist.otp.request import Deadline, within
+from quicdist.otp.gen import Caller, described, milliseconds, ref_term
+from quicdist.otp.gen_messages import SYSTEM
+from quicdist.otp.name_resolver import NameResolver
 from quicdist.otp.server_names import Global, Via
-from quicdist.otp.silent_nodes import SilentNodes
 from quicdist.term import Atom
 
 _OK, _ERROR = Atom("ok"), Atom("error")
@@ -30,15 +31,15 @@ _SYS, _GET_STATE = Atom("sys"), Atom("get_state")
 _STDLIB, _VSN = Atom("stdlib"), Atom("vsn")
 #: From stdlib 5.1 (OTP 26.1) on a state travels as ``{ok, State}``, before that bare.
 _WRAPPING_STDLIB = (5, 1)
-#: Seconds to wait for a node to tell its version.
-_PATIENCE = 5.0
-#: Nodes remembered.
+#: Seconds to wait for the version of a node.
+_VERSION_TIME = 5.0
+#: Nodes whose form is kept.
 _MAX_KNOWN = 1000
 
 
 class StateForm:
-    """In which form a node's ``sys`` expects and sends a state: OTP changed it, and two BEAMs on
-    different sides of the change cannot ask each other."""
+    """The form in which ``sys`` of a node expects and sends a state. OTP changed it; BEAMs of versions
+    before and after the change cannot read each other's states."""
 
     def __init__(self, runtime: Runtime, connections: ConnectionTable, erpc: ErpcClient) -> None:
         self._runtime = runtime
@@ -48,19 +49,19 @@ class StateForm:
         self._asking: dict[str, asyncio.Task[bool]] = {}
 
     def known(self, node: str) -> bool | None:
-        """Whether it is ``{ok, State}`` for this node; None while that is not known."""
+        """Whether ``node`` uses ``{ok, State}``; None if not known yet."""
         link = self._connections.link(node)
         if node == self._runtime.name or link is None:
             return True
         return self._known.get((node, link.peer.creation))
 
     async def wrapped(self, node: str) -> bool:
-        """The same, asked of the node where need be. What is no BEAM does as the newest ones."""
+        """The same; asks ``node`` if it is not known. True for a node that is not a BEAM."""
         known = self.known(node)
         return await asyncio.shield(self._asking_of(node)) if known is None else known
 
     def when_known(self, node: str, callback: Callable[[bool], None]) -> None:
-        """Call ``callback`` with it later."""
+        """Call ``callback`` later, when it is known whether ``node`` uses ``{ok, State}``."""
         self._asking_of(node).add_done_callback(
             lambda task: None if task.cancelled() else callback(task.result())
         )
@@ -84,7 +85,7 @@ class StateForm:
     async def _version_of(self, node: str) -> bool:
         try:
             _, version = await self._erpc.call(
-                node, "application", "get_key", [_STDLIB, _VSN], timeout=_PATIENCE
+                node, "application", "get_key", [_STDLIB, _VSN], timeout=_VERSION_TIME
             )
             major, minor = bytes(version).decode("ascii").split(".")[:2]
             return (int(major), int(minor)) >= _WRAPPING_STDLIB
@@ -93,19 +94,19 @@ class StateForm:
 
 
 class SysClient:
-    """Sends system messages. ``timeout`` is in seconds; the errors are those of a call."""
+    """Sends system messages. ``timeout`` is in seconds; raises the errors of a call."""
 
-    def __init__(self, caller: Caller, runtime: Runtime, state_form: StateForm, names: Names) -> None:
+    def __init__(self, caller: Caller, runtime: Runtime, state_form: StateForm, names: NameResolver) -> None:
         self._caller = caller
         self._runtime = runtime
         self._names = names
-        #: Known also to the servers of this node, which answer ``sys`` of others.
+        #: Also used by the servers of this node, when they answer ``sys`` of other nodes.
         self.state_form = state_form
-        self.silent_nodes = SilentNodes()
+        self.circuit_breaker = CircuitBreaker()
 
     async def get_state(self, to: Any, *, timeout: float | None = 5.0) -> Any:
-        """The state of a server (``sys:get_state/2``). Raises :class:`NodeError` where the server
-        could not say."""
+        """The state of a server (``sys:get_state/2``). Raises :class:`NodeError` if the server cannot give
+        it."""
         name = to
         deadline = Deadline(timeout)
         if isinstance(to, Global | Via):
@@ -117,7 +118,7 @@ class SysClient:
         answer = await self._ask(to, _GET_STATE, deadline.left())
         if isinstance(answer, tuple) and len(answer) == 2:
             if answer[0] == _ERROR:
-                failed = NodeError(f"{described(name)} did not give its state: {shown(answer[1])}")
+                failed = NodeError(f"{described(name)} cannot give its state: {shown(answer[1])}")
                 failed.exit_reason = (answer[1], [])
                 raise failed
             if answer[0] == _OK:
@@ -131,15 +132,15 @@ class SysClient:
         return await self._ask(to, Atom("get_status"), timeout)
 
     async def suspend(self, to: Any, *, timeout: float | None = 5.0) -> None:
-        """Let a server take system messages only (``sys:suspend/2``)."""
+        """Suspend a server: it handles system messages only (``sys:suspend/2``)."""
         await self._ask(to, Atom("suspend"), timeout)
 
     async def resume(self, to: Any, *, timeout: float | None = 5.0) -> None:
-        """Let a suspended server go on (``sys:resume/2``)."""
+        """Resume a suspended server (``sys:resume/2``)."""
         await self._ask(to, Atom("resume"), timeout)
 
     async def terminate(self, to: Any, reason: Any = NORMAL, *, timeout: float | None = 5.0) -> None:
-        """Tell a server to end with ``reason`` (``sys:terminate/3``)."""
+        """End a server with ``reason`` (``sys:terminate/3``)."""
         await self._ask(to, (Atom("terminate"), reason), timeout)
 
     async def _ask(self, to: Any, request: Any, timeout: float | None) -> Any:
@@ -148,6 +149,6 @@ class SysClient:
 
 
 def _function(to: Any, request: Any, timeout: float | None) -> tuple[Any, ...]:
-    """``{sys, Function, Arguments}``, as ``sys`` says what it was that failed."""
+    """``{sys, Function, Arguments}``, for the exit reason of a failed call."""
     name, *more = request if isinstance(request, tuple) else (request,)
     return (_SYS, name, [ref_term(to), *more, milliseconds(timeout)])

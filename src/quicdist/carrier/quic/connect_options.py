@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from quicdist.carrier.quic.settings import QuicSettings
-from quicdist.carrier.security.credentials import Pem
+from quicdist.carrier.security.pem import Pem
 from quicdist.carrier.security.psk import ExternalPsk
 
 #: The options that are those of :class:`TlsConfig`.

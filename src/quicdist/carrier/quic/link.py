@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from quicdist.carrier.contract import LostHandler, MessageHandler
 from quicdist.carrier.errors import LinkLost, MigrationError, PeerClosed, PeerSilent
-from quicdist.carrier.link import LinkBase
+from quicdist.carrier.link import PENDING, UP, LinkBase
 from quicdist.carrier.quic.data_streams import ExtraStreams, StreamCounts
 from quicdist.carrier.quic.driver.connection import QuicConnection
 from quicdist.carrier.quic.engine.closing import Closing
 from quicdist.carrier.quic.engine.events import HandshakeCompleted
-from quicdist.carrier.quic.liveness_probe import NOPROC, LivenessProbe
+from quicdist.carrier.quic.liveness_probe import PROBE_TYPES, LivenessProbe
 from quicdist.carrier.quic.receive_flow_control import PIECE, WINDOW, ReceiveFlowControl
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.quic.silent_peer import SilentPeerDetector
@@ -26,16 +25,17 @@ from quicdist.protocol import NO_PAYLOAD, TICK, DistFlag, StreamKind
 
 if TYPE_CHECKING:
     from quicdist.errors import QuicDistError
-    from quicdist.protocol import Chunk, ControlMessage, DistConnection
+    from quicdist.protocol import ControlMessage, DistConnection
 
 log = get_logger("quicdist.carrier.quic")
 
-#: A peer of which nothing but acknowledgements has come for ``net_ticktime`` is gone, if it was
-#: nudged at least so many times.
-NUDGES = 4
-#: A silence of so many seconds after a burst of so many bytes may be quic_dist keeping its end back.
-BURST_SILENCE = 0.25
-BURST = 1024 * 1024
+#: A peer that sends nothing but acknowledgements for ``net_ticktime`` is down, if it was sent at least so
+#: many liveness probes.
+MIN_PROBES: Final = 4
+#: After a burst of ``BURST`` bytes and a pause of so many seconds, quic_dist may be holding the end of it
+#: back.
+BURST_SILENCE: Final = 0.25
+BURST: Final = 1024 * 1024
 
 
 class QuicLink(LinkBase):
@@ -57,19 +57,23 @@ class QuicLink(LinkBase):
             limits=settings.buffers,
         )
         self._connection = connection
+        self._write = connection.write
         self._settings = settings
         self._plan = dist.streams
-        # A legacy quic_dist garbles what a window holds back. A message in one piece needs room for all
-        # of it.
+        #: The streams of messages that data has come on.
+        self._kinds: dict[int, StreamKind] = {}
+        # A legacy quic_dist corrupts what a window holds back, and a message that is not in fragments needs a
+        # window of its size.
         peer, most = dist.peer, settings.max_stream_data
         pieces = peer.negotiated & DistFlag.FRAGMENTS and not peer.flags & DistFlag.DIST_HDR_ATOM_CACHE
-        self._is_paced = connection.engine.peer_is_quicdist()
+        #: quicdist holds bulk bytes in flight back by itself.
+        self._is_quicdist = connection.engine.peer_is_quicdist()
         self._receive_flow_control = ReceiveFlowControl(
             connection.engine,
             self.stats,
             size=max(PIECE, min(WINDOW, most)) if pieces else max(most, settings.max_data),
             most=most,
-            metered=bool(pieces) and not self._is_paced,
+            metered=bool(pieces) and not self._is_quicdist,
             changed=self._credit_given,
         )
         if len(dist.streams.sending) > 1:
@@ -86,7 +90,7 @@ class QuicLink(LinkBase):
         self._stream_counts = stream_counts
         #: Streams of messages beyond those of the plan; None where there cannot be any.
         self._extra: ExtraStreams | None = None
-        if not (self._is_paced or peer.flags & DistFlag.DIST_HDR_ATOM_CACHE):
+        if not (self._is_quicdist or peer.flags & DistFlag.DIST_HDR_ATOM_CACHE):
             self._extra = ExtraStreams(
                 peer,
                 self._plan,
@@ -97,25 +101,25 @@ class QuicLink(LinkBase):
                 self._message_data,
             )
         self._ping_timer: asyncio.TimerHandle | None = None
-        self._liveness_probe = LivenessProbe(dist.local)
+        self._liveness_probe = LivenessProbe(dist.local, self._send_signal)
+        self._take_own_signals = self._liveness_probe.take_own
+        self._own_types = PROBE_TYPES
         self._stalled_streams = StalledStreamDetector(peer.name, connection.engine)
-        #: Seconds for which the loop stood still when it was time to look.
+        #: Seconds for which the event loop was blocked, in all.
         self._lateness = 0.0
-        self._silent_peer = SilentPeerDetector(peer.name, connection, acknowledgements_tell=self._is_paced)
+        self._silent_peer = SilentPeerDetector(
+            peer.name, connection, acknowledgements_count=self._is_quicdist
+        )
         self._burst_timer: asyncio.TimerHandle | None = None
         self._burst_from = 0
-        self._path = connection.path
         connection.keep(dist.streams.control, TICK, self._count_ticks)
         self._ping_later()
         self.turn_ended()
 
     # -- out -------------------------------------------------------------------------------
 
-    def _write(self, stream_id: int, parts: Sequence[Chunk], size: int) -> int:
-        return self._connection.write(stream_id, parts, size)
-
     def _write_out(self) -> None:
-        """Packets leave at the end of the turn, as many as congestion control allows."""
+        """Nothing to do: packets leave at the end of this turn, as far as congestion control allows."""
 
     @property
     def pending(self) -> int:
@@ -123,12 +127,12 @@ class QuicLink(LinkBase):
 
     @property
     def resumed(self) -> bool:
-        """Whether its QUIC session was resumed with a ticket of an earlier one."""
+        """Whether its TLS session was resumed with a ticket."""
         return self._connection.resumed
 
     @property
     def early_data_accepted(self) -> bool:
-        """Whether the name of the dialling node went, and was taken, with the first datagram (0-RTT)."""
+        """Whether the name of the dialling node was accepted as early data (0-RTT)."""
         return self._connection.early_data_accepted
 
     @property
@@ -137,14 +141,13 @@ class QuicLink(LinkBase):
 
     def migrate(self) -> bool:
         migrate = self._connection.migrate
-        if migrate is None or self._ended:
+        if migrate is None or self.closed:
             return False
         try:
             migrate()
         except OSError as error:
-            text = f"no way leads to {self.remote_address}: {error.strerror}"
+            text = f"{self.remote_address} is unreachable: {error.strerror}"
             raise MigrationError(self.peer.name, text) from error
-        self._look_at_path()
         return True
 
     @property
@@ -152,12 +155,12 @@ class QuicLink(LinkBase):
         return self._connection.queued
 
     def send_tick(self) -> None:
-        if self._ended:
+        if self.closed:
             return
         stream_id = self._plan.control
         if self._connection.unacknowledged(stream_id):
-            # It may still be the last message of the handshake, which quic_dist would take with
-            # the tick for one; or ticks that have not got through. Either way a PING says as much.
+            # It may be the last message of the handshake, which quic_dist would read together with the
+            # tick as one message; or ticks that were lost. A PING is as good a sign of life.
             self._connection.ping()
         else:
             self._connection.write(stream_id, (TICK,), len(TICK))
@@ -173,32 +176,32 @@ class QuicLink(LinkBase):
         self._ping_timer = self._loop.call_later(self._settings.ping_interval, self._ping)
 
     def _ping(self) -> None:
-        # Packets are a sign of life to the ticker above. Here it is what the node itself sends.
+        # For the node's ticker packets are a sign of life. Here only what the peer's node sends counts.
         now = self._loop.time()
         settings = self._settings
-        limit = max(settings.net_ticktime, NUDGES * settings.ping_interval)
-        # While the loop stood still the peer was not asked, and its answers may not have been read yet.
+        limit = max(settings.net_ticktime, MIN_PROBES * settings.ping_interval)
+        # Time for which the event loop was blocked does not count: no probe was sent, no answer read.
         late = max(0.0, now - self._ping_timer.when()) if self._ping_timer is not None else 0.0
         self._lateness += late
         at = now - self._lateness
-        broken = self._stalled_streams.look(at, limit) or self._silent_peer.look(at, limit)
+        broken = self._stalled_streams.check(at, limit) or self._silent_peer.check(at, limit)
         if broken is not None:
             self._fail(broken)
             return
-        if self._silent_peer.asks:
-            self._silent_peer.asked(self._send_signal(self._liveness_probe.signal))
+        if self._silent_peer.probe_is_due:
+            self._silent_peer.probe_sent(self._send_signal(self._liveness_probe.signal))
         self._connection.ping()
         self._ping_later()
 
     def _send_signal(self, control: ControlMessage, payload: Any = NO_PAYLOAD) -> int:
-        """Send what is the link's own, not the node's; the stream it takes."""
+        """Send a signal of the link itself; the stream that it takes."""
         stream_id, parts = self._dist.send(control, payload)
-        if not self._ended:
+        if not self.closed:
             self._connection.write(stream_id, parts, sum(map(len, parts)))
         return stream_id
 
     def _credit_given(self) -> None:
-        if self._is_paced:
+        if self._is_quicdist:
             self._connection.touch()
         else:
             self._send_signal(self._liveness_probe.signal)
@@ -214,20 +217,22 @@ class QuicLink(LinkBase):
         self._burst_from = heard
         self._send_signal(self._liveness_probe.signal)
 
-    # -- in: the connection's handler ---------------------------------------------------------
+    # -- in: the handler of the QUIC connection ------------------------------------------------
 
     def handshake_completed(self, event: HandshakeCompleted) -> None:
-        """Over long ago."""
+        """Not called: it was completed before there was a link."""
 
     def stream_data(self, stream_id: int, data: bytes, end: bool) -> None:
-        kind = self._plan.kind(stream_id)
+        # Asked once a stream, not for all of its data.
+        kind = self._kinds.get(stream_id) or self._plan.kind(stream_id)
         if kind is StreamKind.DATA or kind is StreamKind.CONTROL:
+            self._kinds[stream_id] = kind
             self._message_data(stream_id, data, end)
         elif kind is not StreamKind.USER:
             self._connection.refuse_stream(stream_id, STREAM_REFUSED)
         elif self._extra is None:
             self._streams.data_received(stream_id, data, end)
-        elif not self._ended:
+        elif not self.closed:
             self._extra.data_received(stream_id, data, end)
 
     def _message_data(self, stream_id: int, data: bytes, end: bool) -> None:
@@ -237,11 +242,14 @@ class QuicLink(LinkBase):
             before = self.stats.messages_in
             self._data_received(stream_id, data)
             messages = self.stats.messages_in - before
-            if not is_control and not self._ended:
+            state = self._state
+            if is_control:
+                self.stats.ticks_in = self._dist.ticks_in
+            elif state is UP or state is PENDING:
                 self._receive_flow_control.received(stream_id, len(data), messages, self._loop.time())
-        if end and not self._ended:
+        if end and not self.closed:
             kind = StreamKind.CONTROL if is_control else StreamKind.DATA
-            self._fail(LinkLost(self.peer.name, f"it finished its {kind.value} stream {stream_id}"))
+            self._fail(LinkLost(self.peer.name, f"the peer finished its {kind.value} stream {stream_id}"))
 
     def stream_reset(self, stream_id: int, code: int) -> None:
         kind = self._plan.kind(stream_id)
@@ -250,43 +258,31 @@ class QuicLink(LinkBase):
             extra.reset_received(stream_id)
             kind = StreamKind.DATA if stream_id in extra else kind
         if kind is StreamKind.DATA or kind is StreamKind.CONTROL:
-            if self._ended:
+            if self.closed:
                 return
             if code == STREAM_REFUSED and extra is not None and stream_id in self._plan.sending:
                 self._fail(self._stream_counts.refused(self.peer, self._plan, stream_id))
             else:
-                text = f"it reset its {kind.value} stream {stream_id} (code 0x{code:x})"
+                text = f"the peer reset its {kind.value} stream {stream_id} (code 0x{code:x})"
                 self._fail(LinkLost(self.peer.name, text))
         elif kind is StreamKind.USER:
             self._streams.reset_received(stream_id, code)
 
-    def _received(self, messages: list[tuple[ControlMessage, Any]]) -> None:
-        if self._liveness_probe.concerns(messages):
-            messages, answers = self._liveness_probe.sort_out(messages)
-            for answer in answers:
-                self._send_signal(answer, NOPROC)
-        super()._received(messages)
-
-    def _look_at_path(self) -> None:
-        connection = self._connection
-        path = connection.path
-        if path != self._path:
-            self._path = path
-            old, self.remote_address = self.remote_address, connection.remote_address
-            self.local_address = connection.local_address
-            if old != self.remote_address:
-                log.info("%s goes on from %s, was at %s", self.peer.name, self.remote_address, old)
+    def path_changed(self) -> None:
+        old, self.remote_address = self.remote_address, self._connection.remote_address
+        self.local_address = self._connection.local_address
+        if old != self.remote_address:
+            log.info("%s moved from %s to %s", self.peer.name, old, self.remote_address)
 
     def turn_ended(self) -> None:
-        self._look_at_path()
         self.stats.received = self._connection.engine.packets_received()
-        self.stats.ticks_in = self._dist.ticks_in
         if self._paused:
             self._sent(self._connection.queued)
-        if self._stream_assignment is not None:
+        if self._stream_assignment is not None and self._stream_assignment.moved:
             self._stream_assignment.turn_ended()
-        self._streams.turn_ended()
-        if self._burst_timer is None and not self._ended and self._dist.bytes_in - self._burst_from >= BURST:
+        if self._streams.has_waiters:
+            self._streams.turn_ended()
+        if self._dist.bytes_in - self._burst_from >= BURST and self._burst_timer is None and not self.closed:
             self._watch_burst()
 
     def connection_closed(self, closing: Closing) -> None:
@@ -294,7 +290,7 @@ class QuicLink(LinkBase):
         if closing.by_peer:
             error: LinkLost = PeerClosed(name, f"it closed the connection: {closing}")
         elif closing.is_idle:
-            error = PeerSilent(name, f"nothing came for {self._settings.idle_timeout:g} s")
+            error = PeerSilent(name, f"no packet for {self._settings.idle_timeout:g} s")
         else:
             error = LinkLost(name, str(closing))
         self._stop_timers()
@@ -326,6 +322,7 @@ class QuicLink(LinkBase):
 
     def _stop_timers(self) -> None:
         self._receive_flow_control.stop()
+        self._liveness_probe.stop()
         for timer in (self._ping_timer, self._burst_timer):
             if timer is not None:
                 timer.cancel()

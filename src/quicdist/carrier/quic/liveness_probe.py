@@ -1,24 +1,25 @@
 """A signal that the other node must answer.
 
-Two things make it needed, both seen up to quic_dist 1.8.1:
+Two cases need it, both seen up to quic_dist 1.8.1:
 
-* A live but idle quic_dist sends neither messages nor ticks. It takes the acknowledgements of its
-  QUIC connection for something written, so it does not tick, and it does not answer ticks either:
-  the clock it waits on for that begins below zero. After ``net_kernel:disconnect/1`` its QUIC
-  connection stays, owned by nobody, and goes on acknowledging. From outside the two look alike.
-* What its send queue (16 MiB) did not take it keeps back until the VM has something more to send on
-  this connection. The end of a burst then never comes.
+* A live but idle quic_dist sends neither messages nor ticks. It takes the acknowledgements of its QUIC
+  connection for data written, so it does not tick, and it does not answer ticks either: the counter that it
+  waits on for that starts below zero. After ``net_kernel:disconnect/1`` its QUIC connection stays, without an
+  owner, and goes on acknowledging. Seen from here the two look alike.
+* Data that its send queue (16 MiB) did not take is kept back until the VM sends something more on this
+  connection. The end of a burst then never arrives.
 
-So a process nobody has registered is monitored: the answer, ``noproc``, comes from the VM itself,
-leaves nothing behind, and takes along what was kept back.
+So a process name that nobody has registered is monitored: the answer, ``noproc``, comes from the VM itself,
+leaves no state behind, and flushes what was kept back.
 """
 
 from __future__ import annotations
 
 import secrets
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
-from quicdist.protocol import LocalIdentity, MonitorP, MonitorPExit, PayloadMonitorPExit
+from quicdist.protocol import ControlMessage, LocalIdentity, MonitorP, MonitorPExit, PayloadMonitorPExit
 from quicdist.term import Atom, Pid, Reference
 
 Message = tuple[Any, Any]
@@ -26,36 +27,40 @@ Message = tuple[Any, Any]
 #: A name no process is registered under.
 UNREGISTERED = Atom("quicdist_nobody")
 
-#: What goes with an answer.
+#: The reason in an answer.
 NOPROC = Atom("noproc")
 
-_KINDS = frozenset((MonitorP, MonitorPExit, PayloadMonitorPExit))
+#: Probes and answers are of these types, and so are signals of the node.
+PROBE_TYPES: Final = frozenset((MonitorP, MonitorPExit, PayloadMonitorPExit))
+
+
+def _ignore(control: ControlMessage, payload: Any) -> None:
+    """Sends nothing."""
 
 
 class LivenessProbe:
-    """The nudges of one link, and the answers to those of the peer."""
+    """The probes of one link, and the answers to those of the peer, sent by ``send(control, payload)``."""
 
-    __slots__ = ("_reference", "signal")
+    __slots__ = ("_reference", "_send", "signal")
 
-    def __init__(self, local: LocalIdentity) -> None:
+    def __init__(self, local: LocalIdentity, send: Callable[[ControlMessage, Any], object]) -> None:
         words = (secrets.randbits(18), secrets.randbits(32), secrets.randbits(32))
-        # The same each time: there is no monitor that a second one could be mistaken for.
+        # The same for each probe: there is no monitor that it could be mistaken for.
         self._reference = Reference(local.name, words, local.creation)
-        #: What is to be sent.
+        self._send = send
+        #: The probe.
         self.signal = MonitorP(Pid(local.name, 0, 0, local.creation), UNREGISTERED, self._reference)
 
-    def concerns(self, messages: list[Message]) -> bool:
-        """Whether there may be a nudge or an answer among ``messages``; quick."""
-        return any(type(control) in _KINDS for control, _ in messages)
+    def take_own(self, messages: list[Message]) -> list[Message]:
+        """Answer the probes among ``messages`` and drop the answers; the messages that are for the node."""
+        return [message for message in messages if not self._is_own(message[0])]
 
-    def sort_out(self, messages: list[Message]) -> tuple[list[Message], list[PayloadMonitorPExit]]:
-        """The messages that are for the node, and the answers due to nudges among the others."""
-        rest: list[Message] = []
-        answers: list[PayloadMonitorPExit] = []
-        for message in messages:
-            control = message[0]
-            if isinstance(control, MonitorP) and control.to_proc == UNREGISTERED:
-                answers.append(PayloadMonitorPExit(UNREGISTERED, control.from_pid, control.ref))
-            elif not (type(control) in _KINDS and control.ref == self._reference):
-                rest.append(message)
-        return rest, answers
+    def stop(self) -> None:
+        """The link has ended: nothing is answered."""
+        self._send = _ignore
+
+    def _is_own(self, control: ControlMessage) -> bool:
+        if isinstance(control, MonitorP) and control.to_proc == UNREGISTERED:
+            self._send(PayloadMonitorPExit(UNREGISTERED, control.from_pid, control.ref), NOPROC)
+            return True
+        return isinstance(control, MonitorPExit | PayloadMonitorPExit) and control.ref == self._reference

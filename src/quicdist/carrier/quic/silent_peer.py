@@ -1,10 +1,9 @@
-"""How long nothing has come of a node whose QUIC connection lives.
+"""Detects a peer whose QUIC connection lives but whose node sends nothing.
 
-quic_dist can leave a connection that nobody owns, which goes on acknowledging
-(:mod:`quicdist.carrier.quic.liveness_probe`). So a node of which nothing comes is sent a signal that it has
-to answer.
-Time counts against it where it has acknowledged that signal, or acknowledges nothing: one that is queued
-behind what was lost, on a path that moves on slowly, cannot be answered yet.
+quic_dist can leave a connection without an owner, which goes on acknowledging
+(:mod:`quicdist.carrier.quic.liveness_probe`). So a node that sends nothing is sent a signal that it has to
+answer. Silence counts only while that signal is acknowledged, or while nothing is acknowledged: a probe that
+is queued behind lost packets on a slow path cannot be answered yet.
 """
 
 from __future__ import annotations
@@ -19,51 +18,50 @@ if TYPE_CHECKING:
 
 
 class SilentPeerDetector:
-    """That of one node. ``acknowledgements_tell``: the process that acknowledges is the node itself, as with
-    quicdist."""
+    """The silence of one node. ``acknowledgements_count``: acknowledgements come from the node itself, as
+    with quicdist."""
 
-    def __init__(self, node: str, connection: QuicConnection, *, acknowledgements_tell: bool) -> None:
+    def __init__(self, node: str, connection: QuicConnection, *, acknowledgements_count: bool) -> None:
         self._node = node
         self._connection = connection
-        self._acknowledgements_tell = acknowledgements_tell
+        self._acknowledgements_count = acknowledgements_count
         self._heard = self._acknowledged = 0
         self._silent = 0.0
-        self._looked_at: float | None = None
-        #: Where the signal that is to be answered ends: a stream and an offset.
-        self._asked: tuple[int, int] | None = None
-        #: The node is to be sent such a signal now.
-        self.asks = False
+        self._checked_at: float | None = None
+        #: The end of the last probe that was not answered: a stream and an offset.
+        self._probe: tuple[int, int] | None = None
+        #: A probe is to be sent now.
+        self.probe_is_due = False
 
-    def asked(self, stream_id: int) -> None:
-        """The signal was written to a stream, and nothing after it."""
+    def probe_sent(self, stream_id: int) -> None:
+        """A probe was the last that was written to a stream."""
         connection = self._connection
         end = connection.engine.written(stream_id) + connection.queued_on(stream_id)
-        self._asked = stream_id, end
+        self._probe = stream_id, end
         self._acknowledged = connection.engine.stream_bytes_acknowledged()
 
-    def look(self, now: float, limit: float) -> PeerSilent | None:
-        """Look at ``now``, in seconds; the error that ends the link where nothing came for ``limit`` seconds
-        that count."""
+    def check(self, now: float, limit: float) -> PeerSilent | None:
+        """Check at ``now``, in seconds: the error that ends the link after ``limit`` seconds of silence."""
         engine = self._connection.engine
-        elapsed = now - self._looked_at if self._looked_at is not None else 0.0
-        self._looked_at = now
-        heard, asked = engine.stream_bytes_received(), self._asked
-        self.asks = False
+        elapsed = now - self._checked_at if self._checked_at is not None else 0.0
+        self._checked_at = now
+        heard, probe = engine.stream_bytes_received(), self._probe
+        self.probe_is_due = False
         if heard != self._heard:
-            self._heard, self._silent, self._asked = heard, 0.0, None
+            self._heard, self._silent, self._probe = heard, 0.0, None
             return None
-        if asked is not None:
-            stream_id, end = asked
+        if probe is not None:
+            stream_id, end = probe
             before, self._acknowledged = self._acknowledged, engine.stream_bytes_acknowledged()
-            # A stream on which nothing was sent yet is none to the engine.
+            # For the engine a stream exists once data was sent on it.
             arrived = engine.stream_exists(stream_id) and engine.acknowledged(stream_id) >= end
             if not arrived and self._acknowledged != before:
                 return None
-            if arrived and self._acknowledgements_tell:
+            if arrived and self._acknowledgements_count:
                 self._silent = -elapsed
         self._silent += elapsed
         if self._silent >= limit - ROUNDING:
-            text = f"its QUIC connection lives, but nothing came of the node for {limit:g} s"
+            text = f"its QUIC connection is alive, but the node has sent nothing for {limit:g} s"
             return PeerSilent(self._node, text)
-        self.asks = True
+        self.probe_is_due = True
         return None

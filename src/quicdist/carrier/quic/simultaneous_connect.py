@@ -55,7 +55,7 @@ class Attempts:
         return None if attempts is None else any(attempt.said_name for attempt in attempts)
 
 
-class Held:
+class DelayedDrop:
     """A peer's attempt that is to give way; ``drop`` is called when its time has come."""
 
     def __init__(self, node: str, attempts: Attempts, drop: Callable[[], None]) -> None:

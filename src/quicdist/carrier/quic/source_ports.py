@@ -1,11 +1,11 @@
-"""Dialling from other sockets as well, where nothing at all comes back.
+"""Dialling from further source ports while no answer comes back.
 
-quic_dist 0.11.0 opens, on Linux, a second socket on its port (SO_REUSEPORT) that nobody reads. The kernel
-gives it a part of the datagrams, by the address and port of who sends: a dial from another port can work
-where one did not. NATs and load balancers that have one dead port behave alike.
+quic_dist 0.11.0 opens, on Linux, a second socket on its port (SO_REUSEPORT) that nothing reads. The kernel
+gives it a share of the datagrams, chosen by source address and port: a dial from another port can succeed
+where one failed. NATs and load balancers with a dead port behave alike.
 
-So a dial of which nothing has come back after three flights goes on, and beside it others begin, each
-from a port of its own and given up after a moment. Whichever is through first goes on to say its name.
+So while nothing has come back after three flights, further dials begin concurrently, each from a port of its
+own and for a short time. The first whose QUIC handshake completes goes on to the distribution handshake.
 """
 
 from __future__ import annotations
@@ -19,22 +19,23 @@ from quicdist.carrier.happy_eyeballs import Claim, call_off, news
 
 T = TypeVar("T")
 
-#: When others begin, in seconds from the first. With its own, which changes as it begins anew, these are nine
-#: ports or more: one dial of five hundred fails at most where half of them are dead. Before, the first flight
+#: When further dials begin, in seconds from the first. Together they use nine ports or more: where half of
+#: the ports are dead, at most one dial of five hundred fails. By the first of these times the first flight
 #: was sent three times (RFC 9002, section 6.2.2).
-BEGIN: Final = (1.3, 1.9, 1.9, 2.6, 2.6, 3.4, 3.4, 4.4)
-#: Seconds that each is given: its first flight is sent twice.
-PATIENCE: Final = 0.5
+START_TIMES: Final = (1.3, 1.9, 1.9, 2.6, 2.6, 3.4, 3.4, 4.4)
+#: Seconds for each of them: its first flight is sent twice.
+EXTRA_DIAL_TIME: Final = 0.5
 
 #: An event loop that is late by so many seconds may not have read the answers that have come.
 LATE: Final = 0.1
-#: Others of all dials of a carrier at once. Where many nodes are silent at once it is not for their ports.
-MOST: Final = 16
+#: Further dials at once, of all dials of a carrier: where many nodes are silent, their ports are not the
+#: reason.
+MAX_EXTRA_DIALS: Final = 16
 
-#: What says nothing about a peer that has been heard.
-_NOTHING: Final = (HandshakeStalled, PeerUnreachable, SetupTimeout, TicketRefused)
+#: Errors of a further dial that do not decide the dial.
+_INDECISIVE: Final = (HandshakeStalled, PeerUnreachable, SetupTimeout, TicketRefused)
 
-#: Dials until it is through or has failed, asking before it says a name.
+#: Dials, and asks the claim before it sends this node's name.
 Dialler = Callable[[Claim], Coroutine[None, None, T]]
 
 
@@ -46,9 +47,11 @@ async def dial_from_several_ports(
     claim: Claim,
     places: asyncio.Semaphore,
 ) -> T:
-    """What the first dial to get through returns. ``first`` decides otherwise, unless one of the others is
-    refused by a peer that it has reached. Others begin while ``silent`` says that nothing has come.
-    ``claim`` is asked by whichever is through; ``places`` are those for others of all dials."""
+    """The result of the first dial that succeeds. If none does, the error is that of ``first``, or of a
+    further dial (``other``) that has reached the peer and was refused.
+
+    Further dials begin while ``silent`` says that nothing has come back, and ``places`` has room. ``claim``
+    is asked by the one that succeeds."""
     loop = asyncio.get_running_loop()
     through: asyncio.Future[int] = loop.create_future()
     tasks: list[asyncio.Task[T]] = []
@@ -70,7 +73,7 @@ async def dial_from_several_ports(
             return await other(claim)
 
     begun = loop.time()
-    waiting = list(BEGIN)
+    waiting = list(START_TIMES)
     begin(first)
     try:
         while True:
@@ -82,7 +85,7 @@ async def dial_from_several_ports(
             if (number := _first_decided(tasks)) is not None:
                 return tasks[number].result()
             if waiting and loop.time() > begun + waiting[0] + LATE:
-                begun = loop.time() - waiting[0] + LATE  # once more, when what has come was read
+                begun = loop.time() - waiting[0] + LATE  # check again once the answers were read
             if not silent():
                 waiting.clear()
             while waiting and loop.time() >= begun + waiting[0]:
@@ -92,11 +95,11 @@ async def dial_from_several_ports(
     finally:
         call_off(tasks)
         await asyncio.gather(*tasks, return_exceptions=True)
-        tasks.clear()  # An error of theirs holds this frame, so that nothing here may hold it.
+        tasks.clear()  # Their errors hold this frame: avoid the cycle.
 
 
 def _first_decided(tasks: Iterable[asyncio.Task[T]]) -> int | None:
-    """The number of the first task that has come to something that speaks for all, if there is one."""
+    """The number of the first task whose result or error decides the dial; None if there is none."""
     for number, task in enumerate(tasks):
         if task.done() and (not number or _decides(task)):
             return number
@@ -104,5 +107,5 @@ def _first_decided(tasks: Iterable[asyncio.Task[T]]) -> int | None:
 
 
 def _decides(task: asyncio.Task[T]) -> bool:
-    """Whether what another dial came to speaks for all."""
-    return task.cancelled() or not isinstance(task.exception(), _NOTHING)
+    """Whether the result or error of a further dial decides the dial."""
+    return task.cancelled() or not isinstance(task.exception(), _INDECISIVE)

@@ -1,12 +1,13 @@
-"""The user streams of one QUIC link: which there are, who takes those that come in, what they hold."""
+"""The user streams of one QUIC link."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from quicdist.carrier.contract import StreamHandler, UserStreams
+from quicdist.carrier.link import CLOSED, PENDING, UP, LinkState
 from quicdist.carrier.quic.receive_window import ReceiveWindow
 from quicdist.carrier.stream_errors import (
     STREAM_REFUSED,
@@ -27,14 +28,15 @@ if TYPE_CHECKING:
 
 log = get_logger("quicdist.carrier.quic")
 
-#: Seconds after which a reader that has nothing left to read gets its window back whole.
-TOP_UP = 0.01
+#: Seconds after which the window of a stream whose data was all read is granted in full again.
+TOP_UP: Final = 0.01
 
 
 class QuicUserStreams(UserStreams):
     """The user streams of one link, opened by either side.
 
-    ``window`` is what a peer may send on a stream ahead of the application that reads it, in bytes.
+    ``window`` is what a peer may send on a stream ahead of the application, in bytes. The states are those of
+    the link.
     """
 
     def __init__(
@@ -47,22 +49,28 @@ class QuicUserStreams(UserStreams):
         self._limits = limits
         self._server = plan.sending[0] & 1
         self._next = plan.first_user_stream(self._server)
-        # The peer's: the lowest id that it has not opened, and those below of which nothing came.
+        # Of the peer's streams: the lowest id that is not open, and those below on which nothing has come.
         self._next_peer = plan.first_user_stream(not self._server)
         self._silent: set[int] = set()
         self._streams: dict[int, UserStream] = {}
         self._watched: set[UserStream] = set()
+        #: Somebody waits for bytes to leave, or for the peer to allow a stream.
+        self.has_waiters = False
         self._handler: StreamHandler | None = None
-        self._started = False
+        self._state: LinkState = PENDING
+        #: Streams that the peer opened before the link was started.
         self._early: list[UserStream] = []
-        #: Windows of streams that were read to the end of what came, not told to the peer in full.
+        #: Windows of streams whose data was all read, not granted in full.
         self._partial: set[Window] = set()
         self._top_up_timer: asyncio.TimerHandle | None = None
         self._room: list[asyncio.Future[None]] = []
-        self._lost: QuicDistError | None = None
+        self._error: QuicDistError | None = None
         #: Why no stream can be opened from this side.
         self.unusable = ""
-        self._ended = False
+
+    @property
+    def _ended(self) -> bool:
+        return self._state is CLOSED
 
     # -- for the node above ----------------------------------------------------------------
 
@@ -70,8 +78,9 @@ class QuicUserStreams(UserStreams):
         self._handler = handler
 
     def start(self) -> None:
-        """The link is started: streams that came before are offered now, in order."""
-        self._started = True
+        """The link was started: streams that were opened before are offered now, in order."""
+        if self._state is PENDING:
+            self._state = UP
         early, self._early = self._early, []
         for stream in early:
             if stream.error is None:
@@ -80,7 +89,7 @@ class QuicUserStreams(UserStreams):
     def open(self, priority: int = DEFAULT_PRIORITY) -> UserStream:
         stream_id = self._next
         if self._ended:
-            raise StreamLost(self.node, stream_id, self._lost)
+            raise StreamLost(self.node, stream_id, self._error)
         if self.unusable:
             raise StreamsNotSupported(self.node, self.unusable)
         engine = self._connection.engine
@@ -95,6 +104,7 @@ class QuicUserStreams(UserStreams):
         while not self._ended and self._next // 4 >= self._connection.engine.streams_allowed():
             waiter = self.loop.create_future()
             self._room.append(waiter)
+            self.has_waiters = True
             try:
                 await waiter
             finally:
@@ -124,12 +134,11 @@ class QuicUserStreams(UserStreams):
         return self._connection.queued_on(stream.stream_id) > self._limits.stream_high_water
 
     def watch(self, stream: UserStream) -> None:
-        """Somebody waits for what is queued on a stream to leave."""
         self._watched.add(stream)
+        self.has_waiters = True
 
     def consumed(self, window: Window, n: int, *, done: bool) -> None:
-        """``n`` bytes of a stream were read, and with ``done`` there are no more for now."""
-        if self._ended:
+        if self._state is CLOSED:
             return
         window.consumed(n)
         if window.is_due:
@@ -155,7 +164,7 @@ class QuicUserStreams(UserStreams):
         self._streams.pop(stream.stream_id, None)
         self._watched.discard(stream)
 
-    # -- what the link tells ---------------------------------------------------------------
+    # -- for the link ----------------------------------------------------------------------
 
     def data_received(self, stream_id: int, data: bytes, end: bool) -> None:
         stream = self._streams.get(stream_id) or self._opened_by_peer(stream_id)
@@ -167,22 +176,23 @@ class QuicUserStreams(UserStreams):
         if stream is not None:
             stream.reset_by_peer(code)
         elif self._first_heard(stream_id):
-            # Reset before anything of it came: nobody has to hear of it.
+            # Reset before any data of it came: it is not offered.
             self._connection.break_off_stream(stream_id, code)
 
     def turn_ended(self) -> None:
-        """Acknowledgements and new limits have been seen."""
+        """Acknowledgements and new limits were processed."""
         for stream in list(self._watched):
             if self._connection.queued_on(stream.stream_id) <= self._limits.stream_low_water:
                 self._watched.discard(stream)
                 stream.left()
         if self._room and self._next // 4 < self._connection.engine.streams_allowed():
             self._wake_openers()
+        self.has_waiters = bool(self._watched or self._room)
 
     def lost(self, error: QuicDistError | None) -> None:
         """The link has ended, and all its streams with it."""
-        self._ended = True
-        self._lost = error
+        self._state = CLOSED
+        self._error = error
         if self._top_up_timer is not None:
             self._top_up_timer.cancel()
         streams = list(self._streams.values())
@@ -199,19 +209,19 @@ class QuicUserStreams(UserStreams):
     # -- streams that the peer opens -------------------------------------------------------
 
     def is_new(self, stream_id: int) -> bool:
-        """Whether nothing has been heard of a stream, which is the peer's."""
+        """Whether a stream is the peer's and nothing has come on it."""
         return not self.opened_here(stream_id) and (stream_id >= self._next_peer or stream_id in self._silent)
 
     def not_a_user_stream(self, stream_id: int) -> None:
-        """The peer has opened a stream of messages among these."""
+        """A stream that the peer opened carries messages."""
         self._first_heard(stream_id)
 
     def _first_heard(self, stream_id: int) -> bool:
-        """Whether this is the first that is heard of a stream of the peer; from then on it is not."""
+        """Note that something came on a stream of the peer; whether it is the first."""
         if self.opened_here(stream_id):
             return False
         if stream_id >= self._next_peer:
-            # A stream that is opened opens those below it too (RFC 9000, 2.1), which may come later.
+            # Opening a stream opens those with lower ids as well (RFC 9000, section 2.1).
             self._silent.update(range(self._next_peer, stream_id, 4))
             self._next_peer = stream_id + 4
             return True
@@ -224,7 +234,7 @@ class QuicUserStreams(UserStreams):
         if self._ended or not self._first_heard(stream_id):
             return None
         stream = self._add(stream_id, DEFAULT_PRIORITY)
-        if not self._started:
+        if self._state is PENDING:
             self._early.append(stream)
             return stream
         return stream if self._offer(stream) else None
@@ -235,10 +245,10 @@ class QuicUserStreams(UserStreams):
         except KeyboardInterrupt:
             raise
         except BaseException:
-            log.exception("a stream of %s was not handled", self.node)
+            log.exception("the handler of streams of %s failed", self.node)
             taken = False
         if not taken and not stream.closed:
-            log.info("stream %d of %s refused: nobody accepts streams", stream.stream_id, self.node)
+            log.info("stream %d of %s refused: no process accepts streams", stream.stream_id, self.node)
             stream.reset(STREAM_REFUSED)
         return taken
 

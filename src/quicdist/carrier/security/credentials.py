@@ -16,14 +16,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 
 from quicdist.carrier.errors import CertificateError
+from quicdist.carrier.security.pem import Pem
 
 #: What can sign a TLS 1.3 handshake in aioquic.
 PrivateKey = (
     rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 )
-
-#: Certificates or a private key: the path of a PEM file, or what would stand in it.
-Pem = str | os.PathLike[str] | bytes
 
 
 @dataclass(frozen=True, slots=True)

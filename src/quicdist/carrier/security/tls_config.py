@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, get_args
 
 from quicdist.carrier.errors import CertificateError
+from quicdist.carrier.security.pem import Pem
 
 if TYPE_CHECKING:
     from quicdist.carrier.security.client_trust import ClientTrust
-    from quicdist.carrier.security.credentials import Credentials, Pem
+    from quicdist.carrier.security.credentials import Credentials
     from quicdist.carrier.security.psk import ExternalPsk, Psks
 
 #: What a listening node does about certificates of nodes that dial it.

@@ -14,7 +14,7 @@ import socket
 from collections.abc import AsyncIterator
 from typing import ClassVar, Literal
 
-from quicdist.carrier.addresses import Address, NetAddress
+from quicdist.carrier.addresses import Address, NetAddress, source_of
 from quicdist.carrier.contract import Carrier, Incoming, Listener, LocalNode
 from quicdist.carrier.errors import (
     AcceptError,
@@ -26,7 +26,7 @@ from quicdist.carrier.errors import (
 )
 from quicdist.carrier.happy_eyeballs import Candidate, Claim, candidates, race
 from quicdist.carrier.link import BufferLimits
-from quicdist.carrier.rate_limits import FailureDelay, source_of
+from quicdist.carrier.rate_limits import FailureDelay
 from quicdist.carrier.tcp import handshake as tcp_handshake
 from quicdist.carrier.tcp.connection import TcpConnection
 from quicdist.carrier.tcp.link import TcpLink
@@ -56,7 +56,7 @@ class TcpCarrier(Carrier):
     ``address_family`` is ``"inet"`` (``inet_tcp_dist``) or ``"inet6"`` (``inet6_tcp_dist``, which
     takes IPv4 connections as well): what is listened at when no host is given. Dialling tries all
     addresses of a host. ``max_half_open`` bounds the connections that are in their handshake: the
-    oldest of the source that has most (:mod:`quicdist.carrier.rate_limits`) gives way to the next;
+    oldest of the source that has most (:mod:`quicdist.carrier.evicting_table`) is evicted to the next;
     ``max_frame`` (bytes) bounds the frames of a peer; ``limits`` are those of each link.
     """
 
@@ -194,7 +194,9 @@ class TcpCarrier(Carrier):
             if isinstance(error, QuicDistError):
                 raise
             if _timed_out(error):
-                reason = f"no connection within {setup_time:g} s{_when(connection)}"
+                reason = f"no {'answer' if connection.expected else 'connection'} within {setup_time:g} s"
+                if connection.expected:
+                    reason += f": expected {connection.expected}"
                 raise SetupTimeout(node, address, reason) from error
             if isinstance(error, OSError):
                 raise ConnectError(node, address, self._lost(error, connection)) from error

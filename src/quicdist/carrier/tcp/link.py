@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Iterator, Sequence
+from enum import Enum
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from quicdist.carrier.contract import LostHandler, MessageHandler
 from quicdist.carrier.errors import LinkLost, PeerClosed
@@ -24,27 +25,49 @@ if TYPE_CHECKING:
     from quicdist.protocol import ControlMessage, DistConnection
 
 #: The one stream of a TCP connection.
-STREAM = 0
+STREAM: Final = 0
 
-#: Of more bytes than these, read at once, the frames are taken in one by one, for so many seconds in a turn
-#: of the loop: those of one peer, costly as they may be, do not hold up what others wait for.
-LARGE_READ = 32 * 1024
-TURN_TIME = 0.005
-#: So many frames at once, while that takes less than so many seconds.
-MANY = 64
-QUICK = 0.0005
+#: The frames of a larger read, in bytes, are decoded one by one, for so many seconds in a turn of the event
+#: loop: costly frames of one peer do not delay the others.
+LARGE_READ: Final = 32 * 1024
+TURN_TIME: Final = 0.005
+#: So many frames are decoded at once while that takes less than so many seconds.
+MANY: Final = 64
+QUICK: Final = 0.0005
 
-#: How long, in seconds, a peer may take nothing of what was sent before the link was closed; and how long a
-#: link is read that cannot be written any more.
-LINGER = 5.0
-#: How long, in seconds, it waits for the peer to close as well, when all has been written.
-FIN_TIME = 1.0
+#: Seconds for which a peer may receive nothing of what was sent before the link was closed, and for which a
+#: link is still read that can no longer be written.
+LINGER: Final = 5.0
+#: Seconds to wait for the peer to close as well, when all was written.
+FIN_TIME: Final = 1.0
+
+
+class WriteState(Enum):
+    """Whether the link can write to its socket::
+
+    HANDOVER ──> READY <──> BLOCKED
+    """
+
+    #: The transport still writes the last bytes of the handshake, which go first.
+    HANDOVER = "handover"
+    #: The kernel takes bytes.
+    READY = "ready"
+    #: The kernel takes no more for now: the event loop calls when it does.
+    BLOCKED = "blocked"
+
+
+HANDOVER: Final = WriteState.HANDOVER
+READY: Final = WriteState.READY
+BLOCKED: Final = WriteState.BLOCKED
+
+#: The states that may follow each state.
+WRITE_TRANSITIONS: Final = {HANDOVER: {READY}, READY: {BLOCKED, HANDOVER}, BLOCKED: {READY}}
 
 
 class TcpLink(LinkBase, asyncio.Protocol):
     """A :class:`~quicdist.carrier.Link` over TCP, which takes over a connection and its transport.
 
-    Reading pauses until the link is started: what comes before waits at the peer.
+    Reading is paused until the link is started: data that comes before stays in the kernels' buffers.
     """
 
     carrier_name: ClassVar[str] = "tcp"
@@ -67,24 +90,24 @@ class TcpLink(LinkBase, asyncio.Protocol):
         self._transport = connection.transport
         self._writer = self._make_writer(connection)
         self._lock = KeepAlive.of(self._loop).lock
+        self._write_state = READY
+        #: A flush at the end of this turn of the event loop is due.
         self._flush_due = False
+        #: Messages are being delivered: what is sent meanwhile is flushed when all are.
         self._receiving = False
-        #: Frames of a large read that are not taken in yet; nothing more is read meanwhile.
-        self._untaken: Iterator[tuple[ControlMessage, Any] | None] | None = None
-        #: The kernel takes no more for now: the loop tells when it does.
-        self._blocked = False
-        #: What the handshake wrote last is still with the transport, and goes first.
-        self._handing_over = False
+        #: Frames of a large read that are not decoded yet; nothing more is read meanwhile.
+        self._undecoded: Iterator[tuple[ControlMessage, Any] | None] | None = None
         self._linger: Linger | None = None
         self._leftover = leftover + connection.take_held()
-        #: The loop has been asked to go on with this link after a standstill.
+        #: The event loop was asked to continue with this link when it runs again.
         self._kept = False
         self._transport.pause_reading()
         self._transport.set_protocol(self)
         self._transport.set_write_buffer_limits(high=0)
-        self._handing_over = self._transport.get_write_buffer_size() > 0
+        if self._transport.get_write_buffer_size() > 0:
+            self.pause_writing()
         if connection.lost:
-            # asyncio has told the connection so and will not tell us.
+            # asyncio has called connection_lost of the TcpConnection, and will not call ours.
             self._loop.call_soon(self.connection_lost, connection.error)
         else:
             KeepAlive.of(self._loop).add(self)
@@ -104,63 +127,63 @@ class TcpLink(LinkBase, asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.stats.received += 1
-        # What is sent by those who are told of these messages leaves in one batch when all of
-        # them are told: no turn of the loop between a question and its answer.
+        # Answers to these messages are written in one batch when all are delivered: no turn of the event
+        # loop passes between a request and its answer.
         self._receiving = True
         try:
             if len(data) > LARGE_READ:
-                self._take_in_turns(data)
+                self._decode_in_turns(data)
             else:
                 self._data_received(STREAM, data)
         finally:
-            self._received_for_now()
+            self._batch_received()
 
-    def _received_for_now(self) -> None:
+    def _batch_received(self) -> None:
         self._receiving = False
         self.stats.ticks_in = self._dist.ticks_in
         if self._flush_due:
             self._flush()
 
-    def _take_in_turns(self, data: bytes) -> None:
-        if not self._ended:
+    def _decode_in_turns(self, data: bytes) -> None:
+        if not self.closed:
             self.stats.bytes_in += len(data)
-            self._untaken = self._dist.receive_by_frames(STREAM, data)
-            self._take_a_turn()
+            self._undecoded = self._dist.receive_by_frames(STREAM, data)
+            self._decode_one_turn()
 
-    def _take_a_turn(self) -> None:
-        """Take in frames of a large read for a while; those that are left have the next turn, also where
-        the program was interrupted (KeyboardInterrupt)."""
+    def _decode_one_turn(self) -> None:
+        """Decode frames of a large read for a while; the rest follows in the next turn, also when the program
+        was interrupted (KeyboardInterrupt)."""
         try:
-            self._take(TURN_TIME)
+            self._decode(TURN_TIME)
         finally:
-            if self._untaken is not None:
+            if self._undecoded is not None:
                 self._transport.pause_reading()
-                self._loop.call_soon(self._go_on)
+                self._loop.call_soon(self._continue)
 
-    def _go_on(self) -> None:
-        """The next turn of the loop, for what is left of a large read."""
-        if self._untaken is None:
-            return  # All was taken when the connection was lost.
-        # The peer is alive as far as can be known: what it sends now is not read before.
+    def _continue(self) -> None:
+        """The next turn of the event loop, for the rest of a large read."""
+        if self._undecoded is None:
+            return  # All was decoded when the connection was lost.
+        # The peer counts as alive: what it sends now is read only after this.
         self.stats.received += 1
         self._receiving = True
         try:
-            self._take_a_turn()
-            if self._untaken is None and not self._transport.is_closing():
+            self._decode_one_turn()
+            if self._undecoded is None and not self._transport.is_closing():
                 self._transport.resume_reading()
         except Exception as error:
-            # asyncio ends a transport for what data_received raises, and knows nothing of this.
-            self._fail(LinkLost(self.peer.name, f"its messages were not taken in: {type(error).__name__}"))
+            # asyncio closes a transport whose data_received raises, but this is another callback.
+            self._fail(LinkLost(self.peer.name, f"its messages were not decoded: {type(error).__name__}"))
             raise
         finally:
-            self._received_for_now()
+            self._batch_received()
 
-    def _take(self, seconds: float) -> None:
-        """Take in frames of a large read for so long."""
-        frames = self._untaken
+    def _decode(self, seconds: float) -> None:
+        """Decode frames of a large read for so many seconds."""
+        frames = self._undecoded
         now = self._loop.time()
         until, most = now + seconds, 2
-        while frames is not None and not self._ended:
+        while frames is not None and not self.closed:
             messages, seen = [], 0
             error: Exception | None = None
             try:
@@ -175,16 +198,16 @@ class TcpLink(LinkBase, asyncio.Protocol):
             if isinstance(error, ProtocolError):
                 self._fail(error)
             elif error is not None:
-                self._untaken = None
+                self._undecoded = None
                 raise error
             if seen < most:
-                break  # a fault, or the end
+                break  # an error, or the end
             before, now = now, self._loop.time()
             if now > until:
                 return
-            # Those that cost little go many at a time.
+            # Cheap frames are decoded many at a time.
             most = min(2 * most, MANY) if now - before < QUICK else 2
-        self._untaken = None
+        self._undecoded = None
 
     # -- out -------------------------------------------------------------------------------
 
@@ -199,10 +222,10 @@ class TcpLink(LinkBase, asyncio.Protocol):
         return writer.put - writer.left
 
     def _flush(self) -> None:
-        """Write what is queued, as far as the kernel takes it."""
+        """Write the queue, as far as the kernel takes it."""
         self._flush_due = False
         writer = self._writer
-        if self._blocked or self._handing_over or writer.sock is None:
+        if self._write_state is not READY or writer.sock is None:
             return
         self._lock.acquire()
         try:
@@ -213,7 +236,7 @@ class TcpLink(LinkBase, asyncio.Protocol):
             self._lose()
             return
         if not done:
-            self._blocked = True
+            self._enter_write(BLOCKED)
             self._loop.add_writer(writer.sock, self._writable)
         self._sent(writer.put - writer.left)
 
@@ -221,29 +244,36 @@ class TcpLink(LinkBase, asyncio.Protocol):
         self._flush()
 
     def _lose(self) -> None:
-        """Nothing can be written any more: what came before is read first, and then the end."""
+        """Nothing can be written any more: data that has come is read first, then the end."""
         if self._linger is None:
             self._linger = Linger(LINGER, lambda: self.pending, self._transport.abort)
 
     def _writable(self) -> None:
         self._unblock()
         self._flush()
-        if self._ended and self._writer.is_empty:
+        if self.closed and self._writer.is_empty:
             self._write_eof()
 
     def _unblock(self) -> None:
         sock = self._writer.sock
-        if self._blocked and sock is not None:
-            self._blocked = False
+        if self._write_state is BLOCKED and sock is not None:
+            self._enter_write(READY)
             self._loop.remove_writer(sock)
 
-    # Of the transport, which has the handshake's bytes to write and no others.
+    def _enter_write(self, state: WriteState) -> None:
+        before = self._write_state
+        assert state in WRITE_TRANSITIONS[before], f"{self.peer.name}: {before.name} to {state.name}"
+        self._write_state = state
+
+    # Called by the transport, which writes the last bytes of the handshake and no others.
 
     def pause_writing(self) -> None:
-        self._handing_over = True
+        if self._write_state is READY:
+            self._enter_write(HANDOVER)
 
     def resume_writing(self) -> None:
-        self._handing_over = False
+        if self._write_state is HANDOVER:
+            self._enter_write(READY)
         self._writable()
 
     @property
@@ -255,8 +285,8 @@ class TcpLink(LinkBase, asyncio.Protocol):
         return self._writer.put - self._writer.left
 
     def send_tick(self) -> None:
-        if self._ended or self.pending:
-            # Bytes that wait for the peer to take them tell it as much, when it takes them.
+        if self.closed or self.pending:
+            # Queued bytes are as good a sign of life, once the peer receives them.
             return
         self._count_ticks(1)
         self._write(STREAM, (TICK,), len(TICK))
@@ -268,15 +298,17 @@ class TcpLink(LinkBase, asyncio.Protocol):
         self.stats.sent += count
         self.stats.bytes_out += count * len(TICK)
 
-    # -- while the loop stands still: in another thread ----------------------------------------
+    # -- while the event loop is blocked: in another thread-------------------------------------
 
     def keep_alive(self, now: float) -> None:
-        if not self._handing_over and self._writer.keep_alive(now, ticks=not self._ended) and not self._kept:
+        if self._write_state is HANDOVER:
+            return
+        if self._writer.keep_alive(now, ticks=not self.closed) and not self._kept:
             self._kept = True
             self._loop.call_soon_threadsafe(self._kept_alive)
 
     def _kept_alive(self) -> None:
-        """The loop goes on."""
+        """The event loop runs again."""
         with self._lock:
             self._kept = False
             count, self._writer.ticks = self._writer.ticks, 0
@@ -286,7 +318,7 @@ class TcpLink(LinkBase, asyncio.Protocol):
     # -- the end ---------------------------------------------------------------------------
 
     def _close(self, reason: str) -> None:
-        # TCP has no place for a reason.
+        # TCP cannot carry a reason.
         self._flush()
         if self._writer.is_empty:
             self._write_eof()
@@ -297,8 +329,8 @@ class TcpLink(LinkBase, asyncio.Protocol):
             self._linger = Linger(seconds, lambda: self.pending, self._transport.abort)
 
     def _write_eof(self) -> None:
-        # To close a socket that holds bytes nobody has read resets the connection, and what the peer has
-        # not read yet may be lost with it. So its bytes are read, and dropped, until it closes as well.
+        # Closing a socket with unread bytes resets the connection, and what the peer has not read yet may be
+        # lost. So its bytes are read and dropped until it closes as well.
         try:
             self._transport.write_eof()
             self._transport.resume_reading()
@@ -313,10 +345,10 @@ class TcpLink(LinkBase, asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         try:
-            self._take(math.inf)  # what came before is told first
+            self._decode(math.inf)  # messages that came before are delivered first
         except Exception as failed:
             error = failed
-            context = {"message": "messages were not taken in", "exception": failed, "protocol": self}
+            context = {"message": "messages were not decoded", "exception": failed, "protocol": self}
             self._loop.call_exception_handler(context)
         if self._linger is not None:
             self._linger.cancel()

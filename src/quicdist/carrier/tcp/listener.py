@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from quicdist.carrier.addresses import Address, NetAddress
+from quicdist.carrier.addresses import Address, NetAddress, source_of
 from quicdist.carrier.contract import Incoming, Listener
 from quicdist.carrier.errors import AcceptError
-from quicdist.carrier.rate_limits import EvictingTable, source_of
+from quicdist.carrier.evicting_table import EvictingTable
 from quicdist.carrier.refusal_log import RefusalLog
 from quicdist.carrier.tcp.connection import TcpConnection
 from quicdist.logs import RateLimit
@@ -40,7 +40,7 @@ class TcpListener(Listener):
     """A listening socket, and the connections that came in by it and are not links yet.
 
     At most ``max_half_open`` of those: then the oldest of the source that has most gives way to the next, as
-    :class:`~quicdist.carrier.rate_limits.EvictingTable` says.
+    :class:`~quicdist.carrier.evicting_table.EvictingTable` says.
     """
 
     def __init__(self, max_half_open: int) -> None:

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from quicdist.carrier.errors import CertificateError
-from quicdist.carrier.tls.settings import CertificateAndKey, Pem, TlsOptions, Version
+from quicdist.carrier.security.pem import Pem
+from quicdist.carrier.tls.settings import CertificateAndKey, TlsOptions, Version
 
 _VERSIONS: dict[Version, ssl.TLSVersion] = {
     "tlsv1.2": ssl.TLSVersion.TLSv1_2,

@@ -10,8 +10,8 @@ import os
 from dataclasses import dataclass, field
 from typing import Literal
 
-#: Certificates or a private key: the path of a PEM file, or as bytes what would stand in it.
-Pem = str | os.PathLike[str] | bytes
+from quicdist.carrier.security.pem import Pem
+
 Version = Literal["tlsv1.2", "tlsv1.3"]
 #: ``crl_check``: no list is asked for, one for the peer's own certificate must be there, or one for each
 #: certificate of the chain.

@@ -1,7 +1,7 @@
-"""Who may begin a connection: all may, but where many come their addresses are validated first.
+"""Admission of new connections: under load, the address of a client is validated first.
 
-That is a Retry, which costs microseconds, and for which nothing is kept (RFC 9000, section 8.1.2); to open a
-connection costs milliseconds and a place. What is refused is answered without a connection.
+A Retry costs microseconds and needs no state (RFC 9000, section 8.1.2); a connection costs milliseconds and a
+place. Refusals are sent without a connection.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ RETRY_SHARE: Final = 1 / 4
 #: or while connections of unvalidated addresses are opened more often than this, per second and at once.
 UNVALIDATED_RATE: Final = 50.0
 UNVALIDATED_BURST: Final = 50.0
-#: Answers without a connection, of each kind, per second; and refusals, which cost more.
+#: Packets sent without a connection, of each kind, per second; and refusals, which cost more.
 ANSWER_RATE: Final = 5000.0
 REFUSAL_RATE: Final = 50.0
 
 
 @dataclass(frozen=True, slots=True)
 class AdmissionSettings:
-    """How many connections may be on their way in at once, in all and of one source, and when the address of
-    a new one is validated first."""
+    """How many connections may be half open, in all and of one source, and when the address of a client is
+    validated first."""
 
     max_half_open: int
     max_half_open_per_source: int
@@ -48,13 +48,13 @@ class Opening(NamedTuple):
 
     #: The connection id of the client's very first packet.
     original_id: bytes
-    #: That of our Retry, if there was one: the client's address is validated.
+    #: The connection id of our Retry, if there was one: the client's address is validated.
     retry_id: bytes | None
 
 
 class Admission:
-    """Decides about newcomers at one listening socket. ``half_open`` counts the connections that are no links
-    yet, ``answer`` sends a datagram, ``packets`` makes what is in it."""
+    """Decides about new connections at one listening socket. ``half_open`` counts the half-open connections,
+    ``answer`` sends a datagram, ``packets`` makes its content."""
 
     def __init__(
         self,
@@ -65,7 +65,6 @@ class Admission:
         answer: Callable[[bytes, SocketAddress], None],
         packets: StatelessPackets,
     ) -> None:
-        self.accepting = True
         self._validation = settings.address_validation
         self._retry_from = RETRY_SHARE * settings.max_half_open
         self._id_length = id_length
@@ -79,19 +78,21 @@ class Admission:
         self._refusals = TokenBucket(REFUSAL_RATE, REFUSAL_RATE)
         self._lines = RateLimit(lines=1)
 
-    def consider(self, header: LongHeader, data: bytes, address: SocketAddress, now: float) -> Opening | None:
-        """A datagram of at least 1200 bytes came for no connection there is. The connection that it opens;
-        None if it opens none, and has been answered if it deserves that. ``now`` is in seconds of any steady
-        clock."""
+    def consider(
+        self, header: LongHeader, data: bytes, address: SocketAddress, now: float, *, accepting: bool
+    ) -> Opening | None:
+        """Decide about a datagram of at least 1200 bytes that belongs to no connection: the connection that
+        it opens, or None; then it was answered if it has to be. ``now`` is in seconds of any steady clock;
+        ``accepting``: connections are accepted at all."""
         if not is_initial(data) or len(header.destination) < MIN_FIRST_ID:
             return None
         token = initial_token(data, header)
         if token is None:
             return None
-        if not self.accepting:
+        if not accepting:
             if self._refusals.take(now):
                 self._answer(
-                    self._packets.connection_refused(header, "it accepts no connections any more"), address
+                    self._packets.connection_refused(header, "no longer accepting connections"), address
                 )
             return None
         if self._validation == "never":
@@ -113,7 +114,7 @@ class Admission:
         return None
 
     def may_negotiate(self, now: float) -> bool:
-        """Whether a datagram of another version is answered (Version Negotiation)."""
+        """Whether a datagram of an unknown version is answered with Version Negotiation."""
         return self._negotiations.take(now)
 
     def _asks_for_validation(self, address: SocketAddress, now: float) -> bool:
@@ -125,8 +126,8 @@ class Admission:
         note = self._lines.admit()
         if note is not None:
             log.warning(
-                "many connections come in, %d are in their handshake: the addresses of new ones are "
-                "validated first (Retry), from %s on%s",
+                "%d connections are in their handshake: the addresses of new clients are validated first "
+                "(Retry), starting with %s%s",
                 taken,
                 to_address(address),
                 note,

@@ -1,6 +1,6 @@
 """The socket of a dialled connection.
 
-It is connected to the peer: the kernel then tells at once when nobody listens there, and a move to
+It is connected to the peer: so the kernel reports at once that the port is closed (ICMP), and a move to
 another network is a new socket.
 """
 
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
+from typing import Final
 
-from quicdist.carrier.quic.driver.connection import ConnectionHandler, QuicConnection
+from quicdist.carrier.quic.driver.connection import QuicConnection
+from quicdist.carrier.quic.driver.connection_lifecycle import ConnectionHandler
 from quicdist.carrier.quic.driver.endpoint import MAX_KEPT, Endpoint
 from quicdist.carrier.quic.driver.migration import Migration
 from quicdist.carrier.quic.driver.peer_loss import CONNECTION_UNKNOWN, PORT_UNREACHABLE, PeerLossDetector
@@ -18,9 +20,9 @@ from quicdist.carrier.quic.engine.contract import Engine
 from quicdist.carrier.quic.engine.wire.long_header import LONG
 from quicdist.carrier.udp import REFUSED, UNREACHABLE, Datagram, OpenSocket, SocketAddress, UdpSocket
 
-#: Why a dialled connection never came about, by the kernel's account.
-NOBODY_LISTENS = "nobody listens there (connection refused)"
-NO_WAY = "no way leads there"
+#: Why a dialled connection was not established, as reported by the kernel.
+CONNECTION_REFUSED: Final = "connection refused (ICMP port unreachable)"
+UNREACHABLE_NETWORK: Final = "network unreachable"
 
 
 class DialEndpoint(Endpoint):
@@ -38,7 +40,7 @@ class DialEndpoint(Endpoint):
         super().__init__()
         self.socket = socket
         socket.receiver = self
-        #: Our connection ids. The peer's stateless reset shows one that is none of them.
+        #: The connection ids of this side. A stateless reset of the peer shows none of them.
         self._ids: set[bytes] = set()
         self._id_end = 1 + len(engine.host_cid)
         self.connection = QuicConnection(
@@ -52,7 +54,7 @@ class DialEndpoint(Endpoint):
         self._migration = Migration(self, remote, sockets)
         self._peer_loss = PeerLossDetector(self.connection)
         self.connection.migrate = self._migration.migrate
-        # Nothing is sent before ``connection.transmit()``: there may be early data to go with it.
+        # Nothing is sent before ``connection.transmit()``: early data may be written first.
         self.connection.engine.connect(remote, self._loop.time())
 
     @property
@@ -62,8 +64,7 @@ class DialEndpoint(Endpoint):
     def _connection_gone(self, connection: QuicConnection) -> None:
         self._migration.stop()
         self._peer_loss.stop()
-        self.socket.close()
-        self.gone()
+        self._close()
 
     def _connection_id(self, connection: QuicConnection, connection_id: bytes, issued: bool) -> None:
         if issued:
@@ -75,7 +76,7 @@ class DialEndpoint(Endpoint):
         super().shut(reason)
         self._migration.stop()
 
-    # -- another path: what Migration asks for -----------------------------------------------
+    # -- migration -----------------------------------------------------------------------
 
     @property
     def closed(self) -> bool:
@@ -91,9 +92,9 @@ class DialEndpoint(Endpoint):
 
     def use(self, udp: UdpSocket) -> None:
         udp.receiver = self
-        self.socket = self.connection.socket = udp
+        self.socket = udp
         self._peer_loss.stop()
-        self.connection.path_changed()
+        self.connection.use_socket(udp)
 
     # -- the socket's receiver ---------------------------------------------------------------
 
@@ -125,9 +126,9 @@ class DialEndpoint(Endpoint):
         elif connection.engine.packets_received() == 0:
             # Still dialling.
             if error.errno in REFUSED:
-                connection.abandon(NOBODY_LISTENS, unreachable=True)
+                connection.abandon(CONNECTION_REFUSED, unreachable=True)
             elif error.errno in UNREACHABLE:
-                connection.abandon(f"{NO_WAY}: {error.strerror}", unreachable=True)
+                connection.abandon(f"{UNREACHABLE_NETWORK}: {error.strerror}", unreachable=True)
         elif self._migration.socket_error(error):
             pass
         elif error.errno in REFUSED:

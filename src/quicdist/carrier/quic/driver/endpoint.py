@@ -1,4 +1,4 @@
-"""A socket with the QUIC connections on it, and its end with that of the loop and of the process."""
+"""A UDP socket with the QUIC connections on it, closed with the event loop or the process at the latest."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import contextlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
+from enum import Enum
+from typing import Final
 from weakref import WeakKeyDictionary, WeakSet
 
 from quicdist.carrier.keepalive import KeepAlive
@@ -14,22 +16,52 @@ from quicdist.carrier.process_exit import at_exit
 from quicdist.carrier.quic.driver.connection import QuicConnection
 from quicdist.carrier.udp import UdpSocket
 
-#: Datagrams taken from a socket at once while the loop stands still: then they are acknowledged. More are
-#: taken for so many seconds.
-MAX_KEPT = 64
-KEPT_TIME = 0.1
+#: Datagrams taken from a socket at once while the event loop is blocked, after which they are acknowledged;
+#: and for how many seconds more are taken.
+MAX_KEPT: Final = 64
+KEPT_TIME: Final = 0.1
+
+
+class EndpointState(Enum):
+    """The state of an endpoint::
+
+    OPEN ── no longer accepting ──> FINISHING ── last connection is over ──> CLOSED
+      └──────────── shut, or the dialled connection is over ──────────────────┘
+    """
+
+    #: The socket is open; a listener accepts connections.
+    OPEN = "open"
+    #: No connection is accepted; those there are stay.
+    FINISHING = "finishing"
+    #: The socket is closed.
+    CLOSED = "closed"
+
+
+#: The states that may follow each state.
+TRANSITIONS: Final = {
+    EndpointState.OPEN: {EndpointState.FINISHING, EndpointState.CLOSED},
+    EndpointState.FINISHING: {EndpointState.CLOSED},
+    EndpointState.CLOSED: frozenset[EndpointState](),
+}
 
 
 class Endpoint(ABC):
-    """A socket and the connections on it, known to the event loop and to the end of the process,
-    so that peers get a CONNECTION_CLOSE even if the program just stops, and are kept alive while the
-    loop stands still."""
+    """A socket and the connections on it.
+
+    Registered with the event loop and the process (:func:`register`), so that peers get a CONNECTION_CLOSE
+    even if the program just stops, and are served while the event loop is blocked.
+    """
 
     socket: UdpSocket
 
     def __init__(self) -> None:
+        self.state = EndpointState.OPEN
         self._loop = asyncio.get_running_loop()
         self._keeper = KeepAlive.of(self._loop)
+
+    def _enter(self, state: EndpointState) -> None:
+        assert state in TRANSITIONS[self.state], f"{self.socket.local}: {self.state.name} to {state.name}"
+        self.state = state
 
     @property
     @abstractmethod
@@ -43,25 +75,28 @@ class Endpoint(ABC):
 
     @abstractmethod
     def _keep_alive(self, now: float) -> int:
-        """One round of that; how many datagrams were taken from the socket."""
+        """One round of :meth:`keep_alive`; the number of datagrams taken from the socket."""
 
-    def gone(self) -> None:
-        """Nothing is left to shut or to keep alive."""
-        _endpoints.discard(self)
-        self._keeper.discard(self)
+    def _close(self) -> None:
+        """Close the socket; nothing is left to serve."""
+        if self.state is not EndpointState.CLOSED:
+            self._enter(EndpointState.CLOSED)
+            self.socket.close()
+            _endpoints.discard(self)
+            self._keeper.discard(self)
 
     def shut(self, reason: str = "") -> None:
         """Close all connections and the socket now."""
         for connection in self.connections:
             connection.close(reason=reason)
-        self.socket.close()
+        self._close()
 
     def socket_writable(self) -> None:
         for connection in self.connections:
             connection.transmit()
 
 
-# -- the end of the loop and of the process ----------------------------------------------------
+# -- closed with the loop and the process ----------------------------------------------------
 
 _endpoints: WeakSet[Endpoint] = WeakSet()
 _watchers: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncIterator[None]] = WeakKeyDictionary()
@@ -82,14 +117,15 @@ def _shut_all(loop: asyncio.AbstractEventLoop | None = None) -> None:
 
 
 async def register(endpoint: Endpoint) -> None:
-    """Have ``endpoint`` shut when the loop or the process ends, and kept alive in its standstills."""
+    """Have ``endpoint`` shut when the event loop or the process ends, and served while the loop is
+    blocked."""
     loop = asyncio.get_running_loop()
-    if not endpoint.socket.closed:
+    if endpoint.state is not EndpointState.CLOSED:
         _endpoints.add(endpoint)
         KeepAlive.of(loop).add(endpoint)
     if loop not in _watchers:
-        # asyncio closes the asynchronous generators it knows as the last thing it does in a loop:
-        # the one notice of its end there is without a task.
+        # asyncio closes its asynchronous generators as the last thing in a loop: the only notice of the
+        # loop's end that needs no task.
         watcher = _watchers[loop] = _loop_watcher(loop)
         await anext(watcher)
 

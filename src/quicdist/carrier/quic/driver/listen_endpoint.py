@@ -1,14 +1,17 @@
-"""A socket with all the connections that came in by it, told apart by connection id (RFC 9000, 5.2)."""
+"""A listening socket: datagrams are routed to its connections by connection id (RFC 9000, section 5.2)."""
 
 from __future__ import annotations
 
 import errno
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 
+from quicdist.carrier.addresses import source_of
+from quicdist.carrier.evicting_table import EvictingTable
 from quicdist.carrier.quic.driver.admission import Admission, AdmissionSettings, Opening
-from quicdist.carrier.quic.driver.connection import ConnectionHandler, QuicConnection
-from quicdist.carrier.quic.driver.endpoint import MAX_KEPT, Endpoint
+from quicdist.carrier.quic.driver.connection import QuicConnection
+from quicdist.carrier.quic.driver.connection_lifecycle import ConnectionHandler
+from quicdist.carrier.quic.driver.endpoint import MAX_KEPT, Endpoint, EndpointState
 from quicdist.carrier.quic.driver.peer_loss import CONNECTION_UNKNOWN, PORT_UNREACHABLE, PeerLossDetector
 from quicdist.carrier.quic.driver.stateless_reset import RESET, StatelessResets, is_reset
 from quicdist.carrier.quic.driver.unauthenticated_queue import Stage, UnauthenticatedQueue
@@ -16,22 +19,22 @@ from quicdist.carrier.quic.engine.contract import Acceptor
 from quicdist.carrier.quic.engine.path_mtu import MIN_SIZE
 from quicdist.carrier.quic.engine.state import EngineState
 from quicdist.carrier.quic.engine.wire.long_header import LONG, VERSION_NEGOTIATION, long_header
-from quicdist.carrier.rate_limits import EvictingTable, source_of
 from quicdist.carrier.udp import REFUSED, Datagram, SocketAddress, UdpSocket
 from quicdist.logs import RateLimit, get_logger
 
 log = get_logger("quicdist.carrier.quic")
 
-#: Datagrams that wait for the loop while it stands still: those of connections that are no links yet.
+#: Datagrams kept for the event loop while it is blocked: those of connections that are not authenticated.
 MAX_WAITING = 1024
 
 
 class ListenEndpoint(Endpoint):
-    """A socket with all the connections that came in by it.
+    """A listening socket and the connections that it has accepted.
 
-    ``new_handler`` gives the handler of a new connection. Where all places for connections that are no links
-    yet are taken, the next one takes that of another (:class:`~quicdist.carrier.rate_limits.EvictingTable`).
-    ``acceptor`` makes the connections, ``resets`` answers packets of connections that are lost.
+    ``new_handler`` makes the handler of a new connection. The number of connections that are not
+    authenticated is bounded: when all places are taken, a new one evicts another
+    (:class:`~quicdist.carrier.evicting_table.EvictingTable`). ``acceptor`` makes the engines, ``resets``
+    answers packets of unknown connections.
     """
 
     def __init__(
@@ -55,7 +58,7 @@ class ListenEndpoint(Endpoint):
         self._routes: dict[bytes, QuicConnection] = {}
         self._ids: dict[QuicConnection, set[bytes]] = {}
         self._peer_losses: dict[QuicConnection, PeerLossDetector] = {}
-        #: Connections that are no links yet.
+        #: Connections in their QUIC or distribution handshake.
         self.half_open: EvictingTable[QuicConnection] = EvictingTable(
             admission.max_half_open, admission.max_half_open_per_source
         )
@@ -68,7 +71,7 @@ class ListenEndpoint(Endpoint):
         )
         self._queue = UnauthenticatedQueue(self._handle_unauthenticated, self._work_later)
         self._strays = 0
-        #: What came while the loop stood still and is for the loop; whether it was told.
+        #: Datagrams that came while the event loop was blocked; whether the loop was asked to handle them.
         self._waiting: list[Datagram] = []
         self._told = False
         self._lines = RateLimit(lines=1)
@@ -79,24 +82,18 @@ class ListenEndpoint(Endpoint):
 
     @property
     def strays(self) -> int:
-        """Datagrams that belonged to no connection and opened none, and those of strangers that were dropped
-        because too many came."""
+        """Datagrams of no connection that opened none, and unauthenticated ones dropped for want of room."""
         return self._strays + self._queue.dropped
 
-    @property
-    def accepting(self) -> bool:
-        """Whether connections are taken."""
-        return self._admission.accepting
-
     def stop_accepting(self) -> None:
-        """Take no more connections; the socket closes with the last one."""
-        self._admission.accepting = False
-        self._close_if_idle()
+        """Accept no more connections; the socket closes with the last one."""
+        if self.state is EndpointState.OPEN:
+            self._enter(EndpointState.FINISHING)
+            self._close_if_idle()
 
     def _close_if_idle(self) -> None:
-        if not (self.accepting or self._ids):
-            self.socket.close()
-            self.gone()
+        if self.state is EndpointState.FINISHING and not self._ids:
+            self._close()
 
     # -- routing ---------------------------------------------------------------------------
 
@@ -104,33 +101,32 @@ class ListenEndpoint(Endpoint):
         now = self._loop.time()
         touched: dict[QuicConnection, None] = {}
         routes = self._routes
-        # Mostly there are none, and this is asked for every datagram.
-        half_open: Container[QuicConnection] = self.half_open if len(self.half_open) else ()
         end = 1 + self._id_length
         for datagram in batch:
             data, address = datagram
             # A short header is a byte and the connection id (RFC 9000, section 17.3).
             connection = routes.get(data[1:end]) if data and not data[0] & LONG else None
-            if connection is None or connection in half_open:
+            if connection is None or not connection.is_authenticated:
                 self._put(datagram, connection)
                 continue
             connection.receive(data, address, now)
             touched[connection] = None
         for connection in touched:
             connection.turn()
-        self._queue.work(now)
+        if self._queue.size:
+            self._queue.work(now)
 
     def _sift(self, datagrams: Sequence[Datagram]) -> list[Datagram]:
-        """Those of links; the others wait in the queue of strangers."""
-        routes, half_open = self._routes, self.half_open
+        """The datagrams of authenticated connections; the others are queued."""
+        routes = self._routes
         end = 1 + self._id_length
         links = []
-        #: Addresses for which there is no room: little is to be done for more of the same.
+        #: Addresses for which the queue has no room: their other datagrams are dropped at once.
         full: set[SocketAddress] = set()
         for datagram in datagrams:
             data, address = datagram
             connection = routes.get(data[1:end]) if data and not data[0] & LONG else None
-            if connection is not None and connection not in half_open:
+            if connection is not None and connection.is_authenticated:
                 links.append(datagram)
             elif address in full:
                 self._strays += 1
@@ -156,7 +152,7 @@ class ListenEndpoint(Endpoint):
         self._queue.work_later(self._loop.time())
 
     def _handle_unauthenticated(self, address: SocketAddress, datagrams: Sequence[Datagram]) -> None:
-        """All that waits of one address."""
+        """Handle all queued datagrams of one address."""
         now = self._loop.time()
         touched: dict[QuicConnection, None] = {}
         for data, _ in datagrams:
@@ -167,15 +163,15 @@ class ListenEndpoint(Endpoint):
                     continue
             elif (connection := self._route_long(data, address, now)) is None:
                 continue
-            if connection in self.half_open and not _may_come_from(connection, address):
+            if not (connection.is_authenticated or _may_come_from(connection, address)):
                 self._strays += 1
                 continue
             connection.receive(data, address, now)
             touched[connection] = None
         for connection in touched:
             if connection.engine.state() is EngineState.FIRST_FLIGHT:
-                # Not one packet in it made sense: no connection, whatever it was.
-                connection.abandon("its first datagram was not understood")
+                # No packet of it could be decrypted: it was not the first one of a connection.
+                connection.abandon("its first datagram could not be decrypted")
                 continue
             if connection.engine.path_is_valid():
                 self.half_open.validated(connection)
@@ -190,7 +186,7 @@ class ListenEndpoint(Endpoint):
                 connection = self._routes.get(data[1 : 1 + self._id_length])
             if connection in batches and connection.takes_datagrams:
                 batches[connection].append((data, address))
-            # What begins a connection, or goes on with a handshake, is for the loop.
+            # New connections and handshakes are for the event loop.
             elif len(self._waiting) < MAX_WAITING:
                 self._waiting.append((data, address))
         for connection, batch in batches.items():
@@ -201,66 +197,67 @@ class ListenEndpoint(Endpoint):
         return len(taken)
 
     def _kept_alive(self) -> None:
-        """The loop goes on: so does what is no link."""
+        """The event loop runs again."""
         with self._keeper.lock:
             self._told = False
             waiting, self._waiting = self._waiting, []
         self.datagrams_received(waiting)
 
     def _route_long(self, data: bytes, address: SocketAddress, now: float) -> QuicConnection | None:
-        """The connection of a packet with a long header, there already or just opened for it."""
+        """The connection of a packet with a long header, which may be opened for it; None if it has none."""
         header = long_header(data)
         if header is None:
             self._strays += 1
             return None
         connection = self._routes.get(header.destination)
-        # What is shorter opens no connection and gets no answer (RFC 9000, sections 6.1 and 14.1).
+        # A shorter datagram opens no connection and gets no answer (RFC 9000, sections 6.1 and 14.1).
         if connection is None and len(data) >= MIN_SIZE:
             if header.version in self._acceptor.versions:
-                opening = self._admission.consider(header, data, address, now)
+                accepting = self.state is EndpointState.OPEN
+                opening = self._admission.consider(header, data, address, now, accepting=accepting)
                 if opening is not None:
                     return self._open(header.destination, opening, address)
-            # Not in answer to one: else two listeners could be set on each other.
+            # Never in answer to Version Negotiation: two listeners could be made to answer each other.
             elif header.version != VERSION_NEGOTIATION and self._admission.may_negotiate(now):
                 self._answer(self._acceptor.packets.version_negotiation(header), address)
         self._strays += connection is None
         return connection
 
     def _stray(self, data: bytes, address: SocketAddress, now: float) -> None:
-        """A packet with a short header came for no connection there is: it belongs to one that was lost here,
-        or says that its peer has lost one."""
+        """A packet with a short header belongs to no connection: this side has lost it, or it is a stateless
+        reset of a peer that has."""
         self._strays += 1
         for connection in self._links_of(address):
             if is_reset(data, connection.engine.reset_tokens()):
                 connection.abandon(RESET)
                 return
-            self._peer_loss(connection, CONNECTION_UNKNOWN)
+            self._hint(connection, CONNECTION_UNKNOWN)
         answer = self._resets.answer(data, data[1 : 1 + self._id_length], now)
         if answer is not None:
             self._answer(answer, address)
 
     def _links_of(self, address: SocketAddress) -> list[QuicConnection]:
-        """The connections with the peer at an address that are no longer in their handshake."""
-        half_open = self.half_open
+        """The authenticated connections with the peer at an address."""
         return [
             connection
             for connection in self._ids
-            if connection.engine.get_peer_address() == address and connection not in half_open
+            if connection.is_authenticated and connection.engine.get_peer_address() == address
         ]
 
-    def _peer_loss(self, connection: QuicConnection, reason: str) -> None:
+    def _hint(self, connection: QuicConnection, reason: str) -> None:
+        """The peer may have lost the connection."""
         if connection not in self._ids:
-            return  # What was told of another has ended it as well.
-        doubt = self._peer_losses.get(connection)
-        if doubt is None:
-            doubt = self._peer_losses[connection] = PeerLossDetector(connection)
-        doubt.hint(reason)
+            return  # A hint about another connection has ended this one as well.
+        peer_loss = self._peer_losses.get(connection)
+        if peer_loss is None:
+            peer_loss = self._peer_losses[connection] = PeerLossDetector(connection)
+        peer_loss.hint(reason)
 
     def _reported(self, number: int, address: SocketAddress) -> None:
-        """The network says something of an address that was sent to."""
+        """ICMP reported an error for an address that was sent to."""
         for connection in self._links_of(address):
             if number in REFUSED:
-                self._peer_loss(connection, PORT_UNREACHABLE)
+                self._hint(connection, PORT_UNREACHABLE)
             elif number == errno.EMSGSIZE:
                 connection.too_long()
 
@@ -280,21 +277,21 @@ class ListenEndpoint(Endpoint):
             self._connection_id(connection, each, True)
         handler.opened(connection)
         source = source_of(str(address[0]))
-        loser = self.half_open.enter(connection, source, validated=opening.retry_id is not None)
-        if loser is not None:
-            self._give_way(loser)
+        evicted = self.half_open.enter(connection, source, validated=opening.retry_id is not None)
+        if evicted is not None:
+            self._evict(evicted)
         return connection
 
-    def _give_way(self, connection: QuicConnection) -> None:
-        note = self._lines.admit("gave way")
+    def _evict(self, connection: QuicConnection) -> None:
+        note = self._lines.admit()
         if note is not None:
             log.warning(
-                "connection from %s gives way to another: %d are in their handshake%s",
+                "connection from %s evicted by a new one: %d are in their handshake%s",
                 connection.remote_address,
                 len(self.half_open),
                 note,
             )
-        connection.dismiss("it gave way to another connection in its handshake")
+        connection.dismiss("evicted by a newer connection while in its handshake")
 
     def _connection_id(self, connection: QuicConnection, connection_id: bytes, issued: bool) -> None:
         ids = self._ids.get(connection)
@@ -309,15 +306,15 @@ class ListenEndpoint(Endpoint):
 
     def _connection_gone(self, connection: QuicConnection) -> None:
         self.half_open.leave(connection)
-        doubt = self._peer_losses.pop(connection, None)
-        if doubt is not None:
-            doubt.stop()
+        peer_loss = self._peer_losses.pop(connection, None)
+        if peer_loss is not None:
+            peer_loss.stop()
         for connection_id in self._ids.pop(connection, ()):
             self._routes.pop(connection_id, None)
         self._close_if_idle()
 
     def socket_error(self, error: OSError) -> None:
-        # Which of the connections it concerns the kernel does not say; loss is QUIC's to repair.
+        # The kernel does not say which connection it is about; QUIC recovers what was lost.
         log.debug("socket %s: %s", self.socket.local, error)
 
     def too_long(self, size: int, address: SocketAddress) -> None:
@@ -327,15 +324,15 @@ class ListenEndpoint(Endpoint):
 
 
 def _may_come_from(connection: QuicConnection, address: SocketAddress) -> bool:
-    """Whether a packet of a connection in its handshake may come from ``address``: a client has to keep its
-    own until its handshake is over (RFC 9000, section 9)."""
+    """Whether a packet of a connection in its handshake may come from ``address``: a client must not change
+    its address before the handshake is confirmed (RFC 9000, section 9)."""
     known = connection.engine.get_peer_address()
     return known is None or known == address or connection.engine.path_is_valid()
 
 
 class IncomingHandler(ConnectionHandler, ABC):
-    """The handler of a connection that just came in."""
+    """The handler of a connection that was just accepted."""
 
     @abstractmethod
     def opened(self, connection: QuicConnection) -> None:
-        """This is the connection."""
+        """Called once, before anything else, with the connection."""

@@ -25,8 +25,8 @@ PROBE: Final = 0.1
 FORGOTTEN: Final = 10.0
 
 #: Why a connection ends.
-PORT_UNREACHABLE: Final = "nobody listens at its address any more (ICMP port unreachable)"
-CONNECTION_UNKNOWN: Final = "it has lost the connection (it answers with packets of no connection)"
+PORT_UNREACHABLE: Final = "its port is closed (ICMP port unreachable)"
+CONNECTION_UNKNOWN: Final = "the peer has lost the connection (it answers with packets of no connection)"
 
 
 class PeerLossDetector:

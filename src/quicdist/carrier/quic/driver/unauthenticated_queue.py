@@ -1,11 +1,11 @@
-"""What comes from strangers waits for what comes on links, and for a share of the time.
+"""Queues datagrams of peers that are not authenticated, behind those of links and within a share of the time.
 
-A stranger's datagram can cost milliseconds: the first one of a connection makes the node sign a TLS
-handshake. So these wait in a queue and are taken after those of links, for a short time in each turn of the
-event loop, and then not for as long as that took. Each address and port has its turn: a flood from one of
-them delays nobody else by more than its share, and the queue does not grow with it.
+A datagram of an unknown peer can cost milliseconds: the first one of a connection makes this node sign a TLS
+handshake. So these datagrams are queued and handled after those of links, for a short time in each turn of
+the event loop, followed by a pause as long as that took. Addresses are served in turn: a flood from one
+address and port delays the others by no more than its share, and the queue does not grow with it.
 
-The time is that of the processor: what other programs took of it is not counted.
+The time is processor time: what other programs used is not counted.
 """
 
 from __future__ import annotations
@@ -15,46 +15,49 @@ from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import Final
 
-from quicdist.carrier.rate_limits import EvictingTable, source_of
+from quicdist.carrier.addresses import source_of
+from quicdist.carrier.evicting_table import EvictingTable
 from quicdist.carrier.udp import Datagram, SocketAddress
 
-#: Seconds of work for strangers in one turn of the loop; the last piece of it may take longer.
+#: Seconds of work in one turn of the event loop; the last datagram may take longer.
 SLICE: Final = 0.001
-#: After it there is a rest for as long as it took, times this.
-REST: Final = 1.0
-#: Addresses that wait at each stage, in all and of one source; the oldest of those gives way.
+#: The pause after it, as a multiple of the time that it took.
+PAUSE: Final = 1.0
+#: Queued addresses at each stage, in all and of one source; beyond that the oldest is evicted.
 MAX_ADDRESSES: Final = 128
 MAX_OF_SOURCE: Final = 64
-#: Datagrams of one address: a ClientHello may take two, and early data may follow; to go on with a handshake
-#: takes a dozen where the chain of certificates is long.
+#: Datagrams of one address: a ClientHello may take two, and early data may follow; a handshake with a long
+#: certificate chain takes a dozen.
 MAX_NEW: Final = 4
 MAX_KNOWN: Final = 16
-#: Bytes of one address, which those datagrams have where their size is that of handshakes. There is no bound
-#: for all together but this one times the addresses: it would leave no room for who comes next.
+#: Bytes of one address: enough for so many datagrams of a handshake. There is no bound for all addresses
+#: together but this one times their number: it would leave no room for the next address.
 MAX_BYTES: Final = 24 * 1024
 
 
 class Stage(IntEnum):
-    """How far a stranger has come."""
+    """How far the handshake of a peer has come."""
 
-    #: It sends its first packets.
+    #: First packets.
     NEW = 0
-    #: It goes on with the handshake of QUIC.
+    #: In the QUIC handshake.
     HANDSHAKE = 1
-    #: Its address is validated; the distribution handshake follows.
+    #: The address is validated; the distribution handshake follows.
     VALIDATED = 2
 
 
 class UnauthenticatedQueue:
-    """The queue of one socket, one for each :class:`Stage`, which take turns: those who have come far do not
-    wait for those who are new, however many these are. ``handle`` takes the datagrams of one address,
-    ``later`` has :meth:`work_later` called in so many seconds."""
+    """The queues of one socket, one for each :class:`Stage`, served in turn: handshakes under way do not wait
+    behind new ones. ``handle`` receives the datagrams of one address, ``later`` schedules a call of
+    :meth:`work_later` in so many seconds."""
 
     def __init__(
         self,
         handle: Callable[[SocketAddress, Sequence[Datagram]], None],
         later: Callable[[float], None],
     ) -> None:
+        #: Queued addresses, of all stages.
+        self.size = 0
         self._handle = handle
         self._later = later
         self._stages = {
@@ -62,41 +65,42 @@ class UnauthenticatedQueue:
             Stage.HANDSHAKE: _Waiting(MAX_KNOWN),
             Stage.NEW: _Waiting(MAX_NEW),
         }
-        self._rest_until = float("-inf")
+        self._paused_until = float("-inf")
         self._asked = False
-
-    def __len__(self) -> int:
-        """How many addresses wait, at each stage."""
-        return sum(map(len, self._stages.values()))
 
     @property
     def dropped(self) -> int:
-        """Datagrams that found no room."""
+        """Datagrams dropped for want of room."""
         return sum(waiting.dropped for waiting in self._stages.values())
 
     def put(self, datagram: Datagram, stage: Stage = Stage.NEW) -> bool:
-        """Have a datagram wait; False if there is no room for it."""
-        return self._stages[stage].put(datagram)
+        """Queue a datagram; False if there is no room for it."""
+        waiting = self._stages[stage]
+        before = len(waiting)
+        queued = waiting.put(datagram)
+        self.size += len(waiting) - before
+        return queued
 
     def work(self, now: float) -> None:
-        """Handle what waits, if it is time for that. ``now`` is the loop's time, in seconds."""
-        if not len(self):
+        """Handle queued datagrams, unless in a pause. ``now`` is the loop's time, in seconds."""
+        if not self.size:
             return
-        if now >= self._rest_until:
+        if now >= self._paused_until:
             began = time.thread_time()
             spent = 0.0
-            while len(self) and spent < SLICE:
+            while self.size and spent < SLICE:
                 for waiting in self._stages.values():
                     if len(waiting):
+                        self.size -= 1
                         self._handle(*waiting.take())
                 spent = time.thread_time() - began
-            self._rest_until = now + spent + REST * spent
-        if len(self) and not self._asked:
+            self._paused_until = now + spent + PAUSE * spent
+        if self.size and not self._asked:
             self._asked = True
-            self._later(max(0.0, self._rest_until - now))
+            self._later(max(0.0, self._paused_until - now))
 
     def work_later(self, now: float) -> None:
-        """What ``later`` was asked for."""
+        """Called by what ``later`` has scheduled."""
         self._asked = False
         self.work(now)
 
@@ -122,14 +126,14 @@ class _Waiting:
         if waiting:
             self._datagrams[address].append(datagram)
             return True
-        loser = self._places.enter(address, source_of(str(address[0])), validated=False)
-        if loser is not None:
-            self.dropped += len(self._datagrams.pop(loser))
+        evicted = self._places.enter(address, source_of(str(address[0])), validated=False)
+        if evicted is not None:
+            self.dropped += len(self._datagrams.pop(evicted))
         self._datagrams[address] = [datagram]
         return True
 
     def take(self) -> tuple[SocketAddress, list[Datagram]]:
-        """The address that has waited longest, and what waits of it."""
+        """The address that was queued first, and its datagrams."""
         address = next(iter(self._datagrams))
         self._places.leave(address)
         return address, self._datagrams.pop(address)

@@ -11,19 +11,19 @@ CRYPTO_ERROR: Final = 0x100
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """Why a connection ends: the content of its CONNECTION_CLOSE, or what stands in its place.
+    """Why a connection ends: the content of its CONNECTION_CLOSE, or the local reason.
 
-    ``by_peer``: the peer sent it; otherwise this side decided so. ``is_application``: the
-    code is the application's, not QUIC's.
+    ``by_peer``: the peer has closed it; otherwise this side has. ``is_application``: the code is one of the
+    application, not of QUIC.
     """
 
     code: int
     reason: str
     by_peer: bool = False
     is_application: bool = False
-    #: The kernel reported that nobody is there (ICMP port unreachable).
+    #: The kernel reported ICMP port unreachable.
     unreachable: bool = False
-    #: Nothing came for the idle timeout (RFC 9000, section 10.1).
+    #: The idle timeout has passed (RFC 9000, section 10.1).
     is_idle: bool = False
 
     @property

@@ -1,4 +1,4 @@
-"""What happens on a connection, as an engine tells it."""
+"""The events of a connection."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class StreamData:
-    """Bytes of a stream, in order; ``end_stream``: the peer sends no more on it."""
+    """Data of a stream, in order. ``end_stream``: they are the last."""
 
     stream_id: int
     data: bytes
@@ -16,8 +16,7 @@ class StreamData:
 
 @dataclass(slots=True)
 class StreamReset:
-    """The peer has broken off its part of a stream (RESET_STREAM), or takes no more of ours
-    (STOP_SENDING)."""
+    """The peer has reset its part of a stream (RESET_STREAM), or stopped ours (STOP_SENDING)."""
 
     stream_id: int
     error_code: int
@@ -25,8 +24,8 @@ class StreamReset:
 
 @dataclass(slots=True)
 class HandshakeCompleted:
-    """The QUIC handshake is over. ``session_resumed``: it went on from an earlier session.
-    ``early_data_accepted``: the peer says that it took what was sent before the handshake."""
+    """The QUIC handshake is complete. ``session_resumed``: it resumed an earlier session.
+    ``early_data_accepted``: the peer says that it has processed the early data."""
 
     session_resumed: bool
     early_data_accepted: bool
@@ -41,14 +40,14 @@ class ConnectionIdIssued:
 
 @dataclass(slots=True)
 class ConnectionIdRetired:
-    """The peer uses ``connection_id`` no longer."""
+    """The peer no longer uses ``connection_id``."""
 
     connection_id: bytes
 
 
 @dataclass(slots=True)
 class ConnectionTerminated:
-    """The closing or draining period is over (RFC 9000, section 10.2): nothing happens any more."""
+    """The closing or draining period is over (RFC 9000, section 10.2). No event follows."""
 
 
 Event = (

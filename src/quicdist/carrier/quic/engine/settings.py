@@ -1,4 +1,4 @@
-"""What an engine is told when a connection is made."""
+"""The settings of a connection."""
 
 from __future__ import annotations
 
@@ -14,42 +14,41 @@ from quicdist.carrier.security.psk import ExternalPsk
 class EngineSettings:
     """The settings of a connection, or of all that a listener accepts. Sizes are in bytes, times in seconds.
 
-    Sessions are not resumed where ``clients`` is set: a ticket says nothing of whose certificate was shown
-    for it.
+    With ``clients`` set, sessions are not resumed: a ticket does not say which certificate was shown for it.
     """
 
     #: The one ALPN protocol.
     alpn: str
-    #: A connection on which nothing comes for so long is over.
+    #: The idle timeout (RFC 9000, section 10.1).
     idle_timeout: float
-    #: What the peer may have under way in all, and on one stream, to begin with.
+    #: The first flow control limits: of the connection, and of each stream.
     max_data: int
     max_stream_data: int
-    #: The size of datagrams to begin with, and the longest that are built where peer and path take them.
+    #: The size of datagrams at first, and the longest where peer and path take more.
     datagram_size: int
     longest_datagram: int
     #: ``"cubic"`` or ``"reno"``.
     congestion_control: str
-    #: Round-trip time assumed before one is measured.
+    #: The round-trip time that is assumed before the first sample.
     initial_rtt: float
-    #: The certificate of this side; None where it shows none.
+    #: The certificate of this side, if it has one.
     credentials: Credentials | None = field(repr=False)
 
     # -- dialling
 
-    #: The name that the peer's certificate has to be for.
+    #: The name in the peer's certificate.
     server_name: str | None = None
     #: Whether the peer's certificate is verified, by the CAs in ``ca`` (PEM) or, if None, Mozilla's.
     verify: bool = False
     ca: bytes | None = field(default=None, repr=False)
-    #: The PSK to show; a peer that does not take it is refused.
+    #: The PSK to use; a peer that does not take it is refused.
     external_psk: ExternalPsk | None = field(default=None, repr=False)
 
     # -- listening
 
-    #: Ask for certificates, and believe these.
+    #: Ask clients for certificates, and trust these.
     clients: ClientTrust | None = None
-    #: The secret of a PSK identity, or None.
+    #: Returns the secret of a PSK identity, or None.
     find_psk: Callable[[bytes], bytes | None] | None = None
-    #: There is no certificate to show to those without a PSK.
+    #: Clients without a PSK are refused: there is no certificate for them.
     psk_only: bool = False

@@ -26,13 +26,12 @@ from aioquic.quic.packet import (
     QuicErrorCode,
     QuicFrameType,
 )
-from aioquic.quic.packet_builder import QuicPacketBuilder
-from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import StreamFinishedError
 from aioquic.tls import Epoch
 
+from quicdist.carrier.quic.engine.aioquic.connection_ids import OwnConnectionIds
 from quicdist.carrier.quic.engine.aioquic.ranges import Ranges
-from quicdist.carrier.quic.engine.aioquic.reassembly import NotTaken
+from quicdist.carrier.quic.engine.aioquic.reassembly import PacketDropped
 from quicdist.carrier.quic.engine.aioquic.streams import OwnStreams
 from quicdist.carrier.quic.engine.wire import frames as wire
 from quicdist.logs import get_logger
@@ -55,7 +54,7 @@ class Bounds:
     bidirectional: int = 32
     unidirectional: int = 2
     #: Packets that may exceed these bounds, and count as lost, before the connection is closed.
-    refusals: int = 2048
+    dropped_packets: int = 2048
 
 
 BOUNDS: Final = Bounds()
@@ -76,7 +75,7 @@ class _Buffers(dict[Epoch, Buffer]):
         return buffer
 
 
-class Bounded(OwnStreams):
+class Bounded(OwnConnectionIds, OwnStreams):
     """A connection with bounds. ``bounds`` may be replaced in tests."""
 
     #: The peer has been authenticated.
@@ -95,9 +94,7 @@ class Bounded(OwnStreams):
                 kind: (handler.__name__, epochs) for kind, (handler, epochs) in handlers.items()
             }
         self._QuicConnection__frame_handlers: dict[int, Any] = {}
-        self._frames = self._refusals = 0
-        #: The number of the last connection id that was sent to the peer.
-        self._told_cid = 0
+        self._frames = self._dropped_packets = 0
 
     def authenticated(self) -> None:
         """From now on the bounds are those of a link."""
@@ -120,8 +117,8 @@ class Bounded(OwnStreams):
     def receive_datagram(self, data: bytes, addr: Any, now: float) -> None:
         try:
             super().receive_datagram(data, addr, now)
-        except NotTaken as error:
-            self._not_taken(error)
+        except PacketDropped as error:
+            self._packet_dropped(error)
         except Exception as error:
             # Outside of frames: aioquic's own work on what a peer sent. It costs the peer its connection.
             log.debug("a datagram was not handled", exc_info=error)
@@ -129,11 +126,11 @@ class Bounded(OwnStreams):
             self._logger.warning(text)
             self.close(QuicErrorCode.INTERNAL_ERROR, QuicFrameType.PADDING, text)
 
-    def _not_taken(self, error: NotTaken) -> None:
+    def _packet_dropped(self, error: PacketDropped) -> None:
         """A packet that counts as lost: aioquic takes note of a packet when all its frames were handled."""
         self._logger.debug("Packet not taken: %s", error)
-        self._refusals += 1
-        if not self.is_authenticated and self._refusals > self.bounds.refusals:
+        self._dropped_packets += 1
+        if not self.is_authenticated and self._dropped_packets > self.bounds.dropped_packets:
             self.close(
                 QuicErrorCode.INTERNAL_ERROR, QuicFrameType.PADDING, f"too much before the handshake: {error}"
             )
@@ -209,7 +206,7 @@ class Bounded(OwnStreams):
             ) from None
         except StreamFinishedError:
             pass  # Nothing is known of it any more.
-        except (QuicConnectionError, NotTaken):
+        except (QuicConnectionError, PacketDropped):
             raise
         except Exception as error:
             raise self._fault(kind, error) from error
@@ -244,16 +241,13 @@ class Bounded(OwnStreams):
         ):
             self._loss.peer_completed_address_validation = True
         if not ignore:
-            self._acknowledged(ranges, delay, self._spaces[context.epoch], context.time)
+            self._loss.on_ack_received(
+                ack_rangeset=ranges,  # type: ignore[arg-type]  # OwnRecovery takes any sequence of ranges
+                ack_delay=(delay << self._remote_ack_delay_exponent) / 1_000_000,
+                now=context.time,
+                space=self._spaces[context.epoch],
+            )
         return at
-
-    def _acknowledged(self, ranges: list[range], delay: int, space: QuicPacketSpace, now: float) -> None:
-        self._loss.on_ack_received(
-            ack_rangeset=Ranges(ranges),
-            ack_delay=(delay << self._remote_ack_delay_exponent) / 1_000_000,
-            now=now,
-            space=space,
-        )
 
     # -- streams -------------------------------------------------------------------------------
 
@@ -263,10 +257,10 @@ class Bounded(OwnStreams):
         bounds = self.bounds
         highest = bounds.unidirectional if stream_id & 2 else bounds.bidirectional
         if stream_id >> 2 >= highest:
-            raise NotTaken(f"stream {stream_id} before the handshake was over")
+            raise PacketDropped(f"stream {stream_id} before the handshake was over")
         peers = sum(1 for other in self._streams if other & 1 == self._is_client)
         if peers >= bounds.streams:
-            raise NotTaken(f"more than {peers} streams before the handshake was over")
+            raise PacketDropped(f"more than {peers} streams before the handshake was over")
 
     def _handle_stream_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
         if not self.is_authenticated:
@@ -281,28 +275,9 @@ class Bounded(OwnStreams):
                 text = f"more than {self.bounds.stream_bytes} bytes before the handshake was over"
                 if self._is_client:
                     # Who was dialled may be through with the handshake, and have much to say.
-                    raise NotTaken(text)
+                    raise PacketDropped(text)
                 raise QuicConnectionError(QuicErrorCode.INTERNAL_ERROR, frame_type, text)
         super()._handle_stream_frame(context, frame_type, buf)
-
-    # -- connection ids ------------------------------------------------------------------------
-
-    def _write_new_connection_id_frame(self, builder: QuicPacketBuilder, connection_id: Any) -> None:
-        super()._write_new_connection_id_frame(builder, connection_id)
-        self._told_cid = max(self._told_cid, connection_id.sequence_number)
-
-    def _handle_retire_connection_id_frame(
-        self, context: QuicReceiveContext, frame_type: int, buf: Buffer
-    ) -> None:
-        at = buf.tell()
-        if buf.pull_uint_var() > self._told_cid:
-            # RFC 9000, section 19.16. aioquic believes in those it has made and not sent, and makes one
-            # more for each.
-            raise QuicConnectionError(
-                QuicErrorCode.PROTOCOL_VIOLATION, frame_type, "Cannot retire unknown connection ID"
-            )
-        buf.seek(at)
-        super()._handle_retire_connection_id_frame(context, frame_type, buf)
 
 
 def authenticated(quic: QuicConnection) -> None:

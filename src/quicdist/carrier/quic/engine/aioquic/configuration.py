@@ -1,4 +1,4 @@
-"""What a connection is made with: aioquic's configuration, from the settings of an engine."""
+"""aioquic's configuration, made of the settings of an engine."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from quicdist.carrier.quic.engine.settings import EngineSettings
 from quicdist.carrier.security.client_trust import ClientTrust
 from quicdist.carrier.security.psk import ExternalPsk
 
-#: PSKs without a hash are for SHA-256 (RFC 8446, section 4.2.11). This is the suite of it that TLS
-#: must have, and the only one quic_dist offers with a PSK.
+#: PSKs are for SHA-256 unless another hash was agreed on (RFC 8446, section 4.2.11). This is the mandatory
+#: cipher suite with SHA-256, and the only one that quic_dist offers with a PSK.
 PSK_CIPHER_SUITE: Final = CipherSuite.AES_128_GCM_SHA256
 
 _OTHER_SUITES: Final = (CipherSuite.AES_256_GCM_SHA384, CipherSuite.CHACHA20_POLY1305_SHA256)
@@ -25,26 +25,26 @@ _OTHER_SUITES: Final = (CipherSuite.AES_256_GCM_SHA384, CipherSuite.CHACHA20_POL
 
 @dataclass
 class Configuration(QuicConfiguration):
-    """aioquic's configuration, with what cannot be said in it. Sessions are not resumed where
-    ``clients`` is set: a ticket says nothing of whose certificate was shown for it."""
+    """aioquic's configuration, with settings that it does not have. With ``clients`` set, sessions are not
+    resumed: a ticket does not say which certificate was shown for it."""
 
-    #: Dialling: a certificate has to be one for servers.
+    #: Dialling: the peer's certificate must be for servers (serverAuth).
     check_use: bool = False
-    #: Dialling: the PSK to show; a peer that does not take it is refused.
+    #: Dialling: the PSK to use; a peer that does not take it is refused.
     external_psk: ExternalPsk | None = None
-    #: The longest datagrams to build where peer and path take them; ``max_datagram_size`` is where it begins.
+    #: The longest datagrams where peer and path take them; ``max_datagram_size`` is the size at first.
     longest_datagram: int = 0
-    #: Listening: ask for certificates, and believe these.
+    #: Listening: ask clients for certificates, and trust these.
     clients: ClientTrust | None = None
-    #: Listening: the secret of a PSK identity, or None.
+    #: Listening: returns the secret of a PSK identity, or None.
     find_psk: Callable[[bytes], bytes | None] | None = None
-    #: Listening: there is no certificate to show to those without a PSK.
+    #: Listening: clients without a PSK are refused.
     psk_only: bool = False
 
 
 def client_configuration(settings: EngineSettings) -> Configuration:
     """For dialling."""
-    configuration = _configuration(settings, is_client=True)
+    configuration = _common_configuration(settings, is_client=True)
     configuration.server_name = settings.server_name
     configuration.verify_mode = ssl.CERT_REQUIRED if settings.verify else ssl.CERT_NONE
     configuration.check_use = settings.verify
@@ -57,7 +57,7 @@ def client_configuration(settings: EngineSettings) -> Configuration:
 
 def server_configuration(settings: EngineSettings) -> Configuration:
     """For listening."""
-    configuration = _configuration(settings, is_client=False)
+    configuration = _common_configuration(settings, is_client=False)
     configuration.clients = settings.clients
     if settings.find_psk is not None:
         configuration.find_psk = settings.find_psk
@@ -66,7 +66,7 @@ def server_configuration(settings: EngineSettings) -> Configuration:
     return configuration
 
 
-def _configuration(settings: EngineSettings, *, is_client: bool) -> Configuration:
+def _common_configuration(settings: EngineSettings, *, is_client: bool) -> Configuration:
     configuration = Configuration(
         alpn_protocols=[settings.alpn],
         is_client=is_client,
@@ -77,7 +77,7 @@ def _configuration(settings: EngineSettings, *, is_client: bool) -> Configuratio
         longest_datagram=settings.longest_datagram,
         congestion_control_algorithm=settings.congestion_control,
         initial_rtt=settings.initial_rtt,
-        # The one version quic_dist speaks; to offer more costs keys and no peer gains by it.
+        # The only version of quic_dist. To offer more costs keys.
         supported_versions=[QuicProtocolVersion.VERSION_1],
     )
     credentials = settings.credentials
@@ -89,7 +89,7 @@ def _configuration(settings: EngineSettings, *, is_client: bool) -> Configuratio
 
 
 def longest_datagram(quic: QuicConnection) -> int:
-    """The longest datagram that may be built by a connection's configuration."""
+    """The longest datagram that a connection's configuration allows."""
     configuration = quic.configuration
     longest = configuration.longest_datagram if isinstance(configuration, Configuration) else 0
     return max(longest, configuration.max_datagram_size)

@@ -1,7 +1,6 @@
-"""The connection: aioquic's, with all that this package adds to it.
+"""The connection of aioquic with all that this package adds to it: the engine.
 
-aioquic's sans-I/O connection tells an application what arrives, but not how full its own buffers
-are, nor at once that the peer is gone. ``tests/carrier/test_aioquic_engine.py`` fails where a new
+``tests/carrier/test_aioquic_engine.py`` and ``tests/carrier/test_aioquic_private_names.py`` fail where a new
 aioquic changes what this package relies on.
 """
 
@@ -13,22 +12,21 @@ from typing import TYPE_CHECKING, Any
 from aioquic.tls import Context
 
 from quicdist.carrier.quic.engine.aioquic import (
+    address_validation,
+    connection_ids,
     event_queue,
     flow_control,
-    loss_recovery,
-    path_probe,
-    paths,
+    probe_packets,
+    recovery,
     release,
     state,
     statistics,
-    stream_progress,
     transport_parameters,
 )
 from quicdist.carrier.quic.engine.aioquic import tls as own_tls
 from quicdist.carrier.quic.engine.aioquic.configuration import Configuration, longest_datagram
 from quicdist.carrier.quic.engine.aioquic.fast_send import FastSend
-from quicdist.carrier.quic.engine.aioquic.flow_control import GrantsLimits
-from quicdist.carrier.quic.engine.aioquic.loss_recovery import Recovering
+from quicdist.carrier.quic.engine.aioquic.recovery import OwnRecovery
 from quicdist.carrier.quic.engine.aioquic.silence_probes import ProbesSilence
 from quicdist.carrier.quic.engine.aioquic.tls import TlsContext
 from quicdist.carrier.quic.engine.aioquic.transport_parameters import encoded
@@ -38,13 +36,13 @@ from quicdist.carrier.quic.engine.path_mtu import BASE_SIZE
 from quicdist.logs import CleanLogger
 
 
-class Connection(ProbesSilence, GrantsLimits, Recovering, FastSend):
-    """A connection that heeds all of a :class:`Configuration`."""
+class Connection(ProbesSilence, OwnRecovery, FastSend):
+    """See :class:`~quicdist.carrier.quic.engine.contract.Engine`."""
 
     def __init__(self, *, configuration: Configuration, **arguments: Any) -> None:
         self._settings = configuration
         super().__init__(configuration=configuration, **arguments)
-        # aioquic logs in the middle of its work, and a handler that raises must not end it there.
+        # aioquic logs while it processes a packet: a logging handler that raises must not interrupt it.
         self._logger.logger = CleanLogger(logging.getLogger("quic"))
 
     @property
@@ -53,7 +51,7 @@ class Connection(ProbesSilence, GrantsLimits, Recovering, FastSend):
 
     @tls.setter
     def tls(self, made: Context) -> None:
-        # aioquic makes its context here, and then tells it what it is to do: it tells ours.
+        # aioquic makes a context of its own class and then sets its attributes: it sets those of ours.
         self._tls = TlsContext(self._settings, logger=self._logger)
 
     def _initialize(self, peer_cid: bytes) -> None:
@@ -61,7 +59,7 @@ class Connection(ProbesSilence, GrantsLimits, Recovering, FastSend):
         self.tls.configure()
 
     def _serialize_transport_parameters(self) -> bytes:
-        # There is no public way to add one.
+        # aioquic has no public way to add a transport parameter.
         parameters = super()._serialize_transport_parameters() + encoded(PACED)
         if longest_datagram(self) > BASE_SIZE:
             parameters += encoded(LONG_DATAGRAMS)
@@ -69,9 +67,10 @@ class Connection(ProbesSilence, GrantsLimits, Recovering, FastSend):
             return parameters + encoded(JOINED_MESSAGES)
         return parameters if self._session_ticket_handler is None else parameters + encoded(EARLY_DATA)
 
-    # -- the contract of the engine, where aioquic has no method for it -------------------------------
+    # -- the methods of the contract that aioquic does not have ---------------------------------------
 
-    # Functions of any connection of aioquic's, each among others of its subject: methods at no cost.
+    # Each is a function in the module of its subject. As an attribute of the class it is a method, without
+    # another call.
     take_events = event_queue.take_events
     events_waiting = event_queue.events_waiting
     join_events = event_queue.join_events
@@ -90,13 +89,13 @@ class Connection(ProbesSilence, GrantsLimits, Recovering, FastSend):
     packets_sent = statistics.packets_sent
     quickest_round_trip = statistics.quickest_round_trip
     probe_timeout = statistics.probe_timeout
-    rounds = loss_recovery.rounds
-    acknowledge_now = loss_recovery.acknowledge_now
-    early_data_refused = loss_recovery.early_data_refused
-    waiting_for = stream_progress.waiting_for
-    unacknowledged_from = stream_progress.unacknowledged_from
-    stream_bytes_received = stream_progress.stream_bytes_received
-    stream_bytes_acknowledged = stream_progress.stream_bytes_acknowledged
+    rounds = recovery.rounds
+    acknowledge_now = recovery.acknowledge_now
+    early_data_refused = recovery.early_data_refused
+    waiting_for = statistics.waiting_for
+    unacknowledged_from = statistics.unacknowledged_from
+    stream_bytes_received = statistics.stream_bytes_received
+    stream_bytes_acknowledged = statistics.stream_bytes_acknowledged
     keep_window = flow_control.keep_window
     grant = flow_control.grant
     limits_held = flow_control.limits_held
@@ -104,16 +103,16 @@ class Connection(ProbesSilence, GrantsLimits, Recovering, FastSend):
     streams_allowed = flow_control.streams_allowed
     stream_credit = flow_control.stream_credit
     connection_credit = flow_control.connection_credit
-    path_is_valid = paths.path_is_valid
-    unvalidated_credit = paths.unvalidated_credit
-    reset_tokens = paths.reset_tokens
+    path_is_valid = address_validation.path_is_valid
+    unvalidated_credit = address_validation.unvalidated_credit
+    reset_tokens = connection_ids.reset_tokens
     longest_datagram = longest_datagram
-    datagram_size = path_probe.datagram_size
-    set_datagram_size = path_probe.set_datagram_size
-    make_probe = path_probe.make_probe
-    forget_probe = path_probe.forget_probe
-    watch = path_probe.watch
-    watch_long_packets = path_probe.watch_long_packets
+    datagram_size = probe_packets.datagram_size
+    set_datagram_size = probe_packets.set_datagram_size
+    make_probe = probe_packets.make_probe
+    forget_probe = probe_packets.forget_probe
+    watch = probe_packets.watch
+    watch_long_packets = probe_packets.watch_long_packets
     peer_certificates = own_tls.peer_certificates
     why_not_named = own_tls.why_not_named
     is_resumed = own_tls.is_resumed

@@ -1,8 +1,8 @@
-"""The events of a connection, all at once: aioquic gives one at a time, and another thread could come
-between.
+"""The event queue of a connection. aioquic returns one event at a time; here all are taken at once, so that
+another thread cannot come between.
 
-Data of streams are told of by the contract's events from the beginning
-(:mod:`quicdist.carrier.quic.engine.aioquic.reassembly`), the rest by aioquic's until they are taken.
+Stream data are queued as events of the contract (:mod:`quicdist.carrier.quic.engine.aioquic.reassembly`).
+The other events are aioquic's until they are taken.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from quicdist.carrier.quic.engine.events import (
 
 
 def take_events(quic: QuicConnection) -> list[Event]:
-    """All events that wait."""
+    """Remove and return all waiting events."""
     waiting = cast("deque[Event | theirs.QuicEvent]", quic._events)
     taken: list[Event] = []
     for event in waiting:
@@ -38,7 +38,7 @@ def take_events(quic: QuicConnection) -> list[Event]:
 
 
 def _translated(event: object) -> Event | None:
-    """The contract's event for one of aioquic's; None where it has none."""
+    """The event of the contract for one of aioquic; None if there is none."""
     match event:
         case theirs.StreamReset() | theirs.StopSendingReceived():
             return StreamReset(event.stream_id, event.error_code)
@@ -54,13 +54,13 @@ def _translated(event: object) -> Event | None:
 
 
 def events_waiting(quic: QuicConnection) -> int:
-    """How many events wait to be taken."""
+    """The number of waiting events."""
     return len(quic._events)
 
 
 def join_events(quic: QuicConnection, start: int) -> None:
-    """Join neighbouring pieces of one stream among the events that wait, from the one at ``start`` on: where
-    nobody takes them for long, small pieces are to cost little more than their bytes."""
+    """Join neighbouring data of one stream among the waiting events, from index ``start`` on. Where they wait
+    for long, small pieces must not cost much more memory than their bytes."""
     waiting = cast("deque[Event | theirs.QuicEvent]", quic._events)
     fresh = [waiting.pop() for _ in range(len(waiting) - start)]
     run: list[StreamData] = []

@@ -1,4 +1,4 @@
-"""Makes the connections of aioquic that are the engines of a carrier."""
+"""The engine factory: makes connections of aioquic."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from aioquic import tls
 
 from quicdist.carrier.quic.engine.aioquic import stateless_packets
+from quicdist.carrier.quic.engine.aioquic.accepted_connection import AcceptedConnection
 from quicdist.carrier.quic.engine.aioquic.configuration import (
     Configuration,
     client_configuration,
     server_configuration,
 )
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
-from quicdist.carrier.quic.engine.aioquic.connection_ids import AcceptedConnection
-from quicdist.carrier.quic.engine.aioquic.retried_connection import RetriedConnection
+from quicdist.carrier.quic.engine.aioquic.dialled_connection import DialledConnection
 from quicdist.carrier.quic.engine.aioquic.tickets import SessionTicket
 from quicdist.carrier.quic.engine.contract import EngineFactory, Ticket, TicketTable
 from quicdist.carrier.quic.engine.settings import EngineSettings
@@ -30,7 +30,7 @@ class AioquicFactory:
     ) -> Connection:
         configuration = client_configuration(settings)
         configuration.session_ticket = _session(ticket)
-        return RetriedConnection(
+        return DialledConnection(
             configuration=configuration,
             session_ticket_handler=None
             if on_ticket is None
@@ -53,7 +53,7 @@ class AioquicAcceptor:
     def __init__(
         self, configuration: Configuration, reset_token: Callable[[bytes], bytes], issued: TicketTable | None
     ) -> None:
-        self._configuration = configuration
+        self._settings = configuration
         self._reset_token = reset_token
         self._issued = issued
         self.id_length = configuration.connection_id_length
@@ -64,7 +64,7 @@ class AioquicAcceptor:
         resumes = self._issued is not None
         return AcceptedConnection(
             reset_token=self._reset_token,
-            configuration=self._configuration,
+            configuration=self._settings,
             original_destination_connection_id=original_id,
             retry_source_connection_id=retry_id,
             session_ticket_fetcher=self._ticket_shown if resumes else None,
@@ -97,7 +97,7 @@ def _session(ticket: Ticket | None) -> tls.SessionTicket | None:
     if ticket is None:
         return None
     if not isinstance(ticket, SessionTicket):
-        raise TypeError(f"a ticket of aioquic's expected, not {type(ticket).__name__}")
+        raise TypeError(f"a session ticket of aioquic expected, not {type(ticket).__name__}")
     return ticket.session
 
 

@@ -7,7 +7,7 @@ private state that stands here is left as aioquic itself would have left it.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from aioquic.quic.connection import QuicConnectionError, QuicConnectionState, QuicReceiveContext
 from aioquic.quic.packet import QuicStreamFrame, decode_packet_number
@@ -16,11 +16,13 @@ from aioquic.tls import Epoch
 from cryptography.exceptions import InvalidTag
 
 from quicdist.carrier.quic.engine.aioquic.bounds import Bounded
-from quicdist.carrier.quic.engine.aioquic.early_packets import KeepsEarlyPackets
-from quicdist.carrier.quic.engine.aioquic.key_limits import KeyLimited, Keys, Pair
-from quicdist.carrier.quic.engine.aioquic.overrun import Tolerant
-from quicdist.carrier.quic.engine.aioquic.path_validation import CheckingPaths
-from quicdist.carrier.quic.engine.aioquic.reassembly import NotTaken
+from quicdist.carrier.quic.engine.aioquic.flow_control import OwnFlowControl
+from quicdist.carrier.quic.engine.aioquic.key_limits import KeyLimited, KeyPair, ReceiveKeys
+from quicdist.carrier.quic.engine.aioquic.path_validation import ValidatesPaths
+from quicdist.carrier.quic.engine.aioquic.ranges import Ranges
+from quicdist.carrier.quic.engine.aioquic.reassembly import PacketDropped
+from quicdist.carrier.quic.engine.aioquic.recovery import Recovery
+from quicdist.carrier.quic.engine.aioquic.undecryptable_packets import BuffersPackets
 from quicdist.carrier.quic.engine.events import StreamData
 from quicdist.carrier.quic.engine.wire import frames as wire
 
@@ -29,12 +31,19 @@ from quicdist.carrier.quic.engine.wire import frames as wire
 SHORTEST: Final = 20
 
 
-class FastReceive(KeepsEarlyPackets, Bounded, Tolerant, KeyLimited, CheckingPaths):
+class Space(QuicPacketSpace):
+    """A packet number space as it is here."""
+
+    ack_queue: Ranges
+
+
+class FastReceive(BuffersPackets, Bounded, OwnFlowControl, KeyLimited, ValidatesPaths):
     """A connection that takes in ordinary packets itself."""
 
     #: Keys of the established connection; None until it is one.
-    _keys: Pair | None = None
-    _packets: QuicPacketSpace
+    _keys: KeyPair | None = None
+    _space: Space
+    _loss: Recovery  # type: ignore[assignment]
     #: When the last packet came.
     _received_at = -1.0
 
@@ -42,15 +51,15 @@ class FastReceive(KeepsEarlyPackets, Bounded, Tolerant, KeyLimited, CheckingPath
         keys = self._keys
         if keys is None:
             super().receive_datagram(data, addr, now)
-            self._look_for_keys()
+            self._enable_fast_path()
         elif not self._receive(keys.recv, data, addr, now):
             super().receive_datagram(data, addr, now)
 
     def authenticated(self) -> None:
         super().authenticated()
-        self._look_for_keys()
+        self._enable_fast_path()
 
-    def _look_for_keys(self) -> None:
+    def _enable_fast_path(self) -> None:
         # Only what is not bounded more closely goes straight. aioquic's log is of every frame. A server drops
         # the keys of early data with the first packet that comes after them.
         if (
@@ -60,10 +69,10 @@ class FastReceive(KeepsEarlyPackets, Bounded, Tolerant, KeyLimited, CheckingPath
             and not self._cryptos[Epoch.ZERO_RTT].recv.is_valid()
         ):
             keys = self._cryptos[Epoch.ONE_RTT]
-            assert isinstance(keys, Pair)
-            self._keys, self._packets = keys, self._spaces[Epoch.ONE_RTT]
+            assert isinstance(keys, KeyPair)
+            self._keys, self._space = keys, cast(Space, self._spaces[Epoch.ONE_RTT])
 
-    def _receive(self, keys: Keys, data: bytes, addr: Any, now: float) -> bool:
+    def _receive(self, keys: ReceiveKeys, data: bytes, addr: Any, now: float) -> bool:
         """Take in a datagram if it is a packet with a short header, by the path in use and with the
         current keys; whether it was."""
         path = self._network_paths[0]
@@ -90,7 +99,7 @@ class FastReceive(KeepsEarlyPackets, Bounded, Tolerant, KeyLimited, CheckingPath
         end = start + size
         number = int.from_bytes(data[start:end]) ^ int.from_bytes(mask[1 : 1 + size])
         header = b"%c%b%b" % (first, host_cid, number.to_bytes(size))
-        space = self._packets
+        space = self._space
         number = decode_packet_number(number, 8 * size, space.expected_packet_number)
         try:
             aead = keys.aead
@@ -112,8 +121,8 @@ class FastReceive(KeepsEarlyPackets, Bounded, Tolerant, KeyLimited, CheckingPath
         except QuicConnectionError as error:
             self._logger.warning(error)
             self.close(error.error_code, error.frame_type, error.reason_phrase)
-        except NotTaken as error:
-            self._not_taken(error)
+        except PacketDropped as error:
+            self._packet_dropped(error)
             return True
         if self._close_pending or self._state is not QuicConnectionState.CONNECTED:
             return True
@@ -126,14 +135,14 @@ class FastReceive(KeepsEarlyPackets, Bounded, Tolerant, KeyLimited, CheckingPath
             space.largest_received_packet = number
             space.largest_received_time = now
             # aioquic looks for its place from the other end.
-            ranges = space.ack_queue.ranges  # type: ignore[attr-defined]  # ours
+            ranges = space.ack_queue.ranges
             if ranges and ranges[-1].stop == number:
                 ranges[-1] = range(ranges[-1].start, number + 1)
             else:
                 ranges.append(range(number, number + 1))
         else:
             space.ack_queue.add(number)
-        if len(space.ack_queue) > MAX_ACK_RANGES:
+        if len(space.ack_queue.ranges) > MAX_ACK_RANGES:
             space.ack_queue.shift()
         if is_ack_eliciting and space.ack_at is None:
             space.ack_at = now + self._ack_delay
@@ -167,7 +176,12 @@ class FastReceive(KeepsEarlyPackets, Bounded, Tolerant, KeyLimited, CheckingPath
                         # More than one is aioquic's business, which bounds them.
                         at = start
                         break
-                    self._acknowledged(ranges, delay, self._packets, now)
+                    self._loss.on_ack_received(
+                        ack_rangeset=ranges,
+                        ack_delay=(delay << self._remote_ack_delay_exponent) / 1_000_000,
+                        now=now,
+                        space=self._space,
+                    )
                 elif kind == wire.PING:
                     at += 1
                     is_ack_eliciting = True

@@ -25,25 +25,25 @@ TAG: Final = 16
 #: A short header without its connection id, the packet's number in the two bytes aioquic gives it.
 SHORT_HEADER: Final = 3
 #: Seconds at least between acknowledgements of packets that ask for none.
-NEWS_INTERVAL: Final = 0.025
+ACK_INTERVAL: Final = 0.025
 
 
 class FastSend(FastReceive):
     """A connection that builds ordinary packets itself."""
 
     #: The largest number that an acknowledgement has told of, and when it did.
-    _told, _told_at = -1, 0.0
+    _ack_sent, _ack_sent_at = -1, 0.0
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, Any]]:
         keys = self._keys
-        if self._packet_number >= self._watch.due:
-            self._look_at_keys()
+        if self._packet_number >= self._key_usage.due:
+            self._check_key_usage()
         waiting = None if keys is None else self._waiting(keys)
         if keys is not None and waiting is not None:
             return self._build(keys, waiting, now)
-        if (self._ping_pending or self._probe_pending) and self._has_news(now):
-            self._packets.ack_at = now
-        room = self._room
+        if (self._ping_pending or self._probe_pending) and self._owes_acknowledgement(now):
+            self._space.ack_at = now
+        room = self._capacity
         room.size = self._max_datagram_size - SHORT_HEADER - len(self._peer_cid.cid) - TAG
         room.declined = False
         datagrams = more = super().datagrams_to_send(now)
@@ -54,24 +54,24 @@ class FastSend(FastReceive):
             datagrams += more
         return datagrams
 
-    def _has_news(self, now: float) -> bool:
+    def _owes_acknowledgement(self, now: float) -> bool:
         """Whether what is sent now is to take an acknowledgement along, of packets that ask for none: no more
         than one a round trip (RFC 9000, section 13.2.1). aioquic sends none. But from these the peer learns
         what it has lost, and up to 1.8.2 quic_dist never learns it otherwise while its window is full: its
         probes wait for the window, too."""
         if self._keys is None:
             return False
-        space = self._packets
+        space = self._space
         return (
             space.ack_at is None
-            and space.largest_received_packet > self._told
-            and now - self._told_at >= max(self._loss._rtt_smoothed, NEWS_INTERVAL)
+            and space.largest_received_packet > self._ack_sent
+            and now - self._ack_sent_at >= max(self._loss.rtt.smoothed, ACK_INTERVAL)
         )
 
     def _write_ack_frame(self, builder: QuicPacketBuilder, space: QuicPacketSpace, now: float) -> None:
         super()._write_ack_frame(builder, space, now)
-        if self._keys is not None and space is self._packets:
-            self._told, self._told_at = space.largest_received_packet, now
+        if self._keys is not None and space is self._space:
+            self._ack_sent, self._ack_sent_at = space.largest_received_packet, now
 
     def _waiting(self, keys: CryptoPair) -> list[Stream] | None:
         """The streams with something to send; None if there may be other frames to send than theirs and
@@ -124,16 +124,16 @@ class FastSend(FastReceive):
     def _build(self, keys: CryptoPair, waiting: list[Stream], now: float) -> list[tuple[bytes, Any]]:
         """As many packets as may be sent now of what waits on streams. With the first goes an
         acknowledgement, due or not: aioquic would send a packet of its own for it a little later. If it is
-        due, it goes alone, too. See also :meth:`_has_news`."""
-        space, loss = self._packets, self._loss
+        due, it goes alone, too. See also :meth:`_owes_acknowledgement`."""
+        space, loss = self._space, self._loss
         overhead = SHORT_HEADER + len(self._peer_cid.cid) + TAG
-        self._room.size = self._max_datagram_size - overhead
+        self._capacity.size = self._max_datagram_size - overhead
         datagrams: list[tuple[bytes, Any]] = []
         self._pacing_at = None
-        news = bool(waiting) and self._has_news(now)
+        owes = bool(waiting) and self._owes_acknowledgement(now)
         while waiting or space.ack_at is not None:
             if space.ack_at is None or space.ack_at >= now:
-                self._pacing_at = loss._pacer.next_send_time(now=now)
+                self._pacing_at = loss.pacer.next_send_time(now=now)
                 if self._pacing_at is not None:
                     break
             packet = QuicSentPacket(
@@ -146,9 +146,9 @@ class FastSend(FastReceive):
                 sent_time=now,
             )
             # Acknowledgements are not held to the congestion window (RFC 9002, section 7).
-            window = loss.congestion_window - loss.bytes_in_flight
+            window = loss.congestion.available
             room = self._max_datagram_size - overhead
-            tells = news or space.ack_at is not None
+            tells = owes or space.ack_at is not None
             acknowledgement = self._acknowledgement(room, now) if tells else b""
             room = min(room, window - overhead) - len(acknowledgement)
             frames = self._stream_frames(waiting, room, packet)
@@ -158,8 +158,8 @@ class FastSend(FastReceive):
                 acknowledgement = b"" if frames else acknowledgement
             if acknowledgement and (frames or (space.ack_at is not None and space.ack_at <= now)):
                 space.ack_at = None
-                news = False
-                self._told, self._told_at = space.largest_received_packet, now
+                owes = False
+                self._ack_sent, self._ack_sent_at = space.largest_received_packet, now
                 handler = self._on_ack_delivery, (space, space.largest_received_packet)
                 packet.delivery_handlers.insert(0, handler)
                 if len(space.ack_queue) > 1 and not packet.packet_number % 8 and room > sum(map(len, frames)):
@@ -178,10 +178,10 @@ class FastSend(FastReceive):
         return datagrams
 
     def _acknowledgement(self, room: int, now: float) -> bytes:
-        space = self._packets
+        space = self._space
         assert space.largest_received_time is not None
         delay = int((now - space.largest_received_time) * 1_000_000) >> self._local_ack_delay_exponent
-        return wire.ack(space.ack_queue, delay, room)
+        return wire.ack(space.ack_queue.ranges, delay, room)
 
     def _stream_frames(self, waiting: list[Stream], room: int, packet: QuicSentPacket) -> list[bytes]:
         """STREAM frames of up to ``room`` bytes, a frame of each stream in turn. Streams that have sent all
@@ -207,7 +207,7 @@ class FastSend(FastReceive):
                 self._remote_max_data_used += sender.highest_offset - before
                 packet.in_flight = packet.is_ack_eliciting = True
                 packet.delivery_handlers.append((sender.on_data_delivery, (offset, offset + size, frame.fin)))
-                if not (len(sender._pending) or sender._pending_eof):
+                if not (sender._pending.ranges or sender._pending_eof):
                     sender.buffer_is_empty = True
                 elif sender.highest_offset > before:
                     waiting.remove(stream)
@@ -232,7 +232,7 @@ class FastSend(FastReceive):
         data = b"%c%b%b%b" % (first ^ mask[0] & 0x1F, peer_cid, number.to_bytes(2), sealed)
         packet.sent_bytes = len(data)
         self._packet_number += 1
-        self._loss.on_packet_sent(packet=packet, space=self._packets)
+        self._loss.on_packet_sent(packet=packet, space=self._space)
         if packet.is_ack_eliciting and not self._ack_eliciting_sent_since_receipt:
             self._close_at = now + self._idle_timeout()
             self._ack_eliciting_sent_since_receipt = True

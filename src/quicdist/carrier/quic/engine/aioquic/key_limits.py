@@ -33,25 +33,25 @@ class KeyLimits:
     the connection."""
 
     update: int
-    most: int
+    maximum: int
     forgeries: int
 
 
 #: With AES-GCM, 2**23 packets may be protected with a key, and 2**28 where none is longer than 2048 bytes;
 #: 2**52 may be forged (RFC 9001, section 6.6 and appendix B.1).
-LONG: Final = KeyLimits(update=1 << 22, most=1 << 23, forgeries=1 << 52)
-SHORT: Final = KeyLimits(update=1 << 27, most=1 << 28, forgeries=1 << 52)
+LONG: Final = KeyLimits(update=1 << 22, maximum=1 << 23, forgeries=1 << 52)
+SHORT: Final = KeyLimits(update=1 << 27, maximum=1 << 28, forgeries=1 << 52)
 #: ChaCha20-Poly1305 may protect more packets than there are numbers.
-CHACHA20: Final = KeyLimits(update=1 << 62, most=1 << 62, forgeries=1 << 36)
+CHACHA20: Final = KeyLimits(update=1 << 62, maximum=1 << 62, forgeries=1 << 36)
 
 
-class Keys(CryptoContext):
+class ReceiveKeys(CryptoContext):
     """The keys that open packets, with those that were in use before and those that come next."""
 
     def __init__(self, made: CryptoContext) -> None:
         super().__init__(made.key_phase, made._setup_cb, made._teardown_cb)
-        self._before: CryptoContext | None = None
-        self._after: CryptoContext | None = None
+        self._previous: CryptoContext | None = None
+        self._next: CryptoContext | None = None
         #: Packets that did not authenticate.
         self.forgeries = 0
 
@@ -67,14 +67,14 @@ class Keys(CryptoContext):
         keys: list[CryptoContext] = [self]
         if not is_long_header(first) and first >> 2 & 1 != self.key_phase:
             # Sent before an update, and late; or after one that is the peer's.
-            if self._after is None:
-                self._after = next_key_phase(self)
-            keys = [self._after] if self._before is None else [self._before, self._after]
+            if self._next is None:
+                self._next = next_key_phase(self)
+            keys = [self._next] if self._previous is None else [self._previous, self._next]
         sealed = packet[len(header) :]
         for crypto in keys:
             assert crypto.aead is not None
             try:
-                return header, crypto.aead.decrypt(sealed, header, number), number, crypto is self._after
+                return header, crypto.aead.decrypt(sealed, header, number), number, crypto is self._next
             except ValueError as error:  # aioquic's CryptoError
                 failure = error
         self.forgeries += 1
@@ -84,19 +84,19 @@ class Keys(CryptoContext):
         """Go on to the next keys."""
         before = CryptoContext(key_phase=self.key_phase)
         before.aead, before.hp = self.aead, self.hp
-        after = self._after or next_key_phase(self)
+        after = self._next or next_key_phase(self)
         apply_key_phase(self, after, trigger=trigger)
-        self._before, self._after = before, None
+        self._previous, self._next = before, None
 
 
-class Pair(CryptoPair):
+class KeyPair(CryptoPair):
     """Both keys of an established connection."""
 
-    recv: Keys
+    recv: ReceiveKeys
 
     def __init__(self, made: CryptoPair) -> None:
         super().__init__()
-        self.recv, self.send = Keys(made.recv), made.send
+        self.recv, self.send = ReceiveKeys(made.recv), made.send
         #: Updates that the peer began.
         self.updates_of_peer = 0
 
@@ -108,7 +108,7 @@ class Pair(CryptoPair):
             self.updates_of_peer += 1
 
 
-class _Watch:
+class _KeyUsage:
     """What is known of the keys in use. ``begun``: the number of the first packet sent with them.
     ``due``: that of the packet before which they are looked at again. ``updated``: they are not the first."""
 
@@ -129,11 +129,11 @@ class KeyLimited(QuicConnection):
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
-        self._watch = _Watch()
+        self._key_usage = _KeyUsage()
 
     def _initialize(self, peer_cid: bytes) -> None:
         super()._initialize(peer_cid)
-        self._cryptos[Epoch.ONE_RTT] = Pair(self._cryptos[Epoch.ONE_RTT])
+        self._cryptos[Epoch.ONE_RTT] = KeyPair(self._cryptos[Epoch.ONE_RTT])
 
     def _limits(self, pair: CryptoPair) -> KeyLimits:
         if self.key_limits is not None:
@@ -149,42 +149,42 @@ class KeyLimited(QuicConnection):
         return says(self.tls.received_extensions or (), PACED)
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, Any]]:
-        if self._packet_number >= self._watch.due:
-            self._look_at_keys()
+        if self._packet_number >= self._key_usage.due:
+            self._check_key_usage()
         return super().datagrams_to_send(now)
 
-    def _look_at_keys(self) -> None:
+    def _check_key_usage(self) -> None:
         """Before a packet is sent: update the keys where that is due."""
-        pair, watch, number = self._cryptos.get(Epoch.ONE_RTT), self._watch, self._packet_number
+        pair, usage, number = self._cryptos.get(Epoch.ONE_RTT), self._key_usage, self._packet_number
         if pair is None or not pair.send.is_valid() or not self._handshake_confirmed:
             return
         limits = self._limits(pair)
-        used = number - watch.begun
+        used = number - usage.begun
         if used < limits.update:
-            watch.due = watch.begun + limits.update
-        elif used >= limits.most:
+            usage.due = usage.begun + limits.update
+        elif used >= limits.maximum:
             text = "the keys are used up"
             self.close(QuicErrorCode.AEAD_LIMIT_REACHED, QuicFrameType.PADDING, text)
-        elif watch.updated and not self._follows_all:
-            watch.due = watch.begun + limits.most
-        elif self._spaces[Epoch.ONE_RTT].largest_acked_packet >= watch.begun:
+        elif usage.updated and not self._follows_all:
+            usage.due = usage.begun + limits.maximum
+        elif self._spaces[Epoch.ONE_RTT].largest_acked_packet >= usage.begun:
             # The peer has these keys: RFC 9001, section 6.1.
             self._logger.debug("Updating keys after %d packets", used)
-            watch.begun, watch.due, watch.updated = number, number + limits.update, True
+            usage.begun, usage.due, usage.updated = number, number + limits.update, True
             self.request_key_update()
 
     def receive_datagram(self, data: bytes, addr: Any, now: float) -> None:
         super().receive_datagram(data, addr, now)
         pair = self._cryptos.get(Epoch.ONE_RTT)
-        if isinstance(pair, Pair):
+        if isinstance(pair, KeyPair):
             if pair.recv.forgeries:
                 self._forged(pair)
-            if pair.updates_of_peer != self._watch.updates_of_peer:
+            if pair.updates_of_peer != self._key_usage.updates_of_peer:
                 self._updated_by_peer(pair)
 
     def _forged(self, pair: CryptoPair) -> None:
         """A packet did not authenticate."""
-        assert isinstance(pair, Pair)
+        assert isinstance(pair, KeyPair)
         if pair.recv.is_valid() and pair.recv.forgeries >= self._limits(pair).forgeries:
             self.close(
                 QuicErrorCode.AEAD_LIMIT_REACHED,
@@ -192,14 +192,14 @@ class KeyLimited(QuicConnection):
                 "too many packets did not authenticate",
             )
 
-    def _updated_by_peer(self, pair: Pair) -> None:
-        watch, number = self._watch, self._packet_number
+    def _updated_by_peer(self, pair: KeyPair) -> None:
+        usage, number = self._key_usage, self._packet_number
         # It may do so again when a packet with the new keys was acknowledged (RFC 9001, section 6.2).
-        if pair.updates_of_peer > watch.updates_of_peer + 1 or number == watch.peer_at:
+        if pair.updates_of_peer > usage.updates_of_peer + 1 or number == usage.peer_at:
             self.close(
                 QuicErrorCode.KEY_UPDATE_ERROR,
                 QuicFrameType.PADDING,
                 "key update before the last one was acknowledged",
             )
-        watch.updates_of_peer, watch.peer_at = pair.updates_of_peer, number
-        watch.begun, watch.due, watch.updated = number, 0, True
+        usage.updates_of_peer, usage.peer_at = pair.updates_of_peer, number
+        usage.begun, usage.due, usage.updated = number, 0, True

@@ -1,7 +1,7 @@
-"""Sets of numbers as ranges, in logarithmic time.
+"""Sets of integers as ranges, in logarithmic time.
 
-aioquic's ``RangeSet`` looks through all its ranges for each that is added or taken away, and who sends,
-or acknowledges, every other byte chooses how many there are.
+aioquic's ``RangeSet`` searches all its ranges for each one added or subtracted. A peer that sends or
+acknowledges every other byte decides how many there are.
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ _stop = attrgetter("stop")
 
 
 class Ranges(RangeSet):
-    """All that aioquic's set of ranges can do, with a list of its own."""
+    """A set of ranges with the interface of aioquic's. ``ranges`` ascend and do not touch."""
 
     def __init__(self, ranges: Iterable[range] = ()) -> None:
-        """``ranges`` ascend and do not touch."""
         self.ranges = list(ranges)
 
     def __len__(self) -> int:
@@ -86,7 +85,7 @@ class Ranges(RangeSet):
         ranges[first:end] = kept
 
     def gaps(self, start: int, stop: int) -> list[range]:
-        """What of ``start`` to ``stop`` is not in the set, in order."""
+        """The parts of ``start`` to ``stop`` that are not in the set, in order."""
         ranges = self.ranges
         found = []
         for held in ranges[bisect_right(ranges, start, key=_stop) : bisect_left(ranges, stop, key=_start)]:

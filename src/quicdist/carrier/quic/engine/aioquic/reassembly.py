@@ -1,7 +1,7 @@
 """Data of a stream that came out of order, kept as pieces until what is before them has come.
 
-aioquic fills the gap with zeros: one byte at the end of a window costs the window. Here a byte costs
-about a byte, what it costs beyond that is bounded (:class:`Stock`), and nothing takes more than linear
+aioquic fills the gap with zeros: one byte at the end of a window costs the window. Here a byte costs about a
+byte, what it costs beyond that is bounded (:class:`ReassemblyBudget`), and nothing takes more than linear
 time: a frame costs its bytes, a binary search, and a move of a list that is bounded too.
 """
 
@@ -24,12 +24,12 @@ CHUNK: Final = 16 * 1024
 SMALL: Final = 2 * 1024
 
 
-class NotTaken(Exception):
+class PacketDropped(Exception):
     """There is no room for what came: its packet counts as lost. The peer sends it again later."""
 
 
 @dataclass(frozen=True, slots=True)
-class StockLimits:
+class ReassemblyLimits:
     """How much may be kept out of order.
 
     ``pieces``: pieces in all; ``base`` of them whatever their size, and one more for every ``bytes_each``
@@ -45,23 +45,25 @@ class StockLimits:
 
 
 #: Data out of order before the peer has been authenticated.
-UNAUTHENTICATED_LIMITS: Final = StockLimits(pieces=64, base=64, bytes_each=1, size=64 * 1024, per_stream=64)
+UNAUTHENTICATED_LIMITS: Final = ReassemblyLimits(
+    pieces=64, base=64, bytes_each=1, size=64 * 1024, per_stream=64
+)
 #: Those of a link. Loss of every other packet of a full window of 16 MiB leaves 7,000 pieces; no message
 #: of a node has less than 16 bytes.
-AUTHENTICATED_LIMITS: Final = StockLimits(
+AUTHENTICATED_LIMITS: Final = ReassemblyLimits(
     pieces=65536, base=256, bytes_each=16, size=1 << 40, per_stream=16384
 )
 #: CRYPTO data of one encryption level.
-CRYPTO_LIMITS: Final = StockLimits(pieces=64, base=64, bytes_each=1, size=64 * 1024, per_stream=64)
+CRYPTO_LIMITS: Final = ReassemblyLimits(pieces=64, base=64, bytes_each=1, size=64 * 1024, per_stream=64)
 
 
-class Stock:
+class ReassemblyBudget:
     """What the streams of one connection keep, together. ``error``: exceeding the limits is an error that
     ends the connection, with this code; otherwise (None) the packet is not taken."""
 
     __slots__ = ("error", "limits", "pieces", "size")
 
-    def __init__(self, limits: StockLimits, error: QuicErrorCode | None) -> None:
+    def __init__(self, limits: ReassemblyLimits, error: QuicErrorCode | None) -> None:
         self.limits = limits
         self.error = error
         self.pieces = 0
@@ -69,7 +71,7 @@ class Stock:
 
     def check(self, of_stream: int, size: int) -> None:
         """Raise if there is no room for one more piece of ``size`` bytes on a stream that has
-        ``of_stream`` pieces: QuicConnectionError or :class:`NotTaken`."""
+        ``of_stream`` pieces: QuicConnectionError or :class:`PacketDropped`."""
         limits = self.limits
         kept = self.size + size
         if (
@@ -79,7 +81,7 @@ class Stock:
         ):
             return
         if self.error is None:
-            raise NotTaken(f"{self.pieces} pieces of {self.size} bytes are out of order already")
+            raise PacketDropped(f"{self.pieces} pieces of {self.size} bytes are out of order already")
         crypto = self.error is QuicErrorCode.CRYPTO_BUFFER_EXCEEDED
         raise QuicConnectionError(
             error_code=self.error,
@@ -94,10 +96,10 @@ class Pieces:
     A list of where they start, sorted, and what starts there. Neighbours are joined while that is cheap.
     """
 
-    __slots__ = ("_held", "_starts", "_stock")
+    __slots__ = ("_held", "_reassembly", "_starts")
 
-    def __init__(self, stock: Stock) -> None:
-        self._stock = stock
+    def __init__(self, budget: ReassemblyBudget) -> None:
+        self._reassembly = budget
         self._starts: list[int] = []
         self._held: dict[int, bytes | bytearray] = {}
 
@@ -105,12 +107,12 @@ class Pieces:
         return len(self._starts)
 
     def check(self, size: int) -> None:
-        """Raise if there is no room for one more piece: see :meth:`Stock.check`."""
-        self._stock.check(len(self._starts), size)
+        """Raise if there is no room for one more piece: see :meth:`ReassemblyBudget.check`."""
+        self._reassembly.check(len(self._starts), size)
 
     def add(self, offset: int, data: bytes) -> None:
         """Keep ``data``. Where there are data already, the longer piece stays."""
-        starts, held, stock = self._starts, self._held, self._stock
+        starts, held, budget = self._starts, self._held, self._reassembly
         end = offset + len(data)
         at = bisect_right(starts, offset)
         touching: bytes | bytearray | None = None
@@ -132,8 +134,8 @@ class Pieces:
             covered += 1
         if covered > at:
             for start in starts[at:covered]:
-                stock.size -= len(held.pop(start))
-            stock.pieces -= covered - at
+                budget.size -= len(held.pop(start))
+            budget.pieces -= covered - at
             del starts[at:covered]
         after = starts[at] if at < len(starts) else -1
         if 0 <= after < end:
@@ -141,7 +143,7 @@ class Pieces:
             end = after
             if not data:
                 return
-        stock.size += len(data)
+        budget.size += len(data)
         if touching is not None and len(touching) + len(data) <= CHUNK:
             if isinstance(touching, bytes):
                 touching = held[before] = bytearray(touching)
@@ -149,18 +151,18 @@ class Pieces:
             if after == end and len(touching) + len(held[after]) <= SMALL:
                 touching += held.pop(after)
                 del starts[at]
-                stock.pieces -= 1
+                budget.pieces -= 1
         elif after == end and len(data) + len(held[after]) <= SMALL:
             held[offset] = data + held.pop(after)
             starts[at] = offset
         else:
             held[offset] = data
             starts.insert(at, offset)
-            stock.pieces += 1
+            budget.pieces += 1
 
     def take(self, offset: int) -> list[bytes | bytearray]:
         """Take out what goes on from ``offset`` without a gap, and drop what is before."""
-        starts, held, stock = self._starts, self._held, self._stock
+        starts, held, budget = self._starts, self._held, self._reassembly
         parts: list[bytes | bytearray] = []
         count = 0
         for start in starts:
@@ -168,20 +170,20 @@ class Pieces:
                 break
             count += 1
             piece = held.pop(start)
-            stock.size -= len(piece)
+            budget.size -= len(piece)
             stop = start + len(piece)
             if stop > offset:
                 parts.append(piece[offset - start :] if offset > start else piece)
                 offset = stop
         if count:
             del starts[:count]
-            stock.pieces -= count
+            budget.pieces -= count
         return parts
 
     def clear(self) -> None:
         """Drop all of it."""
-        self._stock.size -= sum(map(len, self._held.values()))
-        self._stock.pieces -= len(self._starts)
+        self._reassembly.size -= sum(map(len, self._held.values()))
+        self._reassembly.pieces -= len(self._starts)
         self._starts.clear()
         self._held.clear()
 
@@ -192,9 +194,9 @@ class Receiver(QuicStreamReceiver):
 
     _pieces: Pieces | None = None
 
-    def __init__(self, stream_id: int | None, *, readable: bool, stock: Stock) -> None:
+    def __init__(self, stream_id: int | None, *, readable: bool, budget: ReassemblyBudget) -> None:
         super().__init__(stream_id=stream_id, readable=readable)
-        self._stock = stock
+        self._reassembly = budget
 
     @property
     def has_gap(self) -> bool:
@@ -202,7 +204,7 @@ class Receiver(QuicStreamReceiver):
         return self._pieces is not None and len(self._pieces) > 0 and not self.is_finished
 
     def handle_frame(self, frame: QuicStreamFrame) -> StreamData | None:  # type: ignore[override]  # our event
-        """Take in a frame. Raises FinalSizeError (RFC 9000, section 4.5), :class:`NotTaken` and
+        """Take in a frame. Raises FinalSizeError (RFC 9000, section 4.5), :class:`PacketDropped` and
         QuicConnectionError."""
         data, offset, fin = frame.data, frame.offset, frame.fin
         begin, final = self._buffer_start, self._final_size
@@ -218,7 +220,7 @@ class Receiver(QuicStreamReceiver):
         is_early = offset > begin
         if is_early and data and not self.is_finished:
             if pieces is None:
-                pieces = self._pieces = Pieces(self._stock)
+                pieces = self._pieces = Pieces(self._reassembly)
             # Before anything has changed: the packet may have to count as lost.
             pieces.check(len(data))
         if fin:
@@ -273,8 +275,8 @@ class CryptoReceiver(Receiver):
 
     _messages = 0
 
-    def __init__(self, stock: Stock, longest: int) -> None:
-        super().__init__(None, readable=True, stock=stock)
+    def __init__(self, budget: ReassemblyBudget, longest: int) -> None:
+        super().__init__(None, readable=True, budget=budget)
         self._whole = bytearray()
         self._longest = longest
 

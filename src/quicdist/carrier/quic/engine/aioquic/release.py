@@ -1,7 +1,7 @@
-"""Gives back the memory of a connection that is over, at once.
+"""Frees the memory of a connection that is over, at once.
 
-aioquic's connection, its TLS, its keys and the packets it has sent hold each other by callbacks. Python
-finds such cycles with its next full collection, which may be long after a flood of connections.
+aioquic's connection, its TLS context, its keys and the packets it has sent form reference cycles by their
+callbacks. Python frees a cycle with its next full collection, which may be long after a flood of connections.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from aioquic.quic.crypto import NoCallback
 
 
 def _no_probe() -> None:
-    """Nothing is sent any more."""
+    """Do nothing: the connection is over."""
 
 
 def release(quic: QuicConnection) -> None:
-    """Have a connection that is over held by nothing of its own. What it says of itself stays."""
+    """Cut the reference cycles of a connection that is over. Its state can still be asked for."""
     pairs = [*quic._cryptos.values(), *quic._cryptos_initial.values()]
     for crypto in (crypto for pair in pairs for crypto in (pair.recv, pair.send)):
         crypto._setup_cb = crypto._teardown_cb = NoCallback
     quic._loss._send_probe = _no_probe
     quic._loss.spaces = []
     for space in quic._spaces.values():
-        # Each packet says whom to tell when it arrives.
+        # Each packet holds its delivery handlers, which are methods of the connection.
         space.sent_packets.clear()
     quic._events.clear()
     quic._session_ticket_fetcher = quic._session_ticket_handler = quic._token_handler = None

@@ -1,16 +1,16 @@
-"""How streams are sent again: lost data is cut where it was cut before, or at more places, never at others.
+"""Retransmission of stream data: lost data are cut into frames at the same offsets as before, or at more.
 
-RFC 9000 (section 13.3) lets a sender cut lost data anew as it likes. quic_dist up to 1.8.1 joins only
-frames that begin where another one ended: what begins elsewhere is acknowledged and never delivered. So the
-offsets at which frames end are kept until they are acknowledged, and whatever is sent again is cut at all of
-them. A frame that is longer than any packet now may be is cut further, and that adds an offset.
+RFC 9000 (section 13.3) lets a sender cut lost data at any offset. quic_dist up to 1.8.1 joins only frames
+that begin where another one ended: a frame that begins elsewhere is acknowledged and never delivered. So the
+offsets at which frames end are kept until they are acknowledged, and data that are sent again are cut at all
+of them. A frame that is longer than a packet may be now is cut further, which adds an offset.
 
-A packet that counted as lost may be acknowledged after all. Such a receiver drops a long frame if the first
-of the shorter ones that replaced it came earlier, and acknowledges it. So a frame that was cut further counts
-as acknowledged only up to the first of the new ends; the rest is told by the frames that replace it.
+A packet that was declared lost may be acknowledged later. Such a receiver drops a long frame if the first of
+the shorter ones that replaced it came earlier, and acknowledges it. So a frame that was cut further counts as
+acknowledged only up to the first of the new ends. The frames that replace it acknowledge the rest.
 
-This works on the private state of aioquic's ``QuicStreamSender``, which offers no choice of what is sent
-again; ``tests/carrier/test_retransmission.py`` fails where a new aioquic changes it.
+aioquic's ``QuicStreamSender`` has no way to choose what is sent again, so this uses its private state.
+``tests/carrier/test_retransmission.py`` fails where a new aioquic changes it.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from aioquic.quic.stream import QuicStreamSender
 
 from quicdist.carrier.quic.engine.aioquic.ranges import Ranges
 
-#: Ends that are kept before those of acknowledged data are looked for.
+#: Ends that are kept before those of acknowledged data are removed.
 MANY_ENDS: Final = 64
-#: CRYPTO frames are cut to fit what is left of a datagram if it is at least so many bytes.
+#: CRYPTO frames are cut to fit the rest of a datagram if that has at least so many bytes.
 SHORTEST_CRYPTO: Final = 128
 
 _ACKED: Final = QuicDeliveryState.ACKED
 
 
-class PacketRoom:
-    """What all senders of a connection share."""
+class PacketCapacity:
+    """What all senders of a connection share: how much fits a packet."""
 
     __slots__ = ("declined", "size")
 
     def __init__(self) -> None:
-        #: Bytes that the frames of a packet with a short header may have, if it is as long as packets may be.
+        #: Bytes of frames in the longest packet with a short header.
         self.size = 0
         #: A frame was kept for the next packet.
         self.declined = False
@@ -47,27 +47,33 @@ class PacketRoom:
 class RetransmittingSender(QuicStreamSender):
     """The sending part of a stream."""
 
-    #: The frame that ended the data had the FIN bit when it was first sent, so it has it again.
+    #: The last frame had the FIN bit when it was first sent, so it has it again.
     _fin_with_data = False
 
-    def __init__(self, stream_id: int | None, *, writable: bool, room: PacketRoom) -> None:
+    def __init__(self, stream_id: int | None, *, writable: bool, capacity: PacketCapacity) -> None:
         super().__init__(stream_id=stream_id, writable=writable)
-        self._room = room
-        #: Where the frames sent so far ended, in order, from those not yet acknowledged on.
+        self._capacity = capacity
+        #: The ends of the frames sent so far that are not acknowledged yet, ascending.
         self._ends: list[int] = []
-        self._acked, self._pending = Ranges(), Ranges()
+        self._acked: Ranges = Ranges()
+        self._pending: Ranges = Ranges()
+
+    @property
+    def next_offset(self) -> int:
+        pending = self._pending.ranges
+        return pending[0].start if pending else self._buffer_stop
 
     def get_frame(self, max_size: int, max_offset: int | None = None) -> QuicStreamFrame | None:
-        """The next frame with up to ``max_size`` bytes of data, none of them at ``max_offset`` or beyond;
-        None if there is none, or none for which there is room."""
+        """The next frame with up to ``max_size`` bytes of data, all below ``max_offset``; None if there is
+        none, or it does not fit."""
         ends = self._ends
         before = self.highest_offset
-        pending = self._pending
-        if len(pending) and (start := pending[0].start) < before:
+        pending = self._pending.ranges
+        if pending and (start := pending[0].start) < before:
             at = bisect_right(ends, start)
             size = ends[at] - start
             if size > max_size and max_size < self._shortest_cut(start, size):
-                self._room.declined = True
+                self._capacity.declined = True
                 return None
             awaits_fin = self._pending_eof
             frame = super().get_frame(min(size, max_size), max_offset)
@@ -75,7 +81,7 @@ class RetransmittingSender(QuicStreamSender):
                 if size > (sent := len(frame.data)):
                     ends.insert(at, start + sent)
                 elif frame.fin and not self._fin_with_data:
-                    # It went without FIN before. quic_dist does not look at a frame whose data it has.
+                    # It had no FIN before, and quic_dist ignores a frame whose data it has.
                     frame.fin, self._pending_eof = False, awaits_fin
             return frame
         frame = super().get_frame(max_size, max_offset)
@@ -88,14 +94,18 @@ class RetransmittingSender(QuicStreamSender):
         return frame
 
     def _shortest_cut(self, start: int, size: int) -> int:
-        """How many bytes at least to take off a frame of ``size`` bytes at ``start``. All of them if there
-        will be packets with room for it, else half a packet, so that the number of ends stays bounded."""
-        longest = self._room.size - 3 - _size(self._stream_id or 0) - (_size(start) if start else 0)
+        """The least number of bytes to cut off a frame of ``size`` bytes at ``start``: all of them if it fits
+        a packet, otherwise half a packet, so that the number of ends stays bounded."""
+        longest = (
+            self._capacity.size
+            - 3
+            - _varint_size(self._stream_id or 0)
+            - (_varint_size(start) if start else 0)
+        )
         return size if size <= longest else longest // 2
 
     def on_data_delivery(self, delivery: QuicDeliveryState, start: int, stop: int, fin: bool) -> None:
-        """A frame from ``start`` to ``stop`` was acknowledged or counts as lost; either may be told of it
-        after the other."""
+        """A frame from ``start`` to ``stop`` was acknowledged or declared lost. Each may follow the other."""
         assert not fin or stop == self._buffer_fin, "FIN elsewhere than at the end"
         if self._reset_error_code is not None:
             return
@@ -105,21 +115,21 @@ class RetransmittingSender(QuicStreamSender):
         acknowledged = self._buffer_start
         if stop > start:
             if start < acknowledged:
-                return  # It is known, or was replaced by shorter ones, of which the first is known.
+                return  # It, or the first of the shorter ones that replaced it, is acknowledged already.
             ends = self._ends
             end = ends[bisect_right(ends, start)]
             if end < stop:
                 stop, fin = end, False
             pending = self._pending
-            if len(pending) and pending[0].start < stop:
+            if pending.ranges and pending.ranges[0].start < stop:
                 pending.subtract(start, stop)
             acked = self._acked
-            if start == acknowledged and not len(acked):
+            if start == acknowledged and not acked.ranges:
                 self._buffer_start = stop
                 del self._buffer[: stop - start]
             else:
                 acked.add(start, stop)
-                if (first := acked[0]).start == acknowledged:
+                if (first := acked.ranges[0]).start == acknowledged:
                     acked.shift()
                     self._buffer_start = first.stop
                     del self._buffer[: first.stop - acknowledged]
@@ -133,8 +143,7 @@ class RetransmittingSender(QuicStreamSender):
         pending, acked = self._pending, self._acked
         start = max(start, self._buffer_start)
         if start < stop:
-            if len(acked):
-                assert isinstance(acked, Ranges)
+            if acked.ranges:
                 for gap in acked.gaps(start, stop):
                     pending.add(gap.start, gap.stop)
                     self.buffer_is_empty = False
@@ -146,7 +155,7 @@ class RetransmittingSender(QuicStreamSender):
             self.buffer_is_empty = False
 
     def on_reset_delivery(self, delivery: QuicDeliveryState) -> None:
-        """A RESET_STREAM was acknowledged or counts as lost."""
+        """A RESET_STREAM frame was acknowledged or declared lost."""
         if delivery is _ACKED:
             self.reset_pending = False
         elif self.is_finished:
@@ -155,13 +164,13 @@ class RetransmittingSender(QuicStreamSender):
 
 
 class CryptoSender(RetransmittingSender):
-    """The sending part of CRYPTO data. Its packets share a datagram with others, so the room for a frame that
-    is sent again depends on what is sent along; a handshake is too short to wait."""
+    """The sending part of CRYPTO data. Its packets share a datagram with others, so the room for a frame
+    differs each time. A frame does not wait for more room: a handshake is short."""
 
     def _shortest_cut(self, start: int, size: int) -> int:
         return min(size, SHORTEST_CRYPTO)
 
 
-def _size(value: int) -> int:
+def _varint_size(value: int) -> int:
     """Bytes of a variable-length integer (RFC 9000, section 16)."""
     return 1 if value < 0x40 else 2 if value < 0x4000 else 4 if value < 0x4000_0000 else 8

@@ -1,9 +1,9 @@
-"""Asking a peer that fell silent in the middle of something.
+"""PINGs to a peer that falls silent in the middle of a transfer.
 
-By RFC 9002 a sender finds out for itself what was lost: its probes are not held to the congestion window.
-Up to 1.8.2 quic_dist holds them to it, and never notices that a whole window was lost, unless an
-acknowledgement tells of packets after those. So where data came, and then nothing, or some are missing, a
-PING asks for such a packet, and the next one takes its acknowledgement along.
+By RFC 9002 a sender detects itself what was lost: its probes are not limited by the congestion window. Up to
+1.8.2 quic_dist limits them by it, and does not notice the loss of a whole window until an acknowledgement
+tells of later packets. So when data came and then nothing, or some data are missing, a PING makes the peer
+send a packet, and the next PING takes the acknowledgement of that packet along.
 ``tests/simulated/test_silence_probes.py`` shows it.
 """
 
@@ -17,19 +17,19 @@ from aioquic.tls import Epoch
 from quicdist.carrier.quic.engine.aioquic.bounds import Bounded
 from quicdist.carrier.quic.engine.aioquic.transport_parameters import is_quicdist
 
-#: Probe timeouts of silence before the first PING: a probe of the peer's own should have come by then. After
-#: each answer it is twice as long.
+#: Probe timeouts of silence before the first PING: the peer's own probe should have come by then. The
+#: interval doubles after each answer.
 PATIENCE: Final = 3
-#: Seconds between two PINGs at most, where something is missing.
+#: The longest interval between two PINGs while data are missing, in seconds.
 MOST: Final = 8.0
-#: PINGs where nothing is known to be missing: the first has something come that the second acknowledges.
+#: PINGs when no data are known to be missing: the second acknowledges the answer to the first.
 UNSURE: Final = 2
-#: Less than these bytes in a row fill no window.
+#: Fewer bytes in a row than this do not fill a congestion window.
 WINDOW: Final = 8 * 1024
 
 
 class _Came(NamedTuple):
-    """What has come of all streams: bytes in all, and what is kept because others before them are missing."""
+    """What has come on all streams: bytes in all, and the data out of order."""
 
     received: int
     pieces: int
@@ -37,12 +37,12 @@ class _Came(NamedTuple):
 
 
 class ProbesSilence(Bounded):
-    """A connection that asks."""
+    """A connection that sends such PINGs."""
 
-    #: The peer may need it: quicdist's own find out for themselves.
+    #: The peer may need it: a quicdist peer does not.
     _asks = False
     _asked_at, _asked = 0.0, 0
-    #: What had come when it was asked, and up to where nothing is left to ask for.
+    #: What had come at the last PING, and the bytes up to which no PING is needed.
     _asked_with = _Came(0, 0, 0)
     _settled = 0
 
@@ -51,11 +51,11 @@ class ProbesSilence(Bounded):
         self._asks = not is_quicdist(self)
 
     def _came(self) -> _Came:
-        return _Came(self._local_max_data.used, self._stock.pieces, self._stock.size)
+        return _Came(self._local_max_data.used, self._reassembly.pieces, self._reassembly.size)
 
     def _silence_probe_at(self) -> float | None:
-        """When the next PING is due; None while there is nothing to ask for."""
-        missing = self._stock.pieces
+        """When the next PING is due; None while none is needed."""
+        missing = self._reassembly.pieces
         if not missing and self._local_max_data.used - self._settled < WINDOW:
             return None
         if not self._asks or self._state is not QuicConnectionState.CONNECTED:
@@ -63,7 +63,7 @@ class ProbesSilence(Bounded):
         asked = self._asked if self._came() == self._asked_with else 0
         heard: float = self._spaces[Epoch.ONE_RTT].largest_received_time or 0.0
         if asked and heard <= self._asked_at:
-            return None  # Loss recovery sees to it that the PING is answered.
+            return None  # Loss detection sends the PING again until it is acknowledged.
         return heard + min(PATIENCE * self._loss.get_probe_timeout() * (1 << min(asked, 16)), MOST)
 
     def get_timer(self) -> float | None:

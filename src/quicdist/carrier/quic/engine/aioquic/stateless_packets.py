@@ -1,4 +1,4 @@
-"""Packets that a listener sends without a connection: nothing is kept of whom they answer."""
+"""Packets that a listener sends without a connection."""
 
 from __future__ import annotations
 
@@ -19,25 +19,26 @@ from quicdist.carrier.quic.engine.wire.long_header import LongHeader
 
 #: Type, error code, frame type, and the length of the reason, at most.
 _FRAME: Final = 1 + 8 + 8 + 2
-#: Bytes of a reason at most: the packet stays far below three times what it answers (RFC 9000, section 8.1).
+#: The maximum length of a reason, in bytes: the packet stays below three times the one it answers (RFC 9000,
+#: section 8.1).
 _REASON: Final = 256
 _SIZE: Final = 1200
 
 
 def connection_refused(header: LongHeader, reason: str) -> bytes:
-    """The answer to an Initial packet with ``header`` when no connection is wanted."""
+    """CONNECTION_CLOSE with CONNECTION_REFUSED, in answer to an Initial packet with ``header``."""
     return _connection_close(header, QuicErrorCode.CONNECTION_REFUSED, reason)
 
 
 def invalid_token(header: LongHeader) -> bytes:
-    """The answer to a token of ours that is not good any more (RFC 9000, section 8.1.3): the client takes
-    no second Retry, and would wait in vain."""
+    """CONNECTION_CLOSE with INVALID_TOKEN, in answer to an expired token of ours (RFC 9000, section 8.1.3). A
+    client does not accept a second Retry, and would wait until its timeout."""
     return _connection_close(header, QuicErrorCode.INVALID_TOKEN, "")
 
 
 def _connection_close(header: LongHeader, code: int, reason: str) -> bytes:
-    """An Initial packet with CONNECTION_CLOSE (RFC 9000, sections 10.2.3 and 19.19), protected with keys
-    that both ends make of the client's first connection id (RFC 9001, section 5.2)."""
+    """An Initial packet with CONNECTION_CLOSE (RFC 9000, sections 10.2.3 and 19.19). Its keys are derived
+    from the client's first connection id (RFC 9001, section 5.2)."""
     crypto = CryptoPair()
     crypto.setup_initial(header.destination, is_client=False, version=header.version)
     builder = QuicPacketBuilder(
@@ -59,8 +60,8 @@ def _connection_close(header: LongHeader, code: int, reason: str) -> bytes:
 
 
 def retry(header: LongHeader, retry_id: bytes, token: bytes) -> bytes:
-    """A Retry packet in answer to an Initial packet with ``header``: the client is to begin anew, with
-    ``token`` and to the connection id ``retry_id`` (RFC 9000, section 17.2.5)."""
+    """A Retry packet in answer to an Initial packet with ``header``: the client begins again, with ``token``
+    and to the connection id ``retry_id`` (RFC 9000, section 17.2.5)."""
     return encode_quic_retry(
         version=header.version,
         source_cid=retry_id,
@@ -71,8 +72,7 @@ def retry(header: LongHeader, retry_id: bytes, token: bytes) -> bytes:
 
 
 def version_negotiation(header: LongHeader, versions: Sequence[int]) -> bytes:
-    """A Version Negotiation packet in answer to a packet of a version that is none of ``versions``
-    (RFC 9000, section 17.2.1)."""
+    """A Version Negotiation packet that offers ``versions`` (RFC 9000, section 17.2.1)."""
     return encode_quic_version_negotiation(
         source_cid=header.destination,
         destination_cid=header.source,

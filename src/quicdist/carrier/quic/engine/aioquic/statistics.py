@@ -1,85 +1,107 @@
-"""What of aioquic's recovery tells whether a peer is still there."""
+"""Statistics of a connection, which aioquic has as private attributes."""
 
 from __future__ import annotations
 
 from aioquic.quic.connection import QuicConnection
 from aioquic.tls import Epoch
 
+from quicdist.carrier.quic.engine.aioquic.recovery import OwnRecovery
+from quicdist.carrier.quic.engine.aioquic.streams import OwnStreams
 from quicdist.carrier.quic.engine.contract import UNLIMITED
 
 
 def packets_sent(quic: QuicConnection) -> int:
-    """How many packets were ever sent, which is the number of the next one. aioquic counts them in their
-    numbers alone."""
+    """The number of packets ever sent, which is the number of the next packet."""
     return quic._packet_number
 
 
 def probe_timeout(quic: QuicConnection) -> float:
-    """Seconds after which a packet that is not acknowledged is asked after (RFC 9002, section 6.2.1); aioquic
-    shows only the next time at which anything is due."""
+    """The probe timeout in seconds, without backoff (RFC 9002, section 6.2.1)."""
     return quic._loss.get_probe_timeout()
 
 
 def packets_received(quic: QuicConnection) -> int:
-    """A number that grows with every authenticated packet of the established connection that
-    brings news. Any such packet is a sign of life, even one that holds nothing for the application,
-    of which aioquic has no event."""
+    """A number that grows with each new authenticated packet of the established connection. Each is a sign of
+    life, also one without data, for which aioquic has no event."""
     space = quic._spaces.get(Epoch.ONE_RTT)
     return space.largest_received_packet + 1 if space is not None else 0
 
 
 def unsent(quic: QuicConnection, stream_id: int) -> int:
-    """Bytes of a stream that were never sent. aioquic buffers without bound and does not tell."""
+    """Bytes written to a stream and never sent."""
     stream = quic._streams.get(stream_id)
     return stream.sender._buffer_stop - stream.sender.highest_offset if stream is not None else 0
 
 
 def unacknowledged(quic: QuicConnection, stream_id: int) -> int:
-    """Bytes of a stream that the peer has not acknowledged, sent or not."""
+    """Bytes written to a stream and not acknowledged, sent or not."""
     stream = quic._streams.get(stream_id)
     return stream.sender._buffer_stop - stream.sender._buffer_start if stream is not None else 0
 
 
 def total_unacknowledged(quic: QuicConnection) -> int:
-    """Bytes of all streams that the peer has not acknowledged."""
+    """Bytes written to all streams and not acknowledged."""
     return sum(stream.sender._buffer_stop - stream.sender._buffer_start for stream in quic._streams.values())
 
 
 def stream_exists(quic: QuicConnection, stream_id: int) -> bool:
-    """Whether aioquic still has the stream: it drops one whose both ends are over, and raises for
-    whatever is done to it afterwards."""
+    """Whether the stream exists: aioquic drops one that is over in both directions, and raises for any use of
+    it afterwards."""
     return stream_id in quic._streams
 
 
 def written(quic: QuicConnection, stream_id: int) -> int:
-    """How many bytes aioquic was ever given for a stream."""
+    """Bytes ever written to a stream."""
     stream = quic._streams.get(stream_id)
     return stream.sender._buffer_stop if stream is not None else 0
 
 
 def acknowledged(quic: QuicConnection, stream_id: int) -> int:
-    """Up to where the peer has acknowledged a stream; all of it, if it is over."""
+    """The offset up to which a stream is acknowledged; UNLIMITED if it is over."""
     stream = quic._streams.get(stream_id)
     return stream.sender._buffer_start if stream is not None else UNLIMITED
 
 
 def is_writable(quic: QuicConnection, stream_id: int) -> bool:
-    """Whether a stream takes data: aioquic raises for one that was reset, by STOP_SENDING too."""
+    """Whether data can be written to a stream: aioquic raises for one that was reset, by STOP_SENDING too."""
     stream = quic._streams.get(stream_id)
     return stream is not None and stream.sender._reset_error_code is None
 
 
-def quickest_round_trip(quic: QuicConnection) -> float:
-    """The shortest round-trip time of late, in seconds. None counts as less than a millisecond: event loops
-    sleep no shorter."""
-    return max(quic._loss._rtt_min, 0.001)
+def quickest_round_trip(quic: OwnRecovery) -> float:
+    """The shortest recent round-trip time in seconds, at least a millisecond: event loops sleep no
+    shorter."""
+    return max(quic._loss.rtt.minimum, 0.001)
 
 
 def in_flight(quic: QuicConnection) -> int:
-    """Bytes sent and neither acknowledged nor lost."""
+    """Bytes of packets sent and neither acknowledged nor lost."""
     return quic._loss.bytes_in_flight
 
 
-def timeouts(quic: QuicConnection) -> int:
-    """How many probe timeouts (RFC 9002, section 6.2) there were with nothing acknowledged since."""
-    return quic._loss._pto_count
+def waiting_for(quic: OwnStreams) -> dict[int, int]:
+    """The streams with data out of order, each with the offset at which its first gap begins."""
+    return {
+        stream_id: stream.receiver._buffer_start
+        for stream_id, stream in list(quic._streams.items())
+        if stream.receiver.has_gap
+    }
+
+
+def unacknowledged_from(quic: QuicConnection) -> dict[int, int]:
+    """The streams with unacknowledged data in flight, each with the offset of the first such byte."""
+    return {
+        stream_id: stream.sender._buffer_start
+        for stream_id, stream in list(quic._streams.items())
+        if stream.sender._buffer_start < stream.sender.highest_offset and not stream.sender.is_finished
+    }
+
+
+def stream_bytes_received(quic: QuicConnection) -> int:
+    """Bytes received in order on the streams that exist."""
+    return sum(stream.receiver._buffer_start for stream in list(quic._streams.values()))
+
+
+def stream_bytes_acknowledged(quic: QuicConnection) -> int:
+    """Bytes acknowledged on the streams that exist."""
+    return sum(stream.sender._buffer_start for stream in list(quic._streams.values()))

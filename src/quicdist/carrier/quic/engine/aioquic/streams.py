@@ -20,12 +20,12 @@ from quicdist.carrier.quic.engine.aioquic.reassembly import (
     CRYPTO_LIMITS,
     UNAUTHENTICATED_LIMITS,
     CryptoReceiver,
+    ReassemblyBudget,
     Receiver,
-    Stock,
 )
 from quicdist.carrier.quic.engine.aioquic.retransmission import (
     CryptoSender,
-    PacketRoom,
+    PacketCapacity,
     RetransmittingSender,
 )
 
@@ -42,8 +42,8 @@ class Stream(QuicStream):
         self,
         stream_id: int,
         *,
-        stock: Stock,
-        room: PacketRoom,
+        budget: ReassemblyBudget,
+        capacity: PacketCapacity,
         max_stream_data_local: int = 0,
         max_stream_data_remote: int = 0,
         readable: bool = True,
@@ -54,8 +54,10 @@ class Stream(QuicStream):
             max_stream_data_local=max_stream_data_local,
             max_stream_data_remote=max_stream_data_remote,
         )
-        self.receiver: Receiver = Receiver(stream_id, readable=readable, stock=stock)
-        self.sender: RetransmittingSender = RetransmittingSender(stream_id, writable=writable, room=room)
+        self.receiver: Receiver = Receiver(stream_id, readable=readable, budget=budget)
+        self.sender: RetransmittingSender = RetransmittingSender(
+            stream_id, writable=writable, capacity=capacity
+        )
         self.id = stream_id
 
     # aioquic serves streams in the order of a set: this makes it the same in each run.
@@ -69,11 +71,11 @@ class Stream(QuicStream):
 class CryptoStream(QuicStream):
     """The CRYPTO data of one encryption level, with TLS messages of at most ``longest`` bytes."""
 
-    def __init__(self, *, room: PacketRoom, longest: int) -> None:
+    def __init__(self, *, capacity: PacketCapacity, longest: int) -> None:
         super().__init__()
-        stock = Stock(CRYPTO_LIMITS, QuicErrorCode.CRYPTO_BUFFER_EXCEEDED)
-        self.receiver = CryptoReceiver(stock, longest)
-        self.sender = CryptoSender(None, writable=True, room=room)
+        budget = ReassemblyBudget(CRYPTO_LIMITS, QuicErrorCode.CRYPTO_BUFFER_EXCEEDED)
+        self.receiver = CryptoReceiver(budget, longest)
+        self.sender = CryptoSender(None, writable=True, capacity=capacity)
 
 
 class OwnStreams(QuicConnection):
@@ -83,8 +85,8 @@ class OwnStreams(QuicConnection):
     _streams_queue: list[Stream]  # type: ignore[assignment]
 
     def __init__(self, **arguments: Any) -> None:
-        self._room = PacketRoom()
-        self._stock = Stock(UNAUTHENTICATED_LIMITS, QuicErrorCode.INTERNAL_ERROR)
+        self._capacity = PacketCapacity()
+        self._reassembly = ReassemblyBudget(UNAUTHENTICATED_LIMITS, QuicErrorCode.INTERNAL_ERROR)
         #: Streams that the peer opened by opening a higher one, and of which nothing has come yet.
         self._implied: set[int] = set()
         super().__init__(**arguments)
@@ -93,11 +95,11 @@ class OwnStreams(QuicConnection):
         super()._initialize(peer_cid)
         for epoch in self._crypto_streams:
             longest = CryptoReceiver.MAX_HELLO if epoch is Epoch.INITIAL else CryptoReceiver.MAX_MESSAGE
-            self._crypto_streams[epoch] = CryptoStream(room=self._room, longest=longest)
+            self._crypto_streams[epoch] = CryptoStream(capacity=self._capacity, longest=longest)
 
     def authenticated(self) -> None:
         """The peer is authenticated: more data out of order is kept."""
-        self._stock.limits, self._stock.error = AUTHENTICATED_LIMITS, None
+        self._reassembly.limits, self._reassembly.error = AUTHENTICATED_LIMITS, None
 
     def _stream_is_discarded(self, stream_id: int) -> bool:
         return stream_id not in self._implied and super()._stream_is_discarded(stream_id)
@@ -121,15 +123,15 @@ class OwnStreams(QuicConnection):
             limit.used = number + 1
         else:
             self._admit_stream(stream_id)
-        return self._create_stream(stream_id)
+        return self._open_stream(stream_id)
 
-    def _create_stream(self, stream_id: int) -> Stream:
+    def _open_stream(self, stream_id: int) -> Stream:
         """Make a stream that the peer has opened."""
         is_unidirectional = bool(stream_id & 2)
         stream = self._streams[stream_id] = Stream(
             stream_id,
-            stock=self._stock,
-            room=self._room,
+            budget=self._reassembly,
+            capacity=self._capacity,
             max_stream_data_local=(
                 self._local_max_stream_data_uni
                 if is_unidirectional
@@ -144,7 +146,7 @@ class OwnStreams(QuicConnection):
 
     def _get_or_create_stream_for_send(self, stream_id: int) -> QuicStream:
         if stream_id in self._implied:
-            return self._create_stream(stream_id)
+            return self._open_stream(stream_id)
         stream = super()._get_or_create_stream_for_send(stream_id)
         return stream if type(stream) is Stream else self._replace(stream)
 
@@ -154,8 +156,8 @@ class OwnStreams(QuicConnection):
         assert stream_id is not None
         stream = self._streams[stream_id] = self._streams_queue[-1] = Stream(
             stream_id,
-            stock=self._stock,
-            room=self._room,
+            budget=self._reassembly,
+            capacity=self._capacity,
             max_stream_data_local=made.max_stream_data_local,
             max_stream_data_remote=made.max_stream_data_remote,
             readable=not made.receiver.is_finished,

@@ -1,4 +1,4 @@
-"""Session tickets, as aioquic keeps them."""
+"""Session tickets: the contract's, with aioquic's inside."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from aioquic import tls
 from quicdist.carrier.quic.engine.aioquic.transport_parameters import says
 from quicdist.carrier.quic.engine.own_parameters import EARLY_DATA
 
-#: Seconds a ticket is kept at most, whatever its issuer says (RFC 8446, section 4.6.1: seven days).
+#: The maximum lifetime of a ticket in seconds (RFC 8446, section 4.6.1: seven days).
 MAX_LIFETIME: Final = 7 * 24 * 3600
 
 
 @dataclass(frozen=True)
 class SessionTicket:
-    """A ticket of the contract (:class:`~quicdist.carrier.quic.engine.contract.Ticket`)."""
+    """See :class:`~quicdist.carrier.quic.engine.contract.Ticket`."""
 
     session: tls.SessionTicket
 

@@ -1,5 +1,5 @@
-"""TLS: certificates of clients, and pre-shared keys. aioquic asks for a client's certificate in tests only,
-and knows PSKs as session tickets only."""
+"""TLS: client certificates and external pre-shared keys. aioquic asks for client certificates in its tests
+only, and has PSKs of session tickets only."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ from quicdist.carrier.quic.engine.aioquic.verification import (
 
 
 def is_resumed(quic: QuicConnection) -> bool:
-    """Whether the session is a resumed one. aioquic's event says so, but only after the ticket for
-    the next one may have come."""
+    """Whether the session was resumed. aioquic's event says so too, but the next ticket may come before
+    it."""
     return quic.tls.session_resumed
 
 
 def can_send_early_data(quic: QuicConnection) -> bool:
-    """Whether what is written now goes as early data: the ticket shown allows it."""
+    """Whether data written now are sent as early data: the ticket allows it."""
     return quic._cryptos[Epoch.ZERO_RTT].send.is_valid()
 
 
 def peer_certificates(quic: QuicConnection) -> tuple[x509.Certificate, ...]:
-    """The certificate the peer has shown and those that came with it; empty if it showed none (a
-    client that was not asked, a PSK, a resumed session). aioquic keeps them to itself."""
+    """The peer's certificate and the chain that came with it; empty if it showed none (a client that was not
+    asked, a PSK, a resumed session)."""
     context = quic.tls
     certificate = context._peer_certificate
     return () if certificate is None else (certificate, *context._peer_certificate_chain)
 
 
 def why_not_named(quic: QuicConnection, host: str) -> str | None:
-    """Why the certificate that a dialling peer has shown does not name ``host``; None if it does, or if none
-    was shown or asked for."""
+    """Why the certificate of a dialling peer does not name ``host``; None if it does, or if none was shown or
+    asked for."""
     configuration = quic.configuration
     clients = configuration.clients if isinstance(configuration, Configuration) else None
     shown = peer_certificates(quic)
@@ -54,13 +54,13 @@ def why_not_named(quic: QuicConnection, host: str) -> str | None:
 
 
 class UnknownPskIdentity(tls.Alert):
-    """No PSK that can be used was shown, or taken."""
+    """The peer showed no known PSK, or did not take ours."""
 
     description = tls.AlertDescription.unknown_psk_identity
 
 
 class _Ticket(tls.SessionTicket):
-    """An external PSK in the clothes of a session ticket, the one kind of PSK that aioquic knows."""
+    """An external PSK as a session ticket, the only kind of PSK that aioquic has."""
 
     @classmethod
     def of(cls, identity: bytes, secret: bytes) -> _Ticket:
@@ -85,16 +85,16 @@ class _Ticket(tls.SessionTicket):
 
 
 class _ExternalKeySchedule(tls.KeySchedule):
-    """The key schedule of an external PSK: all that differs is a label (RFC 8446, section 7.1)."""
+    """The key schedule of an external PSK. Only the label of the binder differs (RFC 8446, section 7.1)."""
 
     def derive_secret(self, label: bytes) -> bytes:
         return super().derive_secret(b"ext binder" if label == b"res binder" else label)
 
 
 class TlsContext(tls.Context):
-    """aioquic's TLS, with checked certificates of clients and with external PSKs."""
+    """aioquic's TLS, with client certificates and external PSKs."""
 
-    #: The PSK in play is an external one.
+    #: The PSK of this handshake is an external one.
     _external = False
     _tickets: tls.SessionTicketFetcher | None = None
 
@@ -115,9 +115,9 @@ class TlsContext(tls.Context):
         self._settings = settings
 
     def configure(self) -> None:
-        """Heed what aioquic knows no setting for, once it has told what it knows."""
+        """Apply the settings that aioquic does not have, after it has applied its own."""
         settings = self._settings
-        # aioquic can check it, and offers it to nobody.
+        # aioquic can verify this algorithm, and does not offer it.
         self._signature_algorithms.append(tls.SignatureAlgorithm.ECDSA_SECP521R1_SHA512)
         if self._is_client:
             if settings.external_psk is not None:
@@ -125,7 +125,7 @@ class TlsContext(tls.Context):
                 self._external = True
                 self.session_ticket = _Ticket.of(psk.identity, psk.secret)
             return
-        # "For test purposes only": with it aioquic asks, and checks that the client has the key.
+        # In aioquic "for test purposes only". With it, it asks for a certificate and verifies the signature.
         self._request_client_certificate = settings.clients is not None
         self._tickets = None if settings.clients is not None else self.get_session_ticket_cb
         self.get_session_ticket_cb = self._find_ticket
@@ -137,7 +137,8 @@ class TlsContext(tls.Context):
         return super()._signature_algorithms_for_private_key()
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # aioquic makes its key schedules where they are needed, by name of the class.
+        # aioquic makes key schedules of its own class in the middle of its handlers, and uses them at once:
+        # the assignment is the only place between.
         if type(value) is tls.KeySchedule and self._external:
             value = _ExternalKeySchedule(value.cipher_suite)
         super().__setattr__(name, value)
@@ -147,8 +148,8 @@ class TlsContext(tls.Context):
     def _client_handle_hello(self, input_buf: Buffer, output_buf: Buffer) -> None:
         super()._client_handle_hello(input_buf, output_buf)
         if self._external and not self._session_resumed:
-            # To go on would be to believe a certificate where a secret was asked for.
-            raise UnknownPskIdentity("it goes on without it")
+            # Otherwise the peer would be trusted by its certificate, where a secret was asked for.
+            raise UnknownPskIdentity("the peer did not take the pre-shared key")
 
     def _client_handle_certificate(self, input_buf: Buffer) -> None:
         check_size(input_buf.capacity)
@@ -163,7 +164,7 @@ class TlsContext(tls.Context):
             check_server_use(self._peer_certificate)
 
     def _check_keys(self) -> None:
-        """Before anything is computed with what the peer has shown."""
+        """Check the keys in the peer's certificates before anything is computed with them."""
         if self._peer_certificate is not None:
             check_keys([self._peer_certificate, *self._peer_certificate_chain])
 
@@ -182,15 +183,15 @@ class TlsContext(tls.Context):
             super()._server_handle_hello(input_buf, initial_buf, handshake_buf)
         except tls.AlertHandshakeFailure as failure:
             if self._external and not self._session_resumed:
-                raise tls.AlertDecryptError("another secret than the one known here") from failure
+                raise tls.AlertDecryptError("the pre-shared key has another secret here") from failure
             raise
         if self._session_resumed:
             if self._request_client_certificate:
-                # With a PSK no certificate was asked for, but aioquic would wait for one.
+                # With a PSK no certificate is asked for, but aioquic would wait for one.
                 self._server_expect_finished()
         elif self._settings.psk_only:
-            # What was written to the buffers is not sent.
-            raise UnknownPskIdentity("a pre-shared key that is known here is required")
+            # The messages in the buffers are not sent.
+            raise UnknownPskIdentity("a known pre-shared key is required")
 
     def _server_handle_certificate(self, input_buf: Buffer) -> None:
         check_size(input_buf.capacity)

@@ -1,4 +1,4 @@
-"""Transport parameters as bytes, and those of the peer, of which aioquic gives only the ones it knows."""
+"""Transport parameters (RFC 9000, section 18), those that aioquic does not know included."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from quicdist.carrier.quic.engine.own_parameters import PACED
 _MAX_UDP_PAYLOAD_SIZE: Final = 0x03
 _LONGEST: Final = 65527
 
-#: The extensions of a TLS message, as aioquic gives them.
+#: The extensions of a TLS message: types and contents.
 Extensions = Iterable[tuple[int, bytes]]
 
 
 def says(extensions: Extensions, parameter: int) -> bool:
-    """Whether ``parameter`` is among the transport parameters there."""
+    """Whether ``parameter`` is among the transport parameters in ``extensions``."""
     return any(number == parameter for number, _ in _parameters(extensions))
 
 
 def peer_says(quic: QuicConnection, parameter: int) -> bool:
-    """Whether the peer has sent ``parameter``; False while nothing is known of it."""
+    """Whether the peer has sent ``parameter``; False before its parameters have come."""
     context = getattr(quic, "tls", None)  # a server has none before its first packet
     return context is not None and says(context.received_extensions or (), parameter)
 
 
 def is_quicdist(quic: QuicConnection) -> bool:
-    """Whether the peer has said that it is a node of quicdist; False while nothing is known of it."""
+    """Whether the peer is quicdist; False before its parameters have come."""
     return peer_says(quic, PACED)
 
 
@@ -42,7 +42,7 @@ def peer_max_datagram(quic: QuicConnection) -> int:
 
 
 def max_udp_payload_size(extensions: Extensions) -> int:
-    """The longest datagram that is taken, in bytes."""
+    """The value of max_udp_payload_size, in bytes."""
     for number, value in _parameters(extensions):
         if number == _MAX_UDP_PAYLOAD_SIZE:
             return Buffer(data=value).pull_uint_var()
@@ -50,7 +50,7 @@ def max_udp_payload_size(extensions: Extensions) -> int:
 
 
 def encoded(parameter: int) -> bytes:
-    """``parameter``, with no value, as one more of the transport parameters (RFC 9000, section 18)."""
+    """``parameter``, with an empty value, as a transport parameter (RFC 9000, section 18)."""
     buffer = Buffer(capacity=16)
     buffer.push_uint_var(parameter)
     buffer.push_uint_var(0)
@@ -61,6 +61,6 @@ def _parameters(extensions: Extensions) -> Iterator[tuple[int, bytes]]:
     for kind, encoded in extensions:
         if kind == ExtensionType.QUIC_TRANSPORT_PARAMETERS:
             buffer = Buffer(data=encoded)
-            with contextlib.suppress(BufferReadError):  # aioquic has refused by now what is malformed
+            with contextlib.suppress(BufferReadError):  # aioquic has refused malformed ones by now
                 while not buffer.eof():
                     yield buffer.pull_uint_var(), buffer.pull_bytes(buffer.pull_uint_var())

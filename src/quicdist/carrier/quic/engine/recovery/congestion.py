@@ -19,6 +19,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Final, Literal
 
+from quicdist.carrier.quic.engine.recovery.slow_start import CSS_GROWTH_DIVISOR, HyStart
+
 #: RFC 9002, section 7.2: the window at first and after a long pause, in datagrams, and in bytes at most.
 INITIAL_DATAGRAMS: Final = 10
 INITIAL_BYTES: Final = 14720
@@ -31,14 +33,6 @@ CUBIC_BETA: Final = 0.7
 CUBIC_C: Final = 0.4
 #: RFC 9002, section 7.3.2.
 RENO_BETA: Final = 0.5
-
-#: RFC 9406, section 4.3.
-MIN_RTT_THRESHOLD: Final = 0.004
-MAX_RTT_THRESHOLD: Final = 0.016
-RTT_DIVISOR: Final = 8
-RTT_SAMPLES: Final = 8
-CSS_GROWTH_DIVISOR: Final = 4
-CSS_ROUNDS: Final = 5
 
 #: The fastest delivery is that of so many rounds; the window grows fast up to so much of what the path holds.
 RATE_ROUNDS: Final = 10
@@ -62,58 +56,10 @@ _NEVER: Final = float("inf")
 Algorithm = Literal["cubic", "reno"]
 
 
-def rtt_threshold(rtt: float) -> float:
-    """How much longer than ``rtt`` round trips are when there is a queue (RFC 9406, section 4.2)."""
-    return max(MIN_RTT_THRESHOLD, min(rtt / RTT_DIVISOR, MAX_RTT_THRESHOLD))
-
-
 def queue_threshold(rtt: float) -> float:
     """How much longer than ``rtt`` all round trips of a round are when losses are for a queue. More than
-    above: a busy machine adds milliseconds too."""
+    what ends slow start: a busy machine adds milliseconds too."""
     return max(MIN_QUEUE, rtt / QUEUE_DIVISOR)
-
-
-class _SlowStart:
-    """HyStart++: when to leave slow start because round trips become longer. They are looked at eight at a
-    time, not once in a round, whose first ones may be short for a pause before it."""
-
-    __slots__ = ("_few", "_few_count", "_last_round", "_round", "baseline", "css_rounds")
-
-    def __init__(self) -> None:
-        self._round = self._last_round = _NEVER
-        #: The shortest of the latest few.
-        self._few = _NEVER
-        self._few_count = 0
-        #: The round trip at which conservative slow start was entered; infinite while it was not.
-        self.baseline = _NEVER
-        self.css_rounds = 0
-
-    @property
-    def is_conservative(self) -> bool:
-        return self.baseline < _NEVER
-
-    def round_ended(self) -> bool:
-        """Whether slow start is over."""
-        self._last_round, self._round = self._round, _NEVER
-        self._few, self._few_count = _NEVER, 0
-        if not self.is_conservative:
-            return False
-        self.css_rounds += 1
-        return self.css_rounds >= CSS_ROUNDS
-
-    def sample(self, rtt: float) -> None:
-        self._round = min(self._round, rtt)
-        self._few = min(self._few, rtt)
-        self._few_count += 1
-        if self._few_count < RTT_SAMPLES:
-            return
-        few, last = self._few, self._last_round
-        self._few, self._few_count = _NEVER, 0
-        if self.is_conservative:
-            if few < self.baseline:
-                self.baseline = _NEVER  # It was chance.
-        elif last < _NEVER and few >= last + rtt_threshold(last):
-            self.baseline, self.css_rounds = few, 0
 
 
 class Congestion:
@@ -166,7 +112,7 @@ class Congestion:
         self._origin = 0.0
         self._epoch: float | None = None
         # -- rounds
-        self._slow_start = _SlowStart()
+        self._slow_start = HyStart()
         #: Round trips of data so far: each ends when what was sent after the last one is acknowledged.
         self.rounds = 0
         self._round_end = -1
@@ -207,6 +153,13 @@ class Congestion:
     @property
     def minimum_window(self) -> int:
         return min(MINIMUM_DATAGRAMS * self._datagram, max(INITIAL_BYTES, 2 * self._datagram))
+
+    @property
+    def available(self) -> int:
+        """Bytes that may be sent now, in whole datagrams: one that begins within the window may end beyond
+        it. Otherwise the rest of the window would be filled with ever smaller ones."""
+        size = self._datagram
+        return -(-(self.congestion_window - self.bytes_in_flight) // size) * size
 
     @property
     def in_slow_start(self) -> bool:
@@ -312,7 +265,7 @@ class Congestion:
     def _leave_slow_start(self) -> None:
         self.ssthresh = self._w_max = self.congestion_window
         self._epoch = None
-        self._slow_start = _SlowStart()
+        self._slow_start = HyStart()
 
     def _avoid(self, size: int, now: float, srtt: float) -> None:
         """Congestion avoidance: grow by the curve, or as Reno does, whichever gives more."""
@@ -371,7 +324,7 @@ class Congestion:
             reduced = max(reduced, min(window, self._capacity(min_rtt)))
         self.ssthresh = self.congestion_window = max(int(reduced), self.minimum_window)
         self._epoch = None
-        self._slow_start = _SlowStart()
+        self._slow_start = HyStart()
 
     def _has_queue(self, min_rtt: float) -> bool:
         """Whether no packet of this round and the last one came without waiting."""

@@ -1,4 +1,4 @@
-"""Pieces of QUIC packets (RFC 9000): integers and the frame that acknowledges."""
+"""Variable-length integers and ACK frames (RFC 9000, sections 16 and 19.3)."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ PADDING: Final = 0x00
 PING: Final = 0x01
 ACK: Final = 0x02
 STREAM: Final = 0x08
-#: The bits in the type of a STREAM frame: it is the stream's last, it has a length, it has an offset.
+#: The bits in the type of a STREAM frame (section 19.8).
 FIN: Final = 0x01
 LENGTH: Final = 0x02
 OFFSET: Final = 0x04
 
 #: The largest integer of one byte.
 ONE_BYTE: Final = 0x3F
-#: What a length of up to 14 bits is written with, in two bytes.
+#: The prefix of an integer of 14 bits in two bytes.
 TWO_BYTES: Final = 0x4000
 
 
@@ -33,7 +33,7 @@ def uint(value: int) -> bytes:
 
 
 def read_uint(data: bytes, at: int) -> tuple[int, int]:
-    """A variable-length integer, and where it ends. Raises IndexError where ``data`` end within it."""
+    """The variable-length integer at ``at``, and where it ends. Raises IndexError if it is cut short."""
     first = data[at]
     if first < 0x40:
         return first, at + 1
@@ -43,8 +43,8 @@ def read_uint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def ack(ranges: Sequence[range], delay: int, room: int) -> bytes:
-    """An ACK frame (section 19.3) for the packets in ``ranges``, ascending and apart; the oldest are left
-    out if all need more than ``room`` bytes. ``delay`` is in the peer's units."""
+    """An ACK frame (section 19.3) for the packets in ``ranges``, which ascend and do not touch. If all need
+    more than ``room`` bytes, the oldest are left out. ``delay`` is in units of the ack_delay_exponent."""
     newest = ranges[-1]
     largest = newest.stop - 1
     if len(ranges) == 1:
@@ -65,8 +65,8 @@ def ack(ranges: Sequence[range], delay: int, room: int) -> bytes:
 
 
 def read_ack(data: bytes, at: int) -> tuple[list[range], int, int]:
-    """The packets acknowledged by an ACK frame whose type ends at ``at``, ascending; the delay; and where
-    the frame ends. Raises IndexError where it is cut short or packets would have numbers below 0."""
+    """The packets that an ACK frame acknowledges, ascending; the delay; and where the frame ends. Its type
+    ends at ``at``. Raises IndexError if it is cut short or a packet number is negative."""
     largest, at = read_uint(data, at)
     delay, at = read_uint(data, at)
     count, at = read_uint(data, at)

@@ -10,17 +10,17 @@ from quicdist.carrier.quic.engine.wire import frames as wire
 LONG: Final = 0x80
 #: The version field of a Version Negotiation packet (RFC 8999, section 6).
 VERSION_NEGOTIATION: Final = 0
-#: The type bits of the packets in QUIC version 1, and those of one that begins a connection.
+#: The type bits of long headers in QUIC version 1, and those of an Initial packet.
 _TYPE: Final = 0x30
 _INITIAL: Final = 0x00
-#: The longest connection id of version 1, and the shortest one that a client makes up for its first
-#: packets (RFC 9000, sections 17.2 and 7.2).
+#: The longest connection id of version 1, and the shortest that a client may choose for the server (RFC 9000,
+#: sections 17.2 and 7.2).
 MAX_ID: Final = 20
 MIN_FIRST_ID: Final = 8
 
 
 class LongHeader(NamedTuple):
-    """Version, destination and source connection id of a packet, as all versions of QUIC have them."""
+    """Version, destination and source connection id of a packet: the same in all versions of QUIC."""
 
     version: int
     destination: bytes
@@ -30,7 +30,7 @@ class LongHeader(NamedTuple):
 
 
 def long_header(data: bytes) -> LongHeader | None:
-    """The header of a packet with a long one; None for anything else."""
+    """The header of a packet with a long header; None for anything else."""
     try:
         source = 6 + data[5]
         end = source + 1 + data[source]

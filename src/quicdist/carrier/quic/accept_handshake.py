@@ -1,0 +1,120 @@
+"""The distribution handshake on a QUIC connection: the side that accepts."""
+
+from __future__ import annotations
+
+from quicdist.carrier.contract import LocalNode
+from quicdist.carrier.errors import (
+    AcceptError,
+    AcceptTimeout,
+    IncomingAuthenticationRefused,
+    IncomingCertificateRefused,
+    SimultaneousDropped,
+)
+from quicdist.carrier.quic.close_codes import accept_refused
+from quicdist.carrier.quic.data_streams import StreamCounts
+from quicdist.carrier.quic.driver.connection import QuicConnection
+from quicdist.carrier.quic.engine.closing import Closing
+from quicdist.carrier.quic.engine.own_parameters import JOINED_MESSAGES
+from quicdist.carrier.quic.handshake import QuicHandshake
+from quicdist.carrier.quic.settings import QuicSettings
+from quicdist.carrier.quic.simultaneous_connect import Attempts, DelayedDrop
+from quicdist.errors import QuicDistError
+from quicdist.protocol import (
+    Acceptor,
+    Event,
+    HandshakeFraming,
+    OldConnectionPending,
+    PeerNamed,
+    PeerProved,
+    Role,
+    Status,
+)
+
+
+class AcceptHandshake(QuicHandshake):
+    """The side that was dialled."""
+
+    role = Role.SERVER
+
+    def __init__(
+        self,
+        connection: QuicConnection,
+        local: LocalNode,
+        settings: QuicSettings,
+        stream_counts: StreamCounts,
+        attempts: Attempts,
+    ) -> None:
+        machine = Acceptor(
+            local.identity,
+            HandshakeFraming.BARE,
+            local.cookie_for,
+            challenges=local.challenges,
+            confirm=True,
+        )
+        super().__init__(machine, local, settings, stream_counts)
+        self._acceptor = machine
+        self._attempts = attempts
+        #: Set while this node's own dial goes on in place of the peer's.
+        self._delayed_drop: DelayedDrop | None = None
+        self.connection = connection
+        # Perhaps not yet, but early data of the peer can be answered.
+        self._quic_completed()
+
+    @property
+    def node(self) -> str:
+        """The peer's name, or a text in place of it before it is known."""
+        return self._machine.node
+
+    def _decide(self, event: Event) -> None:
+        if isinstance(event, PeerNamed):
+            self._check_name(event.name)
+            self._joins_messages = self.connection.engine.peer_says(JOINED_MESSAGES)
+            status = self._local.connection_requested(event)
+            if status is Status.NOK:
+                self._hold(event.name)
+                return
+            self._acceptor.send_status(status)
+            if status is Status.NOT_ALLOWED:
+                raise AcceptError(self.connection.remote_address, f"{event.name} was answered {status}")
+        elif isinstance(event, OldConnectionPending):
+            self._local.old_connection_pending(event.name)
+            self._handle(self._acceptor.old_connection_down())
+        elif isinstance(event, PeerProved):
+            if self._local.peer_proved(event.name) is None:
+                self._handle(self._acceptor.acknowledge())
+            else:
+                self._hold(event.name)
+
+    def _hold(self, name: str) -> None:
+        """Both nodes dial, and this node's own dial goes on: see
+        :mod:`quicdist.carrier.quic.simultaneous_connect`."""
+        error = self._dropped(name)
+        drop = self._delayed_drop = DelayedDrop(name, self._attempts, lambda: self._fail(error))
+        self.done.add_done_callback(lambda done: drop.cancel())
+
+    def _dropped(self, name: str) -> SimultaneousDropped:
+        text = f"{name} and this node dial each other, and this node has the greater name"
+        return SimultaneousDropped(self.connection.remote_address, text)
+
+    def _check_name(self, name: str) -> None:
+        """The certificate of a peer, if it has shown one, must name the host of its node name."""
+        why = self.connection.engine.why_not_named(name.partition("@")[2])
+        if why is not None:
+            text = f"its certificate is not valid for the host of {name}: {why}"
+            raise IncomingCertificateRefused(self.connection.remote_address, text)
+
+    def _not_authentic(self, reason: str) -> QuicDistError:
+        return IncomingAuthenticationRefused(self.connection.remote_address, reason)
+
+    def _too_late(self, reason: str) -> QuicDistError:
+        return AcceptTimeout(self.connection.remote_address, f"{self.node}: {reason}")
+
+    def _closed(self, closing: Closing) -> QuicDistError:
+        if (refused := accept_refused(self.connection.remote_address, closing)) is not None:
+            return refused
+        if closing.by_peer:
+            if self._delayed_drop is not None:
+                # The peer has dropped its own attempt.
+                return self._dropped(self.node)
+            return self._machine.connection_closed()
+        return AcceptError(self.connection.remote_address, f"{self.node}: {closing}")

@@ -1,0 +1,293 @@
+"""The states of a QUIC connection, and how it ends (RFC 9000, section 10)."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from enum import Enum
+from typing import Final, Protocol
+
+from quicdist.carrier.addresses import Address
+from quicdist.carrier.linger import Linger
+from quicdist.carrier.no_handler import NO_HANDLER
+from quicdist.carrier.quic.driver.close_packets import ClosePackets
+from quicdist.carrier.quic.driver.send_scheduler import SendScheduler
+from quicdist.carrier.quic.engine.closing import Closing
+from quicdist.carrier.quic.engine.contract import Engine
+from quicdist.carrier.quic.engine.events import HandshakeCompleted
+from quicdist.carrier.udp import Datagram, UdpSocket
+from quicdist.logs import get_logger
+
+log = get_logger("quicdist.carrier.quic")
+
+#: Bytes of the reason phrase in CONNECTION_CLOSE: it has to fit a packet.
+MAX_REASON: Final = 256
+
+
+class ConnectionState(Enum):
+    """The state of a QUIC connection::
+
+        OPEN ──> FLUSHING ──> CLOSING ──> TERMINATED
+         │          │                         ^
+         │          └──────> DRAINING ────────┤
+         ├─────────────────> DRAINING ────────┤
+         ├─────────────────> CLOSING ─────────┤
+         └────────────────────────────────────┘
+
+    OPEN to CLOSING: this side closes it, or the peer broke the protocol. To DRAINING: the peer closed it or
+    cannot be reached. To TERMINATED: nothing came for the idle time-out. CLOSING and DRAINING last three
+    probe timeouts (RFC 9000, section 10.2).
+    """
+
+    #: In its QUIC handshake, or established: bytes go both ways.
+    OPEN = "open"
+    #: Closed by this side: what was written before is still sent, the handler hears nothing more.
+    FLUSHING = "flushing"
+    #: CONNECTION_CLOSE was sent, and is sent again to a peer that goes on (RFC 9000, section 10.2.1).
+    CLOSING = "closing"
+    #: The peer has closed the connection, or cannot be reached: nothing is sent (section 10.2.2).
+    DRAINING = "draining"
+    #: Over: everything is released.
+    TERMINATED = "terminated"
+
+
+OPEN: Final = ConnectionState.OPEN
+FLUSHING: Final = ConnectionState.FLUSHING
+CLOSING: Final = ConnectionState.CLOSING
+DRAINING: Final = ConnectionState.DRAINING
+TERMINATED: Final = ConnectionState.TERMINATED
+
+#: The states that may follow each state.
+TRANSITIONS: Final = {
+    OPEN: {FLUSHING, CLOSING, DRAINING, TERMINATED},
+    FLUSHING: {CLOSING, DRAINING, TERMINATED},
+    CLOSING: {TERMINATED},
+    DRAINING: {TERMINATED},
+    TERMINATED: frozenset[ConnectionState](),
+}
+
+
+class ConnectionHandler(Protocol):
+    """Receives the events of a connection, all of them from the event loop."""
+
+    def handshake_completed(self, event: HandshakeCompleted) -> None:
+        """The QUIC handshake is complete: streams can be used."""
+
+    def stream_data(self, stream_id: int, data: bytes, end: bool) -> None:
+        """Bytes of a stream, in order. ``end``: the peer has finished the stream (FIN)."""
+
+    def stream_reset(self, stream_id: int, code: int) -> None:
+        """The peer reset its sending part of a stream, or asked to stop ours (STOP_SENDING)."""
+
+    def path_changed(self) -> None:
+        """The local or the remote address of the connection is another one now."""
+
+    def turn_ended(self) -> None:
+        """All events of one turn of the event loop were delivered; acknowledgements were processed."""
+
+    def connection_closed(self, closing: Closing) -> None:
+        """The connection ended, and this side had not closed it. Called once."""
+
+
+class ConnectionLifecycle(ABC):
+    """The part of a connection that holds its state and ends it.
+
+    The handler is told of the end once, unless this side closed the connection.
+    """
+
+    engine: Engine
+    socket: UdpSocket
+    handler: ConnectionHandler
+
+    def __init__(self, lock: threading.RLock, outgoing: SendScheduler) -> None:
+        self.state = OPEN
+        self._lock = lock
+        self._outgoing = outgoing
+        #: Code and reason of the CONNECTION_CLOSE that this side sends.
+        self._close_with = (0, "")
+        self._close_packets = ClosePackets()
+        #: Called once the peer has been told of the end.
+        self._on_told: list[Callable[[], None]] = []
+        self._linger: Linger | None = None
+
+    def _enter(self, state: ConnectionState) -> None:
+        assert state in TRANSITIONS[self.state], f"{self.remote_address}: {self.state.name} to {state.name}"
+        self.state = state
+
+    @property
+    def closed(self) -> bool:
+        """Nothing can be sent any more: the peer has closed, or was told that this side has."""
+        return self.state is not OPEN and self.state is not FLUSHING
+
+    # -- implemented by the connection -----------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def remote_address(self) -> Address: ...
+
+    @property
+    @abstractmethod
+    def pending(self) -> int:
+        """Bytes written to any stream that the peer has not acknowledged."""
+
+    @abstractmethod
+    def touch(self) -> None:
+        """Transmit at the end of this turn of the event loop."""
+
+    @abstractmethod
+    def _time(self) -> float:
+        """The engine's time. Called under the lock."""
+
+    @abstractmethod
+    def _dispatch(self) -> None:
+        """Handle the events that wait in the engine."""
+
+    @abstractmethod
+    def _rearm(self) -> None:
+        """Set the timer to what the engine asks for."""
+
+    @abstractmethod
+    def _released(self) -> None:
+        """The connection is over: release what was held for it."""
+
+    # -- closed by this side -----------------------------------------------------------------------
+
+    def close(
+        self,
+        code: int = 0,
+        reason: str = "",
+        *,
+        linger: float = 0.0,
+        on_told: Callable[[], None] | None = None,
+    ) -> None:
+        """Close the connection with an application error ``code``; the handler hears nothing more of it.
+
+        What was written before is sent on until the peer has acknowledged it, or acknowledges nothing of it
+        for ``linger`` seconds. ``on_told`` is called once the peer has been told. Does nothing on a
+        connection that is closed.
+        """
+        if on_told is not None:
+            if self.closed:
+                on_told()
+            else:
+                self._on_told.append(on_told)
+        if self.closed or (self.state is FLUSHING and linger):
+            return
+        self._close_with = code, reason.encode()[:MAX_REASON].decode(errors="ignore")
+        if linger and self.pending:
+            if self.state is OPEN:
+                self._enter(FLUSHING)
+            self._linger = Linger(linger, lambda: self.pending, self._close_now)
+            self.touch()
+        else:
+            self._close_now()
+
+    def break_off(self, reason: str) -> None:
+        """Close the connection, and tell the handler that it ended with ``reason``."""
+        if self.closed:
+            return
+        closed_here, handler = self.state is FLUSHING, self.handler
+        self.close(reason=reason)
+        if not closed_here:
+            handler.connection_closed(Closing(0, reason))
+
+    def dismiss(self, reason: str) -> None:
+        """As :meth:`break_off`, and release it at once, without a closing period (RFC 9000, section 10.2,
+        allows that): packets that still come get no CONNECTION_CLOSE."""
+        self.break_off(reason)
+        self._terminated()
+
+    def _close_now(self) -> None:
+        if self.closed:
+            return
+        code, reason = self._close_with
+        engine = self.engine
+        datagrams: list[Datagram] = []
+        if engine.get_peer_address() is not None:
+            try:
+                with self._lock:
+                    now = self._time()
+                    self._outgoing.feed(now)
+                    datagrams += engine.datagrams_to_send(now)
+                    engine.close(code, reason_phrase=reason)
+                    datagrams += self._close_packets.made(engine, engine.datagrams_to_send(now))
+            except Exception:
+                log.exception("closing the connection to %s failed", self.remote_address)
+        if datagrams:
+            self.socket.send(datagrams)
+        self._end(CLOSING)
+        if self._close_packets:
+            self._dispatch()
+            if self.state is not TERMINATED:
+                self._rearm()
+        else:
+            self._terminated()
+
+    def _broken(self, doing: str, error: Exception) -> None:
+        """An unexpected error, here or in the engine, ends this connection and no other."""
+        log.error("connection with %s: %s failed", self.remote_address, doing, exc_info=error)
+        if self.closed:
+            return
+        closed_here, handler = self.state is FLUSHING, self.handler
+        self._close_with = 0, "internal error"
+        self._close_now()
+        if not closed_here:
+            handler.connection_closed(Closing(0, f"internal error when {doing}"))
+
+    # -- ended otherwise ---------------------------------------------------------------------------
+
+    def _ending(self, closing: Closing) -> None:
+        """The engine ends the connection: the peer closed it, fell silent, or broke the protocol."""
+        closed_here, handler = self.state is FLUSHING, self.handler
+        if closing.by_peer:
+            self._end(DRAINING)
+        else:
+            # The engine has a CONNECTION_CLOSE to send.
+            with self._lock:
+                datagrams = self._close_packets.made(self.engine, self.engine.datagrams_to_send(self._time()))
+            if datagrams:
+                self.socket.send(datagrams)
+            self._end(CLOSING)
+        if self.state is not TERMINATED:
+            self._rearm()
+        if not closed_here:
+            handler.connection_closed(closing)
+
+    def abandon(self, reason: str, *, unreachable: bool = False) -> None:
+        """The peer cannot be reached: end without a CONNECTION_CLOSE, and tell the handler."""
+        if self.closed:
+            return
+        closed_here, handler = self.state is FLUSHING, self.handler
+        self._end(DRAINING)
+        self._terminated()
+        if not closed_here:
+            handler.connection_closed(Closing(0, reason, unreachable=unreachable))
+
+    def _end(self, state: ConnectionState) -> None:
+        """Nothing is sent from now on but CONNECTION_CLOSE."""
+        with self._lock:
+            self._enter(state)
+            self._outgoing.clear()
+        if self._linger is not None:
+            self._linger.cancel()
+        told, self._on_told = self._on_told, []
+        for callback in told:
+            callback()
+
+    def _terminated(self) -> None:
+        """The closing or draining period is over."""
+        before = self.state
+        if before is TERMINATED:
+            return
+        if before is OPEN or before is FLUSHING:
+            closing, handler = self.engine.closing(), self.handler
+            self._end(TERMINATED)
+            if before is OPEN and closing is not None:
+                handler.connection_closed(closing)
+        else:
+            self._enter(TERMINATED)
+        # Its handler holds the connection, most often: a cycle, unless it is broken here.
+        self.handler = NO_HANDLER
+        self._linger = None
+        self._released()

@@ -1,0 +1,89 @@
+"""One connection of this node to another, from the first signal or dial to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+
+from quicdist.carrier import Link
+from quicdist.node.dial_queue import PROVOKED_BYTES, PROVOKED_SIGNALS, Ticket
+from quicdist.node.outbox import Outbox
+from quicdist.node.pending_accept import PendingAccept
+
+
+class ConnectionState(enum.Enum):
+    """Where a connection is in its life. OTP's ``net_kernel`` calls all before ``UP`` ``pending``.
+
+    OTP's ``up_pending`` is missing: where a node that is connected has lost the connection and makes
+    another, the old one ends here at once.
+    """
+
+    #: Nobody has dialled or been accepted.
+    NEW = enum.auto()
+    #: This node's dial waits: for its place in the queue, or, failed, for an attempt of the other node.
+    DIAL_WAITING = enum.auto()
+    #: This node's dial is under way.
+    DIALLING = enum.auto()
+    #: An attempt of the other node has proved the cookie, and stands in place of a dial.
+    ACCEPTING = enum.auto()
+    #: There is a link.
+    UP = enum.auto()
+    #: It is no longer in the table.
+    ENDED = enum.auto()
+
+
+_NEW, _DIAL_WAITING, _DIALLING, _ACCEPTING, _UP, _ENDED = ConnectionState
+
+#: What each state may be followed by.
+_NEXT: dict[ConnectionState, frozenset[ConnectionState]] = {
+    _NEW: frozenset({_DIAL_WAITING, _ACCEPTING, _UP}),
+    _DIAL_WAITING: frozenset({_DIALLING, _ACCEPTING, _UP, _ENDED}),
+    _DIALLING: frozenset({_DIAL_WAITING, _ACCEPTING, _UP, _ENDED}),
+    _ACCEPTING: frozenset({_ACCEPTING, _DIAL_WAITING, _UP, _ENDED}),
+    _UP: frozenset({_ENDED}),
+    _ENDED: frozenset(),
+}
+
+
+class NodeConnection:
+    """What is known of the connection to one node: a link, or signals that wait for one."""
+
+    __slots__ = (
+        "accepting",
+        "caused_by",
+        "dialling",
+        "link",
+        "name_said",
+        "node",
+        "outbox",
+        "state",
+        "ticket",
+        "waiters",
+    )
+
+    def __init__(self, node: str, caused_by: str | None = None) -> None:
+        self.node = node
+        self.state = _NEW
+        #: The peer whose messages made this node dial; None once the program wants the connection too.
+        self.caused_by = caused_by
+        #: The link, while the state is ``UP``.
+        self.link: Link | None = None
+        #: Attempts of the other node that know the cookie and whose handshake is not over.
+        self.accepting: set[PendingAccept] = set()
+        #: The task that dials, and its place in the queue.
+        self.dialling: asyncio.Task[None] | None = None
+        self.ticket: Ticket | None = None
+        #: This node's dial has said its name; done when the dial is over.
+        self.name_said: asyncio.Future[None] | None = None
+        self.outbox = Outbox() if caused_by is None else Outbox(PROVOKED_SIGNALS, PROVOKED_BYTES)
+        self.waiters: list[asyncio.Future[Link]] = []
+
+    def becomes(self, state: ConnectionState) -> None:
+        """Go on to another state, which has to be one that may follow."""
+        assert state in _NEXT[self.state], f"{self.node}: {self.state} is not followed by {state}"
+        self.state = state
+
+    @property
+    def is_unwanted(self) -> bool:
+        """Whether nobody waits for it, and nothing."""
+        return not self.waiters and not self.outbox

@@ -1,0 +1,189 @@
+"""Runs exported functions for their callers: in the event loop, in threads, in executors."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from quicdist.containment import settle
+from quicdist.logs import RateLimit, get_logger
+from quicdist.node.exit_reason import ERROR
+from quicdist.node.process import Process
+from quicdist.otp.call_context import Call, current
+from quicdist.otp.erlang_apply import Mfa, NotApplicable, is_indirect, named_by
+from quicdist.otp.executors import Executors
+from quicdist.otp.exports import ExportedFunction, Exports
+from quicdist.otp.outcome import RETURN, SYSTEM_LIMIT, Outcome, outcome_of, run
+from quicdist.otp.thread_pool import ThreadPool
+from quicdist.term import Atom, Pid
+
+log = get_logger("quicdist.otp")
+
+_UNDEF = Atom("undef")
+
+#: Called with the outcome of a call.
+Done = Callable[[Outcome], object]
+
+
+class Dispatcher:
+    """Finds exported functions and runs them."""
+
+    def __init__(self, exports: Exports) -> None:
+        self._exports = exports
+        self._threads = ThreadPool()
+        self._executors = Executors()
+        self._refusals = RateLimit()
+
+    def knows(self, module: str, function: str, arity: int) -> bool:
+        """Whether a function of this name and arity is exported."""
+        return self._exports.find(module, function, arity) is not None
+
+    def resolve(self, mfa: Mfa) -> tuple[Mfa, list[Any]]:
+        """The function that ``mfa`` names if it is ``erlang:apply`` or the like, else ``mfa`` itself;
+        and the stack frames of those calls. Raises :class:`NotApplicable`."""
+        frames: list[Any] = []
+        while is_indirect(*mfa) and self._find(mfa) is None:
+            try:
+                mfa, frame = named_by(mfa[0], mfa[2])
+            except NotApplicable as error:
+                error.frames += frames
+                raise
+            frames.insert(0, frame)
+        return mfa, frames
+
+    def _find(self, mfa: Mfa) -> ExportedFunction | None:
+        module, function, arguments = mfa
+        if isinstance(module, Atom) and isinstance(function, Atom) and isinstance(arguments, list):
+            return self._exports.find(module.name, function.name, len(arguments))
+        return None
+
+    def apply(self, process: Process, caller: Pid | None, mfa: Sequence[Any], done: Done) -> None:
+        """Apply ``[Module, Function, Arguments]`` in a process and call ``done`` with the outcome: at
+        once, unless the function has to be awaited.
+
+        When the process ends, the function is cancelled, unless it runs in a thread: a thread cannot be
+        stopped.
+        """
+        try:
+            (module, function, arguments), frames = self.resolve((mfa[0], mfa[1], mfa[2]))
+        except NotApplicable as error:
+            _with_frames(error.frames, done)(error.outcome)
+            return
+        if frames:
+            done = _with_frames(frames, done)
+        export = self._find((module, function, arguments))
+        if export is None:
+            done((ERROR, _UNDEF, [(module, function, arguments, [])]))
+            return
+        token = current.set(Call(process, caller))
+        try:
+            begin = self._begin_blocking if export.blocking else _begin
+            outcome = begin(process, export, (module, function, arguments), done)
+        finally:
+            current.reset(token)
+        if outcome is not None:
+            done(outcome)
+        else:
+            process.node._local.runtime.calls.add(process)
+
+    def _begin_blocking(
+        self, process: Process, export: ExportedFunction, mfa: Mfa, done: Done
+    ) -> Outcome | None:
+        """Run a blocking function outside the event loop; an outcome if that is not possible."""
+        name, arguments = _name(mfa), mfa[2]
+        loop = asyncio.get_running_loop()
+        context = contextvars.copy_context()
+
+        def finished(outcome: Outcome) -> None:
+            if process.alive:
+                done(outcome)
+
+        def tell(outcome: Outcome) -> None:
+            with contextlib.suppress(RuntimeError):  # The event loop is closed.
+                loop.call_soon_threadsafe(finished, outcome)
+
+        if export.executor is None:
+
+            def job() -> None:
+                tell(context.run(run, export.function, arguments, lambda error: _log_failed(name, error)))
+
+            if self._threads.start(name, job):
+                return None
+            if (note := self._refusals.admit(name)) is not None:
+                log.error("%s: no free thread, the call was answered system_limit%s", name, note)
+            return SYSTEM_LIMIT
+
+        def answered(outcome: Outcome) -> None:
+            if outcome[0] != RETURN:
+                log.debug("%s failed in its executor: %r", name, outcome)
+            tell(outcome)
+
+        try:
+            call = (export.function, arguments)
+            future = self._executors.submit(export.executor, call, context, answered)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            return _failed(name, error)
+        process.on_end(future.cancel)
+        return None
+
+    def close(self) -> None:
+        """Free the executors: the node has stopped."""
+        self._executors.close()
+
+
+def _begin(process: Process, export: ExportedFunction, mfa: Mfa, done: Done) -> Outcome | None:
+    """Call a function in the event loop; its outcome, None if it is awaited."""
+    try:
+        result = export.function(*mfa[2])
+        if not isinstance(result, Awaitable):
+            return (RETURN, result)
+        task = asyncio.ensure_future(settle(result))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        return _failed(_name(mfa), error)
+
+    def settled(task: asyncio.Future[Any]) -> None:
+        if inspect.iscoroutine(result):
+            result.close()  # cancelled before it had begun
+        if not process.alive:
+            return
+        if task.cancelled():
+            done(_failed(_name(mfa), asyncio.CancelledError()))
+        else:
+            value, error = task.result()
+            done((RETURN, value) if error is None else _failed(_name(mfa), error))
+
+    process.on_end(task.cancel)
+    task.add_done_callback(settled)
+    return None
+
+
+def _name(mfa: Mfa) -> str:
+    module, function, arguments = mfa
+    return f"{module}:{function}/{len(arguments)}"
+
+
+def _failed(name: str, error: BaseException) -> Outcome:
+    _log_failed(name, error)
+    return outcome_of(error)
+
+
+def _log_failed(name: str, error: BaseException) -> None:
+    log.debug("%s failed", name, exc_info=error)
+
+
+def _with_frames(frames: list[Any], done: Done) -> Done:
+    """``done`` with ``frames`` added to the stack trace of a failure."""
+
+    def longer(outcome: Outcome) -> None:
+        kind, reason, *stack = outcome
+        done((kind, reason, [*stack[0], *frames]) if stack else outcome)
+
+    return longer

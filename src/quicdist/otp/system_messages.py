@@ -1,0 +1,215 @@
+"""Handles system messages, ``{system, From, Request}``, which the module ``sys`` sends to a server.
+
+OTP: ``sys(3)``. Debug options are not supported: a request to turn tracing, logging or statistics on is
+answered ``unknown_debug``, as ``sys`` answers for an unknown option.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from quicdist.containment import settle
+from quicdist.node.exit_reason import EXIT, answered_reason, error_term, failure
+from quicdist.otp.errors import RemoteError
+from quicdist.otp.gen_messages import From, reply
+from quicdist.otp.gen_server import GenServer
+from quicdist.otp.server_lifecycle import ServerLifecycle, ServerPhase
+from quicdist.term import Atom, TermError, term_to_binary
+
+_OK = Atom("ok")
+_ERROR = Atom("error")
+_DEBUG = Atom("debug")
+_UNKNOWN_DEBUG = Atom("unknown_debug")
+_UNKNOWN_SYSTEM_MSG = Atom("unknown_system_msg")
+_CALLBACK_FAILED = Atom("callback_failed")
+_GEN_SERVER = Atom("gen_server")
+_CHANGE_CODE = Atom("change_code")
+_REPLACE_STATE = Atom("replace_state")
+_SYSTEM_GET_STATE, _SYSTEM_REPLACE_STATE = Atom("system_get_state"), Atom("system_replace_state")
+_TERMINATE = Atom("terminate")
+_STATUS, _MODULE, _HEADER, _DATA = Atom("status"), Atom("module"), Atom("header"), Atom("data")
+_RUNNING, _SUSPENDED = Atom("running"), Atom("suspended")
+#: Seconds that a node has to apply its fun of ``replace_state``, while the server waits. A node that did not
+#: answer is not asked again for a while (:mod:`quicdist.otp.circuit_breaker`).
+REPLACE_TIME = 5.0
+
+
+def handle(process: ServerLifecycle, sender: From, request: Any) -> Awaitable[None] | None:
+    """Handle a system message and reply to it."""
+    if process.pid in process.node._local.runtime.kernel_processes and not _is_read_only(request):
+        reply(process, sender, (_ERROR, (_UNKNOWN_SYSTEM_MSG, request)))
+        return None
+    match request:
+        case Atom(name="get_state"):
+            return _get_state(process, sender)
+        case Atom(name="get_status"):
+            return _get_status(process, sender)
+        case Atom(name=name) if name in _COMMANDS:
+            reply(process, sender, _COMMANDS[name](process))
+        case (command, function) if command == _REPLACE_STATE:
+            return _replace_state(process, sender, function)
+        case (command, what) if command == _DEBUG:
+            reply(
+                process,
+                sender,
+                next((answer for known, answer in _DEBUG_REPLIES if what == known), _UNKNOWN_DEBUG),
+            )
+        case (command, reason) if command == _TERMINATE:
+            reply(process, sender, _OK)
+            process.terminate(reason)
+        case (command, _, version, extra) if (
+            command == _CHANGE_CODE and process.phase is ServerPhase.SUSPENDED
+        ):
+            return _change_code(process, sender, version, extra)
+        case _:
+            reply(process, sender, (_ERROR, (_UNKNOWN_SYSTEM_MSG, request)))
+    return None
+
+
+def _is_read_only(request: Any) -> bool:
+    """Whether a request does not change the server."""
+    match request:
+        case Atom(name="get_state" | "get_status"):
+            return True
+        case (command, _):
+            return bool(command == _DEBUG)
+    return False
+
+
+def _suspend(process: ServerLifecycle) -> Any:
+    process.suspend()
+    return _OK
+
+
+def _resume(process: ServerLifecycle) -> Any:
+    process.resume()
+    return _OK
+
+
+async def _get_status(process: ServerLifecycle, sender: From) -> None:
+    """``{status, Pid, {module, gen_server}, [PDict, SysState, Parent, Debug, Misc]}``, where
+    ``Misc`` is that of ``gen_server:format_status/2``."""
+    shown, error = await settle(_state(process.server))
+    if error is not None:
+        kind = type(process.server)
+        shown = _text(f"{kind.__module__}.{kind.__qualname__}.get_state crashed")
+    state = _SUSPENDED if process.phase is ServerPhase.SUSPENDED else _RUNNING
+    parent = process.parent or process.pid
+    name: Any = Atom(process.name) if process.name else process.pid
+    misc = [
+        (_HEADER, _text(f"Status for generic server {name}")),
+        (
+            _DATA,
+            [(_text("Status"), state), (_text("Parent"), parent), (_text("Logged events"), [])],
+        ),
+        (_DATA, [(_text("State"), shown)]),
+    ]
+    items = [process.dictionary, state, parent, [], misc]
+    reply(process, sender, (_STATUS, process.pid, (_MODULE, _GEN_SERVER), items))
+
+
+def _text(text: str) -> list[int]:
+    """An Erlang string."""
+    return [ord(char) for char in text]
+
+
+#: ``{debug, What}`` and the reply of a server without debug options.
+_DEBUG_REPLIES: list[tuple[Any, Any]] = [
+    (Atom("no_debug"), _OK),
+    ((Atom("trace"), False), _OK),
+    ((Atom("log"), False), _OK),
+    ((Atom("log"), Atom("print")), _OK),
+    ((Atom("log"), Atom("get")), (_OK, [])),
+    ((Atom("log_to_file"), False), _OK),
+    ((Atom("statistics"), False), _OK),
+    ((Atom("statistics"), Atom("get")), (_OK, Atom("no_statistics"))),
+]
+
+_COMMANDS: dict[str, Callable[[ServerLifecycle], Any]] = {
+    "suspend": _suspend,
+    "resume": _resume,
+}
+
+
+async def _state(server: GenServer) -> Any:
+    """The state of a server. Raises what ``get_state`` raises, and :class:`~quicdist.term.EncodeError`
+    for a state that cannot be encoded."""
+    state = server.get_state()
+    if isinstance(state, Awaitable):
+        state = await state
+    term_to_binary(state)
+    return state
+
+
+async def _get_state(process: ServerLifecycle, sender: From) -> None:
+    state, error = await settle(_state(process.server))
+    if error is None:
+        _give_state(process, sender, state)
+    else:
+        _answer(process, sender, _failed(_SYSTEM_GET_STATE, error))
+
+
+def _give_state(process: ServerLifecycle, sender: From, state: Any) -> None:
+    """Reply with a state. The reply waits until the form that the requesting node expects is known; the
+    server does not wait, because that node may never tell."""
+    form, node = process.node.sys.state_form, sender[0].node.name
+
+    def give(wrapped: bool) -> None:
+        _answer(process, sender, (_OK, state) if wrapped else state)
+
+    wrapped = form.known(node)
+    if wrapped is None:
+        form.when_known(node, give)
+    else:
+        give(wrapped)
+
+
+async def _replace_state(process: ServerLifecycle, sender: From, function: Any) -> None:
+    """``{replace_state, Fun}``: calls the fun on the requesting node, which alone has its code."""
+    server, asking = process.server, sender[0].node.name
+
+    async def replace() -> Any:
+        if not process.node._local.connections.is_linked(asking):
+            raise process.node._local.connections.not_connected(asking)
+        arguments = [function, [await _state(server)]]
+        with process.node.sys.circuit_breaker.attempt(asking, REPLACE_TIME):
+            state = await process.node.erpc.call(asking, "erlang", "apply", arguments, timeout=REPLACE_TIME)
+        replaced = server.replace_state(state)
+        if isinstance(replaced, Awaitable):
+            await replaced
+        return await _state(server)
+
+    state, error = await settle(replace())
+    if error is None:
+        _give_state(process, sender, state)
+    else:
+        _answer(process, sender, _failed(_SYSTEM_REPLACE_STATE, error))
+
+
+async def _change_code(process: ServerLifecycle, sender: From, version: Any, extra: Any) -> None:
+    """``{change_code, Module, Vsn, Extra}``; the reply is ``{error, {'EXIT', Reason}}`` if it fails."""
+
+    async def change() -> None:
+        result = process.server.code_change(version, extra)
+        if isinstance(result, Awaitable):
+            await result
+
+    _, error = await settle(change())
+    _answer(process, sender, _OK if error is None else (_ERROR, (EXIT, answered_reason(error))))
+
+
+def _answer(process: ServerLifecycle, sender: From, answer: Any) -> None:
+    """Reply to a system message. A state that cannot be encoded does not end the server."""
+    try:
+        reply(process, sender, answer)
+    except TermError as error:
+        reply(process, sender, (_ERROR, error_term(error)))
+
+
+def _failed(function: Atom, error: BaseException) -> Any:
+    if isinstance(error, RemoteError):
+        kind, reason = Atom(error.kind), error.reason
+    else:
+        kind, reason, *_ = failure(error)
+    return (_ERROR, (_CALLBACK_FAILED, (_GEN_SERVER, function), (kind, reason)))
