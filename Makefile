@@ -35,7 +35,7 @@ test: ## run all tests; PYTEST_ARGS="-k term" selects
 	@scripts/setup-erlang.sh "the tests that need a BEAM"
 	@$(python) -m pytest --numprocesses $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
-coverage: ## measure the coverage of tests without a BEAM (COVTIME); fail below the minimum in pyproject.toml
+coverage: ## measure the coverage of tests without a BEAM (ten minutes); fail below the minimum in pyproject.toml
 	$(setup)
 	@$(python) -m pytest -q --numprocesses $(WORKERS) --dist loadfile -m "not beam and not quic_dist" \
 		--deselect tests/node/test_streams.py::test_an_echo_beside_what_is_large \

@@ -48,9 +48,8 @@ from quicdist import (
     format_term,
     make_development_certificates,
 )
-from quicdist.carrier import CertificateRefused
-from quicdist.carrier.security.certificates import CertificateFiles
-from quicdist.cli.stack import stack_lines
+from quicdist.carrier import CertificateFiles, CertificateRefused
+from quicdist.cli import stack_lines
 from quicdist.protocol import WrongCookie
 
 COOKIE = "demo"

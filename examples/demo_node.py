@@ -19,7 +19,7 @@ import click
 
 from examples import echo_node
 from quicdist import ANY, Atom, Node, Pid, Process, ProcessExit
-from quicdist.cli.options import make_node, node_options
+from quicdist.cli import make_node, node_options
 
 
 def offer(node: Node) -> None:

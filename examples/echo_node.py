@@ -20,7 +20,7 @@ import click
 
 import quicdist
 from quicdist import GenServer, Node, Pid, QuicDistError, make_development_certificates
-from quicdist.cli.options import make_node, node_options
+from quicdist.cli import make_node, node_options
 
 CERTS = Path(__file__).resolve().parent.parent / "certs"
 

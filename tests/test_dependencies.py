@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ def test_a_version_out_of_range_is_refused(
     name: str, too_low: str, too_high: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for installed in (too_low, too_high):
-        monkeypatch.setattr(importlib.metadata, "version", {name: installed}.__getitem__)
+        monkeypatch.setattr(dependencies, "installed_version", {name: installed}.get)
         with pytest.raises(
             ImportError, match=f"quicdist needs {name}>=.*, but {name} {installed} is"
         ) as caught:
@@ -48,17 +49,34 @@ def test_a_version_out_of_range_is_refused(
 
 
 @pytest.mark.parametrize("installed", ["1.7", "1.7.0rc1", "1.7.2", "1.7.99.post1"])
-def test_a_version_in_range_is_accepted(installed: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.metadata, "version", {"aioquic": installed}.__getitem__)
+def test_a_version_in_range_is_taken(installed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dependencies, "installed_version", {"aioquic": installed}.get)
     dependencies.check("aioquic")
 
 
-def test_a_package_without_metadata_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
-    def version(name: str) -> str:
-        raise importlib.metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(importlib.metadata, "version", version)
+def test_a_package_without_metadata_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dependencies, "installed_version", {}.get)
     dependencies.check("aioquic")
+
+
+@pytest.mark.parametrize("name", dependencies.SUPPORTED)
+def test_the_installed_version_is_that_of_the_metadata(name: str) -> None:
+    assert dependencies.installed_version(name) == importlib.metadata.version(name)
+
+
+def test_a_package_that_is_not_installed_has_no_version() -> None:
+    assert dependencies.installed_version("no-such-package") is None
+
+
+def test_a_package_in_a_zip_file_has_the_version_of_its_metadata(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(tmp_path / "packages.zip", "w") as packages:
+        packages.writestr(
+            "zipped-1.2.dist-info/METADATA", "Metadata-Version: 2.1\nName: zipped\nVersion: 1.2\n"
+        )
+    monkeypatch.syspath_prepend(tmp_path / "packages.zip")
+    assert dependencies.installed_version("zipped") == "1.2"
 
 
 @pytest.mark.parametrize(

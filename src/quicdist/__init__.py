@@ -1,4 +1,9 @@
-"""A Python program as a node of an Erlang or Elixir cluster, over QUIC."""
+"""A Python program as a node of an Erlang or Elixir cluster, over QUIC.
+
+Public is what the ``__all__`` of this package and of its packages ``carrier``, ``cli``, ``config``,
+``discovery``, ``node``, ``otp``, ``protocol`` and ``term`` names. All other modules are internal: what is in
+them may change in any release.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -19,7 +24,6 @@ if TYPE_CHECKING:
         SendBufferFull,
         SetupTimeout,
         StreamError,
-        StreamFinished,
         StreamLost,
         StreamRefused,
         StreamReset,
@@ -41,14 +45,11 @@ if TYPE_CHECKING:
         NodeNotStarted,
         NodeUp,
         NoSuchProcess,
-        NoSuchStream,
         NotConnected,
-        NotOwner,
         Process,
         ProcessEnded,
         ProcessExit,
         SpawnError,
-        WrongThread,
         run,
     )
     from quicdist.otp import (
@@ -60,7 +61,6 @@ if TYPE_CHECKING:
         CallTimeout,
         ChildSpec,
         Continue,
-        FunctionClause,
         GenServer,
         Global,
         LoggerHandler,
@@ -106,7 +106,7 @@ else:
             "quicdist.carrier": """
                 AuthenticationRefused AuthPeer CarrierError CertificateError CertificateRefused
                 ConnectOptions ExternalPsk IncompleteStream LinkLost ListenError PeerUnreachable
-                PskRefused SendBufferFull SetupTimeout StreamError StreamFinished StreamLost
+                PskRefused SendBufferFull SetupTimeout StreamError StreamLost
                 StreamRefused StreamReset StreamsNotSupported UserStream make_development_certificates
             """,
             "quicdist.config": "Config ConfigError read_config",
@@ -114,11 +114,11 @@ else:
             "quicdist.errors": "QuicDistError",
             "quicdist.node": """
                 ANY AnyOf CookieError NameRegistered NetTickTimeout NodeDown NodeError NodeNotStarted
-                NodeUp NoSuchProcess NoSuchStream NotConnected NotOwner Process ProcessEnded ProcessExit
-                SpawnError WrongThread run
+                NodeUp NoSuchProcess NotConnected Process ProcessEnded ProcessExit
+                SpawnError run
             """,
             "quicdist.otp": """
-                HIBERNATE IGNORE NO_REPLY Call CallingSelf CallTimeout ChildSpec Continue FunctionClause
+                HIBERNATE IGNORE NO_REPLY Call CallingSelf CallTimeout ChildSpec Continue
                 GenServer Global LoggerHandler Node NoReply RemoteError Reply Request Stop Supervisor
                 Via current_call
             """,
@@ -162,7 +162,6 @@ __all__ = [
     "Export",
     "ExternalPsk",
     "Fun",
-    "FunctionClause",
     "GenServer",
     "Global",
     "ImproperList",
@@ -175,7 +174,6 @@ __all__ = [
     "NetTickTimeout",
     "NoReply",
     "NoSuchProcess",
-    "NoSuchStream",
     "Node",
     "NodeDown",
     "NodeError",
@@ -185,7 +183,6 @@ __all__ = [
     "NodeUp",
     "NotAllowed",
     "NotConnected",
-    "NotOwner",
     "ParseError",
     "PeerUnreachable",
     "Pid",
@@ -205,7 +202,6 @@ __all__ = [
     "SpawnError",
     "Stop",
     "StreamError",
-    "StreamFinished",
     "StreamLost",
     "StreamRefused",
     "StreamReset",
@@ -216,7 +212,6 @@ __all__ = [
     "UserStream",
     "Via",
     "WrongCookie",
-    "WrongThread",
     "binary_to_term",
     "current_call",
     "format_term",

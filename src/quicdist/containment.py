@@ -1,4 +1,4 @@
-"""Running code of the program, such as a handler or a callback: what leaves it goes no further.
+"""Runs code of the program, such as a handler or a callback, so that its exceptions go no further.
 
 On a BEAM an exception ends one process. In Python some exceptions are made to end more: ``SystemExit``
 stops the event loop out of a task, ``CancelledError`` passes by ``except Exception``. Only
@@ -25,12 +25,12 @@ from quicdist.logs import Logger
 
 #: Characters kept of an exception's text: it crosses the wire with every link and monitor.
 _TEXT = 4096
-#: Seconds that code which was cancelled has to end in, before it is left behind.
+#: Seconds within which cancelled code has to end; then it is abandoned.
 CANCEL_TIME = 1.0
 
 
 async def settle(awaitable: Awaitable[Any]) -> tuple[Any, BaseException | None]:
-    """Await code of the program: its value and None, or None and whatever it raised.
+    """Await code of the program: its value and None, or None and the exception that it raised.
 
     The cancellation of the task that waits here passes through; a ``CancelledError`` that the code
     raised by itself, such as that of another task, does not.
@@ -49,16 +49,16 @@ async def settle(awaitable: Awaitable[Any]) -> tuple[Any, BaseException | None]:
 
 
 class NotReturned(Exception):
-    """Code of the program has not returned in the time it had."""
+    """Code of the program did not return in time."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(f"it has not returned within {seconds:g} s")
+        super().__init__(f"it did not return within {seconds:g} s")
 
 
 async def settle_within(function: Callable[[], Any], seconds: float) -> tuple[Any, BaseException | None]:
-    """Call code of the program, and await what it returns if that is to be awaited, for ``seconds`` at
-    most, in a task of its own: its value and None, or None and what it raised, :class:`NotReturned`
-    where it was too slow. If it does not end when it is cancelled either, it is left behind."""
+    """Call code of the program in a task of its own, and await its result if that is awaitable, for at most
+    ``seconds``: its value and None, or None and the exception that it raised, :class:`NotReturned` if it was
+    too slow. Code that ignores its cancellation is abandoned."""
     task = asyncio.ensure_future(settle(_called(function)))
     try:
         await asyncio.wait({task}, timeout=seconds)
@@ -80,8 +80,8 @@ async def _called(function: Callable[[], Any]) -> Any:
 
 
 def contained(logger: Logger, what: str, function: Callable[..., Any], *args: Any) -> Any:
-    """Call a function of the program of which nobody waits for an answer; what it raises is logged as
-    a failure of ``what``. Returns its value, None where it raised."""
+    """Call a function of the program; an exception is logged as a failure of ``what``. Returns its value,
+    or None after an exception."""
     try:
         return function(*args)
     except KeyboardInterrupt:
@@ -92,7 +92,7 @@ def contained(logger: Logger, what: str, function: Callable[..., Any], *args: An
 
 
 def dispose(result: Any) -> None:
-    """Let go of what code of the program returned and nobody is going to await."""
+    """Close a coroutine that code of the program returned and that will not be awaited."""
     if inspect.iscoroutine(result):
         result.close()
 

@@ -1,13 +1,14 @@
-"""The versions of other packages that this one works with, checked where they are imported.
+"""The supported versions of other packages, checked when they are imported.
 
-pip sees to them at installation; a later installation of something else may change them all the same. What
-came of it then was an error about a name inside the other package.
+pip checks them at installation, but a later installation may replace them. Without this check the error would
+be about a missing name inside the other package.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
+import os
 import re
+import sys
 from typing import Final
 
 #: Package to the lowest version tested and the first one that was not; the same as in ``pyproject.toml``
@@ -24,17 +25,36 @@ SUPPORTED: Final[dict[str, tuple[str, str]]] = {
 
 def check(name: str) -> None:
     """Raise :class:`ImportError` if another version of a package is installed than one in
-    :data:`SUPPORTED`. A package without metadata (in a frozen program, say) is taken as it is."""
+    :data:`SUPPORTED`. A package without metadata (in a frozen program, say) is accepted."""
     lowest, below = SUPPORTED[name]
-    try:
-        installed = importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
+    installed = installed_version(name)
+    if installed is None:
         return
     if not _numbers(lowest) <= _numbers(installed) < _numbers(below):
         needed = f"{name}>={lowest},<{below}"
         raise ImportError(
             f"quicdist needs {needed}, but {name} {installed} is installed: pip install '{needed}'", name=name
         )
+
+
+def installed_version(name: str) -> str | None:
+    """The version of an installed package; None where it has no metadata."""
+    end = ".dist-info"
+    # ``importlib.metadata`` says the same and loads the email package for it: half the start of the command.
+    for folder in sys.path:
+        try:
+            entries = os.listdir(folder or ".")
+        except OSError:  # a zip file, or nothing at all
+            continue
+        for entry in entries:
+            if entry.startswith(f"{name}-") and entry.endswith(end):
+                return entry[len(name) + 1 : -len(end)]
+    import importlib.metadata
+
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 
 class Forked(Protocol):
-    """What no longer works in a child process."""
+    """An object that does not work in a child process."""
 
     def forked(self) -> None:
         """This is a child process now. Must not raise, and must not touch the event loop."""

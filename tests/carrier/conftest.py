@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from quicdist.carrier.quic.engine.aioquic.connection import Connection
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.security.certificates import CertificateFiles, make_development_certificates
 from tests.carrier.quic_support import settings_of
@@ -19,3 +20,9 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> CertificateFiles:
 def settings(certificates: CertificateFiles) -> QuicSettings:
     """A QUIC carrier's settings with a certificate, peers not verified."""
     return settings_of(certificates)
+
+
+@pytest.fixture
+def quic_dist_peers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No peer announces that it is quicdist: each takes the other for a quic_dist."""
+    monkeypatch.setattr(Connection, "peer_is_quicdist", lambda quic: False)

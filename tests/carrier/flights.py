@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 from typing import cast
 
 from quicdist.carrier import Address
-from quicdist.carrier.udp import open_socket
+from quicdist.carrier.datagram_socket import open_socket
 
 #: Seconds each datagram is under way; more than an event loop's turn takes.
 DELAY = 0.02

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from quicdist.carrier import Address, Link
+from quicdist.carrier.datagram_socket import Datagram
 from quicdist.carrier.quic.carrier import QuicCarrier, QuicListener
 from quicdist.carrier.quic.driver.connection import QuicConnection
 from quicdist.carrier.quic.link import QuicLink
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.security.certificates import CertificateFiles
-from quicdist.carrier.udp import Datagram
 from quicdist.protocol import RegSend
 from quicdist.term import Atom
 from tests.carrier.nodes import FakeNode, Inbox
 from tests.support.engine import connection_of
+from tests.support.virtual_time import in_virtual_time
 
 SETUP_TIME = 10.0
 #: Any test here that takes longer hangs.
@@ -207,3 +208,14 @@ async def nothing_half_made(server: Listening) -> None:
     """Wait until every connection to a listener is a link or closed."""
     half_open = server.listener.endpoint.half_open
     await until_seen(server, lambda: all(connection.closed for connection in half_open))
+
+
+def with_linked_pair(settings: QuicSettings, test: Callable[[LinkPair], Awaitable[None]]) -> None:
+    """Run ``test`` on two linked nodes, in virtual time."""
+
+    @in_virtual_time
+    async def run() -> None:
+        async with linked(settings) as pair:
+            await test(pair)
+
+    run()

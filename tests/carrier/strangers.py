@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 
 from aioquic.quic.connection import QuicConnection
 
+from quicdist.carrier.datagram_socket import Datagram, SocketAddress
 from quicdist.carrier.quic.driver.listen_endpoint import ListenEndpoint
 from quicdist.carrier.quic.engine.aioquic.configuration import client_configuration
 from quicdist.carrier.quic.engine.aioquic.dialled_connection import DialledConnection
 from quicdist.carrier.quic.settings import QuicSettings
-from quicdist.carrier.udp import Datagram, SocketAddress
 
 #: The networks of documentation (RFC 5737, RFC 3849): nothing is sent there.
 MADE_UP = ("192.0.2.", "198.51.100.", "203.0.113.", "2001:db8:")

@@ -99,7 +99,9 @@ def events(quic: QuicConnection) -> list[object]:
     return found
 
 
-def test_fresh_until_the_first_packet_is_understood(certificates: CertificateFiles) -> None:
+def test_a_connection_is_in_its_first_flight_until_a_packet_is_processed(
+    certificates: CertificateFiles,
+) -> None:
     wire = Wire(certificates)
     assert engine_state.state(wire.server) is EngineState.FIRST_FLIGHT
     garbage = b"\xc3\0\0\0\1\x08" + bytes(8) + b"\0\0" + (0x4000 | 1184).to_bytes(2, "big") + bytes(1184)
@@ -109,7 +111,7 @@ def test_fresh_until_the_first_packet_is_understood(certificates: CertificateFil
     assert engine_state.state(wire.server) is EngineState.CONNECTED
 
 
-def test_a_close_is_seen_before_aioquic_tells_of_it(wire: Wire) -> None:
+def test_a_close_is_known_before_the_event_of_aioquic(wire: Wire) -> None:
     assert engine_state.closing(wire.server) is engine_state.closing(wire.client) is None
     events(wire.server)
     wire.client.close(7, reason_phrase="enough")
@@ -121,7 +123,7 @@ def test_a_close_is_seen_before_aioquic_tells_of_it(wire: Wire) -> None:
     assert not own.by_peer
 
 
-def test_a_refused_certificate_is_told_as_its_tls_alert(certificates: CertificateFiles) -> None:
+def test_a_refused_certificate_closes_with_its_tls_alert(certificates: CertificateFiles) -> None:
     wire = Wire(certificates)
     wire.client.configuration.verify_mode = ssl.CERT_REQUIRED
     wire.client.configuration.cadata = certificates.ca.read_bytes()
@@ -142,7 +144,7 @@ def test_a_refused_certificate_is_told_as_its_tls_alert(certificates: Certificat
         assert "elsewhere" in closing.reason
 
 
-def test_an_idle_timeout_is_told_from_other_ends(wire: Wire) -> None:
+def test_an_idle_timeout_is_marked_as_one(wire: Wire) -> None:
     timer = wire.client.get_timer()
     while timer is not None and not engine_state.closing(wire.client):
         wire.client.handle_timer(timer)
@@ -154,7 +156,7 @@ def test_an_idle_timeout_is_told_from_other_ends(wire: Wire) -> None:
     assert not closing.by_peer
 
 
-def test_packets_are_counted_whatever_they_hold(wire: Wire) -> None:
+def test_every_authentic_packet_is_counted(wire: Wire) -> None:
     before = statistics.packets_received(wire.server)
     assert before > 0
     wire.client.send_ping(1)
@@ -171,7 +173,7 @@ def test_packets_received_is_none_before_the_handshake(certificates: Certificate
     assert statistics.packets_received(Wire(certificates).client) == 0
 
 
-def test_what_is_unsent_and_what_is_unacknowledged(wire: Wire) -> None:
+def test_unsent_and_unacknowledged_bytes_are_counted(wire: Wire) -> None:
     size = 200_000
     assert statistics.unsent(wire.client, 0) == statistics.unacknowledged(wire.client, 0) == 0
     wire.client.send_stream_data(0, bytes(size))
@@ -211,7 +213,7 @@ def test_datagrams_can_be_made_shorter_and_longer(
     assert wire.client._loss.congestion.congestion_window >= 2 * size
 
 
-def test_a_probe_is_none_of_the_congestion_window_s(wire: Wire) -> None:
+def test_a_probe_does_not_count_against_the_congestion_window(wire: Wire) -> None:
     told: list[bool] = []
     before = statistics.in_flight(wire.client)
     probe = probe_packets.make_probe(wire.client, 5000, wire.now, told.append)
@@ -266,7 +268,7 @@ def test_a_datagram_can_be_watched(wire: Wire) -> None:
     assert wire.client._loss._pto_count == 0
 
 
-def test_whether_a_path_is_valid(wire: Wire) -> None:
+def test_a_new_address_is_not_validated(wire: Wire) -> None:
     assert address_validation.path_is_valid(wire.client)
     assert address_validation.path_is_valid(wire.server)
     wire.client.send_ping(1)
@@ -276,7 +278,7 @@ def test_whether_a_path_is_valid(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize(("longest", "says_so"), [(16384, True), (1453, True), (1452, False), (1200, False)])
-def test_who_builds_long_datagrams_says_so(
+def test_long_datagrams_are_announced_by_a_transport_parameter(
     certificates: CertificateFiles, longest: int, says_so: bool
 ) -> None:
     settings = QuicSettings(tls=certificates.tls(), max_datagram_size=longest)
@@ -328,7 +330,7 @@ def resumable(certificates: CertificateFiles) -> tuple[QuicSettings, SessionTick
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_early_data_and_what_becomes_of_them(certificates: CertificateFiles, known: bool) -> None:
+def test_early_data_are_accepted_or_sent_again(certificates: CertificateFiles, known: bool) -> None:
     settings, given, got = resumable(certificates)
     assert EngineTicket(got).takes_early_data
     wire = Wire(certificates)
@@ -421,7 +423,7 @@ def test_the_context_of_a_connection_is_ours(certificates: CertificateFiles) -> 
     assert wire.completed()
 
 
-def test_what_certificates_were_shown(certificates: CertificateFiles) -> None:
+def test_the_certificates_of_the_peer_are_known(certificates: CertificateFiles) -> None:
     settings = QuicSettings(tls=certificates.tls())
     wire = SecureWire(settings, settings)
     assert engine_tls.peer_certificates(wire.client) == ()
@@ -441,7 +443,7 @@ def test_a_server_asks_for_a_certificate(certificates: CertificateFiles) -> None
 
 
 @pytest.mark.parametrize("asking", ["none", "require"])
-def test_tickets_are_not_looked_for_where_certificates_are_asked_for(
+def test_no_ticket_is_looked_up_where_client_certificates_are_required(
     certificates: CertificateFiles, asking: Literal["none", "require"]
 ) -> None:
     settings = QuicSettings(tls=dataclasses.replace(certificates.tls(), client_certificate=asking))
@@ -495,7 +497,7 @@ def test_an_external_psk_is_one_by_its_label_and_its_age(certificates: Certifica
     assert engine_tls.peer_certificates(wire.client) == ()
 
 
-def test_tickets_and_external_psks_beside_each_other(certificates: CertificateFiles) -> None:
+def test_a_server_takes_tickets_and_external_psks(certificates: CertificateFiles) -> None:
     """Each with its own label: a server that has both can resume a session."""
     psk = ExternalPsk(b"identity", bytes(range(32)))
     settings = QuicSettings(tls=dataclasses.replace(certificates.tls(), psks={psk.identity: psk.secret}))
@@ -541,7 +543,7 @@ def pieces(found: Sequence[object]) -> list[tuple[int, bytes, bool]]:
     ]
 
 
-def test_what_validates_a_path_has_no_more_bytes_than_every_path_takes(linked_wire: Wire) -> None:
+def test_path_validation_uses_datagrams_of_1200_bytes(linked_wire: Wire) -> None:
     """aioquic pads it to the size of the path before."""
     client, server, now = linked_wire.client, linked_wire.server, linked_wire.now
     for quic in (client, server):
@@ -645,7 +647,7 @@ def test_limits_that_are_held_do_not_grow(linked_wire: Wire) -> None:
     assert client._streams[0].max_stream_data_remote == 2 * window
 
 
-def test_a_window_of_a_stream_that_is_over_is_none_to_keep(linked_wire: Wire) -> None:
+def test_a_stream_that_is_over_has_no_window_to_keep(linked_wire: Wire) -> None:
     assert linked_wire.server.keep_window(400, 1000) == 1000
 
 
@@ -662,7 +664,7 @@ def test_an_acknowledgement_can_be_sent_at_once(linked_wire: Wire) -> None:
 # -- connection ids, paths and Retry ------------------------------------------------------------
 
 
-def test_connection_ids_and_their_tokens_are_where_they_are_made_and_kept(
+def test_each_connection_id_is_announced_with_its_reset_token(
     certificates: CertificateFiles,
 ) -> None:
     settings = QuicSettings(tls=certificates.tls(verify=False))
@@ -688,7 +690,7 @@ def test_connection_ids_and_their_tokens_are_where_they_are_made_and_kept(
     assert reset_tokens(client) != [bytes(8) + server.host_cid]
 
 
-def test_aioquic_takes_no_notice_of_a_stateless_reset(certificates: CertificateFiles) -> None:
+def test_aioquic_ignores_a_stateless_reset(certificates: CertificateFiles) -> None:
     """Once it does, ours can go."""
     wire = Wire(certificates)
     wire.talk()
@@ -697,7 +699,7 @@ def test_aioquic_takes_no_notice_of_a_stateless_reset(certificates: CertificateF
     assert engine_state.closing(wire.client) is None
 
 
-def test_credit_of_an_unvalidated_path_counts_all_but_holds_no_close(certificates: CertificateFiles) -> None:
+def test_the_credit_of_an_unvalidated_path_counts_all_datagrams(certificates: CertificateFiles) -> None:
     wire = Wire(certificates)
     (datagram,) = [data for data, _ in wire.client.datagrams_to_send(0.0)]
     wire.server.receive_datagram(datagram, CLIENT_ADDRESS, 0.0)

@@ -27,7 +27,7 @@ from quicdist.carrier.quic.engine.wire.frames import uint
 from quicdist.carrier.security.certificates import CertificateFiles
 from tests.carrier.crafted import Crafted, crypto_frame, packed, seal, stream_frame
 from tests.carrier.simulated import Faults, Network
-from tests.carrier.test_direct_packets import all_came
+from tests.carrier.test_fast_path import all_came
 
 Frames = Callable[[int], bytes]
 
@@ -244,7 +244,7 @@ def test_a_handshake_needs_few_frames(certificates: CertificateFiles) -> None:
 # -- before the peer has been authenticated ------------------------------------------------------
 
 
-def test_a_node_that_was_dialled_may_send_early_and_does_so_again(certificates: CertificateFiles) -> None:
+def test_data_of_a_dialled_node_beyond_the_limit_come_again_later(certificates: CertificateFiles) -> None:
     network = Network(certificates, 3)
     client, server = network.ends
     for end in network.ends:
@@ -262,7 +262,9 @@ def test_a_node_that_was_dialled_may_send_early_and_does_so_again(certificates: 
 
 
 @pytest.mark.parametrize("dials", [True, False], ids=["dialled", "dialling"])
-def test_a_stranger_that_goes_on_is_closed(certificates: CertificateFiles, dials: bool) -> None:
+def test_a_peer_that_keeps_exceeding_the_limits_is_closed(
+    certificates: CertificateFiles, dials: bool
+) -> None:
     pair = Crafted(certificates, authenticated=False)
     target, stream_id = (pair.client, 1) if dials else (pair.server, 0)
     pair.flood(target, (stream_frame(stream_id, 1000 * i, bytes(1000)) for i in range(10_000)))
@@ -273,7 +275,9 @@ def test_a_stranger_that_goes_on_is_closed(certificates: CertificateFiles, dials
     assert target._local_max_data.used <= BOUNDS.stream_bytes + 1000
 
 
-def test_a_stranger_s_streams_are_few_and_come_again_later(certificates: CertificateFiles) -> None:
+def test_streams_beyond_the_limit_come_again_after_authentication(
+    certificates: CertificateFiles,
+) -> None:
     pair = Crafted(certificates, authenticated=False)
     for number in range(BOUNDS.streams + 5):
         pair.feed(pair.server, stream_frame(4 * number, 0, b"x"))
@@ -287,7 +291,7 @@ def test_a_stranger_s_streams_are_few_and_come_again_later(certificates: Certifi
     assert len(pair.server._streams) == BOUNDS.streams + 1
 
 
-def test_what_was_not_taken_is_not_acknowledged(certificates: CertificateFiles) -> None:
+def test_a_dropped_packet_is_not_acknowledged(certificates: CertificateFiles) -> None:
     pair = Crafted(certificates, authenticated=False)
     taken = statistics.packets_received(pair.server)
     pair.feed(pair.server, stream_frame(4 * 100, 0, b"x"))
@@ -337,7 +341,7 @@ def test_too_many_streams_are_an_error_still(certificates: CertificateFiles) -> 
     assert closing.code == QuicErrorCode.STREAM_LIMIT_ERROR
 
 
-def test_a_stream_is_told_once_that_its_peer_takes_no_more(certificates: CertificateFiles) -> None:
+def test_a_repeated_stop_sending_is_one_event(certificates: CertificateFiles) -> None:
     pair = Crafted(certificates)
     pair.server._events.clear()
     pair.feed(pair.server, (b"\5" + uint(4) + b"\7") * 100)
@@ -415,7 +419,7 @@ def test_every_other_packet_of_a_full_window_is_kept(certificates: CertificateFi
     assert server._reassembly.pieces == 0
 
 
-def test_a_link_takes_no_more_tiny_pieces_and_lives(certificates: CertificateFiles) -> None:
+def test_a_link_survives_too_many_tiny_pieces(certificates: CertificateFiles) -> None:
     pair = Crafted(certificates)
     server = pair.server
     pair.flood(server, packed(stream_frame(0, 2 * i + 1, b"x") for i in range(10_000)))
@@ -463,7 +467,7 @@ def test_nothing_in_a_packet_raises(
 @pytest.mark.parametrize(
     "error", [IndexError("x"), UnicodeDecodeError("utf8", b"", 0, 0, ""), ValueError(), KeyError()]
 )
-def test_what_the_engine_stumbles_over_is_an_error_of_the_peer(
+def test_an_exception_of_the_engine_closes_the_connection_as_an_error_of_the_peer(
     certificates: CertificateFiles, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def stumble(*arguments: object) -> None:
@@ -484,7 +488,7 @@ def test_what_the_engine_stumbles_over_is_an_error_of_the_peer(
     assert closing.tls_alert == 80
 
 
-def test_a_fault_outside_of_frames_ends_the_connection_and_no_more(
+def test_an_exception_outside_of_frames_closes_the_connection_only(
     certificates: CertificateFiles, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def stumble(*arguments: object) -> None:

@@ -54,7 +54,7 @@ class Path:
         assert cc.bytes_in_flight == 0
 
 
-def test_slow_start_doubles_the_window_of_who_uses_it() -> None:
+def test_slow_start_doubles_a_window_that_is_used() -> None:
     path = Path()
     assert path.cc.congestion_window == 10 * SIZE
     path.round()
@@ -81,7 +81,7 @@ def test_slow_start_ends_when_round_trips_become_longer() -> None:
     assert path.cc.congestion_window < 2 * window * 1.25**6
 
 
-def test_a_chance_of_longer_round_trips_does_not_end_slow_start() -> None:
+def test_a_few_longer_round_trips_do_not_end_slow_start() -> None:
     path = Path()
     for rtt in (0.05, 0.05, 0.07, 0.05, 0.05, 0.05, 0.05):
         path.rtt = rtt
@@ -122,7 +122,7 @@ def test_a_loss_with_a_queue_is_congestion() -> None:
     assert not path.cc.in_slow_start
 
 
-def test_a_window_is_reduced_to_what_the_path_holds_at_most() -> None:
+def test_a_window_is_reduced_to_the_bandwidth_delay_product_at_least() -> None:
     path = queued()
     path.rtt = path.min_rtt
     for _ in range(12):
@@ -136,7 +136,7 @@ def test_a_window_is_reduced_to_what_the_path_holds_at_most() -> None:
     assert path.cc.congestion_window == pytest.approx(90 * SIZE, rel=0.05)
 
 
-def test_a_loss_of_one_who_does_not_fill_the_window_says_nothing() -> None:
+def test_a_loss_in_a_window_that_is_not_full_is_no_congestion() -> None:
     path = queued()
     for _ in range(4):
         path.round(5)
@@ -159,7 +159,7 @@ def test_many_losses_are_congestion_once_for_all_that_was_in_flight() -> None:
     assert path.cc.congestion_window == window
 
 
-def test_a_reduction_for_losses_that_were_none_is_undone() -> None:
+def test_a_reduction_for_spurious_losses_is_undone() -> None:
     path = queued()
     cc = path.cc
     path.round(100, lost=3)
@@ -196,7 +196,7 @@ def test_reno_halves_and_grows_by_a_datagram_a_round_trip() -> None:
     assert (path.cc.congestion_window - window) / SIZE == pytest.approx(10, abs=1)
 
 
-def test_below_what_the_path_holds_the_window_grows_fast() -> None:
+def test_below_the_bandwidth_delay_product_the_window_grows_fast() -> None:
     path = Path()
     path.cc.congestion_window = 20 * SIZE
     path.cc.ssthresh = 0
@@ -205,7 +205,7 @@ def test_below_what_the_path_holds_the_window_grows_fast() -> None:
     assert path.cc.congestion_window > 300 * SIZE
 
 
-def test_what_is_not_used_does_not_grow() -> None:
+def test_a_window_that_is_not_used_does_not_grow() -> None:
     path = Path()
     path.cc.ssthresh = 0
     window = path.cc.congestion_window
@@ -269,7 +269,7 @@ def test_a_pacer_lets_a_burst_pass() -> None:
         assert sent == pytest.approx(most, abs=1)
 
 
-def test_a_pacer_counts_what_was_built_and_is_not_told_yet() -> None:
+def test_a_pacer_counts_packets_that_were_built_and_not_sent() -> None:
     pacer = Pacer(SIZE)
     pacer.set_rate(100 * SIZE, 0.1, slow_start=False)
     for _ in range(BURST_DATAGRAMS):

@@ -33,14 +33,10 @@ from tests.carrier.quic_support import (
 )
 from tests.support.virtual_time import in_virtual_time
 
+pytestmark = pytest.mark.usefixtures("quic_dist_peers")
+
 #: So many senders that every data stream is taken by some.
 SENDERS = 400
-
-
-@pytest.fixture(autouse=True)
-def _quic_dist(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No peer says that it is quicdist."""
-    monkeypatch.setattr(Connection, "peer_is_quicdist", lambda quic: False)
 
 
 class Counts(StreamCounts):
@@ -197,7 +193,7 @@ async def test_a_peer_with_fewer_streams_ends_the_link_by_name_and_the_next_one_
         for sender in range(SENDERS):
             send(client.link, node, sender, sender)
         error = str(await client.end())
-        assert "it refused data stream 36 as a stream of an application (code 0x100)" in error
+        assert "the peer refused data stream 36 as a user stream (code 0x100)" in error
         assert "it has at most 8 data streams, 16 were expected" in error
         again = Inbox.of(await carrier.setup(server.node.name, server.address, node, setup_time=SETUP_TIME))
         theirs = Inbox.of(await server.link())

@@ -9,6 +9,7 @@ from typing import get_args
 
 import pytest
 
+from quicdist.carrier.datagram_socket import Datagram
 from quicdist.carrier.quic.engine import events
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
 from quicdist.carrier.quic.engine.aioquic.factory import AioquicFactory
@@ -18,7 +19,6 @@ from quicdist.carrier.quic.engine.state import EngineState
 from quicdist.carrier.quic.engine.wire.long_header import long_header
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.security.certificates import CertificateFiles
-from quicdist.carrier.udp import Datagram
 from tests.carrier.quic_support import linked, quic_link
 from tests.support.simulated_engine import SimulatedEngine, SimulatedEngines
 

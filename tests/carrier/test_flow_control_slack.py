@@ -39,7 +39,7 @@ KINDS = ["stream", "stream, by aioquic", "connection"]
 
 
 @pytest.mark.parametrize("of", KINDS)
-def test_so_many_bytes_beyond_a_limit_are_taken(certificates: CertificateFiles, of: str) -> None:
+def test_a_few_bytes_beyond_a_limit_are_accepted(certificates: CertificateFiles, of: str) -> None:
     network = limited(certificates, of=of)
     network.client.write(STREAM, bytes(LIMIT - 1))
     network.run(1)
@@ -52,7 +52,9 @@ def test_so_many_bytes_beyond_a_limit_are_taken(certificates: CertificateFiles, 
 
 @pytest.mark.parametrize("of", KINDS)
 @pytest.mark.parametrize("pieces", [1, SLACK + 1])
-def test_more_than_that_ends_the_connection(certificates: CertificateFiles, of: str, pieces: int) -> None:
+def test_more_bytes_beyond_a_limit_close_the_connection(
+    certificates: CertificateFiles, of: str, pieces: int
+) -> None:
     """At once or byte by byte."""
     network = limited(certificates, of=of)
     network.client.write(STREAM, bytes(LIMIT - 1))
@@ -66,7 +68,7 @@ def test_more_than_that_ends_the_connection(certificates: CertificateFiles, of: 
     assert len(network.server.came[STREAM]) <= LIMIT + SLACK
 
 
-def test_what_was_taken_beyond_a_limit_counts_against_the_next(certificates: CertificateFiles) -> None:
+def test_bytes_beyond_a_limit_count_against_the_next_one(certificates: CertificateFiles) -> None:
     network = limited(certificates, of="stream")
     server = network.server.quic
     assert isinstance(server, Connection)

@@ -21,7 +21,7 @@ from quicdist.carrier.quic.engine.aioquic.key_limits import (
 from quicdist.carrier.security.certificates import CertificateFiles
 from tests.carrier.crafted import CLIENT, Crafted, seal
 from tests.carrier.simulated import Faults, Network
-from tests.carrier.test_direct_packets import all_came
+from tests.carrier.test_fast_path import all_came
 
 FEW = KeyLimits(update=50, maximum=100, forgeries=1 << 52)
 
@@ -57,7 +57,7 @@ def test_the_limits_are_those_of_the_ciphers() -> None:
     assert CHACHA20.forgeries == 2**36
 
 
-def test_which_limits_are_whose(certificates: CertificateFiles) -> None:
+def test_the_limits_depend_on_the_cipher_and_the_peer(certificates: CertificateFiles) -> None:
     pair = Crafted(certificates)
     assert pair.server._limits(keys(pair.server)) is LONG
     network = Network(certificates, 6, client=QuicConnection)

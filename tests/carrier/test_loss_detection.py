@@ -12,7 +12,7 @@ import pytest
 
 from quicdist.carrier.quic.engine.recovery.ack_ranges import newly_acknowledged
 from quicdist.carrier.quic.engine.recovery.congestion import Congestion
-from quicdist.carrier.quic.engine.recovery.loss_detection import MAX_BACKOFF, REMEMBERED, LossDetection
+from quicdist.carrier.quic.engine.recovery.loss_detection import MAX_BACKOFF, MAX_REMEMBERED, LossDetection
 from quicdist.carrier.quic.engine.recovery.pacer import Pacer
 from quicdist.carrier.quic.engine.recovery.rtt import RoundTrips
 
@@ -270,7 +270,7 @@ def test_the_shortest_round_trip_is_forgotten() -> None:
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_packets_are_told_of_once_each_way_and_bytes_add_up(seed: int) -> None:
+def test_each_packet_is_reported_once_and_bytes_in_flight_add_up(seed: int) -> None:
     """Whatever is acknowledged when, in whatever order: lost before acknowledged, neither twice."""
     random = Random(seed)
     sender = Sender()
@@ -301,7 +301,7 @@ def test_packets_are_told_of_once_each_way_and_bytes_add_up(seed: int) -> None:
     assert set(sender.of(ACKED)) <= arrived
 
 
-def test_ranges_that_were_never_sent_are_not_looked_for() -> None:
+def test_ranges_that_were_never_sent_are_ignored() -> None:
     sender = Sender()
     numbers = sender.send(3)
     sender.recovery.on_ack_received(
@@ -316,7 +316,7 @@ def test_ranges_that_were_never_sent_are_not_looked_for() -> None:
 def test_lost_packets_are_remembered_within_bounds() -> None:
     sender = Sender()
     sender.measure()
-    numbers = sender.send(REMEMBERED + 500)
+    numbers = sender.send(MAX_REMEMBERED + 500)
     sender.ack([sender.send()[0]])
     assert sender.of(LOST) == numbers[:-2]
     sender.ack(numbers)
@@ -354,7 +354,7 @@ class Counted(dict[int, Any]):
 
 
 @pytest.mark.parametrize("length", [3, 100])
-def test_many_ranges_cost_no_more_than_what_is_waited_for(length: int) -> None:
+def test_many_ranges_cost_no_more_than_the_packets_in_flight(length: int) -> None:
     sender = Sender()
     sender.measure()
     old = sender.send(200 * (length + 1))

@@ -8,7 +8,7 @@ from quicdist.carrier.quic.engine import path_mtu
 from quicdist.carrier.quic.engine.path_mtu import (
     BASE_SIZE,
     FULL,
-    GRAIN,
+    GRANULARITY,
     MAX_LOSSES,
     MAX_PROBES,
     MAX_SIZE,
@@ -63,29 +63,29 @@ def arrive(mtu: PathMtu) -> None:
     "longest", [1200, 1252, 1300, 1452, 1471, 1472, 1500, 4000, 8951, 8952, 8972, 9001, 16383, 16384, ANY]
 )
 @pytest.mark.parametrize("says_so", [False, True])
-def test_the_size_found_is_what_the_path_takes(longest: int, says_so: bool) -> None:
+def test_the_size_found_is_that_of_the_path(longest: int, says_so: bool) -> None:
     mtu = agreed()
     assert mtu.size == MIN_SIZE
     asked = search(mtu, longest, says_so=says_so)
     assert mtu.size <= longest
-    assert mtu.size >= min(longest, MAX_SIZE) * (GRAIN - 1) // GRAIN
+    assert mtu.size >= min(longest, MAX_SIZE) * (GRANULARITY - 1) // GRANULARITY
     for size in asked:
         assert asked.count(size) == (1 if says_so or size <= longest else MAX_PROBES)
     assert search(mtu, longest) == []
 
 
-@pytest.mark.parametrize("longest", [MAX_SIZE, *path_mtu.LIKELY])
+@pytest.mark.parametrize("longest", [MAX_SIZE, *path_mtu.COMMON_SIZES])
 def test_sizes_that_are_common_are_found_exactly(longest: int) -> None:
     mtu = agreed()
     search(mtu, longest)
     assert mtu.size == longest
 
 
-def test_what_ethernet_takes_is_asked_for_first_and_the_longest_then() -> None:
+def test_the_size_of_ethernet_is_probed_first_and_the_maximum_next() -> None:
     assert search(agreed(), ANY) == [BASE_SIZE, MAX_SIZE]
 
 
-def test_with_a_limit_that_any_path_takes_nothing_is_asked() -> None:
+def test_with_the_limit_at_1200_bytes_nothing_is_probed() -> None:
     mtu = agreed(MIN_SIZE)
     assert mtu.size == MIN_SIZE
     assert search(mtu, ANY) == search(mtu, ANY, LATER * 2) == []
@@ -107,7 +107,7 @@ def test_limits_of_either_side_hold() -> None:
     assert mtu.size == MIN_SIZE
 
 
-def test_a_peer_that_is_no_quicdist_is_sent_what_ethernet_takes() -> None:
+def test_a_peer_that_is_not_quicdist_is_sent_the_size_of_ethernet() -> None:
     mtu = PathMtu()
     mtu.peer_takes(ANY, long=False)
     assert mtu.size == MIN_SIZE
@@ -119,7 +119,7 @@ def test_a_peer_that_is_no_quicdist_is_sent_what_ethernet_takes() -> None:
     assert search(mtu, ANY, 3.0 + LATER) == [BASE_SIZE]
 
 
-def test_where_datagrams_may_be_taken_apart_probes_tell_nothing() -> None:
+def test_where_datagrams_may_be_fragmented_nothing_is_probed() -> None:
     mtu = PathMtu()
     mtu.peer_takes(ANY, long=True, whole=False)
     assert mtu.size == BASE_SIZE
@@ -142,7 +142,7 @@ def test_a_probe_may_get_lost_for_other_reasons() -> None:
     assert mtu.size == MAX_SIZE
 
 
-def test_a_path_is_asked_again_after_a_time() -> None:
+def test_a_larger_size_is_probed_again_after_the_raise_timer() -> None:
     mtu = agreed()
     search(mtu, 2000)
     assert mtu.size < 2000
@@ -154,7 +154,7 @@ def test_a_path_is_asked_again_after_a_time() -> None:
     assert search(mtu, ANY, 5.0 + 3 * LATER) == []  # there is no more
 
 
-def test_a_new_path_is_asked_from_the_beginning() -> None:
+def test_a_new_path_is_probed_from_the_beginning() -> None:
     mtu = agreed(9000)
     search(mtu, ANY)
     other = mtu.anew()
@@ -176,7 +176,7 @@ def found(longest: int = ANY) -> PathMtu:
     return mtu
 
 
-def test_losses_in_a_row_make_one_ask_again() -> None:
+def test_losses_in_a_row_restart_probing() -> None:
     mtu = found()
     lose(mtu, times=MAX_LOSSES - 1)
     arrive(mtu)
@@ -189,7 +189,7 @@ def test_losses_in_a_row_make_one_ask_again() -> None:
     assert mtu.size == MAX_SIZE
 
 
-def test_a_path_that_became_narrow() -> None:
+def test_a_path_with_a_smaller_mtu_is_found() -> None:
     mtu = found()
     lose(mtu)
     assert search(mtu, 4000)[1 : 1 + MAX_PROBES] == [MAX_SIZE] * MAX_PROBES
@@ -205,7 +205,7 @@ def test_a_path_that_became_narrow() -> None:
     assert 1250 < mtu.size <= 1300
 
 
-def test_silence_is_no_sign_and_a_short_packet_that_comes_through_is() -> None:
+def test_silence_is_no_black_hole_but_a_short_packet_acknowledged_alone_is() -> None:
     mtu = found()
     mtu.watch(MAX_SIZE)
     mtu.undelivered(MAX_SIZE)
@@ -219,7 +219,7 @@ def test_silence_is_no_sign_and_a_short_packet_that_comes_through_is() -> None:
     assert not mtu.doubtful
 
 
-def test_what_is_shorter_than_what_was_lost_and_comes_through_proves_nothing() -> None:
+def test_datagrams_shorter_than_the_lost_ones_prove_nothing() -> None:
     """Datagrams of many sizes are under way on a path that took 9000 bytes, and now takes 1500."""
     mtu = found(8972)
     for _ in range(MAX_LOSSES - 1):
@@ -233,7 +233,7 @@ def test_what_is_shorter_than_what_was_lost_and_comes_through_proves_nothing() -
     assert mtu.size == 1472
 
 
-def test_what_counted_as_lost_and_comes_through_after_all_speaks_for_the_path() -> None:
+def test_a_spurious_loss_counts_for_the_path() -> None:
     mtu = found()
     lose(mtu, times=MAX_LOSSES - 1)
     mtu.delivered(MAX_SIZE)
@@ -299,7 +299,7 @@ def test_short_datagrams_that_get_through_prove_nothing_for_long_ones() -> None:
     assert MAX_SIZE not in search(mtu, ANY)
 
 
-def test_what_the_network_says_of_a_probe_is_waited_for() -> None:
+def test_an_icmp_report_during_a_probe_waits_for_its_fate() -> None:
     """It may be about the probe, and anyone may say it."""
     mtu = found(2000)
     mtu.suspect()
@@ -311,7 +311,7 @@ def test_what_the_network_says_of_a_probe_is_waited_for() -> None:
     assert mtu.size == MIN_SIZE
 
 
-def test_what_the_system_does_not_take_is_not_built() -> None:
+def test_a_size_that_the_system_refuses_is_not_built() -> None:
     mtu = found()
     mtu.too_long(MAX_SIZE)
     assert mtu.size == MIN_SIZE
@@ -325,7 +325,7 @@ def test_what_the_system_does_not_take_is_not_built() -> None:
     assert 1350 < mtu.size < 1400
 
 
-def test_what_the_system_said_before_the_handshake_was_over_holds() -> None:
+def test_a_refusal_of_the_system_before_the_handshake_is_remembered() -> None:
     mtu = PathMtu()
     mtu.too_long(BASE_SIZE)
     mtu.peer_takes(ANY, long=True)

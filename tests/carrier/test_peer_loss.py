@@ -1,4 +1,4 @@
-"""A peer that has lost its part of a connection and cannot prove it is noticed by what comes in its place."""
+"""A peer that has lost its connection, and cannot prove it, is detected by hints."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from aioquic.quic.connection import QuicConnection
 
 from quicdist.carrier import Address, LinkLost
+from quicdist.carrier.datagram_socket import Datagram, SocketAddress, open_socket
 from quicdist.carrier.icmp import ask_for_reports, take_reports
 from quicdist.carrier.quic.driver import peer_loss
 from quicdist.carrier.quic.driver.peer_loss import CONNECTION_UNKNOWN, PORT_UNREACHABLE, PeerLossDetector
@@ -19,15 +20,15 @@ from quicdist.carrier.quic.engine.aioquic import statistics
 from quicdist.carrier.quic.engine.aioquic.configuration import client_configuration
 from quicdist.carrier.quic.engine.aioquic.statistics import packets_sent, probe_timeout
 from quicdist.carrier.quic.settings import QuicSettings
-from quicdist.carrier.udp import Datagram, SocketAddress, UdpSocket, open_socket
+from quicdist.carrier.udp import UdpSocket
 from tests.carrier.nodes import Inbox
-from tests.carrier.quic_support import linked, linked_to, listening, quic_link
+from tests.carrier.quic_support import LinkPair, linked_to, listening, quic_link, with_linked_pair
 from tests.support.virtual_time import in_virtual_time
 
 reports_only = pytest.mark.skipif(sys.platform != "linux", reason="reports are Linux's IP_RECVERR")
 
 #: From the first packet that is answered by a hint until the connection is given up.
-AT_MOST = peer_loss.SECONDS + 2.0
+AT_MOST = peer_loss.MIN_SILENCE + 2.0
 
 
 class Junk:
@@ -51,13 +52,13 @@ class Junk:
         """Not of interest."""
 
 
-def connection_of_inbox(inbox: Inbox):  # type: ignore[no-untyped-def]
+def quic_connection(inbox: Inbox):  # type: ignore[no-untyped-def]
     return quic_link(inbox.link)._connection
 
 
 def restarted(inbox: Inbox) -> None:
     """This end has lost its connections: it answers with junk."""
-    udp = connection_of_inbox(inbox).socket
+    udp = quic_connection(inbox).socket
     udp.receiver = Junk(udp)
     udp.sift = None
 
@@ -66,38 +67,32 @@ async def given_up(inbox: Inbox) -> str:
     """Ask the peer; how the link ends, and that it does so in time."""
     loop = asyncio.get_running_loop()
     begun = loop.time()
-    connection_of_inbox(inbox).ping()
+    quic_connection(inbox).ping()
     error = await inbox.end()
     assert isinstance(error, LinkLost)
-    assert peer_loss.SECONDS <= loop.time() - begun <= AT_MOST
+    assert peer_loss.MIN_SILENCE <= loop.time() - begun <= AT_MOST
     return str(error)
 
 
-def test_a_dialled_node_that_was_started_again_is_noticed_by_its_answers(settings: QuicSettings) -> None:
-    @in_virtual_time
-    async def run() -> None:
-        async with linked(settings) as pair:
-            restarted(pair.server)
-            assert CONNECTION_UNKNOWN in await given_up(pair.client)
+def test_restarted_dialled_node_is_detected_by_its_answers(settings: QuicSettings) -> None:
+    async def test(pair: LinkPair) -> None:
+        restarted(pair.server)
+        assert CONNECTION_UNKNOWN in await given_up(pair.client)
 
-    run()
+    with_linked_pair(settings, test)
 
 
-def test_a_node_that_dialled_and_was_started_again_is_noticed_by_its_answers(settings: QuicSettings) -> None:
-    @in_virtual_time
-    async def run() -> None:
-        async with linked(settings) as pair:
-            restarted(pair.client)
-            assert CONNECTION_UNKNOWN in await given_up(pair.server)
+def test_restarted_dialling_node_is_detected_by_its_answers(settings: QuicSettings) -> None:
+    async def test(pair: LinkPair) -> None:
+        restarted(pair.client)
+        assert CONNECTION_UNKNOWN in await given_up(pair.server)
 
-    run()
+    with_linked_pair(settings, test)
 
 
 @reports_only
 @pytest.mark.parametrize("host", ["127.0.0.1", None])
-def test_a_node_that_dialled_and_is_gone_is_noticed_by_its_port(
-    settings: QuicSettings, host: str | None
-) -> None:
+def test_dialling_node_that_is_gone_is_detected_by_icmp(settings: QuicSettings, host: str | None) -> None:
     """Also where it listens at every address of both families."""
 
     @in_virtual_time
@@ -108,7 +103,7 @@ def test_a_node_that_dialled_and_is_gone_is_noticed_by_its_port(
                 linked_to(server, settings, address) as gone,
                 linked_to(server, settings, address) as pair,
             ):
-                connection_of_inbox(gone.client).socket.close()
+                quic_connection(gone.client).socket.close()
                 assert PORT_UNREACHABLE in await given_up(gone.server)
                 # The others on that socket have lost nothing.
                 for number in range(200):
@@ -122,42 +117,38 @@ def test_a_node_that_dialled_and_is_gone_is_noticed_by_its_port(
 
 
 @pytest.mark.parametrize("side", ["client", "server"])
-def test_hints_about_a_peer_that_answers_come_to_nothing(settings: QuicSettings, side: str) -> None:
+def test_hints_about_a_peer_that_answers_have_no_effect(settings: QuicSettings, side: str) -> None:
     """Anybody can forge them, as many as they like."""
 
-    @in_virtual_time
-    async def run() -> None:
-        async with linked(settings) as pair:
-            inbox: Inbox = getattr(pair, side)
-            doubts = PeerLossDetector(connection_of_inbox(inbox))
-            for _ in range(500):
-                doubts.hint(PORT_UNREACHABLE)
-                await asyncio.sleep(0.02)
-            assert not inbox.link.closed
-            await asyncio.sleep(1)
-            sent = packets_sent(connection_of_inbox(inbox).engine)
-            await asyncio.sleep(1)
-            assert packets_sent(connection_of_inbox(inbox).engine) == sent
+    async def test(pair: LinkPair) -> None:
+        inbox: Inbox = getattr(pair, side)
+        detector = PeerLossDetector(quic_connection(inbox))
+        for _ in range(500):
+            detector.hint(PORT_UNREACHABLE)
+            await asyncio.sleep(0.02)
+        assert not inbox.link.closed
+        await asyncio.sleep(1)
+        sent = packets_sent(quic_connection(inbox).engine)
+        await asyncio.sleep(1)
+        assert packets_sent(quic_connection(inbox).engine) == sent
 
-    run()
+    with_linked_pair(settings, test)
 
 
-def test_hints_without_packets_that_they_answer_come_to_nothing(settings: QuicSettings) -> None:
-    @in_virtual_time
-    async def run() -> None:
-        async with linked(settings) as pair:
-            connection = connection_of_inbox(pair.client)
-            pair_of_it = connection_of_inbox(pair.server).socket
-            pair_of_it.receiver = Junk(pair_of_it)
-            connection.ping = lambda: None
-            doubts = PeerLossDetector(connection)
-            for _ in range(1000):
-                doubts.hint(PORT_UNREACHABLE)
-                await asyncio.sleep(0.005)
-            assert not pair.client.link.closed
-            connection.abandon("enough")
+def test_hints_without_packets_sent_have_no_effect(settings: QuicSettings) -> None:
+    async def test(pair: LinkPair) -> None:
+        connection = quic_connection(pair.client)
+        pair_of_it = quic_connection(pair.server).socket
+        pair_of_it.receiver = Junk(pair_of_it)
+        connection.ping = lambda: None
+        detector = PeerLossDetector(connection)
+        for _ in range(1000):
+            detector.hint(PORT_UNREACHABLE)
+            await asyncio.sleep(0.005)
+        assert not pair.client.link.closed
+        connection.abandon("enough")
 
-    run()
+    with_linked_pair(settings, test)
 
 
 def test_nothing_is_kept_of_a_hint_about_a_connection_that_is_gone(settings: QuicSettings) -> None:
@@ -166,7 +157,7 @@ def test_nothing_is_kept_of_a_hint_about_a_connection_that_is_gone(settings: Qui
     @in_virtual_time
     async def run() -> None:
         async with listening(settings) as server, linked_to(server, settings) as pair:
-            connection = connection_of_inbox(pair.server)
+            connection = quic_connection(pair.server)
             connection.abandon("another one was")
             endpoint = server.listener.endpoint
             endpoint._hint(connection, CONNECTION_UNKNOWN)

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from quicdist.carrier.quic.engine.path_mtu import BASE_SIZE, GRAIN, MAX_SIZE, MIN_SIZE
+from quicdist.carrier.quic.engine.path_mtu import BASE_SIZE, GRANULARITY, MAX_SIZE, MIN_SIZE
 from quicdist.carrier.quic.link import QuicLink
 from quicdist.carrier.quic.settings import QuicSettings
 from tests.carrier.flights import Proxy, proxied
@@ -62,7 +62,7 @@ async def settle(pair: LinkPair) -> tuple[int, int]:
 def fits(size: int, longest: int) -> bool:
     """Whether a size is about what the path takes."""
     most = min(longest, MAX_SIZE)
-    return most * (GRAIN - 1) // GRAIN <= size <= most
+    return most * (GRANULARITY - 1) // GRANULARITY <= size <= most
 
 
 @pytest.mark.parametrize("longest", [1200, 1300, 1452, 1472, 2000, 5000, 8952, 9000, 12_000, 16_384, 65_535])

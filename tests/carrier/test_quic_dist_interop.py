@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE
 
-from quicdist.carrier import Address, DigestUnanswered, PeerClosed, PeerSilent
+from quicdist.carrier import Address, PeerClosed, PeerSilent, SetupTimeout
 from quicdist.carrier.quic.carrier import QuicCarrier
 from quicdist.carrier.quic.engine.aioquic.key_limits import KeyLimited, KeyLimits, KeyPair
 from quicdist.carrier.quic.engine.path_mtu import BASE_SIZE
@@ -283,7 +283,7 @@ async def test_a_beam_with_another_cookie_when_dialled(
     port = free_port()
     async with beam(tmp_path, certificates, port, cookie="other"):
         # Before 2.0 it says nothing more, and does not close: only time tells.
-        with pytest.raises((WrongCookie, DigestUnanswered), match="cookie") as caught:
+        with pytest.raises((WrongCookie, SetupTimeout), match="cookie") as caught:
             await QuicCarrier(settings).setup(BEAM, Address("127.0.0.1", port), FakeNode(NAME), setup_time=2)
         assert BEAM in str(caught.value)
 

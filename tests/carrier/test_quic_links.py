@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from quicdist.carrier import LinkClosed, PeerClosed, PeerSilent
+from quicdist.carrier import LinkLost, PeerClosed, PeerSilent
 from quicdist.carrier.link import BufferLimits
 from quicdist.carrier.quic.carrier import QuicCarrier
 from quicdist.carrier.quic.dial_handshake import DialHandshake
@@ -17,7 +17,7 @@ from quicdist.carrier.quic.engine.aioquic.connection import Connection
 from quicdist.carrier.quic.link import BURST, QuicLink
 from quicdist.carrier.quic.liveness_probe import NOPROC
 from quicdist.carrier.quic.settings import QuicSettings
-from quicdist.protocol import DEFAULT_FLAGS, Connected, FrameTooLong, RegSend, UndecodableMessage
+from quicdist.protocol import DEFAULT_FLAGS, Connected, FrameError, FrameTooLong, RegSend
 from quicdist.term import Atom
 from tests.carrier.nodes import FakeNode, Inbox
 from tests.carrier.quic_support import (
@@ -148,7 +148,7 @@ async def test_closing_is_told_once_to_each_end(settings: QuicSettings) -> None:
         assert pair.server.link.closed
         await pair.client.link.wait_closed()
         await pair.server.link.wait_closed()
-        with pytest.raises(LinkClosed, match="server@127"):
+        with pytest.raises(LinkLost, match="server@127"):
             pair.to_server("late")
 
 
@@ -248,7 +248,7 @@ async def test_bytes_that_are_no_term_end_the_link_after_what_was_good(settings:
         link = quic_link(pair.client.link)
         stream_id, good = link._dist.send(RegSend(pair.client_node.pid(), Atom(""), Atom("echo")), 1)
         write_raw(pair, stream_id, b"".join(good) + struct.pack(">I", 5) + b"\x83\x44\x00\xff\xff")
-        assert isinstance(await pair.server.end(), UndecodableMessage)
+        assert isinstance(await pair.server.end(), FrameError)
         assert pair.server.messages.get_nowait()[1] == 1
 
 

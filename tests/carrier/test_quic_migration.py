@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from quicdist.carrier import Address, MigrationError
+from quicdist.carrier import Address, CarrierError
+from quicdist.carrier.datagram_socket import open_socket
 from quicdist.carrier.quic.carrier import QuicCarrier
 from quicdist.carrier.quic.driver import migration as migration_module
 from quicdist.carrier.quic.driver.dial_endpoint import DialEndpoint
 from quicdist.carrier.quic.link import QuicLink
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.security.certificates import CertificateFiles
-from quicdist.carrier.udp import open_socket
 from quicdist.protocol import RegSend
 from quicdist.term import Atom
 from tests.carrier.flights import proxied
@@ -85,7 +85,7 @@ async def test_no_way_to_go_on_by(settings: QuicSettings) -> None:
 
     async with linked(settings, dataclasses.replace(settings, sockets=sockets)) as pair:
         no_way = True
-        with pytest.raises(MigrationError, match=r"server@127.0.0.1.*Network is unreachable"):
+        with pytest.raises(CarrierError, match=r"server@127.0.0.1.*Network is unreachable"):
             pair.client.link.migrate()
         pair.to_server(1)
         assert (await pair.server.get())[1] == 1
@@ -125,7 +125,7 @@ async def test_a_way_that_is_back_is_taken_at_once(
     settings: QuicSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not only when the next probe is due, which after a long while is late."""
-    monkeypatch.setattr(migration_module, "LOOK", 0.05)
+    monkeypatch.setattr(migration_module, "CHECK_INTERVAL", 0.05)
     tries: int | None = None
 
     def not_yet(*args: Any, **kwargs: Any) -> socket.socket:

@@ -18,16 +18,16 @@ import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from quicdist.carrier import (
+    AcceptError,
     AuthenticationRefused,
     AuthPeer,
     CertificateError,
     CertificateRefused,
     ConnectError,
     ExternalPsk,
-    IncomingAuthenticationRefused,
-    IncomingCertificateRefused,
     ListenError,
     PskRefused,
+    Refusal,
     SetupTimeout,
 )
 from quicdist.carrier.quic.authentication import MAX_BYTES, AuthCallback
@@ -150,8 +150,8 @@ async def test_a_server_whose_certificate_is_bad(
             await dial(server, tls(None, ca, verify=True))
         assert not caught.value.by_peer
         assert caught.value.node == SERVER
-        assert "its certificate is refused" in str(caught.value)
-        await logged(caplog, server, "it refused our certificate")
+        assert "the certificate of the peer was refused" in str(caught.value)
+        await logged(caplog, server, "the peer refused our certificate")
         # And without verify nobody looks.
         await connects(server, tls(None))
 
@@ -215,7 +215,7 @@ async def test_a_client_whose_certificate_is_bad(
         with pytest.raises(CertificateRefused, match=why) as caught:
             await dial(server, tls(make(ca, stranger)))
         assert caught.value.by_peer
-        assert "it refused our certificate" in str(caught.value)
+        assert "the peer refused our certificate" in str(caught.value)
         await logged(caplog, server, "127.0.0.1", "its certificate")
         assert server.links.empty()
         await nothing_half_made(server)
@@ -240,12 +240,13 @@ async def test_a_client_on_a_host_its_certificate_does_not_name(
     ca: TestCa, name: str, asking: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with listening(QuicSettings(tls=tls(ca.sign(), ca, client_certificate=asking))) as server:
-        with pytest.raises(CertificateRefused, match="it refused our certificate") as caught:
+        with pytest.raises(CertificateRefused, match="the peer refused our certificate") as caught:
             await dial(server, tls(ca.sign()), name=name)
         assert caught.value.by_peer
         assert name in str(caught.value)
         error = await server.error()
-        assert isinstance(error, IncomingCertificateRefused)
+        assert isinstance(error, AcceptError)
+        assert error.refusal is Refusal.CERTIFICATE
         assert name in str(error)
         await logged(caplog, server, name)
         assert server.node.requested == []
@@ -329,7 +330,8 @@ async def test_a_server_that_refuses(
             await dial(server, certificates.tls())
         assert caught.value.by_peer
         error = await server.error()
-        assert isinstance(error, IncomingAuthenticationRefused)
+        assert isinstance(error, AcceptError)
+        assert error.refusal is Refusal.AUTHENTICATION
         assert not error.by_peer
         await logged(caplog, server, why)
         assert server.node.requested == []
@@ -350,7 +352,8 @@ async def test_a_client_that_refuses(certificates: CertificateFiles) -> None:
             await dial(server, certificates.tls(), auth_callback=wait_for_word)
         assert not caught.value.by_peer
         error = await server.error()
-        assert isinstance(error, IncomingAuthenticationRefused)
+        assert isinstance(error, AcceptError)
+        assert error.refusal is Refusal.AUTHENTICATION
         assert error.by_peer
         assert "not there" in str(error)
         await nothing_half_made(server)
@@ -469,7 +472,9 @@ async def test_a_peer_without_a_callback(certificates: CertificateFiles) -> None
     async with guarded(certificates, ask, auth_handshake_timeout=0.5) as server:
         with pytest.raises(ConnectError):
             await dial(server, certificates.tls())
-        assert isinstance(await server.error(), IncomingAuthenticationRefused)
+        error = await server.error()
+        assert isinstance(error, AcceptError)
+        assert error.refusal is Refusal.AUTHENTICATION
         assert server.node.requested == []
 
 
@@ -584,7 +589,7 @@ async def test_another_secret(
 ) -> None:
     base = certificates.tls() if with_certificates else TlsConfig()
     async with listening(QuicSettings(tls=dataclasses.replace(base, psks={b"cluster": bytes(32)}))) as server:
-        with pytest.raises(PskRefused, match="it refused our pre-shared key: another secret") as caught:
+        with pytest.raises(PskRefused, match="the peer refused our pre-shared key: another secret") as caught:
             await dial(server, TlsConfig(external_psk=PSK))
         assert caught.value.by_peer
         await logged(caplog, server, "its pre-shared key: another secret")
@@ -593,18 +598,18 @@ async def test_another_secret(
 async def test_no_fall_back_to_a_certificate(certificates: CertificateFiles) -> None:
     """A server that knows nothing of the PSK shows its certificate, and nobody looks at it."""
     async with listening(settings_of(certificates)) as server:
-        with pytest.raises(PskRefused, match="does not take our pre-shared key") as caught:
+        with pytest.raises(PskRefused, match="did not accept our pre-shared key") as caught:
             await dial(server, TlsConfig(external_psk=PSK))
         assert not caught.value.by_peer
 
 
 async def test_no_psk_where_one_is_required(caplog: pytest.LogCaptureFixture) -> None:
     async with listening(QuicSettings(tls=TlsConfig(psks={b"cluster": SECRET}))) as server:
-        with pytest.raises(PskRefused, match="it wants a pre-shared key") as caught:
+        with pytest.raises(PskRefused, match="the peer requires a pre-shared key") as caught:
             await dial(server, TlsConfig())
         assert caught.value.by_peer
         await logged(caplog, server, "its pre-shared key")
-        with pytest.raises(PskRefused, match="it refused our pre-shared key"):
+        with pytest.raises(PskRefused, match="the peer refused our pre-shared key"):
             await dial(server, TlsConfig(external_psk=ExternalPsk(b"another", SECRET)))
 
 

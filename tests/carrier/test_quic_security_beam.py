@@ -15,15 +15,15 @@ from typing import Any, Literal
 import pytest
 
 from quicdist.carrier import (
+    AcceptError,
     Address,
     AuthCallback,
     AuthenticationRefused,
     AuthPeer,
     CertificateRefused,
     ExternalPsk,
-    IncomingAuthenticationRefused,
-    IncomingCertificateRefused,
     PskRefused,
+    Refusal,
     SetupTimeout,
 )
 from quicdist.carrier.quic.carrier import QuicCarrier
@@ -183,7 +183,8 @@ async def test_a_beam_whose_certificate_does_not_name_its_host(
         async with beam(tmp_path, free_port(), certificates=shown, nodes=table) as a:
             assert await connect(a) == "false"
             error = await server.error()
-            assert isinstance(error, IncomingCertificateRefused)
+            assert isinstance(error, AcceptError)
+            assert error.refusal is Refusal.CERTIFICATE
             assert BEAM in str(error)
 
 
@@ -305,7 +306,9 @@ async def test_a_beam_that_is_refused(
         table = {NAME: ("127.0.0.1", server.address.port)}
         async with beam(tmp_path, port, certificates=certificates, nodes=table) as a:
             assert await connect(a) == "false"
-            assert isinstance(await server.error(), IncomingAuthenticationRefused)
+            error = await server.error()
+            assert isinstance(error, AcceptError)
+            assert error.refusal is Refusal.AUTHENTICATION
             with pytest.raises(AuthenticationRefused, match="no beams here"):
                 await dials(port, certificates.tls(), FakeNode(NAME), auth_callback=refuse)
             assert await a.eval("nodes(hidden)") == "[]"

@@ -74,7 +74,7 @@ def test_random_frames_come_out_in_order(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_the_stock_counts_what_is_kept(seed: int) -> None:
+def test_the_budget_counts_what_is_kept(seed: int) -> None:
     random = Random(seed)
     budget = ReassemblyBudget(LARGE, None)
     pieces = Pieces(budget)
@@ -120,7 +120,7 @@ def test_a_reset_gives_back_what_was_kept() -> None:
     assert (budget.size, budget.pieces) == (0, 0)
 
 
-def test_what_exceeds_a_stock_changes_nothing() -> None:
+def test_a_frame_that_exceeds_the_budget_changes_nothing() -> None:
     limits = ReassemblyLimits(pieces=100, base=4, bytes_each=16, size=1000, per_stream=100)
     few = receiver(limits)
     for number in range(4):

@@ -11,7 +11,7 @@ import pytest
 from quicdist.carrier.contract import LinkStats
 from quicdist.carrier.quic import receive_flow_control
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
-from quicdist.carrier.quic.receive_flow_control import FRAGMENT, LARGE, PIECE, WINDOW, ReceiveFlowControl
+from quicdist.carrier.quic.receive_flow_control import BULK, FRAGMENT, PIECE, WINDOW, ReceiveFlowControl
 from quicdist.carrier.quic.receive_window import ReceiveWindow
 from quicdist.carrier.quic.settings import QuicSettings
 from tests.carrier import quic_support
@@ -41,7 +41,7 @@ def credits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def _as_quic_dist(monkeypatch: pytest.MonkeyPatch) -> None:
     """No peer says that it is of quicdist."""
     monkeypatch.setattr(Connection, "peer_is_quicdist", lambda quic: False)
-    monkeypatch.setattr(receive_flow_control, "BESIDE", 0.1)
+    monkeypatch.setattr(receive_flow_control, "CONCURRENT", 0.1)
 
 
 async def large_beside_little(pair: quic_support.LinkPair, size: int) -> int:
@@ -129,7 +129,7 @@ def make_flow_control(changed: Callable[[], None] = lambda: None) -> ReceiveFlow
 def begin(meter: ReceiveFlowControl) -> None:
     """A large message on stream 1 with a little one beside it, and all of its credit used."""
     now = asyncio.get_running_loop().time()
-    meter.received(1, LARGE + 1, 0, now)
+    meter.received(1, BULK + 1, 0, now)
     meter.received(5, 50, 1, now)
     left = meter._streams[1].left
     while left >= PIECE:

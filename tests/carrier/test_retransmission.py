@@ -291,7 +291,7 @@ def test_a_frame_that_fits_no_packet_is_not_cut_into_crumbs() -> None:
     assert frames(sender, 1192)[0] == (0, 1192)
 
 
-def test_a_late_acknowledgement_takes_out_what_waits() -> None:
+def test_a_late_acknowledgement_removes_the_data_that_wait_to_be_sent_again() -> None:
     sender, shared = sender_of(1449)
     sender.write(bytes(4323))
     sent = frames(sender, 1441, shared)
@@ -358,7 +358,7 @@ def test_a_frame_sent_with_fin_is_sent_again_with_it() -> None:
     assert sender.is_finished
 
 
-def test_a_reset_ends_what_is_sent_again() -> None:
+def test_after_a_reset_nothing_is_sent_again() -> None:
     sender, shared = sender_of(1449)
     sender.write(bytes(3000))
     sent = frames(sender, 1441, shared)
@@ -420,7 +420,7 @@ def test_crypto_data_goes_into_what_is_left_of_a_datagram() -> None:
     assert frames(sender, 1390) == [(1000, 1390), (1390, 2780), (2780, 4000)]
 
 
-def test_all_streams_of_a_connection_send_again_like_that(certificates: CertificateFiles) -> None:
+def test_all_streams_of_a_connection_retransmit_like_this(certificates: CertificateFiles) -> None:
     settings = QuicSettings(tls=certificates.tls(verify=False))
     quic = Connection(configuration=client_configuration(settings.for_dialling("127.0.0.1")))
     quic.connect(("127.0.0.1", 4433), 0.0)

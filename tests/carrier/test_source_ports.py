@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from quicdist.carrier import Address, ConnectError, PeerUnreachable
-from quicdist.carrier.errors import HandshakeStalled
+from quicdist.carrier.errors import DialAgain
 from quicdist.carrier.happy_eyeballs import Claim
 from quicdist.carrier.quic.source_ports import (
     EXTRA_DIAL_TIME,
@@ -20,7 +20,7 @@ from quicdist.carrier.quic.source_ports import (
 from tests.support.virtual_time import in_virtual_time
 
 NODE, THERE = "a@127.0.0.1", Address("192.0.2.1", 4433)
-STALLED = HandshakeStalled(NODE, THERE, "nothing came")
+STALLED = DialAgain(NODE, THERE, "nothing came")
 REFUSED = ConnectError(NODE, THERE, "refused")
 
 
@@ -141,7 +141,7 @@ async def test_none_begins_where_all_places_are_taken() -> None:
             places=dials.places,
         )
     )
-    with pytest.raises(HandshakeStalled):
+    with pytest.raises(DialAgain):
         await task
     assert dials.begun == 1
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,10 +12,9 @@ from quicdist.carrier import LinkLost
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
 from quicdist.carrier.quic.settings import QuicSettings
 from tests.carrier.nodes import Inbox
-from tests.carrier.quic_support import LinkPair, linked, quic_link, settings_of
+from tests.carrier.quic_support import LinkPair, quic_link, settings_of, with_linked_pair
 from tests.carrier.test_data_streams import payloads
 from tests.support.engine import connection_of
-from tests.support.virtual_time import in_virtual_time
 
 #: A quarter of it, 15 s, is between two looks.
 TICKTIME = 60.0
@@ -64,15 +62,6 @@ async def ended_after(inbox: Inbox) -> tuple[float, str]:
     return loop.time() - begun, str(error)
 
 
-def virtually(settings: QuicSettings, test: Callable[[LinkPair], Any]) -> None:
-    @in_virtual_time
-    async def run() -> None:
-        async with linked(settings) as pair:
-            await test(pair)
-
-    run()
-
-
 def test_a_gap_that_stays_open_for_the_ticktime_ends_the_link(settings: QuicSettings) -> None:
     async def test(pair: LinkPair) -> None:
         stream_id = await quiet_stream(pair)
@@ -84,7 +73,7 @@ def test_a_gap_that_stays_open_for_the_ticktime_ends_the_link(settings: QuicSett
         assert text.endswith(": the missing bytes never came")
         assert "server@127.0.0.1" in text
 
-    virtually(settings, test)
+    with_linked_pair(settings, test)
 
 
 def test_a_gap_in_a_stream_of_an_application_does_too(settings: QuicSettings) -> None:
@@ -98,7 +87,7 @@ def test_a_gap_in_a_stream_of_an_application_does_too(settings: QuicSettings) ->
         _, text = await ended_after(pair.client)
         assert f"stream {stream.stream_id} has a gap at offset 5" in text
 
-    virtually(settings, test)
+    with_linked_pair(settings, test)
 
 
 def test_gaps_that_are_filled_in_time_cost_nothing(settings: QuicSettings) -> None:
@@ -113,7 +102,7 @@ def test_gaps_that_are_filled_in_time_cost_nothing(settings: QuicSettings) -> No
             await asyncio.sleep(TICKTIME * 0.1)
         assert not pair.client.link.closed
 
-    virtually(settings, test)
+    with_linked_pair(settings, test)
 
 
 def test_what_is_never_acknowledged_while_other_things_are_ends_the_link(settings: QuicSettings) -> None:
@@ -130,7 +119,7 @@ def test_what_is_never_acknowledged_while_other_things_are_ends_the_link(setting
         assert f"stream {stream_id}: bytes from offset {offset} on were not acknowledged for " in text
         assert text.endswith(", while packets of the peer came")
 
-    virtually(settings, test)
+    with_linked_pair(settings, test)
 
 
 @pytest.mark.parametrize("quicdist", [True, False])
@@ -151,7 +140,7 @@ def test_a_stream_that_the_peer_does_not_read_may_wait_for_long(
         pair.to_client(1)
         assert await payloads(pair.client, 1) == [1]
 
-    virtually(settings, test)
+    with_linked_pair(settings, test)
 
 
 def test_a_peer_that_is_silent_is_not_blamed_for_gaps(settings: QuicSettings) -> None:
@@ -164,4 +153,4 @@ def test_a_peer_that_is_silent_is_not_blamed_for_gaps(settings: QuicSettings) ->
         _, text = await ended_after(pair.client)
         assert "gap" not in text
 
-    virtually(settings, test)
+    with_linked_pair(settings, test)

@@ -12,7 +12,6 @@ import pytest
 from quicdist.carrier import (
     Address,
     Link,
-    LinkClosed,
     LinkLost,
     ListenError,
     NetAddress,
@@ -27,11 +26,10 @@ from quicdist.node.liveness import Ticker
 from quicdist.protocol import (
     ControlMessage,
     DistFlag,
+    FrameError,
     FrameTooLong,
     HandshakeEnded,
-    MalformedFrame,
     RegSend,
-    UndecodableMessage,
 )
 from quicdist.term import Atom, EncodeError
 from tests.carrier.nodes import FakeNode, Inbox
@@ -298,7 +296,7 @@ async def test_a_fault_in_a_large_read_ends_the_link_behind_what_came_before(
         for number in range(1000):
             link.send(to_echo(a), (number, bytes(64)))
         link._write(0, (b"\0\0\0\4oops",), 8)
-        assert isinstance(await ended, MalformedFrame)
+        assert isinstance(await ended, FrameError)
         assert len(got) == 1000
 
 
@@ -466,7 +464,7 @@ async def test_closing_tells_both_sides_once(a: FakeNode, b: FakeNode) -> None:
         await link.wait_closed()
         await other.wait_closed()
         for end, node in ((link, b), (other, a)):
-            with pytest.raises(LinkClosed, match=f"the connection to {node.name} is closed"):
+            with pytest.raises(LinkLost, match=f"connection to {node.name} lost: it is closed"):
                 end.send(to_echo(a), 1)
 
 
@@ -591,7 +589,7 @@ async def test_a_frame_that_is_no_message_ends_the_link(a: FakeNode, b: FakeNode
         inbox = Inbox.of(await accepting)
         raw.writer.write(bytes.fromhex("00000006 83 44 00 ff ff ff"))
         error = await inbox.end()
-        assert isinstance(error, UndecodableMessage)
+        assert isinstance(error, FrameError)
         assert error.node == a.name
         await raw.closed()
         await inbox.link.wait_closed()

@@ -25,7 +25,6 @@ from quicdist.protocol import (
     NotAllowed,
     SimultaneousConnect,
     Status,
-    UnsupportedVersion,
     WrongCookie,
     WrongNodeName,
 )
@@ -170,7 +169,7 @@ NAME = b"N" + bytes(8) + b"\0\0\0\1" + b"\0\3a@h"
         (b"GET / HTTP/1.1\r\n\r\n", MalformedHandshake),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", MalformedHandshake),  # TLS: a ClientHello
         (b"\0\4sokk", MalformedHandshake),
-        (b"\0\x0an\0\5\0\0\0\0a@h", UnsupportedVersion),
+        (b"\0\x0an\0\5\0\0\0\0a@h", MalformedHandshake),
         (b"\0\x12" + NAME[:13] + b"\0\4a@h", MalformedHandshake),
         (b"\0\x12" + NAME[:13] + b"\0\3abc", MalformedHandshake),
         (b"\0\x12" + NAME[:13] + b"\0\0a@h", MalformedHandshake),
@@ -393,7 +392,7 @@ async def test_an_accepting_that_is_cancelled_closes_its_connection(b: FakeNode)
         assert not listener._half_open
 
 
-@pytest.mark.parametrize("how", ["garbage", "closed", "gives way"])
+@pytest.mark.parametrize("how", ["garbage", "closed", "evicted"])
 async def test_a_connection_that_is_refused_is_freed_at_once(b: FakeNode, how: str) -> None:
     """It leaves no cycle that only a full collection finds: a flood's memory is free when it is over."""
     async with listening() as (carrier, listener, address), raw_dial(address) as raw:
@@ -409,7 +408,7 @@ async def test_a_connection_that_is_refused_is_freed_at_once(b: FakeNode, how: s
             elif how == "closed":
                 await raw.close()
             else:
-                incoming.give_way("it is the oldest")
+                incoming.evict("it is the oldest")
             await asyncio.wait({accepting})
             assert accepting.exception() is not None
             del incoming, accepting

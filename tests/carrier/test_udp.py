@@ -16,7 +16,8 @@ import pytest
 
 from quicdist.carrier import Address
 from quicdist.carrier import udp as udp_module
-from quicdist.carrier.udp import Datagram, UdpSocket, open_socket, to_address
+from quicdist.carrier.datagram_socket import Datagram, open_socket, to_address
+from quicdist.carrier.udp import UdpSocket
 from tests.carrier.quic_support import PATIENCE, linked, quic_link
 
 LOCALHOST = ("127.0.0.1", 0)

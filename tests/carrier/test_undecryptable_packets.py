@@ -37,7 +37,7 @@ def hello(both: Crafted) -> list[bytes]:
     ]
 
 
-def test_a_flight_of_a_server_that_comes_backwards_is_taken_in_whole(certificates: CertificateFiles) -> None:
+def test_a_reordered_flight_of_a_server_is_processed_whole(certificates: CertificateFiles) -> None:
     both = alone(certificates)
     flight = hello(both)
     assert len(flight) > 1
@@ -50,7 +50,7 @@ def test_a_flight_of_a_server_that_comes_backwards_is_taken_in_whole(certificate
     assert len(events(both.server, HandshakeCompleted)) == 1
 
 
-def test_what_a_client_says_before_its_handshake_has_come_is_taken_in_after_it(
+def test_client_data_that_come_before_its_handshake_are_processed_after_it(
     certificates: CertificateFiles,
 ) -> None:
     both = alone(certificates)
@@ -66,7 +66,7 @@ def test_what_a_client_says_before_its_handshake_has_come_is_taken_in_after_it(
     assert events(both.server, StreamData) == [StreamData(0, b"name", False)]
 
 
-def test_one_that_comes_twice_counts_once(certificates: CertificateFiles) -> None:
+def test_a_packet_that_comes_twice_counts_once(certificates: CertificateFiles) -> None:
     both = alone(certificates)
     flight = hello(both)
     for data in (*flight[1:], *flight[1:], flight[0]):
@@ -75,7 +75,7 @@ def test_one_that_comes_twice_counts_once(certificates: CertificateFiles) -> Non
     assert engine_state.closing(both.client) is None
 
 
-def test_what_is_kept_is_bounded_and_given_back(certificates: CertificateFiles) -> None:
+def test_the_buffer_is_bounded_and_freed(certificates: CertificateFiles) -> None:
     both = alone(certificates)
     first, *rest = hello(both)
     for size in (1, 1200):
@@ -90,7 +90,7 @@ def test_what_is_kept_is_bounded_and_given_back(certificates: CertificateFiles) 
     assert len(events(both.client, HandshakeCompleted)) == 1
 
 
-def test_only_what_is_meant_for_the_connection_is_kept(certificates: CertificateFiles) -> None:
+def test_only_packets_for_the_connection_are_buffered(certificates: CertificateFiles) -> None:
     both, other = alone(certificates), alone(certificates)
     hello(both)
     for data in hello(other)[1:]:
@@ -98,7 +98,7 @@ def test_only_what_is_meant_for_the_connection_is_kept(certificates: Certificate
     assert not both.client._early
 
 
-def test_it_counts_once_for_what_a_client_may_be_sent(
+def test_a_buffered_packet_counts_once_for_the_amplification_limit(
     certificates: CertificateFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     both = alone(certificates)
@@ -125,7 +125,7 @@ def test_it_counts_once_for_what_a_client_may_be_sent(
     assert path.bytes_received == before + len(early) + 1
 
 
-def test_a_connection_that_ends_gives_it_back(certificates: CertificateFiles) -> None:
+def test_a_connection_that_ends_frees_the_buffer(certificates: CertificateFiles) -> None:
     both = alone(certificates)
     first, *rest = hello(both)
     for data in rest:

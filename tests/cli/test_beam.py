@@ -42,7 +42,7 @@ class TestPing:
         assert err.startswith(f"quicdist: cannot reach node {peer.name}: ")
         assert f"wrong cookie for {peer.name}: " in err or "our digest has arrived" in err
 
-    def test_nobody_of_that_name(self, peer: Peer) -> None:
+    def test_a_name_that_is_not_registered(self, peer: Peer) -> None:
         name = node_name("nobody")
         carrier = peer.options[:2] if "tcp" in peer.options else ()
         where = () if carrier else ("--address", f"{name}=127.0.0.1:{free_port()}")

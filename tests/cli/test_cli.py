@@ -24,7 +24,7 @@ class TestPing:
         port = echo.options[-1].rpartition(":")[2]
         assert err == (
             f"quicdist: cannot reach node {echo.name}: cannot connect to {echo.name} at 127.0.0.1:{port}: "
-            "its certificate is refused: unable to get local issuer certificate\n"
+            "the certificate of the peer was refused: unable to get local issuer certificate\n"
         )
 
     def test_a_certificate_for_another_host(self, tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ class TestPing:
                 "ping", name, "--cookie", COOKIE, *where, "--cacert", str(certs / "ca.pem")
             )
         assert (status, out) == (1, "pang\n")
-        assert "its certificate is refused" in err
+        assert "the certificate of the peer was refused" in err
         assert "127.0.0.1" in err
 
     def test_a_wrong_cookie(self, echo: Peer) -> None:
@@ -81,7 +81,7 @@ class TestPing:
                     in err
                 )
 
-    def test_a_ca_file_that_is_none(self, echo: Peer, tmp_path: Path) -> None:
+    def test_an_invalid_ca_file_is_an_error(self, echo: Peer, tmp_path: Path) -> None:
         path = tmp_path / "ca.pem"
         path.write_text("nothing of the kind\n")
         status, out, err = run("ping", echo.name, *echo.options, "--cacert", str(path))
@@ -139,7 +139,7 @@ class TestEchoNode:
             said = node.end()
         assert said.startswith(
             f"made a development certificate in {certs}\n"
-            f"using the development certificate in {certs}: fine for trying out, not for a cluster\n"
+            f"using the development certificate in {certs}: for tests only, not for a cluster\n"
         )
         assert node.process.returncode == 0
         with echo_node(*arguments, script=script) as node:

@@ -17,15 +17,18 @@ NODE = "a@127.0.0.1"
     ("arguments", "reason"),
     [
         (["ping"], "Missing argument 'NODE'."),
-        (["ping", "a"], "Invalid value for 'NODE': 'a' is no node name: it must be of the form alive@host"),
+        (
+            ["ping", "a"],
+            "Invalid value for 'NODE': 'a' is not a node name: it must be of the form alive@host",
+        ),
         (["ping", NODE, "b@127.0.0.1"], "Got unexpected extra argument (b@127.0.0.1)"),
         (
             ["ping", NODE, "--name", "py"],
-            "Invalid value for '--name': 'py' is no node name: it must be of the form alive@host",
+            "Invalid value for '--name': 'py' is not a node name: it must be of the form alive@host",
         ),
         (
             ["ping", NODE, "--name", "p y@127.0.0.1"],
-            "Invalid value for '--name': 'p y@127.0.0.1' is no node name: it has a character that",
+            "Invalid value for '--name': 'p y@127.0.0.1' is not a node name: it has a character that",
         ),
         (
             ["ping", NODE, "--carrier", "udp"],
@@ -101,4 +104,4 @@ def test_the_program(tmp_path: Path) -> None:
     assert run_program("--version") == (0, f"quicdist, version {quicdist.__version__}\n", "")
     status, out, err = run_program("ping", "a")
     assert (status, out) == (2, "")
-    assert err.endswith("'a' is no node name: it must be of the form alive@host\n")
+    assert err.endswith("'a' is not a node name: it must be of the form alive@host\n")

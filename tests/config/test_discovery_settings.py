@@ -39,9 +39,8 @@ class Own:
 
 
 def kinds(discovery: Discovery) -> list[type[Discovery]]:
-    return (
-        [type(way) for way in discovery.ways] if isinstance(discovery, ChainDiscovery) else [type(discovery)]
-    )
+    members = discovery.discoveries if isinstance(discovery, ChainDiscovery) else [discovery]
+    return [type(each) for each in members]
 
 
 class TestQuicDiscovery:
@@ -109,8 +108,8 @@ class TestTcpDiscovery:
         found = tcp_discovery(config, {"a@h": A}, epmd=True, hidden=True)
         assert kinds(found) == [EpmdDiscovery, StaticDiscovery]
         assert isinstance(found, ChainDiscovery)
-        assert isinstance(found.ways[0], EpmdDiscovery)
-        assert found.ways[0].port == 4370
+        assert isinstance(found.discoveries[0], EpmdDiscovery)
+        assert found.discoveries[0].port == 4370
         assert kinds(tcp_discovery(config, {}, epmd=False, hidden=True)) == [StaticDiscovery]
 
     async def test_tcp_without_epmd_uses_the_static_table(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from quicdist import ANY, Process
-from quicdist.node.process import ProcessState
+from quicdist.node.process_lifecycle import ProcessState
 from tests.containment.faults import Fault
 from tests.containment.lab import KILL, KILLED, Lab, until
 from tests.containment.places import place

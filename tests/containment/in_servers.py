@@ -23,7 +23,7 @@ from quicdist import (
     Via,
 )
 from quicdist.node.exit_reason import answered_reason
-from quicdist.node.process import ProcessState
+from quicdist.node.process_lifecycle import ProcessState
 from tests.containment.faults import GONE, Fault
 from tests.containment.lab import KILL, Lab, until
 from tests.containment.places import error_of, place, raised
@@ -344,7 +344,7 @@ async def _replace_state(lab: Lab, pid: Any) -> None:
     """As ``sys:replace_state`` asks; the fun is one that the node which asks is asked to apply."""
     if lab.one.exports.find("erlang", "apply", 2) is None:
         lab.one.exports.add("erlang", "apply", _applied)
-    answer = await lab.one._services.caller.call(
+    answer = await lab.one._services.gen.call(
         pid, (Atom("replace_state"), Atom("fun")), label=Atom("system"), timeout=SOON * 20
     )
     raise NodeError(repr(answer)) if answer[0] == Atom("error") else AssertionError(answer)
@@ -356,7 +356,7 @@ def _applied(function: Any, arguments: list[Any]) -> Any:
 
 async def _change_code(lab: Lab, pid: Any) -> None:
     request = (Atom("change_code"), Atom("module"), 1, 2)
-    answer = await lab.one._services.caller.call(pid, request, label=Atom("system"), timeout=SOON * 20)
+    answer = await lab.one._services.gen.call(pid, request, label=Atom("system"), timeout=SOON * 20)
     raise NodeError(repr(answer)) if answer[0] == Atom("error") else AssertionError(answer)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from quicdist import Atom, Node, Process
 from quicdist.carrier import Link
-from quicdist.node.process import ProcessState
+from quicdist.node.process_lifecycle import ProcessState
 from tests.containment.faults import release
 from tests.support.pairs import COOKIE, DIALLER, LISTENER, carrier_options
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from quicdist.carrier import Address
-from quicdist.discovery import Backend, BackendDiscovery, DiscoveryError, NodeNotFound, ResolveError, resolve
+from quicdist.discovery import Backend, BackendDiscovery, DiscoveryError, NodeNotFound, resolve
 
 
 class Everything(Backend):
@@ -72,6 +72,6 @@ async def test_resolve() -> None:
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "a" * 64 + ".invalid", "x..y"])
 async def test_a_name_that_does_not_resolve(host: str) -> None:
-    with pytest.raises(ResolveError, match=f"host {host} has no address") as caught:
+    with pytest.raises(DiscoveryError, match=f"host {host} has no address") as caught:
         await resolve(host, 1)
     assert isinstance(caught.value, DiscoveryError)

@@ -110,7 +110,7 @@ async def test_registered_again_when_epmd_was_restarted(epmd: Epmd, caplog: pyte
     await gone(ours, "other")
 
 
-async def test_epmd_is_started_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_epmd_is_started_if_none_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     port = free_port()
     monkeypatch.setenv("ERL_EPMD_PORT", str(port))
     monkeypatch.setenv("ERL_EPMD_ADDRESS", "127.0.0.1")

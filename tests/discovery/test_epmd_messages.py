@@ -7,7 +7,7 @@ import pytest
 from quicdist.discovery import epmd_messages as wire
 
 
-def test_alive2_req_is_what_erl_sends_but_for_the_lowest_version() -> None:
+def test_alive2_req_equals_erls_except_for_the_lowest_version() -> None:
     # Sent by `erl -name x@127.0.0.1`, OTP 25, listening at 33509. Its lowest version is 5, ours 6.
     recorded = bytes.fromhex("000e 78 82e5 4d 00 0006 0005 0001 78 0000")
     ours = wire.alive2_req("x", 0x82E5, wire.NodeType.NORMAL)
@@ -54,7 +54,7 @@ def test_port2_resp() -> None:
     assert body == wire.PortInfo(0x82E5, wire.NodeType.NORMAL, 0, 6, 5)
 
 
-def test_port_zero_is_no_port() -> None:
+def test_port_zero_is_refused() -> None:
     with pytest.raises(wire.MalformedAnswer, match="port 0"):
         wire.port2_body(bytes.fromhex("0000 4d 00 0006 0005"))
 

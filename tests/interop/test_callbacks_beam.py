@@ -11,9 +11,9 @@ import pytest
 import pytest_asyncio
 
 from quicdist import ANY, IGNORE, Atom, Continue, GenServer, NoReply, ProcessEnded, ProcessExit, Reply, Stop
+from tests.interop.conformance_pair import Beams, ConformancePair, conformance_pair, two_beams
 from tests.interop.conftest import CARRIERS
-from tests.interop.questions import APART, SUPERVISOR_ERL
-from tests.interop.twins import Beams, Twins, python_twin, two_beams
+from tests.interop.erlang_snippets import APART, SUPERVISOR_ERL
 
 OK, ERROR = Atom("ok"), Atom("error")
 
@@ -122,8 +122,8 @@ def beams(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest_asyncio.fixture
-async def twins(beams: Beams) -> AsyncIterator[Twins]:
-    async with python_twin(beams) as both:
+async def conformance(beams: Beams) -> AsyncIterator[ConformancePair]:
+    async with conformance_pair(beams) as both:
         node = both.node
 
         async def start(server: GenServer) -> Any:
@@ -147,21 +147,23 @@ END_OF_IT = "M = monitor(process, P), receive {'DOWN', M, _, _, R} -> R end"
     "argument",
     ["ignore", *(f"{{{how}, {reason}}}" for how in ("stop", "exit") for reason in ("gone", "normal"))],
 )
-async def test_a_server_that_is_not_started(twins: Twins, start: str, argument: str) -> None:
-    await twins.same(f"rpc:call(PEER, callbacks, {start}, [{argument}])")
+async def test_a_server_that_is_not_started(conformance: ConformancePair, start: str, argument: str) -> None:
+    await conformance.same(f"rpc:call(PEER, callbacks, {start}, [{argument}])")
 
 
 @pytest.mark.parametrize("start", ["start", "start_async"])
-async def test_a_server_that_ends_itself_in_init(twins: Twins, start: str) -> None:
-    assert await twins.same(f"rpc:call(PEER, callbacks, {start}, [{{own_exit, gone}}])") == "{error,gone}"
+async def test_a_server_that_ends_itself_in_init(conformance: ConformancePair, start: str) -> None:
+    assert (
+        await conformance.same(f"rpc:call(PEER, callbacks, {start}, [{{own_exit, gone}}])") == "{error,gone}"
+    )
 
 
 @pytest.mark.parametrize("start", ["start", "start_async"])
 @pytest.mark.parametrize("argument", ["tick", "{tick, then}"])
 async def test_what_a_server_sends_itself_in_init_comes_after_it(
-    twins: Twins, start: str, argument: str
+    conformance: ConformancePair, start: str, argument: str
 ) -> None:
-    got = await twins.same(
+    got = await conformance.same(
         f"{STARTED.format(start=start, argument=argument)},"
         " A = gen_server:call(P, {sends, x}), gen_server:call(P, {n, 1}), {A, gen_server:call(P, notes)}"
     )
@@ -169,8 +171,8 @@ async def test_what_a_server_sends_itself_in_init_comes_after_it(
 
 
 @pytest.mark.parametrize("start", ["start", "start_async"])
-async def test_a_server_that_fails_after_init_was_started(twins: Twins, start: str) -> None:
-    got = await twins.same(
+async def test_a_server_that_fails_after_init_was_started(conformance: ConformancePair, start: str) -> None:
+    got = await conformance.same(
         f"{APART} Apart(fun() -> {{ok, P}} = rpc:call(PEER, callbacks, {start}, [{{fails, then, gone}}]),"
         " M = monitor(process, P), receive {'DOWN', M, _, _, R} -> lists:member(R, [gone, noproc]) end end)"
     )
@@ -186,8 +188,8 @@ async def test_a_server_that_fails_after_init_was_started(twins: Twins, start: s
         ("handle_continue", "gen_server:call(P, {continue, unknown})"),
     ],
 )
-async def test_a_missing_case(twins: Twins, callback: str, act: str) -> None:
-    got = await twins.same(
+async def test_a_missing_case(conformance: ConformancePair, callback: str, act: str) -> None:
+    got = await conformance.same(
         f"{STARTED.format(start='start', argument='tick')}, gen_server:call(P, {{n, 1}}),"
         f" M = monitor(process, P), {act},"
         " receive {'DOWN', M, _, _, {R, [{_, F, _, _} | _]}} -> {R, F} end"
@@ -195,8 +197,8 @@ async def test_a_missing_case(twins: Twins, callback: str, act: str) -> None:
     assert got == f"{{function_clause,{callback}}}"
 
 
-async def test_a_call_that_meets_a_missing_case_fails_with_it(twins: Twins) -> None:
-    got = await twins.same(
+async def test_a_call_that_meets_a_missing_case_fails_with_it(conformance: ConformancePair) -> None:
+    got = await conformance.same(
         f"{STARTED.format(start='start', argument='tick')},"
         " try gen_server:call(P, unknown) catch exit:{{R, [{_, F, _, _} | _]}, {gen_server, call, [_, Q]}} ->"
         " {R, F, Q} end"
@@ -204,9 +206,9 @@ async def test_a_call_that_meets_a_missing_case_fails_with_it(twins: Twins) -> N
     assert got == "{function_clause,handle_call,unknown}"
 
 
-async def test_a_message_received_in_a_callback(twins: Twins) -> None:
+async def test_a_message_received_in_a_callback(conformance: ConformancePair) -> None:
     """It is taken out of the middle; calls and other messages wait, in their order."""
-    got = await twins.same(
+    got = await conformance.same(
         f"{STARTED.format(start='start', argument='tick')}, gen_server:call(P, notes),"
         " Ask = fun(Q) -> gen_server:send_request(P, Q) end,"
         " Rs = [Ask(receive_go), Ask({n, 1})], P ! skipped, gen_server:cast(P, {note, 2}), P ! {go, 7},"
@@ -217,8 +219,10 @@ async def test_a_message_received_in_a_callback(twins: Twins) -> None:
 
 
 @pytest.mark.parametrize("reason", ["gone", "kill", "shutdown"])
-async def test_an_exit_signal_ends_a_callback_that_receives(twins: Twins, reason: str) -> None:
-    got = await twins.same(
+async def test_an_exit_signal_ends_a_callback_that_receives(
+    conformance: ConformancePair, reason: str
+) -> None:
+    got = await conformance.same(
         f"{STARTED.format(start='start', argument='tick')}, M = monitor(process, P),"
         f" gen_server:send_request(P, receive_go), exit(P, {reason}), receive {{'DOWN', M, _, _, R}} -> R end"
     )
@@ -243,11 +247,13 @@ class Device(GenServer):
         Device.held -= 1
 
 
-async def test_a_supervisor_of_a_beam_starts_the_next_child_when_the_old_one_has_closed(twins: Twins) -> None:
+async def test_a_supervisor_of_a_beam_starts_the_next_child_when_the_old_one_has_closed(
+    conformance: ConformancePair,
+) -> None:
     """Its ``'EXIT'`` comes after ``terminate``, but after ``kill``."""
-    twins.node.exports.child("callbacks", "device")(Device)
+    conformance.node.exports.child("callbacks", "device")(Device)
     Device.held = Device.overlaps = 0
-    got = await twins.eval(
+    got = await conformance.eval(
         f"{APART} Apart(fun() -> Start = {{erpc, call, [PEER, callbacks, device, []]}},"
         " S = one_sup:start({#{intensity => 10}, [#{id => device, start => Start}]}),"
         " Child = fun() -> [{_, P, _, _}] = supervisor:which_children(S), P end,"

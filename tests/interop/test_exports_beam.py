@@ -1,6 +1,6 @@
 """Exported functions under the names by which a BEAM's ``spawn`` and ``erpc`` reach them, and in threads.
 
-What a question of :data:`QUESTIONS` comes to is the same for a Python node and for a BEAM.
+What a snippet of :data:`SNIPPETS` comes to is the same for a Python node and for a BEAM.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import pytest_asyncio
 from quicdist import Atom, Process, ProcessExit, RemoteError, current_call
 from quicdist.otp import dispatcher
 from quicdist.otp.thread_pool import ThreadPool
+from tests.interop.conformance_pair import Beams, ConformancePair, conformance_pair, load, two_beams
 from tests.interop.conftest import CARRIERS
-from tests.interop.twins import Beams, Twins, load, python_twin, two_beams
 
 PY_ERL = """
 -module(py).
@@ -59,7 +59,7 @@ _APART = """
  receive {'DOWN', R, _, P, {is, V}} -> V; {'DOWN', R, _, P, W} -> {died, W} end end)(fun() -> %s end)
 """
 
-QUESTIONS = {
+SNIPPETS = {
     # -- what is called
     "erpc:call/2": "Call(fun() -> erpc:call(PEER, fun py:f/0) end)",
     "erpc:call/2 that fails": "Call(fun() -> erpc:call(PEER, fun py:fails/0) end)",
@@ -145,9 +145,9 @@ QUESTIONS = {
 }
 
 
-def offer(twins: Twins, release: threading.Event) -> None:
+def offer(conformance: ConformancePair, release: threading.Event) -> None:
     """PY_ERL in Python."""
-    node = twins.node
+    node = conformance.node
 
     @node.export("py")
     def f(term: object = None) -> object:
@@ -190,24 +190,24 @@ def beams(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest_asyncio.fixture
-async def twins(beams: Beams) -> AsyncIterator[Twins]:
+async def conformance(beams: Beams) -> AsyncIterator[ConformancePair]:
     """Our node with what PY_ERL has."""
     release = threading.Event()
-    async with python_twin(beams) as both:
+    async with conformance_pair(beams) as both:
         offer(both, release)
         yield both
     release.set()
 
 
-@pytest.mark.parametrize("question", QUESTIONS)
-async def test_question(twins: Twins, question: str) -> None:
-    got = await twins.same(_HELPERS + QUESTIONS[question])
+@pytest.mark.parametrize("snippet", SNIPPETS)
+async def test_snippet(conformance: ConformancePair, snippet: str) -> None:
+    got = await conformance.same(_HELPERS + SNIPPETS[snippet])
     assert got != "none"
 
 
 @pytest.mark.usefixtures("stops_soon")
-async def test_abandoned_calls_of_blocking_functions_keep_nobody_out(twins: Twins) -> None:
-    got = await twins.same(
+async def test_abandoned_calls_of_blocking_functions_keep_nobody_out(conformance: ConformancePair) -> None:
+    got = await conformance.same(
         "S = self(), Ps = [spawn(fun() -> S ! {self(), rpc:call(PEER, py, hang, [x], 100)} end)"
         " || _ <- lists:seq(1, 40)], As = [receive {P, A} -> A after 5000 -> none end || P <- Ps],"
         "{lists:usort(As), rpc:call(PEER, py, f, [1]), rpc:call(PEER, py, throws, [])}"
@@ -225,11 +225,13 @@ async def test_a_call_beyond_the_limit_is_answered_as_by_a_beam_with_all_its_pro
         " erpc:multicall([PEER], py, throws, [])]"
     )
     with two_beams("tcp", tmp_path, [PY_ERL], model_args=["+P", "1024"]) as beams:
-        async with python_twin(beams) as twins:
-            offer(twins, threading.Event())
-            await twins.same("net_adm:ping(PEER)")
-            await twins.model.eval("[catch spawn(timer, sleep, [infinity]) || _ <- lists:seq(1, 1100)], full")
-            got = await twins.same(calls)
+        async with conformance_pair(beams) as conformance:
+            offer(conformance, threading.Event())
+            await conformance.same("net_adm:ping(PEER)")
+            await conformance.model.eval(
+                "[catch spawn(timer, sleep, [infinity]) || _ <- lists:seq(1, 1100)], full"
+            )
+            got = await conformance.same(calls)
     assert got == (
         "[{error,{erpc,system_limit}},{badrpc,{'EXIT',system_limit}},[{error,{erpc,system_limit}}]]"
     )

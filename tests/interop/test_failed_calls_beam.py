@@ -25,9 +25,9 @@ from quicdist import (
     Stop,
     Supervisor,
 )
+from tests.interop.conformance_pair import Beams, ConformancePair, conformance_pair, two_beams
 from tests.interop.conftest import CARRIERS
-from tests.interop.questions import APART
-from tests.interop.twins import Beams, Twins, python_twin, two_beams
+from tests.interop.erlang_snippets import APART
 
 #: What makes calls, and a server that does not answer them. ``callers:shape/1`` takes out of a reason what
 #: differs from node to node: pids, references, and where stack traces lead.
@@ -125,9 +125,9 @@ class Callee(GenServer):
             raise ProcessExit(reason[1])
 
 
-def offer(twins: Twins) -> None:
+def offer(conformance: ConformancePair) -> None:
     """CALLERS_ERL in Python: bodies of processes."""
-    node = twins.node
+    node = conformance.node
 
     def to(term: Any) -> Any:
         match term:
@@ -217,25 +217,25 @@ def beams(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest_asyncio.fixture
-async def twins(beams: Beams) -> AsyncIterator[Twins]:
-    async with python_twin(beams) as both:
+async def conformance(beams: Beams) -> AsyncIterator[ConformancePair]:
+    async with conformance_pair(beams) as both:
         offer(both)
         yield both
 
 
 @pytest_asyncio.fixture
-async def local(twins: Twins) -> AsyncIterator[Twins]:
+async def local(conformance: ConformancePair) -> AsyncIterator[ConformancePair]:
     """With a server ``callee`` on our node and the model, and ``remote`` on the node that asks."""
-    twins.node.serve(Callee(), name="callee")
-    await twins.model.eval("callee:start({local, callee})")
-    yield twins
-    await twins.model.eval("catch exit(whereis(callee), kill)")
-    await twins.eval("[catch exit(P, kill) || P <- [whereis(remote), global:whereis_name(everywhere)]]")
+    conformance.node.serve(Callee(), name="callee")
+    await conformance.model.eval("callee:start({local, callee})")
+    yield conformance
+    await conformance.model.eval("catch exit(whereis(callee), kill)")
+    await conformance.eval("[catch exit(P, kill) || P <- [whereis(remote), global:whereis_name(everywhere)]]")
 
 
-async def with_servers(twins: Twins, source: str) -> str:
+async def with_servers(conformance: ConformancePair, source: str) -> str:
     """What it comes to with the servers on the node that asks, of our node as of the model."""
-    return await twins.same(f"callers:servers(PEER), {source}")
+    return await conformance.same(f"callers:servers(PEER), {source}")
 
 
 REASONS = ["normal", "shutdown", "{shutdown, why}", "gone"]
@@ -252,7 +252,7 @@ def _target(name: str) -> str:
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("reason", REASONS)
-async def test_a_call_whose_server_ends(local: Twins, target: str, reason: str) -> None:
+async def test_a_call_whose_server_ends(local: ConformancePair, target: str, reason: str) -> None:
     got = await with_servers(
         local, f"callers:reason(PEER, call, [{_target(target)}, {{stop, {reason}}}, infinity])"
     )
@@ -260,31 +260,31 @@ async def test_a_call_whose_server_ends(local: Twins, target: str, reason: str) 
 
 
 @pytest.mark.parametrize("target", [*TARGETS[:2], "{nobody, node()}", "{global, nobody}", "dead"])
-async def test_a_call_to_nobody(twins: Twins, target: str) -> None:
+async def test_a_call_to_nobody(conformance: ConformancePair, target: str) -> None:
     target = "callers:dead()" if target == "dead" else target
-    got = await twins.same(f"callers:reason(PEER, call, [{target}, hello, 5000])")
+    got = await conformance.same(f"callers:reason(PEER, call, [{target}, hello, 5000])")
     assert got.startswith("{noproc,{gen_server,call,[")
 
 
-async def test_a_call_that_takes_too_long(local: Twins) -> None:
+async def test_a_call_that_takes_too_long(local: ConformancePair) -> None:
     for target in TARGETS:
         got = await with_servers(local, f"callers:reason(PEER, call, [{_target(target)}, hang, 20])")
         assert got.startswith("{timeout,{gen_server,call,[")
 
 
-async def test_a_call_to_oneself(twins: Twins) -> None:
+async def test_a_call_to_oneself(conformance: ConformancePair) -> None:
     for function in ("to_itself", "to_own_name"):
-        got = await twins.same(f"callers:reason(PEER, {function}, [5000])")
+        got = await conformance.same(f"callers:reason(PEER, {function}, [5000])")
         assert got.startswith("{calling_self,{gen_server,call,[")
 
 
-async def test_a_call_to_a_node_that_is_not_there(twins: Twins) -> None:
-    got = await twins.same("callers:reason(PEER, call, [{callee, 'nobody@127.0.0.1'}, hello, 5000])")
+async def test_a_call_to_a_node_that_is_not_there(conformance: ConformancePair) -> None:
+    got = await conformance.same("callers:reason(PEER, call, [{callee, 'nobody@127.0.0.1'}, hello, 5000])")
     assert got == "{{nodedown,'nobody@127.0.0.1'},{gen_server,call,[{callee,'nobody@127.0.0.1'},hello,5000]}}"
 
 
 @pytest.mark.parametrize("target", ["{remote, node()}", "whereis(remote)"])
-async def test_a_call_whose_node_goes(local: Twins, target: str) -> None:
+async def test_a_call_whose_node_goes(local: ConformancePair, target: str) -> None:
     got = await local.same(
         f"{APART} Apart(fun() -> callers:servers(PEER),"
         f" spawn(PEER, callers, kept, [call, [{target}, hang, infinity]]),"
@@ -310,14 +310,16 @@ async def test_a_call_whose_node_goes(local: Twins, target: str) -> None:
         *("erpc, ['nobody@127.0.0.1', leave, [gone], 5000]", "erpc, [node(), waits, [], 20]"),
     ],
 )
-async def test_other_calls_that_fail(local: Twins, call: str) -> None:
+async def test_other_calls_that_fail(local: ConformancePair, call: str) -> None:
     got = await with_servers(local, f"callers:reason(PEER, {call})")
     assert "python_error" not in got
     assert "goes_on" not in got
 
 
 @pytest.mark.parametrize("reason", ["normal", "gone"])
-async def test_an_error_of_a_call_can_be_caught_and_an_exit_is_none(local: Twins, reason: str) -> None:
+async def test_an_error_of_a_call_can_be_caught_and_an_exit_is_none(
+    local: ConformancePair, reason: str
+) -> None:
     """Other than on a BEAM, where it is an exit, a failed call is an error in Python: it is caught as
     such. What ends the process itself is not."""
     source = f"callers:reason(PEER, caught, [callee, {{stop, {reason}}}])"
@@ -326,7 +328,9 @@ async def test_an_error_of_a_call_can_be_caught_and_an_exit_is_none(local: Twins
     assert got == "gone"
 
 
-async def test_a_transient_child_whose_call_finds_a_server_that_stops_is_restarted(local: Twins) -> None:
+async def test_a_transient_child_whose_call_finds_a_server_that_stops_is_restarted(
+    local: ConformancePair,
+) -> None:
     """``normal`` is the end of the server that was called, not of the child."""
     child = ChildSpec("child", lambda: Callee("callee"), restart="transient")
     supervisor = local.node.serve(Supervisor([child]), name="supervisor")

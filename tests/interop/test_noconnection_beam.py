@@ -17,9 +17,9 @@ import pytest_asyncio
 from quicdist import Atom, Node, NodeDown, Pid, Process, make_development_certificates
 from quicdist.node import NodeEvent
 from tests.interop.cluster import COOKIE, Cluster, names
+from tests.interop.conformance_pair import Beams, ConformancePair, conformance_pair, two_beams
 from tests.interop.conftest import CARRIERS
-from tests.interop.puppets import PUPPET_ERL, offer_puppets
-from tests.interop.twins import Beams, Twins, python_twin, two_beams
+from tests.interop.scripted_process import SCRIPTED_PROCESS_ERL, offer_scripted_processes
 from tests.support.beam import Beam, quic_args
 
 NOCONNECTION = Atom("noconnection")
@@ -186,26 +186,26 @@ async def ticking(directory: Path, free_port: Callable[[], int]) -> AsyncIterato
 
 @pytest.fixture(scope="module", params=CARRIERS)
 def beams(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Beams]:
-    with two_beams(request.param, tmp_path_factory.mktemp("beams"), [PUPPET_ERL]) as both:
+    with two_beams(request.param, tmp_path_factory.mktemp("beams"), [SCRIPTED_PROCESS_ERL]) as both:
         for beam in (both.asking, both.model):
-            beam.eval_now("puppet:start()")
+            beam.eval_now("scripted:start()")
         yield both
 
 
 @pytest_asyncio.fixture
-async def twins(beams: Beams) -> AsyncIterator[Twins]:
-    async with python_twin(beams) as both:
-        offer_puppets(both.node)
+async def conformance(beams: Beams) -> AsyncIterator[ConformancePair]:
+    async with conformance_pair(beams) as both:
+        offer_scripted_processes(both.node)
         yield both
 
 
 #: Ties A to processes of PEER in every way, has Lose end the connection, and says what A got.
-TIES = """puppet:apart(fun() ->
-Do = fun puppet:do/2, A = puppet:new(node()), B = puppet:new(PEER), C = puppet:new(PEER),
+TIES = """scripted:apart(fun() ->
+Do = fun scripted:do/2, A = scripted:new(node()), B = scripted:new(PEER), C = scripted:new(PEER),
 Do(A, {trap, true}), Do(B, {trap, true}), Do(B, {register, tied}), Do(A, {link, B}), Do(C, {link, A}),
 R1 = Do(A, {monitor, B}), R2 = Do(A, {monitor, {tied, PEER}}), R3 = Do(A, {monitor, B, [{alias, demonitor}]}),
 {D, R4} = Do(A, {spawn_monitor, PEER, child, [A]}), {child, D} = Do(A, take),
-Do(A, {demonitor, Do(A, {monitor, C})}), puppet:sync(C, A), puppet:sync(A, B), puppet:sync(A, C),
+Do(A, {demonitor, Do(A, {monitor, C})}), scripted:sync(C, A), scripted:sync(A, B), scripted:sync(A, C),
 monitor_node(PEER, true), LOSE, receive {nodedown, PEER} -> ok end,
 Got = Do(A, {all, lists:duplicate(6, take)}), [] = Do(A, drain),
 Names = #{B => b, C => c, D => d, R1 => r1, R2 => r2, R3 => r3, R4 => r4},
@@ -215,38 +215,41 @@ Name = fun(X) -> maps:get(X, Names, X) end,
 
 
 class TestTheBeamSees:
-    async def test_our_disconnect(self, twins: Twins) -> None:
+    async def test_our_disconnect(self, conformance: ConformancePair) -> None:
         # Only now is there a process on our side that can be asked to end the connection.
         def disconnect(_: Process, __: Any) -> None:
-            twins.node.disconnect(twins.beam_name)
+            conformance.node.disconnect(conformance.beam_name)
 
-        twins.node.spawn(disconnect, name="loser")
-        got = await twins.eval(TIES.replace("LOSE", "{loser, PEER} ! now"))
-        model = await self.of_two_beams(twins)
-        assert got.replace(twins.node.name, "PEER") == model.replace(twins.model_name, "PEER")
+        conformance.node.spawn(disconnect, name="loser")
+        got = await conformance.eval(TIES.replace("LOSE", "{loser, PEER} ! now"))
+        model = await self.of_two_beams(conformance)
+        assert got.replace(conformance.node.name, "PEER") == model.replace(conformance.model_name, "PEER")
         assert got.count("noconnection") == 6
 
-    async def of_two_beams(self, twins: Twins) -> str:
+    async def of_two_beams(self, conformance: ConformancePair) -> str:
         # disconnect_node by the BEAM that asks: over QUIC another is not told of it.
-        source = TIES.replace("LOSE", "erlang:disconnect_node(PEER)").replace("PEER", f"'{twins.model_name}'")
-        got = await twins.beam.eval(source)
-        await twins.model.eval("unregister(tied)")
-        if twins.carrier == "quic":
-            await twins.model.eval(
-                f"monitor_node('{twins.beam_name}', true), erlang:disconnect_node('{twins.beam_name}'),"
-                f"receive {{nodedown, '{twins.beam_name}'}} -> ok end"
+        source = TIES.replace("LOSE", "erlang:disconnect_node(PEER)").replace(
+            "PEER", f"'{conformance.model_name}'"
+        )
+        got = await conformance.beam.eval(source)
+        await conformance.model.eval("unregister(tied)")
+        if conformance.carrier == "quic":
+            await conformance.model.eval(
+                f"monitor_node('{conformance.beam_name}', true), "
+                f"erlang:disconnect_node('{conformance.beam_name}'),"
+                f"receive {{nodedown, '{conformance.beam_name}'}} -> ok end"
             )
         return got
 
     async def test_our_end(self, beams: Beams) -> None:
         """The node stops, as a BEAM that halts: its processes are no more, and the connection was
         lost before they ended."""
-        async with python_twin(beams) as twins:
-            offer_puppets(twins.node)
+        async with conformance_pair(beams) as conformance:
+            offer_scripted_processes(conformance.node)
             stopping = asyncio.get_running_loop().create_future()
-            twins.node.spawn(lambda *_: stopping.set_result(None), name="loser")
-            asked = asyncio.create_task(twins.eval(TIES.replace("LOSE", "{loser, PEER} ! now")))
+            conformance.node.spawn(lambda *_: stopping.set_result(None), name="loser")
+            asked = asyncio.create_task(conformance.eval(TIES.replace("LOSE", "{loser, PEER} ! now")))
             await stopping
-            await twins.node.stop()
+            await conformance.node.stop()
             got = await asked
             assert got.count("noconnection") == 6

@@ -12,9 +12,9 @@ import pytest_asyncio
 
 from quicdist import Atom, Pid, Process, binary_to_term
 from quicdist.otp.pg import Scope
+from tests.interop.conformance_pair import Beams, ConformancePair, conformance_pair, two_beams
 from tests.interop.conftest import CARRIERS
-from tests.interop.questions import APART
-from tests.interop.twins import Beams, Twins, python_twin, two_beams
+from tests.interop.erlang_snippets import APART
 
 #: What the one asked can be told to do, in Erlang; :func:`offer` is the same in Python.
 MEMBERS_ERL = """
@@ -84,9 +84,9 @@ def beams(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield both
 
 
-def offer(twins: Twins, scopes: dict[str, Scope]) -> None:
+def offer(conformance: ConformancePair, scopes: dict[str, Scope]) -> None:
     """MEMBERS_ERL in Python."""
-    node = twins.node
+    node = conformance.node
 
     async def member(process: Process) -> None:
         what, argument = await process.receive()
@@ -128,50 +128,50 @@ def _until(source: str, pattern: str) -> str:
 class Scopes:
     """One scope on all three nodes."""
 
-    def __init__(self, twins: Twins, name: str, ours: Scope) -> None:
-        self.twins, self.name, self.ours = twins, name, ours
+    def __init__(self, conformance: ConformancePair, name: str, ours: Scope) -> None:
+        self.conformance, self.name, self.ours = conformance, name, ours
 
     def source(self, erlang: str) -> str:
         return f"S = {self.name}, {erlang}"
 
     async def eval(self, erlang: str) -> str:
         """On the BEAM that asks."""
-        return await self.twins.eval(self.source(erlang))
+        return await self.conformance.eval(self.source(erlang))
 
     async def on_model(self, erlang: str) -> str:
-        return await self.twins.model.eval(f"(fun() -> {self.source(erlang)} end)()")
+        return await self.conformance.model.eval(f"(fun() -> {self.source(erlang)} end)()")
 
 
 @pytest_asyncio.fixture
 async def scopes(beams: Beams) -> AsyncIterator[Scopes]:
     """A scope on each node, all of which know each other."""
-    async with python_twin(beams) as twins:
+    async with conformance_pair(beams) as conformance:
         name = f"scope{next(_numbers)}"
-        ours = twins.node.pg.start(name)
-        offer(twins, {name: ours})
-        scopes = Scopes(twins, name, ours)
-        for beam in (twins.beam, twins.model):
+        ours = conformance.node.pg.start(name)
+        offer(conformance, {name: ours})
+        scopes = Scopes(conformance, name, ours)
+        for beam in (conformance.beam, conformance.model):
             await beam.eval(f"{{ok, _}} = pg:start({name})")
-        await twins.eval(f"pong = net_adm:ping('{twins.model_name}')")
-        for name in (twins.beam_name, twins.model_name):
-            await twins.node.connect(name)
+        await conformance.eval(f"pong = net_adm:ping('{conformance.model_name}')")
+        for name in (conformance.beam_name, conformance.model_name):
+            await conformance.node.connect(name)
         for source in ("pg:get_members(S, ready)", "rpc:call(PEER, members, get, [S, ready])"):
             await scopes.on_model("pg:leave(S, ready, self()), pg:join(S, ready, self())")
             await scopes.eval(_until(source, "[_]"))
         await scopes.on_model("pg:leave(S, ready, self())")
-        probe = twins.node.spawn(lambda *_: None)
+        probe = conformance.node.spawn(lambda *_: None)
         ours.join("ready", probe)
         await scopes.eval(_until("[node(P) || P <- pg:get_members(S, ready)]", "[PEER]"))
         ours.leave("ready", probe)
         await scopes.eval(_until("pg:get_members(S, ready)", "[]"))
         yield scopes
-        for beam in (twins.beam, twins.model):
+        for beam in (conformance.beam, conformance.model):
             await beam.eval(f"gen_server:stop({scopes.name})")
 
 
-@pytest.mark.parametrize("question", SEEN)
-async def test_seen_by_a_beam(scopes: Scopes, question: str) -> None:
-    got = await scopes.twins.same(scopes.source(f"{_BEFORE} {SEEN[question]} end)"))
+@pytest.mark.parametrize("snippet", SEEN)
+async def test_seen_by_a_beam(scopes: Scopes, snippet: str) -> None:
+    got = await scopes.conformance.same(scopes.source(f"{_BEFORE} {SEEN[snippet]} end)"))
     assert "died" not in got
     assert "nothing" not in got
 
@@ -179,7 +179,7 @@ async def test_seen_by_a_beam(scopes: Scopes, question: str) -> None:
 async def test_a_beam_is_seen_as_beams_see_it(scopes: Scopes) -> None:
     """What ``monitor_scope`` tells here is what it tells a BEAM, and so is what there is in the end."""
     came: asyncio.Queue[Any] = asyncio.Queue()
-    watcher = scopes.twins.node.spawn(lambda _, message: came.put_nowait(message))
+    watcher = scopes.conformance.node.spawn(lambda _, message: came.put_nowait(message))
     reference, before = scopes.ours.monitor_scope(watcher)
     assert before == {}
     await scopes.eval(
@@ -195,7 +195,7 @@ async def test_a_beam_is_seen_as_beams_see_it(scopes: Scopes) -> None:
         f" {_until('pg:get_members(S, g)', '[]')}, pg:join(S, last, Q)"
     )
     theirs = binary_to_term(
-        await scopes.twins.beam.eval_bytes(
+        await scopes.conformance.beam.eval_bytes(
             "get(watcher) ! {all, self()}, receive {all, L} -> term_to_binary(L) end"
         )
     )
@@ -206,7 +206,7 @@ async def test_a_beam_is_seen_as_beams_see_it(scopes: Scopes) -> None:
     assert sorted(map(repr, ours)) == sorted(map(repr, theirs))
     assert len(ours) == 7
     members = binary_to_term(
-        await scopes.twins.beam.eval_bytes(
+        await scopes.conformance.beam.eval_bytes(
             "(fun() -> "
             + scopes.source("term_to_binary([{G, pg:get_members(S, G)} || G <- pg:which_groups(S)])")
             + " end)()"
@@ -217,7 +217,7 @@ async def test_a_beam_is_seen_as_beams_see_it(scopes: Scopes) -> None:
 
 async def test_a_connection_that_is_lost(scopes: Scopes) -> None:
     """Both sides let the other's members go, and have them again with the next connection."""
-    twins, node = scopes.twins, scopes.twins.node
+    conformance, node = scopes.conformance, scopes.conformance.node
     came: asyncio.Queue[Any] = asyncio.Queue()
     scopes.ours.join("g", process := node.spawn(lambda *_: None))
     await scopes.on_model("pg:join(S, g, whereis(beam_evaluator))")
@@ -226,10 +226,10 @@ async def test_a_connection_that_is_lost(scopes: Scopes) -> None:
     if len(members) == 1:
         members += (await came.get())[3]
     (theirs,) = [pid for pid in members if pid != process.pid]
-    node.disconnect(twins.model_name)
+    node.disconnect(conformance.model_name)
     assert await came.get() == (reference, LEAVE, Atom("g"), [theirs])
     await scopes.on_model(_until("pg:get_members(S, g)", "[_]"))
-    await node.connect(twins.model_name)
+    await node.connect(conformance.model_name)
     assert await came.get() == (reference, JOIN, Atom("g"), [theirs])
     await scopes.on_model(_until("pg:get_members(S, g)", "[_, _]"))
 
@@ -237,24 +237,24 @@ async def test_a_connection_that_is_lost(scopes: Scopes) -> None:
 async def test_a_scope_that_starts_later_on_a_beam(beams: Beams) -> None:
     """A BEAM tells visible nodes only; a hidden one finds out by itself."""
     name = f"scope{next(_numbers)}"
-    async with python_twin(beams) as twins:
-        ours = twins.node.pg.start(name, rediscover=0.02)
+    async with conformance_pair(beams) as conformance:
+        ours = conformance.node.pg.start(name, rediscover=0.02)
         came: asyncio.Queue[Any] = asyncio.Queue()
-        ours.monitor_scope(twins.node.spawn(lambda _, message: came.put_nowait(message)))
-        await twins.node.connect(twins.model_name)
+        ours.monitor_scope(conformance.node.spawn(lambda _, message: came.put_nowait(message)))
+        await conformance.node.connect(conformance.model_name)
         for _ in range(2):  # the second time it is one that was ended and has started again
-            await twins.model.eval(f"{{ok, _}} = pg:start({name}), pg:join({name}, g, self())")
+            await conformance.model.eval(f"{{ok, _}} = pg:start({name}), pg:join({name}, g, self())")
             assert (await came.get())[1] == JOIN
-            await twins.model.eval(f"gen_server:stop({name})")
+            await conformance.model.eval(f"gen_server:stop({name})")
             assert (await came.get())[1] == LEAVE
 
 
 async def test_a_visible_node_is_found_by_beams(beams: Beams) -> None:
     name = f"scope{next(_numbers)}"
-    async with python_twin(beams, hidden=False) as twins:
-        await twins.node.connect(twins.model_name)
-        ours = twins.node.pg.start(name)
-        ours.join("g", twins.node.spawn(lambda *_: None))
+    async with conformance_pair(beams, hidden=False) as conformance:
+        await conformance.node.connect(conformance.model_name)
+        ours = conformance.node.pg.start(name)
+        ours.join("g", conformance.node.spawn(lambda *_: None))
         seen = _until(f"pg:get_members({name}, g)", "[_]")
-        assert await twins.model.eval(f"{{ok, _}} = pg:start({name}), {seen}") == "ok"
-        await twins.model.eval(f"gen_server:stop({name})")
+        assert await conformance.model.eval(f"{{ok, _}} = pg:start({name}), {seen}") == "ok"
+        await conformance.model.eval(f"gen_server:stop({name})")

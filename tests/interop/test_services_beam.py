@@ -36,8 +36,9 @@ from quicdist import (
     current_call,
 )
 from quicdist.protocol import DistFlag
+from tests.interop.conformance_pair import Beams, ConformancePair, conformance_pair, two_beams
 from tests.interop.conftest import CARRIERS
-from tests.interop.questions import (
+from tests.interop.erlang_snippets import (
     APART,
     CALLS,
     CHILD_SPECS,
@@ -52,7 +53,6 @@ from tests.interop.questions import (
     SUPERVISOR_ERL,
     SYS,
 )
-from tests.interop.twins import Beams, Twins, python_twin, two_beams
 
 OK = Atom("ok")
 
@@ -139,9 +139,9 @@ class Counter(GenServer):
             self.process.send("undertaker", (Atom("terminated"), reason))
 
 
-def offer(twins: Twins) -> None:
+def offer(conformance: ConformancePair) -> None:
     """PY_ERL in Python."""
-    node = twins.node
+    node = conformance.node
 
     @node.export("py")
     def add(one: int, two: int) -> int:
@@ -183,95 +183,95 @@ def beams(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest_asyncio.fixture
-async def twins(beams: Beams) -> AsyncIterator[Twins]:
+async def conformance(beams: Beams) -> AsyncIterator[ConformancePair]:
     """Our node with what PY_ERL has."""
-    async with python_twin(beams) as both:
+    async with conformance_pair(beams) as both:
         offer(both)
         yield both
 
 
 @pytest_asyncio.fixture
-async def counters(twins: Twins) -> AsyncIterator[Twins]:
+async def counters(conformance: ConformancePair) -> AsyncIterator[ConformancePair]:
     """Our node and the model with a server ``counter``."""
-    twins.node.serve(Counter(), name="counter")
-    await twins.model.eval("counter:start()")
-    yield twins
-    await twins.model.eval("catch gen_server:stop(counter)")
+    conformance.node.serve(Counter(), name="counter")
+    await conformance.model.eval("counter:start()")
+    yield conformance
+    await conformance.model.eval("catch gen_server:stop(counter)")
 
 
 @pytest.mark.usefixtures("stops_soon")
 class TestRpcServer:
     @pytest.mark.parametrize("call", CALLS)
-    async def test_call(self, twins: Twins, call: str) -> None:
-        got = await twins.same(f"{APART} Apart(fun() -> {CALLS[call]} end)")
+    async def test_call(self, conformance: ConformancePair, call: str) -> None:
+        got = await conformance.same(f"{APART} Apart(fun() -> {CALLS[call]} end)")
         assert "died" not in got
 
-    async def test_server_calls_and_broadcasts(self, twins: Twins) -> None:
+    async def test_server_calls_and_broadcasts(self, conformance: ConformancePair) -> None:
         def plain(process: Process, message: Any) -> None:
             match message:
                 case (sender, body):
-                    process.send(sender, (Atom("plain"), Atom(twins.node.name), (Atom("got"), body)))
+                    process.send(sender, (Atom("plain"), Atom(conformance.node.name), (Atom("got"), body)))
                 case _:
                     process.send(message, Atom("alone"))
 
-        twins.node.spawn(plain, name="plain")
-        await twins.model.eval(
+        conformance.node.spawn(plain, name="plain")
+        await conformance.model.eval(
             "register(plain, spawn(fun() -> (fun F() -> receive {P, M} -> P ! {plain, node(), {got, M}}; "
             "P -> P ! alone end, F() end)() end))"
         )
-        assert await twins.same("rpc:server_call(PEER, plain, plain, question)") == "{got,question}"
-        assert await twins.same("rpc:server_call(PEER, nobody, plain, question)") == "{error,nodedown}"
+        assert await conformance.same("rpc:server_call(PEER, plain, plain, snippet)") == "{got,snippet}"
+        assert await conformance.same("rpc:server_call(PEER, nobody, plain, snippet)") == "{error,nodedown}"
         assert (
-            await twins.same("rpc:multi_server_call([PEER, 'nobody@127.0.0.1'], plain, q)")
+            await conformance.same("rpc:multi_server_call([PEER, 'nobody@127.0.0.1'], plain, q)")
             == "{[{got,q}],['nobody@127.0.0.1']}"
         )
-        assert await twins.same("rpc:sbcast([PEER], plain, self()), receive alone -> ok end") == "ok"
-        assert await twins.same("rpc:sbcast([PEER], plain, self())") == "{[PEER],[]}"
-        assert await twins.same("rpc:sbcast([PEER], nobody, self())") == "{[],[PEER]}"
-        assert await twins.same("rpc:abcast([PEER], plain, self()), receive alone -> ok end") == "ok"
-        await twins.eval("(fun F() -> receive _ -> F() after 0 -> ok end end)()")
+        assert await conformance.same("rpc:sbcast([PEER], plain, self()), receive alone -> ok end") == "ok"
+        assert await conformance.same("rpc:sbcast([PEER], plain, self())") == "{[PEER],[]}"
+        assert await conformance.same("rpc:sbcast([PEER], nobody, self())") == "{[],[PEER]}"
+        assert await conformance.same("rpc:abcast([PEER], plain, self()), receive alone -> ok end") == "ok"
+        await conformance.eval("(fun F() -> receive _ -> F() after 0 -> ok end end)()")
 
-    async def test_an_abandoned_call_goes_on(self, twins: Twins) -> None:
+    async def test_an_abandoned_call_goes_on(self, conformance: ConformancePair) -> None:
         """As in OTP: the caller has given up, the function has not, and nobody monitors it."""
         going_on = asyncio.Event()
         process: list[Process] = []
 
-        @twins.node.export("py")
+        @conformance.node.export("py")
         async def wait_for_it() -> None:
             process.append(current_call().process)
             await going_on.wait()
-            twins.node.send(("beam_evaluator", twins.beam_name), Atom("went_on"))
+            conformance.node.send(("beam_evaluator", conformance.beam_name), Atom("went_on"))
 
         timeout = "{'EXIT',{{erpc,timeout},"
-        assert (await twins.eval("catch erpc:call(PEER, py, wait_for_it, [], 100)")).startswith(timeout)
+        assert (await conformance.eval("catch erpc:call(PEER, py, wait_for_it, [], 100)")).startswith(timeout)
         assert process
         going_on.set()
-        assert await twins.eval("receive went_on -> ok end") == "ok"
+        assert await conformance.eval("receive went_on -> ok end") == "ok"
 
-    async def test_who_calls(self, twins: Twins) -> None:
-        @twins.node.export("py")
+    async def test_who_calls(self, conformance: ConformancePair) -> None:
+        @conformance.node.export("py")
         def caller() -> Any:
             return current_call().caller
 
-        assert await twins.eval("rpc:call(PEER, py, caller, []) =:= self()") == "true"
+        assert await conformance.eval("rpc:call(PEER, py, caller, []) =:= self()") == "true"
         rex = "gen_server:call({rex, PEER}, {call, py, caller, [], group_leader()}) =:= self()"
-        assert await twins.eval(rex) == "true"
+        assert await conformance.eval(rex) == "true"
 
-    async def test_namespaces(self, twins: Twins) -> None:
+    async def test_namespaces(self, conformance: ConformancePair) -> None:
         import math
 
-        twins.node.exports.add_namespace("py", {"math": math, "twice": lambda x: 2 * x})
+        conformance.node.exports.add_namespace("py", {"math": math, "twice": lambda x: 2 * x})
         assert (
-            await twins.eval("{rpc:call(PEER, 'py.math', sqrt, [16]), rpc:call(PEER, py, twice, [2])}")
+            await conformance.eval("{rpc:call(PEER, 'py.math', sqrt, [16]), rpc:call(PEER, py, twice, [2])}")
             == "{4.0,4}"
         )
-        undef = await twins.eval("rpc:call(PEER, 'py.math', '__loader__', [])")
+        undef = await conformance.eval("rpc:call(PEER, 'py.math', '__loader__', [])")
         assert undef.startswith("{badrpc,{'EXIT',{undef,")
 
 
 class TestGenServer:
     @pytest.mark.parametrize("call", GEN_SERVER)
-    async def test_call(self, counters: Twins, call: str) -> None:
+    async def test_call(self, counters: ConformancePair, call: str) -> None:
         @counters.node.export("py")
         def pid_of(name: Atom) -> Pid:
             process = counters.node.whereis(name.name)
@@ -284,13 +284,13 @@ class TestGenServer:
         assert "undef" not in got
 
     @pytest.mark.parametrize("call", SYS)
-    async def test_sys(self, counters: Twins, call: str) -> None:
+    async def test_sys(self, counters: ConformancePair, call: str) -> None:
         got = await counters.same(
             f"{APART} Apart(fun() -> try {SYS[call]} catch Cl:Rs -> {{Cl, Rs}} end end)"
         )
         assert "badmatch" not in got
 
-    async def test_a_crash(self, counters: Twins) -> None:
+    async def test_a_crash(self, counters: ConformancePair) -> None:
         """The caller gets ``{Reason, Stack}``, and the reason is the Python exception."""
         counters.node.serve(GenServer(), name="mute")
         got = await counters.eval(
@@ -303,7 +303,7 @@ class TestGenServer:
             " got Atom('hello')\">>,'GenServer.handle_call'}"
         )
 
-    async def test_terminate_is_called_before_others_hear_of_the_end(self, counters: Twins) -> None:
+    async def test_terminate_is_called_before_others_hear_of_the_end(self, counters: ConformancePair) -> None:
         reasons: list[Any] = []
         counters.node.spawn(lambda _, message: reasons.append(message), name="undertaker")
         await counters.eval("gen_server:call({counter, PEER}, {stop, {shutdown, x}})")
@@ -313,8 +313,8 @@ class TestGenServer:
 class TestClients:
     """What our node asks of a BEAM; the answers are OTP's own by their nature."""
 
-    async def test_erpc(self, twins: Twins) -> None:
-        node, model = twins.node, twins.model_name
+    async def test_erpc(self, conformance: ConformancePair) -> None:
+        node, model = conformance.node, conformance.model_name
         assert await node.erpc.call(model, "py", "add", [1, 2]) == 3
         request = node.erpc.send_request(model, "py", "later", [Atom("x")])
         assert not await request.wait_response(0)
@@ -324,10 +324,10 @@ class TestClients:
         with pytest.raises(CallTimeout, match="py:hangs/0"):
             await node.erpc.send_request(model, "py", "hangs").receive_response(0.02)
 
-    async def test_what_failed_keeps_class_reason_and_stack(self, twins: Twins) -> None:
+    async def test_what_failed_keeps_class_reason_and_stack(self, conformance: ConformancePair) -> None:
         async def raised(function: str) -> RemoteError:
             with pytest.raises(RemoteError) as caught:
-                await twins.node.erpc.call(twins.model_name, "py", function)
+                await conformance.node.erpc.call(conformance.model_name, "py", function)
             return caught.value
 
         error = await raised("fails")
@@ -337,23 +337,28 @@ class TestClients:
         assert (await raised("leaves")).kind == "exit"
         assert (await raised("throws")).reason == Atom("ball")
 
-    async def test_multicall(self, twins: Twins) -> None:
-        nodes = [twins.beam_name, "nobody@127.0.0.1", twins.model_name]
-        results = await twins.node.erpc.multicall(nodes, "py", "add", [1, 2])
+    async def test_multicall(self, conformance: ConformancePair) -> None:
+        nodes = [conformance.beam_name, "nobody@127.0.0.1", conformance.model_name]
+        results = await conformance.node.erpc.multicall(nodes, "py", "add", [1, 2])
         assert (results[0], results[2]) == (3, 3)
         assert isinstance(results[1], NotConnected)
-        assert await twins.node.rpc.multicall(nodes, "py", "add", [1, 2]) == ([3, 3], ["nobody@127.0.0.1"])
+        assert await conformance.node.rpc.multicall(nodes, "py", "add", [1, 2]) == (
+            [3, 3],
+            ["nobody@127.0.0.1"],
+        )
         left = (Atom("badrpc"), (Atom("EXIT"), Atom("gone")))
-        assert await twins.node.rpc.multicall([twins.model_name], "py", "leaves") == ([left], [])
-        assert await twins.node.rpc.multicall([twins.model_name], "py", "hangs", timeout=0.02) == (
+        assert await conformance.node.rpc.multicall([conformance.model_name], "py", "leaves") == ([left], [])
+        assert await conformance.node.rpc.multicall(
+            [conformance.model_name], "py", "hangs", timeout=0.02
+        ) == (
             [],
-            [twins.model_name],
+            [conformance.model_name],
         )
 
     async def test_by_rex(self, beams: Beams) -> None:
         """A node that cannot spawn processes on others asks their ``rex``."""
-        async with python_twin(beams, without=DistFlag.SPAWN) as twins:
-            node, model = twins.node, twins.model_name
+        async with conformance_pair(beams, without=DistFlag.SPAWN) as conformance:
+            node, model = conformance.node, conformance.model_name
             assert await node.call(model, "py", "later", [Atom("x")]) == Atom("x")
             link = node._local.connections.link(model)
             assert link is not None
@@ -368,27 +373,27 @@ class TestClients:
             with pytest.raises(CallTimeout, match="py:hangs/0"):
                 await node.call(model, "py", "hangs", timeout=0.02)
             # Its rex would tell us of the end of this one, whenever that comes.
-            await twins.model.eval(KILL_WHAT_HANGS)
+            await conformance.model.eval(KILL_WHAT_HANGS)
 
-    async def test_an_abandoned_call_is_no_longer_monitored(self, twins: Twins) -> None:
+    async def test_an_abandoned_call_is_no_longer_monitored(self, conformance: ConformancePair) -> None:
         """As ``erpc`` does: the process lives, and nobody waits for its end."""
-        await twins.model.eval(KILL_WHAT_HANGS)  # left behind by other tests
+        await conformance.model.eval(KILL_WHAT_HANGS)  # left behind by other tests
         with pytest.raises(CallTimeout):
-            await twins.node.erpc.call(twins.model_name, "py", "hangs", timeout=0.05)
-        await twins.node.is_auth(twins.model_name)
+            await conformance.node.erpc.call(conformance.model_name, "py", "hangs", timeout=0.05)
+        await conformance.node.is_auth(conformance.model_name)
         assert (
-            await twins.model.eval(f"[process_info(P, monitored_by) || P <- {WHAT_HANGS}]")
+            await conformance.model.eval(f"[process_info(P, monitored_by) || P <- {WHAT_HANGS}]")
             == "[{monitored_by,[]}]"
         )
 
-    async def test_block_call_and_broadcasts(self, twins: Twins) -> None:
-        rpc, nodes = twins.node.rpc, [twins.beam_name, twins.model_name]
+    async def test_block_call_and_broadcasts(self, conformance: ConformancePair) -> None:
+        rpc, nodes = conformance.node.rpc, [conformance.beam_name, conformance.model_name]
         assert await rpc.block_call(nodes[1], "py", "add", [1, 2]) == 3
         with pytest.raises(RemoteError, match="gone"):
             await rpc.block_call(nodes[1], "py", "leaves")
         got: asyncio.Queue[Any] = asyncio.Queue()
-        sink = twins.node.spawn(lambda _, message: got.put_nowait(message))
-        await twins.model.eval(
+        sink = conformance.node.spawn(lambda _, message: got.put_nowait(message))
+        await conformance.model.eval(
             "register(echo, spawn(fun() -> (fun F() -> receive {P, M} -> P ! {echo, node(), M} end,"
             " F() end)() end))"
         )
@@ -398,9 +403,9 @@ class TestClients:
         assert (await got.get())[2] == Atom("hello")
         assert await rpc.server_call(nodes[1], "echo", Atom("echo"), 1) == 1
         assert await rpc.multi_server_call(nodes, "echo", 2) == ([2], [nodes[0]])
-        await twins.model.eval("exit(whereis(echo), kill)")
+        await conformance.model.eval("exit(whereis(echo), kill)")
 
-    async def test_gen_server(self, counters: Twins) -> None:
+    async def test_gen_server(self, counters: ConformancePair) -> None:
         there, client = ("counter", counters.model_name), counters.node.gen_server
         assert await client.call(there, (Atom("add"), 2)) == 2
         client.cast(there, (Atom("add"), 1))
@@ -422,18 +427,20 @@ class TestClients:
         with pytest.raises(NoSuchProcess):
             await client.call(there, Atom("get"))
 
-    async def test_a_call_in_the_name_of_a_process(self, twins: Twins) -> None:
-        await twins.model.eval(
+    async def test_a_call_in_the_name_of_a_process(self, conformance: ConformancePair) -> None:
+        await conformance.model.eval(
             "register(who, spawn(fun() -> receive {'$gen_call', {P, _} = From, who} -> gen:reply(From,"
             " P) end end))"
         )
-        process = twins.node.spawn(lambda _, message: None)
+        process = conformance.node.spawn(lambda _, message: None)
         assert (
-            await twins.node.gen_server.call(("who", twins.model_name), Atom("who"), process=process)
+            await conformance.node.gen_server.call(
+                ("who", conformance.model_name), Atom("who"), process=process
+            )
             == process.pid
         )
 
-    async def test_sys(self, counters: Twins) -> None:
+    async def test_sys(self, counters: ConformancePair) -> None:
         there, sys = ("counter", counters.model_name), counters.node.sys
         assert await sys.get_state(there) == {Atom("count"): 0, Atom("asked"): []}
         assert (await sys.get_status(there))[2] == (Atom("module"), Atom("gen_server"))
@@ -447,7 +454,7 @@ class TestClients:
         await counters.node.gen_server.stop(there)
         assert await counters.model.eval("whereis(counter)") == "undefined"
 
-    async def test_global_names(self, counters: Twins) -> None:
+    async def test_global_names(self, counters: ConformancePair) -> None:
         node = counters.node
         await node.connect(counters.model_name)
         await counters.model.eval("yes = global:register_name({the, counter}, whereis(counter))")
@@ -479,7 +486,7 @@ class TestNames:
         name = (Atom("the"), Atom("counter"))
         return Global(name) if request.param == "global" else Via("global", name)
 
-    async def test_of_a_server_of_a_beam(self, counters: Twins, name: Any) -> None:
+    async def test_of_a_server_of_a_beam(self, counters: ConformancePair, name: Any) -> None:
         node = counters.node
         await node.connect(counters.model_name)
         await counters.model.eval("yes = global:register_name({the, counter}, whereis(counter))")
@@ -498,7 +505,7 @@ class TestNames:
         with pytest.raises(NoSuchProcess, match="counter"):
             await node.gen_server.call(name, Atom("get"))
 
-    async def test_of_a_server_of_ours(self, counters: Twins, name: Any) -> None:
+    async def test_of_a_server_of_ours(self, counters: ConformancePair, name: Any) -> None:
         node, there = counters.node, "{global, {the, counter}}"
         await node.connect(counters.model_name)
         process = await node.gen_server.start(Counter(), name=name)
@@ -518,7 +525,7 @@ class TestNames:
         assert await counters.model.eval(f"gen_server:call({there}, {{stop, normal}})") == "stopped"
         assert await counters.model.eval(gone) == "gone"
 
-    async def test_a_name_that_is_taken(self, counters: Twins, name: Any) -> None:
+    async def test_a_name_that_is_taken(self, counters: ConformancePair, name: Any) -> None:
         """A supervisor is told who has it, as by ``start_link``."""
 
         @counters.node.exports.child("py", "named", name=name)
@@ -536,11 +543,13 @@ class TestNames:
 
 class TestNetKernel:
     @pytest.mark.parametrize("call", NET_KERNEL)
-    async def test_asked_by_a_beam(self, twins: Twins, call: str) -> None:
-        await twins.same(f"{APART} Apart(fun() -> try {NET_KERNEL[call]} catch Cl:Rs -> {{Cl, Rs}} end end)")
+    async def test_asked_by_a_beam(self, conformance: ConformancePair, call: str) -> None:
+        await conformance.same(
+            f"{APART} Apart(fun() -> try {NET_KERNEL[call]} catch Cl:Rs -> {{Cl, Rs}} end end)"
+        )
 
-    async def test_nodes(self, twins: Twins) -> None:
-        node, name = twins.node, twins.beam_name
+    async def test_nodes(self, conformance: ConformancePair) -> None:
+        node, name = conformance.node, conformance.beam_name
         assert node.nodes("known") == [node.name]
         await node.connect(name)
         assert (node.nodes(), node.nodes("hidden"), node.nodes("connected")) == ([], [name], [name])
@@ -549,9 +558,9 @@ class TestNetKernel:
         assert node.nodes("connected") == []
         assert node.nodes("known") == [name, node.name]
 
-    async def test_monitor_nodes(self, twins: Twins) -> None:
+    async def test_monitor_nodes(self, conformance: ConformancePair) -> None:
         """The messages that a BEAM gets for a hidden node, for the same options."""
-        node, model = twins.node, Atom(twins.model_name)
+        node, model = conformance.node, Atom(conformance.model_name)
         options: list[Any] = [
             [("node_type", Atom("all"))],
             ["nodedown_reason", ("node_type", Atom("hidden"))],
@@ -565,8 +574,8 @@ class TestNetKernel:
             got.append(messages)
             to = node.spawn(lambda _, message, kept=messages: kept.append(message))
             node.net_kernel.monitor_nodes(to, options=option)
-        await node.connect(twins.model_name)
-        node.disconnect(twins.model_name)
+        await node.connect(conformance.model_name)
+        node.disconnect(conformance.model_name)
         up, down, kind = Atom("nodeup"), Atom("nodedown"), (Atom("node_type"), Atom("hidden"))
         reason = (Atom("nodedown_reason"), Atom("disconnect"))
         assert got == [
@@ -577,66 +586,68 @@ class TestNetKernel:
             [],
         ]
 
-    async def test_allow(self, twins: Twins) -> None:
-        twins.node.net_kernel.allow([twins.model_name])
-        assert await twins.eval("net_adm:ping(PEER)") == "pang"
+    async def test_allow(self, conformance: ConformancePair) -> None:
+        conformance.node.net_kernel.allow([conformance.model_name])
+        assert await conformance.eval("net_adm:ping(PEER)") == "pang"
         with pytest.raises(NotConnected, match="allow"):
-            await twins.node.connect(twins.beam_name)
-        assert await twins.node.ping(twins.model_name)
-        assert await twins.model.eval(f"gen_server:call({{net_kernel, '{twins.node.name}'}}, allowed)") == (
-            f"{{ok,['{twins.model_name}']}}"
-        )
+            await conformance.node.connect(conformance.beam_name)
+        assert await conformance.node.ping(conformance.model_name)
+        assert await conformance.model.eval(
+            f"gen_server:call({{net_kernel, '{conformance.node.name}'}}, allowed)"
+        ) == (f"{{ok,['{conformance.model_name}']}}")
 
-    async def test_a_cookie_for_one_node(self, twins: Twins) -> None:
-        await twins.model.eval(f"erlang:set_cookie('{twins.node.name}', other)")
-        assert not await twins.node.ping(twins.model_name)
-        twins.node.net_kernel.set_cookie(twins.model_name, "other")
-        assert await twins.node.ping(twins.model_name)
-        assert await twins.node.ping(twins.beam_name)
-        await twins.model.eval(f"erlang:set_cookie('{twins.node.name}', erlang:get_cookie())")
+    async def test_a_cookie_for_one_node(self, conformance: ConformancePair) -> None:
+        await conformance.model.eval(f"erlang:set_cookie('{conformance.node.name}', other)")
+        assert not await conformance.node.ping(conformance.model_name)
+        conformance.node.net_kernel.set_cookie(conformance.model_name, "other")
+        assert await conformance.node.ping(conformance.model_name)
+        assert await conformance.node.ping(conformance.beam_name)
+        await conformance.model.eval(f"erlang:set_cookie('{conformance.node.name}', erlang:get_cookie())")
 
 
 class TestPublished:
     """A node that is not hidden and takes no part in ``global``, as a BEAM with ``-connect_all false``."""
 
     async def test_nobody_loses_a_connection_for_it(self, beams: Beams) -> None:
-        async with python_twin(beams, hidden=False) as twins:
-            node, one, two = twins.node, twins.beam_name, twins.model_name
-            await twins.model.eval(f"pong = net_adm:ping('{one}')")
+        async with conformance_pair(beams, hidden=False) as conformance:
+            node, one, two = conformance.node, conformance.beam_name, conformance.model_name
+            await conformance.model.eval(f"pong = net_adm:ping('{one}')")
             await node.connect(one)
             await node.connect(two)
             assert node.nodes() == [one, two]
-            assert await twins.eval("lists:member(PEER, nodes())") == "true"
+            assert await conformance.eval("lists:member(PEER, nodes())") == "true"
             # global goes on for the others.
-            assert await twins.eval("global:trans({lock, self()}, fun() -> done end)") == "done"
-            assert await twins.eval("global:register_name(some_name, self())") == "yes"
-            assert await twins.model.eval("is_pid(global:whereis_name(some_name))") == "true"
-            await twins.eval("global:unregister_name(some_name)")
-            await twins.eval("monitor_node(PEER, true)")
+            assert await conformance.eval("global:trans({lock, self()}, fun() -> done end)") == "done"
+            assert await conformance.eval("global:register_name(some_name, self())") == "yes"
+            assert await conformance.model.eval("is_pid(global:whereis_name(some_name))") == "true"
+            await conformance.eval("global:unregister_name(some_name)")
+            await conformance.eval("monitor_node(PEER, true)")
             node.disconnect(one)
-            await twins.eval("receive {nodedown, PEER} -> ok end")
+            await conformance.eval("receive {nodedown, PEER} -> ok end")
             # What global does about it, it has done when it answers.
-            for beam in (twins.beam, twins.model):
+            for beam in (conformance.beam, conformance.model):
                 await beam.eval("sys:get_status(global_name_server)")
-            assert await twins.eval(f"lists:member('{two}', nodes())") == "true"
+            assert await conformance.eval(f"lists:member('{two}', nodes())") == "true"
             assert await node.ping(two)
 
 
 class TestSupervisedByABeam:
-    async def start(self, twins: Twins, function: str, flags: str = "#{intensity => 5, period => 1}") -> None:
+    async def start(
+        self, conformance: ConformancePair, function: str, flags: str = "#{intensity => 5, period => 1}"
+    ) -> None:
         child = f"#{{id => py, start => {{rpc, call, [PEER, py, {function}, [x]]}}, shutdown => 1000}}"
-        await twins.eval(f"register(sup, one_sup:start({{{flags}, [{child}]}}))")
+        await conformance.eval(f"register(sup, one_sup:start({{{flags}, [{child}]}}))")
 
-    async def stop(self, twins: Twins) -> None:
-        await twins.eval(
+    async def stop(self, conformance: ConformancePair) -> None:
+        await conformance.eval(
             "case whereis(sup) of undefined -> ok; P -> M = monitor(process, P), exit(P, shutdown),"
             " receive {'DOWN', M, _, _, R} -> R end end"
         )
 
-    async def test_a_server_is_started_linked_and_started_again(self, twins: Twins) -> None:
+    async def test_a_server_is_started_linked_and_started_again(self, conformance: ConformancePair) -> None:
         started: asyncio.Queue[GenServer] = asyncio.Queue()
 
-        @twins.node.exports.child("py", "start_link", name="supervised")
+        @conformance.node.exports.child("py", "start_link", name="supervised")
         class Supervised(Counter):
             def __init__(self, argument: Any) -> None:
                 super().__init__()
@@ -646,71 +657,71 @@ class TestSupervisedByABeam:
                 self.process.trap_exit = True
                 started.put_nowait(self)
 
-        await self.start(twins, "start_link")
+        await self.start(conformance, "start_link")
         first = await started.get()
         assert (
-            await twins.eval(
+            await conformance.eval(
                 "[{py, P, worker, [rpc]}] = supervisor:which_children(sup), "
                 "{links, L} = process_info(whereis(sup), links), {node(P), lists:member(P, L)}"
             )
-            == f"{{'{twins.node.name}',true}}"
+            == f"{{'{conformance.node.name}',true}}"
         )
         # It crashes, is killed, and ends in order: a permanent child is started each time.
-        await twins.eval("catch gen_server:call({supervised, PEER}, {leave, crash})")
+        await conformance.eval("catch gen_server:call({supervised, PEER}, {leave, crash})")
         await started.get()
-        await twins.eval("[{py, P, _, _}] = supervisor:which_children(sup), exit(P, kill)")
+        await conformance.eval("[{py, P, _, _}] = supervisor:which_children(sup), exit(P, kill)")
         await started.get()
-        await twins.eval("gen_server:call({supervised, PEER}, {stop, normal})")
+        await conformance.eval("gen_server:call({supervised, PEER}, {stop, normal})")
         last = await started.get()
         assert not first.process.alive
-        assert await twins.eval("gen_server:call({supervised, PEER}, get)") == "0"
-        await self.stop(twins)
+        assert await conformance.eval("gen_server:call({supervised, PEER}, get)") == "0"
+        await self.stop(conformance)
         assert last.process.exit_reason == Atom("shutdown")
 
-    async def test_the_body_of_a_process(self, twins: Twins) -> None:
-        @twins.node.exports.child("py")
+    async def test_the_body_of_a_process(self, conformance: ConformancePair) -> None:
+        @conformance.node.exports.child("py")
         async def body(process: Process, argument: Any) -> None:
             process.send(await process.receive(), argument)
 
-        await self.start(twins, "body")
+        await self.start(conformance, "body")
         for _ in range(3):
             assert (
-                await twins.eval(
+                await conformance.eval(
                     "(fun F() -> case supervisor:which_children(sup) of "
                     "[{py, P, _, _}] when is_pid(P) -> M = monitor(process, P), P ! self(), "
                     "X = receive x -> x end, receive {'DOWN', M, _, _, normal} -> X end; _ -> F() end end)()"
                 )
                 == "x"
             )
-        await self.stop(twins)
+        await self.stop(conformance)
 
-    async def test_what_cannot_start(self, twins: Twins) -> None:
-        @twins.node.exports.child("py")
+    async def test_what_cannot_start(self, conformance: ConformancePair) -> None:
+        @conformance.node.exports.child("py")
         class Fails(GenServer):
             def __init__(self, _: Any) -> None: ...
 
             def init(self) -> Stop:
                 return Stop(Atom("not_today"))
 
-        got = await twins.eval(
+        got = await conformance.eval(
             f"{APART} Apart(fun() -> process_flag(trap_exit, true),"
             " Child = #{id => py, start => {rpc, call, [PEER, py, 'Fails', [x]]}},"
             " supervisor:start_link(one_sup, {#{}, [Child]}) end)"
         )
         assert got == "{error,{shutdown,{failed_to_start_child,py,not_today}}}"
 
-    async def test_the_supervisor_gives_up(self, twins: Twins) -> None:
+    async def test_the_supervisor_gives_up(self, conformance: ConformancePair) -> None:
         servers: list[GenServer] = []
 
-        @twins.node.exports.child("py", "mortal")
+        @conformance.node.exports.child("py", "mortal")
         class Mortal(Counter):
             def __init__(self, _: Any) -> None:
                 super().__init__()
                 servers.append(self)
 
-        await self.start(twins, "mortal", "#{intensity => 1, period => 60}")
+        await self.start(conformance, "mortal", "#{intensity => 1, period => 60}")
         assert (
-            await twins.eval(
+            await conformance.eval(
                 "M = monitor(process, sup), Kill = fun() -> [{py, P, _,"
                 " _}] = supervisor:which_children(sup), "
                 "W = monitor(process, P), exit(P, kill), receive {'DOWN', W, _, _, R} -> R end end, "
@@ -725,57 +736,57 @@ class TestSupervisorOfOurs:
     """A BEAM asks our supervisor what it asks its own."""
 
     @pytest_asyncio.fixture
-    async def supervised(self, twins: Twins) -> AsyncIterator[Twins]:
+    async def supervised(self, conformance: ConformancePair) -> AsyncIterator[ConformancePair]:
         specs = [
             ChildSpec("one", Counter),
             ChildSpec("two", Counter, restart="transient", shutdown="brutal_kill"),
             ChildSpec("three", Counter, restart="temporary", shutdown="infinity"),
         ]
-        await twins.node.gen_server.start(Supervisor(specs), name="sup")
-        await twins.model.eval(f"register(sup, one_sup:start({{#{{}}, {CHILD_SPECS}}}))")
-        yield twins
-        await twins.model.eval("catch gen_server:stop(sup)")
+        await conformance.node.gen_server.start(Supervisor(specs), name="sup")
+        await conformance.model.eval(f"register(sup, one_sup:start({{#{{}}, {CHILD_SPECS}}}))")
+        yield conformance
+        await conformance.model.eval("catch gen_server:stop(sup)")
 
-    @pytest.mark.parametrize("question", SUPERVISOR)
-    async def test_question(self, supervised: Twins, question: str) -> None:
-        got = await supervised.same(f"{APART} Apart(fun() -> {SUPERVISOR[question]} end)")
+    @pytest.mark.parametrize("snippet", SUPERVISOR)
+    async def test_snippet(self, supervised: ConformancePair, snippet: str) -> None:
+        got = await supervised.same(f"{APART} Apart(fun() -> {SUPERVISOR[snippet]} end)")
         assert "died" not in got
 
-    @pytest.mark.parametrize("question", SIMPLE_ONE_FOR_ONE)
-    async def test_simple_one_for_one(self, twins: Twins, question: str) -> None:
+    @pytest.mark.parametrize("snippet", SIMPLE_ONE_FOR_ONE)
+    async def test_simple_one_for_one(self, conformance: ConformancePair, snippet: str) -> None:
         class Child(Counter):
             def __init__(self, _: Any) -> None:
                 super().__init__()
 
         supervisor = Supervisor([ChildSpec("one", Child, restart="transient")], strategy="simple_one_for_one")
-        await twins.node.gen_server.start(supervisor, name="simple")
-        await twins.model.eval(
+        await conformance.node.gen_server.start(supervisor, name="simple")
+        await conformance.model.eval(
             "register(simple, one_sup:start({#{strategy => simple_one_for_one},"
             " [#{id => one, start => {gen_server, start_link, [counter, []]}, restart => transient}]}))"
         )
-        got = await twins.same(f"{APART} Apart(fun() -> {SIMPLE_ONE_FOR_ONE[question]} end)")
+        got = await conformance.same(f"{APART} Apart(fun() -> {SIMPLE_ONE_FOR_ONE[snippet]} end)")
         assert "died" not in got
-        await twins.model.eval("catch gen_server:stop(simple)")
+        await conformance.model.eval("catch gen_server:stop(simple)")
 
 
 class TestIo:
-    @pytest.mark.parametrize("question", IO)
+    @pytest.mark.parametrize("snippet", IO)
     async def test_asked_by_a_beam(
-        self, twins: Twins, question: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+        self, conformance: ConformancePair, snippet: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
-        twins.node.exports.introspection()
+        conformance.node.exports.introspection()
         with (tmp_path / "out").open("w", encoding="utf-8") as out:
             monkeypatch.setattr("sys.stdout", out)
             user = "U = rpc:call(PEER, erlang, whereis, [user])"
-            got = await twins.same(f"{user}, {APART} Apart(fun() -> {IO[question]} end)")
+            got = await conformance.same(f"{user}, {APART} Apart(fun() -> {IO[snippet]} end)")
         assert "died" not in got
-        if question == "format":
+        if snippet == "format":
             assert (tmp_path / "out").read_text() == '{a,"b"} åλ\n'
 
-    async def test_a_device_of_a_beam(self, twins: Twins, tmp_path: Path) -> None:
+    async def test_a_device_of_a_beam(self, conformance: ConformancePair, tmp_path: Path) -> None:
         """Files, which OTP serves by the same protocol; and the group leader of who calls."""
-        io, path = twins.node.io, tmp_path / "device"
-        to = await opened(twins, f'file:open("{path}", [write, {{encoding, utf8}}])')
+        io, path = conformance.node.io, tmp_path / "device"
+        to = await opened(conformance, f'file:open("{path}", [write, {{encoding, utf8}}])')
         await io.put_chars(to, "åλ one\n")
         print("two", 2, file=io.writer(to))
         with pytest.raises(NodeError, match=r"answered \{error,"):
@@ -784,29 +795,29 @@ class TestIo:
         writer.flush()
         await io.put_chars(to, "\n")
         assert path.read_text() == "åλ one\ntwo 2\nthree\n"
-        source = await opened(twins, f'file:open("{path}", [read, {{encoding, utf8}}])')
+        source = await opened(conformance, f'file:open("{path}", [read, {{encoding, utf8}}])')
         assert [await io.get_line(source) for _ in range(4)] == ["åλ one\n", "two 2\n", "three\n", ""]
-        await twins.model.eval("[exit(P, kill) || {_, P} <- get()], erase()")
+        await conformance.model.eval("[exit(P, kill) || {_, P} <- get()], erase()")
         with pytest.raises(NoSuchProcess):
             await io.put_chars(to, "gone")
         with pytest.raises(CallTimeout, match="beam_evaluator"):
-            await io.put_chars(("beam_evaluator", twins.model_name), "nothing", timeout=0.02)
+            await io.put_chars(("beam_evaluator", conformance.model_name), "nothing", timeout=0.02)
 
 
-async def opened(twins: Twins, how: str) -> Pid:
+async def opened(conformance: ConformancePair, how: str) -> Pid:
     """A device that stays open."""
     source = f"(fun() -> {{ok, D}} = {how}, put(make_ref(), D), term_to_binary(D) end)()"
-    pid = binary_to_term(await twins.model.eval_bytes(source))
+    pid = binary_to_term(await conformance.model.eval_bytes(source))
     assert isinstance(pid, Pid)
     return pid
 
 
 class TestIntrospection:
-    @pytest.mark.parametrize("question", INTROSPECTION)
-    async def test_question(self, counters: Twins, question: str) -> None:
+    @pytest.mark.parametrize("snippet", INTROSPECTION)
+    async def test_snippet(self, counters: ConformancePair, snippet: str) -> None:
         counters.node.exports.introspection()
-        got = await counters.same(f"{APART} Apart(fun() -> {INTROSPECTION[question]} end)")
+        got = await counters.same(f"{APART} Apart(fun() -> {INTROSPECTION[snippet]} end)")
         assert "died" not in got
 
-    async def test_only_if_it_is_wanted(self, counters: Twins) -> None:
+    async def test_only_if_it_is_wanted(self, counters: ConformancePair) -> None:
         assert "undef" in await counters.eval("rpc:call(PEER, erlang, processes, [])")

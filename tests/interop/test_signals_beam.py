@@ -1,7 +1,7 @@
 """Every signal between a BEAM and our node, both ways: what comes of it is what comes of it between
 two BEAMs.
 
-A script makes two puppets, ``A`` where the signals under test are sent and ``B`` where they
+A script makes two scripted processes, ``A`` where the signals under test are sent and ``B`` where they
 arrive. It is run with ``A`` on a BEAM and ``B`` on our node and with the two changed, and each time
 again with another BEAM in our place. The results must be the same, and the control messages that
 the test is about must have crossed the wire. ``docs/signals.md`` says which test proves which.
@@ -30,17 +30,17 @@ from quicdist.protocol import (
     SpawnRequest,
     SpawnRequestTT,
 )
+from tests.interop.conformance_pair import Beams, ConformancePair, conformance_pair, two_beams
 from tests.interop.conftest import CARRIERS
-from tests.interop.puppets import PUPPET_ERL, offer_puppets
-from tests.interop.twins import Beams, Twins, python_twin, two_beams
+from tests.interop.scripted_process import SCRIPTED_PROCESS_ERL, offer_scripted_processes
 from tests.support.beam import erl_facts
 
 NO_FLAG = DistFlag(0)
 
-#: In every script: where the puppets are, and short names for what is done with them.
+#: In every script: where the scripted processes are, and short names for what is done with them.
 PROLOGUE = """
-New = fun puppet:new/1, Do = fun puppet:do/2, Tell = fun puppet:tell/2, Sync = fun puppet:sync/2,
-Until = fun puppet:until/1, A = New(AT_A), B = New(AT_B), NA = AT_A, NB = AT_B,
+New = fun scripted:new/1, Do = fun scripted:do/2, Tell = fun scripted:tell/2, Sync = fun scripted:sync/2,
+Until = fun scripted:until/1, A = New(AT_A), B = New(AT_B), NA = AT_A, NB = AT_B,
 """
 
 
@@ -437,7 +437,7 @@ SPAWNS = {
     "spawn of what is not there": Case(
         "{Pid, Ref} = Do(A, {spawn_monitor, NB, no_such_function, [1]}),"
         "{'DOWN', Ref, process, Pid, Reason} = Do(A, take), Reason",
-        "{undef,[{puppet,no_such_function,[1],[]}]}",
+        "{undef,[{scripted,no_such_function,[1],[]}]}",
         sent=(Op.SPAWN_REQUEST,),
     ),
     "spawn of what crashes": Case(
@@ -685,9 +685,9 @@ class Wire:
 
 @pytest.fixture(scope="module", params=CARRIERS)
 def beams(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Beams]:
-    with two_beams(request.param, tmp_path_factory.mktemp("beams"), [PUPPET_ERL]) as both:
+    with two_beams(request.param, tmp_path_factory.mktemp("beams"), [SCRIPTED_PROCESS_ERL]) as both:
         for beam in (both.asking, both.model):
-            beam.eval_now("puppet:start()")
+            beam.eval_now("scripted:start()")
         yield both
 
 
@@ -697,18 +697,20 @@ def case(request: pytest.FixtureRequest) -> Case:
 
 
 @pytest_asyncio.fixture
-async def twins(beams: Beams, case: Case, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Twins]:
-    """Our node with puppets, offering what the case lets it."""
+async def conformance(
+    beams: Beams, case: Case, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[ConformancePair]:
+    """Our node with scripted processes, offering what the case lets it."""
     monkeypatch.setattr(quicdist.node.local_node, "DEFAULT_FLAGS", DEFAULT_FLAGS & ~case.without)
-    async with python_twin(beams) as both:
-        offer_puppets(both.node)
+    async with conformance_pair(beams) as both:
+        offer_scripted_processes(both.node)
         yield both
 
 
 @pytest.fixture
-def wire(twins: Twins, monkeypatch: pytest.MonkeyPatch) -> Wire:
+def wire(conformance: ConformancePair, monkeypatch: pytest.MonkeyPatch) -> Wire:
     seen = Wire()
-    to_term, message_handler = ControlMessage.to_term, twins.node._local.message_handler
+    to_term, message_handler = ControlMessage.to_term, conformance.node._local.message_handler
 
     def encoded(control: ControlMessage) -> tuple[object, ...]:
         seen.sent.add(control.op)
@@ -724,7 +726,7 @@ def wire(twins: Twins, monkeypatch: pytest.MonkeyPatch) -> Wire:
         return received
 
     monkeypatch.setattr(ControlMessage, "to_term", encoded)
-    monkeypatch.setattr(twins.node._local, "message_handler", watched)
+    monkeypatch.setattr(conformance.node._local, "message_handler", watched)
     return seen
 
 
@@ -738,38 +740,38 @@ def directions(cases: dict[str, Case]) -> list[object]:
 
 
 @pytest.mark.parametrize(("case", "direction"), directions(CASES), indirect=["case"])
-async def test_as_between_beams(twins: Twins, wire: Wire, case: Case, direction: str) -> None:
+async def test_as_between_beams(conformance: ConformancePair, wire: Wire, case: Case, direction: str) -> None:
     """``in``: from a BEAM to us; ``out``: from us to a BEAM."""
     release, _ = erl_facts()
     if not case.since <= release <= case.until:
         pytest.skip(f"OTP {case.since or ''} to {case.until} do this, and this is OTP {release}")
-    alone = twins.carrier == "quic" and case.over_quic is not None
+    alone = conformance.carrier == "quic" and case.over_quic is not None
     if alone and direction not in (case.over_quic or ()):
         pytest.skip("quic_dist sends these signals on several streams, in any order")
     here, there = ("node()", "PEER") if direction == "in" else ("PEER", "node()")
-    script = f"{PROLOGUE} try {case.script} after puppet:clear(NA), puppet:clear(NB) end"
-    script = f"puppet:apart(fun() -> {script} end)"
+    script = f"{PROLOGUE} try {case.script} after scripted:clear(NA), scripted:clear(NB) end"
+    script = f"scripted:apart(fun() -> {script} end)"
     script = script.replace("AT_A", here).replace("AT_B", there)
-    assert await (twins.eval if alone else twins.same)(script) == case.gives
+    assert await (conformance.eval if alone else conformance.same)(script) == case.gives
     sent, back = (wire.received, wire.sent) if direction == "in" else (wire.sent, wire.received)
     assert set(case.sent) <= sent
     assert set(case.back) <= back
 
 
-# -- what is no puppet's work ------------------------------------------------------------------
+# -- what is no scripted's work ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("case", [PLAIN], indirect=True)
 @pytest.mark.parametrize("direction", ["in", "out"])
-async def test_spawn_options(twins: Twins, wire: Wire, direction: str) -> None:
+async def test_spawn_options(conformance: ConformancePair, wire: Wire, direction: str) -> None:
     """What a BEAM makes of each list of options, we make of it: a process, or ``badopt``."""
     release, _ = erl_facts()
     lists = ", ".join(options for since, options in SPAWN_OPTIONS.items() if since <= release)
     here, there = ("node()", "PEER") if direction == "in" else ("PEER", "node()")
-    got = await twins.same(
-        f"puppet:apart(fun() -> A = puppet:new({here}), [begin"
-        f" Ref = puppet:do(A, {{spawn_request, {there}, leader, [self()], Options}}),"
-        " {spawn_reply, Ref, Is, Result} = puppet:do(A, {take, spawn_reply}),"
+    got = await conformance.same(
+        f"scripted:apart(fun() -> A = scripted:new({here}), [begin"
+        f" Ref = scripted:do(A, {{spawn_request, {there}, leader, [self()], Options}}),"
+        " {spawn_reply, Ref, Is, Result} = scripted:do(A, {take, spawn_reply}),"
         " {Options, Is, [Result || is_atom(Result)]} end"
         f" || Options <- [{lists}]] end)"
     )
@@ -780,11 +782,11 @@ async def test_spawn_options(twins: Twins, wire: Wire, direction: str) -> None:
 
 @pytest.mark.parametrize("case", [PLAIN], indirect=True)
 async def test_spawn_reply_with_a_trace_token(
-    twins: Twins, wire: Wire, monkeypatch: pytest.MonkeyPatch
+    conformance: ConformancePair, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A BEAM puts a token into its reply to a request that has one; our requests have none, so one
     is put in here."""
-    node = twins.node
+    node = conformance.node
     parent, messages = keeper(node)
     connections = node._local.connections
     send = connections.send
@@ -794,29 +796,29 @@ async def test_spawn_reply_with_a_trace_token(
         token = (1, 17, 1, parent.pid, 0)
         return send(to, SpawnRequestTT(*control, token), payload, pair)
 
-    await node.connect(twins.beam_name)
+    await node.connect(conformance.beam_name)
     monkeypatch.setattr(node._local.runtime, "_transmit", traced)
-    reference = parent.spawn_request(twins.beam_name, "erlang", "self")
+    reference = parent.spawn_request(conformance.beam_name, "erlang", "self")
     reply = await messages.get()
     assert reply[:3] == (Atom("spawn_reply"), reference, Atom("ok"))
     assert Op.SPAWN_REPLY_TT in wire.received
 
 
 @pytest.mark.parametrize("case", [PLAIN], indirect=True)
-async def test_node_link_means_nothing(twins: Twins, wire: Wire) -> None:
+async def test_node_link_means_nothing(conformance: ConformancePair, wire: Wire) -> None:
     """No BEAM sends NODE_LINK any more, nor do we; the connection on which one comes goes on."""
-    node = twins.node
-    await node.connect(twins.beam_name)
-    link = node._local.connections.link(twins.beam_name)
-    node._local.message_handler(twins.beam_name)(NodeLink(), NO_PAYLOAD)
-    assert await node.ping(twins.beam_name)
-    assert node._local.connections.link(twins.beam_name) is link
+    node = conformance.node
+    await node.connect(conformance.beam_name)
+    link = node._local.connections.link(conformance.beam_name)
+    node._local.message_handler(conformance.beam_name)(NodeLink(), NO_PAYLOAD)
+    assert await node.ping(conformance.beam_name)
+    assert node._local.connections.link(conformance.beam_name) is link
 
 
 @pytest.mark.parametrize("case", [PLAIN], indirect=True)
-async def test_spawn_of_exported_functions(twins: Twins, wire: Wire) -> None:
+async def test_spawn_of_exported_functions(conformance: ConformancePair, wire: Wire) -> None:
     """What is exported to be called can be spawned as well: it is what the process does."""
-    node = twins.node
+    node = conformance.node
     got: list[Any] = []
 
     @node.export("exported")
@@ -832,8 +834,8 @@ async def test_spawn_of_exported_functions(twins: Twins, wire: Wire) -> None:
     def fails() -> None:
         raise ProcessExit((Atom("because"), 1))
 
-    ends = await twins.eval(
-        "puppet:apart(fun() -> End = fun({P, M}) -> receive {'DOWN', M, process, P, R} -> R end end,"
+    ends = await conformance.eval(
+        "scripted:apart(fun() -> End = fun({P, M}) -> receive {'DOWN', M, process, P, R} -> R end end,"
         "{P, _} = Receiver = spawn_monitor(PEER, exported, receives, []), P ! {hello, 1},"
         "[End(spawn_monitor(PEER, exported, adds, [1, 2])), End(Receiver),"
         " End(spawn_monitor(PEER, exported, fails, [])), End(spawn_monitor(PEER, exported, adds, [1]))] end)"

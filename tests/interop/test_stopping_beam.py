@@ -15,8 +15,8 @@ import pytest
 from quicdist import Atom, ChildSpec, GenServer, Node, Pid, Process, Supervisor, format_term, parse_term
 from quicdist.node import shutdown
 from tests.interop.cluster import names
+from tests.interop.conformance_pair import Beams, two_beams
 from tests.interop.conftest import CARRIERS
-from tests.interop.twins import Beams, two_beams
 
 #: An application with a supervisor and its servers, for the BEAM that stops; and who sees it stop.
 STOPPING = r"""

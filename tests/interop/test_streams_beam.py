@@ -98,13 +98,13 @@ async def little_waits_little(pair: Cluster, way: Any, size: int) -> None:
 
 
 @WAYS
-async def test_an_echo_beside_what_is_large(pair: Cluster, way: Any) -> None:
+async def test_small_messages_do_not_wait_for_large_ones(pair: Cluster, way: Any) -> None:
     await little_waits_little(pair, way, 8 * MIB)
 
 
 @pytest.mark.slow
 @WAYS
-async def test_an_echo_beside_64_mib(pair: Cluster, way: Any) -> None:
+async def test_small_messages_do_not_wait_for_64_mib(pair: Cluster, way: Any) -> None:
     await little_waits_little(pair, way, 64 * MIB)
 
 

@@ -15,8 +15,8 @@ import pytest_asyncio
 
 from quicdist import Atom, GenServer, Node
 from tests.interop.cluster import beam_for_a_node
+from tests.interop.conformance_pair import load
 from tests.interop.conftest import CARRIERS
-from tests.interop.twins import load
 from tests.support.beam import Beam, elixir_path
 
 PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "supervising-python.md"

@@ -26,7 +26,7 @@ async def main(carrier: str, cert: str, key: str) -> None:
     )
     if carrier == "simulated":
         carrier, options["quic"] = "quic", {"engines": SimulatedEngines()}
-    async with Node(NAME, cookie=COOKIE, carrier=carrier, host="127.0.0.1", **options) as node:
+    async with Node(NAME, cookie=COOKIE, carrier=carrier, host="127.0.0.1", port=0, **options) as node:
 
         @node.process("echo")
         def echo(process: Process, message: Any) -> None:

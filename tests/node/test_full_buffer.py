@@ -115,7 +115,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 @pytest.mark.parametrize("carrier", ["tcp", "quic"])
 @pytest.mark.parametrize("kind", flooder.ASKED)
-async def test_who_answers_a_peer_that_does_not_read_lives_on(
+async def test_a_process_that_answers_a_peer_that_does_not_read_survives(
     carrier: str, kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with flooded(carrier, kind, tmp_path) as (node, other):
@@ -156,7 +156,7 @@ async def test_who_answers_a_peer_that_does_not_read_lives_on(
 
 
 @pytest.mark.parametrize("carrier", ["tcp", "quic"])
-async def test_a_sender_that_does_not_wait_loses_the_connection_and_is_told(
+async def test_a_sender_that_does_not_wait_loses_the_connection_and_sees_it(
     carrier: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with peer(carrier, tmp_path, prepare=bounded) as (node, other):
@@ -230,7 +230,7 @@ ECHOED: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("asked", [*ECHOED, "spawn"])
-async def test_memory_is_bounded_whatever_a_peer_asks_and_does_not_take(
+async def test_memory_is_bounded_when_a_peer_asks_and_does_not_read(
     asked: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     node = Node("flooded@127.0.0.1", cookie="secret", carrier="tcp", epmd=False, host="127.0.0.1", port=0)

@@ -124,7 +124,7 @@ async def cleaned_up(others: Others, reason: Any, deeds: list[str]) -> list[Any]
     return others.watcher.messages
 
 
-async def test_what_a_killed_body_does_reaches_nobody(others: Others) -> None:
+async def test_signals_of_a_killed_body_are_dropped(others: Others) -> None:
     before = others.bystanders()
     processes = len(others.two._local.runtime.processes()), len(others.one._local.runtime.processes())
     got = await cleaned_up(others, KILL, list(DEEDS))

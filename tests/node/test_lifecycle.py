@@ -66,7 +66,7 @@ class TestStarting:
         assert node._local.lifecycle.state is NodeState.RUNNING
         await node.stop()
 
-    async def test_of_two_that_enter_at_once_one_gets_in(self) -> None:
+    async def test_entering_a_node_twice_at_once_succeeds_once(self) -> None:
         node = listening()
 
         async def enter() -> object:

@@ -77,7 +77,7 @@ def test_silence_for_a_ticktime(last: int) -> None:
     assert looks.silent == [looks.link]
 
 
-def test_any_sign_of_life_will_do() -> None:
+def test_any_received_data_keep_a_link_alive() -> None:
     looks = Looks()
     for _ in range(5):
         for received in [0] * (TICK_INTENSITY - 1) + [1]:
@@ -85,7 +85,7 @@ def test_any_sign_of_life_will_do() -> None:
     assert looks.silent == []
 
 
-async def test_what_came_while_the_loop_stood_still_is_read_before_silence_is_judged() -> None:
+async def test_data_that_came_while_the_loop_was_blocked_are_read_before_a_link_counts_as_silent() -> None:
     """An event loop may run its timers before it reads its sockets, as uvloop does."""
     ticktime = 0.4
     link = FakeLink()

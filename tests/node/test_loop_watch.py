@@ -1,4 +1,4 @@
-"""An event loop that stands still is reported, with what it stands still in."""
+"""A blocked event loop is reported, with the function that blocks it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def compute_until(reported: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-async def test_a_loop_that_stands_still_is_reported_once_meanwhile_and_once_after() -> None:
+async def test_a_blocked_loop_is_reported_once_meanwhile_and_once_afterwards() -> None:
     async with watched() as (_, records):
         await asyncio.sleep(0)
         compute_until(lambda: records.waiting)
@@ -50,27 +50,27 @@ async def test_a_loop_that_stands_still_is_reported_once_meanwhile_and_once_afte
     assert first.levelno == second.levelno == logging.WARNING
     assert first.__dict__["seconds"] >= SHORT
     assert text[0].startswith(
-        f"the event loop of py@host has stood still for {first.__dict__['seconds']:.1f} s in "
+        f"the event loop of py@host has been blocked for {first.__dict__['seconds']:.1f} s in "
     )
     assert text[0].endswith(
-        "no process of its nodes runs. Run what takes long in a thread (asyncio.to_thread, or "
+        "no process of its nodes runs. Run long work in a thread (asyncio.to_thread, or "
         "blocking=True for an exported function)"
     )
-    name = f"{__name__}.{test_a_loop_that_stands_still_is_reported_once_meanwhile_and_once_after.__name__}"
+    name = f"{__name__}.{test_a_blocked_loop_is_reported_once_meanwhile_and_once_afterwards.__name__}"
     assert first.__dict__["function"] == second.__dict__["function"] == name
     assert "time.sleep(0.01)" in text[-1]
     assert first.__dict__["stack"].endswith(text[-1])
     assert first.__dict__["nodes"] == ["py@host"]
     assert (
         second.getMessage()
-        == f"the event loop of py@host stood still for {second.__dict__['seconds']:.1f} s in {name}"
+        == f"the event loop of py@host was blocked for {second.__dict__['seconds']:.1f} s in {name}"
     )
     assert second.__dict__["seconds"] >= first.__dict__["seconds"]
     assert first.threadName == "quicdist loop report"
     assert second.thread == threading.get_ident()
 
 
-async def test_a_loop_that_goes_on_is_not_reported() -> None:
+async def test_a_running_loop_is_not_reported() -> None:
     async with watched(1.0) as (_, records):
         for _ in range(6):
             compute(0.3)
@@ -78,7 +78,7 @@ async def test_a_loop_that_goes_on_is_not_reported() -> None:
         assert records.take() == []
 
 
-async def test_standstill_callbacks_run_in_the_thread_of_the_watch_while_it_lasts() -> None:
+async def test_callbacks_run_in_the_thread_of_the_watch_while_the_loop_is_blocked() -> None:
     async with watched() as (watch, records):
         told: list[tuple[float, int]] = []
 
@@ -92,8 +92,8 @@ async def test_standstill_callbacks_run_in_the_thread_of_the_watch_while_it_last
         assert seconds[0] >= SHORT
         assert seconds == sorted(seconds)
         assert {thread for _, thread in told} & {threading.get_ident()} == set()
-        assert "has stood still" in (await records.next()).getMessage()
-        assert "failed while the event loop stood still" in (await records.next()).getMessage()
+        assert "has been blocked" in (await records.next()).getMessage()
+        assert "failed while the event loop was blocked" in (await records.next()).getMessage()
         remove()
         remove()
         told.clear()
@@ -101,7 +101,7 @@ async def test_standstill_callbacks_run_in_the_thread_of_the_watch_while_it_last
         assert told == []
 
 
-async def test_a_loop_that_stands_still_again_and_again_is_reported_five_times() -> None:
+async def test_a_loop_blocked_again_and_again_is_reported_five_times() -> None:
     async with watched() as (watch, records):
         for _ in range(7):
             told: list[float] = []
@@ -112,7 +112,7 @@ async def test_a_loop_that_stands_still_again_and_again_is_reported_five_times()
         # Where the machine is busy, all threads may stand still besides: that has no function.
         lines = [record.getMessage() for record in records.take() if record.__dict__["function"]]
     assert len(lines) == 10
-    assert sum("has stood still" in line for line in lines) == 5
+    assert sum("has been blocked" in line for line in lines) == 5
     assert "(more like it are left out for" in lines[8]
 
 
@@ -121,7 +121,7 @@ async def test_an_interpreter_that_an_extension_holds_is_reported_afterwards() -
         ctypes.PyDLL(None).usleep(500_000)  # a PyDLL does not let other threads run
         record = await records.next()
     assert record.__dict__["seconds"] >= 0.5
-    said = f"stood still for {record.__dict__['seconds']:.1f} s, as all other threads did"
+    said = f"was blocked for {record.__dict__['seconds']:.1f} s, and so were all other threads"
     assert said in record.getMessage()
 
 

@@ -40,7 +40,7 @@ async def test_the_first_that_matches_and_the_others_stay() -> None:
     assert await drained(mailbox) == [1, "y"]
 
 
-async def test_one_who_waits_gets_what_matches_and_no_more() -> None:
+async def test_a_waiting_receive_gets_matching_messages_only() -> None:
     mailbox = filled(1)
     task = await waiting(mailbox, (Atom("ok"), ANY))
     mailbox.put(2)
@@ -50,7 +50,7 @@ async def test_one_who_waits_gets_what_matches_and_no_more() -> None:
     assert await drained(mailbox) == [1, 2, (Atom("ok"), 2)]
 
 
-async def test_a_message_is_never_queued_for_one_who_waits() -> None:
+async def test_a_message_for_a_waiting_receive_is_not_queued() -> None:
     mailbox = Mailbox()
     task = await waiting(mailbox)
     mailbox.put(1)
@@ -58,7 +58,7 @@ async def test_a_message_is_never_queued_for_one_who_waits() -> None:
     assert await task == 1
 
 
-async def test_a_receiver_called_off_at_the_last_moment_loses_nothing() -> None:
+async def test_a_receive_cancelled_at_the_last_moment_loses_no_message() -> None:
     mailbox = Mailbox()
     task = await waiting(mailbox)
     mailbox.put(1)
@@ -69,7 +69,7 @@ async def test_a_receiver_called_off_at_the_last_moment_loses_nothing() -> None:
     assert await drained(mailbox) == [1, 2]
 
 
-async def test_a_receiver_called_off_at_the_last_moment_leaves_its_message_in_its_place() -> None:
+async def test_a_receive_cancelled_at_the_last_moment_leaves_the_message_in_its_place() -> None:
     mailbox = filled(1, 2)
     task = await waiting(mailbox, str)
     mailbox.put(3)
@@ -82,7 +82,7 @@ async def test_a_receiver_called_off_at_the_last_moment_leaves_its_message_in_it
     assert await drained(mailbox) == ["p", 1, 2, 3, "x", 4]
 
 
-async def test_a_priority_message_of_a_receiver_called_off_goes_back_to_its_place() -> None:
+async def test_a_priority_message_of_a_cancelled_receive_goes_back_to_its_place() -> None:
     mailbox = filled(1)
     mailbox.put("p", priority=True)
     task = await waiting(mailbox, bytes)
@@ -207,7 +207,7 @@ async def test_what_is_discarded() -> None:
     assert await drained(mailbox) == [2, 1]
 
 
-async def test_closed_for_one_who_waits() -> None:
+async def test_closing_ends_a_waiting_receive() -> None:
     mailbox = Mailbox()
     task = await waiting(mailbox)
     mailbox.close(LookupError("over"))

@@ -82,7 +82,7 @@ async def test_a_message_is_sent_as_it_was_when_it_was_sent(node: Node, listener
 
 
 @pytest.mark.parametrize("bound", ["signals", "bytes"])
-async def test_when_it_is_full_all_is_lost_and_told(
+async def test_a_full_outbox_drops_all_signals_and_reports_it(
     node: Node,
     listener: socket.socket,
     bound: str,
@@ -150,9 +150,7 @@ async def test_one_message_larger_than_the_bound_waits_alone(
     link.close()
 
 
-async def test_a_term_that_the_node_turns_out_not_to_know_is_told(
-    node: Node, listener: socket.socket
-) -> None:
+async def test_a_term_that_the_peer_cannot_decode_is_reported(node: Node, listener: socket.socket) -> None:
     record = Record("m", "r", {"f": 1})
     older = LocalIdentity(NAME, 7, DEFAULT_FLAGS & ~DistFlag.NATIVE_RECORDS)
 
@@ -186,7 +184,7 @@ async def test_a_newer_one_gets_it(node: Node, listener: socket.socket) -> None:
     link.close()
 
 
-async def test_a_signal_that_the_node_has_no_form_for_is_left_out(
+async def test_a_signal_that_the_peer_does_not_support_is_left_out(
     node: Node, listener: socket.socket
 ) -> None:
     older = LocalIdentity(NAME, 7, DEFAULT_FLAGS & ~DistFlag.ALTACT_SIG)

@@ -161,7 +161,7 @@ NAMES = ["one@127.0.0.1", "xone@127.0.0.1"]
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("first", ["the name", "the dial"])
-async def test_a_stranger_that_says_a_name_delays_no_dial_to_it(name: str, first: str) -> None:
+async def test_a_stranger_that_sends_a_name_does_not_delay_a_dial_to_that_node(name: str, first: str) -> None:
     async with Dialled() as dialled, node_and_peer(dialled, name) as node:
         attempts = [Attempt(node) for _ in range(3)]
         if first == "the dial":
@@ -183,7 +183,7 @@ async def test_a_stranger_that_says_a_name_delays_no_dial_to_it(name: str, first
         await given_up(connecting)
 
 
-async def test_an_attempt_under_way_is_waited_for_a_moment() -> None:
+async def test_a_dial_waits_briefly_for_an_incoming_attempt() -> None:
     async with Dialled() as dialled, node_and_peer(dialled) as node:
         attempt = Attempt(node)
         assert await attempt.let_in() == b"sok"
@@ -195,7 +195,7 @@ async def test_an_attempt_under_way_is_waited_for_a_moment() -> None:
         await attempt.end()
 
 
-async def test_the_cookie_proved_ends_a_dial_that_has_not_said_its_name() -> None:
+async def test_a_proved_cookie_ends_a_dial_that_has_not_sent_its_name() -> None:
     """The node with the smaller name gives way, OTP's rule, once it knows with whom it has to do."""
     async with Dialled() as dialled, node_and_peer(dialled) as node:
         connecting = await connecting_to(node)
@@ -210,7 +210,7 @@ async def test_the_cookie_proved_ends_a_dial_that_has_not_said_its_name() -> Non
         await attempt.end()
 
 
-async def test_the_dial_of_the_greater_name_stands_once_its_name_is_said() -> None:
+async def test_the_dial_of_the_greater_name_is_kept_once_its_name_is_sent() -> None:
     async with Dialled() as dialled, node_and_peer(dialled, NAMES[1]) as node:
         attempt = Attempt(node)
         assert await attempt.let_in() == b"sok"
@@ -228,7 +228,7 @@ async def test_the_dial_of_the_greater_name_stands_once_its_name_is_said() -> No
         await attempt.end()
 
 
-async def test_a_failed_dial_is_saved_by_an_attempt_under_way() -> None:
+async def test_a_failed_dial_waits_for_an_incoming_attempt() -> None:
     async with Dialled() as dialled, node_and_peer(dialled) as node:
         connecting = await connecting_to(node)
         async with asyncio.timeout(PATIENCE):
@@ -263,7 +263,7 @@ async def test_an_attempt_that_nobody_waits_for_leaves_nothing() -> None:
         assert dialled.times == 0
 
 
-async def test_who_says_the_name_of_this_node_is_not_allowed() -> None:
+async def test_a_peer_that_sends_the_name_of_this_node_is_not_allowed() -> None:
     async with Dialled() as dialled, node_and_peer(dialled) as node:
         attempt = Attempt(node)
         assert await attempt.let_in(node.name) == b"snot_allowed"

@@ -14,7 +14,7 @@ import pytest
 
 import quicdist.protocol as wire
 from quicdist import Atom, Process, ProcessExit
-from quicdist.node import LocalNode, NodeNotStarted, WrongThread
+from quicdist.node import LocalNode, NodeError, NodeNotStarted
 from quicdist.protocol import NO_PAYLOAD, ControlMessage
 from quicdist.term import Codec, Pid
 from tests.node.sides import Side, connected
@@ -75,7 +75,7 @@ class TestTheEnd:
         process.send(process.pid, 1)
         await done.wait()
 
-    async def test_whoever_receives_for_it_from_outside_is_told(self) -> None:
+    async def test_a_receive_from_outside_raises_when_the_process_ends(self) -> None:
         here, _ = connected()
         process = here.runtime.add_process()
         waiting = asyncio.create_task(process.receive())
@@ -103,7 +103,7 @@ class TestTheEnd:
         await ended(process)
         assert messages == [(DOWN, reference, Atom("process"), process.pid, Atom("cancelled"))]
 
-    def test_a_callback_that_fails_keeps_no_one_from_being_told(
+    def test_a_failing_end_callback_does_not_prevent_links_and_monitors_from_firing(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
         here, _ = connected()
@@ -120,7 +120,7 @@ class TestTheEnd:
         assert told == [1, 2]
         assert "no good" in caplog.text
 
-    def test_a_reason_that_is_no_term_is_told_as_what_it_is(self) -> None:
+    def test_an_exit_reason_that_is_no_term_is_replaced(self) -> None:
         here, there = connected()
         transmit = here.runtime._transmit
 
@@ -244,7 +244,7 @@ class TestThreads:
                 lambda: process.link(other),
                 lambda: here.runtime.spawn(lambda *_: None),
             ):
-                with pytest.raises(WrongThread) as caught:
+                with pytest.raises(NodeError) as caught:
                     action()
                 errors.append(str(caught.value))
 
@@ -255,7 +255,7 @@ class TestThreads:
         assert all("call_soon_threadsafe" in error and "worker" in error for error in errors)
         assert messages == []
 
-    async def test_the_way_from_another_thread(self) -> None:
+    async def test_call_soon_threadsafe_sends_from_another_thread(self) -> None:
         node = LocalNode("threads@127.0.0.1", cookie="x")
         with pytest.raises(NodeNotStarted):
             node.call_soon_threadsafe(print)

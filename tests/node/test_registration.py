@@ -206,7 +206,7 @@ async def test_a_backend_that_fails_in_register_is_asked_to_unregister() -> None
 
 
 class TestWithEpmd:
-    async def test_a_name_that_is_taken_stays_with_who_has_it(self) -> None:
+    async def test_a_taken_name_stays_with_its_node(self) -> None:
         with private_epmd():
             shared = EpmdDiscovery()
             async with node(shared):

@@ -12,7 +12,7 @@ import pytest
 
 import quicdist.protocol as wire
 from quicdist import Atom, NameRegistered, NoSuchProcess, Process, ProcessExit
-from quicdist.node.signals import ForgedSignal
+from quicdist.protocol import ProtocolError
 from quicdist.term import Pid, Reference
 from tests.node.sides import Side, connected
 
@@ -174,7 +174,7 @@ class TestLinks:
         here, there = connected()
         one, two = here.mailbox()[0], there.mailbox()[0]
         one.link(two.pid)
-        with pytest.raises(ForgedSignal, match="three@host"):
+        with pytest.raises(ProtocolError, match="three@host"):
             here.signals.dispatch("three@host", wire.PayloadExit(two.pid, one.pid), BOOM)
         assert one.alive
 
@@ -391,7 +391,7 @@ class TestSpawning:
         assert there.sent[-1] == wire.PayloadExit(replies[0], here.runtime.processes()[0].pid)
         assert messages == [(EXIT, replies[0], BOOM)]
 
-    def test_what_is_not_offered_is_undef(self) -> None:
+    def test_a_function_that_is_not_offered_ends_with_undef(self) -> None:
         here, _ = connected()
         _, messages, replies = self.request(here, [Atom("link")], [5])
         assert messages == [

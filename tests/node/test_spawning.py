@@ -10,9 +10,8 @@ import pytest
 import quicdist.protocol as wire
 from quicdist import Atom, NameRegistered, Process
 from quicdist.node import SpawnError
-from quicdist.node.signals import ForgedSignal
 from quicdist.node.spawnables import Spawnables, body_starter
-from quicdist.protocol import ControlMessage, DistFlag
+from quicdist.protocol import ControlMessage, DistFlag, ProtocolError
 from quicdist.term import Pid, Reference, TermError
 from tests.node.sides import Side, connected
 
@@ -105,7 +104,7 @@ class TestTheEndOvertakesTheBeginning:
             asked.comes(wire.SpawnReply(reference, asked.parent.pid, 1, child))
         assert [message[1] for message in asked.messages if message[0] == EXIT] == [CHILD, other]
 
-    def test_no_more_is_kept_than_was_asked_for(self) -> None:
+    def test_early_exits_are_kept_for_pending_requests_only(self) -> None:
         asked = Silent()
         for number in range(1000):
             asked.exit(Pid("two@host", number, 1, 7))
@@ -114,7 +113,7 @@ class TestTheEndOvertakesTheBeginning:
         assert asked.messages == [asked.replied, EXITED]
         assert asked.here.spawning._early == {}
 
-    def test_the_end_of_what_was_not_asked_for_means_nothing(self) -> None:
+    def test_an_exit_without_a_spawn_request_is_ignored(self) -> None:
         asked = Silent()
         asked.reply(flags=1)
         asked.exit(Pid("two@host", 5, 5, 7))
@@ -189,7 +188,7 @@ class TestRequests:
         with pytest.raises(SpawnError, match=r"m:f/1 on two@host: noconnection"):
             await parent.spawn_on("two@host", "m", "f", [1])
 
-    async def test_called_off_while_waiting(self) -> None:
+    async def test_cancelled_while_waiting(self) -> None:
         asked = Silent()
         asked.reply(flags=1)
         waiting = asyncio.create_task(asked.parent.spawn_on("two@host", "m", "f", link=True))
@@ -244,6 +243,6 @@ class TestSpawnables:
         forged = Reference("three@host", (1, 2, 3), 1)
         request = wire.SpawnRequest(forged, parent.pid, parent.pid, (Atom("m"), Atom("f"), 0), [])
         before = here.runtime.processes()
-        with pytest.raises(ForgedSignal, match="three@host"):
+        with pytest.raises(ProtocolError, match="three@host"):
             here.signals.dispatch("two@host", request, [])
         assert here.runtime.processes() == before

@@ -126,7 +126,7 @@ class TestAMainThatWaitsForSomethingElse:
             it.kill(signal.SIGINT)
             assert await it.rest() == (0, [*STOPPED, "interrupted"])
 
-    async def test_what_comes_of_an_uncaught_keyboard_interrupt_is_the_signal(self) -> None:
+    async def test_an_uncaught_keyboard_interrupt_ends_the_program_by_the_signal(self) -> None:
         async with program(WAITS, "quicdist.run(main())") as it:
             await it.expect("up")
             it.kill(signal.SIGINT)
@@ -204,7 +204,7 @@ class TestASecondSignal:
             assert await it.rest() == (128 + second, [])
 
     @pytest.mark.parametrize("runner", RUNNERS)
-    async def test_ends_a_program_whose_event_loop_stands_still(self, runner: str) -> None:
+    async def test_ends_a_program_whose_event_loop_is_blocked(self, runner: str) -> None:
         source = """
         class Blocks(GenServer):
             def terminate(self, reason):

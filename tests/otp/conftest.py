@@ -15,7 +15,7 @@ COOKIE = "otp tests"
 
 @pytest_asyncio.fixture
 async def node() -> AsyncIterator[Node]:
-    """A node that nobody can reach and that reaches nobody."""
+    """A node without carriers."""
     async with Node("alone@127.0.0.1", cookie=COOKIE, endpoints=[]) as alone:
         yield alone
 

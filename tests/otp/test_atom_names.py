@@ -200,7 +200,7 @@ def list_functions(node: Node) -> dict[str, Callable[[Any], Any]]:
 
 
 async def type_error(function: Callable[[Any], Any], given: Any) -> str:
-    """The text of the TypeError that a function, plain or not, raises for what it is given."""
+    """The text of the TypeError that a function or coroutine function raises for ``given``."""
     try:
         value = function(given)
         if isinstance(value, Awaitable):
@@ -219,7 +219,7 @@ async def test_what_is_no_node_name_is_a_type_error_in_classes_and_options() -> 
 async def test_one_node_in_place_of_several_is_a_type_error_everywhere(node: Node) -> None:
     for what, function in list_functions(node).items():
         for wrong in ("two@127.0.0.1", TWO):
-            assert "several node names are wanted" in await type_error(function, wrong), what
+            assert "expected a list of node names" in await type_error(function, wrong), what
     assert node.net_kernel.allowed() == []
 
 

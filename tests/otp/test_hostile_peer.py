@@ -1,4 +1,4 @@
-"""A peer that has proved the cookie and misbehaves: what it can do ends with its own connection."""
+"""A peer that misbehaves after the cookie was proved harms only its own connection."""
 
 from __future__ import annotations
 
@@ -327,7 +327,7 @@ async def test_a_node_that_does_not_apply_its_fun_is_waited_for_once() -> None:
 
 @contextlib.asynccontextmanager
 async def black_hole() -> AsyncIterator[tuple[int, list[int]]]:
-    """A port where nobody answers, and how many are connected at a time."""
+    """A port that accepts and never answers, and the number of its connections."""
     now, most = 0, [0]
 
     async def came(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -391,7 +391,7 @@ async def test_dials_of_the_program_go_before_those_that_a_peer_causes() -> None
 
 
 async def test_a_connection_that_is_waited_for_does_not_wait_for_what_processes_send() -> None:
-    """What a process that runs by itself answers to a peer's pids counts as the program's."""
+    """A send of a process that runs by itself, to a pid of the peer, is the program's."""
     async with black_hole() as (port, most):
         nodes = {f"n{number}@127.0.0.1": ("127.0.0.1", port) for number in range(200)}
         async with tcp_node("good@127.0.0.1") as good:
@@ -486,7 +486,7 @@ async def test_text_of_a_peer_never_begins_a_log_line(records: list[logging.LogR
             raise RuntimeError(str(request))
 
     class Plain(GenServer):
-        """Takes what it does not know."""
+        """Accepts unknown messages."""
 
     name, text = Atom(HOSTILE), HOSTILE.encode(errors="replace") * 1000
     far = Pid(f"{HOSTILE}@{HOSTILE}", 1, 0, 1)

@@ -194,15 +194,15 @@ async def test_open_requests_are_answered_after_the_caller_process_is_killed(
         asyncio.ensure_future(one.rpc.block_call(two.name, "m", "later")),
     ]
     await two.ping(one.name)
-    before = one._services.caller.process
+    before = one._services.gen.process
 
     async def kill(process: Process) -> None:
         process.exit(before.pid, KILL)
         await process.node.ping(one.name)
 
     await in_process(two, kill)
-    assert one._services.caller.process is not before
-    assert one._services.caller.process.alive
+    assert one._services.gen.process is not before
+    assert one._services.gen.process.alive
     answer.set()
     assert [await request for request in asking] == [b"value", b"value"]
     assert await one.call(two.name, "m", "later") == b"value"

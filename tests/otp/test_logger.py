@@ -51,7 +51,7 @@ def test_a_malformed_event_is_ignored(message: Any) -> None:
 
 
 async def test_an_event_of_another_node_is_logged(one: Node, two: Node) -> None:
-    """Python's records at another node, which is a Python one here, so that nobody formats them."""
+    """Records of Python on another Python node, which does not format them."""
     await one.connect(two.name)
     logger, handler = logging.getLogger("models.loading"), LoggerHandler(one, two.name, logging.WARNING)
     logger.addHandler(handler)

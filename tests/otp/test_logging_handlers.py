@@ -1,4 +1,4 @@
-"""Logging handlers and filters of the program that raise: the nodes go on, and so do their links."""
+"""Logging handlers and filters of the program that raise harm neither nodes nor links."""
 
 from __future__ import annotations
 

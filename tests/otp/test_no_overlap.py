@@ -1,4 +1,4 @@
-"""A supervisor starts the next child when nothing of the old one runs any more: what it held is free."""
+"""A supervisor starts the next child after the code of the old one has ended and freed what it held."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ async def test_terminate_child_and_restart_child_do_not_overlap(node: Node, kind
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_child_with_brutal_kill_has_ended_before_the_next_starts(node: Node, kind: str) -> None:
-    """Brutal kill: it is told of nobody, and closes what it held."""
+    """Brutal kill: no message comes first, and it closes what it held."""
     supervisor, log = await started(node, "k", kind, "one_for_one")
     await supervisor.terminate_child("k")
     assert log == lines("k", "")

@@ -1,4 +1,4 @@
-"""A node made of a cluster's files: what a program says goes before them."""
+"""A node with a cluster's configuration files; options of the program override them."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_settings_of_quic(tmp_path: Path) -> None:
     assert {name: getattr(carrier.settings, name) for name in asked} == asked
     assert carrier.settings.max_data == 5
     for unknown in ("congestion", "tls", "max_frame"):
-        with pytest.raises(NodeError, match=f"no settings for quic: {unknown}; choose from"):
+        with pytest.raises(NodeError, match=f"unknown settings in quic: {unknown}; choose from"):
             Node("py@127.0.0.1", cookie="secret", quic={unknown: 1})
 
 

@@ -64,7 +64,7 @@ async def test_mutual_tls(ca: TestCa, stranger: TestCa) -> None:
             assert await node.ping(B)
         async with dialling(nodes, **files(ca, stranger)) as node:
             error = await refused(node, CertificateRefused)
-            assert "it refused our certificate" in str(error)
+            assert "the peer refused our certificate" in str(error)
         async with dialling(nodes, cacert=ca.file) as node:
             assert "required" in str(await refused(node, CertificateRefused))
 

@@ -189,7 +189,7 @@ class TestItself:
             await two.call(name, "own", "later", [5], timeout=0)
         assert await two.rpc.block_call(name, "own", "add", [1, 2]) == 3
         assert two.nodes("connected") == []
-        assert two._services.caller.process.monitors == []
+        assert two._services.gen.process.monitors == []
 
     async def test_multicall_includes_the_node_itself(self, one: Node, two: Node) -> None:
         offer_itself(one)

@@ -1,4 +1,4 @@
-"""docs/security.md: what it shows works, and the tests it names exist."""
+"""docs/security.md: its examples work, and the tests it names exist."""
 
 from __future__ import annotations
 

@@ -169,7 +169,7 @@ async def test_a_suspended_server_answers_sys_and_keeps_calls_until_it_is_resume
 async def test_change_code_of_a_server_that_is_not_suspended_is_an_unknown_message(node: Node) -> None:
     process = await started(node, Phases())
     request: Any = (Atom("change_code"), Atom("module"), Atom("undefined"), [])
-    caller = node._services.caller
+    caller = node._services.gen
     assert await caller.call(process, request, label=SYSTEM) == (Atom("error"), (UNKNOWN, request))
     await node.sys.suspend(process)
     assert await caller.call(process, request, label=SYSTEM) == Atom("ok")

@@ -1,4 +1,4 @@
-"""A server's callbacks run one at a time, from ``init`` on; what it is asked meanwhile waits."""
+"""A server's callbacks run one at a time, from ``init`` on; messages that come meanwhile wait."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from quicdist import (
     Reply,
     Stop,
 )
-from quicdist.node.process import ProcessState
+from quicdist.node.process_lifecycle import ProcessState
 
 NORMAL = Atom("normal")
 GONE = Atom("gone")

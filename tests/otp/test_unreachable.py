@@ -102,7 +102,7 @@ CASES = {
     "not allowed here": Case(
         LISTENER,
         NodeError,
-        "this node does not allow it (net_kernel:allow/1)",
+        "node not allowed (net_kernel:allow/1)",
         lambda dialler, _: dialler.net_kernel.allow(["other@127.0.0.1"]),
     ),
 }
@@ -264,7 +264,7 @@ async def test_a_cancelled_dial_is_no_warning(nodes: tuple[Node, Node]) -> None:
         task = asyncio.ensure_future(dialler.connect(LISTENER))
         await asyncio.sleep(0)
         dialler.disconnect(LISTENER)
-        with pytest.raises(NotConnected, match="the attempt was called off"):
+        with pytest.raises(NotConnected, match="the attempt was cancelled"):
             await task
     assert [record.levelno for record in records.take()] == [logging.INFO]
 

@@ -1,7 +1,7 @@
 """The Python end of the measurements on paths; ``paths_end.erl`` is the same in Erlang.
 
-``python -m tests.paths.python_end OPTIONS``, those of :class:`quicdist.Node` as JSON. What it does is told by
-JSON objects, one a line, and answered so.
+``python -m tests.paths.python_end OPTIONS``, with the options of :class:`quicdist.Node` as JSON. Commands and
+answers are JSON objects, one a line. :mod:`tests.soak.python_end` has the same loop and other commands.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 from typing import Any
 
@@ -21,6 +21,9 @@ from quicdist.term import Atom
 
 OPEN, OPENED, OVER, RECEIVED, WRONG, BYE = map(Atom, ("open", "opened", "over", "received", "wrong", "bye"))
 DOWN, EXIT, PATHS = map(Atom, ("DOWN", "EXIT", "paths"))
+
+#: A command of the controlling program.
+Command = Callable[..., Awaitable[Any]]
 
 #: What became of something, more of it, and seconds until that was known.
 Outcome = tuple[str, Any, float]
@@ -204,25 +207,33 @@ class End:
         return list(await asyncio.gather(*futures))
 
 
-async def main(options: dict[str, Any]) -> None:
+def commands(end: End) -> dict[str, Command]:
+    """The commands of this end, by name."""
+    return {
+        "dial": end.dial,
+        "send": end.send,
+        "call": end.call,
+        "wrongs": end.wrongs,
+        "downs": end.downs,
+        "usage": control.usage,
+    }
+
+
+async def serve(options: dict[str, Any], commands_of: Callable[[End], dict[str, Command]]) -> None:
+    """Run a node with ``options`` and an :class:`End`, and its commands until the input ends."""
     node = Node(**options)
     end = End(node)
     async with node:
         node.serve(Calls(), name="paths_calls")
-        await control.serve(
-            {
-                "dial": end.dial,
-                "send": end.send,
-                "call": end.call,
-                "wrongs": end.wrongs,
-                "downs": end.downs,
-                "usage": control.usage,
-            },
-            {"name": node.name},
-        )
+        await control.serve(commands_of(end), {"name": node.name})
+
+
+def main(commands_of: Callable[[End], dict[str, Command]] = commands) -> None:
+    """The program: its argument are the options."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    logging.getLogger("quic").setLevel(logging.CRITICAL)
+    asyncio.run(serve(json.loads(sys.argv[1]), commands_of))
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    logging.getLogger("quic").setLevel(logging.CRITICAL)
-    asyncio.run(main(json.loads(sys.argv[1])))
+    main()

@@ -14,10 +14,10 @@ from quicdist.protocol import (
     Acceptor,
     Challenges,
     Connected,
+    HandshakeError,
     HandshakeFraming,
     Initiator,
     PeerProved,
-    ReflectedChallenge,
     Status,
 )
 from quicdist.protocol.handshake_messages import (
@@ -58,11 +58,11 @@ def test_a_challenge_handed_back_to_the_node_that_dials_is_not_answered() -> Non
     challenges = Challenges()
     accepted, challenge = accepting(challenges)
     dialled = dialling(challenges)
-    with pytest.raises(ReflectedChallenge):
+    with pytest.raises(HandshakeError, match="a challenge of this node back to it"):
         dialled.receive_data(challenge_of_a(challenge))
     assert dialled.data_to_send() == []
     # Whoever has the answer from elsewhere is too late as well.
-    with pytest.raises(ReflectedChallenge):
+    with pytest.raises(HandshakeError, match="a challenge of this node back to it"):
         accepted.receive_data(encode_reply(7, gen_digest(challenge, COOKIE)))
     assert accepted.data_to_send() == []
 
@@ -73,10 +73,10 @@ def test_a_challenge_of_a_dial_is_not_answered_on_another_dial() -> None:
     first.receive_data(challenge_of_a(1))
     (reply,) = first.data_to_send()
     ours = decode_reply(reply, "b").challenge
-    with pytest.raises(ReflectedChallenge):
+    with pytest.raises(HandshakeError, match="a challenge of this node back to it"):
         second.receive_data(challenge_of_a(ours))
     assert second.data_to_send() == []
-    with pytest.raises(ReflectedChallenge):
+    with pytest.raises(HandshakeError, match="a challenge of this node back to it"):
         first.receive_data(b"a" + bytes(16))
 
 
@@ -87,7 +87,7 @@ def test_a_challenge_of_a_dial_is_not_acknowledged_to_one_that_dials() -> None:
     (reply,) = dialled.data_to_send()
     ours = decode_reply(reply, "b").challenge
     accepted, challenge = accepting(challenges)
-    with pytest.raises(ReflectedChallenge):
+    with pytest.raises(HandshakeError, match="a challenge of this node back to it"):
         accepted.receive_data(encode_reply(ours, gen_digest(challenge, COOKIE)))
     assert accepted.data_to_send() == []
 
@@ -95,7 +95,7 @@ def test_a_challenge_of_a_dial_is_not_acknowledged_to_one_that_dials() -> None:
 def test_its_own_challenge_on_the_same_connection_is_not_acknowledged() -> None:
     challenges = Challenges()
     accepted, challenge = accepting(challenges)
-    with pytest.raises(ReflectedChallenge):
+    with pytest.raises(HandshakeError, match="a challenge of this node back to it"):
         accepted.receive_data(encode_reply(challenge, gen_digest(challenge, COOKIE)))
 
 
@@ -108,7 +108,7 @@ def test_a_challenge_that_is_no_longer_outstanding_may_be_the_peers() -> None:
     assert dialled.data_to_send()
 
 
-def test_a_handshake_that_nobody_holds_gives_its_challenge_up() -> None:
+def test_a_freed_handshake_gives_its_challenge_up() -> None:
     challenges = Challenges()
     accepted, challenge = accepting(challenges)
     assert challenges._outstanding

@@ -19,9 +19,9 @@ from quicdist.protocol import (
     Exit2,
     Exit2TT,
     ExitTT,
+    FrameError,
     GroupLeader,
     Link,
-    MalformedControl,
     MonitorP,
     MonitorPExit,
     NodeLink,
@@ -209,14 +209,14 @@ def test_the_unused_element_may_be_anything() -> None:
 )
 def test_malformed(term: Any, expected: str, came: str) -> None:
     for _ in range(2):
-        with pytest.raises(MalformedControl, match=f"from b@h: expected.*{expected}.*got .*{came}") as caught:
+        with pytest.raises(FrameError, match=f"from b@h: expected.*{expected}.*got .*{came}") as caught:
             decode_control(term, "b@h")
         assert caught.value.node == "b@h"
 
 
 def test_values_are_checked_after_types_were_found_good() -> None:
     assert decode_control((35, 5, P, Q)) == UnlinkId(5, P, Q)
-    with pytest.raises(MalformedControl):
+    with pytest.raises(FrameError):
         decode_control((35, 0, P, Q))
 
 
@@ -232,6 +232,6 @@ for _ in range(5000):
 )
 def test_an_error_stays_short(element: Any) -> None:
     for term in ((1, P, element), element, (element,), (35, element, P, Q)):
-        with pytest.raises(MalformedControl) as caught:
+        with pytest.raises(FrameError) as caught:
             decode_control(term)
         assert len(str(caught.value)) < 1000

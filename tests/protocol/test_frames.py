@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quicdist.protocol import FragmentError, FrameTooLong
+from quicdist.protocol import FrameError, FrameTooLong
 from quicdist.protocol.fragments import FragmentAssembler, TooLong, split
 from quicdist.protocol.frames import FrameReader
 from quicdist.protocol.handshake_framing import HandshakeBuffer, HandshakeFraming
@@ -183,7 +183,7 @@ def test_malformed_sequences(frames: list[bytes], text: str) -> None:
     *good, bad = frames
     for frame in good:
         assembler.add(8, frame)
-    with pytest.raises(FragmentError, match=f"from b@h on stream 8: .*{text}"):
+    with pytest.raises(FrameError, match=f"fragment on stream 8 from b@h: .*{text}"):
         assembler.add(8, bad)
 
 
@@ -217,7 +217,7 @@ def test_the_number_of_half_assembled_messages_is_bounded() -> None:
     assembler.add(4, first(1, 2))
     assembler.add(8, first(1, 2))
     assembler.add(4, first(2, 1))
-    with pytest.raises(FragmentError, match="at most 2 messages in fragments at once"):
+    with pytest.raises(FrameError, match="at most 2 messages in fragments at once"):
         assembler.add(4, first(3, 2))
 
 

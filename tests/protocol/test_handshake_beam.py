@@ -203,7 +203,7 @@ def test_a_bad_name_is_dropped_by_the_beam(network: Network) -> None:
         dial(network.port, BEAM, LocalIdentity("nohost", 7))
 
 
-def test_alive_and_we_insist(network: Network) -> None:
+def test_status_alive_answered_true_replaces_the_connection(network: Network) -> None:
     old = dial(network.port, BEAM, HIGH)
     network.wait_up(HIGH.name)
     seen: list[Event] = []
@@ -222,7 +222,7 @@ def test_alive_and_we_insist(network: Network) -> None:
     network.wait_down(HIGH.name)
 
 
-def test_alive_and_we_give_up(network: Network) -> None:
+def test_status_alive_answered_false_ends_the_dial(network: Network) -> None:
     old = dial(network.port, BEAM, HIGH)
     network.wait_up(HIGH.name)
     with pytest.raises(HandshakeEnded):
@@ -274,7 +274,7 @@ def test_a_beam_that_is_not_allowed(network: Network, registered: Registered) ->
     assert result.result() == "false"
 
 
-def test_a_beam_that_lacks_what_we_require(network: Network, registered: Registered) -> None:
+def test_a_beam_drops_an_acceptor_without_a_mandatory_flag(network: Network, registered: Registered) -> None:
     """The other way round: a BEAM drops an acceptor that does not offer what it requires."""
     result = network.connect_node(HIGH.name)
     poor = LocalIdentity(HIGH.name, 7, MANDATORY & ~DistFlag.BIG_CREATION)

@@ -80,7 +80,7 @@ def test_pid_name_and_alias_are_destinations_of_their_own() -> None:
     assert AliasSend.pair(AliasSend(p, alias)) == (p, alias)
 
 
-def test_a_pair_keeps_its_stream_though_nobody_holds_the_name() -> None:
+def test_a_pair_keeps_its_stream_when_its_name_is_freed() -> None:
     plan = StreamPlan.quic(Role.CLIENT, MODERN)
     sender = Pid("a@h", 7, 0, 1)
     chosen: set[int] = set()

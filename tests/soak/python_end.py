@@ -1,27 +1,23 @@
 """A Python node under mixed traffic: ``python -m tests.soak.python_end OPTIONS``; as ``soak_end.erl``.
 
-Told what to do as :mod:`tests.paths.python_end` is, whose receivers it has.
+It has the loop and the receivers of :mod:`tests.paths.python_end`, and commands of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import json
-import logging
 import os
 import random
-import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from benchmarks import control
-from quicdist import Node, Process, ProcessExit
+from quicdist import Process, ProcessExit
 from quicdist.term import Atom, Pid
-from tests.paths.python_end import Calls, End, brief
+from tests.paths.python_end import Command, End, brief, main
 from tests.soak.histogram import bucket
 
 SPAWNED = Atom("spawned")
@@ -138,29 +134,22 @@ class Commands:
         return {"bytes": memory, "objects": objects, "descriptors": descriptors}
 
 
-async def main(options: dict[str, Any]) -> None:
-    node = Node(**options)
-    end = End(node)
-    commands = Commands(end)
+def commands(end: End) -> dict[str, Command]:
+    """The commands of this end, by name."""
+    soaks = Commands(end)
 
-    @node.exports.process("soak_end")
+    @end.node.exports.process("soak_end")
     def exits(process: Process, number: int) -> None:
         raise ProcessExit((SPAWNED, number))
 
-    async with node:
-        node.serve(Calls(), name="paths_calls")
-        await control.serve(
-            {
-                "dial": end.dial,
-                "start": commands.start,
-                "progress": commands.progress,
-                "stop": commands.stop,
-                "held": commands.held,
-            },
-            {"name": node.name},
-        )
+    return {
+        "dial": end.dial,
+        "start": soaks.start,
+        "progress": soaks.progress,
+        "stop": soaks.stop,
+        "held": soaks.held,
+    }
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    asyncio.run(main(json.loads(sys.argv[1])))
+    main(commands)

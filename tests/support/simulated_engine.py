@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from quicdist.carrier.datagram_socket import Datagram, SocketAddress
 from quicdist.carrier.quic.engine import own_parameters
 from quicdist.carrier.quic.engine.closing import CRYPTO_ERROR, Closing
 from quicdist.carrier.quic.engine.contract import (
@@ -47,7 +48,6 @@ from quicdist.carrier.quic.engine.settings import EngineSettings
 from quicdist.carrier.quic.engine.state import EngineState
 from quicdist.carrier.quic.engine.wire import frames as wire
 from quicdist.carrier.quic.engine.wire.long_header import LONG, LongHeader, long_header
-from quicdist.carrier.udp import Datagram, SocketAddress
 from tests.support.simulated_streams import Piece, ReceivePart, SendPart, Stream, add_range
 
 VERSION: Final = 0x1A2A_3A4A

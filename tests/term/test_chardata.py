@@ -44,7 +44,7 @@ def test_what_is_no_text_is_refused(wrong: Any) -> None:
         chardata_to_str(wrong)
 
 
-def test_depth_is_no_matter() -> None:
+def test_deep_chardata_is_read_without_recursion() -> None:
     deep: Any = "x"
     for _ in range(100_000):
         deep = [deep]

@@ -44,7 +44,7 @@ DATE = (Atom("date"), 2026, 11, 28)
         (decimal.Decimal("1.50"), b"1.50"),
     ],
 )
-def test_a_value_that_erlang_lacks_is_sent_as_what_default_returns(given: Any, came: Any) -> None:
+def test_a_value_without_an_erlang_term_is_encoded_by_default(given: Any, came: Any) -> None:
     assert binary_to_term(term_to_binary(given, default=default)) == came
     codec = Codec(default=default)
     assert codec.decode(codec.encode(given))[0] == came
@@ -63,8 +63,8 @@ def test_values_that_erlang_has_never_reach_default() -> None:
     [
         (lambda value: [][1], "default raised IndexError"),
         (default, "default raised TypeError: a object is no term of ours"),
-        (lambda value: value, "to default either"),
-        (lambda value: NotImplemented, "to default either"),
+        (lambda value: value, "default returned no other value"),
+        (lambda value: NotImplemented, "default returned no other value"),
         (lambda value: float("nan"), "not finite"),
     ],
 )
@@ -87,7 +87,7 @@ def test_a_default_that_never_ends_is_an_encode_error() -> None:
 
 def test_keys_that_default_makes_the_same_are_refused() -> None:
     assert binary_to_term(term_to_binary({DAY: 1, "x": 2}, default=default)) == {DATE: 1, b"x": 2}
-    with pytest.raises(EncodeError, match="two keys that are the same key in Erlang"):
+    with pytest.raises(EncodeError, match="two keys are the same key in Erlang"):
         term_to_binary({ID: 1, ID.bytes: 2}, default=default)
     with pytest.raises(EncodeError, match=r"default raised TypeError.*\(at term\{key 0\}\)"):
         term_to_binary({Exception("no"): 1, ID: 2}, default=default)

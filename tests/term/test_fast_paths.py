@@ -59,6 +59,6 @@ class TestWhatIsOdd:
         term = {key: 1}
         key.broken = True
         parts = [b"before"]
-        with pytest.raises(EncodeError, match=r"cannot|no Erlang term"):
+        with pytest.raises(EncodeError, match=r"cannot"):
             Codec().encode_into(term, parts)
         assert parts == [b"before"]

@@ -26,7 +26,7 @@ def test_a_name_is_an_atom_or_a_str(given: Any, text: str) -> None:
 
 @pytest.mark.parametrize("wrong", [b"ok", 1, None, True, ["ok"], ("ok", "n@h"), Pid("n@h", 1, 0, 1)])
 @pytest.mark.parametrize(("function", "wanted"), [(name_of, "a name"), (node_name, "a node name")])
-def test_anything_else_is_a_type_error_that_says_what_is_wanted(
+def test_another_type_is_a_type_error_that_names_the_expected_one(
     function: Any, wanted: str, wrong: Any
 ) -> None:
     with pytest.raises(TypeError, match=rf"^{wanted} is a str or an Atom, not {type(wrong).__name__} "):
@@ -45,8 +45,8 @@ def test_node_names_stay_as_they_were_given() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["a@h", Atom("a@h"), b"a@h", None, 7])
-def test_one_name_in_place_of_several_is_a_type_error(wrong: Any) -> None:
-    with pytest.raises(TypeError, match="several node names are wanted"):
+def test_one_node_name_instead_of_a_list_is_a_type_error(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="expected a list of node names"):
         node_names(wrong)
 
 

@@ -410,7 +410,7 @@ def test_otp_refuses_the_same_in_the_same_lines(beam: Beam) -> None:
         ("<<1:7/float>>", "1:3: bad segment: a float has 16, 32 or 64 bits, not 7"),
         ("16#fg", "1:1: illegal integer: 'fg' are not digits of base 16"),
         ("37#1", "1:1: illegal base 37: it must be 2 to 36"),
-        ("#m:r{x = 1,x = 2}", "1:18: no native record: a record has a field only once"),
+        ("#m:r{x = 1,x = 2}", "1:18: not a native record: a record cannot have a field twice"),
     ],
 )
 def test_messages(text: str, message: str) -> None:
@@ -473,7 +473,7 @@ def test_the_issues_sys_config() -> None:
         ("a.\n'b", (2, 1)),
     ],
 )
-def test_files_that_are_none(text: str, place: tuple[int, int]) -> None:
+def test_invalid_files_are_wrong_usage(text: str, place: tuple[int, int]) -> None:
     with pytest.raises(ParseError) as caught:
         parse_terms(text)
     assert (caught.value.line, caught.value.column) == place
@@ -499,7 +499,7 @@ def test_depth_is_a_number_and_not_pythons_stack(opening: str, closing: str) -> 
         parse_term("[[[a]]]", max_depth=2)
 
 
-def test_deep_keys_and_equal_ones() -> None:
+def test_deep_and_equal_keys_of_maps_are_read() -> None:
     key = "{" * 9_000 + "}" * 9_000
     assert len(parse_term(f"#{{{key} => 1, {key} => 2}}")) == 1
     assert len(parse_term(f"#{{{key} => 1, 1 => 2, 1.0 => 3}}")) == 3

@@ -41,7 +41,7 @@ every_vector = pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: f"o
 
 
 @every_vector
-def test_encodes_what_it_decodes_as_current_otp_does(vector: Vector) -> None:
+def test_decoded_terms_are_encoded_as_by_current_otp(vector: Vector) -> None:
     term = binary_to_term(vector.etf)
     etf = term_to_binary(term)
     assert exactly_equal(binary_to_term(etf), term)

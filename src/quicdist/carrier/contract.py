@@ -26,76 +26,81 @@ if TYPE_CHECKING:
 
 
 class Listener(ABC):
-    """What :meth:`Carrier.listen` gives: the place at which peers can dial this node."""
+    """The result of :meth:`Carrier.listen`: an address at which peers can dial this node."""
 
     @property
     @abstractmethod
     def address(self) -> NetAddress:
-        """Where it listens, with the port the system chose when 0 was asked for."""
+        """The address, with the port that the system chose if 0 was given."""
 
 
 class Incoming(ABC):
-    """A connection that came in, on which no handshake has run yet."""
+    """A connection that came in, before its distribution handshake."""
 
     @property
     @abstractmethod
     def remote_address(self) -> Address:
-        """Where it comes from."""
+        """The address of the peer."""
 
     @abstractmethod
     def close(self) -> None:
-        """Drop it without a handshake."""
+        """Close it without a handshake."""
 
 
 class LocalNode(Protocol):
-    """What a carrier asks of the node it works for. All of it answers at once: nothing waits."""
+    """The node as a carrier uses it, for handshakes only. No method waits.
+
+    A dial calls, in this order, :meth:`cookie_for`, :meth:`name_said`, and :meth:`connection_alive` if the
+    peer answers ``alive``. A connection that came in calls :meth:`connection_requested` when the peer has
+    sent its name, :meth:`cookie_for`, and when the peer has proved that it knows the cookie either
+    :meth:`peer_proved` or, if it was answered ``alive``, :meth:`old_connection_pending`. What an established
+    link delivers goes to the handlers of :meth:`Link.start`."""
 
     @property
     def identity(self) -> LocalIdentity:
-        """Name, creation and flags this node offers in handshakes."""
+        """The name, creation and flags that this node sends in handshakes."""
 
     @property
     def codec(self) -> Codec:
-        """How terms are encoded and decoded on this node's connections."""
+        """Encodes and decodes terms on this node's connections."""
 
     @property
     def challenges(self) -> Challenges:
-        """The challenges this node has sent that are not answered yet."""
+        """The challenges of this node that are not answered yet."""
 
     def cookie_for(self, node: str) -> str:
         """The cookie shared with ``node`` (OTP's ``erlang:get_cookie/1``)."""
 
     def connection_requested(self, peer: PeerNamed) -> Status:
-        """The status the acceptor answers: whether this peer may connect, and how."""
+        """A peer has sent its name: the status that it is answered."""
 
     def connection_alive(self, node: str) -> bool:
-        """Our dial was answered ``alive``: ``node`` believes that there is a connection. True to
-        go on and have it replaced, False to drop the attempt."""
+        """Our dial was answered ``alive``: ``node`` has a connection to this node already. True to replace
+        it, False to drop the dial."""
 
     def name_said(self, node: str) -> None:
-        """Our dial is about to say this node's name to ``node``: its ``net_kernel`` decides by it."""
+        """Our dial is about to send this node's name to ``node``: from now on its ``net_kernel`` decides."""
 
     def peer_proved(self, node: str) -> asyncio.Future[None] | None:
-        """A peer that dials us has shown that it knows the cookie, and was not answered ``alive``. None
-        to let it in. Otherwise both nodes dial, and our dial goes before: the future is done when
-        that is over, and this is asked again.
+        """A peer that dials this node knows the cookie, and was not answered ``alive``. None accepts it.
+        Otherwise both nodes dial, and our dial goes first: the future is done when that is over, and this
+        method is called again.
 
         Raises :class:`~quicdist.protocol.ConnectionAlive` if there is a connection by now.
         """
 
     def old_connection_pending(self, node: str) -> None:
-        """A peer that we answered ``alive`` has gone on and shown that it knows the cookie: take
-        the old connection to ``node`` down, now; a new link follows."""
+        """A peer that was answered ``alive`` replaces its connection, and knows the cookie: end the old
+        connection to ``node`` now; a new link follows."""
 
 
 @dataclass(slots=True)
 class LinkStats:
-    """Counters of one link, all of them only ever growing.
+    """Counters of one link; they never decrease.
 
-    ``received`` grows with whatever came from the peer, be it only an acknowledgement; ``sent``
-    with every message or tick handed over. A tick is due when ``sent`` stood still, the peer is
-    alive when ``received`` moved: the way ``dist_util`` does its ticking.
-    """
+    ``received`` grows with everything that comes from the peer, acknowledgements included; ``sent`` with
+    every message and tick. As in ``dist_util``, a tick is due when ``sent`` has not changed, and the peer is
+    alive when ``received`` has changed."""
 
     received: int = 0
     sent: int = 0
@@ -107,17 +112,17 @@ class LinkStats:
     ticks_out: int = 0
 
     def copy(self) -> LinkStats:
-        """The counters as they are now."""
+        """A copy of the counters."""
         return dataclasses.replace(self)
 
 
-#: Called in the event loop for every message: the control message, and its payload or NO_PAYLOAD.
+#: Called in the event loop for every message, with the control message and its payload or NO_PAYLOAD.
 MessageHandler = Callable[["ControlMessage", Any], None]
-#: Called exactly once when a started link has ended; None if this side closed it.
+#: Called exactly once when a started link has ended, with the error, or None if this side closed it.
 LostHandler = Callable[["QuicDistError | None"], None]
 
 
-#: Asked about each stream that the peer opens: True takes it, False has it refused with 0x100.
+#: Called for each stream that the peer opens: True accepts it, False refuses it with code 0x100.
 StreamHandler = Callable[[UserStream], bool]
 
 
@@ -126,33 +131,33 @@ class UserStreams(ABC):
 
     @abstractmethod
     def accept(self, handler: StreamHandler | None) -> None:
-        """Have ``handler`` asked about each stream that the peer opens from now on, and those that
-        it opened before the link was started. Until then, and with None, they are refused."""
+        """Call ``handler`` for each stream that the peer opens from now on, and for those that it opened
+        before the link was started. Before this call, and with None, streams are refused."""
 
     @abstractmethod
     def open(self, priority: int = DEFAULT_PRIORITY) -> UserStream:
-        """Open a stream. The peer hears of it with its first bytes, or its end.
+        """Open a stream. The peer learns of it with its first bytes, or its end.
 
-        Priorities outside 16 to 255 are brought inside, as quic_dist does. Raises
+        Priorities are clamped to 16 to 255, as in quic_dist. Raises
         :class:`StreamLimitReached`, :class:`StreamsNotSupported` and, on a link that has ended,
         :class:`StreamLost`.
         """
 
     @abstractmethod
     async def room(self) -> None:
-        """Wait until the peer allows one more stream, or the link has ended."""
+        """Wait until the peer allows another stream, or the link has ended."""
 
     @abstractmethod
     def __iter__(self) -> Iterator[UserStream]:
-        """Those that are not over."""
+        """The streams that are not over."""
 
     @abstractmethod
     def get(self, stream_id: int) -> UserStream | None:
-        """The stream with this id, unless it is over."""
+        """The stream with this id; None if it is over or there is none."""
 
 
 class Link(ABC):
-    """One established connection to one peer, past its handshake."""
+    """One established connection to one peer, after the handshake."""
 
     carrier_name: ClassVar[str]
     peer: Peer
@@ -162,122 +167,121 @@ class Link(ABC):
 
     @abstractmethod
     def start(self, on_message: MessageHandler, on_lost: LostHandler) -> None:
-        """Deliver from now on. ``on_message`` is called synchronously, one call per message and
-        no task; an exception it raises is logged and costs neither link nor later messages, unless it is
-        a :class:`~quicdist.protocol.ProtocolError`: the link ends with it.
-        Nothing is delivered before this; what has come until then is delivered in order, from
-        the event loop. ``on_lost`` is called exactly once, even if the link has ended already.
+        """Deliver messages from now on; those that came before are delivered in order, from the event loop.
+
+        ``on_message`` is called synchronously for each message. A
+        :class:`~quicdist.protocol.ProtocolError` that it raises ends the link; other exceptions are logged.
+        ``on_lost`` is called exactly once, even if the link has ended already.
         """
 
     @abstractmethod
     def send(self, control: ControlMessage, payload: Any = ..., *, pair: Hashable = None) -> None:
-        """Send one message. What is sent in one turn of the loop leaves in one batch at its end;
-        messages of one sender to one destination keep their order (``pair`` overrides the two that
-        ``control`` names, see :mod:`quicdist.protocol.streams`). Does not wait: see :meth:`drain`.
-        When more waits already than the link may hold, the message is dropped and the link ends with
+        """Send one message, without waiting: see :meth:`drain`. Messages that are sent in one turn of the
+        event loop leave in one batch at its end. Those of one sender to one destination keep their order
+        (``pair`` overrides the two that ``control`` names, see :mod:`quicdist.protocol.streams`). When more
+        bytes are queued than the link may hold, the message is dropped and the link ends with
         :class:`SendBufferFull`.
 
-        Raises :class:`LinkClosed` on a link that has ended, and what
+        Raises :class:`LinkLost` on a link that has ended, and what
         :meth:`quicdist.protocol.DistConnection.send` raises; then nothing was sent.
         """
 
     @abstractmethod
     async def drain(self) -> None:
-        """Wait while more than the link's bound is buffered, until the link ends at the latest; always
-        for one turn of the event loop."""
+        """Wait while more bytes are queued than the link's limit, at most until it ends; always at least one
+        turn of the event loop."""
 
     @property
     @abstractmethod
     def writable(self) -> bool:
-        """Whether :meth:`drain` has nothing to wait for."""
+        """Whether :meth:`drain` would not wait."""
 
     @property
     @abstractmethod
     def pending(self) -> int:
-        """Bytes given to this link that have not left it."""
+        """Bytes that were sent on this link and have not left it."""
 
     @property
     def datagram_size(self) -> int | None:
-        """How long the datagrams to this peer may be now, in bytes: what its path is known to take. None
-        on a carrier without datagrams."""
+        """The size of the longest datagrams to this peer, in bytes, by path MTU discovery; None on a carrier
+        without datagrams."""
         return None
 
     def migrate(self) -> bool:
-        """Go on from a new socket, at the address that leads to the peer now; whether this link can:
-        one over QUIC that this node dialled. Raises :class:`MigrationError` if no way leads there."""
+        """Migrate to a new socket, bound to the address that routes to the peer now. False if this link
+        cannot: only QUIC links that this node dialled can. Raises :class:`CarrierError` if the peer is
+        unreachable."""
         return False
 
     @abstractmethod
     def send_tick(self) -> None:
-        """Send one tick; nothing happens on a link that has ended."""
+        """Send one tick; does nothing on a link that has ended."""
 
     @property
     def user_streams(self) -> UserStreams:
-        """Streams of bytes beside the messages. Raises :class:`StreamsNotSupported` on a carrier that
-        has none."""
+        """Streams of bytes, concurrent with the messages. Raises :class:`StreamsNotSupported` on a carrier
+        without streams."""
         raise StreamsNotSupported(self.peer.name, f"the connection is over {self.carrier_name}")
 
     @abstractmethod
     def close(self, reason: str = "") -> None:
-        """End the link; ``reason`` is for the peer's log. What was sent before is handed over as
-        far as it can go without waiting. Closing twice does nothing."""
+        """End the link; ``reason`` is for the peer's log. Messages that were sent before are still
+        transmitted for some seconds. The second call does nothing."""
 
     @abstractmethod
     async def wait_closed(self) -> None:
-        """Wait until the link has ended and the peer has been told."""
+        """Wait until the link has ended and the peer was told."""
 
     @property
     @abstractmethod
     def closed(self) -> bool:
         """Whether the link has ended."""
 
-    #: What ended the link; None before, and where this side closed it.
+    #: The error that ended the link; None before that, and if this side closed it.
     error: QuicDistError | None = None
 
 
 class Carrier(ABC):
     """OTP's eight callbacks. One carrier object serves one node."""
 
-    #: What ``#net_address.protocol`` and ``-proto_dist`` call it: ``"quic"`` or ``"tcp"``.
+    #: Its name in ``#net_address.protocol`` and ``-proto_dist``: ``"quic"`` or ``"tcp"``.
     family: ClassVar[str]
 
     @abstractmethod
     async def listen(self, name: str, *, host: str | None = None, port: int = 0) -> Listener:
-        """Listen for peers of the node called ``name``; 0 lets the system or the carrier choose
-        the port, None listens on every address. Raises :class:`ListenError`."""
+        """Listen for peers of the node ``name``. Port 0 lets the system or the carrier choose; host None is
+        every address. Raises :class:`ListenError`."""
 
     @abstractmethod
     def accept(self, listener: Listener) -> AsyncIterator[Incoming]:
-        """The connections that come in, one by one, until the listener is closed."""
+        """The incoming connections, one by one, until the listener is closed."""
 
     @abstractmethod
     async def accept_connection(self, incoming: Incoming, local: LocalNode, *, setup_time: float) -> Link:
         """Run the acceptor's side of the handshake, within ``setup_time`` seconds.
 
-        Raises :class:`AcceptError` and the protocol's handshake errors; by then the connection is
-        closed and a line is logged.
-        """
+        Raises :class:`AcceptError` and the handshake errors of the protocol; the connection is closed then,
+        and a line is logged."""
 
     @abstractmethod
     async def setup(self, node: str, address: Address, local: LocalNode, *, setup_time: float) -> Link:
         """Dial ``node`` and run the initiator's side of the handshake, within ``setup_time`` s.
 
-        Raises :class:`ConnectError` and the protocol's handshake errors. When it raises or is
-        cancelled the connection is closed.
+        Raises :class:`ConnectError` and the handshake errors of the protocol. When it raises or is cancelled,
+        the connection is closed.
         """
 
     @abstractmethod
     async def close(self, listener: Listener) -> None:
-        """Stop listening. Links that came in by it go on; connections still in their handshake
-        are closed."""
+        """Stop listening. Established links stay; connections in their handshake are closed."""
 
     def select(self, node: str) -> bool:
-        """Whether this carrier can be used for ``node`` (a well-formed name will do)."""
+        """Whether this carrier can be used for ``node``: it is a well-formed name."""
         return self.is_node_name(node)
 
     @abstractmethod
     def address(self) -> NetAddress:
-        """The protocol and address family this carrier uses, before it listens anywhere."""
+        """The protocol and address family of this carrier, before it listens anywhere."""
 
     def is_node_name(self, name: str) -> bool:
         """Whether ``name`` is of the form ``name@host`` (``dist_util:is_node_name/1``)."""

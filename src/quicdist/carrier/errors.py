@@ -1,11 +1,11 @@
-"""What can go wrong with a listener, with setting up a connection and with an established link.
+"""Errors of listeners, of setting up a connection, and of established links.
 
-Errors of the handshake itself (a wrong cookie, a peer without a mandatory flag, a refused name)
-are those of :mod:`quicdist.protocol` and pass through a carrier unchanged.
-"""
+Errors of the distribution handshake (a wrong cookie, a peer without a mandatory flag, a refused name) are
+those of :mod:`quicdist.protocol`; carriers raise them unchanged."""
 
 from __future__ import annotations
 
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from quicdist.errors import QuicDistError
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 
 class CarrierError(QuicDistError):
-    """Bytes could not be carried between two nodes."""
+    """An error of the transport between two nodes. Raised itself when a link cannot migrate to another
+    address; the link stays as it is."""
 
 
-class ListenError(CarrierError):
+class ListenError(CarrierError, OSError):
     """A carrier could not listen at ``host``:``port``."""
 
     def __init__(self, host: str | None, port: int, reason: str) -> None:
@@ -29,96 +30,88 @@ class ListenError(CarrierError):
 
 
 class CertificateError(CarrierError):
-    """Our own certificate, key or CA file is missing, cannot be read or do not belong together."""
+    """A certificate, key or CA file of this node is missing, unreadable, or does not match the others."""
 
 
-class ConnectError(CarrierError):
-    """No connection to ``node`` at ``address`` came about; ``reason`` says why."""
+class ConnectError(CarrierError, ConnectionError):
+    """The connection to ``node`` at ``address`` failed; ``reason`` says why. ``by_peer``: the dialled node
+    refused it."""
 
-    def __init__(self, node: str, address: Address | None, reason: str) -> None:
+    def __init__(self, node: str, address: Address | None, reason: str, *, by_peer: bool = False) -> None:
         where = f" at {address}" if address is not None else ""
         super().__init__(f"cannot connect to {node}{where}: {reason}")
         self.node = node
         self.address = address
         self.reason = reason
+        self.by_peer = by_peer
 
 
 class PeerUnreachable(ConnectError):
-    """Nobody listens at the peer's address, or no way leads there."""
+    """The connection was refused, or the network or host is unreachable."""
 
 
 class SetupTimeout(ConnectError, TimeoutError):
-    """The connection was not set up within the time allowed (OTP's ``net_setuptime``)."""
+    """The connection was not set up within the set-up time (OTP's ``net_setuptime``).
+
+    ``digest_unanswered``: the peer has received our digest of its challenge and did not answer.
+    quic_dist before 2.0 does not answer a wrong cookie; the loss of its answer looks the same.
+    """
+
+    digest_unanswered = False
 
 
-class DigestUnanswered(SetupTimeout):
-    """The peer has received our digest of its challenge, and nothing more came within the time allowed.
-    quic_dist before 2.0 says nothing where the cookie is wrong; the loss of its answer looks the same."""
+class CertificateRefused(ConnectError):
+    """One side refused the certificate of the other; ``reason`` says which and why."""
 
 
-class _Refused(ConnectError):
-    """``by_peer``: the dialled node refused this one; otherwise this one refused it."""
-
-    def __init__(self, node: str, address: Address | None, reason: str, *, by_peer: bool = False) -> None:
-        super().__init__(node, address, reason)
-        self.by_peer = by_peer
+class PskRefused(ConnectError):
+    """The dialled node refused our pre-shared key, or requires one."""
 
 
-class CertificateRefused(_Refused):
-    """One side did not accept the certificate of the other; ``reason`` says which and why."""
-
-
-class TicketRefused(ConnectError):
-    """The QUIC handshake failed where a session ticket was shown. A carrier then dials once more,
-    without one; nobody else sees this error."""
-
-
-class HandshakeStalled(ConnectError):
-    """The QUIC handshake took longer than a try is given. A carrier then dials once more; nobody else
-    sees this error."""
-
-
-class PskRefused(_Refused):
-    """The dialled node does not take the pre-shared key shown, or wants one and none was shown."""
-
-
-class AuthenticationRefused(_Refused):
+class AuthenticationRefused(ConnectError):
     """The ``auth_callback`` of one side refused the other, or did not answer in time."""
 
 
-class AcceptError(CarrierError):
-    """A connection that came in from ``address`` never became a link."""
+class DialAgain(ConnectError):
+    """Internal: the QUIC handshake with a session ticket failed, or one try of it took too long. The carrier
+    dials again, without a ticket."""
 
-    def __init__(self, address: Address, reason: str) -> None:
+
+class Refusal(Enum):
+    """Why an incoming connection was refused."""
+
+    #: The certificate of the dialling node does not name the host of its node name. Certificates with other
+    #: faults are refused in the QUIC handshake, before there is an incoming connection.
+    CERTIFICATE = auto()
+    #: The ``auth_callback`` of one side refused the other, or did not answer in time.
+    AUTHENTICATION = auto()
+    #: Both nodes dial each other, and this node's dial goes on.
+    SIMULTANEOUS = auto()
+
+
+class AcceptError(CarrierError):
+    """An incoming connection from ``address`` failed before it was a link.
+
+    ``refusal`` says why it was refused, None for other failures; ``by_peer``: the dialling node refused it.
+    """
+
+    def __init__(
+        self, address: Address, reason: str, refusal: Refusal | None = None, *, by_peer: bool = False
+    ) -> None:
         super().__init__(f"connection from {address} not accepted: {reason}")
         self.address = address
         self.reason = reason
-
-
-class IncomingCertificateRefused(AcceptError):
-    """The certificate of a node that dialled does not name the host in that node's name. One that
-    is refused for any other reason never gets as far as to be accepted."""
-
-
-class IncomingAuthenticationRefused(AcceptError):
-    """The ``auth_callback`` of one side refused the other, or did not answer in time. ``by_peer``:
-    it was that of the node that dialled."""
-
-    def __init__(self, address: Address, reason: str, *, by_peer: bool = False) -> None:
-        super().__init__(address, reason)
+        self.refusal = refusal
         self.by_peer = by_peer
 
 
-class SimultaneousDropped(AcceptError):
-    """This node dials the one that dialled, and its own attempt stands."""
-
-
 class AcceptTimeout(AcceptError, TimeoutError):
-    """A peer that connected did not finish the handshake within the time allowed."""
+    """A peer did not complete the handshake within the set-up time."""
 
 
-class LinkLost(CarrierError):
-    """The established connection to ``node`` ended and this side had not closed it."""
+class LinkLost(CarrierError, ConnectionError):
+    """The established connection to ``node`` ended, and this side had not closed it; or a message was sent
+    on a link that has ended."""
 
     def __init__(self, node: str, reason: str) -> None:
         super().__init__(f"connection to {node} lost: {reason}")
@@ -131,21 +124,4 @@ class PeerClosed(LinkLost):
 
 
 class PeerSilent(LinkLost):
-    """Nothing was heard of the peer for longer than the carrier allows."""
-
-
-class MigrationError(CarrierError):
-    """The link to ``node`` cannot go on from another address; it stays as it is."""
-
-    def __init__(self, node: str, reason: str) -> None:
-        super().__init__(f"the connection to {node} cannot go on from another address: {reason}")
-        self.node = node
-        self.reason = reason
-
-
-class LinkClosed(CarrierError):
-    """Something was sent on a link that has ended already."""
-
-    def __init__(self, node: str) -> None:
-        super().__init__(f"the connection to {node} is closed")
-        self.node = node
+    """Nothing came from the peer for longer than the carrier allows."""

@@ -1,7 +1,7 @@
-"""A host with several addresses, tried the happy-eyeballs way (RFC 8305).
+"""Connecting to a host with several addresses: Happy Eyeballs (RFC 8305).
 
-The attempts start one after the other, a short delay apart or as soon as the one before has failed,
-IPv6 and IPv4 by turns. The first that gets through wins, and the others are called off.
+Attempts start one after the other, a short delay apart or as soon as the one before has failed, IPv6 and IPv4
+in turn. The first that succeeds wins, and the others are cancelled.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from quicdist.carrier.addresses import Address
-from quicdist.carrier.udp import SocketAddress
+from quicdist.carrier.datagram_socket import SocketAddress
 
 #: Between two attempts, in seconds (RFC 8305, section 8: Connection Attempt Delay).
 ATTEMPT_DELAY = 0.25
@@ -33,16 +33,16 @@ class Candidate(NamedTuple):
         return str(Address(self.address[0], self.address[1]))
 
 
-#: An attempt calls it when it has got through: True if it is the first, and may go on; on False it
-#: must leave no trace at the peer, for it is called off.
+#: Called by an attempt that has succeeded: True if it is the first and may go on. After False it must not
+#: have any effect at the peer: it is cancelled.
 Claim = Callable[[], bool]
 Attempt = Callable[[Candidate, Claim], Coroutine[Any, Any, T]]
 
 
 async def candidates(address: Address, kind: socket.SocketKind) -> list[Candidate]:
-    """What to dial for ``address``, in order; the resolver is asked only for what is not known.
+    """The addresses to dial for ``address``, in order; a resolver is asked only for host names.
 
-    Raises OSError, or UnicodeError for a name that cannot be one.
+    Raises OSError, and UnicodeError for a malformed host name.
     """
     known = [_literal(host, address.port) for host in address.addresses or (address.host,)]
     if all(known):
@@ -52,7 +52,8 @@ async def candidates(address: Address, kind: socket.SocketKind) -> list[Candidat
 
 
 def interleave(found: Iterable[Candidate]) -> list[Candidate]:
-    """The families by turns, each in the order given, that of the first first (RFC 8305, section 4)."""
+    """The address families in turn, each in its order, beginning with that of the first (RFC 8305, section
+    4)."""
     by_family: dict[socket.AddressFamily, list[Candidate]] = {}
     for candidate in dict.fromkeys(found):
         by_family.setdefault(candidate.family, []).append(candidate)
@@ -67,12 +68,11 @@ async def race(
     passing: tuple[type[Exception], ...],
     delay: float | None = None,
 ) -> T:
-    """What the first attempt to get through returns, or raises after it has.
+    """The result of the first attempt that succeeds, or its error after that.
 
-    ``passing`` are the errors that say something of one address only; any other ends the race.
-    ``delay`` in seconds is :data:`ATTEMPT_DELAY` unless given.
-    Raises the one error there is, or an ExceptionGroup of those of all addresses, in order.
-    """
+    ``passing`` are the errors that concern one address only; any other ends the race. ``delay`` is in
+    seconds, :data:`ATTEMPT_DELAY` by default. Raises the error of the only address, or an ExceptionGroup of
+    those of all addresses, in order."""
     if len(addresses) == 1:
         return await attempt(addresses[0], lambda: True)
     loop = asyncio.get_running_loop()
@@ -96,15 +96,15 @@ async def race(
                 call_off(task for number, task in enumerate(tasks) if number != decided)
                 return await tasks[decided]
             if not waiting and all(task.done() for task in tasks):
-                raise ExceptionGroup("no address will do", [_error(task) for task in tasks])
+                raise ExceptionGroup("no address can be reached", [_error(task) for task in tasks])
     finally:
         call_off(tasks)
         await asyncio.gather(*tasks, return_exceptions=True)
-        tasks.clear()  # An error of theirs holds this frame, so that nothing here may hold it.
+        tasks.clear()  # Their errors hold this frame: avoid the cycle.
 
 
 async def news(through: asyncio.Future[int], tasks: Iterable[asyncio.Task[T]], pause: float | None) -> None:
-    """Wait up to ``pause`` seconds until one is through, or has failed."""
+    """Wait up to ``pause`` seconds until an attempt succeeds or fails."""
     waited: list[asyncio.Future[Any]] = [through, *(task for task in tasks if not task.done())]
     await asyncio.wait(waited, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
 
@@ -114,7 +114,7 @@ def _decided(
     tasks: Iterable[asyncio.Task[T]],
     passing: tuple[type[Exception], ...],
 ) -> int | None:
-    """The number of the attempt that decides the race: one that is through, or whose error speaks for all."""
+    """The number of the attempt that decides the race: it has succeeded, or its error is not passing."""
     if through.done():
         return through.result()
     for number, task in enumerate(tasks):
@@ -136,8 +136,8 @@ def call_off(tasks: Iterable[asyncio.Task[T]]) -> None:
 
 
 def _literal(host: str, port: int) -> Candidate | None:
-    """The candidate for an IP address, for which nobody has to be asked; None for a name."""
-    if "%" in host:  # a scope, which the resolver turns into its number
+    """The candidate for an IP address; None for a host name."""
+    if "%" in host:  # a scope name, which the resolver turns into a number
         return None
     try:
         ip = ipaddress.ip_address(host)

@@ -1,8 +1,8 @@
-"""What the network says of datagrams sent by an unconnected UDP socket.
+"""ICMP errors about datagrams of an unconnected UDP socket.
 
-Of a connected socket the kernel tells with the next call that nobody listens at the other end. Of others it
-tells nothing unless it is asked to (Linux: IP_RECVERR, ip(7)); then each report waits in a queue of its own,
-with the address it is about, and the next call fails once for all addresses.
+For a connected socket the kernel reports ICMP port unreachable with the next call. For an unconnected one it
+reports nothing unless asked to (Linux: IP_RECVERR, ip(7)); then each report is queued with the address it is
+about, and the next call fails once for all addresses.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Report = tuple[int, tuple[Any, ...]]
 
 
 class ReportingSocket(Protocol):
-    """What is used of a socket."""
+    """The part of a socket that is used."""
 
     @property
     def family(self) -> int: ...
@@ -28,7 +28,7 @@ class ReportingSocket(Protocol):
     ) -> tuple[bytes, list[tuple[int, int, bytes]], int, Any]: ...
 
 
-#: Of Linux's in.h and in6.h; the socket module names neither.
+#: Of Linux's in.h and in6.h; the socket module has neither.
 IP_RECVERR: Final = (socket.IPPROTO_IP, 11)
 IPV6_RECVERR: Final = (socket.IPPROTO_IPV6, 25)
 #: struct sock_extended_err of Linux's errqueue.h, and its origins: ICMP and ICMPv6.
@@ -40,7 +40,7 @@ _MOST: Final = 64
 
 
 def ask_for_reports(sock: ReportingSocket) -> bool:
-    """Have reports kept for :func:`take_reports`; whether the system does."""
+    """Ask the kernel to queue reports for :func:`take_reports`; whether it does."""
     if sys.platform != "linux":
         return False
     try:
@@ -56,7 +56,7 @@ def ask_for_reports(sock: ReportingSocket) -> bool:
 
 
 def take_reports(sock: ReportingSocket) -> list[Report]:
-    """The reports that wait, the oldest first."""
+    """The queued reports, the oldest first."""
     reports: list[Report] = []
     if sys.platform == "linux":
         with contextlib.suppress(OSError):  # none is left

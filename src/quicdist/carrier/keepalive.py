@@ -1,15 +1,14 @@
 """Keeps connections alive while code of the program blocks the event loop.
 
-A BEAM sends ticks and acknowledgements from threads of its own, whatever its processes compute. Here
-the event loop does, and a function that computes in it for longer than a peer waits (``net_ticktime``;
-16 s without an acknowledgement from quic_dist 1.8.2 on) would cost the node its connections. So another
-thread, that of ``quicdist.node.loop_watch``, calls :meth:`KeepAlive.act` while the loop stands still:
-each link sends ticks, and QUIC connections take in datagrams and acknowledge them. What came waits for
-the loop; no code of the program runs in that thread.
+A BEAM sends ticks and acknowledgements from threads of its own, whatever its processes compute. Here the
+event loop does, and a function that blocks it for longer than a peer waits (``net_ticktime``; 16 s without an
+acknowledgement from quic_dist 1.8.2 on) would cost the node its connections. So another thread, that of
+``quicdist.node.loop_watch``, calls :meth:`KeepAlive.act` while the event loop is blocked: each link sends
+ticks, and QUIC connections receive and acknowledge datagrams. Messages wait for the event loop; no code of
+the program runs in that thread.
 
-The loop's thread holds :attr:`KeepAlive.lock` while it changes what both threads use, and never while
-code of the program runs.
-"""
+The thread of the event loop holds :attr:`KeepAlive.lock` while it changes data that both threads use, and
+never while code of the program runs."""
 
 from __future__ import annotations
 
@@ -28,11 +27,11 @@ from quicdist.logs import get_logger
 
 log = get_logger("quicdist.carrier")
 
-#: Seconds between two ticks while the loop stands still: a quarter of a ``net_ticktime`` of 4 s.
+#: Seconds between two ticks while the event loop is blocked: a quarter of a ``net_ticktime`` of 4 s.
 TICK_INTERVAL: Final = 1.0
-#: Seconds after which a loop that stands still counts as dead: its peers see ``net_tick_timeout`` then.
-MAX_STANDSTILL: Final = 900.0
-#: Seconds to wait for a loop's thread that is about to go on.
+#: Seconds after which a blocked event loop counts as dead: its peers see ``net_tick_timeout`` then.
+MAX_BLOCKED: Final = 900.0
+#: Seconds to wait for the lock when the event loop is about to run again.
 _PATIENCE: Final = 0.1
 #: A loop whose clock differs from the monotonic one by so many seconds has a clock of its own.
 _OTHER_CLOCK: Final = 60.0
@@ -42,41 +41,41 @@ class Kept(Protocol):
     """A link or an endpoint that is kept alive."""
 
     def keep_alive(self, now: float) -> None:
-        """The loop stands still: give the peer a sign of life if one is due. ``now`` is in seconds of
-        the monotonic clock. Called in another thread, under the lock; must run no code of the program,
-        and call nothing of the loop's but ``call_soon_threadsafe``."""
+        """The event loop is blocked: give the peer a sign of life if one is due. ``now`` is in seconds of the
+        monotonic clock. Called in another thread, under the lock; must run no code of the program, and call
+        nothing of the event loop but ``call_soon_threadsafe``."""
 
 
 class KeepAlive:
     """The links and endpoints of one event loop. :meth:`of` gives the one of a loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        #: Held by whoever changes what the loop and the keep-alive thread share.
+        #: Held while data is changed that the event loop and the keep-alive thread share.
         self.lock = threading.RLock()
-        #: In place of the lock for what is done for each message, and so has to cost little. The loop's
-        #: thread sets ``busy`` and then, if ``acting``, takes the lock as well; the other thread sets
-        #: ``acting`` under the lock, and does nothing while ``busy``: at least one sees the other.
+        #: A cheaper lock, for each message. The thread of the event loop sets ``busy`` and then, if
+        #: ``acting``, takes the lock as well; the other thread sets ``acting`` under the lock, and does
+        #: nothing while ``busy``: at least one of them sees the other.
         self.busy = self.acting = False
         self._kept: WeakSet[Kept] = WeakSet()
         self._loop = weakref.ref(loop)
-        #: Not so for a loop of simulated time, which nothing is kept alive in: packets would be stamped with
-        #: the wrong time.
+        #: False for an event loop with simulated time, in which nothing is kept alive: packets would get the
+        #: wrong time.
         self.real_time = abs(loop.time() - time.monotonic()) < _OTHER_CLOCK
-        #: When something was last kept alive, in seconds of the monotonic clock. The loop's own time may be
-        #: before that: uvloop's clock stands while a callback runs.
+        #: When something was last kept alive, in seconds of the monotonic clock. The time of the event loop
+        #: may be earlier: uvloop's clock stops while a callback runs.
         self.acted_at = 0.0
         self._given_up = False
 
     @staticmethod
     def of(loop: asyncio.AbstractEventLoop) -> KeepAlive:
-        """The one of this event loop."""
+        """The KeepAlive of an event loop."""
         keeper = _keepers.get(loop)
         if keeper is None:
             keeper = _keepers[loop] = KeepAlive(loop)
         return keeper
 
     def add(self, kept: Kept) -> None:
-        """Keep this alive, until it is discarded or collected."""
+        """Keep a link or endpoint alive, until it is discarded or collected."""
         with self.lock:
             self._kept.add(kept)
 
@@ -85,10 +84,10 @@ class KeepAlive:
             self._kept.discard(kept)
 
     def act(self, seconds: float) -> None:
-        """The loop has stood still for so many seconds: called in another thread, several times a second."""
+        """The event loop is blocked for so many seconds: called in another thread, several times a second."""
         if not self.real_time:
             return
-        if seconds > MAX_STANDSTILL:
+        if seconds > MAX_BLOCKED:
             self._give_up(seconds)
             return
         self._given_up = False
@@ -97,7 +96,7 @@ class KeepAlive:
             with self._locked() as locked:
                 kept = list(self._kept) if locked else []
             for each in kept:
-                # One at a time: a loop that goes on does not wait for all of them.
+                # Lock for one at a time: the event loop does not wait for all of them.
                 with self._locked() as locked:
                     if not locked:
                         return
@@ -115,7 +114,7 @@ class KeepAlive:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[bool]:
-        """With the lock, if it can be had: a loop that keeps it does not stand still in program code."""
+        """With the lock, if it can be acquired: an event loop that holds it is not blocked by the program."""
         if not self.lock.acquire(timeout=_PATIENCE):
             yield False
             return
@@ -131,8 +130,8 @@ class KeepAlive:
             self._given_up = True
             if self._kept:
                 log.warning(
-                    "the event loop has stood still for %d s: its connections are no longer kept alive, and "
-                    "their peers will see this node go down",
+                    "the event loop is blocked for %d s: its connections are no longer kept alive, and their "
+                    "peers will see this node go down",
                     seconds,
                 )
 
@@ -140,15 +139,15 @@ class KeepAlive:
 _keepers: WeakKeyDictionary[asyncio.AbstractEventLoop, KeepAlive] = WeakKeyDictionary()
 
 
-# -- what is logged in the keep-alive thread ------------------------------------------------------
+# -- logging in the keep-alive thread ------------------------------------------------------------
 
-#: By thread: what was logged while it kept something alive.
+#: By thread: the records that it has logged while it kept something alive.
 _records: dict[int, list[logging.LogRecord]] = {}
 
 
 class _Later(logging.Filter):
-    """Has the loop handle what is logged while something is kept alive. It may stand still inside a logging
-    handler, with the handler's lock; and a handler is code of the program."""
+    """Has the event loop handle records that are logged while something is kept alive. The loop may be
+    blocked inside a logging handler, with the handler's lock; and a handler is code of the program."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         records = _records.get(threading.get_ident())
@@ -169,7 +168,8 @@ for _name in ("quicdist.carrier", "quicdist.carrier.quic", "quic", "asyncio"):
 
 # -- forking --------------------------------------------------------------------------------------
 
-#: Locks held by the thread that forks: a child whose parent's keep-alive thread has one waits for ever.
+#: Locks held by the thread that forks: a child would wait for ever for a lock of its parent's keep-alive
+#: thread.
 _held: list[threading.RLock] = []
 
 

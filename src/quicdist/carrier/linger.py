@@ -1,4 +1,4 @@
-"""How long a connection that is being closed still sends what was queued before."""
+"""How long a connection that is being closed still sends its queue."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-#: Seconds in all, however steadily a slow peer takes it.
+#: Seconds in all, also for a slow peer that keeps receiving.
 LIMIT: Final = 15.0
 
 
 class Linger:
-    """Calls ``over`` when the peer has taken nothing for ``seconds``, or after :data:`LIMIT` seconds,
-    unless it is cancelled before. ``pending`` counts the bytes that are left."""
+    """Calls ``over`` when the peer has received nothing for ``seconds``, or after :data:`LIMIT` seconds,
+    unless it is cancelled before. ``pending`` returns the bytes that are left."""
 
     def __init__(self, seconds: float, pending: Callable[[], int], over: Callable[[], object]) -> None:
         self._seconds = seconds

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from quicdist.carrier.addresses import Address
 from quicdist.carrier.contract import Link, LinkStats, LostHandler, MessageHandler
-from quicdist.carrier.errors import LinkClosed, LinkLost
+from quicdist.carrier.errors import LinkLost
 from quicdist.carrier.stream_errors import SendBufferFull
 from quicdist.errors import QuicDistError
 from quicdist.logs import clean, get_logger
@@ -160,7 +160,7 @@ class LinkBase(Link):
     def send(self, control: ControlMessage, payload: Any = NO_PAYLOAD, *, pair: Hashable = None) -> None:
         state = self._state
         if state is not UP and state is not PENDING:
-            raise LinkClosed(self.peer.name)
+            raise LinkLost(self.peer.name, "it is closed")
         if self._paused and self.queued > self._max_queued and not self._has_room():
             return
         stream_id, parts = self._dist.send(control, payload, pair=pair)

@@ -1,4 +1,4 @@
-"""Somebody to tell when those who were told are to be freed."""
+"""A handler that ignores every call: a null object."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Callable
 from typing import Any, Final
 
 
-def _ignore(*told: object) -> None:
-    """It is of no interest any more."""
+def _ignore(*arguments: object) -> None:
+    """Does nothing."""
 
 
-class _Nobody:
-    """Takes every call, and does nothing."""
+class _NoHandler:
+    """Has every method; none does anything."""
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         return _ignore
 
 
-#: Stands in place of a handler or a receiver whose connection is over: they hold each other otherwise, until
-#: Python next looks for cycles.
-NO_HANDLER: Final[Any] = _Nobody()
+#: Replaces the handler or receiver of a connection that is over: otherwise they hold each other until the
+#: garbage collector runs.
+NO_HANDLER: Final[Any] = _NoHandler()

@@ -1,7 +1,7 @@
-"""What carriers still do when the program ends without having stopped its nodes.
+"""Callbacks for a program that ends without stopping its nodes.
 
-What runs here does not wait: it is called when the interpreter exits, and by who ends the process at
-once (``os._exit``), which calls nothing else.
+They must not wait. They are called when the interpreter exits, and before ``os._exit``, which calls nothing
+else.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ def at_exit(callback: Callable[[], object]) -> None:
 
 
 def run_exit_callbacks() -> None:
-    """The program ends now."""
+    """Call all callbacks now."""
     for callback in _callbacks:
         try:
             callback()
         except BaseException:
-            continue  # Nobody is left to be told.
+            continue  # The process ends.
 
 
 atexit.register(run_exit_callbacks)

@@ -1,4 +1,4 @@
-"""Lines of log about strangers: a few a minute of each source, and a few more in all."""
+"""Log lines about refused connections, limited per minute, of each source and in all."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Any, Final
 from quicdist.carrier.addresses import source_of
 from quicdist.logs import CleanLogger, RateLimit
 
-#: Lines a minute of one level: of one source, of all, and of the library itself about all connections.
+#: Lines per minute and level: of one source, of all sources, and of aioquic about all connections.
 LINES_OF_SOURCE: Final = 5
 LINES: Final = 10
 LINES_OF_LIBRARY: Final = 5
 
 
 class RefusalLog:
-    """Which lines about connections that were refused are written. Made-up addresses bring no more of them
-    than one address does, but for a few, and what is left out is counted."""
+    """Chooses the lines about refused connections that are written. Spoofed addresses cause few more lines
+    than a single address; lines that are left out are counted."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._sources = RateLimit(LINES_OF_SOURCE, clock=clock)
         self._all = RateLimit(LINES, clock=clock)
 
     def admit(self, host: str, level: int) -> str | None:
-        """The text to put behind a line about ``host``, or None if it is left out."""
+        """The text to append to a line about ``host``; None if the line is left out."""
         note = self._sources.admit((source_of(host), level))
         if note is None:
             return None
@@ -33,8 +33,8 @@ class RefusalLog:
 
 
 class RateLimitedLogger(CleanLogger):
-    """A :class:`CleanLogger` of a library, for connections of strangers: it writes a few lines a minute of
-    each level, whatever they say."""
+    """A :class:`CleanLogger` of a library, for connections of unauthenticated peers: a few lines per minute
+    of each level."""
 
     __slots__ = ()
 
@@ -43,7 +43,7 @@ class RateLimitedLogger(CleanLogger):
             return
         note = _of_library.admit((self.name, level))
         if note is not None:
-            # Of our own frame, too.
+            # One more for the frame of this method.
             level_up = options.get("stacklevel", 1) + 1
             super()._write(level, f"{message}{note}", args, {**options, "stacklevel": level_up})
 

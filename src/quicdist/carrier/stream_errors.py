@@ -1,20 +1,20 @@
-"""What can go wrong with user streams and with the buffers of a connection."""
+"""Errors of user streams and of send buffers."""
 
 from __future__ import annotations
 
 from quicdist.carrier.errors import CarrierError
 from quicdist.errors import QuicDistError
 
-#: What quic_dist resets a user stream with that nobody accepts (``STREAM_REFUSED``).
+#: The code with which quic_dist resets a user stream that no process accepts (``STREAM_REFUSED``).
 STREAM_REFUSED = 0x100
 
 
 class SendBufferFull(CarrierError):
-    """``node`` does not take what is sent to it: ``pending`` bytes (or what ``unit`` says) wait, and
-    ``limit`` at most may.
+    """``node`` does not receive as fast as this node sends: ``pending`` bytes (or ``unit``) are queued, and
+    ``limit`` at most may be.
 
-    Why a connection was ended on which senders did not wait: they can, by ``drain`` and ``send_wait``.
-    Raised by a user stream; then nothing of the data was taken.
+    A connection is closed with it whose senders do not wait; ``drain`` and ``send_wait`` wait. A user stream
+    raises it; then none of the data was queued.
     """
 
     def __init__(self, node: str, pending: int, limit: int, unit: str = "bytes") -> None:
@@ -28,7 +28,9 @@ class SendBufferFull(CarrierError):
 
 
 class StreamError(CarrierError):
-    """Something about a user stream of the connection to ``node``."""
+    """An error of a user stream to ``node``. Raised itself when data are written after its end (FIN),
+    when no stream has that reference or it has ended (quic_dist's ``unknown_stream``), and when the stream
+    belongs to another process (``not_owner``)."""
 
     def __init__(self, node: str, reason: str) -> None:
         self.node = node
@@ -36,23 +38,21 @@ class StreamError(CarrierError):
 
 
 class StreamsNotSupported(StreamError):
-    """There are no user streams with ``node``: its carrier or its quic_dist (before 1.0) has none."""
+    """No user streams with ``node``: its carrier or its quic_dist (before 1.0) has none."""
 
     def __init__(self, node: str, reason: str) -> None:
         super().__init__(node, f"no user streams with {node}: {reason}")
 
 
 class StreamLimitReached(StreamError):
-    """``node`` allows no further stream until one of those open has ended (RFC 9000, 4.6)."""
+    """``node`` allows no further stream until an open one has ended (RFC 9000, section 4.6)."""
 
     def __init__(self, node: str, streams: int) -> None:
-        super().__init__(
-            node, f"{node} allows no more than {streams} streams until one of those open has ended"
-        )
+        super().__init__(node, f"{node} allows no more than {streams} streams until an open one has ended")
 
 
 class StreamReset(StreamError):
-    """A stream was broken off with the application's error ``code``, by the peer or by this side."""
+    """A stream was reset with the application's error ``code``, by the peer or by this side."""
 
     def __init__(self, node: str, stream_id: int, code: int, *, by_peer: bool, why: str = "") -> None:
         self.stream_id = stream_id
@@ -62,20 +62,16 @@ class StreamReset(StreamError):
 
 
 class StreamRefused(StreamReset):
-    """Nobody on ``node`` accepts streams of this node (code 0x100)."""
+    """No process on ``node`` accepts streams of this node (code 0x100)."""
 
     def __init__(self, node: str, stream_id: int) -> None:
         super().__init__(
-            node, stream_id, STREAM_REFUSED, by_peer=True, why=": nobody there accepts streams of this node"
+            node,
+            stream_id,
+            STREAM_REFUSED,
+            by_peer=True,
+            why=": no process there accepts streams of this node",
         )
-
-
-class StreamFinished(StreamError):
-    """Something was written to a stream after its end (FIN) had been."""
-
-    def __init__(self, node: str, stream_id: int) -> None:
-        self.stream_id = stream_id
-        super().__init__(node, f"stream {stream_id} to {node} is finished: nothing can follow its end")
 
 
 class StreamLost(StreamError):
@@ -89,11 +85,9 @@ class StreamLost(StreamError):
 
 
 class IncompleteStream(StreamError, EOFError):
-    """A stream ended before as much had come as was asked for; ``partial`` is what did come."""
+    """A stream ended before ``expected`` bytes had come; ``partial`` are those that came."""
 
     def __init__(self, node: str, stream_id: int, partial: bytes, expected: int) -> None:
         self.partial = partial
         self.expected = expected
-        super().__init__(
-            node, f"stream {stream_id} of {node} ended after {len(partial)} of {expected} bytes asked for"
-        )
+        super().__init__(node, f"stream {stream_id} of {node} ended after {len(partial)} of {expected} bytes")

@@ -7,4 +7,5 @@ from typing import Final
 #: The range of priorities: what is below is the distribution's own.
 MIN_PRIORITY: Final = 16
 MAX_PRIORITY: Final = 255
+#: The priority of a user stream that is opened without one.
 DEFAULT_PRIORITY: Final = 128

@@ -5,127 +5,67 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import ipaddress
 import socket
 import struct
-import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-from quicdist.carrier.addresses import Address
+from quicdist.carrier.datagram_socket import (
+    SOL_UDP,
+    UDP_SEGMENT,
+    Datagram,
+    DatagramSocket,
+    SocketAddress,
+    cuts_datagrams,
+    keep_whole,
+    to_address,
+)
 from quicdist.carrier.icmp import Report, ask_for_reports, take_reports
 from quicdist.carrier.keepalive import KeepAlive
 from quicdist.carrier.no_handler import NO_HANDLER
-from quicdist.forking import close_in_children
 
-#: What the socket module gives as an address: (host, port) or (host, port, flow info, scope).
-SocketAddress = tuple[Any, ...]
-Datagram = tuple[bytes, SocketAddress]
-
-#: Datagrams handled in one turn of the loop: enough that a burst is answered by one transmit, few
-#: enough that everything else in the loop gets its turn, and the socket is read again, within two
-#: milliseconds or so.
+#: Datagrams handled in one turn of the event loop: enough that a burst is answered by one transmit, few
+#: enough that the loop serves everything else, and reads the socket again, within about two milliseconds.
 BATCH = 32
-#: Datagrams read and not yet handled, at most. What a small kernel buffer would drop waits here: to
-#: read one costs a tenth of handling it.
+#: Datagrams read and not handled yet, at most. They wait here where a small kernel buffer would drop them:
+#: reading one costs a tenth of handling it.
 MAX_BACKLOG = 16384
-#: Datagrams read in one turn where they are sifted: in a flood there would be no end of it.
+#: Datagrams read in one turn where they are sifted: a flood would never end.
 MAX_SIFTED = 512
-#: Bytes of socket buffer asked for in each direction. A lost datagram costs a QUIC peer a round trip, and
-#: up to quic_dist 1.3.1 possibly its connection.
-BUFFER_SIZE = 8 * 1024 * 1024
-#: Datagrams kept while the kernel takes none; what comes on top is dropped, and QUIC sends it again.
+#: Datagrams kept while the kernel takes none; further ones are dropped, and QUIC retransmits their data.
 MAX_UNSENT = 1024
 
 MAX_DATAGRAM = 65535
 
-#: SO_RCVBUFFORCE and SO_SNDBUFFORCE of Linux's asm-generic/socket.h, which the socket module does not name:
-#: they lift the system's bound for processes that may (CAP_NET_ADMIN).
-_FORCE = {socket.SO_RCVBUF: 33, socket.SO_SNDBUF: 32}
-
-#: Options that keep datagrams whole, by family: no fragments are made here or on the way (RFC 9000, section
-#: 14), and what the kernel has heard of the path is left to QUIC. Of Linux's in.h and in6.h
-#: (IP_MTU_DISCOVER, IPV6_MTU_DISCOVER with PMTUDISC_PROBE) and of Darwin's (DONTFRAG); the socket module
-#: does not name them.
-_WHOLE: dict[str, dict[socket.AddressFamily, tuple[int, int, int]]] = {
-    "linux": {
-        socket.AF_INET: (socket.IPPROTO_IP, 10, 3),
-        socket.AF_INET6: (socket.IPPROTO_IPV6, 23, 3),
-    },
-    "darwin": {
-        socket.AF_INET: (socket.IPPROTO_IP, 28, 1),
-        socket.AF_INET6: (socket.IPPROTO_IPV6, 62, 1),
-    },
-}
-
-#: Linux's linux/udp.h: the level and the option that have the kernel cut what it is given into datagrams of
-#: one size, the last of which may be shorter (UDP GSO, from 4.18 on). The socket module names neither.
-_SOL_UDP, _UDP_SEGMENT = 17, 103
-#: How many datagrams it makes of one buffer at most (UDP_MAX_SEGMENTS), and of how many bytes in all.
+#: Datagrams that the kernel makes of one buffer at most (UDP_MAX_SEGMENTS), and their bytes in all.
 _MAX_SEGMENTS = 64
 _MAX_SEGMENTED = 65000
 _segment_size = struct.Struct("=H")
 
-#: How the kernel says that the last datagrams found nobody at the other end.
+#: The errno for ICMP port unreachable.
 REFUSED = frozenset({errno.ECONNREFUSED})
-#: How it says that no way leads to the peer.
+#: The errnos for an unreachable network or host.
 UNREACHABLE = frozenset(
     {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL}
 )
 
 
-class DatagramSocket(Protocol):
-    """What is used of a UDP ``socket.socket``. Its descriptor is one that the event loop can watch."""
-
-    @property
-    def family(self) -> int: ...
-    def fileno(self) -> int: ...
-    def recv(self, size: int, /) -> bytes: ...
-    def recvfrom(self, size: int, /) -> Datagram: ...
-    def send(self, data: bytes, /) -> int: ...
-    def sendto(self, data: bytes, address: Any, /) -> int: ...
-    def sendmsg(
-        self, parts: Iterable[bytes], ancillary: Iterable[Any] = ..., flags: int = ..., address: Any = ..., /
-    ) -> int: ...
-    def recvmsg(
-        self, size: int, ancillary: int = ..., flags: int = ..., /
-    ) -> tuple[bytes, list[tuple[int, int, bytes]], int, Any]: ...
-    def getpeername(self) -> Any: ...
-    def getsockname(self) -> Any: ...
-    def getsockopt(self, level: int, option: int, /) -> int: ...
-    def setsockopt(self, level: int, option: int, value: int, /) -> None: ...
-    def close(self) -> None: ...
-
-
-class OpenSocket(Protocol):
-    """Opens UDP sockets as :func:`open_socket` does. Tests have others, of a simulated network."""
-
-    def __call__(
-        self,
-        family: socket.AddressFamily,
-        *,
-        local: SocketAddress | None = None,
-        remote: SocketAddress | None = None,
-    ) -> DatagramSocket:
-        """A non-blocking socket, bound to ``local`` or connected to ``remote``. Raises OSError."""
-
-
 class DatagramReceiver(Protocol):
-    """Who is told what happens at a socket."""
+    """Receives the events of a socket."""
 
     def datagrams_received(self, batch: Sequence[Datagram]) -> None:
-        """All that could be read in this turn of the loop, at least one."""
+        """The datagrams that were read in this turn of the event loop."""
 
     def socket_error(self, error: OSError) -> None:
         """The kernel reports an error of earlier sending (ICMP) or of the socket."""
 
     def too_long(self, size: int, address: SocketAddress) -> None:
-        """A datagram of ``size`` bytes to ``address`` was longer than the system takes."""
+        """The system refused a datagram of ``size`` bytes to ``address`` as too long."""
 
     def socket_writable(self) -> None:
-        """What was blocked can be sent again."""
+        """The socket takes datagrams again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,68 +76,9 @@ class SocketBuffers:
     send: int
 
 
-def open_socket(
-    family: socket.AddressFamily, *, local: SocketAddress | None = None, remote: SocketAddress | None = None
-) -> socket.socket:
-    """A non-blocking UDP socket with large buffers, bound to ``local`` or connected to ``remote``."""
-    sock = socket.socket(family, socket.SOCK_DGRAM)
-    close_in_children(sock.fileno())
-    try:
-        sock.setblocking(False)
-        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-            _ask_for_buffer(sock, option)
-        if local is not None:
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(local[0] != "::"))
-            sock.bind(local)
-        if remote is not None:
-            sock.connect(remote)
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
-def _ask_for_buffer(sock: socket.socket, option: int) -> None:
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, _FORCE[option], BUFFER_SIZE)
-            return
-    # Some systems clip what is asked for, others refuse it.
-    size = BUFFER_SIZE
-    while size >= 65536:
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, option, size)
-            return
-        size //= 2
-
-
-def _keep_whole(sock: DatagramSocket) -> bool:
-    """Have no datagrams taken apart; whether that can be said of all that are sent."""
-    options = _WHOLE.get(sys.platform, {})
-    try:
-        if sock.family == socket.AF_INET6:
-            with contextlib.suppress(OSError):  # IPv4 by a socket of IPv6
-                sock.setsockopt(*options[socket.AF_INET])
-        sock.setsockopt(*options[socket.AddressFamily(sock.family)])
-    except (KeyError, OSError):
-        return False
-    return True
-
-
-def _cuts_datagrams(sock: DatagramSocket) -> bool:
-    """Whether the kernel cuts datagrams. One that does not know how would send all in one."""
-    if sys.platform != "linux":
-        return False
-    try:
-        sock.getsockopt(_SOL_UDP, _UDP_SEGMENT)
-    except OSError:
-        return False
-    return True
-
-
 def _run(datagrams: Sequence[Datagram], start: int) -> int:
-    """Where the run of datagrams ends that begins at ``start`` and that the kernel can cut."""
+    """The end of the run of datagrams from ``start`` on that the kernel can segment: one size, one
+    address."""
     data, address = datagrams[start]
     size = total = len(data)
     end = start + 1
@@ -213,19 +94,10 @@ def _run(datagrams: Sequence[Datagram], start: int) -> int:
     return end
 
 
-def to_address(address: SocketAddress) -> Address:
-    """An :class:`Address` of what the socket module gives; IPv4 in IPv6 becomes plain IPv4."""
-    host = str(address[0])
-    if host.startswith("::ffff:"):
-        mapped = ipaddress.IPv6Address(host).ipv4_mapped
-        host = str(mapped) if mapped is not None else host
-    return Address(host, int(address[1]))
-
-
 class UdpSocket:
     """A socket of an :class:`OpenSocket` in the running event loop. Owns the socket."""
 
-    #: Who is told what happens; set before the loop goes round.
+    #: Receives the events; set before the event loop runs again.
     receiver: DatagramReceiver
 
     def __init__(self, sock: DatagramSocket) -> None:
@@ -238,10 +110,10 @@ class UdpSocket:
         self._connected_to: SocketAddress | None = None
         with contextlib.suppress(OSError):
             self._connected_to = sock.getpeername()
-        self._cuts = _cuts_datagrams(sock)
+        self._cuts = cuts_datagrams(sock)
         self.closed = False
-        #: Where more came than is handled in a turn: picks the datagrams that are to be handled here, and
-        #: does what it likes with the others.
+        #: Called when more datagrams have come than are handled in a turn: returns those to be handled here,
+        #: and keeps or drops the others.
         self.sift: Callable[[Sequence[Datagram]], Sequence[Datagram]] | None = None
         #: The kernel takes no more for now; ``socket_writable`` follows.
         self.blocked = False
@@ -253,18 +125,18 @@ class UdpSocket:
             sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF),
         )
         self.local = to_address(sock.getsockname())
-        #: No datagram is taken apart on its way: one that is too long for it does not arrive.
-        self.whole = _keep_whole(sock)
+        #: Datagrams are not fragmented: one that is too long for the path does not arrive.
+        self.whole = keep_whole(sock)
         self.loop.add_reader(sock.fileno(), self._readable)
 
     def read(self) -> None:
-        """Read now what has come, and hand it over, or the first batch of it."""
+        """Read the socket now, and handle the first batch."""
         if not self.closed:
             self._readable()
 
     def _readable(self) -> None:
-        # Everything is read before anything is handled; what is handled in later turns is asked for
-        # there, and a socket with nothing to read does not call.
+        # Everything is read before anything is handled. Later batches are scheduled by _handle, as a socket
+        # with nothing to read does not call.
         backlog = self._backlog
         before = len(backlog)
         error = self._drain(MAX_BACKLOG if self.sift is None else min(MAX_BACKLOG, before + MAX_SIFTED))
@@ -280,14 +152,13 @@ class UdpSocket:
             self.receiver.socket_error(error)
 
     def report_to(self, on_report: Callable[[int, SocketAddress], None]) -> None:
-        """Have ``on_report`` told, for an unconnected socket, what the network says of single addresses: an
-        errno and the address. See :mod:`quicdist.carrier.icmp`."""
+        """Call ``on_report`` for each ICMP error about an address that an unconnected socket has sent to:
+        with the errno and the address. See :mod:`quicdist.carrier.icmp`."""
         if ask_for_reports(self._sock):
             self._on_report = on_report
 
     def _take_reports(self) -> bool:
-        """Hand on what the network has said, in a moment: it may be the receiver that is sending. Whether
-        there was anything."""
+        """Schedule the ICMP reports, not at once: the receiver may be sending. Whether there were any."""
         reports = take_reports(self._sock)
         if reports:
             self.loop.call_soon(self._report, reports)
@@ -316,13 +187,13 @@ class UdpSocket:
         except (BlockingIOError, InterruptedError):
             pass
         except OSError as error:
-            return error.with_traceback(None)  # Who holds it would be held by it.
+            return error.with_traceback(None)  # Its traceback would hold this socket.
         finally:
             self.datagrams_in += len(backlog) - before
         return None
 
     def _handle(self) -> None:
-        """Hand over one batch, and come again for the next."""
+        """Handle one batch, and schedule the next."""
         self._handling = False
         backlog = self._backlog
         if self.closed or not backlog:
@@ -331,7 +202,7 @@ class UdpSocket:
         if backlog:
             self._handling = True
             self.loop.call_soon(self._handle)
-        if batch:  # else it was taken meanwhile
+        if batch:  # otherwise another thread has taken it
             self.receiver.datagrams_received(batch)
 
     def _take(self, most: int) -> list[Datagram]:
@@ -357,11 +228,11 @@ class UdpSocket:
 
     def take(self, most: int) -> list[Datagram]:
         """Up to ``most`` datagrams, in another thread and under the lock of
-        :class:`~quicdist.carrier.keepalive.KeepAlive`: what the receiver has not been given."""
+        :class:`~quicdist.carrier.keepalive.KeepAlive`: those that the receiver has not got."""
         if self.closed:
             return []
         if len(self._backlog) < most:
-            self._drain(most)  # An error comes again when something is sent.
+            self._drain(most)  # An error is reported again with the next send.
         return self._take(most)
 
     def send_now(self, datagrams: Sequence[Datagram]) -> None:
@@ -384,8 +255,8 @@ class UdpSocket:
                 self.dropped += 1
 
     def send(self, datagrams: Sequence[Datagram]) -> None:
-        """Send now as much as the kernel takes, the rest when it takes more. Never raises: errors
-        go to ``socket_error``."""
+        """Send as much as the kernel takes now, and the rest when it takes more. Never raises: errors go to
+        ``socket_error``."""
         if self.blocked:
             self._keep(datagrams)
             return
@@ -411,9 +282,9 @@ class UdpSocket:
         self.datagrams_out += sent
 
     def _send_run(self, run: Sequence[Datagram]) -> bool:
-        """Have the kernel cut datagrams; whether it did."""
+        """Have the kernel segment datagrams; whether it did."""
         data, address = run[0]
-        size = [(_SOL_UDP, _UDP_SEGMENT, _segment_size.pack(len(data)))]
+        size = [(SOL_UDP, UDP_SEGMENT, _segment_size.pack(len(data)))]
         parts = [data for data, _ in run]
         try:
             if self._connected_to is None:
@@ -424,19 +295,19 @@ class UdpSocket:
             raise
         except OSError as error:
             if error.errno in REFUSED or error.errno == errno.EMSGSIZE:
-                raise  # It may be about an earlier one.
-            # EIO: the device cannot do it. Otherwise each by itself may show what is wrong.
+                raise  # It may be about an earlier datagram.
+            # EIO: the device cannot segment. Other errors come again when each is sent by itself.
             self._cuts = error.errno != errno.EIO
             return False
         return True
 
     def _failed(self, error: OSError, unsent: Sequence[Datagram]) -> None:
         if error.errno == errno.ENOBUFS:
-            # The same as EAGAIN, but nothing tells when it is over.
+            # As EAGAIN, but no event follows when it is over.
             self.dropped += len(unsent)
             return
         if error.errno == errno.EMSGSIZE:
-            # That may be the network's word about an earlier datagram, and clears with this call.
+            # It may be an ICMP error about an earlier datagram, which this call has cleared.
             if not self.closed:
                 if self.send_probe(unsent[0]):
                     self.receiver.socket_error(error)
@@ -447,7 +318,7 @@ class UdpSocket:
                 self.loop.call_soon(self._writable)
             return
         if self._on_report is not None and not self.closed and self._take_reports():
-            # It was the network's word about an earlier datagram, to whichever address.
+            # It was an ICMP error about an earlier datagram, to any address.
             self._keep(unsent)
             self.loop.call_soon(self._writable)
             return
@@ -461,7 +332,7 @@ class UdpSocket:
             self.loop.call_soon(self._writable)
 
     def send_probe(self, datagram: Datagram) -> bool:
-        """Send one datagram now or never; False if it is longer than the system takes."""
+        """Send one datagram now or not at all; False if the system refuses it as too long."""
         data, address = datagram
         for _ in range(2):  # the first error may be about an earlier one
             try:
@@ -502,7 +373,7 @@ class UdpSocket:
             self.receiver.socket_writable()
 
     def close(self) -> None:
-        """Leave the loop and close. What the kernel has been given still leaves."""
+        """Leave the event loop and close. Datagrams that the kernel has are still sent."""
         if self.closed:
             return
         self.closed = True
@@ -513,6 +384,6 @@ class UdpSocket:
             self.loop.remove_writer(self._sock.fileno())
         with self._lock:
             self._sock.close()
-        # They hold their socket, most often.
+        # Most often they hold this socket.
         self.receiver = NO_HANDLER
         self.sift = self._on_report = None

@@ -16,7 +16,6 @@ from quicdist.carrier.stream_errors import (
     STREAM_REFUSED,
     IncompleteStream,
     StreamError,
-    StreamFinished,
     StreamLost,
     StreamRefused,
     StreamReset,
@@ -213,7 +212,7 @@ class UserStream:
     def write(self, data: Buffer) -> None:
         """Queue ``data`` and return at once; await :meth:`drain` between writes, or use :meth:`send`.
 
-        Raises :class:`StreamFinished` after :meth:`write_eof`, :class:`StreamReset` or
+        Raises :class:`StreamError` after :meth:`write_eof`, :class:`StreamReset` or
         :class:`StreamLost` on a stream that has ended early, :class:`SendBufferFull` when more bytes
         are queued than the stream may hold.
         """
@@ -306,7 +305,9 @@ class UserStream:
         if self.error is not None:
             raise self.error
         if self.send_fin:
-            raise StreamFinished(self.node, self.stream_id)
+            raise StreamError(
+                self.node, f"stream {self.stream_id} to {self.node} is finished: nothing can follow its end"
+            )
 
     # -- in --------------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ def main() -> None:
     Exit status: 0 on success, 1 when the peer cannot be reached or the call failed (the reason on
     standard error), 2 on wrong usage.
     """
-    # What is raised is logged as well; the reason is printed once.
+    # Errors are logged as well as raised: print the reason once.
     logging.getLogger("quic").setLevel(logging.CRITICAL)
     logging.getLogger("quicdist.node.connections").setLevel(logging.ERROR)
 
@@ -125,7 +125,7 @@ def _run(work: Coroutine[Any, Any, Any], doing: str) -> Any:
 
 @contextlib.contextmanager
 def _progress(doing: str) -> Iterator[None]:
-    """Say what is being done, if someone is watching."""
+    """Show progress if standard error is a terminal."""
     if not sys.stderr.isatty():
         yield
         return

@@ -27,7 +27,7 @@ _ADDRESS = re.compile(r"(?P<node>[^=]+)=(?:\[(?P<ipv6>[^\[\]]+)\]|(?P<host>[^:\[
 
 
 class NodeNameType(_NameBase):
-    """``alive@host``: what a node may be called (``own``), or what others are called."""
+    """``alive@host``: the name of this node (``own``) or of another one."""
 
     name = "NAME@HOST"
 
@@ -44,7 +44,7 @@ class NodeNameType(_NameBase):
 
 
 class AddressType(_AddressBase):
-    """``NODE=HOST:PORT``; an IPv6 address stands in brackets."""
+    """``NODE=HOST:PORT``; an IPv6 address is written in brackets."""
 
     name = "NODE=HOST:PORT"
 

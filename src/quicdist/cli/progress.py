@@ -1,4 +1,4 @@
-"""What a command shows on a terminal while it is at work."""
+"""The progress display of a command on a terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rich.spinner import Spinner
 
 @contextlib.contextmanager
 def spinner(doing: str) -> Iterator[None]:
-    """Say what is being done, as long as it takes."""
+    """Show ``doing`` until the block ends."""
     watching = Console(stderr=True)
     if not watching.is_terminal:
         yield

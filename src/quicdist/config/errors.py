@@ -8,7 +8,7 @@ from quicdist.errors import QuicDistError
 from quicdist.term import format_term
 
 
-class ConfigError(QuicDistError):
+class ConfigError(QuicDistError, ValueError):
     """A configuration file is invalid: ``source`` is the file (and line) or flag, ``reason`` the cause."""
 
     def __init__(self, source: str, reason: str) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 log = get_logger("quicdist.config")
 
+#: The path of a configuration file.
 Source = str | os.PathLike[str]
 
 

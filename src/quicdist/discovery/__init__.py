@@ -15,18 +15,14 @@ from quicdist.discovery.contract import (
 from quicdist.discovery.dns import DnsBackend, DnsDiscovery
 from quicdist.discovery.epmd import EpmdDiscovery
 from quicdist.discovery.errors import (
-    AddressInvalid,
     DiscoveryError,
     DnsError,
-    DnsTimeout,
-    EpmdAnswerMalformed,
     EpmdError,
     EpmdTimeout,
     EpmdUnreachable,
     Looked,
     NodeNameTaken,
     NodeNotFound,
-    ResolveError,
 )
 from quicdist.discovery.resolve import resolve
 from quicdist.discovery.static import StaticDiscovery, StaticTable
@@ -40,7 +36,6 @@ else:
     __getattr__, __dir__ = lazy_names(__name__, {"quicdist.discovery.dns_client": "DnsClient"})
 
 __all__ = [
-    "AddressInvalid",
     "Backend",
     "BackendDiscovery",
     "ChainDiscovery",
@@ -50,8 +45,6 @@ __all__ = [
     "DnsClient",
     "DnsDiscovery",
     "DnsError",
-    "DnsTimeout",
-    "EpmdAnswerMalformed",
     "EpmdDiscovery",
     "EpmdError",
     "EpmdTimeout",
@@ -61,7 +54,6 @@ __all__ = [
     "NodeNameTaken",
     "NodeNotFound",
     "RegisteredName",
-    "ResolveError",
     "StaticDiscovery",
     "StaticTable",
     "alive_name",

@@ -1,4 +1,4 @@
-"""Several ways of discovery, asked in order."""
+"""Several discoveries, asked in order."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class ChainDiscovery(Discovery):
     another took the node: a node also runs without epmd.
     """
 
-    def __init__(self, *ways: Discovery) -> None:
-        if not ways:
-            raise DiscoveryError("a chain of discovery needs at least one way")
-        self.ways: Sequence[Discovery] = ways
+    def __init__(self, *discoveries: Discovery) -> None:
+        if not discoveries:
+            raise DiscoveryError("ChainDiscovery needs at least one discovery")
+        self.discoveries: Sequence[Discovery] = discoveries
 
     async def register_node(self, name: str, port: int, family: Family = "inet") -> int:
         """Register with each; the creation is that of the first which took the node.
@@ -36,17 +36,17 @@ class ChainDiscovery(Discovery):
         creations: list[int] = []
         failures: list[DiscoveryError] = []
         try:
-            for way in self.ways:
+            for discovery in self.discoveries:
                 try:
-                    creations.append(await way.register_node(name, port, family))
+                    creations.append(await discovery.register_node(name, port, family))
                 except NodeNameTaken:
                     raise
                 except DiscoveryError as error:
                     failures.append(error)
         except BaseException:
             # Those after the one that failed have nothing registered, which they take for done.
-            undone = self.ways[: len(creations) + len(failures)]
-            await settle(_all(partial(way.unregister_node, name) for way in undone))
+            undone = self.discoveries[: len(creations) + len(failures)]
+            await settle(_all(partial(discovery.unregister_node, name) for discovery in undone))
             raise
         if not creations:
             raise failures[0]
@@ -61,43 +61,43 @@ class ChainDiscovery(Discovery):
         return (await self.addresses_please(name, host, family))[0]
 
     async def addresses_please(self, name: str, host: str, family: Family | None = None) -> Sequence[Address]:
-        """Raises :class:`NodeNotFound`, which says what each answered."""
+        """Raises :class:`NodeNotFound` with the answer of each."""
         looked: list[Looked] = []
-        for way in self.ways:
-            found, error = await settle(way.addresses_please(name, host, family))
+        for discovery in self.discoveries:
+            found, error = await settle(discovery.addresses_please(name, host, family))
             if error is None:
                 return list(found)
             if isinstance(error, NodeNotFound):
                 looked.extend(error.looked)
             else:
                 kind = "" if isinstance(error, DiscoveryError) else f"{type(error).__qualname__}: "
-                looked.append(Looked(type(way).__name__, f"{kind}{describe(error)}"))
+                looked.append(Looked(type(discovery).__name__, f"{kind}{describe(error)}"))
         raise NodeNotFound(f"{name}@{host}", looked)
 
     async def names(self, host: str) -> list[RegisteredName]:
-        """What any of them knows; the first that knows a name gives its port.
+        """The names of all of them; the first that knows a name gives its port.
 
         Raises what the last said if all of them failed.
         """
         found: dict[str, RegisteredName] = {}
         failures: list[DiscoveryError] = []
-        for way in self.ways:
+        for discovery in self.discoveries:
             try:
-                for entry in await way.names(host):
+                for entry in await discovery.names(host):
                     found.setdefault(entry.name, entry)
             except DiscoveryError as error:
                 failures.append(error)
-        if len(failures) == len(self.ways):
+        if len(failures) == len(self.discoveries):
             raise failures[-1]
         return list(found.values())
 
     async def unregister_node(self, name: str) -> None:
         """Unregister with each, all at once. Raises what the first raised that failed."""
-        await _all(partial(way.unregister_node, name) for way in self.ways)
+        await _all(partial(discovery.unregister_node, name) for discovery in self.discoveries)
 
     async def close(self) -> None:
         """Close each, all at once. Raises what the first raised that failed."""
-        await _all(way.close for way in self.ways)
+        await _all(discovery.close for discovery in self.discoveries)
 
 
 async def _all(functions: Iterable[Callable[[], Awaitable[None]]]) -> None:

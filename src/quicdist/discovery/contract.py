@@ -1,4 +1,4 @@
-"""The contract between the node and whatever knows where nodes are.
+"""The contract between a node and its discovery.
 
 Two layers, as in ``quic_dist``. The node asks a :class:`Discovery`, which has the callbacks of
 OTP's ``-epmd_module`` (``erl_epmd(3)``). One of them, :class:`BackendDiscovery`, hands the
@@ -14,8 +14,8 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from quicdist.carrier import Address
 from quicdist.containment import describe, settle
-from quicdist.discovery.errors import DiscoveryError, Looked, NodeNotFound, ResolveError
-from quicdist.discovery.resolve import resolve
+from quicdist.discovery.errors import DiscoveryError, Looked, NodeNotFound
+from quicdist.discovery.resolve import no_address, resolve
 from quicdist.protocol.names import node_name
 from quicdist.term.names import Name
 
@@ -172,7 +172,7 @@ class BackendDiscovery(Discovery):
         for address in found:
             try:
                 resolved.extend(await _of_family(address, family))
-            except ResolveError as error:
+            except DiscoveryError as error:
                 looked.append(Looked(self.label, f"{address}, but {error}"))
         if not resolved:
             raise NodeNotFound(f"{name}@{host}", looked)
@@ -237,10 +237,10 @@ def _address(found: Address | tuple[str, int]) -> Address:
 
 
 async def _of_family(address: Address, family: Family) -> list[Address]:
-    """The IP addresses of that family. Raises :class:`ResolveError`."""
+    """The IP addresses of that family. Raises :class:`DiscoveryError`."""
     if not address.addresses:
         return await resolve(address.host, address.port, family)
     own = [ip for ip in address.addresses if (":" in ip) == (family == "inet6")]
     if not own:
-        raise ResolveError(address.host, f"there is none for {family}")
+        raise no_address(address.host, f"there is none for {family}")
     return [Address(ip, address.port) for ip in own]

@@ -26,7 +26,7 @@ class TtlCache(Generic[K, V]):
         return len(self._kept)
 
     def get(self, key: K) -> V | None:
-        """What is kept for ``key`` and has not outlived its time."""
+        """The entry of ``key``, unless it has expired."""
         kept = self._kept.get(key)
         if kept is None:
             return None

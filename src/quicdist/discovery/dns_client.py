@@ -18,12 +18,12 @@ import dns.rdatatype
 import dns.resolver
 
 from quicdist.discovery.dns_cache import TtlCache
-from quicdist.discovery.errors import DnsError, DnsTimeout
+from quicdist.discovery.errors import DnsError
 from quicdist.discovery.srv import Service
 
 #: Names kept, each with one type.
 CACHE_SIZE = 1000
-#: How long a name is kept, at most, if nobody says otherwise; seconds.
+#: The default limit for the time that a name is cached, in seconds.
 MAX_TTL = 86400.0
 #: How long it is kept that there is none, at most; seconds (RFC 2308, section 5, advises hours).
 MAX_NEGATIVE_TTL = 300.0
@@ -98,7 +98,7 @@ class DnsClient:
             responses = error.responses()  # type: ignore[no-untyped-call]
             return (), min(map(_negative_ttl, responses.values()), default=0.0)
         except (dns.exception.Timeout, TimeoutError) as error:
-            raise DnsTimeout(question, f"no answer within {self.timeout:g} s") from error
+            raise DnsError(question, f"no answer within {self.timeout:g} s") from error
         except (dns.exception.DNSException, OSError) as error:
             raise DnsError(question, str(error) or type(error).__name__) from error
         if answer.rrset is None:
@@ -123,7 +123,7 @@ def _service(record: str) -> Service:
 
 
 def _negative_ttl(response: dns.message.Message) -> float:
-    """How long it may be kept that there is none: what the zone's SOA says (RFC 2308, section 5)."""
+    """How long a negative answer may be cached: by the SOA of the zone (RFC 2308, section 5)."""
     if not isinstance(response, dns.message.QueryMessage) or not response.authority:
         return 0.0
     return min(float(response.resolve_chaining().minimum_ttl), MAX_NEGATIVE_TTL)

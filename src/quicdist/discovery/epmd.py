@@ -1,4 +1,4 @@
-"""Discovery by the Erlang port mapper daemon: what every node on TCP uses unless told otherwise."""
+"""Discovery by epmd, the Erlang port mapper daemon: the default of nodes over TCP."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from quicdist.discovery.errors import (
     Looked,
     NodeNameTaken,
     NodeNotFound,
-    ResolveError,
 )
 from quicdist.discovery.resolve import resolve
 from quicdist.logs import get_logger
@@ -82,13 +81,13 @@ class EpmdDiscovery(Discovery):
             return Address(host, await self.port_please(name, host))
         try:
             address = (await resolve(host, self.port, family))[0]
-        except ResolveError as error:
+        except DiscoveryError as error:
             raise NodeNotFound(f"{name}@{host}", [Looked("epmd", str(error))]) from error
         port, answered_at = await self._find(name, host, asked=address.host)
         return Address(answered_at, port)
 
     async def names(self, host: str) -> list[RegisteredName]:
-        """What ``epmd -names`` prints on ``host``. Raises :class:`EpmdError`."""
+        """The names that ``epmd -names`` prints on ``host``. Raises :class:`EpmdError`."""
         return await self._client.names(Address(host, self.port))
 
     async def unregister_node(self, name: str) -> None:

@@ -12,7 +12,7 @@ from quicdist.carrier import Address
 from quicdist.carrier.happy_eyeballs import Candidate, Claim, candidates, race
 from quicdist.discovery import epmd_messages as wire
 from quicdist.discovery.contract import RegisteredName
-from quicdist.discovery.errors import EpmdAnswerMalformed, EpmdError, EpmdTimeout, EpmdUnreachable
+from quicdist.discovery.errors import EpmdError, EpmdTimeout, EpmdUnreachable
 from quicdist.forking import close_in_children
 
 DEFAULT_PORT = 4369
@@ -51,7 +51,7 @@ class Conversation:
             return await self._reader.readexactly(size)
         except asyncio.IncompleteReadError as error:
             got = len(error.partial)
-            raise EpmdAnswerMalformed(
+            raise EpmdError(
                 self.address, f"closed the connection when asked {self._asked}, {got} of {size} bytes came"
             ) from error
 
@@ -61,9 +61,7 @@ class Conversation:
         while chunk := await self._reader.read(1 << 16):
             data += chunk
             if len(data) > limit:
-                raise EpmdAnswerMalformed(
-                    self.address, f"more than {limit} bytes came when asked {self._asked}"
-                )
+                raise EpmdError(self.address, f"more than {limit} bytes came when asked {self._asked}")
         return bytes(data)
 
     async def closed(self) -> str:
@@ -117,9 +115,9 @@ async def _connected_socket(candidate: Candidate, claim: Claim) -> socket.socket
 
 
 class EpmdClient:
-    """What epmd can be asked, each question within ``timeout`` seconds.
+    """The requests to epmd; each must be answered within ``timeout`` seconds.
 
-    All raise :class:`EpmdUnreachable`, :class:`EpmdTimeout` and :class:`EpmdAnswerMalformed`.
+    All raise :class:`EpmdError`, :class:`EpmdUnreachable` and :class:`EpmdTimeout`.
     """
 
     def __init__(self, timeout: float) -> None:
@@ -179,7 +177,7 @@ class EpmdClient:
 
     @contextlib.asynccontextmanager
     async def _bounded(self, address: Address, asked: str) -> AsyncIterator[None]:
-        """Turn what goes wrong inside into the named errors."""
+        """Convert exceptions to the errors of this package."""
         try:
             async with asyncio.timeout(self.timeout):
                 yield
@@ -187,6 +185,6 @@ class EpmdClient:
             reason = f"no answer within {self.timeout:g} s when asked {asked}"
             raise EpmdTimeout(address, reason) from error
         except wire.MalformedAnswer as error:
-            raise EpmdAnswerMalformed(address, str(error)) from error
+            raise EpmdError(address, str(error)) from error
         except OSError as error:
             raise EpmdUnreachable(address, f"connection lost when asked {asked}: {error}") from error

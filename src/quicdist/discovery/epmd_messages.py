@@ -31,7 +31,7 @@ MAX_NAME = 255 * 4
 
 
 class NodeType(IntEnum):
-    """What a node tells epmd it is."""
+    """The type of a node, for epmd."""
 
     HIDDEN = ord("H")
     NORMAL = ord("M")

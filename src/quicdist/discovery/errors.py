@@ -1,4 +1,4 @@
-"""What can go wrong with finding a node or making one findable."""
+"""Errors of finding and registering nodes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from quicdist.errors import QuicDistError
 
 
 class DiscoveryError(QuicDistError):
-    """A node could not be found, listed or made findable."""
+    """A node could not be found, listed or registered. Raised itself where a host name has no address (of
+    the family asked for)."""
 
 
 class Looked(NamedTuple):
-    """One place a node was looked for, and what was found there instead of it."""
+    """A place where a node was looked up, and the result there."""
 
     where: str
     result: str
@@ -23,7 +24,7 @@ class Looked(NamedTuple):
         return f"{self.where}: {self.result}"
 
 
-class NodeNotFound(DiscoveryError):
+class NodeNotFound(DiscoveryError, LookupError):
     """No address is known for ``node``; ``looked`` names each place asked, and its answer."""
 
     def __init__(self, node: str, looked: Sequence[Looked]) -> None:
@@ -41,21 +42,8 @@ class NodeNameTaken(DiscoveryError):
         self.where = where
 
 
-class AddressInvalid(DiscoveryError, ValueError):
-    """A table of nodes holds a name or an address that cannot be one."""
-
-
-class ResolveError(DiscoveryError):
-    """A host name has no address (of the family asked for)."""
-
-    def __init__(self, host: str, reason: str) -> None:
-        super().__init__(f"host {host} has no address: {reason}")
-        self.host = host
-        self.reason = reason
-
-
 class DnsError(DiscoveryError):
-    """The DNS did not answer a question; ``question`` is its name and type, ``reason`` why.
+    """The DNS did not answer a question, or not in time; ``question`` is its name and type, ``reason`` why.
 
     That there is no such name, or nothing of that type, is an answer and no error.
     """
@@ -66,12 +54,9 @@ class DnsError(DiscoveryError):
         self.reason = reason
 
 
-class DnsTimeout(DnsError, TimeoutError):
-    """No name server answered in time."""
-
-
 class EpmdError(DiscoveryError):
-    """The epmd at ``address`` did not do what was asked of it; ``reason`` says what it did."""
+    """The epmd at ``address`` did not do what was asked of it. Raised itself where its answer is not one
+    of epmd's protocol (OTP's ``garbage_from_epmd``). ``reason`` says what is wrong."""
 
     def __init__(self, address: Address, reason: str) -> None:
         super().__init__(f"epmd at {address}: {reason}")
@@ -85,7 +70,3 @@ class EpmdUnreachable(EpmdError):
 
 class EpmdTimeout(EpmdError, TimeoutError):
     """The epmd took the request and did not answer it in time."""
-
-
-class EpmdAnswerMalformed(EpmdError):
-    """What came back is no answer of epmd's protocol (OTP's ``garbage_from_epmd``)."""

@@ -7,7 +7,7 @@ import socket
 from typing import Literal
 
 from quicdist.carrier import Address
-from quicdist.discovery.errors import ResolveError
+from quicdist.discovery.errors import DiscoveryError
 
 _FAMILIES = {None: socket.AF_UNSPEC, "inet": socket.AF_INET, "inet6": socket.AF_INET6}
 
@@ -15,12 +15,16 @@ _FAMILIES = {None: socket.AF_UNSPEC, "inet": socket.AF_INET, "inet6": socket.AF_
 async def resolve(host: str, port: int, family: Literal["inet", "inet6"] | None = None) -> list[Address]:
     """The addresses of ``host`` in the resolver's order, at least one.
 
-    Raises :class:`ResolveError`.
+    Raises :class:`DiscoveryError`.
     """
     loop = asyncio.get_running_loop()
     try:
         found = await loop.getaddrinfo(host, port, family=_FAMILIES[family], type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:  # UnicodeError: a name that IDNA cannot hold
         kind = f" ({family})" if family else ""
-        raise ResolveError(host, f"{error.args[-1] if error.args else error}{kind}") from error
+        raise no_address(host, f"{error.args[-1] if error.args else error}{kind}") from error
     return list(dict.fromkeys(Address(str(where[0]), port) for *_, where in found))
+
+
+def no_address(host: str, reason: str) -> DiscoveryError:
+    return DiscoveryError(f"host {host} has no address: {reason}")

@@ -1,4 +1,4 @@
-"""SRV records in the order in which they are to be tried (RFC 2782)."""
+"""Orders SRV records by priority and weight (RFC 2782)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Service(NamedTuple):
 
 
 class Chance(Protocol):
-    """What is asked of ``random``."""
+    """A source of random numbers, such as :class:`random.Random`."""
 
     def randint(self, a: int, b: int, /) -> int: ...
 

@@ -7,7 +7,6 @@ from typing import TypeAlias
 
 from quicdist.carrier import Address
 from quicdist.discovery.contract import Backend, BackendDiscovery
-from quicdist.discovery.errors import AddressInvalid
 from quicdist.protocol.names import node_name
 from quicdist.term import Atom
 from quicdist.term.names import Name
@@ -33,7 +32,7 @@ class StaticTable(Backend):
     def add(self, node: Name, address: Address | tuple[str, int]) -> None:
         """List ``node`` (``name@host``), in place of what was listed for it.
 
-        Raises :class:`AddressInvalid` for a name without host or a port outside 1 to 65535.
+        Raises :class:`ValueError` for a name without host or a port outside 1 to 65535.
         """
         name = node_name(node)
         self._listed[name] = _checked(name, address)
@@ -51,7 +50,7 @@ class StaticTable(Backend):
         self._registered.pop(node, None)
 
     async def lookup(self, node: str, host: str) -> Address | None:
-        # What was listed by hand goes before what a node said of itself: a port may be mapped.
+        # Entries made by hand take precedence over registered ones: a port may be mapped.
         return self._listed.get(node) or self._registered.get(node)
 
     async def list_nodes(self, host: str) -> Sequence[tuple[str, int]]:
@@ -62,9 +61,9 @@ def _checked(node: str, address: Address | tuple[str, int]) -> Address:
     host, port = (address.host, address.port) if isinstance(address, Address) else address
     name, _, node_host = node.partition("@")
     if not name or not node_host:
-        raise AddressInvalid(f"{node!r} is no node name: name@host expected")
+        raise ValueError(f"{node!r} is not a node name: expected name@host")
     if not host or not 0 < port < 1 << 16:
-        raise AddressInvalid(f"{host!r} port {port} is no address for {node}")
+        raise ValueError(f"invalid address of {node}: host {host!r}, port {port}")
     return Address(host, port)
 
 

@@ -7,13 +7,10 @@ from quicdist.node.errors import (
     NodeError,
     NodeNotStarted,
     NoSuchProcess,
-    NoSuchStream,
     NotConnected,
-    NotOwner,
     ProcessEnded,
     ProcessExit,
     SpawnError,
-    WrongThread,
 )
 from quicdist.node.event_loop import run
 from quicdist.node.local_node import LocalNode, NodeDown, NodeEvent, NodeUp
@@ -28,18 +25,15 @@ __all__ = [
     "NameRegistered",
     "NetTickTimeout",
     "NoSuchProcess",
-    "NoSuchStream",
     "NodeDown",
     "NodeError",
     "NodeEvent",
     "NodeNotStarted",
     "NodeUp",
     "NotConnected",
-    "NotOwner",
     "Process",
     "ProcessEnded",
     "ProcessExit",
     "SpawnError",
-    "WrongThread",
     "run",
 ]

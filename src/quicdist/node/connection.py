@@ -46,7 +46,7 @@ _NEXT: dict[ConnectionState, frozenset[ConnectionState]] = {
 
 
 class NodeConnection:
-    """What is known of the connection to one node: a link, or signals that wait for one."""
+    """The connection to one node: a link, or the signals that wait for one and the attempts to make it."""
 
     __slots__ = (
         "accepting",
@@ -68,22 +68,22 @@ class NodeConnection:
         self.caused_by = caused_by
         #: The link, while the state is ``UP``.
         self.link: Link | None = None
-        #: Attempts of the other node that know the cookie and whose handshake is not over.
+        #: Incoming attempts that have proved the cookie and whose handshake has not ended.
         self.accepting: set[PendingAccept] = set()
         #: The task that dials, and its place in the queue.
         self.dialling: asyncio.Task[None] | None = None
         self.ticket: Ticket | None = None
-        #: This node's dial has said its name; done when the dial is over.
+        #: This node's dial has sent the name; done when the dial has ended.
         self.name_said: asyncio.Future[None] | None = None
         self.outbox = Outbox() if caused_by is None else Outbox(PROVOKED_SIGNALS, PROVOKED_BYTES)
         self.waiters: list[asyncio.Future[Link]] = []
 
     def becomes(self, state: ConnectionState) -> None:
-        """Go on to another state, which has to be one that may follow."""
+        """Change the state to one that may follow."""
         assert state in _NEXT[self.state], f"{self.node}: {self.state} is not followed by {state}"
         self.state = state
 
     @property
     def is_unwanted(self) -> bool:
-        """Whether nobody waits for it, and nothing."""
+        """Whether no caller and no signal waits for it."""
         return not self.waiters and not self.outbox

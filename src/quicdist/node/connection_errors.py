@@ -1,11 +1,11 @@
-"""Why there is no connection to a node: remembered for those who ask later, and logged."""
+"""Remembers and logs why there is no connection to a node."""
 
 from __future__ import annotations
 
 import logging
 from typing import Final
 
-from quicdist.carrier import DigestUnanswered, PeerSilent, PeerUnreachable, SetupTimeout
+from quicdist.carrier import PeerSilent, PeerUnreachable, SetupTimeout
 from quicdist.discovery import DiscoveryError
 from quicdist.errors import QuicDistError
 from quicdist.logs import RateLimit, clean, get_logger
@@ -13,20 +13,20 @@ from quicdist.node.errors import NetTickTimeout, NodeError, NotConnected
 
 log = get_logger("quicdist.node.connections")
 
-#: Nodes remembered, those of the last failures.
+#: Nodes whose errors are remembered, the latest ones.
 MAX_REMEMBERED: Final = 1000
-#: Characters of an error in a line.
+#: Characters of an error in a log line.
 MAX_TEXT: Final = 1000
 
-#: What a dial meets where a node is down or does not exist; anything else is a refusal, or a mistake.
+#: Errors of dials to a node that is down or does not exist. Others mean a refusal or a wrong setting.
 _UNREACHABLE: Final = (PeerUnreachable, SetupTimeout, DiscoveryError)
-#: Ends of a connection that nobody has asked for.
+#: Ends of connections because of silence.
 _SILENT: Final = (NetTickTimeout, PeerSilent)
 
 
 class ConnectionErrors:
-    """What the last dial to each node met, or what ended its last connection. Lines of one level about
-    one node are limited to five a minute."""
+    """The errors of the last dial to each node, or of its last connection. Lines of one level about one
+    node are limited to five a minute."""
 
     def __init__(self) -> None:
         self._reasons: dict[str, tuple[QuicDistError, ...]] = {}
@@ -35,11 +35,11 @@ class ConnectionErrors:
         self._signals = RateLimit()
 
     def not_connected(self, node: str) -> NotConnected:
-        """The error for what failed because there is no connection to ``node``."""
+        """The error for an operation that needs a connection to ``node``."""
         return NotConnected(node, self._reasons.get(node, ()))
 
     def connected(self, node: str) -> None:
-        """There is a connection now."""
+        """Forget the errors: ``node`` is connected."""
         self._reasons.pop(node, None)
 
     def dial_failed(
@@ -50,12 +50,12 @@ class ConnectionErrors:
         called_off: bool = False,
         caused_by: str | None = None,
     ) -> None:
-        """A dial came to nothing, and ``dropped`` signals that had waited for it are gone. Who waits
-        for the connection gets ``error``; who has sent something learns of it here only. Lines about
-        dials ``caused_by`` one peer are limited together: it may name any number of nodes."""
+        """A dial failed, and ``dropped`` signals that waited for it are lost. Callers that wait for the
+        connection get ``error``; senders see it in the log only. Lines about dials ``caused_by`` one peer
+        share one limit, because a peer may name any number of nodes."""
         self._remember(error.node, error.attempts)
         refused = any(
-            not isinstance(each, _UNREACHABLE) or isinstance(each, DigestUnanswered)
+            not isinstance(each, _UNREACHABLE) or (isinstance(each, SetupTimeout) and each.digest_unanswered)
             for each in error.attempts
         )
         level = logging.WARNING if dropped or (refused and not called_off) else logging.INFO
@@ -72,7 +72,7 @@ class ConnectionErrors:
         )
 
     def connection_ended(self, node: str, error: QuicDistError | None) -> None:
-        """A connection has ended; None where this node closed it."""
+        """A connection has ended; ``error`` is None if this node closed it."""
         self._remember(node, (error or NodeError("this node closed the connection"),))
         note = self._ends.admit(node)
         if note is not None:
@@ -86,15 +86,15 @@ class ConnectionErrors:
             )
 
     def not_sent(self, node: str, error: QuicDistError) -> None:
-        """A signal that had waited for the connection cannot be sent on it."""
+        """A signal that waited for the connection cannot be sent on it."""
         note = self._signals.admit(node)
         if note is not None:
             text = clean(str(error), MAX_TEXT)
             log.error("a signal to %s was not sent: %s%s", node, text, note, extra={"node": node})
 
     def dropped(self, node: str, error: QuicDistError, *, caused_by: str | None = None) -> None:
-        """What is sent to a node, by itself or ``caused_by`` a peer, is not taken, for there is no connection
-        and cannot be one, or because too much waits for it."""
+        """Signals to a node are dropped, because it cannot be connected or too many signals wait. They are
+        the program's, or ``caused_by`` a peer."""
         self._remember(node, (error,))
         note = self._signals.admit(node if caused_by is None else (None, caused_by))
         if note is not None:
@@ -111,7 +111,7 @@ class ConnectionErrors:
 
 
 def _forget_frames(error: BaseException | None) -> None:
-    """Let go of what the tracebacks of an error hold, for it is kept for long."""
+    """Drop the tracebacks of an error, which keep frames alive: the error is kept for long."""
     while error is not None:
         error.__traceback__ = None
         error = error.__cause__ or error.__context__

@@ -1,7 +1,7 @@
-"""The table of connections: one at most to each node, dialled on demand or accepted.
+"""The table of connections: at most one to each node, dialled on demand or accepted.
 
-OTP keeps this table in ``net_kernel``; the rules for who gives way when two nodes dial each other
-are those of its ``mark_pending`` and of the Erlang distribution protocol, *Distribution handshake*.
+In OTP this is part of ``net_kernel``. The rules for two nodes that dial each other are those of its
+``mark_pending`` and of the Erlang distribution protocol, *Distribution handshake*.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Hashable, Iterator, Sequence
 from copy import copy
 from typing import Any, Protocol
 
-from quicdist.carrier import Carrier, Incoming, Link, LinkClosed, Listener, LocalNode, MessageHandler
+from quicdist.carrier import Carrier, Incoming, Link, LinkLost, Listener, LocalNode, MessageHandler
 from quicdist.containment import describe, settle
 from quicdist.errors import QuicDistError
 from quicdist.logs import get_logger
@@ -23,7 +23,6 @@ from quicdist.node.dial_queue import (
     MAX_DIALS,
     DialQueue,
     Ticket,
-    TooManyDials,
     by_itself,
     on_behalf_of,
     peer_behind,
@@ -49,7 +48,7 @@ log = get_logger("quicdist.node")
 
 #: Seconds a handshake may take (OTP's ``net_setuptime``).
 SETUP_TIME = 7.0
-#: Seconds that links and dials have to end in when the node stops; carriers take less.
+#: Seconds within which links and dials have to end when the node stops; carriers need less.
 CLOSE_TIME = 20.0
 
 _DIAL_WAITING, _DIALLING = ConnectionState.DIAL_WAITING, ConnectionState.DIALLING
@@ -57,7 +56,7 @@ _ACCEPTING, _UP, _ENDED = ConnectionState.ACCEPTING, ConnectionState.UP, Connect
 
 
 class ConnectionOwner(Protocol):
-    """What the table tells the node it belongs to."""
+    """What the table asks and tells the node it belongs to."""
 
     def message_handler(self, node: str) -> MessageHandler:
         """What takes the messages of ``node``."""
@@ -100,16 +99,16 @@ class ConnectionTable:
     # -- listening -------------------------------------------------------------------------
 
     async def listen(self, endpoint: Endpoint, name: str) -> Listener:
-        """Listen at an endpoint; nobody is accepted before :meth:`accept`."""
+        """Listen at an endpoint; connections are accepted from :meth:`accept` on."""
         return await self._listeners.listen(endpoint, name)
 
     def accept(self) -> None:
-        """Accept whoever comes to the listeners there are, until :meth:`close`."""
+        """Accept incoming connections at all listeners, until :meth:`close`."""
         for carrier, listener, incoming in self._listeners.incoming():
             self._run(self._accept(carrier, incoming), f"accept on {listener.address}")
 
     def use(self, endpoint: Endpoint) -> None:
-        """Dial by this endpoint too, after those added before."""
+        """Dial by this endpoint too, after the others."""
         self._endpoints.append(endpoint)
 
     async def _accept(self, carrier: Carrier, connections: AsyncIterator[Incoming]) -> None:
@@ -127,7 +126,7 @@ class ConnectionTable:
             self._accept_over(accepting)
 
     def accept_pending(self, node: str, accepting: PendingAccept) -> None:
-        """``node`` is being connected by its own attempt, which knows the cookie and goes before ours."""
+        """The attempt of ``node`` has proved the cookie and replaces this node's dial."""
         self.arrivals.discard(node, accepting)
         connection = self._connections.get(node)
         if connection is None:
@@ -137,7 +136,8 @@ class ConnectionTable:
         connection.becomes(_ACCEPTING)
 
     def peer_proved(self, node: str, accepting: PendingAccept) -> asyncio.Future[None] | None:
-        """Whether an attempt of ``node`` that knows the cookie has to wait for the end of ours."""
+        """An attempt of ``node`` has proved the cookie. The result is done when this node's dial, which
+        goes first, has ended; None where there is nothing to wait for."""
         connection = self._connections.get(node)
         if connection is not None and connection.state is _UP:
             raise ConnectionAlive(node)
@@ -178,7 +178,7 @@ class ConnectionTable:
     # -- who may connect -------------------------------------------------------------------
 
     def allow(self, nodes: Sequence[str]) -> None:
-        """From now on accept and dial only the nodes allowed so far and these
+        """Allow these nodes: from the first call on no others are accepted and dialled
         (``net_kernel:allow/1``)."""
         self._allowed = (self._allowed or frozenset()) | frozenset(nodes)
 
@@ -186,7 +186,7 @@ class ConnectionTable:
         return self._allowed is None or node in self._allowed
 
     def connection_requested(self, peer: PeerNamed) -> Status:
-        """The status for a peer that dials us (``net_kernel``'s answer to ``is_pending``)."""
+        """The status for a peer that dials this node (``net_kernel``'s answer to ``is_pending``)."""
         own = self._local.identity.name
         if not self.is_allowed(peer.name) or peer.name == own:
             return Status.NOT_ALLOWED
@@ -197,11 +197,11 @@ class ConnectionTable:
             return Status.ALIVE
         if connection.state is not _DIALLING:
             return Status.OK
-        # Both dial at once: the dial of the node whose name is greater stands.
+        # Both dial at once: the dial of the node with the greater name is kept.
         return Status.NOK if own > peer.name else Status.OK_SIMULTANEOUS
 
     def connection_alive(self, node: str) -> bool:
-        """Whether our dial to ``node`` still stands, now that it says there is a connection."""
+        """Whether this node still dials ``node``, which answers that there is a connection."""
         connection = self._connections.get(node)
         return connection is not None and connection.state is not _UP
 
@@ -230,14 +230,14 @@ class ConnectionTable:
                 raise NotConnected(node, (NodeError("this node has stopped"),))
             try:
                 ticket = self._dials.ticket(node)
-            except TooManyDials as error:
+            except NodeError as error:
                 raise NotConnected(node, (error,)) from None
             connection = self._connections[node] = NodeConnection(node, ticket.peer)
             self._start_dialling(connection, ticket)
         return connection
 
     def _program_wants(self, connection: NodeConnection) -> None:
-        """A dial that a peer has caused is the program's from now on, if the program wants it as well."""
+        """Count a dial that a peer has caused as the program's, if the program wants it too."""
         if connection.caused_by is not None and peer_behind() is None:
             connection.caused_by = None
             connection.outbox.widen()
@@ -245,13 +245,13 @@ class ConnectionTable:
                 self._dials.wanted(connection.ticket)
 
     def name_said(self, node: str) -> None:
-        """This node's dial to ``node`` is about to say its name."""
+        """This node's dial to ``node`` is about to send the name."""
         connection = self._connections.get(node)
         if connection is not None and connection.state is _DIALLING and connection.name_said is None:
             connection.name_said = asyncio.get_running_loop().create_future()
 
     def _dial_over(self, connection: NodeConnection) -> None:
-        """This node's dial is over: nobody has to wait for it."""
+        """This node's dial has ended: let those go on that wait for it."""
         ticket, connection.ticket = connection.ticket, None
         if ticket is not None:
             self._dials.leave(ticket)
@@ -275,7 +275,7 @@ class ConnectionTable:
         attempts: list[QuicDistError] = []
         try:
             if not self.is_allowed(node):
-                attempts.append(NodeError("this node does not allow it (net_kernel:allow/1)"))
+                attempts.append(NodeError("node not allowed (net_kernel:allow/1)"))
             elif not self._endpoints:
                 attempts.append(NodeError("this node has no carrier"))
             else:
@@ -296,17 +296,17 @@ class ConnectionTable:
                         self._adopt(link)
                         return
                     if attempts and isinstance(attempts[-1], SimultaneousConnect):
-                        # Its dial to us goes on in place of ours, and cancels this task.
+                        # The other node's dial continues in place of this one, and cancels this task.
                         await asyncio.sleep(self._setup_time)
                         break
                 connection.becomes(_DIAL_WAITING)
                 self._dial_over(connection)
                 self._dials.failed(node)
-                # If an attempt of its own comes through now, that cancels this task.
+                # An attempt of the other node that succeeds now cancels this task.
                 await self.arrivals.over(node, PATIENCE)
         except asyncio.CancelledError:
-            # Cancelled because a connection from the other side took this one's place, or
-            # because the node stops: who cancels has seen to the connection's state.
+            # Cancelled because an incoming connection has replaced the dial, or because the node
+            # stops. Who cancels has changed the connection's state.
             if connection.dialling is not asyncio.current_task():
                 raise
             attempts.append(NodeError("dialling was cancelled"))
@@ -323,7 +323,7 @@ class ConnectionTable:
         )
         for waiter in connection.waiters:
             if not waiter.done():
-                waiter.set_exception(copy(error))  # one each: it may be given an exit reason
+                waiter.set_exception(copy(error))  # one each, because an exit reason may be set on it
         self._owner.node_down(connection.node, error, was_up=False)
 
     # -- links up and down -----------------------------------------------------------------
@@ -335,7 +335,7 @@ class ConnectionTable:
             return
         connection = self._connections.get(node)
         if connection is not None and connection.state is _UP:
-            # Both sides of two crossing dials were let through: the first one here stands.
+            # Both of two crossing dials were accepted: the first one here is kept.
             link.close(f"{node} is connected already")
             return
         if connection is None:
@@ -366,7 +366,7 @@ class ConnectionTable:
             return
         try:
             link.send(control, payload, pair=pair)
-        except EncodeError as error:  # a term that this peer does not know
+        except EncodeError as error:  # a term that this peer cannot decode
             self._errors.not_sent(link.peer.name, error)
             self._owner.not_encoded(control, error)
         except ValueError as error:  # a signal that this peer has no form for
@@ -386,7 +386,7 @@ class ConnectionTable:
         self._owner.node_down(connection.node, error, was_up=True)
 
     def disconnect(self, node: str, error: QuicDistError | None = None) -> bool:
-        """End the connection to ``node``, or the attempt at one; whether there was any."""
+        """End the connection to ``node``, or the attempt to connect; whether there was one."""
         connection = self._connections.get(node)
         if connection is None:
             return False
@@ -394,13 +394,13 @@ class ConnectionTable:
             self._lost(connection, connection.link, error)
             return True
         self._stop_dialling(connection)
-        reason = error or NodeError("the attempt was called off")
+        reason = error or NodeError("the attempt was cancelled")
         self._give_up(connection, NotConnected(node, (reason,)), called_off=True)
         return True
 
     def not_connected(self, node: str) -> NotConnected:
-        """The error for what failed because there is no connection to ``node``: with what the last
-        dial met, or what ended the last connection."""
+        """The error for an operation that needs a connection to ``node``, with the errors of the last dial
+        or of the last connection."""
         if not self._open:
             return NotConnected(node, (NodeError("this node has stopped"),))
         connection = self._connections.get(node)
@@ -413,9 +413,9 @@ class ConnectionTable:
     def send(
         self, node: str, control: ControlMessage, payload: Any = NO_PAYLOAD, pair: Hashable = None
     ) -> bool:
-        """Send a signal, dialling first if need be; until then it waits in order. ``pair`` is as
-        in :meth:`~quicdist.carrier.Link.send`. Whether it was taken: if not, it is lost, and no end of
-        a connection will tell of it.
+        """Send a signal. If there is no connection, the node is dialled, and the signal waits in order.
+        ``pair`` is as in :meth:`~quicdist.carrier.Link.send`. Returns whether the signal was accepted; if
+        not, it is lost, and no end of a connection will tell of it.
 
         Raises :class:`~quicdist.term.EncodeError`.
         """
@@ -428,7 +428,7 @@ class ConnectionTable:
                 return True
         except TermError:
             raise
-        except LinkClosed:  # of which the link has told, and the node is about to
+        except LinkLost:  # the link has reported it, and node_down follows
             return False
         except QuicDistError as error:
             self._errors.dropped(node, error, caused_by=peer_behind())
@@ -439,20 +439,20 @@ class ConnectionTable:
         full = outbox.add(node, control, payload, pair, self._local.codec)
         if full is not None and was_open:
             self._errors.dropped(node, full, caused_by=connection.caused_by)
-            # Not at once: who sends is not to be called back before this returns.
+            # Not at once: the sender must not be called back before this returns.
             asyncio.get_running_loop().call_soon(self._reopen, connection)
         return full is None
 
     def _reopen(self, connection: NodeConnection) -> None:
-        """Tell of what was lost when the outbox was full, and let it take signals again."""
+        """Report the signals lost when the outbox was full, and accept signals again."""
         full = connection.outbox.full
         if full is not None and self._connections.get(connection.node) is connection:
             connection.outbox.reopen()
             self._owner.node_down(connection.node, full, was_up=False)
 
     async def drain(self, node: str) -> None:
-        """Wait while more is sent to ``node`` than its connection's bound, also while it is being
-        dialled, and always for one turn of the event loop. Returns when the connection ends."""
+        """Wait while more bytes are queued for ``node`` than its connection's limit, also while it is being
+        dialled, and always for one iteration of the event loop. Returns when the connection ends."""
         connection = self._connections.get(node)
         if connection is not None and connection.link is None and connection.outbox:
             with contextlib.suppress(NotConnected):
@@ -463,11 +463,11 @@ class ConnectionTable:
             await asyncio.sleep(0)
 
     def has(self, node: str) -> bool:
-        """Whether there is a connection to ``node``, or an attempt at one."""
+        """Whether ``node`` is connected or being connected."""
         return node in self._connections
 
     def link(self, node: str) -> Link | None:
-        """The link to ``node``, if there is one now."""
+        """The link to ``node``; None if it is not connected."""
         connection = self._connections.get(node)
         return connection.link if connection is not None else None
 
@@ -476,23 +476,22 @@ class ConnectionTable:
         return node == self._local.identity.name or self.link(node) is not None
 
     def offers(self, node: str, flag: DistFlag) -> bool:
-        """Whether signals that need ``flag`` can be sent to ``node``; True while that is unknown."""
+        """Whether ``node`` has the capability ``flag``; True while it is not connected."""
         link = self.link(node)
         return link is None or bool(link.peer.negotiated & flag)
 
     def links(self) -> Iterator[Link]:
-        """Every link there is now."""
+        """All links."""
         return (connection.link for connection in list(self._connections.values()) if connection.link)
 
     # -- ending ----------------------------------------------------------------------------
 
     async def stop_accepting(self) -> None:
-        """Stop listening: no more connections come in, and those in their handshake are closed. Dials
-        of this node, and its links, go on."""
+        """Stop listening; incoming connections in their handshake are closed. Dials and links continue."""
         await self._listeners.stop()
 
     async def dials_done(self, timeout: float) -> None:
-        """Wait until nodes are reached, or given up, for which signals wait; for ``timeout`` seconds."""
+        """Wait for the end of all dials that signals wait for, for ``timeout`` seconds at most."""
         dials = [
             connection.dialling
             for connection in self._connections.values()
@@ -502,7 +501,7 @@ class ConnectionTable:
             await asyncio.wait(dials, timeout=timeout)
 
     async def close(self) -> None:
-        """Stop listening, end all connections and wait until the peers have been told."""
+        """Stop listening, end all connections, and wait until the peers have been told."""
         await self.stop_accepting()
         links = list(self.links())
         self.break_off()
@@ -511,11 +510,11 @@ class ConnectionTable:
             return
         _, late = await asyncio.wait(tasks, timeout=CLOSE_TIME)
         for task in late:
-            log.error("%r has not ended within %g s and is left behind", task, CLOSE_TIME)
+            log.error("%r has not ended within %g s and is abandoned", task, CLOSE_TIME)
             task.cancel()
 
     def break_off(self) -> None:
-        """End all connections, and attempts at one, without waiting."""
+        """End all connections and attempts to connect, without waiting."""
         self._open = False
         for node in list(self._connections):
             self.disconnect(node)

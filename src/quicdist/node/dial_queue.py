@@ -1,10 +1,10 @@
-"""How many nodes are dialled at once, and who may cause it.
+"""Limits the number of concurrent dials, and which of them messages of peers may cause.
 
-A peer can name any number of nodes: an answer to a pid of a node that is not connected means a dial. Such
-dials, which come of what peers send, have few places of their own, wait in a line of bounded length for
-each peer, and are not repeated at once where one has failed. Those of the program go before them; and those
-that somebody waits for before all others, and a part of the places is theirs: what a process that runs by
-itself sends, to whomever a peer has named, counts as the program's.
+A peer can name any number of nodes, and an answer to a pid of a node that is not connected needs a dial.
+Dials caused by messages of peers have a small limit, wait in a queue of bounded length for each peer, and
+are not repeated at once after a failure. Dials of the program go before them. Dials that a caller waits for
+go before all others, and a part of the places is reserved for them. What a process sends outside the
+handling of a peer's message counts as the program's, even if a peer has named the destination.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from typing import Final
 
 from quicdist.node.errors import NodeError
 
-#: Dials under way at once, unless told otherwise: each has a socket or two.
+#: Concurrent dials, by default: each needs one or two sockets.
 MAX_DIALS: Final = 64
-#: Of those, the ones that came of what peers sent. Names that cannot be resolved hold a thread each, of
-#: which an event loop has few.
+#: Of those, the ones that messages of peers may cause. Resolving a host name occupies a thread, and an
+#: event loop has few.
 MAX_PROVOKED: Final = 4
-#: One part in so many of all places is for dials that somebody waits for.
+#: One place in so many is reserved for dials that a caller waits for.
 AWAITED_SHARE: Final = 4
-#: Dials that may wait for what one peer has sent.
+#: Waiting dials that messages of one peer may cause.
 MAX_WAITING: Final = 256
-#: Seconds for which a node that could not be reached is not dialled again for what a peer sends.
+#: Seconds for which messages of peers do not cause another dial to a node that could not be reached.
 RETRY: Final = 1.0
-#: Nodes of which that is remembered.
+#: Unreachable nodes that are remembered.
 MAX_FAILED: Final = 1024
 #: Signals, and bytes of them, that may wait for such a dial.
 PROVOKED_SIGNALS: Final = 10_000
@@ -49,25 +49,21 @@ def on_behalf_of(node: str, function: Callable[..., None]) -> Callable[..., None
 
 
 def peer_behind() -> str | None:
-    """The peer whose message is being handled; None for what the program does by itself."""
+    """The peer whose message is being handled; None outside of that."""
     return _peer.get()
 
 
 def by_itself() -> contextvars.Context:
-    """A context for what goes on by itself, whatever has begun it."""
+    """A copy of the context in which no message of a peer is being handled."""
     context = contextvars.copy_context()
     context.run(_peer.set, None)
     return context
 
 
-class TooManyDials(NodeError):
-    """A dial was not begun: too many others wait, caused by the same peer."""
-
-
 class DialKind(enum.Enum):
     """Which dials go first, and how many of each kind there may be at once."""
 
-    #: Somebody waits for the connection.
+    #: A caller waits for the connection.
     AWAITED = enum.auto()
     #: The program has sent something.
     WANTED = enum.auto()
@@ -76,14 +72,14 @@ class DialKind(enum.Enum):
 
 
 class Ticket:
-    """One dial, before and while it has a place."""
+    """One dial, while it waits for a place and while it has one."""
 
     __slots__ = ("awaited", "entered", "peer", "turn")
 
     def __init__(self, peer: str | None) -> None:
-        #: The peer that has caused it; None for the program.
+        #: The peer whose message has caused it; None for the program.
         self.peer = peer
-        #: Somebody waits for the connection.
+        #: Whether a caller waits for the connection.
         self.awaited = False
         #: Done when it has a place; None before it waits for one.
         self.turn: asyncio.Future[None] | None = None
@@ -92,46 +88,47 @@ class Ticket:
 
 
 class DialQueue:
-    """Gives each dial its place, in the order of their coming: first those that somebody waits for, then
-    the program's."""
+    """Gives places to dials, in order of arrival within each kind (:class:`DialKind`)."""
 
     def __init__(self, most: int = MAX_DIALS) -> None:
         if most < 1:
-            raise NodeError(f"{most} dials at once: it takes 1 to reach a node")
+            raise NodeError(f"max_dials is {most}: expected at least 1")
         self._most = most
-        #: Dials that nobody waits for, and of those the ones that peers have caused.
+        #: The limit for dials that no caller waits for, and for those of them that peers have caused.
         self._most_unawaited = max(1, most - most // AWAITED_SHARE)
         self._most_provoked = min(MAX_PROVOKED, most)
         self._dialling = self._unawaited = self._provoked = 0
         self._awaited: deque[Ticket] = deque()
         self._wanted: deque[Ticket] = deque()
         self._waiting: deque[Ticket] = deque()
-        #: How many dials each peer has caused that are not over.
+        #: The number of dials caused by each peer that have not ended.
         self._caused: Counter[str] = Counter()
         self._failed: dict[str, float] = {}
 
     def ticket(self, node: str) -> Ticket:
-        """A ticket for a dial to ``node``, for whoever causes it now; it ends with :meth:`leave`. Raises
-        :class:`TooManyDials`."""
+        """A ticket for a dial to ``node``; it ends with :meth:`leave`. Raises :class:`NodeError` if the dial
+        must not start: too many dials caused by the same peer wait, or the last one failed just now."""
         peer = _peer.get()
         if peer is not None:
             failed = self._failed.get(node)
             if failed is not None and asyncio.get_running_loop().time() - failed < RETRY:
-                raise TooManyDials(f"it could not be reached less than {RETRY:g} s ago")
+                raise NodeError(f"not dialled again: it could not be reached less than {RETRY:g} s ago")
             if self._caused[peer] >= MAX_WAITING:
-                raise TooManyDials(f"{MAX_WAITING} dials wait already that messages of {peer} have caused")
+                raise NodeError(
+                    f"not dialled: {MAX_WAITING} dials caused by messages of {peer} are waiting already"
+                )
             self._caused[peer] += 1
         return Ticket(peer)
 
     def wanted(self, ticket: Ticket) -> None:
-        """The program wants that connection as well: it goes before those of peers."""
+        """The program wants the connection too: the dial goes before those of peers."""
         if ticket.peer is None:
             return
         self._forget_cause(ticket)
         self._move(ticket)
 
     def awaited(self, ticket: Ticket) -> None:
-        """Somebody waits for that connection: it goes before those that nobody waits for."""
+        """A caller waits for the connection: the dial goes before all others."""
         if ticket.awaited:
             return
         self._forget_cause(ticket)
@@ -146,13 +143,13 @@ class DialQueue:
         await ticket.turn
 
     def _line(self, ticket: Ticket) -> deque[Ticket]:
-        """The line it has to wait in."""
+        """The queue for a dial of its kind."""
         if ticket.awaited:
             return self._awaited
         return self._wanted if ticket.peer is None else self._waiting
 
     def _move(self, ticket: Ticket) -> None:
-        """To the line it has to wait in, if it waits."""
+        """Move a waiting dial to the queue for its kind."""
         if ticket.turn is None or ticket.entered is not None:
             return
         for line in (self._waiting, self._wanted):
@@ -163,7 +160,7 @@ class DialQueue:
                 return
 
     def leave(self, ticket: Ticket) -> None:
-        """That dial is over, or will not be: once is enough."""
+        """The dial has ended or will not take place. A second call does nothing."""
         self._forget_cause(ticket)
         if ticket.entered is not None:
             self._dialling -= 1

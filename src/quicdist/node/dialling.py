@@ -1,4 +1,4 @@
-"""One try to connect to a node by one endpoint: all addresses that discovery has for it, in order."""
+"""Dials a node by one endpoint: all addresses that discovery has for it, in order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = get_logger("quicdist.node")
 async def dial_endpoint(
     endpoint: Endpoint, node: str, local: LocalNode, setup_time: float, attempts: list[QuicDistError]
 ) -> Link | None:
-    """Dial ``node``; None where that fails: then ``attempts`` has the errors, one for each address."""
+    """Dial ``node``. If that fails, the result is None, and the errors are appended to ``attempts``."""
     if not endpoint.carrier.select(node):
         attempts.append(NodeError(f"{node!r} is not a node name"))
         return None

@@ -38,12 +38,12 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class EndpointSettings:
-    """What the endpoints of a node are made from. Sizes are bytes, times seconds.
+    """The settings that endpoints of a node are made from. Sizes are bytes, times seconds.
 
-    ``nodes`` is the static table of addresses. ``port`` is where to listen, for every carrier;
-    None is 4433 for QUIC and any free port for TCP. ``epmd`` says whether the TCP carrier
-    registers with epmd and asks it. ``config`` is the cluster's own configuration, which says what
-    these do not; ``name`` is the node's.
+    ``nodes`` is the static table of addresses. ``port`` is the port to listen on, for every carrier; None is
+    4433 for QUIC and any free port for TCP. ``epmd`` says whether the TCP carrier registers with epmd and
+    asks it. ``config`` is the cluster's own configuration, which the others override; ``name`` is the
+    node's.
     """
 
     nodes: Addresses = field(default_factory=dict)
@@ -75,7 +75,7 @@ _TLS = ("client_certificate", "external_psk", "psks")
 
 def quic_settings(settings: EndpointSettings) -> QuicSettings:
     """The settings of the QUIC carrier. Raises :class:`NodeError` for a name in ``quic`` that is none."""
-    # A node over TCP does without aioquic and cryptography, which take longest to load.
+    # Imported here, because a node over TCP needs neither aioquic nor cryptography, which load slowly.
     from quicdist.carrier import QuicSettings
 
     config = settings.config
@@ -148,13 +148,13 @@ def make_endpoints(carrier: str | Sequence[str], settings: EndpointSettings) -> 
     names = [carrier] if isinstance(carrier, str) else list(carrier)
     for name in names:
         if name not in _MAKERS:
-            raise NodeError(f"there is no carrier {name!r}: choose from {', '.join(_MAKERS)}")
+            raise NodeError(f"unknown carrier {name!r}: choose from {', '.join(_MAKERS)}")
     return [_MAKERS[name](settings) for name in names]
 
 
 def carrier_names(endpoints: Iterable[Endpoint]) -> list[str]:
-    """The name of each carrier, in that order; of one that is not of this package, its class's."""
-    # Not by class: to name that of QUIC would load it.
+    """The name of each carrier, in order; for a carrier of the program the name of its class."""
+    # Not by class, because the name of the QUIC carrier would load it.
     return [
         carrier.family if type(carrier).__module__.startswith("quicdist.") else type(carrier).__name__
         for carrier in (endpoint.carrier for endpoint in endpoints)
@@ -170,4 +170,4 @@ def quic_carriers(endpoints: Iterable[Endpoint]) -> list[QuicCarrier]:
         found = [carrier for carrier in carriers if isinstance(carrier, QuicCarrier)]
         if found:
             return found
-    raise NodeError("connect options are for QUIC, and this node has no such carrier")
+    raise NodeError("connect options need a QUIC carrier, and this node has none")

@@ -1,4 +1,4 @@
-"""What can go wrong in a node and its processes."""
+"""The errors of a node and its processes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from quicdist.term.shorten import shorten
 
 
 class NodeError(QuicDistError):
-    """Something a node was asked for could not be had."""
+    """An operation of a node has failed. Raised itself when a node is used outside the thread of its event
+    loop, and when a callback of a server has no case for its argument (``function_clause``)."""
 
-    #: The reason that a process ends with if it lets this error out: the one that OTP's function
-    #: exits with for the same failure. None where OTP has none: then it is that of a Python error.
+    #: The reason with which a process ends that does not catch this error: the one with which OTP's
+    #: function exits for the same failure. None where OTP has none: then it is that of a Python error.
     exit_reason: Any = None
 
 
-class NodeNotStarted(NodeError):
+class NodeNotStarted(NodeError, RuntimeError):
     """The node has not been started, or was stopped."""
 
 
@@ -25,9 +26,9 @@ class CookieError(NodeError):
     """The cookie is missing, unreadable by OTP's rules, or open to others."""
 
 
-class NotConnected(NodeError):
-    """A node could not be reached; ``node`` names it, ``attempts`` says what each try met, or what
-    ended the connection."""
+class NotConnected(NodeError, ConnectionError):
+    """A node could not be reached. ``node`` is its name; ``attempts`` are the errors of each attempt, or
+    the error that ended the connection."""
 
     def __init__(self, node: str, attempts: tuple[QuicDistError, ...] = ()) -> None:
         self.node = node
@@ -47,26 +48,18 @@ class NetTickTimeout(NodeError):
         super().__init__(f"node {node} has sent nothing for {ticktime:g} s (net_tick_timeout)")
 
 
-class NameRegistered(NodeError):
+class NameRegistered(NodeError, ValueError):
     """The name is already registered for a process of this node (``register/2``: badarg)."""
 
 
-class NoSuchProcess(NodeError):
-    """The process a local operation needs does not exist (``noproc``)."""
-
-
-class NoSuchStream(NodeError):
-    """There is no user stream of that reference, or it is over (quic_dist's ``unknown_stream``)."""
-
-
-class NotOwner(NodeError):
-    """A user stream belongs to another process (quic_dist's ``not_owner``)."""
+class NoSuchProcess(NodeError, LookupError):
+    """The process that a local operation needs does not exist (``noproc``)."""
 
 
 class SpawnError(NodeError):
     """A process could not be spawned on ``node``; ``reason`` is OTP's word for why:
-    ``noconnection``, ``notsup``, ``badopt``, ``system_limit``. ``attempts`` says why there is no
-    connection, as in :class:`NotConnected`."""
+    ``noconnection``, ``notsup``, ``badopt``, ``system_limit``. ``attempts`` are as in
+    :class:`NotConnected`."""
 
     def __init__(self, node: str, what: str, reason: Atom, attempts: tuple[QuicDistError, ...] = ()) -> None:
         self.node = node
@@ -76,18 +69,8 @@ class SpawnError(NodeError):
         super().__init__(f"cannot spawn {what} on {node}: {reason}{tried}")
 
 
-class WrongThread(NodeError):
-    """A node and its processes were used outside the thread of their event loop."""
-
-    def __init__(self, node: str, thread: str) -> None:
-        super().__init__(
-            f"node {node} belongs to the thread of its event loop, and this is thread {thread}: use "
-            "node.call_soon_threadsafe(process.send, to, message)"
-        )
-
-
 class ProcessEnded(NodeError):
-    """Another process ended, with ``reason``, before it did what was asked of it."""
+    """Another process ended, with ``reason``, before it answered."""
 
     def __init__(self, what: str, reason: Any) -> None:
         self.reason = self.exit_reason = reason
@@ -97,7 +80,7 @@ class ProcessEnded(NodeError):
 class ProcessExit(BaseException):
     """Raised by a process to end itself with ``reason``, an Erlang term (``exit/1``).
 
-    A signal and no error: ``except Exception`` lets it pass.
+    It is not an error: ``except Exception`` does not catch it.
     """
 
     def __init__(self, reason: Any) -> None:
@@ -109,5 +92,5 @@ class ProcessExit(BaseException):
 
 
 def _shown(reason: Any) -> str:
-    """A term of any size, cut to what a person reads."""
+    """A term as text, cut to a readable length."""
     return format_term(shorten(reason))

@@ -1,4 +1,4 @@
-"""Runs a program: which event loop it gets, and how it ends."""
+"""Runs a program: chooses its event loop, and stops it on SIGTERM and SIGINT."""
 
 from __future__ import annotations
 
@@ -20,15 +20,14 @@ T = TypeVar("T")
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """What :func:`asyncio.run` does, on uvloop where it is installed (``pip install quicdist[uvloop]``), and
-    on asyncio's own event loop elsewhere; the value of ``main``. A node runs on either, and on any
-    other that has ``add_reader``.
+    """Run ``main`` as :func:`asyncio.run` does, on uvloop if it is installed
+    (``pip install quicdist[uvloop]``), else on asyncio's own event loop; returns the value of ``main``. A
+    node runs on either, and on any other event loop that has ``add_reader``.
 
-    SIGTERM and SIGINT stop the nodes that wait in ``run_forever``, and ``main`` goes on from there.
-    Where there are none ``main`` is cancelled, so that its ``async with`` blocks end. It has not come
-    to its end then: what is raised is ``KeyboardInterrupt`` after SIGINT, ``SystemExit`` with the
-    status 143 (128 and the number of the signal) after SIGTERM. A second signal ends the program at
-    once.
+    SIGTERM and SIGINT stop the nodes that wait in ``run_forever``, and ``main`` continues after it.
+    If there are none, ``main`` is cancelled, so that its ``async with`` blocks end, and this function raises
+    ``KeyboardInterrupt`` after SIGINT, ``SystemExit`` with the status 143 (128 plus the number of the
+    signal) after SIGTERM. A second signal ends the program at once.
     """
     program = _Program(main)
     runner = asyncio.Runner(loop_factory=new_event_loop)
@@ -51,7 +50,7 @@ class _Program(Generic[T]):
             raise ValueError(f"a coroutine was expected, got {main!r}")
         self._main = main
         self._task: asyncio.Task[Any] | None = None
-        #: What has cancelled it.
+        #: The signal that has cancelled it.
         self.signal: signal.Signals | None = None
 
     async def run(self) -> T:
@@ -62,7 +61,7 @@ class _Program(Generic[T]):
         return await self._main
 
     def cancel(self, number: signal.Signals) -> None:
-        """``number`` has come."""
+        """Cancel the program because of the signal ``number``."""
         self.signal = number
         if self._task is not None:
             self._task.cancel()

@@ -1,4 +1,4 @@
-"""How a Python exception looks to Erlang: an exit reason with a stack trace."""
+"""Exit reasons, and the reason and stack trace that a Python exception becomes in Erlang."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CLASS_EXIT = Atom("exit")
 _PYTHON_ERROR = Atom("python_error")
 _FILE = Atom("file")
 _LINE = Atom("line")
-#: Frames kept, the innermost ones, as ERTS keeps ``backtrace_depth`` of them.
+#: Frames that are kept, the innermost ones (ERTS: ``backtrace_depth``).
 _DEPTH = 16
 
 
@@ -40,12 +40,12 @@ def is_shutdown(reason: Any) -> bool:
     return reason is NORMAL or reason is SHUTDOWN
 
 
-#: What code of the program came to: ``(exit, Reason)``, or ``(error, Reason, StackTrace)``.
+#: How code of the program has failed: ``(exit, Reason)``, or ``(error, Reason, StackTrace)``.
 Failure = tuple[Any, ...]
 
 
 def named(error: BaseException) -> str:
-    """The text of an exception, after its class where that is none of this package's."""
+    """The text of an exception; with its class, if that is not of this package."""
     text = describe(error)
     if type(error).__module__.startswith("quicdist."):
         return text
@@ -81,21 +81,20 @@ def _module(frame: FrameType) -> str:
 
 
 def _calls(frame: FrameType) -> bool:
-    """Whether it is a frame of quicdist, other than of a class that a program's is made from."""
+    """Whether it is a frame of quicdist, but not of a base class of the program's classes."""
     module = _module(frame)
     return module.startswith("quicdist.") and module != "quicdist.otp.gen_server"
 
 
 def only(error: BaseException) -> BaseException:
-    """The exception in a group of one, such as a ``TaskGroup`` makes of what one of its tasks raised;
-    any other exception as it is."""
+    """The exception in a group of one, such as a ``TaskGroup`` makes; any other exception unchanged."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
 
 
 def failure(error: BaseException) -> Failure:
-    """The class of exception that ``error`` is to Erlang, its reason, and for an ``error`` its stack."""
+    """The Erlang class of the exception ``error``, its reason, and for the class ``error`` its stack."""
     one = only(error)
     if isinstance(one, ProcessExit):
         return (CLASS_EXIT, one.reason)
@@ -114,7 +113,7 @@ def failure(error: BaseException) -> Failure:
 
 
 def exit_reason(error: BaseException) -> Any:
-    """The reason a process exits with when ``error`` ends it: the one it carries
+    """The reason with which a process exits when ``error`` ends it: the one it carries
     (:class:`ProcessExit`, :attr:`NodeError.exit_reason`), else ``{Error, StackTrace}``, which an
     Erlang shell prints readably."""
     _, reason, *stack = failure(error)
@@ -122,8 +121,8 @@ def exit_reason(error: BaseException) -> Any:
 
 
 def answered_reason(error: BaseException) -> Any:
-    """:func:`exit_reason`, for an answer: a reason that Erlang has no term for is that of the error
-    which says so."""
+    """:func:`exit_reason`, for an answer: a reason that cannot be encoded is replaced by that of the
+    encode error."""
     reason = exit_reason(error)
     try:
         term_to_binary(reason)

@@ -1,7 +1,7 @@
-"""The life of a node: it is started once and stopped once, whoever asks for it and how often.
+"""The life of a node: it is started once and stopped once, however often that is asked for.
 
-What there is to start and to stop is the node's; here is who waits for it, what a cancelled task
-does not break off, and how a failure reaches the program.
+This module decides who waits for the start and the stop, which cancellations do not interrupt them, and
+how a failure reaches the program. The work itself is done by :class:`~quicdist.node.local_node.LocalNode`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ log = get_logger("quicdist.node")
 
 _WAY_IN = "use it in `async with`"
 
-#: Starts or stops what there is.
+#: Does the work of a start or a stop.
 Work = Callable[[], Coroutine[Any, Any, None]]
 
 
@@ -43,11 +43,11 @@ _NEW, _STARTING, _RUNNING, _STOPPING, _STOPPED, _FORKED = NodeState
 
 
 class Lifecycle:
-    """Takes one node from start to stop.
+    """Starts and stops one node.
 
-    ``start`` and ``stop`` do the work. ``stop`` is called once, also after a ``start`` that failed
-    or was broken off, and is to undo as much as was done. ``is_own_task`` says whether a task runs
-    code that the stop has to end, such as that of a process.
+    ``start`` and ``stop`` do the work. ``stop`` is called once, also after a ``start`` that failed or was
+    cancelled, and undoes as much as was done. ``is_own_task`` says whether a task runs code that the
+    stop has to end, such as the body of a process.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Lifecycle:
         self._stop = stop
         self._is_own_task = is_own_task
         self.state = _NEW
-        #: Why the node stopped by itself.
+        #: The error that made the node stop by itself.
         self.error: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._context = contextvars.Context()
@@ -66,7 +66,7 @@ class Lifecycle:
         self._stopping: asyncio.Task[None] | None = None
         #: Set when the node has stopped.
         self._over = asyncio.Event()
-        #: How many wait in :meth:`run_forever`.
+        #: The number of tasks in :meth:`run_forever`.
         self._waiting = 0
         #: The task in an ``async with`` block of this node, and whether it was cancelled for ``error``.
         self._inside: asyncio.Task[Any] | None = None
@@ -77,8 +77,8 @@ class Lifecycle:
     # -- starting --------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Start it. Raises :class:`NodeError` for a node that was started before, and what the work
-        raises, when all that it did has been undone."""
+        """Start the node. Raises :class:`NodeError` for a node that was started before, and what the work
+        raises, after everything it did has been undone."""
         if self.state is _FORKED:
             raise self.not_running()
         if self.state is not _NEW:
@@ -111,7 +111,7 @@ class Lifecycle:
             self._parent = os.getppid()
 
     def not_running(self) -> NodeNotStarted:
-        """The error for what needs a node that is running."""
+        """The error for an operation that needs a running node."""
         if self.state is _FORKED:
             return NodeNotStarted(
                 f"node {self._name} runs in process {self._parent}: "
@@ -124,13 +124,13 @@ class Lifecycle:
     # -- stopping --------------------------------------------------------------------------
 
     def begin_stop(self) -> asyncio.Task[None]:
-        """Let it stop, if it does not yet: the task that does. It has to have been started."""
+        """Begin the stop, unless it has begun; returns its task. The node has to have been started."""
         loop = self._loop
         if loop is None:
             raise self.not_running()
         if self._stopping is None:
             self.state = _STOPPING
-            # What called may be a process or a call; what is called in its stead is not.
+            # The caller may be a process or a call; the task of the stop must not count as one.
             self._stopping = loop.create_task(
                 self._stopped(), name=f"quicdist: stop of {self._name}", context=self._context.copy()
             )
@@ -144,10 +144,10 @@ class Lifecycle:
                 await asyncio.wait({starting})
             await self._stop()
         except asyncio.CancelledError:
-            log.warning("node %s: its stop was cancelled and is incomplete", self._name)
+            log.warning("stop of node %s was cancelled and is incomplete", self._name)
             raise
         except Exception:
-            log.exception("node %s has not stopped as it should", self._name)
+            log.exception("stop of node %s failed", self._name)
         finally:
             self.state = _STOPPED
             if self.error is not None and self._waiting == 0:
@@ -155,8 +155,8 @@ class Lifecycle:
             self._over.set()
 
     async def stop(self) -> None:
-        """Stop it, and wait until it has stopped: for the stop that is under way, if one is. Code
-        that the stop waits for does not wait for the stop (``init:stop/0`` returns at once too)."""
+        """Stop the node and wait until it has stopped, also if the stop has begun already. Code that the
+        stop waits for does not wait for it (``init:stop/0`` returns at once too)."""
         if self.state in (_NEW, _STOPPED):
             return
         if self.state is _FORKED:
@@ -172,7 +172,7 @@ class Lifecycle:
             await asyncio.shield(stopping)
 
     def fail(self, error: BaseException) -> None:
-        """The node cannot go on: stop it, and raise ``error`` in :meth:`run_forever`, or else in the
+        """Stop the node because of ``error``, which is raised in :meth:`run_forever`, or else in the
         ``async with`` block."""
         if self.state not in (_STARTING, _RUNNING):
             return
@@ -181,13 +181,13 @@ class Lifecycle:
         self.begin_stop()
 
     def _call_off(self) -> None:
-        """Nobody in ``run_forever`` raises the error: what else the block waits for is cancelled."""
+        """Cancel the ``async with`` block, because nothing in ``run_forever`` raises the error."""
         if self._inside is not None and not self._inside.done():
             self._called_off = True
             self._inside.cancel()
 
     async def run_forever(self) -> None:
-        """Wait until it has stopped; SIGTERM and SIGINT stop it. Raises :attr:`error`."""
+        """Wait until the node has stopped; SIGTERM and SIGINT stop it. Raises :attr:`error`."""
         if self._loop is None or self.state is _STARTING:
             raise self.not_running()
         self._waiting += 1
@@ -211,8 +211,8 @@ class Lifecycle:
         self._inside = asyncio.current_task()
 
     async def exit(self, raised: BaseException | None) -> None:
-        """The block is over, by ``raised`` if that is not None. Waits for the stop, whatever cancels
-        it meanwhile: the program may end with this task."""
+        """End the block, which ``raised`` has ended if that is not None. Waits for the stop even if
+        cancelled meanwhile, because the program may end with this task."""
         inside, self._inside = self._inside, None
         await _outlast(self.begin_stop())
         called_off = self._called_off and inside is not None and inside.uncancel() == 0
@@ -223,7 +223,7 @@ class Lifecycle:
 
 
 async def _outlast(task: asyncio.Task[None]) -> None:
-    """Wait until ``task`` is done; a cancellation of who waits is raised then."""
+    """Wait until ``task`` is done. A cancellation of the waiting task is raised afterwards."""
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:

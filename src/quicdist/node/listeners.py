@@ -1,4 +1,4 @@
-"""Where a node listens, and what comes in there."""
+"""The listeners of a node."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Listeners:
                 return listener
 
     def incoming(self) -> list[tuple[Carrier, Listener, AsyncIterator[Incoming]]]:
-        """For each listener the connections that come in by it, until :meth:`stop`."""
+        """For each listener its incoming connections, until :meth:`stop`."""
         return [(carrier, listener, carrier.accept(listener)) for carrier, listener in self._listeners]
 
     async def stop(self) -> None:
-        """Stop listening: no more connections come in, and those in their handshake are closed."""
+        """Stop listening; incoming connections in their handshake are closed."""
         listeners, self._listeners = self._listeners, []
         for carrier, listener in listeners:
             _, error = await settle(carrier.close(listener))

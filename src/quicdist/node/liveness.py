@@ -1,4 +1,4 @@
-"""Ticks: how a node notices that another one has gone without a goodbye."""
+"""Ticks: detect that another node is gone without having closed the connection."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from quicdist.protocol import DistFlag
 
 #: Seconds of silence after which a node counts as down (OTP's ``net_ticktime``).
 NET_TICKTIME = 60.0
-#: A node is looked at this many times within its ticktime (OTP's ``net_tickintensity``).
+#: Checks of each link within the ticktime (OTP's ``net_tickintensity``).
 TICK_INTENSITY = 4
-#: A look that is late by so many seconds comes after a standstill of the event loop: what came meanwhile
-#: may wait in the socket, and is given as long to be read first.
+#: A check that is late by so many seconds comes after the event loop was blocked. Data may wait in the
+#: socket, so the check is postponed by this time.
 LATE = 0.1
 
 
@@ -27,10 +27,11 @@ class _Seen:
 
 
 class Ticker:
-    """Looks at every link ``TICK_INTENSITY`` times within ``ticktime`` seconds, as
-    ``dist_util:con_loop`` does: ticks where nothing was sent since the last look, or nothing came of
-    a hidden node, which may tick only to answer; and reports a link on which nothing came for a whole
-    ``ticktime``, a quarter of it later at most.
+    """Checks every link ``TICK_INTENSITY`` times within ``ticktime`` seconds, as ``dist_util:con_loop`` does.
+
+    It sends a tick if nothing was sent since the last check, or if nothing came from a hidden node, which
+    may tick only to answer. It reports a link on which nothing came for ``ticktime`` seconds, at most a
+    quarter of that later.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class Ticker:
         self._due = 0.0
 
     def start(self) -> None:
-        """Begin to look, from the running event loop."""
+        """Start the checks in the running event loop."""
         loop = asyncio.get_running_loop()
         self._due = loop.time() + self.ticktime / TICK_INTENSITY
         self._timer = loop.call_at(self._due, self._tick)
@@ -70,7 +71,7 @@ class Ticker:
             self.look(link)
 
     def look(self, link: Link) -> None:
-        """Look at one link now."""
+        """Check one link now."""
         stats = link.stats
         seen = self._seen.get(link)
         if seen is None:

@@ -47,7 +47,7 @@ from quicdist.term.names import Name, name_of
 
 log = get_logger("quicdist.node")
 
-#: Seconds for which a node that stops waits for dials that signals wait for.
+#: Seconds for which a stopping node waits for dials that signals wait for.
 DIAL_TIME = 2.0
 #: Characters a cookie may have; it is an atom to OTP.
 _MAX_COOKIE = 255
@@ -55,39 +55,38 @@ _MAX_COOKIE = 255
 
 @dataclass(frozen=True, slots=True)
 class NodeUp:
-    """A node has connected."""
+    """A node was connected."""
 
     node: str
 
 
 @dataclass(frozen=True, slots=True)
 class NodeDown:
-    """A connected node is gone; ``error`` says why, None if this node closed the connection."""
+    """The connection to a node has ended; ``error`` is None if this node closed it."""
 
     node: str
     error: QuicDistError | None
 
 
+#: What a subscriber to a node's connections gets.
 NodeEvent = NodeUp | NodeDown
 
 
 class NodeServices:
-    """What runs on a node besides the processes of the program, and is told of the node's life.
-
-    This one does nothing; :mod:`quicdist.otp` has what a BEAM node offers by itself.
-    """
+    """Services that start and stop with a node; this class has none. Those that a BEAM node offers are in
+    :mod:`quicdist.otp`."""
 
     def start(self) -> None:
-        """The node has its runtime, and accepts nobody yet."""
+        """The node has its runtime, and does not accept connections yet."""
 
     def stop(self) -> None:
         """The node begins to stop."""
 
     async def flush(self) -> None:
-        """The processes have ended: wait until what they have written is out."""
+        """The processes have ended: wait until their output is written."""
 
     def break_off(self) -> None:
-        """End what is left, without waiting."""
+        """End everything without waiting."""
 
     def forked(self) -> None:
         """This is a copy in a forked process, where the node does not run."""
@@ -191,8 +190,8 @@ class LocalNode:
         self._services.start()
 
     def forked(self) -> None:
-        """Called in a process that the program has forked: the node lives in the other one alone, which
-        has its sockets and its event loop."""
+        """Called in a process that the program has forked. The node runs in the parent only, which has its
+        sockets and its event loop."""
         self.lifecycle.forked()
         if self._running is not None:
             self._running.runtime.forked(str(self.lifecycle.not_running()))
@@ -219,7 +218,7 @@ class LocalNode:
         await self._services.flush()
 
     def _break_off(self, processes: shutdown.Shutdown | None) -> None:
-        """End without waiting what is left after a stop that was cancelled."""
+        """End everything without waiting, also after a stop that was cancelled."""
         self._ticker.stop()
         self.streams.break_off()
         if processes is not None:
@@ -242,12 +241,11 @@ class LocalNode:
         )
 
     def fail(self, error: BaseException) -> None:
-        """The node cannot go on: it stops, and ``run_forever`` or the ``async with`` block raises
-        ``error``."""
+        """Stop the node because of ``error``, which ``run_forever`` or the ``async with`` block raises."""
         self.lifecycle.fail(error)
 
     def not_started(self) -> NodeNotStarted:
-        """The error of using it now."""
+        """The error for an operation that needs a running node."""
         return self.lifecycle.not_running()
 
     @property
@@ -264,14 +262,14 @@ class LocalNode:
 
     @property
     def spawning(self) -> Spawning:
-        """What can be spawned on it, and by it on others. Raises :class:`NodeNotStarted`."""
+        """Spawning across nodes, both ways. Raises :class:`NodeNotStarted`."""
         return self.runtime.spawning
 
     def call_soon_threadsafe(self, function: Callable[..., Any], *args: Any) -> None:
         """See :meth:`quicdist.Node.call_soon_threadsafe`."""
         if self._running is None:
             raise self.not_started()
-        self._running.loop.call_soon_threadsafe(contained, log, "what another thread called", function, *args)
+        self._running.loop.call_soon_threadsafe(contained, log, "a call from another thread", function, *args)
 
     # -- what carriers ask -----------------------------------------------------------------
 
@@ -336,7 +334,7 @@ class LocalNode:
 
     def _tell(self, event: NodeEvent) -> None:
         for callback in list(self._subscribers):
-            contained(log, f"{callback!r}, told of {event},", callback, event)
+            contained(log, f"{callback!r}, called with {event},", callback, event)
 
     def rebind(self) -> list[str]:
         """See :meth:`quicdist.Node.rebind`."""

@@ -1,8 +1,8 @@
-"""Reports an event loop that stands still: code that computes or waits in it stops every node there.
+"""Reports a blocked event loop: code that computes or waits in it stops every node of that loop.
 
 Each event loop that has a node is watched by one thread, from the first node's start to the last one's
-stop. The loop sets a time stamp four times within :data:`STANDSTILL_TIME`; the thread looks whether it
-has become old. While it is, the thread also keeps the connections alive (:mod:`quicdist.carrier.keepalive`).
+stop. The loop sets a time stamp four times within :data:`STANDSTILL_TIME`; the thread checks its age.
+While the loop is blocked, the thread also keeps the connections alive (:mod:`quicdist.carrier.keepalive`).
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from quicdist.logs import Lines, RateLimit, get_logger
 
 log = get_logger("quicdist.node.loop")
 
-#: Seconds after which an event loop that has run nothing counts as standing still.
+#: Seconds after which an event loop that has run nothing counts as blocked.
 STANDSTILL_TIME: Final = 1.0
-#: Time stamps within that: a standstill is measured to one such part.
+#: Time stamps within that time, and so the precision of the measurement.
 BEATS: Final = 4
 #: Frames of the stack that a report shows, the innermost ones.
 MAX_FRAMES: Final = 20
 
-#: Whose frames are not the program's: this package's and the event loop's.
+#: Files whose frames are not the program's: of this package and of the event loop.
 _PACKAGE: Final = str(Path(__file__).parents[1])
 _EVENT_LOOP: Final = (str(Path(asyncio.__file__).parent), selectors.__file__)
 
 
 class _Report(NamedTuple):
-    """What was said of the standstill since the time stamp ``since``."""
+    """What was logged of the time since the time stamp ``since``."""
 
     since: float
     function: str
-    #: Whether it was said, or left out by the rate limit.
+    #: Whether it was logged, or left out by the rate limit.
     said: bool
 
 
@@ -57,22 +57,22 @@ class LoopWatch:
         self._callbacks: list[Callable[[float], object]] = []
         self._limit = RateLimit()
         self._over = threading.Event()
-        #: The last time stamp of the loop. Each thread writes attributes of its own only, and what the
-        #: watching one notes names the time stamp it is about: the loop may have gone on meanwhile.
+        #: The last time stamp of the loop. Each thread writes its own attributes only. A report of the
+        #: watching thread names the time stamp it is about, because the loop may run again meanwhile.
         self._beaten = time.monotonic()
         self._report: _Report | None = None
         self._not_running: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         if not KeepAlive.of(loop).real_time:
-            return  # Simulated time does not pass while the loop stands still.
+            return  # Simulated time does not pass while the loop is blocked.
         self._timer = loop.call_later(self._interval, self._beat)
         threading.Thread(target=self._watch, name="quicdist loop watch", daemon=True).start()
 
     def on_standstill(self, callback: Callable[[float], object]) -> Callable[[], None]:
-        """Call ``callback`` while the loop stands still, **in the thread of the watch**, with the seconds
-        since the loop last ran: first after ``standstill_time``, then four times within each further
-        one. A loop that does not run at all stands still as well. What it raises is logged. The function
-        returned ends that."""
+        """Call ``callback`` while the loop is blocked, **in the thread of the watch**, with the seconds
+        since the loop last ran: first after ``standstill_time``, then four times in each further
+        ``standstill_time``. A loop that does not run at all counts as blocked. What it raises is logged.
+        The function returned ends the calls."""
         self._callbacks.append(callback)
 
         def remove() -> None:
@@ -97,13 +97,13 @@ class LoopWatch:
         report = self._report
         if report is not None and report.since == before:
             if report.said:
-                self._say(f"stood still for {stood:.1f} s{_in(report.function)}", stood, report.function)
+                self._say(f"was blocked for {stood:.1f} s{_in(report.function)}", stood, report.function)
         elif stood > self.standstill_time and self._not_running != before:
-            # The other thread did not run either: not while an extension holds the interpreter, and
-            # not while the whole process is stopped.
+            # The other thread did not run either: an extension held the interpreter, or the whole
+            # process was stopped.
             note = self._limit.admit()
             if note is not None:
-                self._say(f"stood still for {stood:.1f} s, as all other threads did{note}", stood)
+                self._say(f"was blocked for {stood:.1f} s, and so were all other threads{note}", stood)
 
     # -- in the thread of the watch --------------------------------------------------------------
 
@@ -114,7 +114,7 @@ class LoopWatch:
             if self._over.wait(wait):
                 return
             now, beaten = time.monotonic(), self._beaten
-            # One that has slept for longer than it wanted lets the loop go first.
+            # A thread that has slept for too long lets the loop run first.
             overslept = now - asked > wait + self._interval
             late = now - beaten - self.standstill_time
             if not self._loop.is_running():
@@ -139,10 +139,10 @@ class LoopWatch:
             stack = "".join(traceback.format_list(_summary(frames))).rstrip()
             seconds = time.monotonic() - beaten
             what = (
-                f"has stood still for {seconds:.1f} s{_in(function)}: no process of its nodes runs. Run what "
-                f"takes long in a thread (asyncio.to_thread, or blocking=True for an exported function){note}"
+                f"has been blocked for {seconds:.1f} s{_in(function)}: no process of its nodes runs. Run "
+                f"long work in a thread (asyncio.to_thread, or blocking=True for an exported function){note}"
             )
-            # A logging handler may be what the loop stands still in, and its lock be taken.
+            # The loop may be blocked in a logging handler, which then holds its lock.
             say = threading.Thread(
                 target=self._say,
                 args=(what, seconds, function, stack),
@@ -156,7 +156,7 @@ class LoopWatch:
             try:
                 callback(time.monotonic() - beaten)
             except BaseException:
-                log.exception("%r failed while the event loop stood still", callback)
+                log.exception("%r failed while the event loop was blocked", callback)
 
     def _say(self, what: str, seconds: float, function: str = "", stack: str = "") -> None:
         log.warning(
@@ -169,7 +169,7 @@ class LoopWatch:
         )
 
     def _frames(self) -> list[FrameType]:
-        """What the loop's thread runs now, outermost first."""
+        """The frames that the loop's thread runs now, outermost first."""
         frames = []
         frame = sys._current_frames().get(self._thread_id)
         while frame is not None:
@@ -200,7 +200,7 @@ def _to_blame(frames: list[FrameType]) -> str:
 
 
 def _summary(frames: list[FrameType]) -> traceback.StackSummary:
-    """What the event loop has called, the innermost of it."""
+    """The innermost frames that the event loop has called."""
     start = max((index + 1 for index, frame in enumerate(frames) if _is_of_event_loop(frame)), default=0)
     shown = frames[start:][-MAX_FRAMES:]
     return traceback.StackSummary.extract((frame, frame.f_lineno) for frame in shown)
@@ -224,7 +224,7 @@ def acquire(node: str) -> LoopWatch:
 
 
 def release(watch: LoopWatch, node: str) -> None:
-    """The node has stopped; the last one ends the watch."""
+    """A node has stopped; with the last one the watch ends."""
     watch.nodes.remove(node)
     if not watch.nodes:
         watch.stop()

@@ -16,15 +16,15 @@ from quicdist.node.patterns import Pattern, Test, compiled
 from quicdist.node.receive_marks import ReceiveMarks
 from quicdist.term import Reference
 
-#: A process that always finds a message lets the event loop go round after so many.
+#: A process that always finds a message yields to the event loop after so many.
 IN_A_ROW = 200
 
 
 class Mailbox:
     """Messages in the order they came, priority messages before the others.
 
-    A message that someone waits for goes to the one who waits and is never queued: an idle
-    process has an empty mailbox, and one that keeps up has no queue at all.
+    A message that a receive waits for is passed to it and never queued: an idle process has an empty
+    mailbox, and a process that keeps up has no queue.
 
     A receive whose pattern holds a reference begins at its receive mark, behind the messages that
     were here when it was made: see :class:`ReceiveMarks`.
@@ -51,12 +51,12 @@ class Mailbox:
         self._marks: ReceiveMarks | None = None
         self._waiter: asyncio.Future[Any] | None = None
         self._test: Test | None = None
-        #: What the pattern of the receiver that waits has raised.
+        #: The exception that the pattern of the waiting receive has raised.
         self._error: BaseException | None = None
-        #: Where the message that this receiver was given would have been queued: behind how many
-        #: priority messages, or behind how many others.
+        #: The place where the message passed to the receive would have been queued: whether it is a
+        #: priority message, and how many of its kind were before it.
         self._went_out: tuple[bool, int] = (False, 0)
-        #: By id of a message that waits here: what to call when it is taken.
+        #: By id of a queued message: the function to call when it is taken.
         self._taken: dict[int, Callable[[], None]] | None = None
 
     def __len__(self) -> int:
@@ -65,10 +65,10 @@ class Mailbox:
     def __iter__(self) -> Iterator[Any]:
         return iter(self._messages or ())
 
-    # -- taking in -------------------------------------------------------------------------
+    # -- adding ----------------------------------------------------------------------------
 
     def put(self, message: Any, *, priority: bool = False, taken: Callable[[], None] | None = None) -> None:
-        """Take in a message; ``taken`` is called once it was received, or dropped."""
+        """Add a message; ``taken`` is called when it is received or dropped."""
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             given = False
@@ -81,7 +81,7 @@ class Mailbox:
             except KeyboardInterrupt:
                 raise
             except BaseException as error:
-                # A pattern that fails is the receiver's error, not the sender's.
+                # An exception of the pattern is raised in the receive, not in the sender.
                 if not waiter.done():
                     self._error = error
                     waiter.set_result(None)
@@ -105,7 +105,7 @@ class Mailbox:
             self._taken[id(message)] = taken
 
     def _put_back(self, message: Any) -> None:
-        """Queue a message where it would be had nobody waited for it."""
+        """Queue a message at the place where it would be without the receive."""
         messages = self._messages
         if messages is None:
             messages = self._messages = deque()
@@ -123,7 +123,7 @@ class Mailbox:
 
     async def get(self, pattern: Pattern = None, timeout: float | None = None) -> Any:
         """The first message that matches, waited for. Raises :class:`TimeoutError`, and what a
-        function in the pattern raises: the message it was asked about stays here."""
+        function in the pattern raises; the message stays in the mailbox."""
         self._at_once += 1
         if self._at_once > IN_A_ROW:
             self._at_once = 0
@@ -157,7 +157,7 @@ class Mailbox:
             return message
         except asyncio.CancelledError:
             if self._error is None and waiter.done() and not waiter.cancelled() and not waiter.exception():
-                # It came at the moment the receiver was called off: it is still unread.
+                # It came when the receive was cancelled: it is still unread.
                 self._put_back(waiter.result())
             raise
         finally:
@@ -241,7 +241,7 @@ class Mailbox:
         self._marks.add(reference, expected)
 
     def ended(self, reference: Reference) -> None:
-        """Of any number of messages by ``reference`` the last may be here."""
+        """No more messages by ``reference`` will be sent; the last one may be here."""
         if self._marks is not None:
             self._marks.ended(reference)
 
@@ -254,7 +254,7 @@ class Mailbox:
     # -- the end ---------------------------------------------------------------------------
 
     def close(self, error: BaseException) -> None:
-        """Drop all messages; whoever waits for one gets ``error``."""
+        """Drop all messages; a waiting receive raises ``error``."""
         self._messages = self._marks = None
         self._priority = 0
         waiting, self._taken = self._taken, None

@@ -1,4 +1,4 @@
-"""What references stand for: monitors and aliases, which may share one.
+"""Monitors and aliases, which may share a reference.
 
 Erlang Reference Manual, *Processes*: Monitors, Process Aliases; ``erlang:monitor/3``,
 ``erlang:alias/1``.
@@ -21,7 +21,7 @@ from quicdist.term import Atom, Pid, Reference
 
 @dataclass(slots=True)
 class Monitor:
-    """A monitor held by this node: what is watched, where, and who is told."""
+    """A monitor of a process of this node: what is monitored, on which node, and who is told."""
 
     #: None for a process that is being spawned.
     target: Pid | Atom | None
@@ -32,13 +32,13 @@ class Monitor:
 
 @dataclass(slots=True)
 class Alias:
-    """An alias: who gets what is sent to it, ``receiver`` where that is no process."""
+    """An alias: the process that gets the messages, or else the function ``receiver``."""
 
     owner: Process | None
     receiver: Callable[[Any], None] | None = None
-    #: Gone with the first message that comes by it (``reply``, ``reply_demonitor``).
+    #: Removed with the first message that comes by it (``reply``, ``reply_demonitor``).
     once: bool = False
-    #: Gone with the monitor of the same reference (``demonitor``, ``reply_demonitor``).
+    #: Removed with the monitor of the same reference (``demonitor``, ``reply_demonitor``).
     with_monitor: bool = False
     #: Lets priority messages in (OTP 28).
     priority: bool = False
@@ -94,7 +94,7 @@ class Monitors:
         monitored = (where, Atom(node)) if isinstance(where, Atom) else where
         reference = process.new_reference(None if alias == "explicit_unalias" else 1)
         if processes.resolve(where) is process and node == processes.name:
-            return reference  # as on a BEAM, nobody monitors himself
+            return reference  # as on a BEAM, a process does not monitor itself
         if alias:
             self.alias_for(process, reference, "demonitor" if alias is True else alias, priority=priority)
         on_down = self.down_message(process, reference, lambda: monitored, tag, priority=priority)
@@ -109,7 +109,7 @@ class Monitors:
         *,
         priority: bool = False,
     ) -> Callable[[Any], None]:
-        """What hands a process the message that its monitor has fired."""
+        """A function that delivers the message that a monitor has fired."""
 
         def on_down(reason: Any) -> None:
             message = (tag, reference, PROCESS, monitored(), reason)
@@ -118,7 +118,7 @@ class Monitors:
         return on_down
 
     def monitored(self, process: Process) -> list[Pid | tuple[Atom, Atom]]:
-        """What a process monitors, in the order it began to: pids, and ``(name, node)``."""
+        """What a process monitors, oldest first: pids, and ``(name, node)``."""
         held = (self._monitors[reference] for reference in process.monitors)
         return [
             (monitor.target, Atom(monitor.node)) if isinstance(monitor.target, Atom) else monitor.target
@@ -139,11 +139,11 @@ class Monitors:
         owner: Process | None = None,
     ) -> None:
         """Hold the monitor that a SPAWN_REQUEST sets up under its own reference. It is held from
-        the start: the end of the new process may overtake its SPAWN_REPLY (see :class:`Spawning`)."""
+        the start, because the end of the new process may overtake its SPAWN_REPLY (see :class:`Spawning`)."""
         self._hold(reference, Monitor(None, node, owner, on_down))
 
     def spawned(self, reference: Reference, pid: Pid) -> None:
-        """The process that monitor is for is known now."""
+        """The pid of the monitored process is known now."""
         monitor = self._monitors.get(reference)
         if monitor is not None:
             monitor.target = pid
@@ -154,7 +154,7 @@ class Monitors:
         if monitor is None:
             return False
         processes = self._processes
-        # A monitor whose process is not known yet is taken back when SPAWN_REPLY names it.
+        # A monitor whose process is not known yet is removed when SPAWN_REPLY names the process.
         if monitor.target is not None and processes.is_connected(monitor.node):
             processes.signal(monitor.node, wire.DemonitorP(watcher, monitor.target, reference))
         return True
@@ -176,7 +176,7 @@ class Monitors:
         monitor.on_down(reason)
 
     def forget(self, reference: Reference) -> Monitor | None:
-        """Drop what is known of a monitor, and the alias that goes with it."""
+        """Forget a monitor, and the alias that is removed with it."""
         monitor = self._monitors.pop(reference, None)
         if monitor is None:
             return None
@@ -189,7 +189,7 @@ class Monitors:
             self.unalias(reference)
         return monitor
 
-    # -- monitors others hold on us --------------------------------------------------------
+    # -- monitors of processes of other nodes ----------------------------------------------
 
     def monitor_requested(self, watcher: Pid, target: Pid | Atom, reference: Reference) -> None:
         """MONITOR_P came in."""
@@ -201,20 +201,20 @@ class Monitors:
             self.watched_by(process, watcher, target, reference)
 
     def watched_by(self, process: Process, watcher: Pid, target: Pid | Atom, reference: Reference) -> None:
-        """Note that ``watcher`` is to be told of the end of ``process``."""
+        """Register ``watcher`` to be told of the end of ``process``."""
         process.relations.monitored_by[reference] = (watcher, target)
         self._watched[reference] = process
 
     def demonitor_requested(self, reference: Reference) -> None:
-        """DEMONITOR_P came in. What it names may be a name that another process has by now, so
-        the reference alone counts."""
+        """DEMONITOR_P came in. It may contain a name that another process has by now, so only the reference
+        counts."""
         process = self._watched.pop(reference, None)
         if process is not None:
             process.relations.monitored_by.pop(reference, None)
 
     def fail(self, reference: Reference, reason: Any) -> None:
-        """Tell who monitors a process under ``reference`` that it ended with ``reason``, though it
-        lives: what was asked of it will not be answered."""
+        """Fire the monitor ``reference`` with ``reason`` although the process lives, because its request will
+        not be answered."""
         process = self._watched.pop(reference, None)
         if process is not None:
             watcher, target = process.relations.monitored_by.pop(reference)
@@ -259,7 +259,7 @@ class Monitors:
         return True
 
     def message_to_alias(self, reference: Reference, message: Any, priority: bool = False) -> None:
-        """A message came by an alias; it is dropped unless that is active now."""
+        """A message came by an alias; it is dropped unless the alias is active."""
         alias = self._aliases.get(reference)
         if alias is None:
             return
@@ -284,12 +284,12 @@ class Monitors:
     # -- the end of a process, the end of a connection ---------------------------------------
 
     def process_ended(self, process: Process, reason: Any) -> None:
-        """Tell everyone who monitors ``process``, and drop what it held."""
+        """Tell all that monitor ``process``, and remove its own monitors and aliases."""
         relations = process.relations
         watchers, relations.monitored_by = relations.monitored_by, {}
         for reference, (watcher, target) in watchers.items():
             self._watched.pop(reference, None)
-            # By name or by pid, it is the last signal of this process: it stays behind the others.
+            # It is the last signal of this process: it keeps its order with the others.
             self._processes.signal_reason(
                 watcher, wire.PayloadMonitorPExit(target, watcher, reference), reason, (process.pid, watcher)
             )
@@ -299,7 +299,7 @@ class Monitors:
             self.unalias(reference)
 
     def watcher_lost(self, process: Process, node: str) -> None:
-        """The connection to ``node`` is lost: those there that monitored ``process`` do no more."""
+        """The connection to ``node`` is lost: remove the monitors of its processes on ``process``."""
         monitored_by = process.relations.monitored_by
         for reference in [ref for ref, (watcher, _) in monitored_by.items() if watcher.node.name == node]:
             del monitored_by[reference]

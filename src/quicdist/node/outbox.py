@@ -1,4 +1,4 @@
-"""Signals for a node that is being dialled: kept in order, in their external form, within a bound."""
+"""Signals for a node that is being dialled: kept in order, encoded, within a limit."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from quicdist.carrier import SendBufferFull
 from quicdist.protocol import NO_PAYLOAD, ControlMessage, EncodedPayload
 from quicdist.term import Codec
 
-#: Signals, and bytes of them, that may wait for a connection; one signal that is larger may wait alone.
-#: OTP suspends the sender instead, which a plain call cannot.
+#: Signals, and their bytes, that may wait for a connection; one larger signal may wait alone. OTP suspends
+#: the sender instead, which a plain call cannot.
 MAX_SIGNALS = 100_000
 MAX_BYTES = 256 * 1024 * 1024
 
@@ -18,11 +18,11 @@ Signal = tuple[ControlMessage, Any, Hashable]
 
 
 class Outbox:
-    """What waits for one connection.
+    """The signals that wait for one connection.
 
-    Like a link that is full, an outbox that is full loses all that waits in it, not the latest signal
-    alone: nothing may be missing between two signals that do arrive. Until :meth:`reopen` it takes
-    nothing, so that those can be told whose signals were lost.
+    Like a link whose buffer is full, a full outbox drops all its signals, not only the latest one: no
+    signal may be missing between two that arrive. Until :meth:`reopen` it accepts none, so that the loss
+    can be reported first.
     """
 
     __slots__ = ("_max_bytes", "_max_signals", "_signals", "_size", "full")
@@ -32,21 +32,21 @@ class Outbox:
         self._max_bytes = MAX_BYTES if max_bytes is None else max_bytes
         self._signals: list[Signal] = []
         self._size = 0
-        #: Why it takes nothing.
+        #: The error, while it accepts no signals.
         self.full: SendBufferFull | None = None
 
     def __len__(self) -> int:
         return len(self._signals)
 
     def widen(self) -> None:
-        """From now on it takes as much as any."""
+        """Raise the limits to those of an outbox of the program."""
         self._max_signals, self._max_bytes = MAX_SIGNALS, MAX_BYTES
 
     def add(
         self, node: str, control: ControlMessage, payload: Any, pair: Hashable, codec: Codec
     ) -> SendBufferFull | None:
-        """Keep a signal; the error if the outbox is full. Encoded now, it is sent as it is now, and
-        what cannot be encoded is its sender's error: :class:`~quicdist.term.EncodeError`."""
+        """Keep a signal; returns the error if the outbox is full. The signal is encoded at once, so later
+        changes of a list are not sent, and the sender gets :class:`~quicdist.term.EncodeError`."""
         if self.full is not None:
             return self.full
         size = len(codec.encode(control.to_term()))
@@ -65,11 +65,11 @@ class Outbox:
         return None
 
     def take(self) -> list[Signal]:
-        """All that waits, which is no longer kept here."""
+        """Remove and return all signals."""
         signals, self._signals = self._signals, []
         self._size = 0
         return signals
 
     def reopen(self) -> None:
-        """Take signals again."""
+        """Accept signals again."""
         self.full = None

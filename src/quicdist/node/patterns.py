@@ -22,6 +22,7 @@ class _Any:
         return "ANY"
 
 
+#: In a pattern: any term.
 ANY: Final = _Any()
 
 Pattern = Any

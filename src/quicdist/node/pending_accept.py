@@ -1,11 +1,11 @@
-"""A connection on its way in, from the name it says to the end of its handshake.
+"""An incoming connection, from the name that the peer sends to the end of the handshake.
 
-OTP's ``net_kernel`` takes a node whose attempt it has let in for one that is being connected
-(``accept_pending``): who wants to send there meanwhile waits for that connection, and does not dial. Here
-that holds from the moment at which the attempt has shown that it knows the cookie: anybody can say a name.
-Before that, a dial waits for an attempt that is under way a moment only (:data:`GRACE`), and goes on beside
-it. Which of the two stands is decided when the peer has proved the cookie, by OTP's rule: the dial of the
-node with the greater name, once that has said its name.
+OTP's ``net_kernel`` regards a node whose incoming attempt it has accepted as one that is being connected
+(``accept_pending``): signals to that node wait for the connection, and nothing is dialled. Here this
+holds only after the peer has proved the cookie, because anybody can claim a name. Before that, a dial
+waits for an incoming attempt of the same name for a short time only (:data:`GRACE`), and then runs
+concurrently. When the peer has proved the cookie, OTP's rule decides between the two: the dial of the
+node with the greater name is kept, if it has sent its name.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from quicdist.carrier import LocalNode
 from quicdist.protocol import Challenges, LocalIdentity, PeerNamed, Status
 from quicdist.term import Codec
 
-#: Seconds for which a dial waits for an attempt of the same node that was let in: most are through by then.
+#: Seconds for which a dial waits for an accepted attempt of the same node: most handshakes take less.
 GRACE: Final = 0.2
-#: Seconds for which a dial that has failed waits for one.
+#: Seconds for which a failed dial waits for one.
 PATIENCE: Final = 1.0
 
-_LET_IN = frozenset({Status.OK, Status.OK_SIMULTANEOUS})
+_ACCEPTED = frozenset({Status.OK, Status.OK_SIMULTANEOUS})
 
 
 class AcceptTable(Protocol):
-    """The table of connections, as one on its way in sees it."""
+    """What an incoming connection asks of the table of connections."""
 
     @property
     def arrivals(self) -> Arrivals: ...
 
     def accept_pending(self, node: str, accepting: PendingAccept) -> None:
-        """``node`` is being connected by its own attempt, which knows the cookie."""
+        """The attempt of ``node`` has proved the cookie and replaces a dial."""
 
     def peer_proved(self, node: str, accepting: PendingAccept) -> asyncio.Future[None] | None:
         """As :meth:`~quicdist.carrier.LocalNode.peer_proved`."""
 
 
 class Arrivals:
-    """Attempts of other nodes that were let in, and have not shown yet that they know the cookie. Those
-    there are, carriers bound."""
+    """Incoming attempts that were accepted and have not proved the cookie yet. Carriers limit their
+    number."""
 
     def __init__(self) -> None:
         self._attempts: dict[str, set[PendingAccept]] = {}
@@ -61,7 +61,7 @@ class Arrivals:
                     waiter.set_result(None)
 
     async def over(self, node: str, seconds: float) -> None:
-        """Wait until no attempt of ``node`` is under way, for so many seconds at most."""
+        """Wait until there is no attempt of ``node``, for so many seconds at most."""
         if node not in self._attempts:
             return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -76,13 +76,13 @@ class Arrivals:
 
 
 class PendingAccept:
-    """The node as the carrier sees it in one incoming handshake: a :class:`LocalNode` that notes
-    who is let in."""
+    """This node in one incoming handshake: a :class:`~quicdist.carrier.LocalNode` that tells the table of
+    connections whose attempt it is."""
 
     def __init__(self, local: LocalNode, table: AcceptTable) -> None:
         self._local = local
         self._table = table
-        #: The name that was let in, once one was.
+        #: The name of the accepted node, once there is one.
         self.node: str | None = None
 
     @property
@@ -102,7 +102,7 @@ class PendingAccept:
 
     def connection_requested(self, peer: PeerNamed) -> Status:
         status = self._local.connection_requested(peer)
-        if status in _LET_IN:
+        if status in _ACCEPTED:
             self.node = peer.name
             self._table.arrivals.add(peer.name, self)
         return status
@@ -111,7 +111,7 @@ class PendingAccept:
         return self._local.connection_alive(node)
 
     def name_said(self, node: str) -> None:
-        """Who is dialled says its name with the challenge, which commits nobody."""
+        """Nothing to do: a dialled node sends its name with the challenge, which decides nothing."""
 
     def peer_proved(self, node: str) -> asyncio.Future[None] | None:
         return self._table.peer_proved(node, self)

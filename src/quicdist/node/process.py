@@ -1,40 +1,27 @@
-"""A process: a pid, a mailbox, and what it is linked to and monitors."""
+"""A process: a pid, a mailbox, links, monitors and aliases."""
 
 from __future__ import annotations
 
 import asyncio
-import enum
-import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, Literal
 
-from quicdist.containment import settle
 from quicdist.node.errors import ProcessExit
-from quicdist.node.exit_reason import CANCELLED, DOWN, NORMAL
+from quicdist.node.exit_reason import DOWN, NORMAL
 from quicdist.node.interface import NodeInterface, ProcessRuntime
 from quicdist.node.mailbox import Mailbox
 from quicdist.node.patterns import ANY, Pattern
+from quicdist.node.process_lifecycle import ProcessLifecycle, ProcessState
 from quicdist.node.process_relations import MonitorAlias, ProcessRelations
 from quicdist.node.spawn_options import SPAWN_REPLY, ReplyOn, SpawnRequestOptions
 from quicdist.term import Atom, Pid, Reference
 from quicdist.term.names import Name
 
-
-class ProcessState(enum.Enum):
-    """Where a process is in its life. It only goes forward."""
-
-    RUNNING = enum.auto()
-    #: An exit signal ends it; its body cleans up meanwhile. Those linked to it are not told yet.
-    EXITING = enum.auto()
-    #: Everybody has been told. What its body may still do has no effect on other processes.
-    ENDED = enum.auto()
+_RUNNING, _ENDED = ProcessState.RUNNING, ProcessState.ENDED
 
 
-_RUNNING, _EXITING, _ENDED = ProcessState
-
-
-class Process:
-    """A process of this node, as seen from inside and from outside.
+class Process(ProcessLifecycle):
+    """A process of this node.
 
     It has one of three bodies: a coroutine function that receives when it likes, a plain function
     called once per message, or none (a subclass that overrides :meth:`handle`).
@@ -50,51 +37,42 @@ class Process:
     __slots__ = (
         "__weakref__",
         "_mailbox",
-        "_on_end",
         "_relations",
-        "_runtime",
         "body",
-        "exit_reason",
         "group_leader",
         "is_otp_process",
         "name",
         "parent",
         "pid",
-        "state",
-        "task",
         "trap_exit",
     )
 
-    #: Whether a node that stops ends it while the connections are up, so that others see
-    #: ``shutdown``. Of other processes they see what they see when a BEAM halts: ``noconnection``.
+    #: Whether a stopping node ends it while the connections are up, so that other nodes see
+    #: ``shutdown``. Of other processes they see ``noconnection``, as when a BEAM halts.
     ends_while_connected = False
 
+    _runtime: ProcessRuntime[Process]
+
     def __init__(self, runtime: ProcessRuntime[Process], pid: Pid) -> None:
-        self._runtime = runtime
+        super().__init__(runtime)
         self.pid = pid
         #: The name it is registered under, if any.
         self.name: str | None = None
         #: Whether exit signals come as ``{'EXIT', From, Reason}`` (``process_flag(trap_exit, true)``).
         self.trap_exit = False
-        self.state = _RUNNING
-        #: Why it ends or has ended; None while it is running.
-        self.exit_reason: Any = None
-        #: What it was spawned to run, where that is known: a function of Python, or
-        #: ``(module, function, arity)`` as another node named it.
+        #: What it was spawned to run, if that is known: a Python function, or
+        #: ``(module, function, arity)`` from another node.
         self.body: Any = None
-        #: Whether it counts as started by ``proc_lib``, as a supervisor's children are: then its exits
-        #: are reported as well as its errors.
+        #: Whether it counts as started by ``proc_lib``, as a supervisor's children do: then not only its
+        #: errors but also its exits are reported.
         self.is_otp_process = False
-        #: Who spawned it, if a process did (``process_info(Pid, parent)``).
+        #: The process that spawned it, if any (``process_info(Pid, parent)``).
         self.parent: Pid | None = None
         #: Where its output goes (``group_leader/0``); ``set_group_leader`` is ``group_leader/2``.
         self.group_leader: Pid | None = None
-        # Ten thousand idle processes: what a process may never need it does not have yet.
+        # Made when needed, so that idle processes stay small.
         self._relations: ProcessRelations | None = None
         self._mailbox: Mailbox | None = None
-        #: What runs its code now, if that is a coroutine.
-        self.task: asyncio.Future[Any] | None = None
-        self._on_end: list[Callable[[], Any]] | None = None
 
     def __repr__(self) -> str:
         name = f" {self.name}" if self.name else ""
@@ -102,13 +80,8 @@ class Process:
 
     @property
     def is_supervisor(self) -> bool:
-        """Whether it ends by itself the processes whose :attr:`parent` it is."""
+        """Whether it ends the processes whose :attr:`parent` it is."""
         return False
-
-    @property
-    def alive(self) -> bool:
-        """Whether it has not ended yet."""
-        return self.state is not _ENDED
 
     @property
     def node(self) -> NodeInterface[Process]:
@@ -122,11 +95,12 @@ class Process:
 
         Like Erlang's ``!`` it does not wait and does not fail for a process or node that is not
         there. With ``priority`` it goes before ordinary messages, where ``to`` is an alias made for
-        that (``erlang:send/3``, OTP 28). Raises :class:`~quicdist.term.EncodeError` for what Erlang
-        has no term for, or what a BEAM would close the connection over.
+        that (``erlang:send/3``, OTP 28). Raises :class:`~quicdist.term.EncodeError` for a value that has
+        no Erlang term, or for which a BEAM would close the connection.
 
-        To another node it is queued; who sends more than that node takes awaits :meth:`send_wait` or
-        ``node.drain``. A connection whose buffer is full is ended.
+        A message to another node is queued. A sender that is faster than that node awaits
+        :meth:`send_wait` or ``node.drain``; a connection whose buffer is full is ended. A message to a
+        process of the same node is not copied: see ``docs/signals.md``.
         """
         if self.state is _ENDED:
             return
@@ -136,9 +110,8 @@ class Process:
             self._runtime.send(self.pid, to, message)
 
     async def send_wait(self, to: Any, message: Any) -> None:
-        """Send as :meth:`send` does, and wait while the way to the other node is busy: as ``!``
-        suspends a process of a BEAM. Other tasks run meanwhile, also where there is nothing to wait
-        for."""
+        """Send as :meth:`send` does, and wait while the connection to the other node is busy, as ``!``
+        suspends a process of a BEAM. Other tasks run meanwhile, even if there is nothing to wait for."""
         self.send(to, message)
         node = to.node.name if isinstance(to, Reference) else self._runtime.locate(to)[0]
         if node != self._runtime.name:
@@ -147,11 +120,11 @@ class Process:
             await asyncio.sleep(0)
 
     def handle(self, message: Any) -> None:
-        """Take one message; puts it in the mailbox unless a subclass has other plans."""
+        """Handle one message: put it in the mailbox. Subclasses may do something else."""
         self.mailbox.put(message)
 
     def handle_priority(self, message: Any) -> None:
-        """Take one priority message (OTP 28)."""
+        """Handle one priority message (OTP 28)."""
         if type(self).handle is Process.handle:
             self.mailbox.put(message, priority=True)
         else:
@@ -159,7 +132,7 @@ class Process:
 
     @property
     def mailbox(self) -> Mailbox:
-        """The messages that came and were not received."""
+        """The messages that have not been received."""
         mailbox = self._mailbox
         if mailbox is None:
             mailbox = self._mailbox = Mailbox()
@@ -172,7 +145,7 @@ class Process:
 
     @property
     def messages(self) -> list[Any]:
-        """Those messages, in the order they would be received (``process_info(Pid, messages)``)."""
+        """The messages in the mailbox, in the order of receiving (``process_info(Pid, messages)``)."""
         return list(self._mailbox) if self._mailbox is not None else []
 
     def receive(self, pattern: Pattern = None, *, timeout: float | None = None) -> Coroutine[Any, Any, Any]:
@@ -187,7 +160,7 @@ class Process:
         return self.mailbox.get(pattern, timeout)
 
     def __aiter__(self) -> AsyncIterator[Any]:
-        """Every message that comes, for as long as the process lives."""
+        """Iterate over all messages, until the process ends."""
         return self
 
     def __anext__(self) -> Coroutine[Any, Any, Any]:
@@ -220,8 +193,8 @@ class Process:
 
     @property
     def monitored_by(self) -> dict[Reference, tuple[Pid, Pid | Atom]]:
-        """Who monitors it (``process_info(Pid, monitored_by)``): by reference the watcher, and the
-        pid or name it watches."""
+        """The processes that monitor it (``process_info(Pid, monitored_by)``): by reference the watcher,
+        and the pid or name that it monitors."""
         return dict(self._relations.monitored_by) if self._relations is not None else {}
 
     def link(self, pid: Pid | Process, *, priority: bool = False) -> None:
@@ -231,8 +204,8 @@ class Process:
         self._runtime.link(self, _pid(pid), priority=priority)
 
     def unlink(self, pid: Pid | Process) -> None:
-        """Remove a link (``unlink/1``): from now on its exit signal means nothing here. An
-        ``'EXIT'`` message that has come already stays."""
+        """Remove a link (``unlink/1``): its exit signal has no effect any more. An ``'EXIT'`` message
+        that has come already stays."""
         self._runtime.unlink(self, _pid(pid))
 
     def monitor(
@@ -269,7 +242,7 @@ class Process:
         return reference
 
     def unalias(self, reference: Reference) -> bool:
-        """Take an alias back: what comes by it from now on is dropped. Whether it was one."""
+        """Deactivate an alias (``unalias/1``): later messages by it are dropped. Whether it was active."""
         return reference in self.relations.aliases and self._runtime.unalias(reference)
 
     def make_ref(self) -> Reference:
@@ -279,7 +252,7 @@ class Process:
         return self.new_reference(None)
 
     def new_reference(self, expected: int | None = 1) -> Reference:
-        """A reference by which so many messages are to come, None for any number; for the node's own
+        """A reference by which so many messages are expected, None for any number; for the node's own
         use."""
         reference = self._runtime.new_reference()
         if self._mailbox is not None:
@@ -373,8 +346,8 @@ class Process:
         )
 
     def spawn_request_abandon(self, reference: Reference) -> bool:
-        """Take no interest in a request any more; whether it had not been answered yet. Should
-        the process be spawned with a link, it is ended with ``abandoned``."""
+        """Abandon a request (``spawn_request_abandon/1``); whether it was unanswered. If the process is
+        spawned nevertheless, and with a link, it ends with ``abandoned``."""
         return self._runtime.abandon_spawn_request(reference, self.pid)
 
     # -- life ------------------------------------------------------------------------------
@@ -391,93 +364,13 @@ class Process:
         :class:`ProcessExit` as well). A coroutine body ends at its next ``await``."""
         self._runtime.exit(self, reason)
 
-    def must_live(self) -> None:
-        """Raises :class:`ProcessExit` in what is left of a process that has ended: nothing is asked in
-        its name any more."""
-        if self.state is _ENDED:
-            raise ProcessExit(self.exit_reason)
-
     def set_group_leader(self, leader: Pid | Process, of: Pid | Process) -> None:
         """Make ``leader`` the group leader of a process, here or elsewhere (``group_leader/2``)."""
         self.must_live()
         self._runtime.set_group_leader(self.pid, _pid(leader), _pid(of))
 
-    def run(self, body: Awaitable[Any]) -> None:
-        """Give the process a coroutine to run; it ends when that does."""
-        self.run_code(body, self._body_ended)
-
-    def run_code(self, awaitable: Awaitable[Any], done: Callable[[Any, BaseException | None], None]) -> None:
-        """Run code of the program as the task of this process; ``done`` gets its value or what it
-        raised, a ``CancelledError`` where the task itself was cancelled."""
-
-        def settled(task: asyncio.Future[Any]) -> None:
-            self.task = None
-            if inspect.iscoroutine(awaitable):
-                awaitable.close()  # cancelled before it had begun
-            if task.cancelled():
-                done(None, asyncio.CancelledError())
-            elif (error := task.exception()) is not None:
-                done(None, error)
-            else:
-                done(*task.result())
-
-        alive = self.alive
-        self.task = asyncio.ensure_future(settle(awaitable))
-        self.task.add_done_callback(settled)
-        if alive and not self.alive:  # with eager tasks (Python 3.12) it may have ended itself already
-            self.task.cancel()
-
-    def _body_ended(self, _: Any, error: BaseException | None) -> None:
-        if self.state is _EXITING:
-            self._runtime.terminate(self, self.exit_reason)
-        elif self.state is _ENDED:
-            return
-        elif error is None:
-            self._runtime.terminate(self, NORMAL)
-        elif isinstance(error, asyncio.CancelledError):
-            self._runtime.terminate(self, CANCELLED)
-        else:
-            self._runtime.crashed(self, error)
-
-    def is_run_by(self, task: asyncio.Future[Any] | None) -> bool:
-        """Whether ``task`` is the one that runs the code of this process now."""
-        return task is not None and self.task is task
-
-    def exit_begins(self, reason: Any) -> None:
-        """An exit signal with ``reason`` is to end this process, which is running: now, or when
-        its body has cleaned up."""
-        if self.task is None:
-            self._runtime.terminate(self, reason)
-            return
-        self.state = _EXITING
-        self.exit_reason = reason
-        self.task.cancel()
-
-    async def finished(self) -> None:
-        """Wait until the process has ended and none of its code runs any more."""
-        ended = asyncio.Event()
-        self.on_end(ended.set)
-        await ended.wait()
-        while self.task is not None:
-            await asyncio.wait([self.task])
-            await asyncio.sleep(0)  # what is called when the task is done
-
-    def on_end(self, callback: Callable[[], Any]) -> None:
-        """Call ``callback`` when the process has ended; at once if it has already."""
-        if not self.alive:
-            callback()
-        elif self._on_end is None:
-            self._on_end = [callback]
-        else:
-            self._on_end.append(callback)
-
     def ended(self) -> None:
-        """Called once, when the process has ended: nothing runs on its behalf any more."""
-        callbacks, self._on_end = self._on_end, None
-        for callback in callbacks or ():
-            self._runtime.submit(callback)
-        if self.task is not None:
-            self.task.cancel()
+        super().ended()
         if self._mailbox is not None:
             self._mailbox.close(ProcessExit(self.exit_reason))
 
@@ -497,19 +390,8 @@ class HandlerProcess(Process):
         self._function(self, message)
 
 
-async def finished_within(process: Process, timeout: float | None) -> bool:
-    """Wait until a process has :meth:`~Process.finished`, for ``timeout`` seconds at most, None
-    without end; whether it has."""
-    try:
-        async with asyncio.timeout(timeout):
-            await process.finished()
-    except TimeoutError:
-        return False
-    return True
-
-
 async def _nothing_comes(reason: Any) -> Any:
-    # A body that goes on whatever is raised is not to hold up all others.
+    # A body that ignores the exception must not block the event loop.
     await asyncio.sleep(0)
     raise ProcessExit(reason)
 
@@ -519,4 +401,4 @@ def _pid(process: Pid | Process) -> Pid:
         return process.pid
     if isinstance(process, Pid):
         return process
-    raise TypeError(f"a pid or a process is wanted, not {process!r}")
+    raise TypeError(f"expected a pid or a process, got {process!r}")

@@ -34,7 +34,7 @@ class ProcessLinks:
     # -- asked for by a process of this node -----------------------------------------------
 
     def link(self, process: Process, to: Pid, *, priority: bool = False) -> None:
-        """Link ``process`` with ``to``; what is linked already stays so."""
+        """Link ``process`` with ``to``; does nothing if they are linked."""
         if to == process.pid:
             return
         links = process.relations.links
@@ -47,7 +47,7 @@ class ProcessLinks:
             self._queue.submit(self.exit_by_link, to, process.pid, NOCONNECTION)
 
     def unlink(self, process: Process, to: Pid) -> None:
-        """Remove a link; an exit signal by it that is on its way is ignored."""
+        """Remove a link; an exit signal by it that is under way is ignored."""
         relations = process.relations
         if relations.links.pop(to, None) is None:
             return
@@ -59,7 +59,7 @@ class ProcessLinks:
         """Send an exit signal (``exit/2``, ``exit/3``) to a process or an alias on any node."""
         processes = self._processes
         if to == source:
-            # A signal to oneself is received before the call returns.
+            # A signal to itself is received before the call returns.
             self.exit_received(source, source, reason)
         elif isinstance(to, Reference):
             flags = int(_TO_ALIAS | (wire.AltactFlag.PRIO if priority else 0))
@@ -75,18 +75,18 @@ class ProcessLinks:
         if process is None:
             self._processes.signal(source.node.name, wire.PayloadExit(to, source), NOPROC)
         elif source not in process.relations.unlinking:
-            # While an unlink is unanswered, a LINK can only be one that crossed it.
+            # While an unlink is unanswered, a LINK can only have crossed it.
             process.relations.links.setdefault(source, False)
 
     def unlink_requested(self, unlink_id: int, source: Pid, to: Pid) -> None:
-        """UNLINK_ID came in: it is acknowledged whether there was a link or not."""
+        """UNLINK_ID came in: it is acknowledged even if there was no link."""
         process = self._processes.find(to)
         if process is not None:
             process.relations.links.pop(source, None)
         self._processes.signal(source.node.name, wire.UnlinkIdAck(unlink_id, to, source))
 
     def unlinked_by(self, source: Pid, to: Pid) -> None:
-        """UNLINK came in, which wants no acknowledgement."""
+        """UNLINK came in, which is not acknowledged."""
         process = self._processes.find(to)
         if process is not None:
             process.relations.links.pop(source, None)
@@ -98,7 +98,7 @@ class ProcessLinks:
             del process.relations.unlinking[source]
 
     def exit_by_link(self, source: Pid, to: Pid, reason: Any) -> None:
-        """EXIT came in, for a process linked to ``source``; without the link it means nothing."""
+        """EXIT came in, for a process linked to ``source``; without the link it is ignored."""
         process = self._processes.find(to)
         if process is None:
             return
@@ -113,7 +113,7 @@ class ProcessLinks:
             self._processes.exit(process, reason)
 
     def exit_received(self, source: Pid, to: Pid, reason: Any, priority: bool = False) -> None:
-        """EXIT2 came in. Only here ``kill`` is more than a word, and cannot be trapped."""
+        """EXIT2 came in. Only here ``kill`` cannot be trapped, and becomes ``killed``."""
         process = self._processes.find(to)
         if process is None:
             return
@@ -127,7 +127,7 @@ class ProcessLinks:
     # -- the end of a process, the end of a connection ---------------------------------------
 
     def process_ended(self, process: Process, reason: Any) -> None:
-        """Tell all that were linked to ``process``."""
+        """Tell all processes that were linked to ``process``."""
         relations = process.relations
         links, relations.links = relations.links, {}
         relations.unlinking.clear()

@@ -1,7 +1,6 @@
-"""The processes of a node, by pid and by name, and the signals that leave them.
+"""The processes of a node, by pid and by name, and the sending of their signals.
 
-What it takes to link, monitor and spawn is above this module; :class:`~quicdist.node.runtime.Runtime`
-puts it together.
+Links, monitors and spawning are above this module; :class:`~quicdist.node.runtime.Runtime` has all.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ from quicdist.node.errors import (
     NodeNotStarted,
     NoSuchProcess,
     NotConnected,
-    WrongThread,
 )
 from quicdist.node.exit_reason import error_term, exit_reason, failure
 from quicdist.node.identifiers import Identifiers
-from quicdist.node.process import Process, ProcessState
+from quicdist.node.process import Process
+from quicdist.node.process_lifecycle import ProcessState
 from quicdist.node.reports import CrashLog, Reporter
 from quicdist.node.running_calls import RunningCalls
 from quicdist.node.signal_queue import SignalQueue
@@ -39,7 +38,7 @@ P = TypeVar("P", bound=Process)
 #: Sends a signal to another node: ``(node, control, payload, pair)``. False where it was not taken.
 Transmit = Callable[[str, ControlMessage, Any, Hashable], bool]
 
-_RUNNING, _ENDED = ProcessState.RUNNING, ProcessState.ENDED
+_RUNNING = ProcessState.RUNNING
 _BADARG = Atom("badarg")
 
 
@@ -71,9 +70,9 @@ class ProcessTable(ABC):
         self.by_name: dict[str, Process] = {}
         self.offers = offers
         self.not_connected = not_connected
-        #: Is told of processes that crash.
+        #: Is called for processes that crash.
         self.reporter: Reporter = CrashLog(name, self.find)
-        #: What other nodes have called, and is waited for when the node stops.
+        #: The running calls of other nodes, which a stopping node waits for.
         self.calls = RunningCalls()
         #: The processes that the node itself offers: they end last.
         self.kernel_processes: set[Pid] = set()
@@ -101,10 +100,10 @@ class ProcessTable(ABC):
     def tell_end(self, process: Process, reason: Any) -> None:
         """Tell those linked to a process that has ended, and those that monitor it."""
 
-    # -- who may use it ----------------------------------------------------------------------
+    # -- the thread of the node ----------------------------------------------------------------
 
     def forked(self, why: str) -> None:
-        """Refuse everything from now on: this is a copy of the node in a forked process."""
+        """Refuse every operation from now on: this is a copy of the node in a forked process."""
         self._forked = why
         self._thread = 0
 
@@ -112,7 +111,10 @@ class ProcessTable(ABC):
         """Why the caller cannot use the node."""
         if self._forked:
             return NodeNotStarted(self._forked)
-        return WrongThread(self.name, current_thread().name)
+        return NodeError(
+            f"node {self.name} belongs to the thread of its event loop, and this is thread "
+            f"{current_thread().name}: use node.call_soon_threadsafe(process.send, to, message)"
+        )
 
     # -- finding processes -----------------------------------------------------------------
 
@@ -162,7 +164,7 @@ class ProcessTable(ABC):
     # -- processes and names that come and go --------------------------------------------------
 
     def add(self, process: P, *, name: Name | None = None, link_to: Process | None = None) -> P:
-        """Take a process of any kind into the table; ``link_to`` is its parent."""
+        """Add a process of any class to the table; ``link_to`` is its parent."""
         if get_ident() != self._thread:
             raise self.out_of_reach()
         self.by_pid[process.pid] = process
@@ -192,7 +194,7 @@ class ProcessTable(ABC):
         process.name = key
 
     def unregister(self, name: Name) -> None:
-        """Take a name away (``unregister/1``). Raises :class:`NoSuchProcess` when nobody has it."""
+        """Unregister a name (``unregister/1``). Raises :class:`NoSuchProcess` if no process has it."""
         process = self.by_name.pop(name_of(name, REGISTERED_NAME), None)
         if process is None:
             raise badarg(NoSuchProcess(f"no process is registered as {name}"))
@@ -201,14 +203,14 @@ class ProcessTable(ABC):
     # -- the end of a process --------------------------------------------------------------
 
     def crashed(self, process: Process, error: BaseException, message: Any = None) -> None:
-        """End a process with the reason its exception stands for, and report it. ``message`` is the
-        one that was handled."""
+        """Report a process that has raised ``error``, and end it with the reason of that. ``message`` is the
+        one that was being handled."""
         self.reporter.process_crashed(process, failure(error), error, message)
         self.terminate(process, exit_reason(error))
 
     def exit(self, process: Process, reason: Any) -> None:
-        """Let an exit signal end a process: its body is cancelled, and may clean up. Only the
-        first one counts."""
+        """Let an exit signal end a process: its body is cancelled, and may clean up. Only the first signal
+        counts."""
         if process.state is _RUNNING:
             process.exit_begins(reason)
 
@@ -216,8 +218,7 @@ class ProcessTable(ABC):
         """End a process at once; those linked to it and monitoring it are told why."""
         if self.by_pid.pop(process.pid, None) is None:
             return
-        process.state = _ENDED
-        process.exit_reason = reason
+        process.end(reason)
         if process.name is not None:
             del self.by_name[process.name]
             process.name = None
@@ -230,9 +231,11 @@ class ProcessTable(ABC):
     def signal(
         self, node: str, control: ControlMessage, payload: Any = NO_PAYLOAD, pair: Hashable = None
     ) -> bool:
-        """Send a signal to a node, this one included. What cannot be encoded is the caller's error. A
-        node that cannot be reached is nobody's, its links and monitors tell; False means that they
-        cannot, because the signal was not even taken."""
+        """Send a signal to a node, or to this one. Returns False if it was not accepted; then no link or
+        monitor will fire for it. An unreachable node is no error here: links and monitors fire.
+
+        Raises :class:`~quicdist.term.EncodeError`.
+        """
         if get_ident() != self._thread:
             raise self.out_of_reach()
         if node == self.name:
@@ -241,13 +244,13 @@ class ProcessTable(ABC):
         return self._transmit(node, control, payload, pair)
 
     def signal_reason(self, to: Pid, control: ControlMessage, reason: Any, pair: Hashable = None) -> None:
-        """Tell ``to`` of the end of a process, whatever the reason is."""
+        """Tell ``to`` the end of a process, even if the reason cannot be encoded."""
         try:
             self.signal(to.node.name, control, reason, pair)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            # A reason Erlang has no term for must not keep the end of a process from being told.
+            # A reason without an Erlang term must not prevent the signal.
             contained(log, f"telling {to}", self.signal, to.node.name, control, (error_term(error), []), pair)
 
     def set_group_leader(self, source: Pid, leader: Pid, of: Pid) -> None:
@@ -268,10 +271,10 @@ def _atom(name: Name) -> Atom:
 
 
 def badarg(error: NodeError) -> NodeError:
-    """What a BIF says of a local name that nobody has."""
+    """Set the exit reason of a BIF that is called with an unregistered local name."""
     error.exit_reason = (_BADARG, [])
     return error
 
 
-#: Names that are sent to over and over: an atom that nobody holds has to be made anew each time.
+#: Names that are often sent to: an atom without a reference would have to be made each time.
 _kept = lru_cache(maxsize=1024)(Atom)

@@ -1,4 +1,6 @@
-"""``quic_dist``'s functions on user streams, for processes: what comes is messages to the owner.
+"""The functions of the module ``quic_dist``: user streams whose owner is a process, and connect options.
+
+Data and events of a stream come to its owner as messages:
 
 ======================================================  ===============================================
 ``{quic_dist_stream, Ref, {data, Bin, Fin}}``           bytes came, or none; with ``Fin`` no more follow
@@ -7,8 +9,8 @@
 ======================================================  ===============================================
 
 ``Ref`` is ``{quic_dist_stream, Node, StreamId}``. As in quic_dist, a stream whose owner ends is reset
-with code 0. Other than there, a process that does not receive slows the sender down: what waits in
-its mailbox counts against the stream's window.
+with code 0. Unlike there, a process that does not receive slows the sender down: data in its mailbox count
+against the stream's window.
 """
 
 from __future__ import annotations
@@ -16,9 +18,8 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from quicdist.carrier import DEFAULT_PRIORITY, StreamLost, UserStream
+from quicdist.carrier import DEFAULT_PRIORITY, StreamError, StreamLost, UserStream
 from quicdist.node.endpoints import Endpoint, quic_carriers
-from quicdist.node.errors import NoSuchStream, NotOwner
 from quicdist.node.process import Process
 from quicdist.node.streams import StreamAcceptor, StreamInfo, Streams
 from quicdist.protocol.names import node_name, parse_node_name
@@ -57,9 +58,9 @@ class QuicDist:
     # -- how single nodes are dialled --------------------------------------------------------
 
     def set_connect_options(self, node: Name, options: ConnectOptions) -> None:
-        """Dial ``node`` with these options from now on, in place of those set before
-        (``quic_dist:set_connect_options/2``, which holds for one dial only). A connection that there
-        is goes on. Raises :class:`NodeError` if this node has no QUIC carrier."""
+        """Dial ``node`` with these options from now on; earlier ones are replaced
+        (``quic_dist:set_connect_options/2``, whose options apply to one dial only). An existing connection
+        is not affected. Raises :class:`NodeError` if this node has no QUIC carrier."""
         name = str(parse_node_name(node_name(node)))
         for carrier in quic_carriers(self._endpoints):
             carrier.connect_options[name] = options
@@ -73,7 +74,7 @@ class QuicDist:
         return carrier.connect_options.get(node_name(node), ConnectOptions())
 
     def clear_connect_options(self, node: Name) -> None:
-        """Dial ``node`` as all others again (``quic_dist:clear_connect_options/1``). Raises
+        """Remove the options set for ``node`` (``quic_dist:clear_connect_options/1``). Raises
         :class:`NodeError` if this node has no QUIC carrier."""
         for carrier in quic_carriers(self._endpoints):
             carrier.connect_options.pop(node_name(node), None)
@@ -90,8 +91,8 @@ class QuicDist:
         return ref(stream)
 
     def accept_streams(self, process: Process, node: Name | None = None) -> None:
-        """Have ``process`` take streams that ``node`` opens, in turn with others that do
-        (``accept_streams/1``); None: those of all nodes. There need be no connection yet."""
+        """Let ``process`` accept streams that ``node`` opens (None: all nodes), round robin with other
+        acceptors (``accept_streams/1``). The node need not be connected yet."""
         node = None if node is None else node_name(node)
         accepting = self._accepting.get(process)
         if accepting is None:
@@ -102,8 +103,8 @@ class QuicDist:
             accepting.append(self._streams.add(StreamAcceptor(self._streams, node, take)))
 
     def stop_accepting(self, process: Process, node: Name | None = None, *, everything: bool = False) -> None:
-        """End what :meth:`accept_streams` with the same ``node`` began (``stop_accepting/1``), or
-        ``everything``."""
+        """End :meth:`accept_streams` with the same ``node`` (``stop_accepting/1``), or with any node if
+        ``everything`` is true."""
         node = None if node is None else node_name(node)
         accepting = self._accepting.get(process, [])
         for acceptor in list(accepting):
@@ -117,30 +118,31 @@ class QuicDist:
 
     def send(self, process: Process, stream: StreamRef | UserStream, data: Buffer, fin: bool = False) -> None:
         """Send bytes; with ``fin`` they are the last (``send/2,3``). It does not wait: see
-        :meth:`drain`. Raises :class:`NotOwner`, :class:`NoSuchStream` for one that is over, and what
-        :meth:`UserStream.write` raises."""
+        :meth:`drain`. Raises :class:`StreamError` for a stream of another process and for an ended one,
+        and what :meth:`UserStream.write` raises."""
         found = self._owned_by(process, stream)
         found.write(data)
         if fin:
             found.write_eof()
 
     async def drain(self, process: Process, stream: StreamRef | UserStream) -> None:
-        """Wait while the peer takes the stream more slowly than it is sent."""
+        """Wait while more bytes are buffered than the stream's limit."""
         await self._owned_by(process, stream).drain()
 
     def close_stream(self, process: Process, stream: StreamRef | UserStream) -> None:
-        """Finish what is sent here (``close_stream/1``); what comes still comes."""
+        """End the sending direction (``close_stream/1``); data still arrive."""
         self._owned_by(process, stream).write_eof()
 
     def reset_stream(self, process: Process, stream: StreamRef | UserStream, code: int = 0) -> None:
-        """Break a stream off, in both directions (``reset_stream/1,2``)."""
+        """Reset a stream, in both directions (``reset_stream/1,2``)."""
         self._owned_by(process, stream).reset(code)
 
     def controlling_process(
         self, process: Process | None, stream: StreamRef | UserStream, new_owner: Process
     ) -> None:
-        """Hand a stream over to another process (``controlling_process/2``): it gets what comes from
-        now on. ``process`` is its owner, None for a stream that Python code read so far."""
+        """Give a stream to another process, which gets the data from now on
+        (``controlling_process/2``). ``process`` is the present owner, None if Python code read the
+        stream."""
         found = self._owned_by(process, stream)
         self._let_go(found)
         self._give(found, new_owner)
@@ -153,14 +155,14 @@ class QuicDist:
         found = stream if isinstance(stream, UserStream) else self._find(stream)
         owner = self._streams.owners.get(found)
         if owner is not process:
-            raise NotOwner(f"{owner or 'no process'} owns {found!r}, not {process}")
+            raise StreamError(found.node, f"{owner or 'no process'} owns {found!r}, not {process}")
         return found
 
     def _find(self, ref: StreamRef) -> UserStream:
         _, node, stream_id = ref
         stream = self._streams.find(str(node), stream_id)
         if stream is None:
-            raise NoSuchStream(f"there is no stream {stream_id} with {node}, or it is over")
+            raise StreamError(str(node), f"there is no stream {stream_id} with {node}, or it has ended")
         return stream
 
     # -- owners ----------------------------------------------------------------------------
@@ -183,7 +185,7 @@ class QuicDist:
             self._owned[process].discard(stream)
 
     def over(self, stream: UserStream) -> None:
-        """A stream is over: nobody owns it any more."""
+        """A stream has ended and has no owner any more."""
         self._let_go(stream)
 
     def _owner_ended(self, process: Process) -> None:
@@ -222,7 +224,7 @@ class _Owner:
         self._tell(stream, CLOSED)
 
     def stream_lost(self, stream: UserStream, error: StreamLost) -> None:
-        # quic_dist says nothing of it: that the node is down is for monitors to tell.
+        # As in quic_dist there is no message: monitors report that the node is down.
         self._quic_dist.over(stream)
 
     def _tell(self, stream: UserStream, what: Any) -> None:

@@ -18,7 +18,7 @@ MAX_MARKS: Final = 256
 class ReceiveMarks:
     """The marks of one mailbox that was not empty when the first of them was made, and is not yet.
 
-    Messages are known by their place from the end: 0 is the last one.
+    Messages are identified by their place from the end: 0 is the last one.
     """
 
     __slots__ = ("_came", "_expected", "_marks", "_newer")
@@ -26,11 +26,11 @@ class ReceiveMarks:
     def __init__(self) -> None:
         #: How many messages have come since the first mark.
         self._came = 0
-        #: By reference, how many had when it was made; the oldest reference first.
+        #: By reference, how many of them came before it was made; the oldest reference first.
         self._marks: dict[Reference, int] = {}
         #: How many messages are still expected by a reference, None for any number.
         self._expected: dict[Reference, int | None] = {}
-        #: Of each message here that came since the first mark: how many came between.
+        #: For each queued message that came since the first mark: how many came before it.
         self._newer: deque[int] = deque()
 
     def __len__(self) -> int:
@@ -44,7 +44,7 @@ class ReceiveMarks:
         self._expected[reference] = expected
 
     def ended(self, reference: Reference) -> None:
-        """Of any number of messages by ``reference`` the last may be here."""
+        """No more messages by ``reference`` will be sent; the last one may be here."""
         if self._expected.get(reference, 0) is None:
             self._expected[reference] = 1
 
@@ -73,7 +73,7 @@ class ReceiveMarks:
             newer += 1
         return newer
 
-    # -- what becomes of the messages ------------------------------------------------------
+    # -- messages come and go --------------------------------------------------------------
 
     def queued(self) -> None:
         """A message has been queued behind all others."""

@@ -1,7 +1,7 @@
-"""A node's name in discovery: registered when the node starts, taken out when it stops.
+"""A node's name in discovery: registered when the node starts, unregistered when it stops.
 
-Discovery is code of the program where the program gives its own. Whatever that raises, and that it
-never returns, may cost a start, but no stop.
+Discovery may be code of the program. An exception there, or a call that never returns, can make a start
+fail, but not a stop.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from quicdist.node.exit_reason import named
 
 log = get_logger("quicdist.node")
 
-#: Seconds that registering may take. Of those here only EpmdDiscovery takes long: where it has to
-#: start an epmd, and that does not answer, 30 s.
+#: Seconds that registering may take. EpmdDiscovery takes longest: 30 s, if it has to start an epmd that does
+#: not answer.
 REGISTER_TIME = 60.0
-#: Seconds that unregistering may take, and closing.
+#: Seconds that unregistering and closing may take, each.
 WITHDRAW_TIME = 5.0
 
-#: By identity: discovery in use, and by how many nodes: one object may serve several.
+#: By identity: the discovery objects in use, and the number of nodes that use each.
 _in_use: dict[int, tuple[Discovery, int]] = {}
 
 
@@ -42,19 +42,19 @@ class Registrations:
             _in_use[key] = discovery, _in_use.get(key, (discovery, 0))[1] + 1
 
     async def register(self, discovery: Discovery, port: int, family: Family) -> int:
-        """Make the node findable at ``port``; its creation.
+        """Register the node at ``port``; returns its creation.
 
-        Raises the error that discovery raises, as a :class:`DiscoveryError` where it is none of this
-        package's, and where it takes longer than ``REGISTER_TIME``.
+        Raises the error that discovery raises; :class:`DiscoveryError` for an error that is not of this
+        package, and after ``REGISTER_TIME`` seconds.
         """
         what = f"registering {self._name} with {type(discovery).__name__}"
-        # Counted as registered from now on: what fails or is broken off may have been done by half.
+        # Counted as registered from now on: a registration that fails or is cancelled may be half done.
         self._registered.append(discovery)
         creation, error = await settle_within(
             lambda: discovery.register_node(self._name, port, family), REGISTER_TIME
         )
         if isinstance(error, NodeNameTaken):
-            self._registered.remove(discovery)  # It is another's.
+            self._registered.remove(discovery)  # the name is another node's
         if isinstance(error, QuicDistError):
             raise error
         if error is not None:
@@ -64,7 +64,7 @@ class Registrations:
         return creation
 
     async def withdraw(self) -> None:
-        """Take the node out of discovery, and close what no other node uses."""
+        """Unregister the node, and close discovery objects that no other node uses."""
         registered, self._registered = self._registered, []
         await asyncio.gather(*(self._unregister(discovery) for discovery in registered))
         used, self._used = self._used, {}

@@ -1,4 +1,4 @@
-"""Reports of processes that crash, in Python's ``logging``: a text, and its facts as fields."""
+"""Crash reports of processes in Python's ``logging``: a text, and the facts as fields."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ _APPLY: Final = (Atom("erlang"), Atom("apply"), 2)
 
 
 class Reporter(Protocol):
-    """Is told of every process that ends of its own, before anyone else is, and reports those that
-    crash. It raises nothing."""
+    """Is called for every process that ends by itself, before links and monitors fire, and reports
+    crashes. It raises nothing."""
 
     def process_crashed(
         self, process: Process, failure: Failure, error: BaseException | None, message: Any = None
     ) -> None:
-        """``process`` ends with ``failure``, which ``error`` stands for where it came of Python code.
-        ``message`` is the one that it was handling, where that is known."""
+        """``process`` ends with ``failure``. ``error`` is the Python exception, if there was one;
+        ``message`` the message that was being handled, if it is known."""
 
 
 @dataclass(slots=True)
 class Crash:
-    """What a report says. The terms are cut to a bounded size (:func:`~quicdist.term.shorten.shorten`).
+    """The facts of a report. The terms are cut to a bounded size (:func:`~quicdist.term.shorten.shorten`).
 
     ``failure`` is as :func:`~quicdist.node.exit_reason.failure` gives it. ``ancestors`` are the parent, its
     parent, and so on, by name or pid.
@@ -56,7 +56,7 @@ class Crash:
     client: Pid | None = None
     #: Of a server: whether its ``init`` has returned.
     initialised: bool = True
-    #: What else a report is about, as fields.
+    #: Further facts, as fields.
     more: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -89,7 +89,7 @@ class Crash:
         }
 
     def why(self) -> str:
-        """The reason in short: a Python exception by its type and text, else the term."""
+        """The reason as short text: type and text of a Python exception, else the term."""
         if self.error is not None and self.failure[0] == ERROR:
             error = only(self.error)
             text = clean(describe(error), MAX_TEXT)
@@ -98,7 +98,7 @@ class Crash:
 
 
 def shown(term: Any) -> str:
-    """A term, or what is none, as text of a bounded length."""
+    """A term, or any other object, as text of a limited length."""
     try:
         text = format_term(shorten(term), printable_range="unicode")
     except TermError:
@@ -107,7 +107,7 @@ def shown(term: Any) -> str:
 
 
 class Shown:
-    """``shown(term)`` for a line of a log, made only if the line is written."""
+    """``shown(term)`` for a log line, computed only if the line is written."""
 
     __slots__ = ("_term",)
 
@@ -119,7 +119,7 @@ class Shown:
 
 
 class CrashLog:
-    """The :class:`Reporter` of a node that has no more than processes: Python's ``logging``."""
+    """A :class:`Reporter` that writes to Python's ``logging``."""
 
     def __init__(self, node: str, find: Callable[[Pid], Process | None]) -> None:
         self.node = node
@@ -133,7 +133,7 @@ class CrashLog:
             if is_crash(process, failure, error):
                 self.report(self.crash(process, failure, error, message))
         except Exception:
-            log.exception("no report of %r", process)
+            log.exception("cannot report the crash of %r", process)
 
     def crash(
         self, process: Process, failure: Failure, error: BaseException | None, message: Any = None
@@ -150,7 +150,7 @@ class CrashLog:
         )
 
     def _ancestors(self, process: Process) -> list[Atom | Pid]:
-        """Who spawned it, who spawned that one, and so on, as far as they are of this node and alive."""
+        """The parent, its parent, and so on, as far as they are of this node and alive."""
         found: list[Atom | Pid] = []
         pid = process.parent
         while pid is not None and len(found) < _MAX_ANCESTORS:
@@ -160,11 +160,11 @@ class CrashLog:
         return found
 
     def report(self, crash: Crash) -> None:
-        """Tell it."""
+        """Report it."""
         self.write(crash, lambda: self.text(crash))
 
     def text(self, crash: Crash) -> str:
-        """A line that says who ended and why, and one for each further fact."""
+        """A line with the process and the reason, and a line for each further fact."""
         who, what, facts = self.facts(crash)
         for label, terms in (("ancestors", crash.ancestors), ("links", crash.process.links)):
             if terms:
@@ -173,14 +173,15 @@ class CrashLog:
         return f"{who} {crash.process.pid}{named(crash.process)} of {self.node} {what}: {crash.why()}{more}"
 
     def facts(self, crash: Crash) -> tuple[str, str, list[tuple[str, str]]]:
-        """What it was, what it did, and what is to be known."""
+        """The kind of process, the verb, and the facts with their labels."""
         facts = [("initial call", mfa_text(crash.initial_call))]
         if crash.last_message is not None:
             facts.append(("last message", shown(crash.last_message)))
         return "process", "crashed", facts
 
     def write(self, crash: Crash, text: Callable[[], str]) -> None:
-        """Log it. ``text`` is asked for if it is to be: it takes far longer than a process that crashes."""
+        """Log it, unless the rate limit leaves it out. ``text`` is called only then, because making it takes
+        far longer than a crash."""
         note = self._limit.admit(crash.initial_call)
         if note is not None:
             head, end, more = text().partition("\n")
@@ -189,8 +190,8 @@ class CrashLog:
 
 
 def is_crash(process: Process, failure: Failure, error: BaseException | None) -> bool:
-    """Whether an end is reported: an error is; an exit is not, as on a BEAM, unless ``proc_lib`` reports
-    it, or it is a Python exception that nobody has caught."""
+    """Whether an end is reported: errors are. Exits are not, as on a BEAM, except those that ``proc_lib``
+    reports, and uncaught Python exceptions."""
     kind, reason, *_ = failure
     if kind == ERROR:
         return True
@@ -216,7 +217,7 @@ def initial_call(process: Process) -> tuple[Any, ...]:
     """``{Module, Function, Arity}`` of what a process runs."""
     body = process.body
     if isinstance(body, tuple):
-        # As another node named it: module and function may be any terms.
+        # Named by another node: module and function may be any terms.
         module, function, arity = body
         return (_atom(module), _atom(function), arity)
     code = getattr(body, "__code__", None)

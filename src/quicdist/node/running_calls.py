@@ -8,15 +8,15 @@ from quicdist.node.process import Process
 
 
 class RunningCalls:
-    """The processes that run calls which have to be waited for: of coroutines, and in threads."""
+    """The processes whose calls a stopping node waits for: coroutines, and calls in threads."""
 
     def __init__(self) -> None:
         self._processes: weakref.WeakSet[Process] = weakref.WeakSet()
-        #: Whether a new one is ended with ``shutdown`` before it has begun.
+        #: Whether new calls are refused with ``shutdown``.
         self.refused = False
 
     def add(self, process: Process) -> None:
-        """A process runs a call, which is over when it ends."""
+        """Add a process that runs a call; the call ends with it."""
         self._processes.add(process)
 
     def running(self) -> list[Process]:

@@ -34,7 +34,7 @@ _TO_ALIAS_FIRST = int(wire.AltactFlag.ALIAS | wire.AltactFlag.PRIO)
 
 
 class Runtime(ProcessTable):
-    """The processes of one node, and what they do to each other and to those of other nodes.
+    """The processes of one node, with links, monitors, aliases, spawning and signals.
 
     ``owner`` is the node object that processes see as ``process.node``; ``spawnables`` holds what
     other nodes may spawn here. For the rest see :class:`ProcessTable`.
@@ -109,7 +109,7 @@ class Runtime(ProcessTable):
         self.signals.act(node, control, payload)
 
     def not_encoded(self, control: ControlMessage, error: EncodeError) -> None:
-        """A signal that waited for a connection has a term in it that the peer does not know."""
+        """A signal that waited for a connection contains a term that the peer cannot decode."""
         if isinstance(control, wire.SpawnRequest):
             self.spawning.not_supported(control)
         elif isinstance(control, wire.PayloadExit | wire.PayloadExit2):

@@ -1,9 +1,9 @@
-"""The end of a node's processes, in order.
+"""Ends a node's processes, in order.
 
-A BEAM that is told ``init:stop()`` ends its applications while distribution is up: each one's supervisor is
-told ``shutdown`` and ends its children, in order and within their shutdown times. What no supervisor knows
-just goes on, and others see ``noconnection`` of it when the node halts. So it is here, but that running calls
-are answered before, and that servers end with the supervisors, whoever started them.
+A BEAM ends its applications on ``init:stop()`` while distribution is up: each supervisor gets ``shutdown``
+and ends its children, in order and within their shutdown times. Unsupervised processes run on, and other
+nodes see ``noconnection`` when the node halts. Here it is the same, except that running calls are answered
+first, and that servers end with the supervisors, also unsupervised ones.
 OTP: ``init(3)``, ``application(3)``; Design Principles, *Supervisor Behaviour*.
 """
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 log = get_logger("quicdist.node")
 
-#: Seconds that running calls have to end in, and then processes that are no children of a supervisor:
-#: what a supervisor gives its children.
+#: Seconds for running calls to end, and then for processes that are not supervised: the default shutdown
+#: time of a supervisor's child.
 SHUTDOWN_TIME = 5.0
-#: Seconds that the code of a killed process has to come to its end in.
+#: Seconds for the code of a killed process to end.
 KILL_TIME = 1.0
-#: Seconds after which a supervisor that still ends its children is spoken of in the log, again and again.
+#: Seconds between log lines about a supervisor that is still ending its children.
 PATIENCE = 10.0
 
 
@@ -37,12 +37,12 @@ class Shutdown:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        #: Who the exit signals come from, where a process has no parent.
+        #: The sender of exit signals to processes without a parent.
         self._source = runtime.identifiers.pid()
 
     async def calls(self) -> None:
-        """Wait until running calls have been answered, for ``SHUTDOWN_TIME`` seconds at most. New ones
-        are taken as long as those run that there were at first."""
+        """Wait until running calls have been answered, for ``SHUTDOWN_TIME`` seconds at most. New calls are
+        accepted while the first ones run."""
         calls = self._runtime.calls
         deadline = asyncio.get_running_loop().time() + SHUTDOWN_TIME
         await _finished(calls.running(), deadline)
@@ -50,18 +50,18 @@ class Shutdown:
         await _finished(calls.running(), deadline)
 
     async def servers(self) -> None:
-        """While others can be told: end supervisors, in reverse start order, then the servers that are
-        no children of one, all at once. Services of the node go on."""
+        """While the connections are up: end supervisors, in reverse start order, then the unsupervised
+        servers, all at once. Services of the node run on."""
         await self._end(lambda process: process.ends_while_connected and not self._is_service(process))
 
     async def others(self) -> None:
-        """When nobody can be told any more: end all other processes, services last. None is asked, whether
-        it traps exits or not: on a BEAM all are killed then. A coroutine may clean up."""
+        """When the connections are closed: end all other processes, services last. Trapping exits does not
+        prevent it; a BEAM kills all processes then. A coroutine may clean up."""
         await self._end_at_once(lambda process: not self._is_service(process))
         await self._end_at_once(lambda process: True)
 
     def all_at_once(self) -> None:
-        """End whatever there still is, and wait for nothing."""
+        """End all processes without waiting."""
         for process in self._runtime.processes():
             self._runtime.terminate(process, SHUTDOWN)
 
@@ -77,7 +77,7 @@ class Shutdown:
 
     async def _end_all(self, wanted: Callable[[Process], bool], tell: Callable[[Process], None]) -> None:
         deadline = asyncio.get_running_loop().time() + SHUTDOWN_TIME
-        # Twice: what ends may have started another one, which it needed to end.
+        # Twice, because an ending process may start another one.
         for _ in range(2):
             left = list(filter(wanted, self._runtime.processes()))
             for process in left:
@@ -86,8 +86,8 @@ class Shutdown:
         await self._kill(filter(wanted, self._runtime.processes()))
 
     async def _end_supervisor(self, process: Process) -> None:
-        """End a supervisor; it ends its children by itself, in the time that their specifications give
-        them, however long that is."""
+        """End a supervisor; it ends its children itself, within their shutdown times, however long those
+        are."""
         self._tell(process)
         finished = asyncio.ensure_future(process.finished())
         try:
@@ -104,8 +104,8 @@ class Shutdown:
         await _finished(killed, asyncio.get_running_loop().time() + KILL_TIME)
 
     def _tell(self, process: Process) -> None:
-        """Send a process the exit signal ``shutdown``, as its parent would: one that traps exits gets
-        it as a message, and a server that does ends by it."""
+        """Send a process the exit signal ``shutdown`` as its parent would. A process that traps exits gets a
+        message; a server that traps exits ends with it."""
         if process.parent is None:
             process.parent = self._source
         self._runtime.links.exit_received(process.parent, process.pid, SHUTDOWN)
@@ -124,7 +124,7 @@ class Shutdown:
 
 
 async def _finished(processes: Iterable[Process], deadline: float) -> None:
-    """Wait until nothing of the processes runs any more, or until ``deadline``."""
+    """Wait until the processes have ended and none of their code runs, or until ``deadline``."""
     waiting = {asyncio.ensure_future(process.finished()) for process in processes}
     if not waiting:
         return

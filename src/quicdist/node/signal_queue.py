@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from quicdist.logs import get_logger
-from quicdist.node.process import Process, ProcessState
+from quicdist.node.process import Process
+from quicdist.node.process_lifecycle import ProcessState
 
 log = get_logger("quicdist.node")
 

@@ -1,4 +1,4 @@
-"""What each control message that comes in does to this node's processes.
+"""Dispatches incoming control messages to the processes of this node.
 
 ERTS, *Distribution Protocol*, section *Protocol between Connected Nodes*.
 """
@@ -19,7 +19,7 @@ from quicdist.term import Atom, ImproperList, Pid, Reference
 
 log = get_logger("quicdist.node")
 
-#: The reason of what failed because a term was beyond a limit of this node.
+#: The reason of failures because a term exceeded a limit of this node.
 SYSTEM_LIMIT = Atom("system_limit")
 
 #: Signals whose payload is an exit reason.
@@ -37,9 +37,9 @@ _ALIAS = int(wire.AltactFlag.ALIAS)
 _PRIO = int(wire.AltactFlag.PRIO)
 
 
-#: Signals whose sender has to be a process of the node they come from: acting on them would otherwise let
-#: one node end the links of another. OTP closes the connection as well (``invalid_message`` in ``dist.c``);
-#: it does not ask of messages who sent them.
+#: Signals whose sender has to be a process of the node they come from. Otherwise one node could end the
+#: links of another. OTP closes the connection too (``invalid_message`` in ``dist.c``). It does not check the
+#: sender of messages.
 _OWN_SENDER = frozenset(
     {
         wire.Link,
@@ -62,7 +62,7 @@ _OWN_SENDER = frozenset(
         wire.AltactSigSendTT,
     }
 )
-#: Of those, the ones with a reference that has to be of that node too.
+#: Those of them whose reference has to be of that node too.
 _OWN_REFERENCE: dict[type, str] = {
     wire.MonitorP: "ref",
     wire.DemonitorP: "ref",
@@ -71,12 +71,10 @@ _OWN_REFERENCE: dict[type, str] = {
 }
 
 
-class ForgedSignal(ProtocolError):
-    """A peer sent a signal in the name of a process that is not its own: the connection ends."""
-
-    def __init__(self, node: str, control: ControlMessage, what: Pid | Reference) -> None:
-        whose = clean(what.node.name)
-        super().__init__(node, f"{node} sent {control.op.name} with {what}, which is of {whose}")
+def _forged(node: str, control: ControlMessage, what: Pid | Reference) -> ProtocolError:
+    """The error for a signal in the name of a process of another node than ``node``, which sent it."""
+    text = f"{node} sent {control.op.name} with {what}, which is of {clean(what.node.name)}"
+    return ProtocolError(node, text)
 
 
 def _check_sender(node: str, control: Any) -> None:
@@ -87,9 +85,9 @@ def _check_sender(node: str, control: Any) -> None:
     elif kind in _OWN_REFERENCE:
         reference = getattr(control, _OWN_REFERENCE[kind])
         if reference.node.name != node:
-            raise ForgedSignal(node, control, reference)
+            raise _forged(node, control, reference)
     if control.from_pid.node.name != node:
-        raise ForgedSignal(node, control, control.from_pid)
+        raise _forged(node, control, control.from_pid)
 
 
 class Signals:
@@ -147,7 +145,7 @@ class Signals:
     def dispatch(self, node: str, control: ControlMessage, payload: Any) -> None:
         """Let one control message from ``node`` take effect: now, or after the signals before it.
 
-        Raises :class:`ForgedSignal` where the sender named is of another node.
+        Raises :class:`ProtocolError` where the sender named is of another node.
         """
         kind = type(control)
         if type(payload) is RefusedPayload:
@@ -167,18 +165,18 @@ class Signals:
         """The same for a signal of this node to itself."""
         self._queue.submit(self._table[type(control)], node, control, payload)
 
-    # -- payloads that were not taken ------------------------------------------------------
+    # -- payloads beyond a limit -----------------------------------------------------------
 
     def _refused(self, node: str, control: Any, payload: RefusedPayload) -> None:
-        """A signal whose payload exceeds a limit of this node: it is lost, and whoever waits for
-        what it would have led to is told."""
+        """A signal whose payload exceeds a limit of this node is dropped. If somebody waits for its effect,
+        that fails."""
         note = self._refusals.admit(node)
         if note is not None:
             log.warning("%s from %s was dropped: %s%s", control.op.name, node, payload.error, note)
         reason = (SYSTEM_LIMIT, str(payload.error))
         is_exit = isinstance(control, wire.AltactSigSend | wire.AltactSigSendTT) and control.flags & _EXIT
         if is_exit or type(control) in _EXITS:
-            # The end of a process, or the result of a call: only its reason is lost.
+            # The end of a process, or the result of a call: only the reason is replaced.
             self._table[type(control)](node, control, reason)
         elif isinstance(control, wire.SpawnRequest | wire.SpawnRequestTT):
             sender = control.from_pid

@@ -1,4 +1,4 @@
-"""The functions of this node that others may spawn, and no others."""
+"""The functions of this node that other nodes may spawn."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from quicdist.node.errors import NameRegistered
 from quicdist.node.process import Process
 
-#: Starts a spawned process's work: the process and its list of arguments. May end the process.
+#: Starts the work of a spawned process, called with it and its list of arguments. May end the process.
 Starter = Callable[[Process, list[Any]], None]
 #: Finds the starter of ``module:function/arity``, None if it knows none.
 Resolver = Callable[[str, str, int], Starter | None]
@@ -35,11 +35,11 @@ class Spawnables:
             raise NameRegistered(f"{module}:{name} can be spawned already, as {known!r}")
 
     def ask(self, resolver: Resolver) -> None:
-        """Ask ``resolver`` too, after those before it, about functions that were not offered."""
+        """Ask ``resolver``, after earlier ones, for functions that were not offered."""
         self._resolvers.append(resolver)
 
     def find(self, module: str, function: str, arity: int) -> Starter | None:
-        """What starts ``module:function/arity``."""
+        """The starter of ``module:function/arity``; None if there is none."""
         starter = self._starters.get((module, function, arity))
         if starter is not None:
             return starter
@@ -75,5 +75,5 @@ def _takes(function: Callable[..., Any], count: int) -> bool:
     except TypeError:
         return False
     except ValueError:
-        return True  # Some built-ins do not tell; they raise when called wrongly.
+        return True  # some built-ins have no signature; they raise when called wrongly
     return True

@@ -45,7 +45,7 @@ class _Pending:
 
 
 class Spawning:
-    """Spawns functions of this node for other nodes, and functions of other nodes for us."""
+    """Spawns functions of this node for other nodes, and functions of other nodes for this one."""
 
     def __init__(
         self,
@@ -60,10 +60,10 @@ class Spawning:
         self.monitors = monitors
         links.on_unknown_link = self.exit_before_reply
         monitors.on_early_down = self.ended_before_reply
-        #: What other nodes may spawn here.
+        #: The functions that other nodes may spawn here.
         self.functions = functions or Spawnables()
         self._pending: dict[Reference, _Pending] = {}
-        #: Ends of linked children that came before the reply that names them, by parent and child.
+        #: Exit reasons of linked children that came before the reply that names them, by parent and child.
         self._early: dict[tuple[Pid, Pid], Any] = {}
 
     # -- functions of this node ------------------------------------------------------------
@@ -73,12 +73,12 @@ class Spawning:
         self.functions.offer(module, function, arity, starter)
 
     def ask(self, resolver: Resolver) -> None:
-        """Ask ``resolver`` about functions that were not offered one by one."""
+        """Ask ``resolver`` for functions that were not offered one by one."""
         self.functions.ask(resolver)
 
     def requested(self, request: Any, arguments: Any) -> None:
-        """SPAWN_REQUEST came in. The process is there, and its parent is told, before it does
-        anything: what it does first is heard of after its own beginning."""
+        """SPAWN_REQUEST came in. The process is created and the parent told before its code runs, so the
+        parent sees SPAWN_REPLY before any signal of the process."""
         processes = self._processes
         sender: Pid = request.from_pid
         options = read_options(request.opt_list)
@@ -102,8 +102,8 @@ class Spawning:
         self._queue.submit(self.start, process, (module, function, arguments))
 
     def start(self, process: Process, mfa: Sequence[Any]) -> None:
-        """Have a process do what ``(module, function, arguments)`` names; a function that nobody may
-        spawn ends it with ``undef``."""
+        """Let a process run ``(module, function, arguments)``; a function that may not be spawned ends it
+        with ``undef``."""
         if not process.alive:
             return
         if self._processes.calls.refused:
@@ -112,10 +112,10 @@ class Spawning:
         module, function, arguments = mfa
         starter = None
         if isinstance(module, Atom) and isinstance(function, Atom):
-            # As a BEAM does, by the arguments that came and not by how many were announced.
+            # As on a BEAM, by the number of arguments, not by the announced arity.
             starter = self.functions.find(module.name, function.name, len(arguments))
         if starter is None:
-            # As on a BEAM: the process is there, and its first call fails.
+            # As on a BEAM, the process exists, and its first call fails.
             stack: list[Any] = [(module, function, arguments, [])]
             self._processes.reporter.process_crashed(process, (ERROR, UNDEF, stack), None)
             self._processes.terminate(process, (UNDEF, stack))
@@ -143,11 +143,10 @@ class Spawning:
         owned: bool = True,
     ) -> Reference:
         """Ask ``node`` to spawn a function; ``on_reply`` gets the pid, or an atom saying why not
-        (``noconnection`` where the node cannot be reached, ``notsup`` where it cannot spawn).
+        (``noconnection`` if the node cannot be reached, ``notsup`` if it cannot spawn).
 
         The reference is that of the monitor too, where ``options`` ask for one: see
-        :meth:`Monitors.await_spawned`. The request ends with the process ``source``, unless it is not
-        ``owned`` by that.
+        :meth:`Monitors.await_spawned`. The request ends with the process ``source`` if that has ``owned`` it.
         """
         processes = self._processes
         reference = reference or processes.identifiers.reference()
@@ -170,9 +169,8 @@ class Spawning:
         return reference
 
     def abandon(self, reference: Reference, parent: Pid | None = None) -> bool:
-        """Take no interest in a request, of ``parent`` if given, any more
-        (``spawn_request_abandon/1``); whether it was unanswered. If the process is spawned yet, a
-        link to it ends it with ``abandoned``."""
+        """Abandon a request (``spawn_request_abandon/1``), if given of ``parent`` only; whether it was
+        unanswered. If the process is spawned nevertheless, and with a link, it ends with ``abandoned``."""
         pending = self._pending.get(reference)
         if pending is None or pending.on_reply is None or parent not in (None, pending.parent):
             return False
@@ -206,7 +204,7 @@ class Spawning:
         self._settled(pending)
 
     def _disown(self, pending: _Pending, reference: Reference, child: Pid, flags: int) -> None:
-        """Undo what was set up for a parent that has ended, or does not want the process now."""
+        """Remove the link and monitor of a parent that has ended or has abandoned the request."""
         processes = self._processes
         if flags & SpawnReplyFlag.MONITOR:
             processes.signal(child.node.name, wire.DemonitorP(pending.parent, child, reference))
@@ -216,7 +214,7 @@ class Spawning:
             processes.signal_reason(child, wire.PayloadExit(pending.parent, child), reason)
 
     def _failed(self, reference: Reference, reason: Atom) -> None:
-        """A request came to nothing: no process, no link and no monitor."""
+        """A request has failed: there is no process, no link and no monitor."""
         pending = self._pending.pop(reference, None)
         if pending is None:
             return
@@ -226,36 +224,35 @@ class Spawning:
             pending.on_reply(reason)
 
     def not_supported(self, request: Any) -> None:
-        """The node that was asked does not offer SPAWN."""
+        """The other node does not have the capability SPAWN."""
         self._failed(request.req_id, _NOTSUP)
 
     def connection_lost(self, node: str) -> None:
-        """Requests to ``node`` that were not answered never will be."""
+        """Fail the unanswered requests to ``node``."""
         for reference in [ref for ref, pending in self._pending.items() if pending.node == node]:
             self._queue.submit(self._failed, reference, NOCONNECTION)
 
     # -- a child that ends before its SPAWN_REPLY came ----------------------------------------
-    # On parallel streams that can be: quic_dist sends SPAWN_REPLY on the one for the parent, what
-    # the child sends on that for both.
+    # On parallel streams this can happen: quic_dist sends SPAWN_REPLY on the stream of the parent, signals
+    # of the child on the stream of both.
 
     def ended_before_reply(self, reference: Reference, child: Pid) -> None:
-        """The monitor of an unanswered request fired, which says all that its reply would."""
+        """The monitor of an unanswered request fired, which implies its reply."""
         pending = self._pending.get(reference)
         if pending is not None:
             flags = SpawnReplyFlag.MONITOR | (SpawnReplyFlag.LINK if pending.link else 0)
             self.replied(pending.node, wire.SpawnReply(reference, pending.parent, int(flags), child))
 
     def exit_before_reply(self, child: Pid, parent: Pid, reason: Any) -> None:
-        """The exit signal of a link that is not known came for ``parent``; perhaps it is one that
-        SPAWN_REPLY would have told of."""
+        """The exit signal of an unknown link came for ``parent``; perhaps before its SPAWN_REPLY."""
         node = child.node.name
         waiting = sum(pending.waits_for_link(parent, node) for pending in self._pending.values())
-        # One request, one child: more are none of ours, and are not kept.
+        # One child for each request: further exit signals are not kept.
         if waiting > sum(key[0] == parent and key[1].node.name == node for key in self._early):
             self._early[parent, child] = reason
 
     def _settled(self, settled: _Pending) -> None:
-        """Forget what was kept for requests like this one, if it was the last."""
+        """Forget early exit reasons that no request waits for any more."""
         parent, node = settled.parent, settled.node
         if self._early and not any(other.waits_for_link(parent, node) for other in self._pending.values()):
             for key in [key for key in self._early if key[0] == parent and key[1].node.name == node]:

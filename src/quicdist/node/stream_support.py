@@ -1,8 +1,8 @@
 """Whether a node has user streams.
 
-quic_dist has them from 1.0 on. In a handshake 0.11.0 cannot be told from 1.3; and it takes what
-comes on any stream for distribution, so that one byte on a user stream would garble all that
-follows. So legacy nodes are asked, once per connection.
+quic_dist has them from 1.0 on. The handshake does not distinguish 0.11.0 from 1.3, and 0.11.0 takes the
+bytes of any stream for distribution, so one byte on a user stream would corrupt everything that follows.
+Therefore legacy nodes are asked, once per connection.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ async def has_streams(runtime: Runtime, link: Link) -> bool:
 
 
 async def _ask(runtime: Runtime, node: str) -> bool:
-    """``erlang:function_exported(quic_dist, open_stream, 2)`` there, the way ``erpc:call`` asks."""
+    """``erlang:function_exported(quic_dist, open_stream, 2)`` there, by the messages of ``erpc:call``."""
     asker = runtime.add_process()
     try:
         result = runtime.identifiers.reference()

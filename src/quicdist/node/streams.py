@@ -1,7 +1,8 @@
 """User streams of a node: opened to other nodes, and accepted from them.
 
-For Python: :class:`~quicdist.carrier.UserStream` objects that are read and written. For processes,
-which get messages, see :mod:`quicdist.node.quic_dist`. Both are one kind on the wire, quic_dist's.
+This module has the streams for Python code: :class:`~quicdist.carrier.UserStream` objects that are read and
+written. Streams whose data come to a process as messages are in :mod:`quicdist.node.quic_dist`. On the wire
+both are the same.
 """
 
 from __future__ import annotations
@@ -29,16 +30,16 @@ if TYPE_CHECKING:
 
 log = get_logger("quicdist.node")
 
-#: What serves one stream: a coroutine function, or a plain one.
+#: Serves one stream: a coroutine function, or a plain function.
 StreamHandler = Callable[[UserStream], Any]
-#: What takes a stream, of whatever kind it is.
+#: Takes a new stream.
 Taker = Callable[[UserStream], None]
 
 
 @dataclass(frozen=True, slots=True)
 class StreamInfo:
-    """What ``quic_dist:list_streams/0`` tells of a stream. ``owner`` is a process, or None where the
-    stream is read by plain Python code."""
+    """An entry of ``quic_dist:list_streams/0``. ``owner`` is a process, or None if Python code reads the
+    stream."""
 
     node: str
     stream_id: int
@@ -49,13 +50,13 @@ class StreamInfo:
 
 
 class StreamAcceptor:
-    """A place in the pool of those who take streams that other nodes open, until :meth:`stop`.
+    """Accepts streams that other nodes open, until :meth:`stop`.
 
-    Made without a handler it is an asynchronous iterator over the streams that come.
+    Without a handler it is an asynchronous iterator over the streams.
     """
 
     def __init__(self, streams: Streams, node: Name | None, take: Taker | None = None) -> None:
-        #: Whose streams it takes; None: those of all nodes.
+        #: The node whose streams it accepts; None: all nodes.
         self.node = None if node is None else node_name(node)
         self._streams = streams
         self._take = take
@@ -69,14 +70,14 @@ class StreamAcceptor:
             self._came.put_nowait(stream)
 
     def stop(self) -> None:
-        """Take no more streams; what was taken goes on. An iteration ends after those that came."""
+        """Accept no more streams. Accepted ones continue, and an iteration ends after them."""
         if self._streams.remove(self):
             self._came.put_nowait(None)
 
     async def __aiter__(self) -> AsyncIterator[UserStream]:
-        """The streams that nodes open to this one, as they come, until :meth:`stop`."""
+        """The streams that other nodes open, until :meth:`stop`."""
         if self._take is not None:
-            raise TypeError("this acceptor has a handler, which is given the streams")
+            raise TypeError("cannot iterate over an acceptor with a handler: the handler gets the streams")
         while (stream := await self._came.get()) is not None:
             yield stream
 
@@ -90,7 +91,7 @@ class StreamAcceptor:
 
 
 class Streams:
-    """The streams of one node, and the pool of those who accept."""
+    """The user streams of one node, and its acceptors."""
 
     def __init__(self, connections: ConnectionTable, runtime: Callable[[], Runtime]) -> None:
         self._connections = connections
@@ -98,16 +99,16 @@ class Streams:
         self._pool: list[StreamAcceptor] = []
         self._turns: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        #: Who owns a stream: kept here for those that have a process for owner.
+        #: The owner of each stream that a process owns.
         self.owners: dict[UserStream, Process] = {}
 
     # -- opening ---------------------------------------------------------------------------
 
     async def open(self, node: Name, priority: int = DEFAULT_PRIORITY) -> UserStream:
-        """Open a stream to ``node``, connecting first if need be; it waits while the node allows no
-        more streams. The node hears of it with the first bytes, or the end.
+        """Open a stream to ``node``, which is connected first if it is not. Waits while the node allows no
+        more streams. The node sees the stream with its first bytes, or its end.
 
-        Raises :class:`NotConnected`, :class:`StreamsNotSupported`, and :class:`StreamLost` where the
+        Raises :class:`NotConnected`, :class:`StreamsNotSupported`, and :class:`StreamLost` if the
         connection ends meanwhile.
         """
         runtime = self._runtime()
@@ -140,14 +141,14 @@ class Streams:
         return True
 
     def link_made(self, link: Link) -> None:
-        """A connection that is about to start: its streams go to the pool."""
+        """Pass the streams of a new connection to the acceptors."""
         try:
             link.user_streams.accept(self._offered)
         except StreamsNotSupported:
             return
 
     def _offered(self, stream: UserStream) -> bool:
-        """Give a stream to the next acceptor in turn; whether there is one."""
+        """Give a stream to the next acceptor, round robin; False if there is none."""
         node = stream.node
         pool = [acceptor for acceptor in self._pool if acceptor.node is None or acceptor.node == node]
         if not pool:
@@ -173,14 +174,14 @@ class Streams:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    # -- which there are -------------------------------------------------------------------
+    # -- listing ---------------------------------------------------------------------------
 
     def links(self, node: Name | None) -> list[Link]:
         node = None if node is None else node_name(node)
         return [link for link in self._connections.links() if node is None or link.peer.name == node]
 
     def list(self, node: Name | None = None) -> list[StreamInfo]:
-        """The streams with ``node``, or with all nodes, that are not over."""
+        """The open streams with ``node``, or with all nodes."""
         found = []
         for link in self.links(node):
             try:
@@ -201,7 +202,7 @@ class Streams:
         return found
 
     def find(self, node: str, stream_id: int) -> UserStream | None:
-        """The stream with ``node`` of this id, unless it is over."""
+        """The open stream with ``node`` that has this id."""
         link = self._connections.link(node)
         if link is None:
             return None
@@ -211,22 +212,22 @@ class Streams:
             return None
 
     def stop_accepting(self) -> None:
-        """Take no more streams, and end all iterations after those that came."""
+        """Stop all acceptors."""
         for acceptor in list(self._pool):
             acceptor.stop()
 
     def is_run_by(self, task: asyncio.Task[Any] | None) -> bool:
-        """Whether ``task`` is one that a handler runs in."""
+        """Whether a handler runs in ``task``."""
         return task in self._tasks
 
     async def finished(self, timeout: float) -> None:
-        """Wait until the handlers that run have ended, for ``timeout`` seconds; then end them."""
+        """Wait until the running handlers have ended, for ``timeout`` seconds; then cancel them."""
         if self._tasks:
             await asyncio.wait(list(self._tasks), timeout=timeout)
         self.break_off()
 
     def break_off(self) -> None:
-        """End the handlers that run."""
+        """Cancel the running handlers."""
         for task in list(self._tasks):
             task.cancel()
 

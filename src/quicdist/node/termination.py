@@ -1,9 +1,9 @@
-"""SIGTERM and SIGINT: the first asks a program to end in order, the second ends it at once.
+"""SIGTERM and SIGINT: the first signal stops a program in order, the second ends it at once.
 
-The handlers stand while somebody listens. They are set by ``signal.signal``, as the one of
-``asyncio.run`` for SIGINT is, not by ``loop.add_signal_handler``: so the second signal also ends a
-program whose event loop stands still. The kernel ignores signals for process 1 that have no handler,
-so nothing here relies on a default action. A handler of the program's own is left alone.
+The handlers are set while there is a listener. They are set by ``signal.signal``, as ``asyncio.run`` does
+for SIGINT, not by ``loop.add_signal_handler``: so the second signal also ends a program whose event loop
+is blocked. The kernel ignores signals for process 1 that have no handler, so nothing here relies on a
+default action. A handler of the program itself is not replaced.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from typing import Any
 
 from quicdist.carrier.process_exit import run_exit_callbacks
 
-#: What ends a program in order: the kill of systemd, Docker and Kubernetes, and Ctrl-C.
+#: The signals that stop a program in order: of systemd, Docker and Kubernetes, and of Ctrl-C.
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
-#: Is called in the event loop with the first signal that comes.
+#: Called in the event loop with the first signal.
 Callback = Callable[[signal.Signals], object]
 
 
@@ -31,12 +31,13 @@ Callback = Callable[[signal.Signals], object]
 class _Listener:
     loop: asyncio.AbstractEventLoop
     callback: Callback
-    #: Told only while there is no other.
+    #: Called only while there is no other listener.
     last: bool
 
 
 class Termination:
-    """Who is told of the first signal; there is one of this, for signals are the process's."""
+    """Calls listeners with the first signal. There is one for the process, because signals are the
+    process's."""
 
     def __init__(self) -> None:
         self._listeners: list[_Listener] = []
@@ -49,9 +50,8 @@ class Termination:
     def listening(
         self, callback: Callback, loop: asyncio.AbstractEventLoop, *, last: bool = False
     ) -> Iterator[None]:
-        """Have ``callback`` called in ``loop`` when the first signal comes, at once if it has come
-        since the handlers were set. Does nothing outside the main thread, where Python lets nobody
-        handle signals."""
+        """Call ``callback`` in ``loop`` when the first signal comes, at once if it has come since the
+        handlers were set. Does nothing outside the main thread, where Python cannot handle signals."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -86,7 +86,7 @@ class Termination:
 
     def _handle(self, number: int, _: Any) -> None:
         if os.getpid() != self._pid:
-            # A worker that was forked: these signals are the workers' own.
+            # In a forked worker the signal is meant for the worker.
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
             signal.raise_signal(number)
             return
@@ -95,12 +95,12 @@ class Termination:
         self._received = signal.Signals(number)
         told = [each for each in self._listeners if not each.last] or self._listeners
         for listener in told:
-            with contextlib.suppress(RuntimeError):  # its loop is closed: nothing of it is left
+            with contextlib.suppress(RuntimeError):  # its loop is closed
                 listener.loop.call_soon_threadsafe(listener.callback, self._received)
 
 
 def _is_default(handler: Any) -> bool:
-    """Whether it is what Python or asyncio has set, and nobody's own."""
+    """Whether a handler is the one that Python or asyncio sets."""
     if handler in (signal.SIG_DFL, signal.default_int_handler):
         return True
     # asyncio.run's, for SIGINT.
@@ -109,8 +109,8 @@ def _is_default(handler: Any) -> bool:
 
 
 def end_at_once(number: int) -> None:
-    """End this process, with the exit status of one that the signal ``number`` has ended. Peers are
-    told as far as that does not wait."""
+    """End this process with the exit status of a process ended by the signal ``number``. Peers are told
+    as far as that is possible without waiting."""
     run_exit_callbacks()
     os._exit(128 + number)
 

@@ -2,7 +2,7 @@
 
 from quicdist.otp.call_context import Call, current_call
 from quicdist.otp.child_spec import ChildSpec
-from quicdist.otp.errors import CallingSelf, CallTimeout, FunctionClause, RemoteError
+from quicdist.otp.errors import CallingSelf, CallTimeout, RemoteError
 from quicdist.otp.gen_server import HIBERNATE, IGNORE, NO_REPLY, Continue, GenServer, NoReply, Reply, Stop
 from quicdist.otp.logger import LoggerHandler
 from quicdist.otp.node import Node
@@ -19,7 +19,6 @@ __all__ = [
     "CallingSelf",
     "ChildSpec",
     "Continue",
-    "FunctionClause",
     "GenServer",
     "Global",
     "LoggerHandler",

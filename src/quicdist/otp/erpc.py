@@ -19,7 +19,7 @@ from quicdist.node.runtime import Runtime
 from quicdist.node.spawning import Spawning
 from quicdist.otp.deadline import Deadline
 from quicdist.otp.errors import RemoteError, fails_erpc
-from quicdist.otp.gen import Caller
+from quicdist.otp.gen import GenClient
 from quicdist.otp.request import Request
 from quicdist.protocol import DistFlag
 from quicdist.protocol.names import node_name, node_names
@@ -39,19 +39,19 @@ RemoteCall = Callable[..., Awaitable[Any]]
 
 
 class ErpcClient:
-    """Calls functions on other nodes, from the node's caller process."""
+    """Calls functions on other nodes."""
 
     def __init__(
         self,
         runtime: Runtime,
         spawning: Spawning,
         connections: ConnectionTable,
-        caller: Caller,
+        gen: GenClient,
     ) -> None:
         self._runtime = runtime
         self._spawning = spawning
         self._connections = connections
-        self._caller = caller
+        self._gen = gen
         self._connecting: set[asyncio.Task[None]] = set()
 
     async def call(
@@ -107,7 +107,7 @@ class ErpcClient:
     def _cast(self, node: str, mfa: MFA) -> None:
         self._spawning.request(
             node,
-            self._caller.process.pid,
+            self._gen.process.pid,
             self._leader,
             ("erpc", "execute_cast"),
             list(mfa),
@@ -119,7 +119,7 @@ class ErpcClient:
     @property
     def _leader(self) -> Pid:
         """The node's group leader, for the output of called functions."""
-        return self._runtime.group_leader or self._caller.process.pid
+        return self._runtime.group_leader or self._gen.process.pid
 
     async def multicall(
         self,
@@ -172,7 +172,7 @@ class _PendingCall:
         self._client = client
         self._node = node
         self._mfa = mfa
-        self._source = client._caller.process.pid
+        self._source = client._gen.process.pid
         self._spawn: Reference | None = None
         self._inner: Request[Any] | None = None
         self.connecting: asyncio.Task[None] | None = None
@@ -207,7 +207,7 @@ class _PendingCall:
                 [_MONITOR],
                 self._replied,
                 reference=self._spawn,
-                # The caller process can be restarted; its successor gets the answer.
+                # Its process can be restarted, and then gets the answer in the new one.
                 owned=False,
             )
         except BaseException:
@@ -240,7 +240,7 @@ class _PendingCall:
     def _ask_rex(self) -> None:
         client = self._client
         request = (_CALL, *self._mfa, client._leader)
-        self._inner = client._caller.send_request(("rex", self._node), request)
+        self._inner = client._gen.send_request(("rex", self._node), request)
         self._inner.when_done(self._rex_answered)
 
     def _rex_answered(self, value: Any, error: Exception | None) -> None:

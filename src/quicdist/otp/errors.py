@@ -49,19 +49,18 @@ class RemoteError(NodeError):
             self.exit_reason = ((_NOCATCH, reason), stack or []) if kind == "throw" else reason
 
 
-class FunctionClause(NodeError):
-    """A callback of a server has no case for its argument (``function_clause``)."""
-
-    def __init__(self, server: object, callback: str, argument: Any) -> None:
-        kind = type(server)
-        name = f"{kind.__module__}.{kind.__qualname__}"
-        super().__init__(f"{name}.{callback} has no case for {shown(argument)}")
-        code = getattr(getattr(kind, callback), "__code__", None)
-        where = []
-        if code is not None:
-            where = [(_FILE, [ord(char) for char in code.co_filename]), (_LINE, code.co_firstlineno)]
-        call = (Atom(name[:255]), Atom(callback), [argument], where)
-        self.exit_reason = (_FUNCTION_CLAUSE, [call])
+def function_clause(server: object, callback: str, argument: Any) -> NodeError:
+    """The error for a callback of a server that has no case for what it was called with."""
+    kind = type(server)
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    error = NodeError(f"{name}.{callback} has no case for {shown(argument)} (function_clause)")
+    code = getattr(getattr(kind, callback), "__code__", None)
+    where = []
+    if code is not None:
+        where = [(_FILE, [ord(char) for char in code.co_filename]), (_LINE, code.co_firstlineno)]
+    call = (Atom(name[:255]), Atom(callback), [argument], where)
+    error.exit_reason = (_FUNCTION_CLAUSE, [call])
+    return error
 
 
 def cause(error: Exception) -> Any:

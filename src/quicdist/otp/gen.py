@@ -13,7 +13,7 @@ from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
 from quicdist.otp.errors import CallingSelf, exits_call
 from quicdist.otp.gen_messages import ALIAS, GEN_CALL
-from quicdist.otp.kernel_process import spawn_kernel_process
+from quicdist.otp.kernel_supervisor import spawn_kernel_process
 from quicdist.otp.request import Request
 from quicdist.otp.server_names import Global, GlobalOrVia, Via
 from quicdist.term import Atom, ImproperList, Pid, Reference
@@ -51,8 +51,8 @@ def described(to: Any) -> str:
     return str(to)
 
 
-class Caller:
-    """Sends calls from a process of the node's own, or from a given one, and matches the replies."""
+class GenClient:
+    """Sends requests from a process of the node, or from a given one, and matches the replies."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime

@@ -18,7 +18,7 @@ from quicdist.otp import server_process
 from quicdist.otp.deadline import Deadline
 from quicdist.otp.erpc import gather
 from quicdist.otp.errors import CallTimeout, exits_bare
-from quicdist.otp.gen import Caller, described, milliseconds, ref_term
+from quicdist.otp.gen import GenClient, described, milliseconds, ref_term
 from quicdist.otp.gen_messages import GEN_CAST, SYSTEM
 from quicdist.otp.gen_server import GenServer
 from quicdist.otp.name_resolver import NameResolver
@@ -38,9 +38,9 @@ class GenServerClient:
     """Calls and starts servers. A server is a pid, process, ``name``, ``(name, node)``,
     :class:`Global` or :class:`Via`."""
 
-    def __init__(self, runtime: Runtime, caller: Caller, names: NameResolver) -> None:
+    def __init__(self, runtime: Runtime, gen: GenClient, names: NameResolver) -> None:
         self._runtime = runtime
-        self._caller = caller
+        self._gen = gen
         self._names = names
 
     async def call(
@@ -53,12 +53,12 @@ class GenServerClient:
         :class:`NotConnected`, :class:`ProcessEnded` with the reason of a server that ended before it
         replied, and :class:`CallingSelf`.
         """
-        return await self._caller.call(to, request, timeout=timeout, process=process)
+        return await self._gen.call(to, request, timeout=timeout, process=process)
 
     def send_request(self, to: Any, request: Any, *, process: Process | None = None) -> Request[Any]:
         """Call a server without waiting; the reply comes from the :class:`Request`
         (``gen_server:send_request/2``)."""
-        return self._caller.send_request(to, request, process=process)
+        return self._gen.send_request(to, request, process=process)
 
     def cast(self, to: Any, request: Any) -> None:
         """Cast to a server (``gen_server:cast/2``); never fails."""
@@ -68,7 +68,7 @@ class GenServerClient:
     def send(self, to: Any, message: Any) -> None:
         """Send a message from the node's own process. It is dropped if nobody has the name, except a
         local name: that raises :class:`NoSuchProcess`."""
-        source = self._caller.process.pid
+        source = self._gen.process.pid
         if not isinstance(to, Global | Via):
             self._runtime.send(source, to, message)
             return
@@ -87,7 +87,7 @@ class GenServerClient:
         """Call the servers of one name on many nodes: ``([(node, reply)], bad nodes)``, each in the
         order of ``nodes`` (``gen_server:multi_call/4``). ``timeout`` is in seconds."""
         names, name = node_names(nodes), atom_of(name, REGISTERED_NAME)
-        requests = [self._caller.send_request((name, node), request) for node in names]
+        requests = [self._gen.send_request((name, node), request) for node in names]
         results = list(zip(names, await gather(requests, timeout), strict=True))
         return (
             [(node, result) for node, result in results if not isinstance(result, Exception)],
@@ -118,7 +118,7 @@ class GenServerClient:
         try:
             watcher.monitor(to)
             function = (_SYS, _TERMINATE, [ref_term(to), reason, milliseconds(timeout)])
-            await self._caller.call(
+            await self._gen.call(
                 to, (_TERMINATE, reason), label=SYSTEM, timeout=deadline.left(), function=function
             )
             try:

@@ -15,7 +15,7 @@ from quicdist.node.patterns import ANY, AnyOf
 from quicdist.node.reports import shown
 from quicdist.node.runtime import Runtime
 from quicdist.otp.errors import CallTimeout
-from quicdist.otp.gen import Caller, described
+from quicdist.otp.gen import GenClient, described
 from quicdist.otp.io_server import EOF, ERROR, IO_REPLY, IO_REQUEST, PUT_CHARS, UNICODE, characters
 from quicdist.otp.rpc import mailbox
 from quicdist.term import Atom
@@ -29,9 +29,9 @@ class IoClient:
     ``(name, node)``; in an exported function ``current_call().process.group_leader`` is that of the
     caller. ``timeout`` is in seconds."""
 
-    def __init__(self, runtime: Runtime, caller: Caller) -> None:
+    def __init__(self, runtime: Runtime, gen: GenClient) -> None:
         self._runtime = runtime
-        self._caller = caller
+        self._gen = gen
 
     async def put_chars(self, device: Any, text: str, *, timeout: float | None = None) -> None:
         """Write ``text`` and wait until it is written (``io:put_chars/2``). Raises the errors of
@@ -56,7 +56,7 @@ class IoClient:
         async with mailbox(self._runtime) as process:
             reference = process.monitor(device)
             # From the same process as writers, so that all requests keep their order.
-            source = self._caller.process.pid
+            source = self._gen.process.pid
             self._runtime.send(source, device, (IO_REQUEST, process.pid, reference, request))
             pattern = AnyOf((IO_REPLY, reference, ANY), (DOWN, reference, ANY, ANY, ANY))
             try:
@@ -64,7 +64,7 @@ class IoClient:
             except TimeoutError:
                 raise CallTimeout(described(device), timeout or 0.0) from None
         if message[0] == DOWN:
-            gone = self._caller.down_error(device, message[4])
+            gone = self._gen.down_error(device, message[4])
             if isinstance(gone, NodeError):
                 gone.exit_reason = (_TERMINATED, [])
             raise gone
@@ -80,13 +80,13 @@ class IoClient:
         """A text file that writes lines to a device, for ``print(..., file=...)``. A line is sent when
         it is complete, or by ``flush``. It does not wait for the answer: output that the device cannot
         write is lost."""
-        return _Writer(self._runtime, self._caller, device)
+        return _Writer(self._runtime, self._gen, device)
 
 
 class _Writer(io.TextIOBase):
-    def __init__(self, runtime: Runtime, caller: Caller, device: Any) -> None:
+    def __init__(self, runtime: Runtime, gen: GenClient, device: Any) -> None:
         self._runtime = runtime
-        self._pid = caller.process.pid
+        self._pid = gen.process.pid
         self._device = device
         self._line = ""
 

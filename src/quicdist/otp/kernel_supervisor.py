@@ -10,19 +10,42 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any
 
 from quicdist.containment import describe
 from quicdist.logs import get_logger
 from quicdist.node.errors import NodeError
-from quicdist.node.process import Process
+from quicdist.node.exit_reason import EXIT
+from quicdist.node.process import HandlerProcess, Process
 from quicdist.node.reports import shown
 from quicdist.node.runtime import Runtime
+from quicdist.term import Pid
 
 log = get_logger("quicdist.otp")
 
 #: Restarts of all these processes together within ``PERIOD`` seconds; with more the node stops.
 MAX_RESTARTS = 5
 PERIOD = 10.0
+
+
+class KernelProcess(HandlerProcess):
+    """A process of the node itself whose body is a plain function."""
+
+    __slots__ = ()
+
+    def handle(self, message: Any) -> None:
+        match message:
+            case (tag, Pid() as sender, reason) if tag == EXIT and sender == self.parent:
+                self.stop(reason)  # the node stops
+            case _:
+                super().handle(message)
+
+
+def spawn_kernel_process(
+    runtime: Runtime, function: Callable[[Process, Any], Any], name: str | None = None
+) -> Process:
+    """Start a process that calls ``function`` with itself and each message."""
+    return runtime.add(KernelProcess(runtime, runtime.identifiers.pid(), function), name=name)
 
 
 class KernelSupervisor:
@@ -34,7 +57,7 @@ class KernelSupervisor:
         self._fail = fail
         self._ends: deque[float] = deque(maxlen=MAX_RESTARTS + 1)
         self._stopped = False
-        self._held: list[Callable[[], None]] = []
+        self._when_stopped: list[Callable[[], None]] = []
         #: Writes the remaining output.
         self.flush: Callable[[], Awaitable[None]]
 
@@ -71,7 +94,7 @@ class KernelSupervisor:
 
     def when_stopped(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` when the node has stopped."""
-        self._held.append(callback)
+        self._when_stopped.append(callback)
 
     def stop(self) -> None:
         """Restart nothing any more: the node stops."""
@@ -80,6 +103,6 @@ class KernelSupervisor:
     def let_go(self) -> None:
         """Call the callbacks of :meth:`when_stopped`: the node has stopped."""
         self.stop()
-        held, self._held = self._held, []
-        for callback in held:
+        callbacks, self._when_stopped = self._when_stopped, []
+        for callback in callbacks:
             callback()

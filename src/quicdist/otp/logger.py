@@ -229,7 +229,7 @@ class LoggerHandler(logging.Handler):
 
     def __init__(self, node: NodeInterface[Any], to: Name, level: int | str = logging.NOTSET) -> None:
         super().__init__(level)
-        self._node = node
+        self._local = node._local
         self._to = node_name(to)
         self._limit = RateLimit(OWN_RECORDS, OWN_PERIOD)
         #: Records on the way to the loop's thread: text, and whether they are quicdist's own.
@@ -257,7 +257,7 @@ class LoggerHandler(logging.Handler):
             self.handleError(record)
             return
         try:
-            self._node.call_soon_threadsafe(self._send_next)
+            self._local.call_soon_threadsafe(self._send_next)
         except (NodeNotStarted, RuntimeError):
             # The node has not started, or the event loop is closed.
             self._waiting.pop()
@@ -265,7 +265,7 @@ class LoggerHandler(logging.Handler):
 
     def _send_next(self) -> None:
         record, text, own = self._waiting.popleft()
-        link = self._node._local.connections.link(self._to)
+        link = self._local.connections.link(self._to)
         if (link is None and own) or (link is not None and not link.writable):
             self._unsent += 1
             return
@@ -274,7 +274,7 @@ class LoggerHandler(logging.Handler):
             text += f" ({left_out} records before it were dropped)"
         self._sending = get_ident()
         try:
-            _send_event(self._node._local.runtime, self._to, record, text)
+            _send_event(self._local.runtime, self._to, record, text)
         except Exception:
             self._unsent += 1
         else:

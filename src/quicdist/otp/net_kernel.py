@@ -18,7 +18,7 @@ from quicdist.node.process import Process
 from quicdist.node.reports import Shown, shown
 from quicdist.otp import gen_server
 from quicdist.otp.deadline import Deadline, within
-from quicdist.otp.gen import Caller
+from quicdist.otp.gen import GenClient
 from quicdist.otp.gen_messages import From
 from quicdist.otp.gen_server import GenServer
 from quicdist.protocol import DistFlag
@@ -162,9 +162,9 @@ class NodeInfo:
 class NetKernel:
     """The connected nodes, and the settings for other nodes."""
 
-    def __init__(self, node: LocalNode, caller: Caller) -> None:
+    def __init__(self, node: LocalNode, gen: GenClient) -> None:
         self._node = node
-        self._caller = caller
+        self._gen = gen
         self._monitors: list[tuple[Process, _Options]] = []
         self._kinds: dict[str, str] = {}
         self._connection_ids: dict[str, int] = {}
@@ -281,7 +281,7 @@ class NetKernel:
         if node != self._node.name:
             async with within(timeout, node):
                 await self._node.connections.connect(node)
-        answer = await self._caller.call(
+        answer = await self._gen.call(
             (NET_KERNEL, node), (_IS_AUTH, Atom(self._node.name)), timeout=deadline.left()
         )
         if answer != _YES:

@@ -65,12 +65,12 @@ class Node:
             print(await node.call("a@127.0.0.1", "lists", "reverse", [[1, 2, 3]]))
             await node.run_forever()
 
-    Inside ``async with`` it listens, has registered its name, and can be reached; it connects to
-    another node when something is sent there. At the end of the block it stops in order (see
-    :meth:`stop`). A node is entered once; another life needs a new ``Node``. It belongs to the thread
+    Inside ``async with`` the node listens, has registered its name, and can be reached. It connects to
+    another node when something is sent to that node. At the end of the block it stops in order (see
+    :meth:`stop`). A node is started once; to start again, make a new ``Node``. It belongs to the thread
     of its event loop: from other threads, use :meth:`call_soon_threadsafe`.
 
-    What it does, by subject:
+    Methods by subject:
 
     - processes: :meth:`process`, :meth:`spawn`, :meth:`serve`, :meth:`whereis`, :meth:`send`;
     - other nodes: :meth:`connect`, :meth:`disconnect`, :meth:`ping`, :meth:`nodes`, :meth:`subscribe`;
@@ -86,7 +86,7 @@ class Node:
     - ``cookie``: the cluster's secret, by default the one in ``~/.erlang.cookie``.
     - ``carrier``: ``"quic"`` (the default), ``"tcp"``, ``"tls"`` or several, tried in order.
     - ``config``: the cluster's own ``sys.config``, or several, or what
-      :func:`~quicdist.config.read_config` made of it. It says what the other options do not; see
+      :func:`~quicdist.config.read_config` returned. Other options override it; see
       ``docs/configuration.md``.
     - ``nodes``: addresses by node name, ``{"a@host": ("10.0.0.1", 4433)}``.
 
@@ -95,14 +95,14 @@ class Node:
     - ``vm_args``: the cluster's ``vm.args``, read like ``config``.
     - ``host`` and ``port``: where to listen (None: all addresses; UDP 4433 or any free TCP port).
       ``listen=False`` only dials. ``epmd``: whether TCP registers with epmd and asks it.
-    - ``discovery`` in place of the default ways to find nodes; ``endpoints`` in place of all that
-      concerns carriers.
+    - ``discovery``: replaces the default discovery. ``endpoints``: replaces all options of carriers and
+      addresses.
 
     Security, see ``docs/security.md``:
 
-    - ``cert``, ``key``, ``cacert``: PEM files, or as bytes what would stand in them.
-    - ``verify``: a node dialled over QUIC or TLS must prove by a certificate of that CA that it is who its
-      host says; turn it off for a cluster whose certificates no CA has signed.
+    - ``cert``, ``key``, ``cacert``: PEM files, or their contents as bytes.
+    - ``verify``: whether a node dialled over QUIC or TLS must prove its host name by a certificate of that CA;
+      turn it off for a cluster whose certificates no CA has signed.
     - ``quic``: settings of the QUIC carrier: those of :class:`~quicdist.carrier.QuicSettings`, such as
       ``congestion_control``, ``idle_timeout`` and ``auth_callback``, and of
       :class:`~quicdist.carrier.TlsConfig` ``client_certificate``, ``external_psk`` and ``psks``:
@@ -111,16 +111,15 @@ class Node:
 
     The rest:
 
-    - ``hidden``: whether the rest of the cluster is left to connect by itself (an Erlang hidden
-      node), which is the default.
-    - ``none``: the atom that stands for ``None``; Elixir users choose ``"nil"``. ``limits``: how deep
-      terms may be, see :class:`~quicdist.term.Limits`. ``default``: called with each value to be sent
-      that Erlang lacks, such as a ``datetime``; returns one that can be sent, or raises TypeError.
+    - ``hidden``: whether it is an Erlang hidden node, which takes no part in the full mesh; the default.
+    - ``none``: the atom that stands for ``None``; Elixir users choose ``"nil"``. ``limits``: limits
+      for decoding, see :class:`~quicdist.term.Limits`. ``default``: called with each value that has no
+      Erlang term, such as a ``datetime``; returns one that can be sent, or raises TypeError.
     - ``net_ticktime``: seconds of silence after which a node counts as down. ``setup_time``:
-      seconds a handshake may take. ``max_frame``: bytes the longest message may have. ``max_dials``:
-      nodes that are dialled at once; further dials wait.
+      seconds a handshake may take. ``max_frame``: bytes of the longest message a peer may send.
+      ``max_dials``: concurrent dials; further dials wait.
 
-    Raises :class:`NodeError` for options that do not fit, :class:`CookieError`,
+    Raises :class:`NodeError` for options that do not fit together, :class:`CookieError`,
     :class:`~quicdist.protocol.InvalidNodeName`, :class:`~quicdist.config.ConfigError`.
     """
 
@@ -255,26 +254,26 @@ class Node:
     async def stop(self) -> None:
         """Stop in order, and wait until that is done. Called again, it waits for the same stop.
 
-        No connection is accepted any more, and the name is taken out of discovery. While links are up,
+        The node accepts no more connections, and its name is unregistered. While links are up,
         running calls are answered, within five seconds, and supervisors and servers end with
         ``shutdown``: supervised processes in order and within their shutdown times, other servers within
         five seconds. What is queued is sent, and the links are closed. Then all other processes end.
 
-        In code that the node runs, such as a process or an exported function, it does not wait.
+        Called in code that the node runs, such as a process or an exported function, it does not wait.
         """
         await self._local.lifecycle.stop()
 
     async def run_forever(self) -> None:
         """Wait until the node has stopped; SIGTERM and SIGINT stop it, a second one ends the program
-        at once. Raises what made the node stop by itself.
+        at once. Raises the error that made the node stop by itself.
 
-        In a thread other than the main one, signals are left to the program.
+        Signals are handled in the main thread only.
         """
         await self._local.lifecycle.run_forever()
 
     def call_soon_threadsafe(self, function: Callable[..., Any], *args: Any) -> None:
-        """Call a function in the thread of this node, from any thread: the way to send or spawn
-        from another one. What it raises is logged. Raises :class:`NodeNotStarted`."""
+        """Call a function in the thread of this node, for example to send or spawn from another
+        thread. What it raises is logged. Raises :class:`NodeNotStarted`."""
         self._local.call_soon_threadsafe(function, *args)
 
     # -- services, by the names of OTP's modules -------------------------------------------
@@ -411,12 +410,12 @@ class Node:
         await self.net_kernel.is_auth(node, timeout)
 
     async def drain(self, node: Name) -> None:
-        """Wait while more bytes wait for ``node`` than its connection's bound (4 MiB by default): a
-        slow node slows those down who send to it and await this. Others fill the connection's buffer,
-        and one that is full (256 MiB) ends the connection.
+        """Wait while more bytes are queued for ``node`` than its connection's limit (4 MiB by default), so
+        that a slow node slows its senders down. A sender that does not wait fills the buffer; a full
+        buffer (256 MiB) ends the connection.
 
-        Ends with the connection, and where there is none after one turn of the event loop, in which
-        other tasks run; so it does wherever there is nothing to wait for.
+        Returns when the connection ends. If there is nothing to wait for, it returns after one iteration of
+        the event loop, in which other tasks run.
         """
         await self._local.connections.drain(node_name(node))
 
@@ -430,8 +429,9 @@ class Node:
         return self._local.subscribe(callback)
 
     def rebind(self) -> list[str]:
-        """Go on from new sockets to every node that can be moved so (dialled, over QUIC), as after a
-        change of network: their names. It is not needed where the system says that the address is gone.
+        """Move connections to new sockets, after a change of network, and return the names of their nodes.
+        Only connections over QUIC that this node dialled can be moved. Not needed if the system reports
+        that the address is gone.
         """
         return self._local.rebind()
 

@@ -17,7 +17,7 @@ from quicdist.node.runtime import Runtime
 from quicdist.otp.deadline import Deadline
 from quicdist.otp.erpc import ErpcClient, rex_error
 from quicdist.otp.errors import CallTimeout, RemoteError, fails_rpc
-from quicdist.otp.gen import Caller
+from quicdist.otp.gen import GenClient
 from quicdist.protocol.names import N, node_name, node_names
 from quicdist.term import Atom, Reference
 from quicdist.term.names import REGISTERED_NAME, Name, atom_of, mfa_of
@@ -35,9 +35,9 @@ _DOWN = Atom("DOWN")
 class RpcClient:
     """The functions of ``rpc`` that :class:`ErpcClient` does not have."""
 
-    def __init__(self, runtime: Runtime, caller: Caller, erpc: ErpcClient) -> None:
+    def __init__(self, runtime: Runtime, gen: GenClient, erpc: ErpcClient) -> None:
         self._runtime = runtime
-        self._caller = caller
+        self._gen = gen
         self._erpc = erpc
 
     async def block_call(
@@ -54,7 +54,7 @@ class RpcClient:
         node, mfa = node_name(node), mfa_of(module, function, arguments)
         request = (_BLOCK_CALL, *mfa, self._runtime.group_leader)
         try:
-            value = await self._caller.call((REX, node), request, timeout=timeout)
+            value = await self._gen.call((REX, node), request, timeout=timeout)
         except NodeError as failed:
             fails_rpc(failed)
             raise
@@ -92,7 +92,7 @@ class RpcClient:
         """Send a message to a registered name on many nodes (``rpc:abcast/3``)."""
         name = atom_of(name, REGISTERED_NAME)
         for node in node_names(nodes):
-            self._runtime.send(self._caller.process.pid, (name, node), message)
+            self._runtime.send(self._gen.process.pid, (name, node), message)
 
     async def sbcast(
         self, nodes: Iterable[N], name: Name, message: Any, *, timeout: float | None = None
@@ -113,7 +113,7 @@ class RpcClient:
         node, name = node_name(node), atom_of(name, REGISTERED_NAME)
         ((_, answer),) = await self._ask_all([node], name, wrapper, message, timeout)
         if isinstance(answer, _Gone):
-            error = self._caller.down_error((name, node), answer.reason)
+            error = self._gen.down_error((name, node), answer.reason)
             raise error if isinstance(error, NotConnected) else NotConnected(node, (error,))
         return answer
 

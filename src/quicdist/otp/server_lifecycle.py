@@ -16,7 +16,8 @@ from quicdist.containment import contained, dispose
 from quicdist.logs import get_logger
 from quicdist.node.errors import NameRegistered, ProcessEnded, ProcessExit
 from quicdist.node.exit_reason import CLASS_EXIT, NORMAL, exit_reason, is_shutdown
-from quicdist.node.process import Process, ProcessState
+from quicdist.node.process import Process
+from quicdist.node.process_lifecycle import ProcessState
 from quicdist.node.runtime import Runtime
 from quicdist.otp.gen_messages import From
 from quicdist.otp.gen_messages import reply as gen_reply

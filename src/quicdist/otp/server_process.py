@@ -14,10 +14,11 @@ from typing import Any
 from quicdist.containment import dispose
 from quicdist.node.errors import ProcessExit
 from quicdist.node.exit_reason import EXIT
-from quicdist.node.process import Process, ProcessState
+from quicdist.node.process import Process
+from quicdist.node.process_lifecycle import ProcessState
 from quicdist.node.runtime import Runtime
 from quicdist.otp import system_messages
-from quicdist.otp.errors import FunctionClause
+from quicdist.otp.errors import function_clause
 from quicdist.otp.function_clause import NO_CLAUSE, with_clauses
 from quicdist.otp.gen_messages import GEN_CALL, GEN_CAST, SYSTEM, From, classify
 from quicdist.otp.gen_messages import reply as gen_reply
@@ -174,7 +175,7 @@ class ServerProcess(ServerLifecycle):
                 return
             if result is NO_CLAUSE and callback is not None:
                 if callback != "handle_info":
-                    raise FunctionClause(self.server, callback, argument)
+                    raise function_clause(self.server, callback, argument)
                 result = GenServer.handle_info(self.server, argument)
             then: Then = None
             if isinstance(result, Reply | NoReply | Stop):

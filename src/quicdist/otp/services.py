@@ -12,13 +12,12 @@ from quicdist.otp.crash_reports import CrashReports
 from quicdist.otp.dispatcher import Dispatcher
 from quicdist.otp.erpc import ErpcClient
 from quicdist.otp.exports import Exports
-from quicdist.otp.gen import Caller
+from quicdist.otp.gen import GenClient
 from quicdist.otp.gen_server_client import GenServerClient
 from quicdist.otp.global_names import GlobalNames
 from quicdist.otp.io_client import IoClient
 from quicdist.otp.io_server import USER, IoServer
-from quicdist.otp.kernel_process import spawn_kernel_process
-from quicdist.otp.kernel_supervisor import KernelSupervisor
+from quicdist.otp.kernel_supervisor import KernelSupervisor, spawn_kernel_process
 from quicdist.otp.logger import LOGGER_PROXY, LoggerProxy
 from quicdist.otp.name_resolver import NameResolver
 from quicdist.otp.net_kernel import NET_KERNEL, NetKernel, NetKernelServer
@@ -32,7 +31,7 @@ from quicdist.otp.sys_client import StateForm, SysClient
 class Services:
     """The services of a node, by the names of OTP's modules."""
 
-    caller: Caller
+    gen: GenClient
     erpc: ErpcClient
     rpc: RpcClient
     gen_server: GenServerClient
@@ -52,15 +51,15 @@ def start_services(node: LocalNode, exports: Exports) -> Services:
     runtime = node.runtime
     reports = runtime.reporter = CrashReports(runtime, node.connections.link)
     kernel = KernelSupervisor(runtime, node.fail)
-    caller = Caller(runtime)
-    kernel.keep("the caller process", caller.start)
-    erpc = ErpcClient(runtime, node.spawning, node.connections, caller)
+    gen = GenClient(runtime)
+    kernel.keep("the process that sends calls", gen.start)
+    erpc = ErpcClient(runtime, node.spawning, node.connections, gen)
     is_linked = node.connections.is_linked
     group_leader = IoServer(erpc.call, is_connected=is_linked)
     kernel.keep(USER, lambda: _start_user(runtime, group_leader))
     logger_proxy = LoggerProxy(node.name, erpc.call, is_linked)
     kernel.keep(LOGGER_PROXY, lambda: spawn_kernel_process(runtime, logger_proxy, LOGGER_PROXY))
-    net_kernel = NetKernel(node, caller)
+    net_kernel = NetKernel(node, gen)
     kernel.keep(
         NET_KERNEL,
         lambda: server_process.start(runtime, NetKernelServer(node, net_kernel), name=NET_KERNEL),
@@ -70,23 +69,23 @@ def start_services(node: LocalNode, exports: Exports) -> Services:
     kernel.keep(REX, lambda: server_process.start(runtime, Rex(runtime, dispatcher), name=REX))
     global_names = GlobalNames(erpc, lambda: net_kernel.nodes("connected"))
     names = NameResolver(erpc, global_names, lambda: net_kernel.nodes("connected"))
-    caller.find = names.find
+    gen.find = names.find
 
     kernel.flush = group_leader.close
     kernel.when_stopped(names.stop)
     kernel.when_stopped(logger_proxy.close)
     kernel.when_stopped(dispatcher.close)
     return Services(
-        caller=caller,
+        gen=gen,
         erpc=erpc,
-        rpc=RpcClient(runtime, caller, erpc),
-        gen_server=GenServerClient(runtime, caller, names),
+        rpc=RpcClient(runtime, gen, erpc),
+        gen_server=GenServerClient(runtime, gen, names),
         net_kernel=net_kernel,
         global_names=global_names,
         names=names,
-        io=IoClient(runtime, caller),
+        io=IoClient(runtime, gen),
         pg=ProcessGroups(node),
-        sys=SysClient(caller, runtime, StateForm(runtime, node.connections, erpc), names),
+        sys=SysClient(gen, runtime, StateForm(runtime, node.connections, erpc), names),
         reports=reports,
         kernel_supervisor=kernel,
     )

@@ -15,7 +15,8 @@ from quicdist.containment import settle
 from quicdist.logs import RateLimit, get_logger
 from quicdist.node.errors import NodeError
 from quicdist.node.exit_reason import KILL, KILLED, SHUTDOWN, answered_reason, exit_reason, is_shutdown
-from quicdist.node.process import Process, finished_within
+from quicdist.node.process import Process
+from quicdist.node.process_lifecycle import finished_within
 from quicdist.node.reports import Shown
 from quicdist.otp.child_spec import Child, ChildSpec, ChildState, RestartIntensity
 from quicdist.otp.child_start import start_link

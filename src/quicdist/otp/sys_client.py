@@ -20,7 +20,7 @@ from quicdist.otp.circuit_breaker import CircuitBreaker
 from quicdist.otp.deadline import Deadline, within
 from quicdist.otp.erpc import ErpcClient
 from quicdist.otp.errors import exits_call
-from quicdist.otp.gen import Caller, described, milliseconds, ref_term
+from quicdist.otp.gen import GenClient, described, milliseconds, ref_term
 from quicdist.otp.gen_messages import SYSTEM
 from quicdist.otp.name_resolver import NameResolver
 from quicdist.otp.server_names import Global, Via
@@ -96,8 +96,8 @@ class StateForm:
 class SysClient:
     """Sends system messages. ``timeout`` is in seconds; raises the errors of a call."""
 
-    def __init__(self, caller: Caller, runtime: Runtime, state_form: StateForm, names: NameResolver) -> None:
-        self._caller = caller
+    def __init__(self, gen: GenClient, runtime: Runtime, state_form: StateForm, names: NameResolver) -> None:
+        self._gen = gen
         self._runtime = runtime
         self._names = names
         #: Also used by the servers of this node, when they answer ``sys`` of other nodes.
@@ -145,7 +145,7 @@ class SysClient:
 
     async def _ask(self, to: Any, request: Any, timeout: float | None) -> Any:
         function = _function(to, request, timeout)
-        return await self._caller.call(to, request, label=SYSTEM, timeout=timeout, function=function)
+        return await self._gen.call(to, request, label=SYSTEM, timeout=timeout, function=function)
 
 
 def _function(to: Any, request: Any, timeout: float | None) -> tuple[Any, ...]:

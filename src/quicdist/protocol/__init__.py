@@ -46,23 +46,16 @@ from quicdist.protocol.control_messages import (
 )
 from quicdist.protocol.errors import (
     ConnectionAlive,
-    DynamicNameRefused,
-    FragmentError,
     FrameError,
     FrameTooLong,
     HandshakeEnded,
     HandshakeError,
     InvalidNodeName,
-    MalformedControl,
-    MalformedFrame,
     MalformedHandshake,
     MandatoryFlagsMissing,
     NotAllowed,
     ProtocolError,
-    ReflectedChallenge,
     SimultaneousConnect,
-    UndecodableMessage,
-    UnsupportedVersion,
     WrongCookie,
     WrongNodeName,
 )
@@ -80,6 +73,7 @@ from quicdist.protocol.handshake import (
 )
 from quicdist.protocol.handshake_framing import HandshakeFraming
 from quicdist.protocol.handshake_messages import Status, gen_digest
+from quicdist.protocol.identity import LocalIdentity, Peer
 from quicdist.protocol.initiator import Initiator
 from quicdist.protocol.names import (
     MAX_NODE_NAME,
@@ -89,7 +83,6 @@ from quicdist.protocol.names import (
     validate_node_name,
 )
 from quicdist.protocol.payload import NO_PAYLOAD, EncodedPayload, NoPayload, RefusedPayload
-from quicdist.protocol.peers import LocalIdentity, Peer
 from quicdist.protocol.streams import (
     DATA_STREAMS,
     LEGACY_DATA_STREAMS,
@@ -126,14 +119,12 @@ __all__ = [
     "DemonitorP",
     "DistConnection",
     "DistFlag",
-    "DynamicNameRefused",
     "EncodedPayload",
     "Event",
     "Exit",
     "Exit2",
     "Exit2TT",
     "ExitTT",
-    "FragmentError",
     "FrameError",
     "FrameTooLong",
     "GroupLeader",
@@ -145,8 +136,6 @@ __all__ = [
     "InvalidNodeName",
     "Link",
     "LocalIdentity",
-    "MalformedControl",
-    "MalformedFrame",
     "MalformedHandshake",
     "MandatoryFlagsMissing",
     "MonitorP",
@@ -166,7 +155,6 @@ __all__ = [
     "PeerNamed",
     "PeerProved",
     "ProtocolError",
-    "ReflectedChallenge",
     "RefusedPayload",
     "RegSend",
     "RegSendTT",
@@ -185,11 +173,9 @@ __all__ = [
     "StatusReceived",
     "StreamKind",
     "StreamPlan",
-    "UndecodableMessage",
     "Unlink",
     "UnlinkId",
     "UnlinkIdAck",
-    "UnsupportedVersion",
     "WrongCookie",
     "WrongNodeName",
     "decode_control",

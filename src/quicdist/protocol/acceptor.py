@@ -9,7 +9,7 @@ from quicdist.protocol.challenges import Challenges
 from quicdist.protocol.errors import (
     UNNAMED,
     ConnectionAlive,
-    DynamicNameRefused,
+    HandshakeError,
     InvalidNodeName,
     MalformedHandshake,
     MandatoryFlagsMissing,
@@ -30,8 +30,8 @@ from quicdist.protocol.handshake_messages import (
     encode_status,
     gen_digest,
 )
+from quicdist.protocol.identity import LocalIdentity
 from quicdist.protocol.names import encode_name, parse_node_name
-from quicdist.protocol.peers import LocalIdentity
 
 
 class Acceptor(Handshake):
@@ -66,7 +66,7 @@ class Acceptor(Handshake):
         """Answer :class:`PeerNamed`, and go on unless it is a refusal (``nok``, ``not_allowed``).
 
         ``Status.NAMED`` gives ``name`` and ``creation`` to a peer that asked for a name. Such a
-        peer answered ``ok`` is refused, and :class:`DynamicNameRefused` raised.
+        peer answered ``ok`` is refused, and :class:`HandshakeError` raised.
         """
         peer = self._named
         if peer is None or self._status is not None:
@@ -76,7 +76,7 @@ class Acceptor(Handshake):
         if peer.wants_name and status not in (Status.NAMED, Status.NOK, Status.NOT_ALLOWED):
             self._refuse()
             text = f"a node at {peer.name} asked to be given a name, and this node gives none"
-            raise DynamicNameRefused(peer.name, text)
+            raise HandshakeError(peer.name, text)
         if status is Status.NAMED:
             parse_node_name(name)
             self._named = PeerNamed(name, peer.flags, creation)

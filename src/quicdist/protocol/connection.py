@@ -16,14 +16,14 @@ from typing import Any
 from quicdist.protocol.control import ControlMessage, decode_control
 from quicdist.protocol.control_messages import AliasSend, AltactSigSend, RegSend, Send, SendSender
 from quicdist.protocol.downgrade import downgrades
-from quicdist.protocol.errors import FrameTooLong, MalformedFrame, ProtocolError, UndecodableMessage, shown
+from quicdist.protocol.errors import FrameError, FrameTooLong, ProtocolError, shown
 from quicdist.protocol.flags import DistFlag
 from quicdist.protocol.fragments import FRAGMENT_SIZE, MAX_PARTIAL_MESSAGES, FragmentAssembler, TooLong, split
 from quicdist.protocol.frames import MAX_FRAME, TICK, Chunk, FrameReader
+from quicdist.protocol.identity import LocalIdentity, Peer
 from quicdist.protocol.payload import NO_PAYLOAD, EncodedPayload, RefusedPayload
-from quicdist.protocol.peers import LocalIdentity, Peer
 from quicdist.protocol.streams import StreamKind, StreamPlan
-from quicdist.term import Atom, Codec, DecodeError, EncodeError, Local, TermTooDeep
+from quicdist.term import Atom, Codec, DecodeError, EncodeError, Local
 
 #: Up to here a message is joined to one chunk: a copy is cheaper than several writes.
 _JOIN = 16 * 1024
@@ -36,7 +36,7 @@ _LENGTH_AND_HEADER = Struct(">IBBB")  # length, 131, 68, number of atom cache re
 _LENGTH_AND_PASS_THROUGH = Struct(">IBB")  # length, 112, 131
 _VERSION = b"\x83"
 
-#: What messages are sent by. Of these, all that decides what is encoded takes part in ``==``.
+#: The settings of sending. Those that affect the encoding take part in ``==``.
 _REPEATED = frozenset({AliasSend, AltactSigSend, RegSend, Send, SendSender})
 
 
@@ -63,11 +63,11 @@ class DistConnection:
         fragment_size: int = FRAGMENT_SIZE,
     ) -> None:
         if peer.negotiated & DistFlag.DIST_HDR_ATOM_CACHE:
-            raise ValueError("DIST_HDR_ATOM_CACHE was negotiated, and the atom cache is not spoken")
+            raise ValueError("DIST_HDR_ATOM_CACHE was negotiated, but the atom cache is not supported")
         self.peer = peer
         self.local = local
         self.streams = streams
-        # What a peer does not know it answers by closing the connection.
+        # A peer closes the connection when it receives a message that it does not support.
         self._codec = codec if peer.negotiated & DistFlag.NATIVE_RECORDS else codec.without_records()
         self._none = codec.none or Atom("undefined")
         self._max_frame = max_frame
@@ -96,7 +96,7 @@ class DistConnection:
     def send(
         self, control: ControlMessage, payload: Any = NO_PAYLOAD, *, pair: Hashable = None
     ) -> tuple[int, list[Chunk]]:
-        """Encode a message: the id of the stream it takes, and what is to be written there.
+        """Encode a message: the id of its stream, and the bytes to write there.
 
         Of two messages to one stream the first encoded has to be written first, whole. ``pair``
         overrides the pair that the control message names, see :mod:`quicdist.protocol.streams`.
@@ -168,7 +168,7 @@ class DistConnection:
 
     def _for_peer(self, payload: EncodedPayload) -> bytes:
         if payload.records and not self.peer.negotiated & DistFlag.NATIVE_RECORDS:
-            raise EncodeError("a native record, which the peer does not know (OTP 29 and later do)")
+            raise EncodeError("a native record: the peer does not support it (OTP 29 and later do)")
         return payload.etf
 
     def _pass_through(self, parts: list[Chunk], payload_at: int, size: int) -> None:
@@ -189,7 +189,7 @@ class DistConnection:
     # -- receiving ---------------------------------------------------------------------------
 
     def add_stream(self, stream_id: int) -> None:
-        """The peer sends messages on a stream that is no data stream by the plan."""
+        """The peer sends messages on a stream outside the known data streams."""
         self._readers[stream_id] = FrameReader(self.peer.name, self._max_frame)
 
     def receive(self, stream_id: int, data: bytes) -> list[tuple[ControlMessage, Any]]:
@@ -285,16 +285,18 @@ class DistConnection:
                     end += 1
                 try:
                     payload, end = decode(frame, end)
-                except TermTooDeep as error:
+                except DecodeError as error:
+                    if not error.too_deep:
+                        raise
                     payload, end = RefusedPayload(error, error.begun), len(frame)
         except DecodeError as error:
             raise self._undecodable(stream_id, error) from error
         if end != len(frame):
-            raise self._malformed(f"nothing behind {control.op.name}", frame[end:])
+            raise self._malformed(f"nothing after {control.op.name}", frame[end:])
         return control, payload
 
     def _too_long(self, stream_id: int, message: TooLong) -> tuple[ControlMessage, Any]:
-        """What is known of a message of which only the first fragment was kept."""
+        """The control message of a message that was too long, from its first fragment."""
         begun: tuple[Any, ...] = ()
         try:
             term, end = self._codec.decode(message.beginning)
@@ -307,12 +309,11 @@ class DistConnection:
             begun = error.begun
         return control, RefusedPayload(message.error, begun)
 
-    def _undecodable(self, stream_id: int, error: DecodeError) -> UndecodableMessage:
-        text = f"message from {self.peer.name} on stream {stream_id}: {error}"
-        return UndecodableMessage(self.peer.name, text)
+    def _undecodable(self, stream_id: int, error: DecodeError) -> FrameError:
+        return FrameError(self.peer.name, f"message on stream {stream_id}", str(error))
 
-    def _malformed(self, expected: str, came: Chunk) -> MalformedFrame:
-        return MalformedFrame(self.peer.name, expected, shown(came))
+    def _malformed(self, expected: str, came: Chunk) -> FrameError:
+        return FrameError(self.peer.name, "frame", f"expected {expected}, got {shown(came)}")
 
     @property
     def ticks_in(self) -> int:

@@ -1,4 +1,4 @@
-"""Control messages: what they share, and how one is made of the tuple that came.
+"""Control messages: their base, and how they are decoded from tuples.
 
 Source: ERTS User's Guide, *Distribution Protocol*, *Protocol between Connected Nodes*.
 """
@@ -11,11 +11,11 @@ from operator import itemgetter
 from types import NoneType, UnionType
 from typing import Any, ClassVar, get_args, get_origin
 
-from quicdist.protocol.errors import UNNAMED, MalformedControl, shown
+from quicdist.protocol.errors import UNNAMED, FrameError, shown
 from quicdist.term import Atom, Pid, Reference
 
 _UNDEFINED = Atom("undefined")
-#: Looks at what types alone do not say; raises MalformedControl.
+#: Checks that go beyond types; raises FrameError.
 _Check = Callable[[Any, str], None]
 
 
@@ -56,7 +56,7 @@ class Op(IntEnum):
 
 
 class ControlMessage(tuple[Any, ...]):
-    """What all control messages share. Two are equal if operation and elements are."""
+    """The base of all control messages. Two are equal if operation and elements are."""
 
     __slots__ = ()
 
@@ -117,7 +117,7 @@ _new: Any = tuple.__new__
 def decode_control(term: object, node: str = UNNAMED, none: Atom = _UNDEFINED) -> ControlMessage:
     """The control message that ``term``, as the codec decoded it, stands for.
 
-    ``none`` is the atom that the codec gives as None. Raises :class:`MalformedControl` for an
+    ``none`` is the atom that the codec gives as None. Raises :class:`FrameError` for an
     unknown operation, a wrong number of elements or one of the wrong type.
     """
     if type(term) is tuple and term:
@@ -131,7 +131,12 @@ def decode_control(term: object, node: str = UNNAMED, none: Atom = _UNDEFINED) -
                     check(message, node)
                 return message
             return _decode_first(term, node, none)
-    raise MalformedControl(node, "a tuple that begins with an operation", short(term))
+    raise unexpected(node, "a tuple that begins with an operation", short(term))
+
+
+def unexpected(node: str, expected: str, came: str) -> FrameError:
+    """The error for a control message that is not as ``expected``."""
+    return FrameError(node, "control message", f"expected {expected}, got {came}")
 
 
 def _decode_first(term: tuple[Any, ...], node: str, none: Atom) -> ControlMessage:
@@ -142,9 +147,7 @@ def _decode_first(term: tuple[Any, ...], node: str, none: Atom) -> ControlMessag
             break
     else:
         expected = " or ".join(f"{len(_KINDS[cls]) + 1}" for cls in _CLASSES[term[0]])
-        raise MalformedControl(
-            node, f"{Op(term[0]).name} with {expected} elements", f"{len(term)}: {short(term)}"
-        )
+        raise unexpected(node, f"{Op(term[0]).name} with {expected} elements", f"{len(term)}: {short(term)}")
     elements = list(term[1:])
     for position, (allowed, element) in enumerate(zip(kinds, elements, strict=True)):
         if allowed is None or type(element) in allowed:
@@ -154,7 +157,7 @@ def _decode_first(term: tuple[Any, ...], node: str, none: Atom) -> ControlMessag
             continue
         names = " or ".join(sorted(kind.__name__ for kind in allowed))
         field = cls._fields[position]  # type: ignore[attr-defined]
-        raise MalformedControl(
+        raise unexpected(
             node, f"{Op(term[0]).name} with {field} a {names}", f"{short(element)} in {short(term)}"
         )
     message: ControlMessage = _new(cls, elements)

@@ -13,16 +13,15 @@ from enum import IntFlag
 from types import NoneType
 from typing import Any, NamedTuple
 
-from quicdist.protocol.control import ControlMessage, Op, short
-from quicdist.protocol.errors import MalformedControl
+from quicdist.protocol.control import ControlMessage, Op, short, unexpected
 from quicdist.term import Atom, Pid, Reference
 
-#: What the elements called *Unused* are filled with, as OTP does.
+#: The value of elements called *Unused*, as in OTP.
 UNUSED = Atom("")
 
 
 class SpawnReplyFlag(IntFlag):
-    """``flags`` of SPAWN_REPLY: what was set up along with the new process."""
+    """``flags`` of SPAWN_REPLY: whether the new process is linked and monitored."""
 
     LINK = 1
     MONITOR = 2
@@ -38,12 +37,12 @@ class AltactFlag(IntFlag):
     EXIT = 16
 
 
-# What types alone do not say.
+# Checks that go beyond types.
 
 
 def _check_unlink_id(message: Any, node: str) -> None:
     if not 1 <= message.id <= 0xFFFFFFFFFFFFFFFF:
-        raise MalformedControl(node, f"{message.op.name} with id in 1..2^64-1", short(message.id))
+        raise unexpected(node, f"{message.op.name} with id in 1..2^64-1", short(message.id))
 
 
 def _check_spawn(message: Any, node: str) -> None:
@@ -52,14 +51,14 @@ def _check_spawn(message: Any, node: str) -> None:
     if not (
         len(mfa) == 3 and isinstance(mfa[0], atoms) and isinstance(mfa[1], atoms) and type(mfa[2]) is int
     ):
-        raise MalformedControl(node, f"{message.op.name} of {{Module, Function, Arity}}", short(mfa))
+        raise unexpected(node, f"{message.op.name} of {{Module, Function, Arity}}", short(mfa))
 
 
 def _check_altact(message: Any, node: str) -> None:
     flags, to, has_token = message.flags, type(message.to), "trace_token" in message._fields
     due = Reference if flags & AltactFlag.ALIAS else Atom if flags & AltactFlag.NAME else Pid
     if to is not due or bool(flags & AltactFlag.TOKEN) != has_token:
-        raise MalformedControl(node, "ALTACT_SIG_SEND whose flags fit its elements", short(message))
+        raise unexpected(node, "ALTACT_SIG_SEND whose flags fit its elements", short(message))
 
 
 class Link(ControlMessage, NamedTuple("Link", [("from_pid", Pid), ("to_pid", Pid)]), op=Op.LINK, pair=(0, 1)):
@@ -355,7 +354,7 @@ class SpawnReply(
         "SpawnReply", [("req_id", Reference), ("to_pid", Pid), ("flags", int), ("result", Pid | Atom)]
     ),
     op=Op.SPAWN_REPLY,
-    # The first signal of the new process to its parent: what it sends next must not overtake it.
+    # The first signal of the new process to its parent: later ones must not overtake it.
     pair=(3, 1),
 ):
     """``result`` is the new process, or the atom that says why there is none."""

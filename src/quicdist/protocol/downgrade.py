@@ -1,7 +1,7 @@
-"""What is sent in place of a control message that the peer did not negotiate.
+"""Replaces control messages that the peer does not support by older ones.
 
 Source: ERTS User's Guide, *Distribution Protocol*: SEND_SENDER, EXIT_PAYLOAD and (from
-``erts/emulator/beam/dist.c``) ALTACT_SIG replace older control messages where both sides can.
+``erts/emulator/beam/dist.c``) ALTACT_SIG replace older control messages if both nodes support them.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from quicdist.protocol.control import ControlMessage
 from quicdist.protocol.flags import DistFlag
 from quicdist.protocol.payload import NO_PAYLOAD
 
-#: Takes control message and payload, gives those that stand for them.
+#: From a control message and its payload to their replacements.
 Downgrade = Callable[[Any, Any], tuple[ControlMessage, Any]]
 
 
 def _altact(m: Any, payload: Any) -> tuple[ControlMessage, Any]:
-    """Without the priority, which the peer does not know of."""
+    """The same signal without its priority."""
     with_token = m.flags & c.AltactFlag.TOKEN
     token = (m.trace_token,) if with_token else ()
     if m.flags & c.AltactFlag.EXIT:
@@ -54,9 +54,9 @@ _BY_FLAG = {
 
 
 def downgrades(negotiated: DistFlag) -> dict[type[ControlMessage], Downgrade]:
-    """The control messages that cannot be sent with these flags, and what to make of them.
+    """The types of control messages that cannot be sent with these flags, and their replacements.
 
-    What comes out may have to be looked up again.
+    A replacement may have to be replaced again.
     """
     return {
         cls: downgrade

@@ -1,6 +1,6 @@
-"""What a peer, or this side, can do against the distribution protocol.
+"""Violations of the distribution protocol, by a peer or by this node.
 
-Every message names the node, what was expected and what came.
+Every text names the node, what was expected and what was received.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from quicdist.errors import QuicDistError
 if TYPE_CHECKING:
     from quicdist.protocol.flags import DistFlag
 
-#: How a peer is called in errors before it has said its name.
+#: The name of a peer in errors before it has sent its name.
 UNNAMED = "a peer that has not named itself"
 
 
@@ -37,10 +37,10 @@ class ProtocolError(QuicDistError):
 
 
 class InvalidNodeName(ProtocolError, ValueError):
-    """A node name that OTP does not accept; ``reason`` says what is wrong with it."""
+    """A node name that OTP does not accept; ``reason`` says why."""
 
     def __init__(self, name: str, reason: str) -> None:
-        super().__init__(name, f"{name!r} is no node name: {reason}")
+        super().__init__(name, f"{name!r} is not a node name: {reason}")
         self.reason = reason
 
 
@@ -48,7 +48,11 @@ class InvalidNodeName(ProtocolError, ValueError):
 
 
 class HandshakeError(ProtocolError):
-    """No connection came about: the handshake was refused, broken or given up."""
+    """No connection came about: the handshake was refused, broken or given up.
+
+    Raised itself where a peer sends back a challenge of this node (it would have this node answer in its
+    place), and where a node that has no name asks for one (``DFLAG_NAME_ME``) and gets none.
+    """
 
 
 class MandatoryFlagsMissing(HandshakeError):
@@ -62,19 +66,11 @@ class MandatoryFlagsMissing(HandshakeError):
 
 
 class WrongCookie(HandshakeError):
-    """The two nodes do not share a cookie; ``reason`` says how it showed."""
+    """The cookies of the two nodes differ; ``reason`` says how this was detected."""
 
     def __init__(self, node: str, reason: str) -> None:
         super().__init__(node, f"wrong cookie for {node}: {reason}")
         self.reason = reason
-
-
-class ReflectedChallenge(HandshakeError):
-    """The peer's challenge is one that this node has sent itself and that is not answered yet: whoever
-    sends it back wants this node to answer it in its place. Both handshakes fail."""
-
-    def __init__(self, node: str) -> None:
-        super().__init__(node, f"{node} sent a challenge of this node back to it: it is not answered")
 
 
 class NotAllowed(HandshakeError):
@@ -85,10 +81,10 @@ class NotAllowed(HandshakeError):
 
 
 class SimultaneousConnect(HandshakeError):
-    """Status ``nok``: the peer's own attempt to connect to this node goes on in place of ours.
+    """Status ``nok``: the peer keeps its own dial to this node and refuses ours.
 
-    OTP's rule: of two simultaneous attempts the one from the node with the greater name stands.
-    A connection from ``node`` is to be expected.
+    OTP's rule: of two simultaneous dials the one of the node with the greater name is kept.
+    A connection from ``node`` will follow.
     """
 
     def __init__(self, node: str) -> None:
@@ -96,16 +92,11 @@ class SimultaneousConnect(HandshakeError):
 
 
 class ConnectionAlive(HandshakeError):
-    """Status ``alive``: the acceptor has a connection under this name, and the initiator said
-    that it is not to be replaced (``false``)."""
+    """Status ``alive``: the acceptor has a connection under this name, and the initiator does not
+    replace it (``false``)."""
 
     def __init__(self, node: str) -> None:
         super().__init__(node, f"the name is taken: a connection with {node} is already alive")
-
-
-class DynamicNameRefused(HandshakeError):
-    """A peer asked to be given a name (``DFLAG_NAME_ME``) and this node gives none, or this node
-    asked and ``node`` gave none."""
 
 
 class WrongNodeName(HandshakeError):
@@ -116,17 +107,8 @@ class WrongNodeName(HandshakeError):
         self.came = came
 
 
-class UnsupportedVersion(HandshakeError):
-    """The peer speaks another version of the handshake than 6 (OTP 23 and later)."""
-
-    def __init__(self, node: str, version: int | None) -> None:
-        came = "an unknown version" if version is None else f"version {version}"
-        super().__init__(node, f"{node} began the handshake with the old name message ({came}); 6 is spoken")
-        self.version = version
-
-
 class MalformedHandshake(HandshakeError):
-    """A handshake message that cannot be read, or one that is not due."""
+    """A handshake message cannot be read, is not due, or is of another version than 6 (OTP 23 and later)."""
 
     def __init__(self, node: str, expected: str, came: str) -> None:
         super().__init__(node, f"handshake with {node}: expected {expected}, got {came}")
@@ -146,39 +128,21 @@ class HandshakeEnded(HandshakeError):
 
 
 class FrameError(ProtocolError):
-    """Bytes on an established connection that are no message."""
+    """A peer violates the protocol on an established connection: a frame in none of the forms that were
+    negotiated, fragments that do not make one message, bytes that are no term (``__cause__`` is the
+    codec's error), a control message of an unknown operation or with an element of the wrong type.
+
+    After it nothing more is read from the connection.
+    """
+
+    def __init__(self, node: str, what: str, problem: str) -> None:
+        super().__init__(node, f"{what} from {node}: {problem}")
 
 
-class FrameTooLong(FrameError):
+class FrameTooLong(ProtocolError):
     """A frame, or a message in fragments, of ``length`` bytes or more, where ``limit`` is the most."""
 
     def __init__(self, node: str, what: str, length: int, limit: int) -> None:
         super().__init__(node, f"{what} {node} has {length} bytes, the limit is {limit}")
         self.length = length
         self.limit = limit
-
-
-class MalformedFrame(FrameError):
-    """A frame in none of the forms that were negotiated."""
-
-    def __init__(self, node: str, expected: str, came: str) -> None:
-        super().__init__(node, f"frame from {node}: expected {expected}, got {came}")
-        self.expected = expected
-        self.came = came
-
-
-class FragmentError(FrameError):
-    """Fragments that do not make one message: out of order, without a first one, or too many."""
-
-
-class UndecodableMessage(FrameError):
-    """The control message or payload in a frame is no term; ``__cause__`` is the codec's error."""
-
-
-class MalformedControl(ProtocolError):
-    """A control message of an unknown operation, or with an element of the wrong type."""
-
-    def __init__(self, node: str, expected: str, came: str) -> None:
-        super().__init__(node, f"control message from {node}: expected {expected}, got {came}")
-        self.expected = expected
-        self.came = came

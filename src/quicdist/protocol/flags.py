@@ -1,4 +1,4 @@
-"""Distribution flags: what a node is capable of, exchanged in the handshake.
+"""Distribution flags: the capabilities of a node, exchanged in the handshake.
 
 Source: OTP's ``kernel/include/dist.hrl`` (OTP 25, 27 and 29) and ERTS User's Guide, *Distribution
 Protocol*, *Distribution Flags*. The names are those of OTP without ``DFLAG_``.
@@ -45,7 +45,7 @@ class DistFlag(IntFlag):
     NATIVE_RECORDS = 1 << 38  # OTP 29
 
 
-#: What OTP 25 made mandatory; MANDATORY_25_DIGEST stands for all of them.
+#: The flags that OTP 25 made mandatory; MANDATORY_25_DIGEST stands for all of them.
 MANDATORY_25 = (
     DistFlag.EXTENDED_REFERENCES
     | DistFlag.FUN_TAGS
@@ -59,12 +59,12 @@ MANDATORY_25 = (
     | DistFlag.BIG_CREATION
     | DistFlag.HANDSHAKE_23
 )
-#: What OTP 26 made mandatory on top of that. OTP 25 offers both.
+#: The further flags that OTP 26 made mandatory. OTP 25 offers both.
 MANDATORY_26 = DistFlag.V4_NC | DistFlag.UNLINK_ID
-#: What a peer must offer.
+#: The flags that a peer must offer.
 MANDATORY = MANDATORY_25 | MANDATORY_26
 
-#: What a node offers unless told otherwise: hidden (no PUBLISHED), and no DIST_HDR_ATOM_CACHE,
+#: The flags that a node offers by default: hidden (no PUBLISHED), and no DIST_HDR_ATOM_CACHE,
 #: because an atom cache needs strict order over the whole connection, which parallel streams
 #: do not give (``dist_util:strict_order_flags/0``).
 DEFAULT_FLAGS = (

@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from struct import Struct
 
-from quicdist.protocol.errors import FragmentError, FrameTooLong
+from quicdist.protocol.errors import FrameError, FrameTooLong
 from quicdist.protocol.frames import MAX_FRAME, Chunk
 
-#: What one fragment carries at most unless told otherwise; what BEAMs send (ERTS_DIST_FRAGMENT_SIZE).
+#: The default limit for the bytes in one fragment, as of BEAMs (ERTS_DIST_FRAGMENT_SIZE).
 FRAGMENT_SIZE = 64 * 1024
 #: How many messages may be half there at once. Each process of a BEAM may be sending one.
 MAX_PARTIAL_MESSAGES = 16384
 
-#: What a fragment of fewer bytes carries is joined to its neighbours, for each piece has its own cost.
+#: The contents of smaller fragments are joined, because each piece has a cost.
 _SMALL = 1024
 
 _FIRST = Struct(">IBBQQB")  # length, 131, 69, sequence, left, number of atom cache references
@@ -56,20 +56,20 @@ def split(
 
 
 class _Partial:
-    """A message of which not all fragments have come; with an ``error`` only its first one is kept."""
+    """A message whose fragments are incomplete; with an ``error`` only the first one is kept."""
 
     __slots__ = ("error", "held", "left", "parts", "size")
 
     def __init__(self, left: int) -> None:
         self.left = left
-        #: What the first fragment carried, and what the others did: small ones are joined.
+        #: The contents of the fragments; small ones are joined.
         self.parts: list[Chunk | bytearray] = []
         self.size = self.held = 0
         self.error: FrameTooLong | None = None
 
     @property
     def first(self) -> Chunk:
-        """What the first fragment carried."""
+        """The content of the first fragment."""
         first = self.parts[0]
         assert not isinstance(first, bytearray)
         return first
@@ -85,7 +85,7 @@ class _Partial:
 
 
 class TooLong:
-    """A message that was too long, all of whose fragments have come: what the first one carried."""
+    """A message that is too long and has been received whole: the content of its first fragment."""
 
     __slots__ = ("beginning", "error")
 
@@ -127,7 +127,7 @@ class FragmentAssembler:
         """Take a frame that begins with ``131 69`` or ``131 70``.
 
         Gives, with the last fragment, the control message and the payload, joined. Raises
-        :class:`FragmentError`, and :class:`FrameTooLong` if even the first fragments of refused
+        :class:`FrameError`, and :class:`FrameTooLong` if even the first fragments of refused
         messages are more than all may hold together.
         """
         if len(frame) < _IDS_END:
@@ -178,7 +178,7 @@ class FragmentAssembler:
         return b"".join(partial.parts)
 
     def _refuse(self, partial: _Partial, what: str, size: int, limit: int) -> None:
-        """Keep of a message only what says to whom it is, in the first fragment."""
+        """Keep only the first fragment of a message, which has its receiver."""
         partial.error = FrameTooLong(self._node, what, size, limit)
         del partial.parts[1:]
         self.held += len(partial.first) - partial.held
@@ -186,6 +186,5 @@ class FragmentAssembler:
         if self.held > self._max_partial_bytes:
             raise partial.error
 
-    def _error(self, expected: str, came: str, stream_id: int) -> FragmentError:
-        text = f"fragment from {self._node} on stream {stream_id}: expected {expected}, got {came}"
-        return FragmentError(self._node, text)
+    def _error(self, expected: str, came: str, stream_id: int) -> FrameError:
+        return FrameError(self._node, f"fragment on stream {stream_id}", f"expected {expected}, got {came}")

@@ -11,12 +11,12 @@ from struct import Struct
 
 from quicdist.protocol.errors import FrameTooLong
 
-#: One tick, as it is written.
+#: A tick, on the wire.
 TICK = b"\0\0\0\0"
 #: How long a frame, and a message in fragments, may be unless told otherwise, in bytes.
 MAX_FRAME = 128 * 1024 * 1024
 
-#: What is written or has been read: bytes, or a view of bytes that saves a copy.
+#: Bytes to write, or bytes read: a view of them saves a copy.
 Chunk = bytes | memoryview
 
 _LENGTH = Struct(">I")

@@ -1,4 +1,4 @@
-"""The version 6 handshake, sans-I/O: what both roles share, and the events they give.
+"""The version 6 handshake, sans-I/O: the base of both roles, and their events.
 
 Source: ERTS User's Guide, *Distribution Protocol*, *Distribution Handshake*; OTP's ``dist_util``.
 The roles are :class:`~quicdist.protocol.Initiator` and :class:`~quicdist.protocol.Acceptor`.
@@ -15,17 +15,16 @@ from quicdist.protocol.errors import (
     HandshakeEnded,
     HandshakeError,
     MandatoryFlagsMissing,
-    ReflectedChallenge,
 )
 from quicdist.protocol.flags import DistFlag, expand, missing
 from quicdist.protocol.handshake_framing import HandshakeBuffer, HandshakeFraming, frame
 from quicdist.protocol.handshake_messages import Due, Status
-from quicdist.protocol.peers import LocalIdentity, Peer
+from quicdist.protocol.identity import LocalIdentity, Peer
 
 
 @dataclass(frozen=True, slots=True)
 class PeerNamed:
-    """Acceptor: a peer said who it is; its owner answers with :meth:`Acceptor.send_status`.
+    """Acceptor: a peer has sent its name; the owner answers with :meth:`Acceptor.send_status`.
 
     With NAME_ME in ``flags`` the peer wants to be given a name and ``name`` is its host.
     """
@@ -42,7 +41,7 @@ class PeerNamed:
 
 @dataclass(frozen=True, slots=True)
 class StatusReceived:
-    """Initiator: the acceptor goes on. (``nok`` and ``not_allowed`` are raised, not given.)
+    """Initiator: the acceptor continues. (``nok`` and ``not_allowed`` are raised as errors.)
 
     On ``Status.ALIVE`` the owner answers with :meth:`Initiator.send_alive_answer`. On
     ``Status.NAMED`` this node has been given ``name`` and ``creation``.
@@ -74,7 +73,7 @@ class PeerProved:
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The handshake is done. ``leftover`` are the bytes that came behind it: the first frames.
+    """The handshake is done. ``leftover`` are the bytes received after it: the first frames.
 
     ``local`` is this node as the peer knows it (with NAME_ME, under the name it was given).
     """
@@ -84,6 +83,7 @@ class Connected:
     leftover: bytes
 
 
+#: The events of a handshake.
 Event = PeerNamed | StatusReceived | OldConnectionPending | PeerProved | Connected
 
 
@@ -139,7 +139,7 @@ class Handshake(ABC):
         return events
 
     def data_to_send(self) -> list[bytes]:
-        """What is to be written now, one element a message, framed as the carrier needs it.
+        """The messages to write now, framed for the carrier.
 
         With BARE framing two elements must not reach the peer together (quic_dist takes all
         that lies in its buffer for one message): the carrier writes one, and the next only when
@@ -150,13 +150,19 @@ class Handshake(ABC):
 
     @property
     def expects(self) -> str:
-        """What the peer is to send next, as errors call it."""
+        """The message that the peer has to send next, in words for an error."""
         return self._due or "its own answer"
 
     def connection_closed(self) -> HandshakeError:
         """The error that a connection closed by the peer means at this point; to be raised."""
         self._is_over()
         return HandshakeEnded(self.node, self.expects)
+
+    def _reflected_challenge(self) -> HandshakeError:
+        """The peer wants this node to answer its own challenge in the peer's place."""
+        return HandshakeError(
+            self.node, f"{self.node} sent a challenge of this node back to it: not answered"
+        )
 
     def challenge_reflected(self) -> None:
         """This handshake's challenge came back in another one: no answer to it counts any more."""
@@ -189,7 +195,7 @@ class Handshake(ABC):
     def _check_challenge(self, challenge: int) -> None:
         """Whether the peer's ``challenge`` may be answered."""
         if self._reflected or self._challenges.is_reflected(challenge):
-            self._fail(ReflectedChallenge(self.node))
+            self._fail(self._reflected_challenge())
 
     def _check_flags(self, flags: DistFlag) -> None:
         lacking = missing(flags)

@@ -98,7 +98,7 @@ class HandshakeBuffer:
             )
 
     def leftover(self) -> bytes:
-        """What came behind the last message of the handshake."""
+        """The bytes received after the last message of the handshake."""
         rest, self._bytes = self._bytes, b""
         return rest
 

@@ -10,7 +10,7 @@ import struct
 from enum import StrEnum
 from typing import NamedTuple
 
-from quicdist.protocol.errors import MalformedHandshake, UnsupportedVersion, shown
+from quicdist.protocol.errors import MalformedHandshake, shown
 from quicdist.protocol.flags import DistFlag, expand
 from quicdist.protocol.names import MAX_NODE_NAME, encode_name
 
@@ -26,7 +26,7 @@ MAX_MESSAGE = 2048
 
 
 class Status(StrEnum):
-    """What an acceptor answers to a name."""
+    """The answer of an acceptor to a name."""
 
     OK = "ok"
     OK_SIMULTANEOUS = "ok_simultaneous"
@@ -127,8 +127,8 @@ def decode_name_message(message: bytes, node: str) -> NameMessage:
 def check_version(message: bytes, node: str) -> None:
     """Refuse the name message of version 5: ``'n'``, version, flags, name."""
     if message[:1] == b"n":
-        version = int.from_bytes(message[1:3], "big") if len(message) >= 3 else None
-        raise UnsupportedVersion(node, version)
+        version = int.from_bytes(message[1:3], "big") if len(message) >= 3 else "unknown"
+        raise MalformedHandshake(node, Due.NAME, f"one of version {version}, as nodes before OTP 23 send")
 
 
 def decode_status(message: bytes, node: str) -> StatusMessage:

@@ -7,12 +7,10 @@ import hmac
 
 from quicdist.protocol.challenges import Challenges
 from quicdist.protocol.errors import (
-    DynamicNameRefused,
     HandshakeError,
     InvalidNodeName,
     MalformedHandshake,
     NotAllowed,
-    ReflectedChallenge,
     SimultaneousConnect,
     WrongCookie,
     WrongNodeName,
@@ -33,8 +31,8 @@ from quicdist.protocol.handshake_messages import (
     encode_reply,
     gen_digest,
 )
+from quicdist.protocol.identity import LocalIdentity
 from quicdist.protocol.names import parse_node_name
-from quicdist.protocol.peers import LocalIdentity
 
 
 class Initiator(Handshake):
@@ -90,7 +88,7 @@ class Initiator(Handshake):
             return []
         digest = decode_ack(message, self.node)
         if self._reflected:
-            self._fail(ReflectedChallenge(self.node))
+            self._fail(self._reflected_challenge())
         if not hmac.compare_digest(digest, self._digest_due):
             self._fail(WrongCookie(self.node, "its digest of our challenge is not what our cookie gives"))
         assert self._peer is not None
@@ -102,7 +100,7 @@ class Initiator(Handshake):
             self._fail(NotAllowed(self.node))
         if self._wants_name and status is not Status.NAMED:
             text = f"{self.node} was asked for a name and answered {status}"
-            self._fail(DynamicNameRefused(self.node, text))
+            self._fail(HandshakeError(self.node, text))
         if status is Status.NOK:
             self._fail(SimultaneousConnect(self.node))
         if status is Status.NAMED:

@@ -100,7 +100,7 @@ def node_name(node: Name) -> str:
 def node_names(nodes: Iterable[N]) -> list[N]:
     """Several, as they were given. Raises TypeError for one name in place of several."""
     if isinstance(nodes, str | Atom | bytes) or not isinstance(nodes, Iterable):
-        raise TypeError(f"several node names are wanted, such as [{nodes!r}], not {type(nodes).__name__}")
+        raise TypeError(f"expected a list of node names, such as [{nodes!r}], got {type(nodes).__name__}")
     names = list(nodes)
     for name in names:
         node_name(name)

@@ -1,4 +1,4 @@
-"""What stands in place of a payload: where there is none, and where it was not taken."""
+"""Stand-ins for payloads: of messages without one, and of payloads that were refused."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class NoPayload(Enum):
         return self.value
 
 
-#: Stands where no payload follows the control message. No term is equal to it.
+#: The control message has no payload. No term is equal to it.
 NO_PAYLOAD: Final = NoPayload.NO_PAYLOAD
 
 

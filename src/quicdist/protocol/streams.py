@@ -32,11 +32,12 @@ from dataclasses import dataclass
 from enum import Enum
 
 from quicdist.protocol.flags import DistFlag
-from quicdist.protocol.peers import Peer
+from quicdist.protocol.identity import Peer
 from quicdist.term import Atom
 
-#: Data streams each way, of quic_dist from 1.4.0 on and before.
+#: Data streams each way, of quic_dist from 1.4.0 on.
 DATA_STREAMS = 16
+#: Data streams each way, of quic_dist before 1.4.0.
 LEGACY_DATA_STREAMS = 4
 
 
@@ -48,7 +49,7 @@ class Role(Enum):
 
 
 class StreamKind(Enum):
-    """What a stream is for."""
+    """The use of a stream."""
 
     CONTROL = "control"
     DATA = "data"
@@ -85,7 +86,7 @@ class StreamPlan:
         return cls(control=0, sending=tuple(opened)[: 1 if legacy else count], data_streams=count)
 
     def kind(self, stream_id: int) -> StreamKind:
-        """What the stream ``stream_id``, opened by either side, is for."""
+        """The use of the stream ``stream_id``, opened by either side."""
         if stream_id == self.control:
             return StreamKind.CONTROL
         if not self.data_streams or stream_id & 2:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from quicdist.term.atoms import Atom
+from quicdist.term.atom import Atom
 from quicdist.term.base import operations
 from quicdist.term.chardata import chardata_to_str, charlist
-from quicdist.term.errors import DecodeError, EncodeError, ParseError, TermError, TermTooDeep
+from quicdist.term.errors import DecodeError, EncodeError, ParseError, TermError
 from quicdist.term.etf.codec import EXACT, Codec, binary_to_term, term_to_binary
 from quicdist.term.funs import Export, Fun
 from quicdist.term.identifiers import Pid, Port, Reference
@@ -17,8 +17,30 @@ from quicdist.term.maps import Map
 from quicdist.term.order import compare, sort_key
 from quicdist.term.python_values import to_python
 from quicdist.term.text.format import format_term
-from quicdist.term.text.parser import parse_term, parse_terms
 from quicdist.term.values import BitString, ImproperList, Local, Record
+
+if TYPE_CHECKING:
+    from quicdist.term.atom_namespace import atoms
+    from quicdist.term.hrl import parse_records, read_records
+    from quicdist.term.map_keys import atom_keys, elixir_struct, str_keys
+    from quicdist.term.proplists import keyword_list, proplist_get, proplist_to_dict
+    from quicdist.term.records import Records, TupleRecord
+    from quicdist.term.text.parser import parse_term, parse_terms
+else:
+    from quicdist.lazy import lazy_names
+
+    # A codec needs none of them.
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "quicdist.term.atom_namespace": "atoms",
+            "quicdist.term.hrl": "parse_records read_records",
+            "quicdist.term.map_keys": "atom_keys elixir_struct str_keys",
+            "quicdist.term.proplists": "keyword_list proplist_get proplist_to_dict",
+            "quicdist.term.records": "Records TupleRecord",
+            "quicdist.term.text.parser": "parse_term parse_terms",
+        },
+    )
 
 operations.format_term = format_term
 operations.compare = compare
@@ -43,19 +65,29 @@ __all__ = [
     "Pid",
     "Port",
     "Record",
+    "Records",
     "Reference",
     "Term",
     "TermError",
-    "TermTooDeep",
+    "TupleRecord",
+    "atom_keys",
+    "atoms",
     "binary_to_term",
     "chardata_to_str",
     "charlist",
     "compare",
+    "elixir_struct",
     "exactly_equal",
     "format_term",
+    "keyword_list",
+    "parse_records",
     "parse_term",
     "parse_terms",
+    "proplist_get",
+    "proplist_to_dict",
+    "read_records",
     "sort_key",
+    "str_keys",
     "term_to_binary",
     "to_python",
 ]

@@ -7,25 +7,25 @@ from typing import Any, NoReturn
 
 
 class _Operations:
-    """What values need of modules that know every kind of term, and so import the values themselves."""
+    """Functions that values need, of modules that import the values themselves."""
 
     #: :func:`quicdist.term.format_term`.
     format_term: Callable[[Any], str]
     #: :func:`quicdist.term.compare`.
     compare: Callable[[Any, Any], int]
-    #: The term at an offset of bytes, each atom as an Atom, and the offset behind it.
+    #: The term at an offset of bytes, each atom as an Atom, and the offset after it.
     decode: Callable[[bytes, int], tuple[Any, int]]
 
 
-#: Set by ``quicdist.term`` itself, which is imported with whichever of its modules.
+#: Set by ``quicdist.term``, which is imported before any of its modules.
 operations = _Operations()
 
 
 class Value:
-    """An immutable value that Python has no type of its own for.
+    """An immutable value of a type that Python lacks.
 
-    ``str()`` prints it as Erlang does, ``repr()`` as Python source. ``<`` and its kin follow
-    Erlang's term order, between values of one type.
+    ``str()`` prints it as Erlang does, ``repr()`` as Python source. Values of one
+    type are ordered as in Erlang.
     """
 
     __slots__ = ()

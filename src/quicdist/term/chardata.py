@@ -18,7 +18,7 @@ def charlist(text: str) -> list[int]:
 def chardata_to_str(chardata: Any) -> str:
     """The text of a charlist, a UTF-8 binary, or lists of both (``unicode:characters_to_list/1``).
 
-    Raises TermError if it is no such thing: an integer that is no character, a binary that is not UTF-8.
+    Raises TermError for an integer that is not a character, a binary that is not UTF-8, and other types.
     """
     pieces: list[str] = []
     stack: list[Iterator[Any]] = [iter((chardata,))]
@@ -40,7 +40,7 @@ def chardata_to_str(chardata: Any) -> str:
                 stack.append(chain(part.elements, (part.tail,)))
                 break
             else:
-                raise TermError(f"no text: {type(part).__name__}")
+                raise TermError(f"expected chardata, got {type(part).__name__}")
         else:
             stack.pop()
     return "".join(pieces)
@@ -48,5 +48,5 @@ def chardata_to_str(chardata: Any) -> str:
 
 def _character(code: int) -> str:
     if not 0 <= code <= 0x10FFFF or 0xD800 <= code <= 0xDFFF:
-        raise TermError(f"no character: {code}")
+        raise TermError(f"{code} is not a character")
     return chr(code)

@@ -1,4 +1,4 @@
-"""Subclasses and stand-ins of the types that are terms, as those types themselves."""
+"""Converts subclasses and look-alikes of the encodable types to those types."""
 
 from __future__ import annotations
 
@@ -7,8 +7,15 @@ from operator import index
 from typing import Any
 
 
+def cannot_encode(value: Any) -> str:
+    """The text of the error for a value that is not a term."""
+    kind = type(value)
+    module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+    return f"cannot encode {module}{kind.__qualname__} as an Erlang term"
+
+
 def coerced(term: Any) -> Any:
-    """``term`` as the type that it is a kind of, or NotImplemented if it is no kind of term.
+    """``term`` converted to an encodable type, or NotImplemented if it has none.
 
     An IntEnum is its int, a StrEnum its str, a named tuple a tuple, an OrderedDict (or any other
     Mapping) a dict, a bytearray or memoryview bytes, and what has ``__index__`` (``numpy.int64``) an

@@ -16,7 +16,7 @@ from functools import cache
 #: Erlang's largest integer has 65,535 words of 64 bits (since OTP 27; older releases allow more).
 MAX_BITS = 4_194_240
 
-#: Up to here Python's own conversion is allowed whatever its limit is set to, and is the fastest.
+#: Up to this size Python's own conversion is always allowed, and is the fastest.
 _SHORT_DIGITS = 600
 _SHORT_BITS = 1_990
 

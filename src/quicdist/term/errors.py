@@ -1,4 +1,4 @@
-"""What goes wrong with terms: named errors that say where."""
+"""Errors of terms, with the place of the fault."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 from quicdist.errors import QuicDistError
 
 
-class TermError(QuicDistError):
-    """A value is no Erlang term, or bytes or text do not hold one."""
+class TermError(QuicDistError, ValueError):
+    """A value has no Erlang term, or bytes or text do not hold one."""
 
 
 class EncodeError(TermError):
-    """A Python value cannot be sent as an Erlang term exactly as it is.
+    """A Python value cannot be encoded as an Erlang term without changing it.
 
-    ``path`` says where in the term it stands, written as Python reaches it: ``term[1]['a'][3]``.
+    ``path`` says where in the term it stands, written as Python code: ``term[1]['a'][3]``.
     """
 
     def __init__(self, message: str, *, path: str = "term") -> None:
@@ -23,7 +23,7 @@ class EncodeError(TermError):
 
 
 class DecodeError(TermError):
-    """Bytes that are not the external term format, or a term beyond a limit.
+    """Bytes are not a term in the external term format, or the term exceeds a limit.
 
     ``offset`` is the byte at which decoding stopped, counted from the start of the buffer that was
     given (of the inflated term, if it was compressed); ``path`` is where in the term that is.
@@ -31,15 +31,13 @@ class DecodeError(TermError):
 
     #: The first elements of the term, if it is a tuple: those that were read whole.
     begun: tuple[Any, ...] = ()
+    #: The term is nested deeper than the limits allow; what follows in it was not read.
+    too_deep = False
 
     def __init__(self, message: str, *, offset: int, path: str = "term") -> None:
         super().__init__(f"{message} (at byte {offset}, {path})")
         self.offset = offset
         self.path = path
-
-
-class TermTooDeep(DecodeError):
-    """A term nested deeper than the limits allow; what follows in it was not looked at."""
 
 
 class ParseError(TermError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, final
 
-from quicdist.term.atoms import Atom
+from quicdist.term.atom import Atom
 from quicdist.term.base import Value, operations
 from quicdist.term.errors import DecodeError, TermError
 from quicdist.term.tags import Tag

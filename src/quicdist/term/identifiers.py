@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from struct import Struct
 from typing import Any, final
 
-from quicdist.term.atoms import Atom
+from quicdist.term.atom import Atom
 from quicdist.term.base import Value
 from quicdist.term.errors import TermError
 from quicdist.term.tags import Tag
@@ -26,7 +26,7 @@ MAX_REFERENCE_WORDS = 5
 
 
 class Identifier(Value):
-    """What pids, ports and references share: a node, and being told apart by it and by numbers."""
+    """The base of pids, ports and references: a node and numbers."""
 
     __slots__ = ("_etf", "node")
 

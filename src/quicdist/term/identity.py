@@ -14,9 +14,9 @@ from itertools import chain
 from struct import Struct
 from typing import Any
 
-from quicdist.term.atoms import Atom
+from quicdist.term.atom import Atom
 from quicdist.term.base import Value
-from quicdist.term.coercion import coerced
+from quicdist.term.coercion import cannot_encode, coerced
 from quicdist.term.errors import EncodeError
 from quicdist.term.funs import Export, Fun
 from quicdist.term.identifiers import Pid, Port, Reference
@@ -28,7 +28,7 @@ _TRUE, _FALSE = Atom("true"), Atom("false")
 
 
 class Formed(Value):
-    """A map that knows its exact form, in which ``None`` is no atom (``Map``)."""
+    """A map that holds its exact form, in which ``None`` is not an atom (``Map``)."""
 
     __slots__ = ("_form", "_pairs")
 
@@ -42,7 +42,7 @@ def exactly_equal(one: Any, other: Any) -> bool:
 
 
 def exact_form(term: Any, none: Atom | None = None, memo: dict[int, bytes] | None = None) -> bytes:
-    """The exact form of ``term``; ``none`` is the atom that ``None`` stands for, if that matters.
+    """The exact form of ``term``; ``none`` is the atom for ``None``, if that matters.
 
     ``memo`` keeps the forms of maps in maps' keys between calls, as long as these terms live. Raises
     EncodeError if something in it is no term.
@@ -81,7 +81,7 @@ def _walk(term: Any, none: Atom | None, memo: dict[int, bytes]) -> bytes:
 
 
 def _leaf(term: Any, none: Atom | None, memo: dict[int, bytes]) -> bytes | None:
-    """The form of what has no parts, None for what has."""
+    """The form of a term without parts; None for a compound term."""
     kind = type(term)
     if kind is Atom or kind is Pid or kind is Reference or kind is Port or kind is Fun or kind is Export:
         return _seal(term._etf)
@@ -107,7 +107,7 @@ def _leaf(term: Any, none: Atom | None, memo: dict[int, bytes]) -> bytes | None:
         return None
     same = coerced(term)
     if same is NotImplemented:
-        raise EncodeError(f"no Erlang term: {kind.__module__}.{kind.__qualname__}")
+        raise EncodeError(cannot_encode(term))
     return _leaf(same, none, memo)
 
 
@@ -148,4 +148,4 @@ def _utf8(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        raise EncodeError(f"no Unicode text: {error}") from None
+        raise EncodeError(f"a str that is not valid Unicode: {error}") from None

@@ -1,4 +1,4 @@
-"""Limits for decoding untrusted input, and for what is sent."""
+"""Limits for decoding untrusted input, and for encoding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A map for the keys that a ``dict`` cannot hold, or would take for one another."""
+"""A map for keys that a ``dict`` cannot hold, or would confuse."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _set = object.__setattr__
 
 @final
 class Map(Formed, Mapping[Any, Any]):
-    """An Erlang map that is no ``dict``: a read-only mapping whose keys are told apart as Erlang does.
+    """An Erlang map that a ``dict`` cannot hold: a read-only mapping whose keys are compared as in Erlang.
 
     A key may be any term, a list or a map too, and ``1``, ``1.0`` and ``True`` are three keys, as
     are ``0.0`` and ``-0.0``. Equal (also to a ``dict``) when keys and values are the same terms,
     exactly; hashable, so it can be a key itself.
 
-    ``Map(pairs)`` or ``Map(mapping)``; raises TermError if a key comes twice, EncodeError if
-    something in it is no term. What it holds must not be changed afterwards.
+    ``Map(pairs)`` or ``Map(mapping)``; raises TermError if a key comes twice, EncodeError for a
+    value that is not a term. Its keys and values must not be changed afterwards.
     """
 
     __slots__ = ("_index",)
@@ -32,7 +32,7 @@ class Map(Formed, Mapping[Any, Any]):
         forms = [exact_form(key) for key, _ in held]
         index = dict(zip(forms, range(len(held)), strict=True))
         if len(index) != len(held):
-            raise TermError("a map has a key only once")
+            raise TermError("a map cannot have a key twice")
         _set(self, "_pairs", held)
         _set(self, "_index", index)
         _set(self, "_form", pairs_form(forms, held))

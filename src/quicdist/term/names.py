@@ -11,18 +11,18 @@ import reprlib
 from collections.abc import Iterable, Mapping, Set
 from typing import Any, TypeAlias
 
-from quicdist.term.atoms import Atom
+from quicdist.term.atom import Atom
 
 #: A name as a program may give it.
 Name: TypeAlias = str | Atom
-#: What some names are, for an error message.
+#: Kinds of names, for error messages.
 MODULE, FUNCTION, REGISTERED_NAME = "a module", "a function", "a registered name"
 #: ``{Module, Function, Arguments}``.
 MFA: TypeAlias = tuple[Atom, Atom, list[Any]]
 
 
 def name_of(name: Name, what: str = "a name") -> str:
-    """The text of a name. Raises TypeError, which says that ``what`` was wanted."""
+    """The text of a name. Raises TypeError, which says that ``what`` was expected."""
     if type(name) is str:
         return name
     if type(name) is Atom:
@@ -33,7 +33,7 @@ def name_of(name: Name, what: str = "a name") -> str:
 
 
 def atom_of(name: Name, what: str = "a name") -> Atom:
-    """A name as an atom. Raises TypeError, which says that ``what`` was wanted, and
+    """A name as an atom. Raises TypeError, which says that ``what`` was expected, and
     :class:`~quicdist.term.TermError` for one that no atom can have."""
     return name if type(name) is Atom else Atom(name_of(name, what))
 
@@ -45,7 +45,7 @@ def named_term(name: Any) -> Any:
 
 def argument_list(arguments: Iterable[Any]) -> list[Any]:
     """The arguments of a function, a list with one for each of its parameters. Raises TypeError for
-    what is no such list; text and binaries would be taken for their characters and bytes."""
+    other values: text and binaries would be taken for lists of characters and bytes."""
     if isinstance(arguments, str | bytes | bytearray | memoryview | Mapping | Set) or not isinstance(
         arguments, Iterable
     ):

@@ -12,8 +12,8 @@ from itertools import chain
 from math import copysign
 from typing import Any
 
-from quicdist.term.atoms import Atom
-from quicdist.term.coercion import coerced
+from quicdist.term.atom import Atom
+from quicdist.term.coercion import cannot_encode, coerced
 from quicdist.term.errors import EncodeError
 from quicdist.term.funs import Export, Fun
 from quicdist.term.identifiers import MAX_REFERENCE_WORDS, Pid, Port, Reference
@@ -29,8 +29,8 @@ def sort_key(term: Any, *, none: Atom | str = _UNDEFINED) -> Any:
     """A key that puts terms in Erlang's order, for ``sorted(terms, key=sort_key)`` and the like.
 
     As in ``lists:sort``, numbers go by their value, whether int or float, exactly: ``1`` and ``1.0``
-    stay as they were found. ``none`` is the atom that ``None`` stands for. Raises EncodeError for what
-    is no term.
+    stay as they were found. ``none`` is the atom that ``None`` stands for. Raises EncodeError for
+    values that are not terms.
     """
     return _key(term, False, none if isinstance(none, str) else none.name)
 
@@ -87,7 +87,7 @@ def _compare(one: Any, other: Any, exact: bool, none: str) -> int:
 
 
 def _flat(term: Any, exact: bool, none: str) -> tuple[tuple[Any, ...], Any]:
-    """What of a term can be compared at once, and the term itself if that is not all of it."""
+    """The part of a term that is compared first, and the term itself if more has to be compared."""
     kind = type(term)
     if kind is int:
         return (_NUMBER, 0, term) if exact else (_NUMBER, term), None
@@ -133,12 +133,12 @@ def _flat(term: Any, exact: bool, none: str) -> tuple[tuple[Any, ...], Any]:
         return (_RECORD, term.module.name, term.name.name, term.exported, len(term)), term
     same = coerced(term)
     if same is NotImplemented:
-        raise EncodeError(f"no Erlang term: {kind.__module__}.{kind.__qualname__}")
+        raise EncodeError(cannot_encode(term))
     return _flat(same, exact, none)
 
 
 def _pairs(a: Any, b: Any, exact: bool, none: str) -> Iterator[tuple[Any, Any, bool]]:
-    """What has to be compared, and in which order, of two terms of one kind and size."""
+    """The pairs of parts to compare, in order, of two terms of one kind and size."""
     if type(a) is tuple:
         return _side_by_side(a, b, exact)
     if isinstance(a, (dict, Map)):
@@ -168,7 +168,7 @@ def _elements(term: Any) -> Any:
 
 
 def _rest(term: Any, start: int) -> Any:
-    """The list behind the first ``start`` elements, which is its tail if there are no more."""
+    """The list after its first ``start`` elements: the tail if there are no more."""
     if type(term) is list:
         return term[start:]
     elements = term.elements[start:]
@@ -179,4 +179,4 @@ def _utf8(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        raise EncodeError(f"no Unicode text: {error.reason}") from None
+        raise EncodeError(f"a str that is not valid Unicode: {error.reason}") from None

@@ -1,11 +1,11 @@
-"""From terms to plain Python: what ``json``, templates and other libraries know."""
+"""Converts terms to plain Python values, for ``json``, templates and other libraries."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from quicdist.term.atoms import Atom
+from quicdist.term.atom import Atom
 from quicdist.term.base import Value
 from quicdist.term.errors import TermError
 from quicdist.term.values import Record
@@ -29,7 +29,7 @@ def to_python(term: Any) -> Any:
     try:
         return _converted(term)
     except RecursionError:
-        raise TermError("nested deeper than Python recurses") from None
+        raise TermError("the term is nested deeper than Python's recursion limit") from None
 
 
 def _converted(term: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Terms cut to a size, for reports: what they hold may be as large as it likes, and no term at all."""
+"""Cuts values of any size to terms of a bounded size, for reports and error texts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from quicdist.term.atoms import Atom
+from quicdist.term.atom import Atom
 from quicdist.term.funs import Export
 from quicdist.term.identifiers import Pid, Port, Reference
 from quicdist.term.values import ImproperList
@@ -18,7 +18,7 @@ TEXT: Final = 1000
 #: How deep a term may be nested.
 DEPTH: Final = 20
 
-#: Stands for what was cut.
+#: Marks a cut.
 CUT: Final = Atom("...")
 
 _WHOLE: Final = (bool, type(None), Atom, Pid, Port, Reference, Export)
@@ -27,8 +27,8 @@ _INTEGER_BITS: Final = 4096
 
 
 def shorten(value: Any, budget: int = BUDGET) -> Any:
-    """``value`` as a term of a bounded size: long lists, tuples, maps and texts are cut, which the atom
-    ``'...'`` shows, and what Erlang has no term for becomes its ``repr``. Raises nothing."""
+    """``value`` as a term of a bounded size. Long lists, tuples, maps and texts are cut, and the atom
+    ``'...'`` marks the cut; a value that has no Erlang term becomes its ``repr``. Raises nothing."""
     try:
         return _Shortener(budget).of(value, DEPTH)
     except KeyboardInterrupt:

@@ -9,7 +9,7 @@ VERSION = 131
 
 
 class Tag(IntEnum):
-    """The byte before each term that says what it is."""
+    """The tag byte before each term, which gives its type."""
 
     NATIVE_RECORD_EXT = 67  # OTP 29
     NEW_FLOAT_EXT = 70

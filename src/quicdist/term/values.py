@@ -1,4 +1,4 @@
-"""The other values that Python has no type for: bitstrings, improper lists, native records."""
+"""Other values that Python has no type for: bitstrings, improper lists, native records."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, final
 
-from quicdist.term.atoms import Atom
+from quicdist.term.atom import Atom
 from quicdist.term.base import Value
 from quicdist.term.errors import TermError
 
@@ -15,7 +15,7 @@ _set = object.__setattr__
 
 @final
 class BitString(Value):
-    """A bitstring that is no whole number of bytes (BIT_BINARY_EXT); any other is ``bytes``.
+    """A bitstring whose length is not a whole number of bytes (BIT_BINARY_EXT); others are ``bytes``.
 
     ``bits``, 1 to 7, is how many bits of the last byte count: its high ones. The others are no
     part of the value and are set to zero.
@@ -59,7 +59,7 @@ class BitString(Value):
 
 @final
 class ImproperList(Value):
-    """A list whose last tail is no list, such as ``[alias|Ref]``: at least one element and a tail.
+    """A list whose last tail is not a list, such as ``[alias|Ref]``: at least one element, and a tail.
 
     ``ImproperList([Atom("alias")], ref)``; ``elements`` is a tuple.
     """
@@ -75,7 +75,7 @@ class ImproperList(Value):
         if not elements:
             raise TermError("an improper list has at least one element before its tail")
         if isinstance(tail, (list, ImproperList)):
-            raise TermError(f"a list whose tail is a {type(tail).__name__} is no improper list: join the two")
+            raise TermError(f"the tail of an improper list cannot be a {type(tail).__name__}")
         _set(self, "elements", elements)
         _set(self, "tail", tail)
 
@@ -121,7 +121,7 @@ class Record(Value):
         pairs = list(fields.items() if isinstance(fields, Mapping) else fields)
         named = {Atom(field): value for field, value in pairs}
         if len(named) != len(pairs):
-            raise TermError("a record has a field only once")
+            raise TermError("a record cannot have a field twice")
         _set(self, "module", Atom(module))
         _set(self, "name", Atom(name))
         _set(self, "fields", MappingProxyType(named))

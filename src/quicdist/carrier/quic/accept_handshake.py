@@ -6,9 +6,7 @@ from quicdist.carrier.contract import LocalNode
 from quicdist.carrier.errors import (
     AcceptError,
     AcceptTimeout,
-    IncomingAuthenticationRefused,
-    IncomingCertificateRefused,
-    SimultaneousDropped,
+    Refusal,
 )
 from quicdist.carrier.quic.close_codes import accept_refused
 from quicdist.carrier.quic.data_streams import StreamCounts
@@ -92,19 +90,19 @@ class AcceptHandshake(QuicHandshake):
         drop = self._delayed_drop = DelayedDrop(name, self._attempts, lambda: self._fail(error))
         self.done.add_done_callback(lambda done: drop.cancel())
 
-    def _dropped(self, name: str) -> SimultaneousDropped:
+    def _dropped(self, name: str) -> AcceptError:
         text = f"{name} and this node dial each other, and this node has the greater name"
-        return SimultaneousDropped(self.connection.remote_address, text)
+        return AcceptError(self.connection.remote_address, text, Refusal.SIMULTANEOUS)
 
     def _check_name(self, name: str) -> None:
         """The certificate of a peer, if it has shown one, must name the host of its node name."""
         why = self.connection.engine.why_not_named(name.partition("@")[2])
         if why is not None:
             text = f"its certificate is not valid for the host of {name}: {why}"
-            raise IncomingCertificateRefused(self.connection.remote_address, text)
+            raise AcceptError(self.connection.remote_address, text, Refusal.CERTIFICATE)
 
     def _not_authentic(self, reason: str) -> QuicDistError:
-        return IncomingAuthenticationRefused(self.connection.remote_address, reason)
+        return AcceptError(self.connection.remote_address, reason, Refusal.AUTHENTICATION)
 
     def _too_late(self, reason: str) -> QuicDistError:
         return AcceptTimeout(self.connection.remote_address, f"{self.node}: {reason}")

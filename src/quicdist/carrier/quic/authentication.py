@@ -1,10 +1,9 @@
-"""The hook between the QUIC handshake and that of the distribution: quic_dist's ``auth_callback``.
+"""The callback between the QUIC handshake and the distribution handshake: quic_dist's ``auth_callback``.
 
-quic_dist calls ``authenticate(Conn, client | server, Timeout)`` on both sides, before the
-distribution has any stream, and the callback may open streams of its own on ``Conn``. The first
-bidirectional one is the distribution's control stream to the other side, so what a callback
-exchanges goes over unidirectional streams: 2 from the side that dials, 3 from the other.
-"""
+quic_dist calls ``authenticate(Conn, client | server, Timeout)`` on both sides, before the distribution has a
+stream, and the callback may open streams on ``Conn``. The first bidirectional stream is the control stream of
+the distribution, so callbacks exchange data on unidirectional streams: 2 from the dialling side, 3 from the
+other."""
 
 from __future__ import annotations
 
@@ -30,15 +29,15 @@ MAX_BYTES = 64 * 1024
 
 
 class AuthPeer:
-    """Who is at the other end of a QUIC connection, as an ``auth_callback`` sees it.
+    """The peer of a QUIC connection, for an ``auth_callback``.
 
     ``reader`` and :meth:`write` exchange bytes with the callback of the peer, if it has one.
     """
 
     def __init__(self, connection: QuicConnection, role: Role, node: str | None) -> None:
-        #: Which side this node is: it dialled (``Role.CLIENT``) or was dialled (``Role.SERVER``).
+        #: The role of this node: it dialled (``Role.CLIENT``) or was dialled (``Role.SERVER``).
         self.role = role
-        #: The name of the node that is dialled; None for one that dials, it has not said yet.
+        #: The name of the node that is dialled; None for a dialling node, which has not sent its name yet.
         self.node = node
         self.reader = asyncio.StreamReader(limit=MAX_BYTES)
         self._connection = connection
@@ -55,13 +54,13 @@ class AuthPeer:
 
     @property
     def certificate(self) -> x509.Certificate | None:
-        """The certificate it has shown; whether that was verified, the settings say. None of a node
-        that dialled and was not asked for one, and where a PSK or a resumed session took its place."""
+        """The certificate that the peer has shown; the settings say whether it was verified. None for a
+        dialling node that was not asked for one, and if a PSK or a resumed session was used instead."""
         return next(iter(self._connection.engine.peer_certificates()), None)
 
     @property
     def certificate_chain(self) -> tuple[x509.Certificate, ...]:
-        """What else it has shown, between its certificate and the CA."""
+        """The intermediate certificates that the peer has shown."""
         return self._connection.engine.peer_certificates()[1:]
 
     def write(self, data: bytes) -> None:
@@ -69,7 +68,7 @@ class AuthPeer:
         self._send(data, end=False)
 
     def write_eof(self) -> None:
-        """Say that no more is to come."""
+        """Finish what is sent to the callback of the peer."""
         if not self._ended:
             self._ended = True
             self._send(b"", end=True)
@@ -85,7 +84,7 @@ class AuthPeer:
         return stream_id in STREAMS.values()
 
     def data_received(self, stream_id: int, data: bytes, end: bool) -> bool:
-        """Bytes of a stream; False if it is none of these."""
+        """Bytes of a stream; False if it is not one for authentication."""
         if not self._takes(stream_id):
             return False
         self._received += len(data)
@@ -98,10 +97,10 @@ class AuthPeer:
         return True
 
     def stream_reset(self, stream_id: int) -> bool:
-        """A stream broken off; False if it is none of these."""
+        """A stream was reset; False if it is not one for authentication."""
         if not self._takes(stream_id):
             return False
-        self._fail("it does not take what is sent to authenticate: it has no such callback")
+        self._fail("the peer refused the stream for authentication: it has no auth_callback")
         return True
 
     def _fail(self, reason: str) -> None:
@@ -109,13 +108,13 @@ class AuthPeer:
             self.reader.set_exception(ConnectionResetError(reason))
 
 
-#: Called with the peer; True lets it in. False, or a reason as str that the peer is told, refuses
-#: it, and so does an exception.
+#: Called with the peer; True accepts it. False, or a str as the reason for the peer, refuses it, and so does
+#: an exception.
 AuthCallback = Callable[[AuthPeer], Awaitable[bool | str]]
 
 
 class _TooLate(Exception):
-    """The callback has not answered in its time."""
+    """The callback has not answered in time."""
 
 
 async def _answer(callback: AuthCallback, peer: AuthPeer, seconds: float) -> bool | str:
@@ -129,12 +128,12 @@ async def _answer(callback: AuthCallback, peer: AuthPeer, seconds: float) -> boo
 
 
 async def why_refused(callback: AuthCallback, peer: AuthPeer, seconds: float) -> str | None:
-    """Ask the callback, for at most so many seconds. None if the peer is let in, or the reason."""
+    """Call the callback, for at most so many seconds. None if the peer is accepted, otherwise the reason."""
     answer, error = await settle(_answer(callback, peer, seconds))
     if isinstance(error, _TooLate):
         return f"authentication took longer than {seconds:g} s"
     if isinstance(error, ConnectionError | EOFError):
-        return f"authentication was broken off: {error}"
+        return f"authentication was interrupted: {error}"
     if error is not None:
         log.error("auth_callback failed for %s", peer.remote_address, exc_info=error)
         return "authentication failed"

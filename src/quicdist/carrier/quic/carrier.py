@@ -14,12 +14,13 @@ from typing import ClassVar, TypeVar
 
 from quicdist.carrier.addresses import Address, NetAddress, source_of
 from quicdist.carrier.contract import Incoming, Listener, LocalNode
+from quicdist.carrier.datagram_socket import DatagramSocket, OpenSocket
 from quicdist.carrier.errors import (
     AcceptError,
     CarrierError,
     CertificateError,
     ListenError,
-    SimultaneousDropped,
+    Refusal,
 )
 from quicdist.carrier.quic import DEFAULT_PORT
 from quicdist.carrier.quic.dialling import QuicDialler, give_up, meaning
@@ -32,7 +33,7 @@ from quicdist.carrier.quic.listener import IncomingState, QuicIncoming, QuicList
 from quicdist.carrier.quic.reset_secret import reset_secret
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.rate_limits import FailureDelay
-from quicdist.carrier.udp import DatagramSocket, OpenSocket, UdpSocket
+from quicdist.carrier.udp import UdpSocket
 from quicdist.logs import get_logger
 from quicdist.protocol import WrongCookie
 
@@ -105,7 +106,8 @@ class QuicCarrier(QuicDialler):
                 give_up(connection, handshake, error, self.settings.linger)
             reason = error.reason if isinstance(error, AcceptError) else error
             # When two nodes dial each other, one dial is dropped as a matter of course.
-            level = logging.DEBUG if isinstance(error, SimultaneousDropped) else logging.WARNING
+            dropped = isinstance(error, AcceptError) and error.refusal is Refusal.SIMULTANEOUS
+            level = logging.DEBUG if dropped else logging.WARNING
             waiting.refused(level, str(reason or "given up"))
             handshake.forget()
             try:

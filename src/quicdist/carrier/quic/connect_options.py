@@ -16,13 +16,12 @@ _TLS = ("cert", "key", "cacert", "verify", "server_name", "external_psk")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectOptions:
-    """How to dial one node; None stands for what holds for all. Times are seconds, sizes bytes.
+    """How to dial one node; None stands for the carrier's setting. Times are in seconds, sizes in bytes.
 
-    ``cert``, ``key`` and ``cacert`` are PEM files, or what would stand in them as bytes: what is shown
-    to that node and what it is believed by. ``server_name`` is the host that its certificate must name,
-    in place of that of its own name. ``external_psk`` is shown instead of a certificate. The others are
-    as in :class:`~quicdist.carrier.QuicSettings`.
-    """
+    ``cert``, ``key`` and ``cacert`` are PEM files, or their content as bytes: the certificate that is shown
+    to that node, and the CA by which its certificate is verified. ``server_name`` is the host that its
+    certificate must name, instead of the host of its node name. ``external_psk`` is shown instead of a
+    certificate. The others are as in :class:`~quicdist.carrier.QuicSettings`."""
 
     cert: Pem | None = None
     key: Pem | None = field(default=None, repr=False)
@@ -39,7 +38,7 @@ class ConnectOptions:
     initial_rtt: float | None = None
 
     def applied_to(self, settings: QuicSettings) -> QuicSettings:
-        """``settings`` with these in their place."""
+        """``settings`` with these options applied."""
         given: dict[str, Any] = {
             field.name: value
             for field in dataclasses.fields(self)

@@ -1,13 +1,15 @@
-"""Peers with another number of data streams than is known of them.
+"""Detects peers that have another number of data streams than expected.
 
-quic_dist has 16 each way from 1.4.0 on, 4 before; the number is compiled in, and nothing in a handshake
-tells it. What tells it is what a peer does:
+quic_dist has 16 each way from 1.4.0 on, 4 before. The number is compiled in, and no handshake carries it. It
+is detected by what a peer does:
 
-* It sends messages on a stream beyond those of the plan. The stream is told from one of an application by
-  its first bytes, and its messages are delivered.
-* It refuses a stream of the plan with 0x100, as one of an application that nobody accepts. What was sent
-  there is lost, and the link ends. The next one to the same node has as many as were not refused, and uses
-  the first alone.
+* It sends messages on a stream beyond those of the plan. The first bytes distinguish such a stream from a
+user
+  stream, and its messages are delivered.
+* It refuses a stream of the plan with 0x100, as a user stream that no process accepts. Data sent on it is
+lost,
+  and the link ends. The next link to the same node has as many data streams as were not refused, and uses the
+  first alone.
 
 quicdist always has 16.
 """
@@ -22,7 +24,7 @@ from typing import TYPE_CHECKING, Final
 from quicdist.carrier.errors import LinkLost
 from quicdist.logs import get_logger
 from quicdist.protocol import StreamPlan
-from quicdist.protocol.stream_beginning import begins_with_frame
+from quicdist.protocol.stream_detection import begins_with_frame
 
 if TYPE_CHECKING:
     from quicdist.carrier.quic.engine.contract import Engine
@@ -31,25 +33,25 @@ if TYPE_CHECKING:
 
 log = get_logger("quicdist.carrier.quic")
 
-#: Seconds, and probe timeouts, that the first bytes of a stream may be too few to tell what it is; then it is
-#: an application's. What follows them may have to be sent again.
+#: Seconds and probe timeouts for which the first bytes of a stream may be too few to decide; then it is a
+#: user stream. The next bytes may have to be retransmitted.
 UNDECIDED: Final = 0.2
 PROBE_TIMEOUTS: Final = 4
-#: Bytes of the first frame of a stream: quic_dist sends pieces of 64 KiB. So what begins with another byte
-#: than 0 is an application's at once.
+#: The largest first frame of a stream, in bytes: quic_dist sends pieces of 64 KiB. So a stream whose first
+#: byte is not 0 is a user stream at once.
 LONGEST_FRAME: Final = 0xFFFFFF
-#: Nodes of which another number is remembered.
+#: Nodes whose number is remembered.
 _NODES: Final = 1024
 
 
 class StreamCounts:
-    """What is known of the numbers of data streams of single nodes, until they are started again."""
+    """The numbers of data streams of single nodes, until they are restarted."""
 
     def __init__(self) -> None:
         self._counts: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
     def plan(self, role: Role, peer: Peer) -> StreamPlan:
-        """The streams of a connection to ``peer`` on which this node is ``role``."""
+        """The streams of a connection to ``peer`` in which this node is ``role``."""
         plan = StreamPlan.quic(role, peer)
         creation, count = self._counts.get(peer.name, (peer.creation, plan.data_streams))
         if creation != peer.creation or count >= plan.data_streams:
@@ -64,15 +66,16 @@ class StreamCounts:
         if len(self._counts) > _NODES:
             self._counts.popitem(last=False)
         text = (
-            f"it refused data stream {stream_id} as a stream of an application (code 0x100): it has at most "
-            f"{count} data streams, {plan.data_streams} were expected; the next connection uses one of them"
+            f"the peer refused data stream {stream_id} as a user stream (code 0x100): it has at most {count} "
+            f"data streams, {plan.data_streams} were expected; the next connection uses one of them"
         )
         return LinkLost(peer.name, text)
 
 
 class ExtraStreams:
-    """Streams beyond those of the plan that a peer opens, told apart. ``found`` is called with the id of one
-    that carries messages, before its bytes are given to ``messages``; all others are ``users``."""
+    """Distinguishes data streams beyond the plan from user streams. ``found`` is called with the id of a
+    stream that carries messages, before its bytes are given to ``messages``; the others belong to
+    ``users``."""
 
     def __init__(
         self,
@@ -92,7 +95,7 @@ class ExtraStreams:
         self._found = found
         self._messages = messages
         self._ids: set[int] = set()
-        #: The first bytes of streams that are not told apart yet.
+        #: The first bytes of undecided streams.
         self._begun: dict[int, bytes] = {}
         self._loop = asyncio.get_running_loop()
 
@@ -101,7 +104,7 @@ class ExtraStreams:
         return stream_id in self._ids
 
     def data_received(self, stream_id: int, data: bytes, end: bool) -> None:
-        """Bytes of a stream that is none of the plan's, in order."""
+        """Bytes, in order, of a stream beyond the plan."""
         if stream_id in self._ids:
             self._messages(stream_id, data, end)
             return
@@ -123,7 +126,7 @@ class ExtraStreams:
             self._users.data_received(stream_id, data, end)
 
     def reset_received(self, stream_id: int) -> None:
-        """A stream was reset before it was told apart."""
+        """A stream was reset; it may be undecided."""
         self._begun.pop(stream_id, None)
 
     def _decide(self, stream_id: int) -> None:
@@ -135,8 +138,8 @@ class ExtraStreams:
         if not self._ids:
             plan, count = self._plan, stream_id // 4 + (stream_id & 1)
             log.warning(
-                "%s sends messages on stream %d: it has %d data streams at least, %d were expected. They are "
-                "taken; no stream can be opened to it by applications",
+                "%s sends messages on stream %d: it has at least %d data streams, %d were expected. They are "
+                "accepted; user streams to it cannot be opened",
                 self._peer.name,
                 stream_id,
                 count,

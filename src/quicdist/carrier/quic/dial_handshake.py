@@ -11,10 +11,9 @@ from quicdist.carrier.contract import LocalNode
 from quicdist.carrier.errors import (
     AuthenticationRefused,
     ConnectError,
-    DigestUnanswered,
+    DialAgain,
     PeerUnreachable,
     SetupTimeout,
-    TicketRefused,
 )
 from quicdist.carrier.happy_eyeballs import Claim
 from quicdist.carrier.quic.close_codes import dial_refused, wrong_cookie
@@ -127,7 +126,7 @@ class DialHandshake(QuicHandshake):
             if event.early_data_accepted:
                 # quic_dist up to 1.8.1: what it has answered is lost.
                 text = "the peer accepted early data and did not resume the session"
-                self._fail(TicketRefused(self._node, self._address, text))
+                self._fail(DialAgain(self._node, self._address, text))
                 return
             self.connection.engine.early_data_refused(asyncio.get_running_loop().time())
         # Only the connection that won the race begins the distribution handshake.
@@ -143,13 +142,14 @@ class DialHandshake(QuicHandshake):
                 raise ConnectionAlive(self._node)
 
     def _too_late(self, reason: str) -> QuicDistError:
-        kind = SetupTimeout
-        if self._machine.expects == Due.ACK and not self.connection.unacknowledged(CONTROL_STREAM):
-            kind = DigestUnanswered
+        unanswered = self._machine.expects == Due.ACK and not self.connection.unacknowledged(CONTROL_STREAM)
+        if unanswered:
             reason += (
                 ", although our digest was received (quic_dist before 2.0 is silent if the cookie is wrong)"
             )
-        return kind(self._node, self._address, reason)
+        error = SetupTimeout(self._node, self._address, reason)
+        error.digest_unanswered = unanswered
+        return error
 
     def _not_authentic(self, reason: str) -> QuicDistError:
         return AuthenticationRefused(self._node, self._address, reason)
@@ -159,7 +159,7 @@ class DialHandshake(QuicHandshake):
         if closing.unreachable:
             return PeerUnreachable(node, address, closing.reason)
         if self._ticket_shown and self._state is CONNECTING:
-            return TicketRefused(node, address, f"the QUIC handshake failed: {closing}")
+            return DialAgain(node, address, f"the QUIC handshake failed: {closing}")
         psk = self._settings.tls.external_psk is not None
         if (refused := dial_refused(node, address, closing, psk=psk)) is not None:
             return refused

@@ -11,10 +11,9 @@ from quicdist.carrier.addresses import Address
 from quicdist.carrier.contract import Carrier, LocalNode
 from quicdist.carrier.errors import (
     ConnectError,
-    HandshakeStalled,
+    DialAgain,
     PeerUnreachable,
     SetupTimeout,
-    TicketRefused,
 )
 from quicdist.carrier.happy_eyeballs import Candidate, Claim, candidates, race
 from quicdist.carrier.quic.close_codes import close_code, told_reason
@@ -129,7 +128,7 @@ class _Dial:
                     patience=share if left >= 1.5 * share else None,
                     stall=stall if left >= STALLS_LEFT * stall else None,
                 )
-            except (TicketRefused, HandshakeStalled) as error:
+            except DialAgain as error:
                 log.info("%s: trying again, without early data", error)
                 alone = False
                 stall *= 2
@@ -142,7 +141,7 @@ class _Dial:
     async def _connect(
         self, claim: Claim, *, alone: bool, patience: float | None, stall: float | None = None
     ) -> QuicLink:
-        """One attempt. Raises :class:`TicketRefused` too, and :class:`HandshakeStalled` if the peer has not
+        """One attempt. Raises :class:`DialAgain` if a session ticket is refused, and if the peer has not
         answered within ``patience`` seconds, or was silent for ``stall`` seconds after an answer."""
         dialler, loop = self._dialler, self._loop
         node, address = self._node, self._address
@@ -175,7 +174,7 @@ class _Dial:
                     limit = self._deadline - begun if patience is None else patience
                     if not await handshake.begun(limit, stall) and loop.time() < self._deadline:
                         text = f"no QUIC handshake response within {loop.time() - begun:.3g} s"
-                        raise HandshakeStalled(node, address, text)
+                        raise DialAgain(node, address, text)
                 return await handshake.link(self._deadline - loop.time())
         except BaseException as raised:
             error = meaning(raised, handshake, self._setup_time)

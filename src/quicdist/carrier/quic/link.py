@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from quicdist.carrier.contract import LostHandler, MessageHandler
-from quicdist.carrier.errors import LinkLost, MigrationError, PeerClosed, PeerSilent
+from quicdist.carrier.errors import CarrierError, LinkLost, PeerClosed, PeerSilent
 from quicdist.carrier.link import PENDING, UP, LinkBase
 from quicdist.carrier.quic.data_streams import ExtraStreams, StreamCounts
 from quicdist.carrier.quic.driver.connection import QuicConnection
@@ -146,8 +146,8 @@ class QuicLink(LinkBase):
         try:
             migrate()
         except OSError as error:
-            text = f"{self.remote_address} is unreachable: {error.strerror}"
-            raise MigrationError(self.peer.name, text) from error
+            text = f"cannot migrate the connection to {self.peer.name}: {error.strerror}"
+            raise CarrierError(text) from error
         return True
 
     @property

@@ -1,13 +1,13 @@
 """Limits the bulk bytes that a peer has in flight to us, so that small messages are not queued behind them.
 
-A node of quicdist sees to that when it sends (:mod:`quicdist.carrier.quic.driver.bulk_window`). quic_dist
-writes all that a stream's window allows, and a little message on another stream waits its turn behind.
-What stops it is the window. It sends a message in pieces of 64 KiB, each whole or not at all; so while
-little messages pass beside a large one, its stream is given credit for one piece, and for the next
-after a pause as long as that took. Alone it has its whole window.
+quicdist does that when it sends (:mod:`quicdist.carrier.quic.driver.bulk_window`). quic_dist writes all that
+a stream's window allows, and a small message on another stream is queued behind it. Only the window stops it.
+It sends a message in pieces of 64 KiB, each whole or not at all. So while small messages are concurrent with
+a bulk message, the stream of the latter gets credit for one piece, and for the next after a pause as long as
+that took. Otherwise it has its whole window.
 
-quic_dist does not look again at what a window held back until its VM has something else to send. So
-a signal that it has to answer follows the new credit.
+quic_dist does not check again what a window held back until its VM has something else to send. So new credit
+is followed by a signal that it has to answer.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from quicdist.carrier.quic.receive_window import ReceiveWindow
 if TYPE_CHECKING:
     from quicdist.carrier.contract import LinkStats
 
-#: What a fragment of the Erlang VM holds at least, unless it is the last of its message.
+#: The size of a fragment of the Erlang VM, in bytes, unless it is the last of its message.
 FRAGMENT: Final = 64 * 1024
-#: Credit for a fragment with all that stands before it, and not for two.
+#: Credit for one fragment with its headers, and not for two.
 PIECE: Final = FRAGMENT + 16 * 1024
-#: The window of a stream to begin with.
+#: The initial window of a stream, in bytes.
 WINDOW: Final = 1024 * 1024
-#: Messages of so many bytes are little.
-LITTLE: Final = 8 * 1024
-#: A message of which so much has come is large.
-LARGE: Final = 256 * 1024
-#: Little messages within so many seconds pass beside a large one.
-BESIDE: Final = 0.5
-#: A credit of which nothing was used for so many seconds was not waited for.
+#: Messages of at most so many bytes are small.
+SMALL: Final = 8 * 1024
+#: A message of which more than so many bytes have come is bulk.
+BULK: Final = 256 * 1024
+#: Small messages within so many seconds of bulk are concurrent with it.
+CONCURRENT: Final = 0.5
+#: Credit that was not used for so many seconds is given to the next stream.
 UNUSED: Final = 0.1
 
 
 def _nothing() -> None:
-    """Nobody is told of new credit any more."""
+    """The link has ended: new credit is not sent."""
 
 
-class _Stream(ReceiveWindow):
+class _DataStream(ReceiveWindow):
     """A stream of messages."""
 
     __slots__ = ("came", "epoch_at", "epoch_from", "metered", "pieces", "run")
@@ -52,17 +52,17 @@ class _Stream(ReceiveWindow):
         super().__init__(engine, stream_id, size)
         #: Bytes that came since a message last ended.
         self.run = 0
-        #: It is given credit by the piece: so many at once, of which so many bytes came.
+        #: It gets credit by the piece: so many at once, of which so many bytes have come.
         self.metered = False
         self.pieces = 1
         self.came = 0
-        # When the window was last used up, and where.
+        # When the window was last used up, and at which offset.
         self.epoch_at = now
         self.epoch_from = 0
 
     def grow(self, most: int, round_trip: float, now: float) -> None:
-        """Double the window, up to ``most``, where it is taken in within two round trips: the peer
-        would wait for more."""
+        """Double the window, up to ``most``, if it was consumed within two round trips: the peer waits for
+        more."""
         if self.size < most and self._consumed - self.epoch_from >= self.size:
             if now - self.epoch_at < 2 * round_trip:
                 self.size = min(2 * self.size, most)
@@ -70,9 +70,9 @@ class _Stream(ReceiveWindow):
 
 
 class ReceiveFlowControl:
-    """The windows of one link's streams of messages, of ``size`` bytes to begin with and at most ``most``.
-    ``changed`` is called when there is more credit to tell the peer of. With ``metered`` the peer is to
-    be held to single pieces beside what is little."""
+    """The windows of one link's streams of messages: ``size`` bytes at first, at most ``most``. ``changed``
+    is called when there is new credit to be sent. ``metered``: the peer gets credit by the piece while small
+    messages are concurrent with bulk."""
 
     def __init__(
         self,
@@ -90,33 +90,33 @@ class ReceiveFlowControl:
         self._most = most
         self._changed = changed
         self._loop = asyncio.get_running_loop()
-        self._streams: dict[int, _Stream] = {}
+        self._streams: dict[int, _DataStream] = {}
         self._meters = metered
-        self._large_at = self._little_at = -BESIDE
+        self._bulk_at = self._small_at = -CONCURRENT
         self._out = (0, 0)
-        #: Streams that are given credit by the piece, in turn; the one that has some; when it got it.
-        self._metered: deque[_Stream] = deque()
-        self._current: _Stream | None = None
+        #: Streams that get credit by the piece, in turn; the one that has some; when it got it.
+        self._metered: deque[_DataStream] = deque()
+        self._current: _DataStream | None = None
         self._given_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
         #: No credit before the timer.
         self._pausing = False
 
     def received(self, stream_id: int, size: int, messages: int, now: float) -> None:
-        """``size`` bytes were taken in, and with them so many messages of the node."""
+        """``size`` bytes were received, which completed so many messages."""
         stream = self._streams.get(stream_id)
         if stream is None:
-            stream = self._streams[stream_id] = _Stream(self._engine, stream_id, self._size, now)
+            stream = self._streams[stream_id] = _DataStream(self._engine, stream_id, self._size, now)
         stream.consumed(size)
         if messages:
-            if stream.run + size <= LITTLE * messages and now - self._large_at < BESIDE:
-                self._little_at = now
+            if stream.run + size <= SMALL * messages and now - self._bulk_at < CONCURRENT:
+                self._small_at = now
             stream.run = 0
         else:
             stream.run += size
-            if stream.run > LARGE:
-                self._look_out(now)
-                if self._meters and not stream.metered and self._beside(now):
+            if stream.run > BULK:
+                self._note_small_sent(now)
+                if self._meters and not stream.metered and self._is_concurrent(now):
                     stream.metered = True
                     self._metered.append(stream)
         if stream.metered:
@@ -132,24 +132,24 @@ class ReceiveFlowControl:
             self._timer.cancel()
         self._changed = _nothing
 
-    # -- little beside large -----------------------------------------------------------------
+    # -- small concurrent with bulk------------------------------------------------------------
 
-    def _look_out(self, now: float) -> None:
-        """A large message is under way: see whether little ones were sent meanwhile."""
+    def _note_small_sent(self, now: float) -> None:
+        """A bulk message is coming: note whether small ones were sent meanwhile."""
         out, (messages, size) = (self._stats.messages_out, self._stats.bytes_out), self._out
-        if now - self._large_at < BESIDE and 0 < out[1] - size <= LITTLE * (out[0] - messages):
-            self._little_at = now
-        self._large_at, self._out = now, out
+        if now - self._bulk_at < CONCURRENT and 0 < out[1] - size <= SMALL * (out[0] - messages):
+            self._small_at = now
+        self._bulk_at, self._out = now, out
 
-    def _beside(self, now: float) -> bool:
-        return now - self._little_at < BESIDE
+    def _is_concurrent(self, now: float) -> bool:
+        return now - self._small_at < CONCURRENT
 
-    def _meter(self, stream: _Stream, size: int, now: float) -> None:
+    def _meter(self, stream: _DataStream, size: int, now: float) -> None:
         if stream is self._current:
             stream.came += size
             if stream.came < FRAGMENT * stream.pieces and stream.run:
                 return
-            # All of it has come, or the end of the message: what it took, less the way there.
+            # All of it has come, or the end of the message: the time it took, without the round trip.
             self._current = None
             round_trip = self._engine.quickest_round_trip()
             took = max(now - self._given_at - round_trip, 0.0)
@@ -157,25 +157,25 @@ class ReceiveFlowControl:
                 stream.pieces = min(2 * stream.pieces, WINDOW // PIECE)
             elif took > round_trip and stream.pieces > 1:
                 stream.pieces //= 2
-            self._after(took)
+            self._schedule(took)
         elif self._current is None and not self._pausing and stream.left < PIECE:
-            self._after(0.0)
+            self._schedule(0.0)
 
-    def _after(self, seconds: float, *, pausing: bool = True) -> None:
+    def _schedule(self, seconds: float, *, pausing: bool = True) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._pausing = pausing
         self._timer = self._loop.call_later(seconds, self._next)
 
     def _next(self) -> None:
-        """Give the next stream credit, or all of them their windows again."""
+        """Give the next stream credit, or all of them their whole windows."""
         self._timer, self._pausing = None, False
         now = self._loop.time()
         if self._current is not None:
-            # It came to nothing: the message was over, or its next piece is larger than any should be.
+            # The credit was not used: the message was complete, or its next piece is too large.
             self._release(self._current)
             self._current = None
-        if not self._beside(now):
+        if not self._is_concurrent(now):
             for stream in list(self._metered):
                 self._release(stream)
         for stream in self._metered:
@@ -185,14 +185,14 @@ class ReceiveFlowControl:
                 stream.came = 0
                 stream.grant(PIECE * stream.pieces)
                 self._current, self._given_at = stream, now
-                self._after(UNUSED + 4 * self._engine.quickest_round_trip())
+                self._schedule(UNUSED + 4 * self._engine.quickest_round_trip())
                 self._changed()
                 return
         if self._metered:
-            # They have what they were given before: to see, in a while, whether that is still so.
-            self._after(UNUSED, pausing=False)
+            # They have not used up their earlier windows: check again later.
+            self._schedule(UNUSED, pausing=False)
 
-    def _release(self, stream: _Stream) -> None:
+    def _release(self, stream: _DataStream) -> None:
         self._metered.remove(stream)
         stream.metered = False
         stream.pieces = 1

@@ -1,8 +1,8 @@
-"""How far ahead of what was taken in a peer may send on one stream (RFC 9000, section 4).
+"""The receive window of one stream (RFC 9000, section 4).
 
-quic_dist sends a piece of data whole or not at all: one that is larger than what is left of the
-window is an error to whoever sent it, or waits. So what is left must come back to the whole window
-when all was taken in, and a window must not be smaller than the largest piece.
+quic_dist sends a piece of data whole or not at all: a piece that is larger than the rest of the window is an
+error for its sender, or waits. So the whole window must be granted again when all data was consumed, and a
+window must not be smaller than the largest piece.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 
 from quicdist.carrier.quic.engine.contract import Engine
 
-#: The part of a window that is worth a packet.
+#: A new limit is sent when this fraction of the window, 1/4, was consumed.
 STEP: Final = 4
 
 
@@ -29,21 +29,21 @@ class ReceiveWindow:
         self.limit = engine.keep_window(stream_id, size)
 
     def consumed(self, n: int) -> None:
-        """``n`` more bytes were taken in."""
+        """``n`` more bytes were consumed."""
         self._consumed += n
 
     @property
     def left(self) -> int:
-        """What the peer may send beyond what was taken in."""
+        """The bytes that the peer may send beyond those that were consumed."""
         return self.limit - self._consumed
 
     @property
     def is_due(self) -> bool:
-        """Whether so much was taken in that the peer is to be told."""
+        """Whether enough was consumed to send the peer a new limit."""
         return self.size - self.left >= self.size // STEP
 
     def grant(self, size: int | None = None) -> bool:
-        """Let the peer send a whole window from here, or ``size``; whether that is more than before."""
+        """Let the peer send a whole window from here, or ``size`` bytes; whether the limit has grown."""
         size = self.size if size is None else size
         if self.left >= size:
             return False

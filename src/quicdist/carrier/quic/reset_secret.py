@@ -1,4 +1,4 @@
-"""Where the secret of a listener's stateless resets comes from, so that it is the same after a restart."""
+"""The secret of a listener's stateless resets, which is the same after a restart."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from quicdist.carrier.errors import CertificateError
 from quicdist.carrier.quic.driver.stateless_reset import MIN_SECRET, derived_secret, random_secret
 from quicdist.carrier.security.tls_config import TlsConfig
 
-#: A secret, or the path of a file that keeps it.
+#: A secret, or the path of a file that holds it.
 ResetSecret = bytes | str | os.PathLike[str]
 
 
@@ -23,10 +23,9 @@ def check_reset_secret(given: ResetSecret) -> None:
 
 
 def reset_secret(given: ResetSecret | None, tls: TlsConfig, name: str, port: int) -> bytes:
-    """The secret of the node ``name`` that listens at ``port``: made of the one ``given``, or else of the
-    private key of its certificate, or of its PSKs where they are listed; it survives a restart with those,
-    at that port. Otherwise it is a random one. Raises :class:`CertificateError` for a file that cannot be
-    used."""
+    """The secret of the node ``name`` that listens at ``port``: derived from ``given``, or else from the
+    private key of its certificate, or from its PSKs if they are listed; it is the same after a restart with
+    those, at that port. Otherwise it is random. Raises :class:`CertificateError` for an unusable file."""
     key = _kept(tls) if given is None else given if isinstance(given, bytes) else _in_file(Path(given))
     return random_secret() if key is None else derived_secret(key, f"{name}:{port}")
 
@@ -43,7 +42,7 @@ def _kept(tls: TlsConfig) -> bytes | None:
 
 
 def _in_file(path: Path) -> bytes:
-    """The secret in a file, which is made if there is none. Only its owner may read it."""
+    """The secret in a file, which is created if it does not exist, readable by its owner only."""
     try:
         try:
             secret = path.read_bytes()

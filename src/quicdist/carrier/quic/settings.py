@@ -1,4 +1,4 @@
-"""What can be set on a QUIC carrier, and what its engine is told of it."""
+"""The settings of a QUIC carrier, and those of its engine made from them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import get_args
 
+from quicdist.carrier.datagram_socket import OpenSocket, open_socket
 from quicdist.carrier.errors import CertificateError
 from quicdist.carrier.link import BufferLimits
 from quicdist.carrier.quic.authentication import AuthCallback
@@ -19,7 +20,6 @@ from quicdist.carrier.security.certificates import unused_credentials
 from quicdist.carrier.security.credentials import Credentials
 from quicdist.carrier.security.psk import psk_finder
 from quicdist.carrier.security.tls_config import TlsConfig
-from quicdist.carrier.udp import OpenSocket, open_socket
 
 #: The ALPN protocol of quic_dist (``QUIC_DIST_ALPN``).
 ALPN = "erlang-dist"
@@ -37,55 +37,55 @@ class QuicSettings:
     """
 
     tls: TlsConfig = field(default_factory=TlsConfig)
-    #: Asked between the QUIC handshake and that of the distribution, in both roles.
+    #: Called between the QUIC handshake and the distribution handshake, in both roles.
     auth_callback: AuthCallback | None = None
-    #: How long it may take.
+    #: Its time-out.
     auth_handshake_timeout: float = 10.0
-    #: Show nodes dialled before the ticket they gave, and give tickets to nodes that dial.
+    #: Resume sessions with nodes dialled before, and issue tickets to nodes that dial.
     resumption: bool = True
-    #: Say one's name to them in the first datagram, where they take early data.
+    #: Send this node's name as early data, in the first datagram of a resumed session.
     early_data: bool = True
-    #: Where the PINGs take their pace from: a quarter of it, at least 5 s.
+    #: The interval of PINGs is a quarter of it, at least 5 s.
     net_ticktime: float = NET_TICKTIME
-    #: How often to send PINGs, in place of that pace.
+    #: The interval of PINGs, in place of that.
     keep_alive_interval: float | None = None
-    #: A connection on which nothing at all comes for so long is gone.
+    #: A connection on which no packet comes for so long is lost.
     idle_timeout: float = 300.0
-    #: What peers may have under way to us in all, to begin with, and on one stream, at most.
+    #: Receive windows: of all streams together, at first; of one stream, at most.
     max_data: int = 256 * 1024 * 1024
     max_stream_data: int = 16 * 1024 * 1024
-    #: What peers may send on a user stream ahead of the application that reads it. quic_dist sends a
-    #: piece whole or not at all: less than its 4 MiB, and pieces that it can send to itself do not fit.
+    #: The receive window of a user stream. quic_dist sends a piece whole or not at all, of up to 4 MiB: in a
+    #: smaller window large pieces do not fit.
     stream_window: int = 4 * 1024 * 1024
-    #: The longest datagram we build, 1200 to 16384. Longer ones than 1200, which go anywhere, are built
-    #: where a probe found that the path takes them, and longer ones than 1452, which fit IPv4 and IPv6 over
+    #: The longest datagram to be sent, 1200 to 16384. More than 1200 bytes, which any path takes, are sent
+    #: after a probe was acknowledged, and more than 1452, which fit IPv4 and IPv6 over
     #: Ethernet, only towards peers that are quicdist.
     max_datagram_size: int = MAX_SIZE
     #: ``"cubic"`` (RFC 9438) or ``"reno"`` (RFC 9002, section 7).
     congestion_control: str = "cubic"
-    #: Round-trip time assumed before one is measured: the first repeat of a lost datagram comes
-    #: after twice this.
+    #: The round-trip time that is assumed before one is measured: the first retransmission comes after twice
+    #: this.
     initial_rtt: float = 0.1
     #: The longest frame, or message in fragments, a peer may send.
     max_frame: int = 128 * 1024 * 1024
     buffers: BufferLimits = field(default_factory=BufferLimits)
-    #: Connections that may be on their way in, not yet accepted, at once; more than that, and the oldest of
-    #: those whose address is not validated gives way, or that of the source with most.
+    #: Half-open connections at most; beyond that a new one evicts the oldest whose address is not validated,
+    #: or the oldest of the source with most.
     max_half_open: int = 128
-    #: And of one source, an IPv4 address or an IPv6 /64; half of them all unless given.
+    #: The same for one source, an IPv4 address or an IPv6 /64; None: half of ``max_half_open``.
     max_half_open_per_source: int | None = None
-    #: Whether a node that dials must first show that it receives what is sent to its address (Retry: RFC
-    #: 9000, section 8.1.2): ``"always"``, ``"never"``, or ``"auto"``, which is while more than a quarter of
-    #: ``max_half_open`` is taken, or many come at once. It costs a round trip.
+    #: Validate the address of a dialling node before anything else, with a Retry (RFC 9000, section 8.1.2),
+    #: which costs a round trip: ``"always"``, ``"never"``, or ``"auto"``: while more than a quarter of
+    #: ``max_half_open`` is taken, or many connections come at once.
     address_validation: AddressValidation = "auto"
-    #: What the tokens of stateless resets are made with (RFC 9000, section 10.3), by which peers learn that a
-    #: node that was started again has lost their connections: at least 32 bytes, or the path of a file that
-    #: keeps them and is made if there is none. None: made of the private key of the certificate, or of the
+    #: The secret for the tokens of stateless resets (RFC 9000, section 10.3), by which peers learn that a
+    #: restarted node has lost their connections: at least 32 bytes, or the path of a file that holds them and
+    #: is created if it does not exist. None: derived from the private key of the certificate, or from the
     #: PSKs.
     reset_secret: ResetSecret | None = field(default=None, repr=False)
-    #: After a close, how long the peer may acknowledge nothing of what was sent before; 15 s in all.
+    #: After a close, queued data is sent until the peer acknowledges nothing of it for so long; 15 s at most.
     linger: float = 2.0
-    #: What opens UDP sockets: the system, or the simulated network of a test.
+    #: Opens UDP sockets: those of the system, or of the simulated network of a test.
     sockets: OpenSocket = open_socket
     #: Makes the QUIC connections; None: aioquic does.
     engines: EngineFactory | None = field(default=None, repr=False)
@@ -97,7 +97,7 @@ class QuicSettings:
             check_reset_secret(self.reset_secret)
         if self.congestion_control not in get_args(Algorithm):
             raise ValueError(
-                f"congestion_control {self.congestion_control!r} is none of {get_args(Algorithm)}"
+                f"congestion_control {self.congestion_control!r} is not one of {get_args(Algorithm)}"
             )
         if self.max_half_open < 1:
             raise ValueError(f"max_half_open {self.max_half_open} is less than 1")
@@ -106,12 +106,12 @@ class QuicSettings:
             raise ValueError(f"max_half_open_per_source {share} is not 1 to {self.max_half_open}")
         if self.address_validation not in get_args(AddressValidation):
             raise ValueError(
-                f"address_validation {self.address_validation!r} is none of {get_args(AddressValidation)}"
+                f"address_validation {self.address_validation!r} is not one of {get_args(AddressValidation)}"
             )
 
     @property
     def admission(self) -> AdmissionSettings:
-        """What a listener is told of them."""
+        """The settings of a listener."""
         share = self.max_half_open_per_source or max(1, self.max_half_open // 2)
         return AdmissionSettings(self.max_half_open, share, self.address_validation)
 
@@ -141,8 +141,8 @@ class QuicSettings:
         clients = tls.load_client_trust()
         if tls.psks is None and credentials is None:
             raise CertificateError(
-                "a QUIC listener needs a certificate and its key: none is given (a development "
-                "certificate is made by `quicdist certs DIR`)"
+                "a QUIC listener needs a certificate and its key, and has none (`quicdist certs DIR` makes "
+                "development certificates)"
             )
         find_psk = psk_finder(tls.psks) if tls.psks is not None else None
         return dataclasses.replace(
@@ -157,9 +157,9 @@ class QuicSettings:
             alpn=ALPN,
             idle_timeout=self.idle_timeout,
             max_data=self.max_data,
-            # One size for all streams, to begin with: that of user streams.
+            # One initial size for all streams: that of user streams.
             max_stream_data=min(self.stream_window, self.max_stream_data),
-            # Every path takes these; the path is probed for longer ones.
+            # Any path takes these; the path is probed for longer ones.
             datagram_size=MIN_SIZE,
             longest_datagram=self.max_datagram_size,
             congestion_control=self.congestion_control,

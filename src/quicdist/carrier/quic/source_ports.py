@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Final, TypeVar
 
-from quicdist.carrier.errors import HandshakeStalled, PeerUnreachable, SetupTimeout, TicketRefused
+from quicdist.carrier.errors import DialAgain, PeerUnreachable, SetupTimeout
 from quicdist.carrier.happy_eyeballs import Claim, call_off, news
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ LATE: Final = 0.1
 MAX_EXTRA_DIALS: Final = 16
 
 #: Errors of a further dial that do not decide the dial.
-_INDECISIVE: Final = (HandshakeStalled, PeerUnreachable, SetupTimeout, TicketRefused)
+_INDECISIVE: Final = (DialAgain, PeerUnreachable, SetupTimeout)
 
 #: Dials, and asks the claim before it sends this node's name.
 Dialler = Callable[[Claim], Coroutine[None, None, T]]

@@ -38,12 +38,12 @@ from quicdist.protocol import MAX_FRAME, Connected, DistConnection, StreamPlan, 
 
 logger = get_logger("quicdist.carrier.tcp")
 
-#: What the kernel holds ready for us at most; ``inet_tcp_dist`` asks for 128. A connection that finds no room
-#: there is tried again by its kernel after a second.
+#: The listen backlog; ``inet_tcp_dist`` requests 128. A connection that finds it full is retried by its
+#: kernel after a second.
 BACKLOG = 1024
-#: Connections that are accepted in one turn of the loop: more would hold up everybody else.
+#: Connections that are accepted in one turn of the event loop: more would delay everything else.
 AT_ONCE = 8
-#: Connections past accept and not past their handshake.
+#: Half-open connections: accepted by the kernel, in their distribution handshake.
 MAX_HALF_OPEN = 128
 
 _FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
@@ -54,7 +54,7 @@ class TcpCarrier(Carrier):
     """Distribution over TCP.
 
     ``address_family`` is ``"inet"`` (``inet_tcp_dist``) or ``"inet6"`` (``inet6_tcp_dist``, which
-    takes IPv4 connections as well): what is listened at when no host is given. Dialling tries all
+    accepts IPv4 connections as well): where it listens without a host. Dialling tries all
     addresses of a host. ``max_half_open`` bounds the connections that are in their handshake: the
     oldest of the source that has most (:mod:`quicdist.carrier.evicting_table`) is evicted to the next;
     ``max_frame`` (bytes) bounds the frames of a peer; ``limits`` are those of each link.
@@ -162,14 +162,14 @@ class TcpCarrier(Carrier):
                     raise
                 raise named from error
             finally:
-                # Its traceback holds this frame, and neither is to wait for a full collection.
+                # Its traceback holds this frame: avoid the cycle.
                 del named
         finally:
             incoming.listener.settled(incoming)
 
     async def _delay(self, connection: TcpConnection, where: Address) -> None:
-        """Let a peer wait that had the wrong cookie, and has had others before. It keeps its place, unless
-        that is needed for another."""
+        """Delay the answer to a wrong cookie, if others came from there before. The connection stays half
+        open meanwhile, unless it is evicted."""
         loop = asyncio.get_running_loop()
         seconds = self._wrong_cookies.failed(source_of(where.host), loop.time())
         if seconds:
@@ -248,8 +248,8 @@ def _log_refused(incoming: TcpIncoming, error: QuicDistError) -> None:
     where = incoming.remote_address
     reason = error.reason if isinstance(error, AcceptError) else error
     listener = incoming.listener
-    if incoming.gave_way:
-        note = listener.gave_way.admit()
+    if incoming.evicted:
+        note = listener.evictions.admit()
     else:
         note = listener.refused.admit(where.host, logging.WARNING)
     if note is not None:
@@ -267,18 +267,18 @@ def _as_accept_error(error: BaseException, where: Address, setup_time: float) ->
 
 
 def _timed_out(error: BaseException) -> bool:
-    """Whether it is our own time-out, and not the kernel's (ETIMEDOUT) for the connection."""
+    """Whether the set-up time is over, rather than the kernel's time-out (ETIMEDOUT)."""
     return isinstance(error, TimeoutError) and error.errno is None
 
 
 def _check_port(port: int, least: int) -> None:
-    # Some resolvers take 65536 for 0.
+    # Some resolvers treat 65536 as 0.
     if not least <= port < 1 << 16:
         raise OverflowError(f"a port is a number from {least} to 65535")
 
 
 def _when(connection: TcpConnection) -> str:
-    """How far the handshake had come, for an error."""
+    """The message that was expected, for an error."""
     return f", while {connection.expected} was expected" if connection.expected else ""
 
 
@@ -286,5 +286,5 @@ def _why(error: Exception) -> str:
     if isinstance(error, socket.gaierror) and error.strerror:
         return error.strerror
     if isinstance(error, OSError) and error.errno is not None:
-        return os.strerror(error.errno)  # asyncio's own text names the call and the address
+        return os.strerror(error.errno)  # the text of asyncio has the call and the address too
     return str(error)

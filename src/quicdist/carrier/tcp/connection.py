@@ -1,4 +1,4 @@
-"""One TCP connection before it is a link: its bytes are read chunk by chunk by a handshake."""
+"""One TCP connection in its handshake, which reads it chunk by chunk."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from collections.abc import Callable
 from typing import ClassVar, cast
 
 from quicdist.carrier.addresses import Address
-from quicdist.carrier.udp import to_address
+from quicdist.carrier.datagram_socket import to_address
 from quicdist.forking import close_in_children
 from quicdist.protocol import HandshakeFraming
 
-#: Bytes a peer may send ahead of the handshake; above it, reading pauses until some were taken.
+#: Bytes that a peer may send ahead of the handshake; above that, reading is paused until some were read.
 READ_AHEAD = 64 * 1024
 
 
 class TcpConnection(asyncio.Protocol):
-    """A connection that somebody waits for, one chunk after the other."""
+    """A TCP connection whose chunks are awaited one after the other."""
 
     #: How messages of the distribution's handshake are delimited.
     framing: ClassVar[HandshakeFraming] = HandshakeFraming.PACKET_2
@@ -28,11 +28,11 @@ class TcpConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._held = bytearray()
         self._ended = False
-        #: The connection is gone; if it broke, with this error.
+        #: asyncio has reported the end of the connection; with this error if it broke.
         self.lost = False
         self.error: Exception | None = None
         self._reader: asyncio.Future[None] | None = None
-        #: What the peer is to send next, as errors call it; nothing before the handshake.
+        #: The message that the peer has to send next, for errors; empty before the handshake.
         self.expected = ""
         self.local_address = self.remote_address = Address("", 0)
 
@@ -44,15 +44,15 @@ class TcpConnection(asyncio.Protocol):
     # -- called by asyncio -----------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are not of asyncio's class.
+        # The transports of uvloop are not subclasses of asyncio's.
         self._transport = transport = cast(asyncio.Transport, transport)
-        # What a socket is not asked before it is gone, it does not tell any more.
+        # A closed socket has no addresses any more.
         self.local_address = to_address(transport.get_extra_info("sockname") or ("", 0))
         self.remote_address = to_address(transport.get_extra_info("peername") or ("", 0))
         sock: socket.socket | None = transport.get_extra_info("socket")
         if sock is not None:
             close_in_children(sock.fileno())
-            with contextlib.suppress(OSError):  # gone already: connection_lost says so
+            with contextlib.suppress(OSError):  # closed already: connection_lost follows
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if self._on_made is not None:
@@ -67,7 +67,7 @@ class TcpConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         self._ended = True
         self._wake()
-        return True  # what is still to be said, a refusal perhaps, can be said
+        return True  # a refusal can still be sent
 
     def connection_lost(self, error: Exception | None) -> None:
         self._ended = self.lost = True
@@ -84,7 +84,7 @@ class TcpConnection(asyncio.Protocol):
         """Wait until the distribution's handshake can begin: at once over TCP."""
 
     async def read(self) -> bytes:
-        """What has come; waits until something has. Empty once the peer has closed.
+        """The bytes that have come; waits for some. Empty once the peer has closed the connection.
 
         Raises :class:`OSError` if the connection broke.
         """
@@ -104,8 +104,8 @@ class TcpConnection(asyncio.Protocol):
         return data
 
     async def ends_within(self, seconds: float) -> bool:
-        """Wait until the connection is lost, for ``seconds`` at most; whether it is. What the peer sends
-        meanwhile is not read."""
+        """Wait until the connection is lost, for ``seconds`` at most; whether it is. Nothing is read
+        meanwhile."""
         loop = asyncio.get_running_loop()
         self.transport.pause_reading()
         over: asyncio.Future[None] = loop.create_future()
@@ -130,13 +130,13 @@ class TcpConnection(asyncio.Protocol):
             self.transport.write(data)
 
     def take_held(self) -> bytes:
-        """What has come and was not read."""
+        """The bytes that have come and were not read."""
         data = bytes(self._held)
         self._held.clear()
         return data
 
     def fail(self, error: Exception) -> None:
-        """Close at once; whoever reads gets ``error``."""
+        """Close at once; :meth:`read` raises ``error``."""
         self.error = error
         self._ended = True
         self._held.clear()
@@ -145,8 +145,8 @@ class TcpConnection(asyncio.Protocol):
         self._wake()
 
     def close(self) -> None:
-        """Close; a few bytes written just before still go out, for the kernel takes them at once."""
-        # It holds the frames of who has read, which hold this.
+        """Close; a few bytes that were written just before still leave, as the kernel takes them at once."""
+        # The error holds the frames of its reader, which hold this connection.
         self.error = None
         if self._transport is not None:
             self._transport.close()

@@ -1,4 +1,4 @@
-"""Both sides of the handshake over a TCP connection: the sans-I/O roles, fed and written."""
+"""The distribution handshake over a TCP connection, both sides."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _REFUSALS = (Status.NOK, Status.NOT_ALLOWED)
 
 
 async def initiate(connection: TcpConnection, node: str, local: LocalNode) -> Connected:
-    """Be the one who dialled ``node``.
+    """Run the dialling side, towards ``node``.
 
     Raises :class:`~quicdist.protocol.HandshakeError` and :class:`OSError`.
     """
@@ -50,10 +50,10 @@ async def initiate(connection: TcpConnection, node: str, local: LocalNode) -> Co
 async def accept(
     connection: TcpConnection, local: LocalNode, *, named: Callable[[], None] = lambda: None
 ) -> Connected:
-    """Be the one who was dialled; ``named`` is called when the peer has said its name.
+    """Run the accepting side; ``named`` is called when the peer has sent its name.
 
     Raises :class:`~quicdist.protocol.HandshakeError`, :class:`OSError`, and :class:`AcceptError`
-    if ``local`` does not want the connection.
+    if ``local`` refuses the connection.
     """
     role = Acceptor(
         local.identity, connection.framing, local.cookie_for, challenges=local.challenges, confirm=True
@@ -76,7 +76,7 @@ async def accept(
                 return _accepted(connection, role, role.old_connection_down())
             elif isinstance(event, PeerProved):
                 while (own_dial := local.peer_proved(event.name)) is not None:
-                    # A BEAM ends its attempt itself, now that it has our name.
+                    # A BEAM drops its own attempt, now that it has our name.
                     if await connection.ends_before(own_dial):
                         raise role.connection_closed()
                 return _accepted(connection, role, role.acknowledge())
@@ -90,7 +90,7 @@ def _accepted(connection: TcpConnection, role: Acceptor, events: list[Event]) ->
 
 
 async def _exchange(connection: TcpConnection, role: Initiator | Acceptor) -> list[Event]:
-    """Write what the role has to say, then give it what the peer says next."""
+    """Write the role's messages, then read the next bytes of the peer; the events."""
     _write(connection, role)
     connection.expected = role.expects
     data = await connection.read()

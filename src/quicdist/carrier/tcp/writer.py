@@ -1,10 +1,9 @@
 """The writing half of a TCP connection: frames in, bytes to the kernel, from two threads.
 
-The event loop's thread queues and writes. While it stands still, :meth:`Writer.keep_alive` writes in another
-one (:mod:`quicdist.carrier.keepalive`). A transport of asyncio's cannot be used from there, nor does it
-tell where a frame ends that the kernel has taken in part. So the writer has a descriptor of its own for the
-socket, and a tick goes between frames.
-"""
+The thread of the event loop queues and writes. While it is blocked, :meth:`Writer.keep_alive` writes in
+another one (:mod:`quicdist.carrier.keepalive`). An asyncio transport cannot be used there, and does not show
+where a frame ends that the kernel has taken in part. So the writer has its own descriptor for the socket, and
+ticks are sent between frames."""
 
 from __future__ import annotations
 
@@ -17,12 +16,12 @@ from quicdist.carrier.keepalive import TICK_INTERVAL
 from quicdist.forking import close_in_children
 from quicdist.protocol import TICK
 
-#: Bytes handed to the kernel in one go, at most.
+#: Bytes for one call of the kernel, at most.
 FEED = 256 * 1024
 
 
 class Writer:
-    """Writes to the socket of a transport, which itself has nothing to write any more.
+    """Writes to the socket of a transport, which has nothing left to write itself.
 
     All but :attr:`queue` and :attr:`put` is changed under the lock of
     :class:`~quicdist.carrier.keepalive.KeepAlive` only.
@@ -31,13 +30,13 @@ class Writer:
     __slots__ = ("_kept_at", "error", "left", "put", "queue", "sock", "ticks")
 
     def __init__(self, transport: asyncio.Transport) -> None:
-        #: Until it is closed.
+        #: None once it is closed.
         self.sock = _duplicate(transport)
-        #: What waits, whole frames but for the first. Others add at its end, and count in ``put``.
+        #: The queue: whole frames but for the first. The link adds at its end, and counts in ``put``.
         self.queue: deque[bytes | memoryview] = deque()
-        #: Bytes that were ever queued, and those that have left.
+        #: Bytes that were queued, and those that have left, in all.
         self.put = self.left = 0
-        #: What the kernel said when it took no more for good.
+        #: The error after which nothing can be written.
         self.error: OSError | None = None
         #: Ticks sent by :meth:`keep_alive` and not counted yet.
         self.ticks = 0
@@ -49,7 +48,7 @@ class Writer:
         return not self.queue
 
     def write(self) -> bool:
-        """In the loop's thread: write what is queued; False if the kernel did not take all."""
+        """In the thread of the event loop: write the queue; False if the kernel did not take all."""
         queue = self.queue
         if not queue:
             return True
@@ -82,7 +81,7 @@ class Writer:
         return taken[0] if len(taken) == 1 else b"".join(taken)
 
     def _send(self, data: bytes | memoryview) -> bool:
-        """Have the kernel take what was taken from the front of the queue; whether it took all."""
+        """Write ``data`` from the front of the queue; whether the kernel took all."""
         sent = self._write_to_kernel(data)
         if sent is None:
             return False
@@ -113,8 +112,8 @@ class Writer:
         self.left = self.put
 
     def keep_alive(self, now: float, *, ticks: bool) -> bool:
-        """In another thread: write what is queued, or a tick if one is due and ``ticks`` may be sent; whether
-        there was something to write."""
+        """In another thread: write the queue, or a tick if one is due and ``ticks`` allows it; whether there
+        was something to write."""
         if self.sock is None or self.error is not None:
             return False
         if not self.queue:
@@ -128,7 +127,7 @@ class Writer:
         return True
 
     def close(self) -> None:
-        """Nothing is written any more."""
+        """Drop the queue, and close the descriptor."""
         self._clear()
         if self.sock is not None:
             self.sock.close()

@@ -1,4 +1,4 @@
-"""The codec: OTP's ``term_to_binary`` and ``binary_to_term``, and their insides for a connection."""
+"""The codec: ``term_to_binary`` and ``binary_to_term``, and the parts of them that connections use."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 import zlib
 from typing import Any
 
-from quicdist.term.atoms import Atom
+from quicdist.term.atom import Atom
 from quicdist.term.errors import DecodeError
 from quicdist.term.etf.decoder import Decoder
 from quicdist.term.etf.encoder import Default, Encoder
@@ -26,7 +26,7 @@ class Codec:
 
     none: the atom that ``None`` is sent as and that arrives as ``None``; with ``none=None`` that atom
         stays an Atom and ``None`` is refused.
-    limits: what is refused however well-formed it is.
+    limits: terms beyond these are refused, even if well-formed.
     deterministic: write maps in the order of their keys, as ``term_to_binary(T, [deterministic])``:
         equal terms give equal bytes, the same as OTP 26 and later write.
     default: called with each value that Erlang lacks (``datetime``, ``Decimal``, ``UUID``, a class of
@@ -73,7 +73,7 @@ class Codec:
         self._fast_write = fast_encoder(self._encoder, self.none, limits, deterministic)
 
     def without_records(self) -> Codec:
-        """The same codec for peers that know no native records (before OTP 29): one is an EncodeError."""
+        """The same codec for peers without native records (before OTP 29): one is an EncodeError."""
         if self._for_older is None:
             older = Codec(
                 none=self.none,
@@ -116,7 +116,7 @@ class Codec:
         except DEFECTS:
             del parts[before:]
             raise
-        except Exception:  # be it of a key's own __hash__: the encoder proper says what is wrong
+        except Exception:  # even of a key's __hash__: the complete encoder raises the right error
             del parts[before:]
         self._encoder.encode_into(term, parts)
 
@@ -139,9 +139,9 @@ class Codec:
     # -- from bytes ----------------------------------------------------------------------------
 
     def decode(self, data: bytes | bytearray | memoryview, offset: int = 0) -> tuple[Any, int]:
-        """The term at ``offset``, which has no version byte, and the offset behind it.
+        """The term at ``offset``, without a version byte, and the offset after it.
 
-        Nothing is copied but what the term is made of. Raises DecodeError, whose ``offset`` counts
+        Only the parts of the term are copied. Raises DecodeError, whose ``offset`` counts
         from the start of ``data``.
         """
         if type(data) is bytes:
@@ -165,18 +165,18 @@ class Codec:
         if len(data) < 2:
             raise DecodeError(f"no term in {len(data)} bytes", offset=0)
         if data[0] != VERSION:
-            raise DecodeError(f"the version byte has to be {VERSION}, not {data[0]}", offset=0)
+            raise DecodeError(f"expected the version byte {VERSION}, got {data[0]}", offset=0)
         if data[1] == Tag.COMPRESSED:
             data = self._inflate(data)
             term, end = self.decode(data)
         else:
             term, end = self.decode(data, 1)
         if end != len(data):
-            raise DecodeError(f"{len(data) - end} bytes behind the term", offset=end)
+            raise DecodeError(f"{len(data) - end} bytes after the term", offset=end)
         return term
 
     def _inflate(self, data: bytes | bytearray | memoryview) -> bytes:
-        """The term behind COMPRESSED: its size, which is believed up to the limit, and zlib's stream."""
+        """The term after the tag COMPRESSED, whose size is checked against the limit, decompressed."""
         size = int.from_bytes(data[2:6], "big")
         if len(data) < 6:
             raise DecodeError("ends in the middle of a compressed term's size", offset=len(data))
@@ -191,16 +191,16 @@ class Codec:
             raise DecodeError(f"a compressed term that zlib cannot read: {error}", offset=6) from None
         if len(inflated) != size or not inflater.eof:
             what = "more" if len(inflated) > size else f"{len(inflated)}"
-            raise DecodeError(f"a compressed term that claims {size} bytes and has {what}", offset=2)
+            raise DecodeError(f"a compressed term has {what} bytes, its header says {size}", offset=2)
         if inflater.unused_data:
             left = len(inflater.unused_data)
-            raise DecodeError(f"{left} bytes behind the compressed term", offset=len(data) - left)
+            raise DecodeError(f"{left} bytes after the compressed term", offset=len(data) - left)
         return inflated
 
 
 #: With the defaults, for ``term_to_binary`` and ``binary_to_term``.
 DEFAULT = Codec()
-#: Every atom stays an Atom: for forms that are taken apart without a word on what ``None`` is.
+#: Every atom stays an Atom: for code that must not depend on the atom for ``None``.
 EXACT = Codec(none=None)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import Any
 
-from quicdist.term.atoms import Atom
+from quicdist.term.atom import Atom
 from quicdist.term.etf.malformed import Malformed, named, too_few
 from quicdist.term.identifiers import Pid
 from quicdist.term.limits import Limits
@@ -14,7 +14,7 @@ from quicdist.term.tags import Tag
 _uint16 = Struct(">H").unpack_from
 _pid = Struct(">III").unpack_from
 
-#: Longer external forms are not worth remembering; so a cache stays small whatever a peer sends.
+#: Longer external forms are not cached, so that a peer cannot make the cache large.
 _MAX_CACHED = 128
 
 
@@ -34,7 +34,7 @@ class DecodeCache:
         self.pids: dict[bytes, Pid] = {}
 
     def new_atom(self, data: Any, i: int, etf: bytes) -> tuple[Any, int]:
-        """An atom not seen lately, as the value it stands for."""
+        """Decode an atom that is not in the cache."""
         atom, end = self.node(data, i)
         value: Any = atom
         if atom.name == "true":
@@ -56,7 +56,7 @@ class DecodeCache:
             start = i + 3
             end = start + _uint16(data, i + 1)[0]
         else:
-            raise Malformed(f"{named(tag)} where an atom has to be")
+            raise Malformed(f"expected an atom, got {named(tag)}")
         if end > len(data):
             raise Malformed(too_few("atom", end - start, len(data) - start))
         etf = bytes(data[i:end])
@@ -89,7 +89,7 @@ class DecodeCache:
             return self._none
         if type(value) is bool:
             return Atom("true" if value else "false")
-        raise Malformed(f"a {type(value).__name__} where a record has a name")
+        raise Malformed(f"expected the name of a record, an atom, got {type(value).__name__}")
 
 
 def _remember(cache: dict[bytes, Any], etf: bytes, value: Any, most: int) -> None:

@@ -13,10 +13,10 @@ from struct import Struct
 from struct import error as struct_error
 from typing import Any
 
-from quicdist.term.atoms import Atom
-from quicdist.term.errors import DecodeError, TermError, TermTooDeep
+from quicdist.term.atom import Atom
+from quicdist.term.errors import DecodeError, TermError
 from quicdist.term.etf.decode_cache import DecodeCache
-from quicdist.term.etf.deep_keys import HASHABLE_DEPTH, too_deep_to_hash
+from quicdist.term.etf.key_depth import HASHABLE_DEPTH, too_deep_to_hash
 from quicdist.term.etf.malformed import Malformed, TooDeep, bad_reference, too_few
 from quicdist.term.etf.numeric_lists import RUN_TAGS, read_runs
 from quicdist.term.etf.paths import Frame, frames_path
@@ -47,7 +47,7 @@ TIMES = [(None,) * n for n in range(256)]
 #: are never decoded. (Lists cannot be hashed; the hash of other values is Python's code, with a limit.)
 _ONLY_TUPLES = 10_000
 
-# What the stack holds; ROOT is the frame around the whole term.
+# The frames of the stack; ROOT is the frame around the whole term.
 _ROOT, _TUPLE, _LIST, _TAIL, _MAP, _FUN, _RECORD = range(7)
 _KINDS = ("root", "tuple", "list", "tail", "map", "fun", "record")
 
@@ -62,7 +62,7 @@ class Decoder(DecodeCache):
         self._view_from = view_from
 
     def decode(self, data: bytes | memoryview, offset: int = 0, outer: int = 0) -> tuple[Any, int]:
-        """One term that begins at ``offset``, and the offset behind it. No version byte.
+        """The term that begins at ``offset``, and the offset after it. No version byte.
 
         ``outer`` is how many levels it stands in already.
         """
@@ -79,7 +79,7 @@ class Decoder(DecodeCache):
         kind, left = _ROOT, iter((None,))
         items: list[Any] = []
         value: Any
-        kind_of_error = DecodeError
+        too_deep = False
         if not 0 <= offset <= size:
             raise DecodeError(f"offset {offset} of {size} bytes", offset=offset)
         try:
@@ -234,7 +234,7 @@ class Decoder(DecodeCache):
                     elif tag == 67:  # NATIVE_RECORD_EXT
                         count, flags = _record_head(data, i + 1)
                         if flags > 1:
-                            raise Malformed(f"a record with flags {flags}, of which only 0 and 1 are known")
+                            raise Malformed(f"a record with flags {flags}; only 0 and 1 are known")
                         i += 6
                         count = 2 + 2 * count
                         if count > size - i:
@@ -306,19 +306,20 @@ class Decoder(DecodeCache):
         except (IndexError, struct_error):
             problem = f"ends in the middle of a term, after {size} bytes"
         except Malformed as error:
-            problem, kind_of_error = str(error), TermTooDeep if type(error) is TooDeep else DecodeError
+            problem, too_deep = str(error), type(error) is TooDeep
         except TermError as error:  # a value's own rules: a key twice, an atom too long
             problem = str(error)
         frames = [Frame(_KINDS[entry[0]], entry[1]) for entry in stack[1:]]
         if stack:
             frames.append(Frame(_KINDS[kind], items))
-        failed = kind_of_error(problem, offset=i, path=frames_path(frames))
+        failed = DecodeError(problem, offset=i, path=frames_path(frames))
+        failed.too_deep = too_deep
         if frames and frames[0].kind == _KINDS[_TUPLE]:
             failed.begun = tuple(frames[0].done)
         raise failed
 
     def _deeper(self, stack: list[tuple[int, list[Any], Iterator[Any]]], max_depth: int) -> int:
-        """What to do at ``careful_depth``: the depth to go on to before asking again. Raises TooDeep."""
+        """Check the nesting at ``careful_depth``; returns the next depth to check at. Raises TooDeep."""
         depth = len(stack)
         if depth >= max_depth:
             raise TooDeep(f"nested deeper than {self._limits.max_depth}")
@@ -331,11 +332,11 @@ class Decoder(DecodeCache):
     def _fun(self, data: Any, start: int, end: int, items: list[Any], inside: bool) -> Fun | Local:
         extent, arity, uniq, index, free = _fun_head(data, start + 1)
         if end != start + 1 + extent:
-            raise Malformed(f"a fun of {extent} bytes that takes up {end - start - 1}")
+            raise Malformed(f"a fun has {end - start - 1} bytes, its header says {extent}")
         _, old_index, old_uniq, pid = items[:4]
         small = all(type(n) is int and -SMALL_LIMIT <= n < SMALL_LIMIT for n in (old_index, old_uniq))
         if not small or type(pid) is not Pid:
-            raise Malformed("a fun without its index, uniq and pid")
+            raise Malformed("a fun lacks its index, uniq or pid")
         module, _ = self.node(data, start + 30)
         if inside:
             # Part of another fun, which is kept as bytes: a copy each would grow without bound.

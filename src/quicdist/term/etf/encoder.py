@@ -1,4 +1,4 @@
-"""From Python's values to the external term format (erl_ext_dist).
+"""Encodes Python values in the external term format (erl_ext_dist).
 
 A term is written as one flat run of its parts, headers first, from a loop with a stack of its own:
 no term is too deep for Python's. Values that hold their own external form (atoms, pids, references,
@@ -14,11 +14,11 @@ from math import isfinite
 from struct import Struct
 from typing import Any, TypeAlias
 
-from quicdist.term.atoms import Atom
-from quicdist.term.coercion import coerced
+from quicdist.term.atom import Atom
+from quicdist.term.coercion import cannot_encode, coerced
 from quicdist.term.errors import EncodeError
 from quicdist.term.etf.integers import SMALL, big, integer_list
-from quicdist.term.etf.refused import Refused, path_to_refused
+from quicdist.term.etf.unencodable import Unencodable, path_to_unencodable
 from quicdist.term.funs import Export, Fun
 from quicdist.term.identifiers import Pid, Port, Reference
 from quicdist.term.identity import exact_form
@@ -44,7 +44,7 @@ MAPS = [_tagged_uint32(Tag.MAP_EXT, n) for n in range(256)]
 NIL = bytes((Tag.NIL_EXT,))
 _TRUE, _FALSE = Atom("true"), Atom("false")
 
-#: Sets of key types in which what Python tells apart, Erlang tells apart too. (Not among them: str and
+#: Sets of key types whose values differ in Erlang if they differ in Python. (Not among them: str and
 #: bytes together, atoms beside bool or None, and all that has parts.)
 _IDENTIFIERS = {Pid, Port, Reference, Export, Fun}
 _UNMISTAKABLE = tuple(
@@ -62,7 +62,7 @@ _END: list[Any] = []
 
 class Encoder:
     """Encodes with one choice of limits, of the atom for ``None``, of the order in maps, of whether
-    the reader knows native records, and of ``default``, which makes terms of what Erlang lacks."""
+    the reader supports native records, and of ``default``, which converts values without an Erlang term."""
 
     __slots__ = ("_default", "_deterministic", "_max_depth", "_none", "_records")
 
@@ -89,17 +89,17 @@ class Encoder:
         before = len(parts)
         try:
             self.write((term,), parts)
-        except Refused as refusal:
+        except Unencodable as refusal:
             del parts[before:]
-            refuses = functools.partial(self._refuses, {})
-            path = path_to_refused(term, refuses, self._max_depth)
+            is_unencodable = functools.partial(self._is_unencodable, {})
+            path = path_to_unencodable(term, is_unencodable, self._max_depth)
             raise EncodeError(str(refusal), path=path) from refusal.__cause__
         except BaseException:
             del parts[before:]
             raise
 
     def write(self, terms: tuple[Any, ...], parts: list[bytes], outer: int = 0) -> None:
-        """Write terms that stand in ``outer`` levels of others already. Raises Refused."""
+        """Write terms that are nested ``outer`` levels deep. Raises Unencodable."""
         max_depth = self._max_depth - outer
         memo: dict[int, bytes] = {}
         stack: list[Iterator[Any]] = []
@@ -126,7 +126,7 @@ class Encoder:
                     elif size <= _UINT32_MAX:
                         parts.append(_tagged_uint32(109, size))
                     else:
-                        raise Refused(f"a binary of {size} bytes")
+                        raise Unencodable(f"a binary of {size} bytes")
                     parts.append(term)
                     continue
                 if kind is tuple:
@@ -164,7 +164,7 @@ class Encoder:
                     try:
                         text = term.encode()
                     except UnicodeEncodeError as error:
-                        raise Refused(f"a str that is no Unicode text: {error.reason}") from None
+                        raise Unencodable(f"a str that is not valid Unicode: {error.reason}") from None
                     parts.append(BINARIES[len(text)] if len(text) < 256 else _header(109, len(text)))
                     parts.append(text)
                     continue
@@ -173,12 +173,12 @@ class Encoder:
                     continue
                 elif term is None:
                     if self._none is None:
-                        raise Refused("None, which this codec has no atom for")
+                        raise Unencodable("None: this codec has no atom for it")
                     parts.append(self._none._etf)
                     continue
                 elif kind is float:
                     if not isfinite(term):
-                        raise Refused(f"a float that is not finite: {term}")
+                        raise Unencodable(f"a float that is not finite: {term}")
                     parts.append(_tagged_double(70, term))
                     continue
                 elif kind is Pid or kind is Reference or kind is Port or kind is Export or kind is Fun:
@@ -186,7 +186,7 @@ class Encoder:
                     continue
                 elif kind is Local:
                     if stack or outer:
-                        raise Refused("LOCAL_EXT inside another term")
+                        raise Unencodable("LOCAL_EXT inside another term")
                     parts.append(b"%c%b" % (Tag.LOCAL_EXT, term.data))
                     continue
                 else:
@@ -196,7 +196,7 @@ class Encoder:
                     inner = opened
                 # A term with others in it: they come next, then we go on here.
                 if len(stack) >= max_depth:
-                    raise Refused(f"nested deeper than {self._max_depth}")
+                    raise Unencodable(f"nested deeper than {self._max_depth}")
                 push(left)
                 left = inner
                 break
@@ -206,7 +206,7 @@ class Encoder:
                 left = pop()
 
     def _open(self, term: Any, parts: list[bytes], memo: dict[int, bytes]) -> Iterator[Any] | None:
-        """Write what is rarer: all of it, or the header, and return the parts that come next."""
+        """Write a term of a less common type: all of it, or its header, and return the parts that follow."""
         kind = type(term)
         if kind is BitString:
             parts.append(_record_head(Tag.BIT_BINARY_EXT, len(term.data), term.bits))
@@ -217,7 +217,7 @@ class Encoder:
             return chain(term.elements, (term.tail,))
         if kind is Record:
             if not self._records:
-                raise Refused("a native record, which the peer does not know (OTP 29 and later do)")
+                raise Unencodable("a native record: the peer does not support it (OTP 29 and later do)")
             parts.append(_record_head(Tag.NATIVE_RECORD_EXT, len(term.fields), term.exported))
             return chain((term.module, term.name), term.fields, term.fields.values())
         if kind is not Map:
@@ -240,17 +240,16 @@ class Encoder:
         return chain.from_iterable(self._in_order(term))
 
     def _converted(self, value: Any) -> Any:
-        """What ``default`` makes of a value that Erlang lacks. Raises Refused."""
-        kind = type(value)
-        text = f"no Erlang term: {kind.__module__}.{kind.__qualname__}"
+        """The value that ``default`` returns for one without an Erlang term. Raises Unencodable."""
+        text = cannot_encode(value)
         if self._default is None:
-            raise Refused(text)
+            raise Unencodable(text)
         try:
             term = self._default(value)
         except Exception as error:  # TypeError, as json's hooks say no, or a fault: it costs this term only
-            raise Refused(f"{text}, and default raised {type(error).__name__}: {error}") from error
+            raise Unencodable(f"{text}: default raised {type(error).__name__}: {error}") from error
         if term is value or term is NotImplemented:
-            raise Refused(f"{text}, to default either")
+            raise Unencodable(f"{text}: default returned no other value")
         return term
 
     def _in_order(self, pairs: dict[Any, Any] | Map) -> Iterable[tuple[Any, Any]]:
@@ -261,9 +260,9 @@ class Encoder:
         try:
             return sorted(pairs.items(), key=lambda pair: map_key(pair[0], none))
         except EncodeError as error:
-            raise Refused(str(error)) from None
+            raise Unencodable(str(error)) from None
         except RecursionError:
-            raise Refused("keys with maps in their keys, too deep to be put in order") from None
+            raise Unencodable("the keys of a map nest too deep to be ordered") from None
 
     def _check_keys(self, pairs: dict[Any, Any] | Map, memo: dict[int, bytes]) -> None:
         """Refuse keys that Python tells apart and Erlang does not: a peer would refuse the whole term."""
@@ -275,43 +274,43 @@ class Encoder:
         except EncodeError:
             if self._default is None:
                 return  # the key itself is refused when its turn comes
-            # Equal terms have equal bytes, whatever they were made from.
+            # Equal terms have equal bytes.
             encoder = Encoder(self._none, Limits(self._max_depth), True, default=self._default)
             forms = set()
             for key in pairs:
                 parts: list[bytes] = []
                 try:
                     encoder.write((key,), parts)
-                except Refused:
+                except Unencodable:
                     return
                 forms.add(b"".join(parts))
         if len(forms) != len(pairs):
-            raise Refused("two keys that are the same key in Erlang")
+            raise Unencodable("two keys are the same key in Erlang")
 
-    def _refuses(self, memo: dict[int, bytes], term: Any, inside: bool) -> bool:
-        """Whether a term is refused for what it is itself, whatever its parts are."""
+    def _is_unencodable(self, memo: dict[int, bytes], term: Any, inside: bool) -> bool:
+        """Whether a term cannot be encoded, not counting its parts."""
         try:
             if isinstance(term, tuple):
                 if len(term) > MAX_TUPLE_SIZE:
-                    raise Refused
+                    raise Unencodable
             elif type(term) in (dict, Map):
                 self._check_keys(term, memo)
             elif type(term) is Record:
                 return not self._records
             elif not isinstance(term, (list, ImproperList, dict)):
                 self.write((term,), [], int(inside))
-        except Refused:
+        except Unencodable:
             return True
         return False
 
 
 def _large_tuple(size: int) -> bytes:
     if size > MAX_TUPLE_SIZE:
-        raise Refused(f"a tuple of {size} elements, where OTP's most is {MAX_TUPLE_SIZE}")
+        raise Unencodable(f"a tuple of {size} elements; OTP's limit is {MAX_TUPLE_SIZE}")
     return _tagged_uint32(Tag.LARGE_TUPLE_EXT, size)
 
 
 def _header(tag: int, size: int) -> bytes:
     if size > _UINT32_MAX:
-        raise Refused(f"a term of {size} parts, where the format has 32 bits for their number")
+        raise Unencodable(f"a term of {size} parts; the format's limit is 2^32 - 1")
     return _tagged_uint32(tag, size)

@@ -17,10 +17,10 @@ from struct import Struct
 from struct import error as struct_error
 from typing import Any, TypeAlias
 
-from quicdist.term.atoms import Atom
+from quicdist.term.atom import Atom
 from quicdist.term.errors import TermError
 from quicdist.term.etf.decoder import TIMES, Decoder
-from quicdist.term.etf.deep_keys import too_deep_to_hash
+from quicdist.term.etf.key_depth import too_deep_to_hash
 from quicdist.term.etf.numeric_lists import RUN_TAGS, read_runs
 from quicdist.term.identifiers import MAX_REFERENCE_WORDS, Pid, Reference
 from quicdist.term.limits import Limits
@@ -51,7 +51,7 @@ class NotSmooth(Exception):
     """The decoder proper has to look at this."""
 
 
-#: What is raised over bytes that the decoder proper has to look at: it says what is wrong. Any other
+#: Raised for bytes that the complete decoder has to decode: it raises the right error. Any other
 #: exception is a defect, which must show.
 LEFT_TO_DECODER = (
     NotSmooth,
@@ -73,7 +73,7 @@ def fast_decoder(
     limits: Limits,
     view_from: int = sys.maxsize,
 ) -> Callable[[bytes, int], tuple[Any, int]]:
-    """A function from ``(data, offset)`` to a term and the offset behind it.
+    """A function from ``(data, offset)`` to a term and the offset after it.
 
     It raises one of :data:`LEFT_TO_DECODER`, or returns an offset behind the data, where ``careful`` has to
     be asked; the three caches are that one's, and only that one adds to them.
@@ -87,7 +87,7 @@ def fast_decoder(
         return careful.decode(data, i, levels - room)
 
     def several(data: bytes, i: int, times: Iterable[None], room: int, items: list[Any]) -> int:
-        # One term each of ``times``, into ``items``; the offset behind them. The order of the tags is
+        # One term each of ``times``, into ``items``; the offset after them. The order of the tags is
         # that of how often they come, or how little else there is to them.
         for _ in times:
             tag = data[i]

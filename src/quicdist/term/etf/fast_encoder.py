@@ -12,7 +12,7 @@ from math import isfinite
 from struct import Struct
 from typing import Any, TypeAlias
 
-from quicdist.term.atoms import Atom
+from quicdist.term.atom import Atom
 from quicdist.term.etf.encoder import BINARIES, LISTS, NIL, TUPLES, Encoder
 from quicdist.term.etf.integers import SMALL, big, integer_list
 from quicdist.term.funs import Export, Fun
@@ -41,7 +41,7 @@ class NotSmooth(Exception):
     """The encoder proper has to look at this."""
 
 
-#: What no term brings about, but a mistake in here does: it must show.
+#: Raised by defects of this module only, never for a term: they must show.
 DEFECTS = (NameError, AttributeError, AssertionError)
 
 

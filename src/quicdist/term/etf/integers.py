@@ -8,7 +8,7 @@ from struct import Struct, pack
 from struct import error as struct_error
 
 from quicdist.term.digits import MAX_BITS
-from quicdist.term.etf.refused import Refused
+from quicdist.term.etf.unencodable import Unencodable
 from quicdist.term.tags import Tag
 
 _tagged_uint32 = Struct(">BI").pack
@@ -28,14 +28,14 @@ _RUNS = re.compile(rb"\x00+|\x01+")
 
 
 def big(value: int) -> bytes:
-    """SMALL_BIG_EXT or LARGE_BIG_EXT: for integers of more than 32 bits. Raises Refused beyond
+    """SMALL_BIG_EXT or LARGE_BIG_EXT: for integers of more than 32 bits. Raises Unencodable beyond
     Erlang's largest integer: a BEAM that meets one closes the connection."""
     negative = value < 0
     digits = abs(value).to_bytes((value.bit_length() + 7) >> 3, "little")
     if len(digits) < 256:
         return b"%c%c%c%b" % (Tag.SMALL_BIG_EXT, len(digits), negative, digits)
     if 8 * len(digits) > MAX_BITS:
-        raise Refused(f"an integer of {value.bit_length()} bits, where OTP's largest has {MAX_BITS}")
+        raise Unencodable(f"an integer of {value.bit_length()} bits; OTP's limit is {MAX_BITS}")
     return b"%b%c%b" % (_tagged_uint32(Tag.LARGE_BIG_EXT, len(digits)), negative, digits)
 
 

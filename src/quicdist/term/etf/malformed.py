@@ -1,4 +1,4 @@
-"""What is wrong with bytes, before it is known where. Inside the decoder only."""
+"""Errors inside the decoder: without offset and path, which are added where they are known."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from quicdist.term.tags import Tag
 
 
 class Malformed(Exception):
-    """What is wrong with the bytes; offset and path are added where they are known."""
+    """The bytes are not a term; the text says why."""
 
 
 class TooDeep(Malformed):
@@ -22,8 +22,8 @@ def named(tag: int) -> str:
 
 
 def too_few(what: str, claimed: int, left: int) -> str:
-    return f"a {what} that claims {claimed}, with {max(left, 0)} bytes left"
+    return f"a {what} of length {claimed}, but only {max(left, 0)} bytes are left"
 
 
 def bad_reference(words: int) -> str:
-    return f"a reference of {words} words, where there are 1 to {MAX_REFERENCE_WORDS}"
+    return f"a reference has 1 to {MAX_REFERENCE_WORDS} words, not {words}"

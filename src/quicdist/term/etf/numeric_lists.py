@@ -10,7 +10,7 @@ from quicdist.term.tags import Tag
 
 #: Elements of one tag and one size, which can be read many at a time: bytes each, type for struct.
 _RUNS = {Tag.SMALL_INTEGER_EXT: (2, "B"), Tag.INTEGER_EXT: (5, "i"), Tag.NEW_FLOAT_EXT: (9, "d")}
-#: Terms with nothing in them: a list of millions of these should cost what its bytes do.
+#: Empty terms: a list of millions of them must cost no more than its bytes.
 _EMPTY: dict[int, tuple[bytes, type]] = {
     Tag.NIL_EXT: (bytes([Tag.NIL_EXT]), list),
     Tag.MAP_EXT: (bytes([Tag.MAP_EXT]) + bytes(4), dict),
@@ -62,7 +62,7 @@ def read_runs(data: Any, i: int, size: int, count: int, items: list[Any]) -> int
 
 
 def _empty(data: Any, i: int, count: int, items: list[Any]) -> tuple[int, int]:
-    """The same for empty lists and maps: the offset behind them, and how many elements are left."""
+    """The same for empty lists and maps: the offset after them, and how many elements are left."""
     unit, kind = _EMPTY[data[i]]
     window = unit * _MANY
     while count >= _MANY and data[i : i + len(window)] == window:

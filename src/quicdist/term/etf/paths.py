@@ -1,18 +1,18 @@
-"""Where in a term something stands, written as Python reaches it: ``term[1]['a'][3]``."""
+"""Paths to parts of a term, written as Python code: ``term[1]['a'][3]``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from quicdist.term.atoms import Atom
+from quicdist.term.atom import Atom
 
 #: Of a longer path the middle is left out.
 _SHOWN = 12
 
 
 class Frame(NamedTuple):
-    """A compound term that was entered, and what of it has been read (maps: keys and values in turn)."""
+    """A compound term that is being decoded, and its parts so far (maps: keys and values in turn)."""
 
     kind: str
     done: list[Any]
@@ -31,7 +31,7 @@ def frames_path(frames: Sequence[Frame]) -> str:
     left_out = len(frames) - 2 * _SHOWN
     if left_out <= 0:
         return join_path([_step(*frame) for frame in frames])
-    # Only what is shown is spelled out: there may be a million of them.
+    # Only the parts shown are formatted: there may be a million.
     shown = [_step(*frame) for frame in (*frames[:_SHOWN], *frames[-_SHOWN:])]
     return join_path([*shown[:_SHOWN], *("",) * left_out, *shown[_SHOWN:]])
 

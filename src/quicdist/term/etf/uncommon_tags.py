@@ -1,4 +1,4 @@
-"""Terms by the tags that come seldom, and by those that OTP sends no more."""
+"""Decodes terms whose tags are uncommon, or that OTP no longer sends."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FLOAT_TEXT = re.compile(rb"[ ]*[+-]?[0-9]+\.[0-9]+(?:[eE][+-]?[0-9]+)?\0*")
 
 
 def read_uncommon(known: DecodeCache, data: Any, i: int) -> tuple[Any, int]:
-    """The term at ``i`` and the offset behind it. Raises Malformed, also for a tag that is none."""
+    """The term at ``i`` and the offset after it. Raises Malformed, also for an unknown tag."""
     tag = data[i]
     if tag in (Tag.ATOM_EXT, Tag.SMALL_ATOM_EXT, Tag.ATOM_UTF8_EXT, Tag.SMALL_ATOM_UTF8_EXT):
         head = 2 if tag == Tag.SMALL_ATOM_EXT else 3
@@ -49,7 +49,7 @@ def read_uncommon(known: DecodeCache, data: Any, i: int) -> tuple[Any, int]:
         module, j = known.node(data, i + 1)
         function, j = known.node(data, j)
         if data[j] != Tag.SMALL_INTEGER_EXT:
-            raise Malformed(f"{named(data[j])} where an export has its arity")
+            raise Malformed(f"expected the arity of an export, got {named(data[j])}")
         return Export(module, function, data[j + 1]), j + 2
     if tag == Tag.NEW_PID_EXT:
         node, j = known.node(data, i + 1)
@@ -88,17 +88,17 @@ def read_uncommon(known: DecodeCache, data: Any, i: int) -> tuple[Any, int]:
         if len(text) < 31:
             raise IndexError
         if not _FLOAT_TEXT.fullmatch(text):
-            raise Malformed(f"no float: {text!r}")
+            raise Malformed(f"not a float: {text!r}")
         value = float(text.rstrip(b"\0"))
         if not isfinite(value):
             raise Malformed(f"a float that is not finite: {text!r}")
         return value, i + 32
     if tag == Tag.LOCAL_EXT:
-        raise Malformed("LOCAL_EXT inside another term, where its end cannot be known")
+        raise Malformed("LOCAL_EXT inside another term: its end is unknown")
     if tag == Tag.COMPRESSED:
         raise Malformed("a compressed term that does not follow the version byte")
     if tag == Tag.ATOM_CACHE_REF:
-        raise Malformed("ATOM_CACHE_REF, where there is no atom cache")
+        raise Malformed("ATOM_CACHE_REF, but there is no atom cache")
     if tag == Tag.FUN_EXT:
-        raise Malformed("FUN_EXT, which no OTP since R8 sends")
+        raise Malformed("FUN_EXT is not supported: no OTP since R8 sends it")
     raise Malformed(f"unknown tag {tag}")

@@ -31,12 +31,12 @@ _FLOATS = {16: "e", 32: "f", 64: "d"}
 
 
 class BadSegment(Exception):
-    """A segment that no binary can be made of; the message says why."""
+    """An invalid segment; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentType:
-    """What stands after the colon and the slash of a segment, with OTP's defaults filled in."""
+    """Size and type of a segment, with OTP's defaults filled in."""
 
     type: str = "integer"
     size: int | None = None
@@ -86,12 +86,12 @@ class SegmentType:
         return cls(kind, size, 1 if unit is None else unit, little)
 
 
-#: A segment of which nothing but the value is given.
+#: A segment without size and type.
 A_BYTE = SegmentType(size=8)
 
 
 class BitBuilder:
-    """Puts segments one behind the other."""
+    """Joins segments."""
 
     def __init__(self) -> None:
         self._bytes = bytearray()
@@ -200,7 +200,7 @@ class BitBuilder:
             self._bits &= (1 << self._size) - 1
 
     def value(self) -> bytes | BitString:
-        """What has been built: ``bytes``, or a BitString if the last byte is not full."""
+        """The result: ``bytes``, or a BitString if the last byte is not full."""
         if not self._size:
             return bytes(self._bytes)
         return BitString(bytes(self._bytes) + bytes((self._bits << (8 - self._size),)), self._size)

@@ -80,7 +80,7 @@ class _List:
 
 
 class _Hash:
-    """What begins with ``#``: a map, or a native record as OTP 29 prints it (``#mod:name{x = 1}``)."""
+    """A term that begins with ``#``: a map, or a native record as OTP 29 prints it (``#mod:name{x = 1}``)."""
 
     def __init__(self, token: Token) -> None:
         self.pairs: list[tuple[Any, Any]] = []
@@ -123,7 +123,7 @@ class _Hash:
         try:
             return Record(self.module, self.name, self.pairs), ""
         except TermError as error:
-            tokens.refuse(tokens.token, f"no native record: {error}")
+            tokens.refuse(tokens.token, f"not a native record: {error}")
 
 
 def _map_of(pairs: list[tuple[Any, Any]]) -> dict[Any, Any] | Map:

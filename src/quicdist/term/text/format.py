@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
-from quicdist.term.atoms import Atom
+from quicdist.term.atom import Atom
 from quicdist.term.errors import TermError
 from quicdist.term.limits import Limits
-from quicdist.term.text.parts import take_apart
+from quicdist.term.text.compounds import take_apart
 from quicdist.term.text.pretty import pretty
 from quicdist.term.text.writer import Writer
 

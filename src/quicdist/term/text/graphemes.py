@@ -1,4 +1,4 @@
-"""How many characters a person sees in a text: what ``string:length/1`` counts."""
+"""Counts the grapheme clusters of a text, like ``string:length/1``."""
 
 from __future__ import annotations
 

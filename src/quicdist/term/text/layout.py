@@ -1,14 +1,14 @@
-"""Terms as text in pieces, each with the length it has on one line: what line breaking starts from."""
+"""Terms as trees of text, each node with its length on one line, for line breaking."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-from quicdist.term.atoms import Atom
+from quicdist.term.atom import Atom
 from quicdist.term.errors import TermError
+from quicdist.term.text.compounds import take_apart
 from quicdist.term.text.graphemes import grapheme_count
-from quicdist.term.text.parts import take_apart
 from quicdist.term.text.writer import Writer
 
 _ATOMS = (Atom, bool, type(None))
@@ -24,19 +24,19 @@ class Node:
         self.kind = kind
         self.opening = opening
         self.closing = closing
-        #: What is printed before each part, and the part.
+        #: The text printed before each part, and the part.
         self.parts: list[tuple[str, Node]] = []
         #: How many characters it has on one line.
         self.length = 0
         self.length_of_opening = 0
-        #: The text of what has no parts.
+        #: The text of a term without parts.
         self.text = ""
-        #: Whether OTP puts it behind another on a line: it has no parts, and is no binary in numbers.
+        #: Whether OTP puts it after another on a line: it has no parts, and is not a binary in numbers.
         self.atomic = False
 
 
 def measured(term: Any, writer: Writer, max_depth: int) -> Node:
-    """``term`` as nodes; raises TermError if something in it is no term, or deeper than ``max_depth``."""
+    """``term`` as nodes. Raises TermError for other values, and beyond ``max_depth``."""
     node = Node("")
     parts: Iterator[tuple[str, Any]] = iter((("", term),))
     stack: list[tuple[Node, Iterator[tuple[str, Any]]]] = []

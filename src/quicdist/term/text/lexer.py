@@ -1,4 +1,4 @@
-"""Erlang source text to tokens, for terms: what ``erl_scan`` does, as far as a term can need it.
+"""Splits Erlang source text into tokens, like ``erl_scan``, as far as terms need it.
 
 The rules are those of OTP 29, a superset of what OTP 25 to 28 read: sigils and triple-quoted
 strings (OTP 27, EEP 64 and 66), based floats (OTP 28). Beside them stand the three forms that a
@@ -14,19 +14,10 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, NoReturn
 
-from quicdist.term.atoms import MAX_ATOM_CHARACTERS
+from quicdist.term.atom import MAX_ATOM_CHARACTERS
 from quicdist.term.digits import integer_from_digits
 from quicdist.term.errors import ParseError
-
-#: Words that are not atoms unless quoted. ``maybe`` and ``else`` are so only since OTP 27 and are
-#: read as atoms here; see :data:`quicdist.term.text.writer.RESERVED_WORDS` for what is quoted in print.
-# fmt: off
-KEYWORDS = frozenset((
-    "after", "and", "andalso", "band", "begin", "bnot", "bor", "bsl", "bsr", "bxor", "case", "catch",
-    "cond", "div", "end", "fun", "if", "let", "not", "of", "or", "orelse", "receive", "rem", "try",
-    "when", "xor",
-))
-# fmt: on
+from quicdist.term.text.keywords import KEYWORDS
 
 
 class Token(NamedTuple):
@@ -45,7 +36,7 @@ def position(text: str, offset: int) -> tuple[int, int]:
 
 
 def refuse(text: str, offset: int, message: str) -> NoReturn:
-    """Raise :class:`ParseError` with ``message`` for what stands at ``offset`` of ``text``."""
+    """Raise :class:`ParseError` with ``message`` for the token at ``offset`` of ``text``."""
     line, column = position(text, offset)
     raise ParseError(message, line=line, column=column)
 
@@ -242,7 +233,7 @@ def _char(text: str, match: re.Match[str]) -> tuple[Token, int]:
 
 
 def _escaped(text: str, at: int, escape: re.Match[str]) -> str:
-    """The character that ``escape`` stands for; ``at`` is where it stands in ``text``."""
+    """The character of the escape sequence ``escape``, which is at ``at`` in ``text``."""
     kind, value = escape.lastgroup, escape[escape.lastindex] if escape.lastindex else ""
     match kind:
         case "char":
@@ -260,14 +251,14 @@ def _escaped(text: str, at: int, escape: re.Match[str]) -> str:
 
 
 def _unescaped(text: str, start: int, content: str) -> str:
-    """``content``, which stands at ``start`` of ``text``, with its escape sequences replaced."""
+    """``content``, which begins at ``start`` of ``text``, with its escape sequences replaced."""
     if "\\" not in content:
         return content
     return _ESCAPE.sub(lambda escape: _escaped(text, start + escape.start(), escape), content)
 
 
 def _quoted(text: str, start: int, closing: str, what: str, *, verbatim: bool = False) -> tuple[str, int]:
-    """What stands between the delimiter at ``start`` and ``closing``, and the offset after it."""
+    """The text between the delimiter at ``start`` and ``closing``, and the offset after it."""
     if verbatim:
         end = text.find(closing, start + 1)
         if end >= 0:
@@ -330,7 +321,7 @@ def _triple_quoted(text: str, match: re.Match[str]) -> tuple[Token, int]:
     lines = []
     at = match.end()
     while at <= end.start():
-        # The line feed goes with its line: a backslash may stand before it.
+        # The line feed belongs to its line: a backslash may precede it.
         after = text.index("\n", at) + 1
         line = _unescaped(text, at, text[at:after]) if escapes else text[at:after]
         if at > match.end():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from quicdist.term.atoms import Atom
+from quicdist.term.atom import Atom
 from quicdist.term.errors import TermError
 from quicdist.term.funs import Export
 from quicdist.term.identifiers import Pid, Port, Reference
@@ -17,7 +17,7 @@ from quicdist.term.text.compound_parser import FRAMES, Frame
 from quicdist.term.text.lexer import Token
 from quicdist.term.text.token_stream import TokenStream
 
-#: Source text is written by people: nobody nests it as deep as terms of the wire may be.
+#: Source text is written by people and nests less deep than terms on the wire may.
 _DEFAULT_DEPTH = 10_000
 
 

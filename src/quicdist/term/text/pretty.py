@@ -37,12 +37,12 @@ class _At(NamedTuple):
     """A part still to be laid out."""
 
     node: Node
-    #: The column it begins in, and what later lines of it begin with.
+    #: The column where it begins, and the prefix of its later lines.
     column: int
     indent: str
-    #: How many closing brackets must fit behind it.
+    #: How many closing brackets must fit after it.
     closing: int
-    #: How many characters, indentation not counted, stand before it on its line.
+    #: How many characters precede it on its line, indentation not counted.
     written: int
 
 
@@ -124,7 +124,7 @@ class _Layout:
     def _more_parts(
         self, node: Node, index: int, left: int, column: int, indent: str, closing: int, written: int
     ) -> Iterator[_Piece]:
-        """The parts from ``index`` on, behind one another or in lines that begin at ``left``."""
+        """The parts from ``index`` on, on one line or in lines that begin at ``left``."""
         for at in range(index, len(node.parts)):
             separator, part = node.parts[at]
             here = closing + 1 if separator == "|" else _closing(node, at, closing)
@@ -144,7 +144,7 @@ class _Layout:
             column = (column if self.trial and node.kind == "record" else left) + written
 
     def _part(self, at: _At) -> tuple[list[_Piece], int]:
-        """One part, and how far it brings us in its line: all the way if nothing may stand behind it."""
+        """One part, and the column after it: the end of the line if nothing may follow it."""
         if self._fits(at):
             return [self._one_line(at.node)], at.node.length if at.node.atomic else self.line_length
         if at.node.kind == "pair":
@@ -203,7 +203,7 @@ class _Layout:
         return [name, _At(value, column, indent, at.closing, written)]
 
     def _beside(self, length: int, column: int, indent: str, written: int) -> tuple[bool, int, str, int]:
-        """Where what follows a name of that length begins: behind it, or in the next line."""
+        """The column after a name of that length, or that of the next line."""
         below = 0 < self.indent < length
         by = self.indent if below else length
         column += by
@@ -227,6 +227,6 @@ class _Layout:
 
 
 def _closing(node: Node, index: int, closing: int) -> int:
-    """How many brackets close behind the part at ``index``: none if another element follows."""
+    """How many brackets close after the part at ``index``: none if another element follows."""
     behind = index + 1
     return 0 if behind < len(node.parts) and node.parts[behind][0] != "|" else closing + 1

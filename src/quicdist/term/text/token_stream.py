@@ -1,4 +1,4 @@
-"""The tokens of a text, one ahead, and what is said of one that was not expected."""
+"""The tokens of a text with one token of lookahead, and the errors for unexpected ones."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from quicdist.term.digits import digits_from_integer
-from quicdist.term.text.lexer import KEYWORDS, Token, refuse, scan
+from quicdist.term.text.keywords import KEYWORDS
+from quicdist.term.text.lexer import Token, refuse, scan
 
 
 class TokenStream:
-    """``token`` is the one that comes next. What is wrong is a ParseError with its line and column."""
+    """``token`` is the next one. Errors are ParseErrors with line and column."""
 
     def __init__(self, text: str) -> None:
         self.text = text

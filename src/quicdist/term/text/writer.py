@@ -11,14 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from quicdist.term.atoms import Atom
-from quicdist.term.coercion import coerced
+from quicdist.term.atom import Atom
+from quicdist.term.coercion import cannot_encode, coerced
 from quicdist.term.digits import digits_from_integer
 from quicdist.term.errors import TermError
 from quicdist.term.funs import Export, Fun
 from quicdist.term.identifiers import Pid, Port, Reference
 from quicdist.term.maps import Map
-from quicdist.term.text.lexer import KEYWORDS
+from quicdist.term.text.keywords import KEYWORDS
 from quicdist.term.values import BitString, ImproperList, Local, Record
 
 #: Words that are quoted as atoms. ``maybe`` and ``else`` have been reserved since OTP 27; quoting
@@ -46,7 +46,7 @@ class Writer:
     strings: bool = True
     #: Characters beyond Latin-1 as they are (the ``t`` of ~tp), or escaped.
     unicode: bool = True
-    #: What counts as printable under ``unicode``; a BEAM's is latin1 unless started with +pc unicode.
+    #: The printable characters under ``unicode``; those of a BEAM are latin1 unless it runs with +pc unicode.
     printable_range: Literal["latin1", "unicode"] = "latin1"
     #: The atom that None stands for.
     none: str = "undefined"
@@ -140,10 +140,10 @@ class Writer:
 
 
 def known(term: Any) -> Any:
-    """A subclass or stand-in of a type that is a term, as that type; raises TermError if it is none."""
+    """A subclass or stand-in of a type that is a term, as that type. Raises TermError for other values."""
     same = coerced(term)
     if same is NotImplemented:
-        raise TermError(f"no Erlang term: {type(term).__module__}.{type(term).__qualname__}")
+        raise TermError(cannot_encode(term))
     return same
 
 
@@ -154,7 +154,7 @@ def float_text(value: float) -> str:
     exponent, lest someone take digits that are not there for exact.
     """
     if not math.isfinite(value):
-        raise TermError(f"no Erlang term: a float that is {value}")
+        raise TermError(f"Erlang has no float {value}")
     sign = "-" if math.copysign(1.0, value) < 0 else ""
     mantissa, _, exponent_text = repr(abs(value)).partition("e")
     whole, _, fraction = mantissa.partition(".")
@@ -180,7 +180,7 @@ def _utf8(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        raise TermError(f"no Erlang term: no Unicode text: {error}") from None
+        raise TermError(f"a str that is not valid Unicode: {error}") from None
 
 
 _LEAVES: dict[type, Callable[[Writer, Any], str | None]] = {

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
+from quicdist.carrier.datagram_socket import SocketAddress, to_address
 from quicdist.carrier.quic.driver.retry_tokens import RetryTokens, StaleToken
 from quicdist.carrier.quic.engine.contract import StatelessPackets
 from quicdist.carrier.quic.engine.wire.long_header import MIN_FIRST_ID, LongHeader, initial_token, is_initial
 from quicdist.carrier.rate_limits import TokenBucket
-from quicdist.carrier.udp import SocketAddress, to_address
 from quicdist.logs import RateLimit, get_logger
 
 log = get_logger("quicdist.carrier.quic")

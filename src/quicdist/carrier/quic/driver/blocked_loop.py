@@ -1,8 +1,8 @@
-"""What a QUIC connection does for its peer while the event loop stands still.
+"""Serves the peer of a QUIC connection while the event loop is blocked.
 
-Datagrams are taken in and acknowledged, what is queued and what was lost is sent, and a tick goes out
-every second. What happened meanwhile waits in the engine for the loop. The peer is granted no more than it
-was before: what nobody takes is held to the windows there were.
+Datagrams are received and acknowledged, queued and lost data is sent, and a tick is sent every second. Events
+wait in the engine for the event loop. The peer gets no new flow control credit: data that is not consumed
+stays within the windows of before.
 
 Everything here runs in another thread than the loop's, under the lock of
 :class:`~quicdist.carrier.keepalive.KeepAlive`.
@@ -13,19 +13,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from quicdist.carrier.datagram_socket import Datagram
 from quicdist.carrier.keepalive import TICK_INTERVAL
 from quicdist.carrier.quic.driver.send_scheduler import SendScheduler
 from quicdist.carrier.quic.engine.contract import Engine
 from quicdist.carrier.quic.engine.path_mtu import MIN_SIZE
-from quicdist.carrier.udp import Datagram, UdpSocket
+from quicdist.carrier.udp import UdpSocket
 
-#: Events that may wait for the loop: then no more datagrams are taken in.
+#: Events that may wait for the event loop; beyond that no datagrams are received.
 MAX_EVENTS: Final = 100_000
 
 
 class BlockedLoopDriver:
-    """One connection, with ``tick`` to send on a stream, how often ``on_ticks`` is to be told. ``outgoing``
-    is what waits to be sent."""
+    """Serves one connection; sends ``tick`` on a stream, and ``on_ticks`` is called later with the number of
+    ticks. ``outgoing`` are the send queues."""
 
     def __init__(
         self,
@@ -41,11 +42,11 @@ class BlockedLoopDriver:
         self._tick = tick
         self._ticked_at = 0.0
         self.on_ticks = on_ticks
-        #: Ticks that were sent and not told yet.
+        #: Ticks that were sent and not reported yet.
         self.ticks = 0
-        #: What failed: nothing is done any more.
+        #: An unexpected error: nothing is done any more.
         self.fault: Exception | None = None
-        #: The loop has been asked to go on with this connection.
+        #: The event loop was asked to continue with this connection.
         self.told = False
 
     @property
@@ -53,8 +54,8 @@ class BlockedLoopDriver:
         return self._engine.events_waiting() < MAX_EVENTS
 
     def act(self, udp: UdpSocket, now: float, batch: Sequence[Datagram], *, ticks: bool, moved: bool) -> bool:
-        """Take in ``batch`` and send what is due; whether there was something to do. ``ticks``: a tick may
-        be sent; ``moved``: the peer's address is another than the loop knows."""
+        """Receive ``batch`` and send what is due; whether there was something to do. ``ticks``: a tick may be
+        sent; ``moved``: the address of the peer has changed since the event loop last ran."""
         engine, outgoing = self._engine, self._outgoing
         deadline = engine.get_timer()
         is_due = deadline is not None and deadline <= now
@@ -71,7 +72,7 @@ class BlockedLoopDriver:
                     engine.handle_timer(now)
                 if engine.closing() is None:
                     if moved:
-                        # What goes to another address first has to fit any path.
+                        # What is sent to a new address first has to fit any path.
                         engine.set_datagram_size(min(engine.datagram_size(), MIN_SIZE))
                     if ticks:
                         self._send_tick(now)
@@ -87,7 +88,7 @@ class BlockedLoopDriver:
         self.ticks += 1
         stream_id = self._stream_id
         if self._outgoing.size_of(stream_id) or self._engine.unacknowledged(stream_id):
-            # As a link does: it may be the last of the handshake, or ticks that have not got through.
+            # As a link does: it may be the last message of the handshake, or lost ticks.
             self._engine.send_ping(0)
         else:
             self._outgoing.add(stream_id, (self._tick,), len(self._tick))

@@ -1,17 +1,16 @@
-"""The closing state of a connection: when its CONNECTION_CLOSE is sent again (RFC 9000, section 10.2.1)."""
+"""The packets with CONNECTION_CLOSE, and when they are sent again (RFC 9000, section 10.2.1)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from quicdist.carrier.datagram_socket import Datagram
 from quicdist.carrier.quic.engine.contract import AMPLIFICATION, Engine
-from quicdist.carrier.udp import Datagram
 
 
 class ClosePackets:
-    """Holds the datagrams with CONNECTION_CLOSE. A peer that keeps sending gets them again after its 1st,
-    2nd, 4th, 8th … datagram. The engine does not hold them to the amplification limit (section 8.1) of
-    addresses that are not validated."""
+    """The datagrams with CONNECTION_CLOSE. A peer that keeps sending gets them again after its 1st, 2nd, 4th,
+    8th … datagram, within the amplification limit (section 8.1) while its address is not validated."""
 
     def __init__(self) -> None:
         self._datagrams: Sequence[Datagram] = ()
@@ -23,7 +22,7 @@ class ClosePackets:
         return bool(self._datagrams)
 
     def made(self, engine: Engine, datagrams: Sequence[Datagram]) -> Sequence[Datagram]:
-        """``engine`` has just built ``datagrams``; those of them that may be sent now."""
+        """Keep the ``datagrams`` that ``engine`` has just built; those that may be sent now."""
         self._datagrams = datagrams
         size = self._size()
         credit = engine.unvalidated_credit()
@@ -32,7 +31,7 @@ class ClosePackets:
         return self._spend(size)
 
     def answer(self, size: int) -> Sequence[Datagram]:
-        """The peer goes on, with a datagram of ``size`` bytes: what it is answered."""
+        """The answer to a further datagram of ``size`` bytes."""
         self._received += 1
         if self._credit is not None:
             self._credit += AMPLIFICATION * size

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from quicdist.carrier.addresses import Address
+from quicdist.carrier.datagram_socket import Datagram, SocketAddress, to_address
 from quicdist.carrier.keepalive import KeepAlive
 from quicdist.carrier.quic.driver.blocked_loop import BlockedLoopDriver
 from quicdist.carrier.quic.driver.connection_lifecycle import (
@@ -36,7 +37,7 @@ from quicdist.carrier.quic.engine.events import (
     StreamReset,
 )
 from quicdist.carrier.quic.engine.path_mtu import FULL
-from quicdist.carrier.udp import Datagram, SocketAddress, UdpSocket, to_address
+from quicdist.carrier.udp import UdpSocket
 
 #: A timer due sooner than this, in seconds, is set for the next turn of the loop: selectors sleep whole
 #: milliseconds, and the pacer asks for microseconds.

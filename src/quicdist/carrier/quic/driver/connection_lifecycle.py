@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Final, Protocol
 
 from quicdist.carrier.addresses import Address
+from quicdist.carrier.datagram_socket import Datagram
 from quicdist.carrier.linger import Linger
 from quicdist.carrier.no_handler import NO_HANDLER
 from quicdist.carrier.quic.driver.close_packets import ClosePackets
@@ -16,7 +17,7 @@ from quicdist.carrier.quic.driver.send_scheduler import SendScheduler
 from quicdist.carrier.quic.engine.closing import Closing
 from quicdist.carrier.quic.engine.contract import Engine
 from quicdist.carrier.quic.engine.events import HandshakeCompleted
-from quicdist.carrier.udp import Datagram, UdpSocket
+from quicdist.carrier.udp import UdpSocket
 from quicdist.logs import get_logger
 
 log = get_logger("quicdist.carrier.quic")

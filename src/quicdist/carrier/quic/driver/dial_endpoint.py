@@ -10,6 +10,7 @@ import errno
 from collections.abc import Sequence
 from typing import Final
 
+from quicdist.carrier.datagram_socket import Datagram, OpenSocket, SocketAddress
 from quicdist.carrier.quic.driver.connection import QuicConnection
 from quicdist.carrier.quic.driver.connection_lifecycle import ConnectionHandler
 from quicdist.carrier.quic.driver.endpoint import MAX_KEPT, Endpoint
@@ -18,7 +19,7 @@ from quicdist.carrier.quic.driver.peer_loss import CONNECTION_UNKNOWN, PORT_UNRE
 from quicdist.carrier.quic.driver.stateless_reset import RESET, is_reset
 from quicdist.carrier.quic.engine.contract import Engine
 from quicdist.carrier.quic.engine.wire.long_header import LONG
-from quicdist.carrier.udp import REFUSED, UNREACHABLE, Datagram, OpenSocket, SocketAddress, UdpSocket
+from quicdist.carrier.udp import REFUSED, UNREACHABLE, UdpSocket
 
 #: Why a dialled connection was not established, as reported by the kernel.
 CONNECTION_REFUSED: Final = "connection refused (ICMP port unreachable)"

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 from quicdist.carrier.addresses import source_of
+from quicdist.carrier.datagram_socket import Datagram, SocketAddress
 from quicdist.carrier.evicting_table import EvictingTable
 from quicdist.carrier.quic.driver.admission import Admission, AdmissionSettings, Opening
 from quicdist.carrier.quic.driver.connection import QuicConnection
@@ -19,7 +20,7 @@ from quicdist.carrier.quic.engine.contract import Acceptor
 from quicdist.carrier.quic.engine.path_mtu import MIN_SIZE
 from quicdist.carrier.quic.engine.state import EngineState
 from quicdist.carrier.quic.engine.wire.long_header import LONG, VERSION_NEGOTIATION, long_header
-from quicdist.carrier.udp import REFUSED, Datagram, SocketAddress, UdpSocket
+from quicdist.carrier.udp import REFUSED, UdpSocket
 from quicdist.logs import RateLimit, get_logger
 
 log = get_logger("quicdist.carrier.quic")

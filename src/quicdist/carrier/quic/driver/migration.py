@@ -1,10 +1,8 @@
-"""A dialled connection that goes on from another address (RFC 9000, section 9).
+"""Migration of a dialled connection to another local address (RFC 9000, section 9).
 
-The kernel tells when the address that was sent from is gone, by an error of the socket; and which
-address it would send from now, when a new socket is connected. There is a new socket then, and the
-connection goes on from it: the peer knows it by its connection id, and checks the new path itself.
-A NAT that gives the connection another address needs nothing done here: the peer follows.
-"""
+An error of the socket shows that its address is gone, and a new connected socket shows which address the
+kernel would use now. The connection then moves to the new socket: the peer recognises it by its connection
+id, and validates the new path. When a NAT rebinds the connection, nothing is done here: the peer follows."""
 
 from __future__ import annotations
 
@@ -12,61 +10,53 @@ import asyncio
 import errno
 import socket
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
+from quicdist.carrier.datagram_socket import Datagram, DatagramSocket, OpenSocket, SocketAddress, to_address
 from quicdist.carrier.no_handler import NO_HANDLER
-from quicdist.carrier.udp import (
-    UNREACHABLE,
-    Datagram,
-    DatagramSocket,
-    OpenSocket,
-    SocketAddress,
-    UdpSocket,
-    to_address,
-)
+from quicdist.carrier.udp import UNREACHABLE, UdpSocket
 from quicdist.logs import get_logger
 
 log = get_logger("quicdist.carrier.quic")
 
-#: How the kernel says that the address of a socket is no longer one of this machine's: EINVAL is Linux's
-#: word for it.
+#: The errnos for a socket whose address is no longer one of this machine; EINVAL is Linux's.
 ADDRESS_GONE = frozenset({errno.EINVAL, errno.EADDRNOTAVAIL})
-#: What makes one look where the way goes now.
+#: The errnos after which the route to the peer is checked.
 MAYBE_MOVED = ADDRESS_GONE | UNREACHABLE
-#: Seconds between two looks, where nothing comes in answer to what was sent, or no way leads to the peer.
-LOOK = 1.0
-#: Seconds for which what comes to the old address is still taken, after a move.
-LATE = 1.0
+#: Seconds between two checks, while nothing comes in answer, or the peer is unreachable.
+CHECK_INTERVAL: Final = 1.0
+#: Seconds for which the old socket is still read after a migration.
+OLD_SOCKET_TIME: Final = 1.0
 
 
 class Moving(Protocol):
-    """The connection that moves."""
+    """The connection that migrates."""
 
     @property
     def socket(self) -> UdpSocket:
-        """Where it sends from."""
+        """The socket that it sends from."""
 
     @property
     def closed(self) -> bool:
-        """It is over."""
+        """Whether it is closed."""
 
     @property
     def heard(self) -> int:
-        """Grows with whatever is received."""
+        """Grows with every packet received."""
 
     @property
     def waiting(self) -> bool:
-        """Something was sent and has not been acknowledged."""
+        """Whether packets are in flight."""
 
     def use(self, udp: UdpSocket) -> None:
-        """Go on from another socket."""
+        """Send from another socket."""
 
     def datagrams_received(self, batch: Sequence[Datagram]) -> None:
-        """What came to a socket used before."""
+        """Datagrams that came to an old socket."""
 
 
 class Migration:
-    """Sees to it that one connection to ``remote`` is sent from an address that leads there."""
+    """Keeps one connection to ``remote`` on a local address that routes there."""
 
     def __init__(self, moving: Moving, remote: SocketAddress, sockets: OpenSocket) -> None:
         self._moving = moving
@@ -75,26 +65,26 @@ class Migration:
         self._family = socket.AF_INET6 if ":" in str(remote[0]) else socket.AF_INET
         self._loop = asyncio.get_running_loop()
         self._heard = 0
-        #: The address is gone; there is a reason to look; there was no way at the last look.
-        self._gone = self._doubtful = self._no_way = False
+        #: The address is gone; the route has to be checked; the peer was unreachable at the last check.
+        self._gone = self._suspect = self._unreachable = False
         self._old: list[UdpSocket] = []
-        self._looked_at = 0.0
+        self._checked_at = 0.0
         self._stopped = False
-        self._timer = self._loop.call_later(LOOK, self._look)
+        self._timer = self._loop.call_later(CHECK_INTERVAL, self._check)
 
     def socket_error(self, error: OSError) -> bool:
-        """The socket of an established connection reports ``error``: whether it may be that the way
-        has changed, and is looked after."""
+        """The socket of an established connection reports ``error``: whether the route may have changed; then
+        it is checked."""
         if error.errno not in MAYBE_MOVED:
             return False
-        self._doubtful = True
+        self._suspect = True
         self._gone = self._gone or error.errno in ADDRESS_GONE
-        # Not from inside of the socket's own sending, nor again and again.
-        self._look_at(max(self._loop.time(), self._looked_at + LOOK / 5))
+        # Not from within the socket's send, and not for every error.
+        self._check_at(max(self._loop.time(), self._checked_at + CHECK_INTERVAL / 5))
         return True
 
     def migrate(self) -> None:
-        """Go on from a new socket, whatever its address. Raises OSError if no way leads to the peer."""
+        """Move to a new socket, whatever its address. Raises OSError if the peer is unreachable."""
         self._use(self._open_socket(self._family, remote=self._remote))
 
     def stop(self) -> None:
@@ -105,43 +95,48 @@ class Migration:
         self._moving = NO_HANDLER
         self._stopped = True
 
-    def _look_at(self, when: float) -> None:
+    def _check_at(self, when: float) -> None:
         if when < self._timer.when():
             self._timer.cancel()
-            self._timer = self._loop.call_at(when, self._look)
+            self._timer = self._loop.call_at(when, self._check)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         if self._stopped or self._moving.closed:
             return
-        self._looked_at = self._loop.time()
+        self._checked_at = self._loop.time()
         moving = self._moving
         silent, self._heard = moving.heard == self._heard, moving.heard
-        doubtful, self._doubtful = self._doubtful, False
-        self._timer = self._loop.call_later(LOOK, self._look)
-        if self._gone or self._no_way or doubtful or (silent and moving.waiting):
+        suspect, self._suspect = self._suspect, False
+        self._timer = self._loop.call_later(CHECK_INTERVAL, self._check)
+        if self._gone or self._unreachable or suspect or (silent and moving.waiting):
             self._move()
 
     def _move(self) -> None:
-        """Go on from the address the system would now choose, if that is another one."""
+        """Move to the address that the system would choose now, if it is another one."""
         try:
             sock = self._open_socket(self._family, remote=self._remote)
         except OSError as error:
-            log.debug("no way to %s: %s", to_address(self._remote), error)
-            self._no_way = True
+            log.debug("%s is unreachable: %s", to_address(self._remote), error)
+            self._unreachable = True
             return
         same = to_address(sock.getsockname()).host == self._moving.socket.local.host
-        if same and not (self._gone or self._no_way):
+        if same and not (self._gone or self._unreachable):
             sock.close()
         else:
             self._use(sock)
 
     def _use(self, sock: DatagramSocket) -> None:
-        self._gone = self._no_way = False
+        self._gone = self._unreachable = False
         old, new = self._moving.socket, UdpSocket(sock)
         self._old.append(old)
-        old.receiver = _Late(self._moving)
-        self._loop.call_later(LATE, self._close, old)
-        log.info("on to %s from %s instead of %s", to_address(self._remote), new.local, old.local)
+        old.receiver = _OldSocket(self._moving)
+        self._loop.call_later(OLD_SOCKET_TIME, self._close, old)
+        log.info(
+            "connection to %s moved to local address %s, was %s",
+            to_address(self._remote),
+            new.local,
+            old.local,
+        )
         self._moving.use(new)
 
     def _close(self, old: UdpSocket) -> None:
@@ -150,8 +145,8 @@ class Migration:
             self._old.remove(old)
 
 
-class _Late:
-    """The receiver of a socket that is not sent from any more."""
+class _OldSocket:
+    """The receiver of an old socket."""
 
     def __init__(self, moving: Moving) -> None:
         self._moving = moving
@@ -160,10 +155,10 @@ class _Late:
         self._moving.datagrams_received(batch)
 
     def socket_error(self, error: OSError) -> None:
-        """Whatever ails the old address."""
+        """Errors of the old address do not matter."""
 
     def too_long(self, size: int, address: SocketAddress) -> None:
-        """That was the old way."""
+        """The old path does not matter."""
 
     def socket_writable(self) -> None:
-        """Nothing is sent from here."""
+        """Nothing is sent from the old socket."""

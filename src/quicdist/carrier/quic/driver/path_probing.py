@@ -1,7 +1,7 @@
-"""Follows the path MTU of one connection: watches what is sent, probes, and has datagrams built as long as
-:class:`~quicdist.carrier.quic.engine.path_mtu.PathMtu` says.
+"""Path MTU discovery of one connection: watches packets, sends probes, and sets the datagram size that
+:class:`~quicdist.carrier.quic.engine.path_mtu.PathMtu` finds.
 
-A path that takes short packets and none of 1200 bytes carries no QUIC (RFC 9000, section 14). Then
+A path that takes short packets and none of 1200 bytes cannot carry QUIC (RFC 9000, section 14). Then
 :attr:`PathProber.fault` says so, and the connection has to be closed.
 """
 
@@ -12,31 +12,33 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
+from quicdist.carrier.datagram_socket import Datagram, to_address
 from quicdist.carrier.quic.engine.contract import Engine
 from quicdist.carrier.quic.engine.own_parameters import LONG_DATAGRAMS
 from quicdist.carrier.quic.engine.path_mtu import FULL, MIN_SIZE, PathMtu
-from quicdist.carrier.udp import Datagram, UdpSocket, to_address
+from quicdist.carrier.udp import UdpSocket
 from quicdist.logs import get_logger
 
 log = get_logger("quicdist.carrier.quic")
 
-#: Probe timeouts after which a short packet that was not acknowledged is sent again. The first one is sent
-#: when none of the long ones was acknowledged for one.
+#: Probe timeouts after which a short probe that was not acknowledged is sent again. The first one is sent
+#: when no long packet was acknowledged for one probe timeout.
 AGAIN: Final = 2
-#: The size of its datagram: any path takes it.
+#: The size of a short probe: any path takes it.
 SHORT: Final = 64
-#: It speaks against the path when it is acknowledged and so many long packets that were sent before are not:
-#: at 20 % of loss one in 16,000. Where fewer are under way, long probes go before the next, so many at once.
+#: The path is too narrow when a short probe is acknowledged and so many long packets before it are not: by
+#: mere loss of 20 % that happens once in 16,000. Where fewer are in flight, so many long probes precede the
+#: next.
 ENOUGH: Final = 6
 AT_ONCE: Final = 2
 #: An established connection ends when the system has refused datagrams of 1200 bytes so many times in a row,
-#: over so many seconds: the interface may be on its way down.
+#: over so many seconds: the interface may only be going down.
 REFUSALS: Final = 3
 REFUSED_FOR: Final = 1.0
 
 
 class PathProber:
-    """``lock`` is held by whoever uses ``engine``; ``time`` is now, in seconds."""
+    """``lock`` is held while ``engine`` is used; ``time()`` is its time in seconds."""
 
     def __init__(self, engine: Engine, lock: threading.RLock, time: Callable[[], float]) -> None:
         self._engine = engine
@@ -44,17 +46,17 @@ class PathProber:
         self._time = time
         self._mtu = PathMtu(engine.longest_datagram())
         self._is_up = False
-        #: A short packet is to be sent after what is about to be sent.
+        #: A short probe has to be sent after the next datagrams.
         self.owes_short = False
-        #: When the last one was sent, until it is acknowledged.
+        #: When the last short probe was sent, until it is acknowledged.
         self._short_at: float | None = None
-        #: Since when long packets are sent and none is acknowledged.
+        #: Since when no long packet was acknowledged.
         self._since: float | None = None
-        #: Long packets that were not acknowledged, as far as short ones have told; and the first packet that
-        #: was not counted yet.
+        #: Long packets that were not acknowledged before acknowledged short probes; and the first packet that
+        #: is not counted yet.
         self._unheard = 0
         self._counted = 0
-        #: Another one when a long packet was acknowledged, or the path or the size is another.
+        #: Changes when a long packet was acknowledged, or the path or the size has changed.
         self._round = 0
         self._refusals = 0
         self._refused_at = 0.0
@@ -63,30 +65,30 @@ class PathProber:
 
     @property
     def is_up(self) -> bool:
-        """The QUIC handshake is over."""
+        """Whether the QUIC handshake is complete."""
         return self._is_up
 
     @property
     def size(self) -> int:
-        """How long datagrams are at most, in bytes."""
+        """The size of the longest datagrams, in bytes."""
         return self._mtu.size
 
     def new_path(self) -> None:
-        """What is sent from now on takes another path."""
+        """Datagrams take another path from now on."""
         self._mtu = self._mtu.anew()
         self._refusals = 0
         self._begin_anew()
         self._fit()
 
     def handshake_completed(self, *, whole: bool) -> None:
-        """The QUIC handshake is over. ``whole``: no datagram is taken apart on its way."""
+        """The QUIC handshake is complete. ``whole``: datagrams are not fragmented."""
         self._is_up = True
         engine = self._engine
         self._mtu.peer_takes(engine.peer_max_datagram(), long=engine.peer_says(LONG_DATAGRAMS), whole=whole)
         self._fit()
 
     def _fit(self) -> None:
-        """Build datagrams as long as they may be now."""
+        """Set the engine's datagram size."""
         with self._lock:
             before, size = self._engine.datagram_size(), self._mtu.size
             if size != before:
@@ -96,13 +98,13 @@ class PathProber:
                 log.debug("datagrams to %s: %d bytes, were %d", peer, size, before)
 
     def release(self) -> None:
-        """The connection is over: let go of who tells the time."""
+        """The connection is over: release its clock."""
         self._time = _no_time
 
-    # -- what is sent --------------------------------------------------------------------------
+    # -- sending -------------------------------------------------------------------------------
 
     def built(self, datagrams: Sequence[Datagram]) -> bool:
-        """``datagrams`` were just built, at least one, and not sent yet; whether to probe when they are.
+        """Watch ``datagrams``, at least one, that were just built; whether to probe once they are sent.
         Called under the lock."""
         if not self._is_up:
             return False
@@ -121,7 +123,7 @@ class PathProber:
         return self.owes_short or (count > 1 and len(datagrams[0][0]) > FULL)
 
     def probe(self, udp: UdpSocket) -> None:
-        """Send the probes that are due, once what was built is sent."""
+        """Send the probes that are due, after the datagrams that were built."""
         mtu, engine = self._mtu, self._engine
         with self._lock:
             if udp.blocked or not engine.path_is_valid():
@@ -169,7 +171,7 @@ class PathProber:
             self._ask()
 
     def _ask(self) -> None:
-        """Have a short packet sent if it is to tell more, and none is under way."""
+        """Have a short probe sent if it is needed, and none is in flight."""
         now, timeout = self._time(), self._engine.probe_timeout()
         if self._short_at is None or now - self._short_at >= AGAIN * timeout:
             since = now if self._since is None else self._since
@@ -203,7 +205,7 @@ class PathProber:
 
     def _short_told(self, number: int, count: int, delivered: bool) -> None:
         if number != self._round or not delivered:
-            return  # A long one was acknowledged, or the path is another.
+            return  # A long packet was acknowledged, or the path has changed.
         mtu = self._mtu
         self._short_at = None
         self._unheard += count
@@ -212,7 +214,7 @@ class PathProber:
         if enough:
             self._begin_anew()
         else:
-            self.owes_short = True  # It is looked at again at once.
+            self.owes_short = True  # Another one at once.
         self._judge()
 
     def _judge(self) -> None:
@@ -227,10 +229,10 @@ class PathProber:
         elif mtu.doubtful:
             self._ask()
 
-    # -- what the system says ------------------------------------------------------------------
+    # -- reports of the system -----------------------------------------------------------------
 
     def refused(self, size: int) -> None:
-        """The system takes no datagrams of ``size`` bytes."""
+        """The system refuses datagrams of ``size`` bytes."""
         self._mtu.too_long(size)
         self._fit()
         if size > MIN_SIZE:
@@ -246,7 +248,7 @@ class PathProber:
             )
 
     def hinted(self) -> None:
-        """The system has heard of a datagram that was too long, and does not say which (ICMP)."""
+        """ICMP has reported a datagram of unknown size as too big."""
         self._mtu.hinted()
         self._fit()
 

@@ -1,8 +1,8 @@
-"""The tokens of Retry packets: they validate a client's address before state is kept for it.
+"""The tokens of Retry packets: they validate the address of a client without state.
 
-A Retry packet carries a token and another connection id; the client begins anew with both (RFC 9000,
-sections 8.1.2 and 17.2.5). All that has to be known of the first attempt is in the token. aioquic has a
-handler of tokens too, that of its own server; its lifetime and its form are not ours to choose.
+A Retry packet carries a token and a new connection id, with which the client starts again (RFC 9000, sections
+8.1.2 and 17.2.5). The token holds all that has to be known of the first attempt. aioquic's own tokens are not
+used: their lifetime and format cannot be chosen.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from quicdist.carrier.udp import SocketAddress
+from quicdist.carrier.datagram_socket import SocketAddress
 
-#: Seconds for which a token is good: a client returns it at once (RFC 9000, section 8.1.4).
+#: The lifetime of a token in seconds: a client returns it at once (RFC 9000, section 8.1.4).
 LIFETIME: Final = 10.0
 _NONCE: Final = 12
 _TIME: Final = 8
@@ -27,21 +27,20 @@ class StaleToken(Exception):
 
 
 class RetryTokens:
-    """Makes and checks tokens. They are encrypted with a key that lives as long as the listener, and no
-    token is remembered. One that is used again leads to the same connection, as long as that lasts, for it
-    holds the connection id that it was issued with."""
+    """Makes and checks tokens. They are encrypted with a key of the listener, and none is remembered. A token
+    that is used twice leads to the same connection, as it holds the connection id that it was issued with."""
 
     def __init__(self) -> None:
         self._aead = AESGCM(AESGCM.generate_key(128))
-        # A number, not a random one: with one key no nonce may come twice.
+        # A counter, not random: a nonce must not be used twice with one key.
         self._numbers = count()
 
     def issue(self, address: SocketAddress, original_id: bytes, retry_id: bytes, now: float) -> bytes:
-        """A token for a client at ``address`` whose first packet went to ``original_id``, and that is told
-        to go on with ``retry_id``. ``now`` is in seconds of any steady clock."""
+        """A token for a client at ``address`` whose first packet went to ``original_id`` and whose next one
+        is to go to ``retry_id``. ``now`` is in seconds of any steady clock."""
         nonce = next(self._numbers).to_bytes(_NONCE)
         text = int(now * 1000).to_bytes(_TIME) + original_id
-        whose = _whose(address, retry_id)
+        whose = _bound_to(address, retry_id)
         return nonce + self._aead.encrypt(nonce, len(whose).to_bytes(1) + whose + text, None)
 
     def check(self, token: bytes, address: SocketAddress, retry_id: bytes, now: float) -> bytes | None:
@@ -53,12 +52,12 @@ class RetryTokens:
             return None
         at = 1 + text[0]
         issued = int.from_bytes(text[at : at + _TIME]) / 1000
-        if text[1:at] != _whose(address, retry_id) or now - issued > LIFETIME:
+        if text[1:at] != _bound_to(address, retry_id) or now - issued > LIFETIME:
             raise StaleToken
         return text[at + _TIME :]
 
 
-def _whose(address: SocketAddress, retry_id: bytes) -> bytes:
+def _bound_to(address: SocketAddress, retry_id: bytes) -> bytes:
     host, port = str(address[0]), int(address[1])
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:

@@ -1,9 +1,8 @@
-"""Stateless resets: how a node that has lost its connections ends them (RFC 9000, section 10.3).
+"""Stateless resets, with which a restarted node ends connections that it has lost (RFC 9000, section 10.3).
 
-A packet that belongs to no connection is answered by one that looks like any other and ends with a token. The
-token is made of the packet's connection id and a secret, so a node that was started again with the same
-secret makes the same one, and its peers, to whom it was announced, know by it that the connection is gone.
-"""
+A packet of an unknown connection is answered by a packet that ends with a token, derived from the connection
+id and a secret. A node that was restarted with the same secret derives the same token, and its peers, to whom
+it was announced, learn that the connection is lost."""
 
 from __future__ import annotations
 
@@ -18,21 +17,22 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from quicdist.carrier.rate_limits import TokenBucket
 
-#: Why a connection ends that its peer has reset.
+#: The reason for the end of a connection that the peer has reset.
 RESET: Final = "the peer has lost the connection (stateless reset)"
 
 TOKEN: Final = 16
 #: The shortest datagram that can be a stateless reset, and the shortest that is answered by one: the answer
-#: is shorter, so that two nodes that have lost a connection do not go on for ever (section 10.3.3).
+#: is shorter, so that two nodes that have lost a connection do not answer each other for ever (section
+#: 10.3.3).
 MIN_RESET: Final = 21
 MIN_TRIGGER: Final = MIN_RESET + 1
-#: Up to this size an answer is one byte shorter than what it answers; a longer datagram is answered by one
-#: of the size of a short packet.
+#: Up to this size the answer is one byte shorter than the datagram; a longer datagram gets an answer of the
+#: size of a short packet.
 _ORDINARY: Final = 43
-#: Resets per second, and at once. A node that was started again gets a packet of each old connection.
+#: Resets per second, and at once. A restarted node gets a packet of each old connection.
 RESET_RATE: Final = 200.0
 RESET_BURST: Final = 200.0
-#: Bytes of a secret at least.
+#: The least size of a secret, in bytes.
 MIN_SECRET: Final = 32
 _SECRET: Final = 32
 
@@ -45,12 +45,12 @@ class StatelessResets:
         self._limit = TokenBucket(RESET_RATE, RESET_BURST)
 
     def token(self, connection_id: bytes) -> bytes:
-        """The token of a connection id of ours."""
+        """The token for a connection id of this side."""
         return hmac.digest(self._secret, connection_id, "sha256")[:TOKEN]
 
     def answer(self, data: bytes, connection_id: bytes, now: float) -> bytes | None:
-        """The reset in answer to a packet with a short header for ``connection_id``, which belongs to none;
-        None if it gets none. ``now`` is in seconds of any steady clock."""
+        """The reset in answer to a packet with a short header for an unknown ``connection_id``; None if it
+        gets none. ``now`` is in seconds of any steady clock."""
         if len(data) < MIN_TRIGGER or not self._limit.take(now):
             return None
         size = len(data) - 1 if len(data) <= _ORDINARY else _ORDINARY + secrets.randbelow(_ORDINARY // 2)
@@ -59,7 +59,7 @@ class StatelessResets:
 
 
 def is_reset(data: bytes, tokens: Sequence[bytes]) -> bool:
-    """Whether a datagram that is no packet of a connection is a reset with one of its ``tokens``."""
+    """Whether a datagram is a stateless reset with one of ``tokens``."""
     if len(data) < MIN_RESET or data[0] & 0x80:
         return False
     shown = data[-TOKEN:]
@@ -71,12 +71,12 @@ def is_reset(data: bytes, tokens: Sequence[bytes]) -> bool:
 
 
 def derived_secret(key: bytes, node: str) -> bytes:
-    """A secret of a node that has ``key``, a private key, a PSK or what else it keeps. Nodes that share the
-    key have each its own: else one would make the tokens of another (section 10.3.2)."""
+    """The secret of a node, derived from ``key``, a private key, a PSK or another secret. Nodes that share a
+    key have different secrets: otherwise one would make the tokens of another (section 10.3.2)."""
     info = b"quicdist stateless reset\0" + node.encode()
     return HKDF(hashes.SHA256(), _SECRET, salt=None, info=info).derive(key)
 
 
 def random_secret() -> bytes:
-    """A secret that is lost with the process."""
+    """A secret for this process only."""
     return secrets.token_bytes(_SECRET)

@@ -1,9 +1,7 @@
-"""Session tickets: kept for nodes dialled before, and those a listener has issued.
+"""Session tickets: those of nodes dialled before, and those that a listener has issued.
 
-A ticket is used once: by the dialler so that nobody can tell its connections from each other by it
-(RFC 8446, appendix C.4), by the listener so that a captured first flight opens nothing a second time
-(RFC 8446, section 8.1).
-"""
+A ticket is used once: by the dialler, so that its connections cannot be linked by it (RFC 8446, appendix
+C.4), and by the listener, so that a replayed first flight is not accepted (RFC 8446, section 8.1)."""
 
 from __future__ import annotations
 
@@ -16,14 +14,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from quicdist.carrier.quic.engine.contract import Ticket
 from quicdist.carrier.quic.engine.settings import EngineSettings
 
-#: Tickets one store keeps; the oldest give way.
+#: Tickets in one store; beyond that the oldest are dropped.
 CAPACITY = 1024
 
 K = TypeVar("K", bound=Hashable)
 
 
 class TicketStore(Generic[K]):
-    """At most ``capacity`` tickets, one to a key, each taken out when it is used."""
+    """At most ``capacity`` tickets, one per key, each removed when it is used."""
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
@@ -33,24 +31,23 @@ class TicketStore(Generic[K]):
         return len(self._tickets)
 
     def put(self, key: K, ticket: Ticket) -> None:
-        """Keep ``ticket`` in place of the one there was."""
+        """Keep ``ticket`` in place of an earlier one."""
         tickets = self._tickets
-        tickets.pop(key, None)  # the new one counts as new
+        tickets.pop(key, None)  # moves the key to the end
         tickets[key] = ticket
         while len(tickets) > self._capacity:
             del tickets[next(iter(tickets))]
 
     def take(self, key: K) -> Ticket | None:
-        """The ticket for ``key``, which is then no longer here; None if there is none or it has
-        expired."""
+        """Remove and return the ticket for ``key``; None if there is none or it has expired."""
         ticket = self._tickets.pop(key, None)
         return ticket if ticket is not None and ticket.is_valid else None
 
 
 class TicketKey(NamedTuple):
-    """What a dialler's ticket is good for. ``trust`` is a digest of everything that decided whether
-    the peer was believed when the ticket was got: a resumed session shows no certificate, so a
-    ticket from a peer that nobody verified must not stand in for one."""
+    """The key of a dialler's ticket. ``trust`` is a digest of all settings by which the peer was verified
+    when the ticket was issued: a resumed session shows no certificate, so a ticket of an unverified peer must
+    not be used where the peer is verified."""
 
     node: str
     trust: bytes

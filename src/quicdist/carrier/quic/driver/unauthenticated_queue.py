@@ -16,8 +16,8 @@ from enum import IntEnum
 from typing import Final
 
 from quicdist.carrier.addresses import source_of
+from quicdist.carrier.datagram_socket import Datagram, SocketAddress
 from quicdist.carrier.evicting_table import EvictingTable
-from quicdist.carrier.udp import Datagram, SocketAddress
 
 #: Seconds of work in one turn of the event loop; the last datagram may take longer.
 SLICE: Final = 0.001

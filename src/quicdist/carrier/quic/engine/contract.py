@@ -15,12 +15,12 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Final, Protocol
 
+from quicdist.carrier.datagram_socket import Datagram, SocketAddress
 from quicdist.carrier.quic.engine.closing import Closing
 from quicdist.carrier.quic.engine.events import Event
 from quicdist.carrier.quic.engine.settings import EngineSettings
 from quicdist.carrier.quic.engine.state import EngineState
 from quicdist.carrier.quic.engine.wire.long_header import LongHeader
-from quicdist.carrier.udp import Datagram, SocketAddress
 
 if TYPE_CHECKING:
     from cryptography import x509

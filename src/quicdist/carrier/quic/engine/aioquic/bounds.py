@@ -1,11 +1,11 @@
-"""What a peer can make a connection keep and compute, bounded.
+"""Limits for the memory and time that a peer can cost.
 
-Until the peer has been authenticated, the bounds are small (:class:`Bounds`). They are enforced, not
-advertised: quic_dist opens its streams and sends on them as soon as its own handshake is over, and does
-not look again at what a limit held back. What exceeds them counts as lost, and comes again when the link
-stands; who goes on exceeding them is closed.
+Until the peer is authenticated, the limits are small (:class:`Bounds`). They are enforced and not advertised:
+quic_dist opens its streams and sends on them as soon as its own handshake is over, and does not send later
+what a limit held back. A packet that exceeds them counts as lost, and its data come again when the link is
+up. A peer that keeps exceeding them is closed.
 
-Afterwards the memory of data out of order stays bounded, and every frame takes time linear in its bytes.
+Afterwards the memory of data out of order stays bounded, and each frame takes time linear in its bytes.
 """
 
 from __future__ import annotations
@@ -41,32 +41,32 @@ log = get_logger("quicdist.carrier.quic")
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Bounds of a connection whose peer has not been authenticated."""
+    """Limits of a connection whose peer is not authenticated."""
 
     #: Frames, PADDING excepted. A handshake takes a few dozen.
     frames: int = 4096
-    #: Bytes on all streams: the handshake's few hundred, what an ``auth_callback`` reads (64 KiB), and
-    #: what a peer that is through with the handshake sends before this side is.
+    #: Bytes on all streams: a few hundred of the handshake, those of an ``auth_callback`` (64 KiB), and those
+    #: of a peer whose handshake is complete before ours.
     stream_bytes: int = 256 * 1024
-    #: Streams that the peer has open: quic_dist has one for control and 16 for messages.
+    #: Open streams of the peer: quic_dist has one for control and 16 for messages.
     streams: int = 20
-    #: How high their numbers may be, of bidirectional and of unidirectional ones.
+    #: The number of the highest stream, bidirectional and unidirectional.
     bidirectional: int = 32
     unidirectional: int = 2
-    #: Packets that may exceed these bounds, and count as lost, before the connection is closed.
+    #: Packets that may exceed these limits, and count as lost, before the connection is closed.
     dropped_packets: int = 2048
 
 
 BOUNDS: Final = Bounds()
 
-#: ACK frames of one packet that are looked at. Nobody sends a second one.
+#: The number of ACK frames of one packet that are processed. Nobody sends a second one.
 _MAX_ACKS: Final = 8
 
 _padding = re.compile(rb"\0*")
 
 
 class _Buffers(dict[Epoch, Buffer]):
-    """The buffers that TLS writes its messages to, made where one is needed."""
+    """The buffers that TLS writes its messages to, made when used."""
 
     SIZE: Final = 16 * 1024
 
@@ -76,18 +76,19 @@ class _Buffers(dict[Epoch, Buffer]):
 
 
 class Bounded(OwnConnectionIds, OwnStreams):
-    """A connection with bounds. ``bounds`` may be replaced in tests."""
+    """A connection with these limits. Tests may replace ``bounds``."""
 
-    #: The peer has been authenticated.
+    #: The peer is authenticated.
     is_authenticated = False
     bounds = BOUNDS
 
-    #: The names of aioquic's handlers of frames, and in which epochs the frames may come.
+    #: By frame type: the name of aioquic's handler, and the epochs in which the frame may come.
     _handlers: ClassVar[dict[int, tuple[str, frozenset[Epoch]]]] = {}
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
-        # The handlers are methods of the connection, which would be part of a cycle.
+        # aioquic keeps bound methods here, so each connection would be a reference cycle. It offers no other
+        # way to them, hence the mangled name: the table is read once and emptied in each connection.
         handlers = self._QuicConnection__frame_handlers
         if not Bounded._handlers:
             Bounded._handlers = {
@@ -97,7 +98,7 @@ class Bounded(OwnConnectionIds, OwnStreams):
         self._frames = self._dropped_packets = 0
 
     def authenticated(self) -> None:
-        """From now on the bounds are those of a link."""
+        """The peer is authenticated: from now on the limits are those of a link."""
         self.is_authenticated = True
         super().authenticated()
 
@@ -105,7 +106,7 @@ class Bounded(OwnConnectionIds, OwnStreams):
         super()._initialize(peer_cid)
         for space in self._spaces.values():
             space.ack_queue = Ranges()
-        # aioquic's take 48 KiB of every connection for good.
+        # aioquic's take 48 KiB of every connection, until its end.
         self._crypto_buffers = _Buffers()
 
     def _push_crypto_data(self) -> None:
@@ -120,15 +121,15 @@ class Bounded(OwnConnectionIds, OwnStreams):
         except PacketDropped as error:
             self._packet_dropped(error)
         except Exception as error:
-            # Outside of frames: aioquic's own work on what a peer sent. It costs the peer its connection.
-            log.debug("a datagram was not handled", exc_info=error)
-            text = f"cannot handle a datagram: {type(error).__name__}"
+            # An error in aioquic, caused by what the peer sent: it costs the peer its connection.
+            log.debug("cannot process a datagram", exc_info=error)
+            text = f"cannot process a datagram: {type(error).__name__}"
             self._logger.warning(text)
             self.close(QuicErrorCode.INTERNAL_ERROR, QuicFrameType.PADDING, text)
 
     def _packet_dropped(self, error: PacketDropped) -> None:
-        """A packet that counts as lost: aioquic takes note of a packet when all its frames were handled."""
-        self._logger.debug("Packet not taken: %s", error)
+        """A packet counts as lost: aioquic records a packet as received after the last of its frames."""
+        self._logger.debug("Packet dropped: %s", error)
         self._dropped_packets += 1
         if not self.is_authenticated and self._dropped_packets > self.bounds.dropped_packets:
             self.close(
@@ -138,8 +139,8 @@ class Bounded(OwnConnectionIds, OwnStreams):
     def _payload_received(
         self, context: QuicReceiveContext, plain: bytes, crypto_frame_required: bool = False
     ) -> tuple[bool, bool]:
-        # aioquic's loop. It looks through all that is left of a packet for each PADDING frame, and lets
-        # whatever a handler raises out.
+        # The same loop as aioquic's, which reads the rest of a packet for each PADDING frame, and does not
+        # catch what a handler raises.
         buf = Buffer(data=plain)
         epoch, size = context.epoch, len(plain)
         is_ack_eliciting, is_probing = False, True
@@ -205,27 +206,27 @@ class Bounded(OwnConnectionIds, OwnStreams):
                 QuicErrorCode.FRAME_ENCODING_ERROR, kind, "Failed to parse frame"
             ) from None
         except StreamFinishedError:
-            pass  # Nothing is known of it any more.
+            pass  # The stream is over.
         except (QuicConnectionError, PacketDropped):
             raise
         except Exception as error:
             raise self._fault(kind, error) from error
 
     def _fault(self, kind: int, error: Exception) -> QuicConnectionError:
-        """The error that ends the connection where aioquic, or TLS, stumbles over what the peer sent."""
+        """The error that closes the connection when aioquic or TLS raise for what the peer sent."""
         what = "TLS message" if kind == QuicFrameType.CRYPTO else f"frame of type 0x{kind:x}"
-        log.debug("handling a %s failed", what, exc_info=error)
+        log.debug("cannot process a %s", what, exc_info=error)
         code: int = QuicErrorCode.PROTOCOL_VIOLATION
         if kind == QuicFrameType.CRYPTO:
             code = QuicErrorCode.CRYPTO_ERROR + tls.AlertDescription.internal_error
-        return QuicConnectionError(code, kind, f"cannot handle a {what}: {type(error).__name__}")
+        return QuicConnectionError(code, kind, f"cannot process a {what}: {type(error).__name__}")
 
     # -- acknowledgements ----------------------------------------------------------------------
 
     def _receive_ack(
         self, context: QuicReceiveContext, kind: int, plain: bytes, at: int, *, ignore: bool
     ) -> int:
-        """Take in an ACK frame; where it ends."""
+        """Process an ACK frame; where it ends."""
         try:
             ranges, delay, at = wire.read_ack(plain, at)
             if kind == QuicFrameType.ACK_ECN:
@@ -269,18 +270,18 @@ class Bounded(OwnConnectionIds, OwnStreams):
             offset = buf.pull_uint_var() if frame_type & wire.OFFSET else 0
             length = buf.pull_uint_var() if frame_type & wire.LENGTH else buf.capacity - buf.tell()
             buf.seek(at)
-            # What fills a gap is taken still.
+            # Data that fill a gap are still taken.
             new = offset + length - (0 if stream is None else stream.receiver.highest_offset)
             if new > 0 and self._local_max_data.used >= self.bounds.stream_bytes:
                 text = f"more than {self.bounds.stream_bytes} bytes before the handshake was over"
                 if self._is_client:
-                    # Who was dialled may be through with the handshake, and have much to say.
+                    # The handshake of the dialled side may be complete, and it may have much to send.
                     raise PacketDropped(text)
                 raise QuicConnectionError(QuicErrorCode.INTERNAL_ERROR, frame_type, text)
         super()._handle_stream_frame(context, frame_type, buf)
 
 
 def authenticated(quic: QuicConnection) -> None:
-    """The peer has been authenticated: its bounds are those of a link from now on."""
+    """See :meth:`Bounded.authenticated`."""
     if isinstance(quic, Bounded):
         quic.authenticated()

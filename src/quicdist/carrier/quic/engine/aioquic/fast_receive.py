@@ -1,8 +1,8 @@
-"""The packets of an established connection, taken in straight away. aioquic takes each apart in many small
-steps, and asks every open stream about it.
+"""The fast path in: processes ordinary packets of an established connection directly. aioquic does it in many
+small steps.
 
-What is not ordinary is aioquic's, either before anything was changed or for what is left of the packet; all
-private state that stands here is left as aioquic itself would have left it.
+All else is left to aioquic: the whole packet before anything has changed, or the rest of its frames. The
+private state is left as aioquic would have left it.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from quicdist.carrier.quic.engine.aioquic.undecryptable_packets import BuffersPa
 from quicdist.carrier.quic.engine.events import StreamData
 from quicdist.carrier.quic.engine.wire import frames as wire
 
-#: Up to where a short header's number begins there is the rest of it; after that a packet has a number of up
-#: to four bytes and the sample that protects it (RFC 9001, section 5.4.2).
+#: The bytes after the connection id of a short header, at least: four for the packet number, and the sample
+#: for header protection (RFC 9001, section 5.4.2).
 SHORTEST: Final = 20
 
 
 class Space(QuicPacketSpace):
-    """A packet number space as it is here."""
+    """A packet number space with our set of ranges."""
 
     ack_queue: Ranges
 
 
 class FastReceive(BuffersPackets, Bounded, OwnFlowControl, KeyLimited, ValidatesPaths):
-    """A connection that takes in ordinary packets itself."""
+    """A connection with the fast path in."""
 
-    #: Keys of the established connection; None until it is one.
+    #: The 1-RTT keys; None until the fast path may be used.
     _keys: KeyPair | None = None
     _space: Space
     _loss: Recovery  # type: ignore[assignment]
-    #: When the last packet came.
+    #: When the last packet was received.
     _received_at = -1.0
 
     def receive_datagram(self, data: bytes, addr: Any, now: float) -> None:
@@ -60,8 +60,8 @@ class FastReceive(BuffersPackets, Bounded, OwnFlowControl, KeyLimited, Validates
         self._enable_fast_path()
 
     def _enable_fast_path(self) -> None:
-        # Only what is not bounded more closely goes straight. aioquic's log is of every frame. A server drops
-        # the keys of early data with the first packet that comes after them.
+        # Before the peer is authenticated, each frame is counted. aioquic's qlog has every frame. A server
+        # drops the 0-RTT keys with the first 1-RTT packet.
         if (
             self.is_authenticated
             and self._handshake_confirmed
@@ -73,8 +73,8 @@ class FastReceive(BuffersPackets, Bounded, OwnFlowControl, KeyLimited, Validates
             self._keys, self._space = keys, cast(Space, self._spaces[Epoch.ONE_RTT])
 
     def _receive(self, keys: ReceiveKeys, data: bytes, addr: Any, now: float) -> bool:
-        """Take in a datagram if it is a packet with a short header, by the path in use and with the
-        current keys; whether it was."""
+        """Process a datagram if it is a packet with a short header on the path in use, with the current keys;
+        whether it was."""
         path = self._network_paths[0]
         start = 1 + len(self.host_cid)
         host_cid = data[1:start]
@@ -90,7 +90,7 @@ class FastReceive(BuffersPackets, Bounded, OwnFlowControl, KeyLimited, Validates
             return False
         assert keys.hp is not None
         assert keys.aead is not None
-        # aioquic copies the whole packet to take the protection off a few bytes (RFC 9001, section 5.4).
+        # aioquic copies the whole packet to remove header protection (RFC 9001, section 5.4).
         mask = keys.hp._mask(data[start + 4 : start + 20])
         first = data[0] ^ mask[0] & 0x1F
         if first & 0x18 or first >> 2 & 1 != keys.key_phase:
@@ -105,7 +105,7 @@ class FastReceive(BuffersPackets, Bounded, OwnFlowControl, KeyLimited, Validates
             aead = keys.aead
             payload = aead._aead.decrypt((aead._iv ^ number).to_bytes(12), data[end:], header)
         except InvalidTag:
-            keys.forgeries += 1  # Not the peer's.
+            keys.forgeries += 1
             self._forged(self._cryptos[Epoch.ONE_RTT])
             return True
         if number in space.received_packets:
@@ -134,7 +134,7 @@ class FastReceive(BuffersPackets, Bounded, OwnFlowControl, KeyLimited, Validates
         if number > space.largest_received_packet:
             space.largest_received_packet = number
             space.largest_received_time = now
-            # aioquic looks for its place from the other end.
+            # aioquic searches from the other end.
             ranges = space.ack_queue.ranges
             if ranges and ranges[-1].stop == number:
                 ranges[-1] = range(ranges[-1].start, number + 1)
@@ -149,14 +149,14 @@ class FastReceive(BuffersPackets, Bounded, OwnFlowControl, KeyLimited, Validates
         return True
 
     def _is_current(self, host_cid: bytes) -> bool:
-        """Whether a packet to this connection id changes nothing about which ones are in use."""
+        """Whether this connection id is the one in use."""
         if not self._is_client:
             return host_cid == self.host_cid
-        # A client of aioquic does not follow its server to another, and may keep one that was retired.
+        # A client of aioquic does not change ``host_cid`` when its server does, and may keep a retired one.
         return any(host_cid == issued.cid for issued in self._host_cids)
 
     def _receive_frames(self, payload: bytes, host_cid: bytes, now: float) -> bool:
-        """Take in what a packet holds; whether it asks for an acknowledgement."""
+        """Process the frames of a packet; whether it is ack-eliciting."""
         is_ack_eliciting = False
         at, size, acks = 0, len(payload), 0
         try:
@@ -173,7 +173,7 @@ class FastReceive(BuffersPackets, Bounded, OwnFlowControl, KeyLimited, Validates
                     ranges, delay, at = wire.read_ack(payload, at + 1)
                     acks += 1
                     if acks > 1:
-                        # More than one is aioquic's business, which bounds them.
+                        # Several in one packet are counted by the slow path.
                         at = start
                         break
                     self._loss.on_ack_received(
@@ -190,7 +190,7 @@ class FastReceive(BuffersPackets, Bounded, OwnFlowControl, KeyLimited, Validates
                 else:
                     break
         except IndexError:
-            pass  # A frame that is cut short: aioquic finds that for itself.
+            pass  # A frame that is cut short: the slow path raises the error.
         if at < size or not size:
             context = QuicReceiveContext(
                 epoch=Epoch.ONE_RTT,
@@ -204,7 +204,7 @@ class FastReceive(BuffersPackets, Bounded, OwnFlowControl, KeyLimited, Validates
         return is_ack_eliciting
 
     def _receive_stream(self, payload: bytes, at: int, size: int) -> int:
-        """Take in the STREAM frame at ``at`` if it is an ordinary one; where it ends, or 0."""
+        """Process the STREAM frame at ``at`` if it is an ordinary one; where it ends, or 0."""
         kind = payload[at]
         stream_id = payload[at + 1]
         at += 2
@@ -233,7 +233,7 @@ class FastReceive(BuffersPackets, Bounded, OwnFlowControl, KeyLimited, Validates
         ):
             return 0
         if not offset == receiver._buffer_start == highest:
-            # Out of order, or here already.
+            # Out of order, or a duplicate.
             event = receiver.handle_frame(QuicStreamFrame(data=payload[at:end], fin=False, offset=offset))
             limit.used += new
             if event is not None:

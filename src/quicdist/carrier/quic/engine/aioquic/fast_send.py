@@ -1,7 +1,7 @@
-"""The packets of an established connection, built straight away. aioquic puts each together in many small
-steps, and asks every open stream about it.
+"""The fast path out: builds packets with STREAM and ACK frames of an established connection directly. aioquic
+builds each in many small steps, and visits every open stream for it.
 
-Where there may be other frames to send than those of streams and acknowledgements, aioquic builds the packets
+If other frames may be due, aioquic builds the packets
 (see also :mod:`quicdist.carrier.quic.engine.aioquic.fast_receive`).
 """
 
@@ -22,16 +22,16 @@ from quicdist.carrier.quic.engine.wire import frames as wire
 
 #: The tag at the end of a packet (RFC 9001, section 5.3).
 TAG: Final = 16
-#: A short header without its connection id, the packet's number in the two bytes aioquic gives it.
+#: The bytes of a short header without its connection id: the first byte, and a packet number of two bytes.
 SHORT_HEADER: Final = 3
-#: Seconds at least between acknowledgements of packets that ask for none.
+#: The shortest interval between acknowledgements of packets that are not ack-eliciting, in seconds.
 ACK_INTERVAL: Final = 0.025
 
 
 class FastSend(FastReceive):
-    """A connection that builds ordinary packets itself."""
+    """A connection with the fast path in both directions."""
 
-    #: The largest number that an acknowledgement has told of, and when it did.
+    #: The largest packet number that was acknowledged, and when.
     _ack_sent, _ack_sent_at = -1, 0.0
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, Any]]:
@@ -43,22 +43,22 @@ class FastSend(FastReceive):
             return self._build(keys, waiting, now)
         if (self._ping_pending or self._probe_pending) and self._owes_acknowledgement(now):
             self._space.ack_at = now
-        room = self._capacity
-        room.size = self._max_datagram_size - SHORT_HEADER - len(self._peer_cid.cid) - TAG
-        room.declined = False
+        capacity = self._capacity
+        capacity.size = self._max_datagram_size - SHORT_HEADER - len(self._peer_cid.cid) - TAG
+        capacity.declined = False
         datagrams = more = super().datagrams_to_send(now)
-        while more and room.declined:
-            # aioquic goes on to the next packet only if it has put something into this one.
-            room.declined = False
+        while more and capacity.declined:
+            # aioquic begins the next packet only if it has put a stream frame into this one.
+            capacity.declined = False
             more = super().datagrams_to_send(now)
             datagrams += more
         return datagrams
 
     def _owes_acknowledgement(self, now: float) -> bool:
-        """Whether what is sent now is to take an acknowledgement along, of packets that ask for none: no more
-        than one a round trip (RFC 9000, section 13.2.1). aioquic sends none. But from these the peer learns
-        what it has lost, and up to 1.8.2 quic_dist never learns it otherwise while its window is full: its
-        probes wait for the window, too."""
+        """Whether the next packet acknowledges packets that are not ack-eliciting: at most once a round trip
+        (RFC 9000, section 13.2.1). aioquic never does. But such acknowledgements tell the peer what it has
+        lost. Up to 1.8.2 quic_dist does not notice that otherwise while its window is full: its probes wait
+        for the window, too."""
         if self._keys is None:
             return False
         space = self._space
@@ -74,8 +74,7 @@ class FastSend(FastReceive):
             self._ack_sent, self._ack_sent_at = space.largest_received_packet, now
 
     def _waiting(self, keys: CryptoPair) -> list[Stream] | None:
-        """The streams with something to send; None if there may be other frames to send than theirs and
-        those that acknowledge."""
+        """The streams with data to send; None if frames other than STREAM and ACK may be due."""
         path, *others = self._network_paths
         data = self._local_max_data
         if (
@@ -122,9 +121,9 @@ class FastSend(FastReceive):
         return waiting
 
     def _build(self, keys: CryptoPair, waiting: list[Stream], now: float) -> list[tuple[bytes, Any]]:
-        """As many packets as may be sent now of what waits on streams. With the first goes an
-        acknowledgement, due or not: aioquic would send a packet of its own for it a little later. If it is
-        due, it goes alone, too. See also :meth:`_owes_acknowledgement`."""
+        """The packets that may be sent now. The first has an acknowledgement if one waits, due or not:
+        aioquic would send a packet for it a little later. If it is due, it is sent without data too. See also
+        :meth:`_owes_acknowledgement`."""
         space, loss = self._space, self._loss
         overhead = SHORT_HEADER + len(self._peer_cid.cid) + TAG
         self._capacity.size = self._max_datagram_size - overhead
@@ -153,7 +152,7 @@ class FastSend(FastReceive):
             room = min(room, window - overhead) - len(acknowledgement)
             frames = self._stream_frames(waiting, room, packet)
             if waiting and acknowledgement and not frames:
-                # A frame that is sent again as it was may not fit beside it.
+                # A frame that is retransmitted as it was may not fit with the acknowledgement.
                 frames = self._stream_frames(waiting, room + len(acknowledgement), packet)
                 acknowledgement = b"" if frames else acknowledgement
             if acknowledgement and (frames or (space.ack_at is not None and space.ack_at <= now)):
@@ -163,7 +162,7 @@ class FastSend(FastReceive):
                 handler = self._on_ack_delivery, (space, space.largest_received_packet)
                 packet.delivery_handlers.insert(0, handler)
                 if len(space.ack_queue) > 1 and not packet.packet_number % 8 and room > sum(map(len, frames)):
-                    # So that these ranges are known to have arrived, and need not be told again.
+                    # A PING: its acknowledgement confirms these ranges, and they are not sent again.
                     packet.in_flight = packet.is_ack_eliciting = True
                     packet.delivery_handlers.append((self._on_ping_delivery, ((),)))
                     frames.append(b"\x01")
@@ -172,7 +171,7 @@ class FastSend(FastReceive):
                 break
             datagrams.append(self._send(keys, packet, b"".join(frames), now))
         if waiting:
-            # Their turn the next time is after that of streams that are idle now.
+            # Streams that are idle now come first the next time.
             idle = [stream for stream in self._streams_queue if stream not in waiting]
             self._streams_queue = idle + waiting
         return datagrams
@@ -185,7 +184,7 @@ class FastSend(FastReceive):
 
     def _stream_frames(self, waiting: list[Stream], room: int, packet: QuicSentPacket) -> list[bytes]:
         """STREAM frames of up to ``room`` bytes, a frame of each stream in turn. Streams that have sent all
-        leave ``waiting``; those that have sent what is new, and have more, go to its end."""
+        are removed from ``waiting``; those that have sent new data, and have more, move to its end."""
         frames = []
         for stream in waiting[:]:
             sender = stream.sender
@@ -219,7 +218,7 @@ class FastSend(FastReceive):
     def _send(
         self, keys: CryptoPair, packet: QuicSentPacket, payload: bytes, now: float
     ) -> tuple[bytes, Any]:
-        """Seal a packet and take note of it."""
+        """Protect a packet and record it as sent."""
         crypto, path, peer_cid = keys.send, self._network_paths[0], self._peer_cid.cid
         assert crypto.hp is not None
         assert crypto.aead is not None

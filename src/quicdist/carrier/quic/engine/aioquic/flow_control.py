@@ -28,7 +28,7 @@ from aioquic.quic.stream import QuicStream
 
 from quicdist.carrier.quic.engine.aioquic.streams import OwnStreams, Stream
 
-#: Bytes that are taken beyond the limit of a stream, and of the connection.
+#: Bytes that are accepted beyond the limit of a stream, and of the connection.
 SLACK: Final = 64
 
 
@@ -88,28 +88,28 @@ class OwnFlowControl(OwnStreams):
 
 
 def keep_window(quic: OwnStreams, stream_id: int, window: int) -> int:
-    """From now on the peer may send on a stream what :func:`grant` says, to begin with ``window``
-    bytes, or what was promised already; the limit."""
+    """Set the limit of a stream by :func:`grant` from now on. Returns the limit: ``window``, or what the peer
+    was granted before if that is more."""
     stream = quic._streams.get(stream_id)
     if stream is None:
-        return window  # It is over already.
-    # In this order: another thread may look at the stream meanwhile, and is not to double the limit.
+        return window  # The stream is over.
+    # In this order: another thread may build a packet meanwhile, and must not double the limit.
     stream.is_granted = True
     stream.max_stream_data_local = max(window, stream.max_stream_data_local)
     return stream.max_stream_data_local
 
 
 def grant(quic: OwnStreams, stream_id: int, limit: int) -> None:
-    """Let the peer send a stream of :func:`keep_window` up to the offset ``limit``."""
+    """Let the peer send up to the offset ``limit`` on a stream of :func:`keep_window`."""
     stream = quic._streams.get(stream_id)
     if stream is not None and stream.is_granted:
         stream.max_stream_data_local = max(limit, stream.max_stream_data_local)
 
 
 def stop_receiving(quic: OwnStreams, stream_id: int) -> None:
-    """Take nothing more of a stream: its receiving part is over, whether the peer says so or not.
-    quic_dist answers STOP_SENDING with nothing, and the stream would be kept for good. What the
-    peer may still send of it is made good to the connection's window."""
+    """End the receiving part of a stream, whether the peer answers STOP_SENDING or not: quic_dist does not,
+    and the stream would never be over. The limit of the connection is raised by what the peer may still send
+    on it."""
     stream = quic._streams.get(stream_id)
     if stream is not None and not stream.receiver.is_finished:
         stream.receiver.is_finished = True
@@ -118,13 +118,13 @@ def stop_receiving(quic: OwnStreams, stream_id: int) -> None:
 
 
 def streams_allowed(quic: QuicConnection) -> int:
-    """How many bidirectional streams the peer lets us open in all. aioquic lets one open more, and
-    then holds back their data without saying so."""
+    """How many bidirectional streams this side may open in all. aioquic lets one open more, and holds back
+    their data."""
     return quic._remote_max_streams_bidi
 
 
 def stream_credit(quic: QuicConnection, stream_id: int) -> int:
-    """How many bytes the peer takes on a stream beyond those aioquic has been given."""
+    """Bytes that the peer takes on a stream beyond those written."""
     stream = quic._streams[stream_id]
     if stream.is_blocked:
         return 0
@@ -132,14 +132,13 @@ def stream_credit(quic: QuicConnection, stream_id: int) -> int:
 
 
 def connection_credit(quic: QuicConnection) -> int:
-    """How many bytes the peer takes on all streams beyond those that were sent."""
+    """Bytes that the peer takes on all streams together beyond those sent."""
     return quic._remote_max_data - quic._remote_max_data_used
 
 
 @contextlib.contextmanager
 def limits_held(quic: OwnFlowControl) -> Iterator[None]:
-    """Grant the peer nothing more meanwhile, except by :func:`grant`: aioquic doubles its limits whenever
-    half of what they allow has arrived, taken or not."""
+    """Raise no limit meanwhile, except by :func:`grant`."""
     quic.holds_limits = True
     try:
         yield

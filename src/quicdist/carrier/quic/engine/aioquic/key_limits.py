@@ -1,9 +1,8 @@
-"""The keys of an established connection: updated before they have protected too much, and given up when
-too many forgeries were tried (RFC 9001, sections 6 and 6.6).
+"""Key updates and the limits of AEAD usage (RFC 9001, sections 6 and 6.6).
 
-aioquic can update keys and never does so itself. It forgets the old ones at once, so that what the peer
-sent before it heard of an update is lost; and it derives the next ones for every packet that asks for
-them, whoever forged it.
+aioquic can update keys and never does so itself. It drops the old keys at once, so that packets sent before
+the update are lost, and it derives the next keys for every packet with the other key phase, forged ones
+included.
 """
 
 from __future__ import annotations
@@ -28,25 +27,25 @@ from quicdist.carrier.quic.engine.own_parameters import PACED
 
 @dataclass(frozen=True, slots=True)
 class KeyLimits:
-    """``update``: after how many packets a key is updated. ``most``: after how many the connection ends,
-    where it could not be. ``forgeries``: how many packets that do not authenticate, under all keys, end
-    the connection."""
+    """``update``: packets after which the keys are updated. ``maximum``: packets after which the connection
+    is closed if they could not be. ``forgeries``: packets that fail authentication, under all keys, after
+    which the connection is closed."""
 
     update: int
     maximum: int
     forgeries: int
 
 
-#: With AES-GCM, 2**23 packets may be protected with a key, and 2**28 where none is longer than 2048 bytes;
-#: 2**52 may be forged (RFC 9001, section 6.6 and appendix B.1).
+#: AES-GCM: 2**23 packets may be protected with a key, 2**28 if none is longer than 2048 bytes; 2**52 may fail
+#: authentication (RFC 9001, section 6.6 and appendix B.1).
 LONG: Final = KeyLimits(update=1 << 22, maximum=1 << 23, forgeries=1 << 52)
 SHORT: Final = KeyLimits(update=1 << 27, maximum=1 << 28, forgeries=1 << 52)
-#: ChaCha20-Poly1305 may protect more packets than there are numbers.
+#: ChaCha20-Poly1305: the limit is above the number of packet numbers.
 CHACHA20: Final = KeyLimits(update=1 << 62, maximum=1 << 62, forgeries=1 << 36)
 
 
 class ReceiveKeys(CryptoContext):
-    """The keys that open packets, with those that were in use before and those that come next."""
+    """The keys that remove packet protection: the current ones, those before and those after."""
 
     def __init__(self, made: CryptoContext) -> None:
         super().__init__(made.key_phase, made._setup_cb, made._teardown_cb)
@@ -58,7 +57,7 @@ class ReceiveKeys(CryptoContext):
     def decrypt_packet(
         self, packet: bytes, encrypted_offset: int, expected_packet_number: int
     ) -> tuple[bytes, bytes, int, bool]:
-        """Open a packet; the last value says whether the next keys did."""
+        """Remove the protection of a packet. The last value says whether the next keys did."""
         if self.aead is None or self.hp is None:
             raise KeyUnavailableError("Decryption key is not available")
         header, truncated = self.hp.remove(packet, encrypted_offset)
@@ -66,7 +65,7 @@ class ReceiveKeys(CryptoContext):
         number = decode_packet_number(truncated, 8 * ((first & 3) + 1), expected_packet_number)
         keys: list[CryptoContext] = [self]
         if not is_long_header(first) and first >> 2 & 1 != self.key_phase:
-            # Sent before an update, and late; or after one that is the peer's.
+            # Sent before the last update and late, or after an update by the peer.
             if self._next is None:
                 self._next = next_key_phase(self)
             keys = [self._next] if self._previous is None else [self._previous, self._next]
@@ -81,23 +80,23 @@ class ReceiveKeys(CryptoContext):
         raise failure
 
     def advance(self, trigger: str) -> None:
-        """Go on to the next keys."""
-        before = CryptoContext(key_phase=self.key_phase)
-        before.aead, before.hp = self.aead, self.hp
+        """Change to the next keys."""
+        previous = CryptoContext(key_phase=self.key_phase)
+        previous.aead, previous.hp = self.aead, self.hp
         after = self._next or next_key_phase(self)
         apply_key_phase(self, after, trigger=trigger)
-        self._previous, self._next = before, None
+        self._previous, self._next = previous, None
 
 
 class KeyPair(CryptoPair):
-    """Both keys of an established connection."""
+    """The 1-RTT keys of both directions."""
 
     recv: ReceiveKeys
 
     def __init__(self, made: CryptoPair) -> None:
         super().__init__()
         self.recv, self.send = ReceiveKeys(made.recv), made.send
-        #: Updates that the peer began.
+        #: Updates initiated by the peer.
         self.updates_of_peer = 0
 
     def _update_key(self, trigger: str) -> None:
@@ -109,8 +108,8 @@ class KeyPair(CryptoPair):
 
 
 class _KeyUsage:
-    """What is known of the keys in use. ``begun``: the number of the first packet sent with them.
-    ``due``: that of the packet before which they are looked at again. ``updated``: they are not the first."""
+    """The use of the current keys. ``begun``: the number of the first packet sent with them. ``due``: the
+    number of the packet before which they are checked again. ``updated``: they are not the first keys."""
 
     __slots__ = ("begun", "due", "peer_at", "updated", "updates_of_peer")
 
@@ -123,7 +122,7 @@ class _KeyUsage:
 
 
 class KeyLimited(QuicConnection):
-    """A connection that keeps to the limits of its keys. ``key_limits`` may be set in tests."""
+    """A connection that keeps the limits of AEAD usage. Tests may set ``key_limits``."""
 
     key_limits: KeyLimits | None = None
 
@@ -144,8 +143,8 @@ class KeyLimited(QuicConnection):
 
     @property
     def _follows_all(self) -> bool:
-        """Whether the peer follows more than one update. quic_dist, up to 1.8.1, follows the first; those
-        after it, it tries to read with the keys before. It is sent no long packets either."""
+        """Whether the peer supports more than one update. quic_dist up to 1.8.1 supports the first only;
+        after a later one it uses the keys before it. Such a peer is sent no long packets either."""
         return says(self.tls.received_extensions or (), PACED)
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, Any]]:
@@ -154,7 +153,7 @@ class KeyLimited(QuicConnection):
         return super().datagrams_to_send(now)
 
     def _check_key_usage(self) -> None:
-        """Before a packet is sent: update the keys where that is due."""
+        """Before a packet is sent: update the keys if that is due."""
         pair, usage, number = self._cryptos.get(Epoch.ONE_RTT), self._key_usage, self._packet_number
         if pair is None or not pair.send.is_valid() or not self._handshake_confirmed:
             return
@@ -163,12 +162,12 @@ class KeyLimited(QuicConnection):
         if used < limits.update:
             usage.due = usage.begun + limits.update
         elif used >= limits.maximum:
-            text = "the keys are used up"
+            text = "the limit of packets under one key is reached"
             self.close(QuicErrorCode.AEAD_LIMIT_REACHED, QuicFrameType.PADDING, text)
         elif usage.updated and not self._follows_all:
             usage.due = usage.begun + limits.maximum
         elif self._spaces[Epoch.ONE_RTT].largest_acked_packet >= usage.begun:
-            # The peer has these keys: RFC 9001, section 6.1.
+            # The peer has these keys (RFC 9001, section 6.1).
             self._logger.debug("Updating keys after %d packets", used)
             usage.begun, usage.due, usage.updated = number, number + limits.update, True
             self.request_key_update()
@@ -183,18 +182,18 @@ class KeyLimited(QuicConnection):
                 self._updated_by_peer(pair)
 
     def _forged(self, pair: CryptoPair) -> None:
-        """A packet did not authenticate."""
+        """A packet failed authentication."""
         assert isinstance(pair, KeyPair)
         if pair.recv.is_valid() and pair.recv.forgeries >= self._limits(pair).forgeries:
             self.close(
                 QuicErrorCode.AEAD_LIMIT_REACHED,
                 QuicFrameType.PADDING,
-                "too many packets did not authenticate",
+                "too many packets failed authentication",
             )
 
     def _updated_by_peer(self, pair: KeyPair) -> None:
         usage, number = self._key_usage, self._packet_number
-        # It may do so again when a packet with the new keys was acknowledged (RFC 9001, section 6.2).
+        # The next update is allowed once a packet with the new keys was acknowledged (RFC 9001, section 6.2).
         if pair.updates_of_peer > usage.updates_of_peer + 1 or number == usage.peer_at:
             self.close(
                 QuicErrorCode.KEY_UPDATE_ERROR,

@@ -10,8 +10,8 @@ from aioquic.quic.packet import QuicFrameType, QuicPacketType
 from aioquic.quic.packet_builder import QuicDeliveryState, QuicPacketBuilder
 from aioquic.tls import Epoch
 
+from quicdist.carrier.datagram_socket import Datagram
 from quicdist.carrier.quic.engine.aioquic.recovery import OwnRecovery
-from quicdist.carrier.udp import Datagram
 
 
 def datagram_size(quic: QuicConnection) -> int:

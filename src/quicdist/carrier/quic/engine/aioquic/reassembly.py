@@ -1,8 +1,8 @@
-"""Data of a stream that came out of order, kept as pieces until what is before them has come.
+"""Reassembly of stream data that come out of order.
 
-aioquic fills the gap with zeros: one byte at the end of a window costs the window. Here a byte costs about a
-byte, what it costs beyond that is bounded (:class:`ReassemblyBudget`), and nothing takes more than linear
-time: a frame costs its bytes, a binary search, and a move of a list that is bounded too.
+aioquic fills gaps with zeros: a byte at the end of the window allocates the window. Here a byte costs about a
+byte, the overhead is bounded (:class:`ReassemblyBudget`), and a frame takes time linear in its bytes, with a
+binary search and a move in a bounded list.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from aioquic.quic.stream import FinalSizeError, QuicStreamReceiver
 
 from quicdist.carrier.quic.engine.events import StreamData
 
-#: Data that follow a piece are joined with it up to this length, in bytes.
+#: Data that follow a piece are joined to it up to this length, in bytes.
 CHUNK: Final = 16 * 1024
-#: Data that precede a piece are joined with it up to this length: all of it is copied for that.
+#: Data that precede a piece are joined to it up to this length, in bytes: that copies the piece.
 SMALL: Final = 2 * 1024
 
 
 class PacketDropped(Exception):
-    """There is no room for what came: its packet counts as lost. The peer sends it again later."""
+    """There is no room for the data of a packet: it counts as lost, and the peer sends them again."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReassemblyLimits:
-    """How much may be kept out of order.
+    """Limits for data out of order.
 
     ``pieces``: pieces in all; ``base`` of them whatever their size, and one more for every ``bytes_each``
-    bytes that are kept, so that pieces of a byte are few. ``size``: bytes in all. ``per_stream``: pieces
-    of one stream.
+    bytes that are kept, so that small pieces are few. ``size``: bytes in all. ``per_stream``: pieces of one
+    stream.
     """
 
     pieces: int
@@ -58,8 +58,8 @@ CRYPTO_LIMITS: Final = ReassemblyLimits(pieces=64, base=64, bytes_each=1, size=6
 
 
 class ReassemblyBudget:
-    """What the streams of one connection keep, together. ``error``: exceeding the limits is an error that
-    ends the connection, with this code; otherwise (None) the packet is not taken."""
+    """The data out of order of all streams of a connection. ``error``: the code that closes the connection
+    when a limit is exceeded; None: the packet is dropped."""
 
     __slots__ = ("error", "limits", "pieces", "size")
 
@@ -70,8 +70,8 @@ class ReassemblyBudget:
         self.size = 0
 
     def check(self, of_stream: int, size: int) -> None:
-        """Raise if there is no room for one more piece of ``size`` bytes on a stream that has
-        ``of_stream`` pieces: QuicConnectionError or :class:`PacketDropped`."""
+        """Raise QuicConnectionError or :class:`PacketDropped` if there is no room for one more piece of
+        ``size`` bytes on a stream with ``of_stream`` pieces."""
         limits = self.limits
         kept = self.size + size
         if (
@@ -91,9 +91,8 @@ class ReassemblyBudget:
 
 
 class Pieces:
-    """The pieces of one stream: apart or touching, never overlapping.
-
-    A list of where they start, sorted, and what starts there. Neighbours are joined while that is cheap.
+    """The pieces of one stream, which do not overlap: a sorted list of their offsets, and the data by offset.
+    Neighbours are joined while that is cheap.
     """
 
     __slots__ = ("_held", "_reassembly", "_starts")
@@ -111,7 +110,7 @@ class Pieces:
         self._reassembly.check(len(self._starts), size)
 
     def add(self, offset: int, data: bytes) -> None:
-        """Keep ``data``. Where there are data already, the longer piece stays."""
+        """Keep ``data``. Of two that overlap, the longer piece is kept whole."""
         starts, held, budget = self._starts, self._held, self._reassembly
         end = offset + len(data)
         at = bisect_right(starts, offset)
@@ -128,7 +127,7 @@ class Pieces:
                 offset = stop
             if stop == offset:
                 touching = piece
-        # Pieces that lie within it were paid for when they came.
+        # Pieces within it are replaced.
         covered = at
         while covered < len(starts) and (stop := starts[covered] + len(held[starts[covered]])) <= end:
             covered += 1
@@ -161,7 +160,7 @@ class Pieces:
             budget.pieces += 1
 
     def take(self, offset: int) -> list[bytes | bytearray]:
-        """Take out what goes on from ``offset`` without a gap, and drop what is before."""
+        """Remove and return the data from ``offset`` on up to the next gap. Drop data before it."""
         starts, held, budget = self._starts, self._held, self._reassembly
         parts: list[bytes | bytearray] = []
         count = 0
@@ -181,7 +180,7 @@ class Pieces:
         return parts
 
     def clear(self) -> None:
-        """Drop all of it."""
+        """Drop all pieces."""
         self._reassembly.size -= sum(map(len, self._held.values()))
         self._reassembly.pieces -= len(self._starts)
         self._starts.clear()
@@ -189,8 +188,8 @@ class Pieces:
 
 
 class Receiver(QuicStreamReceiver):
-    """The receiving part of a stream, with its data out of order in :class:`Pieces`. aioquic's own
-    ``_buffer`` and ``_ranges`` stay empty."""
+    """The receiving part of a stream, with its data out of order in :class:`Pieces`. aioquic's ``_buffer``
+    and ``_ranges`` stay empty."""
 
     _pieces: Pieces | None = None
 
@@ -200,11 +199,11 @@ class Receiver(QuicStreamReceiver):
 
     @property
     def has_gap(self) -> bool:
-        """Whether there are bytes beyond those that are missing."""
+        """Whether there are data out of order."""
         return self._pieces is not None and len(self._pieces) > 0 and not self.is_finished
 
     def handle_frame(self, frame: QuicStreamFrame) -> StreamData | None:  # type: ignore[override]  # our event
-        """Take in a frame. Raises FinalSizeError (RFC 9000, section 4.5), :class:`PacketDropped` and
+        """Process a frame. Raises FinalSizeError (RFC 9000, section 4.5), :class:`PacketDropped` and
         QuicConnectionError."""
         data, offset, fin = frame.data, frame.offset, frame.fin
         begin, final = self._buffer_start, self._final_size
@@ -221,14 +220,14 @@ class Receiver(QuicStreamReceiver):
         if is_early and data and not self.is_finished:
             if pieces is None:
                 pieces = self._pieces = Pieces(self._reassembly)
-            # Before anything has changed: the packet may have to count as lost.
+            # Before anything has changed: the packet may be dropped.
             pieces.check(len(data))
         if fin:
             self._final_size = final = end
         if end > self.highest_offset:
             self.highest_offset = end
         if self.is_finished:
-            return None  # Here already, or not wanted any more.
+            return None  # A duplicate, or the receiving part is over.
         if is_early:
             if data and pieces is not None:
                 pieces.add(offset, data)
@@ -256,21 +255,22 @@ class Receiver(QuicStreamReceiver):
         return event
 
     def forget(self) -> None:
-        """Nothing more is taken: drop what is kept."""
+        """The receiving part is over: drop the data out of order."""
         if self._pieces is not None:
             self._pieces.clear()
 
 
 class CryptoReceiver(Receiver):
-    """The receiver of CRYPTO data of one encryption level. It hands on whole messages of TLS alone:
-    aioquic joins the message that is not complete with each frame anew."""
+    """The receiving part of the CRYPTO data of one encryption level. It passes on complete TLS messages only:
+    aioquic copies an incomplete message for each further frame."""
 
-    #: Bytes of one message (RFC 8446, section 4), with its header. Certificate chains take a few thousand.
+    #: The longest TLS message in bytes, header included (RFC 8446, section 4). Certificate chains take a few
+    #: thousand.
     MAX_MESSAGE: Final = 64 * 1024
-    #: The same of a ClientHello or ServerHello: 300 to 2,000 bytes, more with a ticket. aioquic reads their
-    #: lists item by item, and anybody can send 64 KiB of items of two bytes.
+    #: The longest ClientHello or ServerHello: they have 300 to 2,000 bytes, more with a ticket. aioquic
+    #: parses their lists item by item, and anybody can send 64 KiB of items of two bytes.
     MAX_HELLO: Final = 8 * 1024
-    #: Messages that are handed on; those that come later, session tickets, are dropped.
+    #: The number of messages that are passed on; later ones, session tickets, are dropped.
     MAX_MESSAGES: Final = 16
 
     _messages = 0
@@ -304,5 +304,5 @@ class CryptoReceiver(Receiver):
             del waiting[:at]
         else:
             waiting.clear()
-        # With nothing in it where no message is complete: None says that it was here before.
+        # Without data if no message is complete: None would mean a duplicate.
         return StreamData(event.stream_id, data, False)

@@ -77,30 +77,29 @@ class OwnRecovery(QuicConnection):
         if loss.probing:
             loss.probing = False
             if len(datagrams) == 1:
-                # A probe timeout sends two datagrams, for one may be lost (RFC 9002, section 6.2.4).
+                # A probe timeout sends two datagrams, since one may be lost (RFC 9002, section 6.2.4).
                 loss.reschedule_data(now=now)
                 datagrams += super().datagrams_to_send(now)
         return datagrams
 
 
 def rounds(quic: OwnRecovery) -> tuple[int, float, int]:
-    """How many round trips of data there were, the shortest round-trip time of the last one in seconds, and
+    """The number of round trips of data so far, the shortest round-trip time of the last one in seconds, and
     the congestion window in bytes."""
     congestion = quic._loss.congestion
     return congestion.rounds, congestion.round_rtt, congestion.congestion_window
 
 
 def acknowledge_now(quic: QuicConnection, now: float) -> None:
-    """Send an acknowledgement that is due later with the next packet: aioquic waits for more to
-    acknowledge with it, or for something to send it with."""
+    """Do not delay an acknowledgement that waits: send it with the next packet."""
     space = quic._spaces.get(Epoch.ONE_RTT)
     if space is not None and space.ack_at is not None:
         space.ack_at = min(space.ack_at, now)
 
 
 def early_data_refused(quic: OwnRecovery, now: float) -> None:
-    """Have the early data sent again at once. aioquic takes their packets for ones that may still be
-    acknowledged, and waits for a probe timeout before it sends them again."""
+    """The peer has rejected the early data: send them again at once. aioquic waits for a probe timeout, as if
+    they could still be acknowledged."""
     space = quic._spaces[Epoch.ONE_RTT]
     refused = [sent for sent in space.sent_packets.values() if sent.packet_type is QuicPacketType.ZERO_RTT]
     quic._loss.retransmit(refused, now, space)

@@ -19,16 +19,16 @@ from quicdist.carrier.quic.engine.aioquic.transport_parameters import is_quicdis
 
 #: Probe timeouts of silence before the first PING: the peer's own probe should have come by then. The
 #: interval doubles after each answer.
-PATIENCE: Final = 3
+FIRST_AFTER: Final = 3
 #: The longest interval between two PINGs while data are missing, in seconds.
-MOST: Final = 8.0
+MAX_INTERVAL: Final = 8.0
 #: PINGs when no data are known to be missing: the second acknowledges the answer to the first.
-UNSURE: Final = 2
+MAX_WITHOUT_GAP: Final = 2
 #: Fewer bytes in a row than this do not fill a congestion window.
-WINDOW: Final = 8 * 1024
+MIN_WINDOW: Final = 8 * 1024
 
 
-class _Came(NamedTuple):
+class _Progress(NamedTuple):
     """What has come on all streams: bytes in all, and the data out of order."""
 
     received: int
@@ -40,31 +40,31 @@ class ProbesSilence(Bounded):
     """A connection that sends such PINGs."""
 
     #: The peer may need it: a quicdist peer does not.
-    _asks = False
-    _asked_at, _asked = 0.0, 0
+    _pings_peer = False
+    _pinged_at, _pings = 0.0, 0
     #: What had come at the last PING, and the bytes up to which no PING is needed.
-    _asked_with = _Came(0, 0, 0)
-    _settled = 0
+    _received_at_ping = _Progress(0, 0, 0)
+    _no_ping_until = 0
 
     def authenticated(self) -> None:
         super().authenticated()
-        self._asks = not is_quicdist(self)
+        self._pings_peer = not is_quicdist(self)
 
-    def _came(self) -> _Came:
-        return _Came(self._local_max_data.used, self._reassembly.pieces, self._reassembly.size)
+    def _progress(self) -> _Progress:
+        return _Progress(self._local_max_data.used, self._reassembly.pieces, self._reassembly.size)
 
     def _silence_probe_at(self) -> float | None:
         """When the next PING is due; None while none is needed."""
         missing = self._reassembly.pieces
-        if not missing and self._local_max_data.used - self._settled < WINDOW:
+        if not missing and self._local_max_data.used - self._no_ping_until < MIN_WINDOW:
             return None
-        if not self._asks or self._state is not QuicConnectionState.CONNECTED:
+        if not self._pings_peer or self._state is not QuicConnectionState.CONNECTED:
             return None
-        asked = self._asked if self._came() == self._asked_with else 0
+        asked = self._pings if self._progress() == self._received_at_ping else 0
         heard: float = self._spaces[Epoch.ONE_RTT].largest_received_time or 0.0
-        if asked and heard <= self._asked_at:
+        if asked and heard <= self._pinged_at:
             return None  # Loss detection sends the PING again until it is acknowledged.
-        return heard + min(PATIENCE * self._loss.get_probe_timeout() * (1 << min(asked, 16)), MOST)
+        return heard + min(FIRST_AFTER * self._loss.get_probe_timeout() * (1 << min(asked, 16)), MAX_INTERVAL)
 
     def get_timer(self) -> float | None:
         timer, probe = super().get_timer(), self._silence_probe_at()
@@ -75,9 +75,9 @@ class ProbesSilence(Bounded):
         probe = self._silence_probe_at()
         if probe is None or now < probe:
             return
-        came = self._came()
-        self._asked = self._asked + 1 if came == self._asked_with else 1
-        self._asked_with, self._asked_at = came, now
-        if not came.pieces and self._asked >= UNSURE:
-            self._settled = came.received
+        progress = self._progress()
+        self._pings = self._pings + 1 if progress == self._received_at_ping else 1
+        self._received_at_ping, self._pinged_at = progress, now
+        if not progress.pieces and self._pings >= MAX_WITHOUT_GAP:
+            self._no_ping_until = progress.received
         self._ping_pending.append(0)

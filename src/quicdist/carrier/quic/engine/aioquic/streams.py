@@ -1,7 +1,7 @@
-"""The streams of a connection: made of classes of this package, and one at a time.
+"""The streams of a connection: objects of this package in the place of aioquic's.
 
-aioquic makes a stream with parts of its own and opens all streams below it too (RFC 9000, section 2.1), each
-with its buffers. Here a lower stream is a number in a set until something comes of it.
+A stream opens all lower-numbered streams too (RFC 9000, section 2.1). aioquic makes all these at once, each
+with its buffers. Here a lower stream is a number in a set until a frame comes for it.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from quicdist.carrier.quic.engine.aioquic.retransmission import (
 
 
 class Stream(QuicStream):
-    """A stream with the sending and the receiving part of this package."""
+    """A stream with :class:`RetransmittingSender` and :class:`Receiver`."""
 
-    #: The peer may send what it is granted (:mod:`quicdist.carrier.quic.engine.aioquic.flow_control`).
+    #: The limit is raised by grants alone (:mod:`quicdist.carrier.quic.engine.aioquic.flow_control`).
     is_granted = False
     #: The peer has sent STOP_SENDING.
     was_stopped = False
@@ -60,7 +60,7 @@ class Stream(QuicStream):
         )
         self.id = stream_id
 
-    # aioquic serves streams in the order of a set: this makes it the same in each run.
+    # aioquic serves streams in the order of a set: so it is the same in each run.
     def __hash__(self) -> int:
         return self.id
 
@@ -79,7 +79,7 @@ class CryptoStream(QuicStream):
 
 
 class OwnStreams(QuicConnection):
-    """A connection with such streams."""
+    """A connection with streams of this package."""
 
     _streams: dict[int, Stream]  # type: ignore[assignment]  # ours take the place of aioquic's
     _streams_queue: list[Stream]  # type: ignore[assignment]
@@ -87,7 +87,7 @@ class OwnStreams(QuicConnection):
     def __init__(self, **arguments: Any) -> None:
         self._capacity = PacketCapacity()
         self._reassembly = ReassemblyBudget(UNAUTHENTICATED_LIMITS, QuicErrorCode.INTERNAL_ERROR)
-        #: Streams that the peer opened by opening a higher one, and of which nothing has come yet.
+        #: Streams that the peer opened by opening a higher one, without a frame yet.
         self._implied: set[int] = set()
         super().__init__(**arguments)
 
@@ -105,7 +105,7 @@ class OwnStreams(QuicConnection):
         return stream_id not in self._implied and super()._stream_is_discarded(stream_id)
 
     def _admit_stream(self, stream_id: int) -> None:
-        """Called before a stream is made that the peer opens. Raises an error if it may not."""
+        """Called before a stream of the peer is made. Raises an error if it must not be."""
 
     def _get_or_create_stream(self, frame_type: int, stream_id: int) -> QuicStream:
         stream = self._streams.get(stream_id)
@@ -126,7 +126,7 @@ class OwnStreams(QuicConnection):
         return self._open_stream(stream_id)
 
     def _open_stream(self, stream_id: int) -> Stream:
-        """Make a stream that the peer has opened."""
+        """Make a stream of the peer."""
         is_unidirectional = bool(stream_id & 2)
         stream = self._streams[stream_id] = Stream(
             stream_id,
@@ -151,7 +151,7 @@ class OwnStreams(QuicConnection):
         return stream if type(stream) is Stream else self._replace(stream)
 
     def _replace(self, made: QuicStream) -> Stream:
-        """Put ours in the place of a stream that aioquic has just made."""
+        """Replace a stream that aioquic has just made by ours."""
         stream_id = made.stream_id
         assert stream_id is not None
         stream = self._streams[stream_id] = self._streams_queue[-1] = Stream(

@@ -183,7 +183,7 @@ class TlsContext(tls.Context):
             super()._server_handle_hello(input_buf, initial_buf, handshake_buf)
         except tls.AlertHandshakeFailure as failure:
             if self._external and not self._session_resumed:
-                raise tls.AlertDecryptError("the pre-shared key has another secret here") from failure
+                raise tls.AlertDecryptError("another secret than the one of the listener") from failure
             raise
         if self._session_resumed:
             if self._request_client_certificate:

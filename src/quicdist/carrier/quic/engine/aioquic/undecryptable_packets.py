@@ -15,8 +15,8 @@ from aioquic.quic.connection import QuicConnection
 from aioquic.quic.packet import QuicPacketType, pull_quic_header
 from aioquic.tls import Epoch
 
-#: What is kept for one connection, in datagrams and in bytes: a flight of a server with a long chain of
-#: certificates, or what quic_dist says first on each of its streams.
+#: The maximum for one connection, in datagrams and in bytes: a server's flight with a long certificate chain,
+#: or the first data of quic_dist on each of its streams.
 MAX_PACKETS: Final = 24
 MAX_BYTES: Final = 16 * 1024
 
@@ -24,11 +24,11 @@ _EPOCHS: Final = {QuicPacketType.HANDSHAKE: Epoch.HANDSHAKE, QuicPacketType.ONE_
 
 
 class BuffersPackets(QuicConnection):
-    """A connection that takes in a packet when it can be opened, if not when it comes."""
+    """A connection that buffers packets until their keys are there."""
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
-        #: Datagrams, or what is left of them, in the order in which they came; and from where.
+        #: Datagrams, or the rest of them, in the order of arrival, each with its source.
         self._early: list[tuple[bytes, Any]] = []
         self._early_bytes = 0
 
@@ -46,7 +46,7 @@ class BuffersPackets(QuicConnection):
             self._early_bytes += len(rest)
         if self._early and not all(self._lacks(epoch) for epoch in lacked):
             for kept, source in self._take_early():
-                # What a server may answer an address with was counted when it came (RFC 9000, section 8.1).
+                # Its bytes were counted for the amplification limit when it came (RFC 9000, section 8.1).
                 path = self._find_network_path(source)
                 counted = path.bytes_received
                 self.receive_datagram(kept, source, now)
@@ -57,11 +57,11 @@ class BuffersPackets(QuicConnection):
         return early
 
     def _lacks(self, epoch: Epoch) -> bool:
-        """Whether packets of an epoch cannot be opened."""
+        """Whether the keys of an epoch are missing."""
         return epoch not in self._cryptos or not self._cryptos[epoch].recv.is_valid()
 
     def _without_keys(self, data: bytes) -> bytes:
-        """A datagram from the first packet on whose keys are still to come."""
+        """The part of a datagram from the first packet on whose keys are missing."""
         buf = Buffer(data=data)
         while not buf.eof():
             start = buf.tell()

@@ -1,8 +1,8 @@
-"""Whether a certificate is to be believed, on the side that dials and on the side that listens.
+"""Verification of the peer's certificate, on the side that dials and on the side that listens.
 
-The chain, the dates and the names are checked by aioquic's :func:`aioquic.tls.verify_certificate`
-on both sides; what a certificate may be used for is checked here (RFC 5280, section 4.2.1.12), for
-aioquic does not look. Each refusal is a TLS alert, so that the other side is told.
+aioquic's :func:`aioquic.tls.verify_certificate` verifies the chain, the dates and the names. The extended key
+usage (RFC 5280, section 4.2.1.12), which it ignores, is verified here. Each refusal is a TLS alert, which the
+peer is sent.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from quicdist.carrier.security.client_trust import ClientTrust
 from quicdist.logs import clean
 
-#: Bytes of a peer's Certificate message, and certificates in it, its own among them: each costs a signature
-#: to check.
+#: The maximum size of a Certificate message in bytes, and of certificates in it: each costs the verification
+#: of a signature.
 MAX_CERTIFICATES_SIZE: Final = 64 * 1024
 MAX_CERTIFICATES: Final = 10
-#: Bits of an RSA key in them: a longer one takes milliseconds to use.
+#: The longest RSA key, in bits: to use a longer one takes milliseconds.
 MAX_RSA_BITS: Final = 8192
-#: Characters of what is said of a certificate, which may hold any number of names.
+#: The longest text of an alert, in characters: a certificate may have any number of names.
 MAX_TEXT: Final = 300
 
 _USES = {
@@ -36,16 +36,16 @@ _USES = {
 
 
 class CertificateRequired(tls.Alert):
-    """A node that dials has shown no certificate where one is required."""
+    """A dialling node showed no certificate, and one is required."""
 
     description = tls.AlertDescription.certificate_required
 
 
 @contextlib.contextmanager
 def refused_by_alert() -> Iterator[None]:
-    """Whatever a peer's certificate makes the libraries raise that read it is a TLS alert. They have many
-    ways to say that they cannot read one: most of their errors are no ValueError, and some come of names
-    that are legal and not supported. The text of an alert is escaped and cut."""
+    """Turn any error of the libraries that read a certificate into a TLS alert. They raise errors of many
+    kinds, some of them for names that are legal and not supported. The text of the alert is escaped and
+    cut."""
     try:
         yield
     except tls.Alert as alert:
@@ -53,7 +53,7 @@ def refused_by_alert() -> Iterator[None]:
         if text == str(alert):
             raise
         raise type(alert)(text) from None
-    except (KeyboardInterrupt, BufferReadError):  # of which aioquic makes an alert
+    except (KeyboardInterrupt, BufferReadError):  # aioquic makes an alert of the latter
         raise
     except Exception as error:
         text = clean(f"{type(error).__name__}: {error}", MAX_TEXT)
@@ -61,7 +61,7 @@ def refused_by_alert() -> Iterator[None]:
 
 
 def check_size(message: int) -> None:
-    """Raises an alert for a Certificate message of so many bytes, if they are too many."""
+    """Raises an alert if a Certificate message of ``message`` bytes is too long."""
     if message > MAX_CERTIFICATES_SIZE:
         raise tls.AlertBadCertificate(
             f"its certificates have {message} bytes, the most is {MAX_CERTIFICATES_SIZE}"
@@ -69,8 +69,8 @@ def check_size(message: int) -> None:
 
 
 def check_keys(certificates: Sequence[x509.Certificate]) -> None:
-    """Raises an alert for certificates whose signatures would cost too much to check: there are too many,
-    or their keys are too long or of a kind that TLS 1.3 does not have (RFC 8446, section 4.2.3)."""
+    """Raises an alert for certificates that would cost too much to verify: there are too many, or their keys
+    are too long, or of a kind that TLS 1.3 does not have (RFC 8446, section 4.2.3)."""
     if len(certificates) > MAX_CERTIFICATES:
         raise tls.AlertBadCertificate(f"{len(certificates)} certificates, the most is {MAX_CERTIFICATES}")
     with refused_by_alert():
@@ -89,7 +89,7 @@ def check_keys(certificates: Sequence[x509.Certificate]) -> None:
 
 
 def check_use(certificate: x509.Certificate, use: x509.ObjectIdentifier) -> None:
-    """Raises an alert if the certificate says what it is for, and this is not among it."""
+    """Raises an alert if the certificate has an extended key usage, without ``use``."""
     with refused_by_alert():
         try:
             extension = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
@@ -100,14 +100,14 @@ def check_use(certificate: x509.Certificate, use: x509.ObjectIdentifier) -> None
 
 
 def check_server_use(certificate: x509.Certificate) -> None:
-    """Raises an alert if the certificate is not for servers."""
+    """Raises an alert if the certificate has an extended key usage, without serverAuth."""
     check_use(certificate, ExtendedKeyUsageOID.SERVER_AUTH)
 
 
 def check_client(
     trust: ClientTrust, certificate: x509.Certificate | None, chain: Sequence[x509.Certificate]
 ) -> None:
-    """Check what a dialling node has shown. Raises a TLS alert."""
+    """Verify the certificate of a dialling node. Raises a TLS alert."""
     if certificate is None:
         if trust.required:
             raise CertificateRequired("a certificate is required and none was shown")

@@ -1,7 +1,7 @@
-"""What an ACK frame acknowledges that an earlier one did not.
+"""The packets that an ACK frame acknowledges for the first time.
 
-A peer repeats what it has acknowledged, in up to hundreds of ranges, until it knows that it was heard.
-To look all of that up for every ACK frame would cost as much as everything in flight.
+A peer repeats its ranges, up to hundreds, until it knows that an ACK frame has arrived. To look up all
+packets of every ACK frame would cost time proportional to all packets in flight.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 
 def newly_acknowledged(ranges: Sequence[range], known: Sequence[range]) -> list[range]:
-    """What is in ``ranges`` and not in ``known``; both ascend and do not touch. Takes time linear in their
-    numbers."""
+    """The parts of ``ranges`` that are not in ``known``. Both ascend and do not touch. Takes time linear in
+    the number of ranges."""
     if not known:
         return list(ranges)
     last, newest = known[-1], ranges[-1]
@@ -21,7 +21,7 @@ def newly_acknowledged(ranges: Sequence[range], known: Sequence[range]) -> list[
         and newest.stop >= last.stop
         and (len(ranges) == 1 or ranges[:-1] == known[:-1])
     ):
-        # The usual: the last range has grown.
+        # The usual case: the last range has grown.
         return [range(last.stop, newest.stop)] if newest.stop > last.stop else []
     fresh = []
     at, count = 0, len(known)

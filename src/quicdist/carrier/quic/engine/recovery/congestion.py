@@ -1,17 +1,17 @@
-"""Congestion control: CUBIC (RFC 9438) with HyStart++ (RFC 9406), or Reno (RFC 9002, section 7), for
-paths that lose packets for other reasons than congestion too.
+"""Congestion control: CUBIC (RFC 9438) with HyStart++ (RFC 9406), or Reno (RFC 9002, section 7), for paths
+that also lose packets for other reasons than congestion.
 
 Three things differ from the RFCs:
 
-- A loss counts as congestion if the window was full and there was a queue (round trips had become longer
-  by :func:`queue_threshold`), or if more than :data:`TOLERATED` of the packets were lost of late. BBRv3
-  tolerates as much. CUBIC alone moves 12 packets in a round trip where one of a hundred is lost by chance.
-- What the path holds is estimated as BBR does: the fastest delivery of late, for the shortest round trip. A
-  reduction for a queue goes no lower than that. Up to half above it the window grows by twice as much in
-  each round, from a datagram on: CUBIC needs 10 s to 400 datagrams where a reduction was for nothing.
-- A reduction is undone if all packets that it was for arrived after all (RFC 4015 for TCP).
+- A loss counts as congestion if the window was full and there was a queue (round trips had become longer by
+  :func:`queue_threshold`), or if more than :data:`TOLERATED` of the recent packets were lost. BBRv3 tolerates
+  as much. CUBIC alone moves 12 packets in a round trip if one of a hundred is lost by chance.
+- The bandwidth-delay product is estimated as in BBR: the fastest recent delivery, times the shortest round
+  trip. A reduction for a queue goes no lower. Up to 1.5 times that the growth of the window doubles in each
+  round, from one datagram on: after a reduction without congestion CUBIC needs 10 s to 400 datagrams.
+- A reduction is undone if all packets that caused it turn out to have arrived (RFC 4015 for TCP).
 
-Nothing here reads a clock, sends or knows what a packet is. Sizes are in bytes, times in seconds.
+No I/O, no clock, no packets. Sizes are in bytes, times in seconds.
 """
 
 from __future__ import annotations
@@ -21,34 +21,35 @@ from typing import Final, Literal
 
 from quicdist.carrier.quic.engine.recovery.slow_start import CSS_GROWTH_DIVISOR, HyStart
 
-#: RFC 9002, section 7.2: the window at first and after a long pause, in datagrams, and in bytes at most.
+#: RFC 9002, section 7.2: the initial window, also after a long pause, in datagrams, and its maximum in bytes.
 INITIAL_DATAGRAMS: Final = 10
 INITIAL_BYTES: Final = 14720
 #: The smallest window in datagrams: RFC 9002 has 2, but a loss is noticed at once only if three later packets
 #: are acknowledged (section 6.1.1). BBR keeps 4.
 MINIMUM_DATAGRAMS: Final = 4
 
-#: RFC 9438, sections 4.6 and 5.1: what the window is multiplied with, and C in datagrams a second cubed.
+#: RFC 9438, sections 4.6 and 5.1: the multiplicative decrease factor, and C in datagrams per second cubed.
 CUBIC_BETA: Final = 0.7
 CUBIC_C: Final = 0.4
 #: RFC 9002, section 7.3.2.
 RENO_BETA: Final = 0.5
 
-#: The fastest delivery is that of so many rounds; the window grows fast up to so much of what the path holds.
+#: The number of rounds for the fastest delivery, and the multiple of the bandwidth-delay product up to which
+#: the window grows fast.
 RATE_ROUNDS: Final = 10
 PROBE_UP_TO: Final = 1.5
-#: After many losses there is a limit near, so for so many rounds more it does not.
+#: The number of rounds after many losses in which it does not: the limit of the path is near.
 AFTER_MANY: Final = 8
 
-#: A queue takes so many seconds at least, or such a part of the round trip.
+#: The least delay of a queue: in seconds, and as a part of the round trip.
 MIN_QUEUE: Final = 0.01
 QUEUE_DIVISOR: Final = 4
 
-#: The part of the packets that may be lost without a queue, and over how many packets at least it is taken.
+#: The part of the packets that may be lost without a queue, and the least number of packets for it.
 TOLERATED: Final = 0.02
 SHARE_OVER: Final = 300
 
-#: Seconds without a packet after which the window is halved (RFC 9002, section 7.8; RFC 7661).
+#: The idle time after which the window is halved, in seconds (RFC 9002, section 7.8; RFC 7661).
 IDLE: Final = 1.0
 
 _NEVER: Final = float("inf")
@@ -57,13 +58,13 @@ Algorithm = Literal["cubic", "reno"]
 
 
 def queue_threshold(rtt: float) -> float:
-    """How much longer than ``rtt`` all round trips of a round are when losses are for a queue. More than
-    what ends slow start: a busy machine adds milliseconds too."""
+    """The increase of all round trips of a round over ``rtt`` that shows a queue. It is larger than the one
+    that ends slow start: a busy machine adds milliseconds too."""
     return max(MIN_QUEUE, rtt / QUEUE_DIVISOR)
 
 
 class Congestion:
-    """How many bytes may be in flight on one path."""
+    """The congestion window of one path."""
 
     __slots__ = (
         "_beta",
@@ -113,25 +114,26 @@ class Congestion:
         self._epoch: float | None = None
         # -- rounds
         self._slow_start = HyStart()
-        #: Round trips of data so far: each ends when what was sent after the last one is acknowledged.
+        #: Rounds so far: each ends when a packet sent after the end of the last one is acknowledged.
         self.rounds = 0
         self._round_end = -1
         self._round_rtt = self._round_rtt_before = _NEVER
         self._round_at = 0.0
         self._delivered = 0
-        #: Bytes a second of the last rounds.
+        #: The delivery rate of the last rounds, in bytes per second.
         self._rates: deque[float] = deque(maxlen=RATE_ROUNDS)
-        #: Rounds in a row in which the window was used and not reduced, and up to where it grows fast.
+        #: Rounds in a row in which the window was used and not reduced, and the window up to which it grows
+        #: fast.
         self._quiet = 0
         self._probe_limit = 0.0
-        # -- what limits: when the window was last full
+        # -- when the window was last full
         self._full_at = -_NEVER
         self._srtt = 0.0
         self._last_ack = self._last_sent = 0.0
         # -- losses
         self._seen = self._lost = 0.0
         self._cut_at = -_NEVER
-        #: Packets that the last reduction was for, or that were lost since, and have not arrived after all.
+        #: Packets that caused the last reduction, or were lost since, without the spurious losses.
         self._cut_lost = 0
         self._saved: tuple[float, ...] | None = None
 
@@ -167,7 +169,7 @@ class Congestion:
 
     @property
     def _share_over(self) -> float:
-        """Over how many packets the lost part is taken: two windows, or more if they are small."""
+        """The number of packets for the lost part: two windows, more if they are small."""
         return max(SHARE_OVER, 2 * self.congestion_window / self._datagram)
 
     @property
@@ -187,7 +189,7 @@ class Congestion:
             self._full_at = now
 
     def _after_idle(self, seconds: float) -> None:
-        # What the path took then it need not take now. RFC 7661 keeps three quarters as the threshold.
+        # The path may have changed. RFC 7661 keeps three quarters of the window as the threshold.
         window = self.congestion_window
         if window > self.initial_window:
             if self.ssthresh < _NEVER:
@@ -197,7 +199,7 @@ class Congestion:
             self._epoch = None
 
     def on_gone(self, size: int) -> None:
-        """A packet of ``size`` bytes is no longer in flight, whatever became of it."""
+        """A packet of ``size`` bytes is no longer in flight, for any reason."""
         self.bytes_in_flight -= size
 
     def on_acked(
@@ -232,7 +234,7 @@ class Congestion:
         if 4 * before >= (2 if slow else 3) * window:
             self._full_at = now
         elif not self._is_limiting(now):
-            # What is not used says nothing about whether there could be more (RFC 9002, section 7.8).
+            # A window that is not used does not grow (RFC 9002, section 7.8).
             self._quiet = 0
             if self._epoch is not None:
                 self._epoch += now - last_ack
@@ -259,7 +261,7 @@ class Congestion:
             self._leave_slow_start()
 
     def _capacity(self, min_rtt: float) -> float:
-        """How many bytes the path holds without a queue."""
+        """The bandwidth-delay product in bytes."""
         return max(self._rates, default=0.0) * min_rtt if min_rtt < _NEVER else 0.0
 
     def _leave_slow_start(self) -> None:
@@ -268,7 +270,7 @@ class Congestion:
         self._slow_start = HyStart()
 
     def _avoid(self, size: int, now: float, srtt: float) -> None:
-        """Congestion avoidance: grow by the curve, or as Reno does, whichever gives more."""
+        """Congestion avoidance: the window grows by the cubic function or as in Reno, whichever is more."""
         window, datagram = self.congestion_window, self._datagram
         if self._epoch is None:
             self._epoch = now
@@ -301,20 +303,19 @@ class Congestion:
     # -- losses ------------------------------------------------------------------------------
 
     def on_lost(self, packets: int, sent_at: float, now: float, *, min_rtt: float) -> None:
-        """``packets`` are lost, of which the last was sent ``sent_at``. Their bytes are
-        :meth:`on_gone` already."""
+        """``packets`` were lost, the last of them sent ``sent_at``. :meth:`on_gone` was called for them."""
         self._seen += packets
         self._lost += packets
         if sent_at <= self._cut_at:
             self._cut_lost += packets
-            return  # The window is smaller already for those that were lost with these.
+            return  # The window was reduced for others of the same time.
         many = self._lost > TOLERATED * max(self._seen, self._share_over)
         if not many and not (self._has_queue(min_rtt) and self._is_limiting(now)):
             return
         self._save()
         self._cut_at, self._cut_lost = now, packets
         self._quiet = -AFTER_MANY if many else 0
-        # Those losses are dealt with.
+        # These losses have had their effect.
         self._lost = self._seen = 0.0
         window = self.congestion_window
         # RFC 9438, section 4.7: fast convergence.
@@ -327,12 +328,12 @@ class Congestion:
         self._slow_start = HyStart()
 
     def _has_queue(self, min_rtt: float) -> bool:
-        """Whether no packet of this round and the last one came without waiting."""
+        """Whether all packets of this round and the last one waited in a queue."""
         rtt = min(self._round_rtt, self._round_rtt_before)
         return min_rtt + queue_threshold(min_rtt) < rtt < _NEVER
 
     def on_persistent_congestion(self) -> None:
-        """Nothing came through for long (RFC 9002, section 7.6.2)."""
+        """There is persistent congestion (RFC 9002, section 7.6.2)."""
         self.congestion_window = self.minimum_window
         self._epoch = None
         self._quiet = 0
@@ -341,7 +342,7 @@ class Congestion:
         self._saved = self.congestion_window, self.ssthresh, self._w_max
 
     def on_spurious(self, packets: int, lost_at: float) -> None:
-        """``packets`` that were told as lost at ``lost_at`` have arrived."""
+        """``packets`` that were reported as lost at ``lost_at`` have arrived."""
         self._lost = max(0.0, self._lost - packets)
         if lost_at < self._cut_at or self._saved is None:
             return

@@ -1,14 +1,14 @@
-"""Loss detection (RFC 9002), tolerant of reordering as RACK is (RFC 8985).
+"""Loss detection (RFC 9002), which adapts to reordering as RACK does (RFC 8985).
 
-A packet is lost when one sent later was acknowledged, and three such packets (section 6.1.1) or some
-time (6.1.2) have passed. Lost packets are remembered for a while. If one is acknowledged after all, its
-loss was spurious: its data counts as delivered, congestion control takes back what it did for it,
-packets are no longer counted, and the time grows to what that packet took.
+A packet is declared lost when one sent later was acknowledged, and three such packets (section 6.1.1) or some
+time (6.1.2) have passed. Lost packets are remembered for a while. If one is acknowledged later, its loss was
+spurious: its data count as delivered, congestion control reverts its reduction, the packet threshold is no
+longer used, and the time threshold grows to the delay of that packet.
 
-A probe timeout declares nothing lost for congestion control: the oldest packets are sent again, and
-remembered in the same way. Its backoff is bounded, so that a path that comes back is noticed soon.
+After a probe timeout the oldest packets are sent again and remembered in the same way; congestion control
+does not count them as lost. The backoff is bounded, so that a path that works again is noticed soon.
 
-Nothing here reads a clock or sends, and nothing is aioquic's. Times are in seconds.
+No I/O and no clock. Times are in seconds.
 """
 
 from __future__ import annotations
@@ -28,28 +28,29 @@ from quicdist.carrier.quic.engine.recovery.rtt import GRANULARITY, RoundTrips
 #: RFC 9002, section 6.1.
 PACKET_THRESHOLD: Final = 3
 TIME_THRESHOLD: Final = 1 / 8
-#: Losses without a spurious one among them after which the time for reordering is halved (RFC 8985, section
-#: 6.2, keeps it for 16 recoveries).
+#: Losses in a row without a spurious one after which the reordering window is halved (RFC 8985, section 6.2,
+#: keeps it for 16 recoveries).
 KEEP_REORDERING: Final = 16
-#: Lost packets are remembered for so many probe timeouts, or so many seconds, and so many of them.
+#: How long lost packets are remembered, in probe timeouts and in seconds at least; and their maximum number.
 REMEMBER_TIMEOUTS: Final = 3
 REMEMBER_SECONDS: Final = 5.0
-REMEMBERED: Final = 2048
-#: A probe is sent at least every so many seconds, or every probe timeout; more seldom after that many.
-#: RFC 9002, section 6.2.1, doubles the time without end. quic_dist closes a connection after 16 s without an
-#: acknowledgement (from 1.8.2 on), and nobody should wait long for a path that is back.
+MAX_REMEMBERED: Final = 2048
+#: The longest interval of probes in seconds, unless the probe timeout is longer; and the longest after
+#: LATE_AFTER of them. RFC 9002, section 6.2.1, doubles the interval without limit. quic_dist closes a
+#: connection after 16 s without an acknowledgement (from 1.8.2 on), and a path that works again should be
+#: used soon.
 MAX_BACKOFF: Final = 1.0
 LATE_BACKOFF: Final = 4.0
 LATE_AFTER: Final = 24
-#: Packets that are sent again by a probe timeout (RFC 9002, section 6.2.4).
+#: The number of packets that are sent again after a probe timeout (RFC 9002, section 6.2.4).
 PROBES: Final = 2
-#: Up to so many packets are looked up one by one.
+#: Up to this number packets are looked up one by one.
 _SMALL: Final = 64
 
 
 class LossDetection:
-    """Loss detection of one connection. ``acked`` and ``lost`` are what delivery handlers are told,
-    ``send_probe`` has a packet sent that is acknowledged."""
+    """Loss detection of one connection. Delivery handlers are called with ``acked`` or ``lost``;
+    ``send_probe`` has an ack-eliciting packet sent."""
 
     def __init__(
         self,
@@ -64,7 +65,7 @@ class LossDetection:
     ) -> None:
         self.handshake_confirmed = False
         self.max_ack_delay = 0.025
-        #: The peer knows that we are where it sends to (RFC 9002, section 6.2.2.1).
+        #: The peer has validated our address (RFC 9002, section 6.2.2.1).
         self.peer_completed_address_validation = address_validated
         self.congestion = congestion
         self.pacer = pacer
@@ -75,13 +76,13 @@ class LossDetection:
         self._records: dict[Space, Record] = {}
         #: A probe timeout has just passed.
         self.probing = False
-        #: Probe timeouts with nothing acknowledged since.
+        #: Probe timeouts since the last acknowledgement.
         self._pto_count = 0
         self._last_eliciting_at = 0.0
-        #: How much later than others packets came, and losses since then; None while none did.
+        #: The reordering window, None before the first spurious loss; and the losses since the last one.
         self._reordering: float | None = None
         self._losses = 0
-        #: Losses that were spurious, so far.
+        #: The number of spurious losses so far.
         self.spurious = 0
 
     # -- spaces ------------------------------------------------------------------------------
@@ -96,7 +97,7 @@ class LossDetection:
         self._records = {space: Record() for space in spaces}
 
     def discard_space(self, space: Space) -> None:
-        """The keys of a space are gone: forget what was sent with them."""
+        """The keys of a space are discarded: so are the packets sent with them."""
         for packet in space.sent_packets.values():
             if packet.in_flight:
                 self.congestion.on_gone(packet.sent_bytes)
@@ -139,12 +140,12 @@ class LossDetection:
     def on_ack_received(
         self, *, ack_rangeset: Sequence[range], ack_delay: float, now: float, space: Space
     ) -> None:
-        """An ACK frame has come; the ranges ascend, and do not touch."""
+        """An ACK frame was received. The ranges ascend and do not touch."""
         record = self._records[space]
         sent, lost = space.sent_packets, record.lost
         ranges: list[range] = list(ack_rangeset)
         if ranges[-1].stop > record.next_number:
-            # What was never sent is not acknowledged.
+            # Packets that were never sent are ignored.
             end = record.next_number
             ranges = [range(one.start, min(one.stop, end)) for one in ranges if one.start < end]
             if not ranges:
@@ -154,7 +155,7 @@ class LossDetection:
         elicited = False
         newest: Packet | None = None
         late: list[int] = []
-        for number in _waited_for(newly_acknowledged(ranges, record.acked), sent, record.lost):
+        for number in _known(newly_acknowledged(ranges, record.acked), sent, record.lost):
             packet = sent.pop(number, None)
             if packet is None:
                 if number in lost:
@@ -172,7 +173,7 @@ class LossDetection:
         if not record.acked or record.acked[-1].stop <= ranges[-1].stop:
             record.acked = ranges
         if late:
-            last = self._after_all(late, record, now)
+            last = self._spurious(late, record, now)
             elicited = True
             if newest is None or last.packet_number > newest.packet_number:
                 newest = last
@@ -184,7 +185,8 @@ class LossDetection:
         self._detect_loss(now, space, record)
         if lost:
             self._forget_old(record, now)
-        # Unless the client does not know yet that its address was validated (RFC 9002, section 6.2.1).
+        # Unless the client does not know whether the server has validated its address (RFC 9002, section
+        # 6.2.1).
         if self.peer_completed_address_validation:
             self._pto_count = 0
 
@@ -203,7 +205,7 @@ class LossDetection:
         sent_at = newest.sent_time
         assert sent_at is not None
         if elicited and newest.packet_number == largest:
-            # The peer keeps to its promise only after it has completed the handshake (section 5.3).
+            # The peer keeps its max_ack_delay only once the handshake is confirmed (section 5.3).
             delay = min(ack_delay, self.max_ack_delay) if self.handshake_confirmed else ack_delay
             congestion.on_rtt(rtt.sample(now - sent_at, delay, now))
         if size:
@@ -226,8 +228,8 @@ class LossDetection:
                 congestion.congestion_window, self.rtt.smoothed, slow_start=congestion.in_slow_start
             )
 
-    def _after_all(self, late: list[int], record: Record, now: float) -> Packet:
-        """Packets that counted as lost were acknowledged; the last of them."""
+    def _spurious(self, late: list[int], record: Record, now: float) -> Packet:
+        """Packets that were declared lost were acknowledged. Returns the last of them."""
         for number in late:
             packet, lost_at, for_probe = record.lost.pop(number)
             for handler, arguments in packet.delivery_handlers:
@@ -247,7 +249,7 @@ class LossDetection:
 
     @property
     def loss_delay(self) -> float:
-        """How long after a packet was sent it counts as lost, if one sent later was acknowledged."""
+        """How long after it was sent a packet is declared lost, if one sent later was acknowledged."""
         rtt = self.rtt
         longest = rtt.longest
         window = longest * TIME_THRESHOLD
@@ -293,11 +295,11 @@ class LossDetection:
         self._set_rate()
 
     def retransmit(self, packets: Iterable[Any], now: float, space: Space) -> None:
-        """Send again what was in ``packets``, which were not lost by congestion."""
+        """Send the frames of ``packets`` again. They do not count as lost by congestion."""
         self._forget(packets, now, space, self._records.get(space), for_probe=True)
 
     def forget_in_flight(self, packets: Iterable[Any]) -> None:
-        """``packets`` are none of the congestion window's any more."""
+        """``packets`` no longer count against the congestion window."""
         for packet in packets:
             if packet.in_flight:
                 self.congestion.on_gone(packet.sent_bytes)
@@ -306,7 +308,7 @@ class LossDetection:
     def _forget(
         self, packets: Iterable[Any], now: float, space: Space, record: Record | None, *, for_probe: bool
     ) -> None:
-        """``packets`` are no longer in flight, and what was in them is sent again."""
+        """``packets`` are no longer in flight, and their frames are sent again."""
         for packet in packets:
             del space.sent_packets[packet.packet_number]
             if packet.is_ack_eliciting:
@@ -324,7 +326,7 @@ class LossDetection:
         lost = record.lost
         before = now - max(REMEMBER_TIMEOUTS * self.get_probe_timeout(), REMEMBER_SECONDS)
         old: list[int] = []
-        excess = len(lost) - REMEMBERED
+        excess = len(lost) - MAX_REMEMBERED
         for number, (_, lost_at, _) in lost.items():
             if lost_at > before and len(old) >= excess:
                 break
@@ -339,8 +341,8 @@ class LossDetection:
         return self.rtt.probe_timeout(self.max_ack_delay if include_max_ack_delay else 0.0)
 
     def get_loss_detection_time(self, *, amplification_limited: bool) -> float | None:
-        """When :meth:`on_loss_detection_timeout` is due, or None. ``amplification_limited``: no probe could
-        be sent (RFC 9002, section 6.2.2.1)."""
+        """When :meth:`on_loss_detection_timeout` is due, or None. ``amplification_limited``: no probe can be
+        sent (RFC 9002, section 6.2.2.1)."""
         due: float | None = None
         eliciting = 0
         confirmed = self.handshake_confirmed
@@ -365,7 +367,7 @@ class LossDetection:
         return float(min(timeout * 2 ** min(count, 16), max(most, timeout)))
 
     def on_loss_detection_timeout(self, *, now: float) -> None:
-        """The time that :meth:`get_loss_detection_time` told has come."""
+        """The time of :meth:`get_loss_detection_time` has come."""
         first: Space | None = None
         for space in self._spaces:
             if space.loss_time is not None and (first is None or space.loss_time < (first.loss_time or 0.0)):
@@ -378,8 +380,8 @@ class LossDetection:
             self.reschedule_data(now=now)
 
     def reschedule_data(self, *, now: float, speed_up_handshake: bool = False) -> None:
-        """Send again what may be lost: all CRYPTO data, or else the oldest packets (RFC 9002, section 6.2.4),
-        but not to speed up a handshake (6.2.3)."""
+        """Send again all CRYPTO data, or if there are none the oldest packets (RFC 9002, section 6.2.4),
+        these not to speed up a handshake (6.2.3)."""
         is_crypto = False
         for space in self._spaces:
             packets = [packet for packet in space.sent_packets.values() if packet.is_crypto_packet]
@@ -401,13 +403,15 @@ class LossDetection:
         self._send_probe()
 
 
-def _waited_for(ranges: Sequence[range], sent: Collection[int], lost: Collection[int]) -> Iterable[int]:
-    """The numbers in ``ranges``, or at least those of packets waited for, ascending. The peer chooses
-    how many ranges there are, so packets are looked through once for all of them."""
+def _known(ranges: Sequence[range], sent: Collection[int], lost: Collection[int]) -> Iterable[int]:
+    """The numbers in ``ranges``, or at least those of known packets, ascending. The peer chooses the number
+    of ranges, so the packets are searched once for all of them."""
     if sum(map(len, ranges)) <= _SMALL:
         return chain.from_iterable(ranges)
-    known = sorted([*sent, *lost])
+    numbers_known = sorted([*sent, *lost])
     found: list[int] = []
     for numbers in ranges:
-        found += known[bisect_left(known, numbers.start) : bisect_left(known, numbers.stop)]
+        found += numbers_known[
+            bisect_left(numbers_known, numbers.start) : bisect_left(numbers_known, numbers.stop)
+        ]
     return found

@@ -1,23 +1,23 @@
-"""Pacing (RFC 9002, section 7.7): a congestion window is spread over a round trip.
+"""Pacing (RFC 9002, section 7.7): spreads a congestion window over a round trip.
 
-The bucket holds what :data:`BURST` seconds allow, or :data:`BURST_DATAGRAMS`. Where a round trip takes less
-than that there is no pacing. An event loop sleeps whole milliseconds, and longer on a busy machine: what was
-missed while a timer was late is sent as well when it fires.
+The token bucket holds the bytes of :data:`BURST` seconds, or :data:`BURST_DATAGRAMS`. Round trips shorter
+than that are not paced. An event loop sleeps whole milliseconds, and longer on a busy machine: the bytes of
+the time by which a timer is late are sent as well when it fires.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-#: How much faster than a window in a round trip: in slow start, and else.
+#: The rate, in windows a round trip: in slow start, and otherwise.
 SLOW_START_GAIN: Final = 2.0
 GAIN: Final = 1.25
-#: What may be sent at once: seconds at the rate, and datagrams at least.
+#: The largest burst: seconds at the rate, and a minimum of datagrams.
 BURST: Final = 0.003
 BURST_DATAGRAMS: Final = 10
-#: Seconds that a timer may be late and be made up for. After more, nobody waited for it.
+#: The longest delay of a timer that is made up for, in seconds. After more, there was nothing to send.
 MOST_LATE: Final = 0.05
-#: No timer asks for less, in seconds.
+#: The shortest time of a timer, in seconds.
 SLEEP: Final = 0.001
 
 _NEVER: Final = float("inf")
@@ -35,9 +35,9 @@ class Pacer:
         self._burst = 0.0
         self._room = 0.0
         self._filled_at = 0.0
-        #: The time that was last asked for; infinite if there was no need to wait.
+        #: The time that :meth:`next_send_time` last returned; infinite if it returned None.
         self._due = _NEVER
-        #: Packets that were built and are not told yet.
+        #: Packets that were built and not reported to :meth:`sent` yet.
         self._unseen = 0
 
     @property
@@ -49,7 +49,7 @@ class Pacer:
         self._datagram = size
 
     def set_rate(self, window: float, rtt: float, *, slow_start: bool) -> None:
-        """A window of so many bytes in each round trip."""
+        """Set the rate: ``window`` bytes in each round trip of ``rtt`` seconds."""
         gain = SLOW_START_GAIN if slow_start else GAIN
         first = not self._rate
         self._rate = gain * window / max(rtt, 1e-6)
@@ -58,7 +58,7 @@ class Pacer:
             self._room = self._burst
 
     def next_send_time(self, now: float) -> float | None:
-        """When a packet may be sent if not now."""
+        """When the next packet may be sent; None: now."""
         if not self._rate:
             return None
         if now > self._filled_at:
@@ -74,11 +74,10 @@ class Pacer:
         return self._due
 
     def built(self) -> None:
-        """A packet was built, of which :meth:`sent` tells."""
+        """A packet was built; :meth:`sent` follows."""
         self._unseen += 1
 
     def sent(self, size: int) -> None:
-        """A packet of ``size`` bytes that is in flight was sent, or (0) another; all that were built are
-        being told of."""
+        """A packet of ``size`` bytes was sent; 0 if it is not in flight."""
         self._unseen = 0
         self._room -= size

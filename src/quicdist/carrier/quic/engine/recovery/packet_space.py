@@ -1,4 +1,4 @@
-"""What loss detection needs of packets and packet number spaces (RFC 9002, appendix A.1)."""
+"""Packets and packet number spaces as loss detection uses them (RFC 9002, appendix A.1)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Packet(Protocol):
 
 
 class Space(Protocol):
-    """A packet number space; ``sent_packets`` are those neither acknowledged nor lost, in order."""
+    """A packet number space. ``sent_packets`` are those neither acknowledged nor lost, in order."""
 
     ack_at: float | None
     ack_eliciting_in_flight: int
@@ -31,14 +31,14 @@ class Space(Protocol):
 
 
 class Record:
-    """What is known of a packet space beside that."""
+    """The record of a packet number space that is kept for loss detection alone."""
 
     __slots__ = ("acked", "lost", "next_number")
 
     def __init__(self) -> None:
-        #: The ranges that the largest ACK frame so far told of.
+        #: The ranges in the ACK frame with the largest packet number so far.
         self.acked: Sequence[range] = ()
-        #: Packets that counted as lost: when, and whether that was for a probe timeout only.
+        #: Packets that were declared lost, when, and whether by a probe timeout only.
         self.lost: dict[int, tuple[Packet, float, bool]] = {}
-        #: No packet with this number or a larger one was sent.
+        #: The number of the next packet.
         self.next_number = 0

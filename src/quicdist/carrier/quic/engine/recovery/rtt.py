@@ -6,34 +6,35 @@ from typing import Final
 
 #: Timers are no finer (RFC 9002, section 6.1.2).
 GRANULARITY: Final = 0.001
-#: A minimum is forgotten after twice this: the path may have become longer.
+#: A minimum expires after this to twice this time, in seconds: the path may have become longer.
 MINIMUM_FOR: Final = 10.0
 
 _NEVER: Final = float("inf")
 
 
 class RoundTrips:
-    """What is known of the round-trip time of one path."""
+    """The round-trip time estimate of one path."""
 
     __slots__ = ("_min", "_min_before", "_min_since", "first_at", "initial", "latest", "smoothed", "variance")
 
     def __init__(self, initial: float) -> None:
-        #: What is assumed before one was measured.
+        #: The round-trip time assumed before the first sample.
         self.initial = initial
         self.latest = self.smoothed = self.variance = 0.0
-        #: When the first was measured.
+        #: When the first sample was taken.
         self.first_at: float | None = None
         self._min = self._min_before = _NEVER
         self._min_since = 0.0
 
     @property
     def minimum(self) -> float:
-        """The shortest of the last 10 to 20 s, or of the last ones before; infinite if there is none."""
+        """The shortest sample of the last 10 to 20 s, or of the last ones before; infinite without
+        samples."""
         return min(self._min, self._min_before)
 
     def sample(self, rtt: float, ack_delay: float, now: float) -> float:
-        """A packet was acknowledged after ``rtt``, of which the peer says that it waited ``ack_delay``; the
-        sample without that, if it is plausible."""
+        """A packet was acknowledged after ``rtt``, and the peer says that it delayed the acknowledgement by
+        ``ack_delay``. Returns the sample, without that delay if it is plausible."""
         rtt = max(rtt, 1e-6)
         if now - self._min_since > MINIMUM_FOR:
             self._min_before, self._min, self._min_since = self._min, _NEVER, now
@@ -51,7 +52,7 @@ class RoundTrips:
 
     @property
     def longest(self) -> float:
-        """The larger of the latest and the smoothed one."""
+        """The larger of the latest and the smoothed round-trip time."""
         return self.initial if self.first_at is None else max(self.latest, self.smoothed)
 
     def probe_timeout(self, ack_delay: float) -> float:

@@ -16,7 +16,7 @@ _NEVER: Final = float("inf")
 
 
 def rtt_threshold(rtt: float) -> float:
-    """How much longer than ``rtt`` round trips are when there is a queue (RFC 9406, section 4.2)."""
+    """The increase of round trips over ``rtt`` that ends slow start (RFC 9406, section 4.2)."""
     return max(MIN_RTT_THRESHOLD, min(rtt / RTT_DIVISOR, MAX_RTT_THRESHOLD))
 
 
@@ -58,6 +58,6 @@ class HyStart:
         self._few, self._few_count = _NEVER, 0
         if self.is_conservative:
             if few < self.baseline:
-                self.baseline = _NEVER  # It was chance.
+                self.baseline = _NEVER  # The increase was spurious.
         elif last < _NEVER and few >= last + rtt_threshold(last):
             self.baseline, self.css_rounds = few, 0

@@ -1,4 +1,4 @@
-"""The straight path of packets: the data whole over networks that are not, and aioquic's own state after
+"""The fast path: data arrive whole over networks with faults, and aioquic's private state after
 every packet, compared with what aioquic itself makes of it."""
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def test_all_data_come_whole(
     all_came(network)
 
 
-def test_the_straight_path_is_the_usual_one(
+def test_the_fast_path_is_the_usual_one(
     certificates: CertificateFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = Network(certificates, 2)

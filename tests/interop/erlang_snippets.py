@@ -1,11 +1,11 @@
-"""What is asked of a Python node and of a BEAM, in Erlang; ``PEER`` is the one asked.
+"""Erlang snippets that call a Python node and a BEAM; ``PEER`` is the called node.
 
-The modules are what a BEAM has to be asked for; ``test_services_beam`` has the same in Python.
+The modules are the services on the BEAM; ``test_services_beam`` has the same services in Python.
 """
 
 from __future__ import annotations
 
-#: Runs Body in a process of its own: no message meant for it is left over for another test.
+#: Runs Body in its own process, so that no message is left for another test.
 APART = "Apart = fun(Body) -> P = self(), {_, M} = spawn_monitor(fun() -> P ! {apart, Body()} end), "
 APART += "receive {apart, R} -> demonitor(M, [flush]), R; {'DOWN', M, _, _, Why} -> {died, Why} end end, "
 

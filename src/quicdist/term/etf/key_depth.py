@@ -1,4 +1,4 @@
-"""Keys of maps that nest too deep for Python's own hash and ``==``, which recurse."""
+"""How deep the keys of a map nest: Python's own hash and ``==`` recurse."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 from quicdist.term.values import ImproperList, Record
 
-#: Below this depth a key may be hashed and compared by Python, which recurses; deeper, only by ours.
+#: Up to this depth Python hashes and compares a key; deeper keys are compared by their external form.
 HASHABLE_DEPTH = 100
 
 
 def too_deep_to_hash(keys: Sequence[Any]) -> bool:
-    """Whether a key nests deeper than may be left to Python's own, recursive, hash and ``==``."""
+    """Whether a key nests deeper than :data:`HASHABLE_DEPTH`."""
     level = [key for key in keys if type(key) in _NESTING]
     for _ in range(HASHABLE_DEPTH):
         if not level:

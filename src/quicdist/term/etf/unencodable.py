@@ -1,4 +1,4 @@
-"""What cannot be encoded, and where in a term it stands."""
+"""Finds the part of a term that cannot be encoded, for the error."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from quicdist.term.maps import Map
 from quicdist.term.values import ImproperList, Record
 
 
-class Refused(Exception):
-    """Why a term cannot be written; where it stands is looked for afterwards. Inside the encoder only."""
+class Unencodable(Exception):
+    """A term cannot be encoded; the text says why. Inside the encoder only: the path is found afterwards."""
 
 
-def path_to_refused(term: Any, refuses: Callable[[Any, bool], bool], max_depth: int) -> str:
-    """The path to the first part of ``term`` that is refused, in the order in which it is written.
+def path_to_unencodable(term: Any, is_unencodable: Callable[[Any, bool], bool], max_depth: int) -> str:
+    """The path to the first part of ``term`` that cannot be encoded, in the order of encoding.
 
-    ``refuses(part, inside)`` says so of a part without parts of its own, and of a compound one as such,
-    leaving its parts aside; ``inside`` is whether it stands in another term.
+    ``is_unencodable(part, inside)`` decides for one part without its own parts; ``inside`` is True for a
+    part of another term.
     """
     steps: list[str] = [""]
-    if refuses(term, False):
+    if is_unencodable(term, False):
         return join_path(steps)
     stack = [parts_of(term)]
     while stack:
         for step, part in stack[-1]:
-            if refuses(part, True):
+            if is_unencodable(part, True):
                 return join_path([*steps, step])
             if isinstance(part, _COMPOUND):
                 if len(stack) == max_depth:

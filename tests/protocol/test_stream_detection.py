@@ -6,7 +6,7 @@ import pytest
 
 from quicdist.protocol import DEFAULT_FLAGS, NO_PAYLOAD, DistFlag, MonitorP, RegSend
 from quicdist.protocol.frames import MAX_FRAME
-from quicdist.protocol.stream_beginning import LONGEST, begins_with_frame
+from quicdist.protocol.stream_detection import LONGEST, begins_with_frame
 from quicdist.term import Atom, Pid, Reference
 from tests.protocol.pair import connection
 

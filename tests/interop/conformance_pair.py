@@ -1,7 +1,7 @@
-"""A Python node beside a BEAM with the same services: what holds of the one must hold of the other.
+"""A conformance pair: a Python node, and a BEAM with the same services as its model.
 
-Erlang code is run on a third node, once against each, and what it says of both is compared: so
-what a test expects comes from OTP.
+Erlang code runs on a third node, once against each of them, and the results must be equal. So the
+expectations of a test come from OTP.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ def load(beam: Beam, source: str) -> None:
 
 @dataclass
 class Beams:
-    """Two BEAMs and a place for a Python node, on one carrier."""
+    """Two BEAMs on one carrier, and the options of a Python node."""
 
     carrier: str
     asking: Beam
     asking_name: str
     model: Beam
     model_name: str
-    #: The name our node has, which their tables know; over TCP it takes one that is free.
+    #: The name of the Python node, which their tables have; over TCP it is chosen later.
     node_name: str | None
     node_options: dict[str, Any]
 
 
-class Twins:
-    """``node`` is ours; ``model`` is a BEAM that does what it does; ``beam`` asks them both."""
+class ConformancePair:
+    """``node`` is the Python node, ``model`` a BEAM with the same services; ``beam`` calls both."""
 
     def __init__(self, beams: Beams, node: Node) -> None:
         self.node = node
@@ -63,12 +63,12 @@ class Twins:
         self.model, self.model_name = beams.model, beams.model_name
 
     async def eval(self, source: str, data: bytes = b"") -> str:
-        """Evaluate on the BEAM; ``PEER`` is our node."""
+        """Evaluate on the calling BEAM; ``PEER`` is the Python node."""
         return await self.beam.eval(_scoped(source, self.node.name), data)
 
     async def same(self, source: str) -> str:
-        """Evaluate on the BEAM with ``PEER`` our node, then with ``PEER`` the model: it must come
-        to the same, which is returned, with ``PEER`` in place of the name."""
+        """Evaluate on the calling BEAM, with the Python node as ``PEER`` and with the model as ``PEER``. The
+        results must be equal; return the result, with ``PEER`` in place of the name."""
         ours = await self._of(source, self.node.name)
         theirs = await self._of(source, self.model_name)
         assert ours == theirs, f"{source}\nof our node: {ours}\nof a BEAM:   {theirs}"
@@ -79,7 +79,7 @@ class Twins:
 
 
 def _scoped(source: str, peer: str) -> str:
-    # In a fun, for its names to be its own: those of an evaluator live on.
+    # In a fun, because variables of the evaluator stay bound.
     return f"(fun() -> {source} end)()".replace("PEER", f"'{peer}'")
 
 
@@ -87,7 +87,7 @@ def _scoped(source: str, peer: str) -> str:
 def two_beams(
     carrier: str, directory: Path, modules: list[str], model_args: Iterable[str] = ()
 ) -> Iterator[Beams]:
-    """Start two BEAMs that have ``modules``, Erlang source each, for a while."""
+    """Run two BEAMs with ``modules`` (Erlang source) loaded."""
     ours, asking = names()
     _, model = names()
     ports = {name: any_port() for name in (ours, asking, model)}
@@ -116,22 +116,24 @@ def two_beams(
                 beam.eval_now("{ok, _} = application:ensure_all_started(quic)")
             for source in modules:
                 load(beam, source)
-            # What fails on purpose need not be told.
+            # Expected failures need no log.
             beam.eval_now("logger:set_primary_config(level, none)")
         yield Beams(carrier, one, asking, two, model, None if carrier == "tcp" else ours, options)
 
 
 @contextlib.asynccontextmanager
-async def python_twin(beams: Beams, *, without: int = 0, **options: Any) -> AsyncIterator[Twins]:
-    """Start our node between two BEAMs that live on; they have seen it go when this is over.
-    ``without`` are flags it does not offer."""
-    # epmd takes a moment to notice that a name is free again: a new one each time.
+async def conformance_pair(
+    beams: Beams, *, without: int = 0, **options: Any
+) -> AsyncIterator[ConformancePair]:
+    """Run the Python node of a conformance pair; at the end both BEAMs have noticed its stop. ``without``
+    are flags that it does not offer."""
+    # epmd frees a name with a delay, so each node has a new one.
     name = beams.node_name or names()[0]
     node = Node(name, **beams.node_options | options)
     node._local._flags &= ~without
     async with node:
-        twins = Twins(beams, node)
-        yield twins
+        conformance = ConformancePair(beams, node)
+        yield conformance
         seen = [
             beam
             for beam in (beams.asking, beams.model)

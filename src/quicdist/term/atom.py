@@ -66,7 +66,7 @@ def _external_form(name: str) -> bytes:
     try:
         text = name.encode()
     except UnicodeEncodeError as error:
-        raise TermError(f"no Unicode text for an atom: {error}") from None
+        raise TermError(f"the name of an atom is not valid Unicode: {error}") from None
     if len(text) < 256:
         return bytes((Tag.SMALL_ATOM_UTF8_EXT, len(text))) + text
     return bytes((Tag.ATOM_UTF8_EXT,)) + len(text).to_bytes(2, "big") + text

@@ -1,8 +1,8 @@
-"""A process that does what it is told, in Erlang and in Python: by its deeds the two are compared.
+"""A scripted process, in Erlang and in Python: it executes commands, and the results are compared.
 
-``puppet:new(Node)`` makes one on a node, ``puppet:clear(Node)`` ends them all, and
-``puppet:do(Puppet, Command)`` has one do something and returns what came of it. What else it is
-sent stays in its mailbox until it is told to ``take`` it.
+``scripted:new(Node)`` makes one on a node, ``scripted:clear(Node)`` ends them all, and
+``scripted:do(Pid, Command)`` executes a command in one and returns the result. Other messages stay in its
+mailbox until the command ``take``.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any
 
 from quicdist import ANY, Atom, Node, Pid, Process, ProcessExit, Reference
 
-PUPPET_ERL = """
--module(puppet).
+SCRIPTED_PROCESS_ERL = """
+-module(scripted).
 -compile([export_all, nowarn_export_all]).
 
-start() -> register(puppet, spawn(fun() -> maker([]) end)).
+start() -> register(scripted, spawn(fun() -> maker([]) end)).
 maker(Made) ->
   receive
     {new, From, Ref} -> Pid = spawn(fun loop/0), From ! {Ref, Pid}, maker([Pid | Made]);
@@ -37,7 +37,7 @@ new(Node) -> ask(Node, new).
 clear(Node) -> ask(Node, clear).
 ask(Node, What) ->
   Ref = make_ref(),
-  {puppet, Node} ! {What, self(), Ref},
+  {scripted, Node} ! {What, self(), Ref},
   receive {Ref, Answer} -> Answer after 8000 -> error({What, no_answer}) end.
 
 %% After this, To has received all that From sent it before.
@@ -81,15 +81,15 @@ run({group_leader, Leader, Pid}) -> group_leader(Leader, Pid);
 run(group_leader) -> group_leader();
 run({register, Name}) -> register(Name, self());
 run({unregister, Name}) -> unregister(Name);
-run({spawn, Node, F, Args}) -> spawn(Node, puppet, F, Args);
-run({spawn_link, Node, F, Args}) -> spawn_link(Node, puppet, F, Args);
-run({spawn_monitor, Node, F, Args}) -> spawn_monitor(Node, puppet, F, Args);
-run({spawn_request, Node, F, Args, Opts}) -> spawn_request(Node, puppet, F, Args, Opts);
+run({spawn, Node, F, Args}) -> spawn(Node, scripted, F, Args);
+run({spawn_link, Node, F, Args}) -> spawn_link(Node, scripted, F, Args);
+run({spawn_monitor, Node, F, Args}) -> spawn_monitor(Node, scripted, F, Args);
+run({spawn_request, Node, F, Args, Opts}) -> spawn_request(Node, scripted, F, Args, Opts);
 run({spawn_abandon, Node, F, Args, Opts}) ->
-  Ref = spawn_request(Node, puppet, F, Args, Opts),
+  Ref = spawn_request(Node, scripted, F, Args, Opts),
   [spawn_request_abandon(Ref), spawn_request_abandon(Ref)];
 run({spawn_leave, Node, F, Args, Opts, Reason}) ->
-  spawn_request(Node, puppet, F, Args, Opts), exit(Reason);
+  spawn_request(Node, scripted, F, Args, Opts), exit(Reason);
 run({traced, Command}) ->
   seq_trace:set_token(label, 17),
   Result = run(Command),
@@ -117,7 +117,7 @@ _OK = Atom("ok")
 _SENT = Atom("sent")
 
 
-async def puppet(process: Process) -> None:
+async def scripted(process: Process) -> None:
     while True:
         _, sender, reference, command = await process.receive((_DO, Pid, Reference, ANY))
         process.send(sender, (reference, await _run(process, command)))
@@ -206,13 +206,13 @@ async def _all(process: Process, commands: list[Any]) -> list[Any]:
 
 
 async def _spawn(process: Process, node: Atom, function: Atom, arguments: list[Any], **options: Any) -> Pid:
-    return await process.spawn_on(node.name, "puppet", function.name, arguments, **options)
+    return await process.spawn_on(node.name, "scripted", function.name, arguments, **options)
 
 
 def _spawn_request(
     process: Process, node: Atom, function: Atom, arguments: list[Any], options: list[Any]
 ) -> Reference:
-    return process.spawn_request(node.name, "puppet", function.name, arguments, **_spawn_options(options))
+    return process.spawn_request(node.name, "scripted", function.name, arguments, **_spawn_options(options))
 
 
 def _spawn_abandon(process: Process, *what: Any) -> list[bool]:
@@ -255,7 +255,7 @@ _COMMANDS: dict[str, Callable[..., Any]] = {
     "spawn": _spawn,
     "spawn_link": lambda process, *what: _spawn(process, *what, link=True),
     "spawn_monitor": lambda process, node, function, arguments: process.spawn_monitor_on(
-        node.name, "puppet", function.name, arguments
+        node.name, "scripted", function.name, arguments
     ),
     "spawn_request": _spawn_request,
     "spawn_abandon": _spawn_abandon,
@@ -265,41 +265,41 @@ _COMMANDS: dict[str, Callable[..., Any]] = {
 }
 
 
-def offer_puppets(node: Node) -> None:
-    """Have ``node`` make puppets, and let what PUPPET_ERL spawns be spawned on it."""
+def offer_scripted_processes(node: Node) -> None:
+    """Have ``node`` make scripted processes, and let what SCRIPTED_PROCESS_ERL spawns be spawned on it."""
 
     made: list[Process] = []
 
     def maker(process: Process, message: Any) -> None:
         what, sender, reference = message
         if what == Atom("new"):
-            made.append(process.spawn(puppet))
+            made.append(process.spawn(scripted))
             process.send(sender, (reference, made[-1].pid))
         else:
             while made:
                 made.pop().stop()
             process.send(sender, (reference, Atom("cleared")))
 
-    node.spawn(maker, name="puppet")
+    node.spawn(maker, name="scripted")
 
-    @node.exports.process("puppet")
+    @node.exports.process("scripted")
     async def child(process: Process, pid: Pid) -> None:
         process.send(pid, (Atom("child"), process.pid))
-        await puppet(process)
+        await scripted(process)
 
-    @node.exports.process("puppet")
+    @node.exports.process("scripted")
     async def trapper(process: Process, pid: Pid) -> None:
         process.trap_exit = True
         await child(process, pid)
 
-    @node.exports.process("puppet")
+    @node.exports.process("scripted")
     def ends(_: Process, reason: Any) -> None:
         raise ProcessExit(reason)
 
-    @node.exports.process("puppet")
+    @node.exports.process("scripted")
     async def crashes(_: Process) -> None:
         raise ValueError("crashed")
 
-    @node.exports.process("puppet")
+    @node.exports.process("scripted")
     def leader(process: Process, pid: Pid) -> None:
         process.send(pid, (Atom("leader"), process.group_leader))

@@ -1,15 +1,14 @@
-"""Whether a stream begins with a frame of the distribution.
+"""Detects a distribution stream by its first bytes.
 
-For a peer that has more data streams than is known here: nothing in a handshake tells their number. No
-stream of an application begins so by chance: the length, the header and the beginning of the control message
-leave some 60 bits to no choice.
+A peer may use more data streams than this node; the handshake does not tell their number. A user stream does
+not begin like a frame by chance: length, header and control message fix about 60 bits.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-#: Bytes that decide at most: a length, the header of a first fragment, a tuple and its first element.
+#: At most so many bytes decide: a length, the header of a first fragment, a tuple and its first element.
 LONGEST: Final = 26
 
 _SMALL_TUPLE, _SMALL_INTEGER = 104, 97
@@ -20,8 +19,8 @@ _SHORTEST: Final = 6
 
 
 def begins_with_frame(data: bytes, max_frame: int) -> bool | None:
-    """Whether ``data``, the first bytes of a stream, are those of a frame with a message that is no longer
-    than ``max_frame`` bytes; None if more of it has to come before that can be said."""
+    """Whether a stream that begins with ``data`` begins with a frame of at most ``max_frame`` bytes; None if
+    more bytes are needed to decide."""
     size = len(data)
     length = int.from_bytes(data[:4].ljust(4, b"\0"))
     if length > max_frame or (size >= 4 and length < _SHORTEST):

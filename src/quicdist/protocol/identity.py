@@ -1,4 +1,4 @@
-"""The two sides of a connection, as the handshake makes them known to each other."""
+"""What the two nodes of a connection tell each other about themselves in the handshake."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from quicdist.protocol.flags import DEFAULT_FLAGS, DistFlag
 
 @dataclass(frozen=True, slots=True)
 class LocalIdentity:
-    """What this node says of itself in handshakes.
+    """The name, creation and flags of this node.
 
     ``name`` is the full node name. With NAME_ME in ``flags`` it is the host alone: the node then
-    asks to be given a name by the node it connects to, and ``creation`` is not sent.
+    asks the node that it connects to for a name, and ``creation`` is not sent.
     """
 
     name: str
@@ -24,8 +24,8 @@ class LocalIdentity:
 class Peer:
     """The node at the other end.
 
-    ``flags`` are those it offered (with MANDATORY_25_DIGEST spelled out), ``negotiated`` those
-    that both offered: what may be used on this connection.
+    ``flags`` are the flags that it offered (with MANDATORY_25_DIGEST expanded), ``negotiated`` those that
+    both nodes offered: only these may be used on the connection.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The parts of a term, in the order in which Erlang prints them."""
+"""Compound terms and their parts, in the order in which Erlang prints them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Any, NamedTuple
 
-from quicdist.term.atoms import Atom
+from quicdist.term.atom import Atom
 from quicdist.term.maps import Map
 from quicdist.term.order import map_key
 from quicdist.term.text.writer import Writer, known
@@ -21,15 +21,15 @@ class Compound(NamedTuple):
 
     #: tuple, list (an improper one too), map or record.
     kind: str
-    #: What is printed before the first part, and after the last one.
+    #: Printed before the first part, and after the last one.
     opening: str
     closing: str
-    #: What is printed before each part, and the part (in a map the key, too, is a part).
+    #: The text printed before each part, and the part (keys of maps are parts too).
     parts: Iterator[tuple[str, Any]]
 
 
 def take_apart(term: Any, writer: Writer) -> Compound:
-    """The parts of ``term``, of which ``writer.leaf`` says that it has some."""
+    """The parts of a compound ``term``, one for which ``writer.leaf`` returns None."""
     kind = _KINDS.get(type(term))
     if kind is None:
         term = known(term)
