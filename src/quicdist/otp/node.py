@@ -101,8 +101,8 @@ class Node:
     Security, see ``docs/security.md``:
 
     - ``cert``, ``key``, ``cacert``: PEM files, or their contents as bytes.
-    - ``verify``: whether a node dialled over QUIC or TLS must prove its host name by a certificate of that CA;
-      turn it off for a cluster whose certificates no CA has signed.
+    - ``verify``: whether a node dialled over QUIC or TLS must prove its host name by a certificate of that
+      CA; turn it off for a cluster whose certificates no CA has signed.
     - ``quic``: settings of the QUIC carrier: those of :class:`~quicdist.carrier.QuicSettings`, such as
       ``congestion_control``, ``idle_timeout`` and ``auth_callback``, and of
       :class:`~quicdist.carrier.TlsConfig` ``client_certificate``, ``external_psk`` and ``psks``:
