@@ -71,6 +71,7 @@ CARRIER_PACKAGES = {
     "quic.engine.aioquic": {"quic.engine", "quic.engine.aioquic", "security"},
     "quic.engine": {"quic.engine", "security"},
     "tcp": {"tcp"},
+    "tls": {"tls", "tcp", "security"},
     "security": {"security"},
 }
 

@@ -65,11 +65,11 @@ class RawPeer:
     writer: asyncio.StreamWriter
 
     async def initiate(self, node: FakeNode, to: str) -> Connected:
-        role = Initiator(node.identity, to, node.cookie, HandshakeFraming.LENGTH_PREFIXED)
+        role = Initiator(node.identity, to, node.cookie, HandshakeFraming.PACKET_2)
         return await self._run(role)
 
     async def accept(self, node: FakeNode) -> Connected:
-        role = Acceptor(node.identity, HandshakeFraming.LENGTH_PREFIXED, node.cookie_for)
+        role = Acceptor(node.identity, HandshakeFraming.PACKET_2, node.cookie_for)
         return await self._run(role)
 
     async def _run(self, role: Initiator | Acceptor) -> Connected:

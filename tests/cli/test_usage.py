@@ -32,7 +32,7 @@ NODE = "a@127.0.0.1"
         ),
         (
             ["ping", NODE, "--carrier", "udp"],
-            "Invalid value for '--carrier': 'udp' is not one of 'quic', 'tcp'.",
+            "Invalid value for '--carrier': 'udp' is not one of 'quic', 'tcp', 'tls'.",
         ),
         (["ping", NODE, "--timeout", "0"], "Invalid value for '--timeout': 0.0 is not in the range x>0."),
         (["ping", NODE, "--timeout", "soon"], "Invalid value for '--timeout': 'soon' is not a valid float"),

@@ -373,7 +373,7 @@ class TestFlags:
             ("-setcookie", ["-setcookie"]),
             ("-setcookie a b c", ["-setcookie"]),
             ("-setcookie a@h x -setcookie a@h y", ["-setcookie a@h"]),
-            ("-proto_dist inet_tls", ["-proto_dist inet_tls"]),
+            ("-proto_dist inet_foo", ["-proto_dist inet_foo"]),
             ("-proto_dist quic -proto_dist inet_tcp", ["-proto_dist"]),
             ("-sname undefined", ["-sname"]),
             ("-erl_epmd_port", ["-erl_epmd_port"]),

@@ -47,7 +47,7 @@ class TcpPeer:
         self.sock: CountingSocket = field.dial()
         machine = Initiator(
             LocalIdentity(name, 1, DEFAULT_FLAGS & flags), field.name, field.cookie,
-            HandshakeFraming.LENGTH_PREFIXED,
+            HandshakeFraming.PACKET_2,
         )  # fmt: skip
         connected: Connected | None = None
         while connected is None:

@@ -183,7 +183,7 @@ class Fuzzer:
     async def _over_tcp(self, plan: Plan) -> bool:
         """Whether the link stood to the end."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self._tcp)
-        machine = Initiator(LocalIdentity(PEER, 1), VICTIM, COOKIE, HandshakeFraming.LENGTH_PREFIXED)
+        machine = Initiator(LocalIdentity(PEER, 1), VICTIM, COOKIE, HandshakeFraming.PACKET_2)
         stands = True
         try:
             connected = False

@@ -104,12 +104,12 @@ def dial(
     port: int, peer: str, local: LocalIdentity, cookie: str = "secret", answer: Answer | None = None
 ) -> RawLink:
     sock = socket.create_connection(("127.0.0.1", port), TIMEOUT)
-    return run(sock, Initiator(local, peer, cookie, HandshakeFraming.LENGTH_PREFIXED), answer)
+    return run(sock, Initiator(local, peer, cookie, HandshakeFraming.PACKET_2), answer)
 
 
 def accept(listener: socket.socket, local: LocalIdentity, answer: Answer, cookie: str = "secret") -> RawLink:
     sock, _ = listener.accept()
-    acceptor = Acceptor(local, HandshakeFraming.LENGTH_PREFIXED, lambda node: cookie)
+    acceptor = Acceptor(local, HandshakeFraming.PACKET_2, lambda node: cookie)
     return run(sock, acceptor, answer)
 
 

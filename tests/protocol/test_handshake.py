@@ -34,12 +34,12 @@ from quicdist.protocol.handshake_messages import encode_challenge, encode_name_m
 from tests.protocol.pair import FRAMINGS, A, B, acceptor, finish, greet, handshake, initiator, one
 from tests.support.beam import Beam
 
-BARE, PREFIXED = HandshakeFraming.BARE, HandshakeFraming.LENGTH_PREFIXED
+BARE, PREFIXED = HandshakeFraming.BARE, HandshakeFraming.PACKET_2
 both = pytest.mark.parametrize("framing", FRAMINGS)
 
 
 def framed(framing: HandshakeFraming, message: bytes) -> bytes:
-    return message if framing is BARE else struct.pack(">H", len(message)) + message
+    return message if framing is BARE else len(message).to_bytes(framing.value, "big") + message
 
 
 # -- the digest --------------------------------------------------------------------------------

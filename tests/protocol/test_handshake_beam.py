@@ -348,7 +348,7 @@ def test_simultaneous_connect_that_we_lose(network: Network) -> None:
     sock, _ = registered.listener.accept()
     with pytest.raises(SimultaneousConnect, match=BEAM):
         dial(network.port, BEAM, LOW)
-    acceptor = Acceptor(LOW, HandshakeFraming.LENGTH_PREFIXED, lambda node: "secret")
+    acceptor = Acceptor(LOW, HandshakeFraming.PACKET_2, lambda node: "secret")
     link = run(sock, acceptor, answers(Status.OK_SIMULTANEOUS))
     assert result.result() == "true"
     network.wait_up(LOW.name)

@@ -1,4 +1,4 @@
-"""Links between two nodes: QUIC (``quic_dist``) and TCP (``inet_tcp_dist``)."""
+"""Links between two nodes: QUIC (``quic_dist``), TCP (``inet_tcp_dist``) and TLS (``inet_tls_dist``)."""
 
 from typing import TYPE_CHECKING
 
@@ -55,10 +55,12 @@ if TYPE_CHECKING:
     from quicdist.carrier.quic.connect_options import ConnectOptions
     from quicdist.carrier.quic.settings import QuicSettings
     from quicdist.carrier.security.certificates import CertificateFiles, make_development_certificates
+    from quicdist.carrier.tls.carrier import TlsCarrier
+    from quicdist.carrier.tls.settings import CertificateAndKey, TlsOptions, TlsSettings
 else:
     from quicdist.lazy import lazy_names
 
-    # These load aioquic and cryptography.
+    # These load aioquic and cryptography, or are not needed by every program.
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
@@ -67,6 +69,8 @@ else:
             "quicdist.carrier.quic.connect_options": "ConnectOptions",
             "quicdist.carrier.quic.settings": "QuicSettings",
             "quicdist.carrier.security.certificates": "CertificateFiles make_development_certificates",
+            "quicdist.carrier.tls.carrier": "TlsCarrier",
+            "quicdist.carrier.tls.settings": "CertificateAndKey TlsOptions TlsSettings",
         },
     )
 
@@ -81,6 +85,7 @@ __all__ = [
     "BufferLimits",
     "Carrier",
     "CarrierError",
+    "CertificateAndKey",
     "CertificateError",
     "CertificateFiles",
     "CertificateRefused",
@@ -118,7 +123,10 @@ __all__ = [
     "StreamReset",
     "StreamsNotSupported",
     "TcpCarrier",
+    "TlsCarrier",
     "TlsConfig",
+    "TlsOptions",
+    "TlsSettings",
     "UserStream",
     "UserStreams",
     "make_development_certificates",

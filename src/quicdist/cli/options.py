@@ -81,10 +81,10 @@ _OPTIONS = (
     click.option(
         "--carrier",
         "carriers",
-        type=click.Choice(["quic", "tcp"]),
+        type=click.Choice(["quic", "tcp", "tls"]),
         multiple=True,
         show_default="quic",
-        help="quic speaks quic_dist, tcp what every BEAM speaks. Given twice: both, in that order.",
+        help="quic is quic_dist, tcp inet_tcp_dist, tls inet_tls_dist. Given twice: both, in that order.",
     ),
     click.option(
         "--address",

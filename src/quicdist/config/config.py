@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from quicdist.carrier.security.pem import Pem
     from quicdist.carrier.security.psk import ExternalPsk, Psks
     from quicdist.carrier.security.tls_config import ClientCertificate
+    from quicdist.carrier.tls.settings import TlsSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +31,7 @@ class Config:
     name: str | None = None
     cookie: str | None = field(default=None, repr=False)
     cookies: Mapping[str, str] = field(default_factory=dict, repr=False)
-    #: ``"quic"``, ``"tcp"``, in the order of ``-proto_dist``.
+    #: ``"quic"``, ``"tcp"``, ``"tls"``, in the order of ``-proto_dist``.
     carriers: tuple[str, ...] | None = None
     hidden: bool | None = None
     listen: bool | None = None
@@ -78,6 +79,9 @@ class Config:
     tcp_host: str | None = None
     tcp_port_min: int | None = None
     tcp_port_max: int | None = None
+
+    #: ``-ssl_dist_optfile`` and ``-ssl_dist_opt``.
+    tls: TlsSettings | None = None
 
     # net_kernel
     net_ticktime: float | None = None

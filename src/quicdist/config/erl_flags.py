@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from quicdist.config.errors import ConfigError, Unsupported
 from quicdist.config.files import unset_variable
+from quicdist.config.tls_settings import read_flags, read_option_file
 from quicdist.config.vm_args import Flags
 
 #: ``-proto_dist`` to carrier and OTP's address family.
-_PROTOCOLS = {"quic": ("quic", None), "inet_tcp": ("tcp", "inet"), "inet6_tcp": ("tcp", "inet6")}
+_PROTOCOLS = {
+    "quic": ("quic", None),
+    "inet_tcp": ("tcp", "inet"),
+    "inet6_tcp": ("tcp", "inet6"),
+    "inet_tls": ("tls", "inet"),
+    "inet6_tls": ("tls", "inet6"),
+}
 
 
 class FlagReader:
     """Reads ``flags`` into ``fields``, those of :class:`Config`; ``source`` is their file."""
 
-    def __init__(self, flags: Flags, source: str) -> None:
+    def __init__(self, flags: Flags, source: str, environ: Mapping[str, str]) -> None:
         self.flags = flags
         self.source = source
+        self.environ = environ
         self.fields: dict[str, Any] = {}
         self.unsupported: list[Unsupported] = []
 
@@ -109,6 +118,17 @@ class FlagReader:
         if carriers:
             self.fields["carriers"] = tuple(dict.fromkeys(carriers))
 
+    def ssl_dist_optfile(self, flag: str) -> None:
+        name = self.flags.single(flag)
+        if name is None:
+            raise self.error(flag, "the name of one file expected")
+        (name,) = self._words(flag, [name])
+        self.fields["tls"] = read_option_file(Path(name), self.environ)
+
+    def ssl_dist_opt(self, flag: str) -> None:
+        given = [self._words(flag, words) for words in self.flags.all(flag)]
+        self.fields["tls"] = read_flags(given, self.fields.get("tls"), self.source)
+
     def epmd_module(self, flag: str) -> None:
         self.fields["epmd_module"] = self.flags.first(flag)
 
@@ -164,6 +184,8 @@ _READERS: Mapping[str, Callable[[FlagReader, str], None]] = {
     "setcookie": FlagReader.set_cookie,
     "nocookie": FlagReader.no_cookie,
     "proto_dist": FlagReader.proto_dist,
+    "ssl_dist_optfile": FlagReader.ssl_dist_optfile,
+    "ssl_dist_opt": FlagReader.ssl_dist_opt,
     "epmd_module": FlagReader.epmd_module,
     "start_epmd": FlagReader.start_epmd,
     "no_epmd": FlagReader.no_epmd,

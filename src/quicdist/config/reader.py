@@ -87,7 +87,7 @@ class _ConfigReader:
             environment.get(application, {}) | self._application_flags(flags, application, source)
             for application in ("quic", "kernel")
         )
-        reader = FlagReader(flags, source)
+        reader = FlagReader(flags, source, self._environ)
         reader.read()
         dist = self._dist(quic.pop("dist", None))
         self._dist_flags(dist, flags, source)

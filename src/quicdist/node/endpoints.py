@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from quicdist.carrier import Carrier, Pem, TcpCarrier, TlsConfig
 from quicdist.config import Config, first
 from quicdist.config.discovery_settings import quic_discovery, quic_port, tcp_discovery, tcp_ports
+from quicdist.config.tls_settings import tls_settings
 from quicdist.discovery import Discovery
 from quicdist.discovery.static import Addresses
 from quicdist.node.errors import NodeError
 from quicdist.node.liveness import NET_TICKTIME
 
 if TYPE_CHECKING:
-    from quicdist.carrier import QuicCarrier, QuicSettings
+    from quicdist.carrier import QuicCarrier, QuicSettings, TlsSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class EndpointSettings:
     config: Config = field(default_factory=Config)
     #: Settings of the QUIC carrier that go before those of ``config``: see :func:`quic_settings`.
     quic: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    #: The settings of the TLS carrier, in place of those of ``config``.
+    tls: TlsSettings | None = field(default=None, repr=False)
     name: str = ""
 
 
@@ -101,11 +105,16 @@ def _quic(settings: EndpointSettings) -> Endpoint:
 
 
 def _tcp(settings: EndpointSettings) -> Endpoint:
+    return _over_tcp(settings, TcpCarrier)
+
+
+def _over_tcp(settings: EndpointSettings, make: Callable[..., Carrier]) -> Endpoint:
+    """An endpoint of a carrier whose port is in epmd: TCP, or TLS on it."""
     config = settings.config
     discovery = settings.discovery or tcp_discovery(
         config, settings.nodes, epmd=settings.epmd, hidden=settings.hidden
     )
-    carrier: Carrier = TcpCarrier(
+    carrier = make(
         address_family="inet6" if config.tcp_family == "inet6" else "inet", max_frame=settings.max_frame
     )
     first, last = tcp_ports(config) if settings.port is None else (settings.port, settings.port)
@@ -113,13 +122,28 @@ def _tcp(settings: EndpointSettings) -> Endpoint:
     return Endpoint(carrier, discovery, host, first, settings.listen, last)
 
 
-_MAKERS: dict[str, Any] = {"quic": _quic, "tcp": _tcp}
+def _tls(settings: EndpointSettings) -> Endpoint:
+    # Loaded where it is used only.
+    from quicdist.carrier.tls.carrier import TlsCarrier
+
+    tls = tls_settings(
+        settings.config,
+        settings.tls,
+        cert=settings.cert,
+        key=settings.key,
+        cacert=settings.cacert,
+        verify=settings.verify,
+    )
+    return _over_tcp(settings, functools.partial(TlsCarrier, tls))
+
+
+_MAKERS: dict[str, Any] = {"quic": _quic, "tcp": _tcp, "tls": _tls}
 
 
 def make_endpoints(carrier: str | Sequence[str], settings: EndpointSettings) -> list[Endpoint]:
-    """An endpoint for each carrier named (``"quic"``, ``"tcp"``), in that order.
+    """An endpoint for each carrier named (``"quic"``, ``"tcp"``, ``"tls"``), in that order.
 
-    Raises :class:`NodeError` for a name that is neither.
+    Raises :class:`NodeError` for another name.
     """
     names = [carrier] if isinstance(carrier, str) else list(carrier)
     for name in names:

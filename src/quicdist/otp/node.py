@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from quicdist.carrier import DEFAULT_PRIORITY, NetAddress, Pem, UserStream
+from quicdist.carrier import DEFAULT_PRIORITY, NetAddress, Pem, TlsSettings, UserStream
 from quicdist.config import Config, Source, as_config, first
 from quicdist.discovery import Discovery
 from quicdist.discovery.static import Addresses
@@ -84,7 +84,7 @@ class Node:
 
     - ``name``: ``alive@host``, by default the one in ``vm_args``.
     - ``cookie``: the cluster's secret, by default the one in ``~/.erlang.cookie``.
-    - ``carrier``: ``"quic"`` (the default), ``"tcp"`` or several, tried in order.
+    - ``carrier``: ``"quic"`` (the default), ``"tcp"``, ``"tls"`` or several, tried in order.
     - ``config``: the cluster's own ``sys.config``, or several, or what
       :func:`~quicdist.config.read_config` returned. Other options override it; see
       ``docs/configuration.md``.
@@ -101,12 +101,13 @@ class Node:
     Security, see ``docs/security.md``:
 
     - ``cert``, ``key``, ``cacert``: PEM files, or their contents as bytes.
-    - ``verify``: whether a node dialled over QUIC must prove its host name by a certificate of that CA;
-      turn it off for a cluster whose certificates no CA has signed.
+    - ``verify``: whether a node dialled over QUIC or TLS must prove its host name by a certificate of that
+      CA; turn it off for a cluster whose certificates no CA has signed.
     - ``quic``: settings of the QUIC carrier: those of :class:`~quicdist.carrier.QuicSettings`, such as
       ``congestion_control``, ``idle_timeout`` and ``auth_callback``, and of
       :class:`~quicdist.carrier.TlsConfig` ``client_certificate``, ``external_psk`` and ``psks``:
       ``{"client_certificate": "require", "idle_timeout": 60}``.
+    - ``tls``: :class:`~quicdist.carrier.TlsSettings` of the TLS carrier, in place of the files' own.
 
     The rest:
 
@@ -142,6 +143,7 @@ class Node:
         cacert: Pem | None = None,
         verify: bool | None = None,
         quic: Mapping[str, Any] | None = None,
+        tls: TlsSettings | None = None,
         hidden: bool | None = None,
         none: str | Atom = "undefined",
         limits: Limits = Limits(),  # noqa: B008 - frozen
@@ -173,6 +175,7 @@ class Node:
                 cacert=first(cacert, its_cacert),
                 verify=first(verify, files.verify, True),
                 quic=quic or {},
+                tls=tls,
                 net_ticktime=ticktime,
                 max_frame=max_frame,
                 config=files,

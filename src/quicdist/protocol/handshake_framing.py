@@ -1,7 +1,8 @@
 """Where one handshake message ends and the next begins.
 
-Over TCP a 2-byte length stands before each. Over QUIC nothing does: each message tells its own
-length, except the status, which is one of a closed set.
+Over TCP a 2-byte length stands before each, over TLS one of 4 bytes (``inet_tls_dist`` sets ``{packet, 4}``
+before the handshake). Over QUIC nothing does: each message tells its own length, except the status, which
+is one of a closed set.
 """
 
 from __future__ import annotations
@@ -28,15 +29,16 @@ from quicdist.protocol.handshake_messages import (
 class HandshakeFraming(Enum):
     """How a carrier delimits handshake messages."""
 
-    LENGTH_PREFIXED = "length-prefixed"  #: TCP: a 2-byte big-endian length before each message
-    BARE = "bare"  #: QUIC, as quic_dist does it: nothing
+    PACKET_2 = 2  #: TCP: a 2-byte big-endian length before each message
+    PACKET_4 = 4  #: TLS: a 4-byte one
+    BARE = 0  #: QUIC, as quic_dist does it: nothing
 
 
 def frame(message: bytes, framing: HandshakeFraming) -> bytes:
     """``message`` as it is written."""
     if framing is HandshakeFraming.BARE:
         return message
-    return len(message).to_bytes(2, "big") + message
+    return len(message).to_bytes(framing.value, "big") + message
 
 
 class HandshakeBuffer:
@@ -54,7 +56,7 @@ class HandshakeBuffer:
 
         Raises :class:`MalformedHandshake` as soon as it can be seen not to be that.
         """
-        if self._framing is HandshakeFraming.LENGTH_PREFIXED:
+        if self._framing is not HandshakeFraming.BARE:
             return self._next_prefixed(due, node)
         # quic_dist's ticker may already run on the control stream; a tick is four zero bytes.
         rest = self._bytes.lstrip(b"\0")
@@ -69,15 +71,17 @@ class HandshakeBuffer:
         return message
 
     def _next_prefixed(self, due: Due, node: str) -> bytes | None:
-        if len(self._bytes) < 2:
+        header: int = self._framing.value
+        if len(self._bytes) < header:
             return None
-        length = int.from_bytes(self._bytes[:2], "big")
+        length = int.from_bytes(self._bytes[:header], "big")
         if not 1 <= length <= MAX_MESSAGE:
             expected = f"{due} of 1 to {MAX_MESSAGE} bytes"
-            raise MalformedHandshake(node, expected, f"{length} bytes: {shown(self._bytes[2:])}")
-        if len(self._bytes) < 2 + length:
+            raise MalformedHandshake(node, expected, f"{length} bytes: {shown(self._bytes[header:])}")
+        end = header + length
+        if len(self._bytes) < end:
             return None
-        message, self._bytes = self._bytes[2 : 2 + length], self._bytes[2 + length :]
+        message, self._bytes = self._bytes[header:end], self._bytes[end:]
         return message
 
     def end_of_turn(self) -> None:

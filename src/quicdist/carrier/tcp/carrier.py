@@ -61,6 +61,7 @@ class TcpCarrier(Carrier):
     """
 
     family: ClassVar[str] = "tcp"
+    _link_class: ClassVar[type[TcpLink]] = TcpLink
 
     def __init__(
         self,
@@ -79,6 +80,12 @@ class TcpCarrier(Carrier):
     def address(self) -> NetAddress:
         return NetAddress("", 0, self.family, self._address_family)
 
+    def _incoming_connection(self, listener: TcpListener) -> TcpConnection:
+        return TcpConnection(listener.came_in)
+
+    def _outgoing_connection(self, node: str) -> TcpConnection:
+        return TcpConnection()
+
     # -- the acceptor's side ---------------------------------------------------------------
 
     async def listen(self, name: str, *, host: str | None = None, port: int = 0) -> TcpListener:
@@ -88,7 +95,7 @@ class TcpCarrier(Carrier):
         try:
             sock = await self._listening_socket(host, port)
             server = await loop.create_server(
-                functools.partial(TcpConnection, listener.came_in), sock=sock, backlog=AT_ONCE
+                functools.partial(self._incoming_connection, listener), sock=sock, backlog=AT_ONCE
             )
             sock.listen(BACKLOG)
         except (OSError, UnicodeError, OverflowError) as error:
@@ -135,6 +142,7 @@ class TcpCarrier(Carrier):
         where = incoming.remote_address
         try:
             async with asyncio.timeout(setup_time):
+                await connection.secured()
                 connected = await tcp_handshake.accept(
                     connection, local, named=functools.partial(incoming.listener.named, incoming)
                 )
@@ -174,10 +182,11 @@ class TcpCarrier(Carrier):
     # -- the initiator's side --------------------------------------------------------------
 
     async def setup(self, node: str, address: Address, local: LocalNode, *, setup_time: float) -> TcpLink:
-        connection = TcpConnection()
+        connection = self._outgoing_connection(node)
         try:
             async with asyncio.timeout(setup_time):
                 await self._connect(node, address, connection)
+                await connection.secured()
                 connected = await tcp_handshake.initiate(connection, node, local)
             return self._link(connected, connection, local)
         except BaseException as error:
@@ -190,9 +199,12 @@ class TcpCarrier(Carrier):
                     reason += f": expected {connection.expected}"
                 raise SetupTimeout(node, address, reason) from error
             if isinstance(error, OSError):
-                reason = f"connection lost{_when(connection)}: {_why(error)}"
-                raise ConnectError(node, address, reason) from error
+                raise ConnectError(node, address, self._lost(error, connection)) from error
             raise
+
+    def _lost(self, error: OSError, connection: TcpConnection) -> str:
+        """Why a connection broke in its handshake, for an error."""
+        return f"connection lost{_when(connection)}: {_why(error)}"
 
     async def _connect(self, node: str, address: Address, connection: TcpConnection) -> None:
         try:
@@ -215,7 +227,7 @@ class TcpCarrier(Carrier):
             streams=StreamPlan.single(),
             max_frame=self._max_frame,
         )
-        return TcpLink(dist, connection, leftover=connected.leftover, limits=self._limits)
+        return self._link_class(dist, connection, leftover=connected.leftover, limits=self._limits)
 
 
 async def _connected_socket(candidate: Candidate, claim: Claim) -> socket.socket:

@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable
-from typing import cast
+from typing import ClassVar, cast
 
 from quicdist.carrier.addresses import Address
 from quicdist.carrier.datagram_socket import to_address
 from quicdist.forking import close_in_children
+from quicdist.protocol import HandshakeFraming
 
 #: Bytes that a peer may send ahead of the handshake; above that, reading is paused until some were read.
 READ_AHEAD = 64 * 1024
@@ -18,6 +19,9 @@ READ_AHEAD = 64 * 1024
 
 class TcpConnection(asyncio.Protocol):
     """A TCP connection whose chunks are awaited one after the other."""
+
+    #: How messages of the distribution's handshake are delimited.
+    framing: ClassVar[HandshakeFraming] = HandshakeFraming.PACKET_2
 
     def __init__(self, on_made: Callable[[TcpConnection], None] | None = None) -> None:
         self._on_made = on_made
@@ -75,6 +79,9 @@ class TcpConnection(asyncio.Protocol):
             self._reader.set_result(None)
 
     # -- called by the handshake -----------------------------------------------------------
+
+    async def secured(self) -> None:
+        """Wait until the distribution's handshake can begin: at once over TCP."""
 
     async def read(self) -> bytes:
         """The bytes that have come; waits for some. Empty once the peer has closed the connection.

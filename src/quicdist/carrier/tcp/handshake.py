@@ -12,7 +12,6 @@ from quicdist.protocol import (
     Connected,
     ConnectionAlive,
     Event,
-    HandshakeFraming,
     Initiator,
     OldConnectionPending,
     PeerNamed,
@@ -24,7 +23,6 @@ from quicdist.protocol import (
 if TYPE_CHECKING:
     from quicdist.carrier.contract import LocalNode
 
-_FRAMING = HandshakeFraming.LENGTH_PREFIXED
 _REFUSALS = (Status.NOK, Status.NOT_ALLOWED)
 
 
@@ -33,7 +31,9 @@ async def initiate(connection: TcpConnection, node: str, local: LocalNode) -> Co
 
     Raises :class:`~quicdist.protocol.HandshakeError` and :class:`OSError`.
     """
-    role = Initiator(local.identity, node, local.cookie_for(node), _FRAMING, challenges=local.challenges)
+    role = Initiator(
+        local.identity, node, local.cookie_for(node), connection.framing, challenges=local.challenges
+    )
     local.name_said(node)
     while True:
         for event in await _exchange(connection, role):
@@ -55,7 +55,9 @@ async def accept(
     Raises :class:`~quicdist.protocol.HandshakeError`, :class:`OSError`, and :class:`AcceptError`
     if ``local`` refuses the connection.
     """
-    role = Acceptor(local.identity, _FRAMING, local.cookie_for, challenges=local.challenges, confirm=True)
+    role = Acceptor(
+        local.identity, connection.framing, local.cookie_for, challenges=local.challenges, confirm=True
+    )
     while True:
         for event in await _exchange(connection, role):
             if isinstance(event, Connected):

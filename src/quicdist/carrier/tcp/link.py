@@ -88,7 +88,7 @@ class TcpLink(LinkBase, asyncio.Protocol):
             limits=limits,
         )
         self._transport = connection.transport
-        self._writer = Writer(connection.transport)
+        self._writer = self._make_writer(connection)
         self._lock = KeepAlive.of(self._loop).lock
         self._write_state = READY
         #: A flush at the end of this turn of the event loop is due.
@@ -111,6 +111,9 @@ class TcpLink(LinkBase, asyncio.Protocol):
             self._loop.call_soon(self.connection_lost, connection.error)
         else:
             KeepAlive.of(self._loop).add(self)
+
+    def _make_writer(self, connection: TcpConnection) -> Writer:
+        return Writer(connection.transport)
 
     # -- in --------------------------------------------------------------------------------
 
@@ -248,7 +251,7 @@ class TcpLink(LinkBase, asyncio.Protocol):
     def _writable(self) -> None:
         self._unblock()
         self._flush()
-        if self.closed and not self._writer.queue:
+        if self.closed and self._writer.is_empty:
             self._write_eof()
 
     def _unblock(self) -> None:
@@ -317,7 +320,7 @@ class TcpLink(LinkBase, asyncio.Protocol):
     def _close(self, reason: str) -> None:
         # TCP cannot carry a reason.
         self._flush()
-        if not self._writer.queue:
+        if self._writer.is_empty:
             self._write_eof()
         if not self._transport.is_closing():
             seconds = LINGER if self.pending else FIN_TIME

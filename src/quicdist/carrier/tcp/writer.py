@@ -42,6 +42,11 @@ class Writer:
         self.ticks = 0
         self._kept_at = 0.0
 
+    @property
+    def is_empty(self) -> bool:
+        """The kernel has all that was ever queued."""
+        return not self.queue
+
     def write(self) -> bool:
         """In the thread of the event loop: write the queue; False if the kernel did not take all."""
         queue = self.queue
@@ -77,22 +82,34 @@ class Writer:
 
     def _send(self, data: bytes | memoryview) -> bool:
         """Write ``data`` from the front of the queue; whether the kernel took all."""
-        sock = self.sock
-        assert sock is not None
-        try:
-            sent = sock.send(data)
-        except (BlockingIOError, InterruptedError):
-            sent = 0
-        except OSError as error:
-            self.error = error
-            self.queue.clear()
-            self.left = self.put
+        sent = self._write_to_kernel(data)
+        if sent is None:
             return False
         self.left += sent
         if sent < len(data):
             self.queue.appendleft(memoryview(data)[sent:])
             return False
         return True
+
+    def _write_to_kernel(self, data: bytes | memoryview) -> int | None:
+        """How many bytes the kernel took; None if it takes no more for good."""
+        sock = self.sock
+        assert sock is not None
+        try:
+            return sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError as error:
+            self._fail(error)
+            return None
+
+    def _fail(self, error: OSError) -> None:
+        self.error = error
+        self._clear()
+
+    def _clear(self) -> None:
+        self.queue.clear()
+        self.left = self.put
 
     def keep_alive(self, now: float, *, ticks: bool) -> bool:
         """In another thread: write the queue, or a tick if one is due and ``ticks`` allows it; whether there
@@ -111,8 +128,7 @@ class Writer:
 
     def close(self) -> None:
         """Drop the queue, and close the descriptor."""
-        self.queue.clear()
-        self.left = self.put
+        self._clear()
         if self.sock is not None:
             self.sock.close()
             self.sock = None

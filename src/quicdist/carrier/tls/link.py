@@ -1,0 +1,76 @@
+"""An established connection over TLS."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from quicdist.carrier.errors import LinkLost
+from quicdist.carrier.link import BufferLimits
+from quicdist.carrier.tcp.link import TcpLink
+from quicdist.carrier.tls.connection import TlsConnection
+from quicdist.carrier.tls.session import TlsError
+from quicdist.carrier.tls.writer import TlsWriter
+
+if TYPE_CHECKING:
+    from quicdist.carrier.tcp.connection import TcpConnection
+    from quicdist.carrier.tcp.writer import Writer
+    from quicdist.protocol import DistConnection
+
+
+class TlsLink(TcpLink):
+    """A :class:`~quicdist.carrier.Link` over TLS: that over TCP, with records in place of its bytes.
+
+    Two threads use the session, under one lock: it writes while the event loop stands still.
+    """
+
+    carrier_name: ClassVar[str] = "tls"
+
+    def __init__(
+        self,
+        dist: DistConnection,
+        connection: TcpConnection,
+        *,
+        leftover: bytes = b"",
+        limits: BufferLimits | None = None,
+    ) -> None:
+        assert isinstance(connection, TlsConnection)
+        self._session = connection.session
+        super().__init__(dist, connection, leftover=leftover, limits=limits)
+
+    @property
+    def peer_certificate(self) -> bytes | None:
+        """The peer's certificate in DER, if it showed one."""
+        return self._session.peer_certificate
+
+    @property
+    def tls_version(self) -> str | None:
+        """``"TLSv1.2"`` or ``"TLSv1.3"``."""
+        return self._session.version
+
+    def _make_writer(self, connection: TcpConnection) -> Writer:
+        return TlsWriter(connection.transport, self._session)
+
+    def data_received(self, data: bytes) -> None:
+        writer = self._writer
+        assert isinstance(writer, TlsWriter)
+        with self._lock:
+            try:
+                plaintext = self._session.receive_data(data)
+            except TlsError as error:
+                writer.flush_session()  # the alert
+                failed: TlsError | None = error
+            else:
+                failed = None
+                writer.flush_session()
+        if failed is not None:
+            self._fail(LinkLost(self.peer.name, str(failed)))
+        elif plaintext:
+            super().data_received(plaintext)
+
+    def _write_eof(self) -> None:
+        with self._lock:
+            self._session.close()
+            writer = self._writer
+            assert isinstance(writer, TlsWriter)
+            writer.flush_session()
+        super()._write_eof()

@@ -1,0 +1,74 @@
+"""The writing half of a TLS connection: frames in, records to the kernel, from two threads.
+
+As :mod:`quicdist.carrier.tcp.writer`, with encryption on the way: what is taken from the queue becomes
+records, and records that the kernel has not taken go before all else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from quicdist.carrier.tcp.writer import Writer
+from quicdist.carrier.tls.session import TlsError, TlsSession
+
+
+class TlsWriter(Writer):
+    """Writes through a session, under the lock of :class:`~quicdist.carrier.keepalive.KeepAlive`."""
+
+    __slots__ = ("_records", "_session", "_size")
+
+    def __init__(self, transport: asyncio.Transport, session: TlsSession) -> None:
+        super().__init__(transport)
+        self._session = session
+        #: What the kernel has not taken of the records made last, and how many bytes of the queue they are.
+        self._records = memoryview(b"")
+        self._size = 0
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.queue and not self._records
+
+    def write(self) -> bool:
+        return self._write_records() and super().write()
+
+    def flush_session(self) -> None:
+        """Have records go out that the session made by itself: the answer to a key update, an alert."""
+        self._add_records(0)
+        self._write_records()
+
+    def _write_in_steps(self) -> bool:
+        return self._write_records() and super()._write_in_steps()
+
+    def _send(self, data: bytes | memoryview) -> bool:
+        try:
+            self._session.send(data)
+        except TlsError as error:
+            self._fail(error)
+            return False
+        self._add_records(len(data))
+        return self._write_records()
+
+    def _add_records(self, size: int) -> None:
+        records = self._session.data_to_send()
+        if records:
+            self._records = memoryview(bytes(self._records) + records)
+        self._size += size
+
+    def _write_records(self) -> bool:
+        """Have the kernel take the records that wait; whether it took all."""
+        if not self._records:
+            return True
+        sent = self._write_to_kernel(self._records)
+        if sent is None:
+            return False
+        self._records = self._records[sent:]
+        if self._records:
+            return False
+        self.left += self._size
+        self._size = 0
+        return True
+
+    def _clear(self) -> None:
+        super()._clear()
+        self._records = memoryview(b"")
+        self._size = 0
