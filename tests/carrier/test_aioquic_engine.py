@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import ssl
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -18,7 +16,6 @@ from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted, Stream
 from aioquic.quic.packet_builder import QuicDeliveryState
 from aioquic.tls import SessionTicket
 
-from quicdist import carrier
 from quicdist.carrier.quic.engine.aioquic import (
     address_validation,
     bounds,
@@ -51,7 +48,6 @@ from quicdist.carrier.security.certificates import CertificateFiles
 from quicdist.carrier.security.credentials import fingerprint
 from quicdist.carrier.security.psk import ExternalPsk
 from quicdist.carrier.security.tls_config import TlsConfig
-from tests.test_layers import is_engine
 
 ADDRESS = ("127.0.0.1", 4433)
 CLIENT_ADDRESS = ("127.0.0.1", 5544)
@@ -365,24 +361,6 @@ def test_the_handshake_completed_event_comes(certificates: CertificateFiles) -> 
     wire.talk()
     for quic in (wire.client, wire.server):
         assert any(isinstance(event, HandshakeCompleted) for event in events(quic))
-
-
-def test_no_other_file_of_the_package_touches_private_attributes_of_aioquic() -> None:
-    root = Path(carrier.__file__).parent.parent
-    found = []
-    for path in sorted(root.rglob("*.py")):
-        module = f"quicdist.{'.'.join(path.relative_to(root).with_suffix('').parts)}"
-        if is_engine(module) or "aioquic" not in (text := path.read_text()):
-            continue
-        for node in ast.walk(ast.parse(text)):
-            if (
-                isinstance(node, ast.Attribute)
-                and node.attr.startswith("_")
-                and not node.attr.endswith("__")
-                and ast.unparse(node.value) not in ("self", "cls", "super()")
-            ):
-                found.append(f"{path.name}:{node.lineno} {ast.unparse(node)}")
-    assert found == []
 
 
 # -- TLS: certificates of clients, and pre-shared keys -----------------------------------------

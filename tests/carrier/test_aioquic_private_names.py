@@ -17,6 +17,8 @@ from aioquic import _crypto, tls
 from aioquic.quic import connection, crypto, packet_builder, recovery, stream
 
 from quicdist.carrier.quic.engine import aioquic as package
+from tests.support.imports import MODULES as MODULES_OF_OURS
+from tests.test_layers import is_engine
 
 MODULES: tuple[ModuleType, ...] = (_crypto, connection, crypto, packet_builder, recovery, stream, tls)
 
@@ -162,6 +164,21 @@ def test_the_engine_uses_no_other_private_name_of_aioquic() -> None:
         for name in _names(ast.parse(path.read_text()), uses=True)
     }
     assert ours & theirs == {name.partition("(")[0] for _, name in NAMES}
+
+
+def test_nothing_above_the_engine_uses_a_private_name_of_aioquic() -> None:
+    above = {module: tree for module, (_, tree) in MODULES_OF_OURS.items() if not is_engine(module)}
+    # Names that classes above have themselves say nothing; ``tests/test_layers.py`` checks these.
+    own = set().union(*(_names(tree) for tree in above.values()))
+    used = {name.partition("(")[0] for _, name in NAMES} - own
+    found = [
+        f"{module}:{node.lineno} {ast.unparse(node)}"
+        for module, tree in above.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr in used
+    ]
+    assert len(used) > 80
+    assert found == []
 
 
 def _names(tree: ast.AST, *, uses: bool = False) -> set[str]:

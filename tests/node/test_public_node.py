@@ -60,7 +60,7 @@ PUBLIC = {
 OPTIONS = [
     *("name", "cookie", "carrier", "config", "nodes"),  # those of the first page
     *("vm_args", "host", "port", "listen", "epmd", "discovery", "endpoints"),
-    *("cert", "key", "cacert", "verify", "quic"),
+    *("cert", "key", "cacert", "verify", "quic", "tls"),
     *("hidden", "none", "limits", "default", "net_ticktime", "setup_time", "max_frame", "max_dials"),
 ]
 

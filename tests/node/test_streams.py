@@ -242,7 +242,7 @@ async def test_streams_of_processes_are_handed_over(two: tuple[Node, Node]) -> N
     while told[-1] != ("second", (TAG, ref, CLOSED)):
         told.append(await messages.get())
     assert b"".join(message[2][1] for _, message in told[:-1]) == b"two"
-    with pytest.raises(StreamError, match=r"there is no stream .* or it is over"):
+    with pytest.raises(StreamError, match=r"there is no stream .* or it has ended"):
         there.quic_dist.send(second, ref, b"it is over")
 
 

@@ -160,7 +160,7 @@ async def test_what_was_sent_before_the_loop_blocks_arrives_meanwhile(pair: Pair
 
 
 async def test_a_loop_that_is_dead_is_given_up(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keepalive, "MAX_STANDSTILL", SHORT)
+    monkeypatch.setattr(keepalive, "MAX_BLOCKED", SHORT)
     down = asyncio.Event()
     pair.node.subscribe(lambda event: down.set() if isinstance(event, NodeDown) else None)
     loop = asyncio.get_running_loop()
