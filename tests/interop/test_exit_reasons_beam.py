@@ -35,7 +35,7 @@ def rows(after: str, heading: str) -> list[list[str]]:
 
 
 BODIES = rows("The body of a process", "the body")
-SIGNALS = rows("The body of a process", "a process of the BEAM does")
+SIGNALS = rows("The body of a process", "a process of the BEAM calls")
 SERVERS = rows("A server", "`handle_call`")
 EXPORTS = rows("An exported function", "the function")
 

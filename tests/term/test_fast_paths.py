@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from quicdist.term import Codec, DecodeError, EncodeError
+from quicdist.term import Codec, DecodeError, EncodeError, term_to_binary
+from quicdist.term.etf import fast_decoder, fast_encoder
 
 DEFECTS = [NameError("nmae"), UnboundLocalError("n"), AttributeError("_eft"), AssertionError()]
 
@@ -20,23 +21,16 @@ def raising(error: Exception) -> Any:
 
 @pytest.mark.parametrize("error", DEFECTS, ids=lambda error: type(error).__name__)
 class TestADefectShows:
-    def test_in_the_fast_decoder(self, error: Exception) -> None:
-        codec = Codec()
-        codec._fast_decode = raising(error)
+    def test_in_the_fast_decoder(self, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(fast_decoder, "read_runs", raising(error))
         with pytest.raises(type(error)):
-            codec.decode(b"a\1")
+            Codec().decode(term_to_binary([1000, 2000, 3000, 4000]), 1)
 
-    def test_in_the_fast_encoder(self, error: Exception) -> None:
-        codec = Codec()
+    def test_in_the_fast_encoder(self, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(fast_encoder, "integer_list", raising(error))
         parts = [b"before"]
-
-        def fail(term: Any, parts: list[bytes]) -> None:
-            parts.append(b"begun")
-            raise error
-
-        codec._fast_write = fail
         with pytest.raises(type(error)):
-            codec.encode_into(1, parts)
+            Codec().encode_into((b"begun", [1, 2, 3, 4, 5]), parts)
         assert parts == [b"before"]
 
 

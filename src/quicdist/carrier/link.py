@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 from quicdist.carrier.addresses import Address
 from quicdist.carrier.contract import Link, LinkStats, LostHandler, MessageHandler
 from quicdist.carrier.errors import LinkLost
+from quicdist.carrier.stream_assignment import BULK, StreamAssignment
 from quicdist.carrier.stream_errors import SendBufferFull
 from quicdist.errors import QuicDistError
 from quicdist.logs import clean, get_logger
 from quicdist.protocol import NO_PAYLOAD, ProtocolError
 
 if TYPE_CHECKING:
-    from quicdist.carrier.stream_assignment import StreamAssignment
     from quicdist.protocol import Chunk, ControlMessage, DistConnection
 
 log = get_logger("quicdist.carrier")
@@ -169,8 +169,10 @@ class LinkBase(Link):
         stats.sent += 1
         size = sum(map(len, parts))
         stats.bytes_out += size
-        if self._stream_assignment is not None:
-            stream_id = self._stream_assignment.place(stream_id, control, pair, size)
+        if (assignment := self._stream_assignment) is not None:
+            stream_id = assignment.homes[stream_id]
+            if size >= BULK or assignment.moved:
+                stream_id = assignment.place(stream_id, control, pair, size)
         if self._write(stream_id, parts, size) > self._limits.high_water and not self._paused:
             self._paused = True
             # A single message that is larger than the limit may be queued.

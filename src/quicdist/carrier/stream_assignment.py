@@ -32,17 +32,16 @@ class StreamAssignment:
     ) -> None:
         reserved = len(sending) // 4
         homes, self._reserved = sending[: len(sending) - reserved], sending[len(sending) - reserved :]
-        self._homes = {stream_id: homes[index % len(homes)] for index, stream_id in enumerate(sending)}
+        #: The stream of a pair's small messages, by the one that its hash gives.
+        self.homes = {stream_id: homes[index % len(homes)] for index, stream_id in enumerate(sending)}
         self._unacknowledged = unacknowledged
         self._hold = hold
         #: The pairs that are not on their home stream, and the reserved stream of each.
         self.moved: dict[Hashable, int] = {}
 
-    def place(self, stream_id: int, control: ControlMessage, pair: Hashable, size: int) -> int:
-        """The stream for a message of ``size`` bytes whose pair has the hash of ``stream_id``."""
-        home = self._homes[stream_id]
-        if size < BULK and not self.moved:
-            return home
+    def place(self, home: int, control: ControlMessage, pair: Hashable, size: int) -> int:
+        """The stream for a message of ``size`` bytes whose pair has the home stream ``home``: ``home`` itself
+        for a small message while no pair is moved."""
         if pair is None:
             pair_of: Any = type(control).pair
             pair = pair_of(control)

@@ -9,7 +9,7 @@ payload), a large one in fragments; without, in pass-through form (``112 131`` c
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from struct import Struct
 from typing import Any
 
@@ -31,6 +31,10 @@ _JOIN = 16 * 1024
 #: Of messages from one process to another the control message is the same each time. Encoded ones of
 #: at most so many bytes are remembered: the last that was sent, and the last that came on each stream.
 _REMEMBERED = 512
+
+#: A frame that fills a chunk of at most so many bytes is taken without a :class:`FrameReader`. Of longer ones
+#: that one takes a view.
+_LONGEST_ALONE = 4096
 
 _LENGTH_AND_HEADER = Struct(">IBBB")  # length, 131, 68, number of atom cache references
 _LENGTH_AND_PASS_THROUGH = Struct(">IBB")  # length, 112, 131
@@ -69,8 +73,12 @@ class DistConnection:
         self.streams = streams
         # A peer closes the connection when it receives a message that it does not support.
         self._codec = codec if peer.negotiated & DistFlag.NATIVE_RECORDS else codec.without_records()
+        # Without a call of a method for each term.
+        self._encode: Callable[[Any, list[Any]], None] = self._codec.encoder
+        self._decode = self._codec.decoder
         self._none = codec.none or Atom("undefined")
         self._max_frame = max_frame
+        self._longest_alone = min(_LONGEST_ALONE, max_frame + 4)
         self._fragments = bool(peer.negotiated & DistFlag.FRAGMENTS)
         self._fragment_size = fragment_size
         self._sequence = 0
@@ -129,8 +137,7 @@ class DistConnection:
             if kind is EncodedPayload:
                 parts.append(self._for_peer(payload))
             else:
-                encode_into: Any = self._codec.encode_into
-                encode_into(payload, parts)
+                self._encode(payload, parts)
         size = sum(map(len, parts))
         if not self._fragments:
             self._pass_through(parts, payload_at, size)
@@ -156,10 +163,9 @@ class DistConnection:
         if self._downgrades:
             while downgrade := self._downgrades.get(type(control)):
                 if type(payload) is EncodedPayload:
-                    payload, _ = self._codec.decode(payload.etf)
+                    payload, _ = self._decode(payload.etf)
                 control, payload = downgrade(control, payload)
-        encode_into: Any = self._codec.encode_into
-        encode_into(control.to_term(), parts)
+        self._encode(control.to_term(), parts)
         if type(asked) in _REPEATED and pair is None and payload is not NO_PAYLOAD:
             head = b"".join(parts)
             if len(head) <= _REMEMBERED:
@@ -204,16 +210,25 @@ class DistConnection:
         reader = self._readers.get(stream_id)
         if reader is None:
             reader = self._reader(stream_id)
-        self.bytes_in += len(data)
+        size = len(data)
+        self.bytes_in += size
         messages: list[tuple[ControlMessage, Any]] = []
-        if len(data) < reader.missing:
+        if size < reader.missing:
             reader.keep(data)
             return messages
+        # Most messages arrive alone, in one chunk.
+        is_one_frame = (
+            4 < size <= self._longest_alone
+            and not (reader.missing or reader.head)
+            and data[:4] == (size - 4).to_bytes(4)
+        )
         try:
-            for frame in reader.feed(data):
+            for frame in (data[4:],) if is_one_frame else reader.feed(data):
                 message = self._message(stream_id, frame)
                 if message is not None:
                     messages.append(message)
+            if reader.too_long is not None:
+                raise reader.too_long
         except ProtocolError as error:
             error.messages = messages
             self._failed = error
@@ -236,6 +251,8 @@ class DistConnection:
                 if message is not None:
                     self.messages_in += 1
                 yield message
+            if reader.too_long is not None:
+                raise reader.too_long
         except ProtocolError as error:
             self._failed = error
             raise
@@ -265,7 +282,7 @@ class DistConnection:
             pass_through, start = True, 2
         else:
             raise self._malformed("a distribution header or pass-through", frame)
-        decode = self._codec.decode
+        decode = self._decode
         payload: Any = NO_PAYLOAD
         last = self._last_in.get(stream_id)
         try:
@@ -299,12 +316,12 @@ class DistConnection:
         """The control message of a message that was too long, from its first fragment."""
         begun: tuple[Any, ...] = ()
         try:
-            term, end = self._codec.decode(message.beginning)
+            term, end = self._decode(message.beginning)
         except DecodeError as error:
             raise self._undecodable(stream_id, error) from error
         control = decode_control(term, self.peer.name, self._none)
         try:
-            self._codec.decode(message.beginning, end)
+            self._decode(message.beginning, end)
         except DecodeError as error:
             begun = error.begun
         return control, RefusedPayload(message.error, begun)

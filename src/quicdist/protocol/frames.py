@@ -6,7 +6,6 @@ Source: ERTS User's Guide, *Distribution Protocol*, *Protocol between Connected 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from struct import Struct
 
 from quicdist.protocol.errors import FrameTooLong
@@ -33,45 +32,47 @@ class FrameReader:
     A frame longer than ``max_frame`` is refused before any of it is kept.
     """
 
-    __slots__ = ("_head", "_max_frame", "_node", "_parts", "missing", "ticks")
+    __slots__ = ("_max_frame", "_node", "_parts", "head", "missing", "ticks", "too_long")
 
     def __init__(self, node: str, max_frame: int = MAX_FRAME) -> None:
         self._node = node
         self._max_frame = max_frame
-        self._head = b""  # the first bytes of a length, fewer than four
+        #: The first bytes of a length, fewer than four.
+        self.head = b""
         self._parts: list[Chunk | bytearray] = []  # the first bytes of a frame
         #: How many bytes of a frame are still to come; a chunk of fewer can go to :meth:`keep` at once.
         self.missing = 0
         #: How many ticks have come.
         self.ticks = 0
+        #: The error of a frame that was refused by its length: nothing is read after it.
+        self.too_long: FrameTooLong | None = None
 
     @property
     def buffered(self) -> int:
         """How many bytes are kept of a frame that is not complete."""
-        return sum(map(len, self._parts)) + len(self._head)
+        return sum(map(len, self._parts)) + len(self.head)
 
-    def feed(self, data: bytes) -> Iterator[Chunk]:
-        """The frames that ``data`` completes, without their length; to be iterated to its end.
-
-        Raises :class:`FrameTooLong`.
-        """
+    def feed(self, data: bytes) -> list[Chunk]:
+        """The frames that ``data`` completes, without their length, up to the first one that is too long: see
+        :attr:`too_long`."""
+        frames: list[Chunk] = []
         position, size = 0, len(data)
         if self.missing:
             if size < self.missing:
                 self.keep(data)
-                return
+                return frames
             position = self.missing
             self._parts.append(data if position == size else memoryview(data)[:position])
             frame = b"".join(self._parts)
             self._parts, self.missing = [], 0
-            yield frame
-        elif self._head:
-            position = 4 - len(self._head)
-            self._head += data[:position]
-            if len(self._head) < 4:
-                return
-            (length,) = _LENGTH.unpack(self._head)
-            self._head = b""
+            frames.append(frame)
+        elif self.head:
+            position = 4 - len(self.head)
+            self.head += data[:position]
+            if len(self.head) < 4:
+                return frames
+            (length,) = _LENGTH.unpack(self.head)
+            self.head = b""
             position -= 4  # as if the whole length stood in this chunk
         while size - position >= 4:
             if position >= 0:
@@ -84,20 +85,22 @@ class FrameReader:
                     position += len(_TICKS)
                 continue
             if length > self._max_frame:
-                raise FrameTooLong(self._node, "a frame from", length, self._max_frame)
+                self.too_long = FrameTooLong(self._node, "a frame from", length, self._max_frame)
+                return frames
             end = position + length
             if end > size:
                 self.missing = length
                 if position < size:
                     self.keep(data[position:] if size - position < _LARGE else memoryview(data)[position:])
-                return
+                return frames
             # A view keeps the whole chunk alive: not for a small part of it.
             if length >= _LARGE and length * 8 >= size:
-                yield memoryview(data)[position:end]
+                frames.append(memoryview(data)[position:end])
             else:
-                yield data[position:end]
+                frames.append(data[position:end])
             position = end
-        self._head = data[position:]
+        self.head = data[position:]
+        return frames
 
     def keep(self, chunk: Chunk) -> None:
         """Take fewer bytes than are missing."""

@@ -10,15 +10,12 @@ from quicdist.term.atom import Atom
 from quicdist.term.errors import DecodeError
 from quicdist.term.etf.decoder import Decoder
 from quicdist.term.etf.encoder import Default, Encoder
-from quicdist.term.etf.fast_decoder import LEFT_TO_DECODER, fast_decoder
-from quicdist.term.etf.fast_encoder import DEFECTS, fast_encoder
+from quicdist.term.etf.fast_decoder import fast_decoder
+from quicdist.term.etf.fast_encoder import fast_encoder
 from quicdist.term.limits import Limits
 from quicdist.term.tags import VERSION, Tag
 
 _VERSION = bytes((VERSION,))
-
-#: Up to this size a bytearray or memoryview is sooner copied than decoded in place.
-_COPIED = 4096
 
 
 class Codec:
@@ -39,11 +36,11 @@ class Codec:
     __slots__ = (
         "_decoder",
         "_encoder",
-        "_fast_decode",
-        "_fast_write",
         "_for_older",
+        "decoder",
         "default",
         "deterministic",
+        "encoder",
         "limits",
         "none",
         "view_from",
@@ -65,12 +62,13 @@ class Codec:
         self.view_from = view_from
         least_view = sys.maxsize if view_from is None else view_from
         self._decoder = Decoder(self.none, limits, least_view)
-        self._fast_decode = fast_decoder(
+        #: :meth:`decode` and :meth:`encode_into` as plain functions, for those who call them all the time.
+        self.decoder = fast_decoder(
             self._decoder, self._decoder.atoms, self._decoder.nodes, self._decoder.pids, limits, least_view
         )
         self._for_older: Codec | None = None
         self._encoder = Encoder(self.none, limits, deterministic, default=default)
-        self._fast_write = fast_encoder(self._encoder, self.none, limits, deterministic)
+        self.encoder = fast_encoder(self._encoder, self.none, limits, deterministic)
 
     def without_records(self) -> Codec:
         """The same codec for peers without native records (before OTP 29): one is an EncodeError."""
@@ -82,11 +80,11 @@ class Codec:
                 default=self.default,
                 view_from=self.view_from,
             )
-            older._decoder, older._fast_decode = self._decoder, self._fast_decode
+            older._decoder, older.decoder = self._decoder, self.decoder
             older._encoder = Encoder(
                 self.none, self.limits, self.deterministic, records=False, default=self.default
             )
-            older._fast_write = fast_encoder(older._encoder, self.none, self.limits, self.deterministic)
+            older.encoder = fast_encoder(older._encoder, self.none, self.limits, self.deterministic)
             older._for_older = older
             self._for_older = older
         return self._for_older
@@ -109,16 +107,7 @@ class Codec:
         Binaries are appended as they are, without a copy. Raises EncodeError, and then ``parts`` is
         as it was before.
         """
-        before = len(parts)
-        try:
-            self._fast_write(term, parts)
-            return
-        except DEFECTS:
-            del parts[before:]
-            raise
-        except Exception:  # even of a key's __hash__: the complete encoder raises the right error
-            del parts[before:]
-        self._encoder.encode_into(term, parts)
+        self.encoder(term, parts)
 
     def term_to_binary(self, term: Any, *, compressed: int = 0) -> bytes:
         """As ``erlang:term_to_binary/2``: the version byte, 131, and the term.
@@ -144,18 +133,7 @@ class Codec:
         Only the parts of the term are copied. Raises DecodeError, whose ``offset`` counts
         from the start of ``data``.
         """
-        if type(data) is bytes:
-            try:
-                term, end = self._fast_decode(data, offset)
-                if end <= len(data):
-                    return term, end
-            except LEFT_TO_DECODER:
-                pass
-            return self._decoder.decode(data, offset)
-        if len(data) <= _COPIED:
-            return self.decode(bytes(data), offset)
-        with memoryview(data) as view, view.cast("B") as octets:
-            return self._decoder.decode(octets, offset)
+        return self.decoder(data, offset)
 
     def binary_to_term(self, data: bytes | bytearray | memoryview) -> Any:
         """As ``erlang:binary_to_term/1``: 131 and one term, compressed or not, which is all of ``data``.

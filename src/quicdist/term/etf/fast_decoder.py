@@ -15,7 +15,7 @@ from itertools import repeat
 from math import isfinite
 from struct import Struct
 from struct import error as struct_error
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from quicdist.term.atom import Atom
 from quicdist.term.errors import TermError
@@ -44,7 +44,16 @@ _LEVELS = 36
 
 _ONCE = TIMES[1]
 
+#: Up to this size a bytearray or memoryview is copied sooner than decoded in place.
+_COPIED = 4096
+
 _Read: TypeAlias = Callable[[bytes, int, int], tuple[Any, int]]
+
+
+class Decode(Protocol):
+    """Decodes the term at ``offset``; the term, and the offset after it. Raises DecodeError."""
+
+    def __call__(self, data: bytes | bytearray | memoryview, offset: int = 0) -> tuple[Any, int]: ...
 
 
 class NotSmooth(Exception):
@@ -72,11 +81,11 @@ def fast_decoder(
     pids: dict[bytes, Pid],
     limits: Limits,
     view_from: int = sys.maxsize,
-) -> Callable[[bytes, int], tuple[Any, int]]:
+) -> Decode:
     """A function from ``(data, offset)`` to a term and the offset after it.
 
-    It raises one of :data:`LEFT_TO_DECODER`, or returns an offset behind the data, where ``careful`` has to
-    be asked; the three caches are that one's, and only that one adds to them.
+    What is not smooth is left to ``careful``; the three caches are that one's, and only that one adds to
+    them.
     """
 
     levels = min(_LEVELS, limits.max_depth)
@@ -275,11 +284,20 @@ def fast_decoder(
     read[Tag.NEW_PID_EXT] = read_pid
     read[Tag.NEWER_REFERENCE_EXT] = read_reference
 
-    def decode(data: bytes, offset: int) -> tuple[Any, int]:
-        if offset < 0:
-            raise NotSmooth
-        terms: list[Any] = []
-        end = several(data, offset, _ONCE, levels, terms)
-        return terms[0], end
+    def decode(data: bytes | bytearray | memoryview, offset: int = 0) -> tuple[Any, int]:
+        if type(data) is not bytes:
+            if len(data) > _COPIED:
+                with memoryview(data) as view, view.cast("B") as octets:
+                    return careful.decode(octets, offset)
+            data = bytes(data)
+        if offset >= 0:
+            terms: list[Any] = []
+            try:
+                end = several(data, offset, _ONCE, levels, terms)
+                if end <= len(data):
+                    return terms[0], end
+            except LEFT_TO_DECODER:
+                pass
+        return careful.decode(data, offset)
 
     return decode

@@ -48,8 +48,8 @@ DEFECTS = (NameError, AttributeError, AssertionError)
 def fast_encoder(
     careful: Encoder, none: Atom | None, limits: Limits, deterministic: bool
 ) -> Callable[[Any, list[bytes]], None]:
-    """A function that writes a term; where it raises anything but :data:`DEFECTS`, ``careful`` has
-    to be asked."""
+    """A function that appends the external form of a term to ``parts``; what is not smooth is left to
+    ``careful``, which says what is wrong. After an EncodeError ``parts`` is as it was before."""
 
     # The external forms of a map's keys, the first with the map's header, by the keys: atoms and strings
     # only, which Python does not take for anything else. Maps of one make come again and again.
@@ -199,6 +199,15 @@ def fast_encoder(
         write[type(None)] = write_none
 
     def encode(term: Any, parts: list[bytes]) -> None:
-        several((term,), parts, levels)
+        before = len(parts)
+        try:
+            several((term,), parts, levels)
+            return
+        except DEFECTS:
+            del parts[before:]
+            raise
+        except Exception:  # be it of a key's own __hash__
+            del parts[before:]
+        careful.encode_into(term, parts)
 
     return encode

@@ -205,6 +205,7 @@ class FastReceive(BuffersPackets, Bounded, OwnFlowControl, KeyLimited, Validates
 
     def _receive_stream(self, payload: bytes, at: int, size: int) -> int:
         """Process the STREAM frame at ``at`` if it is an ordinary one; where it ends, or 0."""
+        # The integers are read here, without calls; one that is cut short gives an end after the payload.
         kind = payload[at]
         stream_id = payload[at + 1]
         at += 2
@@ -212,10 +213,16 @@ class FastReceive(BuffersPackets, Bounded, OwnFlowControl, KeyLimited, Validates
             stream_id, at = wire.read_uint(payload, at - 1)
         offset = 0
         if kind & wire.OFFSET:
-            offset, at = wire.read_uint(payload, at)
+            prefix = payload[at] >> 6
+            stop = at + (1 << prefix)
+            offset = int.from_bytes(payload[at:stop]) & wire.VALUES[prefix]
+            at = stop
         length = size - at
         if kind & wire.LENGTH:
-            length, at = wire.read_uint(payload, at)
+            prefix = payload[at] >> 6
+            stop = at + (1 << prefix)
+            length = int.from_bytes(payload[at:stop]) & wire.VALUES[prefix]
+            at = stop
         end = at + length
         stream = self._streams.get(stream_id)
         if stream is None or kind & wire.FIN or not length or end > size:

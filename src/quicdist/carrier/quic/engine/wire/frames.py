@@ -17,6 +17,8 @@ OFFSET: Final = 0x04
 
 #: The largest integer of one byte.
 ONE_BYTE: Final = 0x3F
+#: By the two bits of its prefix, which bits of an integer are its value.
+VALUES: Final = ((1 << 6) - 1, (1 << 14) - 1, (1 << 30) - 1, (1 << 62) - 1)
 #: The prefix of an integer of 14 bits in two bytes.
 TWO_BYTES: Final = 0x4000
 
