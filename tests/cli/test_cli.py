@@ -139,7 +139,7 @@ class TestEchoNode:
             said = node.end()
         assert said.startswith(
             f"made a development certificate in {certs}\n"
-            f"using the development certificate in {certs}: fine for trying out, not for a cluster\n"
+            f"using the development certificate in {certs}: for tests only, not for a cluster\n"
         )
         assert node.process.returncode == 0
         with echo_node(*arguments, script=script) as node:
