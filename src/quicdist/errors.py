@@ -11,7 +11,7 @@ from :class:`BaseException`, outside this tree::
     │   ├── EncodeError: a Python value cannot be encoded as an Erlang term
     │   └── ParseError: text is not an Erlang term
     ├── ProtocolError: a peer broke the distribution protocol, or refused
-    │   ├── FrameError: what came on an established connection is not a valid message
+    │   ├── FrameError: a message on an established connection is malformed
     │   ├── FrameTooLong: a frame or message is longer than the limit
     │   ├── HandshakeError: the distribution handshake failed
     │   │   ├── ConnectionAlive: the peer keeps the connection that it has under this name
@@ -23,7 +23,7 @@ from :class:`BaseException`, outside this tree::
     │   │   ├── WrongCookie: the two nodes have different cookies
     │   │   └── WrongNodeName: another node answered than the one that was dialled
     │   └── InvalidNodeName (ValueError): a name cannot be a node name
-    ├── CarrierError: bytes could not be carried between two nodes
+    ├── CarrierError: the transport between two nodes failed
     │   ├── AcceptError: an incoming connection did not become a link
     │   │   └── AcceptTimeout (TimeoutError): the dialling node did not finish the handshake in time
     │   ├── CertificateError: our certificate, key or CA file cannot be used
@@ -38,7 +38,7 @@ from :class:`BaseException`, outside this tree::
     │   │   └── PeerSilent: the peer sent nothing for too long
     │   ├── ListenError (OSError): a carrier cannot listen at an address
     │   ├── SendBufferFull: more waits to be sent to a node than the limit
-    │   └── StreamError: a user stream cannot do what was asked of it
+    │   └── StreamError: an operation on a user stream failed
     │       ├── IncompleteStream (EOFError): a stream ended before the number of bytes asked for
     │       ├── StreamLimitReached: the peer allows no further stream at present
     │       ├── StreamLost: the connection of a stream ended
@@ -47,13 +47,13 @@ from :class:`BaseException`, outside this tree::
     │       └── StreamsNotSupported: the carrier or the peer has no user streams
     ├── DiscoveryError: a node was not found, listed or registered
     │   ├── DnsError: the DNS did not answer
-    │   ├── EpmdError: epmd did not do what was asked of it
+    │   ├── EpmdError: epmd refused a request or answered nonsense
     │   │   ├── EpmdTimeout (TimeoutError): epmd took a request and did not answer in time
     │   │   └── EpmdUnreachable: no epmd listens at that address
     │   ├── NodeNameTaken: another node of that name is registered
     │   └── NodeNotFound (LookupError): no address of a node is known
     ├── ConfigError (ValueError): a configuration file or flag cannot be used
-    └── NodeError: a node or process cannot do what was asked of it
+    └── NodeError: an operation of a node or process failed
         ├── CallTimeout (TimeoutError): a call was not answered in time
         ├── CallingSelf: a process called itself
         ├── CookieError: the cookie is missing, unreadable or readable by others
@@ -62,7 +62,7 @@ from :class:`BaseException`, outside this tree::
         ├── NoSuchProcess (LookupError): there is no such process on this node
         ├── NodeNotStarted (RuntimeError): the node is not running
         ├── NotConnected (ConnectionError): there is no connection to a node, and none can be made
-        ├── ProcessEnded: a process ended before it did what was asked of it
+        ├── ProcessEnded: a process ended before it answered
         ├── RemoteError: a function called on another node did not return
         └── SpawnError: a process could not be spawned on another node
 
@@ -75,7 +75,7 @@ from typing import Any
 
 
 class QuicDistError(Exception):
-    """An expectation of this package did not hold; the message says what, where and with whom.
+    """The base of all errors of this package. The text says what failed, where, and with which node.
 
     Errors cross process pools: each is pickled as its text and attributes, whatever its
     constructor takes.
