@@ -57,7 +57,7 @@ class StreamAssignment:
             self._hold(stream_id, home)
         return stream_id
 
-    def turn_ended(self) -> None:
+    def events_processed(self) -> None:
         """Acknowledgements were processed: pairs whose bulk messages have arrived return home."""
         if self.moved:
             busy = {stream_id for stream_id in self._reserved if self._unacknowledged(stream_id)}

@@ -54,7 +54,7 @@ def close_code(error: BaseException, *, quicdist: bool) -> int:
     return 0
 
 
-def told_reason(error: BaseException) -> str:
+def close_reason(error: BaseException) -> str:
     """The reason phrase for the peer: without the addresses and names that it knows itself."""
     if isinstance(error, AuthenticationRefused) or (isinstance(error, AcceptError) and error.refusal):
         return error.reason

@@ -16,7 +16,7 @@ from quicdist.carrier.errors import (
     SetupTimeout,
 )
 from quicdist.carrier.happy_eyeballs import Candidate, Claim, candidates, race
-from quicdist.carrier.quic.close_codes import close_code, told_reason
+from quicdist.carrier.quic.close_codes import close_code, close_reason
 from quicdist.carrier.quic.connect_options import ConnectOptions
 from quicdist.carrier.quic.data_streams import StreamCounts
 from quicdist.carrier.quic.dial_handshake import DialHandshake
@@ -203,7 +203,7 @@ def give_up(
     if done.done() and not done.cancelled() and done.exception() is None:
         done.result().close("given up")
         return
-    reason = told_reason(error) if isinstance(error, QuicDistError) else "given up"
+    reason = close_reason(error) if isinstance(error, QuicDistError) else "given up"
     quicdist = connection.engine.peer_is_quicdist()
     connection.close(close_code(error, quicdist=quicdist), reason, linger=linger)
 

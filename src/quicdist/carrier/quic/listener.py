@@ -133,7 +133,7 @@ class QuicIncoming(Incoming, IncomingHandler):
     def path_changed(self) -> None:
         """The address is read from the connection."""
 
-    def turn_ended(self) -> None:
+    def events_processed(self) -> None:
         """Nothing waits for acknowledgements."""
 
     def connection_closed(self, closing: Closing) -> None:

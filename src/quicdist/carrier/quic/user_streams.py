@@ -179,7 +179,7 @@ class QuicUserStreams(UserStreams):
             # Reset before any data of it came: it is not offered.
             self._connection.break_off_stream(stream_id, code)
 
-    def turn_ended(self) -> None:
+    def events_processed(self) -> None:
         """Acknowledgements and new limits were processed."""
         for stream in list(self._watched):
             if self._connection.queued_on(stream.stream_id) <= self._limits.stream_low_water:
