@@ -101,7 +101,7 @@ def test_settings_that_are_half_given(certificates: CertificateFiles, tmp_path: 
         TlsConfig(cacert=os.fspath(tmp_path / "no.pem")).load_ca()
 
 
-def test_what_would_stand_in_files(certificates: CertificateFiles, tmp_path: Path) -> None:
+def test_pem_is_accepted_as_bytes(certificates: CertificateFiles, tmp_path: Path) -> None:
     """A secret store gives bytes, and nothing needs to be written."""
     cert, key, ca = (path.read_bytes() for path in (certificates.cert, certificates.key, certificates.ca))
     loaded = TlsConfig(cert, key, ca).load()

@@ -1,4 +1,4 @@
-"""The secret of a listener's stateless resets, which is the same after a restart."""
+"""The secret of a listener's stateless resets, if possible the same after a restart."""
 
 from __future__ import annotations
 
