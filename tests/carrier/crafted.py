@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from aioquic.quic.connection import QuicConnection
 from aioquic.tls import Epoch
 
-from quicdist.carrier.quic.engine.aioquic import bounds
 from quicdist.carrier.quic.engine.aioquic import state as engine_state
 from quicdist.carrier.quic.engine.aioquic.configuration import client_configuration, server_configuration
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
@@ -40,8 +39,8 @@ class Crafted:
             self.talk()
             self.talk()
             if authenticated:
-                bounds.authenticated(self.client)
-                bounds.authenticated(self.server)
+                self.client.authenticated()
+                self.server.authenticated()
             self.talk()
 
     def talk(self, rounds: int = 4) -> None:

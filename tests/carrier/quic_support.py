@@ -154,20 +154,20 @@ def written(link: QuicLink, stream_id: int) -> int:
 async def until(link: QuicLink, condition: Callable[[], bool]) -> None:
     """Wait until ``condition`` holds, looking after everything that comes in on ``link``."""
     turned = asyncio.Event()
-    turn_ended = link.turn_ended
+    events_processed = link.events_processed
 
     def hook() -> None:
-        turn_ended()
+        events_processed()
         turned.set()
 
-    link.turn_ended = hook  # type: ignore[method-assign]
+    link.events_processed = hook  # type: ignore[method-assign]
     try:
         async with asyncio.timeout(PATIENCE):
             while not condition():
                 turned.clear()
                 await turned.wait()
     finally:
-        link.turn_ended = turn_ended  # type: ignore[method-assign]
+        link.events_processed = events_processed  # type: ignore[method-assign]
 
 
 async def until_seen(server: Listening, condition: Callable[[], bool]) -> None:

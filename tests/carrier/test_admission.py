@@ -52,7 +52,7 @@ def made_up(number: int) -> tuple[str, int]:
 # -- Retry ---------------------------------------------------------------------------------------
 
 
-async def test_retry_validates_the_address_and_the_handshake_goes_on(settings: QuicSettings) -> None:
+async def test_retry_validates_the_address_and_the_handshake_continues(settings: QuicSettings) -> None:
     async with world(settings, address_validation="always") as (server, beyond):
         endpoint = server.listener.endpoint
         stranger = Stranger(settings, HERE)
@@ -194,7 +194,7 @@ async def test_noise_in_initial_packets_brings_retry_and_keeps_nothing(settings:
         assert not endpoint._routes
 
 
-async def test_validated_strangers_give_way_to_a_new_peer(settings: QuicSettings) -> None:
+async def test_new_peer_evicts_a_validated_unauthenticated_one(settings: QuicSettings) -> None:
     async with world(settings, max_half_open=8, address_validation="always") as (server, beyond):
         endpoint = server.listener.endpoint
         for number in range(20):
@@ -223,7 +223,7 @@ async def test_flood_from_one_port_leaves_retries_to_others(settings: QuicSettin
 
 
 @pytest.mark.parametrize("kind", ["noise", "wrong ALPN", "nothing said"])
-async def test_many_strangers_write_a_few_lines(
+async def test_many_refused_connections_write_a_few_log_lines(
     settings: QuicSettings, caplog: pytest.LogCaptureFixture, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(refusal_log, "_of_library", RateLimit(refusal_log.LINES_OF_LIBRARY))
@@ -328,7 +328,7 @@ async def test_version_negotiation_is_shorter_than_what_it_answers(settings: Qui
         assert server.listener.endpoint.strays == 1
 
 
-async def test_links_come_before_strangers(settings: QuicSettings) -> None:
+async def test_datagrams_of_links_are_handled_before_unauthenticated_ones(settings: QuicSettings) -> None:
     async with world(settings, address_validation="never") as (server, beyond):
         client = await dial(settings, server.address)
         await server.link()
@@ -420,7 +420,7 @@ def test_queue_is_bounded_in_addresses_datagrams_and_bytes(
     assert queue.dropped > 100_000
 
 
-def test_queue_lets_those_who_have_come_far_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_queue_serves_handshakes_under_way_before_new_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     lab = Queue(monkeypatch, cost=0.0001)
     for number in range(1000):
         lab.queue.put((bytes(20), made_up(number)))
@@ -432,7 +432,7 @@ def test_queue_lets_those_who_have_come_far_go_on(monkeypatch: pytest.MonkeyPatc
     assert len(lab.handled) > 5
 
 
-def test_queue_works_for_a_slice_and_rests_for_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_queue_works_for_a_slice_and_pauses_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
     lab = Queue(monkeypatch, cost=0.004)
     for number in range(3):
         lab.queue.put((bytes(20), made_up(number)))
@@ -449,7 +449,7 @@ def test_queue_works_for_a_slice_and_rests_for_as_long(monkeypatch: pytest.Monke
     assert len(lab.handled) == 3
 
 
-def test_queue_gives_each_address_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_queue_serves_addresses_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     lab = Queue(monkeypatch, cost=0.004)
     for number in range(1000):
         lab.queue.put((bytes(20), ("192.0.2.9", 9)))
@@ -461,7 +461,7 @@ def test_queue_gives_each_address_its_turn(monkeypatch: pytest.MonkeyPatch) -> N
     assert lab.handled == [(("192.0.2.9", 9), unauthenticated_queue.MAX_NEW), (HERE, 1)]
 
 
-def test_long_header_takes_anything() -> None:
+def test_long_header_accepts_any_data() -> None:
     data = noise()
     assert long_header(data) is not None
     for length in range(23):
@@ -469,7 +469,7 @@ def test_long_header_takes_anything() -> None:
         assert header is None or header.end <= length
 
 
-async def test_server_stays_quick_for_a_new_peer_in_a_flood_from_its_own_address(
+async def test_server_accepts_a_peer_quickly_in_a_flood_from_the_same_address(
     settings: QuicSettings,
 ) -> None:
     """Everything comes from 127.0.0.1: strangers that are validated, and the peer that means it."""

@@ -18,7 +18,6 @@ from aioquic.tls import SessionTicket
 
 from quicdist.carrier.quic.engine.aioquic import (
     address_validation,
-    bounds,
     configuration,
     event_queue,
     probe_packets,
@@ -508,7 +507,7 @@ def linked_wire(certificates: CertificateFiles) -> Wire:
     wire = Wire(certificates)
     wire.talk()
     for quic in (wire.client, wire.server):
-        bounds.authenticated(quic)
+        quic.authenticated()
     events(wire.server)
     return wire
 

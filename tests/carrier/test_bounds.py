@@ -17,7 +17,7 @@ from aioquic.quic.packet import QuicErrorCode
 from aioquic.tls import Epoch
 
 from quicdist.carrier.quic.driver.send_scheduler import SendScheduler
-from quicdist.carrier.quic.engine.aioquic import bounds, flow_control, statistics
+from quicdist.carrier.quic.engine.aioquic import flow_control, statistics
 from quicdist.carrier.quic.engine.aioquic import state as engine_state
 from quicdist.carrier.quic.engine.aioquic.bounds import BOUNDS, Bounded
 from quicdist.carrier.quic.engine.aioquic.reassembly import CryptoReceiver
@@ -257,7 +257,8 @@ def test_data_of_a_dialled_node_beyond_the_limit_come_again_later(certificates: 
     assert BOUNDS.stream_bytes <= len(client.came[1]) < BOUNDS.stream_bytes + 20_000
     assert client.ended is None
     for end in network.ends:
-        bounds.authenticated(end.quic)
+        assert isinstance(end.quic, Bounded)
+        end.quic.authenticated()
     all_came(network)
 
 
@@ -286,7 +287,7 @@ def test_streams_beyond_the_limit_come_again_after_authentication(
     pair.feed(pair.server, stream_frame(2 + 4 * BOUNDS.unidirectional, 0, b"x"))
     assert len(pair.server._streams) == BOUNDS.streams
     assert engine_state.closing(pair.server) is None
-    bounds.authenticated(pair.server)
+    pair.server.authenticated()
     pair.feed(pair.server, stream_frame(4 * BOUNDS.bidirectional, 0, b"x"))
     assert len(pair.server._streams) == BOUNDS.streams + 1
 
@@ -439,7 +440,7 @@ def test_a_link_survives_too_many_tiny_pieces(certificates: CertificateFiles) ->
 
 @pytest.mark.parametrize("authenticated", [True, False], ids=["link", "stranger"])
 @pytest.mark.parametrize("seed", range(3))
-def test_nothing_in_a_packet_raises(
+def test_no_packet_content_raises(
     certificates: CertificateFiles, caplog: pytest.LogCaptureFixture, seed: int, authenticated: bool
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -544,7 +545,7 @@ class Handshake:
 
 @pytest.mark.parametrize("of_client", [True, False], ids=["of the client", "of the server"])
 @pytest.mark.parametrize("seed", range(2))
-def test_nothing_in_a_tls_handshake_raises(
+def test_no_tls_message_raises(
     certificates: CertificateFiles, caplog: pytest.LogCaptureFixture, seed: int, of_client: bool
 ) -> None:
     caplog.set_level(logging.INFO)

@@ -83,7 +83,7 @@ def test_missing_and_wrong_files_are_named(certificates: CertificateFiles, tmp_p
         (certificates.cert, missing, r"missing\.pem.*No such file"),
         (nonsense, certificates.key, r"nonsense\.pem holds no certificate"),
         (certificates.cert, nonsense, r"nonsense\.pem holds no private key"),
-        (certificates.cert, other.key, "is not that of the certificate"),
+        (certificates.cert, other.key, "does not match the certificate"),
     ]
     for cert, key, text in cases:
         with pytest.raises(CertificateError, match=text):
@@ -101,7 +101,7 @@ def test_settings_that_are_half_given(certificates: CertificateFiles, tmp_path: 
         TlsConfig(cacert=os.fspath(tmp_path / "no.pem")).load_ca()
 
 
-def test_what_would_stand_in_files(certificates: CertificateFiles, tmp_path: Path) -> None:
+def test_pem_is_accepted_as_bytes(certificates: CertificateFiles, tmp_path: Path) -> None:
     """A secret store gives bytes, and nothing needs to be written."""
     cert, key, ca = (path.read_bytes() for path in (certificates.cert, certificates.key, certificates.ca))
     loaded = TlsConfig(cert, key, ca).load()
@@ -109,9 +109,11 @@ def test_what_would_stand_in_files(certificates: CertificateFiles, tmp_path: Pat
     assert loaded.fingerprint == certificates.fingerprint
     assert TlsConfig(cacert=ca).load_ca() == TlsConfig(cacert=certificates.ca).load_ca()
     other = make_development_certificates(tmp_path / "other")
-    with pytest.raises(CertificateError, match="the key in the key given is not that of the certificate in"):
+    with pytest.raises(
+        CertificateError, match=r"the private key in key \(bytes\) does not match the certificate in"
+    ):
         TlsConfig(certificates.cert, other.key.read_bytes()).load()
-    with pytest.raises(CertificateError, match="the certificate given holds no certificate"):
+    with pytest.raises(CertificateError, match=r"certificate \(bytes\) holds no certificate"):
         TlsConfig(b"nonsense", key).load()
 
 

@@ -60,7 +60,7 @@ async def test_a_certificate_names_its_hosts_and_no_others(ca: TestCa, asking: s
         assert {peer.name for peer in server.node.requested} == set(NAMED)
 
 
-async def test_a_common_name_names_nobody(ca: TestCa) -> None:
+async def test_a_common_name_names_no_host(ca: TestCa) -> None:
     async with listening(QuicSettings(tls=tls(ca.sign(), ca, client_certificate="require"))) as server:
         await refused(server, tls(ca.sign("node1.example.com", hosts=[])), "a@node1.example.com")
         await refused(server, tls(ca.sign("127.0.0.1", hosts=["else.example"])), "a@127.0.0.1")
@@ -81,7 +81,7 @@ async def test_a_certificate_that_is_not_asked_for_names_nobody(ca: TestCa) -> N
             await connects(server, tls(ca.sign(hosts=HOSTS)), name=name)
 
 
-async def test_a_psk_lets_in_under_any_name(ca: TestCa) -> None:
+async def test_a_psk_allows_any_node_name(ca: TestCa) -> None:
     for asking in ("none", "require"):
         config = dataclasses.replace(
             tls(ca.sign(), ca, client_certificate=asking), psks={PSK.identity: PSK.secret}
@@ -138,7 +138,7 @@ async def test_a_callback_is_asked_before_the_name_is_said_and_adds_no_name(ca: 
         assert [peer.node for peer in asked] == [None, None]
 
 
-async def test_over_tcp_any_name() -> None:
+async def test_tcp_allows_any_node_name() -> None:
     node = FakeNode("b@127.0.0.1")
     for name in (NAMED[0], *OTHERS[:2]):
         async with tcp_peers.joined(FakeNode(name), node) as (_, there):

@@ -130,9 +130,7 @@ def test_time_that_runs_out_for_the_other_node_is_told_as_that(settings: QuicSet
 
 
 @pytest.mark.parametrize("refused", [False, True])
-async def test_what_came_in_one_turn_with_the_end_of_its_time_counts(
-    settings: QuicSettings, *, refused: bool
-) -> None:
+async def test_an_answer_that_came_with_the_timeout_counts(settings: QuicSettings, *, refused: bool) -> None:
     """As where the event loop has stood still for longer than a dial is to wait."""
     handshake = DialHandshake(SERVER, HERE, FakeNode(CLIENT), settings, StreamCounts(), lambda: True)
     assert not await handshake.begun(0)
@@ -170,7 +168,7 @@ def test_a_connection_that_breaks_before_the_acknowledgement_does_not_blame_the_
     run()
 
 
-def test_over_tcp_an_error_says_how_far_the_handshake_had_come() -> None:
+def test_tcp_error_names_the_expected_message() -> None:
     @in_virtual_time
     async def run() -> None:
         silent: set[asyncio.StreamWriter] = set()

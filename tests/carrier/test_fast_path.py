@@ -90,7 +90,7 @@ class Detours:
 
 @pytest.mark.parametrize(("client", "server"), [(DIRECT, DIRECT), (DIRECT, PLAIN), (PLAIN, DIRECT)])
 @pytest.mark.parametrize("faults", [Faults(), BAD], ids=["good", "bad"])
-def test_all_data_come_whole(
+def test_all_data_arrive_complete(
     certificates: CertificateFiles,
     client: type[QuicConnection],
     server: type[QuicConnection],

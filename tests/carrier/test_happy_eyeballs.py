@@ -142,7 +142,7 @@ class TestRace:
         assert claims[0] is True
         assert True not in claims[1:]
 
-    async def test_called_off_from_outside_nothing_goes_on(self) -> None:
+    async def test_cancelled_race_leaves_no_attempt(self) -> None:
         ways = Ways({six(1): None, four(1): None})
         racing = asyncio.create_task(ways.race(delay=0))
         while len(ways.begun) < 2:  # noqa: ASYNC110 - both attempts are on
@@ -184,7 +184,7 @@ class TestQuic:
                 await peer.wait_closed()
                 assert len(taking.recv(2048)) >= 1200  # it was tried
 
-    async def test_only_one_address_hears_a_word_of_the_distribution(
+    async def test_only_one_address_gets_a_handshake_message(
         self, settings: QuicSettings, at_once: None
     ) -> None:
         async with quic_support.listening(settings) as first:
@@ -203,7 +203,7 @@ class TestQuic:
                 heard = first.node.requested + second.node.requested
                 assert [named.name for named in heard] == ["client@127.0.0.1"]
 
-    async def test_whoever_lost_says_nothing(
+    async def test_a_lost_attempt_sends_no_name(
         self, settings: QuicSettings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         asked: list[bool] = []

@@ -309,7 +309,7 @@ def connections(pair: LinkPair) -> tuple[Any, Any]:
     return pair.client.link._connection, pair.server.link._connection
 
 
-async def test_quic_takes_in_and_acknowledges_and_delivers_afterwards(settings: QuicSettings) -> None:
+async def test_quic_acknowledges_while_blocked_and_delivers_afterwards(settings: QuicSettings) -> None:
     async with linked(settings) as pair:
         client, server = connections(pair)
         pair.to_server(b"asked")
@@ -354,7 +354,7 @@ async def test_quic_sends_again_what_was_lost_meanwhile(settings: QuicSettings) 
         assert (await pair.server.get())[1] == b"lost at first"
 
 
-async def test_a_standing_quic_node_holds_no_more_than_its_windows(settings: QuicSettings) -> None:
+async def test_a_blocked_quic_node_holds_no_more_than_its_windows(settings: QuicSettings) -> None:
     """While nobody takes what came, the peer gets no more credit than it had."""
     size = 48 * 1024 * 1024
     async with linked(settings) as pair:

@@ -113,7 +113,7 @@ async def broken_by_the_peer(server: Listening, settings: QuicSettings) -> None:
             connection.socket._sock.getsockname(),
             other._time(),
         )
-        other.turn()
+        other.process_events()
         await pair.server.end()
 
 

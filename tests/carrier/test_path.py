@@ -113,7 +113,9 @@ def test_two_flows_share_a_bottleneck(certificates: CertificateFiles) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.3, 5.0])
-def test_after_a_cut_it_goes_on_within_a_second_or_so(certificates: CertificateFiles, seconds: float) -> None:
+def test_transfer_continues_within_seconds_after_a_cut(
+    certificates: CertificateFiles, seconds: float
+) -> None:
     network = Network(certificates, Path(delay=0.025, rate=1.25e6, queue=60_000))
     network.establish()
     network.client.write(0, bytes(8 * MIB))

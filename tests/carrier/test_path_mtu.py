@@ -219,7 +219,7 @@ def test_silence_is_no_black_hole_but_a_short_packet_acknowledged_alone_is() -> 
     assert not mtu.doubtful
 
 
-def test_datagrams_shorter_than_the_lost_ones_prove_nothing() -> None:
+def test_shorter_datagrams_than_the_lost_ones_do_not_reset_losses() -> None:
     """Datagrams of many sizes are under way on a path that took 9000 bytes, and now takes 1500."""
     mtu = found(8972)
     for _ in range(MAX_LOSSES - 1):
@@ -273,7 +273,7 @@ def test_a_path_that_takes_short_packets_only_carries_no_quic() -> None:
     assert not narrowed(mtu, NARROW_LOSSES - 1, NARROW_SHORT)
 
 
-def test_a_path_that_takes_probes_and_nothing_else() -> None:
+def test_a_path_that_takes_only_probes_is_not_probed_twice() -> None:
     mtu = found()
     lose(mtu)
     assert search(mtu, ANY) == [BASE_SIZE, MAX_SIZE]
@@ -281,14 +281,14 @@ def test_a_path_that_takes_probes_and_nothing_else() -> None:
     asked = search(mtu, 10_000)
     assert MAX_SIZE not in asked
     assert 9600 < mtu.size <= 10_000
-    # Sizes that did get through are believed in again.
+    # Sizes that did get through are probed first again.
     arrive(mtu)
     size = mtu.size
     lose(mtu)
     assert search(mtu, ANY)[1] == size
 
 
-def test_short_datagrams_that_get_through_prove_nothing_for_long_ones() -> None:
+def test_short_datagrams_do_not_reset_losses_of_long_ones() -> None:
     mtu = found()
     lose(mtu)
     arrive(mtu)  # of the least size

@@ -152,7 +152,7 @@ async def test_closing_is_told_once_to_each_end(settings: QuicSettings) -> None:
             pair.to_server("late")
 
 
-async def test_what_was_sent_before_a_close_arrives(settings: QuicSettings) -> None:
+async def test_messages_sent_before_a_close_arrive(settings: QuicSettings) -> None:
     async with linked(settings) as pair:
         for _ in range(8):
             pair.to_server(bytes(MIB))

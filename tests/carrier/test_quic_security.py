@@ -259,7 +259,7 @@ async def test_a_certificate_that_nobody_asked_for_is_not_shown(ca: TestCa, stra
 
 
 def test_to_ask_for_certificates_needs_a_ca(ca: TestCa) -> None:
-    with pytest.raises(CertificateError, match="needs the CA"):
+    with pytest.raises(CertificateError, match="needs cacert"):
         QuicSettings(tls=tls(ca.sign(), client_certificate="require")).for_listening()
     with pytest.raises(CertificateError, match=r"'maybe'.*none, request, require"):
         TlsConfig(client_certificate="maybe")  # type: ignore[arg-type]

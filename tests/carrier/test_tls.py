@@ -76,7 +76,7 @@ async def test_a_peer_that_does_not_speak_tls_is_refused_and_told_by_an_alert(
             break
         said = await peer.closed()
     assert said[:1] in (b"", b"\x15")  # nothing, where the kernel has reset the connection, or an alert
-    assert "the peer does not speak TLS there" in caplog.text
+    assert "the peer does not speak TLS on this port" in caplog.text
 
 
 async def test_a_renewed_certificate_is_used_without_a_restart(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ class Sent:
     in_flight: bool
     control: list[bytes] = field(default_factory=list)
     pieces: list[tuple[int, Piece]] = field(default_factory=list)
-    tell: list[Callable[[bool], None]] = field(default_factory=list)
+    on_done: list[Callable[[bool], None]] = field(default_factory=list)
 
 
 class SimulatedEngine:
@@ -473,8 +473,8 @@ class SimulatedEngine:
                     self._discard(stream_id)
             for frame in sent.control:
                 self._control_delivered(frame)
-            for tell in sent.tell:
-                tell(True)
+            for on_done in sent.on_done:
+                on_done(True)
         self._lose([sent for sent in self._sent.values() if sent.number <= largest.number - 3])
 
     def _control_delivered(self, frame: bytes) -> None:
@@ -496,8 +496,8 @@ class SimulatedEngine:
                 part = self._send_part(stream_id)
                 if part is not None:
                     part.lost(piece)
-            for tell in sent.tell:
-                tell(False)
+            for on_done in sent.on_done:
+                on_done(False)
 
     # -- events, and the end ---------------------------------------------------------------------
 
@@ -769,24 +769,26 @@ class SimulatedEngine:
     def set_datagram_size(self, size: int) -> None:
         self._datagram_size = size
 
-    def make_probe(self, size: int, now: float, tell: Callable[[bool], None]) -> Datagram:
-        sent = Sent(self._number, now, 0, in_flight=False, tell=[tell])
+    def make_probe(self, size: int, now: float, on_done: Callable[[bool], None]) -> Datagram:
+        sent = Sent(self._number, now, 0, in_flight=False, on_done=[on_done])
         return self._datagram([b"%c" % wire.PING], size, now, sent)
 
     def forget_probe(self) -> None:
         del self._sent[self._number - 1]
 
-    def watch(self, count: int, tell: Callable[[bool], None]) -> bool:
+    def watch(self, count: int, on_done: Callable[[bool], None]) -> bool:
         sent = self._sent.get(self._number - count)
         if sent is None:
             return False
-        sent.tell.append(tell)
+        sent.on_done.append(on_done)
         return True
 
-    def watch_long_packets(self, size: int, after: int, tell: Callable[[int], None]) -> tuple[int, int]:
+    def watch_long_packets(
+        self, size: int, after: int, on_acknowledged: Callable[[int], None]
+    ) -> tuple[int, int]:
         found = [sent for sent in self._sent.values() if sent.size > size and sent.number >= after]
         for sent in found:
-            sent.tell.append(partial(_tell_size, tell, sent.size))
+            sent.on_done.append(partial(_call_if_acknowledged, on_acknowledged, sent.size))
         return len(found), max((sent.size for sent in found), default=0)
 
     # -- TLS, and what the peer has said of itself ---------------------------------------------------
@@ -816,9 +818,9 @@ class SimulatedEngine:
         return 65527
 
 
-def _tell_size(tell: Callable[[int], None], size: int, delivered: bool) -> None:
+def _call_if_acknowledged(on_acknowledged: Callable[[int], None], size: int, delivered: bool) -> None:
     if delivered:
-        tell(size)
+        on_acknowledged(size)
 
 
 # -- frames and headers ----------------------------------------------------------------------------

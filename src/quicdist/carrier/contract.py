@@ -31,11 +31,11 @@ class Listener(ABC):
     @property
     @abstractmethod
     def address(self) -> NetAddress:
-        """The address, with the port that the system chose if 0 was given."""
+        """The address. If port 0 was requested, with the port that the system chose."""
 
 
 class Incoming(ABC):
-    """A connection that came in, before its distribution handshake."""
+    """An incoming connection, before its distribution handshake."""
 
     @property
     @abstractmethod
@@ -51,8 +51,8 @@ class LocalNode(Protocol):
     """The node as a carrier uses it, for handshakes only. No method waits.
 
     A dial calls, in this order, :meth:`cookie_for`, :meth:`name_said`, and :meth:`connection_alive` if the
-    peer answers ``alive``. A connection that came in calls :meth:`connection_requested` when the peer has
-    sent its name, :meth:`cookie_for`, and when the peer has proved that it knows the cookie either
+    peer answers ``alive``. An incoming connection calls :meth:`connection_requested` when the peer has sent
+    its name, :meth:`cookie_for`, and when the peer has proved that it knows the cookie either
     :meth:`peer_proved` or, if it was answered ``alive``, :meth:`old_connection_pending`. What an established
     link delivers goes to the handlers of :meth:`Link.start`."""
 
@@ -72,7 +72,7 @@ class LocalNode(Protocol):
         """The cookie shared with ``node`` (OTP's ``erlang:get_cookie/1``)."""
 
     def connection_requested(self, peer: PeerNamed) -> Status:
-        """A peer has sent its name: the status that it is answered."""
+        """A peer has sent its name. Returns the status to answer with."""
 
     def connection_alive(self, node: str) -> bool:
         """Our dial was answered ``alive``: ``node`` has a connection to this node already. True to replace
@@ -122,7 +122,7 @@ MessageHandler = Callable[["ControlMessage", Any], None]
 LostHandler = Callable[["QuicDistError | None"], None]
 
 
-#: Called for each stream that the peer opens: True accepts it, False refuses it with code 0x100.
+#: Called for each user stream that the peer opens: True accepts it, False refuses it with code 0x100.
 StreamHandler = Callable[[UserStream], bool]
 
 
@@ -149,7 +149,7 @@ class UserStreams(ABC):
 
     @abstractmethod
     def __iter__(self) -> Iterator[UserStream]:
-        """The streams that are not over."""
+        """The streams that have not ended."""
 
     @abstractmethod
     def get(self, stream_id: int) -> UserStream | None:
@@ -188,8 +188,8 @@ class Link(ABC):
 
     @abstractmethod
     async def drain(self) -> None:
-        """Wait while more bytes are queued than the link's limit, at most until it ends; always at least one
-        turn of the event loop."""
+        """Wait while more bytes are queued than the link's limit, until it ends at the latest. Always yields
+        to the event loop once."""
 
     @property
     @abstractmethod
@@ -230,7 +230,7 @@ class Link(ABC):
 
     @abstractmethod
     async def wait_closed(self) -> None:
-        """Wait until the link has ended and the peer was told."""
+        """Wait until the link has ended and its connection is closed or lost."""
 
     @property
     @abstractmethod
@@ -244,7 +244,7 @@ class Link(ABC):
 class Carrier(ABC):
     """OTP's eight callbacks. One carrier object serves one node."""
 
-    #: Its name in ``#net_address.protocol`` and ``-proto_dist``: ``"quic"`` or ``"tcp"``.
+    #: Its name in ``#net_address.protocol``: ``"quic"``, ``"tcp"`` or ``"tls"``.
     family: ClassVar[str]
 
     @abstractmethod

@@ -1,6 +1,6 @@
 """UDP sockets of the system, and their options.
 
-Tests have others, of a simulated network: :class:`DatagramSocket` is what is used of a socket.
+Tests use sockets of a simulated network: :class:`DatagramSocket` is the part of a socket that is used.
 """
 
 from __future__ import annotations

@@ -73,8 +73,8 @@ class AuthenticationRefused(ConnectError):
 
 
 class DialAgain(ConnectError):
-    """Internal: the QUIC handshake with a session ticket failed, or one try of it took too long. The carrier
-    dials again, without a ticket."""
+    """Internal: a QUIC handshake with a session ticket failed, or one attempt took too long. The carrier
+    dials again, without early data."""
 
 
 class Refusal(Enum):
@@ -85,7 +85,7 @@ class Refusal(Enum):
     CERTIFICATE = auto()
     #: The ``auth_callback`` of one side refused the other, or did not answer in time.
     AUTHENTICATION = auto()
-    #: Both nodes dial each other, and this node's dial goes on.
+    #: Both nodes dial each other, and this node's dial is kept.
     SIMULTANEOUS = auto()
 
 
@@ -110,8 +110,8 @@ class AcceptTimeout(AcceptError, TimeoutError):
 
 
 class LinkLost(CarrierError, ConnectionError):
-    """The established connection to ``node`` ended, and this side had not closed it; or a message was sent
-    on a link that has ended."""
+    """The link to ``node`` ended without being closed by this side, or a message was sent on a link that has
+    ended."""
 
     def __init__(self, node: str, reason: str) -> None:
         super().__init__(f"connection to {node} lost: {reason}")

@@ -1,4 +1,4 @@
-"""A bounded table of things of unauthenticated peers, in which a new entry evicts another."""
+"""A bounded table of entries for unauthenticated peers, in which a new entry evicts another."""
 
 from __future__ import annotations
 

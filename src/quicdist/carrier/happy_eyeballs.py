@@ -33,8 +33,8 @@ class Candidate(NamedTuple):
         return str(Address(self.address[0], self.address[1]))
 
 
-#: Called by an attempt that has succeeded: True if it is the first and may go on. After False it must not
-#: have any effect at the peer: it is cancelled.
+#: Called by an attempt that has succeeded: True if it is the first and may continue. After False it is
+#: cancelled, and must not have any effect at the peer.
 Claim = Callable[[], bool]
 Attempt = Callable[[Candidate, Claim], Coroutine[Any, Any, T]]
 
@@ -130,7 +130,7 @@ def _error(task: asyncio.Task[T]) -> Exception:
 
 
 def call_off(tasks: Iterable[asyncio.Task[T]]) -> None:
-    """Cancel them."""
+    """Cancel ``tasks``."""
     for task in tasks:
         task.cancel()
 

@@ -1,8 +1,8 @@
 """Keeps connections alive while code of the program blocks the event loop.
 
-A BEAM sends ticks and acknowledgements from threads of its own, whatever its processes compute. Here the
-event loop does, and a function that blocks it for longer than a peer waits (``net_ticktime``; 16 s without an
-acknowledgement from quic_dist 1.8.2 on) would cost the node its connections. So another thread, that of
+A BEAM sends ticks and acknowledgements independently of its processes. Here the event loop sends them, and a
+function that blocks it for longer than a peer waits (``net_ticktime``; 16 s without an acknowledgement from
+quic_dist 1.8.2 on) would cost the node its connections. So another thread, that of
 ``quicdist.node.loop_watch``, calls :meth:`KeepAlive.act` while the event loop is blocked: each link sends
 ticks, and QUIC connections receive and acknowledge datagrams. Messages wait for the event loop; no code of
 the program runs in that thread.
@@ -33,7 +33,7 @@ TICK_INTERVAL: Final = 1.0
 MAX_BLOCKED: Final = 900.0
 #: Seconds to wait for the lock when the event loop is about to run again.
 _PATIENCE: Final = 0.1
-#: A loop whose clock differs from the monotonic one by so many seconds has a clock of its own.
+#: An event loop whose time differs from the monotonic clock by more than so many seconds has simulated time.
 _OTHER_CLOCK: Final = 60.0
 
 

@@ -1,4 +1,4 @@
-"""How long a connection that is being closed still sends its queue."""
+"""Limits the time for which a connection that is being closed still sends its queue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The part that links of all carriers share: messages, counters, backpressure, and the end."""
+"""The common part of all links: messages, counters, backpressure, and the end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 log = get_logger("quicdist.carrier")
 
-#: Characters of a protocol error in the log and in what the peer is told.
+#: The longest text of a protocol error, in characters, in the log and in the reason for the peer.
 MAX_REASON: Final = 500
 
 Message = tuple["ControlMessage", Any]
@@ -42,9 +42,9 @@ class LinkState(Enum):
     PENDING = "pending"
     #: Messages are delivered as they come.
     UP = "up"
-    #: Ended: nothing can be sent. Messages sent before may still leave, and the peer is being told.
+    #: Ended: nothing can be sent. Messages sent before may still leave; the connection is being closed.
     CLOSING = "closing"
-    #: The peer was told, or the connection is lost.
+    #: The connection is closed or lost.
     CLOSED = "closed"
 
 
@@ -73,17 +73,17 @@ class BufferLimits:
     high_water: int = 4 * 1024 * 1024
     low_water: int = 1024 * 1024
     before_start: int = 16 * 1024 * 1024
-    #: Unsent bytes of messages at most: a link with more is closed with
-    #: :class:`~quicdist.carrier.SendBufferFull`. A single message may be larger. A user stream with more
-    #: raises the same error.
+    #: The maximum of unsent bytes of messages. When it is exceeded, the link is closed with
+    #: :class:`~quicdist.carrier.SendBufferFull`; a single message may be larger. For each user stream the
+    #: same maximum applies, and writing raises that error.
     max_pending: int = 256 * 1024 * 1024
-    #: The same limits for ``drain`` of one user stream.
+    #: ``high_water`` and ``low_water`` for ``drain`` of one user stream.
     stream_high_water: int = 512 * 1024
     stream_low_water: int = 256 * 1024
 
 
-def _ignore(*told: object) -> None:
-    """In place of the handlers of a closed link."""
+def _ignore(*arguments: object) -> None:
+    """Replaces the handlers of a closed link."""
 
 
 class LinkBase(Link):
@@ -119,11 +119,12 @@ class LinkBase(Link):
         self._state = PENDING
         #: Messages that came before the link was started.
         self._early: list[Message] = []
-        #: More than ``high_water`` bytes are queued, and they are not down to ``low_water`` yet.
+        #: More than ``high_water`` bytes were queued, and more than ``low_water`` still are.
         self._paused = False
         #: The link is closed when more bytes than this are queued.
         self._max_queued = limits.max_pending
         self._drain_waiters: list[asyncio.Future[None]] = []
+        #: Done when the link is CLOSED.
         self._over = self._loop.create_future()
         #: Chooses the stream of a message, on a carrier with several.
         self._stream_assignment: StreamAssignment | None = None
@@ -135,7 +136,7 @@ class LinkBase(Link):
         assert state in TRANSITIONS[self._state], f"{self.peer.name}: {self._state.name} to {state.name}"
         self._state = state
 
-    # -- what a carrier adds ---------------------------------------------------------------
+    # -- implemented by each carrier -------------------------------------------------------
 
     @property
     @abstractmethod
@@ -148,8 +149,8 @@ class LinkBase(Link):
 
     @abstractmethod
     def _close(self, reason: str) -> None:
-        """Tell the peer, release the connection, then call :meth:`_finished`. The queue is transmitted for
-        some seconds more."""
+        """Close the connection with ``reason``, and call :meth:`_finished` when it is closed. The queue is
+        transmitted for some seconds more."""
 
     @abstractmethod
     def _abandon(self, reason: str) -> None:
@@ -179,9 +180,9 @@ class LinkBase(Link):
             self._max_queued = self._limits.max_pending + (size if size > self._limits.max_pending else 0)
 
     def _has_room(self) -> bool:
-        """Too much is queued: whether the carrier takes enough of it now. Otherwise the link is closed: a
-        peer that does not read must not fill this node's memory, and no signal may be missing between two
-        that arrive."""
+        """More is queued than allowed: whether the carrier takes enough of it now. Otherwise the link is
+        closed: a peer that does not read must not fill this node's memory, and a dropped signal must not be
+        followed by others."""
         self._write_out()
         if self.queued <= self._max_queued:
             return True
@@ -319,7 +320,7 @@ class LinkBase(Link):
         return True
 
     def _finished(self) -> None:
-        """The peer was told, and the connection is released."""
+        """The connection is closed or lost."""
         if self._state is not CLOSED:
             self._enter(CLOSED)
             self._over.set_result(None)
@@ -327,7 +328,7 @@ class LinkBase(Link):
                 self._forget_soon()
 
     def _forget_soon(self) -> None:
-        """Release the handlers after their last call: most often they hold the link."""
+        """Release the handlers after their last call: they usually hold the link."""
         if not self._loop.is_closed():
             self._loop.call_soon(self._forget)
 

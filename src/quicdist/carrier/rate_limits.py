@@ -10,7 +10,7 @@ from typing import Final
 
 from quicdist.carrier.addresses import Source
 
-#: Sources kept in a table unless told otherwise.
+#: The default for the sources kept in a table.
 SOURCES: Final = 1024
 
 

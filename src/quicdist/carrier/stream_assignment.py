@@ -1,4 +1,4 @@
-"""Assigns bulk messages to data streams of their own, so that messages of other pairs are not behind them.
+"""Assigns bulk messages to reserved data streams, so that messages of other pairs are not queued behind them.
 
 Pairs share streams by their hash, and a message waits for all that was sent on its stream before. So a few of
 the streams are reserved for bulk messages. Order within a pair is kept: data on the reserved stream is held
@@ -57,8 +57,9 @@ class StreamAssignment:
             self._hold(stream_id, home)
         return stream_id
 
-    def turn_ended(self) -> None:
-        """Acknowledgements were processed: pairs whose bulk messages have arrived return home."""
+    def events_processed(self) -> None:
+        """Acknowledgements were processed: pairs whose bulk messages have arrived return to their home
+        stream."""
         if self.moved:
             busy = {stream_id for stream_id in self._reserved if self._unacknowledged(stream_id)}
             if not busy.issuperset(self.moved.values()):

@@ -10,11 +10,11 @@ STREAM_REFUSED = 0x100
 
 
 class SendBufferFull(CarrierError):
-    """``node`` does not receive as fast as this node sends: ``pending`` bytes (or ``unit``) are queued, and
-    ``limit`` at most may be.
+    """``node`` receives more slowly than this node sends: ``pending`` bytes (or ``unit``) are queued, more
+    than ``limit``.
 
-    A connection is closed with it whose senders do not wait; ``drain`` and ``send_wait`` wait. A user stream
-    raises it; then none of the data was queued.
+    A link that exceeds the limit is closed with this error; senders avoid it with ``drain`` or ``send_wait``.
+    Writing to a user stream raises it; then none of the data was queued.
     """
 
     def __init__(self, node: str, pending: int, limit: int, unit: str = "bytes") -> None:
@@ -22,8 +22,7 @@ class SendBufferFull(CarrierError):
         self.pending = pending
         self.limit = limit
         super().__init__(
-            f"{pending} {unit} wait for {node} to take them, {limit} at most may: senders that await drain "
-            "send no faster than it takes them"
+            f"{pending} {unit} are queued for {node}, {limit} are allowed (await drain to stay below)"
         )
 
 

@@ -32,7 +32,7 @@ BATCH = 32
 #: Datagrams read and not handled yet, at most. They wait here where a small kernel buffer would drop them:
 #: reading one costs a tenth of handling it.
 MAX_BACKLOG = 16384
-#: Datagrams read in one turn where they are sifted: a flood would never end.
+#: Datagrams read in one turn of the event loop if ``sift`` is set: a flood would never end.
 MAX_SIFTED = 512
 #: Datagrams kept while the kernel takes none; further ones are dropped, and QUIC retransmits their data.
 MAX_UNSENT = 1024
@@ -112,8 +112,8 @@ class UdpSocket:
             self._connected_to = sock.getpeername()
         self._cuts = cuts_datagrams(sock)
         self.closed = False
-        #: Called when more datagrams have come than are handled in a turn: returns those to be handled here,
-        #: and keeps or drops the others.
+        #: Called when more datagrams have come than are handled in one turn of the event loop: returns those
+        #: to be handled here, and keeps or drops the others.
         self.sift: Callable[[Sequence[Datagram]], Sequence[Datagram]] | None = None
         #: The kernel takes no more for now; ``socket_writable`` follows.
         self.blocked = False
@@ -228,7 +228,7 @@ class UdpSocket:
 
     def take(self, most: int) -> list[Datagram]:
         """Up to ``most`` datagrams, in another thread and under the lock of
-        :class:`~quicdist.carrier.keepalive.KeepAlive`: those that the receiver has not got."""
+        :class:`~quicdist.carrier.keepalive.KeepAlive`: those not passed to the receiver yet."""
         if self.closed:
             return []
         if len(self._backlog) < most:
@@ -384,6 +384,6 @@ class UdpSocket:
             self.loop.remove_writer(self._sock.fileno())
         with self._lock:
             self._sock.close()
-        # Most often they hold this socket.
+        # They usually hold this socket: avoid the cycle.
         self.receiver = NO_HANDLER
         self.sift = self._on_report = None

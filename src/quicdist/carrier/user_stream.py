@@ -82,7 +82,7 @@ RECEIVE_TRANSITIONS: Final = {
 
 
 class StreamConsumer(Protocol):
-    """Receives the data of a stream at once, in place of a reader that waits for it."""
+    """Receives the data of a stream by callbacks, in place of a reader."""
 
     def stream_data(self, stream: UserStream, data: bytes, fin: bool) -> None:
         """Data came; it may be empty, and is the last if ``fin``. :meth:`UserStream.consumed` lets the peer
@@ -175,7 +175,7 @@ class UserStream:
         self._buffer = ReceiveBuffer()
         #: Bytes that came and that the application has not consumed.
         self._unread = 0
-        #: Something has come.
+        #: The peer has sent data or FIN.
         self._received = False
         self._waiter: asyncio.Future[None] | None = None
         self._draining: list[asyncio.Future[None]] = []
@@ -269,7 +269,8 @@ class UserStream:
 
     def reset(self, code: int = 0) -> None:
         """Reset the stream in both directions, with an error code of the application (below 2**62). Queued
-        bytes are dropped; the peer is told. Does nothing on a stream that is over."""
+        bytes are dropped; the peer gets RESET_STREAM and STOP_SENDING. Does nothing on a stream that is
+        over."""
         if not 0 <= code < 1 << 62:
             raise ValueError(f"a stream's error code is an integer below 2**62, not {code!r}")
         if self.closed:
@@ -394,8 +395,8 @@ class UserStream:
         return self._consumer
 
     def hand_over(self, consumer: StreamConsumer | None) -> None:
-        """Give ``consumer`` the data from now on, beginning with what was not read; None: keep it for a
-        reader. A consumer is not told what the one before it was told."""
+        """Pass the data to ``consumer`` from now on, beginning with the unread data; None: keep it for a
+        reader. Calls that went to an earlier consumer are not repeated."""
         if self._waiter is not None:
             raise RuntimeError(f"stream {self.stream_id} is being read by another task")
         before, self._consumer = self._consumer, consumer

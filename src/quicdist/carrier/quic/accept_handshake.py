@@ -52,10 +52,10 @@ class AcceptHandshake(QuicHandshake):
         super().__init__(machine, local, settings, stream_counts)
         self._acceptor = machine
         self._attempts = attempts
-        #: Set while this node's own dial goes on in place of the peer's.
+        #: Set if this node's own dial is kept and the peer's will be dropped.
         self._delayed_drop: DelayedDrop | None = None
         self.connection = connection
-        # Perhaps not yet, but early data of the peer can be answered.
+        # If it is not complete yet, early data has come, which can be answered.
         self._quic_completed()
 
     @property
@@ -84,7 +84,7 @@ class AcceptHandshake(QuicHandshake):
                 self._hold(event.name)
 
     def _hold(self, name: str) -> None:
-        """Both nodes dial, and this node's own dial goes on: see
+        """Both nodes dial, and this node's own dial is kept: see
         :mod:`quicdist.carrier.quic.simultaneous_connect`."""
         error = self._dropped(name)
         drop = self._delayed_drop = DelayedDrop(name, self._attempts, lambda: self._fail(error))

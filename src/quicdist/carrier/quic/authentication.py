@@ -78,14 +78,11 @@ class AuthPeer:
             self._connection.engine.send_stream_data(STREAMS[self.role], data, end)
             self._connection.touch()
 
-    # -- what the handshake tells --------------------------------------------------------------
-
-    def _takes(self, stream_id: int) -> bool:
-        return stream_id in STREAMS.values()
+    # -- called by the handshake ---------------------------------------------------------------
 
     def data_received(self, stream_id: int, data: bytes, end: bool) -> bool:
         """Bytes of a stream; False if it is not one for authentication."""
-        if not self._takes(stream_id):
+        if stream_id not in STREAMS.values():
             return False
         self._received += len(data)
         if self._received > MAX_BYTES:
@@ -98,7 +95,7 @@ class AuthPeer:
 
     def stream_reset(self, stream_id: int) -> bool:
         """A stream was reset; False if it is not one for authentication."""
-        if not self._takes(stream_id):
+        if stream_id not in STREAMS.values():
             return False
         self._fail("the peer refused the stream for authentication: it has no auth_callback")
         return True

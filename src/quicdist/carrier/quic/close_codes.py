@@ -33,7 +33,7 @@ _CERTIFICATE_ALERTS = frozenset({42, 43, 44, 45, 46, 48, 116})
 _PSK_ALERTS = frozenset({51, 115})
 
 
-_OF_REFUSALS: Final = {
+_CODES: Final = {
     Refusal.CERTIFICATE: CERTIFICATE_REFUSED,
     Refusal.AUTHENTICATION: AUTHENTICATION_REFUSED,
     Refusal.SIMULTANEOUS: SIMULTANEOUS_CONNECT,
@@ -50,12 +50,12 @@ def close_code(error: BaseException, *, quicdist: bool) -> int:
     if isinstance(error, AuthenticationRefused):
         return AUTHENTICATION_REFUSED
     if isinstance(error, AcceptError) and error.refusal is not None:
-        return _OF_REFUSALS[error.refusal]
+        return _CODES[error.refusal]
     return 0
 
 
-def told_reason(error: BaseException) -> str:
-    """The reason phrase for the peer: without the addresses and names that it knows itself."""
+def close_reason(error: BaseException) -> str:
+    """The reason phrase for the peer, without the addresses and names that it knows."""
     if isinstance(error, AuthenticationRefused) or (isinstance(error, AcceptError) and error.refusal):
         return error.reason
     return str(error)
@@ -95,9 +95,9 @@ def accept_refused(address: Address, closing: Closing) -> AcceptError | None:
 
 def wrong_cookie(closing: Closing) -> bool:
     """Whether quicdist closed the connection because the cookies differ."""
-    # The text is that of versions without the code.
-    told = closing.by_peer and closing.is_application and closing.reason.startswith("wrong cookie for ")
-    return told or _is(closing, WRONG_COOKIE)
+    # Older versions of quicdist send this text without the code.
+    says_so = closing.by_peer and closing.is_application and closing.reason.startswith("wrong cookie for ")
+    return says_so or _is(closing, WRONG_COOKIE)
 
 
 def incoming_ended(closing: Closing) -> str:

@@ -1,15 +1,13 @@
 """Detects peers that have another number of data streams than expected.
 
 quic_dist has 16 each way from 1.4.0 on, 4 before. The number is compiled in, and no handshake carries it. It
-is detected by what a peer does:
+is detected from what a peer does:
 
 * It sends messages on a stream beyond those of the plan. The first bytes distinguish such a stream from a
-user
-  stream, and its messages are delivered.
+  user stream, and its messages are delivered.
 * It refuses a stream of the plan with 0x100, as a user stream that no process accepts. Data sent on it is
-lost,
-  and the link ends. The next link to the same node has as many data streams as were not refused, and uses the
-  first alone.
+  lost, and the link ends. The next link to the same node counts only the data streams that were not refused,
+  and sends on the first of them.
 
 quicdist always has 16.
 """
@@ -45,7 +43,7 @@ _NODES: Final = 1024
 
 
 class StreamCounts:
-    """The numbers of data streams of single nodes, until they are restarted."""
+    """The number of data streams of each node that has fewer than expected, until it is restarted."""
 
     def __init__(self) -> None:
         self._counts: OrderedDict[str, tuple[int, int]] = OrderedDict()
@@ -74,8 +72,7 @@ class StreamCounts:
 
 class ExtraStreams:
     """Distinguishes data streams beyond the plan from user streams. ``found`` is called with the id of a
-    stream that carries messages, before its bytes are given to ``messages``; the others belong to
-    ``users``."""
+    stream that carries messages, then ``messages`` with its bytes. The other streams go to ``users``."""
 
     def __init__(
         self,

@@ -87,9 +87,9 @@ class DialHandshake(QuicHandshake):
             self.connection.write(CONTROL_STREAM, (name,), len(name))
 
     async def begun(self, seconds: float, stall: float | None = None) -> bool:
-        """Wait ``seconds`` for the QUIC handshake: whether it is complete, or the peer may have this node's
-        name already. With ``stall`` the wait ends early once the peer has answered and was then silent for so
-        many seconds, or some round trips. Raises the error of the handshake."""
+        """Wait ``seconds`` for the QUIC handshake. Returns whether it is complete, or the peer may have this
+        node's name already. With ``stall`` the wait ends early when the peer has answered and was then silent
+        for so many seconds, on a long path for more. Raises the error of the handshake."""
         if self._early_data:
             return True
         loop = asyncio.get_running_loop()
@@ -124,7 +124,7 @@ class DialHandshake(QuicHandshake):
     def handshake_completed(self, event: HandshakeCompleted) -> None:
         if self._early_data and not self.connection.early_data_accepted:
             if event.early_data_accepted:
-                # quic_dist up to 1.8.1: what it has answered is lost.
+                # quic_dist up to 1.8.1: its answer to the early data is lost.
                 text = "the peer accepted early data and did not resume the session"
                 self._fail(DialAgain(self._node, self._address, text))
                 return

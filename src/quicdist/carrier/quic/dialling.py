@@ -1,4 +1,4 @@
-"""Dialling over QUIC: which addresses, from which ports, how often, and the one connection that succeeds."""
+"""Dialling over QUIC: addresses, source ports, repeated attempts, and the first that succeeds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from quicdist.carrier.errors import (
     SetupTimeout,
 )
 from quicdist.carrier.happy_eyeballs import Candidate, Claim, candidates, race
-from quicdist.carrier.quic.close_codes import close_code, told_reason
+from quicdist.carrier.quic.close_codes import close_code, close_reason
 from quicdist.carrier.quic.connect_options import ConnectOptions
 from quicdist.carrier.quic.data_streams import StreamCounts
 from quicdist.carrier.quic.dial_handshake import DialHandshake
@@ -42,7 +42,7 @@ TRIES: Final = 3
 #: A peer that has answered and is then silent for so many seconds is dialled again; the next time after twice
 #: as long, and so on: a slow peer is not dialled again for ever.
 STALL: Final = 0.5
-#: Only while so many times as much time is left.
+#: It is dialled again only if so many times as much time is left.
 STALLS_LEFT: Final = 4
 
 
@@ -54,7 +54,7 @@ class QuicDialler(Carrier):
         #: Makes the connections.
         self.engines = engines
         self.resumption = Resumption(settings)
-        #: How to dial single nodes, by their names; read with every dial.
+        #: Options for single nodes, by their names; read at every dial.
         self.connect_options: dict[str, ConnectOptions] = {}
         self._attempts = Attempts()
         self._stream_counts = StreamCounts()
@@ -181,7 +181,7 @@ class _Dial:
             give_up(connection, handshake, error, dialler.settings.linger)
             handshake.forget()
             if error is raised:
-                del error  # It holds all that is here.
+                del error  # Its traceback holds this frame: avoid the cycle.
                 raise
         # Not in the handler: as a context, a TimeoutError would be kept, and by its frames the task.
         try:
@@ -191,7 +191,8 @@ class _Dial:
 
 
 def meaning(raised: BaseException, handshake: QuicHandshake, seconds: float) -> BaseException:
-    """The error of a handshake: ``raised``, or what a time-out after ``seconds`` means."""
+    """The error of a handshake that ``raised``; for a TimeoutError, the one of a time-out after
+    ``seconds``."""
     return handshake.timed_out(seconds) if isinstance(raised, TimeoutError) else raised
 
 
@@ -203,7 +204,7 @@ def give_up(
     if done.done() and not done.cancelled() and done.exception() is None:
         done.result().close("given up")
         return
-    reason = told_reason(error) if isinstance(error, QuicDistError) else "given up"
+    reason = close_reason(error) if isinstance(error, QuicDistError) else "given up"
     quicdist = connection.engine.peer_is_quicdist()
     connection.close(close_code(error, quicdist=quicdist), reason, linger=linger)
 

@@ -1,4 +1,4 @@
-"""The distribution handshake on a QUIC connection: the part of both roles.
+"""The distribution handshake on a QUIC connection: what both roles share.
 
 It runs on stream 0, the first that the dialling side opens, without length prefixes. quic_dist reads all that
 is in its buffer as one message, so two messages must never reach it together: the second of two in a row is
@@ -59,7 +59,7 @@ class HandshakeState(Enum):
     AUTHENTICATING = "authenticating"
     #: Handshake messages are exchanged; OTP's name.
     PENDING = "pending"
-    #: The last message has come; those of this side may still have to leave.
+    #: The last message has come; messages of this side may still wait to be sent.
     CONNECTED = "connected"
 
 
@@ -78,16 +78,16 @@ TRANSITIONS: Final = {
 
 
 class QuicHandshake(ABC):
-    """Runs one sans-I/O handshake over one connection, until there is a link or an error.
+    """Runs one sans-I/O handshake over one QUIC connection, until there is a link or an error.
 
-    ``done`` is the link, or raises; :meth:`link` waits for it. Its caller closes the connection when it
-    raises.
+    The result of ``done`` is the link, or the error; :meth:`link` waits for it. The caller of :meth:`link`
+    closes the connection when it raises.
     """
 
     role: Role
     #: The name of the node dialled; None on the accepting side.
     _dialled: str | None = None
-    #: The peer can be sent two messages at once.
+    #: The peer reads two messages from one buffer (``JOINED_MESSAGES``).
     _joins_messages = False
 
     def __init__(
@@ -101,11 +101,11 @@ class QuicHandshake(ABC):
         self._stream_counts = stream_counts
         self._outbox: deque[bytes] = deque()
         self._state = CONNECTING
-        #: The peer has read all that was sent: it has answered, or had time enough.
+        #: The peer has read the last message: it has answered, or had :data:`GAP` seconds for it.
         self._answered = True
         self._acknowledged_at: float | None = None
         self._connected: Connected | None = None
-        #: Data and resets that came before there is a link, and are for it.
+        #: Data and resets for the link that came before there is one.
         self._early: list[tuple[int, bytes, bool]] = []
         self._early_resets: list[tuple[int, int]] = []
         self._early_size = 0
@@ -170,7 +170,7 @@ class QuicHandshake(ABC):
             del task, either  # Their errors hold this handshake.
 
     def _auth_peer(self) -> AuthPeer | None:
-        """The peer for the callback, from the first data on."""
+        """The peer for the ``auth_callback``; None without one."""
         if self._peer is None and self._settings.auth_callback is not None:
             self._peer = AuthPeer(self.connection, self.role, self._dialled)
         return self._peer
@@ -247,7 +247,7 @@ class QuicHandshake(ABC):
         else:
             self._early_resets.append((stream_id, code))
 
-    def turn_ended(self) -> None:
+    def events_processed(self) -> None:
         if self._outbox:
             self._advance()
 
@@ -272,7 +272,7 @@ class QuicHandshake(ABC):
         """Answer an event of the protocol. May raise."""
 
     def _keep_early(self, stream_id: int, data: bytes, end: bool) -> None:
-        """Keep data for the link: the peer has completed the handshake first, or its streams were
+        """Keep data for the link: the peer completed the handshake before this side, or streams were
         reordered."""
         self._early.append((stream_id, data, end))
         self._early_size += len(data)
@@ -282,7 +282,7 @@ class QuicHandshake(ABC):
             self._fail(HandshakeError(self._machine.node, f"{self._machine.node}: {text}"))
 
     def _advance(self) -> None:
-        """Write the messages that may be sent; the handshake is done when all are."""
+        """Write the messages that may be sent now. Once the last one is written, there is a link."""
         state = self._state
         if (state is not PENDING and state is not CONNECTED) or self.done.done():
             return
@@ -296,7 +296,7 @@ class QuicHandshake(ABC):
             self._become_link(self._connected)
 
     def _may_write(self) -> bool:
-        """Whether a message may be sent now: it cannot reach the peer together with another."""
+        """Whether a message may be sent now without reaching the peer together with another one."""
         if self._answered or self._joins_messages:
             return True
         if self.connection.unacknowledged(CONTROL_STREAM):
@@ -343,4 +343,4 @@ class QuicHandshake(ABC):
 
     @abstractmethod
     def _closed(self, closing: Closing) -> QuicDistError:
-        """The error for the end of the connection at this point."""
+        """The error for a connection that ends in the current state."""

@@ -1,4 +1,4 @@
-"""One connection to one peer over QUIC, past its handshake."""
+"""The established link to one node over QUIC."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ log = get_logger("quicdist.carrier.quic")
 #: A peer that sends nothing but acknowledgements for ``net_ticktime`` is down, if it was sent at least so
 #: many liveness probes.
 MIN_PROBES: Final = 4
-#: After a burst of ``BURST`` bytes and a pause of so many seconds, quic_dist may be holding the end of it
-#: back.
+#: After a burst of ``BURST`` bytes and a pause of so many seconds, a probe makes quic_dist send the end of
+#: the burst, which it may hold back (:mod:`quicdist.carrier.quic.liveness_probe`).
 BURST_SILENCE: Final = 0.25
 BURST: Final = 1024 * 1024
 
@@ -60,13 +60,13 @@ class QuicLink(LinkBase):
         self._write = connection.write
         self._settings = settings
         self._plan = dist.streams
-        #: The streams of messages that data has come on.
+        #: The kinds of the streams of messages on which data has come.
         self._kinds: dict[int, StreamKind] = {}
-        # A legacy quic_dist corrupts what a window holds back, and a message that is not in fragments needs a
-        # window of its size.
+        # A legacy quic_dist corrupts data that a window holds back, and a message that is not sent in
+        # fragments needs a window of its size.
         peer, most = dist.peer, settings.max_stream_data
         pieces = peer.negotiated & DistFlag.FRAGMENTS and not peer.flags & DistFlag.DIST_HDR_ATOM_CACHE
-        #: quicdist holds bulk bytes in flight back by itself.
+        #: quicdist limits its bulk bytes in flight itself.
         self._is_quicdist = connection.engine.peer_is_quicdist()
         self._receive_flow_control = ReceiveFlowControl(
             connection.engine,
@@ -88,7 +88,7 @@ class QuicLink(LinkBase):
             limits=settings.buffers,
         )
         self._stream_counts = stream_counts
-        #: Streams of messages beyond those of the plan; None where there cannot be any.
+        #: Data streams beyond those of the plan; None if the peer cannot have any.
         self._extra: ExtraStreams | None = None
         if not (self._is_quicdist or peer.flags & DistFlag.DIST_HDR_ATOM_CACHE):
             self._extra = ExtraStreams(
@@ -114,12 +114,13 @@ class QuicLink(LinkBase):
         self._burst_from = 0
         connection.keep(dist.streams.control, TICK, self._count_ticks)
         self._ping_later()
-        self.turn_ended()
+        self.events_processed()
 
     # -- out -------------------------------------------------------------------------------
 
     def _write_out(self) -> None:
-        """Nothing to do: packets leave at the end of this turn, as far as congestion control allows."""
+        """Does nothing: packets are sent at the end of this turn of the event loop, as congestion control
+        allows."""
 
     @property
     def pending(self) -> int:
@@ -176,7 +177,7 @@ class QuicLink(LinkBase):
         self._ping_timer = self._loop.call_later(self._settings.ping_interval, self._ping)
 
     def _ping(self) -> None:
-        # For the node's ticker packets are a sign of life. Here only what the peer's node sends counts.
+        # The node's ticker takes any packet for a sign of life. Here only what the peer's node sends counts.
         now = self._loop.time()
         settings = self._settings
         limit = max(settings.net_ticktime, MIN_PROBES * settings.ping_interval)
@@ -194,7 +195,7 @@ class QuicLink(LinkBase):
         self._ping_later()
 
     def _send_signal(self, control: ControlMessage, payload: Any = NO_PAYLOAD) -> int:
-        """Send a signal of the link itself; the stream that it takes."""
+        """Send a signal of the link itself. Returns its stream."""
         stream_id, parts = self._dist.send(control, payload)
         if not self.closed:
             self._connection.write(stream_id, parts, sum(map(len, parts)))
@@ -220,10 +221,10 @@ class QuicLink(LinkBase):
     # -- in: the handler of the QUIC connection ------------------------------------------------
 
     def handshake_completed(self, event: HandshakeCompleted) -> None:
-        """Not called: it was completed before there was a link."""
+        """Not called: the QUIC handshake was complete before there was a link."""
 
     def stream_data(self, stream_id: int, data: bytes, end: bool) -> None:
-        # Asked once a stream, not for all of its data.
+        # The plan is asked once per stream.
         kind = self._kinds.get(stream_id) or self._plan.kind(stream_id)
         if kind is StreamKind.DATA or kind is StreamKind.CONTROL:
             self._kinds[stream_id] = kind
@@ -274,14 +275,14 @@ class QuicLink(LinkBase):
         if old != self.remote_address:
             log.info("%s moved from %s to %s", self.peer.name, old, self.remote_address)
 
-    def turn_ended(self) -> None:
+    def events_processed(self) -> None:
         self.stats.received = self._connection.engine.packets_received()
         if self._paused:
             self._sent(self._connection.queued)
         if self._stream_assignment is not None and self._stream_assignment.moved:
-            self._stream_assignment.turn_ended()
+            self._stream_assignment.events_processed()
         if self._streams.has_waiters:
-            self._streams.turn_ended()
+            self._streams.events_processed()
         if self._dist.bytes_in - self._burst_from >= BURST and self._burst_timer is None and not self.closed:
             self._watch_burst()
 
@@ -314,11 +315,11 @@ class QuicLink(LinkBase):
 
     def _close(self, reason: str) -> None:
         self._stop_timers()
-        self._connection.close(reason=reason, linger=self._settings.linger, on_told=self._finished)
+        self._connection.close(reason=reason, linger=self._settings.linger, on_closed=self._finished)
 
     def _abandon(self, reason: str) -> None:
         self._stop_timers()
-        self._connection.close(reason=reason, linger=0, on_told=self._finished)
+        self._connection.close(reason=reason, linger=0, on_closed=self._finished)
 
     def _stop_timers(self) -> None:
         self._receive_flow_control.stop()

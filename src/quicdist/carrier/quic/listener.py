@@ -1,4 +1,4 @@
-"""A QUIC listener, and the connections that came in by it until they are accepted."""
+"""A QUIC listener, and its incoming connections until they are accepted."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ INCOMING_TIME: Final = 10.0
 
 
 class IncomingState(Enum):
-    """The state of a connection that came in::
+    """The state of an incoming connection::
 
     NEW ──> QUEUED ──> ACCEPTED
      └────────┴──────> CLOSED
@@ -50,7 +50,7 @@ class IncomingState(Enum):
 
 #: The states that may follow each state.
 TRANSITIONS: Final = {
-    IncomingState.NEW: {IncomingState.QUEUED, IncomingState.ACCEPTED, IncomingState.CLOSED},
+    IncomingState.NEW: {IncomingState.QUEUED, IncomingState.CLOSED},
     IncomingState.QUEUED: {IncomingState.ACCEPTED, IncomingState.CLOSED},
     IncomingState.ACCEPTED: frozenset[IncomingState](),
     IncomingState.CLOSED: frozenset[IncomingState](),
@@ -58,7 +58,7 @@ TRANSITIONS: Final = {
 
 
 class QuicListener(Listener):
-    """Where a carrier listens, and the connections that came in there."""
+    """A listening address of a QUIC carrier, and the connections that wait to be accepted."""
 
     endpoint: ListenEndpoint
 
@@ -86,7 +86,7 @@ class QuicListener(Listener):
 
 
 class QuicIncoming(Incoming, IncomingHandler):
-    """A QUIC connection that came in, from its first datagram until ``accept_connection``."""
+    """An incoming QUIC connection, from its first datagram until ``accept_connection``."""
 
     def __init__(self, endpoint: ListenEndpoint, listener: QuicListener) -> None:
         self.endpoint = endpoint
@@ -122,7 +122,7 @@ class QuicIncoming(Incoming, IncomingHandler):
     def stream_data(self, stream_id: int, data: bytes, end: bool) -> None:
         self._early.append((stream_id, data, end))
         self._early_size += len(data)
-        # Early data: the name has come before the QUIC handshake is complete, and can be answered.
+        # Early data, if the QUIC handshake is not complete: the name can be answered already.
         self._queue()
         if self._early_size > MAX_EARLY:
             self._drop(f"it sent more than {MAX_EARLY} bytes before it was accepted")
@@ -133,7 +133,7 @@ class QuicIncoming(Incoming, IncomingHandler):
     def path_changed(self) -> None:
         """The address is read from the connection."""
 
-    def turn_ended(self) -> None:
+    def events_processed(self) -> None:
         """Nothing waits for acknowledgements."""
 
     def connection_closed(self, closing: Closing) -> None:

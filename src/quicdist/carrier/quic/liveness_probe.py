@@ -2,15 +2,16 @@
 
 Two cases need it, both seen up to quic_dist 1.8.1:
 
-* A live but idle quic_dist sends neither messages nor ticks. It takes the acknowledgements of its QUIC
-  connection for data written, so it does not tick, and it does not answer ticks either: the counter that it
-  waits on for that starts below zero. After ``net_kernel:disconnect/1`` its QUIC connection stays, without an
-  owner, and goes on acknowledging. Seen from here the two look alike.
-* Data that its send queue (16 MiB) did not take is kept back until the VM sends something more on this
-  connection. The end of a burst then never arrives.
+* A live but idle quic_dist sends neither messages nor ticks. It counts acknowledgements of its QUIC
+connection
+  as data written, so it does not tick, and it does not answer ticks either: the counter for that starts below
+  zero. After ``net_kernel:disconnect/1`` its QUIC connection stays, without an owner, and still acknowledges.
+  The peer cannot distinguish the two.
+* Data that its send queue (16 MiB) did not take is held back until the VM sends something more on this
+  connection. Without that, the end of a burst never arrives.
 
-So a process name that nobody has registered is monitored: the answer, ``noproc``, comes from the VM itself,
-leaves no state behind, and flushes what was kept back.
+The probe monitors a process name that is not registered. The answer, ``noproc``, comes from the VM itself,
+leaves no state behind, and flushes the data held back.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from quicdist.term import Atom, Pid, Reference
 
 Message = tuple[Any, Any]
 
-#: A name no process is registered under.
+#: A name under which no process is registered.
 UNREGISTERED = Atom("quicdist_nobody")
 
 #: The reason in an answer.
@@ -45,14 +46,14 @@ class LivenessProbe:
 
     def __init__(self, local: LocalIdentity, send: Callable[[ControlMessage, Any], object]) -> None:
         words = (secrets.randbits(18), secrets.randbits(32), secrets.randbits(32))
-        # The same for each probe: there is no monitor that it could be mistaken for.
+        # The same for each probe: no other monitor has this reference.
         self._reference = Reference(local.name, words, local.creation)
         self._send = send
         #: The probe.
         self.signal = MonitorP(Pid(local.name, 0, 0, local.creation), UNREGISTERED, self._reference)
 
     def take_own(self, messages: list[Message]) -> list[Message]:
-        """Answer the probes among ``messages`` and drop the answers; the messages that are for the node."""
+        """Answer the probes among ``messages``, and drop the answers. Returns the messages for the node."""
         return [message for message in messages if not self._is_own(message[0])]
 
     def stop(self) -> None:

@@ -3,11 +3,11 @@
 quicdist does that when it sends (:mod:`quicdist.carrier.quic.driver.bulk_window`). quic_dist writes all that
 a stream's window allows, and a small message on another stream is queued behind it. Only the window stops it.
 It sends a message in pieces of 64 KiB, each whole or not at all. So while small messages are concurrent with
-a bulk message, the stream of the latter gets credit for one piece, and for the next after a pause as long as
-that took. Otherwise it has its whole window.
+a bulk message, the stream of the latter gets credit for one piece at a time. The pause before the next one is
+as long as the last one took. Otherwise the stream has its whole window.
 
-quic_dist does not check again what a window held back until its VM has something else to send. So new credit
-is followed by a signal that it has to answer.
+quic_dist sends data that a window held back only when its VM has something else to send. So new credit is
+followed by a signal that it has to answer.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SMALL: Final = 8 * 1024
 BULK: Final = 256 * 1024
 #: Small messages within so many seconds of bulk are concurrent with it.
 CONCURRENT: Final = 0.5
-#: Credit that was not used for so many seconds is given to the next stream.
+#: Seconds after which unused credit goes to the next stream.
 UNUSED: Final = 0.1
 
 
@@ -52,7 +52,7 @@ class _DataStream(ReceiveWindow):
         super().__init__(engine, stream_id, size)
         #: Bytes that came since a message last ended.
         self.run = 0
-        #: It gets credit by the piece: so many at once, of which so many bytes have come.
+        #: It gets credit by the piece: ``pieces`` at once, of which ``came`` bytes have come.
         self.metered = False
         self.pieces = 1
         self.came = 0
@@ -70,9 +70,9 @@ class _DataStream(ReceiveWindow):
 
 
 class ReceiveFlowControl:
-    """The windows of one link's streams of messages: ``size`` bytes at first, at most ``most``. ``changed``
-    is called when there is new credit to be sent. ``metered``: the peer gets credit by the piece while small
-    messages are concurrent with bulk."""
+    """The receive windows of the data streams of one link: ``size`` bytes at first, at most ``most``.
+    ``changed`` is called when there is new credit to send. ``metered``: the peer gets credit by the piece
+    while small messages are concurrent with bulk."""
 
     def __init__(
         self,
@@ -132,7 +132,7 @@ class ReceiveFlowControl:
             self._timer.cancel()
         self._changed = _nothing
 
-    # -- small concurrent with bulk------------------------------------------------------------
+    # -- small concurrent with bulk ------------------------------------------------------------
 
     def _note_small_sent(self, now: float) -> None:
         """A bulk message is coming: note whether small ones were sent meanwhile."""
@@ -168,7 +168,7 @@ class ReceiveFlowControl:
         self._timer = self._loop.call_later(seconds, self._next)
 
     def _next(self) -> None:
-        """Give the next stream credit, or all of them their whole windows."""
+        """Grant credit to the next stream, or the whole window to each."""
         self._timer, self._pausing = None, False
         now = self._loop.time()
         if self._current is not None:

@@ -1,4 +1,4 @@
-"""The secret of a listener's stateless resets, which is the same after a restart."""
+"""The secret of a listener's stateless resets, if possible the same after a restart."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def reset_secret(given: ResetSecret | None, tls: TlsConfig, name: str, port: int
     """The secret of the node ``name`` that listens at ``port``: derived from ``given``, or else from the
     private key of its certificate, or from its PSKs if they are listed; it is the same after a restart with
     those, at that port. Otherwise it is random. Raises :class:`CertificateError` for an unusable file."""
-    key = _kept(tls) if given is None else given if isinstance(given, bytes) else _in_file(Path(given))
+    key = _from_tls(tls) if given is None else given if isinstance(given, bytes) else _in_file(Path(given))
     return random_secret() if key is None else derived_secret(key, f"{name}:{port}")
 
 
-def _kept(tls: TlsConfig) -> bytes | None:
+def _from_tls(tls: TlsConfig) -> bytes | None:
     credentials = tls.load()
     if credentials is not None:
         return credentials.private_key.private_bytes(

@@ -13,7 +13,7 @@ from quicdist.carrier.quic.settings import QuicSettings
 
 
 class Resumption:
-    """The tickets of one carrier: ``kept`` of nodes it has dialled, ``issued`` by its listeners.
+    """The tickets of one carrier: ``kept`` for the nodes that it dials, ``issued`` by its listeners.
 
     Sessions are resumed only where nothing but the listener's certificate is checked: a ticket carries no
     client certificate, no pre-shared key and no result of an ``auth_callback``.
@@ -26,7 +26,7 @@ class Resumption:
         self.issued: TicketStore[bytes] = TicketStore()
 
     def for_listening(self, engine: EngineSettings) -> TicketStore[bytes] | None:
-        """Where a listener with these settings keeps the tickets that it issues; None if it issues none."""
+        """The store for the tickets that a listener with these settings issues; None if it issues none."""
         checks_more = engine.clients is not None or engine.find_psk is not None
         return self.issued if self._enabled and not checks_more else None
 

@@ -1,9 +1,9 @@
-"""Detects a peer whose QUIC connection lives but whose node sends nothing.
+"""Detects a peer whose QUIC connection is alive but whose node sends nothing.
 
-quic_dist can leave a connection without an owner, which goes on acknowledging
-(:mod:`quicdist.carrier.quic.liveness_probe`). So a node that sends nothing is sent a signal that it has to
-answer. Silence counts only while that signal is acknowledged, or while nothing is acknowledged: a probe that
-is queued behind lost packets on a slow path cannot be answered yet.
+quic_dist can leave a connection without an owner, which still acknowledges
+(:mod:`quicdist.carrier.quic.liveness_probe`). So a silent node is sent a probe, a signal that it has to
+answer. Silence counts only if the probe was acknowledged, or while nothing is acknowledged: a probe that is
+queued behind lost packets on a slow path cannot be answered yet.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 class SilentPeerDetector:
-    """The silence of one node. ``acknowledgements_count``: acknowledgements come from the node itself, as
-    with quicdist."""
+    """Measures the silence of one node. ``acknowledgements_count``: an acknowledged probe ends the silence.
+    In quicdist the node itself acknowledges."""
 
     def __init__(self, node: str, connection: QuicConnection, *, acknowledgements_count: bool) -> None:
         self._node = node
@@ -28,20 +28,21 @@ class SilentPeerDetector:
         self._heard = self._acknowledged = 0
         self._silent = 0.0
         self._checked_at: float | None = None
-        #: The end of the last probe that was not answered: a stream and an offset.
+        #: The last probe that was not answered: its stream, and the offset of its end.
         self._probe: tuple[int, int] | None = None
         #: A probe is to be sent now.
         self.probe_is_due = False
 
     def probe_sent(self, stream_id: int) -> None:
-        """A probe was the last that was written to a stream."""
+        """A probe was just written to a stream."""
         connection = self._connection
         end = connection.engine.written(stream_id) + connection.queued_on(stream_id)
         self._probe = stream_id, end
         self._acknowledged = connection.engine.stream_bytes_acknowledged()
 
     def check(self, now: float, limit: float) -> PeerSilent | None:
-        """Check at ``now``, in seconds: the error that ends the link after ``limit`` seconds of silence."""
+        """Check at ``now``, in seconds. Returns the error that ends the link after ``limit`` seconds of
+        silence, None before."""
         engine = self._connection.engine
         elapsed = now - self._checked_at if self._checked_at is not None else 0.0
         self._checked_at = now

@@ -1,12 +1,13 @@
 """Drops the peer's attempt when two nodes dial each other at once, over QUIC.
 
-Where OTP answers ``nok`` (this node's attempt goes on, the peer's is dropped), the peer's attempt waits to be
-killed by its ``net_kernel`` once this node's name has arrived there. That of quic_dist traps exits (seen from
-0.11.0 to 1.8.1) and cannot be killed; ``net_kernel`` waits for it, and the BEAM never connects to any node
-again. It ends only with its QUIC connection, before it has read a status.
+OTP answers ``nok``: this node's attempt is kept, the peer's is dropped. The process of the peer's attempt
+then waits until its ``net_kernel`` has this node's name and kills it. That of quic_dist traps exits (seen
+from 0.11.0 to 1.8.1) and cannot be killed; ``net_kernel`` waits for it, and the BEAM never connects to any
+node again. It ends only when its QUIC connection ends before it has read a status.
 
-So no status is sent, and the connection is closed once this node's name has reached the peer: earlier, the
-attempt and the signals that wait for it would fail before another attempt could replace it.
+So no status is sent, and the connection is closed once this node's name has reached the peer. If it were
+closed earlier, the attempt and the signals that wait for it would fail before another attempt could replace
+it.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Attempts:
 
     @contextlib.contextmanager
     def under_way(self, node: str, attempt: Attempt) -> Iterator[None]:
-        """``attempt`` to dial ``node`` is under way until the end of the block."""
+        """Register ``attempt`` to dial ``node`` until the end of the block."""
         attempts = self._attempts.setdefault(node, [])
         attempts.append(attempt)
         try:

@@ -1,11 +1,11 @@
 """Dialling from further source ports while no answer comes back.
 
 quic_dist 0.11.0 opens, on Linux, a second socket on its port (SO_REUSEPORT) that nothing reads. The kernel
-gives it a share of the datagrams, chosen by source address and port: a dial from another port can succeed
+sends a share of the datagrams to it, chosen by source address and port: a dial from another port can succeed
 where one failed. NATs and load balancers with a dead port behave alike.
 
-So while nothing has come back after three flights, further dials begin concurrently, each from a port of its
-own and for a short time. The first whose QUIC handshake completes goes on to the distribution handshake.
+So if no answer has come after three flights, further dials begin concurrently, each from a new port and for a
+short time. The first whose QUIC handshake completes continues with the distribution handshake.
 """
 
 from __future__ import annotations
@@ -23,19 +23,18 @@ T = TypeVar("T")
 #: the ports are dead, at most one dial of five hundred fails. By the first of these times the first flight
 #: was sent three times (RFC 9002, section 6.2.2).
 START_TIMES: Final = (1.3, 1.9, 1.9, 2.6, 2.6, 3.4, 3.4, 4.4)
-#: Seconds for each of them: its first flight is sent twice.
+#: Seconds for each further dial: its first flight is sent twice.
 EXTRA_DIAL_TIME: Final = 0.5
 
 #: An event loop that is late by so many seconds may not have read the answers that have come.
 LATE: Final = 0.1
-#: Further dials at once, of all dials of a carrier: where many nodes are silent, their ports are not the
-#: reason.
+#: Concurrent further dials of a carrier: if many nodes are silent, ports are not the reason.
 MAX_EXTRA_DIALS: Final = 16
 
 #: Errors of a further dial that do not decide the dial.
 _INDECISIVE: Final = (DialAgain, PeerUnreachable, SetupTimeout)
 
-#: Dials, and asks the claim before it sends this node's name.
+#: Dials, and calls the claim before it sends this node's name.
 Dialler = Callable[[Claim], Coroutine[None, None, T]]
 
 
@@ -50,8 +49,8 @@ async def dial_from_several_ports(
     """The result of the first dial that succeeds. If none does, the error is that of ``first``, or of a
     further dial (``other``) that has reached the peer and was refused.
 
-    Further dials begin while ``silent`` says that nothing has come back, and ``places`` has room. ``claim``
-    is asked by the one that succeeds."""
+    Further dials begin while ``silent()`` is true, nothing has come back, and ``places`` is not used up. The
+    one that succeeds calls ``claim``."""
     loop = asyncio.get_running_loop()
     through: asyncio.Future[int] = loop.create_future()
     tasks: list[asyncio.Task[T]] = []

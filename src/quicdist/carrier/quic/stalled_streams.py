@@ -1,9 +1,9 @@
 """Detects streams that make no progress while their connection is alive.
 
-QUIC retransmits lost data, and a silent connection has time-outs of its own. A connection that is alive and
-leaves a gap in a stream open is broken: quic_dist before 2.0.2 can lose a part of what it sends, and up to
-1.8.1 fail to reassemble what it has acknowledged. Without this check the senders of the messages behind the
-gap would never learn of it.
+QUIC retransmits lost data, and other time-outs end silent connections. A connection that is alive and does
+not close a gap in a stream is broken: quic_dist before 2.0.2 can lose a part of the data that it sends, and
+up to 1.8.1 fail to reassemble data that it has acknowledged. Without this check the senders of the messages
+behind the gap would never learn of it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class _Stalls:
 
 
 class StalledStreamDetector:
-    """The streams of one connection to ``node``."""
+    """Detects stalled streams of the QUIC connection to ``node``."""
 
     def __init__(self, node: str, engine: Engine) -> None:
         self._node = node
@@ -52,8 +52,8 @@ class StalledStreamDetector:
         self._heard = -1
 
     def check(self, now: float, limit: float) -> LinkLost | None:
-        """Check all streams at ``now``: the error that ends the link if one was stalled for ``limit`` seconds
-        in which packets of the peer came."""
+        """Check all streams at ``now``. Returns the error that ends the link if one was stalled for ``limit``
+        seconds in which packets of the peer came."""
         heard = self._engine.packets_received()
         # A silent peer is detected elsewhere.
         alive, self._heard = heard != self._heard, heard

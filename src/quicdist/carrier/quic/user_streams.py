@@ -49,12 +49,12 @@ class QuicUserStreams(UserStreams):
         self._limits = limits
         self._server = plan.sending[0] & 1
         self._next = plan.first_user_stream(self._server)
-        # Of the peer's streams: the lowest id that is not open, and those below on which nothing has come.
+        # Of the peer's streams: the lowest id that is not open, and the lower ones on which nothing has come.
         self._next_peer = plan.first_user_stream(not self._server)
         self._silent: set[int] = set()
         self._streams: dict[int, UserStream] = {}
         self._watched: set[UserStream] = set()
-        #: Somebody waits for bytes to leave, or for the peer to allow a stream.
+        #: A task waits in ``drain`` or :meth:`room`.
         self.has_waiters = False
         self._handler: StreamHandler | None = None
         self._state: LinkState = PENDING
@@ -65,7 +65,7 @@ class QuicUserStreams(UserStreams):
         self._top_up_timer: asyncio.TimerHandle | None = None
         self._room: list[asyncio.Future[None]] = []
         self._error: QuicDistError | None = None
-        #: Why no stream can be opened from this side.
+        #: Why this side cannot open streams; empty if it can.
         self.unusable = ""
 
     @property
@@ -138,7 +138,7 @@ class QuicUserStreams(UserStreams):
         self.has_waiters = True
 
     def consumed(self, window: Window, n: int, *, done: bool) -> None:
-        if self._state is CLOSED:
+        if self._ended:
             return
         window.consumed(n)
         if window.is_due:
@@ -176,10 +176,10 @@ class QuicUserStreams(UserStreams):
         if stream is not None:
             stream.reset_by_peer(code)
         elif self._first_heard(stream_id):
-            # Reset before any data of it came: it is not offered.
+            # Reset before its first data: it is not offered.
             self._connection.break_off_stream(stream_id, code)
 
-    def turn_ended(self) -> None:
+    def events_processed(self) -> None:
         """Acknowledgements and new limits were processed."""
         for stream in list(self._watched):
             if self._connection.queued_on(stream.stream_id) <= self._limits.stream_low_water:

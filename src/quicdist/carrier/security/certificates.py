@@ -1,7 +1,7 @@
-"""Certificates made here: a development CA with a node certificate.
+"""Makes development certificates: a CA and a node certificate.
 
-Development keys are EC P-256: every quic_dist up to 1.8.1 takes them in both directions, as it does
-RSA, and they make short handshakes. The leaf is alone in its file: ``quic_dist:load_credentials/1``
+The keys are EC P-256: every quic_dist up to 1.8.1 accepts them in both directions, as it does RSA, and they
+make short handshakes. The file of the node certificate holds no other: ``quic_dist:load_credentials/1``
 matches exactly one PEM entry.
 """
 
@@ -37,7 +37,7 @@ KEY_FILE = "key.pem"
 
 @dataclass(frozen=True, slots=True)
 class CertificateFiles:
-    """Where :func:`make_development_certificates` has put what it made."""
+    """The files that :func:`make_development_certificates` has written."""
 
     ca: Path
     cert: Path
@@ -45,20 +45,21 @@ class CertificateFiles:
     fingerprint: str
 
     def tls(self, *, verify: bool = True) -> TlsConfig:
-        """The settings that use them."""
+        """The settings that use these files."""
         return TlsConfig(self.cert, self.key, self.ca, verify)
 
 
 def make_development_certificates(
     directory: str | os.PathLike[str], hosts: Iterable[str] = ("localhost", "127.0.0.1", "::1")
 ) -> CertificateFiles:
-    """Make a CA of its own and a node certificate for ``hosts`` (names or IP addresses).
+    """Make a new CA, and a node certificate for ``hosts`` (names or IP addresses).
 
-    Writes ``ca.pem``, ``cert.pem`` and ``key.pem`` (the latter readable by its owner alone) into
-    ``directory``, which is made if need be. The CA's key is thrown away: nothing else can be
-    signed with it. For development and tests, not for a cluster of any consequence.
+    Writes ``ca.pem``, ``cert.pem`` and ``key.pem`` (readable by its owner only) into ``directory``, which is
+    created if it does not exist. The CA's key is not kept, so it signs nothing else. For development and
+    tests, not for production.
 
-    Raises :class:`CertificateError` if a host is neither, or if the files cannot be written.
+    Raises :class:`CertificateError` if a host is neither a name nor an IP address, or if a file cannot be
+    written.
     """
     names = list(dict.fromkeys(hosts))
     if not names:
@@ -102,8 +103,8 @@ def make_development_certificates(
 
 
 def unused_credentials() -> Credentials:
-    """For a listener that has PSKs alone: aioquic wants a certificate all the same. It is never
-    shown, and its key is known to nobody."""
+    """Credentials for a listener that has only PSKs: aioquic requires a certificate. It is never shown, and
+    its key is not kept."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = _name("unused")
     return Credentials(_builder(name, name, key.public_key()).sign(key, hashes.SHA256()), (), key)
@@ -113,7 +114,7 @@ def _write_secret(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
     pem = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    path.unlink(missing_ok=True)  # so that the mode below holds for an older file's name too
+    path.unlink(missing_ok=True)  # An existing file would keep its mode.
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(pem)
 

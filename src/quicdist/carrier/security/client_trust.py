@@ -1,4 +1,4 @@
-"""Which nodes that dial are believed."""
+"""Which certificates of dialling nodes are accepted."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ClientTrust:
-    """Those with a certificate of ``ca`` (PEM), and if it is not ``required`` those with none."""
+    """Certificates signed by ``ca`` (PEM) are accepted. ``required``: a node without one is refused."""
 
     ca: bytes
     required: bool

@@ -1,4 +1,4 @@
-"""Certificates and private keys read from PEM."""
+"""Reads certificates and private keys from PEM."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from quicdist.carrier.errors import CertificateError
 from quicdist.carrier.security.pem import Pem
 
-#: What can sign a TLS 1.3 handshake in aioquic.
+#: The keys with which aioquic can sign a TLS 1.3 handshake.
 PrivateKey = (
     rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 )
@@ -26,7 +26,7 @@ PrivateKey = (
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A node's certificate, those that link it to its CA, and its private key."""
+    """A node's certificate, its intermediate certificates, and its private key."""
 
     certificate: x509.Certificate
     chain: tuple[x509.Certificate, ...]
@@ -46,8 +46,8 @@ def fingerprint(certificate: x509.Certificate) -> str:
 def load_credentials(cert: Pem, key: Pem) -> Credentials:
     """A node's certificate (its chain may follow it) and its key.
 
-    Raises :class:`CertificateError` for a file that is missing, for what is not what it should be,
-    and for a key that is not the certificate's.
+    Raises :class:`CertificateError` if a file is missing or malformed, or if the key does not match the
+    certificate.
     """
     certificate, *chain = _parse_certificates(cert, "certificate")
     where = _shown(key, "key")
@@ -55,26 +55,26 @@ def load_credentials(cert: Pem, key: Pem) -> Credentials:
         private_key = _parse_key(_read(key, "key"))
     except (ValueError, TypeError) as error:
         raise CertificateError(
-            f"{where} holds no private key in PEM form without password: {error}"
+            f"{where} holds no private key in PEM form without a password: {error}"
         ) from error
     if not isinstance(private_key, PrivateKey):
         raise CertificateError(f"{where}: a {type(private_key).__name__} cannot be used for TLS")
     if private_key.public_key() != certificate.public_key():
         raise CertificateError(
-            f"the key in {where} is not that of the certificate in {_shown(cert, 'certificate')}"
+            f"the private key in {where} does not match the certificate in {_shown(cert, 'certificate')}"
         )
     return Credentials(certificate, tuple(chain), private_key)
 
 
 @functools.lru_cache(maxsize=8)
 def _parse_key(pem: bytes) -> object:
-    # Every dial reads it, and to check an RSA key of 4096 bits takes a second.
+    # Every dial reads the key, and checking an RSA key of 4096 bits takes a second.
     return serialization.load_pem_private_key(pem, password=None)
 
 
 def _shown(given: Pem, what: str) -> str:
-    """What to call it in an error: a file by its path, anything else by its kind alone."""
-    return f"the {what} given" if isinstance(given, bytes) else os.fspath(given)
+    """The name in an error: the path of a file, or the kind of the bytes."""
+    return f"{what} (bytes)" if isinstance(given, bytes) else os.fspath(given)
 
 
 def _read(given: Pem, what: str) -> bytes:
@@ -96,6 +96,6 @@ def _parse_certificates(given: Pem, what: str) -> list[x509.Certificate]:
 def load_ca(cacert: Pem) -> bytes:
     """The CA certificates as PEM. Raises :class:`CertificateError`."""
     certificates = _parse_certificates(cacert, "CA")
-    # Written anew: aioquic takes neither other line ends nor anything after the last of them.
+    # Encoded again: aioquic accepts no other line ends, and nothing after the last certificate.
     pem = serialization.Encoding.PEM
     return b"".join(certificate.public_bytes(pem) for certificate in certificates)

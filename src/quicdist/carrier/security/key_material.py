@@ -1,6 +1,7 @@
-"""Certificates and keys in other forms, made PEM.
+"""Converts certificates and keys from other forms to PEM.
 
-Raises :class:`CertificateError` for what is none. Sources: RFC 8017, A.1.2; RFC 5915, section 3; RFC 8410.
+Each function raises :class:`CertificateError` for malformed input. Sources: RFC 8017, A.1.2; RFC 5915,
+section 3; RFC 8410.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from quicdist.carrier.errors import CertificateError
 from quicdist.carrier.security.credentials import PrivateKey
 
-#: How a key is made of its secret number, by the object identifier of its curve.
+#: By the object identifier of a curve: the function that makes a key from its secret.
 _CURVES: dict[tuple[int, ...], Callable[[bytes], PrivateKey]] = {
     (1, 2, 840, 10045, 3, 1, 7): lambda secret: _on_curve(secret, ec.SECP256R1()),
     (1, 3, 132, 0, 34): lambda secret: _on_curve(secret, ec.SECP384R1()),
@@ -30,30 +31,30 @@ _CURVES: dict[tuple[int, ...], Callable[[bytes], PrivateKey]] = {
 
 
 def certificates_from_der(given: Iterable[bytes]) -> bytes:
-    """One certificate after the other."""
+    """Certificates in DER, as PEM, one after the other."""
     try:
         found = [x509.load_der_x509_certificate(one) for one in given]
     except (ValueError, TypeError) as error:
-        raise CertificateError(f"no certificate in DER: {error}") from error
+        raise CertificateError(f"not a certificate in DER: {error}") from error
     return b"".join(one.public_bytes(serialization.Encoding.PEM) for one in found)
 
 
 def key_from_der(data: bytes) -> bytes:
-    """PKCS#1, SEC1 or PKCS#8."""
+    """A private key in DER (PKCS#1, SEC1 or PKCS#8), as PEM."""
     return _pem(lambda: serialization.load_der_private_key(data, password=None))
 
 
 def rsa_key(n: int, e: int, d: int, p: int, q: int, dp: int, dq: int, qi: int) -> bytes:
-    """The numbers of RFC 8017's ``RSAPrivateKey``, in its order."""
+    """An RSA key, as PEM, from the numbers of RFC 8017's ``RSAPrivateKey``, in its order."""
     numbers = rsa.RSAPrivateNumbers(p, q, d, dp, dq, qi, rsa.RSAPublicNumbers(e, n))
     return _pem(numbers.private_key)
 
 
 def key_on_curve(curve: tuple[int, ...], secret: bytes) -> bytes:
-    """Of a curve of NIST or an Edwards one, by its object identifier."""
+    """A key on a NIST or Edwards curve, as PEM. ``curve`` is the object identifier."""
     load = _CURVES.get(curve)
     if load is None:
-        raise CertificateError(f"no known curve: {'.'.join(map(str, curve))}")
+        raise CertificateError(f"unknown curve {'.'.join(map(str, curve))}")
     return _pem(lambda: load(secret))
 
 
@@ -65,7 +66,7 @@ def _pem(load: Callable[[], object]) -> bytes:
     try:
         key = load()
     except (ValueError, TypeError, OverflowError, UnsupportedAlgorithm) as error:
-        raise CertificateError(f"no private key: {error}") from error
+        raise CertificateError(f"not a private key: {error}") from error
     if not isinstance(key, PrivateKey):
         raise CertificateError(f"a {type(key).__name__} cannot be used for TLS")
     return key.private_bytes(

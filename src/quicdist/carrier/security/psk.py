@@ -1,8 +1,7 @@
-"""External pre-shared keys: two nodes that know one secret need no certificates (RFC 8446, 4.2.11).
+"""External pre-shared keys: two nodes that share a secret need no certificates (RFC 8446, section 4.2.11).
 
-The names are quic_dist's: ``external_psk`` is what a dialling node shows, ``psks`` what a listening
-one takes. The secret goes into the key schedule as it is, as in quic_dist; RFC 9258's importer is
-not used.
+The names are quic_dist's: a dialling node shows its ``external_psk``, a listening node accepts ``psks``. The
+secret is used in the key schedule unchanged, as in quic_dist; the importer of RFC 9258 is not used.
 """
 
 from __future__ import annotations
@@ -15,18 +14,18 @@ from quicdist.logs import get_logger
 
 log = get_logger("quicdist.carrier.quic")
 
-#: Bytes a secret must have at least (RFC 9257, section 6: 128 bits of entropy).
+#: The minimum length of a secret, in bytes (RFC 9257, section 6: 128 bits of entropy).
 MIN_SECRET = 16
-#: Bytes an identity may have; TLS would take 65535, a ClientHello had better fit two datagrams.
+#: The maximum length of an identity, in bytes. TLS allows 65535, but a ClientHello should fit two datagrams.
 MAX_IDENTITY = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class ExternalPsk:
-    """A name both sides know a secret by, and that secret: at least 16 bytes from a random source.
+    """The identity of a shared secret, and the secret: at least 16 bytes from a random source.
 
-    It is for SHA-256, the hash that RFC 8446 gives to keys which name none. Raises
-    :class:`CertificateError` for what cannot be one.
+    Its hash is SHA-256, the default of RFC 8446. Raises :class:`CertificateError` for an invalid identity or
+    secret.
     """
 
     identity: bytes
@@ -36,13 +35,13 @@ class ExternalPsk:
         check_psk(self.identity, self.secret)
 
 
-#: What a listener takes: secrets by identity, or a function that finds one or None. The function
-#: is called in the event loop and must not wait.
+#: The PSKs that a listener accepts: secrets by identity, or a function that returns the secret of an identity
+#: or None. The function is called in the event loop and must not wait.
 Psks = Mapping[bytes, bytes] | Callable[[bytes], bytes | None]
 
 
 def check_psk(identity: object, secret: object) -> None:
-    """Raises :class:`CertificateError` for an identity and a secret that cannot be a PSK."""
+    """Raises :class:`CertificateError` for an identity or a secret that is not valid."""
     if not isinstance(identity, bytes) or not 0 < len(identity) <= MAX_IDENTITY:
         raise CertificateError(f"a PSK identity is 1 to {MAX_IDENTITY} bytes, got {identity!r:.80}")
     if not isinstance(secret, bytes) or len(secret) < MIN_SECRET:
@@ -51,10 +50,10 @@ def check_psk(identity: object, secret: object) -> None:
 
 
 def psk_finder(psks: Psks) -> Callable[[bytes], bytes | None]:
-    """A function that finds the secret of an identity. Raises :class:`CertificateError`.
+    """A function that returns the secret of an identity, or None. Raises :class:`CertificateError`.
 
-    Where ``psks`` is a function that raises, or that gives what is no secret, the identity counts
-    as unknown and an error is logged.
+    If ``psks`` is a function that raises, or that returns an invalid secret, the identity counts as unknown
+    and an error is logged.
     """
     if callable(psks):
         return _guarded(psks)

@@ -1,4 +1,5 @@
-"""The TLS settings of a QUIC carrier. Importing them loads no cryptography: a node over TCP has them too."""
+"""The TLS settings of a QUIC carrier. Importing this module loads no cryptography: a node over TCP has these
+settings too."""
 
 from __future__ import annotations
 
@@ -13,26 +14,26 @@ if TYPE_CHECKING:
     from quicdist.carrier.security.credentials import Credentials
     from quicdist.carrier.security.psk import ExternalPsk, Psks
 
-#: What a listening node does about certificates of nodes that dial it.
+#: Whether a listening node asks dialling nodes for a certificate, and whether they must show one.
 ClientCertificate = Literal["none", "request", "require"]
 
 
 @dataclass(frozen=True, slots=True)
 class TlsConfig:
-    """Whose certificates are shown and believed. See ``docs/security.md``.
+    """The certificates that a node shows, and those that it accepts. See ``docs/security.md``.
 
-    ``cert`` and ``key`` are this node's own; without them it can dial but not listen, unless there are
-    ``psks``. ``cacert`` holds the CA certificates that peers are checked against, Mozilla's list
-    (certifi) if None. Each is the path of a PEM file or, as bytes, what would stand in it.
+    ``cert`` and ``key`` are this node's own; without them it can dial but not listen, unless it has
+    ``psks``. ``cacert`` holds the CA certificates that peers are verified against; None: Mozilla's list
+    (certifi). Each is the path of a PEM file, or its content as bytes.
 
     With ``verify`` a dialled node must show a certificate of such a CA that names its host, or
-    ``server_name`` if given; quic_dist itself never checks (``verify_none`` in effect), hence the
-    default. ``client_certificate`` says whether nodes that dial this one are asked for a certificate
-    (``"request"``: one that is shown must be good; ``"require"``: it must be shown), which needs a
-    ``cacert``. It must name the host in the node's name. quic_dist's nodes show none.
+    ``server_name`` if that is set. The default is False because quic_dist itself never verifies
+    (``verify_none`` in effect). ``client_certificate`` says whether dialling nodes are asked for a
+    certificate: with ``"request"`` one that is shown must be valid, with ``"require"`` it must be shown too.
+    Both need a ``cacert``. The certificate must name the host of the node name. quic_dist shows none.
 
-    ``external_psk`` is shown to dialled nodes, which must take it, and ``psks`` are taken of nodes
-    that dial this one: whoever knows the secret needs no certificate.
+    ``external_psk`` is shown to dialled nodes, which must accept it. ``psks`` are accepted from dialling
+    nodes: a node that knows the secret needs no certificate.
     """
 
     cert: Pem | None = None
@@ -47,18 +48,14 @@ class TlsConfig:
     def __post_init__(self) -> None:
         if self.client_certificate not in get_args(ClientCertificate):
             choice = ", ".join(get_args(ClientCertificate))
-            raise CertificateError(
-                f"client_certificate={self.client_certificate!r}: one of {choice} expected"
-            )
+            raise CertificateError(f"client_certificate={self.client_certificate!r} is not one of {choice}")
 
     def load(self) -> Credentials | None:
         """This node's certificate and key, or None if it has none. Raises CertificateError."""
         if self.cert is None and self.key is None:
             return None
         if self.cert is None or self.key is None:
-            raise CertificateError(
-                "a certificate needs its key, and a key its certificate: only one is given"
-            )
+            raise CertificateError("cert and key are needed together, and only one of them is set")
         from quicdist.carrier.security.credentials import load_credentials
 
         return load_credentials(self.cert, self.key)
@@ -72,7 +69,7 @@ class TlsConfig:
         return load_ca(self.cacert)
 
     def load_client_trust(self) -> ClientTrust | None:
-        """Which certificates of nodes that dial are believed, or None if none are asked for. Raises
+        """Which certificates of dialling nodes are accepted, or None if they are not asked for one. Raises
         CertificateError."""
         if self.client_certificate == "none":
             return None
@@ -80,7 +77,7 @@ class TlsConfig:
         if ca is None:
             # Anyone can have a certificate of a CA on Mozilla's list.
             raise CertificateError(
-                f'client_certificate="{self.client_certificate}" needs the CA that signs them: none is given'
+                f'client_certificate="{self.client_certificate}" needs cacert, the CA that signs them'
             )
         from quicdist.carrier.security.client_trust import ClientTrust
 

@@ -1,1 +1,1 @@
-"""The carrier TCP, as OTP's inet_tcp_dist."""
+"""The TCP carrier, compatible with OTP's ``inet_tcp_dist``."""

@@ -1,4 +1,4 @@
-"""The TCP carrier: what OTP's ``inet_tcp_dist`` does, and what every BEAM speaks.
+"""The TCP carrier, compatible with OTP's ``inet_tcp_dist``, the default of every BEAM.
 
 Handshake messages have a 2-byte length before them, everything after the handshake a 4-byte one.
 Source: ERTS User's Guide, *Distribution Protocol*; OTP's ``inet_tcp_dist`` and ``dist_util``.
@@ -54,10 +54,10 @@ class TcpCarrier(Carrier):
     """Distribution over TCP.
 
     ``address_family`` is ``"inet"`` (``inet_tcp_dist``) or ``"inet6"`` (``inet6_tcp_dist``, which
-    accepts IPv4 connections as well): where it listens without a host. Dialling tries all
-    addresses of a host. ``max_half_open`` bounds the connections that are in their handshake: the
-    oldest of the source that has most (:mod:`quicdist.carrier.evicting_table`) is evicted to the next;
-    ``max_frame`` (bytes) bounds the frames of a peer; ``limits`` are those of each link.
+    accepts IPv4 connections as well): the family to listen with if no host is specified. Dialling tries all
+    addresses of a host. ``max_half_open`` limits the connections in their handshake; beyond it a new one
+    evicts the oldest of the source with most (:mod:`quicdist.carrier.evicting_table`). ``max_frame`` limits
+    the frames of a peer, in bytes. ``limits`` are the buffer limits of each link.
     """
 
     family: ClassVar[str] = "tcp"

@@ -1,4 +1,4 @@
-"""One TCP connection in its handshake, which reads it chunk by chunk."""
+"""One TCP connection during the distribution handshake, read chunk by chunk."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class TcpConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._held = bytearray()
         self._ended = False
-        #: asyncio has reported the end of the connection; with this error if it broke.
+        #: asyncio has called :meth:`connection_lost`; ``error`` is its error.
         self.lost = False
         self.error: Exception | None = None
         self._reader: asyncio.Future[None] | None = None
@@ -104,8 +104,8 @@ class TcpConnection(asyncio.Protocol):
         return data
 
     async def ends_within(self, seconds: float) -> bool:
-        """Wait until the connection is lost, for ``seconds`` at most; whether it is. Nothing is read
-        meanwhile."""
+        """Wait until the connection ends, for ``seconds`` at most. Returns whether it has ended. Nothing is
+        read meanwhile."""
         loop = asyncio.get_running_loop()
         self.transport.pause_reading()
         over: asyncio.Future[None] = loop.create_future()
@@ -116,7 +116,7 @@ class TcpConnection(asyncio.Protocol):
             timer.cancel()
 
     async def ends_before(self, other: asyncio.Future[None]) -> bool:
-        """Wait until ``other`` is done or the peer has closed the connection; whether the peer has."""
+        """Wait until ``other`` is done or the connection has ended. Returns whether it has ended."""
         while not self._ended and not other.done():
             self._reader = asyncio.get_running_loop().create_future()
             try:

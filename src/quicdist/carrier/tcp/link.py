@@ -1,6 +1,6 @@
-"""An established connection over TCP: one stream of frames, written once per turn of the loop.
+"""The established link to one node over TCP: one stream of frames, written once per turn of the event loop.
 
-The transport reads, :mod:`quicdist.carrier.tcp.writer` writes.
+An asyncio transport reads, :mod:`quicdist.carrier.tcp.writer` writes.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ TURN_TIME: Final = 0.005
 MANY: Final = 64
 QUICK: Final = 0.0005
 
-#: Seconds for which a peer may receive nothing of what was sent before the link was closed, and for which a
-#: link is still read that can no longer be written.
+#: Seconds without progress after which a closed link stops sending its queue; and seconds for which a link is
+#: still read when it can no longer be written.
 LINGER: Final = 5.0
 #: Seconds to wait for the peer to close as well, when all was written.
 FIN_TIME: Final = 1.0
@@ -45,7 +45,9 @@ FIN_TIME: Final = 1.0
 class WriteState(Enum):
     """Whether the link can write to its socket::
 
-    HANDOVER ──> READY <──> BLOCKED
+    HANDOVER <──> READY <──> BLOCKED
+
+    A link starts READY. It enters HANDOVER if the transport has not written all bytes of the handshake.
     """
 
     #: The transport still writes the last bytes of the handshake, which go first.
@@ -91,7 +93,7 @@ class TcpLink(LinkBase, asyncio.Protocol):
         self._writer = self._make_writer(connection)
         self._lock = KeepAlive.of(self._loop).lock
         self._write_state = READY
-        #: A flush at the end of this turn of the event loop is due.
+        #: A flush is due at the end of this turn of the event loop.
         self._flush_due = False
         #: Messages are being delivered: what is sent meanwhile is flushed when all are.
         self._receiving = False
@@ -99,8 +101,8 @@ class TcpLink(LinkBase, asyncio.Protocol):
         self._undecoded: Iterator[tuple[ControlMessage, Any] | None] | None = None
         self._linger: Linger | None = None
         self._leftover = leftover + connection.take_held()
-        #: The event loop was asked to continue with this link when it runs again.
-        self._kept = False
+        #: A call in the event loop is scheduled for when it runs again.
+        self._wake_scheduled = False
         self._transport.pause_reading()
         self._transport.set_protocol(self)
         self._transport.set_write_buffer_limits(high=0)
@@ -298,19 +300,19 @@ class TcpLink(LinkBase, asyncio.Protocol):
         self.stats.sent += count
         self.stats.bytes_out += count * len(TICK)
 
-    # -- while the event loop is blocked: in another thread-------------------------------------
+    # -- while the event loop is blocked: in another thread ------------------------------------
 
     def keep_alive(self, now: float) -> None:
         if self._write_state is HANDOVER:
             return
-        if self._writer.keep_alive(now, ticks=not self.closed) and not self._kept:
-            self._kept = True
+        if self._writer.keep_alive(now, ticks=not self.closed) and not self._wake_scheduled:
+            self._wake_scheduled = True
             self._loop.call_soon_threadsafe(self._kept_alive)
 
     def _kept_alive(self) -> None:
         """The event loop runs again."""
         with self._lock:
-            self._kept = False
+            self._wake_scheduled = False
             count, self._writer.ticks = self._writer.ticks, 0
         self._count_ticks(count)
         self._flush()

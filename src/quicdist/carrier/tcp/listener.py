@@ -1,4 +1,4 @@
-"""A TCP listener, and the connections that came in by it until they are links."""
+"""A TCP listener, and its incoming connections until they are links."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from quicdist.logs import RateLimit
 
 
 class TcpIncoming(Incoming):
-    """A TCP connection that came in, before its handshake."""
+    """An incoming TCP connection, before its distribution handshake is complete."""
 
     def __init__(self, connection: TcpConnection, listener: TcpListener) -> None:
         self.connection = connection
@@ -31,7 +31,7 @@ class TcpIncoming(Incoming):
         self.listener.settled(self)
 
     def evict(self, reason: str) -> None:
-        """A newer connection needs its place: its handshake fails with ``reason``."""
+        """Give its place to a newer connection: the handshake fails with ``reason``."""
         self.evicted = True
         self.connection.fail(AcceptError(self.remote_address, reason))
 
@@ -44,8 +44,8 @@ class TcpListener(Listener):
     """
 
     def __init__(self, max_half_open: int) -> None:
-        # One source may have all places while no other needs them: a hundred nodes behind one address that
-        # start at once are no attack.
+        # One source may take all places while no other source needs them: a hundred nodes behind one address
+        # may start at once.
         self._half_open: EvictingTable[TcpIncoming] = EvictingTable(max_half_open, max_half_open)
         self._waiting: asyncio.Queue[TcpIncoming | None] = asyncio.Queue()
         self._server: asyncio.Server | None = None

@@ -21,7 +21,7 @@ FEED = 256 * 1024
 
 
 class Writer:
-    """Writes to the socket of a transport, which has nothing left to write itself.
+    """Writes to the socket of a transport that has written all of its own bytes.
 
     All but :attr:`queue` and :attr:`put` is changed under the lock of
     :class:`~quicdist.carrier.keepalive.KeepAlive` only.
@@ -92,7 +92,7 @@ class Writer:
         return True
 
     def _write_to_kernel(self, data: bytes | memoryview) -> int | None:
-        """How many bytes the kernel took; None if it takes no more for good."""
+        """The number of bytes that the kernel took; None after an error, when nothing more can be written."""
         sock = self.sock
         assert sock is not None
         try:

@@ -1,1 +1,1 @@
-"""The TLS carrier: OTP's ``inet_tls_dist``. Imported by name only where it is used."""
+"""The TLS carrier, compatible with OTP's ``inet_tls_dist``."""

@@ -1,8 +1,8 @@
-"""The TLS carrier: what OTP's ``inet_tls_dist`` does.
+"""The TLS carrier, compatible with OTP's ``inet_tls_dist``.
 
-A connection over TCP to the port that epmd gives, TLS on it at once, then the distribution's handshake with
-4-byte lengths before its messages, then frames as over TCP. Source: SSL User's Guide, *Erlang Distribution
-over TLS*; OTP's ``inet_tls_dist``.
+A TCP connection starts with the TLS handshake. The distribution handshake follows, its messages with a 4-byte
+length, then frames as over TCP. Source: SSL User's Guide, *Erlang Distribution over TLS*; OTP's
+``inet_tls_dist``.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from quicdist.carrier.tls.settings import TlsSettings
 
 
 class TlsCarrier(TcpCarrier):
-    """Distribution over TLS; ``settings`` are the options of both sides, all others those of
-    :class:`~quicdist.carrier.TcpCarrier`."""
+    """Distribution over TLS. ``settings`` are the TLS options of both sides; the other parameters are those
+    of :class:`~quicdist.carrier.TcpCarrier`."""
 
     family: ClassVar[str] = "tls"
     _link_class: ClassVar[type[TcpLink]] = TlsLink

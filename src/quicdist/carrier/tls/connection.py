@@ -12,12 +12,12 @@ from quicdist.protocol import HandshakeFraming
 
 
 class TlsConnection(TcpConnection):
-    """What is read of it is plaintext, what is written becomes records.
+    """A TCP connection whose reads return plaintext and whose writes are encrypted.
 
-    ``make_session`` is called when the connection is made.
+    ``make_session`` is called when the TCP connection is made.
     """
 
-    #: ``{packet, 4}`` holds from the beginning, where ``inet_tcp_dist`` begins with ``{packet, 2}``.
+    #: ``inet_tls_dist`` uses ``{packet, 4}`` in the handshake too, ``inet_tcp_dist`` ``{packet, 2}``.
     framing = HandshakeFraming.PACKET_4
 
     def __init__(
@@ -68,7 +68,7 @@ class TlsConnection(TcpConnection):
             self._established.set_result(None)
 
     def _refuse(self, error: TlsError) -> None:
-        """Close, once the alert that tells the peer is out."""
+        """Close after sending the TLS alert for ``error``."""
         self.error = error
         self._ended = True
         self._held.clear()

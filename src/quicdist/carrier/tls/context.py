@@ -1,4 +1,4 @@
-"""Python's ``ssl`` contexts, made from the settings and again when a file has changed."""
+"""Python's ``ssl`` contexts, made from the settings, and made again when a file has changed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ class ContextSource:
         self._context: ssl.SSLContext | None = None
 
     def context(self) -> ssl.SSLContext:
-        """Raises :class:`CertificateError`; while a node runs, the context before is kept then."""
+        """The current context. Raises :class:`CertificateError` if there is none yet; a changed file that
+        cannot be used is ignored."""
         seen = tuple(_identity(path) for path in _files(self._options))
         if self._context is None or seen != self._seen:
             try:
@@ -45,7 +46,9 @@ class ContextSource:
 def make_context(options: TlsOptions, *, server_side: bool) -> ssl.SSLContext:
     """The context for connections as server or client. Raises :class:`CertificateError`."""
     if server_side and not options.certificates:
-        raise CertificateError("a node that listens over TLS needs a certificate and its key: none is given")
+        raise CertificateError(
+            "a node that listens over TLS needs a certificate and its key, and none is configured"
+        )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server_side else ssl.PROTOCOL_TLS_CLIENT)
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     versions = [_VERSIONS[version] for version in options.versions]
@@ -56,7 +59,9 @@ def make_context(options: TlsOptions, *, server_side: bool) -> ssl.SSLContext:
         try:
             context.set_ciphers(":".join(options.ciphers))
         except ssl.SSLError as error:
-            raise CertificateError(f"no cipher suite of {', '.join(options.ciphers)} is known") from error
+            raise CertificateError(
+                f"OpenSSL knows none of the cipher suites {', '.join(options.ciphers)}"
+            ) from error
     if server_side and options.dh_file is not None:
         _load(context.load_dh_params, options.dh_file, "Diffie-Hellman parameters")
     context.check_hostname = not server_side and options.verify and options.check_host
@@ -80,7 +85,7 @@ def _load_certificate(context: ssl.SSLContext, given: CertificateAndKey) -> None
             missing = certificate if key is None or not Path(certificate).exists() else key
             raise CertificateError(f"cannot read {missing}: no such file") from error
         except (ssl.SSLError, OSError, ValueError) as error:
-            where = _shown(given.certificate, "the certificate given")
+            where = _shown(given.certificate, "the certificate (bytes)")
             reason = tls_reason(error) if isinstance(error, ssl.SSLError) else str(error)
             raise CertificateError(f"cannot use {where} and its key: {reason}") from error
 
@@ -99,9 +104,9 @@ def _load_trust(context: ssl.SSLContext, options: TlsOptions, server_side: bool)
         flags = ssl.VerifyFlags.VERIFY_CRL_CHECK_CHAIN
     context.verify_flags |= flags
     if options.crl_dir is None:
-        raise CertificateError("crl_check needs the directory of revocation lists (ssl_crl_hash_dir)")
+        raise CertificateError("crl_check needs crl_dir, a directory of revocation lists (ssl_crl_hash_dir)")
     if not Path(options.crl_dir).is_dir():
-        raise CertificateError(f"{options.crl_dir} is no directory of revocation lists")
+        raise CertificateError(f"crl_dir {options.crl_dir} is not a directory")
     context.load_verify_locations(capath=options.crl_dir)
 
 
@@ -112,7 +117,7 @@ def _load(load: object, given: Pem, what: str) -> None:
     except FileNotFoundError as error:
         raise CertificateError(f"cannot read {given!r}: no such file") from error
     except (ssl.SSLError, OSError, ValueError) as error:
-        where = _shown(given, "what was given")
+        where = _shown(given, "the configured bytes")
         reason = tls_reason(error) if isinstance(error, ssl.SSLError) else str(error)
         raise CertificateError(f"no {what} in {where}: {reason}") from error
 
@@ -123,11 +128,11 @@ def _shown(given: Pem, kind: str) -> str:
 
 @contextlib.contextmanager
 def _as_file(given: Pem | None) -> Iterator[str | None]:
-    """The path of a file with what is given: OpenSSL reads certificates and keys from files alone."""
+    """The path of a file with the PEM: OpenSSL reads certificates and keys only from files."""
     if given is None:
         yield None
     elif isinstance(given, bytes):
-        # Readable by this user only, and gone when it was read.
+        # Readable by this user only, and deleted at the end of the block.
         with tempfile.NamedTemporaryFile(prefix="quicdist-", suffix=".pem") as file:
             file.write(given)
             file.flush()
@@ -153,20 +158,20 @@ def _identity(path: Path) -> tuple[int, int]:
     return (found.st_mtime_ns, found.st_ino)
 
 
-#: Reasons of OpenSSL that say too little by themselves.
+#: Plainer texts for some reasons of OpenSSL.
 _REASONS = {
-    "WRONG_VERSION_NUMBER": "the peer does not speak TLS there",
-    "HTTP_REQUEST": "the peer does not speak TLS there (HTTP)",
+    "WRONG_VERSION_NUMBER": "the peer does not speak TLS on this port",
+    "HTTP_REQUEST": "the peer does not speak TLS on this port (HTTP)",
     "UNSUPPORTED_PROTOCOL": "no TLS version in common",
     "NO_SHARED_CIPHER": "no cipher suite in common",
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": "the peer showed no certificate",
-    "KEY_VALUES_MISMATCH": "the key is not that of the certificate",
+    "KEY_VALUES_MISMATCH": "the key does not match the certificate",
     "BAD_DECRYPT": "wrong password for the key",
 }
 
 
 def tls_reason(error: ssl.SSLError) -> str:
-    """What went wrong, in words; nothing of it was chosen by the peer."""
+    """The reason of an OpenSSL error, in words. It contains no text chosen by the peer."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the peer's certificate is refused: {error.verify_message}"
     reason = error.reason or ""

@@ -1,4 +1,4 @@
-"""An established connection over TLS."""
+"""The established link to one node over TLS."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 
 class TlsLink(TcpLink):
-    """A :class:`~quicdist.carrier.Link` over TLS: that over TCP, with records in place of its bytes.
+    """A :class:`~quicdist.carrier.Link` over TLS: a TCP link whose bytes are encrypted.
 
-    Two threads use the session, under one lock: it writes while the event loop stands still.
+    Two threads use the TLS session, under one lock: the keep-alive thread writes while the event loop is
+    blocked.
     """
 
     carrier_name: ClassVar[str] = "tls"

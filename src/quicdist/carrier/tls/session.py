@@ -1,4 +1,4 @@
-"""One TLS connection, sans-I/O: records in, plaintext out, and the other way round (RFC 8446, RFC 5246)."""
+"""One TLS connection, sans-I/O: records in, plaintext out, and the reverse (RFC 8446, RFC 5246)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, Literal
 from quicdist.carrier.tls.context import tls_reason
 from quicdist.carrier.tls.settings import DEPTH
 
-#: Bytes read from OpenSSL at once; a record holds 16 KiB at most.
+#: Bytes requested from OpenSSL in one read; a record holds 16 KiB at most.
 _READ = 256 * 1024
 
 
-#: Alerts about the certificate of the one who receives them (RFC 8446, section 6.2).
+#: Alerts by which a peer refuses our certificate (RFC 8446, section 6.2).
 _ABOUT_OURS = (
     "BAD_CERTIFICATE", "UNSUPPORTED_CERTIFICATE", "CERTIFICATE_REVOKED", "CERTIFICATE_EXPIRED",
     "CERTIFICATE_UNKNOWN", "UNKNOWN_CA", "CERTIFICATE_REQUIRED", "ACCESS_DENIED",
@@ -21,9 +21,9 @@ _ABOUT_OURS = (
 
 
 class TlsError(OSError):
-    """TLS failed: the handshake, or a record that was not the peer's. Its text says why.
+    """TLS failed: in its handshake, or with a record that did not authenticate. The text says why.
 
-    ``certificate`` says whose certificate was refused, if that is why: ``"ours"`` or ``"theirs"``.
+    ``certificate``: whose certificate was refused, ``"ours"`` or ``"theirs"``; None for other reasons.
     """
 
     def __init__(self, text: str, certificate: Literal["ours", "theirs"] | None = None) -> None:
@@ -32,7 +32,7 @@ class TlsError(OSError):
 
     @classmethod
     def of(cls, what: str, error: ssl.SSLError) -> TlsError:
-        """The error of OpenSSL while ``what`` went on."""
+        """The :class:`TlsError` for an error of OpenSSL; ``what`` begins its text."""
         whose: Literal["ours", "theirs"] | None = None
         reason = error.reason or ""
         if isinstance(error, ssl.SSLCertVerificationError) or reason == "PEER_DID_NOT_RETURN_A_CERTIFICATE":
@@ -43,10 +43,10 @@ class TlsError(OSError):
 
 
 class TlsSession:
-    """Python's ``ssl`` on buffers. What :meth:`data_to_send` gives is to be sent after each call.
+    """Python's ``ssl`` on memory buffers. After each call, send what :meth:`data_to_send` returns.
 
-    ``server_name`` is what the server's certificate must name where the context checks that. ``depth`` bounds
-    the certificates between the peer's own and its root. Not safe for several threads at once.
+    The server's certificate must name ``server_name`` if the context checks names. ``depth`` limits the
+    certificates between the peer's own and its root. Not thread-safe.
     """
 
     def __init__(
@@ -63,16 +63,16 @@ class TlsSession:
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_name
         )
         self._depth = depth
-        #: The handshake is over, as far as this side can tell: a TLS 1.3 client learns later if its
-        #: certificate was refused.
+        #: The handshake is complete on this side. A TLS 1.3 client learns later whether its certificate was
+        #: refused.
         self.is_established = False
 
     def begin(self) -> None:
-        """Start the handshake: a client has something to say at once. Raises :class:`TlsError`."""
+        """Start the handshake: a client sends its ClientHello. Raises :class:`TlsError`."""
         self._handshake()
 
     def receive_data(self, data: bytes) -> bytes:
-        """Take in what came and give what it was in plaintext. Raises :class:`TlsError`."""
+        """Decrypt received bytes; the plaintext of the complete records. Raises :class:`TlsError`."""
         self._incoming.write(data)
         if not self.is_established:
             self._handshake()
@@ -83,7 +83,7 @@ class TlsSession:
             while part := self._ssl.read(_READ):
                 read.append(part)
         except (ssl.SSLWantReadError, ssl.SSLZeroReturnError):
-            pass  # the end of the connection comes by TCP as well
+            pass  # TCP reports the end of the connection as well.
         except ssl.SSLError as error:
             raise TlsError.of("TLS failed", error) from error
         return read[0] if len(read) == 1 else b"".join(read)
@@ -100,9 +100,9 @@ class TlsSession:
         return self._outgoing.read()
 
     def close(self) -> None:
-        """Say that nothing more is sent (``close_notify``), if the connection can still say it."""
+        """Queue ``close_notify`` if the connection still allows it."""
         if self.is_established:
-            with contextlib.suppress(ssl.SSLError, ValueError):  # It waits for the peer's, or all has failed.
+            with contextlib.suppress(ssl.SSLError, ValueError):  # SSLWantRead: it waits for the peer's.
                 self._ssl.unwrap()
 
     @property
@@ -129,13 +129,13 @@ class TlsSession:
         """``depth`` of OTP's ``ssl``: the certificates between the peer's own and its root."""
         if self._ssl.context.verify_mode is ssl.CERT_NONE:
             return
-        # Public from Python 3.13 on; before, the object that it wraps has it.
+        # Public from Python 3.13 on. Before, only the wrapped object has it.
         holder: Any = self._ssl if hasattr(self._ssl, "get_verified_chain") else vars(self._ssl)["_sslobj"]
         chain = holder.get_verified_chain
         between = len(chain() or ()) - 2
         if between > self._depth:
             raise TlsError(
                 "TLS handshake failed: the peer's certificate is refused: "
-                f"{between} certificates between it and its root, {self._depth} allowed",
+                f"{between} certificates between it and its root, at most {self._depth} allowed",
                 "theirs",
             )

@@ -1,4 +1,4 @@
-"""What the TLS carrier is configured by: the options of OTP's ``ssl`` that matter to a distribution.
+"""The settings of the TLS carrier: the options of OTP's ``ssl`` that apply to the distribution.
 
 Source: SSL User's Guide, *Erlang Distribution over TLS*; the types ``common_option`` of module ``ssl``.
 Importing them loads neither ``ssl`` nor cryptography.
@@ -13,35 +13,35 @@ from typing import Literal
 from quicdist.carrier.security.pem import Pem
 
 Version = Literal["tlsv1.2", "tlsv1.3"]
-#: ``crl_check``: no list is asked for, one for the peer's own certificate must be there, or one for each
+#: ``crl_check``: no revocation list is needed, one for the peer's own certificate, or one for each
 #: certificate of the chain.
 CrlCheck = Literal["none", "peer", "all"]
 
-#: Certificates between the peer's own and that of its root, at most (``depth``).
+#: The maximum number of certificates between the peer's own and its root (``depth``).
 DEPTH = 10
 
 
 @dataclass(frozen=True, slots=True)
 class CertificateAndKey:
-    """A certificate, those that link it to its CA after it, and its key (``certs_keys``)."""
+    """A certificate, followed by its intermediate certificates, and its key (``certs_keys``)."""
 
     certificate: Pem
-    #: None: it stands in the file of the certificate.
+    #: None: the key is in the file of the certificate.
     key: Pem | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsOptions:
-    """How one side of a TLS connection behaves: as the server, where a node is dialled, or as the client.
+    """The TLS options of one side: as the server, when this node is dialled, or as the client.
 
     ``certificates`` are shown to the peer; a server needs one. ``cacert`` holds the CAs that the peer's
-    certificate is checked against; None stands for those of the system. With ``verify`` (``verify_peer``)
-    it is checked: that of a server must also name the host in its node's name, or ``server_name`` if that
-    is set. ``check_host`` is False for ``{server_name_indication, disable}``: no name is sent and none
-    is checked. A server that verifies refuses clients without a certificate (``fail_if_no_peer_cert``,
-    the default since OTP 26). ``ciphers`` are names of OpenSSL for TLS 1.2, none standing for OpenSSL's
-    choice. ``crl_dir`` is a directory of revocation lists by their hashes (``ssl_crl_hash_dir``).
+    certificate is verified against; None: those of the system. With ``verify`` (``verify_peer``) the peer's
+    certificate is verified; that of a server must also name the host of its node name, or ``server_name`` if
+    that is set. ``check_host=False`` is ``{server_name_indication, disable}``: no name is sent or checked.
+    A server that verifies refuses clients without a certificate (``fail_if_no_peer_cert``, the default since
+    OTP 26). ``ciphers`` are OpenSSL's names for TLS 1.2 cipher suites; if empty, OpenSSL chooses. ``crl_dir``
+    is a directory of revocation lists, named by their hashes (``ssl_crl_hash_dir``).
     """
 
     certificates: tuple[CertificateAndKey, ...] = ()

@@ -1,7 +1,7 @@
 """The writing half of a TLS connection: frames in, records to the kernel, from two threads.
 
-As :mod:`quicdist.carrier.tcp.writer`, with encryption on the way: what is taken from the queue becomes
-records, and records that the kernel has not taken go before all else.
+As :mod:`quicdist.carrier.tcp.writer`, with encryption: bytes from the queue become TLS records. Records that
+the kernel has not taken are written first.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from quicdist.carrier.tls.session import TlsError, TlsSession
 
 
 class TlsWriter(Writer):
-    """Writes through a session, under the lock of :class:`~quicdist.carrier.keepalive.KeepAlive`."""
+    """Writes through a TLS session, under the lock of :class:`~quicdist.carrier.keepalive.KeepAlive`."""
 
     __slots__ = ("_records", "_session", "_size")
 
     def __init__(self, transport: asyncio.Transport, session: TlsSession) -> None:
         super().__init__(transport)
         self._session = session
-        #: What the kernel has not taken of the records made last, and how many bytes of the queue they are.
+        #: Records that the kernel has not taken, and the number of bytes of the queue in them.
         self._records = memoryview(b"")
         self._size = 0
 
@@ -32,7 +32,7 @@ class TlsWriter(Writer):
         return self._write_records() and super().write()
 
     def flush_session(self) -> None:
-        """Have records go out that the session made by itself: the answer to a key update, an alert."""
+        """Send records that the session made itself: the answer to a key update, an alert."""
         self._add_records(0)
         self._write_records()
 
@@ -55,7 +55,7 @@ class TlsWriter(Writer):
         self._size += size
 
     def _write_records(self) -> bool:
-        """Have the kernel take the records that wait; whether it took all."""
+        """Write the waiting records; whether the kernel took all."""
         if not self._records:
             return True
         sent = self._write_to_kernel(self._records)

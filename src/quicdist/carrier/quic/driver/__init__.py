@@ -1,6 +1,6 @@
-"""One QUIC connection in the event loop: what is done around its engine, packet by packet."""
+"""The asyncio driver of QUIC engines: sockets, timers, admission of connections, and the send queues."""
 
-# Here and not in the package above: a node over TCP imports what is free of cryptography there.
+# Here and not in the package above: a node over TCP imports that package without cryptography.
 from quicdist import dependencies
 
 dependencies.check("cryptography")

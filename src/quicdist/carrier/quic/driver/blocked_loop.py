@@ -1,8 +1,8 @@
 """Serves the peer of a QUIC connection while the event loop is blocked.
 
 Datagrams are received and acknowledged, queued and lost data is sent, and a tick is sent every second. Events
-wait in the engine for the event loop. The peer gets no new flow control credit: data that is not consumed
-stays within the windows of before.
+wait in the engine for the event loop. The peer gets no new flow control credit, so the data that waits stays
+within the windows granted before.
 
 Everything here runs in another thread than the loop's, under the lock of
 :class:`~quicdist.carrier.keepalive.KeepAlive`.
@@ -44,10 +44,10 @@ class BlockedLoopDriver:
         self.on_ticks = on_ticks
         #: Ticks that were sent and not reported yet.
         self.ticks = 0
-        #: An unexpected error: nothing is done any more.
+        #: An unexpected error; the connection is not served any more.
         self.fault: Exception | None = None
-        #: The event loop was asked to continue with this connection.
-        self.told = False
+        #: A call in the event loop is scheduled for when it runs again.
+        self.wake_scheduled = False
 
     @property
     def takes_datagrams(self) -> bool:
@@ -72,7 +72,7 @@ class BlockedLoopDriver:
                     engine.handle_timer(now)
                 if engine.closing() is None:
                     if moved:
-                        # What is sent to a new address first has to fit any path.
+                        # The new path may have a smaller MTU.
                         engine.set_datagram_size(min(engine.datagram_size(), MIN_SIZE))
                     if ticks:
                         self._send_tick(now)
@@ -88,7 +88,7 @@ class BlockedLoopDriver:
         self.ticks += 1
         stream_id = self._stream_id
         if self._outgoing.size_of(stream_id) or self._engine.unacknowledged(stream_id):
-            # As a link does: it may be the last message of the handshake, or lost ticks.
+            # As QuicLink.send_tick: these may be the last message of the handshake, or lost ticks.
             self._engine.send_ping(0)
         else:
             self._outgoing.add(stream_id, (self._tick,), len(self._tick))

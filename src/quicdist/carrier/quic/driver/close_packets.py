@@ -22,7 +22,7 @@ class ClosePackets:
         return bool(self._datagrams)
 
     def made(self, engine: Engine, datagrams: Sequence[Datagram]) -> Sequence[Datagram]:
-        """Keep the ``datagrams`` that ``engine`` has just built; those that may be sent now."""
+        """Keep the ``datagrams`` that ``engine`` has just built. Returns those that may be sent now."""
         self._datagrams = datagrams
         size = self._size()
         credit = engine.unvalidated_credit()

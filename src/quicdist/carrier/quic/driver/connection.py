@@ -47,10 +47,10 @@ LATE: Final = 1.0
 
 
 class QuicConnection(ConnectionLifecycle):
-    """A QUIC connection in the event loop. Made by an endpoint, which gives it datagrams.
+    """A QUIC connection in the event loop. An endpoint makes it and passes it the datagrams that it receives.
 
-    ``on_gone`` is called when it is over, ``on_connection_id`` with each connection id of this side and
-    whether the peer may use it (True) or does so no longer (False). Its states are those of
+    ``on_gone`` is called when it is over. ``on_connection_id`` is called with each connection id of this
+    side: with True when the peer may use it, with False when it no longer does. Its states are those of
     :class:`~quicdist.carrier.quic.driver.connection_lifecycle.ConnectionState`.
     """
 
@@ -67,9 +67,9 @@ class QuicConnection(ConnectionLifecycle):
         self.socket = socket
         #: Receives the events. Replaced between two calls, when the handshake has become a link.
         self.handler = handler
-        #: Moves to another socket, where this side has dialled. Raises OSError.
+        #: Migrates to another socket; None on the accepting side. Raises OSError.
         self.migrate: Callable[[], None] | None = None
-        #: The QUIC session was resumed; data sent before its handshake was accepted.
+        #: The TLS session was resumed; early data was accepted.
         self.resumed = self.early_data_accepted = False
         #: The peer has shown that it knows the cookie.
         self.is_authenticated = False
@@ -81,8 +81,8 @@ class QuicConnection(ConnectionLifecycle):
         self._blocked_loop: BlockedLoopDriver | None = None
         self._on_gone = on_gone
         self._on_connection_id = on_connection_id
-        #: To be transmitted at the end of this turn; events of this turn are being delivered.
-        self._touched = self._in_turn = False
+        #: A transmit is due in this turn of the event loop; :meth:`process_events` is running.
+        self._touched = self._is_processing = False
         self._timer: asyncio.Handle | None = None
         self._timer_at = 0.0
         self._deadline: float | None = None
@@ -99,7 +99,7 @@ class QuicConnection(ConnectionLifecycle):
         return to_address(address) if address is not None else Address("", 0)
 
     def authenticated(self) -> None:
-        """The peer has been authenticated: the limits are those of a link from now on."""
+        """The peer is authenticated: the small limits for unauthenticated peers no longer apply."""
         self.is_authenticated = True
         with self._lock:
             self.engine.authenticated()
@@ -119,7 +119,7 @@ class QuicConnection(ConnectionLifecycle):
         """The peer sends from another address. Called under the lock."""
         first = self._towards is None
         self._towards = self.engine.get_peer_address()
-        # What is sent to the new address first has to fit any path.
+        # The new path may have a smaller MTU.
         self._prober.new_path()
         if not first:
             self._loop.call_soon(self._tell_path)
@@ -131,7 +131,8 @@ class QuicConnection(ConnectionLifecycle):
     # -- out -------------------------------------------------------------------------------
 
     def write(self, stream_id: int, parts: Sequence[bytes | memoryview], size: int) -> int:
-        """Queue ``parts``, ``size`` bytes in all, on a stream; bytes queued on all streams now."""
+        """Queue ``parts``, ``size`` bytes in all, on a stream of messages. Returns the bytes queued on all of
+        these streams."""
         outgoing = self._outgoing
         keeper = self._keeper
         keeper.busy = True
@@ -148,17 +149,17 @@ class QuicConnection(ConnectionLifecycle):
         return outgoing.size
 
     def open_stream(self, stream_id: int) -> None:
-        """Open a stream of this side; its peer hears of it with the first bytes."""
+        """Open a stream of this side. The peer learns of it with the first bytes."""
         with self._lock:
             self._outgoing.open_stream(stream_id)
 
     def hold_stream(self, stream_id: int, other: int) -> None:
-        """Send nothing more of a stream until all that was written to ``other`` is acknowledged."""
+        """Hold a stream until all bytes written to ``other`` are acknowledged."""
         with self._lock:
             self._outgoing.hold(stream_id, other)
 
     def write_user(self, stream_id: int, priority: int, data: bytes, *, end: bool = False) -> None:
-        """Queue ``data`` on a user stream, and its ``end``."""
+        """Queue ``data`` on a user stream, and FIN if ``end``."""
         with self._lock:
             self._outgoing.add_user(stream_id, priority, data, end)
         self.touch()
@@ -167,7 +168,7 @@ class QuicConnection(ConnectionLifecycle):
         """Transmit at the end of this turn of the event loop."""
         if not self._touched:
             self._touched = True
-            if not self._in_turn:
+            if not self._is_processing:
                 self._loop.call_soon(self._transmit_touched)
 
     def ping(self) -> None:
@@ -183,11 +184,11 @@ class QuicConnection(ConnectionLifecycle):
 
     @property
     def queued(self) -> int:
-        """Bytes of messages that wait for those before them to leave."""
+        """Bytes of messages in the send queues: the engine does not have them yet."""
         return self._outgoing.size
 
     def queued_on(self, stream_id: int) -> int:
-        """Bytes written to one stream that wait for those before them to leave."""
+        """Bytes of one stream in the send queues."""
         return self._outgoing.size_of(stream_id)
 
     @property
@@ -287,7 +288,7 @@ class QuicConnection(ConnectionLifecycle):
             self.abandon(prober.fault)  # A CONNECTION_CLOSE would be as long.
 
     def _probe_path(self) -> float | None:
-        """Send the probes that are due; the engine's timer after that."""
+        """Send the probes that are due. Returns the engine's timer after that."""
         self._prober.probe(self.socket)
         with self._lock:
             return self.engine.get_timer()
@@ -295,10 +296,10 @@ class QuicConnection(ConnectionLifecycle):
     # -- in --------------------------------------------------------------------------------
 
     def receive(self, data: bytes, address: SocketAddress, now: float) -> None:
-        """Receive one datagram; :meth:`turn` follows when the batch is complete."""
+        """Receive one datagram. The caller calls :meth:`process_events` after the last one of a batch."""
         state = self.state
         if state is not OPEN and state is not FLUSHING:
-            # The peer has missed the CONNECTION_CLOSE.
+            # The CONNECTION_CLOSE has not reached the peer yet.
             if repeated := self._close_packets.answer(len(data)):
                 self.socket.send(repeated)
             return
@@ -315,25 +316,25 @@ class QuicConnection(ConnectionLifecycle):
         except Exception as error:
             self._broken("receiving a datagram", error)
 
-    def turn(self) -> None:
-        """All datagrams of this turn were received: deliver the events, then transmit."""
+    def process_events(self) -> None:
+        """After a batch of datagrams: deliver the events to the handler, then transmit."""
         if self.state is TERMINATED:
             return
-        self._in_turn = True
+        self._is_processing = True
         try:
             self._dispatch()
             if self.state is OPEN or self.state is FLUSHING:
-                self.handler.turn_ended()
+                self.handler.events_processed()
         except Exception as error:
             self._broken("handling events", error)
             return
         finally:
-            self._in_turn = False
+            self._is_processing = False
         if self._touched:
             # The handler has written an answer: it leaves at once, with the acknowledgement.
             self.transmit()
         else:
-            # Tasks that were woken answer in the next turn: one transmit for all of it.
+            # Tasks that were woken answer in the next turn of the event loop: one transmit for all.
             self.touch()
 
     def _dispatch(self) -> None:
@@ -397,8 +398,8 @@ class QuicConnection(ConnectionLifecycle):
     # -- time ------------------------------------------------------------------------------
 
     def _time(self) -> float:
-        """The time for the engine: never before the last one that another thread told it. Called under the
-        lock."""
+        """The time for the engine, which must not go back: the keep-alive thread may have used a later one
+        than the loop's. Called under the lock."""
         now = self._loop.time()
         acted_at = self._keeper.acted_at
         return now if now > acted_at else acted_at
@@ -459,8 +460,8 @@ class QuicConnection(ConnectionLifecycle):
     # -- while the event loop is blocked ------------------------------------------------------
 
     def keep(self, stream_id: int, tick: bytes, on_ticks: Callable[[int], None]) -> None:
-        """From now on serve the peer while the event loop is blocked, and send it ``tick`` on a stream;
-        ``on_ticks`` is called afterwards with the number of ticks."""
+        """From now on serve the peer while the event loop is blocked, and send ``tick`` on a stream.
+        ``on_ticks`` is called with the number of ticks when the loop runs again."""
         self._blocked_loop = BlockedLoopDriver(self.engine, self._outgoing, stream_id, tick, on_ticks)
 
     @property
@@ -475,21 +476,21 @@ class QuicConnection(ConnectionLifecycle):
             return
         moved = self.engine.get_peer_address() is not self._towards
         acted = blocked_loop.act(self.socket, now, batch, ticks=self.state is OPEN, moved=moved)
-        if acted and not blocked_loop.told:
-            blocked_loop.told = True
+        if acted and not blocked_loop.wake_scheduled:
+            blocked_loop.wake_scheduled = True
             self._loop.call_soon_threadsafe(self._kept_alive, blocked_loop)
 
     def _kept_alive(self, blocked_loop: BlockedLoopDriver) -> None:
         """The event loop runs again."""
         with self._lock:
-            blocked_loop.told = False
+            blocked_loop.wake_scheduled = False
             count, blocked_loop.ticks = blocked_loop.ticks, 0
         if count:
             blocked_loop.on_ticks(count)
         if blocked_loop.fault is not None:
-            self._broken("serving it in a blocked event loop", blocked_loop.fault)
+            self._broken("keeping it alive in a blocked event loop", blocked_loop.fault)
         else:
-            self.turn()
+            self.process_events()
 
     def _released(self) -> None:
         if self._timer is not None:

@@ -43,9 +43,9 @@ class ConnectionState(Enum):
 
     #: In its QUIC handshake, or established: bytes go both ways.
     OPEN = "open"
-    #: Closed by this side: what was written before is still sent, the handler hears nothing more.
+    #: Closed by this side: data written before is still sent, the handler is not called any more.
     FLUSHING = "flushing"
-    #: CONNECTION_CLOSE was sent, and is sent again to a peer that goes on (RFC 9000, section 10.2.1).
+    #: CONNECTION_CLOSE was sent, and is sent again to a peer that keeps sending (RFC 9000, section 10.2.1).
     CLOSING = "closing"
     #: The peer has closed the connection, or cannot be reached: nothing is sent (section 10.2.2).
     DRAINING = "draining"
@@ -70,7 +70,7 @@ TRANSITIONS: Final = {
 
 
 class ConnectionHandler(Protocol):
-    """Receives the events of a connection, all of them from the event loop."""
+    """Receives the events of a QUIC connection. Called in the event loop only."""
 
     def handshake_completed(self, event: HandshakeCompleted) -> None:
         """The QUIC handshake is complete: streams can be used."""
@@ -82,19 +82,19 @@ class ConnectionHandler(Protocol):
         """The peer reset its sending part of a stream, or asked to stop ours (STOP_SENDING)."""
 
     def path_changed(self) -> None:
-        """The local or the remote address of the connection is another one now."""
+        """The local or the remote address of the connection has changed."""
 
-    def turn_ended(self) -> None:
-        """All events of one turn of the event loop were delivered; acknowledgements were processed."""
+    def events_processed(self) -> None:
+        """All events of a batch of datagrams were delivered, and acknowledgements were processed."""
 
     def connection_closed(self, closing: Closing) -> None:
-        """The connection ended, and this side had not closed it. Called once."""
+        """The connection ended without being closed by this side. Called once."""
 
 
 class ConnectionLifecycle(ABC):
     """The part of a connection that holds its state and ends it.
 
-    The handler is told of the end once, unless this side closed the connection.
+    When it ends, ``connection_closed`` of the handler is called once, unless this side closed it.
     """
 
     engine: Engine
@@ -108,8 +108,8 @@ class ConnectionLifecycle(ABC):
         #: Code and reason of the CONNECTION_CLOSE that this side sends.
         self._close_with = (0, "")
         self._close_packets = ClosePackets()
-        #: Called once the peer has been told of the end.
-        self._on_told: list[Callable[[], None]] = []
+        #: Called once nothing can be sent any more.
+        self._on_closed: list[Callable[[], None]] = []
         self._linger: Linger | None = None
 
     def _enter(self, state: ConnectionState) -> None:
@@ -118,7 +118,8 @@ class ConnectionLifecycle(ABC):
 
     @property
     def closed(self) -> bool:
-        """Nothing can be sent any more: the peer has closed, or was told that this side has."""
+        """Whether nothing can be sent any more: CONNECTION_CLOSE was sent or received, or the peer is
+        unreachable or silent."""
         return self.state is not OPEN and self.state is not FLUSHING
 
     # -- implemented by the connection -----------------------------------------------------------
@@ -142,7 +143,7 @@ class ConnectionLifecycle(ABC):
 
     @abstractmethod
     def _dispatch(self) -> None:
-        """Handle the events that wait in the engine."""
+        """Deliver the waiting events of the engine to the handler."""
 
     @abstractmethod
     def _rearm(self) -> None:
@@ -160,19 +161,19 @@ class ConnectionLifecycle(ABC):
         reason: str = "",
         *,
         linger: float = 0.0,
-        on_told: Callable[[], None] | None = None,
+        on_closed: Callable[[], None] | None = None,
     ) -> None:
-        """Close the connection with an application error ``code``; the handler hears nothing more of it.
+        """Close the connection with an application error ``code``; the handler is not called any more.
 
-        What was written before is sent on until the peer has acknowledged it, or acknowledges nothing of it
-        for ``linger`` seconds. ``on_told`` is called once the peer has been told. Does nothing on a
+        Data written before is still sent, until the peer has acknowledged all of it, or has acknowledged none
+        of it for ``linger`` seconds. ``on_closed`` is called once CONNECTION_CLOSE was sent, at once on a
         connection that is closed.
         """
-        if on_told is not None:
+        if on_closed is not None:
             if self.closed:
-                on_told()
+                on_closed()
             else:
-                self._on_told.append(on_told)
+                self._on_closed.append(on_closed)
         if self.closed or (self.state is FLUSHING and linger):
             return
         self._close_with = code, reason.encode()[:MAX_REASON].decode(errors="ignore")
@@ -185,7 +186,7 @@ class ConnectionLifecycle(ABC):
             self._close_now()
 
     def break_off(self, reason: str) -> None:
-        """Close the connection, and tell the handler that it ended with ``reason``."""
+        """Close the connection, and call ``connection_closed`` of the handler with ``reason``."""
         if self.closed:
             return
         closed_here, handler = self.state is FLUSHING, self.handler
@@ -194,8 +195,8 @@ class ConnectionLifecycle(ABC):
             handler.connection_closed(Closing(0, reason))
 
     def dismiss(self, reason: str) -> None:
-        """As :meth:`break_off`, and release it at once, without a closing period (RFC 9000, section 10.2,
-        allows that): packets that still come get no CONNECTION_CLOSE."""
+        """As :meth:`break_off`, and release the connection at once, without a closing period (RFC 9000,
+        section 10.2, allows that): later packets are not answered with CONNECTION_CLOSE."""
         self.break_off(reason)
         self._terminated()
 
@@ -239,7 +240,8 @@ class ConnectionLifecycle(ABC):
     # -- ended otherwise ---------------------------------------------------------------------------
 
     def _ending(self, closing: Closing) -> None:
-        """The engine ends the connection: the peer closed it, fell silent, or broke the protocol."""
+        """The engine ends the connection: the peer closed it, was silent for too long, or broke the
+        protocol."""
         closed_here, handler = self.state is FLUSHING, self.handler
         if closing.by_peer:
             self._end(DRAINING)
@@ -256,7 +258,8 @@ class ConnectionLifecycle(ABC):
             handler.connection_closed(closing)
 
     def abandon(self, reason: str, *, unreachable: bool = False) -> None:
-        """The peer cannot be reached: end without a CONNECTION_CLOSE, and tell the handler."""
+        """The peer cannot be reached: end without CONNECTION_CLOSE, and call ``connection_closed`` of the
+        handler."""
         if self.closed:
             return
         closed_here, handler = self.state is FLUSHING, self.handler
@@ -266,14 +269,14 @@ class ConnectionLifecycle(ABC):
             handler.connection_closed(Closing(0, reason, unreachable=unreachable))
 
     def _end(self, state: ConnectionState) -> None:
-        """Nothing is sent from now on but CONNECTION_CLOSE."""
+        """Enter ``state``: from now on only CONNECTION_CLOSE is sent."""
         with self._lock:
             self._enter(state)
             self._outgoing.clear()
         if self._linger is not None:
             self._linger.cancel()
-        told, self._on_told = self._on_told, []
-        for callback in told:
+        callbacks, self._on_closed = self._on_closed, []
+        for callback in callbacks:
             callback()
 
     def _terminated(self) -> None:
@@ -288,7 +291,7 @@ class ConnectionLifecycle(ABC):
                 handler.connection_closed(closing)
         else:
             self._enter(TERMINATED)
-        # Its handler holds the connection, most often: a cycle, unless it is broken here.
+        # The handler usually holds the connection: break the reference cycle.
         self.handler = NO_HANDLER
         self._linger = None
         self._released()

@@ -110,7 +110,7 @@ class DialEndpoint(Endpoint):
                     return
                 stray = True
             receive(data, address, now)
-        self.connection.turn()
+        self.connection.process_events()
         if stray and self.heard:
             self._peer_loss.hint(CONNECTION_UNKNOWN)
 

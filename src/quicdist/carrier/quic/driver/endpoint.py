@@ -1,4 +1,4 @@
-"""A UDP socket with the QUIC connections on it, closed with the event loop or the process at the latest."""
+"""A UDP socket and its QUIC connections. They are closed when the event loop or the process ends."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from quicdist.carrier.process_exit import at_exit
 from quicdist.carrier.quic.driver.connection import QuicConnection
 from quicdist.carrier.udp import UdpSocket
 
-#: Datagrams taken from a socket at once while the event loop is blocked, after which they are acknowledged;
-#: and for how many seconds more are taken.
+#: While the event loop is blocked: the datagrams taken from a socket before they are acknowledged, and the
+#: seconds for which further ones are taken.
 MAX_KEPT: Final = 64
 KEPT_TIME: Final = 0.1
 
@@ -31,7 +31,7 @@ class EndpointState(Enum):
 
     #: The socket is open; a listener accepts connections.
     OPEN = "open"
-    #: No connection is accepted; those there are stay.
+    #: No new connection is accepted; existing ones stay.
     FINISHING = "finishing"
     #: The socket is closed.
     CLOSED = "closed"
@@ -46,7 +46,7 @@ TRANSITIONS: Final = {
 
 
 class Endpoint(ABC):
-    """A socket and the connections on it.
+    """A UDP socket and the QUIC connections on it.
 
     Registered with the event loop and the process (:func:`register`), so that peers get a CONNECTION_CLOSE
     even if the program just stops, and are served while the event loop is blocked.

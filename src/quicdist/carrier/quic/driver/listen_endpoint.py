@@ -72,9 +72,10 @@ class ListenEndpoint(Endpoint):
         )
         self._queue = UnauthenticatedQueue(self._handle_unauthenticated, self._work_later)
         self._strays = 0
-        #: Datagrams that came while the event loop was blocked; whether the loop was asked to handle them.
+        #: Datagrams that came while the event loop was blocked; and whether a call that handles them is
+        #: scheduled.
         self._waiting: list[Datagram] = []
-        self._told = False
+        self._wake_scheduled = False
         self._lines = RateLimit(lines=1)
 
     @property
@@ -83,7 +84,8 @@ class ListenEndpoint(Endpoint):
 
     @property
     def strays(self) -> int:
-        """Datagrams of no connection that opened none, and unauthenticated ones dropped for want of room."""
+        """Datagrams dropped because they belong to no connection and open none, or because the queue for
+        unauthenticated peers was full."""
         return self._strays + self._queue.dropped
 
     def stop_accepting(self) -> None:
@@ -113,7 +115,7 @@ class ListenEndpoint(Endpoint):
             connection.receive(data, address, now)
             touched[connection] = None
         for connection in touched:
-            connection.turn()
+            connection.process_events()
         if self._queue.size:
             self._queue.work(now)
 
@@ -122,7 +124,7 @@ class ListenEndpoint(Endpoint):
         routes = self._routes
         end = 1 + self._id_length
         links = []
-        #: Addresses for which the queue has no room: their other datagrams are dropped at once.
+        #: Addresses whose queue is full: their other datagrams are dropped at once.
         full: set[SocketAddress] = set()
         for datagram in datagrams:
             data, address = datagram
@@ -136,8 +138,8 @@ class ListenEndpoint(Endpoint):
         return links
 
     def _put(self, datagram: Datagram, connection: QuicConnection | None) -> bool:
-        """Queue a datagram that belongs to no link; False if there is no room. ``connection`` is given
-        where its header is short."""
+        """Queue a datagram that belongs to no link; False if the queue is full. ``connection``: the
+        connection of a short header."""
         if connection is None and self._ids:
             header = long_header(datagram[0])
             connection = None if header is None else self._routes.get(header.destination)
@@ -171,12 +173,12 @@ class ListenEndpoint(Endpoint):
             touched[connection] = None
         for connection in touched:
             if connection.engine.state() is EngineState.FIRST_FLIGHT:
-                # No packet of it could be decrypted: it was not the first one of a connection.
+                # No packet in it could be decrypted: it did not begin a connection.
                 connection.abandon("its first datagram could not be decrypted")
                 continue
             if connection.engine.path_is_valid():
                 self.half_open.validated(connection)
-            connection.turn()
+            connection.process_events()
 
     def _keep_alive(self, now: float) -> int:
         batches: dict[QuicConnection, list[Datagram]] = {connection: [] for connection in self.connections}
@@ -192,15 +194,15 @@ class ListenEndpoint(Endpoint):
                 self._waiting.append((data, address))
         for connection, batch in batches.items():
             connection.keep_alive(now, batch)
-        if self._waiting and not self._told:
-            self._told = True
+        if self._waiting and not self._wake_scheduled:
+            self._wake_scheduled = True
             self._loop.call_soon_threadsafe(self._kept_alive)
         return len(taken)
 
     def _kept_alive(self) -> None:
         """The event loop runs again."""
         with self._keeper.lock:
-            self._told = False
+            self._wake_scheduled = False
             waiting, self._waiting = self._waiting, []
         self.datagrams_received(waiting)
 

@@ -79,7 +79,7 @@ class Migration:
             return False
         self._suspect = True
         self._gone = self._gone or error.errno in ADDRESS_GONE
-        # Not from within the socket's send, and not for every error.
+        # Not at once: the error may come from within send(), and errors may be many.
         self._check_at(max(self._loop.time(), self._checked_at + CHECK_INTERVAL / 5))
         return True
 

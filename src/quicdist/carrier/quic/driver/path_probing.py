@@ -26,9 +26,9 @@ log = get_logger("quicdist.carrier.quic")
 AGAIN: Final = 2
 #: The size of a short probe: any path takes it.
 SHORT: Final = 64
-#: The path is too narrow when a short probe is acknowledged and so many long packets before it are not: by
-#: mere loss of 20 % that happens once in 16,000. Where fewer are in flight, so many long probes precede the
-#: next.
+#: The path is too narrow when a short probe is acknowledged and so many long packets before it are not: at
+#: 20 % of loss by chance this happens once in 16,000 cases. If fewer are in flight, ``AT_ONCE`` long probes
+#: precede the next short one.
 ENOUGH: Final = 6
 AT_ONCE: Final = 2
 #: An established connection ends when the system has refused datagrams of 1200 bytes so many times in a row,
@@ -38,7 +38,8 @@ REFUSED_FOR: Final = 1.0
 
 
 class PathProber:
-    """``lock`` is held while ``engine`` is used; ``time()`` is its time in seconds."""
+    """Path MTU discovery of one connection. ``lock`` is held while ``engine`` is used; ``time()`` is the time
+    for the engine, in seconds."""
 
     def __init__(self, engine: Engine, lock: threading.RLock, time: Callable[[], float]) -> None:
         self._engine = engine
@@ -52,8 +53,8 @@ class PathProber:
         self._short_at: float | None = None
         #: Since when no long packet was acknowledged.
         self._since: float | None = None
-        #: Long packets that were not acknowledged before acknowledged short probes; and the first packet that
-        #: is not counted yet.
+        #: Long packets that were sent before an acknowledged short probe and not acknowledged themselves; and
+        #: the first packet that is not counted yet.
         self._unheard = 0
         self._counted = 0
         #: Changes when a long packet was acknowledged, or the path or the size has changed.
@@ -116,7 +117,7 @@ class PathProber:
             sizes = [len(data) for data, _ in datagrams]
             if (size := max(sizes)) > to_watch:
                 back = count - sizes.index(size)
-                if self._engine.watch(back, partial(self._told, mtu, size)):
+                if self._engine.watch(back, partial(self._packet_done, mtu, size)):
                     mtu.watch(size)
         if self._since is None and mtu.is_watching:
             self._since = self._time()
@@ -134,13 +135,13 @@ class PathProber:
                 return
             now = self._time()
             while size := mtu.due(now):
-                if udp.send_probe(engine.make_probe(size, now, partial(self._probe_told, mtu))):
+                if udp.send_probe(engine.make_probe(size, now, partial(self._probe_done, mtu))):
                     break
                 engine.forget_probe()
                 mtu.too_long(size)
             self._fit()
 
-    def _told(self, mtu: PathMtu, size: int, delivered: bool) -> None:
+    def _packet_done(self, mtu: PathMtu, size: int, delivered: bool) -> None:
         if not delivered:
             mtu.undelivered(size)
             if mtu is self._mtu:
@@ -151,7 +152,7 @@ class PathProber:
         if mtu is self._mtu and not mtu.losses:
             self._begin_anew()
 
-    def _probe_told(self, mtu: PathMtu, delivered: bool) -> None:
+    def _probe_done(self, mtu: PathMtu, delivered: bool) -> None:
         if delivered:
             mtu.probe_acknowledged()
         else:
@@ -179,31 +180,31 @@ class PathProber:
 
     def _send_short(self, udp: UdpSocket) -> None:
         engine, mtu, now = self._engine, self._mtu, self._time()
-        told = partial(self._long_told, mtu)
-        count, longest = engine.watch_long_packets(mtu.telling, self._counted, told)
+        on_acknowledged = partial(self._long_acknowledged, mtu)
+        count, longest = engine.watch_long_packets(mtu.watch_threshold, self._counted, on_acknowledged)
         if not (count or self._unheard):
             return
         for _ in range(AT_ONCE if self._unheard and self._unheard + count < ENOUGH else 0):
             size = min(mtu.size, longest or mtu.size)
-            if udp.send_probe(engine.make_probe(size, now, partial(self._told_if, mtu, size))):
+            if udp.send_probe(engine.make_probe(size, now, partial(self._long_probe_done, mtu, size))):
                 count += 1
             else:
                 engine.forget_probe()
         self._counted = engine.packets_sent()
-        short_told = partial(self._short_told, self._round, count)
-        if udp.send_probe(engine.make_probe(SHORT, now, short_told)):
+        on_done = partial(self._short_probe_done, self._round, count)
+        if udp.send_probe(engine.make_probe(SHORT, now, on_done)):
             self._short_at = now
         else:
             engine.forget_probe()
 
-    def _long_told(self, mtu: PathMtu, size: int) -> None:
-        self._told(mtu, size, True)
+    def _long_acknowledged(self, mtu: PathMtu, size: int) -> None:
+        self._packet_done(mtu, size, True)
 
-    def _told_if(self, mtu: PathMtu, size: int, delivered: bool) -> None:
+    def _long_probe_done(self, mtu: PathMtu, size: int, delivered: bool) -> None:
         if delivered:
-            self._told(mtu, size, True)
+            self._packet_done(mtu, size, True)
 
-    def _short_told(self, number: int, count: int, delivered: bool) -> None:
+    def _short_probe_done(self, number: int, count: int, delivered: bool) -> None:
         if number != self._round or not delivered:
             return  # A long packet was acknowledged, or the path has changed.
         mtu = self._mtu

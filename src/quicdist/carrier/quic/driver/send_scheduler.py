@@ -1,7 +1,7 @@
 """The send queues of a connection: chooses the bytes that the engine gets next.
 
 An engine such as aioquic copies data into one unbounded buffer per stream, and serves its streams in turn. So
-it is given no more than it is about to send, in this order:
+it gets no more than it is about to send, in this order:
 
 1. small data: the control stream, and messages without bulk before them on their stream;
 2. bulk messages, a slice of each stream in turn;
@@ -72,7 +72,7 @@ class SendScheduler:
         #: Streams of which the engine may hold bytes that it has not sent.
         self._fed: set[int] = set()
         self._bulk_window = BulkWindow()
-        #: Bulk was queued since the last time.
+        #: Bulk was queued at the last :meth:`feed`.
         self._bulk_waits = False
         #: Bytes of messages in all queues.
         self.size = 0
@@ -137,7 +137,7 @@ class SendScheduler:
     # -- to the engine -----------------------------------------------------------------------
 
     def feed(self, now: float) -> None:
-        """Give the engine as much as it is about to send; ``now`` is in seconds."""
+        """Write as much to the engine as it is about to send; ``now`` is in seconds."""
         bulk_window = self._bulk_window
         if not self._queues:
             bulk_window.idle()

@@ -30,8 +30,8 @@ MAX_OF_SOURCE: Final = 64
 #: certificate chain takes a dozen.
 MAX_NEW: Final = 4
 MAX_KNOWN: Final = 16
-#: Bytes of one address: enough for so many datagrams of a handshake. There is no bound for all addresses
-#: together but this one times their number: it would leave no room for the next address.
+#: Bytes of one address: enough for so many datagrams of a handshake. There is no separate limit for all
+#: addresses together: a flood would use it up, and the next address could queue nothing.
 MAX_BYTES: Final = 24 * 1024
 
 
@@ -70,11 +70,11 @@ class UnauthenticatedQueue:
 
     @property
     def dropped(self) -> int:
-        """Datagrams dropped for want of room."""
+        """Datagrams dropped because the queue was full."""
         return sum(waiting.dropped for waiting in self._stages.values())
 
     def put(self, datagram: Datagram, stage: Stage = Stage.NEW) -> bool:
-        """Queue a datagram; False if there is no room for it."""
+        """Queue a datagram; False if the queue of its address is full."""
         waiting = self._stages[stage]
         before = len(waiting)
         queued = waiting.put(datagram)

@@ -1,8 +1,8 @@
 """The contract of a QUIC engine: one connection, sans-I/O.
 
 Datagrams and the time go in, datagrams and events come out. The driver, the send scheduler, flow control and
-links use an engine by these methods only. aioquic's connection is one
-(:mod:`quicdist.carrier.quic.engine.aioquic`).
+links use an engine by these methods only. :mod:`quicdist.carrier.quic.engine.aioquic` implements it with
+aioquic's connection.
 
 Times are in seconds of any steady clock, and ``now`` never goes back. Sizes are in bytes, offsets are those
 of a stream. One thread at a time may use an engine.
@@ -55,7 +55,7 @@ class Engine(Protocol):
     # -- events, and the end ---------------------------------------------------------------------
 
     def events_waiting(self) -> int:
-        """The number of events that wait."""
+        """The number of waiting events."""
 
     def take_events(self) -> list[Event]:
         """Remove and return all waiting events, in order."""
@@ -64,7 +64,7 @@ class Engine(Protocol):
         """Join neighbouring data of one stream among the waiting events, from index ``start`` on."""
 
     def authenticated(self) -> None:
-        """The peer is authenticated: from now on the limits are those of a link."""
+        """The peer is authenticated: the small limits for unauthenticated peers no longer apply."""
 
     def close(self, error_code: int, *, reason_phrase: str) -> None:
         """Close the connection with an error of the application (RFC 9000, section 10.2)."""
@@ -115,13 +115,14 @@ class Engine(Protocol):
         """Let the peer send up to the offset ``limit`` on a stream of :meth:`keep_window`."""
 
     def limits_held(self) -> AbstractContextManager[None]:
-        """Raise no limit meanwhile, except by :meth:`grant`."""
+        """A context in which no limit is raised, except by :meth:`grant`."""
 
     def stream_credit(self, stream_id: int) -> int:
-        """Bytes that the peer takes on a stream beyond those written."""
+        """Bytes that may be written to a stream before the peer's limit for it is reached."""
 
     def connection_credit(self) -> int:
-        """Bytes that the peer takes on all streams together beyond those sent."""
+        """Bytes that may be sent on all streams together before the peer's limit for the connection is
+        reached."""
 
     # -- data in flight ---------------------------------------------------------------------------
 
@@ -135,7 +136,7 @@ class Engine(Protocol):
         """Bytes written to a stream and not acknowledged, sent or not."""
 
     def total_unacknowledged(self) -> int:
-        """The same for all streams."""
+        """Bytes written to all streams and not acknowledged, sent or not."""
 
     def acknowledged(self, stream_id: int) -> int:
         """The offset up to which a stream is acknowledged; :data:`UNLIMITED` if it is over."""
@@ -210,21 +211,24 @@ class Engine(Protocol):
     def set_datagram_size(self, size: int) -> None:
         """Build datagrams of up to ``size`` bytes from now on."""
 
-    def make_probe(self, size: int, now: float, tell: Callable[[bool], None]) -> Datagram:
+    def make_probe(self, size: int, now: float, on_done: Callable[[bool], None]) -> Datagram:
         """A probe packet: a datagram of ``size`` bytes, which counts as sent and not against the congestion
-        window (RFC 9000, section 14.4). ``tell`` is called when it is acknowledged (True) or lost (False)."""
+        window (RFC 9000, section 14.4). ``on_done`` is called with True when it is acknowledged, with False
+        when it is lost."""
 
     def forget_probe(self) -> None:
         """The probe packet just made was not sent."""
 
-    def watch(self, count: int, tell: Callable[[bool], None]) -> bool:
-        """Have ``tell`` called when the first of the last ``count`` datagrams is acknowledged (True) or lost
-        (False). False if it is not ack-eliciting."""
+    def watch(self, count: int, on_done: Callable[[bool], None]) -> bool:
+        """Call ``on_done`` with True when the first of the last ``count`` datagrams is acknowledged, with
+        False when it is lost. Returns False if it is not ack-eliciting."""
 
-    def watch_long_packets(self, size: int, after: int, tell: Callable[[int], None]) -> tuple[int, int]:
-        """Have ``tell`` called with the size of each packet that is acknowledged, of those in flight from
-        number ``after`` on with more than ``size`` bytes. Returns how many there are, and the size of the
-        longest."""
+    def watch_long_packets(
+        self, size: int, after: int, on_acknowledged: Callable[[int], None]
+    ) -> tuple[int, int]:
+        """Call ``on_acknowledged`` with its size for each packet that is acknowledged, of those in flight
+        from number ``after`` on with more than ``size`` bytes. Returns how many there are, and the size of
+        the longest."""
 
     # -- TLS, and the peer's transport parameters ---------------------------------------------------
 

@@ -162,19 +162,19 @@ class PathMtu:
     # -- black holes -------------------------------------------------------------------------
 
     @property
-    def _telling(self) -> int:
+    def _threshold(self) -> int:
         return MIN_SIZE if self.size > MIN_SIZE else FULL
 
     @property
-    def telling(self) -> int:
+    def watch_threshold(self) -> int:
         """Datagrams longer than this show whether the path supports the current size. If some were lost, only
         those as long as these do."""
-        return self._least - 1 if self._losses else self._telling
+        return self._least - 1 if self._losses else self._threshold
 
     @property
     def to_watch(self) -> int:
         """Watch the next datagram longer than this; 0: one is watched."""
-        return 0 if self._watched else self._telling
+        return 0 if self._watched else self._threshold
 
     @property
     def is_watching(self) -> bool:
@@ -200,7 +200,7 @@ class PathMtu:
     def undelivered(self, size: int) -> None:
         """A watched datagram was lost."""
         self._fate_known(size)
-        if self._telling < size <= self.size:
+        if self._threshold < size <= self.size:
             self._least = min(size, self._least) if self._losses else size
             self._losses += 1
             if self._losses >= MAX_LOSSES:

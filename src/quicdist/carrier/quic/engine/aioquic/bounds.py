@@ -19,7 +19,7 @@ from aioquic.buffer import (  # type: ignore[attr-defined]  # it is where the ex
     Buffer,
     BufferReadError,
 )
-from aioquic.quic.connection import QuicConnection, QuicConnectionError, QuicReceiveContext
+from aioquic.quic.connection import QuicConnectionError, QuicReceiveContext
 from aioquic.quic.packet import (
     NON_ACK_ELICITING_FRAME_TYPES,
     PROBING_FRAME_TYPES,
@@ -32,7 +32,7 @@ from aioquic.tls import Epoch
 from quicdist.carrier.quic.engine.aioquic.connection_ids import OwnConnectionIds
 from quicdist.carrier.quic.engine.aioquic.ranges import Ranges
 from quicdist.carrier.quic.engine.aioquic.reassembly import PacketDropped
-from quicdist.carrier.quic.engine.aioquic.streams import OwnStreams
+from quicdist.carrier.quic.engine.aioquic.streams import OwnStreams, stream_frame_end
 from quicdist.carrier.quic.engine.wire import frames as wire
 from quicdist.logs import get_logger
 
@@ -59,14 +59,14 @@ class Bounds:
 
 BOUNDS: Final = Bounds()
 
-#: The number of ACK frames of one packet that are processed. Nobody sends a second one.
+#: The number of ACK frames of one packet that are processed. No known peer sends a second one.
 _MAX_ACKS: Final = 8
 
 _padding = re.compile(rb"\0*")
 
 
 class _Buffers(dict[Epoch, Buffer]):
-    """The buffers that TLS writes its messages to, made when used."""
+    """The buffers that TLS writes its messages to, each made on first use."""
 
     SIZE: Final = 16 * 1024
 
@@ -98,7 +98,7 @@ class Bounded(OwnConnectionIds, OwnStreams):
         self._frames = self._dropped_packets = 0
 
     def authenticated(self) -> None:
-        """The peer is authenticated: from now on the limits are those of a link."""
+        """The peer is authenticated: these limits no longer apply."""
         self.is_authenticated = True
         super().authenticated()
 
@@ -265,13 +265,10 @@ class Bounded(OwnConnectionIds, OwnStreams):
 
     def _handle_stream_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
         if not self.is_authenticated:
-            at = buf.tell()
-            stream = self._streams.get(buf.pull_uint_var())
-            offset = buf.pull_uint_var() if frame_type & wire.OFFSET else 0
-            length = buf.pull_uint_var() if frame_type & wire.LENGTH else buf.capacity - buf.tell()
-            buf.seek(at)
+            stream_id, end = stream_frame_end(buf, frame_type)
+            stream = self._streams.get(stream_id)
             # Data that fill a gap are still taken.
-            new = offset + length - (0 if stream is None else stream.receiver.highest_offset)
+            new = end - (0 if stream is None else stream.receiver.highest_offset)
             if new > 0 and self._local_max_data.used >= self.bounds.stream_bytes:
                 text = f"more than {self.bounds.stream_bytes} bytes before the handshake was over"
                 if self._is_client:
@@ -279,9 +276,3 @@ class Bounded(OwnConnectionIds, OwnStreams):
                     raise PacketDropped(text)
                 raise QuicConnectionError(QuicErrorCode.INTERNAL_ERROR, frame_type, text)
         super()._handle_stream_frame(context, frame_type, buf)
-
-
-def authenticated(quic: QuicConnection) -> None:
-    """See :meth:`Bounded.authenticated`."""
-    if isinstance(quic, Bounded):
-        quic.authenticated()

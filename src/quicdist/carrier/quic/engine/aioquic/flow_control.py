@@ -3,9 +3,9 @@
 aioquic doubles each limit whenever half of it has arrived, read or not. Here the limit of a stream is what
 was granted (:func:`grant`).
 
-quic_dist before 2.1.0 does not look at the limits where a small frame goes with an acknowledgement, and
-exceeds them by up to some 40 bytes. A receiver closes the connection for that (section 4.1), but it need not
-advertise all that it has room for: here there is room for :data:`SLACK` bytes more.
+quic_dist before 2.1.0 ignores the limits when it sends a small frame with an acknowledgement, and exceeds
+them by up to some 40 bytes. A receiver has to close the connection for that (section 4.1), but it may accept
+more than it advertises: here :data:`SLACK` bytes more.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from aioquic.quic.packet_builder import QuicPacketBuilder
 from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import QuicStream
 
-from quicdist.carrier.quic.engine.aioquic.streams import OwnStreams, Stream
+from quicdist.carrier.quic.engine.aioquic.streams import OwnStreams, Stream, stream_frame_end
 
 #: Bytes that are accepted beyond the limit of a stream, and of the connection.
 SLACK: Final = 64
 
 
 class OwnFlowControl(OwnStreams):
-    """A connection with streams whose limit is granted, which can be kept from granting anything
-    (:func:`limits_held`), and which takes :data:`SLACK` bytes more than it has granted."""
+    """A connection whose stream limits are set by :func:`grant`, which raises no other limit within
+    :func:`limits_held`, and which accepts :data:`SLACK` bytes beyond its limits."""
 
     holds_limits = False
 
@@ -69,14 +69,12 @@ class OwnFlowControl(OwnStreams):
             if error.error_code != QuicErrorCode.FLOW_CONTROL_ERROR:
                 raise
             buf.seek(at)
-            stream = self._streams[buf.pull_uint_var()]
-            offset = buf.pull_uint_var() if frame_type & 4 else 0
-            end = offset + (buf.pull_uint_var() if frame_type & 2 else buf.capacity - buf.tell())
+            stream_id, end = stream_frame_end(buf, frame_type)
+            stream = self._streams[stream_id]
             new = max(0, end - stream.receiver.highest_offset)
             total = self._local_max_data
             if end > stream.max_stream_data_local + SLACK or total.used + new > total.value + SLACK:
                 raise
-            buf.seek(at)
             limit, value = stream.max_stream_data_local, total.value
             stream.max_stream_data_local = max(limit, end)
             total.value = max(value, total.used + new)
@@ -124,7 +122,7 @@ def streams_allowed(quic: QuicConnection) -> int:
 
 
 def stream_credit(quic: QuicConnection, stream_id: int) -> int:
-    """Bytes that the peer takes on a stream beyond those written."""
+    """Bytes that may be written to a stream before the peer's limit for it is reached."""
     stream = quic._streams[stream_id]
     if stream.is_blocked:
         return 0
@@ -132,13 +130,14 @@ def stream_credit(quic: QuicConnection, stream_id: int) -> int:
 
 
 def connection_credit(quic: QuicConnection) -> int:
-    """Bytes that the peer takes on all streams together beyond those sent."""
+    """Bytes that may be sent on all streams together before the peer's limit for the connection is
+    reached."""
     return quic._remote_max_data - quic._remote_max_data_used
 
 
 @contextlib.contextmanager
 def limits_held(quic: OwnFlowControl) -> Iterator[None]:
-    """Raise no limit meanwhile, except by :func:`grant`."""
+    """A context in which no limit is raised, except by :func:`grant`."""
     quic.holds_limits = True
     try:
         yield

@@ -25,20 +25,20 @@ def set_datagram_size(quic: OwnRecovery, size: int) -> None:
     quic._loss.set_datagram_size(size)
 
 
-def _tell(delivery: QuicDeliveryState, tell: Callable[[bool], None]) -> None:
-    tell(delivery is QuicDeliveryState.ACKED)
+def _call(delivery: QuicDeliveryState, on_done: Callable[[bool], None]) -> None:
+    on_done(delivery is QuicDeliveryState.ACKED)
 
 
-def _tell_once(delivery: QuicDeliveryState, waiting: list[Callable[[bool], None]]) -> None:
+def _call_once(delivery: QuicDeliveryState, waiting: list[Callable[[bool], None]]) -> None:
     """A probe packet that was declared lost may be acknowledged later, when the next one is in flight."""
     if waiting:
         waiting.pop()(delivery is QuicDeliveryState.ACKED)
 
 
-def make_probe(quic: OwnRecovery, size: int, now: float, tell: Callable[[bool], None]) -> Datagram:
+def make_probe(quic: OwnRecovery, size: int, now: float, on_done: Callable[[bool], None]) -> Datagram:
     """A probe packet: a datagram of ``size`` bytes with PING and PADDING, which counts as sent and not
-    against the congestion window (RFC 9000, section 14.4). ``tell`` is called when it is acknowledged (True)
-    or lost (False)."""
+    against the congestion window (RFC 9000, section 14.4). ``on_done`` is called with True when it is
+    acknowledged, with False when it is lost."""
     path = quic._network_paths[0]
     peer_cid = quic._peer_cid.cid
     builder = QuicPacketBuilder(
@@ -52,7 +52,7 @@ def make_probe(quic: OwnRecovery, size: int, now: float, tell: Callable[[bool], 
         version=quic._version,  # type: ignore[arg-type]  # it is known once the handshake is over
     )
     builder.start_packet(QuicPacketType.ONE_RTT, quic._cryptos[Epoch.ONE_RTT])
-    builder.start_frame(QuicFrameType.PING, handler=_tell_once, handler_args=([tell],))
+    builder.start_frame(QuicFrameType.PING, handler=_call_once, handler_args=([on_done],))
     builder._datagram_needs_padding = True
     (datagram,) = quic._flush_builder(builder=builder, network_path=path, peer_cid=peer_cid, now=now)
     packet = quic._spaces[Epoch.ONE_RTT].sent_packets[quic._packet_number - 1]
@@ -67,30 +67,33 @@ def forget_probe(quic: QuicConnection) -> None:
     space.ack_eliciting_in_flight -= 1
 
 
-def watch(quic: QuicConnection, count: int, tell: Callable[[bool], None]) -> bool:
-    """Have ``tell`` called when the first of the last ``count`` datagrams is acknowledged (True) or lost
-    (False). False if it is not ack-eliciting."""
+def watch(quic: QuicConnection, count: int, on_done: Callable[[bool], None]) -> bool:
+    """Call ``on_done`` with True when the first of the last ``count`` datagrams is acknowledged, with False
+    when it is lost. Returns False if it is not ack-eliciting."""
     packet = quic._spaces[Epoch.ONE_RTT].sent_packets.get(quic._packet_number - count)
     if packet is None or not packet.is_ack_eliciting:
         return False
-    packet.delivery_handlers.append((_tell, (tell,)))
+    packet.delivery_handlers.append((_call, (on_done,)))
     return True
 
 
 def watch_long_packets(
-    quic: QuicConnection, size: int, after: int, tell: Callable[[int], None]
+    quic: QuicConnection, size: int, after: int, on_acknowledged: Callable[[int], None]
 ) -> tuple[int, int]:
-    """Have ``tell`` called with the size of each packet that is acknowledged, of those in flight from number
-    ``after`` on with more than ``size`` bytes. Returns how many there are, and the size of the longest."""
+    """Call ``on_acknowledged`` with its size for each packet that is acknowledged, of those in flight from
+    number ``after`` on with more than ``size`` bytes. Returns how many there are, and the size of the
+    longest."""
     count = longest = 0
     for number, packet in quic._spaces[Epoch.ONE_RTT].sent_packets.items():
         if packet.sent_bytes > size and number >= after:
             count += 1
             longest = max(longest, packet.sent_bytes)
-            packet.delivery_handlers.append((_tell_acknowledged, (tell, packet.sent_bytes)))
+            packet.delivery_handlers.append((_call_if_acknowledged, (on_acknowledged, packet.sent_bytes)))
     return count, longest
 
 
-def _tell_acknowledged(delivery: QuicDeliveryState, tell: Callable[[int], None], size: int) -> None:
+def _call_if_acknowledged(
+    delivery: QuicDeliveryState, on_acknowledged: Callable[[int], None], size: int
+) -> None:
     if delivery is QuicDeliveryState.ACKED:
-        tell(size)
+        on_acknowledged(size)

@@ -1,4 +1,5 @@
-"""Retransmission of stream data: lost data are cut into frames at the same offsets as before, or at more.
+"""Retransmission of stream data: lost data are cut into frames at the same offsets as before, or at further
+ones.
 
 RFC 9000 (section 13.3) lets a sender cut lost data at any offset. quic_dist up to 1.8.1 joins only frames
 that begin where another one ended: a frame that begins elsewhere is acknowledged and never delivered. So the
@@ -23,6 +24,7 @@ from aioquic.quic.packet_builder import QuicDeliveryState
 from aioquic.quic.stream import QuicStreamSender
 
 from quicdist.carrier.quic.engine.aioquic.ranges import Ranges
+from quicdist.carrier.quic.engine.wire import frames as wire
 
 #: Ends that are kept before those of acknowledged data are removed.
 MANY_ENDS: Final = 64
@@ -33,7 +35,7 @@ _ACKED: Final = QuicDeliveryState.ACKED
 
 
 class PacketCapacity:
-    """What all senders of a connection share: how much fits a packet."""
+    """The capacity of packets, shared by all senders of a connection."""
 
     __slots__ = ("declined", "size")
 
@@ -96,12 +98,8 @@ class RetransmittingSender(QuicStreamSender):
     def _shortest_cut(self, start: int, size: int) -> int:
         """The least number of bytes to cut off a frame of ``size`` bytes at ``start``: all of them if it fits
         a packet, otherwise half a packet, so that the number of ends stays bounded."""
-        longest = (
-            self._capacity.size
-            - 3
-            - _varint_size(self._stream_id or 0)
-            - (_varint_size(start) if start else 0)
-        )
+        offset = len(wire.uint(start)) if start else 0
+        longest = self._capacity.size - 3 - len(wire.uint(self._stream_id or 0)) - offset
         return size if size <= longest else longest // 2
 
     def on_data_delivery(self, delivery: QuicDeliveryState, start: int, stop: int, fin: bool) -> None:
@@ -169,8 +167,3 @@ class CryptoSender(RetransmittingSender):
 
     def _shortest_cut(self, start: int, size: int) -> int:
         return min(size, SHORTEST_CRYPTO)
-
-
-def _varint_size(value: int) -> int:
-    """Bytes of a variable-length integer (RFC 9000, section 16)."""
-    return 1 if value < 0x40 else 2 if value < 0x4000 else 4 if value < 0x4000_0000 else 8

@@ -1,4 +1,4 @@
-"""The streams of a connection: objects of this package in the place of aioquic's.
+"""The streams of a connection: classes of this package replace aioquic's.
 
 A stream opens all lower-numbered streams too (RFC 9000, section 2.1). aioquic makes all these at once, each
 with its buffers. Here a lower stream is a number in a set until a frame comes for it.
@@ -28,6 +28,18 @@ from quicdist.carrier.quic.engine.aioquic.retransmission import (
     PacketCapacity,
     RetransmittingSender,
 )
+from quicdist.carrier.quic.engine.wire import frames as wire
+
+
+def stream_frame_end(buf: Buffer, frame_type: int) -> tuple[int, int]:
+    """The stream id of the STREAM frame at the position of ``buf``, and the offset at which its data end (RFC
+    9000, section 19.8). The position is kept."""
+    at = buf.tell()
+    stream_id = buf.pull_uint_var()
+    offset = buf.pull_uint_var() if frame_type & wire.OFFSET else 0
+    length = buf.pull_uint_var() if frame_type & wire.LENGTH else buf.capacity - buf.tell()
+    buf.seek(at)
+    return stream_id, offset + length
 
 
 class Stream(QuicStream):
@@ -60,7 +72,7 @@ class Stream(QuicStream):
         )
         self.id = stream_id
 
-    # aioquic serves streams in the order of a set: so it is the same in each run.
+    # aioquic serves streams in the order of a set. With this hash the order is the same in each run.
     def __hash__(self) -> int:
         return self.id
 
@@ -114,7 +126,7 @@ class OwnStreams(QuicConnection):
         limit = self._stream_limit(stream_id)
         number = stream_id >> 2
         if stream_id & 1 != self._is_client or number >= limit.value:
-            return super()._get_or_create_stream(frame_type, stream_id)  # It raises.
+            return super()._get_or_create_stream(frame_type, stream_id)  # Raises the error for it.
         if stream_id not in self._implied:
             if number < limit.used:
                 raise StreamFinishedError

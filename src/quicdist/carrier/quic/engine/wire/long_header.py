@@ -30,7 +30,8 @@ class LongHeader(NamedTuple):
 
 
 def long_header(data: bytes) -> LongHeader | None:
-    """The header of a packet with a long header; None for anything else."""
+    """The header of a packet that begins with a long header; None if it is cut short or an id is too
+    long. Whether :data:`LONG` is set is not checked."""
     try:
         source = 6 + data[5]
         end = source + 1 + data[source]
