@@ -1,10 +1,10 @@
-"""Runs code of the program, such as a handler or a callback, so that its exceptions go no further.
+"""Runs code of the program, such as a handler or a callback, and contains its exceptions.
 
-On a BEAM an exception ends one process. In Python some exceptions are made to end more: ``SystemExit``
-stops the event loop out of a task, ``CancelledError`` passes by ``except Exception``. Only
-``KeyboardInterrupt`` gets through here, which is meant for the whole program.
+On a BEAM an exception ends one process. In Python some exceptions end more: ``SystemExit`` in a task stops
+the event loop, and ``except Exception`` does not catch ``CancelledError``. Only ``KeyboardInterrupt``, which
+is meant for the whole program, passes through here.
 
-Plain functions are called with the same rule spelled out::
+Plain functions are called by the same rule, written out::
 
     try:
         function()
@@ -56,7 +56,7 @@ class NotReturned(Exception):
 
 
 async def settle_within(function: Callable[[], Any], seconds: float) -> tuple[Any, BaseException | None]:
-    """Call code of the program in a task of its own, and await its result if that is awaitable, for at most
+    """Call code of the program in a new task, and await its result if that is awaitable, for at most
     ``seconds``: its value and None, or None and the exception that it raised, :class:`NotReturned` if it was
     too slow. Code that ignores its cancellation is abandoned."""
     task = asyncio.ensure_future(settle(_called(function)))

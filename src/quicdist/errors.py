@@ -1,9 +1,9 @@
 """The root of every error that this package raises on purpose, and the tree of them.
 
 A built-in exception in brackets is a second base: ``except TimeoutError`` catches
-:class:`~quicdist.CallTimeout`. What has no class of its own is raised as its parent, and the text says the
-case. :class:`~quicdist.ProcessExit`, by which a process ends itself, is a signal, not an error: it derives
-from :class:`BaseException`, outside this tree::
+:class:`~quicdist.CallTimeout`. A failure without a class of its own is raised as the parent class, and the
+text names the case. :class:`~quicdist.ProcessExit`, by which a process ends itself, is a signal, not an
+error: it derives from :class:`BaseException`, outside this tree::
 
     QuicDistError: the base of all errors of this package
     ├── TermError (ValueError): a value has no Erlang term, or bytes or text do not hold one
@@ -19,7 +19,7 @@ from :class:`BaseException`, outside this tree::
     │   │   ├── MalformedHandshake: a handshake message cannot be read, or is not due
     │   │   ├── MandatoryFlagsMissing: a node lacks a capability that the other one requires
     │   │   ├── NotAllowed: the peer does not allow this node to connect
-    │   │   ├── SimultaneousConnect: both nodes dial each other, and the peer's attempt stands
+    │   │   ├── SimultaneousConnect: both nodes dial each other, and the peer's dial is kept
     │   │   ├── WrongCookie: the two nodes have different cookies
     │   │   └── WrongNodeName: another node answered than the one that was dialled
     │   └── InvalidNodeName (ValueError): a name cannot be a node name

@@ -1,14 +1,14 @@
-"""Keeping a node out of processes that its program forks.
+"""Detaches a node from processes that its program forks.
 
-A forked process has a copy of every descriptor: while it lives, the kernel keeps the node's
-connections and its port open, whatever became of the node. It has a copy of the event loop's signal
-handling too, which writes to the pipe that wakes the parent's loop: a SIGTERM meant for the child
-would stop the parent. Programs fork without saying so, for example by ``ProcessPoolExecutor``, whose
-start method on Linux is ``fork`` up to Python 3.13. Close-on-exec does not help: nothing is executed.
+A forked process has a copy of every descriptor: while it lives, the kernel keeps the node's connections and
+its port open, even after the node has ended. It has a copy of the event loop's signal handling too, which
+writes to the pipe that wakes the parent's loop: a SIGTERM meant for the child would stop the parent. Programs
+fork implicitly, for example by ``ProcessPoolExecutor``, whose start method on Linux is ``fork`` up to Python
+3.13. Close-on-exec does not help: nothing is executed.
 
-In the child the descriptors named here lead to ``/dev/null`` afterwards. They are not just closed,
-because the objects that own them would close the numbers again, which may be in use for something
-else by then. The event loop's ``epoll`` descriptor is shared with the parent, so it is not touched.
+In the child the registered descriptors are replaced by ``/dev/null``. They are not just closed, because their
+owners would close the same numbers again later, when these may belong to other files. The event loop's
+``epoll`` descriptor is shared with the parent, so it is not touched.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ class Forked(Protocol):
         """This is a child process now. Must not raise, and must not touch the event loop."""
 
 
-#: Descriptor to the inode of its socket, by which a number that was reused is told from it.
+#: Descriptor to the inode of its socket, which detects a number that was reused.
 _sockets: dict[int, int] = {}
 _owners: weakref.WeakSet[Forked] = weakref.WeakSet()
 
-#: Whose signal handlers do nothing in a child but speak to the parent's event loop.
+#: The packages whose signal handlers would only affect the parent's event loop.
 _LOOPS = ("asyncio", "uvloop", "quicdist")
 
 
 def close_in_children(descriptor: int) -> None:
-    """Keep a socket out of processes that are forked from now on. It need not be taken back when the
-    socket is closed. A descriptor that is closed already is ignored."""
+    """Detach a socket in processes that are forked from now on. This need not be undone when the socket is
+    closed. A descriptor that is closed already is ignored."""
     with contextlib.suppress(OSError):
         _sockets[descriptor] = os.fstat(descriptor).st_ino
 
@@ -49,7 +49,7 @@ def tell_children(owner: Forked) -> None:
 
 def _in_child() -> None:
     if not _sockets and not _owners:
-        return  # no node ever was in this program
+        return  # this program has had no node
     sockets, owners = list(_sockets.items()), list(_owners)
     _sockets.clear()
     _owners.clear()

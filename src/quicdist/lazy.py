@@ -1,6 +1,6 @@
-"""Names of a package that are imported when they are first used (PEP 562).
+"""Imports names of a package when they are first used (PEP 562).
 
-A program pays for what it uses: one that encodes terms loads no TLS, one over TCP no QUIC.
+A program loads only what it uses: one that encodes terms loads no TLS, one over TCP no QUIC.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ def lazy_names(
     ``sources`` has the names to import, with blanks between them, by the module they come from.
     ``submodules`` can be used as attributes of the package without an import of their own.
 
-    Type checkers do not see through this: beside it stand the same imports under ``TYPE_CHECKING``. It
-    stands in the ``else`` branch of these, so that a name that is not there is still an error to them.
+    Type checkers do not understand this, so the package has the same imports under ``TYPE_CHECKING`` and
+    calls this function in the ``else`` branch. A missing name is then still an error for them.
     """
     home = {name: module for module, names in sources.items() for name in names.split()}
 

@@ -1,9 +1,9 @@
-"""Loggers that cannot break who logs, a rate limit for lines that repeat, and text from peers made safe.
+"""Loggers whose failures do not reach the caller, a rate limit for log lines, and escaping of peers' text.
 
-A handler or filter of Python's ``logging`` is code of the program. What it raises stops in the call
-that logs: an event loop, a connection and a process go on. The standard library catches an
-``Exception`` in its own handlers' ``emit``; this catches the rest too: filters, handlers and logger
-classes of the program, ``CancelledError``, ``SystemExit``.
+A handler or filter of Python's ``logging`` is code of the program. Its exceptions do not leave the logging
+call, so that the event loop, the connection or the process continues. The standard library catches an
+``Exception`` in the ``emit`` of its own handlers only; this also catches those of the program's filters,
+handlers and logger classes, and ``CancelledError`` and ``SystemExit``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Final
 
 #: Characters of a peer's text that a line shows.
 TEXT_LIMIT: Final = 200
-#: Characters of a line of a library that logs what peers chose.
+#: Characters of a line of a library that logs peers' text.
 LINE_LIMIT: Final = 1000
 
 #: Characters of an argument of a line of this package.
@@ -28,13 +28,13 @@ _STACK_LEVEL: Final = 3
 
 
 class Logger:
-    """What a module of this package logs with: the methods of :class:`logging.Logger`, of which only
-    ``KeyboardInterrupt`` gets out. Whatever else a handler or filter raises is printed on
-    ``sys.stderr`` where ``logging.raiseExceptions`` is set, as :meth:`logging.Handler.handleError`
-    does. Records name the caller's file, line and function.
+    """The logger of a module of this package, with the methods of :class:`logging.Logger`, which raise only
+    ``KeyboardInterrupt``. Any other exception of a handler or filter is printed on ``sys.stderr`` where
+    ``logging.raiseExceptions`` is set, as :meth:`logging.Handler.handleError` does. Records name the caller's
+    file, line and function.
 
-    The arguments of a message are escaped and cut: peers choose names, reasons and terms, and none of
-    them is to begin a line of its own or to fill the disk. Text that has lines is given as :class:`Lines`.
+    The arguments of a message are escaped and cut: peers choose names, reasons and terms, which must neither
+    begin a new line nor fill the disk. Text with line ends is passed as :class:`Lines`.
     """
 
     __slots__ = ("_logger",)
@@ -52,7 +52,7 @@ class Logger:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            _told(error, self._logger.name, level)
+            _print_error(error, self._logger.name, level)
             return False
 
     def debug(self, message: str, *args: Any, **options: Any) -> None:
@@ -84,7 +84,7 @@ class Logger:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            _told(error, self._logger.name, record.msg)
+            _print_error(error, self._logger.name, record.msg)
 
     def _write(self, level: int, message: str, args: tuple[Any, ...], options: Mapping[str, Any]) -> None:
         try:
@@ -95,11 +95,11 @@ class Logger:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            _told(error, self._logger.name, message)
+            _print_error(error, self._logger.name, message)
 
 
 class Lines(str):
-    """Text of several lines for a record: whoever made it has escaped and cut what peers chose in it."""
+    """Text of several lines for a record, in which the parts chosen by peers are already escaped and cut."""
 
     __slots__ = ()
 
@@ -120,7 +120,7 @@ class _Clean:
 
 
 def _one_line(argument: Any) -> Any:
-    """An argument as it may stand in a line."""
+    """An argument, escaped and cut for one line."""
     if isinstance(argument, int | float | Lines):
         return argument
     if type(argument) is str:
@@ -129,8 +129,8 @@ def _one_line(argument: Any) -> Any:
 
 
 class CleanLogger(Logger):
-    """A :class:`Logger` for a library that logs what a peer chose as it came: each line is escaped, and
-    cut to :data:`LINE_LIMIT` characters."""
+    """A :class:`Logger` for a library that logs peers' text unescaped: each line is escaped, and cut to
+    :data:`LINE_LIMIT` characters."""
 
     __slots__ = ()
 
@@ -142,7 +142,7 @@ class CleanLogger(Logger):
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            _told(error, self.name, message)
+            _print_error(error, self.name, message)
         else:
             level_up = options.get("stacklevel", 1) + 1
             super()._write(level, "%s", (text,), {**options, "stacklevel": level_up})
@@ -153,7 +153,7 @@ def get_logger(name: str) -> Logger:
     return Logger(logging.getLogger(name))
 
 
-def _told(error: BaseException, name: str, message: object) -> None:
+def _print_error(error: BaseException, name: str, message: object) -> None:
     if not logging.raiseExceptions or sys.stderr is None:
         return
     try:
@@ -162,15 +162,15 @@ def _told(error: BaseException, name: str, message: object) -> None:
     except KeyboardInterrupt:
         raise
     except BaseException:
-        pass  # Standard error cannot be written to: there is nobody left to tell.
+        pass  # Standard error cannot be written to either.
 
 
 class RateLimit:
-    """Lets ``lines`` lines through per ``period`` seconds for each key, and says how many it left out.
+    """Admits ``lines`` log lines per ``period`` seconds for each key, and counts those left out.
 
-    ``limit.admit(key)`` gives None for a line that is to be left out, else text to put behind the
-    line: mostly ``""``. The last line of a period says that more are left out, the first of the next
-    how many were. At most ``keys`` keys are kept; those that come on top share one limit.
+    ``limit.admit(key)`` returns None for a line to leave out, else the text to append to the line, mostly
+    ``""``. The last line of a period says that more are left out, the first of the next how many were. At
+    most ``keys`` keys are kept; all others share one limit.
     """
 
     def __init__(
@@ -229,9 +229,8 @@ class _Window:
 
 
 def clean(text: str | bytes, limit: int = TEXT_LIMIT, *, lines: bool = False) -> str:
-    """What a peer chose, for a line or an error: control characters, line ends and whatever else
-    does not print escaped, and cut to ``limit`` characters of it, which ``...`` shows. With ``lines``
-    it may have line ends and tabs."""
+    """Text chosen by a peer, for a line or an error: unprintable characters are escaped, and it is cut to
+    ``limit`` characters, marked by ``...``. With ``lines``, line ends and tabs are kept."""
     cut = len(text) > limit
     text = text[:limit]
     if isinstance(text, bytes):

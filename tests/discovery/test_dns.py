@@ -127,11 +127,11 @@ class TestLookup:
             "last.test:4501",
         ]
 
-    async def test_a_service_that_is_decidedly_not_available_is_node_not_found(
+    async def test_a_service_whose_target_is_a_dot_raises_node_not_found(
         self, server: DnsServer, backend: DnsBackend
     ) -> None:
         server.records = [f"{OF_NODE1} 30 SRV 0 0 0 .", "node1 30 A 10.0.0.1"]
-        with pytest.raises(NodeNotFound, match=rf"no address for a@node1; {OF_NODE1}: decidedly not"):
+        with pytest.raises(NodeNotFound, match=rf"no address for a@node1; {OF_NODE1}: the service is not"):
             await backend.lookup("a@node1", "node1")
 
     async def test_more_targets_than_anyone_dials(self, server: DnsServer, backend: DnsBackend) -> None:

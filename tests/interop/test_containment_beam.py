@@ -212,7 +212,7 @@ def readable(fault: Fault, shown: str) -> bool:
 async def clear(node: Node) -> None:
     """Nothing of the last case is left."""
     node.exports._functions.pop(("lab", "fault"), None)
-    node._local.spawning.functions._bodies.pop(("lab", "fault"), None)
+    node._local.runtime.spawning.functions._bodies.pop(("lab", "fault"), None)
     process = node.whereis("server")
     if process is not None:
         node._local.runtime.links.exit(node._local.runtime.identifiers.pid(), process.pid, _KILL)

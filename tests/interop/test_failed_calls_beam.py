@@ -201,7 +201,7 @@ def offer(conformance: ConformancePair) -> None:
     @node.exports.process("callers")
     async def kept(process: Process, function: Atom, arguments: list[Any]) -> None:
         node._local.runtime.register("keeper", process)
-        body = node._local.spawning.functions._bodies["callers", function.name]
+        body = node._local.runtime.spawning.functions._bodies["callers", function.name]
         child, _ = process.spawn_monitor(body, *arguments)
         _, sender = await process.receive((Atom("ready"), ANY))
         process.send(sender, (Atom("ready"), child.pid))

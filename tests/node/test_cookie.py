@@ -93,7 +93,7 @@ def test_a_directory_is_refused(home: Path) -> None:
         read_cookie(home)
 
 
-def test_the_second_place_to_look(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_cookie_file_that_exists_is_read(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(home / ".config/erlang/.erlang.cookie", b"BELOW_HOME")
     assert read_cookie(home) == "BELOW_HOME"
     write(home / "xdg/erlang/.erlang.cookie", b"XDG")
@@ -103,7 +103,7 @@ def test_the_second_place_to_look(home: Path, monkeypatch: pytest.MonkeyPatch) -
     assert read_cookie(home) == "FIRST"
 
 
-def test_a_missing_one_is_made(home: Path) -> None:
+def test_a_missing_cookie_file_is_created(home: Path) -> None:
     cookie = read_cookie(home)
     path = home / ".erlang.cookie"
     assert len(cookie) == 20
@@ -114,7 +114,7 @@ def test_a_missing_one_is_made(home: Path) -> None:
 
 
 @pytest.mark.beam
-def test_a_beam_takes_the_same(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_beam_reads_the_cookie_that_was_written(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cookie = read_cookie(home)
     monkeypatch.setenv("HOME", str(home))
     with Beam(["-sname", "cookie_reader"]) as beam:

@@ -53,14 +53,16 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 @pytest.mark.parametrize("waits", ["drain", "send_wait"])
 @pytest.mark.parametrize("carrier", CARRIERS)
-async def test_towards_a_node_that_reads(carrier: str, waits: str, tmp_path: Path) -> None:
+async def test_sending_to_a_connected_node_lets_other_tasks_run(
+    carrier: str, waits: str, tmp_path: Path
+) -> None:
     async with pair(carrier, tmp_path) as (node, _):
         await sends(node, LISTENER, waits)
 
 
 @pytest.mark.parametrize("waits", ["drain", "send_wait"])
 @pytest.mark.parametrize("carrier", CARRIERS)
-async def test_towards_one_that_has_gone(
+async def test_sending_to_a_lost_node_lets_other_tasks_run(
     carrier: str, waits: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with pair(carrier, tmp_path) as (node, other):
@@ -75,13 +77,15 @@ async def test_towards_one_that_has_gone(
 
 @pytest.mark.parametrize("waits", ["drain", "send_wait"])
 @pytest.mark.parametrize("to", ["nowhere@127.0.0.1", "no name", "here@127.0.0.1"])
-async def test_towards_none(to: str, waits: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_sending_without_a_connection_lets_other_tasks_run(
+    to: str, waits: str, caplog: pytest.LogCaptureFixture
+) -> None:
     async with Node("here@127.0.0.1", cookie="secret", carrier="tcp", epmd=False, listen=False) as node:
         await sends(node, to, waits)
     assert len(lines(caplog)) <= 5
 
 
-async def test_of_a_node_that_has_stopped() -> None:
+async def test_drain_of_a_stopped_node_lets_other_tasks_run() -> None:
     node = Node("here@127.0.0.1", cookie="secret", carrier="tcp", epmd=False, listen=False)
     async with node:
         pass

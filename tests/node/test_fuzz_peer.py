@@ -44,7 +44,7 @@ def test_after_random_plans_the_node_answers(fuzzer: Fuzzer) -> None:
         fuzzer.step()
 
 
-def test_a_traceback_is_found(fuzzer: Fuzzer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fuzzer_finds_a_logged_traceback(fuzzer: Fuzzer, monkeypatch: pytest.MonkeyPatch) -> None:
     dispatch = Signals.dispatch
 
     def fail(self: Signals, node: str, control: object, payload: object) -> None:

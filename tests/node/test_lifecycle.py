@@ -157,12 +157,12 @@ async def used(node: Node, use: str) -> None:
 
 class TestUseAtTheWrongTime:
     @pytest.mark.parametrize("use", USES)
-    async def test_before_the_start(self, use: str) -> None:
+    async def test_use_before_the_start_raises_node_not_started(self, use: str) -> None:
         with pytest.raises(NodeNotStarted, match="has not been started: use it in `async with`"):
             await used(lone(), use)
 
     @pytest.mark.parametrize("use", USES)
-    async def test_after_the_stop(self, use: str) -> None:
+    async def test_use_after_the_stop_raises_node_not_started(self, use: str) -> None:
         node = lone()
         async with node:
             pass
@@ -192,7 +192,7 @@ class TestUseAtTheWrongTime:
 
 
 class TestStopping:
-    async def test_again_and_at_once(self, node: Node) -> None:
+    async def test_a_second_stop_waits_for_the_first(self, node: Node) -> None:
         order = []
 
         class Server(GenServer):
@@ -248,7 +248,7 @@ class TestStopping:
             await asyncio.to_thread(lambda: asyncio.run(node.stop()))
         assert node._local.lifecycle.state is NodeState.RUNNING
 
-    async def test_by_way_of_another_thread(self, node: Node) -> None:
+    async def test_stop_from_another_thread_stops_the_node(self, node: Node) -> None:
         loop = asyncio.get_running_loop()
         await asyncio.to_thread(lambda: asyncio.run_coroutine_threadsafe(node.stop(), loop).result(10))
         assert node._local.lifecycle.state is NodeState.STOPPED
@@ -284,7 +284,7 @@ class TestStoppingFromInside:
         async with asyncio.timeout(2):
             await node.run_forever()
 
-    async def test_a_body(self, node: Node) -> None:
+    async def test_stop_in_a_body_does_not_wait_for_the_stop(self, node: Node) -> None:
         after = []
 
         async def body(process: Process) -> None:
@@ -311,7 +311,9 @@ class TestStoppingFromInside:
         assert (got, process.exit_reason) == ([NodeState.STOPPING], SHUTDOWN)
 
     @pytest.mark.parametrize("traps", [False, True])
-    async def test_a_server(self, node: Node, traps: bool) -> None:
+    async def test_stop_in_a_callback_of_a_server_does_not_wait_for_the_stop(
+        self, node: Node, traps: bool
+    ) -> None:
         reasons = []
 
         class Server(GenServer):
@@ -367,7 +369,7 @@ class TestStoppingFromInside:
         await node.call(node.name, "py", "shut_down")
         assert await tasks[0] is NodeState.STOPPED
 
-    async def test_a_subscriber(self, node: Node) -> None:
+    async def test_stop_in_a_task_of_a_subscriber_stops_the_node(self, node: Node) -> None:
         tasks = []
         node.subscribe(lambda event: tasks.append(asyncio.ensure_future(node.stop())))
         nodes = {node.name: ("127.0.0.1", node.addresses[0].port)}

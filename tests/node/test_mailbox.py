@@ -29,7 +29,7 @@ async def waiting(mailbox: Mailbox, *args: Any) -> asyncio.Task[Any]:
     return task
 
 
-async def test_in_the_order_they_came() -> None:
+async def test_messages_are_received_in_order_of_arrival() -> None:
     assert await drained(filled(1, 2, 3)) == [1, 2, 3]
 
 
@@ -200,7 +200,7 @@ async def test_a_priority_message_taken_by_a_pattern() -> None:
     assert await drained(mailbox) == ["p", "r", 1]
 
 
-async def test_what_is_discarded() -> None:
+async def test_discard_removes_the_first_match_only() -> None:
     mailbox = filled(1, 2, 1)
     assert mailbox.discard(lambda term: term == 1)
     assert not mailbox.discard(lambda term: term == 5)

@@ -176,7 +176,9 @@ async def test_a_term_that_the_peer_cannot_decode_is_reported(node: Node, listen
     await in_process(node, send)
 
 
-async def test_a_newer_one_gets_it(node: Node, listener: socket.socket) -> None:
+async def test_a_queued_native_record_is_sent_to_a_peer_that_supports_it(
+    node: Node, listener: socket.socket
+) -> None:
     record = Record("m", "r", {"f": 1})
     node.send(("box", NAME), record)
     link = await accepted(listener)

@@ -30,7 +30,7 @@ PID = Pid("a@b", 1, 0, 1)
         (PID, PID),
     ],
 )
-def test_matches(pattern: Any, term: Any) -> None:
+def test_a_pattern_matches_the_term(pattern: Any, term: Any) -> None:
     assert matcher(pattern)(term)
 
 
@@ -50,5 +50,5 @@ def test_matches(pattern: Any, term: Any) -> None:
         (Pid, Atom("x")),
     ],
 )
-def test_does_not_match(pattern: Any, term: Any) -> None:
+def test_a_pattern_does_not_match_the_term(pattern: Any, term: Any) -> None:
     assert not matcher(pattern)(term)

@@ -138,7 +138,7 @@ class TestTheEnd:
         assert (kind, name, stack) == (Atom("python_error"), "EncodeError", [])
         assert messages[0][4] == two.exit_reason
 
-    async def test_nothing_of_it_is_left(self) -> None:
+    async def test_a_process_that_ended_leaves_no_relations_behind(self) -> None:
         here, there = connected()
         (one, _), (two, _) = here.mailbox(), there.mailbox()
         one.link(two.pid)
@@ -200,7 +200,7 @@ class TestOrder:
 
 
 class TestGroupLeader:
-    def test_of_who_spawned_it(self) -> None:
+    def test_a_child_has_the_group_leader_of_its_parent(self) -> None:
         here, _ = connected()
         leader, _ = here.mailbox()
         here.runtime.group_leader = leader.pid
@@ -222,7 +222,9 @@ class TestTraceTokens:
             (lambda one, two: wire.PayloadExit2TT(one, two, ()), BOOM),
         ],
     )
-    def test_exit2(self, control: Callable[[Pid, Pid], ControlMessage], payload: Any) -> None:
+    def test_an_exit2_signal_with_a_trace_token_is_delivered(
+        self, control: Callable[[Pid, Pid], ControlMessage], payload: Any
+    ) -> None:
         here, there = connected()
         one, (two, messages) = here.mailbox()[0], there.mailbox()
         two.trap_exit = True
@@ -231,7 +233,7 @@ class TestTraceTokens:
 
 
 class TestThreads:
-    def test_another_thread_is_told_what_to_do(self) -> None:
+    def test_use_in_another_thread_raises_an_error_that_names_call_soon_threadsafe(self) -> None:
         here, _ = connected()
         process, messages = here.mailbox()
         other = Pid("two@host", 1, 0, 7)

@@ -31,14 +31,14 @@ def down(reference: Reference, process: Any, reason: Any) -> tuple[Any, ...]:
 
 
 class TestMessages:
-    def test_to_a_pid(self, sides: tuple[Side, Side]) -> None:
+    def test_a_message_to_a_pid_is_delivered(self, sides: tuple[Side, Side]) -> None:
         here, there = sides
         sender, _ = here.mailbox()
         receiver, messages = there.mailbox()
         sender.send(receiver.pid, [1, 2])
         assert messages == [[1, 2]]
 
-    def test_to_a_name(self, sides: tuple[Side, Side]) -> None:
+    def test_a_message_to_a_registered_name_is_delivered(self, sides: tuple[Side, Side]) -> None:
         here, there = sides
         sender, _ = here.mailbox()
         receiver, messages = there.mailbox()
@@ -57,7 +57,7 @@ class TestMessages:
         assert not receiver.unalias(alias)
         assert messages == [1]
 
-    def test_to_nobody_is_dropped(self, sides: tuple[Side, Side]) -> None:
+    def test_a_message_to_a_missing_process_is_dropped(self, sides: tuple[Side, Side]) -> None:
         here, there = sides
         sender, _ = here.mailbox()
         gone, messages = there.mailbox()
@@ -96,14 +96,14 @@ class TestLinks:
         two.stop(BOOM)
         assert one.exit_reason == BOOM
 
-    def test_both_ways(self, sides: tuple[Side, Side]) -> None:
+    def test_a_crash_ends_the_linked_process(self, sides: tuple[Side, Side]) -> None:
         here, there = sides
         one, two = here.mailbox()[0], there.mailbox()[0]
         one.link(two.pid)
         one.stop(BOOM)
         assert two.exit_reason == BOOM
 
-    def test_a_normal_exit_does_not(self, sides: tuple[Side, Side]) -> None:
+    def test_a_normal_exit_removes_the_link_and_ends_no_process(self, sides: tuple[Side, Side]) -> None:
         here, there = sides
         one, two = here.mailbox()[0], there.mailbox()[0]
         one.link(two.pid)
@@ -126,7 +126,7 @@ class TestLinks:
         one.link(two.pid)
         assert one.exit_reason == NOPROC
 
-    def test_unlinked_is_not_told(self, sides: tuple[Side, Side]) -> None:
+    def test_an_exit_after_unlink_gives_no_message(self, sides: tuple[Side, Side]) -> None:
         here, there = sides
         (one, messages), two = here.mailbox(), there.mailbox()[0]
         one.trap_exit = True
@@ -185,7 +185,9 @@ class TestExit:
         [(BOOM, BOOM), (KILL, KILLED), (NORMAL, None)],
         ids=["boom", "kill", "normal"],
     )
-    def test_not_trapped(self, sides: tuple[Side, Side], reason: Atom, ends_with: Atom | None) -> None:
+    def test_an_untrapped_exit_signal_ends_the_process(
+        self, sides: tuple[Side, Side], reason: Atom, ends_with: Atom | None
+    ) -> None:
         here, there = sides
         one, two = here.mailbox()[0], there.mailbox()[0]
         one.exit(two.pid, reason)
@@ -209,7 +211,7 @@ class TestExit:
 
 
 class TestMonitors:
-    def test_by_pid(self, sides: tuple[Side, Side]) -> None:
+    def test_a_monitored_pid_that_ends_gives_down(self, sides: tuple[Side, Side]) -> None:
         here, there = sides
         (one, messages), two = here.mailbox(), there.mailbox()[0]
         reference = one.monitor(two.pid)
@@ -217,7 +219,7 @@ class TestMonitors:
         assert messages == [down(reference, two.pid, BOOM)]
         assert not one.monitors
 
-    def test_by_name(self, sides: tuple[Side, Side]) -> None:
+    def test_a_monitored_name_whose_process_ends_gives_down(self, sides: tuple[Side, Side]) -> None:
         here, there = sides
         (one, messages), two = here.mailbox(), there.mailbox()[0]
         there.runtime.register("two", two)
@@ -225,13 +227,13 @@ class TestMonitors:
         two.stop(BOOM)
         assert messages == [down(reference, (Atom("two"), Atom(there.runtime.name)), BOOM)]
 
-    def test_of_nobody(self, sides: tuple[Side, Side]) -> None:
+    def test_monitoring_an_unregistered_name_gives_down_noproc(self, sides: tuple[Side, Side]) -> None:
         here, there = sides
         one, messages = here.mailbox()
         reference = one.monitor(("nobody", there.runtime.name))
         assert messages == [down(reference, (Atom("nobody"), Atom(there.runtime.name)), NOPROC)]
 
-    def test_taken_back(self, sides: tuple[Side, Side]) -> None:
+    def test_a_removed_monitor_gives_no_down(self, sides: tuple[Side, Side]) -> None:
         here, there = sides
         (one, messages), two = here.mailbox(), there.mailbox()[0]
         one.demonitor(one.monitor(two.pid))
@@ -239,7 +241,7 @@ class TestMonitors:
         two.stop(BOOM)
         assert messages == []
 
-    def test_of_a_node_that_is_gone(self) -> None:
+    def test_a_monitor_gives_noconnection_when_the_connection_is_lost(self) -> None:
         here, there = connected()
         (one, messages), two = here.mailbox(), there.mailbox()[0]
         reference = one.monitor(two.pid)
@@ -295,7 +297,7 @@ class TestBodies:
         await ended(process)
         assert process.exit_reason == NORMAL
 
-    async def test_a_crash_is_the_reason(self) -> None:
+    async def test_a_body_that_raises_ends_with_the_python_error_as_reason(self) -> None:
         here, _ = connected()
 
         async def body(_: Process) -> None:
@@ -309,7 +311,7 @@ class TestBodies:
         assert module == Atom(__name__)
         assert dict(where)[Atom("line")] > 0
 
-    async def test_an_exit_of_its_choice(self) -> None:
+    async def test_a_body_that_raises_process_exit_ends_with_its_reason(self) -> None:
         here, _ = connected()
 
         async def body(_: Process) -> None:
@@ -375,14 +377,14 @@ class TestSpawning:
         )
         return parent, messages, replies
 
-    def test_runs_what_is_offered(self) -> None:
+    def test_a_spawn_request_runs_an_offered_function(self) -> None:
         here, there = connected()
         started: list[Any] = []
         there.spawning.offer("m", "f", 1, lambda process, arguments: started.append((process.pid, arguments)))
         _, _, replies = self.request(here, [], [1])
         assert started == [(replies[0], [1])]
 
-    def test_with_a_link(self) -> None:
+    def test_a_spawn_request_with_a_link_links_the_process(self) -> None:
         here, there = connected()
         there.spawning.offer("m", "f", 0, lambda process, _: process.stop(BOOM))
         _, messages, replies = self.request(here, [Atom("link")], [])
@@ -403,7 +405,7 @@ class TestSpawning:
         _, _, replies = self.request(here, [Atom("nonsense")], [])
         assert replies == [Atom("badopt")]
 
-    def test_no_connection(self) -> None:
+    def test_a_spawn_request_without_a_connection_fails_with_noconnection(self) -> None:
         here, _ = connected()
         here.lose("two@host")
         _, _, replies = self.request(here, [], [])

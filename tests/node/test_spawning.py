@@ -65,7 +65,7 @@ class TestTheEndOvertakesTheBeginning:
     """On parallel streams the signals of a child may be here before the SPAWN_REPLY: quic_dist
     sends that by another stream."""
 
-    def test_exit_first(self) -> None:
+    def test_an_exit_before_the_reply_is_delivered_after_it(self) -> None:
         asked = Silent()
         asked.exit()
         assert asked.messages == []
@@ -73,7 +73,7 @@ class TestTheEndOvertakesTheBeginning:
         assert asked.messages == [asked.replied, EXITED]
         assert asked.parent.links == []
 
-    def test_down_first(self) -> None:
+    def test_a_down_before_the_reply_implies_the_reply(self) -> None:
         asked = Silent(monitor=True)
         asked.down()
         assert asked.messages == [asked.replied, asked.down_message]
@@ -85,7 +85,7 @@ class TestTheEndOvertakesTheBeginning:
     @pytest.mark.parametrize(
         "order", ["exit down reply", "down exit reply", "exit reply down", "down reply exit"]
     )
-    def test_both(self, order: str) -> None:
+    def test_exit_and_down_in_any_order_follow_the_reply(self, order: str) -> None:
         asked = Silent(monitor=True)
         for step in order.split():
             getattr(asked, step)()
@@ -121,7 +121,7 @@ class TestTheEndOvertakesTheBeginning:
 
 
 class TestRequests:
-    def test_abandoned(self) -> None:
+    def test_an_abandoned_request_delivers_no_messages(self) -> None:
         asked = Silent(monitor=True)
         assert asked.parent.spawn_request_abandon(asked.reference)
         assert not asked.parent.spawn_request_abandon(asked.reference)
@@ -133,7 +133,7 @@ class TestRequests:
             (wire.PayloadExit(asked.parent.pid, CHILD), Atom("abandoned")),
         ]
 
-    def test_only_by_who_asked(self) -> None:
+    def test_a_request_of_another_process_cannot_be_abandoned(self) -> None:
         asked = Silent()
         other, _ = asked.here.mailbox()
         assert not other.spawn_request_abandon(asked.reference)
@@ -146,7 +146,7 @@ class TestRequests:
         asked.reply(flags=1)
         assert asked.sent[1:] == [(wire.PayloadExit(asked.parent.pid, CHILD), (BOOM, 1))]
 
-    def test_a_node_that_does_not_spawn(self) -> None:
+    def test_a_request_to_a_node_without_spawn_fails_with_notsup(self) -> None:
         here, _ = connected()
         here.runtime.offers = lambda node, flag: not flag & DistFlag.SPAWN
         parent, messages = here.mailbox()
@@ -201,7 +201,7 @@ class TestRequests:
         asked.comes(wire.SpawnReply(request.req_id, asked.parent.pid, 1, CHILD))
         assert asked.sent[-1] == (wire.PayloadExit(asked.parent.pid, CHILD), Atom("abandoned"))
 
-    async def test_on_the_own_node(self) -> None:
+    async def test_a_process_spawned_on_the_own_node_is_linked_and_monitored(self) -> None:
         here, _ = connected()
         here.spawning.functions.offer_body("m", "f", lambda process, reason: process.stop(reason))
         parent, messages = here.mailbox()

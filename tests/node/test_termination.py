@@ -133,7 +133,7 @@ class TestAMainThatWaitsForSomethingElse:
             status, said = await it.rest()
             assert (status, said[:2], said[-1]) == (-signal.SIGINT, STOPPED, "KeyboardInterrupt")
 
-    async def test_before_it_has_begun(self) -> None:
+    async def test_a_signal_before_main_has_begun_cancels_it(self) -> None:
         source = """
         async def main():
             say("not reached")
@@ -195,7 +195,9 @@ class TestASecondSignal:
             ("quicdist.run", signal.SIGTERM, signal.SIGINT),
         ],
     )
-    async def test_ends_at_once(self, runner: str, first: signal.Signals, second: signal.Signals) -> None:
+    async def test_a_second_signal_ends_the_program_at_once(
+        self, runner: str, first: signal.Signals, second: signal.Signals
+    ) -> None:
         async with program(SLOW, RUNNERS[runner]) as it:
             await it.expect("up")
             it.kill(first)
@@ -238,7 +240,7 @@ class TestASecondSignal:
 
 
 class TestHandlers:
-    async def test_are_put_back(self) -> None:
+    async def test_the_handlers_before_are_restored(self) -> None:
         source = """
         def handlers():
             return [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]

@@ -71,12 +71,12 @@ def run(source: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return Recorded.options
 
 
-async def test_psks(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nodes_with_the_psks_of_the_page_connect(monkeypatch: pytest.MonkeyPatch) -> None:
     options = run(blocks("python")[1], monkeypatch)
     await cluster(options, options)
 
 
-async def test_the_callback(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nodes_with_the_auth_callback_of_the_page_connect(monkeypatch: pytest.MonkeyPatch) -> None:
     options = run(blocks("python")[2], monkeypatch)
     secret = bytes(range(32))
     one, two = (

@@ -87,7 +87,7 @@ PEERS = pytest.mark.parametrize("peer", ["silent from the start", "connected and
 
 
 @PEERS
-async def test_what_raises_raises_in_time(peer: str) -> None:
+async def test_each_call_to_a_silent_node_raises_within_its_time_out(peer: str) -> None:
     async with node_with(peer) as node:
         loop = asyncio.get_running_loop()
 

@@ -74,9 +74,9 @@ async def test_a_name_that_nobody_has_is_no_such_process(node: Node) -> None:
             assert name == [1, {}]
 
     name = Via(Nobody(), [1, {}])
-    with pytest.raises(NoSuchProcess, match="nobody is registered"):
+    with pytest.raises(NoSuchProcess, match="no process is registered"):
         await node.gen_server.call(name, 1)
-    with pytest.raises(NoSuchProcess, match="nobody is registered"):
+    with pytest.raises(NoSuchProcess, match="no process is registered"):
         await node.gen_server.stop(name)
     node.send(name, 1)
     node.gen_server.cast(name, 1)

@@ -232,13 +232,13 @@ def test_a_message_with_no_room_beside_half_assembled_ones_is_refused() -> None:
     assert assembler.add(4, following(1, 1, b"x" * 10)) == b"x" * 100
     refused = assembler.add(4, following(2, 1, b"y" * 30))
     assert isinstance(refused, TooLong)
-    assert str(refused.error) == "what is half there from b@h has 170 bytes, the limit is 150"
+    assert str(refused.error) == "incomplete messages from b@h has 170 bytes, the limit is 150"
 
 
 def test_what_half_assembled_messages_hold_is_bounded() -> None:
     assembler = FragmentAssembler("b@h", max_message=100, max_partial_bytes=150)
     assembler.add(4, first(1, 3, b"x" * 80))
-    with pytest.raises(FrameTooLong, match="what is half there from b@h has 160 bytes, the limit is 150"):
+    with pytest.raises(FrameTooLong, match="incomplete messages from b@h has 160 bytes, the limit is 150"):
         assembler.add(4, first(2, 3, b"x" * 80))
 
 

@@ -6,11 +6,13 @@ import pytest
 
 from quicdist.protocol import DEFAULT_FLAGS, NO_PAYLOAD, DistFlag, MonitorP, RegSend
 from quicdist.protocol.frames import MAX_FRAME
-from quicdist.protocol.stream_detection import LONGEST, begins_with_frame
+from quicdist.protocol.stream_detection import begins_with_frame
 from quicdist.term import Atom, Pid, Reference
 from tests.protocol.pair import connection
 
 NAME = "a@127.0.0.1"
+#: Bytes that always suffice to decide.
+LONGEST = 26
 PID = Pid(NAME, 1, 2, 3)
 
 #: In dist-header form, in fragments, in pass-through form, and one without a payload.

@@ -21,12 +21,16 @@ def raising(error: Exception) -> Any:
 
 @pytest.mark.parametrize("error", DEFECTS, ids=lambda error: type(error).__name__)
 class TestADefectShows:
-    def test_in_the_fast_decoder(self, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_defect_in_the_fast_decoder_is_raised(
+        self, error: Exception, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(fast_decoder, "read_runs", raising(error))
         with pytest.raises(type(error)):
             Codec().decode(term_to_binary([1000, 2000, 3000, 4000]), 1)
 
-    def test_in_the_fast_encoder(self, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_defect_in_the_fast_encoder_is_raised(
+        self, error: Exception, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(fast_encoder, "integer_list", raising(error))
         parts = [b"before"]
         with pytest.raises(type(error)):

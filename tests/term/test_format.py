@@ -299,7 +299,7 @@ class Point(NamedTuple):
         ([-1], "[-1]"),
     ],
 )
-def test_what_python_holds(term: Any, text: str) -> None:
+def test_values_of_python_types_print_as_their_terms(term: Any, text: str) -> None:
     assert format_term(term) == text
 
 

@@ -49,7 +49,7 @@ def test_tokens_stand_where_erl_scan_finds_them(beam: Beam, text: str) -> None:
         "aß÷",
     ],
 )
-def test_all_other_tokens_too(beam: Beam, text: str) -> None:
+def test_other_tokens_are_those_of_erl_scan(beam: Beam, text: str) -> None:
     if text == "aß÷":
         with pytest.raises(ParseError, match="1:3: illegal character '÷'"):
             tokens_of(text)  # to erl_scan ÷ is a token, though no term can hold it

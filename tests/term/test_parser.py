@@ -191,11 +191,11 @@ def test_sigils_and_triple_quoted_strings(
         ("a . % and a comment", Atom("a")),
     ],
 )
-def test_what_terms_become(text: str, term: Any) -> None:
+def test_source_text_becomes_the_expected_term(text: str, term: Any) -> None:
     assert exactly_equal(parse_term(text), term)
 
 
-def test_which_atom_is_none() -> None:
+def test_the_atom_for_none_is_an_option() -> None:
     assert parse_term("[nil,undefined]", none="nil") == [None, Atom("undefined")]
 
 
@@ -413,7 +413,7 @@ def test_otp_refuses_the_same_in_the_same_lines(beam: Beam) -> None:
         ("#m:r{x = 1,x = 2}", "1:18: not a native record: a record cannot have a field twice"),
     ],
 )
-def test_messages(text: str, message: str) -> None:
+def test_a_parse_error_has_the_expected_text(text: str, message: str) -> None:
     assert str(refused(text)) == message
 
 
@@ -456,7 +456,7 @@ def test_files_of_terms_are_read_as_by_file_consult(beam: Beam, text: str) -> No
     assert exactly_equal(parse_terms(text), expected)
 
 
-def test_the_issues_sys_config() -> None:
+def test_a_sys_config_with_node_addresses_is_read() -> None:
     [(application, [(dist, [(nodes, [(name, address)])])])] = parse_terms(THE_ISSUES)
     assert (application, dist, nodes, name) == tuple(map(Atom, ("quic", "dist", "nodes", "a@h")))
     assert address == ([ord(character) for character in "10.0.0.1"], 4433)

@@ -58,7 +58,7 @@ class Broken(OrderedDict[str, int]):
         {"a": {1: 2}},
     ],
 )
-def test_what_is_small_stays(term: Any) -> None:
+def test_a_small_term_is_not_changed(term: Any) -> None:
     assert shorten(term) == term
 
 

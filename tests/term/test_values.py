@@ -146,7 +146,7 @@ def test_what_is_no_such_value_is_refused(make: Any) -> None:
         make()
 
 
-def test_attributes() -> None:
+def test_values_have_their_attributes_and_match_patterns() -> None:
     pid = Pid("a@h", 1, 2, 3)
     match pid:
         case Pid(node, number, serial, creation):

@@ -94,7 +94,7 @@ def test_a_beam_takes_every_vector_back(beam: Beam) -> None:
         assert beam.eval_now(same, both) == "true", vector.name
 
 
-def test_what_some_of_them_are() -> None:
+def test_some_vectors_decode_to_the_expected_terms() -> None:
     by_name = {(vector.otp, vector.name): binary_to_term(vector.etf) for vector in VECTORS}
     assert by_name[29, "improper_alias_tag"] == ImproperList(
         [Atom("alias")], Reference("nonode@nohost", (228561, 186908673, 3584935617), 0)

@@ -24,7 +24,7 @@ _NODE = NodeNameType()
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(quicdist.__version__, prog_name="quicdist")
 def main() -> None:
-    """Reach into an Erlang or Elixir cluster, over QUIC or TCP.
+    """Reach into an Erlang or Elixir cluster, over QUIC, TCP or TLS.
 
     Exit status: 0 on success, 1 when the peer cannot be reached or the call failed (the reason on
     standard error), 2 on wrong usage.

@@ -100,7 +100,7 @@ _OPTIONS = (
         "--verify/--no-verify",
         default=None,
         show_default="verify",
-        help="Whether a node dialled over QUIC must prove its host's name by a certificate.",
+        help="Whether a node dialled over QUIC or TLS must prove its host's name by a certificate.",
     ),
     click.option(
         "--timeout",

@@ -22,8 +22,8 @@ def spinner(doing: str) -> Iterator[None]:
     if not watching.is_terminal:
         yield
         return
-    # What a function on the other node prints arrives meanwhile: on a terminal it goes above the
-    # line that turns, into a file it must go untouched.
+    # What a function on the other node prints arrives meanwhile: on a terminal it is printed above the
+    # spinner, to a file it is written unchanged.
     with Live(
         Spinner("dots", doing),
         console=watching,

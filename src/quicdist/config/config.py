@@ -42,7 +42,7 @@ class Config:
     cert_file: Path | None = None
     key_file: Path | None = None
     cacert_file: Path | None = None
-    #: PEM, of what the configuration holds as terms.
+    #: Certificates and keys that the configuration holds as terms, converted to PEM.
     cert: bytes | None = None
     key: bytes | None = field(default=None, repr=False)
     cacert: bytes | None = None

@@ -49,7 +49,7 @@ DIST: Mapping[str, Option] = {
     "psks": Option(values.psks, "psks", secret=True),
     "psk_callback": Option(values.function(1), "psk_callback"),
     "external_psk": Option(values.external_psk, "external_psk", secret=True),
-    "pacing_enabled": Option(only(True, "aioquic always paces its packets")),
+    "pacing_enabled": Option(only(True, "packets are always paced")),
     "congestion_threshold": Option(never(_SEND_QUEUE)),
     "max_pull_per_notification": Option(never(_SEND_QUEUE)),
     "backpressure_retry_ms": Option(never(_SEND_QUEUE)),

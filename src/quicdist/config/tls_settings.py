@@ -15,15 +15,15 @@ from quicdist.carrier.security.pem import Pem
 from quicdist.carrier.tls.settings import CertificateAndKey, TlsOptions, TlsSettings
 from quicdist.config import certificates, values
 from quicdist.config.config import Config
-from quicdist.config.errors import ConfigError
+from quicdist.config.errors import ConfigError, shown
 from quicdist.config.files import read_text, replace_variables
 from quicdist.config.values import BadValue
-from quicdist.term import Atom, Export, ParseError, format_term, parse_term
+from quicdist.term import Atom, Export, ParseError, parse_term
 
 #: ``inet_tls_dist``'s default, where there are any options.
 _DIST_DEFAULTS = TlsOptions(versions=("tlsv1.2",))
 
-#: Options that have no effect on what is said: OTP's own caches and processes, the kernel's TLS, sessions.
+#: Options without effect on the protocol: OTP's own caches and processes, the kernel's TLS, sessions.
 _WITHOUT_EFFECT = frozenset({
     "anti_replay", "certificate_authorities", "client_renegotiation", "cookie", "early_data", "eccs",
     "erl_dist", "handshake", "hibernate_after", "honor_cipher_order", "honor_ecc_order", "ktls", "log_level",
@@ -36,7 +36,7 @@ _WITHOUT_EFFECT = frozenset({
 def read_option_file(path: Path, environ: Mapping[str, str]) -> TlsSettings:
     """The file that ``-ssl_dist_optfile`` names: ``[{server, Options}, {client, Options}].``
 
-    An option that would weaken what the file asks for if it were left out is refused. Raises
+    An unsupported option is refused if ignoring it would weaken security. Raises
     :class:`ConfigError`.
     """
     source = str(path)
@@ -55,13 +55,13 @@ def read_option_file(path: Path, environ: Mapping[str, str]) -> TlsSettings:
                 found[name] = _Side(source, name).read(options)
             case _:
                 raise ConfigError(
-                    source, f"{{server, Options}} or {{client, Options}} expected, got {_shown(side)}"
+                    source, f"{{server, Options}} or {{client, Options}} expected, got {shown(side)}"
                 )
     return TlsSettings(**found)
 
 
 def read_flags(flags: Iterable[list[str]], settings: TlsSettings | None, source: str) -> TlsSettings:
-    """``-ssl_dist_opt server_certfile FILE client_verify verify_peer``, which goes before the file's."""
+    """``-ssl_dist_opt server_certfile FILE client_verify verify_peer``, which overrides the file's."""
     words = [word for given in flags for word in given]
     if len(words) % 2:
         raise ConfigError(source, f"-ssl_dist_opt: {words[-1]} without its value")
@@ -79,7 +79,7 @@ def read_flags(flags: Iterable[list[str]], settings: TlsSettings | None, source:
 
 def tls_settings(
     config: Config,
-    given: TlsSettings | None = None,
+    own: TlsSettings | None = None,
     *,
     cert: Pem | None = None,
     key: Pem | None = None,
@@ -88,10 +88,10 @@ def tls_settings(
 ) -> TlsSettings:
     """The settings of a TLS carrier: those of the program, else those of the cluster's files.
 
-    ``cert``, ``key`` and ``cacert`` go before both. Without either, a dialled node is verified if ``verify``,
+    ``cert``, ``key`` and ``cacert`` override both. Without either, a dialled node is verified if ``verify``,
     and a node that dials is not asked for a certificate.
     """
-    settings = config.tls if given is None else given
+    settings = config.tls if own is None else own
     if settings is None:
         settings = TlsSettings(client=TlsOptions(verify=verify))
     changes: dict[str, Any] = {}
@@ -103,7 +103,7 @@ def tls_settings(
 
 
 class _Side:
-    """Reads the options of one side, :class:`TlsOptions` as it goes on."""
+    """Reads the options of one side into :class:`TlsOptions`."""
 
     def __init__(self, source: str, name: str, options: TlsOptions = _DIST_DEFAULTS) -> None:
         self._source = source
@@ -121,7 +121,7 @@ class _Side:
                 case Atom(name):
                     value = True
                 case _:
-                    raise self._wrong(f"{{Option, Value}} expected, got {_shown(option)}")
+                    raise self._wrong(f"{{Option, Value}} expected, got {shown(option)}")
             if name not in seen:
                 seen.add(name)
                 self._read(name, value)
@@ -142,7 +142,7 @@ class _Side:
             reader(self, value)
         except BadValue as error:
             secret = name in ("password", "key", "certs_keys")
-            raise self._wrong(f"{name}: {error}" + ("" if secret else f", got {_shown(value)}")) from error
+            raise self._wrong(f"{name}: {error}" + ("" if secret else f", got {shown(value)}")) from error
 
     def _done(self) -> TlsOptions:
         own = self._own
@@ -195,7 +195,7 @@ class _Side:
     def verify_fun(self, value: Any) -> None:
         match value:
             case (Export(Atom("inet_tls_dist"), Atom("verify_client"), 3), _):
-                return  # it says which nodes net_kernel:allow/1 admits; without that, what verify_peer says
+                return  # checks net_kernel:allow/1; without allowed nodes it is the same as verify_peer
         raise BadValue("only inet_tls_dist:verify_client/3 is known: no other Erlang function can be called")
 
     def server_name(self, value: Any) -> None:
@@ -208,7 +208,7 @@ class _Side:
         found = [str(version) for version in (value if isinstance(value, list) else [value])]
         known = tuple(version for version in ("tlsv1.2", "tlsv1.3") if version in found)
         if not known:
-            raise BadValue("'tlsv1.2' or 'tlsv1.3' expected: older versions are not spoken")
+            raise BadValue("'tlsv1.2' or 'tlsv1.3' expected: older versions are not supported")
         self._set(versions=known)
 
     def ciphers(self, value: Any) -> None:
@@ -220,7 +220,7 @@ class _Side:
 
     def crl_check(self, value: Any) -> None:
         if value == Atom("best_effort"):
-            raise BadValue("true, peer or false expected: a missing list cannot be passed over here")
+            raise BadValue("true, peer or false expected: a missing revocation list is always an error here")
         meant = {"false": "none", "peer": "peer", "true": "all"}.get(str(value).lower())
         if meant is None:
             raise BadValue("true, peer or false expected")
@@ -273,7 +273,7 @@ _READERS: Mapping[str, Callable[[_Side, Any], None]] = {
 
 
 def _of_word(name: str, word: str) -> Any:
-    """A word of ``-ssl_dist_opt`` as what stands in a file."""
+    """A word of ``-ssl_dist_opt`` as the term that a file would contain."""
     if name in ("verify_fun", "crl_cache"):
         try:
             return parse_term(word)
@@ -288,8 +288,3 @@ def _of_word(name: str, word: str) -> Any:
 
 def _is_text(value: list[Any]) -> bool:
     return all(isinstance(one, int) for one in value)
-
-
-def _shown(term: Any) -> str:
-    text = repr(term) if isinstance(term, str) else format_term(term)
-    return text if len(text) <= 80 else text[:79] + "…"

@@ -1,4 +1,4 @@
-"""Where nodes are: node names to addresses, and a node's own name made known."""
+"""Discovery: finds the addresses of nodes, and registers this node's name."""
 
 from typing import TYPE_CHECKING
 

@@ -1,8 +1,8 @@
 """The contract between a node and its discovery.
 
-Two layers, as in ``quic_dist``. The node asks a :class:`Discovery`, which has the callbacks of
-OTP's ``-epmd_module`` (``erl_epmd(3)``). One of them, :class:`BackendDiscovery`, hands the
-questions on to a :class:`Backend`, which has the callbacks of the behaviour ``quic_discovery``.
+Two layers, as in ``quic_dist``. The node asks a :class:`Discovery`, which has the callbacks of OTP's
+``-epmd_module`` (``erl_epmd(3)``). One of them, :class:`BackendDiscovery`, asks a
+:class:`Backend`, which has the callbacks of the behaviour ``quic_discovery``.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ def alive_name(node: Name) -> str:
 
 
 def new_creation() -> int:
-    """A creation for a node that no epmd gives one: 32 random bits, not below 4.
+    """A creation for a node that gets none from epmd: 32 random bits, not below 4.
 
-    0 to 3 are what nodes of before OTP 23 used (``net_kernel:create_creation/0``).
+    0 to 3 are the creations of nodes before OTP 23 (``net_kernel:create_creation/0``).
     """
     return 4 + secrets.randbelow((1 << 32) - 4)
 
@@ -71,8 +71,7 @@ class Discovery(ABC):
     async def addresses_please(self, name: str, host: str, family: Family | None = None) -> Sequence[Address]:
         """All places where the node ``name`` of ``host`` may be, the best first, at least one.
 
-        Whoever dials tries the next where nobody is at the one before. Raises
-        :class:`NodeNotFound`.
+        The dialling node tries them in order. Raises :class:`NodeNotFound`.
         """
         return [await self.address_please(name, host, family)]
 
@@ -85,7 +84,7 @@ class Discovery(ABC):
         return
 
     async def close(self) -> None:
-        """Undo every registration and let go of connections."""
+        """Undo every registration and close connections."""
         return
 
     async def lookup(self, node: Name, family: Family | None = None) -> Address:
@@ -100,7 +99,7 @@ class Discovery(ABC):
 
 
 class Backend(Protocol):
-    """OTP's side calls it a ``quic_discovery``: a way to find nodes, with no epmd.
+    """Finds nodes without epmd: the behaviour ``quic_discovery`` of erlang_quic.
 
     Only :meth:`lookup` must be there; an object without the others will do.
     """
@@ -214,8 +213,8 @@ class BackendDiscovery(Discovery):
             raise
 
     async def _ask(self, method: str, *arguments: Any) -> Any:
-        """Call a method of the back end, if it has it. Raises :class:`DiscoveryError` for whatever
-        it raises that is none."""
+        """Call a method of the back end, if it has it. An exception that is not a :class:`DiscoveryError` is
+        raised as one."""
         function = getattr(self.backend, method, None)
         if function is None:
             return None

@@ -21,7 +21,7 @@ logger = get_logger("quicdist.discovery.dns")
 
 #: ``quic_discovery_dns``'s service, before the host and the domain.
 SERVICE = "_erlang-dist._quic"
-#: Its domain unless it is given one.
+#: The default domain of ``quic_discovery_dns``.
 DEFAULT_DOMAIN = "local"
 #: Targets of one node that are looked up and dialled.
 MAX_TARGETS = 8
@@ -32,14 +32,14 @@ T = TypeVar("T")
 class DnsBackend(Backend):
     """Asks for ``_erlang-dist._quic.<host>.<domain>``, and failing that for the host itself.
 
-    What is asked of the DNS for ``a@host``, until something is there:
+    Queries for ``a@host``, in order, until one has an answer:
 
     1. SRV of ``_erlang-dist._quic.host.domain``, as ``quic_discovery_dns`` asks. All records count,
        in the order of RFC 2782.
-    2. SRV of ``_erlang-dist._quic.domain``, of which its documentation speaks and for which it does
-       not ask: one list for the whole cluster. Those records count that name the node's host.
+    2. SRV of ``_erlang-dist._quic.domain``, which its documentation names but which it does not
+       query: one list for the whole cluster. Those records count that name the node's host.
     3. AAAA and A of ``host``, with ``default_port``. What the DNS does not know is left to the
-       carrier, and so to this machine's resolver: it may stand in ``/etc/hosts``.
+       carrier, and so to this machine's resolver, which reads ``/etc/hosts``.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class DnsBackend(Backend):
         own = f"{SERVICE}.{host}.{self.domain}"
         services = await self._if_answered(self.client.services, own)
         if [service.target for service in services] == [""]:  # RFC 2782, Target: a lone "."
-            raise NodeNotFound(node, [Looked(own, "decidedly not available there (target is '.')")])
+            raise NodeNotFound(node, [Looked(own, "the service is not available there (target is '.')")])
         if not services:
             listed = await self._if_answered(self.client.services, f"{SERVICE}.{self.domain}")
             services = tuple(one for one in listed if self._is_host_of(one, node, host))
@@ -92,8 +92,8 @@ class DnsBackend(Backend):
         return Address(host, port, await self._if_answered(self.client.addresses, host))
 
     async def _if_answered(self, ask: Callable[[str], Awaitable[tuple[T, ...]]], name: str) -> tuple[T, ...]:
-        """A question without an answer is no reason to give up, as in ``quic_discovery_dns``: the
-        next thing is tried. It is one to say so."""
+        """The answer to a query. A query that fails is logged and gives nothing, so that the next one is
+        tried, as in ``quic_discovery_dns``."""
         try:
             return await ask(name)
         except DnsError as error:
@@ -104,9 +104,9 @@ class DnsBackend(Backend):
 class DnsDiscovery(BackendDiscovery):
     """Discovery by a :class:`DnsBackend`: ``DnsDiscovery("cluster.example.com")``.
 
-    ``nameservers`` are ``(host, port)``, by default this machine's. ``timeout`` (seconds) bounds
-    each question; an answer is kept for its time to live, and for ``max_ttl`` seconds at most.
-    Nothing is registered: the records of a zone are its owner's affair.
+    ``nameservers`` are ``(host, port)``, by default this machine's. ``timeout`` (seconds) bounds each
+    question; an answer is kept for its time to live, and for ``max_ttl`` seconds at most. Nothing is
+    registered: the owner of a zone maintains its records.
     """
 
     def __init__(

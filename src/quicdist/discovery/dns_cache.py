@@ -1,4 +1,4 @@
-"""Answers kept for as long as they may be: bounded in number, and by a clock that can be given."""
+"""A cache whose entries expire, bounded in size."""
 
 from __future__ import annotations
 

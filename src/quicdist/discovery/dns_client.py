@@ -1,4 +1,4 @@
-"""Questions to the DNS by dnspython, with their answers kept for as long as these say."""
+"""A DNS client on dnspython, which caches answers for their time to live."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from quicdist.discovery.srv import Service
 CACHE_SIZE = 1000
 #: The default limit for the time that a name is cached, in seconds.
 MAX_TTL = 86400.0
-#: How long it is kept that there is none, at most; seconds (RFC 2308, section 5, advises hours).
+#: The limit for the time that a negative answer is cached, in seconds (RFC 2308, section 5, advises hours).
 MAX_NEGATIVE_TTL = 300.0
-#: Records of one answer that are looked at: there is room for more in an answer over TCP.
+#: Records of one answer that are used; an answer over TCP can have more.
 MAX_RECORDS = 256
 
 

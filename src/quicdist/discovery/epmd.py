@@ -28,12 +28,12 @@ _LOOPBACK: dict[Family, str] = {"inet": "127.0.0.1", "inet6": "::1"}
 class EpmdDiscovery(Discovery):
     """Registers nodes with the epmd of this host and asks the epmd of a node's host for its port.
 
-    ``port`` is epmd's port on every host, ``$ERL_EPMD_PORT`` or 4369 by default. ``host`` is where
-    the epmd to register with is, this host's loopback address by default: epmd always listens
-    there, whatever ``$ERL_EPMD_ADDRESS`` says. With ``start_epmd`` a local epmd that is not running
-    is started, if there is one on ``PATH``. ``hidden`` tells epmd what kind of node registers; it
-    keeps that to itself. ``timeout`` (seconds) bounds each question, ``reconnect_after`` (seconds)
-    is how long after epmd went away it is looked for again (``RECONNECT_TIME`` in ``erl_epmd``).
+    ``port`` is epmd's port on every host, ``$ERL_EPMD_PORT`` or 4369 by default. ``host`` is where the epmd
+    to register with is, this host's loopback address by default: epmd always listens there, whatever
+    ``$ERL_EPMD_ADDRESS`` says. With ``start_epmd`` a local epmd that is not running is started, if there is
+    one on ``PATH``. ``hidden`` is the type of the node for epmd, which tells it to no other node. ``timeout``
+    (seconds) bounds each question, ``reconnect_after`` (seconds) is the time between attempts to reconnect to
+    an epmd that went away (``RECONNECT_TIME`` in ``erl_epmd``).
     """
 
     def __init__(
@@ -168,7 +168,7 @@ class _Registration:
             try:
                 await self._register()
             except DiscoveryError as error:
-                if str(error) != last:  # once for each thing that is wrong, not once for each try
+                if str(error) != last:  # once for each error, not for each attempt
                     last = str(error)
                     logger.warning("%s cannot be registered again: %s", self._node, error)
             else:

@@ -1,4 +1,4 @@
-"""One conversation with one epmd at a time: bounded in bytes, bounded in time."""
+"""The client of epmd; each request is bounded in bytes and time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from quicdist.forking import close_in_children
 
 DEFAULT_PORT = 4369
 
-#: Most that is read of NAMES_RESP: some 20,000 nodes on one host.
+#: The limit for NAMES_RESP in bytes: some 20,000 nodes on one host.
 MAX_NAMES = 1 << 20
 
 
@@ -148,7 +148,7 @@ class EpmdClient:
         return creation, conversation
 
     async def port_please(self, address: Address, name: str) -> tuple[wire.PortInfo, str] | None:
-        """PORT_PLEASE2_REQ: what is known of ``name``, and the IP address of the epmd that said it.
+        """PORT_PLEASE2_REQ: the entry of ``name``, and the IP address of the epmd that answered.
 
         None if ``name`` is not registered.
         """

@@ -1,4 +1,4 @@
-"""Start the port mapper daemon where there is none, as ``erl`` does."""
+"""Starts epmd if it is not running, as ``erl`` does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from quicdist.carrier import Address
 from quicdist.discovery import epmd_client
 from quicdist.discovery.errors import EpmdTimeout, EpmdUnreachable
 
-#: Between two looks whether a daemon that was started listens yet; it has no way of saying so.
+#: Seconds between two checks whether a started epmd listens yet; it does not report this.
 _LOOK_INTERVAL = 0.02
 
 

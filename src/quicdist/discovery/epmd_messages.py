@@ -26,9 +26,6 @@ LOWEST_VERSION = 6
 #: Protocol 0 is TCP over IPv4 or IPv6, the only one there is.
 _PROTOCOL_TCP = 0
 
-#: Longest name epmd keeps (``MAXSYMLEN`` in epmd is 255 characters of up to 4 bytes).
-MAX_NAME = 255 * 4
-
 
 class NodeType(IntEnum):
     """The type of a node, for epmd."""
@@ -38,7 +35,7 @@ class NodeType(IntEnum):
 
 
 class MalformedAnswer(ValueError):
-    """Bytes that are no answer of epmd's protocol; turned into a named error by the client."""
+    """Bytes that are not an answer of epmd's protocol; the client raises them as an EpmdError."""
 
 
 class PortInfo(NamedTuple):

@@ -45,7 +45,7 @@ class NodeNameTaken(DiscoveryError):
 class DnsError(DiscoveryError):
     """The DNS did not answer a question, or not in time; ``question`` is its name and type, ``reason`` why.
 
-    That there is no such name, or nothing of that type, is an answer and no error.
+    An answer that there is no such name or record is not an error.
     """
 
     def __init__(self, question: str, reason: str) -> None:

@@ -26,8 +26,8 @@ class Chance(Protocol):
 def in_order(services: Iterable[Service], chance: Chance | None = None) -> list[Service]:
     """The lowest priority first; within one, drawn by lot, each as likely as its weight.
 
-    Section *Usage rules* of RFC 2782, word for word: those of weight 0 stand first, a number is
-    drawn up to the sum of the weights, and the first whose running sum reaches it is next.
+    Section *Usage rules* of RFC 2782, literally: those of weight 0 come first, a number is drawn up to the
+    sum of the weights, and the first whose running sum reaches it is next.
     """
     draw = chance or random.SystemRandom()
     ordered: list[Service] = []

@@ -38,7 +38,7 @@ class StaticTable(Backend):
         self._listed[name] = _checked(name, address)
 
     def remove(self, node: Name) -> None:
-        """Strike ``node`` from the table; nothing happens if it is not in it."""
+        """Remove ``node`` from the table, if it is listed."""
         self._listed.pop(node_name(node), None)
 
     async def register(self, node: str, port: int) -> None:

@@ -14,17 +14,18 @@ from quicdist.node.pending_accept import PendingAccept
 class ConnectionState(enum.Enum):
     """Where a connection is in its life. OTP's ``net_kernel`` calls all before ``UP`` ``pending``.
 
-    OTP's ``up_pending`` is missing: where a node that is connected has lost the connection and makes
-    another, the old one ends here at once.
+    OTP's ``up_pending`` is missing: when a connected node that lost the connection makes another one, the old
+    one ends here at once.
     """
 
-    #: Nobody has dialled or been accepted.
+    #: There is no dial and no incoming attempt yet.
     NEW = enum.auto()
-    #: This node's dial waits: for its place in the queue, or, failed, for an attempt of the other node.
+    #: This node's dial waits for a place in the queue; or it has failed, and waits for an attempt of the
+    #: other node.
     DIAL_WAITING = enum.auto()
     #: This node's dial is under way.
     DIALLING = enum.auto()
-    #: An attempt of the other node has proved the cookie, and stands in place of a dial.
+    #: An attempt of the other node has proved the cookie, and replaces a dial.
     ACCEPTING = enum.auto()
     #: There is a link.
     UP = enum.auto()
@@ -34,7 +35,7 @@ class ConnectionState(enum.Enum):
 
 _NEW, _DIAL_WAITING, _DIALLING, _ACCEPTING, _UP, _ENDED = ConnectionState
 
-#: What each state may be followed by.
+#: The states that may follow each state.
 _NEXT: dict[ConnectionState, frozenset[ConnectionState]] = {
     _NEW: frozenset({_DIAL_WAITING, _ACCEPTING, _UP}),
     _DIAL_WAITING: frozenset({_DIALLING, _ACCEPTING, _UP, _ENDED}),
@@ -78,7 +79,7 @@ class NodeConnection:
         self.outbox = Outbox() if caused_by is None else Outbox(PROVOKED_SIGNALS, PROVOKED_BYTES)
         self.waiters: list[asyncio.Future[Link]] = []
 
-    def becomes(self, state: ConnectionState) -> None:
+    def become(self, state: ConnectionState) -> None:
         """Change the state to one that may follow."""
         assert state in _NEXT[self.state], f"{self.node}: {self.state} is not followed by {state}"
         self.state = state

@@ -23,9 +23,9 @@ from quicdist.node.dial_queue import (
     MAX_DIALS,
     DialQueue,
     Ticket,
-    by_itself,
+    causing_peer,
     on_behalf_of,
-    peer_behind,
+    own_context,
 )
 from quicdist.node.dialling import dial_endpoint
 from quicdist.node.endpoints import Endpoint
@@ -56,10 +56,10 @@ _ACCEPTING, _UP, _ENDED = ConnectionState.ACCEPTING, ConnectionState.UP, Connect
 
 
 class ConnectionOwner(Protocol):
-    """What the table asks and tells the node it belongs to."""
+    """The node that a table belongs to: what the table calls of it."""
 
     def message_handler(self, node: str) -> MessageHandler:
-        """What takes the messages of ``node``."""
+        """The function that handles the messages of ``node``."""
 
     def not_supported(self, control: ControlMessage) -> None: ...
 
@@ -133,7 +133,7 @@ class ConnectionTable:
             connection = self._connections[node] = NodeConnection(node)
         connection.accepting.add(accepting)
         self._stop_dialling(connection)
-        connection.becomes(_ACCEPTING)
+        connection.become(_ACCEPTING)
 
     def peer_proved(self, node: str, accepting: PendingAccept) -> asyncio.Future[None] | None:
         """An attempt of ``node`` has proved the cookie. The result is done when this node's dial, which
@@ -157,7 +157,7 @@ class ConnectionTable:
             return
         if connection.is_unwanted or not self._open:
             del self._connections[connection.node]
-            connection.becomes(_ENDED)
+            connection.become(_ENDED)
         else:
             self._start_dialling(connection, Ticket(None))
 
@@ -238,7 +238,7 @@ class ConnectionTable:
 
     def _program_wants(self, connection: NodeConnection) -> None:
         """Count a dial that a peer has caused as the program's, if the program wants it too."""
-        if connection.caused_by is not None and peer_behind() is None:
+        if connection.caused_by is not None and causing_peer() is None:
             connection.caused_by = None
             connection.outbox.widen()
             if connection.ticket is not None:
@@ -251,7 +251,7 @@ class ConnectionTable:
             connection.name_said = asyncio.get_running_loop().create_future()
 
     def _dial_over(self, connection: NodeConnection) -> None:
-        """This node's dial has ended: let those go on that wait for it."""
+        """This node's dial has ended: release its place and the attempts that wait for its end."""
         ticket, connection.ticket = connection.ticket, None
         if ticket is not None:
             self._dials.leave(ticket)
@@ -260,9 +260,9 @@ class ConnectionTable:
             said.set_result(None)
 
     def _start_dialling(self, connection: NodeConnection, ticket: Ticket) -> None:
-        connection.becomes(_DIAL_WAITING)
+        connection.become(_DIAL_WAITING)
         connection.ticket = ticket
-        connection.dialling = self._run(self._dial(connection), f"dial {connection.node}", by_itself())
+        connection.dialling = self._run(self._dial(connection), f"dial {connection.node}", own_context())
 
     def _stop_dialling(self, connection: NodeConnection) -> None:
         if connection.dialling is not None:
@@ -282,7 +282,7 @@ class ConnectionTable:
                 if connection.ticket is not None:
                     await self._dials.enter(connection.ticket)
                 await self.arrivals.over(node, GRACE)
-                connection.becomes(_DIALLING)
+                connection.become(_DIALLING)
                 for endpoint in self._endpoints:
                     link, error = await settle(
                         dial_endpoint(endpoint, node, self._local, self._setup_time, attempts)
@@ -299,14 +299,14 @@ class ConnectionTable:
                         # The other node's dial continues in place of this one, and cancels this task.
                         await asyncio.sleep(self._setup_time)
                         break
-                connection.becomes(_DIAL_WAITING)
+                connection.become(_DIAL_WAITING)
                 self._dial_over(connection)
                 self._dials.failed(node)
                 # An attempt of the other node that succeeds now cancels this task.
                 await self.arrivals.over(node, PATIENCE)
         except asyncio.CancelledError:
-            # Cancelled because an incoming connection has replaced the dial, or because the node
-            # stops. Who cancels has changed the connection's state.
+            # Cancelled because an incoming connection has replaced the dial, or because the node stops. The
+            # canceller has changed the connection's state.
             if connection.dialling is not asyncio.current_task():
                 raise
             attempts.append(NodeError("dialling was cancelled"))
@@ -316,7 +316,7 @@ class ConnectionTable:
         if self._connections.get(connection.node) is not connection or connection.state is _UP:
             return
         del self._connections[connection.node]
-        connection.becomes(_ENDED)
+        connection.become(_ENDED)
         self._dial_over(connection)
         self._errors.dial_failed(
             error, len(connection.outbox), called_off=called_off, caused_by=connection.caused_by
@@ -342,7 +342,7 @@ class ConnectionTable:
             connection = self._connections[node] = NodeConnection(node)
         self._stop_dialling(connection)
         self._reopen(connection)
-        connection.becomes(_UP)
+        connection.become(_UP)
         connection.link = link
         self._errors.connected(node)
         self._owner.link_made(link)
@@ -378,7 +378,7 @@ class ConnectionTable:
         if connection.link is not link:
             return
         connection.link = None
-        connection.becomes(_ENDED)
+        connection.become(_ENDED)
         if self._connections.get(connection.node) is connection:
             del self._connections[connection.node]
         link.close()
@@ -415,7 +415,7 @@ class ConnectionTable:
     ) -> bool:
         """Send a signal. If there is no connection, the node is dialled, and the signal waits in order.
         ``pair`` is as in :meth:`~quicdist.carrier.Link.send`. Returns whether the signal was accepted; if
-        not, it is lost, and no end of a connection will tell of it.
+        not, it is lost, and ``node_down`` does not report it.
 
         Raises :class:`~quicdist.term.EncodeError`.
         """
@@ -431,7 +431,7 @@ class ConnectionTable:
         except LinkLost:  # the link has reported it, and node_down follows
             return False
         except QuicDistError as error:
-            self._errors.dropped(node, error, caused_by=peer_behind())
+            self._errors.dropped(node, error, caused_by=causing_peer())
             return False
         self._program_wants(connection)
         outbox = connection.outbox
@@ -439,7 +439,7 @@ class ConnectionTable:
         full = outbox.add(node, control, payload, pair, self._local.codec)
         if full is not None and was_open:
             self._errors.dropped(node, full, caused_by=connection.caused_by)
-            # Not at once: the sender must not be called back before this returns.
+            # Later: the sender must not be called back before this returns.
             asyncio.get_running_loop().call_soon(self._reopen, connection)
         return full is None
 
@@ -501,7 +501,7 @@ class ConnectionTable:
             await asyncio.wait(dials, timeout=timeout)
 
     async def close(self) -> None:
-        """Stop listening, end all connections, and wait until the peers have been told."""
+        """Stop listening, end all connections, and wait until the peers have been notified."""
         await self.stop_accepting()
         links = list(self.links())
         self.break_off()

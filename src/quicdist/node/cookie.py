@@ -12,12 +12,12 @@ from pathlib import Path
 
 from quicdist.node.errors import CookieError
 
-#: Characters; the cookie is an atom to OTP.
-_MAX_COOKIE = 255
+#: Characters a cookie may have: OTP holds it as an atom.
+MAX_COOKIE = 255
 #: Bytes that are read of a cookie file, so that a wrong file costs nothing. OTP has no such limit.
 _MAX_FILE = 1 << 16
-#: The first line as it stands, blanks included; after it only blanks and line ends
-#: (``auth:check_cookie/2``, the same in OTP 25 to 29).
+#: The first line, blanks included; after it only blanks and line ends (``auth:check_cookie/2``, the same in
+#: OTP 25 to 29).
 _COOKIE = re.compile(rb"([ -~]*)(?:[\r\n][\r\n ]*)?")
 _NAME = ".erlang.cookie"
 _LENGTH = 20
@@ -62,9 +62,9 @@ def _read(path: Path) -> str:
         raise CookieError(
             f"cookie file {path} must hold one line of printable ASCII characters and nothing after it"
         )
-    if not 0 < len(cookie[1]) <= _MAX_COOKIE:
+    if not 0 < len(cookie[1]) <= MAX_COOKIE:
         raise CookieError(
-            f"the cookie in file {path} must have 1 to {_MAX_COOKIE} characters, it has {len(cookie[1])}"
+            f"the cookie in file {path} must have 1 to {MAX_COOKIE} characters, it has {len(cookie[1])}"
         )
     return cookie[1].decode("ascii")
 
@@ -72,8 +72,8 @@ def _read(path: Path) -> str:
 def _create(path: Path) -> None:
     cookie = "".join(secrets.choice(string.ascii_uppercase) for _ in range(_LENGTH))
     try:
-        # Exclusive, and closed to others from its first moment: a node started at the same
-        # instant must not see half a cookie or another one.
+        # Exclusive, and readable by the owner only from the start: a node that starts at the same time must
+        # not read half a cookie or another one.
         with contextlib.suppress(FileExistsError):
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
             with os.fdopen(handle, "w") as file:

@@ -1,4 +1,4 @@
-"""Limits the number of concurrent dials, and which of them messages of peers may cause.
+"""Limits concurrent dials, and those among them that messages of peers cause.
 
 A peer can name any number of nodes, and an answer to a pid of a node that is not connected needs a dial.
 Dials caused by messages of peers have a small limit, wait in a queue of bounded length for each peer, and
@@ -21,10 +21,10 @@ from quicdist.node.errors import NodeError
 
 #: Concurrent dials, by default: each needs one or two sockets.
 MAX_DIALS: Final = 64
-#: Of those, the ones that messages of peers may cause. Resolving a host name occupies a thread, and an
-#: event loop has few.
+#: Concurrent dials that messages of peers may cause. Resolving a host name occupies a thread, and an event
+#: loop has few.
 MAX_PROVOKED: Final = 4
-#: One place in so many is reserved for dials that a caller waits for.
+#: The share of the places that is reserved for dials that a caller waits for: one in so many.
 AWAITED_SHARE: Final = 4
 #: Waiting dials that messages of one peer may cause.
 MAX_WAITING: Final = 256
@@ -48,12 +48,12 @@ def on_behalf_of(node: str, function: Callable[..., None]) -> Callable[..., None
     return functools.partial(context.run, function)
 
 
-def peer_behind() -> str | None:
+def causing_peer() -> str | None:
     """The peer whose message is being handled; None outside of that."""
     return _peer.get()
 
 
-def by_itself() -> contextvars.Context:
+def own_context() -> contextvars.Context:
     """A copy of the context in which no message of a peer is being handled."""
     context = contextvars.copy_context()
     context.run(_peer.set, None)
@@ -61,7 +61,7 @@ def by_itself() -> contextvars.Context:
 
 
 class DialKind(enum.Enum):
-    """Which dials go first, and how many of each kind there may be at once."""
+    """The kinds of dials, from the highest priority to the lowest; each has a limit."""
 
     #: A caller waits for the connection.
     AWAITED = enum.auto()
@@ -74,7 +74,7 @@ class DialKind(enum.Enum):
 class Ticket:
     """One dial, while it waits for a place and while it has one."""
 
-    __slots__ = ("awaited", "entered", "peer", "turn")
+    __slots__ = ("awaited", "entered", "peer", "place")
 
     def __init__(self, peer: str | None) -> None:
         #: The peer whose message has caused it; None for the program.
@@ -82,8 +82,8 @@ class Ticket:
         #: Whether a caller waits for the connection.
         self.awaited = False
         #: Done when it has a place; None before it waits for one.
-        self.turn: asyncio.Future[None] | None = None
-        #: What it was when it got a place; None before.
+        self.place: asyncio.Future[None] | None = None
+        #: Its kind when it got a place; None before.
         self.entered: DialKind | None = None
 
 
@@ -93,10 +93,10 @@ class DialQueue:
     def __init__(self, most: int = MAX_DIALS) -> None:
         if most < 1:
             raise NodeError(f"max_dials is {most}: expected at least 1")
-        self._most = most
-        #: The limit for dials that no caller waits for, and for those of them that peers have caused.
-        self._most_unawaited = max(1, most - most // AWAITED_SHARE)
-        self._most_provoked = min(MAX_PROVOKED, most)
+        self._max = most
+        #: The limits for dials that no caller waits for, and for dials that peers have caused.
+        self._max_unawaited = max(1, most - most // AWAITED_SHARE)
+        self._max_provoked = min(MAX_PROVOKED, most)
         self._dialling = self._unawaited = self._provoked = 0
         self._awaited: deque[Ticket] = deque()
         self._wanted: deque[Ticket] = deque()
@@ -137,12 +137,12 @@ class DialQueue:
 
     async def enter(self, ticket: Ticket) -> None:
         """Wait for a place."""
-        ticket.turn = asyncio.get_running_loop().create_future()
-        self._line(ticket).append(ticket)
+        ticket.place = asyncio.get_running_loop().create_future()
+        self._queue_for(ticket).append(ticket)
         self._next()
-        await ticket.turn
+        await ticket.place
 
-    def _line(self, ticket: Ticket) -> deque[Ticket]:
+    def _queue_for(self, ticket: Ticket) -> deque[Ticket]:
         """The queue for a dial of its kind."""
         if ticket.awaited:
             return self._awaited
@@ -150,12 +150,12 @@ class DialQueue:
 
     def _move(self, ticket: Ticket) -> None:
         """Move a waiting dial to the queue for its kind."""
-        if ticket.turn is None or ticket.entered is not None:
+        if ticket.place is None or ticket.entered is not None:
             return
-        for line in (self._waiting, self._wanted):
-            if ticket in line:
-                line.remove(ticket)
-                self._line(ticket).append(ticket)
+        for queue in (self._waiting, self._wanted):
+            if ticket in queue:
+                queue.remove(ticket)
+                self._queue_for(ticket).append(ticket)
                 self._next()
                 return
 
@@ -169,9 +169,9 @@ class DialQueue:
             ticket.entered = None
             self._next()
         else:
-            for line in (self._awaited, self._wanted, self._waiting):
-                if ticket in line:
-                    line.remove(ticket)
+            for queue in (self._awaited, self._wanted, self._waiting):
+                if ticket in queue:
+                    queue.remove(ticket)
 
     def failed(self, node: str) -> None:
         """``node`` could not be reached."""
@@ -188,15 +188,15 @@ class DialQueue:
                 del self._caused[peer]
 
     def _next(self) -> None:
-        while self._dialling < self._most:
+        while self._dialling < self._max:
             if self._awaited:
                 self._enters(self._awaited.popleft(), DialKind.AWAITED)
-            elif self._unawaited >= self._most_unawaited:
+            elif self._unawaited >= self._max_unawaited:
                 return
             elif self._wanted:
                 self._unawaited += 1
                 self._enters(self._wanted.popleft(), DialKind.WANTED)
-            elif self._waiting and self._provoked < self._most_provoked:
+            elif self._waiting and self._provoked < self._max_provoked:
                 self._unawaited += 1
                 self._provoked += 1
                 self._enters(self._waiting.popleft(), DialKind.PROVOKED)
@@ -206,5 +206,5 @@ class DialQueue:
     def _enters(self, ticket: Ticket, kind: DialKind) -> None:
         self._dialling += 1
         ticket.entered = kind
-        if ticket.turn is not None and not ticket.turn.done():
-            ticket.turn.set_result(None)
+        if ticket.place is not None and not ticket.place.done():
+            ticket.place.set_result(None)

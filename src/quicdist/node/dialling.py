@@ -28,7 +28,7 @@ async def dial_endpoint(
             try:
                 return await endpoint.carrier.setup(node, address, local, setup_time=setup_time)
             except (PeerUnreachable, SetupTimeout) as error:
-                attempts.append(error)  # the next address may do
+                attempts.append(error)  # try the next address
     except QuicDistError as error:
         attempts.append(error)
     return None

@@ -60,26 +60,26 @@ class EndpointSettings:
     net_ticktime: float = NET_TICKTIME
     max_frame: int = 128 * 1024 * 1024
     config: Config = field(default_factory=Config)
-    #: Settings of the QUIC carrier that go before those of ``config``: see :func:`quic_settings`.
+    #: Settings of the QUIC carrier, which override those of ``config``: see :func:`quic_settings`.
     quic: Mapping[str, Any] = field(default_factory=dict, repr=False)
     #: The settings of the TLS carrier, in place of those of ``config``.
     tls: TlsSettings | None = field(default=None, repr=False)
     name: str = ""
 
 
-#: Fields of QuicSettings that are options of the node by themselves.
-_OWN = {"tls", "net_ticktime", "max_frame"}
+#: Fields of QuicSettings that are options of the node, not settings in ``quic``.
+_NODE_OPTIONS = {"tls", "net_ticktime", "max_frame"}
 #: Fields of TlsConfig that are settings of the QUIC carrier; the others are options of the node.
 _TLS = ("client_certificate", "external_psk", "psks")
 
 
 def quic_settings(settings: EndpointSettings) -> QuicSettings:
-    """The settings of the QUIC carrier. Raises :class:`NodeError` for a name in ``quic`` that is none."""
+    """The settings of the QUIC carrier. Raises :class:`NodeError` for an unknown name in ``quic``."""
     # Imported here, because a node over TCP needs neither aioquic nor cryptography, which load slowly.
     from quicdist.carrier import QuicSettings
 
     config = settings.config
-    known = {field.name for field in dataclasses.fields(QuicSettings)} - _OWN | set(_TLS)
+    known = {field.name for field in dataclasses.fields(QuicSettings)} - _NODE_OPTIONS | set(_TLS)
     unknown = sorted(set(settings.quic) - known)
     if unknown:
         raise NodeError(
@@ -123,7 +123,7 @@ def _over_tcp(settings: EndpointSettings, make: Callable[..., Carrier]) -> Endpo
 
 
 def _tls(settings: EndpointSettings) -> Endpoint:
-    # Loaded where it is used only.
+    # Imported here, because most nodes do not need it.
     from quicdist.carrier.tls.carrier import TlsCarrier
 
     tls = tls_settings(

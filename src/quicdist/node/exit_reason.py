@@ -10,7 +10,7 @@ from typing import Any
 
 from quicdist.containment import describe
 from quicdist.node.errors import NodeError, ProcessEnded, ProcessExit
-from quicdist.term import Atom, TermError, term_to_binary
+from quicdist.term import Atom, TermError, charlist, term_to_binary
 
 NORMAL = Atom("normal")
 KILL = Atom("kill")
@@ -67,7 +67,7 @@ def stack_term(trace: TracebackType | None) -> list[Any]:
     frames: list[Any] = []
     for frame, line in itertools.dropwhile(lambda step: _calls(step[0]), traceback.walk_tb(trace)):
         code, module = frame.f_code, _module(frame)
-        where = [(_FILE, [ord(char) for char in code.co_filename]), (_LINE, line)]
+        where = [(_FILE, charlist(code.co_filename)), (_LINE, line)]
         frames.append((_atom(module), _atom(code.co_qualname), code.co_argcount, where))
     return frames[::-1][:_DEPTH]
 

@@ -1,4 +1,4 @@
-"""New pids and references, as a node hands them out."""
+"""Allocates the pids and references of a node."""
 
 from __future__ import annotations
 
@@ -7,22 +7,21 @@ import secrets
 from quicdist.term import Atom, Pid, Reference
 
 _WORD = 0xFFFF_FFFF
-#: Wide enough for a node's life, and narrow enough for peers that keep to OTP 22's 15 bits of
-#: ``id`` before they count ``serial`` up.
+#: Bits of ``id`` before ``serial`` is counted up, as in OTP 22: some peers allow no more.
 _ID_BITS = 15
 #: A reference's first word holds 18 bits (erl_ext_dist, NEWER_REFERENCE_EXT, before OTP 24).
 _FIRST_WORD = 0x3_FFFF
 
 
 class Identifiers:
-    """Allots the identifiers of one incarnation of a node; none is given out twice."""
+    """Allocates the identifiers of one incarnation of a node, each once."""
 
     def __init__(self, node: str, creation: int) -> None:
         self.node = Atom(node)
         self.creation = creation
         self._next_pid = 1
-        # References start at random so that those of a node that took the same creation by
-        # chance do not meet requests of its former life.
+        # References start at a random number: an incarnation that got the same creation by chance must not
+        # use the references of earlier requests again.
         self._next_reference = secrets.randbits(48)
 
     def pid(self) -> Pid:

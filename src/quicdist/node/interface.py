@@ -1,4 +1,4 @@
-"""What a process knows of the node it lives on.
+"""What a process can use of its node.
 
 The classes behind these protocols are above :mod:`~quicdist.node.process`: :class:`quicdist.Node`, which a
 body sees as ``process.node``, and :class:`~quicdist.node.runtime.Runtime`.
@@ -22,13 +22,14 @@ Q = TypeVar("Q")
 
 
 class NodeInterface(Protocol[P]):
-    """What a process may ask of its node; see :class:`quicdist.Node` for what each does.
+    """The methods of a process's node; :class:`quicdist.Node` documents them.
 
     The services of OTP's modules are in :mod:`quicdist.otp`, above this package, and not typed here: a
     body that wants their types too begins with ``assert isinstance(process.node, Node)``.
     """
 
-    #: What the services of OTP know of the node: a :class:`~quicdist.node.local_node.LocalNode`.
+    #: A :class:`~quicdist.node.local_node.LocalNode`, for :class:`~quicdist.LoggerHandler`, which is made
+    #: before the node has services.
     _local: Any
 
     @property
@@ -104,7 +105,8 @@ class NodeInterface(Protocol[P]):
 
 
 class ProcessRuntime(Protocol[Q]):
-    """What a process asks of the runtime of its node; see :class:`~quicdist.node.runtime.Runtime`."""
+    """The runtime of a process's node, see :class:`~quicdist.node.runtime.Runtime`: what processes and the
+    services of OTP use of it."""
 
     name: str
     owner: NodeInterface[Q]
@@ -143,6 +145,8 @@ class ProcessRuntime(Protocol[Q]):
     ) -> None: ...
 
     def unalias(self, reference: Reference) -> bool: ...
+
+    def monitored(self, process: Q) -> list[Pid | tuple[Atom, Atom]]: ...
 
     def new_reference(self) -> Reference: ...
 

@@ -1,7 +1,7 @@
 """The life of a node: it is started once and stopped once, however often that is asked for.
 
-This module decides who waits for the start and the stop, which cancellations do not interrupt them, and
-how a failure reaches the program. The work itself is done by :class:`~quicdist.node.local_node.LocalNode`.
+This module handles waiting for the start and the stop, protects both against cancellation, and raises the
+node's failure in the program. The work itself is done by :class:`~quicdist.node.local_node.LocalNode`.
 """
 
 from __future__ import annotations
@@ -20,15 +20,14 @@ from quicdist.node.termination import termination
 
 log = get_logger("quicdist.node")
 
-_WAY_IN = "use it in `async with`"
 
 #: Does the work of a start or a stop.
 Work = Callable[[], Coroutine[Any, Any, None]]
 
 
 class NodeState(enum.Enum):
-    """Where a node is in its life. It only goes forward; STARTING may fail into STOPPING, and all but
-    STOPPED become FORKED in a forked process."""
+    """The states of a node, in order. A failed start goes from STARTING to STOPPING; in a forked process all
+    but STOPPED become FORKED."""
 
     NEW = enum.auto()
     STARTING = enum.auto()
@@ -118,7 +117,7 @@ class Lifecycle:
                 "a process forked from it cannot use the node"
             )
         if self.state in (_NEW, _STARTING):
-            return NodeNotStarted(f"node {self._name} has not been started: {_WAY_IN}")
+            return NodeNotStarted(f"node {self._name} has not been started: use it in `async with`")
         return NodeNotStarted(f"node {self._name} has stopped")
 
     # -- stopping --------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""A node from the inside: its identity, processes and connections, and what carriers ask of it.
+"""The inner object of a node: its identity, processes and connections, and the interface for carriers.
 
 :class:`quicdist.Node`, which programs use, holds one of these.
 """
@@ -19,7 +19,7 @@ from quicdist.forking import tell_children
 from quicdist.logs import get_logger
 from quicdist.node import loop_watch, shutdown
 from quicdist.node.connections import SETUP_TIME, ConnectionTable
-from quicdist.node.cookie import read_cookie
+from quicdist.node.cookie import MAX_COOKIE, read_cookie
 from quicdist.node.dial_queue import MAX_DIALS
 from quicdist.node.endpoints import Endpoint
 from quicdist.node.errors import CookieError, NetTickTimeout, NodeError, NodeNotStarted
@@ -30,7 +30,6 @@ from quicdist.node.quic_dist import QuicDist
 from quicdist.node.registration import Registrations
 from quicdist.node.runtime import Runtime
 from quicdist.node.spawnables import Spawnables
-from quicdist.node.spawning import Spawning
 from quicdist.node.streams import Streams
 from quicdist.protocol import (
     DEFAULT_FLAGS,
@@ -49,8 +48,6 @@ log = get_logger("quicdist.node")
 
 #: Seconds for which a stopping node waits for dials that signals wait for.
 DIAL_TIME = 2.0
-#: Characters a cookie may have; it is an atom to OTP.
-_MAX_COOKIE = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +65,7 @@ class NodeDown:
     error: QuicDistError | None
 
 
-#: What a subscriber to a node's connections gets.
+#: The argument of the callbacks of :meth:`LocalNode.subscribe`.
 NodeEvent = NodeUp | NodeDown
 
 
@@ -98,7 +95,7 @@ class NodeServices:
 
 @dataclass(frozen=True, slots=True)
 class _Running:
-    """What a node has from its start to its end."""
+    """The parts of a node that exist from its start to its end."""
 
     identity: LocalIdentity
     runtime: Runtime
@@ -108,8 +105,8 @@ class _Running:
 class LocalNode:
     """One node: started once, stopped once.
 
-    It is what carriers, the table of connections and the services of OTP know of this node
-    (:class:`quicdist.carrier.LocalNode`, :class:`~quicdist.node.connections.ConnectionOwner`).
+    Carriers, the table of connections and the services of OTP use it (:class:`quicdist.carrier.LocalNode`,
+    :class:`~quicdist.node.connections.ConnectionOwner`).
 
     ``name`` is ``alive@host``. ``cookie`` is the secret shared with the cluster, by default that
     of ``~/.erlang.cookie``. ``endpoints`` are tried in order to reach other nodes. ``net_ticktime`` and
@@ -166,8 +163,8 @@ class LocalNode:
             self.addresses.append(listener.address)
             address = listener.address
             family: Family = "inet6" if address.family == "inet6" else "inet"
-            given = await self._registrations.register(endpoint.discovery, address.port, family)
-            creation = creation or given
+            registered = await self._registrations.register(endpoint.discovery, address.port, family)
+            creation = creation or registered
         self._begin(creation or new_creation())
         self.connections.accept()
         self._ticker.start()
@@ -259,11 +256,6 @@ class LocalNode:
         if self._running is None:
             raise self.not_started()
         return self._running.runtime
-
-    @property
-    def spawning(self) -> Spawning:
-        """Spawning across nodes, both ways. Raises :class:`NodeNotStarted`."""
-        return self.runtime.spawning
 
     def call_soon_threadsafe(self, function: Callable[..., Any], *args: Any) -> None:
         """See :meth:`quicdist.Node.call_soon_threadsafe`."""
@@ -358,6 +350,6 @@ class LocalNode:
 
 def _checked_cookie(cookie: Name) -> str:
     cookie = name_of(cookie, "a cookie")
-    if not 0 < len(cookie) <= _MAX_COOKIE:
-        raise CookieError(f"a cookie has 1 to {_MAX_COOKIE} characters, this one {len(cookie)}")
+    if not 0 < len(cookie) <= MAX_COOKIE:
+        raise CookieError(f"a cookie has 1 to {MAX_COOKIE} characters, this one {len(cookie)}")
     return cookie

@@ -36,12 +36,12 @@ _EVENT_LOOP: Final = (str(Path(asyncio.__file__).parent), selectors.__file__)
 
 
 class _Report(NamedTuple):
-    """What was logged of the time since the time stamp ``since``."""
+    """The report of a blocked loop whose last time stamp is ``since``."""
 
     since: float
     function: str
-    #: Whether it was logged, or left out by the rate limit.
-    said: bool
+    #: False if the rate limit left it out.
+    logged: bool
 
 
 class LoopWatch:
@@ -96,7 +96,7 @@ class LoopWatch:
         stood = now - before
         report = self._report
         if report is not None and report.since == before:
-            if report.said:
+            if report.logged:
                 self._say(f"was blocked for {stood:.1f} s{_in(report.function)}", stood, report.function)
         elif stood > self.standstill_time and self._not_running != before:
             # The other thread did not run either: an extension held the interpreter, or the whole
@@ -132,7 +132,7 @@ class LoopWatch:
         frames = self._frames()
         if self._beaten != beaten or not frames or _is_of_event_loop(frames[-1]):
             return
-        function = _to_blame(frames)
+        function = _blocking_function(frames)
         note = self._limit.admit(function)
         self._report = _Report(beaten, function, note is not None)
         if note is not None:
@@ -186,7 +186,7 @@ def _is_of_event_loop(frame: FrameType) -> bool:
     return frame.f_code.co_filename.startswith(_EVENT_LOOP)
 
 
-def _to_blame(frames: list[FrameType]) -> str:
+def _blocking_function(frames: list[FrameType]) -> str:
     """The function of the program that the event loop or this package has called: an exported one, a
     callback, the body of a process. Empty where there is none."""
     name = ""

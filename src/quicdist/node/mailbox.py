@@ -16,7 +16,7 @@ from quicdist.node.patterns import Pattern, Test, compiled
 from quicdist.node.receive_marks import ReceiveMarks
 from quicdist.term import Reference
 
-#: A process that always finds a message yields to the event loop after so many.
+#: A process that never has to wait for a message yields to the event loop after so many messages.
 IN_A_ROW = 200
 
 
@@ -31,21 +31,21 @@ class Mailbox:
     """
 
     __slots__ = (
-        "_at_once",
         "_error",
+        "_in_a_row",
         "_marks",
         "_messages",
+        "_place",
         "_priority",
         "_taken",
         "_test",
         "_waiter",
-        "_went_out",
     )
 
     def __init__(self) -> None:
         self._messages: deque[Any] | None = None
         #: How many messages in a row were received without a wait.
-        self._at_once = 0
+        self._in_a_row = 0
         #: How many of the messages, from the first, are priority messages.
         self._priority = 0
         self._marks: ReceiveMarks | None = None
@@ -55,7 +55,7 @@ class Mailbox:
         self._error: BaseException | None = None
         #: The place where the message passed to the receive would have been queued: whether it is a
         #: priority message, and how many of its kind were before it.
-        self._went_out: tuple[bool, int] = (False, 0)
+        self._place: tuple[bool, int] = (False, 0)
         #: By id of a queued message: the function to call when it is taken.
         self._taken: dict[int, Callable[[], None]] | None = None
 
@@ -71,13 +71,13 @@ class Mailbox:
         """Add a message; ``taken`` is called when it is received or dropped."""
         waiter = self._waiter
         if waiter is not None and not waiter.done():
-            given = False
+            delivered = False
             try:
                 # A function in the pattern may have ended the process, and this receive with it.
                 if self._test is None or (self._test(message) and not waiter.done()):
-                    self._went_out = priority, self._priority if priority else len(self) - self._priority
+                    self._place = priority, self._priority if priority else len(self) - self._priority
                     waiter.set_result(message)
-                    given = True
+                    delivered = True
             except KeyboardInterrupt:
                 raise
             except BaseException as error:
@@ -85,7 +85,7 @@ class Mailbox:
                 if not waiter.done():
                     self._error = error
                     waiter.set_result(None)
-            if given:
+            if delivered:
                 if taken is not None:
                     taken()
                 return
@@ -109,7 +109,7 @@ class Mailbox:
         messages = self._messages
         if messages is None:
             messages = self._messages = deque()
-        priority, at = self._went_out
+        priority, at = self._place
         if priority:
             at = min(at, self._priority)
             self._priority += 1
@@ -124,9 +124,9 @@ class Mailbox:
     async def get(self, pattern: Pattern = None, timeout: float | None = None) -> Any:
         """The first message that matches, waited for. Raises :class:`TimeoutError`, and what a
         function in the pattern raises; the message stays in the mailbox."""
-        self._at_once += 1
-        if self._at_once > IN_A_ROW:
-            self._at_once = 0
+        self._in_a_row += 1
+        if self._in_a_row > IN_A_ROW:
+            self._in_a_row = 0
             await asyncio.sleep(0)
         if pattern is None:
             if self._messages:
@@ -143,7 +143,7 @@ class Mailbox:
                 return message
         if self._waiter is not None:
             raise RuntimeError("another receive of this process is waiting")
-        self._at_once = 0
+        self._in_a_row = 0
         loop = asyncio.get_running_loop()
         waiter = self._waiter = loop.create_future()
         self._test = test
@@ -187,7 +187,7 @@ class Mailbox:
             for index in range(self._priority):
                 if test(messages[index]):
                     return index
-            # From the end: to count from the start would take as long as the queue is.
+            # From the end: from the start it would take time in the length of the queue.
             last = list(islice(reversed(messages), newer))
             last.reverse()
             for index, message in enumerate(last, len(messages) - newer):
@@ -230,10 +230,9 @@ class Mailbox:
     # -- receive marks ---------------------------------------------------------------------
 
     def mark(self, reference: Reference, expected: int | None = 1) -> None:
-        """Note that ``reference`` has just been made, and how many messages are expected by it; None
-        for any number, until :meth:`ended`. The mark goes when the last of these is received by a
-        pattern with the reference; when no messages are left; and when ``MAX_MARKS`` newer ones are
-        there."""
+        """Note that ``reference`` has just been made, and how many messages are expected by it; None for any
+        number, until :meth:`ended`. The mark is removed when the last of these is received by a pattern with
+        the reference, when no messages are left, and when there are ``MAX_MARKS`` newer marks."""
         if not self._messages:
             return  # every message that comes will be newer
         if self._marks is None:

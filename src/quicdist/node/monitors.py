@@ -21,7 +21,7 @@ from quicdist.term import Atom, Pid, Reference
 
 @dataclass(slots=True)
 class Monitor:
-    """A monitor of a process of this node: what is monitored, on which node, and who is told."""
+    """A monitor of a process of this node: the target, its node, and the callback."""
 
     #: None for a process that is being spawned.
     target: Pid | Atom | None
@@ -56,7 +56,7 @@ class Monitors:
         self.on_early_down: Callable[[Reference, Pid], None] = lambda reference, child: None
         self._monitors: dict[Reference, Monitor] = {}
         self._aliases: dict[Reference, Alias] = {}
-        #: By reference, the process that someone monitors.
+        #: The monitored processes of this node, by the references of their monitors.
         self._watched: dict[Reference, Process] = {}
 
     # -- monitors held here ----------------------------------------------------------------
@@ -201,7 +201,7 @@ class Monitors:
             self.watched_by(process, watcher, target, reference)
 
     def watched_by(self, process: Process, watcher: Pid, target: Pid | Atom, reference: Reference) -> None:
-        """Register ``watcher`` to be told of the end of ``process``."""
+        """Register ``watcher`` as a monitor of ``process``."""
         process.relations.monitored_by[reference] = (watcher, target)
         self._watched[reference] = process
 
@@ -284,7 +284,7 @@ class Monitors:
     # -- the end of a process, the end of a connection ---------------------------------------
 
     def process_ended(self, process: Process, reason: Any) -> None:
-        """Tell all that monitor ``process``, and remove its own monitors and aliases."""
+        """Fire the monitors of ``process``, and remove its own monitors and aliases."""
         relations = process.relations
         watchers, relations.monitored_by = relations.monitored_by, {}
         for reference, (watcher, target) in watchers.items():

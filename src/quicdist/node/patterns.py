@@ -165,8 +165,8 @@ def _with_all(kind: Kind, size: int, tests: list[tuple[int, Test]]) -> Test:
 _TRUE, _FALSE = Atom("true"), Atom("false")
 #: They are the same terms as ``True`` and ``False``.
 _BOOLEANS: Final = (_TRUE, _FALSE)
-#: A term of one of these types is the same as none of another, ``bytes`` and ``str`` apart. What is
-#: of a subclass has to be looked at.
+#: Terms of two of these types are never the same term, except ``bytes`` and ``str``. A value of a subclass
+#: has to be compared.
 _APART: Final = frozenset(
     (Atom, Pid, Port, Reference, int, float, bool, bytes, str, tuple, list, dict, type(None))
 )
@@ -201,7 +201,7 @@ def _literal(value: Any) -> Test:
         return _by_type(int, value, _APART_FROM_INT)
     if kind is bytes:
         return _by_type(bytes, value, _APART_FROM_BYTES)
-    exact_form(value)  # raises for what is no term
+    exact_form(value)  # raises EncodeError if it is not a term
     if kind is str:
         return _literal(value.encode())
     if kind is not float and kind is not dict and not isinstance(value, Value):
@@ -224,4 +224,4 @@ def _same(term: Any, value: Any) -> bool:
     try:
         return exactly_equal(term, value)
     except EncodeError:
-        return False  # a message of this node may hold what is no term
+        return False  # a message within this node may hold values that are not terms

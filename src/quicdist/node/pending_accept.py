@@ -1,11 +1,11 @@
 """An incoming connection, from the name that the peer sends to the end of the handshake.
 
 OTP's ``net_kernel`` regards a node whose incoming attempt it has accepted as one that is being connected
-(``accept_pending``): signals to that node wait for the connection, and nothing is dialled. Here this
-holds only after the peer has proved the cookie, because anybody can claim a name. Before that, a dial
-waits for an incoming attempt of the same name for a short time only (:data:`GRACE`), and then runs
-concurrently. When the peer has proved the cookie, OTP's rule decides between the two: the dial of the
-node with the greater name is kept, if it has sent its name.
+(``accept_pending``): signals to that node wait for the connection, and nothing is dialled. Here this holds
+only after the peer has proved the cookie, because any peer can claim a name. Before that, a dial waits for an
+incoming attempt of the same name for a short time only (:data:`GRACE`), and then runs concurrently. When the
+peer has proved the cookie, OTP's rule decides between the two: the dial of the node with the greater name is
+kept, if it has sent its name.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ACCEPTED = frozenset({Status.OK, Status.OK_SIMULTANEOUS})
 
 
 class AcceptTable(Protocol):
-    """What an incoming connection asks of the table of connections."""
+    """The table of connections, as far as an incoming connection uses it."""
 
     @property
     def arrivals(self) -> Arrivals: ...

@@ -26,9 +26,9 @@ class Process(ProcessLifecycle):
     It has one of three bodies: a coroutine function that receives when it likes, a plain function
     called once per message, or none (a subclass that overrides :meth:`handle`).
 
-    An exit signal that it does not trap cancels a coroutine body, which may clean up; when that is
-    over, links and monitors are told. ``kill`` ends it at once: whatever its body then still sends
-    is dropped, and its calls for links, monitors and processes raise :class:`ProcessExit`.
+    An exit signal that it does not trap cancels a coroutine body, which may clean up; when it has ended,
+    links and monitors fire. ``kill`` ends it at once: what its body sends after that is dropped, and its
+    calls for links, monitors and processes raise :class:`ProcessExit`.
 
     Like all of its node it belongs to the thread of the event loop; from another thread use
     ``node.call_soon_threadsafe(process.send, to, message)``.
@@ -51,7 +51,8 @@ class Process(ProcessLifecycle):
     #: ``shutdown``. Of other processes they see ``noconnection``, as when a BEAM halts.
     ends_while_connected = False
 
-    _runtime: ProcessRuntime[Process]
+    #: The runtime of its node; for the node's own use.
+    runtime: ProcessRuntime[Process]
 
     def __init__(self, runtime: ProcessRuntime[Process], pid: Pid) -> None:
         super().__init__(runtime)
@@ -86,7 +87,7 @@ class Process(ProcessLifecycle):
     @property
     def node(self) -> NodeInterface[Process]:
         """The node this process lives on, a :class:`quicdist.Node`."""
-        return self._runtime.owner
+        return self.runtime.owner
 
     # -- messages --------------------------------------------------------------------------
 
@@ -105,16 +106,16 @@ class Process(ProcessLifecycle):
         if self.state is _ENDED:
             return
         if priority:
-            self._runtime.send(self.pid, to, message, priority=True)
+            self.runtime.send(self.pid, to, message, priority=True)
         else:
-            self._runtime.send(self.pid, to, message)
+            self.runtime.send(self.pid, to, message)
 
     async def send_wait(self, to: Any, message: Any) -> None:
         """Send as :meth:`send` does, and wait while the connection to the other node is busy, as ``!``
-        suspends a process of a BEAM. Other tasks run meanwhile, even if there is nothing to wait for."""
+        suspends a process of a BEAM. It always lets other tasks run."""
         self.send(to, message)
-        node = to.node.name if isinstance(to, Reference) else self._runtime.locate(to)[0]
-        if node != self._runtime.name:
+        node = to.node.name if isinstance(to, Reference) else self.runtime.locate(to)[0]
+        if node != self.runtime.name:
             await self.node.drain(node)
         else:
             await asyncio.sleep(0)
@@ -201,12 +202,12 @@ class Process(ProcessLifecycle):
         """Link with a process (``link/1,2``); one that is not there ends this one with ``noproc``.
         With ``priority`` its ``'EXIT'`` comes before ordinary messages (OTP 28)."""
         self.must_live()
-        self._runtime.link(self, _pid(pid), priority=priority)
+        self.runtime.link(self, _pid(pid), priority=priority)
 
     def unlink(self, pid: Pid | Process) -> None:
         """Remove a link (``unlink/1``): its exit signal has no effect any more. An ``'EXIT'`` message
         that has come already stays."""
-        self._runtime.unlink(self, _pid(pid))
+        self.runtime.unlink(self, _pid(pid))
 
     def monitor(
         self, target: Any, *, alias: bool | MonitorAlias = False, tag: Any = DOWN, priority: bool = False
@@ -220,12 +221,12 @@ class Process(ProcessLifecycle):
         ``"explicit_unalias"`` until :meth:`unalias`.
         """
         self.must_live()
-        return self._runtime.monitor(self, target, alias=alias, tag=tag, priority=priority)
+        return self.runtime.monitor(self, target, alias=alias, tag=tag, priority=priority)
 
     def demonitor(self, reference: Reference, *, flush: bool = False) -> bool:
         """Remove a monitor of this process, and with ``flush`` its message if that has come
         already (``demonitor/2``); whether it was still active (its option ``info``)."""
-        found = reference in self.relations.monitors and self._runtime.demonitor(reference, self.pid)
+        found = reference in self.relations.monitors and self.runtime.demonitor(reference, self.pid)
         if flush and self._mailbox is not None and not found:
             # {_, MonitorRef, _, _, _}, whatever the tag
             self._mailbox.discard((ANY, reference, ANY, ANY, ANY))
@@ -238,12 +239,12 @@ class Process(ProcessLifecycle):
         self.must_live()
         reference = self.new_reference(1 if reply else None)
         kind: Literal["reply", "explicit_unalias"] = "reply" if reply else "explicit_unalias"
-        self._runtime.alias(self, reference, kind, priority=priority)
+        self.runtime.alias(self, reference, kind, priority=priority)
         return reference
 
     def unalias(self, reference: Reference) -> bool:
         """Deactivate an alias (``unalias/1``): later messages by it are dropped. Whether it was active."""
-        return reference in self.relations.aliases and self._runtime.unalias(reference)
+        return reference in self.relations.aliases and self.runtime.unalias(reference)
 
     def make_ref(self) -> Reference:
         """A reference unlike all others (``make_ref/0``). A receive whose pattern holds it does not
@@ -254,7 +255,7 @@ class Process(ProcessLifecycle):
     def new_reference(self, expected: int | None = 1) -> Reference:
         """A reference by which so many messages are expected, None for any number; for the node's own
         use."""
-        reference = self._runtime.new_reference()
+        reference = self.runtime.new_reference()
         if self._mailbox is not None:
             self._mailbox.mark(reference, expected)
         return reference
@@ -271,7 +272,7 @@ class Process(ProcessLifecycle):
     ) -> Process:
         """Spawn a process on this node, with the group leader of this one (``spawn/3``)."""
         self.must_live()
-        runtime = self._runtime
+        runtime = self.runtime
         process = runtime.spawn(function, *args, name=name, link_to=self if link else None)
         process.group_leader = self.group_leader
         process.parent = self.pid
@@ -299,7 +300,7 @@ class Process(ProcessLifecycle):
         process starts, and ends with ``undef``.
         """
         self.must_live()
-        return await self._runtime.spawn_on(self, node, (module, function, arguments), link=link)
+        return await self.runtime.spawn_on(self, node, (module, function, arguments), link=link)
 
     async def spawn_monitor_on(
         self, node: Name, module: Name, function: Name, arguments: Sequence[Any] = (), *, link: bool = False
@@ -310,7 +311,7 @@ class Process(ProcessLifecycle):
         """
         self.must_live()
         reference = self.new_reference()
-        pid = await self._runtime.spawn_on(
+        pid = await self.runtime.spawn_on(
             self, node, (module, function, arguments), link=link, reference=reference
         )
         return pid, reference
@@ -338,7 +339,7 @@ class Process(ProcessLifecycle):
         ``options`` are further ones of ``spawn_opt/5``, terms for the other node.
         """
         self.must_live()
-        return self._runtime.spawn_request(
+        return self.runtime.spawn_request(
             self,
             node,
             (module, function, arguments),
@@ -348,7 +349,7 @@ class Process(ProcessLifecycle):
     def spawn_request_abandon(self, reference: Reference) -> bool:
         """Abandon a request (``spawn_request_abandon/1``); whether it was unanswered. If the process is
         spawned nevertheless, and with a link, it ends with ``abandoned``."""
-        return self._runtime.abandon_spawn_request(reference, self.pid)
+        return self.runtime.abandon_spawn_request(reference, self.pid)
 
     # -- life ------------------------------------------------------------------------------
 
@@ -357,17 +358,17 @@ class Process(ProcessLifecycle):
         or without ``priority``, as OTP 28 does."""
         target = to if isinstance(to, Reference) else _pid(to)
         if self.state is not _ENDED:
-            self._runtime.send_exit(self.pid, target, reason, priority=priority)
+            self.runtime.send_exit(self.pid, target, reason, priority=priority)
 
     def stop(self, reason: Any = NORMAL) -> None:
         """End this process with ``reason`` (``exit/1``; a coroutine may raise
         :class:`ProcessExit` as well). A coroutine body ends at its next ``await``."""
-        self._runtime.exit(self, reason)
+        self.runtime.exit(self, reason)
 
     def set_group_leader(self, leader: Pid | Process, of: Pid | Process) -> None:
         """Make ``leader`` the group leader of a process, here or elsewhere (``group_leader/2``)."""
         self.must_live()
-        self._runtime.set_group_leader(self.pid, _pid(leader), _pid(of))
+        self.runtime.set_group_leader(self.pid, _pid(leader), _pid(of))
 
     def ended(self) -> None:
         super().ended()

@@ -30,10 +30,10 @@ _RUNNING, _EXITING, _ENDED = ProcessState
 class ProcessLifecycle:
     """The part of a :class:`~quicdist.node.process.Process` that runs its code and ends it."""
 
-    __slots__ = ("_on_end", "_runtime", "exit_reason", "state", "task")
+    __slots__ = ("_on_end", "exit_reason", "runtime", "state", "task")
 
     def __init__(self, runtime: ProcessRuntime[Any]) -> None:
-        self._runtime = runtime
+        self.runtime = runtime
         self.state = _RUNNING
         #: Why it ends or has ended; None while it is running.
         self.exit_reason: Any = None
@@ -79,15 +79,15 @@ class ProcessLifecycle:
 
     def _body_ended(self, _: Any, error: BaseException | None) -> None:
         if self.state is _EXITING:
-            self._runtime.terminate(self, self.exit_reason)
+            self.runtime.terminate(self, self.exit_reason)
         elif self.state is _ENDED:
             return
         elif error is None:
-            self._runtime.terminate(self, NORMAL)
+            self.runtime.terminate(self, NORMAL)
         elif isinstance(error, asyncio.CancelledError):
-            self._runtime.terminate(self, CANCELLED)
+            self.runtime.terminate(self, CANCELLED)
         else:
-            self._runtime.crashed(self, error)
+            self.runtime.crashed(self, error)
 
     def is_run_by(self, task: asyncio.Future[Any] | None) -> bool:
         """Whether ``task`` is the one that runs the code of this process now."""
@@ -97,7 +97,7 @@ class ProcessLifecycle:
         """End this running process because of an exit signal with ``reason``: now, or when its body has
         cleaned up."""
         if self.task is None:
-            self._runtime.terminate(self, reason)
+            self.runtime.terminate(self, reason)
             return
         self.state = _EXITING
         self.exit_reason = reason
@@ -130,7 +130,7 @@ class ProcessLifecycle:
         """Called once, when the process has ended: run the callbacks and cancel its code."""
         callbacks, self._on_end = self._on_end, None
         for callback in callbacks or ():
-            self._runtime.submit(callback)
+            self.runtime.submit(callback)
         if self.task is not None:
             self.task.cancel()
 

@@ -1,8 +1,7 @@
 """Links and exit signals.
 
-Erlang Reference Manual, *Processes*: Links, Error Handling; ERTS, *Distribution Protocol*: Link
-Protocol, whose words for a process's own knowledge of a link (active, unlink id) are used here.
-As in OTP, processes of one node follow the same protocol.
+Erlang Reference Manual, *Processes*: Links, Error Handling; ERTS, *Distribution Protocol*: Link Protocol,
+whose terms (active link, unlink id) are used here. As in OTP, processes of one node follow the same protocol.
 """
 
 from __future__ import annotations
@@ -127,7 +126,7 @@ class ProcessLinks:
     # -- the end of a process, the end of a connection ---------------------------------------
 
     def process_ended(self, process: Process, reason: Any) -> None:
-        """Tell all processes that were linked to ``process``."""
+        """Send the exit signals of the links of ``process``."""
         relations = process.relations
         links, relations.links = relations.links, {}
         relations.unlinking.clear()

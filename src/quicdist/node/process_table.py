@@ -1,6 +1,6 @@
 """The processes of a node, by pid and by name, and the sending of their signals.
 
-Links, monitors and spawning are above this module; :class:`~quicdist.node.runtime.Runtime` has all.
+Links, monitors and spawning are above this module; :class:`~quicdist.node.runtime.Runtime` combines them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from quicdist.term.names import REGISTERED_NAME, Name, atom_of, name_of
 log = get_logger("quicdist.node")
 
 P = TypeVar("P", bound=Process)
-#: Sends a signal to another node: ``(node, control, payload, pair)``. False where it was not taken.
+#: Sends a signal to another node: ``(node, control, payload, pair)``. False if it was not accepted.
 Transmit = Callable[[str, ControlMessage, Any, Hashable], bool]
 
 _RUNNING = ProcessState.RUNNING
@@ -70,11 +70,11 @@ class ProcessTable(ABC):
         self.by_name: dict[str, Process] = {}
         self.offers = offers
         self.not_connected = not_connected
-        #: Is called for processes that crash.
+        #: Called for processes that crash.
         self.reporter: Reporter = CrashLog(name, self.find)
         #: The running calls of other nodes, which a stopping node waits for.
         self.calls = RunningCalls()
-        #: The processes that the node itself offers: they end last.
+        #: The processes of the node's own services: they end last.
         self.kernel_processes: set[Pid] = set()
         self._is_connected = is_connected
         self._transmit = transmit
@@ -98,7 +98,7 @@ class ProcessTable(ABC):
 
     @abstractmethod
     def tell_end(self, process: Process, reason: Any) -> None:
-        """Tell those linked to a process that has ended, and those that monitor it."""
+        """Fire the links and monitors of a process that has ended."""
 
     # -- the thread of the node ----------------------------------------------------------------
 
@@ -119,7 +119,7 @@ class ProcessTable(ABC):
     # -- finding processes -----------------------------------------------------------------
 
     def is_local(self, pid: Pid) -> bool:
-        """Whether a pid is of this node (of this or of a former life)."""
+        """Whether a pid is of this node (of this incarnation or an earlier one)."""
         return pid.node is self._atom
 
     def is_connected(self, node: str) -> bool:
@@ -203,8 +203,8 @@ class ProcessTable(ABC):
     # -- the end of a process --------------------------------------------------------------
 
     def crashed(self, process: Process, error: BaseException, message: Any = None) -> None:
-        """Report a process that has raised ``error``, and end it with the reason of that. ``message`` is the
-        one that was being handled."""
+        """Report a process that has raised ``error``, and end it with the exit reason of that error.
+        ``message`` is the message that was being handled."""
         self.reporter.process_crashed(process, failure(error), error, message)
         self.terminate(process, exit_reason(error))
 
@@ -215,7 +215,7 @@ class ProcessTable(ABC):
             process.exit_begins(reason)
 
     def terminate(self, process: Process, reason: Any) -> None:
-        """End a process at once; those linked to it and monitoring it are told why."""
+        """End a process at once, and fire its links and monitors with ``reason``."""
         if self.by_pid.pop(process.pid, None) is None:
             return
         process.end(reason)
@@ -244,7 +244,7 @@ class ProcessTable(ABC):
         return self._transmit(node, control, payload, pair)
 
     def signal_reason(self, to: Pid, control: ControlMessage, reason: Any, pair: Hashable = None) -> None:
-        """Tell ``to`` the end of a process, even if the reason cannot be encoded."""
+        """Send ``to`` the signal that a process has ended, even if the reason cannot be encoded."""
         try:
             self.signal(to.node.name, control, reason, pair)
         except KeyboardInterrupt:
@@ -276,5 +276,5 @@ def badarg(error: NodeError) -> NodeError:
     return error
 
 
-#: Names that are often sent to: an atom without a reference would have to be made each time.
+#: Keeps the atoms of names that are often sent to: without a reference they would be made anew each time.
 _kept = lru_cache(maxsize=1024)(Atom)

@@ -195,7 +195,7 @@ class QuicDist:
 
 
 class _Owner:
-    """Turns what comes on a stream into messages to the process that owns it."""
+    """Converts the data and events of a stream to messages to its owner."""
 
     __slots__ = ("_process", "_quic_dist", "_ref", "_runtime")
 

@@ -49,7 +49,7 @@ class ReceiveMarks:
             self._expected[reference] = 1
 
     def received(self, references: list[Reference]) -> None:
-        """A message by ``references`` has been received: marks of which it was the last go."""
+        """A message by ``references`` has been received: remove the marks whose last message it was."""
         for reference in references:
             expected = self._expected.get(reference)
             if expected == 1:
@@ -84,7 +84,7 @@ class ReceiveMarks:
         """A message has been queued before ``place`` others that came later."""
         index = len(self._newer) - place
         if index >= 0:
-            # Perhaps a mark was made since it came. Then a receive looks at one message too many.
+            # If a mark was made since it came, a receive tests one message more than necessary.
             self._newer.insert(index, self._newer[index] if place else self._came)
 
     def taken(self, place: int) -> None:

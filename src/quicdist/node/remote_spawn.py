@@ -1,4 +1,4 @@
-"""Spawning on another node, as a process of this one asks for it.
+"""Spawning on another node, requested by a process of this one.
 
 ``erlang:spawn/4``, ``erlang:spawn_monitor/4``, ``erlang:spawn_request/5``.
 """

@@ -27,8 +27,8 @@ _APPLY: Final = (Atom("erlang"), Atom("apply"), 2)
 
 
 class Reporter(Protocol):
-    """Is called for every process that ends by itself, before links and monitors fire, and reports
-    crashes. It raises nothing."""
+    """Reports crashes. Called for every process that ends by itself, before links and monitors fire; raises
+    nothing."""
 
     def process_crashed(
         self, process: Process, failure: Failure, error: BaseException | None, message: Any = None
@@ -185,7 +185,7 @@ class CrashLog:
         note = self._limit.admit(crash.initial_call)
         if note is not None:
             head, end, more = text().partition("\n")
-            error = None if _of_its_own(crash.error) else crash.error
+            error = None if _is_own_exit(crash.error) else crash.error
             log.error("%s", Lines(f"{head}{note}{end}{more}"), exc_info=error, extra=crash.fields())
 
 
@@ -195,10 +195,10 @@ def is_crash(process: Process, failure: Failure, error: BaseException | None) ->
     kind, reason, *_ = failure
     if kind == ERROR:
         return True
-    return not is_shutdown(reason) and (process.is_otp_process or not _of_its_own(error))
+    return not is_shutdown(reason) and (process.is_otp_process or not _is_own_exit(error))
 
 
-def _of_its_own(error: BaseException | None) -> bool:
+def _is_own_exit(error: BaseException | None) -> bool:
     return error is None or isinstance(only(error), ProcessExit)
 
 

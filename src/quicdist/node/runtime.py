@@ -1,6 +1,6 @@
-"""The emulator's part of a node: its processes, their names, and signals between them.
+"""The runtime of a node, the counterpart of the BEAM emulator: processes, names and signals.
 
-What a BEAM offers on top by itself (``net_kernel``, ``rpc`` and so on) is in :mod:`quicdist.otp`.
+The services of a BEAM node (``net_kernel``, ``rpc`` and so on) are in :mod:`quicdist.otp`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from quicdist.protocol import ControlMessage, DistFlag
 from quicdist.term import Atom, EncodeError, Pid, Reference
 from quicdist.term.names import Name
 
-#: Signals go out in their newest form; for older peers the carrier sends what it replaced.
+#: Signals are sent in their newest form; for older peers the protocol layer replaces it.
 _TO_ALIAS = int(wire.AltactFlag.ALIAS)
 _TO_ALIAS_FIRST = int(wire.AltactFlag.ALIAS | wire.AltactFlag.PRIO)
 
@@ -158,6 +158,10 @@ class Runtime(ProcessTable):
         """See :meth:`Process.demonitor`."""
         return self.monitors.demonitor(reference, watcher)
 
+    def monitored(self, process: Process) -> list[Pid | tuple[Atom, Atom]]:
+        """What a process monitors; see :meth:`Monitors.monitored`."""
+        return self.monitors.monitored(process)
+
     def alias(
         self,
         process: Process,
@@ -189,8 +193,8 @@ class Runtime(ProcessTable):
         """Start a process: a coroutine function runs as its body, called with the process and
         ``args``; a plain function becomes its handler, called with the process and each message.
 
-        Raises :class:`NameRegistered` when ``name`` is taken, and :class:`TypeError` for other
-        arguments than ``function`` takes; then there is no process.
+        Raises :class:`NameRegistered` when ``name`` is taken, and :class:`TypeError` if ``function`` does not
+        take ``args``; then there is no process.
         """
         if inspect.iscoroutinefunction(function):
             process = self.add_process(name=name, link_to=link_to)
@@ -203,7 +207,7 @@ class Runtime(ProcessTable):
             return process
         if args:
             raise TypeError(
-                f"{function!r} is no coroutine function: it is called with messages, not {args!r}"
+                f"{function!r} is not a coroutine function: it is called with messages, not {args!r}"
             )
         handler = HandlerProcess(self, self.identifiers.pid(), function)
         handler.body = function

@@ -105,7 +105,7 @@ class Shutdown:
 
     def _tell(self, process: Process) -> None:
         """Send a process the exit signal ``shutdown`` as its parent would. A process that traps exits gets a
-        message; a server that traps exits ends with it."""
+        message; a server that traps exits ends with that message."""
         if process.parent is None:
             process.parent = self._source
         self._runtime.links.exit_received(process.parent, process.pid, SHUTDOWN)

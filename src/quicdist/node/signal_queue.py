@@ -19,10 +19,10 @@ _RUNNING = ProcessState.RUNNING
 
 
 class SignalQueue:
-    """Lets one signal take effect at a time, in the order they were sent.
+    """Applies signals one at a time, in the order they were sent.
 
-    A handler that sends to a handler must neither recurse without end nor overtake. So whatever a
-    signal causes waits in the queue until that signal has taken effect.
+    A handler that sends to another handler must neither recurse nor overtake. So the signals that a signal
+    causes wait in the queue until it has taken effect.
 
     ``crashed`` is called with a process, the exception its handler raised, and the message.
     """

@@ -66,7 +66,7 @@ _VALUES: dict[Atom, Callable[[Any], bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class SpawnRequestOptions:
-    """What a process of this node wants along with the new process; see :meth:`Process.spawn_request`."""
+    """The options of a spawn request of this node; see :meth:`Process.spawn_request`."""
 
     link: bool = False
     monitor: bool = False
@@ -77,13 +77,13 @@ class SpawnRequestOptions:
     more: tuple[Any, ...] = ()
 
     def to_send(self) -> list[Any]:
-        """Those the other node has to know; the rest concerns this node only, as in OTP."""
+        """The options sent to the other node; the rest concerns this node only, as in OTP."""
         return [*([LINK] if self.link else []), *([MONITOR] if self.monitor else []), *self.more]
 
 
 @dataclass(frozen=True, slots=True)
 class SpawnOptions:
-    """What is to be set up along with a process."""
+    """Whether the new process is linked to its parent, and monitored by it."""
 
     link: bool = False
     monitor: bool = False

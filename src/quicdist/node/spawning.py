@@ -22,7 +22,7 @@ from quicdist.protocol import DistFlag, SpawnReplyFlag
 from quicdist.term import Atom, Pid, Reference
 from quicdist.term.names import Name
 
-#: Gets the pid of the new process, or an atom that says why there is none.
+#: Called with the pid of the new process, or with the reason for the failure, an atom.
 OnReply = Callable[[Pid | Atom], None]
 
 _BADOPT = Atom("badopt")
@@ -98,7 +98,6 @@ class Spawning:
             self.monitors.watched_by(process, sender, process.pid, request.req_id)
             flags |= SpawnReplyFlag.MONITOR
         processes.signal(sender.node.name, wire.SpawnReply(request.req_id, sender, int(flags), process.pid))
-        module, function, _ = request.mfa
         self._queue.submit(self.start, process, (module, function, arguments))
 
     def start(self, process: Process, mfa: Sequence[Any]) -> None:
@@ -142,11 +141,11 @@ class Spawning:
         reference: Reference | None = None,
         owned: bool = True,
     ) -> Reference:
-        """Ask ``node`` to spawn a function; ``on_reply`` gets the pid, or an atom saying why not
+        """Ask ``node`` to spawn a function; ``on_reply`` gets the pid, or the reason as an atom
         (``noconnection`` if the node cannot be reached, ``notsup`` if it cannot spawn).
 
         The reference is that of the monitor too, where ``options`` ask for one: see
-        :meth:`Monitors.await_spawned`. The request ends with the process ``source`` if that has ``owned`` it.
+        :meth:`Monitors.await_spawned`. If ``owned``, the request ends with the process ``source``.
         """
         processes = self._processes
         reference = reference or processes.identifiers.reference()
@@ -169,8 +168,9 @@ class Spawning:
         return reference
 
     def abandon(self, reference: Reference, parent: Pid | None = None) -> bool:
-        """Abandon a request (``spawn_request_abandon/1``), if given of ``parent`` only; whether it was
-        unanswered. If the process is spawned nevertheless, and with a link, it ends with ``abandoned``."""
+        """Abandon a request (``spawn_request_abandon/1``); with ``parent`` only if it is a request of that
+        process. Whether it was unanswered. If the process is spawned nevertheless, and with a link, it ends
+        with ``abandoned``."""
         pending = self._pending.get(reference)
         if pending is None or pending.on_reply is None or parent not in (None, pending.parent):
             return False

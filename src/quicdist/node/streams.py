@@ -97,7 +97,7 @@ class Streams:
         self._connections = connections
         self._runtime = runtime
         self._pool: list[StreamAcceptor] = []
-        self._turns: dict[str, int] = {}
+        self._next_acceptor: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         #: The owner of each stream that a process owns.
         self.owners: dict[UserStream, Process] = {}
@@ -153,9 +153,9 @@ class Streams:
         pool = [acceptor for acceptor in self._pool if acceptor.node is None or acceptor.node == node]
         if not pool:
             return False
-        turn = self._turns.get(node, 0)
-        self._turns[node] = turn + 1
-        pool[turn % len(pool)].take(stream)
+        number = self._next_acceptor.get(node, 0)
+        self._next_acceptor[node] = number + 1
+        pool[number % len(pool)].take(stream)
         return True
 
     def _serve(self, handler: StreamHandler, stream: UserStream) -> None:

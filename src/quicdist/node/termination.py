@@ -20,7 +20,7 @@ from typing import Any
 
 from quicdist.carrier.process_exit import run_exit_callbacks
 
-#: The signals that stop a program in order: of systemd, Docker and Kubernetes, and of Ctrl-C.
+#: The signals that stop a program in order: sent by systemd, Docker and Kubernetes, and by Ctrl-C.
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 #: Called in the event loop with the first signal.
@@ -36,8 +36,8 @@ class _Listener:
 
 
 class Termination:
-    """Calls listeners with the first signal. There is one for the process, because signals are the
-    process's."""
+    """Calls listeners with the first signal. There is one for each OS process, because signals belong to the
+    process."""
 
     def __init__(self) -> None:
         self._listeners: list[_Listener] = []
@@ -93,8 +93,8 @@ class Termination:
         if self._received is not None:
             end_at_once(number)
         self._received = signal.Signals(number)
-        told = [each for each in self._listeners if not each.last] or self._listeners
-        for listener in told:
+        called = [each for each in self._listeners if not each.last] or self._listeners
+        for listener in called:
             with contextlib.suppress(RuntimeError):  # its loop is closed
                 listener.loop.call_soon_threadsafe(listener.callback, self._received)
 
@@ -109,8 +109,8 @@ def _is_default(handler: Any) -> bool:
 
 
 def end_at_once(number: int) -> None:
-    """End this process with the exit status of a process ended by the signal ``number``. Peers are told
-    as far as that is possible without waiting."""
+    """End this process with the exit status of a process ended by the signal ``number``. Peers are notified
+    as far as possible without waiting."""
     run_exit_callbacks()
     os._exit(128 + number)
 

@@ -15,8 +15,8 @@ from quicdist.term import Pid
 class Call:
     """One call of an exported function.
 
-    ``process`` is the process that runs it (``self()``). ``caller`` is the process that called; None
-    where the protocol does not say (a cast to ``rex``).
+    ``process`` is the process that runs it (``self()``). ``caller`` is the process that called; None if the
+    protocol does not name it (a cast to ``rex``).
     """
 
     process: Process

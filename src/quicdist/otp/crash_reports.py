@@ -61,7 +61,7 @@ class CrashReports(CrashLog):
 
     def report(self, crash: Crash) -> None:
         text = cache(lambda: self.text(crash))
-        if _is_told(crash):
+        if _is_forwarded(crash):
             crash.more["reported_to"] = self._forward(crash.process, lambda: _events(crash), text)
         self.write(crash, text)
 
@@ -153,8 +153,8 @@ class CrashReports(CrashLog):
         return node
 
 
-def _is_told(crash: Crash) -> bool:
-    """Whether OTP would log it: ERTS reports errors of a process, not exits."""
+def _is_forwarded(crash: Crash) -> bool:
+    """Whether it is sent to the node of the group leader: OTP logs errors of a process there, not exits."""
     return crash.process.is_otp_process or crash.failure[0] == ERROR
 
 

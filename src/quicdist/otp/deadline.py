@@ -23,7 +23,7 @@ async def within(timeout: float | None, what: str) -> AsyncIterator[None]:
 
 
 class Deadline:
-    """What is left of a time-out that several waits share. Seconds; None is for ever."""
+    """A time-out in seconds that several waits share; None is for ever."""
 
     def __init__(self, timeout: float | None) -> None:
         self._loop = asyncio.get_running_loop()

@@ -13,11 +13,12 @@ from quicdist.containment import settle
 from quicdist.logs import RateLimit, get_logger
 from quicdist.node.exit_reason import ERROR
 from quicdist.node.process import Process
+from quicdist.node.running_calls import RunningCalls
 from quicdist.otp.call_context import Call, current
 from quicdist.otp.erlang_apply import Mfa, NotApplicable, is_indirect, named_by
 from quicdist.otp.executors import Executors
 from quicdist.otp.exports import ExportedFunction, Exports
-from quicdist.otp.outcome import RETURN, SYSTEM_LIMIT, Outcome, outcome_of, run
+from quicdist.otp.outcome import NOT_STARTED, RETURN, Outcome, outcome_of, run
 from quicdist.otp.thread_pool import ThreadPool
 from quicdist.term import Atom, Pid
 
@@ -30,10 +31,11 @@ Done = Callable[[Outcome], object]
 
 
 class Dispatcher:
-    """Finds exported functions and runs them."""
+    """Finds exported functions and runs them. ``calls`` gets the processes whose functions are awaited."""
 
-    def __init__(self, exports: Exports) -> None:
+    def __init__(self, exports: Exports, calls: RunningCalls) -> None:
         self._exports = exports
+        self._calls = calls
         self._threads = ThreadPool()
         self._executors = Executors()
         self._refusals = RateLimit()
@@ -88,7 +90,7 @@ class Dispatcher:
         if outcome is not None:
             done(outcome)
         else:
-            process.node._local.runtime.calls.add(process)
+            self._calls.add(process)
 
     def _begin_blocking(
         self, process: Process, export: ExportedFunction, mfa: Mfa, done: Done
@@ -115,7 +117,7 @@ class Dispatcher:
                 return None
             if (note := self._refusals.admit(name)) is not None:
                 log.error("%s: no free thread, the call was answered system_limit%s", name, note)
-            return SYSTEM_LIMIT
+            return NOT_STARTED
 
         def answered(outcome: Outcome) -> None:
             if outcome[0] != RETURN:

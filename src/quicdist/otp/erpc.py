@@ -16,7 +16,6 @@ from quicdist.node.connections import ConnectionTable
 from quicdist.node.errors import NodeError, NotConnected
 from quicdist.node.exit_reason import NOCONNECTION
 from quicdist.node.runtime import Runtime
-from quicdist.node.spawning import Spawning
 from quicdist.otp.deadline import Deadline
 from quicdist.otp.errors import RemoteError, fails_erpc
 from quicdist.otp.gen import GenClient
@@ -44,12 +43,11 @@ class ErpcClient:
     def __init__(
         self,
         runtime: Runtime,
-        spawning: Spawning,
         connections: ConnectionTable,
         gen: GenClient,
     ) -> None:
         self._runtime = runtime
-        self._spawning = spawning
+        self._spawning = runtime.spawning
         self._connections = connections
         self._gen = gen
         self._connecting: set[asyncio.Task[None]] = set()

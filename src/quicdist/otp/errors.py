@@ -6,7 +6,7 @@ from typing import Any
 
 from quicdist.node.errors import NodeError, NoSuchProcess, NotConnected, ProcessEnded
 from quicdist.node.reports import shown
-from quicdist.term import Atom
+from quicdist.term import Atom, charlist
 
 _NOPROC, _NODEDOWN, _TIMEOUT = Atom("noproc"), Atom("nodedown"), Atom("timeout")
 _ERPC, _NOCONNECTION, _CALL = Atom("erpc"), Atom("noconnection"), Atom("call")
@@ -50,14 +50,14 @@ class RemoteError(NodeError):
 
 
 def function_clause(server: object, callback: str, argument: Any) -> NodeError:
-    """The error for a callback of a server that has no case for what it was called with."""
+    """The error for a callback of a server that has no case for its argument."""
     kind = type(server)
     name = f"{kind.__module__}.{kind.__qualname__}"
     error = NodeError(f"{name}.{callback} has no case for {shown(argument)} (function_clause)")
     code = getattr(getattr(kind, callback), "__code__", None)
     where = []
     if code is not None:
-        where = [(_FILE, [ord(char) for char in code.co_filename]), (_LINE, code.co_firstlineno)]
+        where = [(_FILE, charlist(code.co_filename)), (_LINE, code.co_firstlineno)]
     call = (Atom(name[:255]), Atom(callback), [argument], where)
     error.exit_reason = (_FUNCTION_CLAUSE, [call])
     return error

@@ -98,7 +98,7 @@ def work(request: _PickledCall) -> _PickledOutcome:
 
 
 class Executors:
-    """Submits calls to executors, and makes those that are given as a function."""
+    """Submits calls to executors, and makes those that the program passes as a function."""
 
     def __init__(self) -> None:
         self._made: dict[Callable[[], Executor], Executor] = {}
@@ -107,7 +107,7 @@ class Executors:
 
     def submit(
         self,
-        given: ExecutorOrFactory,
+        source: ExecutorOrFactory,
         call: tuple[Callable[..., Any], Sequence[Any]],
         context: Context,
         done: Callable[[Outcome], object],
@@ -116,15 +116,15 @@ class Executors:
 
         Raises what ``executor.submit`` raises.
         """
-        executor = self._executor(given)
+        executor = self._executor(source)
         request = _PickledCall(call, context)
         try:
             future = executor.submit(work, request)
         except BrokenExecutor as error:
-            self._broken(given, executor, error)
-            if executor is given:
+            self._broken(source, executor, error)
+            if executor is source:
                 raise
-            executor = self._executor(given)
+            executor = self._executor(source)
             future = executor.submit(work, request)
 
         def answered(future: Future[_PickledOutcome]) -> None:
@@ -135,30 +135,30 @@ class Executors:
                 outcome = outcome_of(asyncio.CancelledError())
             except BaseException as error:
                 if isinstance(error, BrokenExecutor):
-                    self._broken(given, executor, error)
+                    self._broken(source, executor, error)
                 outcome = outcome_of(error)
             done(outcome)
 
         future.add_done_callback(answered)
         return future
 
-    def _executor(self, given: ExecutorOrFactory) -> Executor:
-        if isinstance(given, Executor):
-            return given
+    def _executor(self, source: ExecutorOrFactory) -> Executor:
+        if isinstance(source, Executor):
+            return source
         with self._lock:
-            executor = self._made.get(given)
+            executor = self._made.get(source)
             if executor is None:
-                executor = self._made[given] = given()
+                executor = self._made[source] = source()
             return executor
 
-    def _broken(self, given: ExecutorOrFactory, executor: Executor, error: BaseException) -> None:
+    def _broken(self, source: ExecutorOrFactory, executor: Executor, error: BaseException) -> None:
         with self._lock:
             if executor in self._known_broken:
                 return
             self._known_broken.add(executor)
-            if not isinstance(given, Executor) and self._made.get(given) is executor:
-                del self._made[given]
-        then = "all calls to it fail" if executor is given else "the next call makes a new one"
+            if not isinstance(source, Executor) and self._made.get(source) is executor:
+                del self._made[source]
+        then = "all calls to it fail" if executor is source else "the next call makes a new one"
         log.error("%r is broken, %s: %s", executor, then, describe(error))
 
     def close(self) -> None:

@@ -52,7 +52,7 @@ def described(to: Any) -> str:
 
 
 class GenClient:
-    """Sends requests from a process of the node, or from a given one, and matches the replies."""
+    """Sends requests, by default from a process of the node, and matches the replies."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime

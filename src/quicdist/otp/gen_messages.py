@@ -29,7 +29,7 @@ def reply(process: Process, sender: From, value: Any) -> None:
     pid, tag = sender
     # The reply must keep its order with other signals to the alias's process: the exit of a server that
     # replies and ends must not overtake the reply on another stream.
-    process.node._local.runtime.send(process.pid, _reply_address(pid, tag), (tag, value), owner=pid)
+    process.runtime.send(process.pid, _reply_address(pid, tag), (tag, value), owner=pid)
 
 
 def _reply_address(pid: Pid, tag: Any) -> Pid | Reference:

@@ -107,11 +107,11 @@ class GenServer:
 
     def handle_call(self, request: Any, sender: From) -> Any:
         """A ``gen_server:call``."""
-        raise NotImplementedError(f"{type(self).__name__} has no handle_call, got {_told(request)}")
+        raise NotImplementedError(f"{type(self).__name__} has no handle_call, got {_represented(request)}")
 
     def handle_cast(self, request: Any) -> Any:
         """A ``gen_server:cast``."""
-        raise NotImplementedError(f"{type(self).__name__} has no handle_cast, got {_told(request)}")
+        raise NotImplementedError(f"{type(self).__name__} has no handle_cast, got {_represented(request)}")
 
     def handle_info(self, message: Any) -> Any:
         """Any other message; logged unless overridden, as ``gen_server`` does."""
@@ -121,14 +121,16 @@ class GenServer:
 
     def handle_continue(self, argument: Any) -> Any:
         """Called after a callback returned :class:`Continue`."""
-        raise NotImplementedError(f"{type(self).__name__} has no handle_continue, got {_told(argument)}")
+        raise NotImplementedError(
+            f"{type(self).__name__} has no handle_continue, got {_represented(argument)}"
+        )
 
     def terminate(self, reason: Any) -> Any:
-        """Called with the exit reason when the server ends, before links and monitors are told.
+        """Called with the exit reason when the server ends, before links and monitors fire.
 
-        Unlike in OTP it is also called when an exit signal ends a server that does not trap exits, and
-        when the server is killed, so that it can close what it holds open. After ``kill``, links and
-        monitors have been told already, and messages from here are dropped."""
+        Unlike in OTP it is also called when an exit signal ends a server that does not trap exits, and when
+        the server is killed, so that it can close what it holds open. After ``kill``, links and monitors have
+        fired already, and messages from here are dropped."""
 
     def reply(self, sender: From, value: Any) -> None:
         """Reply to a call after ``handle_call`` has returned (``gen_server:reply/2``)."""
@@ -156,8 +158,8 @@ class GenServer:
 
 
 def reported_state(server: GenServer) -> Any:
-    """The state in a crash report: that of ``get_state``, cut to a bounded size. Without a ``get_state``
-    of its own only parts of the attributes are read, since large ones take long."""
+    """The state in a crash report: that of ``get_state``, cut to a bounded size. If ``get_state`` is not
+    overridden, attributes are cut before they are read, because large ones take long."""
     try:
         if type(server).get_state is not GenServer.get_state:
             return shorten(server.get_state())
@@ -170,7 +172,7 @@ def reported_state(server: GenServer) -> Any:
         return f"<no state: {type(error).__qualname__}>"
 
 
-def _told(term: Any) -> str:
+def _represented(term: Any) -> str:
     """A term for an error message: its repr, if that does not nest too deeply."""
     try:
         return repr(term)[:_SHOWN]

@@ -66,8 +66,8 @@ class GenServerClient:
             self.send(to, (GEN_CAST, request))
 
     def send(self, to: Any, message: Any) -> None:
-        """Send a message from the node's own process. It is dropped if nobody has the name, except a
-        local name: that raises :class:`NoSuchProcess`."""
+        """Send a message from the node's own process. It is dropped if no process has the name; for a local
+        name this raises :class:`NoSuchProcess`."""
         source = self._gen.process.pid
         if not isinstance(to, Global | Via):
             self._runtime.send(source, to, message)
@@ -114,7 +114,7 @@ class GenServerClient:
             raise
 
     async def _stop(self, to: Any, reason: Any, timeout: float | None, deadline: Deadline) -> None:
-        watcher = self._runtime.add(Process(self._runtime, self._runtime.identifiers.pid()))
+        watcher = self._runtime.add_process()
         try:
             watcher.monitor(to)
             function = (_SYS, _TERMINATE, [ref_term(to), reason, milliseconds(timeout)])

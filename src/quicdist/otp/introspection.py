@@ -70,9 +70,7 @@ _ITEMS: dict[Atom, Callable[[Process], Any]] = {
         "min_bin_vheap_size": lambda _: 0,
         "min_heap_size": lambda _: 0,
         "monitored_by": lambda process: [watcher for watcher, _ in process.monitored_by.values()],
-        "monitors": lambda process: [
-            (PROCESS, target) for target in process.node._local.runtime.monitors.monitored(process)
-        ],
+        "monitors": lambda process: [(PROCESS, target) for target in process.runtime.monitored(process)],
         "parent": lambda process: process.parent or _UNDEFINED,
         "priority": lambda _: _NORMAL,
         "reductions": lambda _: 0,

@@ -87,7 +87,7 @@ class IoServer:
         """Write the remaining texts, for two seconds at most, and end."""
         left = await self._output.close()
         if left:
-            log.warning("%d texts were not written to standard output: nobody reads it", left)
+            log.warning("%d texts were not written to standard output: the output is blocked", left)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,7 +1,7 @@
 """Supervises the processes of the node itself (``net_kernel``, ``rex``, ``user``, ``logger_proxy``).
 
-One that ends is started again, and reported. From another node only an exit signal ``kill`` can end one;
-a BEAM that loses ``rex`` or ``net_kernel`` this way halts.
+One that ends is started again, and reported. From another node only an exit signal ``kill`` can end one; a
+BEAM whose ``rex`` or ``net_kernel`` is killed halts.
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ class LoggerProxy:
         if waiting is None:
             # One task for each node keeps its events in order.
             self._waiting[node] = deque([event])
-            task = asyncio.ensure_future(self._tell(node))
+            task = asyncio.ensure_future(self._write_waiting(node))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         elif len(waiting) < MAX_WAITING:
@@ -149,7 +149,7 @@ class LoggerProxy:
         for task in self._tasks:
             task.cancel()
 
-    async def _tell(self, node: str) -> None:
+    async def _write_waiting(self, node: str) -> None:
         waiting = self._waiting[node]
         try:
             while waiting:
@@ -235,7 +235,7 @@ class LoggerHandler(logging.Handler):
         #: Records on the way to the loop's thread: text, and whether they are quicdist's own.
         self._waiting: deque[tuple[logging.LogRecord, str, bool]] = deque()
         #: Records dropped by ``emit`` and in the loop's thread, and how many of these were reported.
-        self._refused = self._unsent = self._told = 0
+        self._refused = self._unsent = self._reported = 0
         #: The thread that sends a record; records that it logs meanwhile are dropped, to end the recursion.
         self._sending: int | None = None
 
@@ -269,7 +269,7 @@ class LoggerHandler(logging.Handler):
         if (link is None and own) or (link is not None and not link.writable):
             self._unsent += 1
             return
-        left_out = self._refused + self._unsent - self._told
+        left_out = self._refused + self._unsent - self._reported
         if left_out:
             text += f" ({left_out} records before it were dropped)"
         self._sending = get_ident()
@@ -278,7 +278,7 @@ class LoggerHandler(logging.Handler):
         except Exception:
             self._unsent += 1
         else:
-            self._told += left_out
+            self._reported += left_out
         finally:
             self._sending = None
 

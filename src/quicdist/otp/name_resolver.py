@@ -26,7 +26,7 @@ Found = Callable[[Pid | None, Exception | None], None]
 
 
 class NameResolver:
-    """Looks up, registers and unregisters names; each lookup serves all who wait for its name."""
+    """Looks up, registers and unregisters names; concurrent requests for a name share one lookup."""
 
     def __init__(self, erpc: ErpcClient, global_names: GlobalNames, nodes: Callable[[], list[str]]) -> None:
         self._erpc = erpc
@@ -65,7 +65,7 @@ class NameResolver:
         elif failed is not None:
             error = NodeError(f"cannot look up {name}: {type(failed).__qualname__}: {describe(failed)}")
         elif pid is None:
-            error = NoSuchProcess(f"nobody is registered as {name}")
+            error = NoSuchProcess(f"no process is registered as {name}")
         for found in self._waiting.pop(key):
             try:
                 # A copy each: every caller sets the exit reason of its own call.
@@ -96,7 +96,7 @@ class NameResolver:
             raise CallTimeout(str(name), timeout or 0.0) from None
 
     async def whereis(self, name: GlobalOrVia) -> Pid | None:
-        """The pid of a name, None if nobody has it."""
+        """The pid of a name, None if no process has it."""
         pid = await _awaited(self._registry(name).whereis_name(name.name))
         return pid if isinstance(pid, Pid) else None
 

@@ -123,23 +123,23 @@ class _Options:
 def _options(options: Sequence[Any] | Mapping[Any, Any] | None) -> _Options:
     if options is None:
         return _Options(None, VISIBLE, False, False, False)
-    given: dict[str, Any] = {}
+    chosen: dict[str, Any] = {}
     if isinstance(options, Mapping):
-        given = {str(key): value for key, value in options.items()}
+        chosen = {str(key): value for key, value in options.items()}
     else:
         for option in options:
             key, value = option if isinstance(option, tuple) and len(option) == 2 else (option, True)
-            given[str(key)] = value
-    unknown = given.keys() - {"node_type", "nodedown_reason", "connection_id"}
-    node_type = str(given.get("node_type", VISIBLE))
+            chosen[str(key)] = value
+    unknown = chosen.keys() - {"node_type", "nodedown_reason", "connection_id"}
+    node_type = str(chosen.get("node_type", VISIBLE))
     if unknown or node_type not in _NODE_TYPES:
         raise NodeError(f"unknown options of monitor_nodes: {options!r}")
     return _Options(
         dict if isinstance(options, Mapping) else list,
         node_type,
-        "node_type" in given,
-        bool(given.get("nodedown_reason")),
-        bool(given.get("connection_id")),
+        "node_type" in chosen,
+        bool(chosen.get("nodedown_reason")),
+        bool(chosen.get("connection_id")),
     )
 
 

@@ -292,7 +292,7 @@ class Node:
 
     @property
     def rpc(self) -> RpcClient:
-        """``rpc``: what of it ``erpc`` has not."""
+        """``rpc``: its functions that ``erpc`` does not have."""
         return self._services.rpc
 
     @property
@@ -322,7 +322,7 @@ class Node:
 
     @property
     def sys(self) -> SysClient:
-        """``sys``: a look into servers of any node."""
+        """``sys``: the state and the control of servers of any node."""
         return self._services.sys
 
     # -- processes -------------------------------------------------------------------------
@@ -368,8 +368,8 @@ class Node:
     # -- other nodes -----------------------------------------------------------------------
 
     async def connect(self, node: Name) -> None:
-        """Connect to a node, if it is another one. Raises :class:`NotConnected`, which says what each
-        try met."""
+        """Connect to a node, if it is another one. Raises :class:`NotConnected`, which has the error of each
+        attempt."""
         name = node_name(node)
         if name != self._local.runtime.name:
             await self._local.connections.connect(name)
@@ -482,7 +482,7 @@ class Node:
         return exported
 
     async def gen_server_call(self, to: Any, request: Any, *, timeout: float | None = 5.0) -> Any:
-        """``gen_server:call/3`` to a pid, ``name``, ``(name, node)`` or what stands for one; see
+        """``gen_server:call/3`` to a pid, ``name``, ``(name, node)`` or a name registered elsewhere; see
         :meth:`GenServerClient.call`."""
         return await self.gen_server.call(to, request, timeout=timeout)
 
@@ -513,10 +513,9 @@ class Node:
     ) -> StreamAcceptor:
         """Accept streams that ``node`` opens, or any node (``quic_dist:accept_streams/1``).
 
-        ``handler`` is called with each :class:`UserStream`. If it is a coroutine function the stream
-        is closed when it returns, and reset when it raises. Without one the result is an
-        asynchronous iterator over the streams. Several acceptors take turns. Streams that nobody
-        accepts are refused.
+        ``handler`` is called with each :class:`UserStream`. If it is a coroutine function the stream is
+        closed when it returns, and reset when it raises. Without one the result is an asynchronous iterator
+        over the streams. Several acceptors are served round robin. Without an acceptor, streams are refused.
         """
         return self._local.streams.accept(handler, node=node)
 
@@ -527,7 +526,7 @@ class Node:
 
 
 class _RunningServices(NodeServices):
-    """Starts what a BEAM node offers by itself when the node starts, and stops it with the node."""
+    """Starts and stops the services of a BEAM node with the node."""
 
     def __init__(self, node: Node) -> None:
         self._node = node

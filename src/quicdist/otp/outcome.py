@@ -19,7 +19,7 @@ _NOCATCH = Atom("nocatch")
 
 #: The call could not be started: the answer of a BEAM that has reached its limit of processes. Its reason
 #: is ``{erpc, Reason}``, and it has no stack trace.
-SYSTEM_LIMIT: Outcome = (ERROR, (Atom("erpc"), Atom("system_limit")))
+NOT_STARTED: Outcome = (ERROR, (Atom("erpc"), Atom("system_limit")))
 
 
 def outcome_of(error: BaseException) -> Outcome:
@@ -30,7 +30,7 @@ def outcome_of(error: BaseException) -> Outcome:
 
 
 def exit_of(outcome: Outcome) -> Any:
-    """The exit reason of a process that does not catch this."""
+    """The exit reason of a process that does not catch this outcome."""
     kind, reason, *stack = outcome
     if kind == ERROR:
         return (reason, stack[0]) if stack else reason[1]

@@ -263,14 +263,14 @@ class Scope(gen_server.GenServer):
             self._add_peer(peer)
             self._tell(peer, (_DISCOVER, self.process.pid))
 
-    def _synchronised(self, peer: Pid, told: list[Any]) -> None:
-        """All members of a peer: others have left."""
+    def _synchronised(self, peer: Pid, pairs: list[Any]) -> None:
+        """Replace the members of a peer by those in ``pairs``."""
         if not self._node.connections.is_linked(peer.node.name):
             return
         if peer not in self._peers:
             self._add_peer(peer)
         before, now = self._peers[peer], Groups(self._node.codec.none)
-        for pair in told:
+        for pair in pairs:
             if isinstance(pair, tuple) and len(pair) == 2:
                 now.join(pair[0], _pids(pair[1]))
         self._peers[peer] = now

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from quicdist.node.process import Process
 from quicdist.node.reports import Crash
-from quicdist.term import Atom, Export, Pid
+from quicdist.term import Atom, Export, Pid, charlist
 from quicdist.term.shorten import shorten
 
 LOG: Final = Atom("log")
@@ -37,12 +37,7 @@ _UNDEFINED, _REMOTE, _DEAD = Atom("undefined"), Atom("remote"), Atom("dead")
 _PID = Atom("pid")
 
 
-def _text(text: str) -> list[int]:
-    """An Erlang string."""
-    return [ord(char) for char in text]
-
-
-_EMULATOR_FORMAT: Final = _text("Error in process ~p on node ~p with exit value:~n~p~n")
+_EMULATOR_FORMAT: Final = charlist("Error in process ~p on node ~p with exit value:~n~p~n")
 
 
 def metadata(process: Process, **more: Any) -> dict[Any, Any]:
@@ -64,7 +59,7 @@ def _otp_metadata(process: Process, title: str, kind: str, tag: str, report_cb: 
         process,
         domain=[_OTP, _SASL],
         report_cb=report_cb,
-        logger_formatter={Atom("title"): _text(title)},
+        logger_formatter={Atom("title"): charlist(title)},
         error_logger=error_logger,
     )
 

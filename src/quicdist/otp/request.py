@@ -32,12 +32,12 @@ class Request(Generic[T]):
         abandon: Callable[[], None],
         mark: Callable[[Exception], None] = lambda error: None,
     ) -> None:
-        """``what`` names the callee for errors, ``abandon`` is called when nobody waits any more, ``mark``
-        sets the exit reason of an error."""
+        """``what`` names the callee for errors, ``abandon`` is called when the answer is no longer wanted,
+        ``mark`` sets the exit reason of an error."""
         self._what = what
         self._abandon = abandon
         self._mark = mark
-        # A pair, not an exception: asyncio would log an exception that nobody retrieves.
+        # A pair, not an exception: asyncio would log an exception that is never retrieved.
         self._answer: asyncio.Future[tuple[Any, Exception | None]] = (
             asyncio.get_running_loop().create_future()
         )

@@ -159,7 +159,7 @@ class _Gone(NamedTuple):
 @contextlib.asynccontextmanager
 async def mailbox(runtime: Runtime) -> AsyncIterator[Process]:
     """A process without a body, for a coroutine that receives messages and is not a process itself."""
-    process = runtime.add(Process(runtime, runtime.identifiers.pid()))
+    process = runtime.add_process()
     try:
         yield process
     finally:

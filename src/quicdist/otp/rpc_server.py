@@ -16,7 +16,6 @@ from quicdist.node.exit_reason import CLASS_EXIT, EXIT, NORMAL, SHUTDOWN, error_
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
 from quicdist.node.spawnables import Starter
-from quicdist.node.spawning import Spawning
 from quicdist.otp import gen_server
 from quicdist.otp.dispatcher import Dispatcher
 from quicdist.otp.erlang_apply import INDIRECT, NotApplicable
@@ -42,7 +41,8 @@ _ERPC = Atom("erpc")
 class ErpcServer:
     """The processes that ``erpc`` of other nodes spawns here."""
 
-    def __init__(self, runtime: Runtime, spawning: Spawning, dispatcher: Dispatcher) -> None:
+    def __init__(self, runtime: Runtime, dispatcher: Dispatcher) -> None:
+        spawning = runtime.spawning
         self._runtime = runtime
         self._dispatcher = dispatcher
         spawning.offer("erpc", "execute_call", 4, self._execute_call_4)
@@ -171,7 +171,7 @@ class Rex(GenServer):
     ) -> None:
         """Apply a function in a new process; ``leader`` is its group leader if it is a pid."""
         runtime = self._runtime
-        process = runtime.add(Process(runtime, runtime.identifiers.pid()))
+        process = runtime.add_process()
         if isinstance(leader, Pid):
             process.group_leader = leader
         process.body = (mfa[0], mfa[1], len(mfa[2]) if isinstance(mfa[2], list) else 0)

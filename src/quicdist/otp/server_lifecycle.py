@@ -34,7 +34,7 @@ _NOT_RETURNED = object()
 
 
 class ServerPhase(enum.Enum):
-    """Where a server is in its life; :data:`TRANSITIONS` has what may follow what.
+    """The phases of a server; :data:`TRANSITIONS` has the phases that may follow each.
 
     It is not :class:`~quicdist.node.process.ProcessState`: a killed process has ended at once, and its
     server still has ``terminate`` to run.
@@ -68,14 +68,14 @@ TRANSITIONS = {
 class ServerLifecycle(Process):
     """Starts and ends a :class:`GenServer`. ``parent`` started it and is linked to it.
 
-    An exit signal that is not trapped cancels the coroutine that runs, and then ``terminate`` is called,
-    as OTP does for a server that traps exits. After ``kill``, ``terminate`` is called too, when links and
-    monitors have been told: the server has to close what it holds open.
+    An exit signal that is not trapped cancels the coroutine that runs, and then ``terminate`` is called, as
+    OTP does for a server that traps exits. After ``kill``, ``terminate`` is called too, when links and
+    monitors have fired: the server has to release its resources.
     """
 
     __slots__ = ("_ready", "ignored", "phase", "server", "state_at_failure")
 
-    _runtime: Runtime
+    runtime: Runtime
 
     ends_while_connected = True
 
@@ -120,7 +120,7 @@ class ServerLifecycle(Process):
     # -- starting ----------------------------------------------------------------------------------
 
     def begin(self, name: GlobalOrVia | None = None) -> None:
-        """Register ``name``, if given, and run ``init``; messages that come meanwhile wait.
+        """Register ``name``, if it is not None, and run ``init``; messages that come meanwhile wait.
 
         Raises what a plain ``init`` raises, :class:`ProcessEnded` where that is no ``Exception``, after
         the process has ended with it. What a coroutine ``init`` raises is raised by :meth:`ready`.
@@ -133,7 +133,7 @@ class ServerLifecycle(Process):
             raise self._init_failed(error) from error
         if isinstance(result, Awaitable) and self.state is ProcessState.RUNNING:
             self._ready = asyncio.get_running_loop().create_future()
-            self.run_code(result, partial(self._runtime.submit, self._init_awaited))
+            self.run_code(result, partial(self.runtime.submit, self._init_awaited))
         elif (failed := self._init_returned(result)) is not None:
             raise failed
 
@@ -159,7 +159,7 @@ class ServerLifecycle(Process):
 
     def _init_awaited(self, result: Any, error: BaseException | None) -> None:
         if self.state is ProcessState.EXITING:
-            self._runtime.terminate(self, self.exit_reason)
+            self.runtime.terminate(self, self.exit_reason)
         elif self.alive:
             if error is None:
                 self._init_returned(result)
@@ -178,10 +178,10 @@ class ServerLifecycle(Process):
         self.ignored = result is IGNORE
         self._tell_starter(None)
         if self.ignored:
-            self._runtime.terminate(self, NORMAL)
+            self.runtime.terminate(self, NORMAL)
         else:
             self.become(ServerPhase.INITIALISED)
-            self._runtime.submit(self.enter_loop, result)
+            self.runtime.submit(self.enter_loop, result)
         return None
 
     def _init_failed(self, error: BaseException) -> Exception:
@@ -190,9 +190,9 @@ class ServerLifecycle(Process):
         self._tell_starter(failed)
         if isinstance(error, NameRegistered):
             log.error("%r was not started: %s", self, error)
-            self._runtime.terminate(self, NORMAL)
+            self.runtime.terminate(self, NORMAL)
         else:
-            self._runtime.crashed(self, error)
+            self.runtime.crashed(self, error)
         return failed
 
     def _tell_starter(self, failed: Exception | None) -> None:
@@ -223,7 +223,7 @@ class ServerLifecycle(Process):
         if self.task is not None:
             self.task.cancel()  # code_cancelled() continues from there
         elif self.phase is ServerPhase.STARTING:
-            self._runtime.terminate(self, reason)
+            self.runtime.terminate(self, reason)
         else:
             self.terminate(reason, by_signal=True)
 
@@ -289,11 +289,11 @@ class ServerLifecycle(Process):
             except BaseException as failed:  # such as a reply that cannot be encoded
                 reason, error = exit_reason(failed), failed
         if error is not None:
-            self._runtime.crashed(self, error)
+            self.runtime.crashed(self, error)
             return
         if not by_signal:
-            self._runtime.reporter.process_crashed(self, (CLASS_EXIT, reason), None)
-        self._runtime.terminate(self, reason)
+            self.runtime.reporter.process_crashed(self, (CLASS_EXIT, reason), None)
+        self.runtime.terminate(self, reason)
 
     def ended(self) -> None:
         super().ended()

@@ -71,8 +71,8 @@ GlobalOrVia = Global | Via
 
 
 def split_server_name(name: Name | GlobalOrVia | None) -> tuple[str | None, GlobalOrVia | None]:
-    """A server's name as a local name and a name registered elsewhere; one of them is None. Raises
-    TypeError for what is neither."""
+    """A server's name as a local name and a name registered elsewhere; one of them is None. Raises TypeError
+    for another value."""
     if name is None or isinstance(name, Global | Via):
         return None, name
     return name_of(name, f"{REGISTERED_NAME}, Global or Via"), None

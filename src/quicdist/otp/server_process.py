@@ -77,14 +77,14 @@ class ServerProcess(ServerLifecycle):
     def _end_starting_children(self, reason: Any) -> None:
         """The parent ends this supervisor while it waits for a child to start: end that child, whose
         ``init`` may take for ever."""
-        for process in self._runtime.processes():
+        for process in self.runtime.processes():
             if process.parent != self.pid or not isinstance(process, ServerProcess):
                 continue
             if process.phase is _STARTING:
                 if process.is_supervisor:
-                    self._runtime.links.exit_received(self.pid, process.pid, reason)
+                    self.runtime.links.exit_received(self.pid, process.pid, reason)
                 else:
-                    self._runtime.exit(process, reason)
+                    self.runtime.exit(process, reason)
 
     def _next(self) -> None:
         """Handle the messages that came while a coroutine was awaited."""
@@ -170,7 +170,7 @@ class ServerProcess(ServerLifecycle):
                 dispose(result)
                 return
             if isinstance(result, Awaitable):
-                awaited = partial(self._runtime.submit, self._code_ended, sender, callback, argument)
+                awaited = partial(self.runtime.submit, self._code_ended, sender, callback, argument)
                 self.run_code(result, awaited)
                 return
             if result is NO_CLAUSE and callback is not None:
@@ -222,7 +222,7 @@ class ServerProcess(ServerLifecycle):
 
     def _time_out(self) -> None:
         self._timer = None
-        self._runtime.deliver(self, TIMEOUT)
+        self.runtime.deliver(self, TIMEOUT)
 
     def ended(self) -> None:
         super().ended()
@@ -240,7 +240,7 @@ def start(
     link_to: Process | Pid | None = None,
     group_leader: Pid | None = None,
 ) -> ServerProcess:
-    """Start a server (``gen_server:start/4``), linked to ``link_to``, its parent, if given
+    """Start a server (``gen_server:start/4``), linked to ``link_to``, its parent, unless that is None
     (``start_link/4``). It does not wait for a coroutine ``init``, nor for a name that is registered
     elsewhere; a server whose name is taken ends at once."""
     own, looked_up = split_server_name(name)

@@ -53,7 +53,7 @@ def start_services(node: LocalNode, exports: Exports) -> Services:
     kernel = KernelSupervisor(runtime, node.fail)
     gen = GenClient(runtime)
     kernel.keep("the process that sends calls", gen.start)
-    erpc = ErpcClient(runtime, node.spawning, node.connections, gen)
+    erpc = ErpcClient(runtime, node.connections, gen)
     is_linked = node.connections.is_linked
     group_leader = IoServer(erpc.call, is_connected=is_linked)
     kernel.keep(USER, lambda: _start_user(runtime, group_leader))
@@ -64,8 +64,8 @@ def start_services(node: LocalNode, exports: Exports) -> Services:
         NET_KERNEL,
         lambda: server_process.start(runtime, NetKernelServer(node, net_kernel), name=NET_KERNEL),
     )
-    dispatcher = Dispatcher(exports)
-    ErpcServer(runtime, node.spawning, dispatcher)
+    dispatcher = Dispatcher(exports, runtime.calls)
+    ErpcServer(runtime, dispatcher)
     kernel.keep(REX, lambda: server_process.start(runtime, Rex(runtime, dispatcher), name=REX))
     global_names = GlobalNames(erpc, lambda: net_kernel.nodes("connected"))
     names = NameResolver(erpc, global_names, lambda: net_kernel.nodes("connected"))

@@ -28,7 +28,7 @@ _LOOK = 500
 
 
 class OutputState(enum.Enum):
-    """Where an output is in its life. It only goes forward."""
+    """The states of an output, in order."""
 
     OPEN = enum.auto()
     #: It takes no more texts; those it has are written.
@@ -142,7 +142,7 @@ class StandardOutput:
 
 def _descriptor(stream: TextIO) -> int | None:
     """A copy of the file descriptor of a text stream, if it is one of Python's own on a file. (A copy,
-    because the program may close the stream, and its number then stands for another file.)"""
+    because the program may close the stream, and its number may then be that of another file.)"""
     own = type(stream) is io.TextIOWrapper and isinstance(stream.buffer, io.BufferedWriter)
     if not own or not hasattr(select, "poll"):
         return None

@@ -22,6 +22,7 @@ from quicdist.otp.child_spec import Child, ChildSpec, ChildState, RestartIntensi
 from quicdist.otp.child_start import start_link
 from quicdist.otp.gen_messages import From
 from quicdist.otp.gen_server import NO_REPLY, GenServer, Stop
+from quicdist.otp.server_process import ServerProcess
 from quicdist.term import Atom, Pid, format_term
 from quicdist.term.names import argument_list, named_term
 
@@ -61,6 +62,7 @@ class Supervisor(GenServer):
     Such children are identified by their pids, forgotten when they end, and ended all at once.
     """
 
+    process: ServerProcess
     supervises = True
 
     def __init__(
@@ -108,10 +110,9 @@ class Supervisor(GenServer):
 
     async def _start(self, child: Child) -> None:
         spec = child.spec
-        runtime = self.process.node._local.runtime
         supervisor = self.process
         process = await start_link(
-            runtime, spec.start, spec.args, supervisor.pid, spec.name, supervisor.group_leader
+            supervisor.runtime, spec.start, spec.args, supervisor.pid, spec.name, supervisor.group_leader
         )
         self._unlist(child)
         child.started(process)
@@ -161,9 +162,9 @@ class Supervisor(GenServer):
                 self._report("shutdown_error", child, KILLED)
         if process.alive:
             self.process.exit(process, KILL)
-        await self._left(child, process)
+        await self._code_ended(child, process)
 
-    async def _left(self, child: Child, process: Process) -> None:
+    async def _code_ended(self, child: Child, process: Process) -> None:
         """Wait until the code of an ended process has ended too, and has freed what it held."""
         if not await finished_within(process, KILL_TIME):
             log.error(
@@ -191,7 +192,7 @@ class Supervisor(GenServer):
     async def _ended(self, child: Child, reason: Any) -> Any:
         spec = child.spec
         if child.process is not None:
-            await self._left(child, child.process)
+            await self._code_ended(child, child.process)
         child.stopped()
         if spec.restart == "permanent" or not is_shutdown(reason):
             self._report("child_terminated", child, reason)
@@ -279,7 +280,7 @@ class Supervisor(GenServer):
         if template is not None:
             if not isinstance(child_id, Pid):
                 return Child(template) if child_id == template.term_id else None
-            runtime = self.process.node._local.runtime
+            runtime = self.process.runtime
             # A process that has ended is treated as a child that has ended, as in OTP.
             gone = runtime.is_local(child_id) and runtime.find(child_id) is None
             return self._by_pid.get(child_id, Child(template) if gone else None)

@@ -33,12 +33,12 @@ _STDLIB, _VSN = Atom("stdlib"), Atom("vsn")
 _WRAPPING_STDLIB = (5, 1)
 #: Seconds to wait for the version of a node.
 _VERSION_TIME = 5.0
-#: Nodes whose form is kept.
+#: Nodes whose form is remembered.
 _MAX_KNOWN = 1000
 
 
 class StateForm:
-    """The form in which ``sys`` of a node expects and sends a state. OTP changed it; BEAMs of versions
+    """The form in which ``sys`` of each node expects and sends a state. OTP has changed it: BEAMs of versions
     before and after the change cannot read each other's states."""
 
     def __init__(self, runtime: Runtime, connections: ConnectionTable, erpc: ErpcClient) -> None:
@@ -75,14 +75,14 @@ class StateForm:
 
     async def _ask(self, node: str) -> bool:
         link = self._connections.link(node)
-        wrapped = await self._version_of(node)
+        wrapped = await self._wraps_states(node)
         if link is not None:
             if len(self._known) >= _MAX_KNOWN:
                 self._known.clear()
             self._known[node, link.peer.creation] = wrapped
         return wrapped
 
-    async def _version_of(self, node: str) -> bool:
+    async def _wraps_states(self, node: str) -> bool:
         try:
             _, version = await self._erpc.call(
                 node, "application", "get_key", [_STDLIB, _VSN], timeout=_VERSION_TIME

@@ -15,7 +15,7 @@ from quicdist.otp.errors import RemoteError
 from quicdist.otp.gen_messages import From, reply
 from quicdist.otp.gen_server import GenServer
 from quicdist.otp.server_lifecycle import ServerLifecycle, ServerPhase
-from quicdist.term import Atom, TermError, term_to_binary
+from quicdist.term import Atom, TermError, charlist, term_to_binary
 
 _OK = Atom("ok")
 _ERROR = Atom("error")
@@ -37,7 +37,7 @@ REPLACE_TIME = 5.0
 
 def handle(process: ServerLifecycle, sender: From, request: Any) -> Awaitable[None] | None:
     """Handle a system message and reply to it."""
-    if process.pid in process.node._local.runtime.kernel_processes and not _is_read_only(request):
+    if process.pid in process.runtime.kernel_processes and not _is_read_only(request):
         reply(process, sender, (_ERROR, (_UNKNOWN_SYSTEM_MSG, request)))
         return None
     match request:
@@ -93,25 +93,20 @@ async def _get_status(process: ServerLifecycle, sender: From) -> None:
     shown, error = await settle(_state(process.server))
     if error is not None:
         kind = type(process.server)
-        shown = _text(f"{kind.__module__}.{kind.__qualname__}.get_state crashed")
+        shown = charlist(f"{kind.__module__}.{kind.__qualname__}.get_state crashed")
     state = _SUSPENDED if process.phase is ServerPhase.SUSPENDED else _RUNNING
     parent = process.parent or process.pid
     name: Any = Atom(process.name) if process.name else process.pid
     misc = [
-        (_HEADER, _text(f"Status for generic server {name}")),
+        (_HEADER, charlist(f"Status for generic server {name}")),
         (
             _DATA,
-            [(_text("Status"), state), (_text("Parent"), parent), (_text("Logged events"), [])],
+            [(charlist("Status"), state), (charlist("Parent"), parent), (charlist("Logged events"), [])],
         ),
-        (_DATA, [(_text("State"), shown)]),
+        (_DATA, [(charlist("State"), shown)]),
     ]
     items = [process.dictionary, state, parent, [], misc]
     reply(process, sender, (_STATUS, process.pid, (_MODULE, _GEN_SERVER), items))
-
-
-def _text(text: str) -> list[int]:
-    """An Erlang string."""
-    return [ord(char) for char in text]
 
 
 #: ``{debug, What}`` and the reply of a server without debug options.
@@ -152,7 +147,7 @@ async def _get_state(process: ServerLifecycle, sender: From) -> None:
 
 def _give_state(process: ServerLifecycle, sender: From, state: Any) -> None:
     """Reply with a state. The reply waits until the form that the requesting node expects is known; the
-    server does not wait, because that node may never tell."""
+    server does not wait, because that node may never answer."""
     form, node = process.node.sys.state_form, sender[0].node.name
 
     def give(wrapped: bool) -> None:
@@ -170,8 +165,8 @@ async def _replace_state(process: ServerLifecycle, sender: From, function: Any) 
     server, asking = process.server, sender[0].node.name
 
     async def replace() -> Any:
-        if not process.node._local.connections.is_linked(asking):
-            raise process.node._local.connections.not_connected(asking)
+        if asking not in process.node.nodes("connected", "this"):
+            raise process.runtime.not_connected(asking)
         arguments = [function, [await _state(server)]]
         with process.node.sys.circuit_breaker.attempt(asking, REPLACE_TIME):
             state = await process.node.erpc.call(asking, "erlang", "apply", arguments, timeout=REPLACE_TIME)

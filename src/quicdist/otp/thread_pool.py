@@ -12,7 +12,7 @@ IDLE_TIME = 5.0
 
 
 class ThreadPool:
-    """Runs each job in a thread of its own; idle threads are used again.
+    """Runs each job in its own thread; idle threads are reused.
 
     Threads are started on demand and end after ``idle_time`` seconds without a job. They are daemons: a
     job that never returns does not keep the interpreter from exiting.

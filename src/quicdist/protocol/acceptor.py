@@ -37,11 +37,11 @@ from quicdist.protocol.names import encode_name, parse_node_name
 class Acceptor(Handshake):
     """Answer a peer that dials.
 
-    Events: :class:`PeerNamed`, to be answered with :meth:`send_status`; after the status
-    ``alive`` :class:`OldConnectionPending`; at last :class:`Connected`. ``cookie_for`` is asked
-    for the cookie once the peer's name is known. ``challenge`` (32 bits) is random unless given;
-    ``challenges`` are those of this node, by which it tells one that came back to it. With ``confirm``
-    :class:`PeerProved` stands before :class:`Connected`, to be answered with :meth:`acknowledge`.
+    Events: :class:`PeerNamed`, to be answered with :meth:`send_status`; after the status ``alive``
+    :class:`OldConnectionPending`; at last :class:`Connected`. ``cookie_for`` is asked for the cookie once the
+    peer's name is known. ``challenge`` (32 bits) is random by default; ``challenges`` are the outstanding
+    ones of this node, by which it detects one that comes back. With ``confirm``, :class:`PeerProved` precedes
+    :class:`Connected`, to be answered with :meth:`acknowledge`.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Acceptor(Handshake):
         self._due = Due.NAME
 
     def send_status(self, status: Status, name: str = "", creation: int = 0) -> None:
-        """Answer :class:`PeerNamed`, and go on unless it is a refusal (``nok``, ``not_allowed``).
+        """Answer :class:`PeerNamed`, and continue unless it is a refusal (``nok``, ``not_allowed``).
 
         ``Status.NAMED`` gives ``name`` and ``creation`` to a peer that asked for a name. Such a
         peer answered ``ok`` is refused, and :class:`HandshakeError` raised.
@@ -75,7 +75,7 @@ class Acceptor(Handshake):
             raise ValueError(f"{peer.name} did not ask for a name")
         if peer.wants_name and status not in (Status.NAMED, Status.NOK, Status.NOT_ALLOWED):
             self._refuse()
-            text = f"a node at {peer.name} asked to be given a name, and this node gives none"
+            text = f"a node at {peer.name} asked for a name, and this node assigns none"
             raise HandshakeError(peer.name, text)
         if status is Status.NAMED:
             parse_node_name(name)
@@ -108,7 +108,7 @@ class Acceptor(Handshake):
         if due is Due.ANSWER:
             if not decode_answer(message, self.node):
                 self._fail(ConnectionAlive(self.node))
-            self._buffer.end_of_turn()
+            self._buffer.discard_extra_data()
             self._send_challenge()
             return []
         reply = decode_reply(message, self.node)
@@ -145,7 +145,7 @@ class Acceptor(Handshake):
             raise
         self._named = peer
         self._due = None
-        self._buffer.end_of_turn()
+        self._buffer.discard_extra_data()
         return peer
 
     def _refuse(self) -> None:

@@ -22,7 +22,7 @@ class Challenger(Protocol):
 class Challenges:
     """Draws the challenges of one node, and knows those that are outstanding.
 
-    A challenge is given up with the handshake that it belongs to, at the latest when that is freed.
+    A challenge is outstanding until its handshake ends or is freed.
     """
 
     def __init__(self) -> None:

@@ -25,33 +25,32 @@ from quicdist.protocol.payload import NO_PAYLOAD, EncodedPayload, RefusedPayload
 from quicdist.protocol.streams import StreamKind, StreamPlan
 from quicdist.term import Atom, Codec, DecodeError, EncodeError, Local
 
-#: Up to here a message is joined to one chunk: a copy is cheaper than several writes.
+#: Messages of at most so many bytes are joined to one chunk: a copy is cheaper than several writes.
 _JOIN = 16 * 1024
 
-#: Of messages from one process to another the control message is the same each time. Encoded ones of
-#: at most so many bytes are remembered: the last that was sent, and the last that came on each stream.
+#: Messages from one process to another repeat the same control message. The last one sent and the last one
+#: received on each stream are remembered in encoded form, if that has at most so many bytes.
 _REMEMBERED = 512
 
-#: A frame that fills a chunk of at most so many bytes is taken without a :class:`FrameReader`. Of longer ones
-#: that one takes a view.
+#: A frame that fills a chunk of at most so many bytes is read without a :class:`FrameReader`, which keeps
+#: longer ones as views.
 _LONGEST_ALONE = 4096
 
 _LENGTH_AND_HEADER = Struct(">IBBB")  # length, 131, 68, number of atom cache references
 _LENGTH_AND_PASS_THROUGH = Struct(">IBB")  # length, 112, 131
 _VERSION = b"\x83"
 
-#: The settings of sending. Those that affect the encoding take part in ``==``.
+#: The control messages that are remembered: those of messages from one process to another.
 _REPEATED = frozenset({AliasSend, AltactSigSend, RegSend, Send, SendSender})
 
 
 class DistConnection:
     """Encodes and decodes the messages of one connection.
 
-    ``codec`` encodes and decodes the terms. ``fragment_size`` is what one outgoing fragment
-    carries at most, ``max_frame`` the longest frame and ``max_message`` (``max_frame`` unless
-    given) the longest message in fragments that is taken, in bytes; ``max_partial_messages`` the
-    most that may be half there at once. Raises ValueError if an atom cache was negotiated, which
-    is not spoken.
+    ``codec`` encodes and decodes the terms. Limits, in bytes: ``fragment_size`` for an outgoing fragment,
+    ``max_frame`` for a frame, ``max_message`` (by default ``max_frame``) for an incoming message in
+    fragments. ``max_partial_messages`` limits the incoming messages that are incomplete at once. Raises
+    ValueError if an atom cache was negotiated, which is not supported.
     """
 
     def __init__(
@@ -73,7 +72,7 @@ class DistConnection:
         self.streams = streams
         # A peer closes the connection when it receives a message that it does not support.
         self._codec = codec if peer.negotiated & DistFlag.NATIVE_RECORDS else codec.without_records()
-        # Without a call of a method for each term.
+        # Plain functions, because a method call for each term takes longer.
         self._encode: Callable[[Any, list[Any]], None] = self._codec.encoder
         self._decode = self._codec.decoder
         self._none = codec.none or Atom("undefined")
@@ -106,10 +105,10 @@ class DistConnection:
     ) -> tuple[int, list[Chunk]]:
         """Encode a message: the id of its stream, and the bytes to write there.
 
-        Of two messages to one stream the first encoded has to be written first, whole. ``pair``
-        overrides the pair that the control message names, see :mod:`quicdist.protocol.streams`.
-        What the peer did not negotiate is sent as what it replaced. A term that a BEAM would answer
-        by closing the connection is refused here (see ``docs/protocol.md``). Raises
+        Of two messages to one stream the first encoded has to be written first, whole. ``pair`` overrides the
+        pair that the control message names, see :mod:`quicdist.protocol.streams`. A control message that the
+        peer does not support is replaced by its older form. A term that a BEAM would answer by closing the
+        connection is refused here (see ``docs/protocol.md``). Raises
         :class:`~quicdist.term.EncodeError`, and ValueError for a payload that is missing or one
         too many; then nothing is sent and nothing has changed.
         """
@@ -201,7 +200,7 @@ class DistConnection:
     def receive(self, stream_id: int, data: bytes) -> list[tuple[ControlMessage, Any]]:
         """Take bytes of a control or data stream; the messages they complete.
 
-        Ticks are counted and not given. A payload beyond a limit is given as a
+        Ticks are counted, not returned. A payload beyond a limit is returned as a
         :class:`RefusedPayload`. Raises :class:`ProtocolError`; then the connection is to be closed.
         Its ``messages`` are those that were complete before the fault.
         """

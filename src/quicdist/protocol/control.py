@@ -170,7 +170,7 @@ def _decode_first(term: tuple[Any, ...], node: str, none: Atom) -> ControlMessag
 
 
 def short(term: object, depth: int = 3) -> str:
-    """``term`` for an error message, in no more time and space than one has for that."""
+    """``term`` for an error message, cut to a short text; large terms are not printed whole."""
     if isinstance(term, tuple | list):
         elements = [short(element, depth - 1) for element in term[:8]] if depth else []
         text = ", ".join([*elements, "..."] if len(elements) < len(term) else elements)

@@ -3,8 +3,8 @@
 Source: ERTS User's Guide, *Distribution Protocol*, *Protocol between Connected Nodes* (fields are
 called as there), and ``erts/emulator/beam/dist.h`` for ALTACT_SIG_SEND, which it leaves out.
 
-An operation stands in one place only, its class: the types of its elements, whether a payload
-follows it, and between whom it has to keep its order.
+Each operation is defined in one place, its class: the types of its elements, whether a payload follows it,
+and between whom it has to keep its order.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Unlink(
 
 
 class NodeLink(ControlMessage, NamedTuple("NodeLink", []), op=Op.NODE_LINK):
-    """Never sent any more; accepted and without meaning."""
+    """Obsolete; accepted, without effect."""
 
     __slots__ = ()
 

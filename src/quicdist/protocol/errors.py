@@ -27,7 +27,7 @@ class ProtocolError(QuicDistError):
 
     After it the connection it came on is to be closed. Raised by
     :meth:`~quicdist.protocol.DistConnection.receive`, it carries in ``messages`` the complete
-    messages that stood before the fault in the same bytes; they are valid.
+    messages before the fault in the same bytes; they are valid.
     """
 
     def __init__(self, node: str, text: str) -> None:
@@ -48,7 +48,7 @@ class InvalidNodeName(ProtocolError, ValueError):
 
 
 class HandshakeError(ProtocolError):
-    """No connection came about: the handshake was refused, broken or given up.
+    """There is no connection: the handshake was refused, broken or abandoned.
 
     Raised itself where a peer sends back a challenge of this node (it would have this node answer in its
     place), and where a node that has no name asks for one (``DFLAG_NAME_ME``) and gets none.

@@ -15,7 +15,7 @@ from quicdist.protocol.frames import MAX_FRAME, Chunk
 
 #: The default limit for the bytes in one fragment, as of BEAMs (ERTS_DIST_FRAGMENT_SIZE).
 FRAGMENT_SIZE = 64 * 1024
-#: How many messages may be half there at once. Each process of a BEAM may be sending one.
+#: The default limit for messages that are incomplete at once. Each process of a BEAM may be sending one.
 MAX_PARTIAL_MESSAGES = 16384
 
 #: The contents of smaller fragments are joined, because each piece has a cost.
@@ -126,9 +126,9 @@ class FragmentAssembler:
     def add(self, stream_id: int, frame: Chunk) -> Chunk | TooLong | None:
         """Take a frame that begins with ``131 69`` or ``131 70``.
 
-        Gives, with the last fragment, the control message and the payload, joined. Raises
+        With the last fragment, returns the control message and the payload, joined. Raises
         :class:`FrameError`, and :class:`FrameTooLong` if even the first fragments of refused
-        messages are more than all may hold together.
+        messages exceed the limit for all messages together.
         """
         if len(frame) < _IDS_END:
             raise self._error(f"a fragment header of {_IDS_END} bytes", f"{len(frame)}", stream_id)
@@ -168,7 +168,7 @@ class FragmentAssembler:
             if partial.size > self._max_message:
                 self._refuse(partial, "a message in fragments from", partial.size, self._max_message)
             elif self.held > self._max_partial_bytes and left > 1:
-                self._refuse(partial, "what is half there from", self.held, self._max_partial_bytes)
+                self._refuse(partial, "incomplete messages from", self.held, self._max_partial_bytes)
         if left > 1:
             return None
         del self._partial[key]

@@ -12,14 +12,14 @@ from quicdist.protocol.errors import FrameTooLong
 
 #: A tick, on the wire.
 TICK = b"\0\0\0\0"
-#: How long a frame, and a message in fragments, may be unless told otherwise, in bytes.
+#: The default limit for a frame, and for a message in fragments, in bytes.
 MAX_FRAME = 128 * 1024 * 1024
 
 #: Bytes to write, or bytes read: a view of them saves a copy.
 Chunk = bytes | memoryview
 
 _LENGTH = Struct(">I")
-#: Ticks that are counted at one go, where a peer sends nothing else.
+#: Consecutive ticks that are counted in one step.
 _MANY = 64
 _TICKS = TICK * _MANY
 _SMALL = 1024  # a chunk below it, inside a frame, is joined to its neighbours
@@ -27,7 +27,7 @@ _LARGE = 4096  # a frame from it on is a view of the chunk it came in
 
 
 class FrameReader:
-    """Cuts one stream's bytes into frames; ticks are counted and not given.
+    """Cuts one stream's bytes into frames; ticks are counted, not returned.
 
     A frame longer than ``max_frame`` is refused before any of it is kept.
     """

@@ -26,7 +26,7 @@ from quicdist.protocol.identity import LocalIdentity, Peer
 class PeerNamed:
     """Acceptor: a peer has sent its name; the owner answers with :meth:`Acceptor.send_status`.
 
-    With NAME_ME in ``flags`` the peer wants to be given a name and ``name`` is its host.
+    With NAME_ME in ``flags`` the peer asks for a name, and ``name`` is its host.
     """
 
     name: str
@@ -56,8 +56,8 @@ class StatusReceived:
 class OldConnectionPending:
     """Acceptor: a peer that was answered ``alive`` has shown that it knows the cookie.
 
-    Now, and not before, the old connection may be taken down for it. When that is done, its
-    owner calls :meth:`Acceptor.old_connection_down`.
+    Only now may the owner close the old connection. When that is done, it calls
+    :meth:`Acceptor.old_connection_down`.
     """
 
     name: str
@@ -65,8 +65,8 @@ class OldConnectionPending:
 
 @dataclass(frozen=True, slots=True)
 class PeerProved:
-    """Acceptor with ``confirm``: the peer has shown that it knows the cookie, and waits to be told that
-    this node does. Its owner calls :meth:`Acceptor.acknowledge`, or closes the connection."""
+    """Acceptor with ``confirm``: the peer has shown that it knows the cookie, and waits for the proof that
+    this node does too. The owner calls :meth:`Acceptor.acknowledge`, or closes the connection."""
 
     name: str
 
@@ -103,7 +103,7 @@ class Handshake(ABC):
         challenges: Challenges | None,
     ) -> None:
         self.local = local
-        #: The peer's name, for errors; before it is known, words to that effect.
+        #: The peer's name, for errors; a text in its place until it is known.
         self.node = node
         self._framing = framing
         self._challenges = challenges or Challenges()
@@ -111,7 +111,7 @@ class Handshake(ABC):
         self._reflected = False
         self._buffer = HandshakeBuffer(framing)
         self._out: list[bytes] = []
-        self._due: Due | None = None  # None: it is our owner's turn, or it is over
+        self._due: Due | None = None  # None: the owner has to answer, or it is over
         self._over = False
 
     @property
@@ -159,7 +159,7 @@ class Handshake(ABC):
         return HandshakeEnded(self.node, self.expects)
 
     def _reflected_challenge(self) -> HandshakeError:
-        """The peer wants this node to answer its own challenge in the peer's place."""
+        """The error for a peer that sends a challenge of this node back, to get the answer to it."""
         return HandshakeError(
             self.node, f"{self.node} sent a challenge of this node back to it: not answered"
         )

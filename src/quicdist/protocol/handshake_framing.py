@@ -1,8 +1,8 @@
 """Where one handshake message ends and the next begins.
 
-Over TCP a 2-byte length stands before each, over TLS one of 4 bytes (``inet_tls_dist`` sets ``{packet, 4}``
-before the handshake). Over QUIC nothing does: each message tells its own length, except the status, which
-is one of a closed set.
+Over TCP each is preceded by a 2-byte length, over TLS by one of 4 bytes (``inet_tls_dist`` sets
+``{packet, 4}`` before the handshake). Over QUIC there is no such length: each message contains its own,
+except the status, which is one of a closed set.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class HandshakeBuffer:
     def next(self, due: Due, node: str) -> bytes | None:
         """Take the next message, which has to be ``due``; None while it is not complete.
 
-        Raises :class:`MalformedHandshake` as soon as it can be seen not to be that.
+        Raises :class:`MalformedHandshake` as soon as the bytes cannot be one.
         """
         if self._framing is not HandshakeFraming.BARE:
             return self._next_prefixed(due, node)
@@ -84,14 +84,14 @@ class HandshakeBuffer:
         message, self._bytes = self._bytes[header:end], self._bytes[end:]
         return message
 
-    def end_of_turn(self) -> None:
-        """The peer has to wait for our answer now: over QUIC what stands behind its message can
-        only be extra data, which is to be ignored, and has no other end than this."""
+    def discard_extra_data(self) -> None:
+        """Drop the bytes after the last message. The peer now waits for an answer, so over QUIC they are
+        extra data of that message, which has no length of its own and is ignored."""
         if self._framing is HandshakeFraming.BARE:
             self._bytes = b""
 
     def check_bound(self, node: str) -> None:
-        """Refuse a peer that sends on and on where a handshake is not."""
+        """Refuse a peer that sends more bytes than a handshake message can have."""
         if len(self._bytes) > 2 * MAX_MESSAGE:
             raise MalformedHandshake(
                 node, f"at most {MAX_MESSAGE} bytes before an answer", f"{len(self._bytes)}"
@@ -103,7 +103,7 @@ class HandshakeBuffer:
         return rest
 
 
-# -- the length of a bare message, None while it cannot be told ------------------------------------
+# -- the length of a bare message, None until enough bytes have come ------------------------------
 
 _STATUSES = tuple(b"s" + status.encode() for status in Status if status is not Status.NAMED)
 _ANSWERS = (b"strue", b"sfalse")
@@ -146,7 +146,7 @@ def _measure_answer(data: bytes, due: Due, node: str) -> int | None:
 
 
 def _measure_word(data: bytes, words: tuple[bytes, ...], due: Due, node: str) -> int | None:
-    """Of the closed set ``words``; ``sok`` is not told from ``sok_simultaneous`` before the next byte."""
+    """Of the closed set ``words``; only the byte after ``sok`` shows whether it is ``sok_simultaneous``."""
     if any(len(word) > len(data) and word.startswith(data) for word in words):
         return None
     found = [len(word) for word in words if data.startswith(word)]

@@ -21,7 +21,7 @@ REPLY = struct.Struct(">cI16s")  # 'r', challenge, digest
 ACK = struct.Struct(">c16s")  # 'a', digest
 
 NAMED_PREFIX = b"snamed:"
-#: Longer than any handshake message, extra data included, has reason to be.
+#: The limit for a handshake message, extra data included, in bytes.
 MAX_MESSAGE = 2048
 
 

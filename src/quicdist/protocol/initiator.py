@@ -36,11 +36,11 @@ from quicdist.protocol.names import parse_node_name
 
 
 class Initiator(Handshake):
-    """Dial ``peer_name``. The name message is there to be sent at once.
+    """Dial ``peer_name``. The name message can be sent at once.
 
-    Events: :class:`StatusReceived`, then :class:`Connected`. ``challenge`` (32 bits) is random
-    unless given; ``challenges`` are those of this node, by which it tells one that came back to it.
-    Raises ValueError for a cookie outside Latin-1.
+    Events: :class:`StatusReceived`, then :class:`Connected`. ``challenge`` (32 bits) is random by default;
+    ``challenges`` are the outstanding ones of this node, by which it detects one that comes back. Raises
+    ValueError for a cookie outside Latin-1.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Initiator(Handshake):
             self._take_name(answer)
         if status is Status.ALIVE:
             self._due = None
-            self._buffer.end_of_turn()
+            self._buffer.discard_extra_data()
         else:
             self._due = Due.CHALLENGE
         return StatusReceived(status, answer.name, answer.creation)
@@ -130,5 +130,5 @@ class Initiator(Handshake):
         self._check_challenge(challenge.challenge)
         self._peer = challenge
         self._send(encode_reply(self._challenge, gen_digest(challenge.challenge, self._cookie)))
-        self._buffer.end_of_turn()
+        self._buffer.discard_extra_data()
         self._due = Due.ACK

@@ -60,14 +60,14 @@ def parse_node_name(name: str) -> NodeName:
 
 
 def validate_node_name(name: str) -> NodeName:
-    """Split a name that this node wants to bear; as strict as ``net_kernel`` is at start-up.
+    """Split a name for this node; as strict as ``net_kernel`` is at start-up.
 
     The part before the ``@`` consists of letters, digits, ``_`` and ``-``, the host of printable
     Latin-1 characters. Raises :class:`InvalidNodeName`.
     """
     parsed = parse_node_name(name)
     if not _ALIVE.fullmatch(parsed.alive):
-        raise InvalidNodeName(name, "before the @ only letters, digits, _ and - may stand")
+        raise InvalidNodeName(name, "only letters, digits, _ and - are allowed before the @")
     if not _HOST.fullmatch(parsed.host):
         raise InvalidNodeName(name, "the host has a character that a host name cannot have")
     return parsed
@@ -92,13 +92,13 @@ def _check_atom(name: str) -> None:
 
 
 def node_name(node: Name) -> str:
-    """The name of a node, given as a str or an :class:`Atom`, as a str. Raises TypeError for
-    anything else; a name that no node can have is left to whoever uses it."""
+    """The name of a node, given as a str or an :class:`Atom`, as a str. Raises TypeError for anything else;
+    whether a node can have the name is not checked."""
     return name_of(node, "a node name")
 
 
 def node_names(nodes: Iterable[N]) -> list[N]:
-    """Several, as they were given. Raises TypeError for one name in place of several."""
+    """Several names of nodes as a list, unchanged. Raises TypeError for one name in place of several."""
     if isinstance(nodes, str | Atom | bytes) or not isinstance(nodes, Iterable):
         raise TypeError(f"expected a list of node names, such as [{nodes!r}], got {type(nodes).__name__}")
     names = list(nodes)

@@ -23,8 +23,8 @@ NO_PAYLOAD: Final = NoPayload.NO_PAYLOAD
 
 
 class RefusedPayload:
-    """The payload of a message that is well delimited but exceeds a limit of this side: too long, or
-    nested too deep. The message is lost, the connection goes on.
+    """The payload of a message that is well delimited but exceeds a limit of this side: too long, or nested
+    too deep. The message is lost, the connection continues.
 
     ``error`` says which limit. ``begun`` are the first elements of the payload, where it is a tuple, as
     far as they were read.
@@ -41,9 +41,9 @@ class RefusedPayload:
 
 
 class EncodedPayload:
-    """A payload in its external form, encoded before it was known to whom it goes.
+    """A payload in its external form, encoded before its connection exists.
 
-    ``records``: whether there are native records in it, which not every peer knows.
+    ``records``: whether it contains native records, which not every peer supports.
     """
 
     __slots__ = ("etf", "records")

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 from typing import Final
 
-#: At most so many bytes decide: a length, the header of a first fragment, a tuple and its first element.
-LONGEST: Final = 26
-
 _SMALL_TUPLE, _SMALL_INTEGER = 104, 97
 #: Elements of a control message, the operation included (ERTS User's Guide, *Distribution Protocol*).
 _ARITIES: Final = range(2, 9)
@@ -20,7 +17,8 @@ _SHORTEST: Final = 6
 
 def begins_with_frame(data: bytes, max_frame: int) -> bool | None:
     """Whether a stream that begins with ``data`` begins with a frame of at most ``max_frame`` bytes; None if
-    more bytes are needed to decide."""
+    more bytes are needed to decide. It takes 26 at most: a length, the header of a first fragment, a tuple
+    and its first element."""
     size = len(data)
     length = int.from_bytes(data[:4].ljust(4, b"\0"))
     if length > max_frame or (size >= 4 and length < _SHORTEST):

@@ -1,7 +1,7 @@
 """Which QUIC stream is for what, and which one a message takes.
 
-Stream ids are those of RFC 9000, section 2.1: the lowest bit says who opened it (0 the client), the
-next whether it is unidirectional. As ``quic_dist`` lays them out, with N data streams each way:
+Stream ids are those of RFC 9000, section 2.1: the lowest bit says who opened it (0 the client), the next
+whether it is unidirectional. As ``quic_dist`` lays them out, with N data streams in each direction:
 
 =========  ================  ================  =====================================
 streams    by the client     by the server     use
@@ -106,8 +106,8 @@ class StreamPlan:
 
 
 def _steady_hash(pair: Hashable) -> int:
-    """A hash that is the same for equal pairs at all times. That of an atom is not: a name that nobody
-    holds on to is another object, with another hash, when it is next sent to."""
+    """A hash that is always the same for equal pairs. That of an atom is not: an atom without a reference is
+    freed, and the next one of its name is another object with another hash."""
     if type(pair) is tuple:
         return hash(tuple([end.name if type(end) is Atom else end for end in pair]))
     return hash(pair.name if type(pair) is Atom else pair)

@@ -22,9 +22,9 @@ _lock = threading.Lock()
 class Atom(Value):
     """An Erlang atom: ``Atom("ok")``. There is one object for each name, so ``is`` works too.
 
-    Equal to no string and to no bool: the atoms ``true`` and ``false`` arrive as ``True`` and
-    ``False``, and are sent from those. ``str()`` is the bare name, without quotes, since a name is
-    what one needs it for; ``format_term`` writes it as Erlang source does.
+    Equal to no string and to no bool: the atoms ``true`` and ``false`` arrive as ``True`` and ``False``, and
+    are sent from those. ``str()`` is the bare name, without quotes, for use as a name; ``format_term`` writes
+    it as Erlang source does.
 
     Raises TermError if the name has more than 255 characters or a lone surrogate.
     """

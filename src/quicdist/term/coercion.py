@@ -1,4 +1,4 @@
-"""Converts subclasses and look-alikes of the encodable types to those types."""
+"""Converts subclasses of the encodable types, and similar types, to those types."""
 
 from __future__ import annotations
 

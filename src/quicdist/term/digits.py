@@ -1,9 +1,8 @@
-"""Whole numbers of any size to digits and back.
+"""Converts integers of any size to digits and back.
 
-Python refuses to turn more than 4,300 digits (a program may set it down to 640) into an int or
-back, because its own way takes time that grows with the square of their number. An integer in
-Erlang may have over a million. The two functions here split the work in halves, which keeps the
-time well below the square.
+Python refuses to convert more than 4,300 digits (a program may lower this to 640) to an int or back, because
+its algorithm takes quadratic time. An integer in Erlang may have over a million digits. The two functions
+here divide and conquer, which takes less than quadratic time.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _EXACT = decimal.Context(
 def integer_from_digits(digits: str, base: int = 10) -> int:
     """The value of ``digits`` (no sign, no underscores) in ``base``, 2 to 36, however many they are.
 
-    Raises ValueError if one of them is no digit of ``base``, OverflowError beyond Erlang's largest
+    Raises ValueError if one of them is not a digit of ``base``, OverflowError beyond Erlang's largest
     integer.
     """
     if len(digits) <= _SHORT_DIGITS:

@@ -14,7 +14,7 @@ class TermError(QuicDistError, ValueError):
 class EncodeError(TermError):
     """A Python value cannot be encoded as an Erlang term without changing it.
 
-    ``path`` says where in the term it stands, written as Python code: ``term[1]['a'][3]``.
+    ``path`` is its place in the term, written as Python code: ``term[1]['a'][3]``.
     """
 
     def __init__(self, message: str, *, path: str = "term") -> None:
@@ -25,13 +25,13 @@ class EncodeError(TermError):
 class DecodeError(TermError):
     """Bytes are not a term in the external term format, or the term exceeds a limit.
 
-    ``offset`` is the byte at which decoding stopped, counted from the start of the buffer that was
-    given (of the inflated term, if it was compressed); ``path`` is where in the term that is.
+    ``offset`` is the byte at which decoding stopped, counted from the start of the buffer (of the inflated
+    term, if it was compressed); ``path`` is that place in the term.
     """
 
     #: The first elements of the term, if it is a tuple: those that were read whole.
     begun: tuple[Any, ...] = ()
-    #: The term is nested deeper than the limits allow; what follows in it was not read.
+    #: The term is nested deeper than the limits allow; the rest of it was not read.
     too_deep = False
 
     def __init__(self, message: str, *, offset: int, path: str = "term") -> None:

@@ -9,7 +9,7 @@ from quicdist.term.base import Value, operations
 from quicdist.term.errors import DecodeError, TermError
 from quicdist.term.tags import Tag
 
-#: What a BEAM closes the connection over if there is more in a fun (erts, MAX_ARG and small integers).
+#: A BEAM closes the connection for a fun that exceeds these (erts: MAX_ARG, small integers).
 MAX_FREE_VARIABLES = 255
 SMALL_LIMIT = 1 << 59
 

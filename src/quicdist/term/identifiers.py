@@ -1,8 +1,8 @@
 """Pids, ports and references.
 
-Each holds its own external form, in the one way this library writes it (NEW_PID_EXT, V4_PORT_EXT,
-NEWER_REFERENCE_EXT, erl_ext_dist): two are equal when these bytes are, one that passes through is
-sent on as it came, and only who asks for a number takes it apart.
+Each holds its own external form, in the one form that this library writes (NEW_PID_EXT, V4_PORT_EXT,
+NEWER_REFERENCE_EXT, erl_ext_dist): two are equal when these bytes are, one that is received and sent again is
+not encoded anew, and its numbers are decoded when they are read.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Identifier(Value):
 
     @property
     def creation(self) -> int:
-        """Which life of the node it belongs to (32 bits, 0 for any)."""
+        """The incarnation of the node that it belongs to (32 bits, 0 for any)."""
         raise NotImplementedError
 
     def _arguments(self) -> tuple[Any, ...]:

@@ -90,7 +90,7 @@ def _leaf(term: Any, none: Atom | None, memo: dict[int, bytes]) -> bytes | None:
     if kind is bytes:
         return _seal(b"b" + term)
     if kind is str:
-        return _seal(b"b" + _utf8(term))
+        return _seal(b"b" + utf8(term))
     if kind is bool:
         return _seal((_TRUE if term else _FALSE)._etf)
     if term is None:
@@ -144,8 +144,9 @@ def _seal(form: bytes) -> bytes:
     return b"\xff" + blake2b(form, digest_size=24).digest()
 
 
-def _utf8(text: str) -> bytes:
+def utf8(text: str) -> bytes:
+    """The bytes of a str, which is sent as a UTF-8 binary. Raises EncodeError for a lone surrogate."""
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        raise EncodeError(f"a str that is not valid Unicode: {error}") from None
+        raise EncodeError(f"a str that is not valid Unicode: {error.reason}") from None

@@ -59,8 +59,8 @@ def elixir_struct(
 ) -> dict[Atom, Any]:
     """An Elixir struct, ``%MyApp.User{name: "Ada"}``: a map with atom keys and ``__struct__``.
 
-    ``module`` is its name in Elixir, ``"MyApp.User"``. All fields must be given: the defaults stand in
-    the Elixir module.
+    ``module`` is its name in Elixir, ``"MyApp.User"``. Pass all fields: the defaults are known to the Elixir
+    module only.
     """
     name = name_of(module, "a module")
     made = atom_keys(mapping, **fields)

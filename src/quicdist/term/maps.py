@@ -49,7 +49,7 @@ class Map(Formed, Mapping[Any, Any]):
     def _at(self, key: Any) -> int | None:
         try:
             return self._index.get(exact_form(key))
-        except EncodeError:  # no term, so not in here
+        except EncodeError:  # not a term, so not a key
             return None
 
     def __iter__(self) -> Iterator[Any]:

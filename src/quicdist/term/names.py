@@ -1,8 +1,8 @@
-"""Names and argument lists as a program may give them.
+"""Names and argument lists as a program may pass them.
 
-Erlang has atoms where Python has text: the name of a module, a function, a registered process or a
-node may be given as an :class:`Atom` or as a str, and other nodes give theirs as atoms (``Pid.node``,
-``erlang:nodes/0``). What takes one calls :func:`name_of` or :func:`atom_of` first.
+Erlang has atoms where Python has text: the name of a module, a function, a registered process or a node may
+be passed as an :class:`Atom` or as a str, and other nodes send theirs as atoms (``Pid.node``,
+``erlang:nodes/0``). Each function that takes a name calls :func:`name_of` or :func:`atom_of` first.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from quicdist.term.atom import Atom
 
-#: A name as a program may give it.
+#: A name as a program may pass it.
 Name: TypeAlias = str | Atom
 #: Kinds of names, for error messages.
 MODULE, FUNCTION, REGISTERED_NAME = "a module", "a function", "a registered name"

@@ -17,6 +17,7 @@ from quicdist.term.coercion import cannot_encode, coerced
 from quicdist.term.errors import EncodeError
 from quicdist.term.funs import Export, Fun
 from quicdist.term.identifiers import MAX_REFERENCE_WORDS, Pid, Port, Reference
+from quicdist.term.identity import utf8
 from quicdist.term.maps import Map
 from quicdist.term.values import BitString, ImproperList, Record
 
@@ -28,9 +29,9 @@ _UNDEFINED = "undefined"
 def sort_key(term: Any, *, none: Atom | str = _UNDEFINED) -> Any:
     """A key that puts terms in Erlang's order, for ``sorted(terms, key=sort_key)`` and the like.
 
-    As in ``lists:sort``, numbers go by their value, whether int or float, exactly: ``1`` and ``1.0``
-    stay as they were found. ``none`` is the atom that ``None`` stands for. Raises EncodeError for
-    values that are not terms.
+    As in ``lists:sort``, numbers go by their value, whether int or float, exactly: ``1`` and ``1.0`` keep
+    their order. ``none`` is the atom that ``None`` stands for. Raises EncodeError for values that are not
+    terms.
     """
     return _key(term, False, none if isinstance(none, str) else none.name)
 
@@ -103,7 +104,7 @@ def _flat(term: Any, exact: bool, none: str) -> tuple[tuple[Any, ...], Any]:
     if kind is bytes:
         return (_BITSTRING, term, 8), None
     if kind is str:
-        return (_BITSTRING, _utf8(term), 8), None
+        return (_BITSTRING, utf8(term), 8), None
     if kind is tuple:
         return (_TUPLE, len(term)), term or None
     if kind is list:
@@ -173,10 +174,3 @@ def _rest(term: Any, start: int) -> Any:
         return term[start:]
     elements = term.elements[start:]
     return ImproperList(elements, term.tail) if elements else term.tail
-
-
-def _utf8(text: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError as error:
-        raise EncodeError(f"a str that is not valid Unicode: {error.reason}") from None

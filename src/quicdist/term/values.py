@@ -164,7 +164,7 @@ def _record(module: Atom, name: Atom, fields: tuple[tuple[Atom, Any], ...], expo
 class Local(Value):
     """A term in a form that only the node that wrote it can read (LOCAL_EXT), returned whole.
 
-    ``data`` is what followed the tag. It stands only alone, never inside another term.
+    ``data`` is what followed the tag. It is never part of another term.
     """
 
     __slots__ = ("data",)

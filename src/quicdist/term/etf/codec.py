@@ -19,7 +19,7 @@ _VERSION = bytes((VERSION,))
 
 
 class Codec:
-    """Encodes and decodes with one set of options; made once and used for the life of a connection.
+    """Encodes and decodes with one set of options; made once and used as long as a connection lives.
 
     none: the atom that ``None`` is sent as and that arrives as ``None``; with ``none=None`` that atom
         stays an Atom and ``None`` is refused.
@@ -27,8 +27,8 @@ class Codec:
     deterministic: write maps in the order of their keys, as ``term_to_binary(T, [deterministic])``:
         equal terms give equal bytes, the same as OTP 26 and later write.
     default: called with each value that Erlang lacks (``datetime``, ``Decimal``, ``UUID``, a class of
-        the program), as in json: it returns a value that can be encoded in its place, or raises
-        TypeError. Whatever it raises is an EncodeError that says where the value stands.
+        the program), as in json: it returns a value that can be encoded in its place, or raises TypeError.
+        Any exception it raises becomes an EncodeError with the path of the value.
     view_from: binaries of so many bytes or more, out of ``bytes``, are not copied but come as a
         memoryview, which keeps all of the data it was decoded from alive.
     """
@@ -62,7 +62,7 @@ class Codec:
         self.view_from = view_from
         least_view = sys.maxsize if view_from is None else view_from
         self._decoder = Decoder(self.none, limits, least_view)
-        #: :meth:`decode` and :meth:`encode_into` as plain functions, for those who call them all the time.
+        #: :meth:`decode` and :meth:`encode_into` as plain functions, which are faster to call.
         self.decoder = fast_decoder(
             self._decoder, self._decoder.atoms, self._decoder.nodes, self._decoder.pids, limits, least_view
         )

@@ -75,7 +75,7 @@ class DecodeCache:
         return atom, end
 
     def new_pid(self, data: Any, i: int, etf: bytes) -> tuple[Pid, int]:
-        """A pid not seen lately."""
+        """Decode a pid that is not in the cache."""
         node, j = self.node(data, i + 1)
         id, serial, creation = _pid(data, j)
         pid = Pid(node, id, serial, creation)

@@ -1,7 +1,7 @@
 """From the external term format to Python's values (erl_ext_dist).
 
-One loop over the bytes with a stack of its own for what stands in what, so that no term is too deep
-for Python's. Counts and sizes are held against the bytes that are left before anything is built.
+One loop over the bytes with an explicit stack, so that the depth of a term is not limited by Python's. Counts
+and sizes are compared with the bytes that are left before anything is built.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _set = object.__setattr__
 _set_node = Reference.node.__set__  # type: ignore[attr-defined, misc]
 _set_etf = Reference._etf.__set__  # type: ignore[attr-defined, misc]
 
-#: Something to loop over ``n`` times, made once.
+#: ``TIMES[n]`` is something to loop over ``n`` times, made once.
 TIMES = [(None,) * n for n in range(256)]
 
-#: Python's hash of a tuple calls itself in C, with no limit but the stack's end: some 80 bytes for each
-#: level. So many tuples directly in one another are looked for, at every multiple of it: twice as many
-#: are never decoded. (Lists cannot be hashed; the hash of other values is Python's code, with a limit.)
+#: Python's hash of a tuple recurses in C without a limit, some 80 bytes of stack for each level. So a term
+#: with this many tuples directly in one another is refused. The nesting is checked at every multiple of the
+#: number only, so up to twice as many can pass. (Lists cannot be hashed; other values are hashed in Python.)
 _ONLY_TUPLES = 10_000
 
 # The frames of the stack; ROOT is the frame around the whole term.
@@ -64,18 +64,18 @@ class Decoder(DecodeCache):
     def decode(self, data: bytes | memoryview, offset: int = 0, outer: int = 0) -> tuple[Any, int]:
         """The term that begins at ``offset``, and the offset after it. No version byte.
 
-        ``outer`` is how many levels it stands in already.
+        ``outer`` is the number of levels around it.
         """
         atoms, nodes, pids = self.atoms, self.nodes, self.pids
         max_depth = self._limits.max_depth - outer
-        careful_depth = min(HASHABLE_DEPTH, max_depth)
+        next_check = min(HASHABLE_DEPTH, max_depth)
         text: Any
         left: Iterator[Any]
         copy = type(data) is not bytes  # slices of a view are no values yet
         size = len(data)
         i = offset
         stack: list[tuple[int, list[Any], Iterator[Any]]] = []
-        funs: list[int] = []  # where the funs began that we are inside of
+        funs: list[int] = []  # the offsets of the funs around the current term
         kind, left = _ROOT, iter((None,))
         items: list[Any] = []
         value: Any
@@ -107,8 +107,8 @@ class Decoder(DecodeCache):
                         if not count:
                             items.append(())
                             continue
-                        if len(stack) >= careful_depth:
-                            careful_depth = self._deeper(stack, max_depth)
+                        if len(stack) >= next_check:
+                            next_check = self._deeper(stack, max_depth)
                         stack.append((kind, items, left))
                         kind, items, left = _TUPLE, [], iter(TIMES[count])
                         break
@@ -117,8 +117,8 @@ class Decoder(DecodeCache):
                         i += 5
                         if count >= size - i:
                             raise Malformed(too_few("list", count + 1, size - i))
-                        if len(stack) >= careful_depth:
-                            careful_depth = self._deeper(stack, max_depth)
+                        if len(stack) >= next_check:
+                            next_check = self._deeper(stack, max_depth)
                         stack.append((kind, items, left))
                         kind, items = _LIST, []
                         if count > 3 and data[i] in RUN_TAGS:
@@ -198,7 +198,7 @@ class Decoder(DecodeCache):
                         continue
                     elif tag == 70:  # NEW_FLOAT_EXT
                         value = _double(data, i + 1)[0]
-                        if value - value:  # that is not a number, for those that are none
+                        if value - value:  # the difference is NaN for infinity and NaN
                             raise Malformed(f"a float that is not finite: {value}")
                         items.append(value)
                         i += 9
@@ -248,9 +248,9 @@ class Decoder(DecodeCache):
                         value, i = read_uncommon(self, data, i)
                         items.append(value)
                         continue
-                    # A term with others in it: they come next, then we go on here.
-                    if len(stack) >= careful_depth:
-                        careful_depth = self._deeper(stack, max_depth)
+                    # A compound term: its elements come next.
+                    if len(stack) >= next_check:
+                        next_check = self._deeper(stack, max_depth)
                     stack.append((kind, items, left))
                     kind, items, left = opened, [], repeat(None, count)
                     if opened == _RECORD:
@@ -284,7 +284,7 @@ class Decoder(DecodeCache):
                     elif kind == _MAP:
                         pairs = iter(items)
                         try:
-                            if careful_depth != HASHABLE_DEPTH and too_deep_to_hash(items[::2]):
+                            if next_check != HASHABLE_DEPTH and too_deep_to_hash(items[::2]):
                                 raise TypeError
                             value = dict(zip(pairs, pairs, strict=False))
                         except (TypeError, RecursionError):
@@ -319,7 +319,7 @@ class Decoder(DecodeCache):
         raise failed
 
     def _deeper(self, stack: list[tuple[int, list[Any], Iterator[Any]]], max_depth: int) -> int:
-        """Check the nesting at ``careful_depth``; returns the next depth to check at. Raises TooDeep."""
+        """Check the nesting at ``next_check``; returns the next depth to check at. Raises TooDeep."""
         depth = len(stack)
         if depth >= max_depth:
             raise TooDeep(f"nested deeper than {self._limits.max_depth}")

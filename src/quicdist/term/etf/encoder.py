@@ -1,8 +1,8 @@
 """Encodes Python values in the external term format (erl_ext_dist).
 
-A term is written as one flat run of its parts, headers first, from a loop with a stack of its own:
-no term is too deep for Python's. Values that hold their own external form (atoms, pids, references,
-ports, funs) are one append each, and so is a binary of any size.
+A term is written as a flat sequence of parts, headers first, by a loop with an explicit stack, so that its
+depth is not limited by Python's. Values that hold their own external form (atoms, pids, references, ports,
+funs) are one append each, and so is a binary of any size.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _tagged_int32 = Struct(">Bi").pack
 _tagged_double = Struct(">Bd").pack
 _record_head = Struct(">BIB").pack
 
-#: OTP's most (24 bits of arity in a tuple's header word).
+#: OTP's limit for the size of a tuple (24 bits of arity in its header word).
 MAX_TUPLE_SIZE = 0xFFFFFF
 _UINT32_MAX = 0xFFFFFFFF
 
@@ -56,7 +56,7 @@ _UNMISTAKABLE = tuple(
 #: Makes a term of a value that Erlang lacks, or raises TypeError.
 Default: TypeAlias = Callable[[Any], Any]
 
-#: The end of a list is written as the empty one.
+#: The end of a list, written as the empty list.
 _END: list[Any] = []
 
 
@@ -194,7 +194,7 @@ class Encoder:
                     if opened is None:
                         continue
                     inner = opened
-                # A term with others in it: they come next, then we go on here.
+                # A compound term: its elements come next.
                 if len(stack) >= max_depth:
                     raise Unencodable(f"nested deeper than {self._max_depth}")
                 push(left)
@@ -246,14 +246,14 @@ class Encoder:
             raise Unencodable(text)
         try:
             term = self._default(value)
-        except Exception as error:  # TypeError, as json's hooks say no, or a fault: it costs this term only
+        except Exception as error:  # TypeError means no, as in json; any error refuses this term only
             raise Unencodable(f"{text}: default raised {type(error).__name__}: {error}") from error
         if term is value or term is NotImplemented:
             raise Unencodable(f"{text}: default returned no other value")
         return term
 
     def _in_order(self, pairs: dict[Any, Any] | Map) -> Iterable[tuple[Any, Any]]:
-        """A map's pairs, in the order of their keys if that is asked for."""
+        """The pairs of a map, in the order of the keys if the encoding is deterministic."""
         if not self._deterministic:
             return pairs.items()
         none = self._none
@@ -273,7 +273,7 @@ class Encoder:
             forms = {exact_form(key, self._none, memo) for key in pairs}
         except EncodeError:
             if self._default is None:
-                return  # the key itself is refused when its turn comes
+                return  # the key itself is refused when it is encoded
             # Equal terms have equal bytes.
             encoder = Encoder(self._none, Limits(self._max_depth), True, default=self._default)
             forms = set()

@@ -1,10 +1,10 @@
-"""The short way through the decoder, for the terms that messages are mostly made of.
+"""The fast path of the decoder, for the common terms of messages.
 
-The decoder proper (``decoder.py``) keeps its own stack, knows every tag and says what is wrong where.
-This one calls itself, which is quicker, for the first levels of a term and its common tags, and leaves
-all else to that one: rarer tags and deeper levels a part at a time, and anything that does not go
-smoothly (bytes that end too soon, keys that a dict cannot tell apart) as a whole. So it checks nothing
-that shows by itself in the end: reading too far is an IndexError, or leaves the offset behind the data.
+The complete decoder (``decoder.py``) has an explicit stack, handles every tag and locates faults. The fast
+path recurses, which is quicker, and handles the first levels of a term and the common tags only. Parts with
+other tags, or deeper ones, are decoded by the complete decoder. If something is wrong (the data end too soon,
+two keys of a map are one key to a dict), the complete decoder decodes the whole term again. So most checks
+are left out here: reading too far raises IndexError, or ends at an offset after the data.
 """
 
 from __future__ import annotations
@@ -38,13 +38,14 @@ _set_etf = Reference._etf.__set__  # type: ignore[attr-defined, misc]
 _set_elements = ImproperList.elements.__set__  # type: ignore[attr-defined, misc]
 _set_tail = ImproperList.tail.__set__  # type: ignore[misc]
 
-#: Levels of a term that are read by calling ourselves: far from Python's limit, and few enough that
-#: their frames fit in the memory that it has at hand for them.
+#: Levels of a term that are read by recursion: far below Python's limit, and few enough that the interpreter
+#: allocates no further memory for their frames.
 _LEVELS = 36
 
 _ONCE = TIMES[1]
 
-#: Up to this size a bytearray or memoryview is copied sooner than decoded in place.
+#: A bytearray or memoryview of at most so many bytes is copied, because that is faster than decoding it in
+#: place.
 _COPIED = 4096
 
 _Read: TypeAlias = Callable[[bytes, int, int], tuple[Any, int]]
@@ -56,14 +57,14 @@ class Decode(Protocol):
     def __call__(self, data: bytes | bytearray | memoryview, offset: int = 0) -> tuple[Any, int]: ...
 
 
-class NotSmooth(Exception):
-    """The decoder proper has to look at this."""
+class NeedsDecoder(Exception):
+    """The complete decoder has to decode the whole term."""
 
 
 #: Raised for bytes that the complete decoder has to decode: it raises the right error. Any other
 #: exception is a defect, which must show.
 LEFT_TO_DECODER = (
-    NotSmooth,
+    NeedsDecoder,
     TermError,
     LookupError,
     TypeError,
@@ -75,7 +76,7 @@ LEFT_TO_DECODER = (
 
 
 def fast_decoder(
-    careful: Decoder,
+    decoder: Decoder,
     atoms: dict[bytes, Any],
     nodes: dict[bytes, Atom],
     pids: dict[bytes, Pid],
@@ -84,20 +85,20 @@ def fast_decoder(
 ) -> Decode:
     """A function from ``(data, offset)`` to a term and the offset after it.
 
-    What is not smooth is left to ``careful``; the three caches are that one's, and only that one adds to
-    them.
+    ``decoder`` decodes what the fast path does not handle. The three caches belong to it; only it adds
+    entries.
     """
 
     levels = min(_LEVELS, limits.max_depth)
 
-    # In all of these ``room`` is how many levels more may be entered here.
+    # ``room`` is the number of further levels that the fast path may enter.
 
     def rest(data: bytes, i: int, room: int) -> tuple[Any, int]:
-        return careful.decode(data, i, levels - room)
+        return decoder.decode(data, i, levels - room)
 
-    def several(data: bytes, i: int, times: Iterable[None], room: int, items: list[Any]) -> int:
-        # One term each of ``times``, into ``items``; the offset after them. The order of the tags is
-        # that of how often they come, or how little else there is to them.
+    def read_terms(data: bytes, i: int, times: Iterable[None], room: int, items: list[Any]) -> int:
+        # Reads a term for each of ``times`` into ``items``; returns the offset after them. Frequent and
+        # simple tags are tested first.
         for _ in times:
             tag = data[i]
             if tag == 119:  # SMALL_ATOM_UTF8_EXT
@@ -112,12 +113,12 @@ def fast_decoder(
                 i += 2
             elif tag == 104 and room:  # SMALL_TUPLE_EXT
                 parts: list[Any] = []
-                i = several(data, i + 2, TIMES[data[i + 1]], room - 1, parts)
+                i = read_terms(data, i + 2, TIMES[data[i + 1]], room - 1, parts)
                 items.append(tuple(parts))
             elif tag == 109:  # BINARY_EXT
                 length = _uint32(data, i + 1)[0]
                 if length >= view_from:
-                    raise NotSmooth
+                    raise NeedsDecoder
                 i += 5
                 end = i + length
                 items.append(data[i:end])
@@ -129,7 +130,9 @@ def fast_decoder(
                 if length > 3 and data[i] in RUN_TAGS:
                     i = read_runs(data, i, len(data), length, parts)
                     length -= len(parts)
-                i = several(data, i, TIMES[length] if length < 256 else repeat(None, length), room - 1, parts)
+                i = read_terms(
+                    data, i, TIMES[length] if length < 256 else repeat(None, length), room - 1, parts
+                )
                 if data[i] == 106:
                     items.append(parts)
                     i += 1
@@ -153,10 +156,10 @@ def fast_decoder(
             tail, i = read_reference(data, i, room)
         else:
             parts: list[Any] = []
-            i = several(data, i, _ONCE, room - 1, parts)
+            i = read_terms(data, i, _ONCE, room - 1, parts)
             tail = parts[0]
         if type(tail) is list or type(tail) is ImproperList or not items:
-            raise NotSmooth
+            raise NeedsDecoder
         improper = _new(ImproperList)
         _set_elements(improper, tuple(items))
         _set_tail(improper, tail)
@@ -192,7 +195,7 @@ def fast_decoder(
             else:
                 key, i = rest(data, i, room)
                 if too_deep_to_hash((key,)):
-                    raise NotSmooth
+                    raise NeedsDecoder
             tag = data[i]
             if tag == 119:
                 end = i + 2 + data[i + 1]
@@ -207,26 +210,26 @@ def fast_decoder(
             elif tag == 109:
                 length = _uint32(data, i + 1)[0]
                 if length >= view_from:
-                    raise NotSmooth
+                    raise NeedsDecoder
                 i += 5
                 end = i + length
                 pairs[key] = data[i:end]
                 i = end
             elif tag == 104 and room:
                 parts: list[Any] = []
-                i = several(data, i + 2, TIMES[data[i + 1]], room - 1, parts)
+                i = read_terms(data, i + 2, TIMES[data[i + 1]], room - 1, parts)
                 pairs[key] = tuple(parts)
             elif tag == 98:
                 pairs[key] = _int32(data, i + 1)[0]
                 i += 5
             elif tag == 108:
                 parts = []
-                i = several(data, i, _ONCE, room, parts)
+                i = read_terms(data, i, _ONCE, room, parts)
                 pairs[key] = parts[0]
             else:
                 pairs[key], i = read[tag](data, i, room)
         if len(pairs) != count:
-            raise NotSmooth
+            raise NeedsDecoder
         return pairs, i
 
     def read_nil(data: bytes, i: int, room: int) -> tuple[Any, int]:
@@ -241,7 +244,7 @@ def fast_decoder(
     def read_float(data: bytes, i: int, room: int) -> tuple[Any, int]:
         value = _double(data, i + 1)[0]
         if not isfinite(value):
-            raise NotSmooth
+            raise NeedsDecoder
         return value, i + 9
 
     def read_big(data: bytes, i: int, room: int) -> tuple[Any, int]:
@@ -268,7 +271,7 @@ def fast_decoder(
         except KeyError:
             return rest(data, i, room)
         if data[i + 1] or not 0 < words <= MAX_REFERENCE_WORDS:
-            raise NotSmooth
+            raise NeedsDecoder
         end += 4 + 4 * words
         reference = _new(Reference)
         _set_node(reference, node)
@@ -288,16 +291,16 @@ def fast_decoder(
         if type(data) is not bytes:
             if len(data) > _COPIED:
                 with memoryview(data) as view, view.cast("B") as octets:
-                    return careful.decode(octets, offset)
+                    return decoder.decode(octets, offset)
             data = bytes(data)
         if offset >= 0:
             terms: list[Any] = []
             try:
-                end = several(data, offset, _ONCE, levels, terms)
+                end = read_terms(data, offset, _ONCE, levels, terms)
                 if end <= len(data):
                     return terms[0], end
             except LEFT_TO_DECODER:
                 pass
-        return careful.decode(data, offset)
+        return decoder.decode(data, offset)
 
     return decode

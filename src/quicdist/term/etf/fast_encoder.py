@@ -1,8 +1,8 @@
-"""The short way through the encoder, for the terms that messages are mostly made of.
+"""The fast path of the encoder, for the common terms of messages.
 
-As in ``fast_decoder.py``: this one calls itself for the first levels of a term and its common types.
-The encoder proper (``encoder.py``) is asked for rarer types, deeper levels and long lists a part at a
-time, and for the whole term once anything here raises: it then says what cannot be sent, and where.
+As in ``fast_decoder.py``, the fast path recurses into the first levels of a term and handles the common
+types. Parts of other types, or deeper ones, are encoded by the complete encoder (``encoder.py``). After any
+exception here the complete encoder encodes the whole term, and its error says what cannot be sent, and where.
 """
 
 from __future__ import annotations
@@ -24,11 +24,10 @@ _tagged_uint32 = Struct(">BI").pack
 _tagged_int32 = Struct(">Bi").pack
 _tagged_double = Struct(">Bd").pack
 
-#: Levels that are written by calling ourselves: far from Python's limit, and few enough that their
-#: frames fit in the memory that it has at hand for them.
+#: Levels of a term that are written by recursion; see ``fast_decoder.py``.
 _LEVELS = 36
 
-#: Maps up to this size have the external forms of their keys remembered, for so many sets of keys.
+#: The cache of keys in external form: keys of a map, and sets of keys.
 _MAX_KEYS = 24
 _MAX_SHAPES = 512
 
@@ -37,8 +36,8 @@ _TRUE, _FALSE = Atom("true")._etf, Atom("false")._etf
 _Write: TypeAlias = Callable[[Any, list[bytes], int], None]
 
 
-class NotSmooth(Exception):
-    """The encoder proper has to look at this."""
+class NeedsEncoder(Exception):
+    """The complete encoder has to encode the whole term."""
 
 
 #: Raised by defects of this module only, never for a term: they must show.
@@ -46,23 +45,23 @@ DEFECTS = (NameError, AttributeError, AssertionError)
 
 
 def fast_encoder(
-    careful: Encoder, none: Atom | None, limits: Limits, deterministic: bool
+    encoder: Encoder, none: Atom | None, limits: Limits, deterministic: bool
 ) -> Callable[[Any, list[bytes]], None]:
-    """A function that appends the external form of a term to ``parts``; what is not smooth is left to
-    ``careful``, which says what is wrong. After an EncodeError ``parts`` is as it was before."""
+    """A function that appends the external form of a term to ``parts``; ``encoder`` encodes what the fast
+    path does not handle, and raises the errors. After an EncodeError ``parts`` is as it was before."""
 
-    # The external forms of a map's keys, the first with the map's header, by the keys: atoms and strings
-    # only, which Python does not take for anything else. Maps of one make come again and again.
+    # By the keys of a map: the external forms of the keys, the first with the map's header. Maps with the
+    # same keys are frequent. Only atoms and strings, which are equal to no other keys in Python.
     shapes: dict[tuple[Any, ...], list[bytes]] = {}
 
     levels = min(_LEVELS, limits.max_depth)
 
-    # In all of these ``room`` is how many levels more may be entered here.
+    # ``room`` is the number of further levels that the fast path may enter.
 
     def rest(term: Any, parts: list[bytes], room: int) -> None:
-        careful.write((term,), parts, levels - room)
+        encoder.write((term,), parts, levels - room)
 
-    def several(terms: Any, parts: list[bytes], room: int) -> None:
+    def write_terms(terms: Any, parts: list[bytes], room: int) -> None:
         for term in terms:
             kind = type(term)
             if kind is Atom:
@@ -76,7 +75,7 @@ def fast_encoder(
                     parts.append(big(term))
             elif kind is tuple and room:
                 parts.append(TUPLES[len(term)])
-                several(term, parts, room - 1)
+                write_terms(term, parts, room - 1)
             elif kind is bytes:
                 size = len(term)
                 parts.append(BINARIES[size] if size < 256 else _tagged_uint32(109, size))
@@ -96,7 +95,7 @@ def fast_encoder(
                 else:
                     size = len(term)
                     parts.append(LISTS[size] if size < 256 else _tagged_uint32(108, size))
-                    several(term, parts, room - 1)
+                    write_terms(term, parts, room - 1)
                     parts.append(NIL)
             elif term is True:
                 parts.append(_TRUE)
@@ -140,9 +139,9 @@ def fast_encoder(
                 parts.append(text)
             elif kind is tuple and room:
                 parts.append(TUPLES[len(value)])
-                several(value, parts, room - 1)
+                write_terms(value, parts, room - 1)
             elif kind is list and room:
-                several((value,), parts, room)
+                write_terms((value,), parts, room)
             elif value is True:
                 parts.append(_TRUE)
             elif value is False:
@@ -180,12 +179,12 @@ def fast_encoder(
             return
         size = len(term.elements)
         parts.append(LISTS[size] if size < 256 else _tagged_uint32(108, size))
-        several(term.elements, parts, room - 1)
-        several((term.tail,), parts, room - 1)
+        write_terms(term.elements, parts, room - 1)
+        write_terms((term.tail,), parts, room - 1)
 
     def write_float(term: float, parts: list[bytes], room: int) -> None:
         if not isfinite(term):
-            raise NotSmooth
+            raise NeedsEncoder
         parts.append(_tagged_double(70, term))
 
     write: dict[type, _Write] = {
@@ -201,13 +200,13 @@ def fast_encoder(
     def encode(term: Any, parts: list[bytes]) -> None:
         before = len(parts)
         try:
-            several((term,), parts, levels)
+            write_terms((term,), parts, levels)
             return
         except DEFECTS:
             del parts[before:]
             raise
-        except Exception:  # be it of a key's own __hash__
+        except Exception:  # also of a key's own __hash__
             del parts[before:]
-        careful.encode_into(term, parts)
+        encoder.encode_into(term, parts)
 
     return encode

@@ -1,4 +1,4 @@
-"""Numbers in lists, and terms with nothing in them, read many at a time."""
+"""Reads lists of numbers and of empty terms, many elements at a time."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 from quicdist.term.tags import Tag
 
-#: Elements of one tag and one size, which can be read many at a time: bytes each, type for struct.
+#: By tag, for elements of a fixed size: their bytes, and their type for struct.
 _RUNS = {Tag.SMALL_INTEGER_EXT: (2, "B"), Tag.INTEGER_EXT: (5, "i"), Tag.NEW_FLOAT_EXT: (9, "d")}
 #: Empty terms: a list of millions of them must cost no more than its bytes.
 _EMPTY: dict[int, tuple[bytes, type]] = {
     Tag.NIL_EXT: (bytes([Tag.NIL_EXT]), list),
     Tag.MAP_EXT: (bytes([Tag.MAP_EXT]) + bytes(4), dict),
 }
-#: So many of them at the head of a list make a run worth the while.
+#: Empty terms that are read in one step.
 _MANY = 64
 RUN_TAGS = frozenset(map(int, (*_RUNS, *_EMPTY)))
 
@@ -34,7 +34,7 @@ def read_runs(data: Any, i: int, size: int, count: int, items: list[Any]) -> int
             break
         stride, code = run
         window, done = 16, 0
-        while True:  # ever larger windows, so that short runs cost little and long ones nothing
+        while True:  # growing windows: short runs cost little, and long ones take few steps
             window = min(window, count)
             chunk = bytes(data[i : i + stride * window])
             tags = chunk[::stride]

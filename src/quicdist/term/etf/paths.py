@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 from quicdist.term.atom import Atom
 
-#: Of a longer path the middle is left out.
+#: Steps shown at each end of a path that is longer than twice this.
 _SHOWN = 12
 
 
 class Frame(NamedTuple):
-    """A compound term that is being decoded, and its parts so far (maps: keys and values in turn)."""
+    """A compound term that is being decoded, and its parts so far (of a map: key, value, key, value)."""
 
     kind: str
     done: list[Any]

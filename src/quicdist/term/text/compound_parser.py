@@ -127,7 +127,7 @@ class _Hash:
 
 
 def _map_of(pairs: list[tuple[Any, Any]]) -> dict[Any, Any] | Map:
-    """As ``maps:from_list/1``: of keys that are the same term the last one holds."""
+    """As ``maps:from_list/1``: the last of equal keys counts."""
     try:
         plain = dict(pairs)
         if len(plain) == len(pairs):

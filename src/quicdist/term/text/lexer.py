@@ -1,8 +1,8 @@
 """Splits Erlang source text into tokens, like ``erl_scan``, as far as terms need it.
 
-The rules are those of OTP 29, a superset of what OTP 25 to 28 read: sigils and triple-quoted
-strings (OTP 27, EEP 64 and 66), based floats (OTP 28). Beside them stand the three forms that a
-BEAM prints and does not read: pids, ports and references.
+The rules are those of OTP 29, a superset of what OTP 25 to 28 read: sigils and triple-quoted strings (OTP 27,
+EEP 64 and 66), based floats (OTP 28). In addition there are three forms that a BEAM prints and does not read:
+pids, ports and references.
 
 Source: Erlang Reference Manual, "Data Types" and "Character Set and Source File Encoding".
 """
@@ -188,7 +188,7 @@ def _based(text: str, match: re.Match[str]) -> tuple[Token, int]:
     fraction = fraction.rstrip("0") or "0"
     number = _whole(text, start, whole + fraction, base)
     try:
-        # As erl_scan reckons it, so that no bit comes out otherwise.
+        # As erl_scan computes it, so that every bit is the same.
         if base == 10:
             value = float(f"{whole}.{fraction}e{power}")
         else:
@@ -299,7 +299,7 @@ def _sigil_kind(text: str, start: int, name: str) -> str:
 
 def _sigil_token(text: str, start: int, kind: str, value: str, end: int) -> Token:
     if _NAME_CHARACTER.match(text, end):
-        refuse(text, end, "illegal sigil suffix: nothing may stand after the closing delimiter")
+        refuse(text, end, "illegal sigil suffix: nothing may follow the closing delimiter")
     return Token(kind, value.encode() if kind == "binary" else value, start)
 
 

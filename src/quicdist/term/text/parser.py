@@ -1,8 +1,7 @@
 """Erlang source text to terms: ``parse_term`` and ``parse_terms``.
 
-What ``erl_parse:parse_term/1`` accepts is accepted, and no expression: a term is what
-``file:consult/1`` would read. Nothing here recurses, so depth is bounded by a number and not by
-Python's stack.
+Terms are accepted as by ``erl_parse:parse_term/1`` and ``file:consult/1``, expressions are not. Nothing here
+recurses, so depth is bounded by a number and not by Python's stack.
 """
 
 from __future__ import annotations
@@ -31,9 +30,9 @@ def parse_term(
 ) -> Any:
     """The one term that ``text`` holds, as a person types it; the full stop after it is optional.
 
-    ``node`` and ``creation`` say whose pids, ports and references those are that a BEAM prints with
-    a 0 in front (``<0.88.0>``); without ``node`` they are refused. ``none`` is the atom that comes
-    back as None. ``max_depth`` is how deep terms may stand in one another.
+    ``node`` and ``creation`` name the node of pids, ports and references that a BEAM prints with a 0 in front
+    (``<0.88.0>``); without ``node`` they are refused. ``none`` is the atom that is returned as None.
+    ``max_depth`` is how deep terms may be nested.
 
     Raises ParseError, which has ``line`` and ``column``, if it is not one term.
     """

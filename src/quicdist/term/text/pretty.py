@@ -1,8 +1,8 @@
 """Terms over several lines, broken where ``io_lib_pretty`` breaks them (OTP stdlib).
 
-Where a line breaks depends on how much room is left, on what stands beside it, and on one number
-found beforehand: how far what follows the tag of a tagged tuple is indented. That is the first of
-three (the length of the tag, 4, 1) with which no indentation goes beyond half the line.
+Where a line breaks depends on the room left, on the elements next to it, and on one number that is chosen
+first: how far the elements after the tag of a tagged tuple are indented. It is the first of three (the length
+of the tag, 4, 1) with which no indentation exceeds half the line.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from quicdist.term.text.writer import Writer
 def pretty(term: Any, writer: Writer, *, line_length: int, column: int, max_depth: int) -> str:
     """``term`` in lines of ``line_length`` characters where possible, the first from ``column`` on.
 
-    Raises TermError if something in it is no term, or stands deeper than ``max_depth``.
+    Raises TermError if something in it is not a term, or nested deeper than ``max_depth``.
     """
     node = measured(term, writer, max_depth)
     if node.kind == "leaf" or node.length < line_length - column:

@@ -19,14 +19,14 @@ class TokenStream:
         self.token = next(self.tokens)
 
     def take(self) -> Token:
-        """The next token, which is passed."""
+        """Consume the next token and return it."""
         token = self.token
         if token.kind != "eof":
             self.token = next(self.tokens)
         return token
 
     def accept(self, kind: str) -> bool:
-        """Pass the next token if it is of ``kind``."""
+        """Consume the next token if it is of ``kind``; whether it was."""
         if self.token.kind != kind:
             return False
         self.take()

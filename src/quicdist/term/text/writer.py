@@ -40,7 +40,7 @@ _IN_STRING = _ESCAPES | {ord('"'): '\\"'}
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """Writes terms without parts in one of the ways Erlang has for them."""
+    """Writes terms without parts, in one of Erlang's styles."""
 
     #: Print lists and binaries of printable characters as strings (~p), or as numbers (~w).
     strings: bool = True
@@ -140,7 +140,8 @@ class Writer:
 
 
 def known(term: Any) -> Any:
-    """A subclass or stand-in of a type that is a term, as that type. Raises TermError for other values."""
+    """A value of a subclass of an encodable type, or of a similar type, as that type. Raises TermError for
+    other values."""
     same = coerced(term)
     if same is NotImplemented:
         raise TermError(cannot_encode(term))
@@ -150,8 +151,8 @@ def known(term: Any) -> Any:
 def float_text(value: float) -> str:
     """As ``erlang:float_to_list(F, [short])``: the fewest digits that give ``value`` again.
 
-    Between -2⁵³ and 2⁵³ the shorter of 1000.0 and 1.0e3 (here the latter), beyond always with an
-    exponent, lest someone take digits that are not there for exact.
+    Between -2⁵³ and 2⁵³ the shorter of 1000.0 and 1.0e3 (here the latter), beyond always with an exponent,
+    because the digits are not exact there.
     """
     if not math.isfinite(value):
         raise TermError(f"Erlang has no float {value}")
