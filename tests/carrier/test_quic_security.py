@@ -589,7 +589,7 @@ async def test_another_secret(
 ) -> None:
     base = certificates.tls() if with_certificates else TlsConfig()
     async with listening(QuicSettings(tls=dataclasses.replace(base, psks={b"cluster": bytes(32)}))) as server:
-        with pytest.raises(PskRefused, match="the peer refused our pre-shared key: the secret differs") as caught:
+        with pytest.raises(PskRefused, match="our pre-shared key: the secret differs") as caught:
             await dial(server, TlsConfig(external_psk=PSK))
         assert caught.value.by_peer
         await logged(caplog, server, "its pre-shared key: the secret differs")
