@@ -24,7 +24,7 @@ class EngineSettings:
     #: The first flow control limits: of the connection, and of each stream.
     max_data: int
     max_stream_data: int
-    #: The size of datagrams at first, and the longest where peer and path take more.
+    #: The initial size of datagrams, and the longest if the peer and the path accept it.
     datagram_size: int
     longest_datagram: int
     #: ``"cubic"`` or ``"reno"``.
@@ -41,7 +41,7 @@ class EngineSettings:
     #: Whether the peer's certificate is verified, by the CAs in ``ca`` (PEM) or, if None, Mozilla's.
     verify: bool = False
     ca: bytes | None = field(default=None, repr=False)
-    #: The PSK to use; a peer that does not take it is refused.
+    #: The PSK to use; a peer that does not accept it is refused.
     external_psk: ExternalPsk | None = field(default=None, repr=False)
 
     # -- listening

@@ -6,9 +6,9 @@ from enum import Enum, auto
 
 
 class EngineState(Enum):
-    """Each state is followed by one of those below it."""
+    """The state of an engine's connection. Each state can be followed by those below it only."""
 
-    #: No packet of the peer has been processed: it was dialled, or its first datagram made no sense.
+    #: No packet of the peer has been processed: this side has dialled, or no packet could be decrypted.
     FIRST_FLIGHT = auto()
     #: Handshake and data. :meth:`~quicdist.carrier.quic.engine.contract.Engine.closing` is None.
     CONNECTED = auto()

@@ -76,7 +76,7 @@ class _Buffers(dict[Epoch, Buffer]):
 
 
 class Bounded(OwnConnectionIds, OwnStreams):
-    """A connection with these limits. Tests may replace ``bounds``."""
+    """A connection with the limits ``bounds`` until its peer is authenticated. Tests may replace them."""
 
     #: The peer is authenticated.
     is_authenticated = False

@@ -1,4 +1,4 @@
-"""A dialled connection, which may get a Retry packet (RFC 9000, section 17.2.5)."""
+"""A dialled connection, which may receive a Retry packet (RFC 9000, section 17.2.5)."""
 
 from __future__ import annotations
 

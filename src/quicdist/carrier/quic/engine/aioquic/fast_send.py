@@ -171,7 +171,7 @@ class FastSend(FastReceive):
                 break
             datagrams.append(self._send(keys, packet, b"".join(frames), now))
         if waiting:
-            # Streams that are idle now come first the next time.
+            # Streams that are idle now are served first the next time.
             idle = [stream for stream in self._streams_queue if stream not in waiting]
             self._streams_queue = idle + waiting
         return datagrams

@@ -25,7 +25,7 @@ SMALL: Final = 2 * 1024
 
 
 class PacketDropped(Exception):
-    """There is no room for the data of a packet: it counts as lost, and the peer sends them again."""
+    """A limit does not allow the data of a packet: it counts as lost, and the peer sends them again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class ReassemblyLimits:
 UNAUTHENTICATED_LIMITS: Final = ReassemblyLimits(
     pieces=64, base=64, bytes_each=1, size=64 * 1024, per_stream=64
 )
-#: Those of a link. Loss of every other packet of a full window of 16 MiB leaves 7,000 pieces; no message
+#: The limits of a link. Loss of every other packet of a full window of 16 MiB leaves 7,000 pieces; no message
 #: of a node has less than 16 bytes.
 AUTHENTICATED_LIMITS: Final = ReassemblyLimits(
     pieces=65536, base=256, bytes_each=16, size=1 << 40, per_stream=16384
@@ -70,7 +70,7 @@ class ReassemblyBudget:
         self.size = 0
 
     def check(self, of_stream: int, size: int) -> None:
-        """Raise QuicConnectionError or :class:`PacketDropped` if there is no room for one more piece of
+        """Raise QuicConnectionError or :class:`PacketDropped` if the limits allow no further piece of
         ``size`` bytes on a stream with ``of_stream`` pieces."""
         limits = self.limits
         kept = self.size + size
@@ -106,7 +106,7 @@ class Pieces:
         return len(self._starts)
 
     def check(self, size: int) -> None:
-        """Raise if there is no room for one more piece: see :meth:`ReassemblyBudget.check`."""
+        """Raise if the limits allow no further piece: see :meth:`ReassemblyBudget.check`."""
         self._reassembly.check(len(self._starts), size)
 
     def add(self, offset: int, data: bytes) -> None:

@@ -1,9 +1,9 @@
-"""Recovery (RFC 9002) of this package in aioquic's connection, in place of its ``QuicPacketRecovery``.
+"""Connects our loss detection (RFC 9002) to aioquic's connection, in place of its ``QuicPacketRecovery``.
 
 aioquic makes its own in its constructor. Its loss detection takes reordered packets for lost ones, forgets a
 lost packet at once, so that it cannot turn out to have arrived, and lets a window grow that is not used. The
-class here has the names that aioquic calls; ``tests/carrier/test_aioquic_recovery.py`` fails where another
-version calls others.
+class here has the methods that aioquic calls; ``tests/carrier/test_aioquic_recovery.py`` fails where another
+version calls other ones.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Recovery(LossDetection):
 
 
 class OwnRecovery(QuicConnection):
-    """A connection with that recovery."""
+    """A connection with :class:`Recovery`."""
 
     _loss: Recovery  # type: ignore[assignment]  # it has what aioquic calls
 

@@ -15,7 +15,7 @@ def _no_probe() -> None:
 
 
 def release(quic: QuicConnection) -> None:
-    """Cut the reference cycles of a connection that is over. Its state can still be asked for."""
+    """Cut the reference cycles of a connection that is over. Its state can still be read."""
     pairs = [*quic._cryptos.values(), *quic._cryptos_initial.values()]
     for crypto in (crypto for pair in pairs for crypto in (pair.recv, pair.send)):
         crypto._setup_cb = crypto._teardown_cb = NoCallback

@@ -29,7 +29,7 @@ MIN_WINDOW: Final = 8 * 1024
 
 
 class _Progress(NamedTuple):
-    """What has come on all streams: bytes in all, and the data out of order."""
+    """The data received on all streams: bytes in total, and the pieces and bytes that are out of order."""
 
     received: int
     pieces: int
@@ -37,9 +37,9 @@ class _Progress(NamedTuple):
 
 
 class ProbesSilence(Bounded):
-    """A connection that sends such PINGs."""
+    """A connection that sends PINGs to a silent peer."""
 
-    #: The peer may need it: a quicdist peer does not.
+    #: The peer may need PINGs: it is not quicdist.
     _pings_peer = False
     _pinged_at, _pings = 0.0, 0
     #: What had come at the last PING, and the bytes up to which no PING is needed.

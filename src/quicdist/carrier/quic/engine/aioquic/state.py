@@ -1,7 +1,7 @@
 """The state of a connection, and why it ends: known at once, not only after the draining period.
 
 aioquic's event ConnectionTerminated comes three probe timeouts after the end (RFC 9000, section 10.2). That
-is too late for a node, which has processes to tell.
+is too late for a node, whose processes wait for it.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ def why_not_named(quic: QuicConnection, host: str) -> str | None:
 
 
 class UnknownPskIdentity(tls.Alert):
-    """The peer showed no known PSK, or did not take ours."""
+    """The peer showed no known PSK, or did not accept ours."""
 
     description = tls.AlertDescription.unknown_psk_identity
 
@@ -99,7 +99,7 @@ class TlsContext(tls.Context):
     _tickets: tls.SessionTicketFetcher | None = None
 
     def __init__(self, settings: Configuration, *, logger: LoggerAdapter[Any]) -> None:
-        """As aioquic makes its own."""
+        """With the same arguments as aioquic's connection passes."""
         super().__init__(
             alpn_protocols=settings.alpn_protocols,
             cadata=settings.cadata,
@@ -137,8 +137,8 @@ class TlsContext(tls.Context):
         return super()._signature_algorithms_for_private_key()
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # aioquic makes key schedules of its own class in the middle of its handlers, and uses them at once:
-        # the assignment is the only place between.
+        # aioquic makes key schedules of its own class within its handlers and uses them at once. Only their
+        # assignment can be intercepted.
         if type(value) is tls.KeySchedule and self._external:
             value = _ExternalKeySchedule(value.cipher_suite)
         super().__setattr__(name, value)
@@ -148,8 +148,8 @@ class TlsContext(tls.Context):
     def _client_handle_hello(self, input_buf: Buffer, output_buf: Buffer) -> None:
         super()._client_handle_hello(input_buf, output_buf)
         if self._external and not self._session_resumed:
-            # Otherwise the peer would be trusted by its certificate, where a secret was asked for.
-            raise UnknownPskIdentity("the peer did not take the pre-shared key")
+            # Otherwise the peer's certificate would be accepted in place of the secret.
+            raise UnknownPskIdentity("the peer did not accept the pre-shared key")
 
     def _client_handle_certificate(self, input_buf: Buffer) -> None:
         check_size(input_buf.capacity)
@@ -183,14 +183,14 @@ class TlsContext(tls.Context):
             super()._server_handle_hello(input_buf, initial_buf, handshake_buf)
         except tls.AlertHandshakeFailure as failure:
             if self._external and not self._session_resumed:
-                raise tls.AlertDecryptError("another secret than the one of the listener") from failure
+                raise tls.AlertDecryptError("the secret differs from that of the listener") from failure
             raise
         if self._session_resumed:
             if self._request_client_certificate:
                 # With a PSK no certificate is asked for, but aioquic would wait for one.
                 self._server_expect_finished()
         elif self._settings.psk_only:
-            # The messages in the buffers are not sent.
+            # The messages in the output buffers are not sent.
             raise UnknownPskIdentity("a known pre-shared key is required")
 
     def _server_handle_certificate(self, input_buf: Buffer) -> None:

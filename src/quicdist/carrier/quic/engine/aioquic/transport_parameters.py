@@ -1,4 +1,4 @@
-"""Transport parameters (RFC 9000, section 18), those that aioquic does not know included."""
+"""Transport parameters (RFC 9000, section 18), including those that aioquic does not know."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aioquic.tls import ExtensionType
 
 from quicdist.carrier.quic.engine.own_parameters import PACED
 
-#: RFC 9000, section 18.2, and its value where none is given.
+#: The number and the default value of max_udp_payload_size (RFC 9000, section 18.2).
 _MAX_UDP_PAYLOAD_SIZE: Final = 0x03
 _LONGEST: Final = 65527
 

@@ -20,8 +20,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from quicdist.carrier.security.client_trust import ClientTrust
 from quicdist.logs import clean
 
-#: The maximum size of a Certificate message in bytes, and of certificates in it: each costs the verification
-#: of a signature.
+#: The maximum size of a Certificate message in bytes, and the maximum number of certificates in it: each
+#: costs the verification of a signature.
 MAX_CERTIFICATES_SIZE: Final = 64 * 1024
 MAX_CERTIFICATES: Final = 10
 #: The longest RSA key, in bits: to use a longer one takes milliseconds.
@@ -30,8 +30,8 @@ MAX_RSA_BITS: Final = 8192
 MAX_TEXT: Final = 300
 
 _USES = {
-    ExtendedKeyUsageOID.SERVER_AUTH: "servers (serverAuth), which a node that listens is",
-    ExtendedKeyUsageOID.CLIENT_AUTH: "clients (clientAuth), which a node that dials is",
+    ExtendedKeyUsageOID.SERVER_AUTH: "serverAuth, which a listening node needs",
+    ExtendedKeyUsageOID.CLIENT_AUTH: "clientAuth, which a dialling node needs",
 }
 
 
@@ -57,14 +57,14 @@ def refused_by_alert() -> Iterator[None]:
         raise
     except Exception as error:
         text = clean(f"{type(error).__name__}: {error}", MAX_TEXT)
-        raise tls.AlertBadCertificate(f"it cannot be read: {text}") from None
+        raise tls.AlertBadCertificate(f"the certificate cannot be read: {text}") from None
 
 
 def check_size(message: int) -> None:
     """Raises an alert if a Certificate message of ``message`` bytes is too long."""
     if message > MAX_CERTIFICATES_SIZE:
         raise tls.AlertBadCertificate(
-            f"its certificates have {message} bytes, the most is {MAX_CERTIFICATES_SIZE}"
+            f"its certificates have {message} bytes, at most {MAX_CERTIFICATES_SIZE} are accepted"
         )
 
 
@@ -72,35 +72,37 @@ def check_keys(certificates: Sequence[x509.Certificate]) -> None:
     """Raises an alert for certificates that would cost too much to verify: there are too many, or their keys
     are too long, or of a kind that TLS 1.3 does not have (RFC 8446, section 4.2.3)."""
     if len(certificates) > MAX_CERTIFICATES:
-        raise tls.AlertBadCertificate(f"{len(certificates)} certificates, the most is {MAX_CERTIFICATES}")
+        raise tls.AlertBadCertificate(
+            f"{len(certificates)} certificates, at most {MAX_CERTIFICATES} are accepted"
+        )
     with refused_by_alert():
         for certificate in certificates:
             key = certificate.public_key()
             if isinstance(key, rsa.RSAPublicKey):
                 if key.key_size > MAX_RSA_BITS:
                     raise tls.AlertBadCertificate(
-                        f"an RSA key of {key.key_size} bits, the most is {MAX_RSA_BITS}"
+                        f"an RSA key of {key.key_size} bits, at most {MAX_RSA_BITS} are accepted"
                     )
             elif not isinstance(
                 key, ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
             ):
                 kind = type(key).__name__.removesuffix("PublicKey").strip("_")
-                raise tls.AlertUnsupportedCertificate(f"a key of the kind {kind}")
+                raise tls.AlertUnsupportedCertificate(f"unsupported key type {kind}")
 
 
 def check_use(certificate: x509.Certificate, use: x509.ObjectIdentifier) -> None:
-    """Raises an alert if the certificate has an extended key usage, without ``use``."""
+    """Raises an alert if the certificate has an extended key usage that does not include ``use``."""
     with refused_by_alert():
         try:
             extension = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
         except x509.ExtensionNotFound:
             return
         if use not in extension.value and ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE not in extension.value:
-            raise tls.AlertUnsupportedCertificate(f"it is not for {_USES[use]}")
+            raise tls.AlertUnsupportedCertificate(f"its extended key usage does not include {_USES[use]}")
 
 
 def check_server_use(certificate: x509.Certificate) -> None:
-    """Raises an alert if the certificate has an extended key usage, without serverAuth."""
+    """Raises an alert if the certificate has an extended key usage that does not include serverAuth."""
     check_use(certificate, ExtendedKeyUsageOID.SERVER_AUTH)
 
 
