@@ -12,11 +12,14 @@ from pathlib import Path
 from quicdist.carrier.errors import CertificateError
 from quicdist.carrier.security.pem import Pem
 from quicdist.carrier.tls.settings import CertificateAndKey, TlsOptions, Version
+from quicdist.logs import get_logger
 
 _VERSIONS: dict[Version, ssl.TLSVersion] = {
     "tlsv1.2": ssl.TLSVersion.TLSv1_2,
     "tlsv1.3": ssl.TLSVersion.TLSv1_3,
 }
+
+logger = get_logger("quicdist.carrier.tls")
 
 
 class ContextSource:
@@ -35,9 +38,10 @@ class ContextSource:
         if self._context is None or seen != self._seen:
             try:
                 self._context = make_context(self._options, server_side=self._server_side)
-            except CertificateError:
+            except CertificateError as error:
                 if self._context is None:
                     raise
+                logger.warning("changed TLS files are not used: %s", error)
             self._seen = seen
         return self._context
 
@@ -46,6 +50,11 @@ def make_context(options: TlsOptions, *, server_side: bool) -> ssl.SSLContext:
     """The context for connections as server or client. Raises :class:`CertificateError`."""
     if server_side and not options.certificates:
         raise CertificateError("a node that listens over TLS needs a certificate and its key: none is given")
+    if server_side and options.verify and options.cacert is None:
+        # Those of the system would admit whoever has a certificate of any public CA.
+        raise CertificateError(
+            "a node that verifies the nodes that dial it needs their CAs: no cacert is given"
+        )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server_side else ssl.PROTOCOL_TLS_CLIENT)
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     versions = [_VERSIONS[version] for version in options.versions]

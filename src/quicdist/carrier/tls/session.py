@@ -46,7 +46,8 @@ class TlsSession:
     """Python's ``ssl`` on buffers. What :meth:`data_to_send` gives is to be sent after each call.
 
     ``server_name`` is what the server's certificate must name where the context checks that. ``depth`` bounds
-    the certificates between the peer's own and its root. Not safe for several threads at once.
+    the certificates between the peer's own and its root. Not safe for several threads at once. Raises
+    :class:`TlsError` for a ``server_name`` that is none.
     """
 
     def __init__(
@@ -59,9 +60,12 @@ class TlsSession:
     ) -> None:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._ssl = context.wrap_bio(
-            self._incoming, self._outgoing, server_side=server_side, server_hostname=server_name
-        )
+        try:
+            self._ssl = context.wrap_bio(
+                self._incoming, self._outgoing, server_side=server_side, server_hostname=server_name
+            )
+        except ValueError as error:
+            raise TlsError(f"TLS handshake failed: no certificate can name the host {server_name}") from error
         self._depth = depth
         #: The handshake is over, as far as this side can tell: a TLS 1.3 client learns later if its
         #: certificate was refused.

@@ -36,12 +36,13 @@ class TlsOptions:
     """How one side of a TLS connection behaves: as the server, where a node is dialled, or as the client.
 
     ``certificates`` are shown to the peer; a server needs one. ``cacert`` holds the CAs that the peer's
-    certificate is checked against; None stands for those of the system. With ``verify`` (``verify_peer``)
-    it is checked: that of a server must also name the host in its node's name, or ``server_name`` if that
-    is set. ``check_host`` is False for ``{server_name_indication, disable}``: no name is sent and none
-    is checked. A server that verifies refuses clients without a certificate (``fail_if_no_peer_cert``,
-    the default since OTP 26). ``ciphers`` are names of OpenSSL for TLS 1.2, none standing for OpenSSL's
-    choice. ``crl_dir`` is a directory of revocation lists by their hashes (``ssl_crl_hash_dir``).
+    certificate is checked against; None stands for those of the system, for a client only. With
+    ``verify`` (``verify_peer``) it is checked: that of a server must also name the host in its node's
+    name, or ``server_name`` if that is set. ``check_host`` is False for ``{server_name_indication,
+    disable}``: no name is sent and none is checked. A server that verifies refuses clients without a
+    certificate (``fail_if_no_peer_cert``, the default since OTP 26). ``ciphers`` are names of OpenSSL for
+    TLS 1.2, none standing for OpenSSL's choice. ``crl_dir`` is a directory of revocation lists by their
+    hashes (``ssl_crl_hash_dir``).
     """
 
     certificates: tuple[CertificateAndKey, ...] = ()
