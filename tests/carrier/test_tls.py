@@ -33,6 +33,7 @@ from quicdist.carrier import (
 from quicdist.carrier.keepalive import KeepAlive
 from quicdist.carrier.tls.context import ContextSource, make_context
 from quicdist.carrier.tls.link import TlsLink
+from quicdist.carrier.tls.session import TlsSession
 from quicdist.carrier.tls.writer import TlsWriter
 from tests.carrier import tcp_peers, test_tcp
 from tests.carrier.key_updates import KeyUpdates
@@ -278,6 +279,21 @@ async def test_close_notify_waits_for_the_last_bytes_of_the_handshake() -> None:
         assert not link._writer.is_empty
         link.resume_writing()
         assert isinstance(await inbox.end(), PeerClosed)
+
+
+def test_a_server_sends_nothing_of_its_own_after_the_handshake(settings: TlsSettings) -> None:
+    """The kernel of a BEAM with ktls takes application data only."""
+    client = TlsSession(
+        make_context(settings.client, server_side=False), server_side=False, server_name="127.0.0.1"
+    )
+    server = TlsSession(make_context(settings.server, server_side=True), server_side=True)
+    client.begin()
+    while not server.is_established:
+        server.receive_data(client.data_to_send())
+        if not server.is_established:
+            client.receive_data(server.data_to_send())
+    assert client.version == "TLSv1.3"
+    assert server.data_to_send() == b""
 
 
 # -- certificates and names ------------------------------------------------------------------------

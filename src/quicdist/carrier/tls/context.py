@@ -57,6 +57,9 @@ def make_context(options: TlsOptions, *, server_side: bool) -> ssl.SSLContext:
         )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server_side else ssl.PROTOCOL_TLS_CLIENT)
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    if server_side:
+        # No client of ours resumes, and a kernel that reads TLS for a BEAM (ktls) fails at a ticket.
+        context.num_tickets = 0
     versions = [_VERSIONS[version] for version in options.versions]
     context.minimum_version, context.maximum_version = min(versions), max(versions)
     for certificate in options.certificates:
