@@ -173,6 +173,8 @@ async def test_key_updates_whose_answers_a_stranger_does_not_read_end_its_connec
 ) -> None:
     node = FakeNode("b@127.0.0.1")
     async with listening() as (carrier, listener, address):
+        assert listener._server is not None
+        listener._server.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         accepting = asyncio.create_task(tcp_peers.accept_one(carrier, listener, node))
         sock = socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
