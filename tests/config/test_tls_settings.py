@@ -90,6 +90,40 @@ def test_flags_are_read_as_pairs_and_come_before_the_file(read: Read) -> None:
     assert settings.client.depth == 2
 
 
+def test_the_password_of_a_flag_opens_the_key_that_the_file_names(read: Read) -> None:
+    settings = settings_of(read('[{server, [{certfile, "c.pem"}]}].', "-ssl_dist_opt server_password open"))
+    assert settings.server.certificates == (CertificateAndKey(Path("c.pem"), None, "open"),)
+
+
+def test_certs_keys_goes_before_certfile(read: Read) -> None:
+    settings = settings_of(read('[{server, [{certfile, "a"}, {certs_keys, [#{certfile => "b"}]}]}].'))
+    assert settings.server.certificates == (CertificateAndKey(Path("b")),)
+
+
+@pytest.mark.parametrize(
+    ("options", "verify"),
+    [
+        ('{cacertfile, "ca.pem"}', True),
+        ('{cacertfile, "ca.pem"}, {verify, verify_none}', False),
+        ("", False),  # OTP 25 and before: those after refuse to dial so
+    ],
+)
+def test_a_client_with_cas_verifies_unless_it_is_told_not_to(read: Read, options: str, verify: bool) -> None:
+    settings = settings_of(read(f"[{{client, [{options}]}}, {{server, [{options}]}}]."))
+    assert settings.client.verify is verify
+    assert not settings.server.verify
+
+
+def test_verify_fun_of_a_flag_is_a_triple(read: Read) -> None:
+    flags = '-ssl_dist_opt server_verify_fun "{inet_tls_dist,verify_client,[]}"'
+    assert not settings_of(read(flags=flags)).server.verify
+
+
+def test_a_flag_that_is_no_term_is_refused(read: Read) -> None:
+    with pytest.raises(ConfigError, match="server: crl_cache: a term expected"):
+        read(flags="-ssl_dist_opt server_crl_cache {")
+
+
 @pytest.mark.parametrize(
     ("options", "field", "value"),
     [

@@ -9,7 +9,7 @@ from typing import Any
 
 from quicdist.config.errors import ConfigError, Unsupported
 from quicdist.config.files import unset_variable
-from quicdist.config.tls_settings import read_flags, read_option_file
+from quicdist.config.tls_settings import Sides, dist_settings, read_flags, read_option_file
 from quicdist.config.vm_args import Flags
 
 #: ``-proto_dist`` to carrier and OTP's address family.
@@ -31,6 +31,8 @@ class FlagReader:
         self.environ = environ
         self.fields: dict[str, Any] = {}
         self.unsupported: list[Unsupported] = []
+        #: The options of ``-ssl_dist_opt`` and of the file, in the order in which they count.
+        self._tls: list[Sides] = []
 
     def read(self) -> None:
         """Read all known flags. Raises :class:`ConfigError`."""
@@ -123,11 +125,13 @@ class FlagReader:
         if name is None:
             raise self.error(flag, "the name of one file expected")
         (name,) = self._words(flag, [name])
-        self.fields["tls"] = read_option_file(Path(name), self.environ)
+        self._tls.append(read_option_file(Path(name), self.environ))
+        self.fields["tls"] = dist_settings(*self._tls)
 
     def ssl_dist_opt(self, flag: str) -> None:
         given = [self._words(flag, words) for words in self.flags.all(flag)]
-        self.fields["tls"] = read_flags(given, self.fields.get("tls"), self.source)
+        self._tls.insert(0, read_flags(given, self.source))
+        self.fields["tls"] = dist_settings(*self._tls)
 
     def epmd_module(self, flag: str) -> None:
         self.fields["epmd_module"] = self.flags.first(flag)

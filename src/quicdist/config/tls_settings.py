@@ -33,11 +33,16 @@ _WITHOUT_EFFECT = frozenset({
 })  # fmt: skip
 
 
-def read_option_file(path: Path, environ: Mapping[str, str]) -> TlsSettings:
+#: An option of a file or a flag: its name, its value, and its source for errors.
+Option = tuple[str, Any, str]
+#: The options of both sides, by ``"server"`` and ``"client"``.
+Sides = dict[str, list[Option]]
+
+
+def read_option_file(path: Path, environ: Mapping[str, str]) -> Sides:
     """The file that ``-ssl_dist_optfile`` names: ``[{server, Options}, {client, Options}].``
 
-    An unsupported option is refused if ignoring it would weaken security. Raises
-    :class:`ConfigError`.
+    Raises :class:`ConfigError`.
     """
     source = str(path)
     text = replace_variables(read_text(path), environ).strip()
@@ -46,35 +51,53 @@ def read_option_file(path: Path, environ: Mapping[str, str]) -> TlsSettings:
     except ParseError as error:
         reason = f"only terms are read, not expressions: {error}"
         raise ConfigError(f"{source}:{error.line}", reason) from error
-    found = {"server": _DIST_DEFAULTS, "client": _DIST_DEFAULTS}
+    found: Sides = {"server": [], "client": []}
     if not isinstance(sides, list):
         raise ConfigError(source, "[{server, Options}, {client, Options}] expected")
     for side in sides:
         match side:
             case (Atom(name), list(options)) if name in found:
-                found[name] = _Side(source, name).read(options)
+                found[name] = [_option(option, f"{source}: {name}") for option in options]
             case _:
                 raise ConfigError(
                     source, f"{{server, Options}} or {{client, Options}} expected, got {shown(side)}"
                 )
-    return TlsSettings(**found)
+    return found
 
 
-def read_flags(flags: Iterable[list[str]], settings: TlsSettings | None, source: str) -> TlsSettings:
-    """``-ssl_dist_opt server_certfile FILE client_verify verify_peer``, which overrides the file's."""
+def _option(option: Any, source: str) -> Option:
+    match option:
+        case (Atom(name), value):
+            return name, value, source
+        case Atom(name):
+            return name, True, source
+    raise ConfigError(source, f"{{Option, Value}} expected, got {shown(option)}")
+
+
+def read_flags(flags: Iterable[list[str]], source: str) -> Sides:
+    """``-ssl_dist_opt server_certfile FILE client_verify verify_peer``."""
     words = [word for given in flags for word in given]
     if len(words) % 2:
         raise ConfigError(source, f"-ssl_dist_opt: {words[-1]} without its value")
-    sides: dict[str, list[tuple[str, str]]] = {"server": [], "client": []}
-    for name, value in zip(words[::2], words[1::2], strict=True):
+    found: Sides = {"server": [], "client": []}
+    for name, word in zip(words[::2], words[1::2], strict=True):
         side, _, option = name.partition("_")
-        if side in sides:  # others are passed over there too
-            sides[side].append((option, value))
-    settings = settings or TlsSettings(server=_DIST_DEFAULTS, client=_DIST_DEFAULTS)
-    return TlsSettings(
-        server=_Side(source, "server", settings.server).read_words(sides["server"]),
-        client=_Side(source, "client", settings.client).read_words(sides["client"]),
-    )
+        if side in found:  # others are passed over there too
+            where = f"{source}: {side}"
+            try:
+                found[side].append((option, _of_word(option, word), where))
+            except BadValue as error:
+                raise ConfigError(where, f"{option}: {error}") from error
+    return found
+
+
+def dist_settings(*given: Sides) -> TlsSettings:
+    """The settings from the options of the flags and those of the file; of two equal ones the first counts.
+
+    An option that would weaken what they ask for if it were left out is refused with :class:`ConfigError`.
+    """
+    server, client = ([one for sides in given for one in sides[side]] for side in ("server", "client"))
+    return TlsSettings(server=_Side().read(server), client=_Side().read_client(client))
 
 
 def tls_settings(
@@ -105,58 +128,51 @@ def tls_settings(
 class _Side:
     """Reads the options of one side into :class:`TlsOptions`."""
 
-    def __init__(self, source: str, name: str, options: TlsOptions = _DIST_DEFAULTS) -> None:
-        self._source = source
-        self._name = name
-        self._options = options
+    def __init__(self) -> None:
+        self._options = _DIST_DEFAULTS
         self._own: dict[str, Any] = {}
 
-    def read(self, options: list[Any]) -> TlsOptions:
+    def read(self, options: list[Option]) -> TlsOptions:
         # The first of two counts, as in proplists:get_value/2.
         seen: set[str] = set()
-        for option in options:
-            match option:
-                case (Atom(name), value):
-                    pass
-                case Atom(name):
-                    value = True
-                case _:
-                    raise self._wrong(f"{{Option, Value}} expected, got {shown(option)}")
+        for name, value, source in options:
             if name not in seen:
                 seen.add(name)
-                self._read(name, value)
+                self._read(name, value, source)
         return self._done()
 
-    def read_words(self, options: list[tuple[str, str]]) -> TlsOptions:
-        for name, word in reversed(options):  # the first counts
-            self._read(name, _of_word(name, word))
-        return self._done()
+    def read_client(self, options: list[Option]) -> TlsOptions:
+        found = self.read(options)
+        if found.cacert is not None and all(name != "verify" for name, _, _ in options):
+            # From OTP 26 on a client verifies unless it is told not to, and needs CAs for that; before, it
+            # does not.
+            return replace(found, verify=True)
+        return found
 
-    def _read(self, name: str, value: Any) -> None:
+    def _read(self, name: str, value: Any, source: str) -> None:
         if name in _WITHOUT_EFFECT:
             return
         reader = _READERS.get(name)
         if reader is None:
-            raise self._wrong(f"the option {name} is not supported: take it out, or use another carrier")
+            reason = f"the option {name} is not supported: take it out, or use another carrier"
+            raise ConfigError(source, reason)
         try:
             reader(self, value)
         except BadValue as error:
             secret = name in ("password", "key", "certs_keys")
-            raise self._wrong(f"{name}: {error}" + ("" if secret else f", got {shown(value)}")) from error
+            got = "" if secret else f", got {shown(value)}"
+            raise ConfigError(source, f"{name}: {error}{got}") from error
 
     def _done(self) -> TlsOptions:
         own = self._own
         certificate = own.get("cert", own.get("certfile"))
-        if certificate is not None:
+        if certificate is not None and not self._options.certificates:  # certs_keys goes first
             key = own.get("key", own.get("keyfile"))
             self._set(certificates=(CertificateAndKey(certificate, key, own.get("password")),))
         return self._options
 
     def _set(self, **changes: Any) -> None:
         self._options = replace(self._options, **changes)
-
-    def _wrong(self, reason: str) -> ConfigError:
-        return ConfigError(self._source, f"{self._name}: {reason}")
 
     # -- one option each -------------------------------------------------------------------
 
@@ -194,7 +210,10 @@ class _Side:
 
     def verify_fun(self, value: Any) -> None:
         match value:
-            case (Export(Atom("inet_tls_dist"), Atom("verify_client"), 3), _):
+            case (
+                (Export(Atom("inet_tls_dist"), Atom("verify_client"), 3), _)
+                | (Atom("inet_tls_dist"), Atom("verify_client"), _)  # the form of a flag
+            ):
                 return  # checks net_kernel:allow/1; without allowed nodes it is the same as verify_peer
         raise BadValue("only inet_tls_dist:verify_client/3 is known: no other Erlang function can be called")
 

@@ -116,7 +116,7 @@ class Writer:
         was something to write."""
         if self.sock is None or self.error is not None:
             return False
-        if not self.queue:
+        if self.is_empty:
             if not ticks or now - self._kept_at < TICK_INTERVAL:
                 return False
             self.left -= len(TICK)

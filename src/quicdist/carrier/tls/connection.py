@@ -10,6 +10,10 @@ from quicdist.carrier.tcp.connection import TcpConnection
 from quicdist.carrier.tls.session import TlsError, TlsSession
 from quicdist.protocol import HandshakeFraming
 
+#: Bytes of answers to a peer's TLS messages (key updates, renegotiations) that it has not read, at most.
+MAX_UNSENT = 64 * 1024
+NOT_READ = "the peer does not read the answers to its messages"
+
 
 class TlsConnection(TcpConnection):
     """A TCP connection whose reads return plaintext and whose writes are encrypted.
@@ -57,6 +61,9 @@ class TlsConnection(TcpConnection):
             self._refuse(error)
             return
         self._send_records()
+        if self.transport.get_write_buffer_size() > MAX_UNSENT:
+            self.fail(TlsError(f"TLS failed: {NOT_READ}"))
+            return
         if session.is_established and not self._established.done():
             self._established.set_result(None)
         if plaintext:

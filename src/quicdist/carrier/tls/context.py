@@ -12,11 +12,14 @@ from pathlib import Path
 from quicdist.carrier.errors import CertificateError
 from quicdist.carrier.security.pem import Pem
 from quicdist.carrier.tls.settings import CertificateAndKey, TlsOptions, Version
+from quicdist.logs import get_logger
 
 _VERSIONS: dict[Version, ssl.TLSVersion] = {
     "tlsv1.2": ssl.TLSVersion.TLSv1_2,
     "tlsv1.3": ssl.TLSVersion.TLSv1_3,
 }
+
+logger = get_logger("quicdist.carrier.tls")
 
 
 class ContextSource:
@@ -36,9 +39,10 @@ class ContextSource:
         if self._context is None or seen != self._seen:
             try:
                 self._context = make_context(self._options, server_side=self._server_side)
-            except CertificateError:
+            except CertificateError as error:
                 if self._context is None:
                     raise
+                logger.warning("changed TLS files are not used: %s", error)
             self._seen = seen
         return self._context
 
@@ -49,8 +53,16 @@ def make_context(options: TlsOptions, *, server_side: bool) -> ssl.SSLContext:
         raise CertificateError(
             "a node that listens over TLS needs a certificate and its key, and none is configured"
         )
+    if server_side and options.verify and options.cacert is None:
+        # Those of the system would admit every holder of a certificate of any public CA.
+        raise CertificateError(
+            "a node that verifies the nodes that dial it needs their CAs, and no cacert is configured"
+        )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server_side else ssl.PROTOCOL_TLS_CLIENT)
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    if server_side:
+        # No client of ours resumes, and a kernel that reads TLS for a BEAM (ktls) fails at a ticket.
+        context.num_tickets = 0
     versions = [_VERSIONS[version] for version in options.versions]
     context.minimum_version, context.maximum_version = min(versions), max(versions)
     for certificate in options.certificates:

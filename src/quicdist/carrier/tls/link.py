@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from quicdist.carrier.errors import LinkLost
 from quicdist.carrier.link import BufferLimits
 from quicdist.carrier.tcp.link import TcpLink
-from quicdist.carrier.tls.connection import TlsConnection
+from quicdist.carrier.tls.connection import MAX_UNSENT, NOT_READ, TlsConnection
 from quicdist.carrier.tls.session import TlsError
 from quicdist.carrier.tls.writer import TlsWriter
 
@@ -52,26 +52,32 @@ class TlsLink(TcpLink):
         return TlsWriter(connection.transport, self._session)
 
     def data_received(self, data: bytes) -> None:
+        if self.closed:
+            return
         writer = self._writer
         assert isinstance(writer, TlsWriter)
+        plaintext, failed = b"", None
         with self._lock:
             try:
                 plaintext = self._session.receive_data(data)
             except TlsError as error:
-                writer.flush_session()  # the alert
-                failed: TlsError | None = error
-            else:
-                failed = None
-                writer.flush_session()
+                failed = error
+            writer.add_session_records()
+        if writer.session_size:
+            self._flush()
+            if writer.session_size > MAX_UNSENT:
+                failed = TlsError(f"TLS failed: {NOT_READ}")
         if failed is not None:
             self._fail(LinkLost(self.peer.name, str(failed)))
         elif plaintext:
             super().data_received(plaintext)
 
     def _write_eof(self) -> None:
+        writer = self._writer
+        assert isinstance(writer, TlsWriter)
         with self._lock:
             self._session.close()
-            writer = self._writer
-            assert isinstance(writer, TlsWriter)
-            writer.flush_session()
-        super()._write_eof()
+            writer.add_session_records()
+        self._flush()
+        if writer.is_empty:  # else it is called again when it is
+            super()._write_eof()

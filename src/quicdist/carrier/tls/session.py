@@ -46,7 +46,8 @@ class TlsSession:
     """Python's ``ssl`` on memory buffers. After each call, send what :meth:`data_to_send` returns.
 
     The server's certificate must name ``server_name`` if the context checks names. ``depth`` limits the
-    certificates between the peer's own and its root. Not thread-safe.
+    certificates between the peer's own and its root. Not thread-safe. Raises :class:`TlsError` for a
+    ``server_name`` that no certificate can name.
     """
 
     def __init__(
@@ -59,9 +60,12 @@ class TlsSession:
     ) -> None:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._ssl = context.wrap_bio(
-            self._incoming, self._outgoing, server_side=server_side, server_hostname=server_name
-        )
+        try:
+            self._ssl = context.wrap_bio(
+                self._incoming, self._outgoing, server_side=server_side, server_hostname=server_name
+            )
+        except ValueError as error:
+            raise TlsError(f"TLS handshake failed: no certificate can name the host {server_name}") from error
         self._depth = depth
         #: The handshake is complete on this side. A TLS 1.3 client learns later whether its certificate was
         #: refused.

@@ -36,12 +36,13 @@ class TlsOptions:
     """The TLS options of one side: as the server, when this node is dialled, or as the client.
 
     ``certificates`` are shown to the peer; a server needs one. ``cacert`` holds the CAs that the peer's
-    certificate is verified against; None: those of the system. With ``verify`` (``verify_peer``) the peer's
-    certificate is verified; that of a server must also name the host of its node name, or ``server_name`` if
-    that is set. ``check_host=False`` is ``{server_name_indication, disable}``: no name is sent or checked.
-    A server that verifies refuses clients without a certificate (``fail_if_no_peer_cert``, the default since
-    OTP 26). ``ciphers`` are OpenSSL's names for TLS 1.2 cipher suites; if empty, OpenSSL chooses. ``crl_dir``
-    is a directory of revocation lists, named by their hashes (``ssl_crl_hash_dir``).
+    certificate is verified against; None: those of the system, for a client only. With ``verify``
+    (``verify_peer``) the peer's certificate is verified; that of a server must also name the host of its node
+    name, or ``server_name`` if that is set. ``check_host=False`` is ``{server_name_indication, disable}``: no
+    name is sent or checked. A server that verifies refuses clients without a certificate
+    (``fail_if_no_peer_cert``, the default since OTP 26). ``ciphers`` are OpenSSL's names for TLS 1.2 cipher
+    suites; if empty, OpenSSL chooses. ``crl_dir`` is a directory of revocation lists, named by their hashes
+    (``ssl_crl_hash_dir``).
     """
 
     certificates: tuple[CertificateAndKey, ...] = ()

@@ -15,7 +15,7 @@ from quicdist.carrier.tls.session import TlsError, TlsSession
 class TlsWriter(Writer):
     """Writes through a TLS session, under the lock of :class:`~quicdist.carrier.keepalive.KeepAlive`."""
 
-    __slots__ = ("_records", "_session", "_size")
+    __slots__ = ("_records", "_session", "_size", "session_size")
 
     def __init__(self, transport: asyncio.Transport, session: TlsSession) -> None:
         super().__init__(transport)
@@ -23,6 +23,8 @@ class TlsWriter(Writer):
         #: Records that the kernel has not taken, and the number of bytes of the queue in them.
         self._records = memoryview(b"")
         self._size = 0
+        #: Bytes of these records that the session made by itself.
+        self.session_size = 0
 
     @property
     def is_empty(self) -> bool:
@@ -31,10 +33,9 @@ class TlsWriter(Writer):
     def write(self) -> bool:
         return self._write_records() and super().write()
 
-    def flush_session(self) -> None:
-        """Send records that the session made itself: the answer to a key update, an alert."""
-        self._add_records(0)
-        self._write_records()
+    def add_session_records(self) -> None:
+        """Queue the records that the session made itself: the answer to a key update, an alert."""
+        self.session_size += self._add_records(0)
 
     def _write_in_steps(self) -> bool:
         return self._write_records() and super()._write_in_steps()
@@ -48,11 +49,12 @@ class TlsWriter(Writer):
         self._add_records(len(data))
         return self._write_records()
 
-    def _add_records(self, size: int) -> None:
+    def _add_records(self, size: int) -> int:
         records = self._session.data_to_send()
         if records:
             self._records = memoryview(bytes(self._records) + records)
         self._size += size
+        return len(records)
 
     def _write_records(self) -> bool:
         """Write the waiting records; whether the kernel took all."""
@@ -65,10 +67,10 @@ class TlsWriter(Writer):
         if self._records:
             return False
         self.left += self._size
-        self._size = 0
+        self._size = self.session_size = 0
         return True
 
     def _clear(self) -> None:
         super()._clear()
         self._records = memoryview(b"")
-        self._size = 0
+        self._size = self.session_size = 0
