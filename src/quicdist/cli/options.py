@@ -75,7 +75,7 @@ _OPTIONS = (
     click.option(
         "--name",
         type=NodeNameType(own=True),
-        help="Name of this node; one of its own by default.",
+        help="Name of this node; by default a name made for this command.",
     ),
     click.option("--cookie", help="The cluster's cookie; that of ~/.erlang.cookie by default."),
     click.option(

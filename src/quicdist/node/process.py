@@ -214,7 +214,7 @@ class Process(ProcessLifecycle):
     ) -> Reference:
         """Monitor a pid, ``name`` or ``(name, node)`` (``monitor/2,3``): when it ends, or is not
         there, ``{Tag, Reference, process, Target, Reason}`` comes as a message, ``'DOWN'`` being
-        the tag unless told otherwise; with ``priority`` before ordinary ones (OTP 28).
+        the default tag; with ``priority`` before ordinary messages (OTP 28).
 
         With ``alias`` the reference is an alias too: ``"demonitor"`` (or True) until the monitor
         goes, ``"reply_demonitor"`` until the first message by it, with which the monitor goes too,

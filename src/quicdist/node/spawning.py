@@ -77,7 +77,7 @@ class Spawning:
         self.functions.ask(resolver)
 
     def requested(self, request: Any, arguments: Any) -> None:
-        """SPAWN_REQUEST came in. The process is created and the parent told before its code runs, so the
+        """SPAWN_REQUEST came in. The process is created and the reply sent before its code runs, so the
         parent sees SPAWN_REPLY before any signal of the process."""
         processes = self._processes
         sender: Pid = request.from_pid

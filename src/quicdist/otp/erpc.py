@@ -65,7 +65,7 @@ class ErpcClient:
 
         ``timeout`` is in seconds and includes connecting; None waits for ever. After a time-out the
         function continues on its node. Raises :class:`NotConnected`, :class:`CallTimeout` and
-        :class:`RemoteError`; TypeError for what is not a name, or not a list of arguments.
+        :class:`RemoteError`; TypeError for invalid names or arguments.
         """
         return await self.send_request(node, module, function, arguments).receive_response(timeout)
 

@@ -74,7 +74,7 @@ class Exports:
 
     def add_namespace(self, module: Name, namespace: Any, **options: Any) -> None:
         """Let other nodes call every public function of a module, an object or a mapping as
-        ``module:its_name``. Names with a leading underscore, and what is not a function, are left out.
+        ``module:its_name``. Names with a leading underscore, and values that are not functions, are left out.
 
         A mapping may hold modules and mappings again: ``{"math": math}`` as ``"py"`` is
         ``'py.math':sqrt(2)``, and as ``"Elixir.Py"`` with ``"Math"`` for the key, ``Py.Math.sqrt(2)``

@@ -1,4 +1,4 @@
-"""Standard output, written by a thread: a pipe that nobody reads blocks only the processes that print."""
+"""Standard output, written by a thread: a pipe without a reader blocks only the processes that print."""
 
 from __future__ import annotations
 

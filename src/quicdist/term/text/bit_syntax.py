@@ -104,7 +104,7 @@ class BitBuilder:
             self.add_bits(bytes(character & 0xFF for character in characters), 0, 0)
             return
         if not characters:
-            BitBuilder().add(0, segment)  # OTP too finds what is wrong with the type of an empty one
+            BitBuilder().add(0, segment)  # as in OTP, the type of an empty string is checked too
         for character in characters:
             self.add(character, segment)
 
