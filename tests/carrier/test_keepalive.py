@@ -396,7 +396,7 @@ async def test_a_fault_meanwhile_ends_that_connection_when_the_loop_goes_on(
         stand_still(times=3, pause=0.01)
         assert not pair.server.link.closed
         error = await pair.server.end()
-        assert "internal error when serving it in a blocked event loop" in str(error)
+        assert "internal error when keeping it alive in a blocked event loop" in str(error)
         assert isinstance(await pair.client.end(), PeerClosed)
         assert "serving it in a blocked event loop failed" in caplog.text
         assert "a bug" in caplog.text

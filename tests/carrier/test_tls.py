@@ -311,7 +311,7 @@ async def test_a_host_that_no_certificate_can_name_is_an_error_at_once() -> None
 
 async def test_a_server_that_verifies_without_cas_does_not_listen(settings: TlsSettings) -> None:
     carrier = TlsCarrier(replace(settings, server=replace(settings.server, cacert=None)))
-    with pytest.raises(ListenError, match="needs their CAs: no cacert is given"):
+    with pytest.raises(ListenError, match="needs their CAs, and no cacert is configured"):
         await carrier.listen("b@127.0.0.1", host="127.0.0.1")
 
 
