@@ -398,7 +398,7 @@ async def test_a_fault_meanwhile_ends_that_connection_when_the_loop_goes_on(
         error = await pair.server.end()
         assert "internal error when keeping it alive in a blocked event loop" in str(error)
         assert isinstance(await pair.client.end(), PeerClosed)
-        assert "serving it in a blocked event loop failed" in caplog.text
+        assert "keeping it alive in a blocked event loop failed" in caplog.text
         assert "a bug" in caplog.text
 
 
