@@ -98,3 +98,14 @@ def test_a_private_key_is_found(tmp_path: Path) -> None:
     key = make_development_certificates(tmp_path).key.read_bytes()
     assert PRIVATE_KEY.search(b'KEY = """' + key)
     assert not PRIVATE_KEY.search(b"b'-----BEGIN PRIVATE KEY-----' and what follows")
+
+
+#: What runs tests and checks, and names files for it.
+RUNS = [".ci/run", "Makefile", "pyproject.toml", ".pre-commit-config.yaml"]
+RUNS += sorted(str(path.relative_to(ROOT)) for path in (ROOT / ".github").rglob("*.yml"))
+
+
+@pytest.mark.parametrize("file", RUNS, ids=lambda file: Path(file).name)
+def test_files_and_folders_that_a_check_runs_are_there(file: str) -> None:
+    named = re.findall(r"\b(?:tests|src|scripts|benchmarks|examples)/[\w./-]*\w", (ROOT / file).read_text())
+    assert [path for path in named if not (ROOT / path).exists()] == []

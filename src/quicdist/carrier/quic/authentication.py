@@ -68,7 +68,7 @@ class AuthPeer:
         self._send(data, end=False)
 
     def write_eof(self) -> None:
-        """Finish what is sent to the callback of the peer."""
+        """Finish the stream to the callback of the peer."""
         if not self._ended:
             self._ended = True
             self._send(b"", end=True)

@@ -95,7 +95,7 @@ class TcpLink(LinkBase, asyncio.Protocol):
         self._write_state = READY
         #: A flush is due at the end of this turn of the event loop.
         self._flush_due = False
-        #: Messages are being delivered: what is sent meanwhile is flushed when all are.
+        #: Messages are being delivered: those sent meanwhile are flushed after the last one.
         self._receiving = False
         #: Frames of a large read that are not decoded yet; nothing more is read meanwhile.
         self._undecoded: Iterator[tuple[ControlMessage, Any] | None] | None = None

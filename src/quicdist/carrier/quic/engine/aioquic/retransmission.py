@@ -10,8 +10,8 @@ A packet that was declared lost may be acknowledged later. Such a receiver drops
 the shorter ones that replaced it came earlier, and acknowledges it. So a frame that was cut further counts as
 acknowledged only up to the first of the new ends. The frames that replace it acknowledge the rest.
 
-aioquic's ``QuicStreamSender`` has no way to choose what is sent again, so this uses its private state.
-``tests/carrier/test_retransmission.py`` fails where a new aioquic changes it.
+aioquic's ``QuicStreamSender`` does not let its caller choose the range to retransmit, so this uses its
+private state. ``tests/carrier/test_retransmission.py`` fails where a new aioquic changes it.
 """
 
 from __future__ import annotations
