@@ -145,7 +145,7 @@ class Scene:
             nodes["liar@127.0.0.1"] = ("127.0.0.1", liar_port)
             options = {**both, "carrier": ["quic", "tcp"], "port": 0, "epmd": False, "nodes": nodes}
             if variant == "mtls":
-                options["client_certificate"] = "require"
+                options["quic"] = {"client_certificate": "require"}
             if variant == "chain":
                 options.update(cert=tls["chain.cert"], key=tls["chain.key"])
             self.victim = self._start("victim", options)

@@ -16,7 +16,8 @@ from quicdist import Node
 from quicdist.node import NodeDown
 from quicdist.term import Atom
 
-MESSAGES = 12
+#: Enough for several probes that are lost, each of which takes some probe timeouts.
+MESSAGES = 96
 LARGE = 256 * 1024
 
 
