@@ -43,11 +43,6 @@ class TlsLink(TcpLink):
         """The peer's certificate in DER, if it showed one."""
         return self._session.peer_certificate
 
-    @property
-    def tls_version(self) -> str | None:
-        """``"TLSv1.2"`` or ``"TLSv1.3"``."""
-        return self._session.version
-
     def _make_writer(self, connection: TcpConnection) -> Writer:
         return TlsWriter(connection.transport, self._session)
 
