@@ -69,6 +69,6 @@ class NodeExports(Exports):
 
     def introspection(self) -> None:
         """Let other nodes look at this one: its processes and their messages, memory, load, connections and
-        libraries, as the observer, ``etop``, ``c:ni/0`` and ``rpc:pinfo/1`` show them. A second call does
-        nothing."""
+        libraries, as the observer, ``etop``, ``c:ni/0`` and ``rpc:pinfo/1`` show them: see
+        ``docs/observing.md``. A second call does nothing."""
         self._introspection.export(self)
