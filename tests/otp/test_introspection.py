@@ -132,6 +132,14 @@ async def test_a_long_queue_shows_in_the_memory_of_a_process(node: Node) -> None
     assert process_memory(process) > before + 1_000_000
 
 
+async def test_messages_without_an_erlang_term_are_shown_as_text(one: Node, looked_at: Node) -> None:
+    process = looked_at.spawn(_waits)
+    for message in (Atom("plain"), (Atom("holds"), {1, 2}), b"last"):
+        process.send(process.pid, message)
+    messages = await call(one, looked_at, "erlang", "process_info", process.pid, Atom("messages"))
+    assert messages == (Atom("messages"), [Atom("plain"), (Atom("holds"), b"{1, 2}"), b"last"])
+
+
 async def test_the_current_function_is_where_the_coroutine_waits(one: Node, looked_at: Node) -> None:
     async def inner() -> None:
         await asyncio.Event().wait()

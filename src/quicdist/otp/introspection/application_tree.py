@@ -6,6 +6,7 @@ OTP: ``appmon_info``, of ``runtime_tools``: ``{Root, Processes, Links, OtherLink
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 from typing import Any
 
 from quicdist.node.process import Process
@@ -15,8 +16,10 @@ from quicdist.term import Atom, Pid, charlist
 
 #: The server that sends the trees; it is in none.
 APPMON_INFO = "appmon_info"
-#: Processes of one tree; a window shows fewer.
+#: Processes of one tree; a window shows fewer. So many of the node's processes are looked at for it, the oldest
+#: ones, because a tree is made in one go and again every few seconds.
 MAX_PROCESSES = 2000
+_LOOKED_AT = 20_000
 EMPTY: tuple[Any, ...] = ([], [], [], [])
 
 
@@ -30,7 +33,7 @@ def application_tree(runtime: Runtime, name: Atom, program: str) -> tuple[Any, .
         return EMPTY
     tree = _Tree(runtime, root)
     own = runtime.kernel_processes
-    for process in list(runtime.by_pid.values()):
+    for process in islice(runtime.by_pid.values(), _LOOKED_AT):
         # Those with another group leader, such as what other nodes have spawned, are in no application.
         if process is root or process.name == APPMON_INFO or process.group_leader != root.pid:
             continue
