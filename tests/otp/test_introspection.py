@@ -5,17 +5,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from typing import Any
 
 import pytest
 
 from quicdist import ChildSpec, GenServer, Node, Process, RemoteError, Supervisor
+from quicdist.otp.exports import Exports
+from quicdist.otp.introspection import Introspection
 from quicdist.otp.introspection.application_tree import MAX_PROCESSES
 from quicdist.otp.introspection.appmon_info import MAX_TASKS
 from quicdist.otp.introspection.memory import process_memory
 from quicdist.otp.introspection.versions import program_name
 from quicdist.term import Atom, Pid, charlist
 from tests.otp.conftest import ended
+from tests.test_docs import ROOT
 
 #: What a hostile peer may send as an argument.
 SHAPES: list[Any] = [
@@ -34,6 +38,22 @@ def looked_at(two: Node) -> Node:
 
 async def call(one: Node, two: Node, module: str, function: str, *arguments: Any) -> Any:
     return await one.call(two.name, module, function, arguments, timeout=10)
+
+
+async def test_the_page_names_each_function_that_is_exported(node: Node) -> None:
+    exported: list[tuple[str, str]] = []
+
+    class Listed(Exports):
+        def add(self, module: Any, name: Any, *_: Any, **__: Any) -> None:
+            exported.append((module, name))
+
+    Introspection(node._local, lambda: node.net_kernel, lambda: node.sys).export(Listed())
+    page = (ROOT / "docs" / "observing.md").read_text()
+    listed = page[page.index("These functions are exported") : page.index("An item that only a BEAM has")]
+    words = set(re.findall(r"\w+", listed))
+    left_out = {name for module, name in exported if module != "observer_backend"} - words
+    # Of gen_server for the observer alone, which asks every server for its behaviour.
+    assert left_out == {"module_info"}
 
 
 async def test_introspection_can_be_exported_again(one: Node, looked_at: Node) -> None:

@@ -16,9 +16,9 @@ from quicdist.term import Atom, Pid, charlist
 
 #: The server that sends the trees; it is in none.
 APPMON_INFO = "appmon_info"
-#: Processes of one tree; a window shows fewer. So many of the node's processes are looked at for it, the oldest
-#: ones, because a tree is made in one go and again every few seconds.
+#: Processes of one tree; a window shows fewer.
 MAX_PROCESSES = 2000
+#: Processes of the node that are looked at for it, the oldest ones: a tree is made again every few seconds.
 _LOOKED_AT = 20_000
 EMPTY: tuple[Any, ...] = ([], [], [], [])
 
