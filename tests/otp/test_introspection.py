@@ -16,6 +16,7 @@ from quicdist.otp.introspection import Introspection
 from quicdist.otp.introspection.application_tree import MAX_PROCESSES
 from quicdist.otp.introspection.appmon_info import MAX_TASKS
 from quicdist.otp.introspection.memory import process_memory
+from quicdist.otp.introspection.observer_backend import MAX_CHARTS
 from quicdist.otp.introspection.versions import program_name
 from quicdist.term import Atom, Pid, charlist
 from tests.otp.conftest import ended
@@ -142,6 +143,25 @@ async def test_statistics_are_sent_at_most_ten_times_a_second_until_the_client_e
     for process in fetching:
         await ended(process)
     assert len(fetching) <= 1
+
+
+async def test_no_more_than_twenty_observers_get_statistics(one: Node, looked_at: Node) -> None:
+    reasons: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def client(process: Process) -> None:
+        for _ in range(MAX_CHARTS + 10):
+            await process.spawn_monitor_on(
+                looked_at.name, "observer_backend", "fetch_stats", [process.pid, 1000]
+            )
+        while True:
+            match await process.receive():
+                case (Atom(name="DOWN"), _, _, _, reason):
+                    reasons.put_nowait(reason)
+
+    watcher = one.spawn(client)
+    refused = [await reasons.get() for _ in range(10)]
+    assert refused == [(Atom("system_limit"), [])] * 10
+    watcher.stop()
 
 
 async def test_a_long_queue_shows_in_the_memory_of_a_process(node: Node) -> None:
