@@ -21,7 +21,7 @@ bench_setup := @$(python) -c "import importlib.metadata as m; m.version('matplot
 	echo "-- matplotlib or py-spy could not be installed: no plots and profiles" >&2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage matrix lint format fuzz simulate hostile paths restarts cluster soak bench profile bench-term interop clean
+.PHONY: help demo test coverage matrix lint format fuzz simulate hostile paths restarts cluster brokers soak bench profile bench-term interop clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -91,6 +91,11 @@ cluster: ## compare a cluster of BEAMs and Python nodes with one of BEAMs; CLUST
 	$(setup)
 	@scripts/setup-erlang.sh "the clusters"
 	@$(python) -m tests.cluster $(CLUSTER_ARGS)
+
+brokers: ## join RabbitMQ and ejabberd (Debian's rabbitmq-server, ejabberd), if they are there
+	$(setup)
+	@scripts/setup-erlang.sh "the brokers"
+	@$(python) -m pytest --slow tests/brokers $(PYTEST_ARGS)
 
 soak: ## run mixed traffic between Python nodes and BEAMs; SECONDS=3600 for an hour
 	$(setup)
