@@ -14,7 +14,7 @@ from quicdist.node.process import Process
 from quicdist.otp.errors import RemoteError
 from quicdist.otp.exports import Exports
 from quicdist.otp.net_kernel import NetKernel
-from quicdist.otp.server_process import ServerProcess
+from quicdist.otp.server_loop import ServerLoop
 from quicdist.otp.sys_client import SysClient
 from quicdist.term import Atom, Pid
 
@@ -28,11 +28,11 @@ _WORD = 8
 
 
 def _initial_call(process: Process) -> tuple[Any, ...]:
-    return process.initial_call if isinstance(process, ServerProcess) else _APPLY
+    return process.initial_call if isinstance(process, ServerLoop) else _APPLY
 
 
 def _dictionary(process: Process) -> list[Any]:
-    return process.dictionary if isinstance(process, ServerProcess) else []
+    return process.dictionary if isinstance(process, ServerLoop) else []
 
 
 def _no_garbage(_: Process) -> list[Any]:
@@ -176,7 +176,7 @@ class Introspection:
 
     def translate_initial_call(self, pid: Pid) -> Any:
         process = self._find(pid)
-        is_server = isinstance(process, ServerProcess)
+        is_server = isinstance(process, ServerLoop)
         return (_GEN_SERVER, Atom("init_it"), 6) if is_server else (Atom("proc_lib"), Atom("init_p"), 5)
 
     def module_info(self, what: Atom) -> Any:

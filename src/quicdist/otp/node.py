@@ -22,10 +22,10 @@ from quicdist.node.local_node import LocalNode, NodeEvent, NodeServices
 from quicdist.node.process import Process
 from quicdist.node.quic_dist import QuicDist
 from quicdist.node.streams import StreamAcceptor, StreamHandler, StreamInfo
-from quicdist.otp import server_process
+from quicdist.otp import server_start
 from quicdist.otp.call_context import is_called_on
 from quicdist.otp.erpc import ErpcClient
-from quicdist.otp.gen_server import GenServer
+from quicdist.otp.behaviour import Behaviour
 from quicdist.otp.gen_server_client import GenServerClient
 from quicdist.otp.global_names import GlobalNames
 from quicdist.otp.introspection import Introspection
@@ -350,11 +350,11 @@ class Node:
         """Spawn a process; see :meth:`process` for what ``function`` can be."""
         return self._local.runtime.spawn(function, *args, name=name)
 
-    def serve(self, server: GenServer, *, name: Name | GlobalOrVia | None = None) -> Process:
+    def serve(self, server: Behaviour, *, name: Name | GlobalOrVia | None = None) -> Process:
         """Start a :class:`GenServer`, or a :class:`Supervisor`, which is one. It does not wait for
         a coroutine ``init``, nor for a :class:`Global` or :class:`Via` name: ``gen_server.start``
         does."""
-        return server_process.start(self._local.runtime, server, name=name)
+        return server_start.start(self._local.runtime, server, name=name)
 
     def whereis(self, name: Name) -> Process | None:
         """The process registered under ``name``."""

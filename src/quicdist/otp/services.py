@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from quicdist.node.local_node import LocalNode
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
-from quicdist.otp import server_process
+from quicdist.otp import server_start
 from quicdist.otp.crash_reports import CrashReports
 from quicdist.otp.dispatcher import Dispatcher
 from quicdist.otp.erpc import ErpcClient
@@ -62,11 +62,11 @@ def start_services(node: LocalNode, exports: Exports) -> Services:
     net_kernel = NetKernel(node, gen)
     kernel.keep(
         NET_KERNEL,
-        lambda: server_process.start(runtime, NetKernelServer(node, net_kernel), name=NET_KERNEL),
+        lambda: server_start.start(runtime, NetKernelServer(node, net_kernel), name=NET_KERNEL),
     )
     dispatcher = Dispatcher(exports, runtime.calls)
     ErpcServer(runtime, dispatcher)
-    kernel.keep(REX, lambda: server_process.start(runtime, Rex(runtime, dispatcher), name=REX))
+    kernel.keep(REX, lambda: server_start.start(runtime, Rex(runtime, dispatcher), name=REX))
     global_names = GlobalNames(erpc, lambda: net_kernel.nodes("connected"))
     names = NameResolver(erpc, global_names, lambda: net_kernel.nodes("connected"))
     gen.find = names.find
