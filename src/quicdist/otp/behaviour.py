@@ -25,6 +25,8 @@ class Behaviour:
     process: Process
     #: The name of OTP's module.
     behaviour: ClassVar[Atom]
+    #: The callbacks that end it with ``function_clause`` when their ``match`` has no case.
+    matching_callbacks: ClassVar[tuple[str, ...]] = ()
     #: Whether it is a supervisor, which ends the processes that it has started.
     supervises: ClassVar[bool] = False
 
@@ -52,26 +54,33 @@ class Behaviour:
     def get_state(self) -> Any:
         """The state that ``sys:get_state`` and ``sys:get_status`` show: by default a map of the public
         attributes; values that cannot be encoded are shown as text."""
-        return {
-            Atom(name): _shown(value)
-            for name, value in vars(self).items()
-            if name != "process" and not name.startswith("_")
-        }
+        return {name: _shown(value) for name, value in public_attributes(self).items()}
+
+    def reported_state(self) -> Any:
+        """The state in a crash report, cut to a bounded size; of attributes each is cut before it is read,
+        because large ones take long."""
+        if type(self).get_state is not Behaviour.get_state:
+            return shorten(self.get_state())
+        return shorten(public_attributes(self))
 
     def replace_state(self, state: Any) -> Any:
         """Set the state that ``sys:replace_state`` computed from that of :meth:`get_state`."""
         raise NotImplementedError(f"{type(self).__name__} has no replace_state")
 
 
+def public_attributes(server: Behaviour) -> dict[Any, Any]:
+    """The attributes that a server shows: those without a leading underscore."""
+    return {
+        Atom(name): value
+        for name, value in vars(server).items()
+        if name != "process" and not name.startswith("_")
+    }
+
+
 def reported_state(server: Behaviour) -> Any:
-    """The state in a crash report: that of ``get_state``, cut to a bounded size. If ``get_state`` is not
-    overridden, attributes are cut before they are read, because large ones take long."""
+    """The state in a crash report, or a text that says why there is none."""
     try:
-        if type(server).get_state is not Behaviour.get_state:
-            return shorten(server.get_state())
-        public = {Atom(name): value for name, value in vars(server).items() if name[0] != "_"}
-        public.pop(Atom("process"), None)
-        return shorten(public)
+        return server.reported_state()
     except KeyboardInterrupt:
         raise
     except BaseException as error:

@@ -95,6 +95,7 @@ class GenServer(Behaviour):
     """
 
     behaviour: ClassVar[Atom] = Atom("gen_server")
+    matching_callbacks = ("handle_call", "handle_cast", "handle_info", "handle_continue")
 
     def handle_call(self, request: Any, sender: From) -> Any:
         """A ``gen_server:call``."""

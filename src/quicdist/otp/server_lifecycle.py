@@ -67,7 +67,8 @@ TRANSITIONS = {
 
 
 class ServerLifecycle(Process):
-    """Starts and ends a server of any :class:`~quicdist.otp.behaviour.Behaviour`. ``parent`` started it and is linked to it.
+    """Starts and ends a server of any :class:`~quicdist.otp.behaviour.Behaviour`. ``parent`` started it and
+    is linked to it.
 
     An exit signal that is not trapped cancels the coroutine that runs, and then ``terminate`` is called, as
     OTP does for a server that traps exits. After ``kill``, ``terminate`` is called too, when links and
@@ -231,6 +232,12 @@ class ServerLifecycle(Process):
         """Handle all messages again (``sys:resume/1``)."""
         if self.phase is ServerPhase.SUSPENDED:
             self.become(ServerPhase.RUNNING)
+
+    def state_replaced(self) -> None:
+        """``replace_state`` of the server has been called."""
+
+    def code_changed(self, result: Any) -> None:
+        """``code_change`` has returned ``result``."""
 
     # -- ending ------------------------------------------------------------------------------------
 

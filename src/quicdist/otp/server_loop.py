@@ -37,7 +37,7 @@ class ServerLoop(ServerLifecycle):
     def __init__(self, runtime: Runtime, pid: Pid, server: Behaviour) -> None:
         super().__init__(runtime, pid, server)
         #: The callbacks that detect a missing case, by name.
-        self._clauses = with_clauses(type(server))
+        self._clauses = with_clauses(type(server), server.matching_callbacks)
         #: Messages that came while the server was suspended.
         self._held: deque[Any] = deque()
         #: The message that was handled last.

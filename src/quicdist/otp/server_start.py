@@ -10,9 +10,11 @@ from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
 from quicdist.otp.behaviour import Behaviour
 from quicdist.otp.gen_server import GenServer
+from quicdist.otp.gen_statem import GenStatem
 from quicdist.otp.server_loop import ServerLoop
 from quicdist.otp.server_names import GlobalOrVia, split_server_name
 from quicdist.otp.server_process import ServerProcess
+from quicdist.otp.state_machine_process import StateMachineProcess
 from quicdist.term import Pid
 from quicdist.term.names import Name
 
@@ -48,4 +50,6 @@ def _process(runtime: Runtime, server: Behaviour) -> ServerLoop:
     match server:
         case GenServer():
             return ServerProcess(runtime, pid, server)
+        case GenStatem():
+            return StateMachineProcess(runtime, pid, server)
     raise NodeError(f"expected a GenServer, GenStatem or GenEvent, got {server!r}")

@@ -14,6 +14,7 @@ from quicdist.otp.erpc import ErpcClient
 from quicdist.otp.exports import Exports
 from quicdist.otp.gen import GenClient
 from quicdist.otp.gen_server_client import GenServerClient
+from quicdist.otp.gen_statem_client import GenStatemClient
 from quicdist.otp.global_names import GlobalNames
 from quicdist.otp.io_client import IoClient
 from quicdist.otp.io_server import USER, IoServer
@@ -35,6 +36,7 @@ class Services:
     erpc: ErpcClient
     rpc: RpcClient
     gen_server: GenServerClient
+    gen_statem: GenStatemClient
     net_kernel: NetKernel
     global_names: GlobalNames
     names: NameResolver
@@ -70,6 +72,7 @@ def start_services(node: LocalNode, exports: Exports) -> Services:
     global_names = GlobalNames(erpc, lambda: net_kernel.nodes("connected"))
     names = NameResolver(erpc, global_names, lambda: net_kernel.nodes("connected"))
     gen.find = names.find
+    gen_server = GenServerClient(runtime, gen, names)
 
     kernel.flush = group_leader.close
     kernel.when_stopped(names.stop)
@@ -79,7 +82,8 @@ def start_services(node: LocalNode, exports: Exports) -> Services:
         gen=gen,
         erpc=erpc,
         rpc=RpcClient(runtime, gen, erpc),
-        gen_server=GenServerClient(runtime, gen, names),
+        gen_server=gen_server,
+        gen_statem=GenStatemClient(runtime, gen, gen_server),
         net_kernel=net_kernel,
         global_names=global_names,
         names=names,

@@ -170,6 +170,7 @@ async def _replace_state(process: ServerLifecycle, sender: From, function: Any) 
         replaced = server.replace_state(state)
         if isinstance(replaced, Awaitable):
             await replaced
+        process.state_replaced()
         return await _state(server)
 
     state, error = await settle(replace())
@@ -185,7 +186,8 @@ async def _change_code(process: ServerLifecycle, sender: From, version: Any, ext
     async def change() -> None:
         result = process.server.code_change(version, extra)
         if isinstance(result, Awaitable):
-            await result
+            result = await result
+        process.code_changed(result)
 
     _, error = await settle(change())
     _answer(process, sender, _OK if error is None else (_ERROR, (EXIT, answered_reason(error))))
