@@ -30,6 +30,7 @@ PUBLIC = {
     "gen_server",
     "gen_server_call",
     "gen_server_cast",
+    "gen_statem",
     "global_names",
     "io",
     "is_auth",

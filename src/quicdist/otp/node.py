@@ -22,11 +22,12 @@ from quicdist.node.local_node import LocalNode, NodeEvent, NodeServices
 from quicdist.node.process import Process
 from quicdist.node.quic_dist import QuicDist
 from quicdist.node.streams import StreamAcceptor, StreamHandler, StreamInfo
-from quicdist.otp import server_process
+from quicdist.otp import server_start
+from quicdist.otp.behaviour import Behaviour
 from quicdist.otp.call_context import is_called_on
 from quicdist.otp.erpc import ErpcClient
-from quicdist.otp.gen_server import GenServer
 from quicdist.otp.gen_server_client import GenServerClient
+from quicdist.otp.gen_statem_client import GenStatemClient
 from quicdist.otp.global_names import GlobalNames
 from quicdist.otp.introspection import Introspection
 from quicdist.otp.io_client import IoClient
@@ -75,8 +76,8 @@ class Node:
     - processes: :meth:`process`, :meth:`spawn`, :meth:`serve`, :meth:`whereis`, :meth:`send`;
     - other nodes: :meth:`connect`, :meth:`disconnect`, :meth:`ping`, :meth:`nodes`, :meth:`subscribe`;
     - calls to them: :meth:`call`, :meth:`cast`, :meth:`gen_server_call`, and the services by the names
-      of OTP's modules: :attr:`erpc`, :attr:`rpc`, :attr:`gen_server`, :attr:`sys`, :attr:`net_kernel`,
-      :attr:`global_names`, :attr:`pg`, :attr:`io`;
+      of OTP's modules: :attr:`erpc`, :attr:`rpc`, :attr:`gen_server`, :attr:`gen_statem`, :attr:`sys`,
+      :attr:`net_kernel`, :attr:`global_names`, :attr:`pg`, :attr:`io`;
     - calls from them: :meth:`export` and :attr:`exports`;
     - streams of bytes: :meth:`open_stream`, :meth:`accept_streams`, :attr:`quic_dist`.
 
@@ -301,6 +302,11 @@ class Node:
         return self._services.gen_server
 
     @property
+    def gen_statem(self) -> GenStatemClient:
+        """``gen_statem``: state machines of any node."""
+        return self._services.gen_statem
+
+    @property
     def net_kernel(self) -> NetKernel:
         """``net_kernel``: the other nodes."""
         return self._services.net_kernel
@@ -350,11 +356,11 @@ class Node:
         """Spawn a process; see :meth:`process` for what ``function`` can be."""
         return self._local.runtime.spawn(function, *args, name=name)
 
-    def serve(self, server: GenServer, *, name: Name | GlobalOrVia | None = None) -> Process:
-        """Start a :class:`GenServer`, or a :class:`Supervisor`, which is one. It does not wait for
-        a coroutine ``init``, nor for a :class:`Global` or :class:`Via` name: ``gen_server.start``
-        does."""
-        return server_process.start(self._local.runtime, server, name=name)
+    def serve(self, server: Behaviour, *, name: Name | GlobalOrVia | None = None) -> Process:
+        """Start a :class:`GenServer`, such as a :class:`Supervisor`, or a :class:`GenStatem`. It does
+        not wait for a coroutine ``init``, nor for a :class:`Global` or :class:`Via` name:
+        ``gen_server.start`` does."""
+        return server_start.start(self._local.runtime, server, name=name)
 
     def whereis(self, name: Name) -> Process | None:
         """The process registered under ``name``."""

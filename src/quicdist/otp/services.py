@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from quicdist.node.local_node import LocalNode
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
-from quicdist.otp import server_process
+from quicdist.otp import server_start
 from quicdist.otp.crash_reports import CrashReports
 from quicdist.otp.dispatcher import Dispatcher
 from quicdist.otp.erpc import ErpcClient
 from quicdist.otp.exports import Exports
 from quicdist.otp.gen import GenClient
 from quicdist.otp.gen_server_client import GenServerClient
+from quicdist.otp.gen_statem_client import GenStatemClient
 from quicdist.otp.global_names import GlobalNames
 from quicdist.otp.io_client import IoClient
 from quicdist.otp.io_server import USER, IoServer
@@ -35,6 +36,7 @@ class Services:
     erpc: ErpcClient
     rpc: RpcClient
     gen_server: GenServerClient
+    gen_statem: GenStatemClient
     net_kernel: NetKernel
     global_names: GlobalNames
     names: NameResolver
@@ -62,14 +64,15 @@ def start_services(node: LocalNode, exports: Exports) -> Services:
     net_kernel = NetKernel(node, gen)
     kernel.keep(
         NET_KERNEL,
-        lambda: server_process.start(runtime, NetKernelServer(node, net_kernel), name=NET_KERNEL),
+        lambda: server_start.start(runtime, NetKernelServer(node, net_kernel), name=NET_KERNEL),
     )
     dispatcher = Dispatcher(exports, runtime.calls)
     ErpcServer(runtime, dispatcher)
-    kernel.keep(REX, lambda: server_process.start(runtime, Rex(runtime, dispatcher), name=REX))
+    kernel.keep(REX, lambda: server_start.start(runtime, Rex(runtime, dispatcher), name=REX))
     global_names = GlobalNames(erpc, lambda: net_kernel.nodes("connected"))
     names = NameResolver(erpc, global_names, lambda: net_kernel.nodes("connected"))
     gen.find = names.find
+    gen_server = GenServerClient(runtime, gen, names)
 
     kernel.flush = group_leader.close
     kernel.when_stopped(names.stop)
@@ -79,7 +82,8 @@ def start_services(node: LocalNode, exports: Exports) -> Services:
         gen=gen,
         erpc=erpc,
         rpc=RpcClient(runtime, gen, erpc),
-        gen_server=GenServerClient(runtime, gen, names),
+        gen_server=gen_server,
+        gen_statem=GenStatemClient(runtime, gen, gen_server),
         net_kernel=net_kernel,
         global_names=global_names,
         names=names,

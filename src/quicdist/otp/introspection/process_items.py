@@ -17,7 +17,7 @@ from quicdist.node.reports import initial_call
 from quicdist.otp.introspection.frames import stack_of
 from quicdist.otp.introspection.memory import process_memory
 from quicdist.otp.introspection.refusals import UNDEFINED, badarg
-from quicdist.otp.server_process import ServerProcess
+from quicdist.otp.server_loop import ServerLoop
 from quicdist.term import Atom
 
 NAME = Atom("registered_name")
@@ -28,7 +28,7 @@ _LOOP = (Atom("gen_server"), Atom("loop"), 7)
 
 def what_it_runs(process: Process) -> tuple[Any, ...]:
     """``{Module, Function, Arity}`` of what a process was spawned to run; of a server its class."""
-    return process.initial_call if isinstance(process, ServerProcess) else initial_call(process)
+    return process.initial_call if isinstance(process, ServerLoop) else initial_call(process)
 
 
 def current_function(process: Process) -> tuple[Any, ...]:
@@ -41,7 +41,7 @@ def _current_location(process: Process) -> tuple[Any, ...]:
     stack = stack_of(process)
     if stack:
         return stack[0]
-    return (*(_LOOP if isinstance(process, ServerProcess) else what_it_runs(process)), [])
+    return (*(_LOOP if isinstance(process, ServerLoop) else what_it_runs(process)), [])
 
 
 def _status(process: Process) -> Atom:
@@ -51,7 +51,7 @@ def _status(process: Process) -> Atom:
 
 
 def _dictionary(process: Process) -> list[Any]:
-    return process.dictionary if isinstance(process, ServerProcess) else []
+    return process.dictionary if isinstance(process, ServerLoop) else []
 
 
 def _no_garbage(_: Process) -> list[Any]:

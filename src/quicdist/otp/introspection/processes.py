@@ -13,7 +13,7 @@ from quicdist.node.process import Process
 from quicdist.otp.introspection.process_items import NAME, default_items, item
 from quicdist.otp.introspection.refusals import UNDEFINED, Export, badarg, local_process
 from quicdist.otp.net_kernel import NetKernel
-from quicdist.otp.server_process import ServerProcess
+from quicdist.otp.server_loop import ServerLoop
 from quicdist.otp.sys_client import SysClient
 from quicdist.term import Atom, Pid
 
@@ -91,7 +91,7 @@ class ProcessFunctions:
 
     def translate_initial_call(self, pid: Pid) -> Any:
         process = self._find(pid)
-        is_server = isinstance(process, ServerProcess)
+        is_server = isinstance(process, ServerLoop)
         return (_GEN_SERVER, Atom("init_it"), 6) if is_server else (Atom("proc_lib"), Atom("init_p"), 5)
 
     def get_label(self, pid: Pid) -> Atom:
