@@ -7,6 +7,7 @@ private state is left as aioquic would have left it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final, cast
 
 from aioquic.quic.connection import QuicConnectionError, QuicConnectionState, QuicReceiveContext
@@ -15,12 +16,15 @@ from aioquic.quic.recovery import MAX_ACK_RANGES, QuicPacketSpace
 from aioquic.tls import Epoch
 from cryptography.exceptions import InvalidTag
 
+from quicdist.carrier.datagram_socket import Datagram
 from quicdist.carrier.quic.engine.aioquic.bounds import Bounded
 from quicdist.carrier.quic.engine.aioquic.flow_control import OwnFlowControl
 from quicdist.carrier.quic.engine.aioquic.key_limits import KeyLimited, KeyPair, ReceiveKeys
 from quicdist.carrier.quic.engine.aioquic.path_validation import ValidatesPaths
 from quicdist.carrier.quic.engine.aioquic.ranges import Ranges
 from quicdist.carrier.quic.engine.aioquic.reassembly import PacketDropped
+from quicdist.carrier.quic.engine.aioquic.receive_run import SHORTEST as SHORTEST_RUN
+from quicdist.carrier.quic.engine.aioquic.receive_run import masks_of, receive_run
 from quicdist.carrier.quic.engine.aioquic.recovery import Recovery
 from quicdist.carrier.quic.engine.aioquic.undecryptable_packets import BuffersPackets
 from quicdist.carrier.quic.engine.events import StreamData
@@ -54,6 +58,19 @@ class FastReceive(BuffersPackets, Bounded, OwnFlowControl, KeyLimited, Validates
             self._enable_fast_path()
         elif not self._receive(keys.recv, data, addr, now):
             super().receive_datagram(data, addr, now)
+
+    def receive_datagrams(self, datagrams: Sequence[Datagram], now: float) -> None:
+        at, count = 0, len(datagrams)
+        protecting: list[bytes] = []
+        while at < count:
+            if count - at >= SHORTEST_RUN and self._keys is not None:
+                protecting = protecting or masks_of(self, datagrams)
+                before, at = at, receive_run(self, datagrams, protecting, at, now)
+                if at > before:
+                    continue
+            data, addr = datagrams[at]
+            self.receive_datagram(data, addr, now)
+            at += 1
 
     def authenticated(self) -> None:
         super().authenticated()
@@ -108,13 +125,16 @@ class FastReceive(BuffersPackets, Bounded, OwnFlowControl, KeyLimited, Validates
             keys.forgeries += 1
             self._forged(self._cryptos[Epoch.ONE_RTT])
             return True
+        self._process(number, first, payload, host_cid, now)
+        return True
+
+    def _process(self, number: int, first: int, payload: bytes, host_cid: bytes, now: float) -> None:
+        """Process a packet whose protection is removed; ``first`` is its first byte."""
+        space = self._space
         if number in space.received_packets:
-            return True
+            return
         if number > space.expected_packet_number:
             space.expected_packet_number = number + 1
-        if number > self._spin_highest_pn:
-            self._spin_bit = bool(first & 0x20) is not self._is_client
-            self._spin_highest_pn = number
         is_ack_eliciting = False
         try:
             is_ack_eliciting = self._receive_frames(payload, host_cid, now)
@@ -123,30 +143,47 @@ class FastReceive(BuffersPackets, Bounded, OwnFlowControl, KeyLimited, Validates
             self.close(error.error_code, error.frame_type, error.reason_phrase)
         except PacketDropped as error:
             self._packet_dropped(error)
-            return True
+            return
         if self._close_pending or self._state is not QuicConnectionState.CONNECTED:
-            return True
+            return
+        if number > space.largest_received_packet:
+            self._note_packets(number, number + 1, first, now)
+        else:
+            self._heard(now)
+            space.received_packets.add(number)
+            space.ack_queue.add(number)
+            if len(space.ack_queue.ranges) > MAX_ACK_RANGES:
+                space.ack_queue.shift()
+        if is_ack_eliciting and space.ack_at is None:
+            space.ack_at = now + self._ack_delay
+
+    def _heard(self, now: float) -> None:
+        """A packet was received: the idle timeout begins anew."""
         if now != self._received_at:
             self._received_at = now
             self._close_at = now + self._idle_timeout()
         self._ack_eliciting_sent_since_receipt = False
-        space.received_packets.add(number)
-        if number > space.largest_received_packet:
-            space.largest_received_packet = number
-            space.largest_received_time = now
-            # aioquic searches from the other end.
-            ranges = space.ack_queue.ranges
-            if ranges and ranges[-1].stop == number:
-                ranges[-1] = range(ranges[-1].start, number + 1)
-            else:
-                ranges.append(range(number, number + 1))
+
+    def _note_packets(self, begin: int, end: int, first: int, now: float) -> None:
+        """The packets from ``begin`` up to ``end``, after all before, were received; ``first`` is the first
+        byte of the last one, without header protection."""
+        self._heard(now)
+        space, last = self._space, end - 1
+        if last > self._spin_highest_pn:
+            self._spin_bit = bool(first & 0x20) is not self._is_client
+            self._spin_highest_pn = last
+        for number in range(begin, end):
+            space.received_packets.add(number)
+        space.largest_received_packet = last
+        space.largest_received_time = now
+        # aioquic searches from the other end.
+        ranges = space.ack_queue.ranges
+        if ranges and ranges[-1].stop == begin:
+            ranges[-1] = range(ranges[-1].start, end)
         else:
-            space.ack_queue.add(number)
-        if len(space.ack_queue.ranges) > MAX_ACK_RANGES:
-            space.ack_queue.shift()
-        if is_ack_eliciting and space.ack_at is None:
-            space.ack_at = now + self._ack_delay
-        return True
+            ranges.append(range(begin, end))
+            if len(ranges) > MAX_ACK_RANGES:
+                space.ack_queue.shift()
 
     def _is_current(self, host_cid: bytes) -> bool:
         """Whether this connection id is the one in use."""
