@@ -1,5 +1,5 @@
-"""Makes the screenshots of ``docs/observing.md``: the observer of the BEAM on the path, pointed at the example
-``examples/shop_node.py``.
+"""Makes the screenshots of ``docs/observing.md``: the observer of the BEAM on the path, pointed at
+the example ``examples/shop_node.py``.
 
 ``make screenshots`` runs it. It needs OTP's ``observer`` and ``wx``, ``Xvfb``, and ImageMagick.
 """

@@ -8,10 +8,13 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from quicdist.carrier import DEFAULT_PRIORITY, NetAddress, Pem, TlsSettings, UserStream
+from quicdist.cluster import Backoff, ClusterSource
+from quicdist.cluster.strategy import as_strategies
 from quicdist.config import Config, Source, as_config, first
 from quicdist.discovery import Discovery
 from quicdist.discovery.static import Addresses
 from quicdist.errors import QuicDistError
+from quicdist.node.cluster import Cluster
 from quicdist.node.connections import SETUP_TIME
 from quicdist.node.dial_queue import MAX_DIALS
 from quicdist.node.endpoints import Endpoint, EndpointSettings, carrier_names, make_endpoints
@@ -74,7 +77,8 @@ class Node:
     Methods by subject:
 
     - processes: :meth:`process`, :meth:`spawn`, :meth:`serve`, :meth:`whereis`, :meth:`send`;
-    - other nodes: :meth:`connect`, :meth:`disconnect`, :meth:`ping`, :meth:`nodes`, :meth:`subscribe`;
+    - other nodes: :meth:`connect`, :meth:`disconnect`, :meth:`ping`, :meth:`nodes`, :meth:`subscribe`,
+      :attr:`cluster`;
     - calls to them: :meth:`call`, :meth:`cast`, :meth:`gen_server_call`, and the services by the names
       of OTP's modules: :attr:`erpc`, :attr:`rpc`, :attr:`gen_server`, :attr:`gen_statem`, :attr:`sys`,
       :attr:`net_kernel`, :attr:`global_names`, :attr:`pg`, :attr:`io`;
@@ -98,6 +102,12 @@ class Node:
       ``listen=False`` only dials. ``epmd``: whether TCP registers with epmd and asks it.
     - ``discovery``: replaces the default discovery. ``endpoints``: replaces all options of carriers and
       addresses.
+
+    - ``cluster``: the nodes to stay connected to: a list of their names, a strategy of
+      :mod:`quicdist.cluster` such as ``DnsPoll("app-headless.default.svc.cluster.local", "app")``, several,
+      an asynchronous iterable of lists, or a function that returns a list; by default the ``topologies`` of
+      ``libcluster`` in ``config``. ``cluster_backoff``: the time between attempts to reach one of them. See
+      ``docs/clusters.md``.
 
     Security, see ``docs/security.md``:
 
@@ -139,6 +149,8 @@ class Node:
         epmd: bool | None = None,
         discovery: Discovery | None = None,
         endpoints: Sequence[Endpoint] | None = None,
+        cluster: ClusterSource | None = None,
+        cluster_backoff: Backoff = Backoff(),  # noqa: B008 - frozen
         cert: Pem | None = None,
         key: Pem | None = None,
         cacert: Pem | None = None,
@@ -196,6 +208,8 @@ class Node:
             setup_time=first(setup_time, files.setup_time, SETUP_TIME),
             max_dials=max_dials,
         )
+        strategies = files.cluster if cluster is None else as_strategies(cluster)
+        self._cluster = Cluster(self._local, strategies, cluster_backoff)
         for other, its_cookie in files.cookies.items():
             self.set_cookie(other, its_cookie)
         #: What other nodes may call and spawn.
@@ -398,6 +412,11 @@ class Node:
         """
         return self.net_kernel.nodes(*kinds)
 
+    @property
+    def cluster(self) -> Cluster:
+        """The nodes that this node stays connected to, by its option ``cluster``."""
+        return self._cluster
+
     async def ping(self, node: Name, *, timeout: float = 10.0) -> bool:
         """Whether ``node`` can be reached and answers (``net_adm:ping/1``, whose ``pong`` is True and
         whose ``pang`` is False). It connects to ``node`` if there is no connection.
@@ -548,8 +567,10 @@ class _RunningServices(NodeServices):
         for name, function in self.to_spawn:
             local.runtime.spawn(function, name=name)
         self.to_spawn.clear()
+        self._node.cluster.start()
 
     def stop(self) -> None:
+        self._node.cluster.stop()
         if self._kernel is not None:
             self._kernel.stop()
 
@@ -558,11 +579,13 @@ class _RunningServices(NodeServices):
             await self._kernel.flush()
 
     def break_off(self) -> None:
+        self._node.cluster.stop()
         if self._kernel is not None:
             self._kernel.let_go()
         self.services = None
 
     def forked(self) -> None:
+        self._node.cluster.forked()
         self.services = self._kernel = None
 
     def runs_current_task(self) -> bool:

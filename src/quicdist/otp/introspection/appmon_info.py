@@ -14,7 +14,7 @@ from typing import Any
 from quicdist.node.exit_reason import EXIT, NOCONNECTION, NORMAL
 from quicdist.node.local_node import LocalNode
 from quicdist.node.process import Process
-from quicdist.otp import server_process
+from quicdist.otp import server_start
 from quicdist.otp.gen_messages import From
 from quicdist.otp.gen_server import GenServer, Stop
 from quicdist.otp.introspection.application_tree import APPMON_INFO, EMPTY, application_tree
@@ -208,4 +208,4 @@ class AppmonFunctions:
             known.server.handle_call((_REGISTER_CLIENT, client), (client, None))
             return (_OK, known.pid)
         server = AppmonServer(self._node, self._applications, starter, client)
-        return (_OK, server_process.start(runtime, server, name=APPMON_INFO).pid)
+        return (_OK, server_start.start(runtime, server, name=APPMON_INFO).pid)
