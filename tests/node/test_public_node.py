@@ -61,7 +61,8 @@ OPTIONS = [
     *("name", "cookie", "carrier", "config", "nodes"),  # those of the first page
     *("vm_args", "host", "port", "listen", "epmd", "discovery", "endpoints"),
     *("cert", "key", "cacert", "verify", "quic", "tls"),
-    *("hidden", "none", "limits", "default", "net_ticktime", "setup_time", "max_frame", "max_dials"),
+    *("hidden", "connect_all", "prevent_overlapping_partitions", "none", "limits", "default"),
+    *("net_ticktime", "setup_time", "max_frame", "max_dials"),
 ]
 
 
