@@ -64,7 +64,8 @@ OPTIONS = [
     *("vm_args", "host", "port", "listen", "epmd", "discovery", "endpoints"),
     *("cluster", "cluster_backoff"),
     *("cert", "key", "cacert", "verify", "quic", "tls"),
-    *("hidden", "none", "limits", "default", "net_ticktime", "setup_time", "max_frame", "max_dials"),
+    *("hidden", "connect_all", "prevent_overlapping_partitions", "none", "limits", "default"),
+    *("net_ticktime", "setup_time", "max_frame", "max_dials"),
 ]
 
 

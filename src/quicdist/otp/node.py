@@ -32,6 +32,7 @@ from quicdist.otp.erpc import ErpcClient
 from quicdist.otp.gen_server_client import GenServerClient
 from quicdist.otp.gen_statem_client import GenStatemClient
 from quicdist.otp.global_names import GlobalNames
+from quicdist.otp.global_server import Partitions
 from quicdist.otp.introspection import Introspection
 from quicdist.otp.io_client import IoClient
 from quicdist.otp.kernel_supervisor import KernelSupervisor
@@ -122,7 +123,10 @@ class Node:
 
     The rest:
 
-    - ``hidden``: whether it is an Erlang hidden node, which takes no part in the full mesh; the default.
+    - ``hidden``: whether it is an Erlang hidden node, which takes no part in the full mesh and in ``global``;
+      the default.
+    - ``connect_all`` and ``prevent_overlapping_partitions``, for a published node: the kernel parameters of
+      these names, True unless the files say otherwise. All nodes of a cluster must have the same.
     - ``none``: the atom that stands for ``None``; Elixir users choose ``"nil"``. ``limits``: limits
       for decoding, see :class:`~quicdist.term.Limits`. ``default``: called with each value that has no
       Erlang term, such as a ``datetime``; returns one that can be sent, or raises TypeError.
@@ -158,6 +162,8 @@ class Node:
         quic: Mapping[str, Any] | None = None,
         tls: TlsSettings | None = None,
         hidden: bool | None = None,
+        connect_all: bool | None = None,
+        prevent_overlapping_partitions: bool | None = None,
         none: str | Atom = "undefined",
         limits: Limits = Limits(),  # noqa: B008 - frozen
         default: Callable[[Any], Any] | None = None,
@@ -195,7 +201,11 @@ class Node:
                 name=name,
             )
             endpoints = make_endpoints(first(carrier, files.carriers, "quic"), settings)
-        self._running = _RunningServices(self)
+        partitions = Partitions(
+            first(connect_all, files.connect_all, True),
+            first(prevent_overlapping_partitions, files.prevent_overlapping_partitions, True),
+        )
+        self._running = _RunningServices(self, partitions)
         self._local = LocalNode(
             name,
             owner=self,
@@ -553,8 +563,9 @@ class Node:
 class _RunningServices(NodeServices):
     """Starts and stops the services of a BEAM node with the node."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, partitions: Partitions) -> None:
         self._node = node
+        self._partitions = partitions
         self.services: Services | None = None
         #: Processes of the program, by their names, that start with the node.
         self.to_spawn: list[tuple[str, Callable[..., Any]]] = []
@@ -562,7 +573,7 @@ class _RunningServices(NodeServices):
 
     def start(self) -> None:
         local = self._node._local
-        self.services = start_services(local, self._node.exports)
+        self.services = start_services(local, self._node.exports, self._partitions)
         self._kernel = self.services.kernel_supervisor
         for name, function in self.to_spawn:
             local.runtime.spawn(function, name=name)
