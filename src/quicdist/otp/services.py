@@ -111,7 +111,7 @@ def _start_global(
     runtime, name = node.runtime, GLOBAL_NAME_SERVER.name
     kernel.keep(
         name,
-        lambda: server_process.start(runtime, GlobalNameServer(node, gen, erpc, partitions), name=name),
+        lambda: server_start.start(runtime, GlobalNameServer(node, gen, erpc, partitions), name=name),
     )
     kernel.when_stopping(lambda: running_server(runtime).protocol.stopping())
     own = GlobalNames(node, net_kernel.nodes)
