@@ -23,8 +23,6 @@ from quicdist.carrier.quic.engine.aioquic.key_limits import KeyLimited, KeyPair,
 from quicdist.carrier.quic.engine.aioquic.path_validation import ValidatesPaths
 from quicdist.carrier.quic.engine.aioquic.ranges import Ranges
 from quicdist.carrier.quic.engine.aioquic.reassembly import PacketDropped
-from quicdist.carrier.quic.engine.aioquic.receive_run import SHORTEST as SHORTEST_RUN
-from quicdist.carrier.quic.engine.aioquic.receive_run import masks_of, receive_run
 from quicdist.carrier.quic.engine.aioquic.recovery import Recovery
 from quicdist.carrier.quic.engine.aioquic.undecryptable_packets import BuffersPackets
 from quicdist.carrier.quic.engine.events import StreamData
@@ -33,6 +31,8 @@ from quicdist.carrier.quic.engine.wire import frames as wire
 #: The bytes after the connection id of a short header, at least: four for the packet number, and the sample
 #: for header protection (RFC 9001, section 5.4.2).
 SHORTEST: Final = 20
+#: The fewest datagrams that are worth :mod:`~quicdist.carrier.quic.engine.aioquic.receive_run`.
+BATCH: Final = 4
 
 
 class Space(QuicPacketSpace):
@@ -60,17 +60,15 @@ class FastReceive(BuffersPackets, Bounded, OwnFlowControl, KeyLimited, Validates
             super().receive_datagram(data, addr, now)
 
     def receive_datagrams(self, datagrams: Sequence[Datagram], now: float) -> None:
-        at, count = 0, len(datagrams)
-        protecting: list[bytes] = []
-        while at < count:
-            if count - at >= SHORTEST_RUN and self._keys is not None:
-                protecting = protecting or masks_of(self, datagrams)
-                before, at = at, receive_run(self, datagrams, protecting, at, now)
-                if at > before:
-                    continue
-            data, addr = datagrams[at]
-            self.receive_datagram(data, addr, now)
-            at += 1
+        if self._keys is not None and len(datagrams) >= BATCH:
+            self._receive_batch(datagrams, now)
+        else:
+            for data, addr in datagrams:
+                self.receive_datagram(data, addr, now)
+
+    def _receive_batch(self, datagrams: Sequence[Datagram], now: float) -> None:
+        """Process many datagrams."""
+        raise NotImplementedError
 
     def authenticated(self) -> None:
         super().authenticated()

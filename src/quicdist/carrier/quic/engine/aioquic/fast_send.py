@@ -16,7 +16,7 @@ from aioquic.quic.packet_builder import QuicPacketBuilder, QuicSentPacket
 from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.tls import Epoch
 
-from quicdist.carrier.quic.engine.aioquic.fast_receive import FastReceive
+from quicdist.carrier.quic.engine.aioquic.receive_run import ReceivesRuns
 from quicdist.carrier.quic.engine.aioquic.send_run import run_length, send_run
 from quicdist.carrier.quic.engine.aioquic.streams import Stream
 from quicdist.carrier.quic.engine.wire import frames as wire
@@ -29,7 +29,7 @@ SHORT_HEADER: Final = 3
 ACK_INTERVAL: Final = 0.025
 
 
-class FastSend(FastReceive):
+class FastSend(ReceivesRuns):
     """A connection with the fast path in both directions."""
 
     #: The largest packet number that was acknowledged, and when.

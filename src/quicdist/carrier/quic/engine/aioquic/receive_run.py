@@ -8,28 +8,38 @@ Any other packet ends the run.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from aioquic.quic.connection import QuicConnectionState
 from cryptography.exceptions import InvalidTag
 
 from quicdist.carrier.datagram_socket import Datagram
+from quicdist.carrier.quic.engine.aioquic.fast_receive import FastReceive
 from quicdist.carrier.quic.engine.aioquic.header_protection import SAMPLE, masks
 from quicdist.carrier.quic.engine.events import StreamData
 from quicdist.carrier.quic.engine.wire import frames as wire
 
-if TYPE_CHECKING:
-    from quicdist.carrier.quic.engine.aioquic.fast_receive import FastReceive
-
-#: The fewest datagrams that are worth a run.
-SHORTEST: Final = 4
 #: The bytes after the connection id up to the sample for header protection (RFC 9001, section 5.4.2).
 _TO_SAMPLE: Final = 4
 #: A mask that fits no packet: the reserved bits are set.
 _NO_MASK: Final = bytes([0x18, 0, 0, 0, 0])
 
 
-def masks_of(quic: FastReceive, datagrams: Sequence[Datagram]) -> list[bytes]:
+class ReceivesRuns(FastReceive):
+    """A connection that receives runs."""
+
+    def _receive_batch(self, datagrams: Sequence[Datagram], now: float) -> None:
+        protecting = _masks_of(self, datagrams)
+        at = 0
+        while at < len(datagrams):
+            before, at = at, _receive_run(self, datagrams, protecting, at, now)
+            if at == before:
+                data, addr = datagrams[at]
+                self.receive_datagram(data, addr, now)
+                at += 1
+
+
+def _masks_of(quic: FastReceive, datagrams: Sequence[Datagram]) -> list[bytes]:
     """The mask of header protection of each datagram, as if each had a short header."""
     assert quic._keys is not None
     assert quic._keys.recv.hp is not None
@@ -39,11 +49,11 @@ def masks_of(quic: FastReceive, datagrams: Sequence[Datagram]) -> list[bytes]:
     return masks(quic._keys.recv.hp, samples)
 
 
-def receive_run(
+def _receive_run(
     quic: FastReceive, datagrams: Sequence[Datagram], protecting: Sequence[bytes], at: int, now: float
 ) -> int:
     """Process the datagrams from index ``at`` on that belong to a run; the index of the first that was not
-    processed. ``protecting`` is what :func:`masks_of` returned for them."""
+    processed. ``protecting`` is what :func:`_masks_of` returned for them."""
     path = quic._network_paths[0]
     start = 1 + len(quic.host_cid)
     cid = datagrams[at][0][1:start]

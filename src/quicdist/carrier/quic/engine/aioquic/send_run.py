@@ -7,18 +7,16 @@ recorded as sent together, and their header protection is one call of the cipher
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from aioquic.quic.crypto import CryptoPair
 from aioquic.quic.packet import QuicPacketType
 from aioquic.tls import Epoch
 
 from quicdist.carrier.quic.engine.aioquic.header_protection import masks
+from quicdist.carrier.quic.engine.aioquic.receive_run import ReceivesRuns
+from quicdist.carrier.quic.engine.aioquic.streams import Stream
 from quicdist.carrier.quic.engine.wire import frames as wire
-
-if TYPE_CHECKING:
-    from quicdist.carrier.quic.engine.aioquic.fast_send import FastSend
-    from quicdist.carrier.quic.engine.aioquic.streams import Stream
 
 #: The fewest packets that are worth a run, and the most of one run: an acknowledgement that is due waits for
 #: its end.
@@ -49,7 +47,7 @@ class RunPacket:
         self.delivery_handlers = handlers
 
 
-def run_length(quic: FastSend, stream: Stream, overhead: int) -> tuple[int, int]:
+def run_length(quic: ReceivesRuns, stream: Stream, overhead: int) -> tuple[int, int]:
     """How many full packets of new data of ``stream`` may be sent now, and the bytes of data in each; 0
     packets if they are not worth a run."""
     sender = stream.sender
@@ -77,7 +75,7 @@ def run_length(quic: FastSend, stream: Stream, overhead: int) -> tuple[int, int]
 
 
 def send_run(
-    quic: FastSend, keys: CryptoPair, stream: Stream, count: int, chunk: int, now: float
+    quic: ReceivesRuns, keys: CryptoPair, stream: Stream, count: int, chunk: int, now: float
 ) -> list[tuple[bytes, Any]]:
     """Build and record the packets of :func:`run_length`."""
     crypto, path, cid = keys.send, quic._network_paths[0], quic._peer_cid.cid
