@@ -19,6 +19,7 @@ from quicdist.otp.deadline import Deadline
 from quicdist.otp.erpc import ErpcClient
 from quicdist.otp.errors import CallTimeout, RemoteError
 from quicdist.otp.global_locks import del_lock, set_lock
+from quicdist.otp.global_protocol import MAX_NODES
 from quicdist.otp.global_server import GLOBAL_NAME_SERVER, GlobalNameServer
 from quicdist.otp.global_steps import MultiCall, Runner, Steps
 from quicdist.otp.server_process import ServerProcess
@@ -212,7 +213,8 @@ class GlobalNames:
         (``global:sync/0,1``). Nodes that are not connected are connected to first."""
         wanted = self._visible() if nodes is None else [node_name(node) for node in node_names(nodes)]
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._node.runtime.submit(self._server.protocol.sync, wanted, lambda: _resolve(done, None))
+        if not self._server.protocol.sync(wanted, lambda: _resolve(done, None)):
+            raise NodeError("too many calls of global:sync wait")
         await _within(done, "global:sync", timeout)
 
     async def _locked(
@@ -298,7 +300,10 @@ class GlobalNames:
     def _lock_nodes(self, nodes: Iterable[Name] | None) -> list[str]:
         if nodes is None:
             return [self._node.name, *self._visible()]
-        return [node_name(node) for node in node_names(nodes)]
+        wanted = [node_name(node) for node in node_names(nodes)]
+        if len(wanted) > MAX_NODES:
+            raise NodeError(f"a lock on {len(wanted)} nodes; {MAX_NODES} at most")
+        return wanted
 
     async def _run(self, steps: Steps[T], process: Process | None) -> T:
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
