@@ -265,7 +265,7 @@ def test_messages_in_wrong_shapes_change_nothing_that_lasts(seed: int) -> None:
     for number in range(30):
         for message in _garbage(one, two, number):
             if message[0].name not in ("remove_connection", "lost_connection", "new_nodes", "resolved"):
-                one.protocol.handle_cast(message)
+                one.handle_cast(message)
                 one.protocol.handle_info(message)
         world.run_some(5)
     quiet(world)

@@ -35,6 +35,8 @@ VERSION = 8
 _OLDEST = 5
 #: Nodes in one message; a message with more is refused.
 MAX_NODES = 4096
+#: Names that are registered before other work goes on.
+_AT_ONCE = 500
 #: Nodes that calls of ``global:sync`` wait for, all together; further calls are refused.
 MAX_AWAITED = 100_000
 
@@ -62,11 +64,8 @@ class ResolverEnded:
     theirs: Operations
 
 
-@dataclass(frozen=True, slots=True)
-class NotReached:
-    """To the server: a node that another one knows cannot be connected to."""
-
-    node: str
+#: Long work, in pieces: iterated to its end before the next message is handled.
+Work = Iterator[None]
 
 
 class GlobalPort(Protocol):
@@ -190,6 +189,7 @@ class GlobalProtocol:
         self._attempts: dict[str, _Attempt] = {}
         self._syncers: list[_Syncer] = []
         self._lost = LostConnections(creation, port.random)
+        self._work: Work | None = None
 
     # -- what is known -----------------------------------------------------------------------------
 
@@ -297,17 +297,19 @@ class GlobalProtocol:
                     return exactly_equal(requester, lock.requester)
         return False
 
-    def _do(self, found: Operations, external: list[Any], info: Any) -> None:
+    def _do(self, found: Operations, external: list[Any], info: Any) -> Work:
         """Do what the resolvers of two nodes have found."""
         registered_by = {}
         for entry in external:
             match entry:
                 case (_, Pid() as pid, Atom() as node):
                     registered_by[pid] = node.name
-        locked = self._locked_as(info)
-        for kind, what in found:
-            if kind == INSERT:
-                name, pid, method = what
+        inserted = [what for kind, what in found if kind == INSERT]
+        for start in range(0, len(inserted), _AT_ONCE):
+            if start:
+                yield
+            locked = self._locked_as(info)
+            for name, pid, method in inserted[start : start + _AT_ONCE]:
                 self._insert(name, pid, method, locked, registered_by.get(pid))
         for kind, what in found:
             if kind == DELETE:
@@ -482,7 +484,7 @@ class GlobalProtocol:
             ],
         )
         attempt.operations = message.ours
-        self._finish(node, attempt)
+        self._finish_if_ready(node, attempt)
 
     def _known_for(self, node: str) -> list[Any]:
         versions = self._known.versions
@@ -496,15 +498,26 @@ class GlobalProtocol:
             self._cancel(node, my_tag)
             return
         attempt.resolved = resolved
-        self._finish(node, attempt)
+        self._finish_if_ready(node, attempt)
 
-    def _finish(self, node: str, attempt: _Attempt) -> None:
+    def _finish_if_ready(self, node: str, attempt: _Attempt) -> None:
+        ours, resolved = attempt.operations, attempt.resolved
+        if ours is not None and resolved is not None:
+            attempt.resolved = None
+            self._work = self._finish(node, attempt, ours, *resolved)
+
+    def _finish(
+        self,
+        node: str,
+        attempt: _Attempt,
+        ours: Operations,
+        theirs: list[Any],
+        his_known: list[Any],
+        external: list[Any],
+    ) -> Work:
         """Do what both resolvers have found, and tell the nodes that were known before
         (``resolved/5``)."""
-        if attempt.operations is None or attempt.resolved is None:
-            return
-        his_operations, his_known, external = attempt.resolved
-        found = attempt.operations + operations(his_operations)
+        found = ours + operations(theirs)
         his_nodes = self._versions(his_known)
         new_nodes = {node: self._version(node)} | {
             other: version or self._version(other) for other, version in his_nodes.items()
@@ -512,7 +525,7 @@ class GlobalProtocol:
         self._connect_to(his_nodes)
         lock = _UNDEFINED if attempt.lock_id is None else attempt.lock_id
         info = [(_VSN, attempt.version), (_LOCK, lock)]
-        self._do(found, external, info)
+        yield from self._do(found, external, info)
         self._synced_with(node)
         for other in his_nodes:
             self._end(other)
@@ -569,10 +582,10 @@ class GlobalProtocol:
             self._gone(node)
             self._known.connection_ids.pop(node, None)
 
-    def _new_nodes(self, found: list[Any], external: list[Any], nodes: list[Any], info: Any) -> None:
+    def _new_nodes(self, found: list[Any], external: list[Any], nodes: list[Any], info: Any) -> Work:
         added = self._add_to_known(self._versions(nodes))
         self._connect_to(added)
-        self._do(operations(found), external, info)
+        yield from self._do(operations(found), external, info)
         self._port.tell_locker(AddKnown(added))
 
     def _in_sync(self, node: str) -> None:
@@ -633,8 +646,14 @@ class GlobalProtocol:
 
     # -- messages ----------------------------------------------------------------------------------
 
+    def take_work(self) -> Work:
+        """What :meth:`handle_cast` has left to do."""
+        work, self._work = self._work, None
+        return iter(()) if work is None else work
+
     def handle_cast(self, message: Any) -> bool:
-        """A cast from another node or a message of this node's own; whether it is known."""
+        """A cast from another node or a message of this node's own; whether it is known. What takes long is
+        left for :meth:`take_work`."""
         match message:
             case LockIsSet():
                 self._lock_is_set(message)
@@ -654,7 +673,7 @@ class GlobalProtocol:
                 kind == _NEW_NODES
             ):
                 if self._are_few(node.name, found, nodes, external):
-                    self._new_nodes(found, external, nodes, info)
+                    self._work = self._new_nodes(found, external, nodes, info)
             case (kind, Atom() as node, _) if kind == _IN_SYNC:
                 self._in_sync(node.name)
             case (kind, Pid() as locker, bool() as is_set, _, my_tag) if kind == _LOCK_SET:

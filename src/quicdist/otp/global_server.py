@@ -30,7 +30,7 @@ from quicdist.otp.gen_messages import GEN_CAST, From
 from quicdist.otp.gen_server import GenServer
 from quicdist.otp.global_locker import LOCK_SET, Locker, LockIsSet, LockSet, merge
 from quicdist.otp.global_locks import LockTable, trans_all_known
-from quicdist.otp.global_protocol import VERSION, GlobalProtocol, ResolverEnded
+from quicdist.otp.global_protocol import VERSION, GlobalProtocol, ResolverEnded, Work
 from quicdist.otp.global_resolving import exchange_names
 from quicdist.otp.global_steps import Apply, Receive, Runner, Steps
 from quicdist.protocol import DistFlag
@@ -67,6 +67,19 @@ class _Job:
 
     procedure: Callable[[list[str]], Steps[Any]]
     done: Callable[[Any], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Connected:
+    """To the server: a dial has ended."""
+
+    done: Callable[[bool], None]
+    connected: bool
+
+
+async def _worked_off(work: Work) -> None:
+    for _ in work:
+        await asyncio.sleep(0)
 
 
 class StepsOfProcess:
@@ -208,9 +221,13 @@ class GlobalNameServer(GenServer):
         log.debug("global_name_server got an unexpected call: %s", Shown(request))
         return gen_server.NO_REPLY
 
-    def handle_cast(self, request: Any) -> None:
+    def handle_cast(self, request: Any) -> Any:
         if not self.protocol.handle_cast(request):
             log.debug("global_name_server got an unexpected cast: %s", Shown(request))
+        work = self.protocol.take_work()
+        for _ in work:
+            return _worked_off(work)  # later messages wait
+        return None
 
     def handle_info(self, message: Any) -> None:
         if isinstance(message, NodeUp):
@@ -218,6 +235,8 @@ class GlobalNameServer(GenServer):
                 self.protocol.node_up(message.node, next(self._connection_ids))
         elif isinstance(message, NodeDown):
             self.protocol.node_down(message.node)
+        elif isinstance(message, _Connected):
+            message.done(message.connected)
         elif not self.protocol.handle_info(message):
             log.debug("global_name_server got an unexpected message: %s", Shown(message))
 
@@ -339,7 +358,7 @@ class GlobalNameServer(GenServer):
         finally:
             _, waiting = self._connecting.pop(node)
         for done in waiting:
-            self._node.runtime.submit(done, connected)
+            self._node.runtime.deliver(self.process, _Connected(done, connected))
 
     def disconnect(self, node: str) -> None:
         error = NodeError(f"global ended the connection to {node}")

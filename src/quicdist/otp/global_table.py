@@ -14,10 +14,8 @@ from quicdist.term.identity import exact_form
 
 K = TypeVar("K")
 
-#: Names of the processes of one node, and of all nodes together, that a node keeps. Further ones are refused
-#: and reported; OTP has no limit.
-MAX_NAMES_OF_NODE = 100_000
-MAX_NAMES = 5 * MAX_NAMES_OF_NODE
+#: Names that a node keeps. Further ones are refused and reported; OTP has no limit.
+MAX_NAMES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +63,7 @@ class NameTable:
         key, node = exact_form(name), pid.node.name
         if key in self._names:
             self._delete(key)
-        if len(self._names) >= MAX_NAMES or len(self._of_node.get(node, ())) >= MAX_NAMES_OF_NODE:
+        if len(self._names) >= MAX_NAMES:
             return False
         reference = self._monitor(pid)
         self._names[key] = RegisteredName(name, pid, method, reference, registered_by)
