@@ -25,11 +25,13 @@ from quicdist.otp.report_terms import (
     emulator_event,
     progress_event,
     server_event,
+    state_machine_event,
     supervisor_event,
     text_event,
 )
 from quicdist.otp.server_lifecycle import ServerPhase
 from quicdist.otp.server_loop import ServerLoop
+from quicdist.otp.state_machine_process import StateMachineProcess
 from quicdist.term import Atom
 from quicdist.term.shorten import shorten
 
@@ -56,6 +58,8 @@ class CrashReports(CrashLog):
             crash.initial_call = process.initial_call
             crash.last_message, crash.client = shorten(process.last_message), process.client
             crash.state = process.state_at_failure
+            if isinstance(process, StateMachineProcess):
+                crash.more |= process.report_facts()
             crash.initialised = process.phase is not ServerPhase.STARTING
         return crash
 
@@ -75,7 +79,8 @@ class CrashReports(CrashLog):
         facts += [("last message", shown(crash.last_message)), ("state", shown(crash.state))]
         if crash.client is not None:
             facts.append(("client", shown(crash.client)))
-        return "server", "terminates", facts
+        kind = "state machine" if isinstance(process, StateMachineProcess) else "server"
+        return kind, "terminates", facts
 
     # -- supervisors -------------------------------------------------------------------------------
 
@@ -161,6 +166,8 @@ def _is_forwarded(crash: Crash) -> bool:
 def _events(crash: Crash) -> list[EventTerm]:
     """The events that OTP would log."""
     process = crash.process
+    if isinstance(process, StateMachineProcess) and crash.initialised:
+        return [state_machine_event(crash), crash_event(crash)]
     if isinstance(process, ServerLoop) and crash.initialised:
         return [server_event(crash), crash_event(crash)]
     if process.is_otp_process:
