@@ -269,7 +269,8 @@ async def test_a_machine_that_terminates_is_printed_as_a_beams(pair: Cluster) ->
 
 #: What timers do, in Erlang; the test does the same in Python.
 TIMERS = """
-    Me = self(), Next = fun() -> receive {x, M} -> M; {timeout, _, M} -> {timeout, M} after 2000 -> none end end,
+    Me = self(),
+    Next = fun() -> receive {x, M} -> M; {timeout, _, M} -> {timeout, M} after 2000 -> none end end,
     R1 = erlang:send_after(50000, Me, {x, 1}), A = erlang:cancel_timer(R1) > 49000,
     B = [erlang:cancel_timer(R1), erlang:read_timer(R1), erlang:cancel_timer(make_ref())],
     Dead = spawn(fun() -> ok end), W = monitor(process, Dead), receive {'DOWN', W, _, _, _} -> ok end,

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any, Final
 
 from quicdist.carrier import Link
-from quicdist.logs import RateLimit
+from quicdist.logs import Lines, RateLimit
 from quicdist.node.exit_reason import ERROR
 from quicdist.node.process import Process
 from quicdist.node.reports import Crash, CrashLog, log, mfa_text, named, shown
@@ -23,6 +23,7 @@ from quicdist.otp.report_terms import (
     EventTerm,
     crash_event,
     emulator_event,
+    handler_event,
     progress_event,
     server_event,
     state_machine_event,
@@ -127,6 +128,31 @@ class CrashReports(CrashLog):
             "child_id": child.spec.id,
             "child_pid": child.pid,
         }
+
+    # -- event managers ----------------------------------------------------------------------------
+
+    def handler_failed(
+        self, process: Process, handler: Any, last_message: Any, state: Any, reason: Any
+    ) -> None:
+        """Report a handler that an event manager has removed because it failed."""
+        try:
+            text = cache(
+                lambda: (
+                    f"event manager {process.pid}{named(process)} of {self.node}: handler {shown(handler)} "
+                    f"crashed: {shown(reason)}\n  last event: {shown(last_message)}\n  state: {shown(state)}"
+                )
+            )
+            to = self._forward(
+                process, lambda: [handler_event(process, handler, last_message, state, reason)], text
+            )
+            note = self._limit.admit((process.pid, "handler"))
+            if note is not None:
+                facts = {"handler": handler, "reason": reason, "state": state, "reported_to": to}
+                fields = {"node": self.node, "pid": process.pid, "registered_name": process.name, **facts}
+                head, end, more = text().partition("\n")
+                log.error("%s", Lines(f"{head}{note}{end}{more}"), extra=fields)
+        except Exception:
+            log.exception("cannot report %r", process)
 
     # -- the node of the group leader --------------------------------------------------------------
 

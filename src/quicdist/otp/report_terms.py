@@ -31,7 +31,7 @@ _REPORT_CB, _ERROR_LOGGER, _TAG, _TYPE = (
     Atom("tag"),
     Atom("type"),
 )
-_GEN_SERVER, _GEN_STATEM = Atom("gen_server"), Atom("gen_statem")
+_GEN_SERVER, _GEN_STATEM, _GEN_EVENT = Atom("gen_server"), Atom("gen_statem"), Atom("gen_event")
 _PROC_LIB, _SUPERVISOR = Atom("proc_lib"), Atom("supervisor")
 _NAME, _REASON, _STATE, _LAST_MESSAGE = Atom("name"), Atom("reason"), Atom("state"), Atom("last_message")
 _CLIENT_INFO, _PROCESS_LABEL = Atom("client_info"), Atom("process_label")
@@ -110,6 +110,20 @@ def state_machine_event(crash: Crash) -> EventTerm:
         _PROCESS_LABEL: _UNDEFINED,
     }
     return (LOG, ERROR, report, _behaviour_metadata(process, _GEN_STATEM))
+
+
+def handler_event(process: Process, handler: Any, last_message: Any, state: Any, reason: Any) -> EventTerm:
+    """``gen_event``: ``** gen_event handler ~tp crashed.``"""
+    report = {
+        _LABEL: (_GEN_EVENT, Atom("terminate")),
+        Atom("handler"): shorten(handler),
+        _NAME: Atom(process.name) if process.name else process.pid,
+        _LAST_MESSAGE: shorten(last_message),
+        _STATE: state,
+        _REASON: shorten(reason),
+        _PROCESS_LABEL: _UNDEFINED,
+    }
+    return (LOG, ERROR, report, _behaviour_metadata(process, _GEN_EVENT))
 
 
 def _behaviour_metadata(process: Process, behaviour: Atom) -> dict[Any, Any]:

@@ -171,8 +171,10 @@ class StateMachineProcess(ServerLoop):
 
     # -- sys ---------------------------------------------------------------------------------------
 
-    def status_facts(self) -> list[tuple[str, Any]]:
+    def status_facts(self, status: Atom, parent: Pid) -> list[tuple[str, Any]]:
         return [
+            ("Status", status),
+            ("Parent", parent),
             ("Modules", [self.initial_call[0]]),
             ("Time-outs", self.timeouts_term()),
             ("Logged Events", []),
