@@ -29,6 +29,8 @@ CLASS_EXIT = Atom("exit")
 _PYTHON_ERROR = Atom("python_error")
 _FILE = Atom("file")
 _LINE = Atom("line")
+#: The modules of the base classes of the program's servers.
+_BASE_CLASSES = {f"quicdist.otp.{name}" for name in ("behaviour", "gen_server", "gen_statem", "gen_event")}
 #: Frames that are kept, the innermost ones (ERTS: ``backtrace_depth``).
 _DEPTH = 16
 
@@ -88,7 +90,7 @@ def _module(frame: FrameType) -> str:
 def is_own_frame(frame: FrameType) -> bool:
     """Whether it is a frame of quicdist, but not of a base class of the program's classes."""
     module = _module(frame)
-    return module.startswith("quicdist.") and module != "quicdist.otp.gen_server"
+    return module.startswith("quicdist.") and module not in _BASE_CLASSES
 
 
 def only(error: BaseException) -> BaseException:

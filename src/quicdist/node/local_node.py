@@ -227,6 +227,8 @@ class LocalNode:
         if self._watch is not None:
             loop_watch.release(self._watch, self.name)
             self._watch = None
+        if self._running is not None:
+            self._running.runtime.timers.close()
         self._running = None
         self._services.break_off()
 

@@ -14,7 +14,7 @@ from typing import Any
 from quicdist.node.exit_reason import EXIT, NOCONNECTION, NORMAL
 from quicdist.node.local_node import LocalNode
 from quicdist.node.process import Process
-from quicdist.otp import server_process
+from quicdist.otp import server_start
 from quicdist.otp.gen_messages import From
 from quicdist.otp.gen_server import GenServer, Stop
 from quicdist.otp.introspection.application_tree import APPMON_INFO, EMPTY, application_tree
@@ -23,7 +23,7 @@ from quicdist.otp.introspection.process_items import default_items
 from quicdist.otp.introspection.refusals import Export, badarg
 from quicdist.otp.introspection.statistics import run_queue
 from quicdist.otp.introspection.versions import QUICDIST
-from quicdist.otp.server_process import ServerProcess
+from quicdist.otp.server_loop import ServerLoop
 from quicdist.term import Atom, Pid, charlist, format_term
 
 #: Clients, and tasks of all clients together; the observer has two at a time.
@@ -52,7 +52,7 @@ class _Task:
 class AppmonServer(GenServer):
     """One for the node, as long as it has clients."""
 
-    process: ServerProcess
+    process: ServerLoop
 
     def __init__(
         self, node: LocalNode, applications: ApplicationFunctions, starter: Pid, client: Pid
@@ -204,8 +204,8 @@ class AppmonFunctions:
             raise badarg()
         runtime = self._node.runtime
         known: Process | None = runtime.whereis(APPMON_INFO)
-        if isinstance(known, ServerProcess) and isinstance(known.server, AppmonServer):
+        if isinstance(known, ServerLoop) and isinstance(known.server, AppmonServer):
             known.server.handle_call((_REGISTER_CLIENT, client), (client, None))
             return (_OK, known.pid)
         server = AppmonServer(self._node, self._applications, starter, client)
-        return (_OK, server_process.start(runtime, server, name=APPMON_INFO).pid)
+        return (_OK, server_start.start(runtime, server, name=APPMON_INFO).pid)

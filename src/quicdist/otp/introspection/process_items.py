@@ -14,22 +14,22 @@ from quicdist.node.exit_reason import PROCESS
 from quicdist.node.process import Process
 from quicdist.node.process_lifecycle import ProcessState
 from quicdist.node.reports import initial_call
+from quicdist.otp.introspection.behaviours import loop_of
 from quicdist.otp.introspection.frames import stack_of
 from quicdist.otp.introspection.memory import process_memory
 from quicdist.otp.introspection.refusals import UNDEFINED, badarg
-from quicdist.otp.server_process import ServerProcess
+from quicdist.otp.server_loop import ServerLoop
 from quicdist.term import Atom, TermError, term_to_binary
 from quicdist.term.shorten import shorten
 
 NAME = Atom("registered_name")
 _RUNNING, _WAITING, _EXITING = Atom("running"), Atom("waiting"), Atom("exiting")
 _NORMAL = Atom("normal")
-_LOOP = (Atom("gen_server"), Atom("loop"), 7)
 
 
 def what_it_runs(process: Process) -> tuple[Any, ...]:
     """``{Module, Function, Arity}`` of what a process was spawned to run; of a server its class."""
-    return process.initial_call if isinstance(process, ServerProcess) else initial_call(process)
+    return process.initial_call if isinstance(process, ServerLoop) else initial_call(process)
 
 
 def current_function(process: Process) -> tuple[Any, ...]:
@@ -42,7 +42,8 @@ def _current_location(process: Process) -> tuple[Any, ...]:
     stack = stack_of(process)
     if stack:
         return stack[0]
-    return (*(_LOOP if isinstance(process, ServerProcess) else what_it_runs(process)), [])
+    waits_in = loop_of(process.server.behaviour) if isinstance(process, ServerLoop) else what_it_runs(process)
+    return (*waits_in, [])
 
 
 def _status(process: Process) -> Atom:
@@ -69,7 +70,7 @@ def _is_term(value: Any) -> bool:
 
 
 def _dictionary(process: Process) -> list[Any]:
-    return process.dictionary if isinstance(process, ServerProcess) else []
+    return process.dictionary if isinstance(process, ServerLoop) else []
 
 
 def _no_garbage(_: Process) -> list[Any]:
