@@ -664,6 +664,11 @@ class TestPublished:
                 f"{there} P = {holder}, [There(resolve_it, [fun global:F/3, a, P, P]) =:= V"
                 " || {F, V} <- [{random_notify_name, P}, {notify_all_name, none}]]",
                 f"{there} P = {holder}, There(resolve_it, [{{no, fun_}}, a, P, P]) =:= P",
+                # The default, a local fun of the module global.
+                f"{there} [P, Q] = [{holder}, {holder}], yes = global:register_name(a, P),"
+                " [{a, P, Method, _}] = ets:lookup(global_names, a), M = monitor(process, P),"
+                " Kept = There(resolve_it, [Method, a, P, Q]),"
+                " receive {'DOWN', M, _, _, R} -> {Kept =:= Q, erlang:fun_info(Method, type), R} end",
             ):
                 await conformance.node.connect(conformance.beam_name)
                 await conformance.model.eval(f"pong = net_adm:ping('{conformance.beam_name}')")
