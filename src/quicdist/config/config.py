@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quicdist.carrier import Address
+from quicdist.cluster import Strategy
 from quicdist.config.errors import Unsupported
 from quicdist.discovery import Backend, Discovery
 
@@ -75,6 +76,9 @@ class Config:
     modules: Mapping[str, Backend | Discovery] = field(default_factory=dict)
     #: All options of ``dist``, as terms: the argument of a back end's ``init``.
     dist: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    #: The strategies of libcluster's ``topologies``.
+    cluster: tuple[Strategy, ...] = ()
 
     # TCP
     tcp_family: str | None = None

@@ -45,7 +45,9 @@ def spawn_kernel_process(
     runtime: Runtime, function: Callable[[Process, Any], Any], name: str | None = None
 ) -> Process:
     """Start a process that calls ``function`` with itself and each message."""
-    return runtime.add(KernelProcess(runtime, runtime.identifiers.pid(), function), name=name)
+    process = KernelProcess(runtime, runtime.identifiers.pid(), function)
+    process.body = function
+    return runtime.add(process, name=name)
 
 
 class KernelSupervisor:

@@ -8,10 +8,13 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from quicdist.carrier import DEFAULT_PRIORITY, NetAddress, Pem, TlsSettings, UserStream
+from quicdist.cluster import Backoff, ClusterSource
+from quicdist.cluster.strategy import as_strategies
 from quicdist.config import Config, Source, as_config, first
 from quicdist.discovery import Discovery
 from quicdist.discovery.static import Addresses
 from quicdist.errors import QuicDistError
+from quicdist.node.cluster import Cluster
 from quicdist.node.connections import SETUP_TIME
 from quicdist.node.dial_queue import MAX_DIALS
 from quicdist.node.endpoints import Endpoint, EndpointSettings, carrier_names, make_endpoints
@@ -22,11 +25,13 @@ from quicdist.node.local_node import LocalNode, NodeEvent, NodeServices
 from quicdist.node.process import Process
 from quicdist.node.quic_dist import QuicDist
 from quicdist.node.streams import StreamAcceptor, StreamHandler, StreamInfo
-from quicdist.otp import server_process
+from quicdist.otp import server_start
+from quicdist.otp.behaviour import Behaviour
 from quicdist.otp.call_context import is_called_on
 from quicdist.otp.erpc import ErpcClient
-from quicdist.otp.gen_server import GenServer
+from quicdist.otp.gen_event_client import GenEventClient
 from quicdist.otp.gen_server_client import GenServerClient
+from quicdist.otp.gen_statem_client import GenStatemClient
 from quicdist.otp.global_names import GlobalNames
 from quicdist.otp.global_server import Partitions
 from quicdist.otp.introspection import Introspection
@@ -74,10 +79,11 @@ class Node:
     Methods by subject:
 
     - processes: :meth:`process`, :meth:`spawn`, :meth:`serve`, :meth:`whereis`, :meth:`send`;
-    - other nodes: :meth:`connect`, :meth:`disconnect`, :meth:`ping`, :meth:`nodes`, :meth:`subscribe`;
+    - other nodes: :meth:`connect`, :meth:`disconnect`, :meth:`ping`, :meth:`nodes`, :meth:`subscribe`,
+      :attr:`cluster`;
     - calls to them: :meth:`call`, :meth:`cast`, :meth:`gen_server_call`, and the services by the names
-      of OTP's modules: :attr:`erpc`, :attr:`rpc`, :attr:`gen_server`, :attr:`sys`, :attr:`net_kernel`,
-      :attr:`global_names`, :attr:`pg`, :attr:`io`;
+      of OTP's modules: :attr:`erpc`, :attr:`rpc`, :attr:`gen_server`, :attr:`gen_statem`, :attr:`gen_event`,
+      :attr:`sys`, :attr:`net_kernel`, :attr:`global_names`, :attr:`pg`, :attr:`io`;
     - calls from them: :meth:`export` and :attr:`exports`;
     - streams of bytes: :meth:`open_stream`, :meth:`accept_streams`, :attr:`quic_dist`.
 
@@ -98,6 +104,12 @@ class Node:
       ``listen=False`` only dials. ``epmd``: whether TCP registers with epmd and asks it.
     - ``discovery``: replaces the default discovery. ``endpoints``: replaces all options of carriers and
       addresses.
+
+    - ``cluster``: the nodes to stay connected to: a list of their names, a strategy of
+      :mod:`quicdist.cluster` such as ``DnsPoll("app-headless.default.svc.cluster.local", "app")``, several,
+      an asynchronous iterable of lists, or a function that returns a list; by default the ``topologies`` of
+      ``libcluster`` in ``config``. ``cluster_backoff``: the time between attempts to reach one of them. See
+      ``docs/clusters.md``.
 
     Security, see ``docs/security.md``:
 
@@ -142,6 +154,8 @@ class Node:
         epmd: bool | None = None,
         discovery: Discovery | None = None,
         endpoints: Sequence[Endpoint] | None = None,
+        cluster: ClusterSource | None = None,
+        cluster_backoff: Backoff = Backoff(),  # noqa: B008 - frozen
         cert: Pem | None = None,
         key: Pem | None = None,
         cacert: Pem | None = None,
@@ -205,6 +219,8 @@ class Node:
             setup_time=first(setup_time, files.setup_time, SETUP_TIME),
             max_dials=max_dials,
         )
+        strategies = files.cluster if cluster is None else as_strategies(cluster)
+        self._cluster = Cluster(self._local, strategies, cluster_backoff)
         for other, its_cookie in files.cookies.items():
             self.set_cookie(other, its_cookie)
         #: What other nodes may call and spawn.
@@ -311,6 +327,16 @@ class Node:
         return self._services.gen_server
 
     @property
+    def gen_statem(self) -> GenStatemClient:
+        """``gen_statem``: state machines of any node."""
+        return self._services.gen_statem
+
+    @property
+    def gen_event(self) -> GenEventClient:
+        """``gen_event``: event managers of any node."""
+        return self._services.gen_event
+
+    @property
     def net_kernel(self) -> NetKernel:
         """``net_kernel``: the other nodes."""
         return self._services.net_kernel
@@ -360,11 +386,11 @@ class Node:
         """Spawn a process; see :meth:`process` for what ``function`` can be."""
         return self._local.runtime.spawn(function, *args, name=name)
 
-    def serve(self, server: GenServer, *, name: Name | GlobalOrVia | None = None) -> Process:
-        """Start a :class:`GenServer`, or a :class:`Supervisor`, which is one. It does not wait for
-        a coroutine ``init``, nor for a :class:`Global` or :class:`Via` name: ``gen_server.start``
-        does."""
-        return server_process.start(self._local.runtime, server, name=name)
+    def serve(self, server: Behaviour, *, name: Name | GlobalOrVia | None = None) -> Process:
+        """Start a :class:`GenServer`, such as a :class:`Supervisor`, a :class:`GenStatem` or a
+        :class:`GenEvent`. It does not wait for a coroutine ``init``, nor for a :class:`Global` or
+        :class:`Via` name: ``gen_server.start`` does."""
+        return server_start.start(self._local.runtime, server, name=name)
 
     def whereis(self, name: Name) -> Process | None:
         """The process registered under ``name``."""
@@ -401,6 +427,11 @@ class Node:
         Raises :class:`NodeError` for another kind, :class:`NodeNotStarted`.
         """
         return self.net_kernel.nodes(*kinds)
+
+    @property
+    def cluster(self) -> Cluster:
+        """The nodes that this node stays connected to, by its option ``cluster``."""
+        return self._cluster
 
     async def ping(self, node: Name, *, timeout: float = 10.0) -> bool:
         """Whether ``node`` can be reached and answers (``net_adm:ping/1``, whose ``pong`` is True and
@@ -553,8 +584,10 @@ class _RunningServices(NodeServices):
         for name, function in self.to_spawn:
             local.runtime.spawn(function, name=name)
         self.to_spawn.clear()
+        self._node.cluster.start()
 
     def stop(self) -> None:
+        self._node.cluster.stop()
         if self._kernel is not None:
             self._kernel.stop()
 
@@ -563,11 +596,13 @@ class _RunningServices(NodeServices):
             await self._kernel.flush()
 
     def break_off(self) -> None:
+        self._node.cluster.stop()
         if self._kernel is not None:
             self._kernel.let_go()
         self.services = None
 
     def forked(self) -> None:
+        self._node.cluster.forked()
         self.services = self._kernel = None
 
     def runs_current_task(self) -> bool:

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from quicdist.node.local_node import LocalNode
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
-from quicdist.otp import server_process
+from quicdist.otp import server_start
 from quicdist.otp.crash_reports import CrashReports
 from quicdist.otp.dispatcher import Dispatcher
 from quicdist.otp.erpc import ErpcClient
 from quicdist.otp.exports import Exports
 from quicdist.otp.gen import GenClient
+from quicdist.otp.gen_event_client import GenEventClient
 from quicdist.otp.gen_server_client import GenServerClient
+from quicdist.otp.gen_statem_client import GenStatemClient
 from quicdist.otp.global_exports import GlobalExports
 from quicdist.otp.global_names import GlobalNames, HiddenGlobalNames, running_server
 from quicdist.otp.global_server import GLOBAL_NAME_SERVER, GlobalNameServer, Partitions
@@ -38,6 +40,8 @@ class Services:
     erpc: ErpcClient
     rpc: RpcClient
     gen_server: GenServerClient
+    gen_statem: GenStatemClient
+    gen_event: GenEventClient
     net_kernel: NetKernel
     global_names: GlobalNames
     names: NameResolver
@@ -65,14 +69,15 @@ def start_services(node: LocalNode, exports: Exports, partitions: Partitions) ->
     net_kernel = NetKernel(node, gen)
     kernel.keep(
         NET_KERNEL,
-        lambda: server_process.start(runtime, NetKernelServer(node, net_kernel), name=NET_KERNEL),
+        lambda: server_start.start(runtime, NetKernelServer(node, net_kernel), name=NET_KERNEL),
     )
     dispatcher = Dispatcher(exports, runtime.calls)
     ErpcServer(runtime, dispatcher)
-    kernel.keep(REX, lambda: server_process.start(runtime, Rex(runtime, dispatcher), name=REX))
+    kernel.keep(REX, lambda: server_start.start(runtime, Rex(runtime, dispatcher), name=REX))
     global_names = _start_global(node, gen, erpc, net_kernel, kernel, exports, partitions)
     names = NameResolver(erpc, global_names, lambda: net_kernel.nodes("connected"))
     gen.find = names.find
+    gen_server = GenServerClient(runtime, gen, names)
 
     kernel.flush = group_leader.close
     kernel.when_stopped(names.stop)
@@ -82,7 +87,9 @@ def start_services(node: LocalNode, exports: Exports, partitions: Partitions) ->
         gen=gen,
         erpc=erpc,
         rpc=RpcClient(runtime, gen, erpc),
-        gen_server=GenServerClient(runtime, gen, names),
+        gen_server=gen_server,
+        gen_statem=GenStatemClient(runtime, gen, gen_server),
+        gen_event=GenEventClient(runtime, gen, gen_server),
         net_kernel=net_kernel,
         global_names=global_names,
         names=names,
@@ -107,7 +114,7 @@ def _start_global(
     runtime, name = node.runtime, GLOBAL_NAME_SERVER.name
     kernel.keep(
         name,
-        lambda: server_process.start(runtime, GlobalNameServer(node, gen, erpc, partitions), name=name),
+        lambda: server_start.start(runtime, GlobalNameServer(node, gen, erpc, partitions), name=name),
     )
     kernel.when_stopping(lambda: running_server(runtime).protocol.stopping())
     own = GlobalNames(node, net_kernel.nodes)
