@@ -42,7 +42,7 @@ async def smaller(greater: Node) -> AsyncIterator[Node]:
 
 def dials(other: Node) -> dict[str, Any]:
     nodes = {other.name: ("127.0.0.1", other.addresses[0].port)}
-    return {"cookie": COOKIE, "carrier": "tcp", "epmd": False, "listen": False, "nodes": nodes}
+    return {"cookie": COOKIE, "carrier": "tcp", "epmd": False, "host": "127.0.0.1", "nodes": nodes}
 
 
 def holder(node: Node) -> Process:
@@ -202,6 +202,11 @@ async def test_wrong_arguments_raise(smaller: Node) -> None:
     with pytest.raises(NoSuchProcess, match="nobody"):
         await names.send("nobody", 1)
     assert await names.register_name("name", holder(smaller))  # the registrar lives
+
+
+def test_a_published_node_that_does_not_listen_is_refused() -> None:
+    with pytest.raises(NodeError, match="must listen"):
+        Node("one@127.0.0.1", cookie=COOKIE, carrier="tcp", hidden=False, listen=False)
 
 
 async def test_with_connect_all_false_nothing_is_exchanged(greater: Node) -> None:
