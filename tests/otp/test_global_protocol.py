@@ -170,6 +170,16 @@ def test_a_lost_connection_ends_no_other_one_where_that_is_switched_off() -> Non
     assert len(linked) == 9
 
 
+def test_others_are_not_told_of_a_hidden_node_that_goes() -> None:
+    world = World(1)
+    one, two = world.add(*NODES[:2])
+    world.connect(NODES[0], NODES[1])
+    quiet(world)
+    one.protocol.node_down("hidden@far")
+    quiet(world)
+    assert len(two.protocol._lost) == 0
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_locks_exclude_each_other(seed: int) -> None:
     world = World(seed)

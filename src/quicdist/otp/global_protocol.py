@@ -332,9 +332,11 @@ class GlobalProtocol:
             self._init_connect(node, *early)
 
     def node_down(self, node: str) -> None:
-        """The connection to a node has ended."""
-        self._gone(node)
-        self._known.connection_ids.pop(node, None)
+        """The connection to a node has ended. That of a hidden one concerns nobody."""
+        if self._known.connection_ids.pop(node, None) is None:
+            self._attempts.pop(node, None)
+        else:
+            self._gone(node)
 
     def _gone(self, node: str) -> None:
         self._synced_with(node)
