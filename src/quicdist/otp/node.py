@@ -178,7 +178,10 @@ class Node:
         if name is None:
             raise NodeError("a node needs a name: pass one, or a vm.args with -name or -sname")
         name = node_name(name)
-        hidden = first(hidden, files.hidden, True)
+        listen = first(listen, files.listen, True)
+        if hidden is False and not listen and endpoints is None:
+            raise NodeError("a published node must listen: the other nodes of its cluster connect to it")
+        hidden = first(hidden, files.hidden, True) or not listen  # as -dist_listen false implies
         ticktime = first(net_ticktime, files.net_ticktime, NET_TICKTIME)
         its_cert, its_key, its_cacert = files.certificates
         if endpoints is None:
@@ -187,7 +190,7 @@ class Node:
                 discovery=discovery,
                 host=host,
                 port=port,
-                listen=first(listen, files.listen, True),
+                listen=listen,
                 epmd=first(epmd, files.epmd, True),
                 hidden=hidden,
                 cert=first(cert, its_cert),
