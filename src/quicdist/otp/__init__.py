@@ -4,6 +4,19 @@ from quicdist.otp.call_context import Call, current_call
 from quicdist.otp.child_spec import ChildSpec
 from quicdist.otp.errors import CallingSelf, CallTimeout, RemoteError
 from quicdist.otp.gen_server import HIBERNATE, IGNORE, NO_REPLY, Continue, GenServer, NoReply, Reply, Stop
+from quicdist.otp.gen_statem import (
+    POSTPONE,
+    Event,
+    EventTimeout,
+    GenericTimeout,
+    GenStatem,
+    KeepState,
+    NextEvent,
+    NextState,
+    RepeatState,
+    StateTimeout,
+    state_function,
+)
 from quicdist.otp.logger import LoggerHandler
 from quicdist.otp.node import Node
 from quicdist.otp.request import Request
@@ -14,22 +27,33 @@ __all__ = [
     "HIBERNATE",
     "IGNORE",
     "NO_REPLY",
+    "POSTPONE",
     "Call",
     "CallTimeout",
     "CallingSelf",
     "ChildSpec",
     "Continue",
+    "Event",
+    "EventTimeout",
     "GenServer",
+    "GenStatem",
+    "GenericTimeout",
     "Global",
+    "KeepState",
     "LoggerHandler",
     "NameRegistry",
+    "NextEvent",
+    "NextState",
     "NoReply",
     "Node",
     "RemoteError",
+    "RepeatState",
     "Reply",
     "Request",
+    "StateTimeout",
     "Stop",
     "Supervisor",
     "Via",
     "current_call",
+    "state_function",
 ]

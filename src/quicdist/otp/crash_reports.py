@@ -29,7 +29,7 @@ from quicdist.otp.report_terms import (
     text_event,
 )
 from quicdist.otp.server_lifecycle import ServerPhase
-from quicdist.otp.server_process import ServerProcess
+from quicdist.otp.server_loop import ServerLoop
 from quicdist.term import Atom
 from quicdist.term.shorten import shorten
 
@@ -52,7 +52,7 @@ class CrashReports(CrashLog):
 
     def crash(self, process: Process, *more: Any) -> Crash:
         crash = super().crash(process, *more)
-        if isinstance(process, ServerProcess):
+        if isinstance(process, ServerLoop):
             crash.initial_call = process.initial_call
             crash.last_message, crash.client = shorten(process.last_message), process.client
             crash.state = process.state_at_failure
@@ -67,7 +67,7 @@ class CrashReports(CrashLog):
 
     def facts(self, crash: Crash) -> tuple[str, str, list[tuple[str, str]]]:
         process = crash.process
-        if not isinstance(process, ServerProcess):
+        if not isinstance(process, ServerLoop):
             return super().facts(crash)
         facts = [("initial call", mfa_text(crash.initial_call))]
         if not crash.initialised:
@@ -161,7 +161,7 @@ def _is_forwarded(crash: Crash) -> bool:
 def _events(crash: Crash) -> list[EventTerm]:
     """The events that OTP would log."""
     process = crash.process
-    if isinstance(process, ServerProcess) and crash.initialised:
+    if isinstance(process, ServerLoop) and crash.initialised:
         return [server_event(crash), crash_event(crash)]
     if process.is_otp_process:
         return [crash_event(crash)]
@@ -181,5 +181,5 @@ def _supervisor_name(process: Process) -> Any:
     """``{local, Name}`` or ``{Pid, Module}``."""
     if process.name:
         return (Atom("local"), Atom(process.name))
-    kind = type(process.server) if isinstance(process, ServerProcess) else type(process)
+    kind = type(process.server) if isinstance(process, ServerLoop) else type(process)
     return (process.pid, Atom(f"{kind.__module__}.{kind.__qualname__}"[:255]))

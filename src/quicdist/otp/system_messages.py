@@ -11,9 +11,9 @@ from typing import Any
 
 from quicdist.containment import settle
 from quicdist.node.exit_reason import EXIT, answered_reason, error_term, failure
+from quicdist.otp.behaviour import Behaviour
 from quicdist.otp.errors import RemoteError
 from quicdist.otp.gen_messages import From, reply
-from quicdist.otp.gen_server import GenServer
 from quicdist.otp.server_lifecycle import ServerLifecycle, ServerPhase
 from quicdist.term import Atom, TermError, charlist, term_to_binary
 
@@ -23,7 +23,6 @@ _DEBUG = Atom("debug")
 _UNKNOWN_DEBUG = Atom("unknown_debug")
 _UNKNOWN_SYSTEM_MSG = Atom("unknown_system_msg")
 _CALLBACK_FAILED = Atom("callback_failed")
-_GEN_SERVER = Atom("gen_server")
 _CHANGE_CODE = Atom("change_code")
 _REPLACE_STATE = Atom("replace_state")
 _SYSTEM_GET_STATE, _SYSTEM_REPLACE_STATE = Atom("system_get_state"), Atom("system_replace_state")
@@ -97,16 +96,14 @@ async def _get_status(process: ServerLifecycle, sender: From) -> None:
     state = _SUSPENDED if process.phase is ServerPhase.SUSPENDED else _RUNNING
     parent = process.parent or process.pid
     name: Any = Atom(process.name) if process.name else process.pid
+    facts = [(charlist(label), value) for label, value in process.status_facts()]
     misc = [
-        (_HEADER, charlist(f"Status for generic server {name}")),
-        (
-            _DATA,
-            [(charlist("Status"), state), (charlist("Parent"), parent), (charlist("Logged events"), [])],
-        ),
-        (_DATA, [(charlist("State"), shown)]),
+        (_HEADER, charlist(f"Status for {process.status_kind} {name}")),
+        (_DATA, [(charlist("Status"), state), (charlist("Parent"), parent), *facts]),
+        process.status_state(shown),
     ]
     items = [process.dictionary, state, parent, [], misc]
-    reply(process, sender, (_STATUS, process.pid, (_MODULE, _GEN_SERVER), items))
+    reply(process, sender, (_STATUS, process.pid, (_MODULE, process.server.behaviour), items))
 
 
 #: ``{debug, What}`` and the reply of a server without debug options.
@@ -127,7 +124,7 @@ _COMMANDS: dict[str, Callable[[ServerLifecycle], Any]] = {
 }
 
 
-async def _state(server: GenServer) -> Any:
+async def _state(server: Behaviour) -> Any:
     """The state of a server. Raises what ``get_state`` raises, and :class:`~quicdist.term.EncodeError`
     for a state that cannot be encoded."""
     state = server.get_state()
@@ -142,7 +139,7 @@ async def _get_state(process: ServerLifecycle, sender: From) -> None:
     if error is None:
         _give_state(process, sender, state)
     else:
-        _answer(process, sender, _failed(_SYSTEM_GET_STATE, error))
+        _answer(process, sender, _failed(process, _SYSTEM_GET_STATE, error))
 
 
 def _give_state(process: ServerLifecycle, sender: From, state: Any) -> None:
@@ -173,13 +170,14 @@ async def _replace_state(process: ServerLifecycle, sender: From, function: Any) 
         replaced = server.replace_state(state)
         if isinstance(replaced, Awaitable):
             await replaced
+        process.state_replaced()
         return await _state(server)
 
     state, error = await settle(replace())
     if error is None:
         _give_state(process, sender, state)
     else:
-        _answer(process, sender, _failed(_SYSTEM_REPLACE_STATE, error))
+        _answer(process, sender, _failed(process, _SYSTEM_REPLACE_STATE, error))
 
 
 async def _change_code(process: ServerLifecycle, sender: From, version: Any, extra: Any) -> None:
@@ -188,7 +186,8 @@ async def _change_code(process: ServerLifecycle, sender: From, version: Any, ext
     async def change() -> None:
         result = process.server.code_change(version, extra)
         if isinstance(result, Awaitable):
-            await result
+            result = await result
+        process.code_changed(result)
 
     _, error = await settle(change())
     _answer(process, sender, _OK if error is None else (_ERROR, (EXIT, answered_reason(error))))
@@ -202,9 +201,9 @@ def _answer(process: ServerLifecycle, sender: From, answer: Any) -> None:
         reply(process, sender, (_ERROR, error_term(error)))
 
 
-def _failed(function: Atom, error: BaseException) -> Any:
+def _failed(process: ServerLifecycle, function: Atom, error: BaseException) -> Any:
     if isinstance(error, RemoteError):
         kind, reason = Atom(error.kind), error.reason
     else:
         kind, reason, *_ = failure(error)
-    return (_ERROR, (_CALLBACK_FAILED, (_GEN_SERVER, function), (kind, reason)))
+    return (_ERROR, (_CALLBACK_FAILED, (process.server.behaviour, function), (kind, reason)))
