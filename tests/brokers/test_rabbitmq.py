@@ -53,7 +53,9 @@ async def test_rabbitmq_boots_beside_a_published_node_as_beside_a_hidden_one(tmp
         boots_beside("hidden", tmp_path / "hidden", hidden=True),
         boots_beside("published", tmp_path / "published", hidden=False),
     )
-    print(f"RabbitMQ booted in {hidden:.1f} s beside a hidden node, in {published:.1f} s beside a published one")
+    print(
+        f"RabbitMQ booted in {hidden:.1f} s beside a hidden node, in {published:.1f} s beside a published one"
+    )
     assert published < 1.5 * hidden, f"{published:.1f} s beside a published node, {hidden:.1f} s"
 
 

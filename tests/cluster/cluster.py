@@ -225,6 +225,7 @@ class Cluster:
             await asyncio.sleep(_AGAIN)
         for name, label in self.world.names:
             assert label in self._living, f"{name} is registered for {label}, which has ended"
+        self.record.append(step)
         members = sum(len(members) for _, members in expected.groups)
         what = f"{len(expected.names)} names, {members} members of groups"
         self._say(f"{step}: agreed after {monotonic() - start:.1f} s on {what}")

@@ -26,12 +26,11 @@ async def short_life(cluster: Cluster) -> None:
     await names_and_groups(cluster)
     await one_leader(cluster)
     await locks(cluster)
-    *_, second, last = cluster.places
-    await cluster.kill(last)
-    await cluster.quiet(f"{last} was killed")
-    await back(cluster, last, by=second)
     await partition(cluster)
     await one_cut_connection(cluster)
+    first, *_ = cluster.places
+    await cluster.kill(first)
+    await cluster.quiet(f"{first} was killed")
 
 
 async def joining(cluster: Cluster) -> None:
