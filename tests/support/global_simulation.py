@@ -307,6 +307,11 @@ class SimulatedNode:
             self.world.nodes[killed.node.name].kill(killed)
         return kept
 
+    def handle_cast(self, message: Any) -> None:
+        self.protocol.handle_cast(message)
+        for _ in self.protocol.take_work():
+            pass
+
     def handle_call(self, request: Any, sender: Pid) -> Any:
         kind, *arguments = request
         match kind.name, arguments:
@@ -344,7 +349,7 @@ class SimulatedNode:
     def _cast(self, source: str, node: str, message: Any) -> None:
         self.world.connect(self.name, node)
         if node in self.world.nodes:
-            handle = partial(self.world.nodes[node].protocol.handle_cast, message)
+            handle = partial(self.world.nodes[node].handle_cast, message)
             self.world.send((self.name, source), (node, "server"), handle)
 
     def send_from_locker(self, to: Pid, message: Any) -> None:
@@ -360,9 +365,7 @@ class SimulatedNode:
         self.world.send((self.name, "server"), (self.name, "locker"), deliver)
 
     def tell_server(self, message: Any) -> None:
-        self.world.send(
-            (self.name, "locker"), (self.name, "server"), partial(self.protocol.handle_cast, message)
-        )
+        self.world.send((self.name, "locker"), (self.name, "server"), partial(self.handle_cast, message))
 
     def start_resolver(self, node: str, my_tag: int, names: list[Any]) -> Callable[[], None]:
         def compared(result: tuple[Any, Any]) -> None:

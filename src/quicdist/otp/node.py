@@ -29,6 +29,7 @@ from quicdist.otp import server_start
 from quicdist.otp.behaviour import Behaviour
 from quicdist.otp.call_context import is_called_on
 from quicdist.otp.erpc import ErpcClient
+from quicdist.otp.gen_event_client import GenEventClient
 from quicdist.otp.gen_server_client import GenServerClient
 from quicdist.otp.gen_statem_client import GenStatemClient
 from quicdist.otp.global_names import GlobalNames
@@ -81,8 +82,8 @@ class Node:
     - other nodes: :meth:`connect`, :meth:`disconnect`, :meth:`ping`, :meth:`nodes`, :meth:`subscribe`,
       :attr:`cluster`;
     - calls to them: :meth:`call`, :meth:`cast`, :meth:`gen_server_call`, and the services by the names
-      of OTP's modules: :attr:`erpc`, :attr:`rpc`, :attr:`gen_server`, :attr:`gen_statem`, :attr:`sys`,
-      :attr:`net_kernel`, :attr:`global_names`, :attr:`pg`, :attr:`io`;
+      of OTP's modules: :attr:`erpc`, :attr:`rpc`, :attr:`gen_server`, :attr:`gen_statem`, :attr:`gen_event`,
+      :attr:`sys`, :attr:`net_kernel`, :attr:`global_names`, :attr:`pg`, :attr:`io`;
     - calls from them: :meth:`export` and :attr:`exports`;
     - streams of bytes: :meth:`open_stream`, :meth:`accept_streams`, :attr:`quic_dist`.
 
@@ -331,6 +332,11 @@ class Node:
         return self._services.gen_statem
 
     @property
+    def gen_event(self) -> GenEventClient:
+        """``gen_event``: event managers of any node."""
+        return self._services.gen_event
+
+    @property
     def net_kernel(self) -> NetKernel:
         """``net_kernel``: the other nodes."""
         return self._services.net_kernel
@@ -381,9 +387,9 @@ class Node:
         return self._local.runtime.spawn(function, *args, name=name)
 
     def serve(self, server: Behaviour, *, name: Name | GlobalOrVia | None = None) -> Process:
-        """Start a :class:`GenServer`, such as a :class:`Supervisor`, or a :class:`GenStatem`. It does
-        not wait for a coroutine ``init``, nor for a :class:`Global` or :class:`Via` name:
-        ``gen_server.start`` does."""
+        """Start a :class:`GenServer`, such as a :class:`Supervisor`, a :class:`GenStatem` or a
+        :class:`GenEvent`. It does not wait for a coroutine ``init``, nor for a :class:`Global` or
+        :class:`Via` name: ``gen_server.start`` does."""
         return server_start.start(self._local.runtime, server, name=name)
 
     def whereis(self, name: Name) -> Process | None:
