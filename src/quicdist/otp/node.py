@@ -34,7 +34,6 @@ from quicdist.otp.gen_server_client import GenServerClient
 from quicdist.otp.gen_statem_client import GenStatemClient
 from quicdist.otp.global_names import GlobalNames
 from quicdist.otp.global_server import Partitions
-from quicdist.otp.introspection import Introspection
 from quicdist.otp.io_client import IoClient
 from quicdist.otp.kernel_supervisor import KernelSupervisor
 from quicdist.otp.net_kernel import NetKernel
@@ -227,11 +226,7 @@ class Node:
         for other, its_cookie in files.cookies.items():
             self.set_cookie(other, its_cookie)
         #: What other nodes may call and spawn.
-        self.exports = NodeExports(
-            self._local.spawnables,
-            lambda: self._local.runtime,
-            Introspection(self._local, lambda: self.net_kernel, lambda: self.sys),
-        )
+        self.exports = NodeExports(self._local, lambda: self.net_kernel, lambda: self.sys)
 
     def __repr__(self) -> str:
         carriers = ", ".join(carrier_names(self.endpoints))
