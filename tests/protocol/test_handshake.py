@@ -13,6 +13,7 @@ from quicdist.protocol import (
     Connected,
     ConnectionAlive,
     DistFlag,
+    GivenName,
     HandshakeEnded,
     HandshakeError,
     HandshakeFraming,
@@ -235,7 +236,7 @@ def test_a_name_that_was_not_asked_for() -> None:
     answerer = acceptor(BARE)
     answerer.receive_data(encode_name_message(A.flags, 1, A.name))
     with pytest.raises(ValueError, match="did not ask"):
-        answerer.send_status(Status.NAMED, "x@host", 1)
+        answerer.send_status(GivenName("x@host", 1))
 
 
 # -- cookies, flags, names -----------------------------------------------------------------------

@@ -28,6 +28,7 @@ from quicdist.node.dial_queue import (
     own_context,
 )
 from quicdist.node.dialling import dial_endpoint
+from quicdist.node.dynamic_names import GivenNames, OwnName
 from quicdist.node.endpoints import Endpoint
 from quicdist.node.errors import NodeError, NotConnected
 from quicdist.node.listeners import Listeners
@@ -37,6 +38,7 @@ from quicdist.protocol import (
     ConnectionAlive,
     ControlMessage,
     DistFlag,
+    GivenName,
     PeerNamed,
     SimultaneousConnect,
     SpawnRequest,
@@ -79,12 +81,15 @@ class ConnectionTable:
         self,
         owner: ConnectionOwner,
         local: LocalNode,
+        own_name: OwnName,
         *,
         setup_time: float = SETUP_TIME,
         max_dials: int = MAX_DIALS,
     ) -> None:
         self._owner = owner
         self._local = local
+        self._own_name = own_name
+        self._given_names = GivenNames()
         self._setup_time = setup_time
         self._endpoints: list[Endpoint] = []
         self._listeners = Listeners()
@@ -147,9 +152,12 @@ class ConnectionTable:
         return None
 
     def _accept_over(self, accepting: PendingAccept) -> None:
-        if accepting.node is not None:
-            self.arrivals.discard(accepting.node, accepting)
-        connection = self._connections.get(accepting.node) if accepting.node is not None else None
+        if accepting.node is None:
+            return
+        self.arrivals.discard(accepting.node, accepting)
+        connection = self._connections.get(accepting.node)
+        if connection is None or connection.state is not _UP:
+            self._given_names.not_connected(accepting.node)
         if connection is None:
             return
         connection.accepting.discard(accepting)
@@ -185,11 +193,15 @@ class ConnectionTable:
     def is_allowed(self, node: str) -> bool:
         return self._allowed is None or node in self._allowed
 
-    def connection_requested(self, peer: PeerNamed) -> Status:
-        """The status for a peer that dials this node (``net_kernel``'s answer to ``is_pending``)."""
+    def connection_requested(self, peer: PeerNamed) -> Status | GivenName:
+        """The status for a peer that dials this node (``net_kernel``'s answer to ``is_pending``), or a name
+        for one that asks for it."""
         own = self._local.identity.name
         if not self.is_allowed(peer.name) or peer.name == own:
             return Status.NOT_ALLOWED
+        if peer.wants_name:
+            is_taken = {own, *self._connections}.__contains__
+            return self._given_names.give(peer.name, is_taken) or Status.NOT_ALLOWED
         connection = self._connections.get(peer.name)
         if connection is None:
             return Status.OK
@@ -282,23 +294,10 @@ class ConnectionTable:
                 if connection.ticket is not None:
                     await self._dials.enter(connection.ticket)
                 await self.arrivals.over(node, GRACE)
-                connection.become(_DIALLING)
-                for endpoint in self._endpoints:
-                    link, error = await settle(
-                        dial_endpoint(endpoint, node, self._local, self._setup_time, attempts)
-                    )
-                    if error is not None:  # such as one of a discovery that is not quicdist's own
-                        log.error("dialling %s failed", node, exc_info=error)
-                        failed = f"dialling failed: {type(error).__qualname__}: {describe(error)}"
-                        attempts.append(NodeError(failed))
-                    if link is not None:
-                        connection.dialling = None
-                        self._adopt(link)
+                async with self._own_name.asking():
+                    connection.become(_DIALLING)
+                    if await self._dial_endpoints(connection, attempts):
                         return
-                    if attempts and isinstance(attempts[-1], SimultaneousConnect):
-                        # The other node's dial continues in place of this one, and cancels this task.
-                        await asyncio.sleep(self._setup_time)
-                        break
                 connection.become(_DIAL_WAITING)
                 self._dial_over(connection)
                 self._dials.failed(node)
@@ -311,6 +310,25 @@ class ConnectionTable:
                 raise
             attempts.append(NodeError("dialling was cancelled"))
         self._give_up(connection, NotConnected(node, tuple(attempts)))
+
+    async def _dial_endpoints(self, connection: NodeConnection, attempts: list[QuicDistError]) -> bool:
+        """Dial by each endpoint, in order; whether there is a link. Appends the errors to ``attempts``."""
+        node = connection.node
+        for endpoint in self._endpoints:
+            link, error = await settle(dial_endpoint(endpoint, node, self._local, self._setup_time, attempts))
+            if error is not None:  # such as one of a discovery that is not quicdist's own
+                log.error("dialling %s failed", node, exc_info=error)
+                failed = f"dialling failed: {type(error).__qualname__}: {describe(error)}"
+                attempts.append(NodeError(failed))
+            if link is not None:
+                connection.dialling = None
+                self._adopt(link)
+                return True
+            if attempts and isinstance(attempts[-1], SimultaneousConnect):
+                # The other node's dial continues in place of this one, and cancels this task.
+                await asyncio.sleep(self._setup_time)
+                break
+        return False
 
     def _give_up(self, connection: NodeConnection, error: NotConnected, *, called_off: bool = False) -> None:
         if self._connections.get(connection.node) is not connection or connection.state is _UP:
@@ -344,6 +362,7 @@ class ConnectionTable:
         self._reopen(connection)
         connection.become(_UP)
         connection.link = link
+        self._own_name.connected(node, link.local)
         self._errors.connected(node)
         self._owner.link_made(link)
         link.start(
@@ -381,7 +400,13 @@ class ConnectionTable:
             del self._connections[connection.node]
         link.close()
         self._errors.connection_ended(connection.node, error)
+        self._given_names.connection_ended(connection.node)
+        nameless = self._own_name.is_lost_with(connection.node)
         self._owner.node_down(connection.node, error, was_up=True)
+        if nameless:
+            gave = NodeError(f"the connection to {connection.node}, which gave this node its name, has ended")
+            for other in list(self._connections):
+                self.disconnect(other, gave)
 
     def disconnect(self, node: str, error: QuicDistError | None = None) -> bool:
         """End the connection to ``node``, or the attempt to connect; whether there was one."""
@@ -420,6 +445,9 @@ class ConnectionTable:
         connection = self._connections.get(node)
         try:
             if connection is None:
+                if self._own_name.is_dynamic:
+                    why = "a node with a dynamic name connects only where it is told to: await node.connect()"
+                    raise NotConnected(node, (NodeError(why),))
                 connection = self._wanted(node)
             if connection.link is not None:
                 connection.link.send(control, payload, pair=pair)

@@ -30,7 +30,7 @@ from quicdist.protocol.handshake_messages import (
     encode_status,
     gen_digest,
 )
-from quicdist.protocol.identity import LocalIdentity
+from quicdist.protocol.identity import GivenName, LocalIdentity
 from quicdist.protocol.names import encode_name, parse_node_name
 
 
@@ -62,13 +62,18 @@ class Acceptor(Handshake):
         self._ack: bytes | None = None
         self._due = Due.NAME
 
-    def send_status(self, status: Status, name: str = "", creation: int = 0) -> None:
+    def send_status(self, answer: Status | GivenName) -> None:
         """Answer :class:`PeerNamed`, and continue unless it is a refusal (``nok``, ``not_allowed``).
 
-        ``Status.NAMED`` gives ``name`` and ``creation`` to a peer that asked for a name. Such a
-        peer answered ``ok`` is refused, and :class:`HandshakeError` raised.
+        A peer that asked for a name is given one (``Status.NAMED``), or refused: answered ``ok``,
+        :class:`HandshakeError` is raised.
         """
         peer = self._named
+        status, name, creation = Status.NAMED, "", 0
+        if isinstance(answer, GivenName):
+            name, creation = answer.name, answer.creation
+        else:
+            status = answer
         if peer is None or self._status is not None:
             raise RuntimeError("no peer is waiting for a status")
         if (status is Status.NAMED) and not peer.wants_name:

@@ -38,6 +38,11 @@ class PeerNamed:
         """Whether it is to be answered with ``Status.NAMED``."""
         return bool(self.flags & DistFlag.NAME_ME)
 
+    @property
+    def host(self) -> str:
+        """The host in its name."""
+        return self.name if self.wants_name else self.name.partition("@")[2]
+
 
 @dataclass(frozen=True, slots=True)
 class StatusReceived:
