@@ -7,18 +7,17 @@ import asyncio
 import re
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from quicdist import Atom, Node, Process
+from quicdist import Atom, Node, Process, make_development_certificates
 from quicdist.node import NodeEvent
-from tests.support.beam import Beam, tcp_args
+from tests.support.beam import Beam, quic_args, tcp_args
 from tests.support.epmd import private_epmd
-
-pytestmark = pytest.mark.beam
 
 COOKIE = "dynamic"
 BEAM, PY = "beam@127.0.0.1", "py@127.0.0.1"
@@ -93,6 +92,7 @@ ERLANG = {
 }
 
 
+@pytest.mark.beam
 async def test_we_give_a_name_as_a_beam_does(beam: Beam, nameless: Beam, node: Node) -> None:
     @node.export("erlang", "nodes")
     def nodes(kind: Atom) -> list[Atom]:
@@ -141,6 +141,7 @@ def abs_(number: int) -> int:
     return abs(number)
 
 
+@pytest.mark.beam
 @pytest.mark.parametrize("giver", [BEAM, PY])
 async def test_we_are_given_a_name_as_a_beam_is(beam: Beam, node: Node, giver: str) -> None:
     async with asking() as ours:
@@ -169,6 +170,7 @@ async def test_we_are_given_a_name_as_a_beam_is(beam: Beam, node: Node, giver: s
         assert await asker.answer()
 
 
+@pytest.mark.beam
 @pytest.mark.parametrize("options", [[], ["-R"]], ids=["its own name", "a dynamic name"])
 async def test_erl_call_calls_us(node: Node, options: list[str]) -> None:
     program = shutil.which("erl_call")
@@ -178,6 +180,33 @@ async def test_erl_call_calls_us(node: Node, options: list[str]) -> None:
     command = [program, *options, "-c", COOKIE, "-name", PY, "-a", "erlang abs [-5]"]
     called = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=30)
     assert (called.stdout, called.stderr, called.returncode) == ("5", "", 0)
+
+
+@pytest.mark.quic_dist
+async def test_names_are_given_and_asked_for_over_quic_dist(
+    tmp_path: Path, free_port: Callable[[], int]
+) -> None:
+    files = make_development_certificates(tmp_path / "certs")
+    nodes = {name: ("127.0.0.1", free_port()) for name in (BEAM, PY)}
+    ours: dict[str, Any] = {"cookie": COOKIE, "carrier": "quic", "nodes": nodes, "verify": False}
+    ours |= {"cert": files.cert, "key": files.key}
+    for role in (BEAM, UNDEFINED):
+        port = nodes[role][1] if role in nodes else free_port()
+        theirs = quic_args(role, port, tmp_path, nodes, cert=files.cert, key=files.key, cookie=COOKIE)
+        with Beam(theirs) as beam:
+            await beam.eval("{ok, _} = application:ensure_all_started(quic)")
+            if role == BEAM:
+                async with Node(UNDEFINED, **ours) as node:
+                    await node.connect(BEAM)
+                    assert re.fullmatch(NAME, node.name)
+                    assert await beam.eval(f"net_adm:ping('{node.name}')") == "pong"
+            else:
+                async with Node(PY, host="127.0.0.1", port=nodes[PY][1], **ours) as node:
+                    assert await beam.eval(f"net_kernel:connect_node('{PY}')") == "true"
+                    (name,) = node.nodes("connected")
+                    assert re.fullmatch(NAME, name)
+                    assert await beam.eval("node()") == f"'{name}'"
+                    assert await node.ping(name)
 
 
 def own_name(process: Process) -> str:
