@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from struct import Struct
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from quicdist.term.atom import Atom
 from quicdist.term.etf.malformed import Malformed, named, too_few
@@ -27,6 +27,9 @@ class DecodeCache:
     """
 
     __slots__ = ("_limits", "_none", "atoms", "nodes", "pids")
+
+    #: Whether :meth:`own` returns another identifier.
+    translates: ClassVar[bool] = False
 
     def __init__(self, none: Atom | None, limits: Limits) -> None:
         self._none = none

@@ -54,6 +54,8 @@ class OwnDecoder(Decoder):
 
     __slots__ = ("_own",)
 
+    translates = True
+
     def __init__(self, own: OwnIdentifiers, *options: Any) -> None:
         super().__init__(*options)
         self._own = own
@@ -61,7 +63,7 @@ class OwnDecoder(Decoder):
     def node(self, data: Any, i: int) -> tuple[Atom, int]:
         atom, end = super().node(data, i)
         if atom is self._own.name:
-            # A reference whose node is in the cache is not passed to own().
+            # The complete decoder does not pass a reference to own() whose node is in the cache.
             self.nodes.pop(bytes(data[i:end]), None)
         return atom, end
 
