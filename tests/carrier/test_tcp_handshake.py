@@ -22,7 +22,6 @@ from quicdist.protocol import (
     HandshakeEnded,
     MalformedHandshake,
     MandatoryFlagsMissing,
-    MandatoryFlagsMissing,
     NotAllowed,
     SimultaneousConnect,
     Status,

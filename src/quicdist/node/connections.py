@@ -14,7 +14,6 @@ from copy import copy
 from typing import Any, Protocol
 
 from quicdist.carrier import Carrier, Incoming, Link, LinkLost, Listener, LocalNode, MessageHandler
-from quicdist.containment import describe, settle
 from quicdist.errors import QuicDistError
 from quicdist.logs import get_logger
 from quicdist.node.connection import ConnectionState, NodeConnection
@@ -27,7 +26,7 @@ from quicdist.node.dial_queue import (
     on_behalf_of,
     own_context,
 )
-from quicdist.node.dialling import dial_endpoint
+from quicdist.node.dialling import dial
 from quicdist.node.dynamic_names import GivenNames, OwnName
 from quicdist.node.endpoints import Endpoint
 from quicdist.node.errors import NodeError, NotConnected
@@ -40,7 +39,6 @@ from quicdist.protocol import (
     DistFlag,
     GivenName,
     PeerNamed,
-    SimultaneousConnect,
     SpawnRequest,
     Status,
 )
@@ -200,8 +198,7 @@ class ConnectionTable:
         if not self.is_allowed(peer.name) or peer.name == own:
             return Status.NOT_ALLOWED
         if peer.wants_name:
-            is_taken = {own, *self._connections}.__contains__
-            return self._given_names.give(peer.name, is_taken) or Status.NOT_ALLOWED
+            return self._given_names.give(peer.name, self._is_taken) or Status.NOT_ALLOWED
         connection = self._connections.get(peer.name)
         if connection is None:
             return Status.OK
@@ -211,6 +208,9 @@ class ConnectionTable:
             return Status.OK
         # Both dial at once: the dial of the node with the greater name is kept.
         return Status.NOK if own > peer.name else Status.OK_SIMULTANEOUS
+
+    def _is_taken(self, name: str) -> bool:
+        return name in self._connections or name == self._local.identity.name
 
     def connection_alive(self, node: str) -> bool:
         """Whether this node still dials ``node``, which answers that there is a connection."""
@@ -296,7 +296,10 @@ class ConnectionTable:
                 await self.arrivals.over(node, GRACE)
                 async with self._own_name.asking():
                     connection.become(_DIALLING)
-                    if await self._dial_endpoints(connection, attempts):
+                    link = await dial(self._endpoints, node, self._local, self._setup_time, attempts)
+                    if link is not None:
+                        connection.dialling = None
+                        self._adopt(link)
                         return
                 connection.become(_DIAL_WAITING)
                 self._dial_over(connection)
@@ -310,25 +313,6 @@ class ConnectionTable:
                 raise
             attempts.append(NodeError("dialling was cancelled"))
         self._give_up(connection, NotConnected(node, tuple(attempts)))
-
-    async def _dial_endpoints(self, connection: NodeConnection, attempts: list[QuicDistError]) -> bool:
-        """Dial by each endpoint, in order; whether there is a link. Appends the errors to ``attempts``."""
-        node = connection.node
-        for endpoint in self._endpoints:
-            link, error = await settle(dial_endpoint(endpoint, node, self._local, self._setup_time, attempts))
-            if error is not None:  # such as one of a discovery that is not quicdist's own
-                log.error("dialling %s failed", node, exc_info=error)
-                failed = f"dialling failed: {type(error).__qualname__}: {describe(error)}"
-                attempts.append(NodeError(failed))
-            if link is not None:
-                connection.dialling = None
-                self._adopt(link)
-                return True
-            if attempts and isinstance(attempts[-1], SimultaneousConnect):
-                # The other node's dial continues in place of this one, and cancels this task.
-                await asyncio.sleep(self._setup_time)
-                break
-        return False
 
     def _give_up(self, connection: NodeConnection, error: NotConnected, *, called_off: bool = False) -> None:
         if self._connections.get(connection.node) is not connection or connection.state is _UP:
@@ -362,7 +346,8 @@ class ConnectionTable:
         self._reopen(connection)
         connection.become(_UP)
         connection.link = link
-        self._own_name.connected(node, link.local)
+        if self._own_name.is_dynamic:
+            self._own_name.connected(node, link.local)
         self._errors.connected(node)
         self._owner.link_made(link)
         link.start(

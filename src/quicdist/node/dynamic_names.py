@@ -118,8 +118,8 @@ class OwnName:
         yield
 
     def connected(self, node: str, identity: LocalIdentity) -> None:
-        """``node`` is connected, and knows this node as ``identity``."""
-        if self.is_dynamic and self.given is None:
+        """``node`` is connected, and knows this node, whose name is dynamic, as ``identity``."""
+        if self.given is None:
             self.given, self._giver = GivenName(identity.name, identity.creation), node
             self._renamed()
 

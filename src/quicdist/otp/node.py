@@ -376,7 +376,7 @@ class Node:
         """Connect to a node, if it is another one. Raises :class:`NotConnected`, which has the error of each
         attempt."""
         name = node_name(node)
-        if name != self._local.name:
+        if name != self._local.identity.name:
             await self._local.connections.connect(name)
 
     def disconnect(self, node: Name) -> bool:
