@@ -588,9 +588,9 @@ class TestPublished:
     """A node that is not hidden and takes no part in ``global``, as a BEAM with ``-connect_all false``."""
 
     async def test_nobody_loses_a_connection_for_it(self, beams: Beams) -> None:
-        async with conformance_pair(beams, hidden=False) as conformance:
+        async with conformance_pair(beams, hidden=False, connect_all=False) as conformance:
             node, one, two = conformance.node, conformance.beam_name, conformance.model_name
-            await conformance.model.eval(f"pong = net_adm:ping('{one}')")
+            await conformance.model.eval(f"pong = net_adm:ping('{one}'), ok = global:sync(['{one}'])")
             await node.connect(one)
             await node.connect(two)
             assert node.nodes() == [one, two]
