@@ -16,7 +16,15 @@ from quicdist.carrier import Address
 from quicdist.carrier.tcp.carrier import TcpCarrier
 from quicdist.node import NodeEvent
 from quicdist.node.dynamic_names import MAX_FREE, GivenNames
-from quicdist.protocol import DEFAULT_FLAGS, DistFlag, HandshakeError, LocalIdentity
+from quicdist.node.pending_accept import PendingAccept
+from quicdist.protocol import (
+    DEFAULT_FLAGS,
+    DistFlag,
+    GivenName,
+    HandshakeError,
+    LocalIdentity,
+    PeerNamed,
+)
 from tests.carrier.nodes import FakeNode
 from tests.support.scripted_peer import COOKIE, tcp_node
 
@@ -322,6 +330,17 @@ async def test_handshakes_that_fail_after_the_name_leave_nothing(giver: Node) ->
     names = giver._local.connections._given_names
     await giver.stop()  # it ends its handshakes, whose answers to a wrong cookie are delayed
     assert (names._creations, names._free) == ({}, {})
+
+
+async def test_a_flood_of_nodes_that_ask_and_prove_nothing_leaves_nothing(giver: Node) -> None:
+    table = giver._local.connections
+    for number in range(10_000):
+        accepting = PendingAccept(giver._local, table)
+        asked = PeerNamed(f"h{number}", DistFlag.NAME_ME, 0)
+        assert isinstance(accepting.connection_requested(asked), GivenName)
+        table._accept_over(accepting)
+    names = table._given_names
+    assert (names._creations, names._free, table._connections) == ({}, {}, {})
 
 
 async def test_where_only_some_nodes_are_allowed_no_name_is_given(giver: Node) -> None:

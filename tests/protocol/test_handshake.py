@@ -221,6 +221,7 @@ def test_a_node_that_gives_no_names(framing: HandshakeFraming) -> None:
     [
         (b"sok", HandshakeError),
         (b"snamed:\0\6x@else\0\0\0\1", MalformedHandshake),
+        (b"snamed:\0\6b@host\0\0\0\1", MalformedHandshake),
         (b"snamed:\0\4else\0\0\0\1", MalformedHandshake),
         (b"snamed:\0\2\xff\xff\0\0\0\1", MalformedHandshake),
         (b"snamed:\0\6x@host\0\0", MalformedHandshake),
