@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from quicdist import Atom, Node, Process, make_development_certificates
+from quicdist import Atom, Node, Pid, Process, make_development_certificates
 from quicdist.node import NodeEvent
 from tests.support.beam import Beam, quic_args, tcp_args
 from tests.support.epmd import private_epmd
@@ -168,6 +168,43 @@ async def test_we_are_given_a_name_as_a_beam_is(beam: Beam, node: Node, giver: s
         await ours.connect(giver)
         assert ours.name == name
         assert await asker.answer()
+
+
+#: What a BEAM does with a process of our node that it named: NAMED is the node's name.
+ASKS_US = """(fun() ->
+    Pid = rpc:call(NAMED, py, pid, []),
+    Ref = monitor(process, Pid), Pid ! {self(), Pid},
+    Echoed = receive {Pid, Same} -> Same =:= Pid after 9000 -> nothing end,
+    Spawned = spawn(NAMED, py, lives, [self()]),
+    Told = receive {Spawned, told} -> told after 9000 -> nothing end,
+    exit(Pid, boom),
+    Down = receive {'DOWN', Ref, process, Pid, Reason} -> Reason after 9000 -> nothing end,
+    {node(Pid) =:= NAMED, Echoed, node(Spawned) =:= NAMED, Told, Down, net_adm:ping(NAMED)}
+end)()"""
+
+
+@pytest.mark.beam
+async def test_a_beam_uses_the_processes_of_a_node_that_it_named(beam: Beam) -> None:
+    async with asking() as node:
+
+        @node.process("echo")
+        async def echo(process: Process) -> None:
+            async for sender, message in process:
+                process.send(sender, (process.pid, message))
+
+        @node.export("py")
+        def pid() -> Pid:
+            process = node.whereis("echo")
+            assert process is not None
+            return process.pid
+
+        @node.exports.process("py")
+        async def lives(process: Process, told: Pid) -> None:
+            process.send(told, (process.pid, Atom("told")))
+
+        await node.connect(BEAM)
+        expected = "{true,true,true,told,boom,pong}"
+        assert await beam.eval(ASKS_US.replace("NAMED", f"'{node.name}'")) == expected
 
 
 @pytest.mark.beam
