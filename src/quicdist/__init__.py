@@ -63,8 +63,10 @@ if TYPE_CHECKING:
         ChildSpec,
         Continue,
         Event,
+        EventHandler,
         EventTimeout,
         GenericTimeout,
+        GenEvent,
         GenServer,
         GenStatem,
         Global,
@@ -75,12 +77,14 @@ if TYPE_CHECKING:
         Node,
         NoReply,
         RemoteError,
+        RemoveHandler,
         RepeatState,
         Reply,
         Request,
         StateTimeout,
         Stop,
         Supervisor,
+        SwapHandler,
         Via,
         current_call,
         state_function,
@@ -129,10 +133,10 @@ else:
                 SpawnError run
             """,
             "quicdist.otp": """
-                Call CallTimeout CallingSelf ChildSpec Continue Event EventTimeout GenServer GenStatem
-                GenericTimeout Global HIBERNATE IGNORE KeepState LoggerHandler NO_REPLY NextEvent
-                NextState NoReply Node POSTPONE RemoteError RepeatState Reply Request StateTimeout Stop
-                Supervisor Via current_call state_function
+                Call CallTimeout CallingSelf ChildSpec Continue Event EventHandler EventTimeout GenEvent
+                GenServer GenStatem GenericTimeout Global HIBERNATE IGNORE KeepState LoggerHandler
+                NO_REPLY NextEvent NextState NoReply Node POSTPONE RemoteError RemoveHandler RepeatState
+                Reply Request StateTimeout Stop Supervisor SwapHandler Via current_call state_function
             """,
             "quicdist.protocol": "NotAllowed WrongCookie",
             "quicdist.term": """
@@ -173,10 +177,12 @@ __all__ = [
     "DiscoveryError",
     "EncodeError",
     "Event",
+    "EventHandler",
     "EventTimeout",
     "Export",
     "ExternalPsk",
     "Fun",
+    "GenEvent",
     "GenServer",
     "GenStatem",
     "GenericTimeout",
@@ -215,6 +221,7 @@ __all__ = [
     "Record",
     "Reference",
     "RemoteError",
+    "RemoveHandler",
     "RepeatState",
     "Reply",
     "Request",
@@ -229,6 +236,7 @@ __all__ = [
     "StreamReset",
     "StreamsNotSupported",
     "Supervisor",
+    "SwapHandler",
     "Term",
     "TermError",
     "UserStream",

@@ -28,6 +28,7 @@ PUBLIC = {
     "erpc",
     "export",
     "exports",
+    "gen_event",
     "gen_server",
     "gen_server_call",
     "gen_server_cast",

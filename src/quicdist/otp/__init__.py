@@ -3,6 +3,7 @@
 from quicdist.otp.call_context import Call, current_call
 from quicdist.otp.child_spec import ChildSpec
 from quicdist.otp.errors import CallingSelf, CallTimeout, RemoteError
+from quicdist.otp.gen_event import EventHandler, GenEvent, RemoveHandler, SwapHandler
 from quicdist.otp.gen_server import HIBERNATE, IGNORE, NO_REPLY, Continue, GenServer, NoReply, Reply, Stop
 from quicdist.otp.gen_statem import (
     POSTPONE,
@@ -34,7 +35,9 @@ __all__ = [
     "ChildSpec",
     "Continue",
     "Event",
+    "EventHandler",
     "EventTimeout",
+    "GenEvent",
     "GenServer",
     "GenStatem",
     "GenericTimeout",
@@ -47,12 +50,14 @@ __all__ = [
     "NoReply",
     "Node",
     "RemoteError",
+    "RemoveHandler",
     "RepeatState",
     "Reply",
     "Request",
     "StateTimeout",
     "Stop",
     "Supervisor",
+    "SwapHandler",
     "Via",
     "current_call",
     "state_function",

@@ -5,6 +5,7 @@ OTP: ``gen_server(3)``, ``gen_statem(3)``, ``sys(3)``.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, Final
 
 from quicdist.node.process import Process
@@ -63,9 +64,25 @@ class Behaviour:
             return shorten(self.get_state())
         return shorten(public_attributes(self))
 
+    async def replace_with(self, apply: Callable[[Any], Awaitable[Any]]) -> None:
+        """Replace the state by that which ``apply``, the fun of ``sys:replace_state``, makes of it."""
+        replaced = self.replace_state(await apply(await shown_state(self)))
+        if isinstance(replaced, Awaitable):
+            await replaced
+
     def replace_state(self, state: Any) -> Any:
         """Set the state that ``sys:replace_state`` computed from that of :meth:`get_state`."""
         raise NotImplementedError(f"{type(self).__name__} has no replace_state")
+
+
+async def shown_state(server: Behaviour) -> Any:
+    """The state of a server for ``sys``. Raises what ``get_state`` raises, and
+    :class:`~quicdist.term.EncodeError` for a state that cannot be encoded."""
+    state = server.get_state()
+    if isinstance(state, Awaitable):
+        state = await state
+    term_to_binary(state)
+    return state
 
 
 def public_attributes(server: Behaviour) -> dict[Any, Any]:

@@ -23,8 +23,8 @@ GLOBAL = Atom("global")
 _GLOBAL_KEY = exact_form(GLOBAL)
 _SET_LOCK, _DEL_LOCK = Atom("set_lock"), Atom("del_lock")
 
-#: Locks and holders that a node keeps; set_lock answers false beyond them. OTP has no limit.
-MAX_LOCKS = 100_000
+#: Locks that the processes of one node can hold here; beyond them the answer is false. OTP has no limit.
+MAX_LOCKS_OF_NODE = 10_000
 
 #: Milliseconds of the longest sleep before a lock is tried again (``global:random_sleep/1``).
 _LONGEST_SLEEP = 8000
@@ -49,6 +49,8 @@ class LockTable:
         self._locks: dict[bytes, Lock] = {}
         #: By monitor: the key of the lock, and the process.
         self._held: dict[Reference, tuple[bytes, Pid]] = {}
+        #: The monitors of the processes of each node.
+        self._of_node: dict[str, set[Reference]] = {}
         #: Whether the lock ``global`` went because its holder ended (``global_lock_down``).
         self.global_lock_down = False
 
@@ -79,12 +81,16 @@ class LockTable:
         lock = self._locks.get(key)
         if lock is not None and pid in lock.holders:
             return True
-        if len(self._held) >= MAX_LOCKS:
+        of_node = self._of_node.get(pid.node.name)
+        if of_node is None:
+            of_node = self._of_node[pid.node.name] = set()
+        elif len(of_node) >= MAX_LOCKS_OF_NODE:
             return False
         if lock is None:
             lock = self._locks[key] = Lock(lock_id[0], lock_id[1])
         reference = lock.holders[pid] = self._monitor(pid)
         self._held[reference] = key, pid
+        of_node.add(reference)
         return True
 
     def delete(self, lock_id: Any, pid: Pid) -> None:
@@ -104,13 +110,17 @@ class LockTable:
 
     def node_down(self, node: str) -> None:
         """Remove what the processes of a node hold."""
-        for reference in [ref for ref, (_, pid) in self._held.items() if pid.node.name == node]:
+        for reference in list(self._of_node.get(node, ())):
             self.down(reference)
 
     def _remove(self, key: bytes, pid: Pid, *, ended: bool) -> None:
         lock = self._locks[key]
         reference = lock.holders.pop(pid)
         del self._held[reference]
+        of_node = self._of_node[pid.node.name]
+        of_node.discard(reference)
+        if not of_node:
+            del self._of_node[pid.node.name]
         self._demonitor(reference)
         if not lock.holders:
             del self._locks[key]

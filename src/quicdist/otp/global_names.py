@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from inspect import isawaitable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from quicdist.node.errors import NodeError, NoSuchProcess, NotConnected
 from quicdist.node.local_node import LocalNode
@@ -19,6 +19,7 @@ from quicdist.otp.deadline import Deadline
 from quicdist.otp.erpc import ErpcClient
 from quicdist.otp.errors import CallTimeout, RemoteError
 from quicdist.otp.global_locks import del_lock, set_lock
+from quicdist.otp.global_protocol import MAX_NODES
 from quicdist.otp.global_server import GLOBAL_NAME_SERVER, GlobalNameServer
 from quicdist.otp.global_steps import MultiCall, Runner, Steps
 from quicdist.otp.server_process import ServerProcess
@@ -212,7 +213,8 @@ class GlobalNames:
         (``global:sync/0,1``). Nodes that are not connected are connected to first."""
         wanted = self._visible() if nodes is None else [node_name(node) for node in node_names(nodes)]
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._node.runtime.submit(self._server.protocol.sync, wanted, lambda: _resolve(done, None))
+        if not self._server.protocol.sync(wanted, lambda: _resolve(done, None)):
+            raise NodeError("too many calls of global:sync wait")
         await _within(done, "global:sync", timeout)
 
     async def _locked(
@@ -235,10 +237,11 @@ class GlobalNames:
         """Set a lock on these nodes, by default this one and all visible ones (``global:set_lock/3``); False
         if it is taken after ``retries`` attempts more, None: try without end.
 
-        ``lock_id`` is ``(resource, requester)``: whoever has the same requester shares the lock. It belongs
-        to ``process``, by default to one of the node's own, and goes when that ends, or by :meth:`del_lock`.
+        ``lock_id`` is ``(resource, requester)``, any two terms; a ``str`` stands for the atom. Whoever has
+        the same requester shares the lock. It belongs to ``process``, by default to one of the node's own,
+        and goes when that ends, or by :meth:`del_lock`.
         """
-        wanted = self._lock_nodes(lock_id, nodes)
+        lock_id, wanted = _lock_term(lock_id), self._lock_nodes(nodes)
         try:
             return await self._run(set_lock(self._server, lock_id, wanted, retries), process)
         except asyncio.CancelledError:
@@ -249,21 +252,43 @@ class GlobalNames:
         self, lock_id: LockId, nodes: Iterable[Name] | None = None, *, process: Process | None = None
     ) -> None:
         """Delete a lock on these nodes (``global:del_lock/2``); ``process`` is that of :meth:`set_lock`."""
-        await self._run(del_lock(lock_id, self._lock_nodes(lock_id, nodes)), process)
+        await self._run(del_lock(_lock_term(lock_id), self._lock_nodes(nodes)), process)
 
+    @overload
     async def trans(
         self,
         lock_id: LockId,
-        function: Callable[[], T | Awaitable[T]],
+        function: Callable[[], Awaitable[T]],
         nodes: Iterable[Name] | None = None,
         retries: int | None = None,
         *,
         process: Process | None = None,
-    ) -> T | Atom:
+    ) -> T | Atom: ...
+
+    @overload
+    async def trans(
+        self,
+        lock_id: LockId,
+        function: Callable[[], T],
+        nodes: Iterable[Name] | None = None,
+        retries: int | None = None,
+        *,
+        process: Process | None = None,
+    ) -> T | Atom: ...
+
+    async def trans(
+        self,
+        lock_id: LockId,
+        function: Callable[[], Any],
+        nodes: Iterable[Name] | None = None,
+        retries: int | None = None,
+        *,
+        process: Process | None = None,
+    ) -> Any:
         """Call ``function``, which can be a coroutine function, while a lock is set, and return its value
-        (``global:trans/4``); :data:`ABORTED` if the lock is taken. The arguments are those of
+        (``global:trans/4``); ``Atom("aborted")`` if the lock is taken. The arguments are those of
         :meth:`set_lock`."""
-        wanted = self._lock_nodes(lock_id, nodes)
+        lock_id, wanted = _lock_term(lock_id), self._lock_nodes(nodes)
         if not await self.set_lock(lock_id, wanted, retries, process=process):
             return ABORTED
         try:
@@ -272,13 +297,13 @@ class GlobalNames:
         finally:
             self._start(del_lock(lock_id, wanted), process)
 
-    def _lock_nodes(self, lock_id: LockId, nodes: Iterable[Name] | None) -> list[str]:
-        if not isinstance(lock_id, tuple) or len(lock_id) != 2:
-            raise NodeError(f"a lock is (resource, requester), not {lock_id!r}")
-        term_to_binary(lock_id)
+    def _lock_nodes(self, nodes: Iterable[Name] | None) -> list[str]:
         if nodes is None:
             return [self._node.name, *self._visible()]
-        return [node_name(node) for node in node_names(nodes)]
+        wanted = [node_name(node) for node in node_names(nodes)]
+        if len(wanted) > MAX_NODES:
+            raise NodeError(f"a lock on {len(wanted)} nodes; {MAX_NODES} at most")
+        return wanted
 
     async def _run(self, steps: Steps[T], process: Process | None) -> T:
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
@@ -377,6 +402,15 @@ def resolver_term(resolver: Resolver) -> Export:
     if isinstance(resolver, tuple) and len(resolver) == 2:
         return Export(name_of(resolver[0]), name_of(resolver[1]), 3)
     return Export("global", name_of(resolver), 3)
+
+
+def _lock_term(lock_id: LockId) -> tuple[Any, Any]:
+    """The term of a lock. Raises EncodeError for what is no term."""
+    if not isinstance(lock_id, tuple) or len(lock_id) != 2:
+        raise NodeError(f"a lock is (resource, requester), not {lock_id!r}")
+    resource, requester = named_term(lock_id[0]), named_term(lock_id[1])
+    term_to_binary((resource, requester))
+    return resource, requester
 
 
 def _pid(process: Process | Pid) -> Pid:

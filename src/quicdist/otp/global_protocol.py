@@ -27,7 +27,7 @@ from quicdist.otp.global_locker import AddKnown, Cancel, HisLocker, LockIsSet, L
 from quicdist.otp.global_locks import LockTable
 from quicdist.otp.global_partitions import LostConnections
 from quicdist.otp.global_resolving import DELETE, INSERT, Operations, operations
-from quicdist.otp.global_table import NameTable
+from quicdist.otp.global_table import MAX_NAMES, NameTable
 from quicdist.term import Atom, Pid, Reference, exactly_equal
 
 VERSION = 8
@@ -35,8 +35,10 @@ VERSION = 8
 _OLDEST = 5
 #: Nodes in one message; a message with more is refused.
 MAX_NODES = 4096
-#: Calls of ``global:sync`` that wait at once.
-MAX_SYNCERS = 10_000
+#: Names that are registered before other work goes on.
+_AT_ONCE = 500
+#: Nodes that calls of ``global:sync`` wait for, all together; further calls are refused.
+MAX_AWAITED = 100_000
 
 _INIT_CONNECT, _INIT_CONNECT_ACK = Atom("init_connect"), Atom("init_connect_ack")
 _CANCEL_CONNECT = Atom("cancel_connect")
@@ -62,11 +64,8 @@ class ResolverEnded:
     theirs: Operations
 
 
-@dataclass(frozen=True, slots=True)
-class NotReached:
-    """To the server: a node that another one knows cannot be connected to."""
-
-    node: str
+#: Long work, in pieces: iterated to its end before the next message is handled.
+Work = Iterator[None]
 
 
 class GlobalPort(Protocol):
@@ -135,7 +134,7 @@ class _Attempt:
     #: What our resolver found is to be done here.
     operations: Operations | None = None
     #: His ``resolved``, if it came before our resolver has ended: operations, known nodes, external names.
-    resolved: tuple[Any, Any, Any] | None = None
+    resolved: tuple[list[Any], list[Any], list[Any]] | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -190,16 +189,13 @@ class GlobalProtocol:
         self._attempts: dict[str, _Attempt] = {}
         self._syncers: list[_Syncer] = []
         self._lost = LostConnections(creation, port.random)
+        self._work: Work | None = None
 
     # -- what is known -----------------------------------------------------------------------------
 
     def known_nodes(self) -> list[str]:
         """The nodes with the same names, without this one."""
         return list(self._known.versions)
-
-    def known_term(self) -> list[tuple[Atom, int]]:
-        """The same with their protocol versions (``get_known``)."""
-        return [(Atom(node), version) for node, version in self._known.versions.items()]
 
     def state_term(self) -> tuple[Any, ...]:
         """The known nodes, the synchronised ones, and those whose names are being exchanged."""
@@ -225,18 +221,21 @@ class GlobalProtocol:
             if known.registered_by is not None
         ]
 
-    def sync(self, nodes: Iterable[str], done: Callable[[], None]) -> None:
+    def sync(self, nodes: Iterable[str], done: Callable[[], None]) -> bool:
         """Call ``done`` when the names of all these nodes are the same as here; nodes that are not
-        connected and cannot be, or go down, do not count (``global:sync/1``)."""
+        connected and cannot be, or go down, do not count (``global:sync/1``). False if too many wait."""
         wanted = {node for node in nodes if node != self.name and node not in self.synced}
-        if not wanted or len(wanted) > MAX_NODES or len(self._syncers) >= MAX_SYNCERS:
+        if not wanted:
             done()
-            return
+            return True
+        if sum(len(syncer.nodes) for syncer in self._syncers) + len(wanted) > MAX_AWAITED:
+            return False
         syncer = _Syncer(wanted, done)
         self._syncers.append(syncer)
         for node in list(wanted):
             if not self._port.is_visible(node):
                 self._port.connect(node, partial(self._sync_connected, syncer, node))
+        return True
 
     def _sync_connected(self, syncer: _Syncer, node: str, connected: bool) -> None:
         if not connected:
@@ -274,7 +273,7 @@ class GlobalProtocol:
             self.unregister(name)
             return True
         if not self.names.insert(name, pid, method, registered_by):
-            self._port.warn("global: %s is not registered: there are %d names", name, len(self.names))
+            self._port.warn("global: too many names: %s of %s is not registered", name, pid)
             return False
         if registered_by == self.name:
             self._port.link(pid)
@@ -294,17 +293,19 @@ class GlobalProtocol:
                     return exactly_equal(requester, lock.requester)
         return False
 
-    def _do(self, found: Operations, external: Any, info: Any) -> None:
+    def _do(self, found: Operations, external: list[Any], info: Any) -> Work:
         """Do what the resolvers of two nodes have found."""
         registered_by = {}
-        for entry in external if isinstance(external, list) else ():
+        for entry in external:
             match entry:
                 case (_, Pid() as pid, Atom() as node):
                     registered_by[pid] = node.name
-        locked = self._locked_as(info)
-        for kind, what in found:
-            if kind == INSERT:
-                name, pid, method = what
+        inserted = [what for kind, what in found if kind == INSERT]
+        for start in range(0, len(inserted), _AT_ONCE):
+            if start:
+                yield
+            locked = self._locked_as(info)
+            for name, pid, method in inserted[start : start + _AT_ONCE]:
                 self._insert(name, pid, method, locked, registered_by.get(pid))
         for kind, what in found:
             if kind == DELETE:
@@ -331,9 +332,11 @@ class GlobalProtocol:
             self._init_connect(node, *early)
 
     def node_down(self, node: str) -> None:
-        """The connection to a node has ended."""
-        self._gone(node)
-        self._known.connection_ids.pop(node, None)
+        """The connection to a node has ended. That of a hidden one concerns nobody."""
+        if self._known.connection_ids.pop(node, None) is None:
+            self._attempts.pop(node, None)
+        else:
+            self._gone(node)
 
     def _gone(self, node: str) -> None:
         self._synced_with(node)
@@ -479,29 +482,40 @@ class GlobalProtocol:
             ],
         )
         attempt.operations = message.ours
-        self._finish(node, attempt)
+        self._finish_if_ready(node, attempt)
 
     def _known_for(self, node: str) -> list[Any]:
         versions = self._known.versions
         if versions.get(node, self._known.pending.get(node, 0)) < 7:
             return [Atom(other) for other in versions]
-        return list(self.known_term())
+        return [(Atom(other), version) for other, version in versions.items()]
 
-    def _resolved(self, node: str, resolved: tuple[Any, Any, Any], my_tag: Any) -> None:
+    def _resolved(self, node: str, resolved: tuple[list[Any], list[Any], list[Any]], my_tag: Any) -> None:
         attempt = self._current(node, my_tag)
         if attempt is None:
             self._cancel(node, my_tag)
             return
         attempt.resolved = resolved
-        self._finish(node, attempt)
+        self._finish_if_ready(node, attempt)
 
-    def _finish(self, node: str, attempt: _Attempt) -> None:
+    def _finish_if_ready(self, node: str, attempt: _Attempt) -> None:
+        ours, resolved = attempt.operations, attempt.resolved
+        if ours is not None and resolved is not None:
+            attempt.resolved = None
+            self._work = self._finish(node, attempt, ours, *resolved)
+
+    def _finish(
+        self,
+        node: str,
+        attempt: _Attempt,
+        ours: Operations,
+        theirs: list[Any],
+        his_known: list[Any],
+        external: list[Any],
+    ) -> Work:
         """Do what both resolvers have found, and tell the nodes that were known before
         (``resolved/5``)."""
-        if attempt.operations is None or attempt.resolved is None:
-            return
-        his_operations, his_known, external = attempt.resolved
-        found = attempt.operations + operations(his_operations)
+        found = ours + operations(theirs)
         his_nodes = self._versions(his_known)
         new_nodes = {node: self._version(node)} | {
             other: version or self._version(other) for other, version in his_nodes.items()
@@ -509,7 +523,7 @@ class GlobalProtocol:
         self._connect_to(his_nodes)
         lock = _UNDEFINED if attempt.lock_id is None else attempt.lock_id
         info = [(_VSN, attempt.version), (_LOCK, lock)]
-        self._do(found, external, info)
+        yield from self._do(found, external, info)
         self._synced_with(node)
         for other in his_nodes:
             self._end(other)
@@ -533,10 +547,10 @@ class GlobalProtocol:
             return VERSION
         return self._known.versions.get(node, self._known.pending.get(node, 0))
 
-    def _versions(self, term: Any) -> dict[str, int]:
+    def _versions(self, term: list[Any]) -> dict[str, int]:
         """The nodes in a message, ``[Node | {Node, Version}]``, without this one."""
         nodes: dict[str, int] = {}
-        for entry in term[:MAX_NODES] if isinstance(term, list) else ():
+        for entry in term[:MAX_NODES]:
             match entry:
                 case Atom() as node:
                     nodes[node.name] = 0
@@ -566,10 +580,10 @@ class GlobalProtocol:
             self._gone(node)
             self._known.connection_ids.pop(node, None)
 
-    def _new_nodes(self, found: Any, external: Any, nodes: Any, info: Any) -> None:
+    def _new_nodes(self, found: list[Any], external: list[Any], nodes: list[Any], info: Any) -> Work:
         added = self._add_to_known(self._versions(nodes))
         self._connect_to(added)
-        self._do(operations(found), external, info)
+        yield from self._do(operations(found), external, info)
         self._port.tell_locker(AddKnown(added))
 
     def _in_sync(self, node: str) -> None:
@@ -630,8 +644,14 @@ class GlobalProtocol:
 
     # -- messages ----------------------------------------------------------------------------------
 
+    def take_work(self) -> Work:
+        """What :meth:`handle_cast` has left to do."""
+        work, self._work = self._work, None
+        return iter(()) if work is None else work
+
     def handle_cast(self, message: Any) -> bool:
-        """A cast from another node or a message of this node's own; whether it is known."""
+        """A cast from another node or a message of this node's own; whether it is known. What takes long is
+        left for :meth:`take_work`."""
         match message:
             case LockIsSet():
                 self._lock_is_set(message)
@@ -640,11 +660,18 @@ class GlobalProtocol:
             case (kind, vsn, Atom() as node, (_, _, _, Pid() as locker)) if kind == _INIT_CONNECT:
                 self._offered(node.name, vsn, locker)
             case (kind, Atom() as node, list() as names, _, my_tag) if kind == _EXCHANGE:
-                self._exchanged(node.name, names, my_tag)
-            case (kind, Atom() as node, his, known, _, external, my_tag) if kind == _RESOLVED:
-                self._resolved(node.name, (his, known, external), my_tag)
-            case (kind, Atom(), found, external, nodes, info) if kind == _NEW_NODES:
-                self._new_nodes(found, external, nodes, info)
+                if self._are_few(node.name, names):
+                    self._exchanged(node.name, names, my_tag)
+            case (kind, Atom() as node, list() as his, list() as known, _, list() as external, my_tag) if (
+                kind == _RESOLVED
+            ):
+                if self._are_few(node.name, his, known, external):
+                    self._resolved(node.name, (his, known, external), my_tag)
+            case (kind, Atom() as node, list() as found, list() as external, list() as nodes, info) if (
+                kind == _NEW_NODES
+            ):
+                if self._are_few(node.name, found, nodes, external):
+                    self._work = self._new_nodes(found, external, nodes, info)
             case (kind, Atom() as node, _) if kind == _IN_SYNC:
                 self._in_sync(node.name)
             case (kind, Pid() as locker, bool() as is_set, _, my_tag) if kind == _LOCK_SET:
@@ -656,6 +683,16 @@ class GlobalProtocol:
             case _:
                 return False
         return True
+
+    def _are_few(self, node: str, *names_or_nodes: list[Any]) -> bool:
+        """Whether a message of a node has no more names than a node can keep. Otherwise the connection ends:
+        the tables of both nodes could not become the same."""
+        most = max(map(len, names_or_nodes))
+        if most <= MAX_NAMES:
+            return True
+        self._port.warn("global: %s sent %d names, more than %d; disconnected", node, most, MAX_NAMES)
+        self._port.disconnect(node)
+        return False
 
     def _offered(self, node: str, vsn: Any, locker: Pid) -> None:
         """``init_connect``: only of a connected node, and with a locker of its own."""

@@ -63,10 +63,10 @@ def exchange_names(
     return ours, theirs
 
 
-def operations(term: Any) -> Operations:
-    """The operations in a term from another node; others are left out."""
+def operations(terms: list[Any]) -> Operations:
+    """The operations in a list from another node; other terms are left out."""
     found: Operations = []
-    for operation in term if isinstance(term, list) else ():
+    for operation in terms:
         match operation:
             case (Atom() as kind, (_, Pid(), _)) if kind == INSERT:
                 found.append(operation)

@@ -30,7 +30,7 @@ from quicdist.otp.gen_messages import GEN_CAST, From
 from quicdist.otp.gen_server import GenServer
 from quicdist.otp.global_locker import LOCK_SET, Locker, LockIsSet, LockSet, merge
 from quicdist.otp.global_locks import LockTable, trans_all_known
-from quicdist.otp.global_protocol import VERSION, GlobalProtocol, ResolverEnded
+from quicdist.otp.global_protocol import VERSION, GlobalProtocol, ResolverEnded, Work
 from quicdist.otp.global_resolving import exchange_names
 from quicdist.otp.global_steps import Apply, Receive, Runner, Steps
 from quicdist.protocol import DistFlag
@@ -38,11 +38,17 @@ from quicdist.term import Atom, Pid, Reference
 
 log = get_logger("quicdist.otp")
 
+#: Monitors that are set up before other work goes on.
+MONITORS_AT_ONCE = 500
+#: Registrations that may wait on one node.
+MAX_REGISTRATIONS = 10_000
+
 GLOBAL_NAME_SERVER = Atom("global_name_server")
 _YES, _NO, _OK = Atom("yes"), Atom("no"), Atom("ok")
 _REGISTER, _REGISTER_EXT, _UNREGISTER = Atom("register"), Atom("register_ext"), Atom("unregister")
 _SET_LOCK, _DEL_LOCK, _SYNC = Atom("set_lock"), Atom("del_lock"), Atom("sync")
 _LOCKER_DIED, _REGISTRAR_DIED = Atom("locker_died"), Atom("registrar_died")
+_ERROR, _SYSTEM_LIMIT = Atom("error"), Atom("system_limit")
 _STATE, _NO_TRACE = Atom("state"), Atom("no_trace")
 
 
@@ -61,6 +67,19 @@ class _Job:
 
     procedure: Callable[[list[str]], Steps[Any]]
     done: Callable[[Any], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Connected:
+    """To the server: a dial has ended."""
+
+    done: Callable[[bool], None]
+    connected: bool
+
+
+async def _worked_off(work: Work) -> None:
+    for _ in work:
+        await asyncio.sleep(0)
 
 
 class StepsOfProcess:
@@ -117,7 +136,10 @@ class GlobalNameServer(GenServer):
         # Tags must not be those of a server that this node had before.
         self._unique = itertools.count(time.time_ns())
         self._connection_ids = itertools.count(1)
-        self._connecting: set[asyncio.Task[None]] = set()
+        #: The dials that run, and who waits for each.
+        self._connecting: dict[str, tuple[asyncio.Task[None], list[Callable[[bool], None]]]] = {}
+        #: Processes that are to be monitored; a long list of names is not to stop the event loop.
+        self._to_monitor: dict[Reference, Pid] = {}
         self.protocol: GlobalProtocol
 
     # -- the server --------------------------------------------------------------------------------
@@ -147,7 +169,7 @@ class GlobalNameServer(GenServer):
         for helper in (self._locker_process, self._registrar_process):
             self._node.runtime.kernel_processes.discard(helper.pid)
             self._node.runtime.submit(self._node.runtime.terminate, helper, reason)
-        for task in self._connecting:
+        for task, _ in self._connecting.values():
             task.cancel()
         for link in list(self._node.connections.links()):
             if self.is_visible(link.peer.name):
@@ -192,16 +214,20 @@ class GlobalNameServer(GenServer):
                 return _OK
             case (kind, list() as nodes) if kind == _SYNC:
                 wanted = [node.name for node in nodes if isinstance(node, Atom)]
-                protocol.sync(wanted, lambda: self.reply(sender, _OK))
-                return gen_server.NO_REPLY
+                waits = protocol.sync(wanted, lambda: self.reply(sender, _OK))
+                return gen_server.NO_REPLY if waits else (_ERROR, _SYSTEM_LIMIT)
             case Atom() if request.name in _QUERIES:
                 return _QUERIES[request.name](self)
         log.debug("global_name_server got an unexpected call: %s", Shown(request))
         return gen_server.NO_REPLY
 
-    def handle_cast(self, request: Any) -> None:
+    def handle_cast(self, request: Any) -> Any:
         if not self.protocol.handle_cast(request):
             log.debug("global_name_server got an unexpected cast: %s", Shown(request))
+        work = self.protocol.take_work()
+        for _ in work:
+            return _worked_off(work)  # later messages wait
+        return None
 
     def handle_info(self, message: Any) -> None:
         if isinstance(message, NodeUp):
@@ -209,6 +235,8 @@ class GlobalNameServer(GenServer):
                 self.protocol.node_up(message.node, next(self._connection_ids))
         elif isinstance(message, NodeDown):
             self.protocol.node_down(message.node)
+        elif isinstance(message, _Connected):
+            message.done(message.connected)
         elif not self.protocol.handle_info(message):
             log.debug("global_name_server got an unexpected message: %s", Shown(message))
 
@@ -245,7 +273,10 @@ class GlobalNameServer(GenServer):
     def with_all_locked(
         self, procedure: Callable[[list[str]], Steps[Any]], done: Callable[[Any], None]
     ) -> None:
-        """Run a procedure while all known nodes are locked, after those before it."""
+        """Run a procedure while all known nodes are locked, after those before it. Raises
+        :class:`NodeError` if too many wait."""
+        if self._registrar.waiting_messages >= MAX_REGISTRATIONS:
+            raise NodeError(f"{MAX_REGISTRATIONS} registrations of global names wait on {self.name}")
         self._node.runtime.deliver(self._registrar_process, _Job(procedure, done))
 
     def _registrar_got(self, _: Process, message: Any) -> None:
@@ -283,35 +314,51 @@ class GlobalNameServer(GenServer):
         return runner.stop
 
     def monitor(self, pid: Pid) -> Reference:
-        reference = self._node.runtime.identifiers.reference()
         # Later: a process that has ended must not be reported before the caller knows the reference.
-        self._node.runtime.submit(self._monitor, pid, reference)
+        reference = self._node.runtime.identifiers.reference()
+        if not self._to_monitor:
+            self._node.runtime.submit(self._monitor_some)
+        self._to_monitor[reference] = pid
         return reference
 
-    def _monitor(self, pid: Pid, reference: Reference) -> None:
-        down = partial(self._down, reference)
-        self._node.runtime.monitors.monitor(self.process, self.process.pid, pid, down, reference=reference)
+    def _monitor_some(self) -> None:
+        monitors = self._node.runtime.monitors
+        for reference, pid in list(itertools.islice(self._to_monitor.items(), MONITORS_AT_ONCE)):
+            del self._to_monitor[reference]
+            down = partial(self._down, reference)
+            monitors.monitor(self.process, self.process.pid, pid, down, reference=reference)
+        if self._to_monitor:
+            loop = asyncio.get_running_loop()
+            loop.call_soon(self._node.runtime.submit, self._monitor_some)
 
     def _down(self, reference: Reference, _: Any) -> None:
         self.protocol.down(reference)
 
     def demonitor(self, reference: Reference) -> None:
-        self._node.runtime.submit(self._node.runtime.monitors.demonitor, reference, self.process.pid)
+        if self._to_monitor.pop(reference, None) is None:
+            demonitor = self._node.runtime.monitors.demonitor
+            self._node.runtime.submit(demonitor, reference, self.process.pid)
 
     def connect(self, node: str, done: Callable[[bool], None]) -> None:
-        task = asyncio.ensure_future(self._connect(node, done))
-        self._connecting.add(task)
-        task.add_done_callback(self._connecting.discard)
+        running = self._connecting.get(node)
+        if running is not None:
+            running[1].append(done)
+            return
+        task = asyncio.ensure_future(self._connect(node))
+        self._connecting[node] = task, [done]
 
-    async def _connect(self, node: str, done: Callable[[bool], None]) -> None:
+    async def _connect(self, node: str) -> None:
         connected = node == self.name
-        if not connected:
-            try:
+        try:
+            if not connected:
                 await self._node.connections.connect(node)
                 connected = True
-            except QuicDistError as error:
-                log.debug("global: cannot connect to %s: %s", node, describe(error))
-        self._node.runtime.submit(done, connected)
+        except QuicDistError as error:
+            log.debug("global: cannot connect to %s: %s", node, describe(error))
+        finally:
+            _, waiting = self._connecting.pop(node)
+        for done in waiting:
+            self._node.runtime.deliver(self.process, _Connected(done, connected))
 
     def disconnect(self, node: str) -> None:
         error = NodeError(f"global ended the connection to {node}")
@@ -343,7 +390,7 @@ class GlobalNameServer(GenServer):
 
 
 _QUERIES: dict[str, Callable[[GlobalNameServer], Any]] = {
-    "get_known": lambda server: server.protocol.known_term(),
+    "get_known": lambda server: [Atom(node) for node in server.known_nodes()],
     "get_synced": lambda server: [Atom(node) for node in server.protocol.synced],
     "get_protocol_version": lambda server: VERSION,
     "get_names_ext": lambda server: server.protocol.external_names(),

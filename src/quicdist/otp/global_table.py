@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from quicdist.term import Pid, Reference
 from quicdist.term.identity import exact_form
+
+K = TypeVar("K")
 
 #: Names that a node keeps. Further ones are refused and reported; OTP has no limit.
 MAX_NAMES = 100_000
@@ -37,8 +39,9 @@ class NameTable:
         self._demonitor = demonitor
         self._names: dict[bytes, RegisteredName] = {}
         self._keys: dict[Reference, bytes] = {}
-        #: The keys of each process that has names.
+        #: The keys of each process that has names, and of each node.
         self._of_pid: dict[Pid, set[bytes]] = {}
+        self._of_node: dict[str, set[bytes]] = {}
 
     def __len__(self) -> int:
         return len(self._names)
@@ -57,15 +60,16 @@ class NameTable:
 
     def insert(self, name: Any, pid: Pid, method: Any, registered_by: str | None = None) -> bool:
         """Register a name, in place of the one that it has; False if the table is full."""
-        key = exact_form(name)
+        key, node = exact_form(name), pid.node.name
         if key in self._names:
             self._delete(key)
-        elif len(self._names) >= MAX_NAMES:
+        if len(self._names) >= MAX_NAMES:
             return False
         reference = self._monitor(pid)
         self._names[key] = RegisteredName(name, pid, method, reference, registered_by)
         self._keys[reference] = key
         self._of_pid.setdefault(pid, set()).add(key)
+        self._of_node.setdefault(node, set()).add(key)
         return True
 
     def delete(self, name: Any) -> None:
@@ -82,14 +86,19 @@ class NameTable:
 
     def node_down(self, node: str) -> None:
         """Unregister the names of the processes of a node."""
-        for key in [key for key, known in self._names.items() if known.pid.node.name == node]:
+        for key in list(self._of_node.get(node, ())):
             self._delete(key)
 
     def _delete(self, key: bytes) -> None:
         known = self._names.pop(key)
         del self._keys[known.reference]
-        keys = self._of_pid[known.pid]
-        keys.discard(key)
-        if not keys:
-            del self._of_pid[known.pid]
+        _discard(self._of_pid, known.pid, key)
+        _discard(self._of_node, known.pid.node.name, key)
         self._demonitor(known.reference)
+
+
+def _discard(sets: dict[K, set[bytes]], of: K, key: bytes) -> None:
+    keys = sets[of]
+    keys.discard(key)
+    if not keys:
+        del sets[of]

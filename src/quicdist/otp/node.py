@@ -17,6 +17,7 @@ from quicdist.errors import QuicDistError
 from quicdist.node.cluster import Cluster
 from quicdist.node.connections import SETUP_TIME
 from quicdist.node.dial_queue import MAX_DIALS
+from quicdist.node.dynamic_names import is_dynamic
 from quicdist.node.endpoints import Endpoint, EndpointSettings, carrier_names, make_endpoints
 from quicdist.node.errors import NodeError
 from quicdist.node.lifecycle import NodeState
@@ -29,11 +30,11 @@ from quicdist.otp import server_start
 from quicdist.otp.behaviour import Behaviour
 from quicdist.otp.call_context import is_called_on
 from quicdist.otp.erpc import ErpcClient
+from quicdist.otp.gen_event_client import GenEventClient
 from quicdist.otp.gen_server_client import GenServerClient
 from quicdist.otp.gen_statem_client import GenStatemClient
 from quicdist.otp.global_names import GlobalNames
 from quicdist.otp.global_server import Partitions
-from quicdist.otp.introspection import Introspection
 from quicdist.otp.io_client import IoClient
 from quicdist.otp.kernel_supervisor import KernelSupervisor
 from quicdist.otp.net_kernel import NetKernel
@@ -81,14 +82,15 @@ class Node:
     - other nodes: :meth:`connect`, :meth:`disconnect`, :meth:`ping`, :meth:`nodes`, :meth:`subscribe`,
       :attr:`cluster`;
     - calls to them: :meth:`call`, :meth:`cast`, :meth:`gen_server_call`, and the services by the names
-      of OTP's modules: :attr:`erpc`, :attr:`rpc`, :attr:`gen_server`, :attr:`gen_statem`, :attr:`sys`,
-      :attr:`net_kernel`, :attr:`global_names`, :attr:`pg`, :attr:`io`;
+      of OTP's modules: :attr:`erpc`, :attr:`rpc`, :attr:`gen_server`, :attr:`gen_statem`, :attr:`gen_event`,
+      :attr:`sys`, :attr:`net_kernel`, :attr:`global_names`, :attr:`pg`, :attr:`io`;
     - calls from them: :meth:`export` and :attr:`exports`;
     - streams of bytes: :meth:`open_stream`, :meth:`accept_streams`, :attr:`quic_dist`.
 
     Most programs need the first five options or fewer:
 
-    - ``name``: ``alive@host``, by default the one in ``vm_args``.
+    - ``name``: ``alive@host``, by default the one in ``vm_args``. ``undefined@host`` asks the first node
+      that it connects to for a name: see ``docs/node.md``, *Dynamic names*.
     - ``cookie``: the cluster's secret, by default the one in ``~/.erlang.cookie``.
     - ``carrier``: ``"quic"`` (the default), ``"tcp"``, ``"tls"`` or several, tried in order.
     - ``config``: the cluster's own ``sys.config``, or several, or what
@@ -177,7 +179,13 @@ class Node:
         if name is None:
             raise NodeError("a node needs a name: pass one, or a vm.args with -name or -sname")
         name = node_name(name)
-        hidden = first(hidden, files.hidden, True)
+        dynamic = is_dynamic(name)
+        if dynamic and (listen or hidden is False):
+            raise NodeError(f"{name} asks for its name: such a node is hidden and does not listen")
+        listen = not dynamic and first(listen, files.listen, True)
+        if hidden is False and not listen and endpoints is None:
+            raise NodeError("a published node must listen: the other nodes of its cluster connect to it")
+        hidden = first(hidden, files.hidden, True) or not listen  # as -dist_listen false implies
         ticktime = first(net_ticktime, files.net_ticktime, NET_TICKTIME)
         its_cert, its_key, its_cacert = files.certificates
         if endpoints is None:
@@ -186,7 +194,7 @@ class Node:
                 discovery=discovery,
                 host=host,
                 port=port,
-                listen=first(listen, files.listen, True),
+                listen=listen,
                 epmd=first(epmd, files.epmd, True),
                 hidden=hidden,
                 cert=first(cert, its_cert),
@@ -223,11 +231,7 @@ class Node:
         for other, its_cookie in files.cookies.items():
             self.set_cookie(other, its_cookie)
         #: What other nodes may call and spawn.
-        self.exports = NodeExports(
-            self._local.spawnables,
-            lambda: self._local.runtime,
-            Introspection(self._local, lambda: self.net_kernel, lambda: self.sys),
-        )
+        self.exports = NodeExports(self._local, lambda: self.net_kernel, lambda: self.sys)
 
     def __repr__(self) -> str:
         carriers = ", ".join(carrier_names(self.endpoints))
@@ -238,7 +242,7 @@ class Node:
 
     @property
     def name(self) -> str:
-        """``alive@host``."""
+        """``alive@host``; ``nonode@nohost`` for a node that waits to be given its name."""
         return self._local.name
 
     @property
@@ -331,6 +335,11 @@ class Node:
         return self._services.gen_statem
 
     @property
+    def gen_event(self) -> GenEventClient:
+        """``gen_event``: event managers of any node."""
+        return self._services.gen_event
+
+    @property
     def net_kernel(self) -> NetKernel:
         """``net_kernel``: the other nodes."""
         return self._services.net_kernel
@@ -381,9 +390,9 @@ class Node:
         return self._local.runtime.spawn(function, *args, name=name)
 
     def serve(self, server: Behaviour, *, name: Name | GlobalOrVia | None = None) -> Process:
-        """Start a :class:`GenServer`, such as a :class:`Supervisor`, or a :class:`GenStatem`. It does
-        not wait for a coroutine ``init``, nor for a :class:`Global` or :class:`Via` name:
-        ``gen_server.start`` does."""
+        """Start a :class:`GenServer`, such as a :class:`Supervisor`, a :class:`GenStatem` or a
+        :class:`GenEvent`. It does not wait for a coroutine ``init``, nor for a :class:`Global` or
+        :class:`Via` name: ``gen_server.start`` does."""
         return server_start.start(self._local.runtime, server, name=name)
 
     def whereis(self, name: Name) -> Process | None:
@@ -401,7 +410,7 @@ class Node:
         """Connect to a node, if it is another one. Raises :class:`NotConnected`, which has the error of each
         attempt."""
         name = node_name(node)
-        if name != self._local.runtime.name:
+        if name != self._local.identity.name:
             await self._local.connections.connect(name)
 
     def disconnect(self, node: Name) -> bool:

@@ -215,9 +215,9 @@ class ServerLifecycle(Process):
     #: What ``sys:get_status`` calls it.
     status_kind = "generic server"
 
-    def status_facts(self) -> list[tuple[str, Any]]:
-        """What ``sys:get_status`` shows beside status, parent and state."""
-        return [("Logged events", [])]
+    def status_facts(self, status: Atom, parent: Pid) -> list[tuple[str, Any]]:
+        """What ``sys:get_status`` shows before the state."""
+        return [("Status", status), ("Parent", parent), ("Logged events", [])]
 
     def status_state(self, shown: Any) -> tuple[Any, Any]:
         """The state, as ``sys:get_status`` shows it."""
@@ -235,6 +235,10 @@ class ServerLifecycle(Process):
 
     def state_replaced(self) -> None:
         """``replace_state`` of the server has been called."""
+
+    def change_code(self, module: Any, version: Any, extra: Any) -> Any:
+        """Call ``code_change`` for ``sys:change_code``."""
+        return self.server.code_change(version, extra)
 
     def code_changed(self, result: Any) -> None:
         """``code_change`` has returned ``result``."""

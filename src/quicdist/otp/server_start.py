@@ -9,6 +9,8 @@ from quicdist.node.errors import NodeError
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
 from quicdist.otp.behaviour import Behaviour
+from quicdist.otp.event_manager_process import EventManagerProcess
+from quicdist.otp.gen_event import GenEvent
 from quicdist.otp.gen_server import GenServer
 from quicdist.otp.gen_statem import GenStatem
 from quicdist.otp.server_loop import ServerLoop
@@ -50,6 +52,8 @@ def _process(runtime: Runtime, server: Behaviour) -> ServerLoop:
     match server:
         case GenServer():
             return ServerProcess(runtime, pid, server)
+        case GenEvent():
+            return EventManagerProcess(runtime, pid, server)
         case GenStatem():
             return StateMachineProcess(runtime, pid, server)
     raise NodeError(f"expected a GenServer, GenStatem or GenEvent, got {server!r}")

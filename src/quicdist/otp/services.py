@@ -13,6 +13,7 @@ from quicdist.otp.dispatcher import Dispatcher
 from quicdist.otp.erpc import ErpcClient
 from quicdist.otp.exports import Exports
 from quicdist.otp.gen import GenClient
+from quicdist.otp.gen_event_client import GenEventClient
 from quicdist.otp.gen_server_client import GenServerClient
 from quicdist.otp.gen_statem_client import GenStatemClient
 from quicdist.otp.global_exports import GlobalExports
@@ -40,6 +41,7 @@ class Services:
     rpc: RpcClient
     gen_server: GenServerClient
     gen_statem: GenStatemClient
+    gen_event: GenEventClient
     net_kernel: NetKernel
     global_names: GlobalNames
     names: NameResolver
@@ -87,6 +89,7 @@ def start_services(node: LocalNode, exports: Exports, partitions: Partitions) ->
         rpc=RpcClient(runtime, gen, erpc),
         gen_server=gen_server,
         gen_statem=GenStatemClient(runtime, gen, gen_server),
+        gen_event=GenEventClient(runtime, gen, gen_server),
         net_kernel=net_kernel,
         global_names=global_names,
         names=names,

@@ -22,6 +22,7 @@ from quicdist.otp.server_lifecycle import BAD_RETURN_VALUE
 from quicdist.otp.server_loop import ServerLoop
 from quicdist.otp.state_engine import StateEngine, bad_return
 from quicdist.term import Atom, Pid, Reference
+from quicdist.term.shorten import shorten
 
 _TIMEOUT = Atom("timeout")
 _BAD_RETURN_FROM_INIT = Atom("bad_return_from_init")
@@ -158,10 +159,22 @@ class StateMachineProcess(ServerLoop):
         """The postponed events, the newest first."""
         return [event.to_term() for event in reversed(self.engine.postponed)]
 
+    def report_facts(self) -> dict[str, Any]:
+        """What a crash report has of a state machine only; the terms are cut to a bounded size."""
+        return {
+            "queue": shorten([event.to_term() for event in self.engine.queue]),
+            "postponed": shorten(self.postponed_terms()),
+            "timeouts": shorten(self.timeouts_term()),
+            "callback_mode": self.callback_mode,
+            "state_enter": self.server.state_enter,
+        }
+
     # -- sys ---------------------------------------------------------------------------------------
 
-    def status_facts(self) -> list[tuple[str, Any]]:
+    def status_facts(self, status: Atom, parent: Pid) -> list[tuple[str, Any]]:
         return [
+            ("Status", status),
+            ("Parent", parent),
             ("Modules", [self.initial_call[0]]),
             ("Time-outs", self.timeouts_term()),
             ("Logged Events", []),
