@@ -406,4 +406,5 @@ _QUERIES: dict[str, Callable[[GlobalNameServer], Any]] = {
     "get_protocol_version": lambda server: VERSION,
     "get_names_ext": lambda server: server.protocol.external_names(),
     "info": GlobalNameServer.get_state,
+    "disconnect": lambda server: [Atom(node) for node in server.protocol.disconnect()],
 }
