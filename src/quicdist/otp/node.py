@@ -346,7 +346,7 @@ class Node:
 
     @property
     def global_names(self) -> GlobalNames:
-        """``global``: names that the whole cluster knows."""
+        """``global``: names that the whole cluster knows, and locks on all its nodes."""
         return self._services.global_names
 
     @property
