@@ -56,6 +56,7 @@ PUBLIC = {
     "stop",
     "subscribe",
     "sys",
+    "task_supervisor",
     "whereis",
 }
 

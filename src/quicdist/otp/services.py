@@ -27,6 +27,7 @@ from quicdist.otp.pg import ProcessGroups
 from quicdist.otp.rpc import REX, RpcClient
 from quicdist.otp.rpc_server import ErpcServer, Rex
 from quicdist.otp.sys_client import StateForm, SysClient
+from quicdist.otp.task_client import TaskSupervisorClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class Services:
     gen_server: GenServerClient
     gen_statem: GenStatemClient
     gen_event: GenEventClient
+    task_supervisor: TaskSupervisorClient
+    dispatcher: Dispatcher
     net_kernel: NetKernel
     global_names: GlobalNames
     names: NameResolver
@@ -87,6 +90,8 @@ def start_services(node: LocalNode, exports: Exports) -> Services:
         gen_server=gen_server,
         gen_statem=GenStatemClient(runtime, gen, gen_server),
         gen_event=GenEventClient(runtime, gen, gen_server),
+        task_supervisor=TaskSupervisorClient(runtime, gen, gen_server),
+        dispatcher=dispatcher,
         net_kernel=net_kernel,
         global_names=global_names,
         names=names,
