@@ -20,6 +20,7 @@ PUBLIC = {
     "call",
     "call_soon_threadsafe",
     "cast",
+    "cluster",
     "connect",
     "disconnect",
     "drain",
@@ -63,8 +64,10 @@ PUBLIC = {
 OPTIONS = [
     *("name", "cookie", "carrier", "config", "nodes"),  # those of the first page
     *("vm_args", "host", "port", "listen", "epmd", "discovery", "endpoints"),
+    *("cluster", "cluster_backoff"),
     *("cert", "key", "cacert", "verify", "quic", "tls"),
-    *("hidden", "none", "limits", "default", "net_ticktime", "setup_time", "max_frame", "max_dials"),
+    *("hidden", "connect_all", "prevent_overlapping_partitions", "none", "limits", "default"),
+    *("net_ticktime", "setup_time", "max_frame", "max_dials"),
 ]
 
 

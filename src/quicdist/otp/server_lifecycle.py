@@ -18,6 +18,7 @@ from quicdist.node.errors import NameRegistered, ProcessEnded, ProcessExit
 from quicdist.node.exit_reason import CLASS_EXIT, NORMAL, exit_reason, is_shutdown
 from quicdist.node.process import Process
 from quicdist.node.process_lifecycle import ProcessState
+from quicdist.node.reports import ancestors
 from quicdist.node.runtime import Runtime
 from quicdist.otp.behaviour import Behaviour, reported_state
 from quicdist.otp.gen_messages import From
@@ -117,8 +118,7 @@ class ServerLifecycle(Process):
     @property
     def dictionary(self) -> list[tuple[Any, Any]]:
         """The process dictionary, with what ``proc_lib`` puts there."""
-        ancestors = [self.parent] if self.parent is not None else []
-        return [(_INITIAL_CALL, self.initial_call), (_ANCESTORS, ancestors)]
+        return [(_INITIAL_CALL, self.initial_call), (_ANCESTORS, ancestors(self, self.runtime.find))]
 
     # -- starting ----------------------------------------------------------------------------------
 

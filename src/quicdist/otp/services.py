@@ -16,7 +16,9 @@ from quicdist.otp.gen import GenClient
 from quicdist.otp.gen_event_client import GenEventClient
 from quicdist.otp.gen_server_client import GenServerClient
 from quicdist.otp.gen_statem_client import GenStatemClient
-from quicdist.otp.global_names import GlobalNames
+from quicdist.otp.global_exports import GlobalExports
+from quicdist.otp.global_names import GlobalNames, HiddenGlobalNames, running_server
+from quicdist.otp.global_server import GLOBAL_NAME_SERVER, GlobalNameServer, Partitions
 from quicdist.otp.io_client import IoClient
 from quicdist.otp.io_server import USER, IoServer
 from quicdist.otp.kernel_supervisor import KernelSupervisor, spawn_kernel_process
@@ -28,6 +30,7 @@ from quicdist.otp.rpc import REX, RpcClient
 from quicdist.otp.rpc_server import ErpcServer, Rex
 from quicdist.otp.sys_client import StateForm, SysClient
 from quicdist.otp.task_client import TaskSupervisorClient
+from quicdist.protocol import DistFlag
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +55,9 @@ class Services:
     kernel_supervisor: KernelSupervisor
 
 
-def start_services(node: LocalNode, exports: Exports) -> Services:
-    """Start the processes that every node has (``net_kernel``, ``rex``, ``user``, ``logger_proxy``), and
-    the clients."""
+def start_services(node: LocalNode, exports: Exports, partitions: Partitions) -> Services:
+    """Start the processes that every node has (``net_kernel``, ``rex``, ``user``, ``logger_proxy``,
+    ``global_name_server``), and the clients."""
     runtime = node.runtime
     reports = runtime.reporter = CrashReports(runtime, node.connections.link)
     kernel = KernelSupervisor(runtime, node.fail)
@@ -74,7 +77,7 @@ def start_services(node: LocalNode, exports: Exports) -> Services:
     dispatcher = Dispatcher(exports, runtime.calls)
     ErpcServer(runtime, dispatcher)
     kernel.keep(REX, lambda: server_start.start(runtime, Rex(runtime, dispatcher), name=REX))
-    global_names = GlobalNames(erpc, lambda: net_kernel.nodes("connected"))
+    global_names = _start_global(node, gen, erpc, net_kernel, kernel, exports, partitions)
     names = NameResolver(erpc, global_names, lambda: net_kernel.nodes("connected"))
     gen.find = names.find
     gen_server = GenServerClient(runtime, gen, names)
@@ -100,6 +103,34 @@ def start_services(node: LocalNode, exports: Exports) -> Services:
         sys=SysClient(gen, runtime, StateForm(runtime, node.connections, erpc), names),
         reports=reports,
         kernel_supervisor=kernel,
+    )
+
+
+def _start_global(
+    node: LocalNode,
+    gen: GenClient,
+    erpc: ErpcClient,
+    net_kernel: NetKernel,
+    kernel: KernelSupervisor,
+    exports: Exports,
+    partitions: Partitions,
+) -> GlobalNames:
+    """Start ``global``. A hidden node has it too, as a BEAM has, but asks others for names."""
+    runtime, name = node.runtime, GLOBAL_NAME_SERVER.name
+    kernel.keep(
+        name,
+        lambda: server_start.start(runtime, GlobalNameServer(node, gen, erpc, partitions), name=name),
+    )
+    kernel.when_stopping(lambda: running_server(runtime).protocol.stopping())
+    own = GlobalNames(node, net_kernel.nodes)
+    GlobalExports(own, exports).export()
+    if DistFlag.PUBLISHED in node.identity.flags:
+        return own
+    return HiddenGlobalNames(
+        node,
+        net_kernel.nodes,
+        erpc,
+        lambda: [link.peer.name for link in node.connections.links() if not link.peer.hidden],
     )
 
 
