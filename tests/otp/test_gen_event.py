@@ -156,7 +156,7 @@ async def test_messages_of_every_wrong_shape_do_no_harm(node: Node) -> None:
         wrong += [(pid, client, (Atom("add_handler"), handler, 1))]
         wrong += [(pid, client, (Atom("swap_handler"), handler, 1, handler, 1))]
         wrong += [(pid, client, (Atom("add_sup_handler"), handler, 1, handler))]
-    for message in wrong * 20:
+    for message in wrong * 3:
         node.send("events", message)
     await node.gen_event.sync_notify("events", "alive")
     assert process.alive

@@ -23,7 +23,12 @@ from quicdist.term import Atom
 NAME = Atom("registered_name")
 _RUNNING, _WAITING, _EXITING = Atom("running"), Atom("waiting"), Atom("exiting")
 _NORMAL = Atom("normal")
-_LOOP = (Atom("gen_server"), Atom("loop"), 7)
+#: Where a server of each behaviour waits for a message.
+_LOOPS = {
+    Atom("gen_server"): (Atom("gen_server"), Atom("loop"), 7),
+    Atom("gen_statem"): (Atom("gen_statem"), Atom("loop_receive"), 3),
+    Atom("gen_event"): (Atom("gen_event"), Atom("fetch_msg"), 6),
+}
 
 
 def what_it_runs(process: Process) -> tuple[Any, ...]:
@@ -32,8 +37,8 @@ def what_it_runs(process: Process) -> tuple[Any, ...]:
 
 
 def current_function(process: Process) -> tuple[Any, ...]:
-    """Where its coroutine waits. Without one it waits for a message: a server in ``gen_server:loop/7``, as on
-    a BEAM."""
+    """Where its coroutine waits. Without one it waits for a message: a ``gen_server`` in ``loop/7``, as on a
+    BEAM, and so on."""
     return _current_location(process)[:3]
 
 
@@ -41,7 +46,9 @@ def _current_location(process: Process) -> tuple[Any, ...]:
     stack = stack_of(process)
     if stack:
         return stack[0]
-    return (*(_LOOP if isinstance(process, ServerLoop) else what_it_runs(process)), [])
+    if isinstance(process, ServerLoop):
+        return (*_LOOPS[process.server.behaviour], [])
+    return (*what_it_runs(process), [])
 
 
 def _status(process: Process) -> Atom:

@@ -5,6 +5,7 @@ OTP: ``erlang(3)``, ``proc_lib(3)``, ``sys(3)``; ``rpc:pinfo/1,2``, ``c:ni/0`` a
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -17,7 +18,9 @@ from quicdist.otp.server_loop import ServerLoop
 from quicdist.otp.sys_client import SysClient
 from quicdist.term import Atom, Pid
 
-_GEN_SERVER, _BEHAVIOUR = Atom("gen_server"), Atom("behaviour")
+_BEHAVIOUR = Atom("behaviour")
+#: The modules of servers, which the observer looks at.
+_BEHAVIOURS = ("gen_server", "gen_statem", "gen_event")
 #: Items of one call of ``process_info``: a BEAM has fewer. Each costs time, and a caller may repeat one.
 _MAX_ITEMS = 200
 
@@ -40,7 +43,8 @@ class ProcessFunctions:
             yield "erlang", function.__name__, function
         yield "proc_lib", "translate_initial_call", self.translate_initial_call
         yield "proc_lib", "get_label", self.get_label
-        yield "gen_server", "module_info", self.module_info
+        for behaviour in _BEHAVIOURS:
+            yield behaviour, "module_info", functools.partial(self.module_info, Atom(behaviour))
         yield "sys", "get_status", self.get_status
         yield "sys", "get_state", self.get_state
 
@@ -91,18 +95,19 @@ class ProcessFunctions:
 
     def translate_initial_call(self, pid: Pid) -> Any:
         process = self._find(pid)
-        is_server = isinstance(process, ServerLoop)
-        return (_GEN_SERVER, Atom("init_it"), 6) if is_server else (Atom("proc_lib"), Atom("init_p"), 5)
+        if isinstance(process, ServerLoop):
+            return (process.server.behaviour, Atom("init_it"), 6)
+        return (Atom("proc_lib"), Atom("init_p"), 5)
 
     def get_label(self, pid: Pid) -> Atom:
         """The label (``proc_lib:get_label/1``, OTP 27): a Python process has none."""
         self._find(pid)
         return UNDEFINED
 
-    def module_info(self, what: Atom) -> Any:
+    def module_info(self, behaviour: Atom, what: Any) -> Any:
         if what != Atom("attributes"):
             raise badarg()
-        return [(_BEHAVIOUR, [_GEN_SERVER])]
+        return [(_BEHAVIOUR, [behaviour])]
 
     def get_status(self, to: Any, timeout: Any = 5000) -> Awaitable[Any]:
         return self._sys().get_status(to, timeout=_seconds(timeout))
