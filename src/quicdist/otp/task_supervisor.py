@@ -28,6 +28,8 @@ _MAX_CHILDREN, _NOT_FOUND = Atom("max_children"), Atom("not_found")
 _SUPERVISED = Atom("Elixir.Task.Supervised")
 #: Seconds that a task waits for its function, as in Elixir: its owner may have lost the connection.
 OWNER_TIME: Final = 5.0
+#: Tasks of one supervisor at once. A BEAM has its limit of processes.
+MAX_CHILDREN: Final = 100_000
 
 
 class TaskSupervisor(Supervisor):
@@ -38,11 +40,14 @@ class TaskSupervisor(Supervisor):
     function ``Module.function`` here; ``async_nolink``, ``start_child`` and ``async_stream`` work too. The
     name of an Elixir module is ``"Elixir.MyApp.Tasks"``.
 
-    More than ``max_children`` tasks at once are refused with ``{:error, :max_children}``. ``intensity`` and
-    ``period`` limit the restarts of tasks that are not ``:temporary``, as in :class:`Supervisor`.
+    More than ``max_children`` tasks at once are refused with ``{:error, :max_children}``; None is no limit.
+    ``intensity`` and ``period`` limit the restarts of tasks that are not ``:temporary``, as in
+    :class:`Supervisor`.
     """
 
-    def __init__(self, *, max_children: int | None = None, intensity: int = 3, period: float = 5.0) -> None:
+    def __init__(
+        self, *, max_children: int | None = MAX_CHILDREN, intensity: int = 3, period: float = 5.0
+    ) -> None:
         if max_children is not None and max_children < 0:
             raise NodeError(f"max_children must be 0 or more, got {max_children}")
         self._max_children = max_children
