@@ -44,6 +44,7 @@ from quicdist.otp.rpc import RpcClient
 from quicdist.otp.server_names import GlobalOrVia
 from quicdist.otp.services import Services, start_services
 from quicdist.otp.sys_client import SysClient
+from quicdist.otp.task_client import TaskSupervisorClient
 from quicdist.protocol.names import node_name
 from quicdist.term import Atom, Codec, Limits
 from quicdist.term.names import REGISTERED_NAME, Name, name_of
@@ -338,6 +339,11 @@ class Node:
     def gen_event(self) -> GenEventClient:
         """``gen_event``: event managers of any node."""
         return self._services.gen_event
+
+    @property
+    def task_supervisor(self) -> TaskSupervisorClient:
+        """``Task.Supervisor`` of Elixir: tasks on any node that has one."""
+        return self._services.task_supervisor
 
     @property
     def net_kernel(self) -> NetKernel:
