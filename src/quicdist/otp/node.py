@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from quicdist.carrier import DEFAULT_PRIORITY, NetAddress, Pem, TlsSettings, UserStream
+from quicdist.carrier.liveness import NET_TICKTIME
 from quicdist.config import Config, Source, as_config, first
 from quicdist.discovery import Discovery
 from quicdist.discovery.static import Addresses
@@ -17,7 +18,6 @@ from quicdist.node.dial_queue import MAX_DIALS
 from quicdist.node.endpoints import Endpoint, EndpointSettings, carrier_names, make_endpoints
 from quicdist.node.errors import NodeError
 from quicdist.node.lifecycle import NodeState
-from quicdist.node.liveness import NET_TICKTIME
 from quicdist.node.local_node import LocalNode, NodeEvent, NodeServices
 from quicdist.node.process import Process
 from quicdist.node.quic_dist import QuicDist
