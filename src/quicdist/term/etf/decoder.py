@@ -31,7 +31,7 @@ _uint16 = Struct(">H").unpack_from
 _uint32 = Struct(">I").unpack_from
 _int32 = Struct(">i").unpack_from
 _double = Struct(">d").unpack_from
-_fun_head = Struct(">IB16sII").unpack_from
+fun_head = Struct(">IB16sII").unpack_from
 _record_head = Struct(">IB").unpack_from
 
 _new = object.__new__
@@ -223,7 +223,7 @@ class Decoder(DecodeCache):
                             raise Malformed(too_few("tuple", count, size - i))
                         opened = _TUPLE
                     elif tag == 112:  # NEW_FUN_EXT
-                        extent, _arity, _uniq, _index, free = _fun_head(data, i + 1)
+                        extent, _arity, _uniq, _index, free = fun_head(data, i + 1)
                         if i + 1 + extent > size:
                             raise Malformed(too_few("fun", extent, size - i - 1))
                         if free > MAX_FREE_VARIABLES:
@@ -297,7 +297,7 @@ class Decoder(DecodeCache):
                         tail = items.pop()
                         value = ImproperList(items, tail) if items else tail
                     elif kind == _FUN:
-                        value = self._fun(data, funs.pop(), i, items, bool(funs))
+                        value = self.new_fun(data, funs.pop(), i, items, bool(funs))
                     elif kind == _RECORD:
                         value = self._record(items)
                     else:
@@ -331,8 +331,9 @@ class Decoder(DecodeCache):
 
     # -- the ends of the rarer compounds -------------------------------------------------------
 
-    def _fun(self, data: Any, start: int, end: int, items: list[Any], inside: bool) -> Fun | Local:
-        extent, arity, uniq, index, free = _fun_head(data, start + 1)
+    def new_fun(self, data: Any, start: int, end: int, items: list[Any], inside: bool) -> Fun | Local:
+        """The fun from ``start`` to ``end``, whose terms are ``items``; ``inside`` another fun or not."""
+        extent, arity, uniq, index, free = fun_head(data, start + 1)
         if end != start + 1 + extent:
             raise Malformed(f"a fun has {end - start - 1} bytes, its header says {extent}")
         _, old_index, old_uniq, pid = items[:4]
