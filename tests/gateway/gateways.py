@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from quicdist.carrier.security.certificates import CertificateFiles
+from tests.gateway.udp_proxy import Cable
 from tests.support.beam import Beam, tcp_args
 from tests.support.epmd import free_port, listens
 from tests.support.ports import any_port
@@ -43,16 +44,23 @@ class GatewayProgram:
         self.port = any_port() if port is None else port
         self.epmd_port = free_port()
         self.metrics_port = free_port()
+        self._options = options
         self._folder = tempfile.TemporaryDirectory(prefix="gateway-")
         path = Path(self._folder.name)
         self.inetrc = path / "inetrc"
         self._log = path / "log"
+        self.start()
+
+    def start(self) -> None:
+        """Start it, again if it has ended; wait until it is ready."""
+        path = Path(self._folder.name)
+        (path / "ready").unlink(missing_ok=True)
         command = [
-            *(sys.executable, "-m", "quicdist", "gateway", name, "--listen-host", "127.0.0.1"),
+            *(sys.executable, "-m", "quicdist", "gateway", self.name, "--listen-host", "127.0.0.1"),
             *("--port", str(self.port), "--epmd-port", str(self.epmd_port)),
-            *("--metrics-port", str(self.metrics_port), "--inetrc", str(self.inetrc), *options),
+            *("--metrics-port", str(self.metrics_port), "--inetrc", str(self.inetrc), *self._options),
         ]
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready, self._log.open("wb") as log:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready, self._log.open("ab") as log:
             ready.bind(str(path / "ready"))
             ready.settimeout(30)
             self.process = subprocess.Popen(
@@ -90,6 +98,10 @@ class GatewayProgram:
             text = answer.read().decode()
         lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
         return {name: float(value) for name, _, value in lines}
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
 
     def terminate(self, timeout: float = 30.0) -> int:
         """SIGTERM; its exit status."""
@@ -138,6 +150,7 @@ class Pair:
     a: Beam
     b: Beam
     gateways: tuple[GatewayProgram, ...] = ()
+    cable: Cable | None = None
 
     def logged(self) -> str:
         return "\n".join(f"{each.name}:\n{each.logged()}" for each in self.gateways)
@@ -148,19 +161,23 @@ def gateway_options(files: CertificateFiles) -> list[str]:
 
 
 @contextlib.contextmanager
-def gateway_pair(files: CertificateFiles, *options: str) -> Iterator[Pair]:
-    """A and B, each with a gateway."""
+def gateway_pair(
+    files: CertificateFiles, *options: str, more: Sequence[str] = (), cable: bool = False
+) -> Iterator[Pair]:
+    """A and B, each with a gateway; ``more`` are arguments of the BEAMs. ``cable``: A dials B over one."""
     ports = any_port(), any_port()
     common = [*gateway_options(files), *options]
     with contextlib.ExitStack() as stack:
+        wire = stack.enter_context(Cable(ports[1])) if cable else None
+        to_b = ports[1] if wire is None else wire.port
         gateways = at_once(
-            lambda: GatewayProgram(A, *common, "--address", f"{B}=127.0.0.1:{ports[1]}", port=ports[0]),
+            lambda: GatewayProgram(A, *common, "--address", f"{B}=127.0.0.1:{to_b}", port=ports[0]),
             lambda: GatewayProgram(B, *common, "--address", f"{A}=127.0.0.1:{ports[0]}", port=ports[1]),
         )
         for gateway in gateways:
             stack.enter_context(gateway)
-        beams = [stack.enter_context(gateway.beam()) for gateway in gateways]
-        yield Pair(beams[0], beams[1], tuple(gateways))
+        a, b = (stack.enter_context(gateway.beam(*more)) for gateway in gateways)
+        yield Pair(a, b, (gateways[0], gateways[1]), wire)
 
 
 @contextlib.contextmanager

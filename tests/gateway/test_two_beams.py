@@ -115,6 +115,14 @@ CHECKS = {
         Up = receive {nodeup, Peer, _} -> up end,
         net_kernel:monitor_nodes(false, [nodedown_reason]),
         {Down, Up} end""",
+    "a wrong cookie": """begin
+        net_kernel:disconnect(Peer),
+        erlang:set_cookie(Peer, wrong), Wrong = net_adm:ping(Peer),
+        erlang:set_cookie(Peer, secret), {Wrong, net_adm:ping(Peer)} end""",
+    "a name that nobody has": """begin
+        [_, Host] = string:split(atom_to_list(Peer), "@"),
+        {net_adm:ping(list_to_atom("nobody@" ++ Host)),
+         rpc:call(list_to_atom("nobody@" ++ Host), erlang, node, [])} end""",
     "both dial at once": """begin
         Rounds = [begin
             net_kernel:disconnect(Peer),
