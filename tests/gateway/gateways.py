@@ -73,7 +73,10 @@ class GatewayProgram:
             ended = threading.Thread(target=self._report_end, args=(path / "ready",), daemon=True)
             ended.start()
             state = ready.recv(100)
-        assert state == b"READY=1", self.logged()
+        if state != b"READY=1":
+            log_text = self.logged()
+            self.close()
+            raise AssertionError(log_text)
 
     def _report_end(self, address: Path) -> None:
         """A gateway that ends before it is ready is not waited for."""
@@ -119,6 +122,15 @@ class GatewayProgram:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def gateway_to(
+    table: Mapping[str, tuple[str, int]], name: str, options: Sequence[str] = ()
+) -> GatewayProgram:
+    """The gateway of ``name`` that has the addresses of all in ``table``, its own port among them."""
+    others = [f"{node}={host}:{port}" for node, (host, port) in table.items() if node != name]
+    addresses = [word for other in others for word in ("--address", other)]
+    return GatewayProgram(name, *options, *addresses, port=table[name][1])
 
 
 _ENVIRONMENT = threading.Lock()

@@ -44,7 +44,7 @@ from quicdist.cli.options import NodeNameType, shared_options
 )
 @click.option("--metrics-port", type=click.IntRange(0, 65535), help="TCP port of the metrics page.")
 @click.option(
-    "--net-ticktime", type=click.FloatRange(min=4), help="As in the kernel of the BEAM, in seconds."
+    "--net-ticktime", type=click.FloatRange(min=1), help="As in the kernel of the BEAM, in seconds."
 )
 @click.option("--setup-time", type=click.FloatRange(min=1), help="Seconds for a handshake; 7 by default.")
 @click.option("-v", "--verbose", is_flag=True, help="Log what is normal too.")
