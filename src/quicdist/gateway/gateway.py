@@ -240,7 +240,7 @@ class Gateway:
             self.metrics_port = self._metrics.port
         if self._inetrc is not None:
             try:
-                self._inetrc.write_text(self.hosts.inetrc())
+                self._inetrc.write_text(self.hosts.inetrc(self.name.partition("@")[2]))
             except OSError as error:
                 raise GatewayError(f"cannot write {self._inetrc}: {error.strerror}") from error
         self._spawn(self._accept(self._listener), "accepting")

@@ -60,15 +60,16 @@ class RemoteHosts:
         """The addresses of all remote hosts."""
         return frozenset(self._addresses.values())
 
-    def inetrc(self) -> str:
+    def inetrc(self, own: str) -> str:
         """The file for ``ERL_INETRC``, by which a BEAM, and no other program, resolves the remote hosts to
-        these addresses (ERTS User's Guide, *Inet Configuration*)."""
+        these addresses, and ``own``, the host of the local node, to 127.0.0.1 (ERTS User's Guide, *Inet
+        Configuration*)."""
         lines = [
-            "%% Written by quicdist gateway: the loopback address of each remote host.",
+            "%% Written by quicdist gateway: the loopback address of each host.",
             *(
                 f"{{host, {{{address.replace('.', ',')}}}, [{_erlang_string(host)}]}}."
-                for host, address in self
-                if not _is_loopback(host)
+                for host, address in ((own, LOCAL), *self)
+                if not _is_address(host)
             ),
             "{lookup, [file, native]}.",
         ]
@@ -89,6 +90,14 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.IPv4Address(host).is_loopback
     except ValueError:
         return False
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _checked(host: str, address: str) -> str:
