@@ -124,7 +124,7 @@ def _elements(frame: Chunk) -> tuple[int, int] | None:
     kind = frame[1]
     start = _AFTER_HEADER if kind == 68 else _AFTER_FRAGMENT_HEADER if kind == 69 else _AFTER_PASS_THROUGH
     # {Operation, ...}, a small tuple of a small integer and others
-    if len(frame) < start + 5 or frame[start] != Tag.SMALL_TUPLE_EXT:
+    if len(frame) < start + 4 or frame[start] != Tag.SMALL_TUPLE_EXT:
         return None
     if frame[start + 2] != Tag.SMALL_INTEGER_EXT:
         return None
@@ -149,23 +149,29 @@ def _skip(frame: Chunk, at: int) -> int:
     message, and for receivers; -1 for another type."""
     tag = frame[at]
     if tag == Tag.NEW_PID_EXT:
-        return _skip(frame, at + 1) + 12
-    if tag == Tag.SMALL_ATOM_UTF8_EXT or tag == Tag.SMALL_ATOM_EXT:
-        return at + 2 + frame[at + 1]
+        return _skip_atom(frame, at + 1, 12)
     if tag == Tag.NEWER_REFERENCE_EXT:
-        return _skip(frame, at + 3) + 4 + 4 * (frame[at + 1] << 8 | frame[at + 2])
+        return _skip_atom(frame, at + 3, 4 + 4 * (frame[at + 1] << 8 | frame[at + 2]))
     if tag == Tag.SMALL_INTEGER_EXT:
         return at + 2
     if tag == Tag.INTEGER_EXT:
         return at + 5
     if tag == Tag.SMALL_BIG_EXT:
         return at + 3 + frame[at + 1]
-    if tag == Tag.ATOM_UTF8_EXT or tag == Tag.ATOM_EXT:
-        return at + 3 + (frame[at + 1] << 8 | frame[at + 2])
     if tag == Tag.PID_EXT:
-        return _skip(frame, at + 1) + 9
+        return _skip_atom(frame, at + 1, 9)
     if tag == Tag.NEW_REFERENCE_EXT:
-        return _skip(frame, at + 3) + 1 + 4 * (frame[at + 1] << 8 | frame[at + 2])
+        return _skip_atom(frame, at + 3, 1 + 4 * (frame[at + 1] << 8 | frame[at + 2]))
+    return _skip_atom(frame, at, 0)
+
+
+def _skip_atom(frame: Chunk, at: int, more: int) -> int:
+    """Where ``more`` bytes after the atom at ``at`` end; -1 if it is no atom."""
+    tag = frame[at]
+    if tag == Tag.SMALL_ATOM_UTF8_EXT or tag == Tag.SMALL_ATOM_EXT:
+        return at + 2 + frame[at + 1] + more
+    if tag == Tag.ATOM_UTF8_EXT or tag == Tag.ATOM_EXT:
+        return at + 3 + (frame[at + 1] << 8 | frame[at + 2]) + more
     return -1
 
 
