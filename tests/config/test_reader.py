@@ -268,7 +268,9 @@ class TestKernel:
             ("{inet_dist_listen_max, 9200}", {"tcp_port_max": 9200}),
             ("{inet_dist_use_interface, {127,0,0,1}}", {"tcp_host": "127.0.0.1"}),
             ("{erl_epmd_node_listen_port, 9000}", {"erl_epmd_port": 9000}),
-            ("{net_tickintensity, 4}, {connect_all, false}, {prevent_overlapping_partitions, true}", {}),
+            ("{net_tickintensity, 4}", {}),
+            ("{connect_all, false}", {"connect_all": False}),
+            ("{prevent_overlapping_partitions, false}", {"prevent_overlapping_partitions": False}),
         ],
     )
     def test_supported_options_are_read(self, kernel: str, expected: dict[str, Any], read: Read) -> None:
@@ -283,6 +285,7 @@ class TestKernel:
             "{inet_dist_listen_options, [{nodelay, true}]}",
             "{inet_dist_connect_options, []}",
             "{dist_auto_connect, never}",
+            "{global_groups, [{group, [a@host]}]}",
         ],
     )
     def test_unsupported_kernel_parameters_are_reported_by_name(self, kernel: str, read: Read) -> None:
@@ -315,6 +318,7 @@ class TestFlags:
             ("-name a@host.example.com", {"name": "a@host.example.com"}),
             ("-sname a@host", {"name": "a@host"}),
             ("-name b@h.test -sname a@h", {"name": "a@h"}),
+            ("-name undefined@h.test", {"name": "undefined@h.test"}),
             ("-name a@h.test -name b@h.test", {"name": "a@h.test"}),
             ("-setcookie secret", {"cookie": "secret", "cookies": {}}),
             ("-setcookie secret -setcookie a@h other", {"cookie": "secret", "cookies": {"a@h": "other"}}),
@@ -375,7 +379,6 @@ class TestFlags:
             ("-setcookie a@h x -setcookie a@h y", ["-setcookie a@h"]),
             ("-proto_dist inet_foo", ["-proto_dist inet_foo"]),
             ("-proto_dist quic -proto_dist inet_tcp", ["-proto_dist"]),
-            ("-sname undefined", ["-sname"]),
             ("-erl_epmd_port", ["-erl_epmd_port"]),
             ("-configfd 3", ["-configfd"]),
             ("-epmd_module my_epmd", ["-epmd_module"]),
@@ -416,7 +419,9 @@ class TestFlags:
             read(vm_args=vm_args)
 
     def test_a_short_name_without_host_gets_this_machines_host(self, read: Read) -> None:
-        assert read(vm_args="-sname a").name == "a@" + socket.gethostname().partition(".")[0]
+        host = socket.gethostname().partition(".")[0]
+        assert read(vm_args="-sname undefined").name == f"undefined@{host}"
+        assert read(vm_args="-sname a").name == f"a@{host}"
 
     @pytest.mark.parametrize("full", ["host.example.com", "host"])
     def test_a_long_name_without_host_gets_this_machines_full_name(

@@ -16,6 +16,7 @@ from quicdist.protocol import (
     Connected,
     DistFlag,
     Event,
+    GivenName,
     HandshakeError,
     HandshakeFraming,
     Initiator,
@@ -81,7 +82,7 @@ class Run:
             self.events[end].append(event)
             if isinstance(event, PeerNamed):
                 if self._status is Status.NAMED:
-                    self.acceptor.send_status(Status.NAMED, "given@host1", 33)
+                    self.acceptor.send_status(GivenName("given@host1", 33))
                 else:
                     self.acceptor.send_status(self._status)
             elif isinstance(event, StatusReceived) and event.status is Status.ALIVE:

@@ -70,6 +70,10 @@ class DistConnection:
         self.peer = peer
         self.local = local
         self.streams = streams
+        #: Whether this node's own identifiers are of another node name within it.
+        self._translates = local.internal is not None
+        if local.internal is not None:
+            codec = codec.for_node(Atom(local.internal), Atom(local.name), local.creation)
         # A peer closes the connection when it receives a message that it does not support.
         self._codec = codec if peer.negotiated & DistFlag.NATIVE_RECORDS else codec.without_records()
         # Plain functions, because a method call for each term takes longer.
@@ -107,7 +111,8 @@ class DistConnection:
 
         Of two messages to one stream the first encoded has to be written first, whole. ``pair`` overrides the
         pair that the control message names, see :mod:`quicdist.protocol.streams`. A control message that the
-        peer does not support is replaced by its older form. A term that a BEAM would answer by closing the
+        peer does not support is replaced by its older form; where it has none, nothing is sent, and there are
+        no bytes (:mod:`quicdist.protocol.downgrade`). A term that a BEAM would answer by closing the
         connection is refused here (see ``docs/protocol.md``). Raises
         :class:`~quicdist.term.EncodeError`, and ValueError for a payload that is missing or one
         too many; then nothing is sent and nothing has changed.
@@ -127,14 +132,17 @@ class DistConnection:
             parts.append(head)
             payload_at = 2
         else:
-            stream_id, payload = self._control(control, payload, pair, parts)
+            placed = self._control(control, payload, pair, parts)
+            if placed is None:
+                return self.streams.control, []
+            stream_id, payload = placed
             payload_at = len(parts)
         if payload is not NO_PAYLOAD:
             kind = type(payload)
             if kind is Local:
                 raise EncodeError("LOCAL_EXT, which only the node that wrote it can read")
             if kind is EncodedPayload:
-                parts.append(self._for_peer(payload))
+                self._append_encoded(payload, parts)
             else:
                 self._encode(payload, parts)
         size = sum(map(len, parts))
@@ -153,8 +161,9 @@ class DistConnection:
 
     def _control(
         self, control: ControlMessage, payload: Any, pair: Hashable, parts: list[Chunk]
-    ) -> tuple[int, Any]:
-        """Append a control message; the id of the stream it takes, and the payload still to come."""
+    ) -> tuple[int, Any] | None:
+        """Append a control message; the id of the stream it takes, and the payload still to come. None if
+        this peer is sent nothing."""
         stream_id = self._only_stream
         if stream_id is None:
             stream_id = self.streams.choose(type(control).pair(control) if pair is None else pair)
@@ -163,7 +172,10 @@ class DistConnection:
             while downgrade := self._downgrades.get(type(control)):
                 if type(payload) is EncodedPayload:
                     payload, _ = self._decode(payload.etf)
-                control, payload = downgrade(control, payload)
+                replaced = downgrade(control, payload)
+                if replaced is None:
+                    return None
+                control, payload = replaced
         self._encode(control.to_term(), parts)
         if type(asked) in _REPEATED and pair is None and payload is not NO_PAYLOAD:
             head = b"".join(parts)
@@ -171,10 +183,13 @@ class DistConnection:
                 self._last_out = asked, stream_id, head
         return stream_id, payload
 
-    def _for_peer(self, payload: EncodedPayload) -> bytes:
+    def _append_encoded(self, payload: EncodedPayload, parts: list[Chunk]) -> None:
         if payload.records and not self.peer.negotiated & DistFlag.NATIVE_RECORDS:
             raise EncodeError("a native record: the peer does not support it (OTP 29 and later do)")
-        return payload.etf
+        if self._translates:
+            self._encode(self._decode(payload.etf)[0], parts)
+        else:
+            parts.append(payload.etf)
 
     def _pass_through(self, parts: list[Chunk], payload_at: int, size: int) -> None:
         """Make one frame of the control message and the payload that begins at ``payload_at``."""

@@ -68,12 +68,12 @@ class Accepting(QuicHandshake):
         text = f"{name} and this node dial each other, and this node has the greater name"
         return AcceptError(self.connection.remote_address, text, Refusal.SIMULTANEOUS)
 
-    def _named(self, name: str) -> None:
+    def _named(self, peer: PeerNamed) -> None:
         """The peer has sent its name. Its certificate, if it has shown one, must name the host."""
         self._joins_messages = self.connection.engine.peer_says(JOINED_MESSAGES)
-        why = self.connection.engine.why_not_named(name.partition("@")[2])
+        why = self.connection.engine.why_not_named(peer.host)
         if why is not None:
-            text = f"its certificate is not valid for the host of {name}: {why}"
+            text = f"its certificate is not valid for the host of {peer.name}: {why}"
             raise AcceptError(self.connection.remote_address, text, Refusal.CERTIFICATE)
 
     def _not_authentic(self, reason: str) -> QuicDistError:
@@ -117,7 +117,7 @@ class AcceptHandshake(Accepting):
 
     def _decide(self, event: Event) -> None:
         if isinstance(event, PeerNamed):
-            self._named(event.name)
+            self._named(event)
             status = self._local.connection_requested(event)
             if status is Status.NOK:
                 self._hold(event.name)

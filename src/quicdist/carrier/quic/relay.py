@@ -324,7 +324,7 @@ class _RelayAccept(_RelayedHandshake, Accepting):
     def _decide(self, event: Event) -> None:
         if isinstance(event, PeerNamed):
             self._far.node = event.name
-            self._named(event.name)
+            self._named(event)
             self._connecting = asyncio.create_task(
                 self._connect_near(event), name="connecting to the local node"
             )
