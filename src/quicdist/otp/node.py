@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from quicdist.carrier import DEFAULT_PRIORITY, NetAddress, Pem, TlsSettings, UserStream
+from quicdist.carrier.liveness import NET_TICKTIME
 from quicdist.cluster import Backoff, ClusterSource
 from quicdist.cluster.strategy import as_strategies
 from quicdist.config import Config, Source, as_config, first
@@ -21,7 +22,6 @@ from quicdist.node.dynamic_names import is_dynamic
 from quicdist.node.endpoints import Endpoint, EndpointSettings, carrier_names, make_endpoints
 from quicdist.node.errors import NodeError
 from quicdist.node.lifecycle import NodeState
-from quicdist.node.liveness import NET_TICKTIME
 from quicdist.node.local_node import LocalNode, NodeEvent, NodeServices
 from quicdist.node.process import Process
 from quicdist.node.quic_dist import QuicDist
