@@ -8,6 +8,7 @@ from quicdist.node.local_node import LocalNode
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
 from quicdist.otp import server_process
+from quicdist.otp.caller_output import CallerOutput
 from quicdist.otp.crash_reports import CrashReports
 from quicdist.otp.dispatcher import Dispatcher
 from quicdist.otp.erpc import ErpcClient
@@ -21,6 +22,7 @@ from quicdist.otp.kernel_supervisor import KernelSupervisor, spawn_kernel_proces
 from quicdist.otp.logger import LOGGER_PROXY, LoggerProxy
 from quicdist.otp.name_resolver import NameResolver
 from quicdist.otp.net_kernel import NET_KERNEL, NetKernel, NetKernelServer
+from quicdist.otp.output import Outputs
 from quicdist.otp.pg import ProcessGroups
 from quicdist.otp.rpc import REX, RpcClient
 from quicdist.otp.rpc_server import ErpcServer, Rex
@@ -41,6 +43,7 @@ class Services:
     io: IoClient
     pg: ProcessGroups
     sys: SysClient
+    outputs: Outputs
     reports: CrashReports
     kernel_supervisor: KernelSupervisor
 
@@ -64,7 +67,11 @@ def start_services(node: LocalNode, exports: Exports) -> Services:
         NET_KERNEL,
         lambda: server_process.start(runtime, NetKernelServer(node, net_kernel), name=NET_KERNEL),
     )
-    dispatcher = Dispatcher(exports, runtime.calls)
+    outputs = Outputs(runtime, is_linked)
+    kernel.keep("the process that writes to group leaders", outputs.start)
+    caller_output = CallerOutput(runtime, outputs, exports)
+    node.spawnables.entering = caller_output.entering
+    dispatcher = Dispatcher(exports, runtime.calls, caller_output)
     ErpcServer(runtime, dispatcher)
     kernel.keep(REX, lambda: server_process.start(runtime, Rex(runtime, dispatcher), name=REX))
     global_names = GlobalNames(erpc, lambda: net_kernel.nodes("connected"))
@@ -75,6 +82,7 @@ def start_services(node: LocalNode, exports: Exports) -> Services:
     kernel.when_stopped(names.stop)
     kernel.when_stopped(logger_proxy.close)
     kernel.when_stopped(dispatcher.close)
+    kernel.when_stopped(caller_output.close)
     return Services(
         gen=gen,
         erpc=erpc,
@@ -86,6 +94,7 @@ def start_services(node: LocalNode, exports: Exports) -> Services:
         io=IoClient(runtime, gen),
         pg=ProcessGroups(node),
         sys=SysClient(gen, runtime, StateForm(runtime, node.connections, erpc), names),
+        outputs=outputs,
         reports=reports,
         kernel_supervisor=kernel,
     )
