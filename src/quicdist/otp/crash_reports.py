@@ -56,6 +56,7 @@ class CrashReports(CrashLog):
             crash.initial_call = process.initial_call
             crash.last_message, crash.client = shorten(process.last_message), process.client
             crash.state = process.state_at_failure
+            crash.log = [] if process.debug is None else process.debug.events
             crash.initialised = process.phase is not ServerPhase.STARTING
         return crash
 
@@ -73,6 +74,8 @@ class CrashReports(CrashLog):
         if not crash.initialised:
             return "server", "was not started", facts
         facts += [("last message", shown(crash.last_message)), ("state", shown(crash.state))]
+        if crash.log:
+            facts.append(("log", shown(crash.log)))
         if crash.client is not None:
             facts.append(("client", shown(crash.client)))
         return "server", "terminates", facts

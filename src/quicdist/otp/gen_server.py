@@ -6,9 +6,11 @@ coroutine function; while a coroutine waits, later messages wait too.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
+from quicdist.containment import dispose
 from quicdist.logs import RateLimit, get_logger
 from quicdist.node.exit_reason import NORMAL
 from quicdist.node.process import Process
@@ -162,7 +164,11 @@ def reported_state(server: GenServer) -> Any:
     overridden, attributes are cut before they are read, because large ones take long."""
     try:
         if type(server).get_state is not GenServer.get_state:
-            return shorten(server.get_state())
+            state = server.get_state()
+            if isinstance(state, Awaitable):
+                dispose(state)
+                return "<no state: get_state is a coroutine function>"
+            return shorten(state)
         public = {Atom(name): value for name, value in vars(server).items() if name[0] != "_"}
         public.pop(Atom("process"), None)
         return shorten(public)

@@ -19,6 +19,7 @@ from quicdist.node.exit_reason import CLASS_EXIT, NORMAL, exit_reason, is_shutdo
 from quicdist.node.process import Process
 from quicdist.node.process_lifecycle import ProcessState
 from quicdist.node.runtime import Runtime
+from quicdist.otp.debug_options import OUT, DebugOptions
 from quicdist.otp.gen_messages import From
 from quicdist.otp.gen_messages import reply as gen_reply
 from quicdist.otp.gen_server import IGNORE, NO_REPLY, GenServer, NoReply, Reply, Stop, reported_state
@@ -73,7 +74,7 @@ class ServerLifecycle(Process):
     monitors have fired: the server has to release its resources.
     """
 
-    __slots__ = ("_ready", "ignored", "phase", "server", "state_at_failure")
+    __slots__ = ("_ready", "debug", "ignored", "phase", "server", "state_at_failure")
 
     runtime: Runtime
 
@@ -87,6 +88,8 @@ class ServerLifecycle(Process):
         self.ignored = False
         #: What ``get_state`` gave when the server failed, before ``terminate`` was called.
         self.state_at_failure: Any = None
+        #: The debug options that are on.
+        self.debug: DebugOptions | None = None
         #: Of an ``init`` that is a coroutine: done with None when the server is initialised, else with
         #: the error.
         self._ready: asyncio.Future[Exception | None] | None = None
@@ -284,6 +287,8 @@ class ServerLifecycle(Process):
         if sender is not None and not isinstance(answer, NoReply):
             try:
                 gen_reply(self, sender, answer)
+                if self.debug is not None:
+                    self.debug.event_with_state(self.server, OUT, answer, sender)
             except KeyboardInterrupt:
                 raise
             except BaseException as failed:  # such as a reply that cannot be encoded
@@ -297,6 +302,9 @@ class ServerLifecycle(Process):
 
     def ended(self) -> None:
         super().ended()
+        if self.debug is not None:
+            self.debug.clear()
+            self.debug = None
         if self.phase.can_become(ServerPhase.ENDED):
             self.become(ServerPhase.ENDED)
         elif self.task is None:

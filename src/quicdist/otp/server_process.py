@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,8 @@ from quicdist.node.exit_reason import EXIT
 from quicdist.node.process import Process
 from quicdist.node.process_lifecycle import ProcessState
 from quicdist.node.runtime import Runtime
-from quicdist.otp import system_messages
+from quicdist.otp import debug_commands, system_messages
+from quicdist.otp.debug_options import CONTINUE, IN, NOREPLY, OUT, start_options
 from quicdist.otp.errors import function_clause
 from quicdist.otp.function_clause import NO_CLAUSE, with_clauses
 from quicdist.otp.gen_messages import GEN_CALL, GEN_CAST, SYSTEM, From, classify
@@ -105,6 +106,8 @@ class ServerProcess(ServerLifecycle):
                 self._timer.cancel()
                 self._timer = None
             self._last = message
+            if self.debug is not None and not (kind is EXIT and sender == self.parent):
+                self.debug.event(IN, message)
             if kind is GEN_CALL:
                 result = self._call("handle_call", self.server.handle_call, request, sender)
                 self._carry_on(result, sender, "handle_call", request)
@@ -177,6 +180,8 @@ class ServerProcess(ServerLifecycle):
                 if callback != "handle_info":
                     raise function_clause(self.server, callback, argument)
                 result = GenServer.handle_info(self.server, argument)
+            if self.debug is not None and callback is not None and not isinstance(result, Stop):
+                self._debug_result(sender, callback, argument, result)
             then: Then = None
             if isinstance(result, Reply | NoReply | Stop):
                 if isinstance(result, Stop):
@@ -197,6 +202,19 @@ class ServerProcess(ServerLifecycle):
             if then is not None and not isinstance(then, Atom):
                 self._timer = asyncio.get_running_loop().call_later(then, self._time_out)
             return
+
+    def _debug_result(self, sender: From | None, callback: str, argument: Any, result: Any) -> None:
+        """Give the event of what a callback has returned to the debug options."""
+        debug = self.debug
+        if debug is None:
+            return
+        if callback == "handle_continue":
+            debug.event(CONTINUE, argument)
+        if sender is None or isinstance(result, NoReply):
+            debug.event_with_state(self.server, NOREPLY)
+        else:
+            value = result.value if isinstance(result, Reply) else result
+            debug.event_with_state(self.server, OUT, value, sender)
 
     def _code_ended(
         self,
@@ -239,14 +257,18 @@ def start(
     name: Name | GlobalOrVia | None = None,
     link_to: Process | Pid | None = None,
     group_leader: Pid | None = None,
+    debug: Iterable[Any] = (),
 ) -> ServerProcess:
     """Start a server (``gen_server:start/4``), linked to ``link_to``, its parent, unless that is None
     (``start_link/4``). It does not wait for a coroutine ``init``, nor for a name that is registered
-    elsewhere; a server whose name is taken ends at once."""
+    elsewhere; a server whose name is taken ends at once. ``debug`` are debug options, see
+    :func:`~quicdist.otp.debug_options.start_options`."""
     own, looked_up = split_server_name(name)
     parent = link_to.pid if isinstance(link_to, Process) else link_to
     process = ServerProcess(runtime, runtime.identifiers.pid(), server)
+    options = start_options(process, debug, lambda: debug_commands.output_of(process))
     runtime.add(process, name=own)
+    process.debug = options or None
     process.parent = parent
     if group_leader is not None:
         process.group_leader = group_leader

@@ -26,7 +26,8 @@ from quicdist.otp.output import Outputs
 from quicdist.otp.pg import ProcessGroups
 from quicdist.otp.rpc import REX, RpcClient
 from quicdist.otp.rpc_server import ErpcServer, Rex
-from quicdist.otp.sys_client import StateForm, SysClient
+from quicdist.otp.state_form import StateForm
+from quicdist.otp.sys_client import SysClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ def start_services(node: LocalNode, exports: Exports) -> Services:
         names=names,
         io=IoClient(runtime, gen),
         pg=ProcessGroups(node),
-        sys=SysClient(gen, runtime, StateForm(runtime, node.connections, erpc), names),
+        sys=SysClient(gen, runtime, StateForm(runtime, node.connections, erpc), names, exports),
         outputs=outputs,
         reports=reports,
         kernel_supervisor=kernel,
