@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import TextIO
 
 from quicdist.node.local_node import LocalNode
 from quicdist.node.process import Process
@@ -11,12 +14,13 @@ from quicdist.otp import server_process
 from quicdist.otp.caller_output import CallerOutput
 from quicdist.otp.crash_reports import CrashReports
 from quicdist.otp.dispatcher import Dispatcher
-from quicdist.otp.erpc import ErpcClient
+from quicdist.otp.erpc import ErpcClient, RemoteCall
 from quicdist.otp.exports import Exports
 from quicdist.otp.gen import GenClient
 from quicdist.otp.gen_server_client import GenServerClient
 from quicdist.otp.global_names import GlobalNames
 from quicdist.otp.io_client import IoClient
+from quicdist.otp.io_input import InputSource
 from quicdist.otp.io_server import USER, IoServer
 from quicdist.otp.kernel_supervisor import KernelSupervisor, spawn_kernel_process
 from quicdist.otp.logger import LOGGER_PROXY, LoggerProxy
@@ -59,7 +63,8 @@ def start_services(node: LocalNode, exports: Exports) -> Services:
     kernel.keep("the process that sends calls", gen.start)
     erpc = ErpcClient(runtime, node.connections, gen)
     is_linked = node.connections.is_linked
-    group_leader = IoServer(erpc.call, is_connected=is_linked)
+    make_io_server = partial(_io_server, erpc.call, is_linked)
+    group_leader = make_io_server(None, None)
     kernel.keep(USER, lambda: _start_user(runtime, group_leader))
     logger_proxy = LoggerProxy(node.name, erpc.call, is_linked)
     kernel.keep(LOGGER_PROXY, lambda: spawn_kernel_process(runtime, logger_proxy, LOGGER_PROXY))
@@ -92,13 +97,19 @@ def start_services(node: LocalNode, exports: Exports) -> Services:
         net_kernel=net_kernel,
         global_names=global_names,
         names=names,
-        io=IoClient(runtime, gen),
+        io=IoClient(runtime, gen, group_leader, make_io_server),
         pg=ProcessGroups(node),
         sys=SysClient(gen, runtime, StateForm(runtime, node.connections, erpc), names, exports),
         outputs=outputs,
         reports=reports,
         kernel_supervisor=kernel,
     )
+
+
+def _io_server(
+    call: RemoteCall, is_linked: Callable[[str], bool], output: TextIO | None, source: InputSource
+) -> IoServer:
+    return IoServer(call, output, is_linked, source)
 
 
 def _start_user(runtime: Runtime, group_leader: IoServer) -> Process:
