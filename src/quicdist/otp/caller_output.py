@@ -8,9 +8,7 @@ of their call, and all other text where it went before.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import contextvars
 import threading
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -76,11 +74,13 @@ class CallOutput:
         for start in range(0, len(text), _MAX_LINE):
             self._output.write(text[start : start + _MAX_LINE])
 
-    async def written(self) -> None:
-        """Wait until the device has written the text, for a bounded time."""
+    def when_written(self, callback: Callable[[], object]) -> None:
+        """Call ``callback`` when the device has written the text, after a bounded time at the latest."""
         self.flush()
-        if self._output is not None:
-            await self._output.written()
+        if self._output is None:
+            callback()
+        else:
+            self._output.when_written(callback)
 
 
 class CallerOutput:
@@ -90,7 +90,6 @@ class CallerOutput:
         self._runtime = runtime
         self._outputs = outputs
         self._exports = exports
-        self._tasks: set[asyncio.Task[None]] = set()
 
     def of(self, process: Process) -> CallOutput | None:
         """The output of a call that ``process`` runs; None if it is this program's own standard output."""
@@ -120,20 +119,15 @@ class CallerOutput:
         self, process: Process, output: CallOutput, done: Callable[[Outcome], object], outcome: Outcome
     ) -> None:
         """Call ``done`` with the outcome of a call, when its output is written."""
-        if not output.used:
-            done(outcome)
-            return
 
-        async def wait() -> None:
-            await output.written()
+        def written() -> None:
             if process.alive:
                 done(outcome)
 
-        context = contextvars.copy_context()
-        context.run(code_output.set, None)  # what answers the call does not belong to it
-        task = asyncio.get_running_loop().create_task(wait(), context=context)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        if output.used:
+            output.when_written(written)
+        else:
+            done(outcome)
 
     def close(self) -> None:
         """The node has stopped."""

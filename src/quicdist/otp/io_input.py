@@ -40,8 +40,8 @@ class Input:
 
     def __init__(self, source: InputSource = None) -> None:
         self._read = _reader(source)
-        #: Whether the source shows the prompt itself.
-        self.prompts = _is_function(source)
+        #: Whether the source gets the prompts, which are not printed then.
+        self.prompts = source is None or _is_function(source)
         self._buffer = ""
         self._pending: asyncio.Future[str | None] | None = None
         self.lock = asyncio.Lock()

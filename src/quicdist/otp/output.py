@@ -29,7 +29,7 @@ log = get_logger("quicdist.otp")
 MAX_WAITING: Final = 4 * 1024 * 1024
 MAX_WAITING_ALL: Final = 32 * 1024 * 1024
 #: Devices with text that waits. Text for further ones goes to this node's group leader.
-MAX_DEVICES: Final = 1000
+MAX_DEVICES: Final = 250
 #: Characters of one request.
 _PIECE: Final = 64 * 1024
 #: What each item in a queue costs in addition, in characters.
@@ -43,6 +43,21 @@ _IO_LIB, _FORMAT = Atom("io_lib"), Atom("format")
 
 class Output:
     """What is to be written to one device, in order. Of the node's event loop, except :meth:`write`."""
+
+    __slots__ = (
+        "_items",
+        "_lock",
+        "_monitor",
+        "_outputs",
+        "_reference",
+        "_slow",
+        "_timer",
+        "_unanswered",
+        "_waiters",
+        "_waiting",
+        "_woken",
+        "device",
+    )
 
     def __init__(self, outputs: Outputs, device: Pid) -> None:
         self._outputs = outputs
@@ -59,7 +74,8 @@ class Output:
         self._monitor: Reference | None = None
         #: The device has not answered within :data:`FLUSH_TIME`: nobody waits for it until it does.
         self._slow = False
-        self._flushed: list[asyncio.Future[None]] = []
+        self._waiters: list[Callable[[], object]] = []
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def waiting(self) -> int:
@@ -94,21 +110,34 @@ class Output:
             self._outputs.lost(self.device)
 
     async def written(self) -> None:
-        """Wait until what was queued before is written, or the device has ended, for :data:`FLUSH_TIME` at
-        most; not at all for a device that has not answered before."""
+        """Wait for :meth:`when_written`."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.when_written(lambda: None if done.done() else done.set_result(None))
+        await done
+
+    def when_written(self, callback: Callable[[], object]) -> None:
+        """Call ``callback`` when what was queued before is written, or the device has ended, after
+        :data:`FLUSH_TIME` at the latest; at once for a device that has not answered before."""
         self.send()
         if self.idle or self._slow:
+            callback()
             return
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._flushed.append(done)
-        try:
-            async with asyncio.timeout(FLUSH_TIME):
-                await done
-        except TimeoutError:
-            self._slow = True
-        finally:
-            if done in self._flushed:
-                self._flushed.remove(done)
+        self._waiters.append(callback)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(FLUSH_TIME, self._time_out)
+
+    def _time_out(self) -> None:
+        self._timer = None
+        self._slow = True
+        self._call_waiters()
+
+    def _call_waiters(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        waiters, self._waiters = self._waiters, []
+        for callback in waiters:
+            callback()
 
     # -- in the event loop -------------------------------------------------------------------------
 
@@ -175,6 +204,7 @@ class Output:
         """The device has ended, or its node is gone: what is not known to be written goes to this node's
         group leader."""
         request, self._unanswered = self._unanswered, None
+        self._outputs.forget(self._reference)
         self._monitor = self._reference = None
         here = self._outputs.here(self.device)
         with self._lock:
@@ -195,10 +225,7 @@ class Output:
         self.send()
 
     def _end(self) -> None:
-        flushed, self._flushed = self._flushed, []
-        for done in flushed:
-            if not done.done():
-                done.set_result(None)
+        self._call_waiters()
         monitor, self._monitor = self._monitor, None
         self._outputs.finished(self, monitor)
 
@@ -292,15 +319,13 @@ class Outputs:
         output.sent(request, reference, monitor)
         self._by_device.setdefault(output.device, output)
         if monitor is not None:
-
-            def down(_: Any) -> None:
-                self._unanswered = {
-                    key: other for key, other in self._unanswered.items() if other is not output
-                }
-                output.ended()
-
-            runtime.monitors.monitor(None, source, output.device, down, reference=monitor)
+            runtime.monitors.monitor(None, source, output.device, lambda _: output.ended(), reference=monitor)
         runtime.send(source, output.device, (IO_REQUEST, source, reference, request))
+
+    def forget(self, reference: Reference | None) -> None:
+        """The answer to a request will not come."""
+        if reference is not None:
+            self._unanswered.pop(reference, None)
 
     def finished(self, output: Output, monitor: Reference | None) -> None:
         if monitor is not None:
