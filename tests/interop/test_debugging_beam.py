@@ -134,6 +134,11 @@ SYS = {
     " 0 = gen_server:call(C, get), [receive {0, _} -> ok end || _ <- [1, 2]],"
     " ok = sys:remove(C, mine), 0 = gen_server:call(C, get),"
     " {status, _, _, [_, _, _, Debug, _]} = sys:get_status(C), Debug",
+    "install without a key": "P = self(), F = fun(N, E, _) -> P ! {N, element(1, E)}, N + 1 end,"
+    " ok = sys:install(C, {F, 0}), ok = sys:install(C, {F, 9}), 0 = gen_server:call(C, get),"
+    " A = [receive {N, E} -> E end || N <- [0, 1]],"
+    " {status, _, _, [_, _, _, [{F, _}], _]} = sys:get_status(C), ok = sys:remove(C, F),"
+    " 0 = gen_server:call(C, get), receive X -> X after 0 -> A end",
     "an external fun": "ok = sys:install(C, {fun probe:watch/3, self()}), 0 = gen_server:call(C, get),"
     " A = [receive {watched, Name, E} -> {Name, E} end || _ <- [1, 2]],"
     " ok = sys:remove(C, fun probe:watch/3), 0 = gen_server:call(C, get), 0 = sys:get_state(C),"

@@ -54,7 +54,21 @@ async def test_output_keeps_its_order_and_the_rest_of_a_line_comes_at_the_end(on
 
     assert await run(one, two, device, "prints") == Atom("normal")
     assert "".join(device.texts) == "".join(f"{number}\n" for number in range(2000)) + "end"
-    assert len(device.texts) < 100, "texts are joined"
+    assert len(device.texts) < 500, "texts are joined"
+
+
+async def test_what_is_printed_comes_before_what_is_asked_then(one: Node, two: Node) -> None:
+    device = Device(one)
+
+    @two.export("m")
+    async def asks() -> None:
+        for number in range(50):
+            print(number)
+        print("prompt", end="")
+        await two.io.put_chars(device.process.pid, "?")
+
+    assert await run(one, two, device, "asks") == Atom("normal")
+    assert "".join(device.texts) == "".join(f"{number}\n" for number in range(50)) + "prompt?"
 
 
 async def test_output_of_a_process_pool_goes_to_the_caller(one: Node, two: Node) -> None:
@@ -95,7 +109,7 @@ async def test_a_device_that_does_not_answer_costs_a_bounded_queue(
             print("x" * 50)
 
     assert await run(one, two, device, "prints") == Atom("normal")
-    assert len(device.texts) == 1
+    assert len(device.texts) == output.WINDOW
     assert two._services.outputs.of(device.process.pid).waiting <= 10_000
     assert "is lost: too many wait for it" in caplog.text
 

@@ -32,7 +32,7 @@ from quicdist.otp.io_server import characters
 from quicdist.otp.output import Output
 from quicdist.otp.remote_debug import RemoteInstalled
 from quicdist.otp.server_lifecycle import ServerLifecycle
-from quicdist.term import Atom, Export, Fun
+from quicdist.term import Atom, Export, Fun, term_to_binary
 from quicdist.term.shorten import shorten
 
 log = get_logger("quicdist.otp")
@@ -42,6 +42,9 @@ _GET, _PRINT = Atom("get"), Atom("print")
 _REMOVE, _NO_DEBUG = Atom("remove"), Atom("no_debug")
 _OPEN_FILE, _SYSTEM_LIMIT = Atom("open_file"), Atom("system_limit")
 _NO_STATISTICS, _UNKNOWN_DEBUG = Atom("no_statistics"), Atom("unknown_debug")
+
+#: Bytes of a fun that is kept as a key.
+_MAX_FUN = 64 * 1024
 
 _refusals = RateLimit()
 
@@ -87,7 +90,7 @@ def _command(process: ServerLifecycle, debug: DebugOptions, asking: str, what: A
         case (Atom() as name, (key, function, state)) if name == INSTALL:
             return _install(process, debug, asking, key, function, state)
         case (Atom() as name, key) if name == _REMOVE:
-            debug.remove(key if callable(key) else shorten(key))
+            debug.remove(_kept(key))
             return _OK
     return _UNKNOWN_DEBUG
 
@@ -134,11 +137,17 @@ def _log_to_file(process: ServerLifecycle, debug: DebugOptions, asking: str, fil
     return _switch(debug, LOG_TO_FILE, LogFile(opened))
 
 
+def _kept(key: Any) -> Any:
+    """The key of a function as it is kept: of a bounded size."""
+    small_fun = isinstance(key, Fun) and len(term_to_binary(key)) <= _MAX_FUN
+    return key if callable(key) or small_fun else shorten(key)
+
+
 def _install(
     process: ServerLifecycle, debug: DebugOptions, asking: str, key: Any, function: Any, state: Any
 ) -> Any:
     option: DebugOption
-    key = key if callable(key) else shorten(key)
+    key = _kept(key)
     if callable(function):
         option = Installed(key, function, state)
     elif isinstance(function, Export):

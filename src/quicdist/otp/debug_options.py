@@ -22,7 +22,7 @@ from quicdist.node.reports import shown
 from quicdist.otp.debug_events import Event, event_format, event_text
 from quicdist.otp.gen_server import reported_state
 from quicdist.otp.output import Output
-from quicdist.term import Atom, Export, TermError, exactly_equal
+from quicdist.term import Atom, Export, Fun, TermError, exactly_equal
 from quicdist.term.shorten import shorten
 
 log = get_logger("quicdist.otp")
@@ -275,12 +275,16 @@ class DebugOptions:
 
     def to_term(self) -> list[Any]:
         """As ``sys:get_status`` shows it."""
-        return [(shorten(option.key), option.data(self)) for option in self._options]
+        return [(_shown(option.key), option.data(self)) for option in self._options]
 
     def warn(self, text: str) -> None:
         note = _failures.admit(self.process.pid)
         if note is not None:
             log.warning("debug options of %r: %s%s", self.process, text, note)
+
+
+def _shown(key: Any) -> Any:
+    return key if isinstance(key, Fun) else shorten(key)
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -11,6 +11,7 @@ import io
 from collections.abc import Callable
 from typing import Any, TextIO
 
+from quicdist.node.code_output import code_output
 from quicdist.node.errors import NodeError
 from quicdist.node.exit_reason import DOWN
 from quicdist.node.patterns import ANY, AnyOf
@@ -30,6 +31,7 @@ from quicdist.otp.io_server import (
     IoServer,
     characters,
 )
+from quicdist.otp.output import Outputs
 from quicdist.otp.rpc import mailbox
 from quicdist.term import Atom, charlist, parse_term
 from quicdist.term.names import Name
@@ -46,10 +48,16 @@ class IoClient:
     caller. ``timeout`` is in seconds."""
 
     def __init__(
-        self, runtime: Runtime, gen: GenClient, user: IoServer, make_server: Callable[..., IoServer]
+        self,
+        runtime: Runtime,
+        gen: GenClient,
+        outputs: Outputs,
+        user: IoServer,
+        make_server: Callable[..., IoServer],
     ) -> None:
         self._runtime = runtime
         self._gen = gen
+        self._outputs = outputs
         self._user = user
         self._make_server = make_server
         self._closes: set[asyncio.Future[None]] = set()
@@ -153,6 +161,10 @@ class IoClient:
         Raises :class:`NodeError` where it is ``{error, Reason}``, :class:`NoSuchProcess`,
         :class:`NotConnected`, :class:`ProcessEnded` and :class:`CallTimeout`.
         """
+        printed = code_output.get()
+        if printed is not None:
+            printed.flush()
+        await self._outputs.settle(device)
         async with mailbox(self._runtime) as process:
             reference = process.monitor(device)
             # From the same process as writers, so that all requests keep their order.

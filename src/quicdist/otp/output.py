@@ -1,9 +1,9 @@
 """Output of this node's code to group leaders and other I/O devices, without waiting for them.
 
 ``io:format`` on a BEAM sends a request of the I/O protocol to the group leader and waits for the answer. Code
-in an event loop cannot wait, so its text is queued here: at most one request to a device is unanswered, what
-is written meanwhile is joined in the next request. The queues are bounded; a device that does not answer
-costs what does not fit, and stops nobody.
+in an event loop cannot wait, so its text is queued here: at most :data:`WINDOW` requests to a device are
+unanswered, what is written meanwhile is joined in the next request. The queues are bounded; a device that
+does not answer costs what does not fit, and stops nobody.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from quicdist.logs import RateLimit, get_logger
@@ -29,7 +29,11 @@ log = get_logger("quicdist.otp")
 MAX_WAITING: Final = 4 * 1024 * 1024
 MAX_WAITING_ALL: Final = 32 * 1024 * 1024
 #: Devices with text that waits. Text for further ones goes to this node's group leader.
-MAX_DEVICES: Final = 250
+MAX_DEVICES: Final = 100
+#: Requests to one device that are not answered yet.
+WINDOW: Final = 16
+#: Calls whose results are sent in one iteration of the event loop.
+_AT_ONCE: Final = 50
 #: Characters of one request.
 _PIECE: Final = 64 * 1024
 #: What each item in a queue costs in addition, in characters.
@@ -49,7 +53,6 @@ class Output:
         "_lock",
         "_monitor",
         "_outputs",
-        "_reference",
         "_slow",
         "_timer",
         "_unanswered",
@@ -68,9 +71,8 @@ class Output:
         self._waiting = 0
         #: A thread has asked the event loop to send.
         self._woken = False
-        #: The unanswered request, and the monitor of the device.
-        self._reference: Reference | None = None
-        self._unanswered: Any = None
+        #: The unanswered requests with what they cost, oldest first, and the monitor of the device.
+        self._unanswered: dict[Reference, tuple[Any, int]] = {}
         self._monitor: Reference | None = None
         #: The device has not answered within :data:`FLUSH_TIME`: nobody waits for it until it does.
         self._slow = False
@@ -85,11 +87,12 @@ class Output:
     @property
     def idle(self) -> bool:
         """Whether everything is written."""
-        return self._reference is None and not self._items
+        return not self._unanswered and not self._items
 
     def write(self, text: str) -> None:
         """Queue ``text``; from any thread."""
-        self._put(text, len(text) + _ITEM_COST)
+        if text:
+            self._put(text, len(text) + _ITEM_COST)
 
     def format(self, form: str, *arguments: Any) -> None:
         """Queue ``io:format(Device, form, arguments)``, which the node of the device formats. The arguments
@@ -132,53 +135,53 @@ class Output:
         self._call_waiters()
 
     def _call_waiters(self) -> None:
+        """Go on with what waits: not all at once, where a device keeps many waiting."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         waiters, self._waiters = self._waiters, []
-        for callback in waiters:
-            callback()
+        self._outputs.go_on(waiters)
 
     # -- in the event loop -------------------------------------------------------------------------
 
     def send(self) -> None:
-        """Send the next request, unless one is unanswered."""
-        with self._lock:
-            self._woken = False
-            if self._reference is not None:
-                return
-            request = self._next()
-        if request is None:
+        """Send what may be sent now."""
+        while True:
+            with self._lock:
+                self._woken = False
+                request = self._next() if len(self._unanswered) < WINDOW else None
+            if request is None:
+                break
+            self._outputs.request(self, *request)
+        if self.idle:
             self._end()
-        else:
-            self._outputs.request(self, request)
 
-    def _next(self) -> Any:
-        """The next request: texts joined up to a bounded size. None if there is none."""
+    def _next(self) -> tuple[Any, int] | None:
+        """The next request and what it costs: texts joined up to a bounded size. None if there is none."""
         texts: list[str] = []
-        size = 0
+        size = costs = 0
         while self._items:
             item, cost = self._items[0]
             if not isinstance(item, str):
                 if texts:
                     break
                 self._items.popleft()
-                self._took(cost)
-                return item
+                return item, cost
             if texts and size + len(item) > _PIECE:
                 break
             self._items.popleft()
-            self._took(cost)
+            costs += cost
             texts.append(item)
             size += len(item)
-        return (PUT_CHARS, UNICODE, _encodable("".join(texts))) if texts else None
+        return ((PUT_CHARS, UNICODE, _encodable("".join(texts))), costs) if texts else None
 
     def _took(self, cost: int) -> None:
-        self._waiting -= cost
+        with self._lock:
+            self._waiting -= cost
         self._outputs.took(cost)
 
-    def sent(self, request: Any, reference: Reference, monitor: Reference | None) -> None:
-        self._unanswered, self._reference = request, reference
+    def sent(self, request: Any, cost: int, reference: Reference, monitor: Reference | None) -> None:
+        self._unanswered[reference] = request, cost
         self._monitor = monitor or self._monitor
 
     @property
@@ -187,41 +190,37 @@ class Output:
 
     def answered(self, reference: Reference, answer: Any) -> None:
         """The device has answered a request."""
-        if reference != self._reference:
+        request = self._unanswered.pop(reference, None)
+        if request is None:
             return
-        self._reference = self._unanswered = None
+        self._took(request[1])
         self._slow = False
         if answer != _OK:
             log.debug("%s answered %s to a text", self.device, shown(answer))
         self.send()
 
-    def refused(self, request: Any) -> None:
-        """The node of the device is not connected."""
-        self._unanswered = request
-        self.ended()
-
-    def ended(self) -> None:
+    def ended(self, request: Any = None, cost: int = 0) -> None:
         """The device has ended, or its node is gone: what is not known to be written goes to this node's
-        group leader."""
-        request, self._unanswered = self._unanswered, None
-        self._outputs.forget(self._reference)
-        self._monitor = self._reference = None
-        here = self._outputs.here(self.device)
+        group leader, and so does ``request``, which was not sent."""
+        self._monitor = None
+        left, self._unanswered = self._unanswered, {}
+        self._outputs.forget(left)
+        items = [*left.values(), *([(request, cost)] if request is not None else [])]
         with self._lock:
-            items, self._items = self._items, deque()
-            for _, cost in items:
-                self._took(cost)
+            items += self._items
+            self._items.clear()
+        self._took(sum(its_cost for _, its_cost in items))
+        here = self._outputs.here(self.device)
         if here is not None:
-            if request is not None and isinstance(request[2], str):
-                here.write(request[2])
-            for item, _ in items:
-                if isinstance(item, str):
-                    here.write(item)
+            texts = [item if isinstance(item, str) else item[2] for item, _ in items]
+            here.write("".join(text for text in texts if isinstance(text, str)))
         self._end()
 
     def restarted(self) -> None:
-        """The process that sends the requests is another one: the answer will not come."""
-        self._reference = None
+        """The process that sends the requests is another one: answers will not come."""
+        left, self._unanswered = self._unanswered, {}
+        for _, cost in left.values():
+            self._took(cost)
         self.send()
 
     def _end(self) -> None:
@@ -243,6 +242,7 @@ class Outputs:
         self._lock = threading.Lock()
         self._process: Process
         self._losses = RateLimit()
+        self._going_on: deque[Callable[[], object]] = deque()
 
     def start(self) -> Process:
         """Start the process that sends the requests, also in place of one that has ended."""
@@ -275,6 +275,13 @@ class Outputs:
         here = self._runtime.group_leader
         return None if here is None or here == device else self.of(here)
 
+    async def settle(self, device: Any) -> None:
+        """Wait until what was written to a device is there, for a bounded time: what asks it for input does
+        so after that."""
+        output = self._by_device.get(device) if isinstance(device, Pid) else None
+        if output is not None:
+            await output.written()
+
     # -- for its outputs ---------------------------------------------------------------------------
 
     def admit(self, waiting: int, cost: int) -> bool:
@@ -284,6 +291,19 @@ class Outputs:
                 return False
             self._waiting += cost
             return True
+
+    def go_on(self, callbacks: Iterable[Callable[[], object]]) -> None:
+        """Call functions in order, a bounded number in each iteration of the event loop."""
+        begins = not self._going_on
+        self._going_on.extend(callbacks)
+        if begins:
+            self._some_go_on()
+
+    def _some_go_on(self) -> None:
+        for _ in range(min(_AT_ONCE, len(self._going_on))):
+            self._going_on.popleft()()
+        if self._going_on:
+            self._loop.call_soon(self._some_go_on)
 
     def lost(self, device: Pid) -> None:
         with self._lock:
@@ -306,25 +326,23 @@ class Outputs:
         with contextlib.suppress(RuntimeError):  # the event loop is closed
             self._loop.call_soon_threadsafe(output.send)
 
-    def request(self, output: Output, request: Any) -> None:
+    def request(self, output: Output, request: Any, cost: int) -> None:
         runtime, source = self._runtime, self._process.pid
         if not self._is_reachable(output.device):
-            output.refused(request)
+            output.ended(request, cost)
             return
         reference = runtime.identifiers.reference()
         self._unanswered[reference] = output
-        monitor = None
-        if not output.is_monitored:
-            monitor = runtime.identifiers.reference()
-        output.sent(request, reference, monitor)
+        monitor = None if output.is_monitored else runtime.identifiers.reference()
+        output.sent(request, cost, reference, monitor)
         self._by_device.setdefault(output.device, output)
         if monitor is not None:
             runtime.monitors.monitor(None, source, output.device, lambda _: output.ended(), reference=monitor)
         runtime.send(source, output.device, (IO_REQUEST, source, reference, request))
 
-    def forget(self, reference: Reference | None) -> None:
-        """The answer to a request will not come."""
-        if reference is not None:
+    def forget(self, references: Iterable[Reference]) -> None:
+        """The answers to requests will not come."""
+        for reference in references:
             self._unanswered.pop(reference, None)
 
     def finished(self, output: Output, monitor: Reference | None) -> None:

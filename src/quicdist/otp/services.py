@@ -97,7 +97,7 @@ def start_services(node: LocalNode, exports: Exports) -> Services:
         net_kernel=net_kernel,
         global_names=global_names,
         names=names,
-        io=IoClient(runtime, gen, group_leader, make_io_server),
+        io=IoClient(runtime, gen, outputs, group_leader, make_io_server),
         pg=ProcessGroups(node),
         sys=SysClient(gen, runtime, StateForm(runtime, node.connections, erpc), names, exports),
         outputs=outputs,
