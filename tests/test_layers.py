@@ -24,6 +24,7 @@ LAYERS = (
     "protocol",
     "carrier",
     "discovery",
+    "cluster",
     "config",
     "node",
     "otp",

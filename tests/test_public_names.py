@@ -16,7 +16,7 @@ PACKAGES = [
     "quicdist",
     *(
         f"quicdist.{part}"
-        for part in ("carrier", "cli", "config", "discovery", "node", "otp", "protocol", "term")
+        for part in ("carrier", "cli", "cluster", "config", "discovery", "node", "otp", "protocol", "term")
     ),
 ]
 NAMES = {package: {*importlib.import_module(package).__all__, "*"} for package in PACKAGES}

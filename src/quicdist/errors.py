@@ -62,6 +62,7 @@ error: it derives from :class:`BaseException`, outside this tree::
         ├── NoSuchProcess (LookupError): there is no such process on this node
         ├── NodeNotStarted (RuntimeError): the node is not running
         ├── NotConnected (ConnectionError): there is no connection to a node, and none can be made
+        ├── NotSettled (TimeoutError): the nodes of a cluster were not connected in time
         ├── ProcessEnded: a process ended before it answered
         ├── RemoteError: a function called on another node did not return
         └── SpawnError: a process could not be spawned on another node

@@ -22,7 +22,7 @@ from quicdist import (
     Stop,
     current_call,
 )
-from quicdist.otp import server_process
+from quicdist.otp import server_start
 from tests.interop.conformance_pair import Beams, ConformancePair, conformance_pair, two_beams
 from tests.interop.conftest import CARRIERS
 from tests.interop.erlang_snippets import APART
@@ -175,7 +175,7 @@ async def conformance(beams: Beams) -> AsyncIterator[ConformancePair]:
         def start() -> Any:
             leader = current_call().process.group_leader
             runtime = node._local.runtime
-            return server_process.start(runtime, Probe(), name="probe", group_leader=leader).pid
+            return server_start.start(runtime, Probe(), name="probe", group_leader=leader).pid
 
         @node.export("probe")
         async def double(state: int) -> int:

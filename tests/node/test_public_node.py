@@ -20,6 +20,7 @@ PUBLIC = {
     "call",
     "call_soon_threadsafe",
     "cast",
+    "cluster",
     "connect",
     "disconnect",
     "drain",
@@ -27,9 +28,11 @@ PUBLIC = {
     "erpc",
     "export",
     "exports",
+    "gen_event",
     "gen_server",
     "gen_server_call",
     "gen_server_cast",
+    "gen_statem",
     "global_names",
     "io",
     "is_auth",
@@ -60,8 +63,10 @@ PUBLIC = {
 OPTIONS = [
     *("name", "cookie", "carrier", "config", "nodes"),  # those of the first page
     *("vm_args", "host", "port", "listen", "epmd", "discovery", "endpoints"),
+    *("cluster", "cluster_backoff"),
     *("cert", "key", "cacert", "verify", "quic", "tls"),
-    *("hidden", "none", "limits", "default", "net_ticktime", "setup_time", "max_frame", "max_dials"),
+    *("hidden", "connect_all", "prevent_overlapping_partitions", "none", "limits", "default"),
+    *("net_ticktime", "setup_time", "max_frame", "max_dials"),
 ]
 
 

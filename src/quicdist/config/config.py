@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quicdist.carrier import Address
+from quicdist.cluster import Strategy
 from quicdist.config.errors import Unsupported
 from quicdist.discovery import Backend, Discovery
 
@@ -34,6 +35,8 @@ class Config:
     #: ``"quic"``, ``"tcp"``, ``"tls"``, in the order of ``-proto_dist``.
     carriers: tuple[str, ...] | None = None
     hidden: bool | None = None
+    connect_all: bool | None = None
+    prevent_overlapping_partitions: bool | None = None
     listen: bool | None = None
 
     # QUIC
@@ -73,6 +76,9 @@ class Config:
     modules: Mapping[str, Backend | Discovery] = field(default_factory=dict)
     #: All options of ``dist``, as terms: the argument of a back end's ``init``.
     dist: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    #: The strategies of libcluster's ``topologies``.
+    cluster: tuple[Strategy, ...] = ()
 
     # TCP
     tcp_family: str | None = None

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from quicdist.config.cluster_settings import strategies
 from quicdist.config.config import Config
 from quicdist.config.erl_flags import KNOWN, FlagReader
 from quicdist.config.errors import ConfigError, Unsupported, shown
@@ -94,6 +95,8 @@ class _ConfigReader:
         self._options(dist, DIST, "dist ")
         self._options(quic, QUIC, "quic ")
         self._options({key: kernel[key] for key in kernel if key in KERNEL}, KERNEL, "kernel ")
+        libcluster = environment.get("libcluster", {}) | self._application_flags(flags, "libcluster", source)
+        self._fields["cluster"] = strategies(libcluster.get("topologies"), self._unsupported)
         if dist:
             self._fields.setdefault("verify", False)  # quic_dist's default
         self._fields |= reader.fields

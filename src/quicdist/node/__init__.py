@@ -1,5 +1,6 @@
 """The node: processes, mailboxes, names, links, monitors, aliases, and the table of connections."""
 
+from quicdist.node.cluster import Cluster, ClusterEvent, ClusterEvents, ConnectFailed, LookupFailed
 from quicdist.node.errors import (
     CookieError,
     NameRegistered,
@@ -8,6 +9,7 @@ from quicdist.node.errors import (
     NodeNotStarted,
     NoSuchProcess,
     NotConnected,
+    NotSettled,
     ProcessEnded,
     ProcessExit,
     SpawnError,
@@ -20,8 +22,13 @@ from quicdist.node.process import Process
 __all__ = [
     "ANY",
     "AnyOf",
+    "Cluster",
+    "ClusterEvent",
+    "ClusterEvents",
+    "ConnectFailed",
     "CookieError",
     "LocalNode",
+    "LookupFailed",
     "NameRegistered",
     "NetTickTimeout",
     "NoSuchProcess",
@@ -31,6 +38,7 @@ __all__ = [
     "NodeNotStarted",
     "NodeUp",
     "NotConnected",
+    "NotSettled",
     "Process",
     "ProcessEnded",
     "ProcessExit",

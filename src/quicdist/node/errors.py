@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from quicdist.containment import describe
 from quicdist.errors import QuicDistError
 from quicdist.term import Atom, format_term
 from quicdist.term.shorten import shorten
@@ -34,6 +36,34 @@ class NotConnected(NodeError, ConnectionError):
         self.node = node
         self.attempts = attempts
         super().__init__(f"cannot reach node {node}: {_joined(attempts) or 'noconnection'}")
+
+
+class NotSettled(NodeError, TimeoutError):
+    """A cluster was not settled in time. ``missing`` has the nodes listed that are not connected, each with
+    the error of the last attempt, or None if there was none; ``unanswered`` has the strategies without an
+    answer, each in the same way."""
+
+    def __init__(
+        self,
+        timeout: float,
+        missing: Mapping[str, QuicDistError | None],
+        unanswered: Mapping[str, BaseException | None],
+    ) -> None:
+        self.missing = dict(missing)
+        self.unanswered = dict(unanswered)
+        waited = [f"{node} is not connected" + _because(error) for node, error in missing.items()]
+        waited += [f"{strategy} has not answered" + _because(error) for strategy, error in unanswered.items()]
+        more = f"; and {len(waited) - _MAX_WAITED} more" if len(waited) > _MAX_WAITED else ""
+        text = "; ".join(waited[:_MAX_WAITED]) or "too few nodes are listed"
+        super().__init__(f"the cluster has not settled within {timeout:g} s: {text}{more}")
+
+
+#: Nodes and strategies that the text of NotSettled names.
+_MAX_WAITED = 5
+
+
+def _because(error: BaseException | None) -> str:
+    return "" if error is None else f" ({describe(error)})"
 
 
 def _joined(attempts: tuple[QuicDistError, ...]) -> str:

@@ -3,7 +3,21 @@
 from quicdist.otp.call_context import Call, current_call
 from quicdist.otp.child_spec import ChildSpec
 from quicdist.otp.errors import CallingSelf, CallTimeout, RemoteError
+from quicdist.otp.gen_event import EventHandler, GenEvent, RemoveHandler, SwapHandler
 from quicdist.otp.gen_server import HIBERNATE, IGNORE, NO_REPLY, Continue, GenServer, NoReply, Reply, Stop
+from quicdist.otp.gen_statem import (
+    POSTPONE,
+    Event,
+    EventTimeout,
+    GenericTimeout,
+    GenStatem,
+    KeepState,
+    NextEvent,
+    NextState,
+    RepeatState,
+    StateTimeout,
+    state_function,
+)
 from quicdist.otp.logger import LoggerHandler
 from quicdist.otp.node import Node
 from quicdist.otp.request import Request
@@ -14,22 +28,37 @@ __all__ = [
     "HIBERNATE",
     "IGNORE",
     "NO_REPLY",
+    "POSTPONE",
     "Call",
     "CallTimeout",
     "CallingSelf",
     "ChildSpec",
     "Continue",
+    "Event",
+    "EventHandler",
+    "EventTimeout",
+    "GenEvent",
     "GenServer",
+    "GenStatem",
+    "GenericTimeout",
     "Global",
+    "KeepState",
     "LoggerHandler",
     "NameRegistry",
+    "NextEvent",
+    "NextState",
     "NoReply",
     "Node",
     "RemoteError",
+    "RemoveHandler",
+    "RepeatState",
     "Reply",
     "Request",
+    "StateTimeout",
     "Stop",
     "Supervisor",
+    "SwapHandler",
     "Via",
     "current_call",
+    "state_function",
 ]

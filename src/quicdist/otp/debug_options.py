@@ -19,8 +19,8 @@ from quicdist.containment import dispose
 from quicdist.logs import RateLimit, get_logger
 from quicdist.node.process import Process
 from quicdist.node.reports import shown
+from quicdist.otp.behaviour import reported_state
 from quicdist.otp.debug_events import Event, event_format, event_text
-from quicdist.otp.gen_server import reported_state
 from quicdist.otp.output import Output
 from quicdist.term import Atom, Export, Fun, TermError, exactly_equal
 from quicdist.term.shorten import shorten

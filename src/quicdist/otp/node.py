@@ -8,10 +8,13 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from quicdist.carrier import DEFAULT_PRIORITY, NetAddress, Pem, TlsSettings, UserStream
+from quicdist.cluster import Backoff, ClusterSource
+from quicdist.cluster.strategy import as_strategies
 from quicdist.config import Config, Source, as_config, first
 from quicdist.discovery import Discovery
 from quicdist.discovery.static import Addresses
 from quicdist.errors import QuicDistError
+from quicdist.node.cluster import Cluster
 from quicdist.node.connections import SETUP_TIME
 from quicdist.node.dial_queue import MAX_DIALS
 from quicdist.node.endpoints import Endpoint, EndpointSettings, carrier_names, make_endpoints
@@ -22,12 +25,15 @@ from quicdist.node.local_node import LocalNode, NodeEvent, NodeServices
 from quicdist.node.process import Process
 from quicdist.node.quic_dist import QuicDist
 from quicdist.node.streams import StreamAcceptor, StreamHandler, StreamInfo
-from quicdist.otp import server_process
+from quicdist.otp import server_start
+from quicdist.otp.behaviour import Behaviour
 from quicdist.otp.call_context import is_called_on
 from quicdist.otp.erpc import ErpcClient
-from quicdist.otp.gen_server import GenServer
+from quicdist.otp.gen_event_client import GenEventClient
 from quicdist.otp.gen_server_client import GenServerClient
+from quicdist.otp.gen_statem_client import GenStatemClient
 from quicdist.otp.global_names import GlobalNames
+from quicdist.otp.global_server import Partitions
 from quicdist.otp.introspection import Introspection
 from quicdist.otp.io_client import IoClient
 from quicdist.otp.kernel_supervisor import KernelSupervisor
@@ -73,10 +79,11 @@ class Node:
     Methods by subject:
 
     - processes: :meth:`process`, :meth:`spawn`, :meth:`serve`, :meth:`whereis`, :meth:`send`;
-    - other nodes: :meth:`connect`, :meth:`disconnect`, :meth:`ping`, :meth:`nodes`, :meth:`subscribe`;
+    - other nodes: :meth:`connect`, :meth:`disconnect`, :meth:`ping`, :meth:`nodes`, :meth:`subscribe`,
+      :attr:`cluster`;
     - calls to them: :meth:`call`, :meth:`cast`, :meth:`gen_server_call`, and the services by the names
-      of OTP's modules: :attr:`erpc`, :attr:`rpc`, :attr:`gen_server`, :attr:`sys`, :attr:`net_kernel`,
-      :attr:`global_names`, :attr:`pg`, :attr:`io`;
+      of OTP's modules: :attr:`erpc`, :attr:`rpc`, :attr:`gen_server`, :attr:`gen_statem`, :attr:`gen_event`,
+      :attr:`sys`, :attr:`net_kernel`, :attr:`global_names`, :attr:`pg`, :attr:`io`;
     - calls from them: :meth:`export` and :attr:`exports`;
     - streams of bytes: :meth:`open_stream`, :meth:`accept_streams`, :attr:`quic_dist`.
 
@@ -98,6 +105,12 @@ class Node:
     - ``discovery``: replaces the default discovery. ``endpoints``: replaces all options of carriers and
       addresses.
 
+    - ``cluster``: the nodes to stay connected to: a list of their names, a strategy of
+      :mod:`quicdist.cluster` such as ``DnsPoll("app-headless.default.svc.cluster.local", "app")``, several,
+      an asynchronous iterable of lists, or a function that returns a list; by default the ``topologies`` of
+      ``libcluster`` in ``config``. ``cluster_backoff``: the time between attempts to reach one of them. See
+      ``docs/clusters.md``.
+
     Security, see ``docs/security.md``:
 
     - ``cert``, ``key``, ``cacert``: PEM files, or their contents as bytes.
@@ -111,7 +124,10 @@ class Node:
 
     The rest:
 
-    - ``hidden``: whether it is an Erlang hidden node, which takes no part in the full mesh; the default.
+    - ``hidden``: whether it is an Erlang hidden node, which takes no part in the full mesh and in ``global``;
+      the default.
+    - ``connect_all`` and ``prevent_overlapping_partitions``, for a published node: the kernel parameters of
+      these names, True unless the files say otherwise. All nodes of a cluster must have the same.
     - ``none``: the atom that stands for ``None``; Elixir users choose ``"nil"``. ``limits``: limits
       for decoding, see :class:`~quicdist.term.Limits`. ``default``: called with each value that has no
       Erlang term, such as a ``datetime``; returns one that can be sent, or raises TypeError.
@@ -138,6 +154,8 @@ class Node:
         epmd: bool | None = None,
         discovery: Discovery | None = None,
         endpoints: Sequence[Endpoint] | None = None,
+        cluster: ClusterSource | None = None,
+        cluster_backoff: Backoff = Backoff(),  # noqa: B008 - frozen
         cert: Pem | None = None,
         key: Pem | None = None,
         cacert: Pem | None = None,
@@ -145,6 +163,8 @@ class Node:
         quic: Mapping[str, Any] | None = None,
         tls: TlsSettings | None = None,
         hidden: bool | None = None,
+        connect_all: bool | None = None,
+        prevent_overlapping_partitions: bool | None = None,
         none: str | Atom = "undefined",
         limits: Limits = Limits(),  # noqa: B008 - frozen
         default: Callable[[Any], Any] | None = None,
@@ -182,7 +202,11 @@ class Node:
                 name=name,
             )
             endpoints = make_endpoints(first(carrier, files.carriers, "quic"), settings)
-        self._running = _RunningServices(self)
+        partitions = Partitions(
+            first(connect_all, files.connect_all, True),
+            first(prevent_overlapping_partitions, files.prevent_overlapping_partitions, True),
+        )
+        self._running = _RunningServices(self, partitions)
         self._local = LocalNode(
             name,
             owner=self,
@@ -195,6 +219,8 @@ class Node:
             setup_time=first(setup_time, files.setup_time, SETUP_TIME),
             max_dials=max_dials,
         )
+        strategies = files.cluster if cluster is None else as_strategies(cluster)
+        self._cluster = Cluster(self._local, strategies, cluster_backoff)
         for other, its_cookie in files.cookies.items():
             self.set_cookie(other, its_cookie)
         #: What other nodes may call and spawn.
@@ -301,6 +327,16 @@ class Node:
         return self._services.gen_server
 
     @property
+    def gen_statem(self) -> GenStatemClient:
+        """``gen_statem``: state machines of any node."""
+        return self._services.gen_statem
+
+    @property
+    def gen_event(self) -> GenEventClient:
+        """``gen_event``: event managers of any node."""
+        return self._services.gen_event
+
+    @property
     def net_kernel(self) -> NetKernel:
         """``net_kernel``: the other nodes."""
         return self._services.net_kernel
@@ -351,16 +387,16 @@ class Node:
         return self._local.runtime.spawn(function, *args, name=name)
 
     def serve(
-        self, server: GenServer, *, name: Name | GlobalOrVia | None = None, debug: Iterable[Any] = ()
+        self, server: Behaviour, *, name: Name | GlobalOrVia | None = None, debug: Iterable[Any] = ()
     ) -> Process:
-        """Start a :class:`GenServer`, or a :class:`Supervisor`, which is one. It does not wait for
-        a coroutine ``init``, nor for a :class:`Global` or :class:`Via` name: ``gen_server.start``
-        does.
+        """Start a :class:`GenServer`, such as a :class:`Supervisor`, a :class:`GenStatem` or a
+        :class:`GenEvent`. It does not wait for a coroutine ``init``, nor for a :class:`Global` or
+        :class:`Via` name: ``gen_server.start`` does.
 
         ``debug`` are debug options (``{debug, [...]}``): ``"trace"``, ``"log"``, ``("log", size)``,
         ``"statistics"``, ``("log_to_file", path)``, ``("install", (function, state))``; see
         ``docs/debugging.md``. Raises :class:`ValueError` for others."""
-        return server_process.start(self._local.runtime, server, name=name, debug=debug)
+        return server_start.start(self._local.runtime, server, name=name, debug=debug)
 
     def whereis(self, name: Name) -> Process | None:
         """The process registered under ``name``."""
@@ -397,6 +433,11 @@ class Node:
         Raises :class:`NodeError` for another kind, :class:`NodeNotStarted`.
         """
         return self.net_kernel.nodes(*kinds)
+
+    @property
+    def cluster(self) -> Cluster:
+        """The nodes that this node stays connected to, by its option ``cluster``."""
+        return self._cluster
 
     async def ping(self, node: Name, *, timeout: float = 10.0) -> bool:
         """Whether ``node`` can be reached and answers (``net_adm:ping/1``, whose ``pong`` is True and
@@ -534,8 +575,9 @@ class Node:
 class _RunningServices(NodeServices):
     """Starts and stops the services of a BEAM node with the node."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, partitions: Partitions) -> None:
         self._node = node
+        self._partitions = partitions
         self.services: Services | None = None
         #: Processes of the program, by their names, that start with the node.
         self.to_spawn: list[tuple[str, Callable[..., Any]]] = []
@@ -543,13 +585,15 @@ class _RunningServices(NodeServices):
 
     def start(self) -> None:
         local = self._node._local
-        self.services = start_services(local, self._node.exports)
+        self.services = start_services(local, self._node.exports, self._partitions)
         self._kernel = self.services.kernel_supervisor
         for name, function in self.to_spawn:
             local.runtime.spawn(function, name=name)
         self.to_spawn.clear()
+        self._node.cluster.start()
 
     def stop(self) -> None:
+        self._node.cluster.stop()
         if self._kernel is not None:
             self._kernel.stop()
 
@@ -558,11 +602,13 @@ class _RunningServices(NodeServices):
             await self._kernel.flush()
 
     def break_off(self) -> None:
+        self._node.cluster.stop()
         if self._kernel is not None:
             self._kernel.let_go()
         self.services = None
 
     def forked(self) -> None:
+        self._node.cluster.forked()
         self.services = self._kernel = None
 
     def runs_current_task(self) -> bool:
