@@ -11,14 +11,23 @@ import pytest
 import pytest_asyncio
 
 from quicdist import (
+    POSTPONE,
     Atom,
     Continue,
+    Event,
+    EventTimeout,
     Export,
+    GenericTimeout,
+    GenEvent,
     GenServer,
+    GenStatem,
+    NextEvent,
+    NextState,
     NodeError,
     NoReply,
     RemoteError,
     Reply,
+    StateTimeout,
     Stop,
     current_call,
 )
@@ -49,6 +58,57 @@ refuse(_) -> exit(no).
 watch(To, Event, Name) -> To ! {watched, Name, element(1, Event)}, To.
 watch_once(To, Event, _) -> To ! {once, element(1, Event)}, done.
 """
+
+
+LAMP_ERL = r"""
+-module(lamp).
+-behaviour(gen_statem).
+-compile([export_all, nowarn_export_all]).
+start(Options) -> {ok, Pid} = gen_statem:start({local, lamp}, lamp, [], Options), Pid.
+callback_mode() -> [handle_event_function, state_enter].
+init([]) -> {ok, off, 0}.
+handle_event(enter, _, _, D) -> {keep_state, D};
+handle_event({call, From}, flip, off, D) ->
+  {next_state, on, D, [{reply, From, flipped}, {next_event, internal, inner}, {state_timeout, 60000, dim}]};
+handle_event({call, From}, zero, _, D) ->
+  {keep_state, D, [{reply, From, zero}, {timeout, 0, z}, {{timeout, name}, 0, y}]};
+handle_event({call, From}, stop, _, D) -> {stop_and_reply, normal, [{reply, From, bye}], D};
+handle_event(cast, later, off, _) -> {keep_state_and_data, [postpone]};
+handle_event(_, _, _, D) -> {keep_state, D}.
+"""
+
+
+class Lamp(GenStatem):
+    """LAMP_ERL in Python."""
+
+    state_enter = True
+
+    def init(self) -> Any:
+        return NextState("off")
+
+    def get_data(self) -> Any:
+        return 0
+
+    def handle_event(self, event: Event) -> Any:
+        match event.type, event.content:
+            case "call", Atom(name="flip"):
+                actions: list[Any] = [
+                    Reply(Atom("flipped")),
+                    NextEvent(Atom("inner")),
+                    StateTimeout(60.0, Atom("dim")),
+                ]
+                return NextState("on", *actions)
+            case "call", Atom(name="zero"):
+                return [
+                    Reply(Atom("zero")),
+                    EventTimeout(0, Atom("z")),
+                    GenericTimeout("name", 0, Atom("y")),
+                ]
+            case "call", Atom(name="stop"):
+                return Stop(reply=Atom("bye"))
+            case "cast", Atom(name="later") if self.state == Atom("off"):
+                return POSTPONE
+        return None
 
 
 class Probe(GenServer):
@@ -161,7 +221,7 @@ SYS = {
 
 @pytest.fixture(scope="module", params=CARRIERS)
 def beams(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Beams]:
-    with two_beams(request.param, tmp_path_factory.mktemp("beams"), [PROBE_ERL]) as both:
+    with two_beams(request.param, tmp_path_factory.mktemp("beams"), [PROBE_ERL, LAMP_ERL]) as both:
         yield both
 
 
@@ -251,6 +311,56 @@ async def test_events_are_printed_at_the_group_leader_as_gen_server_prints_them(
         texts.append(re.sub(r"<\d+\.\d+\.\d+>|#Ref<[\d.]+>", "ID", text))
     assert texts[0] == texts[1]
     assert texts[1].count("*DBG* probe ") > 1
+
+
+#: Calls of the state machine.
+LAMP = (
+    "L = {lamp, PEER}, gen_statem:cast(L, later), flipped = gen_statem:call(L, flip),"
+    " zero = gen_statem:call(L, zero), L ! {some, info},"
+)
+
+
+async def test_state_machines_have_the_events_of_gen_statem(
+    conformance: ConformancePair, tmp_path: Path
+) -> None:
+    conformance.node.sys.log_directory = tmp_path
+    options: list[Any] = [("log", 100), "statistics", ("log_to_file", tmp_path / "ours")]
+    conformance.node.serve(Lamp(), name="lamp", debug=options)
+    theirs = f'[{{log, 100}}, statistics, {{log_to_file, "{tmp_path}/theirs"}}]'
+    await conformance.model.eval(f"lamp:start([{{debug, {theirs}}}])")
+    got = await conformance.same(
+        f"{NORM} {LAMP} _ = sys:get_state(L), {{ok, Events}} = sys:log(L, get),"
+        " {ok, S} = sys:statistics(L, get),"
+        " {status, _, _, [_, _, _, Debug, [_, {_, Facts} | _]]} = sys:get_status(L),"
+        ' {_, Events} = lists:keyfind("Logged Events", 1, Facts),'
+        " M = monitor(process, L), bye = gen_statem:call(L, stop), receive {'DOWN', M, _, _, Why} -> ok end,"
+        " [Clean || Clean <- Norm(Events), element(1, Clean) =/= enter]"
+        " ++ [lists:nthtail(3, S), [K || {K, _} <- Debug], Why]"
+    )
+    assert "{postpone,{cast,later},off,off}" in got
+    ours, model = (
+        re.sub(r"<\d+\.\d+\.\d+>|enter \S+", "ID", (tmp_path / name).read_text())
+        for name in ("ours", "theirs")
+    )
+    assert ours == model
+
+
+async def test_event_managers_have_the_events_of_gen_event(
+    conformance: ConformancePair, tmp_path: Path
+) -> None:
+    conformance.node.serve(GenEvent({}), name="manager", debug=[("log_to_file", tmp_path / "ours"), "log"])
+    options = f'[{{debug, [{{log_to_file, "{tmp_path}/theirs"}}, log]}}]'
+    await conformance.model.eval(f"{{ok, _}} = gen_event:start({{local, manager}}, {options})")
+    await conformance.same(
+        f"{NORM} E = {{manager, PEER}}, gen_event:notify(E, hello), gen_event:sync_notify(E, {{a, b}}),"
+        " [] = gen_event:which_handlers(E), E ! info, {error, bad_module} = gen_event:call(E, nobody, query),"
+        " {ok, Events} = sys:log(E, get), ok = sys:log_to_file(E, false), gen_event:stop(E), Norm(Events)"
+    )
+    ours, model = (
+        re.sub(r"\s+|<\d+\.\d+\.\d+>|#Ref<[\d.]+>", "", (tmp_path / name).read_text())
+        for name in ("ours", "theirs")
+    )
+    assert ours == model
 
 
 async def test_events_are_printed_here_in_the_same_words(

@@ -157,7 +157,9 @@ class FunNode:
 def install(server: ServerProcess, node: FunNode) -> None:
     fun: Any = Fun
     option = remote_debug.RemoteInstalled("key", node.call, "other@host", fun, 0)
-    server.debug = debug_options.DebugOptions(server, lambda: server.node._services.outputs.of(None))
+    server.debug = debug_options.DebugOptions(
+        server, lambda: server.node._services.outputs.of(None), Atom("gen_server")
+    )
     assert server.debug.install(option)
 
 
@@ -199,7 +201,8 @@ def test_events_are_formatted_whatever_they_hold() -> None:
             (value,),
             (Atom("noreply"), value),
         ):
-            assert event_text(Atom("name"), event).startswith("*DBG* name ")
+            for behaviour in ("gen_server", "gen_statem", "gen_event"):
+                assert event_text(Atom("name"), event, Atom(behaviour)).startswith("*DBG* name")
 
 
 async def test_a_server_under_debug_options_prints_nothing_after_its_end(

@@ -62,7 +62,7 @@ def is_harmless(what: Any) -> bool:
 
 def command(process: ServerLifecycle, asking: str, what: Any) -> Any:
     """Do a command of the node ``asking``; the answer."""
-    debug = process.debug or DebugOptions(process, lambda: output_of(process))
+    debug = process.debug or DebugOptions(process, lambda: output_of(process), process.server.behaviour)
     answer = _command(process, debug, asking, what)
     process.debug = debug if debug and process.alive else None
     return answer

@@ -42,7 +42,6 @@ MAX_OPTIONS: Final = 32
 #: Bytes that ``log_to_file`` writes to one file.
 MAX_FILE: Final = 64 * 1024 * 1024
 
-_PRINT_EVENT = Export("gen_server", "print_event", 3)
 _REDUCTIONS = Atom("reductions")
 _failures = RateLimit()
 
@@ -100,7 +99,8 @@ class EventLog(DebugOption):
         # As sys keeps it: the room that is left and the events from the newest on; or, where the log is
         # full, an empty list and the events from the oldest on.
         left = (self.events.maxlen or 0) - len(self.events)
-        items = [(event, options.name, _PRINT_EVENT) for event in self.events]
+        form = Export(options.behaviour, "print_event", 3)
+        items = [(event, options.name, form) for event in self.events]
         return [left, *reversed(items)] if left else [[], *items]
 
 
@@ -143,7 +143,7 @@ class LogFile(DebugOption):
         self._written = 0
 
     def handle(self, options: DebugOptions, event: Event) -> bool:
-        text = event_text(options.name, event)
+        text = event_text(options.name, event, options.behaviour)
         self._written += len(text.encode(errors="backslashreplace"))
         try:
             if self._written > MAX_FILE:
@@ -207,8 +207,9 @@ class Installed(DebugOption):
 class DebugOptions:
     """The debug options of one server, the newest first, as OTP keeps them."""
 
-    def __init__(self, process: Process, output: Callable[[], Output]) -> None:
+    def __init__(self, process: Process, output: Callable[[], Output], behaviour: Atom) -> None:
         self.process = process
+        self.behaviour = behaviour
         self._output = output
         self._options: list[DebugOption] = []
 
@@ -263,9 +264,9 @@ class DebugOptions:
         """Print an event at the group leader of the server."""
         output = self._output()
         if output.device.node is self.process.pid.node:
-            output.write(event_text(self.name, event))
+            output.write(event_text(self.name, event, self.behaviour))
         else:
-            output.format(*event_format(self.name, event))
+            output.format(*event_format(self.name, event, self.behaviour))
 
     @property
     def events(self) -> list[Event]:
@@ -305,11 +306,13 @@ def local_time() -> Any:
     return (now[0:3], now[3:6])
 
 
-def start_options(process: Process, options: Iterable[Any], output: Callable[[], Output]) -> DebugOptions:
+def start_options(
+    process: Process, options: Iterable[Any], output: Callable[[], Output], behaviour: Atom
+) -> DebugOptions:
     """Debug options from those of a start: ``"trace"``, ``"log"``, ``("log", N)``, ``"statistics"``,
     ``("log_to_file", path)``, ``("install", (function, state))``, ``("install", (id, function, state))``.
     Raises :class:`ValueError` for others, and OSError for a file that cannot be opened."""
-    debug = DebugOptions(process, output)
+    debug = DebugOptions(process, output, behaviour)
     for option in options:
         match option:
             case "trace":

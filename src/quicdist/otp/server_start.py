@@ -42,7 +42,7 @@ def start(
     own, looked_up = split_server_name(name)
     parent = link_to.pid if isinstance(link_to, Process) else link_to
     process = _process(runtime, server)
-    options = start_options(process, debug, lambda: output_of(process))
+    options = start_options(process, debug, lambda: output_of(process), server.behaviour)
     runtime.add(process, name=own)
     process.debug = options or None
     process.parent = parent
