@@ -107,6 +107,7 @@ class LinkBase(Link):
         limits: BufferLimits = BufferLimits(),
     ) -> None:
         self.peer = dist.peer
+        self.local = dist.local
         self.local_address = local_address
         self.remote_address = remote_address
         self.stats = LinkStats()

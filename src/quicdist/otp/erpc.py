@@ -77,8 +77,9 @@ class ErpcClient:
         return self._ask(node_name(node), mfa_of(module, function, arguments))
 
     def _ask(self, node: str, mfa: MFA) -> Request[Any]:
+        node = self._runtime.internal(node)
         call = _PendingCall(self, node, mfa)
-        if self._connections.is_linked(node):
+        if node == self._runtime.name or self._connections.is_linked(node):
             call.begin()
         else:
             task = asyncio.ensure_future(self._connect(node, call))

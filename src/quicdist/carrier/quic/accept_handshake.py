@@ -65,7 +65,7 @@ class AcceptHandshake(QuicHandshake):
 
     def _decide(self, event: Event) -> None:
         if isinstance(event, PeerNamed):
-            self._check_name(event.name)
+            self._check_host(event)
             self._joins_messages = self.connection.engine.peer_says(JOINED_MESSAGES)
             status = self._local.connection_requested(event)
             if status is Status.NOK:
@@ -94,11 +94,11 @@ class AcceptHandshake(QuicHandshake):
         text = f"{name} and this node dial each other, and this node has the greater name"
         return AcceptError(self.connection.remote_address, text, Refusal.SIMULTANEOUS)
 
-    def _check_name(self, name: str) -> None:
+    def _check_host(self, peer: PeerNamed) -> None:
         """The certificate of a peer, if it has shown one, must name the host of its node name."""
-        why = self.connection.engine.why_not_named(name.partition("@")[2])
+        why = self.connection.engine.why_not_named(peer.host)
         if why is not None:
-            text = f"its certificate is not valid for the host of {name}: {why}"
+            text = f"its certificate is not valid for the host of {peer.name}: {why}"
             raise AcceptError(self.connection.remote_address, text, Refusal.CERTIFICATE)
 
     def _not_authentic(self, reason: str) -> QuicDistError:
