@@ -9,9 +9,10 @@ of their call, and all other text where it went before.
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Any, Final
 
 from quicdist.node.code_output import code_output
 from quicdist.node.process import Process
@@ -90,13 +91,16 @@ class CallerOutput:
         self._runtime = runtime
         self._outputs = outputs
         self._exports = exports
+        #: ``sys.stdout`` when it was redirected last.
+        self._redirected: Any = None
 
     def of(self, process: Process) -> CallOutput | None:
         """The output of a call that ``process`` runs; None if it is this program's own standard output."""
         leader = process.group_leader
         if not self._exports.output_to_caller or leader is None or leader == self._runtime.group_leader:
             return None
-        redirect(self)
+        if sys.stdout is not self._redirected:
+            self._redirected = redirect(self)
         return CallOutput(self._outputs, self._runtime, leader)
 
     @contextlib.contextmanager
@@ -131,4 +135,5 @@ class CallerOutput:
 
     def close(self) -> None:
         """The node has stopped."""
+        self._redirected = None
         restore(self)

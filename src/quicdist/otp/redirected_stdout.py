@@ -50,11 +50,12 @@ io.TextIOBase.register(RedirectedStdout)
 _users: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
-def redirect(user: Any) -> None:
-    """Redirect ``sys.stdout``, until :func:`restore` for each user."""
+def redirect(user: Any) -> Any:
+    """Redirect ``sys.stdout``, until :func:`restore` for each user; the stream that it is then."""
     if type(sys.stdout) is not RedirectedStdout and sys.stdout is not None:
         sys.stdout = RedirectedStdout(sys.stdout)
     _users.add(user)
+    return sys.stdout
 
 
 def restore(user: Any) -> None:
