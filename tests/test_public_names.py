@@ -16,7 +16,20 @@ PACKAGES = [
     "quicdist",
     *(
         f"quicdist.{part}"
-        for part in ("carrier", "cli", "cluster", "config", "discovery", "node", "otp", "protocol", "term")
+        for part in (
+            *(
+                "carrier",
+                "cli",
+                "cluster",
+                "config",
+                "discovery",
+                "gateway",
+                "node",
+                "otp",
+                "protocol",
+                "term",
+            ),
+        )
     ),
 ]
 NAMES = {package: {*importlib.import_module(package).__all__, "*"} for package in PACKAGES}

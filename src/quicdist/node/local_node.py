@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from quicdist.carrier import CarrierError, Link, MessageHandler, NetAddress
+from quicdist.carrier.liveness import NET_TICKTIME, Ticker
 from quicdist.containment import contained
 from quicdist.discovery import Family, new_creation
 from quicdist.errors import QuicDistError
@@ -26,7 +27,6 @@ from quicdist.node.dynamic_names import OwnName
 from quicdist.node.endpoints import Endpoint
 from quicdist.node.errors import CookieError, NetTickTimeout, NodeError, NodeNotStarted
 from quicdist.node.lifecycle import Lifecycle
-from quicdist.node.liveness import NET_TICKTIME, Ticker
 from quicdist.node.loop_watch import LoopWatch
 from quicdist.node.quic_dist import QuicDist
 from quicdist.node.registration import Registrations

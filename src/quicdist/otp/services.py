@@ -36,6 +36,7 @@ from quicdist.otp.rpc import REX, RpcClient
 from quicdist.otp.rpc_server import ErpcServer, Rex
 from quicdist.otp.state_form import StateForm
 from quicdist.otp.sys_client import SysClient
+from quicdist.otp.task_client import TaskSupervisorClient
 from quicdist.protocol import DistFlag
 
 
@@ -49,6 +50,8 @@ class Services:
     gen_server: GenServerClient
     gen_statem: GenStatemClient
     gen_event: GenEventClient
+    task_supervisor: TaskSupervisorClient
+    dispatcher: Dispatcher
     net_kernel: NetKernel
     global_names: GlobalNames
     names: NameResolver
@@ -104,6 +107,8 @@ def start_services(node: LocalNode, exports: Exports, partitions: Partitions) ->
         gen_server=gen_server,
         gen_statem=GenStatemClient(runtime, gen, gen_server),
         gen_event=GenEventClient(runtime, gen, gen_server),
+        task_supervisor=TaskSupervisorClient(runtime, gen, gen_server),
+        dispatcher=dispatcher,
         net_kernel=net_kernel,
         global_names=global_names,
         names=names,

@@ -53,6 +53,11 @@ class LivenessProbe:
         #: The probe.
         self.signal = MonitorP(Pid(node, 0, 0, creation), UNREGISTERED, self._reference)
 
+    @property
+    def mark(self) -> bytes:
+        """Bytes that an answer to a probe contains in external form: the words of its reference."""
+        return b"".join(word.to_bytes(4, "big") for word in self._reference.ids)
+
     def take_own(self, messages: list[Message]) -> list[Message]:
         """Answer the probes among ``messages``, and drop the answers. Returns the messages for the node."""
         return [message for message in messages if not self._is_own(message[0])]
