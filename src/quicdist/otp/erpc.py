@@ -15,6 +15,7 @@ from quicdist.node.connections import ConnectionTable
 from quicdist.node.errors import NodeError, NotConnected
 from quicdist.node.exit_reason import NOCONNECTION
 from quicdist.node.runtime import Runtime
+from quicdist.otp.call_context import group_leader
 from quicdist.otp.deadline import Deadline
 from quicdist.otp.errors import RemoteError, fails_erpc
 from quicdist.otp.gen import GenClient
@@ -114,8 +115,9 @@ class ErpcClient:
 
     @property
     def _leader(self) -> Pid:
-        """The node's group leader, for the output of called functions."""
-        return self._runtime.group_leader or self._gen.process.pid
+        """The group leader of called functions, for their output: the node's, and in a function that another
+        node has called, that of its call."""
+        return group_leader(self._runtime.owner) or self._runtime.group_leader or self._gen.process.pid
 
     async def multicall(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -395,11 +395,17 @@ class Node:
         """Spawn a process; see :meth:`process` for what ``function`` can be."""
         return self._local.runtime.spawn(function, *args, name=name)
 
-    def serve(self, server: Behaviour, *, name: Name | GlobalOrVia | None = None) -> Process:
+    def serve(
+        self, server: Behaviour, *, name: Name | GlobalOrVia | None = None, debug: Iterable[Any] = ()
+    ) -> Process:
         """Start a :class:`GenServer`, such as a :class:`Supervisor`, a :class:`GenStatem` or a
         :class:`GenEvent`. It does not wait for a coroutine ``init``, nor for a :class:`Global` or
-        :class:`Via` name: ``gen_server.start`` does."""
-        return server_start.start(self._local.runtime, server, name=name)
+        :class:`Via` name: ``gen_server.start`` does.
+
+        ``debug`` are debug options (``{debug, [...]}``): ``"trace"``, ``"log"``, ``("log", size)``,
+        ``"statistics"``, ``("log_to_file", path)``, ``("install", (function, state))``; see
+        ``docs/debugging.md``. Raises :class:`ValueError` for others."""
+        return server_start.start(self._local.runtime, server, name=name, debug=debug)
 
     def whereis(self, name: Name) -> Process | None:
         """The process registered under ``name``."""

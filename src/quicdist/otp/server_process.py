@@ -14,6 +14,7 @@ from quicdist.containment import dispose
 from quicdist.node.errors import ProcessExit
 from quicdist.node.process_lifecycle import ProcessState
 from quicdist.node.runtime import Runtime
+from quicdist.otp.debug_options import CONTINUE, IN, NOREPLY, OUT
 from quicdist.otp.errors import function_clause
 from quicdist.otp.function_clause import NO_CLAUSE
 from quicdist.otp.gen_messages import GEN_CALL, GEN_CAST, From
@@ -44,6 +45,8 @@ class ServerProcess(ServerLoop):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self.debug is not None:
+            self.debug.event(IN, message)
         if kind is GEN_CALL:
             result = self.call_back("handle_call", self.server.handle_call, request, sender)
             self._carry_on(sender, "handle_call", request, result)
@@ -72,6 +75,8 @@ class ServerProcess(ServerLoop):
                 if callback != "handle_info":
                     raise function_clause(self.server, callback, argument)
                 result = GenServer.handle_info(self.server, argument)
+            if self.debug is not None and callback is not None and not isinstance(result, Stop):
+                self._debug_result(sender, callback, argument, result)
             then: Then = None
             if isinstance(result, Reply | NoReply | Stop):
                 if isinstance(result, Stop):
@@ -92,6 +97,19 @@ class ServerProcess(ServerLoop):
             if then is not None and not isinstance(then, Atom):
                 self._timer = asyncio.get_running_loop().call_later(then, self._time_out)
             return
+
+    def _debug_result(self, sender: From | None, callback: str, argument: Any, result: Any) -> None:
+        """Give the event of what a callback has returned to the debug options."""
+        debug = self.debug
+        if debug is None:
+            return
+        if callback == "handle_continue":
+            debug.event(CONTINUE, argument)
+        if sender is None or isinstance(result, NoReply):
+            debug.event_with_state(self.server, NOREPLY)
+        else:
+            value = result.value if isinstance(result, Reply) else result
+            debug.event_with_state(self.server, OUT, value, sender)
 
     def _time_out(self) -> None:
         self._timer = None
