@@ -1,5 +1,4 @@
-"""Makes the screenshots of ``docs/observing.md``: the observer of the BEAM on the path, pointed at
-the example ``examples/shop_node.py``.
+"""Makes the screenshots of ``docs/observing.md``: the observer, pointed at ``examples/shop_node.py``.
 
 ``make screenshots`` runs it. It needs OTP's ``observer`` and ``wx``, ``Xvfb``, and ImageMagick.
 """
@@ -46,7 +45,7 @@ async def take(display: str, name: str) -> None:
     file = DOCS / f"observer-{name}.png"
     few_colours = ["+dither", "-colors", "32", "-strip", f"PNG8:{file}"]
     grab = ["import", "-display", display, "-window", "root", *few_colours]
-    subprocess.run(grab, check=True)  # noqa: ASYNC221  # a script, which does nothing meanwhile
+    await asyncio.to_thread(subprocess.run, grab, check=True)
     size = file.stat().st_size
     print(f"{file.relative_to(ROOT)}: {size} bytes")
     if size > MAX_SIZE:

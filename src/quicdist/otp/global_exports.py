@@ -18,7 +18,7 @@ from quicdist.otp.errors import RemoteError
 from quicdist.otp.exports import Exports
 from quicdist.otp.global_names import GlobalNames, resolver_term
 from quicdist.otp.global_resolving import NONE
-from quicdist.term import Atom, Export, Pid
+from quicdist.term import Atom, Export, Fun, Pid
 
 _CONFLICT = Atom("global_name_conflict")
 _YES, _NO, _OK = Atom("yes"), Atom("no"), Atom("ok")
@@ -51,6 +51,8 @@ def _smaller_first(one: Pid, other: Pid) -> tuple[Pid, Pid]:
     return (one, other) if one.node.name < other.node.name else (other, one)
 
 
+_GLOBAL = Atom("global")
+_DEFAULT = resolver_term("random_exit_name")
 #: The resolvers of OTP, by name; they act for the process that runs the call.
 _RESOLVERS: dict[str, Callable[[Process, Any, Pid, Pid], Any]] = {
     "random_exit_name": random_exit_name,
@@ -85,6 +87,8 @@ class GlobalExports:
 
     async def resolve_it(self, method: Any, name: Any, one: Pid, other: Pid) -> Any:
         """Call a resolver; what it raises is returned as ``{'EXIT', Reason}``, as ``catch`` does."""
+        if isinstance(method, Fun) and (method.module, method.arity) == (_GLOBAL, 3):
+            method = _DEFAULT  # of register_name/2: a local fun, which a BEAM of the same release can call
         if not isinstance(method, Export):
             return (EXIT, (_BADFUN, method))
         export = self._exports.find(method.module.name, method.function.name, 3)
@@ -146,7 +150,7 @@ class GlobalExports:
 def _resolver(method: Any) -> Export:
     match method:
         case None:
-            return resolver_term("random_exit_name")
+            return _DEFAULT
         case Export() | (Atom(), Atom()):
             return resolver_term(method)
     raise RemoteError("error", Atom("function_clause"), [])

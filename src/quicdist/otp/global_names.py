@@ -286,7 +286,7 @@ class GlobalNames:
         process: Process | None = None,
     ) -> Any:
         """Call ``function``, which can be a coroutine function, while a lock is set, and return its value
-        (``global:trans/4``); :data:`ABORTED` if the lock is taken. The arguments are those of
+        (``global:trans/4``); ``Atom("aborted")`` if the lock is taken. The arguments are those of
         :meth:`set_lock`."""
         lock_id, wanted = _lock_term(lock_id), self._lock_nodes(nodes)
         if not await self.set_lock(lock_id, wanted, retries, process=process):

@@ -390,7 +390,7 @@ class GlobalNameServer(GenServer):
 
 
 _QUERIES: dict[str, Callable[[GlobalNameServer], Any]] = {
-    "get_known": lambda server: server.protocol.known_term(),
+    "get_known": lambda server: [Atom(node) for node in server.known_nodes()],
     "get_synced": lambda server: [Atom(node) for node in server.protocol.synced],
     "get_protocol_version": lambda server: VERSION,
     "get_names_ext": lambda server: server.protocol.external_names(),

@@ -35,7 +35,6 @@ from quicdist.otp.gen_server_client import GenServerClient
 from quicdist.otp.gen_statem_client import GenStatemClient
 from quicdist.otp.global_names import GlobalNames
 from quicdist.otp.global_server import Partitions
-from quicdist.otp.introspection import Introspection
 from quicdist.otp.io_client import IoClient
 from quicdist.otp.kernel_supervisor import KernelSupervisor
 from quicdist.otp.net_kernel import NetKernel
@@ -183,7 +182,10 @@ class Node:
         dynamic = is_dynamic(name)
         if dynamic and (listen or hidden is False):
             raise NodeError(f"{name} asks for its name: such a node is hidden and does not listen")
-        hidden = dynamic or first(hidden, files.hidden, True)
+        listen = not dynamic and first(listen, files.listen, True)
+        if hidden is False and not listen and endpoints is None:
+            raise NodeError("a published node must listen: the other nodes of its cluster connect to it")
+        hidden = first(hidden, files.hidden, True) or not listen  # as -dist_listen false implies
         ticktime = first(net_ticktime, files.net_ticktime, NET_TICKTIME)
         its_cert, its_key, its_cacert = files.certificates
         if endpoints is None:
@@ -192,7 +194,7 @@ class Node:
                 discovery=discovery,
                 host=host,
                 port=port,
-                listen=not dynamic and first(listen, files.listen, True),
+                listen=listen,
                 epmd=first(epmd, files.epmd, True),
                 hidden=hidden,
                 cert=first(cert, its_cert),
@@ -229,11 +231,7 @@ class Node:
         for other, its_cookie in files.cookies.items():
             self.set_cookie(other, its_cookie)
         #: What other nodes may call and spawn.
-        self.exports = NodeExports(
-            self._local.spawnables,
-            lambda: self._local.runtime,
-            Introspection(self._local, lambda: self.net_kernel, lambda: self.sys),
-        )
+        self.exports = NodeExports(self._local, lambda: self.net_kernel, lambda: self.sys)
 
     def __repr__(self) -> str:
         carriers = ", ".join(carrier_names(self.endpoints))
