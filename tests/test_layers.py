@@ -29,6 +29,7 @@ LAYERS = (
     "node",
     "otp",
     "",
+    "prometheus",
     "cli",
     "__main__",
 )
@@ -48,6 +49,7 @@ ALLOWED_IN = {
     "dns": {"discovery"},
     "click": {"cli"},
     "rich": {"cli"},
+    "prometheus_client": {"prometheus"},
 }
 
 #: The one package that touches aioquic, public and private.

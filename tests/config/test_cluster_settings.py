@@ -54,7 +54,8 @@ def test_each_strategy_that_has_a_counterpart_is_used_and_the_others_are_reporte
 def test_functions_of_a_topology_are_reported(tmp_path: Path) -> None:
     config = read(
         tmp_path,
-        "[{libcluster, [{topologies, [{t, [{strategy, 'Elixir.Cluster.Strategy.DNSPoll'}, {connect, {m, f, []}},"
+        "[{libcluster, [{topologies, [{t, [{strategy, 'Elixir.Cluster.Strategy.DNSPoll'},"
+        " {connect, {m, f, []}},"
         ' {config, [{query, "a.test"}, {node_basename, "a"}, {resolver, fun m:f/1}]}]}]}]}].',
     )
     assert [each.option for each in config.unsupported] == [

@@ -35,6 +35,7 @@ PUBLIC = {
     "io",
     "is_auth",
     "list_streams",
+    "metrics",
     "name",
     "net_kernel",
     "net_ticktime",

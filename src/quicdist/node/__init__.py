@@ -15,6 +15,7 @@ from quicdist.node.errors import (
     SpawnError,
 )
 from quicdist.node.event_loop import run
+from quicdist.node.histogram import Durations
 from quicdist.node.local_node import LocalNode, NodeDown, NodeEvent, NodeUp
 from quicdist.node.patterns import ANY, AnyOf
 from quicdist.node.process import Process
@@ -27,6 +28,7 @@ __all__ = [
     "ClusterEvents",
     "ConnectFailed",
     "CookieError",
+    "Durations",
     "LocalNode",
     "LookupFailed",
     "NameRegistered",

@@ -18,6 +18,7 @@ from quicdist.containment import describe, settle
 from quicdist.errors import QuicDistError
 from quicdist.logs import get_logger
 from quicdist.node.connection import ConnectionState, NodeConnection
+from quicdist.node.connection_counters import ConnectionCounters, reason_of
 from quicdist.node.connection_errors import ConnectionErrors
 from quicdist.node.dial_queue import (
     MAX_DIALS,
@@ -93,6 +94,7 @@ class ConnectionTable:
         self.arrivals = Arrivals()
         self._dials = DialQueue(max_dials)
         self._errors = ConnectionErrors()
+        self.counters = ConnectionCounters()
         self._allowed: frozenset[str] | None = None
         self._open = True
 
@@ -120,8 +122,8 @@ class ConnectionTable:
         try:
             link = await carrier.accept_connection(incoming, accepting, setup_time=self._setup_time)
             self._adopt(link)
-        except QuicDistError:
-            pass  # The carrier has closed the connection and logged why.
+        except QuicDistError as error:  # The carrier has closed the connection and logged why.
+            self.counters.refused[carrier.family, reason_of(error)] += 1
         finally:
             self._accept_over(accepting)
 
@@ -284,6 +286,7 @@ class ConnectionTable:
                 await self.arrivals.over(node, GRACE)
                 connection.become(_DIALLING)
                 for endpoint in self._endpoints:
+                    tried = len(attempts)
                     link, error = await settle(
                         dial_endpoint(endpoint, node, self._local, self._setup_time, attempts)
                     )
@@ -295,6 +298,8 @@ class ConnectionTable:
                         connection.dialling = None
                         self._adopt(link)
                         return
+                    for attempt in attempts[tried:]:
+                        self.counters.dials_failed[endpoint.carrier.family, reason_of(attempt)] += 1
                     if attempts and isinstance(attempts[-1], SimultaneousConnect):
                         # The other node's dial continues in place of this one, and cancels this task.
                         await asyncio.sleep(self._setup_time)
@@ -318,6 +323,7 @@ class ConnectionTable:
         del self._connections[connection.node]
         connection.become(_ENDED)
         self._dial_over(connection)
+        self.counters.signals_dropped += len(connection.outbox)
         self._errors.dial_failed(
             error, len(connection.outbox), called_off=called_off, caused_by=connection.caused_by
         )
@@ -345,6 +351,7 @@ class ConnectionTable:
         connection.become(_UP)
         connection.link = link
         self._errors.connected(node)
+        self.counters.link_made(link)
         self._owner.link_made(link)
         link.start(
             on_behalf_of(node, self._owner.message_handler(node)),
@@ -382,6 +389,7 @@ class ConnectionTable:
         if self._connections.get(connection.node) is connection:
             del self._connections[connection.node]
         link.close()
+        self.counters.link_lost(link, error)
         self._errors.connection_ended(connection.node, error)
         self._owner.node_down(connection.node, error, was_up=True)
 
@@ -431,12 +439,15 @@ class ConnectionTable:
         except LinkLost:  # the link has reported it, and node_down follows
             return False
         except QuicDistError as error:
+            self.counters.signals_dropped += 1
             self._errors.dropped(node, error, caused_by=causing_peer())
             return False
         self._program_wants(connection)
         outbox = connection.outbox
         was_open = outbox.full is None
         full = outbox.add(node, control, payload, pair, self._local.codec)
+        if full is not None:
+            self.counters.signals_dropped += 1
         if full is not None and was_open:
             self._errors.dropped(node, full, caused_by=connection.caused_by)
             # Later: the sender must not be called back before this returns.
@@ -483,6 +494,15 @@ class ConnectionTable:
     def links(self) -> Iterator[Link]:
         """All links."""
         return (connection.link for connection in list(self._connections.values()) if connection.link)
+
+    def waiting(self) -> tuple[int, int]:
+        """How many nodes are being connected, and how many signals wait for that."""
+        connecting = [each for each in self._connections.values() if each.link is None]
+        return len(connecting), sum(len(each.outbox) for each in connecting)
+
+    def refused_early(self) -> Iterator[tuple[str, str, int]]:
+        """Incoming connections that the carriers' own handshakes ended: carrier, reason and number."""
+        return self._listeners.failed()
 
     # -- ending ----------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from quicdist.node.cookie import MAX_COOKIE, read_cookie
 from quicdist.node.dial_queue import MAX_DIALS
 from quicdist.node.endpoints import Endpoint
 from quicdist.node.errors import CookieError, NetTickTimeout, NodeError, NodeNotStarted
+from quicdist.node.histogram import Durations, Histogram
 from quicdist.node.lifecycle import Lifecycle
 from quicdist.node.liveness import NET_TICKTIME, Ticker
 from quicdist.node.loop_watch import LoopWatch
@@ -327,6 +328,10 @@ class LocalNode:
     def _tell(self, event: NodeEvent) -> None:
         for callback in list(self._subscribers):
             contained(log, f"{callback!r}, called with {event},", callback, event)
+
+    def loop_lag(self) -> Durations:
+        """By how much the event loop was late, measured four times a second."""
+        return (self._watch.lag if self._watch is not None else Histogram()).snapshot()
 
     def rebind(self) -> list[str]:
         """See :meth:`quicdist.Node.rebind`."""

@@ -5,6 +5,14 @@ from quicdist.otp.child_spec import ChildSpec
 from quicdist.otp.errors import CallingSelf, CallTimeout, RemoteError
 from quicdist.otp.gen_server import HIBERNATE, IGNORE, NO_REPLY, Continue, GenServer, NoReply, Reply, Stop
 from quicdist.otp.logger import LoggerHandler
+from quicdist.otp.metrics import (
+    CallMetrics,
+    ClusterMetrics,
+    ConnectionMetrics,
+    LinkMetrics,
+    NodeMetrics,
+    ProcessMetrics,
+)
 from quicdist.otp.node import Node
 from quicdist.otp.request import Request
 from quicdist.otp.server_names import Global, NameRegistry, Via
@@ -15,16 +23,22 @@ __all__ = [
     "IGNORE",
     "NO_REPLY",
     "Call",
+    "CallMetrics",
     "CallTimeout",
     "CallingSelf",
     "ChildSpec",
+    "ClusterMetrics",
+    "ConnectionMetrics",
     "Continue",
     "GenServer",
     "Global",
+    "LinkMetrics",
     "LoggerHandler",
     "NameRegistry",
     "NoReply",
     "Node",
+    "NodeMetrics",
+    "ProcessMetrics",
     "RemoteError",
     "Reply",
     "Request",

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import functools
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
+from time import monotonic
 from typing import Any
 
 from quicdist.containment import settle
@@ -15,6 +17,7 @@ from quicdist.node.exit_reason import ERROR
 from quicdist.node.process import Process
 from quicdist.node.running_calls import RunningCalls
 from quicdist.otp.call_context import Call, current
+from quicdist.otp.call_counters import CallCounters
 from quicdist.otp.erlang_apply import Mfa, NotApplicable, is_indirect, named_by
 from quicdist.otp.executors import Executors
 from quicdist.otp.exports import ExportedFunction, Exports
@@ -39,6 +42,8 @@ class Dispatcher:
         self._threads = ThreadPool()
         self._executors = Executors()
         self._refusals = RateLimit()
+        #: The calls, by their outcome: ``return``, ``error``, ``exit`` or ``throw``.
+        self.counters = CallCounters()
 
     def knows(self, module: str, function: str, arity: int) -> bool:
         """Whether a function of this name and arity is exported."""
@@ -70,6 +75,7 @@ class Dispatcher:
         When the process ends, the function is cancelled, unless it runs in a thread: a thread cannot be
         stopped.
         """
+        done = functools.partial(self._counted, monotonic(), done)
         try:
             (module, function, arguments), frames = self.resolve((mfa[0], mfa[1], mfa[2]))
         except NotApplicable as error:
@@ -91,6 +97,10 @@ class Dispatcher:
             done(outcome)
         else:
             self._calls.add(process)
+
+    def _counted(self, began: float, done: Done, outcome: Outcome) -> None:
+        self.counters.ended(began, outcome[0].name)
+        done(outcome)
 
     def _begin_blocking(
         self, process: Process, export: ExportedFunction, mfa: Mfa, done: Done

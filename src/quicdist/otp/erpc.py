@@ -16,6 +16,7 @@ from quicdist.node.connections import ConnectionTable
 from quicdist.node.errors import NodeError, NotConnected
 from quicdist.node.exit_reason import NOCONNECTION
 from quicdist.node.runtime import Runtime
+from quicdist.otp.call_counters import CallCounters
 from quicdist.otp.deadline import Deadline
 from quicdist.otp.errors import RemoteError, fails_erpc
 from quicdist.otp.gen import GenClient
@@ -51,6 +52,8 @@ class ErpcClient:
         self._connections = connections
         self._gen = gen
         self._connecting: set[asyncio.Task[None]] = set()
+        #: The calls, by their outcome.
+        self.counters = CallCounters()
 
     async def call(
         self,
@@ -174,7 +177,7 @@ class _PendingCall:
         self._spawn: Reference | None = None
         self._inner: Request[Any] | None = None
         self.connecting: asyncio.Task[None] | None = None
-        self.request: Request[Any] = Request(self._what, self._abandon, fails_erpc)
+        self.request: Request[Any] = Request(self._what, self._abandon, fails_erpc, client.counters)
 
     def _what(self) -> str:
         module, function, arguments = self._mfa

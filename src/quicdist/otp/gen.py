@@ -11,6 +11,7 @@ from quicdist.node.errors import NodeError, NoSuchProcess, ProcessEnded
 from quicdist.node.exit_reason import NOCONNECTION, NOPROC
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
+from quicdist.otp.call_counters import CallCounters
 from quicdist.otp.errors import CallingSelf, exits_call
 from quicdist.otp.gen_messages import ALIAS, GEN_CALL
 from quicdist.otp.kernel_supervisor import spawn_kernel_process
@@ -57,6 +58,8 @@ class GenClient:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._open: dict[Reference, tuple[Request[Any], Pid]] = {}
+        #: The requests, by their outcome.
+        self.counters = CallCounters()
         #: Looks up a name; set when the name resolver exists.
         self.find: Callable[[GlobalOrVia, Callable[[Pid | None, Exception | None], None]], None]
         #: The process that sends the calls.
@@ -94,7 +97,9 @@ class GenClient:
             process.must_live()
         pid = self.process.pid if process is None else process.pid
         reference = runtime.identifiers.reference()
-        result: Request[Any] = Request(lambda: described(to), lambda: self._close(reference))
+        result: Request[Any] = Request(
+            lambda: described(to), lambda: self._close(reference), counters=self.counters
+        )
 
         def down(reason: Any) -> None:
             self._close(reference)

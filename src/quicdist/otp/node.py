@@ -34,6 +34,7 @@ from quicdist.otp.global_names import GlobalNames
 from quicdist.otp.introspection import Introspection
 from quicdist.otp.io_client import IoClient
 from quicdist.otp.kernel_supervisor import KernelSupervisor
+from quicdist.otp.metrics import NodeMetrics, node_metrics
 from quicdist.otp.net_kernel import NetKernel
 from quicdist.otp.node_exports import NodeExports
 from quicdist.otp.pg import ProcessGroups
@@ -338,6 +339,12 @@ class Node:
     def sys(self) -> SysClient:
         """``sys``: the state and the control of servers of any node."""
         return self._services.sys
+
+    def metrics(self) -> NodeMetrics:
+        """Figures of this node now: connections, traffic, calls, processes, the event loop. See
+        ``docs/metrics.md``; :mod:`quicdist.prometheus` exports them.
+        Raises :class:`NodeNotStarted`, and :class:`NodeError` in another thread than that of the node."""
+        return node_metrics(self._local, self._services, self._cluster)
 
     # -- processes -------------------------------------------------------------------------
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator
+from time import monotonic
 from typing import Any, Generic, TypeVar
 
 from quicdist.containment import contained
 from quicdist.logs import get_logger
+from quicdist.otp.call_counters import SUCCESS, CallCounters
 from quicdist.otp.errors import CallTimeout
 
 log = get_logger("quicdist.otp")
@@ -24,16 +26,19 @@ class Request(Generic[T]):
     are awaited together with :func:`asyncio.gather`. Only one coroutine at a time may wait.
     """
 
-    __slots__ = ("_abandon", "_answer", "_mark", "_what")
+    __slots__ = ("_abandon", "_answer", "_began", "_counters", "_mark", "_what")
 
     def __init__(
         self,
         what: Callable[[], str],
         abandon: Callable[[], None],
         mark: Callable[[Exception], None] = lambda error: None,
+        counters: CallCounters | None = None,
     ) -> None:
         """``what`` names the callee for errors, ``abandon`` is called when the answer is no longer wanted,
-        ``mark`` sets the exit reason of an error."""
+        ``mark`` sets the exit reason of an error, ``counters`` count the request when it is done."""
+        self._counters = counters
+        self._began = 0.0 if counters is None else monotonic()
         self._what = what
         self._abandon = abandon
         self._mark = mark
@@ -110,10 +115,14 @@ class Request(Generic[T]):
     def succeed(self, value: T) -> None:
         """Set the value. Only the first answer counts."""
         if not self._answer.done():
+            if self._counters is not None:
+                self._counters.ended(self._began, SUCCESS)
             self._answer.set_result((value, None))
 
     def fail(self, error: Exception) -> None:
         """Set the error."""
         if not self._answer.done():
+            if self._counters is not None:
+                self._counters.ended(self._began, type(error).__name__)
             self._mark(error)
             self._answer.set_result((None, error))

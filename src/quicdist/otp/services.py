@@ -42,6 +42,7 @@ class Services:
     pg: ProcessGroups
     sys: SysClient
     reports: CrashReports
+    dispatcher: Dispatcher
     kernel_supervisor: KernelSupervisor
 
 
@@ -87,6 +88,7 @@ def start_services(node: LocalNode, exports: Exports) -> Services:
         pg=ProcessGroups(node),
         sys=SysClient(gen, runtime, StateForm(runtime, node.connections, erpc), names),
         reports=reports,
+        dispatcher=dispatcher,
         kernel_supervisor=kernel,
     )
 
