@@ -13,7 +13,7 @@ class Limits:
     before anything is built.
     """
 
-    #: How deep lists, tuples, maps, records and funs may be nested. Whatever this is, at most 20,000 tuples
+    #: How deep lists, tuples, maps, records and funs may be nested. Whatever this is, at most 10,000 tuples
     #: directly in one another are decoded: hashing more would overflow C's stack.
     max_depth: int = 200_000
     #: Bytes that a compressed term may grow to.

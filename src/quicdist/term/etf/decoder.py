@@ -19,7 +19,7 @@ from quicdist.term.etf.decode_cache import DecodeCache
 from quicdist.term.etf.key_depth import HASHABLE_DEPTH, too_deep_to_hash
 from quicdist.term.etf.malformed import Malformed, TooDeep, bad_reference, too_few
 from quicdist.term.etf.numeric_lists import RUN_TAGS, read_runs
-from quicdist.term.etf.paths import Frame, frames_path
+from quicdist.term.etf.paths import frames_path
 from quicdist.term.etf.uncommon_tags import read_uncommon
 from quicdist.term.funs import MAX_FREE_VARIABLES, SMALL_LIMIT, Fun
 from quicdist.term.identifiers import MAX_REFERENCE_WORDS, Pid, Reference
@@ -31,7 +31,7 @@ _uint16 = Struct(">H").unpack_from
 _uint32 = Struct(">I").unpack_from
 _int32 = Struct(">i").unpack_from
 _double = Struct(">d").unpack_from
-_fun_head = Struct(">IB16sII").unpack_from
+fun_head = Struct(">IB16sII").unpack_from
 _record_head = Struct(">IB").unpack_from
 
 _new = object.__new__
@@ -45,7 +45,7 @@ TIMES = [(None,) * n for n in range(256)]
 #: Python's hash of a tuple recurses in C without a limit, some 80 bytes of stack for each level. So a term
 #: with this many tuples directly in one another is refused. The nesting is checked at every multiple of the
 #: number only, so up to twice as many can pass. (Lists cannot be hashed; other values are hashed in Python.)
-_ONLY_TUPLES = 10_000
+_ONLY_TUPLES = 5_000
 
 # The frames of the stack; ROOT is the frame around the whole term.
 _ROOT, _TUPLE, _LIST, _TAIL, _MAP, _FUN, _RECORD = range(7)
@@ -64,7 +64,8 @@ class Decoder(DecodeCache):
     def decode(self, data: bytes | memoryview, offset: int = 0, outer: int = 0) -> tuple[Any, int]:
         """The term that begins at ``offset``, and the offset after it. No version byte.
 
-        ``outer`` is the number of levels around it.
+        ``outer`` is the number of levels around it. With any, the DecodeError has no path: the whole term is
+        decoded again for it.
         """
         atoms, nodes, pids = self.atoms, self.nodes, self.pids
         max_depth = self._limits.max_depth - outer
@@ -222,7 +223,7 @@ class Decoder(DecodeCache):
                             raise Malformed(too_few("tuple", count, size - i))
                         opened = _TUPLE
                     elif tag == 112:  # NEW_FUN_EXT
-                        extent, _arity, _uniq, _index, free = _fun_head(data, i + 1)
+                        extent, _arity, _uniq, _index, free = fun_head(data, i + 1)
                         if i + 1 + extent > size:
                             raise Malformed(too_few("fun", extent, size - i - 1))
                         if free > MAX_FREE_VARIABLES:
@@ -296,7 +297,7 @@ class Decoder(DecodeCache):
                         tail = items.pop()
                         value = ImproperList(items, tail) if items else tail
                     elif kind == _FUN:
-                        value = self._fun(data, funs.pop(), i, items, bool(funs))
+                        value = self.new_fun(data, funs.pop(), i, items, bool(funs))
                     elif kind == _RECORD:
                         value = self._record(items)
                     else:
@@ -309,13 +310,14 @@ class Decoder(DecodeCache):
             problem, too_deep = str(error), type(error) is TooDeep
         except TermError as error:  # a value's own rules: a key twice, an atom too long
             problem = str(error)
-        frames = [Frame(_KINDS[entry[0]], entry[1]) for entry in stack[1:]]
+        if outer:
+            raise DecodeError(problem, offset=i)
         if stack:
-            frames.append(Frame(_KINDS[kind], items))
-        failed = DecodeError(problem, offset=i, path=frames_path(frames))
+            stack.append((kind, items, left))
+        failed = DecodeError(problem, offset=i, path=frames_path(stack[1:], _KINDS))
         failed.too_deep = too_deep
-        if frames and frames[0].kind == _KINDS[_TUPLE]:
-            failed.begun = tuple(frames[0].done)
+        if len(stack) > 1 and stack[1][0] == _TUPLE:
+            failed.begun = tuple(stack[1][1])
         raise failed
 
     def _deeper(self, stack: list[tuple[int, list[Any], Iterator[Any]]], max_depth: int) -> int:
@@ -329,8 +331,9 @@ class Decoder(DecodeCache):
 
     # -- the ends of the rarer compounds -------------------------------------------------------
 
-    def _fun(self, data: Any, start: int, end: int, items: list[Any], inside: bool) -> Fun | Local:
-        extent, arity, uniq, index, free = _fun_head(data, start + 1)
+    def new_fun(self, data: Any, start: int, end: int, items: list[Any], inside: bool) -> Fun | Local:
+        """The fun from ``start`` to ``end``, whose terms are ``items``; ``inside`` another fun or not."""
+        extent, arity, uniq, index, free = fun_head(data, start + 1)
         if end != start + 1 + extent:
             raise Malformed(f"a fun has {end - start - 1} bytes, its header says {extent}")
         _, old_index, old_uniq, pid = items[:4]

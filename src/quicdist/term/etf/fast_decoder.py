@@ -10,22 +10,28 @@ are left out here: reading too far raises IndexError, or ends at an offset after
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import repeat
 from math import isfinite
+from operator import length_hint
 from struct import Struct
 from struct import error as struct_error
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 from quicdist.term.atom import Atom
 from quicdist.term.errors import TermError
-from quicdist.term.etf.decoder import TIMES, Decoder
-from quicdist.term.etf.key_depth import too_deep_to_hash
+from quicdist.term.etf.decoder import TIMES, Decoder, fun_head
+from quicdist.term.etf.fast_identifiers import Read, identifier_readers
+from quicdist.term.etf.key_depth import NESTING, too_deep_to_hash
+from quicdist.term.etf.malformed import Malformed
 from quicdist.term.etf.numeric_lists import RUN_TAGS, read_runs
-from quicdist.term.identifiers import MAX_REFERENCE_WORDS, Pid, Reference
+from quicdist.term.etf.uncommon_tags import read_uncommon
+from quicdist.term.funs import MAX_FREE_VARIABLES
+from quicdist.term.identifiers import Pid
 from quicdist.term.limits import Limits
+from quicdist.term.maps import Map
 from quicdist.term.tags import Tag
-from quicdist.term.values import ImproperList
+from quicdist.term.values import BitString, ImproperList
 
 _uint16 = Struct(">H").unpack_from
 _uint32 = Struct(">I").unpack_from
@@ -33,8 +39,8 @@ _int32 = Struct(">i").unpack_from
 _double = Struct(">d").unpack_from
 
 _new = object.__new__
-_set_node = Reference.node.__set__  # type: ignore[attr-defined, misc]
-_set_etf = Reference._etf.__set__  # type: ignore[attr-defined, misc]
+_set_data = BitString.data.__set__  # type: ignore[attr-defined, misc]
+_set_bits = BitString.bits.__set__  # type: ignore[attr-defined, misc]
 _set_elements = ImproperList.elements.__set__  # type: ignore[attr-defined, misc]
 _set_tail = ImproperList.tail.__set__  # type: ignore[misc]
 
@@ -47,8 +53,6 @@ _ONCE = TIMES[1]
 #: A bytearray or memoryview of at most so many bytes is copied, because that is faster than decoding it in
 #: place.
 _COPIED = 4096
-
-_Read: TypeAlias = Callable[[bytes, int, int], tuple[Any, int]]
 
 
 class Decode(Protocol):
@@ -65,6 +69,7 @@ class NeedsDecoder(Exception):
 #: exception is a defect, which must show.
 LEFT_TO_DECODER = (
     NeedsDecoder,
+    Malformed,
     TermError,
     LookupError,
     TypeError,
@@ -92,6 +97,9 @@ def fast_decoder(
     levels = min(_LEVELS, limits.max_depth)
 
     # ``room`` is the number of further levels that the fast path may enter.
+
+    identifiers = identifier_readers(decoder)
+    read_atom, read_reference = identifiers[Tag.ATOM_EXT], identifiers[Tag.NEWER_REFERENCE_EXT]
 
     def rest(data: bytes, i: int, room: int) -> tuple[Any, int]:
         return decoder.decode(data, i, levels - room)
@@ -145,6 +153,24 @@ def fast_decoder(
             elif tag == 106:  # NIL_EXT
                 items.append([])
                 i += 1
+            elif tag == 107 and room:  # STRING_EXT
+                i += 3
+                end = i + _uint16(data, i - 2)[0]
+                items.append([*data[i:end]])
+                i = end
+            elif tag == 70:  # NEW_FLOAT_EXT
+                value = _double(data, i + 1)[0]
+                if not isfinite(value):
+                    raise NeedsDecoder
+                items.append(value)
+                i += 9
+            elif tag == 100:  # ATOM_EXT
+                end = i + 3 + _uint16(data, i + 1)[0]
+                try:
+                    items.append(atoms[data[i:end]])
+                except KeyError:
+                    items.append(read_atom(data, i, room)[0])
+                i = end
             else:
                 part, i = read[tag](data, i, room)
                 items.append(part)
@@ -171,8 +197,9 @@ def fast_decoder(
         room -= 1
         count = _uint32(data, i + 1)[0]
         i += 5
-        pairs = {}
-        for _ in TIMES[count] if count < 256 else repeat(None, count):
+        pairs: dict[Any, Any] = {}
+        times = iter(TIMES[count]) if count < 256 else repeat(None, count)
+        for _ in times:
             tag = data[i]
             if tag == 119:
                 end = i + 2 + data[i + 1]
@@ -192,10 +219,23 @@ def fast_decoder(
             elif tag == 98:
                 key = _int32(data, i + 1)[0]
                 i += 5
+            elif tag == 100:
+                key, i = read_atom(data, i, room)
             else:
-                key, i = rest(data, i, room)
-                if too_deep_to_hash((key,)):
+                key_items: list[Any] = []
+                i = read_terms(data, i, _ONCE, room, key_items)
+                key = key_items[0]
+                kind = type(key)
+                nests = kind in NESTING and (kind is not tuple or not NESTING.isdisjoint(map(type, key)))
+                if nests and too_deep_to_hash((key,)):
                     raise NeedsDecoder
+                try:
+                    hash(key)
+                except TypeError:
+                    left = length_hint(times)
+                    if len(pairs) != count - left - 1:  # two keys were one to the dict
+                        raise NeedsDecoder from None
+                    return read_unhashable(pairs, key, left, data, i, room)
             tag = data[i]
             if tag == 119:
                 end = i + 2 + data[i + 1]
@@ -222,70 +262,80 @@ def fast_decoder(
             elif tag == 98:
                 pairs[key] = _int32(data, i + 1)[0]
                 i += 5
-            elif tag == 108:
+            else:
                 parts = []
                 i = read_terms(data, i, _ONCE, room, parts)
                 pairs[key] = parts[0]
-            else:
-                pairs[key], i = read[tag](data, i, room)
         if len(pairs) != count:
             raise NeedsDecoder
         return pairs, i
 
-    def read_nil(data: bytes, i: int, room: int) -> tuple[Any, int]:
-        return [], i + 1
-
-    def read_string(data: bytes, i: int, room: int) -> tuple[Any, int]:
-        if not room:
-            return rest(data, i, room)
-        end = i + 3 + _uint16(data, i + 1)[0]
-        return [*data[i + 3 : end]], end
-
-    def read_float(data: bytes, i: int, room: int) -> tuple[Any, int]:
-        value = _double(data, i + 1)[0]
-        if not isfinite(value):
-            raise NeedsDecoder
-        return value, i + 9
+    def read_unhashable(
+        pairs: dict[Any, Any], key: Any, left: int, data: bytes, i: int, room: int
+    ) -> tuple[Map, int]:
+        # The rest of a map from the value of the first key that cannot be hashed.
+        items = [key]
+        i = read_terms(data, i, repeat(None, 1 + 2 * left), room, items)
+        parts = iter(items)
+        return Map([*pairs.items(), *zip(parts, parts, strict=True)]), i
 
     def read_big(data: bytes, i: int, room: int) -> tuple[Any, int]:
         end = i + 3 + data[i + 1]
         value = int.from_bytes(data[i + 3 : end], "little")
         return -value if data[i + 2] else value, end
 
-    def read_pid(data: bytes, i: int, room: int) -> tuple[Any, int]:
-        end = i + 15 + data[i + 2]
-        try:
-            return pids[data[i:end]], end
-        except KeyError:
-            return rest(data, i, room)
+    def read_bits(data: bytes, i: int, room: int) -> tuple[Any, int]:
+        end = i + 6 + _uint32(data, i + 1)[0]
+        bits = data[i + 5]
+        octets = data[i + 6 : end]
+        if not 0 < bits < 8 or octets[-1] & 0xFF >> bits:
+            return read_uncommon(decoder, data, i)
+        value = _new(BitString)
+        _set_data(value, octets)
+        _set_bits(value, bits)
+        return value, end
 
-    def read_reference(data: bytes, i: int, room: int) -> tuple[Any, int]:
-        if data[i + 3] != Tag.SMALL_ATOM_UTF8_EXT:
-            return rest(
-                data, i, room
-            )  # A reference keeps its bytes, and is the same in whatever form it came.
-        end = i + 5 + data[i + 4]
-        words = data[i + 2]
-        try:
-            node = nodes[data[i + 3 : end]]
-        except KeyError:
+    def read_fun(data: bytes, i: int, room: int) -> tuple[Any, int]:
+        if not room:
             return rest(data, i, room)
-        if data[i + 1] or not 0 < words <= MAX_REFERENCE_WORDS:
+        free = fun_head(data, i + 1)[4]
+        if free > MAX_FREE_VARIABLES:
             raise NeedsDecoder
-        end += 4 + 4 * words
-        reference = _new(Reference)
-        _set_node(reference, node)
-        _set_etf(reference, data[i:end])
-        return reference, end
+        parts: list[Any] = []
+        end = read_terms(data, i + 30, TIMES[4] + TIMES[free], room - 1, parts)
+        if end > len(data):
+            raise NeedsDecoder
+        return decoder.new_fun(data, i, end, parts, False), end
 
-    read: list[_Read] = [rest] * 256
-    read[Tag.MAP_EXT] = read_map
-    read[Tag.NIL_EXT] = read_nil
-    read[Tag.STRING_EXT] = read_string
-    read[Tag.NEW_FLOAT_EXT] = read_float
-    read[Tag.SMALL_BIG_EXT] = read_big
-    read[Tag.NEW_PID_EXT] = read_pid
-    read[Tag.NEWER_REFERENCE_EXT] = read_reference
+    def read_large_tuple(data: bytes, i: int, room: int) -> tuple[Any, int]:
+        if not room:
+            return rest(data, i, room)
+        count = _uint32(data, i + 1)[0]
+        i += 5
+        parts: list[Any] = []
+        if count > 3 and data[i] in RUN_TAGS:
+            i = read_runs(data, i, len(data), count, parts)
+        i = read_terms(data, i, repeat(None, count - len(parts)), room - 1, parts)
+        return tuple(parts), i
+
+    def read_other(data: bytes, i: int, room: int) -> tuple[Any, int]:
+        return read_uncommon(decoder, data, i)
+
+    read: list[Read] = [rest] * 256
+    for tag, function in (
+        *identifiers.items(),
+        (Tag.MAP_EXT, read_map),
+        (Tag.SMALL_BIG_EXT, read_big),
+        (Tag.BIT_BINARY_EXT, read_bits),
+        (Tag.NEW_FUN_EXT, read_fun),
+        (Tag.LARGE_TUPLE_EXT, read_large_tuple),
+        (Tag.FLOAT_EXT, read_other),
+        (Tag.PID_EXT, read_other),
+        (Tag.PORT_EXT, read_other),
+        (Tag.REFERENCE_EXT, read_other),
+        (Tag.NEW_REFERENCE_EXT, read_other),
+    ):
+        read[tag] = function
 
     def decode(data: bytes | bytearray | memoryview, offset: int = 0) -> tuple[Any, int]:
         if type(data) is not bytes:

@@ -14,16 +14,16 @@ HASHABLE_DEPTH = 100
 
 def too_deep_to_hash(keys: Sequence[Any]) -> bool:
     """Whether a key nests deeper than :data:`HASHABLE_DEPTH`."""
-    level = [key for key in keys if type(key) in _NESTING]
+    level = [key for key in keys if type(key) in NESTING]
     for _ in range(HASHABLE_DEPTH):
         if not level:
             return False
         parts = chain.from_iterable(map(_parts, level))
-        level = [part for part in parts if type(part) in _NESTING]
+        level = [part for part in parts if type(part) in NESTING]
     return bool(level)
 
 
-_NESTING = frozenset((tuple, ImproperList, Record))
+NESTING = frozenset((tuple, ImproperList, Record))
 
 
 def _parts(term: Any) -> Iterator[Any]:

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from quicdist.term.atom import Atom
 
 #: Steps shown at each end of a path that is longer than twice this.
 _SHOWN = 12
-
-
-class Frame(NamedTuple):
-    """A compound term that is being decoded, and its parts so far (of a map: key, value, key, value)."""
-
-    kind: str
-    done: list[Any]
 
 
 def join_path(steps: Sequence[str]) -> str:
@@ -26,14 +19,17 @@ def join_path(steps: Sequence[str]) -> str:
     return "term" + "".join(steps)
 
 
-def frames_path(frames: Sequence[Frame]) -> str:
-    """The path to the element that was about to be read in the innermost frame."""
-    left_out = len(frames) - 2 * _SHOWN
-    if left_out <= 0:
-        return join_path([_step(*frame) for frame in frames])
-    # Only the parts shown are formatted: there may be a million.
-    shown = [_step(*frame) for frame in (*frames[:_SHOWN], *frames[-_SHOWN:])]
-    return join_path([*shown[:_SHOWN], *("",) * left_out, *shown[_SHOWN:]])
+def frames_path(frames: Sequence[tuple[int, list[Any], object]], kinds: Sequence[str]) -> str:
+    """The path to the element that was about to be read in the innermost frame.
+
+    A frame is a compound term that is being decoded: the index of its kind in ``kinds``, and its parts so
+    far (of a map: key, value, key, value).
+    """
+    left_out = max(0, len(frames) - 2 * _SHOWN)
+    # Only the parts shown are formatted: there may be 200,000.
+    shown = [*frames[:_SHOWN], *frames[_SHOWN + left_out :]] if left_out else frames
+    steps = [_step(kinds[kind], done) for kind, done, _ in shown]
+    return join_path([*steps[:_SHOWN], *("",) * left_out, *steps[_SHOWN:]])
 
 
 def _step(kind: str, done: list[Any]) -> str:
