@@ -30,6 +30,7 @@ LAYERS = (
     "otp",
     "",
     "prometheus",
+    "opentelemetry",
     "cli",
     "__main__",
 )
@@ -50,6 +51,7 @@ ALLOWED_IN = {
     "click": {"cli"},
     "rich": {"cli"},
     "prometheus_client": {"prometheus"},
+    "opentelemetry": {"opentelemetry"},
 }
 
 #: The one package that touches aioquic, public and private.

@@ -65,6 +65,7 @@ OPTIONS = [
     *("cluster", "cluster_backoff"),
     *("cert", "key", "cacert", "verify", "quic", "tls"),
     *("hidden", "none", "limits", "default", "net_ticktime", "setup_time", "max_frame", "max_dials"),
+    "tracer",
 ]
 
 

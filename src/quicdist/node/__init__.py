@@ -19,10 +19,12 @@ from quicdist.node.histogram import Durations
 from quicdist.node.local_node import LocalNode, NodeDown, NodeEvent, NodeUp
 from quicdist.node.patterns import ANY, AnyOf
 from quicdist.node.process import Process
+from quicdist.node.tracing import CallTracer, Span, TracedCall
 
 __all__ = [
     "ANY",
     "AnyOf",
+    "CallTracer",
     "Cluster",
     "ClusterEvent",
     "ClusterEvents",
@@ -44,6 +46,8 @@ __all__ = [
     "Process",
     "ProcessEnded",
     "ProcessExit",
+    "Span",
     "SpawnError",
+    "TracedCall",
     "run",
 ]

@@ -28,6 +28,7 @@ from quicdist.node.process_lifecycle import ProcessState
 from quicdist.node.reports import CrashLog, Reporter
 from quicdist.node.running_calls import RunningCalls
 from quicdist.node.signal_queue import SignalQueue
+from quicdist.node.tracing import CallTracer
 from quicdist.protocol import NO_PAYLOAD, ControlMessage, DistFlag
 from quicdist.term import Atom, Pid
 from quicdist.term.names import REGISTERED_NAME, Name, atom_of, name_of
@@ -76,6 +77,8 @@ class ProcessTable(ABC):
         self.calls = RunningCalls()
         #: The processes of the node's own services: they end last.
         self.kernel_processes: set[Pid] = set()
+        #: Makes spans of calls, if the program traces them.
+        self.tracer: CallTracer | None = None
         #: How many processes have crashed.
         self.crashes = 0
         self._is_connected = is_connected

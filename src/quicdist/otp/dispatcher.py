@@ -16,6 +16,7 @@ from quicdist.logs import RateLimit, get_logger
 from quicdist.node.exit_reason import ERROR
 from quicdist.node.process import Process
 from quicdist.node.running_calls import RunningCalls
+from quicdist.node.tracing import SafeSpan, TracedCall, server_span
 from quicdist.otp.call_context import Call, current
 from quicdist.otp.call_counters import CallCounters
 from quicdist.otp.erlang_apply import Mfa, NotApplicable, is_indirect, named_by
@@ -23,6 +24,7 @@ from quicdist.otp.executors import Executors
 from quicdist.otp.exports import ExportedFunction, Exports
 from quicdist.otp.outcome import NOT_STARTED, RETURN, Outcome, outcome_of, run
 from quicdist.otp.thread_pool import ThreadPool
+from quicdist.otp.trace_propagation import FEATURES, MODULE, of_mfa
 from quicdist.term import Atom, Pid
 
 log = get_logger("quicdist.otp")
@@ -76,6 +78,19 @@ class Dispatcher:
         stopped.
         """
         done = functools.partial(self._counted, monotonic(), done)
+        tracer = process.runtime.tracer
+        if tracer is None or (mfa[0] is MODULE and mfa[1] is FEATURES):
+            self._apply(process, caller, mfa, done)
+            return
+        headers, mfa = of_mfa((mfa[0], mfa[1], mfa[2]))
+        span = server_span(tracer, _traced_call(process, caller, mfa), headers)
+        if span is None:
+            self._apply(process, caller, mfa, done)
+            return
+        with span.active():
+            self._apply(process, caller, mfa, functools.partial(_ended, span, done))
+
+    def _apply(self, process: Process, caller: Pid | None, mfa: Sequence[Any], done: Done) -> None:
         try:
             (module, function, arguments), frames = self.resolve((mfa[0], mfa[1], mfa[2]))
         except NotApplicable as error:
@@ -175,6 +190,20 @@ def _begin(process: Process, export: ExportedFunction, mfa: Mfa, done: Done) -> 
     process.on_end(task.cancel)
     task.add_done_callback(settled)
     return None
+
+
+def _traced_call(process: Process, caller: Pid | None, mfa: Sequence[Any]) -> TracedCall:
+    module, function, arguments = mfa
+    own = process.runtime.name
+    name = ""
+    if isinstance(module, Atom) and isinstance(function, Atom) and isinstance(arguments, list):
+        name = f"{module}:{function}/{len(arguments)}"
+    return TracedCall("erpc", own, own if caller is None else caller.node.name, name)
+
+
+def _ended(span: SafeSpan, done: Done, outcome: Outcome) -> None:
+    span.end(outcome[0].name)
+    done(outcome)
 
 
 def _name(mfa: Mfa) -> str:

@@ -25,6 +25,7 @@ from quicdist.node.local_node import LocalNode, NodeEvent, NodeServices
 from quicdist.node.process import Process
 from quicdist.node.quic_dist import QuicDist
 from quicdist.node.streams import StreamAcceptor, StreamHandler, StreamInfo
+from quicdist.node.tracing import CallTracer
 from quicdist.otp import server_process
 from quicdist.otp.call_context import is_called_on
 from quicdist.otp.erpc import ErpcClient
@@ -123,6 +124,8 @@ class Node:
     The rest:
 
     - ``hidden``: whether it is an Erlang hidden node, which takes no part in the full mesh; the default.
+    - ``tracer``: makes a span of each call by this node and of each call of this node, such as
+      :class:`~quicdist.opentelemetry.OpenTelemetryTracer`; see ``docs/metrics.md``.
     - ``none``: the atom that stands for ``None``; Elixir users choose ``"nil"``. ``limits``: limits
       for decoding, see :class:`~quicdist.term.Limits`. ``default``: called with each value that has no
       Erlang term, such as a ``datetime``; returns one that can be sent, or raises TypeError.
@@ -165,6 +168,7 @@ class Node:
         setup_time: float | None = None,
         max_frame: int = 128 * 1024 * 1024,
         max_dials: int = MAX_DIALS,
+        tracer: CallTracer | None = None,
     ) -> None:
         files = as_config(config, vm_args)
         name = first(name, files.name)
@@ -195,7 +199,7 @@ class Node:
                 name=name,
             )
             endpoints = make_endpoints(first(carrier, files.carriers, "quic"), settings)
-        self._running = _RunningServices(self)
+        self._running = _RunningServices(self, tracer)
         self._local = LocalNode(
             name,
             owner=self,
@@ -342,7 +346,8 @@ class Node:
 
     def metrics(self) -> NodeMetrics:
         """Figures of this node now: connections, traffic, calls, processes, the event loop. See
-        ``docs/metrics.md``; :mod:`quicdist.prometheus` exports them.
+        ``docs/metrics.md``; :mod:`quicdist.prometheus` and :mod:`quicdist.opentelemetry`
+        export them.
         Raises :class:`NodeNotStarted`, and :class:`NodeError` in another thread than that of the node."""
         return node_metrics(self._local, self._services, self._cluster)
 
@@ -554,8 +559,9 @@ class Node:
 class _RunningServices(NodeServices):
     """Starts and stops the services of a BEAM node with the node."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, tracer: CallTracer | None) -> None:
         self._node = node
+        self._tracer = tracer
         self.services: Services | None = None
         #: Processes of the program, by their names, that start with the node.
         self.to_spawn: list[tuple[str, Callable[..., Any]]] = []
@@ -563,6 +569,7 @@ class _RunningServices(NodeServices):
 
     def start(self) -> None:
         local = self._node._local
+        local.runtime.tracer = self._tracer
         self.services = start_services(local, self._node.exports)
         self._kernel = self.services.kernel_supervisor
         for name, function in self.to_spawn:

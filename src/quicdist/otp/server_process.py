@@ -17,6 +17,7 @@ from quicdist.node.exit_reason import EXIT
 from quicdist.node.process import Process
 from quicdist.node.process_lifecycle import ProcessState
 from quicdist.node.runtime import Runtime
+from quicdist.node.tracing import RETURNED, CallTracer, SafeSpan, TracedCall, server_span
 from quicdist.otp import system_messages
 from quicdist.otp.errors import function_clause
 from quicdist.otp.function_clause import NO_CLAUSE, with_clauses
@@ -25,6 +26,7 @@ from quicdist.otp.gen_messages import reply as gen_reply
 from quicdist.otp.gen_server import TIMEOUT, Continue, GenServer, NoReply, Reply, Stop, Then
 from quicdist.otp.server_lifecycle import BAD_RETURN_VALUE, ServerLifecycle, ServerPhase
 from quicdist.otp.server_names import GlobalOrVia, split_server_name
+from quicdist.otp.trace_propagation import of_tag
 from quicdist.term import Atom, Pid
 from quicdist.term.names import Name
 
@@ -106,7 +108,10 @@ class ServerProcess(ServerLifecycle):
                 self._timer = None
             self._last = message
             if kind is GEN_CALL:
-                result = self._call("handle_call", self.server.handle_call, request, sender)
+                if self.runtime.tracer is None:
+                    result = self._call("handle_call", self.server.handle_call, request, sender)
+                else:
+                    result = self._traced_call(self.runtime.tracer, request, sender)
                 self._carry_on(result, sender, "handle_call", request)
             elif kind is GEN_CAST:
                 result = self._call("handle_cast", self.server.handle_cast, request)
@@ -128,6 +133,23 @@ class ServerProcess(ServerLifecycle):
         if known is not None and getattr(callback, "__func__", None) is known[0]:
             return known[1](self.server, *args)
         return callback(*args)
+
+    def _traced_call(self, tracer: CallTracer, request: Any, sender: From) -> Any:
+        """:meth:`_call` of ``handle_call`` in a span, which ends when the callback has returned."""
+        call = TracedCall("gen", self.runtime.name, sender[0].node.name, self.name or "")
+        span = server_span(tracer, call, of_tag(sender[1]))
+        if span is None:
+            return self._call("handle_call", self.server.handle_call, request, sender)
+        try:
+            with span.active():
+                result = self._call("handle_call", self.server.handle_call, request, sender)
+        except BaseException as error:
+            span.end(type(error).__name__)
+            raise
+        if isinstance(result, Awaitable):
+            return _in_span(result, span)
+        span.end(RETURNED)
+        return result
 
     @property
     def last_message(self) -> Any:
@@ -230,6 +252,20 @@ class ServerProcess(ServerLifecycle):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+async def _in_span(result: Awaitable[Any], span: SafeSpan) -> Any:
+    """Await the coroutine of a callback in its span."""
+    try:
+        with span.active():
+            value = await result
+    except BaseException as error:
+        span.end(type(error).__name__)
+        raise
+    finally:
+        dispose(result)
+    span.end(RETURNED)
+    return value
 
 
 def start(

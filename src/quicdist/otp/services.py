@@ -25,6 +25,8 @@ from quicdist.otp.pg import ProcessGroups
 from quicdist.otp.rpc import REX, RpcClient
 from quicdist.otp.rpc_server import ErpcServer, Rex
 from quicdist.otp.sys_client import StateForm, SysClient
+from quicdist.otp.trace_propagation import FEATURES, MODULE, TRACEPARENT, TracePropagation
+from quicdist.term import Atom
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,11 @@ def start_services(node: LocalNode, exports: Exports) -> Services:
     names = NameResolver(erpc, global_names, lambda: net_kernel.nodes("connected"))
     gen.find = names.find
 
+    if runtime.tracer is not None:
+        gen.propagation = erpc.propagation = TracePropagation(node.name, node.connections, erpc.features)
+        if exports.find(MODULE.name, FEATURES.name, 0) is None:
+            exports.add(MODULE, FEATURES, _features)
+
     kernel.flush = group_leader.close
     kernel.when_stopped(names.stop)
     kernel.when_stopped(logger_proxy.close)
@@ -91,6 +98,11 @@ def start_services(node: LocalNode, exports: Exports) -> Services:
         dispatcher=dispatcher,
         kernel_supervisor=kernel,
     )
+
+
+def _features() -> list[Atom]:
+    """``quicdist:features/0``: what this node offers to other Python nodes."""
+    return [TRACEPARENT]
 
 
 def _start_user(runtime: Runtime, group_leader: IoServer) -> Process:
