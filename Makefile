@@ -8,6 +8,7 @@ MATRIX ?=
 BENCH_ARGS ?=
 PATHS_ARGS ?=
 RESTARTS_ARGS ?=
+CLUSTER_ARGS ?=
 HOSTILE_ARGS ?=
 SIMULATE_ARGS ?=
 # The tests of the carrier would double the time. Tests that measure time fail under the tracer.
@@ -20,7 +21,7 @@ bench_setup := @$(python) -c "import importlib.metadata as m; m.version('matplot
 	echo "-- matplotlib or py-spy could not be installed: no plots and profiles" >&2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage matrix lint format fuzz simulate hostile paths restarts soak bench profile bench-term interop clean
+.PHONY: help demo test coverage matrix lint format fuzz simulate hostile paths restarts cluster brokers soak bench profile bench-term interop clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -85,6 +86,16 @@ restarts: ## kill and restart a node 100 times over each carrier; RESTARTS_ARGS=
 	$(setup)
 	@scripts/setup-erlang.sh "the pairs with a BEAM"
 	@$(python) -m tests.restarts $(RESTARTS_ARGS)
+
+cluster: ## compare a cluster of BEAMs and Python nodes with one of BEAMs; CLUSTER_ARGS="--erls A:B" for releases
+	$(setup)
+	@scripts/setup-erlang.sh "the clusters"
+	@$(python) -m tests.cluster $(CLUSTER_ARGS)
+
+brokers: ## join RabbitMQ and ejabberd (Debian's rabbitmq-server, ejabberd), if they are there
+	$(setup)
+	@scripts/setup-erlang.sh "the brokers"
+	@$(python) -m pytest --slow tests/brokers $(PYTEST_ARGS)
 
 soak: ## run mixed traffic between Python nodes and BEAMs; SECONDS=3600 for an hour
 	$(setup)

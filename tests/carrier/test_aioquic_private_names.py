@@ -87,6 +87,7 @@ USED = {
         _aead _iv
     """,
     "HeaderProtection": """
+        _encryptor _is_chacha20
         _mask(sample)
     """,
     "Context": """

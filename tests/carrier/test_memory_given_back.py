@@ -108,11 +108,8 @@ async def broken_by_the_peer(server: Listening, settings: QuicSettings) -> None:
         connection, other = (quic_link(inbox.link)._connection for inbox in (pair.client, pair.server))
         quic = connection_of(connection.engine)
         number, quic._packet_number = quic._packet_number, quic._packet_number + 1
-        other.receive(
-            seal(quic, stream_frame(3, 0, b"x"), number),
-            connection.socket._sock.getsockname(),
-            other._time(),
-        )
+        datagram = seal(quic, stream_frame(3, 0, b"x"), number), connection.socket._sock.getsockname()
+        other.receive([datagram], other._time())
         other.process_events()
         await pair.server.end()
 

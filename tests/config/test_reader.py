@@ -268,7 +268,9 @@ class TestKernel:
             ("{inet_dist_listen_max, 9200}", {"tcp_port_max": 9200}),
             ("{inet_dist_use_interface, {127,0,0,1}}", {"tcp_host": "127.0.0.1"}),
             ("{erl_epmd_node_listen_port, 9000}", {"erl_epmd_port": 9000}),
-            ("{net_tickintensity, 4}, {connect_all, false}, {prevent_overlapping_partitions, true}", {}),
+            ("{net_tickintensity, 4}", {}),
+            ("{connect_all, false}", {"connect_all": False}),
+            ("{prevent_overlapping_partitions, false}", {"prevent_overlapping_partitions": False}),
         ],
     )
     def test_supported_options_are_read(self, kernel: str, expected: dict[str, Any], read: Read) -> None:
@@ -283,6 +285,7 @@ class TestKernel:
             "{inet_dist_listen_options, [{nodelay, true}]}",
             "{inet_dist_connect_options, []}",
             "{dist_auto_connect, never}",
+            "{global_groups, [{group, [a@host]}]}",
         ],
     )
     def test_unsupported_kernel_parameters_are_reported_by_name(self, kernel: str, read: Read) -> None:

@@ -35,7 +35,6 @@ from quicdist import (
     binary_to_term,
     current_call,
 )
-from quicdist.protocol import DistFlag
 from tests.interop.conformance_pair import Beams, ConformancePair, conformance_pair, two_beams
 from tests.interop.conftest import CARRIERS
 from tests.interop.erlang_snippets import (
@@ -355,26 +354,6 @@ class TestClients:
             [conformance.model_name],
         )
 
-    async def test_by_rex(self, beams: Beams) -> None:
-        """A node that cannot spawn processes on others asks their ``rex``."""
-        async with conformance_pair(beams, without=DistFlag.SPAWN) as conformance:
-            node, model = conformance.node, conformance.model_name
-            assert await node.call(model, "py", "later", [Atom("x")]) == Atom("x")
-            link = node._local.connections.link(model)
-            assert link is not None
-            assert not link.peer.negotiated & DistFlag.SPAWN
-            for function, kind, reason in (("fails", "error", "oops"), ("leaves", "exit", "gone")):
-                with pytest.raises(RemoteError) as caught:
-                    await node.call(model, "py", function)
-                assert (caught.value.kind, caught.value.reason) == (kind, Atom(reason))
-            assert await node.call(model, "py", "throws") == Atom("ball")  # as rpc has it
-            with pytest.raises(RemoteError, match="undef"):
-                await node.call(model, "nomodule", "f")
-            with pytest.raises(CallTimeout, match="py:hangs/0"):
-                await node.call(model, "py", "hangs", timeout=0.02)
-            # Its rex would tell us of the end of this one, whenever that comes.
-            await conformance.model.eval(KILL_WHAT_HANGS)
-
     async def test_an_abandoned_call_is_no_longer_monitored(self, conformance: ConformancePair) -> None:
         """As ``erpc`` does: the process lives, and nobody waits for its end."""
         await conformance.model.eval(KILL_WHAT_HANGS)  # left behind by other tests
@@ -609,9 +588,9 @@ class TestPublished:
     """A node that is not hidden and takes no part in ``global``, as a BEAM with ``-connect_all false``."""
 
     async def test_nobody_loses_a_connection_for_it(self, beams: Beams) -> None:
-        async with conformance_pair(beams, hidden=False) as conformance:
+        async with conformance_pair(beams, hidden=False, connect_all=False) as conformance:
             node, one, two = conformance.node, conformance.beam_name, conformance.model_name
-            await conformance.model.eval(f"pong = net_adm:ping('{one}')")
+            await conformance.model.eval(f"pong = net_adm:ping('{one}'), ok = global:sync(['{one}'])")
             await node.connect(one)
             await node.connect(two)
             assert node.nodes() == [one, two]

@@ -28,9 +28,11 @@ PUBLIC = {
     "erpc",
     "export",
     "exports",
+    "gen_event",
     "gen_server",
     "gen_server_call",
     "gen_server_cast",
+    "gen_statem",
     "global_names",
     "io",
     "is_auth",
@@ -64,7 +66,8 @@ OPTIONS = [
     *("vm_args", "host", "port", "listen", "epmd", "discovery", "endpoints"),
     *("cluster", "cluster_backoff"),
     *("cert", "key", "cacert", "verify", "quic", "tls"),
-    *("hidden", "none", "limits", "default", "net_ticktime", "setup_time", "max_frame", "max_dials"),
+    *("hidden", "connect_all", "prevent_overlapping_partitions", "none", "limits", "default"),
+    *("net_ticktime", "setup_time", "max_frame", "max_dials"),
     "tracer",
 ]
 

@@ -121,6 +121,8 @@ def parameters(node: Node, process: Process, annotated: str) -> Iterator[tuple[s
         "namespace": {},
         "server": Echo(),
         "kinds": "known",
+        "lock_id": ("resource", "requester"),
+        "resolver": "random_exit_name",
     }
 
     def call(function: Callable[..., Any], wanted: inspect.Parameter, value: Any) -> Any:

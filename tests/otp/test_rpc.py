@@ -1,17 +1,14 @@
-"""Calls between two Python nodes, by erpc and by rex."""
+"""Calls between two Python nodes."""
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from quicdist import Atom, CallTimeout, EncodeError, Node, NotConnected, Process, ProcessExit, RemoteError
-from quicdist.protocol import DistFlag
 
 
 def offer(node: Node) -> None:
@@ -36,25 +33,11 @@ def offer(node: Node) -> None:
         await asyncio.Event().wait()
 
 
-@pytest_asyncio.fixture(params=["erpc", "rex"])
-async def pair(request: pytest.FixtureRequest, one: Node, two: Node) -> AsyncIterator[tuple[Node, Node]]:
-    """Two nodes that call each other by ``erpc``; or one cannot spawn, and they do by ``rex``."""
+@pytest_asyncio.fixture
+async def pair(one: Node, two: Node) -> tuple[Node, Node]:
+    """Two nodes that call each other."""
     offer(two)
-    await one.connect(two.name)
-    link = one._local.connections.link(two.name)
-    assert link is not None
-    assert link.peer.negotiated & DistFlag.SPAWN
-    if request.param == "rex":
-        one.disconnect(two.name)
-        running = one._local._running
-        assert running is not None
-        identity = dataclasses.replace(running.identity, flags=running.identity.flags & ~DistFlag.SPAWN)
-        one._local._running = dataclasses.replace(running, identity=identity)
-        await one.connect(two.name)
-        link = one._local.connections.link(two.name)
-        assert link is not None
-        assert not link.peer.negotiated & DistFlag.SPAWN
-    yield one, two
+    return one, two
 
 
 @pytest.mark.usefixtures("stops_soon")

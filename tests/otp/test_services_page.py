@@ -44,7 +44,13 @@ def test_every_service_names_its_test(row: list[str]) -> None:
 
 
 def test_every_test_against_a_beam_is_in_the_table() -> None:
-    for name in ("test_services_beam.py", "test_services_elixir.py", "test_pg_beam.py"):
+    for name in (
+        "test_services_beam.py",
+        "test_services_elixir.py",
+        "test_pg_beam.py",
+        "test_state_machines_beam.py",
+        "test_event_managers_beam.py",
+    ):
         tests = {test for test in cases_of(ROOT / "tests" / "interop" / name) if "test_" in test}
         listed = {match["names"] for match in _TEST.finditer(_TABLE) if match["file"] == name}
         left_out = tests - listed

@@ -19,6 +19,7 @@ from quicdist.protocol import (
     AltactSigSend,
     AltactSigSendTT,
     ControlMessage,
+    DemonitorP,
     DistConnection,
     DistFlag,
     Exit,
@@ -26,6 +27,7 @@ from quicdist.protocol import (
     FrameError,
     FrameTooLong,
     Link,
+    MonitorP,
     MonitorPExit,
     NodeLink,
     PayloadExit,
@@ -39,6 +41,7 @@ from quicdist.protocol import (
     SendSenderTT,
     SendTT,
     SpawnReply,
+    SpawnRequest,
     StreamPlan,
 )
 from quicdist.term import (
@@ -270,11 +273,34 @@ def test_what_is_sent_instead(
     assert connection().receive(0, joined(connection(flags), message, payload)) == [(sent, with_payload)]
 
 
-def test_an_exit_to_an_alias_has_no_older_form() -> None:
-    flags = AltactFlag.EXIT | AltactFlag.ALIAS
-    assert connection().send(AltactSigSend(flags, P, R), 1)
-    with pytest.raises(ValueError, match="ALTACT_SIG, which was not negotiated"):
-        connection(PLAIN).send(AltactSigSend(flags, P, R), 1)
+MFA = (Atom("m"), Atom("f"), 0)
+
+
+@pytest.mark.parametrize(
+    ("lacking", "message", "payload"),
+    [
+        (DistFlag.ALTACT_SIG, AltactSigSend(AltactFlag.EXIT | AltactFlag.ALIAS, P, R), 1),
+        (DistFlag.ALTACT_SIG | DistFlag.ALIAS, AltactSigSend(AltactFlag.ALIAS, P, R), 1),
+        (DistFlag.ALIAS, AliasSend(P, R), 1),
+        (DistFlag.DIST_MONITOR, MonitorP(P, Q, R), NO_PAYLOAD),
+        (DistFlag.DIST_MONITOR_NAME, MonitorP(P, Q, R), NO_PAYLOAD),
+        (DistFlag.DIST_MONITOR, MonitorP(P, Atom("x"), R), NO_PAYLOAD),
+        (DistFlag.DIST_MONITOR, DemonitorP(P, Q, R), NO_PAYLOAD),
+        (DistFlag.DIST_MONITOR, PayloadMonitorPExit(P, Q, R), 1),
+        (DistFlag.DIST_MONITOR | DistFlag.EXIT_PAYLOAD, PayloadMonitorPExit(P, Q, R), 1),
+        (DistFlag.SPAWN, SpawnRequest(R, P, P, MFA, []), []),
+        (DistFlag.SPAWN, SpawnReply(R, P, 0, Atom("badopt")), NO_PAYLOAD),
+    ],
+)
+def test_without_the_flag_a_signal_that_has_no_older_form_is_not_sent(
+    lacking: DistFlag, message: ControlMessage, payload: Any
+) -> None:
+    assert connection().send(message, payload)[1]
+    peer = connection(DEFAULT_FLAGS & ~lacking)
+    assert peer.send(message, payload)[1] == []
+    assert (peer.messages_out, peer.bytes_out) == (0, 0)
+    # And not the next one of its kind from memory.
+    assert peer.send(message, payload)[1] == []
 
 
 def test_negotiating_an_atom_cache_is_a_value_error() -> None:

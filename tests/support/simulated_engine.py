@@ -175,6 +175,10 @@ class SimulatedEngine:
         self._address = addr
         self._heard_at = self._waiting_since = now
 
+    def receive_datagrams(self, datagrams: Sequence[Datagram], now: float) -> None:
+        for data, addr in datagrams:
+            self.receive_datagram(data, addr, now)
+
     def receive_datagram(self, data: bytes, addr: SocketAddress, now: float) -> None:
         if self._state not in (EngineState.FIRST_FLIGHT, EngineState.CONNECTED) or len(data) < OVERHEAD:
             return

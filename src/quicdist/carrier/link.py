@@ -165,6 +165,8 @@ class LinkBase(Link):
         if self._paused and self.queued > self._max_queued and not self._has_room():
             return
         stream_id, parts = self._dist.send(control, payload, pair=pair)
+        if not parts:  # the peer has no such signal
+            return
         stats = self.stats
         stats.messages_out += 1
         stats.sent += 1

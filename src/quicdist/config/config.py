@@ -35,6 +35,8 @@ class Config:
     #: ``"quic"``, ``"tcp"``, ``"tls"``, in the order of ``-proto_dist``.
     carriers: tuple[str, ...] | None = None
     hidden: bool | None = None
+    connect_all: bool | None = None
+    prevent_overlapping_partitions: bool | None = None
     listen: bool | None = None
 
     # QUIC

@@ -160,6 +160,10 @@ class FlagReader:
     def hidden(self, flag: str) -> None:
         self.fields["hidden"] = self.flags.all(flag)[0][:1] in ([], ["true"])
 
+    def connect_all(self, flag: str) -> None:
+        if self.flags.all(flag)[0][:1] == ["false"]:
+            self.fields["connect_all"] = False
+
     def dist_listen(self, flag: str) -> None:
         self.fields["listen"] = self.flags.first(flag) != "false"
 
@@ -196,10 +200,10 @@ _READERS: Mapping[str, Callable[[FlagReader, str], None]] = {
     "erl_epmd_port": FlagReader.erl_epmd_port,
     "quic_dist_port": FlagReader.quic_dist_port,
     "hidden": FlagReader.hidden,
+    "connect_all": FlagReader.connect_all,
     "dist_listen": FlagReader.dist_listen,
     "configfd": FlagReader.config_descriptor,
 }
 
-#: The flags that are known; ``config``, ``kernel``, ``quic`` and ``quic_dist`` are read elsewhere, and
-#: ``connect_all`` has no effect on a hidden node.
-KNOWN = frozenset(_READERS) | {"config", "kernel", "quic", "quic_dist", "connect_all"}
+#: The flags that are known; ``config``, ``kernel``, ``quic`` and ``quic_dist`` are read elsewhere.
+KNOWN = frozenset(_READERS) | {"config", "kernel", "quic", "quic_dist"}

@@ -95,7 +95,7 @@ KERNEL: Mapping[str, Option] = {
     "inet_dist_connect_options": Option(never(_TCP_OPTIONS)),
     "erl_epmd_node_listen_port": Option(values.integer(1, 65535), "erl_epmd_port"),
     "dist_auto_connect": Option(never("a send to a node always connects to it")),
-    # They have no effect on a hidden node, which this one is by default.
-    "connect_all": Option(lambda value: None),
-    "prevent_overlapping_partitions": Option(lambda value: None),
+    "connect_all": Option(values.boolean, "connect_all"),
+    "prevent_overlapping_partitions": Option(values.boolean, "prevent_overlapping_partitions"),
+    "global_groups": Option(never("global groups are not implemented: this node belongs to none")),
 }

@@ -376,8 +376,6 @@ class ConnectionTable:
         except EncodeError as error:  # a term that this peer cannot decode
             self._errors.not_sent(link.peer.name, error)
             self._owner.not_encoded(control, error)
-        except ValueError as error:  # a signal that this peer has no form for
-            self._errors.not_sent(link.peer.name, NodeError(str(error)))
         except QuicDistError as error:
             self._errors.not_sent(link.peer.name, error)
 

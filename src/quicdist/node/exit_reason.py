@@ -29,6 +29,8 @@ CLASS_EXIT = Atom("exit")
 _PYTHON_ERROR = Atom("python_error")
 _FILE = Atom("file")
 _LINE = Atom("line")
+#: The modules of the base classes of the program's servers.
+_BASE_CLASSES = {f"quicdist.otp.{name}" for name in ("behaviour", "gen_server", "gen_statem", "gen_event")}
 #: Frames that are kept, the innermost ones (ERTS: ``backtrace_depth``).
 _DEPTH = 16
 
@@ -65,11 +67,16 @@ def stack_term(trace: TracebackType | None) -> list[Any]:
     called the program's code are left out.
     """
     frames: list[Any] = []
-    for frame, line in itertools.dropwhile(lambda step: _calls(step[0]), traceback.walk_tb(trace)):
-        code, module = frame.f_code, _module(frame)
-        where = [(_FILE, charlist(code.co_filename)), (_LINE, line)]
-        frames.append((_atom(module), _atom(code.co_qualname), code.co_argcount, where))
+    for frame, line in itertools.dropwhile(lambda step: is_own_frame(step[0]), traceback.walk_tb(trace)):
+        frames.append(frame_term(frame, line))
     return frames[::-1][:_DEPTH]
+
+
+def frame_term(frame: FrameType, line: int) -> tuple[Any, ...]:
+    """One call of a stack trace: ``{Module, Function, Arity, [{file, File}, {line, Line}]}``."""
+    code = frame.f_code
+    where = [(_FILE, charlist(code.co_filename)), (_LINE, line)]
+    return (_atom(_module(frame)), _atom(code.co_qualname), code.co_argcount, where)
 
 
 def _atom(name: str) -> Atom:
@@ -80,10 +87,10 @@ def _module(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__", "?"))
 
 
-def _calls(frame: FrameType) -> bool:
+def is_own_frame(frame: FrameType) -> bool:
     """Whether it is a frame of quicdist, but not of a base class of the program's classes."""
     module = _module(frame)
-    return module.startswith("quicdist.") and module != "quicdist.otp.gen_server"
+    return module.startswith("quicdist.") and module not in _BASE_CLASSES
 
 
 def only(error: BaseException) -> BaseException:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -101,6 +102,8 @@ class _Running:
     identity: LocalIdentity
     runtime: Runtime
     loop: asyncio.AbstractEventLoop
+    #: When it started, by ``time.monotonic()``.
+    since: float
 
 
 class LocalNode:
@@ -183,7 +186,7 @@ class LocalNode:
             spawnables=self.spawnables,
         )
         identity = LocalIdentity(self.name, creation, self._flags)
-        self._running = _Running(identity, runtime, asyncio.get_running_loop())
+        self._running = _Running(identity, runtime, asyncio.get_running_loop(), time.monotonic())
         tell_children(self)
         self._services.start()
 
@@ -225,6 +228,8 @@ class LocalNode:
         if self._watch is not None:
             loop_watch.release(self._watch, self.name)
             self._watch = None
+        if self._running is not None:
+            self._running.runtime.timers.close()
         self._running = None
         self._services.break_off()
 
@@ -250,6 +255,11 @@ class LocalNode:
     def is_running(self) -> bool:
         """Whether it has a runtime, from the end of its start to the end of its stop."""
         return self._running is not None
+
+    @property
+    def uptime(self) -> float:
+        """Seconds since its start; 0 if it does not run."""
+        return 0.0 if self._running is None else time.monotonic() - self._running.since
 
     @property
     def runtime(self) -> Runtime:

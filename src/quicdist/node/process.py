@@ -11,8 +11,9 @@ from quicdist.node.exit_reason import DOWN, NORMAL
 from quicdist.node.interface import NodeInterface, ProcessRuntime
 from quicdist.node.mailbox import Mailbox
 from quicdist.node.patterns import ANY, Pattern
-from quicdist.node.process_lifecycle import ProcessLifecycle, ProcessState
+from quicdist.node.process_lifecycle import ProcessState
 from quicdist.node.process_relations import MonitorAlias, ProcessRelations
+from quicdist.node.process_timers import ProcessTimers
 from quicdist.node.spawn_options import SPAWN_REPLY, ReplyOn, SpawnRequestOptions
 from quicdist.term import Atom, Pid, Reference
 from quicdist.term.names import Name
@@ -20,7 +21,7 @@ from quicdist.term.names import Name
 _RUNNING, _ENDED = ProcessState.RUNNING, ProcessState.ENDED
 
 
-class Process(ProcessLifecycle):
+class Process(ProcessTimers):
     """A process of this node.
 
     It has one of three bodies: a coroutine function that receives when it likes, a plain function
@@ -171,7 +172,7 @@ class Process(ProcessLifecycle):
 
     @property
     def relations(self) -> ProcessRelations:
-        """Its links, monitors and aliases; for the node's own use."""
+        """Its links, monitors, aliases and timers; for the node's own use."""
         relations = self._relations
         if relations is None:
             relations = self._relations = ProcessRelations()
@@ -179,7 +180,7 @@ class Process(ProcessLifecycle):
 
     @property
     def has_relations(self) -> bool:
-        """Whether it ever had a link, a monitor or an alias."""
+        """Whether it ever had a link, a monitor, an alias or a timer."""
         return self._relations is not None
 
     @property

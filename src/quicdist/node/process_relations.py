@@ -1,5 +1,5 @@
-"""The links, monitors and aliases of one process: data, which :mod:`~quicdist.node.process_links` and
-:mod:`~quicdist.node.monitors` keep."""
+"""The links, monitors, aliases and timers of one process: data, which
+:mod:`~quicdist.node.process_links`, :mod:`~quicdist.node.monitors` and :mod:`~quicdist.node.timers` keep."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ MONITOR_ALIASES: tuple[MonitorAlias, ...] = ("explicit_unalias", "demonitor", "r
 
 
 class ProcessRelations:
-    """What one process is linked to and monitors, and its aliases. A process has this from its first
-    link, monitor or alias on."""
+    """What one process is linked to and monitors, its aliases, and the timers that send to it. A process
+    has this from its first link, monitor, alias or timer on."""
 
-    __slots__ = ("aliases", "links", "monitored_by", "monitors", "unlinking")
+    __slots__ = ("aliases", "links", "monitored_by", "monitors", "timers", "unlinking")
 
     def __init__(self) -> None:
         #: The active links, and whether the exit signal of each is a priority message here.
@@ -29,3 +29,5 @@ class ProcessRelations:
         #: Who monitors it: by reference the watcher, and the pid or name it watches.
         self.monitored_by: dict[Reference, tuple[Pid, Pid | Atom]] = {}
         self.aliases: dict[Reference, None] = {}
+        #: The timers that will send to its pid.
+        self.timers: dict[Reference, None] = {}

@@ -145,19 +145,9 @@ class CrashLog:
             failure,
             error,
             initial_call(process),
-            self._ancestors(process),
+            ancestors(process, self._find),
             last_message=shorten(message),
         )
-
-    def _ancestors(self, process: Process) -> list[Atom | Pid]:
-        """The parent, its parent, and so on, as far as they are of this node and alive."""
-        found: list[Atom | Pid] = []
-        pid = process.parent
-        while pid is not None and len(found) < _MAX_ANCESTORS:
-            parent = self._find(pid)
-            found.append(Atom(parent.name) if parent is not None and parent.name else pid)
-            pid = None if parent is None else parent.parent
-        return found
 
     def report(self, crash: Crash) -> None:
         """Report it."""
@@ -187,6 +177,18 @@ class CrashLog:
             head, end, more = text().partition("\n")
             error = None if _is_own_exit(crash.error) else crash.error
             log.error("%s", Lines(f"{head}{note}{end}{more}"), exc_info=error, extra=crash.fields())
+
+
+def ancestors(process: Process, find: Callable[[Pid], Process | None]) -> list[Atom | Pid]:
+    """The parent of a process, its parent, and so on, by name or pid, as far as they are of this node and
+    alive (``'$ancestors'`` of ``proc_lib``). ``find`` finds a living process of this node."""
+    found: list[Atom | Pid] = []
+    pid = process.parent
+    while pid is not None and len(found) < _MAX_ANCESTORS:
+        parent = find(pid)
+        found.append(Atom(parent.name) if parent is not None and parent.name else pid)
+        pid = None if parent is None else parent.parent
+    return found
 
 
 def is_crash(process: Process, failure: Failure, error: BaseException | None) -> bool:

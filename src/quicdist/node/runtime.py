@@ -24,6 +24,7 @@ from quicdist.node.signals import Signals
 from quicdist.node.spawn_options import SpawnRequestOptions
 from quicdist.node.spawnables import Spawnables
 from quicdist.node.spawning import Spawning
+from quicdist.node.timers import Timers
 from quicdist.protocol import ControlMessage, DistFlag
 from quicdist.term import Atom, EncodeError, Pid, Reference
 from quicdist.term.names import Name
@@ -65,6 +66,7 @@ class Runtime(ProcessTable):
         self.monitors = Monitors(self, self.links)
         self.spawning = Spawning(self, self.links, self.monitors, spawnables)
         self.signals = Signals(self, self.links, self.monitors, self.spawning)
+        self.timers = Timers(self)
         self._remote_spawn = RemoteSpawn(self, self.spawning)
 
     # -- messages and other signals --------------------------------------------------------
@@ -127,6 +129,7 @@ class Runtime(ProcessTable):
     def tell_end(self, process: Process, reason: Any) -> None:
         self.links.process_ended(process, reason)
         self.monitors.process_ended(process, reason)
+        self.timers.process_ended(process)
 
     # -- for processes: links, monitors, aliases -------------------------------------------
 
@@ -180,6 +183,22 @@ class Runtime(ProcessTable):
     def new_reference(self) -> Reference:
         """A reference unlike all others (``make_ref/0``)."""
         return self.identifiers.reference()
+
+    # -- timers ----------------------------------------------------------------------------
+
+    def start_timer(self, seconds: float, to: Any, message: Any, *, tagged: bool) -> Reference:
+        """See :meth:`Process.send_after` and :meth:`Process.start_timer`."""
+        if get_ident() != self._thread:
+            raise self.out_of_reach()
+        return self.timers.start(seconds, to, message, tagged=tagged)
+
+    def cancel_timer(self, reference: Reference) -> float | None:
+        """See :meth:`Process.cancel_timer`."""
+        return self.timers.cancel(reference)
+
+    def read_timer(self, reference: Reference) -> float | None:
+        """See :meth:`Process.read_timer`."""
+        return self.timers.read(reference)
 
     # -- spawning --------------------------------------------------------------------------
 

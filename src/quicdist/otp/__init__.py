@@ -3,7 +3,21 @@
 from quicdist.otp.call_context import Call, current_call
 from quicdist.otp.child_spec import ChildSpec
 from quicdist.otp.errors import CallingSelf, CallTimeout, RemoteError
+from quicdist.otp.gen_event import EventHandler, GenEvent, RemoveHandler, SwapHandler
 from quicdist.otp.gen_server import HIBERNATE, IGNORE, NO_REPLY, Continue, GenServer, NoReply, Reply, Stop
+from quicdist.otp.gen_statem import (
+    POSTPONE,
+    Event,
+    EventTimeout,
+    GenericTimeout,
+    GenStatem,
+    KeepState,
+    NextEvent,
+    NextState,
+    RepeatState,
+    StateTimeout,
+    state_function,
+)
 from quicdist.otp.logger import LoggerHandler
 from quicdist.otp.metrics import (
     CallMetrics,
@@ -22,6 +36,7 @@ __all__ = [
     "HIBERNATE",
     "IGNORE",
     "NO_REPLY",
+    "POSTPONE",
     "Call",
     "CallMetrics",
     "CallTimeout",
@@ -30,20 +45,34 @@ __all__ = [
     "ClusterMetrics",
     "ConnectionMetrics",
     "Continue",
+    "Event",
+    "EventHandler",
+    "EventTimeout",
+    "GenEvent",
     "GenServer",
+    "GenStatem",
+    "GenericTimeout",
     "Global",
+    "KeepState",
     "LinkMetrics",
     "LoggerHandler",
     "NameRegistry",
+    "NextEvent",
+    "NextState",
     "NoReply",
     "Node",
     "NodeMetrics",
     "ProcessMetrics",
     "RemoteError",
+    "RemoveHandler",
+    "RepeatState",
     "Reply",
     "Request",
+    "StateTimeout",
     "Stop",
     "Supervisor",
+    "SwapHandler",
     "Via",
     "current_call",
+    "state_function",
 ]

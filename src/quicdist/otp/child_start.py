@@ -17,9 +17,9 @@ from quicdist.node.errors import NameRegistered, NodeError
 from quicdist.node.exit_reason import answered_reason
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
-from quicdist.otp import server_process
+from quicdist.otp import server_start
+from quicdist.otp.behaviour import Behaviour
 from quicdist.otp.call_context import current_call
-from quicdist.otp.gen_server import GenServer
 from quicdist.otp.server_names import GlobalOrVia, split_server_name
 from quicdist.term import Atom, Pid
 from quicdist.term.names import Name
@@ -56,9 +56,9 @@ async def start_link(
         runtime.link(body, parent)
         return body
     made = factory(*arguments)
-    if not isinstance(made, GenServer):
+    if not isinstance(made, Behaviour):
         raise NodeError(f"a child must be a GenServer or a coroutine function, got {made!r}")
-    process = server_process.start(runtime, made, name=name, link_to=parent, group_leader=group_leader)
+    process = server_start.start(runtime, made, name=name, link_to=parent, group_leader=group_leader)
     return process if await process.ready() else None
 
 

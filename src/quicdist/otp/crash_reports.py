@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any, Final
 
 from quicdist.carrier import Link
-from quicdist.logs import RateLimit
+from quicdist.logs import Lines, RateLimit
 from quicdist.node.exit_reason import ERROR
 from quicdist.node.process import Process
 from quicdist.node.reports import Crash, CrashLog, log, mfa_text, named, shown
@@ -23,13 +23,16 @@ from quicdist.otp.report_terms import (
     EventTerm,
     crash_event,
     emulator_event,
+    handler_event,
     progress_event,
     server_event,
+    state_machine_event,
     supervisor_event,
     text_event,
 )
 from quicdist.otp.server_lifecycle import ServerPhase
-from quicdist.otp.server_process import ServerProcess
+from quicdist.otp.server_loop import ServerLoop
+from quicdist.otp.state_machine_process import StateMachineProcess
 from quicdist.term import Atom
 from quicdist.term.shorten import shorten
 
@@ -52,10 +55,12 @@ class CrashReports(CrashLog):
 
     def crash(self, process: Process, *more: Any) -> Crash:
         crash = super().crash(process, *more)
-        if isinstance(process, ServerProcess):
+        if isinstance(process, ServerLoop):
             crash.initial_call = process.initial_call
             crash.last_message, crash.client = shorten(process.last_message), process.client
             crash.state = process.state_at_failure
+            if isinstance(process, StateMachineProcess):
+                crash.more |= process.report_facts()
             crash.initialised = process.phase is not ServerPhase.STARTING
         return crash
 
@@ -67,7 +72,7 @@ class CrashReports(CrashLog):
 
     def facts(self, crash: Crash) -> tuple[str, str, list[tuple[str, str]]]:
         process = crash.process
-        if not isinstance(process, ServerProcess):
+        if not isinstance(process, ServerLoop):
             return super().facts(crash)
         facts = [("initial call", mfa_text(crash.initial_call))]
         if not crash.initialised:
@@ -75,7 +80,8 @@ class CrashReports(CrashLog):
         facts += [("last message", shown(crash.last_message)), ("state", shown(crash.state))]
         if crash.client is not None:
             facts.append(("client", shown(crash.client)))
-        return "server", "terminates", facts
+        kind = "state machine" if isinstance(process, StateMachineProcess) else "server"
+        return kind, "terminates", facts
 
     # -- supervisors -------------------------------------------------------------------------------
 
@@ -123,6 +129,31 @@ class CrashReports(CrashLog):
             "child_pid": child.pid,
         }
 
+    # -- event managers ----------------------------------------------------------------------------
+
+    def handler_failed(
+        self, process: Process, handler: Any, last_message: Any, state: Any, reason: Any
+    ) -> None:
+        """Report a handler that an event manager has removed because it failed."""
+        try:
+            text = cache(
+                lambda: (
+                    f"event manager {process.pid}{named(process)} of {self.node}: handler {shown(handler)} "
+                    f"crashed: {shown(reason)}\n  last event: {shown(last_message)}\n  state: {shown(state)}"
+                )
+            )
+            to = self._forward(
+                process, lambda: [handler_event(process, handler, last_message, state, reason)], text
+            )
+            note = self._limit.admit((process.pid, "handler"))
+            if note is not None:
+                facts = {"handler": handler, "reason": reason, "state": state, "reported_to": to}
+                fields = {"node": self.node, "pid": process.pid, "registered_name": process.name, **facts}
+                head, end, more = text().partition("\n")
+                log.error("%s", Lines(f"{head}{note}{end}{more}"), extra=fields)
+        except Exception:
+            log.exception("cannot report %r", process)
+
     # -- the node of the group leader --------------------------------------------------------------
 
     def _forward(
@@ -161,7 +192,9 @@ def _is_forwarded(crash: Crash) -> bool:
 def _events(crash: Crash) -> list[EventTerm]:
     """The events that OTP would log."""
     process = crash.process
-    if isinstance(process, ServerProcess) and crash.initialised:
+    if isinstance(process, StateMachineProcess) and crash.initialised:
+        return [state_machine_event(crash), crash_event(crash)]
+    if isinstance(process, ServerLoop) and crash.initialised:
         return [server_event(crash), crash_event(crash)]
     if process.is_otp_process:
         return [crash_event(crash)]
@@ -181,5 +214,5 @@ def _supervisor_name(process: Process) -> Any:
     """``{local, Name}`` or ``{Pid, Module}``."""
     if process.name:
         return (Atom("local"), Atom(process.name))
-    kind = type(process.server) if isinstance(process, ServerProcess) else type(process)
+    kind = type(process.server) if isinstance(process, ServerLoop) else type(process)
     return (process.pid, Atom(f"{kind.__module__}.{kind.__qualname__}"[:255]))

@@ -22,7 +22,7 @@ from quicdist.otp.call_counters import CallCounters
 from quicdist.otp.erlang_apply import Mfa, NotApplicable, is_indirect, named_by
 from quicdist.otp.executors import Executors
 from quicdist.otp.exports import ExportedFunction, Exports
-from quicdist.otp.outcome import NOT_STARTED, RETURN, Outcome, outcome_of, run
+from quicdist.otp.outcome import NOT_STARTED, NOT_SUPPORTED, RETURN, Outcome, outcome_of, run
 from quicdist.otp.thread_pool import ThreadPool
 from quicdist.otp.trace_propagation import FEATURES, MODULE, of_mfa
 from quicdist.term import Atom, Pid
@@ -30,6 +30,9 @@ from quicdist.term import Atom, Pid
 log = get_logger("quicdist.otp")
 
 _UNDEF = Atom("undef")
+#: The observer of OTP 29 crashes if a function of this module is ``undef``. With ``notsup`` it shows an error
+#: and returns to its own node.
+_OBSERVER_BACKEND = Atom("observer_backend")
 
 #: Called with the outcome of a call.
 Done = Callable[[Outcome], object]
@@ -100,7 +103,8 @@ class Dispatcher:
             done = _with_frames(frames, done)
         export = self._find((module, function, arguments))
         if export is None:
-            done((ERROR, _UNDEF, [(module, function, arguments, [])]))
+            refused = NOT_SUPPORTED if module is _OBSERVER_BACKEND else None
+            done(refused or (ERROR, _UNDEF, [(module, function, arguments, [])]))
             return
         token = current.set(Call(process, caller))
         try:

@@ -1,7 +1,7 @@
 """The client side of ``erpc``: calls functions on other nodes.
 
 OTP: ``erpc(3)``. A call spawns ``erpc:execute_call/4`` by SPAWN_REQUEST with a monitor; the exit reason
-is the result. A peer without DFLAG_SPAWN is called by its server ``rex``.
+is the result. A peer without DFLAG_SPAWN (a C or Java node) cannot be called: ``{erpc, notsup}``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
-from quicdist.carrier import Link
 from quicdist.errors import QuicDistError
 from quicdist.node.connections import ConnectionTable
 from quicdist.node.errors import NodeError, NotConnected
@@ -23,7 +22,6 @@ from quicdist.otp.errors import RemoteError, fails_erpc
 from quicdist.otp.gen import GenClient
 from quicdist.otp.request import Request
 from quicdist.otp.trace_propagation import FEATURES, MODULE, TracePropagation, traced_mfa
-from quicdist.protocol import DistFlag
 from quicdist.protocol.names import node_name, node_names
 from quicdist.term import Atom, Pid, Reference
 from quicdist.term.names import MFA, Name, mfa_of
@@ -33,7 +31,7 @@ _RETURN = Atom("return")
 _BADRPC = Atom("badrpc")
 _EXIT = Atom("EXIT")
 _NODEDOWN = Atom("nodedown")
-_CALL = Atom("call")
+_ERPC = Atom("erpc")
 
 
 #: :meth:`ErpcClient.call`: node, module, function, arguments, and ``timeout`` in seconds.
@@ -72,7 +70,8 @@ class ErpcClient:
 
         ``timeout`` is in seconds and includes connecting; None waits for ever. After a time-out the
         function continues on its node. Raises :class:`NotConnected`, :class:`CallTimeout` and
-        :class:`RemoteError`; TypeError for invalid names or arguments.
+        :class:`RemoteError`, of the kind ``"error"`` and with the reason ``{erpc, notsup}`` for a C or Java
+        node, which cannot be called; TypeError for invalid names or arguments.
         """
         return await self.send_request(node, module, function, arguments).receive_response(timeout)
 
@@ -83,17 +82,14 @@ class ErpcClient:
         :class:`Request` (``erpc:send_request/4``)."""
         return self._ask(node_name(node), mfa_of(module, function, arguments))
 
-    async def features(self, node: str) -> Any:
+    async def features(self, node: Name) -> Any:
         """``quicdist:features/0`` on another node. This call is not traced."""
-        return await self._ask(node, (MODULE, FEATURES, []), traced=False).receive_response()
+        return await self._ask(node_name(node), (MODULE, FEATURES, []), traced=False).receive_response()
 
     def _ask(self, node: str, mfa: MFA, *, traced: bool = True) -> Request[Any]:
         call = _PendingCall(self, node, mfa, traced=traced)
-        link = self._connections.link(node)
-        if node == self._runtime.name:
-            call.begin(None)
-        elif link is not None and not call.has_to_learn():
-            call.begin(link)
+        if self._connections.is_linked(node) and not call.has_to_learn():
+            call.begin()
         else:
             task = asyncio.ensure_future(self._connect(node, call))
             self._connecting.add(task)
@@ -103,10 +99,10 @@ class ErpcClient:
 
     async def _connect(self, node: str, call: _PendingCall) -> None:
         try:
-            link = await self._connections.connect(node)
+            await self._connections.connect(node)
             if self.propagation is not None and call.has_to_learn():
                 await self.propagation.learn(node)
-            call.begin(link)
+            call.begin()
         except Exception as error:
             call.request.fail(error)
         finally:
@@ -186,7 +182,6 @@ class _PendingCall:
         self._mfa = mfa
         self._source = client._gen.process.pid
         self._spawn: Reference | None = None
-        self._inner: Request[Any] | None = None
         self.connecting: asyncio.Task[None] | None = None
         tracer = client._runtime.tracer if traced else None
         self._span: SafeSpan | None = None
@@ -218,16 +213,8 @@ class _PendingCall:
                 return traced_mfa(headers, self._mfa)
         return self._mfa
 
-    def begin(self, link: Link | None) -> None:
-        """Send the call over a connection; None is this node itself."""
-        if link is None or link.peer.negotiated & DistFlag.SPAWN:
-            self._ask_erpc()
-        else:
-            self._ask_rex()
-
-    # -- erpc --------------------------------------------------------------------------------------
-
-    def _ask_erpc(self) -> None:
+    def begin(self) -> None:
+        """Send the call; its node is connected, or is this one."""
         client = self._client
         monitors, identifiers = client._runtime.monitors, client._runtime.identifiers
         result, self._spawn = identifiers.reference(), identifiers.reference()
@@ -258,7 +245,7 @@ class _PendingCall:
         elif answer == NOCONNECTION:
             self.request.fail(self._client._runtime.not_connected(self._node))
         else:
-            self.request.fail(RemoteError("error", answer, where=self._what()))
+            self.request.fail(RemoteError("error", (_ERPC, answer), where=self._what()))
 
     def _down(self, result: Reference, reason: Any) -> None:
         match reason:
@@ -271,22 +258,6 @@ class _PendingCall:
             case _:
                 self.request.fail(RemoteError("signal", reason, where=self._what()))
 
-    # -- rex ---------------------------------------------------------------------------------------
-
-    def _ask_rex(self) -> None:
-        client = self._client
-        request = (_CALL, *self._mfa, client._leader)
-        self._inner = client._gen.send_request(("rex", self._node), request)
-        self._inner.when_done(self._rex_answered)
-
-    def _rex_answered(self, value: Any, error: Exception | None) -> None:
-        if error is None:
-            error = rex_error(self._node, value, self._what())
-        if error is None:
-            self.request.succeed(value)
-        else:
-            self.request.fail(error)
-
     # -- abandoned ---------------------------------------------------------------------------------
 
     def _abandon(self) -> None:
@@ -294,8 +265,6 @@ class _PendingCall:
         client = self._client
         if self.connecting is not None:
             self.connecting.cancel()
-        if self._inner is not None:
-            self._inner.abandon()
         if self._spawn is not None and not client._spawning.abandon(self._spawn):
             client._runtime.monitors.demonitor(self._spawn, self._source)
 

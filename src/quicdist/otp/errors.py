@@ -49,8 +49,8 @@ class RemoteError(NodeError):
             self.exit_reason = ((_NOCATCH, reason), stack or []) if kind == "throw" else reason
 
 
-def function_clause(server: object, callback: str, argument: Any) -> NodeError:
-    """The error for a callback of a server that has no case for its argument."""
+def function_clause(server: object, callback: str, argument: Any, *more: Any) -> NodeError:
+    """The error for a callback of a server that has no case for its first argument."""
     kind = type(server)
     name = f"{kind.__module__}.{kind.__qualname__}"
     error = NodeError(f"{name}.{callback} has no case for {shown(argument)} (function_clause)")
@@ -58,7 +58,7 @@ def function_clause(server: object, callback: str, argument: Any) -> NodeError:
     where = []
     if code is not None:
         where = [(_FILE, charlist(code.co_filename)), (_LINE, code.co_firstlineno)]
-    call = (Atom(name[:255]), Atom(callback), [argument], where)
+    call = (Atom(name[:255]), Atom(callback), [argument, *more], where)
     error.exit_reason = (_FUNCTION_CLAUSE, [call])
     return error
 

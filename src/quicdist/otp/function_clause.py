@@ -21,8 +21,6 @@ from types import CodeType, FunctionType
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-_CALLBACKS = ("handle_call", "handle_cast", "handle_info", "handle_continue")
-
 
 class _NoClause:
     def __repr__(self) -> str:
@@ -43,13 +41,13 @@ Clauses = Mapping[str, tuple[FunctionType, FunctionType]]
 _known: WeakKeyDictionary[type, Clauses] = WeakKeyDictionary()
 
 
-def with_clauses(server: type) -> Clauses:
-    """The callbacks of a server class that detect a missing case."""
+def with_clauses(server: type, callbacks: Iterable[str]) -> Clauses:
+    """Those of the callbacks of a server class that detect a missing case."""
     known = _known.get(server)
     if known is None:
         made: dict[str, tuple[FunctionType, FunctionType]] = {}
         trees: dict[str, ast.Module] = {}
-        for name in _CALLBACKS:
+        for name in callbacks:
             function = getattr(server, name, None)
             if isinstance(function, FunctionType) and (version := _version(function, trees)) is not None:
                 made[name] = (function, version)

@@ -11,12 +11,10 @@ from typing import Any, ClassVar, Final
 
 from quicdist.logs import RateLimit, get_logger
 from quicdist.node.exit_reason import NORMAL
-from quicdist.node.process import Process
-from quicdist.node.reports import MAX_REPORTS, PERIOD, Shown, shown
+from quicdist.node.reports import MAX_REPORTS, PERIOD, Shown
+from quicdist.otp.behaviour import Behaviour, represented
 from quicdist.otp.gen_messages import From
-from quicdist.otp.gen_messages import reply as gen_reply
-from quicdist.term import Atom, TermError, term_to_binary
-from quicdist.term.shorten import shorten
+from quicdist.term import Atom
 
 log = get_logger("quicdist.otp")
 
@@ -24,8 +22,6 @@ log = get_logger("quicdist.otp")
 TIMEOUT: Final = Atom("timeout")
 #: Log lines about unexpected messages, for each class.
 _unexpected = RateLimit(MAX_REPORTS, PERIOD)
-#: Characters shown of an attribute that cannot be encoded.
-_SHOWN = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +77,7 @@ class _Ignore:
 IGNORE: Final = _Ignore()
 
 
-class GenServer:
+class GenServer(Behaviour):
     """Base class of servers; override the callbacks that are needed.
 
     ``self.process`` is the process of the server, from ``init`` on. Callbacks return:
@@ -98,20 +94,16 @@ class GenServer:
     ``{'EXIT', Pid, Reason}``; that of the parent, which started the server with a link, ends it.
     """
 
-    process: Process
-    #: Whether it is a supervisor, which ends the processes that it has started.
-    supervises: ClassVar[bool] = False
-
-    def init(self) -> Any:
-        """Called once, before all messages."""
+    behaviour: ClassVar[Atom] = Atom("gen_server")
+    matching_callbacks = ("handle_call", "handle_cast", "handle_info", "handle_continue")
 
     def handle_call(self, request: Any, sender: From) -> Any:
         """A ``gen_server:call``."""
-        raise NotImplementedError(f"{type(self).__name__} has no handle_call, got {_represented(request)}")
+        raise NotImplementedError(f"{type(self).__name__} has no handle_call, got {represented(request)}")
 
     def handle_cast(self, request: Any) -> Any:
         """A ``gen_server:cast``."""
-        raise NotImplementedError(f"{type(self).__name__} has no handle_cast, got {_represented(request)}")
+        raise NotImplementedError(f"{type(self).__name__} has no handle_cast, got {represented(request)}")
 
     def handle_info(self, message: Any) -> Any:
         """Any other message; logged unless overridden, as ``gen_server`` does."""
@@ -122,67 +114,5 @@ class GenServer:
     def handle_continue(self, argument: Any) -> Any:
         """Called after a callback returned :class:`Continue`."""
         raise NotImplementedError(
-            f"{type(self).__name__} has no handle_continue, got {_represented(argument)}"
+            f"{type(self).__name__} has no handle_continue, got {represented(argument)}"
         )
-
-    def terminate(self, reason: Any) -> Any:
-        """Called with the exit reason when the server ends, before links and monitors fire.
-
-        Unlike in OTP it is also called when an exit signal ends a server that does not trap exits, and when
-        the server is killed, so that it can close what it holds open. After ``kill``, links and monitors have
-        fired already, and messages from here are dropped."""
-
-    def reply(self, sender: From, value: Any) -> None:
-        """Reply to a call after ``handle_call`` has returned (``gen_server:reply/2``)."""
-        gen_reply(self.process, sender, value)
-
-    # -- for the module sys ------------------------------------------------------------------------
-
-    def code_change(self, old_version: Any, extra: Any) -> Any:
-        """Called by ``sys:change_code`` while the server is suspended, as a release handler does: convert
-        the state of ``old_version`` (``code_change/3``). Does nothing unless overridden. An exception is
-        the answer to the caller."""
-
-    def get_state(self) -> Any:
-        """The state that ``sys:get_state`` and ``sys:get_status`` show: by default a map of the public
-        attributes; values that cannot be encoded are shown as text."""
-        return {
-            Atom(name): _shown(value)
-            for name, value in vars(self).items()
-            if name != "process" and not name.startswith("_")
-        }
-
-    def replace_state(self, state: Any) -> Any:
-        """Set the state that ``sys:replace_state`` computed from that of :meth:`get_state`."""
-        raise NotImplementedError(f"{type(self).__name__} has no replace_state")
-
-
-def reported_state(server: GenServer) -> Any:
-    """The state in a crash report: that of ``get_state``, cut to a bounded size. If ``get_state`` is not
-    overridden, attributes are cut before they are read, because large ones take long."""
-    try:
-        if type(server).get_state is not GenServer.get_state:
-            return shorten(server.get_state())
-        public = {Atom(name): value for name, value in vars(server).items() if name[0] != "_"}
-        public.pop(Atom("process"), None)
-        return shorten(public)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        return f"<no state: {type(error).__qualname__}>"
-
-
-def _represented(term: Any) -> str:
-    """A term for an error message: its repr, if that does not nest too deeply."""
-    try:
-        return repr(term)[:_SHOWN]
-    except RecursionError:
-        return shown(term)
-
-
-def _shown(value: Any) -> Any:
-    try:
-        term_to_binary(value)
-    except TermError:
-        return repr(value)[:_SHOWN]
-    return value

@@ -14,7 +14,7 @@ from quicdist.node.errors import NodeError, NoSuchProcess, ProcessEnded
 from quicdist.node.exit_reason import NORMAL
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
-from quicdist.otp import server_process
+from quicdist.otp import server_start
 from quicdist.otp.deadline import Deadline
 from quicdist.otp.erpc import gather
 from quicdist.otp.errors import CallTimeout, exits_bare
@@ -143,5 +143,5 @@ class GenServerClient:
         ``link_to``, its parent, ``start_link/4``). None if ``init`` returned ``IGNORE``. Raises what
         ``init`` raised, :class:`ProcessEnded` with the reason of its ``Stop``, or
         :class:`NameRegistered`."""
-        process = server_process.start(self._runtime, server, name=name, link_to=link_to)
+        process = server_start.start(self._runtime, server, name=name, link_to=link_to)
         return process if await process.ready() else None

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from quicdist.containment import describe
+from quicdist.containment import contained, describe
 from quicdist.logs import get_logger
 from quicdist.node.errors import NodeError
 from quicdist.node.exit_reason import EXIT
@@ -45,7 +45,9 @@ def spawn_kernel_process(
     runtime: Runtime, function: Callable[[Process, Any], Any], name: str | None = None
 ) -> Process:
     """Start a process that calls ``function`` with itself and each message."""
-    return runtime.add(KernelProcess(runtime, runtime.identifiers.pid(), function), name=name)
+    process = KernelProcess(runtime, runtime.identifiers.pid(), function)
+    process.body = function
+    return runtime.add(process, name=name)
 
 
 class KernelSupervisor:
@@ -57,6 +59,7 @@ class KernelSupervisor:
         self._fail = fail
         self._ends: deque[float] = deque(maxlen=MAX_RESTARTS + 1)
         self._stopped = False
+        self._when_stopping: list[Callable[[], None]] = []
         self._when_stopped: list[Callable[[], None]] = []
         #: Writes the remaining output.
         self.flush: Callable[[], Awaitable[None]]
@@ -96,9 +99,16 @@ class KernelSupervisor:
         """Call ``callback`` when the node has stopped."""
         self._when_stopped.append(callback)
 
+    def when_stopping(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` when the node begins to stop."""
+        self._when_stopping.append(callback)
+
     def stop(self) -> None:
         """Restart nothing any more: the node stops."""
         self._stopped = True
+        callbacks, self._when_stopping = self._when_stopping, []
+        for callback in callbacks:
+            contained(log, f"{callback!r}", callback)
 
     def let_go(self) -> None:
         """Call the callbacks of :meth:`when_stopped`: the node has stopped."""

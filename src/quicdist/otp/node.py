@@ -26,12 +26,15 @@ from quicdist.node.process import Process
 from quicdist.node.quic_dist import QuicDist
 from quicdist.node.streams import StreamAcceptor, StreamHandler, StreamInfo
 from quicdist.node.tracing import CallTracer
-from quicdist.otp import server_process
+from quicdist.otp import server_start
+from quicdist.otp.behaviour import Behaviour
 from quicdist.otp.call_context import is_called_on
 from quicdist.otp.erpc import ErpcClient
-from quicdist.otp.gen_server import GenServer
+from quicdist.otp.gen_event_client import GenEventClient
 from quicdist.otp.gen_server_client import GenServerClient
+from quicdist.otp.gen_statem_client import GenStatemClient
 from quicdist.otp.global_names import GlobalNames
+from quicdist.otp.global_server import Partitions
 from quicdist.otp.introspection import Introspection
 from quicdist.otp.io_client import IoClient
 from quicdist.otp.kernel_supervisor import KernelSupervisor
@@ -81,8 +84,8 @@ class Node:
     - other nodes: :meth:`connect`, :meth:`disconnect`, :meth:`ping`, :meth:`nodes`, :meth:`subscribe`,
       :attr:`cluster`;
     - calls to them: :meth:`call`, :meth:`cast`, :meth:`gen_server_call`, and the services by the names
-      of OTP's modules: :attr:`erpc`, :attr:`rpc`, :attr:`gen_server`, :attr:`sys`, :attr:`net_kernel`,
-      :attr:`global_names`, :attr:`pg`, :attr:`io`;
+      of OTP's modules: :attr:`erpc`, :attr:`rpc`, :attr:`gen_server`, :attr:`gen_statem`, :attr:`gen_event`,
+      :attr:`sys`, :attr:`net_kernel`, :attr:`global_names`, :attr:`pg`, :attr:`io`;
     - calls from them: :meth:`export` and :attr:`exports`;
     - streams of bytes: :meth:`open_stream`, :meth:`accept_streams`, :attr:`quic_dist`.
 
@@ -123,7 +126,10 @@ class Node:
 
     The rest:
 
-    - ``hidden``: whether it is an Erlang hidden node, which takes no part in the full mesh; the default.
+    - ``hidden``: whether it is an Erlang hidden node, which takes no part in the full mesh and in ``global``;
+      the default.
+    - ``connect_all`` and ``prevent_overlapping_partitions``, for a published node: the kernel parameters of
+      these names, True unless the files say otherwise. All nodes of a cluster must have the same.
     - ``tracer``: makes a span of each call by this node and of each call of this node, such as
       :class:`~quicdist.opentelemetry.OpenTelemetryTracer`; see ``docs/metrics.md``.
     - ``none``: the atom that stands for ``None``; Elixir users choose ``"nil"``. ``limits``: limits
@@ -161,6 +167,8 @@ class Node:
         quic: Mapping[str, Any] | None = None,
         tls: TlsSettings | None = None,
         hidden: bool | None = None,
+        connect_all: bool | None = None,
+        prevent_overlapping_partitions: bool | None = None,
         none: str | Atom = "undefined",
         limits: Limits = Limits(),  # noqa: B008 - frozen
         default: Callable[[Any], Any] | None = None,
@@ -199,7 +207,11 @@ class Node:
                 name=name,
             )
             endpoints = make_endpoints(first(carrier, files.carriers, "quic"), settings)
-        self._running = _RunningServices(self, tracer)
+        partitions = Partitions(
+            first(connect_all, files.connect_all, True),
+            first(prevent_overlapping_partitions, files.prevent_overlapping_partitions, True),
+        )
+        self._running = _RunningServices(self, partitions, tracer)
         self._local = LocalNode(
             name,
             owner=self,
@@ -320,6 +332,16 @@ class Node:
         return self._services.gen_server
 
     @property
+    def gen_statem(self) -> GenStatemClient:
+        """``gen_statem``: state machines of any node."""
+        return self._services.gen_statem
+
+    @property
+    def gen_event(self) -> GenEventClient:
+        """``gen_event``: event managers of any node."""
+        return self._services.gen_event
+
+    @property
     def net_kernel(self) -> NetKernel:
         """``net_kernel``: the other nodes."""
         return self._services.net_kernel
@@ -376,11 +398,11 @@ class Node:
         """Spawn a process; see :meth:`process` for what ``function`` can be."""
         return self._local.runtime.spawn(function, *args, name=name)
 
-    def serve(self, server: GenServer, *, name: Name | GlobalOrVia | None = None) -> Process:
-        """Start a :class:`GenServer`, or a :class:`Supervisor`, which is one. It does not wait for
-        a coroutine ``init``, nor for a :class:`Global` or :class:`Via` name: ``gen_server.start``
-        does."""
-        return server_process.start(self._local.runtime, server, name=name)
+    def serve(self, server: Behaviour, *, name: Name | GlobalOrVia | None = None) -> Process:
+        """Start a :class:`GenServer`, such as a :class:`Supervisor`, a :class:`GenStatem` or a
+        :class:`GenEvent`. It does not wait for a coroutine ``init``, nor for a :class:`Global` or
+        :class:`Via` name: ``gen_server.start`` does."""
+        return server_start.start(self._local.runtime, server, name=name)
 
     def whereis(self, name: Name) -> Process | None:
         """The process registered under ``name``."""
@@ -559,8 +581,9 @@ class Node:
 class _RunningServices(NodeServices):
     """Starts and stops the services of a BEAM node with the node."""
 
-    def __init__(self, node: Node, tracer: CallTracer | None) -> None:
+    def __init__(self, node: Node, partitions: Partitions, tracer: CallTracer | None) -> None:
         self._node = node
+        self._partitions = partitions
         self._tracer = tracer
         self.services: Services | None = None
         #: Processes of the program, by their names, that start with the node.
@@ -570,7 +593,7 @@ class _RunningServices(NodeServices):
     def start(self) -> None:
         local = self._node._local
         local.runtime.tracer = self._tracer
-        self.services = start_services(local, self._node.exports)
+        self.services = start_services(local, self._node.exports, self._partitions)
         self._kernel = self.services.kernel_supervisor
         for name, function in self.to_spawn:
             local.runtime.spawn(function, name=name)

@@ -23,7 +23,7 @@ class NodeExports(Exports):
       by ``rpc`` and ``erpc``, or spawn.
     - :meth:`process`: bodies of processes that others spawn.
     - :meth:`child`: processes and servers that supervisors of other nodes start.
-    - :meth:`introspection`: ``erlang:process_info`` and the other functions that the observer calls.
+    - :meth:`introspection`: what the observer, ``etop`` and similar tools call.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class NodeExports(Exports):
         return exported
 
     def introspection(self) -> None:
-        """Let other nodes read this one's processes: ``erlang:process_info``, ``processes``, ``whereis``
-        and the other functions that ``rpc:pinfo/1`` and the observer call."""
+        """Let other nodes look at this one: its processes and their messages, memory, load, connections and
+        libraries, as the observer, ``etop``, ``c:ni/0`` and ``rpc:pinfo/1`` show them. A second call does
+        nothing."""
         self._introspection.export(self)

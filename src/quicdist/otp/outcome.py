@@ -20,6 +20,8 @@ _NOCATCH = Atom("nocatch")
 #: The call could not be started: the answer of a BEAM that has reached its limit of processes. Its reason
 #: is ``{erpc, Reason}``, and it has no stack trace.
 NOT_STARTED: Outcome = (ERROR, (Atom("erpc"), Atom("system_limit")))
+#: The node does not do this at all: what ``erpc`` raises for a node that cannot answer it.
+NOT_SUPPORTED: Outcome = (ERROR, (Atom("erpc"), Atom("notsup")))
 
 
 def outcome_of(error: BaseException) -> Outcome:

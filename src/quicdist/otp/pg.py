@@ -18,7 +18,7 @@ from quicdist.node.errors import NodeError
 from quicdist.node.local_node import LocalNode, NodeEvent, NodeUp
 from quicdist.node.process import Process
 from quicdist.node.reports import Shown
-from quicdist.otp import gen_server, server_process
+from quicdist.otp import gen_server, server_start
 from quicdist.otp.gen_messages import GEN_CAST, From
 from quicdist.otp.pg_groups import Groups, surplus
 from quicdist.protocol import DistFlag
@@ -52,7 +52,7 @@ class ProcessGroups:
         """
         scope = name_of(scope, "a scope")
         started = Scope(self._node, scope, rediscover)
-        server_process.start(self._node.runtime, started, name=scope)
+        server_start.start(self._node.runtime, started, name=scope)
         return started
 
 

@@ -3,7 +3,8 @@
 A log event for another node is ``{log, Level, Report, Metadata}`` or ``{log, Level, Format, Arguments,
 Metadata}``, sent to its process ``logger_proxy``. The reports and metadata were recorded between two BEAMs
 of OTP 25, 27 and 29: those of ERTS for a crashed process, ``proc_lib`` (*CRASH REPORT*), ``gen_server``
-(*Generic server terminating*) and ``supervisor`` (*SUPERVISOR REPORT*).
+(*Generic server terminating*), ``gen_statem`` (*State machine terminating*) and ``supervisor`` (*SUPERVISOR
+REPORT*).
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ _REPORT_CB, _ERROR_LOGGER, _TAG, _TYPE = (
     Atom("tag"),
     Atom("type"),
 )
-_GEN_SERVER, _PROC_LIB, _SUPERVISOR = Atom("gen_server"), Atom("proc_lib"), Atom("supervisor")
+_GEN_SERVER, _GEN_STATEM, _GEN_EVENT = Atom("gen_server"), Atom("gen_statem"), Atom("gen_event")
+_PROC_LIB, _SUPERVISOR = Atom("proc_lib"), Atom("supervisor")
 _NAME, _REASON, _STATE, _LAST_MESSAGE = Atom("name"), Atom("reason"), Atom("state"), Atom("last_message")
 _CLIENT_INFO, _PROCESS_LABEL = Atom("client_info"), Atom("process_label")
 _UNDEFINED, _REMOTE, _DEAD = Atom("undefined"), Atom("remote"), Atom("dead")
@@ -85,13 +87,52 @@ def server_event(crash: Crash) -> EventTerm:
         _CLIENT_INFO: _UNDEFINED if crash.client is None else _client(process, crash.client),
         _PROCESS_LABEL: _UNDEFINED,
     }
-    more = metadata(
+    return (LOG, ERROR, report, _behaviour_metadata(process, _GEN_SERVER))
+
+
+def state_machine_event(crash: Crash) -> EventTerm:
+    """``gen_statem``: ``State machine ~tp terminating``. ``crash.more`` has what only a state machine has."""
+    process, more = crash.process, crash.more
+    kind, reason, *_ = crash.failure
+    report = {
+        _LABEL: (_GEN_STATEM, Atom("terminate")),
+        _NAME: Atom(process.name) if process.name else process.pid,
+        Atom("queue"): more["queue"],
+        Atom("postponed"): more["postponed"],
+        Atom("modules"): [crash.initial_call[0]],
+        Atom("callback_mode"): more["callback_mode"],
+        Atom("state_enter"): more["state_enter"],
+        _STATE: crash.state,
+        Atom("timeouts"): more["timeouts"],
+        Atom("log"): [],
+        _REASON: (kind, shorten(reason), shorten(crash.stack)),
+        _CLIENT_INFO: _UNDEFINED if crash.client is None else _client(process, crash.client),
+        _PROCESS_LABEL: _UNDEFINED,
+    }
+    return (LOG, ERROR, report, _behaviour_metadata(process, _GEN_STATEM))
+
+
+def handler_event(process: Process, handler: Any, last_message: Any, state: Any, reason: Any) -> EventTerm:
+    """``gen_event``: ``** gen_event handler ~tp crashed.``"""
+    report = {
+        _LABEL: (_GEN_EVENT, Atom("terminate")),
+        Atom("handler"): shorten(handler),
+        _NAME: Atom(process.name) if process.name else process.pid,
+        _LAST_MESSAGE: shorten(last_message),
+        _STATE: state,
+        _REASON: shorten(reason),
+        _PROCESS_LABEL: _UNDEFINED,
+    }
+    return (LOG, ERROR, report, _behaviour_metadata(process, _GEN_EVENT))
+
+
+def _behaviour_metadata(process: Process, behaviour: Atom) -> dict[Any, Any]:
+    return metadata(
         process,
         domain=[_OTP],
-        report_cb=Export(_GEN_SERVER, "format_log", 2),
-        error_logger={_TAG: ERROR, _REPORT_CB: Export(_GEN_SERVER, "format_log", 1)},
+        report_cb=Export(behaviour, "format_log", 2),
+        error_logger={_TAG: ERROR, _REPORT_CB: Export(behaviour, "format_log", 1)},
     )
-    return (LOG, ERROR, report, more)
 
 
 def _client(process: Process, client: Pid) -> tuple[Any, Any]:

@@ -170,6 +170,9 @@ def _badrpc(error: RemoteError) -> Any:
     """The result of ``rpc`` for an exception of ``erpc``; a thrown value is a plain result."""
     if error.kind == "throw":
         return error.reason
+    match error.reason:
+        case (Atom(name="erpc"), word) if error.kind == "error" and error.stack is None:
+            return (_BADRPC, word)  # such as notsup
     if error.kind == "error" and error.stack is not None:
         return (_BADRPC, (_EXIT, (error.reason, error.stack)))
     return (_BADRPC, (_EXIT, error.reason))

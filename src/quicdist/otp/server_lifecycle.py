@@ -1,4 +1,4 @@
-"""The life of a :class:`GenServer`'s process: ``init``, ``terminate``, and the phases in between.
+"""The life of a server's process: ``init``, ``terminate``, and the phases in between.
 
 OTP: ``gen_server(3)``, ``sys(3)``.
 """
@@ -18,12 +18,14 @@ from quicdist.node.errors import NameRegistered, ProcessEnded, ProcessExit
 from quicdist.node.exit_reason import CLASS_EXIT, NORMAL, exit_reason, is_shutdown
 from quicdist.node.process import Process
 from quicdist.node.process_lifecycle import ProcessState
+from quicdist.node.reports import ancestors
 from quicdist.node.runtime import Runtime
+from quicdist.otp.behaviour import Behaviour, reported_state
 from quicdist.otp.gen_messages import From
 from quicdist.otp.gen_messages import reply as gen_reply
-from quicdist.otp.gen_server import IGNORE, NO_REPLY, GenServer, NoReply, Reply, Stop, reported_state
+from quicdist.otp.gen_server import IGNORE, NO_REPLY, NoReply, Reply, Stop
 from quicdist.otp.server_names import GlobalOrVia
-from quicdist.term import Atom, Pid
+from quicdist.term import Atom, Pid, charlist
 
 log = get_logger("quicdist.otp")
 
@@ -66,7 +68,8 @@ TRANSITIONS = {
 
 
 class ServerLifecycle(Process):
-    """Starts and ends a :class:`GenServer`. ``parent`` started it and is linked to it.
+    """Starts and ends a server of any :class:`~quicdist.otp.behaviour.Behaviour`. ``parent`` started it and
+    is linked to it.
 
     An exit signal that is not trapped cancels the coroutine that runs, and then ``terminate`` is called, as
     OTP does for a server that traps exits. After ``kill``, ``terminate`` is called too, when links and
@@ -76,10 +79,11 @@ class ServerLifecycle(Process):
     __slots__ = ("_ready", "ignored", "phase", "server", "state_at_failure")
 
     runtime: Runtime
+    server: Behaviour
 
     ends_while_connected = True
 
-    def __init__(self, runtime: Runtime, pid: Pid, server: GenServer) -> None:
+    def __init__(self, runtime: Runtime, pid: Pid, server: Behaviour) -> None:
         super().__init__(runtime, pid)
         self.server = server
         self.phase = ServerPhase.STARTING
@@ -114,8 +118,7 @@ class ServerLifecycle(Process):
     @property
     def dictionary(self) -> list[tuple[Any, Any]]:
         """The process dictionary, with what ``proc_lib`` puts there."""
-        ancestors = [self.parent] if self.parent is not None else []
-        return [(_INITIAL_CALL, self.initial_call), (_ANCESTORS, ancestors)]
+        return [(_INITIAL_CALL, self.initial_call), (_ANCESTORS, ancestors(self, self.runtime.find))]
 
     # -- starting ----------------------------------------------------------------------------------
 
@@ -173,8 +176,8 @@ class ServerLifecycle(Process):
             return ProcessEnded(repr(self), self.exit_reason)
         if isinstance(result, Stop):
             return self._init_failed(ProcessExit(result.reason))
-        if isinstance(result, Reply):
-            return self._init_failed(ProcessExit((BAD_RETURN_VALUE, repr(result))))
+        if (bad := self.bad_return(result)) is not None:
+            return self._init_failed(ProcessExit(bad))
         self.ignored = result is IGNORE
         self._tell_starter(None)
         if self.ignored:
@@ -183,6 +186,10 @@ class ServerLifecycle(Process):
             self.become(ServerPhase.INITIALISED)
             self.runtime.submit(self.enter_loop, result)
         return None
+
+    def bad_return(self, result: Any) -> Any:
+        """The exit reason if ``init`` may not return ``result``, else None."""
+        return (BAD_RETURN_VALUE, repr(result)) if isinstance(result, Reply) else None
 
     def _init_failed(self, error: BaseException) -> Exception:
         """End with what ``init`` raised; the error for the starter."""
@@ -205,6 +212,17 @@ class ServerLifecycle(Process):
 
     # -- sys ---------------------------------------------------------------------------------------
 
+    #: What ``sys:get_status`` calls it.
+    status_kind = "generic server"
+
+    def status_facts(self, status: Atom, parent: Pid) -> list[tuple[str, Any]]:
+        """What ``sys:get_status`` shows before the state."""
+        return [("Status", status), ("Parent", parent), ("Logged events", [])]
+
+    def status_state(self, shown: Any) -> tuple[Any, Any]:
+        """The state, as ``sys:get_status`` shows it."""
+        return (Atom("data"), [(charlist("State"), shown)])
+
     def suspend(self) -> None:
         """Handle system messages only (``sys:suspend/1``)."""
         if self.phase is not ServerPhase.SUSPENDED:
@@ -214,6 +232,16 @@ class ServerLifecycle(Process):
         """Handle all messages again (``sys:resume/1``)."""
         if self.phase is ServerPhase.SUSPENDED:
             self.become(ServerPhase.RUNNING)
+
+    def state_replaced(self) -> None:
+        """``replace_state`` of the server has been called."""
+
+    def change_code(self, module: Any, version: Any, extra: Any) -> Any:
+        """Call ``code_change`` for ``sys:change_code``."""
+        return self.server.code_change(version, extra)
+
+    def code_changed(self, result: Any) -> None:
+        """``code_change`` has returned ``result``."""
 
     # -- ending ------------------------------------------------------------------------------------
 

@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from quicdist.node.local_node import LocalNode
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
-from quicdist.otp import server_process
+from quicdist.otp import server_start
 from quicdist.otp.crash_reports import CrashReports
 from quicdist.otp.dispatcher import Dispatcher
 from quicdist.otp.erpc import ErpcClient
 from quicdist.otp.exports import Exports
 from quicdist.otp.gen import GenClient
+from quicdist.otp.gen_event_client import GenEventClient
 from quicdist.otp.gen_server_client import GenServerClient
-from quicdist.otp.global_names import GlobalNames
+from quicdist.otp.gen_statem_client import GenStatemClient
+from quicdist.otp.global_exports import GlobalExports
+from quicdist.otp.global_names import GlobalNames, HiddenGlobalNames, running_server
+from quicdist.otp.global_server import GLOBAL_NAME_SERVER, GlobalNameServer, Partitions
 from quicdist.otp.io_client import IoClient
 from quicdist.otp.io_server import USER, IoServer
 from quicdist.otp.kernel_supervisor import KernelSupervisor, spawn_kernel_process
@@ -26,6 +30,7 @@ from quicdist.otp.rpc import REX, RpcClient
 from quicdist.otp.rpc_server import ErpcServer, Rex
 from quicdist.otp.sys_client import StateForm, SysClient
 from quicdist.otp.trace_propagation import FEATURES, MODULE, TRACEPARENT, TracePropagation
+from quicdist.protocol import DistFlag
 from quicdist.term import Atom
 
 
@@ -37,6 +42,8 @@ class Services:
     erpc: ErpcClient
     rpc: RpcClient
     gen_server: GenServerClient
+    gen_statem: GenStatemClient
+    gen_event: GenEventClient
     net_kernel: NetKernel
     global_names: GlobalNames
     names: NameResolver
@@ -48,9 +55,9 @@ class Services:
     kernel_supervisor: KernelSupervisor
 
 
-def start_services(node: LocalNode, exports: Exports) -> Services:
-    """Start the processes that every node has (``net_kernel``, ``rex``, ``user``, ``logger_proxy``), and
-    the clients."""
+def start_services(node: LocalNode, exports: Exports, partitions: Partitions) -> Services:
+    """Start the processes that every node has (``net_kernel``, ``rex``, ``user``, ``logger_proxy``,
+    ``global_name_server``), and the clients."""
     runtime = node.runtime
     reports = runtime.reporter = CrashReports(runtime, node.connections.link)
     kernel = KernelSupervisor(runtime, node.fail)
@@ -65,14 +72,15 @@ def start_services(node: LocalNode, exports: Exports) -> Services:
     net_kernel = NetKernel(node, gen)
     kernel.keep(
         NET_KERNEL,
-        lambda: server_process.start(runtime, NetKernelServer(node, net_kernel), name=NET_KERNEL),
+        lambda: server_start.start(runtime, NetKernelServer(node, net_kernel), name=NET_KERNEL),
     )
     dispatcher = Dispatcher(exports, runtime.calls)
     ErpcServer(runtime, dispatcher)
-    kernel.keep(REX, lambda: server_process.start(runtime, Rex(runtime, dispatcher), name=REX))
-    global_names = GlobalNames(erpc, lambda: net_kernel.nodes("connected"))
+    kernel.keep(REX, lambda: server_start.start(runtime, Rex(runtime, dispatcher), name=REX))
+    global_names = _start_global(node, gen, erpc, net_kernel, kernel, exports, partitions)
     names = NameResolver(erpc, global_names, lambda: net_kernel.nodes("connected"))
     gen.find = names.find
+    gen_server = GenServerClient(runtime, gen, names)
 
     if runtime.tracer is not None:
         gen.propagation = erpc.propagation = TracePropagation(node.name, node.connections, erpc.features)
@@ -87,7 +95,9 @@ def start_services(node: LocalNode, exports: Exports) -> Services:
         gen=gen,
         erpc=erpc,
         rpc=RpcClient(runtime, gen, erpc),
-        gen_server=GenServerClient(runtime, gen, names),
+        gen_server=gen_server,
+        gen_statem=GenStatemClient(runtime, gen, gen_server),
+        gen_event=GenEventClient(runtime, gen, gen_server),
         net_kernel=net_kernel,
         global_names=global_names,
         names=names,
@@ -103,6 +113,34 @@ def start_services(node: LocalNode, exports: Exports) -> Services:
 def _features() -> list[Atom]:
     """``quicdist:features/0``: what this node offers to other Python nodes."""
     return [TRACEPARENT]
+
+
+def _start_global(
+    node: LocalNode,
+    gen: GenClient,
+    erpc: ErpcClient,
+    net_kernel: NetKernel,
+    kernel: KernelSupervisor,
+    exports: Exports,
+    partitions: Partitions,
+) -> GlobalNames:
+    """Start ``global``. A hidden node has it too, as a BEAM has, but asks others for names."""
+    runtime, name = node.runtime, GLOBAL_NAME_SERVER.name
+    kernel.keep(
+        name,
+        lambda: server_start.start(runtime, GlobalNameServer(node, gen, erpc, partitions), name=name),
+    )
+    kernel.when_stopping(lambda: running_server(runtime).protocol.stopping())
+    own = GlobalNames(node, net_kernel.nodes)
+    GlobalExports(own, exports).export()
+    if DistFlag.PUBLISHED in node.identity.flags:
+        return own
+    return HiddenGlobalNames(
+        node,
+        net_kernel.nodes,
+        erpc,
+        lambda: [link.peer.name for link in node.connections.links() if not link.peer.hidden],
+    )
 
 
 def _start_user(runtime: Runtime, group_leader: IoServer) -> Process:

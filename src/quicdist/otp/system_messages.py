@@ -11,11 +11,11 @@ from typing import Any
 
 from quicdist.containment import settle
 from quicdist.node.exit_reason import EXIT, answered_reason, error_term, failure
+from quicdist.otp.behaviour import shown_state
 from quicdist.otp.errors import RemoteError
 from quicdist.otp.gen_messages import From, reply
-from quicdist.otp.gen_server import GenServer
 from quicdist.otp.server_lifecycle import ServerLifecycle, ServerPhase
-from quicdist.term import Atom, TermError, charlist, term_to_binary
+from quicdist.term import Atom, TermError, charlist
 
 _OK = Atom("ok")
 _ERROR = Atom("error")
@@ -23,7 +23,6 @@ _DEBUG = Atom("debug")
 _UNKNOWN_DEBUG = Atom("unknown_debug")
 _UNKNOWN_SYSTEM_MSG = Atom("unknown_system_msg")
 _CALLBACK_FAILED = Atom("callback_failed")
-_GEN_SERVER = Atom("gen_server")
 _CHANGE_CODE = Atom("change_code")
 _REPLACE_STATE = Atom("replace_state")
 _SYSTEM_GET_STATE, _SYSTEM_REPLACE_STATE = Atom("system_get_state"), Atom("system_replace_state")
@@ -58,10 +57,10 @@ def handle(process: ServerLifecycle, sender: From, request: Any) -> Awaitable[No
         case (command, reason) if command == _TERMINATE:
             reply(process, sender, _OK)
             process.terminate(reason)
-        case (command, _, version, extra) if (
+        case (command, module, version, extra) if (
             command == _CHANGE_CODE and process.phase is ServerPhase.SUSPENDED
         ):
-            return _change_code(process, sender, version, extra)
+            return _change_code(process, sender, module, version, extra)
         case _:
             reply(process, sender, (_ERROR, (_UNKNOWN_SYSTEM_MSG, request)))
     return None
@@ -90,23 +89,21 @@ def _resume(process: ServerLifecycle) -> Any:
 async def _get_status(process: ServerLifecycle, sender: From) -> None:
     """``{status, Pid, {module, gen_server}, [PDict, SysState, Parent, Debug, Misc]}``, where
     ``Misc`` is that of ``gen_server:format_status/2``."""
-    shown, error = await settle(_state(process.server))
+    shown, error = await settle(shown_state(process.server))
     if error is not None:
         kind = type(process.server)
         shown = charlist(f"{kind.__module__}.{kind.__qualname__}.get_state crashed")
     state = _SUSPENDED if process.phase is ServerPhase.SUSPENDED else _RUNNING
     parent = process.parent or process.pid
     name: Any = Atom(process.name) if process.name else process.pid
+    facts = [(charlist(label), value) for label, value in process.status_facts(state, parent)]
     misc = [
-        (_HEADER, charlist(f"Status for generic server {name}")),
-        (
-            _DATA,
-            [(charlist("Status"), state), (charlist("Parent"), parent), (charlist("Logged events"), [])],
-        ),
-        (_DATA, [(charlist("State"), shown)]),
+        (_HEADER, charlist(f"Status for {process.status_kind} {name}")),
+        (_DATA, facts),
+        process.status_state(shown),
     ]
     items = [process.dictionary, state, parent, [], misc]
-    reply(process, sender, (_STATUS, process.pid, (_MODULE, _GEN_SERVER), items))
+    reply(process, sender, (_STATUS, process.pid, (_MODULE, process.server.behaviour), items))
 
 
 #: ``{debug, What}`` and the reply of a server without debug options.
@@ -127,22 +124,12 @@ _COMMANDS: dict[str, Callable[[ServerLifecycle], Any]] = {
 }
 
 
-async def _state(server: GenServer) -> Any:
-    """The state of a server. Raises what ``get_state`` raises, and :class:`~quicdist.term.EncodeError`
-    for a state that cannot be encoded."""
-    state = server.get_state()
-    if isinstance(state, Awaitable):
-        state = await state
-    term_to_binary(state)
-    return state
-
-
 async def _get_state(process: ServerLifecycle, sender: From) -> None:
-    state, error = await settle(_state(process.server))
+    state, error = await settle(shown_state(process.server))
     if error is None:
         _give_state(process, sender, state)
     else:
-        _answer(process, sender, _failed(_SYSTEM_GET_STATE, error))
+        _answer(process, sender, _failed(process, _SYSTEM_GET_STATE, error))
 
 
 def _give_state(process: ServerLifecycle, sender: From, state: Any) -> None:
@@ -164,31 +151,34 @@ async def _replace_state(process: ServerLifecycle, sender: From, function: Any) 
     """``{replace_state, Fun}``: calls the fun on the requesting node, which alone has its code."""
     server, asking = process.server, sender[0].node.name
 
+    async def applied(state: Any) -> Any:
+        with process.node.sys.circuit_breaker.attempt(asking, REPLACE_TIME):
+            return await process.node.erpc.call(
+                asking, "erlang", "apply", [function, [state]], timeout=REPLACE_TIME
+            )
+
     async def replace() -> Any:
         if asking not in process.node.nodes("connected", "this"):
             raise process.runtime.not_connected(asking)
-        arguments = [function, [await _state(server)]]
-        with process.node.sys.circuit_breaker.attempt(asking, REPLACE_TIME):
-            state = await process.node.erpc.call(asking, "erlang", "apply", arguments, timeout=REPLACE_TIME)
-        replaced = server.replace_state(state)
-        if isinstance(replaced, Awaitable):
-            await replaced
-        return await _state(server)
+        await server.replace_with(applied)
+        process.state_replaced()
+        return await shown_state(server)
 
     state, error = await settle(replace())
     if error is None:
         _give_state(process, sender, state)
     else:
-        _answer(process, sender, _failed(_SYSTEM_REPLACE_STATE, error))
+        _answer(process, sender, _failed(process, _SYSTEM_REPLACE_STATE, error))
 
 
-async def _change_code(process: ServerLifecycle, sender: From, version: Any, extra: Any) -> None:
+async def _change_code(process: ServerLifecycle, sender: From, module: Any, version: Any, extra: Any) -> None:
     """``{change_code, Module, Vsn, Extra}``; the reply is ``{error, {'EXIT', Reason}}`` if it fails."""
 
     async def change() -> None:
-        result = process.server.code_change(version, extra)
+        result = process.change_code(module, version, extra)
         if isinstance(result, Awaitable):
-            await result
+            result = await result
+        process.code_changed(result)
 
     _, error = await settle(change())
     _answer(process, sender, _OK if error is None else (_ERROR, (EXIT, answered_reason(error))))
@@ -202,9 +192,9 @@ def _answer(process: ServerLifecycle, sender: From, answer: Any) -> None:
         reply(process, sender, (_ERROR, error_term(error)))
 
 
-def _failed(function: Atom, error: BaseException) -> Any:
+def _failed(process: ServerLifecycle, function: Atom, error: BaseException) -> Any:
     if isinstance(error, RemoteError):
         kind, reason = Atom(error.kind), error.reason
     else:
         kind, reason, *_ = failure(error)
-    return (_ERROR, (_CALLBACK_FAILED, (_GEN_SERVER, function), (kind, reason)))
+    return (_ERROR, (_CALLBACK_FAILED, (process.server.behaviour, function), (kind, reason)))

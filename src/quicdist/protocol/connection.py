@@ -107,7 +107,8 @@ class DistConnection:
 
         Of two messages to one stream the first encoded has to be written first, whole. ``pair`` overrides the
         pair that the control message names, see :mod:`quicdist.protocol.streams`. A control message that the
-        peer does not support is replaced by its older form. A term that a BEAM would answer by closing the
+        peer does not support is replaced by its older form; where it has none, nothing is sent, and there are
+        no bytes (:mod:`quicdist.protocol.downgrade`). A term that a BEAM would answer by closing the
         connection is refused here (see ``docs/protocol.md``). Raises
         :class:`~quicdist.term.EncodeError`, and ValueError for a payload that is missing or one
         too many; then nothing is sent and nothing has changed.
@@ -127,7 +128,10 @@ class DistConnection:
             parts.append(head)
             payload_at = 2
         else:
-            stream_id, payload = self._control(control, payload, pair, parts)
+            placed = self._control(control, payload, pair, parts)
+            if placed is None:
+                return self.streams.control, []
+            stream_id, payload = placed
             payload_at = len(parts)
         if payload is not NO_PAYLOAD:
             kind = type(payload)
@@ -153,8 +157,9 @@ class DistConnection:
 
     def _control(
         self, control: ControlMessage, payload: Any, pair: Hashable, parts: list[Chunk]
-    ) -> tuple[int, Any]:
-        """Append a control message; the id of the stream it takes, and the payload still to come."""
+    ) -> tuple[int, Any] | None:
+        """Append a control message; the id of the stream it takes, and the payload still to come. None if
+        this peer is sent nothing."""
         stream_id = self._only_stream
         if stream_id is None:
             stream_id = self.streams.choose(type(control).pair(control) if pair is None else pair)
@@ -163,7 +168,10 @@ class DistConnection:
             while downgrade := self._downgrades.get(type(control)):
                 if type(payload) is EncodedPayload:
                     payload, _ = self._decode(payload.etf)
-                control, payload = downgrade(control, payload)
+                replaced = downgrade(control, payload)
+                if replaced is None:
+                    return None
+                control, payload = replaced
         self._encode(control.to_term(), parts)
         if type(asked) in _REPEATED and pair is None and payload is not NO_PAYLOAD:
             head = b"".join(parts)

@@ -1,7 +1,9 @@
-"""Replaces control messages that the peer does not support by older ones.
+"""Control messages that the peer does not support: their older forms, and those that are not sent.
 
-Source: ERTS User's Guide, *Distribution Protocol*: SEND_SENDER, EXIT_PAYLOAD and (from
-``erts/emulator/beam/dist.c``) ALTACT_SIG replace older control messages if both nodes support them.
+Source: ERTS User's Guide, *Distribution Protocol*, *Distribution Flags*, and what OTP does for a peer
+without a flag (``erts/emulator/beam/dist.c``): SEND_SENDER, EXIT_PAYLOAD and ALTACT_SIG replace older
+control messages. Monitors, aliases and spawning have no older form: without DIST_MONITOR and
+DIST_MONITOR_NAME a monitor watches the connection only.
 """
 
 from __future__ import annotations
@@ -14,17 +16,21 @@ from quicdist.protocol.control import ControlMessage
 from quicdist.protocol.flags import DistFlag
 from quicdist.protocol.payload import NO_PAYLOAD
 
-#: From a control message and its payload to their replacements.
-Downgrade = Callable[[Any, Any], tuple[ControlMessage, Any]]
+#: From a control message and its payload to their replacements; None where nothing is sent.
+Downgrade = Callable[[Any, Any], tuple[ControlMessage, Any] | None]
 
 
-def _altact(m: Any, payload: Any) -> tuple[ControlMessage, Any]:
-    """The same signal without its priority."""
+def _not_sent(m: Any, payload: Any) -> None:
+    """OTP sends nothing in place of this signal."""
+
+
+def _altact(m: Any, payload: Any) -> tuple[ControlMessage, Any] | None:
+    """The same signal without its priority. An exit signal to an alias has no older form."""
     with_token = m.flags & c.AltactFlag.TOKEN
     token = (m.trace_token,) if with_token else ()
     if m.flags & c.AltactFlag.EXIT:
         if m.flags & c.AltactFlag.ALIAS:
-            raise ValueError("exit to an alias needs ALTACT_SIG, which was not negotiated")
+            return None
         return (c.PayloadExit2TT if with_token else c.PayloadExit2)._make((m.from_pid, m.to, *token)), payload
     if m.flags & c.AltactFlag.ALIAS:
         return (c.AliasSendTT if with_token else c.AliasSend)._make((m.from_pid, m.to, *token)), payload
@@ -46,21 +52,33 @@ _EXIT_PAYLOAD: dict[type[ControlMessage], Downgrade] = {
 }
 _ALTACT_SIG: dict[type[ControlMessage], Downgrade] = {c.AltactSigSend: _altact, c.AltactSigSendTT: _altact}
 
-_BY_FLAG = {
+_MONITORS: dict[type[ControlMessage], Downgrade] = dict.fromkeys(
+    (c.MonitorP, c.DemonitorP, c.MonitorPExit, c.PayloadMonitorPExit), _not_sent
+)
+_SPAWN: dict[type[ControlMessage], Downgrade] = dict.fromkeys(
+    (c.SpawnRequest, c.SpawnRequestTT, c.SpawnReply, c.SpawnReplyTT), _not_sent
+)
+_ALIAS: dict[type[ControlMessage], Downgrade] = dict.fromkeys((c.AliasSend, c.AliasSendTT), _not_sent)
+
+#: All flags of a key are needed for the control messages of its table. A later table has precedence.
+_BY_FLAGS = {
     DistFlag.SEND_SENDER: _SEND_SENDER,
     DistFlag.EXIT_PAYLOAD: _EXIT_PAYLOAD,
     DistFlag.ALTACT_SIG: _ALTACT_SIG,
+    DistFlag.ALIAS: _ALIAS,
+    DistFlag.SPAWN: _SPAWN,
+    DistFlag.DIST_MONITOR | DistFlag.DIST_MONITOR_NAME: _MONITORS,
 }
 
 
 def downgrades(negotiated: DistFlag) -> dict[type[ControlMessage], Downgrade]:
-    """The types of control messages that cannot be sent with these flags, and their replacements.
+    """The types of control messages that are not sent with these flags, and their replacements.
 
     A replacement may have to be replaced again.
     """
     return {
         cls: downgrade
-        for flag, table in _BY_FLAG.items()
-        if not negotiated & flag
+        for flags, table in _BY_FLAGS.items()
+        if negotiated & flags != flags
         for cls, downgrade in table.items()
     }

@@ -59,6 +59,11 @@ class Atom(Value):
         return Atom, (self.name,)
 
 
+def atom_count() -> int:
+    """How many atoms exist now, in all nodes of this interpreter."""
+    return len(_interned)
+
+
 def _external_form(name: str) -> bytes:
     """SMALL_ATOM_UTF8_EXT or ATOM_UTF8_EXT (erl_ext_dist)."""
     if len(name) > MAX_ATOM_CHARACTERS:

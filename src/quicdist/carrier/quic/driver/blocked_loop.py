@@ -65,8 +65,7 @@ class BlockedLoopDriver:
         try:
             with engine.limits_held():
                 before = engine.events_waiting()
-                for data, address in batch:
-                    engine.receive_datagram(data, address, now)
+                engine.receive_datagrams(batch, now)
                 engine.join_events(before)
                 if is_due and engine.get_timer() == deadline:
                     engine.handle_timer(now)

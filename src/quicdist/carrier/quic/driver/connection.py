@@ -295,26 +295,27 @@ class QuicConnection(ConnectionLifecycle):
 
     # -- in --------------------------------------------------------------------------------
 
-    def receive(self, data: bytes, address: SocketAddress, now: float) -> None:
-        """Receive one datagram. The caller calls :meth:`process_events` after the last one of a batch."""
+    def receive(self, datagrams: Sequence[Datagram], now: float) -> None:
+        """Receive datagrams. The caller calls :meth:`process_events` after them."""
         state = self.state
         if state is not OPEN and state is not FLUSHING:
             # The CONNECTION_CLOSE has not reached the peer yet.
-            if repeated := self._close_packets.answer(len(data)):
-                self.socket.send(repeated)
+            for data, _ in datagrams:
+                if repeated := self._close_packets.answer(len(data)):
+                    self.socket.send(repeated)
             return
         try:
             if self._blocked_loop is None:
                 # Without the lock: the TLS handshake may call the program's function for pre-shared keys.
-                self.engine.receive_datagram(data, address, now)
+                self.engine.receive_datagrams(datagrams, now)
                 return
             self._lock.acquire()
             try:
-                self.engine.receive_datagram(data, address, max(now, self._keeper.acted_at))
+                self.engine.receive_datagrams(datagrams, max(now, self._keeper.acted_at))
             finally:
                 self._lock.release()
         except Exception as error:
-            self._broken("receiving a datagram", error)
+            self._broken("receiving datagrams", error)
 
     def process_events(self) -> None:
         """After a batch of datagrams: deliver the events to the handler, then transmit."""

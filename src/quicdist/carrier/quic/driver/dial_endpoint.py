@@ -101,15 +101,16 @@ class DialEndpoint(Endpoint):
 
     def datagrams_received(self, batch: Sequence[Datagram]) -> None:
         now = self._loop.time()
-        receive, ids, end = self.connection.receive, self._ids, self._id_end
+        ids, end = self._ids, self._id_end
         stray = False
-        for data, address in batch:
+        for number, (data, _) in enumerate(batch):
             if data[1:end] not in ids and data and not data[0] & LONG:
                 if is_reset(data, self.connection.engine.reset_tokens()):
+                    self.connection.receive(batch[:number], now)
                     self.connection.abandon(RESET)
                     return
                 stray = True
-            receive(data, address, now)
+        self.connection.receive(batch, now)
         self.connection.process_events()
         if stray and self.heard:
             self._peer_loss.hint(CONNECTION_UNKNOWN)

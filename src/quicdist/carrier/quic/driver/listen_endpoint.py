@@ -102,19 +102,23 @@ class ListenEndpoint(Endpoint):
 
     def datagrams_received(self, batch: Sequence[Datagram]) -> None:
         now = self._loop.time()
-        touched: dict[QuicConnection, None] = {}
+        batches: dict[QuicConnection, list[Datagram]] = {}
         routes = self._routes
         end = 1 + self._id_length
         for datagram in batch:
-            data, address = datagram
+            data = datagram[0]
             # A short header is a byte and the connection id (RFC 9000, section 17.3).
             connection = routes.get(data[1:end]) if data and not data[0] & LONG else None
             if connection is None or not connection.is_authenticated:
                 self._put(datagram, connection)
                 continue
-            connection.receive(data, address, now)
-            touched[connection] = None
-        for connection in touched:
+            if connection in batches:
+                batches[connection].append(datagram)
+            else:
+                batches[connection] = [datagram]
+        for connection, its in batches.items():
+            connection.receive(its, now)
+        for connection in batches:
             connection.process_events()
         if self._queue.size:
             self._queue.work(now)
@@ -169,7 +173,7 @@ class ListenEndpoint(Endpoint):
             if not (connection.is_authenticated or _may_come_from(connection, address)):
                 self._strays += 1
                 continue
-            connection.receive(data, address, now)
+            connection.receive([(data, address)], now)
             touched[connection] = None
         for connection in touched:
             if connection.engine.state() is EngineState.FIRST_FLIGHT:

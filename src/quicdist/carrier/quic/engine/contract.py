@@ -44,6 +44,9 @@ class Engine(Protocol):
     def receive_datagram(self, data: bytes, addr: SocketAddress, now: float) -> None:
         """Process a datagram that came from ``addr``."""
 
+    def receive_datagrams(self, datagrams: Sequence[Datagram], now: float) -> None:
+        """Process datagrams, each with the address that it came from, in order."""
+
     def datagrams_to_send(self, now: float) -> list[Datagram]:
         """The datagrams that can be sent now. They count as sent."""
 

@@ -7,6 +7,7 @@ private state is left as aioquic would have left it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final, cast
 
 from aioquic.quic.connection import QuicConnectionError, QuicConnectionState, QuicReceiveContext
@@ -15,6 +16,7 @@ from aioquic.quic.recovery import MAX_ACK_RANGES, QuicPacketSpace
 from aioquic.tls import Epoch
 from cryptography.exceptions import InvalidTag
 
+from quicdist.carrier.datagram_socket import Datagram
 from quicdist.carrier.quic.engine.aioquic.bounds import Bounded
 from quicdist.carrier.quic.engine.aioquic.flow_control import OwnFlowControl
 from quicdist.carrier.quic.engine.aioquic.key_limits import KeyLimited, KeyPair, ReceiveKeys
@@ -29,6 +31,8 @@ from quicdist.carrier.quic.engine.wire import frames as wire
 #: The bytes after the connection id of a short header, at least: four for the packet number, and the sample
 #: for header protection (RFC 9001, section 5.4.2).
 SHORTEST: Final = 20
+#: The fewest datagrams that are worth :mod:`~quicdist.carrier.quic.engine.aioquic.receive_run`.
+BATCH: Final = 4
 
 
 class Space(QuicPacketSpace):
@@ -54,6 +58,17 @@ class FastReceive(BuffersPackets, Bounded, OwnFlowControl, KeyLimited, Validates
             self._enable_fast_path()
         elif not self._receive(keys.recv, data, addr, now):
             super().receive_datagram(data, addr, now)
+
+    def receive_datagrams(self, datagrams: Sequence[Datagram], now: float) -> None:
+        if self._keys is not None and len(datagrams) >= BATCH:
+            self._receive_batch(datagrams, now)
+        else:
+            for data, addr in datagrams:
+                self.receive_datagram(data, addr, now)
+
+    def _receive_batch(self, datagrams: Sequence[Datagram], now: float) -> None:
+        """Process many datagrams."""
+        raise NotImplementedError
 
     def authenticated(self) -> None:
         super().authenticated()
@@ -108,13 +123,16 @@ class FastReceive(BuffersPackets, Bounded, OwnFlowControl, KeyLimited, Validates
             keys.forgeries += 1
             self._forged(self._cryptos[Epoch.ONE_RTT])
             return True
+        self._process(number, first, payload, host_cid, now)
+        return True
+
+    def _process(self, number: int, first: int, payload: bytes, host_cid: bytes, now: float) -> None:
+        """Process a packet whose protection is removed; ``first`` is its first byte."""
+        space = self._space
         if number in space.received_packets:
-            return True
+            return
         if number > space.expected_packet_number:
             space.expected_packet_number = number + 1
-        if number > self._spin_highest_pn:
-            self._spin_bit = bool(first & 0x20) is not self._is_client
-            self._spin_highest_pn = number
         is_ack_eliciting = False
         try:
             is_ack_eliciting = self._receive_frames(payload, host_cid, now)
@@ -123,30 +141,47 @@ class FastReceive(BuffersPackets, Bounded, OwnFlowControl, KeyLimited, Validates
             self.close(error.error_code, error.frame_type, error.reason_phrase)
         except PacketDropped as error:
             self._packet_dropped(error)
-            return True
+            return
         if self._close_pending or self._state is not QuicConnectionState.CONNECTED:
-            return True
+            return
+        if number > space.largest_received_packet:
+            self._note_packets(number, number + 1, first, now)
+        else:
+            self._heard(now)
+            space.received_packets.add(number)
+            space.ack_queue.add(number)
+            if len(space.ack_queue.ranges) > MAX_ACK_RANGES:
+                space.ack_queue.shift()
+        if is_ack_eliciting and space.ack_at is None:
+            space.ack_at = now + self._ack_delay
+
+    def _heard(self, now: float) -> None:
+        """A packet was received: the idle timeout begins anew."""
         if now != self._received_at:
             self._received_at = now
             self._close_at = now + self._idle_timeout()
         self._ack_eliciting_sent_since_receipt = False
-        space.received_packets.add(number)
-        if number > space.largest_received_packet:
-            space.largest_received_packet = number
-            space.largest_received_time = now
-            # aioquic searches from the other end.
-            ranges = space.ack_queue.ranges
-            if ranges and ranges[-1].stop == number:
-                ranges[-1] = range(ranges[-1].start, number + 1)
-            else:
-                ranges.append(range(number, number + 1))
+
+    def _note_packets(self, begin: int, end: int, first: int, now: float) -> None:
+        """The packets from ``begin`` up to ``end``, after all before, were received; ``first`` is the first
+        byte of the last one, without header protection."""
+        self._heard(now)
+        space, last = self._space, end - 1
+        if last > self._spin_highest_pn:
+            self._spin_bit = bool(first & 0x20) is not self._is_client
+            self._spin_highest_pn = last
+        for number in range(begin, end):
+            space.received_packets.add(number)
+        space.largest_received_packet = last
+        space.largest_received_time = now
+        # aioquic searches from the other end.
+        ranges = space.ack_queue.ranges
+        if ranges and ranges[-1].stop == begin:
+            ranges[-1] = range(ranges[-1].start, end)
         else:
-            space.ack_queue.add(number)
-        if len(space.ack_queue.ranges) > MAX_ACK_RANGES:
-            space.ack_queue.shift()
-        if is_ack_eliciting and space.ack_at is None:
-            space.ack_at = now + self._ack_delay
-        return True
+            ranges.append(range(begin, end))
+            if len(ranges) > MAX_ACK_RANGES:
+                space.ack_queue.shift()
 
     def _is_current(self, host_cid: bytes) -> bool:
         """Whether this connection id is the one in use."""

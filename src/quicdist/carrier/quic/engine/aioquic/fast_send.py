@@ -16,7 +16,8 @@ from aioquic.quic.packet_builder import QuicPacketBuilder, QuicSentPacket
 from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.tls import Epoch
 
-from quicdist.carrier.quic.engine.aioquic.fast_receive import FastReceive
+from quicdist.carrier.quic.engine.aioquic.receive_run import ReceivesRuns
+from quicdist.carrier.quic.engine.aioquic.send_run import run_length, send_run
 from quicdist.carrier.quic.engine.aioquic.streams import Stream
 from quicdist.carrier.quic.engine.wire import frames as wire
 
@@ -28,7 +29,7 @@ SHORT_HEADER: Final = 3
 ACK_INTERVAL: Final = 0.025
 
 
-class FastSend(FastReceive):
+class FastSend(ReceivesRuns):
     """A connection with the fast path in both directions."""
 
     #: The largest packet number that was acknowledged, and when.
@@ -135,6 +136,13 @@ class FastSend(FastReceive):
                 self._pacing_at = loss.pacer.next_send_time(now=now)
                 if self._pacing_at is not None:
                     break
+            if len(waiting) == 1 and space.ack_at is None and not owes:
+                count, chunk = run_length(self, waiting[0], overhead)
+                if count:
+                    datagrams += send_run(self, keys, waiting[0], count, chunk, now)
+                    if waiting[0].sender.buffer_is_empty:
+                        waiting.clear()
+                    continue
             packet = QuicSentPacket(
                 epoch=Epoch.ONE_RTT,
                 in_flight=False,

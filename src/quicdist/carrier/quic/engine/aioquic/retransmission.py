@@ -65,6 +65,30 @@ class RetransmittingSender(QuicStreamSender):
         pending = self._pending.ranges
         return pending[0].start if pending else self._buffer_stop
 
+    def new_data(self) -> range:
+        """The offsets of the data that were never sent; empty if others are to be sent before, or if the end
+        of the stream is written."""
+        pending = self._pending.ranges
+        if len(pending) != 1 or pending[0].start != self.highest_offset or self._buffer_fin is not None:
+            return range(0)
+        return pending[0]
+
+    def sent_run(self, stop: int, size: int, count: int) -> None:
+        """:meth:`new_data` up to ``stop`` were sent in ``count`` frames of ``size`` bytes each."""
+        self._drop_ends()
+        self._ends += range(self.highest_offset + size, stop + 1, size)
+        assert self._ends[-1] == stop
+        self._pending.subtract(self.highest_offset, stop)
+        self.highest_offset = stop
+        if not self._pending.ranges:
+            self.buffer_is_empty = True
+
+    def _drop_ends(self) -> None:
+        """Forget the ends of acknowledged data, now and then."""
+        ends = self._ends
+        if len(ends) > MANY_ENDS and ends[MANY_ENDS // 2] <= self._buffer_start:
+            del ends[: bisect_right(ends, self._buffer_start)]
+
     def get_frame(self, max_size: int, max_offset: int | None = None) -> QuicStreamFrame | None:
         """The next frame with up to ``max_size`` bytes of data, all below ``max_offset``; None if there is
         none, or it does not fit."""
@@ -88,8 +112,7 @@ class RetransmittingSender(QuicStreamSender):
             return frame
         frame = super().get_frame(max_size, max_offset)
         if self.highest_offset > before:
-            if len(ends) > MANY_ENDS and ends[MANY_ENDS // 2] <= self._buffer_start:
-                del ends[: bisect_right(ends, self._buffer_start)]
+            self._drop_ends()
             ends.append(self.highest_offset)
             if frame is not None and frame.fin:
                 self._fin_with_data = True

@@ -14,7 +14,7 @@ No I/O and no clock. Times are in seconds.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
 
@@ -135,6 +135,18 @@ class LossDetection:
                 self._last_eliciting_at = at
         self.congestion.on_sent(packet.sent_bytes, at)
         self.pacer.sent(packet.sent_bytes)
+
+    def on_run_sent(self, packets: Mapping[int, Any], size: int, now: float, space: Space) -> None:
+        """As :meth:`on_packet_sent` for packets with consecutive numbers, in order, that are in flight and
+        ack-eliciting, each of ``size`` bytes."""
+        space.sent_packets.update(packets)
+        record = self._records[space]
+        record.next_number = max(packets) + 1
+        space.ack_eliciting_in_flight += len(packets)
+        if self.handshake_confirmed or not space.is_application_data:
+            self._last_eliciting_at = now
+        self.congestion.on_sent(size * len(packets), now)
+        self.pacer.sent(size * len(packets))
 
     # -- acknowledged ------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ the time by which a timer is late are sent as well when it fires.
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Final
 
 #: The rate, in windows a round trip: in slow start, and otherwise.
@@ -19,6 +20,9 @@ BURST_DATAGRAMS: Final = 10
 MOST_LATE: Final = 0.05
 #: The shortest time of a timer, in seconds.
 SLEEP: Final = 0.001
+
+#: The number of packets that may be sent where nothing is paced.
+UNPACED: Final = 1 << 30
 
 _NEVER: Final = float("inf")
 
@@ -72,6 +76,12 @@ class Pacer:
             return None
         self._due = now + max((self._datagram - room) / self._rate, SLEEP)
         return self._due
+
+    def packets(self, size: int) -> int:
+        """How many packets of ``size`` bytes may be sent where :meth:`next_send_time` has just said: now."""
+        if not self._rate:
+            return UNPACED
+        return max(0, ceil((self._room - self._unseen * self._datagram) / size))
 
     def built(self) -> None:
         """A packet was built; :meth:`sent` follows."""

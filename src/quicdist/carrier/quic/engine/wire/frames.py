@@ -1,4 +1,4 @@
-"""Variable-length integers and ACK frames (RFC 9000, sections 16 and 19.3)."""
+"""Variable-length integers, and ACK and STREAM frames (RFC 9000, sections 16, 19.3 and 19.8)."""
 
 from __future__ import annotations
 
@@ -42,6 +42,36 @@ def read_uint(data: bytes, at: int) -> tuple[int, int]:
     end = at + (1 << (first >> 6))
     data[end - 1]
     return int.from_bytes(data[at:end]) & ((1 << ((end - at) * 8 - 2)) - 1), end
+
+
+def read_stream(payload: bytes) -> tuple[int, int, int] | None:
+    """The stream id, the offset, and where the data begin, if ``payload`` is one STREAM frame (section 19.8)
+    with data and without FIN; else None."""
+    size = len(payload)
+    if size < 3 or payload[0] & 0xF9 != STREAM:
+        return None
+    kind, stream_id, at, offset = payload[0], payload[1], 2, 0
+    # The integers are read here, without calls; one that is cut short ends after the payload.
+    if stream_id > ONE_BYTE:
+        prefix = stream_id >> 6
+        at = 1 + (1 << prefix)
+        stream_id = int.from_bytes(payload[1:at]) & VALUES[prefix]
+    if kind & OFFSET:
+        if at >= size:
+            return None
+        prefix = payload[at] >> 6
+        end = at + (1 << prefix)
+        offset = int.from_bytes(payload[at:end]) & VALUES[prefix]
+        at = end
+    if kind & LENGTH:
+        if at >= size:
+            return None
+        prefix = payload[at] >> 6
+        end = at + (1 << prefix)
+        if end + (int.from_bytes(payload[at:end]) & VALUES[prefix]) != size:
+            return None
+        at = end
+    return (stream_id, offset, at) if at < size else None
 
 
 def ack(ranges: Sequence[range], delay: int, room: int) -> bytes:

@@ -1,0 +1,1 @@
+"""Systems of others that Python nodes join: RabbitMQ, ejabberd, Mnesia, clusters of Elixir programs."""
