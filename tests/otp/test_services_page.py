@@ -58,6 +58,12 @@ def test_every_test_against_a_beam_is_in_the_table() -> None:
 
 
 def test_every_group_is_on_the_page_and_on_the_node() -> None:
-    for group in set(Services.__dataclass_fields__) - {"gen", "names", "reports", "kernel_supervisor"}:
+    for group in set(Services.__dataclass_fields__) - {
+        "gen",
+        "names",
+        "reports",
+        "dispatcher",
+        "kernel_supervisor",
+    }:
         assert f"`node.{group}`" in PAGE or f"node.{group}." in PAGE
         assert isinstance(getattr(Node, group), property)
