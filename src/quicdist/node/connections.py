@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import contextvars
 from collections.abc import AsyncIterator, Hashable, Iterator, Sequence
-from copy import copy
 from typing import Any, Protocol
 
 from quicdist.carrier import Carrier, Incoming, Link, LinkLost, Listener, LocalNode, MessageHandler
@@ -327,9 +326,7 @@ class ConnectionTable:
         self._errors.dial_failed(
             error, len(connection.outbox), called_off=called_off, caused_by=connection.caused_by
         )
-        for waiter in connection.waiters:
-            if not waiter.done():
-                waiter.set_exception(copy(error))  # one each, because an exit reason may be set on it
+        connection.fail_waiters(error)
         self._owner.node_down(connection.node, error, was_up=False)
 
     # -- links up and down -----------------------------------------------------------------
@@ -358,7 +355,8 @@ class ConnectionTable:
             lambda error: self._lost(connection, link, error),
         )
         if link.closed:
-            return
+            return  # The peer broke the protocol with its first bytes; _lost follows.
+        connection.told = True
         log.info("connected to %s over %s at %s", node, link.carrier_name, link.remote_address)
         self._owner.node_up(node)
         for control, payload, pair in connection.outbox.take():
@@ -389,7 +387,11 @@ class ConnectionTable:
         link.close()
         self.counters.link_lost(link, error)
         self._errors.connection_ended(connection.node, error)
-        self._owner.node_down(connection.node, error, was_up=True)
+        if not connection.told:
+            self.counters.signals_dropped += len(connection.outbox)
+            reason = error or NodeError("this node closed the connection")
+            connection.fail_waiters(NotConnected(connection.node, (reason,)))
+        self._owner.node_down(connection.node, error, was_up=connection.told)
 
     def disconnect(self, node: str, error: QuicDistError | None = None) -> bool:
         """End the connection to ``node``, or the attempt to connect; whether there was one."""
