@@ -21,7 +21,7 @@ bench_setup := @$(python) -c "import importlib.metadata as m; m.version('matplot
 	echo "-- matplotlib or py-spy could not be installed: no plots and profiles" >&2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage matrix lint format fuzz simulate hostile paths restarts cluster brokers soak bench profile bench-term interop clean
+.PHONY: help demo test coverage matrix lint format fuzz simulate hostile paths restarts cluster brokers soak bench profile bench-term screenshots interop clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -110,6 +110,10 @@ profile: ## profile the CPU time of echoes and messages: table into docs/, flame
 bench-term: ## compare the term codec with erlang_py
 	$(setup)
 	$(python) benchmarks/term.py
+
+screenshots: ## make the pictures of the observer in docs/ (needs erlang-observer, Xvfb, ImageMagick)
+	$(setup)
+	@$(python) -m scripts.observer_screenshots
 
 interop: ## run only the tests against a real quic_dist (needs: docs/development.md)
 	$(setup)

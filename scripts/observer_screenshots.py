@@ -1,5 +1,4 @@
-"""Makes the screenshots of ``docs/observing.md``: the observer of the BEAM on the path, pointed at
-the example ``examples/shop_node.py``.
+"""Makes the screenshots of ``docs/observing.md``: the observer, pointed at ``examples/shop_node.py``.
 
 ``make screenshots`` runs it. It needs OTP's ``observer`` and ``wx``, ``Xvfb``, and ImageMagick.
 """
@@ -22,7 +21,7 @@ DOCS = ROOT / "docs"
 NAME, COOKIE = "shop@127.0.0.1", "secret"
 #: Seconds until GTK has drawn.
 DRAWN = 1.0
-#: Samples of the load charts, one a second.
+#: Samples of the load charts, two a second.
 SAMPLES = 55
 #: The largest picture, in bytes.
 MAX_SIZE = 100_000
@@ -46,7 +45,7 @@ async def take(display: str, name: str) -> None:
     file = DOCS / f"observer-{name}.png"
     few_colours = ["+dither", "-colors", "32", "-strip", f"PNG8:{file}"]
     grab = ["import", "-display", display, "-window", "root", *few_colours]
-    subprocess.run(grab, check=True)  # noqa: ASYNC221  # a script, which does nothing meanwhile
+    await asyncio.to_thread(subprocess.run, grab, check=True)
     size = file.stat().st_size
     print(f"{file.relative_to(ROOT)}: {size} bytes")
     if size > MAX_SIZE:

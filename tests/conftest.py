@@ -90,6 +90,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="fail if no test that talks to a real BEAM was run and passed",
     )
     parser.addoption("--slow", action="store_true", help="run the tests marked slow too")
+    parser.addoption("--gateway", action="store_true", help="run the tests with a BEAM behind a gateway too")
 
 
 def is_worker(config: pytest.Config) -> bool:
@@ -98,10 +99,10 @@ def is_worker(config: pytest.Config) -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption("--slow"):
-        slow = [item for item in items if item.get_closest_marker("slow")]
-        config.hook.pytest_deselected(items=slow)
-        items[:] = [item for item in items if not item.get_closest_marker("slow")]
+    for marker in ("slow", "gateway"):
+        if not config.getoption(f"--{marker}"):
+            config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker(marker)])
+            items[:] = [item for item in items if not item.get_closest_marker(marker)]
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:

@@ -17,7 +17,10 @@ from quicdist.errors import QuicDistError
 INTERNAL = {"DialAgain"}
 PUBLIC = [
     "quicdist",
-    *(f"quicdist.{part}" for part in ("carrier", "config", "discovery", "node", "otp", "protocol", "term")),
+    *(
+        f"quicdist.{part}"
+        for part in ("carrier", "config", "discovery", "gateway", "node", "otp", "protocol", "term")
+    ),
 ]
 #: A line of the drawing: its lead, the class, its built-in bases and when it is raised.
 LINE = re.compile(r"^    ((?:[│ ] {3})*(?:[├└]── )?)(\w+)(?: \(([\w, ]+)\))?: (\S.*)$", re.MULTILINE)

@@ -26,6 +26,7 @@ LAYERS = (
     "discovery",
     "cluster",
     "config",
+    "gateway",
     "node",
     "otp",
     "",
@@ -66,7 +67,16 @@ def is_engine(module: str) -> bool:
 
 
 #: Public in spite of the underscore.
-PUBLIC_WITH_UNDERSCORE = {"_asdict", "_fields", "_make", "_replace", "_value_", "_name_", "_current_frames"}
+PUBLIC_WITH_UNDERSCORE = {
+    "_asdict",
+    "_fields",
+    "_make",
+    "_replace",
+    "_value_",
+    "_name_",
+    "_current_frames",
+    "_exit",
+}
 
 
 #: The packages of the carrier, and the packages that each may import from.

@@ -105,7 +105,10 @@ def loaded_by(program: str, tmp_path: Path) -> set[str]:
         ("import quicdist.config", NETWORK | {"quicdist.node"}),
         ("import quicdist.node", NETWORK | {"quicdist.otp"}),
         ("from quicdist import Node, read_config", NETWORK | {"quicdist.cli", "click", "rich"}),
-        (TCP_NODES, NETWORK | {"quicdist.carrier.quic.carrier", "click", "rich"}),
+        (
+            TCP_NODES,
+            NETWORK | {"quicdist.carrier.quic.carrier", "quicdist.otp.introspection", "click", "rich"},
+        ),
         (COMMAND.format(arguments=["--help"]), NETWORK | {"asyncio", "rich", "quicdist.term"}),
         (COMMAND.format(arguments=["ping", "--help"]), NETWORK | {"asyncio", "rich", "quicdist.term"}),
         (PING_OVER_TCP, NETWORK | {"rich", "quicdist.carrier.quic.carrier"}),

@@ -52,6 +52,7 @@ error: it derives from :class:`BaseException`, outside this tree::
     │   │   └── EpmdUnreachable: no epmd listens at that address
     │   ├── NodeNameTaken: another node of that name is registered
     │   └── NodeNotFound (LookupError): no address of a node is known
+    ├── GatewayError: a gateway cannot start, or cannot carry a connection
     ├── ConfigError (ValueError): a configuration file or flag cannot be used
     └── NodeError: an operation of a node or process failed
         ├── CallTimeout (TimeoutError): a call was not answered in time

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from quicdist import Atom, Node
+from quicdist.node import NodeUp
 from tests.brokers.page import run_program
 from tests.brokers.service import COOKIE, RABBITMQ, RABBITMQ_BOOTED, Service, rabbitmq
 from tests.carrier.security import TestCa
@@ -26,6 +27,36 @@ pytestmark = [
 def _epmd() -> Iterator[None]:
     with private_epmd():
         yield
+
+
+async def boots_beside(name: str, folder: Path, *, hidden: bool) -> float:
+    """Seconds that a RabbitMQ takes to boot while a Python node is connected to it."""
+    options: dict[str, Any] = {"cookie": COOKIE, "carrier": "tcp", "host": "127.0.0.1", "hidden": hidden}
+    with rabbitmq(name, folder) as service:
+        async with Node(f"py_{name}@127.0.0.1", **options) as node:
+            return await _boots_beside(node, service)
+
+
+async def _boots_beside(node: Node, service: Service) -> float:
+    events: list[Any] = []
+    node.subscribe(events.append)
+    await service.joined_by(node)
+    assert RABBITMQ_BOOTED not in service.logged()
+    seconds = await service.logs(RABBITMQ_BOOTED)
+    assert await node.call(service.name, "rabbit", "is_running", []) is True
+    assert [type(event) for event in events] == [NodeUp]  # and not lost meanwhile
+    return seconds
+
+
+async def test_rabbitmq_boots_beside_a_published_node_as_beside_a_hidden_one(tmp_path: Path) -> None:
+    hidden, published = await asyncio.gather(
+        boots_beside("hidden", tmp_path / "hidden", hidden=True),
+        boots_beside("published", tmp_path / "published", hidden=False),
+    )
+    print(
+        f"RabbitMQ booted in {hidden:.1f} s beside a hidden node, in {published:.1f} s beside a published one"
+    )
+    assert published < 1.5 * hidden, f"{published:.1f} s beside a published node, {hidden:.1f} s"
 
 
 async def test_a_node_administers_a_cluster_of_two(tmp_path: Path) -> None:

@@ -20,9 +20,9 @@ from quicdist.carrier import (
     SetupTimeout,
 )
 from quicdist.carrier.link import BufferLimits
+from quicdist.carrier.liveness import Ticker
 from quicdist.carrier.tcp import link as tcp_link
 from quicdist.carrier.tcp.carrier import TcpCarrier
-from quicdist.node.liveness import Ticker
 from quicdist.protocol import (
     ControlMessage,
     DistFlag,

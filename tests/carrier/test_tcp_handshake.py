@@ -169,7 +169,7 @@ NAME = b"N" + bytes(8) + b"\0\0\0\1" + b"\0\3a@h"
         (b"GET / HTTP/1.1\r\n\r\n", MalformedHandshake),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", MalformedHandshake),  # TLS: a ClientHello
         (b"\0\4sokk", MalformedHandshake),
-        (b"\0\x0an\0\5\0\0\0\0a@h", MalformedHandshake),
+        (b"\0\x0an\0\5\0\0\0\0a@h", MandatoryFlagsMissing),
         (b"\0\x12" + NAME[:13] + b"\0\4a@h", MalformedHandshake),
         (b"\0\x12" + NAME[:13] + b"\0\3abc", MalformedHandshake),
         (b"\0\x12" + NAME[:13] + b"\0\0a@h", MalformedHandshake),

@@ -51,10 +51,10 @@ class TlsCluster:
         more = ["-proto_dist", "inet_tls", "-ssl_dist_optfile", str(options)]
         return self.stack.enter_context(Beam(tcp_args(name, more=more)))
 
-    def vm_args(self, options: Path) -> Path:
+    def vm_args(self, options: Path, name: str = PYTHON) -> Path:
         file = self.directory / "vm.args"
         file.write_text(
-            f"-sname {PYTHON}\n-setcookie secret\n-proto_dist inet_tls\n-ssl_dist_optfile {options}\n"
+            f"-sname {name}\n-setcookie secret\n-proto_dist inet_tls\n-ssl_dist_optfile {options}\n"
         )
         return file
 
@@ -86,6 +86,21 @@ async def test_a_node_that_reads_the_option_file_of_a_cluster_is_up_in_both_role
         # The other role.
         assert await beam.eval(f"net_adm:ping('{PYTHON}')") == "pong"
         assert node.nodes("connected") == [BEAM]
+
+
+async def test_dynamic_names_are_asked_for_and_given(cluster: TlsCluster) -> None:
+    options = cluster.options(server=MUTUAL, client=VERIFY)
+    undefined = "undefined@localhost"
+    beam = cluster.beam(options)
+    async with Node(vm_args=cluster.vm_args(options, undefined)) as node:
+        await node.connect(BEAM)
+        assert await beam.eval("nodes(hidden)") == f"['{node.name}']"
+    beam = cluster.beam(options, undefined)
+    async with Node(vm_args=cluster.vm_args(options)) as node:
+        assert await beam.eval(f"net_kernel:connect_node({PYTHON})") == "true"
+        (name,) = node.nodes("connected")
+        assert await beam.eval("node()") == f"'{name}'"
+        assert await node.ping(name)
 
 
 async def _gone(beam: Beam) -> None:

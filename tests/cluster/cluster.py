@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from time import monotonic
 from typing import Any
 
 from quicdist.term import Atom, Pid
-from tests.cluster.members import BeamMember, Member, PythonMember, full_name
+from tests.cluster.members import BeamMember, Member, MemberError, PythonMember, full_name
 from tests.cluster.network import Network
 from tests.cluster.world import Label, View, World, place_of
 from tests.support.beam import erl_facts
@@ -45,6 +46,8 @@ class Cluster:
         self._members: dict[str, Member] = {}
         self._labels: dict[Pid, Label] = {}
         self._pids: dict[Label, Pid] = {}
+        #: The processes that have not been found dead; kept by :meth:`agree`.
+        self._living: set[Label] = set()
         self._resolvers: dict[str, str] = {}
         self.impersonal_labels: dict[Label, str] = {}
 
@@ -54,7 +57,7 @@ class Cluster:
 
     async def close(self) -> None:
         for member in self._members.values():
-            member.kill()
+            await member.kill()
         await self._network.close()
 
     # -- nodes -------------------------------------------------------------------------------------
@@ -78,24 +81,35 @@ class Cluster:
     async def meet(self, one: str, *others: str) -> None:
         """``one`` connects to others, and thereby their partitions with each other."""
         for other in others:
-            assert await self.do(one, "ping", Atom(full_name(other))) is True, f"{one} cannot ping {other}"
+            if await self.do(one, "ping", Atom(full_name(other))) is not True:
+                raise NotQuiet("\n".join([f"{one} cannot ping {other}", *self._logs()]))
         self.world.met(one, *others)
 
     async def stop(self, place: str) -> None:
         """Stop a node in order."""
         await self._members.pop(place).stop()
-        self.world.down(place)
+        self._down(place)
 
-    def kill(self, place: str) -> None:
+    async def kill(self, place: str) -> None:
         """End a node by SIGKILL."""
-        self._members.pop(place).kill()
+        member = self._members.pop(place)
+        self._down(place)
+        await member.kill()
+
+    def _down(self, place: str) -> None:
         self.world.down(place)
+        self._living = {label for label in self._living if place_of(label) != place}
 
     def part(self, one: Iterable[str], other: Iterable[str], *, silently: bool = False) -> None:
         """Cut all connections between two sides, which hold every place. Nodes are told at once, or,
         ``silently``, have to notice by missing ticks."""
         (self._network.silence if silently else self._network.cut)(one, other)
         self.world.parted((one, other))
+
+    def cut(self, some: Iterable[str], others: Iterable[str]) -> None:
+        """Cut the connections between these, in the midst of other things; :meth:`agree` tells what came of
+        it."""
+        self._network.cut(some, others)
 
     async def cut_one(self, one: str, other: str) -> None:
         """Cut the connections between two nodes alone. Nodes then have to form partitions that do not overlap
@@ -119,6 +133,8 @@ class Cluster:
         self._network.heal()
 
     async def do(self, place: str, *command: Any) -> Any:
+        if place not in self._members:
+            raise MemberError(f"{place} does not run")
         return await self._members[place].do(*command)
 
     # -- processes, names and groups ---------------------------------------------------------------
@@ -127,6 +143,7 @@ class Cluster:
         pid = await self.do(place, "spawn")
         label = f"{place}.{1 + sum(label.startswith(f'{place}.') for label in self._pids)}"
         self._pids[label], self._labels[pid] = pid, label
+        self._living.add(label)
         return label
 
     async def end(self, label: Label) -> None:
@@ -189,6 +206,43 @@ class Cluster:
         self.record += [step] if by_chance else [f"{step}: {view}" for view in sorted(seen)]
         self._say(f"{step}: quiet after {monotonic() - start:.1f} s")
 
+    async def agree(self, step: str) -> None:
+        """Wait until all nodes are connected and see the same groups, twice in a row. Names that were
+        registered while connections were lost can be unknown to a node afterwards, with BEAMs alone too: so
+        all are unregistered, and then new ones have to be seen by all."""
+        start = monotonic()
+        self.world.components = [set(self.world.up)]
+        first, *others = self.world.up
+        await asyncio.gather(*(self.do(first, "ping", Atom(full_name(other))) for other in others))
+        self.world.names.clear()
+        in_a_row = 0
+        while in_a_row < 2:
+            views = await self._views()
+            await self._forget_the_dead()
+            differ = [
+                place for place, view in views.items() if replace(view, names=()) != self.world.view(place)
+            ]
+            in_a_row = in_a_row + 1 if not differ else 0
+            if monotonic() - start > DEADLINE:
+                raise NotQuiet(self._difference(step, [self.world], views))
+            if differ:
+                await self.do(first, "ping", Atom(full_name(differ[-1])))
+            await asyncio.sleep(_AGAIN)
+        names = {view.names for view in views.values()}
+        for name, place in {(name, place) for place, view in views.items() for name, _ in view.names}:
+            await self.unregister(name, place)
+        self._say(
+            f"{step}: agreed after {monotonic() - start:.1f} s, names "
+            + (f"too: {len(names.pop())}" if len(names) == 1 else "not equal")
+        )
+        self.record.append(step)
+
+    async def _forget_the_dead(self) -> None:
+        for label in list(self._living):
+            if not await self.alive(label):
+                self._living.discard(label)
+                self.world.ended(label)
+
     def _outcomes(self) -> list[World]:
         """The world as it is once ``global`` has resolved its conflicts of names, by each choice it has."""
         worlds = [self.world]
@@ -240,8 +294,11 @@ class Cluster:
             text.append(f"  {place} ({self.kinds[place]}) sees {view}")
             for expected in {world.view(place) for world in outcomes} - {view}:
                 text.append(f"     expected: {expected}")
-        text += [f"log of {p}:\n{m.logged()[-2000:]}" for p, m in self._members.items() if m.logged()]
-        return "\n".join(text)
+        return "\n".join([*text, *self._logs()])
+
+    def _logs(self) -> list[str]:
+        logs = {place: member.logged() for place, member in self._members.items()}
+        return [f"log of {place}:\n{log[-4000:]}" for place, log in logs.items() if log]
 
     def _label(self, pid: Any) -> Label:
         return self._labels.get(pid, f"unknown {pid}")

@@ -52,7 +52,7 @@ class Member(Protocol):
     async def stop(self) -> None:
         """Stop in order (``init:stop()``)."""
 
-    def kill(self) -> None:
+    async def kill(self) -> None:
         """SIGKILL."""
 
     def logged(self) -> str: ...
@@ -78,13 +78,15 @@ class BeamMember:
             full_name(place),
             COOKIE,
             more=[
-                *("-start_epmd", "false", "-epmd_port", str(epmd_port), "-connect_all", "true"),
+                *("-start_epmd", "false", "-connect_all", "true"),
                 *("-kernel", "start_pg", "true", "-kernel", "net_ticktime", str(NET_TICKTIME)),
                 *("-kernel", "inet_dist_use_interface", "{127,0,0,1}"),
             ],
         )
         code = await asyncio.to_thread(_compiled, oldest)
-        beam = await asyncio.to_thread(Beam, arguments, erl=erl)
+        beam = await asyncio.to_thread(
+            Beam, arguments, erl=erl, environment={"ERL_EPMD_PORT": str(epmd_port)}
+        )
         await beam.eval(_LOAD, code)
         return cls(beam)
 
@@ -92,7 +94,7 @@ class BeamMember:
         source = "term_to_binary(cluster_member:do(binary_to_term(Data)))"
         try:
             answer = await self._beam.eval_bytes(source, _command(command), timeout=timeout)
-        except BeamError as error:
+        except (BeamError, OSError) as error:
             raise MemberError(f"{command}: {error}\n{self.logged()}") from error
         return binary_to_term(answer)
 
@@ -101,11 +103,11 @@ class BeamMember:
         await asyncio.to_thread(self._beam.process.wait, 30)
         self._beam.kill()
 
-    def kill(self) -> None:
+    async def kill(self) -> None:
         self._beam.kill()
 
     def logged(self) -> str:
-        return self._beam.logged()
+        return self._beam.logged() if self._beam.log.exists() else ""
 
 
 class PythonMember:
@@ -143,7 +145,9 @@ class PythonMember:
             async with asyncio.timeout(timeout):
                 size = await self._process.stdout.readexactly(4)
                 answer = await self._process.stdout.readexactly(int.from_bytes(size, "big"))
-        except (TimeoutError, asyncio.IncompleteReadError) as error:
+        except asyncio.IncompleteReadError as error:
+            raise MemberError(f"the node has ended; its log:\n{self.logged()}") from error
+        except TimeoutError as error:
             raise MemberError(f"no answer within {timeout} s; the node's log:\n{self.logged()}") from error
         match binary_to_term(answer):
             case (Atom("ok"), value):
@@ -156,11 +160,13 @@ class PythonMember:
         self._process.stdin.close()
         async with asyncio.timeout(30):
             await self._process.wait()
-        self.kill()
+        await self.kill()
 
-    def kill(self) -> None:
+    async def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
+        async with self._lock:  # once a command that was under way has failed
+            await self._process.communicate()
         self._log.unlink(missing_ok=True)
 
     def logged(self) -> str:

@@ -55,17 +55,31 @@ class Commands:
     async def _with_global(self, command: tuple[Any, ...]) -> Any:
         names = self._node.global_names
         match command:
-            case (Atom("register"), name, pid, _):
-                return await names.register_name(name, pid)
+            case (Atom("register"), name, pid, Atom(name=resolver)):
+                return await names.register_name(name, pid, resolver, timeout=None)
             case (Atom("unregister"), name):
-                await names.unregister_name(name)
-                return _OK
+                await names.unregister_name(name, timeout=None)
             case (Atom("send"), name, message):
-                pid = await names.whereis_name(name)
-                assert pid is not None, f"no {name}"
-                self._node.send(pid, message)
-                return _OK
-        raise NotImplementedError(command[0].name)
+                await names.send(name, message)
+            case (Atom("set_lock"), resource, requester):
+                return await names.set_lock((resource, (Atom(self._node.name), requester)), retries=0)
+            case (Atom("del_lock"), resource, requester):
+                await names.del_lock((resource, (Atom(self._node.name), requester)))
+            case (Atom("sync"),):
+                await names.sync()
+            case (Atom("facts"),):
+                return list(map(Atom, self._node.nodes())), await self._named(), self._groups()
+            case _:
+                raise NotImplementedError(str(command[0]))
+        return _OK
+
+    async def _named(self) -> list[tuple[Any, Pid]]:
+        names = self._node.global_names
+        named = [(name, await names.whereis_name(name)) for name in await names.registered_names()]
+        return [(name, pid) for name, pid in named if pid is not None]
+
+    def _groups(self) -> list[tuple[Any, list[Pid]]]:
+        return [(group, self._pg.get_members(group)) for group in self._pg.which_groups()]
 
     async def _record(self, process: Process) -> None:
         async for message in process:

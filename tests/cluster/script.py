@@ -26,12 +26,11 @@ async def short_life(cluster: Cluster) -> None:
     await names_and_groups(cluster)
     await one_leader(cluster)
     await locks(cluster)
-    *_, second, last = cluster.places
-    cluster.kill(last)
-    await cluster.quiet(f"{last} was killed")
-    await back(cluster, last, by=second)
     await partition(cluster)
     await one_cut_connection(cluster)
+    first, *_ = cluster.places
+    await cluster.kill(first)
+    await cluster.quiet(f"{first} was killed")
 
 
 async def joining(cluster: Cluster) -> None:
@@ -56,10 +55,11 @@ async def names_and_groups(cluster: Cluster) -> None:
     one = await cluster.spawn(last)
     await cluster.join("some", one, one)
     cluster.note(f"a name that is taken: {await cluster.register(f'name_{first}', one)}")
+    cluster.note(f"another name for it: {await cluster.register('another', one)}")
     cluster.note(f"a second name of a process: {await cluster.register('second', one)}")
     await cluster.quiet("a process joined a group twice")
     await cluster.leave("some", one)
-    await cluster.unregister("second", first)
+    await cluster.unregister("another", first)
     await cluster.quiet("it left once; another node unregistered its name")
     for place in cluster.places:
         await cluster.send(place, f"name_{last}", f"from_{place}")
@@ -98,10 +98,10 @@ async def leaving_and_dying(cluster: Cluster) -> None:
     await cluster.stop(second)
     await cluster.quiet(f"{second} has stopped")
     await back(cluster, second, by=last)
-    cluster.kill(last)
+    await cluster.kill(last)
     await cluster.quiet(f"{last} was killed")
     await back(cluster, last, by=second)
-    cluster.kill(first)
+    await cluster.kill(first)
     await cluster.quiet(f"{first} was killed")
     await back(cluster, first, by=last)
 

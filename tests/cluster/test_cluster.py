@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.cluster.cluster import running_cluster
+from tests.cluster.cluster import PYTHON, running_cluster
 from tests.cluster.script import short_life
 from tests.cluster.world import World
 from tests.support.beam import erl_path
@@ -19,11 +19,11 @@ async def record(kinds: list[str]) -> list[str]:
 
 
 @pytest.mark.beam
-async def test_two_clusters_of_beams_have_equal_records() -> None:
+async def test_a_python_node_in_a_cluster_behaves_as_a_beam_in_its_place() -> None:
     erl = erl_path() or ""
-    one, other = await asyncio.gather(record([erl, erl, erl]), record([erl, erl, erl]))
-    assert one == other
-    assert "of 3 that registered one name at once, 1 succeeded" in one
+    with_python, with_beams = await asyncio.gather(record([erl, erl, PYTHON]), record([erl, erl, erl]))
+    assert with_python == with_beams
+    assert "of 3 that registered one name at once, 1 succeeded" in with_python
 
 
 def test_names_registered_in_two_partitions_conflict_when_they_meet() -> None:

@@ -34,7 +34,7 @@ class _Walk:
         for number in range(rounds):
             what = await self._round()
             await cluster.quiet(f"round {number}: {what}")
-            await self._forget_chance(number)
+            await self._forget_chance(f"round {number}")
         await self._together()
         await cluster.quiet("end")
 
@@ -106,14 +106,14 @@ class _Walk:
         self._alive.remove(label)
         await self._cluster.end(label)
 
-    async def _forget_chance(self, number: int) -> None:
+    async def _forget_chance(self, step: str) -> None:
         """End the processes among which chance has chosen, so that the rest of the walk does not depend on
         it."""
         chosen = sorted(label for label in self._alive if label in self._cluster.impersonal_labels)
         for label in chosen:
             await self._end_of(label)
         if chosen:
-            await self._cluster.quiet(f"round {number}: ended those among whom chance chose")
+            await self._cluster.quiet(f"{step}: ended those among whom chance chose")
 
     # -- nodes -------------------------------------------------------------------------------------
 
@@ -122,7 +122,7 @@ class _Walk:
 
     async def _kill(self) -> str:
         place = self._random.choice(self._cluster.world.up)
-        self._cluster.kill(place)
+        await self._cluster.kill(place)
         self._gone(place)
         return f"kill {place}"
 
@@ -155,5 +155,5 @@ class _Walk:
             met.append(pair)
             if len(self._cluster.world.components) > 1:
                 await self._cluster.quiet(f"{pair} met")
-                await self._forget_chance(-1)
+                await self._forget_chance(f"{pair} met")
         return f"met {met}"

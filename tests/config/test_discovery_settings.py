@@ -166,7 +166,7 @@ class TestPorts:
 
     async def test_the_first_free_port_of_the_range_is_used(self, free_port: Callable[[], int]) -> None:
         first = free_port()
-        table = ConnectionTable(None, None)  # type: ignore[arg-type]
+        table = ConnectionTable(None, None, None)  # type: ignore[arg-type]
         with socket.create_server(("127.0.0.1", first)):
             endpoint = Endpoint(TcpCarrier(), StaticDiscovery(), "127.0.0.1", first, True, first + 20)
             try:

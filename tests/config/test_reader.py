@@ -318,6 +318,7 @@ class TestFlags:
             ("-name a@host.example.com", {"name": "a@host.example.com"}),
             ("-sname a@host", {"name": "a@host"}),
             ("-name b@h.test -sname a@h", {"name": "a@h"}),
+            ("-name undefined@h.test", {"name": "undefined@h.test"}),
             ("-name a@h.test -name b@h.test", {"name": "a@h.test"}),
             ("-setcookie secret", {"cookie": "secret", "cookies": {}}),
             ("-setcookie secret -setcookie a@h other", {"cookie": "secret", "cookies": {"a@h": "other"}}),
@@ -332,6 +333,8 @@ class TestFlags:
             ("-kernel net_ticktime 8", {"hidden": None, "listen": None}),
             ("-dist_listen false", {"listen": False}),
             ("-dist_listen true", {"listen": True}),
+            ("-connect_all false", {"connect_all": False}),
+            ("-connect_all true", {"connect_all": None}),
             ("-epmd_module quic_epmd -start_epmd false", {"epmd_module": "quic_epmd", "start_epmd": False}),
             ("-start_epmd false -start_epmd true", {"start_epmd": True}),
             ("-no_epmd", {"epmd": False}),
@@ -378,7 +381,6 @@ class TestFlags:
             ("-setcookie a@h x -setcookie a@h y", ["-setcookie a@h"]),
             ("-proto_dist inet_foo", ["-proto_dist inet_foo"]),
             ("-proto_dist quic -proto_dist inet_tcp", ["-proto_dist"]),
-            ("-sname undefined", ["-sname"]),
             ("-erl_epmd_port", ["-erl_epmd_port"]),
             ("-configfd 3", ["-configfd"]),
             ("-epmd_module my_epmd", ["-epmd_module"]),
@@ -419,7 +421,9 @@ class TestFlags:
             read(vm_args=vm_args)
 
     def test_a_short_name_without_host_gets_this_machines_host(self, read: Read) -> None:
-        assert read(vm_args="-sname a").name == "a@" + socket.gethostname().partition(".")[0]
+        host = socket.gethostname().partition(".")[0]
+        assert read(vm_args="-sname undefined").name == f"undefined@{host}"
+        assert read(vm_args="-sname a").name == f"a@{host}"
 
     @pytest.mark.parametrize("full", ["host.example.com", "host"])
     def test_a_long_name_without_host_gets_this_machines_full_name(

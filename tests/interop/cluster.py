@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from quicdist import Node, make_development_certificates
+from tests.gateway.gateways import gateway_to
 from tests.support.beam import Beam, quic_args, tcp_args
 
 COOKIE = "interop"
@@ -47,8 +48,14 @@ def beam_for_a_node(
     more: Sequence[str] = (),
 ) -> Iterator[tuple[Beam, str, dict[str, Any]]]:
     """Start a BEAM; its name, and the options with which a node of ours, given its name among them,
-    can reach it. ``carrier`` is ``"tcp"`` or ``"quic"``; ``more`` are further arguments of ``erl``."""
+    can reach it. ``carrier`` is ``"tcp"``, ``"quic"`` or ``"gateway"``: a stock BEAM behind one; ``more`` are
+    further arguments of ``erl``."""
     ours, theirs = names()
+    if carrier == "gateway":
+        behind = beam_behind_a_gateway(ours, theirs, directory, free_port, cookie, hidden=hidden, more=more)
+        with behind as (beam, its_options):
+            yield beam, theirs, its_options
+        return
     options: dict[str, Any] = {"name": ours, "cookie": COOKIE, "carrier": carrier, "host": "127.0.0.1"}
     if carrier == "tcp":
         args = tcp_args(theirs, cookie, hidden=hidden, more=more)
@@ -72,6 +79,39 @@ def beam_for_a_node(
         yield beam, theirs, options
 
 
+@contextlib.contextmanager
+def beam_behind_a_gateway(
+    ours: str,
+    theirs: str,
+    directory: Path,
+    free_port: Callable[[], int],
+    cookie: str,
+    *,
+    hidden: bool,
+    more: Sequence[str],
+) -> Iterator[tuple[Beam, dict[str, Any]]]:
+    """The BEAM, and the options of our node, which is on another host: the gateway stands for that."""
+    ours = ours.replace("127.0.0.1", "127.10.0.1")
+    files = make_development_certificates(directory / "certs")
+    port = free_port()
+    security = ["--no-verify", "--cert", str(files.cert), "--key", str(files.key)]
+    table = {ours: ("127.0.0.1", port), theirs: ("127.0.0.1", free_port())}
+    options = {
+        "name": ours,
+        "cookie": COOKIE,
+        "carrier": "quic",
+        "host": "127.0.0.1",
+        "port": port,
+        "cert": files.cert,
+        "key": files.key,
+        "verify": False,
+        "nodes": table,
+    }
+    arguments = [*(["-hidden"] if hidden else []), *more]
+    with gateway_to(table, theirs, security) as gateway, gateway.beam(*arguments, cookie=cookie) as beam:
+        yield beam, options
+
+
 @contextlib.asynccontextmanager
 async def cluster(
     carrier: str,
@@ -83,7 +123,7 @@ async def cluster(
     beam_args: Sequence[str] = (),
     **node_options: Any,
 ) -> AsyncIterator[Cluster]:
-    """Start both; ``carrier`` is ``"tcp"`` or ``"quic"``."""
+    """Start both; ``carrier`` as in :func:`beam_for_a_node`."""
     started = beam_for_a_node(
         carrier, directory, free_port, cookie=beam_cookie, hidden=hidden_beam, more=beam_args
     )

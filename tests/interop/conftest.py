@@ -1,4 +1,5 @@
-"""Fixtures of the tests with a real BEAM: each runs over TCP, and over QUIC where there is quic_dist."""
+"""Fixtures of the tests with a real BEAM: each runs over TCP, over QUIC where there is quic_dist, and with
+``--gateway`` over QUIC with a stock BEAM behind a gateway."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from tests.interop.cluster import Cluster, cluster
 CARRIERS = [
     pytest.param("tcp", marks=pytest.mark.beam),
     pytest.param("quic", marks=pytest.mark.quic_dist),
+    pytest.param("gateway", marks=[pytest.mark.beam, pytest.mark.gateway]),
 ]
 
 

@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 from quicdist import Atom, CallTimeout, Node, Pid, Process, RemoteError, format_term
+from quicdist.term import BitString, Export, ImproperList, Port, Reference
 from tests.interop.foreign_nodes import KINDS, ForeignNode, compiled
 from tests.support.beam import Beam, tcp_args
 from tests.support.epmd import private_epmd
@@ -195,6 +196,22 @@ async def test_we_are_to_a_foreign_node_as_a_beam(network: Network, node: Node) 
             if word != "ping" or network.kind == "jinterface":
                 answer = await asyncio.to_thread(network.peer.ask, word, name, *words)
                 assert re.fullmatch(expected, answer), (word, name, answer)
+
+
+OTHER = "other@h"
+TERMS: list[Any] = [
+    *(0, -1, 255, 256, 1 << 31, -(1 << 31), 1 << 63, 1 << 64, -(1 << 100), 1 << 3000, 1.5, -0.0),
+    *(Atom("a"), Atom("\u00e9"), Atom("\u03bb" * 255), True, None, b"", b"x" * 70_000, [], (), {}),
+    *([1, 2, 3], [300, 1], [1.5] * 5, list(range(70_000)), [Atom("a")] * 70_000, tuple(range(300))),
+    *({1: 2, b"k": [1, {}]}, ImproperList([1], 2), BitString(b"\xa0", 3), Export("lists", "map", 2)),
+    *(Pid(OTHER, 1, 2, 3), Port(OTHER, 1 << 40, 3), Reference(OTHER, (1, 2, 3, 4, 5), 7)),
+]
+
+
+async def test_terms_come_back_from_a_foreign_node_unchanged(network: Network, node: Node) -> None:
+    program = Program(node)
+    for term in TERMS:
+        assert (await program.ask(program.process.pid, term))[1] == term
 
 
 async def test_a_foreign_node_is_to_us_as_to_a_beam(network: Network, node: Node) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import signal
 import sys
 import time
@@ -14,6 +15,7 @@ import pytest
 
 from quicdist import Node, NodeDown, make_development_certificates
 from quicdist.node import NodeEvent
+from tests.gateway.gateways import gateway_to
 from tests.interop.cluster import COOKIE, Cluster, names
 from tests.support.beam import Beam, quic_args, tcp_args
 from tests.support.programs import running_program
@@ -30,6 +32,7 @@ LONG = 1.75 * TICKTIME
     params=[
         pytest.param("tcp", marks=pytest.mark.beam),
         pytest.param("quic", marks=pytest.mark.quic_dist),
+        pytest.param("gateway", marks=[pytest.mark.beam, pytest.mark.gateway]),
     ]
 )
 async def pair(
@@ -57,8 +60,23 @@ async def pair(
         )
         options = {"port": table[ours][1], "nodes": table, "cert": files.cert, "key": files.key}
         options |= {"verify": False}
-    with await asyncio.to_thread(Beam, args) as beam:
-        if carrier == "quic":
+    behind = None
+    if carrier == "gateway":
+        ours, carrier = ours.replace("127.0.0.1", "127.10.0.1"), "quic"
+        table[ours] = table.pop(next(iter(table)))
+        security = ["--no-verify", "--cert", str(files.cert), "--key", str(files.key)]
+        security += ["--net-ticktime", str(TICKTIME)]
+        behind = await asyncio.to_thread(gateway_to, table, theirs, security)
+    with contextlib.ExitStack() as stack:
+        if behind is not None:
+            stack.enter_context(behind)
+        start = (
+            functools.partial(Beam, args)
+            if behind is None
+            else functools.partial(behind.beam, *more, cookie=COOKIE)
+        )
+        beam = stack.enter_context(await asyncio.to_thread(start))
+        if request.param == "quic":
             await beam.eval("{ok, _} = application:ensure_all_started(quic)")
         await beam.eval("net_kernel:monitor_nodes(true, [{node_type, all}])")
         async with Node(
@@ -70,7 +88,7 @@ async def pair(
             **options,  # type: ignore[arg-type]
         ) as node:
             await node.connect(theirs)
-            yield Cluster(node, beam, theirs, carrier)
+            yield Cluster(node, beam, theirs, request.param)
 
 
 @contextlib.contextmanager
@@ -190,7 +208,8 @@ async def test_a_beam_notices_one_of_ours(pair: Cluster, ending: signal.Signals)
     link = pair.node._local.connections.link(pair.beam_name)
     assert link is not None
     name, where = names()[0], link.remote_address
-    args = (name, pair.beam_name, where.host, str(where.port), COOKIE, pair.carrier, str(TICKTIME))
+    carrier = "quic" if pair.carrier == "gateway" else pair.carrier
+    args = (name, pair.beam_name, where.host, str(where.port), COOKIE, carrier, str(TICKTIME))
     command = sys.executable, "-c", _NODE, *args
     async with running_program(*command, stdout=asyncio.subprocess.PIPE) as program:
         assert program.stdout is not None

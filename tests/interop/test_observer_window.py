@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from quicdist import ChildSpec, GenServer, Node, Process, Supervisor
+from quicdist import ChildSpec, GenEvent, GenServer, GenStatem, NextState, Node, Process, Supervisor
 from quicdist.term import Atom
 from tests.interop.cluster import COOKIE, names
 from tests.support.beam import tcp_args
@@ -25,6 +25,13 @@ class Counter(GenServer):
         self.count = 7
 
 
+class Door(GenStatem):
+    """A state machine."""
+
+    def init(self) -> NextState:
+        return NextState("open")
+
+
 async def waits(_: Process) -> None:
     await asyncio.Event().wait()
 
@@ -37,6 +44,8 @@ async def observer(tmp_path: Path) -> AsyncIterator[Observer]:
     ours, theirs = names()
     async with Node(ours, cookie=COOKIE, carrier="tcp", host="127.0.0.1") as node:
         node.exports.introspection()
+        node.serve(Door(), name="door")
+        node.serve(GenEvent({}), name="events")
         supervisor = Supervisor([ChildSpec("counter", Counter, name="counter")])
         await node.gen_server.start(supervisor, name="counter_sup")
         waiting = node.spawn(waits, name="waiting")
@@ -56,7 +65,7 @@ async def observer(tmp_path: Path) -> AsyncIterator[Observer]:
 async def test_every_tab_and_process_window_of_the_observer_shows_the_node(observer: Observer) -> None:
     for tab in TABS:
         assert await observer.show(tab) == observer.node, tab
-    for name in ("counter", "waiting", "counter_sup", "net_kernel", "user"):
+    for name in ("counter", "waiting", "counter_sup", "door", "events", "net_kernel", "user"):
         pages = await observer.show_process(name, page=4)
         assert pages == '["Process Information","Messages","Dictionary","Stack Trace","State"]'
     assert await observer.show("System", count=0) == observer.node

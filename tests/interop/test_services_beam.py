@@ -585,7 +585,76 @@ class TestNetKernel:
 
 
 class TestPublished:
-    """A node that is not hidden and takes no part in ``global``, as a BEAM with ``-connect_all false``."""
+    """A node that is not hidden. With ``connect_all=False`` it takes no part in ``global``, as a BEAM with
+    ``-connect_all false``."""
+
+    async def test_names_and_locks_of_global_are_shared(self, beams: Beams) -> None:
+        async with conformance_pair(beams, hidden=False) as conformance:
+            node, names = conformance.node, conformance.node.global_names
+            own = node.spawn(lambda *_: None)
+            assert await names.register_name("before", own)
+            await conformance.eval("yes = global:register_name(of_beam, self())")
+            await node.connect(conformance.beam_name)
+            assert await conformance.eval("global:sync(), lists:sort(global:registered_names())") == (
+                "[before,of_beam]"
+            )
+            await names.sync()
+            assert await names.whereis_name("of_beam") is not None
+            assert await names.register_name("after", node.spawn(lambda *_: None))
+            assert await conformance.eval("node(global:whereis_name('after'))") == f"'{node.name}'"
+            assert await conformance.eval("global:set_lock({resource, self()})") == "true"
+            assert not await names.set_lock(("resource", "other"), retries=0)
+            await conformance.eval("global:del_lock({resource, self()}), global:unregister_name(of_beam)")
+            assert await names.whereis_name("of_beam") is None
+
+    async def test_global_answers_as_that_of_a_beam(self, beams: Beams) -> None:
+        there = "There = fun(F, A) -> rpc:call(PEER, global, F, A) end, "
+        ask = "Ask = fun(R) -> gen_server:call({global_name_server, PEER}, R) end, "
+        holder = "spawn(fun() -> receive stop -> ok end end)"
+        async with conformance_pair(beams, hidden=False) as conformance:
+            for source in (
+                f"{ask} [Ask(R) || R <- [get_protocol_version, get_names_ext, {{unregister, nobody}}]]",
+                f"{ask} tuple_size(Ask(info))",
+                f"{ask} [lists:member(node(), Ask(get_known)), lists:member(node(), Ask(get_synced))]",
+                f"{there} [There(sync, []), There(sync, [[node(), PEER]]), There(whereis_name, [nobody])]",
+                f"{there} P = {holder}, R = [There(register_name, [a, P]), There(register_name, [a, P]),"
+                " There(register_name, [b, P]), There(whereis_name, [a]) =:= P, global:whereis_name(a) =:= P,"
+                " There(registered_names, []), There(unregister_name, [a]), global:registered_names()], R",
+                *(
+                    f"{there} [There(register_name, [a, {holder}, {method}]), There(unregister_name, [a])]"
+                    for method in ("fun global:notify_all_name/3", "{global, random_notify_name}")
+                ),
+                f"{there} [There(re_register_name, [a, self()]), There(send, [a, hello]) =:= self(),"
+                " receive hello -> got end, There(unregister_name, [a])]",
+                f"{there} There(send, [nobody, hello])",
+                f"{there} There(register_name, [a, no_pid]) =:= ok",
+                f"{there} [There(register_name_external, [a, {holder}]), length(There(registered_names, [])),"
+                " There(unregister_name_external, [a])]",
+                "[global:set_lock({r, 1}, [PEER], 0), global:set_lock({r, 1}, [PEER], 0),"
+                " global:set_lock({r, 2}, [PEER], 0), global:del_lock({r, 2}, [PEER]),"
+                " global:set_lock({r, 2}, [PEER], 0), global:del_lock({r, 1}, [PEER]),"
+                " global:set_lock({r, 2}, [PEER], 0), global:del_lock({r, 2}, [PEER])]",
+                f"{there} [There(set_lock, [{{r, 1}}]), There(set_lock, [{{r, 1}}, [node(), PEER], 0]),"
+                " There(del_lock, [{r, 1}]), There(del_lock, [{r, 1}, [node()]])]",
+                "{P, M} = spawn_monitor(fun() -> global:set_lock({r, 1}, [PEER], 0), exit(done) end),"
+                " receive {'DOWN', M, process, P, done} -> global:set_lock({r, 2}, [PEER]) end",
+                "global:del_lock({r, 2}, [PEER])",
+                "global:trans({r, self()}, fun() -> inside end, [node(), PEER])",
+                f"{there} P = {holder}, [There(resolve_it, [fun global:F/3, a, P, P]) =:= V"
+                " || {F, V} <- [{random_notify_name, P}, {notify_all_name, none}]]",
+                f"{there} P = {holder}, There(resolve_it, [{{no, fun_}}, a, P, P]) =:= P",
+                # The default, a local fun of the module global.
+                f"{there} [P, Q] = [{holder}, {holder}], yes = global:register_name(a, P),"
+                " [{a, P, Method, _}] = ets:lookup(global_names, a), M = monitor(process, P),"
+                " Kept = There(resolve_it, [Method, a, P, Q]),"
+                " receive {'DOWN', M, _, _, R} -> {Kept =:= Q, erlang:fun_info(Method, type), R} end",
+            ):
+                await conformance.node.connect(conformance.beam_name)
+                await conformance.model.eval(f"pong = net_adm:ping('{conformance.beam_name}')")
+                await conformance.same(
+                    "net_adm:ping(PEER), ok = global:sync([PEER]), "
+                    f"ok = rpc:call(PEER, global, sync, [[node()]]), {source}"
+                )
 
     async def test_nobody_loses_a_connection_for_it(self, beams: Beams) -> None:
         async with conformance_pair(beams, hidden=False, connect_all=False) as conformance:

@@ -94,6 +94,7 @@ async def lockstep(both: Cluster, rounds: int) -> None:
 
     def requested(peer: PeerNamed) -> Status:
         status = answer(peer)
+        assert isinstance(status, Status)
         statuses[status] += 1
         return status
 

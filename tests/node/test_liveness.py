@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from quicdist.carrier import Link, LinkStats
-from quicdist.node.liveness import TICK_INTENSITY, Ticker
+from quicdist.carrier.liveness import TICK_INTENSITY, Ticker
 from quicdist.protocol import DEFAULT_FLAGS, DistFlag
 
 

@@ -58,6 +58,7 @@ PUBLIC = {
     "stop",
     "subscribe",
     "sys",
+    "task_supervisor",
     "whereis",
 }
 

@@ -142,7 +142,7 @@ class TestAMainThatWaitsForSomethingElse:
         """
         begin = "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})"
         unblocked = """
-        from quicdist.node.termination import termination
+        from quicdist.carrier.termination import termination
         first = termination._set_handlers
         def set_handlers():
             first()

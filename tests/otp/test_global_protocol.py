@@ -9,7 +9,7 @@ import pytest
 
 from quicdist.otp.global_steps import Sleep, Steps
 from quicdist.term import Atom
-from tests.support.global_simulation import SimulatedNode, World
+from tests.support.global_simulation import OldNode, SimulatedNode, World
 
 SEEDS = range(25)
 NODES = ["a@near", "b@near", "c@far", "d@far", "e@near"]
@@ -170,6 +170,16 @@ def test_a_lost_connection_ends_no_other_one_where_that_is_switched_off() -> Non
     assert len(linked) == 9
 
 
+def test_others_are_not_told_of_a_hidden_node_that_goes() -> None:
+    world = World(1)
+    one, two = world.add(*NODES[:2])
+    world.connect(NODES[0], NODES[1])
+    quiet(world)
+    one.protocol.node_down("hidden@far")
+    quiet(world)
+    assert len(two.protocol._lost) == 0
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_locks_exclude_each_other(seed: int) -> None:
     world = World(seed)
@@ -207,6 +217,53 @@ def test_a_sync_waits_for_the_exchange_and_not_for_a_node_that_goes() -> None:
     quiet(world)
     assert sorted(done) == ["three", "two"]
     assert NODES[1] in one.protocol.synced
+
+
+@pytest.mark.parametrize("version", [5, 6, 7])
+def test_an_older_node_is_spoken_to_in_its_version(version: int) -> None:
+    """OTP 23 and 24 have 5 to 7: no ``init_connect_ack``, no tag in ``lock_set``; before 6 the lockers send
+    to each other, before 7 nodes have no versions."""
+    world = World(1)
+    one, two = world.add(*NODES[:2])
+    world.connect(NODES[0], NODES[1])
+    one.register(Atom("ours"), one.spawn())
+    quiet(world)
+    old = OldNode(world, "old@far")
+    world.nodes[old.name] = old
+    world.connect(one.name, old.name)
+    world.run()
+    ((_, (_, tag), _, _),) = old.casts
+    name, pid, his_tag = Atom(old.name), old.spawn(), 77
+    locker: tuple[Any, ...] = (Atom("locker"), Atom("no_longer_a_pid"), [], old.locker)
+    one.handle_cast((Atom("init_connect"), (version, his_tag), name, locker))
+    while not old.to_locker and len(old.casts) == 1:
+        assert world.step()
+    offer = (Atom("lock_set"), one.locker, True, [Atom(NODES[1])])
+    if version == 5:
+        assert old.to_locker == [offer]
+        one.locker_got((Atom("lock_set"), old.locker, True, []))
+        world.run_some(50)
+    else:
+        assert old.casts[1:] == [offer]
+        old.casts.pop()
+        one.handle_cast((Atom("lock_set"), old.locker, True, []))
+        world.run_some(50)
+    (exchange,) = old.casts[1:]
+    assert exchange[0] == Atom("exchange")
+    assert [entry[0] for entry in exchange[2]] == [Atom("ours")]
+    one.handle_cast((Atom("exchange"), name, [(Atom("his"), pid, "smaller")], [], tag))
+    world.run_some(50)
+    known = Atom(NODES[1]) if version < 7 else (Atom(NODES[1]), 8)
+    assert old.casts[-1] == (Atom("resolved"), Atom(one.name), [], [known], Atom("unused"), [], his_tag)
+    old.cast_to(one, "resolved", name, [], [], Atom("unused"), [], tag)
+    assert two.names() == one.names()
+    assert two.names()[Atom("his")] == pid
+    assert one.protocol._known.versions[old.name] == version
+    # Another begin, out of turn, ends the connection: an old node does not know cancel_connect.
+    one.protocol._known.pending[old.name] = version
+    one.handle_cast((Atom("init_connect"), (version, 78), name, locker))
+    quiet(world)
+    assert not world.linked(one.name, old.name)
 
 
 def _garbage(node: SimulatedNode, peer: SimulatedNode, number: int) -> list[Any]:

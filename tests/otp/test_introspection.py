@@ -5,17 +5,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from typing import Any
 
 import pytest
 
 from quicdist import ChildSpec, GenServer, Node, Process, RemoteError, Supervisor
+from quicdist.otp.exports import Exports
+from quicdist.otp.introspection import Introspection
 from quicdist.otp.introspection.application_tree import MAX_PROCESSES
 from quicdist.otp.introspection.appmon_info import MAX_TASKS
 from quicdist.otp.introspection.memory import process_memory
+from quicdist.otp.introspection.observer_backend import MAX_CHARTS
 from quicdist.otp.introspection.versions import program_name
 from quicdist.term import Atom, Pid, charlist
 from tests.otp.conftest import ended
+from tests.test_docs import ROOT
 
 #: What a hostile peer may send as an argument.
 SHAPES: list[Any] = [
@@ -36,6 +41,22 @@ async def call(one: Node, two: Node, module: str, function: str, *arguments: Any
     return await one.call(two.name, module, function, arguments, timeout=10)
 
 
+async def test_the_page_names_each_function_that_is_exported(node: Node) -> None:
+    exported: list[tuple[str, str]] = []
+
+    class Listed(Exports):
+        def add(self, module: Any, name: Any, *_: Any, **__: Any) -> None:
+            exported.append((module, name))
+
+    Introspection(node._local, lambda: node.net_kernel, lambda: node.sys).export(Listed())
+    page = (ROOT / "docs" / "observing.md").read_text()
+    listed = page[page.index("These functions are exported") : page.index("An item that only a BEAM has")]
+    words = set(re.findall(r"\w+", listed))
+    left_out = {name for module, name in exported if module != "observer_backend"} - words
+    # Of gen_server for the observer alone, which asks every server for its behaviour.
+    assert left_out == {"module_info"}
+
+
 async def test_introspection_can_be_exported_again(one: Node, looked_at: Node) -> None:
     looked_at.exports.introspection()
     assert await call(one, looked_at, "erlang", "node") == Atom(looked_at.name)
@@ -49,6 +70,7 @@ async def test_any_argument_gets_an_answer_or_a_refusal(one: Node, looked_at: No
         *(("observer_backend", name) for name in ("procs_info", "etop_collect", "get_table_list")),
         *(("code", "ensure_loaded"), ("ets", "info"), ("application", "get_application")),
         *(("proc_lib", "get_label"), ("proc_lib", "translate_initial_call"), ("gen_server", "module_info")),
+        *(("gen_statem", "module_info"), ("gen_event", "module_info")),
     ]
     here = one.spawn(_waits)
     for module, function in functions:
@@ -124,12 +146,39 @@ async def test_statistics_are_sent_at_most_ten_times_a_second_until_the_client_e
     assert len(fetching) <= 1
 
 
+async def test_no_more_than_twenty_observers_get_statistics(one: Node, looked_at: Node) -> None:
+    reasons: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def client(process: Process) -> None:
+        for _ in range(MAX_CHARTS + 10):
+            await process.spawn_monitor_on(
+                looked_at.name, "observer_backend", "fetch_stats", [process.pid, 1000]
+            )
+        while True:
+            match await process.receive():
+                case (Atom(name="DOWN"), _, _, _, reason):
+                    reasons.put_nowait(reason)
+
+    watcher = one.spawn(client)
+    refused = [await reasons.get() for _ in range(10)]
+    assert refused == [(Atom("system_limit"), [])] * 10
+    watcher.stop()
+
+
 async def test_a_long_queue_shows_in_the_memory_of_a_process(node: Node) -> None:
     process = node.spawn(_waits)
     before = process_memory(process)
     for _ in range(1000):
         process.send(process.pid, b"x" * 1000)
     assert process_memory(process) > before + 1_000_000
+
+
+async def test_messages_without_an_erlang_term_are_shown_as_text(one: Node, looked_at: Node) -> None:
+    process = looked_at.spawn(_waits)
+    for message in (Atom("plain"), (Atom("holds"), {1, 2}), b"last"):
+        process.send(process.pid, message)
+    messages = await call(one, looked_at, "erlang", "process_info", process.pid, Atom("messages"))
+    assert messages == (Atom("messages"), [Atom("plain"), (Atom("holds"), b"{1, 2}"), b"last"])
 
 
 async def test_the_current_function_is_where_the_coroutine_waits(one: Node, looked_at: Node) -> None:

@@ -9,6 +9,7 @@ from quicdist.protocol import (
     DistConnection,
     DistFlag,
     Event,
+    GivenName,
     HandshakeFraming,
     Initiator,
     LocalIdentity,
@@ -48,7 +49,7 @@ def greet(
     """Carry the name over, answer it with ``status``; what the dialler makes of what comes back."""
     named = one(answerer.receive_data(b"".join(dialler.data_to_send())))
     assert isinstance(named, PeerNamed)
-    answerer.send_status(status, name, creation)
+    answerer.send_status(GivenName(name, creation) if status is Status.NAMED else status)
     return [event for message in answerer.data_to_send() for event in dialler.receive_data(message)]
 
 

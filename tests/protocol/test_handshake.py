@@ -10,9 +10,11 @@ import pytest
 from quicdist.protocol import (
     DEFAULT_FLAGS,
     MANDATORY,
+    Acceptor,
     Connected,
     ConnectionAlive,
     DistFlag,
+    GivenName,
     HandshakeEnded,
     HandshakeError,
     HandshakeFraming,
@@ -30,8 +32,9 @@ from quicdist.protocol import (
     WrongNodeName,
     gen_digest,
 )
-from quicdist.protocol.handshake_messages import encode_challenge, encode_name_message
-from tests.protocol.pair import FRAMINGS, A, B, acceptor, finish, greet, handshake, initiator, one
+from quicdist.protocol.flags import expand
+from quicdist.protocol.handshake_messages import encode_challenge, encode_name_message, encode_reply
+from tests.protocol.pair import COOKIE, FRAMINGS, A, B, acceptor, finish, greet, handshake, initiator, one
 from tests.support.beam import Beam
 
 BARE, PREFIXED = HandshakeFraming.BARE, HandshakeFraming.PACKET_2
@@ -218,6 +221,7 @@ def test_a_node_that_gives_no_names(framing: HandshakeFraming) -> None:
     [
         (b"sok", HandshakeError),
         (b"snamed:\0\6x@else\0\0\0\1", MalformedHandshake),
+        (b"snamed:\0\6b@host\0\0\0\1", MalformedHandshake),
         (b"snamed:\0\4else\0\0\0\1", MalformedHandshake),
         (b"snamed:\0\2\xff\xff\0\0\0\1", MalformedHandshake),
         (b"snamed:\0\6x@host\0\0", MalformedHandshake),
@@ -235,7 +239,7 @@ def test_a_name_that_was_not_asked_for() -> None:
     answerer = acceptor(BARE)
     answerer.receive_data(encode_name_message(A.flags, 1, A.name))
     with pytest.raises(ValueError, match="did not ask"):
-        answerer.send_status(Status.NAMED, "x@host", 1)
+        answerer.send_status(GivenName("x@host", 1))
 
 
 # -- cookies, flags, names -----------------------------------------------------------------------
@@ -305,6 +309,78 @@ def test_a_cookie_outside_latin_1() -> None:
         initiator(BARE, cookie="\u0142")
 
 
+# -- the old name message, as a node sends it that does not know whether its peer has version 6 ----
+# What OTP 27 and 29 answer was seen with BEAMs; OTP 25 closes the connection.
+
+packets = pytest.mark.parametrize("framing", [HandshakeFraming.PACKET_2, HandshakeFraming.PACKET_4])
+
+
+def old_name(flags: int, version: int = 5) -> bytes:
+    return struct.pack(">cHI", b"n", version, flags & 0xFFFFFFFF) + b"a@host"
+
+
+def complement(flags: int, creation: int) -> bytes:
+    return struct.pack(">cII", b"c", flags >> 32, creation)
+
+
+def answered_ok(framing: HandshakeFraming, name: bytes) -> Acceptor:
+    answerer = acceptor(framing)
+    named = one(answerer.receive_data(framed(framing, name)))
+    assert isinstance(named, PeerNamed)
+    assert named.name == "a@host"
+    answerer.send_status(Status.OK)
+    return answerer
+
+
+@packets
+@pytest.mark.parametrize("version", [5, 6])
+def test_an_old_name_is_followed_by_a_complement(framing: HandshakeFraming, version: int) -> None:
+    answerer = answered_ok(framing, old_name(DEFAULT_FLAGS, version))
+    status, challenge = answerer.data_to_send()
+    assert status == framed(framing, b"sok")
+    (theirs,) = struct.unpack_from(">I", challenge, framing.value + 9)
+    reply = encode_reply(7, gen_digest(theirs, COOKIE))
+    data = framed(framing, complement(DEFAULT_FLAGS, 77)) + framed(framing, reply)
+    connected = one(answerer.receive_data(data))
+    assert isinstance(connected, Connected)
+    peer = connected.peer
+    assert (peer.name, peer.creation, peer.flags) == ("a@host", 77, expand(DEFAULT_FLAGS))
+    assert answerer.data_to_send() == [framed(framing, b"a" + gen_digest(7, COOKIE))]
+
+
+@packets
+@pytest.mark.parametrize("lacking", [DistFlag.HANDSHAKE_23, DistFlag.BIG_CREATION, DistFlag.UNLINK_ID])
+def test_an_old_name_without_a_mandatory_flag(framing: HandshakeFraming, lacking: DistFlag) -> None:
+    answerer = acceptor(framing)
+    with pytest.raises(MandatoryFlagsMissing) as caught:
+        answerer.receive_data(framed(framing, old_name(MANDATORY & ~lacking)))
+    assert caught.value.missing == lacking
+    assert answerer.data_to_send() == [framed(framing, b"snot_allowed")]
+
+
+@packets
+def test_a_complement_without_a_mandatory_flag(framing: HandshakeFraming) -> None:
+    answerer = answered_ok(framing, old_name(DEFAULT_FLAGS))
+    answerer.data_to_send()
+    with pytest.raises(MandatoryFlagsMissing) as caught:
+        answerer.receive_data(framed(framing, complement(0, 77)))
+    assert caught.value.missing == DistFlag.V4_NC
+    assert answerer.data_to_send() == [framed(framing, b"snot_allowed")]
+
+
+@packets
+@pytest.mark.parametrize("message", [b"c", complement(DEFAULT_FLAGS, 7) + b"x", encode_reply(7, bytes(16))])
+def test_what_is_no_complement(framing: HandshakeFraming, message: bytes) -> None:
+    answerer = answered_ok(framing, old_name(DEFAULT_FLAGS))
+    with pytest.raises(MalformedHandshake, match="expected a complement"):
+        answerer.receive_data(framed(framing, message))
+
+
+def test_an_old_name_over_quic_has_no_end() -> None:
+    with pytest.raises(MalformedHandshake, match="one of version 5"):
+        acceptor(BARE).receive_data(old_name(DEFAULT_FLAGS))
+
+
 # -- malformed -----------------------------------------------------------------------------------
 
 NAME = encode_name_message(A.flags, 1, A.name)
@@ -319,8 +395,9 @@ def name_with_length(length: int) -> bytes:
 @pytest.mark.parametrize(
     ("message", "error"),
     [
-        (b"n\0\5\0\0\0\0a@host", MalformedHandshake),
         (b"n", MalformedHandshake),
+        (b"n\0\5\0\0\0\0", MalformedHandshake),
+        (b"n\0\5\0\0\0\0nohost", MalformedHandshake),
         (b"x" + NAME[1:], MalformedHandshake),
         (b"sok", MalformedHandshake),
         (b"GET / HTTP/1.1\r\n\r\n", MalformedHandshake),

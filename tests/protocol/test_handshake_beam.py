@@ -19,6 +19,7 @@ from quicdist.protocol import (
     AltactSigSend,
     DistFlag,
     Event,
+    GivenName,
     HandshakeEnded,
     HandshakeFraming,
     LocalIdentity,
@@ -94,7 +95,7 @@ def answers(status: Status, seen: list[Event] | None = None, **given: Any) -> An
         if seen is not None:
             seen.append(event)
         if isinstance(event, PeerNamed):
-            acceptor.send_status(status, **given)
+            acceptor.send_status(GivenName(**given) if given else status)
 
     return answer
 

@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 #: Reads requests ``<<ExprLen:32, Expr/binary, Data/binary>>``, answers ``<<Kind, Result/binary>>``.
@@ -129,7 +129,14 @@ class Beam:
     ``eval_now`` blocks.
     """
 
-    def __init__(self, args: Sequence[str] = (), *, erl: str | None = None, start_timeout: float = 60.0):
+    def __init__(
+        self,
+        args: Sequence[str] = (),
+        *,
+        erl: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        start_timeout: float = 60.0,
+    ) -> None:
         command = erl or erl_path()
         if command is None:
             raise BeamError("there is no erl on this machine")
@@ -146,6 +153,7 @@ class Beam:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 pass_fds=(request_read, answer_write),
+                env={**os.environ, **(environment or {})},
             )
         os.close(request_read)
         os.close(answer_write)

@@ -14,7 +14,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from quicdist.otp.global_locker import Locker, merge
+from quicdist.otp.global_locker import Locker, LockSet, merge
 from quicdist.otp.global_locks import GLOBAL, LockTable, del_lock, set_lock, trans_all_known
 from quicdist.otp.global_protocol import GlobalProtocol, ResolverEnded
 from quicdist.otp.global_resolving import exchange_names
@@ -353,7 +353,13 @@ class SimulatedNode:
             self.world.send((self.name, source), (node, "server"), handle)
 
     def send_from_locker(self, to: Pid, message: Any) -> None:
-        raise AssertionError("all nodes have protocol version 8")
+        handle = partial(self.world.nodes[to.node.name].locker_got, message)
+        self.world.send((self.name, "locker"), (to.node.name, "locker"), handle)
+
+    def locker_got(self, message: Any) -> None:
+        """A message of a locker with protocol version 5."""
+        _, locker, is_set, _ = message
+        self._locker.deliver(LockSet(locker, is_set, None))
 
     def send(self, node: str, message: Any) -> None:
         if self.world.linked(self.name, node):
@@ -416,4 +422,25 @@ class SimulatedNode:
         self.warnings.append(message % args)
 
 
-__all__ = ["GLOBAL", "SimulatedNode", "World"]
+class OldNode(SimulatedNode):
+    """A node with an old protocol version: it keeps what comes, and answers what the test tells it to."""
+
+    def __init__(self, world: World, name: str) -> None:
+        super().__init__(world, name, connect_all=False)
+        self.casts: list[Any] = []
+        self.to_locker: list[Any] = []
+
+    def handle_cast(self, message: Any) -> None:
+        self.casts.append(message)
+
+    def locker_got(self, message: Any) -> None:
+        self.to_locker.append(message)
+
+    def cast_to(self, node: SimulatedNode, *message: Any) -> None:
+        """Cast a message to a node, and run until nothing happens."""
+        kind, *fields = message
+        node.handle_cast((Atom(kind), *fields))
+        self.world.run()
+
+
+__all__ = ["GLOBAL", "OldNode", "SimulatedNode", "World"]

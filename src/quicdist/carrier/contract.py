@@ -21,7 +21,15 @@ from quicdist.carrier.user_stream import UserStream
 
 if TYPE_CHECKING:
     from quicdist.errors import QuicDistError
-    from quicdist.protocol import Challenges, ControlMessage, LocalIdentity, Peer, PeerNamed, Status
+    from quicdist.protocol import (
+        Challenges,
+        ControlMessage,
+        GivenName,
+        LocalIdentity,
+        Peer,
+        PeerNamed,
+        Status,
+    )
     from quicdist.term import Codec
 
 
@@ -75,8 +83,8 @@ class LocalNode(Protocol):
     def cookie_for(self, node: str) -> str:
         """The cookie shared with ``node`` (OTP's ``erlang:get_cookie/1``)."""
 
-    def connection_requested(self, peer: PeerNamed) -> Status:
-        """A peer has sent its name. Returns the status to answer with."""
+    def connection_requested(self, peer: PeerNamed) -> Status | GivenName:
+        """A peer has sent its name, or asks for one. Returns the status to answer with, or the name."""
 
     def connection_alive(self, node: str) -> bool:
         """Our dial was answered ``alive``: ``node`` has a connection to this node already. True to replace
@@ -186,6 +194,8 @@ class Link(ABC):
 
     carrier_name: ClassVar[str]
     peer: Peer
+    #: This node as the peer knows it.
+    local: LocalIdentity
     local_address: Address
     remote_address: Address
     stats: LinkStats

@@ -107,6 +107,7 @@ class LinkBase(Link):
         limits: BufferLimits = BufferLimits(),
     ) -> None:
         self.peer = dist.peer
+        self.local = dist.local
         self.local_address = local_address
         self.remote_address = remote_address
         self.stats = LinkStats()
@@ -264,6 +265,10 @@ class LinkBase(Link):
                     messages = self._take_own_signals(messages)
                     break
         self.stats.messages_in += len(messages)
+        self._hand_over(messages)
+
+    def _hand_over(self, messages: list[Message]) -> None:
+        """Deliver messages, or keep them until the link is started."""
         if self._on_message is None or self._early:  # earlier messages are delivered first
             self._early += messages
             if self.stats.bytes_in > self._limits.before_start:

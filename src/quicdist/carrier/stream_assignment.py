@@ -39,14 +39,14 @@ class StreamAssignment:
         #: The pairs that are not on their home stream, and the reserved stream of each.
         self.moved: dict[Hashable, int] = {}
 
-    def place(self, home: int, control: ControlMessage, pair: Hashable, size: int) -> int:
+    def place(self, home: int, control: ControlMessage | None, pair: Hashable, size: int) -> int:
         """The stream for a message of ``size`` bytes whose pair has the home stream ``home``: ``home`` itself
-        for a small message while no pair is moved."""
-        if pair is None:
+        for a small message while no pair is moved. ``pair`` None: that of ``control``."""
+        if pair is None and control is not None:
             pair_of: Any = type(control).pair
             pair = pair_of(control)
-            if pair is None:
-                return home
+        if pair is None:
+            return home
         moved = self.moved.get(pair)
         if moved is not None:
             return moved
@@ -56,6 +56,12 @@ class StreamAssignment:
         if self._unacknowledged(home):
             self._hold(stream_id, home)
         return stream_id
+
+    def keep(self, pair: Hashable, stream_id: int) -> None:
+        """A further fragment of a message of ``pair`` is written to ``stream_id``, where its first one went:
+        if that stream is reserved, the pair stays there until all of it is acknowledged."""
+        if stream_id in self._reserved:
+            self.moved[pair] = stream_id
 
     def events_processed(self) -> None:
         """Acknowledgements were processed: pairs whose bulk messages have arrived return to their home

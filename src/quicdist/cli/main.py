@@ -1,4 +1,4 @@
-"""``quicdist ping``, ``quicdist call``, ``quicdist nodes``, ``quicdist certs``.
+"""``quicdist ping``, ``quicdist call``, ``quicdist nodes``, ``quicdist certs``, ``quicdist gateway``.
 
 Each command imports what it needs: ``--help`` needs nothing of the library.
 """
@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import click
 
 import quicdist
+from quicdist.cli.gateway import gateway
 from quicdist.cli.options import NodeNameType, make_node, node_options
 from quicdist.errors import QuicDistError
 
@@ -143,6 +144,9 @@ def certs(directory: Path, hosts: tuple[str, ...], force: bool) -> None:
     click.echo(f"certificate  {files.cert}  for {', '.join(hosts)}")
     click.echo(f"key          {files.key}")
     click.echo(f"SHA-256      {files.fingerprint}")
+
+
+main.add_command(gateway)
 
 
 def _parse_arguments(text: str) -> list[Any]:

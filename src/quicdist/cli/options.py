@@ -64,21 +64,23 @@ class AddressType(_AddressBase):
 _PEM = click.Path(exists=True, dir_okay=False)
 _FILE = click.Path(exists=True, dir_okay=False)
 
-_OPTIONS = (
-    click.option(
+_OPTIONS = {
+    "config": click.option(
         "--config",
         type=_FILE,
         multiple=True,
         help="The cluster's sys.config; it says what other options do not. Can be given several times.",
     ),
-    click.option("--vm-args", type=_FILE, help="The cluster's vm.args; all of it but the name counts."),
-    click.option(
+    "vm_args": click.option(
+        "--vm-args", type=_FILE, help="The cluster's vm.args; all of it but the name counts."
+    ),
+    "name": click.option(
         "--name",
         type=NodeNameType(own=True),
         help="Name of this node; by default a name made for this command.",
     ),
-    click.option("--cookie", help="The cluster's cookie; that of ~/.erlang.cookie by default."),
-    click.option(
+    "cookie": click.option("--cookie", help="The cluster's cookie; that of ~/.erlang.cookie by default."),
+    "carrier": click.option(
         "--carrier",
         "carriers",
         type=click.Choice(["quic", "tcp", "tls"]),
@@ -86,23 +88,25 @@ _OPTIONS = (
         show_default="quic",
         help="quic is quic_dist, tcp inet_tcp_dist, tls inet_tls_dist. Given twice: both, in that order.",
     ),
-    click.option(
+    "address": click.option(
         "--address",
         "addresses",
         type=AddressType(),
         multiple=True,
         help="Where a node listens; can be given several times.",
     ),
-    click.option("--cert", type=_PEM, help="PEM file with the certificate of this node."),
-    click.option("--key", type=_PEM, help="PEM file with its private key."),
-    click.option("--cacert", type=_PEM, help="PEM file with the CAs trusted; Mozilla's list by default."),
-    click.option(
+    "cert": click.option("--cert", type=_PEM, help="PEM file with the certificate of this node."),
+    "key": click.option("--key", type=_PEM, help="PEM file with its private key."),
+    "cacert": click.option(
+        "--cacert", type=_PEM, help="PEM file with the CAs trusted; Mozilla's list by default."
+    ),
+    "verify": click.option(
         "--verify/--no-verify",
         default=None,
         show_default="verify",
         help="Whether a node dialled over QUIC or TLS must prove its host's name by a certificate.",
     ),
-    click.option(
+    "timeout": click.option(
         "--timeout",
         type=click.FloatRange(min=0, min_open=True),
         default=10.0,
@@ -110,14 +114,23 @@ _OPTIONS = (
         metavar="SECONDS",
         help="Time to connect, and again to be answered.",
     ),
-)
+}
 
 
 def node_options(command: F) -> F:
     """Decorator: the shared options, in the order ``--help`` shows them."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+    return shared_options(*_OPTIONS)(command)
+
+
+def shared_options(*names: str) -> Callable[[F], F]:
+    """Decorator: the shared options of these names, in the order ``--help`` shows them."""
+
+    def decorate(command: F) -> F:
+        for name in reversed(names):
+            command = _OPTIONS[name](command)
+        return command
+
+    return decorate
 
 
 def make_node(

@@ -57,10 +57,7 @@ class FlagReader:
         given = self._words(flag, self.flags.all(flag)[0])
         if len(given) != 1:
             raise self.error(flag, f"one name expected, got {' '.join(given)!r}")
-        alive, at, host = given[0].partition("@")
-        if flag == "sname" and alive == "undefined" and not at:
-            self.not_supported(flag, "dynamic node names are not supported: set a name")
-            return
+        alive, _, host = given[0].partition("@")
         if flag == "sname":
             if "." in host:
                 raise self.error(flag, f"the host of a short name cannot have dots: {given[0]}")

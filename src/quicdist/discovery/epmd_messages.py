@@ -6,6 +6,7 @@ Source: ERTS User's Guide, *Distribution Protocol*, section *EPMD Protocol*.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -128,3 +129,70 @@ def _names_line(line: bytes) -> RegisteredName:
     if len(words) == 5 and words[0] == b"name" and words[2:4] == [b"at", b"port"] and words[4].isdigit():
         return RegisteredName(words[1].decode(errors="replace"), int(words[4]))
     raise MalformedAnswer(f"line {line[:80]!r} in NAMES_RESP, expected 'name NAME at port PORT'")
+
+
+# -- the server's side -------------------------------------------------------------------------
+
+
+class AliveRequest(NamedTuple):
+    """ALIVE2_REQ: a node registers its name."""
+
+    name: str
+    port: int
+    node_type: int
+    highest_version: int
+
+
+#: The body of ALIVE2_REQ before the name: tag, port, type, protocol, versions, length of the name.
+_ALIVE2_BODY = struct.Struct(">BHBBHHH")
+#: The limit for a request, in bytes: an atom of 255 characters, in UTF-8, and what goes with it.
+MAX_REQUEST = 2048
+
+
+def alive2_request(body: bytes) -> AliveRequest:
+    """The body of an ALIVE2_REQ, without its length. Raises :class:`MalformedAnswer`."""
+    if len(body) < _ALIVE2_BODY.size:
+        raise MalformedAnswer(f"ALIVE2_REQ of {len(body)} bytes")
+    _, port, node_type, _, highest, _, length = _ALIVE2_BODY.unpack_from(body)
+    name = body[_ALIVE2_BODY.size : _ALIVE2_BODY.size + length]
+    if len(name) < length or not port:
+        raise MalformedAnswer(f"ALIVE2_REQ with port {port} and {len(name)} of {length} bytes of a name")
+    return AliveRequest(_decoded_name(name), port, node_type, highest)
+
+
+def port_please2_request(body: bytes) -> str:
+    """The name in the body of a PORT_PLEASE2_REQ. Raises :class:`MalformedAnswer`."""
+    return _decoded_name(body[1:])
+
+
+def _decoded_name(name: bytes) -> str:
+    try:
+        decoded = name.decode()
+    except UnicodeDecodeError as error:
+        raise MalformedAnswer("a name that is not UTF-8") from error
+    if not decoded or len(decoded) > 255 or not decoded.isprintable() or "@" in decoded:
+        raise MalformedAnswer(f"{decoded[:80]!r} is not the name of a node without its host")
+    return decoded
+
+
+def alive2_response(request: AliveRequest, creation: int | None) -> bytes:
+    """The answer to ALIVE2_REQ; a creation of None refuses the name."""
+    result = int(creation is None)
+    if request.highest_version >= HIGHEST_VERSION:
+        return struct.pack(">BBI", ALIVE2_X_RESP, result, creation or 0)
+    return struct.pack(">BBH", ALIVE2_RESP, result, (creation or 0) & 3)
+
+
+def port2_response(name: str, port: int | None, node_type: int = NodeType.NORMAL) -> bytes:
+    """The answer to PORT_PLEASE2_REQ; a port of None: the name is not registered."""
+    if port is None:
+        return bytes((PORT2_RESP, 1))
+    raw = name.encode()
+    body = _PORT2_BODY.pack(port, node_type, _PROTOCOL_TCP, HIGHEST_VERSION, LOWEST_VERSION)
+    return bytes((PORT2_RESP, 0)) + body + struct.pack(f">H{len(raw)}sH", len(raw), raw, 0)
+
+
+def names_response(port: int, names: Iterable[RegisteredName]) -> bytes:
+    """The answer to NAMES_REQ of an epmd that listens at ``port``; the connection is closed after it."""
+    lines = "".join(f"name {name.name} at port {name.port}\n" for name in names)
+    return struct.pack(">I", port) + lines.encode()

@@ -314,7 +314,8 @@ class Cluster:
             if len(found) >= MAX_NODES:
                 raise NodeError(f"more than {MAX_NODES} nodes are listed")
             found.append(str(parse_node_name(node_name(name))))
-        return found
+        # A node with a dynamic name has got it by now.
+        return [name for name in found if name != self._node.name]
 
     def _lookup_failed(self, lookup: _Lookup, error: BaseException, delay: float) -> None:
         lookup.error = error

@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Hashable, Iterator, Sequence
 from typing import Any, Protocol
 
 from quicdist.carrier import Carrier, Incoming, Link, LinkLost, Listener, LocalNode, MessageHandler
-from quicdist.containment import describe, settle
 from quicdist.errors import QuicDistError
 from quicdist.logs import get_logger
 from quicdist.node.connection import ConnectionState, NodeConnection
@@ -27,7 +26,8 @@ from quicdist.node.dial_queue import (
     on_behalf_of,
     own_context,
 )
-from quicdist.node.dialling import dial_endpoint
+from quicdist.node.dialling import dial
+from quicdist.node.dynamic_names import GivenNames, OwnName
 from quicdist.node.endpoints import Endpoint
 from quicdist.node.errors import NodeError, NotConnected
 from quicdist.node.listeners import Listeners
@@ -37,8 +37,8 @@ from quicdist.protocol import (
     ConnectionAlive,
     ControlMessage,
     DistFlag,
+    GivenName,
     PeerNamed,
-    SimultaneousConnect,
     SpawnRequest,
     Status,
 )
@@ -79,12 +79,15 @@ class ConnectionTable:
         self,
         owner: ConnectionOwner,
         local: LocalNode,
+        own_name: OwnName,
         *,
         setup_time: float = SETUP_TIME,
         max_dials: int = MAX_DIALS,
     ) -> None:
         self._owner = owner
         self._local = local
+        self._own_name = own_name
+        self._given_names = GivenNames()
         self._setup_time = setup_time
         self._endpoints: list[Endpoint] = []
         self._listeners = Listeners()
@@ -148,9 +151,12 @@ class ConnectionTable:
         return None
 
     def _accept_over(self, accepting: PendingAccept) -> None:
-        if accepting.node is not None:
-            self.arrivals.discard(accepting.node, accepting)
-        connection = self._connections.get(accepting.node) if accepting.node is not None else None
+        if accepting.node is None:
+            return
+        self.arrivals.discard(accepting.node, accepting)
+        connection = self._connections.get(accepting.node)
+        if connection is None or connection.state is not _UP:
+            self._given_names.not_connected(accepting.node)
         if connection is None:
             return
         connection.accepting.discard(accepting)
@@ -186,11 +192,14 @@ class ConnectionTable:
     def is_allowed(self, node: str) -> bool:
         return self._allowed is None or node in self._allowed
 
-    def connection_requested(self, peer: PeerNamed) -> Status:
-        """The status for a peer that dials this node (``net_kernel``'s answer to ``is_pending``)."""
+    def connection_requested(self, peer: PeerNamed) -> Status | GivenName:
+        """The status for a peer that dials this node (``net_kernel``'s answer to ``is_pending``), or a name
+        for one that asks for it."""
         own = self._local.identity.name
         if not self.is_allowed(peer.name) or peer.name == own:
             return Status.NOT_ALLOWED
+        if peer.wants_name:
+            return self._given_names.give(peer.name, self._is_taken) or Status.NOT_ALLOWED
         connection = self._connections.get(peer.name)
         if connection is None:
             return Status.OK
@@ -200,6 +209,9 @@ class ConnectionTable:
             return Status.OK
         # Both dial at once: the dial of the node with the greater name is kept.
         return Status.NOK if own > peer.name else Status.OK_SIMULTANEOUS
+
+    def _is_taken(self, name: str) -> bool:
+        return name in self._connections or name == self._local.identity.name
 
     def connection_alive(self, node: str) -> bool:
         """Whether this node still dials ``node``, which answers that there is a connection."""
@@ -283,26 +295,15 @@ class ConnectionTable:
                 if connection.ticket is not None:
                     await self._dials.enter(connection.ticket)
                 await self.arrivals.over(node, GRACE)
-                connection.become(_DIALLING)
-                for endpoint in self._endpoints:
-                    tried = len(attempts)
-                    link, error = await settle(
-                        dial_endpoint(endpoint, node, self._local, self._setup_time, attempts)
+                async with self._own_name.asking():
+                    connection.become(_DIALLING)
+                    link = await dial(
+                        self._endpoints, node, self._local, self._setup_time, attempts, self.counters
                     )
-                    if error is not None:  # such as one of a discovery that is not quicdist's own
-                        log.error("dialling %s failed", node, exc_info=error)
-                        failed = f"dialling failed: {type(error).__qualname__}: {describe(error)}"
-                        attempts.append(NodeError(failed))
                     if link is not None:
                         connection.dialling = None
                         self._adopt(link)
                         return
-                    for attempt in attempts[tried:]:
-                        self.counters.dials_failed[endpoint.carrier.family, reason_of(attempt)] += 1
-                    if attempts and isinstance(attempts[-1], SimultaneousConnect):
-                        # The other node's dial continues in place of this one, and cancels this task.
-                        await asyncio.sleep(self._setup_time)
-                        break
                 connection.become(_DIAL_WAITING)
                 self._dial_over(connection)
                 self._dials.failed(node)
@@ -347,6 +348,8 @@ class ConnectionTable:
         self._reopen(connection)
         connection.become(_UP)
         connection.link = link
+        if self._own_name.is_dynamic:
+            self._own_name.connected(node, link.local)
         self._errors.connected(node)
         self.counters.link_made(link)
         self._owner.link_made(link)
@@ -391,7 +394,13 @@ class ConnectionTable:
             self.counters.signals_dropped += len(connection.outbox)
             reason = error or NodeError("this node closed the connection")
             connection.fail_waiters(NotConnected(connection.node, (reason,)))
+        self._given_names.connection_ended(connection.node)
+        nameless = self._own_name.is_lost_with(connection.node)
         self._owner.node_down(connection.node, error, was_up=connection.told)
+        if nameless:
+            gave = NodeError(f"the connection to {connection.node}, which gave this node its name, has ended")
+            for other in list(self._connections):
+                self.disconnect(other, gave)
 
     def disconnect(self, node: str, error: QuicDistError | None = None) -> bool:
         """End the connection to ``node``, or the attempt to connect; whether there was one."""
@@ -430,6 +439,9 @@ class ConnectionTable:
         connection = self._connections.get(node)
         try:
             if connection is None:
+                if self._own_name.is_dynamic:
+                    why = "a node with a dynamic name connects only where it is told to: await node.connect()"
+                    raise NotConnected(node, (NodeError(why),))
                 connection = self._wanted(node)
             if connection.link is not None:
                 connection.link.send(control, payload, pair=pair)

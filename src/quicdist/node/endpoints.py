@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from quicdist.carrier import Carrier, Pem, TcpCarrier, TlsConfig
-from quicdist.config import Config, first
+from quicdist.carrier import Carrier, Pem, TcpCarrier
+from quicdist.carrier.liveness import NET_TICKTIME
+from quicdist.config import Config, ConfigError
 from quicdist.config.discovery_settings import quic_discovery, quic_port, tcp_discovery, tcp_ports
+from quicdist.config.quic_settings import quic_settings as config_quic_settings
 from quicdist.config.tls_settings import tls_settings
 from quicdist.discovery import Discovery
 from quicdist.discovery.static import Addresses
 from quicdist.node.errors import NodeError
-from quicdist.node.liveness import NET_TICKTIME
 
 if TYPE_CHECKING:
     from quicdist.carrier import QuicCarrier, QuicSettings, TlsSettings
@@ -67,31 +67,21 @@ class EndpointSettings:
     name: str = ""
 
 
-#: Fields of QuicSettings that are options of the node, not settings in ``quic``.
-_NODE_OPTIONS = {"tls", "net_ticktime", "max_frame"}
-#: Fields of TlsConfig that are settings of the QUIC carrier; the others are options of the node.
-_TLS = ("client_certificate", "external_psk", "psks")
-
-
 def quic_settings(settings: EndpointSettings) -> QuicSettings:
     """The settings of the QUIC carrier. Raises :class:`NodeError` for an unknown name in ``quic``."""
-    # Imported here, because a node over TCP needs neither aioquic nor cryptography, which load slowly.
-    from quicdist.carrier import QuicSettings
-
-    config = settings.config
-    known = {field.name for field in dataclasses.fields(QuicSettings)} - _NODE_OPTIONS | set(_TLS)
-    unknown = sorted(set(settings.quic) - known)
-    if unknown:
-        raise NodeError(
-            f"unknown settings in quic: {', '.join(unknown)}; choose from {', '.join(sorted(known))}"
+    try:
+        return config_quic_settings(
+            settings.config,
+            settings.quic,
+            cert=settings.cert,
+            key=settings.key,
+            cacert=settings.cacert,
+            verify=settings.verify,
+            net_ticktime=settings.net_ticktime,
+            max_frame=settings.max_frame,
         )
-    tls = {name: first(settings.quic.get(name), getattr(config, name)) for name in _TLS}
-    return QuicSettings(
-        tls=TlsConfig(settings.cert, settings.key, settings.cacert, settings.verify, **tls),
-        net_ticktime=settings.net_ticktime,
-        max_frame=settings.max_frame,
-        **config.quic_settings() | {name: settings.quic[name] for name in settings.quic if name not in _TLS},
-    )
+    except ConfigError as error:
+        raise NodeError(str(error)) from error
 
 
 def _quic(settings: EndpointSettings) -> Endpoint:

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
-from quicdist.node.termination import termination
+from quicdist.carrier.termination import termination
 
 new_event_loop: Callable[[], asyncio.AbstractEventLoop] | None = None
 with contextlib.suppress(ImportError):

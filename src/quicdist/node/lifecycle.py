@@ -14,9 +14,9 @@ import signal
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from quicdist.carrier.termination import termination
 from quicdist.logs import get_logger
 from quicdist.node.errors import NodeError, NodeNotStarted
-from quicdist.node.termination import termination
 
 log = get_logger("quicdist.node")
 

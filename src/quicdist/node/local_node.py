@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from quicdist.carrier import CarrierError, Link, MessageHandler, NetAddress
+from quicdist.carrier.liveness import NET_TICKTIME, Ticker
 from quicdist.containment import contained
 from quicdist.discovery import Family, new_creation
 from quicdist.errors import QuicDistError
@@ -22,11 +23,11 @@ from quicdist.node import loop_watch, shutdown
 from quicdist.node.connections import SETUP_TIME, ConnectionTable
 from quicdist.node.cookie import MAX_COOKIE, read_cookie
 from quicdist.node.dial_queue import MAX_DIALS
+from quicdist.node.dynamic_names import OwnName
 from quicdist.node.endpoints import Endpoint
 from quicdist.node.errors import CookieError, NetTickTimeout, NodeError, NodeNotStarted
 from quicdist.node.histogram import Durations, Histogram
 from quicdist.node.lifecycle import Lifecycle
-from quicdist.node.liveness import NET_TICKTIME, Ticker
 from quicdist.node.loop_watch import LoopWatch
 from quicdist.node.quic_dist import QuicDist
 from quicdist.node.registration import Registrations
@@ -38,6 +39,7 @@ from quicdist.protocol import (
     Challenges,
     ControlMessage,
     DistFlag,
+    GivenName,
     LocalIdentity,
     PeerNamed,
     Status,
@@ -112,10 +114,10 @@ class LocalNode:
     Carriers, the table of connections and the services of OTP use it (:class:`quicdist.carrier.LocalNode`,
     :class:`~quicdist.node.connections.ConnectionOwner`).
 
-    ``name`` is ``alive@host``. ``cookie`` is the secret shared with the cluster, by default that
-    of ``~/.erlang.cookie``. ``endpoints`` are tried in order to reach other nodes. ``net_ticktime`` and
-    ``setup_time`` are seconds; ``max_dials`` is how many nodes are dialled at once. ``owner`` is what
-    processes see as ``process.node``.
+    ``name`` is ``alive@host``; ``undefined@host`` asks for a name. ``cookie`` is the secret shared with the
+    cluster, by default that of ``~/.erlang.cookie``. ``endpoints`` are tried in order to reach other nodes.
+    ``net_ticktime`` and ``setup_time`` are seconds; ``max_dials`` is how many nodes are dialled at once.
+    ``owner`` is what processes see as ``process.node``.
     """
 
     def __init__(
@@ -132,27 +134,46 @@ class LocalNode:
         setup_time: float = SETUP_TIME,
         max_dials: int = MAX_DIALS,
     ) -> None:
-        self.name = str(validate_node_name(node_name(name)))
+        #: The name that it was made with: ``undefined@host`` asks for one.
+        self.static_name = str(validate_node_name(node_name(name)))
+        self._own_name = OwnName(self.static_name, self._renamed)
         self.endpoints = tuple(endpoints)
         self.codec = codec or Codec()
         self.challenges = Challenges()
         self.spawnables = Spawnables()
         #: Where it listens.
         self.addresses: list[NetAddress] = []
-        self.lifecycle = Lifecycle(self.name, self._start, self._stop, self._runs)
+        self.lifecycle = Lifecycle(self.static_name, self._start, self._stop, self._runs)
         self._owner = owner
         self._services = services or NodeServices()
         self._cookie = _checked_cookie(read_cookie() if cookie is None else cookie)
         self._cookies: dict[str, str] = {}
         self._flags = DEFAULT_FLAGS if hidden else DEFAULT_FLAGS | DistFlag.PUBLISHED
         self._running: _Running | None = None
-        self._registrations = Registrations(self.name)
+        self._registrations = Registrations(self.static_name)
         self._subscribers: list[Callable[[NodeEvent], None]] = []
         self._watch: LoopWatch | None = None
-        self.connections = ConnectionTable(self, self, setup_time=setup_time, max_dials=max_dials)
+        self.connections = ConnectionTable(
+            self, self, self._own_name, setup_time=setup_time, max_dials=max_dials
+        )
         self.streams = Streams(self.connections, lambda: self.runtime)
         self.quic_dist = QuicDist(self.streams, lambda: self.runtime, self.endpoints)
         self._ticker = Ticker(lambda: list(self.connections.links()), self._silent, net_ticktime)
+
+    @property
+    def name(self) -> str:
+        """The name of this node for others; ``nonode@nohost`` while it has none."""
+        return self._own_name.current
+
+    @property
+    def has_dynamic_name(self) -> bool:
+        """Whether another node gives it its name."""
+        return self._own_name.is_dynamic
+
+    def _renamed(self) -> None:
+        if self._running is not None:
+            given = self._own_name.given
+            self._running.runtime.given_name = None if given is None else given.name
 
     # -- starting and stopping -------------------------------------------------------------
 
@@ -163,7 +184,7 @@ class LocalNode:
             self._registrations.use(endpoint.discovery)
             if not endpoint.listen:
                 continue
-            listener = await self.connections.listen(endpoint, self.name)
+            listener = await self.connections.listen(endpoint, self.static_name)
             self.addresses.append(listener.address)
             address = listener.address
             family: Family = "inet6" if address.family == "inet6" else "inet"
@@ -172,11 +193,15 @@ class LocalNode:
         self._begin(creation or new_creation())
         self.connections.accept()
         self._ticker.start()
-        self._watch = loop_watch.acquire(self.name)
+        self._watch = loop_watch.acquire(self.static_name)
 
     def _begin(self, creation: int) -> None:
+        if self._own_name.is_dynamic:
+            name, creation = self._own_name.identity(self._flags).of_own_identifiers
+        else:
+            name = self.static_name
         runtime = Runtime(
-            self.name,
+            name,
             creation,
             owner=self._owner,
             transmit=self.connections.send,
@@ -185,7 +210,7 @@ class LocalNode:
             not_connected=self.connections.not_connected,
             spawnables=self.spawnables,
         )
-        identity = LocalIdentity(self.name, creation, self._flags)
+        identity = LocalIdentity(name, creation, self._flags)
         self._running = _Running(identity, runtime, asyncio.get_running_loop(), time.monotonic())
         tell_children(self)
         self._services.start()
@@ -226,7 +251,7 @@ class LocalNode:
             processes.all_at_once()
         self.connections.break_off()
         if self._watch is not None:
-            loop_watch.release(self._watch, self.name)
+            loop_watch.release(self._watch, self.static_name)
             self._watch = None
         if self._running is not None:
             self._running.runtime.timers.close()
@@ -280,7 +305,7 @@ class LocalNode:
     def identity(self) -> LocalIdentity:
         if self._running is None:
             raise self.not_started()
-        return self._running.identity
+        return self._own_name.identity(self._flags) if self._own_name.is_dynamic else self._running.identity
 
     def cookie_for(self, node: Name) -> str:
         """The cookie shared with ``node`` (``erlang:get_cookie/1``)."""
@@ -290,7 +315,7 @@ class LocalNode:
         """Use another cookie with one node (``erlang:set_cookie/2``)."""
         self._cookies[node_name(node)] = _checked_cookie(cookie)
 
-    def connection_requested(self, peer: PeerNamed) -> Status:
+    def connection_requested(self, peer: PeerNamed) -> Status | GivenName:
         return self.connections.connection_requested(peer)
 
     def connection_alive(self, node: str) -> bool:

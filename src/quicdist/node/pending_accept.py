@@ -14,7 +14,7 @@ import asyncio
 from typing import Final, Protocol
 
 from quicdist.carrier import LocalNode
-from quicdist.protocol import Challenges, LocalIdentity, PeerNamed, Status
+from quicdist.protocol import Challenges, GivenName, LocalIdentity, PeerNamed, Status
 from quicdist.term import Codec
 
 #: Seconds for which a dial waits for an accepted attempt of the same node: most handshakes take less.
@@ -100,9 +100,11 @@ class PendingAccept:
     def cookie_for(self, node: str) -> str:
         return self._local.cookie_for(node)
 
-    def connection_requested(self, peer: PeerNamed) -> Status:
+    def connection_requested(self, peer: PeerNamed) -> Status | GivenName:
         status = self._local.connection_requested(peer)
-        if status in _ACCEPTED:
+        if isinstance(status, GivenName):
+            self.node = status.name
+        elif status in _ACCEPTED:
             self.node = peer.name
             self._table.arrivals.add(peer.name, self)
         return status

@@ -63,6 +63,8 @@ class ProcessTable(ABC):
         not_connected: Callable[[str], NotConnected] = NotConnected,
     ) -> None:
         self.name = name
+        #: The name that this node was given; None if ``name`` is its name for other nodes too.
+        self.given_name: str | None = None
         #: The group leader of processes that no other process spawned.
         self.group_leader: Pid | None = None
         self.identifiers = Identifiers(name, creation)
@@ -132,6 +134,15 @@ class ProcessTable(ABC):
         """Whether a pid is of this node (of this incarnation or an earlier one)."""
         return pid.node is self._atom
 
+    @property
+    def known_as(self) -> str:
+        """The name of this node for other nodes."""
+        return self.given_name or self.name
+
+    def internal(self, node: str) -> str:
+        """A name of a node, for this one that of its own pids."""
+        return self.name if node == self.given_name else node
+
     def is_connected(self, node: str) -> bool:
         """Whether a signal to ``node`` can be sent, or waits, without a new dial."""
         return node == self.name or self._is_connected(node)
@@ -168,7 +179,7 @@ class ProcessTable(ABC):
         if isinstance(target, tuple) and len(target) == 2:
             name, node = target
             if isinstance(name, str | Atom) and isinstance(node, str | Atom):
-                return _atom(node).name, _atom(name)
+                return self.internal(_atom(node).name), _atom(name)
         raise TypeError(f"expected a pid, a process, a name or (name, node), got {target!r}")
 
     # -- processes and names that come and go --------------------------------------------------
@@ -255,7 +266,7 @@ class ProcessTable(ABC):
         """
         if get_ident() != self._thread:
             raise self.out_of_reach()
-        if node == self.name:
+        if node == self.name or node == self.given_name:
             self.act(node, control, payload)
             return True
         return self._transmit(node, control, payload, pair)

@@ -42,7 +42,7 @@ class RemoteSpawn:
             raise ValueError(f"reply is one of {', '.join(REPLY_ON)}, not {options.reply!r}")
         if options.alias and not options.monitor:
             raise ValueError("the alias of a spawn request is that of its monitor: monitor=True is missing")
-        to, checked = node_name(node), mfa_of(*mfa)
+        to, checked = self._processes.internal(node_name(node)), mfa_of(*mfa)
         # The reply, and the end or an answer by the alias.
         expected = 2 if options.monitor else 1
         reference = process.new_reference(None if options.alias == "explicit_unalias" else expected)
@@ -67,7 +67,7 @@ class RemoteSpawn:
         reference: Reference | None = None,
     ) -> Pid:
         """Spawn and wait for the pid; ``reference`` is that of the monitor, if one is wanted."""
-        to, checked = node_name(node), mfa_of(*mfa)
+        to, checked = self._processes.internal(node_name(node)), mfa_of(*mfa)
         answer: asyncio.Future[Pid] = asyncio.get_running_loop().create_future()
         options = SpawnRequestOptions(link, reference is not None)
         reference = reference or self._processes.identifiers.reference()

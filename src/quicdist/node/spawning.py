@@ -148,6 +148,7 @@ class Spawning:
         :meth:`Monitors.await_spawned`. If ``owned``, the request ends with the process ``source``.
         """
         processes = self._processes
+        node = processes.internal(node)
         reference = reference or processes.identifiers.reference()
         self._pending[reference] = _Pending(
             node, source, processes.find(source) if owned else None, asks_for(options, LINK), on_reply

@@ -87,8 +87,10 @@ class ErpcClient:
         return await self._ask(node_name(node), (MODULE, FEATURES, []), traced=False).receive_response()
 
     def _ask(self, node: str, mfa: MFA, *, traced: bool = True) -> Request[Any]:
+        node = self._runtime.internal(node)
         call = _PendingCall(self, node, mfa, traced=traced)
-        if self._connections.is_linked(node) and not call.has_to_learn():
+        connected = node == self._runtime.name or self._connections.is_linked(node)
+        if connected and not call.has_to_learn():
             call.begin()
         else:
             task = asyncio.ensure_future(self._connect(node, call))

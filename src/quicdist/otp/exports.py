@@ -91,9 +91,10 @@ class Exports:
             elif callable(member) and not inspect.isclass(member):
                 self.add(module, name, member, **({} if inspect.iscoroutinefunction(member) else options))
 
-    def has_module(self, module: str) -> bool:
+    def has_module(self, module: Name) -> bool:
         """Whether a function of this module is exported."""
-        return any(known == module for known, _ in self._functions)
+        name = name_of(module, MODULE)
+        return any(known == name for known, _ in self._functions)
 
     def find(self, module: str, function: str, arity: int) -> ExportedFunction | None:
         """The function exported as ``module:function/arity``."""

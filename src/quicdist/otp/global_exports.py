@@ -18,7 +18,7 @@ from quicdist.otp.errors import RemoteError
 from quicdist.otp.exports import Exports
 from quicdist.otp.global_names import GlobalNames, resolver_term
 from quicdist.otp.global_resolving import NONE
-from quicdist.term import Atom, Export, Pid
+from quicdist.term import Atom, Export, Fun, Pid
 
 _CONFLICT = Atom("global_name_conflict")
 _YES, _NO, _OK = Atom("yes"), Atom("no"), Atom("ok")
@@ -51,6 +51,8 @@ def _smaller_first(one: Pid, other: Pid) -> tuple[Pid, Pid]:
     return (one, other) if one.node.name < other.node.name else (other, one)
 
 
+_GLOBAL = Atom("global")
+_DEFAULT = resolver_term("random_exit_name")
 #: The resolvers of OTP, by name; they act for the process that runs the call.
 _RESOLVERS: dict[str, Callable[[Process, Any, Pid, Pid], Any]] = {
     "random_exit_name": random_exit_name,
@@ -72,6 +74,7 @@ class GlobalExports:
             *(self.resolve_it, self.whereis_name, self.registered_names, self.register_name),
             *(self.re_register_name, self.unregister_name, self.register_name_external),
             *(self.unregister_name_external, self.send, self.sync, self.set_lock, self.del_lock),
+            self.disconnect,
         ):
             self._exports.add("global", function.__name__, function)
         for name, resolver in _RESOLVERS.items():
@@ -85,6 +88,8 @@ class GlobalExports:
 
     async def resolve_it(self, method: Any, name: Any, one: Pid, other: Pid) -> Any:
         """Call a resolver; what it raises is returned as ``{'EXIT', Reason}``, as ``catch`` does."""
+        if isinstance(method, Fun) and (method.module, method.arity) == (_GLOBAL, 3):
+            method = _DEFAULT  # of register_name/2: a local fun, which a BEAM of the same release can call
         if not isinstance(method, Export):
             return (EXIT, (_BADFUN, method))
         export = self._exports.find(method.module.name, method.function.name, 3)
@@ -134,6 +139,9 @@ class GlobalExports:
         await self._names.sync(nodes)
         return _OK
 
+    def disconnect(self) -> list[Atom]:
+        return [Atom(node) for node in self._names.disconnect()]
+
     async def set_lock(self, lock_id: Any, nodes: list[Atom] | None = None, retries: Any = _INFINITY) -> bool:
         attempts = None if retries == _INFINITY else int(retries)
         return await self._names.set_lock(lock_id, nodes, attempts, process=current_call().process)
@@ -146,7 +154,7 @@ class GlobalExports:
 def _resolver(method: Any) -> Export:
     match method:
         case None:
-            return resolver_term("random_exit_name")
+            return _DEFAULT
         case Export() | (Atom(), Atom()):
             return resolver_term(method)
     raise RemoteError("error", Atom("function_clause"), [])

@@ -217,6 +217,11 @@ class GlobalNames:
             raise NodeError("too many calls of global:sync wait")
         await _within(done, "global:sync", timeout)
 
+    def disconnect(self) -> list[str]:
+        """End the connections to all published nodes, without the effect that a lost connection has on the
+        others; the names of these nodes (``global:disconnect/0``)."""
+        return self._server.protocol.disconnect()
+
     async def _locked(
         self, procedure: Callable[[list[str]], Steps[T]], what: str, timeout: float | None
     ) -> T:
@@ -286,7 +291,7 @@ class GlobalNames:
         process: Process | None = None,
     ) -> Any:
         """Call ``function``, which can be a coroutine function, while a lock is set, and return its value
-        (``global:trans/4``); :data:`ABORTED` if the lock is taken. The arguments are those of
+        (``global:trans/4``); ``Atom("aborted")`` if the lock is taken. The arguments are those of
         :meth:`set_lock`."""
         lock_id, wanted = _lock_term(lock_id), self._lock_nodes(nodes)
         if not await self.set_lock(lock_id, wanted, retries, process=process):

@@ -197,10 +197,6 @@ class GlobalProtocol:
         """The nodes with the same names, without this one."""
         return list(self._known.versions)
 
-    def known_term(self) -> list[tuple[Atom, int]]:
-        """The same with their protocol versions (``get_known``)."""
-        return [(Atom(node), version) for node, version in self._known.versions.items()]
-
     def state_term(self) -> tuple[Any, ...]:
         """The known nodes, the synchronised ones, and those whose names are being exchanged."""
         attempts = [
@@ -336,9 +332,11 @@ class GlobalProtocol:
             self._init_connect(node, *early)
 
     def node_down(self, node: str) -> None:
-        """The connection to a node has ended."""
-        self._gone(node)
-        self._known.connection_ids.pop(node, None)
+        """The connection to a node has ended. That of a hidden one concerns nobody."""
+        if self._known.connection_ids.pop(node, None) is None:
+            self._attempts.pop(node, None)
+        else:
+            self._gone(node)
 
     def _gone(self, node: str) -> None:
         self._synced_with(node)
@@ -373,6 +371,16 @@ class GlobalProtocol:
         """The process of a monitor has ended."""
         self.locks.down(reference)
         self.names.down(reference)
+
+    def disconnect(self) -> list[str]:
+        """End the connections to all published nodes; their names (``global:disconnect/0``). Others are not
+        told."""
+        nodes = list(self._known.connection_ids)
+        for node in nodes:
+            self._synced_with(node)
+            self._remove(node)
+            self._port.disconnect(node)
+        return nodes
 
     def stopping(self) -> None:
         """The node stops: other nodes are not told of the connections that end (``prepare_shutdown``)."""
@@ -490,7 +498,7 @@ class GlobalProtocol:
         versions = self._known.versions
         if versions.get(node, self._known.pending.get(node, 0)) < 7:
             return [Atom(other) for other in versions]
-        return list(self.known_term())
+        return [(Atom(other), version) for other, version in versions.items()]
 
     def _resolved(self, node: str, resolved: tuple[list[Any], list[Any], list[Any]], my_tag: Any) -> None:
         attempt = self._current(node, my_tag)

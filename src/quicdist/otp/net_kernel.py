@@ -12,6 +12,7 @@ from typing import Any
 from quicdist.carrier import NetAddress
 from quicdist.errors import QuicDistError
 from quicdist.logs import get_logger
+from quicdist.node.dynamic_names import NONODE
 from quicdist.node.errors import NetTickTimeout, NodeError, NotConnected
 from quicdist.node.local_node import LocalNode, NodeEvent, NodeUp
 from quicdist.node.process import Process
@@ -84,15 +85,16 @@ class NetKernelServer(GenServer):
         return (_OK, [Atom(name) for name in self._kernel.allowed()])
 
     def _longnames(self) -> bool:
-        return "." in self._node.name.partition("@")[2]
+        return "." in self._node.static_name.partition("@")[2]
 
     def _state(self) -> Any:
         domain = Atom("longnames" if self._longnames() else "shortnames")
-        static = Atom("static")
+        dynamic, static = self._node.has_dynamic_name, Atom("static")
+        nameless = dynamic and self._node.name == NONODE
         return {
             Atom("started"): static,
-            Atom("name_type"): static,
-            Atom("name"): Atom(self._node.name),
+            Atom("name_type"): Atom("dynamic") if dynamic else static,
+            Atom("name"): Atom("undefined") if nameless else Atom(self._node.name),
             Atom("name_domain"): domain,
         }
 

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from quicdist.carrier import DEFAULT_PRIORITY, NetAddress, Pem, TlsSettings, UserStream
+from quicdist.carrier.liveness import NET_TICKTIME
 from quicdist.cluster import Backoff, ClusterSource
 from quicdist.cluster.strategy import as_strategies
 from quicdist.config import Config, Source, as_config, first
@@ -17,10 +18,10 @@ from quicdist.errors import QuicDistError
 from quicdist.node.cluster import Cluster
 from quicdist.node.connections import SETUP_TIME
 from quicdist.node.dial_queue import MAX_DIALS
+from quicdist.node.dynamic_names import is_dynamic
 from quicdist.node.endpoints import Endpoint, EndpointSettings, carrier_names, make_endpoints
 from quicdist.node.errors import NodeError
 from quicdist.node.lifecycle import NodeState
-from quicdist.node.liveness import NET_TICKTIME
 from quicdist.node.local_node import LocalNode, NodeEvent, NodeServices
 from quicdist.node.process import Process
 from quicdist.node.quic_dist import QuicDist
@@ -35,7 +36,6 @@ from quicdist.otp.gen_server_client import GenServerClient
 from quicdist.otp.gen_statem_client import GenStatemClient
 from quicdist.otp.global_names import GlobalNames
 from quicdist.otp.global_server import Partitions
-from quicdist.otp.introspection import Introspection
 from quicdist.otp.io_client import IoClient
 from quicdist.otp.kernel_supervisor import KernelSupervisor
 from quicdist.otp.metrics import NodeMetrics, node_metrics
@@ -46,6 +46,7 @@ from quicdist.otp.rpc import RpcClient
 from quicdist.otp.server_names import GlobalOrVia
 from quicdist.otp.services import Services, start_services
 from quicdist.otp.sys_client import SysClient
+from quicdist.otp.task_client import TaskSupervisorClient
 from quicdist.protocol.names import node_name
 from quicdist.term import Atom, Codec, Limits
 from quicdist.term.names import REGISTERED_NAME, Name, name_of
@@ -91,7 +92,8 @@ class Node:
 
     Most programs need the first five options or fewer:
 
-    - ``name``: ``alive@host``, by default the one in ``vm_args``.
+    - ``name``: ``alive@host``, by default the one in ``vm_args``. ``undefined@host`` asks the first node
+      that it connects to for a name: see ``docs/node.md``, *Dynamic names*.
     - ``cookie``: the cluster's secret, by default the one in ``~/.erlang.cookie``.
     - ``carrier``: ``"quic"`` (the default), ``"tcp"``, ``"tls"`` or several, tried in order.
     - ``config``: the cluster's own ``sys.config``, or several, or what
@@ -183,7 +185,13 @@ class Node:
         if name is None:
             raise NodeError("a node needs a name: pass one, or a vm.args with -name or -sname")
         name = node_name(name)
-        hidden = first(hidden, files.hidden, True)
+        dynamic = is_dynamic(name)
+        if dynamic and (listen or hidden is False):
+            raise NodeError(f"{name} asks for its name: such a node is hidden and does not listen")
+        listen = not dynamic and first(listen, files.listen, True)
+        if hidden is False and not listen and endpoints is None:
+            raise NodeError("a published node must listen: the other nodes of its cluster connect to it")
+        hidden = first(hidden, files.hidden, True) or not listen  # as -dist_listen false implies
         ticktime = first(net_ticktime, files.net_ticktime, NET_TICKTIME)
         its_cert, its_key, its_cacert = files.certificates
         if endpoints is None:
@@ -192,7 +200,7 @@ class Node:
                 discovery=discovery,
                 host=host,
                 port=port,
-                listen=first(listen, files.listen, True),
+                listen=listen,
                 epmd=first(epmd, files.epmd, True),
                 hidden=hidden,
                 cert=first(cert, its_cert),
@@ -229,11 +237,7 @@ class Node:
         for other, its_cookie in files.cookies.items():
             self.set_cookie(other, its_cookie)
         #: What other nodes may call and spawn.
-        self.exports = NodeExports(
-            self._local.spawnables,
-            lambda: self._local.runtime,
-            Introspection(self._local, lambda: self.net_kernel, lambda: self.sys),
-        )
+        self.exports = NodeExports(self._local, lambda: self.net_kernel, lambda: self.sys)
 
     def __repr__(self) -> str:
         carriers = ", ".join(carrier_names(self.endpoints))
@@ -244,7 +248,7 @@ class Node:
 
     @property
     def name(self) -> str:
-        """``alive@host``."""
+        """``alive@host``; ``nonode@nohost`` for a node that waits to be given its name."""
         return self._local.name
 
     @property
@@ -342,13 +346,18 @@ class Node:
         return self._services.gen_event
 
     @property
+    def task_supervisor(self) -> TaskSupervisorClient:
+        """``Task.Supervisor`` of Elixir: tasks on any node that has one."""
+        return self._services.task_supervisor
+
+    @property
     def net_kernel(self) -> NetKernel:
         """``net_kernel``: the other nodes."""
         return self._services.net_kernel
 
     @property
     def global_names(self) -> GlobalNames:
-        """``global``: names that the whole cluster knows."""
+        """``global``: names that the whole cluster knows, and locks on all its nodes."""
         return self._services.global_names
 
     @property
@@ -419,7 +428,7 @@ class Node:
         """Connect to a node, if it is another one. Raises :class:`NotConnected`, which has the error of each
         attempt."""
         name = node_name(node)
-        if name != self._local.runtime.name:
+        if name != self._local.identity.name:
             await self._local.connections.connect(name)
 
     def disconnect(self, node: Name) -> bool:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from quicdist.node.runtime import Runtime
-from quicdist.node.spawnables import Spawnables
+from quicdist.node.local_node import LocalNode
 from quicdist.otp.child_start import start_link_export
 from quicdist.otp.exports import Exports
-from quicdist.otp.introspection import Introspection
+from quicdist.otp.net_kernel import NetKernel
 from quicdist.otp.server_names import GlobalOrVia
+from quicdist.otp.sys_client import SysClient
 from quicdist.term.names import FUNCTION, MODULE, Name, name_of
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -27,12 +27,13 @@ class NodeExports(Exports):
     """
 
     def __init__(
-        self, spawnables: Spawnables, runtime: Callable[[], Runtime], introspection: Introspection
+        self, node: LocalNode, net_kernel: Callable[[], NetKernel], sys: Callable[[], SysClient]
     ) -> None:
         super().__init__()
-        self._spawnables = spawnables
-        self._runtime = runtime
-        self._introspection = introspection
+        self._node = node
+        self._net_kernel = net_kernel
+        self._sys = sys
+        self._shows_itself = False
 
     def process(self, module: Name, function: Name | None = None) -> Callable[[F], F]:
         """Decorator: let other nodes spawn a function as ``module:function`` (by default its own
@@ -45,7 +46,7 @@ class NodeExports(Exports):
 
         def exported(body: F) -> F:
             name = name_of(function or body.__name__, FUNCTION)
-            self._spawnables.offer_body(name_of(module, MODULE), name, body)
+            self._node.spawnables.offer_body(name_of(module, MODULE), name, body)
             return body
 
         return exported
@@ -53,8 +54,9 @@ class NodeExports(Exports):
     def child(
         self, module: Name, function: Name | None = None, *, name: Name | GlobalOrVia | None = None
     ) -> Callable[[F], F]:
-        """Decorator: let supervisors of other nodes start a :class:`GenServer` class, a function that
-        returns a GenServer, or a coroutine function as the body of a process.
+        """Decorator: let supervisors of other nodes start a class of servers (:class:`GenServer`,
+        :class:`GenStatem`, :class:`GenEvent`), a function that returns a server, or a coroutine function
+        as the body of a process.
 
         A call of ``module:function`` by ``rpc`` or ``erpc`` starts it with the arguments of the call,
         linked to the caller and registered under ``name``, and returns ``{ok, Pid}`` as ``start_link``
@@ -62,13 +64,22 @@ class NodeExports(Exports):
         """
 
         def exported(factory: F) -> F:
-            self.add(module, function or factory.__name__, start_link_export(self._runtime, factory, name))
+            self.add(
+                module,
+                function or factory.__name__,
+                start_link_export(lambda: self._node.runtime, factory, name),
+            )
             return factory
 
         return exported
 
     def introspection(self) -> None:
         """Let other nodes look at this one: its processes and their messages, memory, load, connections and
-        libraries, as the observer, ``etop``, ``c:ni/0`` and ``rpc:pinfo/1`` show them. A second call does
-        nothing."""
-        self._introspection.export(self)
+        libraries, as the observer, ``etop``, ``c:ni/0`` and ``rpc:pinfo/1`` show them: see
+        ``docs/observing.md``. A second call does nothing."""
+        if not self._shows_itself:
+            # Imported here, because most nodes do not need it, and it loads much.
+            from quicdist.otp.introspection import Introspection
+
+            Introspection(self._node, self._net_kernel, self._sys).export(self)
+            self._shows_itself = True

@@ -137,14 +137,14 @@ class Rex(GenServer):
     def handle_info(self, message: Any) -> None:
         match message:
             case (Pid() as sender, request) if request == _FEATURES_REQUEST:
-                self.process.send(sender, (_FEATURES_REPLY, Atom(self._runtime.name), [_ERPC]))
+                self.process.send(sender, (_FEATURES_REPLY, Atom(self._runtime.known_as), [_ERPC]))
             case (Pid() as sender, (kind, Atom() as name, body)) if kind == _SBCAST:
                 known = self._deliver(name, body)
-                answer: Any = Atom(self._runtime.name) if known else (_NONEXISTING_NAME, name)
-                self.process.send(sender, (_REX, Atom(self._runtime.name), answer))
+                answer: Any = Atom(self._runtime.known_as) if known else (_NONEXISTING_NAME, name)
+                self.process.send(sender, (_REX, Atom(self._runtime.known_as), answer))
             case (Pid() as sender, (kind, Atom() as name, body)) if kind == _SEND:
                 if not self._deliver(name, (sender, body)):
-                    answer = (_REX, Atom(self._runtime.name), (_NONEXISTING_NAME, name))
+                    answer = (_REX, Atom(self._runtime.known_as), (_NONEXISTING_NAME, name))
                     self.process.send(sender, answer)
             case (Pid() as sender, (kind, module, function, arguments, leader)) if kind == _CALL:
                 # "Special for hidden C nodes": no reference, the answer is {rex, Value}.

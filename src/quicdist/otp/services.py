@@ -29,6 +29,7 @@ from quicdist.otp.pg import ProcessGroups
 from quicdist.otp.rpc import REX, RpcClient
 from quicdist.otp.rpc_server import ErpcServer, Rex
 from quicdist.otp.sys_client import StateForm, SysClient
+from quicdist.otp.task_client import TaskSupervisorClient
 from quicdist.otp.trace_propagation import FEATURES, MODULE, TRACEPARENT, TracePropagation
 from quicdist.protocol import DistFlag
 from quicdist.term import Atom
@@ -44,6 +45,8 @@ class Services:
     gen_server: GenServerClient
     gen_statem: GenStatemClient
     gen_event: GenEventClient
+    task_supervisor: TaskSupervisorClient
+    dispatcher: Dispatcher
     net_kernel: NetKernel
     global_names: GlobalNames
     names: NameResolver
@@ -51,7 +54,6 @@ class Services:
     pg: ProcessGroups
     sys: SysClient
     reports: CrashReports
-    dispatcher: Dispatcher
     kernel_supervisor: KernelSupervisor
 
 
@@ -83,7 +85,7 @@ def start_services(node: LocalNode, exports: Exports, partitions: Partitions) ->
     gen_server = GenServerClient(runtime, gen, names)
 
     if runtime.tracer is not None:
-        gen.propagation = erpc.propagation = TracePropagation(node.name, node.connections, erpc.features)
+        gen.propagation = erpc.propagation = TracePropagation(runtime.name, node.connections, erpc.features)
         if exports.find(MODULE.name, FEATURES.name, 0) is None:
             exports.add(MODULE, FEATURES, _features)
 
@@ -98,6 +100,8 @@ def start_services(node: LocalNode, exports: Exports, partitions: Partitions) ->
         gen_server=gen_server,
         gen_statem=GenStatemClient(runtime, gen, gen_server),
         gen_event=GenEventClient(runtime, gen, gen_server),
+        task_supervisor=TaskSupervisorClient(runtime, gen, gen_server),
+        dispatcher=dispatcher,
         net_kernel=net_kernel,
         global_names=global_names,
         names=names,
@@ -105,7 +109,6 @@ def start_services(node: LocalNode, exports: Exports, partitions: Partitions) ->
         pg=ProcessGroups(node),
         sys=SysClient(gen, runtime, StateForm(runtime, node.connections, erpc), names),
         reports=reports,
-        dispatcher=dispatcher,
         kernel_supervisor=kernel,
     )
 

@@ -73,7 +73,7 @@ from quicdist.protocol.handshake import (
 )
 from quicdist.protocol.handshake_framing import HandshakeFraming
 from quicdist.protocol.handshake_messages import Status, gen_digest
-from quicdist.protocol.identity import LocalIdentity, Peer
+from quicdist.protocol.identity import GivenName, LocalIdentity, Peer
 from quicdist.protocol.initiator import Initiator
 from quicdist.protocol.names import (
     MAX_NODE_NAME,
@@ -127,6 +127,7 @@ __all__ = [
     "ExitTT",
     "FrameError",
     "FrameTooLong",
+    "GivenName",
     "GroupLeader",
     "Handshake",
     "HandshakeEnded",

@@ -15,14 +15,16 @@ from quicdist.protocol.errors import (
     MandatoryFlagsMissing,
     WrongCookie,
 )
-from quicdist.protocol.flags import DistFlag
+from quicdist.protocol.flags import MANDATORY, DistFlag
 from quicdist.protocol.handshake import Event, Handshake, OldConnectionPending, PeerNamed, PeerProved
 from quicdist.protocol.handshake_framing import HandshakeFraming
 from quicdist.protocol.handshake_messages import (
+    ComplementMessage,
     Due,
     NameMessage,
     Status,
     decode_answer,
+    decode_complement,
     decode_name_message,
     decode_reply,
     encode_ack,
@@ -30,8 +32,11 @@ from quicdist.protocol.handshake_messages import (
     encode_status,
     gen_digest,
 )
-from quicdist.protocol.identity import LocalIdentity
+from quicdist.protocol.identity import GivenName, LocalIdentity
 from quicdist.protocol.names import encode_name, parse_node_name
+
+#: The flags in an old name message.
+_LOW = 0xFFFF_FFFF
 
 
 class Acceptor(Handshake):
@@ -60,15 +65,22 @@ class Acceptor(Handshake):
         self._named: PeerNamed | None = None
         self._status: Status | None = None
         self._ack: bytes | None = None
+        #: False after an old name message.
+        self._is_complete = True
         self._due = Due.NAME
 
-    def send_status(self, status: Status, name: str = "", creation: int = 0) -> None:
+    def send_status(self, answer: Status | GivenName) -> None:
         """Answer :class:`PeerNamed`, and continue unless it is a refusal (``nok``, ``not_allowed``).
 
-        ``Status.NAMED`` gives ``name`` and ``creation`` to a peer that asked for a name. Such a
-        peer answered ``ok`` is refused, and :class:`HandshakeError` raised.
+        A peer that asked for a name is given one (``Status.NAMED``), or refused: answered ``ok``,
+        :class:`HandshakeError` is raised.
         """
         peer = self._named
+        status, name, creation = Status.NAMED, "", 0
+        if isinstance(answer, GivenName):
+            name, creation = answer.name, answer.creation
+        else:
+            status = answer
         if peer is None or self._status is not None:
             raise RuntimeError("no peer is waiting for a status")
         if (status is Status.NAMED) and not peer.wants_name:
@@ -111,6 +123,9 @@ class Acceptor(Handshake):
             self._buffer.discard_extra_data()
             self._send_challenge()
             return []
+        if due is Due.COMPLEMENT:
+            self._complement(decode_complement(message, self.node))
+            return []
         reply = decode_reply(message, self.node)
         cookie = self._cookie_for(self.node)
         if not hmac.compare_digest(reply.digest, gen_digest(self._challenge, cookie)):
@@ -138,15 +153,28 @@ class Acceptor(Handshake):
             expected = "a host name" if peer.wants_name else "a node name of the form alive@host"
             raise MalformedHandshake(self.node, expected, repr(said.name)) from error
         self.node = said.name
-        try:
-            self._check_flags(said.flags)
-        except MandatoryFlagsMissing:
-            self._refuse()
-            raise
+        self._is_complete = not said.old
+        self._require(said.flags, _LOW & MANDATORY if said.old else MANDATORY)
         self._named = peer
         self._due = None
         self._buffer.discard_extra_data()
         return peer
+
+    def _complement(self, rest: ComplementMessage) -> None:
+        """What an old name message lacks."""
+        assert self._named is not None
+        named = PeerNamed(self._named.name, self._named.flags | rest.flags, rest.creation)
+        self._require(named.flags, MANDATORY)
+        self._named = named
+        self._due = Due.REPLY
+
+    def _require(self, flags: DistFlag, required: int) -> None:
+        """Refuse a peer that lacks one of these flags."""
+        try:
+            self._check_flags(flags, required)
+        except MandatoryFlagsMissing:
+            self._refuse()
+            raise
 
     def _refuse(self) -> None:
         self._status = Status.NOT_ALLOWED
@@ -158,7 +186,7 @@ class Acceptor(Handshake):
         if self._status is Status.NAMED:
             flags |= DistFlag.NAME_ME  # or the peer does not take its name: dist_util:publish_flag/3
         self._send(encode_challenge(flags, self._challenge, local.creation, local.name))
-        self._due = Due.REPLY
+        self._due = Due.REPLY if self._is_complete else Due.COMPLEMENT
 
     def _acknowledge(self, ack: bytes) -> Event:
         assert self._named is not None

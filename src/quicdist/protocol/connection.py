@@ -70,6 +70,10 @@ class DistConnection:
         self.peer = peer
         self.local = local
         self.streams = streams
+        #: Whether this node's own identifiers are of another node name within it.
+        self._translates = local.internal is not None
+        if local.internal is not None:
+            codec = codec.for_node(Atom(local.internal), Atom(local.name), local.creation)
         # A peer closes the connection when it receives a message that it does not support.
         self._codec = codec if peer.negotiated & DistFlag.NATIVE_RECORDS else codec.without_records()
         # Plain functions, because a method call for each term takes longer.
@@ -138,7 +142,7 @@ class DistConnection:
             if kind is Local:
                 raise EncodeError("LOCAL_EXT, which only the node that wrote it can read")
             if kind is EncodedPayload:
-                parts.append(self._for_peer(payload))
+                self._append_encoded(payload, parts)
             else:
                 self._encode(payload, parts)
         size = sum(map(len, parts))
@@ -179,10 +183,13 @@ class DistConnection:
                 self._last_out = asked, stream_id, head
         return stream_id, payload
 
-    def _for_peer(self, payload: EncodedPayload) -> bytes:
+    def _append_encoded(self, payload: EncodedPayload, parts: list[Chunk]) -> None:
         if payload.records and not self.peer.negotiated & DistFlag.NATIVE_RECORDS:
             raise EncodeError("a native record: the peer does not support it (OTP 29 and later do)")
-        return payload.etf
+        if self._translates:
+            self._encode(self._decode(payload.etf)[0], parts)
+        else:
+            parts.append(payload.etf)
 
     def _pass_through(self, parts: list[Chunk], payload_at: int, size: int) -> None:
         """Make one frame of the control message and the payload that begins at ``payload_at``."""

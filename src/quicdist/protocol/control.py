@@ -109,6 +109,18 @@ _CLASSES: dict[int, list[type[ControlMessage]]] = {}
 _ACCEPTED: dict[int, dict[tuple[type, ...], tuple[type[ControlMessage], _Check | None]]] = {}
 
 
+def receiver_positions() -> dict[int, int]:
+    """By operation: the position of the receiver, by ``pair``, in the tuple on the wire; the operation is at
+    0. Without the operations whose signals belong to no pair."""
+    positions: dict[int, int] = {}
+    for op, classes in _CLASSES.items():
+        for cls in classes:
+            pair = cls.pair(tuple(range(1, len(_KINDS[cls]) + 1)))
+            if pair is not None:
+                positions[op] = pair[1]
+    return positions
+
+
 # -- decoding ----------------------------------------------------------------------------------
 
 _new: Any = tuple.__new__

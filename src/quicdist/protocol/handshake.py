@@ -1,4 +1,4 @@
-"""The version 6 handshake, sans-I/O: the base of both roles, and their events.
+"""The handshake of version 6, sans-I/O: the base of both roles, and their events.
 
 Source: ERTS User's Guide, *Distribution Protocol*, *Distribution Handshake*; OTP's ``dist_util``.
 The roles are :class:`~quicdist.protocol.Initiator` and :class:`~quicdist.protocol.Acceptor`.
@@ -16,7 +16,7 @@ from quicdist.protocol.errors import (
     HandshakeError,
     MandatoryFlagsMissing,
 )
-from quicdist.protocol.flags import DistFlag, expand, missing
+from quicdist.protocol.flags import MANDATORY, DistFlag, expand, missing
 from quicdist.protocol.handshake_framing import HandshakeBuffer, HandshakeFraming, frame
 from quicdist.protocol.handshake_messages import Due, Status
 from quicdist.protocol.identity import LocalIdentity, Peer
@@ -37,6 +37,11 @@ class PeerNamed:
     def wants_name(self) -> bool:
         """Whether it is to be answered with ``Status.NAMED``."""
         return bool(self.flags & DistFlag.NAME_ME)
+
+    @property
+    def host(self) -> str:
+        """The host in its name."""
+        return self.name if self.wants_name else self.name.partition("@")[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,8 +202,8 @@ class Handshake(ABC):
         if self._reflected or self._challenges.is_reflected(challenge):
             self._fail(self._reflected_challenge())
 
-    def _check_flags(self, flags: DistFlag) -> None:
-        lacking = missing(flags)
+    def _check_flags(self, flags: DistFlag, required: int = MANDATORY) -> None:
+        lacking = missing(flags, required)
         if lacking:
             self._fail(MandatoryFlagsMissing(self.node, self.local.name, lacking))
 

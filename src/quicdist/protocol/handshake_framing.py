@@ -14,6 +14,7 @@ from quicdist.protocol.errors import MalformedHandshake, shown
 from quicdist.protocol.handshake_messages import (
     ACK,
     CHALLENGE_HEADER,
+    COMPLEMENT,
     MAX_MESSAGE,
     NAME_HEADER,
     NAMED_LENGTH,
@@ -169,6 +170,7 @@ _MEASURE: dict[Due, Callable[[bytes, Due, str], int | None]] = {
     Due.STATUS: _measure_status,
     Due.ANSWER: _measure_answer,
     Due.CHALLENGE: _measure_challenge,
+    Due.COMPLEMENT: _measure_fixed(b"c", COMPLEMENT.size),
     Due.REPLY: _measure_fixed(b"r", REPLY.size),
     Due.ACK: _measure_fixed(b"a", ACK.size),
 }

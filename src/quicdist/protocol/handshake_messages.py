@@ -16,6 +16,8 @@ from quicdist.protocol.names import MAX_NODE_NAME, encode_name
 
 NAME_HEADER = struct.Struct(">cQIH")  # 'N', flags, creation, length of the name
 CHALLENGE_HEADER = struct.Struct(">cQIIH")  # 'N', flags, challenge, creation, length of the name
+OLD_NAME_HEADER = struct.Struct(">cHI")  # 'n', version, low flags
+COMPLEMENT = struct.Struct(">cII")  # 'c', high flags, creation
 NAMED_LENGTH = struct.Struct(">H")
 REPLY = struct.Struct(">cI16s")  # 'r', challenge, digest
 ACK = struct.Struct(">c16s")  # 'a', digest
@@ -43,6 +45,7 @@ class Due(StrEnum):
     STATUS = "a status"
     ANSWER = "true or false in answer to the status alive"
     CHALLENGE = "a challenge"
+    COMPLEMENT = "a complement"
     REPLY = "a challenge reply"
     ACK = "a challenge acknowledgement"
 
@@ -51,6 +54,13 @@ class NameMessage(NamedTuple):
     flags: DistFlag
     creation: int
     name: str
+    #: In the format of version 5, which lacks the high flags and the creation: a complement follows.
+    old: bool = False
+
+
+class ComplementMessage(NamedTuple):
+    flags: int
+    creation: int
 
 
 class StatusMessage(NamedTuple):
@@ -117,15 +127,27 @@ def encode_ack(digest: bytes) -> bytes:
 
 
 def decode_name_message(message: bytes, node: str) -> NameMessage:
-    check_version(message, node)
+    if message[:1] == b"n" and len(message) > OLD_NAME_HEADER.size:
+        # Its version is not looked at, as in OTP: it is 5 from nodes of version 6 too.
+        _, _, flags = OLD_NAME_HEADER.unpack_from(message)
+        name = message[OLD_NAME_HEADER.size :]
+        return NameMessage(expand(flags), 0, _name(name, 0, len(name), Due.NAME, node), old=True)
     if message[:1] != b"N" or len(message) < NAME_HEADER.size:
         raise MalformedHandshake(node, Due.NAME, shown(message))
     _, flags, creation, length = NAME_HEADER.unpack_from(message)
     return NameMessage(expand(flags), creation, _name(message, NAME_HEADER.size, length, Due.NAME, node))
 
 
+def decode_complement(message: bytes, node: str) -> ComplementMessage:
+    """The rest of an old name message; ``flags`` are the high ones, in their place."""
+    if message[:1] != b"c" or len(message) != COMPLEMENT.size:
+        raise MalformedHandshake(node, Due.COMPLEMENT, shown(message))
+    _, high, creation = COMPLEMENT.unpack(message)
+    return ComplementMessage(high << 32, creation)
+
+
 def check_version(message: bytes, node: str) -> None:
-    """Refuse the name message of version 5: ``'n'``, version, flags, name."""
+    """Refuse the name message of version 5, ``'n'``, version, flags, name: its end is that of the packet."""
     if message[:1] == b"n":
         version = int.from_bytes(message[1:3], "big") if len(message) >= 3 else "unknown"
         raise MalformedHandshake(node, Due.NAME, f"one of version {version}, as nodes before OTP 23 send")

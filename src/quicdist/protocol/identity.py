@@ -12,12 +12,27 @@ class LocalIdentity:
     """The name, creation and flags of this node.
 
     ``name`` is the full node name. With NAME_ME in ``flags`` it is the host alone: the node then
-    asks the node that it connects to for a name, and ``creation`` is not sent.
+    asks the node that it connects to for a name, and ``creation`` is not sent. ``internal`` is the node
+    name in the pids and references of such a node within itself, where they have the creation 0.
     """
 
     name: str
     creation: int
     flags: DistFlag = DEFAULT_FLAGS
+    internal: str | None = None
+
+    @property
+    def of_own_identifiers(self) -> tuple[str, int]:
+        """The node name and the creation of this node's own pids and references within it."""
+        return (self.name, self.creation) if self.internal is None else (self.internal, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class GivenName:
+    """A name and a creation for a node that asks for a name (NAME_ME)."""
+
+    name: str
+    creation: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,6 +119,8 @@ class Initiator(Handshake):
             host = parse_node_name(answer.name).host
         except InvalidNodeName as error:
             raise MalformedHandshake(self.node, "a node name", repr(answer.name)) from error
+        if answer.name == self.node:
+            self._fail(MalformedHandshake(self.node, "a name for this node", "its own"))
         if host != self.local.name:
             self._fail(MalformedHandshake(self.node, f"a name at host {self.local.name}", repr(answer.name)))
         self.local = dataclasses.replace(self.local, name=answer.name, creation=answer.creation)

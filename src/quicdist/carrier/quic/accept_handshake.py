@@ -13,12 +13,14 @@ from quicdist.carrier.quic.data_streams import StreamCounts
 from quicdist.carrier.quic.driver.connection import QuicConnection
 from quicdist.carrier.quic.engine.closing import Closing
 from quicdist.carrier.quic.engine.own_parameters import JOINED_MESSAGES
-from quicdist.carrier.quic.handshake import QuicHandshake
+from quicdist.carrier.quic.handshake import Machine, QuicHandshake
+from quicdist.carrier.quic.link import QuicLink, decoding_link
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.carrier.quic.simultaneous_connect import Attempts, DelayedDrop
 from quicdist.errors import QuicDistError
 from quicdist.protocol import (
     Acceptor,
+    Connected,
     Event,
     HandshakeFraming,
     OldConnectionPending,
@@ -29,28 +31,20 @@ from quicdist.protocol import (
 )
 
 
-class AcceptHandshake(QuicHandshake):
-    """The side that was dialled."""
+class Accepting(QuicHandshake):
+    """The side that was dialled, whoever reads the messages."""
 
     role = Role.SERVER
 
     def __init__(
         self,
+        machine: Machine,
         connection: QuicConnection,
-        local: LocalNode,
         settings: QuicSettings,
         stream_counts: StreamCounts,
         attempts: Attempts,
     ) -> None:
-        machine = Acceptor(
-            local.identity,
-            HandshakeFraming.BARE,
-            local.cookie_for,
-            challenges=local.challenges,
-            confirm=True,
-        )
-        super().__init__(machine, local, settings, stream_counts)
-        self._acceptor = machine
+        super().__init__(machine, settings, stream_counts)
         self._attempts = attempts
         #: Set if this node's own dial is kept and the peer's will be dropped.
         self._delayed_drop: DelayedDrop | None = None
@@ -63,26 +57,6 @@ class AcceptHandshake(QuicHandshake):
         """The peer's name, or a text in place of it before it is known."""
         return self._machine.node
 
-    def _decide(self, event: Event) -> None:
-        if isinstance(event, PeerNamed):
-            self._check_name(event.name)
-            self._joins_messages = self.connection.engine.peer_says(JOINED_MESSAGES)
-            status = self._local.connection_requested(event)
-            if status is Status.NOK:
-                self._hold(event.name)
-                return
-            self._acceptor.send_status(status)
-            if status is Status.NOT_ALLOWED:
-                raise AcceptError(self.connection.remote_address, f"{event.name} was answered {status}")
-        elif isinstance(event, OldConnectionPending):
-            self._local.old_connection_pending(event.name)
-            self._handle(self._acceptor.old_connection_down())
-        elif isinstance(event, PeerProved):
-            if self._local.peer_proved(event.name) is None:
-                self._handle(self._acceptor.acknowledge())
-            else:
-                self._hold(event.name)
-
     def _hold(self, name: str) -> None:
         """Both nodes dial, and this node's own dial is kept: see
         :mod:`quicdist.carrier.quic.simultaneous_connect`."""
@@ -94,11 +68,12 @@ class AcceptHandshake(QuicHandshake):
         text = f"{name} and this node dial each other, and this node has the greater name"
         return AcceptError(self.connection.remote_address, text, Refusal.SIMULTANEOUS)
 
-    def _check_name(self, name: str) -> None:
-        """The certificate of a peer, if it has shown one, must name the host of its node name."""
-        why = self.connection.engine.why_not_named(name.partition("@")[2])
+    def _named(self, peer: PeerNamed) -> None:
+        """The peer has sent its name. Its certificate, if it has shown one, must name the host."""
+        self._joins_messages = self.connection.engine.peer_says(JOINED_MESSAGES)
+        why = self.connection.engine.why_not_named(peer.host)
         if why is not None:
-            text = f"its certificate is not valid for the host of {name}: {why}"
+            text = f"its certificate is not valid for the host of {peer.name}: {why}"
             raise AcceptError(self.connection.remote_address, text, Refusal.CERTIFICATE)
 
     def _not_authentic(self, reason: str) -> QuicDistError:
@@ -116,3 +91,50 @@ class AcceptHandshake(QuicHandshake):
                 return self._dropped(self.node)
             return self._machine.connection_closed()
         return AcceptError(self.connection.remote_address, f"{self.node}: {closing}")
+
+
+class AcceptHandshake(Accepting):
+    """The side that was dialled: this node."""
+
+    def __init__(
+        self,
+        connection: QuicConnection,
+        local: LocalNode,
+        settings: QuicSettings,
+        stream_counts: StreamCounts,
+        attempts: Attempts,
+    ) -> None:
+        machine = Acceptor(
+            local.identity,
+            HandshakeFraming.BARE,
+            local.cookie_for,
+            challenges=local.challenges,
+            confirm=True,
+        )
+        self._acceptor = machine
+        self._local = local
+        super().__init__(machine, connection, settings, stream_counts, attempts)
+
+    def _decide(self, event: Event) -> None:
+        if isinstance(event, PeerNamed):
+            self._named(event)
+            status = self._local.connection_requested(event)
+            if status is Status.NOK:
+                self._hold(event.name)
+                return
+            self._acceptor.send_status(status)
+            if status is Status.NOT_ALLOWED:
+                raise AcceptError(self.connection.remote_address, f"{event.name} was answered {status}")
+        elif isinstance(event, OldConnectionPending):
+            self._local.old_connection_pending(event.name)
+            self._handle(self._acceptor.old_connection_down())
+        elif isinstance(event, PeerProved):
+            if self._local.peer_proved(event.name) is None:
+                self._handle(self._acceptor.acknowledge())
+            else:
+                self._hold(event.name)
+
+    def _make_link(self, connected: Connected) -> QuicLink:
+        return decoding_link(
+            connected, self.role, self._local.codec, self.connection, self._settings, self._stream_counts
+        )

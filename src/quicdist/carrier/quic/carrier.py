@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import ClassVar, TypeVar
 
 from quicdist.carrier.addresses import Address, NetAddress, source_of
@@ -23,7 +23,9 @@ from quicdist.carrier.errors import (
     Refusal,
 )
 from quicdist.carrier.quic import DEFAULT_PORT
+from quicdist.carrier.quic.accept_handshake import AcceptHandshake, Accepting
 from quicdist.carrier.quic.dialling import QuicDialler, give_up, meaning
+from quicdist.carrier.quic.driver.connection import QuicConnection
 from quicdist.carrier.quic.driver.endpoint import register
 from quicdist.carrier.quic.driver.listen_endpoint import ListenEndpoint
 from quicdist.carrier.quic.driver.stateless_reset import StatelessResets
@@ -92,8 +94,16 @@ class QuicCarrier(QuicDialler):
         arrived.put_nowait(None)  # for other callers of accept()
 
     async def accept_connection(self, incoming: Incoming, local: LocalNode, *, setup_time: float) -> QuicLink:
+        def begin(connection: QuicConnection) -> AcceptHandshake:
+            return AcceptHandshake(connection, local, self.settings, self._stream_counts, self._attempts)
+
+        return await self._accept(incoming, begin, setup_time)
+
+    async def _accept(
+        self, incoming: Incoming, begin: Callable[[QuicConnection], Accepting], setup_time: float
+    ) -> QuicLink:
         waiting = _ours(incoming, QuicIncoming)
-        handshake = waiting.accept(local, self.settings, self._stream_counts, self._attempts)
+        handshake = waiting.accept(begin)
         connection = waiting.connection
         try:
             link = await handshake.link(setup_time)

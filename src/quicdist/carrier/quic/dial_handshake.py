@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from abc import abstractmethod
 from typing import Final
 
 from quicdist.carrier.addresses import Address
@@ -21,10 +22,12 @@ from quicdist.carrier.quic.data_streams import StreamCounts
 from quicdist.carrier.quic.engine.closing import Closing
 from quicdist.carrier.quic.engine.contract import Ticket
 from quicdist.carrier.quic.engine.events import HandshakeCompleted
-from quicdist.carrier.quic.handshake import CONNECTING, CONTROL_STREAM, QuicHandshake
+from quicdist.carrier.quic.handshake import CONNECTING, CONTROL_STREAM, Machine, QuicHandshake
+from quicdist.carrier.quic.link import QuicLink, decoding_link
 from quicdist.carrier.quic.settings import QuicSettings
 from quicdist.errors import QuicDistError
 from quicdist.protocol import (
+    Connected,
     ConnectionAlive,
     Event,
     HandshakeFraming,
@@ -43,26 +46,21 @@ CHECKS: Final = 4
 MAX_SILENT_ROUND_TRIPS: Final = 10
 
 
-class DialHandshake(QuicHandshake):
-    """The side that dials ``node``."""
+class Dialling(QuicHandshake):
+    """The side that dials ``node``, whoever reads the messages."""
 
     role = Role.CLIENT
 
     def __init__(
         self,
+        machine: Machine,
         node: str,
         address: Address,
-        local: LocalNode,
         settings: QuicSettings,
         stream_counts: StreamCounts,
         claim: Claim,
     ) -> None:
-        identity = local.identity
-        machine = Initiator(
-            identity, node, local.cookie_for(node), HandshakeFraming.BARE, challenges=local.challenges
-        )
-        super().__init__(machine, local, settings, stream_counts)
-        self._initiator = machine
+        super().__init__(machine, settings, stream_counts)
         self._node = self._dialled = node
         self._address = address
         self._claim = claim
@@ -81,7 +79,7 @@ class DialHandshake(QuicHandshake):
         if self.connection.engine.can_send_early_data() and self._claim():
             # Only the name message: see quicdist.carrier.quic.resumption.
             (name,) = self._machine.data_to_send()
-            self._local.name_said(self._node)
+            self._name_said()
             self._early_data = True
             self._answered = False
             self.connection.write(CONTROL_STREAM, (name,), len(name))
@@ -131,15 +129,12 @@ class DialHandshake(QuicHandshake):
             self.connection.engine.early_data_refused(asyncio.get_running_loop().time())
         # Only the connection that won the race begins the distribution handshake.
         if self._claim():
-            self._local.name_said(self._node)
+            self._name_said()
             super().handshake_completed(event)
 
-    def _decide(self, event: Event) -> None:
-        if isinstance(event, StatusReceived) and event.status is Status.ALIVE:
-            go_on = self._local.connection_alive(self._node)
-            self._initiator.send_alive_answer(go_on)
-            if not go_on:
-                raise ConnectionAlive(self._node)
+    @abstractmethod
+    def _name_said(self) -> None:
+        """The name message is about to be sent."""
 
     def _too_late(self, reason: str) -> QuicDistError:
         unanswered = self._machine.expects == Due.ACK and not self.connection.unacknowledged(CONTROL_STREAM)
@@ -177,3 +172,38 @@ class DialHandshake(QuicHandshake):
             text = f"the peer closed the connection while {expected} was expected: {closing}"
             return ConnectError(node, address, text)
         return self._machine.connection_closed()
+
+
+class DialHandshake(Dialling):
+    """The side that dials ``node``: this node."""
+
+    def __init__(
+        self,
+        node: str,
+        address: Address,
+        local: LocalNode,
+        settings: QuicSettings,
+        stream_counts: StreamCounts,
+        claim: Claim,
+    ) -> None:
+        machine = Initiator(
+            local.identity, node, local.cookie_for(node), HandshakeFraming.BARE, challenges=local.challenges
+        )
+        super().__init__(machine, node, address, settings, stream_counts, claim)
+        self._initiator = machine
+        self._local = local
+
+    def _name_said(self) -> None:
+        self._local.name_said(self._node)
+
+    def _decide(self, event: Event) -> None:
+        if isinstance(event, StatusReceived) and event.status is Status.ALIVE:
+            go_on = self._local.connection_alive(self._node)
+            self._initiator.send_alive_answer(go_on)
+            if not go_on:
+                raise ConnectionAlive(self._node)
+
+    def _make_link(self, connected: Connected) -> QuicLink:
+        return decoding_link(
+            connected, self.role, self._local.codec, self.connection, self._settings, self._stream_counts
+        )

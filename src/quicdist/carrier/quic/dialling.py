@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from quicdist.carrier.addresses import Address
@@ -19,7 +19,7 @@ from quicdist.carrier.happy_eyeballs import Candidate, Claim, candidates, race
 from quicdist.carrier.quic.close_codes import close_code, close_reason
 from quicdist.carrier.quic.connect_options import ConnectOptions
 from quicdist.carrier.quic.data_streams import StreamCounts
-from quicdist.carrier.quic.dial_handshake import DialHandshake
+from quicdist.carrier.quic.dial_handshake import DialHandshake, Dialling
 from quicdist.carrier.quic.driver.connection import QuicConnection
 from quicdist.carrier.quic.driver.dial_endpoint import UNREACHABLE_NETWORK, DialEndpoint
 from quicdist.carrier.quic.driver.endpoint import register
@@ -35,6 +35,9 @@ from quicdist.errors import QuicDistError
 from quicdist.logs import get_logger
 
 log = get_logger("quicdist.carrier.quic")
+
+#: Makes the handshake of one attempt.
+BeginDial = Callable[[QuicSettings, Claim], Dialling]
 
 #: A QUIC handshake is tried so many times, each in its share of the set-up time: quic_dist up to 1.8.1 does
 #: not retransmit its part of a handshake if it was lost.
@@ -61,13 +64,19 @@ class QuicDialler(Carrier):
         self._extra_dials = asyncio.Semaphore(MAX_EXTRA_DIALS)
 
     async def setup(self, node: str, address: Address, local: LocalNode, *, setup_time: float) -> QuicLink:
+        def begin(settings: QuicSettings, claim: Claim) -> Dialling:
+            return DialHandshake(node, address, local, settings, self._stream_counts, claim)
+
+        return await self._dial(node, address, begin, setup_time)
+
+    async def _dial(self, node: str, address: Address, begin: BeginDial, setup_time: float) -> QuicLink:
         if not self.select(node):
             raise ConnectError(node, address, "not a node name (name@host)")
         deadline = asyncio.get_running_loop().time() + setup_time
         found = await _resolve(node, address, setup_time)
 
         async def attempt(candidate: Candidate, claim: Claim) -> QuicLink:
-            dial = _Dial(self, node, address, candidate, local, deadline, setup_time)
+            dial = _Dial(self, node, address, candidate, begin, deadline, setup_time)
             return await dial_from_several_ports(
                 lambda claim: dial.first(claim, alone=len(found) == 1),
                 dial.extra,
@@ -96,7 +105,7 @@ class _Dial:
         node: str,
         address: Address,
         candidate: Candidate,
-        local: LocalNode,
+        begin: BeginDial,
         deadline: float,
         setup_time: float,
     ) -> None:
@@ -104,7 +113,7 @@ class _Dial:
         self._node = node
         self._address = address
         self._candidate = candidate
-        self._local = local
+        self._begin = begin
         self._deadline = deadline
         self._setup_time = setup_time
         self._loop = asyncio.get_running_loop()
@@ -154,7 +163,7 @@ class _Dial:
             raise PeerUnreachable(node, address, f"{UNREACHABLE_NETWORK}: {refused.strerror}") from refused
         self._sockets.append(udp)
         tickets = dialler.resumption.for_dialling(node, engine_settings, alone=alone)
-        handshake = DialHandshake(node, address, self._local, settings, dialler._stream_counts, claim)
+        handshake = self._begin(settings, claim)
         engine = dialler.engines.dial(
             engine_settings,
             ticket=tickets.ticket if tickets else None,

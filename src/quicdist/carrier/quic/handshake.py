@@ -15,9 +15,8 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Coroutine, Iterable
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from quicdist.carrier.contract import LocalNode
 from quicdist.carrier.quic.authentication import AuthPeer, why_refused
 from quicdist.carrier.quic.data_streams import StreamCounts
 from quicdist.carrier.quic.driver.connection import QuicConnection
@@ -29,12 +28,10 @@ from quicdist.errors import QuicDistError
 from quicdist.logs import get_logger
 from quicdist.protocol import (
     Connected,
-    DistConnection,
     Event,
     HandshakeError,
     Role,
 )
-from quicdist.protocol.handshake import Handshake
 
 log = get_logger("quicdist.carrier.quic")
 
@@ -42,6 +39,26 @@ CONTROL_STREAM = 0
 #: Seconds from the acknowledgement of a message to the next one: quic_dist may not have read yet what it has
 #: acknowledged.
 GAP: Final = 0.02
+
+
+class Machine(Protocol):
+    """A sans-I/O handshake: a :class:`~quicdist.protocol.handshake.Handshake`, or one that is relayed."""
+
+    #: The name of the peer, for errors; a text in place of it until it is known.
+    node: str
+
+    @property
+    def expects(self) -> str:
+        """The message that the peer has to send next, in words for an error."""
+
+    def receive_data(self, data: bytes) -> list[Event]:
+        """Take bytes of the peer. Raises :class:`~quicdist.protocol.HandshakeError`."""
+
+    def data_to_send(self) -> list[bytes]:
+        """The messages for the peer."""
+
+    def connection_closed(self) -> HandshakeError:
+        """The error that a connection closed by the peer means now."""
 
 
 class HandshakeState(Enum):
@@ -90,13 +107,10 @@ class QuicHandshake(ABC):
     #: The peer reads two messages from one buffer (``JOINED_MESSAGES``).
     _joins_messages = False
 
-    def __init__(
-        self, machine: Handshake, local: LocalNode, settings: QuicSettings, stream_counts: StreamCounts
-    ) -> None:
+    def __init__(self, machine: Machine, settings: QuicSettings, stream_counts: StreamCounts) -> None:
         self.done: asyncio.Future[QuicLink] = asyncio.get_running_loop().create_future()
         self.connection: QuicConnection
         self._machine = machine
-        self._local = local
         self._settings = settings
         self._stream_counts = stream_counts
         self._outbox: deque[bytes] = deque()
@@ -313,15 +327,7 @@ class QuicHandshake(ABC):
             self._advance()
 
     def _become_link(self, connected: Connected) -> None:
-        settings = self._settings
-        dist = DistConnection(
-            connected.peer,
-            connected.local,
-            codec=self._local.codec,
-            streams=self._stream_counts.plan(self.role, connected.peer),
-            max_frame=settings.max_frame,
-        )
-        link = QuicLink(dist, self.connection, settings, self._stream_counts)
+        link = self._make_link(connected)
         self.connection.authenticated()
         self.connection.handler = link
         for stream_id, data, end in self._early:
@@ -331,6 +337,10 @@ class QuicHandshake(ABC):
         self._early.clear()
         self._early_resets.clear()
         self.done.set_result(link)
+
+    @abstractmethod
+    def _make_link(self, connected: Connected) -> QuicLink:
+        """The link of a handshake that is done."""
 
     def _fail(self, error: QuicDistError) -> None:
         if not self._awaits_authentication():

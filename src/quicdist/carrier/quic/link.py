@@ -21,11 +21,12 @@ from quicdist.carrier.quic.user_streams import QuicUserStreams
 from quicdist.carrier.stream_assignment import StreamAssignment
 from quicdist.carrier.stream_errors import STREAM_REFUSED
 from quicdist.logs import get_logger
-from quicdist.protocol import NO_PAYLOAD, TICK, DistFlag, StreamKind
+from quicdist.protocol import NO_PAYLOAD, TICK, DistConnection, DistFlag, StreamKind
 
 if TYPE_CHECKING:
     from quicdist.errors import QuicDistError
-    from quicdist.protocol import ControlMessage, DistConnection
+    from quicdist.protocol import Connected, ControlMessage, Role
+    from quicdist.term import Codec
 
 log = get_logger("quicdist.carrier.quic")
 
@@ -250,10 +251,14 @@ class QuicLink(LinkBase):
             if is_control:
                 self.stats.ticks_in = self._dist.ticks_in
             elif state is UP or state is PENDING:
-                self._receive_flow_control.received(stream_id, len(data), messages, self._loop.time())
+                self._consumed(stream_id, len(data), messages)
         if end and not self.closed:
             kind = StreamKind.CONTROL if is_control else StreamKind.DATA
             self._fail(LinkLost(self.peer.name, f"the peer finished its {kind.value} stream {stream_id}"))
+
+    def _consumed(self, stream_id: int, size: int, messages: int) -> None:
+        """``size`` bytes of a data stream were consumed, which completed so many messages."""
+        self._receive_flow_control.received(stream_id, size, messages, self._loop.time())
 
     def stream_reset(self, stream_id: int, code: int) -> None:
         kind = self._plan.kind(stream_id)
@@ -330,3 +335,22 @@ class QuicLink(LinkBase):
         for timer in (self._ping_timer, self._burst_timer):
             if timer is not None:
                 timer.cancel()
+
+
+def decoding_link(
+    connected: Connected,
+    role: Role,
+    codec: Codec,
+    connection: QuicConnection,
+    settings: QuicSettings,
+    stream_counts: StreamCounts,
+) -> QuicLink:
+    """The link of a node that reads the messages itself, after its handshake as ``role``."""
+    dist = DistConnection(
+        connected.peer,
+        connected.local,
+        codec=codec,
+        streams=stream_counts.plan(role, connected.peer),
+        max_frame=settings.max_frame,
+    )
+    return QuicLink(dist, connection, settings, stream_counts)

@@ -5,26 +5,26 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
+from collections.abc import Callable
 from enum import Enum
-from typing import Final
+from typing import Final, TypeVar
 
 from quicdist.carrier.addresses import Address, NetAddress
-from quicdist.carrier.contract import Incoming, Listener, LocalNode
+from quicdist.carrier.contract import Incoming, Listener
 from quicdist.carrier.errors import AcceptError
-from quicdist.carrier.quic.accept_handshake import AcceptHandshake
+from quicdist.carrier.quic.accept_handshake import Accepting
 from quicdist.carrier.quic.close_codes import incoming_ended
-from quicdist.carrier.quic.data_streams import StreamCounts
 from quicdist.carrier.quic.driver.connection import QuicConnection
 from quicdist.carrier.quic.driver.listen_endpoint import IncomingHandler, ListenEndpoint
 from quicdist.carrier.quic.engine.closing import Closing
 from quicdist.carrier.quic.engine.events import HandshakeCompleted
-from quicdist.carrier.quic.settings import QuicSettings
-from quicdist.carrier.quic.simultaneous_connect import Attempts
 from quicdist.carrier.refusal_log import RefusalLog
 from quicdist.carrier.udp import SocketBuffers, UdpSocket
 from quicdist.logs import clean, get_logger
 
 log = get_logger("quicdist.carrier.quic")
+
+A = TypeVar("A", bound=Accepting)
 
 #: Bytes kept of a peer whose connection is not accepted yet; a handshake begins with far less.
 MAX_EARLY: Final = 64 * 1024
@@ -177,16 +177,14 @@ class QuicIncoming(Incoming, IncomingHandler):
         if self.state is IncomingState.NEW or self.state is IncomingState.QUEUED:
             self._enter(IncomingState.CLOSED)
 
-    def accept(
-        self, local: LocalNode, settings: QuicSettings, stream_counts: StreamCounts, attempts: Attempts
-    ) -> AcceptHandshake:
-        """Begin the distribution handshake with the data that has come. ``attempts`` are the dials of this
-        node. Raises AcceptError if the connection has ended."""
+    def accept(self, begin: Callable[[QuicConnection], A]) -> A:
+        """Begin the distribution handshake with the data that has come. Raises AcceptError if the connection
+        has ended."""
         if self.state is IncomingState.CLOSED:
             raise AcceptError(self.remote_address, f"it has ended: {self._closing or 'it was closed'}")
         self._timer.cancel()
         self._enter(IncomingState.ACCEPTED)
-        handshake = AcceptHandshake(self.connection, local, settings, stream_counts, attempts)
+        handshake = begin(self.connection)
         self.connection.handler = handshake
         early, self._early = self._early, []
         for stream_id, data, end in early:

@@ -47,10 +47,16 @@ class LivenessProbe:
     def __init__(self, local: LocalIdentity, send: Callable[[ControlMessage, Any], object]) -> None:
         words = (secrets.randbits(18), secrets.randbits(32), secrets.randbits(32))
         # The same for each probe: no other monitor has this reference.
-        self._reference = Reference(local.name, words, local.creation)
+        node, creation = local.of_own_identifiers
+        self._reference = Reference(node, words, creation)
         self._send = send
         #: The probe.
-        self.signal = MonitorP(Pid(local.name, 0, 0, local.creation), UNREGISTERED, self._reference)
+        self.signal = MonitorP(Pid(node, 0, 0, creation), UNREGISTERED, self._reference)
+
+    @property
+    def mark(self) -> bytes:
+        """Bytes that an answer to a probe contains in external form: the words of its reference."""
+        return b"".join(word.to_bytes(4, "big") for word in self._reference.ids)
 
     def take_own(self, messages: list[Message]) -> list[Message]:
         """Answer the probes among ``messages``, and drop the answers. Returns the messages for the node."""

@@ -126,6 +126,10 @@ class TcpLink(LinkBase, asyncio.Protocol):
             self.stats.received += 1
             self._data_received(STREAM, leftover)
         super().start(on_message, on_lost)
+        self._resume_reading()
+
+    def _resume_reading(self) -> None:
+        """Messages can be taken in again."""
         self._transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
@@ -173,7 +177,7 @@ class TcpLink(LinkBase, asyncio.Protocol):
         try:
             self._decode_one_turn()
             if self._undecoded is None and not self._transport.is_closing():
-                self._transport.resume_reading()
+                self._resume_reading()
         except Exception as error:
             # asyncio closes a transport whose data_received raises, but this is another callback.
             self._fail(LinkLost(self.peer.name, f"its messages were not decoded: {type(error).__name__}"))

@@ -6,6 +6,7 @@ OTP: ``appmon_info``, of ``runtime_tools``: ``{Root, Processes, Links, OtherLink
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 from typing import Any
 
 from quicdist.node.process import Process
@@ -17,6 +18,8 @@ from quicdist.term import Atom, Pid, charlist
 APPMON_INFO = "appmon_info"
 #: Processes of one tree; a window shows fewer.
 MAX_PROCESSES = 2000
+#: Processes of the node that are looked at for it, the oldest ones: a tree is made again every few seconds.
+_LOOKED_AT = 20_000
 EMPTY: tuple[Any, ...] = ([], [], [], [])
 
 
@@ -30,7 +33,7 @@ def application_tree(runtime: Runtime, name: Atom, program: str) -> tuple[Any, .
         return EMPTY
     tree = _Tree(runtime, root)
     own = runtime.kernel_processes
-    for process in list(runtime.by_pid.values()):
+    for process in islice(runtime.by_pid.values(), _LOOKED_AT):
         # Those with another group leader, such as what other nodes have spawned, are in no application.
         if process is root or process.name == APPMON_INFO or process.group_leader != root.pid:
             continue

@@ -27,10 +27,10 @@ from quicdist.otp.server_loop import ServerLoop
 from quicdist.term import Atom, Pid, charlist, format_term
 
 #: Clients, and tasks of all clients together; the observer has two at a time.
-MAX_TASKS = 100
+MAX_TASKS = 20
 #: Seconds between two runs of a task (``timeout``): OTP's default, and the least that is granted.
 PERIOD = 2.0
-_LEAST = 0.5
+_LEAST = 1.0
 _MOST = 86400.0
 
 _OK, _DELIVERY, _DO_IT = Atom("ok"), Atom("delivery"), Atom("do_it")

@@ -7,6 +7,7 @@ can be counted without a look at every object.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -30,6 +31,8 @@ _PAGE = resource.getpagesize() if resource is not None else 4096
 _SAMPLE = 50
 #: Processes whose memory is added up; more are taken to be like these.
 _COUNTED = 1000
+#: Seconds for which their sum is used again.
+_FRESH = 0.5
 _POINTER = 8
 _ATOM = sys.getsizeof(Atom("ok"))
 
@@ -78,6 +81,8 @@ class MemoryFunctions:
 
     def __init__(self, node: LocalNode) -> None:
         self._node = node
+        #: The memory of all processes, and when it was added up.
+        self._added_up = (-_FRESH, 0)
 
     def exports(self) -> Iterator[Export]:
         yield "erlang", "memory", self.memory
@@ -93,9 +98,13 @@ class MemoryFunctions:
         return dict(zip(_KEYS, sizes, strict=True))
 
     def _processes(self) -> int:
-        processes = self._node.runtime.by_pid
-        counted = [process_memory(process) for process in islice(processes.values(), _COUNTED)]
-        return round(sum(counted) * len(processes) / len(counted)) if counted else 0
+        now = time.monotonic()
+        if now - self._added_up[0] >= _FRESH:
+            processes = self._node.runtime.by_pid
+            counted = [process_memory(process) for process in islice(processes.values(), _COUNTED)]
+            total = round(sum(counted) * len(processes) / len(counted)) if counted else 0
+            self._added_up = (now, total)
+        return self._added_up[1]
 
     def memory(self, wanted: Any = None) -> Any:
         figures: dict[Atom, int] = {Atom(key): size for key, size in self.figures().items()}

@@ -34,7 +34,7 @@ class ModuleFunctions:
         """Whether a function of this module is exported: ``{module, Module}``, or ``{error, nofile}``."""
         if not isinstance(module, Atom):
             raise badarg()
-        return (_MODULE, module) if self._exports.has_module(module.name) else (_ERROR, _NOFILE)
+        return (_MODULE, module) if self._exports.has_module(module) else (_ERROR, _NOFILE)
 
     def function_exported(self, module: Any, function: Any, arity: Any) -> bool:
         """Whether other nodes can call or spawn it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from quicdist.carrier import Link, LinkStats, NetAddress
+from quicdist.carrier import Link, NetAddress
 from quicdist.node.local_node import LocalNode, NodeEvent, NodeUp
 
 
@@ -16,7 +16,8 @@ class NodeLinks:
         self._node = node
         self._numbers: dict[NetAddress | Link, int] = {}
         self._next = itertools.count(1)
-        self._stats: dict[str, LinkStats] = {}
+        #: The links that are up, by node.
+        self._links: dict[str, Link] = {}
         #: Bytes in and out of links that have ended.
         self._ended = (0, 0)
         self._watching = False
@@ -27,24 +28,26 @@ class NodeLinks:
             self._watching = True
             self._node.subscribe(self._changed)
             for link in self._node.connections.links():
-                self._stats[link.peer.name] = link.stats
+                self._links[link.peer.name] = link
 
     def _changed(self, event: NodeEvent) -> None:
-        ended = self._stats.pop(event.node, None)
+        ended = self._links.pop(event.node, None)
         if ended is not None:
+            self._numbers.pop(ended, None)
             bytes_in, bytes_out = self._ended
-            self._ended = (bytes_in + ended.bytes_in, bytes_out + ended.bytes_out)
+            self._ended = (bytes_in + ended.stats.bytes_in, bytes_out + ended.stats.bytes_out)
         link = self._node.connections.link(event.node)
         if isinstance(event, NodeUp) and link is not None:
-            self._stats[event.node] = link.stats
+            self._links[event.node] = link
 
     @property
     def traffic(self) -> tuple[int, int]:
         """Bytes that came in and went out on connections to other nodes; they never decrease."""
         bytes_in, bytes_out = self._ended
+        stats = [link.stats for link in self._links.values()]
         return (
-            bytes_in + sum(stats.bytes_in for stats in self._stats.values()),
-            bytes_out + sum(stats.bytes_out for stats in self._stats.values()),
+            bytes_in + sum(one.bytes_in for one in stats),
+            bytes_out + sum(one.bytes_out for one in stats),
         )
 
     def numbered(self) -> Iterator[tuple[int, NetAddress | Link]]:

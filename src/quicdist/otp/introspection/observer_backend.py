@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from quicdist.node.local_node import LocalNode
@@ -28,7 +28,10 @@ CHUNK = 500
 #: Seconds between two messages of :meth:`ObserverBackend.fetch_stats`: the least and the most that is
 #: granted. The observer's own limits are 0.1 and 10.
 _LEAST, _MOST = 0.1, 3600.0
+#: Observers that get these messages at the same time.
+MAX_CHARTS = 20
 
+_SYSTEM_LIMIT = Atom("system_limit")
 _OK, _ERROR, _ETS, _MNESIA = Atom("ok"), Atom("error"), Atom("ets"), Atom("mnesia")
 _PROCS_INFO, _STATS, _END_OF_TABLE = Atom("procs_info"), Atom("stats"), Atom("$end_of_table")
 _ETOP_INFO, _ETOP_PROC_INFO = Atom("etop_info"), Atom("etop_proc_info")
@@ -75,6 +78,9 @@ class ObserverBackend:
     memory: MemoryFunctions
     statistics: StatisticsFunctions
     system: SystemInfoFunctions
+    _collecting: asyncio.Lock = field(default_factory=asyncio.Lock)
+    #: The processes of :meth:`fetch_stats`.
+    _charts: set[Pid] = field(default_factory=set)
 
     def exports(self) -> Iterator[Export]:
         for function in (
@@ -123,20 +129,24 @@ class ObserverBackend:
     async def etop_collect(self, collector: Any) -> Atom:
         """Send ``{Self, #etop_info{}}``."""
         process, collector = current_call().process, _collector(collector)
+        # One after the other: each holds the description of all processes.
+        async with self._collecting:
+            process.send(collector, (process.pid, await self._etop_info(process)))
+        return _OK
+
+    async def _etop_info(self, asking: Process) -> tuple[Any, ...]:
         pids = list(self.node.runtime.by_pid)
         procinfo: list[Any] = []
         for start in range(0, len(pids), CHUNK):
-            procinfo += self._described(process, pids[start : start + CHUNK])
+            procinfo += self._described(asking, pids[start : start + CHUNK])
             await asyncio.sleep(0)
         figures = self.memory.figures()
         seconds, micros = divmod(time.time_ns() // 1000, 1_000_000)
-        info: tuple[Any, ...] = (
+        return (
             *(_ETOP_INFO, (*divmod(seconds, 1_000_000), micros), len(procinfo), UNDEFINED),
             *(self.statistics.scheduler_wall_time(), run_queue(), []),
             *([(Atom(key), figures[key]) for key in _MEMORY_OF_ETOP], procinfo),
         )
-        process.send(collector, (process.pid, info))
-        return _OK
 
     def _described(self, asking: Process, pids: list[Pid]) -> list[Any]:
         processes = map(self.node.runtime.find, pids)
@@ -146,10 +156,15 @@ class ObserverBackend:
 
     async def fetch_stats(self, process: Process, parent: Any, milliseconds: Any) -> None:
         """Send ``{stats, 1, SchedulerWallTime, Io, Memory}`` again and again, until any message comes: an
-        exit signal of the parent, or its end."""
+        exit signal of the parent, or its end. With more than ``MAX_CHARTS`` observers it fails with
+        ``system_limit``."""
         parent = _collector(parent)
         if type(milliseconds) is not int or milliseconds < 0:
             raise badarg()
+        if len(self._charts) >= MAX_CHARTS:
+            raise RemoteError("error", _SYSTEM_LIMIT, [])
+        self._charts.add(process.pid)
+        process.on_end(lambda: self._charts.discard(process.pid))
         period = min(max(milliseconds / 1000, _LEAST), _MOST)
         process.trap_exit = True
         # A parent that spawned it without a link ends it too.

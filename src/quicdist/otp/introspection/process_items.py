@@ -14,16 +14,17 @@ from quicdist.node.exit_reason import PROCESS
 from quicdist.node.process import Process
 from quicdist.node.process_lifecycle import ProcessState
 from quicdist.node.reports import initial_call
+from quicdist.otp.introspection.behaviours import loop_of
 from quicdist.otp.introspection.frames import stack_of
 from quicdist.otp.introspection.memory import process_memory
 from quicdist.otp.introspection.refusals import UNDEFINED, badarg
 from quicdist.otp.server_loop import ServerLoop
-from quicdist.term import Atom
+from quicdist.term import Atom, TermError, term_to_binary
+from quicdist.term.shorten import shorten
 
 NAME = Atom("registered_name")
 _RUNNING, _WAITING, _EXITING = Atom("running"), Atom("waiting"), Atom("exiting")
 _NORMAL = Atom("normal")
-_LOOP = (Atom("gen_server"), Atom("loop"), 7)
 
 
 def what_it_runs(process: Process) -> tuple[Any, ...]:
@@ -41,13 +42,31 @@ def _current_location(process: Process) -> tuple[Any, ...]:
     stack = stack_of(process)
     if stack:
         return stack[0]
-    return (*(_LOOP if isinstance(process, ServerLoop) else what_it_runs(process)), [])
+    waits_in = loop_of(process.server.behaviour) if isinstance(process, ServerLoop) else what_it_runs(process)
+    return (*waits_in, [])
 
 
 def _status(process: Process) -> Atom:
     if process.state is ProcessState.EXITING:
         return _EXITING
     return _RUNNING if process.is_run_by(asyncio.current_task()) else _WAITING
+
+
+def _messages(process: Process) -> list[Any]:
+    """The messages. One without an Erlang term, which a process of this node may have sent, is shown as
+    text."""
+    messages = process.messages
+    if _is_term(messages):
+        return messages
+    return [message if _is_term(message) else shorten(message) for message in messages]
+
+
+def _is_term(value: Any) -> bool:
+    try:
+        term_to_binary(value)
+    except TermError:
+        return False
+    return True
 
 
 def _dictionary(process: Process) -> list[Any]:
@@ -84,7 +103,7 @@ _ITEMS: dict[Atom, Callable[[Process], Any]] = {
         "memory": process_memory,
         "message_queue_data": lambda _: Atom("on_heap"),
         "message_queue_len": lambda process: process.message_queue_len,
-        "messages": lambda process: process.messages,
+        "messages": _messages,
         "min_bin_vheap_size": lambda _: 0,
         "min_heap_size": lambda _: 0,
         "monitored_by": lambda process: [watcher for watcher, _ in process.monitored_by.values()],

@@ -10,6 +10,7 @@ from typing import Any
 
 from quicdist.node.local_node import LocalNode
 from quicdist.node.process import Process
+from quicdist.otp.introspection.behaviours import module_infos
 from quicdist.otp.introspection.process_items import NAME, default_items, item
 from quicdist.otp.introspection.refusals import UNDEFINED, Export, badarg, local_process
 from quicdist.otp.net_kernel import NetKernel
@@ -17,7 +18,8 @@ from quicdist.otp.server_loop import ServerLoop
 from quicdist.otp.sys_client import SysClient
 from quicdist.term import Atom, Pid
 
-_GEN_SERVER, _BEHAVIOUR = Atom("gen_server"), Atom("behaviour")
+_INIT_IT = Atom("init_it")
+_PROC_LIB, _INIT_P = Atom("proc_lib"), Atom("init_p")
 #: Items of one call of ``process_info``: a BEAM has fewer. Each costs time, and a caller may repeat one.
 _MAX_ITEMS = 200
 
@@ -40,7 +42,7 @@ class ProcessFunctions:
             yield "erlang", function.__name__, function
         yield "proc_lib", "translate_initial_call", self.translate_initial_call
         yield "proc_lib", "get_label", self.get_label
-        yield "gen_server", "module_info", self.module_info
+        yield from module_infos()
         yield "sys", "get_status", self.get_status
         yield "sys", "get_state", self.get_state
 
@@ -90,19 +92,16 @@ class ProcessFunctions:
     # -- the state of a server, as the observer asks for it ----------------------------------------
 
     def translate_initial_call(self, pid: Pid) -> Any:
+        """``{Behaviour, init_it, 6}`` for a server, as ``proc_lib`` has it for a server of that module."""
         process = self._find(pid)
-        is_server = isinstance(process, ServerLoop)
-        return (_GEN_SERVER, Atom("init_it"), 6) if is_server else (Atom("proc_lib"), Atom("init_p"), 5)
+        if isinstance(process, ServerLoop):
+            return (process.server.behaviour, _INIT_IT, 6)
+        return (_PROC_LIB, _INIT_P, 5)
 
     def get_label(self, pid: Pid) -> Atom:
         """The label (``proc_lib:get_label/1``, OTP 27): a Python process has none."""
         self._find(pid)
         return UNDEFINED
-
-    def module_info(self, what: Atom) -> Any:
-        if what != Atom("attributes"):
-            raise badarg()
-        return [(_BEHAVIOUR, [_GEN_SERVER])]
 
     def get_status(self, to: Any, timeout: Any = 5000) -> Awaitable[Any]:
         return self._sys().get_status(to, timeout=_seconds(timeout))

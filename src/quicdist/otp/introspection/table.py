@@ -30,12 +30,9 @@ class Introspection:
         self._node = node
         self._net_kernel = net_kernel
         self._sys = sys
-        self._exported = False
 
     def export(self, exports: Exports) -> None:
-        """Let other nodes call them; a second call does nothing."""
-        if self._exported:
-            return
+        """Let other nodes call them."""
         node, links = self._node, NodeLinks(self._node)
         memory, statistics = MemoryFunctions(node), StatisticsFunctions(node, links)
         ports, applications = PortFunctions(node, links), ApplicationFunctions(node)
@@ -54,4 +51,3 @@ class Introspection:
         for module, name, body in backend.bodies():
             node.spawnables.offer_body(module, name, body)
         links.watch()
-        self._exported = True

@@ -67,7 +67,8 @@ def _line(text: str) -> str:
 def libraries() -> list[Application]:
     """The distribution packages of which a module is loaded, sorted by name. The first call reads the
     metadata of all installed packages, which may take a second: call it in a thread."""
-    loaded = {name.partition(".")[0] for name in list(sys.modules)}
+    # Without private modules: those of installers are loaded in every program.
+    loaded = {name.partition(".")[0] for name in list(sys.modules) if not name.startswith("_")}
     packages = _packages()
     found = {packages[name] for name in loaded if name in packages}
     return sorted(found, key=lambda application: application.name)

@@ -9,9 +9,10 @@ from typing import Any
 from quicdist.term.atom import Atom
 from quicdist.term.errors import DecodeError
 from quicdist.term.etf.decoder import Decoder
-from quicdist.term.etf.encoder import Default, Encoder
+from quicdist.term.etf.encoder import Default, Encoder, OwnForm
 from quicdist.term.etf.fast_decoder import fast_decoder
 from quicdist.term.etf.fast_encoder import fast_encoder
+from quicdist.term.etf.own_identifiers import OwnDecoder, OwnIdentifiers
 from quicdist.term.limits import Limits
 from quicdist.term.tags import VERSION, Tag
 
@@ -37,6 +38,7 @@ class Codec:
         "_decoder",
         "_encoder",
         "_for_older",
+        "_own_form",
         "decoder",
         "default",
         "deterministic",
@@ -67,27 +69,53 @@ class Codec:
             self._decoder, self._decoder.atoms, self._decoder.nodes, self._decoder.pids, limits, least_view
         )
         self._for_older: Codec | None = None
+        self._own_form: OwnForm | None = None
         self._encoder = Encoder(self.none, limits, deterministic, default=default)
         self.encoder = fast_encoder(self._encoder, self.none, limits, deterministic)
 
     def without_records(self) -> Codec:
         """The same codec for peers without native records (before OTP 29): one is an EncodeError."""
         if self._for_older is None:
-            older = Codec(
-                none=self.none,
-                limits=self.limits,
-                deterministic=self.deterministic,
-                default=self.default,
-                view_from=self.view_from,
-            )
+            older = self._copy()
             older._decoder, older.decoder = self._decoder, self.decoder
-            older._encoder = Encoder(
-                self.none, self.limits, self.deterministic, records=False, default=self.default
-            )
-            older.encoder = fast_encoder(older._encoder, self.none, self.limits, self.deterministic)
+            older._set_encoder(self._own_form, records=False)
             older._for_older = older
             self._for_older = older
         return self._for_older
+
+    def for_node(self, internal: Atom, name: Atom, creation: int) -> Codec:
+        """The same codec for the connections of a node whose own pids and references are of the node
+        ``internal``, and for others of ``name`` with ``creation``."""
+        own = OwnIdentifiers(internal, name, creation)
+        codec = self._copy()
+        least_view = sys.maxsize if self.view_from is None else self.view_from
+        decoder = codec._decoder = OwnDecoder(own, self.none, self.limits, least_view)
+        codec.decoder = fast_decoder(
+            decoder, decoder.atoms, decoder.nodes, decoder.pids, self.limits, least_view
+        )
+        codec._set_encoder(own.form)
+        return codec
+
+    def _copy(self) -> Codec:
+        return Codec(
+            none=self.none,
+            limits=self.limits,
+            deterministic=self.deterministic,
+            default=self.default,
+            view_from=self.view_from,
+        )
+
+    def _set_encoder(self, own_form: OwnForm | None, *, records: bool = True) -> None:
+        self._own_form = own_form
+        self._encoder = Encoder(
+            self.none,
+            self.limits,
+            self.deterministic,
+            records=records,
+            default=self.default,
+            own_form=own_form,
+        )
+        self.encoder = fast_encoder(self._encoder, self.none, self.limits, self.deterministic, own_form)
 
     def __repr__(self) -> str:
         none = None if self.none is None else self.none.name

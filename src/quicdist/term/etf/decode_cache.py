@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from struct import Struct
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 from quicdist.term.atom import Atom
 from quicdist.term.etf.malformed import Malformed, named, too_few
-from quicdist.term.identifiers import Pid
+from quicdist.term.identifiers import Pid, Reference
 from quicdist.term.limits import Limits
 from quicdist.term.tags import Tag
+
+I = TypeVar("I", Pid, Reference)  # noqa: E741
 
 _uint16 = Struct(">H").unpack_from
 _pid = Struct(">III").unpack_from
@@ -25,6 +27,9 @@ class DecodeCache:
     """
 
     __slots__ = ("_limits", "_none", "atoms", "nodes", "pids")
+
+    #: Whether :meth:`own` returns another identifier.
+    translates: ClassVar[bool] = False
 
     def __init__(self, none: Atom | None, limits: Limits) -> None:
         self._none = none
@@ -78,9 +83,13 @@ class DecodeCache:
         """Decode a pid that is not in the cache."""
         node, j = self.node(data, i + 1)
         id, serial, creation = _pid(data, j)
-        pid = Pid(node, id, serial, creation)
+        pid = self.own(Pid(node, id, serial, creation))
         _remember(self.pids, etf, pid, self._limits.cache_size)
         return pid, j + 12
+
+    def own(self, identifier: I) -> I:
+        """A pid or reference that is not in a cache, in place of ``identifier``."""
+        return identifier
 
     def as_atom(self, value: Any) -> Atom:
         if type(value) is Atom:

@@ -184,7 +184,9 @@ class Decoder(DecodeCache):
                         try:
                             node = nodes[text]
                         except KeyError:
-                            node = self.node(data, i + 3)[0]
+                            value, i = read_uncommon(self, data, i)
+                            items.append(value)
+                            continue
                         words = data[i + 2]
                         if data[i + 1] or not 0 < words <= MAX_REFERENCE_WORDS:
                             raise Malformed(bad_reference(_uint16(data, i + 1)[0]))

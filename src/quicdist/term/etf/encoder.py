@@ -56,6 +56,9 @@ _UNMISTAKABLE = tuple(
 #: Makes a term of a value that Erlang lacks, or raises TypeError.
 Default: TypeAlias = Callable[[Any], Any]
 
+#: The external form of an identifier or a fun for others, see :mod:`quicdist.term.etf.own_identifiers`.
+OwnForm: TypeAlias = Callable[[Any], bytes]
+
 #: The end of a list, written as the empty list.
 _END: list[Any] = []
 
@@ -64,7 +67,7 @@ class Encoder:
     """Encodes with one choice of limits, of the atom for ``None``, of the order in maps, of whether
     the reader supports native records, and of ``default``, which converts values without an Erlang term."""
 
-    __slots__ = ("_default", "_deterministic", "_max_depth", "_none", "_records")
+    __slots__ = ("_default", "_deterministic", "_max_depth", "_none", "_own_form", "_records")
 
     def __init__(
         self,
@@ -74,8 +77,10 @@ class Encoder:
         *,
         records: bool = True,
         default: Default | None = None,
+        own_form: OwnForm | None = None,
     ) -> None:
         self._records = records
+        self._own_form = own_form
         self._default = default
         self._none = none
         self._max_depth = limits.max_depth
@@ -101,6 +106,7 @@ class Encoder:
     def write(self, terms: tuple[Any, ...], parts: list[bytes], outer: int = 0) -> None:
         """Write terms that are nested ``outer`` levels deep. Raises Unencodable."""
         max_depth = self._max_depth - outer
+        own_form = self._own_form
         memo: dict[int, bytes] = {}
         stack: list[Iterator[Any]] = []
         push, pop = stack.append, stack.pop
@@ -182,7 +188,7 @@ class Encoder:
                     parts.append(_tagged_double(70, term))
                     continue
                 elif kind is Pid or kind is Reference or kind is Port or kind is Export or kind is Fun:
-                    parts.append(term._etf)
+                    parts.append(term._etf if own_form is None else own_form(term))
                     continue
                 elif kind is Local:
                     if stack or outer:

@@ -13,7 +13,7 @@ from struct import Struct
 from typing import Any, TypeAlias
 
 from quicdist.term.atom import Atom
-from quicdist.term.etf.encoder import BINARIES, LISTS, NIL, TUPLES, Encoder
+from quicdist.term.etf.encoder import BINARIES, LISTS, NIL, TUPLES, Encoder, OwnForm
 from quicdist.term.etf.integers import SMALL, big, integer_list
 from quicdist.term.funs import Export, Fun
 from quicdist.term.identifiers import Pid, Port, Reference
@@ -45,7 +45,11 @@ DEFECTS = (NameError, AttributeError, AssertionError)
 
 
 def fast_encoder(
-    encoder: Encoder, none: Atom | None, limits: Limits, deterministic: bool
+    encoder: Encoder,
+    none: Atom | None,
+    limits: Limits,
+    deterministic: bool,
+    own_form: OwnForm | None = None,
 ) -> Callable[[Any, list[bytes]], None]:
     """A function that appends the external form of a term to ``parts``; ``encoder`` encodes what the fast
     path does not handle, and raises the errors. After an EncodeError ``parts`` is as it was before."""
@@ -193,6 +197,13 @@ def fast_encoder(
         ImproperList: write_improper,
         **dict.fromkeys((Pid, Reference, Port, Export, Fun), write_form),
     }
+    if own_form is not None:
+        form_for_others = own_form
+
+        def write_own(term: Any, parts: list[bytes], room: int) -> None:
+            parts.append(form_for_others(term))
+
+        write |= dict.fromkeys((Pid, Reference), write_own)
     if none is not None:
         none_form = none._etf
         write[type(None)] = write_none

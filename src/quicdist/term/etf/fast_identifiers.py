@@ -82,6 +82,10 @@ def identifier_readers(known: DecodeCache) -> dict[int, Read]:
         _set_etf(reference, data[i : i + 3] + node._etf + data[start:end])
         return reference, end
 
+    def read_own_reference(data: bytes, i: int, room: int) -> tuple[Any, int]:
+        reference, end = read_reference(data, i, room)
+        return known.own(reference), end
+
     def read_port(data: bytes, i: int, room: int) -> tuple[Any, int]:
         node, start = read_node(data, i + 1)
         end = start + 12
@@ -115,7 +119,7 @@ def identifier_readers(known: DecodeCache) -> dict[int, Read]:
         Tag.SMALL_ATOM_EXT: read_atom,
         Tag.ATOM_UTF8_EXT: read_atom,
         Tag.NEW_PID_EXT: read_pid,
-        Tag.NEWER_REFERENCE_EXT: read_reference,
+        Tag.NEWER_REFERENCE_EXT: read_own_reference if known.translates else read_reference,
         Tag.V4_PORT_EXT: read_port,
         Tag.NEW_PORT_EXT: read_new_port,
         Tag.EXPORT_EXT: read_export,

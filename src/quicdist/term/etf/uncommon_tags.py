@@ -54,7 +54,7 @@ def read_uncommon(known: DecodeCache, data: Any, i: int) -> tuple[Any, int]:
     if tag == Tag.NEW_PID_EXT:
         node, j = known.node(data, i + 1)
         id, serial, creation = _pid(data, j)
-        return Pid(node, id, serial, creation), j + 12
+        return known.own(Pid(node, id, serial, creation)), j + 12
     if tag == Tag.PID_EXT:
         node, j = known.node(data, i + 1)
         id, serial, creation = _old_pid(data, j)
@@ -82,7 +82,7 @@ def read_uncommon(known: DecodeCache, data: Any, i: int) -> tuple[Any, int]:
         node, j = known.node(data, i + 3)
         wide = tag == Tag.NEWER_REFERENCE_EXT
         creation, *ids = Struct(f">{'I' if wide else 'B'}{count}I").unpack_from(data, j)
-        return Reference(node, ids, creation), j + (4 if wide else 1) + 4 * count
+        return known.own(Reference(node, ids, creation)), j + (4 if wide else 1) + 4 * count
     if tag == Tag.FLOAT_EXT:
         text = bytes(data[i + 1 : i + 32])
         if len(text) < 31:

@@ -164,7 +164,7 @@ class FastReceive(BuffersPackets, Bounded, OwnFlowControl, KeyLimited, Validates
 
     def _note_packets(self, begin: int, end: int, first: int, now: float) -> None:
         """The packets from ``begin`` up to ``end``, after all before, were received; ``first`` is the first
-        byte of the last one, without header protection."""
+        byte of the last one; header protection leaves its spin bit."""
         self._heard(now)
         space, last = self._space, end - 1
         if last > self._spin_highest_pn:

@@ -124,7 +124,7 @@ def _receive_run(
     limit.used = used
     if number > begin_number:
         space.expected_packet_number = number
-        quic._note_packets(begin_number, number, datagrams[at - 1][0][0] ^ protecting[at - 1][0], now)
+        quic._note_packets(begin_number, number, datagrams[at - 1][0][0], now)
         if space.ack_at is None:
             space.ack_at = now + quic._ack_delay
     if other is not None:

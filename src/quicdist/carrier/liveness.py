@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
-from quicdist.carrier import Link
+from quicdist.carrier.contract import Link
 from quicdist.protocol import DistFlag
 
 #: Seconds of silence after which a node counts as down (OTP's ``net_ticktime``).

@@ -1,0 +1,96 @@
+"""One connection between the local node and a remote one: two links, and what comes on one is sent on the
+other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from quicdist.carrier.quic.relay import QuicRelayLink
+from quicdist.carrier.relay import RelayLink
+from quicdist.carrier.tcp.relay import TcpRelayLink
+from quicdist.errors import QuicDistError
+from quicdist.logs import get_logger
+
+log = get_logger("quicdist.gateway")
+
+
+class Relay:
+    """The link ``far`` to the remote node and the link ``near`` to the local node.
+
+    ``on_over`` is called once, when one of them has ended; the other one is being closed then.
+    """
+
+    def __init__(self, far: QuicRelayLink, near: TcpRelayLink, on_over: Callable[[Relay], None]) -> None:
+        self.far = far
+        self.near = near
+        #: The remote node and the local one.
+        self.node = far.peer.name
+        self.local = near.peer.name
+        #: How often one side was held back because the other one took no more.
+        self.pauses = 0
+        self._on_over = on_over
+        self._over = False
+        self._resuming: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        log.info("%s and %s (%s) are connected", self.local, self.node, self.far.remote_address)
+        self.far.start(self._from_far, self._far_lost)
+        self.near.start(self._from_near, self._near_lost)
+
+    # Called for each frame; a kind and a frame are passed in place of a message.
+
+    def _from_far(self, kind: Any, frame: Any) -> None:
+        near = self.near
+        near.relay(kind, frame)
+        if not near.writable and not self.far.receiving_paused:
+            self._hold_back(self.far, near)
+
+    def _from_near(self, kind: Any, frame: Any) -> None:
+        far = self.far
+        far.relay(kind, frame)
+        if not far.writable and not self.near.receiving_paused:
+            self._hold_back(self.near, far)
+
+    def _hold_back(self, source: RelayLink, sink: RelayLink) -> None:
+        """Receive nothing on ``source`` until ``sink`` has room."""
+        self.pauses += 1
+        source.pause_receiving()
+        task = asyncio.create_task(self._resume(source, sink), name=f"quicdist gateway: {self.node} has room")
+        self._resuming.add(task)
+        task.add_done_callback(self._resuming.discard)
+
+    async def _resume(self, source: RelayLink, sink: RelayLink) -> None:
+        await sink.drain()
+        source.resume_receiving()
+
+    def count_held_back(self) -> None:
+        """A link that is held back counts as alive: nothing is read from it."""
+        for link in (self.far, self.near):
+            if link.receiving_paused:
+                link.stats.received += 1
+
+    # -- the end -----------------------------------------------------------------------------
+
+    def _far_lost(self, error: QuicDistError | None) -> None:
+        self.end(f"the connection to {self.node} ended: {error or 'closed'}")
+
+    def _near_lost(self, error: QuicDistError | None) -> None:
+        self.end(f"the local node {self.local} closed its connection: {error or 'closed'}")
+
+    def end(self, reason: str) -> None:
+        """Close both links. What one side has sent before still goes to the other. Called again, it does
+        nothing."""
+        if self._over:
+            return
+        self._over = True
+        log.info("%s and %s are disconnected: %s", self.local, self.node, reason)
+        self.far.close(reason)
+        self.near.close(reason)
+        self._on_over(self)
+
+    async def closed(self) -> None:
+        """Wait until both connections are closed."""
+        await self.far.wait_closed()
+        await self.near.wait_closed()
