@@ -30,7 +30,7 @@ log = get_logger("quicdist.node.cluster")
 #: Nodes that are dialled at once.
 MAX_DIALS: Final = 16
 #: Nodes that one strategy may list.
-MAX_NODES: Final = 10_000
+MAX_NODES: Final = 1000
 #: Events that wait for the reader of an iterator; the oldest are dropped beyond that.
 MAX_EVENTS: Final = 1000
 #: The part of an interval by which it varies, so that nodes started together do not ask together.
