@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from quicdist.carrier.contract import LostHandler, MessageHandler
+from quicdist.carrier.contract import LostHandler, MessageHandler, TransportStats
 from quicdist.carrier.errors import CarrierError, LinkLost, PeerClosed, PeerSilent
 from quicdist.carrier.link import PENDING, UP, LinkBase
 from quicdist.carrier.quic.data_streams import ExtraStreams, StreamCounts
@@ -158,6 +158,9 @@ class QuicLink(LinkBase):
     @property
     def queued(self) -> int:
         return self._connection.queued
+
+    def transport_stats(self) -> TransportStats:
+        return self._connection.engine.transport_stats()
 
     def send_tick(self) -> None:
         if self.closed:
