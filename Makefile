@@ -12,7 +12,8 @@ CLUSTER_ARGS ?=
 HOSTILE_ARGS ?=
 SIMULATE_ARGS ?=
 # The tests of the carrier would double the time. Tests that measure time fail under the tracer.
-COVERED_BY := tests/term tests/protocol tests/discovery tests/config tests/node tests/otp tests/cli
+COVERED_BY := tests/term tests/protocol tests/discovery tests/config tests/node tests/otp tests/membership tests/metrics \
+	tests/cli
 
 python := .venv/bin/python
 setup := @scripts/setup-venv.sh
@@ -21,7 +22,7 @@ bench_setup := @$(python) -c "import importlib.metadata as m; m.version('matplot
 	echo "-- matplotlib or py-spy could not be installed: no plots and profiles" >&2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage matrix lint format fuzz simulate hostile paths restarts cluster brokers soak bench profile bench-term screenshots interop clean
+.PHONY: help demo test coverage matrix lint format fuzz simulate hostile paths restarts cluster brokers soak bench profile bench-term screenshots interop gateway clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -118,6 +119,11 @@ screenshots: ## make the pictures of the observer in docs/ (needs erlang-observe
 interop: ## run only the tests against a real quic_dist (needs: docs/development.md)
 	$(setup)
 	@$(python) -m pytest -m quic_dist $(PYTEST_ARGS)
+
+gateway: ## run the BEAM tests with the BEAM behind a gateway, and two RabbitMQ nodes over gateways, in ten minutes
+	$(setup)
+	@scripts/setup-erlang.sh "the tests with a BEAM behind a gateway"
+	@$(python) -m pytest --gateway --numprocesses $(WORKERS) --dist loadfile -m gateway $(PYTEST_ARGS)
 
 clean: ## remove .venv, caches and build files
 	rm -rf .venv .matrix .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage htmlcov build dist

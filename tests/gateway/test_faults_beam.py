@@ -15,7 +15,7 @@ from tests.gateway.gateways import A, B, Pair, gateway_pair
 pytestmark = pytest.mark.beam
 
 #: Seconds.
-TICKTIME = 4
+TICKTIME = 2
 
 #: Watches a node go down: the reason, within so many milliseconds.
 WATCH = "(fun() -> net_kernel:monitor_nodes(true, [nodedown_reason]), net_adm:ping('{node}') end)()"
@@ -65,6 +65,7 @@ def test_a_cable_out_is_seen_by_both_within_the_ticktime(watched: Pair) -> None:
     assert f"{B} has sent nothing for {TICKTIME} s" in watched.gateways[0].logged()
 
 
+@pytest.mark.gateway
 def test_a_short_outage_is_not_seen(watched: Pair) -> None:
     cable = watched.cable
     assert cable is not None
@@ -75,6 +76,7 @@ def test_a_short_outage_is_not_seen(watched: Pair) -> None:
     assert down(watched, 0, 0)[0] == "late"
 
 
+@pytest.mark.gateway
 def test_sigterm_sends_what_was_read_before_it_closes(watched: Pair) -> None:
     gateway = watched.gateways[0]
     sent = f"""(fun() ->
@@ -98,6 +100,7 @@ def test_sigterm_sends_what_was_read_before_it_closes(watched: Pair) -> None:
     assert watched.b.eval_now(f"net_adm:ping('{A}')") == "pong"
 
 
+@pytest.mark.gateway
 def test_a_killed_gateway_is_seen_at_once_by_its_node_and_in_the_ticktime_by_the_other(
     watched: Pair,
 ) -> None:

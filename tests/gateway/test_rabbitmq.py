@@ -24,7 +24,7 @@ BIN = Path("/usr/lib/rabbitmq/bin")
 
 pytestmark = [
     pytest.mark.beam,
-    pytest.mark.slow,
+    pytest.mark.gateway,
     pytest.mark.timeout(300),
     pytest.mark.skipif(not (BIN / "rabbitmq-server").exists(), reason="no rabbitmq-server package here"),
 ]

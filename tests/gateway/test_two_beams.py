@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
+
 import pytest
 
 from tests.gateway.gateways import A, B, Pair
 
 pytestmark = pytest.mark.beam
+
+BYTES_OUT = 'quicdist_gateway_bytes_total{direction="to_remote"}'
 
 #: Each is evaluated on A, where 'Peer' is B.
 CHECKS = {
@@ -158,3 +164,38 @@ def test_a_long_check_over_gateways_gives_what_it_gives_over_tcp(
 ) -> None:
     source = f"(fun(Peer) -> {LONG_CHECKS[check]} end)('{B}')"
     assert over_gateways.a.eval_now(source) == over_tcp.a.eval_now(source), over_gateways.logged()
+
+
+def memory(pid: int) -> int:
+    """The resident memory of a process, in MiB."""
+    with open(f"/proc/{pid}/status") as status:
+        return next(int(line.split()[1]) // 1024 for line in status if line.startswith("VmRSS"))
+
+
+@pytest.mark.gateway
+def test_a_node_that_takes_nothing_holds_the_sender_back_with_bounded_memory(over_gateways: Pair) -> None:
+    pair, total = over_gateways, 100
+    loop = """fun Loop() -> receive
+        {size, P} -> P ! {got, get(n)}, Loop();
+        <<_/binary>> -> put(n, case get(n) of undefined -> 1; N -> N + 1 end), Loop() end end"""
+    pair.a.eval_now(f"Sink = spawn('{B}', {loop}), pong = net_adm:ping('{B}')")
+    before = [memory(gateway.process.pid) for gateway in pair.gateways]
+    # Not its parent, which is another process of erl.
+    beam = int(pair.b.eval_now("list_to_integer(os:getpid())"))
+    os.kill(beam, signal.SIGSTOP)
+    try:
+        send = f"[Sink ! <<0:8388608>> || _ <- lists:seq(1, {total})]"
+        pair.a.eval_now(f"Asking = self(), Sender = spawn(fun() -> {send}, Sink ! {{size, Asking}} end), ok")
+        taken, now = -1.0, 0.0
+        while now != taken:
+            time.sleep(1)
+            taken, now = now, pair.gateways[0].metrics()[BYTES_OUT]
+        assert now < total * 2**20 / 2
+        assert pair.a.eval_now("is_process_alive(Sender)") == "true"
+        after = [memory(gateway.process.pid) for gateway in pair.gateways]
+        grown = [now - then for now, then in zip(after, before, strict=True)]
+        assert max(grown) < 64, grown
+    finally:
+        os.kill(beam, signal.SIGCONT)
+    got = pair.a.eval_now("receive {got, Count} -> Count end", timeout=100)
+    assert got == str(total)

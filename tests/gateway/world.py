@@ -10,9 +10,11 @@ from typing import Any
 
 from quicdist import Node
 from quicdist.carrier.security.certificates import CertificateFiles
+from quicdist.discovery import StaticDiscovery
 from quicdist.discovery.epmd_client import EpmdClient
 from quicdist.gateway import Gateway
 from tests.gateway.gateways import A, B
+from tests.support.ports import any_port
 
 #: The local node is A; B is a node over QUIC.
 HOST_B = B.partition("@")[2]
@@ -24,6 +26,12 @@ class World:
     certificates: CertificateFiles
     port_b: int
 
+    def move_b(self) -> None:
+        """B is started again: its old port is not free at once."""
+        assert isinstance(self.gateway.discovery, StaticDiscovery)
+        self.port_b = any_port()
+        self.gateway.discovery.add(B, ("127.0.0.1", self.port_b))
+
     @asynccontextmanager
     async def local(self, **options: Any) -> AsyncIterator[Node]:
         """The local node, over TCP."""
@@ -34,15 +42,14 @@ class World:
     async def remote(self, **options: Any) -> AsyncIterator[Node]:
         """B, over QUIC."""
         assert self.gateway.address is not None
-        more: dict[str, Any] = {"cookie": "secret", "verify": False} | options
+        own = {"cert": self.certificates.cert, "key": self.certificates.key}
+        more: dict[str, Any] = {"cookie": "secret", "verify": False} | own | options
         async with Node(
             B,
             carrier="quic",
             host="127.0.0.1",
             port=self.port_b,
             nodes={A: ("127.0.0.1", self.gateway.address.port)},
-            cert=self.certificates.cert,
-            key=self.certificates.key,
             **more,
         ) as node:
             yield node

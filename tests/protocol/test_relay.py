@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from quicdist.protocol import (
     DEFAULT_FLAGS,
+    MAX_FRAME,
     MAX_PARTIAL_MESSAGES,
     NO_PAYLOAD,
     AliasSend,
@@ -17,6 +18,7 @@ from quicdist.protocol import (
     DistConnection,
     DistFlag,
     FrameError,
+    FrameTooLong,
     MonitorP,
     PayloadMonitorPExit,
     SendSender,
@@ -24,6 +26,7 @@ from quicdist.protocol import (
     StreamPlan,
 )
 from quicdist.protocol.relay import (
+    MAX_FRAGMENTED_FRAME,
     MAX_OWNERS,
     AliasOwners,
     FrameKind,
@@ -43,7 +46,7 @@ forms = pytest.mark.parametrize("flags", [FRAGMENTS, PASS_THROUGH], ids=["dist-h
 
 
 def relay() -> RelayConnection:
-    return RelayConnection(peer(FRAGMENTS), A, codec=Codec(), streams=StreamPlan.single())
+    return RelayConnection(peer(FRAGMENTS), A, streams=StreamPlan.single(), max_frame=MAX_FRAME)
 
 
 def frames_of(sender: DistConnection, control: ControlMessage, payload: Any = NO_PAYLOAD) -> list[Any]:
@@ -107,6 +110,11 @@ def test_a_control_message_of_any_bytes_has_a_receiver_or_none(rest: bytes, head
 
 def test_nested_tags_are_no_receiver_and_cost_nothing() -> None:
     assert receiver_of(b"\x83D\0h\x03a\x16" + b"X" * 100_000) is None
+
+
+def test_a_frame_longer_than_fragments_can_be_is_refused_before_any_of_it_is_kept() -> None:
+    with pytest.raises(FrameTooLong, match="16777217"):
+        relay().receive(0, (MAX_FRAGMENTED_FRAME + 1).to_bytes(4, "big") + bytes(100))
 
 
 # -- fragments ---------------------------------------------------------------------------------------

@@ -44,6 +44,7 @@ from quicdist.gateway.hosts import LOCAL, RemoteHosts, hosts_of
 from quicdist.gateway.metrics import Metric, MetricsPage
 from quicdist.gateway.relay import Relay
 from quicdist.gateway.remote_nodes import RemoteNodes, addresses_of
+from quicdist.gateway.tasks import Tasks
 from quicdist.gateway.traffic import Traffic
 from quicdist.logs import RateLimit, get_logger
 from quicdist.protocol import PeerNamed
@@ -178,7 +179,7 @@ class Gateway:
         self._relays: set[Relay] = set()
         self._traffic = Traffic()
         self._ticker = Ticker(self._links, self._silent, ticktime)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._undone = RateLimit()
         self._over = asyncio.Event()
         self._stopping: asyncio.Task[None] | None = None
@@ -243,7 +244,7 @@ class Gateway:
                 self._inetrc.write_text(self.hosts.inetrc(self.name.partition("@")[2]))
             except OSError as error:
                 raise GatewayError(f"cannot write {self._inetrc}: {error.strerror}") from error
-        self._spawn(self._accept(self._listener), "accepting")
+        self._tasks.spawn(self._accept(self._listener), "accepting")
 
     async def _serve_local_epmd(self) -> None:
         try:
@@ -296,10 +297,7 @@ class Gateway:
     async def _close_all(self) -> None:
         if self._listener is not None:
             await self._carrier.close(self._listener)
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._tasks.close()
         for remote in self._remote:
             await remote.close()
         for server in self._epmds:
@@ -318,12 +316,7 @@ class Gateway:
 
     def _signalled(self, number: signal.Signals) -> None:
         log.info("%s: the gateway of %s stops; a second signal ends it at once", number.name, self.name)
-        self._spawn(self.stop(), "stop")
-
-    def _spawn(self, work: Any, name: str) -> None:
-        task: asyncio.Task[None] = asyncio.create_task(work, name=f"quicdist gateway: {name}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.spawn(self.stop(), "stop")
 
     # -- the local node dials ----------------------------------------------------------------
 
@@ -387,7 +380,7 @@ class Gateway:
 
     async def _accept(self, listener: Listener) -> None:
         async for incoming in self._carrier.accept(listener):
-            self._spawn(self._accepted(incoming), "handshake")
+            self._tasks.spawn(self._accepted(incoming), "handshake")
 
     async def _accepted(self, incoming: Incoming) -> None:
         ends: list[TcpNearEnd] = []
@@ -426,7 +419,7 @@ class Gateway:
         log.info("the local node %s %s", self.name, "registered" if self.local_is_up else "is gone")
         if self.local_is_up and not self._registered and self._listener is not None:
             self._registered = True
-            self._spawn(self._register(self._listener.address), "registering")
+            self._tasks.spawn(self._register(self._listener.address), "registering")
 
     async def _register(self, address: NetAddress) -> None:
         """Publish the local node where discovery publishes nodes."""

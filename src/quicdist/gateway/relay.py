@@ -3,7 +3,6 @@ other."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ from quicdist.carrier.quic.relay import QuicRelayLink
 from quicdist.carrier.relay import RelayLink
 from quicdist.carrier.tcp.relay import TcpRelayLink
 from quicdist.errors import QuicDistError
+from quicdist.gateway.tasks import Tasks
 from quicdist.logs import get_logger
 
 log = get_logger("quicdist.gateway")
@@ -32,7 +32,7 @@ class Relay:
         self.pauses = 0
         self._on_over = on_over
         self._over = False
-        self._resuming: set[asyncio.Task[None]] = set()
+        self._resuming = Tasks()
 
     def start(self) -> None:
         log.info("%s and %s (%s) are connected", self.local, self.node, self.far.remote_address)
@@ -57,9 +57,7 @@ class Relay:
         """Receive nothing on ``source`` until ``sink`` has room."""
         self.pauses += 1
         source.pause_receiving()
-        task = asyncio.create_task(self._resume(source, sink), name=f"quicdist gateway: {self.node} has room")
-        self._resuming.add(task)
-        task.add_done_callback(self._resuming.discard)
+        self._resuming.spawn(self._resume(source, sink), f"pause of {self.local} and {self.node}")
 
     async def _resume(self, source: RelayLink, sink: RelayLink) -> None:
         await sink.drain()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final
 
 from quicdist.carrier import Address, TcpCarrier
 from quicdist.carrier.tcp.listener import TcpIncoming, TcpListener
@@ -13,6 +13,7 @@ from quicdist.containment import settle_within
 from quicdist.discovery import Discovery, DiscoveryError, NodeNotFound, RegisteredName
 from quicdist.errors import QuicDistError
 from quicdist.gateway.errors import GatewayError
+from quicdist.gateway.tasks import Tasks
 from quicdist.protocol import is_node_name
 
 #: Remote nodes of one host that have a port; beyond that the one that was asked for least recently loses it,
@@ -22,7 +23,7 @@ MAX_NODES: Final = 256
 MAX_LISTED: Final = 64
 
 #: Called with a remote node and a connection of the local node to it; it is the caller's task.
-Dialled = Callable[[str, TcpIncoming], Awaitable[None]]
+Dialled = Callable[[str, TcpIncoming], Coroutine[Any, Any, None]]
 
 
 async def addresses_of(discovery: Discovery, node: str, seconds: float) -> Sequence[Address]:
@@ -50,7 +51,7 @@ class RemoteNodes:
         self._seconds = seconds
         self._carrier = TcpCarrier()
         self._listeners: OrderedDict[str, TcpListener] = OrderedDict()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._lock = asyncio.Lock()
 
     async def port_of(self, name: str) -> int | None:
@@ -84,7 +85,7 @@ class RemoteNodes:
             if listener is None:
                 listener = await self._carrier.listen(node, host=self._address)
                 self._listeners[node] = listener
-                self._spawn(self._accept(node, listener), f"dials of {node}")
+                self._tasks.spawn(self._accept(node, listener), f"dials of {node}")
                 if len(self._listeners) > MAX_NODES:
                     self._listeners.popitem(last=False)[1].close()
             self._listeners.move_to_end(node)
@@ -93,21 +94,10 @@ class RemoteNodes:
     async def _accept(self, node: str, listener: TcpListener) -> None:
         async for incoming in self._carrier.accept(listener):
             assert isinstance(incoming, TcpIncoming)
-            self._spawn(self._dialled(node, incoming), f"dial of {node}")
-
-    def _spawn(self, work: Awaitable[None], name: str) -> None:
-        async def run() -> None:
-            await work
-
-        task = asyncio.create_task(run(), name=f"quicdist gateway: {name}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+            self._tasks.spawn(self._dialled(node, incoming), f"dial of {node}")
 
     async def close(self) -> None:
         """Close the ports, and give up dials that are under way."""
         while self._listeners:
             self._listeners.popitem()[1].close()
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._tasks.close()

@@ -8,6 +8,7 @@ import contextvars
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from time import monotonic
 from typing import Any
 
 from quicdist.containment import settle
@@ -16,13 +17,16 @@ from quicdist.node.code_output import code_output
 from quicdist.node.exit_reason import ERROR
 from quicdist.node.process import Process
 from quicdist.node.running_calls import RunningCalls
+from quicdist.node.tracing import SafeSpan, TracedCall, server_span
 from quicdist.otp.call_context import Call, current
+from quicdist.otp.call_counters import CallCounters
 from quicdist.otp.caller_output import CallerOutput, CallOutput
 from quicdist.otp.erlang_apply import Mfa, NotApplicable, is_indirect, named_by
 from quicdist.otp.executors import Executors
 from quicdist.otp.exports import ExportedFunction, Exports
 from quicdist.otp.outcome import NOT_STARTED, NOT_SUPPORTED, RETURN, Outcome, outcome_of, run
 from quicdist.otp.thread_pool import ThreadPool
+from quicdist.otp.trace_propagation import FEATURES, MODULE, of_mfa
 from quicdist.term import Atom, Pid
 
 log = get_logger("quicdist.otp")
@@ -47,6 +51,8 @@ class Dispatcher:
         self._threads = ThreadPool()
         self._executors = Executors()
         self._refusals = RateLimit()
+        #: The calls, by their outcome: ``return``, ``error``, ``exit`` or ``throw``.
+        self.counters = CallCounters()
 
     def knows(self, module: str, function: str, arity: int) -> bool:
         """Whether a function of this name and arity is exported."""
@@ -78,6 +84,20 @@ class Dispatcher:
         When the process ends, the function is cancelled, unless it runs in a thread: a thread cannot be
         stopped.
         """
+        done = partial(self._counted, monotonic(), done)
+        tracer = process.runtime.tracer
+        if tracer is None or (mfa[0] is MODULE and mfa[1] is FEATURES):
+            self._apply(process, caller, mfa, done)
+            return
+        headers, mfa = of_mfa((mfa[0], mfa[1], mfa[2]))
+        span = server_span(tracer, _traced_call(process, caller, mfa), headers)
+        if span is None:
+            self._apply(process, caller, mfa, done)
+            return
+        with span.active():
+            self._apply(process, caller, mfa, partial(_ended, span, done))
+
+    def _apply(self, process: Process, caller: Pid | None, mfa: Sequence[Any], done: Done) -> None:
         try:
             (module, function, arguments), frames = self.resolve((mfa[0], mfa[1], mfa[2]))
         except NotApplicable as error:
@@ -103,6 +123,10 @@ class Dispatcher:
             self._calls.add(process)
         if outcome is not None:
             done(outcome)
+
+    def _counted(self, began: float, done: Done, outcome: Outcome) -> None:
+        self.counters.ended(began, outcome[0].name)
+        done(outcome)
 
     def _begin_blocking(
         self,
@@ -197,6 +221,20 @@ def _begin(
     process.on_end(task.cancel)
     task.add_done_callback(settled)
     return None
+
+
+def _traced_call(process: Process, caller: Pid | None, mfa: Sequence[Any]) -> TracedCall:
+    module, function, arguments = mfa
+    own = process.runtime.name
+    name = ""
+    if isinstance(module, Atom) and isinstance(function, Atom) and isinstance(arguments, list):
+        name = f"{module}:{function}/{len(arguments)}"
+    return TracedCall("erpc", own, own if caller is None else caller.node.name, name)
+
+
+def _ended(span: SafeSpan, done: Done, outcome: Outcome) -> None:
+    span.end(outcome[0].name)
+    done(outcome)
 
 
 def _name(mfa: Mfa) -> str:

@@ -330,7 +330,7 @@ class ServerLifecycle(Process):
             self.runtime.crashed(self, error)
             return
         if not by_signal:
-            self.runtime.reporter.process_crashed(self, (CLASS_EXIT, reason), None)
+            self.runtime.report_crash(self, (CLASS_EXIT, reason))
         self.runtime.terminate(self, reason)
 
     def ended(self) -> None:

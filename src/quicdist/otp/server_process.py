@@ -22,6 +22,7 @@ from quicdist.otp.gen_messages import reply as gen_reply
 from quicdist.otp.gen_server import TIMEOUT, Continue, GenServer, NoReply, Reply, Stop, Then
 from quicdist.otp.server_lifecycle import BAD_RETURN_VALUE
 from quicdist.otp.server_loop import ServerLoop
+from quicdist.otp.traced_calls import in_server_span
 from quicdist.term import Atom, Pid
 
 _CONTINUE = Atom("continue")
@@ -48,7 +49,16 @@ class ServerProcess(ServerLoop):
         if self.debug is not None:
             self.debug.event(IN, message)
         if kind is GEN_CALL:
-            result = self.call_back("handle_call", self.server.handle_call, request, sender)
+            tracer = self.runtime.tracer
+            if tracer is None:
+                result = self.call_back("handle_call", self.server.handle_call, request, sender)
+            else:
+                result = in_server_span(
+                    tracer,
+                    self,
+                    sender,
+                    lambda: self.call_back("handle_call", self.server.handle_call, request, sender),
+                )
             self._carry_on(sender, "handle_call", request, result)
         elif kind is GEN_CAST:
             result = self.call_back("handle_cast", self.server.handle_cast, request)

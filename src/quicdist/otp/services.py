@@ -37,7 +37,9 @@ from quicdist.otp.rpc_server import ErpcServer, Rex
 from quicdist.otp.state_form import StateForm
 from quicdist.otp.sys_client import SysClient
 from quicdist.otp.task_client import TaskSupervisorClient
+from quicdist.otp.trace_propagation import FEATURES, MODULE, TRACEPARENT, TracePropagation
 from quicdist.protocol import DistFlag
+from quicdist.term import Atom
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,11 @@ def start_services(node: LocalNode, exports: Exports, partitions: Partitions) ->
     gen.find = names.find
     gen_server = GenServerClient(runtime, gen, names)
 
+    if runtime.tracer is not None:
+        gen.propagation = erpc.propagation = TracePropagation(runtime.name, node.connections, erpc.features)
+        if exports.find(MODULE.name, FEATURES.name, 0) is None:
+            exports.add(MODULE, FEATURES, _features)
+
     kernel.flush = group_leader.close
     kernel.when_stopped(names.stop)
     kernel.when_stopped(logger_proxy.close)
@@ -125,6 +132,11 @@ def _io_server(
     call: RemoteCall, is_linked: Callable[[str], bool], output: TextIO | None, source: InputSource
 ) -> IoServer:
     return IoServer(call, output, is_linked, source)
+
+
+def _features() -> list[Atom]:
+    """``quicdist:features/0``: what this node offers to other Python nodes."""
+    return [TRACEPARENT]
 
 
 def _start_global(

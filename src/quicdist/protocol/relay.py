@@ -20,8 +20,12 @@ from quicdist.protocol import control_messages  # noqa: F401 - defines the opera
 from quicdist.protocol.connection import DistConnection
 from quicdist.protocol.control import Op, receiver_positions
 from quicdist.protocol.errors import FrameError
+from quicdist.protocol.flags import DistFlag
 from quicdist.protocol.fragments import MAX_PARTIAL_MESSAGES
 from quicdist.protocol.frames import Chunk
+from quicdist.protocol.identity import LocalIdentity, Peer
+from quicdist.protocol.streams import StreamPlan
+from quicdist.term import Codec
 from quicdist.term.tags import Tag
 
 #: Where the control message of a frame begins: after ``131 68 0``, ``131 69``, two numbers and ``0``, or
@@ -55,6 +59,10 @@ _OWNER_KEY: Final = 8
 MAX_OWNERS: Final = 16384
 
 
+#: The longest frame that is relayed, in bytes, where messages are sent in fragments: those have 64 KiB.
+MAX_FRAGMENTED_FRAME: Final = 16 * 1024 * 1024
+
+
 class FrameKind(Enum):
     """What a frame is."""
 
@@ -81,6 +89,12 @@ class FrameKind(Enum):
 class RelayConnection(DistConnection):
     """A connection whose frames are relayed: :meth:`receive` returns them as (:class:`FrameKind`, frame
     without its length). Signals of the gateway itself can be sent on it."""
+
+    def __init__(self, peer: Peer, local: LocalIdentity, *, streams: StreamPlan, max_frame: int) -> None:
+        if peer.negotiated & DistFlag.FRAGMENTS:
+            max_frame = min(max_frame, MAX_FRAGMENTED_FRAME)
+        # Only signals of the gateway itself are encoded.
+        super().__init__(peer, local, codec=Codec(), streams=streams, max_frame=max_frame)
 
     def _message(self, stream_id: int, frame: Chunk) -> tuple[Any, Any] | None:
         tag, kind = (frame[0], frame[1]) if len(frame) > _AFTER_HEADER else (0, 0)

@@ -48,7 +48,6 @@ from quicdist.protocol.relay import (
     operation_of,
     receiver_of,
 )
-from quicdist.term import Codec
 
 if TYPE_CHECKING:
     from quicdist.protocol import Chunk, LocalIdentity, Peer
@@ -266,7 +265,6 @@ class _RelayedHandshake(QuicHandshake):
         dist = RelayConnection(
             connected.peer,
             connected.local,
-            codec=Codec(),
             streams=self._stream_counts.plan(self.role, connected.peer),
             max_frame=settings.max_frame,
         )

@@ -14,7 +14,6 @@ from quicdist.carrier.tcp.link import STREAM, TcpLink
 from quicdist.protocol import MAX_FRAME, HandshakeEnded, StreamPlan
 from quicdist.protocol.handshake_relay import End, HandshakeRelay, Node
 from quicdist.protocol.relay import FrameKind, RelayConnection
-from quicdist.term import Codec
 
 if TYPE_CHECKING:
     from quicdist.protocol import Chunk, LocalIdentity, Peer
@@ -94,7 +93,7 @@ class TcpNearEnd:
     ) -> TcpRelayLink:
         """The link, after the handshake; ``leftover`` is what came with its last message."""
         self._detach()
-        dist = RelayConnection(peer, local, codec=Codec(), streams=StreamPlan.single(), max_frame=max_frame)
+        dist = RelayConnection(peer, local, streams=StreamPlan.single(), max_frame=max_frame)
         return TcpRelayLink(dist, self.connection, leftover=leftover + self._leftover, limits=limits)
 
     def close(self) -> None:
