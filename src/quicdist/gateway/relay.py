@@ -57,9 +57,7 @@ class Relay:
         """Receive nothing on ``source`` until ``sink`` has room."""
         self.pauses += 1
         source.pause_receiving()
-        self._resuming.spawn(
-            self._resume(source, sink), f"pause of {self.local} and {self.node}"
-        )
+        self._resuming.spawn(self._resume(source, sink), f"pause of {self.local} and {self.node}")
 
     async def _resume(self, source: RelayLink, sink: RelayLink) -> None:
         await sink.drain()
