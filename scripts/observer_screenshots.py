@@ -21,7 +21,7 @@ DOCS = ROOT / "docs"
 NAME, COOKIE = "shop@127.0.0.1", "secret"
 #: Seconds until GTK has drawn.
 DRAWN = 1.0
-#: Samples of the load charts, one a second.
+#: Samples of the load charts, two a second.
 SAMPLES = 55
 #: The largest picture, in bytes.
 MAX_SIZE = 100_000

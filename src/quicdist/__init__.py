@@ -85,6 +85,7 @@ if TYPE_CHECKING:
         Stop,
         Supervisor,
         SwapHandler,
+        TaskSupervisor,
         Via,
         current_call,
         state_function,
@@ -136,7 +137,8 @@ else:
                 Call CallTimeout CallingSelf ChildSpec Continue Event EventHandler EventTimeout GenEvent
                 GenServer GenStatem GenericTimeout Global HIBERNATE IGNORE KeepState LoggerHandler
                 NO_REPLY NextEvent NextState NoReply Node POSTPONE RemoteError RemoveHandler RepeatState
-                Reply Request StateTimeout Stop Supervisor SwapHandler Via current_call state_function
+                Reply Request StateTimeout Stop Supervisor SwapHandler TaskSupervisor Via current_call
+                state_function
             """,
             "quicdist.protocol": "NotAllowed WrongCookie",
             "quicdist.term": """
@@ -237,6 +239,7 @@ __all__ = [
     "StreamsNotSupported",
     "Supervisor",
     "SwapHandler",
+    "TaskSupervisor",
     "Term",
     "TermError",
     "UserStream",

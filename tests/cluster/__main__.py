@@ -31,7 +31,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--lives",
-        default="script,walk-0,walk-1,storm-0",
+        default="script,walk-0,walk-1",
         help="by comma: script; walk-SEED, random steps; storm-SEED, all at once (%(default)s)",
     )
     parser.add_argument("--rounds", type=int, default=20, help="rounds of walks and storms (20)")

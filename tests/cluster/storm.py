@@ -35,6 +35,9 @@ async def storm(seed: int, rounds: int, cluster: Cluster) -> None:
         cluster.heal()
         await cluster.start(*sorted(set(cluster.places) - set(cluster.world.up)))
         await cluster.agree(f"round {number}: {weather}")
+        for name, place in zip(_NAMES, cluster.places, strict=False):
+            assert await cluster.register(name, await cluster.spawn(place)), f"{place} cannot register {name}"
+        await cluster.quiet("new names")
 
 
 async def _busy(cluster: Cluster, place: str, seed: float) -> None:

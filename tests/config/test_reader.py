@@ -333,6 +333,8 @@ class TestFlags:
             ("-kernel net_ticktime 8", {"hidden": None, "listen": None}),
             ("-dist_listen false", {"listen": False}),
             ("-dist_listen true", {"listen": True}),
+            ("-connect_all false", {"connect_all": False}),
+            ("-connect_all true", {"connect_all": None}),
             ("-epmd_module quic_epmd -start_epmd false", {"epmd_module": "quic_epmd", "start_epmd": False}),
             ("-start_epmd false -start_epmd true", {"start_epmd": True}),
             ("-no_epmd", {"epmd": False}),

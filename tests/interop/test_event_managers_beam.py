@@ -109,6 +109,7 @@ SNIPPETS = {
     " gen_event:delete_handler(M, {tally, 1}, x), Mail(),"
     " {G, S, D, is_list(H), [K || {K, _} <- L], element(1, Items), [setelement(5, R, is_pid(element(5, R)))"
     " || R <- element(2, Items)]}",
+    "where it waits": "rpc:call(PEER, erlang, process_info, [M, current_function])",
     "a name": 'N = list_to_atom("e" ++ pid_to_list(M)), {ok, P} = rpc:call(PEER, tally, start, [N]),'
     " ok = gen_event:add_handler({N, PEER}, tally, x), R = gen_event:call({N, PEER}, tally, get),"
     " ok = gen_event:stop({N, PEER}), R",
@@ -161,6 +162,7 @@ async def conformance(beams: Beams) -> AsyncIterator[ConformancePair]:
     """Our node and the model, where ``tally:start/0,1`` start a manager."""
     async with conformance_pair(beams) as both:
         offer(both.node)
+        both.node.exports.introspection()
         yield both
 
 

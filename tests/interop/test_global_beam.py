@@ -447,3 +447,20 @@ async def test_a_published_node_that_stops_ends_no_connection_of_others(parted: 
         await peer.eval("sys:get_status(global_name_server)")
         assert await peer.names() == "[of_one]"
     assert await one.eval("nodes()") == f"['{two.name}']"
+
+
+async def test_disconnect_leaves_the_cluster_and_ends_no_connection_of_others(
+    parted: tuple[Peer, Peer],
+) -> None:
+    one, two = parted
+    async with published() as node:
+        await node.connect(one.name)
+        await two.eval(f"true = net_kernel:connect_node('{one.name}')")
+        await node.global_names.sync([one.name, two.name])
+        for peer in parted:
+            await peer.eval(f"ok = global:sync(), monitor_node('{node.name}', true)")
+        assert sorted(node.global_names.disconnect()) == sorted([one.name, two.name])
+        for peer in parted:
+            await peer.eval(f"receive {{nodedown, '{node.name}'}} -> ok end")
+        assert node.nodes() == []
+        assert await one.eval("sys:get_status(global_name_server), nodes()") == f"['{two.name}']"

@@ -98,6 +98,9 @@ SNIPPETS = {
     ' {G, S, D, is_list(H), [K2 || {K2, _} <- L], [proplists:get_value(X, L) || X <- ["Status",'
     ' "Time-outs",'
     ' "Logged Events", "Postponed"]], T, State}',
+    "the observer's way to a state": "{X, _, _} = rpc:call(PEER, proc_lib, translate_initial_call, [M]),"
+    " {behaviour, B} = lists:keyfind(behaviour, 1, rpc:call(PEER, X, module_info, [attributes])),"
+    " {B, rpc:call(PEER, erlang, process_info, [M, current_function])}",
     "sys:terminate": "W = monitor(process, M), ok = sys:terminate(M, enough), Down(W)",
     "init": "[case rpc:call(PEER, machine, start, [I]) of {ok, P} -> exit(P, kill), ok; X -> X end"
     " || I <- [{ok, a, [], #{}}, {ignore}, {stop, no}, {exit, no}]]",
@@ -150,6 +153,7 @@ async def conformance(beams: Beams) -> AsyncIterator[ConformancePair]:
     async with conformance_pair(beams) as both:
         node = both.node
         node.exports.child("machine", "start_link")(Machine)
+        node.exports.introspection()
 
         @node.export("machine")
         async def start(*arguments: Any) -> Any:

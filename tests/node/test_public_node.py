@@ -57,6 +57,7 @@ PUBLIC = {
     "stop",
     "subscribe",
     "sys",
+    "task_supervisor",
     "whereis",
 }
 

@@ -126,11 +126,11 @@ async def test_another_thread_cannot_start_a_timer(node: Node, process: Process)
 
 
 async def test_thousands_of_timers_are_kept_and_cancelled_at_once(node: Node, process: Process) -> None:
-    references = [process.send_after(60.0 + n, process, n) for n in range(20_000)]
-    assert active(node) == 20_000
+    references = [process.send_after(60.0 + n, process, n) for n in range(5_000)]
+    assert active(node) == 5_000
     for reference in references[::2]:
         process.cancel_timer(reference)
-    assert active(node) == 10_000
+    assert active(node) == 2_500
     process.stop()
     assert active(node) == 0
 

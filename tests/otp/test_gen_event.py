@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from quicdist import Atom, EventHandler, GenEvent, Global, Node, NodeError, Process, RemoveHandler
-from quicdist.otp import gen_event
+from quicdist import Atom, EventHandler, GenEvent, Global, Node, NodeError, Pid, Process, RemoveHandler
 from tests.otp.conftest import ended
 
 ERROR, EXIT, OK = Atom("error"), Atom("EXIT"), Atom("ok")
@@ -105,6 +104,8 @@ async def test_a_handler_without_a_case_for_an_event_is_removed_with_function_cl
     assert await node.gen_event.which_handlers("events") == [Atom("notes")]
     (record,) = caplog.records
     assert "(events) of alone@127.0.0.1: handler strict crashed: {'EXIT',{function_clause," in record.message
+    assert record.__dict__["handler"] == Atom("strict")
+    assert record.__dict__["last_message"] == "unknown"
 
 
 @pytest.mark.parametrize(
@@ -156,16 +157,22 @@ async def test_messages_of_every_wrong_shape_do_no_harm(node: Node) -> None:
         wrong += [(pid, client, (Atom("add_handler"), handler, 1))]
         wrong += [(pid, client, (Atom("swap_handler"), handler, 1, handler, 1))]
         wrong += [(pid, client, (Atom("add_sup_handler"), handler, 1, handler))]
-    for message in wrong * 20:
+    gone = node.spawn(lambda *_: None)
+    gone.stop()
+    for supervisor in (pid, gone.pid, Pid(Atom("nowhere@127.0.0.1"), 1, 0, 1)):
+        wrong.append((pid, client, (Atom("add_sup_handler"), (Atom("notes"), 1), 1, supervisor)))
+        wrong.append(
+            (pid, client, (Atom("swap_sup_handler"), Atom("notes"), 1, Atom("notes"), 1, supervisor))
+        )
+    for message in wrong * 3:
         node.send("events", message)
     await node.gen_event.sync_notify("events", "alive")
     assert process.alive
     assert all(handler[0] == Atom("notes") for handler in process.server.get_state())  # type: ignore[attr-defined]
 
 
-async def test_the_number_of_handlers_is_bounded(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gen_event, "MAX_HANDLERS", 2)
-    await started(node)
+async def test_the_number_of_handlers_is_bounded(node: Node) -> None:
+    node.serve(GenEvent({"notes": Notes}, max_handlers=2), name="events")
     await node.gen_event.add_handler("events", ("notes", 1))
     await node.gen_event.add_handler("events", ("notes", 2))
     with pytest.raises(NodeError, match="system_limit"):

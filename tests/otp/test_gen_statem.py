@@ -25,6 +25,7 @@ from quicdist import (
     StateTimeout,
     Stop,
     Supervisor,
+    Via,
     state_function,
 )
 from quicdist.otp.state_machine_process import MAX_EVENTS
@@ -251,3 +252,25 @@ async def test_a_supervisor_restarts_a_machine(node: Node) -> None:
 async def test_serve_refuses_what_is_no_behaviour(node: Node) -> None:
     with pytest.raises(NodeError, match="expected a GenServer"):
         node.serve(object())  # type: ignore[arg-type]
+
+
+async def test_a_machine_can_have_a_global_or_via_name(node: Node) -> None:
+    class Registry:
+        def __init__(self) -> None:
+            self.names: dict[Any, Any] = {}
+
+        def whereis_name(self, name: Any) -> Any:
+            return self.names.get(name)
+
+        def register_name(self, name: Any, pid: Any) -> bool:
+            return bool(self.names.setdefault(name, pid) == pid)
+
+        def unregister_name(self, name: Any) -> None:
+            del self.names[name]
+
+    via = Via(Registry(), "door")
+    process = await node.gen_statem.start(Door("1"), name=via)
+    assert process is not None
+    assert await node.gen_statem.call(via, "1") is True
+    await node.gen_statem.stop(via)
+    assert not process.alive

@@ -70,6 +70,7 @@ async def test_any_argument_gets_an_answer_or_a_refusal(one: Node, looked_at: No
         *(("observer_backend", name) for name in ("procs_info", "etop_collect", "get_table_list")),
         *(("code", "ensure_loaded"), ("ets", "info"), ("application", "get_application")),
         *(("proc_lib", "get_label"), ("proc_lib", "translate_initial_call"), ("gen_server", "module_info")),
+        *(("gen_statem", "module_info"), ("gen_event", "module_info")),
     ]
     here = one.spawn(_waits)
     for module, function in functions:

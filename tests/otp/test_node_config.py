@@ -16,6 +16,7 @@ from quicdist.carrier.security.psk import ExternalPsk
 from quicdist.carrier.tcp.carrier import TcpCarrier
 from quicdist.config import ConfigError, read_config
 from quicdist.discovery import DnsBackend, DnsClient
+from quicdist.otp.global_server import Partitions
 from tests.support.dns_server import dns_server
 
 
@@ -108,6 +109,17 @@ def test_defaults_without_files() -> None:
     node = Node("py@127.0.0.1", cookie="secret")
     assert tls(node) == ["None", "None", "None", True]
     assert (node.endpoints[0].port, node.endpoints[0].listen, node.net_ticktime) == (4433, True, 60)
+
+
+def test_global_is_set_by_files_and_overridden_by_the_program(tmp_path: Path) -> None:
+    vm_args, config = tmp_path / "vm.args", tmp_path / "sys.config"
+    vm_args.write_text("-name a@127.0.0.1 -setcookie c -hidden false -connect_all false")
+    config.write_text("[{kernel, [{prevent_overlapping_partitions, false}]}].")
+    node = Node(carrier="tcp", vm_args=vm_args, config=config)
+    assert node._running._partitions == Partitions(connect_all=False, prevent_overlapping=False)
+    node = Node(carrier="tcp", vm_args=vm_args, config=config, connect_all=True)
+    assert node._running._partitions == Partitions(connect_all=True, prevent_overlapping=False)
+    assert Node("b@127.0.0.1", cookie="c")._running._partitions == Partitions(True, True)
 
 
 def test_a_node_without_a_name_is_an_error() -> None:

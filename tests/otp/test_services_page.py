@@ -50,6 +50,7 @@ def test_every_test_against_a_beam_is_in_the_table() -> None:
         "test_pg_beam.py",
         "test_state_machines_beam.py",
         "test_event_managers_beam.py",
+        "test_tasks_elixir.py",
     ):
         tests = {test for test in cases_of(ROOT / "tests" / "interop" / name) if "test_" in test}
         listed = {match["names"] for match in _TEST.finditer(_TABLE) if match["file"] == name}
@@ -58,6 +59,7 @@ def test_every_test_against_a_beam_is_in_the_table() -> None:
 
 
 def test_every_group_is_on_the_page_and_on_the_node() -> None:
-    for group in set(Services.__dataclass_fields__) - {"gen", "names", "reports", "kernel_supervisor"}:
+    inner = {"gen", "names", "reports", "kernel_supervisor", "dispatcher"}
+    for group in set(Services.__dataclass_fields__) - inner:
         assert f"`node.{group}`" in PAGE or f"node.{group}." in PAGE
         assert isinstance(getattr(Node, group), property)

@@ -23,6 +23,7 @@ from quicdist.otp.node import Node
 from quicdist.otp.request import Request
 from quicdist.otp.server_names import Global, NameRegistry, Via
 from quicdist.otp.supervisor import Supervisor
+from quicdist.otp.task_supervisor import TaskSupervisor
 
 __all__ = [
     "HIBERNATE",
@@ -58,6 +59,7 @@ __all__ = [
     "Stop",
     "Supervisor",
     "SwapHandler",
+    "TaskSupervisor",
     "Via",
     "current_call",
     "state_function",

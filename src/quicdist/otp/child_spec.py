@@ -33,12 +33,12 @@ _PYTHON, _UNDEFINED = Atom("python"), Atom("undefined")
 class ChildSpec:
     """A child specification.
 
-    ``start`` is called with ``args`` for each start and returns a :class:`GenServer`; or it is a
-    coroutine function, the body of a process, called with the process and ``args``. The process is
-    registered under ``name``. ``restart``: restart the child whenever it ends (``permanent``), unless it
-    ends with ``normal``, ``shutdown`` or ``{shutdown, _}`` (``transient``), or never (``temporary``).
-    ``shutdown``: seconds until a child that does not end is killed; by default 5, for a supervisor
-    ``"infinity"``.
+    ``start`` is called with ``args`` for each start and returns a :class:`GenServer`, a :class:`GenStatem`
+    or a :class:`GenEvent`; or it is a coroutine function, the body of a process, called with the process
+    and ``args``. The process is registered under ``name``. ``restart``: restart the child whenever it ends
+    (``permanent``), unless it ends with ``normal``, ``shutdown`` or ``{shutdown, _}`` (``transient``), or
+    never (``temporary``). ``shutdown``: seconds until a child that does not end is killed; by default 5,
+    for a supervisor ``"infinity"``.
 
     Raises :class:`NodeError` for an invalid value, TypeError where ``args`` is not a list or ``name`` not
     a name.

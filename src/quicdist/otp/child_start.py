@@ -29,7 +29,7 @@ _ERROR = Atom("error")
 _IGNORE = Atom("ignore")
 _ALREADY_STARTED = Atom("already_started")
 
-#: Makes a child: a class or function that returns a :class:`GenServer` for each start; or a coroutine
+#: Makes a child: a class or function that returns a server of any behaviour for each start; or a coroutine
 #: function, the body of a process, called with the process and the arguments.
 Factory = Callable[..., Any]
 
@@ -48,7 +48,7 @@ async def start_link(
     if inspect.iscoroutinefunction(factory):
         own, looked_up = split_server_name(name)
         if looked_up is not None:
-            raise NodeError(f"only a GenServer can be registered as {name}, not a coroutine function")
+            raise NodeError(f"only a server can be registered as {name}, not a coroutine function")
         body = runtime.spawn(factory, *arguments, name=own)
         body.is_otp_process = True
         body.parent = parent
@@ -57,7 +57,8 @@ async def start_link(
         return body
     made = factory(*arguments)
     if not isinstance(made, Behaviour):
-        raise NodeError(f"a child must be a GenServer or a coroutine function, got {made!r}")
+        kinds = "a GenServer, GenStatem, GenEvent or a coroutine function"
+        raise NodeError(f"a child must be {kinds}, got {made!r}")
     process = server_start.start(runtime, made, name=name, link_to=parent, group_leader=group_leader)
     return process if await process.ready() else None
 

@@ -132,9 +132,16 @@ class CrashReports(CrashLog):
     # -- event managers ----------------------------------------------------------------------------
 
     def handler_failed(
-        self, process: Process, handler: Any, last_message: Any, state: Any, reason: Any
+        self,
+        process: Process,
+        handler: Any,
+        last_message: Any,
+        state: Any,
+        reason: Any,
+        error: BaseException | None,
     ) -> None:
-        """Report a handler that an event manager has removed because it failed."""
+        """Report a handler that an event manager has removed because it failed; ``error`` is what it has
+        raised, if it has."""
         try:
             text = cache(
                 lambda: (
@@ -147,10 +154,11 @@ class CrashReports(CrashLog):
             )
             note = self._limit.admit((process.pid, "handler"))
             if note is not None:
-                facts = {"handler": handler, "reason": reason, "state": state, "reported_to": to}
-                fields = {"node": self.node, "pid": process.pid, "registered_name": process.name, **facts}
-                head, end, more = text().partition("\n")
-                log.error("%s", Lines(f"{head}{note}{end}{more}"), extra=fields)
+                more = {"handler": shorten(handler), "reason": shorten(reason), "state": state}
+                more |= {"last_message": shorten(last_message), "reported_to": to}
+                fields = {"node": self.node, "pid": process.pid, "registered_name": process.name, **more}
+                head, end, rest = text().partition("\n")
+                log.error("%s", Lines(f"{head}{note}{end}{rest}"), exc_info=error, extra=fields)
         except Exception:
             log.exception("cannot report %r", process)
 

@@ -53,7 +53,8 @@ def function_clause(server: object, callback: str, argument: Any, *more: Any) ->
     """The error for a callback of a server that has no case for its first argument."""
     kind = type(server)
     name = f"{kind.__module__}.{kind.__qualname__}"
-    error = NodeError(f"{name}.{callback} has no case for {shown(argument)} (function_clause)")
+    what = shown((argument, *more) if more else argument)
+    error = NodeError(f"{name}.{callback} has no case for {what} (function_clause)")
     code = getattr(getattr(kind, callback), "__code__", None)
     where = []
     if code is not None:

@@ -30,8 +30,8 @@ log = get_logger("quicdist.otp")
 #: Log lines about unexpected messages, for each class.
 _unexpected = RateLimit(MAX_REPORTS, PERIOD)
 
-#: Handlers that one manager can have. Other nodes can add them, so their number is bounded.
-MAX_HANDLERS: Final = 10_000
+#: Handlers that a manager can have by default. Other nodes can add them, and each costs time for each event.
+MAX_HANDLERS: Final = 1000
 
 _OK = Atom("ok")
 _NORMAL, _SHUTDOWN, _SWAPPED = Atom("normal"), Atom("shutdown"), Atom("swapped")
@@ -150,7 +150,8 @@ class GenEvent(Behaviour):
     ``handlers`` are the handlers that can be added, by the names of their modules in Erlang: classes derived
     from :class:`EventHandler`, or functions that return one. Programs of all nodes add them, by
     ``gen_event:add_handler(Manager, Name, Args)`` or ``node.gen_event.add_handler``. ``install`` are those
-    that are there from the start: ``(name, args)``, where a name may be ``(name, id)``.
+    that are there from the start: ``(name, args)``, where a name may be ``(name, id)``. With
+    ``max_handlers`` handlers further ones are refused with ``{error, system_limit}``.
     """
 
     behaviour: ClassVar[Atom] = Atom("gen_event")
@@ -160,9 +161,11 @@ class GenEvent(Behaviour):
         handlers: Mapping[str, HandlerFactory] | Mapping[Name, HandlerFactory],
         *,
         install: Iterable[tuple[Any, Any]] = (),
+        max_handlers: int = MAX_HANDLERS,
     ) -> None:
         self._factories = {name_of(name): factory for name, factory in handlers.items()}
         self._install = list(install)
+        self._max_handlers = max_handlers
         #: The handlers, the newest first.
         self._handlers: list[Installed] = []
 
@@ -193,7 +196,7 @@ class GenEvent(Behaviour):
         """Add a handler: ``ok``, or why it was not added."""
         if supervisor is not None:
             self.process.link(supervisor)
-        if len(self._handlers) >= MAX_HANDLERS:
+        if len(self._handlers) >= self._max_handlers:
             return (ERROR, _SYSTEM_LIMIT)
         installed, answer = await self._made(key, args, supervisor)
         if installed is not None:
@@ -261,18 +264,27 @@ class GenEvent(Behaviour):
         if made is None:
             self._handlers.remove(installed)
             failed = Installed(*_split(key), installed.handler, installed.supervisor)
-            self._report(failed, (ERROR, answer), None, False)
+            self._report(failed, (ERROR, answer), None, False, None)
             self._tell_supervisor(failed, (ERROR, answer))
         else:
             self._handlers[place] = made
 
-    async def _end(self, installed: Installed, args: Any, last: Any, reason: Any) -> Any:
-        """Terminate a handler, tell its supervisor, and report it where ``reason`` is an error."""
+    async def _end(
+        self,
+        installed: Installed,
+        args: Any,
+        last: Any,
+        reason: Any,
+        failed: BaseException | None = None,
+    ) -> Any:
+        """Terminate a handler, tell its supervisor, and report it where ``reason`` is an error; ``failed``
+        is what it has raised."""
         handler = installed.handler
-        state = _reported(handler)
+        in_order = reason in (_NORMAL, _SHUTDOWN) or (isinstance(reason, tuple) and reason[0] is _SWAPPED)
+        state = None if in_order else _reported(handler)
         value, error = await settle(_called(handler.terminate, args))
-        if not (reason in (_NORMAL, _SHUTDOWN) or (isinstance(reason, tuple) and reason[0] is _SWAPPED)):
-            self._report(installed, reason, last, state)
+        if not in_order:
+            self._report(installed, reason, last, state, failed)
         self._tell_supervisor(installed, reason)
         if error is not None:
             return caught(error)
@@ -287,9 +299,11 @@ class GenEvent(Behaviour):
             told = (_GEN_EVENT_EXIT, installed.key, error_term(error))
             self.process.send(installed.supervisor, told)
 
-    def _report(self, installed: Installed, reason: Any, last: Any, state: Any) -> None:
+    def _report(
+        self, installed: Installed, reason: Any, last: Any, state: Any, error: BaseException | None
+    ) -> None:
         reports = self.process.node._services.reports
-        reports.handler_failed(self.process, installed.key, last, state, reason)
+        reports.handler_failed(self.process, installed.key, last, state, reason, error)
 
     # -- events ------------------------------------------------------------------------------------
 
@@ -326,7 +340,7 @@ class GenEvent(Behaviour):
                 result, error = None, function_clause(installed.handler, callback, message)
             match result:
                 case _ if error is not None:
-                    await self._crash(installed, message, caught(error))
+                    await self._crash(installed, message, caught(error), error)
                 case None:
                     pass
                 case RemoveHandler():
@@ -337,9 +351,11 @@ class GenEvent(Behaviour):
                 case _ if result != HIBERNATE:
                     await self._crash(installed, message, result)
 
-    async def _crash(self, installed: Installed, message: Any, reason: Any) -> None:
+    async def _crash(
+        self, installed: Installed, message: Any, reason: Any, error: BaseException | None = None
+    ) -> None:
         self._handlers.remove(installed)
-        await self._end(installed, (ERROR, reason), message, reason)
+        await self._end(installed, (ERROR, reason), message, reason, error)
 
     async def call(self, key: Any, request: Any) -> Any:
         """Call one handler; its reply."""
@@ -351,7 +367,7 @@ class GenEvent(Behaviour):
             error = function_clause(installed.handler, "handle_call", request)
         if error is not None:
             reason = caught(error)
-            await self._crash(installed, request, reason)
+            await self._crash(installed, request, reason, error)
             return (ERROR, reason)
         match result:
             case RemoveHandler():

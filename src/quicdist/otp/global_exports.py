@@ -74,6 +74,7 @@ class GlobalExports:
             *(self.resolve_it, self.whereis_name, self.registered_names, self.register_name),
             *(self.re_register_name, self.unregister_name, self.register_name_external),
             *(self.unregister_name_external, self.send, self.sync, self.set_lock, self.del_lock),
+            self.disconnect,
         ):
             self._exports.add("global", function.__name__, function)
         for name, resolver in _RESOLVERS.items():
@@ -137,6 +138,9 @@ class GlobalExports:
     async def sync(self, nodes: list[Atom] | None = None) -> Atom:
         await self._names.sync(nodes)
         return _OK
+
+    def disconnect(self) -> list[Atom]:
+        return [Atom(node) for node in self._names.disconnect()]
 
     async def set_lock(self, lock_id: Any, nodes: list[Atom] | None = None, retries: Any = _INFINITY) -> bool:
         attempts = None if retries == _INFINITY else int(retries)

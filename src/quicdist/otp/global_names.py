@@ -217,6 +217,11 @@ class GlobalNames:
             raise NodeError("too many calls of global:sync wait")
         await _within(done, "global:sync", timeout)
 
+    def disconnect(self) -> list[str]:
+        """End the connections to all published nodes, without the effect that a lost connection has on the
+        others; the names of these nodes (``global:disconnect/0``)."""
+        return self._server.protocol.disconnect()
+
     async def _locked(
         self, procedure: Callable[[list[str]], Steps[T]], what: str, timeout: float | None
     ) -> T:

@@ -372,6 +372,16 @@ class GlobalProtocol:
         self.locks.down(reference)
         self.names.down(reference)
 
+    def disconnect(self) -> list[str]:
+        """End the connections to all published nodes; their names (``global:disconnect/0``). Others are not
+        told."""
+        nodes = list(self._known.connection_ids)
+        for node in nodes:
+            self._synced_with(node)
+            self._remove(node)
+            self._port.disconnect(node)
+        return nodes
+
     def stopping(self) -> None:
         """The node stops: other nodes are not told of the connections that end (``prepare_shutdown``)."""
         self.connect_all = self.prevent_overlapping_partitions = False

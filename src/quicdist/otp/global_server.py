@@ -19,6 +19,7 @@ from typing import Any
 from quicdist.containment import describe
 from quicdist.errors import QuicDistError
 from quicdist.logs import RateLimit, get_logger
+from quicdist.node.dial_queue import RETRY, causing_peer
 from quicdist.node.errors import NodeError
 from quicdist.node.local_node import LocalNode, NodeDown, NodeUp
 from quicdist.node.process import HandlerProcess, Process
@@ -348,17 +349,27 @@ class GlobalNameServer(GenServer):
         self._connecting[node] = task, [done]
 
     async def _connect(self, node: str) -> None:
-        connected = node == self.name
         try:
-            if not connected:
-                await self._node.connections.connect(node)
-                connected = True
-        except QuicDistError as error:
-            log.debug("global: cannot connect to %s: %s", node, describe(error))
+            connected = node == self.name or await self._reach(node)
         finally:
             _, waiting = self._connecting.pop(node)
         for done in waiting:
             self._node.runtime.deliver(self.process, _Connected(done, connected))
+
+    async def _reach(self, node: str) -> bool:
+        # A dial that a peer has caused fails at once if one has failed just before. The node must not count
+        # as lost for that alone: others would end their connections to it.
+        attempts = 1 if causing_peer() is None else 2
+        for attempt in range(1, attempts + 1):
+            try:
+                await self._node.connections.connect(node)
+            except QuicDistError as error:
+                log.debug("global: cannot connect to %s: %s", node, describe(error))
+                if attempt < attempts:
+                    await asyncio.sleep(RETRY)
+            else:
+                return True
+        return False
 
     def disconnect(self, node: str) -> None:
         error = NodeError(f"global ended the connection to {node}")
@@ -395,4 +406,5 @@ _QUERIES: dict[str, Callable[[GlobalNameServer], Any]] = {
     "get_protocol_version": lambda server: VERSION,
     "get_names_ext": lambda server: server.protocol.external_names(),
     "info": GlobalNameServer.get_state,
+    "disconnect": lambda server: [Atom(node) for node in server.protocol.disconnect()],
 }

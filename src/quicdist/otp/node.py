@@ -44,6 +44,7 @@ from quicdist.otp.rpc import RpcClient
 from quicdist.otp.server_names import GlobalOrVia
 from quicdist.otp.services import Services, start_services
 from quicdist.otp.sys_client import SysClient
+from quicdist.otp.task_client import TaskSupervisorClient
 from quicdist.protocol.names import node_name
 from quicdist.term import Atom, Codec, Limits
 from quicdist.term.names import REGISTERED_NAME, Name, name_of
@@ -340,13 +341,18 @@ class Node:
         return self._services.gen_event
 
     @property
+    def task_supervisor(self) -> TaskSupervisorClient:
+        """``Task.Supervisor`` of Elixir: tasks on any node that has one."""
+        return self._services.task_supervisor
+
+    @property
     def net_kernel(self) -> NetKernel:
         """``net_kernel``: the other nodes."""
         return self._services.net_kernel
 
     @property
     def global_names(self) -> GlobalNames:
-        """``global``: names that the whole cluster knows."""
+        """``global``: names that the whole cluster knows, and locks on all its nodes."""
         return self._services.global_names
 
     @property

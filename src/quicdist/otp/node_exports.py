@@ -54,8 +54,9 @@ class NodeExports(Exports):
     def child(
         self, module: Name, function: Name | None = None, *, name: Name | GlobalOrVia | None = None
     ) -> Callable[[F], F]:
-        """Decorator: let supervisors of other nodes start a :class:`GenServer` class, a function that
-        returns a GenServer, or a coroutine function as the body of a process.
+        """Decorator: let supervisors of other nodes start a class of servers (:class:`GenServer`,
+        :class:`GenStatem`, :class:`GenEvent`), a function that returns a server, or a coroutine function
+        as the body of a process.
 
         A call of ``module:function`` by ``rpc`` or ``erpc`` starts it with the arguments of the call,
         linked to the caller and registered under ``name``, and returns ``{ok, Pid}`` as ``start_link``

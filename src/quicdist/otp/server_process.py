@@ -49,10 +49,12 @@ class ServerProcess(ServerLoop):
             self._carry_on(sender, "handle_call", request, result)
         elif kind is GEN_CAST:
             result = self.call_back("handle_cast", self.server.handle_cast, request)
-            self._carry_on(None, "handle_cast", request, result)
+            if result is not None:  # None asks for nothing
+                self._carry_on(None, "handle_cast", request, result)
         else:
             result = self.call_back("handle_info", self.server.handle_info, message)
-            self._carry_on(None, "handle_info", message, result)
+            if result is not None:
+                self._carry_on(None, "handle_info", message, result)
 
     # -- what callbacks return ---------------------------------------------------------------------
 

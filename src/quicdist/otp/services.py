@@ -29,6 +29,7 @@ from quicdist.otp.pg import ProcessGroups
 from quicdist.otp.rpc import REX, RpcClient
 from quicdist.otp.rpc_server import ErpcServer, Rex
 from quicdist.otp.sys_client import StateForm, SysClient
+from quicdist.otp.task_client import TaskSupervisorClient
 from quicdist.protocol import DistFlag
 
 
@@ -42,6 +43,8 @@ class Services:
     gen_server: GenServerClient
     gen_statem: GenStatemClient
     gen_event: GenEventClient
+    task_supervisor: TaskSupervisorClient
+    dispatcher: Dispatcher
     net_kernel: NetKernel
     global_names: GlobalNames
     names: NameResolver
@@ -90,6 +93,8 @@ def start_services(node: LocalNode, exports: Exports, partitions: Partitions) ->
         gen_server=gen_server,
         gen_statem=GenStatemClient(runtime, gen, gen_server),
         gen_event=GenEventClient(runtime, gen, gen_server),
+        task_supervisor=TaskSupervisorClient(runtime, gen, gen_server),
+        dispatcher=dispatcher,
         net_kernel=net_kernel,
         global_names=global_names,
         names=names,
