@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -42,8 +43,8 @@ class GatewayProgram:
     def __init__(self, name: str, *options: str, port: int | None = None) -> None:
         self.name = name
         self.port = any_port() if port is None else port
-        self.epmd_port = free_port()
-        self.metrics_port = free_port()
+        #: Those that it has chosen, once it is started.
+        self.epmd_port = self.metrics_port = 0
         self._options = options
         self._folder = tempfile.TemporaryDirectory(prefix="gateway-")
         path = Path(self._folder.name)
@@ -77,6 +78,8 @@ class GatewayProgram:
             log_text = self.logged()
             self.close()
             raise AssertionError(log_text)
+        found = re.findall(r"epmd port (\d+), metrics http://127.0.0.1:(\d+)/", self.logged())
+        self.epmd_port, self.metrics_port = map(int, found[-1])
 
     def _report_end(self, address: Path) -> None:
         """A gateway that ends before it is ready is not waited for."""

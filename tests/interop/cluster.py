@@ -25,6 +25,8 @@ class Cluster:
         self.beam = beam
         self.beam_name = beam_name
         self.carrier = carrier
+        #: The carrier of our node.
+        self.node_carrier = "quic" if carrier == "gateway" else carrier
 
     async def eval(self, source: str, data: bytes = b"", **names: Any) -> str:
         """Evaluate on the BEAM, with ``PY`` in the source replaced by our node's name, quoted."""

@@ -49,7 +49,7 @@ def another(pair: Cluster, name: str, peer: str, host: str, port: int) -> Node:
     """A node that has the name of one of the pair, and knows the way to the other."""
     options: dict[str, Any] = {} if pair.carrier == "tcp" else {"verify": False}
     nodes = {peer: (host, port)}
-    return Node(name, cookie=COOKIE, carrier=pair.carrier, nodes=nodes, listen=False, **options)
+    return Node(name, cookie=COOKIE, carrier=pair.node_carrier, nodes=nodes, listen=False, **options)
 
 
 #: What the BEAM has heard of our node.

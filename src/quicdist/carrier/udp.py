@@ -25,6 +25,7 @@ from quicdist.carrier.datagram_socket import (
 from quicdist.carrier.icmp import Report, ask_for_reports, take_reports
 from quicdist.carrier.keepalive import KeepAlive
 from quicdist.carrier.no_handler import NO_HANDLER
+from quicdist.carrier.socket_watch import SocketWatch
 
 #: Datagrams handled in one turn of the event loop: enough that a burst is answered by one transmit, few
 #: enough that the loop serves everything else, and reads the socket again, within about two milliseconds.
@@ -127,7 +128,7 @@ class UdpSocket:
         self.local = to_address(sock.getsockname())
         #: Datagrams are not fragmented: one that is too long for the path does not arrive.
         self.whole = keep_whole(sock)
-        self.loop.add_reader(sock.fileno(), self._readable)
+        self._watch = SocketWatch(self.loop, sock.fileno(), self._readable)
 
     def read(self) -> None:
         """Read the socket now, and handle the first batch."""
@@ -351,7 +352,7 @@ class UdpSocket:
     def _block(self, datagrams: Sequence[Datagram]) -> None:
         self.blocked = True
         self._keep(datagrams)
-        self.loop.add_writer(self._sock.fileno(), self._writable)
+        self._watch.writable(self._writable)
 
     def _keep(self, datagrams: Sequence[Datagram]) -> None:
         self._unsent.extend(datagrams)
@@ -364,7 +365,7 @@ class UdpSocket:
             return
         if self.blocked:
             self.blocked = False
-            self.loop.remove_writer(self._sock.fileno())
+            self._watch.not_writable()
         unsent = list(self._unsent)
         self._unsent.clear()
         if unsent:
@@ -379,9 +380,7 @@ class UdpSocket:
         self.closed = True
         self._unsent.clear()
         self._backlog.clear()
-        if not self.loop.is_closed():
-            self.loop.remove_reader(self._sock.fileno())
-            self.loop.remove_writer(self._sock.fileno())
+        self._watch.close()
         with self._lock:
             self._sock.close()
         # They usually hold this socket: avoid the cycle.

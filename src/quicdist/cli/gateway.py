@@ -26,7 +26,7 @@ from quicdist.cli.options import NodeNameType, shared_options
 @click.option("--port", type=click.IntRange(1, 65535), help="UDP port to listen on; 4433 by default.")
 @click.option(
     "--epmd-port",
-    type=click.IntRange(1, 65535),
+    type=click.IntRange(0, 65535),
     help="Port of epmd, for the local node too; $ERL_EPMD_PORT or 4369 by default.",
 )
 @click.option(

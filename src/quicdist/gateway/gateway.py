@@ -216,7 +216,11 @@ class Gateway:
             raise
         self._enter(GatewayState.RUNNING)
         self._ticker.start()
-        log.info("gateway of %s: QUIC at %s, epmd port %d", self.name, self.address, self.epmd_port)
+        page = "none" if self._metrics is None else f"http://{LOCAL}:{self.metrics_port}/metrics"
+        log.info(
+            "gateway of %s: QUIC at %s, epmd port %d, metrics %s",
+            *(self.name, self.address, self.epmd_port, page),
+        )
 
     async def _listen(self) -> None:
         self._listener = await self._carrier.listen(self.name, host=self._host, port=self._port)
