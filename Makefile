@@ -12,7 +12,8 @@ CLUSTER_ARGS ?=
 HOSTILE_ARGS ?=
 SIMULATE_ARGS ?=
 # The tests of the carrier would double the time. Tests that measure time fail under the tracer.
-COVERED_BY := tests/term tests/protocol tests/discovery tests/config tests/node tests/otp tests/cli
+COVERED_BY := tests/term tests/protocol tests/discovery tests/config tests/node tests/otp tests/membership tests/metrics \
+	tests/cli
 
 python := .venv/bin/python
 setup := @scripts/setup-venv.sh

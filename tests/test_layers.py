@@ -30,6 +30,8 @@ LAYERS = (
     "node",
     "otp",
     "",
+    "prometheus",
+    "opentelemetry",
     "cli",
     "__main__",
 )
@@ -49,6 +51,8 @@ ALLOWED_IN = {
     "dns": {"discovery"},
     "click": {"cli"},
     "rich": {"cli"},
+    "prometheus_client": {"prometheus"},
+    "opentelemetry": {"opentelemetry"},
 }
 
 #: The one package that touches aioquic, public and private.

@@ -12,26 +12,10 @@ import pytest
 from tests.support.imports import MODULES
 from tests.test_docs import PAGES, ROOT, blocks, page_name
 
-PACKAGES = [
-    "quicdist",
-    *(
-        f"quicdist.{part}"
-        for part in (
-            *(
-                "carrier",
-                "cli",
-                "cluster",
-                "config",
-                "discovery",
-                "gateway",
-                "node",
-                "otp",
-                "protocol",
-                "term",
-            ),
-        )
-    ),
-]
+PARTS = """
+    carrier cli cluster config discovery gateway node opentelemetry otp prometheus protocol term
+"""
+PACKAGES = ["quicdist", *(f"quicdist.{part}" for part in PARTS.split())]
 NAMES = {package: {*importlib.import_module(package).__all__, "*"} for package in PACKAGES}
 NAMES["quicdist"].add("__version__")
 

@@ -11,20 +11,20 @@ from typing import Any
 PAGE = Path(__file__).parents[2] / "docs" / "joining.md"
 
 
-def program(section: str) -> str:
-    """The Python program of a section."""
-    (text,) = re.findall(rf"^## {section}\n.*?^```python\n(.*?)^```", PAGE.read_text(), re.M | re.S)
-    assert isinstance(text, str)
-    return text
+def programs(section: str) -> list[str]:
+    """The Python programs of a section."""
+    text = PAGE.read_text().partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    return re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
 
 
-async def run_program(section: str, replaced: Mapping[str, str]) -> list[Any]:
-    """Run it with other names and paths; what it prints, one value for each ``print``."""
-    source = program(section)
+async def run_program(section: str, replaced: Mapping[str, str], *, number: int = 0) -> list[Any]:
+    """Run the program of this number with other names and paths; what it prints, one value for each
+    ``print``."""
+    source = programs(section)[number]
     for text, other in replaced.items():
-        assert text in source, f"{text} is not in the program of {section}"
+        assert text in source, f"{text} is not in program {number} of {section}"
         source = source.replace(text, other)
     printed: list[Any] = []
     code = compile(source, f"{PAGE}: {section}", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    await eval(code, {"print": printed.append})
+    await eval(code, {"print": lambda *values: printed.append(values if len(values) > 1 else values[0])})
     return printed

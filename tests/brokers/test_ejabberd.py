@@ -47,6 +47,10 @@ async def _administer(node: Node, service: Service) -> None:
     assert await call("ejabberd_cluster", "get_nodes") == [Atom(service.name)]
 
     names = {"ejabberd@localhost": service.name, "py@localhost": "py2@127.0.0.1"}
-    printed = await run_program("ejabberd", names | {"/var/lib/ejabberd/.erlang.cookie": str(service.cookie)})
+    names["/var/lib/ejabberd/.erlang.cookie"] = str(service.cookie)
+    printed = await run_program("ejabberd", names)
     assert printed == [[], Atom("ok"), Atom("ok"), [Atom(service.name)]]
     assert await call("ejabberd_auth", "get_users", b"localhost") == [(b"ann", b"localhost")]
+    printed = await run_program("ejabberd", names, number=1)
+    assert printed == [[b"ann@localhost/python"], (b"admin", b"hello")]
+    assert await call("ejabberd_sm", "connected_users") == []

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from quicdist import Node
 from tests.support.beam import Beam, tcp_args
-from tests.support.epmd import free_port
 
 pytestmark = pytest.mark.beam
 
 COOKIE = "numbered"
+FreePort = Callable[[], int]
 #: An epmd module with EMQX's rule for ports: a base, and the digits at the end of the name. As EMQX's, it
 #: answers the distribution's version 5.
 EPMD_MODULE = """
@@ -42,21 +44,15 @@ def compiled(folder: Path, base: int) -> Path:
     return folder
 
 
-async def test_a_node_listens_where_such_beams_look_for_it(tmp_path: Path) -> None:
-    base = free_port()
+async def test_a_node_listens_where_such_beams_look_for_it(tmp_path: Path, free_port: FreePort) -> None:
+    base, port = sorted((free_port(), free_port()))
+    ours = f"py{port - base}@127.0.0.1"
     folder = await asyncio.to_thread(compiled, tmp_path, base)
     more = ["-start_epmd", "false", "-epmd_module", "numbered_epmd", "-pa", str(folder)]
     with await asyncio.to_thread(Beam, tcp_args("emqx@127.0.0.1", COOKIE, more=more)) as beam:
-        node = Node(
-            "py7@127.0.0.1",
-            cookie=COOKIE,
-            carrier="tcp",
-            host="127.0.0.1",
-            port=base + 7,
-            epmd=False,
-            nodes={"emqx@127.0.0.1": ("127.0.0.1", base)},
-        )
-        async with node:
+        nodes = {"emqx@127.0.0.1": ("127.0.0.1", base)}
+        options: dict[str, Any] = {"carrier": "tcp", "host": "127.0.0.1", "epmd": False, "nodes": nodes}
+        async with Node(ours, cookie=COOKIE, port=port, **options) as node:
             assert await node.ping("emqx@127.0.0.1")
             node.disconnect("emqx@127.0.0.1")
-            assert await beam.eval("net_adm:ping('py7@127.0.0.1')") == "pong"
+            assert await beam.eval(f"net_adm:ping('{ours}')") == "pong"

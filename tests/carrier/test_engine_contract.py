@@ -145,6 +145,12 @@ def test_data_arrive_in_order_although_a_third_of_the_datagrams_are_lost(pair: P
     assert pair.client.written(0) == pair.client.unsent(0) == pair.client.unacknowledged(0) == len(sent)
     pair.talk(20, lost)
     pair.talk()
+    stats = pair.client.transport_stats()
+    assert (stats.packets_sent, stats.in_flight) == (pair.client.packets_sent(), 0)
+    assert None not in (stats.retransmissions, stats.congestion_window)
+    assert stats.retransmissions != 0
+    assert stats.round_trip is not None
+    assert 0.001 < stats.round_trip < 1
     assert pair.data(pair.server) == {0: sent}
     assert pair.data(pair.client) == {1: sent}
     for engine, stream_id in ((pair.client, 0), (pair.server, 1)):

@@ -162,3 +162,19 @@ def test_the_configuration_of_the_cluster(tmp_path: Path, certs: Path) -> None:
         files = ("--config", str(config), "--vm-args", str(vm_args))
         assert run("ping", peer.name, *files) == (0, "pong\n", "")
         assert run("ping", peer.name, *files, "--cookie", "other", "--timeout", "1").status == 1
+
+
+@pytest.mark.beam
+def test_nodes_prints_the_nodes_of_an_epmd_and_which_are_down(tmp_path: Path) -> None:
+    with tcp_beam() as peer:
+        other = node_name("nobody")
+        status, out, err = run("nodes", "--epmd", "127.0.0.1", other, *peer.options)
+        assert (status, err) == (1, "")
+        lines = dict(line.split(None, 1) for line in out.splitlines())
+        assert lines[peer.name] == "up"
+        assert lines[other].startswith(f"down: cannot reach node {other}: ")
+        topology = f"[{{strategy, 'Elixir.Cluster.Strategy.Epmd'}}, {{config, [{{hosts, ['{peer.name}']}}]}}]"
+        config = tmp_path / "sys.config"
+        config.write_text(f"[{{libcluster, [{{topologies, [{{t, {topology}}}]}}]}}].")
+        given = ("nodes", "--config", str(config), *peer.options)
+        assert run(*given) == (0, f"{peer.name}  up\n", "")

@@ -45,6 +45,8 @@ NODE = "a@127.0.0.1"
             ["ping", NODE, "--cacert", "no/such.pem"],
             "Invalid value for '--cacert': File 'no/such.pem' does not exist.",
         ),
+        (["nodes"], "no nodes: name some, or --epmd, --dns, --srv, or a --config with topologies"),
+        (["nodes", "--dns", "app"], "Invalid value for --dns: 'app' is not of the form NAME@QUERY"),
         (["call", NODE, "lists"], "Missing argument 'FUNCTION'."),
         (
             ["call", NODE, "lists", "reverse", "[[1,2,3]"],

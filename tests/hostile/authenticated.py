@@ -311,6 +311,53 @@ def replaced_states(field: Field, peer: TcpPeer) -> None:
     peer.drain(0.3)
 
 
+@attack
+def debug_options(field: Field, peer: TcpPeer) -> None:
+    """sys's debug commands of every shape, 1000 functions to install, and 3000 calls with all of it on."""
+    tag = ImproperList([Atom("alias")], Reference(peer.name, (1, 2, 3), 1))
+    caller = (peer.pid(), tag)
+    words = [Atom(word) for word in ("trace", "log", "log_to_file", "statistics", "install", "remove")]
+    for name in ("net_kernel", "rex", "server"):
+        for word in words:
+            for value in (FORGED, [], (1,), (True, 1 << 100), (FORGED,) * 3, {1: 2}, True, 1, [b"/etc/x"]):
+                peer.to(name, (Atom("system"), caller, (Atom("debug"), (word, value))))
+        for number in range(1000):
+            spec = (number, local_fun(peer), bytes(1000))
+            peer.to(name, (Atom("system"), caller, (Atom("debug"), (Atom("install"), spec))))
+    for number in range(3000):
+        for name in ("rex", "server"):
+            peer.to(name, (Atom("$gen_call"), caller, (FORGED, number, bytes(100))))
+    peer.drain(1.0)
+    for name in ("net_kernel", "rex", "server"):
+        peer.to(name, (Atom("system"), caller, (Atom("debug"), Atom("no_debug"))))
+    peer.drain(0.3)
+
+
+@attack
+def input_requests(field: Field, peer: TcpPeer) -> None:
+    """10000 requests to read what this program's group leader has as input, parsed by the peer."""
+    for number in range(2500):
+        for request in (
+            (Atom("get_line"), Atom("unicode"), FORGED),
+            (Atom("get_chars"), Atom("unicode"), (Atom("format"), FORGED, [FORGED]), 1 << 24),
+            (Atom("get_until"), Atom("unicode"), b"", Atom("erl_scan"), Atom("tokens"), [1]),
+            (Atom("requests"), [(Atom("get_line"), Atom("latin1"), b"")] * 5),
+        ):
+            peer.to("user", (Atom("io_request"), peer.pid(), number, request))
+    peer.drain(1.0)
+
+
+@attack
+def group_leaders(field: Field, peer: TcpPeer) -> None:
+    """3000 functions that print, with group leaders that never answer, here and on nodes that never were."""
+    for number in range(3000):
+        reference = Reference(peer.name, (number, 2, 1), 1)
+        leader = peer.pid(number + 1, peer.name if number % 2 else f"never{number}@made-up.invalid")
+        mfa = (Atom("victim"), Atom("prints"), 0)
+        peer.control((29, reference, peer.pid(), leader, mfa, []), [])
+    peer.drain(1.0)
+
+
 def local_fun(peer: TcpPeer) -> Fun:
     """A fun of arity 1 made by a process of the peer."""
     body = b"\x01" + bytes(16) + struct.pack(">II", 0, 0)
@@ -494,6 +541,9 @@ ATTACKS = [
         ("many-atoms", "100000 atoms", many_atoms),
         ("garbage-services", "messages of all shapes to every service", garbage_to_services),
         ("replace-state", "sys:replace_state with a fun that is never answered for", replaced_states),
+        ("debug-options", "sys's debug options, funs to install, 6000 calls with them", debug_options),
+        ("input-requests", "10000 requests for input", input_requests),
+        ("group-leaders", "3000 functions that print at group leaders that never answer", group_leaders),
         ("forged-lines", "650 lines by logger_proxy and error_logger", forged_lines),
         ("fragments", "3000 messages of which only the first fragment comes", fragments),
         ("fragments-order", "fragments out of order", fragments_out_of_order),

@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from quicdist import Node, NotConnected, Pid, Process, QuicDistError
+from quicdist import GenServer, Node, NotConnected, Pid, Process, QuicDistError
 
 #: Seconds between two looks of the loop at the clock, and between two echoes.
 STEP = 0.005
@@ -210,6 +210,10 @@ async def victim(options: dict[str, Any]) -> None:
     def sink(process: Process, message: Any) -> None:
         """Whatever comes is dropped."""
 
+    @node.export("victim")
+    def prints() -> None:
+        print("text\n" * 100)
+
     async def dial(name: str, timeout: float) -> dict[str, Any]:
         start = time.monotonic()
         error = ""
@@ -226,8 +230,13 @@ async def victim(options: dict[str, Any]) -> None:
         """Seconds that each service of the node takes for an answer."""
         return {"net_kernel": (await dial(VICTIM, 5.0))["seconds"]}
 
+    class Server(GenServer):
+        def handle_call(self, request: Any, sender: Any) -> Any:
+            return request
+
     async with node:
         node.pg.start()
+        node.serve(Server(), name="server")
         watch = Watch(loop)
         ports = {str(address.protocol): address.port for address in node.addresses}
 

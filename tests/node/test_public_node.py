@@ -37,6 +37,7 @@ PUBLIC = {
     "io",
     "is_auth",
     "list_streams",
+    "metrics",
     "name",
     "net_kernel",
     "net_ticktime",
@@ -68,6 +69,7 @@ OPTIONS = [
     *("cert", "key", "cacert", "verify", "quic", "tls"),
     *("hidden", "connect_all", "prevent_overlapping_partitions", "none", "limits", "default"),
     *("net_ticktime", "setup_time", "max_frame", "max_dials"),
+    "tracer",
 ]
 
 

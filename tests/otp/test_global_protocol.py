@@ -41,7 +41,7 @@ def test_nodes_that_meet_in_any_order_have_the_same_names(seed: int) -> None:
     for node in nodes:
         assert set(node.names()) == {Atom(name) for name in NODES}
         assert set(node.known_nodes()) == set(NODES) - {node.name}
-        assert set(node.protocol.synced) == set(NODES) - {node.name}
+        assert set(node.protocol.syncers.synced) == set(NODES) - {node.name}
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -216,7 +216,7 @@ def test_a_sync_waits_for_the_exchange_and_not_for_a_node_that_goes() -> None:
     world.stop(NODES[2])
     quiet(world)
     assert sorted(done) == ["three", "two"]
-    assert NODES[1] in one.protocol.synced
+    assert NODES[1] in one.protocol.syncers.synced
 
 
 @pytest.mark.parametrize("version", [5, 6, 7])
@@ -258,9 +258,9 @@ def test_an_older_node_is_spoken_to_in_its_version(version: int) -> None:
     old.cast_to(one, "resolved", name, [], [], Atom("unused"), [], tag)
     assert two.names() == one.names()
     assert two.names()[Atom("his")] == pid
-    assert one.protocol._known.versions[old.name] == version
+    assert one.protocol.known.versions[old.name] == version
     # Another begin, out of turn, ends the connection: an old node does not know cancel_connect.
-    one.protocol._known.pending[old.name] = version
+    one.protocol.known.pending[old.name] = version
     one.handle_cast((Atom("init_connect"), (version, 78), name, locker))
     quiet(world)
     assert not world.linked(one.name, old.name)

@@ -98,7 +98,7 @@ async def test_ten_thousand_messages_of_every_kind_in_wrong_shapes() -> None:
         assert await called(peer, Atom("get_protocol_version")) == 8
         assert process.alive
         assert len(protocol(node)._attempts) <= 2
-        assert len(protocol(node).known_nodes()) <= 3
+        assert len(protocol(node).known.versions) <= 3
         await node.global_names.unregister_name("kept")
 
 
@@ -117,7 +117,7 @@ async def test_a_locker_of_another_node_is_not_asked() -> None:
         offer(peer, 1, Pid("no@where", 1, 0, 1))
         offer(peer, 1, node.spawn(lambda *_: None).pid)
         await called(peer, Atom("get_known"))
-        assert protocol(node)._known.pending == {}
+        assert protocol(node).known.pending == {}
 
 
 async def test_an_exchange_with_too_many_names_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,9 +149,9 @@ async def test_names_and_locks_of_a_peer_are_bounded_and_go_with_it(monkeypatch:
         peer.link.close()
         await down.wait()
         async with asyncio.timeout(5):
-            while protocol(node).names.items():  # noqa: ASYNC110 - it has no event
+            while protocol(node).registry.names.items():  # noqa: ASYNC110 - it has no event
                 await asyncio.sleep(0)
-        assert len(protocol(node).locks) == 1
+        assert len(protocol(node).registry.locks) == 1
 
 
 async def test_nodes_that_a_peer_makes_up_are_not_kept() -> None:
@@ -161,9 +161,9 @@ async def test_nodes_that_a_peer_makes_up_are_not_kept() -> None:
         nodes = [(Atom(f"n{number}@nowhere.invalid"), 8) for number in range(300)]
         cast(peer, "new_nodes", Atom(PEER), [], [], nodes, [])
         await called(peer, Atom("get_known"))
-        assert list(protocol(node).synced) == []
+        assert list(protocol(node).syncers.synced) == []
         async with asyncio.timeout(20):
-            while protocol(node).known_nodes():  # noqa: ASYNC110 - it has no event
+            while protocol(node).known.versions:  # noqa: ASYNC110 - it has no event
                 await asyncio.sleep(0.05)
 
 

@@ -18,7 +18,9 @@ PUT = Atom("put_chars")
     ("request_", "answer"),
     [
         ((Atom("get_line"), UNICODE, "?"), Atom("eof")),
-        ((Atom("get_until"), UNICODE, "?", Atom("m"), Atom("f"), []), Atom("eof")),
+        ((Atom("get_until"), UNICODE, "?", Atom("m"), Atom("f"), []), (Atom("error"), Atom("f"))),
+        ((Atom("get_chars"), UNICODE, "?", 2), Atom("eof")),
+        ((Atom("get_password"), UNICODE), Atom("eof")),
         ((Atom("get_geometry"), Atom("columns")), (Atom("error"), Atom("enotsup"))),
         ((Atom("setopts"), [Atom("binary"), (Atom("echo"), True)]), (Atom("error"), Atom("enotsup"))),
         ((PUT, UNICODE, Atom("erlang"), Atom("halt"), []), (Atom("error"), Atom("request"))),

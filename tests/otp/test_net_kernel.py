@@ -76,9 +76,10 @@ async def test_another_kind_of_nodes_is_an_error(node: Node) -> None:
 
 async def test_visible_nodes_are_the_default() -> None:
     options: dict[str, Any] = {"cookie": "otp tests", "carrier": "tcp", "epmd": False, "hidden": False}
-    async with Node("b@127.0.0.1", host="127.0.0.1", **options) as there:
+    options["host"] = "127.0.0.1"
+    async with Node("b@127.0.0.1", **options) as there:
         nodes = {there.name: ("127.0.0.1", there.addresses[0].port)}
-        async with Node("a@127.0.0.1", listen=False, nodes=nodes, **options) as here:
+        async with Node("a@127.0.0.1", nodes=nodes, **options) as here:
             await here.connect(there.name)
             assert here.nodes() == here.nodes("visible") == [there.name]
             assert here.nodes("hidden") == []

@@ -59,7 +59,7 @@ def test_every_test_against_a_beam_is_in_the_table() -> None:
 
 
 def test_every_group_is_on_the_page_and_on_the_node() -> None:
-    inner = {"gen", "names", "reports", "kernel_supervisor", "dispatcher"}
+    inner = {"gen", "names", "outputs", "reports", "kernel_supervisor", "dispatcher"}
     for group in set(Services.__dataclass_fields__) - inner:
         assert f"`node.{group}`" in PAGE or f"node.{group}." in PAGE
         assert isinstance(getattr(Node, group), property)

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from quicdist import Atom, CallTimeout, Global, Node, Via
-from quicdist.protocol import AliasSend
+from quicdist.protocol import DEFAULT_FLAGS, AliasSend, DistFlag
 from quicdist.term import ImproperList, Reference
 from tests.support.scripted_peer import PEER, ScriptedPeer, scripted_peer, tcp_node
 
@@ -121,7 +121,8 @@ async def test_what_answers_answers_in_time(peer: str) -> None:
 
 
 async def test_names_of_the_cluster_are_asked_for_in_time() -> None:
-    async with tcp_node() as node, scripted_peer(node, name=PEER):
+    published = DEFAULT_FLAGS | DistFlag.PUBLISHED  # a hidden node asks published ones
+    async with tcp_node() as node, scripted_peer(node, name=PEER, flags=published):
         for ask in (
             node.global_names.whereis_name("x", timeout=TIMEOUT),
             node.global_names.register_name("x", node.spawn(lambda process, message: None), timeout=TIMEOUT),

@@ -132,3 +132,7 @@ def nap(seconds: float) -> float:
 def die() -> NoReturn:
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError
+
+
+def prints() -> None:
+    print("from a worker")

@@ -257,7 +257,7 @@ class SimulatedNode:
 
     def down(self, reference: Reference) -> None:
         if self._monitors.pop(reference, None) is not None:
-            self.protocol.down(reference)
+            self.protocol.registry.down(reference)
 
     # -- the API -----------------------------------------------------------------------------------
 
@@ -267,7 +267,7 @@ class SimulatedNode:
         """``global:register_name``."""
 
         def procedure(nodes: list[str]) -> Steps[bool]:
-            if self.protocol.whereis(name) is not None:
+            if self.protocol.registry.whereis(name) is not None:
                 return False
             yield MultiCall(nodes, (Atom("register"), name, pid, method))
             return True
@@ -295,7 +295,7 @@ class SimulatedNode:
         return runner
 
     def names(self) -> dict[Any, Pid]:
-        return {known.name: known.pid for known in self.protocol.names.items()}
+        return {known.name: known.pid for known in self.protocol.registry.names.items()}
 
     def resolve(self, method: str, name: Any, one: Pid, other: Pid) -> Any:
         """The methods of the tests: keep the process on the smaller node and kill the other; keep none."""
@@ -316,26 +316,26 @@ class SimulatedNode:
         kind, *arguments = request
         match kind.name, arguments:
             case "set_lock", [lock_id]:
-                return self.protocol.locks.set(lock_id, sender)
+                return self.protocol.registry.locks.set(lock_id, sender)
             case "del_lock", [lock_id]:
-                self.protocol.locks.delete(lock_id, sender)
+                self.protocol.registry.locks.delete(lock_id, sender)
                 return True
             case "register", [name, pid, method]:
-                return self.protocol.register(name, pid, method, sender)
+                return self.protocol.registry.register(name, pid, method, sender)
         raise AssertionError(request)
 
     @property
     def has_global_lock(self) -> bool:
-        return self.protocol.locks.global_lock is not None
+        return self.protocol.registry.locks.global_lock is not None
 
     # -- the ports ---------------------------------------------------------------------------------
 
     @property
     def locks(self) -> LockTable:
-        return self.protocol.locks
+        return self.protocol.registry.locks
 
     def known_nodes(self) -> list[str]:
-        return self.protocol.known_nodes()
+        return list(self.protocol.known.versions)
 
     def is_near(self, node: str) -> bool:
         return node.endswith("@near")
@@ -377,7 +377,7 @@ class SimulatedNode:
         def compared(result: tuple[Any, Any]) -> None:
             self.tell_server(ResolverEnded(node, my_tag, *result))
 
-        comparing = exchange_names(names, self.protocol.names.get, self.name, node, self.warn)
+        comparing = exchange_names(names, self.protocol.registry.names.get, self.name, node, self.warn)
         runner = Runner(_Sender(self, f"resolver {my_tag}", self.locker), comparing, compared)
         self.world.send((self.name, "server"), (self.name, f"resolver {my_tag}"), runner.start)
         return runner.stop

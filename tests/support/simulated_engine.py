@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from quicdist.carrier import TransportStats
 from quicdist.carrier.datagram_socket import Datagram, SocketAddress
 from quicdist.carrier.quic.engine import own_parameters
 from quicdist.carrier.quic.engine.closing import CRYPTO_ERROR, Closing
@@ -122,7 +123,7 @@ class SimulatedEngine:
         # packets
         self._number = 0
         self._sent: dict[int, Sent] = {}
-        self._in_flight = 0
+        self._in_flight = self._packets_lost = 0
         self._received: list[range] = []
         self._largest = -1
         self._acknowledgement_due = False
@@ -493,6 +494,7 @@ class SimulatedEngine:
         self._in_flight -= sent.size if sent.in_flight else 0
 
     def _lose(self, lost: list[Sent]) -> None:
+        self._packets_lost += len(lost)
         for sent in lost:
             self._forget(sent)
             self._control.extend(frame for frame in sent.control if frame[0] != wire.PING)
@@ -731,6 +733,15 @@ class SimulatedEngine:
 
     def packets_sent(self) -> int:
         return self._number
+
+    def transport_stats(self) -> TransportStats:
+        return TransportStats(
+            round_trip=None if self._rtt_min == float("inf") else self._rtt,
+            packets_sent=self._number,
+            retransmissions=self._packets_lost,
+            congestion_window=WINDOW,
+            in_flight=self._in_flight,
+        )
 
     def send_ping(self, uid: int) -> None:
         self._ping = True

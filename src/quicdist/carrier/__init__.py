@@ -12,6 +12,7 @@ from quicdist.carrier.contract import (
     LocalNode,
     LostHandler,
     MessageHandler,
+    TransportStats,
     UserStreams,
 )
 from quicdist.carrier.errors import (
@@ -127,6 +128,7 @@ __all__ = [
     "TlsConfig",
     "TlsOptions",
     "TlsSettings",
+    "TransportStats",
     "UserStream",
     "UserStreams",
     "make_development_certificates",

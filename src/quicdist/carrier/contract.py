@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Hashable, Iterator
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 
 class Listener(ABC):
     """The result of :meth:`Carrier.listen`: an address at which peers can dial this node."""
+
+    #: Connections that ended before they were :class:`Incoming`, by reason: ``TlsAlert``, ``PeerClosed``,
+    #: ``Silent``, ``Dropped``.
+    failed: Mapping[str, int] = {}
 
     @property
     @abstractmethod
@@ -118,10 +122,31 @@ class LinkStats:
     bytes_out: int = 0
     ticks_in: int = 0
     ticks_out: int = 0
+    #: How often more was queued than the high-water mark allows, so that senders had to wait.
+    send_pauses: int = 0
 
     def copy(self) -> LinkStats:
         """A copy of the counters."""
         return dataclasses.replace(self)
+
+
+@dataclass(frozen=True, slots=True)
+class TransportStats:
+    """What the transport of a link has measured; None where it does not tell.
+
+    ``round_trip`` is the smoothed round-trip time, ``round_trip_variation`` its mean deviation (seconds).
+    ``retransmissions`` are the packets that were declared lost (QUIC), or the segments that were sent again
+    (TCP); ``spurious_losses`` are those among them that turned out to have arrived. ``congestion_window`` and
+    ``in_flight`` are bytes.
+    """
+
+    round_trip: float | None = None
+    round_trip_variation: float | None = None
+    packets_sent: int | None = None
+    retransmissions: int | None = None
+    spurious_losses: int | None = None
+    congestion_window: int | None = None
+    in_flight: int | None = None
 
 
 #: Called in the event loop for every message, with the control message and its payload or NO_PAYLOAD.
@@ -210,6 +235,10 @@ class Link(ABC):
     @abstractmethod
     def pending(self) -> int:
         """Bytes that were sent on this link and have not left it."""
+
+    def transport_stats(self) -> TransportStats:
+        """The measurements of the transport, now."""
+        return TransportStats()
 
     @property
     def datagram_size(self) -> int | None:

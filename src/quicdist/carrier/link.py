@@ -179,6 +179,7 @@ class LinkBase(Link):
                 stream_id = assignment.place(stream_id, control, pair, size)
         if self._write(stream_id, parts, size) > self._limits.high_water and not self._paused:
             self._paused = True
+            stats.send_pauses += 1
             # A single message that is larger than the limit may be queued.
             self._max_queued = self._limits.max_pending + (size if size > self._limits.max_pending else 0)
 

@@ -1,4 +1,4 @@
-"""``quicdist ping``, ``quicdist call``, ``quicdist certs``, ``quicdist gateway``.
+"""``quicdist ping``, ``quicdist call``, ``quicdist nodes``, ``quicdist certs``, ``quicdist gateway``.
 
 Each command imports what it needs: ``--help`` needs nothing of the library.
 """
@@ -41,7 +41,7 @@ def main() -> None:
 def ping(node: str, **options: Any) -> None:
     """Ping NODE, as net_adm:ping/1 does; prints pong, or pang where it cannot be reached."""
     try:
-        local = make_node(**options, toward=node, listen=False)
+        local = make_node(**options, toward=node, listen=False, cluster=())
 
         async def run() -> None:
             async with local:
@@ -69,7 +69,7 @@ def call(node: str, module: str, function: str, arguments: str, **options: Any) 
     """
     terms = _parse_arguments(arguments)
     try:
-        local = make_node(**options, toward=node, listen=False)
+        local = make_node(**options, toward=node, listen=False, cluster=())
 
         async def run() -> Any:
             async with local:
@@ -80,6 +80,43 @@ def call(node: str, module: str, function: str, arguments: str, **options: Any) 
         click.echo(quicdist.format_term(result, "~tp"))
     except QuicDistError as error:
         _fail(error)
+
+
+@main.command()
+@click.argument("listed", metavar="[NODE]...", nargs=-1, type=_NODE)
+@click.option("--epmd", "hosts", metavar="HOST", multiple=True, help="All nodes that the epmd of HOST knows.")
+@click.option("--dns", metavar="NAME@QUERY", multiple=True, help="NAME@ADDRESS for each address of QUERY.")
+@click.option("--srv", metavar="NAME@QUERY", multiple=True, help="NAME@TARGET for each SRV record of QUERY.")
+@node_options
+def nodes(
+    listed: tuple[str, ...],
+    hosts: tuple[str, ...],
+    dns: tuple[str, ...],
+    srv: tuple[str, ...],
+    **options: Any,
+) -> None:
+    """Look up the nodes of a cluster and print which of them can be reached.
+
+    Without a NODE, --epmd, --dns and --srv, these are the topologies of libcluster in --config. The exit
+    status is 1 when one of them is down.
+    """
+    from quicdist.cli.cluster import look, strategies
+
+    found = strategies(listed, hosts, dns, srv)
+    try:
+        toward = listed[0] if listed else ""
+        local = make_node(**options, toward=toward, listen=False, cluster=found or None)
+        if not local.cluster.strategies:
+            raise click.UsageError(
+                "no nodes: name some, or --epmd, --dns, --srv, or a --config with topologies"
+            )
+        lines, well = _run(look(local, options["timeout"]), "looking up nodes")
+    except QuicDistError as error:
+        _fail(error)
+    width = max((len(name) for name, _ in lines), default=0)
+    for name, text in lines:
+        click.echo(f"{name:{width}}  {text}")
+    sys.exit(0 if well else 1)
 
 
 @main.command()

@@ -170,7 +170,6 @@ def make_node(
             cacert=cacert,
             verify=verify,
             setup_time=timeout,
-            cluster=(),  # a command reaches one node and joins no cluster
             **more,
         )
     except ConfigError as error:

@@ -15,18 +15,22 @@ from quicdist.node.errors import (
     SpawnError,
 )
 from quicdist.node.event_loop import run
+from quicdist.node.histogram import Durations
 from quicdist.node.local_node import LocalNode, NodeDown, NodeEvent, NodeUp
 from quicdist.node.patterns import ANY, AnyOf
 from quicdist.node.process import Process
+from quicdist.node.tracing import CallTracer, Span, TracedCall
 
 __all__ = [
     "ANY",
     "AnyOf",
+    "CallTracer",
     "Cluster",
     "ClusterEvent",
     "ClusterEvents",
     "ConnectFailed",
     "CookieError",
+    "Durations",
     "LocalNode",
     "LookupFailed",
     "NameRegistered",
@@ -42,6 +46,8 @@ __all__ = [
     "Process",
     "ProcessEnded",
     "ProcessExit",
+    "Span",
     "SpawnError",
+    "TracedCall",
     "run",
 ]

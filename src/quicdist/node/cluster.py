@@ -30,7 +30,7 @@ log = get_logger("quicdist.node.cluster")
 #: Nodes that are dialled at once.
 MAX_DIALS: Final = 16
 #: Nodes that one strategy may list.
-MAX_NODES: Final = 10_000
+MAX_NODES: Final = 1000
 #: Events that wait for the reader of an iterator; the oldest are dropped beyond that.
 MAX_EVENTS: Final = 1000
 #: The part of an interval by which it varies, so that nodes started together do not ask together.
@@ -314,7 +314,8 @@ class Cluster:
             if len(found) >= MAX_NODES:
                 raise NodeError(f"more than {MAX_NODES} nodes are listed")
             found.append(str(parse_node_name(node_name(name))))
-        return found
+        # A node with a dynamic name has got it by now.
+        return [name for name in found if name != self._node.name]
 
     def _lookup_failed(self, lookup: _Lookup, error: BaseException, delay: float) -> None:
         lookup.error = error

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import enum
+from copy import copy
 
 from quicdist.carrier import Link
 from quicdist.node.dial_queue import PROVOKED_BYTES, PROVOKED_SIGNALS, Ticket
+from quicdist.node.errors import NotConnected
 from quicdist.node.outbox import Outbox
 from quicdist.node.pending_accept import PendingAccept
 
@@ -59,6 +61,7 @@ class NodeConnection:
         "outbox",
         "state",
         "ticket",
+        "told",
         "waiters",
     )
 
@@ -78,6 +81,14 @@ class NodeConnection:
         self.name_said: asyncio.Future[None] | None = None
         self.outbox = Outbox() if caused_by is None else Outbox(PROVOKED_SIGNALS, PROVOKED_BYTES)
         self.waiters: list[asyncio.Future[Link]] = []
+        #: Whether the program was told that the node is up.
+        self.told = False
+
+    def fail_waiters(self, error: NotConnected) -> None:
+        """There is no link for those who wait for one."""
+        for waiter in self.waiters:
+            if not waiter.done():
+                waiter.set_exception(copy(error))  # one each, because an exit reason may be set on it
 
     def become(self, state: ConnectionState) -> None:
         """Change the state to one that may follow."""

@@ -10,13 +10,13 @@ import asyncio
 import contextlib
 import contextvars
 from collections.abc import AsyncIterator, Hashable, Iterator, Sequence
-from copy import copy
 from typing import Any, Protocol
 
 from quicdist.carrier import Carrier, Incoming, Link, LinkLost, Listener, LocalNode, MessageHandler
 from quicdist.errors import QuicDistError
 from quicdist.logs import get_logger
 from quicdist.node.connection import ConnectionState, NodeConnection
+from quicdist.node.connection_counters import ConnectionCounters, reason_of
 from quicdist.node.connection_errors import ConnectionErrors
 from quicdist.node.dial_queue import (
     MAX_DIALS,
@@ -96,6 +96,7 @@ class ConnectionTable:
         self.arrivals = Arrivals()
         self._dials = DialQueue(max_dials)
         self._errors = ConnectionErrors()
+        self.counters = ConnectionCounters()
         self._allowed: frozenset[str] | None = None
         self._open = True
 
@@ -123,8 +124,8 @@ class ConnectionTable:
         try:
             link = await carrier.accept_connection(incoming, accepting, setup_time=self._setup_time)
             self._adopt(link)
-        except QuicDistError:
-            pass  # The carrier has closed the connection and logged why.
+        except QuicDistError as error:  # The carrier has closed the connection and logged why.
+            self.counters.refused[carrier.family, reason_of(error)] += 1
         finally:
             self._accept_over(accepting)
 
@@ -296,7 +297,9 @@ class ConnectionTable:
                 await self.arrivals.over(node, GRACE)
                 async with self._own_name.asking():
                     connection.become(_DIALLING)
-                    link = await dial(self._endpoints, node, self._local, self._setup_time, attempts)
+                    link = await dial(
+                        self._endpoints, node, self._local, self._setup_time, attempts, self.counters
+                    )
                     if link is not None:
                         connection.dialling = None
                         self._adopt(link)
@@ -320,12 +323,11 @@ class ConnectionTable:
         del self._connections[connection.node]
         connection.become(_ENDED)
         self._dial_over(connection)
+        self.counters.signals_dropped += len(connection.outbox)
         self._errors.dial_failed(
             error, len(connection.outbox), called_off=called_off, caused_by=connection.caused_by
         )
-        for waiter in connection.waiters:
-            if not waiter.done():
-                waiter.set_exception(copy(error))  # one each, because an exit reason may be set on it
+        connection.fail_waiters(error)
         self._owner.node_down(connection.node, error, was_up=False)
 
     # -- links up and down -----------------------------------------------------------------
@@ -349,13 +351,15 @@ class ConnectionTable:
         if self._own_name.is_dynamic:
             self._own_name.connected(node, link.local)
         self._errors.connected(node)
+        self.counters.link_made(link)
         self._owner.link_made(link)
         link.start(
             on_behalf_of(node, self._owner.message_handler(node)),
             lambda error: self._lost(connection, link, error),
         )
         if link.closed:
-            return
+            return  # The peer broke the protocol with its first bytes; _lost follows.
+        connection.told = True
         log.info("connected to %s over %s at %s", node, link.carrier_name, link.remote_address)
         self._owner.node_up(node)
         for control, payload, pair in connection.outbox.take():
@@ -384,10 +388,15 @@ class ConnectionTable:
         if self._connections.get(connection.node) is connection:
             del self._connections[connection.node]
         link.close()
+        self.counters.link_lost(link, error)
         self._errors.connection_ended(connection.node, error)
+        if not connection.told:
+            self.counters.signals_dropped += len(connection.outbox)
+            reason = error or NodeError("this node closed the connection")
+            connection.fail_waiters(NotConnected(connection.node, (reason,)))
         self._given_names.connection_ended(connection.node)
         nameless = self._own_name.is_lost_with(connection.node)
-        self._owner.node_down(connection.node, error, was_up=True)
+        self._owner.node_down(connection.node, error, was_up=connection.told)
         if nameless:
             gave = NodeError(f"the connection to {connection.node}, which gave this node its name, has ended")
             for other in list(self._connections):
@@ -442,12 +451,15 @@ class ConnectionTable:
         except LinkLost:  # the link has reported it, and node_down follows
             return False
         except QuicDistError as error:
+            self.counters.signals_dropped += 1
             self._errors.dropped(node, error, caused_by=causing_peer())
             return False
         self._program_wants(connection)
         outbox = connection.outbox
         was_open = outbox.full is None
         full = outbox.add(node, control, payload, pair, self._local.codec)
+        if full is not None:
+            self.counters.signals_dropped += 1
         if full is not None and was_open:
             self._errors.dropped(node, full, caused_by=connection.caused_by)
             # Later: the sender must not be called back before this returns.
@@ -494,6 +506,15 @@ class ConnectionTable:
     def links(self) -> Iterator[Link]:
         """All links."""
         return (connection.link for connection in list(self._connections.values()) if connection.link)
+
+    def waiting(self) -> tuple[int, int]:
+        """How many nodes are being connected, and how many signals wait for that."""
+        connecting = [each for each in self._connections.values() if each.link is None]
+        return len(connecting), sum(len(each.outbox) for each in connecting)
+
+    def refused_early(self) -> Iterator[tuple[str, str, int]]:
+        """Incoming connections that the carriers' own handshakes ended: carrier, reason and number."""
+        return self._listeners.failed()
 
     # -- ending ----------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from quicdist.containment import NotReturned, describe, settle, settle_within
 from quicdist.discovery import Discovery
 from quicdist.errors import QuicDistError
 from quicdist.logs import get_logger
+from quicdist.node.connection_counters import ConnectionCounters, reason_of
 from quicdist.node.endpoints import Endpoint
 from quicdist.node.errors import NodeError
 from quicdist.node.exit_reason import named
@@ -24,10 +25,13 @@ async def dial(
     local: LocalNode,
     setup_time: float,
     attempts: list[QuicDistError],
+    counters: ConnectionCounters,
 ) -> Link | None:
-    """Dial ``node``. If that fails, the result is None, and the errors are appended to ``attempts``."""
+    """Dial ``node``. If that fails, the result is None, and the errors are appended to ``attempts`` and
+    counted."""
     link: Link | None
     for endpoint in endpoints:
+        tried = len(attempts)
         link, error = await settle(_dial_endpoint(endpoint, node, local, setup_time, attempts))
         if error is not None:  # such as one of a discovery that is not quicdist's own
             log.error("dialling %s failed", node, exc_info=error)
@@ -35,6 +39,8 @@ async def dial(
             attempts.append(NodeError(failed))
         if link is not None:
             return link
+        for attempt in attempts[tried:]:
+            counters.dials_failed[endpoint.carrier.family, reason_of(attempt)] += 1
         if attempts and isinstance(attempts[-1], SimultaneousConnect):
             # The other node's dial continues in place of this one, and cancels this task.
             await asyncio.sleep(setup_time)

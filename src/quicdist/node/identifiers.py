@@ -30,6 +30,11 @@ class Identifiers:
         self._next_pid = number + 1
         return Pid(self.node, number & ((1 << _ID_BITS) - 1), (number >> _ID_BITS) & _WORD, self.creation)
 
+    @property
+    def pids_made(self) -> int:
+        """How many pids there have been."""
+        return self._next_pid - 1
+
     def reference(self) -> Reference:
         """A reference unlike all others of this node (``make_ref/0``)."""
         number = self._next_reference = self._next_reference + 1

@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol, TypeVar
 from quicdist.carrier import UserStream
 from quicdist.node.process_relations import MonitorAlias
 from quicdist.node.spawn_options import SpawnRequestOptions
+from quicdist.node.tracing import CallTracer
 from quicdist.term import Atom, Pid, Reference
 from quicdist.term.names import Name
 
@@ -114,6 +115,7 @@ class ProcessRuntime(Protocol[Q]):
 
     name: str
     owner: NodeInterface[Q]
+    tracer: CallTracer | None
 
     # -- messages --------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 from quicdist.carrier import Carrier, Incoming, Listener, ListenError
 from quicdist.containment import settle
@@ -38,6 +38,12 @@ class Listeners:
     def incoming(self) -> list[tuple[Carrier, Listener, AsyncIterator[Incoming]]]:
         """For each listener its incoming connections, until :meth:`stop`."""
         return [(carrier, listener, carrier.accept(listener)) for carrier, listener in self._listeners]
+
+    def failed(self) -> Iterator[tuple[str, str, int]]:
+        """The connections that ended in the handshake of a carrier: its name, the reason and their number."""
+        for carrier, listener in self._listeners:
+            for reason, number in listener.failed.items():
+                yield carrier.family, reason, number
 
     async def stop(self) -> None:
         """Stop listening; incoming connections in their handshake are closed."""

@@ -26,6 +26,7 @@ from quicdist.node.dial_queue import MAX_DIALS
 from quicdist.node.dynamic_names import OwnName
 from quicdist.node.endpoints import Endpoint
 from quicdist.node.errors import CookieError, NetTickTimeout, NodeError, NodeNotStarted
+from quicdist.node.histogram import Durations, Histogram
 from quicdist.node.lifecycle import Lifecycle
 from quicdist.node.loop_watch import LoopWatch
 from quicdist.node.quic_dist import QuicDist
@@ -362,6 +363,10 @@ class LocalNode:
     def _tell(self, event: NodeEvent) -> None:
         for callback in list(self._subscribers):
             contained(log, f"{callback!r}, called with {event},", callback, event)
+
+    def loop_lag(self) -> Durations:
+        """By how much the event loop was late, measured four times a second."""
+        return (self._watch.lag if self._watch is not None else Histogram()).snapshot()
 
     def rebind(self) -> list[str]:
         """See :meth:`quicdist.Node.rebind`."""

@@ -20,6 +20,7 @@ from typing import Final, NamedTuple
 
 from quicdist.carrier.keepalive import KeepAlive
 from quicdist.logs import Lines, RateLimit, get_logger
+from quicdist.node.histogram import Histogram
 
 log = get_logger("quicdist.node.loop")
 
@@ -60,6 +61,8 @@ class LoopWatch:
         #: The last time stamp of the loop. Each thread writes its own attributes only. A report of the
         #: watching thread names the time stamp it is about, because the loop may run again meanwhile.
         self._beaten = time.monotonic()
+        #: By how much the loop was late, at each time stamp.
+        self.lag = Histogram()
         self._report: _Report | None = None
         self._not_running: float | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -92,6 +95,7 @@ class LoopWatch:
     def _beat(self) -> None:
         now = time.monotonic()
         before, self._beaten = self._beaten, now
+        self.lag.observe(max(0.0, now - before - self._interval))
         self._timer = self._loop.call_later(self._interval, self._beat)
         stood = now - before
         report = self._report

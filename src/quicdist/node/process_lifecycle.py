@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import enum
 import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from quicdist.containment import settle
+from quicdist.node.code_output import code_output
 from quicdist.node.errors import ProcessExit
 from quicdist.node.exit_reason import CANCELLED, NORMAL
 from quicdist.node.interface import ProcessRuntime
@@ -54,11 +56,18 @@ class ProcessLifecycle:
 
     def run(self, body: Awaitable[Any]) -> None:
         """Run a coroutine as the body of the process, which ends with it."""
-        self.run_code(body, self._body_ended)
+        self.run_code(body, self._body_ended, inherits_output=True)
 
-    def run_code(self, awaitable: Awaitable[Any], done: Callable[[Any, BaseException | None], None]) -> None:
+    def run_code(
+        self,
+        awaitable: Awaitable[Any],
+        done: Callable[[Any, BaseException | None], None],
+        *,
+        inherits_output: bool = False,
+    ) -> None:
         """Run code of the program as the task of this process; ``done`` is called with its value or its
-        exception, a ``CancelledError`` if the task itself was cancelled."""
+        exception, a ``CancelledError`` if the task itself was cancelled. ``inherits_output``: what it prints
+        goes where the output of the code goes that calls this."""
 
         def settled(task: asyncio.Future[Any]) -> None:
             self.task = None
@@ -72,7 +81,12 @@ class ProcessLifecycle:
                 done(*task.result())
 
         alive = self.alive
-        self.task = asyncio.ensure_future(settle(awaitable))
+        if inherits_output or code_output.get() is None:
+            self.task = asyncio.ensure_future(settle(awaitable))
+        else:
+            context = contextvars.copy_context()
+            context.run(code_output.set, None)
+            self.task = context.run(asyncio.ensure_future, settle(awaitable))
         self.task.add_done_callback(settled)
         if alive and not self.alive:  # eager tasks (Python 3.12) may have ended the process already
             self.task.cancel()

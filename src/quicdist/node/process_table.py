@@ -21,13 +21,14 @@ from quicdist.node.errors import (
     NoSuchProcess,
     NotConnected,
 )
-from quicdist.node.exit_reason import error_term, exit_reason, failure
+from quicdist.node.exit_reason import Failure, error_term, exit_reason, failure
 from quicdist.node.identifiers import Identifiers
 from quicdist.node.process import Process
 from quicdist.node.process_lifecycle import ProcessState
 from quicdist.node.reports import CrashLog, Reporter
 from quicdist.node.running_calls import RunningCalls
 from quicdist.node.signal_queue import SignalQueue
+from quicdist.node.tracing import CallTracer
 from quicdist.protocol import NO_PAYLOAD, ControlMessage, DistFlag
 from quicdist.term import Atom, Pid
 from quicdist.term.names import REGISTERED_NAME, Name, atom_of, name_of
@@ -78,6 +79,10 @@ class ProcessTable(ABC):
         self.calls = RunningCalls()
         #: The processes of the node's own services: they end last.
         self.kernel_processes: set[Pid] = set()
+        #: Makes spans of calls, if the program traces them.
+        self.tracer: CallTracer | None = None
+        #: How many processes have crashed.
+        self.crashes = 0
         self._is_connected = is_connected
         self._transmit = transmit
         self._thread = get_ident()
@@ -108,6 +113,11 @@ class ProcessTable(ABC):
         """Refuse every operation from now on: this is a copy of the node in a forked process."""
         self._forked = why
         self._thread = 0
+
+    def check_thread(self) -> None:
+        """Raise :class:`NodeError` in any other thread than that of the node."""
+        if get_ident() != self._thread:
+            raise self.out_of_reach()
 
     def out_of_reach(self) -> NodeError:
         """Why the caller cannot use the node."""
@@ -216,8 +226,15 @@ class ProcessTable(ABC):
     def crashed(self, process: Process, error: BaseException, message: Any = None) -> None:
         """Report a process that has raised ``error``, and end it with the exit reason of that error.
         ``message`` is the message that was being handled."""
-        self.reporter.process_crashed(process, failure(error), error, message)
+        self.report_crash(process, failure(error), error, message)
         self.terminate(process, exit_reason(error))
+
+    def report_crash(
+        self, process: Process, why: Failure, error: BaseException | None = None, message: Any = None
+    ) -> None:
+        """Report a process that ends by itself; see :class:`~quicdist.node.reports.Reporter`."""
+        self.crashes += 1
+        self.reporter.process_crashed(process, why, error, message)
 
     def exit(self, process: Process, reason: Any) -> None:
         """Let an exit signal end a process: its body is cancelled, and may clean up. Only the first signal

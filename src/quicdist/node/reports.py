@@ -54,6 +54,8 @@ class Crash:
     last_message: Any = None
     state: Any = None
     client: Pid | None = None
+    #: Of a server: the events that its debug option ``log`` has kept.
+    log: list[Any] = field(default_factory=list)
     #: Of a server: whether its ``init`` has returned.
     initialised: bool = True
     #: Further facts, as fields.

@@ -34,6 +34,11 @@ class SignalQueue:
         self._waiting: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._busy = False
 
+    @property
+    def busy(self) -> bool:
+        """Whether a signal takes effect now."""
+        return self._busy
+
     def deliver(self, process: Process, message: Any) -> None:
         """Hand a message to a process: now, or after the signals before it."""
         if self._busy:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 from quicdist.node.errors import NameRegistered
@@ -22,6 +23,8 @@ class Spawnables:
         self._starters: dict[tuple[str, str, int], Starter] = {}
         self._bodies: dict[tuple[str, str], Callable[..., Any]] = {}
         self._resolvers: list[Resolver] = []
+        #: Entered with the process while its body starts.
+        self.entering: Callable[[Process], AbstractContextManager[None]] | None = None
 
     def offer(self, module: str, function: str, arity: int, starter: Starter) -> None:
         """Let other nodes spawn ``module:function/arity``, which ``starter`` begins."""
@@ -45,12 +48,24 @@ class Spawnables:
             return starter
         body = self._bodies.get((module, function))
         if body is not None and _takes(body, arity + 1):
-            return body_starter(body)
+            return self._body_starter(body)
         for resolver in self._resolvers:
             found = resolver(module, function, arity)
             if found is not None:
                 return found
         return None
+
+    def _body_starter(self, function: Callable[..., Any]) -> Starter:
+        start = body_starter(function)
+        entering = self.entering
+        if entering is None:
+            return start
+
+        def started(process: Process, arguments: list[Any]) -> None:
+            with entering(process):
+                start(process, arguments)
+
+        return started
 
 
 def body_starter(function: Callable[..., Any]) -> Starter:

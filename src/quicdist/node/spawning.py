@@ -116,7 +116,7 @@ class Spawning:
         if starter is None:
             # As on a BEAM, the process exists, and its first call fails.
             stack: list[Any] = [(module, function, arguments, [])]
-            self._processes.reporter.process_crashed(process, (ERROR, UNDEF, stack), None)
+            self._processes.report_crash(process, (ERROR, UNDEF, stack))
             self._processes.terminate(process, (UNDEF, stack))
             return
         try:

@@ -19,6 +19,14 @@ from quicdist.otp.gen_statem import (
     state_function,
 )
 from quicdist.otp.logger import LoggerHandler
+from quicdist.otp.metrics import (
+    CallMetrics,
+    ClusterMetrics,
+    ConnectionMetrics,
+    LinkMetrics,
+    NodeMetrics,
+    ProcessMetrics,
+)
 from quicdist.otp.node import Node
 from quicdist.otp.request import Request
 from quicdist.otp.server_names import Global, NameRegistry, Via
@@ -31,9 +39,12 @@ __all__ = [
     "NO_REPLY",
     "POSTPONE",
     "Call",
+    "CallMetrics",
     "CallTimeout",
     "CallingSelf",
     "ChildSpec",
+    "ClusterMetrics",
+    "ConnectionMetrics",
     "Continue",
     "Event",
     "EventHandler",
@@ -44,12 +55,15 @@ __all__ = [
     "GenericTimeout",
     "Global",
     "KeepState",
+    "LinkMetrics",
     "LoggerHandler",
     "NameRegistry",
     "NextEvent",
     "NextState",
     "NoReply",
     "Node",
+    "NodeMetrics",
+    "ProcessMetrics",
     "RemoteError",
     "RemoveHandler",
     "RepeatState",

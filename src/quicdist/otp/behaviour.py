@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, Final
 
+from quicdist.containment import dispose
 from quicdist.node.process import Process
 from quicdist.node.reports import shown
 from quicdist.otp.gen_messages import From
@@ -61,7 +62,11 @@ class Behaviour:
         """The state in a crash report, cut to a bounded size; of attributes each is cut before it is read,
         because large ones take long."""
         if type(self).get_state is not Behaviour.get_state:
-            return shorten(self.get_state())
+            state = self.get_state()
+            if isinstance(state, Awaitable):
+                dispose(state)
+                return "<no state: get_state is a coroutine function>"
+            return shorten(state)
         return shorten(public_attributes(self))
 
     async def replace_with(self, apply: Callable[[Any], Awaitable[Any]]) -> None:

@@ -39,5 +39,15 @@ def current_call() -> Call:
 
 def is_called_on(node: Any) -> bool:
     """Whether the current code is an exported function that runs for a call to ``node``."""
+    return _call_on(node) is not None
+
+
+def group_leader(node: Any) -> Pid | None:
+    """The group leader of the exported function that runs for a call to ``node``; None outside one."""
+    call = _call_on(node)
+    return None if call is None else call.process.group_leader
+
+
+def _call_on(node: Any) -> Call | None:
     call = current.get(None)
-    return call is not None and call.process.alive and call.process.node is node
+    return call if call is not None and call.process.alive and call.process.node is node else None

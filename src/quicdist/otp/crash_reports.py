@@ -59,6 +59,7 @@ class CrashReports(CrashLog):
             crash.initial_call = process.initial_call
             crash.last_message, crash.client = shorten(process.last_message), process.client
             crash.state = process.state_at_failure
+            crash.log = process.logged_events
             if isinstance(process, StateMachineProcess):
                 crash.more |= process.report_facts()
             crash.initialised = process.phase is not ServerPhase.STARTING
@@ -78,6 +79,8 @@ class CrashReports(CrashLog):
         if not crash.initialised:
             return "server", "was not started", facts
         facts += [("last message", shown(crash.last_message)), ("state", shown(crash.state))]
+        if crash.log:
+            facts.append(("log", shown(crash.log)))
         if crash.client is not None:
             facts.append(("client", shown(crash.client)))
         kind = "state machine" if isinstance(process, StateMachineProcess) else "server"

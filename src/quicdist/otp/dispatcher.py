@@ -7,19 +7,26 @@ import contextlib
 import contextvars
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from time import monotonic
 from typing import Any
 
 from quicdist.containment import settle
 from quicdist.logs import RateLimit, get_logger
+from quicdist.node.code_output import code_output
 from quicdist.node.exit_reason import ERROR
 from quicdist.node.process import Process
 from quicdist.node.running_calls import RunningCalls
+from quicdist.node.tracing import SafeSpan, TracedCall, server_span
 from quicdist.otp.call_context import Call, current
+from quicdist.otp.call_counters import CallCounters
+from quicdist.otp.caller_output import CallerOutput, CallOutput
 from quicdist.otp.erlang_apply import Mfa, NotApplicable, is_indirect, named_by
 from quicdist.otp.executors import Executors
 from quicdist.otp.exports import ExportedFunction, Exports
 from quicdist.otp.outcome import NOT_STARTED, NOT_SUPPORTED, RETURN, Outcome, outcome_of, run
 from quicdist.otp.thread_pool import ThreadPool
+from quicdist.otp.trace_propagation import FEATURES, MODULE, of_mfa
 from quicdist.term import Atom, Pid
 
 log = get_logger("quicdist.otp")
@@ -34,14 +41,18 @@ Done = Callable[[Outcome], object]
 
 
 class Dispatcher:
-    """Finds exported functions and runs them. ``calls`` gets the processes whose functions are awaited."""
+    """Finds exported functions and runs them. ``calls`` gets the processes whose functions are awaited,
+    ``outputs`` has the standard output of each call."""
 
-    def __init__(self, exports: Exports, calls: RunningCalls) -> None:
+    def __init__(self, exports: Exports, calls: RunningCalls, outputs: CallerOutput) -> None:
         self._exports = exports
         self._calls = calls
+        self._outputs = outputs
         self._threads = ThreadPool()
         self._executors = Executors()
         self._refusals = RateLimit()
+        #: The calls, by their outcome: ``return``, ``error``, ``exit`` or ``throw``.
+        self.counters = CallCounters()
 
     def knows(self, module: str, function: str, arity: int) -> bool:
         """Whether a function of this name and arity is exported."""
@@ -73,6 +84,20 @@ class Dispatcher:
         When the process ends, the function is cancelled, unless it runs in a thread: a thread cannot be
         stopped.
         """
+        done = partial(self._counted, monotonic(), done)
+        tracer = process.runtime.tracer
+        if tracer is None or (mfa[0] is MODULE and mfa[1] is FEATURES):
+            self._apply(process, caller, mfa, done)
+            return
+        headers, mfa = of_mfa((mfa[0], mfa[1], mfa[2]))
+        span = server_span(tracer, _traced_call(process, caller, mfa), headers)
+        if span is None:
+            self._apply(process, caller, mfa, done)
+            return
+        with span.active():
+            self._apply(process, caller, mfa, partial(_ended, span, done))
+
+    def _apply(self, process: Process, caller: Pid | None, mfa: Sequence[Any], done: Done) -> None:
         try:
             (module, function, arguments), frames = self.resolve((mfa[0], mfa[1], mfa[2]))
         except NotApplicable as error:
@@ -85,24 +110,37 @@ class Dispatcher:
             refused = NOT_SUPPORTED if module is _OBSERVER_BACKEND else None
             done(refused or (ERROR, _UNDEF, [(module, function, arguments, [])]))
             return
+        output = self._outputs.of(process)
+        if output is not None:
+            done = partial(self._outputs.finish, process, output, done)
         token = current.set(Call(process, caller))
         try:
             begin = self._begin_blocking if export.blocking else _begin
-            outcome = begin(process, export, (module, function, arguments), done)
+            outcome = begin(process, export, (module, function, arguments), done, output)
         finally:
             current.reset(token)
+        if outcome is None or (output is not None and output.used):
+            self._calls.add(process)
         if outcome is not None:
             done(outcome)
-        else:
-            self._calls.add(process)
+
+    def _counted(self, began: float, done: Done, outcome: Outcome) -> None:
+        self.counters.ended(began, outcome[0].name)
+        done(outcome)
 
     def _begin_blocking(
-        self, process: Process, export: ExportedFunction, mfa: Mfa, done: Done
+        self,
+        process: Process,
+        export: ExportedFunction,
+        mfa: Mfa,
+        done: Done,
+        output: CallOutput | None,
     ) -> Outcome | None:
         """Run a blocking function outside the event loop; an outcome if that is not possible."""
         name, arguments = _name(mfa), mfa[2]
         loop = asyncio.get_running_loop()
         context = contextvars.copy_context()
+        context.run(code_output.set, output)
 
         def finished(outcome: Outcome) -> None:
             if process.alive:
@@ -123,14 +161,18 @@ class Dispatcher:
                 log.error("%s: no free thread, the call was answered system_limit%s", name, note)
             return NOT_STARTED
 
-        def answered(outcome: Outcome) -> None:
+        def answered(outcome: Outcome, printed: str) -> None:
+            if printed and output is not None:
+                output.write(printed)
             if outcome[0] != RETURN:
                 log.debug("%s failed in its executor: %r", name, outcome)
             tell(outcome)
 
         try:
             call = (export.function, arguments)
-            future = self._executors.submit(export.executor, call, context, answered)
+            future = self._executors.submit(
+                export.executor, call, context, answered, captures=output is not None
+            )
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -143,8 +185,14 @@ class Dispatcher:
         self._executors.close()
 
 
-def _begin(process: Process, export: ExportedFunction, mfa: Mfa, done: Done) -> Outcome | None:
+def _begin(
+    process: Process, export: ExportedFunction, mfa: Mfa, done: Done, output: CallOutput | None
+) -> Outcome | None:
     """Call a function in the event loop; its outcome, None if it is awaited."""
+    token = None
+    if output is not None:
+        token = code_output.set(output)
+        output.begins = True
     try:
         result = export.function(*mfa[2])
         if not isinstance(result, Awaitable):
@@ -154,6 +202,10 @@ def _begin(process: Process, export: ExportedFunction, mfa: Mfa, done: Done) -> 
         raise
     except BaseException as error:
         return _failed(_name(mfa), error)
+    finally:
+        if output is not None and token is not None:
+            output.begins = False
+            code_output.reset(token)
 
     def settled(task: asyncio.Future[Any]) -> None:
         if inspect.iscoroutine(result):
@@ -169,6 +221,20 @@ def _begin(process: Process, export: ExportedFunction, mfa: Mfa, done: Done) -> 
     process.on_end(task.cancel)
     task.add_done_callback(settled)
     return None
+
+
+def _traced_call(process: Process, caller: Pid | None, mfa: Sequence[Any]) -> TracedCall:
+    module, function, arguments = mfa
+    own = process.runtime.name
+    name = ""
+    if isinstance(module, Atom) and isinstance(function, Atom) and isinstance(arguments, list):
+        name = f"{module}:{function}/{len(arguments)}"
+    return TracedCall("erpc", own, own if caller is None else caller.node.name, name)
+
+
+def _ended(span: SafeSpan, done: Done, outcome: Outcome) -> None:
+    span.end(outcome[0].name)
+    done(outcome)
 
 
 def _name(mfa: Mfa) -> str:

@@ -15,10 +15,14 @@ from quicdist.node.connections import ConnectionTable
 from quicdist.node.errors import NodeError, NotConnected
 from quicdist.node.exit_reason import NOCONNECTION
 from quicdist.node.runtime import Runtime
+from quicdist.node.tracing import SafeSpan, TracedCall, client_span
+from quicdist.otp.call_context import group_leader
+from quicdist.otp.call_counters import CallCounters
 from quicdist.otp.deadline import Deadline
 from quicdist.otp.errors import RemoteError, fails_erpc
 from quicdist.otp.gen import GenClient
 from quicdist.otp.request import Request
+from quicdist.otp.trace_propagation import FEATURES, MODULE, TracePropagation, traced_mfa
 from quicdist.protocol.names import node_name, node_names
 from quicdist.term import Atom, Pid, Reference
 from quicdist.term.names import MFA, Name, mfa_of
@@ -49,6 +53,10 @@ class ErpcClient:
         self._connections = connections
         self._gen = gen
         self._connecting: set[asyncio.Task[None]] = set()
+        #: The calls, by their outcome.
+        self.counters = CallCounters()
+        #: Carries traces to other nodes, if calls are traced.
+        self.propagation: TracePropagation | None = None
 
     async def call(
         self,
@@ -75,10 +83,15 @@ class ErpcClient:
         :class:`Request` (``erpc:send_request/4``)."""
         return self._ask(node_name(node), mfa_of(module, function, arguments))
 
-    def _ask(self, node: str, mfa: MFA) -> Request[Any]:
+    async def features(self, node: Name) -> Any:
+        """``quicdist:features/0`` on another node. This call is not traced."""
+        return await self._ask(node_name(node), (MODULE, FEATURES, []), traced=False).receive_response()
+
+    def _ask(self, node: str, mfa: MFA, *, traced: bool = True) -> Request[Any]:
         node = self._runtime.internal(node)
-        call = _PendingCall(self, node, mfa)
-        if node == self._runtime.name or self._connections.is_linked(node):
+        call = _PendingCall(self, node, mfa, traced=traced)
+        connected = node == self._runtime.name or self._connections.is_linked(node)
+        if connected and not call.has_to_learn():
             call.begin()
         else:
             task = asyncio.ensure_future(self._connect(node, call))
@@ -90,6 +103,8 @@ class ErpcClient:
     async def _connect(self, node: str, call: _PendingCall) -> None:
         try:
             await self._connections.connect(node)
+            if self.propagation is not None and call.has_to_learn():
+                await self.propagation.learn(node)
             call.begin()
         except Exception as error:
             call.request.fail(error)
@@ -114,8 +129,9 @@ class ErpcClient:
 
     @property
     def _leader(self) -> Pid:
-        """The node's group leader, for the output of called functions."""
-        return self._runtime.group_leader or self._gen.process.pid
+        """The group leader of called functions, for their output: the node's, and in a function that another
+        node has called, that of its call."""
+        return group_leader(self._runtime.owner) or self._runtime.group_leader or self._gen.process.pid
 
     async def multicall(
         self,
@@ -164,18 +180,42 @@ async def gather(requests: Sequence[Request[Any]], timeout: float | None) -> lis
 class _PendingCall:
     """One call that is not answered yet."""
 
-    def __init__(self, client: ErpcClient, node: str, mfa: MFA) -> None:
+    def __init__(self, client: ErpcClient, node: str, mfa: MFA, *, traced: bool) -> None:
         self._client = client
         self._node = node
         self._mfa = mfa
         self._source = client._gen.process.pid
         self._spawn: Reference | None = None
         self.connecting: asyncio.Task[None] | None = None
-        self.request: Request[Any] = Request(self._what, self._abandon, fails_erpc)
+        tracer = client._runtime.tracer if traced else None
+        self._span: SafeSpan | None = None
+        if tracer is not None:
+            call = TracedCall("erpc", client._runtime.name, node, self._name())
+            self._span = client_span(tracer, call)
+        self.request: Request[Any] = Request(
+            self._what, self._abandon, fails_erpc, client.counters if traced else None, self._span
+        )
+
+    def _name(self) -> str:
+        module, function, arguments = self._mfa
+        return f"{module}:{function}/{len(arguments)}"
 
     def _what(self) -> str:
-        module, function, arguments = self._mfa
-        return f"{module}:{function}/{len(arguments)} on {self._node}"
+        return f"{self._name()} on {self._node}"
+
+    def has_to_learn(self) -> bool:
+        """Whether it is not known yet if the node takes the headers of the span."""
+        propagation = self._client.propagation
+        return self._span is not None and propagation is not None and not propagation.is_known(self._node)
+
+    def _sent_mfa(self) -> MFA:
+        """The call as it is sent: with the headers of the span, if the node takes them."""
+        propagation = self._client.propagation
+        if self._span is not None and propagation is not None and propagation.takes_headers(self._node):
+            headers = self._span.headers()
+            if headers:
+                return traced_mfa(headers, self._mfa)
+        return self._mfa
 
     def begin(self) -> None:
         """Send the call; its node is connected, or is this one."""
@@ -190,7 +230,7 @@ class _PendingCall:
                 self._source,
                 client._leader,
                 ("erpc", "execute_call"),
-                [result, *self._mfa],
+                [result, *self._sent_mfa()],
                 [_MONITOR],
                 self._replied,
                 reference=self._spawn,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from quicdist.node.exit_reason import EXIT
+from quicdist.otp.debug_options import IN
 from quicdist.otp.gen_event import GenEvent
 from quicdist.otp.gen_messages import From, is_from
 from quicdist.otp.gen_messages import reply as gen_reply
@@ -30,6 +31,8 @@ class EventManagerProcess(ServerLoop):
 
     def handle_message(self, kind: Atom | None, sender: Any, request: Any, message: Any) -> None:
         server = self.server
+        if self.debug is not None:
+            self.debug.event(IN, message)
         match message:
             case (tag, event) if tag is _NOTIFY:
                 self._notify("handle_event", event)
@@ -99,7 +102,7 @@ class EventManagerProcess(ServerLoop):
         return self.server.code_change_of(module, version, extra)
 
     def status_facts(self, status: Atom, parent: Pid) -> list[tuple[str, Any]]:
-        return [("Status", status), ("Logged Events", []), ("Parent", parent)]
+        return [("Status", status), ("Logged Events", self.logged_events), ("Parent", parent)]
 
     def status_state(self, shown: Any) -> tuple[Any, Any]:
         """``{items, {"Installed handlers", [#handler{}]}}``."""

@@ -9,6 +9,8 @@ ends one call only. Executors in this process pickle nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
 import pickle
 import threading
 import weakref
@@ -23,6 +25,9 @@ from quicdist.node.exit_reason import ERROR, error_term
 from quicdist.otp.outcome import Outcome, outcome_of, run
 
 log = get_logger("quicdist.otp")
+
+#: Characters kept of what a function prints in another OS process.
+MAX_PRINTED = 1024 * 1024
 
 #: An executor, or a function that returns one.
 ExecutorOrFactory = Executor | Callable[[], Executor]
@@ -46,7 +51,8 @@ class _Pickled:
 
 
 class _PickledCall(_Pickled):
-    """A function and its arguments; ``context`` is used by workers in this process."""
+    """A function, its arguments, and whether what it prints is captured; ``context`` is used by workers in
+    this process."""
 
     __slots__ = ("context",)
 
@@ -65,7 +71,7 @@ class _PickledCall(_Pickled):
 
 
 class _PickledOutcome(_Pickled):
-    """An outcome."""
+    """An outcome, and what the function has printed, if that is captured."""
 
     __slots__ = ()
 
@@ -90,11 +96,27 @@ def _arrived(kind: type[_Pickled], data: bytes, failed: Outcome | None) -> _Pick
 def work(request: _PickledCall) -> _PickledOutcome:
     """Run a call; called by an executor, in this process or another one."""
     if request.failed is not None:
-        return _PickledOutcome(request.failed)
-    function, arguments = request.content
-    if request.context is None:
-        return _PickledOutcome(run(function, arguments))
-    return _PickledOutcome(request.context.run(run, function, arguments))
+        return _PickledOutcome((request.failed, ""))
+    function, arguments, captures = request.content
+    if request.context is not None:
+        return _PickledOutcome((request.context.run(run, function, arguments), ""))
+    if not captures:
+        return _PickledOutcome((run(function, arguments), ""))
+    printed = _Printed()
+    with contextlib.redirect_stdout(printed):
+        outcome = run(function, arguments)
+    return _PickledOutcome((outcome, printed.getvalue()))
+
+
+class _Printed(io.StringIO):
+    """What a function prints in another OS process, up to :data:`MAX_PRINTED` characters."""
+
+    def write(self, text: str) -> int:
+        if self.tell() + len(text) > MAX_PRINTED:
+            super().write(text[: max(0, MAX_PRINTED - self.tell())])
+        else:
+            super().write(text)
+        return len(text)
 
 
 class Executors:
@@ -110,14 +132,17 @@ class Executors:
         source: ExecutorOrFactory,
         call: tuple[Callable[..., Any], Sequence[Any]],
         context: Context,
-        done: Callable[[Outcome], object],
+        done: Callable[[Outcome, str], object],
+        *,
+        captures: bool = False,
     ) -> Future[_PickledOutcome]:
-        """Run a call; ``done`` is called with its outcome, in any thread.
+        """Run a call; ``done`` is called with its outcome and, with ``captures``, what it has printed in
+        another OS process; in any thread.
 
         Raises what ``executor.submit`` raises.
         """
         executor = self._executor(source)
-        request = _PickledCall(call, context)
+        request = _PickledCall((*call, captures), context)
         try:
             future = executor.submit(work, request)
         except BrokenExecutor as error:
@@ -128,16 +153,20 @@ class Executors:
             future = executor.submit(work, request)
 
         def answered(future: Future[_PickledOutcome]) -> None:
+            printed = ""
             try:
                 response = future.result()
-                outcome = response.failed or response.content
+                if response.failed is not None:
+                    outcome = response.failed
+                else:
+                    outcome, printed = response.content
             except CancelledError:
                 outcome = outcome_of(asyncio.CancelledError())
             except BaseException as error:
                 if isinstance(error, BrokenExecutor):
                     self._broken(source, executor, error)
                 outcome = outcome_of(error)
-            done(outcome)
+            done(outcome, printed)
 
         future.add_done_callback(answered)
         return future

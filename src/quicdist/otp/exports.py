@@ -43,6 +43,9 @@ class Exports:
 
     def __init__(self) -> None:
         self._functions: dict[tuple[str, str], ExportedFunction] = {}
+        #: Whether what functions print that other nodes call or spawn is written to the group leader of the
+        #: call, so that it appears where the caller's own output does, as on a BEAM. False: it stays here.
+        self.output_to_caller = True
 
     def add(
         self,

@@ -11,11 +11,14 @@ from quicdist.node.errors import NodeError, NoSuchProcess, ProcessEnded
 from quicdist.node.exit_reason import NOCONNECTION, NOPROC
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
+from quicdist.node.tracing import CallTracer, SafeSpan, TracedCall, client_span
+from quicdist.otp.call_counters import CallCounters
 from quicdist.otp.errors import CallingSelf, exits_call
 from quicdist.otp.gen_messages import ALIAS, GEN_CALL
 from quicdist.otp.kernel_supervisor import spawn_kernel_process
 from quicdist.otp.request import Request
 from quicdist.otp.server_names import Global, GlobalOrVia, Via
+from quicdist.otp.trace_propagation import TracePropagation, reference_of, traced_tag
 from quicdist.term import Atom, ImproperList, Pid, Reference
 
 _GLOBAL, _VIA, _PYTHON = Atom("global"), Atom("via"), Atom("python")
@@ -57,6 +60,10 @@ class GenClient:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._open: dict[Reference, tuple[Request[Any], Pid]] = {}
+        #: The requests, by their outcome.
+        self.counters = CallCounters()
+        #: Carries traces to other nodes, if calls are traced.
+        self.propagation: TracePropagation | None = None
         #: Looks up a name; set when the name resolver exists.
         self.find: Callable[[GlobalOrVia, Callable[[Pid | None, Exception | None], None]], None]
         #: The process that sends the calls.
@@ -72,9 +79,14 @@ class GenClient:
         """``{Tag, Reply}``, sent to the alias, or to the pid by servers that do not use the alias
         (``net_kernel``). A reply that no request waits for is dropped."""
         if isinstance(message, tuple) and len(message) == 2 and isinstance(message[0], ImproperList):
-            waiting = self._open.get(message[0].tail)
+            reference = message[0].tail
+            if not isinstance(reference, Reference):
+                reference = reference_of(message[0])
+                if reference is None:
+                    return
+            waiting = self._open.get(reference)
             if waiting is not None:
-                self._close(message[0].tail)
+                self._close(reference)
                 waiting[0].succeed(message[1])
 
     def send_request(
@@ -94,7 +106,10 @@ class GenClient:
             process.must_live()
         pid = self.process.pid if process is None else process.pid
         reference = runtime.identifiers.reference()
-        result: Request[Any] = Request(lambda: described(to), lambda: self._close(reference))
+        span = None if runtime.tracer is None or label != GEN_CALL else self._span(runtime.tracer, to)
+        result: Request[Any] = Request(
+            lambda: described(to), lambda: self._close(reference), counters=self.counters, span=span
+        )
 
         def down(reason: Any) -> None:
             self._close(reference)
@@ -107,11 +122,32 @@ class GenClient:
         try:
             runtime.monitors.monitor(None, pid, to, down, reference=reference)
             tag = ImproperList([ALIAS], reference)
+            if span is not None:
+                tag = self._traced(span, to, tag)
             runtime.send(pid, _unnamed(runtime, to), (label, (pid, tag), request))
         except BaseException:
             self._close(reference)
             raise
         return result
+
+    def _span(self, tracer: CallTracer, to: Any) -> SafeSpan | None:
+        node, where = self._runtime.locate(to)
+        name = where.name if isinstance(where, Atom) else ""
+        return client_span(tracer, TracedCall("gen", self._runtime.name, node, name))
+
+    def _traced(self, span: SafeSpan, to: Any, tag: ImproperList) -> ImproperList:
+        """The tag of a call, with the headers of its span if the node takes them."""
+        if self.propagation is None or not self.propagation.takes_headers(self._runtime.locate(to)[0]):
+            return tag
+        headers = span.headers()
+        return traced_tag(headers, tag) if headers else tag
+
+    async def _learn(self, to: Any) -> None:
+        """Ask the node of a callee whether it takes headers, unless that is known."""
+        if self.propagation is not None and not isinstance(to, Global | Via):
+            node = self._runtime.locate(to)[0]
+            if not self.propagation.is_known(node):
+                await self.propagation.learn(node)
 
     def _send_to_name(
         self,
@@ -170,6 +206,8 @@ class GenClient:
                 pending = self._send_to_name(to, request, label, process, asking)
             else:
                 self._not_itself(to, asking)
+                if self.propagation is not None and label == GEN_CALL:
+                    await self._learn(to)
                 pending = self.send_request(to, request, label=label, process=process)
             return await pending.receive_response(timeout)
         except NodeError as error:

@@ -138,10 +138,11 @@ class GenServerClient:
         *,
         name: Name | GlobalOrVia | None = None,
         link_to: Process | Pid | None = None,
+        debug: Iterable[Any] = (),
     ) -> Process | None:
         """Start a server on this node and wait for its ``init`` (``gen_server:start/4``; with
         ``link_to``, its parent, ``start_link/4``). None if ``init`` returned ``IGNORE``. Raises what
         ``init`` raised, :class:`ProcessEnded` with the reason of its ``Stop``, or
-        :class:`NameRegistered`."""
-        process = server_start.start(self._runtime, server, name=name, link_to=link_to)
+        :class:`NameRegistered`. ``debug`` are debug options, as of ``node.serve``."""
+        process = server_start.start(self._runtime, server, name=name, link_to=link_to, debug=debug)
         return process if await process.ready() else None

@@ -18,8 +18,8 @@ from quicdist.node.runtime import Runtime
 from quicdist.otp.deadline import Deadline
 from quicdist.otp.erpc import ErpcClient
 from quicdist.otp.errors import CallTimeout, RemoteError
+from quicdist.otp.global_known import MAX_NODES
 from quicdist.otp.global_locks import del_lock, set_lock
-from quicdist.otp.global_protocol import MAX_NODES
 from quicdist.otp.global_server import GLOBAL_NAME_SERVER, GlobalNameServer
 from quicdist.otp.global_steps import MultiCall, Runner, Steps
 from quicdist.otp.server_process import ServerProcess
@@ -109,11 +109,11 @@ class GlobalNames:
 
     async def whereis_name(self, name: Any, *, timeout: float | None = 5.0) -> Pid | None:
         """The pid of a name, None if it is not registered (``global:whereis_name/1``)."""
-        return self._server.protocol.whereis(named_term(name))
+        return self._server.protocol.registry.whereis(named_term(name))
 
     async def registered_names(self, *, timeout: float | None = 5.0) -> list[Any]:
         """All names (``global:registered_names/0``)."""
-        return [known.name for known in self._server.protocol.names.items()]
+        return [known.name for known in self._server.protocol.registry.names.items()]
 
     async def register_name(
         self,
@@ -145,9 +145,9 @@ class GlobalNames:
 
     def _is_free(self, name: Any, pid: Pid) -> bool:
         server = self._server
-        if server.protocol.whereis(name) is not None:
+        if server.protocol.registry.whereis(name) is not None:
             return False
-        others = server.protocol.names.of(pid)
+        others = server.protocol.registry.names.of(pid)
         if others:
             server.warn("global: %s has the name %s already; not registered as %s", pid, others[0], name)
         return not others
@@ -171,7 +171,7 @@ class GlobalNames:
     async def unregister_name(self, name: Any, *, timeout: float | None = 5.0) -> None:
         """Unregister a name on all nodes (``global:unregister_name/1``)."""
         name = named_term(name)
-        if self._server.protocol.whereis(name) is None:
+        if self._server.protocol.registry.whereis(name) is None:
             return
 
         def unregister(nodes: list[str]) -> Steps[None]:
@@ -192,7 +192,7 @@ class GlobalNames:
         name, pid, method = checked(name, process, resolver)
 
         def register(nodes: list[str]) -> Steps[bool]:
-            if self._server.protocol.whereis(name) is not None:
+            if self._server.protocol.registry.whereis(name) is not None:
                 return False
             yield MultiCall(nodes, (_REGISTER_EXT, name, pid, method, Atom(self._node.name)))
             return True

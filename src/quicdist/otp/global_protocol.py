@@ -18,27 +18,22 @@ connected:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from random import Random
-from typing import Any, Protocol
+from typing import Any
 
+from quicdist.otp.global_known import VERSION, WITH_VERSIONS, KnownNodes, nodes_of, nodes_term
 from quicdist.otp.global_locker import AddKnown, Cancel, HisLocker, LockIsSet, LockSet, RemoveKnown
-from quicdist.otp.global_locks import LockTable
 from quicdist.otp.global_partitions import LostConnections
-from quicdist.otp.global_resolving import DELETE, INSERT, Operations, operations
-from quicdist.otp.global_table import MAX_NAMES, NameTable
-from quicdist.term import Atom, Pid, Reference, exactly_equal
+from quicdist.otp.global_port import GlobalPort, Work
+from quicdist.otp.global_registry import Registry
+from quicdist.otp.global_resolving import Operations, operations
+from quicdist.otp.global_sync import Syncer, Syncers
+from quicdist.otp.global_table import MAX_NAMES
+from quicdist.term import Atom, Pid
 
-VERSION = 8
 #: The oldest version that OTP's ``global`` can speak with.
 _OLDEST = 5
-#: Nodes in one message; a message with more is refused.
-MAX_NODES = 4096
-#: Names that are registered before other work goes on.
-_AT_ONCE = 500
-#: Nodes that calls of ``global:sync`` wait for, all together; further calls are refused.
-MAX_AWAITED = 100_000
 
 _INIT_CONNECT, _INIT_CONNECT_ACK = Atom("init_connect"), Atom("init_connect_ack")
 _CANCEL_CONNECT = Atom("cancel_connect")
@@ -46,7 +41,6 @@ _LOCKER, _NO_PID = Atom("locker"), Atom("no_longer_a_pid")
 _EXCHANGE, _RESOLVED, _UNUSED = Atom("exchange"), Atom("resolved"), Atom("unused")
 _NEW_NODES, _IN_SYNC, _LOCK_SET = Atom("new_nodes"), Atom("in_sync"), Atom("lock_set")
 _LOST_CONNECTION, _REMOVE_CONNECTION = Atom("lost_connection"), Atom("remove_connection")
-_CONNECTION_ID, _PENDING, _REMOVING = Atom("connection_id"), Atom("pending"), Atom("removing")
 _VSN, _LOCK, _UNDEFINED = Atom("vsn"), Atom("lock"), Atom("undefined")
 
 
@@ -62,58 +56,6 @@ class ResolverEnded:
     my_tag: int
     ours: Operations
     theirs: Operations
-
-
-#: Long work, in pieces: iterated to its end before the next message is handled.
-Work = Iterator[None]
-
-
-class GlobalPort(Protocol):
-    """What the protocol needs of its node. Each call has its effect later, never within the call."""
-
-    name: str
-    random: Random
-
-    @property
-    def locker(self) -> Pid: ...
-
-    def cast(self, node: str, message: Any) -> None:
-        """Cast to the ``global_name_server`` of a node."""
-
-    def send(self, node: str, message: Any) -> None:
-        """Send to the ``global_name_server`` of a node, if it is connected."""
-
-    def tell_locker(self, message: Any) -> None: ...
-
-    def start_resolver(self, node: str, my_tag: int, names: list[Any]) -> Callable[[], None]:
-        """Compare names, then pass :class:`ResolverEnded` to the server. Returns a function that ends it."""
-
-    def monitor(self, pid: Pid) -> Reference: ...
-
-    def demonitor(self, reference: Reference) -> None: ...
-
-    def connect(self, node: str, done: Callable[[bool], None]) -> None:
-        """Connect to a node if it is not connected, then call ``done``."""
-
-    def disconnect(self, node: str) -> None: ...
-
-    def is_visible(self, node: str) -> bool:
-        """Whether a node is connected, and not hidden."""
-
-    def is_alive(self, pid: Pid) -> bool:
-        """Whether a process of this node lives."""
-
-    def link(self, pid: Pid) -> None: ...
-
-    def unlink(self, pid: Pid) -> None: ...
-
-    def unique_integer(self) -> int:
-        """A number greater than those before it."""
-
-    def now(self) -> float:
-        """Seconds of a monotonic clock."""
-
-    def warn(self, message: str, *args: Any) -> None: ...
 
 
 @dataclass(slots=True)
@@ -137,32 +79,6 @@ class _Attempt:
     resolved: tuple[list[Any], list[Any], list[Any]] | None = None
 
 
-@dataclass(slots=True, eq=False)
-class _Syncer:
-    """A ``global:sync`` that waits for nodes."""
-
-    nodes: set[str]
-    done: Callable[[], None]
-
-
-@dataclass(slots=True)
-class _Known:
-    """What is known of other nodes (the map *known* of OTP's state)."""
-
-    versions: dict[str, int] = field(default_factory=dict)
-    pending: dict[str, int] = field(default_factory=dict)
-    removing: set[str] = field(default_factory=set)
-    connection_ids: dict[str, int] = field(default_factory=dict)
-
-    def term(self) -> dict[Any, Any]:
-        return {
-            **{Atom(node): version for node, version in self.versions.items()},
-            **{(_PENDING, Atom(node)): version for node, version in self.pending.items()},
-            **{(_REMOVING, Atom(node)): Atom("yes") for node in self.removing},
-            **{(_CONNECTION_ID, Atom(node)): number for node, number in self.connection_ids.items()},
-        }
-
-
 class GlobalProtocol:
     """The state of one node's ``global_name_server``.
 
@@ -182,20 +98,14 @@ class GlobalProtocol:
         self.name = port.name
         self.connect_all = connect_all
         self.prevent_overlapping_partitions = prevent_overlapping_partitions
-        self.names = NameTable(port.monitor, port.demonitor)
-        self.locks = LockTable(port.monitor, port.demonitor)
-        self.synced: dict[str, None] = {}
-        self._known = _Known()
+        self.registry = Registry(port)
+        self.syncers = Syncers()
+        self.known = KnownNodes()
         self._attempts: dict[str, _Attempt] = {}
-        self._syncers: list[_Syncer] = []
         self._lost = LostConnections(creation, port.random)
         self._work: Work | None = None
 
     # -- what is known -----------------------------------------------------------------------------
-
-    def known_nodes(self) -> list[str]:
-        """The nodes with the same names, without this one."""
-        return list(self._known.versions)
 
     def state_term(self) -> tuple[Any, ...]:
         """The known nodes, the synchronised ones, and those whose names are being exchanged."""
@@ -204,128 +114,38 @@ class GlobalProtocol:
             for node, attempt in self._attempts.items()
             if attempt.my_tag is not None
         ]
-        return (self._known.term(), [Atom(node) for node in self.synced], attempts)
-
-    def whereis(self, name: Any) -> Pid | None:
-        """The process of a name."""
-        known = self.names.get(name)
-        if known is None or (known.pid.node.name == self.name and not self._port.is_alive(known.pid)):
-            return None
-        return known.pid
-
-    def external_names(self) -> list[tuple[Any, Pid, Atom]]:
-        """The names of processes whose nodes have no ``global``."""
-        return [
-            (known.name, known.pid, Atom(known.registered_by))
-            for known in self.names.items()
-            if known.registered_by is not None
-        ]
+        return (self.known.term(), [Atom(node) for node in self.syncers.synced], attempts)
 
     def sync(self, nodes: Iterable[str], done: Callable[[], None]) -> bool:
         """Call ``done`` when the names of all these nodes are the same as here; nodes that are not
         connected and cannot be, or go down, do not count (``global:sync/1``). False if too many wait."""
-        wanted = {node for node in nodes if node != self.name and node not in self.synced}
-        if not wanted:
-            done()
-            return True
-        if sum(len(syncer.nodes) for syncer in self._syncers) + len(wanted) > MAX_AWAITED:
+        syncer = self.syncers.add((node for node in nodes if node != self.name), done)
+        if syncer is None:
             return False
-        syncer = _Syncer(wanted, done)
-        self._syncers.append(syncer)
-        for node in list(wanted):
+        for node in list(syncer.nodes):
             if not self._port.is_visible(node):
                 self._port.connect(node, partial(self._sync_connected, syncer, node))
         return True
 
-    def _sync_connected(self, syncer: _Syncer, node: str, connected: bool) -> None:
+    def _sync_connected(self, syncer: Syncer, node: str, connected: bool) -> None:
         if not connected:
-            self._synced_with(node, [syncer])
-
-    def _synced_with(self, node: str, syncers: list[_Syncer] | None = None) -> None:
-        for syncer in list(self._syncers if syncers is None else syncers):
-            syncer.nodes.discard(node)
-            if not syncer.nodes and syncer in self._syncers:
-                self._syncers.remove(syncer)
-                syncer.done()
-
-    # -- names -------------------------------------------------------------------------------------
-
-    def register(
-        self, name: Any, pid: Pid, method: Any, locker: Pid, registered_by: str | None = None
-    ) -> bool:
-        """``{register, Name, Pid, Method}`` of a process that holds the lock; False if the table is full."""
-        return self._insert(name, pid, method, self._locked_by(locker), registered_by)
-
-    def unregister(self, name: Any) -> None:
-        """``{unregister, Name}``."""
-        known = self.names.get(name)
-        if known is None:
-            return
-        self.names.delete(name)
-        if known.registered_by == self.name:
-            self._port.unlink(known.pid)
-
-    def _insert(
-        self, name: Any, pid: Pid, method: Any, locked: bool, registered_by: str | None = None
-    ) -> bool:
-        """Register a name, unless the lock under which that was decided is gone."""
-        if not locked:
-            self.unregister(name)
-            return True
-        if not self.names.insert(name, pid, method, registered_by):
-            self._port.warn("global: too many names: %s of %s is not registered", name, pid)
-            return False
-        if registered_by == self.name:
-            self._port.link(pid)
-        return True
-
-    def _locked_by(self, pid: Pid) -> bool:
-        lock = self.locks.global_lock
-        return pid in lock.holders if lock is not None else not self.locks.global_lock_down
-
-    def _locked_as(self, info: Any) -> bool:
-        lock = self.locks.global_lock
-        if lock is None:
-            return not self.locks.global_lock_down
-        for entry in info if isinstance(info, list) else ():
-            match entry:
-                case (Atom() as key, (_, requester)) if key == _LOCK:
-                    return exactly_equal(requester, lock.requester)
-        return False
-
-    def _do(self, found: Operations, external: list[Any], info: Any) -> Work:
-        """Do what the resolvers of two nodes have found."""
-        registered_by = {}
-        for entry in external:
-            match entry:
-                case (_, Pid() as pid, Atom() as node):
-                    registered_by[pid] = node.name
-        inserted = [what for kind, what in found if kind == INSERT]
-        for start in range(0, len(inserted), _AT_ONCE):
-            if start:
-                yield
-            locked = self._locked_as(info)
-            for name, pid, method in inserted[start : start + _AT_ONCE]:
-                self._insert(name, pid, method, locked, registered_by.get(pid))
-        for kind, what in found:
-            if kind == DELETE:
-                self.unregister(what)
+            self.syncers.gone(node, syncer)
 
     # -- nodes that come and go --------------------------------------------------------------------
 
     def node_up(self, node: str, connection_id: int) -> None:
         """A visible node is connected."""
-        self._known.connection_ids[node] = connection_id
+        self.known.connection_ids[node] = connection_id
         if self.connect_all:
             self._begin(node)
 
     def _begin(self, node: str) -> None:
         """Offer to exchange names (``handle_nodeup/2``)."""
         attempt = self._attempts.setdefault(node, _Attempt())
-        if node in self._known.versions or attempt.my_tag is not None:
+        if node in self.known.versions or attempt.my_tag is not None:
             return
         attempt.my_tag = self._port.unique_integer()
-        locker = (_LOCKER, _NO_PID, self._known.term(), self._port.locker)
+        locker = (_LOCKER, _NO_PID, self.known.term(), self._port.locker)
         self._port.cast(node, (_INIT_CONNECT, (VERSION, attempt.my_tag), Atom(self.name), locker))
         early, attempt.early = attempt.early, None
         if early is not None:
@@ -333,51 +153,38 @@ class GlobalProtocol:
 
     def node_down(self, node: str) -> None:
         """The connection to a node has ended. That of a hidden one concerns nobody."""
-        if self._known.connection_ids.pop(node, None) is None:
+        if self.known.connection_ids.pop(node, None) is None:
             self._attempts.pop(node, None)
         else:
             self._gone(node)
 
     def _gone(self, node: str) -> None:
-        self._synced_with(node)
         self._forget(node)
-        if node in self._known.removing:
-            self._known.removing.discard(node)
+        if node in self.known.removing:
+            self.known.removing.discard(node)
         else:
             self._tell_lost(node)
-        self._known.pending.pop(node, None)
-        self._known.versions.pop(node, None)
+        self.known.remove(node)
 
     def _forget(self, node: str) -> None:
         """End the exchange with a node, and forget what its processes had here."""
         self._cancel(node, self._my_tag(node))
         self._port.tell_locker(RemoveKnown(node))
         self._attempts.pop(node, None)
-        self.synced.pop(node, None)
-        self._delete_resources(node)
+        self.syncers.down(node)
+        self.registry.node_down(node)
 
     def _remove(self, node: str) -> None:
         """The connection to a node is to end here; others are not told."""
         self._forget(node)
-        self._known.removing.add(node)
-        self._known.pending.pop(node, None)
-        self._known.versions.pop(node, None)
-
-    def _delete_resources(self, node: str) -> None:
-        self.locks.node_down(node)
-        self.names.node_down(node)
-
-    def down(self, reference: Reference) -> None:
-        """The process of a monitor has ended."""
-        self.locks.down(reference)
-        self.names.down(reference)
+        self.known.removing.add(node)
+        self.known.remove(node)
 
     def disconnect(self) -> list[str]:
         """End the connections to all published nodes; their names (``global:disconnect/0``). Others are not
         told."""
-        nodes = list(self._known.connection_ids)
+        nodes = list(self.known.connection_ids)
         for node in nodes:
-            self._synced_with(node)
             self._remove(node)
             self._port.disconnect(node)
         return nodes
@@ -407,7 +214,7 @@ class GlobalProtocol:
         attempt = self._current(node, my_tag)
         if attempt is None:
             return
-        if self._known.pending.get(node, 0) >= VERSION and attempt.his_tag is not None:
+        if self.known.pending.get(node, 0) >= VERSION and attempt.his_tag is not None:
             self._port.send(node, (_CANCEL_CONNECT, Atom(self.name), attempt.his_tag))
         if attempt.stop_resolver is not None:
             attempt.stop_resolver()
@@ -418,13 +225,13 @@ class GlobalProtocol:
         my_tag = self._my_tag(node)
         self._cancel(node, my_tag)
         self._attempts.pop(node, None)
-        self._known.pending.pop(node, None)
-        self._delete_resources(node)
+        self.known.pending.pop(node, None)
+        self.registry.node_down(node)
         if my_tag is not None:
             self._begin(node)
 
     def _init_connect(self, node: str, version: int, his_tag: int, locker: Pid) -> None:
-        if node in self._known.pending:
+        if node in self.known.pending:
             if version < VERSION:
                 self._port.warn(
                     "global: %s has protocol version %d and began again; disconnected", node, version
@@ -442,7 +249,7 @@ class GlobalProtocol:
         self._port.tell_locker(HisLocker(locker, attempt.version, his_tag, attempt.my_tag))
         if version >= VERSION:
             self._port.send(node, (_INIT_CONNECT_ACK, Atom(self.name), his_tag, attempt.my_tag))
-        self._known.pending[node] = version
+        self.known.pending[node] = version
 
     def _lock_is_set(self, message: LockIsSet) -> None:
         node = message.node
@@ -450,7 +257,7 @@ class GlobalProtocol:
         if attempt is None:
             self._cancel(node, message.my_tag)
             return
-        names = [(known.name, known.pid, known.method) for known in self.names.items()]
+        names = [(known.name, known.pid, known.method) for known in self.registry.names.items()]
         self._port.cast(node, (_EXCHANGE, Atom(self.name), names, [], attempt.his_tag))
         attempt.lock_id, attempt.lock_is_set = message.lock_id, True
         self._resolve(node, attempt)
@@ -476,29 +283,13 @@ class GlobalProtocol:
             self._cancel(node, message.my_tag)
             return
         attempt.stop_resolver = None
-        known = self._known_for(node)
+        known = nodes_term(self.known.versions, self.known.version(node))
+        external = self.registry.external_names()
         self._port.cast(
-            node,
-            *[
-                (
-                    _RESOLVED,
-                    Atom(self.name),
-                    message.theirs,
-                    known,
-                    _UNUSED,
-                    self.external_names(),
-                    attempt.his_tag,
-                )
-            ],
+            node, (_RESOLVED, Atom(self.name), message.theirs, known, _UNUSED, external, attempt.his_tag)
         )
         attempt.operations = message.ours
         self._finish_if_ready(node, attempt)
-
-    def _known_for(self, node: str) -> list[Any]:
-        versions = self._known.versions
-        if versions.get(node, self._known.pending.get(node, 0)) < 7:
-            return [Atom(other) for other in versions]
-        return [(Atom(other), version) for other, version in versions.items()]
 
     def _resolved(self, node: str, resolved: tuple[list[Any], list[Any], list[Any]], my_tag: Any) -> None:
         attempt = self._current(node, my_tag)
@@ -526,56 +317,29 @@ class GlobalProtocol:
         """Do what both resolvers have found, and tell the nodes that were known before
         (``resolved/5``)."""
         found = ours + operations(theirs)
-        his_nodes = self._versions(his_known)
-        new_nodes = {node: self._version(node)} | {
-            other: version or self._version(other) for other, version in his_nodes.items()
+        his_nodes = nodes_of(his_known, self.name)
+        new_nodes = {node: self.known.version(node)} | {
+            other: version or self.known.version(other) for other, version in his_nodes.items()
         }
         self._connect_to(his_nodes)
         lock = _UNDEFINED if attempt.lock_id is None else attempt.lock_id
         info = [(_VSN, attempt.version), (_LOCK, lock)]
-        yield from self._do(found, external, info)
-        self._synced_with(node)
+        yield from self.registry.do(found, external, info)
         for other in his_nodes:
             self._end(other)
-        told = dict(self._known.versions)
+        told = dict(self.known.versions)
         message = (_NEW_NODES, Atom(self.name), found, external)
         self._end(node, partial(_new_nodes_messages, told, message, new_nodes, info))
-        added = self._add_to_known(new_nodes)
-        self._port.tell_locker(AddKnown(added))
-        self.synced[node] = None
+        self._port.tell_locker(AddKnown(self.known.add(new_nodes)))
+        self.syncers.synced_with(node)
 
     def _end(self, node: str, last_casts: LastCasts | None = None) -> None:
         """The exchange with a node is over, and need not be begun (``cancel_resolved_locker/3``)."""
-        self._known.pending.pop(node, None)
+        self.known.pending.pop(node, None)
         self._cancel(node, self._my_tag(node), last_casts)
         self._attempts.pop(node, None)
 
     # -- other nodes -------------------------------------------------------------------------------
-
-    def _version(self, node: str) -> int:
-        if node == self.name:
-            return VERSION
-        return self._known.versions.get(node, self._known.pending.get(node, 0))
-
-    def _versions(self, term: list[Any]) -> dict[str, int]:
-        """The nodes in a message, ``[Node | {Node, Version}]``, without this one."""
-        nodes: dict[str, int] = {}
-        for entry in term[:MAX_NODES]:
-            match entry:
-                case Atom() as node:
-                    nodes[node.name] = 0
-                case (Atom() as node, int() as version):
-                    nodes[node.name] = version
-        nodes.pop(self.name, None)
-        return nodes
-
-    def _add_to_known(self, nodes: dict[str, int]) -> list[str]:
-        """Nodes are known from now on; those of them that were not. Their versions are kept."""
-        versions = self._known.versions
-        added = [node for node in nodes if node not in versions and len(versions) < MAX_NODES]
-        for node in added:
-            versions[node] = nodes[node]
-        return added
 
     def _connect_to(self, nodes: Iterable[str]) -> None:
         """Connect to nodes and tell them that no names need be exchanged (``sync_others/1``)."""
@@ -588,20 +352,18 @@ class GlobalProtocol:
         else:
             self._port.warn("global: %s failed to connect to %s", self.name, node)
             self._gone(node)
-            self._known.connection_ids.pop(node, None)
+            self.known.connection_ids.pop(node, None)
 
     def _new_nodes(self, found: list[Any], external: list[Any], nodes: list[Any], info: Any) -> Work:
-        added = self._add_to_known(self._versions(nodes))
+        added = self.known.add(nodes_of(nodes, self.name))
         self._connect_to(added)
-        yield from self._do(operations(found), external, info)
+        yield from self.registry.do(operations(found), external, info)
         self._port.tell_locker(AddKnown(added))
 
     def _in_sync(self, node: str) -> None:
-        if not self._port.is_visible(node):
-            return
-        self._synced_with(node)
-        self.synced[node] = None
-        self._end(node)
+        if self._port.is_visible(node):
+            self.syncers.synced_with(node)
+            self._end(node)
 
     # -- overlapping partitions --------------------------------------------------------------------
 
@@ -617,9 +379,8 @@ class GlobalProtocol:
             )
 
     def _multicast(self, message: Any, without: str) -> None:
-        for node, version in (self._known.versions | self._known.pending).items():
-            if node != without and version >= 7:
-                self._port.send(node, message)
+        for node in self.known.informed(without):
+            self._port.send(node, message)
 
     def _lost_connection(self, message: Any, one: str, creation: int, number: int, other: str) -> None:
         """``one`` has lost its connection to ``other``: end the one to ``other`` here."""
@@ -627,9 +388,9 @@ class GlobalProtocol:
             return
         self._multicast(message, one)
         node = one if other == self.name else other
-        if node not in self._known.versions and node not in self._known.pending:
+        if node not in self.known:
             return
-        if self._version(node) < 7:
+        if self.known.version(node) < WITH_VERSIONS:
             self._port.disconnect(node)
             what = "disconnected old"
         else:
@@ -642,7 +403,7 @@ class GlobalProtocol:
 
     def _remove_connection(self, node: str) -> None:
         """Another node wants this one to end their connection."""
-        if node not in self._known.versions and node not in self._known.pending:
+        if node not in self.known:
             return
         self._remove(node)
         self._port.disconnect(node)
@@ -688,7 +449,7 @@ class GlobalProtocol:
                 if self._current(locker.node.name, my_tag) is not None:
                     self._port.tell_locker(LockSet(locker, is_set, my_tag))
             case (kind, Pid() as locker, bool() as is_set, _) if kind == _LOCK_SET:
-                if locker.node.name in self._known.pending:
+                if locker.node.name in self.known.pending:
                     self._port.tell_locker(LockSet(locker, is_set, None))
             case _:
                 return False
@@ -747,10 +508,7 @@ def _new_nodes_messages(
 ) -> Iterator[tuple[str, Any]]:
     """What the nodes that were known before are told: ``message`` with the nodes that are new."""
     for node, version in told.items():
-        nodes: list[Any] = [
-            (Atom(new), its_version) if version >= 7 else Atom(new) for new, its_version in new_nodes.items()
-        ]
-        yield node, (*message, nodes, info)
+        yield node, (*message, nodes_term(new_nodes, version), info)
 
 
 def _same(one: Any, other: Any) -> bool:

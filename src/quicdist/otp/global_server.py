@@ -29,9 +29,11 @@ from quicdist.otp.erpc import ErpcClient
 from quicdist.otp.gen import GenClient
 from quicdist.otp.gen_messages import GEN_CAST, From
 from quicdist.otp.gen_server import GenServer
+from quicdist.otp.global_known import VERSION
 from quicdist.otp.global_locker import LOCK_SET, Locker, LockIsSet, LockSet, merge
 from quicdist.otp.global_locks import LockTable, trans_all_known
-from quicdist.otp.global_protocol import VERSION, GlobalProtocol, ResolverEnded, Work
+from quicdist.otp.global_port import Work
+from quicdist.otp.global_protocol import GlobalProtocol, ResolverEnded
 from quicdist.otp.global_resolving import exchange_names
 from quicdist.otp.global_steps import Apply, Receive, Runner, Steps
 from quicdist.protocol import DistFlag
@@ -199,19 +201,19 @@ class GlobalNameServer(GenServer):
         self._node.runtime.deliver(self.process, event)
 
     def handle_call(self, request: Any, sender: From) -> Any:
-        protocol = self.protocol
+        protocol, registry = self.protocol, self.protocol.registry
         match request:
             case (kind, lock_id) if kind == _SET_LOCK:
-                return protocol.locks.set(lock_id, sender[0])
+                return registry.locks.set(lock_id, sender[0])
             case (kind, lock_id) if kind == _DEL_LOCK:
-                protocol.locks.delete(lock_id, sender[0])
+                registry.locks.delete(lock_id, sender[0])
                 return True
             case (kind, name, Pid() as pid, method) if kind == _REGISTER:
-                return _YES if protocol.register(name, pid, method, sender[0]) else _NO
+                return _YES if registry.register(name, pid, method, sender[0]) else _NO
             case (kind, name, Pid() as pid, method, Atom() as node) if kind == _REGISTER_EXT:
-                return _YES if protocol.register(name, pid, method, sender[0], node.name) else _NO
+                return _YES if registry.register(name, pid, method, sender[0], node.name) else _NO
             case (kind, name) if kind == _UNREGISTER:
-                protocol.unregister(name)
+                registry.unregister(name)
                 return _OK
             case (kind, list() as nodes) if kind == _SYNC:
                 wanted = [node.name for node in nodes if isinstance(node, Atom)]
@@ -249,10 +251,10 @@ class GlobalNameServer(GenServer):
 
     @property
     def locks(self) -> LockTable:
-        return self.protocol.locks
+        return self.protocol.registry.locks
 
     def known_nodes(self) -> list[str]:
-        return self.protocol.known_nodes()
+        return list(self.protocol.known.versions)
 
     def tell_locker(self, message: Any) -> None:
         self._node.runtime.deliver(self._locker_process, message)
@@ -309,7 +311,7 @@ class GlobalNameServer(GenServer):
         def compared(result: tuple[Any, Any]) -> None:
             self.tell_server(ResolverEnded(node, my_tag, *result))
 
-        comparing = exchange_names(names, self.protocol.names.get, self.name, node, self.warn)
+        comparing = exchange_names(names, self.protocol.registry.names.get, self.name, node, self.warn)
         runner = Runner(self.steps(None), comparing, compared)
         self._node.runtime.submit(runner.start)
         return runner.stop
@@ -333,7 +335,7 @@ class GlobalNameServer(GenServer):
             loop.call_soon(self._node.runtime.submit, self._monitor_some)
 
     def _down(self, reference: Reference, _: Any) -> None:
-        self.protocol.down(reference)
+        self.protocol.registry.down(reference)
 
     def demonitor(self, reference: Reference) -> None:
         if self._to_monitor.pop(reference, None) is None:
@@ -402,9 +404,9 @@ class GlobalNameServer(GenServer):
 
 _QUERIES: dict[str, Callable[[GlobalNameServer], Any]] = {
     "get_known": lambda server: [Atom(node) for node in server.known_nodes()],
-    "get_synced": lambda server: [Atom(node) for node in server.protocol.synced],
+    "get_synced": lambda server: [Atom(node) for node in server.protocol.syncers.synced],
     "get_protocol_version": lambda server: VERSION,
-    "get_names_ext": lambda server: server.protocol.external_names(),
+    "get_names_ext": lambda server: server.protocol.registry.external_names(),
     "info": GlobalNameServer.get_state,
     "disconnect": lambda server: [Atom(node) for node in server.protocol.disconnect()],
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -26,6 +26,7 @@ from quicdist.node.local_node import LocalNode, NodeEvent, NodeServices
 from quicdist.node.process import Process
 from quicdist.node.quic_dist import QuicDist
 from quicdist.node.streams import StreamAcceptor, StreamHandler, StreamInfo
+from quicdist.node.tracing import CallTracer
 from quicdist.otp import server_start
 from quicdist.otp.behaviour import Behaviour
 from quicdist.otp.call_context import is_called_on
@@ -37,6 +38,7 @@ from quicdist.otp.global_names import GlobalNames
 from quicdist.otp.global_server import Partitions
 from quicdist.otp.io_client import IoClient
 from quicdist.otp.kernel_supervisor import KernelSupervisor
+from quicdist.otp.metrics import NodeMetrics, node_metrics
 from quicdist.otp.net_kernel import NetKernel
 from quicdist.otp.node_exports import NodeExports
 from quicdist.otp.pg import ProcessGroups
@@ -130,6 +132,8 @@ class Node:
       the default.
     - ``connect_all`` and ``prevent_overlapping_partitions``, for a published node: the kernel parameters of
       these names, True unless the files say otherwise. All nodes of a cluster must have the same.
+    - ``tracer``: makes a span of each call by this node and of each call of this node, such as
+      :class:`~quicdist.opentelemetry.OpenTelemetryTracer`; see ``docs/metrics.md``.
     - ``none``: the atom that stands for ``None``; Elixir users choose ``"nil"``. ``limits``: limits
       for decoding, see :class:`~quicdist.term.Limits`. ``default``: called with each value that has no
       Erlang term, such as a ``datetime``; returns one that can be sent, or raises TypeError.
@@ -174,6 +178,7 @@ class Node:
         setup_time: float | None = None,
         max_frame: int = 128 * 1024 * 1024,
         max_dials: int = MAX_DIALS,
+        tracer: CallTracer | None = None,
     ) -> None:
         files = as_config(config, vm_args)
         name = first(name, files.name)
@@ -214,7 +219,7 @@ class Node:
             first(connect_all, files.connect_all, True),
             first(prevent_overlapping_partitions, files.prevent_overlapping_partitions, True),
         )
-        self._running = _RunningServices(self, partitions)
+        self._running = _RunningServices(self, partitions, tracer)
         self._local = LocalNode(
             name,
             owner=self,
@@ -370,6 +375,13 @@ class Node:
         """``sys``: the state and the control of servers of any node."""
         return self._services.sys
 
+    def metrics(self) -> NodeMetrics:
+        """Figures of this node now: connections, traffic, calls, processes, the event loop. See
+        ``docs/metrics.md``; :mod:`quicdist.prometheus` and :mod:`quicdist.opentelemetry`
+        export them.
+        Raises :class:`NodeNotStarted`, and :class:`NodeError` in another thread than that of the node."""
+        return node_metrics(self._local, self._services, self._cluster)
+
     # -- processes -------------------------------------------------------------------------
 
     def process(self, name: Name) -> Callable[[F], F]:
@@ -395,11 +407,17 @@ class Node:
         """Spawn a process; see :meth:`process` for what ``function`` can be."""
         return self._local.runtime.spawn(function, *args, name=name)
 
-    def serve(self, server: Behaviour, *, name: Name | GlobalOrVia | None = None) -> Process:
+    def serve(
+        self, server: Behaviour, *, name: Name | GlobalOrVia | None = None, debug: Iterable[Any] = ()
+    ) -> Process:
         """Start a :class:`GenServer`, such as a :class:`Supervisor`, a :class:`GenStatem` or a
         :class:`GenEvent`. It does not wait for a coroutine ``init``, nor for a :class:`Global` or
-        :class:`Via` name: ``gen_server.start`` does."""
-        return server_start.start(self._local.runtime, server, name=name)
+        :class:`Via` name: ``gen_server.start`` does.
+
+        ``debug`` are debug options (``{debug, [...]}``): ``"trace"``, ``"log"``, ``("log", size)``,
+        ``"statistics"``, ``("log_to_file", path)``, ``("install", (function, state))``; see
+        ``docs/debugging.md``. Raises :class:`ValueError` for others."""
+        return server_start.start(self._local.runtime, server, name=name, debug=debug)
 
     def whereis(self, name: Name) -> Process | None:
         """The process registered under ``name``."""
@@ -578,9 +596,10 @@ class Node:
 class _RunningServices(NodeServices):
     """Starts and stops the services of a BEAM node with the node."""
 
-    def __init__(self, node: Node, partitions: Partitions) -> None:
+    def __init__(self, node: Node, partitions: Partitions, tracer: CallTracer | None) -> None:
         self._node = node
         self._partitions = partitions
+        self._tracer = tracer
         self.services: Services | None = None
         #: Processes of the program, by their names, that start with the node.
         self.to_spawn: list[tuple[str, Callable[..., Any]]] = []
@@ -588,6 +607,7 @@ class _RunningServices(NodeServices):
 
     def start(self) -> None:
         local = self._node._local
+        local.runtime.tracer = self._tracer
         self.services = start_services(local, self._node.exports, self._partitions)
         self._kernel = self.services.kernel_supervisor
         for name, function in self.to_spawn:

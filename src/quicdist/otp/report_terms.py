@@ -82,7 +82,7 @@ def server_event(crash: Crash) -> EventTerm:
         _NAME: Atom(process.name) if process.name else process.pid,
         _LAST_MESSAGE: crash.last_message,
         _STATE: crash.state,
-        Atom("log"): [],
+        Atom("log"): crash.log,
         _REASON: shorten(crash.reason),
         _CLIENT_INFO: _UNDEFINED if crash.client is None else _client(process, crash.client),
         _PROCESS_LABEL: _UNDEFINED,

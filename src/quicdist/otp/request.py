@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator
+from time import monotonic
 from typing import Any, Generic, TypeVar
 
 from quicdist.containment import contained
 from quicdist.logs import get_logger
+from quicdist.node.tracing import CANCELLED, SafeSpan
+from quicdist.otp.call_counters import SUCCESS, CallCounters
 from quicdist.otp.errors import CallTimeout
 
 log = get_logger("quicdist.otp")
@@ -24,16 +27,22 @@ class Request(Generic[T]):
     are awaited together with :func:`asyncio.gather`. Only one coroutine at a time may wait.
     """
 
-    __slots__ = ("_abandon", "_answer", "_mark", "_what")
+    __slots__ = ("_abandon", "_answer", "_began", "_counters", "_mark", "_span", "_what")
 
     def __init__(
         self,
         what: Callable[[], str],
         abandon: Callable[[], None],
         mark: Callable[[Exception], None] = lambda error: None,
+        counters: CallCounters | None = None,
+        span: SafeSpan | None = None,
     ) -> None:
         """``what`` names the callee for errors, ``abandon`` is called when the answer is no longer wanted,
-        ``mark`` sets the exit reason of an error."""
+        ``mark`` sets the exit reason of an error, ``counters`` count the request when it is done,
+        ``span`` is its span, if calls are traced."""
+        self._span = span
+        self._counters = counters
+        self._began = 0.0 if counters is None else monotonic()
         self._what = what
         self._abandon = abandon
         self._mark = mark
@@ -67,6 +76,8 @@ class Request(Generic[T]):
                 await answer
             except asyncio.CancelledError:
                 self._abandon()
+                if self._span is not None:
+                    self._span.end(CANCELLED)
                 raise
             finally:
                 if timer is not None:
@@ -110,10 +121,18 @@ class Request(Generic[T]):
     def succeed(self, value: T) -> None:
         """Set the value. Only the first answer counts."""
         if not self._answer.done():
+            self._ended(SUCCESS)
             self._answer.set_result((value, None))
 
     def fail(self, error: Exception) -> None:
         """Set the error."""
         if not self._answer.done():
+            self._ended(type(error).__name__)
             self._mark(error)
             self._answer.set_result((None, error))
+
+    def _ended(self, outcome: str) -> None:
+        if self._counters is not None:
+            self._counters.ended(self._began, outcome)
+        if self._span is not None:
+            self._span.end(outcome)

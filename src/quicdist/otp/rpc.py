@@ -14,6 +14,7 @@ from quicdist.node.exit_reason import NORMAL
 from quicdist.node.patterns import ANY, AnyOf
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
+from quicdist.otp.call_context import group_leader
 from quicdist.otp.deadline import Deadline
 from quicdist.otp.erpc import ErpcClient, rex_error
 from quicdist.otp.errors import CallTimeout, RemoteError, fails_rpc
@@ -52,7 +53,7 @@ class RpcClient:
         """Like :meth:`ErpcClient.call`, but the node's server ``rex`` runs the function itself, one call
         at a time (``rpc:block_call/5``)."""
         node, mfa = node_name(node), mfa_of(module, function, arguments)
-        request = (_BLOCK_CALL, *mfa, self._runtime.group_leader)
+        request = (_BLOCK_CALL, *mfa, group_leader(self._runtime.owner) or self._runtime.group_leader)
         try:
             value = await self._gen.call((REX, node), request, timeout=timeout)
         except NodeError as failed:

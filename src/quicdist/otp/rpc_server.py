@@ -219,4 +219,4 @@ def _failed(outcome: Outcome) -> Any:
 def report_uncaught(runtime: Runtime, process: Process, outcome: Outcome) -> None:
     """Report a process whose function failed, where no caller gets an answer."""
     if outcome[0] != RETURN:
-        runtime.reporter.process_crashed(process, uncaught(outcome), None)
+        runtime.report_crash(process, uncaught(outcome))

@@ -21,6 +21,7 @@ from quicdist.node.process_lifecycle import ProcessState
 from quicdist.node.reports import ancestors
 from quicdist.node.runtime import Runtime
 from quicdist.otp.behaviour import Behaviour, reported_state
+from quicdist.otp.debug_options import OUT, DebugOptions
 from quicdist.otp.gen_messages import From
 from quicdist.otp.gen_messages import reply as gen_reply
 from quicdist.otp.gen_server import IGNORE, NO_REPLY, NoReply, Reply, Stop
@@ -76,7 +77,7 @@ class ServerLifecycle(Process):
     monitors have fired: the server has to release its resources.
     """
 
-    __slots__ = ("_ready", "ignored", "phase", "server", "state_at_failure")
+    __slots__ = ("_ready", "debug", "ignored", "phase", "server", "state_at_failure")
 
     runtime: Runtime
     server: Behaviour
@@ -91,6 +92,8 @@ class ServerLifecycle(Process):
         self.ignored = False
         #: What ``get_state`` gave when the server failed, before ``terminate`` was called.
         self.state_at_failure: Any = None
+        #: The debug options that are on.
+        self.debug: DebugOptions | None = None
         #: Of an ``init`` that is a coroutine: done with None when the server is initialised, else with
         #: the error.
         self._ready: asyncio.Future[Exception | None] | None = None
@@ -102,6 +105,11 @@ class ServerLifecycle(Process):
         if not self.phase.can_become(phase):
             raise RuntimeError(f"{self!r} cannot go from {self.phase.name} to {phase.name}")
         self.phase = phase
+
+    @property
+    def logged_events(self) -> list[Any]:
+        """The events that the debug option ``log`` has kept, oldest first."""
+        return [] if self.debug is None else self.debug.events
 
     @property
     def is_supervisor(self) -> bool:
@@ -217,7 +225,7 @@ class ServerLifecycle(Process):
 
     def status_facts(self, status: Atom, parent: Pid) -> list[tuple[str, Any]]:
         """What ``sys:get_status`` shows before the state."""
-        return [("Status", status), ("Parent", parent), ("Logged events", [])]
+        return [("Status", status), ("Parent", parent), ("Logged events", self.logged_events)]
 
     def status_state(self, shown: Any) -> tuple[Any, Any]:
         """The state, as ``sys:get_status`` shows it."""
@@ -312,6 +320,8 @@ class ServerLifecycle(Process):
         if sender is not None and not isinstance(answer, NoReply):
             try:
                 gen_reply(self, sender, answer)
+                if self.debug is not None:
+                    self.debug.event_with_state(self.server, OUT, answer, sender)
             except KeyboardInterrupt:
                 raise
             except BaseException as failed:  # such as a reply that cannot be encoded
@@ -320,11 +330,14 @@ class ServerLifecycle(Process):
             self.runtime.crashed(self, error)
             return
         if not by_signal:
-            self.runtime.reporter.process_crashed(self, (CLASS_EXIT, reason), None)
+            self.runtime.report_crash(self, (CLASS_EXIT, reason))
         self.runtime.terminate(self, reason)
 
     def ended(self) -> None:
         super().ended()
+        if self.debug is not None:
+            self.debug.clear()
+            self.debug = None
         if self.phase.can_become(ServerPhase.ENDED):
             self.become(ServerPhase.ENDED)
         elif self.task is None:

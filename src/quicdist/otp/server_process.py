@@ -14,6 +14,7 @@ from quicdist.containment import dispose
 from quicdist.node.errors import ProcessExit
 from quicdist.node.process_lifecycle import ProcessState
 from quicdist.node.runtime import Runtime
+from quicdist.otp.debug_options import CONTINUE, IN, NOREPLY, OUT
 from quicdist.otp.errors import function_clause
 from quicdist.otp.function_clause import NO_CLAUSE
 from quicdist.otp.gen_messages import GEN_CALL, GEN_CAST, From
@@ -21,6 +22,7 @@ from quicdist.otp.gen_messages import reply as gen_reply
 from quicdist.otp.gen_server import TIMEOUT, Continue, GenServer, NoReply, Reply, Stop, Then
 from quicdist.otp.server_lifecycle import BAD_RETURN_VALUE
 from quicdist.otp.server_loop import ServerLoop
+from quicdist.otp.traced_calls import in_server_span
 from quicdist.term import Atom, Pid
 
 _CONTINUE = Atom("continue")
@@ -44,8 +46,19 @@ class ServerProcess(ServerLoop):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self.debug is not None:
+            self.debug.event(IN, message)
         if kind is GEN_CALL:
-            result = self.call_back("handle_call", self.server.handle_call, request, sender)
+            tracer = self.runtime.tracer
+            if tracer is None:
+                result = self.call_back("handle_call", self.server.handle_call, request, sender)
+            else:
+                result = in_server_span(
+                    tracer,
+                    self,
+                    sender,
+                    lambda: self.call_back("handle_call", self.server.handle_call, request, sender),
+                )
             self._carry_on(sender, "handle_call", request, result)
         elif kind is GEN_CAST:
             result = self.call_back("handle_cast", self.server.handle_cast, request)
@@ -72,6 +85,8 @@ class ServerProcess(ServerLoop):
                 if callback != "handle_info":
                     raise function_clause(self.server, callback, argument)
                 result = GenServer.handle_info(self.server, argument)
+            if self.debug is not None and callback is not None and not isinstance(result, Stop):
+                self._debug_result(sender, callback, argument, result)
             then: Then = None
             if isinstance(result, Reply | NoReply | Stop):
                 if isinstance(result, Stop):
@@ -92,6 +107,19 @@ class ServerProcess(ServerLoop):
             if then is not None and not isinstance(then, Atom):
                 self._timer = asyncio.get_running_loop().call_later(then, self._time_out)
             return
+
+    def _debug_result(self, sender: From | None, callback: str, argument: Any, result: Any) -> None:
+        """Give the event of what a callback has returned to the debug options."""
+        debug = self.debug
+        if debug is None:
+            return
+        if callback == "handle_continue":
+            debug.event(CONTINUE, argument)
+        if sender is None or isinstance(result, NoReply):
+            debug.event_with_state(self.server, NOREPLY)
+        else:
+            value = result.value if isinstance(result, Reply) else result
+            debug.event_with_state(self.server, OUT, value, sender)
 
     def _time_out(self) -> None:
         self._timer = None

@@ -8,10 +8,11 @@ import enum
 import io
 import os
 import select
-import sys
 import threading
 from collections import deque
 from typing import TextIO, TypeAlias
+
+from quicdist.otp.redirected_stdout import own_stdout
 
 #: Done with None when the text is written, or with the error.
 Written: TypeAlias = "asyncio.Future[BaseException | None]"
@@ -106,7 +107,7 @@ class StandardOutput:
                 written.get_loop().call_soon_threadsafe(_tell, written, error)
 
     def _put(self, text: str) -> None:
-        stream: TextIO | None = self._stream or sys.stdout
+        stream: TextIO | None = self._stream or own_stdout()
         if stream is None:
             raise ValueError("sys.stdout is None")
         descriptor = _descriptor(stream)

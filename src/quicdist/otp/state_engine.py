@@ -29,6 +29,8 @@ from quicdist.otp.gen_statem import (
 from quicdist.term import Atom, Reference, TermError, exactly_equal
 from quicdist.term.identity import exact_form
 
+_IN, _OUT, _ENTER = Atom("in"), Atom("out"), Atom("enter")
+_CONSUME, _POSTPONE, _START_TIMER = Atom("consume"), Atom("postpone"), Atom("start_timer")
 _INTERNAL_INIT = Event("internal", Atom("init_state"))
 _BAD_RETURN = Atom("bad_return_from_state_function")
 _BAD_ENTER_RETURN = Atom("bad_state_enter_return_from_state_function")
@@ -72,6 +74,8 @@ class StateEngine:
         self._reply = reply
         self._start_timer = start_timer
         self._cancel_timer = cancel_timer
+        #: Called with each event of ``sys`` (``{in, Event, State}`` and so on), if there are debug options.
+        self.observe: Callable[..., None] | None = None
         #: The state, as callbacks see it.
         self.state: Any = None
         #: The event that the next callback gets; None where the machine waits.
@@ -103,12 +107,19 @@ class StateEngine:
     def begin(self, state: Any, actions: Iterable[Any]) -> None:
         """Enter the first state."""
         self.state = self._from_state = state
+        if self.observe is not None:
+            self.observe(_ENTER, None, state)
         self._transition(state, actions, enter=True)
         self._postpone = False
 
     def received(self, event: Event) -> None:
         """An event came while the machine waited."""
+        self._came(event)
         self._handle(event)
+
+    def _came(self, event: Event) -> None:
+        if self.observe is not None:
+            self.observe(_IN, event.to_term(), self.state)
 
     def timed_out(self, reference: Reference) -> bool:
         """A timer has expired while the machine waited. False if it is no active timer of this machine: then
@@ -119,7 +130,9 @@ class StateEngine:
                 return False
             self._stale.remove(reference)
             return True
-        self._handle(self._timers.pop(key)[1])
+        event = self._timers.pop(key)[1]
+        self._came(event)
+        self._handle(event)
         return True
 
     def _handle(self, event: Event) -> None:
@@ -179,6 +192,8 @@ class StateEngine:
         if self._current.type != "call" or sender is None:
             raise bad_return(_BAD_ACTION, result)
         self._reply(sender, value)
+        if self.observe is not None:
+            self.observe(_OUT, value, sender)
 
     def _transition(self, state: Any, actions: Iterable[Any], *, enter: bool, entering: bool = False) -> None:
         previous, self.state = self._from_state, state
@@ -199,6 +214,7 @@ class StateEngine:
                 if event is None or entering:
                     raise bad_return(_BAD_ENTER_ACTION if entering else _BAD_ACTION, action)
                 self._inserted.append(event)
+                self._came(event)
             case EventTimeout() | StateTimeout() | GenericTimeout():
                 if not _is_time(action.seconds):
                     raise bad_return(_BAD_ACTION, action)
@@ -216,6 +232,9 @@ class StateEngine:
 
     def _transition_done(self) -> None:
         """All actions are known: order the events, and go on to the next one."""
+        if self.observe is not None:
+            kind = _POSTPONE if self._postpone else _CONSUME
+            self.observe(kind, self._current.to_term(), self._from_state, self.state)
         if self._postpone:
             self.postponed.append(self._current)
         self._cancel(_EVENT)
@@ -231,7 +250,9 @@ class StateEngine:
         if self._queue:
             self._handle(self._queue.popleft())
         elif self._zero:
-            self._handle(self._timers.pop(self._zero.pop(0))[1])
+            event = self._timers.pop(self._zero.pop(0))[1]
+            self._came(event)
+            self._handle(event)
         else:
             self.due = None
 
@@ -248,6 +269,10 @@ class StateEngine:
         self._cancel(key)
         if seconds is None:
             return False
+        if self.observe is not None:
+            milliseconds = round(seconds * 1000) if isinstance(seconds, int | float) else 0
+            action: Any = (event.type_term(), milliseconds, event.content, [])
+            self.observe(_START_TIMER, action, self.state)
         if not seconds:
             self._timers[key] = None, event
             return True

@@ -10,6 +10,7 @@ from collections.abc import Awaitable
 from typing import Any, Final
 
 from quicdist.containment import dispose
+from quicdist.node.exit_reason import exit_reason
 from quicdist.node.process_lifecycle import ProcessState
 from quicdist.node.runtime import Runtime
 from quicdist.otp.errors import function_clause
@@ -25,6 +26,7 @@ from quicdist.term import Atom, Pid, Reference
 from quicdist.term.shorten import shorten
 
 _TIMEOUT = Atom("timeout")
+_ENTER, _TERMINATE = Atom("enter"), Atom("terminate")
 _BAD_RETURN_FROM_INIT = Atom("bad_return_from_init")
 #: Events handled without a break. A machine that inserts events for ever must not stop the event loop.
 MAX_EVENTS: Final = 1000
@@ -58,13 +60,26 @@ class StateMachineProcess(ServerLoop):
         return (_BAD_RETURN_FROM_INIT, repr(result))
 
     def entered(self, result: Any) -> None:
+        self._observe()
         self.engine.begin(result.state, result.actions)
         self._run()
+
+    # -- debug options -----------------------------------------------------------------------------
+
+    def _observe(self) -> None:
+        self.engine.observe = None if self.debug is None else self._debug_event
+
+    def _debug_event(self, kind: Atom, *event: Any) -> None:
+        if self.debug is not None:
+            if kind == _ENTER:
+                event = (self.initial_call[0], *event[1:])
+            self.debug.event(kind, *event)
 
     # -- events ------------------------------------------------------------------------------------
 
     def handle_message(self, kind: Atom | None, sender: Any, request: Any, message: Any) -> None:
         engine = self.engine
+        self._observe()
         if kind is GEN_CALL:
             engine.received(Event("call", request, sender))
         elif kind is GEN_CAST:
@@ -125,12 +140,16 @@ class StateMachineProcess(ServerLoop):
             return True
         if not isinstance(result.reply, NoReply):
             engine.answer(result)
+        if self.debug is not None:
+            self.debug.event(_TERMINATE, result.reason, engine.state)
         self.terminate(result.reason)
         return False
 
     def fail(self, error: BaseException) -> None:
         self.engine.failed()
         self.server._state = self.engine.state
+        if self.debug is not None:
+            self.debug.event(_TERMINATE, exit_reason(error), self.engine.state)
         super().fail(error)
 
     # -- reports -----------------------------------------------------------------------------------
@@ -177,7 +196,7 @@ class StateMachineProcess(ServerLoop):
             ("Parent", parent),
             ("Modules", [self.initial_call[0]]),
             ("Time-outs", self.timeouts_term()),
-            ("Logged Events", []),
+            ("Logged Events", self.logged_events),
             ("Postponed", self.postponed_terms()),
         ]
 

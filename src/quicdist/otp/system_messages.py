@@ -1,7 +1,6 @@
 """Handles system messages, ``{system, From, Request}``, which the module ``sys`` sends to a server.
 
-OTP: ``sys(3)``. Debug options are not supported: a request to turn tracing, logging or statistics on is
-answered ``unknown_debug``, as ``sys`` answers for an unknown option.
+OTP: ``sys(3)``.
 """
 
 from __future__ import annotations
@@ -11,16 +10,16 @@ from typing import Any
 
 from quicdist.containment import settle
 from quicdist.node.exit_reason import EXIT, answered_reason, error_term, failure
+from quicdist.otp import debug_commands
 from quicdist.otp.behaviour import shown_state
 from quicdist.otp.errors import RemoteError
 from quicdist.otp.gen_messages import From, reply
 from quicdist.otp.server_lifecycle import ServerLifecycle, ServerPhase
-from quicdist.term import Atom, TermError, charlist
+from quicdist.term import Atom, Export, TermError, charlist
 
 _OK = Atom("ok")
 _ERROR = Atom("error")
 _DEBUG = Atom("debug")
-_UNKNOWN_DEBUG = Atom("unknown_debug")
 _UNKNOWN_SYSTEM_MSG = Atom("unknown_system_msg")
 _CALLBACK_FAILED = Atom("callback_failed")
 _CHANGE_CODE = Atom("change_code")
@@ -49,11 +48,7 @@ def handle(process: ServerLifecycle, sender: From, request: Any) -> Awaitable[No
         case (command, function) if command == _REPLACE_STATE:
             return _replace_state(process, sender, function)
         case (command, what) if command == _DEBUG:
-            reply(
-                process,
-                sender,
-                next((answer for known, answer in _DEBUG_REPLIES if what == known), _UNKNOWN_DEBUG),
-            )
+            _answer(process, sender, debug_commands.command(process, sender[0].node.name, what))
         case (command, reason) if command == _TERMINATE:
             reply(process, sender, _OK)
             process.terminate(reason)
@@ -71,8 +66,8 @@ def _is_read_only(request: Any) -> bool:
     match request:
         case Atom(name="get_state" | "get_status"):
             return True
-        case (command, _):
-            return bool(command == _DEBUG)
+        case (command, what) if command == _DEBUG:
+            return debug_commands.is_harmless(what)
     return False
 
 
@@ -102,21 +97,10 @@ async def _get_status(process: ServerLifecycle, sender: From) -> None:
         (_DATA, facts),
         process.status_state(shown),
     ]
-    items = [process.dictionary, state, parent, [], misc]
-    reply(process, sender, (_STATUS, process.pid, (_MODULE, process.server.behaviour), items))
+    debug = [] if process.debug is None else process.debug.to_term()
+    items = [process.dictionary, state, parent, debug, misc]
+    _answer(process, sender, (_STATUS, process.pid, (_MODULE, process.server.behaviour), items))
 
-
-#: ``{debug, What}`` and the reply of a server without debug options.
-_DEBUG_REPLIES: list[tuple[Any, Any]] = [
-    (Atom("no_debug"), _OK),
-    ((Atom("trace"), False), _OK),
-    ((Atom("log"), False), _OK),
-    ((Atom("log"), Atom("print")), _OK),
-    ((Atom("log"), Atom("get")), (_OK, [])),
-    ((Atom("log_to_file"), False), _OK),
-    ((Atom("statistics"), False), _OK),
-    ((Atom("statistics"), Atom("get")), (_OK, Atom("no_statistics"))),
-]
 
 _COMMANDS: dict[str, Callable[[ServerLifecycle], Any]] = {
     "suspend": _suspend,
@@ -148,19 +132,12 @@ def _give_state(process: ServerLifecycle, sender: From, state: Any) -> None:
 
 
 async def _replace_state(process: ServerLifecycle, sender: From, function: Any) -> None:
-    """``{replace_state, Fun}``: calls the fun on the requesting node, which alone has its code."""
+    """``{replace_state, Fun}``. A Python function of this node and an exported function run here; the code of
+    any other fun is on the requesting node alone, where it is called."""
     server, asking = process.server, sender[0].node.name
 
-    async def applied(state: Any) -> Any:
-        with process.node.sys.circuit_breaker.attempt(asking, REPLACE_TIME):
-            return await process.node.erpc.call(
-                asking, "erlang", "apply", [function, [state]], timeout=REPLACE_TIME
-            )
-
     async def replace() -> Any:
-        if asking not in process.node.nodes("connected", "this"):
-            raise process.runtime.not_connected(asking)
-        await server.replace_with(applied)
+        await server.replace_with(lambda state: _applied(process, asking, function, state))
         process.state_replaced()
         return await shown_state(server)
 
@@ -169,6 +146,23 @@ async def _replace_state(process: ServerLifecycle, sender: From, function: Any) 
         _give_state(process, sender, state)
     else:
         _answer(process, sender, _failed(process, _SYSTEM_REPLACE_STATE, error))
+
+
+async def _applied(process: ServerLifecycle, asking: str, function: Any, state: Any) -> Any:
+    """The value of a fun of ``replace_state``."""
+    if callable(function):
+        new = function(state)
+        return await new if isinstance(new, Awaitable) else new
+    node, sys = process.node, process.node.sys
+    if isinstance(function, Export) and sys.exports.find(
+        function.module.name, function.function.name, function.arity
+    ):
+        asking = process.runtime.name
+    elif asking not in node.nodes("connected", "this"):
+        raise process.runtime.not_connected(asking)
+    with sys.circuit_breaker.attempt(asking, REPLACE_TIME):
+        arguments = [function, [state]]
+        return await node.erpc.call(asking, "erlang", "apply", arguments, timeout=REPLACE_TIME)
 
 
 async def _change_code(process: ServerLifecycle, sender: From, module: Any, version: Any, extra: Any) -> None:

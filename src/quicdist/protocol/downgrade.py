@@ -13,7 +13,7 @@ from typing import Any
 
 from quicdist.protocol import control_messages as c
 from quicdist.protocol.control import ControlMessage
-from quicdist.protocol.flags import DistFlag
+from quicdist.protocol.flags import MONITOR_FLAGS, DistFlag
 from quicdist.protocol.payload import NO_PAYLOAD
 
 #: From a control message and its payload to their replacements; None where nothing is sent.
@@ -67,7 +67,7 @@ _BY_FLAGS = {
     DistFlag.ALTACT_SIG: _ALTACT_SIG,
     DistFlag.ALIAS: _ALIAS,
     DistFlag.SPAWN: _SPAWN,
-    DistFlag.DIST_MONITOR | DistFlag.DIST_MONITOR_NAME: _MONITORS,
+    MONITOR_FLAGS: _MONITORS,
 }
 
 

@@ -61,6 +61,8 @@ MANDATORY_25 = (
 )
 #: The further flags that OTP 26 made mandatory. OTP 25 offers both.
 MANDATORY_26 = DistFlag.V4_NC | DistFlag.UNLINK_ID
+#: The flags for monitors: OTP sends them to a peer that offers both.
+MONITOR_FLAGS = DistFlag.DIST_MONITOR | DistFlag.DIST_MONITOR_NAME
 #: The flags that a peer must offer.
 MANDATORY = MANDATORY_25 | MANDATORY_26
 

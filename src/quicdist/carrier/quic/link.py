@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from quicdist.carrier.contract import LostHandler, MessageHandler
+from quicdist.carrier.contract import LostHandler, MessageHandler, TransportStats
 from quicdist.carrier.errors import CarrierError, LinkLost, PeerClosed, PeerSilent
 from quicdist.carrier.link import PENDING, UP, LinkBase
 from quicdist.carrier.quic.data_streams import ExtraStreams, StreamCounts
@@ -22,6 +22,7 @@ from quicdist.carrier.stream_assignment import StreamAssignment
 from quicdist.carrier.stream_errors import STREAM_REFUSED
 from quicdist.logs import get_logger
 from quicdist.protocol import NO_PAYLOAD, TICK, DistConnection, DistFlag, StreamKind
+from quicdist.protocol.flags import MONITOR_FLAGS
 
 if TYPE_CHECKING:
     from quicdist.errors import QuicDistError
@@ -111,6 +112,8 @@ class QuicLink(LinkBase):
         self._silent_peer = SilentPeerDetector(
             peer.name, connection, acknowledgements_count=self._is_quicdist
         )
+        #: The probe is a monitor.
+        self._can_probe = peer.negotiated & MONITOR_FLAGS == MONITOR_FLAGS
         self._burst_timer: asyncio.TimerHandle | None = None
         self._burst_from = 0
         connection.keep(dist.streams.control, TICK, self._count_ticks)
@@ -156,6 +159,9 @@ class QuicLink(LinkBase):
     def queued(self) -> int:
         return self._connection.queued
 
+    def transport_stats(self) -> TransportStats:
+        return self._connection.engine.transport_stats()
+
     def send_tick(self) -> None:
         if self.closed:
             return
@@ -186,7 +192,9 @@ class QuicLink(LinkBase):
         late = max(0.0, now - self._ping_timer.when()) if self._ping_timer is not None else 0.0
         self._lateness += late
         at = now - self._lateness
-        broken = self._stalled_streams.check(at, limit) or self._silent_peer.check(at, limit)
+        broken = self._stalled_streams.check(at, limit)
+        if broken is None and self._can_probe:
+            broken = self._silent_peer.check(at, limit)
         if broken is not None:
             self._fail(broken)
             return
@@ -198,7 +206,7 @@ class QuicLink(LinkBase):
     def _send_signal(self, control: ControlMessage, payload: Any = NO_PAYLOAD) -> int:
         """Send a signal of the link itself. Returns its stream."""
         stream_id, parts = self._dist.send(control, payload)
-        if not self.closed:
+        if parts and not self.closed:
             self._connection.write(stream_id, parts, sum(map(len, parts)))
         return stream_id
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable
 from enum import Enum
 from typing import Final, TypeVar
@@ -72,6 +73,7 @@ class QuicListener(Listener):
         self.arrived: asyncio.Queue[QuicIncoming | None] = asyncio.Queue()
         #: Log lines about refused connections.
         self.refused = RefusalLog()
+        self.failed: Counter[str] = Counter()
 
     @property
     def address(self) -> NetAddress:
@@ -137,6 +139,7 @@ class QuicIncoming(Incoming, IncomingHandler):
         """Nothing waits for acknowledgements."""
 
     def connection_closed(self, closing: Closing) -> None:
+        self._count(_kind(closing))
         self._end()
         self._closing = closing
         known = closing.by_peer or closing.tls_alert is not None
@@ -147,7 +150,12 @@ class QuicIncoming(Incoming, IncomingHandler):
     def _too_late(self) -> None:
         self._drop(f"no handshake within {INCOMING_TIME:g} s")
 
+    def _count(self, kind: str) -> None:
+        if self.state is IncomingState.NEW:
+            self._listener.failed[kind] += 1
+
     def _drop(self, reason: str) -> None:
+        self._count("Dropped")
         self.refused(logging.WARNING, reason)
         self.close(reason)
 
@@ -182,3 +190,12 @@ class QuicIncoming(Incoming, IncomingHandler):
         for stream_id, data, end in early:
             handshake.stream_data(stream_id, data, end)
         return handshake
+
+
+def _kind(closing: Closing) -> str:
+    """The reason in :attr:`Listener.failed` of a connection that ended in its QUIC handshake."""
+    if closing.tls_alert is not None:
+        return "TlsAlert"
+    if closing.is_idle:
+        return "Silent"
+    return "PeerClosed" if closing.by_peer else "Dropped"

@@ -12,11 +12,12 @@ from enum import Enum
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from quicdist.carrier.contract import LostHandler, MessageHandler
+from quicdist.carrier.contract import LostHandler, MessageHandler, TransportStats
 from quicdist.carrier.errors import LinkLost, PeerClosed
 from quicdist.carrier.keepalive import KeepAlive
 from quicdist.carrier.linger import Linger
 from quicdist.carrier.link import BufferLimits, LinkBase
+from quicdist.carrier.tcp.tcp_info import tcp_stats
 from quicdist.carrier.tcp.writer import Writer
 from quicdist.protocol import TICK, ProtocolError
 
@@ -289,6 +290,9 @@ class TcpLink(LinkBase, asyncio.Protocol):
     @property
     def queued(self) -> int:
         return self._writer.put - self._writer.left
+
+    def transport_stats(self) -> TransportStats:
+        return tcp_stats(self._writer.sock)
 
     def send_tick(self) -> None:
         if self.closed or self.pending:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Final, Protocol
 
+from quicdist.carrier.contract import TransportStats
 from quicdist.carrier.datagram_socket import Datagram, SocketAddress
 from quicdist.carrier.quic.engine.closing import Closing
 from quicdist.carrier.quic.engine.events import Event
@@ -166,6 +167,9 @@ class Engine(Protocol):
 
     def packets_sent(self) -> int:
         """The number of packets ever sent."""
+
+    def transport_stats(self) -> TransportStats:
+        """The measurements of the connection, now."""
 
     def send_ping(self, uid: int) -> None:
         """Send a PING: the peer has to acknowledge it."""

@@ -87,6 +87,7 @@ class Connection(ProbesSilence, OwnRecovery, FastSend):
     in_flight = statistics.in_flight
     packets_received = statistics.packets_received
     packets_sent = statistics.packets_sent
+    transport_stats = statistics.transport_stats
     quickest_round_trip = statistics.quickest_round_trip
     probe_timeout = statistics.probe_timeout
     rounds = recovery.rounds

@@ -17,8 +17,8 @@ from aioquic.tls import Epoch
 from quicdist.carrier.quic.engine.aioquic.bounds import Bounded
 from quicdist.carrier.quic.engine.aioquic.transport_parameters import is_quicdist
 
-#: Probe timeouts of silence before the first PING: the peer's own probe should have come by then. The
-#: interval doubles after each answer.
+#: Probe timeouts of silence before the first PING, and from its answer to the second: the peer's own probe
+#: should have come by then. The interval doubles after each further answer.
 FIRST_AFTER: Final = 3
 #: The longest interval between two PINGs while data are missing, in seconds.
 MAX_INTERVAL: Final = 8.0
@@ -64,7 +64,8 @@ class ProbesSilence(Bounded):
         heard: float = self._spaces[Epoch.ONE_RTT].largest_received_time or 0.0
         if asked and heard <= self._pinged_at:
             return None  # Loss detection sends the PING again until it is acknowledged.
-        return heard + min(FIRST_AFTER * self._loss.get_probe_timeout() * (1 << min(asked, 16)), MAX_INTERVAL)
+        doubled = 1 << min(max(asked - 1, 0), 16)
+        return heard + min(FIRST_AFTER * self._loss.get_probe_timeout() * doubled, MAX_INTERVAL)
 
     def get_timer(self) -> float | None:
         timer, probe = super().get_timer(), self._silence_probe_at()

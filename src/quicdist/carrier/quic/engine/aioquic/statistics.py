@@ -5,6 +5,7 @@ from __future__ import annotations
 from aioquic.quic.connection import QuicConnection
 from aioquic.tls import Epoch
 
+from quicdist.carrier.contract import TransportStats
 from quicdist.carrier.quic.engine.aioquic.recovery import OwnRecovery
 from quicdist.carrier.quic.engine.aioquic.streams import OwnStreams
 from quicdist.carrier.quic.engine.contract import UNLIMITED
@@ -13,6 +14,21 @@ from quicdist.carrier.quic.engine.contract import UNLIMITED
 def packets_sent(quic: QuicConnection) -> int:
     """The number of packets ever sent, which is the number of the next packet."""
     return quic._packet_number
+
+
+def transport_stats(quic: OwnRecovery) -> TransportStats:
+    """Packet loss, round-trip times and the congestion window, now."""
+    loss = quic._loss
+    measured = loss.rtt.first_at is not None
+    return TransportStats(
+        round_trip=loss.rtt.smoothed if measured else None,
+        round_trip_variation=loss.rtt.variance if measured else None,
+        packets_sent=quic._packet_number,
+        retransmissions=loss.lost,
+        spurious_losses=loss.spurious,
+        congestion_window=loss.congestion.congestion_window,
+        in_flight=loss.bytes_in_flight,
+    )
 
 
 def probe_timeout(quic: QuicConnection) -> float:

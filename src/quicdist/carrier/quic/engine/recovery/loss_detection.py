@@ -82,7 +82,8 @@ class LossDetection:
         #: The reordering window, None before the first spurious loss; and the losses since the last one.
         self._reordering: float | None = None
         self._losses = 0
-        #: The number of spurious losses so far.
+        #: The number of losses so far, and of those among them that were spurious.
+        self.lost = 0
         self.spurious = 0
 
     # -- spaces ------------------------------------------------------------------------------
@@ -296,6 +297,7 @@ class LossDetection:
         counted = [packet for packet in lost if packet.in_flight]
         if not counted:
             return
+        self.lost += len(counted)
         self._losses += 1
         if self._reordering is not None and self._losses >= KEEP_REORDERING:
             self._losses = 0
