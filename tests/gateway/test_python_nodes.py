@@ -8,8 +8,11 @@ import time
 import pytest
 
 from quicdist import NotConnected
+from quicdist.carrier import Address
+from quicdist.discovery.epmd_messages import NodeType
 from tests.gateway.gateways import A, B
-from tests.gateway.world import World, disconnected
+from tests.gateway.world import World, client, disconnected
+from tests.support.epmd import free_port
 
 
 async def test_the_local_node_dials_and_calls(world: World) -> None:
@@ -72,3 +75,16 @@ async def test_the_end_of_a_node_is_seen_by_the_other_with_the_reason(world: Wor
             assert await local.ping(B)
         await disconnected(local)
         assert world.gateway.nodes() == []
+
+
+async def test_a_remote_node_is_told_that_the_local_node_does_not_listen_where_it_is_registered(
+    world: World,
+) -> None:
+    epmd = Address("127.0.0.1", world.gateway.epmd_port)
+    registered = await client().alive(epmd, "a", free_port(), NodeType.HIDDEN)
+    assert registered is not None
+    async with world.remote() as remote:
+        with pytest.raises(NotConnected, match=f"{A} is not running: "):
+            await remote.connect(A)
+    registered[1].close()
+    await registered[1].wait_closed()

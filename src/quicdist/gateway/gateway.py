@@ -390,7 +390,12 @@ class Gateway:
         ends: list[TcpNearEnd] = []
 
         async def connect(peer: PeerNamed) -> TcpNearEnd:
-            end = await connect_near(self.name, await self._local_address())
+            address = await self._local_address()
+            try:
+                end = await connect_near(self.name, address)
+            except PeerUnreachable as error:
+                text = f"{self.name} is not running: {error.reason} at {address}"
+                raise GatewayError(text) from error
             ends.append(end)
             return end
 
