@@ -90,7 +90,7 @@ def public_functions(node: Node, process: Process) -> dict[str, Callable[..., An
             f"node.{service}.": getattr(node, service)
             for service in (
                 *("erpc", "rpc", "gen_server", "net_kernel", "quic_dist", "exports", "pg", "sys", "io"),
-                "global_names",
+                *("global_names", "gen_statem", "gen_event", "task_supervisor"),
             )
         },
     }
@@ -123,6 +123,9 @@ def parameters(node: Node, process: Process, annotated: str) -> Iterator[tuple[s
         "kinds": "known",
         "lock_id": ("resource", "requester"),
         "resolver": "random_exit_name",
+        "to": "n",
+        "machine": "n",
+        "manager": "n",
     }
 
     def call(function: Callable[..., Any], wanted: inspect.Parameter, value: Any) -> Any:
