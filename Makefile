@@ -2,8 +2,8 @@
 
 SECONDS ?= 60
 PYTEST_ARGS ?=
-# Tests wait for half of their time, so two processes are faster even on one core.
-WORKERS ?= 2
+# Tests wait for half of their time, so three processes are faster even on two cores.
+WORKERS ?= 3
 MATRIX ?=
 BENCH_ARGS ?=
 PATHS_ARGS ?=

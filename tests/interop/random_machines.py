@@ -7,9 +7,9 @@ import random
 STATES = ("a", "b", "c")
 #: Time-outs that a script uses with zero seconds or with more.
 SLOW = ("state_timeout", "{timeout, x}", "{timeout, y}")
-#: Milliseconds of time-outs, each used once. No two sums of some of them are closer than 30, so that the
+#: Milliseconds of time-outs, each used once. No two sums of some of them are closer than 50, so that the
 #: order in which they expire is certain.
-TIMES = (30, 110, 250)
+TIMES = (50, 180, 410)
 #: After this time no time-out is left.
 QUIET = 2 * sum(TIMES)
 

@@ -100,7 +100,8 @@ SNIPPETS = {
     ' "Logged Events", "Postponed"]], T, State}',
     "the observer's way to a state": "{X, _, _} = rpc:call(PEER, proc_lib, translate_initial_call, [M]),"
     " {behaviour, B} = lists:keyfind(behaviour, 1, rpc:call(PEER, X, module_info, [attributes])),"
-    " {B, rpc:call(PEER, erlang, process_info, [M, current_function])}",
+    " {current_function, {Module, _, _}} = rpc:call(PEER, erlang, process_info, [M, current_function]),"
+    " {B, Module}",
     "sys:terminate": "W = monitor(process, M), ok = sys:terminate(M, enough), Down(W)",
     "init": "[case rpc:call(PEER, machine, start, [I]) of {ok, P} -> exit(P, kill), ok; X -> X end"
     " || I <- [{ok, a, [], #{}}, {ignore}, {stop, no}, {exit, no}]]",

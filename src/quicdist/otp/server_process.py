@@ -62,11 +62,11 @@ class ServerProcess(ServerLoop):
             self._carry_on(sender, "handle_call", request, result)
         elif kind is GEN_CAST:
             result = self.call_back("handle_cast", self.server.handle_cast, request)
-            if result is not None:  # None asks for nothing
+            if result is not None or self.debug is not None:  # None asks for nothing
                 self._carry_on(None, "handle_cast", request, result)
         else:
             result = self.call_back("handle_info", self.server.handle_info, message)
-            if result is not None:
+            if result is not None or self.debug is not None:
                 self._carry_on(None, "handle_info", message, result)
 
     # -- what callbacks return ---------------------------------------------------------------------
