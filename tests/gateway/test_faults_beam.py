@@ -17,6 +17,9 @@ pytestmark = pytest.mark.beam
 #: Seconds.
 TICKTIME = 2
 
+#: What a BEAM says of the end; the second if the other one was the first to see it, and has dialled again.
+GONE = ("[{nodedown_reason,connection_closed}]", "[{nodedown_reason,wait_pending}]")
+
 #: Watches a node go down: the reason, within so many milliseconds.
 WATCH = "(fun() -> net_kernel:monitor_nodes(true, [nodedown_reason]), net_adm:ping('{node}') end)()"
 DOWN = "(fun() -> receive {{nodedown, '{node}', I}} -> I after {ms} -> late end end)()"
@@ -57,12 +60,12 @@ def test_a_cable_out_is_seen_by_both_within_the_ticktime(watched: Pair) -> None:
     cable.plugged = False
     try:
         reason, took = down(watched, 0, 4 * TICKTIME)
-        assert reason == "[{nodedown_reason,connection_closed}]"
+        assert reason in GONE
         assert took < 1.5 * TICKTIME
-        assert down(watched, 1, 2 * TICKTIME)[0] == "[{nodedown_reason,connection_closed}]"
+        assert down(watched, 1, 2 * TICKTIME)[0] in GONE
     finally:
         cable.plugged = True
-    assert f"{B} has sent nothing for {TICKTIME} s" in watched.gateways[0].logged()
+    assert f" has sent nothing for {TICKTIME} s" in watched.logged()
 
 
 @pytest.mark.gateway
@@ -119,6 +122,10 @@ def test_a_killed_node_is_seen_at_once(watched: Pair) -> None:
     os.kill(int(watched.b.eval_now("list_to_integer(os:getpid())")), signal.SIGKILL)
     reason, took = down(watched, 0, TICKTIME)
     assert (reason, took < 2) == ("[{nodedown_reason,connection_closed}]", True)
-    # Nobody is registered for the name now, and a dial is refused with the reason.
+    # When nobody is registered for the name, a dial is refused with the reason.
+    gateway, deadline = watched.gateways[1], time.monotonic() + 20
+    while gateway.metrics()[f'quicdist_gateway_local_node_up{{node="{B}"}}']:
+        assert time.monotonic() < deadline, gateway.logged()
+        time.sleep(0.05)  # the kernel closes the sockets of a killed program one by one
     assert watched.a.eval_now(f"net_adm:ping('{B}')") == "pang"
-    assert f"{B} is not running" in watched.gateways[0].logged()
+    assert f"refused: {B} is not running" in watched.logged()

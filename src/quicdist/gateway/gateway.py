@@ -55,6 +55,8 @@ log = get_logger("quicdist.gateway")
 
 #: Seconds for a handshake: OTP's ``net_setuptime``.
 SETUP_TIME: Final = 7.0
+#: Seconds between ticks to the local node.
+LOCAL_TICK: Final = 1.0
 #: Seconds for which a stopping gateway sends what its connections have still queued.
 DRAIN_TIME: Final = 15.0
 #: Limits of the queue of each side of a connection, in bytes: a side that takes less is waited for.
@@ -179,6 +181,7 @@ class Gateway:
         self._relays: set[Relay] = set()
         self._traffic = Traffic()
         self._ticker = Ticker(self._links, self._silent, ticktime)
+        self._local_timer: asyncio.TimerHandle | None = None
         self._tasks = Tasks()
         self._undone = RateLimit()
         self._over = asyncio.Event()
@@ -216,6 +219,7 @@ class Gateway:
             raise
         self._enter(GatewayState.RUNNING)
         self._ticker.start()
+        self._tick_local()
         page = "none" if self._metrics is None else f"http://{LOCAL}:{self.metrics_port}/metrics"
         log.info(
             "gateway of %s: QUIC at %s, epmd port %d, metrics %s",
@@ -282,6 +286,8 @@ class Gateway:
     async def _stop(self) -> None:
         log.info("gateway of %s stops, %d connections", self.name, len(self._relays))
         self._ticker.stop()
+        if self._local_timer is not None:
+            self._local_timer.cancel()
         if self._registered:
             _, error = await settle(self.discovery.unregister_node(self.name))
             if error is not None:
@@ -461,6 +467,11 @@ class Gateway:
             relay.count_held_back()
             links += [relay.far, relay.near]
         return links
+
+    def _tick_local(self) -> None:
+        for relay in self._relays:
+            relay.tick_near()
+        self._local_timer = asyncio.get_running_loop().call_later(LOCAL_TICK, self._tick_local)
 
     def _silent(self, link: Link) -> None:
         for relay in list(self._relays):

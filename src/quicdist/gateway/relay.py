@@ -33,6 +33,7 @@ class Relay:
         self._on_over = on_over
         self._over = False
         self._resuming = Tasks()
+        self._sent_to_near = -1
 
     def start(self) -> None:
         log.info("%s and %s (%s) are connected", self.local, self.node, self.far.remote_address)
@@ -62,6 +63,13 @@ class Relay:
     async def _resume(self, source: RelayLink, sink: RelayLink) -> None:
         await sink.drain()
         source.resume_receiving()
+
+    def tick_near(self) -> None:
+        """Send the local node, whose ``net_ticktime`` is not known here, a tick if nothing was sent since the
+        last call."""
+        if self.near.stats.sent == self._sent_to_near:
+            self.near.send_tick()
+        self._sent_to_near = self.near.stats.sent
 
     def count_held_back(self) -> None:
         """A link that is held back counts as alive: nothing is read from it."""
