@@ -152,3 +152,31 @@ def test_closed_stream_discards_until_the_peer_has_finished(settings: QuicSettin
         assert theirs.closed
 
     with_linked_pair(settings, test)
+
+
+@pytest.mark.parametrize("close", ["close", "break_off", "protocol_error"])
+def test_an_icmp_error_while_connection_close_is_sent_ends_the_connection(
+    settings: QuicSettings, close: str
+) -> None:
+    """libuv reports it within the call that sends."""
+
+    async def test(pair: LinkPair) -> None:
+        connection = quic_link(pair.client.link)._connection
+        send = connection.socket.send
+
+        def refused(datagrams: Any) -> None:
+            send(datagrams)
+            connection.abandon("connection refused", unreachable=True)
+
+        connection.socket.send = refused  # type: ignore[method-assign]
+        if close == "close":
+            connection.close()
+        elif close == "break_off":
+            connection.break_off("test")
+        else:
+            connection.engine.close(1, reason_phrase="test")
+            connection._dispatch()
+        assert connection.state is ConnectionState.TERMINATED
+        await pair.server.end()
+
+    with_linked_pair(settings, test)

@@ -218,6 +218,8 @@ class ConnectionLifecycle(ABC):
                 log.exception("closing the connection to %s failed", self.remote_address)
         if datagrams:
             self.socket.send(datagrams)
+            if self.closed:
+                return  # The socket reported an ICMP error, which ended the connection.
         self._end(CLOSING)
         if self._close_packets:
             self._dispatch()
@@ -251,6 +253,8 @@ class ConnectionLifecycle(ABC):
                 datagrams = self._close_packets.made(self.engine, self.engine.datagrams_to_send(self._time()))
             if datagrams:
                 self.socket.send(datagrams)
+                if self.closed:
+                    return  # As in _close_now.
             self._end(CLOSING)
         if self.state is not TERMINATED:
             self._rearm()
