@@ -105,7 +105,7 @@ def _receive_run(
                 other = payload
                 break
             if parts:
-                _received(quic, stream_id, parts, position)
+                _data_received(quic, stream_id, parts, position)
                 parts = []
             receiver = stream.receiver
             stream_id, position, most = its_stream, receiver.highest_offset, stream.max_stream_data_local
@@ -120,7 +120,7 @@ def _receive_run(
         number += 1
         at += 1
     if parts:
-        _received(quic, stream_id, parts, position)
+        _data_received(quic, stream_id, parts, position)
     limit.used = used
     if number > begin_number:
         space.expected_packet_number = number
@@ -133,7 +133,7 @@ def _receive_run(
     return at
 
 
-def _received(quic: FastReceive, stream_id: int, parts: list[bytes], position: int) -> None:
+def _data_received(quic: FastReceive, stream_id: int, parts: list[bytes], position: int) -> None:
     """Data of a stream up to ``position`` have come."""
     receiver = quic._streams[stream_id].receiver
     receiver._buffer_start = receiver.highest_offset = position
