@@ -12,7 +12,7 @@ from typing import Any, Final
 from aioquic.quic.connection import QuicConnectionState
 from aioquic.quic.crypto import CryptoPair
 from aioquic.quic.packet import QuicPacketType
-from aioquic.quic.packet_builder import QuicPacketBuilder, QuicSentPacket
+from aioquic.quic.packet_builder import QuicDeliveryState, QuicPacketBuilder, QuicSentPacket
 from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.tls import Epoch
 
@@ -73,6 +73,14 @@ class FastSend(ReceivesRuns):
         super()._write_ack_frame(builder, space, now)
         if self._keys is not None and space is self._space:
             self._ack_sent, self._ack_sent_at = space.largest_received_packet, now
+
+    def _on_ack_delivery(
+        self, delivery: QuicDeliveryState, space: QuicPacketSpace, highest_acked: int
+    ) -> None:
+        super()._on_ack_delivery(delivery, space, highest_acked)
+        if delivery is QuicDeliveryState.LOST and highest_acked == self._ack_sent:
+            # The packet that is sent in its place acknowledges again.
+            self._ack_sent = -1
 
     def _waiting(self, keys: CryptoPair) -> list[Stream] | None:
         """The streams with data to send; None if frames other than STREAM and ACK may be due."""

@@ -24,7 +24,7 @@ FIRST_AFTER: Final = 3
 MAX_INTERVAL: Final = 8.0
 #: PINGs when no data are known to be missing: the second acknowledges the answer to the first.
 MAX_WITHOUT_GAP: Final = 2
-#: Fewer bytes in a row than this do not fill a congestion window.
+#: Fewer bytes in a row than this do not fill a congestion window, if there was no silence before.
 MIN_WINDOW: Final = 8 * 1024
 
 
@@ -55,13 +55,14 @@ class ProbesSilence(Bounded):
 
     def _silence_probe_at(self) -> float | None:
         """When the next PING is due; None while none is needed."""
-        missing = self._reassembly.pieces
-        if not missing and self._local_max_data.used - self._no_ping_until < MIN_WINDOW:
-            return None
         if not self._pings_peer or self._state is not QuicConnectionState.CONNECTED:
             return None
-        asked = self._pings if self._progress() == self._received_at_ping else 0
         heard: float = self._spaces[Epoch.ONE_RTT].largest_received_time or 0.0
+        # After a silence the window of the peer is small: few bytes fill it.
+        window = 1 if self._pings and heard - self._pinged_at < MAX_INTERVAL else MIN_WINDOW
+        if not self._reassembly.pieces and self._local_max_data.used - self._no_ping_until < window:
+            return None
+        asked = self._pings if self._progress() == self._received_at_ping else 0
         if asked and heard <= self._pinged_at:
             return None  # Loss detection sends the PING again until it is acknowledged.
         doubled = 1 << min(max(asked - 1, 0), 16)
