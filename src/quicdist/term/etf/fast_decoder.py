@@ -1,10 +1,11 @@
-"""The fast path of the decoder, for the common terms of messages.
+"""The fast path of the decoder.
 
-The complete decoder (``decoder.py``) has an explicit stack, handles every tag and locates faults. The fast
-path recurses, which is quicker, and handles the first levels of a term and the common tags only. Parts with
-other tags, or deeper ones, are decoded by the complete decoder. If something is wrong (the data end too soon,
-two keys of a map are one key to a dict), the complete decoder decodes the whole term again. So most checks
-are left out here: reading too far raises IndexError, or ends at an offset after the data.
+The complete decoder (``decoder.py``) has an explicit stack and locates faults. The fast path recurses, which
+is quicker, and handles the first levels of a term, and every tag but those of native records and of terms
+that OTP does not send. Parts with other tags, or deeper ones, are decoded by the complete decoder. If
+something is wrong (the data end too soon, two keys of a map are one key to a dict), the complete decoder
+decodes the whole term again. So most checks are left out here: reading too far raises IndexError, or ends at
+an offset after the data.
 """
 
 from __future__ import annotations

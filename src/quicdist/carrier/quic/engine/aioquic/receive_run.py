@@ -21,8 +21,6 @@ from quicdist.carrier.quic.engine.wire import frames as wire
 
 #: The bytes after the connection id up to the sample for header protection (RFC 9001, section 5.4.2).
 _TO_SAMPLE: Final = 4
-#: A mask that fits no packet: the reserved bits are set.
-_NO_MASK: Final = bytes([0x18, 0, 0, 0, 0])
 
 
 class ReceivesRuns(FastReceive):
@@ -78,7 +76,7 @@ def _receive_run(
     other: bytes | None = None
     while at < len(datagrams):
         data, source = datagrams[at]
-        # The bits of a short header, the reserved ones, and the key phase.
+        # The bits of a short header, the reserved ones, and the key phase. 0 is no short header.
         first = data[0] ^ protecting[at][0] & 0x1F if len(data) >= shortest else 0
         if first & 0xDC != 0x40 | phase or data[1:start] != cid or source != addr:
             break
