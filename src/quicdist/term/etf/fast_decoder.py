@@ -473,7 +473,7 @@ def fast_decoder(
                         known = read_message is None
                         if read_message is not None:
                             found = read_message(data, offset, levels)
-                            if found is not None and found[1] <= len(data):
+                            if found is not None:
                                 return found
                     terms: list[Any] = []
                     end = read_terms(data, offset, _ONCE, levels, terms)

@@ -34,7 +34,7 @@ from quicdist.term.tags import Tag
 from quicdist.term.values import BitString, ImproperList
 
 #: Reads a term, if it has the shape: data, offset, levels that may be entered; the term, and the offset after
-#: it, or None.
+#: it, which is not after the end, or None.
 ReadOne: TypeAlias = Callable[[bytes, int, int], tuple[Any, int] | None]
 #: Reads up to so many terms, as long as they have the shape: data, offset, number, levels that may be
 #: entered, and a function to which each is passed. Returns the offset after them.
@@ -92,6 +92,8 @@ def compile_one(shape: Shape, known: DecodeCache, read_any: ReadAny, view_from: 
     writer = _Writer(known, read_any, view_from, "return None")
     term = writer.term(shape, 0)
     writer.flush()
+    if writer.may_exceed:
+        writer.lines.append("if i > len(data): return None")
     return _compiled(_ONE, writer, body=_indented(8, writer.lines + writer.after), term=term)  # type: ignore[no-any-return]
 
 
@@ -145,6 +147,8 @@ class _Writer:
             "read_any": read_any,
             **_SETTERS,
         }
+        #: Whether the offset may be after the end of the data, as a slice does not raise.
+        self.may_exceed = False
         self._known = known
         self._view_from = view_from
         self._count = 0
@@ -197,6 +201,7 @@ class _Writer:
             self.lines.append(f"{', '.join(variables)}, = {name}(data, i)")
             self.lines += checks
             self.lines.append(f"i += {size}")
+            self.may_exceed = False
 
     def fixed_part(self) -> tuple[Struct, list[str], list[str], int]:
         """How the last part of fixed size is unpacked, into which variables, how these are checked, and the
@@ -217,6 +222,7 @@ class _Writer:
         self.lines.append(f"j = i + {size}")
         self.lines.append(f"{variable} = data[i - {before}:j]" if before else f"{variable} = data[i:j]")
         self.lines.append("i = j")
+        self.may_exceed = True
         return variable
 
     # -- the shapes ----------------------------------------------------------------------------
@@ -269,6 +275,7 @@ class _Writer:
                 self.flush()
                 value = self.variable()
                 self.lines.append(f"{value}, i = read_any(data, i, room - {level})")
+                self.may_exceed = True
                 return value
 
     def _number(self, shape: Number) -> str:
