@@ -2,8 +2,8 @@
 
 While a peer sends much on one stream, each datagram of a batch is the next packet, with one STREAM frame of
 the data that come next. What is noted of each packet is noted once for the run, and the data are one event.
-While much is sent to it, each is one ACK frame: of those in which only the last range grows, the last one is
-processed. Any other packet ends the run.
+While much is sent to it, each is one ACK frame, or a new limit of quic_dist's: ACK frames in which only the
+last range grows are processed as one. Any other packet ends the run.
 """
 
 from __future__ import annotations
@@ -99,11 +99,17 @@ def _receive_run(
         if read is None:
             ack = _only_ack(payload)
             if ack is None:
-                other = payload
-                break
-            if acknowledged and not _includes(ack[0], acknowledged):
+                if not _receive_only_limit(quic, payload):
+                    other = payload
+                    break
+                is_ack_eliciting = True
+                number += 1
+                at += 1
+                continue
+            ranges, delay = ack
+            if acknowledged and not _join(ranges, acknowledged):
                 _acknowledged(quic, acknowledged, delay, now)
-            acknowledged, delay = ack
+            acknowledged = ranges
             number += 1
             at += 1
             continue
@@ -165,15 +171,27 @@ def _only_ack(payload: bytes) -> tuple[list[range], int] | None:
     return (ranges, delay) if end == len(payload) else None
 
 
-def _includes(later: list[range], earlier: list[range]) -> bool:
-    """Whether ``later`` is ``earlier``, or that with a longer last range."""
+def _receive_only_limit(quic: FastReceive, payload: bytes) -> bool:
+    """Process a MAX_DATA or MAX_STREAM_DATA frame if ``payload`` is nothing else; whether it was."""
+    try:
+        return b"\x10" <= payload[:1] <= b"\x11" and quic._receive_limit(payload, 0) == len(payload)
+    except IndexError:
+        return False  # The slow path raises the error.
+
+
+def _join(later: list[range], earlier: list[range]) -> bool:
+    """Add the packets in ``earlier`` to ``later``, if that takes no more than to extend its last range; whether
+    it was done. quic_dist tells of the last 65,537 packets at most, so its last range moves."""
     last, before = later[-1], earlier[-1]
-    return (
+    if (
         len(later) == len(earlier)
-        and last.start == before.start
-        and last.stop >= before.stop
+        and before.start <= last.start <= before.stop <= last.stop
         and (len(later) == 1 or later[:-1] == earlier[:-1])
-    )
+    ):
+        if last.start != before.start:
+            later[-1] = range(before.start, last.stop)
+        return True
+    return False
 
 
 def _acknowledged(quic: FastReceive, ranges: list[range], delay: int, now: float) -> None:

@@ -164,7 +164,10 @@ class RetransmittingSender(QuicStreamSender):
                 stop = frames[at][1]
                 at += 1
             # With other ends between, one of them was cut further, or is acknowledged already.
-            if start >= self._buffer_start and bisect_right(ends, stop) - bisect_right(ends, start) == at - first:
+            if (
+                start >= self._buffer_start
+                and bisect_right(ends, stop) - bisect_right(ends, start) == at - first
+            ):
                 self._acknowledged(start, stop)
             else:
                 for frame in frames[first:at]:
