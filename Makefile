@@ -22,7 +22,7 @@ bench_setup := @$(python) -c "import importlib.metadata as m; m.version('matplot
 	echo "-- matplotlib or py-spy could not be installed: no plots and profiles" >&2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage matrix lint format fuzz simulate hostile paths restarts cluster brokers soak bench profile bench-term screenshots interop gateway clean
+.PHONY: help demo test coverage matrix lint format fuzz simulate hostile paths restarts cluster brokers soak bench profile bench-term screenshots interop gateway tls clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -124,6 +124,11 @@ gateway: ## run the BEAM tests with the BEAM behind a gateway, and two RabbitMQ 
 	$(setup)
 	@scripts/setup-erlang.sh "the tests with a BEAM behind a gateway"
 	@$(python) -m pytest --gateway --numprocesses $(WORKERS) --dist loadfile -m gateway $(PYTEST_ARGS)
+
+tls: ## run the BEAM tests over TLS, in ten minutes (needs an erl with ssl: Debian's erlang-ssl)
+	$(setup)
+	@scripts/setup-erlang.sh "the tests with a BEAM over TLS"
+	@$(python) -m pytest --tls --numprocesses $(WORKERS) --dist loadfile -m tls $(PYTEST_ARGS)
 
 clean: ## remove .venv, caches and build files
 	rm -rf .venv .matrix .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage htmlcov build dist

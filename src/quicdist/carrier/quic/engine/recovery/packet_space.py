@@ -33,7 +33,8 @@ class Space(Protocol):
 class FrameSender(Protocol):
     """The sending part of a stream."""
 
-    on_data_delivery: Callable[..., None]
+    def on_data_delivery(self, delivery: Any, start: int, stop: int, fin: bool) -> None:
+        """A frame, from its first up to its second offset, was acknowledged or lost."""
 
     def on_frames_acknowledged(self, frames: list[tuple[int, int]]) -> None:
         """Frames without FIN, from their first up to their second offset, are acknowledged."""
