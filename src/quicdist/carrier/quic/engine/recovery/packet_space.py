@@ -33,7 +33,9 @@ class Space(Protocol):
 class FrameSender(Protocol):
     """The sending part of a stream."""
 
-    on_data_delivery: Callable[..., None]
+    @property
+    def on_data_delivery(self) -> Callable[..., None]:
+        """Called with whether a frame was acknowledged or lost, its offsets, and its FIN bit."""
 
     def on_frames_acknowledged(self, frames: list[tuple[int, int]]) -> None:
         """Frames without FIN, from their first up to their second offset, are acknowledged."""
