@@ -1,7 +1,7 @@
 """What a gateway costs: two stock BEAMs over TCP, over TLS, and over two gateways, one after the other.
 
-Run by ``python -m benchmarks.gateway``; prints the table of ``docs/gateway.md``. Only ratios of one run mean
-something.
+Run by ``python -m benchmarks.gateway``; prints the table of ``docs/how-to/gateway.md``. Only ratios of one
+run mean something.
 """
 
 from __future__ import annotations

@@ -110,8 +110,8 @@ async def test_the_host_that_a_beam_verifies(dialler: Dialler, files: Certificat
 
 
 async def test_the_function_of_the_page(dialler: Dialler, files: CertificateFiles) -> None:
-    """docs/security.md, *What quic_dist does*."""
-    page = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
+    """docs/reference/security.md, *What quic_dist does*."""
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "security.md").read_text()
     (body,) = re.findall(r"```erlang\nconnect(\(.*?)\.\n```", page, re.DOTALL)
     name = f"'{dialler.node.name}'"
     call = f'Connect({name}, <<"127.0.0.1">>, "{files.ca}")'

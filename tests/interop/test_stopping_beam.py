@@ -1,6 +1,6 @@
 """What another node sees of one that stops: ours beside a BEAM that was told ``init:stop()``.
 
-The table of docs/shutting-down.md is made of this.
+The table of docs/how-to/shutting-down.md is made of this.
 """
 
 from __future__ import annotations

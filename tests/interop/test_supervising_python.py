@@ -1,4 +1,4 @@
-"""docs/supervising-python.md: a BEAM that supervises a child on a Python node, whatever becomes of that."""
+"""docs/how-to/supervising-python.md works: a BEAM supervises a child on a Python node that may be down."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.interop.cluster import beam_for_a_node
 from tests.interop.conformance_pair import load
 from tests.support.beam import Beam, elixir_path
 
-PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "supervising-python.md"
+PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "how-to" / "supervising-python.md"
 
 #: A supervisor of the BEAM above that process, with the usual intensity.
 START = """

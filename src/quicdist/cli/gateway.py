@@ -59,7 +59,7 @@ def gateway(
 ) -> None:
     """Carry the distribution of the BEAM beside this command, NAME@HOST, over QUIC.
 
-    Start it before the BEAM. The BEAM needs no other code and no flags: see docs/gateway.md.
+    Start it before the BEAM. The BEAM needs no other code and no flags: see docs/how-to/gateway.md.
     """
     import quicdist
     from quicdist.cli.service import notify

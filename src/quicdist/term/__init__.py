@@ -46,7 +46,7 @@ operations.format_term = format_term
 operations.compare = compare
 operations.decode = EXACT.decode
 
-#: Any Erlang term as Python holds it; the table is in ``docs/terms.md``.
+#: Any Erlang term as Python holds it; the table is in ``docs/reference/terms.md``.
 Term: TypeAlias = Any
 
 __all__ = [
