@@ -1,4 +1,4 @@
-"""Measure the rows and write the table and the plot into ``docs/``."""
+"""Measure the rows and write the table and the plot into ``docs/explanation/``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.results import Result, bound, times
 from benchmarks.rows import BUSY, ROWS, measure
 from benchmarks.sides import Machine
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+DOCS = Path(__file__).resolve().parent.parent / "docs" / "explanation"
 KEYS = [row.goal.key for row in ROWS]
 
 
@@ -52,9 +52,9 @@ def main(chosen: str, write: bool | None, check: bool) -> None:
     if write or (write is None and not chosen):
         try:
             report.write(results, DOCS)
-            say("docs/benchmarks.md and docs/benchmarks.svg written")
+            say("docs/explanation/benchmarks.md and docs/explanation/benchmarks.svg written")
         except ImportError as error:
-            say(f"docs/benchmarks.md written, but not the plot: {error}")
+            say(f"docs/explanation/benchmarks.md written, but not the plot: {error}")
     broken = [result.goal.key for result in results if result.holds is False]
     if broken:
         say(f"bounds missed: {', '.join(broken)}")

@@ -1,6 +1,7 @@
 """CPU profiles of an echo, of 1 MiB messages and of small messages: flame graphs and shares of time.
 
-``python -m benchmarks.profile`` writes ``build/profile/*.svg`` and the table in ``docs/performance.md``.
+``python -m benchmarks.profile`` writes ``build/profile/*.svg`` and the table in
+``docs/explanation/performance.md``.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from benchmarks.rows import LARGE, SMALL
 from benchmarks.sides import Machine
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCS = ROOT / "docs"
+DOCS = ROOT / "docs" / "explanation"
 #: Flame graphs show the names of functions, so they are not kept in the repository.
 FLAME_GRAPHS = ROOT / "build" / "profile"
 #: Samples a second.
@@ -89,7 +90,7 @@ def table(profiles: dict[str, Counter[flame.Stack]]) -> str:
     help=f"Of {','.join(s.key for s in SUBJECTS)}, with commas; the table is not written.",
 )
 def main(only: str) -> None:
-    """Profile, draw flame graphs into build/profile, and write the table in docs/performance.md."""
+    """Profile, draw flame graphs into build/profile, write the table in docs/explanation/performance.md."""
     subjects = [subject for subject in SUBJECTS if not only or subject.key in only.split(",")]
     profiles: dict[str, Counter[flame.Stack]] = {}
     FLAME_GRAPHS.mkdir(parents=True, exist_ok=True)

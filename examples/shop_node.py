@@ -1,6 +1,6 @@
 """A shop that takes orders.
 
-A node with a supervision tree, to be looked at with the observer of a BEAM (``docs/observing.md``)::
+A node with a supervision tree, to be looked at with the observer of a BEAM (``docs/how-to/observing.md``)::
 
     python examples/shop_node.py --cookie secret
     erl -name me@127.0.0.1 -hidden -setcookie secret -eval 'observer:start().'

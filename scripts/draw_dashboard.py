@@ -1,7 +1,7 @@
-"""Draws ``docs/metrics.svg``: two Python nodes under changing load, as ``node.metrics()`` sees them.
+"""Draws ``docs/how-to/metrics.svg``: two Python nodes under changing load, as ``node.metrics()`` sees them.
 
 ``python -m scripts.draw_dashboard`` takes a minute and needs the extra ``bench`` (matplotlib). With
-``--grafana`` it writes ``docs/grafana-dashboard.json`` only.
+``--grafana`` it writes ``docs/how-to/grafana-dashboard.json`` only.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from quicdist import Node, NodeError, NotConnected, Process, make_development_ce
 from quicdist.otp import NodeMetrics
 from scripts.requirements import ROOT
 
-PICTURE = ROOT / "docs" / "metrics.svg"
-GRAFANA = ROOT / "docs" / "grafana-dashboard.json"
+PICTURE = ROOT / "docs" / "how-to" / "metrics.svg"
+GRAFANA = ROOT / "docs" / "how-to" / "grafana-dashboard.json"
 
 CALLER, SERVER = "web@127.0.0.1", "worker@127.0.0.1"
 #: Seconds of the run, and between two snapshots.

@@ -1,4 +1,4 @@
-"""Draws ``docs/message-path.svg`` from the tables of ``docs/message-path.md``: the path over QUIC.
+"""Draws ``message-path.svg`` in ``docs/explanation`` from the tables of ``message-path.md``.
 
 ``python scripts/draw_message_path.py`` writes the picture; ``tests/test_message_path.py`` checks that it is
 what this program draws.
@@ -10,7 +10,7 @@ import re
 from html import escape
 from pathlib import Path
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+DOCS = Path(__file__).resolve().parent.parent / "docs" / "explanation"
 PAGE = DOCS / "message-path.md"
 PICTURE = DOCS / "message-path.svg"
 

@@ -1,4 +1,4 @@
-"""Makes the screenshots of ``docs/observing.md``: the observer, pointed at ``examples/shop_node.py``.
+"""Makes the screenshots of ``docs/how-to/observing.md``: the observer, pointed at ``examples/shop_node.py``.
 
 ``make screenshots`` runs it. It needs OTP's ``observer`` and ``wx``, ``Xvfb``, and ImageMagick.
 """
@@ -17,7 +17,7 @@ from tests.support.epmd import private_epmd
 from tests.support.observer import Observer, beam_with_display, virtual_display, what_is_missing
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCS = ROOT / "docs"
+DOCS = ROOT / "docs" / "how-to"
 NAME, COOKIE = "shop@127.0.0.1", "secret"
 #: Seconds until GTK has drawn.
 DRAWN = 1.0

@@ -1,4 +1,4 @@
-"""A message passes the files that ``docs/message-path.md`` lists, in that order."""
+"""A message passes the files that ``docs/explanation/message-path.md`` lists, in that order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from scripts.draw_message_path import PICTURE, draw
 from tests.support.imports import SOURCE
 from tests.support.pairs import CARRIERS, LISTENER, pair
 
-PAGE = SOURCE.parent.parent / "docs" / "message-path.md"
+PAGE = SOURCE.parent.parent / "docs" / "explanation" / "message-path.md"
 
 
 def listed(section: str, carrier: str) -> list[str]:

@@ -26,10 +26,11 @@ from tests.support.epmd import free_port, private_epmd
 from tests.test_docs import ROOT, Block, blocks
 
 README = ROOT / "README.md"
-GETTING_STARTED = ROOT / "docs" / "getting-started.md"
-COOKBOOK = ROOT / "docs" / "cookbook.md"
-COMPATIBILITY = ROOT / "docs" / "compatibility.md"
-NODE_PAGE = ROOT / "docs" / "node.md"
+QUIC = ROOT / "docs" / "how-to" / "quic.md"
+COMMAND_PAGE = ROOT / "docs" / "how-to" / "command.md"
+COOKBOOK = ROOT / "docs" / "how-to" / "cookbook.md"
+COMPATIBILITY = ROOT / "docs" / "reference" / "compatibility.md"
+NODE_PAGE = ROOT / "docs" / "reference" / "node.md"
 PROGRAM_LINES = 15
 README_LINES = 135
 
@@ -132,8 +133,8 @@ def test_the_program_of_the_readme_connects_to_the_beam(beam: Beam, tmp_path: Pa
 
 
 @pytest.mark.beam
-def test_the_commands_of_getting_started_print_what_is_shown(beam: Beam) -> None:
-    (session,) = in_language(section("The command", GETTING_STARTED), "console")
+def test_the_commands_of_the_page_on_the_command_print_what_is_shown(beam: Beam) -> None:
+    (session,) = in_language(blocks(COMMAND_PAGE), "console")
     commands = [(match["command"], match["output"]) for match in COMMAND.finditer(session)]
     assert len(commands) == session.count("$ ")
     for command, output in commands:
@@ -189,9 +190,9 @@ async def test_the_examples_of_a_page_print_what_is_shown(
 
 
 @pytest.mark.quic_dist
-def test_the_quic_section_connects_both_nodes_with_one_configuration(tmp_path: Path) -> None:
-    """The files, commands, program and lines of the section, with the ports and paths of this test."""
-    found = section("Over QUIC", GETTING_STARTED)
+def test_the_page_on_quic_connects_both_nodes_with_one_configuration(tmp_path: Path) -> None:
+    """The files, commands, program and lines of the page, with the ports and paths of this test."""
+    found = blocks(QUIC)
     own = {
         "4501": str(free_port()),
         "4503": str(free_port()),
@@ -230,7 +231,7 @@ def test_the_table_of_features_names_existing_tests() -> None:
 
 
 def test_every_error_is_in_the_docs() -> None:
-    text = "".join(page.read_text() for page in (ROOT / "docs").glob("*.md"))
+    text = "".join(page.read_text() for page in (ROOT / "docs").rglob("*.md"))
     for module in pkgutil.walk_packages(quicdist.__path__, "quicdist."):
         if module.name != "quicdist.__main__":
             importlib.import_module(module.name)

@@ -16,7 +16,7 @@ from benchmarks.rows import ROWS, Single
 from benchmarks.sides import Machine, NotHere
 
 ROOT = Path(report.__file__).resolve().parent.parent
-DOCS = ROOT / "docs"
+DOCS = ROOT / "docs" / "explanation"
 SOURCES = ROOT / "src"
 
 

@@ -1,4 +1,4 @@
-"""The programs of docs/joining.md, run against what the tests have started."""
+"""The programs of docs/how-to/joining.md, run against what the tests have started."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-PAGE = Path(__file__).parents[2] / "docs" / "joining.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "joining.md"
 
 
 def programs(section: str) -> list[str]:

@@ -10,14 +10,15 @@ import pytest
 
 from quicdist import Atom, Node
 from tests.brokers.page import run_program
-from tests.interop.cluster import COOKIE, names
+from tests.interop.carriers import COOKIE
+from tests.interop.cluster import names
 from tests.support.beam import elixir_path
 from tests.support.programs import running_program
 from tests.test_docs import blocks
 
 pytestmark = [pytest.mark.beam, pytest.mark.elixir]
 
-SERVICES = Path(__file__).parents[2] / "docs" / "services.md"
+SERVICES = Path(__file__).parents[2] / "docs" / "reference" / "services.md"
 
 #: Connects to a node by the rule of Cluster.Strategy.Epmd or LocalEpmd, and has the process and the group of
 #: Phoenix.PubSub's adapter for PG2 (release 2.1).
@@ -91,7 +92,7 @@ async def test_an_elixir_node_connects_and_exchanges_broadcasts(strategy: str, h
     ours, theirs = names()
     received: asyncio.Queue[tuple[bytes, Any]] = asyncio.Queue()
     async with Node(ours, cookie=COOKIE, carrier="tcp", host="127.0.0.1", hidden=hidden) as node:
-        # The example of docs/services.md.
+        # The example of docs/reference/services.md.
         (pubsub,) = [b for b in blocks(SERVICES) if "Elixir.Phoenix.PubSub" in b.body]
         there: dict[str, Any] = {"node": node, "print": lambda *what: received.put_nowait(what)}
         exec(compile(pubsub.body, str(pubsub), "exec"), there)
@@ -103,7 +104,7 @@ async def test_an_elixir_node_connects_and_exchanges_broadcasts(strategy: str, h
             async with asyncio.timeout(60):
                 assert await received.get() == (b"room:1", (Atom("message"), b"to all"))
                 assert await received.get() == (b"room:2", {Atom("text"): b"to one"})
-                # The example of docs/joining.md.
+                # The example of docs/how-to/joining.md.
                 example = {
                     "py@10.0.0.5": f"too_{ours}",
                     "app@10.0.0.4": theirs,

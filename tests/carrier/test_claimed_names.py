@@ -1,4 +1,4 @@
-"""Who may claim which name: each row of the table *Whose name* in ``docs/security.md``."""
+"""Who may claim which name: each row of the table *Whose name* in ``docs/reference/security.md``."""
 
 from __future__ import annotations
 

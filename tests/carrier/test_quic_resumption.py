@@ -280,8 +280,8 @@ async def test_quic_dist_dialled_again_with_its_ticket(
     early_data: bool,
 ) -> None:
     """It gives a ticket, and goes on with a full handshake when it is shown (up to 1.8.1). Early data
-    it takes and mishandles, so none are sent: see docs/resumption-and-migration.md. If they are sent
-    all the same, nothing is lost and nothing arrives twice."""
+    it takes and mishandles, so none are sent: see docs/reference/resumption-and-migration.md. If they are
+    sent all the same, nothing is lost and nothing arrives twice."""
     if early_data:
         monkeypatch.setattr(SessionTicket, "takes_early_data", True)
     sent: list[bool] = []

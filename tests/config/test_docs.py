@@ -1,4 +1,4 @@
-"""``docs/configuration.md`` has a row for every option that is read, and no other."""
+"""``docs/reference/configuration.md`` has a row for every option that is read, and no other."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from quicdist.config.erl_flags import KNOWN
 from quicdist.config.options import DIST, DIST_FLAGS, KERNEL, QUIC
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PAGE = (ROOT / "docs" / "configuration.md").read_text()
+PAGE = (ROOT / "docs" / "reference" / "configuration.md").read_text()
 SECTIONS = {
     "`{quic, [{dist, […]}]}`": set(DIST),
     "`{quic, […]}`": set(QUIC),

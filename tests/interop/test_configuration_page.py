@@ -1,4 +1,4 @@
-"""The part on Elixir of docs/configuration.md does what it says."""
+"""The part on Elixir of docs/reference/configuration.md does what it says."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.beam import elixir_path
 from tests.support.programs import running_program
 
 SECTION = (
-    (Path(__file__).parents[2] / "docs" / "configuration.md")
+    (Path(__file__).parents[2] / "docs" / "reference" / "configuration.md")
     .read_text()
     .partition("\n## Elixir\n")[2]
     .partition("\n## ")[0]

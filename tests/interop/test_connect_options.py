@@ -11,7 +11,8 @@ import pytest_asyncio
 
 from quicdist import ExternalPsk, Node, make_development_certificates
 from quicdist.carrier.security.certificates import CertificateFiles
-from tests.interop.cluster import COOKIE, names
+from tests.interop.carriers import COOKIE
+from tests.interop.cluster import names
 from tests.support.beam import Beam, erl_facts, quic_args
 
 pytestmark = pytest.mark.quic_dist
@@ -109,8 +110,8 @@ async def test_the_host_that_a_beam_verifies(dialler: Dialler, files: Certificat
 
 
 async def test_the_function_of_the_page(dialler: Dialler, files: CertificateFiles) -> None:
-    """docs/security.md, *What quic_dist does*."""
-    page = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
+    """docs/reference/security.md, *What quic_dist does*."""
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "security.md").read_text()
     (body,) = re.findall(r"```erlang\nconnect(\(.*?)\.\n```", page, re.DOTALL)
     name = f"'{dialler.node.name}'"
     call = f'Connect({name}, <<"127.0.0.1">>, "{files.ca}")'

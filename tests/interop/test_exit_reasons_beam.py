@@ -1,4 +1,4 @@
-"""Every row of docs/exit-reasons.md: its code is run, and a BEAM matches its patterns."""
+"""Every row of docs/reference/exit-reasons.md: its code is run, and a BEAM matches its patterns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from quicdist import Atom, GenServer, Process, ProcessExit, Stop
 from tests.interop.cluster import Cluster
 from tests.support.beam_log import printed, watch_printed
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "exit-reasons.md").read_text()
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "exit-reasons.md").read_text()
 
 NO_CASE = "no `case` for the request"
 _NO_CASE = 'match request:\n    case "other":\n        return 1'

@@ -26,7 +26,8 @@ def marks(pair: Pair) -> list[pytest.MarkDecorator]:
     [
         pytest.param(pair, id=pair.name, marks=marks(pair))
         for pair in PAIRS
-        # quic_dist's BEAMs do not notice a restart: not with Python, not among themselves (docs/paths.md).
+        # quic_dist's BEAMs do not notice a restart: not with Python, not among themselves
+        # (docs/explanation/paths.md).
         if "python" in (pair.lives, pair.killed) and pair.name != "beam-python-quic"
     ],
 )

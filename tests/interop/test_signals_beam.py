@@ -4,7 +4,7 @@ two BEAMs.
 A script makes two scripted processes, ``A`` where the signals under test are sent and ``B`` where they
 arrive. It is run with ``A`` on a BEAM and ``B`` on our node and with the two changed, and each time
 again with another BEAM in our place. The results must be the same, and the control messages that
-the test is about must have crossed the wire. ``docs/signals.md`` says which test proves which.
+the test is about must have crossed the wire. ``docs/reference/signals.md`` says which test proves which.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from quicdist.protocol import (
     SpawnRequest,
     SpawnRequestTT,
 )
+from tests.interop.carriers import CARRIERS
 from tests.interop.conformance_pair import Beams, ConformancePair, conformance_pair, two_beams
-from tests.interop.conftest import CARRIERS
 from tests.interop.scripted_process import SCRIPTED_PROCESS_ERL, offer_scripted_processes
 from tests.support.beam import erl_facts
 

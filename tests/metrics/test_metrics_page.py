@@ -1,4 +1,4 @@
-"""``docs/metrics.md`` and the dashboard for Grafana name the series that there are."""
+"""``docs/how-to/metrics.md`` and the dashboard for Grafana name the series that there are."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from quicdist.otp.metric_series import SERIES
 from scripts.draw_dashboard import GRAFANA, grafana
 from scripts.requirements import ROOT
 
-PAGE = (ROOT / "docs" / "metrics.md").read_text()
+PAGE = (ROOT / "docs" / "how-to" / "metrics.md").read_text()
 ROW = re.compile(r"^\| `(quicdist_\w+)` \| (\w+) \|([^|]*)\|([^|]+)\|", re.MULTILINE)
 
 

@@ -1,5 +1,5 @@
-"""What a message within one node is: the object that was sent, not a copy (docs/signals.md). Between two
-nodes it is encoded when it is sent, and decoded anew."""
+"""What a message within one node is: the object that was sent, not a copy (docs/reference/signals.md).
+Between two nodes it is encoded when it is sent, and decoded anew."""
 
 from __future__ import annotations
 

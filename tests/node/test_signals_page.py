@@ -1,4 +1,4 @@
-"""The table of docs/signals.md: every control message, each way, names a test that is about it."""
+"""The table of docs/reference/signals.md: every control message, each way, names a test that is about it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from quicdist.protocol import Op
 from tests.interop.test_signals_beam import CASES
 
 TESTS = Path(__file__).resolve().parents[1]
-PAGE = (TESTS.parent / "docs" / "signals.md").read_text()
+PAGE = (TESTS.parent / "docs" / "reference" / "signals.md").read_text()
 _TABLE = PAGE[PAGE.index("## Control messages") :]
 ROWS = {
     cells[1]: cells

@@ -1,4 +1,4 @@
-"""The program of docs/blocking-work.md, as the one who reads it would run it."""
+"""The program of docs/how-to/blocking-work.md, as the one who reads it would run it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.beam import Beam, tcp_args
 from tests.support.epmd import private_epmd
 from tests.test_docs import ROOT, blocks
 
-PAGE = ROOT / "docs" / "blocking-work.md"
+PAGE = ROOT / "docs" / "how-to" / "blocking-work.md"
 
 
 async def ended(process: int) -> None:

@@ -49,7 +49,7 @@ async def test_the_page_names_each_function_that_is_exported(node: Node) -> None
             exported.append((module, name))
 
     Introspection(node._local, lambda: node.net_kernel, lambda: node.sys).export(Listed())
-    page = (ROOT / "docs" / "observing.md").read_text()
+    page = (ROOT / "docs" / "how-to" / "observing.md").read_text()
     listed = page[page.index("These functions are exported") : page.index("An item that only a BEAM has")]
     words = set(re.findall(r"\w+", listed))
     left_out = {name for module, name in exported if module != "observer_backend"} - words

@@ -170,7 +170,7 @@ def test_settings_of_quic(tmp_path: Path) -> None:
 
 
 def test_the_settings_of_quic_are_on_the_page() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "carriers.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "carriers.md").read_text()
     rows = page.partition("\n### Settings\n")[2].partition("\n### ")[0].splitlines()
     named = {name for row in rows[6:] for name in re.findall(r"`(\w+)`", row.partition(" | ")[0])}
     fields = {field.name for field in dataclasses.fields(QuicSettings)}

@@ -1,4 +1,4 @@
-"""docs/security.md: its examples work, and the tests it names exist."""
+"""docs/reference/security.md: its examples work, and the tests it names exist."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import quicdist
 from quicdist import ExternalPsk, Node
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "security.md").read_text()
+PAGE = (ROOT / "docs" / "reference" / "security.md").read_text()
 
 
 def blocks(language: str) -> list[str]:
@@ -67,7 +67,7 @@ def run(source: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The options of the node that a block of the page makes."""
     with monkeypatch.context() as patch:
         patch.setattr(quicdist, "Node", Recorded)
-        exec(compile(source, "docs/security.md", "exec"), {})
+        exec(compile(source, "docs/reference/security.md", "exec"), {})
     return Recorded.options
 
 

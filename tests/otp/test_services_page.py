@@ -1,4 +1,4 @@
-"""The table of docs/services.md: every service names a test there is, against a real BEAM."""
+"""The table of docs/reference/services.md: every service names a test there is, against a real BEAM."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from quicdist import Node
 from quicdist.otp.services import Services
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "docs" / "services.md").read_text()
+PAGE = (ROOT / "docs" / "reference" / "services.md").read_text()
 _TABLE = PAGE[PAGE.index("## Tests") :]
 ROWS = [
     [cell.strip() for cell in line.strip("|").split("|")]

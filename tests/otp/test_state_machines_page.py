@@ -1,4 +1,4 @@
-"""The program of docs/state-machines.md runs."""
+"""The program of docs/how-to/state-machines.md runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from quicdist import Atom, Node
 from tests.test_docs import blocks
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "state-machines.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "state-machines.md"
 
 
 async def test_the_door_opens_with_its_code_and_keeps_what_comes_while_it_is_open(node: Node) -> None:

@@ -22,7 +22,7 @@ from quicdist.term.etf.decoder import Decoder
 from quicdist.term.identity import exact_form
 from tests.support.fuzzing import Finding, main
 
-#: As docs/terms.md states it: bytes for each byte of the (inflated) input, and some more.
+#: As docs/reference/terms.md states it: bytes for each byte of the (inflated) input, and some more.
 MEMORY_MULTIPLE = 128
 #: Of the stated 4 MiB most are for the codec's caches, which are full before, and for the depth allowed.
 MEMORY_CONSTANT = 1 << 17

@@ -551,7 +551,7 @@ def test_any_text_is_a_term_or_a_parse_error(parts: list[str]) -> None:
 
 
 def test_the_examples_in_the_documentation() -> None:
-    page = Path(__file__).parents[2] / "docs" / "term-syntax.md"
+    page = Path(__file__).parents[2] / "docs" / "reference" / "term-syntax.md"
     result = doctest.testfile(str(page), module_relative=False, encoding="utf-8")
     assert result.attempted >= 8
     assert result.failed == 0

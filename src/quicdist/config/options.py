@@ -1,7 +1,7 @@
 """The options of quic_dist, and those of OTP that concern distribution, each with its reader.
 
 The names are those of the documentation, the headers and the sources of erlang_quic 0.11.0, 1.3.1
-and 1.8.1 (``docs/configuration.md`` lists them with what quic_dist does), and of OTP's *kernel* and
+and 1.8.1 (``docs/reference/configuration.md`` lists them with what quic_dist does), and of OTP's *kernel* and
 *erl* reference pages.
 """
 

@@ -1,4 +1,4 @@
-"""A gateway: carries the distribution of a stock BEAM over QUIC. See ``docs/gateway.md``.
+"""A gateway: carries the distribution of a stock BEAM over QUIC. See ``docs/how-to/gateway.md``.
 
 It runs beside one BEAM (the *local node*). Nothing of the BEAM is changed but its environment::
 

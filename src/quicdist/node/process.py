@@ -102,7 +102,7 @@ class Process(ProcessTimers):
 
         A message to another node is queued. A sender that is faster than that node awaits
         :meth:`send_wait` or ``node.drain``; a connection whose buffer is full is ended. A message to a
-        process of the same node is not copied: see ``docs/signals.md``.
+        process of the same node is not copied: see ``docs/reference/signals.md``.
         """
         if self.state is _ENDED:
             return

@@ -20,7 +20,7 @@ _SHARED = 0.5
 
 
 def observe(*nodes: Node, meter_provider: metrics.MeterProvider | None = None, timeout: float = 2.0) -> None:
-    """Make an observable instrument for each series of ``docs/metrics.md``, for these nodes.
+    """Make an observable instrument for each series of ``docs/how-to/metrics.md``, for these nodes.
 
     Names are those of the page with dots: ``quicdist.sent``, in the unit ``By``. OpenTelemetry has no
     observable histogram: of a duration there are the counters ``quicdist.call_duration.count`` and

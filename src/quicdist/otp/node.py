@@ -95,12 +95,12 @@ class Node:
     Most programs need the first five options or fewer:
 
     - ``name``: ``alive@host``, by default the one in ``vm_args``. ``undefined@host`` asks the first node
-      that it connects to for a name: see ``docs/node.md``, *Dynamic names*.
+      that it connects to for a name: see ``docs/reference/node.md``, *Dynamic names*.
     - ``cookie``: the cluster's secret, by default the one in ``~/.erlang.cookie``.
     - ``carrier``: ``"quic"`` (the default), ``"tcp"``, ``"tls"`` or several, tried in order.
     - ``config``: the cluster's own ``sys.config``, or several, or what
       :func:`~quicdist.config.read_config` returned. Other options override it; see
-      ``docs/configuration.md``.
+      ``docs/reference/configuration.md``.
     - ``nodes``: addresses by node name, ``{"a@host": ("10.0.0.1", 4433)}``.
 
     Addresses:
@@ -115,9 +115,9 @@ class Node:
       :mod:`quicdist.cluster` such as ``DnsPoll("app-headless.default.svc.cluster.local", "app")``, several,
       an asynchronous iterable of lists, or a function that returns a list; by default the ``topologies`` of
       ``libcluster`` in ``config``. ``cluster_backoff``: the time between attempts to reach one of them. See
-      ``docs/clusters.md``.
+      ``docs/how-to/clusters.md``.
 
-    Security, see ``docs/security.md``:
+    Security, see ``docs/reference/security.md``:
 
     - ``cert``, ``key``, ``cacert``: PEM files, or their contents as bytes.
     - ``verify``: whether a node dialled over QUIC or TLS must prove its host name by a certificate of that
@@ -135,7 +135,7 @@ class Node:
     - ``connect_all`` and ``prevent_overlapping_partitions``, for a published node: the kernel parameters of
       these names, True unless the files say otherwise. All nodes of a cluster must have the same.
     - ``tracer``: makes a span of each call by this node and of each call of this node, such as
-      :class:`~quicdist.opentelemetry.OpenTelemetryTracer`; see ``docs/metrics.md``.
+      :class:`~quicdist.opentelemetry.OpenTelemetryTracer`; see ``docs/how-to/metrics.md``.
     - ``none``: the atom that stands for ``None``; Elixir users choose ``"nil"``. ``limits``: limits
       for decoding, see :class:`~quicdist.term.Limits`. ``default``: called with each value that has no
       Erlang term, such as a ``datetime``; returns one that can be sent, or raises TypeError.
@@ -379,7 +379,7 @@ class Node:
 
     def metrics(self) -> NodeMetrics:
         """Figures of this node now: connections, traffic, calls, processes, the event loop. See
-        ``docs/metrics.md``; :mod:`quicdist.prometheus` and :mod:`quicdist.opentelemetry`
+        ``docs/how-to/metrics.md``; :mod:`quicdist.prometheus` and :mod:`quicdist.opentelemetry`
         export them.
         Raises :class:`NodeNotStarted`, and :class:`NodeError` in another thread than that of the node."""
         from quicdist.otp.metrics import node_metrics
@@ -420,7 +420,7 @@ class Node:
 
         ``debug`` are debug options (``{debug, [...]}``): ``"trace"``, ``"log"``, ``("log", size)``,
         ``"statistics"``, ``("log_to_file", path)``, ``("install", (function, state))``; see
-        ``docs/debugging.md``. Raises :class:`ValueError` for others."""
+        ``docs/how-to/debugging.md``. Raises :class:`ValueError` for others."""
         return server_start.start(self._local.runtime, server, name=name, debug=debug)
 
     def whereis(self, name: Name) -> Process | None:
@@ -544,7 +544,7 @@ class Node:
         It may be a coroutine function. A ``blocking`` one runs in a thread of its own for each call, or
         in ``executor``, such as a process pool. ``executor`` may be a function that makes one: it is
         called again when the pool it made is broken, and what it made is shut down with the node. See
-        ``docs/blocking-work.md``."""
+        ``docs/how-to/blocking-work.md``."""
 
         def exported(target: F) -> F:
             name = function or target.__name__

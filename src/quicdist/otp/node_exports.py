@@ -76,7 +76,7 @@ class NodeExports(Exports):
     def introspection(self) -> None:
         """Let other nodes look at this one: its processes and their messages, memory, load, connections and
         libraries, as the observer, ``etop``, ``c:ni/0`` and ``rpc:pinfo/1`` show them: see
-        ``docs/observing.md``. A second call does nothing."""
+        ``docs/how-to/observing.md``. A second call does nothing."""
         if not self._shows_itself:
             # Imported here, because most nodes do not need it, and it loads much.
             from quicdist.otp.introspection import Introspection

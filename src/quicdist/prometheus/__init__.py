@@ -27,9 +27,9 @@ class NodeCollector(Collector):
         REGISTRY.register(NodeCollector(node))
         start_http_server(9100)
 
-    Each series has the label ``node``; ``docs/metrics.md`` lists them. ``quicdist_up`` is 0 for a node that
-    does not run, and for one whose event loop has not answered within ``timeout`` seconds. The scrape may be
-    in any thread.
+    Each series has the label ``node``; ``docs/how-to/metrics.md`` lists them. ``quicdist_up`` is 0 for a
+    node that does not run, and for one whose event loop has not answered within ``timeout`` seconds. The
+    scrape may be in any thread.
     """
 
     def __init__(self, *nodes: Node, timeout: float = 2.0) -> None:

@@ -1,6 +1,6 @@
 """The Erlang distribution protocol, sans-I/O: bytes in, events out, bytes out.
 
-No sockets, no clock, no event loop; usable with any transport. See ``docs/protocol.md``.
+No sockets, no clock, no event loop; usable with any transport. See ``docs/reference/protocol.md``.
 """
 
 from quicdist.protocol.acceptor import Acceptor

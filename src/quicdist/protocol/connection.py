@@ -113,7 +113,7 @@ class DistConnection:
         pair that the control message names, see :mod:`quicdist.protocol.streams`. A control message that the
         peer does not support is replaced by its older form; where it has none, nothing is sent, and there are
         no bytes (:mod:`quicdist.protocol.downgrade`). A term that a BEAM would answer by closing the
-        connection is refused here (see ``docs/protocol.md``). Raises
+        connection is refused here (see ``docs/reference/protocol.md``). Raises
         :class:`~quicdist.term.EncodeError`, and ValueError for a payload that is missing or one
         too many; then nothing is sent and nothing has changed.
         """

@@ -67,7 +67,7 @@ operations.format_term = _format_term
 operations.compare = _compare
 operations.decode = EXACT.decode
 
-#: Any Erlang term as Python holds it; the table is in ``docs/terms.md``.
+#: Any Erlang term as Python holds it; the table is in ``docs/reference/terms.md``.
 Term: TypeAlias = Any
 
 __all__ = [

@@ -1,4 +1,6 @@
-"""Session resumption and early data of one carrier, in both roles. See ``docs/resumption-and-migration.md``.
+"""Session resumption and early data of one carrier, in both roles.
+
+See ``docs/reference/resumption-and-migration.md``.
 
 The only early data is the name message. Early data can be captured and replayed (RFC 8446, section 8); a name
 message is what anyone may send to a listener at any time. It proves nothing and changes nothing: its answer

@@ -20,7 +20,7 @@ ClientCertificate = Literal["none", "request", "require"]
 
 @dataclass(frozen=True, slots=True)
 class TlsConfig:
-    """The certificates that a node shows, and those that it accepts. See ``docs/security.md``.
+    """The certificates that a node shows, and those that it accepts. See ``docs/reference/security.md``.
 
     ``cert`` and ``key`` are this node's own; without them it can dial but not listen, unless it has
     ``psks``. ``cacert`` holds the CA certificates that peers are verified against; None: Mozilla's list
