@@ -22,7 +22,7 @@ bench_setup := @$(python) -c "import importlib.metadata as m; m.version('matplot
 	echo "-- matplotlib or py-spy could not be installed: no plots and profiles" >&2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage matrix lint format fuzz simulate hostile paths restarts cluster brokers soak bench profile bench-term screenshots interop gateway clean
+.PHONY: help demo test coverage matrix lint format fuzz simulate hostile paths restarts cluster brokers soak bench profile bench-term screenshots command-pictures interop gateway clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -115,6 +115,11 @@ bench-term: ## compare the term codec with erlang_py
 screenshots: ## make the pictures of the observer in docs/ (needs erlang-observer, Xvfb, ImageMagick)
 	$(setup)
 	@$(python) -m scripts.observer_screenshots
+
+command-pictures: ## make the pictures of the command in docs/, from a run against a BEAM
+	$(setup)
+	@scripts/setup-erlang.sh "the pictures"
+	@$(python) -m scripts.command_pictures
 
 interop: ## run only the tests against a real quic_dist (needs: docs/development.md)
 	$(setup)
