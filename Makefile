@@ -126,6 +126,11 @@ screenshots: ## make the pictures of the observer in docs/ (needs erlang-observe
 	$(setup)
 	@$(python) -m scripts.observer_screenshots
 
+command-pictures: ## make the pictures of the command in docs/, from a run against a BEAM
+	$(setup)
+	@scripts/setup-erlang.sh "the pictures"
+	@$(python) -m scripts.command_pictures
+
 interop: ## run only the tests against a real quic_dist (needs: docs/development.md)
 	$(setup)
 	@$(python) -m pytest -m quic_dist $(PYTEST_ARGS)
