@@ -31,7 +31,7 @@ from quicdist.term.etf.uncommon_tags import read_uncommon
 from quicdist.term.funs import MAX_FREE_VARIABLES, Fun
 from quicdist.term.identifiers import Pid
 from quicdist.term.limits import Limits
-from quicdist.term.maps import Map
+from quicdist.term.maps import Map, decoded_pair
 from quicdist.term.tags import Tag
 from quicdist.term.values import BitString, ImproperList
 
@@ -347,6 +347,8 @@ def fast_decoder(
         # The rest of a map from the value of the first key that cannot be hashed.
         items = [key]
         i = read_terms(data, i, repeat(None, 1 + 2 * left), room, items)
+        if len(items) == 2 and not pairs:
+            return decoded_pair((items[0], items[1])), i
         parts = iter(items)
         return Map([*pairs.items(), *zip(parts, parts, strict=True)]), i
 

@@ -18,6 +18,7 @@ from quicdist.term.etf.integers import SMALL, big, integer_list
 from quicdist.term.funs import Export, Fun
 from quicdist.term.identifiers import Pid, Port, Reference
 from quicdist.term.limits import Limits
+from quicdist.term.maps import Map
 from quicdist.term.values import BitString, ImproperList
 
 _tagged_uint32 = Struct(">BI").pack
@@ -215,6 +216,13 @@ def fast_encoder(
         parts.append(LISTS[size] if size < 256 else _tagged_uint32(108, size))
         write_terms((*term.elements, term.tail), parts, room - 1)
 
+    def write_other_map(term: Map, parts: list[bytes], room: int) -> None:
+        if len(term) != 1 or not room:
+            rest(term, parts, room)
+            return
+        parts.append(MAPS[1])
+        write_terms(next(iter(term.items())), parts, room - 1)
+
     def write_bits(term: BitString, parts: list[bytes], room: int) -> None:
         parts.append(_bits_head(77, len(term.data), term.bits))
         parts.append(term.data)
@@ -223,6 +231,7 @@ def fast_encoder(
         dict: write_map,
         ImproperList: write_improper,
         BitString: write_bits,
+        Map: write_other_map,
     }
     if own_form is not None:
         form_for_others = own_form
