@@ -11,6 +11,7 @@ RESTARTS_ARGS ?=
 CLUSTER_ARGS ?=
 HOSTILE_ARGS ?=
 SIMULATE_ARGS ?=
+TUTORIALS ?=
 # The tests of the carrier would double the time. Tests that measure time fail under the tracer.
 COVERED_BY := tests/term tests/protocol tests/discovery tests/config tests/node tests/otp tests/membership tests/metrics \
 	tests/cli
@@ -25,7 +26,7 @@ docs_setup := @$(python) -c "import mkdocs, material, mkdocstrings_handlers.pyth
 	$(python) -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test docs coverage matrix lint format fuzz simulate hostile paths restarts cluster brokers soak bench profile bench-term screenshots interop gateway clean
+.PHONY: help demo test docs tutorials coverage matrix lint format fuzz simulate hostile paths restarts cluster brokers soak bench profile bench-term screenshots interop gateway clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +46,11 @@ docs: ## build the documentation as a site, which needs no network, into build/s
 	$(docs_setup)
 	@NO_MKDOCS_2_WARNING=1 $(python) -m mkdocs build --quiet
 	@echo "build/site: open index.html, or serve it (with search): $(python) -m http.server --directory build/site"
+
+tutorials: ## run each command of the tutorials, as a reader would, in a copy of the repository
+	$(setup)
+	@scripts/setup-erlang.sh "the tutorials"
+	@$(python) -m tests.tutorials $(TUTORIALS)
 
 coverage: ## measure the coverage of tests without a BEAM (ten minutes); fail below the minimum in pyproject.toml
 	$(setup)
