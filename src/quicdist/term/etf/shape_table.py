@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from quicdist.term.errors import TermError
 from quicdist.term.etf.decode_cache import DecodeCache
-from quicdist.term.etf.shape_readers import ReadAny
-from quicdist.term.etf.shapes import ANY, Shape, depth_of, leaves, shape_of, widened
+
+if TYPE_CHECKING:
+    from quicdist.term.etf.shape_readers import ReadAny
+    from quicdist.term.etf.shapes import Shape
 
 R = TypeVar("R", bound=Callable[..., Any])
 
@@ -65,6 +67,9 @@ class ShapeTable(Generic[R]):
             counts.clear()
 
     def _learn(self, key: bytes, data: bytes, i: int) -> None:
+        # Here: a program that decodes little loads none of it.
+        from quicdist.term.etf.shapes import ANY, depth_of, leaves, shape_of, widened
+
         if len(self.readers) >= _MAX_SHAPES and key not in self.readers:
             self.readers.clear()
             self._shapes.clear()
