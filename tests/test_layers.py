@@ -30,6 +30,7 @@ LAYERS = (
     "node",
     "otp",
     "",
+    "sync",
     "prometheus",
     "opentelemetry",
     "cli",

@@ -13,7 +13,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from itertools import repeat
-from math import isfinite
 from operator import length_hint
 from struct import Struct
 from struct import error as struct_error
@@ -21,13 +20,13 @@ from typing import Any, Protocol
 
 from quicdist.term.atom import Atom
 from quicdist.term.errors import TermError
-from quicdist.term.etf.decoder import TIMES, Decoder, fun_head
+from quicdist.term.etf.decoder import TIMES, Decoder
 from quicdist.term.etf.fast_identifiers import Read, identifier_readers
 from quicdist.term.etf.key_depth import NESTING, too_deep_to_hash
 from quicdist.term.etf.malformed import Malformed
 from quicdist.term.etf.numeric_lists import RUN_TAGS, read_runs
 from quicdist.term.etf.uncommon_tags import read_uncommon
-from quicdist.term.funs import MAX_FREE_VARIABLES
+from quicdist.term.funs import MAX_FREE_VARIABLES, Fun
 from quicdist.term.identifiers import Pid
 from quicdist.term.limits import Limits
 from quicdist.term.maps import Map
@@ -44,6 +43,17 @@ _set_data = BitString.data.__set__  # type: ignore[attr-defined, misc]
 _set_bits = BitString.bits.__set__  # type: ignore[attr-defined, misc]
 _set_elements = ImproperList.elements.__set__  # type: ignore[attr-defined, misc]
 _set_tail = ImproperList.tail.__set__  # type: ignore[misc]
+_set_fun_etf = Fun._etf.__set__  # type: ignore[attr-defined, misc]
+_set_module = Fun.module.__set__  # type: ignore[attr-defined, misc]
+_set_pid = Fun.pid.__set__  # type: ignore[misc]
+
+#: What is left of a FLOAT_EXT without its digits: "%.20e" in 31 bytes, filled up with zeros.
+_FLOAT_SIGNS = frozenset(
+    b"%b.e%b%b" % (sign, exponent, bytes(zeros))
+    for sign, most in ((b"", 5), (b"-", 4))
+    for exponent in (b"+", b"-")
+    for zeros in (most, most - 1)
+)
 
 #: Levels of a term that are read by recursion: far below Python's limit, and few enough that the interpreter
 #: allocates no further memory for their frames.
@@ -151,6 +161,13 @@ def fast_decoder(
             elif tag == 98:  # INTEGER_EXT
                 items.append(_int32(data, i + 1)[0])
                 i += 5
+            elif tag == 100:  # ATOM_EXT
+                end = i + 3 + data[i + 2] + (data[i + 1] << 8)
+                try:
+                    items.append(atoms[data[i:end]])
+                except KeyError:
+                    items.append(read_atom(data, i, room)[0])
+                i = end
             elif tag == 106:  # NIL_EXT
                 items.append([])
                 i += 1
@@ -161,17 +178,10 @@ def fast_decoder(
                 i = end
             elif tag == 70:  # NEW_FLOAT_EXT
                 value = _double(data, i + 1)[0]
-                if not isfinite(value):
+                if value - value:  # the difference is NaN for infinity and NaN
                     raise NeedsDecoder
                 items.append(value)
                 i += 9
-            elif tag == 100:  # ATOM_EXT
-                end = i + 3 + _uint16(data, i + 1)[0]
-                try:
-                    items.append(atoms[data[i:end]])
-                except KeyError:
-                    items.append(read_atom(data, i, room)[0])
-                i = end
             else:
                 part, i = read[tag](data, i, room)
                 items.append(part)
@@ -299,14 +309,35 @@ def fast_decoder(
     def read_fun(data: bytes, i: int, room: int) -> tuple[Any, int]:
         if not room:
             return rest(data, i, room)
-        free = fun_head(data, i + 1)[4]
-        if free > MAX_FREE_VARIABLES:
+        end, free = i + 1 + _uint32(data, i + 1)[0], _uint32(data, i + 26)[0]
+        if free > MAX_FREE_VARIABLES or end > len(data):
             raise NeedsDecoder
         parts: list[Any] = []
-        end = read_terms(data, i + 30, TIMES[4] + TIMES[free], room - 1, parts)
-        if end > len(data):
+        j = read_terms(data, i + 30, TIMES[4], 0, parts)
+        _, old_index, old_uniq, pid = parts
+        if type(old_index) is not int or type(old_uniq) is not int or type(pid) is not Pid:
             raise NeedsDecoder
-        return decoder.new_fun(data, i, end, parts, False), end
+        fun = _new(Fun)
+        _set_module(fun, decoder.node(data, i + 30)[0])
+        _set_pid(fun, pid)
+        if read_terms(data, j, TIMES[free], room - 1, parts) != end:
+            raise NeedsDecoder
+        _set_fun_etf(fun, data[i:end])
+        return fun, end
+
+    def read_float(data: bytes, i: int, room: int) -> tuple[Any, int]:
+        # As OTP writes it, with digits around a point; others are left to the decoder.
+        text = data[i + 1 : i + 32]
+        point = 1 if text[0] != 45 else 2
+        if (
+            text.translate(None, b"0123456789") in _FLOAT_SIGNS
+            and text[point] == 46
+            and text[point + 1] != 101
+        ):
+            value = float(text.rstrip(b"\0"))
+            if not value - value:
+                return value, i + 32
+        return read_uncommon(decoder, data, i)
 
     def read_large_tuple(data: bytes, i: int, room: int) -> tuple[Any, int]:
         if not room:
@@ -319,9 +350,6 @@ def fast_decoder(
         i = read_terms(data, i, repeat(None, count - len(parts)), room - 1, parts)
         return tuple(parts), i
 
-    def read_other(data: bytes, i: int, room: int) -> tuple[Any, int]:
-        return read_uncommon(decoder, data, i)
-
     read: list[Read] = [rest] * 256
     for tag, function in (
         *identifiers.items(),
@@ -330,11 +358,7 @@ def fast_decoder(
         (Tag.BIT_BINARY_EXT, read_bits),
         (Tag.NEW_FUN_EXT, read_fun),
         (Tag.LARGE_TUPLE_EXT, read_large_tuple),
-        (Tag.FLOAT_EXT, read_other),
-        (Tag.PID_EXT, read_other),
-        (Tag.PORT_EXT, read_other),
-        (Tag.REFERENCE_EXT, read_other),
-        (Tag.NEW_REFERENCE_EXT, read_other),
+        (Tag.FLOAT_EXT, read_float),
     ):
         read[tag] = function
 
