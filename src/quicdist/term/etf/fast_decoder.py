@@ -16,7 +16,7 @@ from itertools import repeat
 from operator import length_hint
 from struct import Struct
 from struct import error as struct_error
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from quicdist.term.atom import Atom
 from quicdist.term.errors import TermError
@@ -25,7 +25,6 @@ from quicdist.term.etf.fast_identifiers import Read, identifier_readers
 from quicdist.term.etf.key_depth import NESTING, too_deep_to_hash
 from quicdist.term.etf.malformed import Malformed
 from quicdist.term.etf.numeric_lists import RUN_TAGS, read_runs
-from quicdist.term.etf.shape_readers import compile_many, compile_one
 from quicdist.term.etf.shape_table import ShapeTable, element_key, message_key
 from quicdist.term.etf.uncommon_tags import read_uncommon
 from quicdist.term.funs import MAX_FREE_VARIABLES, Fun
@@ -34,6 +33,10 @@ from quicdist.term.limits import Limits
 from quicdist.term.maps import Map, decoded_pair
 from quicdist.term.tags import Tag
 from quicdist.term.values import BitString, ImproperList
+
+if TYPE_CHECKING:
+    from quicdist.term.etf.shape_readers import ReadMany, ReadOne
+    from quicdist.term.etf.shapes import Shape
 
 _uint16 = Struct(">H").unpack_from
 _uint32 = Struct(">I").unpack_from
@@ -434,10 +437,21 @@ def fast_decoder(
         read[tag] = function
 
     shape_levels = min(_SHAPE_LEVELS, levels)
+
+    def compile_message(shape: Shape) -> ReadOne:
+        from quicdist.term.etf.shape_readers import compile_one
+
+        return compile_one(shape, decoder, read_any, view_from)
+
+    def compile_elements(shape: Shape) -> ReadMany:
+        from quicdist.term.etf.shape_readers import compile_many
+
+        return compile_many(shape, decoder, read_any, view_from)
+
     elements = ShapeTable(
         decoder,
         read_any,
-        lambda shape: compile_many(shape, decoder, read_any, view_from),
+        compile_elements,
         levels=shape_levels,
         threshold=_ELEMENTS,
         most_any=0,
@@ -446,7 +460,7 @@ def fast_decoder(
     messages = ShapeTable(
         decoder,
         read_any,
-        lambda shape: compile_one(shape, decoder, read_any, view_from),
+        compile_message,
         levels=shape_levels,
         threshold=_MESSAGES,
         most_any=0.4,

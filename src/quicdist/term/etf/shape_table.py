@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from quicdist.term.errors import TermError
 from quicdist.term.etf.decode_cache import DecodeCache
-from quicdist.term.etf.shape_readers import ReadAny
-from quicdist.term.etf.shapes import ANY, Shape, depth_of, leaves, shape_of, widened
+
+if TYPE_CHECKING:
+    from quicdist.term.etf.shape_readers import ReadAny
+    from quicdist.term.etf.shapes import Shape
 
 R = TypeVar("R", bound=Callable[..., Any])
 
@@ -69,6 +71,9 @@ class ShapeTable(Generic[R]):
             self.readers.clear()
             self._shapes.clear()
             self._counts.clear()
+        # Not before it is needed: it takes a part of the time in which quicdist.term is imported.
+        from quicdist.term.etf.shapes import ANY, depth_of, leaves, shape_of, widened
+
         try:
             shape = shape_of(data, i, self._end_of)
         except TermError:
