@@ -436,6 +436,16 @@ def fast_decoder(
     ):
         read[tag] = function
 
+    def compile_elements(shape: Shape) -> ReadMany:
+        from quicdist.term.etf.shape_readers import compile_many
+
+        return compile_many(shape, decoder, read_any, view_from)
+
+    def compile_message(shape: Shape) -> ReadOne:
+        from quicdist.term.etf.shape_readers import compile_one
+
+        return compile_one(shape, decoder, read_any, view_from)
+
     shape_levels = min(_SHAPE_LEVELS, levels)
 
     def compile_message(shape: Shape) -> ReadOne:

@@ -67,6 +67,9 @@ class ShapeTable(Generic[R]):
             counts.clear()
 
     def _learn(self, key: bytes, data: bytes, i: int) -> None:
+        # Here: a program that decodes little loads none of it.
+        from quicdist.term.etf.shapes import ANY, depth_of, leaves, shape_of, widened
+
         if len(self.readers) >= _MAX_SHAPES and key not in self.readers:
             self.readers.clear()
             self._shapes.clear()
