@@ -168,11 +168,13 @@ class Codec:
 
         Raises DecodeError.
         """
-        if len(data) < 2:
-            raise DecodeError(f"no term in {len(data)} bytes", offset=0)
+        try:
+            tag = data[1]
+        except IndexError:
+            raise DecodeError(f"no term in {len(data)} bytes", offset=0) from None
         if data[0] != 131:
             raise DecodeError(f"expected the version byte {VERSION}, got {data[0]}", offset=0)
-        if data[1] != 80:
+        if tag != 80:
             term, end = self.decoder(data, 1)
         else:  # COMPRESSED
             data = self._inflate(data)

@@ -447,6 +447,17 @@ def fast_decoder(
         return compile_one(shape, decoder, read_any, view_from)
 
     shape_levels = min(_SHAPE_LEVELS, levels)
+
+    def compile_message(shape: Shape) -> ReadOne:
+        from quicdist.term.etf.shape_readers import compile_one
+
+        return compile_one(shape, decoder, read_any, view_from)
+
+    def compile_elements(shape: Shape) -> ReadMany:
+        from quicdist.term.etf.shape_readers import compile_many
+
+        return compile_many(shape, decoder, read_any, view_from)
+
     elements = ShapeTable(
         decoder,
         read_any,

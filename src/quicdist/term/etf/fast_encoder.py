@@ -35,6 +35,8 @@ _MAX_SHAPES = 512
 
 _TRUE, _FALSE = Atom("true")._etf, Atom("false")._etf
 _EMPTY_MAP = MAPS[0]
+#: Types of keys that are names.
+_NAMES = frozenset((Atom, str, bytes))
 #: Types of keys of which no two are the same in Erlang unless they are equal in Python.
 _DISTINCT_KEYS = frozenset((int, float, Atom, bytes, Pid, Port, Reference, Export, Fun))
 
@@ -132,7 +134,7 @@ def fast_encoder(
             return
         keys = tuple(term)
         forms = shapes.get(keys)
-        if forms is None:
+        if forms is None and type(keys[0]) in _NAMES:
             forms = shape(keys)
         if not forms:
             size = len(term)

@@ -351,14 +351,17 @@ class _Writer:
         return value
 
     def _export(self, tag: int) -> str:
-        module = self._name(tag, b"q")
         head = ATOM_HEADS[Tag(tag)]
-        size = "data[i + 1]" if head == 2 else "data[i + 2] + (data[i + 1] << 8)"
+        self.constant(bytes((Tag.EXPORT_EXT, tag)))
+        module = self.field("B" if head == 2 else "H", head - 1)
+        self.flush()
+        function = "data[j + 1]" if head == 2 else "data[j + 2] + (data[j + 1] << 8)"
         value = self.variable()
         self.lines += (
-            f"if data[i] != {tag}: {self.stop}",
-            f"j = i + {head + 2} + {size}",
-            f"{value} = exports[data[i - len({module}) - 1:j]]",
+            f"j = i + {module}",
+            f"if data[j] != {tag}: {self.stop}",
+            f"j += {head + 2} + {function}",
+            f"{value} = exports[data[i - {head + 1}:j]]",
             "i = j",
         )
         return value

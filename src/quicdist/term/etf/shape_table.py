@@ -74,6 +74,9 @@ class ShapeTable(Generic[R]):
             self.readers.clear()
             self._shapes.clear()
             self._counts.clear()
+        # Not before it is needed: it takes a part of the time in which quicdist.term is imported.
+        from quicdist.term.etf.shapes import ANY, depth_of, leaves, shape_of, widened
+
         try:
             shape = shape_of(data, i, self._end_of)
         except TermError:

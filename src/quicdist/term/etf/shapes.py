@@ -17,7 +17,7 @@ _uint16 = Struct(">H").unpack_from
 _uint32 = Struct(">I").unpack_from
 
 #: Parts of a term that are looked at, and how deep; what is beyond is ``Any``.
-MAX_PARTS = 48
+MAX_PARTS = 128
 _MAX_DEPTH = 8
 #: The longest list, and the largest map, of which each element is looked at.
 _MAX_ELEMENTS = 8
