@@ -437,6 +437,7 @@ class Node:
     async def connect(self, node: Name) -> None:
         """Connect to a node, if it is another one. Raises :class:`NotConnected`, which has the error of each
         attempt."""
+        self._local.check_loop()
         name = node_name(node)
         if name != self._local.identity.name:
             await self._local.connections.connect(name)
@@ -489,6 +490,7 @@ class Node:
         Returns when the connection ends. If there is nothing to wait for, it returns after one iteration of
         the event loop, in which other tasks run.
         """
+        self._local.check_loop()
         await self._local.connections.drain(node_name(node))
 
     def set_cookie(self, node: Name, cookie: Name) -> None:

@@ -246,9 +246,9 @@ class FastReceive(BuffersPackets, Bounded, OwnFlowControl, KeyLimited, Validates
         return is_ack_eliciting
 
     def _receive_limit(self, payload: bytes, at: int) -> int:
-        """Process a MAX_DATA or MAX_STREAM_DATA at ``at`` (RFC 9000, sections 19.9 and 19.10) if it is
-        an ordinary one; where it ends, or 0. Raises IndexError if it is cut short. quic_dist sends a MAX_DATA
-        frame for each STREAM frame once 128 MiB have been sent to it."""
+        """Process the MAX_DATA or MAX_STREAM_DATA frame at ``at`` (RFC 9000, sections 19.9 and 19.10) if it
+        is an ordinary one; where it ends, or 0. Raises IndexError if it is cut short. quic_dist sends a
+        MAX_DATA frame for each STREAM frame once 128 MiB have been sent to it."""
         kind = payload[at]
         at += 1
         if kind == wire.MAX_DATA:

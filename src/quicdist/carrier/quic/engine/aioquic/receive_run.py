@@ -180,8 +180,8 @@ def _receive_only_limit(quic: FastReceive, payload: bytes) -> bool:
 
 
 def _join(later: list[range], earlier: list[range]) -> bool:
-    """Add the packets in ``earlier`` to ``later`` if that only extends its last range; whether
-    it was done. quic_dist tells of the last 65,537 packets at most, so its last range moves."""
+    """Add the packets in ``earlier`` to ``later``, if that takes no more than to extend its last range;
+    whether it was done. quic_dist acknowledges the last 65,537 packets at most, so its last range moves."""
     last, before = later[-1], earlier[-1]
     if (
         len(later) == len(earlier)

@@ -33,8 +33,9 @@ class Space(Protocol):
 class FrameSender(Protocol):
     """The sending part of a stream."""
 
-    def on_data_delivery(self, delivery: Any, start: int, stop: int, fin: bool) -> None:
-        """A frame, from its first up to its second offset, was acknowledged or lost."""
+    @property
+    def on_data_delivery(self) -> Callable[..., None]:
+        """Called with whether a frame was acknowledged or lost, its offsets, and its FIN bit."""
 
     def on_frames_acknowledged(self, frames: list[tuple[int, int]]) -> None:
         """Frames without FIN, from their first up to their second offset, are acknowledged."""
