@@ -178,3 +178,19 @@ def test_nodes_prints_the_nodes_of_an_epmd_and_which_are_down(tmp_path: Path) ->
         config.write_text(f"[{{libcluster, [{{topologies, [{{t, {topology}}}]}}]}}].")
         given = ("nodes", "--config", str(config), *peer.options)
         assert run(*given) == (0, f"{peer.name}  up\n", "")
+
+
+def test_a_command_that_ends_leaves_the_log_of_the_beam_empty(peer: Peer) -> None:
+    beam = beam_of(peer)
+    before = beam.logged()
+    beam.eval_now("net_kernel:monitor_nodes(true, [{node_type, all}])")
+    for command in (("ping",), ("call", "lists", "reverse", "[[1]]"), ("call", "timer", "sleep", "[9000]")):
+        name = node_name("silent")
+        timeout = ("--timeout", "0.7") if "sleep" in command else ()
+        run_program(command[0], peer.name, *command[1:], *peer.options, "--name", name, *timeout)
+        gone = f"receive {{nodedown, '{name}', _}} -> gone after 30000 -> error(late) end"
+        assert beam.eval_now(gone) == "gone"
+    beam.eval_now("net_kernel:monitor_nodes(false, [{node_type, all}])")
+    # The log handler has written what it was given before it answers.
+    beam.eval_now("logger_std_h:filesync(default)")
+    assert beam.logged() == before

@@ -34,6 +34,7 @@ def reach(
     Raises :class:`QuicDistError`.
     """
     from quicdist.cli.options import make_node
+    from quicdist.cli.leaving import leave
     from quicdist.cli.unreachable import explain
 
     options = {**options, "toward": target, "listen": False, "cluster": ()}
@@ -50,7 +51,10 @@ def reach(
             except QuicDistError as error:
                 await explain(error, node)
                 raise
-            return await work(node)
+            try:
+                return await work(node)
+            finally:
+                await leave(node, target.node)
 
     return run_with_progress(run(), doing)
 
