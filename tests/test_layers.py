@@ -54,6 +54,7 @@ ALLOWED_IN = {
     "dns": {"discovery"},
     "click": {"cli"},
     "rich": {"cli"},
+    "prompt_toolkit": {"cli"},
     "prometheus_client": {"prometheus"},
     "opentelemetry": {"opentelemetry"},
     "pytest": {"pytest_plugin"},
