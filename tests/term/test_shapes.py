@@ -216,6 +216,17 @@ class TestLearning:
             both.check(b"h\2" + atom(f"m{n}") + integer(n))
         assert len(cells(both.codec)["missed_message"].__self__._counts) <= 11
 
+    def test_a_message_almost_as_deep_as_allowed_is_decoded_and_one_deeper_is_refused(self) -> None:
+        codec = Codec(limits=Limits(max_depth=45))
+        for n in range(100):
+            depth = 43 + (n == 90)
+            data = b"h\2" + atom("deep") + b"l\0\0\0\1" * depth + integer(n) + b"j" * depth
+            term, end = codec.decode(data)
+            assert term[0] == Atom("deep")
+            assert end == len(data)
+        with pytest.raises(DecodeError, match="nested deeper than 45"):
+            codec.decode(b"h\2" + atom("deep") + b"l\0\0\0\1" * 45 + integer(1) + b"j" * 45)
+
     def test_a_large_binary_in_a_known_message_is_a_view(self) -> None:
         codec = Codec(view_from=100)
         for size in (*[10] * 30, *range(30)):

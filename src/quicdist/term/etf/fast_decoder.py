@@ -23,7 +23,7 @@ from quicdist.term.errors import TermError
 from quicdist.term.etf.decoder import TIMES, Decoder
 from quicdist.term.etf.fast_identifiers import Read, identifier_readers
 from quicdist.term.etf.key_depth import NESTING, too_deep_to_hash
-from quicdist.term.etf.malformed import Malformed
+from quicdist.term.etf.malformed import Malformed, NeedsDecoder
 from quicdist.term.etf.numeric_lists import RUN_TAGS, read_runs
 from quicdist.term.etf.shape_table import ShapeTable, element_key, message_key
 from quicdist.term.etf.uncommon_tags import read_uncommon
@@ -106,10 +106,6 @@ class Decode(Protocol):
     """Decodes the term at ``offset``; the term, and the offset after it. Raises DecodeError."""
 
     def __call__(self, data: bytes | bytearray | memoryview, offset: int = 0) -> tuple[Any, int]: ...
-
-
-class NeedsDecoder(Exception):
-    """The complete decoder has to decode the whole term."""
 
 
 #: Raised for bytes that the complete decoder has to decode: it raises the right error. Any other
@@ -447,17 +443,6 @@ def fast_decoder(
         return compile_one(shape, decoder, read_any, view_from)
 
     shape_levels = min(_SHAPE_LEVELS, levels)
-
-    def compile_message(shape: Shape) -> ReadOne:
-        from quicdist.term.etf.shape_readers import compile_one
-
-        return compile_one(shape, decoder, read_any, view_from)
-
-    def compile_elements(shape: Shape) -> ReadMany:
-        from quicdist.term.etf.shape_readers import compile_many
-
-        return compile_many(shape, decoder, read_any, view_from)
-
     elements = ShapeTable(
         decoder,
         read_any,

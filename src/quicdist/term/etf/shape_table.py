@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from quicdist.term.errors import TermError
 from quicdist.term.etf.decode_cache import DecodeCache
+from quicdist.term.etf.malformed import NeedsDecoder
 
 if TYPE_CHECKING:
     from quicdist.term.etf.shape_readers import ReadAny
@@ -74,12 +74,9 @@ class ShapeTable(Generic[R]):
             self.readers.clear()
             self._shapes.clear()
             self._counts.clear()
-        # Not before it is needed: it takes a part of the time in which quicdist.term is imported.
-        from quicdist.term.etf.shapes import ANY, depth_of, leaves, shape_of, widened
-
         try:
             shape = shape_of(data, i, self._end_of)
-        except TermError:
+        except NeedsDecoder:  # a part is too deep to be decoded alone from here
             shape = ANY
         old, widenings = self._shapes.get(key, (shape, 0))
         if key in self._shapes:
