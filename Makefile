@@ -11,6 +11,7 @@ RESTARTS_ARGS ?=
 CLUSTER_ARGS ?=
 HOSTILE_ARGS ?=
 SIMULATE_ARGS ?=
+TUTORIALS ?=
 # The tests of the carrier would double the time. Tests that measure time fail under the tracer.
 COVERED_BY := tests/term tests/protocol tests/discovery tests/config tests/node tests/otp tests/membership tests/metrics \
 	tests/cli
@@ -46,6 +47,11 @@ docs: ## build the documentation as a site, which needs no network, into build/s
 	$(docs_setup)
 	@NO_MKDOCS_2_WARNING=1 $(python) -m mkdocs build --quiet
 	@echo "build/site: open index.html, or serve it (with search): $(python) -m http.server --directory build/site"
+
+tutorials: ## run each command of the tutorials, as a reader would, in a copy of the repository
+	$(setup)
+	@scripts/setup-erlang.sh "the tutorials"
+	@$(python) -m tests.tutorials $(TUTORIALS)
 
 coverage: ## measure the coverage of tests without a BEAM (ten minutes); fail below the minimum in pyproject.toml
 	$(setup)
@@ -125,6 +131,11 @@ bench-term: ## compare the term codec with erlang_py
 screenshots: ## make the pictures of the observer in docs/ (needs erlang-observer, Xvfb, ImageMagick)
 	$(setup)
 	@$(python) -m scripts.observer_screenshots
+
+command-pictures: ## make the pictures of the command in docs/, from a run against a BEAM
+	$(setup)
+	@scripts/setup-erlang.sh "the pictures"
+	@$(python) -m scripts.command_pictures
 
 interop: ## run only the tests against a real quic_dist (needs: docs/development.md)
 	$(setup)

@@ -52,6 +52,7 @@ ALLOWED_IN = {
     "dns": {"discovery"},
     "click": {"cli"},
     "rich": {"cli"},
+    "prompt_toolkit": {"cli"},
     "prometheus_client": {"prometheus"},
     "opentelemetry": {"opentelemetry"},
 }

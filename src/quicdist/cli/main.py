@@ -26,7 +26,9 @@ COMMANDS: Final = {
     "pids": "List the processes of a node.",
     "ping": "Ping a node.",
     "send": "Send a message to a process.",
+    "shell": "Call functions on a node from a prompt.",
     "top": "Watch the processes of a node.",
+    "trace": "Print the messages of a connection.",
 }
 
 

@@ -59,7 +59,8 @@ def heading(snapshot: Snapshot, load: float | None) -> Text:
         parts.append(f"memory {size(snapshot.memory['total'])}")
         of = [f"{kind} {size(snapshot.memory[kind])}" for kind in _KINDS if kind in snapshot.memory]
         parts[-1] += f" ({', '.join(of)})"
-    return Text.assemble((snapshot.node, "bold green"), "  ", "  ".join(parts))
+    text = Text(no_wrap=True, overflow="ellipsis")
+    return text.append(snapshot.node, "bold green").append("  ").append("  ".join(parts))
 
 
 _KINDS = ("processes", "binary", "ets", "code", "atom")

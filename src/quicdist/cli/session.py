@@ -15,6 +15,7 @@ from quicdist.errors import QuicDistError
 if TYPE_CHECKING:
     from quicdist import Node
     from quicdist.cli.options import NodeAddress
+    from quicdist.cli.traced_link import Show
 
 T = TypeVar("T")
 
@@ -25,28 +26,30 @@ def reach(
     *,
     doing: str,
     options: dict[str, Any],
-    connect: bool = True,
-    **more: Any,
+    traced_by: Show | None = None,
 ) -> T:
     """Start a node, connect it to ``target``, await ``work`` with it and stop it; the value of ``work``.
 
-    ``options`` are the shared options of the command; ``more`` are options of :class:`~quicdist.Node`.
+    ``options`` are the shared options of the command. ``traced_by`` is called with each message of its links.
     Raises :class:`QuicDistError`.
     """
     from quicdist.cli.options import make_node
     from quicdist.cli.unreachable import explain
 
-    own: dict[str, Any] = {"listen": False, "cluster": (), **more}
-    node = make_node(**options, toward=target, **own)
+    options = {**options, "toward": target, "listen": False, "cluster": ()}
+    node = make_node(**options)
+    if traced_by is not None:
+        from quicdist.cli.traced_link import traced_endpoints
+
+        node = make_node(**options, endpoints=traced_endpoints(node, traced_by))
 
     async def run() -> T:
         async with node:
-            if connect:
-                try:
-                    await node.connect(target.node)
-                except QuicDistError as error:
-                    await explain(error, node)
-                    raise
+            try:
+                await node.connect(target.node)
+            except QuicDistError as error:
+                await explain(error, node)
+                raise
             return await work(node)
 
     return run_with_progress(run(), doing)

@@ -126,7 +126,7 @@ class Codec:
     def encode(self, term: Any) -> bytes:
         """The external form of a term, without the version byte. Raises EncodeError."""
         parts: list[bytes] = []
-        self.encode_into(term, parts)
+        self.encoder(term, parts)
         return b"".join(parts)
 
     def encode_into(self, term: Any, parts: list[bytes]) -> None:
@@ -144,7 +144,7 @@ class Codec:
         not make it shorter. Raises EncodeError.
         """
         parts: list[bytes] = [_VERSION]
-        self.encode_into(term, parts)
+        self.encoder(term, parts)
         plain = b"".join(parts)
         if compressed:
             size = (len(plain) - 1).to_bytes(4, "big")
