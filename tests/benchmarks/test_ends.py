@@ -30,7 +30,7 @@ def test_two_nodes_and_bare_aioquic_exchange_messages(machine: Machine) -> None:
 
 def test_the_memory_row_sends_a_stream(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "FIRST", 1)
-    monkeypatch.setattr(memory, "STREAM", 2)
+    monkeypatch.setattr(memory, "STREAM", 4)
     assert memory.run(machine).ratio
 
 
