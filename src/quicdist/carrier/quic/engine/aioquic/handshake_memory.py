@@ -5,8 +5,8 @@ been given and has computed, until the connection ends. After the handshake is c
 4.1.2) only this is used: the 1-RTT keys, space and CRYPTO stream; in the TLS context what makes a session
 ticket of a NewSessionTicket message, the peer's certificates, and its transport parameters.
 
-The objects of discarded epochs are replaced by one of each kind that all connections share: aioquic looks them
-up for packets that come late. ``tests/carrier/test_handshake_memory.py`` holds the count of objects.
+The objects of discarded epochs are replaced by one of each kind that all connections share: aioquic looks
+them up for packets that come late. ``tests/carrier/test_handshake_memory.py`` holds the count of objects.
 """
 
 from __future__ import annotations
