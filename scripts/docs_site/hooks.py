@@ -55,6 +55,7 @@ PACKAGES = {
     "carrier": "Carriers",
     "protocol": "Distribution protocol",
     "gateway": "Gateway",
+    "sync": "Without asyncio",
     "prometheus": "Prometheus",
     "opentelemetry": "OpenTelemetry",
 }
