@@ -88,7 +88,7 @@ hostile: ## attack a node and measure the cost, in some minutes; HOSTILE_ARGS="-
 	$(setup)
 	@$(python) -m tests.hostile $(HOSTILE_ARGS)
 
-bench: ## measure the benchmarks against their peers, in ten minutes; BENCH_ARGS="--rows echo" selects
+bench: ## measure the benchmarks against their peers, in a quarter of an hour; BENCH_ARGS="--rows echo" selects
 	$(setup)
 	$(bench_setup)
 	@scripts/setup-erlang.sh "the rows with a BEAM"

@@ -8,12 +8,10 @@ else is as aiopquic comes.
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 import ssl
 import statistics
 import struct
-import sys
 from time import perf_counter
 from typing import Any
 
@@ -146,4 +144,4 @@ async def main(options: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(json.loads(sys.argv[1])))
+    asyncio.run(main(control.options()))

@@ -22,7 +22,7 @@ FLAT = 1.1
 GOAL = Goal(
     "memory",
     "peak memory of both nodes after a stream of 1 GiB over QUIC",
-    "after the first 64 MiB",
+    "their peak after the first 64 MiB",
     Sense.LESS,
     FLAT,
     FLAT,

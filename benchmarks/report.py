@@ -109,7 +109,7 @@ def notes(results: list[Result]) -> str:
 
 
 #: Characters of a line of a row's name in the plot.
-_NAME = 62
+_NAME = 72
 _HOLDS = {True: "#2e7d32", False: "#c62828", None: "#78909c"}
 
 
