@@ -56,6 +56,7 @@ PACKAGES = {
     "protocol": "Distribution protocol",
     "gateway": "Gateway",
     "sync": "Without asyncio",
+    "testing": "Testing",
     "prometheus": "Prometheus",
     "opentelemetry": "OpenTelemetry",
 }
