@@ -249,7 +249,11 @@ def fast_encoder(
     def encode(term: Any, parts: list[bytes]) -> None:
         before = len(parts)
         try:
-            write_terms((term,), parts, levels)
+            if type(term) is tuple and levels:  # as most messages are
+                parts.append(TUPLES[len(term)])
+                write_terms(term, parts, levels - 1)
+            else:
+                write_terms((term,), parts, levels)
             return
         except DEFECTS:
             del parts[before:]
