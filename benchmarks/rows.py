@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -247,17 +248,20 @@ ROWS: list[Comparison | Single] = [
 #: measurement with the least other load counts.
 BUSY = 0.2
 TIMES = 2
+#: Seconds after which a row is not measured again.
+LONG = 60.0
 
 
 def measure(row: Comparison | Single, machine: Machine) -> Result:
     """Measure a row; its result also says if it failed or could not be measured."""
     results: list[Result] = []
+    began = time.monotonic()
     for _ in range(TIMES):
         others = Others()
         result = _once(row, machine)
         result.others = others.cores()
         results.append(result)
-        if result.skipped or (result.others or 0.0) <= BUSY:
+        if result.skipped or (result.others or 0.0) <= BUSY or time.monotonic() - began > LONG:
             break
     return min(results, key=lambda result: (bool(result.failed), result.others or 0.0))
 
