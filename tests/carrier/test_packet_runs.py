@@ -4,6 +4,7 @@ between, and keeps to the window, the pacer and flow control."""
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,8 @@ from quicdist.carrier.quic.engine.aioquic.factory import AioquicFactory
 from quicdist.carrier.quic.engine.aioquic.send_run import LONGEST, RunPacket
 from quicdist.carrier.quic.engine.wire import frames as wire
 from quicdist.carrier.quic.settings import QuicSettings
-from tests.carrier.test_engine_contract import CLIENT, ELSEWHERE, Pair
+from tests.carrier.crafted import seal
+from tests.carrier.test_engine_contract import CLIENT, ELSEWHERE, SERVER, Pair
 
 #: Streams: one with an id of two bytes among them.
 STREAMS = (0, 4, 68)
@@ -171,6 +173,127 @@ def test_datagrams_from_another_address_are_no_part_of_a_run(pair: Pair) -> None
     pair.server.receive_datagrams([(data, ELSEWHERE) for data, _ in datagrams], pair.now)
     addresses = [addr for _, addr in pair.server.datagrams_to_send(pair.now)]
     assert ELSEWHERE in addresses  # the challenge of path validation (RFC 9000, section 8.2)
+
+
+# -- acknowledgements and limits that come together ---------------------------------------------
+
+
+@pytest.fixture
+def processed(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> list[list[range]]:
+    """The ACK frames that the client's loss detection gets."""
+    frames: list[list[range]] = []
+    loss = engine_of(pair)._loss
+    on_ack_received = loss.on_ack_received
+
+    def noted(*, ack_rangeset: list[range], **more: Any) -> None:
+        frames.append(ack_rangeset)
+        on_ack_received(ack_rangeset=ack_rangeset, **more)
+
+    monkeypatch.setattr(loss, "on_ack_received", noted)
+    return frames
+
+
+def crafted(pair: Pair, payloads: list[bytes]) -> list[Datagram]:
+    """Datagrams of the server, a packet with each of ``payloads``."""
+    server = pair.server
+    assert isinstance(server, Connection)
+    datagrams = []
+    for payload in payloads:
+        datagrams.append((seal(server, payload, server._packet_number), SERVER))
+        server._packet_number += 1
+    return datagrams
+
+
+def test_acknowledgements_that_came_together_are_processed_as_one(
+    pair: Pair, processed: list[list[range]]
+) -> None:
+    client = engine_of(pair)
+    first = client._packet_number
+    pair.client.send_stream_data(0, bytes(200_000))
+    count = len(pair.client.datagrams_to_send(pair.now))
+    assert count > 8
+    in_flight = pair.client.in_flight()
+    newest = range(first + 1, first + count - 1, 2)
+    batch = crafted(pair, [wire.ack([range(number + 1)], 0, 1000) for number in newest])
+    pair.client.receive_datagrams(batch, pair.now)
+    assert processed == [[range(newest[-1] + 1)]]
+    assert list(client._space.sent_packets) == list(range(newest[-1] + 1, first + count))
+    assert 0 < pair.client.in_flight() < in_flight
+    assert 0 < pair.client.unacknowledged(0) < 200_000
+
+
+def test_acknowledgements_with_a_moving_first_packet_lose_none(
+    pair: Pair, processed: list[list[range]]
+) -> None:
+    """quic_dist acknowledges the last 65,537 packets."""
+    client = engine_of(pair)
+    first = client._packet_number
+    pair.client.send_stream_data(0, bytes(200_000))
+    end = first + len(pair.client.datagrams_to_send(pair.now))
+    batch = crafted(
+        pair, [wire.ack([range(number - 3, number + 1)], 0, 1000) for number in range(first + 3, end)]
+    )
+    pair.client.receive_datagrams(batch, pair.now)
+    assert processed == [[range(first, end)]]
+    assert not client._space.sent_packets
+
+
+def test_acknowledgements_with_other_ranges_are_processed_one_by_one(
+    pair: Pair, processed: list[list[range]]
+) -> None:
+    client = engine_of(pair)
+    first = client._packet_number
+    pair.client.send_stream_data(0, bytes(200_000))
+    pair.client.datagrams_to_send(pair.now)
+    told = [
+        [range(first, first + 1)],
+        [range(first, first + 1), range(first + 2, first + 4)],
+        [range(first, first + 1), range(first + 2, first + 6)],
+        [range(first, first + 6)],
+        [range(first, first + 7)],
+    ]
+    pair.client.receive_datagrams(crafted(pair, [wire.ack(ranges, 0, 1000) for ranges in told]), pair.now)
+    assert processed == [told[0], told[2], told[4]]
+    assert min(client._space.sent_packets) == first + 7
+
+
+def test_an_acknowledgement_that_is_cut_short_closes_the_connection(pair: Pair) -> None:
+    pair.client.send_stream_data(0, bytes(200_000))
+    pair.client.datagrams_to_send(pair.now)
+    whole = wire.ack([range(3)], 0, 1000)
+    pair.client.receive_datagrams(crafted(pair, [whole, whole, whole, b"\x02\x05\x00\x01", whole]), pair.now)
+    assert pair.client.closing() is not None
+
+
+def test_limits_that_came_together_are_raised_and_never_lowered(pair: Pair) -> None:
+    client = engine_of(pair)
+    pair.client.send_stream_data(0, b"opened")
+    pair.client.datagrams_to_send(pair.now)
+    stream, most = client._streams[0], client._remote_max_data
+    limits = [
+        b"\x10" + wire.uint(most + 1000),
+        b"\x11\x00" + wire.uint(stream.max_stream_data_remote + 1000),
+        b"\x10" + wire.uint(most + 500),
+        b"\x11\x00" + wire.uint(7),
+    ]
+    expected = most + 1000, stream.max_stream_data_remote + 1000
+    pair.client.receive_datagrams(crafted(pair, limits), pair.now)
+    assert (client._remote_max_data, stream.max_stream_data_remote) == expected
+    assert client._space.ack_at is not None
+    assert pair.client.closing() is None
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"\x10\x80\x00\x00", b"\x11\x80\x00\x00", b"\x11\x40\x00\x40", b"\x11\x40\x03\x05", b"\x11\x40\x01\x05"],
+)
+def test_a_limit_that_is_cut_short_or_of_a_stream_that_cannot_be_closes_the_connection(
+    pair: Pair, payload: bytes
+) -> None:
+    batch = [b"\x01", b"\x01", b"\x01", payload]
+    pair.client.receive_datagrams(crafted(pair, batch), pair.now)
+    expected = payload[2] != 1  # stream 1 is the server's to open
+    assert (pair.client.closing() is not None) is expected
 
 
 @pytest.mark.parametrize(

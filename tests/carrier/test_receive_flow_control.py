@@ -156,6 +156,44 @@ async def test_what_needs_more_than_a_piece_gets_a_window(monkeypatch: pytest.Mo
 
 
 @in_virtual_time
+async def test_requests_before_bulk_and_confirmations_after_it_leave_the_window_whole() -> None:
+    """As of calls with large results: nothing small waits behind them."""
+    stats = LinkStats()
+    quic: Any = NoConnection()
+    meter = ReceiveFlowControl(quic, stats, size=WINDOW, most=16 * MIB, metered=True, changed=lambda: None)
+    now = asyncio.get_running_loop().time()
+    for _ in range(20):
+        meter.received(5, 50, 1, now)
+        stats.messages_out += 1
+        stats.bytes_out += 50
+        for _ in range(15):
+            meter.received(1, FRAGMENT, 0, now)
+        meter.received(1, FRAGMENT, 1, now)
+    assert not meter._metered
+    meter.stop()
+
+
+@pytest.mark.parametrize("sent", [False, True])
+@in_virtual_time
+async def test_small_messages_that_come_or_are_sent_within_bulk_have_it_sent_by_the_piece(sent: bool) -> None:
+    stats = LinkStats()
+    quic: Any = NoConnection()
+    meter = ReceiveFlowControl(quic, stats, size=WINDOW, most=16 * MIB, metered=True, changed=lambda: None)
+    now = asyncio.get_running_loop().time()
+    for _ in range(8):
+        meter.received(1, FRAGMENT, 0, now)
+    assert not meter._metered
+    if sent:
+        stats.messages_out += 1
+        stats.bytes_out += 50
+    else:
+        meter.received(5, 50, 1, now)
+    meter.received(1, FRAGMENT, 0, now)
+    assert [stream.stream_id for stream in meter._metered] == [1]
+    meter.stop()
+
+
+@in_virtual_time
 async def test_the_next_piece_comes_after_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     loop = asyncio.get_running_loop()
     told = asyncio.Event()

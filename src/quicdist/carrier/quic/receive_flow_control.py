@@ -4,7 +4,9 @@ quicdist does that when it sends (:mod:`quicdist.carrier.quic.driver.bulk_window
 a stream's window allows, and a small message on another stream is queued behind it. Only the window stops it.
 It sends a message in pieces of 64 KiB, each whole or not at all. So while small messages are concurrent with
 a bulk message, the stream of the latter gets credit for one piece at a time. The pause before the next one is
-as long as the last one took. Otherwise the stream has its whole window.
+as long as the last one took. Otherwise the stream has its whole window. A small message is concurrent if it
+comes or is sent while a bulk message has come in part: a request before it, or a confirmation after it, is
+not.
 
 quic_dist sends data that a window held back only when its VM has something else to send. So new credit is
 followed by a signal that it has to answer.
@@ -33,7 +35,7 @@ WINDOW: Final = 1024 * 1024
 SMALL: Final = 8 * 1024
 #: A message of which more than so many bytes have come is bulk.
 BULK: Final = 256 * 1024
-#: Small messages within so many seconds of bulk are concurrent with it.
+#: Bulk is concurrent with small messages for so many seconds after one came or was sent.
 CONCURRENT: Final = 0.5
 #: Seconds after which unused credit goes to the next stream.
 UNUSED: Final = 0.1
@@ -92,7 +94,10 @@ class ReceiveFlowControl:
         self._loop = asyncio.get_running_loop()
         self._streams: dict[int, _DataStream] = {}
         self._meters = metered
-        self._bulk_at = self._small_at = -CONCURRENT
+        self._small_at = -CONCURRENT
+        #: The bulk messages that have come in part.
+        self._incomplete = 0
+        #: Messages and bytes sent, as of the last bulk bytes.
         self._out = (0, 0)
         #: Streams that get credit by the piece, in turn; the one that has some; when it got it.
         self._metered: deque[_DataStream] = deque()
@@ -109,13 +114,18 @@ class ReceiveFlowControl:
             stream = self._streams[stream_id] = _DataStream(self._engine, stream_id, self._size, now)
         stream.consumed(size)
         if messages:
-            if stream.run + size <= SMALL * messages and now - self._bulk_at < CONCURRENT:
+            if stream.run > BULK:
+                self._incomplete -= 1
+            elif self._incomplete and stream.run + size <= SMALL * messages:
                 self._small_at = now
             stream.run = 0
         else:
+            was_bulk = stream.run > BULK
             stream.run += size
             if stream.run > BULK:
-                self._note_small_sent(now)
+                if not was_bulk:
+                    self._incomplete += 1
+                self._note_small_sent(now, since=was_bulk or self._incomplete > 1)
                 if self._meters and not stream.metered and self._is_concurrent(now):
                     stream.metered = True
                     self._metered.append(stream)
@@ -134,12 +144,13 @@ class ReceiveFlowControl:
 
     # -- small concurrent with bulk ------------------------------------------------------------
 
-    def _note_small_sent(self, now: float) -> None:
-        """A bulk message is coming: note whether small ones were sent meanwhile."""
+    def _note_small_sent(self, now: float, *, since: bool) -> None:
+        """Bulk bytes have come. If bulk was incomplete ``since`` the last ones, note whether small messages
+        were sent meanwhile."""
         out, (messages, size) = (self._stats.messages_out, self._stats.bytes_out), self._out
-        if now - self._bulk_at < CONCURRENT and 0 < out[1] - size <= SMALL * (out[0] - messages):
+        if since and 0 < out[1] - size <= SMALL * (out[0] - messages):
             self._small_at = now
-        self._bulk_at, self._out = now, out
+        self._out = out
 
     def _is_concurrent(self, now: float) -> bool:
         return now - self._small_at < CONCURRENT

@@ -170,7 +170,8 @@ class FastReceive(BuffersPackets, Bounded, OwnFlowControl, KeyLimited, Validates
         if last > self._spin_highest_pn:
             self._spin_bit = bool(first & 0x20) is not self._is_client
             self._spin_highest_pn = last
-        for number in range(begin, end):
+        # Those that a window of numbers keeps; the others count as received.
+        for number in range(max(begin, end - 2 * MAX_ACK_RANGES), end):
             space.received_packets.add(number)
         space.largest_received_packet = last
         space.largest_received_time = now
@@ -220,6 +221,12 @@ class FastReceive(BuffersPackets, Bounded, OwnFlowControl, KeyLimited, Validates
                 elif kind == wire.PING:
                     at += 1
                     is_ack_eliciting = True
+                elif kind == wire.MAX_DATA or kind == wire.MAX_STREAM_DATA:
+                    end = self._receive_limit(payload, at)
+                    if not end:
+                        break
+                    at = end
+                    is_ack_eliciting = True
                 elif kind == wire.PADDING and payload.count(0, at) == size - at:
                     return is_ack_eliciting
                 else:
@@ -237,6 +244,26 @@ class FastReceive(BuffersPackets, Bounded, OwnFlowControl, KeyLimited, Validates
             )
             is_ack_eliciting |= self._payload_received(context, payload[at:])[0]
         return is_ack_eliciting
+
+    def _receive_limit(self, payload: bytes, at: int) -> int:
+        """Process the MAX_DATA or MAX_STREAM_DATA frame at ``at`` (RFC 9000, sections 19.9 and 19.10) if it
+        is an ordinary one; where it ends, or 0. Raises IndexError if it is cut short. quic_dist sends a
+        MAX_DATA frame for each STREAM frame once 128 MiB have been sent to it."""
+        kind = payload[at]
+        at += 1
+        if kind == wire.MAX_DATA:
+            limit, at = wire.read_uint(payload, at)
+            if limit > self._remote_max_data:
+                self._remote_max_data = limit
+            return at
+        stream_id, at = wire.read_uint(payload, at)
+        limit, at = wire.read_uint(payload, at)
+        stream = self._streams.get(stream_id)
+        if stream is None or stream_id & 2:  # the bit of unidirectional streams
+            return 0
+        if limit > stream.max_stream_data_remote:
+            stream.max_stream_data_remote = limit
+        return at
 
     def _receive_stream(self, payload: bytes, at: int, size: int) -> int:
         """Process the STREAM frame at ``at`` if it is an ordinary one; where it ends, or 0."""

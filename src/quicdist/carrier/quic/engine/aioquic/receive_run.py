@@ -2,7 +2,8 @@
 
 While a peer sends much on one stream, each datagram of a batch is the next packet, with one STREAM frame of
 the data that come next. What is noted of each packet is noted once for the run, and the data are one event.
-Any other packet ends the run.
+While much is sent to it, each is one ACK frame, or a new limit of quic_dist's: ACK frames in which only the
+last range grows are processed as one. Any other packet ends the run.
 """
 
 from __future__ import annotations
@@ -74,6 +75,9 @@ def _receive_run(
     position = most = 0
     used = limit.used
     other: bytes | None = None
+    is_ack_eliciting = False
+    acknowledged: list[range] = []
+    delay = 0
     while at < len(datagrams):
         data, source = datagrams[at]
         # The bits of a short header, the reserved ones, and the key phase. 0 is no short header.
@@ -93,8 +97,22 @@ def _receive_run(
             break
         read = wire.read_stream(payload)
         if read is None:
-            other = payload
-            break
+            ack = _only_ack(payload)
+            if ack is None:
+                if not _receive_only_limit(quic, payload):
+                    other = payload
+                    break
+                is_ack_eliciting = True
+                number += 1
+                at += 1
+                continue
+            ranges, delay = ack
+            if acknowledged and not _join(ranges, acknowledged):
+                _acknowledged(quic, acknowledged, delay, now)
+            acknowledged = ranges
+            number += 1
+            at += 1
+            continue
         its_stream, offset, begin = read
         stop = offset + len(payload) - begin
         if its_stream != stream_id:
@@ -113,6 +131,7 @@ def _receive_run(
             other = payload
             break
         parts.append(payload[begin:])
+        is_ack_eliciting = True
         used += stop - offset
         position = stop
         number += 1
@@ -120,10 +139,12 @@ def _receive_run(
     if parts:
         _data_received(quic, stream_id, parts, position)
     limit.used = used
+    if acknowledged:
+        _acknowledged(quic, acknowledged, delay, now)
     if number > begin_number:
         space.expected_packet_number = number
         quic._note_packets(begin_number, number, datagrams[at - 1][0][0], now)
-        if space.ack_at is None:
+        if is_ack_eliciting and space.ack_at is None:
             space.ack_at = now + quic._ack_delay
     if other is not None:
         quic._process(number, first, other, cid, now)
@@ -137,3 +158,47 @@ def _data_received(quic: FastReceive, stream_id: int, parts: list[bytes], positi
     receiver._buffer_start = receiver.highest_offset = position
     whole = parts[0] if len(parts) == 1 else b"".join(parts)
     quic._events.append(StreamData(stream_id, whole, False))  # type: ignore[arg-type]  # see event_queue
+
+
+def _only_ack(payload: bytes) -> tuple[list[range], int] | None:
+    """The ranges of an ACK frame, and its delay, if ``payload`` is nothing else."""
+    if payload[:1] != b"\x02":
+        return None
+    try:
+        ranges, delay, end = wire.read_ack(payload, 1)
+    except IndexError:
+        return None  # The slow path raises the error.
+    return (ranges, delay) if end == len(payload) else None
+
+
+def _receive_only_limit(quic: FastReceive, payload: bytes) -> bool:
+    """Process a MAX_DATA or MAX_STREAM_DATA frame if ``payload`` is nothing else; whether it was."""
+    try:
+        return b"\x10" <= payload[:1] <= b"\x11" and quic._receive_limit(payload, 0) == len(payload)
+    except IndexError:
+        return False  # The slow path raises the error.
+
+
+def _join(later: list[range], earlier: list[range]) -> bool:
+    """Add the packets in ``earlier`` to ``later``, if that takes no more than to extend its last range;
+    whether it was done. quic_dist acknowledges the last 65,537 packets at most, so its last range moves."""
+    last, before = later[-1], earlier[-1]
+    if (
+        len(later) == len(earlier)
+        and before.start <= last.start <= before.stop <= last.stop
+        and (len(later) == 1 or later[:-1] == earlier[:-1])
+    ):
+        if last.start != before.start:
+            later[-1] = range(before.start, last.stop)
+        return True
+    return False
+
+
+def _acknowledged(quic: FastReceive, ranges: list[range], delay: int, now: float) -> None:
+    """An ACK frame was received."""
+    quic._loss.on_ack_received(
+        ack_rangeset=ranges,
+        ack_delay=(delay << quic._remote_ack_delay_exponent) / 1_000_000,
+        now=now,
+        space=quic._space,
+    )

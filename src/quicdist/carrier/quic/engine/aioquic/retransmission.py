@@ -141,24 +141,52 @@ class RetransmittingSender(QuicStreamSender):
             end = ends[bisect_right(ends, start)]
             if end < stop:
                 stop, fin = end, False
-            pending = self._pending
-            if pending.ranges and pending.ranges[0].start < stop:
-                pending.subtract(start, stop)
-            acked = self._acked
-            if start == acknowledged and not acked.ranges:
-                self._buffer_start = stop
-                del self._buffer[: stop - start]
-            else:
-                acked.add(start, stop)
-                if (first := acked.ranges[0]).start == acknowledged:
-                    acked.shift()
-                    self._buffer_start = first.stop
-                    del self._buffer[: first.stop - acknowledged]
+            self._acknowledged(start, stop)
         if fin:
             self._acked_fin = True
             self._pending_eof = False
         if self._acked_fin and self._buffer_start == self._buffer_fin:
             self.is_finished = True
+
+    def on_frames_acknowledged(self, frames: list[tuple[int, int]]) -> None:
+        """As :meth:`on_data_delivery` for each of ``frames``, which is sorted for it: neighbours are taken
+        together."""
+        if self._reset_error_code is not None:
+            return
+        frames.sort()
+        ends = self._ends
+        at, count = 0, len(frames)
+        while at < count:
+            first = at
+            start, stop = frames[at]
+            at += 1
+            while at < count and frames[at][0] == stop:
+                stop = frames[at][1]
+                at += 1
+            # With other ends between, one of them was cut further, or is acknowledged already.
+            if (
+                start >= self._buffer_start
+                and bisect_right(ends, stop) - bisect_right(ends, start) == at - first
+            ):
+                self._acknowledged(start, stop)
+            else:
+                for frame in frames[first:at]:
+                    self.on_data_delivery(_ACKED, *frame, False)
+
+    def _acknowledged(self, start: int, stop: int) -> None:
+        pending = self._pending
+        if pending.ranges and pending.ranges[0].start < stop:
+            pending.subtract(start, stop)
+        acked = self._acked
+        if start == self._buffer_start and not acked.ranges:
+            self._buffer_start = stop
+            del self._buffer[: stop - start]
+            return
+        acked.add(start, stop)
+        if (first := acked.ranges[0]).start == self._buffer_start:
+            acked.shift()
+            del self._buffer[: first.stop - self._buffer_start]
+            self._buffer_start = first.stop
 
     def _lost(self, start: int, stop: int, fin: bool) -> None:
         pending, acked = self._pending, self._acked

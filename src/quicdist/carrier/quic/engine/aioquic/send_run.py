@@ -16,6 +16,7 @@ from aioquic.tls import Epoch
 from quicdist.carrier.quic.engine.aioquic.header_protection import masks
 from quicdist.carrier.quic.engine.aioquic.receive_run import ReceivesRuns
 from quicdist.carrier.quic.engine.aioquic.streams import Stream
+from quicdist.carrier.quic.engine.recovery.packet_space import FramePacket
 from quicdist.carrier.quic.engine.wire import frames as wire
 
 #: The fewest packets that are worth a run, and the most of one run: an acknowledgement that is due waits for
@@ -29,22 +30,13 @@ _WIDTHS: Final = ((1 << 14, 1 << 30), (1 << 30, 1 << 62))
 _SAMPLE: Final = slice(2, 18)
 
 
-class RunPacket:
+class RunPacket(FramePacket):
     """A packet of a run, with the attributes of aioquic's ``QuicSentPacket``."""
 
-    __slots__ = ("delivery_handlers", "in_flight", "packet_number", "sent_bytes", "sent_time")
+    __slots__ = ()
 
     epoch: Final = Epoch.ONE_RTT
     packet_type: Final = QuicPacketType.ONE_RTT
-    is_ack_eliciting: Final = True
-    is_crypto_packet: Final = False
-
-    def __init__(self, number: int, now: float, size: int, handlers: list[tuple[Any, Any]]) -> None:
-        self.packet_number = number
-        self.sent_time = now
-        self.sent_bytes = size
-        self.in_flight = True
-        self.delivery_handlers = handlers
 
 
 def run_length(quic: ReceivesRuns, stream: Stream, overhead: int) -> tuple[int, int]:
@@ -82,19 +74,19 @@ def send_run(
     assert crypto.hp is not None
     assert crypto.aead is not None
     encrypt, iv = crypto.aead._aead.encrypt, crypto.aead._iv
-    delivered = stream.sender.on_data_delivery
+    sender = stream.sender
     first = 0x41 | quic._spin_bit << 5 | keys.key_phase << 2
     begin = b"%c%b" % (first, cid)
     begin_frame = b"%c%b" % (wire.STREAM | wire.LENGTH | wire.OFFSET, wire.uint(stream.id))
     length = (chunk | wire.TWO_BYTES).to_bytes(2)
     number = quic._packet_number
-    offset = stream.sender.new_data().start
+    offset = sender.new_data().start
     width, mark = (4, 0x8000_0000) if offset < 1 << 30 else (8, 0xC000_0000_0000_0000)
     sealed = []
     packets: dict[int, RunPacket] = {}
     sent_bytes = 0
-    with memoryview(stream.sender._buffer) as buffer:
-        at = offset - stream.sender._buffer_start
+    with memoryview(sender._buffer) as buffer:
+        at = offset - sender._buffer_start
         for _ in range(count):
             stop = offset + chunk
             with buffer[at : at + chunk] as data:
@@ -103,11 +95,11 @@ def send_run(
             packet = encrypt((iv ^ number).to_bytes(12), payload, header)
             sealed.append(packet)
             sent_bytes = len(header) + len(packet)
-            packets[number] = RunPacket(number, now, sent_bytes, [(delivered, (offset, stop, False))])
+            packets[number] = RunPacket(number, now, sent_bytes, sender, (offset, stop))
             number += 1
             offset = stop
             at += chunk
-    stream.sender.sent_run(offset, chunk, count)
+    sender.sent_run(offset, chunk, count)
     quic._remote_max_data_used += count * chunk
     protecting = masks(crypto.hp, [packet[_SAMPLE] for packet in sealed])
     addr = path.addr

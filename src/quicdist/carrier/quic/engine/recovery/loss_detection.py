@@ -21,7 +21,13 @@ from typing import Any, Final
 from quicdist.carrier.quic.engine.recovery.ack_ranges import newly_acknowledged
 from quicdist.carrier.quic.engine.recovery.congestion import Congestion
 from quicdist.carrier.quic.engine.recovery.pacer import Pacer
-from quicdist.carrier.quic.engine.recovery.packet_space import Packet, Record, Space
+from quicdist.carrier.quic.engine.recovery.packet_space import (
+    FramePacket,
+    FrameSender,
+    Packet,
+    Record,
+    Space,
+)
 from quicdist.carrier.quic.engine.recovery.persistent_congestion import is_persistent_congestion
 from quicdist.carrier.quic.engine.recovery.rtt import GRANULARITY, RoundTrips
 
@@ -168,11 +174,23 @@ class LossDetection:
         elicited = False
         newest: Packet | None = None
         late: list[int] = []
+        frames: dict[FrameSender, list[tuple[int, int]]] = {}
         for number in _known(newly_acknowledged(ranges, record.acked), sent, record.lost):
             packet = sent.pop(number, None)
             if packet is None:
                 if number in lost:
                     late.append(number)
+                continue
+            newest = packet
+            if isinstance(packet, FramePacket):
+                if packet.in_flight:
+                    size += packet.sent_bytes
+                    packets += 1
+                space.ack_eliciting_in_flight -= 1
+                if packet.sender in frames:
+                    frames[packet.sender].append(packet.frame)
+                else:
+                    frames[packet.sender] = [packet.frame]
                 continue
             if packet.is_ack_eliciting:
                 elicited = True
@@ -180,9 +198,12 @@ class LossDetection:
             if packet.in_flight:
                 size += packet.sent_bytes
                 packets += 1
-            newest = packet
             for handler, arguments in packet.delivery_handlers:
                 handler(self._acked, *arguments)
+        if frames:
+            elicited = True
+            for sender, acknowledged in frames.items():
+                sender.on_frames_acknowledged(acknowledged)
         if not record.acked or record.acked[-1].stop <= ranges[-1].stop:
             record.acked = ranges
         if late:
@@ -420,7 +441,7 @@ class LossDetection:
 def _known(ranges: Sequence[range], sent: Collection[int], lost: Collection[int]) -> Iterable[int]:
     """The numbers in ``ranges``, or at least those of known packets, ascending. The peer chooses the number
     of ranges, so the packets are searched once for all of them."""
-    if sum(map(len, ranges)) <= _SMALL:
+    if sum(map(len, ranges)) <= max(_SMALL, len(sent)):
         return chain.from_iterable(ranges)
     numbers_known = sorted([*sent, *lost])
     found: list[int] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 
 class Packet(Protocol):
@@ -28,6 +28,41 @@ class Space(Protocol):
     loss_time: float | None
     # Any: of packets that are more than a Packet.
     sent_packets: dict[int, Any]
+
+
+class FrameSender(Protocol):
+    """The sending part of a stream."""
+
+    @property
+    def on_data_delivery(self) -> Callable[..., None]:
+        """Called with whether a frame was acknowledged or lost, its offsets, and its FIN bit."""
+
+    def on_frames_acknowledged(self, frames: list[tuple[int, int]]) -> None:
+        """Frames without FIN, from their first up to their second offset, are acknowledged."""
+
+
+class FramePacket:
+    """A packet with one STREAM frame without FIN, in flight. The acknowledgement of many is one call."""
+
+    __slots__ = ("frame", "in_flight", "packet_number", "sender", "sent_bytes", "sent_time")
+
+    is_ack_eliciting: Final = True
+    is_crypto_packet: Final = False
+
+    def __init__(
+        self, number: int, now: float, size: int, sender: FrameSender, frame: tuple[int, int]
+    ) -> None:
+        self.packet_number = number
+        self.sent_time: float | None = now
+        self.sent_bytes = size
+        self.in_flight = True
+        self.sender = sender
+        #: The offsets where its data begin and end.
+        self.frame = frame
+
+    @property
+    def delivery_handlers(self) -> list[tuple[Callable[..., None], Any]]:
+        return [(self.sender.on_data_delivery, (*self.frame, False))]
 
 
 class Record:

@@ -10,6 +10,8 @@ PADDING: Final = 0x00
 PING: Final = 0x01
 ACK: Final = 0x02
 STREAM: Final = 0x08
+MAX_DATA: Final = 0x10
+MAX_STREAM_DATA: Final = 0x11
 #: The bits in the type of a STREAM frame (section 19.8).
 FIN: Final = 0x01
 LENGTH: Final = 0x02
