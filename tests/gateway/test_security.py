@@ -89,6 +89,28 @@ async def test_a_pre_shared_key_stands_in_for_certificates(
             assert not await local.ping(B)
 
 
+def echo(value: int) -> int:
+    return value
+
+
+async def test_a_connection_goes_on_from_another_port_of_the_gateway(
+    certificates: CertificateFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with secured(certificates, monkeypatch) as world, world.local() as local, world.remote() as remote:
+        assert await local.ping(B)
+        (relay,) = world.gateway._relays
+        before = relay.far.local_address
+        assert relay.far.migrate()
+        for node in (local, remote):
+            node.export("m")(echo)
+        for number in range(20):
+            assert await local.call(B, "m", "echo", [number]) == number
+            assert await remote.call(A, "m", "echo", [number]) == number
+        assert relay.far.local_address != before
+        assert [each.node for each in world.gateway._relays] == [B]
+        assert list(world.gateway._relays) == [relay]
+
+
 async def test_the_second_dial_is_resumed(
     certificates: CertificateFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:

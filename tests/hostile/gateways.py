@@ -239,7 +239,7 @@ _OWN: list[tuple[str, str, Callable[[Field], None], str]] = [
     ("local-dials", "300 local dials of nodes that are not there", local_dials, "local"),
     ("local-pages", "250 requests to the metrics page", local_pages, "local"),
 ]
-_QUICK = {"never-ending", "local-half-open"}
+_QUICK = {"too-long", "open-streams"}
 
 ATTACKS = [
     dataclasses.replace(attack, name=f"gateway-{attack.name}", variant="gateway", quick=False)

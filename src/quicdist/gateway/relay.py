@@ -4,7 +4,6 @@ other."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from quicdist.carrier.quic.relay import QuicRelayLink
 from quicdist.carrier.relay import RelayLink
@@ -37,22 +36,16 @@ class Relay:
 
     def start(self) -> None:
         log.info("%s and %s (%s) are connected", self.local, self.node, self.far.remote_address)
-        self.far.start(self._from_far, self._far_lost)
-        self.near.start(self._from_near, self._near_lost)
+        self.far.relay_to(self.near, self._relayed_to_near, self._far_lost)
+        self.near.relay_to(self.far, self._relayed_to_far, self._near_lost)
 
-    # Called for each frame; a kind and a frame are passed in place of a message.
+    def _relayed_to_near(self) -> None:
+        if not self.near.writable and not self.far.receiving_paused:
+            self._hold_back(self.far, self.near)
 
-    def _from_far(self, kind: Any, frame: Any) -> None:
-        near = self.near
-        near.relay(kind, frame)
-        if not near.writable and not self.far.receiving_paused:
-            self._hold_back(self.far, near)
-
-    def _from_near(self, kind: Any, frame: Any) -> None:
-        far = self.far
-        far.relay(kind, frame)
-        if not far.writable and not self.near.receiving_paused:
-            self._hold_back(self.near, far)
+    def _relayed_to_far(self) -> None:
+        if not self.far.writable and not self.near.receiving_paused:
+            self._hold_back(self.near, self.far)
 
     def _hold_back(self, source: RelayLink, sink: RelayLink) -> None:
         """Receive nothing on ``source`` until ``sink`` has room."""

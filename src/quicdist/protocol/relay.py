@@ -133,12 +133,12 @@ class RelayConnection(DistConnection):
 # -- the receiver of a signal -----------------------------------------------------------------------
 
 
-def receiver_of(frame: Chunk) -> bytes | None:
-    """The receiver of a message, in external form, from its frame or its first fragment; None for a form that
-    is not known."""
+def receiver_of(frame: Chunk) -> tuple[bytes | None, int]:
+    """The receiver of a message, in external form, from its frame or its first fragment, and where it ends in
+    the frame; None for a form that is not known."""
     found = _elements(frame)
     position = None if found is None else _RECEIVERS.get(found[0])
-    return None if found is None or position is None else _element(frame, found[1], position)
+    return (None, 0) if found is None or position is None else _element(frame, found[1], position)
 
 
 def operation_of(frame: Chunk) -> int | None:
@@ -159,17 +159,18 @@ def _elements(frame: Chunk) -> tuple[int, int] | None:
     return frame[start + 3], start + 4
 
 
-def _element(frame: Chunk, at: int, position: int) -> bytes | None:
-    """The element at ``position``, counted from 1 at the offset ``at``; None if one cannot be skipped."""
+def _element(frame: Chunk, at: int, position: int) -> tuple[bytes | None, int]:
+    """The element at ``position``, counted from 1 at the offset ``at``, and where it ends; None if one cannot
+    be skipped."""
     try:
         for _ in range(position - 1):
             at = _skip(frame, at)
             if at < 0:
-                return None
+                return None, 0
         end = _skip(frame, at)
     except IndexError:
-        return None
-    return bytes(frame[at:end]) if 0 <= end <= len(frame) else None
+        return None, 0
+    return (bytes(frame[at:end]), end) if 0 <= end <= len(frame) else (None, 0)
 
 
 def _skip(frame: Chunk, at: int) -> int:
@@ -251,8 +252,8 @@ class AliasOwners:
         if found is None or found[0] not in _ALIAS_SIGNALS:
             return
         process_at, reference_at = _ALIAS_SIGNALS[found[0]]
-        reference = _element(frame, found[1], reference_at)
-        process = _element(frame, found[1], process_at)
+        reference, _ = _element(frame, found[1], reference_at)
+        process, _ = _element(frame, found[1], process_at)
         if reference is None or reference[0] != Tag.NEWER_REFERENCE_EXT:
             return
         if process is not None and process[0] == Tag.NEW_PID_EXT:

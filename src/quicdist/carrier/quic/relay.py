@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +57,8 @@ ConnectNear = Callable[[PeerNamed], Awaitable[NearEnd]]
 
 #: The answers to a probe.
 _PROBE_ANSWERS = (Op.PAYLOAD_MONITOR_P_EXIT, Op.MONITOR_P_EXIT)
+#: The longest beginning of a frame that is compared with that of the next one, in bytes.
+_LONGEST_REMEMBERED = 512
 #: An answer to a probe is a small frame.
 _LONGEST_ANSWER = 1024
 
@@ -89,14 +91,16 @@ class QuicRelayLink(RelayLink, QuicLink):
         self._mark = self._liveness_probe.mark
         self._routes = Routes(dist.peer.name)
         self._owners = AliasOwners()
+        #: The last frame to its receiver's end, and the home stream of that.
+        self._last = b"", 0
         #: While receiving is paused: the bytes, and the messages that they completed, by stream.
         self._not_consumed: dict[int, tuple[int, int]] = {}
 
     # -- out -------------------------------------------------------------------------------
 
-    def relay(self, kind: FrameKind, frame: Chunk) -> None:
+    def relay(self, frames: Iterable[tuple[FrameKind, Chunk]]) -> None:
         try:
-            super().relay(kind, frame)
+            super().relay(frames)
         except ProtocolError as error:
             self._fail(error)
 
@@ -107,11 +111,17 @@ class QuicRelayLink(RelayLink, QuicLink):
             if assignment is not None:
                 assignment.keep(route.receiver, route.stream_id)
             return route.stream_id
-        receiver = receiver_of(frame)
+        last, stream_id = self._last
+        is_home = assignment is not None and not assignment.moved and len(frame) < BULK
+        if is_home and last and kind is FrameKind.WHOLE and bytes(frame[: len(last)]) == last:
+            return stream_id  # Most messages have the receiver of the last one.
+        receiver, end = receiver_of(frame)
         key = None if receiver is None else self._owners.key(receiver)
         stream_id = self._plan.choose(key)
         if assignment is not None:
             stream_id = assignment.homes[stream_id]
+            if kind is FrameKind.WHOLE and key is not None and end <= _LONGEST_REMEMBERED:
+                self._last = bytes(frame[:end]), stream_id
             size = max(len(frame), BULK) if kind is FrameKind.FIRST else len(frame)
             if key is not None and (size >= BULK or assignment.moved):
                 stream_id = assignment.place(stream_id, None, key, size)
