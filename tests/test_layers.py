@@ -32,6 +32,7 @@ LAYERS = (
     "",
     "sync",
     "testing",
+    "pytest_asyncio_fixtures",
     "pytest_plugin",
     "prometheus",
     "opentelemetry",
@@ -58,7 +59,7 @@ ALLOWED_IN = {
     "prometheus_client": {"prometheus"},
     "opentelemetry": {"opentelemetry"},
     "pytest": {"pytest_plugin"},
-    "pytest_asyncio": {"testing"},
+    "pytest_asyncio": {"pytest_asyncio_fixtures"},
 }
 
 #: The one package that touches aioquic, public and private.

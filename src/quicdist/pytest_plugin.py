@@ -26,7 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", _MARKER)
     if config.pluginmanager.hasplugin("asyncio"):
         # Fixtures that pytest-asyncio runs, in the event loop of the test.
-        config.pluginmanager.import_plugin("quicdist.testing.asyncio_fixtures")
+        config.pluginmanager.import_plugin("quicdist.pytest_asyncio_fixtures")
 
 
 @pytest.fixture(scope="session")
