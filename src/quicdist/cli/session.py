@@ -33,8 +33,8 @@ def reach(
     ``options`` are the shared options of the command. ``traced_by`` is called with each message of its links.
     Raises :class:`QuicDistError`.
     """
-    from quicdist.cli.options import make_node
     from quicdist.cli.leaving import leave
+    from quicdist.cli.options import make_node
     from quicdist.cli.unreachable import explain
 
     options = {**options, "toward": target, "listen": False, "cluster": ()}
