@@ -25,6 +25,9 @@ bench_setup := @$(python) -c "import importlib.metadata as m; m.version('matplot
 docs_setup := @$(python) -c "import mkdocs, material, mkdocstrings_handlers.python" 2>/dev/null || \
 	$(python) -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 
+release_setup := @$(python) -c "import build, twine, check_wheel_contents" 2>/dev/null || \
+	$(python) -m pip install --quiet --disable-pip-version-check --editable '.[release]'
+
 .DEFAULT_GOAL := help
 # Every target below with a description.
 .PHONY: $(shell awk -F: '/^[a-z-]+:.*## / { print $$1 }' Makefile)
@@ -136,6 +139,12 @@ command-pictures: ## make the pictures of the command in docs/, from a run again
 	$(setup)
 	@scripts/setup-erlang.sh "the pictures"
 	@$(python) -m scripts.command_pictures
+
+release: ## build and check the wheel and the sdist, and run the demo with the wheel on each Python; publish nothing
+	$(setup)
+	$(release_setup)
+	@scripts/setup-erlang.sh "the part of the demo with a BEAM"
+	@$(python) -m scripts.release
 
 interop: ## run only the tests against a real quic_dist (needs: docs/development.md)
 	$(setup)

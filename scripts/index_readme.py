@@ -1,7 +1,8 @@
 """The README as a package index shows it.
 
 No file stands beside it there, so that its relative links would lead nowhere. They get an absolute address
-(``links`` in ``[tool.hatch.metadata.hooks.custom]``) or, while that is empty, become plain text. hatchling
+(``links`` in ``[tool.hatch.metadata.hooks.custom]``) or, while that is empty, become plain text; a picture is
+then left out. hatchling
 calls this, as a metadata hook, when it builds the package.
 """
 
@@ -12,14 +13,16 @@ from pathlib import Path
 from typing import Any
 
 #: A Markdown link whose target is a file of the repository: neither an absolute address nor a fragment.
-RELATIVE_LINK = re.compile(r"\[(?P<text>[^\]]+)\]\((?P<target>(?![a-z][a-z+.-]*:|#)[^)\s]+)\)")
+RELATIVE_LINK = re.compile(r"(?P<picture>!?)\[(?P<text>[^\]]+)\]\((?P<target>(?![a-z][a-z+.-]*:|#)[^)\s]+)\)")
 
 
 def for_index(text: str, links: str) -> str:
     """``text`` with each relative link behind the address ``links``, or without links if that is empty."""
 
     def absolute(match: re.Match[str]) -> str:
-        return f"[{match['text']}]({links}{match['target']})" if links else match["text"]
+        if links:
+            return f"{match['picture']}[{match['text']}]({links}{match['target']})"
+        return "" if match["picture"] else match["text"]
 
     return RELATIVE_LINK.sub(absolute, text)
 

@@ -36,6 +36,7 @@ def test_programs_of_the_readme_are_unchanged_on_a_package_index() -> None:
         ("[a\nb](docs/a.md#c)", "[a\nb](https://h.example/docs/a.md#c)"),
         ("[a](https://other.example/x)", "[a](https://other.example/x)"),
         ("[a](#b)", "[a](#b)"),
+        ("![a](docs/a.svg)", "![a](https://h.example/docs/a.svg)"),
         ("rpc:call(N, py, add, [1])", "rpc:call(N, py, add, [1])"),
     ],
 )
@@ -45,5 +46,6 @@ def test_only_relative_links_get_the_address(text: str, shown: str) -> None:
 
 def test_relative_links_without_an_address_are_plain_text() -> None:
     assert (
-        for_index("see [`a`](docs/a.md), [b](https://h.example/)", "") == "see `a`, [b](https://h.example/)"
+        for_index("see [`a`](docs/a.md),![p](p.svg) [b](https://h.example/)", "")
+        == "see `a`, [b](https://h.example/)"
     )

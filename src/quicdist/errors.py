@@ -58,7 +58,7 @@ error: it derives from :class:`BaseException`, outside this tree::
     └── NodeError: an operation of a node or process failed
         ├── CallTimeout (TimeoutError): a call was not answered in time
         ├── CallingSelf: a process called itself
-        ├── CookieError: the cookie is missing, unreadable or readable by others
+        ├── CookieError: the cookie is empty or too long, or its file unreadable or open to others
         ├── NameRegistered (ValueError): the name is registered for another process
         ├── NetTickTimeout: a connected node sent nothing for the tick time
         ├── NoSuchProcess (LookupError): there is no such process on this node

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from quicdist.carrier import Pem, TlsConfig
+from quicdist.carrier import ExternalPsk, Pem, TlsConfig
 from quicdist.config.config import Config
 from quicdist.config.errors import ConfigError
 from quicdist.config.precedence import first
@@ -42,6 +42,9 @@ def quic_settings(
         raise ConfigError(
             "unknown settings in quic", f"{', '.join(unknown)}; choose from {', '.join(sorted(known))}"
         )
+    defaults = {field.name: field.default for field in dataclasses.fields(QuicSettings)}
+    for name, value in quic.items():
+        _check(name, value, defaults.get(name))
     tls = {name: first(quic.get(name), getattr(config, name)) for name in _TLS}
     return QuicSettings(
         tls=TlsConfig(cert, key, cacert, verify, **tls),
@@ -49,3 +52,17 @@ def quic_settings(
         max_frame=max_frame,
         **config.quic_settings() | {name: quic[name] for name in quic if name not in _TLS},
     )
+
+
+def _check(name: str, value: Any, default: Any) -> None:
+    """Raise :class:`ConfigError` for a value that is of another type than the default."""
+    if isinstance(default, bool):
+        expected, well = "True or False", isinstance(value, bool)
+    elif isinstance(default, int | float):
+        expected, well = "a number", isinstance(value, int | float) and not isinstance(value, bool)
+    elif name == "external_psk":
+        expected, well = "an ExternalPsk", value is None or isinstance(value, ExternalPsk)
+    else:
+        return
+    if not well:
+        raise ConfigError(f"{name} in quic", f"expected {expected}, not {type(value).__name__}")

@@ -25,7 +25,7 @@ class NodeNotStarted(NodeError, RuntimeError):
 
 
 class CookieError(NodeError):
-    """The cookie is missing, unreadable by OTP's rules, or open to others."""
+    """The cookie is empty or too long, or its file cannot be read, made, or trusted: it is open to others."""
 
 
 class NotConnected(NodeError, ConnectionError):

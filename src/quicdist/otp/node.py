@@ -23,6 +23,7 @@ from quicdist.node.endpoints import Endpoint, EndpointSettings, carrier_names, m
 from quicdist.node.errors import NodeError
 from quicdist.node.lifecycle import NodeState
 from quicdist.node.local_node import LocalNode, NodeEvent, NodeServices
+from quicdist.node.option_types import check_option_types
 from quicdist.node.process import Process
 from quicdist.node.quic_dist import QuicDist
 from quicdist.node.streams import StreamAcceptor, StreamHandler, StreamInfo
@@ -144,7 +145,8 @@ class Node:
       ``max_dials``: concurrent dials; further dials wait.
 
     Raises :class:`NodeError` for options that do not fit together, :class:`CookieError`,
-    :class:`~quicdist.protocol.InvalidNodeName`, :class:`~quicdist.config.ConfigError`.
+    :class:`~quicdist.protocol.InvalidNodeName`, :class:`~quicdist.config.ConfigError`; :class:`TypeError` and
+    :class:`ValueError` for an option of a wrong type or a number out of range.
     """
 
     def __init__(
@@ -182,6 +184,35 @@ class Node:
         max_dials: int = MAX_DIALS,
         tracer: CallTracer | None = None,
     ) -> None:
+        check_option_types(
+            {
+                "carrier": carrier,
+                "nodes": nodes,
+                "host": host,
+                "port": port,
+                "listen": listen,
+                "epmd": epmd,
+                "discovery": discovery,
+                "endpoints": endpoints,
+                "cluster_backoff": cluster_backoff,
+                "cert": cert,
+                "key": key,
+                "cacert": cacert,
+                "verify": verify,
+                "quic": quic,
+                "tls": tls,
+                "hidden": hidden,
+                "connect_all": connect_all,
+                "prevent_overlapping_partitions": prevent_overlapping_partitions,
+                "limits": limits,
+                "default": default,
+                "net_ticktime": net_ticktime,
+                "setup_time": setup_time,
+                "max_frame": max_frame,
+                "max_dials": max_dials,
+                "tracer": tracer,
+            }
+        )
         files = as_config(config, vm_args)
         name = first(name, files.name)
         if name is None:

@@ -35,6 +35,10 @@ from quicdist.carrier.quic.engine.own_parameters import EARLY_DATA, JOINED_MESSA
 from quicdist.carrier.quic.engine.path_mtu import BASE_SIZE
 from quicdist.logs import CleanLogger
 
+# aioquic logs several lines about each connection. A level that the program has set before stays.
+if logging.getLogger("quic").level == logging.NOTSET:
+    logging.getLogger("quic").setLevel(logging.WARNING)
+
 
 class Connection(ProbesSilence, FreesHandshake, FastSend):
     """See :class:`~quicdist.carrier.quic.engine.contract.Engine`."""
