@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from quicdist import make_development_certificates
+from scripts.requirements import ROOT
 from tests.cli.peers import echo_node, node_name, port_of
-from tests.test_packaging import ROOT
 
 SLOW = re.compile(r"^(?:WARNING:asyncio:)?Executing <.* took [0-9.]+ seconds\n", re.M)
 
