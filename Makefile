@@ -11,6 +11,7 @@ RESTARTS_ARGS ?=
 CLUSTER_ARGS ?=
 HOSTILE_ARGS ?=
 SIMULATE_ARGS ?=
+TUTORIALS ?=
 # The tests of the carrier would double the time. Tests that measure time fail under the tracer.
 COVERED_BY := tests/term tests/protocol tests/discovery tests/config tests/node tests/otp tests/membership tests/metrics \
 	tests/cli
@@ -50,6 +51,11 @@ docs: ## build the documentation as a site, which needs no network, into build/s
 	@NO_MKDOCS_2_WARNING=1 $(python) -m mkdocs build --quiet
 	@echo "build/site: open index.html, or serve it (with search): $(python) -m http.server --directory build/site"
 
+tutorials: ## run each command of the tutorials, as a reader would, in a copy of the repository
+	$(setup)
+	@scripts/setup-erlang.sh "the tutorials"
+	@$(python) -m tests.tutorials $(TUTORIALS)
+
 coverage: ## measure the coverage of tests without a BEAM (ten minutes); fail below the minimum in pyproject.toml
 	$(setup)
 	@$(python) -m pytest -q --numprocesses $(WORKERS) --dist loadfile -m "not beam and not quic_dist" \
@@ -85,7 +91,7 @@ hostile: ## attack a node and measure the cost, in some minutes; HOSTILE_ARGS="-
 	$(setup)
 	@$(python) -m tests.hostile $(HOSTILE_ARGS)
 
-bench: ## measure the benchmarks against their peers, in ten minutes; BENCH_ARGS="--rows echo" selects
+bench: ## measure the benchmarks against their peers, in a quarter of an hour; BENCH_ARGS="--rows echo" selects
 	$(setup)
 	$(bench_setup)
 	@scripts/setup-erlang.sh "the rows with a BEAM"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 ROUNDS = 3
-MESSAGES = 64
+MESSAGES = 128
 WARM_UP = 8
 
 _PEER = "two BEAMs over quic_dist"

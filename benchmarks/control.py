@@ -44,9 +44,10 @@ def _say(answer: Mapping[str, Any]) -> None:
     print(json.dumps(answer), flush=True)
 
 
-async def usage() -> dict[str, float | None]:
+async def usage(collect: bool = False) -> dict[str, float | None]:
     """The resources of this process: seconds of CPU and of the clock, peak and resident memory in bytes."""
-    gc.collect()
+    if collect:
+        gc.collect()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "cpu": time.process_time(),

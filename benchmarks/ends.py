@@ -28,7 +28,7 @@ PATIENCE = 40.0
 #: Messages in the mailbox of the process that receives by a new reference.
 BACKLOG = 100_000
 #: Seconds after which ``bulk_out`` and ``bulk_in`` count what has come.
-BULK_LIMIT = 15.0
+BULK_LIMIT = 30.0
 #: Processes that push maps at the same time.
 SENDERS = 20
 

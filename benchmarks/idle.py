@@ -54,13 +54,13 @@ def run(machine: Machine) -> Result:
             "quicdist", machine.node_options(machine.name("dialler"), "quic", nodes=addresses, listen=False)
         )
         stack.callback(dialler.close)
-        sizes = [[end.do("usage")["resident"]] for end in (hub, dialler)]
+        sizes = [[end.do("usage", collect=True)["resident"]] for end in (hub, dialler)]
         for first in range(0, len(names), CONNECTIONS):
             crowd.do("connect", first=first, count=CONNECTIONS, timeout=CONNECT_WITHIN)
             dialler.do("connect_all", nodes=names[first : first + CONNECTIONS], timeout=CONNECT_WITHIN)
             time.sleep(SETTLED)
             for end, found in zip((hub, dialler), sizes, strict=True):
-                found.append(end.do("usage")["resident"])
+                found.append(end.do("usage", collect=True)["resident"])
     accepted, dialled = (
         figures(
             GOAL,

@@ -117,7 +117,7 @@ maps(Node, Count, Senders, Timeout) ->
     in_process(Timeout, fun() ->
         timed(fun() ->
             {maps, Node} ! {self(), Count div Senders * Senders},
-            [spawn_link(fun() -> give_maps({maps, Node}, Count div Senders, Sender bsl 32) end)
+            [spawn_link(fun() -> give_maps({maps, Node}, Count div Senders, Sender * 1000000) end)
              || Sender <- lists:seq(1, Senders)],
             receive done -> ok end
         end)

@@ -7,10 +7,12 @@ import importlib.metadata
 import os
 import platform
 import re
+import textwrap
 from pathlib import Path
+from typing import Any
 
 from benchmarks.ends import quic_erl, tcp_erl
-from benchmarks.results import Result, Sense, times
+from benchmarks.results import Goal, Result, Sense, times
 from benchmarks.rows import BUSY
 from tests.support.beam import erl_facts
 
@@ -106,8 +108,14 @@ def notes(results: list[Result]) -> str:
     return "\n".join(lines)
 
 
+#: Characters of a line of a row's name in the plot.
+_NAME = 72
+_HOLDS = {True: "#2e7d32", False: "#c62828", None: "#78909c"}
+
+
 def plot(results: list[Result], file: Path) -> None:
-    """Draw each row as a multiple of its peer, with bound and aim; further right is better."""
+    """Draw each row as a multiple of its peer, with bound and aim, and rows with a unit as a multiple of
+    their bound; further right is better. The figures stand beside the axes, where no mark is."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -116,26 +124,74 @@ def plot(results: list[Result], file: Path) -> None:
     from matplotlib import pyplot
 
     shown = [result for result in results if result.ratio]
-    figure, axes = pyplot.subplots(figsize=(10, 0.42 * len(shown) + 1.2), layout="constrained")
-
-    def better(result: Result, value: float) -> float:
-        return 1 / value if result.goal.sense is Sense.LESS else value
-
-    for place, result in enumerate(reversed(shown)):
-        assert result.ratio is not None
-        value = better(result, result.ratio)
-        colour = {True: "#2e7d32", False: "#c62828", None: "#78909c"}[result.holds]
-        axes.barh(place, value - 1, left=1, height=0.6, color=colour)
-        axes.annotate(f" {value:.3g}", (max(value, 1), place), va="center", fontsize=8)
-        for goal, mark in ((result.goal.at_least, "|"), (result.goal.aim, "D")):
-            if goal is not None:
-                size = 10 if mark == "|" else 4
-                axes.plot(better(result, goal), place, mark, color="black", markersize=size)
-    names = [f"{result.goal.title} | {result.goal.peer}" for result in reversed(shown)]
-    axes.set_yticks(range(len(shown)), names, fontsize=8)
-    axes.set_xscale("log")
-    axes.axvline(1, color="black", linewidth=0.8)
-    axes.set_xlabel("multiple of the peer (logarithmic; vertical mark: bound, diamond: aim)", fontsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
+    panels = [
+        ("multiple of the peer", [result for result in shown if not result.goal.unit]),
+        ("multiple of the bound", [result for result in shown if result.goal.unit]),
+    ]
+    panels = [(label, rows) for label, rows in panels if rows]
+    lengths = [len(rows) for _, rows in panels]
+    figure, both = pyplot.subplots(
+        len(panels),
+        figsize=(11, 0.42 * sum(lengths) + 1.2 * len(panels)),
+        height_ratios=lengths,
+        layout="constrained",
+        squeeze=False,
+    )
+    for (label, rows), axes in zip(panels, both[:, 0], strict=True):
+        _draw(axes, label, rows)
     figure.savefig(file, metadata={"Date": None})
     pyplot.close(figure)
+
+
+def _draw(axes: Any, label: str, results: list[Result]) -> None:
+    """One panel of the plot."""
+    rows = list(reversed(results))
+    for place, result in enumerate(rows):
+        goal = result.goal
+        assert result.ratio is not None
+        axes.barh(place, _better(goal, result.ratio) - 1, left=1, height=0.6, color=_HOLDS[result.holds])
+        if result.spread is not None and min(result.spread) > 0:
+            ends = [_better(goal, value) for value in result.spread]
+            axes.plot(ends, (place, place), color="#37474f", linewidth=0.8)
+        for value, mark, size in ((goal.at_least, "|", 12), (goal.aim, "D", 4)):
+            if value is not None:
+                axes.plot(_better(goal, value), place, mark, color="black", markersize=size)
+        axes.annotate(
+            goal.figure(result.ratio),
+            (1.01, place),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            fontsize=8,
+            annotation_clip=False,
+        )
+    names = [_name(row.goal) for row in rows]
+    axes.set_yticks(range(len(rows)), names, fontsize=7)
+    axes.set_ylim(-0.7, len(rows) - 0.3)
+    axes.set_xscale("log")
+    if not any(row.goal.unit for row in rows):
+        axes.set_xticks([0.1, 1, 10, 100])
+    else:
+        axes.set_xticks([0.25, 0.5, 1, 2])
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.set_xlabel(
+        f"{label}; further right is better (line: lowest to highest, vertical mark: bound, diamond: aim; "
+        "the ratio as in the table at the right)",
+        fontsize=7,
+    )
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _name(goal: Goal) -> str:
+    lines = textwrap.wrap(goal.title.replace("`", ""), _NAME)
+    if not goal.unit:
+        lines += textwrap.wrap(f"against {goal.peer}".replace("`", ""), _NAME)
+    return "\n".join(lines)
+
+
+def _better(goal: Goal, value: float) -> float:
+    """A ratio, or a figure with a unit, such that more is better."""
+    if goal.unit and goal.at_least:
+        value /= goal.at_least
+    return 1 / value if goal.sense is Sense.LESS else value

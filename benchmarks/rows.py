@@ -165,7 +165,7 @@ ROWS: list[Comparison | Single] = [
         Goal(
             "tcp-in-mailbox",
             "64 B messages, BEAM to Python over TCP, into a coroutine's mailbox",
-            "to a plain handler",
+            "a plain handler",
             MORE,
             0.6,
             0.8,

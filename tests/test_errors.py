@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import pickle
 import pkgutil
 import re
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +21,17 @@ PUBLIC = [
     "quicdist",
     *(
         f"quicdist.{part}"
-        for part in ("carrier", "config", "discovery", "gateway", "node", "otp", "protocol", "term")
+        for part in (
+            "carrier",
+            "config",
+            "discovery",
+            "gateway",
+            "node",
+            "otp",
+            "protocol",
+            "term",
+            "testing",
+        )
     ),
 ]
 #: A line of the drawing: its lead, the class, its built-in bases and when it is raised.
@@ -84,3 +96,10 @@ def test_each_error_survives_pickling_with_its_text_and_attributes(kind: type[Qu
     error.__dict__.update(node="a@host", reason="because")
     copy = pickle.loads(pickle.dumps(error))
     assert (type(copy), copy.args, copy.__dict__) == (kind, error.args, error.__dict__)
+
+
+def test_the_page_on_errors_has_the_tree() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "reference" / "errors.md").read_text()
+    (shown,) = re.findall(r"^```\n(QuicDistError: .*?)^```$", page, re.M | re.S)
+    described = inspect.cleandoc(quicdist.errors.__doc__ or "")
+    assert shown.splitlines() == [line[4:] for line in described.splitlines() if line.startswith("    ")]

@@ -30,7 +30,8 @@ QUIC = ROOT / "docs" / "how-to" / "quic.md"
 COMMAND_PAGE = ROOT / "docs" / "how-to" / "command.md"
 COOKBOOK = ROOT / "docs" / "how-to" / "cookbook.md"
 COMPATIBILITY = ROOT / "docs" / "reference" / "compatibility.md"
-NODE_PAGE = ROOT / "docs" / "reference" / "node.md"
+REFERENCE = ROOT / "docs" / "reference"
+EXECUTED = [COOKBOOK, *(REFERENCE / f"{name}.md" for name in ("node", "processes", "servers"))]
 PROGRAM_LINES = 15
 README_LINES = 135
 
@@ -163,7 +164,7 @@ class Printed(io.StringIO):
 
 
 @pytest.mark.beam
-@pytest.mark.parametrize("page", [COOKBOOK, NODE_PAGE], ids=["cookbook.md", "node.md"])
+@pytest.mark.parametrize("page", EXECUTED, ids=lambda page: page.name)
 async def test_the_examples_of_a_page_print_what_is_shown(
     beam: Beam, page: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -240,7 +241,7 @@ def test_every_error_is_in_the_docs() -> None:
 
 
 def test_errors_of_the_quicdist_namespace_are_marked() -> None:
-    text = NODE_PAGE.read_text().partition("\n## Errors\n")[2]
+    text = (REFERENCE / "errors.md").read_text()
     rows = [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| `")]
     named = re.findall(r"`(\w+)`( \*)?", " ".join(rows))
     assert len(named) > 20

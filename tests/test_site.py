@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import os
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.test_docs import ROOT
+from tests.test_public_names import PACKAGES
 
 INDEX = (ROOT / "docs" / "README.md").read_text()
 
@@ -37,6 +39,22 @@ def test_the_site_builds_without_warnings(tmp_path: Path) -> None:
     assert re.findall(r"WARNING.*|ERROR.*", done.stderr) == []
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "site" / "index.html").exists()
+
+
+def test_the_navigation_has_each_page() -> None:
+    listed = re.findall(r"- ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.M)
+    pages = {page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")}
+    assert pages - set(listed) == set()
+
+
+def test_the_api_pages_have_each_public_package() -> None:
+    tree = ast.parse((ROOT / "scripts" / "docs_site" / "hooks.py").read_text())
+    (packages,) = (
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "PACKAGES"
+    )
+    assert {f"quicdist.{part}" for part in packages} == set(PACKAGES) - {"quicdist", "quicdist.cli"}
 
 
 @pytest.mark.parametrize(

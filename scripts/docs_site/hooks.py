@@ -55,6 +55,8 @@ PACKAGES = {
     "carrier": "Carriers",
     "protocol": "Distribution protocol",
     "gateway": "Gateway",
+    "sync": "Without asyncio",
+    "testing": "Testing",
     "prometheus": "Prometheus",
     "opentelemetry": "OpenTelemetry",
 }

@@ -37,6 +37,7 @@ USED = {
         _session_ticket_fetcher _session_ticket_handler _spaces _spin_bit _spin_highest_pn _state _streams
         _streams_blocked_bidi _streams_blocked_pending _streams_blocked_uni _streams_queue _token_handler
         _version
+        _confirm_handshake()
         _find_network_path(addr)
         _flush_builder(builder, network_path, peer_cid, now)
         _get_or_create_stream(frame_type, stream_id)

@@ -474,9 +474,9 @@ def test_an_exception_of_the_engine_closes_the_connection_as_an_error_of_the_pee
     def stumble(*arguments: object) -> None:
         raise error
 
-    monkeypatch.setattr(QuicConnection, "_handle_max_data_frame", stumble)
+    monkeypatch.setattr(QuicConnection, "_handle_max_streams_bidi_frame", stumble)
     pair = Crafted(certificates)
-    pair.feed(pair.server, b"\x10\1")
+    pair.feed(pair.server, b"\x12\1")
     closing = engine_state.closing(pair.server)
     assert closing is not None
     assert closing.code == QuicErrorCode.PROTOCOL_VIOLATION

@@ -58,6 +58,18 @@ async def test_a_message_for_a_waiting_receive_is_not_queued() -> None:
     assert await task == 1
 
 
+async def test_a_receive_that_begins_before_the_last_one_has_woken_up_waits_for_its_own_pattern() -> None:
+    mailbox = Mailbox()
+    first = await waiting(mailbox)
+    mailbox.put(1)
+    second = asyncio.ensure_future(mailbox.get(3))
+    second.get_loop().call_soon(mailbox.put, 2)
+    second.get_loop().call_soon(mailbox.put, 3)
+    assert await first == 1
+    assert await second == 3
+    assert await drained(mailbox) == [2]
+
+
 async def test_a_receive_cancelled_at_the_last_moment_loses_no_message() -> None:
     mailbox = Mailbox()
     task = await waiting(mailbox)

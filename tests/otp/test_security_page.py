@@ -1,4 +1,4 @@
-"""docs/reference/security.md: its examples work, and the tests it names exist."""
+"""The examples of how-to/certificates.md and reference/security.md work; the tests they name exist."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import quicdist
 from quicdist import ExternalPsk, Node
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "reference" / "security.md").read_text()
+DOCS = ROOT / "docs"
+PAGE = (DOCS / "how-to" / "certificates.md").read_text() + (DOCS / "reference" / "security.md").read_text()
 
 
 def blocks(language: str) -> list[str]:

@@ -70,13 +70,18 @@ class Mailbox:
     def put(self, message: Any, *, priority: bool = False, taken: Callable[[], None] | None = None) -> None:
         """Add a message; ``taken`` is called when it is received or dropped."""
         waiter = self._waiter
-        if waiter is not None and not waiter.done():
+        if waiter is None:
+            if self._messages is not None and self._marks is None and not priority and taken is None:
+                self._messages.append(message)
+                return
+        elif not waiter.done():
             delivered = False
             try:
                 # A function in the pattern may have ended the process, and this receive with it.
                 if self._test is None or (self._test(message) and not waiter.done()):
                     self._place = priority, self._priority if priority else len(self) - self._priority
                     waiter.set_result(message)
+                    self._waiter = None
                     delivered = True
             except KeyboardInterrupt:
                 raise
@@ -129,7 +134,9 @@ class Mailbox:
             self._in_a_row = 0
             await asyncio.sleep(0)
         if pattern is None:
-            if self._messages:
+            if messages := self._messages:
+                if self._marks is None and not self._priority and not self._taken:
+                    return messages.popleft()
                 return self._take(0)
             test = references = None
         else:
@@ -161,7 +168,8 @@ class Mailbox:
                 self._put_back(waiter.result())
             raise
         finally:
-            self._waiter = self._test = self._error = None
+            if self._waiter is None or self._waiter is waiter:
+                self._waiter = self._test = self._error = None
             if timer is not None:
                 timer.cancel()
 

@@ -62,6 +62,8 @@ def compiled(pattern: Pattern, references: list[Reference]) -> Test:
         return _identifier(kind, pattern)
     if pattern is ANY:
         return _anything
+    if kind is tuple and pattern and type(pattern[0]) is Atom:
+        return _tagged(pattern, references)
     if isinstance(pattern, tuple):
         return _sequence(tuple, pattern, references)
     if isinstance(pattern, list):
@@ -104,6 +106,28 @@ def _any_of(pattern: AnyOf, references: list[Reference]) -> Test:
 
 
 # -- tuples and lists --------------------------------------------------------------------------
+
+
+#: The tests of tuples whose parts are atoms, classes and ANY: a program receives by few of them, many times.
+_tests: dict[Any, Test] = {}
+MAX_TESTS: Final = 512
+#: Types of the parts: a part that is equal to one of these matches the same terms.
+_FIXED: Final = frozenset((Atom, _Any, type))
+
+
+def _tagged(pattern: Any, references: list[Reference]) -> Test:
+    """A tuple that begins with an atom."""
+    try:
+        test = _tests.get(pattern)
+    except TypeError:  # it has a part that has no hash
+        return _sequence(tuple, pattern, references)
+    if test is None:
+        test = _sequence(tuple, pattern, references)
+        if _FIXED.issuperset(map(type, pattern)):
+            if len(_tests) >= MAX_TESTS:
+                _tests.clear()
+            _tests[pattern] = test
+    return test
 
 
 def _sequence(kind: Kind, pattern: Any, references: list[Reference]) -> Test:

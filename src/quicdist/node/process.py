@@ -123,7 +123,10 @@ class Process(ProcessTimers):
 
     def handle(self, message: Any) -> None:
         """Handle one message: put it in the mailbox. Subclasses may do something else."""
-        self.mailbox.put(message)
+        mailbox = self._mailbox
+        if mailbox is None:
+            mailbox = self.mailbox
+        mailbox.put(message)
 
     def handle_priority(self, message: Any) -> None:
         """Handle one priority message (OTP 28)."""
@@ -166,7 +169,9 @@ class Process(ProcessTimers):
         return self
 
     def __anext__(self) -> Coroutine[Any, Any, Any]:
-        return self.receive()
+        if self.state is not _RUNNING or self._mailbox is None:
+            return self.receive()
+        return self._mailbox.get()
 
     # -- links, monitors, aliases ----------------------------------------------------------
 

@@ -44,13 +44,22 @@ class Export(_Function):
         if type(arity) is not int or not 0 <= arity <= 255:
             raise TermError(f"an arity is 0 to 255, not {arity!r}")
         etf = b"%c%b%b%c%c" % (Tag.EXPORT_EXT, module._etf, function._etf, Tag.SMALL_INTEGER_EXT, arity)
-        _set(self, module=module, function=function, arity=arity, _etf=etf)
+        _set_module(self, module)
+        _set_function(self, function)
+        _set_arity(self, arity)
+        _set_etf(self, etf)
 
     def __repr__(self) -> str:
         return f"Export({self.module.name!r}, {self.function.name!r}, {self.arity})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Export, (self.module, self.function, self.arity)
+
+
+_set_module = Export.module.__set__  # type: ignore[attr-defined, misc]
+_set_function = Export.function.__set__  # type: ignore[attr-defined, misc]
+_set_arity = Export.arity.__set__  # type: ignore[attr-defined, misc]
+_set_etf = Export._etf.__set__  # type: ignore[attr-defined, misc]
 
 
 @final
@@ -123,8 +132,3 @@ class Fun(_Function):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Fun, (self._etf,)
-
-
-def _set(value: _Function, **attributes: object) -> None:
-    for name, attribute in attributes.items():
-        object.__setattr__(value, name, attribute)

@@ -15,7 +15,6 @@ followed by a signal that it has to answer.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -100,7 +99,7 @@ class ReceiveFlowControl:
         #: Messages and bytes sent, as of the last bulk bytes.
         self._out = (0, 0)
         #: Streams that get credit by the piece, in turn; the one that has some; when it got it.
-        self._metered: deque[_DataStream] = deque()
+        self._metered: list[_DataStream] = []
         self._current: _DataStream | None = None
         self._given_at = 0.0
         self._timer: asyncio.TimerHandle | None = None

@@ -72,6 +72,18 @@ def _parse_key(pem: bytes) -> object:
     return serialization.load_pem_private_key(pem, password=None)
 
 
+# The certificates of all connections of a node are the same objects: parsed, one takes some KiB.
+@functools.lru_cache(maxsize=8)
+def _certificates(pem: bytes) -> tuple[x509.Certificate, ...]:
+    return tuple(x509.load_pem_x509_certificates(pem))
+
+
+@functools.lru_cache(maxsize=8)
+def _as_pem(certificates: tuple[x509.Certificate, ...]) -> bytes:
+    # Encoded again: aioquic accepts no other line ends, and nothing after the last certificate.
+    return b"".join(certificate.public_bytes(serialization.Encoding.PEM) for certificate in certificates)
+
+
 def _shown(given: Pem, what: str) -> str:
     """The name in an error: the path of a file, or the kind of the bytes."""
     return f"{what} (bytes)" if isinstance(given, bytes) else os.fspath(given)
@@ -88,14 +100,11 @@ def _read(given: Pem, what: str) -> bytes:
 
 def _parse_certificates(given: Pem, what: str) -> list[x509.Certificate]:
     try:
-        return x509.load_pem_x509_certificates(_read(given, what))
+        return list(_certificates(_read(given, what)))
     except ValueError as error:
         raise CertificateError(f"{_shown(given, what)} holds no certificate in PEM form: {error}") from error
 
 
 def load_ca(cacert: Pem) -> bytes:
     """The CA certificates as PEM. Raises :class:`CertificateError`."""
-    certificates = _parse_certificates(cacert, "CA")
-    # Encoded again: aioquic accepts no other line ends, and nothing after the last certificate.
-    pem = serialization.Encoding.PEM
-    return b"".join(certificate.public_bytes(pem) for certificate in certificates)
+    return _as_pem(tuple(_parse_certificates(cacert, "CA")))

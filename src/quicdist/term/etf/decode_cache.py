@@ -5,7 +5,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import Any, ClassVar, TypeVar
 
-from quicdist.term.atom import Atom
+from quicdist.term.atom import Atom, decoded_atom
 from quicdist.term.etf.malformed import Malformed, named, too_few
 from quicdist.term.funs import Export
 from quicdist.term.identifiers import Pid, Reference
@@ -83,7 +83,7 @@ class DecodeCache:
                 name = etf[start - i :].decode()
             except UnicodeDecodeError as error:
                 raise Malformed(f"an atom that is not UTF-8: {error.reason}") from None
-        atom = Atom(name)
+        atom = decoded_atom(name, etf)
         self._remember(self.nodes, etf, atom)
         return atom, end
 

@@ -16,22 +16,27 @@ from itertools import repeat
 from operator import length_hint
 from struct import Struct
 from struct import error as struct_error
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from quicdist.term.atom import Atom
 from quicdist.term.errors import TermError
 from quicdist.term.etf.decoder import TIMES, Decoder
 from quicdist.term.etf.fast_identifiers import Read, identifier_readers
 from quicdist.term.etf.key_depth import NESTING, too_deep_to_hash
-from quicdist.term.etf.malformed import Malformed
+from quicdist.term.etf.malformed import Malformed, NeedsDecoder
 from quicdist.term.etf.numeric_lists import RUN_TAGS, read_runs
+from quicdist.term.etf.shape_table import ShapeTable, element_key, message_key
 from quicdist.term.etf.uncommon_tags import read_uncommon
 from quicdist.term.funs import MAX_FREE_VARIABLES, Fun
 from quicdist.term.identifiers import Pid
 from quicdist.term.limits import Limits
-from quicdist.term.maps import Map
+from quicdist.term.maps import Map, decoded_pair
 from quicdist.term.tags import Tag
 from quicdist.term.values import BitString, ImproperList
+
+if TYPE_CHECKING:
+    from quicdist.term.etf.shape_readers import ReadMany, ReadOne
+    from quicdist.term.etf.shapes import Shape
 
 _uint16 = Struct(">H").unpack_from
 _uint32 = Struct(">I").unpack_from
@@ -61,6 +66,37 @@ _LEVELS = 36
 
 _ONCE = TIMES[1]
 
+#: Elements of a list from which on their shape is looked at, and the tags of such elements: of all that is
+#: read faster so.
+_ALIKE = 8
+_ALIKE_TAGS = frozenset(
+    (
+        Tag.ATOM_EXT,
+        Tag.SMALL_ATOM_EXT,
+        Tag.ATOM_UTF8_EXT,
+        Tag.BINARY_EXT,
+        Tag.BIT_BINARY_EXT,
+        Tag.SMALL_BIG_EXT,
+        Tag.SMALL_TUPLE_EXT,
+        Tag.LIST_EXT,
+        Tag.MAP_EXT,
+        Tag.NEW_PID_EXT,
+        Tag.PID_EXT,
+        Tag.NEW_PORT_EXT,
+        Tag.V4_PORT_EXT,
+        Tag.PORT_EXT,
+        Tag.NEWER_REFERENCE_EXT,
+        Tag.NEW_REFERENCE_EXT,
+        Tag.REFERENCE_EXT,
+        Tag.EXPORT_EXT,
+    )
+)
+#: Messages, and elements of lists, with the same key before a shape is compiled for it.
+_MESSAGES = 16
+_ELEMENTS = 256
+#: Levels that shapes may have.
+_SHAPE_LEVELS = 10
+
 #: A bytearray or memoryview of at most so many bytes is copied, because that is faster than decoding it in
 #: place.
 _COPIED = 4096
@@ -70,10 +106,6 @@ class Decode(Protocol):
     """Decodes the term at ``offset``; the term, and the offset after it. Raises DecodeError."""
 
     def __call__(self, data: bytes | bytearray | memoryview, offset: int = 0) -> tuple[Any, int]: ...
-
-
-class NeedsDecoder(Exception):
-    """The complete decoder has to decode the whole term."""
 
 
 #: Raised for bytes that the complete decoder has to decode: it raises the right error. Any other
@@ -146,9 +178,14 @@ def fast_decoder(
                 length = _uint32(data, i + 1)[0]
                 i += 5
                 parts = []
-                if length > 3 and data[i] in RUN_TAGS:
-                    i = read_runs(data, i, len(data), length, parts)
-                    length -= len(parts)
+                if length > 3:
+                    first = data[i]
+                    if first in RUN_TAGS:
+                        i = read_runs(data, i, len(data), length, parts)
+                        length -= len(parts)
+                    if length >= _ALIKE and first in _ALIKE_TAGS and room > _SHAPE_LEVELS and not parts:
+                        i = read_alike(data, i, length, room - 1, parts)
+                        length -= len(parts)
                 i = read_terms(
                     data, i, TIMES[length] if length < 256 else repeat(None, length), room - 1, parts
                 )
@@ -186,6 +223,28 @@ def fast_decoder(
                 part, i = read[tag](data, i, room)
                 items.append(part)
         return i
+
+    def read_alike(data: bytes, i: int, count: int, room: int, parts: list[Any]) -> int:
+        # Reads elements of a list that have one shape, apart from some; returns the offset after them.
+        key = element_key(data, i)
+        failed = 0
+        while True:
+            read_many = element_readers.get(key)
+            if read_many is not None:
+                i = read_many(data, i, count - len(parts), room, parts.append)
+                if len(parts) == count:
+                    return i
+            start = i
+            i = read_terms(data, i, _ONCE, room, parts)
+            if i > len(data):
+                raise NeedsDecoder
+            if read_many is not None:
+                missed_element(key, data, start)
+            elif key not in element_readers:
+                missed_element(key, data, start, count)
+            failed += 1
+            if element_readers.get(key) is None or 4 * failed > 16 + len(parts) or len(parts) == count:
+                return i
 
     def with_tail(items: list[Any], data: bytes, i: int, room: int) -> tuple[ImproperList, int]:
         tail: Any
@@ -287,6 +346,8 @@ def fast_decoder(
         # The rest of a map from the value of the first key that cannot be hashed.
         items = [key]
         i = read_terms(data, i, repeat(None, 1 + 2 * left), room, items)
+        if len(items) == 2 and not pairs:
+            return decoded_pair((items[0], items[1])), i
         parts = iter(items)
         return Map([*pairs.items(), *zip(parts, parts, strict=True)]), i
 
@@ -350,6 +411,15 @@ def fast_decoder(
         i = read_terms(data, i, repeat(None, count - len(parts)), room - 1, parts)
         return tuple(parts), i
 
+    def read_any(data: bytes, i: int, room: int) -> tuple[Any, int]:
+        parts: list[Any] = []
+        try:
+            i = read_terms(data, i, _ONCE, room, parts)
+        except LEFT_TO_DECODER:
+            # Otherwise what contains it is read in another way, and each level would double the time.
+            raise NeedsDecoder from None
+        return parts[0], i
+
     read: list[Read] = [rest] * 256
     for tag, function in (
         *identifiers.items(),
@@ -362,6 +432,36 @@ def fast_decoder(
     ):
         read[tag] = function
 
+    def compile_elements(shape: Shape) -> ReadMany:
+        from quicdist.term.etf.shape_readers import compile_many
+
+        return compile_many(shape, decoder, read_any, view_from)
+
+    def compile_message(shape: Shape) -> ReadOne:
+        from quicdist.term.etf.shape_readers import compile_one
+
+        return compile_one(shape, decoder, read_any, view_from)
+
+    shape_levels = min(_SHAPE_LEVELS, levels)
+    elements = ShapeTable(
+        decoder,
+        read_any,
+        compile_elements,
+        levels=shape_levels,
+        threshold=_ELEMENTS,
+        most_any=0,
+    )
+    element_readers, missed_element = elements.readers, elements.missed
+    messages = ShapeTable(
+        decoder,
+        read_any,
+        compile_message,
+        levels=shape_levels,
+        threshold=_MESSAGES,
+        most_any=0.4,
+    )
+    message_readers, missed_message = messages.readers, messages.missed
+
     def decode(data: bytes | bytearray | memoryview, offset: int = 0) -> tuple[Any, int]:
         if type(data) is not bytes:
             if len(data) > _COPIED:
@@ -369,11 +469,34 @@ def fast_decoder(
                     return decoder.decode(octets, offset)
             data = bytes(data)
         if offset >= 0:
-            terms: list[Any] = []
             try:
-                end = read_terms(data, offset, _ONCE, levels, terms)
-                if end <= len(data):
-                    return terms[0], end
+                tag = data[offset]
+                if tag == 104 or tag == 116:
+                    if tag == 104 and data[offset + 2] == 119:  # as message_key() has it
+                        key = data[offset : offset + 4 + data[offset + 3]]
+                    else:
+                        key = message_key(data, offset)
+                    try:
+                        read_message = message_readers[key]
+                    except KeyError:
+                        known = False
+                    else:
+                        known = read_message is None
+                        if read_message is not None:
+                            found = read_message(data, offset, levels)
+                            if found is not None:
+                                return found
+                    terms: list[Any] = []
+                    end = read_terms(data, offset, _ONCE, levels, terms)
+                    if end <= len(data):
+                        if not known:
+                            missed_message(key, data, offset)
+                        return terms[0], end
+                else:
+                    terms = []
+                    end = read_terms(data, offset, _ONCE, levels, terms)
+                    if end <= len(data):
+                        return terms[0], end
             except LEFT_TO_DECODER:
                 pass
         return decoder.decode(data, offset)

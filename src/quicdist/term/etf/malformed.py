@@ -10,6 +10,10 @@ class Malformed(Exception):
     """The bytes are not a term; the text says why."""
 
 
+class NeedsDecoder(Exception):
+    """In the fast path: the complete decoder has to decode the whole term."""
+
+
 class TooDeep(Malformed):
     """Nested deeper than the limits allow."""
 

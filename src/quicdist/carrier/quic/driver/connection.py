@@ -248,11 +248,13 @@ class QuicConnection(ConnectionLifecycle):
                     probes = prober.built(datagrams)
                 else:
                     probes = prober.owes_short
-                deadline = engine.get_timer()
             finally:
                 lock.release()
             if datagrams:
                 self.socket.send(datagrams)
+            # After the datagrams have left: the peer does not wait for it.
+            with lock:
+                deadline = engine.get_timer()
             if probes:
                 deadline = self._probe_path()
             self._dispatch()
@@ -324,6 +326,9 @@ class QuicConnection(ConnectionLifecycle):
         self._is_processing = True
         try:
             self._dispatch()
+            # If the handler has written an answer, it leaves at once, with the acknowledgement.
+            if answered := self._touched:
+                self.transmit()
             if self.state is OPEN or self.state is FLUSHING:
                 self.handler.events_processed()
         except Exception as error:
@@ -331,11 +336,9 @@ class QuicConnection(ConnectionLifecycle):
             return
         finally:
             self._is_processing = False
-        if self._touched:
-            # The handler has written an answer: it leaves at once, with the acknowledgement.
-            self.transmit()
-        else:
+        if not answered or self._touched:
             # Tasks that were woken answer in the next turn of the event loop: one transmit for all.
+            self._touched = False
             self.touch()
 
     def _dispatch(self) -> None:

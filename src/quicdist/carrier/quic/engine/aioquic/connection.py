@@ -26,7 +26,7 @@ from quicdist.carrier.quic.engine.aioquic import (
 from quicdist.carrier.quic.engine.aioquic import tls as own_tls
 from quicdist.carrier.quic.engine.aioquic.configuration import Configuration, longest_datagram
 from quicdist.carrier.quic.engine.aioquic.fast_send import FastSend
-from quicdist.carrier.quic.engine.aioquic.recovery import OwnRecovery
+from quicdist.carrier.quic.engine.aioquic.handshake_memory import FreesHandshake
 from quicdist.carrier.quic.engine.aioquic.silence_probes import ProbesSilence
 from quicdist.carrier.quic.engine.aioquic.tls import TlsContext
 from quicdist.carrier.quic.engine.aioquic.transport_parameters import encoded
@@ -40,7 +40,7 @@ if logging.getLogger("quic").level == logging.NOTSET:
     logging.getLogger("quic").setLevel(logging.WARNING)
 
 
-class Connection(ProbesSilence, OwnRecovery, FastSend):
+class Connection(ProbesSilence, FreesHandshake, FastSend):
     """See :class:`~quicdist.carrier.quic.engine.contract.Engine`."""
 
     def __init__(self, *, configuration: Configuration, **arguments: Any) -> None:

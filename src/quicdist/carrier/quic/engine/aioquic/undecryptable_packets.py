@@ -22,6 +22,9 @@ MAX_BYTES: Final = 16 * 1024
 
 _EPOCHS: Final = {QuicPacketType.HANDSHAKE: Epoch.HANDSHAKE, QuicPacketType.ONE_RTT: Epoch.ONE_RTT}
 
+#: Their keys come last.
+_LAST: Final = Epoch.ONE_RTT
+
 
 class BuffersPackets(QuicConnection):
     """A connection that buffers packets until their keys are there."""
@@ -33,7 +36,8 @@ class BuffersPackets(QuicConnection):
         self._early_bytes = 0
 
     def receive_datagram(self, data: bytes, addr: Any, now: float) -> None:
-        lacked = [epoch for epoch in _EPOCHS.values() if self._lacks(epoch)]
+        # With the 1-RTT keys there, those of the handshake have been there, and may be discarded.
+        lacked = [epoch for epoch in _EPOCHS.values() if self._lacks(epoch)] if self._lacks(_LAST) else []
         super().receive_datagram(data, addr, now)
         if not lacked:
             return

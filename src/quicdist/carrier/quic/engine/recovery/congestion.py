@@ -16,7 +16,6 @@ No I/O, no clock, no packets. Sizes are in bytes, times in seconds.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Final, Literal
 
 from quicdist.carrier.quic.engine.recovery.slow_start import CSS_GROWTH_DIVISOR, HyStart
@@ -121,7 +120,7 @@ class Congestion:
         self._round_at = 0.0
         self._delivered = 0
         #: The delivery rate of the last rounds, in bytes per second.
-        self._rates: deque[float] = deque(maxlen=RATE_ROUNDS)
+        self._rates: list[float] = []
         #: Rounds in a row in which the window was used and not reduced, and the window up to which it grows
         #: fast.
         self._quiet = 0
@@ -253,6 +252,7 @@ class Congestion:
         self.rounds += 1
         if now > self._round_at:
             self._rates.append(self._delivered / (now - self._round_at))
+            del self._rates[:-RATE_ROUNDS]
         self._round_at, self._delivered = now, 0
         self._probe_limit = PROBE_UP_TO * self._capacity(min_rtt)
         self._quiet += 1

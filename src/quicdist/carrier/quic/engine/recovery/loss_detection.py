@@ -103,6 +103,11 @@ class LossDetection:
         self._spaces = spaces
         self._records = {space: Record() for space in spaces}
 
+    def keep_space(self, space: Space) -> None:
+        """Forget all other spaces, which are discarded."""
+        self._spaces = [space]
+        self._records = {space: self._records[space]}
+
     def discard_space(self, space: Space) -> None:
         """The keys of a space are discarded: so are the packets sent with them."""
         for packet in space.sent_packets.values():
