@@ -62,7 +62,7 @@ def try_wheel(python: str, command: Path, wheel: Path) -> None:
         environment = directory / "environment"
         step(f"Python {python}: a new environment", [command, "-m", "venv", environment])
         bin_ = environment / "bin"
-        pip = [bin_ / "python", "-m", "pip", "--disable-pip-version-check"]
+        pip: list[str | Path] = [bin_ / "python", "-m", "pip", "--disable-pip-version-check"]
         step(f"Python {python}: installing the wheel", [*pip, "install", "--quiet", wheel])
         step(f"Python {python}: pip check", [*pip, "check"])
         step(f"Python {python}: the command", [bin_ / "quicdist", "certs", directory / "certs"])

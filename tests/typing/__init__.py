@@ -1,0 +1,1 @@
+"""The types of quicdist as the program of a user sees them."""
