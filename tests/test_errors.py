@@ -21,7 +21,17 @@ PUBLIC = [
     "quicdist",
     *(
         f"quicdist.{part}"
-        for part in ("carrier", "config", "discovery", "gateway", "node", "otp", "protocol", "term")
+        for part in (
+            "carrier",
+            "config",
+            "discovery",
+            "gateway",
+            "node",
+            "otp",
+            "protocol",
+            "term",
+            "testing",
+        )
     ),
 ]
 #: A line of the drawing: its lead, the class, its built-in bases and when it is raised.

@@ -31,6 +31,8 @@ LAYERS = (
     "otp",
     "",
     "sync",
+    "testing",
+    "pytest_plugin",
     "prometheus",
     "opentelemetry",
     "cli",
@@ -55,6 +57,8 @@ ALLOWED_IN = {
     "prompt_toolkit": {"cli"},
     "prometheus_client": {"prometheus"},
     "opentelemetry": {"opentelemetry"},
+    "pytest": {"pytest_plugin"},
+    "pytest_asyncio": {"testing"},
 }
 
 #: The one package that touches aioquic, public and private.

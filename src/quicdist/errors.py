@@ -53,6 +53,7 @@ error: it derives from :class:`BaseException`, outside this tree::
     │   ├── NodeNameTaken: another node of that name is registered
     │   └── NodeNotFound (LookupError): no address of a node is known
     ├── GatewayError: a gateway cannot start, or cannot carry a connection
+    ├── BeamError: a BEAM of :mod:`quicdist.testing` did not start, or an expression failed on it
     ├── ConfigError (ValueError): a configuration file or flag cannot be used
     └── NodeError: an operation of a node or process failed
         ├── CallTimeout (TimeoutError): a call was not answered in time

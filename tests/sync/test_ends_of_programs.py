@@ -66,18 +66,19 @@ def test_a_program_that_forgets_its_node_ends_and_the_node_is_stopped(peer: Peer
 
 
 def test_ctrl_c_ends_a_call_that_waits(peer: Peer) -> None:
-    called = threading.Event()
+    called, over = threading.Event(), asyncio.Event()
 
     @peer.node.export("py", "wait")
     async def wait() -> None:
         called.set()
-        await asyncio.Event().wait()
+        await over.wait()
 
     running = peer.start("waits_in_a_call")
     assert called.wait(30)
     running.send_signal(signal.SIGINT)
     assert running.communicate(timeout=30) == ("interrupted\n", "")
     assert running.returncode == 0
+    peer.node.call_soon_threadsafe(over.set)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

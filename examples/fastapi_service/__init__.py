@@ -1,0 +1,1 @@
+"""An HTTP service whose data is in a GenServer."""

@@ -1,0 +1,1 @@
+"""Nx tensors as NumPy arrays."""

@@ -1,0 +1,1 @@
+"""A Python child in an Elixir supervision tree."""
