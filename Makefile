@@ -11,6 +11,7 @@ RESTARTS_ARGS ?=
 CLUSTER_ARGS ?=
 HOSTILE_ARGS ?=
 SIMULATE_ARGS ?=
+TUTORIALS ?=
 # The tests of the carrier would double the time. Tests that measure time fail under the tracer.
 COVERED_BY := tests/term tests/protocol tests/discovery tests/config tests/node tests/otp tests/membership tests/metrics \
 	tests/cli
@@ -21,8 +22,12 @@ bench_setup := @$(python) -c "import importlib.metadata as m; m.version('matplot
 	2>/dev/null || $(python) -m pip install --quiet --disable-pip-version-check --editable '.[bench]' || \
 	echo "-- matplotlib or py-spy could not be installed: no plots and profiles" >&2
 
+docs_setup := @$(python) -c "import mkdocs, material, mkdocstrings_handlers.python" 2>/dev/null || \
+	$(python) -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage matrix lint format fuzz simulate hostile paths restarts cluster brokers soak bench profile bench-term screenshots interop gateway clean
+# Every target below with a description.
+.PHONY: $(shell awk -F: '/^[a-z-]+:.*## / { print $$1 }' Makefile)
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +41,17 @@ test: ## run all tests; PYTEST_ARGS="-k term" selects
 	$(setup)
 	@scripts/setup-erlang.sh "the tests that need a BEAM"
 	@$(python) -m pytest --numprocesses $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+
+docs: ## build the documentation as a site, which needs no network, into build/site
+	$(setup)
+	$(docs_setup)
+	@NO_MKDOCS_2_WARNING=1 $(python) -m mkdocs build --quiet
+	@echo "build/site: open index.html, or serve it (with search): $(python) -m http.server --directory build/site"
+
+tutorials: ## run each command of the tutorials, as a reader would, in a copy of the repository
+	$(setup)
+	@scripts/setup-erlang.sh "the tutorials"
+	@$(python) -m tests.tutorials $(TUTORIALS)
 
 coverage: ## measure the coverage of tests without a BEAM (ten minutes); fail below the minimum in pyproject.toml
 	$(setup)
@@ -116,6 +132,11 @@ screenshots: ## make the pictures of the observer in docs/ (needs erlang-observe
 	$(setup)
 	@$(python) -m scripts.observer_screenshots
 
+command-pictures: ## make the pictures of the command in docs/, from a run against a BEAM
+	$(setup)
+	@scripts/setup-erlang.sh "the pictures"
+	@$(python) -m scripts.command_pictures
+
 interop: ## run only the tests against a real quic_dist (needs: docs/development.md)
 	$(setup)
 	@$(python) -m pytest -m quic_dist $(PYTEST_ARGS)
@@ -124,6 +145,11 @@ gateway: ## run the BEAM tests with the BEAM behind a gateway, and two RabbitMQ 
 	$(setup)
 	@scripts/setup-erlang.sh "the tests with a BEAM behind a gateway"
 	@$(python) -m pytest --gateway --numprocesses $(WORKERS) --dist loadfile -m gateway $(PYTEST_ARGS)
+
+tls: ## run the BEAM tests over TLS, in ten minutes (needs an erl with ssl: Debian's erlang-ssl)
+	$(setup)
+	@scripts/setup-erlang.sh "the tests with a BEAM over TLS"
+	@$(python) -m pytest --tls --numprocesses $(WORKERS) --dist loadfile -m tls $(PYTEST_ARGS)
 
 clean: ## remove .venv, caches and build files
 	rm -rf .venv .matrix .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage htmlcov build dist

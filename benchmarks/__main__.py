@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from benchmarks import report
-from benchmarks.results import Result, bound, times
+from benchmarks.results import Result
 from benchmarks.rows import BUSY, ROWS, measure
 from benchmarks.sides import Machine
 
@@ -66,8 +66,8 @@ def outcome(result: Result) -> str:
     goal = result.goal
     if result.skipped or result.failed:
         return f"{result.verdict}: {result.skipped or result.failed}"
-    verdict = f"; {bound(goal.sense, goal.at_least)}: {result.verdict}" if goal.at_least else ""
-    return f"{times(result.ratio)} ({result.ours} | {result.theirs}){verdict}"
+    verdict = f"; {goal.limit(goal.at_least)}: {result.verdict}" if goal.at_least else ""
+    return f"{goal.figure(result.ratio)} ({result.ours} | {result.theirs}){verdict}"
 
 
 if __name__ == "__main__":

@@ -7,12 +7,10 @@ else is as aioquic comes.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import ssl
 import statistics
 import struct
-import sys
 from time import perf_counter
 from typing import Any
 
@@ -147,4 +145,4 @@ async def main(options: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     logging.getLogger("quic").setLevel(logging.CRITICAL)
-    asyncio.run(main(json.loads(sys.argv[1])))
+    asyncio.run(main(control.options()))

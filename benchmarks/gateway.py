@@ -19,7 +19,7 @@ from quicdist.carrier.security.certificates import CertificateFiles
 from tests.gateway.conftest import HOSTS
 from tests.gateway.gateways import A, B, Pair, gateway_pair, stock_beam, tcp_pair
 from tests.interop.conformance_pair import load
-from tests.support.beam import erl_applications
+from tests.support.beam import erl_applications, tls_args
 from tests.support.epmd import free_port, listens
 
 #: Compiled, because interpreted code would be the slowest part.
@@ -62,18 +62,13 @@ def measured(pair: Pair, call: str) -> float:
 @contextlib.contextmanager
 def tls_pair(files: CertificateFiles, folder: Path) -> Iterator[Pair]:
     """A and B over ``inet_tls``. Names that are addresses cannot be verified there."""
-    options = folder / "ssl_dist.conf"
-    certificate = f'{{certfile, "{files.cert}"}}, {{keyfile, "{files.key}"}}'
-    options.write_text(
-        f"[{{server, [{certificate}, {{verify, verify_none}}]}}, {{client, [{{verify, verify_none}}]}}].\n"
-    )
     command, port = shutil.which("epmd"), free_port()
     assert command is not None
     epmd = subprocess.Popen([command, "-port", str(port)], stdin=subprocess.DEVNULL)
     try:
         while not listens(port):
             assert epmd.poll() is None
-        more = ("-proto_dist", "inet_tls", "-ssl_dist_optfile", str(options))
+        more = tls_args(folder, cert=files.cert, key=files.key)
         environment = {"ERL_EPMD_PORT": str(port)}
         with stock_beam(A, environment, more) as a, stock_beam(B, environment, more) as b:
             yield Pair(a, b)

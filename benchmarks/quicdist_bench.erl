@@ -1,10 +1,11 @@
 %% The Erlang end of the benchmark: a driver, and the processes it is driven against.
 -module(quicdist_bench).
--export([start/0, echo/4, push/4, pull/4, answer/5]).
+-export([start/0, echo/4, push/5, pull/4, answer/5, maps/4, port_echo/5, bulk/6]).
 
 start() ->
     [register(Name, spawn(Loop)) || {Name, Loop} <-
-        [{echo, fun echo_loop/0}, {sink, fun sink_loop/0}, {source, fun source_loop/0}]],
+        [{echo, fun echo_loop/0}, {sink, fun sink_loop/0}, {source, fun source_loop/0},
+         {maps, fun maps_loop/0}, {bulk, fun bulk_loop/0}]],
     ok.
 
 echo_loop() ->
@@ -16,14 +17,44 @@ sink_loop() ->
     sink_loop().
 
 source_loop() ->
-    receive {From, Count, Size} -> give(From, Count, binary:copy(<<0>>, Size)) end,
+    receive {From, Count, Size} -> give(From, Count, Size) end,
     source_loop().
+
+maps_loop() ->
+    receive {From, Count} when is_integer(Count) -> take_maps(Count), From ! done end,
+    maps_loop().
+
+%% Confirms large messages, and sends those of the size that is asked for.
+bulk_loop() ->
+    receive
+        {From, <<_/binary>>} -> From ! ok;
+        {From, Size} -> From ! binary:copy(<<0>>, Size)
+    end,
+    bulk_loop().
 
 take(0) -> ok;
 take(Count) -> receive <<_/binary>> -> take(Count - 1) end.
 
-give(_, 0, _) -> ok;
-give(To, Count, Data) -> To ! Data, give(To, Count - 1, Data).
+take_maps(0) -> ok;
+take_maps(Count) -> receive #{id := _} -> take_maps(Count - 1) end.
+
+%% Small messages differ from each other: a receiver cannot decode one and reuse it.
+give(To, Count, Size) when Size > 1024 -> give_same(To, Count, binary:copy(<<0>>, Size));
+give(To, Count, Size) -> give_distinct(To, Count, binary:copy(<<0>>, Size - 8)).
+
+give_same(_, 0, _) -> ok;
+give_same(To, Count, Data) -> To ! Data, give_same(To, Count - 1, Data).
+
+give_distinct(_, 0, _) -> ok;
+give_distinct(To, Count, Rest) -> To ! <<Count:64, Rest/binary>>, give_distinct(To, Count - 1, Rest).
+
+give_maps(_, 0, _) -> ok;
+give_maps(To, Count, Sender) ->
+    To ! #{id => Sender + Count,
+           name => <<"sender ", (integer_to_binary(Sender))/binary, " number ", (integer_to_binary(Count))/binary>>,
+           at => {Count rem 24, Count rem 60},
+           value => Count * 1.5},
+    give_maps(To, Count - 1, Sender).
 
 %% All give nanoseconds; what has not come within Timeout milliseconds fails.
 
@@ -35,12 +66,11 @@ echo(Node, Count, Size, Timeout) ->
         lists:nth((Count + 1) div 2, lists:sort(Times))
     end).
 
-push(Node, Count, Size, Timeout) ->
-    Data = binary:copy(<<0>>, Size),
+push(Node, Sink, Count, Size, Timeout) ->
     in_process(Timeout, fun() ->
         timed(fun() ->
-            {sink, Node} ! {self(), Count},
-            give({sink, Node}, Count, Data),
+            {Sink, Node} ! {self(), Count},
+            give({Sink, Node}, Count, Size),
             receive done -> ok end
         end)
     end).
@@ -61,6 +91,53 @@ answer(Node, Count, Size, Backlog, Timeout) ->
                      receive {Reference, _} -> ok end
                  end)
                  || _ <- lists:seq(1, Count)],
+        lists:nth((Count + 1) div 2, lists:sort(Times))
+    end).
+
+%% Large messages out to Node or in from there, within Limit milliseconds: the time of one of those that came.
+%% On a connection that stalls these may be fewer than Count.
+bulk(Node, Direction, Count, Size, Limit, Timeout) ->
+    Request = case Direction of out -> binary:copy(<<0>>, Size); in -> Size end,
+    in_process(Timeout, fun() ->
+        Self = self(),
+        Start = erlang:monotonic_time(millisecond),
+        spawn_link(fun() -> give_same({bulk, Node}, Count, {Self, Request}) end),
+        Came = came(0, Count, Start + Limit),
+        (erlang:monotonic_time(millisecond) - Start) * 1000000 div max(Came, 1)
+    end).
+
+came(Count, Count, _) -> Count;
+came(Came, Count, Until) ->
+    receive _ -> came(Came + 1, Count, Until)
+    after max(Until - erlang:monotonic_time(millisecond), 0) -> Came
+    end.
+
+%% Maps of four keys, from so many processes at once.
+maps(Node, Count, Senders, Timeout) ->
+    in_process(Timeout, fun() ->
+        timed(fun() ->
+            {maps, Node} ! {self(), Count div Senders * Senders},
+            [spawn_link(fun() -> give_maps({maps, Node}, Count div Senders, Sender bsl 32) end)
+             || Sender <- lists:seq(1, Senders)],
+            receive done -> ok end
+        end)
+    end).
+
+%% An echo of the program Command (a list of strings) that is a port with {packet, 4}: of a term, or of bytes.
+port_echo([Program | Arguments], What, Count, Size, Timeout) ->
+    Data = binary:copy(<<0>>, Size),
+    in_process(Timeout, fun() ->
+        Port = open_port({spawn_executable, Program}, [{args, Arguments ++ [What]}, {packet, 4}, binary]),
+        Once = case What of
+            "bytes" -> fun() -> port_command(Port, Data), receive {Port, {data, Data}} -> ok end end;
+            _ -> fun() ->
+                port_command(Port, term_to_binary({self(), Data})),
+                receive {Port, {data, Packet}} -> Data = binary_to_term(Packet) end
+            end
+        end,
+        [Once() || _ <- lists:seq(1, 200)],
+        Times = [timed(Once) || _ <- lists:seq(1, Count)],
+        port_close(Port),
         lists:nth((Count + 1) div 2, lists:sort(Times))
     end).
 

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from benchmarks.ends import quic_erl, tcp_erl
-from benchmarks.results import Result, Sense, bound, times
+from benchmarks.results import Result, Sense, times
 from benchmarks.rows import BUSY
 from tests.support.beam import erl_facts
 
@@ -44,9 +44,9 @@ def _cells(result: Result) -> list[str]:
         f"{goal.title} (`{goal.key}`)",
         result.ours,
         peer,
-        f"**{times(result.ratio)}**{_spread(result)}" if result.ratio is not None else "",
-        bound(goal.sense, goal.at_least),
-        bound(goal.sense, goal.aim),
+        f"**{goal.figure(result.ratio)}**{_spread(result)}" if result.ratio is not None else "",
+        goal.limit(goal.at_least),
+        goal.limit(goal.aim),
         result.verdict,
     ]
 

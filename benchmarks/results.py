@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -24,6 +26,17 @@ class Goal:
     #: The bound of the ratio; None for a row for comparison only.
     at_least: float | None = None
     aim: float | None = None
+    #: For a row that is compared with a unit: what the figures are, such as ``KiB``. The ratio is then the
+    #: figure itself.
+    unit: str = ""
+
+    def figure(self, value: float | None) -> str:
+        """A ratio or a figure as text."""
+        return f"{times(value)} {self.unit}".strip() if value is not None else ""
+
+    def limit(self, value: float | None) -> str:
+        """A bound or an aim as text."""
+        return f"{bound(self.sense, value)} {self.unit}".strip() if value is not None else ""
 
 
 @dataclass(slots=True)
@@ -106,3 +119,27 @@ def rate(seconds: float) -> str:
 def megabytes(seconds: float) -> str:
     """MiB a second, from the seconds of one MiB."""
     return f"{1 / seconds:.1f} MiB/s"
+
+
+# -- rounds ------------------------------------------------------------------------------------
+
+
+def summary(
+    goal: Goal, unit: Callable[[float], str], ours: Sequence[float], theirs: Sequence[float]
+) -> Result:
+    """The medians of both sides' seconds, of their ratio, and its lowest and highest."""
+    pairs = zip(ours, theirs, strict=True)
+    ratios = [one / other if goal.sense is Sense.LESS else other / one for one, other in pairs]
+    return Result(
+        goal,
+        unit(statistics.median(ours)),
+        unit(statistics.median(theirs)),
+        statistics.median(ratios),
+        (min(ratios), max(ratios)),
+    )
+
+
+def figures(goal: Goal, values: Sequence[float], theirs: str = "") -> Result:
+    """The median of a row that is compared with a unit, and its lowest and highest."""
+    median = statistics.median(values)
+    return Result(goal, goal.figure(median), theirs, median, (min(values), max(values)))

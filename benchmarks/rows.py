@@ -7,13 +7,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 
-from benchmarks import codec, crowd, memory
-from benchmarks.ends import BACKLOG, EndError
+from benchmarks import bulk, codec, crowd, idle, memory, mixed, start
+from benchmarks.ends import BACKLOG, SENDERS
 from benchmarks.measure import compare
 from benchmarks.others import Others
 from benchmarks.results import Goal, Result, Sense, duration, megabytes, rate
 from benchmarks.sides import SHORT, Machine, NotHere, Sides
-from tests.support.beam import BeamError
 
 SMALL = 64
 LARGE = 1 << 20
@@ -29,12 +28,14 @@ class Comparison:
     sides: Callable[[Machine], AbstractContextManager[Sides]]
     operation: str
     size: int
+    #: The peer's operation, if it is another one.
+    peer_operation: str = ""
 
     def run(self, machine: Machine) -> Result:
         with self.sides(machine) as (ours, peer):
             found = compare(
                 partial(ours, self.operation, self.size),
-                partial(peer, self.operation, self.size),
+                partial(peer, self.peer_operation or self.operation, self.size),
                 most=MOST[self.size],
             )
         unit: Callable[[float], str] = rate
@@ -100,9 +101,91 @@ ROWS: list[Comparison | Single] = [
         LARGE,
     ),
     Comparison(
-        Goal("quic-in", "64 B messages, BEAM to Python over quic_dist", QUIC_BEAMS, MORE, 1, 2),
+        Goal(
+            "bulk-short",
+            f"1 MiB messages one way, node to node over QUIC, datagrams of {SHORT} B",
+            AIOQUIC,
+            MORE,
+            4,
+            8,
+        ),
+        Machine.against_aioquic_with_short_datagrams,
+        "push",
+        LARGE,
+    ),
+    Comparison(
+        Goal(
+            "bulk-c",
+            f"1 MiB messages one way, node to node over QUIC, datagrams of {SHORT} B",
+            "bare aiopquic, a QUIC engine in C",
+            MORE,
+            0.4,
+            0.8,
+        ),
+        Machine.against_c_with_short_datagrams,
+        "push",
+        LARGE,
+    ),
+    Comparison(
+        Goal("quic-echo", "echo, 64 B, BEAM and Python over quic_dist", QUIC_BEAMS, LESS, 1.15, 1),
+        Machine.with_quic_beam,
+        "echo",
+        SMALL,
+    ),
+    Comparison(
+        Goal("quic-in", "64 B messages, BEAM to Python over quic_dist", QUIC_BEAMS, MORE, 1.6, 2),
         Machine.with_quic_beam,
         "push",
+        SMALL,
+    ),
+    Single(bulk.OUT, bulk.run_out),
+    Single(bulk.IN, bulk.run_in),
+    Single(mixed.BULK, mixed.run_bulk),
+    Single(mixed.CALLS, mixed.run_calls),
+    Comparison(
+        Goal("tcp-echo-beams", "echo, 64 B, BEAM and Python over TCP", TCP_BEAMS, LESS, 1.2, 1),
+        Machine.against_tcp_beams,
+        "echo",
+        SMALL,
+    ),
+    Comparison(
+        Goal(
+            "tcp-echo-port",
+            "echo, 64 B, BEAM and Python over TCP",
+            "an Erlang port with `{packet, 4}` to a Python program with erlang_py",
+            LESS,
+            1.2,
+            1,
+        ),
+        Machine.against_a_port,
+        "echo",
+        SMALL,
+    ),
+    Comparison(
+        Goal(
+            "tcp-in-mailbox",
+            "64 B messages, BEAM to Python over TCP, into a coroutine's mailbox",
+            "to a plain handler",
+            MORE,
+            0.6,
+            0.8,
+        ),
+        Machine.one_over_tcp,
+        "mailbox",
+        SMALL,
+        "push",
+    ),
+    Comparison(
+        Goal(
+            "tcp-in-maps",
+            f"different maps of four keys from {SENDERS} processes, BEAM to Python over TCP",
+            TCP_BEAMS,
+            MORE,
+            0.5,
+            1,
+        ),
+        Machine.against_tcp_beams,
+        "maps",
         SMALL,
     ),
     *(
@@ -119,7 +202,10 @@ ROWS: list[Comparison | Single] = [
     ),
     Single(codec.GOAL, codec.run),
     Single(memory.GOAL, memory.run),
+    Single(idle.GOAL, idle.run),
     Single(crowd.GOAL, crowd.run),
+    Single(start.IMPORT, start.run_import),
+    Single(start.PING, start.run_ping),
     Comparison(
         Goal("small-bare", "64 B messages one way, node to node over QUIC", AIOQUIC),
         Machine.against_aioquic,
@@ -128,22 +214,20 @@ ROWS: list[Comparison | Single] = [
     ),
     Comparison(
         Goal(
-            "bulk-short", f"1 MiB messages one way, node to node over QUIC, datagrams of {SHORT} B", AIOQUIC
+            "tcp-echo-bytes",
+            "echo, 64 B, BEAM and Python over TCP",
+            "such a port that returns the bytes, without a codec",
+            LESS,
         ),
-        Machine.against_aioquic_with_short_datagrams,
-        "push",
-        LARGE,
+        Machine.against_a_port,
+        "echo",
+        SMALL,
+        "bytes",
     ),
     Comparison(
         Goal("quic-out", "64 B messages, Python to BEAM over quic_dist", QUIC_BEAMS),
         Machine.with_quic_beam,
         "pull",
-        SMALL,
-    ),
-    Comparison(
-        Goal("quic-echo", "echo, 64 B, BEAM and Python over quic_dist", QUIC_BEAMS, LESS),
-        Machine.with_quic_beam,
-        "echo",
         SMALL,
     ),
     *(
@@ -154,6 +238,7 @@ ROWS: list[Comparison | Single] = [
             size,
         )
         for key, operation, size, title, _ in _TCP
+        if operation != "echo"
     ),
 ]
 
@@ -182,5 +267,5 @@ def _once(row: Comparison | Single, machine: Machine) -> Result:
         return row.run(machine)
     except NotHere as error:
         return Result(row.goal, skipped=str(error))
-    except (EndError, BeamError, ImportError, OSError) as error:
+    except Exception as error:  # the other rows are measured nevertheless
         return Result(row.goal, failed=f"{type(error).__name__}: {error}")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 import os
 import socket
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from benchmarks.ends import (
     BeamEnd,
     Driver,
     EndError,
+    PortEnd,
     PythonEnd,
     beam_over_quic,
     beam_over_tcp,
@@ -28,8 +31,13 @@ from tests.support.epmd import private_epmd
 
 NO_PYRLANG = "Pyrlang is not on a package index; name its sources and those of Term in PYRLANG_PATH"
 
+NO_AIOPQUIC = "this Python has no aiopquic (it needs 3.12); name one that has it in AIOPQUIC_PYTHON"
+
 #: Bytes of a datagram that nearly every path takes.
 SHORT = 1452
+
+#: Operations whose result is the time of one message; that of the others is the time of all.
+OF_ONE = ("echo", "bytes", "receive", "bulk_out", "bulk_in")
 
 _numbers = itertools.count(1)
 
@@ -48,7 +56,7 @@ class Measurement:
     def __call__(self, operation: str, size: int, count: int) -> float:
         """Seconds of one message."""
         taken: float = getattr(self.driver, operation)(self.node, count, size)
-        return taken if operation in ("echo", "receive") else taken / count
+        return taken if operation in OF_ONE else taken / count
 
 
 #: Ours, and the peer.
@@ -104,13 +112,26 @@ class Machine:
             yield Measurement(driver, name)
 
     @contextmanager
-    def bare_aioquic(self) -> Iterator[Measurement]:
+    def _bare(self, kind: str, python: str = sys.executable) -> Iterator[Measurement]:
+        """A client and a server of a QUIC library, without Erlang."""
         with ExitStack() as stack:
-            server = PythonEnd("aioquic", {"cert": self.tls["cert"], "key": self.tls["key"]})
+            server = PythonEnd(kind, {"cert": self.tls["cert"], "key": self.tls["key"]}, python=python)
             stack.callback(server.close)
-            client = PythonEnd("aioquic", {"port": server.ready["port"]})
+            client = PythonEnd(kind, {"port": server.ready["port"]}, python=python)
             stack.callback(client.close)
             yield Measurement(client, "")
+
+    def bare_aioquic(self) -> AbstractContextManager[Measurement]:
+        return self._bare("aioquic")
+
+    @contextmanager
+    def bare_aiopquic(self) -> Iterator[Measurement]:
+        python = os.environ.get("AIOPQUIC_PYTHON", sys.executable)
+        found = subprocess.run([python, "-c", "import aiopquic"], capture_output=True, timeout=60)
+        if found.returncode:
+            raise NotHere(NO_AIOPQUIC)
+        with self._bare("aiopquic", python) as peer:
+            yield peer
 
     @contextmanager
     def _quic_beam(self, names: list[str]) -> Iterator[tuple[BeamEnd, dict[str, tuple[str, int]]]]:
@@ -124,6 +145,12 @@ class Machine:
     @contextmanager
     def beam_and_ours_over_quic(self) -> Iterator[Measurement]:
         """A BEAM drives a Python node."""
+        with self.quic_pair() as (beam, ours):
+            yield Measurement(beam, ours.ready["name"])
+
+    @contextmanager
+    def quic_pair(self) -> Iterator[tuple[BeamEnd, PythonEnd]]:
+        """A BEAM and a Python node, connected over quic_dist."""
         beam_name, name = self.name("beam"), self.name("py")
         with self._quic_beam([beam_name, name]) as (beam, addresses), ExitStack() as stack:
             node = PythonEnd(
@@ -138,7 +165,7 @@ class Machine:
             )
             stack.callback(node.close)
             beam.connect(name)
-            yield Measurement(beam, name)
+            yield beam, node
 
     @contextmanager
     def two_beams_over_quic(self) -> Iterator[Measurement]:
@@ -182,6 +209,23 @@ class Machine:
         with self._beam_and_ours_over_tcp() as (beam, ours), beam_over_tcp(self.name("beam")) as other:
             beam.connect(other.name)
             yield Measurement(beam, ours.ready["name"]), Measurement(beam, other.name)
+
+    @contextmanager
+    def against_a_port(self) -> Iterator[Sides]:
+        with self._beam_and_ours_over_tcp() as (beam, ours):
+            yield Measurement(beam, ours.ready["name"]), Measurement(PortEnd(beam), "")
+
+    @contextmanager
+    def one_over_tcp(self) -> Iterator[Sides]:
+        """A BEAM drives a Python node; both sides are the same."""
+        with self._beam_and_ours_over_tcp() as (beam, ours):
+            both = Measurement(beam, ours.ready["name"])
+            yield both, both
+
+    @contextmanager
+    def against_c_with_short_datagrams(self) -> Iterator[Sides]:
+        with self.ours_over_quic(SHORT) as ours, self.bare_aiopquic() as peer:
+            yield ours, peer
 
     @contextmanager
     def asking_a_tcp_beam(self) -> Iterator[Sides]:

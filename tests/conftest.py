@@ -91,6 +91,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption("--slow", action="store_true", help="run the tests marked slow too")
     parser.addoption("--gateway", action="store_true", help="run the tests with a BEAM behind a gateway too")
+    parser.addoption("--tls", action="store_true", help="run the tests over every carrier over TLS too")
 
 
 def is_worker(config: pytest.Config) -> bool:
@@ -99,7 +100,7 @@ def is_worker(config: pytest.Config) -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    for marker in ("slow", "gateway"):
+    for marker in ("slow", "gateway", "tls"):
         if not config.getoption(f"--{marker}"):
             config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker(marker)])
             items[:] = [item for item in items if not item.get_closest_marker(marker)]

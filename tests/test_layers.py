@@ -30,6 +30,7 @@ LAYERS = (
     "node",
     "otp",
     "",
+    "sync",
     "prometheus",
     "opentelemetry",
     "cli",
@@ -51,6 +52,7 @@ ALLOWED_IN = {
     "dns": {"discovery"},
     "click": {"cli"},
     "rich": {"cli"},
+    "prompt_toolkit": {"cli"},
     "prometheus_client": {"prometheus"},
     "opentelemetry": {"opentelemetry"},
 }

@@ -18,12 +18,36 @@ import pytest
 import quicdist
 import quicdist.carrier
 import quicdist.discovery
+import quicdist.otp
 
 SOURCE = Path(quicdist.__file__).parent
 
 #: Those that are slow to load or that only some nodes need, by the module that says so.
 HEAVY = {"aioquic", "cryptography", "dns", "ssl", "importlib.metadata"}
 NETWORK = {"aioquic", "cryptography", "dns"}
+
+#: What a program that encodes and decodes terms does not load.
+CODEC = HEAVY | {
+    "asyncio",
+    "dataclasses",
+    "inspect",
+    "decimal",
+    "quicdist.protocol",
+    "quicdist.term.text.format",
+}
+
+#: The behaviours, which a node loads with the first server of theirs.
+BEHAVIOURS = {
+    f"quicdist.otp.{name}"
+    for name in (
+        "gen_event",
+        "supervisor",
+        "task_supervisor",
+        "child_spec",
+        "metrics",
+        "introspection",
+    )
+}
 
 TCP_NODES = """
 import asyncio
@@ -93,12 +117,12 @@ def loaded_by(program: str, tmp_path: Path) -> set[str]:
     ("program", "absent"),
     [
         ("import quicdist", HEAVY | {"asyncio", "quicdist.term", "quicdist.node"}),
-        ("import quicdist.term", HEAVY | {"asyncio", "quicdist.protocol"}),
+        ("import quicdist.term", CODEC),
         (
             "from quicdist import term_to_binary\nterm_to_binary([1])",
-            HEAVY | {"asyncio", "quicdist.protocol"},
+            CODEC,
         ),
-        ("from quicdist.term import term_to_binary", HEAVY | {"asyncio", "quicdist.protocol"}),
+        ("from quicdist.term import term_to_binary", CODEC),
         ("import quicdist.protocol", HEAVY | {"asyncio", "quicdist.carrier"}),
         ("import quicdist.carrier", NETWORK | {"quicdist.discovery", "quicdist.carrier.quic.carrier"}),
         ("import quicdist.discovery", NETWORK | {"quicdist.config"}),
@@ -107,11 +131,11 @@ def loaded_by(program: str, tmp_path: Path) -> set[str]:
         ("from quicdist import Node, read_config", NETWORK | {"quicdist.cli", "click", "rich"}),
         (
             TCP_NODES,
-            NETWORK | {"quicdist.carrier.quic.carrier", "quicdist.otp.introspection", "click", "rich"},
+            NETWORK | BEHAVIOURS | {"quicdist.carrier.quic.carrier", "click", "rich"},
         ),
         (COMMAND.format(arguments=["--help"]), NETWORK | {"asyncio", "rich", "quicdist.term"}),
         (COMMAND.format(arguments=["ping", "--help"]), NETWORK | {"asyncio", "rich", "quicdist.term"}),
-        (PING_OVER_TCP, NETWORK | {"rich", "quicdist.carrier.quic.carrier"}),
+        (PING_OVER_TCP, NETWORK | BEHAVIOURS | {"rich", "quicdist.carrier.quic.carrier"}),
     ],
     ids=[
         "quicdist",
@@ -140,6 +164,39 @@ def test_a_node_over_quic_loads_aioquic_and_no_dns(tmp_path: Path) -> None:
     assert "dns" not in loaded
 
 
+def test_a_listening_node_over_quic_loads_nothing_that_verifies_a_certificate(tmp_path: Path) -> None:
+    program = """
+import asyncio
+from quicdist import Node, make_development_certificates
+
+async def main():
+    files = make_development_certificates({directory!r})
+    async with Node(
+        "a@127.0.0.1", cookie="loading", host="127.0.0.1", port=0, cert=str(files.cert), key=str(files.key)
+    ):
+        pass
+
+asyncio.run(main())
+"""
+    loaded = loaded_by(program.format(directory=str(tmp_path / "certificates")), tmp_path)
+    assert loaded & {"service_identity", "certifi", "attr", "OpenSSL"} == set()
+
+
+def test_deferred_modules_of_aioquic_are_the_installed_ones_when_they_are_used(tmp_path: Path) -> None:
+    program = """
+import sys
+from quicdist.carrier.quic.engine.aioquic import factory
+from aioquic import tls
+assert not {"service_identity", "certifi"} & set(sys.modules)
+where, error, store = tls.certifi.where(), tls.service_identity.VerificationError, tls.crypto.X509Store
+import certifi, service_identity, OpenSSL.crypto
+assert certifi.where() == where
+assert service_identity.VerificationError is error
+assert OpenSSL.crypto.X509Store is store
+"""
+    loaded_by(program, tmp_path)
+
+
 def test_discovery_by_dns_loads_dnspython(tmp_path: Path) -> None:
     program = "from quicdist.discovery import DnsDiscovery\nDnsDiscovery('example.com')"
     assert "dns" in loaded_by(program, tmp_path)
@@ -147,7 +204,7 @@ def test_discovery_by_dns_loads_dnspython(tmp_path: Path) -> None:
 
 # -- names that are imported when they are used ------------------------------------------------
 
-LAZY = [quicdist, quicdist.carrier, quicdist.discovery]
+LAZY = [quicdist, quicdist.carrier, quicdist.discovery, quicdist.otp]
 
 
 def lazy_table(package: ModuleType) -> dict[str, str]:

@@ -13,7 +13,7 @@ from tests.support.imports import MODULES
 from tests.test_docs import PAGES, ROOT, blocks, page_name
 
 PARTS = """
-    carrier cli cluster config discovery gateway node opentelemetry otp prometheus protocol term
+    carrier cli cluster config discovery gateway node opentelemetry otp prometheus protocol sync term
 """
 PACKAGES = ["quicdist", *(f"quicdist.{part}" for part in PARTS.split())]
 NAMES = {package: {*importlib.import_module(package).__all__, "*"} for package in PACKAGES}

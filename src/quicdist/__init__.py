@@ -1,8 +1,8 @@
 """A Python program as a node of an Erlang or Elixir cluster, over QUIC, TCP or TLS.
 
 Public is what the ``__all__`` of this package and of its packages ``carrier``, ``cli``, ``config``,
-``discovery``, ``gateway``, ``node``, ``otp``, ``protocol`` and ``term`` names. All other modules are internal
-and may change in any release.
+``discovery``, ``gateway``, ``node``, ``otp``, ``protocol``, ``sync`` and ``term`` names. All other modules
+are internal and may change in any release.
 """
 
 from typing import TYPE_CHECKING

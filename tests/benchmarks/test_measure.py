@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import flame, report, rows
 from benchmarks.measure import MOST_ROUNDS, ROUNDS, compare, scatter
-from benchmarks.results import Goal, Result, Sense
+from benchmarks.results import Goal, Result, Sense, figures, summary
 from benchmarks.rows import ROWS, Single
 from benchmarks.sides import Machine, NotHere
 
@@ -73,6 +73,24 @@ def test_the_verdict_of_a_row_follows_bound_aim_and_conditions(
 ) -> None:
     goal = Goal("row", "a row", "a peer", sense, 2.0, 4.0)
     assert Result(goal, ratio=ratio, broken=broken).verdict == verdict
+
+
+def test_a_figure_with_a_unit_is_shown_with_it() -> None:
+    goal = Goal("row", "a row", "1 KiB", Sense.LESS, 60, 40, unit="KiB")
+    result = figures(goal, [70.0, 50.0, 55.0])
+    assert (result.ours, result.ratio, result.spread, result.verdict) == (
+        "55.0 KiB",
+        55.0,
+        (50.0, 70.0),
+        "yes",
+    )
+    assert goal.limit(goal.at_least) == "≤ 60 KiB"
+
+
+def test_the_summary_of_rounds_has_the_median_of_their_ratios() -> None:
+    goal = Goal("row", "a row", "a peer", Sense.MORE, 2.0)
+    result = summary(goal, lambda seconds: f"{seconds:g} s", [1.0, 2.0, 4.0], [4.0, 4.0, 4.0])
+    assert (result.ours, result.theirs, result.ratio, result.spread) == ("2 s", "4 s", 2.0, (1.0, 4.0))
 
 
 # -- the rows ----------------------------------------------------------------------------------

@@ -93,8 +93,11 @@ RABBITMQ_BOOTED = "Starting broker... completed"
 
 
 @contextmanager
-def rabbitmq(alive: str, folder: Path, *, host: str = "127.0.0.1", erl_args: str = "") -> Iterator[Service]:
-    """A RabbitMQ node that has begun to boot; ``erl_args`` are further arguments of its ``erl``."""
+def rabbitmq(
+    alive: str, folder: Path, *, host: str = "127.0.0.1", erl_args: str = "", prefix: Sequence[str] = ()
+) -> Iterator[Service]:
+    """A RabbitMQ node that has begun to boot; ``erl_args`` are further arguments of its ``erl``, ``prefix``
+    words before its command."""
     name = f"{alive}@{host}"
     folder.mkdir(parents=True)
     for file, content in (("env.conf", ""), ("enabled_plugins", "[].\n")):
@@ -112,7 +115,7 @@ def rabbitmq(alive: str, folder: Path, *, host: str = "127.0.0.1", erl_args: str
         "RABBITMQ_DIST_PORT": str(free_port()),
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": erl_args,
     }
-    with running_service(name, folder, [str(RABBITMQ)], environment) as service:
+    with running_service(name, folder, [*prefix, str(RABBITMQ)], environment) as service:
         yield service
 
 

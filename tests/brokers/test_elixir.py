@@ -10,7 +10,8 @@ import pytest
 
 from quicdist import Atom, Node
 from tests.brokers.page import run_program
-from tests.interop.cluster import COOKIE, names
+from tests.interop.carriers import COOKIE
+from tests.interop.cluster import names
 from tests.support.beam import elixir_path
 from tests.support.programs import running_program
 from tests.test_docs import blocks

@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from quicdist import Node
-from tests.interop.cluster import COOKIE, names
+from tests.interop.carriers import COOKIE
+from tests.interop.cluster import names
 from tests.support.beam import Beam, tcp_args
 
 pytestmark = [pytest.mark.beam, pytest.mark.otp_application("mnesia")]

@@ -24,7 +24,8 @@ class TestPing:
         port = echo.options[-1].rpartition(":")[2]
         assert err == (
             f"quicdist: cannot reach node {echo.name}: cannot connect to {echo.name} at 127.0.0.1:{port}: "
-            "the certificate of the peer was refused: unable to get local issuer certificate\n"
+            "the certificate of the peer was refused: unable to get local issuer certificate "
+            "(carrier: quic)\n"
         )
 
     def test_a_certificate_for_another_host(self, tmp_path: Path) -> None:
@@ -56,7 +57,7 @@ class TestPing:
         assert (status, out) == (1, "pang\n")
         assert err == (
             "quicdist: cannot reach node other@127.0.0.1: dialled other@127.0.0.1, but the node that "
-            f"answered calls itself '{echo.name}'\n"
+            f"answered calls itself '{echo.name}' (carrier: quic)\n"
         )
 
     def test_nobody_there(self, free_port: Callable[[], int]) -> None:
@@ -65,7 +66,7 @@ class TestPing:
         assert (status, out) == (1, "pang\n")
         assert err == (
             f"quicdist: cannot reach node {name}: cannot connect to {name} at 127.0.0.1:{port}: "
-            "connection refused (ICMP port unreachable)\n"
+            "connection refused (ICMP port unreachable) (carrier: quic)\n"
         )
 
     def test_nobody_answers(self) -> None:

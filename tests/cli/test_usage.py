@@ -81,7 +81,10 @@ def test_wrong_usage(arguments: list[str], reason: str) -> None:
 def test_an_address_that_is_none(address: str) -> None:
     status, out, err = run("ping", NODE, "--address", address)
     assert (status, out) == (2, "")
-    assert f"Invalid value for '--address': {address!r} is not of the form name@host=HOST:PORT" in err
+    assert (
+        f"Invalid value for '--address': {address!r} is not of the form name@host=[CARRIER://]HOST:PORT"
+        in err
+    )
 
 
 @pytest.mark.parametrize(
@@ -98,7 +101,7 @@ def test_the_shared_options(command: str) -> None:
     options = set(re.findall(r"^  (--[a-z/ -]+)", run(command, "--help").out, re.M))
     assert {option.split()[0] for option in options} == {
         *("--name", "--cookie", "--carrier", "--address", "--cert", "--key", "--cacert"),
-        *("--verify", "--timeout", "--config", "--vm-args"),
+        *("--verify", "--timeout", "--config", "--vm-args", "--json"),
     }
 
 

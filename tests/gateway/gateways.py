@@ -37,11 +37,25 @@ def at_once(*functions: Callable[[], T]) -> list[T]:
         return [future.result() for future in [threads.submit(function) for function in functions]]
 
 
-class GatewayProgram:
-    """``quicdist gateway``, which is ready once it is made."""
+#: Prints a page.
+_FETCH = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=10).read().decode())"
 
-    def __init__(self, name: str, *options: str, port: int | None = None) -> None:
+
+class GatewayProgram:
+    """``quicdist gateway``, which is ready once it is made. ``prefix`` are words before the command, such as
+    ``ip netns exec``."""
+
+    def __init__(
+        self,
+        name: str,
+        *options: str,
+        port: int | None = None,
+        listen_host: str = "127.0.0.1",
+        prefix: Sequence[str] = (),
+    ) -> None:
         self.name = name
+        self.prefix = prefix
+        self._listen_host = listen_host
         self.port = any_port() if port is None else port
         #: Those that it has chosen, once it is started.
         self.epmd_port = self.metrics_port = 0
@@ -57,8 +71,15 @@ class GatewayProgram:
         path = Path(self._folder.name)
         (path / "ready").unlink(missing_ok=True)
         command = [
-            *(sys.executable, "-m", "quicdist", "gateway", self.name, "--listen-host", "127.0.0.1"),
-            *("--port", str(self.port), "--epmd-port", str(self.epmd_port)),
+            *(*self.prefix, sys.executable, "-m", "quicdist", "gateway", self.name),
+            *(
+                "--listen-host",
+                self._listen_host,
+                "--port",
+                str(self.port),
+                "--epmd-port",
+                str(self.epmd_port),
+            ),
             *("--metrics-port", str(self.metrics_port), "--inetrc", str(self.inetrc), *self._options),
         ]
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready, self._log.open("ab") as log:
@@ -100,10 +121,15 @@ class GatewayProgram:
 
     def metrics(self) -> dict[str, float]:
         """The values of the metrics page."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=10) as answer:
-            text = answer.read().decode()
+        url = f"http://127.0.0.1:{self.metrics_port}/metrics"
+        command = [*self.prefix, sys.executable, "-c", _FETCH, url]
+        if self.prefix:
+            text = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout
+        else:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                text = answer.read().decode()
         lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
-        return {name: float(value) for name, _, value in lines}
+        return {name: float(value) for name, _, value in lines if name}
 
     def kill(self) -> None:
         self.process.kill()

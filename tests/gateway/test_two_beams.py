@@ -141,10 +141,14 @@ CHECKS = {
 
 #: Evaluated on A only: these take long.
 LONG_CHECKS = {
-    "a message of 64 MiB": """begin
+    "a message of 64 MiB there": """begin
         Big = binary:copy(<<"0123456789abcdef">>, 4 * 1024 * 1024),
         {Size, Digest} = erpc:call(Peer, fun() -> {byte_size(Big), erlang:md5(Big)} end),
         {Size, Digest =:= erlang:md5(Big)} end""",
+    "a message of 64 MiB back": """begin
+        {Digest, Big} = erpc:call(Peer, fun() ->
+            Big = binary:copy(<<"0123456789abcdef">>, 4 * 1024 * 1024), {erlang:md5(Big), Big} end),
+        {byte_size(Big), Digest =:= erlang:md5(Big)} end""",
 }
 
 

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from tests.hostile import authenticated, datagrams, handshakes, names, outsiders, peers, rush, spoofed, tcp
+from tests.hostile import (
+    authenticated,
+    datagrams,
+    gateways,
+    handshakes,
+    names,
+    outsiders,
+    peers,
+    rush,
+    spoofed,
+    tcp,
+)
 from tests.hostile.field import Attack
 
 FAMILIES: dict[str, list[Attack]] = {
@@ -15,6 +26,7 @@ FAMILIES: dict[str, list[Attack]] = {
     "spoofed": spoofed.ATTACKS,
     "authenticated": authenticated.ATTACKS,
     "peers": peers.ATTACKS,
+    "gateway": gateways.ATTACKS,
 }
 #: Rows of one variant one after another: each needs a victim of its own.
 ATTACKS = [

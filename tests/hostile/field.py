@@ -15,6 +15,8 @@ from tests.hostile.node import VICTIM
 from tests.hostile.processes import NodeProcess
 
 COOKIE = "hostile"
+#: A remote host of the gateway under attack.
+OTHER_HOST = "127.10.0.9"
 
 
 class Closeable(Protocol):
@@ -57,10 +59,13 @@ class Field:
 
     victim: NodeProcess
     quic: tuple[str, int]
+    #: Of a gateway its epmd for another host.
     tcp: tuple[str, int]
     tls: dict[str, str]
     #: A port of the address 127.0.0.1 that the victim dials for a name that is the attacker's.
     liar_port: int
+    #: The port of a gateway's metrics page.
+    metrics_port: int = 0
     name: str = VICTIM
     cookie: str = COOKIE
     #: Whether there are seconds to spend: the rows of ``make test`` are shorter.
@@ -89,10 +94,16 @@ class Field:
 
     def dial(self, source: str = "127.0.0.1", timeout: float = 5.0) -> CountingSocket:
         """A TCP connection to the victim; closed when the attack is over."""
+        return self.dial_port(self.tcp, source, timeout)
+
+    def dial_port(
+        self, address: tuple[str, int], source: str = "127.0.0.1", timeout: float = 5.0
+    ) -> CountingSocket:
+        """The same to another port of it."""
         sock = self._socket(socket.SOCK_STREAM, source)
         sock.settimeout(timeout)
         try:
-            sock.connect(self.tcp)
+            sock.connect(address)
         except OSError:
             sock.close()
             raise

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from tests.hostile.certificates import make_certificates
-from tests.hostile.field import COOKIE, Attack, Field
+from tests.hostile.field import COOKIE, OTHER_HOST, Attack, Field
 from tests.hostile.node import GREAT, SMALL, VICTIM
 from tests.hostile.processes import NodeProcess, ProcessError
 
@@ -142,27 +142,43 @@ class Scene:
                 "visitor", {**both, "carrier": "quic", "port": 0, "dialling": dialling}
             )
             nodes = {name: ("127.0.0.1", port) for name, port in self.visitor.ready["ports"].items()}
+            carriers = ["quic"] if variant == "gateway" else ["quic", "tcp"]
             nodes["liar@127.0.0.1"] = ("127.0.0.1", liar_port)
             options = {**both, "carrier": ["quic", "tcp"], "port": 0, "epmd": False, "nodes": nodes}
             if variant == "mtls":
                 options["quic"] = {"client_certificate": "require"}
             if variant == "chain":
                 options.update(cert=tls["chain.cert"], key=tls["chain.key"])
-            self.victim = self._start("victim", options)
+            behind: list[NodeProcess] = []
+            if variant == "gateway":
+                self.victim, *behind = self._gateway(shown)
+            else:
+                self.victim = self._start("victim", options)
             where = {VICTIM: ("127.0.0.1", self.victim.ready["quic"])}
             self.good = self._start(
-                "good", {**dialling, "nodes": where, "victim_pid": self.victim.ready["pid"]}
+                "good",
+                {**dialling, "nodes": where, "pids": [one.ready["pid"] for one in (self.victim, *behind)]},
             )
             self.visitor.do("aim", quic=self.victim.ready["quic"], tcp=self.victim.ready["tcp"])
             for _ in range(2):  # what is made once is made before anything is measured
-                for carrier in ("quic", "tcp"):
+                for carrier in carriers:
                     self.visitor.ask("join", timeout=JOIN_TIME, carrier=carrier).result(2 * JOIN_TIME)
         except BaseException:
             self.close()
             raise
 
-    def _start(self, kind: str, options: dict[str, Any]) -> NodeProcess:
-        process = NodeProcess(kind, options)
+    def _gateway(self, shown: dict[str, str]) -> list[NodeProcess]:
+        """A gateway, which is attacked, and the node behind it."""
+        options = {**shown, "host": "127.0.0.1", "port": 0, "epmd_port": 0, "metrics_port": 0}
+        gateway = self._start("gateway", {**options, "hosts": [OTHER_HOST]})
+        epmd = {"ERL_EPMD_PORT": str(gateway.ready["tcp"])}
+        local = {"cookie": COOKIE, "carrier": "tcp", "host": "127.0.0.1"}
+        return [gateway, self._start("victim", local, epmd)]
+
+    def _start(
+        self, kind: str, options: dict[str, Any], environment: dict[str, str] | None = None
+    ) -> NodeProcess:
+        process = NodeProcess(kind, options, environment=environment)
         self._stack.callback(process.close)
         return process
 
@@ -314,7 +330,8 @@ class Run:
         place = Field(
             victim=victim,
             quic=("127.0.0.1", victim.ready["quic"]),
-            tcp=("127.0.0.1", victim.ready["tcp"]),
+            tcp=(OTHER_HOST if attack.variant == "gateway" else "127.0.0.1", victim.ready["tcp"]),
+            metrics_port=victim.ready.get("metrics", 0),
             tls=self.tls,
             liar_port=self._liar,
             quick=self.quick,

@@ -1,7 +1,8 @@
 """The processes of a run: ``python -m tests.hostile.node VICTIM|GOOD|VISITOR OPTIONS``.
 
 ``victim`` is the node under attack, ``good`` the peer that it serves meanwhile, ``visitor`` dials it as
-another new peer each time it is told to, and is the node that the victim is told to dial. Each takes
+another new peer each time it is told to, and is the node that the victim is told to dial. ``gateway`` is
+attacked in place of a victim, which is the node behind it then. Each takes
 commands as JSON objects, one a line, by standard input, and answers in the same way; a thread reads them,
 so that what is asked of a victim whose loop stands still is answered.
 """
@@ -23,6 +24,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from quicdist import GenServer, Node, NotConnected, Pid, Process, QuicDistError
+from quicdist.gateway import Gateway
 
 #: Seconds between two looks of the loop at the clock, and between two echoes.
 STEP = 0.005
@@ -191,13 +193,60 @@ def ready(value: Any) -> None:
     print(json.dumps({"id": 0, "value": value}), flush=True)
 
 
-async def victim(options: dict[str, Any]) -> None:
+def measured(loop: asyncio.AbstractEventLoop) -> dict[str, Command]:
+    """The commands by which the process under attack is measured, and faults on purpose, by which the harness
+    itself is tried. Limits its memory, and takes its log."""
     resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
-    loop = asyncio.get_running_loop()
-    lines, stopped = Lines(), asyncio.Event()
+    lines, watch = Lines(), Watch(loop)
     logging.getLogger().addHandler(lines)
     logging.getLogger().setLevel(os.environ.get("HOSTILE_LEVEL", "INFO"))
     logging.raiseExceptions = False
+    kept: list[bytearray] = []
+
+    def reset() -> None:
+        watch.reset()
+        lines.reset()
+
+    async def counts() -> dict[str, int]:
+        return left_over()
+
+    def stand_still(seconds: float) -> None:
+        loop.call_soon_threadsafe(time.sleep, seconds)
+
+    return {
+        "reset": reset,
+        "read": lambda: {"standstill": watch.read(), "log": lines.read()},
+        "memory": memory,
+        "counts": counts,
+        "stand_still": stand_still,
+        "fill": lambda size: kept.append(bytearray(b"x" * size)),
+        "log": lambda text: logging.getLogger("test").warning("%s", text),
+    }
+
+
+async def gateway(options: dict[str, Any]) -> None:
+    """A gateway whose local node is the victim."""
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+    commands = measured(loop)
+    async with Gateway(VICTIM, **options) as running:
+        assert running.address is not None
+
+        async def services() -> dict[str, float]:
+            """Answered when the loop goes round."""
+            return {"net_kernel": 0.0}
+
+        commands |= {"services": services, "nodes": running.nodes}
+        commands_by_pipe(loop, commands, stopped.set)
+        ports = {"quic": running.address.port, "tcp": running.epmd_port, "metrics": running.metrics_port}
+        ready({**ports, "pid": os.getpid()})
+        await stopped.wait()
+
+
+async def victim(options: dict[str, Any]) -> None:
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+    commands = measured(loop)
     node = Node(VICTIM, **options)
 
     @node.process("echo")
@@ -223,9 +272,6 @@ async def victim(options: dict[str, Any]) -> None:
             error = str(raised)[:300]
         return {"seconds": time.monotonic() - start, "error": error}
 
-    async def counts() -> dict[str, int]:
-        return left_over()
-
     async def services() -> dict[str, float]:
         """Seconds that each service of the node takes for an answer."""
         return {"net_kernel": (await dial(VICTIM, 5.0))["seconds"]}
@@ -237,36 +283,16 @@ async def victim(options: dict[str, Any]) -> None:
     async with node:
         node.pg.start()
         node.serve(Server(), name="server")
-        watch = Watch(loop)
         ports = {str(address.protocol): address.port for address in node.addresses}
-
-        def reset() -> None:
-            watch.reset()
-            lines.reset()
-
-        def stand_still(seconds: float) -> None:
-            loop.call_soon_threadsafe(time.sleep, seconds)
 
         def disconnect(name: str) -> None:
             loop.call_soon_threadsafe(node.disconnect, name)
 
-        def fill(size: int) -> None:
-            kept.append(bytearray(b"x" * size))
-
-        kept: list[bytearray] = []
-        commands: dict[str, Command] = {
-            "reset": reset,
-            "read": lambda: {"standstill": watch.read(), "log": lines.read()},
-            "memory": memory,
+        commands |= {
             "dial": dial,
             "services": services,
             "nodes": lambda: node.nodes("connected"),
-            "counts": counts,
             "disconnect": disconnect,
-            # Faults on purpose, by which the harness itself is tried.
-            "stand_still": stand_still,
-            "fill": fill,
-            "log": lambda text: logging.getLogger("test").warning("%s", text),
         }
         commands_by_pipe(loop, commands, stopped.set)
         ready({"quic": ports.get("quic"), "tcp": ports.get("tcp"), "pid": os.getpid()})
@@ -276,7 +302,7 @@ async def victim(options: dict[str, Any]) -> None:
 async def good(options: dict[str, Any]) -> None:
     """Echoes all the time; ``start`` begins to note the times, ``stop`` gives them. The times for which
     other programs had the processor of either side are taken off."""
-    delays = [Delays(), Delays.of_process(options.pop("victim_pid"))]
+    delays = [Delays(), *map(Delays.of_process, options.pop("pids"))]
 
     def waited() -> float:
         return sum(one.read() for one in delays)
@@ -362,5 +388,7 @@ async def visitor(options: dict[str, Any]) -> None:
         await stopped.wait()
 
 
+KINDS = {"victim": victim, "gateway": gateway, "good": good, "visitor": visitor}
+
 if __name__ == "__main__":
-    asyncio.run({"victim": victim, "good": good, "visitor": visitor}[sys.argv[1]](json.loads(sys.argv[2])))
+    asyncio.run(KINDS[sys.argv[1]](json.loads(sys.argv[2])))

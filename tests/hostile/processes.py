@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
@@ -26,7 +27,14 @@ class ProcessError(Exception):
 class NodeProcess:
     """One process of :mod:`tests.hostile.node`."""
 
-    def __init__(self, kind: str, options: dict[str, Any], *, timeout: float = 30.0) -> None:
+    def __init__(
+        self,
+        kind: str,
+        options: dict[str, Any],
+        *,
+        timeout: float = 30.0,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.kind = kind
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self._waiting: dict[int, Future[Any]] = {0: Future()}
@@ -37,7 +45,11 @@ class NodeProcess:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.hostile.node", kind, json.dumps(options)],
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+                **(environment or {}),
+            },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

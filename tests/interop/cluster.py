@@ -5,15 +5,14 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from quicdist import Node, make_development_certificates
-from tests.gateway.gateways import gateway_to
-from tests.support.beam import Beam, quic_args, tcp_args
+from quicdist import Node
+from tests.interop.carriers import COOKIE, reachable
+from tests.support.beam import Beam
 
-COOKIE = "interop"
 _numbers = itertools.count(1)
 
 
@@ -43,91 +42,51 @@ def names() -> tuple[str, str]:
 def beam_for_a_node(
     carrier: str,
     directory: Path,
-    free_port: Callable[[], int],
     *,
     cookie: str = COOKIE,
     hidden: bool = False,
     more: Sequence[str] = (),
+    gateway_options: Sequence[str] = (),
 ) -> Iterator[tuple[Beam, str, dict[str, Any]]]:
     """Start a BEAM; its name, and the options with which a node of ours, given its name among them,
-    can reach it. ``carrier`` is ``"tcp"``, ``"quic"`` or ``"gateway"``: a stock BEAM behind one; ``more`` are
-    further arguments of ``erl``."""
+    can reach it. ``carrier`` is as for :func:`~tests.interop.carriers.reachable`; ``more`` are further
+    arguments of ``erl``."""
     ours, theirs = names()
-    if carrier == "gateway":
-        behind = beam_behind_a_gateway(ours, theirs, directory, free_port, cookie, hidden=hidden, more=more)
-        with behind as (beam, its_options):
-            yield beam, theirs, its_options
-        return
-    options: dict[str, Any] = {"name": ours, "cookie": COOKIE, "carrier": carrier, "host": "127.0.0.1"}
-    if carrier == "tcp":
-        args = tcp_args(theirs, cookie, hidden=hidden, more=more)
-    else:
-        files = make_development_certificates(directory / "certs")
-        our_port, their_port = free_port(), free_port()
-        table = {ours: ("127.0.0.1", our_port), theirs: ("127.0.0.1", their_port)}
-        args = quic_args(
-            theirs, their_port, directory, table, cert=files.cert, key=files.key, cookie=cookie, more=more
-        )
-        options |= {
-            "nodes": {theirs: table[theirs]},
-            "port": our_port,
-            "cert": files.cert,
-            "key": files.key,
-            "verify": False,
-        }
-    with Beam(args) as beam:
-        if carrier == "quic":
-            beam.eval_now("{ok, _} = application:ensure_all_started(quic)")
-        yield beam, theirs, options
-
-
-@contextlib.contextmanager
-def beam_behind_a_gateway(
-    ours: str,
-    theirs: str,
-    directory: Path,
-    free_port: Callable[[], int],
-    cookie: str,
-    *,
-    hidden: bool,
-    more: Sequence[str],
-) -> Iterator[tuple[Beam, dict[str, Any]]]:
-    """The BEAM, and the options of our node, which is on another host: the gateway stands for that."""
-    ours = ours.replace("127.0.0.1", "127.10.0.1")
-    files = make_development_certificates(directory / "certs")
-    port = free_port()
-    security = ["--no-verify", "--cert", str(files.cert), "--key", str(files.key)]
-    table = {ours: ("127.0.0.1", port), theirs: ("127.0.0.1", free_port())}
-    options = {
-        "name": ours,
-        "cookie": COOKIE,
-        "carrier": "quic",
-        "host": "127.0.0.1",
-        "port": port,
-        "cert": files.cert,
-        "key": files.key,
-        "verify": False,
-        "nodes": table,
-    }
-    arguments = [*(["-hidden"] if hidden else []), *more]
-    with gateway_to(table, theirs, security) as gateway, gateway.beam(*arguments, cookie=cookie) as beam:
-        yield beam, options
+    behind = reachable(
+        carrier,
+        ours,
+        [theirs],
+        directory,
+        cookie=cookie,
+        hidden=hidden,
+        more=more,
+        gateway_options=gateway_options,
+    )
+    with behind as found:
+        (peer,) = found.peers
+        with peer.start() as beam:
+            yield beam, peer.name, {"name": found.ours, **found.options}
 
 
 @contextlib.asynccontextmanager
 async def cluster(
     carrier: str,
     directory: Path,
-    free_port: Callable[[], int],
     *,
     beam_cookie: str = COOKIE,
     hidden_beam: bool = False,
     beam_args: Sequence[str] = (),
+    gateway_options: Sequence[str] = (),
     **node_options: Any,
 ) -> AsyncIterator[Cluster]:
     """Start both; ``carrier`` as in :func:`beam_for_a_node`."""
     started = beam_for_a_node(
-        carrier, directory, free_port, cookie=beam_cookie, hidden=hidden_beam, more=beam_args
+        carrier,
+        directory,
+        cookie=beam_cookie,
+        hidden=hidden_beam,
+        more=beam_args,
+        gateway_options=gateway_options,
     )
     with started as (beam, theirs, options):
         async with Node(**options | node_options) as node:

@@ -12,14 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from quicdist import Node, make_development_certificates
-from tests.gateway.gateways import gateway_to
-from tests.interop.cluster import COOKIE, names
-from tests.support.beam import Beam, quic_args, tcp_args
-from tests.support.ports import any_port
-
-#: The hosts of the Python node and the two BEAMs behind gateways.
-HOSTS = ("127.10.0.1", "127.10.0.2", "127.10.0.3")
+from quicdist import Node
+from tests.interop.carriers import over_tcp, reachable
+from tests.interop.cluster import names
+from tests.support.beam import Beam
 
 #: Compiles and loads the module whose source is in ``Data``.
 _LOAD = """
@@ -95,50 +91,18 @@ def two_beams(
     one, on a host of its own."""
     ours, asking = names()
     _, model = names()
-    if carrier == "gateway":
-        parts = zip((ours, asking, model), HOSTS, strict=True)
-        ours, asking, model = (name.replace("127.0.0.1", host) for name, host in parts)
-    ports = {name: any_port() for name in (ours, asking, model)}
-    options: dict[str, Any] = {"cookie": COOKIE, "carrier": carrier, "host": "127.0.0.1"}
-    files = make_development_certificates(directory / "certs")
-    table = {name: ("127.0.0.1", port) for name, port in ports.items()}
-    if carrier in ("tcp", "gateway"):
-        args = {name: tcp_args(name, COOKIE) for name in (asking, model)}
-    else:
-        args = {
-            name: quic_args(
-                name, ports[name], directory, table, cert=files.cert, key=files.key, cookie=COOKIE
-            )
-            for name in (asking, model)
-        }
-    if carrier != "tcp":
-        options |= {
-            "carrier": "quic",
-            "nodes": table,
-            "port": ports[ours],
-            "cert": files.cert,
-            "key": files.key,
-            "verify": False,
-        }
     with contextlib.ExitStack() as stack:
-        if carrier == "gateway":
-            security = ["--no-verify", "--cert", str(files.cert), "--key", str(files.key)]
-            gateways = {
-                name: stack.enter_context(gateway_to(table, name, security)) for name in (asking, model)
-            }
-            one = stack.enter_context(gateways[asking].beam(cookie=COOKIE))
-            two = stack.enter_context(gateways[model].beam(*model_args, cookie=COOKIE))
-        else:
-            one = stack.enter_context(Beam(args[asking]))
-            two = stack.enter_context(Beam([*args[model], *model_args]))
+        found = stack.enter_context(reachable(carrier, ours, [asking, model], directory))
+        found.peers[1].args += model_args
+        one, two = (stack.enter_context(peer.start()) for peer in found.peers)
         for beam in (one, two):
-            if carrier == "quic":
-                beam.eval_now("{ok, _} = application:ensure_all_started(quic)")
             for source in modules:
                 load(beam, source)
             # Expected failures need no log.
             beam.eval_now("logger:set_primary_config(level, none)")
-        yield Beams(carrier, one, asking, two, model, None if carrier == "tcp" else ours, options)
+        asking, model = (peer.name for peer in found.peers)
+        listed = None if over_tcp(carrier) else found.ours
+        yield Beams(carrier, one, asking, two, model, listed, found.options)
 
 
 @contextlib.asynccontextmanager

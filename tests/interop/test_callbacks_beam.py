@@ -11,8 +11,8 @@ import pytest
 import pytest_asyncio
 
 from quicdist import ANY, IGNORE, Atom, Continue, GenServer, NoReply, ProcessEnded, ProcessExit, Reply, Stop
+from tests.interop.carriers import CARRIERS
 from tests.interop.conformance_pair import Beams, ConformancePair, conformance_pair, two_beams
-from tests.interop.conftest import CARRIERS
 from tests.interop.erlang_snippets import APART, SUPERVISOR_ERL
 
 OK, ERROR = Atom("ok"), Atom("error")

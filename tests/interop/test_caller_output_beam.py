@@ -13,8 +13,8 @@ import pytest_asyncio
 
 from quicdist import Atom, Process, ProcessExit
 from quicdist.otp import output
+from tests.interop.carriers import CARRIERS
 from tests.interop.conformance_pair import Beams, ConformancePair, conformance_pair, two_beams
-from tests.interop.conftest import CARRIERS
 
 #: The functions on the model.
 SAY_ERL = r"""

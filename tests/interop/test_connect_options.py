@@ -11,7 +11,8 @@ import pytest_asyncio
 
 from quicdist import ExternalPsk, Node, make_development_certificates
 from quicdist.carrier.security.certificates import CertificateFiles
-from tests.interop.cluster import COOKIE, names
+from tests.interop.carriers import COOKIE
+from tests.interop.cluster import names
 from tests.support.beam import Beam, erl_facts, quic_args
 
 pytestmark = pytest.mark.quic_dist

@@ -32,8 +32,8 @@ from quicdist import (
     current_call,
 )
 from quicdist.otp import server_start
+from tests.interop.carriers import CARRIERS
 from tests.interop.conformance_pair import Beams, ConformancePair, conformance_pair, two_beams
-from tests.interop.conftest import CARRIERS
 from tests.interop.erlang_snippets import APART
 
 PROBE_ERL = r"""

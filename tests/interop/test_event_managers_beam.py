@@ -9,9 +9,9 @@ import pytest
 import pytest_asyncio
 
 from quicdist import Atom, CallTimeout, GenEvent, Node, NodeError, NoSuchProcess, Process
+from tests.interop.carriers import CARRIERS
 from tests.interop.cluster import Cluster
 from tests.interop.conformance_pair import Beams, ConformancePair, conformance_pair, load, two_beams
-from tests.interop.conftest import CARRIERS
 from tests.interop.event_manager_erl import TALLY_ERL, Tally
 from tests.interop.test_crash_reports_beam import skeleton
 from tests.support.beam_log import printed, watch_printed

@@ -16,8 +16,8 @@ import pytest_asyncio
 from quicdist import Atom, Process, ProcessExit, RemoteError, current_call
 from quicdist.otp import dispatcher
 from quicdist.otp.thread_pool import ThreadPool
+from tests.interop.carriers import CARRIERS
 from tests.interop.conformance_pair import Beams, ConformancePair, conformance_pair, load, two_beams
-from tests.interop.conftest import CARRIERS
 
 PY_ERL = """
 -module(py).

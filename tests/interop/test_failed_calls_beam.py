@@ -25,8 +25,8 @@ from quicdist import (
     Stop,
     Supervisor,
 )
+from tests.interop.carriers import CARRIERS
 from tests.interop.conformance_pair import Beams, ConformancePair, conformance_pair, two_beams
-from tests.interop.conftest import CARRIERS
 from tests.interop.erlang_snippets import APART
 
 #: What makes calls, and a server that does not answer them. ``callers:shape/1`` takes out of a reason what

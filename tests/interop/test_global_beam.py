@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from quicdist import Atom, Node, Pid, Process
-from tests.interop.cluster import COOKIE, names
+from tests.interop.carriers import COOKIE
+from tests.interop.cluster import names
 from tests.otp.conftest import ended
 from tests.support.beam import Beam, tcp_args
 

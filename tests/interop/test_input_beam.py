@@ -11,8 +11,8 @@ import pytest
 import pytest_asyncio
 
 from quicdist import Atom, NodeError, Pid, parse_term
+from tests.interop.carriers import CARRIERS
 from tests.interop.conformance_pair import Beams, ConformancePair, conformance_pair, two_beams
-from tests.interop.conftest import CARRIERS
 from tests.interop.erlang_snippets import APART
 
 #: Opens a device that holds a text: a file of the model.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +23,8 @@ from quicdist import (
 from quicdist.carrier import SetupTimeout
 from quicdist.node import NodeEvent
 from quicdist.protocol import HandshakeError
+from tests.interop.carriers import CARRIERS
 from tests.interop.cluster import Cluster, cluster
-from tests.interop.conftest import CARRIERS
 
 MEBIBYTE = 1 << 20
 
@@ -280,9 +279,9 @@ class TestGenServer:
 
 @pytest.mark.parametrize("carrier", CARRIERS)
 async def test_a_wrong_cookie_both_ways(
-    carrier: str, tmp_path: Path, free_port: Callable[[], int], caplog: pytest.LogCaptureFixture
+    carrier: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with cluster(carrier, tmp_path, free_port, beam_cookie="other") as pair:
+    async with cluster(carrier, tmp_path, beam_cookie="other") as pair:
         assert await pair.eval("net_adm:ping(PY)") == "pang"
         assert pair.beam_name in caplog.text
         assert "cookie" in caplog.text

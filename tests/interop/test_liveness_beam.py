@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from quicdist import Node, NodeDown, make_development_certificates
+from quicdist import NodeDown
 from quicdist.node import NodeEvent
-from tests.gateway.gateways import gateway_to
-from tests.interop.cluster import COOKIE, Cluster, names
-from tests.support.beam import Beam, quic_args, tcp_args
+from tests.interop.carriers import CARRIERS, COOKIE
+from tests.interop.cluster import Cluster, cluster, names
 from tests.support.programs import running_program
 
 #: Seconds, on both sides: a BEAM takes whole ones, and looks four times within them.
@@ -28,67 +26,20 @@ LATEST = TICKTIME * 1.25 + 0.5
 LONG = 1.75 * TICKTIME
 
 
-@pytest.fixture(
-    params=[
-        pytest.param("tcp", marks=pytest.mark.beam),
-        pytest.param("quic", marks=pytest.mark.quic_dist),
-        pytest.param("gateway", marks=[pytest.mark.beam, pytest.mark.gateway]),
-    ]
-)
-async def pair(
-    request: pytest.FixtureRequest, tmp_path: Path, free_port: Callable[[], int]
-) -> AsyncIterator[Cluster]:
+@pytest.fixture(params=CARRIERS)
+async def pair(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Cluster]:
     """Connected, both with a short ``net_ticktime``."""
-    carrier = request.param
-    ours, theirs = names()
-    more = ("-kernel", "net_ticktime", str(TICKTIME))
-    options = {}
-    if carrier == "tcp":
-        args = tcp_args(theirs, COOKIE, more=more)
-    else:
-        files = make_development_certificates(tmp_path / "certs")
-        table = {name: ("127.0.0.1", free_port()) for name in (ours, theirs)}
-        args = quic_args(
-            theirs,
-            table[theirs][1],
-            tmp_path,
-            table,
-            cert=files.cert,
-            key=files.key,
-            cookie=COOKIE,
-            more=more,
-        )
-        options = {"port": table[ours][1], "nodes": table, "cert": files.cert, "key": files.key}
-        options |= {"verify": False}
-    behind = None
-    if carrier == "gateway":
-        ours, carrier = ours.replace("127.0.0.1", "127.10.0.1"), "quic"
-        table[ours] = table.pop(next(iter(table)))
-        security = ["--no-verify", "--cert", str(files.cert), "--key", str(files.key)]
-        security += ["--net-ticktime", str(TICKTIME)]
-        behind = await asyncio.to_thread(gateway_to, table, theirs, security)
-    with contextlib.ExitStack() as stack:
-        if behind is not None:
-            stack.enter_context(behind)
-        start = (
-            functools.partial(Beam, args)
-            if behind is None
-            else functools.partial(behind.beam, *more, cookie=COOKIE)
-        )
-        beam = stack.enter_context(await asyncio.to_thread(start))
-        if request.param == "quic":
-            await beam.eval("{ok, _} = application:ensure_all_started(quic)")
-        await beam.eval("net_kernel:monitor_nodes(true, [{node_type, all}])")
-        async with Node(
-            ours,
-            cookie=COOKIE,
-            carrier=carrier,
-            host="127.0.0.1",
-            net_ticktime=TICKTIME,
-            **options,  # type: ignore[arg-type]
-        ) as node:
-            await node.connect(theirs)
-            yield Cluster(node, beam, theirs, request.param)
+    both = cluster(
+        request.param,
+        tmp_path,
+        beam_args=("-kernel", "net_ticktime", str(TICKTIME)),
+        gateway_options=("--net-ticktime", str(TICKTIME)),
+        net_ticktime=TICKTIME,
+    )
+    async with both as pair:
+        await pair.beam.eval("net_kernel:monitor_nodes(true, [{node_type, all}])")
+        await pair.node.connect(pair.beam_name)
+        yield pair
 
 
 @contextlib.contextmanager
@@ -208,8 +159,7 @@ async def test_a_beam_notices_one_of_ours(pair: Cluster, ending: signal.Signals)
     link = pair.node._local.connections.link(pair.beam_name)
     assert link is not None
     name, where = names()[0], link.remote_address
-    carrier = "quic" if pair.carrier == "gateway" else pair.carrier
-    args = (name, pair.beam_name, where.host, str(where.port), COOKIE, carrier, str(TICKTIME))
+    args = (name, pair.beam_name, where.host, str(where.port), COOKIE, pair.node_carrier, str(TICKTIME))
     command = sys.executable, "-c", _NODE, *args
     async with running_program(*command, stdout=asyncio.subprocess.PIPE) as program:
         assert program.stdout is not None

@@ -16,9 +16,9 @@ import pytest_asyncio
 
 from quicdist import Atom, Node, NodeDown, Pid, Process, make_development_certificates
 from quicdist.node import NodeEvent
-from tests.interop.cluster import COOKIE, Cluster, names
+from tests.interop.carriers import CARRIERS, COOKIE
+from tests.interop.cluster import Cluster, names
 from tests.interop.conformance_pair import Beams, ConformancePair, conformance_pair, two_beams
-from tests.interop.conftest import CARRIERS
 from tests.interop.scripted_process import SCRIPTED_PROCESS_ERL, offer_scripted_processes
 from tests.support.beam import Beam, quic_args
 

@@ -11,8 +11,8 @@ import pytest_asyncio
 
 from quicdist import ChildSpec, GenServer, Supervisor
 from quicdist.term import Atom
+from tests.interop.carriers import CARRIERS, over_tcp
 from tests.interop.conformance_pair import Beams, ConformancePair, conformance_pair, two_beams
-from tests.interop.conftest import CARRIERS
 from tests.interop.erlang_snippets import APART, COUNTER_ERL
 from tests.support.beam import erl_facts
 
@@ -174,7 +174,7 @@ async def test_a_tool_gets_the_shapes_of_a_beam(pair: ConformancePair, snippet: 
 
 
 async def test_the_port_of_a_connection_has_the_items_of_a_beam(pair: ConformancePair) -> None:
-    if pair.carrier == "tcp":
+    if over_tcp(pair.carrier):
         assert await pair.same(THE_PORT) != "[]"
     else:
         # quic_dist shares a socket that knows no peer.

@@ -11,7 +11,8 @@ import pytest_asyncio
 
 from quicdist import ChildSpec, GenEvent, GenServer, GenStatem, NextState, Node, Process, Supervisor
 from quicdist.term import Atom
-from tests.interop.cluster import COOKIE, names
+from tests.interop.carriers import COOKIE
+from tests.interop.cluster import names
 from tests.support.beam import tcp_args
 from tests.support.observer import TABS, Observer, beam_with_display, virtual_display, what_is_missing
 

@@ -12,8 +12,8 @@ import pytest_asyncio
 
 from quicdist import Atom, Pid, Process, binary_to_term
 from quicdist.otp.pg import Scope
+from tests.interop.carriers import CARRIERS
 from tests.interop.conformance_pair import Beams, ConformancePair, conformance_pair, two_beams
-from tests.interop.conftest import CARRIERS
 from tests.interop.erlang_snippets import APART
 
 #: What the one asked can be told to do, in Erlang; :func:`offer` is the same in Python.

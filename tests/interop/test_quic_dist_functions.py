@@ -15,7 +15,8 @@ from quicdist import Atom, Node, NodeDown, NodeUp, NotConnected, make_developmen
 from quicdist.carrier import QuicSettings
 from quicdist.discovery import StaticDiscovery
 from quicdist.node.endpoints import quic_carriers
-from tests.interop.cluster import COOKIE, Cluster, cluster, names
+from tests.interop.carriers import COOKIE
+from tests.interop.cluster import Cluster, cluster, names
 from tests.support.beam import Beam, erl_facts, erl_path, quic_args
 from tests.support.programs import running_program
 
@@ -23,8 +24,8 @@ pytestmark = pytest.mark.quic_dist
 
 
 @pytest_asyncio.fixture
-async def pair(tmp_path: Path, free_port: Callable[[], int]) -> AsyncIterator[Cluster]:
-    async with cluster("quic", tmp_path, free_port) as both:
+async def pair(tmp_path: Path) -> AsyncIterator[Cluster]:
+    async with cluster("quic", tmp_path) as both:
         yield both
 
 

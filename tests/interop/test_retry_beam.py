@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,10 +11,8 @@ from tests.interop.cluster import cluster
 pytestmark = pytest.mark.quic_dist
 
 
-async def test_the_beam_dials_a_node_that_always_sends_retry(
-    tmp_path: Path, free_port: Callable[[], int]
-) -> None:
+async def test_the_beam_dials_a_node_that_always_sends_retry(tmp_path: Path) -> None:
     validated = {"address_validation": "always"}
-    async with cluster("quic", tmp_path, free_port, quic=validated) as pair:
+    async with cluster("quic", tmp_path, quic=validated) as pair:
         assert await pair.eval("net_adm:ping(PY)") == "pong"
         assert await pair.node.ping(pair.beam_name)

@@ -35,8 +35,8 @@ from quicdist import (
     binary_to_term,
     current_call,
 )
+from tests.interop.carriers import CARRIERS
 from tests.interop.conformance_pair import Beams, ConformancePair, conformance_pair, two_beams
-from tests.interop.conftest import CARRIERS
 from tests.interop.erlang_snippets import (
     APART,
     CALLS,

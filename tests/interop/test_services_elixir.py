@@ -19,11 +19,10 @@ from quicdist import (
     ProcessExit,
     RemoteError,
     Stop,
-    make_development_certificates,
 )
-from tests.interop.cluster import COOKIE, names
-from tests.interop.conftest import CARRIERS
-from tests.support.beam import elixir_path, quic_args, tcp_args
+from tests.interop.carriers import CARRIERS, reachable
+from tests.interop.cluster import names
+from tests.support.beam import elixir_path
 from tests.support.programs import running_program
 
 #: Asks the same of PEER and of the Elixir node itself, and prints what differs.
@@ -159,39 +158,26 @@ class Script:
 
 @contextlib.asynccontextmanager
 async def running(
-    source: str, carrier: str, directory: Path, free_port: Callable[[], int], offer: Callable[[Node], None]
+    source: str, carrier: str, directory: Path, offer: Callable[[Node], None]
 ) -> AsyncIterator[Script]:
     ours, theirs = names()
-    options: dict[str, Any] = {"cookie": COOKIE, "carrier": carrier, "host": "127.0.0.1", "none": "nil"}
-    if carrier == "tcp":
-        args = tcp_args(theirs, COOKIE)
-    else:
-        files = make_development_certificates(directory / "certs")
-        table = {name: ("127.0.0.1", free_port()) for name in (ours, theirs)}
-        args = quic_args(
-            theirs, table[theirs][1], directory, table, cert=files.cert, key=files.key, cookie=COOKIE
-        )
-        options |= {
-            "nodes": table,
-            "port": table[ours][1],
-            "cert": files.cert,
-            "key": files.key,
-            "verify": False,
-        }
-        source = QUIET + source
-    script = directory / "script.exs"
-    script.write_text(source.replace("PEER", f':"{ours}"'))
-    async with Node(ours, **options) as node:
-        offer(node)
-        async with running_program(
-            str(elixir_path()),
-            *("--erl", " ".join(args), str(script)),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            # Elixir wants to hear of UTF-8.
-            env=os.environ | {"LC_ALL": "C.UTF-8"},
-        ) as process:
-            yield Script(node, theirs, process)
+    with reachable(carrier, ours, [theirs], directory) as found:
+        (peer,) = found.peers
+        script = directory / "script.exs"
+        if carrier == "quic":
+            source = QUIET + source
+        script.write_text(source.replace("PEER", f':"{found.ours}"'))
+        async with Node(found.ours, none="nil", **found.options) as node:
+            offer(node)
+            async with running_program(
+                str(elixir_path()),
+                *("--erl", " ".join(peer.args), str(script)),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                # Elixir wants to hear of UTF-8.
+                env=os.environ | peer.environment | {"LC_ALL": "C.UTF-8"},
+            ) as process:
+                yield Script(node, peer.name, process)
 
 
 def offer(node: Node) -> None:
@@ -208,8 +194,8 @@ def offer(node: Node) -> None:
 
 @pytest.mark.elixir
 @pytest.mark.parametrize("carrier", CARRIERS)
-async def test_asked_in_elixir(carrier: str, tmp_path: Path, free_port: Callable[[], int]) -> None:
-    async with running(COMPARE, carrier, tmp_path, free_port, offer) as script:
+async def test_asked_in_elixir(carrier: str, tmp_path: Path) -> None:
+    async with running(COMPARE, carrier, tmp_path, offer) as script:
         output, _ = await script.process.communicate()
     lines = [line for line in output.decode().splitlines() if line]
     assert [line for line in lines if not line.endswith(": same")] == []
@@ -218,8 +204,8 @@ async def test_asked_in_elixir(carrier: str, tmp_path: Path, free_port: Callable
 
 @pytest.mark.elixir
 @pytest.mark.parametrize("carrier", CARRIERS)
-async def test_elixir_asked(carrier: str, tmp_path: Path, free_port: Callable[[], int]) -> None:
-    async with running(SERVE, carrier, tmp_path, free_port, lambda node: None) as script:
+async def test_elixir_asked(carrier: str, tmp_path: Path) -> None:
+    async with running(SERVE, carrier, tmp_path, lambda node: None) as script:
         assert script.process.stdout is not None
         assert await script.process.stdout.readline() == b"ready\n"
         node, there = script.node, script.name

@@ -30,8 +30,8 @@ from quicdist.protocol import (
     SpawnRequest,
     SpawnRequestTT,
 )
+from tests.interop.carriers import CARRIERS
 from tests.interop.conformance_pair import Beams, ConformancePair, conformance_pair, two_beams
-from tests.interop.conftest import CARRIERS
 from tests.interop.scripted_process import SCRIPTED_PROCESS_ERL, offer_scripted_processes
 from tests.support.beam import erl_facts
 

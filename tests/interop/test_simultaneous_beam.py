@@ -18,6 +18,7 @@ import pytest
 from quicdist import NodeDown, NodeUp
 from quicdist.node import NodeEvent
 from quicdist.protocol import PeerNamed, Status
+from tests.interop.carriers import CARRIERS
 from tests.interop.cluster import Cluster, cluster
 
 _numbers = itertools.count(1)
@@ -38,12 +39,7 @@ def names_in_order(beam_is_greater: bool) -> Callable[[], tuple[str, str]]:
     return names
 
 
-@pytest.fixture(
-    params=[
-        pytest.param("tcp", marks=pytest.mark.beam),
-        pytest.param("quic", marks=pytest.mark.quic_dist),
-    ]
-)
+@pytest.fixture(params=CARRIERS)
 def carrier(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -53,11 +49,10 @@ async def both(
     carrier: str,
     request: pytest.FixtureRequest,
     tmp_path: Path,
-    free_port: Callable[[], int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Cluster]:
     monkeypatch.setattr("tests.interop.cluster.names", names_in_order(request.param))
-    async with cluster(carrier, tmp_path, free_port) as running:
+    async with cluster(carrier, tmp_path) as running:
         yield running
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from quicdist import Atom, GenServer, Node, NodeDown, Pid, Process
 from quicdist.node import NodeEvent
+from tests.interop.carriers import CARRIERS
 from tests.interop.cluster import Cluster, cluster
-from tests.interop.conftest import CARRIERS
 from tests.support.standstill import WAYS, sleep
 
 #: Seconds, on both sides.
@@ -23,12 +23,10 @@ LONG = 1.5 * TICKTIME
 
 
 @pytest.fixture(params=CARRIERS)
-async def pair(
-    request: pytest.FixtureRequest, tmp_path: Path, free_port: Callable[[], int]
-) -> AsyncIterator[Cluster]:
+async def pair(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Cluster]:
     """Connected, both with a short ``net_ticktime``."""
     more = ("-kernel", "net_ticktime", str(TICKTIME))
-    async with cluster(request.param, tmp_path, free_port, beam_args=more, net_ticktime=TICKTIME) as both:
+    async with cluster(request.param, tmp_path, beam_args=more, net_ticktime=TICKTIME) as both:
         await both.eval("ok = net_kernel:monitor_nodes(true, [{node_type, all}])")
         await both.node.connect(both.beam_name)
         assert await both.eval("receive {nodeup, Node, _} -> Node after 10000 -> none end") == (
@@ -143,12 +141,10 @@ async def test_a_beam_that_dies_meanwhile_is_noticed_afterwards(pair: Cluster) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize("carrier", CARRIERS)
-async def test_a_minute_and_a_half_with_the_default_ticktime(
-    carrier: str, tmp_path: Path, free_port: Callable[[], int]
-) -> None:
+async def test_a_minute_and_a_half_with_the_default_ticktime(carrier: str, tmp_path: Path) -> None:
     """Longer than OTP's ``net_ticktime`` of 60 s, and than the 16 s without an acknowledgement after which
     quic_dist closes a connection from 1.8.2 on."""
-    async with cluster(carrier, tmp_path, free_port) as both:
+    async with cluster(carrier, tmp_path) as both:
         await both.eval("ok = net_kernel:monitor_nodes(true, [{node_type, all}])")
         await both.node.connect(both.beam_name)
         downs = downs_of(both.node)

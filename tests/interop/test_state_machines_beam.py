@@ -20,9 +20,9 @@ from quicdist import (
     Reference,
     format_term,
 )
+from tests.interop.carriers import CARRIERS
 from tests.interop.cluster import Cluster
 from tests.interop.conformance_pair import Beams, ConformancePair, conformance_pair, load, two_beams
-from tests.interop.conftest import CARRIERS
 from tests.interop.random_machines import Script
 from tests.interop.state_machine_erl import MACHINE_ERL, SUPERVISOR_ERL, Machine
 from tests.interop.test_crash_reports_beam import skeleton

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from quicdist import NodeDown
 from quicdist.node import NodeEvent
-from tests.interop.cluster import COOKIE, beam_for_a_node, cluster
+from tests.interop.carriers import COOKIE
+from tests.interop.cluster import beam_for_a_node, cluster
 from tests.support.beam import erl_facts
 from tests.support.programs import running_program
 
@@ -40,10 +40,8 @@ asyncio.run(main())
 """
 
 
-async def test_the_beam_notices_by_a_reset_that_our_node_was_started_again(
-    tmp_path: Path, free_port: Callable[[], int]
-) -> None:
-    with beam_for_a_node("quic", tmp_path, free_port) as (beam, _, options):
+async def test_the_beam_notices_by_a_reset_that_our_node_was_started_again(tmp_path: Path) -> None:
+    with beam_for_a_node("quic", tmp_path) as (beam, _, options):
         name = options["name"]
         program = PROGRAM.format(cookie=COOKIE)
         arguments = [name, str(options["port"]), str(options["cert"]), str(options["key"])]
@@ -68,8 +66,8 @@ async def test_the_beam_notices_by_a_reset_that_our_node_was_started_again(
             assert await beam.eval(f"net_adm:ping('{name}')") == "pong"
 
 
-async def test_a_reset_of_the_beam_ends_the_link(tmp_path: Path, free_port: Callable[[], int]) -> None:
-    async with cluster("quic", tmp_path, free_port) as pair:
+async def test_a_reset_of_the_beam_ends_the_link(tmp_path: Path) -> None:
+    async with cluster("quic", tmp_path) as pair:
         assert await pair.node.ping(pair.beam_name)
         events: asyncio.Queue[NodeEvent] = asyncio.Queue()
         pair.node.subscribe(events.put_nowait)

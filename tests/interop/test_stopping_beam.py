@@ -14,9 +14,9 @@ import pytest
 
 from quicdist import Atom, ChildSpec, GenServer, Node, Pid, Process, Supervisor, format_term, parse_term
 from quicdist.node import shutdown
+from tests.interop.carriers import CARRIERS, over_tcp
 from tests.interop.cluster import names
 from tests.interop.conformance_pair import Beams, two_beams
-from tests.interop.conftest import CARRIERS
 
 #: An application with a supervisor and its servers, for the BEAM that stops; and who sees it stop.
 STOPPING = r"""
@@ -263,4 +263,4 @@ async def test_a_beam(beams: Beams) -> None:
         # quic_dist 1.8 closes no connection when the BEAM halts: others find out by net_ticktime.
         late = ["nodedown", "erpc", "rpc", *UNSUPERVISED]
         expected = {what: come for what, come in expected.items() if what not in late}
-    assert await observed(beams, beams.model_name, 20 if beams.carrier == "tcp" else 5) == expected
+    assert await observed(beams, beams.model_name, 20 if over_tcp(beams.carrier) else 5) == expected

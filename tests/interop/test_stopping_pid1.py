@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ import pytest
 import pytest_asyncio
 
 from quicdist.discovery import EpmdDiscovery
+from tests.interop.carriers import CARRIERS, over_tcp
 from tests.interop.cluster import beam_for_a_node
-from tests.interop.conftest import CARRIERS
 from tests.support.beam import Beam
 
 PROGRAM = """
@@ -138,10 +138,8 @@ class Outside:
 
 
 @pytest_asyncio.fixture(params=CARRIERS)
-async def outside(
-    request: pytest.FixtureRequest, tmp_path: Path, free_port: Callable[[], int]
-) -> AsyncIterator[Outside]:
-    with beam_for_a_node(request.param, tmp_path, free_port) as (beam, _, options):
+async def outside(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Outside]:
+    with beam_for_a_node(request.param, tmp_path) as (beam, _, options):
         for name in ("cert", "key"):
             if name in options:
                 options[name] = str(options[name])  # for the program's arguments
@@ -183,7 +181,7 @@ async def test_sigterm_stops_it_in_order(outside: Outside, runner: str) -> None:
     assert seen == "{[terminated,{call,1},{down,shutdown},{terminate,shutdown}],true}"
     assert await inside.read() == "left"
     assert await inside.status() == 0
-    if outside.carrier == "tcp":
+    if over_tcp(outside.carrier):
         alive = outside.node.partition("@")[0]
         assert alive not in [each.name for each in await EpmdDiscovery().names("127.0.0.1")]
     # It can be started again at once, and is reached.

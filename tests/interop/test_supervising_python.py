@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import re
 import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ import pytest
 import pytest_asyncio
 
 from quicdist import Atom, GenServer, Node
+from tests.interop.carriers import CARRIERS
 from tests.interop.cluster import beam_for_a_node
 from tests.interop.conformance_pair import load
-from tests.interop.conftest import CARRIERS
 from tests.support.beam import Beam, elixir_path
 
 PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "how-to" / "supervising-python.md"
@@ -163,9 +163,8 @@ async def watched(
     request: pytest.FixtureRequest,
     language: Erlang | Elixir,
     tmp_path: Path,
-    free_port: Callable[[], int],
 ) -> AsyncIterator[Watched]:
-    with beam_for_a_node(request.param, tmp_path, free_port) as (beam, beam_name, options):
+    with beam_for_a_node(request.param, tmp_path) as (beam, beam_name, options):
         language.load(beam, tmp_path)
         load(beam, SUPERVISOR)
         beam.eval_now("logger:set_primary_config(level, none)")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from quicdist import Atom, Node, Process, ProcessEnded, ProcessExit, RemoteError, TaskSupervisor, current_call
-from tests.interop.conftest import CARRIERS
+from tests.interop.carriers import CARRIERS
 from tests.interop.test_services_elixir import running
 
 #: Asks the same of PEER and of the Elixir node itself, and prints what differs.
@@ -247,9 +246,9 @@ def offer(node: Node) -> None:
 @pytest.mark.elixir
 @pytest.mark.parametrize("carrier", CARRIERS)
 async def test_tasks_started_in_elixir_give_the_same_as_on_an_elixir_node(
-    carrier: str, tmp_path: Path, free_port: Callable[[], int]
+    carrier: str, tmp_path: Path
 ) -> None:
-    async with running(COMPARE, carrier, tmp_path, free_port, offer) as script:
+    async with running(COMPARE, carrier, tmp_path, offer) as script:
         output, _ = await script.process.communicate()
     lines = [line for line in output.decode().splitlines() if line]
     assert [line for line in lines if not line.endswith(": same")] == []
@@ -258,10 +257,8 @@ async def test_tasks_started_in_elixir_give_the_same_as_on_an_elixir_node(
 
 @pytest.mark.elixir
 @pytest.mark.parametrize("carrier", CARRIERS)
-async def test_python_starts_tasks_on_an_elixir_node(
-    carrier: str, tmp_path: Path, free_port: Callable[[], int]
-) -> None:
-    async with running(SERVE, carrier, tmp_path, free_port, lambda node: None) as script:
+async def test_python_starts_tasks_on_an_elixir_node(carrier: str, tmp_path: Path) -> None:
+    async with running(SERVE, carrier, tmp_path, lambda node: None) as script:
         assert script.process.stdout is not None
         assert await script.process.stdout.readline() == b"ready\n"
         node, supervisor = script.node, ("tasks", script.name)

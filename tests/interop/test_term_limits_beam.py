@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ import pytest_asyncio
 from quicdist import Atom, EncodeError, GenServer, Process, RemoteError
 from quicdist.otp.gen_messages import From
 from quicdist.term import Limits, Local, Record, term_to_binary
+from tests.interop.carriers import CARRIERS
 from tests.interop.cluster import Cluster, cluster
-from tests.interop.conftest import CARRIERS
 from tests.support.head_of_line import in_process
 
 TOO_LARGE = 1 << 4_194_240
@@ -107,12 +107,8 @@ async def test_deep_iodata_comes_back_as_between_two_beams(pair: Cluster, depth:
 
 
 @pytest_asyncio.fixture(params=CARRIERS)
-async def shallow(
-    request: pytest.FixtureRequest, tmp_path: Path, free_port: Callable[[], int]
-) -> AsyncIterator[Cluster]:
-    async with cluster(
-        request.param, tmp_path, free_port, limits=Limits(max_depth=50), max_frame=MIB
-    ) as both:
+async def shallow(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Cluster]:
+    async with cluster(request.param, tmp_path, limits=Limits(max_depth=50), max_frame=MIB) as both:
         await both.eval(_NESTED)
         yield both
 

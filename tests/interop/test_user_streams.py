@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +62,8 @@ def _streams() -> None:
 
 
 @pytest_asyncio.fixture
-async def quic(tmp_path: Path, free_port: Callable[[], int]) -> AsyncIterator[Cluster]:
-    async with cluster("quic", tmp_path, free_port) as both:
+async def quic(tmp_path: Path) -> AsyncIterator[Cluster]:
+    async with cluster("quic", tmp_path) as both:
         yield both
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from quicdist import (
     Stop,
 )
 from tests.otp.conftest import ended
+from tests.support.pairs import LISTENER, pair
 
 NORMAL, SHUTDOWN, KILL = Atom("normal"), Atom("shutdown"), Atom("kill")
 
@@ -378,3 +380,14 @@ async def test_a_terminate_that_never_ends_is_cancelled(
     async with Node("stops@127.0.0.1", cookie="c", endpoints=[]) as node:
         node.serve(Stays())
     assert "has not ended within 0.01 s of shutdown and is killed" in caplog.text
+
+
+async def test_a_server_that_is_stopped_by_its_name_over_quic_is_monitored_before_it_ends(
+    tmp_path: Path,
+) -> None:
+    """Monitor and request are in order, also where pairs of processes have streams of their own."""
+    async with pair("quic", tmp_path) as (dialler, listener):
+        for _ in range(20):
+            listener.serve(Plain(), name="plain")
+            await dialler.gen_server.stop(("plain", LISTENER))
+            assert listener.whereis("plain") is None

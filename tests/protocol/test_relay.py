@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -26,7 +27,6 @@ from quicdist.protocol import (
     StreamPlan,
 )
 from quicdist.protocol.relay import (
-    MAX_FRAGMENTED_FRAME,
     MAX_OWNERS,
     AliasOwners,
     FrameKind,
@@ -112,9 +112,35 @@ def test_nested_tags_are_no_receiver_and_cost_nothing() -> None:
     assert receiver_of(b"\x83D\0h\x03a\x16" + b"X" * 100_000) is None
 
 
-def test_a_frame_longer_than_fragments_can_be_is_refused_before_any_of_it_is_kept() -> None:
-    with pytest.raises(FrameTooLong, match="16777217"):
-        relay().receive(0, (MAX_FRAGMENTED_FRAME + 1).to_bytes(4, "big") + bytes(100))
+def test_a_frame_that_is_too_long_is_refused_before_any_of_it_is_kept() -> None:
+    with pytest.raises(FrameTooLong, match=str(MAX_FRAME + 1)):
+        relay().receive(0, (MAX_FRAME + 1).to_bytes(4, "big") + bytes(100))
+
+
+@pytest.mark.parametrize("message", [m for m, _, payload, _ in MESSAGES if payload])
+def test_a_long_message_in_one_frame_is_divided_into_fragments_of_a_beam(message: ControlMessage) -> None:
+    payload = random.Random(1).randbytes(1_000_000)
+    sender = DistConnection(
+        peer(FRAGMENTS), A, codec=Codec(), streams=StreamPlan.single(), fragment_size=1 << 30
+    )
+    ((kind, frame),) = frames_of(sender, message, payload)
+    assert kind is FrameKind.WHOLE
+    for _ in range(2):
+        divided = relay().divide(frame)
+        assert divided is not None
+        data = b"".join(divided)
+        assert max(len(each) for _, each in relay().receive(0, data)) < 66_000
+        ((got, what),) = connection(FRAGMENTS).receive(0, data)
+        assert (got, what) == (message, payload)
+
+
+def test_only_long_messages_with_a_payload_are_divided_and_where_fragments_are_negotiated() -> None:
+    ((_, long),) = frames_of(connection(PASS_THROUGH), SendSender(P, Q), bytes(1_000_000))
+    assert relay().divide(long) is None
+    short = frame_of(SendSender(P, Q), bytes(60_000))
+    assert relay().divide(short) is None
+    unknown = b"\x83D\0h\x03a\x16" + b"m\x00\x0f\x00\x00" + bytes(0xF0000)
+    assert relay().divide(unknown) is None
 
 
 # -- fragments ---------------------------------------------------------------------------------------

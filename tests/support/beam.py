@@ -246,6 +246,15 @@ def tcp_args(
     return [kind, name, "-setcookie", cookie, *(["-hidden"] if hidden else []), *more]
 
 
+def tls_args(directory: Path, *, cert: Path, key: Path) -> list[str]:
+    """Further arguments of a stock node over TLS; writes its options in ``directory``. Nobody is verified:
+    the BEAM verifies no name that is an address."""
+    options = directory / "ssl_dist.conf"
+    own = f'{{certfile, "{cert}"}}, {{keyfile, "{key}"}}, {{verify, verify_none}}'
+    options.write_text(f"[{{server, [{own}]}}, {{client, [{own}]}}].\n")
+    return ["-proto_dist", "inet_tls", "-ssl_dist_optfile", str(options)]
+
+
 def quic_args(
     name: str,
     port: int,

@@ -10,7 +10,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Protocol
 
 from quicdist.carrier.link import LinkBase
-from quicdist.protocol.relay import FrameKind
+from quicdist.protocol.relay import SPLIT_FROM, FrameKind, RelayConnection
 
 if TYPE_CHECKING:
     from quicdist.protocol import Chunk
@@ -44,6 +44,7 @@ class RelayLink(LinkBase):
     :attr:`~quicdist.carrier.Link.writable`.
     """
 
+    _dist: RelayConnection
     #: :meth:`pause_receiving` was called.
     receiving_paused = False
 
@@ -59,7 +60,11 @@ class RelayLink(LinkBase):
         if kind.ends_message:
             stats.messages_out += 1
         stream_id = self._stream_of(kind, frame)
-        queued = self._write(stream_id, (length.to_bytes(4, "big"), frame), length + 4)
+        divided = self._dist.divide(frame) if kind is FrameKind.WHOLE and length >= SPLIT_FROM else None
+        if divided is None:
+            queued = self._write(stream_id, (length.to_bytes(4, "big"), frame), length + 4)
+        else:
+            queued = self._write(stream_id, divided, sum(map(len, divided)))
         if queued > self._limits.high_water and not self._paused:
             self._paused = True
             self._max_queued = self._limits.max_pending + length

@@ -60,7 +60,7 @@ class Termination:
         if len(self._listeners) == 1:
             self._set_handlers()
         if self._received is not None and not last:
-            loop.call_soon(callback, self._received)
+            loop.call_soon_threadsafe(callback, self._received)
         try:
             yield
         finally:

@@ -9,6 +9,7 @@ import os
 import re
 import socket
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -16,49 +17,108 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from quicdist import Node
 
     _NameBase = click.ParamType[str]
-    _AddressBase = click.ParamType[tuple[str, tuple[str, int]]]
+    _AddressBase = click.ParamType["NodeAddress"]
 else:  # older releases of click have it without parameters
     _NameBase = _AddressBase = click.ParamType
 
-_ADDRESS = re.compile(r"(?P<node>[^=]+)=(?:\[(?P<ipv6>[^\[\]]+)\]|(?P<host>[^:\[\]]+)):(?P<port>[0-9]{1,5})")
+_CARRIERS = ("quic", "tcp", "tls")
+_ADDRESS = re.compile(
+    r"(?P<node>[^=]+)=(?:(?P<carrier>[a-z]+)://)?"
+    r"(?:\[(?P<ipv6>[^\[\]]+)\]|(?P<host>[^:\[\]]+)):(?P<port>[0-9]{1,5})"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAddress:
+    """A node, and what is known of where it listens: None where it is not said."""
+
+    node: str
+    host: str | None = None
+    port: int | None = None
+    carrier: str | None = None
 
 
 class NodeNameType(_NameBase):
-    """``alive@host``: the name of this node (``own``) or of another one."""
+    """``alive@host``, the name of this node."""
 
     name = "NAME@HOST"
 
-    def __init__(self, *, own: bool = False) -> None:
-        self._own = own
-
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        from quicdist.protocol import InvalidNodeName, parse_node_name, validate_node_name
+        from quicdist.protocol import InvalidNodeName, validate_node_name
 
         try:
-            return str(validate_node_name(str(value)) if self._own else parse_node_name(str(value)))
+            return str(validate_node_name(str(value)))
         except InvalidNodeName as error:
             self.fail(str(error), param, ctx)
 
 
+class NodeType(_AddressBase):
+    """Another node: ``[CARRIER://]NAME@HOST[:PORT]``. A port that follows an IPv6 address needs
+    ``--address``."""
+
+    name = "NODE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> NodeAddress:
+        if isinstance(value, NodeAddress):
+            return value
+        from quicdist.protocol import InvalidNodeName, parse_node_name
+
+        carrier, scheme, rest = str(value).rpartition("://")
+        if scheme and carrier not in _CARRIERS:
+            self.fail(f"{value!r} names no carrier: quic://, tcp:// or tls:// expected", param, ctx)
+        host: str | None = None
+        name, colon, digits = rest.rpartition(":")
+        if colon and rest.partition("@")[2].count(":") == 1:
+            if not (digits.isascii() and digits.isdigit() and 0 < int(digits[:6]) < 65536):
+                self.fail(f"{value!r} has no port after the colon: 1 to 65535 expected", param, ctx)
+            rest, host = name, name.partition("@")[2]
+        try:
+            node = str(parse_node_name(rest))
+        except InvalidNodeName as error:
+            self.fail(str(error), param, ctx)
+        return NodeAddress(node, host, int(digits) if host else None, carrier or None)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """The nodes that the epmd of the host knows, of this host if there is no ``@`` yet."""
+        from quicdist.cli.completing import node_names
+
+        return node_names(incomplete)
+
+
 class AddressType(_AddressBase):
-    """``NODE=HOST:PORT``; an IPv6 address is written in brackets."""
+    """``NODE=[CARRIER://]HOST:PORT``; an IPv6 address is written in brackets."""
 
-    name = "NODE=HOST:PORT"
+    name = "NODE=[CARRIER://]HOST:PORT"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, tuple[str, int]]:
-        if isinstance(value, tuple):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> NodeAddress:
+        if isinstance(value, NodeAddress):
             return value
         from quicdist.protocol import is_node_name
 
         match = _ADDRESS.fullmatch(str(value))
-        if match is None or not is_node_name(match["node"]) or not 0 < int(match["port"]) < 65536:
-            self.fail(f"{value!r} is not of the form name@host=HOST:PORT", param, ctx)
-        return match["node"], (match["ipv6"] or match["host"], int(match["port"]))
+        if (
+            match is None
+            or not is_node_name(match["node"])
+            or not 0 < int(match["port"]) < 65536
+            or match["carrier"] not in (None, *_CARRIERS)
+        ):
+            self.fail(f"{value!r} is not of the form name@host=[CARRIER://]HOST:PORT", param, ctx)
+        return NodeAddress(
+            match["node"], match["ipv6"] or match["host"], int(match["port"]), match["carrier"]
+        )
+
+
+#: The argument NODE of the commands that reach one.
+node_argument = click.argument("node", metavar="NODE", type=NodeType())
+#: ``--json`` of the commands that print data.
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 _PEM = click.Path(exists=True, dir_okay=False)
@@ -76,16 +136,16 @@ _OPTIONS = {
     ),
     "name": click.option(
         "--name",
-        type=NodeNameType(own=True),
+        type=NodeNameType(),
         help="Name of this node; by default a name made for this command.",
     ),
     "cookie": click.option("--cookie", help="The cluster's cookie; that of ~/.erlang.cookie by default."),
     "carrier": click.option(
         "--carrier",
         "carriers",
-        type=click.Choice(["quic", "tcp", "tls"]),
+        type=click.Choice(_CARRIERS),
         multiple=True,
-        show_default="quic",
+        show_default="that of the address, or quic",
         help="quic is quic_dist, tcp inet_tcp_dist, tls inet_tls_dist. Given twice: both, in that order.",
     ),
     "address": click.option(
@@ -93,7 +153,7 @@ _OPTIONS = {
         "addresses",
         type=AddressType(),
         multiple=True,
-        help="Where a node listens; can be given several times.",
+        help="Where a node listens, and over which carrier; can be given several times.",
     ),
     "cert": click.option("--cert", type=_PEM, help="PEM file with the certificate of this node."),
     "key": click.option("--key", type=_PEM, help="PEM file with its private key."),
@@ -138,7 +198,7 @@ def make_node(
     name: str | None,
     cookie: str | None,
     carriers: Sequence[str],
-    addresses: tuple[tuple[str, tuple[str, int]], ...],
+    addresses: Sequence[NodeAddress],
     cert: str | None,
     key: str | None,
     cacert: str | None,
@@ -146,25 +206,30 @@ def make_node(
     timeout: float,
     config: Sequence[str] = (),
     vm_args: str | None = None,
-    toward: str = "",
+    toward: str | NodeAddress = "",
     **more: Any,
 ) -> Node:
     """A node by the shared options; ``toward`` is the node it is to reach, if there is one.
 
-    Raises :class:`click.UsageError` for options that do not go together.
+    Without ``carriers`` it is the carrier that ``toward`` or an address names. Raises
+    :class:`click.UsageError` for options that do not go together.
     """
     from quicdist import ConfigError, CookieError, Node
 
     if (cert is None) != (key is None):
         raise click.UsageError("--cert and --key go together: only one of them is given")
+    if not isinstance(toward, NodeAddress):
+        toward = NodeAddress(toward)
+    known = [*addresses, toward]
+    carriers = _carriers(carriers, known)
     try:
         return Node(
-            name or default_name(toward),
+            name or default_name(toward.node),
             cookie=cookie,
             config=config,
             vm_args=vm_args,
-            carrier=list(dict.fromkeys(carriers)) or None,
-            nodes=dict(addresses),
+            carrier=carriers or None,
+            nodes=table(known),
             cert=cert,
             key=key,
             cacert=cacert,
@@ -178,6 +243,22 @@ def make_node(
         if cookie is None:
             raise
         raise click.BadParameter(str(error), param_hint="--cookie") from error
+
+
+def table(addresses: Sequence[NodeAddress]) -> dict[str, tuple[str, int]]:
+    """The addresses by node, as :class:`~quicdist.Node` takes them."""
+    return {each.node: (each.host, each.port) for each in addresses if each.host and each.port}
+
+
+def _carriers(given: Sequence[str], addresses: Sequence[NodeAddress]) -> Sequence[str]:
+    """The carriers in the order in which they are tried; none to leave it to the configuration."""
+    named = list(dict.fromkeys(each.carrier for each in addresses if each.carrier))
+    for each in addresses:
+        if given and each.carrier and each.carrier not in given:
+            raise click.UsageError(
+                f"{each.node} is to be reached over {each.carrier}, but --carrier says {', '.join(given)}"
+            )
+    return list(dict.fromkeys(given)) or named
 
 
 def default_name(toward: str) -> str:

@@ -14,8 +14,8 @@ from typing import Final, Protocol, TypeVar
 from quicdist.discovery import RegisteredName, new_creation
 from quicdist.discovery import epmd_messages as wire
 from quicdist.errors import QuicDistError
-from quicdist.forking import close_in_children
 from quicdist.gateway.errors import GatewayError
+from quicdist.gateway.local_server import LocalServer
 from quicdist.logs import RateLimit, get_logger
 
 log = get_logger("quicdist.gateway.epmd")
@@ -27,7 +27,7 @@ REQUEST_TIME: Final = 10.0
 #: Connections with a request that is not answered yet, of all programs on this machine.
 MAX_REQUESTS: Final = 256
 #: Names that programs on this machine may register.
-MAX_NAMES: Final = 1024
+MAX_NAMES: Final = 256
 
 
 class Names(Protocol):
@@ -81,64 +81,50 @@ class EpmdServer:
     def __init__(self, names: Names, local: LocalNames | None = None) -> None:
         self._names = names
         self._local = local
-        self._server: asyncio.Server | None = None
-        self._conversations: set[asyncio.Task[None]] = set()
+        self._server = LocalServer(
+            "answer as epmd",
+            self._converse,
+            most=MAX_REQUESTS + (0 if local is None else MAX_NAMES),
+            limit=wire.MAX_REQUEST,
+        )
         self._requests = 0
         self._too_many = RateLimit()
-        self.port = 0
+        self.listen = self._server.listen
+        self.close = self._server.close
 
-    async def listen(self, host: str, port: int) -> None:
-        """Raises :class:`GatewayError`, see :func:`port_is_taken`."""
-        try:
-            self._server = await asyncio.start_server(self._connected, host, port, limit=wire.MAX_REQUEST)
-        except OSError as error:
-            raise GatewayError(
-                f"cannot answer as epmd at {host}:{port}: {error.strerror or error}"
-            ) from error
-        for sock in self._server.sockets:
-            close_in_children(sock.fileno())
-        self.port = self._server.sockets[0].getsockname()[1]
+    @property
+    def port(self) -> int:
+        return self._server.port
 
-    async def close(self) -> None:
-        if self._server is not None:
-            self._server.close()
-        for conversation in self._conversations:
-            conversation.cancel()
-        if self._conversations:
-            await asyncio.wait(self._conversations)
-
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._conversations.add(task)
-        try:
-            await self._converse(reader, writer)
-        except (OSError, asyncio.IncompleteReadError, TimeoutError, asyncio.CancelledError):
-            pass  # The program has gone, or sends nothing; or the gateway stops.
-        except wire.MalformedAnswer as error:
-            log.debug("epmd request refused: %s", error)
-        finally:
-            self._conversations.discard(task)
-            writer.close()
+    @property
+    def address(self) -> str:
+        return self._server.address
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            name = await self._request(reader, writer)
+        except wire.MalformedAnswer as error:
+            log.debug("epmd request refused: %s", error)
+        else:
+            if name is not None:
+                await self._stay(name, reader)
+
+    async def _request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str | None:
+        """Read a request and answer it. Returns the name that it has registered."""
         if self._requests >= MAX_REQUESTS:
             note = self._too_many.admit()
             if note is not None:
                 log.warning("epmd request refused: %d are being answered%s", self._requests, note)
-            return
+            return None
         self._requests += 1
         try:
             async with asyncio.timeout(REQUEST_TIME):
                 size = int.from_bytes(await reader.readexactly(2), "big")
                 if not 0 < size <= wire.MAX_REQUEST:
                     raise wire.MalformedAnswer(f"a request of {size} bytes")
-                body = await reader.readexactly(size)
-                name = await self._answer(body, writer)
+                return await self._answer(await reader.readexactly(size), writer)
         finally:
             self._requests -= 1
-        if name is not None:
-            await self._stay(name, reader)
 
     async def _answer(self, body: bytes, writer: asyncio.StreamWriter) -> str | None:
         """Answer a request. Returns the name that it has registered."""

@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
@@ -55,6 +55,9 @@ log = get_logger("quicdist.gateway")
 
 #: Seconds for a handshake: OTP's ``net_setuptime``.
 SETUP_TIME: Final = 7.0
+#: Dials of the local node, and of other programs that dial in its place, that are under way at once; others
+#: wait, within the time for a handshake.
+MAX_DIALS: Final = 32
 #: Seconds between ticks to the local node.
 LOCAL_TICK: Final = 1.0
 #: Seconds for which a stopping gateway sends what its connections have still queued.
@@ -184,6 +187,8 @@ class Gateway:
         self._local_timer: asyncio.TimerHandle | None = None
         self._tasks = Tasks()
         self._undone = RateLimit()
+        self._dials = asyncio.Semaphore(MAX_DIALS)
+        self._begins = asyncio.Lock()
         self._over = asyncio.Event()
         self._stopping: asyncio.Task[None] | None = None
         self._registered = False
@@ -342,7 +347,8 @@ class Gateway:
                     f"a dial to {node} sent no name message: {type(error).__name__}"
                 ) from error
             incoming.listener.named(incoming)
-            link = await self._dial(node, message, near)
+            async with self._slot(node):
+                link = await self._dial(node, message, near)
         except QuicDistError as error:
             near.close()
             self._traffic.dials_failed += 1
@@ -357,6 +363,21 @@ class Gateway:
             self._connected(link, near)
         finally:
             incoming.listener.settled(incoming)
+
+    @contextlib.asynccontextmanager
+    async def _slot(self, node: str) -> AsyncIterator[None]:
+        """One of the dials that may be under way at once."""
+        try:
+            async with asyncio.timeout(self._setup_time):
+                await self._dials.acquire()
+        except TimeoutError:
+            raise GatewayError(f"{MAX_DIALS} other dials are under way") from None
+        try:
+            async with self._begins:  # Each costs a millisecond: one in a turn of the event loop.
+                await asyncio.sleep(0)
+            yield
+        finally:
+            self._dials.release()
 
     async def _dial(self, node: str, message: bytes, near: TcpNearEnd) -> QuicRelayLink:
         loop = asyncio.get_running_loop()

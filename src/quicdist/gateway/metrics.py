@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
-from quicdist.forking import close_in_children
-from quicdist.gateway.errors import GatewayError
+from quicdist.gateway.local_server import LocalServer
 
 #: Seconds for a request to come and its answer to be taken, and the limit of a request, in bytes.
 REQUEST_TIME: Final = 5.0
@@ -47,45 +46,18 @@ class MetricsPage:
 
     def __init__(self, collect: Callable[[], Iterable[Metric]]) -> None:
         self._collect = collect
-        self._server: asyncio.Server | None = None
-        self._answering: set[asyncio.Task[None]] = set()
-        self.port = 0
+        self._server = LocalServer("show the metrics page", self._page, most=MAX_REQUESTS, limit=MAX_REQUEST)
+        self.listen = self._server.listen
+        self.close = self._server.close
 
-    async def listen(self, host: str, port: int) -> None:
-        """Raises :class:`GatewayError`."""
-        try:
-            self._server = await asyncio.start_server(self._connected, host, port, limit=MAX_REQUEST)
-        except OSError as error:
-            raise GatewayError(f"no metrics page at {host}:{port}: {error.strerror or error}") from error
-        for sock in self._server.sockets:
-            close_in_children(sock.fileno())
-        self.port = self._server.sockets[0].getsockname()[1]
+    @property
+    def port(self) -> int:
+        return self._server.port
 
-    async def close(self) -> None:
-        if self._server is not None:
-            self._server.close()
-        for task in self._answering:
-            task.cancel()
-        if self._answering:
-            await asyncio.wait(self._answering)
-
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        try:
-            if len(self._answering) < MAX_REQUESTS:
-                self._answering.add(task)
-                async with asyncio.timeout(REQUEST_TIME):
-                    head = await reader.readuntil(b"\r\n\r\n")
-                    writer.write(self._answer(head))
-                    await writer.drain()
-        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # The client has gone, or sends no request.
-        except asyncio.CancelledError:
-            pass  # The gateway stops.
-        finally:
-            self._answering.discard(task)
-            writer.close()
+    async def _page(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async with asyncio.timeout(REQUEST_TIME):
+            writer.write(self._answer(await reader.readuntil(b"\r\n\r\n")))
+            await writer.drain()
 
     def _answer(self, head: bytes) -> bytes:
         words = head.split(b"\r\n", 1)[0].split(b" ")

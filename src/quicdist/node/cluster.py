@@ -210,6 +210,7 @@ class Cluster:
     def _check_running(self) -> None:
         if not self._running:
             raise self._node.not_started()
+        self._node.check_loop()
 
     def _is_settled(self, at_least: int | None) -> bool:
         if at_least is not None:

@@ -160,15 +160,18 @@ class Lifecycle:
             return
         if self.state is _FORKED:
             raise self.not_running()
-        if asyncio.get_running_loop() is not self._loop:
-            raise NodeError(
-                f"node {self._name} belongs to another event loop: use "
-                "asyncio.run_coroutine_threadsafe(node.stop(), loop)"
-            )
+        self._check_loop("stop")
         own = self._is_own_task(asyncio.current_task())
         stopping = self.begin_stop()
         if not own:
             await asyncio.shield(stopping)
+
+    def _check_loop(self, method: str) -> None:
+        if asyncio.get_running_loop() is not self._loop:
+            raise NodeError(
+                f"node {self._name} belongs to another event loop, {self._loop!r}: use "
+                f"asyncio.run_coroutine_threadsafe(node.{method}(), loop)"
+            )
 
     def fail(self, error: BaseException) -> None:
         """Stop the node because of ``error``, which is raised in :meth:`run_forever`, or else in the
@@ -189,6 +192,7 @@ class Lifecycle:
         """Wait until the node has stopped; SIGTERM and SIGINT stop it. Raises :attr:`error`."""
         if self._loop is None or self.state is _STARTING:
             raise self.not_running()
+        self._check_loop("run_forever")
         self._waiting += 1
         try:
             with termination.listening(self._signalled, self._loop):

@@ -293,6 +293,11 @@ class LocalNode:
             raise self.not_started()
         return self._running.runtime
 
+    def check_loop(self) -> None:
+        """Raise :class:`NodeError` in another thread or event loop than that in which the node runs."""
+        if self._running is not None:
+            self._running.runtime.check_loop()
+
     def call_soon_threadsafe(self, function: Callable[..., Any], *args: Any) -> None:
         """See :meth:`quicdist.Node.call_soon_threadsafe`."""
         if self._running is None:

@@ -5,6 +5,7 @@ Links, monitors and spawning are above this module; :class:`~quicdist.node.runti
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from functools import lru_cache
@@ -86,6 +87,8 @@ class ProcessTable(ABC):
         self._is_connected = is_connected
         self._transmit = transmit
         self._thread = get_ident()
+        self._thread_name = current_thread().name
+        self._loop = running_loop()
         self._forked = ""
         self._atom = Atom(name)
 
@@ -119,13 +122,25 @@ class ProcessTable(ABC):
         if get_ident() != self._thread:
             raise self.out_of_reach()
 
+    def check_loop(self) -> None:
+        """Raise :class:`NodeError` in another thread, and in a coroutine of another event loop: a future of
+        that loop would never be woken."""
+        if running_loop() is not self._loop or get_ident() != self._thread:
+            raise self.out_of_reach()
+
     def out_of_reach(self) -> NodeError:
         """Why the caller cannot use the node."""
         if self._forked:
             return NodeNotStarted(self._forked)
+        if get_ident() != self._thread:
+            return NodeError(
+                f"node {self.name} belongs to the thread of its event loop, {self._thread_name}, and this is "
+                f"thread {current_thread().name}: use node.call_soon_threadsafe(process.send, to, message), "
+                "asyncio.run_coroutine_threadsafe(node.call(...), loop), or a node of quicdist.sync"
+            )
         return NodeError(
-            f"node {self.name} belongs to the thread of its event loop, and this is thread "
-            f"{current_thread().name}: use node.call_soon_threadsafe(process.send, to, message)"
+            f"node {self.name} belongs to the event loop that it was started in, {self._loop!r}, and this "
+            f"code runs in {running_loop()!r}: start and use a node in the same event loop"
         )
 
     # -- finding processes -----------------------------------------------------------------
@@ -296,6 +311,14 @@ class ProcessTable(ABC):
 
 def _atom(name: Name) -> Atom:
     return name if isinstance(name, Atom) else _kept(name)
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop that runs in this thread."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def badarg(error: NodeError) -> NodeError:

@@ -112,6 +112,7 @@ class Streams:
         connection ends meanwhile.
         """
         runtime = self._runtime()
+        runtime.check_loop()
         node = node_name(node)
         link = await self._connections.connect(node)
         streams = link.user_streams

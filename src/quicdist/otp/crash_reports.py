@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from quicdist.carrier import Link
 from quicdist.logs import Lines, RateLimit
@@ -17,7 +17,6 @@ from quicdist.node.exit_reason import ERROR
 from quicdist.node.process import Process
 from quicdist.node.reports import Crash, CrashLog, log, mfa_text, named, shown
 from quicdist.node.runtime import Runtime
-from quicdist.otp.child_spec import Child
 from quicdist.otp.logger import LOGGER_PROXY, PYTHON_TEXT
 from quicdist.otp.report_terms import (
     EventTerm,
@@ -35,6 +34,9 @@ from quicdist.otp.server_loop import ServerLoop
 from quicdist.otp.state_machine_process import StateMachineProcess
 from quicdist.term import Atom
 from quicdist.term.shorten import shorten
+
+if TYPE_CHECKING:
+    from quicdist.otp.child_spec import Child
 
 #: Crashes that are reported to one other node within ``PERIOD`` seconds.
 MAX_FORWARDED: Final = 50

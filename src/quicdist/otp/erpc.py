@@ -88,6 +88,7 @@ class ErpcClient:
         return await self._ask(node_name(node), (MODULE, FEATURES, []), traced=False).receive_response()
 
     def _ask(self, node: str, mfa: MFA, *, traced: bool = True) -> Request[Any]:
+        self._runtime.check_loop()
         node = self._runtime.internal(node)
         call = _PendingCall(self, node, mfa, traced=traced)
         connected = node == self._runtime.name or self._connections.is_linked(node)

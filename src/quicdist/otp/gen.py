@@ -102,6 +102,7 @@ class GenClient:
         if isinstance(to, Global | Via):
             return self._send_to_name(to, request, label, process, None)
         runtime = self._runtime
+        runtime.check_loop()
         if process is not None:
             process.must_live()
         pid = self.process.pid if process is None else process.pid
@@ -158,6 +159,7 @@ class GenClient:
         asking: asyncio.Task[Any] | None,
     ) -> Request[Any]:
         """``asking`` is the task that waits for the reply, if any."""
+        self._runtime.check_loop()
         sent: list[Request[Any]] = []
         result: Request[Any] = Request(lambda: described(to), lambda: sent[0].abandon() if sent else None)
 

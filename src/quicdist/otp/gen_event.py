@@ -20,10 +20,11 @@ from quicdist.node.reports import MAX_REPORTS, PERIOD, Shown
 from quicdist.otp.behaviour import Behaviour, public_attributes, represented
 from quicdist.otp.errors import function_clause
 from quicdist.otp.function_clause import NO_CLAUSE, with_clauses
+from quicdist.otp.gen_messages import handler_term
 from quicdist.otp.gen_server import HIBERNATE, Reply
 from quicdist.term import Atom, Pid, TermError
 from quicdist.term.identity import exact_form
-from quicdist.term.names import Name, name_of, named_term
+from quicdist.term.names import Name, name_of
 from quicdist.term.shorten import shorten
 
 log = get_logger("quicdist.otp")
@@ -424,13 +425,6 @@ class GenEvent(Behaviour):
         for installed in list(self._handlers):
             if installed.module == module:
                 await _called(installed.handler.code_change, old_version, extra)
-
-
-def handler_term(handler: Any) -> Any:
-    """The name of a handler as a term: ``Module`` or ``{Module, Id}``; a ``str`` stands for the atom."""
-    if isinstance(handler, tuple) and len(handler) == 2:
-        return (named_term(handler[0]), named_term(handler[1]))
-    return named_term(handler)
 
 
 def caught(error: BaseException) -> Any:

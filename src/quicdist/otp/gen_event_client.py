@@ -7,7 +7,7 @@ and so on.
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from quicdist.node.errors import NodeError, NoSuchProcess
 from quicdist.node.exit_reason import NORMAL
@@ -15,13 +15,16 @@ from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
 from quicdist.otp import server_start
 from quicdist.otp.gen import GenClient, described, milliseconds, ref_term
-from quicdist.otp.gen_event import GenEvent, handler_term
+from quicdist.otp.gen_messages import handler_term
 from quicdist.otp.gen_server_client import GenServerClient
 from quicdist.otp.request import Request
 from quicdist.otp.server_names import GlobalOrVia
 from quicdist.term import Atom, Pid, format_term
 from quicdist.term.names import Name
 from quicdist.term.shorten import shorten
+
+if TYPE_CHECKING:
+    from quicdist.otp.gen_event import GenEvent
 
 _GEN_EVENT, _CALL, _OK, _ERROR = Atom("gen_event"), Atom("call"), Atom("ok"), Atom("error")
 _NOTIFY, _SYNC_NOTIFY = Atom("notify"), Atom("sync_notify")

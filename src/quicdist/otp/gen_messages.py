@@ -11,6 +11,7 @@ from typing import Any
 from quicdist.node.exit_reason import EXIT
 from quicdist.node.process import Process
 from quicdist.term import Atom, ImproperList, Pid, Reference
+from quicdist.term.names import named_term
 
 GEN_CALL = Atom("$gen_call")
 GEN_CAST = Atom("$gen_cast")
@@ -62,3 +63,10 @@ def classify(message: Any) -> tuple[Atom | None, Any, Any]:
         elif len(message) == 2 and message[0] == GEN_CAST:
             return GEN_CAST, None, message[1]
     return None, None, None
+
+
+def handler_term(handler: Any) -> Any:
+    """The name of a handler as a term: ``Module`` or ``{Module, Id}``; a ``str`` stands for the atom."""
+    if isinstance(handler, tuple) and len(handler) == 2:
+        return (named_term(handler[0]), named_term(handler[1]))
+    return named_term(handler)

@@ -119,7 +119,12 @@ class GenServerClient:
             watcher.monitor(to)
             function = (_SYS, _TERMINATE, [ref_term(to), reason, milliseconds(timeout)])
             await self._gen.call(
-                to, (_TERMINATE, reason), label=SYSTEM, timeout=deadline.left(), function=function
+                to,
+                (_TERMINATE, reason),
+                label=SYSTEM,
+                timeout=deadline.left(),
+                process=watcher,  # the call follows the monitor in the order of one pair of processes
+                function=function,
             )
             try:
                 *_, ended = await watcher.receive(timeout=deadline.left())

@@ -5,7 +5,7 @@ OTP: ``gen_statem(3)``: ``call``, ``cast``, ``send_request``, ``stop``.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from quicdist.node.exit_reason import NORMAL
 from quicdist.node.process import Process
@@ -13,11 +13,13 @@ from quicdist.node.runtime import Runtime
 from quicdist.otp import server_start
 from quicdist.otp.gen import GenClient, milliseconds, ref_term
 from quicdist.otp.gen_server_client import GenServerClient
-from quicdist.otp.gen_statem import GenStatem
 from quicdist.otp.request import Request
 from quicdist.otp.server_names import GlobalOrVia
 from quicdist.term import Atom, Pid
 from quicdist.term.names import Name
+
+if TYPE_CHECKING:
+    from quicdist.otp.gen_statem import GenStatem
 
 _GEN_STATEM, _CALL = Atom("gen_statem"), Atom("call")
 

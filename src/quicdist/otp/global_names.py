@@ -103,7 +103,9 @@ class GlobalNames:
 
     @property
     def _server(self) -> GlobalNameServer:
-        return running_server(self._node.runtime)
+        runtime = self._node.runtime
+        runtime.check_loop()
+        return running_server(runtime)
 
     # -- names -------------------------------------------------------------------------------------
 

@@ -161,6 +161,7 @@ class IoClient:
         Raises :class:`NodeError` where it is ``{error, Reason}``, :class:`NoSuchProcess`,
         :class:`NotConnected`, :class:`ProcessEnded` and :class:`CallTimeout`.
         """
+        self._runtime.check_loop()
         printed = code_output.get()
         if printed is not None:
             printed.flush()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from quicdist.carrier import DEFAULT_PRIORITY, NetAddress, Pem, TlsSettings, UserStream
 from quicdist.carrier.liveness import NET_TICKTIME
@@ -38,7 +38,6 @@ from quicdist.otp.global_names import GlobalNames
 from quicdist.otp.global_server import Partitions
 from quicdist.otp.io_client import IoClient
 from quicdist.otp.kernel_supervisor import KernelSupervisor
-from quicdist.otp.metrics import NodeMetrics, node_metrics
 from quicdist.otp.net_kernel import NetKernel
 from quicdist.otp.node_exports import NodeExports
 from quicdist.otp.pg import ProcessGroups
@@ -50,6 +49,9 @@ from quicdist.otp.task_client import TaskSupervisorClient
 from quicdist.protocol.names import node_name
 from quicdist.term import Atom, Codec, Limits
 from quicdist.term.names import REGISTERED_NAME, Name, name_of
+
+if TYPE_CHECKING:
+    from quicdist.otp.metrics import NodeMetrics
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -380,6 +382,8 @@ class Node:
         ``docs/how-to/metrics.md``; :mod:`quicdist.prometheus` and :mod:`quicdist.opentelemetry`
         export them.
         Raises :class:`NodeNotStarted`, and :class:`NodeError` in another thread than that of the node."""
+        from quicdist.otp.metrics import node_metrics
+
         return node_metrics(self._local, self._services, self._cluster)
 
     # -- processes -------------------------------------------------------------------------
@@ -433,6 +437,7 @@ class Node:
     async def connect(self, node: Name) -> None:
         """Connect to a node, if it is another one. Raises :class:`NotConnected`, which has the error of each
         attempt."""
+        self._local.check_loop()
         name = node_name(node)
         if name != self._local.identity.name:
             await self._local.connections.connect(name)
@@ -485,6 +490,7 @@ class Node:
         Returns when the connection ends. If there is nothing to wait for, it returns after one iteration of
         the event loop, in which other tasks run.
         """
+        self._local.check_loop()
         await self._local.connections.drain(node_name(node))
 
     def set_cookie(self, node: Name, cookie: Name) -> None:

@@ -14,14 +14,10 @@ from quicdist.node.runtime import Runtime
 from quicdist.otp.behaviour import Behaviour
 from quicdist.otp.debug_commands import output_of
 from quicdist.otp.debug_options import start_options
-from quicdist.otp.event_manager_process import EventManagerProcess
-from quicdist.otp.gen_event import GenEvent
 from quicdist.otp.gen_server import GenServer
-from quicdist.otp.gen_statem import GenStatem
 from quicdist.otp.server_loop import ServerLoop
 from quicdist.otp.server_names import GlobalOrVia, split_server_name
 from quicdist.otp.server_process import ServerProcess
-from quicdist.otp.state_machine_process import StateMachineProcess
 from quicdist.term import Pid
 from quicdist.term.names import Name
 
@@ -58,9 +54,15 @@ def start(
 
 def _process(runtime: Runtime, server: Behaviour) -> ServerLoop:
     pid = runtime.identifiers.pid()
+    if isinstance(server, GenServer):
+        return ServerProcess(runtime, pid, server)
+    # A node without such servers does not load them.
+    from quicdist.otp.event_manager_process import EventManagerProcess
+    from quicdist.otp.gen_event import GenEvent
+    from quicdist.otp.gen_statem import GenStatem
+    from quicdist.otp.state_machine_process import StateMachineProcess
+
     match server:
-        case GenServer():
-            return ServerProcess(runtime, pid, server)
         case GenEvent():
             return EventManagerProcess(runtime, pid, server)
         case GenStatem():

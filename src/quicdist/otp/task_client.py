@@ -7,18 +7,20 @@ Python program has no Elixir fun.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from quicdist.node.errors import NodeError
 from quicdist.node.process import Process
 from quicdist.node.runtime import Runtime
-from quicdist.otp.child_spec import Restart, Shutdown
 from quicdist.otp.gen import GenClient, described
 from quicdist.otp.gen_server_client import GenServerClient
 from quicdist.otp.request import Request
 from quicdist.term import Atom, Pid, Reference, format_term
 from quicdist.term.names import Name, mfa_of
 from quicdist.term.shorten import shorten
+
+if TYPE_CHECKING:
+    from quicdist.otp.child_spec import Restart, Shutdown
 
 _START_TASK, _MONITOR, _OK = Atom("start_task"), Atom("monitor"), Atom("ok")
 _TERMINATE_CHILD, _WHICH_CHILDREN = Atom("terminate_child"), Atom("which_children")

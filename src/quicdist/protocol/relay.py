@@ -20,8 +20,7 @@ from quicdist.protocol import control_messages  # noqa: F401 - defines the opera
 from quicdist.protocol.connection import DistConnection
 from quicdist.protocol.control import Op, receiver_positions
 from quicdist.protocol.errors import FrameError
-from quicdist.protocol.flags import DistFlag
-from quicdist.protocol.fragments import MAX_PARTIAL_MESSAGES
+from quicdist.protocol.fragments import FRAGMENT_SIZE, MAX_PARTIAL_MESSAGES, split
 from quicdist.protocol.frames import Chunk
 from quicdist.protocol.identity import LocalIdentity, Peer
 from quicdist.protocol.streams import StreamPlan
@@ -58,9 +57,13 @@ _OWNER_KEY: Final = 8
 #: The owners of so many aliases are remembered for one connection.
 MAX_OWNERS: Final = 16384
 
-
-#: The longest frame that is relayed, in bytes, where messages are sent in fragments: those have 64 KiB.
-MAX_FRAGMENTED_FRAME: Final = 16 * 1024 * 1024
+#: Where fragments are negotiated, a longer frame, in bytes, is relayed in fragments. A BEAM sends a message
+#: in one frame, whatever its size, while the connection is being set up (``erts_dsig_prepare``).
+SPLIT_FROM: Final = 4 * FRAGMENT_SIZE
+#: The first sequence of messages that are divided here. A BEAM makes its own of the address of a process.
+_FIRST_SEQUENCE: Final = 1 << 63
+#: The deepest term in a control message whose end is found.
+_MAX_DEPTH: Final = 4
 
 
 class FrameKind(Enum):
@@ -91,8 +94,6 @@ class RelayConnection(DistConnection):
     without its length). Signals of the gateway itself can be sent on it."""
 
     def __init__(self, peer: Peer, local: LocalIdentity, *, streams: StreamPlan, max_frame: int) -> None:
-        if peer.negotiated & DistFlag.FRAGMENTS:
-            max_frame = min(max_frame, MAX_FRAGMENTED_FRAME)
         # Only signals of the gateway itself are encoded.
         super().__init__(peer, local, codec=Codec(), streams=streams, max_frame=max_frame)
 
@@ -106,6 +107,19 @@ class RelayConnection(DistConnection):
         elif tag == 112 and kind == 131:
             return FrameKind.WHOLE, frame
         raise self._malformed("a distribution header without atom cache references, or pass-through", frame)
+
+    def divide(self, frame: Chunk) -> list[Chunk] | None:
+        """A whole message as fragments, with their lengths; None if it is not long, or has no payload, or
+        this peer takes no fragments. The fragments of one message go to one stream, one after another."""
+        if len(frame) < SPLIT_FROM or not self._fragments or frame[1] != 68:
+            return None
+        end = _control_end(frame)
+        if end is None or end == len(frame):
+            return None
+        self._sequence += 1
+        control, payload = bytes(frame[_AFTER_HEADER:end]), memoryview(frame)[end:]
+        size = len(frame) - _AFTER_HEADER
+        return split(control, [payload], size, FRAGMENT_SIZE, _FIRST_SEQUENCE + self._sequence)
 
     def _fragment(self, frame: Chunk, *, first: bool) -> FrameKind:
         left = _IDS.unpack_from(frame, _IDS_AT)[1]
@@ -187,6 +201,37 @@ def _skip_atom(frame: Chunk, at: int, more: int) -> int:
     if tag == Tag.ATOM_UTF8_EXT or tag == Tag.ATOM_EXT:
         return at + 3 + (frame[at + 1] << 8 | frame[at + 2]) + more
     return -1
+
+
+def _control_end(frame: Chunk) -> int | None:
+    """Where the control message of a whole message ends; None for a form that is not known."""
+    if _elements(frame) is None:
+        return None
+    try:
+        end = _skip_any(frame, _AFTER_HEADER, _MAX_DEPTH)
+    except IndexError:
+        return None
+    return end if 0 < end <= len(frame) else None
+
+
+def _skip_any(frame: Chunk, at: int, depth: int) -> int:
+    """As :func:`_skip`, also for small tuples, and for lists of fewer than 256 elements."""
+    tag = frame[at]
+    if tag == Tag.NIL_EXT:
+        return at + 1
+    if tag == Tag.SMALL_TUPLE_EXT:
+        count, at = frame[at + 1], at + 2
+    elif tag == Tag.LIST_EXT and frame[at + 1] == frame[at + 2] == frame[at + 3] == 0:
+        count, at = frame[at + 4] + 1, at + 5
+    else:
+        return _skip(frame, at)
+    if not depth:
+        return -1
+    for _ in range(count):
+        at = _skip_any(frame, at, depth - 1)
+        if at < 0:
+            return -1
+    return at
 
 
 class AliasOwners:

@@ -77,12 +77,25 @@ def _external_form(name: str) -> bytes:
     return bytes((Tag.ATOM_UTF8_EXT,)) + len(text).to_bytes(2, "big") + text
 
 
+def decoded_atom(name: str, etf: bytes) -> Atom:
+    """The atom with this name; ``etf`` is an external form of it. Raises TermError."""
+    if etf[0] != Tag.SMALL_ATOM_UTF8_EXT:
+        return Atom(name)
+    if len(name) > MAX_ATOM_CHARACTERS:
+        raise TermError(f"an atom has at most {MAX_ATOM_CHARACTERS} characters, not {len(name)}")
+    return _intern(name, etf)
+
+
 def _intern(name: str, etf: bytes) -> Atom:
     with _lock:
         atom = _interned.get(name)
         if atom is None:
             atom = object.__new__(Atom)
-            object.__setattr__(atom, "name", name)
-            object.__setattr__(atom, "_etf", etf)
+            _set_name(atom, name)
+            _set_etf(atom, etf)
             _interned[name] = atom
         return atom
+
+
+_set_name = Atom.name.__set__  # type: ignore[attr-defined, misc]
+_set_etf = Atom._etf.__set__  # type: ignore[attr-defined, misc]

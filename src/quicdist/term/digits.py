@@ -7,10 +7,13 @@ here divide and conquer, which takes less than quadratic time.
 
 from __future__ import annotations
 
-import decimal
 import math
 from collections.abc import Callable
 from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import decimal
 
 #: Erlang's largest integer has 65,535 words of 64 bits (since OTP 27; older releases allow more).
 MAX_BITS = 4_194_240
@@ -19,10 +22,15 @@ MAX_BITS = 4_194_240
 _SHORT_DIGITS = 600
 _SHORT_BITS = 1_990
 
-# Wide enough for any integer; a result that is not exact would raise.
-_EXACT = decimal.Context(
-    prec=decimal.MAX_PREC, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN, traps=[decimal.Inexact]
-)
+
+@cache
+def _exact() -> decimal.Context:
+    """Wide enough for any integer; a result that is not exact would raise."""
+    import decimal  # few programs print integers so long
+
+    return decimal.Context(
+        prec=decimal.MAX_PREC, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN, traps=[decimal.Inexact]
+    )
 
 
 def integer_from_digits(digits: str, base: int = 10) -> int:
@@ -58,18 +66,21 @@ def digits_from_integer(value: int) -> str:
     if size <= _SHORT_BITS:
         return str(value)
     # libmpdec multiplies by number-theoretic transform, so the halves are put together there.
-    power = cache(lambda exponent: _EXACT.power(2, exponent))
-    digits = str(_in_decimal(abs(value), size, power))
+    context = _exact()
+    power = cache(lambda exponent: context.power(2, exponent))
+    digits = str(_in_decimal(abs(value), size, context, power))
     return f"-{digits}" if value < 0 else digits
 
 
-def _in_decimal(value: int, size: int, power: Callable[[int], decimal.Decimal]) -> decimal.Decimal:
+def _in_decimal(
+    value: int, size: int, context: decimal.Context, power: Callable[[int], decimal.Decimal]
+) -> decimal.Decimal:
     if size <= _SHORT_BITS:
-        return decimal.Decimal(value)
+        return context.create_decimal(value)
     half = size >> 1
     high = value >> half
     low = value - (high << half)
-    return _EXACT.add(
-        _EXACT.multiply(_in_decimal(high, size - half, power), power(half)),
-        _in_decimal(low, half, power),
+    return context.add(
+        context.multiply(_in_decimal(high, size - half, context, power), power(half)),
+        _in_decimal(low, half, context, power),
     )

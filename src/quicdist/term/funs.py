@@ -15,10 +15,9 @@ SMALL_LIMIT = 1 << 59
 
 
 class _Function(Value):
-    __slots__ = ("_etf", "arity", "module")
+    __slots__ = ("_etf", "module")
 
     module: Atom
-    arity: int
     _etf: bytes
 
     def __eq__(self, other: object) -> bool:
@@ -34,23 +33,33 @@ class _Function(Value):
 class Export(_Function):
     """An external fun, ``fun Module:Function/Arity`` (EXPORT_EXT); arity 0 to 255."""
 
-    __slots__ = ("function",)
+    __slots__ = ("arity", "function")
     __match_args__ = ("module", "function", "arity")
 
     function: Atom
+    arity: int
 
     def __init__(self, module: Atom | str, function: Atom | str, arity: int) -> None:
         module, function = Atom(module), Atom(function)
         if type(arity) is not int or not 0 <= arity <= 255:
             raise TermError(f"an arity is 0 to 255, not {arity!r}")
         etf = b"%c%b%b%c%c" % (Tag.EXPORT_EXT, module._etf, function._etf, Tag.SMALL_INTEGER_EXT, arity)
-        _set(self, module=module, function=function, arity=arity, _etf=etf)
+        _set_module(self, module)
+        _set_function(self, function)
+        _set_arity(self, arity)
+        _set_etf(self, etf)
 
     def __repr__(self) -> str:
         return f"Export({self.module.name!r}, {self.function.name!r}, {self.arity})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Export, (self.module, self.function, self.arity)
+
+
+_set_module = Export.module.__set__  # type: ignore[attr-defined, misc]
+_set_function = Export.function.__set__  # type: ignore[attr-defined, misc]
+_set_arity = Export.arity.__set__  # type: ignore[attr-defined, misc]
+_set_etf = Export._etf.__set__  # type: ignore[attr-defined, misc]
 
 
 @final
@@ -62,13 +71,8 @@ class Fun(_Function):
     numbered it; ``pid`` is the process that made it.
     """
 
-    __slots__ = ("index", "num_free", "old_index", "old_uniq", "pid", "uniq")
+    __slots__ = ("pid",)
 
-    uniq: bytes
-    index: int
-    num_free: int
-    old_index: int
-    old_uniq: int
     pid: Any
 
     def __new__(cls, etf: bytes) -> Fun:
@@ -83,14 +87,42 @@ class Fun(_Function):
         return self._etf
 
     @property
+    def arity(self) -> int:
+        return self._etf[5]
+
+    @property
+    def uniq(self) -> bytes:
+        return self._etf[6:22]
+
+    @property
+    def index(self) -> int:
+        return int.from_bytes(self._etf[22:26])
+
+    @property
+    def num_free(self) -> int:
+        return int.from_bytes(self._etf[26:30])
+
+    @property
+    def old_index(self) -> int:
+        return self._terms(2)[1]  # type: ignore[no-any-return]
+
+    @property
+    def old_uniq(self) -> int:
+        return self._terms(3)[2]  # type: ignore[no-any-return]
+
+    @property
     def free_variables(self) -> list[Any]:
         """The terms that the fun closes over, decoded anew each time."""
+        return self._terms(4 + self.num_free)[4:]
+
+    def _terms(self, count: int) -> list[Any]:
+        """The first terms in it: module, old_index, old_uniq, pid, and the free variables."""
         at = 30
         parts = []
-        for _ in range(4 + self.num_free):  # module, old_index, old_uniq and pid come first
+        for _ in range(count):
             part, at = operations.decode(self._etf, at)
             parts.append(part)
-        return parts[4:]
+        return parts
 
     def __str__(self) -> str:
         return f"#Fun<{self.module.name}.{self.old_index}.{self.old_uniq}>"
@@ -100,8 +132,3 @@ class Fun(_Function):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Fun, (self._etf,)
-
-
-def _set(value: _Function, **attributes: object) -> None:
-    for name, attribute in attributes.items():
-        object.__setattr__(value, name, attribute)

@@ -29,13 +29,23 @@ class Map(Formed, Mapping[Any, Any]):
 
     def __init__(self, pairs: Mapping[Any, Any] | Iterable[tuple[Any, Any]] = ()) -> None:
         held = tuple((key, value) for key, value in (pairs.items() if isinstance(pairs, Mapping) else pairs))
-        forms = [exact_form(key) for key, _ in held]
-        index = dict(zip(forms, range(len(held)), strict=True))
-        if len(index) != len(held):
-            raise TermError("a map cannot have a key twice")
         _set(self, "_pairs", held)
+        self._compute()
+
+    def _compute(self) -> None:
+        forms = [exact_form(key) for key, _ in self._pairs]
+        index = dict(zip(forms, range(len(forms)), strict=True))
+        if len(index) != len(forms):
+            raise TermError("a map cannot have a key twice")
         _set(self, "_index", index)
-        _set(self, "_form", pairs_form(forms, held))
+        _set(self, "_form", pairs_form(forms, self._pairs))
+
+    def __getattr__(self, name: str) -> Any:
+        # Of a map that was decoded, with one pair, these are not computed before they are needed.
+        if name in ("_index", "_form"):
+            self._compute()
+            return object.__getattribute__(self, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __getitem__(self, key: Any) -> Any:
         at = self._at(key)
@@ -76,3 +86,10 @@ class Map(Formed, Mapping[Any, Any]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Map, (self._pairs,)
+
+
+def decoded_pair(pair: tuple[Any, Any]) -> Map:
+    """The Map of one pair of decoded terms."""
+    made = object.__new__(Map)
+    _set(made, "_pairs", (pair,))
+    return made

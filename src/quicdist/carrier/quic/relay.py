@@ -37,7 +37,7 @@ from quicdist.protocol import (
 )
 from quicdist.protocol.control import Op
 from quicdist.protocol.errors import UNNAMED, HandshakeEnded
-from quicdist.protocol.handshake_messages import Due
+from quicdist.protocol.handshake_messages import Due, Status
 from quicdist.protocol.handshake_relay import End, HandshakeRelay
 from quicdist.protocol.relay import (
     AliasOwners,
@@ -250,8 +250,8 @@ class _RelayedHandshake(QuicHandshake):
         self._fail(error)
 
     def near_closed(self) -> None:
-        """The near node has closed its connection."""
-        if not self.done.done():
+        """The near node has closed its connection; also after it has kept its own attempt of two."""
+        if not self.done.done() and self._far.relay.status is not Status.NOK:
             self._fail(
                 self._near_lost(f"the local node closed its connection while {self._far.expects} was due")
             )

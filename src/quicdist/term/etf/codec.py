@@ -126,7 +126,7 @@ class Codec:
     def encode(self, term: Any) -> bytes:
         """The external form of a term, without the version byte. Raises EncodeError."""
         parts: list[bytes] = []
-        self.encode_into(term, parts)
+        self.encoder(term, parts)
         return b"".join(parts)
 
     def encode_into(self, term: Any, parts: list[bytes]) -> None:
@@ -144,7 +144,7 @@ class Codec:
         not make it shorter. Raises EncodeError.
         """
         parts: list[bytes] = [_VERSION]
-        self.encode_into(term, parts)
+        self.encoder(term, parts)
         plain = b"".join(parts)
         if compressed:
             size = (len(plain) - 1).to_bytes(4, "big")
@@ -170,13 +170,13 @@ class Codec:
         """
         if len(data) < 2:
             raise DecodeError(f"no term in {len(data)} bytes", offset=0)
-        if data[0] != VERSION:
+        if data[0] != 131:
             raise DecodeError(f"expected the version byte {VERSION}, got {data[0]}", offset=0)
-        if data[1] == Tag.COMPRESSED:
+        if data[1] != 80:
+            term, end = self.decoder(data, 1)
+        else:  # COMPRESSED
             data = self._inflate(data)
-            term, end = self.decode(data)
-        else:
-            term, end = self.decode(data, 1)
+            term, end = self.decoder(data)
         if end != len(data):
             raise DecodeError(f"{len(data) - end} bytes after the term", offset=end)
         return term

@@ -5,8 +5,9 @@ from __future__ import annotations
 from struct import Struct
 from typing import Any, ClassVar, TypeVar
 
-from quicdist.term.atom import Atom
+from quicdist.term.atom import Atom, decoded_atom
 from quicdist.term.etf.malformed import Malformed, named, too_few
+from quicdist.term.funs import Export
 from quicdist.term.identifiers import Pid, Reference
 from quicdist.term.limits import Limits
 from quicdist.term.tags import Tag
@@ -16,17 +17,22 @@ I = TypeVar("I", Pid, Reference)  # noqa: E741
 _uint16 = Struct(">H").unpack_from
 _pid = Struct(">III").unpack_from
 
-#: Longer external forms are not cached, so that a peer cannot make the cache large.
-_MAX_CACHED = 128
+#: Atoms with a longer external form are kept in up to so many bytes in all; longer pids are not cached. So a
+#: peer cannot make the caches large.
+_LONG = 128
+_MAX_LONG = 1 << 17
+#: Of the entries of the other caches, so many times fewer exports are cached.
+_FEWER_EXPORTS = 4
 
 
 class DecodeCache:
-    """Reads atoms and pids; ``atoms``, ``nodes`` and ``pids`` are caches by external form, all bounded.
+    """Reads atoms, pids and exports; ``atoms``, ``nodes``, ``pids`` and ``exports`` are caches by external
+    form, all bounded.
 
     ``atoms`` has what an atom decodes to (a bool, None), ``nodes`` always an Atom.
     """
 
-    __slots__ = ("_limits", "_none", "atoms", "nodes", "pids")
+    __slots__ = ("_limits", "_long", "_none", "atoms", "exports", "nodes", "pids")
 
     #: Whether :meth:`own` returns another identifier.
     translates: ClassVar[bool] = False
@@ -37,6 +43,8 @@ class DecodeCache:
         self.atoms: dict[bytes, Any] = {}
         self.nodes: dict[bytes, Atom] = {}
         self.pids: dict[bytes, Pid] = {}
+        self.exports: dict[bytes, Export] = {}
+        self._long = 0
 
     def new_atom(self, data: Any, i: int, etf: bytes) -> tuple[Any, int]:
         """Decode an atom that is not in the cache."""
@@ -48,7 +56,7 @@ class DecodeCache:
             value = False
         elif atom is self._none:
             value = None
-        _remember(self.atoms, etf, value, self._limits.cache_size)
+        self._remember(self.atoms, etf, value)
         return value, end
 
     def node(self, data: Any, i: int) -> tuple[Atom, int]:
@@ -75,8 +83,8 @@ class DecodeCache:
                 name = etf[start - i :].decode()
             except UnicodeDecodeError as error:
                 raise Malformed(f"an atom that is not UTF-8: {error.reason}") from None
-        atom = Atom(name)
-        _remember(self.nodes, etf, atom, self._limits.cache_size)
+        atom = decoded_atom(name, etf)
+        self._remember(self.nodes, etf, atom)
         return atom, end
 
     def new_pid(self, data: Any, i: int, etf: bytes) -> tuple[Pid, int]:
@@ -84,7 +92,8 @@ class DecodeCache:
         node, j = self.node(data, i + 1)
         id, serial, creation = _pid(data, j)
         pid = self.own(Pid(node, id, serial, creation))
-        _remember(self.pids, etf, pid, self._limits.cache_size)
+        if len(etf) <= _LONG:
+            self._remember(self.pids, etf, pid)
         return pid, j + 12
 
     def own(self, identifier: I) -> I:
@@ -100,9 +109,23 @@ class DecodeCache:
             return Atom("true" if value else "false")
         raise Malformed(f"expected the name of a record, an atom, got {type(value).__name__}")
 
+    def new_export(self, etf: bytes, module: Atom, function: Atom, arity: int) -> Export:
+        """The export with this external form, which is not in the cache."""
+        export = Export(module, function, arity)
+        if len(etf) <= _LONG:
+            if len(self.exports) >= self._limits.cache_size // _FEWER_EXPORTS:
+                self.exports.clear()
+            self.exports[etf] = export
+        return export
 
-def _remember(cache: dict[bytes, Any], etf: bytes, value: Any, most: int) -> None:
-    if len(etf) <= _MAX_CACHED:
-        if len(cache) >= most:
+    def _remember(self, cache: dict[bytes, Any], etf: bytes, value: Any) -> None:
+        if len(etf) > _LONG:
+            self._long += len(etf)
+            if self._long > _MAX_LONG:
+                self._long = 0
+                for names in (self.atoms, self.nodes):
+                    for long in [known for known in names if len(known) > _LONG]:
+                        del names[long]
+        if len(cache) >= self._limits.cache_size:
             cache.clear()
         cache[etf] = value

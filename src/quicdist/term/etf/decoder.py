@@ -335,7 +335,7 @@ class Decoder(DecodeCache):
 
     def new_fun(self, data: Any, start: int, end: int, items: list[Any], inside: bool) -> Fun | Local:
         """The fun from ``start`` to ``end``, whose terms are ``items``; ``inside`` another fun or not."""
-        extent, arity, uniq, index, free = fun_head(data, start + 1)
+        extent = _uint32(data, start + 1)[0]
         if end != start + 1 + extent:
             raise Malformed(f"a fun has {end - start - 1} bytes, its header says {extent}")
         _, old_index, old_uniq, pid = items[:4]
@@ -347,18 +347,9 @@ class Decoder(DecodeCache):
             # Part of another fun, which is kept as bytes: a copy each would grow without bound.
             return Local(b"%d" % start)
         fun = _new(Fun)
-        for name, attribute in (
-            ("_etf", bytes(data[start:end])),
-            ("module", module),
-            ("arity", arity),
-            ("uniq", uniq),
-            ("index", index),
-            ("num_free", free),
-            ("old_index", old_index),
-            ("old_uniq", old_uniq),
-            ("pid", pid),
-        ):
-            _set(fun, name, attribute)
+        _set(fun, "_etf", bytes(data[start:end]))
+        _set(fun, "module", module)
+        _set(fun, "pid", pid)
         return fun
 
     def _record(self, items: list[Any]) -> Record:

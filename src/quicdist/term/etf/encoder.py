@@ -24,7 +24,6 @@ from quicdist.term.identifiers import Pid, Port, Reference
 from quicdist.term.identity import exact_form
 from quicdist.term.limits import Limits
 from quicdist.term.maps import Map
-from quicdist.term.order import map_key
 from quicdist.term.tags import Tag
 from quicdist.term.values import BitString, ImproperList, Local, Record
 
@@ -262,6 +261,8 @@ class Encoder:
         """The pairs of a map, in the order of the keys if the encoding is deterministic."""
         if not self._deterministic:
             return pairs.items()
+        from quicdist.term.order import map_key  # only some codecs order maps
+
         none = self._none
         try:
             return sorted(pairs.items(), key=lambda pair: map_key(pair[0], none))

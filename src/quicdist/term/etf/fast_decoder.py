@@ -13,26 +13,30 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from itertools import repeat
-from math import isfinite
 from operator import length_hint
 from struct import Struct
 from struct import error as struct_error
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from quicdist.term.atom import Atom
 from quicdist.term.errors import TermError
-from quicdist.term.etf.decoder import TIMES, Decoder, fun_head
+from quicdist.term.etf.decoder import TIMES, Decoder
 from quicdist.term.etf.fast_identifiers import Read, identifier_readers
 from quicdist.term.etf.key_depth import NESTING, too_deep_to_hash
 from quicdist.term.etf.malformed import Malformed
 from quicdist.term.etf.numeric_lists import RUN_TAGS, read_runs
+from quicdist.term.etf.shape_table import ShapeTable, element_key, message_key
 from quicdist.term.etf.uncommon_tags import read_uncommon
-from quicdist.term.funs import MAX_FREE_VARIABLES
+from quicdist.term.funs import MAX_FREE_VARIABLES, Fun
 from quicdist.term.identifiers import Pid
 from quicdist.term.limits import Limits
-from quicdist.term.maps import Map
+from quicdist.term.maps import Map, decoded_pair
 from quicdist.term.tags import Tag
 from quicdist.term.values import BitString, ImproperList
+
+if TYPE_CHECKING:
+    from quicdist.term.etf.shape_readers import ReadMany, ReadOne
+    from quicdist.term.etf.shapes import Shape
 
 _uint16 = Struct(">H").unpack_from
 _uint32 = Struct(">I").unpack_from
@@ -44,12 +48,54 @@ _set_data = BitString.data.__set__  # type: ignore[attr-defined, misc]
 _set_bits = BitString.bits.__set__  # type: ignore[attr-defined, misc]
 _set_elements = ImproperList.elements.__set__  # type: ignore[attr-defined, misc]
 _set_tail = ImproperList.tail.__set__  # type: ignore[misc]
+_set_fun_etf = Fun._etf.__set__  # type: ignore[attr-defined, misc]
+_set_module = Fun.module.__set__  # type: ignore[attr-defined, misc]
+_set_pid = Fun.pid.__set__  # type: ignore[misc]
+
+#: What is left of a FLOAT_EXT without its digits: "%.20e" in 31 bytes, filled up with zeros.
+_FLOAT_SIGNS = frozenset(
+    b"%b.e%b%b" % (sign, exponent, bytes(zeros))
+    for sign, most in ((b"", 5), (b"-", 4))
+    for exponent in (b"+", b"-")
+    for zeros in (most, most - 1)
+)
 
 #: Levels of a term that are read by recursion: far below Python's limit, and few enough that the interpreter
 #: allocates no further memory for their frames.
 _LEVELS = 36
 
 _ONCE = TIMES[1]
+
+#: Elements of a list from which on their shape is looked at, and the tags of such elements: of all that is
+#: read faster so.
+_ALIKE = 8
+_ALIKE_TAGS = frozenset(
+    (
+        Tag.ATOM_EXT,
+        Tag.SMALL_ATOM_EXT,
+        Tag.ATOM_UTF8_EXT,
+        Tag.BINARY_EXT,
+        Tag.BIT_BINARY_EXT,
+        Tag.SMALL_BIG_EXT,
+        Tag.SMALL_TUPLE_EXT,
+        Tag.LIST_EXT,
+        Tag.MAP_EXT,
+        Tag.NEW_PID_EXT,
+        Tag.PID_EXT,
+        Tag.NEW_PORT_EXT,
+        Tag.V4_PORT_EXT,
+        Tag.PORT_EXT,
+        Tag.NEWER_REFERENCE_EXT,
+        Tag.NEW_REFERENCE_EXT,
+        Tag.REFERENCE_EXT,
+        Tag.EXPORT_EXT,
+    )
+)
+#: Messages, and elements of lists, with the same key before a shape is compiled for it.
+_MESSAGES = 16
+_ELEMENTS = 256
+#: Levels that shapes may have.
+_SHAPE_LEVELS = 10
 
 #: A bytearray or memoryview of at most so many bytes is copied, because that is faster than decoding it in
 #: place.
@@ -136,9 +182,14 @@ def fast_decoder(
                 length = _uint32(data, i + 1)[0]
                 i += 5
                 parts = []
-                if length > 3 and data[i] in RUN_TAGS:
-                    i = read_runs(data, i, len(data), length, parts)
-                    length -= len(parts)
+                if length > 3:
+                    first = data[i]
+                    if first in RUN_TAGS:
+                        i = read_runs(data, i, len(data), length, parts)
+                        length -= len(parts)
+                    if length >= _ALIKE and first in _ALIKE_TAGS and room > _SHAPE_LEVELS and not parts:
+                        i = read_alike(data, i, length, room - 1, parts)
+                        length -= len(parts)
                 i = read_terms(
                     data, i, TIMES[length] if length < 256 else repeat(None, length), room - 1, parts
                 )
@@ -151,6 +202,13 @@ def fast_decoder(
             elif tag == 98:  # INTEGER_EXT
                 items.append(_int32(data, i + 1)[0])
                 i += 5
+            elif tag == 100:  # ATOM_EXT
+                end = i + 3 + data[i + 2] + (data[i + 1] << 8)
+                try:
+                    items.append(atoms[data[i:end]])
+                except KeyError:
+                    items.append(read_atom(data, i, room)[0])
+                i = end
             elif tag == 106:  # NIL_EXT
                 items.append([])
                 i += 1
@@ -161,21 +219,36 @@ def fast_decoder(
                 i = end
             elif tag == 70:  # NEW_FLOAT_EXT
                 value = _double(data, i + 1)[0]
-                if not isfinite(value):
+                if value - value:  # the difference is NaN for infinity and NaN
                     raise NeedsDecoder
                 items.append(value)
                 i += 9
-            elif tag == 100:  # ATOM_EXT
-                end = i + 3 + _uint16(data, i + 1)[0]
-                try:
-                    items.append(atoms[data[i:end]])
-                except KeyError:
-                    items.append(read_atom(data, i, room)[0])
-                i = end
             else:
                 part, i = read[tag](data, i, room)
                 items.append(part)
         return i
+
+    def read_alike(data: bytes, i: int, count: int, room: int, parts: list[Any]) -> int:
+        # Reads elements of a list that have one shape, apart from some; returns the offset after them.
+        key = element_key(data, i)
+        failed = 0
+        while True:
+            read_many = element_readers.get(key)
+            if read_many is not None:
+                i = read_many(data, i, count - len(parts), room, parts.append)
+                if len(parts) == count:
+                    return i
+            start = i
+            i = read_terms(data, i, _ONCE, room, parts)
+            if i > len(data):
+                raise NeedsDecoder
+            if read_many is not None:
+                missed_element(key, data, start)
+            elif key not in element_readers:
+                missed_element(key, data, start, count)
+            failed += 1
+            if element_readers.get(key) is None or 4 * failed > 16 + len(parts) or len(parts) == count:
+                return i
 
     def with_tail(items: list[Any], data: bytes, i: int, room: int) -> tuple[ImproperList, int]:
         tail: Any
@@ -277,6 +350,8 @@ def fast_decoder(
         # The rest of a map from the value of the first key that cannot be hashed.
         items = [key]
         i = read_terms(data, i, repeat(None, 1 + 2 * left), room, items)
+        if len(items) == 2 and not pairs:
+            return decoded_pair((items[0], items[1])), i
         parts = iter(items)
         return Map([*pairs.items(), *zip(parts, parts, strict=True)]), i
 
@@ -299,14 +374,35 @@ def fast_decoder(
     def read_fun(data: bytes, i: int, room: int) -> tuple[Any, int]:
         if not room:
             return rest(data, i, room)
-        free = fun_head(data, i + 1)[4]
-        if free > MAX_FREE_VARIABLES:
+        end, free = i + 1 + _uint32(data, i + 1)[0], _uint32(data, i + 26)[0]
+        if free > MAX_FREE_VARIABLES or end > len(data):
             raise NeedsDecoder
         parts: list[Any] = []
-        end = read_terms(data, i + 30, TIMES[4] + TIMES[free], room - 1, parts)
-        if end > len(data):
+        j = read_terms(data, i + 30, TIMES[4], 0, parts)
+        _, old_index, old_uniq, pid = parts
+        if type(old_index) is not int or type(old_uniq) is not int or type(pid) is not Pid:
             raise NeedsDecoder
-        return decoder.new_fun(data, i, end, parts, False), end
+        fun = _new(Fun)
+        _set_module(fun, decoder.node(data, i + 30)[0])
+        _set_pid(fun, pid)
+        if read_terms(data, j, TIMES[free], room - 1, parts) != end:
+            raise NeedsDecoder
+        _set_fun_etf(fun, data[i:end])
+        return fun, end
+
+    def read_float(data: bytes, i: int, room: int) -> tuple[Any, int]:
+        # As OTP writes it, with digits around a point; others are left to the decoder.
+        text = data[i + 1 : i + 32]
+        point = 1 if text[0] != 45 else 2
+        if (
+            text.translate(None, b"0123456789") in _FLOAT_SIGNS
+            and text[point] == 46
+            and text[point + 1] != 101
+        ):
+            value = float(text.rstrip(b"\0"))
+            if not value - value:
+                return value, i + 32
+        return read_uncommon(decoder, data, i)
 
     def read_large_tuple(data: bytes, i: int, room: int) -> tuple[Any, int]:
         if not room:
@@ -319,8 +415,14 @@ def fast_decoder(
         i = read_terms(data, i, repeat(None, count - len(parts)), room - 1, parts)
         return tuple(parts), i
 
-    def read_other(data: bytes, i: int, room: int) -> tuple[Any, int]:
-        return read_uncommon(decoder, data, i)
+    def read_any(data: bytes, i: int, room: int) -> tuple[Any, int]:
+        parts: list[Any] = []
+        try:
+            i = read_terms(data, i, _ONCE, room, parts)
+        except LEFT_TO_DECODER:
+            # Otherwise what contains it is read in another way, and each level would double the time.
+            raise NeedsDecoder from None
+        return parts[0], i
 
     read: list[Read] = [rest] * 256
     for tag, function in (
@@ -330,13 +432,39 @@ def fast_decoder(
         (Tag.BIT_BINARY_EXT, read_bits),
         (Tag.NEW_FUN_EXT, read_fun),
         (Tag.LARGE_TUPLE_EXT, read_large_tuple),
-        (Tag.FLOAT_EXT, read_other),
-        (Tag.PID_EXT, read_other),
-        (Tag.PORT_EXT, read_other),
-        (Tag.REFERENCE_EXT, read_other),
-        (Tag.NEW_REFERENCE_EXT, read_other),
+        (Tag.FLOAT_EXT, read_float),
     ):
         read[tag] = function
+
+    def compile_elements(shape: Shape) -> ReadMany:
+        from quicdist.term.etf.shape_readers import compile_many
+
+        return compile_many(shape, decoder, read_any, view_from)
+
+    def compile_message(shape: Shape) -> ReadOne:
+        from quicdist.term.etf.shape_readers import compile_one
+
+        return compile_one(shape, decoder, read_any, view_from)
+
+    shape_levels = min(_SHAPE_LEVELS, levels)
+    elements = ShapeTable(
+        decoder,
+        read_any,
+        compile_elements,
+        levels=shape_levels,
+        threshold=_ELEMENTS,
+        most_any=0,
+    )
+    element_readers, missed_element = elements.readers, elements.missed
+    messages = ShapeTable(
+        decoder,
+        read_any,
+        compile_message,
+        levels=shape_levels,
+        threshold=_MESSAGES,
+        most_any=0.4,
+    )
+    message_readers, missed_message = messages.readers, messages.missed
 
     def decode(data: bytes | bytearray | memoryview, offset: int = 0) -> tuple[Any, int]:
         if type(data) is not bytes:
@@ -345,11 +473,34 @@ def fast_decoder(
                     return decoder.decode(octets, offset)
             data = bytes(data)
         if offset >= 0:
-            terms: list[Any] = []
             try:
-                end = read_terms(data, offset, _ONCE, levels, terms)
-                if end <= len(data):
-                    return terms[0], end
+                tag = data[offset]
+                if tag == 104 or tag == 116:
+                    if tag == 104 and data[offset + 2] == 119:  # as message_key() has it
+                        key = data[offset : offset + 4 + data[offset + 3]]
+                    else:
+                        key = message_key(data, offset)
+                    try:
+                        read_message = message_readers[key]
+                    except KeyError:
+                        known = False
+                    else:
+                        known = read_message is None
+                        if read_message is not None:
+                            found = read_message(data, offset, levels)
+                            if found is not None:
+                                return found
+                    terms: list[Any] = []
+                    end = read_terms(data, offset, _ONCE, levels, terms)
+                    if end <= len(data):
+                        if not known:
+                            missed_message(key, data, offset)
+                        return terms[0], end
+                else:
+                    terms = []
+                    end = read_terms(data, offset, _ONCE, levels, terms)
+                    if end <= len(data):
+                        return terms[0], end
             except LEFT_TO_DECODER:
                 pass
         return decoder.decode(data, offset)

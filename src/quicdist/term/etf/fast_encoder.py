@@ -8,21 +8,23 @@ exception here the complete encoder encodes the whole term, and its error says w
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import isfinite
+from itertools import chain
 from struct import Struct
 from typing import Any, TypeAlias
 
 from quicdist.term.atom import Atom
-from quicdist.term.etf.encoder import BINARIES, LISTS, NIL, TUPLES, Encoder, OwnForm
+from quicdist.term.etf.encoder import BINARIES, LISTS, MAPS, NIL, TUPLES, Encoder, OwnForm
 from quicdist.term.etf.integers import SMALL, big, integer_list
 from quicdist.term.funs import Export, Fun
 from quicdist.term.identifiers import Pid, Port, Reference
 from quicdist.term.limits import Limits
-from quicdist.term.values import ImproperList
+from quicdist.term.maps import Map
+from quicdist.term.values import BitString, ImproperList
 
 _tagged_uint32 = Struct(">BI").pack
 _tagged_int32 = Struct(">Bi").pack
 _tagged_double = Struct(">Bd").pack
+_bits_head = Struct(">BIB").pack
 
 #: Levels of a term that are written by recursion; see ``fast_decoder.py``.
 _LEVELS = 36
@@ -32,6 +34,9 @@ _MAX_KEYS = 24
 _MAX_SHAPES = 512
 
 _TRUE, _FALSE = Atom("true")._etf, Atom("false")._etf
+_EMPTY_MAP = MAPS[0]
+#: Types of keys of which no two are the same in Erlang unless they are equal in Python.
+_DISTINCT_KEYS = frozenset((int, float, Atom, bytes, Pid, Port, Reference, Export, Fun))
 
 _Write: TypeAlias = Callable[[Any, list[bytes], int], None]
 
@@ -55,10 +60,14 @@ def fast_encoder(
     path does not handle, and raises the errors. After an EncodeError ``parts`` is as it was before."""
 
     # By the keys of a map: the external forms of the keys, the first with the map's header. Maps with the
-    # same keys are frequent. Only atoms and strings, which are equal to no other keys in Python.
+    # same keys are frequent. Only atoms and strings, or atoms and bytes, which are equal to no other keys in
+    # Python.
     shapes: dict[tuple[Any, ...], list[bytes]] = {}
 
     levels = min(_LEVELS, limits.max_depth)
+
+    # What is written as it keeps itself.
+    formed = frozenset((Pid, Reference, Port, Export, Fun) if own_form is None else (Port, Export, Fun))
 
     # ``room`` is the number of further levels that the fast path may enter.
 
@@ -101,6 +110,12 @@ def fast_encoder(
                     parts.append(LISTS[size] if size < 256 else _tagged_uint32(108, size))
                     write_terms(term, parts, room - 1)
                     parts.append(NIL)
+            elif kind is float:
+                if term - term:  # the difference is NaN for infinity and NaN
+                    raise NeedsEncoder
+                parts.append(_tagged_double(70, term))
+            elif kind in formed:
+                parts.append(term._etf)
             elif term is True:
                 parts.append(_TRUE)
             elif term is False:
@@ -109,15 +124,23 @@ def fast_encoder(
                 write.get(kind, rest)(term, parts, room)
 
     def write_map(term: dict[Any, Any], parts: list[bytes], room: int) -> None:
-        if deterministic:
+        if not term:
+            parts.append(_EMPTY_MAP)
+            return
+        if deterministic or not room:
             rest(term, parts, room)
             return
         keys = tuple(term)
         forms = shapes.get(keys)
         if forms is None:
             forms = shape(keys)
-        if not forms or not room:
-            rest(term, parts, room)
+        if not forms:
+            size = len(term)
+            if size == 1 or _DISTINCT_KEYS.issuperset(map(type, keys)):
+                parts.append(MAPS[size] if size < 256 else _tagged_uint32(116, size))
+                write_terms(chain.from_iterable(term.items()), parts, room - 1)
+            else:
+                rest(term, parts, room)
             return
         room -= 1
         for form, value in zip(forms, term.values()):  # noqa: B905 - as many as keys
@@ -146,23 +169,34 @@ def fast_encoder(
                 write_terms(value, parts, room - 1)
             elif kind is list and room:
                 write_terms((value,), parts, room)
+            elif kind is float:
+                if value - value:
+                    raise NeedsEncoder
+                parts.append(_tagged_double(70, value))
             elif value is True:
                 parts.append(_TRUE)
             elif value is False:
                 parts.append(_FALSE)
+            elif kind in formed:
+                parts.append(value._etf)
             else:
                 write.get(kind, rest)(value, parts, room)
 
     def shape(keys: tuple[Any, ...]) -> list[bytes] | None:
         forms = []
+        texts = set()
         for key in keys:
             if type(key) is Atom:
                 forms.append(key._etf)
-            elif type(key) is str:
-                text = key.encode()
-                forms.append(_tagged_uint32(109, len(text)) + text)
-            else:
+                continue
+            kind = type(key)
+            if kind is not str and kind is not bytes:
                 return None
+            texts.add(kind)
+            text = key.encode() if kind is str else key
+            forms.append(_tagged_uint32(109, len(text)) + text)
+        if len(texts) > 1:  # "a" and b"a" are the same key in Erlang
+            return None
         if forms:
             forms[0] = _tagged_uint32(116, len(keys)) + forms[0]
         if len(keys) <= _MAX_KEYS:
@@ -170,9 +204,6 @@ def fast_encoder(
                 shapes.clear()
             shapes[keys] = forms
         return forms
-
-    def write_form(term: Any, parts: list[bytes], room: int) -> None:
-        parts.append(term._etf)
 
     def write_none(term: None, parts: list[bytes], room: int) -> None:
         parts.append(none_form)
@@ -183,19 +214,24 @@ def fast_encoder(
             return
         size = len(term.elements)
         parts.append(LISTS[size] if size < 256 else _tagged_uint32(108, size))
-        write_terms(term.elements, parts, room - 1)
-        write_terms((term.tail,), parts, room - 1)
+        write_terms((*term.elements, term.tail), parts, room - 1)
 
-    def write_float(term: float, parts: list[bytes], room: int) -> None:
-        if not isfinite(term):
-            raise NeedsEncoder
-        parts.append(_tagged_double(70, term))
+    def write_other_map(term: Map, parts: list[bytes], room: int) -> None:
+        if len(term) != 1 or not room:
+            rest(term, parts, room)
+            return
+        parts.append(MAPS[1])
+        write_terms(next(iter(term.items())), parts, room - 1)
+
+    def write_bits(term: BitString, parts: list[bytes], room: int) -> None:
+        parts.append(_bits_head(77, len(term.data), term.bits))
+        parts.append(term.data)
 
     write: dict[type, _Write] = {
         dict: write_map,
-        float: write_float,
         ImproperList: write_improper,
-        **dict.fromkeys((Pid, Reference, Port, Export, Fun), write_form),
+        BitString: write_bits,
+        Map: write_other_map,
     }
     if own_form is not None:
         form_for_others = own_form

@@ -21,7 +21,9 @@ _NIL = bytes((Tag.NIL_EXT,))
 #: The most elements of a STRING_EXT.
 _MAX_STRING = 0xFFFF
 _FEW = 8
-_STRINGS = [bytes((Tag.STRING_EXT, 0, n)) for n in range(_FEW + 1)]
+_STRINGS = [bytes((Tag.STRING_EXT, 0, n)) for n in range(256)]
+#: SMALL_BIG_EXT of eight bytes: tag, size, sign, digits.
+_EIGHT_BYTES = Struct("<BBBQ").pack
 
 _NOT_ZERO = bytes((0, *(1,) * 255))
 _RUNS = re.compile(rb"\x00+|\x01+")
@@ -31,9 +33,11 @@ def big(value: int) -> bytes:
     """SMALL_BIG_EXT or LARGE_BIG_EXT: for integers of more than 32 bits. Raises Unencodable beyond
     Erlang's largest integer: a BEAM that meets one closes the connection."""
     negative = value < 0
+    if 56 < value.bit_length() <= 64:
+        return _EIGHT_BYTES(110, 8, negative, -value if negative else value)
     digits = abs(value).to_bytes((value.bit_length() + 7) >> 3, "little")
     if len(digits) < 256:
-        return b"%c%c%c%b" % (Tag.SMALL_BIG_EXT, len(digits), negative, digits)
+        return bytes((110, len(digits), negative)) + digits
     if 8 * len(digits) > MAX_BITS:
         raise Unencodable(f"an integer of {value.bit_length()} bits; OTP's limit is {MAX_BITS}")
     return b"%b%c%b" % (_tagged_uint32(Tag.LARGE_BIG_EXT, len(digits)), negative, digits)
@@ -54,12 +58,19 @@ def integer_list(terms: list[int]) -> bytes | None:
     STRING_EXT or LIST_EXT with the elements that OTP writes, but made by whole runs of them.
     """
     size = len(terms)
+    first, last = terms[0], terms[-1]
+    if type(last) is int and 0 <= first <= 255 and 0 <= last <= 255 and size <= _MAX_STRING:
+        try:
+            octets = bytes(terms)
+        except (TypeError, ValueError):
+            pass
+        else:
+            if [*map(type, terms)].count(int) == size:  # not of bools, and whatever has an __index__
+                return (_STRINGS[size] if size < 256 else b"k" + size.to_bytes(2)) + octets
     if size <= _FEW:
         for term in terms:
             if type(term) is not int:
                 return None
-        if min(terms) >= 0 and max(terms) <= 255:
-            return _STRINGS[size] + bytes(terms)
         return _tagged_uint32(108, size) + b"".join(map(integer, terms)) + _NIL
     if set(map(type, terms)) != {int}:
         return None

@@ -33,7 +33,7 @@ def read_runs(data: Any, i: int, size: int, count: int, items: list[Any]) -> int
                 i, count = _empty(data, i, count, items)
             break
         stride, code = run
-        window, done = 16, 0
+        window, done = 64, 0
         while True:  # growing windows: short runs cost little, and long ones take few steps
             window = min(window, count)
             chunk = bytes(data[i : i + stride * window])
@@ -47,7 +47,8 @@ def read_runs(data: Any, i: int, size: int, count: int, items: list[Any]) -> int
                 values = bytearray(chunk[: same * stride])
                 del values[::stride]
                 numbers = unpack(f">{same}{code}", values)
-                if code == "d" and not all(map(isfinite, numbers)):
+                # A sum that is finite has finite terms only.
+                if code == "d" and not isfinite(sum(numbers)) and not all(map(isfinite, numbers)):
                     return i
                 items += numbers
             i += same * stride
@@ -64,9 +65,10 @@ def read_runs(data: Any, i: int, size: int, count: int, items: list[Any]) -> int
 def _empty(data: Any, i: int, count: int, items: list[Any]) -> tuple[int, int]:
     """The same for empty lists and maps: the offset after them, and how many elements are left."""
     unit, kind = _EMPTY[data[i]]
-    window = unit * _MANY
-    while count >= _MANY and data[i : i + len(window)] == window:
-        items += [kind() for _ in range(_MANY)]
-        i += len(window)
-        count -= _MANY
+    for many in (_MANY, 8):
+        window = unit * many
+        while count >= many and data[i : i + len(window)] == window:
+            items += [kind() for _ in range(many)]
+            i += len(window)
+            count -= many
     return i, count

@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from quicdist.cli.options import NodeNameType, shared_options
+from quicdist.cli.options import NodeAddress, NodeNameType, shared_options, table
 
 
 @click.command()
-@click.argument("name", metavar="[NAME@HOST]", type=NodeNameType(own=True), required=False)
+@click.argument("name", metavar="[NAME@HOST]", type=NodeNameType(), required=False)
 @shared_options("config", "vm_args", "address")
 @click.option(
     "--remote-host",
@@ -50,7 +50,7 @@ from quicdist.cli.options import NodeNameType, shared_options
 @click.option("-v", "--verbose", is_flag=True, help="Log what is normal too.")
 def gateway(
     name: str | None,
-    addresses: tuple[tuple[str, tuple[str, int]], ...],
+    addresses: tuple[NodeAddress, ...],
     hosts: tuple[str, ...],
     listen_host: str | None,
     client_certificate: str | None,
@@ -74,7 +74,7 @@ def gateway(
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     if (options["cert"] is None) != (options["key"] is None):
         raise click.UsageError("--cert and --key go together: only one of them is given")
-    options |= {"nodes": dict(addresses), "hosts": _hosts(hosts), "host": listen_host}
+    options |= {"nodes": table(addresses), "hosts": _hosts(hosts), "host": listen_host}
     options["quic"] = {} if client_certificate is None else {"client_certificate": client_certificate}
 
     async def run() -> None:

@@ -1,0 +1,1 @@
+"""The subcommands of ``quicdist``, each in a module of its own that is loaded when it is used."""

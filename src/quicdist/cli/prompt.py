@@ -1,0 +1,109 @@
+"""The prompt of ``quicdist shell``: that of prompt_toolkit, or plain lines without it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Protocol
+
+from quicdist.cli.remote_names import RemoteNames
+
+
+class Prompt(Protocol):
+    """Reads lines."""
+
+    async def read(self, text: str) -> str:
+        """The next line. Raises :class:`EOFError`, :class:`KeyboardInterrupt`."""
+
+
+def make_prompt(names: RemoteNames) -> Prompt:
+    """That of prompt_toolkit if it is installed and standard input and output are a terminal."""
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        try:
+            return _toolkit_prompt(names)
+        except ImportError:
+            print(
+                "prompt_toolkit is not installed: no history and completion. "
+                "pip install 'quicdist[shell]' installs it",
+                file=sys.stderr,
+            )
+    return PlainPrompt()
+
+
+class PlainPrompt:
+    """Lines of standard input; the prompt is printed only on a terminal."""
+
+    async def read(self, text: str) -> str:
+        if sys.stdin.isatty():
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        loop = asyncio.get_running_loop()
+        line: asyncio.Future[str] = loop.create_future()
+
+        def took(got: str) -> None:
+            if not line.done():
+                line.set_result(got)
+
+        def read() -> None:
+            got = sys.stdin.readline()
+            loop.call_soon_threadsafe(took, got)
+
+        # A daemon: a program that ends does not wait for the line.
+        threading.Thread(target=read, name="standard input", daemon=True).start()
+        if not (got := await line):
+            raise EOFError
+        return got
+
+
+def history_file() -> Path:
+    """``$XDG_STATE_HOME/quicdist/shell_history``; only its owner can read it."""
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    path = Path(state) / "quicdist" / "shell_history"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    return path
+
+
+def _toolkit_prompt(names: RemoteNames) -> Prompt:
+    from prompt_toolkit import PromptSession
+    from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
+    from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+    from prompt_toolkit.document import Document
+    from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+    from prompt_toolkit.patch_stdout import patch_stdout
+
+    class RemoteCompleter(Completer):
+        def get_completions(self, document: Document, complete_event: CompleteEvent) -> list[Completion]:
+            return []
+
+        async def get_completions_async(
+            self, document: Document, complete_event: CompleteEvent
+        ) -> AsyncGenerator[Completion, None]:
+            length, found = await names.candidates(document.text_before_cursor)
+            for each in found:
+                yield Completion(each, start_position=-length)
+
+    class ToolkitPrompt:
+        def __init__(self) -> None:
+            history: History
+            try:
+                history = FileHistory(history_file())
+            except OSError as error:
+                print(f"no history is kept: {error}", file=sys.stderr)
+                history = InMemoryHistory()
+            self._session: PromptSession[str] = PromptSession(
+                history=history,
+                completer=RemoteCompleter(),
+                complete_while_typing=False,
+                auto_suggest=AutoSuggestFromHistory(),
+            )
+
+        async def read(self, text: str) -> str:
+            with patch_stdout():  # what functions print meanwhile is shown above the prompt
+                return await self._session.prompt_async([("ansigreen", text)])
+
+    return ToolkitPrompt()

@@ -1,0 +1,70 @@
+"""The loop of ``quicdist shell``: read a line, evaluate it, print its value."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from quicdist import QuicDistError, format_term
+from quicdist.cli.evaluator import Evaluator
+from quicdist.cli.failure import CommandFailed
+from quicdist.cli.json_terms import dumps
+from quicdist.cli.prompt import make_prompt
+from quicdist.cli.remote_names import RemoteNames
+from quicdist.cli.session import complain
+
+if TYPE_CHECKING:
+    from quicdist import Node
+
+_HELP = """\
+module:function(Terms)   call a function; any expression, if the node is a BEAM
+name ! Term              send a message to a registered process
+f()                      unbind all variables
+h()                      this text
+q()                      end the shell, as Ctrl-D does"""
+
+
+class ShellLoop:
+    """One shell on one node."""
+
+    def __init__(self, local: Node, node: str, timeout: float, as_json: bool) -> None:
+        self._evaluator = Evaluator(local, node, timeout)
+        self._as_json = as_json
+
+    async def run(self) -> bool:
+        """Until the end of the input; whether all was well. On a terminal an error does not count."""
+        interactive = sys.stdin.isatty()
+        prompt = make_prompt(RemoteNames(self._evaluator))
+        number, well = 1, True
+        while True:
+            try:
+                line = await prompt.read(f"({self._evaluator.node}){number}> ")
+            except KeyboardInterrupt:
+                continue
+            except EOFError:
+                return well
+            command = line.strip().removesuffix(".").rstrip()
+            if not command or command.startswith("%"):
+                continue
+            if command == "q()":
+                return well
+            well = (await self._one(command) or interactive) and well
+            number += 1
+
+    async def _one(self, command: str) -> bool:
+        if command == "h()":
+            click.echo(_HELP)
+            return True
+        if command == "f()":
+            self._evaluator.forget()
+            click.echo("ok")
+            return True
+        try:
+            value = await self._evaluator.evaluate(command)
+            click.echo(dumps(value) if self._as_json else format_term(value, "~tp"))
+        except (QuicDistError, CommandFailed) as error:
+            complain(error)
+            return False
+        return True

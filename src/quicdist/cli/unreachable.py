@@ -1,0 +1,38 @@
+"""Why a node could not be reached, with the carriers that were tried and what else may be tried."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from quicdist.errors import QuicDistError
+
+if TYPE_CHECKING:
+    from quicdist import Node
+
+#: Seconds for epmd's answer.
+_PATIENCE = 1.0
+
+
+async def explain(error: QuicDistError, node: Node) -> None:
+    """Note the carriers on the error of a dial by ``node``, and a hint if epmd knows a node not found
+    over QUIC."""
+    from quicdist import NotConnected
+
+    if not isinstance(error, NotConnected):
+        return
+    carriers = list(dict.fromkeys(endpoint.carrier.family for endpoint in node.endpoints))
+    hint = ""
+    if carriers == ["quic"] and await _in_epmd(error.node):
+        hint = f"; epmd knows {error.node}: try tcp://{error.node}, or tls://"
+    error.add_note(f"carrier: {', '.join(carriers)}{hint}")
+
+
+async def _in_epmd(node: str) -> bool:
+    from quicdist.discovery import DiscoveryError, EpmdDiscovery
+
+    alive, _, host = node.partition("@")
+    try:
+        await EpmdDiscovery(timeout=_PATIENCE).port_please(alive, host)
+    except DiscoveryError:
+        return False
+    return True

@@ -1,0 +1,444 @@
+"""Readers of terms of one shape, as compiled Python functions.
+
+Such a function compares the bytes that are always the same, and unpacks the values between them, many at a
+time. Its source is put together from the fixed texts below, numbers and names made here; bytes that came from
+a peer are in it only as values of variables.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from itertools import repeat
+from struct import Struct
+from struct import error as struct_error
+from typing import Any, TypeAlias
+
+from quicdist.term.etf.decode_cache import DecodeCache
+from quicdist.term.etf.shapes import (
+    ATOM_HEADS,
+    AnyAtom,
+    AnyTerm,
+    Constant,
+    ExportOf,
+    Identifier,
+    ListOf,
+    MapOf,
+    Number,
+    Shape,
+    Sized,
+    TupleOf,
+)
+from quicdist.term.identifiers import Pid, Port, Reference
+from quicdist.term.tags import Tag
+from quicdist.term.values import BitString, ImproperList
+
+#: Reads a term, if it has the shape: data, offset, levels that may be entered; the term, and the offset after
+#: it, which is not after the end, or None.
+ReadOne: TypeAlias = Callable[[bytes, int, int], tuple[Any, int] | None]
+#: Reads up to so many terms, as long as they have the shape: data, offset, number, levels that may be
+#: entered, and a function to which each is passed. Returns the offset after them.
+ReadMany: TypeAlias = Callable[[bytes, int, int, int, Callable[[Any], None]], int]
+
+#: Reads any term: data, offset, room; the term and the offset after it.
+ReadAny: TypeAlias = Callable[[bytes, int, int], tuple[Any, int]]
+
+_ONE = """\
+def read(data, i, room):
+    try:
+{body}
+        return {term}, i
+    except (KeyError, IndexError, struct_error):
+        return None
+"""
+
+_MANY = """\
+def read(data, i, count, room, append):
+    start = i
+    try:
+        for _ in repeat(None, count):
+{body}
+            append({term})
+            start = i
+    except (KeyError, IndexError, struct_error):
+        pass
+    return start
+"""
+
+#: For terms of a fixed size.
+_MANY_FIXED = """\
+def read(data, i, count, room, append):
+    for {variables}, in iter_unpack(data[i : i + {size} * min(count, (len(data) - i) // {size})]):
+{body}
+        append({term})
+        i += {size}
+    return i
+"""
+
+_EMPTY = {b"j": "[]", b"h\0": "()", b"t\0\0\0\0": "{}"}
+
+#: By tag of a sized term: the format and the size of its size.
+_SIZES = {
+    Tag.BINARY_EXT: ("I", 4),
+    Tag.BIT_BINARY_EXT: ("I", 4),
+    Tag.STRING_EXT: ("H", 2),
+    Tag.SMALL_BIG_EXT: ("B", 1),
+}
+_NUMBERS = {Tag.SMALL_INTEGER_EXT: ("B", 1), Tag.INTEGER_EXT: ("i", 4), Tag.NEW_FLOAT_EXT: ("d", 8)}
+
+
+def compile_one(shape: Shape, known: DecodeCache, read_any: ReadAny, view_from: int) -> ReadOne:
+    """The function that reads a term of this shape."""
+    writer = _Writer(known, read_any, view_from, "return None")
+    term = writer.term(shape, 0)
+    writer.flush()
+    if writer.may_exceed:
+        writer.lines.append("if i > len(data): return None")
+    return _compiled(_ONE, writer, body=_indented(8, writer.lines + writer.after), term=term)  # type: ignore[no-any-return]
+
+
+def compile_many(shape: Shape, known: DecodeCache, read_any: ReadAny, view_from: int) -> ReadMany:
+    """The function that reads terms of this shape one after another."""
+    writer = _Writer(known, read_any, view_from, "break")
+    term = writer.term(shape, 0)
+    if not writer.lines:
+        unpack, variables, checks, size = writer.fixed_part()
+        writer.names["iter_unpack"] = unpack.iter_unpack
+        body = _indented(8, checks + writer.after)
+        return _compiled(  # type: ignore[no-any-return]
+            _MANY_FIXED, writer, body=body, term=term, size=size, variables=", ".join(variables)
+        )
+    writer.flush()
+    return _compiled(_MANY, writer, body=_indented(12, writer.lines + writer.after), term=term)  # type: ignore[no-any-return]
+
+
+def _indented(by: int, lines: list[str]) -> str:
+    return "\n".join(" " * by + line for line in lines)
+
+
+def _compiled(skeleton: str, writer: _Writer, **texts: Any) -> Any:
+    # Nothing of a peer's is in the source: numbers, and names of variables.
+    exec(compile(skeleton.format(**texts), "<shape>", "exec"), writer.names)
+    return writer.names["read"]
+
+
+class _Writer:
+    """The statements for a shape, and the values of the names in them."""
+
+    def __init__(self, known: DecodeCache, read_any: ReadAny, view_from: int, stop: str) -> None:
+        #: The statement for a term of another shape.
+        self.stop = stop
+        self.lines: list[str] = []
+        #: What makes values, once all bytes have been compared.
+        self.after: list[str] = []
+        self.names: dict[str, Any] = {
+            "struct_error": struct_error,
+            "repeat": repeat,
+            "nodes": known.nodes,
+            "node_of": known.node,
+            "new": object.__new__,
+            "int32": Struct(">i").unpack_from,
+            "from_bytes": int.from_bytes,
+            "atoms": known.atoms,
+            "pids": known.pids,
+            "exports": known.exports,
+            "new_pid": known.new_pid,
+            "own": known.own,
+            "read_any": read_any,
+            **_SETTERS,
+        }
+        #: Whether the offset may be after the end of the data, as a slice does not raise.
+        self.may_exceed = False
+        self._known = known
+        self._view_from = view_from
+        self._count = 0
+        # The part of fixed size that is being put together: constant bytes, and formats with variables.
+        self._format: list[str] = []
+        self._variables: list[str] = []
+        self._constant = b""
+        self._checks: list[str] = []
+        self._size = 0
+
+    def name(self, value: Any) -> str:
+        """A new variable, with this value."""
+        name = self.variable()
+        self.names[name] = value
+        return name
+
+    def variable(self) -> str:
+        self._count += 1
+        return f"v{self._count}"
+
+    def constant(self, raw: bytes) -> None:
+        """Bytes that are always the same come next."""
+        self._constant += raw
+
+    def field(self, code: str, size: int) -> str:
+        """A value of a fixed size comes next; its variable."""
+        self._end_constant()
+        variable = self.variable()
+        self._format.append(code)
+        self._variables.append(variable)
+        self._size += size
+        return variable
+
+    def _end_constant(self) -> None:
+        if self._constant:
+            variable = self.variable()
+            size = len(self._constant)
+            self._format.append("B" if size == 1 else f"{size}s")
+            self._variables.append(variable)
+            expected = str(self._constant[0]) if size == 1 else self.name(self._constant)
+            self._checks.append(f"{variable} != {expected}")
+            self._size += len(self._constant)
+            self._constant = b""
+
+    def flush(self) -> None:
+        """Unpack what has a fixed size, and compare its constant bytes."""
+        unpack, variables, checks, size = self.fixed_part()
+        if variables:
+            name = self.name(unpack.unpack_from)
+            self.lines.append(f"{', '.join(variables)}, = {name}(data, i)")
+            self.lines += checks
+            self.lines.append(f"i += {size}")
+            self.may_exceed = False
+
+    def fixed_part(self) -> tuple[Struct, list[str], list[str], int]:
+        """How the last part of fixed size is unpacked, into which variables, how these are checked, and the
+        size."""
+        self._end_constant()
+        unpack = Struct(">" + "".join(self._format))
+        checks = [f"if {' or '.join(self._checks)}: {self.stop}"] if self._checks else []
+        part = unpack, self._variables, checks, self._size
+        self._format, self._variables, self._checks, self._size = [], [], [], 0
+        return part
+
+    def check(self, condition: str) -> None:
+        self._checks.append(condition)
+
+    def cut(self, size: str, before: int = 0) -> str:
+        """``size`` bytes come next, and of the bytes before so many belong to the slice; its variable."""
+        variable = self.variable()
+        self.lines.append(f"j = i + {size}")
+        self.lines.append(f"{variable} = data[i - {before}:j]" if before else f"{variable} = data[i:j]")
+        self.lines.append("i = j")
+        self.may_exceed = True
+        return variable
+
+    # -- the shapes ----------------------------------------------------------------------------
+
+    def term(self, shape: Shape, level: int) -> str:
+        """Write what reads a term; the expression for it. ``level`` is the number of levels around it."""
+        match shape:
+            case Constant(raw):
+                self.constant(raw)
+                if raw in _EMPTY:
+                    return _EMPTY[raw]
+                value = raw[5:] if raw[0] == Tag.BINARY_EXT else self._known.new_atom(raw, 0, raw)[0]
+                return self.name(value)
+            case Number():
+                return self._number(shape)
+            case Sized():
+                return self._sized(shape)
+            case AnyAtom(tag):
+                return self._atom(tag)
+            case Identifier():
+                return self._identifier(shape)
+            case ExportOf(tag):
+                return self._export(tag)
+            case TupleOf(parts):
+                self.constant(b"h%c" % len(parts))
+                return f"({', '.join([self.term(part, level + 1) for part in parts])},)"
+            case ListOf(parts, tail):
+                self.constant(b"l" + len(parts).to_bytes(4))
+                elements = ", ".join([self.term(part, level + 1) for part in parts])
+                if tail is None:
+                    self.constant(b"j")
+                    return f"[{elements}]"
+                made, last = self.variable(), self.term(tail, level + 1)
+                self.after.append(f"{made} = new(ImproperList)")
+                self.after.append(f"set_elements({made}, ({elements},))")
+                self.after.append(f"set_tail({made}, {last})")
+                return made
+            case MapOf(keys, parts):
+                self.constant(b"t" + len(keys).to_bytes(4))
+                pairs = []
+                for key, part in zip(keys, parts, strict=True):
+                    key_term = self.term(key, level + 1)
+                    pairs.append(f"{key_term}: {self.term(part, level + 1)}")
+                made = self.variable()
+                self.after.append(f"{made} = {{{', '.join(pairs)}}}")
+                if len(keys) > 1:  # Python may take two keys for one
+                    self.after.append(f"if len({made}) != {len(keys)}: {self.stop}")
+                return made
+            case AnyTerm():
+                self.flush()
+                value = self.variable()
+                self.lines.append(f"{value}, i = read_any(data, i, room - {level})")
+                self.may_exceed = True
+                return value
+
+    def _number(self, shape: Number) -> str:
+        if shape.tag == 0:
+            self.flush()
+            value = self.variable()
+            self.lines += (
+                "t = data[i]",
+                "if t == 97:",
+                f"    {value} = data[i + 1]; i += 2",
+                "elif t == 98:",
+                f"    {value} = int32(data, i + 1)[0]; i += 5",
+                f"else: {self.stop}",
+            )
+            return value
+        self.constant(bytes((shape.tag,)))
+        value = self.field(*_NUMBERS[Tag(shape.tag)])
+        if shape.tag == Tag.NEW_FLOAT_EXT:
+            self.check(f"{value} - {value}")  # NaN for infinity and NaN
+        return value
+
+    def _sized(self, shape: Sized) -> str:
+        tag, size = shape.tag, shape.size
+        self.constant(bytes((tag,)))
+        sign = ""
+        if size is None:
+            count = self.field(*_SIZES[Tag(tag)])
+            if tag == Tag.BINARY_EXT and self._view_from < sys.maxsize:
+                self.check(f"{count} >= {self._view_from}")
+        elif tag == Tag.SMALL_BIG_EXT:
+            self.constant(bytes((size,)))
+        else:
+            self.constant(size.to_bytes(4))
+        if tag == Tag.BIT_BINARY_EXT:
+            self.constant(bytes((shape.bits,)))
+        elif tag == Tag.SMALL_BIG_EXT:
+            sign = self.field("B", 1)
+        if size is None:
+            self.flush()
+            octets = self.cut(count)
+        else:
+            octets = self.field(f"{size}s", size)
+        if tag == Tag.STRING_EXT:
+            return f"[*{octets}]"
+        if tag == Tag.SMALL_BIG_EXT:
+            value = f"from_bytes({octets}, 'little')"
+            return f"(-{value} if {sign} else {value})"
+        if tag == Tag.BIT_BINARY_EXT:
+            unused = f"{octets}[-1] & {0xFF >> shape.bits}"
+            if size is None:
+                self.lines.append(f"if {unused}: {self.stop}")
+            else:
+                self.check(unused)
+            made = self.variable()
+            self.after.append(f"{made} = new(BitString)")
+            self.after.append(f"set_data({made}, {octets})")
+            self.after.append(f"set_bits({made}, {shape.bits})")
+            return made
+        return octets
+
+    def _name(self, tag: int, before: bytes = b"") -> str:
+        """An atom with this tag comes next, and ``before`` before it; the variable of its external form."""
+        head = ATOM_HEADS[Tag(tag)]
+        self.constant(before + bytes((tag,)))
+        size = self.field("B" if head == 2 else "H", head - 1)
+        self.flush()
+        return self.cut(size, head)
+
+    def _atom(self, tag: int) -> str:
+        raw = self._name(tag)
+        value = self.variable()
+        self.lines.append(f"{value} = atoms[{raw}]")
+        return value
+
+    def _export(self, tag: int) -> str:
+        module = self._name(tag, b"q")
+        head = ATOM_HEADS[Tag(tag)]
+        size = "data[i + 1]" if head == 2 else "data[i + 2] + (data[i + 1] << 8)"
+        value = self.variable()
+        self.lines += (
+            f"if data[i] != {tag}: {self.stop}",
+            f"j = i + {head + 2} + {size}",
+            f"{value} = exports[data[i - len({module}) - 1:j]]",
+            "i = j",
+        )
+        return value
+
+    def _identifier(self, shape: Identifier) -> str:
+        tag, size = shape.start[0], shape.size
+        value = self.variable()
+        # What the identifier keeps is its newest form: ``start`` and the node's name, and the numbers.
+        kind, start, zeros = _NEWEST_FORMS[Tag(tag)]
+        if start is None:
+            start = b"Z" + shape.start[1:] if kind == "Reference" else shape.start
+        if shape.node is None:
+            raw = self._name(shape.atom, shape.start)
+            node = self.variable()
+            self.lines.append(f"{node} = nodes.get({raw}) or node_of({raw}, 0)[0]")
+            head = f"{self.name(start)} + {node}._etf"
+        else:
+            atom = self._known.node(shape.node, 0)[0]
+            node = self.name(atom)
+            whole = shape.start + shape.node
+            if whole == start + atom._etf and tag in _NEWEST:  # its bytes are kept as they are
+                form = self.field(f"{len(whole) + size}s", len(whole) + size)
+                self.check(f"not {form}.startswith({self.name(whole)})")
+                self._set_identifier(value, kind, node, form, own=True)
+                return value
+            self.constant(whole)
+            head = self.name(start + atom._etf)
+        numbers = self._numbers(Tag(tag), size)
+        self._set_identifier(value, kind, node, f"{head} + {zeros}{numbers}", own=tag not in _NEVER_OWN)
+        return value
+
+    def _set_identifier(self, value: str, kind: str, node: str, form: str, *, own: bool) -> None:
+        if kind == "Pid" and own:
+            self.after.append(f"raw = {form}")
+            self.after.append(f"{value} = pids.get(raw) or new_pid(raw, 0, raw)[0]")
+            return
+        self.after.append(f"{value} = new({kind})")
+        self.after.append(f"set_node({value}, {node})")
+        self.after.append(f"set_etf({value}, {form})")
+        if own and kind == "Reference" and self._known.translates:
+            self.after.append(f"{value} = own({value})")
+
+    def _numbers(self, tag: Tag, size: int) -> str:
+        """The numbers of an identifier come next; the expression for them as its newest form has them."""
+        if tag in (Tag.PORT_EXT, Tag.REFERENCE_EXT, Tag.PID_EXT):  # the creation has a byte, and is the last
+            numbers, creation = self.field(f"{size - 1}s", size - 1), self.field("1s", 1)
+            if tag == Tag.REFERENCE_EXT:
+                return f"{creation} + {numbers}"
+            return f"{numbers} + zero3 + {creation}"
+        return self.field(f"{size}s", size)
+
+
+#: By tag of an identifier: its class, the start of its newest form (if it is not the start of this one), and
+#: what comes before its numbers there.
+_NEWEST_FORMS: dict[Tag, tuple[str, bytes | None, str]] = {
+    Tag.NEW_PID_EXT: ("Pid", None, ""),
+    Tag.PID_EXT: ("Pid", b"X", ""),
+    Tag.V4_PORT_EXT: ("Port", None, ""),
+    Tag.NEW_PORT_EXT: ("Port", b"x", "zero4 + "),
+    Tag.PORT_EXT: ("Port", b"x", "zero4 + "),
+    Tag.NEWER_REFERENCE_EXT: ("Reference", None, ""),
+    Tag.NEW_REFERENCE_EXT: ("Reference", None, "zero3 + "),
+    Tag.REFERENCE_EXT: ("Reference", b"Z\0\1", "zero3 + "),
+}
+_NEWEST = (Tag.NEW_PID_EXT, Tag.V4_PORT_EXT, Tag.NEWER_REFERENCE_EXT)
+#: Of these the decoder makes no identifiers of the node itself.
+_NEVER_OWN = (Tag.PID_EXT, Tag.REFERENCE_EXT)
+
+_SETTERS: dict[str, Any] = {
+    "zero3": bytes(3),
+    "zero4": bytes(4),
+    "Pid": Pid,
+    "Reference": Reference,
+    "Port": Port,
+    "BitString": BitString,
+    "ImproperList": ImproperList,
+    "set_node": Reference.node.__set__,  # type: ignore[attr-defined, misc]
+    "set_etf": Reference._etf.__set__,  # type: ignore[attr-defined, misc]
+    "set_data": BitString.data.__set__,  # type: ignore[attr-defined, misc]
+    "set_bits": BitString.bits.__set__,  # type: ignore[attr-defined, misc]
+    "set_elements": ImproperList.elements.__set__,  # type: ignore[attr-defined, misc]
+    "set_tail": ImproperList.tail.__set__,  # type: ignore[misc]
+}

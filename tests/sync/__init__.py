@@ -1,0 +1,1 @@
+"""``quicdist.sync``: a node for programs without an event loop."""

@@ -1,0 +1,1 @@
+"""The tutorials, walked as a reader would: ``python -m tests.tutorials``."""
