@@ -18,7 +18,6 @@ from struct import Struct
 from struct import error as struct_error
 from typing import TYPE_CHECKING, Any, Protocol
 
-from quicdist.term.atom import Atom
 from quicdist.term.errors import TermError
 from quicdist.term.etf.decoder import TIMES, Decoder
 from quicdist.term.etf.fast_identifiers import Read, identifier_readers
@@ -125,18 +124,15 @@ LEFT_TO_DECODER = (
 
 def fast_decoder(
     decoder: Decoder,
-    atoms: dict[bytes, Any],
-    nodes: dict[bytes, Atom],
-    pids: dict[bytes, Pid],
     limits: Limits,
     view_from: int = sys.maxsize,
 ) -> Decode:
     """A function from ``(data, offset)`` to a term and the offset after it.
 
-    ``decoder`` decodes what the fast path does not handle. The three caches belong to it; only it adds
-    entries.
+    ``decoder`` decodes what the fast path does not handle, and has the caches.
     """
 
+    atoms = decoder.atoms
     levels = min(_LEVELS, limits.max_depth)
 
     # ``room`` is the number of further levels that the fast path may enter.
@@ -241,7 +237,8 @@ def fast_decoder(
             if read_many is not None:
                 missed_element(key, data, start)
             elif key not in element_readers:
-                missed_element(key, data, start, count)
+                # No more than the data can hold: the list may be cut off.
+                missed_element(key, data, start, min(count, (len(data) - start) // (i - start)))
             failed += 1
             if element_readers.get(key) is None or 4 * failed > 16 + len(parts) or len(parts) == count:
                 return i
@@ -464,7 +461,7 @@ def fast_decoder(
 
     def decode(data: bytes | bytearray | memoryview, offset: int = 0) -> tuple[Any, int]:
         if type(data) is not bytes:
-            if len(data) > _COPIED:
+            if len(data) > _COPIED or len(data) >= view_from:  # only of the caller's bytes there are views
                 with memoryview(data) as view, view.cast("B") as octets:
                     return decoder.decode(octets, offset)
             data = bytes(data)
