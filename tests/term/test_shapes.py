@@ -134,14 +134,14 @@ def cells(closure: Any) -> dict[str, Any]:
 
 def learned(codec: Codec) -> list[Any]:
     """Functions that the codec has for shapes of messages."""
-    readers = cells(codec.decoder)["message_readers"].values()
-    return [reader for reader in readers if reader is not None]
+    readers = cells(codec.decoder)["missed_message"].__self__.readers.values()
+    return [reader for reader in readers if reader]
 
 
 def learned_elements(codec: Codec) -> list[Any]:
     """Functions that the codec has for shapes of elements of lists."""
     readers = cells(cells(cells(codec.decoder)["read_terms"])["read_alike"])["element_readers"].values()
-    return [reader for reader in readers if reader is not None]
+    return [reader for reader in readers if reader]
 
 
 @pytest.mark.parametrize("frame", FRAMES)

@@ -68,9 +68,10 @@ def read(data, i, count, room, append):
 #: For terms of a fixed size.
 _MANY_FIXED = """\
 def read(data, i, count, room, append):
-    end = i + {size} * min(count, (len(data) - i) // {size})
-    # A view: the function is called again after each element of another shape, and must not copy the rest.
-    for {variables}, in iter_unpack(memoryview(data)[i:end]):
+    size = {size} * min(count, (len(data) - i) // {size})
+    # A view if it is much: this is called again after each element of another shape, with the rest.
+    terms = data[i : i + size] if size < 4096 else memoryview(data)[i : i + size]
+    for {variables}, in iter_unpack(terms):
 {body}
         append({term})
         i += {size}

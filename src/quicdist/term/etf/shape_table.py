@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from quicdist.term.etf.decode_cache import DecodeCache
 from quicdist.term.etf.malformed import NeedsDecoder
@@ -48,8 +48,8 @@ class ShapeTable(Generic[R]):
         threshold: int,
         most_any: float,
     ) -> None:
-        #: To look up, only; None for a key whose terms have too little in common.
-        self.readers: dict[bytes, R | None] = {}
+        #: To look up, only; False for a key whose terms have too little in common.
+        self.readers: dict[bytes, R | Literal[False]] = {}
         self._known = known
         self._read_any = read_any
         self._compile = compile_shape
@@ -101,7 +101,7 @@ class ShapeTable(Generic[R]):
             self._threshold *= 2
         parts, unknown = leaves(shape)
         if unknown > parts * self._most_any or depth_of(shape) > self._levels or widenings > _MAX_WIDENED:
-            self.readers[key] = None
+            self.readers[key] = False
             self._shapes.pop(key, None)
             self._parts -= old_parts
             return
