@@ -38,6 +38,8 @@ def reach(
     from quicdist.cli.unreachable import explain
 
     options = {**options, "toward": target, "listen": False, "cluster": ()}
+    if any(each.node == target.node and each.port for each in (target, *options["addresses"])):
+        options["epmd"] = False  # which may know another port
     node = make_node(**options)
     if traced_by is not None:
         from quicdist.cli.traced_link import traced_endpoints
