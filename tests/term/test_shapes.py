@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import struct
+import threading
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from quicdist.term import Atom, Codec, DecodeError, Limits, Pid, Reference
 from quicdist.term.etf import shape_table
 from quicdist.term.etf.decoder import Decoder
+from quicdist.term.etf.shape_table import ShapeTable
 from quicdist.term.identity import exact_form
 
 LIMITS = Limits()
@@ -123,16 +126,22 @@ def flat(term: Any) -> list[Any]:
     )
 
 
-def cells(codec: Codec) -> dict[str, Any]:
-    """The variables of the codec's fast path."""
-    closure: Any = codec.decoder
+def cells(closure: Any) -> dict[str, Any]:
+    """The variables of the functions around this one."""
     contents = [cell.cell_contents for cell in closure.__closure__]
     return dict(zip(closure.__code__.co_freevars, contents, strict=True))
 
 
 def learned(codec: Codec) -> list[Any]:
-    """Functions that the codec has for shapes."""
-    return [reader for reader in cells(codec)["message_readers"].values() if reader is not None]
+    """Functions that the codec has for shapes of messages."""
+    readers = cells(codec.decoder)["missed_message"].__self__.readers.values()
+    return [reader for reader in readers if reader]
+
+
+def learned_elements(codec: Codec) -> list[Any]:
+    """Functions that the codec has for shapes of elements of lists."""
+    readers = cells(cells(cells(codec.decoder)["read_terms"])["read_alike"])["element_readers"].values()
+    return [reader for reader in readers if reader]
 
 
 @pytest.mark.parametrize("frame", FRAMES)
@@ -214,7 +223,7 @@ class TestLearning:
         both = Both()
         for n in range(100):
             both.check(b"h\2" + atom(f"m{n}") + integer(n))
-        assert len(cells(both.codec)["missed_message"].__self__._counts) <= 11
+        assert len(cells(both.codec.decoder)["missed_message"].__self__._counts) <= 11
 
     def test_a_message_almost_as_deep_as_allowed_is_decoded_and_one_deeper_is_refused(self) -> None:
         codec = Codec(limits=Limits(max_depth=45))
@@ -254,3 +263,118 @@ class TestLearning:
             nested = listed(*[good] * 8, nested)
         with pytest.raises(DecodeError, match="unknown tag 63"):
             codec.decode(nested)
+
+
+class TestCost:
+    def test_an_element_of_another_shape_does_not_copy_the_rest_of_the_list(self) -> None:
+        codec = Codec()
+        clean, dirty = b"h\2a\1M\0\0\0\1\3\xe0", b"h\2a\1M\0\0\0\1\3\xff"
+        for _ in range(40):
+            codec.decode(listed(*[clean] * 20))
+        (read_many,) = learned_elements(codec)
+        data = dirty + clean * 100_000
+        tracemalloc.start()
+        try:
+            assert read_many(data, 0, 100_001, 30, [].append) == 0
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < 10_000
+
+    def test_a_list_is_not_learned_from_elements_that_it_only_claims_to_have(self) -> None:
+        codec = Codec()
+        for name in range(20):
+            element = mapping(atom(f"key{name}"), integer(1), atom("b"), binary(b"x"))
+            with pytest.raises(DecodeError):
+                codec.decode(b"l\xff\xff\xff\xff" + element * 20)
+        assert not learned_elements(codec)
+
+    @pytest.mark.parametrize(
+        "part",
+        [
+            lambda n: mapping(binary(bytes([n]) * 100_000), integer(n)),
+            lambda n: mapping(atom("a"), integer(n), binary(bytes([n]) * 100_000), integer(n)),
+            lambda n: listed(mapping(binary(bytes([n]) * 100_000), integer(n))),
+        ],
+    )
+    def test_large_keys_of_maps_are_not_kept(self, part: Callable[[int], bytes]) -> None:
+        codec = Codec()
+        for n in range(40):  # what is loaded with the first shape
+            codec.decode(b"h\2" + atom("first") + integer(n))
+        tracemalloc.start()
+        try:
+            for name in range(20):
+                data = b"h\5" + atom(f"m{name}") + integer(1) + integer(2) + integer(3) + part(name)
+                for _ in range(20):
+                    codec.decode(data)
+            kept = tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+        assert kept < 1_000_000
+        assert len(learned(codec)) == 21
+
+    def test_parts_of_all_shapes_together_are_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(shape_table, "_MAX_PARTS", 100)
+        both = Both()
+        most = 0
+        for name in range(20):
+            for n in range(20):
+                both.check(b"h\x15" + atom(f"m{name}") + integer(n) * 20)
+            most = max(most, len(learned(both.codec)))
+        assert most == 4  # of 21 parts
+
+    def test_a_name_longer_than_most_is_no_constant_and_gives_the_same_terms(self) -> None:
+        both = Both()
+        for n in range(60):
+            node = atom("n" * 150 + "@host")
+            both.check(
+                b"h\4" + atom("x") + atom("y" * 200) + b"X" + node + numbers(n, 0, 9)
+                + b"Z\0\2" + node + numbers(9, n, 2)
+            )  # fmt: skip
+        assert len(learned(both.codec)) == 1
+
+    def test_a_small_bytearray_has_no_views_as_a_large_one(self) -> None:
+        codec = Codec(view_from=100)
+        for size in (200, 20_000):
+            assert type(codec.decode(binary(bytes(size)))[0]) is memoryview
+            assert type(codec.decode(bytearray(binary(bytes(size))))[0]) is bytes
+
+
+class TestThreads:
+    def test_a_shape_is_learned_by_one_thread_while_another_goes_on(self) -> None:
+        compiling, go_on = threading.Event(), threading.Event()
+        compiled = []
+
+        def compile_shape(shape: object) -> Callable[..., Any]:
+            compiled.append(shape)
+            compiling.set()
+            assert threading.current_thread() is not learner or go_on.wait(10)
+            return len
+
+        table = ShapeTable(
+            Decoder(None, LIMITS), lambda *_: (0, 0), compile_shape, levels=9, threshold=1, most_any=0
+        )
+        learner = threading.Thread(target=table.missed, args=(b"h", b"h\1a\1", 0))
+        learner.start()
+        try:
+            assert compiling.wait(10)
+            table.missed(b"h", b"h\1b\0\0\0\1", 0)
+        finally:
+            go_on.set()
+            learner.join(10)
+        assert len(compiled) == 1
+        assert table.readers == {b"h": len}
+
+    def test_long_atoms_are_dropped_while_another_thread_adds_atoms(self) -> None:
+        decoder = Decoder(None, LIMITS)
+
+        class AddsAnother(bytes):
+            def __len__(self) -> int:  # as if another thread ran now
+                decoder.atoms[b"%d" % len(decoder.atoms)] = None
+                return super().__len__()
+
+        for n in range(10):
+            decoder.atoms[AddsAnother(b"%d" % n)] = None
+        for n in range(700):
+            decoder.decode(atom("é" * 100 + str(n)))
+        assert decoder.decode(atom("é" * 100))[0] == Atom("é" * 100)

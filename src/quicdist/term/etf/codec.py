@@ -65,9 +65,7 @@ class Codec:
         least_view = sys.maxsize if view_from is None else view_from
         self._decoder = Decoder(self.none, limits, least_view)
         #: :meth:`decode` and :meth:`encode_into` as plain functions, which are faster to call.
-        self.decoder = fast_decoder(
-            self._decoder, self._decoder.atoms, self._decoder.nodes, self._decoder.pids, limits, least_view
-        )
+        self.decoder = fast_decoder(self._decoder, limits, least_view)
         self._for_older: Codec | None = None
         self._own_form: OwnForm | None = None
         self._encoder = Encoder(self.none, limits, deterministic, default=default)
@@ -90,9 +88,7 @@ class Codec:
         codec = self._copy()
         least_view = sys.maxsize if self.view_from is None else self.view_from
         decoder = codec._decoder = OwnDecoder(own, self.none, self.limits, least_view)
-        codec.decoder = fast_decoder(
-            decoder, decoder.atoms, decoder.nodes, decoder.pids, self.limits, least_view
-        )
+        codec.decoder = fast_decoder(decoder, self.limits, least_view)
         codec._set_encoder(own.form)
         return codec
 

@@ -124,8 +124,9 @@ class DecodeCache:
             if self._long > _MAX_LONG:
                 self._long = 0
                 for names in (self.atoms, self.nodes):
-                    for long in [known for known in names if len(known) > _LONG]:
-                        del names[long]
+                    # tuple() is one step, so other threads can add atoms meanwhile.
+                    for long in [known for known in tuple(names) if len(known) > _LONG]:
+                        names.pop(long, None)
         if len(cache) >= self._limits.cache_size:
             cache.clear()
         cache[etf] = value

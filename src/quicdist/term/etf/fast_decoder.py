@@ -18,7 +18,6 @@ from struct import Struct
 from struct import error as struct_error
 from typing import TYPE_CHECKING, Any, Protocol
 
-from quicdist.term.atom import Atom
 from quicdist.term.errors import TermError
 from quicdist.term.etf.decoder import TIMES, Decoder
 from quicdist.term.etf.fast_identifiers import Read, identifier_readers
@@ -94,6 +93,9 @@ _ALIKE_TAGS = frozenset(
 #: Messages, and elements of lists, with the same key before a shape is compiled for it.
 _MESSAGES = 16
 _ELEMENTS = 256
+#: One in so many messages without a shape is counted, for that many. A program may have more kinds of messages
+#: than there are shapes, and counting takes half as long as decoding a small one.
+_COUNTED = 4
 #: Levels that shapes may have.
 _SHAPE_LEVELS = 10
 
@@ -125,18 +127,15 @@ LEFT_TO_DECODER = (
 
 def fast_decoder(
     decoder: Decoder,
-    atoms: dict[bytes, Any],
-    nodes: dict[bytes, Atom],
-    pids: dict[bytes, Pid],
     limits: Limits,
     view_from: int = sys.maxsize,
 ) -> Decode:
     """A function from ``(data, offset)`` to a term and the offset after it.
 
-    ``decoder`` decodes what the fast path does not handle. The three caches belong to it; only it adds
-    entries.
+    ``decoder`` decodes what the fast path does not handle, and has the caches.
     """
 
+    atoms = decoder.atoms
     levels = min(_LEVELS, limits.max_depth)
 
     # ``room`` is the number of further levels that the fast path may enter.
@@ -230,7 +229,7 @@ def fast_decoder(
         failed = 0
         while True:
             read_many = element_readers.get(key)
-            if read_many is not None:
+            if read_many:
                 i = read_many(data, i, count - len(parts), room, parts.append)
                 if len(parts) == count:
                     return i
@@ -238,12 +237,13 @@ def fast_decoder(
             i = read_terms(data, i, _ONCE, room, parts)
             if i > len(data):
                 raise NeedsDecoder
-            if read_many is not None:
+            if read_many:
                 missed_element(key, data, start)
-            elif key not in element_readers:
-                missed_element(key, data, start, count)
+            elif read_many is None:
+                # No more than the data can hold: the list may be cut off.
+                missed_element(key, data, start, min(count, (len(data) - start) // (i - start)))
             failed += 1
-            if element_readers.get(key) is None or 4 * failed > 16 + len(parts) or len(parts) == count:
+            if not element_readers.get(key) or 4 * failed > 16 + len(parts) or len(parts) == count:
                 return i
 
     def with_tail(items: list[Any], data: bytes, i: int, room: int) -> tuple[ImproperList, int]:
@@ -460,11 +460,13 @@ def fast_decoder(
         threshold=_MESSAGES,
         most_any=0.4,
     )
-    message_readers, missed_message = messages.readers, messages.missed
+    reader_of_message, missed_message = messages.readers.get, messages.missed
+    missed = 0
 
     def decode(data: bytes | bytearray | memoryview, offset: int = 0) -> tuple[Any, int]:
+        nonlocal missed
         if type(data) is not bytes:
-            if len(data) > _COPIED:
+            if len(data) > _COPIED or len(data) >= view_from:  # only of the caller's bytes there are views
                 with memoryview(data) as view, view.cast("B") as octets:
                     return decoder.decode(octets, offset)
             data = bytes(data)
@@ -476,21 +478,18 @@ def fast_decoder(
                         key = data[offset : offset + 4 + data[offset + 3]]
                     else:
                         key = message_key(data, offset)
-                    try:
-                        read_message = message_readers[key]
-                    except KeyError:
-                        known = False
-                    else:
-                        known = read_message is None
-                        if read_message is not None:
-                            found = read_message(data, offset, levels)
-                            if found is not None:
-                                return found
+                    read_message = reader_of_message(key)
+                    if read_message:
+                        found = read_message(data, offset, levels)
+                        if found is not None:
+                            return found
                     terms: list[Any] = []
                     end = read_terms(data, offset, _ONCE, levels, terms)
                     if end <= len(data):
-                        if not known:
-                            missed_message(key, data, offset)
+                        if read_message is not False:
+                            missed += 1
+                            if not missed % _COUNTED:
+                                missed_message(key, data, offset, _COUNTED)
                         return terms[0], end
                 else:
                     terms = []

@@ -68,13 +68,17 @@ def read(data, i, count, room, append):
 #: For terms of a fixed size.
 _MANY_FIXED = """\
 def read(data, i, count, room, append):
-    for {variables}, in iter_unpack(data[i : i + {size} * min(count, (len(data) - i) // {size})]):
+    size = {size} * min(count, (len(data) - i) // {size})
+    # A view if it is much: this is called again after each element of another shape, with the rest.
+    terms = data[i : i + size] if size < 4096 else memoryview(data)[i : i + size]
+    for {variables}, in iter_unpack(terms):
 {body}
         append({term})
         i += {size}
     return i
 """
 
+#: The expression for an empty term by its external form.
 _EMPTY = {b"j": "[]", b"h\0": "()", b"t\0\0\0\0": "{}"}
 
 #: By tag of a sized term: the format and the size of its size.
@@ -84,7 +88,8 @@ _SIZES = {
     Tag.STRING_EXT: ("H", 2),
     Tag.SMALL_BIG_EXT: ("B", 1),
 }
-_NUMBERS = {Tag.SMALL_INTEGER_EXT: ("B", 1), Tag.INTEGER_EXT: ("i", 4), Tag.NEW_FLOAT_EXT: ("d", 8)}
+#: By tag of a number of a fixed size: its format and size.
+_FORMATS = {Tag.SMALL_INTEGER_EXT: ("B", 1), Tag.INTEGER_EXT: ("i", 4), Tag.NEW_FLOAT_EXT: ("d", 8)}
 
 
 def compile_one(shape: Shape, known: DecodeCache, read_any: ReadAny, view_from: int) -> ReadOne:
@@ -145,7 +150,7 @@ class _Writer:
             "new_pid": known.new_pid,
             "own": known.own,
             "read_any": read_any,
-            **_SETTERS,
+            **_NAMES,
         }
         #: Whether the offset may be after the end of the data, as a slice does not raise.
         self.may_exceed = False
@@ -292,7 +297,7 @@ class _Writer:
             )
             return value
         self.constant(bytes((shape.tag,)))
-        value = self.field(*_NUMBERS[Tag(shape.tag)])
+        value = self.field(*_FORMATS[Tag(shape.tag)])
         if shape.tag == Tag.NEW_FLOAT_EXT:
             self.check(f"{value} - {value}")  # NaN for infinity and NaN
         return value
@@ -430,7 +435,8 @@ _NEWEST = (Tag.NEW_PID_EXT, Tag.V4_PORT_EXT, Tag.NEWER_REFERENCE_EXT)
 #: Of these the decoder makes no identifiers of the node itself.
 _NEVER_OWN = (Tag.PID_EXT, Tag.REFERENCE_EXT)
 
-_SETTERS: dict[str, Any] = {
+#: Names in the source that have the same value for all shapes.
+_NAMES: dict[str, Any] = {
     "zero3": bytes(3),
     "zero4": bytes(4),
     "Pid": Pid,

@@ -22,6 +22,9 @@ _MAX_DEPTH = 8
 #: The longest list, and the largest map, of which each element is looked at.
 _MAX_ELEMENTS = 8
 _MAX_PAIRS = 16
+#: The longest external form that is part of a shape: of an atom, a node's name, a binary key. So shapes,
+#: which are kept, are small.
+_MAX_CONSTANT = 128
 
 #: By tag of a term of a fixed size: the bytes after the tag.
 FIXED = {Tag.SMALL_INTEGER_EXT: 1, Tag.INTEGER_EXT: 4, Tag.NEW_FLOAT_EXT: 8}
@@ -148,7 +151,7 @@ class _Parser:
                 return Number(tag), i + 1 + FIXED[Tag(tag)]
             if tag in ATOM_HEADS:
                 end = self._atom_end(i)
-                return Constant(data[i:end]), end
+                return Constant(data[i:end]) if end - i <= _MAX_CONSTANT else AnyAtom(tag), end
             if tag in _EMPTY and data.startswith(_EMPTY[Tag(tag)], i):
                 raw = _EMPTY[Tag(tag)]
                 return Constant(raw), i + len(raw)
@@ -191,7 +194,8 @@ class _Parser:
     def _identifier(self, i: int, before: int, size: int) -> tuple[Shape, int]:
         data, at = self._data, i + before
         end = self._atom_end(at)
-        return Identifier(data[i:at], data[at], data[at:end], size), end + size
+        node = data[at:end] if end - at <= _MAX_CONSTANT else None
+        return Identifier(data[i:at], data[at], node, size), end + size
 
     def _sequence(self, i: int, count: int, depth: int) -> tuple[tuple[Shape, ...], int]:
         parts = []
@@ -215,7 +219,7 @@ class _Parser:
         at = i + 5
         for _ in range(_uint32(data, i + 1)[0]):
             key, end = self.parse(at, depth + 1)
-            if data[at] == Tag.BINARY_EXT:
+            if data[at] == Tag.BINARY_EXT and end - at <= _MAX_CONSTANT:
                 key = Constant(data[at:end])
             if not _hashable(key):
                 return None
