@@ -63,7 +63,9 @@ async def look(node: Node, timeout: float) -> tuple[list[tuple[str, str]], bool]
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
-        await asyncio.gather(*(leave(node, name) for name in cluster.connected))
+        up = cluster.connected
+        cluster.stop()  # it would connect again
+        await asyncio.gather(*(leave(node, name) for name in up))
     return lines, not missing and not unanswered
 
 
