@@ -197,6 +197,30 @@ assert OpenSSL.crypto.X509Store is store
     loaded_by(program, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("call", "is_default"),
+    [
+        ("from quicdist.__main__ import run; run()", False),
+        ("from quicdist.cli import main; main()", True),
+    ],
+    ids=["program", "library"],
+)
+def test_only_the_program_sets_how_often_python_collects_garbage(
+    call: str, is_default: bool, tmp_path: Path
+) -> None:
+    program = f"""
+import gc, sys
+sys.argv = ["quicdist", "--version"]
+default = gc.get_threshold()
+try:
+    {call}
+except SystemExit as ended:
+    assert not ended.code
+assert (gc.get_threshold() == default) is {is_default}
+"""
+    loaded_by(program, tmp_path)
+
+
 def test_discovery_by_dns_loads_dnspython(tmp_path: Path) -> None:
     program = "from quicdist.discovery import DnsDiscovery\nDnsDiscovery('example.com')"
     assert "dns" in loaded_by(program, tmp_path)
