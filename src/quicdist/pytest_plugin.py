@@ -44,6 +44,8 @@ def quicdist_options(
     """Options of the nodes of the other fixtures, those of the mark ``quicdist`` included: nodes that are
     made with them find each other. A free port of 127.0.0.1, no epmd, a cookie of the tests."""
     marker = request.node.get_closest_marker("quicdist")
+    if marker is not None and marker.args:
+        pytest.fail(f"the mark quicdist has options by name, not {marker.args!r}", pytrace=False)
     options: dict[str, Any] = {
         "cookie": "quicdist-tests",
         "carrier": "tcp",

@@ -184,7 +184,12 @@ def test_a_command_that_ends_leaves_the_log_of_the_beam_empty(peer: Peer) -> Non
     beam = beam_of(peer)
     before = beam.logged()
     beam.eval_now("net_kernel:monitor_nodes(true, [{node_type, all}])")
-    for command in (("ping",), ("call", "lists", "reverse", "[[1]]"), ("call", "timer", "sleep", "[9000]")):
+    for command in (
+        ("ping",),
+        ("nodes",),
+        ("call", "lists", "reverse", "[[1]]"),
+        ("call", "timer", "sleep", "[9000]"),
+    ):
         name = node_name("silent")
         timeout = ("--timeout", "0.7") if "sleep" in command else ()
         run_program(command[0], peer.name, *command[1:], *peer.options, "--name", name, *timeout)

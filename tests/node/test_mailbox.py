@@ -110,7 +110,7 @@ async def test_a_time_out_leaves_the_messages() -> None:
     mailbox = filled(1)
     with pytest.raises(TimeoutError):
         await mailbox.get(str, 0)
-    with pytest.raises(TimeoutError):
+    with pytest.raises(TimeoutError, match=r"no message that matches came within 0\.001 s"):
         await mailbox.get(str, 0.001)
     assert await mailbox.get(int, 0) == 1
 

@@ -55,6 +55,11 @@ def test_a_function_fails_as_it_was_told(beam: FakeBeam, node: Node, kind: str) 
     assert (caught.value.kind, caught.value.reason) == (kind, Atom("badarg"))
 
 
+def test_a_kind_of_failure_that_erlang_has_not_is_a_value_error(beam: FakeBeam) -> None:
+    with pytest.raises(ValueError, match='kind is "error", "exit" or "throw", not \'fatal\''):
+        beam.function("m", "f").raises("badarg", "fatal")
+
+
 def test_a_function_of_the_test_runs_with_the_arguments(beam: FakeBeam, node: Node) -> None:
     beam.function("m", "add", 2).runs(lambda one, two: one + two)
     assert node.call(beam.name, "m", "add", [1, 2]) == 3

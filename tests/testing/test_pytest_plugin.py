@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from quicdist.testing import Beam, BeamError
+
 pytest_plugins = ["pytester"]
 
 PLUGIN = ("-p", "quicdist.pytest_plugin", "-p", "no:xdist", "-p", "no:cacheprovider")
@@ -82,6 +84,18 @@ def test_a_beam_is_skipped_where_there_is_no_erl(
     done = pytester.runpytest_subprocess(*PLUGIN, "-rs")
     assert done.parseoutcomes() == {"skipped": 1}
     assert "needs a BEAM: there is no erl" in done.stdout.str()
+
+
+def test_an_erl_that_cannot_be_run_is_a_beam_error() -> None:
+    with pytest.raises(BeamError, match="cannot run /no/such/erl: No such file or directory"):
+        Beam(erl="/no/such/erl").start()
+
+
+def test_a_mark_without_names_is_told_that_it_needs_them(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("import pytest\n@pytest.mark.quicdist('quic')\ndef test_it(quicdist_node): pass")
+    done = pytester.runpytest_subprocess(*PLUGIN)
+    assert done.parseoutcomes() == {"errors": 1}
+    assert "the mark quicdist has options by name, not ('quic',)" in done.stdout.str()
 
 
 @pytest.mark.beam

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from quicdist.cli.leaving import leave
 from quicdist.cli.unreachable import explain
 from quicdist.containment import describe
 from quicdist.errors import QuicDistError
@@ -62,6 +63,9 @@ async def look(node: Node, timeout: float) -> tuple[list[tuple[str, str]], bool]
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
+        up = cluster.connected
+        cluster.stop()  # it would connect again
+        await asyncio.gather(*(leave(node, name) for name in up))
     return lines, not missing and not unanswered
 
 

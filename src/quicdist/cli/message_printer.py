@@ -57,13 +57,16 @@ class MessagePrinter:
     async def until(self, work: asyncio.Future[Any]) -> None:
         """Wait for ``work``, or until the last message was printed. Raises what ``work`` does."""
         full = asyncio.ensure_future(self._full.wait())
-        await asyncio.wait({full, work}, return_when=asyncio.FIRST_COMPLETED)
-        if full.done():
-            work.cancel()
-            await asyncio.wait({work})
-        else:
-            full.cancel()
-            await work
+        try:
+            await asyncio.wait({full, work}, return_when=asyncio.FIRST_COMPLETED)
+            if full.done():
+                work.cancel()
+                await asyncio.wait({work})
+            else:
+                full.cancel()
+                await work
+        finally:
+            self._left = 0  # how the command leaves is not shown
 
     async def over(self, local: Node, node: str) -> None:
         """Wait until the connection to ``node`` has ended. Raises why, if this node did not close it."""

@@ -14,17 +14,26 @@ _PATIENCE = 1.0
 
 
 async def explain(error: QuicDistError, node: Node) -> None:
-    """Note the carriers on the error of a dial by ``node``, and a hint if epmd knows a node not found
-    over QUIC."""
+    """Note the carriers on the error of a dial by ``node``, and a hint if epmd knows a node that did not
+    answer over QUIC."""
     from quicdist import NotConnected
 
     if not isinstance(error, NotConnected):
         return
     carriers = list(dict.fromkeys(endpoint.carrier.family for endpoint in node.endpoints))
     hint = ""
-    if carriers == ["quic"] and await _in_epmd(error.node):
+    if carriers == ["quic"] and not any(map(_answered, error.attempts)) and await _in_epmd(error.node):
         hint = f"; epmd knows {error.node}: try tcp://{error.node}, or tls://"
     error.add_note(f"carrier: {', '.join(carriers)}{hint}")
+
+
+def _answered(error: QuicDistError) -> bool:
+    """Whether a node is there and has refused this one."""
+    from quicdist.carrier import ConnectError, PeerUnreachable, SetupTimeout
+
+    if isinstance(error, SetupTimeout):
+        return error.digest_unanswered
+    return isinstance(error, ConnectError) and not isinstance(error, PeerUnreachable)
 
 
 async def _in_epmd(node: str) -> bool:

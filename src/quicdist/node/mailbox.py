@@ -154,7 +154,7 @@ class Mailbox:
         loop = asyncio.get_running_loop()
         waiter = self._waiter = loop.create_future()
         self._test = test
-        timer = None if timeout is None else loop.call_later(max(timeout, 0.0), _expire, waiter)
+        timer = None if timeout is None else loop.call_later(max(timeout, 0.0), _expire, waiter, timeout)
         try:
             message = await waiter
             if self._error is not None:
@@ -271,6 +271,6 @@ class Mailbox:
             self._waiter.set_exception(error)
 
 
-def _expire(waiter: asyncio.Future[Any]) -> None:
+def _expire(waiter: asyncio.Future[Any], timeout: float) -> None:
     if not waiter.done():
-        waiter.set_exception(TimeoutError())
+        waiter.set_exception(TimeoutError(f"no message that matches came within {timeout:g} s"))

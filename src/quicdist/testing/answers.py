@@ -56,7 +56,9 @@ class Answer:
 
     def raises(self, reason: Any, kind: str = "error") -> Self:
         """Fail with ``erlang:error(Reason)``; with ``kind``, ``"exit"`` or ``"throw"``, with these. A ``str``
-        stands for the atom."""
+        stands for the atom. Raises ValueError for another ``kind``."""
+        if kind not in ("error", "exit", "throw"):
+            raise ValueError(f'kind is "error", "exit" or "throw", not {kind!r}')
         self._reset()
         self._error = RemoteError(kind, Atom(reason) if isinstance(reason, str) else reason)
         return self

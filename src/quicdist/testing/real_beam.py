@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from quicdist import Atom, QuicDistError, format_term
 from quicdist.sync import Node
@@ -27,7 +27,7 @@ _OK = Atom("ok")
 
 
 class BeamError(QuicDistError):
-    """A BEAM did not start, or an expression failed on it."""
+    """A BEAM did not start, does not run, or was given a source that is not Erlang."""
 
 
 def erl_path() -> str | None:
@@ -85,7 +85,18 @@ class Beam:
         descriptor, path = tempfile.mkstemp(prefix="beam-", suffix=".log")
         self._log = Path(path)
         with os.fdopen(descriptor, "wb") as log:
-            self._process = subprocess.Popen(
+            self._process = self._started(log)
+        try:
+            self._wait_until_ready()
+            self._node = Node(self._asker, **self.options)
+            self._node.start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _started(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
+        try:
+            return subprocess.Popen(
                 [
                     *self._command,
                     *("-noshell", "-name", self.name, "-setcookie", self.cookie),
@@ -98,13 +109,9 @@ class Beam:
                 stdout=subprocess.PIPE,
                 stderr=log,
             )
-        try:
-            self._wait_until_ready()
-            self._node = Node(self._asker, **self.options)
-            self._node.start()
-        except BaseException:
+        except OSError as error:
             self.stop()
-            raise
+            raise BeamError(f"cannot run {self._command[0]}: {error.strerror}") from error
 
     def _wait_until_ready(self) -> None:
         assert self._process is not None
