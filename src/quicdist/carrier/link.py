@@ -171,7 +171,7 @@ class LinkBase(Link):
         stats = self.stats
         stats.messages_out += 1
         stats.sent += 1
-        size = sum(map(len, parts))
+        size = len(parts[0]) if len(parts) == 1 else sum(map(len, parts))
         stats.bytes_out += size
         if (assignment := self._stream_assignment) is not None:
             stream_id = assignment.homes[stream_id]
@@ -265,7 +265,10 @@ class LinkBase(Link):
                     messages = self._take_own_signals(messages)
                     break
         self.stats.messages_in += len(messages)
-        self._hand_over(messages)
+        if self._on_message is None or self._early:
+            self._hand_over(messages)
+        else:
+            self._deliver(messages)
 
     def _hand_over(self, messages: list[Message]) -> None:
         """Deliver messages, or keep them until the link is started."""

@@ -29,6 +29,10 @@ from quicdist.protocol import ControlMessage, DistFlag
 from quicdist.term import Atom, EncodeError, Pid, Reference
 from quicdist.term.names import Name
 
+#: Makes a control message without the call of the Python function that the class of a named tuple is.
+_tuple: Any = tuple.__new__
+_SendSender = wire.SendSender
+
 #: Signals are sent in their newest form; for older peers the protocol layer replaces it.
 _TO_ALIAS = int(wire.AltactFlag.ALIAS)
 _TO_ALIAS_FIRST = int(wire.AltactFlag.ALIAS | wire.AltactFlag.PRIO)
@@ -83,7 +87,7 @@ class Runtime(ProcessTable):
             raise self.out_of_reach()
         if isinstance(to, Pid):
             if to.node is not self._atom:
-                self._transmit(to.node.name, wire.SendSender(source, to), message, None)
+                self._transmit(to.node.name, _tuple(_SendSender, (source, to)), message, None)
                 return
             process = self.by_pid.get(to)
             if process is not None:

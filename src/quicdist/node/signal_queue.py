@@ -46,16 +46,26 @@ class SignalQueue:
             return
         self._busy = True
         try:
-            try:
-                self.hand_over(process, message)
-            except KeyboardInterrupt:
-                raise
-            except BaseException:
-                log.exception("a message to %r could not be delivered", process)
+            # As hand_over() does, without its call: so most messages come.
+            if process.state is _RUNNING:
+                try:
+                    process.handle(message)
+                except KeyboardInterrupt:
+                    raise
+                except BaseException as error:
+                    self._failed(process, error, message)
             if self._waiting:
                 self._work_off()
         finally:
             self._busy = False
+
+    def _failed(self, process: Process, error: BaseException, message: Any) -> None:
+        try:
+            self._crashed(process, error, message)
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
+            log.exception("a message to %r could not be delivered", process)
 
     def submit(self, function: Callable[..., Any], *args: Any) -> None:
         """Call ``function`` as a signal: now, or after the signals before it. What it raises is logged."""

@@ -98,6 +98,8 @@ class DistConnection:
         )
         self.messages_in = 0
         self.messages_out = 0
+        #: How many ticks have come.
+        self.ticks_in = 0
         self.bytes_in = 0
         self.bytes_out = 0
         self.ticks_out = 0
@@ -154,10 +156,13 @@ class DistConnection:
             self._sequence += 1
             head = b"".join(parts[:payload_at])
             parts = split(head, parts[payload_at:], size, self._fragment_size, self._sequence)
-        chunks: list[Chunk] = [b"".join(parts)] if size <= _JOIN else parts
         self.messages_out += 1
-        self.bytes_out += sum(map(len, chunks))
-        return stream_id, chunks
+        if size <= _JOIN:
+            message = b"".join(parts)
+            self.bytes_out += len(message)
+            return stream_id, [message]
+        self.bytes_out += sum(map(len, parts))
+        return stream_id, parts
 
     def _control(
         self, control: ControlMessage, payload: Any, pair: Hashable, parts: list[Chunk]
@@ -227,17 +232,23 @@ class DistConnection:
         size = len(data)
         self.bytes_in += size
         messages: list[tuple[ControlMessage, Any]] = []
-        if size < reader.missing:
+        missing = reader.missing
+        if size < missing:
             reader.keep(data)
             return messages
-        # Most messages arrive alone, in one chunk.
-        is_one_frame = (
-            4 < size <= self._longest_alone
-            and not (reader.missing or reader.head)
-            and data[:4] == (size - 4).to_bytes(4)
-        )
         try:
-            for frame in (data[4:],) if is_one_frame else reader.feed(data):
+            # Most messages arrive alone, in one chunk.
+            if (
+                not missing
+                and 4 < size <= self._longest_alone
+                and not reader.head
+                and data[:4] == (size - 4).to_bytes(4)
+            ):
+                message = self._message(stream_id, data, 4)
+                if message is not None:
+                    messages.append(message)
+                return messages
+            for frame in self._frames(reader, data):
                 message = self._message(stream_id, frame)
                 if message is not None:
                     messages.append(message)
@@ -260,7 +271,7 @@ class DistConnection:
         reader = self._readers.get(stream_id) or self._reader(stream_id)
         self.bytes_in += len(data)
         try:
-            for frame in reader.feed(data):
+            for frame in self._frames(reader, data):
                 message = self._message(stream_id, frame)
                 if message is not None:
                     self.messages_in += 1
@@ -277,25 +288,33 @@ class DistConnection:
         reader = self._readers[stream_id] = FrameReader(self.peer.name, self._max_frame)
         return reader
 
-    def _message(self, stream_id: int, frame: Chunk) -> tuple[ControlMessage, Any] | None:
-        """The message in a frame; None for a fragment that does not complete one."""
+    def _frames(self, reader: FrameReader, data: bytes) -> list[Chunk]:
+        ticks = reader.ticks
+        frames = reader.feed(data)
+        self.ticks_in += reader.ticks - ticks
+        return frames
+
+    def _message(self, stream_id: int, frame: Chunk, at: int = 0) -> tuple[ControlMessage, Any] | None:
+        """The message in a frame, which begins at ``at``; None for a fragment that does not complete one."""
         pass_through = False
-        tag, kind = (frame[0], frame[1]) if len(frame) > 2 else (0, 0)
+        tag = kind = 0
+        if len(frame) - at > 2:
+            tag, kind = frame[at], frame[at + 1]
         if tag == 131 and kind == 68:
-            if frame[2]:
-                raise self._malformed("no atom cache reference, none being negotiated", frame)
-            start = 3
+            if frame[at + 2]:
+                raise self._malformed("no atom cache reference, none being negotiated", frame[at:])
+            start = at + 3
         elif tag == 131 and kind in (69, 70) and self._fragments:
-            whole = self._assembler.add(stream_id, frame)
+            whole = self._assembler.add(stream_id, frame[at:])
             if whole is None:
                 return None
             if isinstance(whole, TooLong):
                 return self._too_long(stream_id, whole)
             frame, start = whole, 0
         elif tag == 112 and kind == 131:
-            pass_through, start = True, 2
+            pass_through, start = True, at + 2
         else:
-            raise self._malformed("a distribution header or pass-through", frame)
+            raise self._malformed("a distribution header or pass-through", frame[at:])
         decode = self._decode
         payload: Any = NO_PAYLOAD
         last = self._last_in.get(stream_id)
@@ -345,8 +364,3 @@ class DistConnection:
 
     def _malformed(self, expected: str, came: Chunk) -> FrameError:
         return FrameError(self.peer.name, "frame", f"expected {expected}, got {shown(came)}")
-
-    @property
-    def ticks_in(self) -> int:
-        """How many ticks have come."""
-        return sum(reader.ticks for reader in self._readers.values())

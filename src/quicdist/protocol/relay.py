@@ -97,7 +97,9 @@ class RelayConnection(DistConnection):
         # Only signals of the gateway itself are encoded.
         super().__init__(peer, local, codec=Codec(), streams=streams, max_frame=max_frame)
 
-    def _message(self, stream_id: int, frame: Chunk) -> tuple[Any, Any] | None:
+    def _message(self, stream_id: int, frame: Chunk, at: int = 0) -> tuple[Any, Any] | None:
+        if at:
+            frame = frame[at:]
         tag, kind = (frame[0], frame[1]) if len(frame) > _AFTER_HEADER else (0, 0)
         if tag == 131:
             if kind == 68 and not frame[2]:

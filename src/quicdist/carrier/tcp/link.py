@@ -245,7 +245,8 @@ class TcpLink(LinkBase, asyncio.Protocol):
         if not done:
             self._enter_write(BLOCKED)
             self._loop.add_writer(writer.sock, self._writable)
-        self._sent(writer.put - writer.left)
+        if self._paused:
+            self._sent(writer.put - writer.left)
 
     def _write_out(self) -> None:
         self._flush()

@@ -82,26 +82,26 @@ class Writer:
 
     def _send(self, data: bytes | memoryview) -> bool:
         """Write ``data`` from the front of the queue; whether the kernel took all."""
-        sent = self._write_to_kernel(data)
-        if sent is None:
-            return False
+        assert self.sock is not None
+        try:
+            sent = self.sock.send(data)
+        except OSError as error:
+            if not self._takes_later(error):
+                return False
+            sent = 0
         self.left += sent
         if sent < len(data):
             self.queue.appendleft(memoryview(data)[sent:])
             return False
         return True
 
-    def _write_to_kernel(self, data: bytes | memoryview) -> int | None:
-        """The number of bytes that the kernel took; None after an error, when nothing more can be written."""
-        sock = self.sock
-        assert sock is not None
-        try:
-            return sock.send(data)
-        except (BlockingIOError, InterruptedError):
-            return 0
-        except OSError as error:
-            self._fail(error)
-            return None
+    def _takes_later(self, error: OSError) -> bool:
+        """Whether the kernel, which has taken nothing, takes bytes later. Otherwise nothing more can be
+        written."""
+        if isinstance(error, BlockingIOError | InterruptedError):
+            return True
+        self._fail(error)
+        return False
 
     def _fail(self, error: OSError) -> None:
         self.error = error

@@ -60,9 +60,13 @@ class TlsWriter(Writer):
         """Write the waiting records; whether the kernel took all."""
         if not self._records:
             return True
-        sent = self._write_to_kernel(self._records)
-        if sent is None:
-            return False
+        assert self.sock is not None
+        try:
+            sent = self.sock.send(self._records)
+        except OSError as error:
+            if not self._takes_later(error):
+                return False
+            sent = 0
         self._records = self._records[sent:]
         if self._records:
             return False

@@ -474,8 +474,8 @@ def fast_decoder(
             try:
                 tag = data[offset]
                 if tag == 104 or tag == 116:
-                    if tag == 104 and data[offset + 2] == 119:  # as message_key() has it
-                        key = data[offset : offset + 4 + data[offset + 3]]
+                    if tag == 104 and (first := data[offset + 2]) != 100:  # as message_key() has it
+                        key = data[offset : offset + (4 + data[offset + 3] if first == 119 else 3)]
                     else:
                         key = message_key(data, offset)
                     read_message = reader_of_message(key)
