@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from quicdist.carrier import NetAddress
 from quicdist.errors import QuicDistError
@@ -43,8 +43,7 @@ _KINDS = (VISIBLE, HIDDEN, "connected", "known", "this")
 _NODE_TYPES = (VISIBLE, HIDDEN, "all")
 
 
-@dataclass(frozen=True, slots=True)
-class _Options:
+class _Options(NamedTuple):
     """The options of ``monitor_nodes``: kinds of nodes, form and content of the messages."""
 
     shape: type | None
