@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import importlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,8 +18,13 @@ import pytest
 
 import quicdist
 import quicdist.carrier
+import quicdist.cluster
+import quicdist.config
 import quicdist.discovery
+import quicdist.node
 import quicdist.otp
+import quicdist.sync
+from quicdist import make_development_certificates
 
 SOURCE = Path(quicdist.__file__).parent
 
@@ -47,6 +53,17 @@ BEHAVIOURS = {
         "metrics",
         "introspection",
     )
+}
+
+#: What a command that asks one question does without: services for other nodes, and readers of files.
+SERVING = BEHAVIOURS | {
+    *(f"quicdist.otp.{name}" for name in ("node", "services", "gen_server", "global_server", "rpc_server")),
+    *("quicdist.cluster.backoff", "quicdist.node.cluster", "quicdist.config.reader"),
+    *(
+        "quicdist.discovery.epmd_daemon",
+        "quicdist.term.text.compound_parser",
+        "quicdist.carrier.tls.settings",
+    ),
 }
 
 TCP_NODES = """
@@ -135,7 +152,7 @@ def loaded_by(program: str, tmp_path: Path) -> set[str]:
         ),
         (COMMAND.format(arguments=["--help"]), NETWORK | {"asyncio", "rich", "quicdist.term"}),
         (COMMAND.format(arguments=["ping", "--help"]), NETWORK | {"asyncio", "rich", "quicdist.term"}),
-        (PING_OVER_TCP, NETWORK | BEHAVIOURS | {"rich", "quicdist.carrier.quic.carrier"}),
+        (PING_OVER_TCP, NETWORK | SERVING | {"rich", "quicdist.carrier.quic.carrier"}),
     ],
     ids=[
         "quicdist",
@@ -197,6 +214,17 @@ assert OpenSSL.crypto.X509Store is store
     loaded_by(program, tmp_path)
 
 
+def test_a_ping_over_quic_loads_no_services_and_no_other_carrier(tmp_path: Path) -> None:
+    files = make_development_certificates(tmp_path / "certificates")
+    name = f"pinged{os.getpid()}@127.0.0.1"
+    cert, key = str(files.cert), str(files.key)
+    with quicdist.sync.Node(name, cookie="loading", host="127.0.0.1", port=0, cert=cert, key=key) as node:
+        where = f"{name}=127.0.0.1:{node.addresses[0].port}"
+        arguments = ["ping", name, "--cookie", "loading", "--address", where, "--cacert", str(files.ca)]
+        loaded = loaded_by(COMMAND.format(arguments=arguments), tmp_path)
+    assert loaded & (SERVING | {"rich", "dns", "quicdist.carrier.tcp.carrier"}) == set()
+
+
 @pytest.mark.parametrize(
     ("call", "is_default"),
     [
@@ -228,7 +256,15 @@ def test_discovery_by_dns_loads_dnspython(tmp_path: Path) -> None:
 
 # -- names that are imported when they are used ------------------------------------------------
 
-LAZY = [quicdist, quicdist.carrier, quicdist.discovery, quicdist.otp]
+LAZY = [
+    quicdist,
+    quicdist.carrier,
+    quicdist.cluster,
+    quicdist.config,
+    quicdist.discovery,
+    quicdist.node,
+    quicdist.otp,
+]
 
 
 def lazy_table(package: ModuleType) -> dict[str, str]:

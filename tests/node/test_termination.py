@@ -51,7 +51,7 @@ async def main():
 
 #: ``quicdist.run`` takes uvloop, which the tests have.
 RUNNERS = {"asyncio.run": "asyncio.run(main())", "quicdist.run": "quicdist.run(main())"}
-WITHOUT_UVLOOP = "quicdist.node.event_loop.new_event_loop = None"
+WITHOUT_UVLOOP = "import quicdist.node.event_loop as events; events.new_event_loop = None"
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
 

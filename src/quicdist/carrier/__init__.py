@@ -47,7 +47,6 @@ from quicdist.carrier.stream_errors import (
     StreamsNotSupported,
 )
 from quicdist.carrier.stream_priorities import DEFAULT_PRIORITY
-from quicdist.carrier.tcp.carrier import TcpCarrier
 from quicdist.carrier.user_stream import StreamConsumer, UserStream
 
 if TYPE_CHECKING:
@@ -56,6 +55,7 @@ if TYPE_CHECKING:
     from quicdist.carrier.quic.connect_options import ConnectOptions
     from quicdist.carrier.quic.settings import QuicSettings
     from quicdist.carrier.security.certificates import CertificateFiles, make_development_certificates
+    from quicdist.carrier.tcp.carrier import TcpCarrier
     from quicdist.carrier.tls.carrier import TlsCarrier
     from quicdist.carrier.tls.settings import CertificateAndKey, TlsOptions, TlsSettings
 else:
@@ -70,6 +70,7 @@ else:
             "quicdist.carrier.quic.connect_options": "ConnectOptions",
             "quicdist.carrier.quic.settings": "QuicSettings",
             "quicdist.carrier.security.certificates": "CertificateFiles make_development_certificates",
+            "quicdist.carrier.tcp.carrier": "TcpCarrier",
             "quicdist.carrier.tls.carrier": "TlsCarrier",
             "quicdist.carrier.tls.settings": "CertificateAndKey TlsOptions TlsSettings",
         },

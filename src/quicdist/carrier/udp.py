@@ -9,8 +9,7 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from quicdist.carrier.datagram_socket import (
     SOL_UDP,
@@ -69,8 +68,7 @@ class DatagramReceiver(Protocol):
         """The socket takes datagrams again."""
 
 
-@dataclass(frozen=True, slots=True)
-class SocketBuffers:
+class SocketBuffers(NamedTuple):
     """The buffer sizes the system granted, in bytes."""
 
     receive: int

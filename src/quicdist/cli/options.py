@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 F = TypeVar("F", bound=Callable[..., Any])
+N = TypeVar("N")
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from quicdist import Node
+    from quicdist.otp.calling_node import CallingNode
 
     _NameBase = click.ParamType[str]
     _AddressBase = click.ParamType["NodeAddress"]
@@ -225,29 +227,77 @@ def make_node(
     Without ``carriers`` it is the carrier that ``toward`` or an address names. Raises
     :class:`click.UsageError` for options that do not go together.
     """
-    from quicdist import ConfigError, CookieError, Node
+    from quicdist import Node
+
+    return _made(
+        Node,
+        name,
+        cookie,
+        carriers,
+        [*addresses, _address(toward)],
+        toward=_address(toward).node,
+        cert=cert,
+        key=key,
+        cacert=cacert,
+        verify=verify,
+        setup_time=timeout,
+        config=config,
+        vm_args=vm_args,
+        **more,
+    )
+
+
+def make_calling_node(
+    *,
+    name: str | None,
+    cookie: str | None,
+    carriers: Sequence[str],
+    addresses: Sequence[NodeAddress],
+    timeout: float,
+    toward: NodeAddress,
+    **more: Any,
+) -> CallingNode:
+    """:func:`make_node` of a node that offers nothing to others."""
+    from quicdist.otp.calling_node import CallingNode
+
+    known = [*addresses, toward]
+    return _made(CallingNode, name, cookie, carriers, known, toward=toward.node, setup_time=timeout, **more)
+
+
+def _address(node: str | NodeAddress) -> NodeAddress:
+    return node if isinstance(node, NodeAddress) else NodeAddress(node)
+
+
+def _made(
+    make: Callable[..., N],
+    name: str | None,
+    cookie: str | None,
+    carriers: Sequence[str],
+    known: Sequence[NodeAddress],
+    *,
+    toward: str,
+    cert: str | None,
+    key: str | None,
+    config: Sequence[str],
+    **more: Any,
+) -> N:
+    from quicdist.config import ConfigError
+    from quicdist.node import CookieError
 
     if (cert is None) != (key is None):
         raise click.UsageError("--cert and --key go together: only one of them is given")
-    if not isinstance(toward, NodeAddress):
-        toward = NodeAddress(toward)
-    if name is not None and name == toward.node:
+    if name is not None and name == toward:
         raise click.UsageError(f"--name {name} is the name of the other node: two nodes need two names")
-    known = [*addresses, toward]
     carriers = _carriers(carriers, known)
     try:
-        return Node(
-            name or default_name(toward.node),
+        return make(
+            name or default_name(toward),
             cookie=cookie,
-            config=config,
-            vm_args=vm_args,
             carrier=carriers or None,
             nodes=table(known),
             cert=cert,
             key=key,
-            cacert=cacert,
-            verify=verify,
-            setup_time=timeout,
+            config=config or None,
             **more,
         )
     except ConfigError as error:

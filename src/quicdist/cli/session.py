@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from quicdist import Node
     from quicdist.cli.options import NodeAddress
     from quicdist.cli.traced_link import Show
+    from quicdist.otp.calling_node import CallingNode
 
 T = TypeVar("T")
+N = TypeVar("N", "Node", "CallingNode")
 
 
 def reach(
@@ -33,9 +35,7 @@ def reach(
     ``options`` are the shared options of the command. ``traced_by`` is called with each message of its links.
     Raises :class:`QuicDistError`.
     """
-    from quicdist.cli.leaving import leave
     from quicdist.cli.options import make_node
-    from quicdist.cli.unreachable import explain
 
     options = {**options, "toward": target, "listen": False, "cluster": ()}
     if any(each.node == target.node and each.port for each in (target, *options["addresses"])):
@@ -45,6 +45,26 @@ def reach(
         from quicdist.cli.traced_link import traced_endpoints
 
         node = make_node(**options, endpoints=traced_endpoints(node, traced_by))
+
+    return _work_with(node, target, work, doing)
+
+
+def reach_briefly(
+    target: NodeAddress,
+    work: Callable[[CallingNode], Awaitable[T]],
+    *,
+    doing: str,
+    options: dict[str, Any],
+) -> T:
+    """:func:`reach` with a node that offers nothing to others: for a command that asks one question."""
+    from quicdist.cli.options import make_calling_node
+
+    return _work_with(make_calling_node(**options, toward=target), target, work, doing)
+
+
+def _work_with(node: N, target: NodeAddress, work: Callable[[N], Awaitable[T]], doing: str) -> T:
+    from quicdist.cli.leaving import leave
+    from quicdist.cli.unreachable import explain
 
     async def run() -> T:
         async with node:
@@ -63,10 +83,10 @@ def reach(
 
 def run_with_progress(work: Coroutine[Any, Any, T], doing: str) -> T:
     """Run a coroutine, and show ``doing`` meanwhile if standard error is a terminal."""
-    import quicdist
+    from quicdist.node.event_loop import run
 
     with progress(doing):
-        return quicdist.run(work)
+        return run(work)
 
 
 @contextlib.contextmanager
@@ -98,7 +118,7 @@ def fail(error: Exception | str) -> NoReturn:
 
 def complain(error: Exception | str) -> None:
     """Print an error with its notes, and with the stack of a remote one."""
-    from quicdist import RemoteError
+    from quicdist.otp import RemoteError
 
     notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
     click.echo(f"quicdist: {error}{notes}", err=True)

@@ -8,12 +8,13 @@ from quicdist.errors import QuicDistError
 
 if TYPE_CHECKING:
     from quicdist import Node
+    from quicdist.otp.calling_node import CallingNode
 
 #: Seconds for epmd's answer.
 _PATIENCE = 1.0
 
 
-async def explain(error: QuicDistError, node: Node) -> None:
+async def explain(error: QuicDistError, node: Node | CallingNode) -> None:
     """Note the carriers on the error of a dial by ``node``, and a hint if epmd knows a node that did not
     answer over QUIC."""
     from quicdist import NotConnected

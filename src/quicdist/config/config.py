@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quicdist.carrier import Address
-from quicdist.cluster import Strategy
 from quicdist.config.errors import Unsupported
 from quicdist.discovery import Backend, Discovery
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from quicdist.carrier.security.psk import ExternalPsk, Psks
     from quicdist.carrier.security.tls_config import ClientCertificate
     from quicdist.carrier.tls.settings import TlsSettings
+    from quicdist.cluster import Strategy
+
+#: The path of a configuration file.
+Source = str | os.PathLike[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

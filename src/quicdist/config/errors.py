@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from quicdist.errors import QuicDistError
-from quicdist.term import format_term
 
 
 class ConfigError(QuicDistError, ValueError):
@@ -33,5 +32,7 @@ class Unsupported(NamedTuple):
 
 def shown(value: Any) -> str:
     """A value for an error message, cut to 80 characters."""
+    from quicdist.term import format_term
+
     text = repr(value) if isinstance(value, str) else format_term(value)
     return text if len(text) <= 80 else text[:79] + "…"

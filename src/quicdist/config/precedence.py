@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from quicdist.config.config import Config
+from quicdist.config.config import Config, Source
 from quicdist.config.errors import ConfigError
-from quicdist.config.reader import Source, read_config
 
 
 def as_config(
@@ -17,7 +16,12 @@ def as_config(
 
     Raises :class:`ConfigError`.
     """
+    if config is None and vm_args is None:
+        return Config()
     if not isinstance(config, Config):
+        # Imported here: it has the readers of all options, and many nodes have no file.
+        from quicdist.config.reader import read_config
+
         return read_config(config, vm_args)
     if vm_args is not None:
         raise ConfigError("vm_args", "the config has been read already: pass vm_args to read_config")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quicdist.config.cluster_settings import strategies
-from quicdist.config.config import Config
+from quicdist.config.config import Config, Source
 from quicdist.config.erl_flags import KNOWN, FlagReader
 from quicdist.config.errors import ConfigError, Unsupported, shown
 from quicdist.config.options import DIST, DIST_FLAGS, KERNEL, NODES_FLAG, QUIC, Option
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from quicdist.carrier.security.psk import Psks
 
 log = get_logger("quicdist.config")
-
-#: The path of a configuration file.
-Source = str | os.PathLike[str]
 
 
 def read_config(

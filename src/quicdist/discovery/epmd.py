@@ -7,7 +7,6 @@ import asyncio
 from quicdist.carrier import Address
 from quicdist.discovery import epmd_client
 from quicdist.discovery.contract import Discovery, Family, RegisteredName, alive_name
-from quicdist.discovery.epmd_daemon import start_epmd
 from quicdist.discovery.epmd_messages import NodeType
 from quicdist.discovery.errors import (
     DiscoveryError,
@@ -129,6 +128,8 @@ class _Registration:
         except EpmdUnreachable:
             if not self._epmd._start_epmd or self._epmd._host is not None:
                 raise
+            from quicdist.discovery.epmd_daemon import start_epmd
+
             await start_epmd(self._address, within=self._epmd._client.timeout)
             creation = await self._register()
         self._keeper = asyncio.create_task(self._keep(), name=f"epmd keeper of {self._node}")

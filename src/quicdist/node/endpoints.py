@@ -7,18 +7,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from quicdist.carrier import Carrier, Pem, TcpCarrier
+from quicdist.carrier import Carrier, Pem
 from quicdist.carrier.liveness import NET_TICKTIME
 from quicdist.config import Config, ConfigError
 from quicdist.config.discovery_settings import quic_discovery, quic_port, tcp_discovery, tcp_ports
 from quicdist.config.quic_settings import quic_settings as config_quic_settings
-from quicdist.config.tls_settings import tls_settings
 from quicdist.discovery import Discovery
 from quicdist.discovery.static import Addresses
 from quicdist.node.errors import NodeError
 
 if TYPE_CHECKING:
     from quicdist.carrier import QuicCarrier, QuicSettings, TlsSettings
+
+#: Bytes of the longest message that a peer may send.
+MAX_FRAME = 128 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class EndpointSettings:
     cacert: Pem | None = None
     verify: bool = True
     net_ticktime: float = NET_TICKTIME
-    max_frame: int = 128 * 1024 * 1024
+    max_frame: int = MAX_FRAME
     config: Config = field(default_factory=Config)
     #: Settings of the QUIC carrier, which override those of ``config``: see :func:`quic_settings`.
     quic: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -95,6 +97,8 @@ def _quic(settings: EndpointSettings) -> Endpoint:
 
 
 def _tcp(settings: EndpointSettings) -> Endpoint:
+    from quicdist.carrier import TcpCarrier
+
     return _over_tcp(settings, TcpCarrier)
 
 
@@ -115,6 +119,7 @@ def _over_tcp(settings: EndpointSettings, make: Callable[..., Carrier]) -> Endpo
 def _tls(settings: EndpointSettings) -> Endpoint:
     # Imported here, because most nodes do not need it.
     from quicdist.carrier.tls.carrier import TlsCarrier
+    from quicdist.config.tls_settings import tls_settings
 
     tls = tls_settings(
         settings.config,

@@ -7,7 +7,7 @@ from typing import Any
 
 from quicdist.containment import describe
 from quicdist.errors import QuicDistError
-from quicdist.term import Atom, format_term
+from quicdist.term import Atom
 from quicdist.term.shorten import shorten
 
 
@@ -123,4 +123,6 @@ class ProcessExit(BaseException):
 
 def _shown(reason: Any) -> str:
     """A term as text, cut to a readable length."""
+    from quicdist.term import format_term  # the printer of terms, which few programs use
+
     return format_term(shorten(reason))

@@ -10,7 +10,7 @@ import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from quicdist.carrier import CarrierError, Link, MessageHandler, NetAddress
 from quicdist.carrier.liveness import NET_TICKTIME, Ticker
@@ -97,8 +97,7 @@ class NodeServices:
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class _Running:
+class _Running(NamedTuple):
     """The parts of a node that exist from its start to its end."""
 
     identity: LocalIdentity

@@ -11,7 +11,7 @@ from quicdist.logs import Lines, RateLimit, clean, get_logger
 from quicdist.node.errors import ProcessExit
 from quicdist.node.exit_reason import ERROR, Failure, is_shutdown, only
 from quicdist.node.process import Process
-from quicdist.term import Atom, Pid, TermError, format_term
+from quicdist.term import Atom, Pid, TermError
 from quicdist.term.shorten import shorten
 
 log = get_logger("quicdist.crash")
@@ -101,6 +101,8 @@ class Crash:
 
 def shown(term: Any) -> str:
     """A term, or any other object, as text of a limited length."""
+    from quicdist.term import format_term  # the printer of terms, which few programs use
+
     try:
         text = format_term(shorten(term), printable_range="unicode")
     except TermError:

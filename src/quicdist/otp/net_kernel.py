@@ -1,39 +1,32 @@
-"""``net_kernel``: the connected nodes, monitors of nodes, and the nodes that may connect.
+"""``net_kernel``: the connected nodes, monitors of nodes, and the nodes that may connect. Its process is
+:mod:`quicdist.otp.net_kernel_server`.
 
 OTP: ``net_kernel(3)``, ``net_adm:ping/1``, ``erlang:nodes/1``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from quicdist.carrier import NetAddress
 from quicdist.errors import QuicDistError
-from quicdist.logs import get_logger
-from quicdist.node.dynamic_names import NONODE
 from quicdist.node.errors import NetTickTimeout, NodeError, NotConnected
 from quicdist.node.local_node import LocalNode, NodeEvent, NodeUp
 from quicdist.node.process import Process
-from quicdist.node.reports import Shown, shown
-from quicdist.otp import gen_server
+from quicdist.node.reports import shown
 from quicdist.otp.deadline import Deadline, within
 from quicdist.otp.gen import GenClient
-from quicdist.otp.gen_messages import From
-from quicdist.otp.gen_server import GenServer
 from quicdist.protocol import DistFlag
 from quicdist.protocol.names import node_name, node_names
 from quicdist.term import Atom
 from quicdist.term.names import Name, name_of
 
-log = get_logger("quicdist.otp")
-
 NET_KERNEL = "net_kernel"
 
-_IS_AUTH = Atom("is_auth")
-_YES = Atom("yes")
-_OK = Atom("ok")
+IS_AUTH = Atom("is_auth")
+YES = Atom("yes")
 _NODEUP, _NODEDOWN = Atom("nodeup"), Atom("nodedown")
 _NODE_TYPE, _NODEDOWN_REASON, _CONNECTION_ID = (
     Atom("node_type"),
@@ -50,69 +43,7 @@ _KINDS = (VISIBLE, HIDDEN, "connected", "known", "this")
 _NODE_TYPES = (VISIBLE, HIDDEN, "all")
 
 
-class NetKernelServer(GenServer):
-    """The registered process ``net_kernel``. It answers pings and queries. Requests that would change
-    this node (``disconnect``, ``allow``, ``new_ticktime``) are left to its own program: as for unknown
-    requests in OTP there is no reply."""
-
-    def __init__(self, node: LocalNode, kernel: NetKernel) -> None:
-        self._node = node
-        self._kernel = kernel
-
-    def get_state(self) -> Any:
-        return self._state()
-
-    def handle_call(self, request: Any, sender: From) -> Any:
-        if isinstance(request, tuple) and len(request) == 2 and request[0] == _IS_AUTH:
-            answer: Any = _YES
-        elif isinstance(request, Atom) and request.name in _QUERIES:
-            answer = _QUERIES[request.name](self)
-        else:
-            log.debug("net_kernel got an unknown call: %s", Shown(request))
-            answer = gen_server.NO_REPLY
-        return answer
-
-    def handle_cast(self, request: Any) -> None:
-        log.debug("net_kernel got an unknown cast: %s", Shown(request))
-
-    def handle_info(self, message: Any) -> None:
-        log.debug("net_kernel got an unknown message: %s", Shown(message))
-
-    def _ticktime(self) -> int:
-        return round(self._node.net_ticktime * 1000)
-
-    def _allowed(self) -> Any:
-        return (_OK, [Atom(name) for name in self._kernel.allowed()])
-
-    def _longnames(self) -> bool:
-        return "." in self._node.static_name.partition("@")[2]
-
-    def _state(self) -> Any:
-        domain = Atom("longnames" if self._longnames() else "shortnames")
-        dynamic, static = self._node.has_dynamic_name, Atom("static")
-        nameless = dynamic and self._node.name == NONODE
-        return {
-            Atom("started"): static,
-            Atom("name_type"): Atom("dynamic") if dynamic else static,
-            Atom("name"): Atom("undefined") if nameless else Atom(self._node.name),
-            Atom("name_domain"): domain,
-        }
-
-    def _nodename(self) -> Atom:
-        return Atom(self._node.name)
-
-
-_QUERIES: dict[str, Callable[[NetKernelServer], Any]] = {
-    "ticktime": NetKernelServer._ticktime,
-    "nodename": NetKernelServer._nodename,
-    "longnames": NetKernelServer._longnames,
-    "allowed": NetKernelServer._allowed,
-    "get_state": NetKernelServer._state,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _Options:
+class _Options(NamedTuple):
     """The options of ``monitor_nodes``: kinds of nodes, form and content of the messages."""
 
     shape: type | None
@@ -284,9 +215,9 @@ class NetKernel:
             async with within(timeout, node):
                 await self._node.connections.connect(node)
         answer = await self._gen.call(
-            (NET_KERNEL, node), (_IS_AUTH, Atom(self._node.name)), timeout=deadline.left()
+            (NET_KERNEL, node), (IS_AUTH, Atom(self._node.name)), timeout=deadline.left()
         )
-        if answer != _YES:
+        if answer != YES:
             raise NodeError(f"{node} answered {shown(answer)} to a ping")
 
     def disconnect(self, node: Name) -> bool:

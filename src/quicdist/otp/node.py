@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from quicdist.carrier import DEFAULT_PRIORITY, NetAddress, Pem, TlsSettings, UserStream
-from quicdist.carrier.liveness import NET_TICKTIME
 from quicdist.cluster import Backoff, ClusterSource
 from quicdist.cluster.strategy import as_strategies
 from quicdist.config import Config, Source, as_config, first
@@ -16,13 +15,11 @@ from quicdist.discovery import Discovery
 from quicdist.discovery.static import Addresses
 from quicdist.errors import QuicDistError
 from quicdist.node.cluster import Cluster
-from quicdist.node.connections import SETUP_TIME
 from quicdist.node.dial_queue import MAX_DIALS
-from quicdist.node.dynamic_names import is_dynamic
-from quicdist.node.endpoints import Endpoint, EndpointSettings, carrier_names, make_endpoints
-from quicdist.node.errors import NodeError
+from quicdist.node.endpoints import MAX_FRAME, Endpoint, carrier_names
 from quicdist.node.lifecycle import NodeState
-from quicdist.node.local_node import LocalNode, NodeEvent, NodeServices
+from quicdist.node.local_node import NodeEvent, NodeServices
+from quicdist.node.node_options import make_local_node
 from quicdist.node.option_types import check_option_types
 from quicdist.node.process import Process
 from quicdist.node.quic_dist import QuicDist
@@ -180,7 +177,7 @@ class Node:
         default: Callable[[Any], Any] | None = None,
         net_ticktime: float | None = None,
         setup_time: float | None = None,
-        max_frame: int = 128 * 1024 * 1024,
+        max_frame: int = MAX_FRAME,
         max_dials: int = MAX_DIALS,
         tracer: CallTracer | None = None,
     ) -> None:
@@ -214,61 +211,40 @@ class Node:
             }
         )
         files = as_config(config, vm_args)
-        name = first(name, files.name)
-        if name is None:
-            raise NodeError("a node needs a name: pass one, or a vm.args with -name or -sname")
-        name = node_name(name)
-        dynamic = is_dynamic(name)
-        if dynamic and (listen or hidden is False):
-            raise NodeError(f"{name} asks for its name: such a node is hidden and does not listen")
-        listen = not dynamic and first(listen, files.listen, True)
-        if hidden is False and not listen and endpoints is None:
-            raise NodeError("a published node must listen: the other nodes of its cluster connect to it")
-        hidden = first(hidden, files.hidden, True) or not listen  # as -dist_listen false implies
-        ticktime = first(net_ticktime, files.net_ticktime, NET_TICKTIME)
-        its_cert, its_key, its_cacert = files.certificates
-        if endpoints is None:
-            settings = EndpointSettings(
-                nodes=nodes or {},
-                discovery=discovery,
-                host=host,
-                port=port,
-                listen=listen,
-                epmd=first(epmd, files.epmd, True),
-                hidden=hidden,
-                cert=first(cert, its_cert),
-                key=first(key, its_key),
-                cacert=first(cacert, its_cacert),
-                verify=first(verify, files.verify, True),
-                quic=quic or {},
-                tls=tls,
-                net_ticktime=ticktime,
-                max_frame=max_frame,
-                config=files,
-                name=name,
-            )
-            endpoints = make_endpoints(first(carrier, files.carriers, "quic"), settings)
         partitions = Partitions(
             first(connect_all, files.connect_all, True),
             first(prevent_overlapping_partitions, files.prevent_overlapping_partitions, True),
         )
         self._running = _RunningServices(self, partitions, tracer)
-        self._local = LocalNode(
-            name,
+        self._local = make_local_node(
+            files,
             owner=self,
             services=self._running,
-            cookie=first(cookie, files.cookie),
+            name=name,
+            cookie=cookie,
+            carrier=carrier,
+            nodes=nodes,
+            host=host,
+            port=port,
+            listen=listen,
+            epmd=epmd,
+            discovery=discovery,
             endpoints=endpoints,
+            cert=cert,
+            key=key,
+            cacert=cacert,
+            verify=verify,
+            quic=quic,
+            tls=tls,
             hidden=hidden,
             codec=Codec(none=none, limits=limits, default=default),
-            net_ticktime=ticktime,
-            setup_time=first(setup_time, files.setup_time, SETUP_TIME),
+            net_ticktime=net_ticktime,
+            setup_time=setup_time,
+            max_frame=max_frame,
             max_dials=max_dials,
         )
         strategies = files.cluster if cluster is None else as_strategies(cluster)
         self._cluster = Cluster(self._local, strategies, cluster_backoff)
-        for other, its_cookie in files.cookies.items():
-            self.set_cookie(other, its_cookie)
         #: What other nodes may call and spawn.
         self.exports = NodeExports(self._local, lambda: self.net_kernel, lambda: self.sys)
 

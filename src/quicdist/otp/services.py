@@ -29,7 +29,8 @@ from quicdist.otp.io_server import USER, IoServer
 from quicdist.otp.kernel_supervisor import KernelSupervisor, spawn_kernel_process
 from quicdist.otp.logger import LOGGER_PROXY, LoggerProxy
 from quicdist.otp.name_resolver import NameResolver
-from quicdist.otp.net_kernel import NET_KERNEL, NetKernel, NetKernelServer
+from quicdist.otp.net_kernel import NET_KERNEL, NetKernel
+from quicdist.otp.net_kernel_server import NetKernelServer
 from quicdist.otp.output import Outputs
 from quicdist.otp.pg import ProcessGroups
 from quicdist.otp.rpc import REX, RpcClient

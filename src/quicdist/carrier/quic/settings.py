@@ -16,7 +16,6 @@ from quicdist.carrier.quic.engine.path_mtu import MAX_SIZE, MIN_SIZE
 from quicdist.carrier.quic.engine.recovery.congestion import Algorithm
 from quicdist.carrier.quic.engine.settings import EngineSettings
 from quicdist.carrier.quic.reset_secret import ResetSecret, check_reset_secret
-from quicdist.carrier.security.certificates import unused_credentials
 from quicdist.carrier.security.credentials import Credentials
 from quicdist.carrier.security.psk import psk_finder
 from quicdist.carrier.security.tls_config import TlsConfig
@@ -146,7 +145,7 @@ class QuicSettings:
             )
         find_psk = psk_finder(tls.psks) if tls.psks is not None else None
         return dataclasses.replace(
-            self._engine(credentials or unused_credentials()),
+            self._engine(credentials or _unused_credentials()),
             clients=clients,
             find_psk=find_psk,
             psk_only=find_psk is not None and credentials is None,
@@ -166,3 +165,10 @@ class QuicSettings:
             initial_rtt=self.initial_rtt,
             credentials=credentials,
         )
+
+
+def _unused_credentials() -> Credentials:
+    # Imported here: it makes certificates, and few listeners are without one.
+    from quicdist.carrier.security.certificates import unused_credentials
+
+    return unused_credentials()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 #: QUIC's transport error codes for TLS alerts start here (RFC 9001, section 4.8).
 CRYPTO_ERROR: Final = 0x100
 
 
-@dataclass(frozen=True, slots=True)
-class Closing:
+class Closing(NamedTuple):
     """Why a connection ends: the content of its CONNECTION_CLOSE, or the local reason.
 
     ``by_peer``: the peer has closed it; otherwise this side has. ``is_application``: the code is one of the

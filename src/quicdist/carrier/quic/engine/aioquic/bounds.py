@@ -11,8 +11,7 @@ Afterwards the memory of data out of order stays bounded, and each frame takes t
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NamedTuple
 
 from aioquic import tls
 from aioquic.buffer import (  # type: ignore[attr-defined]  # it is where the examples import it
@@ -39,8 +38,7 @@ from quicdist.logs import get_logger
 log = get_logger("quicdist.carrier.quic")
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(NamedTuple):
     """Limits of a connection whose peer is not authenticated."""
 
     #: Frames, PADDING excepted. A handshake takes a few dozen.

@@ -7,8 +7,7 @@ included.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.crypto import (
@@ -25,8 +24,7 @@ from quicdist.carrier.quic.engine.aioquic.transport_parameters import says
 from quicdist.carrier.quic.engine.own_parameters import PACED
 
 
-@dataclass(frozen=True, slots=True)
-class KeyLimits:
+class KeyLimits(NamedTuple):
     """``update``: packets after which the keys are updated. ``maximum``: packets after which the connection
     is closed if they could not be. ``forgeries``: packets that fail authentication, under all keys, after
     which the connection is closed."""

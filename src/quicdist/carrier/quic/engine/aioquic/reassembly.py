@@ -8,8 +8,7 @@ binary search and a move in a bounded list.
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from aioquic.quic.connection import QuicConnectionError
 from aioquic.quic.events import StreamReset
@@ -28,8 +27,7 @@ class PacketDropped(Exception):
     """A limit does not allow the data of a packet: it counts as lost, and the peer sends them again."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReassemblyLimits:
+class ReassemblyLimits(NamedTuple):
     """Limits for data out of order.
 
     ``pieces``: pieces in all; ``base`` of them whatever their size, and one more for every ``bytes_each``
