@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from quicdist import Atom, Pid, term_to_binary
+from quicdist.cli.json_terms import dumps
 from quicdist.protocol import DEFAULT_FLAGS, DistConnection, LocalIdentity, Peer, RegSend, StreamPlan
 from quicdist.term import Codec
 from tests.cli.command import run
@@ -117,3 +118,8 @@ class TestFrames:
         status, _, err = run("decode", "--frames", "--text", "0000000583440100ff")
         assert status == 1
         assert "atom cache" in err
+
+
+def test_keys_of_a_map_that_json_writes_alike_are_all_there() -> None:
+    text = dumps({1: Atom("number"), b"1": Atom("binary"), b"a": Atom("letter")})
+    assert json.loads(text) == {"1": "number", '<<"1">>': "binary", "a": "letter"}

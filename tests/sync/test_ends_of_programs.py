@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from quicdist import NodeDown
-from quicdist.sync import Node
+from quicdist.sync import Node, loop_thread
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -92,3 +92,21 @@ def test_a_forked_process_cannot_use_the_node_and_leaves_its_block(peer: Peer) -
     assert (status, last, err) == (0, "parent", "")
     assert len(refused) == 3
     assert all("a process forked from it cannot use the node" in text for text in refused)
+
+
+def test_ctrl_c_while_nodes_stop_at_exit_ends_the_program_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Interrupted:
+        stopping = False
+
+        def begin_stop(self) -> None:
+            self.stopping = True
+
+        def join(self, timeout: float) -> None:
+            raise KeyboardInterrupt
+
+    thread = Interrupted()
+    monkeypatch.setattr(loop_thread, "_running", {thread})
+    loop_thread._stop_all()
+    assert thread.stopping

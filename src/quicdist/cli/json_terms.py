@@ -22,9 +22,12 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return format_term(value, "~w")
     if isinstance(value, dict):
-        return {
-            key if isinstance(key, str) else format_term(key): _plain(each) for key, each in value.items()
-        }
+        # Keys that are strings come last: one that another key is printed as keeps its quotes.
+        named = {format_term(key): _plain(each) for key, each in value.items() if not isinstance(key, str)}
+        for key, each in value.items():
+            if isinstance(key, str):
+                named[format_term(key) if key in named else key] = _plain(each)
+        return named
     if isinstance(value, list | tuple):
         return list(map(_plain, value))
     return value

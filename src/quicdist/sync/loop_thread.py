@@ -231,5 +231,6 @@ def _stop_all() -> None:
     threads = list(_running)
     for thread in threads:
         thread.begin_stop()
-    for thread in threads:
-        thread.join(EXIT_TIME)
+    with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C again: do not wait
+        for thread in threads:
+            thread.join(EXIT_TIME)
