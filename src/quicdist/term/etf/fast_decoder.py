@@ -93,8 +93,8 @@ _ALIKE_TAGS = frozenset(
 #: Messages, and elements of lists, with the same key before a shape is compiled for it.
 _MESSAGES = 16
 _ELEMENTS = 256
-#: One in so many messages without a shape is counted, for that many. A program may have more kinds of messages
-#: than there are shapes, and counting takes half as long as decoding a small one.
+#: One in so many messages without a shape is counted, for that many. A program may have more kinds of
+#: messages than there are shapes, and counting takes half as long as decoding a small one.
 _COUNTED = 4
 #: Levels that shapes may have.
 _SHAPE_LEVELS = 10
