@@ -21,6 +21,7 @@ from aioquic.quic import events
 from aioquic.quic.configuration import QuicConfiguration
 
 from benchmarks import control
+from quicdist.node.event_loop import new_event_loop
 
 #: Messages between two turns of the event loop, as in end_quicdist.py.
 BURST = 100
@@ -145,4 +146,5 @@ async def main(options: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     logging.getLogger("quic").setLevel(logging.CRITICAL)
-    asyncio.run(main(control.options()))
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:  # as the end of quicdist has it
+        runner.run(main(control.options()))

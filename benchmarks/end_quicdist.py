@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Any
 
 from benchmarks import control
-from quicdist import ANY, Atom, ConnectOptions, Node, Pid, Process, UserStream
+from quicdist import ANY, Atom, ConnectOptions, Node, Pid, Process, UserStream, run
 
 #: Messages sent before the loop gets its turn, and bytes, whichever is reached first: what a program
 #: that sends as it reads or computes would do.
@@ -263,4 +263,4 @@ async def main(options: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     logging.getLogger("quic").setLevel(logging.CRITICAL)
-    asyncio.run(main(control.options()))
+    run(main(control.options()))

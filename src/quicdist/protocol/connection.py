@@ -340,6 +340,8 @@ class DistConnection:
                         raise
                     payload, end = RefusedPayload(error, error.begun), len(frame)
         except DecodeError as error:
+            if start > at > 0:  # The offsets in the error are those in the message, which begins at "at".
+                return self._message(stream_id, frame[at:])
             raise self._undecodable(stream_id, error) from error
         if end != len(frame):
             raise self._malformed(f"nothing after {control.op.name}", frame[end:])
