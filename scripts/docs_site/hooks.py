@@ -42,6 +42,7 @@ LANGUAGES = {
     ".ex": "elixir",
     ".exs": "elixir",
     ".erl": "erlang",
+    ".ipynb": "json",
 }
 
 #: The packages of the API pages, in the order of their pages, with a title.
@@ -56,7 +57,7 @@ PACKAGES = {
     "protocol": "Distribution protocol",
     "gateway": "Gateway",
     "sync": "Without asyncio",
-    "testing": "Testing",
+    "testing": "Testing your program",
     "prometheus": "Prometheus",
     "opentelemetry": "OpenTelemetry",
 }
@@ -98,6 +99,15 @@ def rewritten(text: str, origin: Path, found: set[Path]) -> str:
     return LINK.sub(
         lambda match: match[0] if any(match.start() in span for span in code) else link(match), text
     )
+
+
+def with_files(text: str, origin: Path) -> str:
+    """The README of an example with links to its files, which a code host lists beside it."""
+    if origin.name != "README.md" or not origin.is_relative_to(ROOT / "examples"):
+        return text
+    files = (path.name for path in sorted(origin.parent.iterdir()) if path.is_file())
+    links = (f"- [{name}]({name})" for name in files if name not in {"README.md", "__init__.py"})
+    return "\n".join([text.rstrip(), "", "Files:", "", *links, ""])
 
 
 def public_names(package: str) -> list[str]:
@@ -177,6 +187,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         for path in missing:
             text = path.read_text()
             if path.suffix == ".md":
+                text = with_files(text, path)
                 rewritten(text, path, found)
             else:
                 language = LANGUAGES.get(path.suffix, "text")

@@ -12,6 +12,7 @@ from quicdist.carrier.datagram_socket import Datagram
 from quicdist.carrier.quic.engine import events
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
 from quicdist.carrier.quic.engine.aioquic.factory import AioquicFactory
+from quicdist.carrier.quic.engine.aioquic.retransmission import RetransmittingSender
 from quicdist.carrier.quic.engine.aioquic.send_run import LONGEST, RunPacket
 from quicdist.carrier.quic.engine.wire import frames as wire
 from quicdist.carrier.quic.settings import QuicSettings
@@ -319,3 +320,12 @@ def test_only_a_payload_of_one_stream_frame_with_data_and_without_fin_is_read(
     payload: bytes, expected: tuple[int, int, int] | None
 ) -> None:
     assert wire.read_stream(payload) == expected
+
+
+def test_a_handler_added_to_a_packet_of_a_run_stays_with_it() -> None:
+    packet = RunPacket(
+        1, 0.0, 1200, RetransmittingSender(stream_id=0, writable=True, capacity=1 << 20), (0, 1100)
+    )
+    added = print, ()
+    packet.delivery_handlers.append(added)
+    assert packet.delivery_handlers[1:] == [added]

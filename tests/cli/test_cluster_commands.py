@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 from collections.abc import Iterator
 
 import pytest
 
-from tests.cli.command import Result, run, run_program
+from tests.cli.command import PROGRAM, Result, run, run_program
 from tests.cli.peers import COOKIE, Peer, node_name, tcp_beam
 from tests.support.beam import Beam, tcp_args
 
@@ -61,9 +63,7 @@ def test_pids_are_those_of_the_node(beam: Peer) -> None:
     status, out, _ = on(beam, "pids", "--json")
     assert status == 0
     listed = {each["pid"]: each for each in json.loads(out)}
-    whole = beam.beam.eval_now(
-        "[{pid_to_list(P), element(2, process_info(P, reductions))} || P <- processes()]"
-    )
+    whole = beam.beam.eval_now("[pid_to_list(P) || P <- processes()]")
     assert all(f'"{pid}"' in whole for pid in list(listed)[:20])
     echo = beam.beam.eval_now("pid_to_list(whereis(echo))").strip('"')
     assert listed[echo]["name"] == "echo"
@@ -102,7 +102,44 @@ class TestTop:
         assert len(rows) == 4
 
 
+def test_names_may_have_the_quotes_of_erlang(beam: Peer) -> None:
+    assert on(beam, "call", "'lists'", "'reverse'", "[[1,2]]") == (0, "[2,1]\n", "")
+    assert on(beam, "send", "'echo'", "{'$self',a}", "--replies", "1") == (0, "{got,a}\n", "")
+    status, _, err = on(beam, "call", "'true'", "'it\\'s'", "[]")
+    assert (status, err.splitlines()[0]) == (1, f"quicdist: true:it's/0 on {beam.name}: error: undef")
+
+
+def test_a_port_in_the_address_is_the_one_that_is_dialled(beam: Peer) -> None:
+    (port,) = (each["port"] for each in json.loads(run("names", "--json").out)
+               if each["name"] == beam.name.partition("@")[0])  # fmt: skip
+    assert run("ping", f"tcp://{beam.name}:{port}", "--cookie", COOKIE) == (0, "pong\n", "")
+    for command in ("ping", "nodes"):
+        status, out, err = run(command, f"tcp://{beam.name}:1", "--cookie", COOKIE)
+        assert status == 1
+        assert f"cannot connect to {beam.name} at 127.0.0.1:1: Connection refused (carrier: tcp)" in out + err
+
+
+class TestNodes:
+    def test_a_node_that_is_down_names_the_carrier_tried(self, beam: Peer) -> None:
+        status, out, _ = run("nodes", beam.name, "--cookie", COOKIE)
+        assert status == 1
+        assert out.endswith(f"(carrier: quic; epmd knows {beam.name}: try tcp://{beam.name}, or tls://)\n")
+
+    def test_no_node_is_an_error(self) -> None:
+        status, out, err = run("nodes", "--dns", "app@nohost.invalid", "--json", "--timeout", "5")
+        assert (status, json.loads(out), err) == (1, [], "quicdist: no node was found\n")
+
+
 class TestSend:
+    def test_ctrl_c_ends_the_wait_for_replies_without_a_report(self, beam: Peer) -> None:
+        assert beam.beam is not None
+        command = [str(PROGRAM), "send", f"tcp://{beam.name}", "beam_evaluator", "sent", "--cookie", COOKIE]
+        with subprocess.Popen([*command, "--replies", "1"], stderr=subprocess.PIPE, text=True) as sending:
+            beam.beam.eval_now("receive sent -> ok after 30000 -> error(late) end")
+            sending.send_signal(signal.SIGINT)
+            _, err = sending.communicate(timeout=30)
+        assert (sending.returncode, err) == (1, "\nAborted!\n")
+
     def test_the_replies_are_printed(self, beam: Peer) -> None:
         sent = "{'$self',#{a => \"text\"}}"
         assert on(beam, "send", "echo", sent, "--replies", "1") == (0, '{got,#{a => "text"}}\n', "")

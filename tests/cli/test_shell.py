@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -125,6 +126,24 @@ class TestTerminal:
             window.type("q()\r")
             assert window.wait_ended() == 0
 
+    def test_an_expression_is_interrupted_and_its_variables_stay(self, beam: Peer, tmp_path: Path) -> None:
+        command = [str(PROGRAM), "shell", beam.name, *beam.options]
+        with terminal(command, env={"XDG_STATE_HOME": str(tmp_path)}) as window:
+            window.wait_for("1>")
+            window.type("X = 20 + 1.\r")
+            window.wait_for("2>")
+            window.type("register(waits, self()), receive after infinity -> ok end.\r")
+            assert beam.beam is not None
+            waits = "fun F() -> case whereis(waits) of undefined -> erlang:yield(), F(); _ -> ok end end"
+            beam.beam.eval_now(f"({waits})()")
+            window.process.send_signal(signal.SIGINT)
+            window.wait_for(f"quicdist: interrupted; {beam.name} may still be busy with it")
+            window.wait_for("3>")
+            window.type("2 * X.\r")
+            window.wait_for("42")
+            window.type("\x04")
+            assert window.wait_ended() == 0
+
     def test_without_prompt_toolkit_lines_are_read(self, beam: Peer, tmp_path: Path) -> None:
         (tmp_path / "prompt_toolkit.py").write_text("raise ImportError('not here')\n")
         command = [str(PROGRAM), "shell", beam.name, *beam.options]
@@ -150,4 +169,10 @@ class TestTop:
 
             window.wait_until(sorted_by_name)
             window.type("q")
+            assert window.wait_ended() == 0
+
+    def test_ctrl_c_ends_the_live_view_like_q(self, beam: Peer) -> None:
+        with terminal([str(PROGRAM), "top", beam.name, *beam.options]) as window:
+            window.wait_for("schedulers")
+            window.process.send_signal(signal.SIGINT)
             assert window.wait_ended() == 0

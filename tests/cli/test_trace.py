@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 from collections.abc import Iterator
 
@@ -75,3 +76,13 @@ def test_a_connection_that_the_beam_ends_ends_the_trace(beam: Peer) -> None:
         _, err = tracing.communicate(timeout=30)
     assert tracing.returncode == 1
     assert err == f"quicdist: connection to {beam.name} lost: the peer closed it\n"
+
+
+def test_without_a_function_it_says_that_it_is_connected_and_ctrl_c_ends_it(beam: Peer) -> None:
+    command = [str(PROGRAM), "trace", beam.name, *beam.options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as tracing:
+        assert tracing.stdout is not None
+        assert tracing.stdout.readline() == f"connected to {beam.name} over tcp\n"
+        tracing.send_signal(signal.SIGINT)
+        out, err = tracing.communicate(timeout=30)
+    assert (tracing.returncode, out.strip(), err) == (0, "", "")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
 import quicdist
-from tests.cli.command import run, run_program
+from tests.cli.command import PROGRAM, run, run_program
 
 NODE = "a@127.0.0.1"
 
@@ -36,6 +37,17 @@ NODE = "a@127.0.0.1"
         ),
         (["ping", NODE, "--timeout", "0"], "Invalid value for '--timeout': 0.0 is not in the range x>0."),
         (["ping", NODE, "--timeout", "soon"], "Invalid value for '--timeout': 'soon' is not a valid float"),
+        (["ping", NODE, "--timeout", "nan"], "Invalid value for '--timeout': 'nan' is no number of seconds"),
+        (["names", "--timeout", "nan"], "Invalid value for '--timeout': 'nan' is no number of seconds"),
+        (
+            ["ping", NODE, "--name", NODE],
+            f"--name {NODE} is the name of the other node: two nodes need two names",
+        ),
+        (
+            ["call", NODE, "m" * 256, "f"],
+            "Invalid value for MODULE: an atom has at most 255 characters, not 256",
+        ),
+        (["send", NODE, "'a','b'", "x"], "Invalid value for NAME: 1:4: expected the end of the text"),
         (
             ["ping", NODE, "--cookie", ""],
             "Invalid value for --cookie: a cookie has 1 to 255 characters, this one 0",
@@ -110,3 +122,19 @@ def test_the_program(tmp_path: Path) -> None:
     status, out, err = run_program("ping", "a")
     assert (status, out) == (2, "")
     assert err.endswith("'a' is not a node name: it must be of the form alive@host\n")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_a_command_that_is_started_without_a_standard_stream_ends_as_usual(closed: str) -> None:
+    command = f"{PROGRAM} ping {NODE}:1 --no-verify --cookie c --timeout 5 {closed}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stdout == ("" if closed == ">&-" else "pang\n")
+    assert done.stderr.startswith("" if closed == "2>&-" else f"quicdist: cannot reach node {NODE}: ")
+
+
+@pytest.mark.parametrize("arguments", ["--help", "decode --text 836a"])
+def test_a_full_disk_is_an_error_in_words(arguments: str) -> None:
+    command = f"{PROGRAM} {arguments} > /dev/full"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (1, "quicdist: [Errno 28] No space left on device\n")

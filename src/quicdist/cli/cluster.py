@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from quicdist.cli.unreachable import explain
 from quicdist.containment import describe
+from quicdist.errors import QuicDistError
 
 if TYPE_CHECKING:
     from quicdist import Node
@@ -50,6 +52,9 @@ async def look(node: Node, timeout: float) -> tuple[list[tuple[str, str]], bool]
         tasks = {settled, asyncio.ensure_future(tried())}
         await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         missing, unanswered = cluster.missing, cluster.unanswered
+        await asyncio.gather(
+            *(explain(error, node) for error in missing.values() if isinstance(error, QuicDistError))
+        )
         lines = [(name, "up") for name in cluster.connected]
         lines += [(name, f"down: {_why(error, timeout)}") for name, error in missing.items()]
         lines.sort()
@@ -61,4 +66,6 @@ async def look(node: Node, timeout: float) -> tuple[list[tuple[str, str]], bool]
 
 
 def _why(error: BaseException | None, timeout: float) -> str:
-    return f"nothing within {timeout:g} s" if error is None else describe(error)
+    if error is None:
+        return f"nothing within {timeout:g} s"
+    return describe(error) + "".join(f" ({note})" for note in getattr(error, "__notes__", ()))

@@ -38,9 +38,11 @@ async def exchange(
         try:
             await _exchange(process, local, to, message, replies, timeout, show)
         except Exception as error:
-            done.set_exception(error)
+            if not done.done():  # Ctrl-C has cancelled it
+                done.set_exception(error)
         else:
-            done.set_result(None)
+            if not done.done():
+                done.set_result(None)
 
     local.spawn(body)
     await done

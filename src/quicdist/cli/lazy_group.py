@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +22,18 @@ class LazyGroup(click.Group):
         self.package = package
         self.lazy = dict(lazy or {})
 
+    def main(self, *args: Any, **more: Any) -> Any:
+        """Run the command. What the operating system refuses, such as a full disk, is an error in words."""
+        _open_standard_streams()
+        try:
+            return super().main(*args, **more)
+        except OSError as error:
+            if error.errno is None:  # a defect: a TimeoutError
+                raise
+            from quicdist.cli.session import fail
+
+            fail(error)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*self.lazy, *super().list_commands(ctx)})
 
@@ -34,3 +48,11 @@ class LazyGroup(click.Group):
         """The list of commands, without loading them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, self.lazy[name]) for name in sorted(self.lazy)])
+
+
+def _open_standard_streams() -> None:
+    """Take the null device for each standard stream that the command was started without: a socket of the
+    node would get its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))  # noqa: SIM115

@@ -32,9 +32,8 @@ class MessagePrinter:
         """Print one message."""
         if self._left == 0:
             return
-        if not self._connected and not self._as_json:
-            self._connected = True
-            click.echo(f"connected to {link.peer.name} over {link.carrier_name} at {link.remote_address}")
+        if not self._connected:
+            self._say_connected(link.peer.name, link.carrier_name, link.remote_address)
         now = time.time()
         if self._as_json:
             direction = "out" if sent else "in"
@@ -49,6 +48,11 @@ class MessagePrinter:
             self._left -= 1
             if not self._left:
                 self._full.set()
+
+    def _say_connected(self, node: str, carrier: str, address: object = None) -> None:
+        self._connected = True
+        if not self._as_json:
+            click.echo(f"connected to {node} over {carrier}{f' at {address}' if address else ''}")
 
     async def until(self, work: asyncio.Future[Any]) -> None:
         """Wait for ``work``, or until the last message was printed. Raises what ``work`` does."""
@@ -75,6 +79,9 @@ class MessagePrinter:
                     down.set_exception(found.error)
 
         unsubscribe = local.subscribe(event)
+        for link in local.metrics().links:
+            if link.node == node and not self._connected:
+                self._say_connected(node, link.carrier)
         try:
             await self.until(down)
         finally:

@@ -5,6 +5,7 @@ What they need of the library is imported where it is used: ``--help`` needs non
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import socket
@@ -117,6 +118,16 @@ class AddressType(_AddressBase):
         )
 
 
+class Seconds(click.FloatRange):
+    """A time, or infinity; ``nan`` is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds = float(super().convert(value, param, ctx))
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is no number of seconds", param, ctx)
+        return seconds
+
+
 #: The argument NODE of the commands that reach one.
 node_argument = click.argument("node", metavar="NODE", type=NodeType())
 #: ``--json`` of the commands that print data.
@@ -170,7 +181,7 @@ _OPTIONS = {
     ),
     "timeout": click.option(
         "--timeout",
-        type=click.FloatRange(min=0, min_open=True),
+        type=Seconds(min=0, min_open=True),
         default=10.0,
         show_default=True,
         metavar="SECONDS",
@@ -275,6 +286,8 @@ def _made(
 
     if (cert is None) != (key is None):
         raise click.UsageError("--cert and --key go together: only one of them is given")
+    if name is not None and name == toward:
+        raise click.UsageError(f"--name {name} is the name of the other node: two nodes need two names")
     carriers = _carriers(carriers, known)
     try:
         return make(

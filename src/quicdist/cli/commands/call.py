@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from quicdist.cli.arguments import argument_list
+from quicdist.cli.arguments import argument_list, atom_text
 from quicdist.cli.options import NodeAddress, json_option, node_argument, node_options
 from quicdist.cli.session import errors_end, reach
 
@@ -30,6 +30,7 @@ def call(
     """
     import quicdist
 
+    module, function = atom_text(module, "MODULE"), atom_text(function, "FUNCTION")
     terms = argument_list(arguments)
 
     async def work(local: Node) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from quicdist.cli.options import NodeAddress, NodeNameType, shared_options, table
+from quicdist.cli.options import NodeAddress, NodeNameType, Seconds, shared_options, table
 
 
 @click.command()
@@ -43,10 +43,8 @@ from quicdist.cli.options import NodeAddress, NodeNameType, shared_options, tabl
     help="Whether nodes that dial over QUIC have to show a certificate of --cacert.",
 )
 @click.option("--metrics-port", type=click.IntRange(0, 65535), help="TCP port of the metrics page.")
-@click.option(
-    "--net-ticktime", type=click.FloatRange(min=1), help="As in the kernel of the BEAM, in seconds."
-)
-@click.option("--setup-time", type=click.FloatRange(min=1), help="Seconds for a handshake; 7 by default.")
+@click.option("--net-ticktime", type=Seconds(min=1), help="As in the kernel of the BEAM, in seconds.")
+@click.option("--setup-time", type=Seconds(min=1), help="Seconds for a handshake; 7 by default.")
 @click.option("-v", "--verbose", is_flag=True, help="Log what is normal too.")
 def gateway(
     name: str | None,

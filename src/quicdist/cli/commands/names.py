@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from quicdist.cli.options import json_option
+from quicdist.cli.options import Seconds, json_option
 from quicdist.cli.session import complain, run_with_progress
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(min=0, min_open=True),
     default=10.0,
     show_default=True,
     metavar="SECONDS",

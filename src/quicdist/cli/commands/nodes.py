@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from quicdist.cli.options import NodeAddress, NodeType, json_option, make_node, node_options
-from quicdist.cli.session import errors_end, run_with_progress
+from quicdist.cli.session import complain, errors_end, run_with_progress
 
 
 @click.command()
@@ -29,7 +29,7 @@ def nodes(
     """Look up the nodes of a cluster and print which of them can be reached.
 
     Without a NODE, --epmd, --dns and --srv, these are the topologies of libcluster in --config. The exit
-    status is 1 when one of them is down.
+    status is 1 when one of them is down, or none was found.
     """
     from quicdist.cli.cluster import look, strategies
 
@@ -37,12 +37,17 @@ def nodes(
     options["addresses"] += listed
     with errors_end():
         toward = listed[0].node if listed else ""
+        if listed and all(each.port for each in listed) and not (hosts or dns or srv):
+            options["epmd"] = False
         local = make_node(**options, toward=toward, listen=False, cluster=found or None)
         if not local.cluster.strategies:
             raise click.UsageError(
                 "no nodes: name some, or --epmd, --dns, --srv, or a --config with topologies"
             )
         lines, well = run_with_progress(look(local, options["timeout"]), "looking up nodes")
+    if not lines:
+        complain("no node was found")
+        well = False
     if as_json:
         import json
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from quicdist.cli.arguments import term
+from quicdist.cli.arguments import atom_text, term
 from quicdist.cli.options import NodeAddress, json_option, node_argument, node_options
 from quicdist.cli.session import errors_end, reach
 
@@ -35,6 +35,7 @@ def send(node: NodeAddress, to: str, message: str, replies: int, as_json: bool, 
     """
     import quicdist
 
+    to = atom_text(to, "NAME")
     to_send = term(message, "TERM")
     receiver = (quicdist.Atom(to), quicdist.Atom(node.node))
 

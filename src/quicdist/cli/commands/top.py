@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from quicdist.cli.options import NodeAddress, json_option, node_argument, node_options
+from quicdist.cli.options import NodeAddress, Seconds, json_option, node_argument, node_options
 from quicdist.cli.session import errors_end, reach
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--interval",
-    type=click.FloatRange(min=0.1),
+    type=Seconds(min=0.1),
     default=2.0,
     show_default=True,
     metavar="SECONDS",
@@ -46,8 +47,8 @@ def top(
     """Watch the processes of NODE, a BEAM or a Python node, as etop does.
 
     Reductions are those since the last look; a Python node has none, and its processes are sorted by memory.
-    Keys: r, m, g, n, p sort by reductions, memory, messages, name, pid; q ends it. With --json each look is
-    one line. Where standard output is no terminal, one table is printed.
+    Keys: r, m, g, n, p sort by reductions, memory, messages, name, pid; q or Ctrl-C ends it. With --json
+    each look is one line. Where standard output is no terminal, one table is printed.
     """
 
     import sys
@@ -61,5 +62,5 @@ def top(
         else:
             await view.show(local, options["timeout"])
 
-    with errors_end():
+    with errors_end(), contextlib.suppress(KeyboardInterrupt):
         reach(node, watch, doing="", options=options)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from quicdist.cli.arguments import argument_list
+from quicdist.cli.arguments import argument_list, atom_text
 from quicdist.cli.options import NodeAddress, json_option, node_argument, node_options
 from quicdist.cli.session import errors_end, reach
 
@@ -50,6 +51,9 @@ def trace(
     """
     if (module is None) is not (function is None):
         raise click.UsageError("MODULE needs a FUNCTION")
+    if module is not None and function is not None:
+        module, function = atom_text(module, "MODULE"), atom_text(function, "FUNCTION")
+    names = tuple(atom_text(name, "--register") for name in names)
     terms = argument_list(arguments)
 
     async def work(local: Node) -> None:
@@ -64,5 +68,7 @@ def trace(
     from quicdist.cli.message_printer import MessagePrinter
 
     printer = MessagePrinter(as_json, count)
-    with errors_end():
+    # Without a function Ctrl-C is the way to end it.
+    ends = contextlib.nullcontext() if module is not None else contextlib.suppress(KeyboardInterrupt)
+    with errors_end(), ends:
         reach(node, work, doing="", options=options, traced_by=printer.show)

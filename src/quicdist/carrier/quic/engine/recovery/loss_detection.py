@@ -187,7 +187,7 @@ class LossDetection:
                     late.append(number)
                 continue
             newest = packet
-            if isinstance(packet, FramePacket):
+            if isinstance(packet, FramePacket) and packet.handlers is None:
                 if packet.in_flight:
                     size += packet.sent_bytes
                     packets += 1

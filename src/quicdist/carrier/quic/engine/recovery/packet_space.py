@@ -42,9 +42,10 @@ class FrameSender(Protocol):
 
 
 class FramePacket:
-    """A packet with one STREAM frame without FIN, in flight. The acknowledgement of many is one call."""
+    """A packet with one STREAM frame without FIN, in flight. The acknowledgement of many is one call, unless
+    somebody has asked for their handlers."""
 
-    __slots__ = ("frame", "in_flight", "packet_number", "sender", "sent_bytes", "sent_time")
+    __slots__ = ("frame", "handlers", "in_flight", "packet_number", "sender", "sent_bytes", "sent_time")
 
     is_ack_eliciting: Final = True
     is_crypto_packet: Final = False
@@ -59,10 +60,15 @@ class FramePacket:
         self.sender = sender
         #: The offsets where its data begin and end.
         self.frame = frame
+        #: ``delivery_handlers``, once they were asked for.
+        self.handlers: list[tuple[Callable[..., None], Any]] | None = None
 
     @property
     def delivery_handlers(self) -> list[tuple[Callable[..., None], Any]]:
-        return [(self.sender.on_data_delivery, (*self.frame, False))]
+        """What is called when the packet is acknowledged or lost; handlers can be added."""
+        if self.handlers is None:
+            self.handlers = [(self.sender.on_data_delivery, (*self.frame, False))]
+        return self.handlers
 
 
 class Record:
