@@ -37,7 +37,7 @@ def reach(
     """
     from quicdist.cli.options import make_node
 
-    options = {**_dialling(target, options), "toward": target, "listen": False, "cluster": ()}
+    options = {**_toward(target, options), "listen": False, "cluster": ()}
     node = make_node(**options)
     if traced_by is not None:
         from quicdist.cli.traced_link import traced_endpoints
@@ -57,13 +57,14 @@ def reach_briefly(
     """:func:`reach` with a node that offers nothing to others: for a command that asks one question."""
     from quicdist.cli.options import make_calling_node
 
-    return _work_with(make_calling_node(**_dialling(target, options), toward=target), target, work, doing)
+    return _work_with(make_calling_node(**_toward(target, options)), target, work, doing)
 
 
-def _dialling(target: NodeAddress, options: dict[str, Any]) -> dict[str, Any]:
-    """The options; without epmd, which may know another port, if one is given for ``target``."""
+def _toward(target: NodeAddress, options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a node that is to reach ``target``."""
+    options = {**options, "toward": target}
     if any(each.node == target.node and each.port for each in (target, *options["addresses"])):
-        return {**options, "epmd": False}
+        options["epmd"] = False  # which may know another port
     return options
 
 

@@ -8,8 +8,7 @@ sends, and they are refused.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from quicdist.node.exit_reason import DOWN
 from quicdist.node.process_relations import MONITOR_ALIASES, MonitorAlias
@@ -64,8 +63,7 @@ _VALUES: dict[Atom, Callable[[Any], bool]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class SpawnRequestOptions:
+class SpawnRequestOptions(NamedTuple):
     """The options of a spawn request of this node; see :meth:`Process.spawn_request`."""
 
     link: bool = False
@@ -81,8 +79,7 @@ class SpawnRequestOptions:
         return [*([LINK] if self.link else []), *([MONITOR] if self.monitor else []), *self.more]
 
 
-@dataclass(frozen=True, slots=True)
-class SpawnOptions:
+class SpawnOptions(NamedTuple):
     """Whether the new process is linked to its parent, and monitored by it."""
 
     link: bool = False
