@@ -372,6 +372,10 @@ def test_malformed_frames(frame: bytes, text: str, undecodable: bool) -> None:
     with pytest.raises(FrameError) as again:  # it does not pick up again in the middle of something
         receiver.receive(0, framed(GOOD))
     assert again.value is caught.value
+    # Alone in a chunk, it is read in another way.
+    with pytest.raises(FrameError) as alone:
+        connection().receive(0, framed(frame))
+    assert str(alone.value) == str(caught.value)
 
 
 def test_fragments_without_having_been_negotiated() -> None:
