@@ -26,7 +26,7 @@ def test_the_messages_of_a_call(beam: Peer) -> None:
     status, out, err = run("trace", beam.name, "lists", "reverse", "[[1,2]]", *beam.options)
     assert (status, err) == (0, "")
     connected, *lines = out.splitlines()
-    assert connected.startswith(f"connected to {beam.name} over tcp at 127.0.0.1:")
+    assert connected.startswith(f"connected to {beam.name}, tcp://127.0.0.1:")
     messages = [re.fullmatch(r"\d\d:\d\d:\d\d\.\d{3} (->|<-) ([A-Z_0-9]+) (.*)", line) for line in lines]
     assert [each and each.group(1, 2) for each in messages] == [
         ("->", "SPAWN_REQUEST"),
@@ -82,7 +82,7 @@ def test_without_a_function_it_says_that_it_is_connected_and_ctrl_c_ends_it(beam
     command = [str(PROGRAM), "trace", beam.name, *beam.options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as tracing:
         assert tracing.stdout is not None
-        assert tracing.stdout.readline() == f"connected to {beam.name} over tcp\n"
+        assert tracing.stdout.readline() == f"connected to {beam.name}, tcp\n"
         tracing.send_signal(signal.SIGINT)
         out, err = tracing.communicate(timeout=30)
     assert (tracing.returncode, out.strip(), err) == (0, "", "")

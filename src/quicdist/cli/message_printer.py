@@ -52,7 +52,7 @@ class MessagePrinter:
     def _say_connected(self, node: str, carrier: str, address: object = None) -> None:
         self._connected = True
         if not self._as_json:
-            click.echo(f"connected to {node} over {carrier}{f' at {address}' if address else ''}")
+            click.echo(f"connected to {node}, {f'{carrier}://{address}' if address else carrier}")
 
     async def until(self, work: asyncio.Future[Any]) -> None:
         """Wait for ``work``, or until the last message was printed. Raises what ``work`` does."""
