@@ -214,9 +214,9 @@ def fast_encoder(
         if not room:
             rest(term, parts, room)
             return
-        size = len(term.elements)
+        size = len(term._elements)
         parts.append(LISTS[size] if size < 256 else _tagged_uint32(108, size))
-        write_terms((*term.elements, term.tail), parts, room - 1)
+        write_terms((*term._elements, term._tail), parts, room - 1)
 
     def write_other_map(term: Map, parts: list[bytes], room: int) -> None:
         if len(term) != 1 or not room:
@@ -226,8 +226,8 @@ def fast_encoder(
         write_terms(next(iter(term.items())), parts, room - 1)
 
     def write_bits(term: BitString, parts: list[bytes], room: int) -> None:
-        parts.append(_bits_head(77, len(term.data), term.bits))
-        parts.append(term.data)
+        parts.append(_bits_head(77, len(term._data), term._bits))
+        parts.append(term._data)
 
     write: dict[type, _Write] = {
         dict: write_map,
