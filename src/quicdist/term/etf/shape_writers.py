@@ -268,11 +268,11 @@ class _Source:
                 self._constant += NIL
             case ListOf(parts, tail) if tail is not None:
                 size = len(parts)
-                self.refuse(f"type({v}) is not ImproperList or len({v}.elements) != {size}")
+                self.refuse(f"type({v}) is not ImproperList or len({v}._elements) != {size}")
                 self._constant += LISTS[size]
-                variables = self._unpack(size, f"{v}.elements")
+                variables = self._unpack(size, f"{v}._elements")
                 last = self._variable()
-                self._look(f"{last} = {v}.tail")
+                self._look(f"{last} = {v}._tail")
                 self._all((*parts, tail), [*variables, last], level)
             case MapOf(keys, parts):
                 self._map(keys, parts, v, level)
