@@ -194,7 +194,9 @@ def fast_encoder(
             return (kind, type(keys[0]), 1) if len(keys) == 1 else ()
         if kind is ImproperList:
             return (
-                (kind, *map(type, term._elements), type(term._tail)) if len(term._elements) <= _MAX_KEY else ()
+                (kind, *map(type, term._elements), type(term._tail))
+                if len(term._elements) <= _MAX_KEY
+                else ()
             )
         return (kind,) if kind is BitString else ()
 
