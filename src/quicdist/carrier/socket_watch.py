@@ -12,6 +12,8 @@ import select
 from collections.abc import Callable
 from typing import Any
 
+from quicdist.carrier.clock import is_uvloop
+
 
 class SocketWatch:
     """Calls ``readable`` when there is something to read, or an error; see :meth:`writable`."""
@@ -21,7 +23,7 @@ class SocketWatch:
     ) -> None:
         self._loop = loop
         self._descriptor = descriptor
-        self._nests = type(loop).__module__.partition(".")[0] == "uvloop" and hasattr(select, "epoll")
+        self._nests = is_uvloop(loop) and hasattr(select, "epoll")
         self._reading: Any = None
         self._writing: Any = None
         self._reading = self._watched("EPOLLIN")
