@@ -153,7 +153,7 @@ class SendScheduler:
             else:
                 self._give(stream_id, queue, queue.size)
                 small = True
-        if small and self._bulk_waits:
+        if small and (self._bulk_waits or bulk):
             bulk_window.small_sent(now)
         self._bulk_waits = bool(self._queues)
         if not self._queues:
