@@ -10,9 +10,11 @@ import pytest
 
 from quicdist.carrier import busy_wait
 from quicdist.carrier.busy_wait import ENOUGH, LONGEST, AnswerWait, BusyWait
+from quicdist.carrier.security.certificates import CertificateFiles
 from quicdist.protocol import RegSend
 from quicdist.term import Atom
 from tests.carrier.nodes import FakeNode, Inbox
+from tests.carrier.quic_support import linked, settings_of
 from tests.carrier.tcp_peers import joined
 
 
@@ -188,7 +190,7 @@ def test_an_event_loop_is_not_kept_in_memory() -> None:
     assert gone() is None
 
 
-# -- links over TCP --------------------------------------------------------------------------------
+# -- links -----------------------------------------------------------------------------------------
 
 
 def to_echo(node: FakeNode) -> RegSend:
@@ -196,7 +198,7 @@ def to_echo(node: FakeNode) -> RegSend:
 
 
 @pytest.mark.parametrize("allowed", [True, False])
-async def test_a_link_polls_for_quick_answers_if_it_may(
+async def test_a_link_over_tcp_polls_for_quick_answers_if_it_may(
     allowed: bool, a: FakeNode, b: FakeNode, clock: Clock
 ) -> None:
     async with joined(a, b) as (link, other):
@@ -208,6 +210,21 @@ async def test_a_link_polls_for_quick_answers_if_it_may(
             assert (await inbox.get())[1] == number
         assert polls() is allowed
         clock.step = LONGEST  # the clock runs again
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+async def test_a_link_over_quic_polls_for_quick_answers_if_it_may(
+    allowed: bool, certificates: CertificateFiles, clock: Clock
+) -> None:
+    async with linked(settings_of(certificates)) as pair:
+        pair.client.link.busy_wait = pair.server.link.busy_wait = allowed
+        for number in range(2 * ENOUGH):
+            pair.to_server(number)
+            assert (await pair.server.get())[1] == number
+            pair.to_client(number)
+            assert (await pair.client.get())[1] == number
+        assert polls() is allowed
+        clock.step = LONGEST
 
 
 async def test_a_link_whose_peer_answers_slowly_does_not_poll(a: FakeNode, b: FakeNode, clock: Clock) -> None:

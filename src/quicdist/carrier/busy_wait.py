@@ -71,13 +71,15 @@ class AnswerWait:
     """Waits busily for the answers of one peer, as long as they are quick and come one by one.
 
     After an answer that is slow, or none, the next :data:`ENOUGH` are waited for asleep. So they are after
-    several at once: while the loop sleeps, more of them come, and together they cost less.
+    several at once: while the loop sleeps, more of them come, and together they cost less. ``longest`` is the
+    time of a quick answer, in seconds.
     """
 
-    __slots__ = ("_busy_wait", "_messages", "_quick", "_sent_at")
+    __slots__ = ("_busy_wait", "_longest", "_messages", "_quick", "_sent_at")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, longest: float = LONGEST) -> None:
         self._busy_wait = BusyWait.of(loop)
+        self._longest = longest
         #: How many answers in a row were quick.
         self._quick = 0
         #: When the first message since the last answer was sent; 0 if none was.
@@ -93,13 +95,13 @@ class AnswerWait:
         self._messages = messages
         if not self._sent_at:
             self._sent_at = now
-        elif now - self._sent_at > LONGEST:
+        elif now - self._sent_at > self._longest:
             self._quick = 0
         if self._quick >= ENOUGH:
-            self._busy_wait.until(self._sent_at + LONGEST)
+            self._busy_wait.until(self._sent_at + self._longest)
 
     def received(self) -> None:
         """Something has come from the peer: an answer, if a message was sent before."""
         if self._sent_at:
-            self._quick = self._quick + 1 if monotonic() - self._sent_at <= LONGEST else 0
+            self._quick = self._quick + 1 if monotonic() - self._sent_at <= self._longest else 0
             self._sent_at = 0.0
