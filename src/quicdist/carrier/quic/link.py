@@ -40,8 +40,8 @@ MIN_PROBES: Final = 4
 BURST_SILENCE: Final = 0.25
 BURST: Final = 1024 * 1024
 #: Seconds within which an answer is quick (:mod:`quicdist.carrier.busy_wait`): a BEAM with quic_dist needs
-#: more than 0.2 ms.
-QUICK: Final = 0.0004
+#: more than 0.25 ms.
+QUICK: Final = 0.0005
 
 
 class QuicLink(LinkBase):
