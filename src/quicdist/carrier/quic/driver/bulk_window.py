@@ -31,8 +31,8 @@ MIN_ALONE: Final = 256 * 1024
 LONG_ROUND_TRIP: Final = 0.01
 #: Small messages sent within so many seconds count as concurrent with bulk.
 CONCURRENT: Final = 0.5
-#: So many small messages within :data:`CONCURRENT` let expect more of them: bulk that begins together with the
-#: last one is concurrent. After fewer it is not: a request may announce the bulk message.
+#: After so many small messages within :data:`CONCURRENT` more are expected, and bulk that begins together
+#: with the last one is concurrent. After fewer it is not: a request may announce the bulk message.
 FREQUENT: Final = 8
 #: The shortest round-trip time is measured again after so many seconds, as in BBR.
 REMEASURE: Final = 10.0
