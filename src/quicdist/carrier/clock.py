@@ -11,15 +11,11 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from quicdist.carrier.event_loops import is_uvloop
 from quicdist.carrier.keepalive import KeepAlive
 
 #: uvloop rounds the time of a timer to whole milliseconds, and it may fire so many seconds early.
 _ROUNDING = 0.0005
-
-
-def is_uvloop(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether ``loop`` is one of uvloop."""
-    return type(loop).__module__.partition(".")[0] == "uvloop"
 
 
 def clock_of(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
