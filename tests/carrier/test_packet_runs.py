@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from aioquic.tls import Epoch
 
 from quicdist.carrier.datagram_socket import Datagram
 from quicdist.carrier.quic.engine import events
@@ -174,6 +175,62 @@ def test_datagrams_from_another_address_are_no_part_of_a_run(pair: Pair) -> None
     pair.server.receive_datagrams([(data, ELSEWHERE) for data, _ in datagrams], pair.now)
     addresses = [addr for _, addr in pair.server.datagrams_to_send(pair.now)]
     assert ELSEWHERE in addresses  # the challenge of path validation (RFC 9000, section 8.2)
+
+
+def crossing(offsets: list[int], width: int, size: int = 1200) -> list[bytes]:
+    """Payloads with data of stream 0 at ``offsets``, each of which is written in ``width`` bytes."""
+    mark = {2: 0x4000, 4: 0x8000_0000}[width]
+    length = (size | wire.TWO_BYTES).to_bytes(2)
+    return [
+        b"\x0e\x00" + (offset | mark).to_bytes(width) + length + bytes([number]) * size
+        for number, offset in enumerate(offsets)
+    ]
+
+
+def from_client(pair: Pair, payloads: list[bytes]) -> list[Datagram]:
+    client = engine_of(pair)
+    datagrams = []
+    for payload in payloads:
+        datagrams.append((seal(client, payload, client._packet_number), CLIENT))
+        client._packet_number += 1
+    return datagrams
+
+
+def received(pair: Pair) -> bytes:
+    happened = pair.server.take_events()
+    return b"".join(event.data for event in happened if isinstance(event, events.StreamData))
+
+
+def test_an_offset_that_does_not_fit_its_field_is_not_taken_for_the_next_one(pair: Pair) -> None:
+    """Of the offset 16384 the lower 14 bits are those of 0."""
+    offsets = list(range(0, 16384, 1024))
+    pair.server.receive_datagrams(
+        from_client(pair, crossing([*offsets, 0], 2, 1024) + crossing([16384], 4, 1024)), pair.now
+    )
+    expected = b"".join(bytes([number]) * 1024 for number in range(16)) + bytes(1024)
+    assert received(pair) == expected
+
+
+def test_datagrams_that_are_damaged_or_come_twice_within_a_run_are_dropped(pair: Pair) -> None:
+    whole = from_client(pair, crossing([1200 * number for number in range(8)], 4))
+    damaged = bytearray(whole[3][0])
+    damaged[-1] ^= 1
+    batch = [*whole[:3], (bytes(damaged), CLIENT), whole[1], (b"", CLIENT), (b"\x40", CLIENT), *whole[3:]]
+    pair.server.receive_datagrams(batch, pair.now)
+    assert received(pair) == b"".join(bytes([number]) * 1200 for number in range(8))
+    assert pair.server.closing() is None
+
+
+def test_a_run_goes_on_with_the_keys_of_a_key_update(pair: Pair) -> None:
+    client = engine_of(pair)
+    whole = from_client(pair, crossing([1200 * number for number in range(6)], 4))
+    phase = client._cryptos[Epoch.ONE_RTT].key_phase
+    client._cryptos[Epoch.ONE_RTT]._update_key("local_update")
+    assert client._cryptos[Epoch.ONE_RTT].key_phase != phase
+    whole += from_client(pair, crossing([1200 * number for number in range(6, 12)], 4))
+    pair.server.receive_datagrams(whole, pair.now)
+    pair.server.acknowledge_now(pair.now)
+    assert len(received(pair)) == 12 * 1200
 
 
 # -- acknowledgements and limits that come together ---------------------------------------------

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from quicdist.carrier import Address
+from quicdist.carrier import Address, datagram_reader
 from quicdist.carrier import udp as udp_module
-from quicdist.carrier.datagram_socket import Datagram, open_socket, to_address
+from quicdist.carrier.datagram_socket import SOL_UDP, UDP_GRO, Datagram, open_socket, to_address
 from quicdist.carrier.udp import UdpSocket
 from tests.carrier.quic_support import PATIENCE, linked, quic_link
 
@@ -336,3 +336,87 @@ async def test_a_link_goes_on_where_datagrams_are_lost_and_the_kernel_chokes(set
         pair.to_client(bytes(1 << 20))
         assert len((await pair.server.get())[1]) == 1 << 20
         assert len((await pair.client.get())[1]) == 1 << 20
+
+
+# -- datagrams that the kernel returns together --------------------------------------------------
+
+
+def _coalesces() -> bool:
+    """Whether this system returns several datagrams in one call."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.setsockopt(SOL_UDP, UDP_GRO, 1)
+        except OSError:
+            return False
+    return sys.platform == "linux"
+
+
+needs_gro = pytest.mark.skipif(not _coalesces(), reason="this system has no UDP GRO (Linux has from 5.0 on)")
+
+
+def _numbered(count: int, size: int) -> list[bytes]:
+    return [number.to_bytes(4, "big") * (size // 4) for number in range(count)]
+
+
+@needs_gro
+async def test_a_burst_of_long_datagrams_is_read_together_and_taken_apart() -> None:
+    async with both_ends() as (connected, bound, receiver):
+        sent = _numbered(40, 1452)
+        connected.send([(data, ()) for data in sent])
+        assert await receiver.until(40) == sent
+        assert bound._reader.coalesces
+        # The last one is shorter; others, alone or of other lengths, come between.
+        more = [*_numbered(50, 1452), bytes(700), b"x", *_numbered(20, 1200), bytes(1400)]
+        connected.send([(data, ()) for data in more])
+        assert await receiver.until(40 + len(more)) == sent + more
+        assert bound.datagrams_in == 40 + len(more)
+
+
+@needs_gro
+async def test_short_datagrams_are_read_one_by_one() -> None:
+    async with both_ends() as (connected, bound, receiver):
+        sent = _numbered(200, 100)
+        connected.send([(data, ()) for data in sent])
+        assert await receiver.until(200) == sent
+        assert not bound._reader.coalesces
+
+
+@needs_gro
+async def test_datagrams_that_come_alone_end_the_reading_of_several_together() -> None:
+    async with both_ends() as (connected, bound, receiver):
+        connected.send([(data, ()) for data in _numbered(40, 1452)])
+        await receiver.until(40)
+        assert bound._reader.coalesces
+        count = 40
+        for _ in range(datagram_reader.ALONE // 10 + 1):
+            # Of different lengths: the kernel sends each by itself.
+            connected.send([(bytes(size), ()) for size in range(1, 11)])
+            count += 10
+            await receiver.until(count)
+        assert not bound._reader.coalesces
+        # Nothing is lost on the way, and long bursts are not read together again at once.
+        sent = _numbered(40, 1452)
+        connected.send([(data, ()) for data in sent])
+        assert (await receiver.until(count + 40))[count:] == sent
+        assert not bound._reader.coalesces
+        for _ in range(datagram_reader.MAX_PAUSE):
+            connected.send([(data, ()) for data in sent])
+            count += 40
+            await receiver.until(count + 40)
+            if bound._reader.coalesces:
+                break
+        assert bound._reader.coalesces
+
+
+async def test_datagrams_come_one_by_one_where_the_system_cannot_return_several_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(datagram_reader, "UDP_GRO", -1)
+    async with both_ends() as (connected, bound, receiver):
+        sent = _numbered(80, 1452)
+        connected.send([(data, ()) for data in sent[:40]])
+        await receiver.until(40)
+        connected.send([(data, ()) for data in sent[40:]])
+        assert await receiver.until(80) == sent
+        assert not bound._reader.coalesces
+        assert not receiver.errors.qsize()

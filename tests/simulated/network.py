@@ -22,6 +22,7 @@ from random import Random
 from typing import Any
 
 from quicdist.carrier import icmp
+from quicdist.carrier.datagram_socket import SOL_UDP
 from quicdist.protocol import streams
 from tests.simulated.loop import SimulatedLoop
 from tests.simulated.path import IPV4_HEADERS, IPV6_HEADERS, Path
@@ -286,6 +287,8 @@ class SimulatedSocket:
 
     def setsockopt(self, level: int, option: int, value: int, /) -> None:
         """Nothing is taken apart on its way, asked for or not."""
+        if level == SOL_UDP:
+            raise OSError(errno.ENOPROTOOPT, os.strerror(errno.ENOPROTOOPT))
         if (level, option) in (icmp.IP_RECVERR, icmp.IPV6_RECVERR) and self._reports is None:
             self._reports = deque()
 

@@ -44,6 +44,9 @@ _WHOLE: dict[str, dict[socket.AddressFamily, tuple[int, int, int]]] = {
 #: Linux's linux/udp.h: the level and the option of UDP GSO (from 4.18 on), by which the kernel segments a
 #: buffer into datagrams of one size, the last of which may be shorter. The socket module has neither.
 SOL_UDP, UDP_SEGMENT = 17, 103
+#: The option of UDP GRO (from 5.0 on), by which the kernel returns datagrams of one size and one address
+#: together.
+UDP_GRO = 104
 
 
 class DatagramSocket(Protocol):

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
+from quicdist.carrier.datagram_reader import DatagramReader
 from quicdist.carrier.datagram_socket import (
     SOL_UDP,
     UDP_SEGMENT,
@@ -36,8 +37,6 @@ MAX_BACKLOG = 16384
 MAX_SIFTED = 512
 #: Datagrams kept while the kernel takes none; further ones are dropped, and QUIC retransmits their data.
 MAX_UNSENT = 1024
-
-MAX_DATAGRAM = 65535
 
 #: Datagrams that the kernel makes of one buffer at most (UDP_MAX_SEGMENTS), and their bytes in all.
 _MAX_SEGMENTS = 64
@@ -109,6 +108,7 @@ class UdpSocket:
         self._connected_to: SocketAddress | None = None
         with contextlib.suppress(OSError):
             self._connected_to = sock.getpeername()
+        self._reader = DatagramReader(sock, self._connected_to)
         self._cuts = cuts_datagrams(sock)
         self.closed = False
         #: Called when more datagrams have come than are handled in one turn of the event loop: returns those
@@ -138,7 +138,11 @@ class UdpSocket:
         # with nothing to read does not call.
         backlog = self._backlog
         before = len(backlog)
-        error = self._drain(MAX_BACKLOG if self.sift is None else min(MAX_BACKLOG, before + MAX_SIFTED))
+        most = MAX_BACKLOG if self.sift is None else min(MAX_BACKLOG, before + MAX_SIFTED)
+        error = self._drain(most)
+        if error is None and self._reader.should_adapt(len(backlog) - before):
+            with self._lock:
+                self._reader.adapt(backlog, most)
         if len(backlog) == before and self._on_report is not None and self._take_reports():
             error = None
         if self.sift is not None and len(backlog) - before > BATCH:
@@ -171,18 +175,9 @@ class UdpSocket:
     def _drain(self, most: int) -> OSError | None:
         """Read until nothing is left, or the backlog has ``most`` datagrams."""
         backlog = self._backlog
-        connected_to = self._connected_to
-        sock = self._sock
         before = len(backlog)
         try:
-            if connected_to is None:
-                receive_from = sock.recvfrom
-                while len(backlog) < most:
-                    backlog.append(receive_from(MAX_DATAGRAM))
-            else:
-                receive = sock.recv
-                while len(backlog) < most:
-                    backlog.append((receive(MAX_DATAGRAM), connected_to))
+            self._reader.read(backlog, most)
         except (BlockingIOError, InterruptedError):
             pass
         except OSError as error:
