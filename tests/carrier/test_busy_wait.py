@@ -10,7 +10,9 @@ import pytest
 
 from quicdist.carrier import busy_wait
 from quicdist.carrier.busy_wait import ENOUGH, LONGEST, LOSS, AnswerWait, BusyWait
+from quicdist.carrier.quic import link as quic_link
 from quicdist.carrier.security.certificates import CertificateFiles
+from quicdist.carrier.tcp import link as tcp_link
 from quicdist.protocol import RegSend
 from quicdist.term import Atom
 from tests.carrier.nodes import FakeNode, Inbox
@@ -44,7 +46,8 @@ def b() -> FakeNode:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(busy_wait, "monotonic", clock)
+    for module in (busy_wait, tcp_link, quic_link):
+        monkeypatch.setattr(module, "monotonic", clock)
     return clock
 
 
@@ -69,7 +72,7 @@ class Peer:
             polled = polls()
             self._clock.now += seconds
             self.messages += 1
-            self.answers.received()
+            self.answers.received_at = self._clock()
             await ended()
         return polled
 

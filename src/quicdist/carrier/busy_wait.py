@@ -76,35 +76,32 @@ class AnswerWait:
     If several come at once, sleeping is better: more come meanwhile, and together they cost less.
     """
 
-    __slots__ = ("_busy_wait", "_longest", "_messages", "_score", "_sent_at")
+    __slots__ = ("_busy_wait", "_longest", "_messages", "_score", "_sent_at", "received_at")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, longest: float = LONGEST) -> None:
         self._busy_wait = BusyWait.of(loop)
         self._longest = longest
+        #: When something came from the peer, in seconds of the monotonic clock: set by the link.
+        self.received_at = 0.0
         self._score = 0
-        #: When the first message since the last answer was sent; 0 if none was.
+        #: When the first message since the last answer was sent, and how many had been received; 0 if none
+        #: was sent.
         self._sent_at = 0.0
-        #: How many messages had been received when the last one was sent.
         self._messages = 0
 
     def sent(self, messages: int) -> None:
         """A message has been sent, which the peer may answer; ``messages`` have been received so far."""
+        # Here and not when the answer comes: its receiver does not wait for this.
         now = monotonic()
-        if messages - self._messages > 1:
+        answered, self.received_at = self.received_at, 0.0
+        if self._sent_at and (answered or now) - self._sent_at > self._longest:
             self._score = max(self._score - LOSS, 0)
-        self._messages = messages
-        if not self._sent_at:
-            self._sent_at = now
-        elif now - self._sent_at > self._longest:  # no answer
-            self._score = max(self._score - LOSS, 0)
+        elif answered:
+            if messages - self._messages > 1:
+                self._score = max(self._score - LOSS, 0)
+            elif self._sent_at and self._score < MOST:
+                self._score += 1
+        if answered or not self._sent_at:
+            self._sent_at, self._messages = now, messages
         if self._score >= ENOUGH:
             self._busy_wait.until(self._sent_at + self._longest)
-
-    def received(self) -> None:
-        """Something has come from the peer: an answer, if a message was sent before."""
-        if self._sent_at:
-            if monotonic() - self._sent_at > self._longest:
-                self._score = max(self._score - LOSS, 0)
-            elif self._score < MOST:
-                self._score += 1
-            self._sent_at = 0.0

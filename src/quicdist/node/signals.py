@@ -37,6 +37,10 @@ _ALIAS = int(wire.AltactFlag.ALIAS)
 _PRIO = int(wire.AltactFlag.PRIO)
 
 
+#: Messages to a pid, and to a registered name.
+_TO_PID = frozenset({wire.Send, wire.SendSender, wire.SendTT, wire.SendSenderTT})
+_TO_NAME = frozenset({wire.RegSend, wire.RegSendTT})
+
 #: Signals whose sender has to be a process of the node they come from. Otherwise one node could end the
 #: links of another. OTP closes the connection too (``invalid_message`` in ``dist.c``). It does not check the
 #: sender of messages.
@@ -100,19 +104,11 @@ class Signals:
         self._by_pid = processes.by_pid
         self._by_name = processes.by_name
         self._queue = processes.signal_queue
+        self._deliver = processes.signal_queue.deliver
         self._links = links
         self._monitors = monitors
         self._spawning = spawning
         self._refusals = RateLimit()
-        #: Messages to a pid or a name, most of the traffic: they go to the process by the shortest path.
-        self._messages: dict[type, Callable[[Any, Any], None]] = {
-            wire.Send: self._send,
-            wire.SendSender: self._send,
-            wire.SendTT: self._send,
-            wire.SendSenderTT: self._send,
-            wire.RegSend: self._reg_send,
-            wire.RegSendTT: self._reg_send,
-        }
         self._table: dict[type, Callable[[str, Any, Any], None]] = {
             wire.AliasSend: self._alias_send,
             wire.AliasSendTT: self._alias_send,
@@ -142,7 +138,7 @@ class Signals:
             wire.SpawnReplyTT: self._spawn_reply,
         }
 
-    def dispatch(self, node: str, control: ControlMessage, payload: Any) -> None:
+    def dispatch(self, node: str, control: Any, payload: Any) -> None:
         """Let one control message from ``node`` take effect: now, or after the signals before it.
 
         Raises :class:`ProtocolError` where the sender named is of another node.
@@ -153,13 +149,18 @@ class Signals:
                 _check_sender(node, control)
             self._queue.submit(self._refused, node, control, payload)
             return
-        send = self._messages.get(kind)
-        if send is not None:
-            send(control, payload)
+        # Messages to a pid or a name, most of the traffic, go to the process by the shortest path.
+        if kind in _TO_PID:
+            process = self._by_pid.get(control.to_pid)
+        elif kind in _TO_NAME:
+            process = self._by_name.get(control.to_name.name)
+        else:
+            if kind in _OWN_SENDER:
+                _check_sender(node, control)
+            self._queue.submit(self._table[kind], node, control, payload)
             return
-        if kind in _OWN_SENDER:
-            _check_sender(node, control)
-        self._queue.submit(self._table[kind], node, control, payload)
+        if process is not None:
+            self._deliver(process, payload)
 
     def act(self, node: str, control: ControlMessage, payload: Any) -> None:
         """The same for a signal of this node to itself."""
@@ -188,16 +189,6 @@ class Signals:
                     self._monitors.fail(monitor, reason)
 
     # -- messages --------------------------------------------------------------------------
-
-    def _send(self, control: Any, payload: Any) -> None:
-        process = self._by_pid.get(control.to_pid)
-        if process is not None:
-            self._queue.deliver(process, payload)
-
-    def _reg_send(self, control: Any, payload: Any) -> None:
-        process = self._by_name.get(control.to_name.name)
-        if process is not None:
-            self._queue.deliver(process, payload)
 
     def _alias_send(self, _: str, control: Any, payload: Any) -> None:
         self._monitors.message_to_alias(control.alias, payload)

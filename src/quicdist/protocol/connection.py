@@ -39,6 +39,7 @@ _LONGEST_ALONE = 4096
 _LENGTH_AND_HEADER = Struct(">IBBB")  # length, 131, 68, number of atom cache references
 _LENGTH_AND_PASS_THROUGH = Struct(">IBB")  # length, 112, 131
 _VERSION = b"\x83"
+_are_equal = tuple.__eq__
 
 #: The control messages that are remembered: those of messages from one process to another.
 _REPEATED = frozenset({AliasSend, AltactSigSend, RegSend, Send, SendSender})
@@ -90,6 +91,8 @@ class DistConnection:
         self._failed: ProtocolError | None = None
         self._readers: dict[int, FrameReader] = {}
         self._last_out: tuple[ControlMessage, int, bytes] | None = None
+        #: By stream: the last control message that may be repeated, and all bytes of its frame before the
+        #: payload.
         self._last_in: dict[int, tuple[bytes, ControlMessage]] = {}
         self._assembler = FragmentAssembler(
             peer.name,
@@ -119,21 +122,22 @@ class DistConnection:
         :class:`~quicdist.term.EncodeError`, and ValueError for a payload that is missing or one
         too many; then nothing is sent and nothing has changed.
         """
-        if control.has_payload is (payload is NO_PAYLOAD):
-            need = "needs a payload" if control.has_payload else "takes no payload"
-            raise ValueError(f"{control.op.name} {need}")
-        parts: list[Chunk] = [b""]  # room for the header
         last = self._last_out
         if (
             last is not None
             and pair is None
+            and payload is not NO_PAYLOAD
             and type(control) is type(last[0])
-            and tuple.__eq__(control, last[0])
+            and _are_equal(control, last[0])
         ):
             _, stream_id, head = last
-            parts.append(head)
+            parts: list[Chunk] = [b"", head]  # room for the header
             payload_at = 2
         else:
+            if control.has_payload is (payload is NO_PAYLOAD):
+                need = "needs a payload" if control.has_payload else "takes no payload"
+                raise ValueError(f"{control.op.name} {need}")
+            parts = [b""]
             placed = self._control(control, payload, pair, parts)
             if placed is None:
                 return self.streams.control, []
@@ -296,6 +300,20 @@ class DistConnection:
 
     def _message(self, stream_id: int, frame: Chunk, at: int = 0) -> tuple[ControlMessage, Any] | None:
         """The message in a frame, which begins at ``at``; None for a fragment that does not complete one."""
+        last = self._last_in.get(stream_id)
+        # The external form of a term is never the beginning of another's.
+        if last is not None and type(frame) is bytes and frame.startswith(last[0], at):
+            try:
+                payload, end = self._decode(frame, at + len(last[0]))
+                if end == len(frame):
+                    return last[1], payload
+            except DecodeError as error:
+                if error.too_deep:
+                    return last[1], RefusedPayload(error, error.begun)
+        return self._any_message(stream_id, frame, at)
+
+    def _any_message(self, stream_id: int, frame: Chunk, at: int) -> tuple[ControlMessage, Any] | None:
+        """As :meth:`_message`, for control messages that do not repeat the last one."""
         pass_through = False
         tag = kind = 0
         if len(frame) - at > 2:
@@ -317,22 +335,16 @@ class DistConnection:
             raise self._malformed("a distribution header or pass-through", frame[at:])
         decode = self._decode
         payload: Any = NO_PAYLOAD
-        last = self._last_in.get(stream_id)
         try:
-            # The external form of a term is never the beginning of another's.
-            if last is not None and type(frame) is bytes and frame.startswith(last[0], start):
-                control = last[1]
-                end = start + len(last[0])
-            else:
-                term, end = decode(frame, start)
-                control = decode_control(term, self.peer.name, self._none)
-                if type(control) in _REPEATED and end - start <= _REMEMBERED:
-                    self._last_in[stream_id] = bytes(frame[start:end]), control
+            term, end = decode(frame, start)
+            control = decode_control(term, self.peer.name, self._none)
             if control.has_payload:
                 if pass_through:
                     if frame[end : end + 1] != _VERSION:
                         raise self._malformed(f"a payload for {control.op.name}", frame[end:])
                     end += 1
+                if start > at and type(control) in _REPEATED and end - start <= _REMEMBERED:
+                    self._last_in[stream_id] = bytes(frame[at:end]), control
                 try:
                     payload, end = decode(frame, end)
                 except DecodeError as error:
@@ -341,7 +353,7 @@ class DistConnection:
                     payload, end = RefusedPayload(error, error.begun), len(frame)
         except DecodeError as error:
             if start > at > 0:  # The offsets in the error are those in the message, which begins at "at".
-                return self._message(stream_id, frame[at:])
+                return self._any_message(stream_id, frame[at:], 0)
             raise self._undecodable(stream_id, error) from error
         if end != len(frame):
             raise self._malformed(f"nothing after {control.op.name}", frame[end:])

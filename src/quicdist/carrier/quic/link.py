@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from quicdist.carrier.busy_wait import AnswerWait
@@ -257,7 +258,7 @@ class QuicLink(LinkBase):
         is_control = stream_id == self._plan.control
         if data:
             before = self.stats.messages_in
-            self._answers.received()
+            self._answers.received_at = monotonic()
             self._data_received(stream_id, data)
             messages = self.stats.messages_in - before
             state = self._state

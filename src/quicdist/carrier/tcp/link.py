@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from enum import Enum
 from itertools import islice
+from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from quicdist.carrier.busy_wait import AnswerWait
@@ -135,8 +136,8 @@ class TcpLink(LinkBase, asyncio.Protocol):
         self._transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
+        self._answers.received_at = monotonic()
         self.stats.received += 1
-        self._answers.received()
         # Answers to these messages are written in one batch when all are delivered: no turn of the event
         # loop passes between a request and its answer.
         self._receiving = True
@@ -150,9 +151,9 @@ class TcpLink(LinkBase, asyncio.Protocol):
 
     def _batch_received(self) -> None:
         self._receiving = False
-        self.stats.ticks_in = self._dist.ticks_in
         if self._flush_due:
             self._flush()
+        self.stats.ticks_in = self._dist.ticks_in
 
     def _decode_in_turns(self, data: bytes) -> None:
         if not self.closed:
