@@ -275,7 +275,7 @@ class TestCost:
         data = dirty + clean * 100_000
         tracemalloc.start()
         try:
-            assert read_many(data, 0, 100_001, 30, [].append) == 0
+            assert read_many(data, 0, 100_001, 30, []) == 0
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
@@ -345,7 +345,7 @@ class TestThreads:
         compiling, go_on = threading.Event(), threading.Event()
         compiled = []
 
-        def compile_shape(shape: object) -> Callable[..., Any]:
+        def compile_shape(shape: object, _: bytes) -> Callable[..., Any]:
             compiled.append(shape)
             compiling.set()
             assert threading.current_thread() is not learner or go_on.wait(10)

@@ -15,15 +15,14 @@ from collections.abc import Iterable
 from itertools import repeat
 from operator import length_hint
 from struct import Struct
-from struct import error as struct_error
 from typing import TYPE_CHECKING, Any, Protocol
 
-from quicdist.term.errors import TermError
 from quicdist.term.etf.decoder import TIMES, Decoder
 from quicdist.term.etf.fast_identifiers import Read, identifier_readers
 from quicdist.term.etf.key_depth import NESTING, too_deep_to_hash
-from quicdist.term.etf.malformed import Malformed, NeedsDecoder
+from quicdist.term.etf.malformed import LEFT_TO_DECODER, NeedsDecoder
 from quicdist.term.etf.numeric_lists import RUN_TAGS, read_runs
+from quicdist.term.etf.readers import NOT_READ, ReadWhole
 from quicdist.term.etf.shape_table import ShapeTable, element_key, message_key
 from quicdist.term.etf.uncommon_tags import read_uncommon
 from quicdist.term.funs import MAX_FREE_VARIABLES, Fun
@@ -34,7 +33,7 @@ from quicdist.term.tags import Tag
 from quicdist.term.values import BitString, ImproperList
 
 if TYPE_CHECKING:
-    from quicdist.term.etf.shape_readers import ReadMany, ReadOne
+    from quicdist.term.etf.readers import ReadMany, ReadNumbers, ReadOne
     from quicdist.term.etf.shapes import Shape
 
 _uint16 = Struct(">H").unpack_from
@@ -106,27 +105,13 @@ class Decode(Protocol):
     def __call__(self, data: bytes | bytearray | memoryview, offset: int = 0) -> tuple[Any, int]: ...
 
 
-#: Raised for bytes that the complete decoder has to decode: it raises the right error. Any other
-#: exception is a defect, which must show.
-LEFT_TO_DECODER = (
-    NeedsDecoder,
-    Malformed,
-    TermError,
-    LookupError,
-    TypeError,
-    ValueError,
-    OverflowError,
-    RecursionError,
-    struct_error,
-)
-
-
 def fast_decoder(
     decoder: Decoder,
     limits: Limits,
     view_from: int = sys.maxsize,
-) -> Decode:
-    """A function from ``(data, offset)`` to a term and the offset after it.
+) -> tuple[Decode, dict[bytes, ReadWhole], ReadWhole]:
+    """A function from ``(data, offset)`` to a term and the offset after it; readers of whole messages by the
+    version byte and the three bytes after it; and the one for any others.
 
     ``decoder`` decodes what the fast path does not handle, and has the caches.
     """
@@ -177,6 +162,9 @@ def fast_decoder(
                     first = data[i]
                     if first in RUN_TAGS:
                         i = read_runs(data, i, len(data), length, parts)
+                        left = length - len(parts)
+                        if left >= _ALIKE and (data[i] == 97 or data[i] == 98):
+                            i = read_integers(data, i, left, parts)
                         length -= len(parts)
                     if length >= _ALIKE and first in _ALIKE_TAGS and room > _SHAPE_LEVELS and not parts:
                         i = read_alike(data, i, length, room - 1, parts)
@@ -219,6 +207,21 @@ def fast_decoder(
                 items.append(part)
         return i
 
+    mixed: ReadNumbers | None = None
+    integers_seen = 0
+
+    def read_integers(data: bytes, i: int, count: int, parts: list[Any]) -> int:
+        # Reads integers of either size; returns the offset after them.
+        nonlocal mixed, integers_seen
+        if mixed is None:
+            integers_seen += count
+            if integers_seen < _ELEMENTS:
+                return i
+            from quicdist.term.etf.number_readers import mixed_integers
+
+            mixed = mixed_integers()
+        return mixed(data, i, count, parts)
+
     def read_alike(data: bytes, i: int, count: int, room: int, parts: list[Any]) -> int:
         # Reads elements of a list that have one shape, apart from some; returns the offset after them.
         key = element_key(data, i)
@@ -226,7 +229,7 @@ def fast_decoder(
         while True:
             read_many = element_readers.get(key)
             if read_many:
-                i = read_many(data, i, count - len(parts), room, parts.append)
+                i = read_many(data, i, count - len(parts), room, parts)
                 if len(parts) == count:
                     return i
             start = i
@@ -428,15 +431,40 @@ def fast_decoder(
     ):
         read[tag] = function
 
-    def compile_elements(shape: Shape) -> ReadMany:
+    def compile_elements(shape: Shape, _: bytes) -> ReadMany:
         from quicdist.term.etf.shape_readers import compile_many
 
         return compile_many(shape, decoder, read_any, view_from)
 
-    def compile_message(shape: Shape) -> ReadOne:
+    def compile_message(shape: Shape, key: bytes) -> ReadOne:
         from quicdist.term.etf.shape_readers import compile_one
 
-        return compile_one(shape, decoder, read_any, view_from)
+        head = b"\x83" + key[:3]
+        wholes[head] = whole_reader(shape, head) if len(key) == 3 else read_keyed
+        return compile_one(shape, decoder, read_any, view_from, len(key))
+
+    def whole_reader(shape: Shape, head: bytes) -> ReadWhole:
+        # It is compiled when it is needed: connections decode at an offset.
+        def read(data: bytes) -> Any:
+            from quicdist.term.etf.shape_readers import compile_whole
+
+            wholes[head] = compile_whole(shape, decoder, read_any, view_from, levels)
+            return wholes[head](data)
+
+        return read
+
+    def read_keyed(data: bytes) -> Any:
+        # A map, or a tuple that begins with an atom.
+        try:
+            key = data[1 : 5 + data[4]] if data[3] == 119 and data[1] == 104 else message_key(data, 1)
+            read_message = reader_of_message(key)
+            if read_message:
+                term, end = read_message(data, 1, levels)
+                if end == len(data):
+                    return term
+        except LEFT_TO_DECODER:
+            pass
+        return NOT_READ
 
     shape_levels = min(_SHAPE_LEVELS, levels)
     elements = ShapeTable(
@@ -448,6 +476,7 @@ def fast_decoder(
         most_any=0,
     )
     element_readers, missed_element = elements.readers, elements.missed
+
     messages = ShapeTable(
         decoder,
         read_any,
@@ -457,6 +486,7 @@ def fast_decoder(
         most_any=0.4,
     )
     reader_of_message, missed_message = messages.readers.get, messages.missed
+    wholes: dict[bytes, ReadWhole] = messages.wholes
     missed = 0
 
     def decode(data: bytes | bytearray | memoryview, offset: int = 0) -> tuple[Any, int]:
@@ -477,7 +507,7 @@ def fast_decoder(
                     read_message = reader_of_message(key)
                     if read_message:
                         found = read_message(data, offset, levels)
-                        if found is not None:
+                        if found is not NOT_READ:
                             return found
                     terms: list[Any] = []
                     end = read_terms(data, offset, _ONCE, levels, terms)
@@ -496,4 +526,17 @@ def fast_decoder(
                 pass
         return decoder.decode(data, offset)
 
-    return decode
+    def read_whole(data: bytes) -> Any:
+        try:
+            tag = data[1]
+            if data[0] != 131 or tag == 80:
+                return NOT_READ
+            if tag != 104 and tag != 116:
+                terms: list[Any] = []
+                return terms[0] if read_terms(data, 1, _ONCE, levels, terms) == len(data) else NOT_READ
+        except LEFT_TO_DECODER:
+            return NOT_READ
+        term, end = decode(data, 1)
+        return term if end == len(data) else NOT_READ
+
+    return decode, wholes, read_whole

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from quicdist.term.etf.decode_cache import DecodeCache
 from quicdist.term.etf.malformed import NeedsDecoder
+from quicdist.term.etf.readers import ReadAny, ReadWhole
 
 if TYPE_CHECKING:
-    from quicdist.term.etf.shape_readers import ReadAny
     from quicdist.term.etf.shapes import Shape
 
 R = TypeVar("R", bound=Callable[..., Any])
@@ -42,7 +42,7 @@ class ShapeTable(Generic[R]):
         self,
         known: DecodeCache,
         read_any: ReadAny,
-        compile_shape: Callable[[Shape], R],
+        compile_shape: Callable[[Shape, bytes], R],
         *,
         levels: int,
         threshold: int,
@@ -50,6 +50,9 @@ class ShapeTable(Generic[R]):
     ) -> None:
         #: To look up, only; False for a key whose terms have too little in common.
         self.readers: dict[bytes, R | Literal[False]] = {}
+        #: Readers of whole messages, made by ``compile_shape``, by the version byte and the first three bytes
+        #: of the key. They are forgotten with the others.
+        self.wholes: dict[bytes, ReadWhole] = {}
         self._known = known
         self._read_any = read_any
         self._compile = compile_shape
@@ -102,6 +105,7 @@ class ShapeTable(Generic[R]):
         parts, unknown = leaves(shape)
         if unknown > parts * self._most_any or depth_of(shape) > self._levels or widenings > _MAX_WIDENED:
             self.readers[key] = False
+            self.wholes.pop(b"\x83" + key, None)
             self._shapes.pop(key, None)
             self._parts -= old_parts
             return
@@ -110,11 +114,12 @@ class ShapeTable(Generic[R]):
             old_parts = 0
         self._parts += parts - old_parts
         self._shapes[key] = shape, widenings, parts
-        self.readers[key] = self._compile(shape)
+        self.readers[key] = self._compile(shape, key)
         self._counts[key] = self._threshold - _MISSES
 
     def _forget(self) -> None:
         self.readers.clear()
+        self.wholes.clear()
         self._shapes.clear()
         self._counts.clear()
         self._parts = 0
