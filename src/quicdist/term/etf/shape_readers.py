@@ -13,6 +13,7 @@ from struct import Struct
 from struct import error as struct_error
 from typing import Any
 
+from quicdist.term.etf.column_readers import compile_columns
 from quicdist.term.etf.decode_cache import DecodeCache
 from quicdist.term.etf.malformed import LEFT_TO_DECODER
 from quicdist.term.etf.number_readers import compile_numbers
@@ -150,6 +151,9 @@ def compile_whole(
 
 def compile_many(shape: Shape, known: DecodeCache, read_any: ReadAny, view_from: int) -> ReadMany:
     """The function that reads terms of this shape one after another."""
+    columns = compile_columns(shape, known)
+    if columns is not None:
+        return columns
     writer = _Writer(known, read_any, view_from, "break")
     term = writer.term(shape, 0)
     if not writer.lines:
