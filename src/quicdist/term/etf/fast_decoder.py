@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from quicdist.term.etf.decoder import TIMES, Decoder
 from quicdist.term.etf.fast_identifiers import Read, identifier_readers
+from quicdist.term.etf.float_texts import DIGITS, ENDS, read_texts
 from quicdist.term.etf.key_depth import NESTING, too_deep_to_hash
 from quicdist.term.etf.malformed import LEFT_TO_DECODER, NeedsDecoder
 from quicdist.term.etf.numeric_lists import RUN_TAGS, read_runs
@@ -45,14 +46,6 @@ _new = object.__new__
 _set_fun_etf = Fun._etf.__set__  # type: ignore[attr-defined, misc]
 _set_module = Fun.module.__set__  # type: ignore[attr-defined, misc]
 _set_pid = Fun.pid.__set__  # type: ignore[misc]
-
-#: What is left of a FLOAT_EXT without its digits: "%.20e" in 31 bytes, filled up with zeros.
-_FLOAT_SIGNS = frozenset(
-    b"%b.e%b%b" % (sign, exponent, bytes(zeros))
-    for sign, most in ((b"", 5), (b"-", 4))
-    for exponent in (b"+", b"-")
-    for zeros in (most, most - 1)
-)
 
 #: Levels of a term that are read by recursion: far below Python's limit, and few enough that the interpreter
 #: allocates no further memory for their frames.
@@ -165,6 +158,9 @@ def fast_decoder(
                         left = length - len(parts)
                         if left >= _ALIKE and (data[i] == 97 or data[i] == 98):
                             i = read_integers(data, i, left, parts)
+                        length -= len(parts)
+                    elif first == 99:  # FLOAT_EXT
+                        i = read_texts(data, i, length, parts)
                         length -= len(parts)
                     if length >= _ALIKE and first in _ALIKE_TAGS and room > _SHAPE_LEVELS and not parts:
                         i = read_alike(data, i, length, room - 1, parts)
@@ -386,18 +382,11 @@ def fast_decoder(
         return fun, end
 
     def read_float(data: bytes, i: int, room: int) -> tuple[Any, int]:
-        # As OTP writes it, with digits around a point; others are left to the decoder.
         text = data[i + 1 : i + 32]
-        point = 1 if text[0] != 45 else 2
-        if (
-            text.translate(None, b"0123456789") in _FLOAT_SIGNS
-            and text[point] == 46
-            and text[point + 1] != 101
-        ):
-            value = float(text.rstrip(b"\0"))
-            if not value - value:
-                return value, i + 32
-        return read_uncommon(decoder, data, i)
+        end = ENDS.get(text.translate(DIGITS))
+        if end is None:
+            return read_uncommon(decoder, data, i)
+        return float(text[:end]), i + 32
 
     def read_large_tuple(data: bytes, i: int, room: int) -> tuple[Any, int]:
         if not room:

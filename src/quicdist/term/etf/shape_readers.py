@@ -15,6 +15,7 @@ from typing import Any
 
 from quicdist.term.etf.column_readers import compile_columns
 from quicdist.term.etf.decode_cache import DecodeCache
+from quicdist.term.etf.float_texts import DIGITS, ENDS, compile_texts
 from quicdist.term.etf.malformed import LEFT_TO_DECODER
 from quicdist.term.etf.number_readers import compile_numbers
 from quicdist.term.etf.readers import NOT_READ, ReadAny, ReadMany, ReadOne, ReadWhole
@@ -31,6 +32,7 @@ from quicdist.term.etf.shapes import (
     Shape,
     Sized,
     TupleOf,
+    atom_tag,
 )
 from quicdist.term.identifiers import Pid, Port, Reference
 from quicdist.term.tags import Tag
@@ -82,6 +84,44 @@ def read(data, i, count, room, items):
     return start
 """
 
+#: For atoms. The tag is not compared: the whole form is looked up.
+_MANY_ATOMS = """\
+def read(data, i, count, room, items):
+    append = items.append
+    try:
+        for _ in repeat(None, count):
+            j = i + {size}
+            append(atoms[data[i:j]])
+            i = j
+    except (KeyError, IndexError):
+        pass
+    return i
+"""
+#: By tag of an atom: the size of its form. Names in Latin-1 have up to 255 bytes.
+_ATOM_SIZES = {
+    Tag.ATOM_EXT: "3 + data[i + 2]",
+    Tag.ATOM_UTF8_EXT: "3 + data[i + 2] + (data[i + 1] << 8)",
+    Tag.SMALL_ATOM_EXT: "2 + data[i + 1]",
+    Tag.SMALL_ATOM_UTF8_EXT: "2 + data[i + 1]",
+}
+
+_MANY_BINARIES = """\
+def read(data, i, count, room, items):
+    append = items.append
+    end = i
+    try:
+        for _ in repeat(None, count):
+            tag, size = head(data, end)
+            if {condition}:
+                break
+            i = end + 5
+            end = i + size
+            append(data[i:end])
+    except struct_error:
+        pass
+    return end
+"""
+
 #: For terms of a fixed size.
 _MANY_FIXED = """\
 def read(data, i, count, room, items):
@@ -107,7 +147,12 @@ _SIZES = {
     Tag.SMALL_BIG_EXT: ("B", 1),
 }
 #: By tag of a number of a fixed size: its format and size.
-_FORMATS = {Tag.SMALL_INTEGER_EXT: ("B", 1), Tag.INTEGER_EXT: ("i", 4), Tag.NEW_FLOAT_EXT: ("d", 8)}
+_FORMATS = {
+    Tag.SMALL_INTEGER_EXT: ("B", 1),
+    Tag.INTEGER_EXT: ("i", 4),
+    Tag.NEW_FLOAT_EXT: ("d", 8),
+    Tag.FLOAT_EXT: ("31s", 31),
+}
 
 
 def compile_one(
@@ -115,6 +160,8 @@ def compile_one(
 ) -> ReadOne:
     """The function that reads a term of this shape, whose first bytes, ``compared``, have been compared."""
     if isinstance(shape, TupleOf):
+        if compared == 3 and _all_texts(shape):
+            return compile_texts(len(shape.parts))  # type: ignore[no-any-return]
         numbers = compile_numbers(shape.parts, compared)
         if numbers is not None:
             return numbers  # type: ignore[no-any-return]
@@ -126,12 +173,18 @@ def compile_one(
     return _compiled(_ONE, writer, body=_indented(8, writer.lines + writer.after), term=term)  # type: ignore[no-any-return]
 
 
+def _all_texts(shape: TupleOf) -> bool:
+    return shape.parts != () and all(part == Number(Tag.FLOAT_EXT) for part in shape.parts)
+
+
 def compile_whole(
     shape: Shape, known: DecodeCache, read_any: ReadAny, view_from: int, levels: int
 ) -> ReadWhole:
     """The function that reads a message of this shape, which is all of the data, after its version byte; its
     first four bytes have been compared. It returns NOT_READ for any other."""
     if isinstance(shape, TupleOf):
+        if _all_texts(shape):
+            return compile_texts(len(shape.parts), whole=True)  # type: ignore[no-any-return]
         numbers = compile_numbers(shape.parts, 3, whole=True)
         if numbers is not None:
             return numbers  # type: ignore[no-any-return]
@@ -155,6 +208,13 @@ def compile_many(shape: Shape, known: DecodeCache, read_any: ReadAny, view_from:
     if columns is not None:
         return columns
     writer = _Writer(known, read_any, view_from, "break")
+    atom = atom_tag(shape)
+    if atom:
+        return _compiled(_MANY_ATOMS, writer, size=_ATOM_SIZES[Tag(atom)])  # type: ignore[no-any-return]
+    if shape == Sized(Tag.BINARY_EXT, None):
+        writer.names.update(head=Struct(">BI").unpack_from, view_from=view_from)
+        condition = "tag != 109" + (" or size >= view_from" if view_from < sys.maxsize else "")
+        return _compiled(_MANY_BINARIES, writer, condition=condition)  # type: ignore[no-any-return]
     term = writer.term(shape, 0)
     if not writer.lines:
         unpack, variables, checks, size = writer.fixed_part()
@@ -191,6 +251,8 @@ class _Writer:
         self.names: dict[str, Any] = {
             "struct_error": struct_error,
             "not_read": NOT_READ,
+            "digits": DIGITS,
+            "ends": ENDS,
             "repeat": repeat,
             "nodes": known.nodes,
             "node_of": known.node,
@@ -364,6 +426,8 @@ class _Writer:
         value = self.field(*_FORMATS[Tag(shape.tag)])
         if shape.tag == Tag.NEW_FLOAT_EXT:
             self._floats.append(value)
+        elif shape.tag == Tag.FLOAT_EXT:
+            return f"float({value}[:ends[{value}.translate(digits)]])"
         return value
 
     def _sized(self, shape: Sized) -> str:
