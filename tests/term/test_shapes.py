@@ -345,7 +345,7 @@ class TestThreads:
         compiling, go_on = threading.Event(), threading.Event()
         compiled = []
 
-        def compile_shape(shape: object, _: bytes) -> Callable[..., Any]:
+        def compile_shape(shape: object) -> Callable[..., Any]:
             compiled.append(shape)
             compiling.set()
             assert threading.current_thread() is not learner or go_on.wait(10)

@@ -24,7 +24,7 @@ from quicdist.term.etf.key_depth import NESTING, too_deep_to_hash
 from quicdist.term.etf.malformed import LEFT_TO_DECODER, NeedsDecoder
 from quicdist.term.etf.numeric_lists import RUN_TAGS, read_runs
 from quicdist.term.etf.readers import NOT_READ, ReadWhole
-from quicdist.term.etf.shape_table import ShapeTable, element_key, message_key
+from quicdist.term.etf.shape_table import VERSIONED, ShapeTable, element_key, message_key
 from quicdist.term.etf.uncommon_tags import read_uncommon
 from quicdist.term.funs import MAX_FREE_VARIABLES, Fun
 from quicdist.term.identifiers import Pid
@@ -420,25 +420,28 @@ def fast_decoder(
     ):
         read[tag] = function
 
-    def compile_elements(shape: Shape, _: bytes) -> ReadMany:
+    def compile_elements(shape: Shape) -> ReadMany:
         from quicdist.term.etf.shape_readers import compile_many
 
         return compile_many(shape, decoder, read_any, view_from)
 
-    def compile_message(shape: Shape, key: bytes) -> ReadOne:
+    def compile_message(shape: Shape) -> ReadOne:
         from quicdist.term.etf.shape_readers import compile_one
 
-        head = b"\x83" + key[:3]
-        wholes[head] = whole_reader(shape, head) if len(key) == 3 else read_keyed
-        return compile_one(shape, decoder, read_any, view_from, len(key))
+        return compile_one(shape, decoder, read_any, view_from)
 
-    def whole_reader(shape: Shape, head: bytes) -> ReadWhole:
+    def whole_reader(shape: Shape, key: bytes) -> ReadWhole:
+        if len(key) > 3:
+            return read_keyed
+
         # It is compiled when it is needed: connections decode at an offset.
         def read(data: bytes) -> Any:
             from quicdist.term.etf.shape_readers import compile_whole
 
-            wholes[head] = compile_whole(shape, decoder, read_any, view_from, levels)
-            return wholes[head](data)
+            compiled = compile_whole(shape, decoder, read_any, view_from, levels)
+            if wholes.get(VERSIONED + key) is read:
+                wholes[VERSIONED + key] = compiled
+            return compiled(data)
 
         return read
 
@@ -473,6 +476,7 @@ def fast_decoder(
         levels=shape_levels,
         threshold=_MESSAGES,
         most_any=0.4,
+        compile_whole=whole_reader,
     )
     reader_of_message, missed_message = messages.readers.get, messages.missed
     wholes: dict[bytes, ReadWhole] = messages.wholes

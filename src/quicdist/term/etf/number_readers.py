@@ -55,20 +55,20 @@ def read(data, i, count, items):
 """
 
 
-def compile_numbers(parts: Sequence[Shape], compared: int, *, whole: bool = False) -> Any:
+def compile_numbers(parts: Sequence[Shape], *, whole: bool = False) -> Any:
     """The function that reads a tuple of integers, of which some may have either size; None if these are too
-    many, or if it has other parts. ``compared`` is the number of its first bytes that have been compared;
-    ``whole`` asks for what ``compile_whole`` makes, in place of ``compile_one``."""
+    many, or if it has other parts. Its first bytes, to the first tag, have been compared. ``whole`` asks for
+    what ``compile_whole`` makes, in place of ``compile_one``."""
     tags = [part.tag for part in parts if isinstance(part, Number)]
-    if compared < 2 or len(tags) < len(parts) or not 0 < tags.count(0) <= _MOST_EITHER:
+    if len(tags) < len(parts) or not 0 < tags.count(0) <= _MOST_EITHER:
         return None
     if any(tag and tag not in _EITHER for tag in tags):
         return None
     names: dict[str, Any] = {"struct_error": struct_error, "not_read": NOT_READ}
     if whole:
-        lines = _branches(tags, 8, "3x", 3, compared + 1, "return {name}.unpack(data)", names)
+        lines = _branches(tags, 8, "3x", 3, 4, "return {name}.unpack(data)", names)
         return _compiled(_WHOLE.format(body="\n".join(lines)), names)
-    lines = _branches(tags, 8, "2x", 2, compared, "return {name}.unpack_from(data, i), i + {size}", names)
+    lines = _branches(tags, 8, "2x", 2, 3, "return {name}.unpack_from(data, i), i + {size}", names)
     return _compiled(_TUPLE.format(body="\n".join(lines)), names)
 
 

@@ -155,22 +155,37 @@ _FORMATS = {
 }
 
 
-def compile_one(
-    shape: Shape, known: DecodeCache, read_any: ReadAny, view_from: int, compared: int = 0
-) -> ReadOne:
-    """The function that reads a term of this shape, whose first bytes, ``compared``, have been compared."""
+def compile_one(shape: Shape, known: DecodeCache, read_any: ReadAny, view_from: int) -> ReadOne:
+    """The function that reads a term of this shape, whose key, as ``message_key()`` has it, has been
+    compared."""
     if isinstance(shape, TupleOf):
-        if compared == 3 and _all_texts(shape):
+        if _all_texts(shape):
             return compile_texts(len(shape.parts))  # type: ignore[no-any-return]
-        numbers = compile_numbers(shape.parts, compared)
+        numbers = compile_numbers(shape.parts)
         if numbers is not None:
             return numbers  # type: ignore[no-any-return]
+    compared = 0
+    match shape:
+        case TupleOf(parts) if parts:
+            compared = 2 + _key_size(parts[0])
+        case MapOf(keys, _) if keys:
+            compared = 5 + _key_size(keys[0])
     writer = _Writer(known, read_any, view_from, "return not_read", compared)
     term = writer.term(shape, 0)
     writer.flush()
     if writer.may_exceed:
         writer.lines.append("if i > len(data): return not_read")
     return _compiled(_ONE, writer, body=_indented(8, writer.lines + writer.after), term=term)  # type: ignore[no-any-return]
+
+
+def _key_size(first: Shape) -> int:
+    """The number of bytes of the key that are of the first part."""
+    match first:
+        case Constant(raw) if raw[0] in (Tag.SMALL_ATOM_UTF8_EXT, Tag.ATOM_EXT):
+            return len(raw)
+        case AnyTerm():
+            return 0
+    return 1
 
 
 def _all_texts(shape: TupleOf) -> bool:
@@ -185,7 +200,7 @@ def compile_whole(
     if isinstance(shape, TupleOf):
         if _all_texts(shape):
             return compile_texts(len(shape.parts), whole=True)  # type: ignore[no-any-return]
-        numbers = compile_numbers(shape.parts, 3, whole=True)
+        numbers = compile_numbers(shape.parts, whole=True)
         if numbers is not None:
             return numbers  # type: ignore[no-any-return]
     writer = _Writer(known, read_any, view_from, "return not_read", 4)
