@@ -275,7 +275,7 @@ class TestCost:
         data = dirty + clean * 100_000
         tracemalloc.start()
         try:
-            assert read_many(data, 0, 100_001, 30, [].append) == 0
+            assert read_many(data, 0, 100_001, 30, []) == 0
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()

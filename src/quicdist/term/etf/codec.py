@@ -13,6 +13,7 @@ from quicdist.term.etf.encoder import Default, Encoder, OwnForm
 from quicdist.term.etf.fast_decoder import fast_decoder
 from quicdist.term.etf.fast_encoder import fast_encoder
 from quicdist.term.etf.own_identifiers import OwnDecoder, OwnIdentifiers
+from quicdist.term.etf.readers import NOT_READ
 from quicdist.term.limits import Limits
 from quicdist.term.tags import VERSION, Tag
 
@@ -39,6 +40,8 @@ class Codec:
         "_encoder",
         "_for_older",
         "_own_form",
+        "_read_whole",
+        "_wholes",
         "decoder",
         "default",
         "deterministic",
@@ -65,7 +68,7 @@ class Codec:
         least_view = sys.maxsize if view_from is None else view_from
         self._decoder = Decoder(self.none, limits, least_view)
         #: :meth:`decode` and :meth:`encode_into` as plain functions, which are faster to call.
-        self.decoder = fast_decoder(self._decoder, limits, least_view)
+        self.decoder, self._wholes, self._read_whole = fast_decoder(self._decoder, limits, least_view)
         self._for_older: Codec | None = None
         self._own_form: OwnForm | None = None
         self._encoder = Encoder(self.none, limits, deterministic, default=default)
@@ -76,6 +79,7 @@ class Codec:
         if self._for_older is None:
             older = self._copy()
             older._decoder, older.decoder = self._decoder, self.decoder
+            older._wholes, older._read_whole = self._wholes, self._read_whole
             older._set_encoder(self._own_form, records=False)
             older._for_older = older
             self._for_older = older
@@ -88,7 +92,7 @@ class Codec:
         codec = self._copy()
         least_view = sys.maxsize if self.view_from is None else self.view_from
         decoder = codec._decoder = OwnDecoder(own, self.none, self.limits, least_view)
-        codec.decoder = fast_decoder(decoder, self.limits, least_view)
+        codec.decoder, codec._wholes, codec._read_whole = fast_decoder(decoder, self.limits, least_view)
         codec._set_encoder(own.form)
         return codec
 
@@ -164,6 +168,10 @@ class Codec:
 
         Raises DecodeError.
         """
+        if type(data) is bytes:
+            term = self._wholes.get(data[:4], self._read_whole)(data)
+            if term is not NOT_READ:
+                return term
         try:
             tag = data[1]
         except IndexError:

@@ -15,16 +15,16 @@ from collections.abc import Iterable
 from itertools import repeat
 from operator import length_hint
 from struct import Struct
-from struct import error as struct_error
 from typing import TYPE_CHECKING, Any, Protocol
 
-from quicdist.term.errors import TermError
 from quicdist.term.etf.decoder import TIMES, Decoder
 from quicdist.term.etf.fast_identifiers import Read, identifier_readers
+from quicdist.term.etf.float_texts import DIGITS, ENDS, read_texts
 from quicdist.term.etf.key_depth import NESTING, too_deep_to_hash
-from quicdist.term.etf.malformed import Malformed, NeedsDecoder
+from quicdist.term.etf.malformed import LEFT_TO_DECODER, NeedsDecoder
 from quicdist.term.etf.numeric_lists import RUN_TAGS, read_runs
-from quicdist.term.etf.shape_table import ShapeTable, element_key, message_key
+from quicdist.term.etf.readers import NOT_READ, ReadWhole
+from quicdist.term.etf.shape_table import VERSIONED, ShapeTable, element_key, message_key
 from quicdist.term.etf.uncommon_tags import read_uncommon
 from quicdist.term.funs import MAX_FREE_VARIABLES, Fun
 from quicdist.term.identifiers import Pid
@@ -34,7 +34,7 @@ from quicdist.term.tags import Tag
 from quicdist.term.values import BitString, ImproperList
 
 if TYPE_CHECKING:
-    from quicdist.term.etf.shape_readers import ReadMany, ReadOne
+    from quicdist.term.etf.readers import ReadMany, ReadNumbers, ReadOne
     from quicdist.term.etf.shapes import Shape
 
 _uint16 = Struct(">H").unpack_from
@@ -46,14 +46,6 @@ _new = object.__new__
 _set_fun_etf = Fun._etf.__set__  # type: ignore[attr-defined, misc]
 _set_module = Fun.module.__set__  # type: ignore[attr-defined, misc]
 _set_pid = Fun.pid.__set__  # type: ignore[misc]
-
-#: What is left of a FLOAT_EXT without its digits: "%.20e" in 31 bytes, filled up with zeros.
-_FLOAT_SIGNS = frozenset(
-    b"%b.e%b%b" % (sign, exponent, bytes(zeros))
-    for sign, most in ((b"", 5), (b"-", 4))
-    for exponent in (b"+", b"-")
-    for zeros in (most, most - 1)
-)
 
 #: Levels of a term that are read by recursion: far below Python's limit, and few enough that the interpreter
 #: allocates no further memory for their frames.
@@ -106,27 +98,13 @@ class Decode(Protocol):
     def __call__(self, data: bytes | bytearray | memoryview, offset: int = 0) -> tuple[Any, int]: ...
 
 
-#: Raised for bytes that the complete decoder has to decode: it raises the right error. Any other
-#: exception is a defect, which must show.
-LEFT_TO_DECODER = (
-    NeedsDecoder,
-    Malformed,
-    TermError,
-    LookupError,
-    TypeError,
-    ValueError,
-    OverflowError,
-    RecursionError,
-    struct_error,
-)
-
-
 def fast_decoder(
     decoder: Decoder,
     limits: Limits,
     view_from: int = sys.maxsize,
-) -> Decode:
-    """A function from ``(data, offset)`` to a term and the offset after it.
+) -> tuple[Decode, dict[bytes, ReadWhole], ReadWhole]:
+    """A function from ``(data, offset)`` to a term and the offset after it; readers of whole messages by the
+    version byte and the three bytes after it; and the one for any others.
 
     ``decoder`` decodes what the fast path does not handle, and has the caches.
     """
@@ -177,6 +155,12 @@ def fast_decoder(
                     first = data[i]
                     if first in RUN_TAGS:
                         i = read_runs(data, i, len(data), length, parts)
+                        left = length - len(parts)
+                        if left >= _ALIKE and (data[i] == 97 or data[i] == 98):
+                            i = read_integers(data, i, left, parts)
+                        length -= len(parts)
+                    elif first == 99:  # FLOAT_EXT
+                        i = read_texts(data, i, length, parts)
                         length -= len(parts)
                     if length >= _ALIKE and first in _ALIKE_TAGS and room > _SHAPE_LEVELS and not parts:
                         i = read_alike(data, i, length, room - 1, parts)
@@ -219,6 +203,21 @@ def fast_decoder(
                 items.append(part)
         return i
 
+    mixed: ReadNumbers | None = None
+    integers_seen = 0
+
+    def read_integers(data: bytes, i: int, count: int, parts: list[Any]) -> int:
+        # Reads integers of either size; returns the offset after them.
+        nonlocal mixed, integers_seen
+        if mixed is None:
+            integers_seen += count
+            if integers_seen < _ELEMENTS:
+                return i
+            from quicdist.term.etf.number_readers import mixed_integers
+
+            mixed = mixed_integers()
+        return mixed(data, i, count, parts)
+
     def read_alike(data: bytes, i: int, count: int, room: int, parts: list[Any]) -> int:
         # Reads elements of a list that have one shape, apart from some; returns the offset after them.
         key = element_key(data, i)
@@ -226,7 +225,7 @@ def fast_decoder(
         while True:
             read_many = element_readers.get(key)
             if read_many:
-                i = read_many(data, i, count - len(parts), room, parts.append)
+                i = read_many(data, i, count - len(parts), room, parts)
                 if len(parts) == count:
                     return i
             start = i
@@ -383,18 +382,11 @@ def fast_decoder(
         return fun, end
 
     def read_float(data: bytes, i: int, room: int) -> tuple[Any, int]:
-        # As OTP writes it, with digits around a point; others are left to the decoder.
         text = data[i + 1 : i + 32]
-        point = 1 if text[0] != 45 else 2
-        if (
-            text.translate(None, b"0123456789") in _FLOAT_SIGNS
-            and text[point] == 46
-            and text[point + 1] != 101
-        ):
-            value = float(text.rstrip(b"\0"))
-            if not value - value:
-                return value, i + 32
-        return read_uncommon(decoder, data, i)
+        end = ENDS.get(text.translate(DIGITS))
+        if end is None:
+            return read_uncommon(decoder, data, i)
+        return float(text[:end]), i + 32
 
     def read_large_tuple(data: bytes, i: int, room: int) -> tuple[Any, int]:
         if not room:
@@ -438,6 +430,34 @@ def fast_decoder(
 
         return compile_one(shape, decoder, read_any, view_from)
 
+    def whole_reader(shape: Shape, key: bytes) -> ReadWhole:
+        if len(key) > 3:
+            return read_keyed
+
+        # It is compiled when it is needed: connections decode at an offset.
+        def read(data: bytes) -> Any:
+            from quicdist.term.etf.shape_readers import compile_whole
+
+            compiled = compile_whole(shape, decoder, read_any, view_from, levels)
+            if wholes.get(VERSIONED + key) is read:
+                wholes[VERSIONED + key] = compiled
+            return compiled(data)
+
+        return read
+
+    def read_keyed(data: bytes) -> Any:
+        # A map, or a tuple that begins with an atom.
+        try:
+            key = data[1 : 5 + data[4]] if data[3] == 119 and data[1] == 104 else message_key(data, 1)
+            read_message = reader_of_message(key)
+            if read_message:
+                term, end = read_message(data, 1, levels)
+                if end == len(data):
+                    return term
+        except LEFT_TO_DECODER:
+            pass
+        return NOT_READ
+
     shape_levels = min(_SHAPE_LEVELS, levels)
     elements = ShapeTable(
         decoder,
@@ -448,6 +468,7 @@ def fast_decoder(
         most_any=0,
     )
     element_readers, missed_element = elements.readers, elements.missed
+
     messages = ShapeTable(
         decoder,
         read_any,
@@ -455,8 +476,10 @@ def fast_decoder(
         levels=shape_levels,
         threshold=_MESSAGES,
         most_any=0.4,
+        compile_whole=whole_reader,
     )
     reader_of_message, missed_message = messages.readers.get, messages.missed
+    wholes: dict[bytes, ReadWhole] = messages.wholes
     missed = 0
 
     def decode(data: bytes | bytearray | memoryview, offset: int = 0) -> tuple[Any, int]:
@@ -477,7 +500,7 @@ def fast_decoder(
                     read_message = reader_of_message(key)
                     if read_message:
                         found = read_message(data, offset, levels)
-                        if found is not None:
+                        if found is not NOT_READ:
                             return found
                     terms: list[Any] = []
                     end = read_terms(data, offset, _ONCE, levels, terms)
@@ -496,4 +519,17 @@ def fast_decoder(
                 pass
         return decoder.decode(data, offset)
 
-    return decode
+    def read_whole(data: bytes) -> Any:
+        try:
+            tag = data[1]
+            if data[0] != 131 or tag == 80:
+                return NOT_READ
+            if tag != 104 and tag != 116:
+                terms: list[Any] = []
+                return terms[0] if read_terms(data, 1, _ONCE, levels, terms) == len(data) else NOT_READ
+        except LEFT_TO_DECODER:
+            return NOT_READ
+        term, end = decode(data, 1)
+        return term if end == len(data) else NOT_READ
+
+    return decode, wholes, read_whole

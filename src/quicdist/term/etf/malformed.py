@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from struct import error as struct_error
+
+from quicdist.term.errors import TermError
 from quicdist.term.identifiers import MAX_REFERENCE_WORDS
 from quicdist.term.tags import Tag
 
@@ -16,6 +19,21 @@ class NeedsDecoder(Exception):
 
 class TooDeep(Malformed):
     """Nested deeper than the limits allow."""
+
+
+#: Raised in the fast path for bytes that the complete decoder has to decode: it raises the right error. Any
+#: other exception is a defect, which must show.
+LEFT_TO_DECODER = (
+    NeedsDecoder,
+    Malformed,
+    TermError,
+    LookupError,
+    TypeError,
+    ValueError,
+    OverflowError,
+    RecursionError,
+    struct_error,
+)
 
 
 def named(tag: int) -> str:

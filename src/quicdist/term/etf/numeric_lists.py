@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import isfinite
 from struct import unpack
 from typing import Any
 
 from quicdist.term.tags import Tag
 
-#: By tag, for elements of a fixed size: their bytes, and their type for struct.
-_RUNS = {Tag.SMALL_INTEGER_EXT: (2, "B"), Tag.INTEGER_EXT: (5, "i"), Tag.NEW_FLOAT_EXT: (9, "d")}
+#: By tag, for elements of a fixed size: their bytes, their type for struct, and the tags of a short run.
+_RUNS = {
+    Tag.SMALL_INTEGER_EXT: (2, "B", b"aaaa"),
+    Tag.INTEGER_EXT: (5, "i", b"bbbb"),
+    Tag.NEW_FLOAT_EXT: (9, "d", b"FFFF"),
+}
 #: Empty terms: a list of millions of them must cost no more than its bytes.
-_EMPTY: dict[int, tuple[bytes, type]] = {
-    Tag.NIL_EXT: (bytes([Tag.NIL_EXT]), list),
-    Tag.MAP_EXT: (bytes([Tag.MAP_EXT]) + bytes(4), dict),
+_EMPTY: dict[int, tuple[bytes, Callable[[int], list[Any]]]] = {
+    Tag.NIL_EXT: (bytes([Tag.NIL_EXT]), lambda many: [[] for _ in range(many)]),
+    Tag.MAP_EXT: (bytes([Tag.MAP_EXT]) + bytes(4), lambda many: [{} for _ in range(many)]),
 }
 #: Empty terms that are read in one step.
-_MANY = 64
+_MANY = 256
 RUN_TAGS = frozenset(map(int, (*_RUNS, *_EMPTY)))
 
 
@@ -32,7 +37,9 @@ def read_runs(data: Any, i: int, size: int, count: int, items: list[Any]) -> int
             if tag in _EMPTY:
                 i, count = _empty(data, i, count, items)
             break
-        stride, code = run
+        stride, code, short = run
+        if data[i : i + 4 * stride : stride] != short:
+            break
         window, done = 64, 0
         while True:  # growing windows: short runs cost little, and long ones take few steps
             window = min(window, count)
@@ -64,11 +71,13 @@ def read_runs(data: Any, i: int, size: int, count: int, items: list[Any]) -> int
 
 def _empty(data: Any, i: int, count: int, items: list[Any]) -> tuple[int, int]:
     """The same for empty lists and maps: the offset after them, and how many elements are left."""
-    unit, kind = _EMPTY[data[i]]
-    for many in (_MANY, 8):
+    unit, made = _EMPTY[data[i]]
+    many = min(count, _MANY)
+    while many > 3:
         window = unit * many
         while count >= many and data[i : i + len(window)] == window:
-            items += [kind() for _ in range(many)]
+            items += made(many)
             i += len(window)
             count -= many
+        many //= 8
     return i, count

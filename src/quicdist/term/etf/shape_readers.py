@@ -8,13 +8,17 @@ a peer are in it only as values of variables.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from itertools import repeat
 from struct import Struct
 from struct import error as struct_error
-from typing import Any, TypeAlias
+from typing import Any
 
+from quicdist.term.etf.column_readers import compile_columns
 from quicdist.term.etf.decode_cache import DecodeCache
+from quicdist.term.etf.float_texts import DIGITS, ENDS, compile_texts
+from quicdist.term.etf.malformed import LEFT_TO_DECODER
+from quicdist.term.etf.number_readers import compile_numbers
+from quicdist.term.etf.readers import NOT_READ, ReadAny, ReadMany, ReadOne, ReadWhole
 from quicdist.term.etf.shapes import (
     ATOM_HEADS,
     AnyAtom,
@@ -28,20 +32,11 @@ from quicdist.term.etf.shapes import (
     Shape,
     Sized,
     TupleOf,
+    atom_tag,
 )
 from quicdist.term.identifiers import Pid, Port, Reference
 from quicdist.term.tags import Tag
 from quicdist.term.values import BitString, ImproperList
-
-#: Reads a term, if it has the shape: data, offset, levels that may be entered; the term, and the offset after
-#: it, which is not after the end, or None.
-ReadOne: TypeAlias = Callable[[bytes, int, int], tuple[Any, int] | None]
-#: Reads up to so many terms, as long as they have the shape: data, offset, number, levels that may be
-#: entered, and a function to which each is passed. Returns the offset after them.
-ReadMany: TypeAlias = Callable[[bytes, int, int, int, Callable[[Any], None]], int]
-
-#: Reads any term: data, offset, room; the term and the offset after it.
-ReadAny: TypeAlias = Callable[[bytes, int, int], tuple[Any, int]]
 
 _ONE = """\
 def read(data, i, room):
@@ -49,11 +44,35 @@ def read(data, i, room):
 {body}
         return {term}, i
     except (KeyError, IndexError, struct_error):
-        return None
+        return not_read
+"""
+
+_WHOLE = """\
+def read(data):
+    try:
+        i = 0
+{body}
+        if i == len(data):
+            return {term}
+    except left_to_decoder:
+        pass
+    return not_read
+"""
+
+#: For messages of a fixed size.
+_WHOLE_FIXED = """\
+def read(data):
+    try:
+        {variables}unpack(data)
+{body}
+        return {term}
+    except left_to_decoder:
+        return not_read
 """
 
 _MANY = """\
-def read(data, i, count, room, append):
+def read(data, i, count, room, items):
+    append = items.append
     start = i
     try:
         for _ in repeat(None, count):
@@ -65,9 +84,48 @@ def read(data, i, count, room, append):
     return start
 """
 
+#: For atoms. The tag is not compared: the whole form is looked up.
+_MANY_ATOMS = """\
+def read(data, i, count, room, items):
+    append = items.append
+    try:
+        for _ in repeat(None, count):
+            j = i + {size}
+            append(atoms[data[i:j]])
+            i = j
+    except (KeyError, IndexError):
+        pass
+    return i
+"""
+#: By tag of an atom: the size of its form. Names in Latin-1 have up to 255 bytes.
+_ATOM_SIZES = {
+    Tag.ATOM_EXT: "3 + data[i + 2]",
+    Tag.ATOM_UTF8_EXT: "3 + data[i + 2] + (data[i + 1] << 8)",
+    Tag.SMALL_ATOM_EXT: "2 + data[i + 1]",
+    Tag.SMALL_ATOM_UTF8_EXT: "2 + data[i + 1]",
+}
+
+_MANY_BINARIES = """\
+def read(data, i, count, room, items):
+    append = items.append
+    end = i
+    try:
+        for _ in repeat(None, count):
+            tag, size = head(data, end)
+            if {condition}:
+                break
+            i = end + 5
+            end = i + size
+            append(data[i:end])
+    except struct_error:
+        pass
+    return end
+"""
+
 #: For terms of a fixed size.
 _MANY_FIXED = """\
-def read(data, i, count, room, append):
+def read(data, i, count, room, items):
+    append = items.append
     size = {size} * min(count, (len(data) - i) // {size})
     # A view if it is much: this is called again after each element of another shape, with the rest.
     terms = data[i : i + size] if size < 4096 else memoryview(data)[i : i + size]
@@ -89,22 +147,89 @@ _SIZES = {
     Tag.SMALL_BIG_EXT: ("B", 1),
 }
 #: By tag of a number of a fixed size: its format and size.
-_FORMATS = {Tag.SMALL_INTEGER_EXT: ("B", 1), Tag.INTEGER_EXT: ("i", 4), Tag.NEW_FLOAT_EXT: ("d", 8)}
+_FORMATS = {
+    Tag.SMALL_INTEGER_EXT: ("B", 1),
+    Tag.INTEGER_EXT: ("i", 4),
+    Tag.NEW_FLOAT_EXT: ("d", 8),
+    Tag.FLOAT_EXT: ("31s", 31),
+}
 
 
 def compile_one(shape: Shape, known: DecodeCache, read_any: ReadAny, view_from: int) -> ReadOne:
-    """The function that reads a term of this shape."""
-    writer = _Writer(known, read_any, view_from, "return None")
+    """The function that reads a term of this shape, whose key, as ``message_key()`` has it, has been
+    compared."""
+    if isinstance(shape, TupleOf):
+        if _all_texts(shape):
+            return compile_texts(len(shape.parts))  # type: ignore[no-any-return]
+        numbers = compile_numbers(shape.parts)
+        if numbers is not None:
+            return numbers  # type: ignore[no-any-return]
+    compared = 0
+    match shape:
+        case TupleOf(parts) if parts:
+            compared = 2 + _key_size(parts[0])
+        case MapOf(keys, _) if keys:
+            compared = 5 + _key_size(keys[0])
+    writer = _Writer(known, read_any, view_from, "return not_read", compared)
     term = writer.term(shape, 0)
     writer.flush()
     if writer.may_exceed:
-        writer.lines.append("if i > len(data): return None")
+        writer.lines.append("if i > len(data): return not_read")
     return _compiled(_ONE, writer, body=_indented(8, writer.lines + writer.after), term=term)  # type: ignore[no-any-return]
+
+
+def _key_size(first: Shape) -> int:
+    """The number of bytes of the key that are of the first part."""
+    match first:
+        case Constant(raw) if raw[0] in (Tag.SMALL_ATOM_UTF8_EXT, Tag.ATOM_EXT):
+            return len(raw)
+        case AnyTerm():
+            return 0
+    return 1
+
+
+def _all_texts(shape: TupleOf) -> bool:
+    return shape.parts != () and all(part == Number(Tag.FLOAT_EXT) for part in shape.parts)
+
+
+def compile_whole(
+    shape: Shape, known: DecodeCache, read_any: ReadAny, view_from: int, levels: int
+) -> ReadWhole:
+    """The function that reads a message of this shape, which is all of the data, after its version byte; its
+    first four bytes have been compared. It returns NOT_READ for any other."""
+    if isinstance(shape, TupleOf):
+        if _all_texts(shape):
+            return compile_texts(len(shape.parts), whole=True)  # type: ignore[no-any-return]
+        numbers = compile_numbers(shape.parts, whole=True)
+        if numbers is not None:
+            return numbers  # type: ignore[no-any-return]
+    writer = _Writer(known, read_any, view_from, "return not_read", 4)
+    writer.names.update(left_to_decoder=LEFT_TO_DECODER, room=levels)
+    writer.constant(b"\x83")
+    term = writer.term(shape, 0)
+    if not writer.lines:
+        unpack, variables, checks, _ = writer.fixed_part()
+        writer.names["unpack"] = unpack.unpack
+        body = _indented(8, checks + writer.after)
+        unpacked = f"{', '.join(variables)}, = " if variables else ""
+        return _compiled(_WHOLE_FIXED, writer, body=body, term=term, variables=unpacked)  # type: ignore[no-any-return]
+    writer.flush()
+    return _compiled(_WHOLE, writer, body=_indented(8, writer.lines + writer.after), term=term)  # type: ignore[no-any-return]
 
 
 def compile_many(shape: Shape, known: DecodeCache, read_any: ReadAny, view_from: int) -> ReadMany:
     """The function that reads terms of this shape one after another."""
+    columns = compile_columns(shape, known)
+    if columns is not None:
+        return columns
     writer = _Writer(known, read_any, view_from, "break")
+    atom = atom_tag(shape)
+    if atom:
+        return _compiled(_MANY_ATOMS, writer, size=_ATOM_SIZES[Tag(atom)])  # type: ignore[no-any-return]
+    if shape == Sized(Tag.BINARY_EXT, None):
+        writer.names.update(head=Struct(">BI").unpack_from, view_from=view_from)
+        condition = "tag != 109" + (" or size >= view_from" if view_from < sys.maxsize else "")
+        return _compiled(_MANY_BINARIES, writer, condition=condition)  # type: ignore[no-any-return]
     term = writer.term(shape, 0)
     if not writer.lines:
         unpack, variables, checks, size = writer.fixed_part()
@@ -130,7 +255,9 @@ def _compiled(skeleton: str, writer: _Writer, **texts: Any) -> Any:
 class _Writer:
     """The statements for a shape, and the values of the names in them."""
 
-    def __init__(self, known: DecodeCache, read_any: ReadAny, view_from: int, stop: str) -> None:
+    def __init__(
+        self, known: DecodeCache, read_any: ReadAny, view_from: int, stop: str, compared: int = 0
+    ) -> None:
         #: The statement for a term of another shape.
         self.stop = stop
         self.lines: list[str] = []
@@ -138,6 +265,9 @@ class _Writer:
         self.after: list[str] = []
         self.names: dict[str, Any] = {
             "struct_error": struct_error,
+            "not_read": NOT_READ,
+            "digits": DIGITS,
+            "ends": ENDS,
             "repeat": repeat,
             "nodes": known.nodes,
             "node_of": known.node,
@@ -162,7 +292,9 @@ class _Writer:
         self._variables: list[str] = []
         self._constant = b""
         self._checks: list[str] = []
+        self._floats: list[str] = []
         self._size = 0
+        self._compared = compared
 
     def name(self, value: Any) -> str:
         """A new variable, with this value."""
@@ -188,6 +320,12 @@ class _Writer:
         return variable
 
     def _end_constant(self) -> None:
+        if self._compared and self._constant:
+            known = min(self._compared, len(self._constant))
+            self._constant = self._constant[known:]
+            self._format.append(f"{known}x")
+            self._size += known
+            self._compared = 0
         if self._constant:
             variable = self.variable()
             size = len(self._constant)
@@ -201,9 +339,9 @@ class _Writer:
     def flush(self) -> None:
         """Unpack what has a fixed size, and compare its constant bytes."""
         unpack, variables, checks, size = self.fixed_part()
-        if variables:
+        if size:
             name = self.name(unpack.unpack_from)
-            self.lines.append(f"{', '.join(variables)}, = {name}(data, i)")
+            self.lines.append(f"{', '.join(variables)}{', = ' if variables else ''}{name}(data, i)")
             self.lines += checks
             self.lines.append(f"i += {size}")
             self.may_exceed = False
@@ -213,6 +351,9 @@ class _Writer:
         size."""
         self._end_constant()
         unpack = Struct(">" + "".join(self._format))
+        if self._floats:  # a sum that is finite has finite terms only; 0 times any other is NaN
+            self._checks.append(f"({' + '.join(self._floats)}) * 0.0")
+            self._floats = []
         checks = [f"if {' or '.join(self._checks)}: {self.stop}"] if self._checks else []
         part = unpack, self._variables, checks, self._size
         self._format, self._variables, self._checks, self._size = [], [], [], 0
@@ -299,7 +440,9 @@ class _Writer:
         self.constant(bytes((shape.tag,)))
         value = self.field(*_FORMATS[Tag(shape.tag)])
         if shape.tag == Tag.NEW_FLOAT_EXT:
-            self.check(f"{value} - {value}")  # NaN for infinity and NaN
+            self._floats.append(value)
+        elif shape.tag == Tag.FLOAT_EXT:
+            return f"float({value}[:ends[{value}.translate(digits)]])"
         return value
 
     def _sized(self, shape: Sized) -> str:

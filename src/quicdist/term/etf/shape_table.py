@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from quicdist.term.etf.decode_cache import DecodeCache
 from quicdist.term.etf.malformed import NeedsDecoder
+from quicdist.term.etf.readers import ReadAny, ReadWhole
+from quicdist.term.tags import VERSION
 
 if TYPE_CHECKING:
-    from quicdist.term.etf.shape_readers import ReadAny
     from quicdist.term.etf.shapes import Shape
     from quicdist.term.etf.value_shapes import ValueShape
 
 R = TypeVar("R", bound=Callable[..., Any])
 K = TypeVar("K", bound=Hashable)
 S = TypeVar("S")
+
+#: The version byte.
+VERSIONED = bytes((VERSION,))
 
 #: Shapes that are kept, and the parts that they have together, each of which takes up to 1 KiB.
 _MAX_SHAPES = 128
@@ -121,15 +125,37 @@ class _Table(Generic[K, S, R]):
 
 class ShapeTable(_Table[bytes, "Shape", R]):
     """Functions that read terms, by the first bytes of a term. Only well-formed terms are passed to
-    :meth:`missed`."""
+    :meth:`missed`. ``compile_whole`` makes a reader of whole messages from a shape and its key."""
 
     def __init__(
-        self, known: DecodeCache, read_any: ReadAny, compile_shape: Callable[[Shape], R], **options: Any
+        self,
+        known: DecodeCache,
+        read_any: ReadAny,
+        compile_shape: Callable[[Shape], R],
+        *,
+        compile_whole: Callable[[Shape, bytes], ReadWhole] | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(compile_shape, **options)
         self.readers = self.functions
+        #: Readers of whole messages, by the version byte and the first three bytes of the key.
+        self.wholes: dict[bytes, ReadWhole] = {}
         self._known = known
         self._read_any = read_any
+        self._compile_whole = compile_whole
+
+    def _learn(self, key: bytes, shape: Shape) -> None:
+        before = self.readers.get(key)
+        super()._learn(key, shape)
+        if self._compile_whole is not None and self.readers[key] is not before:
+            if key in self._shapes:
+                self.wholes[VERSIONED + key[:3]] = self._compile_whole(self._shapes[key][0], key)
+            elif len(key) == 3:
+                self.wholes.pop(VERSIONED + key, None)
+
+    def _forget(self) -> None:
+        super()._forget()
+        self.wholes.clear()
 
     # The imports are here: a program that decodes little loads none of it.
 

@@ -27,7 +27,9 @@ _MAX_PAIRS = 16
 _MAX_CONSTANT = 128
 
 #: By tag of a term of a fixed size: the bytes after the tag.
-FIXED = {Tag.SMALL_INTEGER_EXT: 1, Tag.INTEGER_EXT: 4, Tag.NEW_FLOAT_EXT: 8}
+FIXED = {Tag.SMALL_INTEGER_EXT: 1, Tag.INTEGER_EXT: 4, Tag.NEW_FLOAT_EXT: 8, Tag.FLOAT_EXT: 31}
+#: Tags of integers of a fixed size.
+_INTEGERS = (Tag.SMALL_INTEGER_EXT, Tag.INTEGER_EXT, 0)
 #: By tag of an identifier: the bytes after the name of its node; for references, of creation only.
 _NUMBERS = {
     Tag.NEW_PID_EXT: 12,
@@ -261,9 +263,9 @@ def widened(one: Shape, other: Shape) -> Shape:
             return Identifier(one.start, one.atom, None, one.size)
         case Sized(), Sized() if (one.tag, one.bits) == (other.tag, other.bits):
             return Sized(one.tag, None, one.bits)
-        case Number(), Number() if Tag.NEW_FLOAT_EXT not in (one.tag, other.tag):
+        case Number(), Number() if one.tag in _INTEGERS and other.tag in _INTEGERS:
             return Number(0)
-    tags = _atom_tag(one), _atom_tag(other)
+    tags = atom_tag(one), atom_tag(other)
     if tags[0] and tags[0] == tags[1]:
         return AnyAtom(tags[0])
     return ANY
@@ -273,7 +275,7 @@ def _all_widened(some: tuple[Shape, ...], others: tuple[Shape, ...]) -> tuple[Sh
     return tuple(map(widened, some, others))
 
 
-def _atom_tag(shape: Shape) -> int:
+def atom_tag(shape: Shape) -> int:
     """The tag of an atom's shape, 0 for any other shape."""
     if isinstance(shape, AnyAtom):
         return shape.tag
