@@ -10,7 +10,6 @@ import asyncio
 import logging
 import ssl
 import statistics
-import struct
 from time import perf_counter
 from typing import Any
 
@@ -21,16 +20,11 @@ from aioquic.quic import events
 from aioquic.quic.configuration import QuicConfiguration
 
 from benchmarks import control
+from benchmarks.quic_streams import AHEAD, ECHO, HEADER, LARGE, SINK, Answers, Arrivals
 from quicdist.node.event_loop import new_event_loop
 
 #: Messages between two turns of the event loop, as in end_quicdist.py.
 BURST = 100
-#: Large messages in flight: aioquic buffers without a limit, and becomes slower with the size.
-AHEAD = 4
-LARGE = 65536
-
-_HEADER = struct.Struct(">III")  # operation, number, size
-ECHO, SINK = 0, 1
 
 
 class Server(QuicConnectionProtocol):
@@ -38,60 +32,35 @@ class Server(QuicConnectionProtocol):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._wanted: dict[int, tuple[int, int]] = {}
-        self._came: dict[int, int] = {}
+        self._answers = Answers()
 
     def quic_event_received(self, event: events.QuicEvent) -> None:
-        if not isinstance(event, events.StreamDataReceived) or not event.data:
-            return
-        stream, data = event.stream_id, event.data
-        if stream not in self._wanted:
-            kind, count, size = _HEADER.unpack_from(data)
-            self._wanted[stream] = kind, count * size
-            self._came[stream] = 0
-            data = data[_HEADER.size :]
-        kind, total = self._wanted[stream]
-        if kind == ECHO:
-            if data:
-                self._quic.send_stream_data(stream, data)
-            return
-        before = self._came[stream]
-        after = self._came[stream] = before + len(data)
-        # A confirmation for every MiB, so that the client can continue, and one for all.
-        words = (after >> 20) - (before >> 20) + (after == total)
-        if words:
-            self._quic.send_stream_data(stream, b"." * words)
+        if isinstance(event, events.StreamDataReceived) and event.data:
+            answer = self._answers.to(event.stream_id, event.data)
+            if answer:
+                self._quic.send_stream_data(event.stream_id, bytes(answer))
 
 
 class Client(QuicConnectionProtocol):
-    """Counts the received bytes of its open stream."""
+    """Sends on one stream at a time, and waits for its answers."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._came = 0
-        self._wanted = 0
-        self._waiter: asyncio.Future[None] | None = None
+        self._arrivals = Arrivals()
+        self._came = self._arrivals.came
 
     def quic_event_received(self, event: events.QuicEvent) -> None:
         if isinstance(event, events.StreamDataReceived):
-            self._came += len(event.data)
-            if self._waiter is not None and self._came >= self._wanted and not self._waiter.done():
-                self._waiter.set_result(None)
+            self._arrivals.add(len(event.data))
 
     def open(self, kind: int, count: int, size: int) -> int:
         stream = self._quic.get_next_available_stream_id()
-        self._came = 0
-        self.write(stream, _HEADER.pack(kind, count, size))
+        self._arrivals.restart()
+        self.write(stream, HEADER.pack(kind, count, size))
         return stream
 
     def write(self, stream: int, data: bytes) -> None:
         self._quic.send_stream_data(stream, data)
-
-    async def came(self, wanted: int) -> None:
-        if self._came < wanted:
-            self._wanted = wanted
-            self._waiter = self._loop.create_future()
-            await self._waiter
 
     async def echo(self, node: str, count: int, size: int) -> float:
         stream = self.open(ECHO, count, size)
@@ -101,7 +70,7 @@ class Client(QuicConnectionProtocol):
             start = perf_counter()
             self.write(stream, data)
             self.transmit()
-            await self.came(number * size)
+            await self._came(number * size)
             times.append(perf_counter() - start)
         return statistics.median(times)
 
@@ -113,12 +82,12 @@ class Client(QuicConnectionProtocol):
             self.write(stream, data)
             if size >= LARGE:
                 self.transmit()
-                await self.came(number - AHEAD)
+                await self._came(number - AHEAD)
             elif not number % BURST:
                 self.transmit()
                 await asyncio.sleep(0)
         self.transmit()
-        await self.came((count * size >> 20) + 1)
+        await self._came((count * size >> 20) + 1)
         return perf_counter() - start
 
 

@@ -132,6 +132,19 @@ class Seconds(click.FloatRange):
 node_argument = click.argument("node", metavar="NODE", type=NodeType())
 #: ``--json`` of the commands that print data.
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+#: ``--lines`` of the commands that show a table of processes.
+lines_option = click.option("--lines", type=click.IntRange(min=1), help="At most so many processes.")
+
+
+def sort_option(default: str) -> Callable[[F], F]:
+    """Decorator: ``--sort`` of the commands that show a table of processes."""
+    return click.option(
+        "--sort",
+        type=click.Choice(["pid", "name", "reductions", "memory", "messages"]),
+        default=default,
+        show_default=True,
+        help="Key by which the processes are sorted.",
+    )
 
 
 _PEM = click.Path(exists=True, dir_okay=False)

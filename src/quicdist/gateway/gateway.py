@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
-import socket
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
@@ -15,19 +13,14 @@ from typing import Any, Final, Self
 
 from quicdist.carrier import (
     Address,
-    BufferLimits,
     Incoming,
-    Link,
     Listener,
     NetAddress,
     PeerUnreachable,
     Pem,
-    SetupTimeout,
 )
-from quicdist.carrier.happy_eyeballs import candidates
-from quicdist.carrier.liveness import NET_TICKTIME, Ticker
-from quicdist.carrier.quic.relay import QuicRelayCarrier, QuicRelayLink
-from quicdist.carrier.tcp.listener import TcpIncoming
+from quicdist.carrier.liveness import NET_TICKTIME
+from quicdist.carrier.quic.relay import QuicRelayCarrier
 from quicdist.carrier.tcp.relay import TcpNearEnd, connect_near
 from quicdist.carrier.termination import termination
 from quicdist.config import Config, Source, as_config, first
@@ -41,12 +34,13 @@ from quicdist.errors import QuicDistError
 from quicdist.gateway.epmd import EpmdServer, LocalNames, port_is_taken
 from quicdist.gateway.errors import GatewayError
 from quicdist.gateway.hosts import LOCAL, RemoteHosts, hosts_of
+from quicdist.gateway.local_dials import LocalDials
 from quicdist.gateway.metrics import Metric, MetricsPage
-from quicdist.gateway.relay import Relay
-from quicdist.gateway.remote_nodes import RemoteNodes, addresses_of
+from quicdist.gateway.relays import LIMITS, Relays
+from quicdist.gateway.remote_nodes import RemoteNodes
 from quicdist.gateway.tasks import Tasks
 from quicdist.gateway.traffic import Traffic
-from quicdist.logs import RateLimit, get_logger
+from quicdist.logs import get_logger
 from quicdist.protocol import PeerNamed
 from quicdist.protocol.names import node_name, validate_node_name
 from quicdist.term.names import Name
@@ -55,15 +49,8 @@ log = get_logger("quicdist.gateway")
 
 #: Seconds for a handshake: OTP's ``net_setuptime``.
 SETUP_TIME: Final = 7.0
-#: Dials of the local node, and of other programs that dial in its place, that are under way at once; others
-#: wait, within the time for a handshake.
-MAX_DIALS: Final = 32
-#: Seconds between ticks to the local node.
-LOCAL_TICK: Final = 1.0
 #: Seconds for which a stopping gateway sends what its connections have still queued.
 DRAIN_TIME: Final = 15.0
-#: Limits of the queue of each side of a connection, in bytes: a side that takes less is waited for.
-LIMITS: Final = BufferLimits(high_water=1024 * 1024, low_water=256 * 1024, before_start=64 * 1024 * 1024)
 #: The receive window of one stream, in bytes: what a remote node may send that is not yet taken.
 MAX_STREAM_DATA: Final = 4 * 1024 * 1024
 
@@ -181,14 +168,12 @@ class Gateway:
         self._remote: list[RemoteNodes] = []
         self._metrics: MetricsPage | None = None
         self._listener: Listener | None = None
-        self._relays: set[Relay] = set()
         self._traffic = Traffic()
-        self._ticker = Ticker(self._links, self._silent, ticktime)
-        self._local_timer: asyncio.TimerHandle | None = None
+        self._relays = Relays(self._traffic, ticktime)
+        self._dials = LocalDials(
+            self._carrier, self.discovery, self.hosts, self._relays, self._traffic, self._setup_time
+        )
         self._tasks = Tasks()
-        self._undone = RateLimit()
-        self._dials = asyncio.Semaphore(MAX_DIALS)
-        self._begins = asyncio.Lock()
         self._over = asyncio.Event()
         self._stopping: asyncio.Task[None] | None = None
         self._registered = False
@@ -223,8 +208,7 @@ class Gateway:
             self._enter(GatewayState.STOPPED)
             raise
         self._enter(GatewayState.RUNNING)
-        self._ticker.start()
-        self._tick_local()
+        self._relays.start()
         page = "none" if self._metrics is None else f"http://{LOCAL}:{self.metrics_port}/metrics"
         log.info(
             "gateway of %s: QUIC at %s, epmd port %d, metrics %s",
@@ -233,13 +217,13 @@ class Gateway:
 
     async def _listen(self) -> None:
         self._listener = await self._carrier.listen(self.name, host=self._host, port=self._port)
-        self.address = self._listener.address
+        self.address = self._dials.own_address = self._listener.address
         if self._epmd != "system":
             await self._serve_local_epmd()
         if self._epmd == "system":
             self._system_epmd = EpmdDiscovery(port=self.epmd_port, start_epmd=False)
         for host, address in self.hosts:
-            remote = RemoteNodes(host, address, self.discovery, self._dialled, seconds=self._setup_time)
+            remote = RemoteNodes(host, address, self.discovery, self._dials.dialled, seconds=self._setup_time)
             self._remote.append(remote)
             try:
                 await self._serve_epmd(EpmdServer(remote), address)
@@ -290,9 +274,7 @@ class Gateway:
 
     async def _stop(self) -> None:
         log.info("gateway of %s stops, %d connections", self.name, len(self._relays))
-        self._ticker.stop()
-        if self._local_timer is not None:
-            self._local_timer.cancel()
+        self._relays.stop()
         if self._registered:
             _, error = await settle(self.discovery.unregister_node(self.name))
             if error is not None:
@@ -333,80 +315,6 @@ class Gateway:
         log.info("%s: the gateway of %s stops; a second signal ends it at once", number.name, self.name)
         self._tasks.spawn(self.stop(), "stop")
 
-    # -- the local node dials ----------------------------------------------------------------
-
-    async def _dialled(self, node: str, incoming: TcpIncoming) -> None:
-        """The local node, or a tool beside it, has connected to the port of ``node``."""
-        near = TcpNearEnd(incoming.connection)
-        try:
-            try:
-                async with asyncio.timeout(self._setup_time):
-                    local, message = await near.name()
-            except (OSError, TimeoutError) as error:
-                raise GatewayError(
-                    f"a dial to {node} sent no name message: {type(error).__name__}"
-                ) from error
-            incoming.listener.named(incoming)
-            async with self._slot(node):
-                link = await self._dial(node, message, near)
-        except QuicDistError as error:
-            near.close()
-            self._traffic.dials_failed += 1
-            note = self._undone.admit(node)
-            if note is not None:
-                log.warning("no connection to %s: %s%s", node, error, note)
-        except BaseException:
-            near.close()
-            raise
-        else:
-            log.debug("%s has dialled %s", local.name, node)
-            self._connected(link, near)
-        finally:
-            incoming.listener.settled(incoming)
-
-    @contextlib.asynccontextmanager
-    async def _slot(self, node: str) -> AsyncIterator[None]:
-        """One of the dials that may be under way at once."""
-        try:
-            async with asyncio.timeout(self._setup_time):
-                await self._dials.acquire()
-        except TimeoutError:
-            raise GatewayError(f"{MAX_DIALS} other dials are under way") from None
-        try:
-            async with self._begins:  # Each costs a millisecond: one in a turn of the event loop.
-                await asyncio.sleep(0)
-            yield
-        finally:
-            self._dials.release()
-
-    async def _dial(self, node: str, message: bytes, near: TcpNearEnd) -> QuicRelayLink:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._setup_time
-        failed: QuicDistError | None = None
-        for address in await addresses_of(self.discovery, node, self._setup_time):
-            await self._check_address(node, address)
-            try:
-                return await self._carrier.relay_dial(
-                    node, address, message, near, setup_time=max(0.0, deadline - loop.time())
-                )
-            except (PeerUnreachable, SetupTimeout) as error:
-                if near.attached:
-                    raise
-                failed = error
-        raise failed or GatewayError(f"discovery has no address of {node}")
-
-    async def _check_address(self, node: str, address: Address) -> None:
-        """A remote host must not resolve to the address that stands for it on this machine."""
-        if self._listener is None or address.port != self._listener.address.port:
-            return
-        with contextlib.suppress(OSError, UnicodeError):
-            for _, (host, *_) in await candidates(address, socket.SOCK_DGRAM):
-                if host in self.hosts.addresses:
-                    raise GatewayError(
-                        f"{address.host} resolves to {host} here, which is the gateway itself: give the "
-                        f"address of {node}, or name the hosts in ERL_INETRC and not in /etc/hosts"
-                    )
-
     # -- a remote node dials -----------------------------------------------------------------
 
     async def _accept(self, listener: Listener) -> None:
@@ -437,7 +345,7 @@ class Gateway:
                 end.close()
             raise
         else:
-            self._connected(link, ends[0])
+            self._relays.connect(link, ends[0])
 
     async def _local_address(self) -> Address:
         alive = self.name.partition("@")[0]
@@ -470,34 +378,6 @@ class Gateway:
         return self.name.partition("@")[0] in self._local_names
 
     # -- connections -------------------------------------------------------------------------
-
-    def _connected(self, far: QuicRelayLink, end: TcpNearEnd) -> None:
-        near = end.link(far.near.peer, far.near.local, far.near.leftover, LIMITS)
-        relay = Relay(far, near, self._ended)
-        self._relays.add(relay)
-        self._traffic.connections += 1
-        relay.start()
-
-    def _ended(self, relay: Relay) -> None:
-        self._relays.discard(relay)
-        self._traffic.add(relay)
-
-    def _links(self) -> list[Link]:
-        links: list[Link] = []
-        for relay in self._relays:
-            relay.count_held_back()
-            links += [relay.far, relay.near]
-        return links
-
-    def _tick_local(self) -> None:
-        for relay in self._relays:
-            relay.tick_near()
-        self._local_timer = asyncio.get_running_loop().call_later(LOCAL_TICK, self._tick_local)
-
-    def _silent(self, link: Link) -> None:
-        for relay in list(self._relays):
-            if link is relay.far or link is relay.near:
-                relay.end(f"{link.peer.name} has sent nothing for {self._ticker.ticktime:g} s")
 
     def nodes(self) -> list[str]:
         """The remote nodes that are connected."""

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from quicdist.cli.options import NodeAddress, json_option, node_argument, node_options
+from quicdist.cli.options import (
+    NodeAddress,
+    json_option,
+    lines_option,
+    node_argument,
+    node_options,
+    sort_option,
+)
 from quicdist.cli.session import errors_end, reach
 
 if TYPE_CHECKING:
@@ -16,14 +23,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @node_argument
-@click.option(
-    "--sort",
-    type=click.Choice(["pid", "name", "reductions", "memory", "messages"]),
-    default="pid",
-    show_default=True,
-    help="Key by which the processes are sorted.",
-)
-@click.option("--lines", type=click.IntRange(min=1), help="At most so many processes; all by default.")
+@sort_option("pid")
+@lines_option
 @json_option
 @node_options
 def pids(node: NodeAddress, sort: str, lines: int | None, as_json: bool, **options: Any) -> None:

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from quicdist.cli.options import NodeAddress, Seconds, json_option, node_argument, node_options
+from quicdist.cli.options import (
+    NodeAddress,
+    Seconds,
+    json_option,
+    lines_option,
+    node_argument,
+    node_options,
+    sort_option,
+)
 from quicdist.cli.session import errors_end, reach
 
 if TYPE_CHECKING:
@@ -16,13 +24,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @node_argument
-@click.option(
-    "--sort",
-    type=click.Choice(["reductions", "memory", "messages", "name", "pid"]),
-    default="reductions",
-    show_default=True,
-    help="Key by which the processes are sorted.",
-)
+@sort_option("reductions")
 @click.option(
     "--interval",
     type=Seconds(min=0.1),
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     metavar="SECONDS",
     help="Time between two looks.",
 )
-@click.option("--lines", type=click.IntRange(min=1), help="At most so many processes.")
+@lines_option
 @click.option("--once", is_flag=True, help="Look twice, print once and end.")
 @json_option
 @node_options
