@@ -50,7 +50,7 @@ def test_the_fuzzer_finds_a_logged_traceback(fuzzer: Fuzzer, monkeypatch: pytest
     def fail(self: Signals, node: str, control: object, payload: object) -> None:
         if node == "fuzzer@127.0.0.1":
             raise ValueError("on purpose")
-        dispatch(self, node, control, payload)  # type: ignore[arg-type]
+        dispatch(self, node, control, payload)
 
     monkeypatch.setattr(Signals, "dispatch", fail)
     with pytest.raises(Finding, match="on purpose"):
