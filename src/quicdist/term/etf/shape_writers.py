@@ -8,13 +8,14 @@ values of a term are in it only as values of variables.
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 from struct import Struct
 from struct import error as struct_error
 from typing import Any, TypeAlias
 
 from quicdist.term.atom import Atom
-from quicdist.term.etf.encoder import BINARIES, LISTS, MAPS, NIL, TUPLES, OwnForm, header
-from quicdist.term.etf.integers import SMALL, big, integer_list
+from quicdist.term.etf.encoder import BINARIES, LISTS, MAPS, NIL, TUPLES, OwnForm
+from quicdist.term.etf.integers import SMALL, big, integer, integer_list
 from quicdist.term.etf.value_shapes import (
     AnyTerm,
     Empty,
@@ -25,6 +26,7 @@ from quicdist.term.etf.value_shapes import (
     Number,
     PairOf,
     Same,
+    Scalar,
     TupleOf,
     ValueShape,
     depth_of,
@@ -78,19 +80,55 @@ _TRUE, _FALSE = Atom("true")._etf, Atom("false")._etf
 
 
 class Forms:
-    """What an encoder writes for values that depend on its options."""
+    """What an encoder writes for values, which depends on its options."""
 
     def __init__(self, none: Atom | None, own_form: OwnForm | None, write_any: WriteAny) -> None:
         self.none = none
         self.own_form = own_form
         self.write_any = write_any
+        #: The external form by type of a value without parts. For a binary that is not small, and a float
+        #: that is not finite, the functions raise struct.error.
+        self.of_type: dict[type, Callable[[Any], bytes]] = {
+            Atom: _form,
+            int: integer,
+            bool: {True: _TRUE, False: _FALSE}.__getitem__,
+            float: _float,
+            bytes: _binary,
+            str: _text,
+            **dict.fromkeys((Pid, Reference), own_form or _form),
+            **dict.fromkeys((Port, Export, Fun), _form),
+        }
+        if none is not None:
+            self.of_type[type(None)] = {None: none._etf}.__getitem__
 
     def same(self, value: Any) -> bytes:
-        if value is None:
-            assert self.none is not None
-            value = self.none
-        form: bytes = value._etf if type(value) is Atom else _TRUE if value else _FALSE
-        return form
+        """The external form of an atom, True, False or None."""
+        return self.of_type[type(value)](value)
+
+
+_tagged_uint32 = Struct(">BI").pack
+_form = attrgetter("_etf")
+_double = Struct(">Bd").pack
+
+
+def _float(value: float) -> bytes:
+    if value - value:  # the difference is NaN for infinity and NaN
+        raise struct_error
+    return _double(70, value)
+
+
+def _binary(value: bytes) -> bytes:
+    if len(value) > 255:
+        raise struct_error
+    return BINARIES[len(value)] + value
+
+
+def _text(value: str) -> bytes:
+    return _binary(value.encode())
+
+
+def _no_form(_: Any) -> bytes:
+    raise struct_error
 
 
 def compile_one(shape: ValueShape, forms: Forms) -> WriteOne:
@@ -119,7 +157,12 @@ class _Source:
         self._stop = stop
         self._append = append
         self._count = 0
-        self._names: dict[str, Any] = {**_NAMES, "write_any": forms.write_any, "own_form": forms.own_form}
+        self._names: dict[str, Any] = {
+            **_NAMES,
+            "write_any": forms.write_any,
+            "own_form": forms.own_form,
+            "form_of": forms.of_type.get,
+        }
         #: Statements that look at the term, and conditions for another shape that are not part of them yet.
         self._looks: list[str] = []
         self._other: list[str] = []
@@ -142,7 +185,7 @@ class _Source:
         self._end_pieces()
         undo = "pass"
         if self._any:
-            self._looks.append("before = len(parts)")
+            self._looks.insert(0, "before = len(parts)")
             undo = "del parts[before:]"
         body = "\n".join(" " * by + line for line in self._looks + self._writes)
         # Nothing of a term is in the source: numbers, and names of variables.
@@ -246,9 +289,13 @@ class _Source:
                 self._constant += TUPLES[0] if kind is tuple else NIL if kind is list else MAPS[0]
             case Number(code):
                 self._number(code, v)
-            case Leaf(kind):
+            case Leaf(kind, _):
                 self.refuse(f"type({v}) is not {kind.__name__}")
                 self._leaf(kind, v)
+            case Scalar():
+                form = self._variable()
+                self._look(f"{form} = form_of(type({v}), no_form)({v})")
+                self._piece(form)
             case Integers():
                 form = self._variable()
                 self.refuse(f"type({v}) is not list or not {v}")
@@ -315,7 +362,7 @@ class _Source:
                 self._constant += key._etf
             else:
                 text = key.encode() if type(key) is str else key
-                self._constant += BINARIES[len(text)] if len(text) < 256 else header(109, len(text))
+                self._constant += BINARIES[len(text)] if len(text) < 256 else _tagged_uint32(109, len(text))
                 self._constant += text
             self.term(part, variable, level + 1)
 
@@ -358,7 +405,7 @@ class _Source:
                 v = text
             size = self._variable()
             self._look(f"{size} = len({v})")
-            self._piece(f"BINARIES[{size}] if {size} < 256 else header(109, {size})")
+            self._piece(f"BINARIES[{size}] if {size} < 256 else uint32(109, {size})")
             self._piece(v)
         elif self._forms.own_form is not None and kind in (Pid, Reference):
             self._piece(f"own_form({v})")
@@ -369,10 +416,11 @@ class _Source:
 #: Names in the source that have the same value for all shapes.
 _NAMES: dict[str, Any] = {
     "struct_error": struct_error,
+    "no_form": _no_form,
     "SMALL": SMALL,
     "BINARIES": BINARIES,
     "int32": Struct(">Bi").pack,
-    "header": header,
+    "uint32": _tagged_uint32,
     "big": big,
     "integer_list": integer_list,
     "true": _TRUE,
