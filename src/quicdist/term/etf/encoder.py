@@ -260,7 +260,7 @@ class Encoder:
     def _in_order(self, pairs: dict[Any, Any] | Map) -> Iterable[tuple[Any, Any]]:
         """The pairs of a map, in the order of the keys if the encoding is deterministic."""
         if not self._deterministic:
-            return pairs.items()
+            return pairs._pairs if type(pairs) is Map else pairs.items()
         from quicdist.term.order import map_key  # only some codecs order maps
 
         none = self._none

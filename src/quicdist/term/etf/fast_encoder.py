@@ -30,7 +30,7 @@ from quicdist.term.tags import VERSION
 from quicdist.term.values import BitString, ImproperList
 
 if TYPE_CHECKING:
-    from quicdist.term.etf.shape_writers import Forms, WriteMany, WriteOne
+    from quicdist.term.etf.shape_writers import Forms, WriteMany, WriteOne, WriteWhole
     from quicdist.term.etf.value_shapes import ValueShape
 
 _tagged_uint32 = Struct(">BI").pack
@@ -325,11 +325,12 @@ def fast_encoder(
         write_terms((*term.elements, term.tail), parts, room - 1)
 
     def write_other_map(term: Map, parts: list[bytes], room: int) -> None:
-        if len(term) != 1 or not room:
+        pairs = term._pairs
+        if len(pairs) != 1 or not room:
             rest(term, parts, room)
             return
         parts.append(MAPS[1])
-        write_terms(next(iter(term.items())), parts, room - 1)
+        write_terms(pairs[0], parts, room - 1)
 
     def write_bits(term: BitString, parts: list[bytes], room: int) -> None:
         parts.append(_bits_head(77, len(term.data), term.bits))
@@ -365,6 +366,11 @@ def fast_encoder(
 
         return compile_many(shape, forms_for_shapes())
 
+    def compile_for_binary(shape: ValueShape) -> WriteWhole:
+        from quicdist.term.etf.shape_writers import compile_whole
+
+        return compile_whole(shape, forms_for_shapes(), levels)
+
     def compile_message(shape: ValueShape) -> WriteOne:
         from quicdist.term.etf.shape_writers import compile_one
 
@@ -380,6 +386,8 @@ def fast_encoder(
     writer_of_elements, missed_element = elements.functions.get, elements.missed
     messages = ValueTable(compile_message, threshold=_MESSAGES, **options)
     writer_of_message, missed_message = messages.functions.get, messages.missed
+    wholes = ValueTable(compile_for_binary, threshold=_MESSAGES, **options)
+    writer_of_whole, missed_whole = wholes.functions.get, wholes.missed
 
     def forget_maps() -> None:
         for keys, (forms, _) in tuple(known_keys.items()):
@@ -388,8 +396,8 @@ def fast_encoder(
     maps = ValueTable(compile_message, threshold=_MESSAGES, forget=forget_maps, **options)
     writer_of_map, missed_map = maps.functions.get, maps.missed
 
-    # In both functions the first branch is that of write_any(): a call takes a tenth of the time of a small
-    # message.
+    # In both functions the first branch is much as in write_any(): a call takes a tenth of the time of a
+    # small message.
 
     def encode(term: Any, parts: list[bytes]) -> None:
         before = len(parts)
@@ -416,20 +424,24 @@ def fast_encoder(
         encoder.encode_into(term, parts)
 
     def to_binary(term: Any) -> bytes:
-        parts = [_VERSION]
+        nonlocal missed
         try:
             if type(term) is tuple and term and levels:
                 first = term[0]
                 kind = type(first)
                 size = len(term)
                 key = first if kind is Atom else kind, size if size != 2 else type(term[1])
-                write_message = writer_of_message(key)
-                if write_message is False:
-                    parts.append(TUPLES[size])
-                    write_terms(term, parts, levels - 1)
-                elif write_message is None or not write_message(term, parts, levels):
-                    write_tuple(term, parts, levels, key)
+                write_whole = writer_of_whole(key)
+                if write_whole and (whole := write_whole(term)):
+                    return whole
+                parts = [_VERSION, TUPLES[size]]
+                write_terms(term, parts, levels - 1)
+                if write_whole is not False:
+                    missed += 1
+                    if not missed % _COUNTED:
+                        missed_whole(key, term, count=_COUNTED)
             else:
+                parts = [_VERSION]
                 write_terms((term,), parts, levels)
             return b"".join(parts)
         except DEFECTS:

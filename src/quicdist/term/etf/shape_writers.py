@@ -30,14 +30,18 @@ from quicdist.term.etf.value_shapes import (
     TupleOf,
     ValueShape,
     depth_of,
+    leaves,
 )
 from quicdist.term.funs import Export, Fun
 from quicdist.term.identifiers import Pid, Port, Reference
+from quicdist.term.tags import VERSION
 from quicdist.term.values import BitString, ImproperList
 
 #: Appends the external form of a term with the key of the shape, if it has the shape: term, pieces, levels
 #: that may be entered (at least one). False if it has another shape, and then nothing was appended.
 WriteOne: TypeAlias = Callable[[Any, list[bytes], int], bool]
+#: Returns the external form of such a term with the version byte, or None.
+WriteWhole: TypeAlias = Callable[[Any], bytes | None]
 #: Appends the external forms of terms: terms, pieces, levels that may be entered. Returns the last term that
 #: did not have the shape, and how many did not.
 WriteMany: TypeAlias = Callable[[Any, list[bytes], int], tuple[Any, int]]
@@ -52,6 +56,25 @@ def write(v0, parts, room):
     except struct_error:
         {undo}
         return False
+"""
+
+_WHOLE = """\
+def write(v0):
+    parts = [version]
+    try:
+{body}
+        return join(parts)
+    except struct_error:
+        return None
+"""
+
+_WHOLE_OF_PIECES = """\
+def write(v0):
+    try:
+{body}
+        return {pieces}
+    except struct_error:
+        return None
 """
 
 _MANY = """\
@@ -76,6 +99,7 @@ def write(terms, parts, room):
         write_any(v0, parts, room)
 """
 
+_VERSION = bytes((VERSION,))
 _TRUE, _FALSE = Atom("true")._etf, Atom("false")._etf
 
 
@@ -142,6 +166,19 @@ def compile_one(shape: ValueShape, forms: Forms) -> WriteOne:
     return source.compiled(_ONE, 8)  # type: ignore[no-any-return]
 
 
+def compile_whole(shape: ValueShape, forms: Forms, room: int) -> WriteWhole:
+    """The function that returns the external form of such a term, for an encoder whose fast path has so many
+    levels."""
+    source = _Source(forms, "return None", "parts.append")
+    source.names["room"] = room
+    source.message(shape, "v0", version=True)
+    if source.writes:
+        return source.compiled(_WHOLE, 8)  # type: ignore[no-any-return]
+    pieces = source.all_pieces()
+    whole = pieces[0] if len(pieces) == 1 else f"join(({', '.join(pieces)}))"
+    return source.compiled(_WHOLE_OF_PIECES, 8, pieces=whole)  # type: ignore[no-any-return]
+
+
 def compile_many(shape: ValueShape, forms: Forms) -> WriteMany:
     """The function that writes the elements of a list, most of which have this shape."""
     source = _Source(forms, "break", "append")
@@ -157,7 +194,7 @@ class _Source:
         self._stop = stop
         self._append = append
         self._count = 0
-        self._names: dict[str, Any] = {
+        self.names: dict[str, Any] = {
             **_NAMES,
             "write_any": forms.write_any,
             "own_form": forms.own_form,
@@ -167,7 +204,7 @@ class _Source:
         self._looks: list[str] = []
         self._other: list[str] = []
         #: Statements that append.
-        self._writes: list[str] = []
+        self.writes: list[str] = []
         #: Expressions of the pieces that are appended together.
         self._pieces: list[str] = []
         # The piece of fixed size that is being put together.
@@ -184,17 +221,17 @@ class _Source:
         self._end_looks()
         self._end_pieces()
         undo = "pass"
-        if self._any:
+        if self._any and "{undo}" in skeleton:
             self._looks.insert(0, "before = len(parts)")
             undo = "del parts[before:]"
-        body = "\n".join(" " * by + line for line in self._looks + self._writes)
+        body = "\n".join(" " * by + line for line in self._looks + self.writes)
         # Nothing of a term is in the source: numbers, and names of variables.
-        exec(compile(skeleton.format(body=body, undo=undo, **texts), "<shape>", "exec"), self._names)
-        return self._names["write"]
+        exec(compile(skeleton.format(body=body, undo=undo, **texts), "<shape>", "exec"), self.names)
+        return self.names["write"]
 
     def _name(self, value: Any) -> str:
         name = self._variable()
-        self._names[name] = value
+        self.names[name] = value
         return name
 
     def _variable(self) -> str:
@@ -251,18 +288,26 @@ class _Source:
         self._end_fixed()
         self._pieces.append(expression)
 
+    def all_pieces(self) -> list[str]:
+        """The expressions of all pieces, none of which was appended."""
+        self._end_fixed()
+        pieces, self._pieces = self._pieces, []
+        return pieces
+
     def _end_pieces(self) -> None:
         self._end_fixed()
         if len(self._pieces) == 1:
-            self._writes.append(f"{self._append}({self._pieces[0]})")
+            self.writes.append(f"{self._append}({self._pieces[0]})")
         elif self._pieces:
-            self._writes.append(f"parts += ({', '.join(self._pieces)})")
+            self.writes.append(f"parts += ({', '.join(self._pieces)})")
         self._pieces = []
 
     # -- the shapes -------------------------------------------------------------------------------
 
-    def message(self, shape: ValueShape, v: str) -> None:
+    def message(self, shape: ValueShape, v: str, *, version: bool = False) -> None:
         """The statements for a term in the variable ``v`` that has the key of this shape."""
+        if version and not leaves(shape)[1]:
+            self._constant += _VERSION
         match shape:
             case TupleOf(parts):
                 self._constant += TUPLES[len(parts)]
@@ -332,7 +377,7 @@ class _Source:
                 self._all((key, part), [key_variable, value_variable], level)
             case AnyTerm():
                 self._end_pieces()
-                self._writes.append(f"write_any({v}, parts, room - {level})")
+                self.writes.append(f"write_any({v}, parts, room - {level})")
                 self._any = True
 
     def _all(self, parts: tuple[ValueShape, ...], variables: list[str], level: int) -> None:
@@ -416,6 +461,8 @@ class _Source:
 #: Names in the source that have the same value for all shapes.
 _NAMES: dict[str, Any] = {
     "struct_error": struct_error,
+    "version": _VERSION,
+    "join": b"".join,
     "no_form": _no_form,
     "SMALL": SMALL,
     "BINARIES": BINARIES,
