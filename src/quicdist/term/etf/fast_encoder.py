@@ -47,9 +47,10 @@ _MAX_FORMS = 512
 
 #: Elements of a list from which on their shape is looked at.
 _ALIKE = 8
-#: Messages (and maps), and elements of lists, with the same key before a shape is compiled for it.
-_MESSAGES = 16
-_ELEMENTS = 256
+#: Messages (and maps), and elements of lists, with the same key before a shape is compiled for it: to compile
+#: one takes as long as it saves in one to five thousand of them.
+_MESSAGES = 64
+_ELEMENTS = 512
 #: One in so many messages and maps without a shape is counted, for that many.
 _COUNTED = 4
 #: Levels that shapes may have.
