@@ -214,12 +214,12 @@ class Encoder:
         """Write a term of a less common type: all of it, or its header, and return the parts that follow."""
         kind = type(term)
         if kind is BitString:
-            parts.append(_record_head(Tag.BIT_BINARY_EXT, len(term.data), term.bits))
-            parts.append(term.data)
+            parts.append(_record_head(Tag.BIT_BINARY_EXT, len(term._data), term._bits))
+            parts.append(term._data)
             return None
         if kind is ImproperList:
-            parts.append(_header(Tag.LIST_EXT, len(term.elements)))
-            return chain(term.elements, (term.tail,))
+            parts.append(_header(Tag.LIST_EXT, len(term._elements)))
+            return chain(term._elements, (term._tail,))
         if kind is Record:
             if not self._records:
                 raise Unencodable("a native record: the peer does not support it (OTP 29 and later do)")

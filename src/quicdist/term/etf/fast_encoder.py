@@ -196,9 +196,8 @@ def fast_encoder(
                 return (kind, *keys) if are_short(keys) else ()
             return (kind, type(keys[0]), 1) if len(keys) == 1 else ()
         if kind is ImproperList:
-            return (
-                (kind, *map(type, term.elements), type(term.tail)) if len(term.elements) <= _MAX_KEY else ()
-            )
+            elements = term._elements
+            return (kind, *map(type, elements), type(term._tail)) if len(elements) <= _MAX_KEY else ()
         return (kind,) if kind is BitString else ()
 
     def write_any(term: Any, parts: list[bytes], room: int) -> None:
@@ -321,9 +320,9 @@ def fast_encoder(
         if not room:
             rest(term, parts, room)
             return
-        size = len(term.elements)
+        size = len(term._elements)
         parts.append(LISTS[size] if size < 256 else _tagged_uint32(108, size))
-        write_terms((*term.elements, term.tail), parts, room - 1)
+        write_terms((*term._elements, term._tail), parts, room - 1)
 
     def write_other_map(term: Map, parts: list[bytes], room: int) -> None:
         pairs = term._pairs
@@ -334,8 +333,8 @@ def fast_encoder(
         write_terms(pairs[0], parts, room - 1)
 
     def write_bits(term: BitString, parts: list[bytes], room: int) -> None:
-        parts.append(_bits_head(77, len(term.data), term.bits))
-        parts.append(term.data)
+        parts.append(_bits_head(77, len(term._data), term._bits))
+        parts.append(term._data)
 
     write: dict[type, _Write] = {
         dict: write_map,

@@ -360,11 +360,11 @@ class _Source:
                 self._constant += NIL
             case ListOf(parts, tail) if tail is not None:
                 size = len(parts)
-                self.refuse(f"type({v}) is not ImproperList or len({v}.elements) != {size}")
+                self.refuse(f"type({v}) is not ImproperList or len({v}._elements) != {size}")
                 self._constant += LISTS[size]
-                variables = self._unpack(size, f"{v}.elements")
+                variables = self._unpack(size, f"{v}._elements")
                 last = self._variable()
-                self._look(f"{last} = {v}.tail")
+                self._look(f"{last} = {v}._tail")
                 self._all((*parts, tail), [*variables, last], level)
             case MapOf(keys, parts):
                 self._map(keys, parts, v, level)
@@ -438,10 +438,10 @@ class _Source:
             self._piece(f"true if {v} else false")
         elif kind is BitString:
             data = self._variable()
-            self._look(f"{data} = {v}.data")
+            self._look(f"{data} = {v}._data")
             self._constant += b"M"
             self._field("I", f"len({data})")
-            self._field("B", f"{v}.bits")
+            self._field("B", f"{v}._bits")
             self._piece(data)
         elif kind is bytes or kind is str:
             if kind is str:
