@@ -235,10 +235,10 @@ class TestLearning:
         monkeypatch.setattr(shape_table, "_MAX_SHAPES", 5)
         both = Both()
         for name in range(40):
-            for n in range(40):
+            for n in range(80):
                 both.check((Atom(f"m{name}"), n))
                 both.check({f"m{name}": n})
-            both.check([{f"m{name}": n} for n in range(300)])
+            both.check([{f"m{name}": n} for n in range(600)])
         for table_name in ("message", "map", "element"):
             assert 1 <= len(learned(both.codec, table_name)) <= 5
 

@@ -42,6 +42,7 @@ class Codec:
         "_own_form",
         "_read_whole",
         "_wholes",
+        "_to_binary",
         "decoder",
         "default",
         "deterministic",
@@ -72,7 +73,7 @@ class Codec:
         self._for_older: Codec | None = None
         self._own_form: OwnForm | None = None
         self._encoder = Encoder(self.none, limits, deterministic, default=default)
-        self.encoder = fast_encoder(self._encoder, self.none, limits, deterministic)
+        self.encoder, self._to_binary = fast_encoder(self._encoder, self.none, limits, deterministic)
 
     def without_records(self) -> Codec:
         """The same codec for peers without native records (before OTP 29): one is an EncodeError."""
@@ -115,7 +116,9 @@ class Codec:
             default=self.default,
             own_form=own_form,
         )
-        self.encoder = fast_encoder(self._encoder, self.none, self.limits, self.deterministic, own_form)
+        self.encoder, self._to_binary = fast_encoder(
+            self._encoder, self.none, self.limits, self.deterministic, own_form
+        )
 
     def __repr__(self) -> str:
         none = None if self.none is None else self.none.name
@@ -143,9 +146,7 @@ class Codec:
         ``compressed`` is the zlib level, 0 to 9; as in OTP the term stays as it is where that would
         not make it shorter. Raises EncodeError.
         """
-        parts: list[bytes] = [_VERSION]
-        self.encoder(term, parts)
-        plain = b"".join(parts)
+        plain = self._to_binary(term)
         if compressed:
             size = (len(plain) - 1).to_bytes(4, "big")
             packed = b"%b%c%b%b" % (_VERSION, Tag.COMPRESSED, size, zlib.compress(plain[1:], compressed))

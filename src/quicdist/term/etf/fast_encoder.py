@@ -16,9 +16,9 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from quicdist.term.atom import Atom
-from quicdist.term.etf.encoder import BINARIES, LISTS, MAPS, NIL, TUPLES, Encoder, OwnForm, header
+from quicdist.term.etf.encoder import BINARIES, LISTS, MAPS, NIL, TUPLES, Encoder, OwnForm
 from quicdist.term.etf.integers import SMALL, big, integer_list
-from quicdist.term.etf.leaf_lists import OF_TYPE
+from quicdist.term.etf.leaf_lists import WriteAll, floats
 from quicdist.term.etf.leaf_lists import formed as write_formed
 from quicdist.term.etf.map_names import are_names, are_short
 from quicdist.term.etf.shape_table import ValueTable
@@ -26,12 +26,14 @@ from quicdist.term.funs import Export, Fun
 from quicdist.term.identifiers import Pid, Port, Reference
 from quicdist.term.limits import Limits
 from quicdist.term.maps import Map
+from quicdist.term.tags import VERSION
 from quicdist.term.values import BitString, ImproperList
 
 if TYPE_CHECKING:
-    from quicdist.term.etf.shape_writers import Forms, WriteMany, WriteOne
+    from quicdist.term.etf.shape_writers import Forms, WriteMany, WriteOne, WriteWhole
     from quicdist.term.etf.value_shapes import ValueShape
 
+_tagged_uint32 = Struct(">BI").pack
 _tagged_int32 = Struct(">Bi").pack
 _tagged_double = Struct(">Bd").pack
 _bits_head = Struct(">BIB").pack
@@ -45,9 +47,10 @@ _MAX_FORMS = 512
 
 #: Elements of a list from which on their shape is looked at.
 _ALIKE = 8
-#: Messages (and maps), and elements of lists, with the same key before a shape is compiled for it.
-_MESSAGES = 16
-_ELEMENTS = 256
+#: Messages (and maps), and elements of lists, with the same key before a shape is compiled for it: to compile
+#: one takes as long as it saves in one to five thousand of them.
+_MESSAGES = 64
+_ELEMENTS = 512
 #: One in so many messages and maps without a shape is counted, for that many.
 _COUNTED = 4
 #: Levels that shapes may have.
@@ -57,6 +60,7 @@ _MOST_ANY = 0.4
 #: Parts of a tuple or list whose types are in the key of an element.
 _MAX_KEY = 16
 
+_VERSION = bytes((VERSION,))
 _TRUE, _FALSE = Atom("true")._etf, Atom("false")._etf
 _EMPTY_MAP = MAPS[0]
 #: Types of keys that are names.
@@ -84,13 +88,15 @@ def fast_encoder(
     limits: Limits,
     deterministic: bool,
     own_form: OwnForm | None = None,
-) -> Callable[[Any, list[bytes]], None]:
-    """A function that appends the external form of a term to ``parts``; ``encoder`` encodes what the fast
-    path does not handle, and raises the errors. After an EncodeError ``parts`` is as it was before."""
+) -> tuple[Callable[[Any, list[bytes]], None], Callable[[Any], bytes]]:
+    """Two functions: one appends the external form of a term to ``parts``, the other returns it with the
+    version byte. ``encoder`` encodes what the fast path does not handle, and raises the errors. After an
+    EncodeError ``parts`` is as it was before."""
 
-    # By the keys of a map: the external forms of the keys, the first with the map's header. Maps with the
-    # same keys are frequent. Only names, which are equal to no other keys in Python.
-    known_keys: dict[tuple[Any, ...], list[bytes]] = {}
+    # By the keys of a map: the external forms of the keys, the first with the map's header, and the function
+    # for their shape. Maps with the same keys are frequent. Only names, which are equal to no other keys in
+    # Python.
+    known_keys: dict[tuple[Any, ...], tuple[list[bytes], WriteOne | Literal[False] | None]] = {}
 
     levels = min(_LEVELS, limits.max_depth)
     missed = 0
@@ -120,12 +126,12 @@ def fast_encoder(
                 write_terms(term, parts, room - 1)
             elif kind is bytes:
                 size = len(term)
-                parts.append(BINARIES[size] if size < 256 else header(109, size))
+                parts.append(BINARIES[size] if size < 256 else _tagged_uint32(109, size))
                 parts.append(term)
             elif kind is str:
                 text = term.encode()
                 size = len(text)
-                parts.append(BINARIES[size] if size < 256 else header(109, size))
+                parts.append(BINARIES[size] if size < 256 else _tagged_uint32(109, size))
                 parts.append(text)
             elif kind is dict:
                 write_map(term, parts, room)
@@ -136,8 +142,11 @@ def fast_encoder(
                     parts.append(integers)
                 else:
                     size = len(term)
-                    parts.append(LISTS[size] if size < 256 else header(108, size))
-                    (write_terms if size < _ALIKE else write_elements)(term, parts, room - 1)
+                    parts.append(LISTS[size] if size < 256 else _tagged_uint32(108, size))
+                    if size >= _ALIKE and (first := type(term[0])) is type(term[-1]) and first in alike:
+                        write_alike(term, parts, room - 1)
+                    else:
+                        write_terms(term, parts, room - 1)
                     parts.append(NIL)
             elif kind is float:
                 if term - term:  # the difference is NaN for infinity and NaN
@@ -152,33 +161,27 @@ def fast_encoder(
             else:
                 write.get(kind, rest)(term, parts, room)
 
-    def write_elements(terms: list[Any], parts: list[bytes], room: int) -> None:
+    def write_alike(terms: list[Any], parts: list[bytes], room: int) -> None:
+        """Write elements of a list, the first and the last of which have the same type."""
         first = terms[0]
         kind = type(first)
-        if type(terms[-1]) is not kind:
-            write_terms(terms, parts, room)
-            return
-        write_all = of_type.get(kind)
-        if write_all is not None:
-            if set(map(type, terms)) != {kind} or not write_all(terms, parts):
-                write_terms(terms, parts, room)
-            return
-        if not room:
-            write_terms(terms, parts, room)
-            return
-        if kind in _EMPTY and not first and set(map(type, terms)) == {kind} and not any(terms):
-            parts.append(_EMPTY[kind] * len(terms))
-            return
-        key = element_key(first)
-        write_many = writer_of_elements(key) if key else False
-        if write_many:
-            other, missed = write_many(terms, parts, room)
-            if missed:
-                missed_element(key, other, count=missed)
-            return
+        if kind in of_type:
+            if set(map(type, terms)) == {kind} and of_type[kind](terms, parts):
+                return
+        elif room:
+            if not first and kind in _EMPTY and not any(terms) and set(map(type, terms)) == {kind}:
+                parts.append(_EMPTY[kind] * len(terms))
+                return
+            key = element_key(first)
+            write_many = writer_of_elements(key) if key else False
+            if write_many:
+                other, missed = write_many(terms, parts, room)
+                if missed:
+                    missed_element(key, other, count=missed)
+                return
+            if write_many is None:
+                missed_element(key, first, count=len(terms))
         write_terms(terms, parts, room)
-        if write_many is None:
-            missed_element(key, first, count=len(terms))
 
     def element_key(term: Any) -> tuple[Any, ...]:
         """The types of the parts of an element, the keys of a map; () for what has no shape."""
@@ -202,28 +205,26 @@ def fast_encoder(
         if type(term) is tuple and term and room:
             first = term[0]
             kind = type(first)
-            key = len(term), first if kind is Atom else kind
+            size = len(term)
+            # Of a pair, such as {ok, Value}, the type of the second part too.
+            key = first if kind is Atom else kind, size if size != 2 else type(term[1])
             write_message = writer_of_message(key)
-            if not write_message or not write_message(term, parts, room):
-                write_tuple(term, parts, room, key, write_message)
+            if write_message is False:
+                parts.append(TUPLES[size])
+                write_terms(term, parts, room - 1)
+            elif write_message is None or not write_message(term, parts, room):
+                write_tuple(term, parts, room, key)
         else:
             write_terms((term,), parts, room)
 
-    def write_tuple(
-        term: tuple[Any, ...],
-        parts: list[bytes],
-        room: int,
-        key: tuple[Any, ...],
-        write_message: WriteOne | Literal[False] | None,
-    ) -> None:
-        """Write a message that was not written by the function for its key."""
+    def write_tuple(term: tuple[Any, ...], parts: list[bytes], room: int, key: tuple[Any, ...]) -> None:
+        """Write a message that no function wrote; there may be one later, by its key."""
         nonlocal missed
         parts.append(TUPLES[len(term)])
         write_terms(term, parts, room - 1)
-        if write_message is not False:
-            missed += 1
-            if not missed % _COUNTED:
-                missed_message(key, term, count=_COUNTED)
+        missed += 1
+        if not missed % _COUNTED:
+            missed_message(key, term, count=_COUNTED)
 
     def write_map(term: dict[Any, Any], parts: list[bytes], room: int) -> None:
         if not term:
@@ -234,21 +235,23 @@ def fast_encoder(
             return
         nonlocal missed
         keys = tuple(term)
-        write_same = writer_of_map(keys)
-        if write_same and write_same(term, parts, room):
-            return
-        forms = known_keys.get(keys)
-        if forms is not None:
+        forms: list[bytes] | None = None
+        known = known_keys.get(keys)
+        if known is not None:
+            forms, write_same = known
+            if write_same and write_same(term, parts, room):
+                return
             if write_same is not False:
                 missed += 1
                 if not missed % _COUNTED:
                     missed_map(keys, term, count=_COUNTED)
+                    known_keys[keys] = forms, writer_of_map(keys)
         elif type(keys[0]) in _NAMES:
             forms = forms_of(keys)
         if not forms:
             size = len(term)
             if size == 1 or _DISTINCT_KEYS.issuperset(map(type, keys)):
-                parts.append(MAPS[size] if size < 256 else header(116, size))
+                parts.append(MAPS[size] if size < 256 else _tagged_uint32(116, size))
                 write_terms(chain.from_iterable(term.items()), parts, room - 1)
             else:
                 rest(term, parts, room)
@@ -268,12 +271,12 @@ def fast_encoder(
                     parts.append(big(value))
             elif kind is bytes:
                 size = len(value)
-                parts.append(BINARIES[size] if size < 256 else header(109, size))
+                parts.append(BINARIES[size] if size < 256 else _tagged_uint32(109, size))
                 parts.append(value)
             elif kind is str:
                 text = value.encode()
                 size = len(text)
-                parts.append(BINARIES[size] if size < 256 else header(109, size))
+                parts.append(BINARIES[size] if size < 256 else _tagged_uint32(109, size))
                 parts.append(text)
             elif kind is tuple and room:
                 parts.append(TUPLES[len(value)])
@@ -302,12 +305,12 @@ def fast_encoder(
                 forms.append(key._etf)
                 continue
             text = key.encode() if type(key) is str else key
-            forms.append(header(109, len(text)) + text)
-        forms[0] = header(116, len(keys)) + forms[0]
+            forms.append(_tagged_uint32(109, len(text)) + text)
+        forms[0] = _tagged_uint32(116, len(keys)) + forms[0]
         if len(keys) <= _MAX_KEYS and are_short(keys):
             if len(known_keys) >= _MAX_FORMS:
                 known_keys.clear()
-            known_keys[keys] = forms
+            known_keys[keys] = forms, writer_of_map(keys)
         return forms
 
     def write_none(term: None, parts: list[bytes], room: int) -> None:
@@ -318,15 +321,16 @@ def fast_encoder(
             rest(term, parts, room)
             return
         size = len(term._elements)
-        parts.append(LISTS[size] if size < 256 else header(108, size))
+        parts.append(LISTS[size] if size < 256 else _tagged_uint32(108, size))
         write_terms((*term._elements, term._tail), parts, room - 1)
 
     def write_other_map(term: Map, parts: list[bytes], room: int) -> None:
-        if len(term) != 1 or not room:
+        pairs = term._pairs
+        if len(pairs) != 1 or not room:
             rest(term, parts, room)
             return
         parts.append(MAPS[1])
-        write_terms(next(iter(term.items())), parts, room - 1)
+        write_terms(pairs[0], parts, room - 1)
 
     def write_bits(term: BitString, parts: list[bytes], room: int) -> None:
         parts.append(_bits_head(77, len(term._data), term._bits))
@@ -349,7 +353,8 @@ def fast_encoder(
         none_form = none._etf
         write[type(None)] = write_none
 
-    of_type = OF_TYPE | dict.fromkeys(formed, write_formed)
+    of_type: dict[type, WriteAll] = {float: floats, **dict.fromkeys(formed, write_formed)}
+    alike = frozenset((*of_type, tuple, list, dict, ImproperList, BitString))
 
     def forms_for_shapes() -> Forms:
         from quicdist.term.etf.shape_writers import Forms
@@ -360,6 +365,11 @@ def fast_encoder(
         from quicdist.term.etf.shape_writers import compile_many
 
         return compile_many(shape, forms_for_shapes())
+
+    def compile_for_binary(shape: ValueShape) -> WriteWhole:
+        from quicdist.term.etf.shape_writers import compile_whole
+
+        return compile_whole(shape, forms_for_shapes(), levels)
 
     def compile_message(shape: ValueShape) -> WriteOne:
         from quicdist.term.etf.shape_writers import compile_one
@@ -376,19 +386,33 @@ def fast_encoder(
     writer_of_elements, missed_element = elements.functions.get, elements.missed
     messages = ValueTable(compile_message, threshold=_MESSAGES, **options)
     writer_of_message, missed_message = messages.functions.get, messages.missed
-    maps = ValueTable(compile_message, threshold=_MESSAGES, **options)
+    wholes = ValueTable(compile_for_binary, threshold=_MESSAGES, **options)
+    writer_of_whole, missed_whole = wholes.functions.get, wholes.missed
+
+    def forget_maps() -> None:
+        for keys, (forms, _) in tuple(known_keys.items()):
+            known_keys[keys] = forms, None
+
+    maps = ValueTable(compile_message, threshold=_MESSAGES, forget=forget_maps, **options)
     writer_of_map, missed_map = maps.functions.get, maps.missed
+
+    # In both functions the first branch is much as in write_any(): a call takes a tenth of the time of a
+    # small message.
 
     def encode(term: Any, parts: list[bytes]) -> None:
         before = len(parts)
         try:
-            if type(term) is tuple and term and levels:  # as in write_any()
+            if type(term) is tuple and term and levels:
                 first = term[0]
                 kind = type(first)
-                key = len(term), first if kind is Atom else kind
+                size = len(term)
+                key = first if kind is Atom else kind, size if size != 2 else type(term[1])
                 write_message = writer_of_message(key)
-                if not write_message or not write_message(term, parts, levels):
-                    write_tuple(term, parts, levels, key, write_message)
+                if write_message is False:
+                    parts.append(TUPLES[size])
+                    write_terms(term, parts, levels - 1)
+                elif write_message is None or not write_message(term, parts, levels):
+                    write_tuple(term, parts, levels, key)
             else:
                 write_terms((term,), parts, levels)
             return
@@ -399,4 +423,32 @@ def fast_encoder(
             del parts[before:]
         encoder.encode_into(term, parts)
 
-    return encode
+    def to_binary(term: Any) -> bytes:
+        nonlocal missed
+        try:
+            if type(term) is tuple and term and levels:
+                first = term[0]
+                kind = type(first)
+                size = len(term)
+                key = first if kind is Atom else kind, size if size != 2 else type(term[1])
+                write_whole = writer_of_whole(key)
+                if write_whole and (whole := write_whole(term)):
+                    return whole
+                parts = [_VERSION, TUPLES[size]]
+                write_terms(term, parts, levels - 1)
+                if write_whole is not False:
+                    missed += 1
+                    if not missed % _COUNTED:
+                        missed_whole(key, term, count=_COUNTED)
+            else:
+                parts = [_VERSION]
+                write_terms((term,), parts, levels)
+            return b"".join(parts)
+        except DEFECTS:
+            raise
+        except Exception:
+            parts = [_VERSION]
+        encoder.encode_into(term, parts)
+        return b"".join(parts)
+
+    return encode, to_binary

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from operator import countOf
 from struct import Struct, pack
 from struct import error as struct_error
 
@@ -21,6 +22,8 @@ _NIL = bytes((Tag.NIL_EXT,))
 #: The most elements of a STRING_EXT.
 _MAX_STRING = 0xFFFF
 _FEW = 8
+#: Up to so many integers, not all of more than 8 bits, are made one by one.
+_SHORT = 256
 _STRINGS = [bytes((Tag.STRING_EXT, 0, n)) for n in range(256)]
 #: SMALL_BIG_EXT of eight bytes: tag, size, sign, digits.
 _EIGHT_BYTES = Struct("<BBBQ").pack
@@ -65,7 +68,7 @@ def integer_list(terms: list[int]) -> bytes | None:
         except (TypeError, ValueError):
             pass
         else:
-            if [*map(type, terms)].count(int) == size:  # not of bools, and whatever has an __index__
+            if countOf(map(type, terms), int) == size:  # not of bools, and whatever has an __index__
                 return (_STRINGS[size] if size < 256 else b"k" + size.to_bytes(2)) + octets
     if size <= _FEW:
         for term in terms:
@@ -75,7 +78,11 @@ def integer_list(terms: list[int]) -> bytes | None:
     if set(map(type, terms)) != {int}:
         return None
     head = _tagged_uint32(Tag.LIST_EXT, size)
+    small, tagged = SMALL, _tagged_int32
     try:
+        if size <= _SHORT and not (first >> 8 and last >> 8 and terms[size >> 1] >> 8):
+            body = b"".join([tagged(98, n) if n >> 8 else small[n] for n in terms])
+            return b"%b%b%b" % (head, body, _NIL)
         packed = pack(f">{size}i", *terms)
     except struct_error:  # some have more than 32 bits
         return b"%b%b%b" % (head, b"".join(map(integer, terms)), _NIL)
@@ -85,8 +92,7 @@ def integer_list(terms: list[int]) -> bytes | None:
         return b"%c%b%b" % (Tag.STRING_EXT, size.to_bytes(2), packed[3::4])
     wide = high.to_bytes(size).translate(_NOT_ZERO)
     if 8 * (wide.count(b"\0\1") + wide.count(b"\1\0")) > size:  # no runs to speak of
-        small, tagged = SMALL, _tagged_int32
-        body = b"".join([small[n] if 0 <= n <= 255 else tagged(98, n) for n in terms])
+        body = b"".join([tagged(98, n) if n >> 8 else small[n] for n in terms])
     else:
         body = b"".join(_by_runs(wide, packed))
     return b"%b%b%b" % (head, body, _NIL)

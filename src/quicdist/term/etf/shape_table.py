@@ -182,14 +182,26 @@ class ShapeTable(_Table[bytes, "Shape", R]):
 
 
 class ValueTable(_Table[tuple[Any, ...], "ValueShape", R]):
-    """Functions that write terms."""
+    """Functions that write terms. ``forget`` is called when all are forgotten."""
 
     def __init__(
-        self, compile_shape: Callable[[ValueShape], R], *, none: bool, maps: bool, **options: Any
+        self,
+        compile_shape: Callable[[ValueShape], R],
+        *,
+        none: bool,
+        maps: bool,
+        forget: Callable[[], None] | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(compile_shape, **options)
         self._none = none
         self._maps = maps
+        self._forget_too = forget
+
+    def _forget(self) -> None:
+        super()._forget()
+        if self._forget_too is not None:
+            self._forget_too()
 
     # The imports are here: a program that encodes little loads none of it.
 

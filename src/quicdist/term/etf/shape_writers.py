@@ -8,13 +8,14 @@ values of a term are in it only as values of variables.
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 from struct import Struct
 from struct import error as struct_error
 from typing import Any, TypeAlias
 
 from quicdist.term.atom import Atom
-from quicdist.term.etf.encoder import BINARIES, LISTS, MAPS, NIL, TUPLES, OwnForm, header
-from quicdist.term.etf.integers import SMALL, big, integer_list
+from quicdist.term.etf.encoder import BINARIES, LISTS, MAPS, NIL, TUPLES, OwnForm
+from quicdist.term.etf.integers import SMALL, big, integer, integer_list
 from quicdist.term.etf.value_shapes import (
     AnyTerm,
     Empty,
@@ -25,17 +26,22 @@ from quicdist.term.etf.value_shapes import (
     Number,
     PairOf,
     Same,
+    Scalar,
     TupleOf,
     ValueShape,
     depth_of,
+    leaves,
 )
 from quicdist.term.funs import Export, Fun
 from quicdist.term.identifiers import Pid, Port, Reference
+from quicdist.term.tags import VERSION
 from quicdist.term.values import BitString, ImproperList
 
 #: Appends the external form of a term with the key of the shape, if it has the shape: term, pieces, levels
 #: that may be entered (at least one). False if it has another shape, and then nothing was appended.
 WriteOne: TypeAlias = Callable[[Any, list[bytes], int], bool]
+#: Returns the external form of such a term with the version byte, or None.
+WriteWhole: TypeAlias = Callable[[Any], bytes | None]
 #: Appends the external forms of terms: terms, pieces, levels that may be entered. Returns the last term that
 #: did not have the shape, and how many did not.
 WriteMany: TypeAlias = Callable[[Any, list[bytes], int], tuple[Any, int]]
@@ -50,6 +56,25 @@ def write(v0, parts, room):
     except struct_error:
         {undo}
         return False
+"""
+
+_WHOLE = """\
+def write(v0):
+    parts = [version]
+    try:
+{body}
+        return join(parts)
+    except struct_error:
+        return None
+"""
+
+_WHOLE_OF_PIECES = """\
+def write(v0):
+    try:
+{body}
+        return {pieces}
+    except struct_error:
+        return None
 """
 
 _MANY = """\
@@ -74,23 +99,60 @@ def write(terms, parts, room):
         write_any(v0, parts, room)
 """
 
+_VERSION = bytes((VERSION,))
 _TRUE, _FALSE = Atom("true")._etf, Atom("false")._etf
 
 
 class Forms:
-    """What an encoder writes for values that depend on its options."""
+    """What an encoder writes for values, which depends on its options."""
 
     def __init__(self, none: Atom | None, own_form: OwnForm | None, write_any: WriteAny) -> None:
         self.none = none
         self.own_form = own_form
         self.write_any = write_any
+        #: The external form by type of a value without parts. For a binary that is not small, and a float
+        #: that is not finite, the functions raise struct.error.
+        self.of_type: dict[type, Callable[[Any], bytes]] = {
+            Atom: _form,
+            int: integer,
+            bool: {True: _TRUE, False: _FALSE}.__getitem__,
+            float: _float,
+            bytes: _binary,
+            str: _text,
+            **dict.fromkeys((Pid, Reference), own_form or _form),
+            **dict.fromkeys((Port, Export, Fun), _form),
+        }
+        if none is not None:
+            self.of_type[type(None)] = {None: none._etf}.__getitem__
 
     def same(self, value: Any) -> bytes:
-        if value is None:
-            assert self.none is not None
-            value = self.none
-        form: bytes = value._etf if type(value) is Atom else _TRUE if value else _FALSE
-        return form
+        """The external form of an atom, True, False or None."""
+        return self.of_type[type(value)](value)
+
+
+_tagged_uint32 = Struct(">BI").pack
+_form = attrgetter("_etf")
+_double = Struct(">Bd").pack
+
+
+def _float(value: float) -> bytes:
+    if value - value:  # the difference is NaN for infinity and NaN
+        raise struct_error
+    return _double(70, value)
+
+
+def _binary(value: bytes) -> bytes:
+    if len(value) > 255:
+        raise struct_error
+    return BINARIES[len(value)] + value
+
+
+def _text(value: str) -> bytes:
+    return _binary(value.encode())
+
+
+def _no_form(_: Any) -> bytes:
+    raise struct_error
 
 
 def compile_one(shape: ValueShape, forms: Forms) -> WriteOne:
@@ -102,6 +164,19 @@ def compile_one(shape: ValueShape, forms: Forms) -> WriteOne:
         source.refuse(f"room < {depth}")
     source.message(shape, "v0")
     return source.compiled(_ONE, 8)  # type: ignore[no-any-return]
+
+
+def compile_whole(shape: ValueShape, forms: Forms, room: int) -> WriteWhole:
+    """The function that returns the external form of such a term, for an encoder whose fast path has so many
+    levels."""
+    source = _Source(forms, "return None", "parts.append")
+    source.names["room"] = room
+    source.message(shape, "v0", version=True)
+    if source.writes:
+        return source.compiled(_WHOLE, 8)  # type: ignore[no-any-return]
+    pieces = source.all_pieces()
+    whole = pieces[0] if len(pieces) == 1 else f"join(({', '.join(pieces)}))"
+    return source.compiled(_WHOLE_OF_PIECES, 8, pieces=whole)  # type: ignore[no-any-return]
 
 
 def compile_many(shape: ValueShape, forms: Forms) -> WriteMany:
@@ -119,12 +194,17 @@ class _Source:
         self._stop = stop
         self._append = append
         self._count = 0
-        self._names: dict[str, Any] = {**_NAMES, "write_any": forms.write_any, "own_form": forms.own_form}
+        self.names: dict[str, Any] = {
+            **_NAMES,
+            "write_any": forms.write_any,
+            "own_form": forms.own_form,
+            "form_of": forms.of_type.get,
+        }
         #: Statements that look at the term, and conditions for another shape that are not part of them yet.
         self._looks: list[str] = []
         self._other: list[str] = []
         #: Statements that append.
-        self._writes: list[str] = []
+        self.writes: list[str] = []
         #: Expressions of the pieces that are appended together.
         self._pieces: list[str] = []
         # The piece of fixed size that is being put together.
@@ -141,17 +221,17 @@ class _Source:
         self._end_looks()
         self._end_pieces()
         undo = "pass"
-        if self._any:
-            self._looks.append("before = len(parts)")
+        if self._any and "{undo}" in skeleton:
+            self._looks.insert(0, "before = len(parts)")
             undo = "del parts[before:]"
-        body = "\n".join(" " * by + line for line in self._looks + self._writes)
+        body = "\n".join(" " * by + line for line in self._looks + self.writes)
         # Nothing of a term is in the source: numbers, and names of variables.
-        exec(compile(skeleton.format(body=body, undo=undo, **texts), "<shape>", "exec"), self._names)
-        return self._names["write"]
+        exec(compile(skeleton.format(body=body, undo=undo, **texts), "<shape>", "exec"), self.names)
+        return self.names["write"]
 
     def _name(self, value: Any) -> str:
         name = self._variable()
-        self._names[name] = value
+        self.names[name] = value
         return name
 
     def _variable(self) -> str:
@@ -208,18 +288,26 @@ class _Source:
         self._end_fixed()
         self._pieces.append(expression)
 
+    def all_pieces(self) -> list[str]:
+        """The expressions of all pieces, none of which was appended."""
+        self._end_fixed()
+        pieces, self._pieces = self._pieces, []
+        return pieces
+
     def _end_pieces(self) -> None:
         self._end_fixed()
         if len(self._pieces) == 1:
-            self._writes.append(f"{self._append}({self._pieces[0]})")
+            self.writes.append(f"{self._append}({self._pieces[0]})")
         elif self._pieces:
-            self._writes.append(f"parts += ({', '.join(self._pieces)})")
+            self.writes.append(f"parts += ({', '.join(self._pieces)})")
         self._pieces = []
 
     # -- the shapes -------------------------------------------------------------------------------
 
-    def message(self, shape: ValueShape, v: str) -> None:
+    def message(self, shape: ValueShape, v: str, *, version: bool = False) -> None:
         """The statements for a term in the variable ``v`` that has the key of this shape."""
+        if version and not leaves(shape)[1]:
+            self._constant += _VERSION
         match shape:
             case TupleOf(parts):
                 self._constant += TUPLES[len(parts)]
@@ -246,9 +334,13 @@ class _Source:
                 self._constant += TUPLES[0] if kind is tuple else NIL if kind is list else MAPS[0]
             case Number(code):
                 self._number(code, v)
-            case Leaf(kind):
+            case Leaf(kind, _):
                 self.refuse(f"type({v}) is not {kind.__name__}")
                 self._leaf(kind, v)
+            case Scalar():
+                form = self._variable()
+                self._look(f"{form} = form_of(type({v}), no_form)({v})")
+                self._piece(form)
             case Integers():
                 form = self._variable()
                 self.refuse(f"type({v}) is not list or not {v}")
@@ -285,7 +377,7 @@ class _Source:
                 self._all((key, part), [key_variable, value_variable], level)
             case AnyTerm():
                 self._end_pieces()
-                self._writes.append(f"write_any({v}, parts, room - {level})")
+                self.writes.append(f"write_any({v}, parts, room - {level})")
                 self._any = True
 
     def _all(self, parts: tuple[ValueShape, ...], variables: list[str], level: int) -> None:
@@ -315,7 +407,7 @@ class _Source:
                 self._constant += key._etf
             else:
                 text = key.encode() if type(key) is str else key
-                self._constant += BINARIES[len(text)] if len(text) < 256 else header(109, len(text))
+                self._constant += BINARIES[len(text)] if len(text) < 256 else _tagged_uint32(109, len(text))
                 self._constant += text
             self.term(part, variable, level + 1)
 
@@ -346,10 +438,10 @@ class _Source:
             self._piece(f"true if {v} else false")
         elif kind is BitString:
             data = self._variable()
-            self._look(f"{data} = {v}.data")
+            self._look(f"{data} = {v}._data")
             self._constant += b"M"
             self._field("I", f"len({data})")
-            self._field("B", f"{v}.bits")
+            self._field("B", f"{v}._bits")
             self._piece(data)
         elif kind is bytes or kind is str:
             if kind is str:
@@ -358,7 +450,7 @@ class _Source:
                 v = text
             size = self._variable()
             self._look(f"{size} = len({v})")
-            self._piece(f"BINARIES[{size}] if {size} < 256 else header(109, {size})")
+            self._piece(f"BINARIES[{size}] if {size} < 256 else uint32(109, {size})")
             self._piece(v)
         elif self._forms.own_form is not None and kind in (Pid, Reference):
             self._piece(f"own_form({v})")
@@ -369,10 +461,13 @@ class _Source:
 #: Names in the source that have the same value for all shapes.
 _NAMES: dict[str, Any] = {
     "struct_error": struct_error,
+    "version": _VERSION,
+    "join": b"".join,
+    "no_form": _no_form,
     "SMALL": SMALL,
     "BINARIES": BINARIES,
     "int32": Struct(">Bi").pack,
-    "header": header,
+    "uint32": _tagged_uint32,
     "big": big,
     "integer_list": integer_list,
     "true": _TRUE,

@@ -47,9 +47,15 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """Any value of this type, which has no parts."""
+    """Any value of this type, which has no parts. ``long``: it may be a binary that is not small."""
 
     kind: type
+    long: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A value of one of several types without parts; no binary but a small one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +98,12 @@ class AnyTerm:
 
 
 ValueShape = (
-    Same | Empty | Number | Leaf | Integers | TupleOf | ListOf | MapOf | PairOf | AnyTerm
+    Same | Empty | Number | Leaf | Scalar | Integers | TupleOf | ListOf | MapOf | PairOf | AnyTerm
 )  # fmt: skip
 
 ANY = AnyTerm()
 
-_LEAVES = frozenset((bytes, str, Pid, Reference, Port, Export, Fun, BitString))
+_LEAVES = frozenset((Pid, Reference, Port, Export, Fun, BitString))
 _EMPTY = frozenset((tuple, list, dict))
 
 
@@ -120,6 +126,8 @@ class _Parser:
             return Number("B" if 0 <= term <= 255 else "i") if -1 << 31 <= term < 1 << 31 else Leaf(int)
         if kind is float:
             return Number("d")
+        if kind is bytes or kind is str:
+            return Leaf(kind, is_long(term))
         if kind in _LEAVES:
             return Leaf(kind)
         if kind in _EMPTY and not term:
@@ -145,6 +153,12 @@ class _Parser:
         return tuple(self.parse(term, depth + 1) for term in tuple(terms))
 
 
+def is_long(value: bytes | str) -> bool:
+    """Whether a binary has more than 255 bytes."""
+    size = len(value)
+    return size > 255 or (type(value) is str and size > 63 and len(value.encode()) > 255)
+
+
 def value_shape(term: Any, *, none: bool, maps: bool) -> ValueShape:
     """The shape of a term. ``none``: whether there is an atom for ``None``; ``maps``: whether maps are looked
     into."""
@@ -157,7 +171,9 @@ def proper(parts: tuple[ValueShape, ...]) -> ValueShape:
 
 
 def _may_be_integer(shape: ValueShape) -> bool:
-    return shape == ANY or shape == Leaf(int) or (isinstance(shape, Number) and shape.code != "d")
+    if isinstance(shape, Number):
+        return shape.code != "d"
+    return shape in (ANY, Scalar(), Leaf(int))
 
 
 def widened(one: ValueShape, other: ValueShape) -> ValueShape:
@@ -182,7 +198,9 @@ def widened(one: ValueShape, other: ValueShape) -> ValueShape:
         case Number(), Number() if "d" not in (one.code, other.code):
             return Number("n")
     kinds = _kind(one), _kind(other)
-    return Leaf(kinds[0]) if kinds[0] is not None and kinds[0] is kinds[1] else ANY
+    if kinds[0] is not None and kinds[0] is kinds[1]:
+        return Leaf(kinds[0], _is_long(one) or _is_long(other))
+    return Scalar() if _is_scalar(one) and _is_scalar(other) else ANY
 
 
 def _all_widened(some: tuple[ValueShape, ...], others: tuple[ValueShape, ...]) -> tuple[ValueShape, ...]:
@@ -209,6 +227,16 @@ def _kind(shape: ValueShape) -> type | None:
         case Same(value):
             return None if value is None else type(value)
     return None
+
+
+def _is_long(shape: ValueShape) -> bool:
+    return isinstance(shape, Leaf) and shape.long
+
+
+def _is_scalar(shape: ValueShape) -> bool:
+    if isinstance(shape, Leaf):
+        return not shape.long and shape.kind is not BitString
+    return isinstance(shape, Same | Number | Scalar)
 
 
 def depth_of(shape: ValueShape) -> int:
