@@ -45,7 +45,7 @@ def damaged(data: bytes, positions: range) -> list[bytes]:
     """The data cut off there, with a byte changed there, and with one more."""
     found = [data[:at] for at in positions]
     for at in positions:
-        found += [data[:at] + bytes((byte,)) + data[at + 1 :] for byte in (0, data[at] ^ 1, data[at] ^ 0x80)]
+        found += [data[:at] + bytes((byte,)) + data[at + 1 :] for byte in (0, data[at] ^ 1)]
     return [*found, data + b"j"]
 
 
@@ -59,12 +59,12 @@ ELEMENTS: dict[str, Callable[[int], bytes]] = {
 @pytest.mark.parametrize("kind", ELEMENTS)
 def test_a_list_of_one_kind_damaged_anywhere_has_the_same_result_or_error(kind: str) -> None:
     codec = Codec()
-    data = VERSION + listed(*map(ELEMENTS[kind], range(300)))
+    data = VERSION + listed(*map(ELEMENTS[kind], range(150)))
     for _ in range(3):
         assert_same(codec, data)
     # Two elements behind the first step of any reader, and the end.
-    size = len(data) // 300
-    for changed in damaged(data, range(200 * size, 201 * size + 1)) + damaged(
+    size = len(data) // 150
+    for changed in damaged(data, range(140 * size, 141 * size + 1)) + damaged(
         data, range(len(data) - 2, len(data))
     ):
         assert_same(codec, changed)
@@ -107,7 +107,7 @@ def test_an_identifier_made_by_columns_is_the_one_that_its_arguments_make() -> N
     codec = Codec()
     for kind in ("port", "new-port", "old-port", "reference", "new-reference", "old-reference", "old-pid"):
         for _ in range(3):
-            found = codec.binary_to_term(VERSION + listed(*map(ELEMENTS[kind], range(300))))
+            found = codec.binary_to_term(VERSION + listed(*map(ELEMENTS[kind], range(150))))
         for identifier in found:
             same = eval(repr(identifier), {type(identifier).__name__: type(identifier)})
             assert (same, hash(same), same.node) == (identifier, hash(identifier), identifier.node)
