@@ -113,6 +113,16 @@ def test_an_identifier_made_by_columns_is_the_one_that_its_arguments_make() -> N
             assert (same, hash(same), same.node) == (identifier, hash(identifier), identifier.node)
 
 
+@pytest.mark.parametrize("kind", ["pid", "old-pid", "port", "reference", "new-reference", "old-reference"])
+def test_a_list_of_identifiers_of_the_node_itself_is_decoded_as_each_of_them(kind: str) -> None:
+    node = Codec().for_node(Atom("inner@host"), Atom("a@host"), 9)
+    elements = [ELEMENTS[kind](n) for n in range(150)]
+    for _ in range(3):
+        found, _ = node.decode(listed(*elements))
+    fresh = Codec().for_node(Atom("inner@host"), Atom("a@host"), 9)
+    assert found == [fresh.decode(element)[0] for element in elements]
+
+
 def test_other_kinds_of_buffers_are_decoded_as_bytes_are() -> None:
     codec = Codec()
     for n in range(64):
