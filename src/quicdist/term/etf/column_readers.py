@@ -92,7 +92,7 @@ def _identifiers(shape: Identifier, name: bytes, known: DecodeCache) -> ReadMany
     template = kept + bytes(len(sources))
     same = came == kept and kept_size == size
     moves = [(len(kept) + to, len(came) + at) for to, at in enumerate(sources) if at >= 0]
-    own = known.own if known.translates and tag not in NEVER_OWN else None
+    own = known.own if known.translates and kind is Reference and tag not in NEVER_OWN else None
     find_pid, new_pid = known.pids.get, known.new_pid
     from_cache = kind is Pid and tag not in NEVER_OWN
 
