@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from quicdist.carrier.quic.driver.bulk_window import (
@@ -14,6 +16,8 @@ from quicdist.carrier.quic.driver.bulk_window import (
 )
 from quicdist.carrier.quic.engine.aioquic.configuration import Configuration
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
+from quicdist.carrier.security.certificates import CertificateFiles
+from tests.carrier.path import Network, Path
 
 
 @pytest.mark.parametrize("size", [1200, 1452, 8972, 16384])
@@ -49,3 +53,35 @@ def test_a_window_that_is_not_used_up_does_not_grow() -> None:
     assert window.size == 2048
     window.follow(1.0, 0.001, limited=False)
     assert window.size == 1536
+
+
+DELAY = 0.0002
+
+
+def _after_a_bulk_message(certificates: CertificateFiles) -> Network:
+    network = Network(certificates, Path(DELAY))
+    network.establish()
+    assert network.transfer(1 << 20) < math.inf
+    assert network.run(1.0, lambda: not network.client.quic.in_flight())
+    return network
+
+
+def test_a_small_message_after_the_end_of_a_bulk_message_does_not_limit_the_next_one(
+    certificates: CertificateFiles,
+) -> None:
+    """No bulk is queued when it is sent: it is a request that announces the next bulk message."""
+    network = _after_a_bulk_message(certificates)
+    network.client.write(4, b"a request")
+    network.client.write(0, bytes(1 << 20))
+    network.run(DELAY)
+    assert network.client.quic.in_flight() > 4 * MIN_CONCURRENT_BYTES
+
+
+def test_a_small_message_while_a_bulk_message_is_queued_limits_it(certificates: CertificateFiles) -> None:
+    network = _after_a_bulk_message(certificates)
+    network.client.write(0, bytes(16 << 20))
+    network.run(DELAY)
+    quic, outgoing = network.client.quic, network.client.outgoing
+    assert quic.in_flight() > 4 * MIN_CONCURRENT_BYTES
+    network.client.write(4, b"a request")
+    assert network.run(CONCURRENT, lambda: quic.in_flight() <= MIN_CONCURRENT_BYTES < outgoing.size)

@@ -141,6 +141,7 @@ class SendScheduler:
         bulk_window = self._bulk_window
         if not self._queues:
             bulk_window.idle()
+            self._bulk_waits = False
             return
         bulk = []
         small = False
