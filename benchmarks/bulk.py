@@ -1,8 +1,8 @@
 """1 MiB messages with a BEAM over quic_dist, against two BEAMs.
 
 Each measurement has new nodes and a new connection, on both sides. Two BEAMs stall after some MiB, for good,
-so a measurement counts the messages that have come within a limit. quic_dist 1.8.1 answers every datagram with
-a MAX_DATA frame once 128 MiB have come on a connection, which two BEAMs never reach.
+so a measurement counts the messages that have come within a limit. quic_dist 1.8.1 answers every datagram
+with a MAX_DATA frame once 128 MiB have come on a connection, which two BEAMs never reach.
 """
 
 from __future__ import annotations

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import platform
 import struct
+import subprocess
+import sys
 import time
 import tracemalloc
 from itertools import pairwise
@@ -153,6 +156,35 @@ def test_any_interleaving(data: st.DataObject) -> None:
             assert whole is None
     assert got == expected
     assert (len(assembler), assembler.held) == (0, 0)
+
+
+#: The page faults of each of some messages of 4 MiB, which are put together and copied.
+_FAULTS = """
+import resource
+from quicdist.protocol.fragments import FragmentAssembler, split
+from quicdist.protocol.frames import FrameReader
+for _ in range(4):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    reader, assembler = FrameReader("b@h"), FragmentAssembler("b@h")
+    parts = split(b"c", [bytes(65536)] * 64, (4 << 20) + 1, 65536, 1)
+    frames = [frame for part in parts for frame in reader.feed(bytes(part))]
+    *_, whole = [assembler.add(4, frame) for frame in frames]
+    copied = bytes(memoryview(whole)[1:])
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before, len(copied))
+    del parts, frames, whole, copied
+"""
+
+
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="only glibc keeps freed memory by such a threshold"
+)
+def test_a_large_message_is_put_into_memory_of_the_one_before() -> None:
+    faults = subprocess.run(
+        [sys.executable, "-c", _FAULTS], check=True, capture_output=True, text=True
+    ).stdout
+    counts = [tuple(map(int, line.split())) for line in faults.splitlines()]
+    assert {size for _, size in counts} == {4 << 20}
+    assert counts[-1][0] < counts[0][0] / 8
 
 
 def first(sequence: int, left: int, body: bytes = b"x", refs: int = 0) -> bytes:

@@ -59,6 +59,10 @@ class FastSend(ReceivesRuns):
 
     #: The largest packet number that was acknowledged, and when.
     _ack_sent, _ack_sent_at = -1, 0.0
+    _acknowledges_apart = False
+
+    def acknowledge_apart(self, apart: bool) -> None:
+        self._acknowledges_apart = apart
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, Any]]:
         keys = self._keys
@@ -232,12 +236,13 @@ class FastSend(ReceivesRuns):
             tells = owes or space.ack_at is not None
             acknowledgement = self._acknowledgement(room, now) if tells else b""
             room = min(room, window - overhead) - len(acknowledgement)
-            frames = self._stream_frames(waiting, room, packet) if waiting else []
-            if waiting and acknowledgement and not frames:
+            apart = bool(acknowledgement) and self._acknowledges_apart
+            frames = self._stream_frames(waiting, room, packet) if waiting and not apart else []
+            if waiting and acknowledgement and not (frames or apart):
                 # A frame that is retransmitted as it was may not fit with the acknowledgement.
                 frames = self._stream_frames(waiting, room + len(acknowledgement), packet)
                 acknowledgement = b"" if frames else acknowledgement
-            if acknowledgement and (frames or (space.ack_at is not None and space.ack_at <= now)):
+            if acknowledgement and (frames or apart or (space.ack_at is not None and space.ack_at <= now)):
                 space.ack_at = None
                 owes = False
                 largest = space.largest_received_packet
