@@ -102,9 +102,18 @@ class ListenEndpoint(Endpoint):
 
     def datagrams_received(self, batch: Sequence[Datagram]) -> None:
         now = self._clock()
-        batches: dict[QuicConnection, list[Datagram]] = {}
         routes = self._routes
         end = 1 + self._id_length
+        if len(batch) == 1:
+            data = batch[0][0]
+            connection = routes.get(data[1:end]) if data and not data[0] & LONG else None
+            if connection is not None and connection.is_authenticated:
+                connection.receive(batch, now)
+                connection.process_events()
+                if self._queue.size:
+                    self._queue.work(now)
+                return
+        batches: dict[QuicConnection, list[Datagram]] = {}
         for datagram in batch:
             data = datagram[0]
             # A short header is a byte and the connection id (RFC 9000, section 17.3).

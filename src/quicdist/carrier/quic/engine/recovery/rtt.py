@@ -15,7 +15,17 @@ _NEVER: Final = float("inf")
 class RoundTrips:
     """The round-trip time estimate of one path."""
 
-    __slots__ = ("_min", "_min_before", "_min_since", "first_at", "initial", "latest", "smoothed", "variance")
+    __slots__ = (
+        "_min",
+        "_min_before",
+        "_min_since",
+        "_timeout",
+        "first_at",
+        "initial",
+        "latest",
+        "smoothed",
+        "variance",
+    )
 
     def __init__(self, initial: float) -> None:
         #: The round-trip time assumed before the first sample.
@@ -23,6 +33,8 @@ class RoundTrips:
         self.latest = self.smoothed = self.variance = 0.0
         #: When the first sample was taken.
         self.first_at: float | None = None
+        #: The PTO without the peer's delay of acknowledgements.
+        self._timeout = 0.0
         self._min = self._min_before = _NEVER
         self._min_since = 0.0
 
@@ -35,11 +47,13 @@ class RoundTrips:
     def sample(self, rtt: float, ack_delay: float, now: float) -> float:
         """A packet was acknowledged after ``rtt``, and the peer says that it delayed the acknowledgement by
         ``ack_delay``. Returns the sample, without that delay if it is plausible."""
-        rtt = max(rtt, 1e-6)
+        if rtt < 1e-6:
+            rtt = 1e-6
         if now - self._min_since > MINIMUM_FOR:
             self._min_before, self._min, self._min_since = self._min, _NEVER, now
-        self._min = min(self._min, rtt)
-        if rtt >= self.minimum + ack_delay:
+        if rtt < self._min:
+            self._min = rtt
+        if ack_delay and rtt >= self.minimum + ack_delay:
             rtt -= ack_delay
         self.latest = rtt
         if self.first_at is None:
@@ -48,6 +62,7 @@ class RoundTrips:
         else:
             self.variance = 0.75 * self.variance + 0.25 * abs(self.smoothed - rtt)
             self.smoothed = 0.875 * self.smoothed + 0.125 * rtt
+        self._timeout = self.smoothed + max(4 * self.variance, GRANULARITY)
         return rtt
 
     @property
@@ -59,4 +74,4 @@ class RoundTrips:
         """The PTO (RFC 9002, section 6.2.1), without backoff."""
         if self.first_at is None:
             return 2 * self.initial
-        return self.smoothed + max(4 * self.variance, GRANULARITY) + ack_delay
+        return self._timeout + ack_delay
