@@ -16,7 +16,7 @@ SECTIONS = {
     "`{quic, [{dist, […]}]}`": set(DIST),
     "`{quic, […]}`": set(QUIC),
     "Flags": {"-quic_dist", "-quic_dist_port"} | {f"-quic_dist_{name}" for name in DIST_FLAGS},
-    "Flags of `erl`": {f"-{name}" for name in KNOWN if not name.startswith("quic_dist")},
+    "Flags of `erl`": {"+sbwt"} | {f"-{name}" for name in KNOWN if not name.startswith("quic_dist")},
     "`{kernel, […]}`": set(KERNEL),
 }
 

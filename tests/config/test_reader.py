@@ -299,6 +299,28 @@ class TestKernel:
             ("kernel logger_level", "-noshell", "-sasl", "+K"),
         )
 
+    @pytest.mark.parametrize(
+        ("vm_args", "expected"),
+        [
+            ("+K true", None),
+            ("+sbwt none", False),
+            ("+sbwtnone", False),
+            ("+sbwt very_short", True),
+            ("+sbwt none +K true +sbwt long", True),
+            ("+sbwtdcpu none +sbwtdio none", None),
+        ],
+    )
+    def test_the_scheduler_busy_wait_threshold_is_read(
+        self, vm_args: str, expected: bool | None, read: Read
+    ) -> None:
+        found = read(vm_args=vm_args)
+        assert found.busy_wait is expected
+        assert "+sbwt" not in found.unrelated
+
+    def test_an_unknown_busy_wait_threshold_is_a_config_error(self, read: Read) -> None:
+        with pytest.raises(ConfigError, match=r"\+sbwt: one of .*very_short expected, got 'never'"):
+            read(vm_args="+sbwt never")
+
     @pytest.mark.parametrize("value", ["x", "0", "-1", "true"])
     def test_an_invalid_setup_time_is_a_config_error(self, value: str, read: Read) -> None:
         with pytest.raises(ConfigError, match=r"kernel net_setuptime: a number of seconds above 0 expected"):

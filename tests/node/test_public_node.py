@@ -68,7 +68,7 @@ OPTIONS = [
     *("cluster", "cluster_backoff"),
     *("cert", "key", "cacert", "verify", "quic", "tls"),
     *("hidden", "connect_all", "prevent_overlapping_partitions", "none", "limits", "default"),
-    *("net_ticktime", "setup_time", "max_frame", "max_dials"),
+    *("net_ticktime", "setup_time", "max_frame", "max_dials", "busy_wait"),
     "tracer",
 ]
 

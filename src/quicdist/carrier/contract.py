@@ -199,6 +199,8 @@ class Link(ABC):
     local_address: Address
     remote_address: Address
     stats: LinkStats
+    #: Whether the event loop may poll for quick answers of the peer, see :mod:`quicdist.carrier.busy_wait`.
+    busy_wait: bool = True
 
     @abstractmethod
     def start(self, on_message: MessageHandler, on_lost: LostHandler) -> None:

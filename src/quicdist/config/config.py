@@ -97,6 +97,9 @@ class Config:
     net_ticktime: float | None = None
     setup_time: float | None = None
 
+    # the emulator
+    busy_wait: bool | None = None
+
     unsupported: tuple[Unsupported, ...] = ()
     unrelated: tuple[str, ...] = ()
 

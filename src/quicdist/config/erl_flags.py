@@ -44,6 +44,18 @@ class FlagReader:
         if "ERL_EPMD_PORT" in self.flags.environ:
             port = self._port("-env ERL_EPMD_PORT", self.flags.environ["ERL_EPMD_PORT"])
             self.fields["epmd_port"] = port
+        self._busy_wait()
+
+    def _busy_wait(self) -> None:
+        """``+sbwt none``; the other thresholds are those of a BEAM's schedulers. The last flag counts."""
+        words = iter(self.flags.emulator)
+        for word in words:
+            if is_busy_wait(word):
+                value = word.removeprefix("+sbwt") or next(words, "")
+                if value not in _THRESHOLDS:
+                    expected = ", ".join(sorted(_THRESHOLDS))
+                    raise ConfigError(self.source, f"+sbwt: one of {expected} expected, got {value!r}")
+                self.fields["busy_wait"] = value != "none"
 
     def not_supported(self, flag: str, reason: str) -> None:
         self.unsupported.append(Unsupported(f"-{flag}", reason, self.source))
@@ -182,6 +194,14 @@ class FlagReader:
             raise ConfigError(self.source, f"{shown}: a port from {least} to 65535 expected, got {word!r}")
         return int(word)
 
+
+def is_busy_wait(word: str) -> bool:
+    """Whether a word of the emulator flags is ``+sbwt``; those of dirty schedulers have longer names."""
+    return word.startswith("+sbwt") and not word.startswith("+sbwtd")
+
+
+#: The scheduler busy wait thresholds of ``erl``.
+_THRESHOLDS = frozenset({"none", "very_short", "short", "medium", "long", "very_long"})
 
 _READERS: Mapping[str, Callable[[FlagReader, str], None]] = {
     "name": FlagReader.name,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from quicdist.config.cluster_settings import strategies
 from quicdist.config.config import Config, Source
-from quicdist.config.erl_flags import KNOWN, FlagReader
+from quicdist.config.erl_flags import KNOWN, FlagReader, is_busy_wait
 from quicdist.config.errors import ConfigError, Unsupported, shown
 from quicdist.config.options import DIST, DIST_FLAGS, KERNEL, NODES_FLAG, QUIC, Option
 from quicdist.config.sys_config import (
@@ -101,7 +101,9 @@ class _ConfigReader:
         self._unsupported += reader.unsupported
         self._unrelated += [f"kernel {key}" for key in kernel if key not in KERNEL]
         self._unrelated += [f"-{flag}" for flag in flags.flags if not _is_known(flag)]
-        self._unrelated += [word for word in flags.emulator if word.startswith("+")]
+        self._unrelated += [
+            word for word in flags.emulator if word.startswith("+") and not is_busy_wait(word)
+        ]
         self._check_modules(dist)
         self._check_certificate(dist)
         self._callbacks(dist)

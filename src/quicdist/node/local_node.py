@@ -116,6 +116,7 @@ class LocalNode:
     ``name`` is ``alive@host``; ``undefined@host`` asks for a name. ``cookie`` is the secret shared with the
     cluster, by default that of ``~/.erlang.cookie``. ``endpoints`` are tried in order to reach other nodes.
     ``net_ticktime`` and ``setup_time`` are seconds; ``max_dials`` is how many nodes are dialled at once.
+    ``busy_wait``: whether the event loop polls for answers of quick peers.
     ``owner`` is what processes see as ``process.node``.
     """
 
@@ -132,6 +133,7 @@ class LocalNode:
         net_ticktime: float = NET_TICKTIME,
         setup_time: float = SETUP_TIME,
         max_dials: int = MAX_DIALS,
+        busy_wait: bool = True,
     ) -> None:
         #: The name that it was made with: ``undefined@host`` asks for one.
         self.static_name = str(validate_node_name(node_name(name)))
@@ -151,6 +153,7 @@ class LocalNode:
         self._running: _Running | None = None
         self._registrations = Registrations(self.static_name)
         self._subscribers: list[Callable[[NodeEvent], None]] = []
+        self._busy_wait = busy_wait
         self._watch: LoopWatch | None = None
         self.connections = ConnectionTable(
             self, self, self._own_name, setup_time=setup_time, max_dials=max_dials
@@ -346,6 +349,7 @@ class LocalNode:
         self.runtime.not_encoded(control, error)
 
     def link_made(self, link: Link) -> None:
+        link.busy_wait = self._busy_wait
         self.streams.link_made(link)
 
     def node_up(self, node: str) -> None:

@@ -51,6 +51,7 @@ def make_local_node(
     setup_time: float | None = None,
     max_frame: int = MAX_FRAME,
     max_dials: int = MAX_DIALS,
+    busy_wait: bool | None = None,
 ) -> LocalNode:
     """A node by the options of :class:`quicdist.Node`, which override what ``files`` say.
 
@@ -101,6 +102,7 @@ def make_local_node(
         net_ticktime=ticktime,
         setup_time=first(setup_time, files.setup_time, SETUP_TIME),
         max_dials=max_dials,
+        busy_wait=first(busy_wait, files.busy_wait, True),
     )
     for other, its_cookie in files.cookies.items():
         local.set_cookie(other, its_cookie)

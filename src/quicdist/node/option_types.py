@@ -120,5 +120,6 @@ _CHECKS: Final[dict[str, Callable[[str, Any], None]]] = {
     "setup_time": _positive,
     "max_frame": _of("a number of bytes", int),
     "max_dials": _of("a number of dials", int),
+    "busy_wait": _flag,
     "tracer": _has("a tracer, with client_span and server_span", "client_span"),
 }

@@ -147,7 +147,7 @@ class ProcessTable(ABC):
 
     def is_local(self, pid: Pid) -> bool:
         """Whether a pid is of this node (of this incarnation or an earlier one)."""
-        return pid.node is self._atom
+        return pid._node is self._atom
 
     @property
     def known_as(self) -> str:
@@ -186,7 +186,7 @@ class ProcessTable(ABC):
         """The node and the pid or name that ``target`` stands for: a pid, a process, a name, or
         ``(name, node)``. Raises TypeError for anything else."""
         if isinstance(target, Pid):
-            return target.node.name, target
+            return target._node.name, target
         if isinstance(target, Process):
             return self.name, target.pid
         if isinstance(target, str | Atom):

@@ -86,20 +86,20 @@ class Runtime(ProcessTable):
         if get_ident() != self._thread:
             raise self.out_of_reach()
         if isinstance(to, Pid):
-            if to.node is not self._atom:
-                self._transmit(to.node.name, _tuple(_SendSender, (source, to)), message, None)
+            if to._node is not self._atom:
+                self._transmit(to._node.name, _tuple(_SendSender, (source, to)), message, None)
                 return
             process = self.by_pid.get(to)
             if process is not None:
                 self.signal_queue.deliver(process, message)
             return
         if isinstance(to, Reference):
-            if to.node is self._atom:
+            if to._node is self._atom:
                 self.signal_queue.submit(self.monitors.message_to_alias, to, message, priority)
             else:
                 flags = _TO_ALIAS_FIRST if priority else _TO_ALIAS
                 pair = None if owner is None else (source, owner)
-                self._transmit(to.node.name, wire.AltactSigSend(flags, source, to), message, pair)
+                self._transmit(to._node.name, wire.AltactSigSend(flags, source, to), message, pair)
             return
         node, where = self.locate(to)
         if node != self.name and isinstance(where, Atom):

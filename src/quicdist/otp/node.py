@@ -139,7 +139,8 @@ class Node:
       Erlang term, such as a ``datetime``; returns one that can be sent, or raises TypeError.
     - ``net_ticktime``: seconds of silence after which a node counts as down. ``setup_time``:
       seconds a handshake may take. ``max_frame``: bytes of the longest message a peer may send.
-      ``max_dials``: concurrent dials; further dials wait.
+      ``max_dials``: concurrent dials; further dials wait. ``busy_wait``: whether the event loop polls for
+      the answers of peers that answer within 0.2 ms, in place of sleeping; see ``docs/reference/node.md``.
 
     Raises :class:`NodeError` for options that do not fit together, :class:`CookieError`,
     :class:`~quicdist.protocol.InvalidNodeName`, :class:`~quicdist.config.ConfigError`; :class:`TypeError` and
@@ -179,6 +180,7 @@ class Node:
         setup_time: float | None = None,
         max_frame: int = MAX_FRAME,
         max_dials: int = MAX_DIALS,
+        busy_wait: bool | None = None,
         tracer: CallTracer | None = None,
     ) -> None:
         check_option_types(
@@ -207,6 +209,7 @@ class Node:
                 "setup_time": setup_time,
                 "max_frame": max_frame,
                 "max_dials": max_dials,
+                "busy_wait": busy_wait,
                 "tracer": tracer,
             }
         )
@@ -242,6 +245,7 @@ class Node:
             setup_time=setup_time,
             max_frame=max_frame,
             max_dials=max_dials,
+            busy_wait=busy_wait,
         )
         strategies = files.cluster if cluster is None else as_strategies(cluster)
         self._cluster = Cluster(self._local, strategies, cluster_backoff)

@@ -12,7 +12,7 @@ from struct import Struct
 from typing import Any, final
 
 from quicdist.term.atom import Atom
-from quicdist.term.base import Value
+from quicdist.term.base import QuicklyMade
 from quicdist.term.errors import TermError
 from quicdist.term.tags import Tag
 
@@ -25,13 +25,18 @@ _UINT32 = Struct(">I")
 MAX_REFERENCE_WORDS = 5
 
 
-class Identifier(Value):
+class Identifier(QuicklyMade):
     """The base of pids, ports and references: a node and numbers."""
 
-    __slots__ = ("_etf", "node")
+    __slots__ = ("_etf", "_node")
 
-    node: Atom
+    _node: Atom
     _etf: bytes
+
+    @property
+    def node(self) -> Atom:
+        """The node that it belongs to."""
+        return self._node
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
@@ -50,15 +55,11 @@ class Identifier(Value):
         raise NotImplementedError
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.node, *self._arguments())
+        return type(self), (self._node, *self._arguments())
 
     def __repr__(self) -> str:
         rest = ", ".join(map(repr, self._arguments()))
-        return f"{type(self).__name__}({self.node.name!r}, {rest})"
-
-
-_set_node = Identifier.node.__set__  # type: ignore[attr-defined, misc]
-_set_etf = Identifier._etf.__set__  # type: ignore[attr-defined, misc]
+        return f"{type(self).__name__}({self._node.name!r}, {rest})"
 
 
 @final
@@ -77,23 +78,23 @@ class Pid(Identifier):
         _word("id", id)
         _word("serial", serial)
         _word("creation", creation)
-        _set_node(self, node)
-        _set_etf(self, b"%c%b%b" % (Tag.NEW_PID_EXT, node._etf, _PID.pack(id, serial, creation)))
+        self._node = node
+        self._etf = b"%c%b%b" % (Tag.NEW_PID_EXT, node._etf, _PID.pack(id, serial, creation))
 
     @property
     def id(self) -> int:
-        return _PID.unpack_from(self._etf, 1 + len(self.node._etf))[0]  # type: ignore[no-any-return]
+        return _PID.unpack_from(self._etf, 1 + len(self._node._etf))[0]  # type: ignore[no-any-return]
 
     @property
     def serial(self) -> int:
-        return _PID.unpack_from(self._etf, 1 + len(self.node._etf))[1]  # type: ignore[no-any-return]
+        return _PID.unpack_from(self._etf, 1 + len(self._node._etf))[1]  # type: ignore[no-any-return]
 
     @property
     def creation(self) -> int:
-        return _PID.unpack_from(self._etf, 1 + len(self.node._etf))[2]  # type: ignore[no-any-return]
+        return _PID.unpack_from(self._etf, 1 + len(self._node._etf))[2]  # type: ignore[no-any-return]
 
     def _arguments(self) -> tuple[int, ...]:
-        return _PID.unpack_from(self._etf, 1 + len(self.node._etf))
+        return _PID.unpack_from(self._etf, 1 + len(self._node._etf))
 
     def __str__(self) -> str:
         return f"<0.{self.id}.{self.serial}>"
@@ -110,19 +111,19 @@ class Port(Identifier):
         node = Atom(node)
         _word("id", id, 64)
         _word("creation", creation)
-        _set_node(self, node)
-        _set_etf(self, b"%c%b%b" % (Tag.V4_PORT_EXT, node._etf, _PORT.pack(id, creation)))
+        self._node = node
+        self._etf = b"%c%b%b" % (Tag.V4_PORT_EXT, node._etf, _PORT.pack(id, creation))
 
     @property
     def id(self) -> int:
-        return _PORT.unpack_from(self._etf, 1 + len(self.node._etf))[0]  # type: ignore[no-any-return]
+        return _PORT.unpack_from(self._etf, 1 + len(self._node._etf))[0]  # type: ignore[no-any-return]
 
     @property
     def creation(self) -> int:
-        return _PORT.unpack_from(self._etf, 1 + len(self.node._etf))[1]  # type: ignore[no-any-return]
+        return _PORT.unpack_from(self._etf, 1 + len(self._node._etf))[1]  # type: ignore[no-any-return]
 
     def _arguments(self) -> tuple[int, ...]:
-        return _PORT.unpack_from(self._etf, 1 + len(self.node._etf))
+        return _PORT.unpack_from(self._etf, 1 + len(self._node._etf))
 
     def __str__(self) -> str:
         return f"#Port<0.{self.id}>"
@@ -147,12 +148,12 @@ class Reference(Identifier):
             _word("id", word)
         _word("creation", creation)
         numbers = b"".join(map(_UINT32.pack, (creation, *words)))
-        _set_node(self, node)
-        _set_etf(self, b"%c%b%b%b" % (Tag.NEWER_REFERENCE_EXT, _UINT16.pack(len(words)), node._etf, numbers))
+        self._node = node
+        self._etf = b"%c%b%b%b" % (Tag.NEWER_REFERENCE_EXT, _UINT16.pack(len(words)), node._etf, numbers)
 
     def _words(self) -> tuple[int, ...]:
         etf = self._etf
-        return Struct(f">{1 + etf[2]}I").unpack_from(etf, 3 + len(self.node._etf))
+        return Struct(f">{1 + etf[2]}I").unpack_from(etf, 3 + len(self._node._etf))
 
     @property
     def ids(self) -> tuple[int, ...]:

@@ -7,25 +7,25 @@ from types import MappingProxyType
 from typing import Any, final
 
 from quicdist.term.atom import Atom
-from quicdist.term.base import Value
+from quicdist.term.base import QuicklyMade, Value
 from quicdist.term.errors import TermError
 
 _set = object.__setattr__
 
 
 @final
-class BitString(Value):
+class BitString(QuicklyMade):
     """A bitstring whose length is not a whole number of bytes (BIT_BINARY_EXT); others are ``bytes``.
 
     ``bits``, 1 to 7, is how many bits of the last byte count: its high ones. The others are no
     part of the value and are set to zero.
     """
 
-    __slots__ = ("bits", "data")
+    __slots__ = ("_bits", "_data")
     __match_args__ = ("data", "bits")
 
-    data: bytes
-    bits: int
+    _data: bytes
+    _bits: int
 
     def __init__(self, data: bytes | bytearray | memoryview, bits: int) -> None:
         data = bytes(data)
@@ -34,41 +34,51 @@ class BitString(Value):
         last = data[-1]
         if last & (0xFF >> bits):
             data = data[:-1] + bytes((last & (0xFF00 >> bits) & 0xFF,))
-        _set(self, "data", data)
-        _set(self, "bits", bits)
+        self._data = data
+        self._bits = bits
+
+    @property
+    def data(self) -> bytes:
+        """Its bytes, the last one filled up with zeros."""
+        return self._data
+
+    @property
+    def bits(self) -> int:
+        """How many bits of the last byte count."""
+        return self._bits
 
     @property
     def bit_size(self) -> int:
         """Its length in bits."""
-        return 8 * len(self.data) - 8 + self.bits
+        return 8 * len(self._data) - 8 + self._bits
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not BitString:
             return NotImplemented
-        return self.data == other.data and self.bits == other.bits
+        return self._data == other._data and self._bits == other._bits
 
     def __hash__(self) -> int:
-        return hash((BitString, self.data, self.bits))
+        return hash((BitString, self._data, self._bits))
 
     def __repr__(self) -> str:
-        return f"BitString({self.data!r}, {self.bits})"
+        return f"BitString({self._data!r}, {self._bits})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return BitString, (self.data, self.bits)
+        return BitString, (self._data, self._bits)
 
 
 @final
-class ImproperList(Value):
+class ImproperList(QuicklyMade):
     """A list whose last tail is not a list, such as ``[alias|Ref]``: at least one element, and a tail.
 
     ``ImproperList([Atom("alias")], ref)``; ``elements`` is a tuple.
     """
 
-    __slots__ = ("elements", "tail")
+    __slots__ = ("_elements", "_tail")
     __match_args__ = ("elements", "tail")
 
-    elements: tuple[Any, ...]
-    tail: Any
+    _elements: tuple[Any, ...]
+    _tail: Any
 
     def __init__(self, elements: Iterable[Any], tail: Any) -> None:
         elements = tuple(elements)
@@ -76,22 +86,32 @@ class ImproperList(Value):
             raise TermError("an improper list has at least one element before its tail")
         if isinstance(tail, (list, ImproperList)):
             raise TermError(f"the tail of an improper list cannot be a {type(tail).__name__}")
-        _set(self, "elements", elements)
-        _set(self, "tail", tail)
+        self._elements = elements
+        self._tail = tail
+
+    @property
+    def elements(self) -> tuple[Any, ...]:
+        """The elements before the tail."""
+        return self._elements
+
+    @property
+    def tail(self) -> Any:
+        """What is in the place of the empty list at the end."""
+        return self._tail
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not ImproperList:
             return NotImplemented
-        return self.elements == other.elements and bool(self.tail == other.tail)
+        return self._elements == other._elements and bool(self._tail == other._tail)
 
     def __hash__(self) -> int:
-        return hash((ImproperList, self.elements, self.tail))
+        return hash((ImproperList, self._elements, self._tail))
 
     def __repr__(self) -> str:
-        return f"ImproperList({list(self.elements)!r}, {self.tail!r})"
+        return f"ImproperList({list(self._elements)!r}, {self._tail!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ImproperList, (self.elements, self.tail)
+        return ImproperList, (self._elements, self._tail)
 
 
 @final

@@ -12,6 +12,7 @@ from enum import Enum
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from quicdist.carrier.busy_wait import AnswerWait
 from quicdist.carrier.contract import LostHandler, MessageHandler, TransportStats
 from quicdist.carrier.errors import LinkLost, PeerClosed
 from quicdist.carrier.keepalive import KeepAlive
@@ -101,6 +102,7 @@ class TcpLink(LinkBase, asyncio.Protocol):
         #: Frames of a large read that are not decoded yet; nothing more is read meanwhile.
         self._undecoded: Iterator[tuple[ControlMessage, Any] | None] | None = None
         self._linger: Linger | None = None
+        self._answers = AnswerWait(self._loop)
         self._leftover = leftover + connection.take_held()
         #: A call in the event loop is scheduled for when it runs again.
         self._wake_scheduled = False
@@ -134,6 +136,7 @@ class TcpLink(LinkBase, asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.stats.received += 1
+        self._answers.received()
         # Answers to these messages are written in one batch when all are delivered: no turn of the event
         # loop passes between a request and its answer.
         self._receiving = True
@@ -239,6 +242,8 @@ class TcpLink(LinkBase, asyncio.Protocol):
             done = writer.write()
         finally:
             self._lock.release()
+        if self.busy_wait:
+            self._answers.sent(self.stats.messages_in)
         if writer.error is not None:
             self._lose()
             return

@@ -36,8 +36,6 @@ _record_head = Struct(">IB").unpack_from
 
 _new = object.__new__
 _set = object.__setattr__
-_set_node = Reference.node.__set__  # type: ignore[attr-defined, misc]
-_set_etf = Reference._etf.__set__  # type: ignore[attr-defined, misc]
 
 #: ``TIMES[n]`` is something to loop over ``n`` times, made once.
 TIMES = [(None,) * n for n in range(256)]
@@ -194,8 +192,8 @@ class Decoder(DecodeCache):
                         if end > size:
                             raise IndexError
                         value = _new(Reference)
-                        _set_node(value, node)
-                        _set_etf(value, bytes(data[i:end]) if copy else data[i:end])
+                        value._node = node
+                        value._etf = bytes(data[i:end]) if copy else data[i:end]
                         items.append(value)
                         i = end
                         continue

@@ -153,11 +153,11 @@ class Encoder:
                         if numbers is not None and len(stack) < max_depth:
                             parts.append(numbers)
                             continue
-                    parts.append(LISTS[size] if size < 256 else _header(108, size))
+                    parts.append(LISTS[size] if size < 256 else header(108, size))
                     inner = iter((*term, _END)) if size < 256 else chain(term, (_END,))
                 elif kind is dict:
                     size = len(term)
-                    parts.append(MAPS[size] if size < 256 else _header(116, size))
+                    parts.append(MAPS[size] if size < 256 else header(116, size))
                     if not size:
                         continue
                     if size > 1:
@@ -170,7 +170,7 @@ class Encoder:
                         text = term.encode()
                     except UnicodeEncodeError as error:
                         raise Unencodable(f"a str that is not valid Unicode: {error.reason}") from None
-                    parts.append(BINARIES[len(text)] if len(text) < 256 else _header(109, len(text)))
+                    parts.append(BINARIES[len(text)] if len(text) < 256 else header(109, len(text)))
                     parts.append(text)
                     continue
                 elif kind is bool:
@@ -214,12 +214,12 @@ class Encoder:
         """Write a term of a less common type: all of it, or its header, and return the parts that follow."""
         kind = type(term)
         if kind is BitString:
-            parts.append(_record_head(Tag.BIT_BINARY_EXT, len(term.data), term.bits))
-            parts.append(term.data)
+            parts.append(_record_head(Tag.BIT_BINARY_EXT, len(term._data), term._bits))
+            parts.append(term._data)
             return None
         if kind is ImproperList:
-            parts.append(_header(Tag.LIST_EXT, len(term.elements)))
-            return chain(term.elements, (term.tail,))
+            parts.append(header(Tag.LIST_EXT, len(term._elements)))
+            return chain(term._elements, (term._tail,))
         if kind is Record:
             if not self._records:
                 raise Unencodable("a native record: the peer does not support it (OTP 29 and later do)")
@@ -234,12 +234,12 @@ class Encoder:
                 parts.append(TUPLES[size] if size < 256 else _large_tuple(size))
                 return iter(term)
             if type(term) is list and term:
-                parts.append(_header(Tag.LIST_EXT, len(term)))
+                parts.append(header(Tag.LIST_EXT, len(term)))
                 return chain(term, (_END,))
             if type(term) is not dict:
                 self.write((term,), parts)
                 return None
-        parts.append(_header(Tag.MAP_EXT, len(term)))
+        parts.append(header(Tag.MAP_EXT, len(term)))
         if len(term) > 1:
             self._check_keys(term, memo)
         return chain.from_iterable(self._in_order(term))
@@ -317,7 +317,8 @@ def _large_tuple(size: int) -> bytes:
     return _tagged_uint32(Tag.LARGE_TUPLE_EXT, size)
 
 
-def _header(tag: int, size: int) -> bytes:
+def header(tag: int, size: int) -> bytes:
+    """A tag, and a size of four bytes. Raises Unencodable."""
     if size > _UINT32_MAX:
         raise Unencodable(f"a term of {size} parts; the format's limit is 2^32 - 1")
     return _tagged_uint32(tag, size)

@@ -43,10 +43,6 @@ _int32 = Struct(">i").unpack_from
 _double = Struct(">d").unpack_from
 
 _new = object.__new__
-_set_data = BitString.data.__set__  # type: ignore[attr-defined, misc]
-_set_bits = BitString.bits.__set__  # type: ignore[attr-defined, misc]
-_set_elements = ImproperList.elements.__set__  # type: ignore[attr-defined, misc]
-_set_tail = ImproperList.tail.__set__  # type: ignore[misc]
 _set_fun_etf = Fun._etf.__set__  # type: ignore[attr-defined, misc]
 _set_module = Fun.module.__set__  # type: ignore[attr-defined, misc]
 _set_pid = Fun.pid.__set__  # type: ignore[misc]
@@ -257,8 +253,8 @@ def fast_decoder(
         if type(tail) is list or type(tail) is ImproperList or not items:
             raise NeedsDecoder
         improper = _new(ImproperList)
-        _set_elements(improper, tuple(items))
-        _set_tail(improper, tail)
+        improper._elements = tuple(items)
+        improper._tail = tail
         return improper, i
 
     def read_map(data: bytes, i: int, room: int) -> tuple[Any, int]:
@@ -363,8 +359,8 @@ def fast_decoder(
         if not 0 < bits < 8 or octets[-1] & 0xFF >> bits:
             return read_uncommon(decoder, data, i)
         value = _new(BitString)
-        _set_data(value, octets)
-        _set_bits(value, bits)
+        value._data = octets
+        value._bits = bits
         return value, end
 
     def read_fun(data: bytes, i: int, room: int) -> tuple[Any, int]:

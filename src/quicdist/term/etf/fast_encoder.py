@@ -3,6 +3,9 @@
 As in ``fast_decoder.py``, the fast path recurses into the first levels of a term and handles the common
 types. Parts of other types, or deeper ones, are encoded by the complete encoder (``encoder.py``). After any
 exception here the complete encoder encodes the whole term, and its error says what cannot be sent, and where.
+
+Messages, maps and elements of lists that are sent again and again, with other values, are written by
+functions that are compiled for their shape (``value_shapes.py``).
 """
 
 from __future__ import annotations
@@ -10,18 +13,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import chain
 from struct import Struct
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from quicdist.term.atom import Atom
-from quicdist.term.etf.encoder import BINARIES, LISTS, MAPS, NIL, TUPLES, Encoder, OwnForm
+from quicdist.term.etf.encoder import BINARIES, LISTS, MAPS, NIL, TUPLES, Encoder, OwnForm, header
 from quicdist.term.etf.integers import SMALL, big, integer_list
+from quicdist.term.etf.leaf_lists import OF_TYPE
+from quicdist.term.etf.leaf_lists import formed as write_formed
+from quicdist.term.etf.map_names import are_names, are_short
+from quicdist.term.etf.shape_table import ValueTable
 from quicdist.term.funs import Export, Fun
 from quicdist.term.identifiers import Pid, Port, Reference
 from quicdist.term.limits import Limits
 from quicdist.term.maps import Map
 from quicdist.term.values import BitString, ImproperList
 
-_tagged_uint32 = Struct(">BI").pack
+if TYPE_CHECKING:
+    from quicdist.term.etf.shape_writers import Forms, WriteMany, WriteOne
+    from quicdist.term.etf.value_shapes import ValueShape
+
 _tagged_int32 = Struct(">Bi").pack
 _tagged_double = Struct(">Bd").pack
 _bits_head = Struct(">BIB").pack
@@ -31,7 +41,21 @@ _LEVELS = 36
 
 #: The cache of keys in external form: keys of a map, and sets of keys.
 _MAX_KEYS = 24
-_MAX_SHAPES = 512
+_MAX_FORMS = 512
+
+#: Elements of a list from which on their shape is looked at.
+_ALIKE = 8
+#: Messages (and maps), and elements of lists, with the same key before a shape is compiled for it.
+_MESSAGES = 16
+_ELEMENTS = 256
+#: One in so many messages and maps without a shape is counted, for that many.
+_COUNTED = 4
+#: Levels that shapes may have.
+_SHAPE_LEVELS = 10
+#: The part of a shape that may be any term.
+_MOST_ANY = 0.4
+#: Parts of a tuple or list whose types are in the key of an element.
+_MAX_KEY = 16
 
 _TRUE, _FALSE = Atom("true")._etf, Atom("false")._etf
 _EMPTY_MAP = MAPS[0]
@@ -39,6 +63,9 @@ _EMPTY_MAP = MAPS[0]
 _NAMES = frozenset((Atom, str, bytes))
 #: Types of keys of which no two are the same in Erlang unless they are equal in Python.
 _DISTINCT_KEYS = frozenset((int, float, Atom, bytes, Pid, Port, Reference, Export, Fun))
+
+#: External forms of empty terms.
+_EMPTY: dict[type, bytes] = {tuple: TUPLES[0], list: NIL, dict: _EMPTY_MAP}
 
 _Write: TypeAlias = Callable[[Any, list[bytes], int], None]
 
@@ -62,11 +89,11 @@ def fast_encoder(
     path does not handle, and raises the errors. After an EncodeError ``parts`` is as it was before."""
 
     # By the keys of a map: the external forms of the keys, the first with the map's header. Maps with the
-    # same keys are frequent. Only atoms and strings, or atoms and bytes, which are equal to no other keys in
-    # Python.
-    shapes: dict[tuple[Any, ...], list[bytes]] = {}
+    # same keys are frequent. Only names, which are equal to no other keys in Python.
+    known_keys: dict[tuple[Any, ...], list[bytes]] = {}
 
     levels = min(_LEVELS, limits.max_depth)
+    missed = 0
 
     # What is written as it keeps itself.
     formed = frozenset((Pid, Reference, Port, Export, Fun) if own_form is None else (Port, Export, Fun))
@@ -93,12 +120,12 @@ def fast_encoder(
                 write_terms(term, parts, room - 1)
             elif kind is bytes:
                 size = len(term)
-                parts.append(BINARIES[size] if size < 256 else _tagged_uint32(109, size))
+                parts.append(BINARIES[size] if size < 256 else header(109, size))
                 parts.append(term)
             elif kind is str:
                 text = term.encode()
                 size = len(text)
-                parts.append(BINARIES[size] if size < 256 else _tagged_uint32(109, size))
+                parts.append(BINARIES[size] if size < 256 else header(109, size))
                 parts.append(text)
             elif kind is dict:
                 write_map(term, parts, room)
@@ -109,8 +136,8 @@ def fast_encoder(
                     parts.append(integers)
                 else:
                     size = len(term)
-                    parts.append(LISTS[size] if size < 256 else _tagged_uint32(108, size))
-                    write_terms(term, parts, room - 1)
+                    parts.append(LISTS[size] if size < 256 else header(108, size))
+                    (write_terms if size < _ALIKE else write_elements)(term, parts, room - 1)
                     parts.append(NIL)
             elif kind is float:
                 if term - term:  # the difference is NaN for infinity and NaN
@@ -125,6 +152,82 @@ def fast_encoder(
             else:
                 write.get(kind, rest)(term, parts, room)
 
+    def write_elements(terms: list[Any], parts: list[bytes], room: int) -> None:
+        first = terms[0]
+        kind = type(first)
+        if type(terms[-1]) is not kind:
+            write_terms(terms, parts, room)
+            return
+        write_all = of_type.get(kind)
+        if write_all is not None:
+            if set(map(type, terms)) != {kind} or not write_all(terms, parts):
+                write_terms(terms, parts, room)
+            return
+        if not room:
+            write_terms(terms, parts, room)
+            return
+        if kind in _EMPTY and not first and set(map(type, terms)) == {kind} and not any(terms):
+            parts.append(_EMPTY[kind] * len(terms))
+            return
+        key = element_key(first)
+        write_many = writer_of_elements(key) if key else False
+        if write_many:
+            other, missed = write_many(terms, parts, room)
+            if missed:
+                missed_element(key, other, count=missed)
+            return
+        write_terms(terms, parts, room)
+        if write_many is None:
+            missed_element(key, first, count=len(terms))
+
+    def element_key(term: Any) -> tuple[Any, ...]:
+        """The types of the parts of an element, the keys of a map; () for what has no shape."""
+        kind = type(term)
+        if kind is tuple or kind is list:
+            return (kind, *map(type, term)) if len(term) <= _MAX_KEY else ()
+        if kind is dict and not deterministic:
+            keys = tuple(term)
+            if len(keys) > _MAX_KEY:
+                return ()
+            if are_names(keys):
+                return (kind, *keys) if are_short(keys) else ()
+            return (kind, type(keys[0]), 1) if len(keys) == 1 else ()
+        if kind is ImproperList:
+            return (
+                (kind, *map(type, term._elements), type(term._tail))
+                if len(term._elements) <= _MAX_KEY
+                else ()
+            )
+        return (kind,) if kind is BitString else ()
+
+    def write_any(term: Any, parts: list[bytes], room: int) -> None:
+        """Write a part of a message that may be any term."""
+        if type(term) is tuple and term and room:
+            first = term[0]
+            kind = type(first)
+            key = len(term), first if kind is Atom else kind
+            write_message = writer_of_message(key)
+            if not write_message or not write_message(term, parts, room):
+                write_tuple(term, parts, room, key, write_message)
+        else:
+            write_terms((term,), parts, room)
+
+    def write_tuple(
+        term: tuple[Any, ...],
+        parts: list[bytes],
+        room: int,
+        key: tuple[Any, ...],
+        write_message: WriteOne | Literal[False] | None,
+    ) -> None:
+        """Write a message that was not written by the function for its key."""
+        nonlocal missed
+        parts.append(TUPLES[len(term)])
+        write_terms(term, parts, room - 1)
+        if write_message is not False:
+            missed += 1
+            if not missed % _COUNTED:
+                missed_message(key, term, count=_COUNTED)
+
     def write_map(term: dict[Any, Any], parts: list[bytes], room: int) -> None:
         if not term:
             parts.append(_EMPTY_MAP)
@@ -132,14 +235,23 @@ def fast_encoder(
         if deterministic or not room:
             rest(term, parts, room)
             return
+        nonlocal missed
         keys = tuple(term)
-        forms = shapes.get(keys)
-        if forms is None and type(keys[0]) in _NAMES:
-            forms = shape(keys)
+        write_same = writer_of_map(keys)
+        if write_same and write_same(term, parts, room):
+            return
+        forms = known_keys.get(keys)
+        if forms is not None:
+            if write_same is not False:
+                missed += 1
+                if not missed % _COUNTED:
+                    missed_map(keys, term, count=_COUNTED)
+        elif type(keys[0]) in _NAMES:
+            forms = forms_of(keys)
         if not forms:
             size = len(term)
             if size == 1 or _DISTINCT_KEYS.issuperset(map(type, keys)):
-                parts.append(MAPS[size] if size < 256 else _tagged_uint32(116, size))
+                parts.append(MAPS[size] if size < 256 else header(116, size))
                 write_terms(chain.from_iterable(term.items()), parts, room - 1)
             else:
                 rest(term, parts, room)
@@ -159,12 +271,12 @@ def fast_encoder(
                     parts.append(big(value))
             elif kind is bytes:
                 size = len(value)
-                parts.append(BINARIES[size] if size < 256 else _tagged_uint32(109, size))
+                parts.append(BINARIES[size] if size < 256 else header(109, size))
                 parts.append(value)
             elif kind is str:
                 text = value.encode()
                 size = len(text)
-                parts.append(BINARIES[size] if size < 256 else _tagged_uint32(109, size))
+                parts.append(BINARIES[size] if size < 256 else header(109, size))
                 parts.append(text)
             elif kind is tuple and room:
                 parts.append(TUPLES[len(value)])
@@ -184,27 +296,21 @@ def fast_encoder(
             else:
                 write.get(kind, rest)(value, parts, room)
 
-    def shape(keys: tuple[Any, ...]) -> list[bytes] | None:
+    def forms_of(keys: tuple[Any, ...]) -> list[bytes] | None:
+        if not are_names(keys):
+            return None
         forms = []
-        texts = set()
         for key in keys:
             if type(key) is Atom:
                 forms.append(key._etf)
                 continue
-            kind = type(key)
-            if kind is not str and kind is not bytes:
-                return None
-            texts.add(kind)
-            text = key.encode() if kind is str else key
-            forms.append(_tagged_uint32(109, len(text)) + text)
-        if len(texts) > 1:  # "a" and b"a" are the same key in Erlang
-            return None
-        if forms:
-            forms[0] = _tagged_uint32(116, len(keys)) + forms[0]
-        if len(keys) <= _MAX_KEYS:
-            if len(shapes) >= _MAX_SHAPES:
-                shapes.clear()
-            shapes[keys] = forms
+            text = key.encode() if type(key) is str else key
+            forms.append(header(109, len(text)) + text)
+        forms[0] = header(116, len(keys)) + forms[0]
+        if len(keys) <= _MAX_KEYS and are_short(keys):
+            if len(known_keys) >= _MAX_FORMS:
+                known_keys.clear()
+            known_keys[keys] = forms
         return forms
 
     def write_none(term: None, parts: list[bytes], room: int) -> None:
@@ -214,9 +320,9 @@ def fast_encoder(
         if not room:
             rest(term, parts, room)
             return
-        size = len(term.elements)
-        parts.append(LISTS[size] if size < 256 else _tagged_uint32(108, size))
-        write_terms((*term.elements, term.tail), parts, room - 1)
+        size = len(term._elements)
+        parts.append(LISTS[size] if size < 256 else header(108, size))
+        write_terms((*term._elements, term._tail), parts, room - 1)
 
     def write_other_map(term: Map, parts: list[bytes], room: int) -> None:
         if len(term) != 1 or not room:
@@ -226,8 +332,8 @@ def fast_encoder(
         write_terms(next(iter(term.items())), parts, room - 1)
 
     def write_bits(term: BitString, parts: list[bytes], room: int) -> None:
-        parts.append(_bits_head(77, len(term.data), term.bits))
-        parts.append(term.data)
+        parts.append(_bits_head(77, len(term._data), term._bits))
+        parts.append(term._data)
 
     write: dict[type, _Write] = {
         dict: write_map,
@@ -246,12 +352,46 @@ def fast_encoder(
         none_form = none._etf
         write[type(None)] = write_none
 
+    of_type = OF_TYPE | dict.fromkeys(formed, write_formed)
+
+    def forms_for_shapes() -> Forms:
+        from quicdist.term.etf.shape_writers import Forms
+
+        return Forms(none, own_form, write_any)
+
+    def compile_elements(shape: ValueShape) -> WriteMany:
+        from quicdist.term.etf.shape_writers import compile_many
+
+        return compile_many(shape, forms_for_shapes())
+
+    def compile_message(shape: ValueShape) -> WriteOne:
+        from quicdist.term.etf.shape_writers import compile_one
+
+        return compile_one(shape, forms_for_shapes())
+
+    options: dict[str, Any] = {
+        "none": none is not None,
+        "maps": not deterministic,
+        "levels": min(_SHAPE_LEVELS, levels),
+        "most_any": _MOST_ANY,
+    }
+    elements = ValueTable(compile_elements, threshold=_ELEMENTS, **options)
+    writer_of_elements, missed_element = elements.functions.get, elements.missed
+    messages = ValueTable(compile_message, threshold=_MESSAGES, **options)
+    writer_of_message, missed_message = messages.functions.get, messages.missed
+    maps = ValueTable(compile_message, threshold=_MESSAGES, **options)
+    writer_of_map, missed_map = maps.functions.get, maps.missed
+
     def encode(term: Any, parts: list[bytes]) -> None:
         before = len(parts)
         try:
-            if type(term) is tuple and levels:  # as most messages are
-                parts.append(TUPLES[len(term)])
-                write_terms(term, parts, levels - 1)
+            if type(term) is tuple and term and levels:  # as in write_any()
+                first = term[0]
+                kind = type(first)
+                key = len(term), first if kind is Atom else kind
+                write_message = writer_of_message(key)
+                if not write_message or not write_message(term, parts, levels):
+                    write_tuple(term, parts, levels, key, write_message)
             else:
                 write_terms((term,), parts, levels)
             return

@@ -19,8 +19,6 @@ from quicdist.term.tags import Tag
 _uint16 = Struct(">H").unpack_from
 
 _new = object.__new__
-_set_node = Reference.node.__set__  # type: ignore[attr-defined, misc]
-_set_etf = Reference._etf.__set__  # type: ignore[attr-defined, misc]
 
 #: Reads the term at an offset of ``data``; the term, and the offset after it. The last argument is the number
 #: of further levels that may be entered.
@@ -77,8 +75,8 @@ def identifier_readers(known: DecodeCache) -> dict[int, Read]:
         node, start = read_node(data, i + 1)
         end = start + 9
         pid = _new(Pid)
-        _set_node(pid, node)
-        _set_etf(pid, b"X" + node._etf + data[start : end - 1] + b"\0\0\0" + data[end - 1 : end])
+        pid._node = node
+        pid._etf = b"X" + node._etf + data[start : end - 1] + b"\0\0\0" + data[end - 1 : end]
         return pid, end
 
     def read_reference(data: bytes, i: int, room: int) -> tuple[Any, int]:
@@ -93,12 +91,12 @@ def identifier_readers(known: DecodeCache) -> dict[int, Read]:
             except KeyError:
                 node = known.node(data, i + 3)[0]
             end = start + 4 + 4 * words
-            _set_etf(reference, data[i:end])
+            reference._etf = data[i:end]
         else:
             node, start = read_node(data, i + 3)
             end = start + 4 + 4 * words
-            _set_etf(reference, data[i : i + 3] + node._etf + data[start:end])
-        _set_node(reference, node)
+            reference._etf = data[i : i + 3] + node._etf + data[start:end]
+        reference._node = node
         return reference, end
 
     def read_own_reference(data: bytes, i: int, room: int) -> tuple[Any, int]:
@@ -112,17 +110,17 @@ def identifier_readers(known: DecodeCache) -> dict[int, Read]:
         node, start = read_node(data, i + 3)
         end = start + 1 + 4 * words
         reference = _new(Reference)
-        _set_node(reference, node)
-        _set_etf(reference, b"Z" + data[i + 1 : i + 3] + node._etf + b"\0\0\0" + data[start:end])
+        reference._node = node
+        reference._etf = b"Z" + data[i + 1 : i + 3] + node._etf + b"\0\0\0" + data[start:end]
         return known.own(reference), end
 
     def read_old_reference(data: bytes, i: int, room: int) -> tuple[Any, int]:
         node, start = read_node(data, i + 1)
         end = start + 5
         reference = _new(Reference)
-        _set_node(reference, node)
+        reference._node = node
         numbers = b"\0\0\0" + data[end - 1 : end] + data[start : end - 1]
-        _set_etf(reference, b"Z\0\1" + node._etf + numbers)
+        reference._etf = b"Z\0\1" + node._etf + numbers
         return reference, end
 
     def read_port(data: bytes, i: int, room: int) -> tuple[Any, int]:
@@ -134,29 +132,29 @@ def identifier_readers(known: DecodeCache) -> dict[int, Read]:
             except KeyError:
                 node = known.node(data, i + 1)[0]
             end = start + 12
-            _set_etf(port, data[i:end])
+            port._etf = data[i:end]
         else:
             node, start = read_node(data, i + 1)
             end = start + 12
-            _set_etf(port, b"x" + node._etf + data[start:end])
-        _set_node(port, node)
+            port._etf = b"x" + node._etf + data[start:end]
+        port._node = node
         return port, end
 
     def read_new_port(data: bytes, i: int, room: int) -> tuple[Any, int]:
         node, start = read_node(data, i + 1)
         end = start + 8
         port = _new(Port)
-        _set_node(port, node)
-        _set_etf(port, b"x" + node._etf + b"\0\0\0\0" + data[start:end])
+        port._node = node
+        port._etf = b"x" + node._etf + b"\0\0\0\0" + data[start:end]
         return port, end
 
     def read_old_port(data: bytes, i: int, room: int) -> tuple[Any, int]:
         node, start = read_node(data, i + 1)
         end = start + 5
         port = _new(Port)
-        _set_node(port, node)
+        port._node = node
         numbers = data[start : end - 1] + b"\0\0\0" + data[end - 1 : end]
-        _set_etf(port, b"x" + node._etf + b"\0\0\0\0" + numbers)
+        port._etf = b"x" + node._etf + b"\0\0\0\0" + numbers
         return port, end
 
     def read_export(data: bytes, i: int, room: int) -> tuple[Any, int]:

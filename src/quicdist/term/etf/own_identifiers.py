@@ -30,14 +30,14 @@ class OwnIdentifiers:
 
     def form(self, term: Any) -> bytes:
         """The external form of an identifier or a fun for others."""
-        if isinstance(term, Pid | Reference) and term.node is self._internal:
+        if isinstance(term, Pid | Reference) and term._node is self._internal:
             term = _of(term, self.name, self._creation)
         form: bytes = term._etf
         return form
 
     def internal(self, term: I) -> I:
         """A received identifier as it is within the node."""
-        if term.node is self.name and term.creation == self._creation:
+        if term._node is self.name and term.creation == self._creation:
             internal: I = _of(term, self._internal, INTERNAL_CREATION)
             return internal
         return term

@@ -262,8 +262,8 @@ class _Writer:
                     return f"[{elements}]"
                 made, last = self.variable(), self.term(tail, level + 1)
                 self.after.append(f"{made} = new(ImproperList)")
-                self.after.append(f"set_elements({made}, ({elements},))")
-                self.after.append(f"set_tail({made}, {last})")
+                self.after.append(f"{made}._elements = ({elements},)")
+                self.after.append(f"{made}._tail = {last}")
                 return made
             case MapOf(keys, parts):
                 self.constant(b"t" + len(keys).to_bytes(4))
@@ -336,8 +336,8 @@ class _Writer:
                 self.check(unused)
             made = self.variable()
             self.after.append(f"{made} = new(BitString)")
-            self.after.append(f"set_data({made}, {octets})")
-            self.after.append(f"set_bits({made}, {shape.bits})")
+            self.after.append(f"{made}._data = {octets}")
+            self.after.append(f"{made}._bits = {shape.bits}")
             return made
         return octets
 
@@ -404,8 +404,8 @@ class _Writer:
             self.after.append(f"{value} = pids.get(raw) or new_pid(raw, 0, raw)[0]")
             return
         self.after.append(f"{value} = new({kind})")
-        self.after.append(f"set_node({value}, {node})")
-        self.after.append(f"set_etf({value}, {form})")
+        self.after.append(f"{value}._node = {node}")
+        self.after.append(f"{value}._etf = {form}")
         if own and kind == "Reference" and self._known.translates:
             self.after.append(f"{value} = own({value})")
 
@@ -444,10 +444,4 @@ _NAMES: dict[str, Any] = {
     "Port": Port,
     "BitString": BitString,
     "ImproperList": ImproperList,
-    "set_node": Reference.node.__set__,  # type: ignore[attr-defined, misc]
-    "set_etf": Reference._etf.__set__,  # type: ignore[attr-defined, misc]
-    "set_data": BitString.data.__set__,  # type: ignore[attr-defined, misc]
-    "set_bits": BitString.bits.__set__,  # type: ignore[attr-defined, misc]
-    "set_elements": ImproperList.elements.__set__,  # type: ignore[attr-defined, misc]
-    "set_tail": ImproperList.tail.__set__,  # type: ignore[misc]
 }

@@ -141,6 +141,7 @@ class SendScheduler:
         bulk_window = self._bulk_window
         if not self._queues:
             bulk_window.idle()
+            self._bulk_waits = False
             return
         bulk = []
         small = False
@@ -153,7 +154,7 @@ class SendScheduler:
             else:
                 self._give(stream_id, queue, queue.size)
                 small = True
-        if small and (self._bulk_waits or bulk):
+        if small and self._bulk_waits:
             bulk_window.small_sent(now)
         self._bulk_waits = bool(self._queues)
         if not self._queues:
