@@ -8,7 +8,8 @@ fork implicitly, for example by ``ProcessPoolExecutor``, whose start method on L
 
 In the child the registered descriptors are replaced by ``/dev/null``. They are not just closed, because their
 owners would close the same numbers again later, when these may belong to other files. The event loop's
-``epoll`` descriptor is shared with the parent, so it is not touched.
+``epoll`` descriptor is shared with the parent, so it is not touched: a child must not run the event loop of
+its parent, nor close it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Forked(Protocol):
 
 
 #: Descriptor to the inode of its socket, which detects a number that was reused.
-_sockets: dict[int, int] = {}
+_descriptors: dict[int, int] = {}
 _owners: weakref.WeakSet[Forked] = weakref.WeakSet()
 
 #: The packages whose signal handlers would only affect the parent's event loop.
@@ -36,10 +37,16 @@ _LOOPS = ("asyncio", "uvloop", "quicdist")
 
 
 def close_in_children(descriptor: int) -> None:
-    """Detach a socket in processes that are forked from now on. This need not be undone when the socket is
-    closed. A descriptor that is closed already is ignored."""
+    """Detach a socket, or an ``epoll`` descriptor, in processes that are forked from now on. This need not be
+    undone when a socket is closed. A descriptor that is closed already is ignored."""
     with contextlib.suppress(OSError):
-        _sockets[descriptor] = os.fstat(descriptor).st_ino
+        _descriptors[descriptor] = os.fstat(descriptor).st_ino
+
+
+def keep_in_children(descriptor: int) -> None:
+    """Undo :func:`close_in_children`, before an ``epoll`` descriptor is closed: these have one inode in
+    common, so its number would not be detected as reused."""
+    _descriptors.pop(descriptor, None)
 
 
 def tell_children(owner: Forked) -> None:
@@ -48,21 +55,21 @@ def tell_children(owner: Forked) -> None:
 
 
 def _in_child() -> None:
-    if not _sockets and not _owners:
+    if not _descriptors and not _owners:
         return  # this program has had no node
-    sockets, owners = list(_sockets.items()), list(_owners)
-    _sockets.clear()
+    descriptors, owners = list(_descriptors.items()), list(_owners)
+    _descriptors.clear()
     _owners.clear()
     with contextlib.suppress(OSError):
-        _replace(sockets)
+        _replace(descriptors)
     for owner in owners:
         owner.forked()
     _give_back_signals()
 
 
-def _replace(sockets: list[tuple[int, int]]) -> None:
+def _replace(descriptors: list[tuple[int, int]]) -> None:
     null = os.open(os.devnull, os.O_RDWR)
-    for descriptor, inode in sockets:
+    for descriptor, inode in descriptors:
         with contextlib.suppress(OSError):
             if os.fstat(descriptor).st_ino == inode:
                 os.dup2(null, descriptor, inheritable=False)

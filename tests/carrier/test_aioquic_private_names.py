@@ -29,14 +29,14 @@ USED = {
         _close_pending _crypto_buffers _crypto_streams _cryptos _cryptos_initial _datagrams_pending _events
         _handshake_confirmed _handshake_done_pending _host_cids _is_client _local_ack_delay_exponent
         _local_initial_source_connection_id _local_max_data _local_max_stream_data_bidi_remote
-        _local_max_stream_data_uni _local_max_streams_bidi _local_max_streams_uni _logger _loss
+        _local_max_stream_data_uni _local_max_streams_bidi _local_max_streams_uni _logger _loss _loss_at
         _max_datagram_size _network_paths _pacing_at _packet_number _peer_cid _peer_cid_available
         _ping_pending _probe_pending _quic_logger _remote_ack_delay_exponent _remote_max_data
         _remote_max_data_used _remote_max_stream_data_bidi_local _remote_max_streams_bidi
         _remote_preferred_address _retire_connection_ids _retry_count _retry_source_connection_id
         _session_ticket_fetcher _session_ticket_handler _spaces _spin_bit _spin_highest_pn _state _streams
         _streams_blocked_bidi _streams_blocked_pending _streams_blocked_uni _streams_queue _token_handler
-        _version
+        _version _remote_max_idle_timeout
         _confirm_handshake()
         _find_network_path(addr)
         _flush_builder(builder, network_path, peer_cid, now)

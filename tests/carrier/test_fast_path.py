@@ -7,7 +7,7 @@ import copy
 import dataclasses
 import itertools
 from collections import deque
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from enum import Enum
 from random import Random
 from types import MethodType
@@ -20,6 +20,7 @@ from aioquic.tls import Epoch
 
 from quicdist.carrier.quic.engine.aioquic import statistics
 from quicdist.carrier.quic.engine.aioquic.connection import Connection
+from quicdist.carrier.quic.engine.aioquic.fast_send import BuiltPacket
 from quicdist.carrier.quic.engine.aioquic.send_run import RunPacket
 from quicdist.carrier.security.certificates import CertificateFiles
 from tests.carrier.simulated import CLIENT, STREAMS, Faults, Network
@@ -143,7 +144,7 @@ def chance(monkeypatch: pytest.MonkeyPatch) -> Random:
 
 #: What has no state to compare, or none that can be copied: shared by a connection and its twin.
 SHARED = ("tls", "_configuration", "_logger")
-NOT_STATE = (*SHARED, "_received_at")
+NOT_STATE = (*SHARED, "_received_at", "_changed")
 
 
 def twin(quic: QuicConnection) -> QuicConnection:
@@ -163,7 +164,7 @@ def state(quic: QuicConnection) -> Any:
     made: list[QuicSentPacket] = []
 
     def of(thing: Any) -> Any:
-        if isinstance(thing, RunPacket):
+        if isinstance(thing, RunPacket | BuiltPacket):
             attributes = {each.name for each in dataclasses.fields(QuicSentPacket)} - {"quic_logger_frames"}
             thing = QuicSentPacket(**{name: getattr(thing, name) for name in attributes})
             made.append(thing)  # or its id would be another's
@@ -273,3 +274,66 @@ def test_packets_are_built_as_aioquic_builds_them(
     talk(network, 30, faults=Faults())
     all_came(network)
     assert compared > 80
+
+
+def test_streams_that_have_not_changed_have_no_frames_to_send(certificates: CertificateFiles) -> None:
+    """Only the streams that have changed are checked: the result is that of checking all."""
+    network = Network(certificates, 3)
+    random = network.random
+    checked = unusual = 0
+
+    def check(quic: QuicConnection, change: Callable[[], object]) -> None:
+        nonlocal checked, unusual
+        assert isinstance(quic, Connection)
+        if quic._keys is not None:
+            quic._waiting(quic._keys)
+        every = quic._changed.every
+        change()
+        if quic._keys is None or every or quic._changed.every:
+            return
+        found = quic._waiting(quic._keys)
+        quic._changed.every = True
+        assert quic._waiting(quic._keys) == found
+        checked += 1
+        unusual += found is None
+
+    def deliver(quic: QuicConnection, data: bytes, source: Any, now: float) -> None:
+        check(quic, lambda: quic.receive_datagram(data, source, now))
+
+    network.deliver = deliver
+    changes: list[Callable[[Connection, int], object]] = [
+        lambda quic, stream_id: quic.keep_window(stream_id, random.randrange(1 << 26)),
+        lambda quic, stream_id: quic.grant(stream_id, random.randrange(1 << 26)),
+        lambda quic, stream_id: quic.send_stream_data(stream_id % (4 * STREAMS), bytes(10_000)),
+        lambda quic, stream_id: quic.send_ping(stream_id),
+    ]
+    ends: list[Callable[[Connection, int], object]] = [
+        lambda quic, stream_id: quic.reset_stream(stream_id, 1),
+        lambda quic, stream_id: quic.stop_stream(stream_id, 1),
+        lambda quic, stream_id: quic.stop_receiving(stream_id),
+        lambda quic, stream_id: quic.send_stream_data(stream_id, b"end", True),
+    ]
+
+    def change(quic: QuicConnection, how: Callable[[Connection, int], object], stream_id: int) -> None:
+        assert isinstance(quic, Connection)
+        check(quic, lambda: how(quic, stream_id))
+
+    for end in network.ends:
+        for stream in end.quic._streams.values():
+            # As if half of a small window were received soon.
+            stream.max_stream_data_local = stream.max_stream_data_local_sent = 100_000
+    for step in range(600):
+        network.faults = BAD if step % 100 > 80 else Faults()
+        quic = random.choice(network.ends).quic
+        streams = list(quic._streams)
+        change(quic, random.choice(changes), random.choice([*streams[-3:], *streams]))
+        if step % 10 == 9:
+            stream_id = quic.get_next_available_stream_id()
+            quic.send_stream_data(stream_id, b"begin")
+            network.run(0.05)
+            for end in network.ends:
+                if statistics.stream_exists(end.quic, stream_id):
+                    change(end.quic, random.choice(ends), stream_id)
+        network.run(0.01)
+    assert checked > 300
+    assert unusual > 30

@@ -329,3 +329,19 @@ def test_a_handler_added_to_a_packet_of_a_run_stays_with_it() -> None:
     added = print, ()
     packet.delivery_handlers.append(added)
     assert packet.delivery_handlers[1:] == [added]
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_an_acknowledgement_apart_is_not_in_a_packet_with_data(pair: Pair, apart: bool) -> None:
+    """It arrives also on a path that is too narrow for packets with data."""
+    server = pair.server
+    pair.client.send_stream_data(0, b"data")
+    pair.deliver(pair.client.datagrams_to_send(pair.now), server)
+    server.acknowledge_apart(apart)
+    server.send_stream_data(1, bytes(4000))
+    first, *more = server.datagrams_to_send(pair.now)
+    assert more
+    assert pair.client.in_flight() > 0
+    pair.deliver([first], pair.client)
+    assert pair.client.in_flight() == 0
+    assert (len(first[0]) < 64) is apart

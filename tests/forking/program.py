@@ -103,12 +103,15 @@ async def main(name: str, options: dict[str, Any]) -> None:
         await stopped.wait()
 
 
+def loop_factory(loop: str) -> Any:
+    if loop != "uvloop":
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop
+
+
 if __name__ == "__main__":
     loop, *arguments = sys.argv[1:]
-    factory: Any = None
-    if loop == "uvloop":
-        import uvloop
-
-        factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
+    with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
         runner.run(main(arguments[0], ast.literal_eval(arguments[1])))

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-_ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[2]
 _PATIENCE = 30.0
 
 
@@ -45,7 +45,7 @@ async def program(loop: str, name: str, options: dict[str, Any]) -> AsyncIterato
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        cwd=_ROOT,
+        cwd=ROOT,
     )
     running = Program(process)
     try:

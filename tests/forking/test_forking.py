@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -16,7 +17,7 @@ import pytest
 import pytest_asyncio
 
 from quicdist import Node, NodeDown, RemoteError, make_development_certificates
-from tests.forking.running import Program, program
+from tests.forking.running import ROOT, Program, program
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
@@ -45,17 +46,21 @@ async def loop(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest_asyncio.fixture(params=["tcp", "quic"])
-async def pair(
-    request: pytest.FixtureRequest, loop: str, tmp_path: Path, free_port: Callable[[], int]
-) -> AsyncIterator[Pair]:
-    port = free_port()
-    options: dict[str, Any] = {"cookie": COOKIE, "carrier": request.param, "host": "127.0.0.1"}
+@pytest.fixture(params=["tcp", "quic"])
+def options(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+    """What the nodes have in common."""
+    carrier: dict[str, Any] = {"carrier": request.param}
     if request.param == "quic":
         files = make_development_certificates(tmp_path)
-        options |= {"cert": str(files.cert), "key": str(files.key), "verify": False}
-    its_options = options | {"port": port, "epmd": False}
-    ours: dict[str, Any] = options | {"epmd": False, "nodes": {NAME: ("127.0.0.1", port)}, "listen": False}
+        carrier |= {"cert": str(files.cert), "key": str(files.key), "verify": False}
+    return carrier | {"cookie": COOKIE, "host": "127.0.0.1", "epmd": False}
+
+
+@pytest_asyncio.fixture
+async def pair(options: dict[str, Any], loop: str, free_port: Callable[[], int]) -> AsyncIterator[Pair]:
+    port = free_port()
+    its_options = options | {"port": port}
+    ours: dict[str, Any] = options | {"nodes": {NAME: ("127.0.0.1", port)}, "listen": False}
     async with program(loop, NAME, its_options) as running:
         assert await running.line() == "up"
         async with Node("peer@127.0.0.1", **ours) as node:
@@ -104,3 +109,27 @@ async def test_a_node_that_is_killed_is_gone_and_can_start_again(pair: Pair, how
     async with program(*pair.again) as again:
         assert await again.line() == "up"
         assert await pair.node.ping(NAME)
+
+
+async def test_a_forked_child_of_connected_nodes_ends_without_a_crash(
+    loop: str, options: dict[str, Any]
+) -> None:
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.forking.ends", loop, repr(options)),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(60):
+            output, errors = await child.communicate()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            child.kill()
+    assert output.decode().splitlines() == [
+        "ends_at_once {0}",
+        "collects_garbage {0}",
+        "is_of_multiprocessing {0}",
+        "leaves_the_block {0}",
+        "exits, after the loop {0}",
+    ], errors.decode()

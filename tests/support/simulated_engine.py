@@ -746,6 +746,9 @@ class SimulatedEngine:
     def send_ping(self, uid: int) -> None:
         self._ping = True
 
+    def acknowledge_apart(self, apart: bool) -> None:
+        """Nothing is too long here."""
+
     def acknowledge_now(self, now: float) -> None:
         """No acknowledgement waits."""
 

@@ -2,8 +2,8 @@
 
 To wake a sleeping thread takes some 20 to 50 µs, and it then runs with cold caches: the same instructions
 take three times as long. So the schedulers of a BEAM poll for a while before they sleep (``+sbwt`` of
-``erl``, *scheduler busy wait threshold*). Here the event loop does so, but only while the answers of a peer
-come quickly one after the other: then the wait is short, and so is the CPU time that it takes.
+``erl``, *scheduler busy wait threshold*). Here the event loop does so, but only for peers whose answers come
+quickly and one by one: then the wait is short, and so is the CPU time that it takes.
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ from weakref import WeakKeyDictionary
 from quicdist.carrier.keepalive import KeepAlive
 
 #: Seconds within which an answer is quick, and for which the event loop polls for one.
-LONGEST: Final = 0.0002
-#: So many answers in a row have to be quick before the event loop polls for the next one.
+LONGEST: Final = 0.00025
+#: Each quick answer adds one to the score of a peer, up to ``MOST``, and any other outcome subtracts
+#: ``LOSS``. From ``ENOUGH`` on the event loop polls: in the long run, if eight in nine answers are quick.
 ENOUGH: Final = 32
+MOST: Final = 40
+LOSS: Final = 8
 
 
 class BusyWait:
@@ -68,18 +71,17 @@ _waits: WeakKeyDictionary[asyncio.AbstractEventLoop, BusyWait] = WeakKeyDictiona
 
 
 class AnswerWait:
-    """Waits busily for the answers of one peer, as long as they are quick and come one by one.
+    """Waits busily for the answers of one peer, if nearly all come within ``longest`` seconds and one by one.
 
-    After an answer that is slow, or none, the next :data:`ENOUGH` are waited for asleep. So they are after
-    several at once: while the loop sleeps, more of them come, and together they cost less.
+    If several come at once, sleeping is better: more come meanwhile, and together they cost less.
     """
 
-    __slots__ = ("_busy_wait", "_messages", "_quick", "_sent_at")
+    __slots__ = ("_busy_wait", "_longest", "_messages", "_score", "_sent_at")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, longest: float = LONGEST) -> None:
         self._busy_wait = BusyWait.of(loop)
-        #: How many answers in a row were quick.
-        self._quick = 0
+        self._longest = longest
+        self._score = 0
         #: When the first message since the last answer was sent; 0 if none was.
         self._sent_at = 0.0
         #: How many messages had been received when the last one was sent.
@@ -89,17 +91,20 @@ class AnswerWait:
         """A message has been sent, which the peer may answer; ``messages`` have been received so far."""
         now = monotonic()
         if messages - self._messages > 1:
-            self._quick = 0
+            self._score = max(self._score - LOSS, 0)
         self._messages = messages
         if not self._sent_at:
             self._sent_at = now
-        elif now - self._sent_at > LONGEST:
-            self._quick = 0
-        if self._quick >= ENOUGH:
-            self._busy_wait.until(self._sent_at + LONGEST)
+        elif now - self._sent_at > self._longest:  # no answer
+            self._score = max(self._score - LOSS, 0)
+        if self._score >= ENOUGH:
+            self._busy_wait.until(self._sent_at + self._longest)
 
     def received(self) -> None:
         """Something has come from the peer: an answer, if a message was sent before."""
         if self._sent_at:
-            self._quick = self._quick + 1 if monotonic() - self._sent_at <= LONGEST else 0
+            if monotonic() - self._sent_at > self._longest:
+                self._score = max(self._score - LOSS, 0)
+            elif self._score < MOST:
+                self._score += 1
             self._sent_at = 0.0

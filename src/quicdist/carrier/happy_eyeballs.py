@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from quicdist.carrier.addresses import Address
 from quicdist.carrier.datagram_socket import SocketAddress
+from quicdist.carrier.event_loops import getaddrinfo
 
 #: Between two attempts, in seconds (RFC 8305, section 8: Connection Attempt Delay).
 ATTEMPT_DELAY = 0.25
@@ -47,8 +48,8 @@ async def candidates(address: Address, kind: socket.SocketKind) -> list[Candidat
     known = [_literal(host, address.port) for host in address.addresses or (address.host,)]
     if all(known):
         return interleave(candidate for candidate in known if candidate)
-    look_up = asyncio.get_running_loop().getaddrinfo(address.host, address.port, type=kind)
-    return interleave(Candidate(family, where) for family, _, _, _, where in await look_up)
+    found = await getaddrinfo(address.host, address.port, kind=kind)
+    return interleave(Candidate(family, where) for family, _, _, _, where in found)
 
 
 def interleave(found: Iterable[Candidate]) -> list[Candidate]:

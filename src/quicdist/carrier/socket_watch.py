@@ -12,6 +12,9 @@ import select
 from collections.abc import Callable
 from typing import Any
 
+from quicdist.carrier.event_loops import is_uvloop
+from quicdist.forking import close_in_children, keep_in_children
+
 
 class SocketWatch:
     """Calls ``readable`` when there is something to read, or an error; see :meth:`writable`."""
@@ -21,7 +24,7 @@ class SocketWatch:
     ) -> None:
         self._loop = loop
         self._descriptor = descriptor
-        self._nests = type(loop).__module__.partition(".")[0] == "uvloop" and hasattr(select, "epoll")
+        self._nests = is_uvloop(loop) and hasattr(select, "epoll")
         self._reading: Any = None
         self._writing: Any = None
         self._reading = self._watched("EPOLLIN")
@@ -33,6 +36,8 @@ class SocketWatch:
         if not self._nests:
             return None
         watched = select.epoll()
+        # In a forked process the loop would stop watching this one, and with it the loop of the parent.
+        close_in_children(watched.fileno())
         watched.register(self._descriptor, getattr(select, event))
         return watched
 
@@ -50,7 +55,7 @@ class SocketWatch:
             self._loop.remove_writer(self._descriptor)
         else:
             self._loop.remove_reader(self._writing.fileno())
-            self._writing.close()
+            _close(self._writing)
             self._writing = None
 
     def close(self) -> None:
@@ -60,4 +65,9 @@ class SocketWatch:
             self._loop.remove_reader(self._descriptor if self._reading is None else self._reading.fileno())
         for watched in (self._reading, self._writing):
             if watched is not None:
-                watched.close()
+                _close(watched)
+
+
+def _close(watched: Any) -> None:
+    keep_in_children(watched.fileno())
+    watched.close()

@@ -8,7 +8,7 @@ import os
 import socket
 from collections.abc import AsyncIterator
 
-from quicdist.carrier import Address
+from quicdist.carrier import Address, event_loops
 from quicdist.carrier.happy_eyeballs import Candidate, Claim, candidates, race
 from quicdist.discovery import epmd_messages as wire
 from quicdist.discovery.contract import RegisteredName
@@ -105,7 +105,7 @@ async def _connected_socket(candidate: Candidate, claim: Claim) -> socket.socket
     close_in_children(sock.fileno())
     try:
         sock.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(sock, candidate.address)
+        await event_loops.connect(sock, candidate.address)
         if claim():
             return sock
         raise asyncio.CancelledError

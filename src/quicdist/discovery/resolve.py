@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from typing import Literal
 
 from quicdist.carrier import Address
+from quicdist.carrier.event_loops import getaddrinfo
 from quicdist.discovery.errors import DiscoveryError
 
 _FAMILIES = {None: socket.AF_UNSPEC, "inet": socket.AF_INET, "inet6": socket.AF_INET6}
@@ -17,9 +17,8 @@ async def resolve(host: str, port: int, family: Literal["inet", "inet6"] | None 
 
     Raises :class:`DiscoveryError`.
     """
-    loop = asyncio.get_running_loop()
     try:
-        found = await loop.getaddrinfo(host, port, family=_FAMILIES[family], type=socket.SOCK_STREAM)
+        found = await getaddrinfo(host, port, family=_FAMILIES[family], kind=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:  # UnicodeError: a name that IDNA cannot hold
         kind = f" ({family})" if family else ""
         raise no_address(host, f"{error.args[-1] if error.args else error}{kind}") from error

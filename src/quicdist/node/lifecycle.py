@@ -215,7 +215,9 @@ class Lifecycle:
 
     async def exit(self, raised: BaseException | None) -> None:
         """End the block, which ``raised`` has ended if that is not None. Waits for the stop even if
-        cancelled meanwhile, because the program may end with this task."""
+        cancelled meanwhile, because the program may end with this task. Does nothing in a forked process."""
+        if self.state is _FORKED:
+            return
         inside, self._inside = self._inside, None
         await _outlast(self.begin_stop())
         called_off = self._called_off and inside is not None and inside.uncancel() == 0

@@ -21,7 +21,7 @@ def check_option_types(options: Mapping[str, Any]) -> None:
     ``config`` and ``cluster`` are checked where they are read."""
     for name, value in options.items():
         if value is not None:
-            _CHECKS[name](name, value)
+            CHECKS[name](name, value)
 
 
 def _wrong(name: str, expected: str, value: Any) -> TypeError:
@@ -95,7 +95,7 @@ def _callable(name: str, value: Any) -> None:
 _flag = _of("True or False", bool)
 _pem = _of("the path of a PEM file, or its contents as bytes", str, bytes, os.PathLike)
 
-_CHECKS: Final[dict[str, Callable[[str, Any], None]]] = {
+CHECKS: Final[dict[str, Callable[[str, Any], None]]] = {
     "carrier": _names_of_carriers,
     "nodes": _nodes,
     "host": _of("a host name or an IP address", str),

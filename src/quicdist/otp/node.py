@@ -140,7 +140,7 @@ class Node:
     - ``net_ticktime``: seconds of silence after which a node counts as down. ``setup_time``:
       seconds a handshake may take. ``max_frame``: bytes of the longest message a peer may send.
       ``max_dials``: concurrent dials; further dials wait. ``busy_wait``: whether the event loop polls for
-      the answers of peers that answer within 0.2 ms, in place of sleeping; see ``docs/reference/node.md``.
+      the answers of peers that answer within 0.5 ms, in place of sleeping; see ``docs/reference/node.md``.
 
     Raises :class:`NodeError` for options that do not fit together, :class:`CookieError`,
     :class:`~quicdist.protocol.InvalidNodeName`, :class:`~quicdist.config.ConfigError`; :class:`TypeError` and

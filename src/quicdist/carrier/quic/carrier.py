@@ -22,6 +22,7 @@ from quicdist.carrier.errors import (
     ListenError,
     Refusal,
 )
+from quicdist.carrier.event_loops import getaddrinfo
 from quicdist.carrier.quic import DEFAULT_PORT
 from quicdist.carrier.quic.accept_handshake import AcceptHandshake, Accepting
 from quicdist.carrier.quic.dialling import QuicDialler, give_up, meaning
@@ -146,13 +147,12 @@ def _aioquic() -> EngineFactory:
 
 async def _bind(open_socket: OpenSocket, host: str | None, port: int) -> DatagramSocket:
     """A socket bound to ``host``, or to every address of both families. Raises ListenError."""
-    loop = asyncio.get_running_loop()
     try:
         if host is None:
             with contextlib.suppress(OSError):
                 return open_socket(socket.AF_INET6, local=("::", port))
             return open_socket(socket.AF_INET, local=("0.0.0.0", port))
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)
+        found = await getaddrinfo(host, port, kind=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)
         family, _, _, _, local = found[0]
         return open_socket(family, local=local)
     except OSError as error:

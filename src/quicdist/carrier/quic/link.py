@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
+from quicdist.carrier.busy_wait import AnswerWait
 from quicdist.carrier.contract import LostHandler, MessageHandler, TransportStats
 from quicdist.carrier.errors import CarrierError, LinkLost, PeerClosed, PeerSilent
 from quicdist.carrier.link import PENDING, UP, LinkBase
@@ -38,6 +39,9 @@ MIN_PROBES: Final = 4
 #: the burst, which it may hold back (:mod:`quicdist.carrier.quic.liveness_probe`).
 BURST_SILENCE: Final = 0.25
 BURST: Final = 1024 * 1024
+#: Seconds within which an answer is quick (:mod:`quicdist.carrier.busy_wait`): a BEAM with quic_dist needs
+#: more than 0.25 ms.
+QUICK: Final = 0.0005
 
 
 class QuicLink(LinkBase):
@@ -116,6 +120,9 @@ class QuicLink(LinkBase):
         self._can_probe = peer.negotiated & MONITOR_FLAGS == MONITOR_FLAGS
         self._burst_timer: asyncio.TimerHandle | None = None
         self._burst_from = 0
+        self._answers = AnswerWait(self._loop, QUICK)
+        #: The messages that had been sent when events were last processed.
+        self._answered = 0
         connection.keep(dist.streams.control, TICK, self._count_ticks)
         self._ping_later()
         self.events_processed()
@@ -250,6 +257,7 @@ class QuicLink(LinkBase):
         is_control = stream_id == self._plan.control
         if data:
             before = self.stats.messages_in
+            self._answers.received()
             self._data_received(stream_id, data)
             messages = self.stats.messages_in - before
             state = self._state
@@ -289,7 +297,11 @@ class QuicLink(LinkBase):
             log.info("%s moved from %s to %s", self.peer.name, old, self.remote_address)
 
     def events_processed(self) -> None:
-        self.stats.received = self._connection.engine.packets_received()
+        stats = self.stats
+        stats.received = self._connection.engine.packets_received()
+        if stats.messages_out != self._answered and self.busy_wait:
+            self._answered = stats.messages_out
+            self._answers.sent(stats.messages_in)
         if self._paused:
             self._sent(self._connection.queued)
         if self._stream_assignment is not None and self._stream_assignment.moved:

@@ -24,6 +24,7 @@ from quicdist.carrier.errors import (
     PeerUnreachable,
     SetupTimeout,
 )
+from quicdist.carrier.event_loops import connect, getaddrinfo
 from quicdist.carrier.happy_eyeballs import Candidate, Claim, candidates, race
 from quicdist.carrier.link import BufferLimits
 from quicdist.carrier.rate_limits import FailureDelay
@@ -110,11 +111,11 @@ class TcpCarrier(Carrier):
     async def _listening_socket(self, host: str | None, port: int) -> socket.socket:
         _check_port(port, 0)
         family = _FAMILIES[self._address_family] if host is None else socket.AF_UNSPEC
-        found = await asyncio.get_running_loop().getaddrinfo(
+        found = await getaddrinfo(
             host or _ANY[self._address_family],
             port,
             family=family,
-            type=socket.SOCK_STREAM,
+            kind=socket.SOCK_STREAM,
             flags=socket.AI_PASSIVE,
         )
         family, kind, protocol, _, where = found[0]
@@ -235,7 +236,7 @@ async def _connected_socket(candidate: Candidate, claim: Claim) -> socket.socket
     close_in_children(sock.fileno())
     try:
         sock.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(sock, candidate.address)
+        await connect(sock, candidate.address)
         if claim():
             return sock
         raise asyncio.CancelledError

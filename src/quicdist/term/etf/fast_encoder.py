@@ -193,11 +193,8 @@ def fast_encoder(
                 return (kind, *keys) if are_short(keys) else ()
             return (kind, type(keys[0]), 1) if len(keys) == 1 else ()
         if kind is ImproperList:
-            return (
-                (kind, *map(type, term._elements), type(term._tail))
-                if len(term._elements) <= _MAX_KEY
-                else ()
-            )
+            elements = term._elements
+            return (kind, *map(type, elements), type(term._tail)) if len(elements) <= _MAX_KEY else ()
         return (kind,) if kind is BitString else ()
 
     def write_any(term: Any, parts: list[bytes], room: int) -> None:

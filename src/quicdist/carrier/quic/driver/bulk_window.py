@@ -10,6 +10,7 @@ time in it: loss, jitter and reordering make others longer."""
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,6 +31,9 @@ MIN_ALONE: Final = 256 * 1024
 LONG_ROUND_TRIP: Final = 0.01
 #: Small messages sent within so many seconds count as concurrent with bulk.
 CONCURRENT: Final = 0.5
+#: After so many small messages within :data:`CONCURRENT` more are expected, and bulk that begins together
+#: with the last one is concurrent. After fewer it is not: a request may announce the bulk message.
+FREQUENT: Final = 8
 #: The shortest round-trip time is measured again after so many seconds, as in BBR.
 REMEASURE: Final = 10.0
 
@@ -70,6 +74,7 @@ class BulkWindow:
         "_round",
         "_skip",
         "_small_at",
+        "_small_times",
     )
 
     def __init__(self) -> None:
@@ -77,7 +82,9 @@ class BulkWindow:
         self._alone = Window(MIN_ALONE, MIN_ALONE, factor=1.0, delay=0.01)
         #: While small messages are sent: bulk in flight delays them by less than their own round trip.
         self._concurrent = Window(0, 0, factor=1.25, delay=0.0, doubling=False)
+        #: When a small message was last concurrent with bulk, and when the last ones were sent.
         self._small_at = -math.inf
+        self._small_times: deque[float] = deque(maxlen=FREQUENT)
         self._quickest = 0.0
         self._measured_at = 0.0
         #: The last round trip that was evaluated, and whether to skip the next one: it began before bulk was
@@ -87,9 +94,12 @@ class BulkWindow:
         #: The window was used up.
         self._limited = False
 
-    def small_sent(self, now: float) -> None:
-        """A small message is sent."""
-        self._small_at = now
+    def small_sent(self, now: float, *, bulk_waits: bool, bulk_begins: bool) -> None:
+        """A small message is sent, while bulk waits or together with the beginning of bulk, or neither."""
+        times = self._small_times
+        times.append(now)
+        if bulk_waits or (bulk_begins and len(times) == FREQUENT and now - times[0] < CONCURRENT):
+            self._small_at = now
 
     def idle(self) -> None:
         """No bulk is queued: round trips are not evaluated."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from quicdist.carrier.addresses import Address
+from quicdist.carrier.clock import clock_of, timers_of
 from quicdist.carrier.datagram_socket import Datagram, SocketAddress, to_address
 from quicdist.carrier.keepalive import KeepAlive
 from quicdist.carrier.quic.driver.blocked_loop import BlockedLoopDriver
@@ -39,9 +40,6 @@ from quicdist.carrier.quic.engine.events import (
 from quicdist.carrier.quic.engine.path_mtu import FULL
 from quicdist.carrier.udp import UdpSocket
 
-#: A timer due sooner than this, in seconds, is set for the next turn of the loop: selectors sleep whole
-#: milliseconds, and the pacer asks for microseconds.
-SPIN: Final = 0.0005
 #: A timer that fires later than this, in seconds, fires after the loop was blocked: the socket is read first.
 LATE: Final = 1.0
 
@@ -75,6 +73,7 @@ class QuicConnection(ConnectionLifecycle):
         self.is_authenticated = False
         self._towards: SocketAddress | None = None
         self._loop = asyncio.get_running_loop()
+        self._clock, self._call_later = clock_of(self._loop), timers_of(self._loop)
         self._keeper = KeepAlive.of(self._loop)
         super().__init__(self._keeper.lock, SendScheduler(engine))
         self._prober = PathProber(engine, self._lock, self._time)
@@ -83,7 +82,7 @@ class QuicConnection(ConnectionLifecycle):
         self._on_connection_id = on_connection_id
         #: A transmit is due in this turn of the event loop; :meth:`process_events` is running.
         self._touched = self._is_processing = False
-        self._timer: asyncio.Handle | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._deadline: float | None = None
 
@@ -402,9 +401,9 @@ class QuicConnection(ConnectionLifecycle):
     # -- time ------------------------------------------------------------------------------
 
     def _time(self) -> float:
-        """The time for the engine, which must not go back: the keep-alive thread may have used a later one
-        than the loop's. Called under the lock."""
-        now = self._loop.time()
+        """The time for the engine, which must not go back: the keep-alive thread may have used a later one.
+        Called under the lock."""
+        now = self._clock()
         acted_at = self._keeper.acted_at
         return now if now > acted_at else acted_at
 
@@ -426,12 +425,8 @@ class QuicConnection(ConnectionLifecycle):
         self._arm(self._time(), deadline)
 
     def _sleep(self, deadline: float, now: float) -> None:
-        if deadline - now < SPIN:
-            self._timer_at = now
-            self._timer = self._loop.call_soon(self._on_timer)
-        else:
-            self._timer_at = deadline
-            self._timer = self._loop.call_at(deadline, self._on_timer)
+        self._timer_at = deadline
+        self._timer = self._call_later(max(0.0, deadline - now), self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None

@@ -56,7 +56,7 @@ class DialEndpoint(Endpoint):
         self._peer_loss = PeerLossDetector(self.connection)
         self.connection.migrate = self._migration.migrate
         # Nothing is sent before ``connection.transmit()``: early data may be written first.
-        self.connection.engine.connect(remote, self._loop.time())
+        self.connection.engine.connect(remote, self._clock())
 
     @property
     def connections(self) -> Sequence[QuicConnection]:
@@ -100,7 +100,7 @@ class DialEndpoint(Endpoint):
     # -- the socket's receiver ---------------------------------------------------------------
 
     def datagrams_received(self, batch: Sequence[Datagram]) -> None:
-        now = self._loop.time()
+        now = self._clock()
         ids, end = self._ids, self._id_end
         stray = False
         for number, (data, _) in enumerate(batch):

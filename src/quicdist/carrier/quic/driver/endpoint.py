@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Final
 from weakref import WeakKeyDictionary, WeakSet
 
+from quicdist.carrier.clock import clock_of
 from quicdist.carrier.keepalive import KeepAlive
 from quicdist.carrier.process_exit import at_exit
 from quicdist.carrier.quic.driver.connection import QuicConnection
@@ -57,6 +58,8 @@ class Endpoint(ABC):
     def __init__(self) -> None:
         self.state = EndpointState.OPEN
         self._loop = asyncio.get_running_loop()
+        #: The time for engines, in seconds.
+        self._clock = clock_of(self._loop)
         self._keeper = KeepAlive.of(self._loop)
 
     def _enter(self, state: EndpointState) -> None:

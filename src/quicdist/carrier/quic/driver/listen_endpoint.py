@@ -101,7 +101,7 @@ class ListenEndpoint(Endpoint):
     # -- routing ---------------------------------------------------------------------------
 
     def datagrams_received(self, batch: Sequence[Datagram]) -> None:
-        now = self._loop.time()
+        now = self._clock()
         batches: dict[QuicConnection, list[Datagram]] = {}
         routes = self._routes
         end = 1 + self._id_length
@@ -156,11 +156,11 @@ class ListenEndpoint(Endpoint):
         self._loop.call_later(seconds, self._work)
 
     def _work(self) -> None:
-        self._queue.work_later(self._loop.time())
+        self._queue.work_later(self._clock())
 
     def _handle_unauthenticated(self, address: SocketAddress, datagrams: Sequence[Datagram]) -> None:
         """Handle all queued datagrams of one address."""
-        now = self._loop.time()
+        now = self._clock()
         touched: dict[QuicConnection, None] = {}
         for data, _ in datagrams:
             if data and not data[0] & LONG:

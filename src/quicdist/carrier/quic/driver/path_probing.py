@@ -162,6 +162,8 @@ class PathProber:
     # -- black holes -------------------------------------------------------------------------------
 
     def _begin_anew(self) -> None:
+        if self._short_at is not None:
+            self._engine.acknowledge_apart(False)
         self._since = self._short_at = None
         self._unheard = 0
         self._round += 1
@@ -194,6 +196,8 @@ class PathProber:
         on_done = partial(self._short_probe_done, self._round, count)
         if udp.send_probe(engine.make_probe(SHORT, now, on_done)):
             self._short_at = now
+            # The peer may wait for one of its own short probe, if both directions have become narrower.
+            engine.acknowledge_apart(True)
         else:
             engine.forget_probe()
 
@@ -209,6 +213,7 @@ class PathProber:
             return  # A long packet was acknowledged, or the path has changed.
         mtu = self._mtu
         self._short_at = None
+        self._engine.acknowledge_apart(False)
         self._unheard += count
         enough = self._unheard >= ENOUGH
         mtu.short_delivered(enough=enough)

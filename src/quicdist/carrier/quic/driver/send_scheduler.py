@@ -154,8 +154,8 @@ class SendScheduler:
             else:
                 self._give(stream_id, queue, queue.size)
                 small = True
-        if small and self._bulk_waits:
-            bulk_window.small_sent(now)
+        if small:
+            bulk_window.small_sent(now, bulk_waits=self._bulk_waits, bulk_begins=bool(bulk))
         self._bulk_waits = bool(self._queues)
         if not self._queues:
             return

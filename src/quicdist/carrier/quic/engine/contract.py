@@ -177,6 +177,10 @@ class Engine(Protocol):
     def acknowledge_now(self, now: float) -> None:
         """Do not delay an acknowledgement that waits: send it with the next packet."""
 
+    def acknowledge_apart(self, apart: bool) -> None:
+        """From now on send acknowledgements in packets of their own, or no longer: a packet with data may be
+        too long for the path."""
+
     def quickest_round_trip(self) -> float:
         """The shortest recent round-trip time, at least a millisecond; infinite before the first."""
 

@@ -50,6 +50,9 @@ class FastReceive(BuffersPackets, Bounded, OwnFlowControl, KeyLimited, Validates
     _loss: Recovery  # type: ignore[assignment]
     #: When the last packet was received.
     _received_at = -1.0
+    #: The idle timeout that both ends have agreed on, in seconds (RFC 9000, section 10.1); 0 until the fast
+    #: path may be used.
+    _idle = 0.0
 
     def receive_datagram(self, data: bytes, addr: Any, now: float) -> None:
         keys = self._keys
@@ -58,6 +61,7 @@ class FastReceive(BuffersPackets, Bounded, OwnFlowControl, KeyLimited, Validates
             self._enable_fast_path()
         elif not self._receive(keys.recv, data, addr, now):
             super().receive_datagram(data, addr, now)
+            self._changed.every = True
 
     def receive_datagrams(self, datagrams: Sequence[Datagram], now: float) -> None:
         if self._keys is not None and len(datagrams) >= BATCH:
@@ -86,6 +90,9 @@ class FastReceive(BuffersPackets, Bounded, OwnFlowControl, KeyLimited, Validates
             keys = self._cryptos[Epoch.ONE_RTT]
             assert isinstance(keys, KeyPair)
             self._keys, self._space = keys, cast(Space, self._spaces[Epoch.ONE_RTT])
+            self._idle = self.configuration.idle_timeout
+            if self._remote_max_idle_timeout is not None:
+                self._idle = min(self._idle, self._remote_max_idle_timeout)
 
     def _receive(self, keys: ReceiveKeys, data: bytes, addr: Any, now: float) -> bool:
         """Process a datagram if it is a packet with a short header on the path in use, with the current keys;
@@ -115,7 +122,11 @@ class FastReceive(BuffersPackets, Bounded, OwnFlowControl, KeyLimited, Validates
         number = int.from_bytes(data[start:end]) ^ int.from_bytes(mask[1 : 1 + size])
         header = b"%c%b%b" % (first, host_cid, number.to_bytes(size))
         space = self._space
-        number = decode_packet_number(number, 8 * size, space.expected_packet_number)
+        expected = space.expected_packet_number
+        if number == expected & (1 << 8 * size) - 1:
+            number = expected
+        else:
+            number = decode_packet_number(number, 8 * size, expected)
         try:
             aead = keys.aead
             payload = aead._aead.decrypt((aead._iv ^ number).to_bytes(12), data[end:], header)
@@ -155,6 +166,14 @@ class FastReceive(BuffersPackets, Bounded, OwnFlowControl, KeyLimited, Validates
         if is_ack_eliciting and space.ack_at is None:
             space.ack_at = now + self._ack_delay
 
+    def _idle_timeout(self) -> float:
+        # As aioquic does, but the transport parameters are compared once.
+        idle = self._idle
+        if not idle:
+            return super()._idle_timeout()
+        probes = 3 * self._loss.get_probe_timeout()
+        return idle if idle > probes else probes
+
     def _heard(self, now: float) -> None:
         """A packet was received: the idle timeout begins anew."""
         if now != self._received_at:
@@ -170,9 +189,12 @@ class FastReceive(BuffersPackets, Bounded, OwnFlowControl, KeyLimited, Validates
         if last > self._spin_highest_pn:
             self._spin_bit = bool(first & 0x20) is not self._is_client
             self._spin_highest_pn = last
-        # Those that a window of numbers keeps; the others count as received.
-        for number in range(max(begin, end - 2 * MAX_ACK_RANGES), end):
-            space.received_packets.add(number)
+        if begin == last:
+            space.received_packets.add(last)
+        else:
+            # Those that a window of numbers keeps; the others count as received.
+            for number in range(max(begin, end - 2 * MAX_ACK_RANGES), end):
+                space.received_packets.add(number)
         space.largest_received_packet = last
         space.largest_received_time = now
         # aioquic searches from the other end.
@@ -242,6 +264,7 @@ class FastReceive(BuffersPackets, Bounded, OwnFlowControl, KeyLimited, Validates
                 time=now,
                 version=None,
             )
+            self._changed.every = True
             is_ack_eliciting |= self._payload_received(context, payload[at:])[0]
         return is_ack_eliciting
 
@@ -301,6 +324,9 @@ class FastReceive(BuffersPackets, Bounded, OwnFlowControl, KeyLimited, Validates
             or limit.used + new > limit.value
         ):
             return 0
+        if not stream.is_granted:
+            # aioquic raises the limit of the stream once half of it was received.
+            self._changed.ids.add(stream_id)
         if not offset == receiver._buffer_start == highest:
             # Out of order, or a duplicate.
             event = receiver.handle_frame(QuicStreamFrame(data=payload[at:end], fin=False, offset=offset))

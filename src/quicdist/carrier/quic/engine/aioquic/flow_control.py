@@ -94,6 +94,7 @@ def keep_window(quic: OwnStreams, stream_id: int, window: int) -> int:
     # In this order: another thread may build a packet meanwhile, and must not double the limit.
     stream.is_granted = True
     stream.max_stream_data_local = max(window, stream.max_stream_data_local)
+    quic._changed.ids.add(stream_id)
     return stream.max_stream_data_local
 
 
@@ -102,6 +103,7 @@ def grant(quic: OwnStreams, stream_id: int, limit: int) -> None:
     stream = quic._streams.get(stream_id)
     if stream is not None and stream.is_granted:
         stream.max_stream_data_local = max(limit, stream.max_stream_data_local)
+        quic._changed.ids.add(stream_id)
 
 
 def stop_receiving(quic: OwnStreams, stream_id: int) -> None:
@@ -112,6 +114,7 @@ def stop_receiving(quic: OwnStreams, stream_id: int) -> None:
     if stream is not None and not stream.receiver.is_finished:
         stream.receiver.is_finished = True
         stream.receiver.forget()
+        quic._changed.ids.add(stream_id)
         quic._local_max_data.value += max(0, stream.max_stream_data_local - stream.receiver.highest_offset)
 
 

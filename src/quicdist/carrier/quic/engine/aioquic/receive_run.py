@@ -154,7 +154,10 @@ def _receive_run(
 
 def _data_received(quic: FastReceive, stream_id: int, parts: list[bytes], position: int) -> None:
     """Data of a stream up to ``position`` have come."""
-    receiver = quic._streams[stream_id].receiver
+    stream = quic._streams[stream_id]
+    if not stream.is_granted:
+        quic._changed.ids.add(stream_id)
+    receiver = stream.receiver
     receiver._buffer_start = receiver.highest_offset = position
     whole = parts[0] if len(parts) == 1 else b"".join(parts)
     quic._events.append(StreamData(stream_id, whole, False))  # type: ignore[arg-type]  # see event_queue

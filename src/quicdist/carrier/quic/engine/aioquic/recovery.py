@@ -8,6 +8,7 @@ version calls other ones.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, cast
 
 from aioquic.quic.connection import QuicConnection
@@ -15,9 +16,11 @@ from aioquic.quic.packet import QuicPacketType
 from aioquic.quic.packet_builder import QuicDeliveryState
 from aioquic.tls import Epoch
 
+from quicdist.carrier.quic.engine.aioquic.streams import OwnStreams
 from quicdist.carrier.quic.engine.recovery.congestion import Algorithm, Congestion
 from quicdist.carrier.quic.engine.recovery.loss_detection import LossDetection
 from quicdist.carrier.quic.engine.recovery.pacer import Pacer
+from quicdist.carrier.quic.engine.recovery.packet_space import Record, Space
 from quicdist.carrier.quic.engine.recovery.rtt import RoundTrips
 
 
@@ -33,7 +36,7 @@ class _Pacer(Pacer):
 class Recovery(LossDetection):
     """Loss recovery with the names of aioquic's ``QuicPacketRecovery``."""
 
-    def __init__(self, quic: QuicConnection) -> None:
+    def __init__(self, quic: OwnStreams) -> None:
         configuration = quic.configuration
         size = quic._max_datagram_size
         algorithm = configuration.congestion_control_algorithm
@@ -48,6 +51,13 @@ class Recovery(LossDetection):
             send_probe=quic._send_probe,
             address_validated=not configuration.is_client,
         )
+        self._changed = quic._changed
+
+    def _forget(
+        self, packets: Iterable[Any], now: float, space: Space, record: Record | None, *, for_probe: bool
+    ) -> None:
+        self._changed.every = True
+        super()._forget(packets, now, space, record, for_probe=for_probe)
 
     @property
     def _pacer(self) -> _Pacer:
@@ -62,7 +72,7 @@ class Recovery(LossDetection):
         return self.congestion.bytes_in_flight + self.congestion.available
 
 
-class OwnRecovery(QuicConnection):
+class OwnRecovery(OwnStreams):
     """A connection with :class:`Recovery`."""
 
     _loss: Recovery  # type: ignore[assignment]  # it has what aioquic calls

@@ -17,7 +17,7 @@ private state. ``tests/carrier/test_retransmission.py`` fails where a new aioqui
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import Final
+from typing import Any, Final
 
 from aioquic.quic.packet import QuicStreamFrame
 from aioquic.quic.packet_builder import QuicDeliveryState
@@ -52,13 +52,27 @@ class RetransmittingSender(QuicStreamSender):
     #: The last frame had the FIN bit when it was first sent, so it has it again.
     _fin_with_data = False
 
-    def __init__(self, stream_id: int | None, *, writable: bool, capacity: PacketCapacity) -> None:
+    def __init__(
+        self,
+        stream_id: int | None,
+        *,
+        writable: bool,
+        capacity: PacketCapacity,
+        changed: set[int] | None = None,
+    ) -> None:
         super().__init__(stream_id=stream_id, writable=writable)
         self._capacity = capacity
+        #: The ids of streams that may have frames to send
+        #: (:class:`~quicdist.carrier.quic.engine.aioquic.streams.ChangedStreams`).
+        self._changed: set[Any] = set() if changed is None else changed
         #: The ends of the frames sent so far that are not acknowledged yet, ascending.
         self._ends: list[int] = []
         self._acked: Ranges = Ranges()
         self._pending: Ranges = Ranges()
+
+    def write(self, data: bytes, end_stream: bool = False) -> None:
+        super().write(data, end_stream)
+        self._changed.add(self._stream_id)
 
     @property
     def next_offset(self) -> int:
@@ -78,10 +92,26 @@ class RetransmittingSender(QuicStreamSender):
         self._drop_ends()
         self._ends += range(self.highest_offset + size, stop + 1, size)
         assert self._ends[-1] == stop
-        self._pending.subtract(self.highest_offset, stop)
-        self.highest_offset = stop
-        if not self._pending.ranges:
+        self._new_sent(stop)
+
+    def take_new(self, stop: int) -> bytes:
+        """:meth:`new_data` up to ``stop``, which are sent in one frame."""
+        start = self.highest_offset
+        at = start - self._buffer_start
+        data = bytes(self._buffer[at : at + stop - start])
+        self._drop_ends()
+        self._ends.append(stop)
+        self._new_sent(stop)
+        return data
+
+    def _new_sent(self, stop: int) -> None:
+        pending = self._pending.ranges
+        if pending[0].stop == stop:
+            pending.clear()
             self.buffer_is_empty = True
+        else:
+            pending[0] = range(stop, pending[0].stop)
+        self.highest_offset = stop
 
     def _drop_ends(self) -> None:
         """Forget the ends of acknowledged data, now and then."""
@@ -147,6 +177,7 @@ class RetransmittingSender(QuicStreamSender):
             self._pending_eof = False
         if self._acked_fin and self._buffer_start == self._buffer_fin:
             self.is_finished = True
+            self._changed.add(self._stream_id)
 
     def on_frames_acknowledged(self, frames: list[tuple[int, int]]) -> None:
         """As :meth:`on_data_delivery` for each of ``frames``, which is sorted for it: neighbours are taken
@@ -210,6 +241,7 @@ class RetransmittingSender(QuicStreamSender):
         elif self.is_finished:
             return
         super().on_reset_delivery(delivery)
+        self._changed.add(self._stream_id)
 
 
 class CryptoSender(RetransmittingSender):

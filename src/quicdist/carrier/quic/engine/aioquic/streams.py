@@ -42,6 +42,27 @@ def stream_frame_end(buf: Buffer, frame_type: int) -> tuple[int, int]:
     return stream_id, offset + length
 
 
+class ChangedStreams:
+    """The streams that may have frames to send that they had not when they were last checked.
+
+    Only the methods of this package note a single stream. When aioquic has processed or built a packet, a
+    packet is lost or a timer has fired, all are noted.
+    """
+
+    __slots__ = ("every", "ids")
+
+    def __init__(self) -> None:
+        self.every = True
+        self.ids: set[int] = set()
+
+    def take_ids(self) -> list[int]:
+        """Remove and return the ids. Another thread may add one meanwhile."""
+        ids, taken = self.ids, []
+        while ids:
+            taken.append(ids.pop())
+        return taken
+
+
 class Stream(QuicStream):
     """A stream with :class:`RetransmittingSender` and :class:`Receiver`."""
 
@@ -56,6 +77,7 @@ class Stream(QuicStream):
         *,
         budget: ReassemblyBudget,
         capacity: PacketCapacity,
+        changed: ChangedStreams,
         max_stream_data_local: int = 0,
         max_stream_data_remote: int = 0,
         readable: bool = True,
@@ -68,7 +90,7 @@ class Stream(QuicStream):
         )
         self.receiver: Receiver = Receiver(stream_id, readable=readable, budget=budget)
         self.sender: RetransmittingSender = RetransmittingSender(
-            stream_id, writable=writable, capacity=capacity
+            stream_id, writable=writable, capacity=capacity, changed=changed.ids
         )
         self.id = stream_id
 
@@ -98,6 +120,7 @@ class OwnStreams(QuicConnection):
 
     def __init__(self, **arguments: Any) -> None:
         self._capacity = PacketCapacity()
+        self._changed = ChangedStreams()
         self._reassembly = ReassemblyBudget(UNAUTHENTICATED_LIMITS, QuicErrorCode.INTERNAL_ERROR)
         #: Streams that the peer opened by opening a higher one, without a frame yet.
         self._implied: set[int] = set()
@@ -144,6 +167,7 @@ class OwnStreams(QuicConnection):
             stream_id,
             budget=self._reassembly,
             capacity=self._capacity,
+            changed=self._changed,
             max_stream_data_local=(
                 self._local_max_stream_data_uni
                 if is_unidirectional
@@ -157,6 +181,9 @@ class OwnStreams(QuicConnection):
         return stream
 
     def _get_or_create_stream_for_send(self, stream_id: int) -> QuicStream:
+        known = self._streams.get(stream_id)
+        if known is not None and not stream_id & 2:
+            return known
         if stream_id in self._implied:
             return self._open_stream(stream_id)
         stream = super()._get_or_create_stream_for_send(stream_id)
@@ -170,6 +197,7 @@ class OwnStreams(QuicConnection):
             stream_id,
             budget=self._reassembly,
             capacity=self._capacity,
+            changed=self._changed,
             max_stream_data_local=made.max_stream_data_local,
             max_stream_data_remote=made.max_stream_data_remote,
             readable=not made.receiver.is_finished,
@@ -179,6 +207,14 @@ class OwnStreams(QuicConnection):
             blocked = self._streams_blocked_uni if stream_id & 2 else self._streams_blocked_bidi
             blocked[-1] = stream
         return stream
+
+    def reset_stream(self, stream_id: int, error_code: int) -> None:
+        super().reset_stream(stream_id, error_code)
+        self._changed.ids.add(stream_id)
+
+    def stop_stream(self, stream_id: int, error_code: int) -> None:
+        super().stop_stream(stream_id, error_code)
+        self._changed.ids.add(stream_id)
 
     def _handle_reset_stream_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
         at = buf.tell()

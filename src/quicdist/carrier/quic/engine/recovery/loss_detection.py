@@ -180,7 +180,9 @@ class LossDetection:
         newest: Packet | None = None
         late: list[int] = []
         frames: dict[FrameSender, list[tuple[int, int]]] = {}
-        for number in _known(newly_acknowledged(ranges, record.acked), sent, record.lost):
+        fresh = newly_acknowledged(ranges, record.acked)
+        few = len(fresh) == 1 and len(fresh[0]) <= _SMALL
+        for number in fresh[0] if few else _known(fresh, sent, lost):
             packet = sent.pop(number, None)
             if packet is None:
                 if number in lost:
