@@ -195,30 +195,34 @@ async def test_small_messages_that_come_or_are_sent_within_bulk_have_it_sent_by_
 
 @pytest.mark.parametrize("together", [False, True])
 @in_virtual_time
-async def test_a_stream_with_small_messages_behind_bulk_has_its_window(together: bool) -> None:
-    """By the piece they would come later."""
+async def test_a_stream_with_small_messages_behind_bulk_gets_several_pieces_without_a_pause(
+    together: bool,
+) -> None:
+    """The small ones wait for all of the bulk message."""
+    loop = asyncio.get_running_loop()
     told = asyncio.Event()
     meter = make_flow_control(told.set)
     begin(meter)
-    assert [stream.stream_id for stream in meter._metered] == [1]
-    now = asyncio.get_running_loop().time()
+    told.clear()
     if together:
-        meter.received(1, 1000, 2, now)
+        meter.received(1, 1000, 2, loop.time())
     else:
-        meter.received(1, 1000, 1, now)
-        assert meter._metered
-        meter.received(1, 50, 1, now)
-    assert not meter._metered
-    assert meter._streams[1].left == WINDOW
-    # The next bulk message, with small ones about.
-    meter.received(1, BULK + 1, 0, now)
-    meter.received(5, 50, 1, now)
-    meter.received(1, FRAGMENT, 0, now)
-    assert not meter._metered
-    later = now + receive_flow_control.CONCURRENT
-    meter.received(5, 50, 1, later)
-    meter.received(1, FRAGMENT, 0, later)
-    assert [stream.stream_id for stream in meter._metered] == [1]
+        meter.received(1, 1000, 1, loop.time())
+        meter.received(1, 50, 1, loop.time())
+    pieces = receive_flow_control.SHARED
+    async with asyncio.timeout(PATIENCE):
+        await told.wait()
+        assert meter._streams[1].left == pieces * PIECE
+        told.clear()
+        await asyncio.sleep(0.02)  # so long the pieces take
+        meter.received(1, pieces * FRAGMENT, 0, loop.time())
+        meter.received(5, 50, 1, loop.time())
+        came = loop.time()
+        while meter._streams[1].left < PIECE:
+            meter.received(1, PIECE, 0, loop.time())
+            await told.wait()
+    assert loop.time() - came < 0.01
+    assert meter._streams[1].left == pieces * PIECE
     meter.stop()
 
 

@@ -9,8 +9,8 @@ if it comes or is sent while a bulk message has come in part: a request before i
 is not.
 
 quic_dist chooses one of its 16 streams by a hash of sender and receiver. Small messages may share a stream
-with bulk messages of other processes. They come in order, each behind all of the bulk message before it. Such
-a stream has its whole window as well: by the piece the bulk message would take several times as long.
+with bulk messages of other processes. They come in order, each behind all of the bulk message before it. So
+such a stream gets several pieces at a time, without a pause.
 
 quic_dist sends data that a window held back only when its VM has something else to send. So new credit is
 followed by a signal that it has to answer.
@@ -43,6 +43,8 @@ CONCURRENT: Final = 0.5
 #: The pause after a piece, in times that the piece took. With 2 the peer's CPU is free for two thirds of the
 #: time: the slowest of a hundred calls takes two thirds as long as with 1, and bulk no longer.
 PAUSES: Final = 2.0
+#: The pieces at a time of a stream that small messages come on as well.
+SHARED: Final = 4
 #: Seconds after which unused credit goes to the next stream.
 UNUSED: Final = 0.1
 
@@ -138,20 +140,10 @@ class ReceiveFlowControl:
                 if not was_bulk:
                     self._incomplete += 1
                 self._note_small_sent(now, since=was_bulk or self._incomplete > 1)
-                if (
-                    self._meters
-                    and not stream.metered
-                    and self._is_concurrent(now)
-                    and now - stream.small_at >= CONCURRENT
-                ):
+                if self._meters and not stream.metered and self._is_concurrent(now):
                     stream.metered = True
                     self._metered.append(stream)
-        if stream.metered and now - stream.small_at < CONCURRENT:
-            if stream is self._current:
-                self._current = None
-                self._schedule(0.0)
-            self._release(stream)
-        elif stream.metered:
+        if stream.metered:
             self._meter(stream, size, now)
         elif stream.is_due:
             stream.grow(self._most, self._engine.quickest_round_trip(), now)
@@ -190,7 +182,7 @@ class ReceiveFlowControl:
                 stream.pieces = min(2 * stream.pieces, WINDOW // PIECE)
             elif took > round_trip and stream.pieces > 1:
                 stream.pieces //= 2
-            self._schedule(PAUSES * took)
+            self._schedule(0.0 if now - stream.small_at < CONCURRENT else PAUSES * took)
         elif self._current is None and not self._pausing and stream.left < PIECE:
             self._schedule(0.0)
 
@@ -216,6 +208,8 @@ class ReceiveFlowControl:
                 self._metered.remove(stream)
                 self._metered.append(stream)
                 stream.came = 0
+                if now - stream.small_at < CONCURRENT:
+                    stream.pieces = max(SHARED, stream.pieces)
                 stream.grant(PIECE * stream.pieces)
                 self._current, self._given_at = stream, now
                 self._schedule(UNUSED + 4 * self._engine.quickest_round_trip())
