@@ -63,6 +63,37 @@ async def test_texts_are_written_in_order_and_then_answered(one: Node, two: Node
         await in_process(one, write)
 
 
+async def test_a_text_that_is_written_at_once_is_answered_after_earlier_ones(
+    one: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second text is queued when the first one is written already, and its answer waits."""
+    futures: list[asyncio.Future[BaseException | None]] = []
+    first_queued = asyncio.Event()
+
+    def write(self: StandardOutput, text: str) -> asyncio.Future[BaseException | None]:
+        futures.append(asyncio.get_running_loop().create_future())
+        if text == "second":
+            asyncio.get_running_loop().call_soon(written)
+        first_queued.set()
+        return futures[-1]
+
+    def written() -> None:
+        for future in futures:
+            future.set_result(None)
+
+    monkeypatch.setattr(StandardOutput, "write", write)
+
+    async def asks(process: Process) -> None:
+        references = [ask(process, Atom("user"), "first")]
+        await first_queued.wait()
+        for _ in range(3):  # until whatever waits for the first one waits
+            await asyncio.sleep(0)
+        references.append(ask(process, Atom("user"), "second"))
+        assert [(await process.receive(timeout=10))[1] for _ in references] == references
+
+    await in_process(one, asks)
+
+
 def reads(descriptor: int, size: int) -> str:
     data = b""
     while len(data) < size:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, TextIO
 
 from quicdist.errors import QuicDistError
@@ -100,7 +101,12 @@ class IoServer:
                     process.send(sender, (IO_REPLY, reply_as, (ERROR, _TERMINATED)))
                     return
                 answer = self._answer(process, sender, request)
-                if isinstance(answer, Awaitable):
+                if isinstance(answer, asyncio.Future):
+                    # Not a task for each text: one that begins when its text is written already would answer
+                    # before those of earlier texts.
+                    self._tasks.add(answer)
+                    answer.add_done_callback(partial(self._reply, process, sender, reply_as))
+                elif isinstance(answer, Awaitable):
                     task = asyncio.ensure_future(_reply_later(process, sender, reply_as, answer))
                     self._tasks.add(task)
                     task.add_done_callback(self._tasks.discard)
@@ -115,6 +121,12 @@ class IoServer:
                 if reader is not None:
                     self._reading.discard(reader)
                     reader.cancel()
+
+    def _reply(self, process: Process, sender: Pid, reply_as: Any, written: Written) -> None:
+        """The text of a request was written, or failed."""
+        self._tasks.discard(written)
+        if not written.cancelled():
+            process.send(sender, (IO_REPLY, reply_as, self._outcome(written.result())))
 
     def set_input(self, source: InputSource) -> None:
         """Read from another source. Requests that wait go on with the one before."""
@@ -173,7 +185,7 @@ class IoServer:
             log.debug("io_lib:%s on %s: %s", function, node, error)
             return (ERROR, function)  # OTP's answer
         answer = self._put(chars, encoding)
-        return await answer if isinstance(answer, Awaitable) else answer
+        return self._outcome(await answer) if isinstance(answer, asyncio.Future) else answer
 
     async def _several(self, process: Process, sender: Pid, requests: list[Any]) -> Any:
         """Handle several requests in order, nested ones too, until one fails."""
@@ -186,7 +198,9 @@ class IoServer:
                     waiting.extend(reversed(several))
                     continue
             answer = self._answer(process, sender, request)
-            if isinstance(answer, Awaitable):
+            if isinstance(answer, asyncio.Future):
+                answer = self._outcome(await answer)
+            elif isinstance(answer, Awaitable):
                 answer = await answer
             if isinstance(answer, tuple) and answer[0] == ERROR:
                 break
@@ -312,15 +326,16 @@ class IoServer:
         return _OK
 
     def _put(self, chars: Any, encoding: Atom) -> Any:
+        """The answer, or the future of :class:`StandardOutput`, see :meth:`_outcome`."""
         latin1 = encoding == _LATIN1
         text = characters(chars, _CODECS[encoding])
         if text is None or (latin1 and max(text, default="") > "\xff"):
             return (ERROR, PUT_CHARS)
         written = self._output.write(text)
-        return (ERROR, _TERMINATED) if written is None else self._written(written)
+        return (ERROR, _TERMINATED) if written is None else written
 
-    async def _written(self, written: Written) -> Any:
-        error = await written
+    def _outcome(self, error: BaseException | None) -> Any:
+        """The answer to a request to write, when its text was written or failed with ``error``."""
         if error is None:
             return _OK
         note = self._failures.admit()
