@@ -218,9 +218,9 @@ async def test_a_stream_with_small_messages_behind_bulk_gets_several_pieces_with
         meter.received(1, pieces * FRAGMENT, 0, loop.time())
         meter.received(5, 50, 1, loop.time())
         came = loop.time()
-        while meter._streams[1].left < PIECE:
-            meter.received(1, PIECE, 0, loop.time())
-            await told.wait()
+        while meter._streams[1].left >= PIECE:
+            meter.received(1, FRAGMENT, 0, loop.time())
+        await told.wait()
     assert loop.time() - came < 0.01
     assert meter._streams[1].left == pieces * PIECE
     meter.stop()

@@ -43,8 +43,9 @@ CONCURRENT: Final = 0.5
 #: The pause after a piece, in times that the piece took. With 2 the peer's CPU is free for two thirds of the
 #: time: the slowest of a hundred calls takes two thirds as long as with 1, and bulk no longer.
 PAUSES: Final = 2.0
-#: The pieces at a time of a stream that small messages come on as well.
-SHARED: Final = 4
+#: The pieces at a time of a stream that small messages come on as well. With 4 a call that waits behind
+#: messages of 4 MiB takes two to three times as long.
+SHARED: Final = WINDOW // PIECE
 #: Seconds after which unused credit goes to the next stream.
 UNUSED: Final = 0.1
 
