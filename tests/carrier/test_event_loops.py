@@ -57,3 +57,17 @@ def test_an_address_is_resolved_and_what_is_none_raises_gaierror(loop_factory: A
         return [(family, where) for family, _, _, _, where in found]
 
     assert run(resolved(), loop_factory) == [(socket.AF_INET, ("127.0.0.1", 7))]
+
+
+def test_a_loop_derived_from_that_of_uvloop_counts_as_one() -> None:
+    uvloop = pytest.importorskip("uvloop")
+    derived = type("Derived", (uvloop.Loop,), {"__module__": __name__})
+    for loop, expected in (
+        (derived(), True),
+        (uvloop.new_event_loop(), True),
+        (asyncio.new_event_loop(), False),
+    ):
+        try:
+            assert event_loops.is_uvloop(loop) is expected
+        finally:
+            loop.close()

@@ -16,6 +16,7 @@ import pytest
 
 from quicdist.carrier import Address, datagram_reader
 from quicdist.carrier import udp as udp_module
+from quicdist.carrier.datagram_reader import DatagramReader
 from quicdist.carrier.datagram_socket import SOL_UDP, UDP_GRO, Datagram, open_socket, to_address
 from quicdist.carrier.udp import UdpSocket
 from tests.carrier.quic_support import PATIENCE, linked, quic_link
@@ -420,3 +421,48 @@ async def test_datagrams_come_one_by_one_where_the_system_cannot_return_several_
         assert await receiver.until(80) == sent
         assert not bound._reader.coalesces
         assert not receiver.errors.qsize()
+
+
+class Together:
+    """A socket whose kernel returns datagrams together, or an error; more come once an option is set."""
+
+    def __init__(self, real: Any, answers: list[list[bytes] | int], late: list[list[bytes] | int]) -> None:
+        self._real = real
+        self._answers = answers
+        self._late = late
+
+    def recvmsg(self, *_: int) -> tuple[bytes, list[tuple[int, int, bytes]], int, Any]:
+        answer = self._answers.pop(0) if self._answers else errno.EAGAIN
+        if isinstance(answer, int):
+            raise OSError(answer, "no")
+        size = len(answer[0]).to_bytes(4, sys.byteorder)
+        return b"".join(answer), [(SOL_UDP, UDP_GRO, size)] if len(answer) > 1 else [], 0, ("127.0.0.1", 1)
+
+    def setsockopt(self, *_: int) -> None:
+        self._answers += self._late
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+def _read_together(udp: UdpSocket, answers: list[Any], late: list[Any]) -> None:
+    udp._reader = DatagramReader(Together(udp._sock, answers, late), None)
+    udp._reader.coalesces = True
+
+
+async def test_datagrams_that_came_together_are_all_taken_while_the_loop_is_blocked() -> None:
+    async with both_ends() as (_, bound, _):
+        sent = _numbered(120, 1452)
+        _read_together(bound, [sent[:60], sent[60:]], [])
+        # One that is left would wait until another one comes.
+        assert [data for data, _ in bound.take(64)] == sent
+
+
+async def test_what_comes_when_the_reading_of_several_together_ends_is_counted_and_errors_are_told() -> None:
+    async with both_ends() as (_, bound, receiver):
+        alone = [[data] for data in _numbered(datagram_reader.ALONE + 1, 8)]
+        _read_together(bound, [*alone], [[b"late"], errno.ECONNREFUSED])
+        bound.read()
+        assert (await receiver.until(len(alone) + 1))[-1] == b"late"
+        assert bound.datagrams_in == len(alone) + 1
+        assert receiver.errors.get_nowait().errno == errno.ECONNREFUSED

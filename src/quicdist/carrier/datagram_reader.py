@@ -90,23 +90,25 @@ class DatagramReader:
         return came >= BURST
 
     def adapt(self, backlog: deque[Datagram], most: int) -> None:
-        """Ask the kernel for datagrams together, or no longer. Datagrams may be appended to ``backlog`` up to
-        ``most``. No other thread may read meanwhile."""
+        """Ask the kernel for datagrams together, or no longer. Reads and raises as :meth:`read` does, if
+        there may be some that the kernel has already put together. No other thread may read meanwhile."""
         self._alone = 0
-        try:
-            if not self.coalesces:
-                if len(backlog) < 2 or not LONG <= len(backlog[-1][0]) == len(backlog[-2][0]):
-                    return
-                self._sock.setsockopt(SOL_UDP, UDP_GRO, 1)
-                self.coalesces, self._came_together = True, False
+        if not self.coalesces:
+            if len(backlog) < 2 or not LONG <= len(backlog[-1][0]) == len(backlog[-2][0]):
                 return
+        else:
             self._next_pause = PAUSE if self._came_together else min(2 * self._next_pause, MAX_PAUSE)
             self._pause = self._next_pause
-            self._sock.setsockopt(SOL_UDP, UDP_GRO, 0)
-            # Those that the kernel has already put together.
+        try:
+            self._sock.setsockopt(SOL_UDP, UDP_GRO, not self.coalesces)
+        except OSError:
+            self._can_coalesce = self.coalesces  # This system does not have it.
+            return
+        if not self.coalesces:
+            self.coalesces, self._came_together = True, False
+            return
+        try:
             self.read(backlog, most)
         except BlockingIOError:
             self.coalesces = False
-        except OSError:
-            # This system does not have it; or the socket has an error, which the next reading reports.
-            self._can_coalesce = self.coalesces
+            raise

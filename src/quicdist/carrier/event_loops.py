@@ -17,8 +17,8 @@ from typing import Any
 
 
 def is_uvloop(loop: asyncio.AbstractEventLoop) -> bool:
-    """True for a loop of uvloop. Does not import uvloop, which is an extra."""
-    return type(loop).__module__.partition(".")[0] == "uvloop"
+    """True for a loop of uvloop, or of a derived class. Does not import uvloop, which is an extra."""
+    return any(kind.__module__.partition(".")[0] == "uvloop" for kind in type(loop).__mro__)
 
 
 async def getaddrinfo(

@@ -139,10 +139,10 @@ class UdpSocket:
         backlog = self._backlog
         before = len(backlog)
         most = MAX_BACKLOG if self.sift is None else min(MAX_BACKLOG, before + MAX_SIFTED)
-        error = self._drain(most)
+        error = self._drain(most, self._reader.read)
         if error is None and self._reader.should_adapt(len(backlog) - before):
             with self._lock:
-                self._reader.adapt(backlog, most)
+                error = self._drain(most, self._reader.adapt)
         if len(backlog) == before and self._on_report is not None and self._take_reports():
             error = None
         if self.sift is not None and len(backlog) - before > BATCH:
@@ -172,12 +172,12 @@ class UdpSocket:
             if self._on_report is not None and not self.closed:
                 self._on_report(number, address)
 
-    def _drain(self, most: int) -> OSError | None:
-        """Read until nothing is left, or the backlog has ``most`` datagrams."""
+    def _drain(self, most: int, read: Callable[[deque[Datagram], int], None]) -> OSError | None:
+        """Read by a method of the reader until nothing is left, or the backlog has ``most`` datagrams."""
         backlog = self._backlog
         before = len(backlog)
         try:
-            self._reader.read(backlog, most)
+            read(backlog, most)
         except (BlockingIOError, InterruptedError):
             pass
         except OSError as error:
@@ -221,12 +221,14 @@ class UdpSocket:
         return fresh
 
     def take(self, most: int) -> list[Datagram]:
-        """Up to ``most`` datagrams, in another thread and under the lock of
+        """Up to ``most`` datagrams, or a few more that came together, in another thread and under the lock of
         :class:`~quicdist.carrier.keepalive.KeepAlive`: those not passed to the receiver yet."""
         if self.closed:
             return []
         if len(self._backlog) < most:
-            self._drain(most)  # An error is reported again with the next send.
+            self._drain(most, self._reader.read)  # An error is reported again with the next send.
+            # Nothing calls for those that would be left, until another one comes.
+            most = max(most, len(self._backlog))
         return self._take(most)
 
     def send_now(self, datagrams: Sequence[Datagram]) -> None:

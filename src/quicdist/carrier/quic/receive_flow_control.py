@@ -4,9 +4,9 @@ quicdist does that when it sends (:mod:`quicdist.carrier.quic.driver.bulk_window
 a stream's window allows, and a small message on another stream is queued behind it. Only the window stops it.
 It sends a message in pieces of 64 KiB, each whole or not at all. So while small messages are concurrent with
 a bulk message, the stream of the latter gets credit for one piece at a time. The pause before the next one is
-twice as long as the last one took. Otherwise the stream has its whole window. A small message is concurrent
-if it comes or is sent while a bulk message has come in part: a request before it, or a confirmation after it,
-is not.
+twice as long as the last one took, on a slow network as long. Otherwise the stream has its whole window. A
+small message is concurrent if it comes or is sent while a bulk message has come in part: a request before it,
+or a confirmation after it, is not.
 
 quic_dist chooses one of its 16 streams by a hash of sender and receiver. Small messages may share a stream
 with bulk messages of other processes. They come in order, each behind all of the bulk message before it. So
@@ -43,6 +43,9 @@ CONCURRENT: Final = 0.5
 #: The pause after a piece, in times that the piece took. With 2 the peer's CPU is free for two thirds of the
 #: time: the slowest of a hundred calls takes two thirds as long as with 1, and bulk no longer.
 PAUSES: Final = 2.0
+#: The longest pause in seconds, unless the piece itself took longer: then the network is slow and not the
+#: peer's CPU, and a longer pause would leave it unused.
+LONG_PAUSE: Final = 0.02
 #: The pieces at a time of a stream that small messages come on as well. With 4 a call that waits behind
 #: messages of 4 MiB takes two to three times as long.
 SHARED: Final = WINDOW // PIECE
@@ -183,7 +186,8 @@ class ReceiveFlowControl:
                 stream.pieces = min(2 * stream.pieces, WINDOW // PIECE)
             elif took > round_trip and stream.pieces > 1:
                 stream.pieces //= 2
-            self._schedule(0.0 if now - stream.small_at < CONCURRENT else PAUSES * took)
+            pause = min(PAUSES * took, max(took, LONG_PAUSE))
+            self._schedule(0.0 if now - stream.small_at < CONCURRENT else pause)
         elif self._current is None and not self._pausing and stream.left < PIECE:
             self._schedule(0.0)
 

@@ -73,7 +73,7 @@ class Endpoint(ABC):
 
     def keep_alive(self, now: float) -> None:
         """See :class:`~quicdist.carrier.keepalive.Kept`."""
-        while self._keep_alive(time.monotonic()) == MAX_KEPT and time.monotonic() - now < KEPT_TIME:
+        while self._keep_alive(time.monotonic()) >= MAX_KEPT and time.monotonic() - now < KEPT_TIME:
             pass
 
     @abstractmethod
