@@ -123,6 +123,18 @@ def test_a_list_of_identifiers_of_the_node_itself_is_decoded_as_each_of_them(kin
     assert found == [fresh.decode(element)[0] for element in elements]
 
 
+@pytest.mark.parametrize("count", [50, 100, 128])
+@pytest.mark.parametrize("either", [1, 6])
+def test_a_long_tuple_of_integers_of_two_sizes_is_decoded_again_and_again(count: int, either: int) -> None:
+    codec = Codec()
+    for n in range(80):
+        parts = [integer(k) for k in range(count - either)]
+        parts += [integer(n % 2 * 300 + k) for k in range(either)]
+        data = VERSION + b"h%c" % count + b"".join(parts)
+        assert_same(codec, data)
+        assert codec.decode(data, 1) == (complete(data), len(data))
+
+
 def test_other_kinds_of_buffers_are_decoded_as_bytes_are() -> None:
     codec = Codec()
     for n in range(64):
