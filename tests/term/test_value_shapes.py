@@ -50,6 +50,11 @@ class EqualToAll:
         return 1
 
 
+class Truthless:
+    def __bool__(self) -> bool:
+        raise AttributeError("neither true nor false")
+
+
 #: A part of a message by its number.
 PARTS: dict[str, Callable[[int], Any]] = {
     "small-integer": lambda n: n % 256,
@@ -290,6 +295,10 @@ class TestExactness:
             odd = dict.fromkeys((*keys[:-1], EqualToAll()), 1)
             for term in ((Atom("m"), odd), [dict.fromkeys(keys, 1)] * 20 + [odd] + [dict.fromkeys(keys, 2)]):
                 both.check(term)
+
+    def test_an_object_without_a_truth_value_among_empty_terms_is_refused(self) -> None:
+        for empty in ((), [], {}):
+            Both().check([empty] * 4 + [Truthless()] + [empty] * 4)
 
     def test_a_key_of_a_subclass_of_str_is_written_as_its_text(self) -> None:
         both = Both()
