@@ -297,6 +297,7 @@ class TestExactness:
                 both.check(term)
 
     def test_an_object_without_a_truth_value_among_empty_terms_is_refused(self) -> None:
+        empty: Any
         for empty in ((), [], {}):
             Both().check([empty] * 4 + [Truthless()] + [empty] * 4)
 
@@ -343,6 +344,31 @@ class TestExactness:
             both.check((Atom("m"), PARTS["anything"](n % 3), n % 256, "x", 5))
         both.check((Atom("m"), [(), 5], 256, "x", 5))
         both.check((Atom("m"), [(), 5], 1, "x", {5}))
+
+    @pytest.mark.parametrize("numbers", [(5,), (300,), (5, 300)], ids=["8-bits", "32-bits", "either"])
+    @pytest.mark.parametrize("encode", [Codec.encode, Codec.term_to_binary])
+    def test_default_is_called_once_for_a_value_in_front_of_a_number_of_another_size(
+        self, encode: Callable[[Codec, Any], bytes], numbers: tuple[int, ...]
+    ) -> None:
+        called: list[Any] = []
+
+        def default(value: Any) -> int:
+            called.append(value)
+            return 0
+
+        def message(value: Any, number: int) -> tuple[Any, ...]:
+            return Atom("m"), value, number, 7, b"y", b"z"
+
+        codec = Codec(default=default)
+        for n in range(100):
+            sent = message([n, "x", {1}][n % 3], numbers[n % len(numbers)])
+            encode(codec, sent)
+            encode(codec, [sent] * 10)
+        for number in (5, 300, -1, 1 << 40):
+            for term, count in ((message({1}, number), 1), ([message({1}, number)] * 10, 10)):
+                called.clear()
+                encode(codec, term)
+                assert called == [{1}] * count
 
 
 class TestThreads:
