@@ -55,6 +55,14 @@ class Truthless:
         raise AttributeError("neither true nor false")
 
 
+class Incomparable:
+    def __le__(self, other: object) -> bool:
+        raise AttributeError("le")
+
+    def __ge__(self, other: object) -> bool:
+        raise AttributeError("ge")
+
+
 #: A part of a message by its number.
 PARTS: dict[str, Callable[[int], Any]] = {
     "small-integer": lambda n: n % 256,
@@ -300,6 +308,23 @@ class TestExactness:
         empty: Any
         for empty in ((), [], {}):
             Both().check([empty] * 4 + [Truthless()] + [empty] * 4)
+
+    @pytest.mark.parametrize("at", [0, 1, 2])
+    def test_an_object_whose_operators_raise_among_integers_is_refused(self, at: int) -> None:
+        both = Both()
+        for n in range(100):
+            both.check((Atom("m"), [n, n + 1, n + 2], n))
+        numbers: list[Any] = [5, 6, 7]
+        numbers[at] = Incomparable()
+        both.check((Atom("m"), numbers, 5))
+
+    def test_a_list_that_does_not_begin_with_an_integer_has_another_shape_than_integers(self) -> None:
+        codec = Codec()
+        for n in range(100):
+            codec.encode((Atom("m"), [n, n + 1], n))
+        (write,) = learned(codec)
+        assert write((Atom("m"), [5, 6], 7), [], 9)
+        assert not write((Atom("m"), ["x", 6], 7), [], 9)
 
     def test_a_key_of_a_subclass_of_str_is_written_as_its_text(self) -> None:
         both = Both()

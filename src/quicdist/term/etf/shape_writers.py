@@ -346,7 +346,7 @@ class _Source:
                 self._piece(form)
             case Integers():
                 form = self._variable()
-                self.refuse(f"type({v}) is not list or not {v}")
+                self.refuse(f"type({v}) is not list or not {v} or type({v}[0]) is not int")
                 self._look(f"{form} = integer_list({v})")
                 self.refuse(f"{form} is None")
                 self._piece(form)
