@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from quicdist.term import Atom, Codec, DecodeError, Limits
+from quicdist.term import Atom, Codec, DecodeError, Limits, binary_to_term, term_to_binary
+from quicdist.term.etf import codec
 from quicdist.term.etf.decoder import Decoder
 from quicdist.term.identity import exact_form
 from tests.term.test_shapes import PARTS, integer, listed
@@ -143,3 +144,24 @@ def test_other_kinds_of_buffers_are_decoded_as_bytes_are() -> None:
             term = codec.binary_to_term(buffer)
             assert term == (n * 9, bytes(n), 5)
             assert type(term[1]) is bytes
+
+
+def test_a_term_with_other_options_than_the_defaults_does_not_make_a_codec_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = []
+
+    class Counted(Codec):
+        def __init__(self, **options: Any) -> None:
+            made.append(options)
+            super().__init__(**options)
+
+    monkeypatch.setattr(codec, "Codec", Counted)
+    codec._kept.cache_clear()
+    try:
+        for _ in range(3):
+            data = term_to_binary({2: None, 1: Atom("nil")}, none="nil", deterministic=True)
+            assert binary_to_term(data, none="nil") == {1: None, 2: None}
+        assert len(made) == 2
+    finally:
+        codec._kept.cache_clear()
