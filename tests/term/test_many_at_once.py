@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from quicdist.term import Atom, Codec, DecodeError, Limits
+from quicdist.term import Atom, Codec, DecodeError, Limits, binary_to_term, term_to_binary
+from quicdist.term.etf import codec
 from quicdist.term.etf.decoder import Decoder
 from quicdist.term.identity import exact_form
 from tests.term.test_shapes import PARTS, integer, listed
@@ -123,6 +124,18 @@ def test_a_list_of_identifiers_of_the_node_itself_is_decoded_as_each_of_them(kin
     assert found == [fresh.decode(element)[0] for element in elements]
 
 
+@pytest.mark.parametrize("count", [50, 100, 128])
+@pytest.mark.parametrize("either", [1, 6])
+def test_a_long_tuple_of_integers_of_two_sizes_is_decoded_again_and_again(count: int, either: int) -> None:
+    codec = Codec()
+    for n in range(80):
+        parts = [integer(k) for k in range(count - either)]
+        parts += [integer(n % 2 * 300 + k) for k in range(either)]
+        data = VERSION + b"h%c" % count + b"".join(parts)
+        assert_same(codec, data)
+        assert codec.decode(data, 1) == (complete(data), len(data))
+
+
 def test_other_kinds_of_buffers_are_decoded_as_bytes_are() -> None:
     codec = Codec()
     for n in range(64):
@@ -131,3 +144,24 @@ def test_other_kinds_of_buffers_are_decoded_as_bytes_are() -> None:
             term = codec.binary_to_term(buffer)
             assert term == (n * 9, bytes(n), 5)
             assert type(term[1]) is bytes
+
+
+def test_a_term_with_other_options_than_the_defaults_does_not_make_a_codec_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = []
+
+    class Counted(Codec):
+        def __init__(self, **options: Any) -> None:
+            made.append(options)
+            super().__init__(**options)
+
+    monkeypatch.setattr(codec, "Codec", Counted)
+    codec._kept.cache_clear()
+    try:
+        for _ in range(3):
+            data = term_to_binary({2: None, 1: Atom("nil")}, none="nil", deterministic=True)
+            assert binary_to_term(data, none="nil") == {1: None, 2: None}
+        assert len(made) == 2
+    finally:
+        codec._kept.cache_clear()

@@ -50,6 +50,19 @@ class EqualToAll:
         return 1
 
 
+class Truthless:
+    def __bool__(self) -> bool:
+        raise AttributeError("neither true nor false")
+
+
+class Incomparable:
+    def __le__(self, other: object) -> bool:
+        raise AttributeError("le")
+
+    def __ge__(self, other: object) -> bool:
+        raise AttributeError("ge")
+
+
 #: A part of a message by its number.
 PARTS: dict[str, Callable[[int], Any]] = {
     "small-integer": lambda n: n % 256,
@@ -291,6 +304,28 @@ class TestExactness:
             for term in ((Atom("m"), odd), [dict.fromkeys(keys, 1)] * 20 + [odd] + [dict.fromkeys(keys, 2)]):
                 both.check(term)
 
+    def test_an_object_without_a_truth_value_among_empty_terms_is_refused(self) -> None:
+        empty: Any
+        for empty in ((), [], {}):
+            Both().check([empty] * 4 + [Truthless()] + [empty] * 4)
+
+    @pytest.mark.parametrize("at", [0, 1, 2])
+    def test_an_object_whose_operators_raise_among_integers_is_refused(self, at: int) -> None:
+        both = Both()
+        for n in range(100):
+            both.check((Atom("m"), [n, n + 1, n + 2], n))
+        numbers: list[Any] = [5, 6, 7]
+        numbers[at] = Incomparable()
+        both.check((Atom("m"), numbers, 5))
+
+    def test_a_list_that_does_not_begin_with_an_integer_has_another_shape_than_integers(self) -> None:
+        codec = Codec()
+        for n in range(100):
+            codec.encode((Atom("m"), [n, n + 1], n))
+        (write,) = learned(codec)
+        assert write((Atom("m"), [5, 6], 7), [], 9)
+        assert not write((Atom("m"), ["x", 6], 7), [], 9)
+
     def test_a_key_of_a_subclass_of_str_is_written_as_its_text(self) -> None:
         both = Both()
         for n in range(100):
@@ -334,6 +369,31 @@ class TestExactness:
             both.check((Atom("m"), PARTS["anything"](n % 3), n % 256, "x", 5))
         both.check((Atom("m"), [(), 5], 256, "x", 5))
         both.check((Atom("m"), [(), 5], 1, "x", {5}))
+
+    @pytest.mark.parametrize("numbers", [(5,), (300,), (5, 300)], ids=["8-bits", "32-bits", "either"])
+    @pytest.mark.parametrize("encode", [Codec.encode, Codec.term_to_binary])
+    def test_default_is_called_once_for_a_value_in_front_of_a_number_of_another_size(
+        self, encode: Callable[[Codec, Any], bytes], numbers: tuple[int, ...]
+    ) -> None:
+        called: list[Any] = []
+
+        def default(value: Any) -> int:
+            called.append(value)
+            return 0
+
+        def message(value: Any, number: int) -> tuple[Any, ...]:
+            return Atom("m"), value, number, 7, b"y", b"z"
+
+        codec = Codec(default=default)
+        for n in range(100):
+            sent = message([n, "x", {1}][n % 3], numbers[n % len(numbers)])
+            encode(codec, sent)
+            encode(codec, [sent] * 10)
+        for number in (5, 300, -1, 1 << 40):
+            for term, count in ((message({1}, number), 1), ([message({1}, number)] * 10, 10)):
+                called.clear()
+                encode(codec, term)
+                assert called == [{1}] * count
 
 
 class TestThreads:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import zlib
+from functools import lru_cache
 from typing import Any
 
 from quicdist.term.atom import Atom
@@ -217,6 +218,12 @@ DEFAULT = Codec()
 EXACT = Codec(none=None)
 
 
+@lru_cache(maxsize=8)
+def _kept(none: str | Atom | None, deterministic: bool = False) -> Codec:
+    """The codec with these options: to make one takes longer than to encode most terms."""
+    return Codec(none=none, deterministic=deterministic)
+
+
 def term_to_binary(
     term: Any,
     *,
@@ -232,6 +239,8 @@ def term_to_binary(
     codec = (
         DEFAULT
         if none == "undefined" and not deterministic and default is None
+        else _kept(none, deterministic)
+        if default is None
         else Codec(none=none, deterministic=deterministic, default=default)
     )
     return codec.term_to_binary(term, compressed=compressed)
@@ -239,5 +248,5 @@ def term_to_binary(
 
 def binary_to_term(data: bytes | bytearray | memoryview, *, none: str | Atom | None = "undefined") -> Any:
     """As ``erlang:binary_to_term/1``: one term with its version byte. Raises DecodeError."""
-    codec = DEFAULT if none == "undefined" else Codec(none=none)
+    codec = DEFAULT if none == "undefined" else _kept(none)
     return codec.binary_to_term(data)

@@ -169,7 +169,8 @@ def fast_encoder(
             if set(map(type, terms)) == {kind} and of_type[kind](terms, parts):
                 return
         elif room:
-            if not first and kind in _EMPTY and not any(terms) and set(map(type, terms)) == {kind}:
+            # The types first: only of these it is known that bool() of them raises nothing.
+            if not first and kind in _EMPTY and set(map(type, terms)) == {kind} and not any(terms):
                 parts.append(_EMPTY[kind] * len(terms))
                 return
             key = element_key(first)

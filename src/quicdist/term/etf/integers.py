@@ -56,7 +56,8 @@ def integer(value: int) -> bytes:
 
 
 def integer_list(terms: list[int]) -> bytes | None:
-    """The external form of a list of nothing but integers, and None for any other list.
+    """The external form of a list of nothing but integers, and None for any other list. The first element is
+    an integer.
 
     STRING_EXT or LIST_EXT with the elements that OTP writes, but made by whole runs of them.
     """

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 #: Integers of either size that are unpacked in one step. Each further one doubles the number of formats.
 _MOST_EITHER = 6
+#: Parts of a tuple that is read so: the test of each tag is nested in those before it, and Python allows 100
+#: levels of indentation.
+_MOST_PARTS = 64
 #: By tag: the format, and the bytes with the tag.
 _FORMATS = {Tag.SMALL_INTEGER_EXT: ("xB", 2), Tag.INTEGER_EXT: ("xi", 5)}
 _EITHER = tuple(map(int, _FORMATS))
@@ -56,9 +59,11 @@ def read(data, i, count, items):
 
 
 def compile_numbers(parts: Sequence[Shape], *, whole: bool = False) -> Any:
-    """The function that reads a tuple of integers, of which some may have either size; None if these are too
-    many, or if it has other parts. Its first bytes, to the first tag, have been compared. ``whole`` asks for
-    what ``compile_whole`` makes, in place of ``compile_one``."""
+    """The function that reads a tuple of integers, of which some may have either size; None if these or all
+    parts are too many, or if it has other parts. Its first bytes, to the first tag, have been compared.
+    ``whole`` asks for what ``compile_whole`` makes, in place of ``compile_one``."""
+    if len(parts) > _MOST_PARTS:
+        return None
     tags = [part.tag for part in parts if isinstance(part, Number)]
     if len(tags) < len(parts) or not 0 < tags.count(0) <= _MOST_EITHER:
         return None

@@ -158,7 +158,7 @@ def _no_form(_: Any) -> bytes:
 def compile_one(shape: ValueShape, forms: Forms) -> WriteOne:
     """The function that writes a term of this shape: a tuple of the same length, and with the same atom in
     front or a part of the same type; or a dict with the same names as keys."""
-    source = _Source(forms, "return False", "parts.append")
+    source = _Source(shape, forms, "return False", "parts.append")
     depth = depth_of(shape)
     if depth > 1:
         source.refuse(f"room < {depth}")
@@ -169,7 +169,7 @@ def compile_one(shape: ValueShape, forms: Forms) -> WriteOne:
 def compile_whole(shape: ValueShape, forms: Forms, room: int) -> WriteWhole:
     """The function that returns the external form of such a term, for an encoder whose fast path has so many
     levels."""
-    source = _Source(forms, "return None", "parts.append")
+    source = _Source(shape, forms, "return None", "parts.append")
     source.names["room"] = room
     source.message(shape, "v0", version=True)
     if source.writes:
@@ -181,7 +181,7 @@ def compile_whole(shape: ValueShape, forms: Forms, room: int) -> WriteWhole:
 
 def compile_many(shape: ValueShape, forms: Forms) -> WriteMany:
     """The function that writes the elements of a list, most of which have this shape."""
-    source = _Source(forms, "break", "append")
+    source = _Source(shape, forms, "break", "append")
     source.term(shape, "v0", 0)
     return source.compiled(_MANY, 16, depth=depth_of(shape))  # type: ignore[no-any-return]
 
@@ -189,7 +189,7 @@ def compile_many(shape: ValueShape, forms: Forms) -> WriteMany:
 class _Source:
     """The statements for a shape, and the values of the names in them."""
 
-    def __init__(self, forms: Forms, stop: str, append: str) -> None:
+    def __init__(self, shape: ValueShape, forms: Forms, stop: str, append: str) -> None:
         self._forms = forms
         self._stop = stop
         self._append = append
@@ -213,6 +213,9 @@ class _Source:
         self._constant = b""
         self._floats: list[str] = []
         self._any = False
+        #: Whether numbers are compared with their bounds. Where a part may be any term, a number beyond them
+        #: must show before that part is written: the codec's ``default`` is called once for a value.
+        self._bounded = leaves(shape)[1] > 0
 
     def compiled(self, skeleton: str, by: int, **texts: Any) -> Any:
         if self._floats:  # NaN if one of them is infinity or NaN
@@ -343,7 +346,7 @@ class _Source:
                 self._piece(form)
             case Integers():
                 form = self._variable()
-                self.refuse(f"type({v}) is not list or not {v}")
+                self.refuse(f"type({v}) is not list or not {v} or type({v}[0]) is not int")
                 self._look(f"{form} = integer_list({v})")
                 self.refuse(f"{form} is None")
                 self._piece(form)
@@ -412,18 +415,20 @@ class _Source:
             self.term(part, variable, level + 1)
 
     def _number(self, code: str, v: str) -> None:
+        beyond = f" or not -0x80000000 <= {v} <= 0x7FFFFFFF" if self._bounded else ""
         if code == "d":
             self.refuse(f"type({v}) is not float")
             self._floats.append(v)
             self._constant += b"F"
         elif code == "i":
-            self.refuse(f"type({v}) is not int or not {v} >> 8")  # of more than 32 bits: struct.error
+            self.refuse(f"type({v}) is not int or not {v} >> 8{beyond}")  # of more than 32 bits: struct.error
             self._constant += b"b"
         elif code == "B":
-            self.refuse(f"type({v}) is not int")  # of more than 8 bits: struct.error
+            beyond = f" or {v} >> 8" if self._bounded else ""
+            self.refuse(f"type({v}) is not int{beyond}")  # of more than 8 bits: struct.error
             self._constant += b"a"
         else:
-            self.refuse(f"type({v}) is not int")
+            self.refuse(f"type({v}) is not int{beyond}")
             self._piece(f"int32(98, {v}) if {v} >> 8 else SMALL[{v}]")
             return
         self._field(code, v)
