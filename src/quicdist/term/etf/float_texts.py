@@ -63,10 +63,9 @@ def compile_texts(count: int, *, whole: bool = False) -> Any:
             layouts.clear()
         texts = [form[at : at + _SIZE] for at in range(0, len(form), _SIZE)]
         ends = [ENDS.get(text[1:]) if text[0] == 99 else None for text in texts]
-        layouts[form] = (
-            None if None in ends else Struct("".join(f"x{end}s{31 - (end or 0)}x" for end in ends))
-        )
-        return layouts[form]
+        unpack = None if None in ends else Struct("".join(f"x{end}s{31 - (end or 0)}x" for end in ends))
+        layouts[form] = unpack
+        return unpack
 
     names = {"layouts": layouts, "layout": layout, "digits": DIGITS, "not_read": NOT_READ}
     variables = [f"v{n}" for n in range(count)]
