@@ -40,6 +40,17 @@ _ANCILLARY: Final = socket.CMSG_SPACE(_segment_size.size) if hasattr(socket, "CM
 class DatagramReader:
     """Reads from one socket; ``connected_to``: the address of all its datagrams, if it is connected."""
 
+    __slots__ = (
+        "_alone",
+        "_came_together",
+        "_can_coalesce",
+        "_connected_to",
+        "_next_pause",
+        "_pause",
+        "_sock",
+        "coalesces",
+    )
+
     def __init__(self, sock: DatagramSocket, connected_to: SocketAddress | None) -> None:
         self._sock = sock
         self._connected_to = connected_to

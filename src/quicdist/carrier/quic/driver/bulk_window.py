@@ -10,7 +10,6 @@ time in it: loss, jitter and reordering make others longer."""
 from __future__ import annotations
 
 import math
-from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
@@ -84,7 +83,7 @@ class BulkWindow:
         self._concurrent = Window(0, 0, factor=1.25, delay=0.0, doubling=False)
         #: When a small message was last concurrent with bulk, and when the last ones were sent.
         self._small_at = -math.inf
-        self._small_times: deque[float] = deque(maxlen=FREQUENT)
+        self._small_times: list[float] = []
         self._quickest = 0.0
         self._measured_at = 0.0
         #: The last round trip that was evaluated, and whether to skip the next one: it began before bulk was
@@ -98,6 +97,8 @@ class BulkWindow:
         """A small message is sent, while bulk waits or together with the beginning of bulk, or neither."""
         times = self._small_times
         times.append(now)
+        if len(times) > FREQUENT:
+            del times[0]
         if bulk_waits or (bulk_begins and len(times) == FREQUENT and now - times[0] < CONCURRENT):
             self._small_at = now
 

@@ -160,6 +160,7 @@ class FastSend(ReceivesRuns):
         if changed.every:
             # Before they are checked: another thread may change one meanwhile.
             changed.every = False
+            changed.ids.clear()  # This frees its memory, too.
             streams = self._streams_queue
         elif not changed.ids:
             return []
