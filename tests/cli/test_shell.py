@@ -109,7 +109,7 @@ class TestTerminal:
             window.wait_for("2> proplists:")
             window.type("\x03")
             window.wait_until(lambda lines: sum("2>" in line for line in lines) == 2)
-            window.type('string:to_graphemes("ab")\r')
+            window.type("\x1b[A\r")
             window.wait_for(f"({beam.name})3>")
             window.type("\x04")
             assert window.wait_ended() == 0

@@ -89,21 +89,22 @@ def _toolkit_prompt(names: RemoteNames) -> Prompt:
 
     class ToolkitPrompt:
         def __init__(self) -> None:
-            history: History
+            self._history: History
             try:
-                history = FileHistory(history_file())
+                self._history = FileHistory(history_file())
             except OSError as error:
                 print(f"no history is kept: {error}", file=sys.stderr)
-                history = InMemoryHistory()
-            self._session: PromptSession[str] = PromptSession(
-                history=history,
+                self._history = InMemoryHistory()
+
+        async def read(self, text: str) -> str:
+            # A session for each line: a completion that Ctrl-C interrupts leaves its state in the old one.
+            session: PromptSession[str] = PromptSession(
+                history=self._history,
                 completer=RemoteCompleter(),
                 complete_while_typing=False,
                 auto_suggest=AutoSuggestFromHistory(),
             )
-
-        async def read(self, text: str) -> str:
             with patch_stdout():  # what functions print meanwhile is shown above the prompt
-                return await self._session.prompt_async([("ansigreen", text)])
+                return await session.prompt_async([("ansigreen", text)])
 
     return ToolkitPrompt()
