@@ -87,10 +87,12 @@ class Terminal:
             data = os.read(self._master, 65536)
         except OSError:  # all of the other side is closed
             return False
-        # Programs ask where the cursor is, and wait for the answer.
-        if b"\x1b[6n" in data:
+        # Programs ask where the cursor is after what they have written so far, and wait for the answer.
+        *parts, rest = data.split(b"\x1b[6n")
+        for part in parts:
+            self._stream.feed(part)
             os.write(self._master, b"\x1b[%d;%dR" % (self.screen.cursor.y + 1, self.screen.cursor.x + 1))
-        self._stream.feed(data)
+        self._stream.feed(rest)
         return bool(data)
 
     def close(self) -> None:

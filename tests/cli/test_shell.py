@@ -144,6 +144,28 @@ class TestTerminal:
             window.type("\x04")
             assert window.wait_ended() == 0
 
+    def test_keys_typed_while_an_expression_is_evaluated_come_to_the_next_prompts(
+        self, beam: Peer, tmp_path: Path
+    ) -> None:
+        command = [str(PROGRAM), "shell", beam.name, *beam.options]
+        with terminal(command, env={"XDG_STATE_HOME": str(tmp_path)}) as window:
+            window.wait_for("1>")
+            window.type('string:to_upper("once")\r')
+            window.wait_for("2>")
+            window.type("register(asked, self()), receive go_on -> up, down end.\r")
+            assert beam.beam is not None
+            asked = "fun F() -> case whereis(asked) of undefined -> erlang:yield(), F(); _ -> ok end end"
+            beam.beam.eval_now(f"({asked})()")
+            window.type("\x1b[A\x1b[A\r\x04")
+            beam.beam.eval_now("asked ! go_on")
+            assert window.wait_ended() == 0
+            shown = [line for line in window.lines if line]
+            assert shown[-3:] == [
+                f'({beam.name})3> string:to_upper("once")',
+                '"ONCE"',
+                f"({beam.name})4>",
+            ]
+
     def test_without_prompt_toolkit_lines_are_read(self, beam: Peer, tmp_path: Path) -> None:
         (tmp_path / "prompt_toolkit.py").write_text("raise ImportError('not here')\n")
         command = [str(PROGRAM), "shell", beam.name, *beam.options]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from quicdist.cli.remote_names import RemoteNames
+
+if TYPE_CHECKING:
+    from prompt_toolkit.application import Application
 
 
 class Prompt(Protocol):
@@ -20,18 +24,23 @@ class Prompt(Protocol):
         """The next line. Raises :class:`EOFError`, :class:`KeyboardInterrupt`."""
 
 
-def make_prompt(names: RemoteNames) -> Prompt:
+@contextlib.contextmanager
+def open_prompt(names: RemoteNames) -> Iterator[Prompt]:
     """That of prompt_toolkit if it is installed and standard input and output are a terminal."""
     if sys.stdin.isatty() and sys.stdout.isatty():
         try:
-            return _toolkit_prompt(names)
+            prompt = _toolkit_prompt(names)
         except ImportError:
             print(
                 "prompt_toolkit is not installed: no history and completion. "
                 "pip install 'quicdist[shell]' installs it",
                 file=sys.stderr,
             )
-    return PlainPrompt()
+        else:
+            with _keys_kept(sys.stdin.fileno()):
+                yield prompt
+            return
+    yield PlainPrompt()
 
 
 class PlainPrompt:
@@ -68,12 +77,29 @@ def history_file() -> Path:
     return path
 
 
+@contextlib.contextmanager
+def _keys_kept(terminal: int) -> Iterator[None]:
+    """Keys that are typed while no prompt is shown come to the next one as they were typed. A terminal that
+    edits lines itself would echo them into the output and drop Ctrl-D. Ctrl-C is a signal as before."""
+    import termios  # Unix
+
+    before = termios.tcgetattr(terminal)
+    between = termios.tcgetattr(terminal)
+    between[3] &= ~(termios.ICANON | termios.ECHO)
+    termios.tcsetattr(terminal, termios.TCSADRAIN, between)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+
+
 def _toolkit_prompt(names: RemoteNames) -> Prompt:
     from prompt_toolkit import PromptSession
     from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
     from prompt_toolkit.completion import CompleteEvent, Completer, Completion
     from prompt_toolkit.document import Document
     from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+    from prompt_toolkit.input.typeahead import get_typeahead
     from prompt_toolkit.patch_stdout import patch_stdout
 
     class RemoteCompleter(Completer):
@@ -104,6 +130,22 @@ def _toolkit_prompt(names: RemoteNames) -> Prompt:
                 complete_while_typing=False,
                 auto_suggest=AutoSuggestFromHistory(),
             )
+            typed_ahead = get_typeahead(session.app.input)
+
+            async def read_keys(app: Application[Any], detached: contextlib.ExitStack) -> None:
+                with detached:
+                    app.key_processor.feed_multiple(typed_ahead)
+                    app.key_processor.process_keys()
+
+            def hold_keys(app: Application[Any]) -> None:
+                # The first rendering has started a task that loads the history. A key that is processed
+                # before it recalls nothing.
+                app.after_render -= hold_keys
+                detached = contextlib.ExitStack()
+                detached.enter_context(app.input.detach())
+                app.create_background_task(read_keys(app, detached))
+
+            session.app.after_render += hold_keys
             with patch_stdout():  # what functions print meanwhile is shown above the prompt
                 return await session.prompt_async([("ansigreen", text)])
 

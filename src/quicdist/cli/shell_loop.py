@@ -15,7 +15,7 @@ from quicdist import QuicDistError, format_term
 from quicdist.cli.evaluator import Evaluator
 from quicdist.cli.failure import CommandFailed
 from quicdist.cli.json_terms import dumps
-from quicdist.cli.prompt import make_prompt
+from quicdist.cli.prompt import Prompt, open_prompt
 from quicdist.cli.remote_names import RemoteNames
 from quicdist.cli.session import complain
 
@@ -40,7 +40,10 @@ class ShellLoop:
 
     async def run(self) -> bool:
         """Until the end of the input; whether all was well. On a terminal an error does not count."""
-        prompt = make_prompt(RemoteNames(self._evaluator))
+        with open_prompt(RemoteNames(self._evaluator)) as prompt:
+            return await self._all(prompt)
+
+    async def _all(self, prompt: Prompt) -> bool:
         number, well = 1, True
         while True:
             try:
