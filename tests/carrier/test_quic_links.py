@@ -181,7 +181,7 @@ async def test_what_came_before_the_start_is_delivered_in_order(settings: QuicSe
 async def test_drain_waits_for_a_slow_peer_and_keeps_memory_bounded(settings: QuicSettings) -> None:
     limits = BufferLimits(high_water=2 * MIB, low_water=MIB)
     async with linked(QuicSettings(tls=settings.tls, buffers=limits)) as pair:
-        link = pair.client.link
+        link = quic_link(pair.client.link)
         waited = 0
         for _ in range(48):
             pair.to_server(bytes(MIB))
