@@ -31,7 +31,7 @@ def lasting_beam(
 
 
 @pytest_asyncio.fixture
-async def pair_with_lasting_beam(lasting_beam: LastingBeam) -> AsyncIterator[Cluster]:
+async def lasting_pair(lasting_beam: LastingBeam) -> AsyncIterator[Cluster]:
     """A new Python node and the BEAM of the module, not connected."""
     async with cluster_with(lasting_beam) as both:
         yield both

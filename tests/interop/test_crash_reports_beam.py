@@ -65,9 +65,9 @@ class Server(GenServer):
 
 
 @pytest_asyncio.fixture
-async def shell(pair_with_lasting_beam: Cluster) -> AsyncIterator[Cluster]:
+async def shell(lasting_pair: Cluster) -> AsyncIterator[Cluster]:
     """The two, connected, with what the BEAM prints kept; crash_server at both."""
-    pair = pair_with_lasting_beam
+    pair = lasting_pair
     node = pair.node
 
     @node.exports.process("crash_server", "body")

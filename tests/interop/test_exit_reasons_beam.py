@@ -61,9 +61,9 @@ class Stopping(GenServer):
 
 
 @pytest_asyncio.fixture
-async def shell(pair_with_lasting_beam: Cluster) -> AsyncIterator[Cluster]:
+async def shell(lasting_pair: Cluster) -> AsyncIterator[Cluster]:
     """The two, connected, with what the BEAM prints kept; ``stopping`` and ``mute`` on our node."""
-    pair = pair_with_lasting_beam
+    pair = lasting_pair
     pair.node.serve(Stopping(), name="stopping")
     pair.node.process("mute")(lambda process, message: None)
     await pair.node.connect(pair.beam_name)
