@@ -12,7 +12,7 @@ CLUSTER_ARGS ?=
 HOSTILE_ARGS ?=
 SIMULATE_ARGS ?=
 TUTORIALS ?=
-# The tests of the carrier would double the time. Tests that measure time fail under the tracer.
+# The tests of the carrier would double the time.
 COVERED_BY := tests/term tests/protocol tests/discovery tests/config tests/node tests/otp tests/membership tests/metrics \
 	tests/cli
 
@@ -59,7 +59,6 @@ tutorials: ## run each command of the tutorials, as a reader would, in a copy of
 coverage: ## measure the coverage of tests without a BEAM (ten minutes); fail below the minimum in pyproject.toml
 	$(setup)
 	@$(python) -m pytest -q --numprocesses $(WORKERS) --dist loadfile -m "not beam and not quic_dist" \
-		--deselect tests/node/test_streams.py::test_an_echo_during_a_bulk_transfer_takes_at_most_twice_as_long \
 		--cov --cov-report=term $(COVERED_BY) $(PYTEST_ARGS)
 
 matrix: ## run tests on every installed Python, with lowest and newest dependencies; MATRIX="3.12 lowest"

@@ -58,6 +58,7 @@ from tests.carrier.quic_support import (
     settings_of,
     until_seen,
 )
+from tests.support.virtual_time import in_virtual_time
 
 SERVER = "server@127.0.0.1"
 CLIENT = "client@127.0.0.1"
@@ -75,6 +76,7 @@ async def dial(
     return Inbox.of(link)
 
 
+@in_virtual_time
 async def test_wrong_cookies_of_a_source_cost_it_time(settings: QuicSettings) -> None:
     loop = asyncio.get_running_loop()
     async with listening(settings) as server:
@@ -190,6 +192,7 @@ async def test_what_is_no_node_name_is_not_dialled(settings: QuicSettings) -> No
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+@in_virtual_time
 async def test_nobody_listens(settings: QuicSettings, free_port: Callable[[], int], host: str) -> None:
     address = Address(host, free_port())
     loop = asyncio.get_running_loop()

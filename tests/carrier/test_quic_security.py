@@ -50,6 +50,7 @@ from tests.carrier.quic_support import (
     until_seen,
 )
 from tests.carrier.security import HOSTS, Shown, TestCa, tls
+from tests.support.virtual_time import in_virtual_time
 
 SERVER = "server@127.0.0.1"
 CLIENT = "client@127.0.0.1"
@@ -373,6 +374,7 @@ async def test_a_callback_that_fails(
         await server.error()
 
 
+@in_virtual_time
 async def test_a_callback_that_takes_too_long(certificates: CertificateFiles) -> None:
     cancelled = asyncio.Event()
 
@@ -390,6 +392,7 @@ async def test_a_callback_that_takes_too_long(certificates: CertificateFiles) ->
         await server.error()
 
 
+@in_virtual_time
 async def test_authentication_has_a_time_of_its_own(certificates: CertificateFiles) -> None:
     """setup_time is for the rest: the callback may take longer."""
     begun = asyncio.Event()
@@ -462,6 +465,7 @@ async def test_a_token_and_the_end_of_it(certificates: CertificateFiles) -> None
         await connects(server, certificates.tls(), auth_callback=give)
 
 
+@in_virtual_time
 async def test_a_peer_without_a_callback(certificates: CertificateFiles) -> None:
     """It does not know of the stream, and goes on with the handshake, which is not read."""
 

@@ -30,6 +30,7 @@ from quicdist.protocol import (
 )
 from tests.carrier.nodes import FakeNode, Inbox
 from tests.carrier.tcp_peers import SETUP_TIME, accept_one, listening, raw_dial, raw_listener
+from tests.support.virtual_time import in_virtual_time
 
 LOGGER = "quicdist.carrier.tcp"
 
@@ -226,6 +227,7 @@ async def test_an_acceptor_that_speaks_something_else(
         await peer.closed()
 
 
+@in_virtual_time
 async def test_who_dials_and_says_nothing_is_given_up(b: FakeNode, caplog: pytest.LogCaptureFixture) -> None:
     async with listening() as (carrier, listener, address), raw_dial(address) as raw:
         with pytest.raises(AcceptTimeout, match=r"no handshake within 0\.05 s") as caught:
@@ -248,6 +250,7 @@ async def test_who_talks_without_end_before_we_listen_is_not_kept(b: FakeNode) -
             await carrier.accept_connection(incoming, b, setup_time=SETUP_TIME)
 
 
+@in_virtual_time
 async def test_the_oldest_half_open_connection_of_a_source_gives_way(
     a: FakeNode, b: FakeNode, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -319,6 +322,7 @@ async def test_other_sources_have_their_own_places(b: FakeNode, came: list[int],
         assert [held.count(host) for host in hosts] == stay
 
 
+@in_virtual_time
 async def test_wrong_cookies_of_a_source_cost_it_time(a: FakeNode, b: FakeNode) -> None:
     wrong = FakeNode(a.name, cookie="wrong")
     async with listening() as (carrier, listener, address):
@@ -359,6 +363,7 @@ async def test_wrong_cookies_of_a_source_cost_it_time(a: FakeNode, b: FakeNode) 
         assert not listener._half_open
 
 
+@in_virtual_time
 async def test_a_wrong_cookie_that_waits_for_its_answer_is_closed_when_that_is_cancelled(
     b: FakeNode,
 ) -> None:

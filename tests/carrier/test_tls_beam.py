@@ -22,6 +22,8 @@ pytestmark = [pytest.mark.beam, pytest.mark.otp_application("ssl")]
 
 PYTHON = "py@localhost"
 BEAM = "beam@localhost"
+#: One that lasts for several tests, beside that of each.
+VERSIONED = "versioned@localhost"
 
 
 @dataclass
@@ -112,16 +114,23 @@ async def _gone(beam: Beam) -> None:
 BEAM_ATOM = Atom(BEAM)
 
 
+@pytest.fixture(scope="module", params=["tlsv1.2", "tlsv1.3"])
+def of_version(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A BEAM with that version; the arguments of a node, in a file."""
+    directory = tmp_path_factory.mktemp(request.param)
+    version = f", {{versions, ['{request.param}']}}"
+    with ExitStack() as stack:
+        cluster = TlsCluster(directory, TestCa(directory, "cluster-ca"), stack)
+        options = cluster.options(server=version, client=version)
+        cluster.beam(options, VERSIONED)
+        yield cluster.vm_args(options)
+
+
 @pytest.mark.parametrize("size", [0, 1, 16 * 1024, 16 * 1024 + 1, 1 << 20, 24 << 20])
-@pytest.mark.parametrize("version", ["tlsv1.2", "tlsv1.3"])
-async def test_messages_of_any_size_come_back_unchanged(cluster: TlsCluster, size: int, version: str) -> None:
-    options = cluster.options(
-        server=f", {{versions, ['{version}']}}", client=f", {{versions, ['{version}']}}"
-    )
-    cluster.beam(options)
-    async with Node(vm_args=cluster.vm_args(options)) as node:
+async def test_messages_of_any_size_come_back_unchanged(of_version: Path, size: int) -> None:
+    async with Node(vm_args=of_version) as node:
         data = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
-        assert await node.call(BEAM, "erlang", "list_to_binary", [[data]]) == data
+        assert await node.call(VERSIONED, "erlang", "list_to_binary", [[data]]) == data
 
 
 async def test_options_of_the_program_serve_where_there_is_no_file(cluster: TlsCluster) -> None:
@@ -205,7 +214,8 @@ async def test_a_chain_longer_than_depth_is_refused(cluster: TlsCluster) -> None
 
 async def test_a_tls_node_and_a_tcp_node_tell_that_they_do_not_speak_the_same(cluster: TlsCluster) -> None:
     cluster.stack.enter_context(Beam(["-name", BEAM, "-setcookie", "secret"]))
-    async with Node(vm_args=cluster.vm_args(cluster.options()), listen=False) as node:
+    # The BEAM waits for the rest of what it takes for a length.
+    async with Node(vm_args=cluster.vm_args(cluster.options()), listen=False, setup_time=1) as node:
         with pytest.raises(NotConnected, match="expected the TLS handshake"):
             await node.connect(BEAM)
 

@@ -41,8 +41,14 @@ async def test_registered_found_listed_and_gone(epmd: Epmd) -> None:
     assert await ours.address_please("py", "localhost", "inet") == Address("127.0.0.1", 4502)
     assert await ours.names("127.0.0.1") == [("py", 4502)]
     await ours.unregister_node("py@127.0.0.1")
-    await gone(ours, "py")
     assert await ours.names("127.0.0.1") == []
+
+
+async def test_a_name_can_be_registered_again_as_soon_as_it_is_unregistered(epmd: Epmd) -> None:
+    for number in range(100):
+        ours = EpmdDiscovery(start_epmd=False)
+        await ours.register_node("py@127.0.0.1", 4502 + number)
+        await ours.unregister_node("py@127.0.0.1")
 
 
 async def gone(discovery: EpmdDiscovery, name: str) -> None:

@@ -92,6 +92,46 @@ async def test_a_name_that_is_taken_names_the_node_and_where() -> None:
     )
 
 
+async def test_unregistering_waits_until_epmd_has_freed_the_name() -> None:
+    """Which it does when it reads the end of the connection: on a busy machine, later."""
+    freed = False
+
+    async def busy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal freed
+        await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
+        writer.write(b"v\0\0\0\0\7")
+        await reader.read()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        freed = True
+        writer.close()
+
+    async with fake_epmd(busy) as port:
+        epmd = discovery(port)
+        await epmd.register_node("a@127.0.0.1", 4501)
+        await epmd.unregister_node("a@127.0.0.1")
+        assert freed
+
+
+async def test_an_epmd_that_does_not_close_delays_unregistering_only_shortly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(epmd_client, "FINISH_TIME", 0.01)
+    go_on = asyncio.Event()
+
+    async def stuck(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
+        writer.write(b"v\0\0\0\0\7")
+        await go_on.wait()
+        writer.close()
+
+    async with fake_epmd(stuck) as port:
+        epmd = discovery(port)
+        await epmd.register_node("a@127.0.0.1", 4501)
+        await epmd.unregister_node("a@127.0.0.1")
+        go_on.set()
+
+
 async def test_one_program_registers_a_name_once() -> None:
     async with fake_epmd(answering(b"v\0\0\0\0\7", then_close=False)) as port:
         epmd = discovery(port)

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -91,3 +92,25 @@ async def cluster(
     with started as (beam, theirs, options):
         async with Node(**options | node_options) as node:
             yield Cluster(node, beam, theirs, carrier)
+
+
+@dataclass
+class LastingBeam:
+    """A BEAM that serves several tests, each with a node of its own, and the options of such a node."""
+
+    beam: Beam
+    beam_name: str
+    carrier: str
+    options: dict[str, Any]
+
+
+@contextlib.asynccontextmanager
+async def cluster_with(lasting: LastingBeam, **node_options: Any) -> AsyncIterator[Cluster]:
+    """Start a node; at the end wait until the BEAM has seen it go: the next one has the same name."""
+    async with Node(**lasting.options | node_options) as node:
+        both = Cluster(node, lasting.beam, lasting.beam_name, lasting.carrier)
+        yield both
+    await both.eval(
+        "(fun Wait() -> case lists:member(PY, nodes(connected)) of "
+        "true -> timer:sleep(5), Wait(); false -> gone end end)()"
+    )

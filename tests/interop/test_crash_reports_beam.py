@@ -65,8 +65,9 @@ class Server(GenServer):
 
 
 @pytest_asyncio.fixture
-async def shell(pair: Cluster) -> AsyncIterator[Cluster]:
+async def shell(lasting_pair: Cluster) -> AsyncIterator[Cluster]:
     """The two, connected, with what the BEAM prints kept; crash_server at both."""
+    pair = lasting_pair
     node = pair.node
 
     @node.exports.process("crash_server", "body")

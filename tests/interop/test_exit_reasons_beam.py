@@ -61,8 +61,9 @@ class Stopping(GenServer):
 
 
 @pytest_asyncio.fixture
-async def shell(pair: Cluster) -> AsyncIterator[Cluster]:
+async def shell(lasting_pair: Cluster) -> AsyncIterator[Cluster]:
     """The two, connected, with what the BEAM prints kept; ``stopping`` and ``mute`` on our node."""
+    pair = lasting_pair
     pair.node.serve(Stopping(), name="stopping")
     pair.node.process("mute")(lambda process, message: None)
     await pair.node.connect(pair.beam_name)
@@ -128,7 +129,10 @@ async def test_server(shell: Cluster, tmp_path: Path, row: list[str]) -> None:
     code, caller, reason, print_ = row
     handle_call = function(tmp_path, code, "self, request, sender", node=shell.node)
     shell.node.exports.child("rows", "server")(type("Server", (GenServer,), {"handle_call": handle_call}))
-    call = "try gen_server:call(Pid, request, 300) catch Class_:Why_ -> {Class_, Why_} end"
+    # Only who is not answered and who does not end waits for so long.
+    patience = 300 if "timeout" in caller else 60_000
+    end = "after 500 -> Self ! {row, Value, goes_on}" if reason == "keeps running" else ""
+    call = f"try gen_server:call(Pid, request, {patience}) catch Class_:Why_ -> {{Class_, Why_}} end"
     value = "{" + caller.replace("exit:", "exit, ", 1) + "}" if caller.startswith("exit:") else caller
     source = f"""
         (fun() ->
@@ -137,8 +141,7 @@ async def test_server(shell: Cluster, tmp_path: Path, row: list[str]) -> None:
                 process_flag(trap_exit, true),
                 {{ok, Pid}} = erpc:call(PY, rows, server, []),
                 Value = {call},
-                receive {{'EXIT', Pid, Reason}} -> Self ! {{row, Value, Reason}}
-                after 500 -> Self ! {{row, Value, goes_on}} end
+                receive {{'EXIT', Pid, Reason}} -> Self ! {{row, Value, Reason}} {end} end
             end),
             receive {{row, V, R}} -> {{V, R}} end
         end)()
@@ -168,7 +171,8 @@ async def test_the_error_of_an_init_is_that_of_the_start(shell: Cluster) -> None
     error = '{error, {{python_error, <<"ValueError">>, <<"bad">>}, _}}'
     await check(
         shell,
-        "(fun() -> process_flag(trap_exit, true), erpc:call(PY, rows, server, []) end)()",
+        "(fun() -> Self = self(), spawn(fun() -> process_flag(trap_exit, true),"
+        " Self ! {init, erpc:call(PY, rows, server, [])} end), receive {init, Got} -> Got end end)()",
         error,
     )
     await check_printed(shell, ["CRASH REPORT"])

@@ -36,6 +36,10 @@ def watch(pair: Cluster) -> asyncio.Queue[NodeEvent]:
 
 
 class TestPing:
+    @pytest.fixture
+    def pair(self, lasting_pair: Cluster) -> Cluster:
+        return lasting_pair
+
     async def test_us_first(self, pair: Cluster) -> None:
         assert await pair.node.ping(pair.beam_name)
         assert pair.node.nodes("connected") == [pair.beam_name]
@@ -91,6 +95,10 @@ class TestNodeEvents:
 
 
 class TestCallOut:
+    @pytest.fixture
+    def pair(self, lasting_pair: Cluster) -> Cluster:
+        return lasting_pair
+
     async def test_a_function(self, pair: Cluster) -> None:
         assert await pair.node.call(pair.beam_name, "lists", "reverse", [[1, 2, 3]]) == [3, 2, 1]
         assert await pair.node.call(pair.beam_name, "erlang", "node") == Atom(pair.beam_name)
@@ -108,6 +116,26 @@ class TestCallOut:
         with pytest.raises(RemoteError) as caught:
             await pair.node.call(pair.beam_name, *call)
         assert (caught.value.kind, caught.value.reason) == (kind, reason)
+
+    async def test_many_at_once(self, pair: Cluster) -> None:
+        calls = (pair.node.call(pair.beam_name, "erlang", "+", [n, 1]) for n in range(200))
+        assert await asyncio.gather(*calls) == list(range(1, 201))
+
+    async def test_what_it_prints_appears_here(
+        self, pair: Cluster, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        await pair.node.call(pair.beam_name, "io", "format", [list(b"~p and ~ts~n"), [Atom("one"), "zwölf"]])
+        assert capsys.readouterr().out == "one and zwölf\n"
+
+    async def test_a_cast(self, pair: Cluster) -> None:
+        got: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        receiver = pair.node.spawn(lambda _, message: got.set_result(message))
+        pair.node.cast(pair.beam_name, "erlang", "send", [receiver.pid, 7])
+        assert await got == 7
+
+
+class TestCallOutThatHangs:
+    """It leaves a process on the BEAM."""
 
     async def test_the_process_that_runs_it_is_killed(self, pair: Cluster) -> None:
         await pair.node.connect(pair.beam_name)
@@ -127,24 +155,12 @@ class TestCallOut:
         with pytest.raises(CallTimeout):
             await pair.node.call(pair.beam_name, "timer", "sleep", [Atom("infinity")], timeout=0.05)
 
-    async def test_many_at_once(self, pair: Cluster) -> None:
-        calls = (pair.node.call(pair.beam_name, "erlang", "+", [n, 1]) for n in range(200))
-        assert await asyncio.gather(*calls) == list(range(1, 201))
-
-    async def test_what_it_prints_appears_here(
-        self, pair: Cluster, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        await pair.node.call(pair.beam_name, "io", "format", [list(b"~p and ~ts~n"), [Atom("one"), "zwölf"]])
-        assert capsys.readouterr().out == "one and zwölf\n"
-
-    async def test_a_cast(self, pair: Cluster) -> None:
-        got: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        receiver = pair.node.spawn(lambda _, message: got.set_result(message))
-        pair.node.cast(pair.beam_name, "erlang", "send", [receiver.pid, 7])
-        assert await got == 7
-
 
 class TestCallIn:
+    @pytest.fixture
+    def pair(self, lasting_pair: Cluster) -> Cluster:
+        return lasting_pair
+
     async def test_rpc_call(self, pair: Cluster) -> None:
         @pair.node.export("py", "add")
         def add(one: int, two: int) -> int:

@@ -109,19 +109,14 @@ async def small_messages_are_not_delayed(pair: Cluster, way: Any, size: int) -> 
     await assert_small_messages_do_not_wait(lambda: ratio(pair.node, ("echo", pair.beam_name), large))
 
 
+@pytest.mark.slow  # it measures times
 @pytest.mark.quic_dist
+@pytest.mark.parametrize("size", [8 * MIB, 64 * MIB])
 @WAYS
-async def test_an_echo_during_a_bulk_transfer_takes_at_most_twice_as_long(quic: Cluster, way: Any) -> None:
-    await small_messages_are_not_delayed(quic, way, 8 * MIB)
-
-
-@pytest.mark.slow
-@pytest.mark.quic_dist
-@WAYS
-async def test_an_echo_during_a_transfer_of_64_mib_takes_at_most_twice_as_long(
-    quic: Cluster, way: Any
+async def test_an_echo_during_a_bulk_transfer_takes_at_most_twice_as_long(
+    quic: Cluster, way: Any, size: int
 ) -> None:
-    await small_messages_are_not_delayed(quic, way, 64 * MIB)
+    await small_messages_are_not_delayed(quic, way, size)
 
 
 #: Each more than a stream's first window in all; up to 1.3.1 no more than quic_dist's queue holds.

@@ -110,12 +110,14 @@ class Model(GenServer):
         self.ended.set_result(reason)
 
 
-def elixir(directory: Path) -> str | None:
-    """Compile the Elixir program of the page into ``directory``: where Elixir's own applications are.
-    None where there is no Elixir."""
+@pytest.fixture(scope="module")
+def compiled_elixir(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The directories of the Elixir program of the page, compiled, and of Elixir's own applications. None
+    where there is no Elixir."""
     command = elixir_path()
     if command is None:
-        return None
+        return []
+    directory = tmp_path_factory.mktemp("elixir")
     source = directory / "python_child.ex"
     source.write_text(program("elixir", "defmodule PythonChild"))
     arguments = f'["{source}"], "{directory}", return_diagnostics: true'
@@ -125,7 +127,7 @@ def elixir(directory: Path) -> str | None:
     )
     done = subprocess.run([command, "-e", script], capture_output=True, text=True, timeout=60, check=True)
     assert "warning" not in done.stderr
-    return done.stdout.splitlines()[-1]
+    return [str(directory), *map(str, Path(done.stdout.splitlines()[-1]).glob("*/ebin"))]
 
 
 class Erlang:
@@ -134,7 +136,7 @@ class Erlang:
     module = "python_child"
     start = "{python_child, start_link, [model, Options]}"
 
-    def load(self, beam: Beam, directory: Path) -> None:
+    def load(self, beam: Beam, request: pytest.FixtureRequest) -> None:
         load(beam, program("erlang", "-module(python_child)"))
 
 
@@ -144,12 +146,12 @@ class Elixir:
     module = "Elixir.PythonChild"
     start = "{'Elixir.PythonChild', start_link, [[{name, model} | maps:to_list(Options)]]}"
 
-    def load(self, beam: Beam, directory: Path) -> None:
-        libraries = elixir(directory)
-        if libraries is None:
+    def load(self, beam: Beam, request: pytest.FixtureRequest) -> None:
+        directories = request.getfixturevalue("compiled_elixir")
+        if not directories:
             pytest.skip("there is no elixir beside the erl under test")
-        paths = f'["{directory}" | filelib:wildcard("{libraries}/*/ebin")]'
-        beam.eval_now(f"ok = code:add_pathsa({paths}), {{ok, _}} = application:ensure_all_started(logger)")
+        paths = ", ".join(f'"{directory}"' for directory in directories)
+        beam.eval_now(f"ok = code:add_pathsa([{paths}]), {{ok, _}} = application:ensure_all_started(logger)")
 
 
 @pytest_asyncio.fixture(params=[Erlang, Elixir])
@@ -165,7 +167,7 @@ async def watched(
     tmp_path: Path,
 ) -> AsyncIterator[Watched]:
     with beam_for_a_node(request.param, tmp_path) as (beam, beam_name, options):
-        language.load(beam, tmp_path)
+        language.load(beam, request)
         load(beam, SUPERVISOR)
         beam.eval_now("logger:set_primary_config(level, none)")
         beam.eval_now(START.replace("NODE", options["name"]).replace("MODULE", language.start))

@@ -27,40 +27,45 @@ async def main(carrier: str, cert: str, key: str) -> None:
     if carrier == "simulated":
         carrier, options["quic"] = "quic", {"engines": SimulatedEngines()}
     async with Node(NAME, cookie=COOKIE, carrier=carrier, host="127.0.0.1", port=0, **options) as node:
-
-        @node.process("echo")
-        def echo(process: Process, message: Any) -> None:
-            process.send(message[0], message[1])
-
-        @node.process("pid")
-        def pid(process: Process, message: Any) -> None:
-            process.send(message, process.pid)
-
-        @node.process("size")
-        def size(process: Process, message: Any) -> None:
-            process.send(message[0], len(message[1]))
-
-        @node.process("push")
-        def push(process: Process, message: Any) -> None:
-            # From a process of its own, as another pair.
-            async def send(own: Process) -> None:
-                own.send(message[0], bytes(message[1]))
-
-            node.spawn(send)
-
-        @node.process("stream")
-        async def stream(process: Process) -> None:
-            async for to, count in process:
-                async with await node.open_stream(to.name) as opened:
-                    await opened.send(bytes(count))
-
-        async def take(came: UserStream) -> None:
-            async for _ in came:
-                pass
-
-        node.accept_streams(take)
+        offer(node)
         print(node.addresses[0].port, flush=True)
         await node.run_forever()
+
+
+def offer(node: Node) -> None:
+    """What this node does for others."""
+
+    @node.process("echo")
+    def echo(process: Process, message: Any) -> None:
+        process.send(message[0], message[1])
+
+    @node.process("pid")
+    def pid(process: Process, message: Any) -> None:
+        process.send(message, process.pid)
+
+    @node.process("size")
+    def size(process: Process, message: Any) -> None:
+        process.send(message[0], len(message[1]))
+
+    @node.process("push")
+    def push(process: Process, message: Any) -> None:
+        # From a process of its own, as another pair.
+        async def send(own: Process) -> None:
+            own.send(message[0], bytes(message[1]))
+
+        node.spawn(send)
+
+    @node.process("stream")
+    async def stream(process: Process) -> None:
+        async for to, count in process:
+            async with await node.open_stream(to.name) as opened:
+                await opened.send(bytes(count))
+
+    async def take(came: UserStream) -> None:
+        async for _ in came:
+            pass
+
+    node.accept_streams(take)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from quicdist import (
     UserStream,
     make_development_certificates,
 )
+from tests.node.bulk import WAYS
 from tests.node.streams_peer import COOKIE, NAME
 from tests.support.head_of_line import assert_small_messages_do_not_wait, in_process, ratio
 from tests.support.programs import running_program
@@ -56,65 +57,15 @@ async def peer(
             yield node, process
 
 
-def sending(size: int) -> Callable[[Process, Process], Any]:
-    async def large(process: Process, other: Process) -> None:
-        process.send(("size", NAME), (process.pid, bytes(size)))
-        assert await process.receive() == size
-
-    return large
-
-
-def receiving(size: int) -> Callable[[Process, Process], Any]:
-    async def large(process: Process, other: Process) -> None:
-        process.send(("push", NAME), (process.pid, size))
-        assert len(await process.receive()) == size
-
-    return large
-
-
-def streaming_out(size: int) -> Callable[[Process, Process], Any]:
-    async def large(process: Process, other: Process) -> None:
-        async with await process.node.open_stream(NAME) as stream:
-            await stream.send(bytes(size))
-            stream.write_eof()
-            assert await stream.read() == b""
-
-    return large
-
-
-def streaming_in(size: int) -> Callable[[Process, Process], Any]:
-    async def large(process: Process, other: Process) -> None:
-        node = process.node
-        async with node.accept_streams() as streams:
-            process.send(("stream", NAME), (Atom(node.name), size))
-            stream = await anext(aiter(streams))
-        assert len(await stream.read()) == size
-        stream.write_eof()
-
-    return large
-
-
-WAYS = pytest.mark.parametrize("way", [sending, receiving, streaming_out, streaming_in])
-
-
-async def small_messages_are_not_delayed(directory: Path, large: Callable[[Process, Process], Any]) -> None:
-    async with peer("quic", directory) as (node, _):
-        await assert_small_messages_do_not_wait(lambda: ratio(node, ("echo", NAME), large))
-
-
-@WAYS
+@pytest.mark.slow  # it measures times; tests/simulated/test_bulk_and_small.py has it in simulated time
+@pytest.mark.parametrize("size", [8 * MIB, 64 * MIB])
+@pytest.mark.parametrize("way", WAYS)
 async def test_an_echo_during_a_bulk_transfer_takes_at_most_twice_as_long(
-    way: Callable[[int], Any], tmp_path: Path
+    way: str, size: int, tmp_path: Path
 ) -> None:
-    await small_messages_are_not_delayed(tmp_path, way(8 * MIB))
-
-
-@pytest.mark.slow
-@WAYS
-async def test_an_echo_during_a_transfer_of_64_mib_takes_at_most_twice_as_long(
-    way: Callable[[int], Any], tmp_path: Path
-) -> None:
-    await small_messages_are_not_delayed(tmp_path, way(64 * MIB))
+    async with peer("quic", tmp_path) as (node, _):
+        bulk = WAYS[way](NAME, size)
+        await assert_small_messages_do_not_wait(lambda: ratio(node, ("echo", NAME), bulk))
 
 
 @pytest.mark.slow

@@ -34,16 +34,21 @@ async def in_process(node: Node, body: Callable[[Process], Awaitable[Any]]) -> A
     return await result
 
 
-async def ratio(node: Node, echo: Any, bulk: Callable[[Process, Process], Awaitable[Any]]) -> float:
+async def ratio(
+    node: Node,
+    echo: Any,
+    bulk: Callable[[Process, Process], Awaitable[Any]],
+    clock: Callable[[], float] = perf_counter,
+) -> float:
     """The median time of an echo (``{Pid, Term}`` to ``echo``, answered with ``Term``) while ``bulk``, the
     body of another process, runs, as a multiple of the median before and after."""
 
     async def measure(process: Process) -> float:
         async def once() -> float:
-            start = perf_counter()
+            start = clock()
             process.send(echo, (process.pid, 1))
             assert await process.receive() == 1
-            return perf_counter() - start
+            return clock() - start
 
         alone = [await once() for _ in range(ALONE)]
         running = asyncio.ensure_future(in_process(node, lambda other: bulk(other, process)))

@@ -140,8 +140,7 @@ class _Registration:
             self._keeper.cancel()
             await asyncio.wait([self._keeper])
         if self._conversation is not None:
-            self._conversation.close()
-            await self._conversation.wait_closed()
+            await self._conversation.finish()
 
     async def _register(self) -> int:
         answer = await self._epmd._client.alive(

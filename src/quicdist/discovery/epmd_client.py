@@ -19,6 +19,8 @@ DEFAULT_PORT = 4369
 
 #: The limit for NAMES_RESP in bytes: some 20,000 nodes on one host.
 MAX_NAMES = 1 << 20
+#: Seconds for epmd to close a connection that was closed here.
+FINISH_TIME = 1.0
 
 
 def default_port() -> int:
@@ -78,6 +80,19 @@ class Conversation:
     async def wait_closed(self) -> None:
         with contextlib.suppress(OSError):  # lost or closed: both are the end of it
             await self._writer.wait_closed()
+
+    async def finish(self) -> None:
+        """Close, after epmd has closed too, for which it has :data:`FINISH_TIME`: epmd frees the name of a
+        node when it reads the end of the connection, and then closes."""
+        try:
+            with contextlib.suppress(OSError, TimeoutError):
+                async with asyncio.timeout(FINISH_TIME):
+                    self._writer.write_eof()
+                    while await self._reader.read(1 << 16):
+                        pass
+        finally:
+            self.close()
+        await self.wait_closed()
 
     @property
     def remote_host(self) -> str:
