@@ -281,6 +281,24 @@ async def test_a_body_that_always_finds_a_message_lets_others_run() -> None:
         assert process.alive
 
 
+async def test_a_body_that_finds_its_messages_in_a_long_queue_lets_others_run() -> None:
+    """A BEAM counts the messages that a receive looks at."""
+    mailbox = filled(*range(20_000))
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(others())
+    for wanted in reversed(range(19_900, 20_000)):
+        assert await mailbox.get(wanted) == wanted
+    task.cancel()
+    assert turns > 20
+
+
 async def test_calls_of_a_server_in_a_loop_let_others_run() -> None:
     class Server(GenServer):
         def handle_call(self, request: object, sender: object) -> object:

@@ -18,6 +18,8 @@ from quicdist.term import Reference
 
 #: A process that never has to wait for a message yields to the event loop after so many messages.
 IN_A_ROW = 200
+#: So many messages that were tested for it and stay count as one that was received.
+TESTED = 64
 
 
 class Mailbox:
@@ -43,7 +45,7 @@ class Mailbox:
 
     def __init__(self) -> None:
         self._messages: deque[Any] | None = None
-        #: How many messages in a row were received without a wait.
+        #: How many messages in a row were received, or tested, without a wait.
         self._in_a_row = 0
         #: How many of the messages, from the first, are priority messages.
         self._priority = 0
@@ -146,6 +148,7 @@ class Mailbox:
             test = compiled(pattern, references)
             index = self._find(test, references) if self._messages else -1
             if index >= 0:
+                self._in_a_row += index // TESTED
                 message = self._take(index)
                 if references:
                     self._received(references)
