@@ -547,3 +547,23 @@ class TestRepr:
 
     def test_a_node_without_carriers_says_so(self) -> None:
         assert repr(lone()) == "<Node alone@127.0.0.1 new, no carrier>"
+
+
+async def test_signals_of_processes_that_send_while_the_node_stops_are_no_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Their connections are closed before they end."""
+    async with listening("other@127.0.0.1") as other:
+        node = listening(nodes={other.name: ("127.0.0.1", other.addresses[0].port)})
+        await node.start()
+        await node.connect(other.name)
+
+        async def sends(process: Process) -> None:
+            while True:
+                await process.send_wait(("nobody", other.name), bytes(100_000))
+
+        process = node.spawn(sends)
+        await asyncio.sleep(0)
+        await node.stop()
+        assert process.exit_reason == SHUTDOWN
+    assert not [each for each in caplog.records if "are dropped" in each.message]

@@ -106,6 +106,45 @@ async def test_a_priority_message_of_a_cancelled_receive_goes_back_to_its_place(
     assert await drained(mailbox) == ["p", b"x", "q", 1]
 
 
+async def test_the_message_of_a_cancelled_receive_goes_to_the_one_that_waits() -> None:
+    mailbox = filled("old")
+    first = await waiting(mailbox, int)
+    second = asyncio.create_task(mailbox.get(int))  # It begins before the first one wakes up.
+    mailbox.put(1)
+    first.cancel()
+    assert await asyncio.wait_for(second, 10) == 1
+    assert await drained(mailbox) == ["old"]
+
+
+async def test_the_message_of_a_cancelled_receive_stays_if_the_pattern_of_the_one_that_waits_fails() -> None:
+    mailbox = Mailbox()
+    first = await waiting(mailbox)
+    second = asyncio.create_task(mailbox.get(failing(KeyError("no such key"))))
+    mailbox.put(1)
+    first.cancel()
+    with pytest.raises(KeyError, match="no such key"):
+        await second
+    assert await drained(mailbox) == [1]
+
+
+@pytest.mark.parametrize("ends", ["cancelled", "timed out", "failed"])
+async def test_a_receive_may_begin_when_the_one_before_is_over_and_has_not_woken_up(ends: str) -> None:
+    mailbox = filled("x")
+    before = await waiting(mailbox, failing(KeyError()) if ends == "failed" else int)
+    if ends == "cancelled":
+        before.cancel()
+    elif ends == "failed":
+        mailbox.put("y")
+    else:
+        assert mailbox._waiter is not None
+        mailbox._waiter.set_exception(TimeoutError())
+    asyncio.get_running_loop().call_soon(mailbox.put, 1)
+    assert await mailbox.get(int) == 1
+    with pytest.raises((asyncio.CancelledError, TimeoutError, KeyError)):
+        await before
+    assert len(mailbox) == 1 + (ends == "failed")
+
+
 async def test_a_time_out_leaves_the_messages() -> None:
     mailbox = filled(1)
     with pytest.raises(TimeoutError):
@@ -240,6 +279,24 @@ async def test_a_body_that_always_finds_a_message_lets_others_run() -> None:
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert process.alive
+
+
+async def test_a_body_that_finds_its_messages_in_a_long_queue_lets_others_run() -> None:
+    """A BEAM counts the messages that a receive looks at."""
+    mailbox = filled(*range(20_000))
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(others())
+    for wanted in reversed(range(19_900, 20_000)):
+        assert await mailbox.get(wanted) == wanted
+    task.cancel()
+    assert turns > 20
 
 
 async def test_calls_of_a_server_in_a_loop_let_others_run() -> None:

@@ -452,7 +452,8 @@ class ConnectionTable:
             return False
         except QuicDistError as error:
             self.counters.signals_dropped += 1
-            self._errors.dropped(node, error, caused_by=causing_peer())
+            if self._open:  # otherwise the processes of a node that stops go on for a moment
+                self._errors.dropped(node, error, caused_by=causing_peer())
             return False
         self._program_wants(connection)
         outbox = connection.outbox

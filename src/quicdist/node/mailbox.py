@@ -18,6 +18,8 @@ from quicdist.term import Reference
 
 #: A process that never has to wait for a message yields to the event loop after so many messages.
 IN_A_ROW = 200
+#: So many messages that were tested for it and stay count as one that was received.
+TESTED = 64
 
 
 class Mailbox:
@@ -31,7 +33,6 @@ class Mailbox:
     """
 
     __slots__ = (
-        "_error",
         "_in_a_row",
         "_marks",
         "_messages",
@@ -44,15 +45,13 @@ class Mailbox:
 
     def __init__(self) -> None:
         self._messages: deque[Any] | None = None
-        #: How many messages in a row were received without a wait.
+        #: How many messages in a row were received, or tested, without a wait.
         self._in_a_row = 0
         #: How many of the messages, from the first, are priority messages.
         self._priority = 0
         self._marks: ReceiveMarks | None = None
         self._waiter: asyncio.Future[Any] | None = None
         self._test: Test | None = None
-        #: The exception that the pattern of the waiting receive has raised.
-        self._error: BaseException | None = None
         #: The place where the message passed to the receive would have been queued: whether it is a
         #: priority message, and how many of its kind were before it.
         self._place: tuple[bool, int] = (False, 0)
@@ -69,31 +68,15 @@ class Mailbox:
 
     def put(self, message: Any, *, priority: bool = False, taken: Callable[[], None] | None = None) -> None:
         """Add a message; ``taken`` is called when it is received or dropped."""
-        waiter = self._waiter
-        if waiter is None:
+        if self._waiter is None:
             if self._messages is not None and self._marks is None and not priority and taken is None:
                 self._messages.append(message)
                 return
-        elif not waiter.done():
-            delivered = False
-            try:
-                # A function in the pattern may have ended the process, and this receive with it.
-                if self._test is None or (self._test(message) and not waiter.done()):
-                    self._place = priority, self._priority if priority else len(self) - self._priority
-                    waiter.set_result(message)
-                    self._waiter = None
-                    delivered = True
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:
-                # An exception of the pattern is raised in the receive, not in the sender.
-                if not waiter.done():
-                    self._error = error
-                    waiter.set_result(None)
-            if delivered:
-                if taken is not None:
-                    taken()
-                return
+        elif self._pass_on(message):
+            self._place = priority, self._priority if priority else len(self) - self._priority
+            if taken is not None:
+                taken()
+            return
         messages = self._messages
         if messages is None:
             messages = self._messages = deque()
@@ -109,8 +92,29 @@ class Mailbox:
                 self._taken = {}
             self._taken[id(message)] = taken
 
+    def _pass_on(self, message: Any) -> bool:
+        """Pass a message to the receive that waits, if it matches; whether it did."""
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            return False
+        try:
+            # A function in the pattern may have ended the process, and this receive with it.
+            if self._test is None or (self._test(message) and not waiter.done()):
+                waiter.set_result(message)
+                self._waiter = None
+                return True
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            # An exception of the pattern is raised in the receive, not in the sender.
+            if not waiter.done():
+                waiter.set_result(_Failed(error))
+        return False
+
     def _put_back(self, message: Any) -> None:
-        """Queue a message at the place where it would be without the receive."""
+        """Queue a message at the place where it would be without the receive, or pass it to the next one."""
+        if self._pass_on(message):
+            return
         messages = self._messages
         if messages is None:
             messages = self._messages = deque()
@@ -144,11 +148,12 @@ class Mailbox:
             test = compiled(pattern, references)
             index = self._find(test, references) if self._messages else -1
             if index >= 0:
+                self._in_a_row += index // TESTED
                 message = self._take(index)
                 if references:
                     self._received(references)
                 return message
-        if self._waiter is not None:
+        if self._waiter is not None and not self._waiter.done():
             raise RuntimeError("another receive of this process is waiting")
         self._in_a_row = 0
         loop = asyncio.get_running_loop()
@@ -157,21 +162,23 @@ class Mailbox:
         timer = None if timeout is None else loop.call_later(max(timeout, 0.0), _expire, waiter, timeout)
         try:
             message = await waiter
-            if self._error is not None:
-                raise self._error
-            if references:
-                self._received(references)
-            return message
         except asyncio.CancelledError:
-            if self._error is None and waiter.done() and not waiter.cancelled() and not waiter.exception():
+            if waiter.done() and not waiter.cancelled() and not waiter.exception():
                 # It came when the receive was cancelled: it is still unread.
-                self._put_back(waiter.result())
+                unread = waiter.result()
+                if type(unread) is not _Failed:
+                    self._put_back(unread)
             raise
         finally:
             if self._waiter is None or self._waiter is waiter:
-                self._waiter = self._test = self._error = None
+                self._waiter = self._test = None
             if timer is not None:
                 timer.cancel()
+        if type(message) is _Failed:
+            message.raise_error()
+        if references:
+            self._received(references)
+        return message
 
     def take(self) -> Any:
         """The first message, of which there must be one."""
@@ -269,6 +276,22 @@ class Mailbox:
             taken()
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(error)
+
+
+class _Failed:
+    """In place of a message: the pattern of the receive has raised an exception. A future takes no
+    ``StopIteration``."""
+
+    __slots__ = ("_error",)
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def raise_error(self) -> None:
+        try:
+            raise self._error
+        finally:
+            del self._error  # It refers to this frame.
 
 
 def _expire(waiter: asyncio.Future[Any], timeout: float) -> None:
