@@ -396,7 +396,8 @@ def test_the_context_of_a_connection_is_ours(certificates: CertificateFiles) -> 
     settings = QuicSettings(tls=certificates.tls())
     wire = SecureWire(settings, settings)
     wire.talk()
-    assert type(wire.client.tls) is type(wire.server.tls) is TlsContext
+    assert isinstance(wire.client.tls, TlsContext)
+    assert isinstance(wire.server.tls, TlsContext)
     assert wire.completed()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.crypto import CryptoContext, CryptoPair
+from aioquic.quic.events import ConnectionIdIssued
 from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import QuicStream
 from aioquic.tls import Context, Epoch, KeySchedule
@@ -79,6 +80,39 @@ def test_the_objects_of_discarded_epochs_are_shared_by_all_connections(
 
 def test_what_is_freed_of_a_tls_context_is_what_aioquic_gives_it() -> None:
     assert set(handshake_memory._OF_HANDSHAKE) <= set(vars(Context(is_client=True)))
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_tls_context_has_no_attributes_of_its_own_for_what_is_freed(
+    side: str, certificates: CertificateFiles
+) -> None:
+    context = of(Crafted(certificates), side).tls
+    freed = handshake_memory._OF_HANDSHAKE
+    assert set(vars(context)).isdisjoint(freed)
+    assert {name: getattr(context, name) for name in freed} == freed
+
+
+def test_the_certificate_of_the_peer_is_still_the_one_that_it_has_shown(
+    certificates: CertificateFiles,
+) -> None:
+    quic = of(Crafted(certificates), "client")
+    (shown,) = quic.peer_certificates()  # type: ignore[attr-defined]
+    assert shown == load_credentials(certificates.cert, certificates.key).certificate
+
+
+def test_events_before_and_after_the_handshake_is_confirmed_are_kept_in_order(
+    certificates: CertificateFiles,
+) -> None:
+    quic = of(Crafted(certificates), "client")
+    before = quic._events
+    quic._events.append(ConnectionIdIssued(b"1"))
+    quic._confirm_handshake()
+    quic._events.append(ConnectionIdIssued(b"2"))
+    assert quic._events is not before
+    assert [quic.next_event() for _ in range(len(quic._events))][-2:] == [
+        ConnectionIdIssued(b"1"),
+        ConnectionIdIssued(b"2"),
+    ]
 
 
 @pytest.mark.parametrize("side", SIDES)

@@ -102,7 +102,8 @@ class UdpSocket:
         self._sock = sock
         self.loop = asyncio.get_running_loop()
         self._lock = KeepAlive.of(self.loop).lock
-        self._unsent: deque[Datagram] = deque()
+        # Nearly always empty: a deque would take 700 bytes for each dialled connection.
+        self._unsent: list[Datagram] = []
         self._backlog: deque[Datagram] = deque()
         self._handling = False
         self._connected_to: SocketAddress | None = None
@@ -351,9 +352,9 @@ class UdpSocket:
 
     def _keep(self, datagrams: Sequence[Datagram]) -> None:
         self._unsent.extend(datagrams)
-        while len(self._unsent) > MAX_UNSENT:
-            self._unsent.popleft()
-            self.dropped += 1
+        excess = max(0, len(self._unsent) - MAX_UNSENT)
+        del self._unsent[:excess]
+        self.dropped += excess
 
     def _writable(self) -> None:
         if self.closed:

@@ -5,6 +5,7 @@ Source: OTP stdlib, ``io_lib`` ("~w", "~p") and ``erlang:float_to_list/2`` with 
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Callable
@@ -28,8 +29,14 @@ RESERVED_WORDS = KEYWORDS | {"maybe", "else"}
 _BARE_ATOM = re.compile(r"[a-zß-öø-ÿ][0-9@_a-zA-ZÀ-ÖØ-öø-ÿ]*")
 _CONTROL = "\n\r\t\v\b\f\x1b"
 _LATIN1 = re.compile(rf"[ -~\xa0-\xff{_CONTROL}]*")
-_UNICODE = re.compile(rf"[ -~\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff{_CONTROL}]*")
 _WIDE = re.compile(r"[^\x00-\xff]")
+
+
+@functools.cache
+def _unicode() -> re.Pattern[str]:
+    """Compiled with its first use: that takes longer than to load the rest of this module."""
+    return re.compile(rf"[ -~\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff{_CONTROL}]*")
+
 
 _ESCAPES = {code: f"\\{code:03o}" for code in (*range(32), *range(127, 160))}
 _ESCAPES |= {ord(char): f"\\{name}" for char, name in zip("\n\r\t\v\b\f\x1b\x7f", "nrtvbfed", strict=True)}
@@ -97,7 +104,7 @@ class Writer:
 
     @property
     def _printable(self) -> re.Pattern[str]:
-        return _UNICODE if self.unicode and self.printable_range == "unicode" else _LATIN1
+        return _unicode() if self.unicode and self.printable_range == "unicode" else _LATIN1
 
     def _list(self, term: list[Any]) -> str | None:
         if not term:

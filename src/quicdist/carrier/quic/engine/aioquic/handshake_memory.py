@@ -11,15 +11,20 @@ them up for packets that come late. ``tests/carrier/test_handshake_memory.py`` h
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from aioquic.quic.connection import MAX_LOCAL_CHALLENGES
 from aioquic.quic.crypto import CryptoPair, NoCallback
 from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import QuicStream
-from aioquic.tls import Context, Epoch, ExtensionType
+from aioquic.tls import Epoch, ExtensionType
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from quicdist.carrier.quic.engine.aioquic.recovery import OwnRecovery
+from quicdist.carrier.quic.engine.aioquic.tls import TlsContext
+
+T = TypeVar("T")
 
 #: Without keys, as after ``teardown``.
 _NO_KEYS: Final = CryptoPair()
@@ -53,16 +58,20 @@ _OF_HANDSHAKE: Final[dict[str, Any]] = {
 }
 
 
-class _Queue(list[bytes]):
+#: A TLS context whose handshake is confirmed: what is freed has its value in the class.
+_CONFIRMED: Final[type[TlsContext]] = type("ConfirmedTls", (TlsContext,), dict(_OF_HANDSHAKE))
+
+
+class _Queue(list[T]):
     """A queue that is nearly always empty, and takes no memory then: a deque takes 700 bytes."""
 
     __slots__ = ()
 
-    def popleft(self) -> bytes:
+    def popleft(self) -> T:
         return self.pop(0)
 
 
-class _Recent(_Queue):
+class _Recent(_Queue[bytes]):
     """The last few path challenges."""
 
     __slots__ = ()
@@ -87,6 +96,7 @@ class FreesHandshake(OwnRecovery):
         super()._confirm_handshake()
         self._free_handshake()
         self._datagrams_pending = _Queue()  # type: ignore[assignment]  # it has what is called
+        self._events = _Queue(self._events)  # type: ignore[assignment]
         for path in self._network_paths:
             path.local_challenges = _Recent(path.local_challenges)  # type: ignore[assignment]
             path.remote_challenges = _Queue(path.remote_challenges)  # type: ignore[assignment]
@@ -103,12 +113,14 @@ class FreesHandshake(OwnRecovery):
         if not (early.recv.is_valid() or early.send.is_valid()):
             self._cryptos[Epoch.ZERO_RTT] = _NO_KEYS
         self._loss.keep_space(self._spaces[Epoch.ONE_RTT])
-        free(self.tls, is_client=self._is_client)
+        context = self.tls
+        assert isinstance(context, TlsContext)
+        free(context, is_client=self._is_client)
 
 
-def free(context: Context, *, is_client: bool) -> None:
+def free(context: TlsContext, *, is_client: bool) -> None:
     """Free what a TLS context has of its handshake."""
-    vars(context).update(_OF_HANDSHAKE)
+    context.__class__ = _CONFIRMED
     if not is_client:
         context.key_schedule = None  # a client makes session tickets with it
         context.new_session_ticket_cb = None
@@ -117,3 +129,9 @@ def free(context: Context, *, is_client: bool) -> None:
         for extension in context.received_extensions or ()
         if extension[0] == ExtensionType.QUIC_TRANSPORT_PARAMETERS
     ]
+    if context._peer_certificate is not None:
+        # The old object keeps all extensions that were verified as objects, which take more than itself.
+        der = context._peer_certificate.public_bytes(Encoding.DER)
+        context._peer_certificate = x509.load_der_x509_certificate(der)
+    # A dict does not shrink when its keys are deleted.
+    context.__dict__ = {name: value for name, value in vars(context).items() if name not in _OF_HANDSHAKE}
