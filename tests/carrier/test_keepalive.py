@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +16,6 @@ import pytest
 from quicdist.carrier import PeerClosed, QuicSettings
 from quicdist.carrier import keepalive as keepalive_module
 from quicdist.carrier.keepalive import TICK_INTERVAL, KeepAlive
-from quicdist.carrier.quic.driver import endpoint
 from quicdist.carrier.quic.engine.aioquic import event_queue, statistics
 from quicdist.carrier.quic.link import QuicLink
 from quicdist.carrier.tcp.link import TcpLink
@@ -52,22 +50,6 @@ def stand_still(times: int = 1, pause: float = 0.0, between: Callable[[float], N
             between(pause)
 
     in_a_thread(act)
-
-
-@pytest.fixture
-def advance(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Sets the clock of what keeps links alive ahead by so many seconds, in place of a sleep: a machine that
-    is busy makes sleeps longer, and then more ticks are due."""
-    ahead, monotonic = 0.0, time.monotonic
-
-    def advance(seconds: float) -> None:
-        nonlocal ahead
-        ahead += seconds
-
-    clock = SimpleNamespace(monotonic=lambda: monotonic() + ahead)
-    for module in (keepalive_module, endpoint):
-        monkeypatch.setattr(module, "time", clock)
-    return advance
 
 
 class Member:
