@@ -220,7 +220,7 @@ async def test_a_connection_that_ended_is_freed_at_once(settings: QuicSettings, 
         before = alive()
         await end(server, settings)
         # Draining takes three probe timeouts.
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while alive() - before:  # noqa: ASYNC110  # nobody tells of it
                 await asyncio.sleep(0.05)
         gc.set_debug(gc.DEBUG_SAVEALL)

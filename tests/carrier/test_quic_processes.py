@@ -79,7 +79,7 @@ async def test_a_dialled_process_that_is_killed_is_noticed_by_its_port(
 
 async def test_a_process_that_dialled_and_is_killed_is_noticed(settings: QuicSettings) -> None:
     """By its silence, or before by what the system answers in its place."""
-    soon = QuicSettings(tls=settings.tls, idle_timeout=1.0)
+    soon = QuicSettings(tls=settings.tls, idle_timeout=3.0)
     async with listening(soon) as server, peer("dial", str(server.address.port), "stay") as (process, line):
         assert line == "linked"
         inbox = Inbox.of(await server.link())

@@ -221,7 +221,7 @@ async def test_a_node_that_was_killed_and_started_again_ends_old_links(
         await process.wait()
     async with echo(certificates, port):
         quic_link(client.link)._connection.ping()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             error = await client.end()
         assert isinstance(error, LinkLost)
         assert "stateless reset" in str(error)

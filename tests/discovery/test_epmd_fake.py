@@ -269,7 +269,7 @@ async def test_what_epmd_says_unasked_ends_the_registration_and_a_new_one_is_mad
         epmd = discovery(port, reconnect_after=0)
         await epmd.register_node("a@127.0.0.1", 4501)
         await asked.get()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await asked.get()
         await epmd.close()
     assert "unasked byte 63; a@127.0.0.1 is not registered now" in caplog.text

@@ -57,7 +57,7 @@ class World:
 
 async def disconnected(*nodes: Node) -> None:
     """Wait until these nodes are connected to nobody."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while any(node.nodes("connected") for node in nodes):  # noqa: ASYNC110 - a few turns of the loop
             await asyncio.sleep(0.01)
 

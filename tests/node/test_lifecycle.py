@@ -21,10 +21,13 @@ from quicdist import (
     Process,
     Stop,
 )
+from quicdist.node import shutdown
 from quicdist.node.interface import NodeInterface
 from quicdist.node.lifecycle import NodeState
 
 COOKIE = "lifecycle"
+#: Seconds; twice as many are what a node waits for.
+AT_ONCE = 30.0
 SHUTDOWN = Atom("shutdown")
 
 
@@ -35,6 +38,12 @@ def lone(name: str = "alone@127.0.0.1") -> Node:
 
 def listening(name: str = "listens@127.0.0.1", **options: Any) -> Node:
     return Node(name, cookie=COOKIE, carrier="tcp", epmd=False, host="127.0.0.1", **options)
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What does not end at once on a busy machine is told from what is waited for."""
+    monkeypatch.setattr(shutdown, "SHUTDOWN_TIME", 2 * AT_ONCE)
 
 
 @pytest_asyncio.fixture
@@ -222,7 +231,8 @@ class TestStopping:
         assert process.server.terminated  # type: ignore[attr-defined]
 
     async def test_leaving_the_block_waits_for_it_when_cancelled(self) -> None:
-        slow = Slow()
+        go_on = asyncio.Event()
+        slow = Slow(go_on)
 
         async def block() -> None:
             async with lone() as node:
@@ -234,6 +244,7 @@ class TestStopping:
             left.cancel()
             await asyncio.sleep(0.005)
             assert not left.done()
+        go_on.set()
         with pytest.raises(asyncio.CancelledError):
             await left
         assert slow.terminated
@@ -267,13 +278,16 @@ class TestStopping:
 
 
 class Slow(GenServer):
-    def __init__(self) -> None:
+    """``terminate`` waits for ``until``, or a little."""
+
+    def __init__(self, until: asyncio.Event | None = None) -> None:
         self.terminating = asyncio.Event()
         self.terminated = False
+        self.until = until
 
     async def terminate(self, reason: Any) -> None:
         self.terminating.set()
-        await asyncio.sleep(0.05)
+        await (asyncio.sleep(0.05) if self.until is None else self.until.wait())
         self.terminated = True
 
 
@@ -281,7 +295,7 @@ class TestStoppingFromInside:
     """What the stop waits for does not wait for the stop."""
 
     async def over(self, node: Node) -> None:
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(AT_ONCE):
             await node.run_forever()
 
     async def test_stop_in_a_body_does_not_wait_for_the_stop(self, node: Node) -> None:
@@ -482,11 +496,11 @@ async def test_a_dial_under_way_ends_with_the_node() -> None:
     came: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
     silent = await asyncio.start_server(lambda _, writer: came.put_nowait(writer), "127.0.0.1", 0)
     nodes = {"silent@127.0.0.1": ("127.0.0.1", silent.sockets[0].getsockname()[1])}
-    node = listening("dials@127.0.0.1", nodes=nodes, setup_time=30)
+    node = listening("dials@127.0.0.1", nodes=nodes, setup_time=2 * AT_ONCE)
     await node.start()
     dial = asyncio.create_task(node.connect("silent@127.0.0.1"))
     writer = await came.get()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(AT_ONCE):
         await node.stop()
     with pytest.raises(NotConnected):
         await dial
@@ -500,23 +514,23 @@ async def test_a_dial_over_quic_ends_with_the_node() -> None:
         silent.bind(("127.0.0.1", 0))
         silent.setblocking(False)
         nodes = {"silent@127.0.0.1": silent.getsockname()}
-        node = Node("dials@127.0.0.1", cookie=COOKIE, nodes=nodes, listen=False, setup_time=30)
+        node = Node("dials@127.0.0.1", cookie=COOKIE, nodes=nodes, listen=False, setup_time=2 * AT_ONCE)
         await node.start()
         dial = asyncio.create_task(node.connect("silent@127.0.0.1"))
         await asyncio.get_running_loop().sock_recv(silent, 2000)
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(AT_ONCE):
             await node.stop()
         with pytest.raises(NotConnected):
             await dial
 
 
 async def test_a_handshake_on_its_way_in_ends_with_the_node() -> None:
-    node = listening(setup_time=30)
+    node = listening(setup_time=2 * AT_ONCE)
     await node.start()
     reader, writer = await asyncio.open_connection("127.0.0.1", node.addresses[0].port)
     name = b"N" + bytes(14) + b"peer@127.0.0.1"
     writer.write(len(name).to_bytes(2, "big") + name)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(AT_ONCE):
         await asyncio.sleep(0)
         await node.stop()
         await reader.read()

@@ -34,7 +34,7 @@ async def test_a_link_that_ends_as_it_starts_fails_the_callers_and_is_told_to_no
         told: list[Any] = []
         one.subscribe(told.append)
         one.send(("name", TWO), 1)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             with pytest.raises(NotConnected) as caught:
                 await one.connect(TWO)
         assert [type(error) for error in caught.value.attempts] == [FrameError]

@@ -133,7 +133,7 @@ async def test_a_fault_in_register_fails_the_start_and_is_undone(fault: str) -> 
     faulty = Faulty("register_node", FAULTS[fault])
     it = node(faulty)
     with pytest.raises(DiscoveryError) as caught:
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(30):
             await it.start()
     assert it._local.lifecycle.state is NodeState.STOPPED
     assert faulty.called == ["register_node", "unregister_node", "close"]
@@ -149,7 +149,7 @@ async def test_a_fault_while_the_node_stops_is_logged(
     fault: str, function: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     faulty = Faulty(function, FAULTS[fault])
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         async with node(faulty) as it:
             pass
     assert it._local.lifecycle.state is NodeState.STOPPED
@@ -182,7 +182,7 @@ async def test_a_creation_that_is_none_is_refused(creation: Any) -> None:
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_one_way_of_a_chain_does_not_keep_the_others_registered(fault: str) -> None:
     faulty, good = Faulty("unregister_node", FAULTS[fault]), Faulty("", never)
-    async with asyncio.timeout(2), node(ChainDiscovery(faulty, good)):
+    async with asyncio.timeout(30), node(ChainDiscovery(faulty, good)):
         pass
     assert good.called == ["register_node", "unregister_node", "close"]
 

@@ -35,7 +35,7 @@ async def ask(node: Node, to: Any, request: Any) -> Any:
     """The answer to a system message from another process."""
     process = node._local.runtime.add_process()
     process.send(to, (SYSTEM, (process.pid, 1), request))
-    return (await process.receive(timeout=5))[1]
+    return (await process.receive(timeout=30))[1]
 
 
 @pytest.fixture

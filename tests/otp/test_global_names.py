@@ -59,7 +59,7 @@ async def meet(one: Node, other: Node) -> None:
 
 
 async def gone(node: Node, name: str) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while await node.global_names.whereis_name(name) is not None:  # noqa: ASYNC110 - it has no event
             await asyncio.sleep(0)
 

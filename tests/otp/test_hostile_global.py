@@ -148,7 +148,7 @@ async def test_names_and_locks_of_a_peer_are_bounded_and_go_with_it(monkeypatch:
         node.subscribe(lambda _: down.set())
         peer.link.close()
         await down.wait()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while protocol(node).registry.names.items():  # noqa: ASYNC110 - it has no event
                 await asyncio.sleep(0)
         assert len(protocol(node).registry.locks) == 1

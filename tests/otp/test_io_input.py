@@ -143,11 +143,11 @@ async def test_requests_that_wait_for_input_are_bounded_and_do_not_keep_output_o
     assert refused == [
         (REPLY, io_server.MAX_READING + n, (Atom("error"), Atom("terminated"))) for n in range(10)
     ]
-    await node.io.put_chars("user", "output\n", timeout=5)
+    await node.io.put_chars("user", "output\n", timeout=30)
     assert capsys.readouterr().out == "output\n"
     process.stop()
     node.io.set_input(io.StringIO("next\n"))
-    assert await node.io.get_line("user", timeout=5) == "next\n"
+    assert await node.io.get_line("user", timeout=30) == "next\n"
 
 
 async def test_read_requests_of_every_shape_are_answered(node: Node) -> None:
@@ -179,7 +179,7 @@ async def test_read_requests_of_every_shape_are_answered(node: Node) -> None:
                 count += 1
                 process.send("user", (REQUEST, process.pid, count, (Atom("requests"), [request, request])))
                 count += 1
-    answered = {(await process.receive((REPLY, ANY, ANY), timeout=5))[1] for _ in range(count)}
+    answered = {(await process.receive((REPLY, ANY, ANY), timeout=30))[1] for _ in range(count)}
     assert answered == set(range(count))
     assert await node.io.get_line("user") in ("one\n", "two\n", "e\n", "")
 

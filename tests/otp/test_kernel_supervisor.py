@@ -131,7 +131,7 @@ async def test_no_message_ends_a_service(one: Node, two: Node, name: str) -> Non
                 process.send((name, two.name), random_term(random, [process.pid, process.alias(), before]))
             await one.ping(two.name)
         assert pid_of(two, name) == before
-        assert await one.ping(two.name, timeout=2)
+        assert await one.ping(two.name, timeout=30)
 
     await in_process(one, send)
 
@@ -174,7 +174,7 @@ async def test_a_peer_that_asks_for_the_state_and_does_not_answer_blocks_nobody(
 
     state = asyncio.ensure_future(one.sys.get_state(("net_kernel", two.name), timeout=None))
     await asked.wait()
-    assert await one.ping(two.name, timeout=2)
+    assert await one.ping(two.name, timeout=30)
     state.cancel()
 
 

@@ -45,7 +45,7 @@ async def node(tmp_path: Path) -> AsyncIterator[Node]:
 async def used(use: Use, node: Node) -> str:
     """The error of a use in this event loop."""
     with pytest.raises(NodeError) as caught:
-        await asyncio.wait_for(use(node), 5)
+        await asyncio.wait_for(use(node), 30)
     return str(caught.value)
 
 

@@ -35,7 +35,7 @@ def pipe() -> Iterator[int]:
         os.close(reading)
 
 
-async def request(process: Process, device: Any, text: str, *, timeout: float = 10) -> Any:
+async def request(process: Process, device: Any, text: str, *, timeout: float = 30) -> Any:
     """Have a text written and wait for the answer."""
     reference = ask(process, device, text)
     return (await process.receive((Atom("io_reply"), reference, ANY), timeout=timeout))[2]
@@ -57,7 +57,7 @@ async def test_texts_are_written_in_order_and_then_answered(one: Node, two: Node
             references = [ask(process, ("user", two.name), line) for line in lines]
             read = await asyncio.to_thread(reads, reading, sum(map(len, lines)))
             assert read == "".join(lines)
-            answers = [await process.receive(timeout=10) for _ in lines]
+            answers = [await process.receive(timeout=30) for _ in lines]
             assert [answer[1:] for answer in answers] == [(reference, OK) for reference in references]
 
         await in_process(one, write)
@@ -89,7 +89,7 @@ async def test_a_text_that_is_written_at_once_is_answered_after_earlier_ones(
         for _ in range(3):  # until whatever waits for the first one waits
             await asyncio.sleep(0)
         references.append(ask(process, Atom("user"), "second"))
-        assert [(await process.receive(timeout=10))[1] for _ in references] == references
+        assert [(await process.receive(timeout=30))[1] for _ in references] == references
 
     await in_process(one, asks)
 
@@ -108,13 +108,13 @@ async def test_a_pipe_that_nobody_reads_blocks_only_the_process_that_prints(one:
             user = ("user", two.name)
             waiting = ask(process, user, "x" * 1_000_000)
             for _ in range(10):
-                assert await one.ping(two.name, timeout=2)
+                assert await one.ping(two.name, timeout=30)
             with pytest.raises(TimeoutError):
                 await process.receive((Atom("io_reply"), waiting, ANY), timeout=0.2)
             # Others who print wait behind it, and what needs no output is answered.
-            assert await one.io.request(user, Atom("getopts"), timeout=2)
+            assert await one.io.request(user, Atom("getopts"), timeout=30)
             assert await asyncio.to_thread(reads, reading, 1_000_000) == "x" * 1_000_000
-            assert (await process.receive((Atom("io_reply"), waiting, ANY), timeout=10))[2] == OK
+            assert (await process.receive((Atom("io_reply"), waiting, ANY), timeout=30))[2] == OK
 
         await in_process(one, write)
 
@@ -129,11 +129,11 @@ async def test_the_queue_of_texts_is_bounded(one: Node, two: Node, monkeypatch: 
             assert await request(process, ("user", two.name), "y" * 100_000) == TERMINATED
             # One that is larger than all that may wait is written where nothing does.
             await asyncio.to_thread(reads, reading, 900_000)
-            answers = [(await process.receive(timeout=10))[2] for _ in range(20)]
+            answers = [(await process.receive(timeout=30))[2] for _ in range(20)]
             assert answers.count(OK) == 9
             larger = ask(process, ("user", two.name), "y" * 2_000_000)
             await asyncio.to_thread(reads, reading, 2_000_000)
-            assert (await process.receive((Atom("io_reply"), larger, ANY), timeout=10))[2] == OK
+            assert (await process.receive((Atom("io_reply"), larger, ANY), timeout=30))[2] == OK
 
         await in_process(one, write)
 

@@ -6,6 +6,7 @@ import asyncio
 import ctypes
 import logging
 import random
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -214,15 +215,22 @@ async def test_an_extension_that_holds_the_interpreter_now_and_then_costs_no_con
 
 
 async def test_a_call_is_answered_late_or_times_out_and_others_go_on(pair: Pair) -> None:
+    begun, go_on = asyncio.Event(), threading.Event()
+
+    def blocks() -> None:
+        pair.node.call_soon_threadsafe(begun.set)
+        go_on.wait(60)
+
     def offer(there: Node) -> None:
-        there.export("work", "run")(sleep)
+        there.export("work", "run")(blocks)
         there.export("work", "ask")(lambda: "still here")
 
     await pair.there.call(offer)
-    running = asyncio.create_task(pair.node.call(pair.name, "work", "run", [3.0], timeout=60))
-    await asyncio.sleep(0.1)
+    running = asyncio.create_task(pair.node.call(pair.name, "work", "run", timeout=60))
+    await begun.wait()
     with pytest.raises(CallTimeout):
         await pair.node.call(pair.name, "work", "ask", timeout=0.5)
+    go_on.set()
     assert await pair.node.call(pair.name, "work", "ask", timeout=30) == b"still here"
     await running
     assert pair.downs == []

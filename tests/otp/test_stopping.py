@@ -30,6 +30,8 @@ from quicdist.node import shutdown
 from tests.support.records import records_of
 
 COOKIE = "stopping"
+#: Seconds; twice as many are what a node waits for.
+AT_ONCE = 30.0
 SHUTDOWN, KILLED, NOCONNECTION = Atom("shutdown"), Atom("killed"), Atom("noconnection")
 
 
@@ -68,6 +70,12 @@ async def other(node: Node, options: dict[str, Any]) -> AsyncIterator[Node]:
     async with who_knows(node, "sees@127.0.0.1", options) as other:
         await other.connect(node.name)
         yield other
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What does not end at once on a busy machine is told from what is waited for."""
+    monkeypatch.setattr(shutdown, "SHUTDOWN_TIME", 2 * AT_ONCE)
 
 
 @pytest.fixture
@@ -228,7 +236,7 @@ class TestOrder:
 
         supervisor = Supervisor([notes.child("out"), ChildSpec("inner", inner, type="supervisor")])
         node.serve(supervisor)
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(AT_ONCE):
             await starting.wait()
             await node.stop()
         assert notes == ["in", "out"]
@@ -249,7 +257,7 @@ class TestOrder:
         hangs = node.whereis("hangs")
         assert hangs is not None
         hangs.stop(KILLED)
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(AT_ONCE):
             await again.wait()
             await node.stop()
         assert notes == ["last"]
@@ -262,7 +270,7 @@ class TestTime:
         """More than the node gives others, and less."""
         children = [notes.child("long", seconds=0.3), notes.child("short", seconds=60, shutdown=0.01)]
         await node.gen_server.start(Supervisor(children))
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(AT_ONCE):
             await node.stop()
         assert notes == ["short", "long", "long ended"]
         assert "child short did not shut down in time and is killed" in caplog.text
@@ -271,14 +279,14 @@ class TestTime:
         self, node: Node, notes: Notes, quick: None, caplog: pytest.LogCaptureFixture
     ) -> None:
         processes = [node.serve(notes.server("slow", seconds=60)), node.serve(notes.server("quick"))]
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(AT_ONCE):
             await node.stop()
         assert [process.exit_reason for process in processes] == [KILLED, SHUTDOWN]
         assert "has not ended within 0.1 s of shutdown and is killed" in caplog.text
 
     async def test_a_node_with_nothing_to_end_stops_at_once(self, node: Node) -> None:
         """Its own processes are not waited for, whether they trap exits or not."""
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(AT_ONCE):
             await node.stop()
 
     async def test_code_that_ignores_cancellation_is_left_running(self, node: Node, quick: None) -> None:
@@ -293,7 +301,7 @@ class TestTime:
 
         task = node.spawn(stubborn).task
         assert task is not None
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(AT_ONCE):
             await node.stop()
         over.set()
         task.cancel()
@@ -337,7 +345,7 @@ class TestTrappingExits:
         self, node: Node, other: Node, notes: Notes
     ) -> None:
         node.serve(notes.server("plain"), name="plain")
-        asked = other.gen_server.send_request(("plain", node.name), 0.05)
+        asked = other.gen_server.send_request(("plain", node.name), 3600)
         assert await other.ping(node.name)
         await node.stop()
         assert notes == ["plain"]
@@ -361,7 +369,7 @@ class TestTrappingExits:
         for process in processes:
             process.trap_exit = True
         await asyncio.sleep(0)
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(AT_ONCE):
             await node.stop()
         assert [process.exit_reason for process in processes] == [SHUTDOWN] * 2
         assert notes == ["body"]
@@ -430,7 +438,7 @@ class TestRunningCalls:
 
         call = other.erpc.send_request(node.name, "py", "forever")
         assert await other.ping(node.name)
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(AT_ONCE):
             await node.stop()
         with pytest.raises(NotConnected):
             await call
@@ -502,18 +510,26 @@ class TestWhatOthersSee:
         assert list(reasons.values()) == [[SHUTDOWN] * 2] * 2 + [[NOCONNECTION] * 2] * 3
 
     async def test_a_stopping_node_accepts_no_connection(
-        self, node: Node, other: Node, options: dict[str, Any], notes: Notes
+        self, node: Node, other: Node, options: dict[str, Any]
     ) -> None:
-        node.serve(notes.server("slow", seconds=0.2))
+        ending, go_on = asyncio.Event(), asyncio.Event()
+
+        class Slow(GenServer):
+            async def terminate(self, reason: Any) -> None:
+                ending.set()
+                await go_on.wait()
+
+        node.serve(Slow())
         assert await other.ping(node.name)
         stopping = asyncio.create_task(node.stop())
-        await asyncio.sleep(0.02)
+        await ending.wait()
         assert await other.ping(node.name)
         async with who_knows(node, "new@127.0.0.1", {**options, "setup_time": 0.1}) as new:
             with pytest.raises(NotConnected):
                 await new.connect(node.name)
+        assert await other.ping(node.name)
+        go_on.set()
         await stopping
-        assert notes == ["slow", "slow ended"]
 
     async def test_the_connection_is_closed_without_an_error(self, node: Node, other: Node) -> None:
         events: asyncio.Queue[Any] = asyncio.Queue()

@@ -13,10 +13,11 @@ from quicdist import Atom, CallTimeout, Global, Node, Via
 from quicdist.protocol import DEFAULT_FLAGS, AliasSend, DistFlag
 from quicdist.term import ImproperList, Reference
 from tests.support.scripted_peer import PEER, ScriptedPeer, scripted_peer, tcp_node
+from tests.support.virtual_time import in_virtual_time
 
 TIMEOUT = 0.2
-#: Seconds that a loaded machine may add.
-MARGIN = 0.8
+#: Seconds that the rest takes, in virtual time.
+MARGIN = 0.1
 
 SERVER = ("server", PEER)
 ASK: dict[str, Callable[[Node, float], Awaitable[object]]] = {
@@ -87,6 +88,7 @@ PEERS = pytest.mark.parametrize("peer", ["silent from the start", "connected and
 
 
 @PEERS
+@in_virtual_time
 async def test_each_call_to_a_silent_node_raises_within_its_time_out(peer: str) -> None:
     async with node_with(peer) as node:
         loop = asyncio.get_running_loop()
@@ -106,6 +108,7 @@ async def test_each_call_to_a_silent_node_raises_within_its_time_out(peer: str) 
 
 
 @PEERS
+@in_virtual_time
 async def test_what_answers_answers_in_time(peer: str) -> None:
     async with node_with(peer) as node:
         loop = asyncio.get_running_loop()
@@ -120,6 +123,7 @@ async def test_what_answers_answers_in_time(peer: str) -> None:
         await asyncio.gather(*map(timed, TOLD))
 
 
+@in_virtual_time
 async def test_names_of_the_cluster_are_asked_for_in_time() -> None:
     published = DEFAULT_FLAGS | DistFlag.PUBLISHED  # a hidden node asks published ones
     async with tcp_node() as node, scripted_peer(node, name=PEER, flags=published):
@@ -134,6 +138,7 @@ async def test_names_of_the_cluster_are_asked_for_in_time() -> None:
                     await ask
 
 
+@in_virtual_time
 async def test_a_state_whose_form_the_peer_never_tells_is_waited_for_in_time() -> None:
     """A node that answers ``sys:get_state`` and not which version it is."""
     async with tcp_node() as node, scripted_peer(node) as peer:

@@ -62,7 +62,7 @@ def peer() -> Iterator[Peer]:
 
 def test_a_program_that_forgets_its_node_ends_and_the_node_is_stopped(peer: Peer) -> None:
     assert peer.run("never_stops_its_node") == (0, "connected\n", "")
-    assert peer.down.get(timeout=5).node == "program@127.0.0.1"
+    assert peer.down.get(timeout=30).node == "program@127.0.0.1"
 
 
 def test_ctrl_c_ends_a_call_that_waits(peer: Peer) -> None:

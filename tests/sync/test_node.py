@@ -63,7 +63,7 @@ def test_a_call_returns_the_value_of_the_function(pair: tuple[Node, Node]) -> No
     listener.export("py", "add")(lambda one, two: one + two)
     assert dialler.ping(LISTENER)
     assert dialler.call(LISTENER, "py", "add", [1, 2]) == 3
-    assert dialler.erpc.multicall([LISTENER, LISTENER], "py", "add", [1, 1], timeout=5) == [2, 2]
+    assert dialler.erpc.multicall([LISTENER, LISTENER], "py", "add", [1, 1], timeout=30) == [2, 2]
     request = dialler.erpc.send_request(LISTENER, "py", "add", [3, 4])
     assert request.receive_response(5) == 7
     assert request.done()
@@ -177,7 +177,7 @@ def test_a_plain_function_is_a_body_in_a_thread_of_its_own(node: Node) -> None:
 
     with node.mailbox() as inbox:
         node.send("echo", (inbox.pid, PING))
-        assert inbox.receive(timeout=5) == PING
+        assert inbox.receive(timeout=30) == PING
     assert threads == ["quicdist echo"]
 
 
@@ -190,7 +190,7 @@ def test_a_plain_function_with_one_parameter_more_is_called_with_each_message(no
         process = node.spawn(answer)
         for number in range(3):
             node.send(process, number)
-        assert [inbox.receive(timeout=5) for _ in range(3)] == [(number, PONG) for number in range(3)]
+        assert [inbox.receive(timeout=30) for _ in range(3)] == [(number, PONG) for number in range(3)]
 
 
 def test_a_coroutine_function_is_a_body_in_the_thread_of_the_node(node: Node) -> None:
@@ -200,7 +200,7 @@ def test_a_coroutine_function_is_a_body_in_the_thread_of_the_node(node: Node) ->
             process.send(inbox.pid, (await process.receive(), Atom("async")))
 
         node.send(node.spawn(body), PING)
-        assert inbox.receive(timeout=5) == (PING, Atom("async"))
+        assert inbox.receive(timeout=30) == (PING, Atom("async"))
 
 
 def test_what_a_body_returns_and_raises_ends_its_process(node: Node) -> None:
@@ -223,7 +223,7 @@ def test_what_a_body_returns_and_raises_ends_its_process(node: Node) -> None:
             assert down in (reason, Atom("noproc"))
             process.finished()
             assert process.exit_reason == reason
-        assert inbox.receive(timeout=5) == 3
+        assert inbox.receive(timeout=30) == 3
 
 
 def test_a_receive_of_a_process_that_is_ended_raises_process_exit(node: Node) -> None:
@@ -251,7 +251,7 @@ def test_a_receive_raises_timeout_error_and_selects_by_pattern(node: Node) -> No
             inbox.receive(timeout=0)
         for message in (1, (PING, 2)):
             node.send(inbox, message)
-        assert inbox.receive((PING, int), timeout=5) == (PING, 2)
+        assert inbox.receive((PING, int), timeout=30) == (PING, 2)
         assert inbox.messages == [1]
 
 
@@ -335,7 +335,7 @@ def test_a_call_that_waits_when_the_node_stops_raises(node: Node) -> None:
 
 def test_an_exported_function_can_stop_its_node(node: Node) -> None:
     node.export("py", "halt")(node.stop)
-    assert node.call(node.name, "py", "halt", timeout=5) is None
+    assert node.call(node.name, "py", "halt", timeout=30) is None
     node.run_forever()
     with pytest.raises(NodeNotStarted):
         node.nodes()

@@ -109,7 +109,7 @@ def test_a_server_that_the_test_ends_is_gone_until_it_is_asked_for(beam: FakeBea
         reference = inbox.monitor(("counter", beam.name))
         assert node.gen_server_call(("counter", beam.name), NEXT) == 1
         beam.server("counter").stop(Atom("gone"))
-        down = inbox.receive((Atom("DOWN"), reference, ANY, ANY, ANY), timeout=5)
+        down = inbox.receive((Atom("DOWN"), reference, ANY, ANY, ANY), timeout=30)
         assert down[4] == Atom("gone")
     with pytest.raises(NoSuchProcess):
         node.gen_server_call(("counter", beam.name), NEXT)
@@ -123,7 +123,7 @@ def test_a_server_sends_messages_to_the_program(beam: FakeBeam, node: Node) -> N
         assert inbox is not None
         node.connect(beam.name)
         beam.server("source").send(("inbox", NAME), (Atom("event"), 1))
-        assert inbox.receive(timeout=5) == (Atom("event"), 1)
+        assert inbox.receive(timeout=30) == (Atom("event"), 1)
 
 
 def test_waiting_for_what_does_not_come_says_what_came(beam: FakeBeam, node: Node) -> None:
@@ -138,6 +138,6 @@ def test_a_fake_that_stops_is_a_node_that_goes_down(beam: FakeBeam, node: Node) 
     with node.mailbox() as inbox:
         node.net_kernel.monitor_nodes(inbox, True, [("node_type", "all")])
         node.connect(beam.name)
-        assert inbox.receive(timeout=5)[0] == Atom("nodeup")
+        assert inbox.receive(timeout=30)[0] == Atom("nodeup")
         beam.stop()
-        assert inbox.receive(timeout=5)[0] == Atom("nodedown")
+        assert inbox.receive(timeout=30)[0] == Atom("nodedown")
