@@ -555,8 +555,8 @@ def test_a_path_that_cannot_be_validated_shortens_no_datagrams_of_another(linked
     assert other.remote_challenges
 
 
-def test_the_quickest_round_trip_is_a_millisecond_at_least(linked_wire: Wire) -> None:
-    assert statistics.quickest_round_trip(linked_wire.client) == 0.001
+def test_the_quickest_round_trip_may_be_less_than_a_millisecond(linked_wire: Wire) -> None:
+    assert 0 < statistics.quickest_round_trip(linked_wire.client) < 0.001
 
 
 def test_all_events_are_taken_at_once(linked_wire: Wire) -> None:

@@ -105,6 +105,37 @@ async def test_a_node_of_quicdist_has_the_whole_window(settings: QuicSettings, c
         assert min(credits) >= WINDOW
 
 
+class CoarseLoop(asyncio.SelectorEventLoop):
+    """Its time has whole milliseconds, as uvloop's has."""
+
+    def time(self) -> float:
+        return round(super().time(), 3)
+
+
+def test_pieces_are_timed_more_finely_than_by_the_event_loop(
+    settings: QuicSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a BEAM on the same machine a piece takes half a millisecond."""
+    times: list[float] = []
+    received = ReceiveFlowControl.received
+
+    def noted(meter: ReceiveFlowControl, stream_id: int, size: int, messages: int, now: float) -> None:
+        times.append(now)
+        received(meter, stream_id, size, messages, now)
+
+    monkeypatch.setattr(ReceiveFlowControl, "received", noted)
+
+    async def exchange() -> None:
+        async with linked(settings) as pair:
+            for number in range(10):
+                pair.to_client(number)
+                await pair.client.get()
+
+    with asyncio.Runner(loop_factory=CoarseLoop) as runner:
+        runner.run(exchange())
+    assert any(now != round(now, 3) for now in times)
+
+
 # -- without a wire -----------------------------------------------------------------------------
 
 

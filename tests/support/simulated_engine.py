@@ -753,7 +753,7 @@ class SimulatedEngine:
         """No acknowledgement waits."""
 
     def quickest_round_trip(self) -> float:
-        return max(self._rtt_min, 0.001)
+        return self._rtt_min
 
     def probe_timeout(self) -> float:
         return 2 * self._rtt + 0.025

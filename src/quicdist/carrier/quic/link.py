@@ -7,6 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from quicdist.carrier.busy_wait import AnswerWait
+from quicdist.carrier.clock import clock_of
 from quicdist.carrier.contract import LostHandler, MessageHandler, TransportStats
 from quicdist.carrier.errors import CarrierError, LinkLost, PeerClosed, PeerSilent
 from quicdist.carrier.link import PENDING, UP, LinkBase
@@ -64,6 +65,7 @@ class QuicLink(LinkBase):
             limits=settings.buffers,
         )
         self._connection = connection
+        self._clock = clock_of(self._loop)
         self._write = connection.write
         self._settings = settings
         self._plan = dist.streams
@@ -272,7 +274,7 @@ class QuicLink(LinkBase):
 
     def _consumed(self, stream_id: int, size: int, messages: int) -> None:
         """``size`` bytes of a data stream were consumed, which completed so many messages."""
-        self._receive_flow_control.received(stream_id, size, messages, self._loop.time())
+        self._receive_flow_control.received(stream_id, size, messages, self._clock())
 
     def stream_reset(self, stream_id: int, code: int) -> None:
         kind = self._plan.kind(stream_id)

@@ -22,6 +22,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from quicdist.carrier.clock import clock_of
 from quicdist.carrier.quic.engine.contract import Engine
 from quicdist.carrier.quic.receive_window import ReceiveWindow
 
@@ -49,6 +50,8 @@ LONG_PAUSE: Final = 0.02
 #: The pieces at a time of a stream that small messages come on as well. With 4 a call that waits behind
 #: messages of 4 MiB takes two to three times as long.
 SHARED: Final = WINDOW // PIECE
+#: The shortest time in which a window is taken to be used up, in seconds: event loops sleep no shorter.
+SLEEP: Final = 0.001
 #: Seconds after which unused credit goes to the next stream.
 UNUSED: Final = 0.1
 
@@ -106,6 +109,7 @@ class ReceiveFlowControl:
         self._most = most
         self._changed = changed
         self._loop = asyncio.get_running_loop()
+        self._clock = clock_of(self._loop)
         self._streams: dict[int, _DataStream] = {}
         self._meters = metered
         self._small_at = -CONCURRENT
@@ -122,7 +126,8 @@ class ReceiveFlowControl:
         self._pausing = False
 
     def received(self, stream_id: int, size: int, messages: int, now: float) -> None:
-        """``size`` bytes were received, which completed so many messages."""
+        """``size`` bytes were received, which completed so many messages. ``now`` is a time of
+        :func:`~quicdist.carrier.clock.clock_of`: a piece may take less than a millisecond."""
         stream = self._streams.get(stream_id)
         if stream is None:
             stream = self._streams[stream_id] = _DataStream(self._engine, stream_id, self._size, now)
@@ -150,7 +155,7 @@ class ReceiveFlowControl:
         if stream.metered:
             self._meter(stream, size, now)
         elif stream.is_due:
-            stream.grow(self._most, self._engine.quickest_round_trip(), now)
+            stream.grow(self._most, max(self._engine.quickest_round_trip(), SLEEP), now)
             stream.grant()
             self._changed()
 
@@ -200,7 +205,7 @@ class ReceiveFlowControl:
     def _next(self) -> None:
         """Grant credit to the next stream, or the whole window to each."""
         self._timer, self._pausing = None, False
-        now = self._loop.time()
+        now = self._clock()
         if self._current is not None:
             # The credit was not used: the message was complete, or its next piece is too large.
             self._release(self._current)

@@ -182,7 +182,7 @@ class Engine(Protocol):
         too long for the path."""
 
     def quickest_round_trip(self) -> float:
-        """The shortest recent round-trip time, at least a millisecond; infinite before the first."""
+        """The shortest recent round-trip time in seconds; infinite before the first."""
 
     def probe_timeout(self) -> float:
         """The probe timeout, without backoff (RFC 9002, section 6.2.1)."""

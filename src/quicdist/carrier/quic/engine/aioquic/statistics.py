@@ -85,9 +85,8 @@ def is_writable(quic: QuicConnection, stream_id: int) -> bool:
 
 
 def quickest_round_trip(quic: OwnRecovery) -> float:
-    """The shortest recent round-trip time in seconds, at least a millisecond: event loops sleep no
-    shorter."""
-    return max(quic._loss.rtt.minimum, 0.001)
+    """The shortest recent round-trip time in seconds."""
+    return quic._loss.rtt.minimum
 
 
 def in_flight(quic: QuicConnection) -> int:
