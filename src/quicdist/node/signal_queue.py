@@ -5,9 +5,11 @@ Erlang Reference Manual, *Processes*: Signals.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from contextvars import copy_context
+from typing import Any, Final
 
 from quicdist.logs import get_logger
 from quicdist.node.process import Process
@@ -17,32 +19,39 @@ log = get_logger("quicdist.node")
 
 _RUNNING = ProcessState.RUNNING
 
+#: So many signals, or as many as wait, take effect before the event loop runs again: processes that send to
+#: each other, or one that sends to itself, may never stop.
+IN_A_ROW: Final = 1000
+
 
 class SignalQueue:
     """Applies signals one at a time, in the order they were sent.
 
     A handler that sends to another handler must neither recurse nor overtake. So the signals that a signal
-    causes wait in the queue until it has taken effect.
+    causes wait in the queue until it has taken effect. The event loop runs after many in a row, as a BEAM
+    takes the processor from a process after some reductions; those that are sent meanwhile wait as well.
 
     ``crashed`` is called with a process, the exception its handler raised, and the message.
     """
 
-    __slots__ = ("_busy", "_crashed", "_waiting")
+    __slots__ = ("_busy", "_crashed", "_interrupted", "_waiting")
 
     def __init__(self, crashed: Callable[[Process, BaseException, Any], None]) -> None:
         self._crashed = crashed
         self._waiting: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
+        #: Signals have to wait: one takes effect now, or the event loop runs before the next ones do.
         self._busy = False
+        self._interrupted = False
 
     @property
     def busy(self) -> bool:
         """Whether a signal takes effect now."""
-        return self._busy
+        return self._busy and not self._interrupted
 
     def deliver(self, process: Process, message: Any) -> None:
         """Hand a message to a process: now, or after the signals before it."""
         if self._busy:
-            self._waiting.append((self.hand_over, (process, message)))
+            self._wait(self.hand_over, process, message)
             return
         self._busy = True
         try:
@@ -57,7 +66,7 @@ class SignalQueue:
             if self._waiting:
                 self._work_off()
         finally:
-            self._busy = False
+            self._busy = self._interrupted
 
     def _failed(self, process: Process, error: BaseException, message: Any) -> None:
         try:
@@ -69,18 +78,31 @@ class SignalQueue:
 
     def submit(self, function: Callable[..., Any], *args: Any) -> None:
         """Call ``function`` as a signal: now, or after the signals before it. What it raises is logged."""
-        self._waiting.append((function, args))
+        self._wait(function, *args)
         if self._busy:
             return
         self._busy = True
         try:
             self._work_off()
         finally:
-            self._busy = False
+            self._busy = self._interrupted
+
+    def _wait(self, function: Callable[..., Any], *args: Any) -> None:
+        if self._interrupted:
+            # Those that wait are not part of the call that sends this one.
+            self._waiting.append((copy_context().run, (function, *args)))
+        else:
+            self._waiting.append((function, args))
 
     def _work_off(self) -> None:
         waiting = self._waiting
+        left = max(IN_A_ROW, len(waiting))
         while waiting:
+            if not left:
+                if self._interrupt():
+                    return
+                left = IN_A_ROW
+            left -= 1
             function, args = waiting.popleft()
             try:
                 function(*args)
@@ -88,6 +110,22 @@ class SignalQueue:
                 raise
             except BaseException:
                 log.exception("a signal failed in %r", function)
+
+    def _interrupt(self) -> bool:
+        """Let the event loop run before the signals that wait; False if none runs."""
+        try:
+            asyncio.get_running_loop().call_soon(self._go_on)
+        except RuntimeError:
+            return False
+        self._interrupted = True
+        return True
+
+    def _go_on(self) -> None:
+        self._interrupted = False
+        try:
+            self._work_off()
+        finally:
+            self._busy = self._interrupted
 
     def hand_over(self, process: Process, message: Any, priority: bool = False) -> None:
         """Hand a message to a process at once, as part of the signal that takes effect now."""
