@@ -277,8 +277,8 @@ class TestLearning:
             for name in range(12):
                 both.check((Atom(f"m{name}"), n % 200))
                 both.check({f"m{name}": n % 200})
-        for name in ("message", "map"):
-            assert table(both.codec, name)._compiled == 5
+        for learner in ("message", "map"):
+            assert table(both.codec, learner)._compiled == 5
 
     def test_a_frequent_kind_replaces_the_oldest_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(shape_table, "_MAX_SHAPES", 5)
