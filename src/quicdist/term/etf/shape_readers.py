@@ -343,7 +343,7 @@ class _Writer:
         self._floats: list[str] = []
         self._size = 0
         self._compared = compared
-        #: Where constant bytes are compared by a mask in place of one after another: the mask, these bytes with
+        #: Where constant bytes are compared by a mask and not one after another: the mask, these bytes with
         #: zeros between them, and how many comparisons that saves.
         self.mask, self.masked, self.compares = bytearray(), bytearray(), 0
         self._masks = masks
