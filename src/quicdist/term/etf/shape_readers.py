@@ -140,8 +140,9 @@ def read(data, i, count, room, items):
 #: The expression for an empty term by its external form.
 _EMPTY = {b"j": "[]", b"h\0": "()", b"t\0\0\0\0": "{}"}
 
-#: To compare more constants than this one by one takes longer than to compare them in one step.
-_LEAST_MASKED = 2
+#: To compare more constants than this one by one takes longer than to compare them in one step. One with
+#: several bytes counts twice: it is an object of its own.
+_MOST_COMPARES = 5
 
 #: By tag of a sized term: the format and the size of its size.
 _SIZES = {
@@ -226,7 +227,7 @@ def _compile_fixed(shape: Shape, known: DecodeCache, read_any: ReadAny, view_fro
         writer.constant(b"\x83")
         term = writer.term(shape, 0)
         unpack, variables, checks, _ = writer.fixed_part()
-        if not masks or writer.compares > _LEAST_MASKED:
+        if not masks or writer.compares > _MOST_COMPARES:
             break
     check = ""
     if masks:
@@ -344,7 +345,7 @@ class _Writer:
         self._size = 0
         self._compared = compared
         #: Where constant bytes are compared by a mask and not one after another: the mask, these bytes with
-        #: zeros between them, and how many comparisons that saves.
+        #: zeros between them, and the comparisons that saves.
         self.mask, self.masked, self.compares = bytearray(), bytearray(), 0
         self._masks = masks
 
@@ -389,8 +390,8 @@ class _Writer:
             self.mask += b"\xff" * len(self._constant)
             self.masked += self._constant
             self._size += len(self._constant)
+            self.compares += 1 if len(self._constant) == 1 else 2
             self._constant = b""
-            self.compares += 1
         if self._constant:
             variable = self.variable()
             size = len(self._constant)
@@ -604,7 +605,7 @@ class _Writer:
                     end = len(self.mask) - size
                     self.mask[end - len(whole) : end] = b"\xff" * len(whole)
                     self.masked[end - len(whole) : end] = whole
-                    self.compares += 1
+                    self.compares += 2
                 else:
                     self.check(f"not {form}.startswith({self.name(whole)})")
                 self._set_identifier(value, kind, node, form, own=True)
