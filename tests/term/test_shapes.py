@@ -216,6 +216,27 @@ class TestLearning:
                 both.check(b"h\2" + atom(f"m{name}") + integer(n))
         assert 1 <= len(learned(both.codec)) <= 5
 
+    def test_kinds_for_which_there_is_no_room_are_not_compiled_in_turn(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(shape_table, "_MAX_SHAPES", 5)
+        both = Both()
+        for n in range(200):
+            for name in range(12):
+                both.check(b"h\2" + atom(f"m{name}") + integer(n))
+        assert cells(both.codec.decoder)["missed_message"].__self__._compiled == 5
+
+    def test_a_frequent_kind_replaces_the_oldest_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(shape_table, "_MAX_SHAPES", 5)
+        monkeypatch.setattr(shape_table, "_REPLACES", 2)
+        both = Both()
+        kinds = [b"h\2" + atom(f"m{name}") for name in range(6)]
+        for kind in kinds:
+            for n in range(20 if kind is not kinds[5] else 40):
+                both.check(kind + integer(n))
+        assert list(cells(both.codec.decoder)["missed_message"].__self__._shapes) == kinds[1:]
+        both.check(kinds[0] + integer(5))
+
     def test_messages_that_never_come_again_are_not_counted_for_ever(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -50,6 +50,19 @@ class EqualToAll:
         return 1
 
 
+class EqualTo:
+    """An object that is equal to another one, and to no Erlang term."""
+
+    def __init__(self, other: object) -> None:
+        self._other = other
+
+    def __eq__(self, other: object) -> bool:
+        return other == self._other
+
+    def __hash__(self) -> int:
+        return hash(self._other)
+
+
 class Truthless:
     def __bool__(self) -> bool:
         raise AttributeError("neither true nor false")
@@ -255,6 +268,32 @@ class TestLearning:
         for table_name in ("message", "map", "element"):
             assert 1 <= len(learned(both.codec, table_name)) <= 5
 
+    def test_kinds_for_which_there_is_no_room_are_not_compiled_in_turn(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(shape_table, "_MAX_SHAPES", 5)
+        both = Both()
+        for n in range(400):
+            for name in range(12):
+                both.check((Atom(f"m{name}"), n % 200))
+                both.check({f"m{name}": n % 200})
+        for learner in ("message", "map"):
+            assert table(both.codec, learner)._compiled == 5
+
+    def test_a_frequent_kind_replaces_the_oldest_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(shape_table, "_MAX_SHAPES", 5)
+        monkeypatch.setattr(shape_table, "_REPLACES", 2)
+        both = Both()
+        for name in range(6):
+            for n in range(80 if name < 5 else 200):
+                both.check((Atom(f"m{name}"), n))
+            for n in range(80 if name < 5 else 200):
+                both.check({f"m{name}": n})
+        assert [key[0].name for key in table(both.codec, "message")._shapes] == ["m1", "m2", "m3", "m4", "m5"]
+        assert list(table(both.codec, "map")._shapes) == [("m1",), ("m2",), ("m3",), ("m4",), ("m5",)]
+        both.check((Atom("m0"), 5))
+        both.check({"m0": 5})
+
     def test_messages_that_are_never_sent_again_are_not_counted_for_ever(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -302,6 +341,18 @@ class TestExactness:
                 both.check([dict.fromkeys(keys, n)] * 20)
             odd = dict.fromkeys((*keys[:-1], EqualToAll()), 1)
             for term in ((Atom("m"), odd), [dict.fromkeys(keys, 1)] * 20 + [odd] + [dict.fromkeys(keys, 2)]):
+                both.check(term)
+
+    @pytest.mark.parametrize("name", [Atom("id"), "id", b"id"])
+    @pytest.mark.parametrize("times", [1, 100])
+    def test_a_key_that_is_equal_to_a_name_is_refused_in_a_known_map(self, name: Any, times: int) -> None:
+        for other in ((), (type(name)("i") if type(name) is Atom else name[:1],)):
+            both = Both()
+            for n in range(times):
+                both.check(dict.fromkeys((*other, name), n))
+                both.check((Atom("m"), dict.fromkeys((*other, name), n)))
+            odd = dict.fromkeys((*other, EqualTo(name)), 1)
+            for term in (odd, (Atom("m"), odd), [odd] * 20):
                 both.check(term)
 
     def test_an_object_without_a_truth_value_among_empty_terms_is_refused(self) -> None:

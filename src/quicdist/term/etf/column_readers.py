@@ -8,7 +8,8 @@ time.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import chain, repeat, starmap
+from functools import lru_cache
+from itertools import repeat, starmap
 from struct import Struct
 from typing import Any, NamedTuple
 
@@ -24,8 +25,8 @@ from quicdist.term.values import BitString
 _FIRST_STEP, _STEP = 128, 512
 #: Elements that are larger gain nothing.
 _MAX_SIZE = 1024
-#: Slices that one step of an iterator makes.
-_SLICES = 16
+#: Slices that are made in one step, and formats for fewer that are kept.
+_BLOCK, _MAX_ENDS = 64, 16
 
 _new = object.__new__
 
@@ -169,18 +170,28 @@ def _reader(
     return read
 
 
+@lru_cache(maxsize=32)
 def _cutter(start: int, size: int) -> Callable[[bytes, int], list[bytes]]:
     """Cuts elements apart: the ``size`` bytes after the first ``start`` ones of each."""
     one = f"{start}x{size}s"
-    some, single = Struct(one * _SLICES), Struct(one)
+    block = Struct(one * _BLOCK)
+    #: By number: the format for the elements after the last block. Lists of one length come again.
+    ends: dict[int, Struct] = {}
 
     def cut(chunk: bytes, count: int) -> list[bytes]:
-        end = count // _SLICES * some.size
-        if end == len(chunk):
-            return [*chain.from_iterable(some.iter_unpack(chunk))]
-        return [
-            *chain.from_iterable(some.iter_unpack(chunk[:end])),
-            *chain.from_iterable(single.iter_unpack(chunk[end:])),
-        ]
+        made: list[bytes] = []
+        at = 0
+        while count >= _BLOCK:
+            made += block.unpack_from(chunk, at)
+            at += block.size
+            count -= _BLOCK
+        if count:
+            end = ends.get(count)
+            if end is None:
+                if len(ends) >= _MAX_ENDS:
+                    ends.clear()
+                end = ends[count] = Struct(one * count)
+            made += end.unpack_from(chunk, at)
+        return made
 
     return cut

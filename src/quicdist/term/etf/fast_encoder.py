@@ -242,7 +242,9 @@ def fast_encoder(
             forms, write_same = known
             if write_same and write_same(term, parts, room):
                 return
-            if write_same is not False:
+            if not _NAMES.issuperset(map(type, keys)):  # a key of another type only says that it is equal
+                forms = None
+            elif write_same is not False:
                 missed += 1
                 if not missed % _COUNTED:
                     missed_map(keys, term, count=_COUNTED)
@@ -390,11 +392,11 @@ def fast_encoder(
     wholes = ValueTable(compile_for_binary, threshold=_MESSAGES, **options)
     writer_of_whole, missed_whole = wholes.functions.get, wholes.missed
 
-    def forget_maps() -> None:
-        for keys, (forms, _) in tuple(known_keys.items()):
-            known_keys[keys] = forms, None
+    def forget_map(keys: tuple[Any, ...]) -> None:
+        if keys in known_keys:
+            known_keys[keys] = known_keys[keys][0], None
 
-    maps = ValueTable(compile_message, threshold=_MESSAGES, forget=forget_maps, **options)
+    maps = ValueTable(compile_message, threshold=_MESSAGES, forget=forget_map, **options)
     writer_of_map, missed_map = maps.functions.get, maps.missed
 
     # In both functions the first branch is much as in write_any(): a call takes a tenth of the time of a

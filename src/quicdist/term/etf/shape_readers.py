@@ -64,6 +64,7 @@ _WHOLE_FIXED = """\
 def read(data):
     try:
         {variables}unpack(data)
+        {check}
 {body}
         return {term}
     except left_to_decoder:
@@ -139,6 +140,10 @@ def read(data, i, count, room, items):
 #: The expression for an empty term by its external form.
 _EMPTY = {b"j": "[]", b"h\0": "()", b"t\0\0\0\0": "{}"}
 
+#: To compare more constants than this one by one takes longer than to compare them in one step. One with
+#: several bytes counts twice: it is an object of its own.
+_MOST_COMPARES = 5
+
 #: By tag of a sized term: the format and the size of its size.
 _SIZES = {
     Tag.BINARY_EXT: ("I", 4),
@@ -203,18 +208,55 @@ def compile_whole(
         numbers = compile_numbers(shape.parts, whole=True)
         if numbers is not None:
             return numbers  # type: ignore[no-any-return]
+    if _is_fixed(shape):
+        return _compile_fixed(shape, known, read_any, view_from)
     writer = _Writer(known, read_any, view_from, "return not_read", 4)
     writer.names.update(left_to_decoder=LEFT_TO_DECODER, room=levels)
     writer.constant(b"\x83")
     term = writer.term(shape, 0)
-    if not writer.lines:
-        unpack, variables, checks, _ = writer.fixed_part()
-        writer.names["unpack"] = unpack.unpack
-        body = _indented(8, checks + writer.after)
-        unpacked = f"{', '.join(variables)}, = " if variables else ""
-        return _compiled(_WHOLE_FIXED, writer, body=body, term=term, variables=unpacked)  # type: ignore[no-any-return]
     writer.flush()
     return _compiled(_WHOLE, writer, body=_indented(8, writer.lines + writer.after), term=term)  # type: ignore[no-any-return]
+
+
+def _compile_fixed(shape: Shape, known: DecodeCache, read_any: ReadAny, view_from: int) -> ReadWhole:
+    """The same for messages that have one size. All of their constant bytes are compared in one step, if
+    there are several, as parts of one large integer."""
+    for masks in True, False:
+        writer = _Writer(known, read_any, view_from, "return not_read", 4, masks=masks)
+        writer.names["left_to_decoder"] = LEFT_TO_DECODER
+        writer.constant(b"\x83")
+        term = writer.term(shape, 0)
+        unpack, variables, checks, _ = writer.fixed_part()
+        if not masks or writer.compares > _MOST_COMPARES:
+            break
+    check = ""
+    if masks:
+        check = "if from_bytes(data) & mask != constant: return not_read"
+        writer.names.update(mask=int.from_bytes(writer.mask), constant=int.from_bytes(writer.masked))
+    writer.names["unpack"] = unpack.unpack
+    body = _indented(8, checks + writer.after)
+    unpacked = f"{', '.join(variables)}, = " if variables else ""
+    return _compiled(  # type: ignore[no-any-return]
+        _WHOLE_FIXED, writer, body=body, term=term, variables=unpacked, check=check
+    )
+
+
+def _is_fixed(shape: Shape) -> bool:
+    """Whether all terms of this shape have one size."""
+    match shape:
+        case TupleOf(parts):
+            return all(map(_is_fixed, parts))
+        case ListOf(parts, tail):
+            return all(map(_is_fixed, parts)) and (tail is None or _is_fixed(tail))
+        case MapOf(keys, parts):
+            return all(map(_is_fixed, keys + parts))
+        case Number(tag):
+            return tag != 0
+        case Sized(_, size):
+            return size is not None
+        case Identifier():
+            return shape.node is not None
+    return isinstance(shape, Constant)
 
 
 def compile_many(shape: Shape, known: DecodeCache, read_any: ReadAny, view_from: int) -> ReadMany:
@@ -256,7 +298,14 @@ class _Writer:
     """The statements for a shape, and the values of the names in them."""
 
     def __init__(
-        self, known: DecodeCache, read_any: ReadAny, view_from: int, stop: str, compared: int = 0
+        self,
+        known: DecodeCache,
+        read_any: ReadAny,
+        view_from: int,
+        stop: str,
+        compared: int = 0,
+        *,
+        masks: bool = False,
     ) -> None:
         #: The statement for a term of another shape.
         self.stop = stop
@@ -295,6 +344,10 @@ class _Writer:
         self._floats: list[str] = []
         self._size = 0
         self._compared = compared
+        #: Where constant bytes are compared by a mask and not one after another: the mask, these bytes with
+        #: zeros between them, and the comparisons that saves.
+        self.mask, self.masked, self.compares = bytearray(), bytearray(), 0
+        self._masks = masks
 
     def name(self, value: Any) -> str:
         """A new variable, with this value."""
@@ -317,6 +370,9 @@ class _Writer:
         self._format.append(code)
         self._variables.append(variable)
         self._size += size
+        if self._masks:
+            self.mask += bytes(size)
+            self.masked += bytes(size)
         return variable
 
     def _end_constant(self) -> None:
@@ -326,6 +382,16 @@ class _Writer:
             self._format.append(f"{known}x")
             self._size += known
             self._compared = 0
+            if self._masks:
+                self.mask += bytes(known)
+                self.masked += bytes(known)
+        if self._constant and self._masks:
+            self._format.append(f"{len(self._constant)}x")
+            self.mask += b"\xff" * len(self._constant)
+            self.masked += self._constant
+            self._size += len(self._constant)
+            self.compares += 1 if len(self._constant) == 1 else 2
+            self._constant = b""
         if self._constant:
             variable = self.variable()
             size = len(self._constant)
@@ -475,6 +541,9 @@ class _Writer:
             unused = f"{octets}[-1] & {0xFF >> shape.bits}"
             if size is None:
                 self.lines.append(f"if {unused}: {self.stop}")
+            elif self._masks and size:
+                self.mask[-1] = 0xFF >> shape.bits
+                self.compares += 1
             else:
                 self.check(unused)
             made = self.variable()
@@ -532,11 +601,28 @@ class _Writer:
             whole = shape.start + shape.node
             if whole == start + atom._etf and tag in _NEWEST:  # its bytes are kept as they are
                 form = self.field(f"{len(whole) + size}s", len(whole) + size)
-                self.check(f"not {form}.startswith({self.name(whole)})")
+                if self._masks:
+                    end = len(self.mask) - size
+                    self.mask[end - len(whole) : end] = b"\xff" * len(whole)
+                    self.masked[end - len(whole) : end] = whole
+                    self.compares += 2
+                else:
+                    self.check(f"not {form}.startswith({self.name(whole)})")
                 self._set_identifier(value, kind, node, form, own=True)
                 return value
             self.constant(whole)
-            head = self.name(start + atom._etf)
+            if tag in _PACKED:  # its numbers are not next to each other in the newest form
+                numbers, creation = self.field(f"{size - 1}s", size - 1), self.field("1s", 1)
+                before, between, turned = _PACKED[Tag(tag)]
+                kept = start + atom._etf
+                parts = f"3x1s{size - 1}s" if turned else f"{before}x{size - 1}s{between}x1s"
+                pack = self.name(Struct(f"{len(kept)}s{parts}").pack)
+                values = f"{creation}, {numbers}" if turned else f"{numbers}, {creation}"
+                form = f"{pack}({self.name(kept)}, {values})"
+                self._set_identifier(value, kind, node, form, own=tag not in _NEVER_OWN)
+                return value
+            head = self.name(start + atom._etf + bytes(_ZEROS[zeros]))
+            zeros = ""
         numbers = self._numbers(Tag(tag), size)
         self._set_identifier(value, kind, node, f"{head} + {zeros}{numbers}", own=tag not in _NEVER_OWN)
         return value
@@ -574,6 +660,10 @@ _NEWEST_FORMS: dict[Tag, tuple[str, bytes | None, str]] = {
     Tag.NEW_REFERENCE_EXT: ("Reference", None, "zero3 + "),
     Tag.REFERENCE_EXT: ("Reference", b"Z\0\1", "zero3 + "),
 }
+_ZEROS = {"": 0, "zero3 + ": 3, "zero4 + ": 4}
+#: By tag of an identifier whose creation has one byte, and is the last: the zeros before and after the other
+#: numbers in its newest form, and whether the creation comes first there.
+_PACKED = {Tag.PID_EXT: (0, 3, False), Tag.PORT_EXT: (4, 3, False), Tag.REFERENCE_EXT: (0, 0, True)}
 _NEWEST = (Tag.NEW_PID_EXT, Tag.V4_PORT_EXT, Tag.NEWER_REFERENCE_EXT)
 #: Of these the decoder makes no identifiers of the node itself.
 _NEVER_OWN = (Tag.PID_EXT, Tag.REFERENCE_EXT)

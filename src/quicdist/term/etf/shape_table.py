@@ -33,6 +33,9 @@ _MAX_COUNTED = 1024
 _CHEAP_SHAPES = 64
 #: Terms that do not have the shape of their key before it is widened by one of them.
 _MISSES = 4
+#: If there is no room, so many times the threshold of terms with a key are handled without a function before
+#: the oldest one makes room for theirs: they take ten times as long as to compile it.
+_REPLACES = 256
 #: A key whose shape was widened so many times gets none.
 _MAX_WIDENED = 10
 
@@ -43,6 +46,9 @@ class _Table(Generic[K, S, R]):
     A key gets a shape when ``threshold`` terms with it have been handled in the other way. Each time that
     some more terms do not have this shape, it is widened. ``compile_shape`` makes the function; ``most_any``
     is the part of a shape that may be any term.
+
+    A program may have more kinds of terms than there is room for. To compile functions for all of them in
+    turn would take longer than they save. So a function is only replaced by one for terms that are frequent.
     """
 
     def __init__(
@@ -57,6 +63,8 @@ class _Table(Generic[K, S, R]):
         #: By key: the shape, how often it was widened, and how many parts it has.
         self._shapes: dict[K, tuple[S, int, int]] = {}
         self._parts = 0
+        #: Whether a shape had too many parts for the room that was left.
+        self._full = False
         self._counts: dict[K, int] = {}
         self._compiled = 0
         self._learning = threading.Lock()
@@ -79,6 +87,10 @@ class _Table(Generic[K, S, R]):
         counted = counts.get(key, 0) + count
         counts[key] = counted
         if counted >= self._threshold:
+            if self._refuses(key, counted):
+                if len(counts) > _MAX_COUNTED:
+                    counts.clear()
+                return
             # If another thread learns a shape, one of the next terms with this key gives this one.
             if self._learning.acquire(blocking=False):
                 try:
@@ -88,9 +100,13 @@ class _Table(Generic[K, S, R]):
         elif len(counts) > _MAX_COUNTED:
             counts.clear()
 
+    def _refuses(self, key: K, counted: int) -> bool:
+        """Whether there is no room for a function for this key."""
+        if (len(self.functions) < _MAX_SHAPES and not self._full) or key in self.functions:
+            return False
+        return counted < _REPLACES * self._threshold
+
     def _learn(self, key: K, shape: S) -> None:
-        if len(self.functions) >= _MAX_SHAPES and key not in self.functions:
-            self._forget()
         old_parts = widenings = 0
         if key in self._shapes:
             old, widenings, old_parts = self._shapes[key]
@@ -99,28 +115,41 @@ class _Table(Generic[K, S, R]):
                 self._counts[key] = -64 * self._threshold
                 return
             widenings += 1
+        parts, unknown, depth = self._measured(shape)
+        known = unknown <= parts * self._most_any and depth <= self._levels and widenings <= _MAX_WIDENED
+        if not known:
+            parts = 0
+        counted = self._counts.get(key, 0)
+        if not old_parts and self._parts + parts > _MAX_PARTS and counted < _REPLACES * self._threshold:
+            self._full = True
+            return
         self._compiled += 1
         if self._compiled % _CHEAP_SHAPES == 0:
             self._threshold *= 2
-        parts, unknown, depth = self._measured(shape)
-        if unknown > parts * self._most_any or depth > self._levels or widenings > _MAX_WIDENED:
+        self._forget(key)
+        self._make_room(parts)
+        if not known:
             self.functions[key] = False
-            self._shapes.pop(key, None)
-            self._parts -= old_parts
             return
-        if self._parts - old_parts + parts > _MAX_PARTS:
-            self._forget()
-            old_parts = 0
-        self._parts += parts - old_parts
+        self._parts += parts
         self._shapes[key] = shape, widenings, parts
         self.functions[key] = self._compile(shape)
         self._counts[key] = self._threshold - _MISSES
 
-    def _forget(self) -> None:
-        self.functions.clear()
-        self._shapes.clear()
-        self._counts.clear()
-        self._parts = 0
+    def _make_room(self, parts: int) -> None:
+        """Forget the oldest shapes until there is room for another one with so many parts."""
+        # tuple() is one step, so that other threads can look up functions meanwhile.
+        for key in tuple(self.functions):
+            if len(self.functions) < _MAX_SHAPES and self._parts + parts <= _MAX_PARTS:
+                break
+            self._full = False
+            self._forget(key)
+            self._counts.pop(key, None)
+
+    def _forget(self, key: K) -> None:
+        self.functions.pop(key, None)
+        if key in self._shapes:
+            self._parts -= self._shapes.pop(key)[2]
 
 
 class ShapeTable(_Table[bytes, "Shape", R]):
@@ -147,15 +176,14 @@ class ShapeTable(_Table[bytes, "Shape", R]):
     def _learn(self, key: bytes, shape: Shape) -> None:
         before = self.readers.get(key)
         super()._learn(key, shape)
-        if self._compile_whole is not None and self.readers[key] is not before:
-            if key in self._shapes:
-                self.wholes[VERSIONED + key[:3]] = self._compile_whole(self._shapes[key][0], key)
-            elif len(key) == 3:
-                self.wholes.pop(VERSIONED + key, None)
+        reader = self.readers.get(key)
+        if self._compile_whole is not None and reader and reader is not before:
+            self.wholes[VERSIONED + key[:3]] = self._compile_whole(self._shapes[key][0], key)
 
-    def _forget(self) -> None:
-        super()._forget()
-        self.wholes.clear()
+    def _forget(self, key: bytes) -> None:
+        super()._forget(key)
+        if not any(other[:3] == key[:3] for other in self._shapes):
+            self.wholes.pop(VERSIONED + key[:3], None)
 
     # The imports are here: a program that decodes little loads none of it.
 
@@ -182,7 +210,7 @@ class ShapeTable(_Table[bytes, "Shape", R]):
 
 
 class ValueTable(_Table[tuple[Any, ...], "ValueShape", R]):
-    """Functions that write terms. ``forget`` is called when all are forgotten."""
+    """Functions that write terms. ``forget`` is called with the key of one that is forgotten."""
 
     def __init__(
         self,
@@ -190,7 +218,7 @@ class ValueTable(_Table[tuple[Any, ...], "ValueShape", R]):
         *,
         none: bool,
         maps: bool,
-        forget: Callable[[], None] | None = None,
+        forget: Callable[[Any], None] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(compile_shape, **options)
@@ -198,10 +226,10 @@ class ValueTable(_Table[tuple[Any, ...], "ValueShape", R]):
         self._maps = maps
         self._forget_too = forget
 
-    def _forget(self) -> None:
-        super()._forget()
+    def _forget(self, key: tuple[Any, ...]) -> None:
+        super()._forget(key)
         if self._forget_too is not None:
-            self._forget_too()
+            self._forget_too(key)
 
     # The imports are here: a program that encodes little loads none of it.
 

@@ -322,6 +322,7 @@ class _Source:
                     others = [first, *others]
                 self._all(parts, others, 0)
             case MapOf(keys, parts):
+                self._keys(keys, v)
                 self._pairs(keys, parts, v, 0)
             case _:
                 self.term(shape, v, 0)
@@ -388,9 +389,13 @@ class _Source:
             self.term(part, variable, level + 1)
 
     def _map(self, keys: tuple[Any, ...], parts: tuple[ValueShape, ...], v: str, level: int) -> None:
-        size = len(keys)
-        self.refuse(f"type({v}) is not dict or len({v}) != {size}")
-        found = self._unpack(size, v)
+        self.refuse(f"type({v}) is not dict or len({v}) != {len(keys)}")
+        self._keys(keys, v)
+        self._pairs(keys, parts, v, level)
+
+    def _keys(self, keys: tuple[Any, ...], v: str) -> None:
+        """Refuse a map of as many keys, but other ones. A key of another type may say that it is equal."""
+        found = self._unpack(len(keys), v)
         for key, variable in zip(keys, found, strict=True):
             name = self._name(key)
             if type(key) is Atom:
@@ -400,7 +405,6 @@ class _Source:
                 self.refuse(
                     f"{variable} is not {name} and (type({variable}) is not {kind} or {variable} != {name})"
                 )
-        self._pairs(keys, parts, v, level)
 
     def _pairs(self, keys: tuple[Any, ...], parts: tuple[ValueShape, ...], v: str, level: int) -> None:
         self._constant += MAPS[len(keys)]
