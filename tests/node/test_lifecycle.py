@@ -21,6 +21,7 @@ from quicdist import (
     Process,
     Stop,
 )
+from quicdist.carrier.tcp.link import TcpLink
 from quicdist.node import shutdown
 from quicdist.node.interface import NodeInterface
 from quicdist.node.lifecycle import NodeState
@@ -489,6 +490,24 @@ class TestANodeThatFails:
         with pytest.raises(NodeError, match="first"):
             await block()
         assert "node alone@127.0.0.1 stops: first" in caplog.text
+
+
+async def test_a_stop_waits_for_connections_that_were_disconnected_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is queued is transmitted, and the socket is closed."""
+    monkeypatch.setattr("quicdist.carrier.tcp.link.FIN_TIME", 0.2)
+    async with listening() as other:
+        nodes = {other.name: ("127.0.0.1", other.addresses[0].port)}
+        async with listening("disconnects@127.0.0.1", listen=False, nodes=nodes) as node:
+            await node.connect(other.name)
+            theirs = other._local.connections.link(node.name)
+            ours = node._local.connections.link(other.name)
+            assert isinstance(theirs, TcpLink)
+            assert isinstance(ours, TcpLink)
+            theirs._transport.pause_reading()  # so that it does not close as well
+            node.disconnect(other.name)
+        assert ours._transport.get_extra_info("socket").fileno() == -1
 
 
 async def test_a_dial_under_way_ends_with_the_node() -> None:

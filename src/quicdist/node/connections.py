@@ -11,6 +11,7 @@ import contextlib
 import contextvars
 from collections.abc import AsyncIterator, Hashable, Iterator, Sequence
 from typing import Any, Protocol
+from weakref import WeakSet
 
 from quicdist.carrier import Carrier, Incoming, Link, LinkLost, Listener, LocalNode, MessageHandler
 from quicdist.errors import QuicDistError
@@ -92,6 +93,8 @@ class ConnectionTable:
         self._endpoints: list[Endpoint] = []
         self._listeners = Listeners()
         self._tasks: set[asyncio.Task[None]] = set()
+        #: Links that were closed and may still transmit their queues, and links that are gone.
+        self._closing: WeakSet[Link] = WeakSet()
         self._connections: dict[str, NodeConnection] = {}
         self.arrivals = Arrivals()
         self._dials = DialQueue(max_dials)
@@ -335,12 +338,12 @@ class ConnectionTable:
     def _adopt(self, link: Link) -> None:
         node = link.peer.name
         if not self._open:
-            link.close("this node has stopped")
+            self._close(link, "this node has stopped")
             return
         connection = self._connections.get(node)
         if connection is not None and connection.state is _UP:
             # Both of two crossing dials were accepted: the first one here is kept.
-            link.close(f"{node} is connected already")
+            self._close(link, f"{node} is connected already")
             return
         if connection is None:
             connection = self._connections[node] = NodeConnection(node)
@@ -387,7 +390,7 @@ class ConnectionTable:
         connection.become(_ENDED)
         if self._connections.get(connection.node) is connection:
             del self._connections[connection.node]
-        link.close()
+        self._close(link)
         self.counters.link_lost(link, error)
         self._errors.connection_ended(connection.node, error)
         if not connection.told:
@@ -401,6 +404,10 @@ class ConnectionTable:
             gave = NodeError(f"the connection to {connection.node}, which gave this node its name, has ended")
             for other in list(self._connections):
                 self.disconnect(other, gave)
+
+    def _close(self, link: Link, reason: str = "") -> None:
+        link.close(reason)
+        self._closing.add(link)
 
     def disconnect(self, node: str, error: QuicDistError | None = None) -> bool:
         """End the connection to ``node``, or the attempt to connect; whether there was one."""
@@ -536,12 +543,16 @@ class ConnectionTable:
     async def close(self) -> None:
         """Stop listening, end all connections, and wait until the peers have been notified."""
         await self.stop_accepting()
-        links = list(self.links())
         self.break_off()
-        tasks = [*self._tasks, *(asyncio.ensure_future(link.wait_closed()) for link in links)]
+        deadline = asyncio.get_running_loop().time() + CLOSE_TIME
+        # First the tasks: a handshake that is over when it is cancelled makes a link, which is closed.
+        await self._ended_by(deadline, [*self._tasks])
+        await self._ended_by(deadline, [asyncio.ensure_future(link.wait_closed()) for link in self._closing])
+
+    async def _ended_by(self, deadline: float, tasks: Sequence[asyncio.Future[None]]) -> None:
         if not tasks:
             return
-        _, late = await asyncio.wait(tasks, timeout=CLOSE_TIME)
+        _, late = await asyncio.wait(tasks, timeout=deadline - asyncio.get_running_loop().time())
         for task in late:
             log.error("%r has not ended within %g s and is abandoned", task, CLOSE_TIME)
             task.cancel()
