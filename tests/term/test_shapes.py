@@ -195,6 +195,18 @@ def test_bytes_changed_at_random_in_a_known_message_give_the_same_terms_or_error
     assert learned(both.codec)
 
 
+@pytest.mark.parametrize("name", PARTS)
+def test_any_byte_changed_in_a_known_tuple_gives_the_same_term_or_error(name: str) -> None:
+    """In terms of fixed size all constant bytes are compared in one step."""
+    both, part = Both(), PARTS[name]
+    for n in range(30):
+        both.check(b"h\4" + b"".join([part(n + i) for i in range(4)]))
+    whole = b"h\4" + b"".join([part(i) for i in range(4)])
+    for at in range(len(whole)):
+        for changed in {whole[at] ^ 1, whole[at] ^ 0x80, 0, 0xFF} - {whole[at]}:
+            both.check(whole[:at] + bytes([changed]) + whole[at + 1 :])
+
+
 class TestLearning:
     def test_a_message_is_learned_after_some_and_its_values_may_change(self) -> None:
         both = Both()
