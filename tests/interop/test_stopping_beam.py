@@ -12,16 +12,30 @@ from typing import Any
 
 import pytest
 
-from quicdist import Atom, ChildSpec, GenServer, Node, Pid, Process, Supervisor, format_term, parse_term
+from quicdist import (
+    Atom,
+    ChildSpec,
+    GenServer,
+    Node,
+    Pid,
+    Process,
+    Supervisor,
+    current_call,
+    format_term,
+    parse_term,
+)
 from quicdist.node import shutdown
 from tests.interop.carriers import CARRIERS, over_tcp
 from tests.interop.cluster import names
 from tests.interop.conformance_pair import Beams, two_beams
 
+#: Milliseconds that no test waits for.
+TOO_LONG = 50_000
+
 #: An application with a supervisor and its servers, for the BEAM that stops; and who sees it stop.
 STOPPING = r"""
 -module(stopping).
--export([boot/0, go/0, answer/1, unsupervised/1, observe/2]).
+-export([boot/0, go/0, answer/1, unsupervised/1, observe/3]).
 -export([start/2, stop/1, init/1, start_server/2, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 start(_, _) -> supervisor:start_link({local, stopping_sup}, stopping, sup).
@@ -34,7 +48,7 @@ init(sup) ->
 init([Traps]) -> process_flag(trap_exit, Traps), {ok, none}.
 start_server(Name, Traps) -> gen_server:start_link({local, Name}, stopping, [Traps], []).
 handle_call({tell, Pid}, _, _) -> {reply, ok, Pid};
-handle_call({sleep, Ms}, _, State) -> timer:sleep(Ms), {reply, slept, State}.
+handle_call({sleep, Ms}, {Pid, _}, State) -> begun(node(Pid)), timer:sleep(Ms), {reply, slept, State}.
 handle_cast(_, State) -> {noreply, State}.
 handle_info(_, State) -> {noreply, State}.
 terminate(Reason, Pid) when is_pid(Pid) ->
@@ -48,12 +62,14 @@ boot() ->
     ok = application:load(Application),
     ok = application:start(stopping).
 go() -> init:stop(), ok.
-answer(Ms) -> timer:sleep(Ms), answered.
+answer(Ms) -> begun(node(group_leader())), timer:sleep(Ms), answered.
+begun(Node) -> {beam_evaluator, Node} ! begun.
 unsupervised(server) -> {ok, Pid} = gen_server:start(stopping, [false], []), Pid;
 unsupervised(process) -> spawn(fun() -> receive stop -> ok end end).
 
-%% All that is seen until Node is down and all calls are over, for Ms milliseconds at most.
-observe(Node, Ms) ->
+%% All that is seen until Node is down and all calls are over, for Ms milliseconds at most. The call of
+%% busy_plain takes Plain milliseconds.
+observe(Node, Ms, Plain) ->
     process_flag(trap_exit, true),
     net_kernel:monitor_nodes(true, [{node_type, all}]),
     Self = self(),
@@ -66,10 +82,10 @@ observe(Node, Ms) ->
     Links = [{Pid, {exit, Name}} || {Name, Pid} <- Named ++ Kinds],
     Calls = [spawn_call(Self, Name, Fun) || {Name, Fun} <- [
         {call_busy, fun() -> gen_server:call({busy, Node}, {sleep, 400}, 10000) end},
-        {call_busy_plain, fun() -> gen_server:call({busy_plain, Node}, {sleep, 400}, 10000) end},
+        {call_busy_plain, fun() -> gen_server:call({busy_plain, Node}, {sleep, Plain}, 60000) end},
         {erpc, fun() -> erpc:call(Node, stopping, answer, [2500]) end},
         {rpc, fun() -> rpc:call(Node, stopping, answer, [2500]) end}]],
-    timer:sleep(200),
+    [receive begun -> ok end || _ <- Calls],
     ok = rpc:call(Node, stopping, go, []),
     seen(Node, maps:from_list(Monitors ++ Links), length(Calls), erlang:monotonic_time(millisecond) + Ms, []).
 
@@ -115,6 +131,7 @@ class Server(GenServer):
                 self._told = told
                 return Atom("ok")
             case (Atom(name="sleep"), int() as milliseconds):
+                self.process.send(("beam_evaluator", sender[0].node), Atom("begun"))
                 await asyncio.sleep(milliseconds / 1000)
                 return Atom("slept")
 
@@ -146,6 +163,8 @@ async def offer(node: Node) -> None:
 
     @node.export("stopping")
     async def answer(milliseconds: int) -> Atom:
+        call = current_call()
+        call.process.send(("beam_evaluator", call.caller.node), Atom("begun"))
         await asyncio.sleep(milliseconds / 1000)
         return Atom("answered")
 
@@ -168,11 +187,13 @@ async def node(beams: Beams) -> AsyncIterator[Node]:
     await node.stop()
 
 
-async def observed(beams: Beams, node: str, seconds: float = 20) -> dict[str, str]:
-    """What the BEAM that looks on has seen of ``node``, with ``NODE`` for its name."""
-    seen = (await beams.asking.eval(f"stopping:observe('{node}', {round(seconds * 1000)})")).replace(
-        f"'{node}'", "'NODE'"
-    )
+async def observed(
+    beams: Beams, node: str, seconds: float = 20, busy_plain: int = TOO_LONG
+) -> dict[str, str]:
+    """What the BEAM that looks on has seen of ``node``, with ``NODE`` for its name. The call of busy_plain
+    takes so many milliseconds."""
+    observe = f"stopping:observe('{node}', {round(seconds * 1000)}, {busy_plain})"
+    seen = (await beams.asking.eval(observe)).replace(f"'{node}'", "'NODE'")
     events = [event if isinstance(event, tuple) else (event,) for event in parse_term(seen)]
     return {format_term(what): format_term(*come or [True]) for what, *come in events}
 
@@ -195,14 +216,15 @@ UNSUPERVISED = [
 OURS = {what: "shutdown" if "server" in what else "noconnection" for what in UNSUPERVISED}
 NOT_ANSWERED = {"erpc": "{error,{erpc,noconnection}}", "rpc": "{badrpc,nodedown}"}
 BROKEN_OFF = {
-    "call_busy_plain": "{exit,{shutdown,{gen_server,call,[{busy_plain,'NODE'},{sleep,400},10000]}}}"
+    "call_busy_plain": "{exit,{shutdown,{gen_server,call,"
+    f"[{{busy_plain,'NODE'}},{{sleep,{TOO_LONG}}},60000]}}}}}}"
 }
 
 
 async def test_a_node_of_ours(beams: Beams, node: Node) -> None:
     """Calls that run are answered, that to a server which does not trap exits among them: the server
     is ended after them."""
-    assert await observed(beams, node.name) == {
+    assert await observed(beams, node.name, busy_plain=400) == {
         **SUPERVISED,
         **OURS,
         "call_busy_plain": "slept",
