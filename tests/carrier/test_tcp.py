@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -515,18 +516,35 @@ async def test_a_steady_peer_gets_all_however_slow_it_is(
     a: FakeNode, b: FakeNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its time begins anew with all that it takes."""
-    monkeypatch.setattr(tcp_link, "LINGER", 0.2)
+    monkeypatch.setattr(tcp_link, "LINGER", 1.0)
     async with listening() as (carrier, listener, address), raw_dial(address) as raw:
         accepting = asyncio.create_task(accept_one(carrier, listener, b))
         await raw.initiate(a, b.name)
         inbox = Inbox.of(await accepting)
         inbox.link.send(to_echo(a), bytes(20_000_000))
         inbox.link.close()
+        begun = time.monotonic()
         size = 0
         while got := await raw.reader.read(1 << 20):
             size += len(got)
             await asyncio.sleep(0.02)
         assert size > 20_000_000
+        assert time.monotonic() - begun > tcp_link.LINGER
+        await inbox.link.wait_closed()
+
+
+async def test_time_in_which_the_loop_is_blocked_is_not_the_silence_of_the_peer(
+    a: FakeNode, b: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tcp_link, "LINGER", 0.5)
+    async with listening() as (carrier, listener, address), raw_dial(address) as raw:
+        accepting = asyncio.create_task(accept_one(carrier, listener, b))
+        await raw.initiate(a, b.name)
+        inbox = Inbox.of(await accepting)
+        inbox.link.send(to_echo(a), bytes(20_000_000))
+        inbox.link.close()
+        asyncio.get_running_loop().call_soon(time.sleep, 1.5 * tcp_link.LINGER)
+        assert len(await raw.reader.read()) > 20_000_000
         await inbox.link.wait_closed()
 
 

@@ -21,16 +21,23 @@ class Linger:
         self._loop = asyncio.get_running_loop()
         self._end = self._loop.time() + LIMIT
         self._left = pending()
-        self._timer = self._loop.call_later(seconds, self._look)
+        self._look_after(seconds)
 
     def _look(self) -> None:
         left, before = self._pending(), self._left
         self._left = left
-        seconds = min(self._seconds, self._end - self._loop.time())
-        if left < before and seconds > 0:
-            self._timer = self._loop.call_later(seconds, self._look)
+        now = self._loop.time()
+        seconds = min(self._seconds, self._end - now)
+        # While the event loop was blocked, nothing could be sent: that is not the peer's silence.
+        was_blocked = now - self._due > self._seconds / 2
+        if seconds > 0 and (left < before or was_blocked):
+            self._look_after(seconds)
         else:
             self._over()
+
+    def _look_after(self, seconds: float) -> None:
+        self._due = self._loop.time() + seconds
+        self._timer = self._loop.call_later(seconds, self._look)
 
     def cancel(self) -> None:
         self._timer.cancel()
