@@ -164,6 +164,7 @@ async def offer(node: Node) -> None:
     @node.export("stopping")
     async def answer(milliseconds: int) -> Atom:
         call = current_call()
+        assert call.caller is not None
         call.process.send(("beam_evaluator", call.caller.node), Atom("begun"))
         await asyncio.sleep(milliseconds / 1000)
         return Atom("answered")
