@@ -41,7 +41,6 @@ from tests.carrier.nodes import FakeNode, Inbox
 from tests.carrier.security import TestCa
 from tests.carrier.tcp_peers import RawPeer, joined, listening, raw_dial, raw_listener
 from tests.carrier.test_keepalive import (  # noqa: F401
-    advance,
     frequent_switches,
     in_a_thread,
     test_messages_sent_while_the_loop_stands_still_are_sent_once,
