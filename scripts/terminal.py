@@ -24,6 +24,17 @@ from rich.style import Style
 from rich.text import Text
 
 
+class _Screen(pyte.Screen):
+    """A screen that answers a program which asks where the cursor is."""
+
+    def __init__(self, columns: int, rows: int, answer: Callable[[str], None]) -> None:
+        super().__init__(columns, rows)
+        self._answer = answer
+
+    def write_process_input(self, data: str) -> None:
+        self._answer(data)
+
+
 class Terminal:
     """A program whose standard input, output and error are a terminal of ``columns`` by ``rows``."""
 
@@ -35,9 +46,9 @@ class Terminal:
         rows: int = 30,
         env: Mapping[str, str] | None = None,
     ) -> None:
-        self.screen = pyte.Screen(columns, rows)
-        self._stream = pyte.ByteStream(self.screen)
         self._master, slave = pty.openpty()
+        self.screen = _Screen(columns, rows, self.type)
+        self._stream = pyte.ByteStream(self.screen)
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         size = {"COLUMNS": str(columns), "LINES": str(rows)}
         self.process = subprocess.Popen(
@@ -87,12 +98,7 @@ class Terminal:
             data = os.read(self._master, 65536)
         except OSError:  # all of the other side is closed
             return False
-        # Programs ask where the cursor is after what they have written so far, and wait for the answer.
-        *parts, rest = data.split(b"\x1b[6n")
-        for part in parts:
-            self._stream.feed(part)
-            os.write(self._master, b"\x1b[%d;%dR" % (self.screen.cursor.y + 1, self.screen.cursor.x + 1))
-        self._stream.feed(rest)
+        self._stream.feed(data)
         return bool(data)
 
     def close(self) -> None:
