@@ -7,7 +7,7 @@ import gc
 
 #: Objects after which Python looks for garbage among the new ones, and how often until it looks among older
 #: ones. A short command has its answer before: with Python's own 700 it would look through all modules again
-#: and again while they are loaded. A long one looks through everything as often as with 10,000, 10 and 10.
+#: and again while they are loaded. A long one looks through everything about as often as with 10,000, 10, 10.
 _COLLECT_AFTER = 100_000, 2, 2
 
 

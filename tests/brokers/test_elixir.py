@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.brokers.page import run_program
 from tests.interop.carriers import COOKIE
 from tests.interop.cluster import names
 from tests.support.beam import elixir_path
+from tests.support.epmd import private_epmd
 from tests.support.programs import running_program
 from tests.test_docs import blocks
 
@@ -81,6 +83,13 @@ receive do
   {:local, topic, message, dispatcher} -> IO.inspect({topic, message, dispatcher})
 end
 """
+
+
+@pytest.fixture(autouse=True)
+def only_these_nodes() -> Iterator[None]:
+    """LocalEpmd connects to all nodes of the machine."""
+    with private_epmd():
+        yield
 
 
 @pytest.mark.parametrize(

@@ -166,6 +166,32 @@ class TestTerminal:
                 f"({beam.name})4>",
             ]
 
+    def test_ctrl_z_stops_an_evaluation_and_the_terminal_is_as_it_was(
+        self, beam: Peer, tmp_path: Path
+    ) -> None:
+        env = {"XDG_STATE_HOME": str(tmp_path), "PS1": "sh> ", "ENV": ""}
+        # A terminal that a new session opens first is its own: a shell needs that for Ctrl-Z.
+        with terminal(["/bin/sh", "-c", "exec /bin/sh -i <`tty` >`tty` 2>&1"], env=env) as window:
+            window.wait_for("sh>")
+            window.type(" ".join([str(PROGRAM), "shell", beam.name, *beam.options]) + "\r")
+            window.wait_for(")1>")
+            window.type("register(stopped, self()), receive go_on -> up end.\r")
+            assert beam.beam is not None
+            waits = "fun F() -> case whereis(stopped) of undefined -> erlang:yield(), F(); _ -> ok end end"
+            beam.beam.eval_now(f"({waits})()")
+            window.type("\x1a")
+            window.wait_until(lambda lines: sum("sh>" in line for line in lines) == 2)
+            window.type("echo it is ech''oed\r")
+            window.wait_for("echo it is ech''oed")
+            window.wait_until(lambda lines: "it is echoed" in lines)
+            window.type("fg\r")
+            beam.beam.eval_now("stopped ! go_on")
+            window.wait_for(")2>")
+            window.type("\x04")
+            window.wait_until(lambda lines: sum(line.startswith("sh>") for line in lines) == 4)
+            window.type("exit\r")
+            window.wait_ended()
+
     def test_without_prompt_toolkit_lines_are_read(self, beam: Peer, tmp_path: Path) -> None:
         (tmp_path / "prompt_toolkit.py").write_text("raise ImportError('not here')\n")
         command = [str(PROGRAM), "shell", beam.name, *beam.options]

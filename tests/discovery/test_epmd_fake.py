@@ -113,6 +113,25 @@ async def test_unregistering_waits_until_epmd_has_freed_the_name() -> None:
         assert freed
 
 
+async def test_an_epmd_that_resets_the_connection_while_it_is_unregistered_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def killed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
+        writer.write(b"v\0\0\0\0\7")
+        await reader.read()
+        writer.close()
+
+    def closed(writer: asyncio.StreamWriter) -> None:
+        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+
+    async with fake_epmd(killed) as port:
+        epmd = discovery(port)
+        await epmd.register_node("a@127.0.0.1", 4501)
+        monkeypatch.setattr(asyncio.StreamWriter, "write_eof", closed)  # as uvloop does
+        await epmd.unregister_node("a@127.0.0.1")
+
+
 async def test_an_epmd_that_does_not_close_delays_unregistering_only_shortly(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

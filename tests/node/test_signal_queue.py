@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+import quicdist.protocol as wire
 from quicdist import Atom, GenServer, Node, Process
 from quicdist.node.signal_queue import IN_A_ROW, SignalQueue
 from quicdist.term import Pid
@@ -99,6 +100,67 @@ async def test_a_signal_that_is_sent_meanwhile_has_the_context_of_its_sender() -
     assert seen == []
     await turns_beside(3)
     assert seen == ["second"]
+
+
+async def test_what_a_signal_causes_that_was_sent_meanwhile_has_its_context_too() -> None:
+    variable = ContextVar("variable", default="none")
+    seen: list[str] = []
+    queue = SignalQueue(lambda process, error, message: None)
+    times = 0
+
+    def again() -> None:
+        nonlocal times
+        times += 1
+        if times < 3 * IN_A_ROW:
+            queue.submit(again)
+
+    def causes() -> None:
+        seen.append(variable.get())
+        queue.submit(lambda: seen.append(variable.get()))
+
+    variable.set("first")
+    queue.submit(again)
+    variable.set("second")
+    queue.submit(causes)
+    variable.set("third")
+    await turns_beside(5)
+    assert seen == ["second", "second"]
+
+
+async def test_signals_that_wait_take_effect_after_a_keyboard_interrupt() -> None:
+    queue = SignalQueue(lambda process, error, message: None)
+    seen: list[int] = []
+
+    def interrupted() -> None:
+        for number in range(3):
+            queue.submit(seen.append, number)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        queue.submit(interrupted)
+    queue.submit(seen.append, 3)
+    await turns_beside(2)
+    assert seen == [0, 1, 2, 3]
+
+
+async def test_a_link_that_came_before_the_connection_was_lost_ends_with_it(node: Node) -> None:
+    runtime = node._local.runtime
+
+    def again(process: Process, message: Any) -> None:
+        process.send(process, message)
+
+    busy = node.spawn(again)
+    busy.send(busy, "again")
+    received: list[Any] = []
+    process = node.spawn(lambda process, message: received.append(message))
+    process.trap_exit = True
+    peer = Pid(Atom("peer@127.0.0.1"), 5, 0, 1)
+    runtime.signals.dispatch("peer@127.0.0.1", wire.Link(peer, process.pid), None)
+    assert runtime.signal_queue.interrupted
+    runtime.connection_lost("peer@127.0.0.1")
+    await turns_beside(5)
+    assert received == [(Atom("EXIT"), peer, Atom("noconnection"))]
+    busy.exit(busy.pid, Atom("kill"))
 
 
 async def test_no_more_signals_wait_than_come_in_a_turn() -> None:

@@ -249,6 +249,35 @@ class TestLearning:
         assert list(cells(both.codec.decoder)["missed_message"].__self__._shapes) == kinds[1:]
         both.check(kinds[0] + integer(5))
 
+    def test_a_kind_that_is_too_large_for_the_room_keeps_no_other_from_being_learned(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(shape_table, "_MAX_PARTS", 20)
+        both = Both()
+        for name, parts in ("first", 10), ("too large", 15), ("small", 3):
+            for n in range(20):
+                both.check(
+                    b"h%c" % (parts + 1) + atom(name) + b"".join([integer(n + i) for i in range(parts)])
+                )
+        assert [key[4:] for key in cells(both.codec.decoder)["missed_message"].__self__._shapes] == [
+            b"first",
+            b"small",
+        ]
+
+    def test_large_messages_of_one_size_cost_no_memory(self) -> None:
+        codec = Codec()
+        messages = [
+            b"\x83h\4" + integer(n) + atom("a") + binary(bytes(1 << 20)) + atom("b") for n in range(40)
+        ]
+        codec.binary_to_term(messages[0])
+        tracemalloc.start()
+        try:
+            for message in messages:
+                codec.binary_to_term(message)
+            assert tracemalloc.get_traced_memory()[0] < 1 << 19
+        finally:
+            tracemalloc.stop()
+
     def test_messages_that_never_come_again_are_not_counted_for_ever(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 import threading
 from collections.abc import AsyncGenerator, Iterator
@@ -80,17 +81,32 @@ def history_file() -> Path:
 @contextlib.contextmanager
 def _keys_kept(terminal: int) -> Iterator[None]:
     """Keys that are typed while no prompt is shown come to the next one as they were typed. A terminal that
-    edits lines itself would echo them into the output and drop Ctrl-D. Ctrl-C is a signal as before."""
-    import termios  # Unix
-
+    edits lines itself would echo them into the output and drop Ctrl-D. Ctrl-C and Ctrl-Z are signals as
+    before."""
+    try:
+        import termios
+    except ImportError:  # Windows
+        yield
+        return
     before = termios.tcgetattr(terminal)
     between = termios.tcgetattr(terminal)
     between[3] &= ~(termios.ICANON | termios.ECHO)
+
+    def suspend(*_: object) -> None:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        signal.pthread_kill(threading.get_ident(), signal.SIGTSTP)
+        # It goes on here, in the foreground again.
+        signal.signal(signal.SIGTSTP, suspend)
+        termios.tcsetattr(terminal, termios.TCSADRAIN, between)
+
+    previous = signal.signal(signal.SIGTSTP, suspend)
     termios.tcsetattr(terminal, termios.TCSADRAIN, between)
     try:
         yield
     finally:
         termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+        signal.signal(signal.SIGTSTP, previous)
 
 
 def _toolkit_prompt(names: RemoteNames) -> Prompt:

@@ -85,7 +85,8 @@ class Conversation:
         """Close, after epmd has closed too, for which it has :data:`FINISH_TIME`: epmd frees the name of a
         node when it reads the end of the connection, and then closes."""
         try:
-            with contextlib.suppress(OSError, TimeoutError):
+            # uvloop raises RuntimeError where the connection was reset just now.
+            with contextlib.suppress(OSError, TimeoutError, RuntimeError):
                 async with asyncio.timeout(FINISH_TIME):
                     self._writer.write_eof()
                     while await self._reader.read(1 << 16):

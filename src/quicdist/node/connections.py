@@ -554,7 +554,7 @@ class ConnectionTable:
             return
         _, late = await asyncio.wait(tasks, timeout=deadline - asyncio.get_running_loop().time())
         for task in late:
-            log.error("%r has not ended within %g s and is abandoned", task, CLOSE_TIME)
+            log.error("%r has not ended in time (%g s) and is abandoned", task, CLOSE_TIME)
             task.cancel()
 
     def break_off(self) -> None:

@@ -123,6 +123,12 @@ class Runtime(ProcessTable):
 
     def connection_lost(self, node: str) -> None:
         """A connection was lost, or could not be made: ``noconnection`` for all that crossed it."""
+        if self.signal_queue.interrupted:  # what came by it before takes effect before
+            self.signal_queue.submit(self._lose, node)
+        else:
+            self._lose(node)
+
+    def _lose(self, node: str) -> None:
         self.spawning.connection_lost(node)
         for process in self.processes():
             if process.has_relations:

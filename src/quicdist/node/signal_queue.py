@@ -34,7 +34,7 @@ class SignalQueue:
     ``crashed`` is called with a process, the exception its handler raised, and the message.
     """
 
-    __slots__ = ("_busy", "_crashed", "_interrupted", "_waiting")
+    __slots__ = ("_busy", "_crashed", "_interrupted", "_resumed", "_waiting")
 
     def __init__(self, crashed: Callable[[Process, BaseException, Any], None]) -> None:
         self._crashed = crashed
@@ -42,11 +42,18 @@ class SignalQueue:
         #: Signals have to wait: one takes effect now, or the event loop runs before the next ones do.
         self._busy = False
         self._interrupted = False
+        #: The event loop has run, and those that waited for it take effect now.
+        self._resumed = False
 
     @property
     def busy(self) -> bool:
         """Whether a signal takes effect now."""
         return self._busy and not self._interrupted
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether signals wait until the event loop has run."""
+        return self._interrupted
 
     def deliver(self, process: Process, message: Any) -> None:
         """Hand a message to a process: now, or after the signals before it."""
@@ -66,7 +73,7 @@ class SignalQueue:
             if self._waiting:
                 self._work_off()
         finally:
-            self._busy = self._interrupted
+            self._leave()
 
     def _failed(self, process: Process, error: BaseException, message: Any) -> None:
         try:
@@ -85,11 +92,11 @@ class SignalQueue:
         try:
             self._work_off()
         finally:
-            self._busy = self._interrupted
+            self._leave()
 
     def _wait(self, function: Callable[..., Any], *args: Any) -> None:
-        if self._interrupted:
-            # Those that wait are not part of the call that sends this one.
+        if self._interrupted or self._resumed:
+            # Those before it are not part of the call that sends this one.
             self._waiting.append((copy_context().run, (function, *args)))
         else:
             self._waiting.append((function, args))
@@ -121,11 +128,17 @@ class SignalQueue:
         return True
 
     def _go_on(self) -> None:
-        self._interrupted = False
+        self._interrupted, self._resumed = False, True
         try:
             self._work_off()
         finally:
-            self._busy = self._interrupted
+            self._resumed = False
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._waiting and not self._interrupted:
+            self._interrupt()  # after a KeyboardInterrupt
+        self._busy = self._interrupted
 
     def hand_over(self, process: Process, message: Any, priority: bool = False) -> None:
         """Hand a message to a process at once, as part of the signal that takes effect now."""

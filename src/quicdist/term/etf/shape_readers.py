@@ -140,9 +140,11 @@ def read(data, i, count, room, items):
 #: The expression for an empty term by its external form.
 _EMPTY = {b"j": "[]", b"h\0": "()", b"t\0\0\0\0": "{}"}
 
-#: To compare more constants than this one by one takes longer than to compare them in one step. One with
-#: several bytes counts twice: it is an object of its own.
-_MOST_COMPARES = 5
+#: The largest message whose constants are compared in one step.
+_MAX_MASK = 256
+#: In units of 10 ns: what it takes to compare a constant of several bytes, which is an object of its own (one
+#: of a single byte takes one unit); and a mask, which takes another one for each so many bytes.
+_COMPARE, _MASK, _MASKED = 4, 4, 12
 
 #: By tag of a sized term: the format and the size of its size.
 _SIZES = {
@@ -227,7 +229,8 @@ def _compile_fixed(shape: Shape, known: DecodeCache, read_any: ReadAny, view_fro
         writer.constant(b"\x83")
         term = writer.term(shape, 0)
         unpack, variables, checks, _ = writer.fixed_part()
-        if not masks or writer.compares > _MOST_COMPARES:
+        size = len(writer.mask)
+        if not masks or (size <= _MAX_MASK and writer.compares > _MASK + size // _MASKED):
             break
     check = ""
     if masks:
@@ -390,7 +393,7 @@ class _Writer:
             self.mask += b"\xff" * len(self._constant)
             self.masked += self._constant
             self._size += len(self._constant)
-            self.compares += 1 if len(self._constant) == 1 else 2
+            self.compares += 1 if len(self._constant) == 1 else _COMPARE
             self._constant = b""
         if self._constant:
             variable = self.variable()
@@ -605,7 +608,7 @@ class _Writer:
                     end = len(self.mask) - size
                     self.mask[end - len(whole) : end] = b"\xff" * len(whole)
                     self.masked[end - len(whole) : end] = whole
-                    self.compares += 2
+                    self.compares += _COMPARE
                 else:
                     self.check(f"not {form}.startswith({self.name(whole)})")
                 self._set_identifier(value, kind, node, form, own=True)

@@ -63,8 +63,8 @@ class _Table(Generic[K, S, R]):
         #: By key: the shape, how often it was widened, and how many parts it has.
         self._shapes: dict[K, tuple[S, int, int]] = {}
         self._parts = 0
-        #: Whether a shape had too many parts for the room that was left.
-        self._full = False
+        #: Keys whose shapes had too many parts for the room that was left.
+        self._too_large: set[K] = set()
         self._counts: dict[K, int] = {}
         self._compiled = 0
         self._learning = threading.Lock()
@@ -102,7 +102,7 @@ class _Table(Generic[K, S, R]):
 
     def _refuses(self, key: K, counted: int) -> bool:
         """Whether there is no room for a function for this key."""
-        if (len(self.functions) < _MAX_SHAPES and not self._full) or key in self.functions:
+        if key in self.functions or (len(self.functions) < _MAX_SHAPES and key not in self._too_large):
             return False
         return counted < _REPLACES * self._threshold
 
@@ -121,7 +121,9 @@ class _Table(Generic[K, S, R]):
             parts = 0
         counted = self._counts.get(key, 0)
         if not old_parts and self._parts + parts > _MAX_PARTS and counted < _REPLACES * self._threshold:
-            self._full = True
+            if len(self._too_large) >= _MAX_COUNTED:
+                self._too_large.clear()
+            self._too_large.add(key)
             return
         self._compiled += 1
         if self._compiled % _CHEAP_SHAPES == 0:
@@ -142,7 +144,7 @@ class _Table(Generic[K, S, R]):
         for key in tuple(self.functions):
             if len(self.functions) < _MAX_SHAPES and self._parts + parts <= _MAX_PARTS:
                 break
-            self._full = False
+            self._too_large.clear()
             self._forget(key)
             self._counts.pop(key, None)
 

@@ -1,4 +1,4 @@
-"""Frees what the handshake leaves behind in an established connection: a third of its memory.
+"""Frees what the handshake leaves behind in an established connection: more than a third of its memory.
 
 aioquic keeps keys, packet number spaces and CRYPTO streams of the handshake, and all that its TLS context has
 been given and has computed, until the connection ends. After the handshake is confirmed (RFC 9001, section
