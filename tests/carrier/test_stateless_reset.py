@@ -218,7 +218,7 @@ async def test_a_node_that_was_killed_and_started_again_ends_old_links(
     async with echo(certificates, port) as process:
         client = await dial(settings, address)
         connection = quic_link(client.link)._connection
-        # What is sent while nobody listens is answered by the kernel, and ends the link before.
+        # A datagram to a closed port causes an ICMP error, which would end the link before the reset does.
         send = connection.socket.send
         connection.socket.send = lambda datagrams: None  # type: ignore[method-assign]
         process.kill()

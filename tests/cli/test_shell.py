@@ -94,6 +94,14 @@ def test_a_python_node_takes_calls_only(echo: Peer) -> None:
     )
 
 
+def wait_registered(beam: Peer, name: str) -> None:
+    """Until a process of the BEAM, the one that evaluates, has registered this name."""
+    assert beam.beam is not None
+    beam.beam.eval_now(
+        f"(fun F() -> case whereis({name}) of undefined -> erlang:yield(), F(); _ -> ok end end)()"
+    )
+
+
 class TestTerminal:
     def test_history_and_completion(self, beam: Peer, tmp_path: Path) -> None:
         command = [str(PROGRAM), "shell", beam.name, *beam.options]
@@ -133,9 +141,7 @@ class TestTerminal:
             window.type("X = 20 + 1.\r")
             window.wait_for("2>")
             window.type("register(waits, self()), receive after infinity -> ok end.\r")
-            assert beam.beam is not None
-            waits = "fun F() -> case whereis(waits) of undefined -> erlang:yield(), F(); _ -> ok end end"
-            beam.beam.eval_now(f"({waits})()")
+            wait_registered(beam, "waits")
             window.process.send_signal(signal.SIGINT)
             window.wait_for(f"quicdist: interrupted; {beam.name} may still be busy with it")
             window.wait_for("3>")
@@ -154,8 +160,7 @@ class TestTerminal:
             window.wait_for("2>")
             window.type("register(asked, self()), receive go_on -> up, down end.\r")
             assert beam.beam is not None
-            asked = "fun F() -> case whereis(asked) of undefined -> erlang:yield(), F(); _ -> ok end end"
-            beam.beam.eval_now(f"({asked})()")
+            wait_registered(beam, "asked")
             window.type("\x1b[A\x1b[A\r\x04")
             beam.beam.eval_now("asked ! go_on")
             assert window.wait_ended() == 0
@@ -177,8 +182,7 @@ class TestTerminal:
             window.wait_for(")1>")
             window.type("register(stopped, self()), receive go_on -> up end.\r")
             assert beam.beam is not None
-            waits = "fun F() -> case whereis(stopped) of undefined -> erlang:yield(), F(); _ -> ok end end"
-            beam.beam.eval_now(f"({waits})()")
+            wait_registered(beam, "stopped")
             window.type("\x1a")
             window.wait_until(lambda lines: sum("sh>" in line for line in lines) == 2)
             window.type("echo it is ech''oed\r")

@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import pytest
@@ -268,9 +269,11 @@ async def test_memory_is_bounded_when_a_peer_asks_and_does_not_read(
 
 
 async def pings(node: Node) -> None:
-    """Another peer asks all the time, and is answered before the time-out of a ping."""
+    """Another peer asks all the time, and is answered in time."""
     nodes = {node.name: ("127.0.0.1", node.addresses[0].port)}
     options: dict[str, Any] = {"carrier": "tcp", "epmd": False, "listen": False, "nodes": nodes}
     async with Node("other@127.0.0.1", cookie="secret", **options) as other:
         while True:
+            start = perf_counter()
             assert await other.ping(node.name)
+            assert perf_counter() - start < 2

@@ -93,7 +93,7 @@ class ConnectionTable:
         self._endpoints: list[Endpoint] = []
         self._listeners = Listeners()
         self._tasks: set[asyncio.Task[None]] = set()
-        #: Links that were closed and may still transmit their queues, and links that are gone.
+        #: Links that were closed here: they may still transmit their queues.
         self._closing: WeakSet[Link] = WeakSet()
         self._connections: dict[str, NodeConnection] = {}
         self.arrivals = Arrivals()
